@@ -1,0 +1,307 @@
+"""The deciding functions, one a command: (projection or task, command, now) -> drafts of events.
+
+Nothing here reads a clock, draws chance, or changes what it was given: a draft becomes a fact
+only when a log has appended it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+from msgspec import Raw, Struct
+
+from eventq.errors import ArgumentError, KeyConflictError, NotAllowedError
+from eventq.events import (
+    NODE,
+    AnyBody,
+    Cancelled,
+    Completed,
+    Created,
+    ErrorInfo,
+    Event,
+    Expired,
+    Failed,
+    Leased,
+    Policy,
+    Refused,
+    Released,
+    Renewed,
+    Reopening,
+    Retried,
+    Updated,
+)
+from eventq.policy import after_failure
+from eventq.projection import Projection
+from eventq.task import FINAL, Task, TaskState
+
+# Stands for the number of a task that its own commit will create.
+NEW = -1
+
+# One event of a decision: the task's number (NEW, or NODE for none) and what happened.
+Draft = tuple[int, AnyBody]
+
+
+class NewTask(Struct, frozen=True, gc=False):
+    """A checked order for a task. Instants and durations in microseconds.
+
+    Either ``scheduled_at`` or ``delay_us`` may be set, and either ``expires_at`` or the policy's
+    ``max_age_us``.
+    """
+
+    tags_json: bytes
+    policy: Policy
+    priority: int = 0
+    key: str | None = None
+    scheduled_at: int | None = None
+    delay_us: int | None = None
+    expires_at: int | None = None
+
+
+class Outcome(Struct, frozen=True, gc=False):
+    """How an attempt ended. ``draw`` is a random number from 0 up to 1, for jitter."""
+
+    task: int
+    fence: int
+    kind: Literal["completed", "failed", "cancelled", "released"]
+    result_json: bytes | None = None
+    result_missing: str | None = None
+    error: ErrorInfo | None = None
+    delay_us: int | None = None
+    draw: float = 0.0
+    reason: str = ""
+
+
+def create(
+    orders: list[NewTask], existing: dict[str, Event], *, now: int
+) -> tuple[list[Draft], list[int]]:
+    """Drafts for the orders, and for each order where its task is.
+
+    ``existing`` holds the ``created`` event of every key that is taken. A place is the number of
+    a task that is there already, or ``-1 - index`` into the drafts. Raises KeyConflictError
+    when a key is taken by other content.
+    """
+    drafts: list[Draft] = []
+    places: list[int] = []
+    keyed: dict[str, int] = {}
+    for order in orders:
+        if order.key is not None:
+            index = keyed.get(order.key)
+            if index is not None:
+                twin = drafts[index][1]
+                assert type(twin) is Created
+                _check_same(order.key, order, twin, created_at=now, task=NEW)
+                places.append(-1 - index)
+                continue
+            event = existing.get(order.key)
+            if event is not None:
+                assert type(event.body) is Created
+                _check_same(order.key, order, event.body, created_at=event.at, task=event.task)
+                places.append(event.task)
+                continue
+            keyed[order.key] = len(drafts)
+        places.append(-1 - len(drafts))
+        drafts.append((NEW, _created(order, now)))
+    return drafts, places
+
+
+def lease(
+    projection: Projection, *, worker: str, ttl_us: int, count: int, room: int, now: int
+) -> list[Draft]:
+    """Leases of up to ``count`` tasks in dispatch order; expires those found past their time.
+
+    Gives at most ``room`` drafts in all.
+    """
+    drafts = expire(projection, room=room, now=now)
+    limit = min(count, room - len(drafts))
+    if limit <= 0:
+        return drafts
+    for task in projection.ready(now):
+        if task.expires_at_us is not None and task.expires_at_us <= now:
+            continue
+        drafts.append((task.number, Leased(task.attempt + 1, worker, ttl_us)))
+        limit -= 1
+        if limit == 0:
+            break
+    return drafts
+
+
+def expire(projection: Projection, *, room: int, now: int) -> list[Draft]:
+    """Expires pending tasks that are past their time, at most ``room`` of them."""
+    drafts: list[Draft] = []
+    for task in projection.past_expiry(now):
+        if len(drafts) == room:
+            break
+        drafts.append((task.number, Expired("max_age")))
+    return drafts
+
+
+def settle(
+    projection: Projection, outcomes: list[Outcome], *, worker: str, now: int
+) -> list[Draft]:
+    """Records how attempts ended. An outcome whose lease was lost is refused, not applied."""
+    drafts: list[Draft] = []
+    for outcome in outcomes:
+        task = projection.tasks.get(outcome.task)
+        if task is None or task.fence != outcome.fence:
+            if outcome.kind in {"completed", "failed"}:
+                refused = Refused(outcome.fence, worker, outcome.kind)  # type: ignore[arg-type]
+                drafts.append((outcome.task, refused))
+        elif outcome.kind == "completed":
+            result = None if outcome.result_json is None else Raw(outcome.result_json)
+            drafts.append(
+                (task.number, Completed(outcome.fence, result, outcome.result_missing))
+            )
+        elif outcome.kind == "released":
+            drafts.append((task.number, Released(outcome.fence, outcome.reason)))
+        else:
+            drafts += _fail(task, outcome, worker=worker, now=now)
+    return drafts
+
+
+def lapse(
+    projection: Projection, *, worker: str, seen_seq: int, room: int, draw: float, now: int
+) -> list[Draft]:
+    """Fails the attempts of a node that stopped renewing, at most ``room`` drafts of two each.
+
+    ``seen_seq`` is the node's last sign of life as the judge knew it: if there has been another
+    since, nothing is done.
+    """
+    holder = projection.holders.get(worker)
+    if holder is None or holder.seen_seq != seen_seq:
+        return []
+    error = ErrorInfo(type="LeaseLapsed", message=f"node {worker} stopped renewing")
+    drafts: list[Draft] = []
+    for number in sorted(holder.tasks)[: room // 2]:
+        task = projection.tasks[number]
+        outcome = Outcome(number, task.fence, "failed", error=error, draw=draw)
+        drafts += _fail(task, outcome, worker=worker, now=now)
+    return drafts
+
+
+def renew(projection: Projection, *, worker: str, ttl_us: int) -> list[Draft]:
+    """One event keeps all leases of the node alive; none when it holds none."""
+    if not projection.leases_of(worker):
+        return []
+    return [(NODE, Renewed(worker, ttl_us))]
+
+
+def cancel(task: Task, *, reason: str, by: str | None) -> list[Draft]:
+    """Calls an open task off; a running attempt loses its lease. Raises NotAllowedError."""
+    if task.recorded_state is TaskState.CANCELLED:
+        return []
+    if task.recorded_state in FINAL:
+        raise NotAllowedError("cancel", task.key, task.recorded_state)
+    return [(task.number, Cancelled(reason, by))]
+
+
+def retry(task: Task, *, by: str | None, now: int) -> list[Draft]:
+    """Makes a waiting task ready now, or reopens an expired or cancelled one.
+
+    A reopened task has its retries anew, and its max_age counts from now. Raises
+    NotAllowedError when the task is running or completed.
+    """
+    if task.recorded_state is TaskState.SCHEDULED:
+        if task.scheduled_at_us <= now:
+            return []
+        return [(task.number, Updated(scheduled_at=now, by=by))]
+    if task.recorded_state not in {TaskState.EXPIRED, TaskState.CANCELLED}:
+        raise NotAllowedError("retry", task.key, task.recorded_state)
+    age_us = task.policy.max_age_us
+    reopens = Reopening(
+        was="expired" if task.recorded_state is TaskState.EXPIRED else "cancelled",
+        policy=task.policy,
+        created_at=task.created_at_us,
+        attempt=task.attempt,
+        key=task.caller_key,
+        priority=task.priority,
+        tags=Raw(task.tags_json),
+        expires_at=None if age_us is None else now + age_us,
+        last_error=task.last_error,
+    )
+    return [(task.number, Retried(scheduled_at=now, by=by, reopens=reopens))]
+
+
+def update(
+    task: Task,
+    *,
+    priority: int | None,
+    tags_json: bytes | None,
+    scheduled_at: int | None,
+    by: str | None,
+) -> list[Draft]:
+    """Edits a pending task; what is equal already makes no event. Raises NotAllowedError."""
+    if task.recorded_state is not TaskState.SCHEDULED:
+        raise NotAllowedError("update", task.key, task.recorded_state)
+    if (
+        scheduled_at is not None
+        and task.expires_at_us is not None
+        and scheduled_at >= task.expires_at_us
+    ):
+        raise ArgumentError("scheduled_at", scheduled_at, "an instant before the task expires")
+    priority = None if priority == task.priority else priority
+    tags_json = None if tags_json == task.tags_json else tags_json
+    scheduled_at = None if scheduled_at == task.scheduled_at_us else scheduled_at
+    if priority is None and tags_json is None and scheduled_at is None:
+        return []
+    tags = None if tags_json is None else Raw(tags_json)
+    return [(task.number, Updated(priority, tags, scheduled_at, by))]
+
+
+def _created(order: NewTask, now: int) -> Created:
+    scheduled_at = order.scheduled_at
+    if order.delay_us:
+        scheduled_at = now + order.delay_us
+    expires_at = order.expires_at
+    if expires_at is None and order.policy.max_age_us is not None:
+        expires_at = now + order.policy.max_age_us
+    if expires_at is not None and expires_at <= (scheduled_at or now):
+        raise ArgumentError(
+            "expires_at", expires_at, "an instant after both now and the scheduled one"
+        )
+    return Created(
+        policy=order.policy,
+        key=order.key,
+        priority=order.priority,
+        tags=Raw(order.tags_json),
+        scheduled_at=scheduled_at,
+        expires_at=expires_at,
+    )
+
+
+def _check_same(
+    key: str, order: NewTask, there: Created, *, created_at: int, task: int
+) -> None:
+    """Raises KeyConflictError unless the same call would have made what is there.
+
+    A delay and a max_age are compared as lengths: each call resolves them against its own now.
+    """
+    again = _created(order, created_at)
+    for field in ("tags", "priority", "policy", "scheduled_at", "expires_at"):
+        ours, theirs = getattr(again, field), getattr(there, field)
+        if field == "tags":
+            ours, theirs = _sorted_json(bytes(ours)), _sorted_json(bytes(theirs))
+        if ours != theirs:
+            raise KeyConflictError(key, task, field)
+
+
+def _sorted_json(text: bytes) -> bytes:
+    return msgspec.json.encode(msgspec.json.decode(text), order="sorted")
+
+
+def _fail(task: Task, outcome: Outcome, *, worker: str, now: int) -> list[Draft]:
+    error = outcome.error or ErrorInfo(type="Cancel", message=outcome.reason)
+    failed = (task.number, Failed(outcome.fence, error))
+    if outcome.kind == "cancelled":
+        return [failed, (task.number, Cancelled(outcome.reason, worker))]
+    following = after_failure(
+        task.policy,
+        retry_count=task.retry_count,
+        failed_at=now,
+        expires_at=task.expires_at_us,
+        draw=outcome.draw,
+        delay_us=outcome.delay_us,
+    )
+    if isinstance(following, str):
+        return [failed, (task.number, Expired(following))]
+    return [failed, (task.number, Retried(scheduled_at=following))]

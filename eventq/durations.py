@@ -1,0 +1,97 @@
+"""Durations: parsing what callers write and showing what logs hold; no clock is read here.
+
+Inside eventq every duration is a whole number of microseconds.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import timedelta
+
+from eventq.errors import ArgumentError
+
+EXPECTED = "a duration: timedelta, seconds, or text like '500ms', '90s', '2h30m', '7d'"
+
+SECOND_US = 1_000_000
+UNITS_US = {
+    "d": 86_400 * SECOND_US,
+    "h": 3_600 * SECOND_US,
+    "m": 60 * SECOND_US,
+    "s": SECOND_US,
+    "ms": 1_000,
+    "us": 1,
+}
+# A hundred years: anything longer is a mistake in the unit, and sums stay far inside 64 bits.
+LONGEST_US = 36_525 * UNITS_US["d"]
+
+_PART = re.compile(r"(\d+(?:\.\d+)?)(d|h|ms|m|us|s)", re.ASCII)
+
+Duration = str | float | int | timedelta
+
+
+def parse_duration(value: object, argument: str = "duration") -> int:
+    """The duration in whole microseconds.
+
+    Takes a ``timedelta``, a number of seconds, or text whose parts go from the largest unit to
+    the smallest. Raises ArgumentError for anything else, also NaN, bool and negative values.
+
+    >>> parse_duration("2h30m"), parse_duration(1.5), parse_duration("500ms")
+    (9000000000, 1500000, 500000)
+    """
+    if isinstance(value, timedelta):
+        duration_us = value // timedelta(microseconds=1)
+    elif isinstance(value, str):
+        duration_us = _parse_text(value, argument)
+    elif isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ArgumentError(argument, value, EXPECTED)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ArgumentError(argument, value, "a finite number of seconds")
+    elif abs(value) > LONGEST_US / SECOND_US:
+        raise ArgumentError(argument, value, "a duration of at most 100 years")
+    else:
+        duration_us = round(value * SECOND_US)
+    if duration_us < 0:
+        raise ArgumentError(argument, value, "a duration that is not negative")
+    if duration_us > LONGEST_US:
+        raise ArgumentError(argument, value, "a duration of at most 100 years")
+    return duration_us
+
+
+def show_duration(duration_us: int) -> str:
+    """The shortest exact text that ``parse_duration`` reads back.
+
+    >>> show_duration(9_000_000_000), show_duration(1_500_000), show_duration(0)
+    ('2h30m', '1s500ms', '0s')
+    """
+    parts = []
+    rest = abs(duration_us)
+    for unit, size in UNITS_US.items():
+        count, rest = divmod(rest, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    sign = "-" if duration_us < 0 else ""
+    return sign + ("".join(parts) or "0s")
+
+
+def _parse_text(text: str, argument: str) -> int:
+    position = 0
+    total_us = 0.0
+    smallest = math.inf
+    while position < len(text):
+        part = _PART.match(text, position)
+        if part is None or UNITS_US[part[2]] >= smallest:
+            raise ArgumentError(argument, text, EXPECTED)
+        smallest = UNITS_US[part[2]]
+        total_us += float(part[1]) * smallest if "." in part[1] else _whole(part[1]) * smallest
+        position = part.end()
+    if not text:
+        raise ArgumentError(argument, text, EXPECTED)
+    if total_us > LONGEST_US:
+        raise ArgumentError(argument, text, "a duration of at most 100 years")
+    return round(total_us)
+
+
+def _whole(digits: str) -> int:
+    """The number, or one that is surely too long: int() of endless digits is slow."""
+    return int(digits) if len(digits) < 20 else LONGEST_US * 2  # noqa: PLR2004 - 64 bits

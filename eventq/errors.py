@@ -1,0 +1,151 @@
+"""Every error eventq raises lives here; nothing here does any work.
+
+The tree::
+
+    EventqError
+    |-- ArgumentError (also a ValueError)   an argument is wrong in type, range or form
+    |-- KeyConflictError                    the key is taken by a task with other content
+    |-- TaskNotFoundError (also LookupError)
+    |-- NotAllowedError                     the task's state does not permit the command
+    |-- QueueClosedError
+    |-- LogError                            the log underneath
+    |   |-- LogUnavailableError             cannot be reached, read or written now
+    |   |-- LogConflictError                append at a position somebody else has filled
+    |   |-- LogCorruptError                 what is stored contradicts its seal or order
+    |   |-- LogForeignError                 the target holds something that is not ours
+    |   `-- LogTooNewError                  written by a newer eventq
+    |-- AttemptStoppedError                 raised by ctx.check() inside a worker
+    |   |-- AttemptCancelledError
+    |   `-- DeadlineExceededError
+    |-- Retry                               raised by a worker: try again later
+    `-- Cancel                              raised by a worker: never try again
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+
+class EventqError(Exception):
+    """Base of all errors of eventq."""
+
+
+class ArgumentError(EventqError, ValueError):
+    """An argument was wrong; nothing was changed. Correct the argument named and call again."""
+
+    def __init__(self, argument: str, value: object, expected: str) -> None:
+        self.argument = argument
+        self.value = value
+        self.expected = expected
+        super().__init__(f"{argument}: expected {expected}, got {shown(value)}")
+
+
+class KeyConflictError(EventqError):
+    """A task with this key and other content exists; use another key, or the same content."""
+
+    def __init__(self, key: str, task: int, differs: str) -> None:
+        self.key = key
+        self.task = task
+        self.differs = differs
+        super().__init__(f"key {shown(key)} belongs to task {task}, whose {differs} differs")
+
+
+class TaskNotFoundError(EventqError, LookupError):
+    """No task has this key in this namespace."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        super().__init__(f"no task has the key {shown(key)}")
+
+
+class NotAllowedError(EventqError):
+    """The task's state does not permit the command; look at its history for the reason."""
+
+    def __init__(self, command: str, key: str, state: str) -> None:
+        self.command = command
+        self.key = key
+        self.state = state
+        super().__init__(f"cannot {command} task {shown(key)}: it is {state}")
+
+
+class QueueClosedError(EventqError):
+    """The queue was closed; open a new one."""
+
+
+class LogError(EventqError):
+    """Base of the errors of the event log."""
+
+
+class LogUnavailableError(LogError):
+    """The log cannot be reached, read or written now; nothing was appended."""
+
+
+class LogConflictError(LogError):
+    """Somebody appended first: read on from the expected position and decide again."""
+
+    def __init__(self, expected: int) -> None:
+        self.expected = expected
+        super().__init__(f"position {expected} is taken; read on and decide again")
+
+
+class LogCorruptError(LogError):
+    """What is stored contradicts its seal or its order; restore a copy or look at the position."""
+
+    def __init__(self, position: int, problem: str) -> None:
+        self.position = position
+        self.problem = problem
+        super().__init__(f"the log is damaged at position {position}: {problem}")
+
+
+class LogForeignError(LogError):
+    """The target is not an eventq log; point the URL somewhere else."""
+
+
+class LogTooNewError(LogError):
+    """The log was written by a newer eventq; upgrade this process."""
+
+
+class AttemptStoppedError(EventqError):
+    """Base of what ``ctx.check()`` raises; let it pass through the worker."""
+
+
+class AttemptCancelledError(AttemptStoppedError):
+    """The task was cancelled or its lease was lost or given back; stop working on it."""
+
+
+class DeadlineExceededError(AttemptStoppedError):
+    """The attempt ran past its deadline; it has been recorded as failed."""
+
+
+class Retry(EventqError):  # noqa: N818 - an outcome a worker raises, not an error it meets
+    """Raised by a worker: this attempt failed, try again after ``delay``.
+
+    ``delay`` is a duration (see durations.py); None takes the task's own backoff. It counts as
+    a failure: when no retries are left, the task expires.
+    """
+
+    def __init__(self, reason: str = "", *, delay: str | float | timedelta | None = None) -> None:
+        self.reason = reason
+        self.delay = delay
+        super().__init__(reason or "the worker asked for a retry")
+
+
+class Cancel(EventqError):  # noqa: N818 - an outcome a worker raises, not an error it meets
+    """Raised by a worker: the task is pointless, cancel it for good."""
+
+    def __init__(self, reason: str = "") -> None:
+        self.reason = reason
+        super().__init__(reason or "the worker cancelled the task")
+
+
+def shown(value: object, *, limit: int = 80) -> str:
+    """A short, printable form of any value for a message, even of one whose repr fails."""
+    try:
+        text = ascii(value) if isinstance(value, str) else repr(value)
+    except Exception as error:  # noqa: BLE001 - a broken repr must not hide the real message
+        text = f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
+    text = text.encode("ascii", "backslashreplace").decode("ascii")
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."

@@ -1,0 +1,6 @@
+"""Event logs: the contract, and one module a database."""
+
+from eventq.eventlog.base import EventLog, Head, StoredEvent, Watch
+from eventq.eventlog.open import open_log
+
+__all__ = ["EventLog", "Head", "StoredEvent", "Watch", "open_log"]

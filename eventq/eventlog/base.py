@@ -1,0 +1,110 @@
+"""The contract every event log keeps; logs know bytes and positions, never queues or states."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from msgspec import Struct
+
+from eventq.errors import LogConflictError, LogCorruptError
+from eventq.events import COMMIT_EVENTS, Commit
+
+# How many events one `read` asks for, unless told: large enough to fold fast, a few MB at most.
+READ_EVENTS = 10_000
+
+
+class Head(Struct, frozen=True, gc=False):
+    """Where a log ends: the last position, its instant, and the last seal."""
+
+    seq: int
+    at: int
+    seal: bytes
+
+
+class StoredEvent(Struct, frozen=True, gc=False):
+    """One event as stored: its envelope, and its body as text."""
+
+    seq: int
+    at: int
+    task: int
+    body: str
+
+
+class Watch(Protocol):
+    """A running watch on a log."""
+
+    def close(self) -> None:
+        """Stops it and waits until it has stopped; may come twice."""
+
+
+class EventLog(Protocol):
+    """One namespace's log. All methods may be called from any thread.
+
+    What has been read is a gap-free prefix that never changes. Every method raises
+    LogUnavailableError when the log cannot be reached and QueueClosedError after `close`; no
+    error of a driver leaves a log.
+    """
+
+    namespace: str
+    url: str
+    """Where the log is, without any password."""
+
+    def head(self) -> Head:
+        """Where the log ends now; position 0 and the genesis seal when it is empty."""
+
+    def read(self, *, after: int, limit: int = READ_EVENTS) -> list[Commit]:
+        """Whole commits in order, beginning with the one that holds position ``after + 1``.
+
+        Gives at least one commit if there is any, and stops once ``limit`` events are reached.
+        Raises LogCorruptError when positions are missing or a row cannot be understood. Seals
+        are not recomputed here.
+        """
+
+    def turn(self) -> AbstractContextManager[None]:
+        """Waits, first come first served, for this caller's turn to append.
+
+        Logs with one writer at a time hold all others back until the block ends, so what is read
+        inside stays the head. Other logs let everybody through, and `append` may conflict.
+        Turns do not nest.
+        """
+
+    def append(self, commit: Commit) -> None:
+        """Appends the commit at its position: all or nothing, durable when this returns.
+
+        Raises LogConflictError when the log does not end right before ``commit.first`` with the
+        seal ``commit.prev``, or when a key is taken. An outcome the driver does not know is
+        resolved by reading the position back, so that after an error nothing has been appended.
+        """
+
+    def history(self, task: int) -> list[StoredEvent]:
+        """All events of one task in order; empty for a number that is no task. By index."""
+
+    def find_keys(self, keys: list[str]) -> dict[str, int]:
+        """The tasks that callers' keys belong to; unknown keys are left out. By index."""
+
+    def namespaces(self) -> list[str]:
+        """The namespaces in this log's database, sorted."""
+
+    def watch(self, wake: Callable[[], None]) -> Watch:
+        """Calls ``wake`` from another thread soon after anybody, in any process, has appended.
+
+        Wakes may come late by a second, too often, or together; never take one for a fact.
+        """
+
+    def after_fork(self) -> None:
+        """Called once in a forked child before anything else: takes no handle of the parent's."""
+
+    def close(self) -> None:
+        """Gives up what the log holds; may come twice."""
+
+
+def check_commit(commit: Commit, head: Head) -> None:
+    """Raises what `append` must raise for a commit that does not fit the head."""
+    assert len(commit.tasks) == len(commit.bodies), "tasks and bodies run in parallel"
+    assert 0 < len(commit.bodies) <= COMMIT_EVENTS, "a commit has 1 to 1,000 events"
+    if commit.first != head.seq + 1 or commit.prev != head.seal:
+        raise LogConflictError(commit.first)
+    if commit.at < head.at:
+        raise LogCorruptError(commit.first, "an append would turn time back")

@@ -1,0 +1,136 @@
+"""The log in memory, for tests and trials; it refuses everything the databases refuse."""
+
+from __future__ import annotations
+
+import bisect
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from eventq.errors import LogConflictError, LogCorruptError, QueueClosedError
+from eventq.eventlog.base import READ_EVENTS, Head, StoredEvent, Watch, check_commit
+from eventq.events import Commit
+from eventq.seal import genesis
+
+
+class MemoryStorage:
+    """What the logs of all namespaces of one ``memory://`` URL share. Lost with the process."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.commits: dict[str, list[Commit]] = {}
+        self.positions: dict[str, dict[int, list[int]]] = {}
+        self.keys: dict[str, dict[str, int]] = {}
+        self.watches: list[_MemoryWatch] = []
+
+
+class MemoryLog:
+    """An EventLog kept in lists."""
+
+    def __init__(self, storage: MemoryStorage, *, url: str, namespace: str) -> None:
+        self.url = url
+        self.namespace = namespace
+        self._storage = storage
+        self._closed = False
+
+    def head(self) -> Head:
+        """See EventLog.head."""
+        commits = self._commits()
+        if not commits:
+            return Head(0, 0, genesis(self.namespace))
+        return Head(commits[-1].last, commits[-1].at, commits[-1].seal)
+
+    def read(self, *, after: int, limit: int = READ_EVENTS) -> list[Commit]:
+        """See EventLog.read."""
+        commits = self._commits()
+        with self._storage.lock:
+            start = bisect.bisect_right(commits, after, key=lambda commit: commit.last)
+            found: list[Commit] = []
+            for commit in commits[start : start + limit]:
+                found.append(commit)
+                limit -= len(commit.bodies)
+                if limit <= 0:
+                    break
+            return found
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """See EventLog.turn; the turn is shared by all logs of one storage."""
+        self._commits()
+        with self._storage.lock:
+            yield
+
+    def append(self, commit: Commit) -> None:
+        """See EventLog.append."""
+        with self._storage.lock:
+            check_commit(commit, self.head())
+            keys = self._storage.keys.setdefault(self.namespace, {})
+            if not keys.keys().isdisjoint(commit.keys):
+                raise LogConflictError(commit.first)
+            keys.update(commit.keys)
+            positions = self._storage.positions.setdefault(self.namespace, {})
+            for seq, task in enumerate(commit.tasks, commit.first):
+                positions.setdefault(task, []).append(seq)
+            self._commits().append(commit)
+            watches = list(self._storage.watches)
+        for watch in watches:
+            watch.wake()
+
+    def history(self, task: int) -> list[StoredEvent]:
+        """See EventLog.history."""
+        commits = self._commits()
+        with self._storage.lock:
+            positions = self._storage.positions.get(self.namespace, {}).get(task, [])
+            return [self._stored(commits, seq) for seq in positions]
+
+    def find_keys(self, keys: list[str]) -> dict[str, int]:
+        """See EventLog.find_keys."""
+        self._commits()
+        with self._storage.lock:
+            known = self._storage.keys.get(self.namespace, {})
+            return {key: known[key] for key in keys if key in known}
+
+    def namespaces(self) -> list[str]:
+        """See EventLog.namespaces."""
+        self._commits()
+        return sorted(name for name, commits in self._storage.commits.items() if commits)
+
+    def watch(self, wake: Callable[[], None]) -> Watch:
+        """See EventLog.watch; here an append calls ``wake`` itself."""
+        self._commits()
+        watch = _MemoryWatch(self._storage, wake)
+        with self._storage.lock:
+            self._storage.watches.append(watch)
+        return watch
+
+    def after_fork(self) -> None:
+        """A child has its own copy of all memory; it only needs a lock nobody holds."""
+        self._storage.lock = threading.RLock()
+
+    def close(self) -> None:
+        """See EventLog.close; the storage lives on for other logs of the same URL."""
+        self._closed = True
+
+    def _commits(self) -> list[Commit]:
+        if self._closed:
+            raise QueueClosedError(f"the log {self.url} is closed")
+        return self._storage.commits.setdefault(self.namespace, [])
+
+    @staticmethod
+    def _stored(commits: list[Commit], seq: int) -> StoredEvent:
+        commit = commits[bisect.bisect_left(commits, seq, key=lambda commit: commit.last)]
+        index = seq - commit.first
+        if not 0 <= index < len(commit.bodies):
+            raise LogCorruptError(seq, "no commit holds this position")
+        return StoredEvent(seq, commit.at, commit.tasks[index], commit.bodies[index])
+
+
+class _MemoryWatch:
+    def __init__(self, storage: MemoryStorage, wake: Callable[[], None]) -> None:
+        self.wake = wake
+        self._storage = storage
+
+    def close(self) -> None:
+        with self._storage.lock:
+            if self in self._storage.watches:
+                self._storage.watches.remove(self)

@@ -1,0 +1,44 @@
+"""From a URL to a log; the only place that knows which schemes there are."""
+
+from __future__ import annotations
+
+import threading
+from urllib.parse import unquote, urlsplit
+
+from eventq.errors import ArgumentError
+from eventq.eventlog.base import EventLog
+from eventq.eventlog.memory import MemoryLog, MemoryStorage
+
+EXPECTED = "a URL: sqlite:///relative.db, sqlite:////absolute.db, memory:// or memory://name"
+
+_named_storages: dict[str, MemoryStorage] = {}
+_named_lock = threading.Lock()
+
+
+def open_log(url: str, *, namespace: str = "default", create: bool = True) -> EventLog:
+    """Opens the namespace's log at the URL; makes the file if it is missing and ``create``.
+
+    ``memory://`` is a new log each time; ``memory://name`` one log a name in this process.
+    Raises ArgumentError for a URL that is not understood, LogForeignError for a file that holds
+    something else, LogTooNewError for one of a newer eventq, LogUnavailableError otherwise.
+    """
+    if not isinstance(url, str):
+        raise ArgumentError("url", url, EXPECTED)
+    parts = urlsplit(url)
+    if parts.query or parts.fragment:
+        raise ArgumentError("url", url, "a URL without ? and # (write them as %3F and %23)")
+    if parts.scheme == "memory" and parts.path in {"", "/"}:
+        return MemoryLog(_storage(parts.netloc), url=url, namespace=namespace)
+    if parts.scheme == "sqlite" and not parts.netloc and len(parts.path) > 1:
+        # Imported here: a program with another log needs no SQLite.
+        from eventq.eventlog.sqlite import SqliteLog  # noqa: PLC0415
+
+        return SqliteLog(unquote(parts.path[1:]), url=url, namespace=namespace, create=create)
+    raise ArgumentError("url", url, EXPECTED)
+
+
+def _storage(name: str) -> MemoryStorage:
+    if not name:
+        return MemoryStorage()
+    with _named_lock:
+        return _named_storages.setdefault(name, MemoryStorage())

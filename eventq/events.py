@@ -1,0 +1,281 @@
+"""The facts a log holds: event bodies, the envelope, the commit, and their one encoding.
+
+Nothing here decides anything or changes state. Bodies only ever gain fields, each with a default
+that means what its absence meant before; nothing is renamed, retyped or reused.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Raw, Struct
+
+# Caps, from design section 4: they keep a commit small enough for every log.
+TAGS_BYTES = 64 * 1024
+KEY_BYTES = 255
+ERROR_BYTES = 8 * 1024
+RESULT_BYTES = 64 * 1024
+COMMIT_EVENTS = 1_000
+COMMIT_BYTES = 1024 * 1024
+
+# The task of an event about a node.
+NODE = 0
+
+BackoffKind = Literal["constant", "linear", "exponential"]
+
+
+class Policy(Struct, frozen=True, omit_defaults=True, gc=False):
+    """How a task retries and ages, as it stood when the task was created.
+
+    ``backoff`` and ``backoff_us`` have no default, so every history spells them out.
+    ``jitter`` is the share (0 to 1) of the wait that chance may take away.
+    """
+
+    backoff: BackoffKind
+    backoff_us: int
+    backoff_cap_us: int | None = None
+    jitter: float = 0.0
+    max_retries: int | None = None
+    max_age_us: int | None = None
+    deadline_us: int | None = None
+
+
+class ErrorInfo(Struct, frozen=True, omit_defaults=True, gc=False):
+    """Why an attempt failed: the exception's type, its message, and a cut traceback."""
+
+    type: str
+    message: str = ""
+    traceback: str = ""
+
+
+class Body(Struct, frozen=True, omit_defaults=True, tag_field="kind", gc=False):
+    """What happened, without the envelope; each kind is a subclass."""
+
+    @property
+    def kind(self) -> str:
+        """The event kind, as stored in the log."""
+        return str(self.__struct_config__.tag)
+
+
+class Created(Body, tag="created"):
+    """A task exists. ``scheduled_at`` None means at once: the instant of this event."""
+
+    policy: Policy
+    key: str | None = None
+    priority: int = 0
+    tags: Raw = Raw(b"{}")
+    scheduled_at: int | None = None
+    expires_at: int | None = None
+
+
+class Leased(Body, tag="leased"):
+    """An attempt began on the node ``worker``; the event's position is its fence."""
+
+    attempt: int
+    worker: str
+    ttl_us: int
+
+
+class Completed(Body, tag="completed"):
+    """The attempt did its work. ``result_missing`` says why a result could not be kept."""
+
+    fence: int
+    result: Raw | None = None
+    result_missing: str | None = None
+
+
+class Failed(Body, tag="failed"):
+    """The attempt is over without success; what follows for the task is the next event."""
+
+    fence: int
+    error: ErrorInfo
+
+
+class Reopening(Struct, frozen=True, omit_defaults=True, gc=False):
+    """What a final task must bring back with it, since projections have forgotten it."""
+
+    was: Literal["expired", "cancelled"]
+    policy: Policy
+    created_at: int
+    attempt: int
+    key: str | None = None
+    priority: int = 0
+    tags: Raw = Raw(b"{}")
+    expires_at: int | None = None
+    last_error: ErrorInfo | None = None
+
+
+class Retried(Body, tag="retried"):
+    """The task is scheduled again; ``reopens`` is set when it had been final."""
+
+    scheduled_at: int
+    by: str | None = None
+    reopens: Reopening | None = None
+
+
+class Expired(Body, tag="expired"):
+    """The task is given up, for ``max_age`` or ``max_retries``."""
+
+    reason: Literal["max_age", "max_retries"]
+
+
+class Cancelled(Body, tag="cancelled"):
+    """The task was called off."""
+
+    reason: str = ""
+    by: str | None = None
+
+
+class Renewed(Body, tag="renewed"):
+    """The node is alive: all its leases hold for another ``ttl_us``."""
+
+    worker: str
+    ttl_us: int
+
+
+class Released(Body, tag="released"):
+    """The lease was given back and the attempt does not count."""
+
+    fence: int
+    reason: str = ""
+
+
+class Updated(Body, tag="updated"):
+    """A person or program edited the task; None means unchanged."""
+
+    priority: int | None = None
+    tags: Raw | None = None
+    scheduled_at: int | None = None
+    by: str | None = None
+
+
+class Refused(Body, tag="refused"):
+    """An outcome came after its lease was lost: evidence that the work ran twice."""
+
+    fence: int
+    worker: str
+    outcome: Literal["completed", "failed"]
+
+
+class Unknown(Struct, frozen=True, gc=False):
+    """A kind this version does not know, kept as it is stored."""
+
+    kind: str
+    raw: str
+
+
+AnyBody = (
+    Created
+    | Leased
+    | Completed
+    | Failed
+    | Retried
+    | Expired
+    | Cancelled
+    | Renewed
+    | Released
+    | Updated
+    | Refused
+)
+
+
+class Event(Struct, frozen=True, gc=False):
+    """One fact with its envelope.
+
+    ``seq`` is its position, ``at`` its instant (microseconds since 1970, UTC), ``task`` the
+    number of the task it is about (0: a node).
+    """
+
+    seq: int
+    at: int
+    task: int
+    body: AnyBody | Unknown
+
+    @property
+    def kind(self) -> str:
+        """The event kind, for example ``"leased"``."""
+        return self.body.kind
+
+
+class Commit(Struct, frozen=True, gc=False):
+    """Events appended together, all or none, in the form every log stores.
+
+    The events take the positions ``first``, ``first + 1``, ...; ``tasks`` and ``bodies`` run in
+    parallel, one entry an event; ``keys`` maps each caller's key to the position of its
+    ``created``. ``seal`` chains this commit to ``prev``, the seal before it.
+    """
+
+    id: str
+    first: int
+    at: int
+    prev: bytes
+    seal: bytes
+    tasks: list[int]
+    keys: dict[str, int]
+    bodies: list[str]
+
+    @property
+    def last(self) -> int:
+        """The position of the last event."""
+        return self.first + len(self.bodies) - 1
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(AnyBody)
+_lines_decoder: msgspec.json.Decoder[list[AnyBody]] = msgspec.json.Decoder(list[AnyBody])
+_kind_decoder = msgspec.json.Decoder(dict[str, Any])
+
+
+def encode_bodies(bodies: list[AnyBody]) -> list[str]:
+    """The stored text of each body: JSON without line breaks, the kind first."""
+    return _encoder.encode_lines(bodies).decode().split("\n")[:-1]
+
+
+def decode_bodies(texts: list[str]) -> list[AnyBody | Unknown]:
+    """The bodies of stored texts; a kind of a newer version comes back as Unknown.
+
+    Raises msgspec.ValidationError or msgspec.DecodeError for a body of a known kind that is
+    damaged. Decodes the whole list in one call, which is what makes replay fast.
+    """
+    try:
+        return list(_lines_decoder.decode(f"[{','.join(texts)}]"))
+    except (msgspec.ValidationError, msgspec.DecodeError):
+        return [_decode_one(text) for text in texts]
+
+
+def events_of(commit: Commit) -> list[Event]:
+    """The commit's events with their envelopes. Raises as ``decode_bodies`` does."""
+    return [
+        Event(seq=commit.first + index, at=commit.at, task=task, body=body)
+        for index, (task, body) in enumerate(
+            zip(commit.tasks, decode_bodies(commit.bodies), strict=True)
+        )
+    ]
+
+
+KINDS = frozenset(
+    {
+        "created",
+        "leased",
+        "completed",
+        "failed",
+        "retried",
+        "expired",
+        "cancelled",
+        "renewed",
+        "released",
+        "updated",
+        "refused",
+    }
+)
+
+
+def _decode_one(text: str) -> AnyBody | Unknown:
+    try:
+        return _decoder.decode(text)
+    except msgspec.ValidationError:
+        kind = _kind_decoder.decode(text).get("kind")
+        if not isinstance(kind, str) or kind in KINDS:
+            raise
+        return Unknown(kind=kind, raw=text)

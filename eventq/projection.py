@@ -1,0 +1,320 @@
+"""The projection: all open tasks by number, with the indexes that say which runs next.
+
+It alone owns its tasks and changes them, and only by applying events; it reads no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import get_args
+
+from msgspec import Struct
+from sortedcontainers import SortedList
+
+from eventq.errors import LogCorruptError
+from eventq.events import (
+    KINDS,
+    NODE,
+    AnyBody,
+    Commit,
+    Created,
+    Leased,
+    Policy,
+    Refused,
+    Renewed,
+    Retried,
+    Unknown,
+    decode_bodies,
+)
+from eventq.seal import genesis
+from eventq.task import FINAL, Task, TaskState, change, create, reopen
+
+
+# Distinct policies remembered, so that a caller who varies them endlessly costs no memory.
+POLICIES_KEPT = 1_000
+
+
+class Holder(Struct):
+    """A node that holds leases, and its last sign of life: a ``leased`` or ``renewed`` event."""
+
+    ttl_us: int
+    seen_seq: int
+    seen_at: int
+    tasks: set[int]
+
+
+class Projection:
+    """The fold of a namespace's events up to position `seq`.
+
+    Deterministic: equal logs give equal projections, whatever the batches. Pending tasks stand in
+    one of two indexes: `ready` by (priority descending, scheduled_at, number), or `waiting` by
+    (scheduled_at, number) while their instant lies after `ripe_at`, the latest time asked about.
+    """
+
+    def __init__(self, namespace: str) -> None:
+        self.namespace = namespace
+        self.seq = 0
+        self.at = 0
+        self.seal = genesis(namespace)
+        self.ripe_at = 0
+        self.counts = dict.fromkeys(sorted(KINDS), 0)
+        self.reopened = {"expired": 0, "cancelled": 0}
+        self.tasks: dict[int, Task] = {}
+        self.holders: dict[str, Holder] = {}
+        self.unknown: tuple[int, str] | None = None
+        self._indexed = True
+        self._keys: dict[str, int] = {}
+        self._policies: dict[Policy, Policy] = {}
+        self._leased_count = 0
+        self._retrying_count = 0
+        self._ready: SortedList[tuple[int, int, int]] = SortedList()
+        self._waiting: SortedList[tuple[int, int]] = SortedList()
+        self._expiring: SortedList[tuple[int, int]] = SortedList()
+
+    def apply(self, commit: Commit) -> list[Task | None]:
+        """Folds one commit; gives the task after each event (None for events of a node).
+
+        Raises LogCorruptError when the commit does not follow this projection or makes an
+        illegal move. The seal is not computed here (see replay.py).
+        """
+        if commit.first != self.seq + 1:
+            raise LogCorruptError(commit.first, f"follows position {self.seq}")
+        if commit.at < self.at:
+            raise LogCorruptError(commit.first, "time runs backwards")
+        bodies = decode_bodies(commit.bodies)
+        self.ripen(commit.at)
+        seq = self.seq
+        after = []
+        for number, body in zip(commit.tasks, bodies, strict=True):
+            seq += 1
+            after.append(self._apply_one(seq, commit.at, number, body))
+        self.seq = seq
+        self.at = commit.at
+        self.seal = commit.seal
+        return after
+
+    def suspend_indexes(self) -> None:
+        """Stops keeping the sorted indexes, for a long fold; ``rebuild_indexes`` ends it."""
+        self._indexed = False
+        self._ready.clear()
+        self._waiting.clear()
+        self._expiring.clear()
+
+    def rebuild_indexes(self) -> None:
+        """Sorts the indexes anew from the tasks: O(n log n), far less than n insertions."""
+        pending = [t for t in self.tasks.values() if t.recorded_state is TaskState.SCHEDULED]
+        ripe_at = self.ripe_at
+        self._ready = SortedList(_rank(t) for t in pending if t.scheduled_at_us <= ripe_at)
+        self._waiting = SortedList(
+            (t.scheduled_at_us, t.number) for t in pending if t.scheduled_at_us > ripe_at
+        )
+        self._expiring = SortedList(
+            (t.expires_at_us, t.number) for t in pending if t.expires_at_us is not None
+        )
+        self._indexed = True
+
+    def ripen(self, now: int) -> None:
+        """Moves tasks whose instant has come from `waiting` to `ready`; O(log n) for each."""
+        if now <= self.ripe_at:
+            return
+        self.ripe_at = now
+        waiting = self._waiting
+        while waiting and waiting[0][0] <= now:
+            _, number = waiting.pop(0)
+            self._ready.add(_rank(self.tasks[number]))
+
+    def ready(self, now: int) -> Iterator[Task]:
+        """Pending tasks whose instant has come, in dispatch order; also those past expiry."""
+        self.ripen(now)
+        assert self.ripe_at == now, "a projection is never asked about an earlier time"
+        tasks = self.tasks
+        return (tasks[number] for _, _, number in self._ready)
+
+    def ready_count(self, now: int) -> int:
+        """How many pending tasks have their instant behind them."""
+        self.ripen(now)
+        return len(self._ready)
+
+    def past_expiry(self, now: int) -> Iterator[Task]:
+        """Pending tasks to expire, the longest overdue first."""
+        for expires_at, number in self._expiring:
+            if expires_at > now:
+                return
+            yield self.tasks[number]
+
+    def next_instant(self) -> int | None:
+        """The earliest coming instant at which a pending task becomes ready or expires."""
+        instants = [index[0][0] for index in (self._waiting, self._expiring) if index]
+        return min(instants, default=None)
+
+    def number_of(self, key: str) -> int | None:
+        """The number of the open task with this caller's key; O(1)."""
+        return self._keys.get(key)
+
+    def leases_of(self, worker: str) -> set[int]:
+        """Numbers of the tasks the node holds now. The set is live: do not keep or change it."""
+        holder = self.holders.get(worker)
+        return set() if holder is None else holder.tasks
+
+    @property
+    def pending_count(self) -> int:
+        """Open tasks that nobody holds, ready and scheduled."""
+        return len(self.tasks) - self._leased_count
+
+    @property
+    def leased_count(self) -> int:
+        """Open tasks that some node holds."""
+        return self._leased_count
+
+    @property
+    def retrying_count(self) -> int:
+        """Pending tasks that have been attempted before."""
+        return self._retrying_count
+
+    def final_counts(self) -> dict[str, int]:
+        """How many tasks are in each final state now."""
+        counts = self.counts
+        return {
+            "completed": counts["completed"],
+            "expired": counts["expired"] - self.reopened["expired"],
+            "cancelled": counts["cancelled"] - self.reopened["cancelled"],
+        }
+
+    def check(self) -> None:
+        """Asserts every invariant of the indexes by a recount; O(n log n), for tests."""
+        pending = [t for t in self.tasks.values() if t.recorded_state is TaskState.SCHEDULED]
+        leased = [t for t in self.tasks.values() if t.recorded_state is TaskState.LEASED]
+        if self._indexed:
+            ready = [t for t in pending if t.scheduled_at_us <= self.ripe_at]
+            waiting = [t for t in pending if t.scheduled_at_us > self.ripe_at]
+            expiring = [t for t in pending if t.expires_at_us is not None]
+            assert list(self._ready) == sorted(_rank(t) for t in ready)
+            assert list(self._waiting) == sorted((t.scheduled_at_us, t.number) for t in waiting)
+            assert list(self._expiring) == sorted((t.expires_at_us, t.number) for t in expiring)
+        assert len(pending) + len(leased) == len(self.tasks)
+        assert self._leased_count == len(leased)
+        assert self._retrying_count == sum(t.attempt > 0 for t in pending)
+        assert all(t.number == number for number, t in self.tasks.items())
+        assert self._keys == {
+            t.caller_key: t.number for t in self.tasks.values() if t.caller_key is not None
+        }
+        held = {n: worker for worker, holder in self.holders.items() for n in holder.tasks}
+        assert held == {t.number: t.worker for t in leased}
+        assert all(holder.tasks for holder in self.holders.values())
+        final = sum(self.final_counts().values())
+        assert self.counts["created"] == len(self.tasks) + final
+
+    def _apply_one(self, seq: int, at: int, number: int, body: AnyBody | Unknown) -> Task | None:
+        kind = type(body)
+        if kind is Created:
+            return self._create(seq, at, body)
+        if kind is Unknown:
+            self.unknown = self.unknown or (seq, body.kind)
+            return None
+        self.counts[_KIND_OF[kind]] += 1
+        if number == NODE:
+            self._hear(seq, at, body)
+            return None
+        task = self.tasks.get(number)
+        if task is None:
+            return self._apply_to_final(seq, at, number, body)
+        changed = change(task, seq, at, body)
+        self._replace(task, changed, seq, at, body)
+        return changed
+
+    def _create(self, seq: int, at: int, body: Created) -> Task:
+        if len(self._policies) > POLICIES_KEPT:
+            self._policies.clear()
+        # Equal policies become one object, which is most of what a pending task weighs less.
+        policy = self._policies.setdefault(body.policy, body.policy)
+        task = create(self.namespace, seq, at, body, policy)
+        self.counts["created"] += 1
+        self._add(task)
+        return task
+
+    def _hear(self, seq: int, at: int, body: AnyBody) -> None:
+        if type(body) is not Renewed:
+            raise LogCorruptError(seq, f"{body.kind} names no task")
+        holder = self.holders.get(body.worker)
+        if holder is not None:
+            holder.seen_seq, holder.seen_at, holder.ttl_us = seq, at, body.ttl_us
+
+    def _apply_to_final(self, seq: int, at: int, number: int, body: AnyBody) -> Task | None:
+        if type(body) is Refused:
+            return None
+        if type(body) is not Retried or body.reopens is None:
+            raise LogCorruptError(seq, f"task {number} is not open, so {body.kind} is no legal move")
+        task = reopen(self.namespace, number, at, body)
+        self.reopened[body.reopens.was] += 1
+        self._add(task)
+        return task
+
+    def _add(self, task: Task) -> None:
+        self.tasks[task.number] = task
+        if task.caller_key is not None:
+            self._keys[task.caller_key] = task.number
+        self._index(task)
+
+    def _replace(
+        self, old: Task, new: Task, seq: int, at: int, body: AnyBody | Unknown
+    ) -> None:
+        if old.recorded_state is TaskState.SCHEDULED:
+            self._unindex(old)
+        elif old.recorded_state is TaskState.LEASED and new.recorded_state is not TaskState.LEASED:
+            self._let_go(old)
+        if new.recorded_state in FINAL:
+            del self.tasks[new.number]
+            if new.caller_key is not None:
+                del self._keys[new.caller_key]
+            return
+        self.tasks[new.number] = new
+        if new.recorded_state is TaskState.SCHEDULED:
+            self._index(new)
+        elif type(body) is Leased:
+            self._hold(new, seq, at, body)
+
+    def _hold(self, task: Task, seq: int, at: int, body: Leased) -> None:
+        holder = self.holders.get(body.worker)
+        if holder is None:
+            holder = self.holders[body.worker] = Holder(body.ttl_us, seq, at, set())
+        holder.seen_seq, holder.seen_at, holder.ttl_us = seq, at, body.ttl_us
+        holder.tasks.add(task.number)
+        self._leased_count += 1
+
+    def _let_go(self, task: Task) -> None:
+        assert task.worker is not None
+        holder = self.holders[task.worker]
+        holder.tasks.remove(task.number)
+        if not holder.tasks:
+            del self.holders[task.worker]
+        self._leased_count -= 1
+
+    def _index(self, task: Task) -> None:
+        self._retrying_count += task.attempt > 0
+        if not self._indexed:
+            return
+        if task.scheduled_at_us <= self.ripe_at:
+            self._ready.add(_rank(task))
+        else:
+            self._waiting.add((task.scheduled_at_us, task.number))
+        if task.expires_at_us is not None:
+            self._expiring.add((task.expires_at_us, task.number))
+
+    def _unindex(self, task: Task) -> None:
+        self._retrying_count -= task.attempt > 0
+        if not self._indexed:
+            return
+        if task.scheduled_at_us <= self.ripe_at:
+            self._ready.remove(_rank(task))
+        else:
+            self._waiting.remove((task.scheduled_at_us, task.number))
+        if task.expires_at_us is not None:
+            self._expiring.remove((task.expires_at_us, task.number))
+
+
+def _rank(task: Task) -> tuple[int, int, int]:
+    """Dispatch order: highest priority, then earliest scheduled, then lowest number."""
+    return (-task.priority, task.scheduled_at_us, task.number)
+
+
+_KIND_OF = {kind: str(kind.__struct_config__.tag) for kind in get_args(AnyBody)}
