@@ -145,13 +145,11 @@ def settle(
         task = projection.tasks.get(outcome.task)
         if task is None or task.fence != outcome.fence:
             if outcome.kind in {"completed", "failed"}:
-                refused = Refused(outcome.fence, worker, outcome.kind)  # type: ignore[arg-type]
+                refused = Refused(outcome.fence, worker, outcome.kind)
                 drafts.append((outcome.task, refused))
         elif outcome.kind == "completed":
             result = None if outcome.result_json is None else Raw(outcome.result_json)
-            drafts.append(
-                (task.number, Completed(outcome.fence, result, outcome.result_missing))
-            )
+            drafts.append((task.number, Completed(outcome.fence, result, outcome.result_missing)))
         elif outcome.kind == "released":
             drafts.append((task.number, Released(outcome.fence, outcome.reason)))
         else:
@@ -269,9 +267,7 @@ def _created(order: NewTask, now: int) -> Created:
     )
 
 
-def _check_same(
-    key: str, order: NewTask, there: Created, *, created_at: int, task: int
-) -> None:
+def _check_same(key: str, order: NewTask, there: Created, *, created_at: int, task: int) -> None:
     """Raises KeyConflictError unless the same call would have made what is there.
 
     A delay and a max_age are compared as lengths: each call resolves them against its own now.

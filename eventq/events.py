@@ -6,7 +6,7 @@ that means what its absence meant before; nothing is renamed, retyped or reused.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, final
 
 import msgspec
 from msgspec import Raw, Struct
@@ -58,7 +58,8 @@ class Body(Struct, frozen=True, omit_defaults=True, tag_field="kind", gc=False):
         return str(self.__struct_config__.tag)
 
 
-class Created(Body, tag="created"):
+@final
+class Created(Body, frozen=True, tag="created"):
     """A task exists. ``scheduled_at`` None means at once: the instant of this event."""
 
     policy: Policy
@@ -69,7 +70,8 @@ class Created(Body, tag="created"):
     expires_at: int | None = None
 
 
-class Leased(Body, tag="leased"):
+@final
+class Leased(Body, frozen=True, tag="leased"):
     """An attempt began on the node ``worker``; the event's position is its fence."""
 
     attempt: int
@@ -77,7 +79,8 @@ class Leased(Body, tag="leased"):
     ttl_us: int
 
 
-class Completed(Body, tag="completed"):
+@final
+class Completed(Body, frozen=True, tag="completed"):
     """The attempt did its work. ``result_missing`` says why a result could not be kept."""
 
     fence: int
@@ -85,7 +88,8 @@ class Completed(Body, tag="completed"):
     result_missing: str | None = None
 
 
-class Failed(Body, tag="failed"):
+@final
+class Failed(Body, frozen=True, tag="failed"):
     """The attempt is over without success; what follows for the task is the next event."""
 
     fence: int
@@ -106,7 +110,8 @@ class Reopening(Struct, frozen=True, omit_defaults=True, gc=False):
     last_error: ErrorInfo | None = None
 
 
-class Retried(Body, tag="retried"):
+@final
+class Retried(Body, frozen=True, tag="retried"):
     """The task is scheduled again; ``reopens`` is set when it had been final."""
 
     scheduled_at: int
@@ -114,34 +119,39 @@ class Retried(Body, tag="retried"):
     reopens: Reopening | None = None
 
 
-class Expired(Body, tag="expired"):
+@final
+class Expired(Body, frozen=True, tag="expired"):
     """The task is given up, for ``max_age`` or ``max_retries``."""
 
     reason: Literal["max_age", "max_retries"]
 
 
-class Cancelled(Body, tag="cancelled"):
+@final
+class Cancelled(Body, frozen=True, tag="cancelled"):
     """The task was called off."""
 
     reason: str = ""
     by: str | None = None
 
 
-class Renewed(Body, tag="renewed"):
+@final
+class Renewed(Body, frozen=True, tag="renewed"):
     """The node is alive: all its leases hold for another ``ttl_us``."""
 
     worker: str
     ttl_us: int
 
 
-class Released(Body, tag="released"):
+@final
+class Released(Body, frozen=True, tag="released"):
     """The lease was given back and the attempt does not count."""
 
     fence: int
     reason: str = ""
 
 
-class Updated(Body, tag="updated"):
+@final
+class Updated(Body, frozen=True, tag="updated"):
     """A person or program edited the task; None means unchanged."""
 
     priority: int | None = None
@@ -150,7 +160,8 @@ class Updated(Body, tag="updated"):
     by: str | None = None
 
 
-class Refused(Body, tag="refused"):
+@final
+class Refused(Body, frozen=True, tag="refused"):
     """An outcome came after its lease was lost: evidence that the work ran twice."""
 
     fence: int
@@ -158,6 +169,7 @@ class Refused(Body, tag="refused"):
     outcome: Literal["completed", "failed"]
 
 
+@final
 class Unknown(Struct, frozen=True, gc=False):
     """A kind this version does not know, kept as it is stored."""
 
@@ -222,7 +234,7 @@ class Commit(Struct, frozen=True, gc=False):
 
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(AnyBody)
+_decoder: msgspec.json.Decoder[AnyBody] = msgspec.json.Decoder(AnyBody)
 _lines_decoder: msgspec.json.Decoder[list[AnyBody]] = msgspec.json.Decoder(list[AnyBody])
 _kind_decoder = msgspec.json.Decoder(dict[str, Any])
 

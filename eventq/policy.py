@@ -31,9 +31,7 @@ class Backoff(Struct, frozen=True, gc=False):
         return cls("constant", parse_duration(wait, "wait"), None, _checked_jitter(jitter))
 
     @classmethod
-    def linear(
-        cls, step: Duration, *, cap: Duration | None = None, jitter: float = 0.0
-    ) -> Backoff:
+    def linear(cls, step: Duration, *, cap: Duration | None = None, jitter: float = 0.0) -> Backoff:
         """``n * step`` before the n-th retry, never more than ``cap``."""
         return cls("linear", parse_duration(step, "step"), _cap(cap), _checked_jitter(jitter))
 

@@ -29,7 +29,6 @@ from eventq.events import (
 from eventq.seal import genesis
 from eventq.task import FINAL, Task, TaskState, change, create, reopen
 
-
 # Distinct policies remembered, so that a caller who varies them endlessly costs no memory.
 POLICIES_KEPT = 1_000
 
@@ -205,13 +204,12 @@ class Projection:
         assert self.counts["created"] == len(self.tasks) + final
 
     def _apply_one(self, seq: int, at: int, number: int, body: AnyBody | Unknown) -> Task | None:
-        kind = type(body)
-        if kind is Created:
+        if type(body) is Created:
             return self._create(seq, at, body)
-        if kind is Unknown:
+        if type(body) is Unknown:
             self.unknown = self.unknown or (seq, body.kind)
             return None
-        self.counts[_KIND_OF[kind]] += 1
+        self.counts[_KIND_OF[type(body)]] += 1
         if number == NODE:
             self._hear(seq, at, body)
             return None
@@ -243,7 +241,9 @@ class Projection:
         if type(body) is Refused:
             return None
         if type(body) is not Retried or body.reopens is None:
-            raise LogCorruptError(seq, f"task {number} is not open, so {body.kind} is no legal move")
+            raise LogCorruptError(
+                seq, f"task {number} is not open, so {body.kind} is no legal move"
+            )
         task = reopen(self.namespace, number, at, body)
         self.reopened[body.reopens.was] += 1
         self._add(task)
@@ -255,9 +255,7 @@ class Projection:
             self._keys[task.caller_key] = task.number
         self._index(task)
 
-    def _replace(
-        self, old: Task, new: Task, seq: int, at: int, body: AnyBody | Unknown
-    ) -> None:
+    def _replace(self, old: Task, new: Task, seq: int, at: int, body: AnyBody | Unknown) -> None:
         if old.recorded_state is TaskState.SCHEDULED:
             self._unindex(old)
         elif old.recorded_state is TaskState.LEASED and new.recorded_state is not TaskState.LEASED:

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from eventq.errors import LogCorruptError
 from eventq.events import (
     AnyBody,
+    Body,
     Cancelled,
     Completed,
     Created,
@@ -285,9 +286,7 @@ def _retried(task: Task, seq: int, at: int, body: Retried) -> Task:
 
 
 def _expired(task: Task, _seq: int, at: int, body: Expired) -> Task:
-    return replace(
-        task, recorded_state=TaskState.EXPIRED, seen_at_us=at, final_reason=body.reason
-    )
+    return replace(task, recorded_state=TaskState.EXPIRED, seen_at_us=at, final_reason=body.reason)
 
 
 def _cancelled(task: Task, _seq: int, at: int, body: Cancelled) -> Task:
@@ -330,7 +329,7 @@ def _check_fence(task: Task, seq: int, fence: int) -> None:
         )
 
 
-_CHANGES: dict[type, Callable[..., Task]] = {
+_CHANGES: dict[type[Body], Callable[..., Task]] = {
     Leased: _leased,
     Completed: _completed,
     Failed: _failed,
@@ -341,4 +340,3 @@ _CHANGES: dict[type, Callable[..., Task]] = {
     Updated: _updated,
 }
 _LEGAL = {body: MOVES[str(body.__struct_config__.tag)] for body in _CHANGES}
-
