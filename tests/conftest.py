@@ -1,0 +1,28 @@
+"""What all tests share: how hard hypothesis tries. Fixtures of one file live in that file."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+# The gate must give one verdict for one tree, so it draws the same examples each time.
+settings.register_profile(
+    "quick",
+    derandomize=True,
+    deadline=None,
+    max_examples=100,
+    stateful_step_count=40,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+# For nights: other examples each time, many more of them, remembered when they fail. The failure
+# prints a line that repeats it: EVENTQ_HYPOTHESIS=long python -m pytest tests/test_stateful.py
+settings.register_profile(
+    "long",
+    settings.get_profile("quick"),
+    derandomize=False,
+    print_blob=True,
+    max_examples=5_000,
+    stateful_step_count=150,
+)
+settings.load_profile(os.environ.get("EVENTQ_HYPOTHESIS", "quick"))
