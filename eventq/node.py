@@ -1,0 +1,392 @@
+"""One process's place on a log: catch up, decide, append, apply, with group commit.
+
+State changes by this one door. Nothing here knows what a command means or which log it is.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from msgspec import Struct
+
+from eventq.clock import Clock
+from eventq.decide import Draft
+from eventq.errors import (
+    EventqError,
+    LogConflictError,
+    LogTooNewError,
+    LogUnavailableError,
+    QueueClosedError,
+    TaskNotFoundError,
+)
+from eventq.eventlog.base import EventLog, Head
+from eventq.events import COMMIT_BYTES, COMMIT_EVENTS, NODE, Commit, Created, encode_bodies
+from eventq.projection import Projection
+from eventq.replay import catch_up, task_of
+from eventq.seal import seal_commit
+from eventq.task import Task, create
+
+# Attempts to append before a conflict is called a failure. Logs with turns never conflict.
+CONFLICTS_BORNE = 100
+
+
+class Command:
+    """One caller's wish, and after `Node.execute` what became of it.
+
+    ``decide(now)`` is called with the node caught up, and gives drafts or raises; it may be called
+    again after a conflict. A ``blind`` command needs only the log's head, never the projection.
+    A ``leasing`` one stands first in its commit, so that its choice is right at its position.
+    """
+
+    __slots__ = (
+        "blind", "chosen", "decide", "done", "drafts", "error", "first", "landed", "leasing", "ready",
+        "tasks",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        decide: Callable[[int], list[Draft]],
+        *,
+        blind: bool = False,
+        leasing: bool = False,
+    ) -> None:
+        self.decide = decide
+        self.blind = blind
+        self.leasing = leasing
+        self.drafts: list[Draft] = []
+        self.first = 0
+        """Position of the command's first event; they follow each other."""
+        self.tasks: list[Task | None] = []
+        """The task after each of the command's events."""
+        self.error: BaseException | None = None
+        self.landed = False
+        self.done = False
+        self.chosen = False
+        # Held until the command is done, or its thread is chosen to lead the next commit.
+        self.ready = threading.Lock()
+        self.ready.acquire()
+
+
+class Plan(Struct):
+    """What one commit will hold: the commands in order, and those left for the next."""
+
+    head: Head
+    at: int
+    commands: list[Command] = []
+    deferred: list[Command] = []
+    tasks: list[int] = []
+    keys: dict[str, int] = {}
+    bodies: list[str] = []
+    size_bytes: int = 0
+    touched: set[int] = set()
+
+    def admits(self, drafts: list[Draft], texts: list[str]) -> bool:
+        """Whether the drafts fit: in number, in bytes, and touching no task or key twice."""
+        if not self.bodies:
+            return True
+        if len(self.bodies) + len(drafts) > COMMIT_EVENTS:
+            return False
+        if self.size_bytes + _size_bytes(texts) > COMMIT_BYTES:
+            return False
+        return all(
+            body.key not in self.keys if type(body) is Created else number not in self.touched
+            for number, body in drafts
+            if number != NODE
+        )
+
+    def add(self, command: Command, drafts: list[Draft], texts: list[str]) -> None:
+        """Gives the drafts the next positions."""
+        command.drafts = drafts
+        seq = self.head.seq + len(self.bodies)
+        command.first = seq + 1
+        self.commands.append(command)
+        for number, body in drafts:
+            seq += 1
+            if type(body) is Created:
+                number = seq  # noqa: PLW2901 - a task's number is its created event's position
+                if body.key is not None:
+                    self.keys[body.key] = seq
+            else:
+                self.touched.add(number)
+            self.tasks.append(number)
+        self.bodies += texts
+        self.size_bytes += _size_bytes(texts)
+
+
+class Node:
+    """A place on one log. Every method may be called from any thread.
+
+    Threads that call `execute` together share commits: one leads, appends for all that wait, and
+    hands the lead on (flat combining). A lone caller pays nothing for it.
+    """
+
+    def __init__(self, log: EventLog, *, clock: Clock) -> None:
+        self.log = log
+        self.clock = clock
+        self.name = _node_name()
+        self._wakes: list[Callable[[], None]] = []
+        self._closed = False
+        self._set_up()
+
+    def execute(self, command: Command) -> Command:
+        """Decides and appends; when it returns, the command's events are durable and applied.
+
+        Raises what the command's decision raised, or a LogError: then nothing was appended.
+        """
+        self._check_open()
+        with self._guard:
+            self._waiting.append(command)
+            lead = not self._led
+            self._led = True
+        while not command.done:
+            if not lead:
+                self._await(command)
+            if not command.done:
+                self._lead()
+            lead = False
+        if command.error is not None:
+            raise command.error
+        return command
+
+    @contextmanager
+    def reading(self) -> Iterator[Projection]:
+        """The projection, caught up, while the block lasts. Do not keep it or execute inside."""
+        self._check_open()
+        with self._lock:
+            yield self._caught_up()
+
+    def now(self) -> int:
+        """The node's time in microseconds: the clock's, but never behind the log or itself."""
+        self._last_now = max(self.clock.now_us(), self._last_now)
+        return self._last_now
+
+    @property
+    def projection(self) -> Projection:
+        """The projection as it is; for use inside a decision, where it is caught up."""
+        assert self._projection is not None
+        return self._projection
+
+    def find(self, key: str) -> Task:
+        """The task with this key, final or not; for use inside a decision or `reading`.
+
+        Raises TaskNotFoundError.
+        """
+        number = int(key) if key.isdigit() and key.isascii() else self._number_of(key)
+        if number is not None:
+            task = self.projection.tasks.get(number) or task_of(self.log, number)
+            # A caller's key hides the number: a task is found by one name only.
+            if task is not None and task.key == key:
+                return task
+        raise TaskNotFoundError(key)
+
+    def on_append(self, wake: Callable[[], None]) -> None:
+        """Has ``wake`` called after each append of this node, on the appending thread."""
+        self._wakes.append(wake)
+
+    def off_append(self, wake: Callable[[], None]) -> None:
+        """Ends `on_append`."""
+        if wake in self._wakes:
+            self._wakes.remove(wake)
+
+    def after_fork(self) -> None:
+        """Makes a forked child a node of its own, with nothing shared with its parent."""
+        self.log.after_fork()
+        self.name = _node_name()
+        self._wakes = []
+        self._set_up()
+
+    def close(self) -> None:
+        """Closes the log once the commit in progress is done; may come twice."""
+        self._closed = True
+        with self._lock:
+            self.log.close()
+
+    def _set_up(self) -> None:
+        self._lock = threading.Lock()
+        self._guard = threading.Lock()
+        self._waiting: deque[Command] = deque()
+        self._led = False
+        self._projection: Projection | None = None
+        self._last_now = 0
+        self._in_flight: tuple[Plan, Commit] | None = None
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise QueueClosedError("the queue is closed")
+
+    def _await(self, command: Command) -> None:
+        try:
+            command.ready.acquire()
+        except BaseException:
+            # An interrupt: take the wish back if nobody has begun on it, and never keep the lead.
+            with self._guard:
+                if command in self._waiting:
+                    self._waiting.remove(command)
+            if command.chosen:
+                self._hand_over()
+            raise
+
+    def _lead(self) -> None:
+        """Commits for everybody who waits, then hands the lead to the next in line."""
+        with self._guard:
+            batch = list(self._waiting)
+            self._waiting.clear()
+        deferred: list[Command] = []
+        try:
+            with self._lock:
+                deferred = self._commit(batch)
+        except Exception as error:  # noqa: BLE001 - each caller raises it in its own thread
+            _fail_all(batch, error)
+        except BaseException:
+            self._resolve()
+            _fail_all(batch, LogUnavailableError("the committing thread was interrupted"))
+            raise
+        finally:
+            self._in_flight = None
+            with self._guard:
+                self._waiting.extendleft(reversed(deferred))
+            for command in batch:
+                command.chosen = False
+                if command not in deferred:
+                    command.done = True
+                    command.ready.release()
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        with self._guard:
+            if self._waiting:
+                self._waiting[0].chosen = True
+                self._waiting[0].ready.release()
+            else:
+                self._led = False
+
+    def _commit(self, batch: list[Command]) -> list[Command]:
+        """Plans, appends and applies one commit; gives the commands it had no room for."""
+        for _ in range(CONFLICTS_BORNE):
+            with self.log.turn():
+                plan = self._plan(batch)
+                if not plan.bodies:
+                    return plan.deferred
+                commit = _sealed(plan)
+                self._in_flight = (plan, commit)
+                try:
+                    self.log.append(commit)
+                except LogConflictError:
+                    continue
+            self._apply(plan, commit)
+            for wake in self._wakes:
+                wake()
+            return plan.deferred
+        raise LogUnavailableError(f"{CONFLICTS_BORNE} conflicts in a row; the log is too busy")
+
+    def _resolve(self) -> None:
+        """After an interrupt: reads back whether the commit was made, never guesses."""
+        if self._in_flight is None:
+            return
+        plan, commit = self._in_flight
+        # The interrupt may have come in the middle of a fold.
+        self._projection = None
+        found = self.log.read(after=commit.first - 1, limit=1)
+        if found and found[0].id == commit.id:
+            for command in plan.commands:
+                start = command.first - commit.first
+                numbers = commit.tasks[start : start + len(command.drafts)]
+                command.tasks = [task_of(self.log, number) for number in numbers]
+                command.landed = True
+
+    def _plan(self, batch: list[Command]) -> Plan:
+        if all(command.blind for command in batch):
+            head = self.log.head()
+        else:
+            projection = self._caught_up()
+            if projection.unknown is not None:
+                seq, kind = projection.unknown
+                raise LogTooNewError(f"event {seq} is of the unknown kind {kind!r}: upgrade eventq")
+            head = Head(projection.seq, projection.at, projection.seal)
+        self._last_now = max(self._last_now, head.at)
+        plan = Plan(head, self.now())
+        for command in sorted(batch, key=lambda command: not command.leasing):
+            command.error = None
+            try:
+                drafts = command.decide(plan.at)
+            except EventqError as error:
+                command.error = error
+                continue
+            texts = encode_bodies([body for _, body in drafts])
+            if plan.admits(drafts, texts):
+                plan.add(command, drafts, texts)
+            else:
+                plan.deferred.append(command)
+        return plan
+
+    def _apply(self, plan: Plan, commit: Commit) -> None:
+        """Folds the commit if the projection is right behind it, and gives commands their tasks."""
+        projection = self._projection
+        if projection is None or projection.seq != commit.first - 1:
+            for command in plan.commands:
+                command.landed = True
+                command.tasks = self._new_tasks(command, commit.at)
+            return
+        try:
+            after = projection.apply(commit)
+        except BaseException:
+            # Half a fold is no projection; the next command builds a new one from the log.
+            self._projection = None
+            raise
+        for command in plan.commands:
+            start = command.first - commit.first
+            command.landed = True
+            command.tasks = after[start : start + len(command.drafts)]
+
+    def _new_tasks(self, command: Command, at: int) -> list[Task | None]:
+        namespace = self.log.namespace
+        return [
+            create(namespace, seq, at, body, body.policy) if type(body) is Created else None
+            for seq, (_, body) in enumerate(command.drafts, command.first)
+        ]
+
+    def _caught_up(self) -> Projection:
+        projection = self._projection or Projection(self.log.namespace)
+        # Should the fold break off half-way, the next one starts anew.
+        self._projection = None
+        catch_up(projection, self.log)
+        self._projection = projection
+        return projection
+
+    def _number_of(self, key: str) -> int | None:
+        number = self.projection.number_of(key)
+        return self.log.find_keys([key]).get(key) if number is None else number
+
+
+def _sealed(plan: Plan) -> Commit:
+    return seal_commit(
+        commit_id=secrets.token_hex(16),
+        first=plan.head.seq + 1,
+        at=plan.at,
+        prev=plan.head.seal,
+        tasks=plan.tasks,
+        keys=plan.keys,
+        bodies=plan.bodies,
+    )
+
+
+def _size_bytes(texts: list[str]) -> int:
+    return len("".join(texts).encode())
+
+
+def _fail_all(batch: list[Command], error: Exception) -> None:
+    for command in batch:
+        if not command.landed and command.error is None:
+            command.error = error
+
+
+def _node_name() -> str:
+    """Random for each process; host and process id are there to help a reader."""
+    host = "".join(c if c.isalnum() else "-" for c in socket.gethostname())[:32] or "host"
+    return f"{host}-{os.getpid()}-{secrets.token_hex(4)}"

@@ -1,0 +1,97 @@
+"""The one fold from a log to a projection; it appends nothing and never trusts a seal unseen."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec.structs import replace
+
+from eventq.errors import LogCorruptError
+from eventq.eventlog.base import EventLog, StoredEvent
+from eventq.events import Commit, Event, decode_bodies
+from eventq.projection import Projection
+from eventq.seal import is_sealed
+from eventq.task import Task, fold_history
+
+# From this many events on, sorting the indexes once is cheaper than inserting into them.
+BULK_EVENTS = 5_000
+
+
+def replay(log: EventLog, *, until: int | None = None, until_at: int | None = None) -> Projection:
+    """A new projection of the log, up to a position and an instant (microseconds), inclusive.
+
+    Raises LogCorruptError where a seal, an order or a move is wrong.
+    """
+    projection = Projection(log.namespace)
+    catch_up(projection, log, until=until, until_at=until_at)
+    return projection
+
+
+def catch_up(
+    projection: Projection,
+    log: EventLog,
+    *,
+    until: int | None = None,
+    until_at: int | None = None,
+) -> None:
+    """Folds what the log holds beyond the projection. Raises LogCorruptError, see `replay`."""
+    commits = log.read(after=projection.seq)
+    if not commits:
+        return
+    bulk = commits[-1].last - projection.seq > BULK_EVENTS
+    if bulk:
+        projection.suspend_indexes()
+    try:
+        while commits:
+            for commit in commits:
+                if not _fold(projection, commit, until, until_at):
+                    return
+            commits = log.read(after=projection.seq)
+    finally:
+        if bulk:
+            projection.rebuild_indexes()
+
+
+def task_history(log: EventLog, number: int) -> list[Event]:
+    """All events of one task; empty when there is no such task. By index, not by a fold.
+
+    Raises LogCorruptError for a body that cannot be understood.
+    """
+    return decode_events(log.history(number))
+
+
+def task_of(log: EventLog, number: int) -> Task | None:
+    """The task as its whole history leaves it, final or not; None when there is none."""
+    history = task_history(log, number)
+    return fold_history(log.namespace, [(e.seq, e.at, e.body) for e in history])
+
+
+def decode_events(stored: list[StoredEvent]) -> list[Event]:
+    """Events with their bodies decoded. Raises LogCorruptError for a damaged body."""
+    try:
+        bodies = decode_bodies([event.body for event in stored])
+    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        raise LogCorruptError(stored[0].seq, str(error)) from error
+    return [
+        Event(event.seq, event.at, event.task, body)
+        for event, body in zip(stored, bodies, strict=True)
+    ]
+
+
+def _fold(
+    projection: Projection, commit: Commit, until: int | None, until_at: int | None
+) -> bool:
+    """Folds one commit, or the part of it up to ``until``; tells whether to go on."""
+    if until_at is not None and commit.at > until_at:
+        return False
+    if commit.prev != projection.seal:
+        raise LogCorruptError(commit.first, "its seal does not follow the one before")
+    if not is_sealed(commit):
+        raise LogCorruptError(commit.first, "its seal does not match what is stored")
+    if until is not None and commit.last > until:
+        count = until - projection.seq
+        if count > 0:
+            part = replace(commit, tasks=commit.tasks[:count], bodies=commit.bodies[:count])
+            projection.apply(part)
+        return False
+    projection.apply(commit)
+    return True
