@@ -147,5 +147,6 @@ def shown(value: object, *, limit: int = 80) -> str:
         text = ascii(value) if isinstance(value, str) else repr(value)
     except Exception as error:  # noqa: BLE001 - a broken repr must not hide the real message
         text = f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
-    text = text.encode("ascii", "backslashreplace").decode("ascii")
+    if not (text.isascii() and text.isprintable()):
+        text = ascii(text)[1:-1]
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
