@@ -49,6 +49,9 @@ def parse_duration(value: object, argument: str = "duration") -> int:
         raise ArgumentError(argument, value, "a finite number of seconds")
     elif abs(value) > LONGEST_US / SECOND_US:
         raise ArgumentError(argument, value, "a duration of at most 100 years")
+    elif value < 0:
+        # Told here: a tiny negative number would round to zero.
+        duration_us = -1
     else:
         duration_us = round(value * SECOND_US)
     if duration_us < 0:
