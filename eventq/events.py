@@ -247,13 +247,17 @@ def encode_bodies(bodies: list[AnyBody]) -> list[str]:
 def decode_bodies(texts: list[str]) -> list[AnyBody | Unknown]:
     """The bodies of stored texts; a kind of a newer version comes back as Unknown.
 
-    Raises msgspec.ValidationError or msgspec.DecodeError for a body of a known kind that is
+    Raises msgspec.DecodeError (ValidationError is one) for a body of a known kind that is
     damaged. Decodes the whole list in one call, which is what makes replay fast.
     """
     try:
-        return list(_lines_decoder.decode(f"[{','.join(texts)}]"))
-    except (msgspec.ValidationError, msgspec.DecodeError):
+        bodies = _lines_decoder.decode(f"[{','.join(texts)}]")
+    except msgspec.DecodeError:
         return [_decode_one(text) for text in texts]
+    if len(bodies) != len(texts):
+        # A damaged text held a comma between two bodies; alone it does not decode.
+        return [_decode_one(text) for text in texts]
+    return list(bodies)
 
 
 def events_of(commit: Commit) -> list[Event]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import get_args
 
+import msgspec
 from msgspec import Struct
 from sortedcontainers import SortedList
 
@@ -80,7 +81,10 @@ class Projection:
             raise LogCorruptError(commit.first, f"follows position {self.seq}")
         if commit.at < self.at:
             raise LogCorruptError(commit.first, "time runs backwards")
-        bodies = decode_bodies(commit.bodies)
+        try:
+            bodies = decode_bodies(commit.bodies)
+        except msgspec.DecodeError as error:
+            raise LogCorruptError(commit.first, f"a body cannot be understood: {error}") from error
         self.ripen(commit.at)
         seq = self.seq
         after = []
@@ -244,7 +248,7 @@ class Projection:
             raise LogCorruptError(
                 seq, f"task {number} is not open, so {body.kind} is no legal move"
             )
-        task = reopen(self.namespace, number, at, body)
+        task = reopen(self.namespace, number, seq, at, body)
         self.reopened[body.reopens.was] += 1
         self._add(task)
         return task
