@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 from msgspec import Raw, Struct
 
+from eventq.durations import show_duration
 from eventq.errors import ArgumentError, KeyConflictError, NotAllowedError
 from eventq.events import (
     NODE,
@@ -33,7 +34,7 @@ from eventq.events import (
 )
 from eventq.policy import after_failure
 from eventq.projection import Projection
-from eventq.task import FINAL, Task, TaskState
+from eventq.task import FINAL, REOPENABLE, Task, TaskState, instant
 
 # Stands for the number of a task that its own commit will create.
 NEW = -1
@@ -139,15 +140,21 @@ def expire(projection: Projection, *, room: int, now: int) -> list[Draft]:
 def settle(
     projection: Projection, outcomes: list[Outcome], *, worker: str, now: int
 ) -> list[Draft]:
-    """Records how attempts ended. An outcome whose lease was lost is refused, not applied."""
+    """Records how attempts ended. An outcome whose lease was lost is refused, not applied.
+
+    So is a second outcome of one attempt: the first has given its lease back.
+    """
     drafts: list[Draft] = []
+    settled: set[int] = set()
     for outcome in outcomes:
         task = projection.tasks.get(outcome.task)
-        if task is None or task.fence != outcome.fence:
+        if task is None or task.fence != outcome.fence or outcome.fence in settled:
             if outcome.kind in {"completed", "failed"}:
                 refused = Refused(outcome.fence, worker, outcome.kind)
                 drafts.append((outcome.task, refused))
-        elif outcome.kind == "completed":
+            continue
+        settled.add(outcome.fence)
+        if outcome.kind == "completed":
             result = None if outcome.result_json is None else Raw(outcome.result_json)
             drafts.append((task.number, Completed(outcome.fence, result, outcome.result_missing)))
         elif outcome.kind == "released":
@@ -203,7 +210,7 @@ def retry(task: Task, *, by: str | None, now: int) -> list[Draft]:
         if task.scheduled_at_us <= now:
             return []
         return [(task.number, Updated(scheduled_at=now, by=by))]
-    if task.recorded_state not in {TaskState.EXPIRED, TaskState.CANCELLED}:
+    if task.recorded_state not in REOPENABLE:
         raise NotAllowedError("retry", task.key, task.recorded_state)
     age_us = task.policy.max_age_us
     reopens = Reopening(
@@ -236,7 +243,8 @@ def update(
         and task.expires_at_us is not None
         and scheduled_at >= task.expires_at_us
     ):
-        raise ArgumentError("scheduled_at", scheduled_at, "an instant before the task expires")
+        shown_at = instant(scheduled_at).isoformat()
+        raise ArgumentError("scheduled_at", shown_at, "an instant before the task expires")
     priority = None if priority == task.priority else priority
     tags_json = None if tags_json == task.tags_json else tags_json
     scheduled_at = None if scheduled_at == task.scheduled_at_us else scheduled_at
@@ -253,10 +261,12 @@ def _created(order: NewTask, now: int) -> Created:
     expires_at = order.expires_at
     if expires_at is None and order.policy.max_age_us is not None:
         expires_at = now + order.policy.max_age_us
-    if expires_at is not None and expires_at <= (scheduled_at or now):
-        raise ArgumentError(
-            "expires_at", expires_at, "an instant after both now and the scheduled one"
-        )
+    if expires_at is not None and expires_at <= max(now, scheduled_at or now):
+        if order.expires_at is None:
+            age = show_duration(expires_at - now)
+            raise ArgumentError("max_age", age, "longer than the wait until the task may run")
+        shown_at = instant(expires_at).isoformat()
+        raise ArgumentError("expires_at", shown_at, "an instant after both now and scheduled_at")
     return Created(
         policy=order.policy,
         key=order.key,

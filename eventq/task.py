@@ -58,6 +58,8 @@ class TaskState(enum.StrEnum):
 
 
 FINAL = frozenset({TaskState.COMPLETED, TaskState.EXPIRED, TaskState.CANCELLED})
+# What a retry by hand brings back.
+REOPENABLE = frozenset({TaskState.EXPIRED, TaskState.CANCELLED})
 
 # The one table of legal moves: from which recorded states each kind may come. SCHEDULED stands
 # for READY too. What `retried` may reopen is final; `created` comes from nothing.
@@ -187,10 +189,14 @@ def create(namespace: str, seq: int, at: int, body: Created, policy: Policy) -> 
     )
 
 
-def reopen(namespace: str, number: int, at: int, body: Retried) -> Task:
-    """The task a ``retried`` event brings back from a final state, with fresh retries."""
+def reopen(namespace: str, number: int, seq: int, at: int, body: Retried) -> Task:
+    """The task a ``retried`` event brings back from a final state, with fresh retries.
+
+    Raises LogCorruptError when the event does not say what it brings back.
+    """
     content = body.reopens
-    assert content is not None
+    if content is None:
+        raise LogCorruptError(seq, f"task {number} is final, yet nothing says what reopens")
     return Task(
         number=number,
         namespace=namespace,
@@ -230,8 +236,8 @@ def fold_history(namespace: str, history: list[tuple[int, int, AnyBody | Unknown
             if type(body) is not Created:
                 raise LogCorruptError(seq, f"a task's history begins with {body.kind}")
             task = create(namespace, seq, at, body, body.policy)
-        elif type(body) is Retried and body.reopens is not None:
-            task = reopen(namespace, task.number, at, body)
+        elif type(body) is Retried and task.recorded_state in REOPENABLE:
+            task = reopen(namespace, task.number, seq, at, body)
         else:
             task = change(task, seq, at, body)
     return task
@@ -274,8 +280,8 @@ def _failed(task: Task, seq: int, at: int, body: Failed) -> Task:
 
 
 def _retried(task: Task, seq: int, at: int, body: Retried) -> Task:
-    if task.recorded_state is not TaskState.FAILED:
-        raise LogCorruptError(seq, f"task {task.number} is final, yet nothing says what reopens")
+    if body.reopens is not None or task.recorded_state in FINAL:
+        raise LogCorruptError(seq, f"task {task.number} is {task.recorded_state}, not to reopen")
     return replace(
         task,
         recorded_state=TaskState.SCHEDULED,
