@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import UNSET, Raw, Struct
 
 from eventq.durations import show_duration
 from eventq.errors import ArgumentError, KeyConflictError, NotAllowedError
@@ -155,7 +155,7 @@ def settle(
             continue
         settled.add(outcome.fence)
         if outcome.kind == "completed":
-            result = None if outcome.result_json is None else Raw(outcome.result_json)
+            result = UNSET if outcome.result_json is None else Raw(outcome.result_json)
             drafts.append((task.number, Completed(outcome.fence, result, outcome.result_missing)))
         elif outcome.kind == "released":
             drafts.append((task.number, Released(outcome.fence, outcome.reason)))
@@ -165,7 +165,7 @@ def settle(
 
 
 def lapse(
-    projection: Projection, *, worker: str, seen_seq: int, room: int, draw: float, now: int
+    projection: Projection, *, worker: str, seen_seq: int, room: int, now: int
 ) -> list[Draft]:
     """Fails the attempts of a node that stopped renewing, at most ``room`` drafts of two each.
 
@@ -179,7 +179,8 @@ def lapse(
     drafts: list[Draft] = []
     for number in sorted(holder.tasks)[: room // 2]:
         task = projection.tasks[number]
-        outcome = Outcome(number, task.fence, "failed", error=error, draw=draw)
+        # The ttl has been the wait: a dead node's tasks are leased again at once.
+        outcome = Outcome(number, task.fence, "failed", error=error, delay_us=0)
         drafts += _fail(task, outcome, worker=worker, now=now)
     return drafts
 
@@ -250,7 +251,7 @@ def update(
     scheduled_at = None if scheduled_at == task.scheduled_at_us else scheduled_at
     if priority is None and tags_json is None and scheduled_at is None:
         return []
-    tags = None if tags_json is None else Raw(tags_json)
+    tags = UNSET if tags_json is None else Raw(tags_json)
     return [(task.number, Updated(priority, tags, scheduled_at, by))]
 
 

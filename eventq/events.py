@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Literal, final
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 # Caps, from design section 4: they keep a commit small enough for every log.
 TAGS_BYTES = 64 * 1024
@@ -84,7 +84,8 @@ class Completed(Body, frozen=True, tag="completed"):
     """The attempt did its work. ``result_missing`` says why a result could not be kept."""
 
     fence: int
-    result: Raw | None = None
+    # Not None: msgspec takes "Raw | None" for null alone and could not read a value back.
+    result: Raw | UnsetType = UNSET
     result_missing: str | None = None
 
 
@@ -152,10 +153,10 @@ class Released(Body, frozen=True, tag="released"):
 
 @final
 class Updated(Body, frozen=True, tag="updated"):
-    """A person or program edited the task; None means unchanged."""
+    """A person or program edited the task; None or UNSET means unchanged."""
 
     priority: int | None = None
-    tags: Raw | None = None
+    tags: Raw | UnsetType = UNSET
     scheduled_at: int | None = None
     by: str | None = None
 

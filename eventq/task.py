@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, cast
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
 from eventq.errors import LogCorruptError
@@ -262,7 +262,7 @@ def _completed(task: Task, seq: int, at: int, body: Completed) -> Task:
         fence=0,
         worker=None,
         seen_at_us=at,
-        result_json=None if body.result is None else bytes(body.result),
+        result_json=None if body.result is UNSET else bytes(body.result),
         result_missing=body.result_missing,
     )
 
@@ -322,7 +322,7 @@ def _updated(task: Task, _seq: int, at: int, body: Updated) -> Task:
     return replace(
         task,
         priority=task.priority if body.priority is None else body.priority,
-        tags_json=task.tags_json if body.tags is None else bytes(body.tags),
+        tags_json=task.tags_json if body.tags is UNSET else bytes(body.tags),
         scheduled_at_us=task.scheduled_at_us if body.scheduled_at is None else body.scheduled_at,
         seen_at_us=at,
     )
