@@ -50,7 +50,9 @@ class KeyConflictError(EventqError):
         self.key = key
         self.task = task
         self.differs = differs
-        super().__init__(f"key {shown(key)} belongs to task {task}, whose {differs} differs")
+        # The number is negative for a task of the same call, which has none yet.
+        owner = f"task {task}" if task > 0 else "another task of the same call"
+        super().__init__(f"key {shown(key)} belongs to {owner}, whose {differs} differs")
 
 
 class TaskNotFoundError(EventqError, LookupError):
