@@ -1,0 +1,279 @@
+"""A queue as one plain list, for comparison: no index, no events, every query sorts or searches.
+
+It is written from the design's words, and must never borrow from the code it is compared with;
+it shares only the commands' input types.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import Any
+
+from eventq.decide import NewTask, Outcome
+from eventq.errors import ArgumentError, EventqError, KeyConflictError, NotAllowedError
+from eventq.events import Policy
+
+Story = list[tuple[int, str]]
+
+
+class WrongError(Exception):
+    """The model expects this error of eventq."""
+
+    def __init__(self, error: type[EventqError]) -> None:
+        self.error = error
+        super().__init__(error.__name__)
+
+
+@dataclass
+class Row:
+    """One task. While it waits its state is "waiting", whether or not its instant has come."""
+
+    number: int
+    key: str | None
+    priority: int
+    tags: bytes
+    policy: Policy
+    created_at: int
+    scheduled_at: int
+    expires_at: int | None
+    first_wish: tuple[Any, ...]
+    state: str = "waiting"
+    attempt: int = 0
+    retries: int = 0
+    fence: int = 0
+    worker: str | None = None
+    error: str | None = None
+    result: bytes | None = None
+    reason: str | None = None
+
+
+class Naive:
+    """The whole queue. Commands change it and give the (task, kind) pairs they should record."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self.seq = 0
+        self.signs: dict[str, tuple[int, int, int]] = {}
+        self.kinds: Counter[str] = Counter()
+
+    def row(self, number: int) -> Row:
+        """The task with this number."""
+        return next(row for row in self.rows if row.number == number)
+
+    def waiting(self) -> list[Row]:
+        """Open tasks that nobody holds."""
+        return [row for row in self.rows if row.state == "waiting"]
+
+    def leased(self, worker: str | None = None) -> list[Row]:
+        """Tasks that a node holds, by number; all nodes' for None."""
+        held = [row for row in self.rows if row.state == "leased"]
+        return [row for row in held if worker in {None, row.worker}]
+
+    def ready(self, now: int) -> list[int]:
+        """Numbers of the tasks whose instant has come, in dispatch order."""
+        come = [row for row in self.waiting() if row.scheduled_at <= now]
+        come.sort(key=lambda row: row.number)
+        come.sort(key=lambda row: row.scheduled_at)
+        come.sort(key=lambda row: row.priority, reverse=True)
+        return [row.number for row in come]
+
+    def overdue(self, now: int) -> list[Row]:
+        """Waiting tasks past their expiry, the longest overdue first."""
+        late = [r for r in self.waiting() if r.expires_at is not None and r.expires_at <= now]
+        return sorted(late, key=lambda row: (row.expires_at, row.number))
+
+    def next_instant(self, now: int) -> int | None:
+        """The next instant at which a waiting task becomes ready or expires."""
+        instants = [row.scheduled_at for row in self.waiting() if row.scheduled_at > now]
+        instants += [row.expires_at for row in self.waiting() if row.expires_at is not None]
+        return min(instants) if instants else None
+
+    def create(self, orders: list[NewTask], now: int) -> tuple[Story, list[int]]:
+        """New tasks; a key that is there already gives that task, or an error if it differs."""
+        added: list[Row] = []
+        places = []
+        for order in orders:
+            known = [*self.rows, *added]
+            twin = next((row for row in known if order.key and row.key == order.key), None)
+            if twin is not None:
+                again = new_row(order, twin.number, twin.created_at)
+                if again.first_wish != twin.first_wish:
+                    raise WrongError(KeyConflictError)
+                places.append(twin.number)
+                continue
+            row = new_row(order, self.seq + 1 + len(added), now)
+            added.append(row)
+            places.append(row.number)
+        self.rows += added
+        return self._tell([(row.number, "created") for row in added]), places
+
+    def lease(self, worker: str, count: int, room: int, ttl: int, now: int) -> Story:
+        """Expires what is overdue, then leases what ranks first."""
+        story = self.expire(room, now)
+        left = min(count, room - len(story))
+        for number in self.ready(now):
+            row = self.row(number)
+            if left <= 0:
+                break
+            if row in self.overdue(now):
+                continue
+            left -= 1
+            story += self._tell([(number, "leased")])
+            row.state, row.worker, row.fence = "leased", worker, self.seq
+            row.attempt += 1
+            self.signs[worker] = (self.seq, now, ttl)
+        return story
+
+    def expire(self, room: int, now: int) -> Story:
+        """Gives up what is overdue."""
+        story: Story = []
+        for row in self.overdue(now)[:room]:
+            row.state, row.reason = "expired", "max_age"
+            story += self._tell([(row.number, "expired")])
+        return story
+
+    def settle(self, outcomes: list[Outcome], now: int) -> Story:
+        """Ends attempts; what comes with a fence that is not live changes nothing."""
+        story: Story = []
+        for outcome in outcomes:
+            row = next((row for row in self.leased() if row.number == outcome.task), None)
+            if row is None or row.fence != outcome.fence:
+                if outcome.kind in {"completed", "failed"}:
+                    story += self._tell([(outcome.task, "refused")])
+                continue
+            row.fence, row.worker = 0, None
+            if outcome.kind == "completed":
+                row.state, row.result = "completed", outcome.result_json
+                story += self._tell([(row.number, "completed")])
+            elif outcome.kind == "released":
+                row.state = "waiting"
+                row.attempt -= 1
+                story += self._tell([(row.number, "released")])
+            elif outcome.kind == "cancelled":
+                row.state, row.reason, row.error = "cancelled", outcome.reason, "Cancel"
+                story += self._tell([(row.number, "failed"), (row.number, "cancelled")])
+            else:
+                row.error = outcome.error.type if outcome.error else None
+                story += self._fail(row, now, outcome.draw, outcome.delay_us)
+        return story
+
+    def lapse(self, worker: str, seen_seq: int, room: int, now: int) -> Story:
+        """Fails the attempts of a node not heard of since; they may run again at once."""
+        story: Story = []
+        if self.signs.get(worker, (0, 0, 0))[0] != seen_seq:
+            return story
+        for row in sorted(self.leased(worker), key=lambda row: row.number)[: room // 2]:
+            row.fence, row.worker, row.error = 0, None, "LeaseLapsed"
+            story += self._fail(row, now, 0.0, 0)
+        return story
+
+    def renew(self, worker: str, ttl: int, now: int) -> Story:
+        """Keeps a node's leases; says nothing when it has none."""
+        if not self.leased(worker):
+            return []
+        story = self._tell([(0, "renewed")])
+        self.signs[worker] = (self.seq, now, ttl)
+        return story
+
+    def cancel(self, number: int, reason: str) -> Story:
+        """Calls off an open task; twice is once."""
+        row = self.row(number)
+        if row.state == "cancelled":
+            return []
+        if row.state in {"completed", "expired"}:
+            raise WrongError(NotAllowedError)
+        row.state, row.reason, row.fence, row.worker = "cancelled", reason, 0, None
+        return self._tell([(number, "cancelled")])
+
+    def retry(self, number: int, now: int) -> Story:
+        """Lets a waiting task run at once, or brings an expired or cancelled one back."""
+        row = self.row(number)
+        if row.state in {"leased", "completed"}:
+            raise WrongError(NotAllowedError)
+        if row.state == "waiting":
+            if row.scheduled_at <= now:
+                return []
+            row.scheduled_at = now
+            return self._tell([(number, "updated")])
+        row.state, row.reason, row.retries, row.scheduled_at = "waiting", None, 0, now
+        age = row.policy.max_age_us
+        row.expires_at = None if age is None else now + age
+        return self._tell([(number, "retried")])
+
+    def update(
+        self, number: int, priority: int | None, tags: bytes | None, scheduled_at: int | None
+    ) -> Story:
+        """Edits a waiting task; an edit that changes nothing says nothing."""
+        row = self.row(number)
+        if row.state != "waiting":
+            raise WrongError(NotAllowedError)
+        if scheduled_at is not None and row.expires_at is not None:  # noqa: SIM102 - one rule
+            if scheduled_at >= row.expires_at:
+                raise WrongError(ArgumentError)
+        before = replace(row)
+        row.priority = row.priority if priority is None else priority
+        row.tags = row.tags if tags is None else tags
+        row.scheduled_at = row.scheduled_at if scheduled_at is None else scheduled_at
+        return [] if row == before else self._tell([(number, "updated")])
+
+    def _fail(self, row: Row, now: int, draw: float, delay: int | None) -> Story:
+        again = now + (pause(row.policy, row.retries + 1, draw) if delay is None else delay)
+        if row.policy.max_retries is not None and row.retries == row.policy.max_retries:
+            row.state, row.reason = "expired", "max_retries"
+        elif row.expires_at is not None and again >= row.expires_at:
+            row.state, row.reason = "expired", "max_age"
+        else:
+            row.state, row.scheduled_at = "waiting", again
+            row.retries += 1
+        follows = "retried" if row.state == "waiting" else "expired"
+        return self._tell([(row.number, "failed"), (row.number, follows)])
+
+    def _tell(self, story: Story) -> Story:
+        self.seq += len(story)
+        self.kinds.update(kind for _, kind in story)
+        return story
+
+
+def new_row(order: NewTask, number: int, now: int) -> Row:
+    """The row of an order; WrongError when it would never be allowed to run."""
+    content = wish(order, now)
+    *_, scheduled_at, expires_at = content
+    start = now if scheduled_at is None else scheduled_at
+    if expires_at is not None and (expires_at <= start or expires_at <= now):
+        raise WrongError(ArgumentError)
+    return Row(
+        number=number,
+        key=order.key,
+        priority=order.priority,
+        tags=order.tags_json,
+        policy=order.policy,
+        created_at=now,
+        scheduled_at=start,
+        expires_at=expires_at,
+        first_wish=content,
+    )
+
+
+def wish(order: NewTask, now: int) -> tuple[Any, ...]:
+    """What the caller asked for, as instants, at a moment: equal wishes are the same task."""
+    scheduled_at = now + order.delay_us if order.delay_us else order.scheduled_at
+    age = order.policy.max_age_us
+    expires_at = order.expires_at
+    if expires_at is None and age is not None:
+        expires_at = now + age
+    return (order.priority, json.loads(order.tags_json), order.policy, scheduled_at, expires_at)
+
+
+def pause(policy: Policy, n: int, draw: float) -> int:
+    """How long to wait before the n-th retry."""
+    if policy.backoff == "constant":
+        wait = policy.backoff_us
+    elif policy.backoff == "linear":
+        wait = sum([policy.backoff_us] * n)
+    else:
+        wait = [policy.backoff_us * 2**doublings for doublings in range(n)][-1]
+    if policy.backoff_cap_us is not None and wait > policy.backoff_cap_us:
+        wait = policy.backoff_cap_us
+    return wait - int(wait * policy.jitter * draw)

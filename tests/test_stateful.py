@@ -1,0 +1,402 @@
+"""The pure core against a plain list, a fresh replay and the checker, after every step.
+
+Hypothesis draws the commands; a failure prints the steps that lead to it. Time is a number here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from eventq import decide
+from eventq.decide import NEW, Draft, NewTask, Outcome
+from eventq.errors import EventqError
+from eventq.events import ErrorInfo, Policy
+from eventq.projection import Projection
+from eventq.replay import replay
+from eventq.task import Task, TaskState
+from tests.checker import check_log
+from tests.driver import existing_of, memory_log, record, task_in
+from tests.naive import Naive, Row, WrongError
+
+# Microseconds stand in for hours: small numbers meet each other far more often.
+START = 1_000
+TTL = 30
+
+workers = st.sampled_from(["anna", "bert", "cleo"])
+indexes = st.integers(0, 1_000)
+rooms = st.integers(1, 8)
+draws = st.sampled_from([0.0, 0.25, 0.999])
+tag_texts = st.sampled_from([b"{}", b'{"size":"1"}', b'{"size":"2"}'])
+policies = st.builds(
+    Policy,
+    backoff=st.sampled_from(["constant", "linear", "exponential"]),
+    backoff_us=st.integers(0, 6),
+    backoff_cap_us=st.none() | st.integers(0, 8),
+    jitter=st.sampled_from([0.0, 0.0, 0.5, 1.0]),
+    max_retries=st.none() | st.integers(0, 2),
+    max_age_us=st.none() | st.integers(1, 40),
+)
+# Instants are drawn as distances from now; the rule adds the two.
+free_orders = st.builds(
+    NewTask,
+    tags_json=tag_texts,
+    policy=policies,
+    priority=st.integers(-1, 1),
+    scheduled_at=st.none() | st.integers(-10, 10),
+    expires_at=st.none() | st.none() | st.integers(-2, 30),
+)
+delayed_orders = st.builds(
+    NewTask, tags_json=tag_texts, policy=policies, delay_us=st.integers(0, 10)
+)
+# Few different contents, so that both the same and another one come again under a key.
+keyed_orders = st.builds(
+    NewTask,
+    tags_json=st.sampled_from([b'{"a":1,"b":2}', b'{"b":2,"a":1}', b'{"a":2}']),
+    policy=st.sampled_from([Policy("linear", 1), Policy("linear", 1, max_age_us=40)]),
+    key=st.sampled_from(["red", "green"]),
+    delay_us=st.none() | st.just(3),
+)
+orders = free_orders | delayed_orders | keyed_orders
+OutcomeKind = Literal["completed", "failed", "cancelled", "released"]
+kinds = st.sampled_from(["completed", "failed", "failed", "cancelled", "released"])
+ends = st.tuples(indexes, kinds, st.integers(0, 3), st.none() | st.integers(0, 5), draws)
+
+
+class QueueMachine(RuleBasedStateMachine):
+    """Drives decide, append and apply, and has everything compared after each step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log = memory_log()
+        self.projection = Projection(self.log.namespace)
+        self.model = Naive()
+        self.now = START
+        self.fences: list[tuple[int, int]] = []
+        self.signs: list[tuple[str, int]] = []
+        self.past: list[tuple[int, dict[int, Task]]] = []
+
+    @rule(wanted=st.lists(orders, min_size=1, max_size=3))
+    def create(self, wanted: list[NewTask]) -> None:
+        """Makes tasks, some under keys that are taken."""
+        wanted = [self.placed(order) for order in wanted]
+        existing = existing_of(self.log, [order.key for order in wanted if order.key])
+        first = self.projection.seq + 1
+        answer = self.agree(
+            lambda: self.model.create(wanted, self.now),
+            lambda: decide.create(wanted, existing, now=self.now),
+        )
+        if answer is not None:
+            (story, expected), (drafts, places) = answer
+            self.commit(story, drafts)
+            assert [p if p > 0 else first - 1 - p for p in places] == expected
+
+    @rule(worker=workers, count=st.integers(0, 4), room=rooms)
+    def lease(self, worker: str, count: int, room: int) -> None:
+        """A node takes what ranks first."""
+        story = self.model.lease(worker, count, room, TTL, self.now)
+        self.commit(story, self.leased(worker, count, room))
+
+    @rule(worker=workers, given=st.lists(ends, max_size=4), count=st.integers(0, 2))
+    @precondition(lambda self: bool(self.fences))
+    def settle(
+        self, worker: str, given: list[tuple[int, OutcomeKind, int, int | None, float]], count: int
+    ) -> None:
+        """A node ends attempts, some long lost or ended twice, and leases in the same commit."""
+        outcomes = [self.outcome(*end) for end in given]
+        story = self.model.lease(worker, count, 8, TTL, self.now) if count else []
+        drafts = self.leased(worker, count, 8) if count else []
+        drafts += decide.settle(self.projection, outcomes, worker=worker, now=self.now)
+        story += self.model.settle(outcomes, self.now)
+        self.commit(story, drafts)
+
+    @rule(pick=indexes, fresh=st.booleans(), room=rooms)
+    @precondition(lambda self: bool(self.signs))
+    def lapse(self, pick: int, fresh: bool, room: int) -> None:  # noqa: FBT001 - a rule
+        """A node is judged dead, now and then by one who missed its last sign of life."""
+        worker, seen_seq = self.signs[pick % len(self.signs)]
+        if fresh and worker in self.projection.holders:
+            seen_seq = self.projection.holders[worker].seen_seq
+        drafts = decide.lapse(
+            self.projection, worker=worker, seen_seq=seen_seq, room=room, now=self.now
+        )
+        self.commit(self.model.lapse(worker, seen_seq, room, self.now), drafts)
+
+    @rule(worker=workers)
+    def renew(self, worker: str) -> None:
+        """A node says that it lives."""
+        drafts = decide.renew(self.projection, worker=worker, ttl_us=TTL)
+        self.commit(self.model.renew(worker, TTL, self.now), drafts)
+
+    @rule(room=rooms)
+    def expire(self, room: int) -> None:
+        """A node sweeps what is overdue."""
+        drafts = decide.expire(self.projection, room=room, now=self.now)
+        self.commit(self.model.expire(room, self.now), drafts)
+
+    @rule(pick=indexes)
+    @precondition(lambda self: bool(self.model.rows))
+    def cancel(self, pick: int) -> None:
+        """Somebody calls off any task."""
+        task = self.any_task(pick)
+        self.edit(
+            lambda: self.model.cancel(task.number, "why not"),
+            lambda: decide.cancel(task, reason="why not", by="me"),
+        )
+
+    @rule(pick=indexes)
+    @precondition(lambda self: bool(self.model.rows))
+    def retry(self, pick: int) -> None:
+        """Somebody wants any task to run, also a final one."""
+        task = self.any_task(pick)
+        self.edit(
+            lambda: self.model.retry(task.number, self.now),
+            lambda: decide.retry(task, by="me", now=self.now),
+        )
+
+    @rule(
+        pick=indexes,
+        priority=st.none() | st.integers(-1, 1),
+        tags=st.none() | tag_texts,
+        distance=st.none() | st.integers(-10, 20),
+    )
+    @precondition(lambda self: bool(self.model.rows))
+    def update(
+        self, pick: int, priority: int | None, tags: bytes | None, distance: int | None
+    ) -> None:
+        """Somebody edits any task."""
+        task = self.any_task(pick)
+        at = None if distance is None else self.now + distance
+        self.edit(
+            lambda: self.model.update(task.number, priority, tags, at),
+            lambda: decide.update(
+                task, priority=priority, tags_json=tags, scheduled_at=at, by=None
+            ),
+        )
+
+    @rule(step=st.integers(1, 15))
+    def wait(self, step: int) -> None:
+        """Time passes."""
+        self.now += step
+
+    @invariant()
+    def indexes_equal_a_recount(self) -> None:
+        """Invariant 12, by the projection's own check."""
+        self.projection.check()
+
+    @invariant()
+    def projection_equals_the_list(self) -> None:
+        """Every task and every query, against the naive model."""
+        ours, model, now = self.projection, self.model, self.now
+        open_rows = [*model.waiting(), *model.leased()]
+        assert ours.seq == model.seq
+        assert {number: facts(task) for number, task in ours.tasks.items()} == {
+            row.number: row_facts(row) for row in open_rows
+        }
+        assert [task.number for task in ours.ready(now)] == model.ready(now)
+        assert ours.ready_count(now) == len(model.ready(now))
+        late = [row.number for row in model.overdue(now)]
+        assert [task.number for task in ours.past_expiry(now)] == late
+        assert ours.next_instant() == model.next_instant(now)
+        assert ours.pending_count == len(model.waiting())
+        assert ours.leased_count == len(model.leased())
+        assert ours.retrying_count == sum(row.attempt > 0 for row in model.waiting())
+        assert {kind: n for kind, n in ours.counts.items() if n} == dict(model.kinds)
+        assert ours.final_counts() == {
+            state: sum(row.state == state for row in model.rows)
+            for state in ("completed", "expired", "cancelled")
+        }
+        for row in model.rows:
+            if row.key is not None:
+                assert ours.number_of(row.key) == (row.number if row in open_rows else None)
+        assert {name: (h.seen_seq, h.seen_at, h.ttl_us) for name, h in ours.holders.items()} == {
+            name: model.signs[name] for name in {row.worker for row in model.leased()} if name
+        }
+        for name in ("anna", "bert", "cleo"):
+            assert ours.leases_of(name) == {row.number for row in model.leased(name)}
+
+    @invariant()
+    def replays_equal_the_projection(self) -> None:
+        """Invariant 11: one fold, whatever the batches and however the indexes came to be."""
+        self.same(replay(self.log))
+        self.same(self.bulk_replay(limit=1))
+        self.same(self.bulk_replay(limit=7))
+
+    def teardown(self) -> None:
+        """The log alone shows invariants 1 to 10; each prefix folds to what was seen then."""
+        report = check_log(self.log, batch=5)
+        states = {row.number: row.state for row in self.model.rows}
+        assert {number: task.state for number, task in report.tasks.items()} == {
+            number: "pending" if state == "waiting" else state for number, state in states.items()
+        }
+        for seq, tasks in self.past:
+            assert replay(self.log, until=seq).tasks == tasks
+        for row in self.model.rows:
+            assert facts(task_in(self.log, row.number)) == row_facts(row)
+
+    def placed(self, order: NewTask) -> NewTask:
+        """The order with its distances made instants."""
+        at = None if order.scheduled_at is None else self.now + order.scheduled_at
+        until = None if order.expires_at is None else self.now + order.expires_at
+        return NewTask(
+            order.tags_json, order.policy, order.priority, order.key, at, order.delay_us, until
+        )
+
+    def outcome(
+        self, pick: int, kind: OutcomeKind, back: int, delay_us: int | None, draw: float
+    ) -> Outcome:
+        """The end of an attempt that once was; mostly one of the latest."""
+        recent = self.fences[-6:] if back else self.fences
+        number, fence = recent[pick % len(recent)]
+        error = ErrorInfo("OSError", "disk") if kind == "failed" else None
+        result = b"[1]" if kind == "completed" and back > 1 else None
+        return Outcome(
+            number,
+            fence,
+            kind,
+            result,
+            error=error,
+            delay_us=delay_us,
+            draw=draw,
+            reason="pointless",
+        )
+
+    def any_task(self, pick: int) -> Task:
+        """Some task, final or not."""
+        number = self.model.rows[pick % len(self.model.rows)].number
+        return self.projection.tasks.get(number) or task_in(self.log, number)
+
+    def leased(self, worker: str, count: int, room: int) -> list[Draft]:
+        """What the deciding function leases."""
+        return decide.lease(
+            self.projection, worker=worker, ttl_us=TTL, count=count, room=room, now=self.now
+        )
+
+    def edit(self, expected: Callable[[], Any], decision: Callable[[], list[Draft]]) -> None:
+        """Carries out a command on one task, or sees both sides refuse it."""
+        answer = self.agree(expected, decision)
+        if answer is not None:
+            self.commit(*answer)
+
+    def agree(self, expected: Callable[[], Any], decision: Callable[[], Any]) -> Any:  # noqa: ANN401 - a pair of answers
+        """Both answers, or None when both refuse."""
+        # The decision comes first: it must not see what the model is about to change.
+        answer, refusal = attempted(decision)
+        if refusal is None:
+            return expected(), answer
+        with pytest.raises(WrongError) as wrong:
+            expected()
+        assert type(refusal) is wrong.value.error, refusal
+        return None
+
+    def commit(self, story: list[tuple[int, str]], drafts: list[Draft]) -> None:
+        """Appends and applies what was decided, which must be what the model told."""
+        first = self.projection.seq + 1
+        told = [
+            (first + index if number == NEW else number, body.kind)
+            for index, (number, body) in enumerate(drafts)
+        ]
+        assert told == story
+        after = record(self.log, self.projection, drafts, now=self.now)
+        for (number, kind), task in zip(story, after, strict=True):
+            assert task is None or task.number == number
+            assert task is not None or kind in {"renewed", "refused"}
+        for seq, (number, kind) in enumerate(story, first):
+            if kind == "leased":
+                self.fences.append((number, seq))
+        self.signs += [(name, h.seen_seq) for name, h in self.projection.holders.items()]
+        if drafts:
+            self.past.append((self.projection.seq, dict(self.projection.tasks)))
+
+    def bulk_replay(self, *, limit: int) -> Projection:
+        """A replay in small batches that sorts its indexes once, at the end."""
+        other = Projection(self.log.namespace)
+        other.suspend_indexes()
+        while commits := self.log.read(after=other.seq, limit=limit):
+            for commit in commits:
+                other.apply(commit)
+        other.check()
+        other.rebuild_indexes()
+        return other
+
+    def same(self, other: Projection) -> None:
+        """Asserts that another projection cannot be told from this one."""
+        ours = self.projection
+        other.ripen(self.now)
+        other.check()
+        assert (other.seq, other.at, other.seal) == (ours.seq, ours.at, ours.seal)
+        assert other.tasks == ours.tasks
+        assert other.counts == ours.counts
+        assert other.reopened == ours.reopened
+        assert other.holders == ours.holders
+        assert list(other.ready(self.now)) == list(ours.ready(self.now))
+        assert other.next_instant() == ours.next_instant()
+
+
+def attempted(decision: Callable[[], Any]) -> tuple[Any, EventqError | None]:
+    """The answer, or the error of eventq that came instead."""
+    try:
+        return decision(), None
+    except EventqError as error:
+        return None, error
+
+
+def facts(task: Task) -> tuple[object, ...]:
+    """All of a task that the model knows too."""
+    waits = task.recorded_state is TaskState.SCHEDULED
+    return (
+        task.number,
+        task.caller_key,
+        task.priority,
+        task.tags_json,
+        task.policy,
+        task.created_at_us,
+        task.scheduled_at_us,
+        task.expires_at_us,
+        "waiting" if waits else str(task.recorded_state),
+        task.attempt,
+        task.retry_count,
+        task.fence,
+        task.worker,
+        task.last_error.type if task.last_error else None,
+        task.result_json,
+        task.final_reason,
+    )
+
+
+def row_facts(row: Row) -> tuple[object, ...]:
+    """The same of the model's row."""
+    return (
+        row.number,
+        row.key,
+        row.priority,
+        row.tags,
+        row.policy,
+        row.created_at,
+        row.scheduled_at,
+        row.expires_at,
+        row.state,
+        row.attempt,
+        row.retries,
+        row.fence,
+        row.worker,
+        row.error,
+        row.result,
+        row.reason,
+    )
+
+
+@pytest.mark.timeout(3_600)
+def test_core_agrees_with_a_list_a_replay_and_the_checker() -> None:
+    """Whatever the commands, all four tell the same after each step."""
+    run_state_machine_as_test(QueueMachine)
