@@ -1,0 +1,54 @@
+"""eventq: an auditable task queue on an append-only event log."""
+
+from eventq.errors import (
+    ArgumentError,
+    AttemptCancelledError,
+    AttemptStoppedError,
+    Cancel,
+    DeadlineExceededError,
+    EventqError,
+    KeyConflictError,
+    LogConflictError,
+    LogCorruptError,
+    LogError,
+    LogForeignError,
+    LogTooNewError,
+    LogUnavailableError,
+    NotAllowedError,
+    QueueClosedError,
+    Retry,
+    TaskNotFoundError,
+)
+from eventq.events import Event
+from eventq.options import TaskSpec
+from eventq.policy import Backoff
+from eventq.query import Stats
+from eventq.queue import Queue
+from eventq.task import Task, TaskState
+
+__all__ = [
+    "ArgumentError",
+    "AttemptCancelledError",
+    "AttemptStoppedError",
+    "Backoff",
+    "Cancel",
+    "DeadlineExceededError",
+    "Event",
+    "EventqError",
+    "KeyConflictError",
+    "LogConflictError",
+    "LogCorruptError",
+    "LogError",
+    "LogForeignError",
+    "LogTooNewError",
+    "LogUnavailableError",
+    "NotAllowedError",
+    "Queue",
+    "QueueClosedError",
+    "Retry",
+    "Stats",
+    "Task",
+    "TaskNotFoundError",
+    "TaskSpec",
+    "TaskState",
+]

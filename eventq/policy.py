@@ -10,7 +10,8 @@ from eventq.durations import LONGEST_US, Duration, parse_duration
 from eventq.errors import ArgumentError
 from eventq.events import BackoffKind, Policy
 
-DEFAULT_BACKOFF_US = 10_000_000
+# The n-th retry comes n times this after the failure, unless the caller says otherwise.
+DEFAULT_BACKOFF = "10s"
 
 
 class Backoff(Struct, frozen=True, gc=False):

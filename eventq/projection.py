@@ -133,6 +133,15 @@ class Projection:
         tasks = self.tasks
         return (tasks[number] for _, _, number in self._ready)
 
+    def waiting(self) -> Iterator[Task]:
+        """Pending tasks whose instant is to come, the next one first; call `ripen` before."""
+        return (self.tasks[number] for _, number in self._waiting)
+
+    def leased(self) -> Iterator[Task]:
+        """Tasks that some node holds, in the order of their leases; O(n log n) in those."""
+        held = (self.tasks[number] for holder in self.holders.values() for number in holder.tasks)
+        return iter(sorted(held, key=lambda task: task.fence))
+
     def ready_count(self, now: int) -> int:
         """How many pending tasks have their instant behind them."""
         self.ripen(now)

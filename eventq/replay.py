@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
 from msgspec.structs import replace
 
 from eventq.errors import LogCorruptError
 from eventq.eventlog.base import EventLog, StoredEvent
-from eventq.events import Commit, Event, decode_bodies
+from eventq.events import Commit, Event, decode_bodies, events_of
 from eventq.projection import Projection
 from eventq.seal import is_sealed
 from eventq.task import Task, fold_history
@@ -49,6 +51,20 @@ def catch_up(
     finally:
         if bulk:
             projection.rebuild_indexes()
+
+
+def read_all(log: EventLog, *, after: int) -> Iterator[tuple[Commit, list[Event]]]:
+    """All commits behind a position up to the present end, with their events decoded.
+
+    Raises LogCorruptError for a body that cannot be understood.
+    """
+    while commits := log.read(after=after):
+        for commit in commits:
+            try:
+                yield commit, events_of(commit)
+            except msgspec.DecodeError as error:
+                raise LogCorruptError(commit.first, str(error)) from error
+        after = commits[-1].last
 
 
 def task_history(log: EventLog, number: int) -> list[Event]:

@@ -1,0 +1,7 @@
+"""Running workers: `run_worker` puts a runner together; `Runner` does the rest."""
+
+from eventq.runner.runner import Runner, RunReport
+from eventq.runner.setup import run_worker
+from eventq.runner.signals import stopping_on_signals
+
+__all__ = ["RunReport", "Runner", "run_worker", "stopping_on_signals"]

@@ -1,0 +1,435 @@
+"""The queue for threads: what a user's program calls. It checks, asks the node, and shows.
+
+It decides nothing itself, and touches the log only to read.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
+
+from msgspec import UNSET, UnsetType
+
+from eventq import decide
+from eventq.checks import (
+    check_count,
+    check_duration,
+    check_instant,
+    check_json,
+    check_lookup_key,
+    check_namespace,
+    check_priority,
+    check_tags,
+)
+from eventq.clock import Clock, SystemClock
+from eventq.decide import Draft, NewTask
+from eventq.durations import Duration
+from eventq.errors import ArgumentError, NotAllowedError, TaskNotFoundError
+from eventq.eventlog import open_log
+from eventq.events import COMMIT_BYTES, COMMIT_EVENTS, Event
+from eventq.node import Command, Node
+from eventq.options import TaskOptions, TaskSpec, check_policy, make_order, make_orders
+from eventq.policy import DEFAULT_BACKOFF, Backoff
+from eventq.bell import Bell
+from eventq.query import OPEN, Stats, list_tasks, read_events, take_stats
+from eventq.replay import task_history, task_of
+from eventq.task import Task, TaskState
+
+if TYPE_CHECKING:
+    from eventq.runner import RunReport
+
+# A created event beside its tags: key, policy and schedule at their longest.
+ORDER_BYTES = 1_024
+TEXT_CHARACTERS = 1_000
+
+Worker = Callable[[Any, Task], Any]
+States = TaskState | str | Iterable[TaskState | str]
+
+
+class BlockingQueue:
+    """A task queue on an event log.
+
+    All methods may be called from any thread. Errors are all EventqError; a wrong argument is an ArgumentError, and then nothing
+    has been appended. After a fork the child may go on using it.
+    """
+
+    def __init__(
+        self,
+        url: str = "sqlite:///eventq.db",
+        *,
+        namespace: str = "default",
+        max_age: Duration | None = None,
+        max_retries: int | None = None,
+        workers: int | None = None,
+        deadline: Duration | None = None,
+        backoff: Backoff | Duration = DEFAULT_BACKOFF,
+        create: bool = True,
+        clock: Clock | None = None,
+    ) -> None:
+        """Opens the queue, making its database if it is missing and ``create``.
+
+        ``max_age``: a task expires this long after its creation (None: never).
+        ``max_retries``: attempts after the first (None: without limit).
+        ``workers``: how many tasks `run` works on at a time (None: one a CPU core).
+        ``deadline``: longest time an attempt may run (None: any).
+        ``backoff``: a duration, the n-th retry comes n times it after the failure; or a Backoff.
+        Durations are timedelta, seconds, or text like ``"2h30m"``. The task options are defaults:
+        those of `new` beat them. Raises ArgumentError, LogUnavailableError, LogForeignError (the
+        file holds something else), LogTooNewError.
+        """
+        self.namespace = check_namespace(namespace)
+        self.workers = (
+            os.cpu_count() or 1
+            if workers is None
+            else check_count(workers, "workers", least=1, most=10_000)
+        )
+        self._policy = check_policy(
+            max_age=max_age, max_retries=max_retries, backoff=backoff, deadline=deadline
+        )
+        log = open_log(url, namespace=self.namespace, create=create)
+        self.url = log.url
+        self._node = Node(log, clock=clock or SystemClock())
+        self._run_lock = threading.Lock()
+        self._stop: Callable[[], None] | None = None
+        _open_queues.add(self)
+
+    # Creating tasks.
+
+    def new(
+        self,
+        tags: Mapping[str, Any] | None = None,
+        /,
+        *,
+        priority: int = 0,
+        key: str | None = None,
+        scheduled_at: datetime | None = None,
+        delay: Duration | None = None,
+        expires_at: datetime | None = None,
+        max_age: Duration | None | UnsetType = UNSET,
+        max_retries: int | None | UnsetType = UNSET,
+        backoff: Backoff | Duration | UnsetType = UNSET,
+        deadline: Duration | None | UnsetType = UNSET,
+    ) -> Task:
+        """Creates a task; when this returns, it is durable.
+
+        ``tags``: names (letters, digits, underscores) to JSON values, 64 KiB at most. ``priority``:
+        higher runs first. ``key``: the caller's own id; the same call again gives the task that
+        is there. Either ``scheduled_at`` or ``delay``, and either ``expires_at`` or ``max_age``.
+        Raises ArgumentError, KeyConflictError (the key's task has other content), LogError.
+        """
+        options: TaskOptions = {
+            "priority": priority,
+            "key": key,
+            "scheduled_at": scheduled_at,
+            "delay": delay,
+            "expires_at": expires_at,
+            "max_age": max_age,
+            "max_retries": max_retries,
+            "backoff": backoff,
+            "deadline": deadline,
+        }
+        return self._create([make_order(tags, self._policy, options)])[0]
+
+    def new_many(
+        self,
+        tasks: Iterable[Mapping[str, Any] | TaskSpec],
+        /,
+        **options: Unpack[TaskOptions],
+    ) -> list[Task]:
+        """Creates many tasks, each from its tags or a TaskSpec; ``options`` are for all.
+
+        Up to 1,000 tasks and 1 MiB are one commit: all or nothing. More are cut into commits of
+        that size, in order. Every item is checked before the first commit. Raises as `new`.
+        """
+        unknown = options.keys() - TaskOptions.__annotations__.keys()
+        if unknown:
+            raise ArgumentError(sorted(unknown)[0], options, "an option of `new`")
+        orders = make_orders(tasks, self._policy, options)
+        created: list[Task] = []
+        for portion in _portions(orders):
+            created += self._create(portion)
+        return created
+
+    # Running them.
+
+    def run(
+        self,
+        worker: Worker,
+        *,
+        until: Literal["idle"] | None = None,
+        grace: Duration = "30s",
+        lease_ttl: Duration = "30s",
+    ) -> RunReport:
+        """Calls ``worker(ctx, task)`` for each task in priority order, until SIGTERM or SIGINT.
+
+        A ``def`` worker runs in threads, an ``async def`` one in one event loop. Returning
+        completes the task; a JSON value is kept as its result. Raising fails the attempt; `Retry`
+        and `Cancel` say more. ``until="idle"`` returns once nothing is ready, running or waiting
+        for a retry. The first signal (or `stop`) lets running attempts finish for ``grace``, the
+        second cancels them. Other nodes take the tasks over ``lease_ttl`` after this process died.
+        Raises LogError when the log cannot be used, NotAllowedError when already running.
+        """
+        from eventq.runner import run_worker, stopping_on_signals  # noqa: PLC0415 - loads asyncio
+
+        with self._running():
+            runner = run_worker(
+                self._node,
+                worker,
+                workers=self.workers,
+                until=until,
+                grace=grace,
+                lease_ttl=lease_ttl,
+            )
+            self._stop = runner.stop
+            with stopping_on_signals(runner.stop):
+                return runner.run()
+
+    def stop(self) -> None:
+        """Asks `run` to stop, as a signal does: a second call forces. Without one, does nothing."""
+        stop = self._stop
+        if stop is not None:
+            stop()
+
+    # Looking.
+
+    def get(self, key: str) -> Task | None:
+        """The task with this key (a caller's key, or a number as text), final or not; or None."""
+        key = check_lookup_key(key)
+        with self._node.reading():
+            try:
+                return self._node.find(key).seen_at(self._node.now())
+            except TaskNotFoundError:
+                return None
+
+    def tasks(
+        self,
+        *,
+        state: States | None = None,
+        tags: Mapping[str, Any] | None = None,
+        limit: int | None = None,
+    ) -> list[Task]:
+        """Tasks in dispatch order: those leased, then ready, then scheduled.
+
+        ``state``: one or several of scheduled, ready, leased, completed, expired, cancelled; None
+        means all that are open. Final tasks are read from the whole log, so that costs time in
+        its length; they come last, newest first. ``tags``: only tasks with these values.
+        """
+        if limit is not None:
+            check_count(limit, "limit", least=1)
+        wanted = _check_states(state)
+        if tags is not None:
+            check_tags(tags)
+        with self._node.reading() as projection:
+            return list_tasks(
+                projection,
+                self._node.log,
+                states=wanted,
+                tags=tags,
+                limit=limit,
+                now=self._node.now(),
+            )
+
+    def history(self, key: str) -> list[Event]:
+        """All events of one task, oldest first. Raises TaskNotFoundError."""
+        key = check_lookup_key(key)
+        with self._node.reading():
+            number = self._node.find(key).number
+        return task_history(self._node.log, number)
+
+    def events(self, *, after: int = 0, follow: bool = False) -> Iterator[Event]:
+        """The events behind position ``after``; with ``follow``, waits for more without end."""
+        check_count(after, "after", least=0, most=2**63)
+        return _follow(self._node.log, after) if follow else read_events(self._node.log, after)
+
+    def stats(self) -> Stats:
+        """How many tasks are in each state, and what has happened so far."""
+        with self._node.reading() as projection:
+            return take_stats(projection, now=self._node.now())
+
+    # Managing.
+
+    def cancel(self, key: str, *, reason: str = "", by: str | None = None) -> Task:
+        """Calls an open task off; a running attempt is told through its ctx.
+
+        Raises TaskNotFoundError, NotAllowedError for a completed or expired task.
+        """
+        reason = _check_text(reason, "reason")
+        by = None if by is None else _check_text(by, "by")
+        return self._manage(key, lambda task, _: decide.cancel(task, reason=reason, by=by))
+
+    def retry(self, key: str, *, by: str | None = None) -> Task:
+        """Makes a waiting task ready now, or reopens an expired or cancelled one.
+
+        A reopened task has its retries anew and its max_age counts from now. Raises
+        TaskNotFoundError, NotAllowedError for a running or completed task.
+        """
+        by = None if by is None else _check_text(by, "by")
+        return self._manage(key, lambda task, now: decide.retry(task, by=by, now=now))
+
+    def update(
+        self,
+        key: str,
+        *,
+        priority: int | None = None,
+        tags: Mapping[str, Any] | None = None,
+        scheduled_at: datetime | None = None,
+        delay: Duration | None = None,
+        by: str | None = None,
+    ) -> Task:
+        """Edits a task that is not running; None leaves a thing as it is; tags are replaced.
+
+        Raises ArgumentError, TaskNotFoundError, NotAllowedError.
+        """
+        new_priority = None if priority is None else check_priority(priority)
+        tags_json = None if tags is None else check_tags(tags)
+        at = check_instant(scheduled_at, "scheduled_at")
+        delay_us = check_duration(delay, "delay")
+        by = None if by is None else _check_text(by, "by")
+        if at is not None and delay_us is not None:
+            raise ArgumentError("delay", delay, "either delay or scheduled_at, not both")
+
+        def decision(task: Task, now: int) -> list[Draft]:
+            return decide.update(
+                task,
+                priority=new_priority,
+                tags_json=tags_json,
+                scheduled_at=at if delay_us is None else now + delay_us,
+                by=by,
+            )
+
+        return self._manage(key, decision)
+
+    # Ending.
+
+    def close(self) -> None:
+        """Stops a run in progress, waits for it, and closes the log; may come twice.
+
+        Not to be called by a worker: it would wait for itself; a worker may call `stop`.
+        """
+        self.stop()
+        with self._run_lock:
+            self._node.close()
+
+    def __enter__(self) -> Self:
+        """The queue itself; the block's end closes it."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Closes the queue."""
+        self.close()
+
+    def __repr__(self) -> str:
+        """Where it is; never a password."""
+        return f"<Queue {self.url} namespace={self.namespace!r}>"
+
+    def _create(self, orders: list[NewTask]) -> list[Task]:
+        node = self._node
+        keys = [order.key for order in orders if order.key is not None]
+        places: list[int] = []
+        there: dict[int, Task | None] = {}
+
+        def decision(now: int) -> list[Draft]:
+            existing = {
+                key: task_history(node.log, number)[0]
+                for key, number in (node.log.find_keys(keys) if keys else {}).items()
+            }
+            drafts, places[:] = decide.create(orders, existing, now=now)
+            there.update((event.task, task_of(node.log, event.task)) for event in existing.values())
+            return drafts
+
+        command = node.execute(Command(decision, blind=True))
+        tasks = [there[place] if place > 0 else command.tasks[-1 - place] for place in places]
+        assert all(tasks), "a created task is never missing"
+        return [task for task in tasks if task is not None]
+
+    def _manage(self, key: str, decision: Callable[[Task, int], list[Draft]]) -> Task:
+        key = check_lookup_key(key)
+        node = self._node
+        found: list[Task] = []
+
+        def decide_for_task(now: int) -> list[Draft]:
+            found[:] = [node.find(key)]
+            return decision(found[0], now)
+
+        command = node.execute(Command(decide_for_task))
+        after = command.tasks[-1] if command.tasks else found[0]
+        assert after is not None
+        return after.seen_at(node.now())
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        if not self._run_lock.acquire(blocking=False):
+            raise NotAllowedError("run", self.url, "already running in this queue")
+        try:
+            yield
+        finally:
+            self._stop = None
+            self._run_lock.release()
+
+    def _after_fork(self) -> None:
+        self._run_lock = threading.Lock()
+        self._stop = None
+        self._node.after_fork()
+
+
+def _portions(orders: list[NewTask]) -> Iterator[list[NewTask]]:
+    """The orders in pieces that each fit into a commit."""
+    portion: list[NewTask] = []
+    size_bytes = 0
+    for order in orders:
+        order_bytes = len(order.tags_json) + ORDER_BYTES * (order.key is not None) + 256
+        if portion and (
+            len(portion) == COMMIT_EVENTS or size_bytes + order_bytes > COMMIT_BYTES
+        ):
+            yield portion
+            portion, size_bytes = [], 0
+        portion.append(order)
+        size_bytes += order_bytes
+    if portion:
+        yield portion
+
+
+def _follow(log: EventLog, after: int) -> Iterator[Event]:
+    """Events without end: reads, then waits for the watch to ring."""
+    bell = Bell()
+    watch = log.watch(bell.ring)
+    try:
+        while True:
+            for event in read_events(log, after):
+                after = event.seq
+                yield event
+            bell.wait(None)
+    finally:
+        watch.close()
+
+
+def _check_states(state: States | None) -> frozenset[TaskState]:
+    if state is None:
+        return OPEN
+    states = [state] if isinstance(state, str) else state
+    try:
+        return frozenset(TaskState(name) for name in states) - {TaskState.FAILED}
+    except (ValueError, TypeError):
+        names = ", ".join(name for name in TaskState if name is not TaskState.FAILED)
+        raise ArgumentError("state", state, f"one or several of {names}") from None
+
+
+def _check_text(text: object, argument: str) -> str:
+    if not isinstance(text, str) or len(text) > TEXT_CHARACTERS:
+        raise ArgumentError(argument, text, f"text of at most {TEXT_CHARACTERS} characters")
+    check_json(text, argument, COMMIT_BYTES)
+    return text
+
+
+def _after_fork() -> None:
+    for queue in list(_open_queues):
+        queue._after_fork()  # noqa: SLF001 - this module's own class
+
+
+_open_queues: weakref.WeakSet[BlockingQueue] = weakref.WeakSet()
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,121 @@
+"""Questions to a projection and its log, as users ask them; nothing here appends or waits long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+from msgspec import Struct
+
+from eventq.eventlog.base import EventLog
+from eventq.events import Event
+from eventq.projection import Projection
+from eventq.replay import read_all
+from eventq.task import FINAL, Task, TaskState
+
+OPEN = frozenset({TaskState.SCHEDULED, TaskState.READY, TaskState.LEASED})
+
+
+class Stats(Struct, frozen=True):
+    """A queue in numbers: tasks by state now, and what has happened since the first event."""
+
+    scheduled: int
+    ready: int
+    leased: int
+    completed: int
+    expired: int
+    cancelled: int
+    attempts: int
+    """Leases granted."""
+    failures: int
+    """Attempts that failed."""
+    refused: int
+    """Outcomes that came after their lease was lost."""
+    nodes: list[str]
+    """Nodes that hold leases."""
+    seq: int
+    """Position of the last event."""
+
+    @property
+    def open(self) -> int:
+        """Tasks not in a final state."""
+        return self.scheduled + self.ready + self.leased
+
+    @property
+    def total(self) -> int:
+        """All tasks ever created."""
+        return self.open + self.completed + self.expired + self.cancelled
+
+
+def take_stats(projection: Projection, *, now: int) -> Stats:
+    """The projection's numbers at ``now``; O(nodes)."""
+    ready = projection.ready_count(now)
+    return Stats(
+        scheduled=projection.pending_count - ready,
+        ready=ready,
+        leased=projection.leased_count,
+        **projection.final_counts(),
+        attempts=projection.counts["leased"],
+        failures=projection.counts["failed"],
+        refused=projection.counts["refused"],
+        nodes=sorted(projection.holders),
+        seq=projection.seq,
+    )
+
+
+def list_tasks(
+    projection: Projection,
+    log: EventLog,
+    *,
+    states: frozenset[TaskState],
+    tags: Mapping[str, Any] | None,
+    limit: int | None,
+    now: int,
+) -> list[Task]:
+    """Tasks in these states: leased, ready, scheduled in dispatch order, then final ones.
+
+    Final tasks are found by folding the whole log: O(events), and memory for those found.
+    """
+
+    def candidates() -> Iterator[Task]:
+        if TaskState.LEASED in states:
+            yield from projection.leased()
+        if TaskState.READY in states:
+            yield from projection.ready(now)
+        if TaskState.SCHEDULED in states:
+            projection.ripen(now)
+            yield from projection.waiting()
+        if states & FINAL:
+            yield from _final_tasks(log, states & FINAL, until=projection.seq)
+
+    found = (task for task in candidates() if tags is None or _matches(task, tags))
+    return [task.seen_at(now) for task in islice(found, limit)]
+
+
+def read_events(log: EventLog, after: int) -> Iterator[Event]:
+    """The events behind a position up to the present end."""
+    for commit, events in read_all(log, after=after):
+        yield from events[max(0, after + 1 - commit.first) :]
+
+
+def _final_tasks(
+    log: EventLog, states: frozenset[TaskState], *, until: int
+) -> Iterator[Task]:
+    found: dict[int, Task] = {}
+    projection = Projection(log.namespace)
+    projection.suspend_indexes()
+    for commit, _ in read_all(log, after=0):
+        if commit.first > until:
+            break
+        for number, task in zip(commit.tasks, projection.apply(commit), strict=True):
+            if task is not None and task.recorded_state in states:
+                found[number] = task
+            else:
+                found.pop(number, None)
+    return reversed(found.values())
+
+
+def _matches(task: Task, tags: Mapping[str, Any]) -> bool:
+    mine = task.tags
+    return all(name in mine and mine[name] == value for name, value in tags.items())

@@ -1,0 +1,46 @@
+"""The three commands a runner gives its node; each decides at the moment of its commit."""
+
+from __future__ import annotations
+
+from eventq import decide
+from eventq.decide import Draft, Outcome
+from eventq.events import COMMIT_EVENTS
+from eventq.node import Command, Node
+
+
+def exchange(node: Node, outcomes: list[Outcome], *, count: int, ttl_us: int) -> Command:
+    """One commit: how the last tasks ended, and up to ``count`` leases of the next."""
+
+    def decision(now: int) -> list[Draft]:
+        projection = node.projection
+        settled = decide.settle(projection, outcomes, worker=node.name, now=now)
+        leased = decide.lease(
+            projection,
+            worker=node.name,
+            ttl_us=ttl_us,
+            count=count,
+            room=COMMIT_EVENTS - len(settled),
+            now=now,
+        )
+        # Leases first: the choice is right at their position only while nothing came before.
+        return leased + settled
+
+    return node.execute(Command(decision, leasing=True))
+
+
+def renew(node: Node, *, ttl_us: int) -> Command:
+    """Keeps all leases of this node alive."""
+    return node.execute(
+        Command(lambda _: decide.renew(node.projection, worker=node.name, ttl_us=ttl_us))
+    )
+
+
+def lapse(node: Node, worker: str, *, seen_seq: int) -> Command:
+    """Fails the attempts of a node that stopped renewing, as many as a commit holds."""
+    return node.execute(
+        Command(
+            lambda now: decide.lapse(
+                node.projection, worker=worker, seen_seq=seen_seq, room=COMMIT_EVENTS, now=now
+            )
+        )
+    )

@@ -1,0 +1,132 @@
+"""What a worker is given beside its task; it changes nothing but its own attempt's deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from datetime import datetime
+
+from eventq.clock import Clock
+from eventq.durations import SECOND_US, Duration, parse_duration
+from eventq.errors import ArgumentError, AttemptCancelledError, DeadlineExceededError
+from eventq.task import Task, instant
+
+logger = logging.getLogger("eventq.worker")
+
+NEVER_US = 2**63
+
+
+class Context:
+    """One attempt as its worker sees it. Safe to use from any thread the worker starts."""
+
+    __slots__ = (
+        "_clock", "_deadline_at", "_deadline_s", "_stopped", "_stopped_why", "task",
+    )  # fmt: skip
+
+    def __init__(self, task: Task, clock: Clock) -> None:
+        self.task = task
+        self._clock = clock
+        self._stopped_why: str | None = None
+        self._stopped: threading.Event | None = None
+        self._deadline_s: float | None = None
+        self._deadline_at: int | None = None
+
+    @property
+    def fence(self) -> int:
+        """The lease's position in the log: it rises with each lease, so other systems can refuse
+        whoever comes with a smaller one."""
+        return self.task.fence
+
+    @property
+    def deadline(self) -> datetime | None:
+        """When the attempt will be failed if it still runs; None for never."""
+        return None if self._deadline_at is None else instant(self._deadline_at)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the attempt should stop: cancelled, out of time, or its lease lost."""
+        return self._stopped_why is not None or self._is_late()
+
+    @property
+    def log(self) -> logging.LoggerAdapter[logging.Logger]:
+        """A logger (``eventq.worker``) whose records carry task, attempt and fence."""
+        task = self.task
+        extra = {"task": task.key, "attempt": task.attempt, "fence": task.fence}
+        return logging.LoggerAdapter(logger, extra)
+
+    def remaining(self) -> float | None:
+        """Seconds until the deadline, never negative; None without one."""
+        if self._deadline_s is None:
+            return None
+        return max(0.0, self._deadline_s - self._clock.monotonic())
+
+    def check(self) -> None:
+        """Returns while the attempt should go on.
+
+        Raises DeadlineExceededError past the deadline, AttemptCancelledError when the task was
+        cancelled, its lease lost or given back. Let them pass through the worker.
+        """
+        if self._is_late():
+            raise DeadlineExceededError("the attempt ran past its deadline")
+        if self._stopped_why is not None:
+            raise AttemptCancelledError(self._stopped_why)
+
+    def sleep(self, duration: Duration) -> None:
+        """Sleeps, but wakes and raises like `check` as soon as the attempt should stop."""
+        length_s = parse_duration(duration) / SECOND_US
+        remaining_s = self.remaining()
+        if self._stopped is None:
+            self._stopped = threading.Event()
+        # Looked at after the event is in place: whoever stops sets the reason first, then it.
+        if self._stopped_why is None:
+            self._stopped.wait(length_s if remaining_s is None else min(length_s, remaining_s))
+        self.check()
+
+    def extend(self, by: Duration | None = None) -> None:
+        """Moves the deadline to ``by`` from now, if that is later; never past ``expires_at``.
+
+        None takes the task's own deadline again. Raises as `check` does when it is too late.
+        """
+        self.check()
+        by_us = self.task.policy.deadline_us if by is None else parse_duration(by, "by")
+        if by_us is None:
+            raise ArgumentError("by", by, "a duration, since the task has no deadline")
+        self.set_deadline(by_us)
+
+    def set_deadline(self, length_us: int | None) -> None:
+        """For the runner: the deadline lies ``length_us`` from now, or at ``expires_at``."""
+        expires_at = self.task.expires_at_us
+        if length_us is None and expires_at is None:
+            return
+        now = max(self._clock.now_us(), self.task.seen_at_us)
+        ends_at = NEVER_US if length_us is None else max(now + length_us, self._deadline_at or 0)
+        self._deadline_at = ends_at if expires_at is None else min(ends_at, expires_at)
+        self._deadline_s = self._clock.monotonic() + (self._deadline_at - now) / SECOND_US
+
+    def stop(self, why: str) -> None:
+        """For the runner: tells the worker to stop."""
+        self._stopped_why = self._stopped_why or why
+        if self._stopped is not None:
+            self._stopped.set()
+
+    @property
+    def deadline_s(self) -> float | None:
+        """For the runner: the deadline on the monotonic clock."""
+        return self._deadline_s
+
+    def _is_late(self) -> bool:
+        return self._deadline_s is not None and self._clock.monotonic() >= self._deadline_s
+
+
+class AsyncContext(Context):
+    """The context of an ``async def`` worker, which is also cancelled through asyncio."""
+
+    __slots__ = ()
+
+    async def sleep(self, duration: Duration) -> None:  # type: ignore[override]
+        """Sleeps without holding up the loop; the runner cancels it when it should stop."""
+        length_s = parse_duration(duration) / SECOND_US
+        remaining_s = self.remaining()
+        await asyncio.sleep(length_s if remaining_s is None else min(length_s, remaining_s))
+        self.check()

@@ -1,0 +1,266 @@
+"""The two ways to call workers: threads for ``def``, one event loop for ``async def``.
+
+Executors know nothing of logs: attempts go in, ended attempts come out, the bell is rung.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Any, Protocol
+
+from eventq.clock import Clock
+from eventq.errors import AttemptStoppedError
+from eventq.runner.attempt import Attempt, raised, returned
+from eventq.bell import Bell
+from eventq.runner.context import AsyncContext, Context
+
+# How long stopping waits for threads and tasks that have been told to end.
+JOIN_S = 2.0
+
+
+class Executor(Protocol):
+    """Runs attempts, `workers` at a time, in the order they were given."""
+
+    context_type: type[Context]
+    ring_below: int
+    """The bell is rung for an ended attempt when at most this many wait to begin."""
+
+    def start(self) -> None:
+        """Makes it ready; before anything else, once."""
+
+    def submit(self, attempts: list[Attempt]) -> None:
+        """Queues attempts; each begins as soon as a worker is free."""
+
+    def take_ended(self) -> list[Attempt]:
+        """The attempts that ended since the last call."""
+
+    def take_back(self) -> list[Attempt]:
+        """Withdraws all attempts that have not begun."""
+
+    def waiting_count(self) -> int:
+        """How many attempts have not begun."""
+
+    def cancel(self, attempt: Attempt, why: str) -> None:
+        """Tells a running attempt to end; it may take its time."""
+
+    def stop(self) -> None:
+        """Ends it, without waiting for workers that ignore their cancellation; may come twice."""
+
+
+class ThreadExecutor:
+    """Calls a ``def`` worker in `workers` threads."""
+
+    context_type = Context
+
+    def __init__(
+        self,
+        worker: Callable[[Any, Any], object],
+        *,
+        workers: int,
+        bell: Bell,
+        clock: Clock,
+    ) -> None:
+        self.ring_below = 0
+        self._worker = worker
+        self._bell = bell
+        self._clock = clock
+        self._inbox: SimpleQueue[Attempt | None] = SimpleQueue()
+        self._ended: deque[Attempt] = deque()
+        # Daemons: a worker that ignores its cancellation must not keep the process alive.
+        self._threads = [
+            threading.Thread(target=self._work, name=f"eventq-worker-{index}", daemon=True)
+            for index in range(workers)
+        ]
+        self._stopped = False
+
+    def start(self) -> None:
+        """See Executor.start."""
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, attempts: list[Attempt]) -> None:
+        """See Executor.submit."""
+        for attempt in attempts:
+            self._inbox.put(attempt)
+
+    def take_ended(self) -> list[Attempt]:
+        """See Executor.take_ended."""
+        return _drained(self._ended)
+
+    def take_back(self) -> list[Attempt]:
+        """See Executor.take_back."""
+        back: list[Attempt] = []
+        while True:
+            try:
+                attempt = self._inbox.get_nowait()
+            except Empty:
+                return back
+            if attempt is not None:
+                back.append(attempt)
+
+    def waiting_count(self) -> int:
+        """See Executor.waiting_count."""
+        return self._inbox.qsize()
+
+    def cancel(self, attempt: Attempt, why: str) -> None:
+        """See Executor.cancel."""
+        attempt.context.stop(why)
+
+    def stop(self) -> None:
+        """See Executor.stop."""
+        if self._stopped:
+            return
+        self._stopped = True
+        for _ in self._threads:
+            self._inbox.put(None)
+        ends_s = self._clock.monotonic() + JOIN_S
+        for thread in self._threads:
+            if thread.ident is not None and thread is not threading.current_thread():
+                thread.join(max(0.0, ends_s - self._clock.monotonic()))
+
+    def _work(self) -> None:
+        inbox, ended, monotonic = self._inbox, self._ended, self._clock.monotonic
+        while (attempt := inbox.get()) is not None:
+            attempt.begin(monotonic())
+            task = attempt.task
+            try:
+                # A task that expired while it waited its turn must not begin.
+                if attempt.context.deadline_s is not None:
+                    attempt.context.check()
+                attempt.outcome = returned(task, self._worker(attempt.context, task))
+            except BaseException as error:  # noqa: BLE001 - whatever a worker raises is its outcome
+                attempt.stopped = isinstance(error, AttemptStoppedError)
+                attempt.outcome = raised(task, error)
+            attempt.ended_s = monotonic()
+            ended.append(attempt)
+            if inbox.qsize() <= self.ring_below:
+                self._bell.ring()
+
+
+class AsyncExecutor:
+    """Calls an ``async def`` worker in one event loop: the one given, or its own in a thread."""
+
+    context_type = AsyncContext
+
+    def __init__(
+        self,
+        worker: Callable[[Any, Any], Any],
+        *,
+        workers: int,
+        bell: Bell,
+        clock: Clock,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self.ring_below = 0
+        self._worker = worker
+        self._workers = workers
+        self._bell = bell
+        self._clock = clock
+        self._pending: deque[Attempt] = deque()
+        self._ended: deque[Attempt] = deque()
+        self._running: set[asyncio.Task[None]] = set()
+        self._thread: threading.Thread | None = None
+        if loop is None:
+            loop = asyncio.new_event_loop()
+            self._thread = threading.Thread(target=self._serve, name="eventq-loop", daemon=True)
+        self._loop = loop
+        self._stopped = False
+
+    def start(self) -> None:
+        """See Executor.start."""
+        if self._thread is not None:
+            self._thread.start()
+
+    def submit(self, attempts: list[Attempt]) -> None:
+        """See Executor.submit."""
+        self._pending.extend(attempts)
+        self._call(self._fill)
+
+    def take_ended(self) -> list[Attempt]:
+        """See Executor.take_ended."""
+        return _drained(self._ended)
+
+    def take_back(self) -> list[Attempt]:
+        """See Executor.take_back."""
+        return _drained(self._pending)
+
+    def waiting_count(self) -> int:
+        """See Executor.waiting_count."""
+        return len(self._pending)
+
+    def cancel(self, attempt: Attempt, why: str) -> None:
+        """See Executor.cancel."""
+        attempt.context.stop(why)
+        if attempt.handle is not None:
+            self._call(attempt.handle.cancel)
+
+    def stop(self) -> None:
+        """See Executor.stop."""
+        if self._stopped:
+            return
+        self._stopped = True
+        if self._thread is None:
+            self._call(self._cancel_all)
+        elif self._thread.ident is not None:
+            asyncio.run_coroutine_threadsafe(self._end(), self._loop)
+            self._thread.join(JOIN_S * 2)
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        finally:
+            self._loop.close()
+
+    def _call(self, function: Callable[[], object]) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(function)
+
+    def _fill(self) -> None:
+        while self._pending and len(self._running) < self._workers:
+            attempt = self._pending.popleft()
+            handle = self._loop.create_task(self._run(attempt))
+            attempt.handle = handle
+            self._running.add(handle)
+
+    async def _run(self, attempt: Attempt) -> None:
+        task = attempt.task
+        attempt.begin(self._clock.monotonic())
+        try:
+            attempt.context.check()
+            attempt.outcome = returned(task, await self._worker(attempt.context, task))
+        except BaseException as error:  # noqa: BLE001 - whatever a worker raises is its outcome
+            attempt.stopped = isinstance(error, (AttemptStoppedError, asyncio.CancelledError))
+            attempt.outcome = raised(task, error)
+        attempt.ended_s = self._clock.monotonic()
+        self._ended.append(attempt)
+        self._running.discard(attempt.handle)
+        self._fill()
+        if len(self._pending) <= self.ring_below:
+            self._bell.ring()
+
+    def _cancel_all(self) -> None:
+        for handle in self._running:
+            handle.cancel()
+
+    async def _end(self) -> None:
+        self._cancel_all()
+        if self._running:
+            await asyncio.wait(self._running, timeout=JOIN_S)
+        self._loop.stop()
+
+
+def _drained(queue: deque[Attempt]) -> list[Attempt]:
+    drained: list[Attempt] = []
+    while queue:
+        try:
+            drained.append(queue.popleft())
+        except IndexError:
+            # The other thread took the last one in between.
+            break
+    return drained

@@ -1,0 +1,386 @@
+"""Running a worker: leasing ahead, settling outcomes, deadlines, renewal, lapses, graceful stop.
+
+One thread, the caller of `Runner.run`, does all of it; workers run in the executor. Everything
+that lasts goes through the node; what is kept here may be lost at any moment.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from eventq.decide import Outcome
+from eventq.durations import SECOND_US
+from eventq.errors import DeadlineExceededError, LogUnavailableError
+from eventq.events import (
+    ERROR_BYTES,
+    Cancelled,
+    Completed,
+    Failed,
+    Leased,
+    Refused,
+    Released,
+)
+from eventq.node import Node
+from eventq.projection import Projection
+from eventq.runner import commands
+from eventq.runner.attempt import Attempt, describe, failed
+from eventq.bell import Bell
+from eventq.runner.executors import Executor
+from eventq.runner.lapses import LapseWatch
+from eventq.runner.pacing import BLOCK, Pace
+from eventq.task import Task
+
+logger = logging.getLogger("eventq.runner")
+
+# An outcome waits at most this long for others to share its commit, and only while workers
+# have tasks to go on with.
+LINGER_S = 0.010
+# Tasks held ahead are given back when no worker has become free for this long.
+STUCK_S = 0.5
+# Pause after the log could not be reached.
+UNAVAILABLE_S = 0.5
+# Even a busy runner looks this often for cancelled tasks, lapsed nodes and its own renewal.
+LOOK_EVERY_S = 0.25
+# Longest wait when nothing is due; bells wake it earlier.
+IDLE_S = 60.0
+# Results are cut into commits of about this many bytes, well under the cap of a commit.
+SETTLE_BYTES = 512 * 1024
+
+
+class RunReport(Struct, frozen=True):
+    """What one `run` did, counted by outcome."""
+
+    completed: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    released: int = 0
+    refused: int = 0
+
+
+class RunOptions(Struct, frozen=True):
+    """How to run. Times in microseconds."""
+
+    workers: int
+    lease_ttl_us: int
+    grace_us: int
+    until_idle: bool
+
+
+ExecutorFactory = Callable[[Bell], Executor]
+
+
+class Runner:
+    """Runs tasks of one node with one executor until stopped, or until nothing is left to do."""
+
+    def __init__(self, node: Node, make_executor: ExecutorFactory, options: RunOptions) -> None:
+        self._node = node
+        self._options = options
+        self._clock = node.clock
+        self._bell = Bell()
+        self._executor = make_executor(self._bell)
+        self._pace = Pace(options.workers)
+        self._lapses = LapseWatch()
+        # Attempts whose lease this node holds, and those that keep a worker without one.
+        self._held: dict[int, Attempt] = {}
+        self._strays: set[Attempt] = set()
+        self._unsettled: list[Outcome] = []
+        self._counts = {"completed": 0, "failed": 0, "cancelled": 0, "released": 0, "refused": 0}
+        # Monotonic instants of the last commit, the last sign of life in one, and so on.
+        self._settled_s = 0.0
+        self._signed_s = 0.0
+        self._looked_s = 0.0
+        self._progress_s = 0.0
+        self._stop_asked = 0
+        self._stop_s: float | None = None
+
+    def run(self) -> RunReport:
+        """Works until `stop`, or until idle if so asked. Raises what makes the log unusable.
+
+        Idle means: nothing is ready, leased by any node, or waiting for a retry. Tasks scheduled
+        for later that were never attempted are left.
+        """
+        watch = self._node.log.watch(self._bell.ring)
+        self._node.on_append(self._bell.ring)
+        self._executor.start()
+        try:
+            while self._step():
+                pass
+            self._executor.stop()
+            self._record_late()
+        finally:
+            # Workers end first, so that none begins anew; then the wake-ups, which lean on the log.
+            self._executor.stop()
+            self._node.off_append(self._bell.ring)
+            watch.close()
+        return RunReport(**self._counts)
+
+    def stop(self) -> None:
+        """Asks to stop; the second call forces. May be called from anywhere, also a handler.
+
+        First: no more leases, what has not begun is given back, what runs may finish within the
+        grace period. Second, or at the period's end: attempts are cancelled and given back.
+        """
+        self._stop_asked += 1
+        self._bell.ring()
+
+    def _step(self) -> bool:
+        """One round; tells whether to go on."""
+        try:
+            self._collect()
+            self._fail_late()
+            if self._stop_asked and self._wind_down():
+                return False
+            look_due = self._clock.monotonic() - self._looked_s >= LOOK_EVERY_S
+            if not look_due and self._worth_settling():
+                self._exchange()
+            elif (pause_s := self._look_around()) is None:
+                return False
+            elif pause_s > 0:
+                self._bell.wait(pause_s)
+        except LogUnavailableError as error:
+            if self._stop_asked > 1:
+                raise
+            logger.warning("log unavailable, trying again", extra={"error": str(error)})
+            self._bell.wait(UNAVAILABLE_S)
+        return True
+
+    # What ended, what is late, what is over.
+
+    def _collect(self) -> None:
+        """Takes in ended attempts: their outcomes wait to be settled."""
+        ended = self._executor.take_ended()
+        if not ended:
+            return
+        total_s = 0.0
+        for attempt in ended:
+            assert attempt.outcome is not None
+            assert attempt.begun_s is not None
+            total_s += attempt.ended_s - attempt.begun_s
+            if attempt.revoked:
+                self._strays.discard(attempt)
+                if not attempt.stopped:
+                    # It ignored that its lease was gone: kept in the log as refused.
+                    self._unsettled.append(attempt.outcome)
+            else:
+                del self._held[attempt.task.number]
+                self._unsettled.append(attempt.outcome)
+        self._pace.measure(total_s, len(ended))
+        self._progress_s = self._clock.monotonic()
+
+    def _record_late(self) -> None:
+        """What cancelled workers returned all the same is evidence, so it is kept."""
+        self._collect()
+        while self._unsettled:
+            self._exchange()
+
+    def _fail_late(self) -> None:
+        now_s = self._clock.monotonic()
+        for attempt in list(self._held.values()):
+            due_s = attempt.context.deadline_s
+            if due_s is not None and due_s <= now_s:
+                error = DeadlineExceededError("the attempt ran past its deadline")
+                self._revoke(attempt, "deadline exceeded", failed(attempt.task, describe(error)))
+
+    def _revoke(self, attempt: Attempt, why: str, outcome: Outcome | None) -> None:
+        """Ends an attempt without its worker, which is told, and may still hold its thread."""
+        attempt.revoked = True
+        del self._held[attempt.task.number]
+        self._strays.add(attempt)
+        self._executor.cancel(attempt, why)
+        if outcome is not None:
+            self._unsettled.append(outcome)
+
+    def _give_back(self, attempts: list[Attempt], reason: str) -> None:
+        for attempt in attempts:
+            if not attempt.revoked:
+                del self._held[attempt.task.number]
+                self._unsettled.append(_released(attempt, reason))
+            self._strays.discard(attempt)
+
+    def _wind_down(self) -> bool:
+        """The steps of stopping; tells whether all is done.
+
+        First back goes what has not begun, since it costs nothing and others may be free. Then
+        what runs has the grace period. Last, whoever is still running is cancelled and its lease
+        given back, so that another node can begin before the ttl is over.
+        """
+        now_s = self._clock.monotonic()
+        if self._stop_s is None:
+            self._stop_s = now_s + self._options.grace_us / 1e6
+            logger.info("stopping", extra={"running": len(self._held)})
+        self._give_back(self._executor.take_back(), "stopped before it began")
+        if self._stop_asked > 1 or now_s >= self._stop_s:
+            for attempt in list(self._held.values()):
+                self._revoke(attempt, "the node stops", _released(attempt, "stopped while running"))
+        if self._held or self._unsettled:
+            return False
+        return True
+
+    # Committing.
+
+    def _worth_settling(self) -> bool:
+        """Whether outcomes should be committed now: workers are, or will soon be, out of tasks."""
+        if not self._unsettled:
+            return False
+        waiting = self._executor.waiting_count()
+        lingered_s = self._clock.monotonic() - self._settled_s
+        return waiting <= self._executor.ring_below or lingered_s >= LINGER_S
+
+    def _exchange(self) -> None:
+        """One commit: the outcomes of the last tasks and the leases of the next."""
+        outcomes = _portion(self._unsettled)
+        want = 0 if self._stop_asked else self._want()
+        ttl_us = self._options.lease_ttl_us
+        command = commands.exchange(self._node, outcomes, count=want, ttl_us=ttl_us)
+        del self._unsettled[: len(outcomes)]
+        self._settled_s = self._clock.monotonic()
+        attempts = []
+        for (_, body), task in zip(command.drafts, command.tasks, strict=True):
+            kind = type(body)
+            if kind is Leased:
+                assert task is not None
+                attempts.append(self._hold(task))
+            elif kind in COUNTED:
+                self._counts[COUNTED[kind]] += 1
+        if attempts:
+            self._signed_s = self._progress_s = self._settled_s
+            self._executor.ring_below = len(attempts) // 2 if self._pace.ahead() else 0
+            self._executor.submit(attempts)
+
+    def _hold(self, task: Task) -> Attempt:
+        attempt = Attempt(task, self._executor.context_type(task, self._clock))
+        self._held[task.number] = attempt
+        return attempt
+
+    def _want(self) -> int:
+        """How many more tasks to lease: free slots, and work ahead when tasks are fast."""
+        busy = len(self._held) + len(self._strays)
+        return min(BLOCK, max(0, self._options.workers + self._pace.ahead() - busy))
+
+    # Looking at the rest of the world.
+
+    def _look_around(self) -> float | None:
+        """Does what the log and the time call for.
+
+        Gives the seconds to wait then (0 for none), or None when there is nothing left to do.
+        """
+        self._looked_s = now_s = self._clock.monotonic()
+        with self._node.reading() as projection:
+            now = self._node.now()
+            lost = self._lost(projection)
+            orphans = self._orphans(projection)
+            lapsed = self._lapses.look(
+                projection.holders, me=self._node.name, monotonic_s=now_s, now=now
+            )
+            overdue = next(projection.past_expiry(now), None) is not None
+            leasable = projection.ready_count(now) > 0 and not self._stop_asked
+            done = self._options.until_idle and self._is_idle(projection, now)
+            pause_s = self._pause_s(projection, now=now, now_s=now_s)
+        for attempt in lost:
+            self._revoke(attempt, "the task was cancelled or its lease was lost", None)
+        self._unsettled += orphans
+        for worker, seen_seq in lapsed:
+            logger.warning("leases lapsed", extra={"node": worker})
+            commands.lapse(self._node, worker, seen_seq=seen_seq)
+        self._renew_if_due(now_s)
+        self._unstick(now_s)
+        if self._unsettled and self._worth_settling():
+            self._exchange()
+        elif overdue or (leasable and self._want()):
+            self._exchange()
+        elif not lapsed:
+            return None if done and not self._unsettled else pause_s
+        return 0
+
+    def _lost(self, projection: Projection) -> list[Attempt]:
+        """Attempts that go on although the log has ended their lease."""
+        lost = []
+        for number, attempt in self._held.items():
+            task = projection.tasks.get(number)
+            if task is None or task.fence != attempt.task.fence:
+                lost.append(attempt)
+        return lost
+
+    def _orphans(self, projection: Projection) -> list[Outcome]:
+        """Leases of this node that no attempt stands for, left by a run that was torn away."""
+        mine = projection.leases_of(self._node.name)
+        if len(mine) <= len(self._held):
+            return []
+        known = self._held.keys() | {outcome.task for outcome in self._unsettled}
+        return [
+            Outcome(number, projection.tasks[number].fence, "released", reason="nobody runs it")
+            for number in mine - known
+        ]
+
+    def _is_idle(self, projection: Projection, now: int) -> bool:
+        return not (
+            self._held
+            or projection.leased_count
+            or projection.ready_count(now)
+            or projection.retrying_count
+        )
+
+    def _pause_s(self, projection: Projection, *, now: int, now_s: float) -> float:
+        """How long nothing will happen that no bell tells of."""
+        ends = [now_s + IDLE_S]
+        instant = projection.next_instant()
+        if instant is not None:
+            ends.append(now_s + (instant - now) / SECOND_US)
+        if self._held:
+            ends += [due for a in self._held.values() if (due := a.due_s(now_s)) is not None]
+            ends.append(self._signed_s + self._renew_s())
+            if self._unsettled or self._executor.ring_below:
+                ends.append(now_s + LINGER_S)
+            if self._executor.waiting_count():
+                ends.append(self._progress_s + STUCK_S)
+        if len(projection.holders) > (self._node.name in projection.holders):
+            ends.append(now_s + LOOK_EVERY_S)
+        if self._stop_s is not None:
+            ends.append(self._stop_s)
+        # At least a millisecond: a timer that fires early must not spin.
+        return max(0.001, min(ends) - now_s)
+
+    def _renew_s(self) -> float:
+        """Renewing three times within a ttl bears two that come late."""
+        return self._options.lease_ttl_us / SECOND_US / 3
+
+    def _renew_if_due(self, now_s: float) -> None:
+        if self._held and now_s - self._signed_s >= self._renew_s():
+            commands.renew(self._node, ttl_us=self._options.lease_ttl_us)
+            self._signed_s = now_s
+
+    def _unstick(self, now_s: float) -> None:
+        """Gives back what waits behind tasks that turned out slow, so that others can take it."""
+        if self._executor.waiting_count() and now_s - self._progress_s >= STUCK_S:
+            self._give_back(self._executor.take_back(), "all workers are busy")
+            self._pace.measure(now_s - self._progress_s, 1)
+            self._executor.ring_below = 0
+
+
+COUNTED: dict[type, str] = {
+    Completed: "completed",
+    Failed: "failed",
+    Cancelled: "cancelled",
+    Released: "released",
+    Refused: "refused",
+}
+
+
+def _portion(outcomes: list[Outcome]) -> list[Outcome]:
+    """The first outcomes that fit into one commit beside a block of leases."""
+    size_bytes = 0
+    for index, outcome in enumerate(outcomes[:BLOCK]):
+        if outcome.result_json is not None:
+            size_bytes += len(outcome.result_json)
+        if outcome.error is not None:
+            size_bytes += ERROR_BYTES
+        if size_bytes > SETTLE_BYTES and index:
+            return outcomes[:index]
+    return outcomes[:BLOCK]
+
+
+def _released(attempt: Attempt, reason: str) -> Outcome:
+    return Outcome(attempt.task.number, attempt.task.fence, "released", reason=reason)

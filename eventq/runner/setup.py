@@ -1,0 +1,56 @@
+"""From a worker and checked options to a runner; nothing runs yet."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from eventq.bell import Bell
+from eventq.checks import check_duration
+from eventq.durations import SECOND_US, Duration
+from eventq.errors import ArgumentError
+from eventq.node import Node
+from eventq.runner.executors import AsyncExecutor, Executor, ThreadExecutor
+from eventq.runner.runner import Runner, RunOptions
+
+
+def run_worker(
+    node: Node,
+    worker: Callable[[Any, Any], Any],
+    *,
+    workers: int,
+    until: str | None,
+    grace: Duration,
+    lease_ttl: Duration,
+    loop: asyncio.AbstractEventLoop | None = None,
+) -> Runner:
+    """A runner for the worker: threads for ``def``, one event loop for ``async def``.
+
+    ``loop`` is where async workers run; None gives them a loop in a thread of its own. Raises
+    ArgumentError.
+    """
+    if not callable(worker):
+        raise ArgumentError("worker", worker, "a function of (ctx, task)")
+    if until not in {None, "idle"}:
+        raise ArgumentError("until", until, "None or 'idle'")
+    options = RunOptions(
+        workers=workers,
+        lease_ttl_us=check_duration(lease_ttl, "lease_ttl", least_us=SECOND_US) or 0,
+        grace_us=check_duration(grace, "grace") or 0,
+        until_idle=until == "idle",
+    )
+
+    def make_executor(bell: Bell) -> Executor:
+        if is_async(worker):
+            return AsyncExecutor(worker, workers=workers, bell=bell, clock=node.clock, loop=loop)
+        return ThreadExecutor(worker, workers=workers, bell=bell, clock=node.clock)
+
+    return Runner(node, make_executor, options)
+
+
+def is_async(worker: Callable[..., Any]) -> bool:
+    """Whether calling the worker gives a coroutine: an async def, or an object with one."""
+    call = getattr(worker, "__call__", None)  # noqa: B004 - not whether it can be called, but how
+    return inspect.iscoroutinefunction(worker) or inspect.iscoroutinefunction(call)
