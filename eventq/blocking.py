@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 from msgspec import UNSET, UnsetType
 
 from eventq import decide
+from eventq.bell import Bell
 from eventq.checks import (
     check_count,
     check_duration,
@@ -30,12 +31,11 @@ from eventq.clock import Clock, SystemClock
 from eventq.decide import Draft, NewTask
 from eventq.durations import Duration
 from eventq.errors import ArgumentError, NotAllowedError, TaskNotFoundError
-from eventq.eventlog import open_log
+from eventq.eventlog import EventLog, open_log
 from eventq.events import COMMIT_BYTES, COMMIT_EVENTS, Event
 from eventq.node import Command, Node
 from eventq.options import TaskOptions, TaskSpec, check_policy, make_order, make_orders
 from eventq.policy import DEFAULT_BACKOFF, Backoff
-from eventq.bell import Bell
 from eventq.query import OPEN, Stats, list_tasks, read_events, take_stats
 from eventq.replay import task_history, task_of
 from eventq.task import Task, TaskState
@@ -54,8 +54,8 @@ States = TaskState | str | Iterable[TaskState | str]
 class BlockingQueue:
     """A task queue on an event log.
 
-    All methods may be called from any thread. Errors are all EventqError; a wrong argument is an ArgumentError, and then nothing
-    has been appended. After a fork the child may go on using it.
+    All methods may be called from any thread. Errors are all EventqError; a wrong argument is an
+    ArgumentError, and then nothing has been appended. After a fork the child may go on using it.
     """
 
     def __init__(
@@ -110,10 +110,10 @@ class BlockingQueue:
         scheduled_at: datetime | None = None,
         delay: Duration | None = None,
         expires_at: datetime | None = None,
-        max_age: Duration | None | UnsetType = UNSET,
-        max_retries: int | None | UnsetType = UNSET,
+        max_age: Duration | UnsetType | None = UNSET,
+        max_retries: int | UnsetType | None = UNSET,
         backoff: Backoff | Duration | UnsetType = UNSET,
-        deadline: Duration | None | UnsetType = UNSET,
+        deadline: Duration | UnsetType | None = UNSET,
     ) -> Task:
         """Creates a task; when this returns, it is durable.
 
@@ -148,7 +148,7 @@ class BlockingQueue:
         """
         unknown = options.keys() - TaskOptions.__annotations__.keys()
         if unknown:
-            raise ArgumentError(sorted(unknown)[0], options, "an option of `new`")
+            raise ArgumentError(min(unknown), options, "an option of `new`")
         orders = make_orders(tasks, self._policy, options)
         created: list[Task] = []
         for portion in _portions(orders):
@@ -383,9 +383,7 @@ def _portions(orders: list[NewTask]) -> Iterator[list[NewTask]]:
     size_bytes = 0
     for order in orders:
         order_bytes = len(order.tags_json) + ORDER_BYTES * (order.key is not None) + 256
-        if portion and (
-            len(portion) == COMMIT_EVENTS or size_bytes + order_bytes > COMMIT_BYTES
-        ):
+        if portion and (len(portion) == COMMIT_EVENTS or size_bytes + order_bytes > COMMIT_BYTES):
             yield portion
             portion, size_bytes = [], 0
         portion.append(order)

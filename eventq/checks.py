@@ -140,17 +140,9 @@ def _check_tag_name(name: object) -> None:
 
 
 def _check_json(value: Any, argument: str, depth: int) -> None:  # noqa: ANN401 - any JSON
-    if value is None or isinstance(value, (str, bool)):
-        return
     if depth > JSON_DEPTH:
         raise ArgumentError(argument, "...", f"JSON nested at most {JSON_DEPTH} deep")
-    if isinstance(value, int):
-        if value not in _INTEGERS:
-            raise ArgumentError(argument, value, "integers of at most 64 bits")
-    elif isinstance(value, float):
-        if not math.isfinite(value):
-            raise ArgumentError(argument, value, "finite numbers")
-    elif type(value) in {list, tuple}:
+    if type(value) in {list, tuple}:
         for item in value:
             _check_json(item, argument, depth + 1)
     elif type(value) is dict:
@@ -159,7 +151,19 @@ def _check_json(value: Any, argument: str, depth: int) -> None:  # noqa: ANN401 
                 raise ArgumentError(argument, name, "JSON objects whose names are text")
             _check_json(item, argument, depth + 1)
     else:
+        _check_scalar(value, argument)
+
+
+def _check_scalar(value: object, argument: str) -> None:
+    if value is None or isinstance(value, (str, bool)):
+        return
+    if isinstance(value, int):
+        if value not in _INTEGERS:
+            raise ArgumentError(argument, value, "integers of at most 64 bits")
+    elif not isinstance(value, float):
         raise ArgumentError(argument, value, "a JSON value (text, number, bool, None, list, dict)")
+    elif not math.isfinite(value):
+        raise ArgumentError(argument, value, "finite numbers")
 
 
 def _encode(value: object, argument: str, limit_bytes: int) -> bytes:

@@ -45,8 +45,8 @@ class Command:
     """
 
     __slots__ = (
-        "blind", "chosen", "decide", "done", "drafts", "error", "first", "landed", "leasing", "ready",
-        "tasks",
+        "blind", "chosen", "decide", "done", "drafts", "error", "first", "landed", "leasing",
+        "ready", "tasks",
     )  # fmt: skip
 
     def __init__(
@@ -129,10 +129,22 @@ class Node:
     def __init__(self, log: EventLog, *, clock: Clock) -> None:
         self.log = log
         self.clock = clock
-        self.name = _node_name()
-        self._wakes: list[Callable[[], None]] = []
         self._closed = False
         self._set_up()
+
+    def _set_up(self) -> None:
+        """All that a forked child must not share with its parent."""
+        self.name = _node_name()
+        self._wakes: list[Callable[[], None]] = []
+        # Held while the projection is read or changed: one commit, or one look, at a time.
+        self._lock = threading.Lock()
+        # Held for moments only, around who waits and whether somebody leads.
+        self._guard = threading.Lock()
+        self._waiting: deque[Command] = deque()
+        self._led = False
+        self._projection: Projection | None = None
+        self._last_now = 0
+        self._in_flight: tuple[Plan, Commit] | None = None
 
     def execute(self, command: Command) -> Command:
         """Decides and appends; when it returns, the command's events are durable and applied.
@@ -197,8 +209,6 @@ class Node:
     def after_fork(self) -> None:
         """Makes a forked child a node of its own, with nothing shared with its parent."""
         self.log.after_fork()
-        self.name = _node_name()
-        self._wakes = []
         self._set_up()
 
     def close(self) -> None:
@@ -206,15 +216,6 @@ class Node:
         self._closed = True
         with self._lock:
             self.log.close()
-
-    def _set_up(self) -> None:
-        self._lock = threading.Lock()
-        self._guard = threading.Lock()
-        self._waiting: deque[Command] = deque()
-        self._led = False
-        self._projection: Projection | None = None
-        self._last_now = 0
-        self._in_flight: tuple[Plan, Commit] | None = None
 
     def _check_open(self) -> None:
         if self._closed:

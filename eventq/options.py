@@ -33,10 +33,10 @@ class TaskOptions(TypedDict, total=False):
     scheduled_at: datetime | None
     delay: Duration | None
     expires_at: datetime | None
-    max_age: Duration | None | UnsetType
-    max_retries: int | None | UnsetType
+    max_age: Duration | UnsetType | None
+    max_retries: int | UnsetType | None
     backoff: Backoff | Duration | UnsetType
-    deadline: Duration | None | UnsetType
+    deadline: Duration | UnsetType | None
 
 
 class TaskSpec:
@@ -63,7 +63,9 @@ def check_policy(
 ) -> Policy:
     """The policy of a queue's or a task's options."""
     return check_backoff(backoff).policy(
-        max_retries=None if max_retries is None else check_count(max_retries, "max_retries", least=0),
+        max_retries=None
+        if max_retries is None
+        else check_count(max_retries, "max_retries", least=0),
         max_age_us=check_duration(max_age, "max_age", least_us=1),
         deadline_us=check_duration(deadline, "deadline", least_us=1),
     )

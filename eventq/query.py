@@ -99,9 +99,7 @@ def read_events(log: EventLog, after: int) -> Iterator[Event]:
         yield from events[max(0, after + 1 - commit.first) :]
 
 
-def _final_tasks(
-    log: EventLog, states: frozenset[TaskState], *, until: int
-) -> Iterator[Task]:
+def _final_tasks(log: EventLog, states: frozenset[TaskState], *, until: int) -> Iterator[Task]:
     found: dict[int, Task] = {}
     projection = Projection(log.namespace)
     projection.suspend_indexes()

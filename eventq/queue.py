@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, Unpack
 from eventq.blocking import BlockingQueue, States, Worker
 from eventq.checks import check_count
 from eventq.durations import Duration
+from eventq.eventlog import EventLog
 from eventq.events import Event
 from eventq.options import TaskOptions, TaskSpec
 from eventq.query import Stats, read_events
@@ -112,11 +113,17 @@ class Queue(BlockingQueue):
         loop = asyncio.get_running_loop()
         more = asyncio.Event()
         log = self._node.log
-        watch = log.watch(lambda: loop.call_soon_threadsafe(more.set)) if follow else None
+
+        def wake() -> None:
+            # A ring may come while the loop is being closed; nobody waits for it any more.
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(more.set)
+
+        watch = log.watch(wake) if follow else None
         try:
             while True:
                 more.clear()
-                for event in await _in_thread(lambda: list(islice(read_events(log, after), PAGE))):
+                for event in await _in_thread(_page, log, after):
                     after = event.seq
                     yield event
                     more.set()
@@ -163,6 +170,10 @@ class Queue(BlockingQueue):
                     runner.stop()
                     await asyncio.wait([running])
                     raise
+
+
+def _page(log: EventLog, after: int) -> list[Event]:
+    return list(islice(read_events(log, after), PAGE))
 
 
 async def _in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

@@ -93,9 +93,7 @@ def decode_events(stored: list[StoredEvent]) -> list[Event]:
     ]
 
 
-def _fold(
-    projection: Projection, commit: Commit, until: int | None, until_at: int | None
-) -> bool:
+def _fold(projection: Projection, commit: Commit, until: int | None, until_at: int | None) -> bool:
     """Folds one commit, or the part of it up to ``until``; tells whether to go on."""
     if until_at is not None and commit.at > until_at:
         return False

@@ -84,20 +84,25 @@ def raised(task: Task, error: BaseException) -> Outcome:
 
 def failed(task: Task, error: ErrorInfo, *, delay_us: int | None = None) -> Outcome:
     """A failure, with the chance its backoff's jitter will use."""
-    return Outcome(
-        task.number, task.fence, "failed", error=error, delay_us=delay_us, draw=random.random()
-    )
+    draw = random.random()  # noqa: S311 - spreads retries, guards nothing
+    return Outcome(task.number, task.fence, "failed", error=error, delay_us=delay_us, draw=draw)
 
 
 def describe(error: BaseException) -> ErrorInfo:
     """The error as it is kept: type, message, and the end of its traceback, 8 KiB at most."""
     kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    name = (
+        kind.__qualname__
+        if kind.__module__ == "builtins"
+        else f"{kind.__module__}.{kind.__qualname__}"
+    )
     try:
         message = str(error)
     except Exception as broken:  # noqa: BLE001 - a broken __str__ must not lose the outcome
         message = f"<its __str__ raised {type(broken).__name__}>"
-    info = ErrorInfo(type=_clean(name)[:TYPE_CHARACTERS], message=_clean(message)[:MESSAGE_CHARACTERS])
+    info = ErrorInfo(
+        type=_clean(name)[:TYPE_CHARACTERS], message=_clean(message)[:MESSAGE_CHARACTERS]
+    )
     if isinstance(error, (Retry, AttemptStoppedError)):
         return info
     # The first frame is ours; the worker's begin behind it.

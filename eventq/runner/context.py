@@ -34,8 +34,7 @@ class Context:
 
     @property
     def fence(self) -> int:
-        """The lease's position in the log: it rises with each lease, so other systems can refuse
-        whoever comes with a smaller one."""
+        """The lease's position in the log: other systems can refuse whoever brings a smaller one."""
         return self.task.fence
 
     @property

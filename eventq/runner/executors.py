@@ -12,10 +12,10 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
+from eventq.bell import Bell
 from eventq.clock import Clock
 from eventq.errors import AttemptStoppedError
 from eventq.runner.attempt import Attempt, raised, returned
-from eventq.bell import Bell
 from eventq.runner.context import AsyncContext, Context
 
 # How long stopping waits for threads and tasks that have been told to end.
@@ -25,9 +25,12 @@ JOIN_S = 2.0
 class Executor(Protocol):
     """Runs attempts, `workers` at a time, in the order they were given."""
 
-    context_type: type[Context]
     ring_below: int
     """The bell is rung for an ended attempt when at most this many wait to begin."""
+
+    @property
+    def context_type(self) -> type[Context]:
+        """What its workers are given as ``ctx``."""
 
     def start(self) -> None:
         """Makes it ready; before anything else, once."""
@@ -54,8 +57,6 @@ class Executor(Protocol):
 class ThreadExecutor:
     """Calls a ``def`` worker in `workers` threads."""
 
-    context_type = Context
-
     def __init__(
         self,
         worker: Callable[[Any, Any], object],
@@ -76,6 +77,11 @@ class ThreadExecutor:
             for index in range(workers)
         ]
         self._stopped = False
+
+    @property
+    def context_type(self) -> type[Context]:
+        """See Executor.context_type."""
+        return Context
 
     def start(self) -> None:
         """See Executor.start."""
@@ -144,8 +150,6 @@ class ThreadExecutor:
 class AsyncExecutor:
     """Calls an ``async def`` worker in one event loop: the one given, or its own in a thread."""
 
-    context_type = AsyncContext
-
     def __init__(
         self,
         worker: Callable[[Any, Any], Any],
@@ -169,6 +173,11 @@ class AsyncExecutor:
             self._thread = threading.Thread(target=self._serve, name="eventq-loop", daemon=True)
         self._loop = loop
         self._stopped = False
+
+    @property
+    def context_type(self) -> type[Context]:
+        """See Executor.context_type."""
+        return AsyncContext
 
     def start(self) -> None:
         """See Executor.start."""

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from eventq.bell import Bell
 from eventq.decide import Outcome
 from eventq.durations import SECOND_US
 from eventq.errors import DeadlineExceededError, LogUnavailableError
@@ -27,7 +28,6 @@ from eventq.node import Node
 from eventq.projection import Projection
 from eventq.runner import commands
 from eventq.runner.attempt import Attempt, describe, failed
-from eventq.bell import Bell
 from eventq.runner.executors import Executor
 from eventq.runner.lapses import LapseWatch
 from eventq.runner.pacing import BLOCK, Pace
@@ -215,9 +215,7 @@ class Runner:
         if self._stop_asked > 1 or now_s >= self._stop_s:
             for attempt in list(self._held.values()):
                 self._revoke(attempt, "the node stops", _released(attempt, "stopped while running"))
-        if self._held or self._unsettled:
-            return False
-        return True
+        return not (self._held or self._unsettled)
 
     # Committing.
 
@@ -287,9 +285,7 @@ class Runner:
             commands.lapse(self._node, worker, seen_seq=seen_seq)
         self._renew_if_due(now_s)
         self._unstick(now_s)
-        if self._unsettled and self._worth_settling():
-            self._exchange()
-        elif overdue or (leasable and self._want()):
+        if self._worth_settling() or overdue or (leasable and self._want()):
             self._exchange()
         elif not lapsed:
             return None if done and not self._unsettled else pause_s
