@@ -16,39 +16,36 @@ from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 from msgspec import UNSET, UnsetType
 
 from eventq import decide
-from eventq.bell import Bell
 from eventq.checks import (
+    States,
     check_count,
     check_duration,
     check_instant,
-    check_json,
     check_lookup_key,
     check_namespace,
     check_priority,
+    check_states,
     check_tags,
+    check_text,
 )
 from eventq.clock import Clock, SystemClock
 from eventq.decide import Draft, NewTask
 from eventq.durations import Duration
 from eventq.errors import ArgumentError, NotAllowedError, TaskNotFoundError
-from eventq.eventlog import EventLog, open_log
-from eventq.events import COMMIT_BYTES, COMMIT_EVENTS, Event
+from eventq.eventlog import open_log
+from eventq.events import Event
 from eventq.node import Command, Node
-from eventq.options import TaskOptions, TaskSpec, check_policy, make_order, make_orders
+from eventq.options import TaskOptions, TaskSpec, check_policy, make_order, make_orders, portions
 from eventq.policy import DEFAULT_BACKOFF, Backoff
-from eventq.query import OPEN, Stats, list_tasks, read_events, take_stats
+from eventq.query import Stats, follow_events, list_tasks, read_events, take_stats
 from eventq.replay import task_history, task_of
-from eventq.task import Task, TaskState
+from eventq.task import Task
 
 if TYPE_CHECKING:
     from eventq.runner import RunReport
 
-# A created event beside its tags: key, policy and schedule at their longest.
-ORDER_BYTES = 1_024
-TEXT_CHARACTERS = 1_000
 
 Worker = Callable[[Any, Task], Any]
-States = TaskState | str | Iterable[TaskState | str]
 
 
 class BlockingQueue:
@@ -151,7 +148,7 @@ class BlockingQueue:
             raise ArgumentError(min(unknown), options, "an option of `new`")
         orders = make_orders(tasks, self._policy, options)
         created: list[Task] = []
-        for portion in _portions(orders):
+        for portion in portions(orders):
             created += self._create(portion)
         return created
 
@@ -221,7 +218,7 @@ class BlockingQueue:
         """
         if limit is not None:
             check_count(limit, "limit", least=1)
-        wanted = _check_states(state)
+        wanted = check_states(state)
         if tags is not None:
             check_tags(tags)
         with self._node.reading() as projection:
@@ -244,7 +241,9 @@ class BlockingQueue:
     def events(self, *, after: int = 0, follow: bool = False) -> Iterator[Event]:
         """The events behind position ``after``; with ``follow``, waits for more without end."""
         check_count(after, "after", least=0, most=2**63)
-        return _follow(self._node.log, after) if follow else read_events(self._node.log, after)
+        return (
+            follow_events(self._node.log, after) if follow else read_events(self._node.log, after)
+        )
 
     def stats(self) -> Stats:
         """How many tasks are in each state, and what has happened so far."""
@@ -258,8 +257,8 @@ class BlockingQueue:
 
         Raises TaskNotFoundError, NotAllowedError for a completed or expired task.
         """
-        reason = _check_text(reason, "reason")
-        by = None if by is None else _check_text(by, "by")
+        reason = check_text(reason, "reason")
+        by = None if by is None else check_text(by, "by")
         return self._manage(key, lambda task, _: decide.cancel(task, reason=reason, by=by))
 
     def retry(self, key: str, *, by: str | None = None) -> Task:
@@ -268,7 +267,7 @@ class BlockingQueue:
         A reopened task has its retries anew and its max_age counts from now. Raises
         TaskNotFoundError, NotAllowedError for a running or completed task.
         """
-        by = None if by is None else _check_text(by, "by")
+        by = None if by is None else check_text(by, "by")
         return self._manage(key, lambda task, now: decide.retry(task, by=by, now=now))
 
     def update(
@@ -289,7 +288,7 @@ class BlockingQueue:
         tags_json = None if tags is None else check_tags(tags)
         at = check_instant(scheduled_at, "scheduled_at")
         delay_us = check_duration(delay, "delay")
-        by = None if by is None else _check_text(by, "by")
+        by = None if by is None else check_text(by, "by")
         if at is not None and delay_us is not None:
             raise ArgumentError("delay", delay, "either delay or scheduled_at, not both")
 
@@ -375,53 +374,6 @@ class BlockingQueue:
         self._run_lock = threading.Lock()
         self._stop = None
         self._node.after_fork()
-
-
-def _portions(orders: list[NewTask]) -> Iterator[list[NewTask]]:
-    """The orders in pieces that each fit into a commit."""
-    portion: list[NewTask] = []
-    size_bytes = 0
-    for order in orders:
-        order_bytes = len(order.tags_json) + ORDER_BYTES * (order.key is not None) + 256
-        if portion and (len(portion) == COMMIT_EVENTS or size_bytes + order_bytes > COMMIT_BYTES):
-            yield portion
-            portion, size_bytes = [], 0
-        portion.append(order)
-        size_bytes += order_bytes
-    if portion:
-        yield portion
-
-
-def _follow(log: EventLog, after: int) -> Iterator[Event]:
-    """Events without end: reads, then waits for the watch to ring."""
-    bell = Bell()
-    watch = log.watch(bell.ring)
-    try:
-        while True:
-            for event in read_events(log, after):
-                after = event.seq
-                yield event
-            bell.wait(None)
-    finally:
-        watch.close()
-
-
-def _check_states(state: States | None) -> frozenset[TaskState]:
-    if state is None:
-        return OPEN
-    states = [state] if isinstance(state, str) else state
-    try:
-        return frozenset(TaskState(name) for name in states) - {TaskState.FAILED}
-    except (ValueError, TypeError):
-        names = ", ".join(name for name in TaskState if name is not TaskState.FAILED)
-        raise ArgumentError("state", state, f"one or several of {names}") from None
-
-
-def _check_text(text: object, argument: str) -> str:
-    if not isinstance(text, str) or len(text) > TEXT_CHARACTERS:
-        raise ArgumentError(argument, text, f"text of at most {TEXT_CHARACTERS} characters")
-    check_json(text, argument, COMMIT_BYTES)
-    return text
 
 
 def _after_fork() -> None:

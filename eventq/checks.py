@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,14 +15,19 @@ import msgspec
 
 from eventq.durations import Duration, parse_duration
 from eventq.errors import ArgumentError
-from eventq.events import KEY_BYTES, TAGS_BYTES
+from eventq.events import COMMIT_BYTES, KEY_BYTES, TAGS_BYTES
 from eventq.policy import Backoff
-from eventq.task import EPOCH
+from eventq.task import EPOCH, TaskState
 
 # Nesting beyond this is a mistake, and would make every later reader recurse as deep.
 JSON_DEPTH = 32
 PRIORITY_LIMIT = 2**31
+TEXT_CHARACTERS = 1_000
 NAMES_REMEMBERED = 10_000
+
+OPEN = frozenset({TaskState.SCHEDULED, TaskState.READY, TaskState.LEASED})
+
+States = TaskState | str | Iterable[TaskState | str]
 
 _TAG_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 _NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
@@ -127,6 +132,26 @@ def check_backoff(value: Backoff | Duration) -> Backoff:
     if isinstance(value, Backoff):
         return value
     return Backoff("linear", parse_duration(value, "backoff"))
+
+
+def check_states(state: States | None) -> frozenset[TaskState]:
+    """One or several states; None means all that are open."""
+    if state is None:
+        return OPEN
+    states = [state] if isinstance(state, str) else state
+    try:
+        return frozenset(TaskState(name) for name in states) - {TaskState.FAILED}
+    except (ValueError, TypeError):
+        names = ", ".join(name for name in TaskState if name is not TaskState.FAILED)
+        raise ArgumentError("state", state, f"one or several of {names}") from None
+
+
+def check_text(text: object, argument: str) -> str:
+    """A reason or a name: short, and fit to be stored."""
+    if not isinstance(text, str) or len(text) > TEXT_CHARACTERS:
+        raise ArgumentError(argument, text, f"text of at most {TEXT_CHARACTERS} characters")
+    check_json(text, argument, COMMIT_BYTES)
+    return text
 
 
 def _check_tag_name(name: object) -> None:

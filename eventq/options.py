@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, TypedDict, Unpack
 
@@ -21,8 +21,12 @@ from eventq.checks import (
 from eventq.decide import NewTask
 from eventq.durations import Duration
 from eventq.errors import ArgumentError
-from eventq.events import Policy
+from eventq.events import COMMIT_BYTES, COMMIT_EVENTS, Policy
 from eventq.policy import Backoff
+
+# What a created event takes beside its tags at the most: without a key, and with one.
+BODY_BYTES = 300
+KEYED_BODY_BYTES = 1_400
 
 
 class TaskOptions(TypedDict, total=False):
@@ -118,6 +122,22 @@ def make_orders(
                 f"tasks[{index}]: {error.argument}", error.value, error.expected
             ) from error
     return orders
+
+
+def portions(orders: list[NewTask]) -> Iterator[list[NewTask]]:
+    """The orders in pieces that each fit into a commit."""
+    portion: list[NewTask] = []
+    size_bytes = 0
+    for order in orders:
+        body_bytes = BODY_BYTES if order.key is None else KEYED_BODY_BYTES
+        order_bytes = len(order.tags_json) + body_bytes
+        if portion and (len(portion) == COMMIT_EVENTS or size_bytes + order_bytes > COMMIT_BYTES):
+            yield portion
+            portion, size_bytes = [], 0
+        portion.append(order)
+        size_bytes += order_bytes
+    if portion:
+        yield portion
 
 
 def _like(pattern: NewTask, tags_json: bytes) -> NewTask:

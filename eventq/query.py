@@ -1,4 +1,4 @@
-"""Questions to a projection and its log, as users ask them; nothing here appends or waits long."""
+"""Questions to a projection and its log, as users ask them; nothing here appends."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from typing import Any
 
 from msgspec import Struct
 
+from eventq.bell import Bell
 from eventq.eventlog.base import EventLog
 from eventq.events import Event
 from eventq.projection import Projection
 from eventq.replay import read_all
 from eventq.task import FINAL, Task, TaskState
-
-OPEN = frozenset({TaskState.SCHEDULED, TaskState.READY, TaskState.LEASED})
 
 
 class Stats(Struct, frozen=True):
@@ -97,6 +96,20 @@ def read_events(log: EventLog, after: int) -> Iterator[Event]:
     """The events behind a position up to the present end."""
     for commit, events in read_all(log, after=after):
         yield from events[max(0, after + 1 - commit.first) :]
+
+
+def follow_events(log: EventLog, after: int) -> Iterator[Event]:
+    """Events without end: reads, then waits for the watch to ring."""
+    bell = Bell()
+    watch = log.watch(bell.ring)
+    try:
+        while True:
+            for event in read_events(log, after):
+                after = event.seq
+                yield event
+            bell.wait(None)
+    finally:
+        watch.close()
 
 
 def _final_tasks(log: EventLog, states: frozenset[TaskState], *, until: int) -> Iterator[Task]:

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, Unpack
 
-from eventq.blocking import BlockingQueue, States, Worker
-from eventq.checks import check_count
+from eventq.blocking import BlockingQueue, Worker
+from eventq.checks import States, check_count
 from eventq.durations import Duration
 from eventq.eventlog import EventLog
 from eventq.events import Event

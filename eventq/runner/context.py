@@ -34,7 +34,7 @@ class Context:
 
     @property
     def fence(self) -> int:
-        """The lease's position in the log: other systems can refuse whoever brings a smaller one."""
+        """The lease's position in the log: others can refuse whoever brings a smaller one."""
         return self.task.fence
 
     @property
