@@ -36,8 +36,22 @@ PURE_ROWS = (
     "projection",
     "decide",
     "checks",
+    "options",
 )
-ROWS = (*PURE_ROWS, "clock", "eventlog", "replay", "snapshot", "node", "runner", "queue", "cli")
+ROWS = (
+    *PURE_ROWS,
+    "clock",
+    "bell",
+    "eventlog",
+    "replay",
+    "query",
+    "snapshot",
+    "node",
+    "runner",
+    "blocking",
+    "queue",
+    "cli",
+)
 
 # What a pure room may import from outside: nothing that reads a clock, a file or chance.
 PURE_IMPORTS = {
