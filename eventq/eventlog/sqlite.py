@@ -79,18 +79,20 @@ class SqliteLog:
         found: list[Commit] = []
         after = max(after, 0)
         while limit > 0 and after < sqlite_read.MAX_INTEGER:
+            block_limit = min(limit, BLOCK_EVENTS)
             with self._reading(after + 1) as connection:
                 block = sqlite_read.read_block(
                     connection,
                     self.namespace,
                     self._find_namespace(connection),
                     after=after,
-                    limit=min(limit, BLOCK_EVENTS),
+                    limit=block_limit,
                 )
-            if not block:
-                break
             found += block
-            limit -= block[-1].last - block[0].first + 1
+            count = block[-1].last - block[0].first + 1 if block else 0
+            if count < block_limit:
+                break
+            limit -= count
             after = block[-1].last
         return found
 
@@ -266,6 +268,7 @@ class SqliteLog:
 
     def _insert(self, connection: apsw.Connection, commit: Commit) -> int:
         """Inserts the commit's rows inside a transaction; gives the namespace's id."""
+        assert "\n" not in commit.id, "line feeds part the ids when they are read"
         namespace_id = self._find_namespace(connection)
         check_commit(commit, sqlite_read.head(connection, self.namespace, namespace_id))
         if namespace_id is None:

@@ -6,7 +6,7 @@ Each function lets apsw.Error through and raises LogCorruptError for rows that d
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import accumulate
 from typing import Any
 
 import apsw
@@ -16,7 +16,7 @@ from eventq.errors import LogCorruptError
 from eventq.eventlog import sqlite_schema as schema
 from eventq.eventlog.base import Head, StoredEvent
 from eventq.events import Commit
-from eventq.seal import genesis
+from eventq.seal import SEAL_BYTES, genesis
 
 # The largest position and task number SQLite can hold.
 MAX_INTEGER = 2**63 - 1
@@ -26,9 +26,6 @@ UNREADABLE = (UnicodeDecodeError, ValueError, msgspec.DecodeError)
 
 _NO_COMMIT = "no commit holds this position"
 
-# First position, count, instant, id, seal in hexadecimal.
-_Header = tuple[int, int, int, str, str]
-_headers_decoder: msgspec.json.Decoder[list[_Header]] = msgspec.json.Decoder(list[_Header])
 _keys_decoder: msgspec.json.Decoder[list[tuple[str, int]]] = msgspec.json.Decoder(
     list[tuple[str, int]]
 )
@@ -53,23 +50,26 @@ def head(connection: apsw.Connection, name: str, namespace_id: int | None) -> He
     return Head(*rows[0]) if rows else Head(0, 0, genesis(name))
 
 
+# First position, count, instant, id, prev, seal.
+_Header = tuple[int, int, int, str, bytes, bytes]
+
+
 def read_block(
     connection: apsw.Connection, name: str, namespace_id: int | None, *, after: int, limit: int
 ) -> list[Commit]:
     """The commits from the one that holds ``after + 1`` until there are ``limit`` events.
 
-    No transaction is around the two statements: what has been committed never changes.
+    No transaction is around the statements: what has been committed never changes.
     """
-    asked = (namespace_id, after, limit)
-    row = query(connection, schema.READ_COMMITS, asked)[0]
-    headers, prev = _checked_headers(*row, name=name, after=after)
-    if not headers:
+    start, prev = _find_start(connection, name, namespace_id, after)
+    if not start:
         return []
-    span = (namespace_id, headers[0][0], headers[-1][0])
-    row = query(connection, schema.READ_EVENTS, span)[0]
-    commits = _commits(headers, prev, row)
+    headers = _read_headers(connection, (namespace_id, start, start + limit), prev)
+    end = headers[-1][0] + headers[-1][1]
+    row = query(connection, schema.READ_EVENTS, (namespace_id, start, end))[0]
+    commits = _commits(headers, row)
     if commits is None:
-        raise _damage(connection, namespace_id, headers)
+        raise _damage(connection, namespace_id, start, end - 1)
     return commits
 
 
@@ -114,67 +114,75 @@ def has_commit(connection: apsw.Connection, name: str, commit: Commit) -> bool:
     return rows == [(commit.id,)]
 
 
-def _checked_headers(
-    encoded: str, start: int, following: int | None, *, name: str, after: int
-) -> tuple[list[_Header], bytes]:
-    """The headers of the commits to read, known to tile, and the seal before them.
+def _find_start(
+    connection: apsw.Connection, name: str, namespace_id: int | None, after: int
+) -> tuple[int, bytes]:
+    """Where the commit that holds ``after + 1`` begins, and the seal before it; 0 if none does."""
+    rows = query(connection, schema.FIND_START, (namespace_id, after))
+    first, count, _, following = rows[0] if rows else (0, 1, b"", None)
+    if first + count <= after + 1:
+        if following is not None:
+            raise LogCorruptError(first + count, _NO_COMMIT)
+        return 0, b""
+    before, before_count, before_seal, _ = rows[1] if len(rows) > 1 else (1, 0, genesis(name), 0)
+    if before + before_count != first:
+        raise LogCorruptError(before + before_count, _NO_COMMIT)
+    return first, before_seal
 
-    ``start`` is where the last commit begins that does not begin after ``after + 1`` (0: there
-    is none), ``following`` the first one that begins after ``after``.
-    """
-    headers = _headers_decoder.decode(encoded)
-    for one, other in pairwise(headers):
-        if one[0] + one[1] != other[0]:
-            raise LogCorruptError(one[0] + one[1], _NO_COMMIT)
-    before = headers.pop(0) if headers and headers[0][0] < start else None
-    if before is None and start > 1:
-        raise LogCorruptError(start - 1, _NO_COMMIT)
-    if headers and headers[0][0] == start and start + headers[0][1] <= after + 1:
-        # The last commit of all, and read already.
-        before = headers.pop(0)
-    if (headers[0][0] > after + 1) if headers else (following is not None):
-        raise LogCorruptError(after + 1, _NO_COMMIT)
-    return headers, bytes.fromhex(before[4]) if before else genesis(name)
+
+def _read_headers(
+    connection: apsw.Connection, span: tuple[int | None, int, int], prev: bytes
+) -> list[_Header]:
+    """The headers of the commits that begin in the span, known to tile."""
+    *numbers, ids_text, seals_text = query(connection, schema.READ_COMMITS, span)[0]
+    firsts, counts, instants = (list(map(int, text.split(","))) for text in numbers)
+    *expected, _ = accumulate(counts, initial=span[1])
+    if firsts != expected:
+        missing = next(
+            wanted for wanted, first in zip(expected, firsts, strict=True) if wanted != first
+        )
+        raise LogCorruptError(missing, _NO_COMMIT)
+    ids = ids_text.split("\n")
+    joined = bytes.fromhex(seals_text)
+    seals = [joined[start : start + SEAL_BYTES] for start in range(0, len(joined), SEAL_BYTES)]
+    if not len(ids) == len(seals) == len(firsts) or len(seals[-1]) != SEAL_BYTES:
+        raise LogCorruptError(span[1], "an id or a seal of a commit from here on is damaged")
+    return list(zip(firsts, counts, instants, ids, [prev, *seals[:-1]], seals, strict=True))
 
 
 def _commits(
-    headers: list[_Header],
-    prev: bytes,
-    row: tuple[int, int, str, str, str | None],
+    headers: list[_Header], row: tuple[int, str, str, str, str | None]
 ) -> list[Commit] | None:
     """The commits from their headers and events; None if these do not fit together."""
-    count, misdated, tasks_text, bodies_text, keys_text = row
-    start = headers[0][0]
-    if count != headers[-1][0] + headers[-1][1] - start or misdated:
+    count, instants, tasks_text, bodies_text, keys_text = row
+    # Compared as text, which is quicker than as numbers; it shows missing events as well.
+    if instants != "".join([f"{at}," * size for _, size, at, *_ in headers])[:-1]:
         return None
     tasks = list(map(int, tasks_text.split(",")))
     bodies = bodies_text.split("\n")
-    if not len(tasks) == len(bodies) == count:
+    if len(bodies) != count:
         return None
     keys = _keys_decoder.decode(keys_text) if keys_text else []
-    keys_taken = 0
+    keys_taken, begin = 0, 0
     commits = []
-    for first, size, at, commit_id, seal_text in headers:
-        begin, end = first - start, first - start + size
+    for first, size, at, commit_id, prev, seal in headers:
+        end = begin + size
         own_keys = {}
         while keys_taken < len(keys) and keys[keys_taken][1] < first + size:
             key, seq = keys[keys_taken]
             own_keys[key] = seq
             keys_taken += 1
-        seal = bytes.fromhex(seal_text)
         commits.append(
             Commit(commit_id, first, at, prev, seal, tasks[begin:end], own_keys, bodies[begin:end])
         )
-        prev = seal
+        begin = end
     return commits
 
 
 def _damage(
-    connection: apsw.Connection, namespace_id: int | None, headers: list[_Header]
+    connection: apsw.Connection, namespace_id: int | None, first: int, last: int
 ) -> LogCorruptError:
-    first, last = headers[0][0], headers[-1][0] + headers[-1][1] - 1
-    asked = (namespace_id, first, last)
-    for seq, missing in query(connection, schema.FIND_DAMAGE, asked):
+    for seq, missing in query(connection, schema.FIND_DAMAGE, (namespace_id, first, last)):
         problem = "the event is missing" if missing else "its instant is not its commit's"
         return LogCorruptError(seq, problem)
     return LogCorruptError(first, f"a body up to position {last} holds a line break")

@@ -171,65 +171,46 @@ WHERE namespaces.name = ?1 AND commits.first = ?2
 # The statements below give one row each, however much they read: each row would give up the
 # GIL, and next to busy threads it can take 5 ms to get it back.
 
-# ?1 namespace, ?2 the position after which to read, ?3 how many events. The rows begin with the
-# commit before the one asked for, since its seal is the `prev` of that one.
+# ?1 namespace, ?2 the position after which to read. The last commit that can hold the position
+# asked for, the one before it (whose seal is its `prev`), and where the next begins, if any does:
+# asked in one statement, since a commit may come in between two.
+FIND_START = """
+SELECT first, count, seal, (SELECT min(first) FROM commits WHERE ns = ?1 AND first > ?2)
+FROM commits
+WHERE ns = ?1 AND first <= ?2 + 1
+ORDER BY first DESC
+LIMIT 2
+"""
+
+# ?1 namespace, ?2 and ?3 where to begin and end.
 READ_COMMITS = """
-WITH start (first) AS (
-    SELECT (
-        SELECT first
-        FROM commits
-        WHERE ns = ?1 AND first <= ?2 + 1
-        ORDER BY first DESC
-        LIMIT 1
-    )
-)
 SELECT
-    json_group_array(json_array(first, count, at, id, hex(seal))),
-    coalesce((SELECT first FROM start), 0),
-    (SELECT min(first) FROM commits WHERE ns = ?1 AND first > ?2)
+    group_concat(first),
+    group_concat(count),
+    group_concat(at),
+    group_concat(id, char(10)),
+    group_concat(hex(seal), '')
 FROM (
     SELECT first, count, at, id, seal
     FROM commits
-    WHERE ns = ?1
-        AND first >= coalesce(
-            (
-                SELECT first
-                FROM commits
-                WHERE ns = ?1 AND first < (SELECT first FROM start)
-                ORDER BY first DESC
-                LIMIT 1
-            ),
-            (SELECT first FROM start),
-            ?2 + 1
-        )
-        AND first < coalesce((SELECT first FROM start), ?2 + 1) + ?3
+    WHERE ns = ?1 AND first >= ?2 AND first < ?3
     ORDER BY first
 )
 """
 
-# ?1 namespace, ?2 and ?3 the first positions of the first and the last commit. CROSS JOIN keeps
-# the commits outside: each fetches its own range, and an event is compared with its own commit.
+# ?1 namespace, ?2 and ?3 where to begin and end.
 READ_EVENTS = """
 SELECT
     count(*),
-    sum(misdated),
+    group_concat(at),
     group_concat(task),
     group_concat(body, char(10)),
     json_group_array(json_array(key, seq)) FILTER (WHERE key IS NOT NULL)
 FROM (
-    SELECT
-        events.seq AS seq,
-        events.task AS task,
-        events.key AS key,
-        events.body AS body,
-        events.at <> commits.at AS misdated
-    FROM commits CROSS JOIN events
-    WHERE commits.ns = ?1
-        AND commits.first BETWEEN ?2 AND ?3
-        AND events.ns = ?1
-        AND events.seq >= commits.first
-        AND events.seq < commits.first + commits.count
-    ORDER BY events.seq
+    SELECT seq, at, task, key, body
+    FROM events
+    WHERE ns = ?1 AND seq >= ?2 AND seq < ?3
+    ORDER BY seq
 )
 """
 
