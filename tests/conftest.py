@@ -12,7 +12,7 @@ settings.register_profile(
     derandomize=True,
     deadline=None,
     max_examples=100,
-    stateful_step_count=40,
+    stateful_step_count=50,
     suppress_health_check=[HealthCheck.too_slow],
 )
 # For nights: other examples each time, many more of them, remembered when they fail. The failure

@@ -6,12 +6,14 @@ Hypothesis draws the commands; a failure prints the steps that lead to it. Time 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
+    initialize,
     invariant,
     precondition,
     rule,
@@ -21,56 +23,27 @@ from hypothesis.stateful import (
 from eventq import decide
 from eventq.decide import NEW, Draft, NewTask, Outcome
 from eventq.errors import EventqError
-from eventq.events import ErrorInfo, Policy
+from eventq.events import ErrorInfo
 from eventq.projection import Projection
 from eventq.replay import replay
 from eventq.task import Task, TaskState
 from tests.checker import check_log
 from tests.driver import existing_of, memory_log, record, task_in
 from tests.naive import Naive, Row, WrongError
-
-# Microseconds stand in for hours: small numbers meet each other far more often.
-START = 1_000
-TTL = 30
-
-workers = st.sampled_from(["anna", "bert", "cleo"])
-indexes = st.integers(0, 1_000)
-rooms = st.integers(1, 8)
-draws = st.sampled_from([0.0, 0.25, 0.999])
-tag_texts = st.sampled_from([b"{}", b'{"size":"1"}', b'{"size":"2"}'])
-policies = st.builds(
-    Policy,
-    backoff=st.sampled_from(["constant", "linear", "exponential"]),
-    backoff_us=st.integers(0, 6),
-    backoff_cap_us=st.none() | st.integers(0, 8),
-    jitter=st.sampled_from([0.0, 0.0, 0.5, 1.0]),
-    max_retries=st.none() | st.integers(0, 2),
-    max_age_us=st.none() | st.integers(1, 40),
+from tests.strategies import (
+    START,
+    TTL,
+    OutcomeKind,
+    doubtful_orders,
+    ends,
+    free_orders,
+    indexes,
+    kinds,
+    orders,
+    rooms,
+    tag_texts,
+    workers,
 )
-# Instants are drawn as distances from now; the rule adds the two.
-free_orders = st.builds(
-    NewTask,
-    tags_json=tag_texts,
-    policy=policies,
-    priority=st.integers(-1, 1),
-    scheduled_at=st.none() | st.integers(-10, 10),
-    expires_at=st.none() | st.none() | st.integers(-2, 30),
-)
-delayed_orders = st.builds(
-    NewTask, tags_json=tag_texts, policy=policies, delay_us=st.integers(0, 10)
-)
-# Few different contents, so that both the same and another one come again under a key.
-keyed_orders = st.builds(
-    NewTask,
-    tags_json=st.sampled_from([b'{"a":1,"b":2}', b'{"b":2,"a":1}', b'{"a":2}']),
-    policy=st.sampled_from([Policy("linear", 1), Policy("linear", 1, max_age_us=40)]),
-    key=st.sampled_from(["red", "green"]),
-    delay_us=st.none() | st.just(3),
-)
-orders = free_orders | delayed_orders | keyed_orders
-OutcomeKind = Literal["completed", "failed", "cancelled", "released"]
-kinds = st.sampled_from(["completed", "failed", "failed", "cancelled", "released"])
-ends = st.tuples(indexes, kinds, st.integers(0, 3), st.none() | st.integers(0, 5), draws)
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -86,7 +59,12 @@ class QueueMachine(RuleBasedStateMachine):
         self.signs: list[tuple[str, int]] = []
         self.past: list[tuple[int, dict[int, Task]]] = []
 
-    @rule(wanted=st.lists(orders, min_size=1, max_size=3))
+    @initialize(wanted=st.lists(free_orders, min_size=3, max_size=8))
+    def begin(self, wanted: list[NewTask]) -> None:
+        """No run is spent on an empty queue."""
+        self.create(wanted)
+
+    @rule(wanted=st.lists(orders, min_size=1, max_size=4) | st.lists(doubtful_orders, max_size=2))
     def create(self, wanted: list[NewTask]) -> None:
         """Makes tasks, some under keys that are taken."""
         wanted = [self.placed(order) for order in wanted]
@@ -101,13 +79,13 @@ class QueueMachine(RuleBasedStateMachine):
             self.commit(story, drafts)
             assert [p if p > 0 else first - 1 - p for p in places] == expected
 
-    @rule(worker=workers, count=st.integers(0, 4), room=rooms)
+    @rule(worker=workers, count=st.integers(0, 5), room=rooms)
     def lease(self, worker: str, count: int, room: int) -> None:
         """A node takes what ranks first."""
         story = self.model.lease(worker, count, room, TTL, self.now)
         self.commit(story, self.leased(worker, count, room))
 
-    @rule(worker=workers, given=st.lists(ends, max_size=4), count=st.integers(0, 2))
+    @rule(worker=workers, given=st.lists(ends, min_size=1, max_size=4), count=st.integers(0, 3))
     @precondition(lambda self: bool(self.fences))
     def settle(
         self, worker: str, given: list[tuple[int, OutcomeKind, int, int | None, float]], count: int
@@ -119,6 +97,19 @@ class QueueMachine(RuleBasedStateMachine):
         drafts += decide.settle(self.projection, outcomes, worker=worker, now=self.now)
         story += self.model.settle(outcomes, self.now)
         self.commit(story, drafts)
+
+    @rule(worker=workers, ending=st.lists(kinds, min_size=1, max_size=3), step=st.integers(0, 9))
+    @precondition(lambda self: bool(self.model.ready(self.now)))
+    def work(self, worker: str, ending: list[OutcomeKind], step: int) -> None:
+        """A node leases, works a while, and ends all its attempts."""
+        self.lease(worker, 3, 8)
+        self.now += step
+        outcomes = [
+            ended(row.number, row.fence, ending[index % len(ending)], None, 0.5)
+            for index, row in enumerate(self.model.leased(worker))
+        ]
+        drafts = decide.settle(self.projection, outcomes, worker=worker, now=self.now)
+        self.commit(self.model.settle(outcomes, self.now), drafts)
 
     @rule(pick=indexes, fresh=st.booleans(), room=rooms)
     @precondition(lambda self: bool(self.signs))
@@ -255,21 +246,11 @@ class QueueMachine(RuleBasedStateMachine):
     def outcome(
         self, pick: int, kind: OutcomeKind, back: int, delay_us: int | None, draw: float
     ) -> Outcome:
-        """The end of an attempt that once was; mostly one of the latest."""
-        recent = self.fences[-6:] if back else self.fences
-        number, fence = recent[pick % len(recent)]
-        error = ErrorInfo("OSError", "disk") if kind == "failed" else None
-        result = b"[1]" if kind == "completed" and back > 1 else None
-        return Outcome(
-            number,
-            fence,
-            kind,
-            result,
-            error=error,
-            delay_us=delay_us,
-            draw=draw,
-            reason="pointless",
-        )
+        """The end of an attempt, mostly of a live one."""
+        live = [(row.number, row.fence) for row in self.model.leased()]
+        among = live if live and back else self.fences
+        number, fence = among[pick % len(among)]
+        return ended(number, fence, kind, delay_us, draw)
 
     def any_task(self, pick: int) -> Task:
         """Some task, final or not."""
@@ -351,6 +332,15 @@ def attempted(decision: Callable[[], Any]) -> tuple[Any, EventqError | None]:
         return None, error
 
 
+def ended(number: int, fence: int, kind: OutcomeKind, delay_us: int | None, draw: float) -> Outcome:
+    """The end of an attempt."""
+    error = ErrorInfo("OSError", "disk") if kind == "failed" else None
+    result = b"[1]" if kind == "completed" and number % 2 else None
+    return Outcome(
+        number, fence, kind, result, error=error, delay_us=delay_us, draw=draw, reason="pointless"
+    )
+
+
 def facts(task: Task) -> tuple[object, ...]:
     """All of a task that the model knows too."""
     waits = task.recorded_state is TaskState.SCHEDULED
@@ -399,4 +389,6 @@ def row_facts(row: Row) -> tuple[object, ...]:
 @pytest.mark.timeout(3_600)
 def test_core_agrees_with_a_list_a_replay_and_the_checker() -> None:
     """Whatever the commands, all four tell the same after each step."""
-    run_state_machine_as_test(QueueMachine)
+    tries = settings(QueueMachine.TestCase.settings, max_examples=3 * settings().max_examples)
+
+    run_state_machine_as_test(QueueMachine, settings=tries)

@@ -1,0 +1,63 @@
+"""What hypothesis draws for runs of the queue: orders, nodes, ends of attempts; all of it small.
+
+Instants are drawn as distances from now; whoever uses an order adds the two.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from hypothesis import strategies as st
+
+from eventq.decide import NewTask
+from eventq.events import Policy
+
+# Microseconds stand in for hours: small numbers meet each other far more often.
+START = 1_000
+TTL = 30
+
+workers = st.sampled_from(["anna", "bert", "cleo"])
+indexes = st.integers(0, 1_000)
+rooms = st.integers(1, 8)
+draws = st.sampled_from([0.0, 0.25, 0.999])
+tag_texts = st.sampled_from([b"{}", b'{"size":"1"}', b'{"size":"2"}'])
+policies = st.builds(
+    Policy,
+    backoff=st.sampled_from(["constant", "linear", "exponential"]),
+    backoff_us=st.integers(0, 6),
+    backoff_cap_us=st.none() | st.integers(0, 8),
+    jitter=st.sampled_from([0.0, 0.0, 0.5, 1.0]),
+    max_retries=st.none() | st.integers(0, 2),
+    max_age_us=st.none() | st.none() | st.integers(12, 40),
+)
+free_orders = st.builds(
+    NewTask,
+    tags_json=tag_texts,
+    policy=policies,
+    priority=st.integers(-1, 1),
+    scheduled_at=st.none() | st.integers(-10, 10),
+    expires_at=st.none() | st.none() | st.integers(11, 40),
+)
+delayed_orders = st.builds(
+    NewTask, tags_json=tag_texts, policy=policies, delay_us=st.integers(0, 10)
+)
+# Few different contents, so that both the same and another one come again under a key.
+keyed_orders = st.builds(
+    NewTask,
+    tags_json=st.sampled_from([b'{"a":1,"b":2}', b'{"b":2,"a":1}', b'{"a":2}']),
+    policy=st.sampled_from([Policy("linear", 1), Policy("linear", 1, max_age_us=40)]),
+    key=st.sampled_from(["red", "green"]),
+    delay_us=st.none() | st.just(3),
+)
+# Some of these can never run, which refuses the whole call.
+doubtful_orders = st.builds(
+    NewTask,
+    tags_json=tag_texts,
+    policy=st.builds(Policy, st.just("linear"), st.just(1), max_age_us=st.integers(0, 4)),
+    delay_us=st.integers(0, 4),
+    expires_at=st.none() | st.integers(-2, 4),
+)
+orders = st.one_of(free_orders, free_orders, free_orders, delayed_orders, keyed_orders)
+OutcomeKind = Literal["completed", "failed", "cancelled", "released"]
+kinds = st.sampled_from(["completed", "failed", "failed", "cancelled", "released"])
+ends = st.tuples(indexes, kinds, st.integers(0, 3), st.none() | st.integers(0, 5), draws)
