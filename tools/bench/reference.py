@@ -1,0 +1,88 @@
+"""What the bare driver can do: the rates that eventq's are compared with. No eventq code runs.
+
+The SQL of tables and indexes is eventq's own, so columns and indexes are the same; there are no
+triggers, no rows in ``commits``, no seals. Rows are ready-made, and each value is bound plainly.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import apsw
+
+from eventq.eventlog import sqlite_schema as schema
+
+ROWS_A_STATEMENT = 250
+STATEMENTS_A_COMMIT = 4
+# The stored text of a `created` event with three short tags, as the benchmarks make them.
+BODY = (
+    '{"kind":"created","policy":{"backoff":"linear","backoff_us":10000000},'
+    '"tags":{"path":"images/00042.png","width":"640","user":"u-17"}}'
+)
+
+_INSERT = """
+INSERT INTO events (ns, seq, at, task, key, body)
+VALUES (?, ?, ?, ?, ?, ?)"""
+_INSERT_MANY = _INSERT + ", (?, ?, ?, ?, ?, ?)" * (ROWS_A_STATEMENT - 1)
+
+
+@contextmanager
+def raw_table(path: Path) -> Iterator[apsw.Connection]:
+    """A new database with eventq's tables and indexes, as durable as eventq's."""
+    connection = apsw.Connection(str(path))
+    try:
+        connection.pragma("journal_mode", "wal")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(schema.TABLES)
+        yield connection
+    finally:
+        connection.close()
+
+
+def raw_rows_a_second(path: Path, rows: int) -> float:
+    """R: event rows a second, 250 a statement and 1,000 a commit, into a new table."""
+    statements = _ready_made(rows)
+    with raw_table(path) as connection:
+        began_s = time.perf_counter()
+        for start in range(0, len(statements), STATEMENTS_A_COMMIT):
+            connection.execute("BEGIN IMMEDIATE")
+            for values in statements[start : start + STATEMENTS_A_COMMIT]:
+                connection.execute(_INSERT_MANY, values)
+            connection.execute("COMMIT")
+        took_s = time.perf_counter() - began_s
+    return len(statements) * ROWS_A_STATEMENT / took_s
+
+
+class RawLoneCommits:
+    """Commits of one event row and nothing else, one after the other."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self._seq = 0
+
+    def a_second(self, seconds: float) -> float:
+        """Commits for about so long; gives how many a second."""
+        execute, count = self._connection.execute, 0
+        began_s = now_s = time.perf_counter()
+        while now_s - began_s < seconds:
+            self._seq += 1
+            execute("BEGIN IMMEDIATE")
+            execute(_INSERT, (1, self._seq, 1_800_000_000_000_000, self._seq, None, BODY))
+            execute("COMMIT")
+            count += 1
+            now_s = time.perf_counter()
+        return count / (now_s - began_s)
+
+
+def _ready_made(rows: int) -> list[list[object]]:
+    """The bound values of each statement."""
+    statements: list[list[object]] = []
+    for start in range(1, rows + 1, ROWS_A_STATEMENT):
+        values: list[object] = []
+        for seq in range(start, start + ROWS_A_STATEMENT):
+            values += (1, seq, 1_800_000_000_000_000, seq, None, BODY)
+        statements.append(values)
+    return statements
