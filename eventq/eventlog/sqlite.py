@@ -101,11 +101,12 @@ class SqliteLog:
         """See EventLog.turn: the exclusive lock on a side file, whose queue the kernel keeps."""
         self._check_writable()
         try:
-            descriptor = files.take_lock(self._path)
+            descriptor = files.open_lock(self._path)
         except OSError as error:
             raise files.unavailable(files.lock_path(self._path), error) from error
         self._turns.add(descriptor)
         try:
+            self._take_lock(descriptor)
             yield
         finally:
             # It is missing in a child that was forked inside the block: the turn is the parent's.
@@ -213,6 +214,12 @@ class SqliteLog:
                 yield self._reader
             except (apsw.Error, *sqlite_read.UNREADABLE) as error:
                 raise self._translated(error, position) from error
+
+    def _take_lock(self, descriptor: int) -> None:
+        try:
+            files.take_lock(descriptor)
+        except OSError as error:
+            raise files.unavailable(files.lock_path(self._path), error) from error
 
     def _writing(self) -> apsw.Connection:
         self._check_writable()
