@@ -29,12 +29,13 @@ from eventq.checks import (
     check_text,
 )
 from eventq.clock import Clock, SystemClock
+from eventq.command import Command
 from eventq.decide import Draft, NewTask
 from eventq.durations import Duration
 from eventq.errors import ArgumentError, NotAllowedError, TaskNotFoundError
 from eventq.eventlog import open_log
 from eventq.events import Event
-from eventq.node import Command, Node
+from eventq.node import Node
 from eventq.options import TaskOptions, TaskSpec, check_policy, make_order, make_orders, portions
 from eventq.policy import DEFAULT_BACKOFF, Backoff
 from eventq.query import Stats, follow_events, list_tasks, read_events, take_stats

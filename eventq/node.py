@@ -13,110 +13,25 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from msgspec import Struct
-
 from eventq.clock import Clock
-from eventq.decide import Draft
+from eventq.command import Command, Plan
 from eventq.errors import (
     EventqError,
     LogConflictError,
+    LogError,
     LogTooNewError,
     LogUnavailableError,
     QueueClosedError,
     TaskNotFoundError,
 )
 from eventq.eventlog.base import EventLog, Head
-from eventq.events import COMMIT_BYTES, COMMIT_EVENTS, NODE, Commit, Created, encode_bodies
+from eventq.events import Commit, Created, encode_bodies
 from eventq.projection import Projection
 from eventq.replay import catch_up, task_of
-from eventq.seal import seal_commit
 from eventq.task import Task, create
 
 # Attempts to append before a conflict is called a failure. Logs with turns never conflict.
 CONFLICTS_BORNE = 100
-
-
-class Command:
-    """One caller's wish, and after `Node.execute` what became of it.
-
-    ``decide(now)`` is called with the node caught up, and gives drafts or raises; it may be called
-    again after a conflict. A ``blind`` command needs only the log's head, never the projection.
-    A ``leasing`` one stands first in its commit, so that its choice is right at its position.
-    """
-
-    __slots__ = (
-        "blind", "chosen", "decide", "done", "drafts", "error", "first", "landed", "leasing",
-        "ready", "tasks",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        decide: Callable[[int], list[Draft]],
-        *,
-        blind: bool = False,
-        leasing: bool = False,
-    ) -> None:
-        self.decide = decide
-        self.blind = blind
-        self.leasing = leasing
-        self.drafts: list[Draft] = []
-        self.first = 0
-        """Position of the command's first event; they follow each other."""
-        self.tasks: list[Task | None] = []
-        """The task after each of the command's events."""
-        self.error: BaseException | None = None
-        self.landed = False
-        self.done = False
-        self.chosen = False
-        # Held until the command is done, or its thread is chosen to lead the next commit.
-        self.ready = threading.Lock()
-        self.ready.acquire()
-
-
-class Plan(Struct):
-    """What one commit will hold: the commands in order, and those left for the next."""
-
-    head: Head
-    at: int
-    commands: list[Command] = []
-    deferred: list[Command] = []
-    tasks: list[int] = []
-    keys: dict[str, int] = {}
-    bodies: list[str] = []
-    size_bytes: int = 0
-    touched: set[int] = set()
-
-    def admits(self, drafts: list[Draft], texts: list[str]) -> bool:
-        """Whether the drafts fit: in number, in bytes, and touching no task or key twice."""
-        if not self.bodies:
-            return True
-        if len(self.bodies) + len(drafts) > COMMIT_EVENTS:
-            return False
-        if self.size_bytes + _size_bytes(texts) > COMMIT_BYTES:
-            return False
-        return all(
-            body.key not in self.keys if type(body) is Created else number not in self.touched
-            for number, body in drafts
-            if number != NODE
-        )
-
-    def add(self, command: Command, drafts: list[Draft], texts: list[str]) -> None:
-        """Gives the drafts the next positions."""
-        command.drafts = drafts
-        seq = self.head.seq + len(self.bodies)
-        command.first = seq + 1
-        self.commands.append(command)
-        for number, body in drafts:
-            seq += 1
-            if type(body) is Created:
-                number = seq  # noqa: PLW2901 - a task's number is its created event's position
-                if body.key is not None:
-                    self.keys[body.key] = seq
-            else:
-                self.touched.add(number)
-            self.tasks.append(number)
-        self.bodies += texts
-        self.size_bytes += _size_bytes(texts)
 
 
 class Node:
@@ -235,19 +150,17 @@ class Node:
 
     def _lead(self) -> None:
         """Commits for everybody who waits, then hands the lead to the next in line."""
-        with self._guard:
-            batch = list(self._waiting)
-            self._waiting.clear()
+        batch: list[Command] = []
         deferred: list[Command] = []
         try:
             with self._lock:
                 deferred = self._commit(batch)
-        except Exception as error:  # noqa: BLE001 - each caller raises it in its own thread
-            _fail_all(batch, error)
-        except BaseException:
+        except BaseException as error:
+            self._take_waiting(batch)
             self._resolve()
-            _fail_all(batch, LogUnavailableError("the committing thread was interrupted"))
-            raise
+            _fail_all(batch, error)
+            if not isinstance(error, Exception):
+                raise
         finally:
             self._in_flight = None
             with self._guard:
@@ -259,6 +172,11 @@ class Node:
                     command.ready.release()
             self._hand_over()
 
+    def _take_waiting(self, batch: list[Command]) -> None:
+        with self._guard:
+            batch += self._waiting
+            self._waiting.clear()
+
     def _hand_over(self) -> None:
         with self._guard:
             if self._waiting:
@@ -268,18 +186,29 @@ class Node:
                 self._led = False
 
     def _commit(self, batch: list[Command]) -> list[Command]:
-        """Plans, appends and applies one commit; gives the commands it had no room for."""
+        """Plans, appends and applies one commit of all who wait, which it puts into ``batch``.
+
+        Gives the commands the commit had no room for.
+        """
         for _ in range(CONFLICTS_BORNE):
             with self.log.turn():
-                plan = self._plan(batch)
+                head = self._head(batch)
+                # Taken as late as can be: whoever came while the head was read comes along.
+                self._take_waiting(batch)
+                plan = self._plan(head, batch)
                 if not plan.bodies:
                     return plan.deferred
-                commit = _sealed(plan)
+                commit = plan.sealed()
                 self._in_flight = (plan, commit)
                 try:
                     self.log.append(commit)
                 except LogConflictError:
+                    self._in_flight = None
                     continue
+                except LogError:
+                    # By the contract nothing was appended, so nothing needs to be read back.
+                    self._in_flight = None
+                    raise
             self._apply(plan, commit)
             for wake in self._wakes:
                 wake()
@@ -287,11 +216,11 @@ class Node:
         raise LogUnavailableError(f"{CONFLICTS_BORNE} conflicts in a row; the log is too busy")
 
     def _resolve(self) -> None:
-        """After an interrupt: reads back whether the commit was made, never guesses."""
+        """After a commit was torn off: reads back whether it was made, never guesses."""
         if self._in_flight is None:
             return
         plan, commit = self._in_flight
-        # The interrupt may have come in the middle of a fold.
+        # It may have been torn off in the middle of a fold.
         self._projection = None
         found = self.log.read(after=commit.first - 1, limit=1)
         if found and found[0].id == commit.id:
@@ -301,19 +230,28 @@ class Node:
                 command.tasks = [task_of(self.log, number) for number in numbers]
                 command.landed = True
 
-    def _plan(self, batch: list[Command]) -> Plan:
-        if all(command.blind for command in batch):
-            head = self.log.head()
-        else:
-            projection = self._caught_up()
-            if projection.unknown is not None:
-                seq, kind = projection.unknown
-                raise LogTooNewError(f"event {seq} is of the unknown kind {kind!r}: upgrade eventq")
-            head = Head(projection.seq, projection.at, projection.seal)
+    def _head(self, batch: list[Command]) -> Head:
+        """Where the log ends; with the projection folded up to there unless all are blind."""
+        with self._guard:
+            blind = all(command.blind for command in (*batch, *self._waiting))
+        if blind:
+            return self.log.head()
+        projection = self._caught_up()
+        if projection.unknown is not None:
+            seq, kind = projection.unknown
+            raise LogTooNewError(f"event {seq} is of the unknown kind {kind!r}: upgrade eventq")
+        return Head(projection.seq, projection.at, projection.seal)
+
+    def _plan(self, head: Head, batch: list[Command]) -> Plan:
         self._last_now = max(self._last_now, head.at)
         plan = Plan(head, self.now())
+        caught_up = self._projection is not None and self._projection.seq == head.seq
         for command in sorted(batch, key=lambda command: not command.leasing):
             command.error = None
+            if not (command.blind or caught_up):
+                # It came after a head was read that was enough for the blind.
+                plan.deferred.append(command)
+                continue
             try:
                 drafts = command.decide(plan.at)
             except EventqError as error:
@@ -365,23 +303,9 @@ class Node:
         return self.log.find_keys([key]).get(key) if number is None else number
 
 
-def _sealed(plan: Plan) -> Commit:
-    return seal_commit(
-        commit_id=secrets.token_hex(16),
-        first=plan.head.seq + 1,
-        at=plan.at,
-        prev=plan.head.seal,
-        tasks=plan.tasks,
-        keys=plan.keys,
-        bodies=plan.bodies,
-    )
-
-
-def _size_bytes(texts: list[str]) -> int:
-    return len("".join(texts).encode())
-
-
-def _fail_all(batch: list[Command], error: Exception) -> None:
+def _fail_all(batch: list[Command], error: BaseException) -> None:
+    if not isinstance(error, Exception):
+        error = LogUnavailableError("the committing thread was interrupted; nothing was appended")
     for command in batch:
         if not command.landed and command.error is None:
             command.error = error

@@ -45,6 +45,7 @@ ROWS = (
     "eventlog",
     "replay",
     "query",
+    "command",
     "snapshot",
     "node",
     "runner",

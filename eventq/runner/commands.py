@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from eventq import decide
+from eventq.command import Command
 from eventq.decide import Draft, Outcome
 from eventq.events import COMMIT_EVENTS
-from eventq.node import Command, Node
+from eventq.node import Node
 
 
 def exchange(node: Node, outcomes: list[Outcome], *, count: int, ttl_us: int) -> Command:

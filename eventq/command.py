@@ -1,0 +1,117 @@
+"""Commands that wait for the node, and the plan of the commit they will share.
+
+Nothing here reads or writes a log, and no command is ever half in a plan.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from eventq.decide import Draft
+from eventq.eventlog.base import Head
+from eventq.events import COMMIT_BYTES, COMMIT_EVENTS, NODE, Commit, Created
+from eventq.seal import seal_commit
+from eventq.task import Task
+
+
+class Command:
+    """One caller's wish, and after `Node.execute` what became of it.
+
+    ``decide(now)`` is called with the node caught up, and gives drafts or raises; it may be called
+    again after a conflict. A ``blind`` command needs only the log's head, never the projection.
+    A ``leasing`` one stands first in its commit, so that its choice is right at its position.
+    """
+
+    __slots__ = (
+        "blind", "chosen", "decide", "done", "drafts", "error", "first", "landed", "leasing",
+        "ready", "tasks",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        decide: Callable[[int], list[Draft]],
+        *,
+        blind: bool = False,
+        leasing: bool = False,
+    ) -> None:
+        self.decide = decide
+        self.blind = blind
+        self.leasing = leasing
+        self.drafts: list[Draft] = []
+        self.first = 0
+        """Position of the command's first event; they follow each other."""
+        self.tasks: list[Task | None] = []
+        """The task after each of the command's events."""
+        self.error: BaseException | None = None
+        self.landed = False
+        self.done = False
+        self.chosen = False
+        # Held until the command is done, or its thread is chosen to lead the next commit.
+        self.ready = threading.Lock()
+        self.ready.acquire()
+
+
+class Plan(Struct):
+    """What one commit will hold: the commands in order, and those left for the next."""
+
+    head: Head
+    at: int
+    commands: list[Command] = []
+    deferred: list[Command] = []
+    tasks: list[int] = []
+    keys: dict[str, int] = {}
+    bodies: list[str] = []
+    size_bytes: int = 0
+    touched: set[int] = set()
+
+    def admits(self, drafts: list[Draft], texts: list[str]) -> bool:
+        """Whether the drafts fit: in number, in bytes, and touching no task or key twice."""
+        if not self.bodies:
+            return True
+        if len(self.bodies) + len(drafts) > COMMIT_EVENTS:
+            return False
+        if self.size_bytes + _size_bytes(texts) > COMMIT_BYTES:
+            return False
+        return all(
+            body.key not in self.keys if type(body) is Created else number not in self.touched
+            for number, body in drafts
+            if number != NODE
+        )
+
+    def add(self, command: Command, drafts: list[Draft], texts: list[str]) -> None:
+        """Gives the drafts the next positions."""
+        command.drafts = drafts
+        seq = self.head.seq + len(self.bodies)
+        command.first = seq + 1
+        self.commands.append(command)
+        for number, body in drafts:
+            seq += 1
+            if type(body) is Created:
+                number = seq  # noqa: PLW2901 - a task's number is its created event's position
+                if body.key is not None:
+                    self.keys[body.key] = seq
+            else:
+                self.touched.add(number)
+            self.tasks.append(number)
+        self.bodies += texts
+        self.size_bytes += _size_bytes(texts)
+
+    def sealed(self) -> Commit:
+        """The commit, chained to the head, under a new random id."""
+        return seal_commit(
+            commit_id=secrets.token_hex(16),
+            first=self.head.seq + 1,
+            at=self.at,
+            prev=self.head.seal,
+            tasks=self.tasks,
+            keys=self.keys,
+            bodies=self.bodies,
+        )
+
+
+def _size_bytes(texts: list[str]) -> int:
+    return len("".join(texts).encode())
