@@ -187,11 +187,16 @@ class BlockingQueue:
             with stopping_on_signals(runner.stop):
                 return runner.run()
 
-    def stop(self) -> None:
-        """Asks `run` to stop, as a signal does: a second call forces. Without one, does nothing."""
+    def stop(self) -> bool:
+        """Asks `run` to stop, as a signal does: a second call forces.
+
+        Tells whether there was a run to ask; without one, nothing is remembered.
+        """
         stop = self._stop
-        if stop is not None:
-            stop()
+        if stop is None:
+            return False
+        stop()
+        return True
 
     # Looking.
 
