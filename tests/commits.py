@@ -1,0 +1,58 @@
+"""Commits for tests of logs: real seals around bodies that say little."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+
+from eventq.eventlog import EventLog, Head
+from eventq.events import Commit
+from eventq.seal import seal_commit
+
+AT = 1_700_000_000_000_000
+
+
+def commit_after(
+    head: Head,
+    count: int = 1,
+    *,
+    keys: dict[str, int] | None = None,
+    tasks: list[int] | None = None,
+    bodies: Iterable[str] | None = None,
+    at: int | None = None,
+) -> Commit:
+    """A sealed commit that fits the head; ``keys`` counts from the commit's first event, 0."""
+    first = head.seq + 1
+    texts = list(bodies) if bodies else [f'{{"kind":"test","n":{n}}}' for n in range(count)]
+    return seal_commit(
+        commit_id=secrets.token_hex(16),
+        first=first,
+        at=at if at is not None else max(AT, head.at + 1),
+        prev=head.seal,
+        tasks=tasks or [first + n for n in range(len(texts))],
+        keys={key: first + n for key, n in (keys or {}).items()},
+        bodies=texts,
+    )
+
+
+def head_after(commit: Commit) -> Head:
+    """The head of a log that ends with the commit."""
+    return Head(commit.last, commit.at, commit.seal)
+
+
+def append(log: EventLog, count: int = 1, *, keys: dict[str, int] | None = None) -> Commit:
+    """Appends one commit at the log's end."""
+    commit = commit_after(log.head(), count, keys=keys)
+    log.append(commit)
+    return commit
+
+
+def append_each(log: EventLog, counts: Iterable[int]) -> list[Commit]:
+    """Appends one commit of each of these sizes."""
+    head, commits = log.head(), []
+    for count in counts:
+        commit = commit_after(head, count)
+        log.append(commit)
+        commits.append(commit)
+        head = head_after(commit)
+    return commits
