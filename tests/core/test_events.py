@@ -1,0 +1,221 @@
+"""Stored events: golden texts for each kind, and what a reader does with what it does not know."""
+
+from __future__ import annotations
+
+import typing
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import Raw
+
+from eventq.events import (
+    KINDS,
+    AnyBody,
+    Cancelled,
+    Completed,
+    Created,
+    ErrorInfo,
+    Expired,
+    Failed,
+    Leased,
+    Policy,
+    Refused,
+    Released,
+    Renewed,
+    Reopening,
+    Retried,
+    Unknown,
+    Updated,
+    decode_bodies,
+    encode_bodies,
+    events_of,
+)
+from tests.driver import sealed
+
+PLAIN = Policy("linear", 10_000_000)
+FULL = Policy("exponential", 1, 2, 0.5, 3, 4, 5)
+PLAIN_TEXT = '{"backoff":"linear","backoff_us":10000000}'
+FULL_TEXT = (
+    '{"backoff":"exponential","backoff_us":1,"backoff_cap_us":2,"jitter":0.5,'
+    '"max_retries":3,"max_age_us":4,"deadline_us":5}'
+)
+ERROR = ErrorInfo("OSError", "disk\nfull", "Traceback")
+ERROR_TEXT = '{"type":"OSError","message":"disk\\nfull","traceback":"Traceback"}'
+
+# Logs hold these texts for ever. One that fails here says: an old log would read differently.
+GOLDEN: list[tuple[AnyBody, str]] = [
+    (Created(PLAIN), '{"kind":"created","policy":' + PLAIN_TEXT + "}"),
+    (
+        Created(FULL, "k", -2, Raw(b'{"a":"1"}'), 7, 8),
+        '{"kind":"created","policy":' + FULL_TEXT + ',"key":"k","priority":-2,'
+        '"tags":{"a":"1"},"scheduled_at":7,"expires_at":8}',
+    ),
+    (Leased(1, "n", 30), '{"kind":"leased","attempt":1,"worker":"n","ttl_us":30}'),
+    (Completed(9), '{"kind":"completed","fence":9}'),
+    (Completed(9, Raw(b"null")), '{"kind":"completed","fence":9,"result":null}'),
+    (Completed(9, Raw(b"[1]")), '{"kind":"completed","fence":9,"result":[1]}'),
+    (
+        Completed(9, result_missing="too long"),
+        '{"kind":"completed","fence":9,"result_missing":"too long"}',
+    ),
+    (Failed(9, ERROR), '{"kind":"failed","fence":9,"error":' + ERROR_TEXT + "}"),
+    (Failed(9, ErrorInfo("E")), '{"kind":"failed","fence":9,"error":{"type":"E"}}'),
+    (Retried(7), '{"kind":"retried","scheduled_at":7}'),
+    (
+        Retried(7, "me", Reopening("expired", PLAIN, 1, 2)),
+        '{"kind":"retried","scheduled_at":7,"by":"me","reopens":{"was":"expired","policy":'
+        + PLAIN_TEXT
+        + ',"created_at":1,"attempt":2}}',
+    ),
+    (
+        Retried(7, None, Reopening("cancelled", PLAIN, 1, 2, "k", 3, Raw(b'{"a":1}'), 9, ERROR)),
+        '{"kind":"retried","scheduled_at":7,"reopens":{"was":"cancelled","policy":'
+        + PLAIN_TEXT
+        + ',"created_at":1,"attempt":2,"key":"k","priority":3,"tags":{"a":1},"expires_at":9,'
+        '"last_error":' + ERROR_TEXT + "}}",
+    ),
+    (Expired("max_age"), '{"kind":"expired","reason":"max_age"}'),
+    (Expired("max_retries"), '{"kind":"expired","reason":"max_retries"}'),
+    (Cancelled(), '{"kind":"cancelled"}'),
+    (Cancelled("why", "me"), '{"kind":"cancelled","reason":"why","by":"me"}'),
+    (Renewed("n", 30), '{"kind":"renewed","worker":"n","ttl_us":30}'),
+    (Released(9), '{"kind":"released","fence":9}'),
+    (Released(9, "stop"), '{"kind":"released","fence":9,"reason":"stop"}'),
+    (Updated(priority=0), '{"kind":"updated","priority":0}'),
+    (
+        Updated(1, Raw(b"{}"), 7, "me"),
+        '{"kind":"updated","priority":1,"tags":{},"scheduled_at":7,"by":"me"}',
+    ),
+    (
+        Refused(9, "n", "completed"),
+        '{"kind":"refused","fence":9,"worker":"n","outcome":"completed"}',
+    ),
+]
+
+
+@pytest.mark.parametrize("body, text", GOLDEN, ids=[text[:60] for _, text in GOLDEN])
+def test_golden_texts(body: AnyBody, text: str) -> None:
+    """Each kind has one stored form, and reads back equal."""
+    assert encode_bodies([body]) == [text]
+    assert decode_bodies([text]) == [body]
+
+
+def test_every_kind_has_a_golden_text() -> None:
+    """No kind can be added without fixing its stored form."""
+    assert {body.kind for body, _ in GOLDEN} == KINDS
+    assert {body.__struct_config__.tag for body in typing.get_args(AnyBody)} == KINDS
+
+
+def test_a_commit_reads_back_in_order() -> None:
+    """All bodies of a commit go through one call each way."""
+    bodies = [body for body, _ in GOLDEN]
+
+    texts = encode_bodies(bodies)
+
+    assert texts == [text for _, text in GOLDEN]
+    assert decode_bodies(texts) == bodies
+
+
+def test_nothing_encodes_to_nothing() -> None:
+    """No bodies, no texts."""
+    assert encode_bodies([]) == []
+    assert decode_bodies([]) == []
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=6,
+)
+
+
+@given(value=json_values, words=st.text())
+def test_any_json_and_any_text_survive(value: object, words: str) -> None:
+    """Results, tags, reasons and messages come back as they were, line breaks included."""
+    raw = Raw(msgspec.json.encode(value))
+    bodies: list[AnyBody] = [
+        Completed(1, raw),
+        Updated(tags=raw),
+        Failed(1, ErrorInfo(words, words)),
+        Cancelled(words),
+    ]
+
+    texts = encode_bodies(bodies)
+    read = decode_bodies(texts)
+
+    assert len(texts) == len(bodies)
+    assert read == bodies
+    assert not any("\n" in text for text in texts)
+
+
+def test_an_unknown_kind_is_kept_as_stored() -> None:
+    """A kind of a newer version is shown, not guessed; its neighbours are read as ever."""
+    newer = '{"kind":"paused","until":[1, 2]}'
+
+    read = decode_bodies(['{"kind":"cancelled"}', newer, '{"kind":"completed","fence":3}'])
+
+    assert read == [Cancelled(), Unknown("paused", newer), Completed(3)]
+
+
+def test_an_unknown_field_is_passed_over() -> None:
+    """A field that a newer version added does no harm, inside structs too."""
+    text = (
+        '{"kind":"created","colour":"red","policy":'
+        '{"backoff":"linear","backoff_us":10000000,"mood":1}}'
+    )
+
+    assert decode_bodies([text]) == [Created(PLAIN)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"kind":"leased"}',
+        '{"kind":"leased","attempt":"1","worker":"n","ttl_us":30}',
+        '{"kind":"leased","attempt":1,"worker":"n","ttl_us":30',
+        '{"kind":"expired","reason":"boredom"}',
+        '{"kind":"refused","fence":1,"worker":"n","outcome":"released"}',
+        '{"kind":1}',
+        '{"kind":null}',
+        "{}",
+        "[]",
+        "null",
+        "",
+        "nonsense",
+        '{"kind":"cancelled"}{"kind":"cancelled"}',
+        '{"kind":"cancelled"},{"kind":"cancelled"}',
+    ],
+)
+def test_a_damaged_body_is_told(text: str) -> None:
+    """Nothing damaged is taken for something else, alone or among others."""
+    with pytest.raises(msgspec.DecodeError):
+        decode_bodies([text])
+    with pytest.raises(msgspec.DecodeError):
+        decode_bodies(['{"kind":"cancelled"}', text])
+
+
+def test_two_damaged_bodies_do_not_heal_each_other() -> None:
+    """A body cut in two at a comma is not read as the whole it once was."""
+    with pytest.raises(msgspec.DecodeError):
+        decode_bodies(['{"kind":"completed"', '"fence":3}'])
+
+
+def test_events_carry_their_envelopes() -> None:
+    """Positions count up from the commit's first; instant and task stand beside each body."""
+    commit = sealed([(4, Completed(3)), (0, Renewed("n", 1))], first=8, at=77)
+
+    events = events_of(commit)
+
+    assert [(e.seq, e.at, e.task, e.kind) for e in events] == [
+        (8, 77, 4, "completed"),
+        (9, 77, 0, "renewed"),
+    ]
+    assert commit.last == 9
+
+
+def test_events_never_change() -> None:
+    """A fact is frozen."""
+    with pytest.raises(AttributeError):
+        Cancelled("why").reason = "other"  # type: ignore[misc]
