@@ -1,68 +1,26 @@
-"""What every event log must keep, whatever it is stored in: one suite for all of them."""
+"""What every event log must keep, whatever it is stored in: appending, refusing, reading."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from random import Random
 
 import pytest
 
 from eventq.errors import LogConflictError, LogCorruptError
-from eventq.eventlog import EventLog, Head, StoredEvent, open_log
+from eventq.eventlog import EventLog, Head, StoredEvent
 from eventq.events import Commit
 from eventq.seal import genesis, is_sealed
-from tests.commits import AT, append, append_each, commit_after, head_after
-
-# The logs this suite runs against; each makes a URL of its own for one test.
-LOGS: dict[str, Callable[[Path], str]] = {
-    "memory": lambda path: f"memory://{path.name.replace('_', '-')}",
-    "sqlite": lambda path: f"sqlite:///{path}/log.db",
-}
-WAIT_SECONDS = 30.0
-
-Opener = Callable[..., EventLog]
-
-
-@pytest.fixture(params=LOGS)
-def open_another(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
-    """Opens logs that share one store; closes them after the test."""
-    url = LOGS[request.param](tmp_path)
-    opened: list[EventLog] = []
-
-    def opener(namespace: str = "default") -> EventLog:
-        opened.append(open_log(url, namespace=namespace))
-        return opened[-1]
-
-    yield opener
-    for log in opened:
-        log.close()
-
-
-@pytest.fixture
-def log(open_another: Opener) -> EventLog:
-    """An empty log."""
-    return open_another()
-
-
-def everything(log: EventLog) -> list[Commit]:
-    """All commits, read in pieces as a node does."""
-    found: list[Commit] = []
-    while piece := log.read(after=found[-1].last if found else 0, limit=700):
-        found += piece
-    return found
-
-
-def assert_tiles(commits: list[Commit], namespace: str = "default") -> None:
-    """Positions have no gap, each seal chains to the one before, and each one holds."""
-    end = Head(0, 0, genesis(namespace))
-    for commit in commits:
-        assert (commit.first, commit.prev) == (end.seq + 1, end.seal)
-        assert is_sealed(commit)
-        end = head_after(commit)
-
+from tests.logs.commits import (
+    AT,
+    EMPTY,
+    Opener,
+    append,
+    append_each,
+    assert_tiles,
+    commit_after,
+    everything,
+    head_after,
+)
 
 # -- appending and reading back ------------------------------------------------------------------
 
@@ -71,7 +29,7 @@ def test_new_log_is_empty(log: EventLog) -> None:
     """A log without commits ends at position 0 with the seal of its namespace."""
     head = log.head()
 
-    assert head == Head(0, 0, genesis("default"))
+    assert head == EMPTY
     assert log.read(after=0) == []
     assert log.history(1) == []
     assert log.find_keys(["a"]) == {}
@@ -102,7 +60,7 @@ def test_odd_content_reads_back_equal(log: EventLog) -> None:
         "x" * 70_000,
     ]
     commit = commit_after(
-        Head(0, 0, genesis("default")),
+        EMPTY,
         bodies=bodies,
         keys={"z": 0, "ä, 'quoted' \"twice\"": 1, "a\nb\tc\\": 2, "%_*?": 3},
         tasks=[0, 2**63 - 1, 1, 1],
@@ -181,7 +139,7 @@ def refused(name: str, log: EventLog) -> Commit:
         case "other history":
             return commit_after(Head(head.seq, head.at, genesis("another")), 300)
         case "empty log":
-            return commit_after(Head(0, 0, genesis("default")), 300)
+            return commit_after(EMPTY, 300)
         case _:
             return commit_after(head, 300, keys={"new": 0, "taken": 299})
 
@@ -322,72 +280,3 @@ def test_log_opened_again_holds_the_same(open_another: Opener) -> None:
     again = open_another()
 
     assert everything(again) == commits
-
-
-# -- many at once --------------------------------------------------------------------------------
-
-
-def test_one_of_many_wins_a_position(open_another: Opener) -> None:
-    """Of threads that append at the same position without taking turns exactly one succeeds."""
-    logs = [open_another(), open_another()]
-    start = threading.Barrier(8)
-    commits = [commit_after(logs[0].head(), 3) for _ in range(8)]
-
-    def attempt(number: int) -> bool:
-        start.wait(WAIT_SECONDS)
-        try:
-            logs[number % 2].append(commits[number])
-        except LogConflictError:
-            return False
-        return True
-
-    with ThreadPoolExecutor(8) as pool:
-        won = list(pool.map(attempt, range(8)))
-
-    assert sum(won) == 1
-    assert logs[0].read(after=0) == [commits[won.index(True)]]
-
-
-def test_turns_lose_nothing(open_another: Opener) -> None:
-    """Threads that read and append in turns, conflicts tried again, lose none of their commits."""
-    logs = [open_another(), open_another()]
-
-    def work(number: int) -> list[str]:
-        log, done = logs[number % 2], list[str]()
-        while len(done) < 20:
-            with log.turn():
-                commit = commit_after(log.head(), 1 + number)
-                try:
-                    log.append(commit)
-                except LogConflictError:
-                    continue
-            done.append(commit.id)
-        return done
-
-    with ThreadPoolExecutor(6) as pool:
-        done = [name for names in pool.map(work, range(6)) for name in names]
-
-    found = everything(logs[0])
-    assert sorted(commit.id for commit in found) == sorted(done)
-    assert_tiles(found)
-
-
-def test_readers_see_a_growing_prefix(open_another: Opener) -> None:
-    """Each read while others append is a prefix of every later one."""
-    writer, reader = open_another(), open_another()
-    finished = threading.Event()
-    prefixes: list[list[Commit]] = []
-
-    def read() -> None:
-        while not finished.is_set():
-            prefixes.append(reader.read(after=0, limit=100_000))
-
-    with ThreadPoolExecutor(1) as pool:
-        reading = pool.submit(read)
-        commits = append_each(writer, [1, 40, 3] * 20)
-        finished.set()
-        reading.result(WAIT_SECONDS)
-
-    for prefix in prefixes:
-        assert prefix == commits[: len(prefix)]
-    assert sorted(map(len, prefixes)) == list(map(len, prefixes))

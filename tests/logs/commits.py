@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from eventq.eventlog import EventLog, Head
 from eventq.events import Commit
-from eventq.seal import seal_commit
+from eventq.seal import genesis, is_sealed, seal_commit
 
 AT = 1_700_000_000_000_000
+EMPTY = Head(0, 0, genesis("default"))
+# Longer than any wait takes on a busy machine.
+WAIT_SECONDS = 30.0
+
+# Opens one more log on the store of the test; takes a namespace.
+Opener = Callable[..., EventLog]
 
 
 def commit_after(
@@ -56,3 +62,20 @@ def append_each(log: EventLog, counts: Iterable[int]) -> list[Commit]:
         commits.append(commit)
         head = head_after(commit)
     return commits
+
+
+def everything(log: EventLog) -> list[Commit]:
+    """All commits, read in pieces as a node does."""
+    found: list[Commit] = []
+    while piece := log.read(after=found[-1].last if found else 0, limit=700):
+        found += piece
+    return found
+
+
+def assert_tiles(commits: list[Commit], namespace: str = "default") -> None:
+    """Positions have no gap, each seal chains to the one before, and each one holds."""
+    end = Head(0, 0, genesis(namespace))
+    for commit in commits:
+        assert (commit.first, commit.prev) == (end.seq + 1, end.seal)
+        assert is_sealed(commit)
+        end = head_after(commit)

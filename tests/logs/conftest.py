@@ -1,0 +1,38 @@
+"""The logs that the contract suite runs against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from eventq.eventlog import EventLog, open_log
+from tests.logs.commits import Opener
+
+# The logs this suite runs against; each makes a URL of its own for one test.
+LOGS: dict[str, Callable[[Path], str]] = {
+    "memory": lambda path: f"memory://{path.name.replace('_', '-')}",
+    "sqlite": lambda path: f"sqlite:///{path}/log.db",
+}
+
+
+@pytest.fixture(params=LOGS)
+def open_another(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
+    """Opens logs that share one store; closes them after the test."""
+    url = LOGS[request.param](tmp_path)
+    opened: list[EventLog] = []
+
+    def opener(namespace: str = "default") -> EventLog:
+        opened.append(open_log(url, namespace=namespace))
+        return opened[-1]
+
+    yield opener
+    for log in opened:
+        log.close()
+
+
+@pytest.fixture
+def log(open_another: Opener) -> EventLog:
+    """An empty log."""
+    return open_another()
