@@ -12,10 +12,13 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from eventq.cli.text import json_text, visible
+from eventq.cli.text import json_text, short, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+# A message names what was wrong; it need not repeat a whole file.
+NOTE_CHARACTERS = 500
 
 KIND_COLOURS = {
     "completed": "green",
@@ -58,8 +61,9 @@ def flush() -> None:
 def note(message: str) -> None:
     """Tells the person, not the program that reads the output, one thing on standard error."""
     # One write: several processes may share the stream, and lines must stay whole.
-    sys.stderr.write(f"eventq: {visible(message)}\n")
-    sys.stderr.flush()
+    with suppress(OSError, ValueError):
+        sys.stderr.write(f"eventq: {short(visible(message), NOTE_CHARACTERS)}\n")
+        sys.stderr.flush()
 
 
 def terminal(*, stderr: bool = False) -> Console:
