@@ -144,7 +144,6 @@ def demo(*, place: Place, directory: str | None, pace: str, **options: Any) -> N
 
 
 def _find_files(plan: Plan, *, is_library: bool) -> list[DemoFile]:
-    _tell(plan, f"demo: files under {visible(plan.root)}")
     is_own = _own_files(plan.url)
     # What was installed beside the library is not part of it.
     packages = os.path.join(plan.root, "site-packages") if is_library else None  # noqa: PTH118
@@ -190,6 +189,7 @@ def _create_tasks(queue: Queue, plan: Plan, files: list[DemoFile]) -> None:
     # The broken one is in the first commit, so if anything is there, it is there.
     broken = choose_broken(plan.seed, files) if not taken else None
     queue.new_many(specs_of(plan.root, fresh, broken=broken))
+    _tell(plan, f"demo: {len(files):,} files under {visible(plan.root)}")
     _tell(plan, f"demo: {len(fresh):,} tasks created, {len(taken):,} were there already")
     _tell(plan, f"demo: database {_database(queue.url)}, namespace {queue.namespace}")
     if broken is not None:

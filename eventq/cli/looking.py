@@ -84,7 +84,7 @@ def ls(
         for task in tasks:
             say_json(task_form(task))
     elif tasks or not is_terminal():
-        say_table(TASK_COLUMNS, [task_row(task) for task in tasks])
+        say_table(TASK_COLUMNS, [task_row(task) for task in tasks], elastic=2)
     else:
         note("no such tasks")
     if more:

@@ -13,7 +13,7 @@ REFUSED = 1
 
 
 @pytest.mark.parametrize(
-    ("line", "code", "said"),
+    "line,code,said",
     [
         # Numbers.
         ("new --priority x", MISUSED, "--priority"),

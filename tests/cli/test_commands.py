@@ -79,9 +79,8 @@ def test_json_tags_is_the_whole_object(cli: Cli) -> None:
 
 def test_every_option_reaches_the_task(cli: Cli) -> None:
     """All options of `Queue.new` are there, and kept in the log."""
-    words = "--priority -3 --key k --delay 2h --max-age 7d".split()
-    words += "--max-retries 4 --backoff exponential:1s:5m --deadline 90s".split()
-    task = cli.row("new", *words)
+    words = "new --priority -3 --key k --delay 2h --max-age 7d --max-retries 4"
+    task = cli.row(*words.split(), "--backoff", "exponential:1s:5m", "--deadline", "90s")
 
     assert list(task) == TASK_FIELDS
     assert (task["priority"], task["key"]) == (-3, "k")
@@ -148,7 +147,7 @@ def test_lines_take_instants_and_backoff_as_the_options_do(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lines", "said"),
+    "lines,said",
     [
         ('{"tags": {}}\n\n{"tags": {"1a": 1}}\n', "line 3: tags: expected tag names"),
         ('{"tags": {}}\n{"priority": true}\n', "line 2: priority: expected a whole number"),
@@ -181,7 +180,8 @@ def test_ls_shows_open_tasks_in_dispatch_order(cli: Cli) -> None:
     cli.ok("new", "n=3", "--delay", "1h")
     lines = [line.split("\t") for line in cli.ok("ls").splitlines()]
 
-    assert lines[0] == "KEY STATE PRIORITY ATTEMPTS AGE DUE".split() + ["LAST ERROR", "TAGS"]
+    names = ["KEY", "STATE", "PRIORITY", "ATTEMPTS", "AGE", "DUE", "LAST ERROR", "TAGS"]
+    assert lines[0] == names
     assert [line[0] for line in lines[1:]] == ["2", "1", "3"]
     assert [line[-1] for line in lines[1:]] == ["n=2", "n=1", "n=3"]
     assert [list(row) for row in cli.rows("ls")] == [TASK_FIELDS] * 3
