@@ -149,9 +149,11 @@ def settle(
     for outcome in outcomes:
         task = projection.tasks.get(outcome.task)
         if task is None or task.fence != outcome.fence or outcome.fence in settled:
-            if outcome.kind in {"completed", "failed"}:
-                refused = Refused(outcome.fence, worker, outcome.kind)
-                drafts.append((outcome.task, refused))
+            if outcome.kind != "released":
+                ended: Literal["completed", "failed"] = (
+                    "completed" if outcome.kind == "completed" else "failed"
+                )
+                drafts.append((outcome.task, Refused(outcome.fence, worker, ended)))
             continue
         settled.add(outcome.fence)
         if outcome.kind == "completed":
@@ -297,10 +299,12 @@ def _sorted_json(text: bytes) -> bytes:
 
 
 def _fail(task: Task, outcome: Outcome, *, worker: str, now: int) -> list[Draft]:
-    error = outcome.error or ErrorInfo(type="Cancel", message=outcome.reason)
-    failed = (task.number, Failed(outcome.fence, error))
     if outcome.kind == "cancelled":
-        return [failed, (task.number, Cancelled(outcome.reason, worker))]
+        error = outcome.error or ErrorInfo(type="Cancel", message=outcome.reason)
+        cancelled = Cancelled(outcome.reason, worker)
+        return [(task.number, Failed(outcome.fence, error)), (task.number, cancelled)]
+    assert outcome.error is not None, "a failure says what failed"
+    failed = (task.number, Failed(outcome.fence, outcome.error))
     following = after_failure(
         task.policy,
         retry_count=task.retry_count,

@@ -140,7 +140,7 @@ class Naive:
         for outcome in outcomes:
             row = next((row for row in self.leased() if row.number == outcome.task), None)
             if row is None or row.fence != outcome.fence:
-                if outcome.kind in {"completed", "failed"}:
+                if outcome.kind != "released":
                     story += self._tell([(outcome.task, "refused")])
                 continue
             row.fence, row.worker = 0, None
