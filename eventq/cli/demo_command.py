@@ -35,7 +35,7 @@ from eventq.cli.demo_files import (
 from eventq.cli.demo_screen import LineScreen, LiveScreen, Rate, Screen, View
 from eventq.cli.demo_summary import read_story, summary_form, summary_lines
 from eventq.cli.logs import log_to_stderr
-from eventq.cli.options import Place, placed, refuse
+from eventq.cli.options import Place, placed_by, refuse
 from eventq.cli.output import flush, is_terminal, note, say, say_json
 from eventq.cli.text import visible
 from eventq.durations import SECOND_US, parse_duration
@@ -95,15 +95,17 @@ Examples:
     default="0s",
     help="Spend at least this long on a file, like 20ms, to have time to look.",
 )
-@placed
+@placed_by(
+    url_help=f"Where the log is; EVENTQ_URL is not asked. [default: {DEMO_URL}]",
+    namespace_help=f"Queue within the log. [default: {DEMO_NAMESPACE}]",
+)
 def demo(*, place: Place, directory: str | None, pace: str, **options: Any) -> None:  # noqa: ANN401
     """Read all files under DIR (the Python standard library) as tasks, with failures on the way.
 
     Each file is a task: its SHA-256 and compression ratio become the result. Priorities go by
     size: tiny files (under 4 KiB) 30, small ones (64 KiB) 20, medium ones (1 MiB) 10, large ones 0.
     One file never succeeds and expires after its retries. Stop it with Ctrl-C, or kill it, and run
-    it again: it goes on where it was. EVENTQ_URL is not used here: without --url the database is
-    eventq-demo.db in the current directory, and the namespace is "demo".
+    it again: it goes on where it was.
     """
     plan = Plan(
         root=os.path.realpath(_library() if directory is None else directory),
