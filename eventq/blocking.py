@@ -144,9 +144,6 @@ class BlockingQueue:
         Up to 1,000 tasks and 1 MiB are one commit: all or nothing. More are cut into commits of
         that size, in order. Every item is checked before the first commit. Raises as `new`.
         """
-        unknown = options.keys() - TaskOptions.__annotations__.keys()
-        if unknown:
-            raise ArgumentError(min(unknown), options, "an option of `new`")
         orders = make_orders(tasks, self._policy, options)
         created: list[Task] = []
         for portion in portions(orders):

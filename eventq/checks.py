@@ -23,6 +23,7 @@ from eventq.task import EPOCH, TaskState
 JSON_DEPTH = 32
 PRIORITY_LIMIT = 2**31
 TEXT_CHARACTERS = 1_000
+LEAST_INTEGER, MOST_INTEGER = -(2**63), 2**64 - 1
 NAMES_REMEMBERED = 10_000
 
 OPEN = frozenset({TaskState.SCHEDULED, TaskState.READY, TaskState.LEASED})
@@ -31,7 +32,6 @@ States = TaskState | str | Iterable[TaskState | str]
 
 _TAG_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 _NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
-_INTEGERS = range(-(2**63), 2**64)
 
 _encoder = msgspec.json.Encoder()
 # Names that have passed the check. Only a cache: clearing it changes nothing.
@@ -130,6 +130,8 @@ def check_duration(value: Duration | None, argument: str, *, least_us: int = 0) 
 def check_backoff(value: Backoff | Duration) -> Backoff:
     """A Backoff, or a duration, which means linear: n times it before the n-th retry."""
     if isinstance(value, Backoff):
+        if not value.is_sound():
+            raise ArgumentError("backoff", value, "a Backoff made by one of its class methods")
         return value
     return Backoff("linear", parse_duration(value, "backoff"))
 
@@ -140,10 +142,13 @@ def check_states(state: States | None) -> frozenset[TaskState]:
         return OPEN
     states = [state] if isinstance(state, str) else state
     try:
-        return frozenset(TaskState(name) for name in states) - {TaskState.FAILED}
+        found = frozenset(TaskState(name) for name in states)
     except (ValueError, TypeError):
+        found = frozenset({TaskState.FAILED})
+    if TaskState.FAILED in found:
         names = ", ".join(name for name in TaskState if name is not TaskState.FAILED)
-        raise ArgumentError("state", state, f"one or several of {names}") from None
+        raise ArgumentError("state", state, f"one or several of {names}")
+    return found
 
 
 def check_text(text: object, argument: str) -> str:
@@ -183,7 +188,8 @@ def _check_scalar(value: object, argument: str) -> None:
     if value is None or isinstance(value, (str, bool)):
         return
     if isinstance(value, int):
-        if value not in _INTEGERS:
+        # Compared, not looked up in a range: a range counts through for an enum's number.
+        if not LEAST_INTEGER <= value <= MOST_INTEGER:
             raise ArgumentError(argument, value, "integers of at most 64 bits")
     elif not isinstance(value, float):
         raise ArgumentError(argument, value, "a JSON value (text, number, bool, None, list, dict)")

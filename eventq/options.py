@@ -51,9 +51,7 @@ class TaskSpec:
     def __init__(
         self, tags: Mapping[str, Any] | None = None, /, **options: Unpack[TaskOptions]
     ) -> None:
-        for name in options:
-            if name not in TaskOptions.__annotations__:
-                raise ArgumentError(name, options, "no such option of a task")
+        _check_names(options)
         self.tags = tags
         self.options = options
 
@@ -106,6 +104,7 @@ def make_orders(
     """The orders for many tasks; each error names the item's index."""
     if isinstance(items, (str, bytes, Mapping)) or not isinstance(items, Iterable):
         raise ArgumentError("tasks", items, "an iterable of tags or TaskSpecs")
+    _check_names(options)
     if options.get("key") is not None:
         raise ArgumentError("key", options["key"], "a key in each TaskSpec, not one for all")
     pattern = make_order(None, policy, options)
@@ -138,6 +137,12 @@ def portions(orders: list[NewTask]) -> Iterator[list[NewTask]]:
         size_bytes += order_bytes
     if portion:
         yield portion
+
+
+def _check_names(options: Mapping[str, object]) -> None:
+    for name, value in options.items():
+        if name not in TaskOptions.__annotations__:
+            raise ArgumentError(name, value, "an option of `new`")
 
 
 def _like(pattern: NewTask, tags_json: bytes) -> NewTask:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from msgspec import Struct
 
@@ -46,6 +46,18 @@ class Backoff(Struct, frozen=True, gc=False):
         """
         first_us = parse_duration(first, "first")
         return cls("exponential", first_us, _cap(cap), _checked_jitter(jitter))
+
+    def is_sound(self) -> bool:
+        """Whether it is what the class methods make."""
+        return (
+            self.kind in get_args(BackoffKind)
+            and all(
+                type(wait) is int and 0 <= wait <= LONGEST_US
+                for wait in (self.base_us, self.cap_us or 0)
+            )
+            and type(self.jitter) is float
+            and 0 <= self.jitter <= 1
+        )
 
     def policy(
         self,

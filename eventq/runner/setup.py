@@ -8,8 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from eventq.bell import Bell
-from eventq.checks import check_duration
-from eventq.durations import SECOND_US, Duration
+from eventq.durations import SECOND_US, Duration, parse_duration
 from eventq.errors import ArgumentError
 from eventq.node import Node
 from eventq.runner.executors import AsyncExecutor, Executor, ThreadExecutor
@@ -33,12 +32,15 @@ def run_worker(
     """
     if not callable(worker):
         raise ArgumentError("worker", worker, "a function of (ctx, task)")
-    if until not in {None, "idle"}:
+    if until is not None and until != "idle":
         raise ArgumentError("until", until, "None or 'idle'")
+    lease_ttl_us = parse_duration(lease_ttl, "lease_ttl")
+    if lease_ttl_us < SECOND_US:
+        raise ArgumentError("lease_ttl", lease_ttl, "a duration of at least a second")
     options = RunOptions(
         workers=workers,
-        lease_ttl_us=check_duration(lease_ttl, "lease_ttl", least_us=SECOND_US) or 0,
-        grace_us=check_duration(grace, "grace") or 0,
+        lease_ttl_us=lease_ttl_us,
+        grace_us=parse_duration(grace, "grace"),
         until_idle=until == "idle",
     )
 
