@@ -99,9 +99,10 @@ def test_a_terminal_gets_colours_and_a_table(nasty: Path) -> None:
     assert "\x1b[32mcompleted" in received
 
 
-def test_a_dumb_terminal_gets_plain_lines(nasty: Path) -> None:
+@pytest.mark.parametrize("words", LOOKING, ids=" ".join)
+def test_a_dumb_terminal_gets_plain_lines(nasty: Path, words: list[str]) -> None:
     """Where nothing understands escape sequences none are sent."""
-    code, received = on_terminal("ls", "--state", "all", folder=nasty, TERM="dumb")
+    code, received = on_terminal(*words, folder=nasty, TERM="dumb")
 
     assert code == 0
     assert "\x1b" not in received
