@@ -20,6 +20,7 @@ from eventq.checks import (
     States,
     check_count,
     check_duration,
+    check_flag,
     check_instant,
     check_lookup_key,
     check_namespace,
@@ -89,6 +90,7 @@ class BlockingQueue:
         self._policy = check_policy(
             max_age=max_age, max_retries=max_retries, backoff=backoff, deadline=deadline
         )
+        check_flag(create, "create")
         log = open_log(url, namespace=self.namespace, create=create)
         self.url = log.url
         self._node = Node(log, clock=clock or SystemClock())
@@ -244,6 +246,7 @@ class BlockingQueue:
     def events(self, *, after: int = 0, follow: bool = False) -> Iterator[Event]:
         """The events behind position ``after``; with ``follow``, waits for more without end."""
         check_count(after, "after", least=0, most=2**63)
+        check_flag(follow, "follow")
         return (
             follow_events(self._node.log, after) if follow else read_events(self._node.log, after)
         )

@@ -104,6 +104,13 @@ def check_count(value: object, argument: str, *, least: int, most: int = 2**31) 
     return value
 
 
+def check_flag(value: object, argument: str) -> bool:
+    """True or False; what merely counts as one of them is a slip."""
+    if not isinstance(value, bool):
+        raise ArgumentError(argument, value, "True or False")
+    return value
+
+
 def check_instant(value: object, argument: str) -> int | None:
     """Microseconds since 1970 of an aware datetime; None stays None."""
     if value is None:

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, Unpack
 
 from eventq.blocking import BlockingQueue, Worker
-from eventq.checks import States, check_count
+from eventq.checks import States, check_count, check_flag
 from eventq.durations import Duration
 from eventq.eventlog import EventLog
 from eventq.events import Event
@@ -111,6 +111,7 @@ class Queue(BlockingQueue):
         import asyncio  # noqa: PLC0415 - costs more to import than the rest of eventq
 
         check_count(after, "after", least=0, most=2**63)
+        check_flag(follow, "follow")
         loop = asyncio.get_running_loop()
         more = asyncio.Event()
         log = self._node.log
