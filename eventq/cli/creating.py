@@ -124,7 +124,7 @@ def _create_many(place: Place, source: Iterable[bytes], options: dict[str, Any])
         if not line.strip():
             continue
         try:
-            specs.append(_spec(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line))
+            specs.append(_spec(line))
         except ArgumentError as error:
             raise _at_line(number, error.argument, error) from error
         lines.append(number)

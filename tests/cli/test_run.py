@@ -131,7 +131,8 @@ def test_the_first_signal_lets_running_tasks_finish(folder: Path, number: int) -
 
 def test_the_second_signal_gives_running_tasks_back(folder: Path) -> None:
     """No attempt is burned, and nobody waits for the grace period."""
-    with started("run", "jobs:wait", "--workers", "2", "--json", folder=folder) as process:
+    words = ["run", "jobs:wait", "--workers", "2", "--json", "--grace", "1h"]
+    with started(*words, folder=folder) as process:
         until(lambda: len(list(folder.glob("begun-*"))) == 2, "two tasks run")
         process.send_signal(signal.SIGTERM)
         assert process.stderr is not None
@@ -221,9 +222,8 @@ def test_a_signal_to_the_whole_group_counts_once(folder: Path, number: int) -> N
 
 def test_a_second_signal_forces_all_children(folder: Path) -> None:
     """The supervisor passes both on: tasks are given back at once, no attempt is burned."""
-    with started(
-        "run", "jobs:wait", "--processes", "2", "--workers", "1", "--json", folder=folder
-    ) as process:
+    words = ["run", "jobs:wait", "--processes", "2", "--workers", "1", "--json", "--grace", "1h"]
+    with started(*words, folder=folder) as process:
         until(lambda: len(list(folder.glob("begun-*"))) == 2, "two tasks run")
         process.send_signal(signal.SIGINT)
         assert process.stderr is not None
