@@ -281,15 +281,25 @@ def _created(order: NewTask, now: int) -> Created:
 
 
 def _check_same(key: str, order: NewTask, there: Created, *, created_at: int, task: int) -> None:
-    """Raises KeyConflictError unless the same call would have made what is there.
+    """Raises KeyConflictError unless the same call would have made the same task.
 
-    A delay and a max_age are compared as lengths: each call resolves them against its own now.
+    That is what a task is to its caller: tags, priority, and when. Its policy is how it is run: a
+    queue whose default for retries has changed since still knows its own tasks. A delay is
+    compared as a length, since each call resolves it against its own now.
     """
-    again = _created(order, created_at)
-    for field in ("tags", "priority", "policy", "scheduled_at", "expires_at"):
-        ours, theirs = getattr(again, field), getattr(there, field)
-        if field == "tags":
-            ours, theirs = _sorted_json(bytes(ours)), _sorted_json(bytes(theirs))
+    scheduled_at = order.scheduled_at
+    if order.delay_us:
+        scheduled_at = created_at + order.delay_us
+    expires_at = there.expires_at
+    if order.expires_at is None and there.policy.max_age_us is not None:
+        expires_at = None
+    pairs = {
+        "tags": (_sorted_json(order.tags_json), _sorted_json(bytes(there.tags))),
+        "priority": (order.priority, there.priority),
+        "scheduled_at": (scheduled_at, there.scheduled_at),
+        "expires_at": (order.expires_at, expires_at),
+    }
+    for field, (ours, theirs) in pairs.items():
         if ours != theirs:
             raise KeyConflictError(key, task, field)
 

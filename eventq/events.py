@@ -22,6 +22,9 @@ COMMIT_BYTES = 1024 * 1024
 # The task of an event about a node.
 NODE = 0
 
+# One object, since msgspec leaves out a default only when it is the very same one.
+NO_JITTER = 0.0
+
 BackoffKind = Literal["constant", "linear", "exponential"]
 
 
@@ -35,7 +38,7 @@ class Policy(Struct, frozen=True, omit_defaults=True, gc=False):
     backoff: BackoffKind
     backoff_us: int
     backoff_cap_us: int | None = None
-    jitter: float = 0.0
+    jitter: float = NO_JITTER
     max_retries: int | None = None
     max_age_us: int | None = None
     deadline_us: int | None = None

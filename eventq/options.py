@@ -21,7 +21,7 @@ from eventq.checks import (
 from eventq.decide import NewTask
 from eventq.durations import Duration
 from eventq.errors import ArgumentError
-from eventq.events import COMMIT_BYTES, COMMIT_EVENTS, Policy
+from eventq.events import COMMIT_BYTES, COMMIT_EVENTS, NO_JITTER, Policy
 from eventq.policy import Backoff
 
 # What a created event takes beside its tags at the most: without a key, and with one.
@@ -166,7 +166,7 @@ def _overridden(policy: Policy, options: TaskOptions) -> Policy:
             "backoff": checked.kind,
             "backoff_us": checked.base_us,
             "backoff_cap_us": checked.cap_us,
-            "jitter": checked.jitter,
+            "jitter": checked.jitter or NO_JITTER,
         }
     if (retries := options.get("max_retries", UNSET)) is not UNSET:
         changes["max_retries"] = (

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from eventq.durations import LONGEST_US, Duration, parse_duration
 from eventq.errors import ArgumentError
-from eventq.events import BackoffKind, Policy
+from eventq.events import NO_JITTER, BackoffKind, Policy
 
 # The n-th retry comes n times this after the failure, unless the caller says otherwise.
 DEFAULT_BACKOFF = "10s"
@@ -24,7 +24,7 @@ class Backoff(Struct, frozen=True, gc=False):
     kind: BackoffKind
     base_us: int
     cap_us: int | None = None
-    jitter: float = 0.0
+    jitter: float = NO_JITTER
 
     @classmethod
     def constant(cls, wait: Duration, *, jitter: float = 0.0) -> Backoff:
@@ -71,7 +71,7 @@ class Backoff(Struct, frozen=True, gc=False):
             backoff=self.kind,
             backoff_us=self.base_us,
             backoff_cap_us=self.cap_us,
-            jitter=self.jitter,
+            jitter=self.jitter or NO_JITTER,
             max_retries=max_retries,
             max_age_us=max_age_us,
             deadline_us=deadline_us,
