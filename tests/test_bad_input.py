@@ -64,6 +64,11 @@ def check_refused(queue: Queue, call: Call, argument: str) -> ArgumentError:
     return error
 
 
+def calling(method: str, *args: object, **options: object) -> Call:
+    """A call of the queue's method."""
+    return lambda queue: getattr(queue, method)(*args, **options)
+
+
 DURATIONS = [
     -1, -1e-9, timedelta(seconds=-1), "-1s", math.nan, math.inf, -math.inf, True, "", "5", "soon",
     "1s2h", "1 s", "1h1h", "1e3s", "\ud800", b"1s", [], {}, object(), Unshowable(), 1e300, 10**400,
@@ -165,7 +170,7 @@ class TestNew:
         check_refused(queue, lambda queue: queue.new_many([TaskSpec(key=value)]), "tasks[0]: key")
         if not (isinstance(value, str) and value.isdigit()):
             for method in ("get", "history", "cancel", "retry", "update"):
-                check_refused(queue, lambda queue, name=method: getattr(queue, name)(value), "key")  # type: ignore[misc]
+                check_refused(queue, calling(method, value), "key")
 
     def test_options_that_contradict_each_other(self, queue: Queue) -> None:
         """Two ways to say one thing, or an end before the beginning."""
@@ -234,9 +239,7 @@ class TestOthers:
         """Reasons and authors are short text."""
         check_refused(queue, lambda queue: queue.cancel("k", reason=text), "reason")
         for method in ("cancel", "retry", "update"):
-            check_refused(
-                queue, lambda queue, name=method: getattr(queue, name)("k", by=text), "by"
-            )  # type: ignore[misc]
+            check_refused(queue, calling(method, "k", by=text), "by")
 
     @pytest.mark.parametrize("worker", [None, 5, "module:function", object()])
     def test_workers(self, queue: Queue, worker: Any) -> None:  # noqa: ANN401 - anything wrong
