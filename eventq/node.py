@@ -184,8 +184,8 @@ class Node:
     def _commit(self) -> None:
         """Plans, appends and applies one commit of all who wait, as far as there is room."""
         for _ in range(CONFLICTS_BORNE):
-            with self.log.turn():
-                head = self._head()
+            with self.log.turn() as head:
+                head = self._folded(head)  # noqa: PLW2901 - the same one, or a later one
                 # Taken as late as can be: whoever came while the head was read comes along.
                 self._take_waiting()
                 plan = self._plan(head)
@@ -245,13 +245,18 @@ class Node:
                 command.tasks = [task_of(self.log, number) for number in numbers]
                 command.landed = True
 
-    def _head(self) -> Head:
-        """Where the log ends; with the projection folded up to there unless all are blind."""
+    def _folded(self, head: Head) -> Head:
+        """Brings the projection up to the head, unless all who wait are blind.
+
+        Gives where it stands: on a log without exclusive turns others may have gone on.
+        """
         with self._guard:
             blind = all(command.blind for command in (*self._batch, *self._waiting))
         if blind:
-            return self.log.head()
-        projection = self._caught_up()
+            return head
+        projection = self._projection
+        if projection is None or projection.seq != head.seq:
+            projection = self._caught_up()
         if projection.unknown is not None:
             seq, kind = projection.unknown
             raise LogTooNewError(f"event {seq} is of the unknown kind {kind!r}: upgrade eventq")

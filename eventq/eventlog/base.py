@@ -62,11 +62,11 @@ class EventLog(Protocol):
         are not recomputed here.
         """
 
-    def turn(self) -> AbstractContextManager[None]:
-        """Waits, first come first served, for this caller's turn to append.
+    def turn(self) -> AbstractContextManager[Head]:
+        """Waits, first come first served, for this caller's turn to append; gives the head.
 
-        Logs with one writer at a time hold all others back until the block ends, so what is read
-        inside stays the head. Other logs let everybody through, and `append` may conflict.
+        Logs with one writer at a time hold all others back until the block ends, so that it stays
+        the head. Other logs let everybody through, and `append` may conflict.
         Turns do not nest.
         """
 

@@ -54,11 +54,11 @@ class MemoryLog:
             return found
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
+    def turn(self) -> Iterator[Head]:
         """See EventLog.turn; the turn is shared by all logs of one storage."""
         self._commits()
         with self._storage.lock:
-            yield
+            yield self.head()
 
     def append(self, commit: Commit) -> None:
         """See EventLog.append."""

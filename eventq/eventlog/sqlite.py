@@ -100,7 +100,7 @@ class SqliteLog:
         return found
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
+    def turn(self) -> Iterator[Head]:
         """See EventLog.turn: the exclusive lock on a side file, whose queue the kernel keeps."""
         self._check_writable()
         try:
@@ -110,7 +110,7 @@ class SqliteLog:
         self._turns.add(descriptor)
         try:
             self._take_lock(descriptor)
-            yield
+            yield self._head_for_writing()
         finally:
             # It is missing in a child that was forked inside the block: the turn is the parent's.
             if descriptor in self._turns:
@@ -223,6 +223,17 @@ class SqliteLog:
                 yield self._reader
             except (apsw.Error, *sqlite_read.UNREADABLE) as error:
                 raise self._translated(error, position) from error
+
+    def _head_for_writing(self) -> Head:
+        """The head by the connection that writes: unlike the other's, its cache is still good."""
+        with self._write_lock:
+            connection = self._writing()
+            try:
+                return sqlite_read.head(
+                    connection, self.namespace, self._find_namespace(connection)
+                )
+            except (apsw.Error, *sqlite_read.UNREADABLE) as error:
+                raise self._translated(error, 0) from error
 
     def _take_lock(self, descriptor: int) -> None:
         try:
