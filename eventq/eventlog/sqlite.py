@@ -273,7 +273,7 @@ class SqliteLog:
 
     def _set_up(self, connection: apsw.Connection, *, writes: bool) -> None:
         connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-        files.check_marks(connection, self._path)
+        files.check_connection(connection, self._path)
         connection.execute("PRAGMA trusted_schema = OFF")
         # Else a plan may depend on the values bound, and SQLite prepares HEAD anew at each call.
         connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)

@@ -20,12 +20,26 @@ LOGS: dict[str, Callable[[Path], str]] = {
     "memory": lambda path: f"memory://{path.name.replace('_', '-')}",
     "sqlite": lambda path: f"sqlite:///{path}/log.db",
 }
+# Those with one writer at a time: nobody else appends during a turn.
+ONE_WRITER = {"memory", "sqlite"}
 
 
 @pytest.fixture(params=LOGS)
-def open_another(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
+def log_name(request: pytest.FixtureRequest) -> str:
+    """Which kind of log the test runs against."""
+    return str(request.param)
+
+
+@pytest.fixture
+def one_writer(log_name: str) -> bool:
+    """Whether a turn keeps all others from appending."""
+    return log_name in ONE_WRITER
+
+
+@pytest.fixture
+def open_another(log_name: str, tmp_path: Path) -> Iterator[Opener]:
     """Opens logs that share one store; closes them after the test."""
-    url = LOGS[request.param](tmp_path)
+    url = LOGS[log_name](tmp_path)
     opened: list[EventLog] = []
 
     def opener(namespace: str = "default") -> EventLog:
@@ -66,6 +80,8 @@ def start(path: Path) -> Iterator[Starter]:
             [sys.executable, "-c", PREAMBLE + script, str(path), *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            # So that what went wrong in it is in the message of the assert that fails here.
+            stderr=subprocess.STDOUT,
             text=True,
         )
         processes.append(process)
