@@ -227,7 +227,8 @@ class Node:
             )
         self._in_flight = None
         for command in self._batch:
-            if not command.landed and command.error is None:
+            # One that is in line again already, since it found no room, has lost nothing.
+            if not (command.landed or command.error or command in self._waiting):
                 command.error = error
 
     def _resolve(self) -> None:

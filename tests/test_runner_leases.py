@@ -141,25 +141,31 @@ class TestLapses:
             told.set()
             return "too late"
 
-        judges_clock = ManualClock()
+        def judge_it(_ctx: Context, _task: Task) -> str:
+            second()
+            return "in time"
+
+        second, judges_clock = Gate(), ManualClock()
         with (
             queue_on(HookedLog(log._storage), clock=judges_clock, workers=1) as judge,
             running(queue, worker, lease_ttl="3s"),
         ):
             wait_until(gate.reached.is_set)
-            with running(judge, lambda _ctx, _task: "in time", lease_ttl="3s"):
+            with running(judge, judge_it, lease_ttl="3s"):
                 wait_until(lambda: runner_of(judge)._looked_s == judges_clock.seconds)
                 for _ in range(3):
                     judges_clock.advance(1.5)
                     nudge(judge)
                     wait_until(lambda: runner_of(judge)._looked_s == judges_clock.seconds)
+                wait_until(second.reached.is_set)
+                gate.open()
+                nudge(queue)
+                wait_until(told.is_set)
+                wait_until(lambda: queue.stats().refused)
+                second.open()
                 wait_until(lambda: not judge.tasks())
-            gate.open()
-            wait_until(told.is_set)
-            nudge(queue)
-            wait_until(lambda: queue.stats().refused)
 
-        assert kinds(queue, "k")[-2:] == ["completed", "refused"]
+        assert kinds(queue, "k")[-3:] == ["leased", "refused", "completed"]
         task = queue.get("k")
         assert task is not None
         assert task.result == "in time"

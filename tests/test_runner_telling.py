@@ -121,6 +121,8 @@ class TestDeadlines:
             pass_time(queue, clock, 30)
             wait_until(ends(queue, "k"))
             queue.new(key="next")
+            pass_time(queue, clock, 1)
+            wait_until(lambda: runner_of(queue)._looked_s == clock.seconds)
             assert queue.tasks(state="leased") == []
             gate.open()
             wait_until(ends(queue, "next"))
