@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
@@ -25,6 +25,7 @@ from eventq.checks import (
     check_lookup_key,
     check_namespace,
     check_priority,
+    check_query,
     check_states,
     check_tags,
     check_text,
@@ -34,7 +35,7 @@ from eventq.command import Command
 from eventq.decide import Draft, NewTask
 from eventq.durations import Duration
 from eventq.errors import ArgumentError, NotAllowedError, TaskNotFoundError
-from eventq.eventlog import open_log
+from eventq.eventlog import Rows, open_log
 from eventq.events import Event
 from eventq.node import Node
 from eventq.options import TaskOptions, TaskSpec, check_policy, make_order, make_orders, portions
@@ -256,6 +257,14 @@ class BlockingQueue:
         with self._node.reading() as projection:
             return take_stats(projection, now=self._node.now())
 
+    def sql(self, query: str, values: Sequence[Any] = ()) -> Rows:
+        """One read-only SQL statement over the log, on SQLite; the docs list the views.
+
+        Raises ArgumentError for what is no read-only statement, or a log without SQL.
+        """
+        check_query(query)
+        return self._node.log.query(query, values)
+
     # Managing.
 
     def cancel(self, key: str, *, reason: str = "", by: str | None = None) -> Task:
@@ -286,10 +295,7 @@ class BlockingQueue:
         delay: Duration | None = None,
         by: str | None = None,
     ) -> Task:
-        """Edits a task that is not running; None leaves a thing as it is; tags are replaced.
-
-        Raises ArgumentError, TaskNotFoundError, NotAllowedError.
-        """
+        """Edits a task that is not running; None leaves a thing as it is. Raises as `retry`."""
         new_priority = None if priority is None else check_priority(priority)
         tags_json = None if tags is None else check_tags(tags)
         at = check_instant(scheduled_at, "scheduled_at")
@@ -308,8 +314,6 @@ class BlockingQueue:
             )
 
         return self._manage(key, decision)
-
-    # Ending.
 
     def close(self) -> None:
         """Stops a run in progress, waits for it, and closes the log; may come twice.

@@ -166,6 +166,12 @@ def check_text(text: object, argument: str) -> str:
     return text
 
 
+def check_query(query: object) -> None:
+    """The text of a statement."""
+    if not isinstance(query, str) or not query.strip():
+        raise ArgumentError("query", query, "an SQL statement")
+
+
 def _check_tag_name(name: object) -> None:
     if not isinstance(name, str) or not _TAG_NAME.fullmatch(name):
         raise ArgumentError("tags", name, "tag names of the form [A-Za-z][A-Za-z0-9_]*")

@@ -82,7 +82,10 @@ class LogError(EventqError):
 
 
 class LogUnavailableError(LogError):
-    """The log cannot be reached, read or written now; nothing was appended."""
+    """The log cannot be reached, read or written now.
+
+    Nothing was appended, unless the message says that the outcome is not known.
+    """
 
 
 class LogConflictError(LogError):

@@ -5,7 +5,7 @@ Nothing is decided here; each twin has the rules, arguments and errors of its or
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, Unpack
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, Unpack
 from eventq.blocking import BlockingQueue, Worker
 from eventq.checks import States, check_count, check_flag
 from eventq.durations import Duration
-from eventq.eventlog import EventLog
+from eventq.eventlog import EventLog, Rows
 from eventq.events import Event
 from eventq.options import TaskOptions, TaskSpec
 from eventq.query import FOLLOW_S, Stats, read_events
@@ -72,6 +72,10 @@ class Queue(BlockingQueue):
     async def stats_async(self) -> Stats:
         """See `stats`."""
         return await _in_thread(self.stats)
+
+    async def sql_async(self, query: str, values: Sequence[Any] = ()) -> Rows:
+        """See `sql`."""
+        return await _in_thread(self.sql, query, values)
 
     async def cancel_async(self, key: str, *, reason: str = "", by: str | None = None) -> Task:
         """See `cancel`."""

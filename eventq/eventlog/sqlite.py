@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import apsw
 
 from eventq.errors import (
+    EventqError,
     LogConflictError,
     LogCorruptError,
     LogError,
@@ -23,8 +25,9 @@ from eventq.errors import (
 from eventq.eventlog import sqlite_files as files
 from eventq.eventlog import sqlite_fork, sqlite_read
 from eventq.eventlog import sqlite_schema as schema
-from eventq.eventlog.base import READ_EVENTS, Head, StoredEvent, Watch, check_commit
+from eventq.eventlog.base import READ_EVENTS, Head, Rows, StoredEvent, Watch, check_commit
 from eventq.eventlog.doorbell import Doorbell
+from eventq.eventlog.sqlite_query import run_query
 from eventq.events import Commit
 
 # SQLite before this can corrupt a WAL that one connection resets while another checkpoints.
@@ -68,7 +71,7 @@ class SqliteLog:
         self._bell = Doorbell(f"{self._path}-bell", position=lambda: self.head().seq)
         with sqlite_fork.opening(self):
             self._writable = files.prepare(self._path, create=create)
-            self._file = _identity(self._path)
+            self._file = files.identity(self._path)
             with self._reading():
                 pass
 
@@ -150,6 +153,11 @@ class SqliteLog:
         with self._reading() as connection:
             return sqlite_read.find_keys(connection, self._find_namespace(connection), keys)
 
+    def query(self, text: str, values: Sequence[Any] = ()) -> Rows:
+        """See EventLog.query; other reads of this log wait while it runs."""
+        with self._reading() as connection:
+            return run_query(connection, text, values)
+
     def namespaces(self) -> list[str]:
         """See EventLog.namespaces."""
         with self._reading() as connection:
@@ -221,6 +229,8 @@ class SqliteLog:
                 self._reader = self._connect(writes=False)
             try:
                 yield self._reader
+            except EventqError:
+                raise
             except (apsw.Error, *sqlite_read.UNREADABLE) as error:
                 raise self._translated(error, position) from error
 
@@ -243,7 +253,7 @@ class SqliteLog:
 
     def _writing(self) -> apsw.Connection:
         self._check_writable()
-        if _identity(self._path) != self._file:
+        if files.identity(self._path) != self._file:
             raise LogUnavailableError(
                 f"{self._path}: was removed or replaced while it was open; "
                 "an append would go to a file nobody can find"
@@ -358,15 +368,6 @@ class SqliteLog:
         if isinstance(error, apsw.Error) and not isinstance(error, damage):
             return files.unavailable(self._path, error)
         return LogCorruptError(position, str(error))
-
-
-def _identity(path: str) -> tuple[int, int] | None:
-    """What tells a file from another one that took its name; None if there is none."""
-    try:
-        status = os.stat(path)  # noqa: PTH116 - on the path of every append
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 def _roll_back(connection: apsw.Connection) -> None:

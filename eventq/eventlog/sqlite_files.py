@@ -293,3 +293,12 @@ def _sync_directory(directory: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def identity(path: str) -> tuple[int, int] | None:
+    """What tells a file from another one that took its name; None if there is none."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - on the path of every append
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

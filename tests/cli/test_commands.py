@@ -35,7 +35,19 @@ TASK_FIELDS = [
 ]
 READING = [["ls"], ["show", "1"], ["history", "1"], ["stats"], ["tail"], ["tail", "-f"]]
 MANAGING = [["cancel", "1"], ["retry", "1"], ["update", "1", "--priority", "2"]]
-COMMANDS = ["cancel", "demo", "history", "ls", "new", "retry", "run", "show", "stats", "tail"]
+COMMANDS = [
+    "cancel",
+    "demo",
+    "history",
+    "ls",
+    "new",
+    "retry",
+    "run",
+    "show",
+    "sql",
+    "stats",
+    "tail",
+]
 
 
 def expire_one(cli: Cli) -> None:
@@ -349,3 +361,12 @@ def test_all_commands_are_there() -> None:
 def test_version_is_told(cli: Cli) -> None:
     """--version prints name and version."""
     assert cli.ok("--version").startswith("eventq ")
+
+
+def test_sql_answers_in_lines_and_in_json(cli: Cli) -> None:
+    """Rows come below their names, or as objects; what would write is wrongly called."""
+    expire_one(cli)
+    query = "SELECT kind, count(*) AS n FROM history WHERE kind = 'created' GROUP BY kind"
+
+    assert cli.ok("sql", query).splitlines() == ["kind\tn", "created\t2"]
+    assert json.loads(cli.ok("sql", query, "--json")) == {"kind": "created", "n": 2}
