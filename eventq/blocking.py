@@ -34,7 +34,7 @@ from eventq.clock import Clock, SystemClock
 from eventq.command import Command
 from eventq.decide import Draft, NewTask
 from eventq.durations import Duration
-from eventq.errors import ArgumentError, NotAllowedError, TaskNotFoundError
+from eventq.errors import AlreadyRunningError, ArgumentError, TaskNotFoundError
 from eventq.eventlog import Rows, open_log
 from eventq.events import Event
 from eventq.node import Node
@@ -170,7 +170,7 @@ class BlockingQueue:
         and `Cancel` say more. ``until="idle"`` returns once nothing is ready, running or waiting
         for a retry. The first signal (or `stop`) lets running attempts finish for ``grace``, the
         second cancels them. Other nodes take the tasks over ``lease_ttl`` after this process died.
-        Raises LogError when the log cannot be used, NotAllowedError when already running.
+        Raises LogError when the log cannot be used, AlreadyRunningError.
         """
         from eventq.runner import run_worker, stopping_on_signals  # noqa: PLC0415 - loads asyncio
 
@@ -376,7 +376,7 @@ class BlockingQueue:
     @contextmanager
     def _running(self) -> Iterator[None]:
         if not self._run_lock.acquire(blocking=False):
-            raise NotAllowedError("run", self.url, "already running in this queue")
+            raise AlreadyRunningError
         try:
             yield
         finally:

@@ -8,6 +8,7 @@ The tree::
     |-- TaskNotFoundError (also LookupError)
     |-- NotAllowedError                     the task's state does not permit the command
     |-- QueueClosedError
+    |-- AlreadyRunningError                 `run` was called while it runs
     |-- LogError                            the log underneath
     |   |-- LogUnavailableError             cannot be reached, read or written now
     |   |-- LogConflictError                append at a position somebody else has filled
@@ -75,6 +76,13 @@ class NotAllowedError(EventqError):
 
 class QueueClosedError(EventqError):
     """The queue was closed; open a new one."""
+
+
+class AlreadyRunningError(EventqError):
+    """This queue is running a worker already; open a second queue, or wait for the run to end."""
+
+    def __init__(self) -> None:
+        super().__init__("this queue is already running a worker")
 
 
 class LogError(EventqError):

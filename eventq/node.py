@@ -15,6 +15,7 @@ from contextlib import contextmanager
 
 from eventq.clock import Clock
 from eventq.command import Command, Plan
+from eventq.durations import SECOND_US
 from eventq.errors import (
     LogConflictError,
     LogError,
@@ -60,6 +61,7 @@ class Node:
         self._batch: list[Command] = []
         self._projection: Projection | None = None
         self._last_now = 0
+        self._last_now_s = self.clock.monotonic()
         self._in_flight: tuple[Plan, Commit] | None = None
 
     def execute(self, command: Command) -> Command:
@@ -93,9 +95,19 @@ class Node:
             yield self._caught_up()
 
     def now(self) -> int:
-        """The node's time in microseconds: the clock's, but never behind the log or itself."""
-        self._last_now = max(self.clock.now_us(), self._last_now)
+        """The node's time in microseconds: the clock's, but never behind the log or itself.
+
+        When the clock jumps back, time goes on from where it was, so that nothing waits it out.
+        """
+        now_s = self.clock.monotonic()
+        passed_us = int((now_s - self._last_now_s) * SECOND_US)
+        self._last_now = max(self.clock.now_us(), self._last_now + passed_us)
+        self._last_now_s = now_s
         return self._last_now
+
+    def _learn_time(self, at: int) -> None:
+        """The node's time is never behind what it has read."""
+        self._last_now = max(self.now(), at)
 
     @property
     def projection(self) -> Projection:
@@ -264,7 +276,7 @@ class Node:
         return Head(projection.seq, projection.at, projection.seal)
 
     def _plan(self, head: Head) -> Plan:
-        self._last_now = max(self._last_now, head.at)
+        self._learn_time(head.at)
         plan = Plan(head, self.now())
         caught_up = self._projection is not None and self._projection.seq == head.seq
         for command in sorted(self._batch, key=lambda command: not command.leasing):
@@ -315,7 +327,7 @@ class Node:
         self._projection = None
         catch_up(projection, self.log)
         self._projection = projection
-        self._last_now = max(self._last_now, projection.at)
+        self._learn_time(projection.at)
         return projection
 
     def _number_of(self, key: str) -> int | None:

@@ -175,6 +175,32 @@ class TestTwoNodes:
         assert [commit.at for commit in log.appended] == [log.appended[0].at] * 2
         check_log(log)
 
+    def test_time_goes_on_after_the_clock_was_set_back(self) -> None:
+        """A delay does not wait out the hour by which somebody set the clock back."""
+        log, clock = HookedLog(), ManualClock()
+        queue = queue_on(log, clock=clock)
+        [task] = queue.new_many([{}], delay=5)
+        clock.jump(-3_600)
+
+        clock.advance(6)
+
+        assert queue.get(task.key) is not None
+        assert [ready.key for ready in queue.tasks(state="ready")] == [task.key]
+
+    def test_nodes_that_take_turns_do_not_hurry_time(self) -> None:
+        """Time that both have seen pass is counted once, however seldom each of them looks."""
+        storage, clock = MemoryStorage(), ManualClock()
+        nodes = [Node(HookedLog(storage), clock=clock) for _ in range(2)]
+        began = clock.us
+        nodes[0].execute(creation())
+        clock.jump(-3_600)
+
+        for turn in range(1, 21):
+            clock.advance(10)
+            nodes[turn % 2].execute(creation())
+
+        assert HookedLog(storage).head().at == began + 200 * 1_000_000
+
     def test_a_node_whose_clock_is_behind_the_log_reads_and_decides(self) -> None:
         """A node keeps to the log's time when its own clock is behind, from the first look on."""
         storage = MemoryStorage()

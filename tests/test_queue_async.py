@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from eventq import (
+    AlreadyRunningError,
     ArgumentError,
     Event,
-    NotAllowedError,
     Queue,
     QueueClosedError,
     Task,
@@ -192,7 +192,7 @@ def test_run_async_takes_plain_workers_too(queue: Queue) -> None:
     async def use() -> None:
         running = asyncio.create_task(queue.run_async(lambda _ctx, _task: gate(), until="idle"))
         await asyncio.to_thread(gate.reached.wait, PATIENCE_S)
-        with pytest.raises(NotAllowedError, match="already running"):
+        with pytest.raises(AlreadyRunningError, match="already running"):
             await queue.run_async(print)
         gate.open()
         assert (await running).completed == 1

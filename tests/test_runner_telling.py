@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from eventq import (
+    AlreadyRunningError,
     AttemptCancelledError,
     DeadlineExceededError,
-    NotAllowedError,
     Queue,
     Task,
 )
@@ -324,7 +324,7 @@ class TestWorkers:
 
         with running(queue, lambda _ctx, _task: gate()):
             assert gate.reached.wait(20)
-            with pytest.raises(NotAllowedError, match="already running"):
+            with pytest.raises(AlreadyRunningError, match="already running"):
                 queue.run(print)
             gate.open()
             wait_until(ends(queue, "k"))

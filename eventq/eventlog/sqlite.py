@@ -110,15 +110,16 @@ class SqliteLog:
             descriptor = files.open_lock(self._path)
         except OSError as error:
             raise files.unavailable(files.lock_path(self._path), error) from error
-        self._turns.add(descriptor)
         try:
-            self._take_lock(descriptor)
-            yield self._head_for_writing()
+            try:
+                self._turns.add(descriptor)
+                self._take_lock(descriptor)
+                yield self._head_for_writing()
+            finally:
+                self._end_turn(descriptor)
         finally:
-            # It is missing in a child that was forked inside the block: the turn is the parent's.
-            if descriptor in self._turns:
-                self._turns.discard(descriptor)
-                files.give_lock_back(descriptor)
+            # Once more, since an interrupt may have broken the first off; all others would hang.
+            self._end_turn(descriptor)
 
     def append(self, commit: Commit) -> None:
         """See EventLog.append."""
@@ -245,6 +246,14 @@ class SqliteLog:
             except (apsw.Error, *sqlite_read.UNREADABLE) as error:
                 raise self._translated(error, 0) from error
 
+    def _end_turn(self, descriptor: int) -> None:
+        """Gives the lock back; may come twice."""
+        # It is missing in a child that was forked inside the block: the turn is the parent's.
+        if descriptor in self._turns:
+            files.give_lock_back(descriptor)
+            self._turns.discard(descriptor)
+            os.close(descriptor)
+
     def _take_lock(self, descriptor: int) -> None:
         try:
             files.take_lock(descriptor)
@@ -319,7 +328,7 @@ class SqliteLog:
         keys = _key_column(commit) if commit.keys else None
         start, count = 0, len(commit.bodies)
         while start < count:
-            rows_now = _statement_rows(count - start)
+            rows_now = schema.statement_rows(count - start)
             end = start + rows_now
             values: list[object] = [namespace_id, commit.first + start, commit.at]
             values += commit.tasks[start:end]
@@ -375,13 +384,6 @@ def _roll_back(connection: apsw.Connection) -> None:
     with suppress(apsw.Error):
         if connection.in_transaction:
             connection.execute(schema.ROLLBACK)
-
-
-def _statement_rows(left: int) -> int:
-    """How many of the rows left the next INSERT takes: see INSERT_ROWS and INSERT_STEP."""
-    if left >= schema.INSERT_ROWS:
-        return schema.INSERT_ROWS
-    return left - left % schema.INSERT_STEP or left
 
 
 def _key_column(commit: Commit) -> list[str | None]:

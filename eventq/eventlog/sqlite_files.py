@@ -156,10 +156,9 @@ def take_lock(descriptor: int) -> None:
 
 
 def give_lock_back(descriptor: int) -> None:
-    """Ends what `open_lock` began, whether or not the lock was taken."""
+    """Unlocks, whether or not the lock was taken; harmless twice."""
     # Closing alone would leave the lock with a child that was forked meanwhile.
     fcntl.flock(descriptor, fcntl.LOCK_UN)
-    os.close(descriptor)
 
 
 def unavailable(path: str, error: BaseException) -> LogUnavailableError:

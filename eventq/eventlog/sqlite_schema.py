@@ -251,6 +251,13 @@ FROM (
 """
 
 
+def statement_rows(left: int) -> int:
+    """How many of the rows left the next INSERT takes: see INSERT_ROWS and INSERT_STEP."""
+    if left >= INSERT_ROWS:
+        return INSERT_ROWS
+    return left - left % INSERT_STEP or left
+
+
 @cache
 def insert_events(rows: int, *, keyed: bool) -> str:
     """An INSERT of this many events.

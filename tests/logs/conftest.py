@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -83,11 +85,14 @@ def start(path: Path) -> Iterator[Starter]:
             # So that what went wrong in it is in the message of the assert that fails here.
             stderr=subprocess.STDOUT,
             text=True,
+            # A group of its own, so that its children are ended with it.
+            start_new_session=True,
         )
         processes.append(process)
         return process
 
     yield starter
     for process in processes:
-        process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
