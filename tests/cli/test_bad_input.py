@@ -144,6 +144,16 @@ def test_wrong_words_are_told_and_do_nothing(cli: Cli, line: str, code: int, sai
     assert cli.row("stats")["seq"] == 3
 
 
+def test_the_bare_command_shows_its_help(cli: Cli) -> None:
+    """As lines to read, on standard error, since nothing was asked for."""
+    result = cli()
+
+    assert result.exit_code == MISUSED
+    assert result.stdout == ""
+    assert result.stderr.startswith("Usage: ")
+    assert "\n  demo " in result.stderr
+
+
 def test_a_module_that_fails_is_told_with_its_place(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -163,8 +163,8 @@ def test_lines_take_instants_and_backoff_as_the_options_do(cli: Cli) -> None:
     [
         ('{"tags": {}}\n\n{"tags": {"1a": 1}}\n', "line 3: tags: expected tag names"),
         ('{"tags": {}}\n{"priority": true}\n', "line 2: priority: expected a whole number"),
-        ("{}\n{", "line 2: line: expected JSON"),
-        ("[]", "line 1: line: expected a JSON object"),
+        ("{}\n{", "line 2: expected JSON"),
+        ("[]", "line 1: expected a JSON object"),
         ('{"prio": 1}', "line 1: field: expected one of backoff, deadline"),
         ('{"scheduled_at": "2031-01-01T00:00:00"}', "line 1: scheduled_at: expected an instant"),
         ('{"scheduled_at": 5}', "line 1: scheduled_at: expected an instant"),
@@ -172,8 +172,8 @@ def test_lines_take_instants_and_backoff_as_the_options_do(cli: Cli) -> None:
         ('{"tags": {"a": NaN}}', "line 1: tags['a']: expected finite numbers, got nan"),
         ('{"tags": {"a": "\\ud800"}}', "line 1: tags: expected JSON (no lone surrogates)"),
         ('{"key": "a\\nb"}', "line 1: key: expected text without control characters"),
-        ("[" * 100_000, "line 1: line: expected JSON (it nests too deep)"),
-        (b'{"tags": {"a": "\xff"}}', "line 1: line: expected JSON"),
+        ("[" * 100_000, "line 1: expected JSON (it nests too deep)"),
+        (b'{"tags": {"a": "\xff"}}', "line 1: expected JSON"),
     ],
 )
 def test_one_wrong_line_creates_nothing(cli: Cli, lines: str | bytes, said: str) -> None:
@@ -192,7 +192,7 @@ def test_ls_shows_open_tasks_in_dispatch_order(cli: Cli) -> None:
     cli.ok("new", "n=3", "--delay", "1h")
     lines = [line.split("\t") for line in cli.ok("ls").splitlines()]
 
-    names = ["KEY", "STATE", "PRIORITY", "ATTEMPTS", "AGE", "DUE", "LAST ERROR", "TAGS"]
+    names = ["KEY", "STATE", "PRIORITY", "ATTEMPTS", "AGE", "DUE IN", "LAST ERROR", "TAGS"]
     assert lines[0] == names
     assert [line[0] for line in lines[1:]] == ["2", "1", "3"]
     assert [line[-1] for line in lines[1:]] == ["n=2", "n=1", "n=3"]

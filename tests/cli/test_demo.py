@@ -161,7 +161,7 @@ def test_the_printed_lines_tell_the_story(done_demo: tuple[Path, str]) -> None:
     _, printed = done_demo
 
     assert f"demo: {FILE_COUNT} tasks created, 0 were there already\n" in printed
-    assert f"{FILE_COUNT} of {FILE_COUNT} done, 0 ready, 0 leased, 0 waiting" in printed
+    assert f"{FILE_COUNT} of {FILE_COUNT} done, 0 ready, 0 leased, 0 scheduled" in printed
     assert f"  {FILE_COUNT} tasks: {FILE_COUNT - 1} completed, 1 expired\n" in printed
     assert "(the one chosen never to succeed)\n" in printed
     assert "log verified: " in printed

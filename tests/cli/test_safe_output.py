@@ -118,6 +118,24 @@ def test_keys_are_never_cut(tmp_path: Path) -> None:
     assert received.count("k") == len(key)
 
 
+def test_ls_stays_readable_on_a_small_terminal(tmp_path: Path) -> None:
+    """With every column in use, 80 columns still show each state in full."""
+    with Queue(f"sqlite:///{tmp_path}/eventq.db", backoff="1h") as queue:
+
+        def fail_once(_ctx: object, _task: object) -> None:
+            queue.stop()
+            raise ValueError("e" * 40)
+
+        queue.new({"path": "p" * 40})
+        queue.run(fail_once)
+        queue.new({"path": "q" * 40}, delay="100d")
+    _, received = on_terminal("ls", folder=tmp_path, columns=80)
+
+    assert received.count(" scheduled ") == 2
+    assert " 99d23h " in received
+    assert " Val" in received
+
+
 def test_any_encoding_will_do(cli: Cli) -> None:
     """What an encoding lacks is escaped, not an error."""
     cli.ok("new", "name=größe 𝄞")
