@@ -245,12 +245,12 @@ def test_parent_goes_on_after_a_fork(sqlite_log: SqliteLog) -> None:
     """A fork closes connections for a moment; the parent's log opens them anew by itself."""
     commits = append_each(sqlite_log, [3, 4])
     sqlite_fork._before()
-    assert sqlite_log._writer is None
-    assert sqlite_log._reader is None
+    while_forking = (sqlite_log._writer, sqlite_log._reader)
     sqlite_fork._after_in_parent()
 
     commits.append(append(sqlite_log))
 
+    assert while_forking == (None, None)
     assert everything(sqlite_log) == commits
 
 
