@@ -12,6 +12,7 @@ import sys
 import sysconfig
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import unquote, urlsplit
@@ -200,12 +201,9 @@ def _create_tasks(queue: Queue, plan: Plan, files: list[DemoFile]) -> None:
 
 def _taken_keys(queue: Queue, keys: list[str]) -> set[str]:
     taken: set[str] = set()
-    log = open_log(queue.url, namespace=queue.namespace, create=False)
-    try:
+    with closing(open_log(queue.url, namespace=queue.namespace, create=False)) as log:
         for start in range(0, len(keys), KEYS_AT_ONCE):
             taken.update(log.find_keys(keys[start : start + KEYS_AT_ONCE]))
-    finally:
-        log.close()
     return taken
 
 
@@ -271,8 +269,16 @@ def _summarize(queue: Queue, plan: Plan, *, done_count: int, elapsed_s: float) -
         say_json({**form, "url": queue.url, "namespace": queue.namespace})
         return
     bold = _bold if is_terminal() else str
+    lines = summary_lines(
+        queue,
+        story,
+        done_count=done_count,
+        elapsed_s=elapsed_s,
+        bold=bold,
+        columns=shutil.get_terminal_size().columns if is_terminal() else None,
+    )
     say()
-    for line in summary_lines(queue, story, done_count=done_count, elapsed_s=elapsed_s, bold=bold):
+    for line in lines:
         say(line)
     say()
     say(f"Database: {_database(queue.url)}")

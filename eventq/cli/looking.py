@@ -5,6 +5,7 @@ Nothing here creates a database or appends an event.
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 import click
@@ -210,8 +211,5 @@ def _json_value(cell: object) -> object:
 
 
 def _last_position(place: Place) -> int:
-    log = open_log(place.found_url, namespace=place.found_namespace, create=False)
-    try:
+    with closing(open_log(place.found_url, namespace=place.found_namespace, create=False)) as log:
         return log.head().seq
-    finally:
-        log.close()
