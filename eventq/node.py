@@ -32,6 +32,9 @@ from eventq.task import Task, create
 
 # Attempts to append before a conflict is called a failure. Logs with turns never conflict.
 CONFLICTS_BORNE = 100
+# Interrupts swallowed while one is being cleaned up after: half of that would leave all others
+# waiting for a leader who has gone.
+INTERRUPTS_BORNE = 10
 
 
 class Node:
@@ -60,6 +63,8 @@ class Node:
         self._leader: Command | None = None
         self._batch: list[Command] = []
         self._projection: Projection | None = None
+        # Held for moments only, while the clocks are read.
+        self._time = threading.Lock()
         self._last_now = 0
         self._last_now_s = self.clock.monotonic()
         self._in_flight: tuple[Plan, Commit] | None = None
@@ -81,7 +86,9 @@ class Node:
                 else:
                     command.ready.acquire()
         except BaseException:
-            self._leave(command)
+            for _ in range(INTERRUPTS_BORNE):
+                if self._leave(command):
+                    break
             raise
         if command.error is not None:
             raise command.error
@@ -99,15 +106,19 @@ class Node:
 
         When the clock jumps back, time goes on from where it was, so that nothing waits it out.
         """
-        now_s = self.clock.monotonic()
-        passed_us = int((now_s - self._last_now_s) * SECOND_US)
-        self._last_now = max(self.clock.now_us(), self._last_now + passed_us)
-        self._last_now_s = now_s
-        return self._last_now
+        return self._learn_time(0)
 
-    def _learn_time(self, at: int) -> None:
-        """The node's time is never behind what it has read."""
-        self._last_now = max(self.now(), at)
+    def _learn_time(self, at: int) -> int:
+        """The node's time, which is never behind what it has read."""
+        with self._time:
+            # In this order: a pause between the two (a suspended process) must not be counted
+            # twice, which would push the log's time ahead for good. Nor may two threads do so.
+            now = max(self.clock.now_us(), at)
+            now_s = self.clock.monotonic()
+            passed_us = int((now_s - self._last_now_s) * SECOND_US)
+            self._last_now = max(now, self._last_now + passed_us)
+            self._last_now_s = now_s
+            return self._last_now
 
     @property
     def projection(self) -> Projection:
@@ -152,19 +163,26 @@ class Node:
         if self._closed:
             raise QueueClosedError("the queue is closed")
 
-    def _leave(self, command: Command) -> None:
-        """After an interrupt: takes the wish back unless it is begun on, and passes the lead on."""
-        with self._guard:
-            command.gone = True
-            if command in self._waiting:
-                self._waiting.remove(command)
-        if self._leader is command:
-            with self._lock:
-                self._break_off(LogUnavailableError("the committing thread was interrupted"))
-            self._finish()
-        with self._guard:
-            # The interrupt may have come between choosing a leader and waking it.
-            _wake(self._leader)
+    def _leave(self, command: Command) -> bool:
+        """After an interrupt: takes the wish back unless it is begun on, and passes the lead on.
+
+        Tells whether that was done; False when one more interrupt broke it off.
+        """
+        try:
+            with self._guard:
+                command.gone = True
+                if command in self._waiting:
+                    self._waiting.remove(command)
+            if self._leader is command:
+                with self._lock:
+                    self._break_off(LogUnavailableError("the committing thread was interrupted"))
+                self._finish()
+            with self._guard:
+                # The interrupt may have come between choosing a leader and waking it.
+                _wake(self._leader)
+        except BaseException:  # noqa: BLE001 - the first interrupt is raised in the end
+            return False
+        return True
 
     def _lead(self) -> None:
         """Commits for everybody who waits, then hands the lead to the next in line."""
@@ -215,9 +233,10 @@ class Node:
                         raise
             if plan.bodies:
                 self._apply(plan, commit)
-                self._in_flight = None
             for command in plan.commands:
                 command.landed = True
+            # Not before all are marked: an interrupt would have the rest told a lie.
+            self._in_flight = None
             if plan.bodies:
                 for wake in self._wakes:
                     wake()
@@ -287,10 +306,10 @@ class Node:
                 continue
             try:
                 drafts = command.decide(plan.at)
+                texts = encode_bodies([body for _, body in drafts])
             except Exception as error:  # noqa: BLE001 - its own caller raises it
                 command.error = error
                 continue
-            texts = encode_bodies([body for _, body in drafts])
             if plan.admits(drafts, texts):
                 plan.add(command, drafts, texts)
             else:

@@ -140,6 +140,41 @@ def test_an_interrupt_of_the_leader_tells_the_others_the_truth() -> None:
     assert each_moment(trial) > 50
 
 
+def test_an_interrupt_of_the_leader_tells_all_in_one_commit_the_same() -> None:
+    """A commit that was made is reported as made to each of those who share it."""
+
+    def trial(moment: int) -> Interrupted:
+        log = HookedLog()
+        node = Node(log, clock=SystemClock())
+        node.execute(creation())
+        others = behind_nobody(node, [creation(key=key) for key in "abc"])
+        interrupted = Interrupted(lambda: node.execute(creation()), moment)
+        Spawned(node.execute, creation()).result()
+        made = 0
+        for thread in others:
+            thread.wait()
+            made += thread.error is None
+        assert made == len(check_log(log).keys)
+        return interrupted
+
+    assert each_moment(trial) > 50
+
+
+def test_a_second_interrupt_leaves_the_node_usable() -> None:
+    """Ctrl-C again, while the node reads back what became of the first, hangs nobody."""
+    log = UnreadableLog(KeyboardInterrupt())
+    node = Node(log, clock=SystemClock())
+    others = behind_nobody(node, [creation(), creation()])
+
+    with pytest.raises(KeyboardInterrupt):
+        node.execute(creation())
+    for thread in others:
+        thread.wait()
+
+    assert [thread.error for thread in others] == [None, None]
+    assert Spawned(node.execute, creation()).result().first == 4
+
+
 def edit(node: Node, priority: int) -> Command:
     """A command on task 1."""
     edits: dict[str, Any] = {"tags_json": None, "scheduled_at": None, "by": None}
@@ -272,7 +307,7 @@ def test_an_interrupt_inside_the_append_is_resolved_by_reading_back(
 
 def test_an_outcome_that_cannot_be_read_back_is_called_unknown() -> None:
     """When the log is away right after an interrupt, nobody is told that all went well."""
-    log = UnreadableLog()
+    log = UnreadableLog(LogUnavailableError("gone"))
     node = Node(log, clock=SystemClock())
     others = behind_nobody(node, [creation(), creation()])
 
@@ -283,22 +318,23 @@ def test_an_outcome_that_cannot_be_read_back_is_called_unknown() -> None:
 
     assert [type(thread.error) for thread in others] == [LogUnavailableError] * 2
     assert "not known" in str(others[0].error)
-    log.broken = False
     assert Spawned(node.execute, creation()).result().first == 4
 
 
 class UnreadableLog(HookedLog):
-    """A log whose append is interrupted after it landed, and that cannot be read then."""
+    """A log whose append is interrupted after it landed, and whose next read fails."""
 
-    def __init__(self) -> None:
+    def __init__(self, error: BaseException) -> None:
         super().__init__()
         self.broken = True
+        self._error = error
         self.after_append = self._interrupt
 
     def read(self, *, after: int, limit: int = 10_000) -> list[Commit]:
         """See EventLog.read."""
         if self.broken and self.appended:
-            raise LogUnavailableError("gone")
+            self.broken = False
+            raise self._error
         return super().read(after=after, limit=limit)
 
     def _interrupt(self, _: Commit) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
 import pytest
@@ -19,6 +21,8 @@ from eventq.task import TaskState
 from tests.checker import check_log
 from tests.commands import cancellation, creation, leasing
 from tests.support import HookedLog, ManualClock, Spawned, queue_on
+
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -213,3 +217,36 @@ class TestTwoNodes:
 
         assert task.seen_at_us == ahead.us
         assert queue.cancel(task.key).state is TaskState.CANCELLED
+
+    def test_a_process_suspended_between_two_clocks_does_not_hurry_time(self) -> None:
+        """A pause while the node reads its clocks is counted once: nobody's time runs ahead."""
+        clock = PausedClock()
+        node = Node(HookedLog(), clock=clock)
+        clock.pause_s = 3_600
+        node.now()
+
+        now = node.now()
+
+        assert now == clock.us
+
+
+class PausedClock(ManualClock):
+    """A clock whose reader is held up once, behind the first of the two clocks it reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pause_s = 0.0
+
+    def now_us(self) -> int:
+        """See Clock.now_us."""
+        return self._held_up(lambda: self.us)
+
+    def monotonic(self) -> float:
+        """See Clock.monotonic."""
+        return self._held_up(lambda: self.seconds)
+
+    def _held_up(self, read: Callable[[], T]) -> T:
+        value = read()
+        pause_s, self.pause_s = self.pause_s, 0.0
+        self.advance(pause_s)
+        return value
