@@ -205,7 +205,7 @@ class BlockingQueue:
         key = check_lookup_key(key)
         with self._node.reading():
             try:
-                return self._node.find(key).seen_at(self._node.now())
+                return self._node.find(key).as_of(self._node.now())
             except TaskNotFoundError:
                 return None
 
@@ -351,7 +351,7 @@ class BlockingQueue:
             for event in existing.values():
                 task = task_of(node.log, event.task)
                 assert task is not None, "its history has just been read"
-                there[event.task] = task.seen_at(now)
+                there[event.task] = task.as_of(now)
             return drafts
 
         command = node.execute(Command(decision, blind=True))
@@ -371,7 +371,7 @@ class BlockingQueue:
         command = node.execute(Command(decide_for_task))
         after = command.tasks[-1] if command.tasks else found[0]
         assert after is not None
-        return after.seen_at(node.now())
+        return after.as_of(node.now())
 
     @contextmanager
     def _running(self) -> Iterator[None]:

@@ -6,7 +6,7 @@ that means what its absence meant before; nothing is renamed, retyped or reused.
 
 from __future__ import annotations
 
-from typing import Any, Literal, final
+from typing import Any, Literal, final, get_args
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
@@ -196,6 +196,12 @@ AnyBody = (
 )
 
 
+KIND_OF: dict[type[Body], str] = {
+    body: str(body.__struct_config__.tag) for body in get_args(AnyBody)
+}
+KINDS = frozenset(KIND_OF.values())
+
+
 class Event(Struct, frozen=True, gc=False):
     """One fact with its envelope.
 
@@ -272,23 +278,6 @@ def events_of(commit: Commit) -> list[Event]:
             zip(commit.tasks, decode_bodies(commit.bodies), strict=True)
         )
     ]
-
-
-KINDS = frozenset(
-    {
-        "created",
-        "leased",
-        "completed",
-        "failed",
-        "retried",
-        "expired",
-        "cancelled",
-        "renewed",
-        "released",
-        "updated",
-        "refused",
-    }
-)
 
 
 def _decode_one(text: str) -> AnyBody | Unknown:

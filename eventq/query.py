@@ -94,7 +94,7 @@ def list_tasks(
 
     wanted = {name: _canonical(value) for name, value in (tags or {}).items()}
     found = (task for task in candidates() if not wanted or _matches(task, wanted))
-    return [task.seen_at(now) for task in islice(found, limit)]
+    return [task.as_of(now) for task in islice(found, limit)]
 
 
 def read_events(log: EventLog, after: int) -> Iterator[Event]:

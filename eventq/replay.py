@@ -63,7 +63,8 @@ def read_all(log: EventLog, *, after: int) -> Iterator[tuple[Commit, list[Event]
             try:
                 yield commit, events_of(commit)
             except msgspec.DecodeError as error:
-                raise LogCorruptError(commit.first, str(error)) from error
+                problem = f"a body cannot be understood: {error}"
+                raise LogCorruptError(commit.first, problem) from error
         after = commits[-1].last
 
 
@@ -85,8 +86,8 @@ def decode_events(stored: list[StoredEvent]) -> list[Event]:
     """Events with their bodies decoded. Raises LogCorruptError for a damaged body."""
     try:
         bodies = decode_bodies([event.body for event in stored])
-    except (msgspec.ValidationError, msgspec.DecodeError) as error:
-        raise LogCorruptError(stored[0].seq, str(error)) from error
+    except msgspec.DecodeError as error:
+        raise LogCorruptError(stored[0].seq, f"a body cannot be understood: {error}") from error
     return [
         Event(event.seq, event.at, event.task, body)
         for event, body in zip(stored, bodies, strict=True)
