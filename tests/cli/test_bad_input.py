@@ -76,7 +76,7 @@ REFUSED = 1
         # Keys.
         ("new --key ''", MISUSED, "key: expected text that is not empty"),
         ("new --key 12", MISUSED, "key: expected a key that is not all digits"),
-        ("new --key a\x1b[31m", MISUSED, "without control characters, got 'a\\x1b[31m'"),
+        ("new --key a\x1b[31m", MISUSED, "or direction marks), got 'a\\x1b[31m'"),
         (f"new --key {'ü' * 128}", MISUSED, "key: expected text of at most 255 bytes"),
         ("show 99", REFUSED, "no task has the key '99'"),
         ("show nobody", REFUSED, "no task has the key 'nobody'"),

@@ -284,8 +284,8 @@ class SlowQueue:
         return self.stopped.is_set()
 
     def run(self, _worker: object) -> RunReport:
-        """Runs until stopped."""
-        self.stopped.wait(60)
+        """Runs until stopped; longer than a test may take."""
+        self.stopped.wait(600)
         return RunReport(completed=5)
 
 

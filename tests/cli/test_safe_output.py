@@ -161,6 +161,24 @@ def test_a_reader_that_leaves_ends_it_quietly(cli: Cli) -> None:
         assert process.returncode == 128 + signal.SIGPIPE
 
 
+def test_a_reader_that_never_came_is_no_traceback(cli: Cli) -> None:
+    """Also when all output is still in a buffer at the end, nobody complains."""
+    cli.ok("new")
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as pipe:
+        done = subprocess.run(
+            command("ls", "--url", cli.url),
+            env=environment(),
+            cwd=cli.folder,
+            stdout=pipe,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
+
+
 def test_ctrl_c_ends_it_quietly(cli: Cli) -> None:
     """A person who has seen enough of `tail -f` gets no traceback."""
     cli.ok("new")
