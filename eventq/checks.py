@@ -75,7 +75,7 @@ def check_lookup_key(key: object) -> str:
     if not isinstance(key, str) or not key:
         raise ArgumentError("key", key, "text that is not empty")
     if not key.isprintable():
-        raise ArgumentError("key", key, "text without control characters")
+        raise ArgumentError("key", key, "printable text (no control characters or direction marks)")
     if len(key.encode()) > KEY_BYTES:
         raise ArgumentError("key", key, f"text of at most {KEY_BYTES} bytes")
     return str(key)

@@ -326,4 +326,3 @@ class Projection:
 def _rank(task: Task) -> tuple[int, int, int]:
     """Dispatch order: highest priority, then earliest scheduled, then lowest number."""
     return (-task.priority, task.scheduled_at_us, task.number)
-

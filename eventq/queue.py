@@ -34,9 +34,10 @@ R = TypeVar("R")
 class Queue(BlockingQueue):
     """A task queue on an event log, for threads and for asyncio.
 
-    A twin runs its original in a thread, so the event loop goes on meanwhile; when the awaiting
-    task is cancelled, what was begun is still done. `run_async` calls async workers in
-    the caller's own loop.
+    Every method but `stop`, which never waits, has an ``_async`` twin with the same arguments,
+    rules and errors. A twin runs its original in a thread, so the event loop goes on meanwhile;
+    when the awaiting task is cancelled, what was begun is still done. `run_async` calls async
+    workers in the caller's own loop.
     """
 
     async def new_async(

@@ -241,9 +241,9 @@ class TestOthers:
         for method in ("cancel", "retry", "update"):
             check_refused(queue, calling(method, "k", by=text), "by")
 
-    @pytest.mark.parametrize("worker", [None, 5, "module:function", object()])
+    @pytest.mark.parametrize("worker", [None, 5, "module:function", object(), len])
     def test_workers(self, queue: Queue, worker: Any) -> None:  # noqa: ANN401 - anything wrong
-        """A worker can be called."""
+        """A worker can be called with a context and a task."""
         check_refused(queue, lambda queue: queue.run(worker, until="idle"), "worker")
 
     @pytest.mark.parametrize("until", ["", "done", True, 5, ["idle"]])

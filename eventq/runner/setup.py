@@ -30,7 +30,8 @@ def run_worker(
     ``loop`` is where async workers run; None gives them a loop in a thread of its own. Raises
     ArgumentError.
     """
-    if not callable(worker):
+    # With another signature each attempt of each task would fail alike, perhaps for ever.
+    if not takes_an_attempt(worker):
         raise ArgumentError("worker", worker, "a function of (ctx, task)")
     if until is not None and until != "idle":
         raise ArgumentError("until", until, "None or 'idle'")
@@ -50,6 +51,22 @@ def run_worker(
         return ThreadExecutor(worker, workers=workers, bell=bell, clock=node.clock)
 
     return Runner(node, make_executor, options)
+
+
+def takes_an_attempt(worker: object) -> bool:
+    """Whether the worker can be called with (ctx, task), as far as its signature tells."""
+    if not callable(worker):
+        return False
+    try:
+        signature = inspect.signature(worker)
+    except (TypeError, ValueError):
+        # Not every callable written in C has one.
+        return True
+    try:
+        signature.bind(object(), object())
+    except TypeError:
+        return False
+    return True
 
 
 def is_async(worker: Callable[..., Any]) -> bool:
