@@ -18,6 +18,7 @@ from eventq.errors import DeadlineExceededError, LogUnavailableError
 from eventq.events import (
     Cancelled,
     Completed,
+    ErrorInfo,
     Failed,
     Leased,
     Refused,
@@ -159,6 +160,8 @@ class Runner:
             assert attempt.outcome is not None
             assert attempt.begun_s is not None
             total_s += attempt.ended_s - attempt.begun_s
+            if attempt.outcome.error is not None:
+                _log_failure(attempt.task, attempt.outcome.error)
             if attempt.revoked:
                 self._strays.discard(attempt)
                 if not attempt.stopped:
@@ -383,6 +386,12 @@ COUNTED: dict[type, str] = {
     Released: "released",
     Refused: "refused",
 }
+
+
+def _log_failure(task: Task, error: ErrorInfo) -> None:
+    what = f"{error.type}: {error.message}"
+    extra = {"task": task.key, "attempt": task.attempt, "error": what}
+    logger.info("attempt failed", extra=extra)
 
 
 def _released(attempt: Attempt, reason: str) -> Outcome:
