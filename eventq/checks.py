@@ -137,8 +137,6 @@ def check_duration(value: Duration | None, argument: str, *, least_us: int = 0) 
 def check_backoff(value: Backoff | Duration) -> Backoff:
     """A Backoff, or a duration, which means linear: n times it before the n-th retry."""
     if isinstance(value, Backoff):
-        if not value.is_sound():
-            raise ArgumentError("backoff", value, "a Backoff made by one of its class methods")
         return value
     return Backoff("linear", parse_duration(value, "backoff"))
 
@@ -151,8 +149,8 @@ def check_states(state: States | None) -> frozenset[TaskState]:
     try:
         found = frozenset(TaskState(name) for name in states)
     except (ValueError, TypeError):
-        found = frozenset({TaskState.FAILED})
-    if TaskState.FAILED in found:
+        found = None
+    if found is None or TaskState.FAILED in found:
         names = ", ".join(name for name in TaskState if name is not TaskState.FAILED)
         raise ArgumentError("state", state, f"one or several of {names}")
     return found

@@ -26,6 +26,17 @@ class Backoff(Struct, frozen=True, gc=False):
     cap_us: int | None = None
     jitter: float = NO_JITTER
 
+    def __post_init__(self) -> None:
+        """Checks one that was made by hand as the class methods do. Raises ArgumentError."""
+        if self.kind not in get_args(BackoffKind):
+            raise ArgumentError("kind", self.kind, f"one of {', '.join(get_args(BackoffKind))}")
+        for name, wait in (("base_us", self.base_us), ("cap_us", self.cap_us)):
+            if wait is None and name == "cap_us":
+                continue
+            if type(wait) is not int or not 0 <= wait <= LONGEST_US:
+                raise ArgumentError(name, wait, f"microseconds from 0 to {LONGEST_US}")
+        _checked_jitter(self.jitter)
+
     @classmethod
     def constant(cls, wait: Duration, *, jitter: float = 0.0) -> Backoff:
         """Always ``wait``."""
@@ -46,18 +57,6 @@ class Backoff(Struct, frozen=True, gc=False):
         """
         first_us = parse_duration(first, "first")
         return cls("exponential", first_us, _cap(cap), _checked_jitter(jitter))
-
-    def is_sound(self) -> bool:
-        """Whether it is what the class methods make."""
-        return (
-            self.kind in get_args(BackoffKind)
-            and all(
-                type(wait) is int and 0 <= wait <= LONGEST_US
-                for wait in (self.base_us, self.cap_us or 0)
-            )
-            and type(self.jitter) is float
-            and 0 <= self.jitter <= 1
-        )
 
     def policy(
         self,

@@ -288,9 +288,11 @@ class TestOthers:
         check_refused(queue, lambda _: Backoff.constant(1, jitter=jitter), "jitter")
 
     def test_a_backoff_made_by_hand(self, queue: Queue) -> None:
-        """A Backoff that no class method made is checked where it is used."""
-        wrong: Any = Backoff("quadratic", -5, "x", 7.0)  # type: ignore[arg-type]
-        check_refused(queue, lambda queue: queue.new(backoff=wrong), "backoff")
+        """A Backoff that no class method made is checked as well."""
+        check_refused(queue, lambda _: Backoff("quadratic", 1), "kind")  # type: ignore[arg-type]
+        check_refused(queue, lambda _: Backoff("linear", None), "base_us")  # type: ignore[arg-type]
+        check_refused(queue, lambda _: Backoff("linear", 1, -5), "cap_us")
+        check_refused(queue, lambda _: Backoff("linear", 1, None, 7.0), "jitter")
 
 
 class Size(enum.IntEnum):

@@ -224,14 +224,13 @@ def _work(queue: Queue, plan: Plan) -> bool:
     def look() -> View:
         stats = queue.stats()
         now_s = time.monotonic()
-        running, failures, read_bytes = board.seen()
+        running, failures = board.seen()
         return View(
             stats=stats,
             elapsed_s=now_s - begun_s,
             rate=rate.measure(now_s, stats.total - stats.open),
             running=running,
             failures=failures,
-            read_bytes=read_bytes,
             foreign=not others.isdisjoint(stats.nodes),
             stopping=run.asked,
         )

@@ -32,7 +32,6 @@ class View(Struct, frozen=True):
     """Tasks that became final, a second."""
     running: list[Running]
     failures: list[Failure]
-    read_bytes: int
     foreign: bool
     """Leases of another process are in the way."""
     stopping: bool

@@ -139,8 +139,6 @@ PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {SCHEMA_VERSION};
 """
 
-GET_APPLICATION_ID = "PRAGMA application_id"
-GET_SCHEMA_VERSION = "PRAGMA user_version"
 # Writes page 1 as it is: a transaction that changes nothing and is on the disk all the same.
 REWRITE_SCHEMA_VERSION = f"PRAGMA user_version = {SCHEMA_VERSION}"
 
