@@ -40,7 +40,7 @@ from eventq.events import Event
 from eventq.node import Node
 from eventq.options import TaskOptions, TaskSpec, check_policy, make_order, make_orders, portions
 from eventq.policy import DEFAULT_BACKOFF, Backoff
-from eventq.query import Stats, follow_events, list_tasks, read_events, take_stats
+from eventq.query import Stats, final_tasks, follow_events, open_tasks, read_events, take_stats
 from eventq.replay import task_history, task_of
 from eventq.task import Task
 
@@ -97,6 +97,7 @@ class BlockingQueue:
         self._node = Node(log, clock=clock or SystemClock())
         self._run_lock = threading.Lock()
         self._stop: Callable[[], None] | None = None
+        self._closing = False
         _open_queues.add(self)
 
     # Creating tasks.
@@ -174,18 +175,11 @@ class BlockingQueue:
         """
         from eventq.runner import run_worker, stopping_on_signals  # noqa: PLC0415 - loads asyncio
 
-        with self._running():
-            runner = run_worker(
-                self._node,
-                worker,
-                workers=self.workers,
-                until=until,
-                grace=grace,
-                lease_ttl=lease_ttl,
-            )
-            self._stop = runner.stop
-            with stopping_on_signals(runner.stop):
-                return runner.run()
+        runner = run_worker(
+            self._node, worker, workers=self.workers, until=until, grace=grace, lease_ttl=lease_ttl
+        )
+        with self._running(runner.stop), stopping_on_signals(runner.stop):
+            return runner.run()
 
     def stop(self) -> bool:
         """Asks `run` to stop, as a signal does: a second call forces.
@@ -228,14 +222,13 @@ class BlockingQueue:
         if tags is not None:
             check_tags(tags)
         with self._node.reading() as projection:
-            return list_tasks(
-                projection,
-                self._node.log,
-                states=wanted,
-                tags=tags,
-                limit=limit,
-                now=self._node.now(),
-            )
+            now, seq = self._node.now(), projection.seq
+            found = open_tasks(projection, states=wanted, tags=tags, limit=limit, now=now)
+        left = None if limit is None else limit - len(found)
+        # Not inside: it takes its time, in which a run must renew its leases.
+        return found + final_tasks(
+            self._node.log, states=wanted, tags=tags, limit=left, now=now, until=seq
+        )
 
     def history(self, key: str) -> list[Event]:
         """All events of one task, oldest first. Raises TaskNotFoundError."""
@@ -320,6 +313,7 @@ class BlockingQueue:
 
         Not to be called by a worker: it would wait for itself; a worker may call `stop`.
         """
+        self._closing = True
         self.stop()
         with self._run_lock:
             self._node.close()
@@ -374,10 +368,14 @@ class BlockingQueue:
         return after.as_of(node.now())
 
     @contextmanager
-    def _running(self) -> Iterator[None]:
+    def _running(self, stop: Callable[[], None]) -> Iterator[None]:
         if not self._run_lock.acquire(blocking=False):
             raise AlreadyRunningError
         try:
+            self._stop = stop
+            if self._closing:
+                # A close that came before there was a run to ask waits for its end.
+                stop()
             yield
         finally:
             self._stop = None

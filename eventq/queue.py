@@ -155,29 +155,35 @@ class Queue(BlockingQueue):
         Cancelling the awaiting task is a forced stop: attempts are cancelled and given back.
         """
         import asyncio  # noqa: PLC0415 - see events_async
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - as well
 
         from eventq.runner import run_worker, stopping_on_signals  # noqa: PLC0415
 
-        with self._running():
-            runner = run_worker(
-                self._node,
-                worker,
-                workers=self.workers,
-                until=until,
-                grace=grace,
-                lease_ttl=lease_ttl,
-                loop=asyncio.get_running_loop(),
-            )
-            self._stop = runner.stop
-            with stopping_on_signals(runner.stop):
-                running = asyncio.ensure_future(asyncio.to_thread(runner.run))
-                try:
-                    return await asyncio.shield(running)
-                except asyncio.CancelledError:
-                    runner.stop()
-                    runner.stop()
-                    await asyncio.wait([running])
-                    raise
+        loop = asyncio.get_running_loop()
+        runner = run_worker(
+            self._node,
+            worker,
+            workers=self.workers,
+            until=until,
+            grace=grace,
+            lease_ttl=lease_ttl,
+            loop=loop,
+        )
+        with self._running(runner.stop), stopping_on_signals(runner.stop):
+            # A thread of its own: the loop's pool is small, and workers may need it.
+            pool = ThreadPoolExecutor(1, thread_name_prefix="eventq-run")
+            running = loop.run_in_executor(pool, runner.run)
+            pool.shutdown(wait=False)
+            try:
+                return await asyncio.shield(running)
+            except asyncio.CancelledError:
+                runner.stop()
+                runner.stop()
+                while not running.done():
+                    # However often it is cancelled: the run must end before its loop does.
+                    with suppress(asyncio.CancelledError):
+                        await asyncio.wait([running])
+                raise
 
 
 def _page(log: EventLog, after: int) -> list[Event]:

@@ -112,18 +112,18 @@ class TestLapses:
         with (
             queue_on(HookedLog(log._storage), clock=clock, workers=1) as judge,
             running(queue, lambda _ctx, _task: gate(), lease_ttl="3s"),
-            running(judge, lambda _ctx, _task: "stolen", lease_ttl="3s"),
         ):
             wait_until(gate.reached.is_set)
-            for _ in range(10):
-                renewed = queue._node.log.head().seq
-                clock.advance(1)
-                nudge(queue)
-                wait_until(lambda seq=renewed: log.head().seq > seq, "a renewal")  # type: ignore[misc]
-                nudge(judge)
-                wait_until(lambda: runner_of(judge)._looked_s == clock.seconds)
-            gate.open()
-            wait_until(lambda: not queue.tasks())
+            with running(judge, lambda _ctx, _task: "stolen", lease_ttl="3s"):
+                for _ in range(10):
+                    renewed = queue._node.log.head().seq
+                    clock.advance(1)
+                    nudge(queue)
+                    wait_until(lambda seq=renewed: log.head().seq > seq, "a renewal")  # type: ignore[misc]
+                    nudge(judge)
+                    wait_until(lambda: runner_of(judge)._looked_s == clock.seconds)
+                gate.open()
+                wait_until(lambda: not queue.tasks())
 
         assert kinds(queue, "k") == ["created", "leased", "completed"]
         assert sum(event.kind == "renewed" for event in queue.events()) == 10

@@ -1,7 +1,8 @@
-"""What comes between two moments of a run: a task leased anew, workers that end after it."""
+"""What comes between two moments of a run: a task leased anew, a close, workers that end late."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -9,6 +10,8 @@ import pytest
 
 from eventq import Queue, Task
 from eventq.eventlog import Head
+from eventq.eventlog.base import READ_EVENTS
+from eventq.events import Commit
 from eventq.runner import executors
 from eventq.runner.context import Context
 from tests.checker import check_log
@@ -16,6 +19,7 @@ from tests.support import (
     Gate,
     HookedLog,
     ManualClock,
+    Spawned,
     nudge,
     queue_on,
     runner_of,
@@ -30,6 +34,7 @@ class TurnLog(HookedLog):
     def __init__(self) -> None:
         super().__init__()
         self.before_turn: Callable[[], None] = lambda: None
+        self.before_read: Callable[[int], object] = lambda _: None
 
     @contextmanager
     def turn(self) -> Iterator[Head]:
@@ -38,6 +43,11 @@ class TurnLog(HookedLog):
         hook()
         with super().turn() as head:
             yield head
+
+    def read(self, *, after: int, limit: int = READ_EVENTS) -> list[Commit]:
+        """See EventLog.read."""
+        self.before_read(after)
+        return super().read(after=after, limit=limit)
 
 
 @pytest.fixture
@@ -145,3 +155,65 @@ def test_a_thread_that_was_stuck_ends_when_it_comes_back(
 
     assert isinstance(executor, executors.ThreadExecutor)
     wait_until(lambda: not any(thread.is_alive() for thread in executor._threads))
+
+
+def test_a_close_that_comes_as_a_run_begins_stops_it(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that cannot be asked to stop yet is asked once it can be."""
+    asked: list[bool] = []
+    began, closing = Gate(), queue._run_lock
+    monkeypatch.setattr(queue, "_run_lock", SlowLock(closing, began))
+    ask = queue.stop
+    monkeypatch.setattr(queue, "stop", lambda: asked.append(ask()))
+
+    run = Spawned(queue.run, lambda _ctx, _task: None)
+    wait_until(began.reached.is_set)
+    close = Spawned(queue.close)
+    wait_until(lambda: asked)
+    began.open()
+
+    assert run.result().completed == 0
+    close.result()
+    assert asked == [False]
+
+
+def test_a_long_look_at_final_tasks_holds_nobody_up(queue: Queue, log: TurnLog) -> None:
+    """Leases are renewed and outcomes recorded while `tasks` reads the whole log."""
+    [done, _] = queue.new_many([{}, {}])
+    queue.cancel(done.key)
+    gate = Gate()
+    log.before_read = lambda after: None if after else gate()
+    looking = Spawned(queue.tasks, state="cancelled")
+    wait_until(gate.reached.is_set)
+
+    report = Spawned(queue.run, lambda _ctx, _task: None, until="idle").result()
+
+    gate.open()
+    assert report.completed == 1
+    assert [task.key for task in looking.result()] == [done.key]
+
+
+class SlowLock:
+    """A lock whose first taker is held up right behind it."""
+
+    def __init__(self, lock: threading.Lock, gate: Gate) -> None:
+        self._lock = lock
+        self._gate: Gate | None = gate
+        self.release = lock.release
+
+    def acquire(self, *, blocking: bool = True) -> bool:
+        """Takes the lock; see Gate."""
+        taken = self._lock.acquire(blocking=blocking)
+        gate, self._gate = self._gate, None
+        if gate is not None:
+            gate()
+        return taken
+
+    def __enter__(self) -> None:
+        """Takes the lock."""
+        self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        """Gives it back."""
+        self.release()
