@@ -58,12 +58,11 @@ class Command:
 
 
 class Plan(Struct):
-    """What one commit will hold: the commands in order, and those left for the next."""
+    """What one commit will hold, the commands in order. Who finds no room takes the next one."""
 
     head: Head
     at: int
     commands: list[Command] = []
-    deferred: list[Command] = []
     tasks: list[int] = []
     keys: dict[str, int] = {}
     bodies: list[str] = []

@@ -53,7 +53,7 @@ class KeyConflictError(EventqError):
         self.differs = differs
         # The number is negative for a task of the same call, which has none yet.
         owner = f"task {task}" if task > 0 else "another task of the same call"
-        super().__init__(f"key {shown(key)} belongs to {owner}, whose {differs} differs")
+        super().__init__(f"key {shown(key)} belongs to {owner}, which differs in {differs}")
 
 
 class TaskNotFoundError(EventqError, LookupError):

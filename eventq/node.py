@@ -301,8 +301,7 @@ class Node:
         for command in sorted(self._batch, key=lambda command: not command.leasing):
             command.error = None
             if not (command.blind or caught_up):
-                # It came after a head was read that was enough for the blind.
-                plan.deferred.append(command)
+                # It came after a head was read that was enough for the blind: the next commit's.
                 continue
             try:
                 drafts = command.decide(plan.at)
@@ -312,8 +311,6 @@ class Node:
                 continue
             if plan.admits(drafts, texts):
                 plan.add(command, drafts, texts)
-            else:
-                plan.deferred.append(command)
         return plan
 
     def _apply(self, plan: Plan, commit: Commit) -> None:
