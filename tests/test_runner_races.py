@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 
-from eventq import Queue, Task
+from eventq import AttemptCancelledError, Queue, Task
 from eventq.eventlog import Head
 from eventq.eventlog.base import READ_EVENTS
 from eventq.events import Commit
@@ -192,6 +193,35 @@ def test_a_long_look_at_final_tasks_holds_nobody_up(queue: Queue, log: TurnLog) 
     gate.open()
     assert report.completed == 1
     assert [task.key for task in looking.result()] == [done.key]
+
+
+def test_two_threads_that_begin_to_sleep_together_are_both_woken(
+    queue: Queue, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever threads a worker starts, all that sleep are told when the attempt should stop."""
+    ctx = Context(queue.new(), clock)
+    sleepers: list[Spawned[None]] = []
+    second, made = threading.Event(), threading.Event()
+
+    def make() -> threading.Event:
+        if sleepers:
+            second.set()
+        else:
+            sleepers.append(Spawned(ctx.sleep, "1h"))
+            # In vain, when one thread at a time makes it.
+            second.wait(0.1)
+            made.set()
+        return threading.Event()
+
+    monkeypatch.setattr("eventq.runner.context.threading", SimpleNamespace(Event=make))
+    first = Spawned(ctx.sleep, "1h")
+    wait_until(made.is_set)
+    wait_until(lambda: ctx._stopped is not None)
+    ctx.stop("enough")
+    for sleeper in (first, *sleepers):
+        sleeper.wait()
+
+    assert [type(each.error) for each in (first, *sleepers)] == [AttemptCancelledError] * 2
 
 
 class SlowLock:
