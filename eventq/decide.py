@@ -39,6 +39,9 @@ from eventq.task import FINAL, REOPENABLE, Task, TaskState, instant
 # Stands for the number of a task that its own commit will create.
 NEW = -1
 
+# The type of the error of an attempt whose node stopped renewing.
+LAPSED = "LeaseLapsed"
+
 # One event of a decision: the task's number (NEW, or NODE for none) and what happened.
 Draft = tuple[int, AnyBody]
 
@@ -107,11 +110,19 @@ def create(
 
 
 def lease(
-    projection: Projection, *, worker: str, ttl_us: int, count: int, room: int, now: int
+    projection: Projection,
+    *,
+    worker: str,
+    ttl_us: int,
+    count: int,
+    room: int,
+    now: int,
+    free: int | None = None,
 ) -> list[Draft]:
     """Leases of up to ``count`` tasks in dispatch order; expires those found past their time.
 
-    Gives at most ``room`` drafts in all.
+    Gives at most ``room`` drafts in all. Only ``free`` tasks can begin at once (None: all); the
+    block ends before one that must not wait, see `_may_wait`.
     """
     drafts = expire(projection, room=room, now=now)
     limit = min(count, room - len(drafts))
@@ -120,11 +131,21 @@ def lease(
     for task in projection.ready(now):
         if task.expires_at_us is not None and task.expires_at_us <= now:
             continue
+        if free is not None:
+            if free <= 0 and not _may_wait(task):
+                break
+            free -= 1
         drafts.append((task.number, Leased(task.attempt + 1, worker, ttl_us)))
         limit -= 1
         if limit == 0:
             break
     return drafts
+
+
+def can_lease(projection: Projection, *, count: int, free: int, now: int) -> bool:
+    """Whether `lease` would find a task; also when it is one to expire."""
+    first = next(projection.ready(now), None)
+    return count > 0 and first is not None and (free > 0 or _may_wait(first))
 
 
 def expire(projection: Projection, *, room: int, now: int) -> list[Draft]:
@@ -177,7 +198,7 @@ def lapse(
     holder = projection.holders.get(worker)
     if holder is None or holder.seen_seq != seen_seq:
         return []
-    error = ErrorInfo(type="LeaseLapsed", message=f"node {worker} stopped renewing")
+    error = ErrorInfo(type=LAPSED, message=f"node {worker} stopped renewing")
     drafts: list[Draft] = []
     for number in sorted(holder.tasks)[: room // 2]:
         task = projection.tasks[number]
@@ -255,6 +276,17 @@ def update(
         return []
     tags = UNSET if tags_json is None else Raw(tags_json)
     return [(task.number, Updated(priority, tags, scheduled_at, by))]
+
+
+def _may_wait(task: Task) -> bool:
+    """Whether the task may be leased before a worker is free for it.
+
+    A lapse costs a task an attempt, begun or not. One that falls with its node again and again, or
+    that has no attempt to spare, would be given up because of what its neighbours did.
+    """
+    retries = task.policy.max_retries
+    spare = retries is None or task.retry_count < retries
+    return spare and (task.last_error is None or task.last_error.type != LAPSED)
 
 
 def _created(order: NewTask, now: int) -> Created:

@@ -138,6 +138,19 @@ def test_a_late_outcome_at_the_end_of_a_run_leases_nothing(
     assert kinds(queue, "late") == ["created"]
 
 
+def test_a_task_without_an_attempt_to_spare_is_never_leased_ahead(queue: Queue) -> None:
+    """Should the process fall, it takes along only tasks that have begun."""
+    queue.new_many([{}] * 100, max_retries=0)
+
+    queue.run(lambda _ctx, _task: None, until="idle")
+
+    held, most = 0, 0
+    for event in queue.events():
+        held += (event.kind == "leased") - (event.kind == "completed")
+        most = max(held, most)
+    assert most <= 2 * queue.workers
+
+
 def test_a_thread_that_was_stuck_ends_when_it_comes_back(
     queue: Queue, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

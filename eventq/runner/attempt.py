@@ -99,6 +99,11 @@ def failed(task: Task, error: ErrorInfo, *, delay_us: int | None = None) -> Outc
     return Outcome(task.number, task.fence, "failed", error=error, delay_us=delay_us, draw=draw)
 
 
+def released(attempt: Attempt, reason: str) -> Outcome:
+    """An attempt that is given back, and not counted."""
+    return Outcome(attempt.task.number, attempt.task.fence, "released", reason=reason)
+
+
 def describe(error: BaseException) -> ErrorInfo:
     """The error as it is kept: type, message, and the end of its traceback, 8 KiB at most."""
     kind = type(error)

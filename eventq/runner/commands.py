@@ -13,8 +13,11 @@ from eventq.runner.pacing import BLOCK
 SETTLE_BYTES = 512 * 1024
 
 
-def exchange(node: Node, outcomes: list[Outcome], *, count: int, ttl_us: int) -> Command:
-    """One commit: how the last tasks ended, and up to ``count`` leases of the next."""
+def exchange(node: Node, outcomes: list[Outcome], *, count: int, free: int, ttl_us: int) -> Command:
+    """One commit: how the last tasks ended, and up to ``count`` leases of the next.
+
+    ``free`` workers have nothing to do.
+    """
 
     def decision(now: int) -> list[Draft]:
         projection = node.projection
@@ -24,6 +27,7 @@ def exchange(node: Node, outcomes: list[Outcome], *, count: int, ttl_us: int) ->
             worker=node.name,
             ttl_us=ttl_us,
             count=count,
+            free=free,
             room=COMMIT_EVENTS - len(settled),
             now=now,
         )

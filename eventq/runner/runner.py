@@ -12,7 +12,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from eventq.bell import Bell
-from eventq.decide import Outcome
+from eventq.decide import Outcome, can_lease
 from eventq.durations import SECOND_US
 from eventq.errors import DeadlineExceededError, LogUnavailableError
 from eventq.events import (
@@ -27,7 +27,7 @@ from eventq.events import (
 from eventq.node import Node
 from eventq.projection import Projection
 from eventq.runner import commands
-from eventq.runner.attempt import Attempt, describe, failed
+from eventq.runner.attempt import Attempt, describe, failed, released
 from eventq.runner.executors import Executor
 from eventq.runner.lapses import LapseWatch
 from eventq.runner.pacing import BLOCK, Pace
@@ -208,7 +208,7 @@ class Runner:
         for attempt in attempts:
             if not attempt.revoked:
                 del self._held[attempt.task.number]
-                self._unsettled.append(_released(attempt, reason))
+                self._unsettled.append(released(attempt, reason))
             self._strays.discard(attempt)
 
     def _wind_down(self) -> bool:
@@ -224,7 +224,7 @@ class Runner:
         self._give_back(self._executor.take_back(), "stopped before it began")
         if self._is_forced():
             for attempt in [each for each in self._held.values() if each.outcome is None]:
-                self._revoke(attempt, "the node stops", _released(attempt, "stopped while running"))
+                self._revoke(attempt, "the node stops", released(attempt, "stopped while running"))
         return not (self._held or self._unsettled)
 
     def _is_forced(self) -> bool:
@@ -246,8 +246,8 @@ class Runner:
         """One commit: the outcomes of the last tasks and the leases of the next."""
         outcomes = commands.portion(self._unsettled)
         want = self._want() if leases and not self._stop_asked else 0
-        ttl_us = self._options.lease_ttl_us
-        command = commands.exchange(self._node, outcomes, count=want, ttl_us=ttl_us)
+        ttl_us, free = self._options.lease_ttl_us, self._free()
+        command = commands.exchange(self._node, outcomes, count=want, free=free, ttl_us=ttl_us)
         del self._unsettled[: len(outcomes)]
         self._settled_s = self._clock.monotonic()
         attempts = []
@@ -268,8 +268,7 @@ class Runner:
 
     def _hold(self, task: Task) -> Attempt:
         before = self._held.get(task.number)
-        if before is not None:
-            # It lost its lease, and the task became ready again, since the last look.
+        if before is not None:  # It lost its lease since the last look.
             self._revoke(before, LOST, None)
         attempt = Attempt(task, self._executor.context_type(task, self._clock))
         self._held[task.number] = attempt
@@ -277,8 +276,11 @@ class Runner:
 
     def _want(self) -> int:
         """How many more tasks to lease: free slots, and work ahead when tasks are fast."""
-        busy = len(self._held) + len(self._strays)
-        return min(BLOCK, max(0, self._options.workers + self._pace.ahead() - busy))
+        return min(BLOCK, max(0, self._free() + self._pace.ahead()))
+
+    def _free(self) -> int:
+        """How many workers have nothing to do; negative when tasks wait for one."""
+        return self._options.workers - len(self._held) - len(self._strays)
 
     # Looking at the rest of the world.
 
@@ -296,7 +298,9 @@ class Runner:
                 projection.holders, me=self._node.name, monotonic_s=now_s, now=now
             )
             overdue = next(projection.past_expiry(now), None) is not None
-            leasable = projection.ready_count(now) > 0 and not self._stop_asked
+            leasable = not self._stop_asked and can_lease(
+                projection, count=self._want(), free=self._free(), now=now
+            )
             done = self._options.until_idle and self._is_idle(projection, now)
             pause_s = self._pause_s(projection, now=now, now_s=now_s)
         for attempt in lost:
@@ -307,7 +311,7 @@ class Runner:
             commands.lapse(self._node, worker, seen_seq=seen_seq)
         self._renew_if_due(now_s)
         self._unstick(now_s)
-        if self._worth_settling() or overdue or (leasable and self._want()):
+        if self._worth_settling() or overdue or leasable:
             self._exchange()
         elif not lapsed:
             return None if done and not self._unsettled else pause_s
@@ -392,7 +396,3 @@ def _log_failure(task: Task, error: ErrorInfo) -> None:
     what = f"{error.type}: {error.message}"
     extra = {"task": task.key, "attempt": task.attempt, "error": what}
     logger.info("attempt failed", extra=extra)
-
-
-def _released(attempt: Attempt, reason: str) -> Outcome:
-    return Outcome(attempt.task.number, attempt.task.fence, "released", reason=reason)

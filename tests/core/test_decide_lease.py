@@ -12,6 +12,7 @@ from eventq.events import (
     Expired,
     Failed,
     Leased,
+    Policy,
     Renewed,
     Retried,
 )
@@ -47,6 +48,37 @@ def test_lease_keeps_to_count_and_room(bench: Bench, count: int, room: int, leas
     drafts = decide.lease(bench.projection, worker="n", ttl_us=TTL, count=count, room=room, now=100)
 
     assert [number for number, _ in drafts] == [1, 2, 3, 4][:leased]
+
+
+def test_a_block_ends_before_a_task_that_must_not_wait(bench: Bench) -> None:
+    """Without a free worker, no task is leased whose last attempt a lapse would take."""
+    spare, last = Policy("linear", 10, max_retries=1), Policy("linear", 10, max_retries=0)
+    bench.have(order(policy=last), order(policy=spare), order(policy=last), order())
+
+    def lease(free: int) -> list[int]:
+        drafts = decide.lease(
+            bench.projection, worker="n", ttl_us=TTL, count=9, room=9, now=100, free=free
+        )
+        found = decide.can_lease(bench.projection, count=9, free=free, now=100)
+        assert found == bool(drafts)
+        return [number for number, _ in drafts]
+
+    assert [lease(free) for free in (-1, 0, 1, 2, 3)] == [[], [], [1, 2], [1, 2], [1, 2, 3, 4]]
+
+
+def test_a_task_that_fell_with_its_node_waits_in_no_block_again(bench: Bench) -> None:
+    """What brings its node down takes an attempt from its neighbours once, not each time."""
+    bench.have(order(), order())
+    bench.lease()
+    seen = bench.projection.holders["n"].seen_seq
+    drafts = decide.lapse(bench.projection, worker="n", seen_seq=seen, room=9, now=200)
+    record(bench.log, bench.projection, drafts, now=200)
+
+    drafts = decide.lease(
+        bench.projection, worker="m", ttl_us=TTL, count=2, room=9, now=200, free=1
+    )
+
+    assert [number for number, _ in drafts] == [1]
 
 
 @pytest.mark.parametrize(
