@@ -6,6 +6,7 @@ Executors know nothing of logs: attempts go in, ended attempts come out, the bel
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -241,6 +242,7 @@ class AsyncExecutor:
             handle = asyncio.Task(self._run(attempt), loop=asyncio.get_running_loop())
             attempt.handle = handle
             self._running.add(handle)
+            handle.add_done_callback(functools.partial(self._ended_one, attempt))
 
     async def _run(self, attempt: Attempt) -> None:
         task = attempt.task
@@ -251,9 +253,15 @@ class AsyncExecutor:
         except BaseException as error:  # noqa: BLE001 - whatever a worker raises is its outcome
             attempt.stopped = isinstance(error, (AttemptStoppedError, asyncio.CancelledError))
             attempt.outcome = raised(task, error)
+
+    def _ended_one(self, attempt: Attempt, handle: asyncio.Task[None]) -> None:
+        if attempt.outcome is None:
+            # Somebody else cancelled its asyncio task before the first step.
+            attempt.begin(self._clock.monotonic())
+            attempt.outcome = raised(attempt.task, asyncio.CancelledError())
         attempt.ended_s = self._clock.monotonic()
         self._ended.append(attempt)
-        self._running.discard(attempt.handle)
+        self._running.discard(handle)
         self._fill()
         if len(self._pending) <= self.ring_below:
             self._bell.ring()

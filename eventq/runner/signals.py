@@ -9,11 +9,27 @@ from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
+# Asked once, forced the second time; from then on Python's own handler takes over.
+CALLS = 2
 
 
 def stopping_on_signals(stop: Callable[[], None]) -> AbstractContextManager[None]:
-    """Calls ``stop`` at SIGTERM and SIGINT while the block lasts: once asks, twice forces."""
-    return on_signals(STOPPING, stop)
+    """Calls ``stop`` at SIGTERM and SIGINT while the block lasts: once asks, twice forces.
+
+    A third one raises KeyboardInterrupt wherever the program is, even in a lock that a stopped
+    process holds: what has been leased then lapses, as after a crash.
+    """
+    calls = 0
+
+    def ask() -> None:
+        nonlocal calls
+        calls += 1
+        stop()
+        if calls == CALLS:
+            for number in STOPPING:
+                signal.signal(number, signal.default_int_handler)
+
+    return on_signals(STOPPING, ask)
 
 
 @contextmanager
