@@ -45,7 +45,7 @@ from eventq.replay import fold_events, task_history
 from eventq.task import Task
 
 if TYPE_CHECKING:
-    from eventq.runner import RunReport
+    from eventq.runner import Runner, RunReport
 
 
 Worker = Callable[[Any, Task], Any]
@@ -96,7 +96,7 @@ class BlockingQueue:
         self.url = log.url
         self._node = Node(log, clock=clock or SystemClock())
         self._run_lock = threading.Lock()
-        self._stop: Callable[[], None] | None = None
+        self._runner: Runner | None = None
         self._closing = False
         _open_queues.add(self)
 
@@ -178,7 +178,7 @@ class BlockingQueue:
         runner = run_worker(
             self._node, worker, workers=self.workers, until=until, grace=grace, lease_ttl=lease_ttl
         )
-        with self._running(runner.stop), stopping_on_signals(runner.stop):
+        with self._running(runner), stopping_on_signals(runner.stop):
             return runner.run()
 
     def stop(self) -> bool:
@@ -186,10 +186,10 @@ class BlockingQueue:
 
         Tells whether there was a run to ask; without one, nothing is remembered.
         """
-        stop = self._stop
-        if stop is None:
+        runner = self._runner
+        if runner is None:
             return False
-        stop()
+        runner.stop()
         return True
 
     # Looking.
@@ -311,8 +311,11 @@ class BlockingQueue:
     def close(self) -> None:
         """Stops a run in progress, waits for it, and closes the log; may come twice.
 
-        Not to be called by a worker: it would wait for itself; a worker may call `stop`.
+        Raises AlreadyRunningError in a worker, which it would wait for; a worker may call `stop`.
         """
+        runner = self._runner
+        if runner is not None and runner.works_here():
+            raise AlreadyRunningError("a worker cannot close its own queue; it may call stop()")
         self._closing = True
         self.stop()
         with self._run_lock:
@@ -369,22 +372,22 @@ class BlockingQueue:
         return after.as_of(node.now())
 
     @contextmanager
-    def _running(self, stop: Callable[[], None]) -> Iterator[None]:
+    def _running(self, runner: Runner) -> Iterator[None]:
         if not self._run_lock.acquire(blocking=False):
             raise AlreadyRunningError
         try:
-            self._stop = stop
+            self._runner = runner
             if self._closing:
                 # A close that came before there was a run to ask waits for its end.
-                stop()
+                runner.stop()
             yield
         finally:
-            self._stop = None
+            self._runner = None
             self._run_lock.release()
 
     def _after_fork(self) -> None:
         self._run_lock = threading.Lock()
-        self._stop = None
+        self._runner = None
         self._node.after_fork()
 
 

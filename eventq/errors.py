@@ -83,10 +83,14 @@ class QueueClosedError(EventqError):
 
 
 class AlreadyRunningError(EventqError):
-    """This queue is running a worker already; open a second queue, or wait for the run to end."""
+    """This queue is running a worker; open a second queue, or wait for the run to end.
 
-    def __init__(self) -> None:
-        super().__init__("this queue is already running a worker")
+    A worker that wants its own queue closed calls ``stop``: ``close`` would wait for the worker.
+    """
+
+    def __init__(self, problem: str = "this queue is already running a worker") -> None:
+        self.problem = problem
+        super().__init__(problem)
 
 
 class LogError(EventqError):

@@ -169,7 +169,7 @@ class Queue(BlockingQueue):
             lease_ttl=lease_ttl,
             loop=loop,
         )
-        with self._running(runner.stop), stopping_on_signals(runner.stop):
+        with self._running(runner), stopping_on_signals(runner.stop):
             # A thread of its own: the loop's pool is small, and workers may need it.
             pool = ThreadPoolExecutor(1, thread_name_prefix="eventq-run")
             running = loop.run_in_executor(pool, runner.run)

@@ -142,7 +142,7 @@ def nudge(queue: Queue) -> None:
 
 def runner_of(queue: Queue) -> Runner:
     """The runner of a queue that runs."""
-    runner = getattr(queue._stop, "__self__", None)
+    runner = queue._runner
     assert isinstance(runner, Runner)
     return runner
 
@@ -151,7 +151,7 @@ def runner_of(queue: Queue) -> Runner:
 def running(queue: Queue, worker: Callable[..., object], **options: Any) -> Iterator[Spawned[Any]]:  # noqa: ANN401
     """Runs the worker in a thread while the block lasts, then stops it, by force if need be."""
     spawned = Spawned(queue.run, worker, **options)
-    wait_until(lambda: queue._stop is not None or not spawned.running, "the run to begin")
+    wait_until(lambda: queue._runner is not None or not spawned.running, "the run to begin")
     try:
         yield spawned
     finally:

@@ -271,7 +271,7 @@ class TestIdle:
         ):
             wait_until(gate.reached.is_set)
             waiting = Spawned(queue.run, lambda _ctx, _task: None, until="idle")
-            wait_until(lambda: queue._stop is not None or not waiting.running)
+            wait_until(lambda: queue._runner is not None or not waiting.running)
             clock.advance(1)
             nudge(queue)
             wait_until(lambda: not waiting.running or runner_of(queue)._looked_s == clock.seconds)

@@ -27,6 +27,27 @@ def test_two_signals_ask_and_the_third_interrupts() -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_worker_cannot_close_its_own_queue(*, asynchronous: bool) -> None:
+    """It would wait for itself: it is told, its attempt fails, and the run goes on."""
+
+    def work(_: Context, __: Task) -> None:
+        queue.close()
+
+    async def work_async(_: Context, __: Task) -> None:
+        queue.close()
+
+    with Queue("memory://", workers=1, max_retries=0) as queue:
+        task = queue.new()
+        queue.run(work_async if asynchronous else work, until="idle")
+        ended = queue.get(task.key)
+
+    assert ended is not None
+    assert ended.state == "expired"
+    assert ended.last_error is not None
+    assert "it may call stop()" in ended.last_error.message
+
+
 def test_a_stranger_who_cancels_all_tasks_loses_none() -> None:
     """An asyncio task cancelled before its first step is a failed attempt, and its slot is free."""
 

@@ -54,6 +54,9 @@ class Executor(Protocol):
     def cancel(self, attempt: Attempt, why: str) -> None:
         """Tells a running attempt to end; it may take its time."""
 
+    def works_here(self) -> bool:
+        """Whether this is called on a thread, or in the loop, that its workers run in."""
+
     def stop(self) -> None:
         """Ends it, without waiting for workers that ignore their cancellation; may come twice."""
 
@@ -120,6 +123,10 @@ class ThreadExecutor:
     def cancel(self, attempt: Attempt, why: str) -> None:
         """See Executor.cancel."""
         attempt.context.stop(why)
+
+    def works_here(self) -> bool:
+        """See Executor.works_here."""
+        return threading.current_thread() in self._threads
 
     def stop(self) -> None:
         """See Executor.stop."""
@@ -210,6 +217,13 @@ class AsyncExecutor:
         attempt.context.stop(why)
         if attempt.handle is not None:
             self._call(attempt.handle.cancel)
+
+    def works_here(self) -> bool:
+        """See Executor.works_here."""
+        try:
+            return asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            return False
 
     def stop(self) -> None:
         """See Executor.stop."""

@@ -15,15 +15,7 @@ from eventq.bell import Bell
 from eventq.decide import Outcome, can_lease
 from eventq.durations import SECOND_US
 from eventq.errors import DeadlineExceededError, LogUnavailableError
-from eventq.events import (
-    Cancelled,
-    Completed,
-    ErrorInfo,
-    Failed,
-    Leased,
-    Refused,
-    Released,
-)
+from eventq.events import Cancelled, Completed, ErrorInfo, Failed, Leased, Refused, Released
 from eventq.node import Node
 from eventq.projection import Projection
 from eventq.runner import commands
@@ -126,6 +118,10 @@ class Runner:
         """
         self._stop_asked += 1
         self._bell.ring()
+
+    def works_here(self) -> bool:
+        """Whether it is one of this run's workers that asks."""
+        return self._executor.works_here()
 
     def _step(self) -> bool:
         """One round; tells whether to go on."""
