@@ -342,7 +342,7 @@ def _sorted_json(text: bytes) -> bytes:
 
 def _fail(task: Task, outcome: Outcome, *, worker: str, now: int) -> list[Draft]:
     if outcome.kind == "cancelled":
-        error = outcome.error or ErrorInfo(type="Cancel", message=outcome.reason)
+        error = outcome.error or ErrorInfo(type="eventq.Cancel", message=outcome.reason)
         cancelled = Cancelled(outcome.reason, worker)
         return [(task.number, Failed(outcome.fence, error)), (task.number, cancelled)]
     assert outcome.error is not None, "a failure says what failed"

@@ -176,3 +176,9 @@ def shown(value: object, *, limit: int = 80) -> str:
     if not (text.isascii() and text.isprintable()):
         text = ascii(text)[1:-1]
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+for _found in list(globals().values()):
+    if isinstance(_found, type) and issubclass(_found, EventqError):
+        # Histories keep an error's full name: the public one, which no later move of code changes.
+        _found.__module__ = "eventq"

@@ -151,7 +151,7 @@ class Naive:
                 row.attempt -= 1
                 story += self._tell([(row.number, "released")])
             elif outcome.kind == "cancelled":
-                row.state, row.reason, row.error = "cancelled", outcome.reason, "Cancel"
+                row.state, row.reason, row.error = "cancelled", outcome.reason, "eventq.Cancel"
                 story += self._tell([(row.number, "failed"), (row.number, "cancelled")])
             else:
                 row.error = outcome.error.type if outcome.error else None

@@ -35,7 +35,7 @@ from tests.core.bench import ERROR, PLAIN, Bench, order
         ({"kind": "failed", "error": ERROR, "delay_us": 3}, [Failed(2, ERROR), Retried(103)]),
         (
             {"kind": "cancelled", "reason": "gone"},
-            [Failed(2, ErrorInfo("Cancel", "gone")), Cancelled("gone", "n")],
+            [Failed(2, ErrorInfo("eventq.Cancel", "gone")), Cancelled("gone", "n")],
         ),
         (
             {"kind": "cancelled", "reason": "gone", "error": ERROR},
