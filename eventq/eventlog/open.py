@@ -24,6 +24,11 @@ def open_log(url: str, *, namespace: str = "default", create: bool = True) -> Ev
     """
     if not isinstance(url, str):
         raise ArgumentError("url", url, EXPECTED)
+    if url.startswith(("mongodb://", "mongodb+srv://")):
+        # Imported here: a program with another log needs no driver.
+        from eventq.eventlog.mongo import MongoLog  # noqa: PLC0415
+
+        return MongoLog(url, namespace=namespace, create=create)
     parts = urlsplit(url)
     if parts.query or parts.fragment:
         raise ArgumentError("url", url, "a URL without ? and # (write them as %3F and %23)")

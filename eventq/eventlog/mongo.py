@@ -1,0 +1,377 @@
+"""The log in MongoDB: one document a commit, for many hosts.
+
+MongoDB does the distribution, the durability and the failover; nothing home-made stands below it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pymongo import ASCENDING, DESCENDING, MongoClient, ReadPreference
+from pymongo.collection import Collection
+from pymongo.errors import (
+    AutoReconnect,
+    ConfigurationError,
+    ConnectionFailure,
+    DuplicateKeyError,
+    InvalidURI,
+    OperationFailure,
+    PyMongoError,
+    ServerSelectionTimeoutError,
+    WTimeoutError,
+)
+from pymongo.read_concern import ReadConcern
+from pymongo.uri_parser import parse_uri
+from pymongo.write_concern import WriteConcern
+
+from eventq.errors import (
+    ArgumentError,
+    LogConflictError,
+    LogCorruptError,
+    LogForeignError,
+    LogTooNewError,
+    LogUnavailableError,
+    QueueClosedError,
+)
+from eventq.eventlog import mongo_documents as documents
+from eventq.eventlog.base import READ_EVENTS, Head, StoredEvent, Watch
+from eventq.eventlog.contention import Contention, draw
+from eventq.eventlog.mongo_documents import Document
+from eventq.eventlog.mongo_watch import MongoWatch
+from eventq.events import Commit
+from eventq.seal import genesis
+
+# Driver timeouts in milliseconds, unless the URL sets them. With the driver's defaults a primary
+# that is cut off stalls writes until the link heals.
+TIMEOUTS_MS = {
+    "connectTimeoutMS": 2_000,
+    "socketTimeoutMS": 5_000,
+    "serverSelectionTimeoutMS": 5_000,
+}
+WRITE_TIMEOUT_MS = 4_000
+# How long an append whose outcome is unknown is followed up before its caller is told so.
+RESOLVE_S = 30.0
+RESOLVE_PAUSE_S = 0.05
+# How long a measured difference between this host's clock and the primary's is used.
+OFFSET_S = 30.0
+DEFAULT_DATABASE = "eventq"
+# Documents in one reply; each holds up to 1,000 events.
+BATCH_DOCUMENTS = 50
+
+
+class MongoLog:
+    """An EventLog in one collection of a MongoDB database."""
+
+    def __init__(self, url: str, *, namespace: str, create: bool) -> None:
+        self.namespace = namespace
+        self._url = url
+        self.url, self._database = _parsed(url)
+        self._create = create
+        self._closed = False
+        self._offset: tuple[int, float] | None = None
+        self._watches: list[MongoWatch] = []
+        self._contention = Contention(time.monotonic, draw)
+        self._client: MongoClient[Document] | None = None
+        self._connect()
+
+    def head(self) -> Head:
+        """See EventLog.head."""
+        with self._translating():
+            found = self._read_collection().find_one(
+                {"ns": self.namespace},
+                {"first": 1, "n": 1, "at": 1, "seal": 1},
+                sort=[("first", DESCENDING)],
+            )
+        if found is None:
+            return Head(0, 0, genesis(self.namespace))
+        return Head(
+            int(found["first"] + found["n"] - 1), int(found["at"]), bytes(found["seal"])
+        )
+
+    def read(self, *, after: int, limit: int = READ_EVENTS) -> list[Commit]:
+        """See EventLog.read."""
+        found: list[Commit] = []
+        expected = after + 1
+        with self._translating():
+            query = {"ns": self.namespace, "first": {"$gt": after}}
+            cursor = self._read_collection().find(
+                query, sort=[("first", ASCENDING)], batch_size=BATCH_DOCUMENTS
+            )
+            with cursor:
+                for document in cursor:
+                    commit = documents.to_commit(document)
+                    if not found and commit.first != expected:
+                        found += self._holding(after + 1)
+                        expected = found[-1].last + 1 if found else expected
+                    if commit.first != expected:
+                        raise LogCorruptError(expected, "no commit holds this position")
+                    found.append(commit)
+                    expected = commit.last + 1
+                    if expected - after > limit:
+                        break
+            return found or self._holding(after + 1)
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """See EventLog.turn: everybody is let through, but a recent winner waits a moment."""
+        self._check_open()
+        wait_s = self._contention.wait_s()
+        if wait_s > 0:
+            time.sleep(wait_s)
+        yield
+
+    def append(self, commit: Commit) -> None:
+        """See EventLog.append.
+
+        An insert whose outcome is unknown is repeated: its id makes that harmless, and whichever
+        of the two arrived, the position then holds this commit or another for good.
+        """
+        assert 0 < len(commit.bodies) == len(commit.tasks), "tasks and bodies run in parallel"
+        document = documents.to_document(self.namespace, commit)
+        began_s = time.monotonic()
+        sent = False
+        while True:
+            try:
+                self._write_collection().insert_one(document)
+            except DuplicateKeyError as error:
+                took_s = time.monotonic() - began_s
+                if sent and self._is_ours(commit):
+                    break
+                self._contention.conflicted(took_s)
+                raise LogConflictError(commit.first) from error
+            except (ConnectionFailure, WTimeoutError, OperationFailure) as error:
+                if not _is_passing(error):
+                    raise self._translated(error) from error
+                sent = sent or not isinstance(error, ServerSelectionTimeoutError)
+                self._follow_up(error, began_s, sent=sent)
+            else:
+                break
+        self._contention.appended(time.monotonic() - began_s)
+
+    def history(self, task: int) -> list[StoredEvent]:
+        """See EventLog.history."""
+        stored: list[StoredEvent] = []
+        pipeline = documents.history_pipeline(self.namespace, task)
+        with self._translating():
+            for document in self._read_collection().aggregate(pipeline):
+                for index, number, body in document["found"]:
+                    seq = int(document["first"]) + index
+                    stored.append(StoredEvent(seq, int(document["at"]), int(number), body))
+        return stored
+
+    def find_keys(self, keys: list[str]) -> dict[str, int]:
+        """See EventLog.find_keys."""
+        wanted = set(keys)
+        found: dict[str, int] = {}
+        query = {"ns": self.namespace, "keys": {"$in": keys}}
+        with self._translating():
+            for document in self._read_collection().find(query, {"keys": 1, "key_seqs": 1}):
+                for key, seq in zip(document["keys"], document["key_seqs"], strict=True):
+                    if key in wanted:
+                        found[key] = int(seq)
+        return found
+
+    def namespaces(self) -> list[str]:
+        """See EventLog.namespaces."""
+        with self._translating():
+            return sorted(self._read_collection().distinct("ns"))
+
+    def watch(self, wake: Callable[[], None]) -> Watch:
+        """See EventLog.watch: a change stream, or a look now and then on a standalone server."""
+        self._check_open()
+        watch = MongoWatch(
+            self._collection(), self.namespace, wake, position=lambda: self.head().seq
+        )
+        self._watches = [other for other in self._watches if not other.closed]
+        self._watches.append(watch)
+        watch.start()
+        return watch
+
+    def offset_us(self) -> int:
+        """The primary's clock minus this host's, in microseconds, measured now and then."""
+        now_s = time.monotonic()
+        if self._offset is None or now_s - self._offset[1] > OFFSET_S:
+            with self._translating():
+                sent_ns = time.time_ns()
+                reply = self._get_client().admin.command("hello")
+                middle_us = (sent_ns + time.time_ns()) // 2_000
+            server_us = int(reply["localTime"].timestamp() * 1_000_000)
+            self._offset = (server_us - middle_us, now_s)
+        return self._offset[0]
+
+    def after_fork(self) -> None:
+        """See EventLog.after_fork: a client's sockets and threads are its parent's."""
+        _abandoned.append(self._client)
+        self._client = None
+        self._watches = []
+        self._contention = Contention(time.monotonic, draw)
+
+    def close(self) -> None:
+        """See EventLog.close."""
+        self._closed = True
+        for watch in self._watches:
+            watch.close()
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    # Connecting.
+
+    def _connect(self) -> None:
+        """Checks what the database holds, and makes what is missing."""
+        with self._translating():
+            database = self._get_client()[self._database]
+            mark = database[documents.MARKS].find_one({"_id": documents.COMMITS})
+            if mark is None:
+                if database[documents.COMMITS].find_one({}, {"_id": 1}) is not None:
+                    raise LogForeignError(
+                        f"{self.url}: the collection {documents.COMMITS} holds something that is "
+                        "not an eventq log; name another database in the URL"
+                    )
+                if not self._create:
+                    raise LogUnavailableError(f"{self.url}: there is no eventq log")
+                self._make(database)
+            elif mark.get("schema") != documents.SCHEMA_VERSION:
+                raise LogTooNewError(
+                    f"{self.url}: schema {mark.get('schema')!r} is of a newer eventq: upgrade"
+                )
+
+    def _make(self, database: Any) -> None:  # noqa: ANN401 - generic in the driver
+        database[documents.COMMITS].create_indexes(documents.INDEXES)
+        try:
+            database.create_collection(
+                documents.EVENTS_VIEW, viewOn=documents.COMMITS, pipeline=documents.VIEW_PIPELINE
+            )
+        except OperationFailure as error:
+            if error.code != NAMESPACE_EXISTS:
+                raise
+        mark = {"schema": documents.SCHEMA_VERSION}
+        database[documents.MARKS].update_one(
+            {"_id": documents.COMMITS}, {"$setOnInsert": mark}, upsert=True
+        )
+
+    def _get_client(self) -> MongoClient[Document]:
+        self._check_open()
+        if self._client is None:
+            options = {
+                name: value for name, value in TIMEOUTS_MS.items() if name.lower() not in _named(self._url)
+            }
+            self._client = MongoClient(self._url, appname="eventq", **options)
+        return self._client
+
+    def _collection(self) -> Collection[Document]:
+        return self._get_client()[self._database].get_collection(
+            documents.COMMITS, read_preference=ReadPreference.PRIMARY
+        )
+
+    def _read_collection(self) -> Collection[Document]:
+        return self._collection().with_options(read_concern=ReadConcern("majority"))
+
+    def _write_collection(self) -> Collection[Document]:
+        concern = WriteConcern("majority", wtimeout=WRITE_TIMEOUT_MS, j=True)
+        return self._collection().with_options(write_concern=concern)
+
+    # Unknown outcomes.
+
+    def _holding(self, position: int) -> list[Commit]:
+        """The commit that holds the position, if any."""
+        document = self._read_collection().find_one(
+            {"ns": self.namespace, "first": {"$lte": position}}, sort=[("first", DESCENDING)]
+        )
+        if document is None:
+            return []
+        commit = documents.to_commit(document)
+        return [commit] if commit.last >= position else []
+
+    def _is_ours(self, commit: Commit) -> bool:
+        """Whether the position holds this commit, for good: what a later primary cannot undo."""
+        query = {"ns": self.namespace, "first": commit.first}
+        began_s = time.monotonic()
+        while True:
+            try:
+                concern = ReadConcern("linearizable" if self._is_replicated() else "majority")
+                collection = self._collection().with_options(read_concern=concern)
+                found = collection.find_one(query, {"_id": 1}, max_time_ms=WRITE_TIMEOUT_MS)
+            except (ConnectionFailure, OperationFailure) as error:
+                if not _is_passing(error):
+                    raise self._translated(error) from error
+                self._follow_up(error, began_s, sent=True)
+            else:
+                return found is not None and found["_id"] == commit.id
+
+    def _is_replicated(self) -> bool:
+        return "setName" in self._get_client().admin.command("hello")
+
+    def _follow_up(self, error: Exception, began_s: float, *, sent: bool) -> None:
+        """Pauses before the next try, or gives up."""
+        if time.monotonic() - began_s > RESOLVE_S:
+            known = "its outcome is unknown" if sent else "nothing was appended"
+            raise LogUnavailableError(f"{self.url}: {_brief(error)}; {known}") from error
+        time.sleep(RESOLVE_PAUSE_S)
+
+    # Errors.
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise QueueClosedError(f"the log {self.url} is closed")
+
+    @contextmanager
+    def _translating(self) -> Iterator[None]:
+        try:
+            yield
+        except PyMongoError as error:
+            raise self._translated(error) from error
+
+    def _translated(self, error: PyMongoError) -> LogUnavailableError:
+        hint = _HINTS.get(getattr(error, "code", None) or 0, "")
+        if isinstance(error, ServerSelectionTimeoutError):
+            hint = " (no server answered within serverSelectionTimeoutMS)"
+        return LogUnavailableError(f"{self.url}: {_brief(error)}{hint}")
+
+
+NAMESPACE_EXISTS = 48
+_HINTS = {
+    18: " (check the user, the password and authSource in the URL)",
+    13: " (the user needs readWrite on the database)",
+}
+# Server errors that pass by themselves: a primary that steps down, shuts down or is being
+# elected, and an operation cut short by that.
+_PASSING_CODES = frozenset({6, 7, 50, 64, 89, 91, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436})
+
+# Clients of a parent process: closing them would talk over its sockets.
+_abandoned: list[object] = []
+
+
+def _is_passing(error: PyMongoError) -> bool:
+    if isinstance(error, (AutoReconnect, ConnectionFailure, WTimeoutError)):
+        return True
+    return isinstance(error, OperationFailure) and error.code in _PASSING_CODES
+
+
+def _brief(error: Exception) -> str:
+    """The driver's message without its dump of the topology, and never with a password."""
+    return str(error).split(", Timeout:")[0].split(", full error:")[0]
+
+
+def _named(url: str) -> str:
+    return url.partition("?")[2].lower()
+
+
+def _parsed(url: str) -> tuple[str, str]:
+    """The URL without its password, and the database it names."""
+    try:
+        parsed = parse_uri(url, warn=False)
+    except (InvalidURI, ConfigurationError, ValueError) as error:
+        raise ArgumentError("url", _without_password(url), f"a MongoDB URL ({_brief(error)})") from None
+    return _without_password(url), parsed["database"] or DEFAULT_DATABASE
+
+
+def _without_password(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    host = rest.partition("?")[0]
+    user, at, hosts = host.rpartition("@")
+    name = user.partition(":")[0]
+    return f"{scheme}://{name}{at}{hosts}"

@@ -1,0 +1,113 @@
+"""Wakes from MongoDB: a change stream where there is one, else a look at the position.
+
+A wake says only that something may have come; positions always come from the log itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from pymongo.collection import Collection
+from pymongo.errors import OperationFailure, PyMongoError
+
+from eventq.errors import LogError, QueueClosedError
+
+# How long the server holds an unanswered question for news; also how long closing may take.
+AWAIT_MS = 500
+# Looks without a change stream: quick after news, slower while nothing comes.
+QUICKEST_S = 0.005
+SLOWEST_S = 0.5
+SLOWER = 1.5
+# Pause after the server could not be reached.
+RETRY_S = 0.5
+# "The $changeStream stage is only supported on replica sets".
+NOT_REPLICATED = 40573
+
+logger = logging.getLogger(__name__)
+
+
+class MongoWatch:
+    """See Watch."""
+
+    def __init__(
+        self,
+        collection: Collection[dict[str, Any]],
+        namespace: str,
+        wake: Callable[[], None],
+        *,
+        position: Callable[[], int],
+    ) -> None:
+        self._collection = collection
+        self._namespace = namespace
+        self._wake = wake
+        self._position = position
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="eventq-watch", daemon=True)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has been closed."""
+        return self._closing.is_set()
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """See Watch.close."""
+        self._closing.set()
+        if self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            try:
+                self._listen()
+            except OperationFailure as error:
+                if error.code == NOT_REPLICATED:
+                    self._look()
+                    return
+                self._pause(error)
+            except PyMongoError as error:
+                self._pause(error)
+
+    def _listen(self) -> None:
+        match = {"$match": {"operationType": "insert", "fullDocument.ns": self._namespace}}
+        stream = self._collection.watch(
+            [match, {"$project": {"_id": 1}}], max_await_time_ms=AWAIT_MS
+        )
+        with stream:
+            # What came between the last look and the stream's beginning is not in the stream.
+            self._call_wake()
+            while not self._closing.is_set():
+                if stream.try_next() is not None:
+                    self._call_wake()
+
+    def _look(self) -> None:
+        seen, pause_s = -1, QUICKEST_S
+        while not self._closing.wait(pause_s):
+            try:
+                position = self._position()
+            except QueueClosedError:
+                return
+            except LogError as error:
+                self._pause(error)
+                continue
+            pause_s = min(SLOWEST_S, pause_s * SLOWER)
+            if position != seen:
+                seen, pause_s = position, QUICKEST_S
+                self._call_wake()
+
+    def _pause(self, error: Exception) -> None:
+        if not self._closing.is_set():
+            logger.info("the log cannot be watched", extra={"error": str(error)})
+            self._closing.wait(RETRY_S)
+
+    def _call_wake(self) -> None:
+        try:
+            self._wake()
+        except Exception:
+            logger.exception("the function called after an append failed")
