@@ -11,6 +11,7 @@ import contextlib
 import io
 import os
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -173,12 +174,15 @@ class PageRun:
     def __init__(self, page: Path, directory: Path, stand_ins: Path, database: Path | None) -> None:
         self._page = page
         self._directory = directory
-        self._database = database
+        self._database = None
+        if database is not None:
+            self._database = Path(shutil.copy(database, directory))
         self._shell = Shell(directory, stand_ins)
         # A module of its own, so that dataclasses and annotations find their names.
         self._module = types.ModuleType("page")
         self._printed: str | None = None
-        self._files: dict[str, int] = {}
+        # Modules that no command has used so far, with their text.
+        self._files: dict[str, str] = {}
 
     def run(self) -> None:
         """Runs them all. Raises AssertionError at the first that is not as shown."""
@@ -213,7 +217,7 @@ class PageRun:
         named = FILE_NAME.match(block.text)
         if named:
             (self._directory / named[1]).write_text(block.text, encoding="utf-8")
-            self._files[named[1].removesuffix(".py")] = block.line
+            self._files[named[1].removesuffix(".py")] = block.text
             return
         # The line feeds make a traceback name the page's own lines.
         code = compile("\n" * (block.line - 1) + block.text, str(self._page), "exec")
@@ -234,8 +238,12 @@ class PageRun:
             self._compare(block.line, shown, output, command)
             asked = index + 1 < len(found) and "$?" in found[index + 1][0]
             assert code == 0 or asked, f"{self._place(block.line)}: {command!r} gives {code}"
-            for used in [file for file in self._files if re.search(rf"\b{file}\b", command)]:
-                del self._files[used]
+            self._use(command)
+
+    def _use(self, text: str) -> None:
+        """Takes note that a command, or a module that a command uses, names other modules."""
+        for used in [file for file in self._files if re.search(rf"\b{file}\b", text)]:
+            self._use(self._files.pop(used, ""))
 
     def _sql(self, block: Block) -> None:
         assert self._database is not None, f"{self._place(block.line)}: no database for SQL"
@@ -310,7 +318,7 @@ def test_page_runs_as_shown(
         "```python\nprint(1)\n```\n",
         "```python\nprint(1)\n```\n```output\n2\n```\n",
         "```python\n1 / 0\n```\n",
-        "```python\n# never_used.py\n```\n",
+        "```python\n# unused.py\n```\n```console\n$ echo used\nused\n```\n",
         "```console\n$ false\n```\n",
         "```console\n$ echo one\ntwo\n```\n",
         "```sql\nSELECT * FROM history\n```\n",

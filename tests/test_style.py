@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+import eventq
+
 ROOT = Path(__file__).parent.parent
 PACKAGE = sorted((ROOT / "eventq").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
@@ -79,6 +81,9 @@ UNSAFE_MODULES = {"dill", "marshal", "pickle", "shelve"}
 UNSAFE_CALLS = {"compile", "eval", "exec"}
 # Each makes `import eventq` slower for a program that may not need it.
 SLOW_MODULES = {"apsw", "asyncio", "click", "pymongo", "rich"}
+
+
+PUBLIC = set(eventq.__all__)
 
 
 def place(path: Path, line: int = 1) -> str:
@@ -155,7 +160,8 @@ def test_modules_import_only_from_rows_above() -> None:
             target = rest.partition(".")[0]
             if package != "eventq" or target == row:
                 continue
-            above = ROWS[: ROWS.index(row)]
+            # The command is a user like others: it may take names from the public face.
+            above = {*ROWS[: ROWS.index(row)], *(PUBLIC if row == "cli" else ())}
             if target not in above:
                 wrong.append(f"{place(path, line)}: {row} imports {target or 'eventq'}")
 

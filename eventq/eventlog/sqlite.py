@@ -208,6 +208,9 @@ class SqliteLog:
         """The connection that reads, for one caller at a time, with its errors made ours."""
         with self._read_lock:
             self._check_open()
+            if not self._writable:
+                # A writer may have come or gone, which changes how the file must be read.
+                self._close_connections()
             if self._reader is None:
                 self._reader = self._connect(writes=False)
             try:
@@ -233,12 +236,15 @@ class SqliteLog:
         return self._writer
 
     def _connect(self, *, writes: bool) -> apsw.Connection:
-        # Even a connection that only reads wants a writable file: it shares the WAL's index.
-        flags = apsw.SQLITE_OPEN_READWRITE if self._writable else apsw.SQLITE_OPEN_READONLY
         try:
-            connection = apsw.Connection(
-                self._path, flags=flags, statementcachesize=CACHED_STATEMENTS
-            )
+            if self._writable:
+                # Also to read only: each connection shares the index of the WAL.
+                flags = apsw.SQLITE_OPEN_READWRITE
+                connection = apsw.Connection(
+                    self._path, flags=flags, statementcachesize=CACHED_STATEMENTS
+                )
+            else:
+                connection = files.connect_read_only(self._path)
             try:
                 self._set_up(connection, writes=writes)
             except BaseException:

@@ -100,10 +100,7 @@ def check_ours(path: str) -> None:
     a descriptor of our own would drop the locks of every other connection in this process.
     """
     try:
-        connection = apsw.Connection(
-            f"file:{quote(path)}?immutable=1",
-            flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI,
-        )
+        connection = _connect_immutable(path)
         try:
             check_marks(connection, path)
         finally:
@@ -112,6 +109,24 @@ def check_ours(path: str) -> None:
         raise LogForeignError(f"{path}: is not a database; point the URL elsewhere") from error
     except apsw.Error as error:
         raise unavailable(path, error) from error
+
+
+def connect_read_only(path: str) -> apsw.Connection:
+    """A connection to a log that may not be written. Raises apsw.Error.
+
+    Without a WAL nobody has the log open, and ``immutable`` then needs no shared memory, which
+    could not be made here. With one, the shared memory must be there and readable.
+    """
+    if _size_of(f"{path}-wal"):
+        return apsw.Connection(path, flags=apsw.SQLITE_OPEN_READONLY)
+    return _connect_immutable(path)
+
+
+def _connect_immutable(path: str) -> apsw.Connection:
+    return apsw.Connection(
+        f"file:{quote(path)}?immutable=1",
+        flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI,
+    )
 
 
 def check_marks(connection: apsw.Connection, path: str) -> None:

@@ -119,7 +119,12 @@ def _find_start(
 ) -> tuple[int, bytes]:
     """Where the commit that holds ``after + 1`` begins, and the seal before it; 0 if none does."""
     rows = query(connection, schema.FIND_START, (namespace_id, after))
-    first, count, _, following = rows[0] if rows else (0, 1, b"", None)
+    if not rows:
+        # An empty log, or one that has lost its beginning.
+        if query(connection, schema.HEAD, (namespace_id,)):
+            raise LogCorruptError(1, _NO_COMMIT)
+        return 0, b""
+    first, count, _, following = rows[0]
     if first + count <= after + 1:
         if following is not None:
             raise LogCorruptError(first + count, _NO_COMMIT)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from eventq.eventlog import EventLog, Head
+from eventq.eventlog.sqlite import SqliteLog
 from eventq.events import Commit
 from eventq.seal import genesis, is_sealed, seal_commit
 
@@ -16,6 +18,11 @@ WAIT_SECONDS = 30.0
 
 # Opens one more log on the store of the test; takes a namespace.
 Opener = Callable[..., EventLog]
+
+
+def open_sqlite(path: Path, *, create: bool = True) -> SqliteLog:
+    """The log in this file."""
+    return SqliteLog(str(path), url=f"sqlite:///{path}", namespace="default", create=create)
 
 
 def commit_after(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from eventq.eventlog import EventLog, open_log
-from tests.logs.commits import Opener
+from eventq.eventlog.sqlite import SqliteLog
+from tests.logs.commits import Opener, open_sqlite
 
 # The logs this suite runs against; each makes a URL of its own for one test.
 LOGS: dict[str, Callable[[Path], str]] = {
@@ -36,3 +38,16 @@ def open_another(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ope
 def log(open_another: Opener) -> EventLog:
     """An empty log."""
     return open_another()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the SQLite log of a test is."""
+    return tmp_path / "log.db"
+
+
+@pytest.fixture
+def sqlite_log(path: Path) -> Iterator[SqliteLog]:
+    """A new SQLite log."""
+    with closing(open_sqlite(path)) as opened:
+        yield opened

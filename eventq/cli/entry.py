@@ -1,0 +1,115 @@
+"""The ``eventq`` command: its parts put together, and how each kind of ending becomes an exit code.
+
+0 is fine, 1 refused or failed, 2 wrongly called; 130 after Ctrl-C, 141 when the reader of the pipe
+has gone. No expected error shows a traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib import metadata
+from typing import Any, NoReturn
+
+import click
+
+from eventq import ArgumentError, EventqError
+from eventq.cli import creating, demo_command, looking, managing, output, running
+from eventq.cli.options import Place, placed
+
+EXIT_FAILED = 1
+EXIT_MISUSED = 2
+EXIT_INTERRUPTED = 128 + signal.SIGINT
+EXIT_PIPE = 128 + signal.SIGPIPE
+
+
+class Command(click.Group):
+    """A group of commands with our exit codes and messages instead of click's."""
+
+    def main(  # type: ignore[override]
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        **extra: Any,  # noqa: ANN401
+    ) -> NoReturn:
+        """Runs the command line and ends the process."""
+        output.prepare_streams()
+        extra["standalone_mode"] = False
+        try:
+            code = super().main(args, prog_name, **extra)
+        except click.UsageError as error:
+            path = error.ctx.command_path if error.ctx else "eventq"
+            output.note(f"{error.format_message()} (see: {path} --help)")
+            code = EXIT_MISUSED
+        except click.ClickException as error:
+            output.note(error.format_message())
+            code = EXIT_FAILED
+        except click.Abort:
+            code = EXIT_INTERRUPTED
+        sys.exit(code if isinstance(code, int) else 0)
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click has it
+        """Runs the parsed command; what it raises becomes a message and an exit code."""
+        try:
+            super().invoke(ctx)
+            output.flush()
+        except BrokenPipeError:
+            _give_up_output()
+            ctx.exit(EXIT_PIPE)
+        except KeyboardInterrupt:
+            ctx.exit(EXIT_INTERRUPTED)
+        except ArgumentError as error:
+            output.note(str(error))
+            ctx.exit(EXIT_MISUSED)
+        except EventqError as error:
+            output.note(str(error))
+            ctx.exit(EXIT_FAILED)
+        except OSError as error:
+            output.note(f"{error.filename or 'output'}: {error.strerror or error}")
+            _give_up_output()
+            ctx.exit(EXIT_FAILED)
+
+
+def version() -> str:
+    """The installed version."""
+    try:
+        return metadata.version("eventq")
+    except metadata.PackageNotFoundError:
+        return "unknown (not installed)"
+
+
+@click.group(
+    cls=Command,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Try it: eventq demo",
+)
+@click.version_option(version(), prog_name="eventq", message="%(prog)s %(version)s")
+@placed
+def main(*, place: Place) -> None:
+    """A durable task queue that can tell the whole story of every task.
+
+    Options here may also stand behind the command. Exit codes: 0 fine, 1 refused or failed,
+    2 wrongly called.
+    """
+    click.get_current_context().obj = place
+
+
+for _command in (
+    demo_command.demo,
+    creating.new,
+    running.run,
+    *looking.COMMANDS,
+    *managing.COMMANDS,
+):
+    main.add_command(_command)
+
+
+def _give_up_output() -> None:
+    """Points standard output to nowhere, so that the flush at exit cannot complain again."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

@@ -1,0 +1,198 @@
+"""Options that commands share, and how words of the command line become values.
+
+Values are only read here; the library judges them, so that both speak with one voice.
+"""
+
+from __future__ import annotations
+
+import functools
+import getpass
+import json
+import os
+import socket
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, NoReturn
+
+import click
+from msgspec import Struct
+
+from eventq import ArgumentError, Backoff, Queue
+from eventq.cli.text import short, visible
+
+DEFAULT_URL = "sqlite:///eventq.db"
+SHOWN_CHARACTERS = 60
+
+
+class Place(Struct, frozen=True):
+    """Where the queue is, and how to answer. None means that nobody has typed it."""
+
+    url: str | None = None
+    namespace: str | None = None
+    as_json: bool = False
+
+    @property
+    def found_url(self) -> str:
+        """The URL typed, or the environment's, or the default."""
+        return self.url or os.environ.get("EVENTQ_URL") or DEFAULT_URL
+
+    @property
+    def found_namespace(self) -> str:
+        """The namespace typed, or the environment's, or the default."""
+        return self.namespace or os.environ.get("EVENTQ_NAMESPACE") or "default"
+
+    def open(self, *, create: bool, **options: Any) -> Queue:  # noqa: ANN401 - Queue checks them
+        """The queue at this place."""
+        return Queue(self.found_url, namespace=self.found_namespace, create=create, **options)
+
+
+def placed(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command --url, --namespace and --json as one argument, ``place``.
+
+    The same options stand before the command's name too; those behind it win.
+    """
+
+    @click.option(
+        "--url",
+        metavar="URL",
+        help=f"Where the log is; else EVENTQ_URL. [default: {DEFAULT_URL}]",
+    )
+    @click.option(
+        "--namespace",
+        metavar="NAME",
+        help="Queue within the log; else EVENTQ_NAMESPACE. [default: default]",
+    )
+    @click.option("--json", "as_json", is_flag=True, help="Answer in JSON, one object a line.")
+    @click.pass_context
+    @functools.wraps(command)
+    def with_place(
+        context: click.Context,
+        *,
+        url: str | None,
+        namespace: str | None,
+        as_json: bool,
+        **arguments: Any,  # noqa: ANN401 - those of the command
+    ) -> None:
+        before = context.find_object(Place) or Place()
+        place = Place(
+            before.url if url is None else url,
+            before.namespace if namespace is None else namespace,
+            before.as_json or as_json,
+        )
+        command(place=place, **arguments)
+
+    return with_place
+
+
+class Instant(click.ParamType):
+    """An ISO 8601 instant with its time zone."""
+
+    name = "instant"
+
+    def convert(
+        self,
+        value: Any,
+        param: click.Parameter | None,
+        ctx: click.Context | None,  # noqa: ANN401
+    ) -> datetime:
+        """The aware datetime."""
+        if isinstance(value, datetime):
+            return value
+        try:
+            return parse_instant(value, "instant")
+        except ArgumentError as error:
+            self.fail(f"expected {error.expected}, got {value!r}.", param, ctx)
+
+
+class Tag(click.ParamType):
+    """``NAME=VALUE`` for text, ``NAME:=JSON`` for any JSON value."""
+
+    name = "tag"
+
+    def convert(
+        self,
+        value: Any,
+        param: click.Parameter | None,
+        ctx: click.Context | None,  # noqa: ANN401
+    ) -> tuple[str, Any]:
+        """The tag's name and value."""
+        if isinstance(value, tuple):
+            return value
+        name, sign, content = value.partition("=")
+        if not sign or not name:
+            self.fail(f"expected NAME=VALUE or NAME:=JSON, got {value!r}.", param, ctx)
+        if not name.endswith(":"):
+            return name, content
+        try:
+            return name[:-1], parse_json(content)
+        except ValueError as error:
+            self.fail(f"{value!r}: what follows := is not JSON: {error}.", param, ctx)
+
+
+def parse_instant(text: str, argument: str) -> datetime:
+    """The aware datetime of ISO 8601 text. Raises ArgumentError, also without a time zone."""
+    expected = "an instant with its time zone, like 2030-01-31T12:00:00Z or +02:00 at its end"
+    try:
+        at = datetime.fromisoformat(text)
+        if at.utcoffset() is not None:
+            return at
+    except (TypeError, ValueError):
+        pass
+    raise ArgumentError(argument, text, expected)
+
+
+def parse_json(text: str | bytes) -> Any:  # noqa: ANN401 - any JSON value
+    """The value of JSON text. Raises ValueError, also for what nests too deep to read."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it nests too deep") from None
+
+
+def parse_backoff(value: object) -> Backoff | Any:  # noqa: ANN401 - checked by the library
+    """``10s``, or ``KIND:10s``, or ``KIND:10s:CAP``. Raises ArgumentError for a wrong kind."""
+    if not isinstance(value, str) or ":" not in value:
+        return value
+    kind, first, *cap = value.split(":")
+    if kind == "constant" and not cap:
+        return Backoff.constant(first)
+    if kind in {"linear", "exponential"} and len(cap) <= 1:
+        make = Backoff.linear if kind == "linear" else Backoff.exponential
+        return make(first, cap=cap[0] if cap else None)
+    raise ArgumentError(
+        "backoff", value, "a duration, constant:10s, linear:10s:CAP or exponential:1s:CAP"
+    )
+
+
+def joined_tags(pairs: tuple[tuple[str, Any], ...], argument: str) -> dict[str, Any]:
+    """Tags from pairs. Raises ArgumentError for a name that comes twice."""
+    tags = dict(pairs)
+    if len(tags) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ArgumentError(argument, twice, "each name once")
+    return tags
+
+
+def person() -> str:
+    """Who gives this command, for the log: user@host."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = f"uid{os.getuid()}"
+    return visible(short(f"{user}@{socket.gethostname()}", 200))
+
+
+def refuse(message: str) -> NoReturn:
+    """Ends the command as refused: exit code 1."""
+    raise click.ClickException(message)
+
+
+def misuse(message: str) -> NoReturn:
+    """Ends the command as wrongly called: exit code 2."""
+    raise click.UsageError(message)
+
+
+def shown_word(word: str) -> str:
+    """A word of the command line in a message."""
+    return short(ascii(word) if not word.isprintable() else repr(word), SHOWN_CHARACTERS)

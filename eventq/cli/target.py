@@ -1,0 +1,79 @@
+"""From ``module:function`` on the command line to the worker; nothing is run but the import."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from eventq.cli.options import misuse, refuse, shown_word
+
+EXPECTED = "MODULE:FUNCTION, like jobs:work for `def work(ctx, task)` in jobs.py"
+
+
+def load_worker(target: str) -> Callable[..., Any]:
+    """The function, imported with the current directory on the path, as ``python -m`` has it.
+
+    Ends the command with a message: exit code 2 when there is no such worker, 1 when its module
+    cannot be imported.
+    """
+    module_name, _, function_name = target.partition(":")
+    if not (_is_dotted(module_name) and _is_dotted(function_name)):
+        misuse(f"expected {EXPECTED}, got {shown_word(target)}")
+    here = str(Path.cwd())
+    if here not in sys.path and "" not in sys.path:
+        sys.path.insert(0, here)
+    worker: Any = _import(module_name)
+    for name in function_name.split("."):
+        try:
+            worker = getattr(worker, name)
+        except AttributeError:
+            misuse(f"module {module_name} has no {function_name}")
+    if not callable(worker):
+        misuse(f"{target} is not callable but of type {type(worker).__name__}")
+    _check_signature(target, worker)
+    return worker  # type: ignore[no-any-return]
+
+
+def _import(name: str) -> object:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        # Another name is a module that this one wants, which is told below.
+        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+            misuse(f"there is no module {name}, neither in {Path.cwd()} nor installed")
+        refuse(_import_failure(name, error))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever a module does when imported
+        refuse(_import_failure(name, error))
+
+
+def _import_failure(name: str, error: BaseException) -> str:
+    """One line that names the place in the user's code, as far as there is one."""
+    what = f"{type(error).__name__}: {error}".split("\n", 1)[0]
+    if isinstance(error, SyntaxError):
+        return f"importing {name} failed with {what}"
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [f for f in frames if "importlib" not in f.filename and f.filename != __file__]
+    place = f" at {theirs[-1].filename}:{theirs[-1].lineno}" if theirs else ""
+    return f"importing {name} failed{place} with {what}"
+
+
+def _check_signature(target: str, worker: Callable[..., Any]) -> None:
+    try:
+        signature = inspect.signature(worker)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(object(), object())
+    except TypeError:
+        misuse(f"{target} takes {signature}, but a worker is called with (ctx, task)")
+
+
+def _is_dotted(name: str) -> bool:
+    return bool(name) and all(part.isidentifier() for part in name.split("."))

@@ -1,0 +1,95 @@
+"""Data as text that is safe to print; nothing that came from a log may be printed unescaped.
+
+Task tags, errors and file names are written by anybody, so they may hold terminal commands, and
+direction marks that show a line as another one than it is.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from eventq.durations import UNITS_US, show_duration
+from eventq.task import instant
+
+# Units from which on a duration is shown with its two largest parts only.
+_ROUGH = re.compile(r"(?:\d+[a-z]+){1,2}")
+
+
+def visible(text: str) -> str:
+    r"""The text with everything that does not print escaped, on one line.
+
+    >>> visible("a\x1b[31m\n\u202e")
+    'a\\x1b[31m\\n\\u202e'
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _escaped(char) for char in text)
+
+
+def visible_lines(text: str, *, indent: str = "") -> list[str]:
+    """The lines of a text, each safe to print."""
+    return [indent + visible(line) for line in text.rstrip("\n").split("\n")]
+
+
+def short(text: str, width: int) -> str:
+    """The text, or its beginning and three dots, in at most ``width`` characters."""
+    return text if len(text) <= width else f"{text[: max(0, width - 3)]}..."
+
+
+def json_text(value: object) -> str:
+    r"""The value as one line of JSON in which everything that does not print is escaped.
+
+    It reads back the same. Letters of all scripts stay themselves.
+
+    >>> json_text({"name": "\u202eé\x9b"})
+    '{"name":"\\u202eé\\u009b"}'
+    """
+    text = msgspec.json.encode(value).decode()
+    if text.isprintable():
+        return text
+    # Outside of strings JSON is ASCII, so whatever does not print stands in a string.
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text).replace(
+        "\x7f", "\\u007f"
+    )
+
+
+def tag_text(tags: dict[str, Any]) -> str:
+    """Tags on one line, as ``name=value``; what is not text stands as ``name:=JSON``."""
+    return " ".join(
+        f"{name}={visible(value)}" if isinstance(value, str) else f"{name}:={json_text(value)}"
+        for name, value in tags.items()
+    )
+
+
+def time_text(at: datetime | int | None) -> str:
+    """An instant in UTC, to the millisecond; a hyphen for none."""
+    if at is None:
+        return "-"
+    at = instant(at) if isinstance(at, int) else at
+    return f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03}Z"
+
+
+def iso_text(at: datetime | int) -> str:
+    """An instant in UTC for programs, always with microseconds."""
+    at = instant(at) if isinstance(at, int) else at
+    return f"{at:%Y-%m-%dT%H:%M:%S.%f}Z"
+
+
+def rough_duration(duration_us: int) -> str:
+    """A duration in at most two units, for people.
+
+    >>> rough_duration(9_000_001_000), rough_duration(1_234_567)
+    ('2h30m', '1s234ms')
+    """
+    found = _ROUGH.match(show_duration(duration_us).lstrip("-"))
+    assert found is not None, "show_duration gives at least one part"
+    return found[0] if abs(duration_us) >= UNITS_US["ms"] else "0s"
+
+
+def _escaped(char: str) -> str:
+    return ascii(char)[1:-1]

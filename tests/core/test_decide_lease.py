@@ -1,0 +1,151 @@
+"""Deciding about leases: order, room, expiry, and the lapse of nodes that fell silent."""
+
+from __future__ import annotations
+
+import pytest
+
+from eventq import decide
+from eventq.decide import Outcome
+from eventq.events import (
+    NODE,
+    ErrorInfo,
+    Expired,
+    Failed,
+    Leased,
+    Renewed,
+    Retried,
+)
+from tests.core.bench import ERROR, TTL, Bench, order
+from tests.driver import record
+
+
+def test_lease_follows_the_dispatch_order(bench: Bench) -> None:
+    """Highest priority, then earliest instant, then lowest number; waiting tasks never."""
+    bench.have(
+        order(0),
+        order(1, scheduled_at=90),
+        order(1),
+        order(1, scheduled_at=80),
+        order(0),
+        order(9, delay_us=50),
+        order(-1, scheduled_at=1),
+    )
+
+    drafts = decide.lease(bench.projection, worker="n", ttl_us=TTL, count=100, room=100, now=100)
+
+    assert [number for number, _ in drafts] == [4, 2, 3, 1, 5, 7]
+    assert [body for _, body in drafts] == [Leased(1, "n", TTL)] * 6
+
+
+@pytest.mark.parametrize(
+    "count, room, leased", [(2, 9, 2), (9, 2, 2), (0, 9, 0), (9, 0, 0), (9, 9, 4), (-1, 9, 0)]
+)
+def test_lease_keeps_to_count_and_room(bench: Bench, count: int, room: int, leased: int) -> None:
+    """Never more than asked for, nor than the commit holds."""
+    bench.have(order(), order(), order(), order())
+
+    drafts = decide.lease(bench.projection, worker="n", ttl_us=TTL, count=count, room=room, now=100)
+
+    assert [number for number, _ in drafts] == [1, 2, 3, 4][:leased]
+
+
+@pytest.mark.parametrize(
+    "room, expected",
+    [(9, [(1, "expired"), (2, "leased")]), (1, [(1, "expired")]), (0, [])],
+)
+def test_lease_expires_what_is_overdue_first(
+    bench: Bench, room: int, expected: list[tuple[int, str]]
+) -> None:
+    """A task past its time is never leased, not even where room is short."""
+    bench.have(order(9, expires_at=150), order(0), now=100)
+
+    drafts = decide.lease(bench.projection, worker="n", ttl_us=TTL, count=5, room=room, now=150)
+
+    assert [(number, body.kind) for number, body in drafts] == expected
+
+
+def test_lease_passes_over_overdue_tasks_that_found_no_room(bench: Bench) -> None:
+    """Sweeping is limited by the room, leasing the overdue is never allowed."""
+    bench.have(*[order(9, expires_at=150)] * 3, order(0))
+
+    drafts = decide.lease(bench.projection, worker="n", ttl_us=TTL, count=5, room=2, now=150)
+
+    assert drafts == [(1, Expired("max_age")), (2, Expired("max_age"))]
+
+
+def test_lease_counts_attempts_on(bench: Bench) -> None:
+    """The second lease is attempt two."""
+    bench.have(order())
+    [fence] = bench.lease()
+    outcome = Outcome(1, fence, "failed", error=ERROR, delay_us=0)
+    drafts = decide.settle(bench.projection, [outcome], worker="n", now=100)
+    record(bench.log, bench.projection, drafts, now=100)
+
+    again = decide.lease(bench.projection, worker="m", ttl_us=TTL, count=1, room=9, now=100)
+
+    assert again == [(1, Leased(2, "m", TTL))]
+
+
+def test_expire_takes_the_longest_overdue_first(bench: Bench) -> None:
+    """At most the room, by instant and number; what is due now is overdue."""
+    bench.have(order(expires_at=130), order(expires_at=120), order(expires_at=130), order())
+
+    drafts = decide.expire(bench.projection, room=2, now=130)
+
+    assert drafts == [(2, Expired("max_age")), (1, Expired("max_age"))]
+
+
+def test_expire_waits_for_the_instant(bench: Bench) -> None:
+    """A microsecond before is too early."""
+    bench.have(order(expires_at=130))
+
+    assert decide.expire(bench.projection, room=2, now=129) == []
+
+
+@pytest.mark.parametrize("room, failed", [(9, [1, 2, 3]), (6, [1, 2, 3]), (5, [1, 2]), (1, [])])
+def test_lapse_fails_a_dead_nodes_attempts(bench: Bench, room: int, failed: list[int]) -> None:
+    """Two events each, as many as fit whole, in the order of their numbers; others are spared."""
+    bench.have(order(), order(), order(), order())
+    *_, last = bench.lease("dead", count=3)
+    bench.lease("alive")
+
+    drafts = decide.lapse(bench.projection, worker="dead", seen_seq=last, room=room, now=140)
+
+    assert [number for number, _ in drafts] == [n for n in failed for _ in range(2)]
+    assert [body.kind for _, body in drafts] == ["failed", "retried"] * len(failed)
+
+
+def test_lapse_says_who_and_lets_run_at_once(bench: Bench) -> None:
+    """The error names the node; its wait is over, so the retry is due now."""
+    bench.have(order())
+    [fence] = bench.lease("dead")
+
+    drafts = decide.lapse(bench.projection, worker="dead", seen_seq=fence, room=9, now=140)
+
+    error = ErrorInfo("LeaseLapsed", "node dead stopped renewing")
+    assert drafts == [(1, Failed(fence, error)), (1, Retried(140))]
+
+
+def test_lapse_spares_who_was_heard_of_since(bench: Bench) -> None:
+    """A sign of life that the judge had not seen ends the judgement."""
+    bench.have(order())
+    [fence] = bench.lease("n")
+    renewed = decide.renew(bench.projection, worker="n", ttl_us=TTL)
+    record(bench.log, bench.projection, renewed, now=110)
+
+    assert decide.lapse(bench.projection, worker="n", seen_seq=fence, room=9, now=140) == []
+    assert decide.lapse(bench.projection, worker="n", seen_seq=fence + 1, room=9, now=140) != []
+
+
+def test_lapse_of_a_stranger_is_nothing(bench: Bench) -> None:
+    """A node that holds nothing cannot lapse."""
+    assert decide.lapse(bench.projection, worker="x", seen_seq=0, room=9, now=140) == []
+
+
+def test_renew_is_one_event_for_all_leases(bench: Bench) -> None:
+    """However many tasks a node holds, it says once that it lives."""
+    bench.have(order(), order())
+    bench.lease("n")
+
+    assert decide.renew(bench.projection, worker="n", ttl_us=40) == [(NODE, Renewed("n", 40))]
+    assert decide.renew(bench.projection, worker="idle", ttl_us=40) == []

@@ -1,0 +1,128 @@
+"""Deciding how attempts ended: what each outcome records, and which are refused."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec import UNSET, Raw
+
+from eventq import decide
+from eventq.decide import Outcome
+from eventq.events import (
+    Cancelled,
+    Completed,
+    ErrorInfo,
+    Expired,
+    Failed,
+    Policy,
+    Refused,
+    Released,
+    Retried,
+)
+from tests.core.bench import ERROR, PLAIN, Bench, order
+
+
+@pytest.mark.parametrize(
+    "options, bodies",
+    [
+        ({"kind": "completed"}, [Completed(2)]),
+        ({"kind": "completed", "result_json": b"[1]"}, [Completed(2, Raw(b"[1]"))]),
+        (
+            {"kind": "completed", "result_missing": "too long"},
+            [Completed(2, UNSET, "too long")],
+        ),
+        ({"kind": "released", "reason": "stop"}, [Released(2, "stop")]),
+        ({"kind": "failed", "error": ERROR}, [Failed(2, ERROR), Retried(110)]),
+        ({"kind": "failed", "error": ERROR, "delay_us": 3}, [Failed(2, ERROR), Retried(103)]),
+        (
+            {"kind": "cancelled", "reason": "gone"},
+            [Failed(2, ErrorInfo("Cancel", "gone")), Cancelled("gone", "n")],
+        ),
+        (
+            {"kind": "cancelled", "reason": "gone", "error": ERROR},
+            [Failed(2, ERROR), Cancelled("gone", "n")],
+        ),
+    ],
+)
+def test_settle_records_each_outcome(
+    bench: Bench, options: dict[str, object], bodies: list[object]
+) -> None:
+    """One event for what is over, two for a failure: the second says what follows."""
+    bench.have(order())
+    bench.lease()
+
+    drafts = decide.settle(bench.projection, [Outcome(1, 2, **options)], worker="n", now=100)  # type: ignore[arg-type]
+
+    assert drafts == [(1, body) for body in bodies]
+
+
+@pytest.mark.parametrize(
+    "policy, expires_at, reason",
+    [
+        (Policy("linear", 10, max_retries=0), None, "max_retries"),
+        (PLAIN, 110, "max_age"),
+    ],
+)
+def test_settle_expires_what_cannot_be_retried(
+    bench: Bench, policy: Policy, expires_at: int | None, reason: str
+) -> None:
+    """The last failure says at once why there is no retry."""
+    bench.have(order(policy=policy, expires_at=expires_at))
+    bench.lease()
+    outcome = Outcome(1, 2, "failed", error=ERROR)
+
+    drafts = decide.settle(bench.projection, [outcome], worker="n", now=100)
+
+    assert drafts == [(1, Failed(2, ERROR)), (1, Expired(reason))]  # type: ignore[arg-type]
+
+
+def test_settle_uses_the_draw_for_jitter(bench: Bench) -> None:
+    """Chance is drawn by the caller and stored as an instant."""
+    bench.have(order(policy=Policy("constant", 100, jitter=0.5)))
+    bench.lease()
+    outcome = Outcome(1, 2, "failed", error=ERROR, draw=0.5)
+
+    drafts = decide.settle(bench.projection, [outcome], worker="n", now=100)
+
+    assert drafts[1] == (1, Retried(175))
+
+
+@pytest.mark.parametrize("kind", ["completed", "failed"])
+@pytest.mark.parametrize("fence, number", [(1, 1), (3, 1), (2, 77)])
+def test_settle_refuses_what_lost_its_lease(
+    bench: Bench, kind: str, fence: int, number: int
+) -> None:
+    """A late outcome changes nothing, and stays as evidence."""
+    bench.have(order())
+    bench.lease()
+    outcome = Outcome(number, fence, kind, error=ERROR)  # type: ignore[arg-type]
+
+    drafts = decide.settle(bench.projection, [outcome], worker="late", now=100)
+
+    assert drafts == [(number, Refused(fence, "late", kind))]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["released", "cancelled"])
+def test_settle_forgets_late_outcomes_without_work(bench: Bench, kind: str) -> None:
+    """Giving back or calling off what is lost anyway proves nothing."""
+    bench.have(order())
+    bench.lease()
+
+    drafts = decide.settle(bench.projection, [Outcome(1, 9, kind)], worker="n", now=100)  # type: ignore[arg-type]
+
+    assert drafts == []
+
+
+def test_settle_takes_one_outcome_of_an_attempt(bench: Bench) -> None:
+    """The first counts; a second one is evidence that something ran twice."""
+    bench.have(order(), order())
+    bench.lease()
+    outcomes = [
+        Outcome(1, 3, "completed"),
+        Outcome(2, 4, "completed"),
+        Outcome(1, 3, "failed", error=ERROR),
+        Outcome(1, 3, "released"),
+    ]
+
+    drafts = decide.settle(bench.projection, outcomes, worker="n", now=100)
+
+    assert drafts == [(1, Completed(3)), (2, Completed(4)), (1, Refused(3, "n", "failed"))]
