@@ -27,8 +27,8 @@ class Command:
     """
 
     __slots__ = (
-        "blind", "chosen", "decide", "done", "drafts", "error", "first", "landed", "leasing",
-        "ready", "tasks",
+        "blind", "decide", "done", "drafts", "error", "first", "gone", "landed", "leasing", "ready",
+        "tasks",
     )  # fmt: skip
 
     def __init__(
@@ -48,8 +48,10 @@ class Command:
         """The task after each of the command's events."""
         self.error: BaseException | None = None
         self.landed = False
+        """Its events, if it has any, are in the log."""
         self.done = False
-        self.chosen = False
+        self.gone = False
+        """Its thread was interrupted and waits no more."""
         # Held until the command is done, or its thread is chosen to lead the next commit.
         self.ready = threading.Lock()
         self.ready.acquire()

@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from eventq.clock import Clock
 from eventq.command import Command, Plan
 from eventq.errors import (
-    EventqError,
     LogConflictError,
     LogError,
     LogTooNewError,
@@ -53,10 +52,12 @@ class Node:
         self._wakes: list[Callable[[], None]] = []
         # Held while the projection is read or changed: one commit, or one look, at a time.
         self._lock = threading.Lock()
-        # Held for moments only, around who waits and whether somebody leads.
+        # Held for moments only, around who waits and who leads.
         self._guard = threading.Lock()
         self._waiting: deque[Command] = deque()
-        self._led = False
+        # Whose thread commits, or is about to; the commands in its commit.
+        self._leader: Command | None = None
+        self._batch: list[Command] = []
         self._projection: Projection | None = None
         self._last_now = 0
         self._in_flight: tuple[Plan, Commit] | None = None
@@ -67,16 +68,19 @@ class Node:
         Raises what the command's decision raised, or a LogError: then nothing was appended.
         """
         self._check_open()
-        with self._guard:
-            self._waiting.append(command)
-            lead = not self._led
-            self._led = True
-        while not command.done:
-            if not lead:
-                self._await(command)
-            if not command.done:
-                self._lead()
-            lead = False
+        try:
+            with self._guard:
+                self._waiting.append(command)
+                if self._leader is None:
+                    self._leader = command
+            while not command.done:
+                if self._leader is command:
+                    self._lead()
+                else:
+                    command.ready.acquire()
+        except BaseException:
+            self._leave(command)
+            raise
         if command.error is not None:
             raise command.error
         return command
@@ -136,87 +140,98 @@ class Node:
         if self._closed:
             raise QueueClosedError("the queue is closed")
 
-    def _await(self, command: Command) -> None:
-        try:
-            command.ready.acquire()
-        except BaseException:
-            # An interrupt: take the wish back if nobody has begun on it, and never keep the lead.
-            with self._guard:
-                if command in self._waiting:
-                    self._waiting.remove(command)
-            if command.chosen:
-                self._hand_over()
-            raise
+    def _leave(self, command: Command) -> None:
+        """After an interrupt: takes the wish back unless it is begun on, and passes the lead on."""
+        with self._guard:
+            command.gone = True
+            if command in self._waiting:
+                self._waiting.remove(command)
+        if self._leader is command:
+            with self._lock:
+                self._break_off(LogUnavailableError("the committing thread was interrupted"))
+            self._finish()
+        with self._guard:
+            # The interrupt may have come between choosing a leader and waking it.
+            _wake(self._leader)
 
     def _lead(self) -> None:
         """Commits for everybody who waits, then hands the lead to the next in line."""
-        batch: list[Command] = []
-        deferred: list[Command] = []
-        try:
-            with self._lock:
-                deferred = self._commit(batch)
-        except BaseException as error:
-            self._take_waiting(batch)
-            self._resolve()
-            _fail_all(batch, error)
-            if not isinstance(error, Exception):
-                raise
-        finally:
-            self._in_flight = None
-            with self._guard:
-                self._waiting.extendleft(reversed(deferred))
-            for command in batch:
-                command.chosen = False
-                if command not in deferred:
-                    command.done = True
-                    command.ready.release()
-            self._hand_over()
+        with self._lock:
+            try:
+                self._commit()
+            except Exception as error:  # noqa: BLE001 - each caller raises it in its own thread
+                self._take_waiting()
+                self._break_off(error)
+        self._finish()
 
-    def _take_waiting(self, batch: list[Command]) -> None:
-        with self._guard:
-            batch += self._waiting
-            self._waiting.clear()
+    def _finish(self) -> None:
+        """Tells whose turn is over, puts the others back in line, and hands the lead on.
 
-    def _hand_over(self) -> None:
-        with self._guard:
-            if self._waiting:
-                self._waiting[0].chosen = True
-                self._waiting[0].ready.release()
-            else:
-                self._led = False
-
-    def _commit(self, batch: list[Command]) -> list[Command]:
-        """Plans, appends and applies one commit of all who wait, which it puts into ``batch``.
-
-        Gives the commands the commit had no room for.
+        An interrupt may break it off anywhere: `_leave` then does it again, which does no harm.
         """
+        with self._guard:
+            waiting = self._waiting
+            for command in reversed(self._batch):
+                if command.landed or command.error is not None:
+                    command.done = True
+                    _wake(command)
+                elif not command.gone and command not in waiting:
+                    waiting.appendleft(command)
+            self._batch = []
+            self._leader = waiting[0] if waiting else None
+            _wake(self._leader)
+
+    def _commit(self) -> None:
+        """Plans, appends and applies one commit of all who wait, as far as there is room."""
         for _ in range(CONFLICTS_BORNE):
             with self.log.turn():
-                head = self._head(batch)
+                head = self._head()
                 # Taken as late as can be: whoever came while the head was read comes along.
-                self._take_waiting(batch)
-                plan = self._plan(head, batch)
-                if not plan.bodies:
-                    return plan.deferred
-                commit = plan.sealed()
-                self._in_flight = (plan, commit)
-                try:
-                    self.log.append(commit)
-                except LogConflictError:
-                    self._in_flight = None
-                    continue
-                except LogError:
-                    # By the contract nothing was appended, so nothing needs to be read back.
-                    self._in_flight = None
-                    raise
-            self._apply(plan, commit)
-            for wake in self._wakes:
-                wake()
-            return plan.deferred
+                self._take_waiting()
+                plan = self._plan(head)
+                if plan.bodies:
+                    commit = plan.sealed()
+                    self._in_flight = (plan, commit)
+                    try:
+                        self.log.append(commit)
+                    except LogConflictError:
+                        self._in_flight = None
+                        continue
+                    except LogError:
+                        # By the contract nothing was appended, so nothing needs to be read back.
+                        self._in_flight = None
+                        raise
+            if plan.bodies:
+                self._apply(plan, commit)
+                self._in_flight = None
+            for command in plan.commands:
+                command.landed = True
+            if plan.bodies:
+                for wake in self._wakes:
+                    wake()
+            return
         raise LogUnavailableError(f"{CONFLICTS_BORNE} conflicts in a row; the log is too busy")
 
+    def _take_waiting(self) -> None:
+        with self._guard:
+            # One assignment, so that an interrupt finds each command in exactly one place.
+            self._batch, self._waiting = [*self._batch, *self._waiting], deque()
+
+    def _break_off(self, error: Exception) -> None:
+        """After a commit was torn off: tells everybody in it, and guesses nothing."""
+        try:
+            self._resolve()
+        except Exception as unread:  # noqa: BLE001 - whatever it is, the outcome is not known
+            error = LogUnavailableError(
+                f"{error}; it is not known whether the commit was made, for the log says: {unread}"
+            )
+        self._in_flight = None
+        for command in self._batch:
+            if not command.landed and command.error is None:
+                command.error = error
+
     def _resolve(self) -> None:
-        """After a commit was torn off: reads back whether it was made, never guesses."""
+        """Reads back whether the commit in flight was made."""
         if self._in_flight is None:
             return
         plan, commit = self._in_flight
@@ -230,10 +245,10 @@ class Node:
                 command.tasks = [task_of(self.log, number) for number in numbers]
                 command.landed = True
 
-    def _head(self, batch: list[Command]) -> Head:
+    def _head(self) -> Head:
         """Where the log ends; with the projection folded up to there unless all are blind."""
         with self._guard:
-            blind = all(command.blind for command in (*batch, *self._waiting))
+            blind = all(command.blind for command in (*self._batch, *self._waiting))
         if blind:
             return self.log.head()
         projection = self._caught_up()
@@ -242,11 +257,11 @@ class Node:
             raise LogTooNewError(f"event {seq} is of the unknown kind {kind!r}: upgrade eventq")
         return Head(projection.seq, projection.at, projection.seal)
 
-    def _plan(self, head: Head, batch: list[Command]) -> Plan:
+    def _plan(self, head: Head) -> Plan:
         self._last_now = max(self._last_now, head.at)
         plan = Plan(head, self.now())
         caught_up = self._projection is not None and self._projection.seq == head.seq
-        for command in sorted(batch, key=lambda command: not command.leasing):
+        for command in sorted(self._batch, key=lambda command: not command.leasing):
             command.error = None
             if not (command.blind or caught_up):
                 # It came after a head was read that was enough for the blind.
@@ -254,7 +269,7 @@ class Node:
                 continue
             try:
                 drafts = command.decide(plan.at)
-            except EventqError as error:
+            except Exception as error:  # noqa: BLE001 - its own caller raises it
                 command.error = error
                 continue
             texts = encode_bodies([body for _, body in drafts])
@@ -269,7 +284,6 @@ class Node:
         projection = self._projection
         if projection is None or projection.seq != commit.first - 1:
             for command in plan.commands:
-                command.landed = True
                 command.tasks = self._new_tasks(command, commit.at)
             return
         try:
@@ -280,7 +294,6 @@ class Node:
             raise
         for command in plan.commands:
             start = command.first - commit.first
-            command.landed = True
             command.tasks = after[start : start + len(command.drafts)]
 
     def _new_tasks(self, command: Command, at: int) -> list[Task | None]:
@@ -296,6 +309,7 @@ class Node:
         self._projection = None
         catch_up(projection, self.log)
         self._projection = projection
+        self._last_now = max(self._last_now, projection.at)
         return projection
 
     def _number_of(self, key: str) -> int | None:
@@ -303,12 +317,10 @@ class Node:
         return self.log.find_keys([key]).get(key) if number is None else number
 
 
-def _fail_all(batch: list[Command], error: BaseException) -> None:
-    if not isinstance(error, Exception):
-        error = LogUnavailableError("the committing thread was interrupted; nothing was appended")
-    for command in batch:
-        if not command.landed and command.error is None:
-            command.error = error
+def _wake(command: Command | None) -> None:
+    """Has the command's thread look whether it is done or leads; once too often does no harm."""
+    if command is not None and command.ready.locked():
+        command.ready.release()
 
 
 def _node_name() -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 # The gate must give one verdict for one tree, so it draws the same examples each time.
 settings.register_profile(
     "quick",
     derandomize=True,
+    # Not the phase that explains: it doubles the time until a failure is shown.
+    phases=[Phase.explicit, Phase.generate, Phase.shrink],
     deadline=None,
     max_examples=100,
     stateful_step_count=50,
@@ -21,6 +23,7 @@ settings.register_profile(
     "long",
     settings.get_profile("quick"),
     derandomize=False,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
     print_blob=True,
     max_examples=5_000,
     stateful_step_count=150,

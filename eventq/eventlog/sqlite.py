@@ -36,6 +36,9 @@ BLOCK_EVENTS = 2_000
 # Every text there is, with room: all sizes of INSERT with and without keys, and the rest.
 CACHED_STATEMENTS = 100
 
+# A parent's connections that a forked child must not close: that could checkpoint the log.
+_abandoned: list[apsw.Connection] = []
+
 
 class SqliteLog:
     """An EventLog in a SQLite file.
@@ -181,8 +184,11 @@ class SqliteLog:
             lock.release()
 
     def after_fork_in_child(self) -> None:
-        """See Forkable; a connection still open here cannot be used nor closed, only kept."""
-        self._broken_fork = self._writer is not None or self._reader is not None
+        """See Forkable; a connection still open here can be neither used nor closed, only kept."""
+        left = [each for each in (self._writer, self._reader) if each is not None]
+        _abandoned.extend(left)
+        self._broken_fork = bool(left)
+        self._writer = self._reader = None
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
         while self._turns:

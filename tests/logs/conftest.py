@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 from eventq.eventlog import EventLog, open_log
 from eventq.eventlog.sqlite import SqliteLog
 from tests.logs.commits import Opener, open_sqlite
+from tests.logs.processes import PREAMBLE, Process, Starter
 
 # The logs this suite runs against; each makes a URL of its own for one test.
 LOGS: dict[str, Callable[[Path], str]] = {
@@ -51,3 +54,24 @@ def sqlite_log(path: Path) -> Iterator[SqliteLog]:
     """A new SQLite log."""
     with closing(open_sqlite(path)) as opened:
         yield opened
+
+
+@pytest.fixture
+def start(path: Path) -> Iterator[Starter]:
+    """Starts a process that runs a script on the log's path; none outlives the test."""
+    processes: list[Process] = []
+
+    def starter(script: str, *arguments: str) -> Process:
+        process = subprocess.Popen(
+            [sys.executable, "-c", PREAMBLE + script, str(path), *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        return process
+
+    yield starter
+    for process in processes:
+        process.kill()
+        process.communicate()

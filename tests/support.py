@@ -1,0 +1,153 @@
+"""What tests above the pure core share: a clock to move, waiting with an end, logs that misbehave.
+
+Nothing here sleeps: waiting means looking at a condition until it holds, or failing.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Generic, TypeVar
+
+from eventq import Queue
+from eventq.clock import Clock, SystemClock
+from eventq.eventlog.memory import MemoryLog, MemoryStorage
+from eventq.events import Commit
+from eventq.node import Node
+
+T = TypeVar("T")
+
+# Far longer than anything takes, so that only what never comes fails.
+PATIENCE_S = 30.0
+
+
+class ManualClock:
+    """A Clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.us = 1_700_000_000_000_000
+        self.seconds = 1_000.0
+
+    def now_us(self) -> int:
+        """See Clock.now_us."""
+        return self.us
+
+    def monotonic(self) -> float:
+        """See Clock.monotonic."""
+        return self.seconds
+
+    def advance(self, seconds: float) -> None:
+        """Moves both senses of time on."""
+        self.us += round(seconds * 1_000_000)
+        self.seconds += seconds
+
+    def jump(self, seconds: float) -> None:
+        """Moves the wall time alone, as somebody who sets the clock does."""
+        self.us += round(seconds * 1_000_000)
+
+
+class HookedLog(MemoryLog):
+    """A log in memory with a hook before and one after each append."""
+
+    def __init__(self, storage: MemoryStorage | None = None, *, namespace: str = "default") -> None:
+        super().__init__(storage or MemoryStorage(), url="memory://", namespace=namespace)
+        self.before_append: Callable[[Commit], None] = lambda _: None
+        self.after_append: Callable[[Commit], None] = lambda _: None
+        self.appended: list[Commit] = []
+
+    def append(self, commit: Commit) -> None:
+        """See EventLog.append."""
+        self.before_append(commit)
+        super().append(commit)
+        self.appended.append(commit)
+        self.after_append(commit)
+
+
+class Gate:
+    """Holds whoever passes until it is opened, and tells that somebody has come."""
+
+    def __init__(self) -> None:
+        self.reached = threading.Event()
+        self._open = threading.Event()
+
+    def __call__(self, *_: object) -> None:
+        """Waits here; as a hook of a HookedLog it takes the commit too."""
+        self.reached.set()
+        assert self._open.wait(PATIENCE_S), "nobody opened the gate"
+
+    def open(self) -> None:
+        """Lets everybody through, now and later."""
+        self._open.set()
+
+
+class Spawned(Generic[T]):
+    """A daemon thread that keeps what its function returned or raised."""
+
+    def __init__(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        self._call: Callable[[], T] = lambda: function(*args, **kwargs)
+        self._value: list[T] = []
+        self.error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        """Whether the function has not ended yet."""
+        return self._thread.is_alive()
+
+    def result(self) -> T:
+        """What the function returned, once it has; raises what it raised."""
+        self.wait()
+        if self.error is not None:
+            raise self.error
+        return self._value[0]
+
+    def wait(self) -> None:
+        """Waits for the end, whichever way it ends."""
+        self._thread.join(PATIENCE_S)
+        assert not self.running, "the thread hangs"
+
+    def _run(self) -> None:
+        try:
+            self._value.append(self._call())
+        except BaseException as error:  # noqa: BLE001 - raised again by `result`
+            self.error = error
+
+
+def wait_until(condition: Callable[[], object], what: str = "the condition") -> None:
+    """Returns once the condition holds; fails when it does not within PATIENCE_S."""
+    pause = threading.Event()
+    ends_s = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < ends_s, f"waited {PATIENCE_S:.0f} s for {what}"
+        pause.wait(0.002)
+
+
+def queue_on(log: MemoryLog, *, clock: Clock | None = None, **options: Any) -> Queue:  # noqa: ANN401
+    """A queue whose node stands on this very log."""
+    queue = Queue("memory://", namespace=log.namespace, clock=clock, **options)
+    queue._node.close()
+    queue._node = Node(log, clock=clock or SystemClock())
+    return queue
+
+
+def nudge(queue: Queue) -> None:
+    """Has a running queue look around, as it would after an append."""
+    for wake in list(queue._node._wakes):
+        wake()
+
+
+@contextmanager
+def running(queue: Queue, worker: Callable[..., object], **options: Any) -> Iterator[Spawned[Any]]:  # noqa: ANN401
+    """Runs the worker in a thread while the block lasts, then stops it, by force if need be."""
+    spawned = Spawned(queue.run, worker, **options)
+    wait_until(lambda: queue._stop is not None or not spawned.running, "the run to begin")
+    try:
+        yield spawned
+    finally:
+        if spawned.running:
+            queue.stop()
+            queue.stop()
+        spawned.wait()

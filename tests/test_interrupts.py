@@ -1,0 +1,308 @@
+"""Ctrl-C at every moment at which Python can deliver it: no thread hangs, no outcome is a guess.
+
+CPython looks for signals when a function begins, at a jump back, and after a call. A tracing
+function raises KeyboardInterrupt at one of these moments after the other.
+"""
+
+from __future__ import annotations
+
+import dis
+import functools
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+import pytest
+
+import eventq.node
+from eventq.clock import SystemClock
+from eventq.command import Command
+from eventq.errors import EventqError, LogUnavailableError
+from eventq.events import Commit
+from eventq.node import Node
+from tests.checker import check_log
+from tests.commands import creation
+from tests.support import PATIENCE_S, Gate, HookedLog, Spawned, wait_until
+
+PACKAGE = str(Path(eventq.node.__file__).parent)
+# The code of one command has fewer moments than this.
+MOMENTS_MOST = 2_000
+
+
+@functools.cache
+def moments_of(code: CodeType) -> frozenset[int]:
+    """The offsets of the code before which a signal may be delivered."""
+    found = set()
+    instructions = list(dis.get_instructions(code))
+    for index, instruction in enumerate(instructions):
+        if instruction.opname in {"RESUME", "JUMP_BACKWARD"}:
+            found.add(instruction.offset)
+        elif instruction.opname.startswith("CALL") and not _ends_a_block(instructions[:index]):
+            found.add(instruction.offset)
+            if index + 1 < len(instructions):
+                found.add(instructions[index + 1].offset)
+    return frozenset(found)
+
+
+def _ends_a_block(before: list[dis.Instruction]) -> bool:
+    """Whether the call is a with block's __exit__, which no signal can come before."""
+    last = [one for one in before[-5:] if one.opname not in {"PRECALL", "PUSH_NULL", "CACHE"}]
+    return [one.opname for one in last[-3:]] == ["LOAD_CONST"] * 3 and all(
+        one.argval is None for one in last[-3:]
+    )
+
+
+class Interrupted:
+    """Calls a function with a KeyboardInterrupt at its n-th moment."""
+
+    def __init__(self, function: Callable[[], object], moment: int) -> None:
+        self.moment = moment
+        self.passed = 0
+        self.hit = False
+        self.returned = False
+        before = sys.gettrace()
+        sys.settrace(self._trace)
+        try:
+            function()
+            self.returned = True
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(before)
+
+    def _trace(self, frame: FrameType, event: str, _: Any) -> Any:  # noqa: ANN401
+        name = frame.f_code.co_filename
+        # A log in memory has no transactions that an interrupt could leave whole.
+        if not name.startswith(PACKAGE) or "eventlog" in name:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode" and not self.hit and frame.f_lasti in moments_of(frame.f_code):
+            self.passed += 1
+            if self.passed > self.moment:
+                self.hit = True
+                raise KeyboardInterrupt
+        return self._trace
+
+
+def each_moment(trial: Callable[[int], Interrupted]) -> int:
+    """Runs the trial with an interrupt at each moment in turn; gives how many there were."""
+    for moment in range(MOMENTS_MOST):
+        if not trial(moment).hit:
+            return moment
+    raise AssertionError("the trial never gets through")
+
+
+def test_an_interrupt_of_a_lone_caller_leaves_the_node_usable() -> None:
+    """Wherever the interrupt strikes, the next caller is served and the log is whole."""
+
+    def trial(moment: int) -> Interrupted:
+        log = HookedLog()
+        node = Node(log, clock=SystemClock())
+        node.execute(creation(blind=False))
+        interrupted = Interrupted(lambda: node.execute(creation(blind=False)), moment)
+        Spawned(node.execute, creation(blind=False)).result()
+        with node.reading() as projection:
+            projection.check()
+            assert projection.seq == log.head().seq
+        check_log(log)
+        assert log.head().seq == 3 or interrupted.hit
+        return interrupted
+
+    assert each_moment(trial) > 50
+
+
+def test_an_interrupt_of_the_leader_tells_the_others_the_truth() -> None:
+    """Those who waited for the interrupted thread's commit know whether their task was created."""
+
+    def trial(moment: int) -> Interrupted:
+        log = HookedLog()
+        node = Node(log, clock=SystemClock())
+        others = [Spawned(node.execute, command) for command in waiting_behind(node, 3)]
+        wait_until(lambda: len(node._waiting) == 4)
+        node._waiting.popleft()
+        node._leader = None
+        interrupted = Interrupted(lambda: node.execute(creation()), moment)
+        Spawned(node.execute, creation()).result()
+        numbers = {task.number for task in told(others)}
+        assert numbers <= set(check_log(log).tasks)
+        if not interrupted.hit:
+            assert len(numbers) == 3
+        return interrupted
+
+    assert each_moment(trial) > 50
+
+
+def waiting_behind(node: Node, count: int) -> list[Command]:
+    """Commands to execute while somebody who does nothing yet seems to lead."""
+    node._leader = creation()
+    node._waiting.append(node._leader)
+    return [creation(key=f"key-{index}") for index in range(count)]
+
+
+def told(threads: list[Spawned[Command]]) -> list[Any]:
+    """The tasks of those that were told that all went well; the others must have an error."""
+    tasks = []
+    for thread in threads:
+        thread.wait()
+        if thread.error is None:
+            [task] = thread.result().tasks
+            assert task is not None
+            tasks.append(task)
+        else:
+            assert isinstance(thread.error, EventqError)
+    return tasks
+
+
+def test_an_interrupt_of_a_waiter_takes_its_wish_back_or_passes_the_lead_on() -> None:
+    """Whoever is interrupted before or after it was chosen to lead, the others are served."""
+
+    def trial(moment: int) -> Interrupted:
+        log = HookedLog()
+        node = Node(log, clock=SystemClock())
+        gate = Gate()
+        log.before_append = gate
+        leader = Spawned(node.execute, creation())
+        assert gate.reached.wait(PATIENCE_S)
+        wish = creation(key="mine")
+
+        def let_go() -> None:
+            wait_until(lambda: wish in node._waiting or done.is_set())
+            gate.open()
+
+        done = threading.Event()
+        opener = Spawned(let_go)
+        interrupted = Interrupted(lambda: node.execute(wish), moment)
+        done.set()
+        opener.result()
+        leader.result()
+        Spawned(node.execute, creation()).result()
+        report = check_log(log)
+        assert "mine" in report.keys or interrupted.hit
+        return interrupted
+
+    assert each_moment(trial) > 50
+
+
+def test_an_abandoned_wish_that_finds_no_room_is_dropped() -> None:
+    """A wish whose thread has gone is not put back in line, where it would keep the lead."""
+    log = HookedLog()
+    node = Node(log, clock=SystemClock())
+    gates = [Gate(), Gate()]
+    turns = iter(gates)
+    log.before_append = lambda _: next(turns, open_gate)()
+    first = Spawned(node.execute, creation())
+    assert gates[0].reached.wait(PATIENCE_S)
+    second = Spawned(node.execute, creation(key="twin"))
+    wait_until(lambda: len(node._waiting) == 1)
+    main = threading.main_thread().ident
+    assert main is not None
+
+    def interrupt() -> None:
+        wait_until(lambda: len(node._waiting) == 2)
+        gates[0].open()
+        assert gates[1].reached.wait(PATIENCE_S)
+        signal.pthread_kill(main, signal.SIGINT)
+
+    old = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        interrupter = Spawned(interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            node.execute(creation(key="twin"))
+        interrupter.result()
+    finally:
+        signal.signal(signal.SIGINT, old)
+    gates[1].open()
+    first.result()
+    second.result()
+
+    assert Spawned(node.execute, creation()).result().first == 3
+    assert node._leader is None
+
+
+def open_gate(*_: object) -> None:
+    """Lets everybody through."""
+
+
+@pytest.mark.parametrize("landed", [False, True])
+def test_an_interrupt_inside_the_append_is_resolved_by_reading_back(
+    landed: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """A commit torn off in the driver either is in the log, and so are all told, or is not."""
+    log = HookedLog()
+    node = Node(log, clock=SystemClock())
+    gate = Gate()
+
+    def tear(commit: Commit) -> None:
+        if len(commit.bodies) == 3:
+            raise KeyboardInterrupt
+
+    def hold(commit: Commit) -> None:
+        gate()
+        if not landed:
+            tear(commit)
+
+    log.before_append = hold
+    log.after_append = tear
+    first = Spawned(node.execute, creation())
+    assert gate.reached.wait(PATIENCE_S)
+    others = [Spawned(node.execute, creation()) for _ in range(3)]
+    wait_until(lambda: len(node._waiting) == 3)
+    gate.open()
+    first.result()
+    for thread in others:
+        thread.wait()
+
+    errors = sorted(type(thread.error).__name__ for thread in others)
+    assert errors == (
+        ["KeyboardInterrupt", "NoneType", "NoneType"]
+        if landed
+        else ["KeyboardInterrupt", "LogUnavailableError", "LogUnavailableError"]
+    )
+    assert log.head().seq == (4 if landed else 1)
+    log.before_append = log.after_append = open_gate
+    with node.reading() as projection:
+        assert projection.seq == log.head().seq
+        projection.check()
+
+
+def test_an_outcome_that_cannot_be_read_back_is_called_unknown() -> None:
+    """When the log is away right after an interrupt, nobody is told that all went well."""
+    log = UnreadableLog()
+    node = Node(log, clock=SystemClock())
+    others = [Spawned(node.execute, command) for command in waiting_behind(node, 2)]
+    wait_until(lambda: len(node._waiting) == 3)
+    node._waiting.popleft()
+    node._leader = None
+
+    with pytest.raises(KeyboardInterrupt):
+        node.execute(creation())
+    for thread in others:
+        thread.wait()
+
+    assert [type(thread.error) for thread in others] == [LogUnavailableError] * 2
+    assert "not known" in str(others[0].error)
+    log.broken = False
+    assert Spawned(node.execute, creation()).result().first == 4
+
+
+class UnreadableLog(HookedLog):
+    """A log whose append is interrupted after it landed, and that cannot be read then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.broken = True
+        self.after_append = self._interrupt
+
+    def read(self, *, after: int, limit: int = 10_000) -> list[Commit]:
+        """See EventLog.read."""
+        if self.broken and self.appended:
+            raise LogUnavailableError("gone")
+        return super().read(after=after, limit=limit)
+
+    def _interrupt(self, _: Commit) -> None:
+        if self.broken:
+            raise KeyboardInterrupt
