@@ -37,10 +37,10 @@ from eventq.errors import (
     QueueClosedError,
 )
 from eventq.eventlog import mongo_documents as documents
-from eventq.eventlog.base import READ_EVENTS, Head, StoredEvent, Watch
+from eventq.eventlog.base import READ_EVENTS, Head, StoredEvent, Watch, check_commit
 from eventq.eventlog.contention import Contention, draw
 from eventq.eventlog.mongo_documents import Document
-from eventq.eventlog.mongo_watch import MongoWatch
+from eventq.eventlog.mongo_watch import MongoWatch, PrimaryListener
 from eventq.events import Commit
 from eventq.seal import genesis
 
@@ -57,6 +57,8 @@ RESOLVE_S = 30.0
 RESOLVE_PAUSE_S = 0.05
 # How long a measured difference between this host's clock and the primary's is used.
 OFFSET_S = 30.0
+# The largest position and task number the database can hold.
+MAX_INTEGER = 2**63 - 1
 DEFAULT_DATABASE = "eventq"
 # Documents in one reply; each holds up to 1,000 events.
 BATCH_DOCUMENTS = 50
@@ -73,6 +75,8 @@ class MongoLog:
         self._closed = False
         self._offset: tuple[int, float] | None = None
         self._watches: list[MongoWatch] = []
+        # Where the log was last seen to end; forgotten when another server may have become primary.
+        self._known: Head | None = None
         self._contention = Contention(time.monotonic, draw)
         self._client: MongoClient[Document] | None = None
         self._connect()
@@ -86,13 +90,17 @@ class MongoLog:
                 sort=[("first", DESCENDING)],
             )
         if found is None:
-            return Head(0, 0, genesis(self.namespace))
-        return Head(
-            int(found["first"] + found["n"] - 1), int(found["at"]), bytes(found["seal"])
-        )
+            head = Head(0, 0, genesis(self.namespace))
+        else:
+            last = int(found["first"] + found["n"] - 1)
+            head = Head(last, int(found["at"]), bytes(found["seal"]))
+        self._known = head
+        return head
 
     def read(self, *, after: int, limit: int = READ_EVENTS) -> list[Commit]:
         """See EventLog.read."""
+        if not 0 <= after < MAX_INTEGER:
+            return []
         found: list[Commit] = []
         expected = after + 1
         with self._translating():
@@ -108,11 +116,14 @@ class MongoLog:
                         expected = found[-1].last + 1 if found else expected
                     if commit.first != expected:
                         raise LogCorruptError(expected, "no commit holds this position")
+                    if found and expected - found[0].first >= limit:
+                        break
                     found.append(commit)
                     expected = commit.last + 1
-                    if expected - after > limit:
-                        break
-            return found or self._holding(after + 1)
+            found = found or self._holding(after + 1)
+        if found:
+            self._known = Head(found[-1].last, found[-1].at, found[-1].seal)
+        return found
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -129,7 +140,13 @@ class MongoLog:
         An insert whose outcome is unknown is repeated: its id makes that harmless, and whichever
         of the two arrived, the position then holds this commit or another for good.
         """
-        assert 0 < len(commit.bodies) == len(commit.tasks), "tasks and bodies run in parallel"
+        if self._known is None or (self._known.seq, self._known.seal) != (
+            commit.first - 1,
+            commit.prev,
+        ):
+            # Nobody has looked at what stands before it since the last change of primary.
+            self._known = self.head()
+        check_commit(commit, self._known)
         document = documents.to_document(self.namespace, commit)
         began_s = time.monotonic()
         sent = False
@@ -141,6 +158,7 @@ class MongoLog:
                 if sent and self._is_ours(commit):
                     break
                 self._contention.conflicted(took_s)
+                self._known = None
                 raise LogConflictError(commit.first) from error
             except (ConnectionFailure, WTimeoutError, OperationFailure) as error:
                 if not _is_passing(error):
@@ -149,11 +167,14 @@ class MongoLog:
                 self._follow_up(error, began_s, sent=sent)
             else:
                 break
+        self._known = Head(commit.last, commit.at, commit.seal)
         self._contention.appended(time.monotonic() - began_s)
 
     def history(self, task: int) -> list[StoredEvent]:
         """See EventLog.history."""
         stored: list[StoredEvent] = []
+        if not 0 <= task <= MAX_INTEGER:
+            return stored
         pipeline = documents.history_pipeline(self.namespace, task)
         with self._translating():
             for document in self._read_collection().aggregate(pipeline):
@@ -164,9 +185,9 @@ class MongoLog:
 
     def find_keys(self, keys: list[str]) -> dict[str, int]:
         """See EventLog.find_keys."""
-        wanted = set(keys)
+        wanted = {key for key in keys if key.isascii() or _is_storable(key)}
         found: dict[str, int] = {}
-        query = {"ns": self.namespace, "keys": {"$in": keys}}
+        query = {"ns": self.namespace, "keys": {"$in": sorted(wanted)}}
         with self._translating():
             for document in self._read_collection().find(query, {"keys": 1, "key_seqs": 1}):
                 for key, seq in zip(document["keys"], document["key_seqs"], strict=True):
@@ -256,10 +277,15 @@ class MongoLog:
     def _get_client(self) -> MongoClient[Document]:
         self._check_open()
         if self._client is None:
-            options = {
-                name: value for name, value in TIMEOUTS_MS.items() if name.lower() not in _named(self._url)
+            options: dict[str, Any] = {
+                name: value
+                for name, value in TIMEOUTS_MS.items()
+                if name.lower() not in _named(self._url)
             }
-            self._client = MongoClient(self._url, appname="eventq", **options)
+            listener = PrimaryListener(self._forget)
+            self._client = MongoClient(
+                self._url, appname="eventq", event_listeners=[listener], **options
+            )
         return self._client
 
     def _collection(self) -> Collection[Document]:
@@ -273,6 +299,9 @@ class MongoLog:
     def _write_collection(self) -> Collection[Document]:
         concern = WriteConcern("majority", wtimeout=WRITE_TIMEOUT_MS, j=True)
         return self._collection().with_options(write_concern=concern)
+
+    def _forget(self) -> None:
+        self._known = None
 
     # Unknown outcomes.
 
@@ -339,10 +368,20 @@ _HINTS = {
 }
 # Server errors that pass by themselves: a primary that steps down, shuts down or is being
 # elected, and an operation cut short by that.
-_PASSING_CODES = frozenset({6, 7, 50, 64, 89, 91, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436})
+_PASSING_CODES = frozenset(
+    {6, 7, 50, 64, 89, 91, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436}
+)
 
 # Clients of a parent process: closing them would talk over its sockets.
 _abandoned: list[object] = []
+
+
+def _is_storable(key: str) -> bool:
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_passing(error: PyMongoError) -> bool:
@@ -365,7 +404,9 @@ def _parsed(url: str) -> tuple[str, str]:
     try:
         parsed = parse_uri(url, warn=False)
     except (InvalidURI, ConfigurationError, ValueError) as error:
-        raise ArgumentError("url", _without_password(url), f"a MongoDB URL ({_brief(error)})") from None
+        raise ArgumentError(
+            "url", _without_password(url), f"a MongoDB URL ({_brief(error)})"
+        ) from None
     return _without_password(url), parsed["database"] or DEFAULT_DATABASE
 
 

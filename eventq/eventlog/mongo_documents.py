@@ -83,9 +83,7 @@ def to_commit(document: Document) -> Commit:
             seal=bytes(document["seal"]),
             tasks=list(map(int, document["tasks"])),
             keys=dict(
-                zip(
-                    document.get("keys", ()), map(int, document.get("key_seqs", ())), strict=True
-                )
+                zip(document.get("keys", ()), map(int, document.get("key_seqs", ())), strict=True)
             ),
             bodies=document["events"],
         )
@@ -99,9 +97,7 @@ def to_commit(document: Document) -> Commit:
 
 def history_pipeline(namespace: str, task: int) -> list[Document]:
     """The server picks one task's events out of its commits, so that only those travel."""
-    numbered = {
-        "$zip": {"inputs": [{"$range": [0, {"$size": "$tasks"}]}, "$tasks", "$events"]}
-    }
+    numbered = {"$zip": {"inputs": [{"$range": [0, {"$size": "$tasks"}]}, "$tasks", "$events"]}}
     return [
         {"$match": {"ns": namespace, "tasks": task}},
         {"$sort": {"first": ASCENDING}},

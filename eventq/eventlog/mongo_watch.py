@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from pymongo import monitoring
 from pymongo.collection import Collection
 from pymongo.errors import OperationFailure, PyMongoError
 
@@ -29,6 +30,28 @@ NOT_REPLICATED = 40573
 logger = logging.getLogger(__name__)
 
 
+class PrimaryListener(monitoring.TopologyListener):
+    """Tells when another server has become the primary, or the same one anew."""
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self._changed = changed
+        self._primary: object = None
+
+    def opened(self, event: monitoring.TopologyOpenedEvent) -> None:
+        """See TopologyListener."""
+
+    def closed(self, event: monitoring.TopologyClosedEvent) -> None:
+        """See TopologyListener."""
+
+    def description_changed(self, event: monitoring.TopologyDescriptionChangedEvent) -> None:
+        """See TopologyListener; called on a thread of the driver's."""
+        servers = event.new_description.server_descriptions().values()
+        primary = [(s.address, s.election_id) for s in servers if s.server_type_name == "RSPrimary"]
+        if primary != self._primary:
+            self._primary = primary
+            self._changed()
+
+
 class MongoWatch:
     """See Watch."""
 
@@ -44,6 +67,7 @@ class MongoWatch:
         self._namespace = namespace
         self._wake = wake
         self._position = position
+        self._seen = position()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="eventq-watch", daemon=True)
 
@@ -71,7 +95,9 @@ class MongoWatch:
                     self._look()
                     return
                 self._pause(error)
-            except PyMongoError as error:
+            except QueueClosedError:
+                return
+            except (PyMongoError, LogError) as error:
                 self._pause(error)
 
     def _listen(self) -> None:
@@ -81,25 +107,30 @@ class MongoWatch:
         )
         with stream:
             # What came between the last look and the stream's beginning is not in the stream.
-            self._call_wake()
+            self._wake_if_moved()
             while not self._closing.is_set():
                 if stream.try_next() is not None:
                     self._call_wake()
 
     def _look(self) -> None:
-        seen, pause_s = -1, QUICKEST_S
+        pause_s = QUICKEST_S
         while not self._closing.wait(pause_s):
             try:
-                position = self._position()
+                moved = self._wake_if_moved()
             except QueueClosedError:
                 return
             except LogError as error:
                 self._pause(error)
-                continue
-            pause_s = min(SLOWEST_S, pause_s * SLOWER)
-            if position != seen:
-                seen, pause_s = position, QUICKEST_S
-                self._call_wake()
+            else:
+                pause_s = QUICKEST_S if moved else min(SLOWEST_S, pause_s * SLOWER)
+
+    def _wake_if_moved(self) -> bool:
+        position = self._position()
+        moved = position != self._seen
+        self._seen = position
+        if moved:
+            self._call_wake()
+        return moved
 
     def _pause(self, error: Exception) -> None:
         if not self._closing.is_set():

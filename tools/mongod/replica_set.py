@@ -183,8 +183,7 @@ class ReplicaSet:
         config = {
             "_id": NAME,
             "members": [
-                {"_id": index, "host": member.address}
-                for index, member in enumerate(self.members)
+                {"_id": index, "host": member.address} for index, member in enumerate(self.members)
             ],
             # Seconds until a silent primary is replaced: short, so that failovers are quick.
             "settings": {"electionTimeoutMillis": 2_000, "heartbeatIntervalMillis": 500},
