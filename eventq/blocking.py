@@ -336,7 +336,7 @@ class BlockingQueue:
         node = self._node
         keys = [order.key for order in orders if order.key is not None]
         places: list[int] = []
-        there: dict[int, Task | None] = {}
+        there: dict[int, Task] = {}
 
         def decision(now: int) -> list[Draft]:
             existing = {
@@ -344,7 +344,10 @@ class BlockingQueue:
                 for key, number in (node.log.find_keys(keys) if keys else {}).items()
             }
             drafts, places[:] = decide.create(orders, existing, now=now)
-            there.update((event.task, task_of(node.log, event.task)) for event in existing.values())
+            for event in existing.values():
+                task = task_of(node.log, event.task)
+                assert task is not None, "its history has just been read"
+                there[event.task] = task.seen_at(now)
             return drafts
 
         command = node.execute(Command(decision, blind=True))

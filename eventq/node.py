@@ -24,7 +24,7 @@ from eventq.errors import (
     TaskNotFoundError,
 )
 from eventq.eventlog.base import EventLog, Head
-from eventq.events import Commit, Created, encode_bodies
+from eventq.events import NODE, Commit, Created, encode_bodies
 from eventq.projection import Projection
 from eventq.replay import catch_up, task_of
 from eventq.task import Task, create
@@ -109,7 +109,7 @@ class Node:
         Raises TaskNotFoundError.
         """
         number = int(key) if key.isdigit() and key.isascii() else self._number_of(key)
-        if number is not None:
+        if number is not None and number != NODE:
             task = self.projection.tasks.get(number) or task_of(self.log, number)
             # A caller's key hides the number: a task is found by one name only.
             if task is not None and task.key == key:

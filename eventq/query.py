@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from eventq.bell import Bell
@@ -14,6 +15,9 @@ from eventq.events import Event
 from eventq.projection import Projection
 from eventq.replay import read_all
 from eventq.task import FINAL, Task, TaskState
+
+# A follower that heard no ring looks all the same after this many seconds.
+FOLLOW_S = 1.0
 
 
 class Stats(Struct, frozen=True):
@@ -88,7 +92,8 @@ def list_tasks(
         if states & FINAL:
             yield from _final_tasks(log, states & FINAL, until=projection.seq)
 
-    found = (task for task in candidates() if tags is None or _matches(task, tags))
+    wanted = {name: _canonical(value) for name, value in (tags or {}).items()}
+    found = (task for task in candidates() if not wanted or _matches(task, wanted))
     return [task.seen_at(now) for task in islice(found, limit)]
 
 
@@ -107,7 +112,8 @@ def follow_events(log: EventLog, after: int) -> Iterator[Event]:
             for event in read_events(log, after):
                 after = event.seq
                 yield event
-            bell.wait(None)
+            # Not without limit: nobody rings when the log is closed.
+            bell.wait(FOLLOW_S)
     finally:
         watch.close()
 
@@ -127,6 +133,11 @@ def _final_tasks(log: EventLog, states: frozenset[TaskState], *, until: int) -> 
     return reversed(found.values())
 
 
-def _matches(task: Task, tags: Mapping[str, Any]) -> bool:
+def _matches(task: Task, tags: dict[str, bytes]) -> bool:
     mine = task.tags
-    return all(name in mine and mine[name] == value for name, value in tags.items())
+    return all(name in mine and _canonical(mine[name]) == text for name, text in tags.items())
+
+
+def _canonical(value: object) -> bytes:
+    """As JSON compares it: True is not 1, and a tuple is a list."""
+    return msgspec.json.encode(value, order="sorted")

@@ -6,6 +6,7 @@ Nothing is decided here; each twin has the rules, arguments and errors of its or
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, Unpack
 
@@ -15,7 +16,7 @@ from eventq.durations import Duration
 from eventq.eventlog import EventLog
 from eventq.events import Event
 from eventq.options import TaskOptions, TaskSpec
-from eventq.query import Stats, read_events
+from eventq.query import FOLLOW_S, Stats, read_events
 from eventq.task import Task
 
 if TYPE_CHECKING:
@@ -129,7 +130,8 @@ class Queue(BlockingQueue):
                     more.set()
                 if watch is None and not more.is_set():
                     return
-                await more.wait()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(more.wait(), FOLLOW_S)
         finally:
             if watch is not None:
                 await _in_thread(watch.close)

@@ -20,7 +20,7 @@ from eventq.node import Node
 T = TypeVar("T")
 
 # Far longer than anything takes, so that only what never comes fails.
-PATIENCE_S = 30.0
+PATIENCE_S = 20.0
 
 
 class ManualClock:

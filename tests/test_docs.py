@@ -49,11 +49,12 @@ VARIES = (
     (re.compile(r"\b([0-9a-f]{64}|[0-9a-f]{32})\b", re.IGNORECASE), "<hash>"),
     (re.compile(r"\b\d+(\.\d+)? ?(us|ms)\b|\b\d+\.\d+ ?s\b"), "<duration>"),
     (re.compile(r"[ \t]+"), " "),
-    (re.compile(r" $", re.MULTILINE), ""),
+    (re.compile(r"^ | $", re.MULTILINE), ""),
 )
 
 # Commands found before all others. `python3 -m venv` and `pip` check what they are asked and do
-# no more; `python -m pytest` shows that pytest is there, since a test cannot run all tests.
+# no more; `python -m pytest` shows that pytest is there, since a test cannot run all tests; the
+# demo takes the first 60 files of its thousands.
 STAND_INS = {
     "python": """
 case "$*" in
@@ -72,7 +73,8 @@ case "$2" in
 esac
 """,
     "eventq": """
-exec "{python}" -c 'import sys; from eventq.cli import main; sys.exit(main())' "$@"
+[ "$*" = demo ] && set -- demo --limit-files 60
+exec "{python}" -c 'from eventq.cli import main; main(prog_name="eventq")' "$@"
 """,
 }
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from datetime import datetime
 from typing import Any, BinaryIO
 
 import click
@@ -15,15 +14,15 @@ import click
 from eventq import ArgumentError, TaskSpec
 from eventq.cli.forms import task_form
 from eventq.cli.options import (
-    Instant,
     Place,
-    Tag,
+    instant_option,
     joined_tags,
     misuse,
     parse_backoff,
     parse_instant,
     parse_json,
     placed,
+    tag_option,
 )
 from eventq.cli.output import say, say_json
 from eventq.cli.text import visible
@@ -41,10 +40,17 @@ def task_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option("--key", metavar="TEXT", help="Your own id: the same key is one task."),
             click.option("--delay", metavar="DURATION", help="Run this much later, like 90s."),
             click.option(
-                "--at", "scheduled_at", type=Instant(), metavar="INSTANT", help="Run no earlier."
+                "--at",
+                "scheduled_at",
+                type=instant_option,
+                metavar="INSTANT",
+                help="Run no earlier.",
             ),
             click.option(
-                "--expires-at", type=Instant(), metavar="INSTANT", help="Give up at this instant."
+                "--expires-at",
+                type=instant_option,
+                metavar="INSTANT",
+                help="Give up at this instant.",
             ),
             click.option("--max-age", metavar="DURATION", help="Give up after this long."),
             click.option("--max-retries", type=int, help="Attempts after the first."),
@@ -68,7 +74,7 @@ Examples:
   eventq new --json-tags '{"path": "a.png"}' --key a.png
   printf '{"tags": {"n": "1"}, "priority": 5}\\n' | eventq new --from -"""
 )
-@click.argument("tags", nargs=-1, type=Tag(), metavar="[NAME=VALUE]...")
+@click.argument("tags", nargs=-1, type=tag_option, metavar="[NAME=VALUE]...")
 @click.option("--json-tags", metavar="OBJECT", help="All tags as one JSON object.")
 @click.option(
     "--from",

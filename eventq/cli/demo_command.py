@@ -1,4 +1,4 @@
-"""``eventq demo``: a task for each file of a tree, run to the end, with the story told from the log.
+"""``eventq demo``: a task for each file of a tree, run to the end, the story told from its log.
 
 It only reads the files, and never touches a queue that is not its own.
 """
@@ -34,6 +34,7 @@ from eventq.cli.demo_files import (
 )
 from eventq.cli.demo_screen import LineScreen, LiveScreen, Rate, Screen, View
 from eventq.cli.demo_summary import read_story, summary_form, summary_lines
+from eventq.cli.logs import log_to_stderr
 from eventq.cli.options import Place, placed, refuse
 from eventq.cli.output import flush, is_terminal, note, say, say_json
 from eventq.cli.text import visible
@@ -112,8 +113,12 @@ def demo(*, place: Place, directory: str | None, pace: str, **options: Any) -> N
         pace_s=parse_duration(pace, "pace") / SECOND_US,
         **options,
     )
+    if not 0 <= plan.fail_share <= 1:
+        # Not a number is in no range, which click does not see.
+        raise ArgumentError("fail_share", plan.fail_share, "a number from 0 to 1")
     if plan.url.startswith("memory:"):
         raise ArgumentError("url", plan.url, "a log that outlives the demo, like sqlite:///demo.db")
+    log_to_stderr(verbose=False)
     files = _find_files(plan, is_library=directory is None)
     with Queue(
         plan.url,
@@ -139,17 +144,13 @@ def demo(*, place: Place, directory: str | None, pace: str, **options: Any) -> N
 
 
 def _find_files(plan: Plan, *, is_library: bool) -> list[DemoFile]:
-    _tell(plan, f"demo: files under {visible(plan.root)}")
-    left_out = _own_files(plan.url)
-    if is_library:
-        # What was installed beside the library is not part of it.
-        packages = os.path.join(plan.root, "site-packages")  # noqa: PTH118 - plain strings
+    is_own = _own_files(plan.url)
+    # What was installed beside the library is not part of it.
+    packages = os.path.join(plan.root, "site-packages") if is_library else None  # noqa: PTH118
 
-        def without(path: str) -> bool:
-            return path == packages or left_out(path)
+    def without(path: str) -> bool:
+        return path == packages or is_own(path)
 
-    else:
-        without = left_out
     files, unread = scan(plan.root, without=without, limit=plan.limit_files)
     for path in unread:
         note(f"cannot read the directory {path}")
@@ -188,6 +189,7 @@ def _create_tasks(queue: Queue, plan: Plan, files: list[DemoFile]) -> None:
     # The broken one is in the first commit, so if anything is there, it is there.
     broken = choose_broken(plan.seed, files) if not taken else None
     queue.new_many(specs_of(plan.root, fresh, broken=broken))
+    _tell(plan, f"demo: {len(files):,} files under {visible(plan.root)}")
     _tell(plan, f"demo: {len(fresh):,} tasks created, {len(taken):,} were there already")
     _tell(plan, f"demo: database {_database(queue.url)}, namespace {queue.namespace}")
     if broken is not None:

@@ -189,12 +189,13 @@ def specs_of(root: str, files: list[DemoFile], *, broken: DemoFile | None) -> li
 
 def tags_of(root: str, file: DemoFile, *, broken: bool) -> dict[str, Any]:
     """A file's tags; ``path_hex`` has the bytes of a path that is not UTF-8."""
-    tags: dict[str, Any] = {"root": storable(root), "path": storable(file.path)}
+    tags: dict[str, Any] = {"path": storable(file.path)}
     if tags["path"] != file.path:
         tags["path_hex"] = os.fsencode(file.path).hex()
     tags["size"] = size_class(file.size_bytes)[0]
     if broken:
         tags["broken"] = True
+    tags["root"] = storable(root)
     return tags
 
 

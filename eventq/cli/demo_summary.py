@@ -13,7 +13,7 @@ from eventq import Queue, Stats
 from eventq.cli.demo_files import path_of
 from eventq.cli.forms import error_text, event_row
 from eventq.cli.options import refuse
-from eventq.cli.text import visible
+from eventq.cli.text import short, visible
 from eventq.eventlog import open_log
 from eventq.events import Completed, Created, Expired, Failed
 from eventq.query import take_stats
@@ -21,6 +21,8 @@ from eventq.replay import replay
 
 SLOWEST_COUNT = 5
 EXPIRED_COUNT = 5
+# What an event says is cut here, so that the history stays a table.
+WHAT_CHARACTERS = 72
 MEGABYTE = 1_000_000
 
 
@@ -166,7 +168,7 @@ def summary_lines(
         lines += ["", bold(f"The history of one that was retried: {visible(story.retried.path)}")]
         for event in queue.history(story.retried.key):
             seq, at, _, kind, what = event_row(event)
-            lines.append(f"  {seq:>8}  {at}  {kind:<9}  {what}".rstrip())
+            lines.append(f"  {seq:>8}  {at}  {kind:<9}  {short(what, WHAT_CHARACTERS)}".rstrip())
     verified = (
         f"log verified: {stats.seq:,} events, every seal recomputed; a replay gives the same counts"
     )

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, Raw
+from msgspec import UNSET
 
 from eventq import Event, Stats, Task
 from eventq.cli.text import (
@@ -73,12 +73,11 @@ def task_form(task: Task) -> dict[str, Any]:
 
 def event_form(event: Event) -> dict[str, Any]:
     """An event for programs."""
-    body: object
     if isinstance(event.body, Unknown):
-        body = Raw(event.body.raw)
+        body: dict[str, Any] = msgspec.json.decode(event.body.raw)
     else:
         body = msgspec.json.decode(msgspec.json.encode(event.body))
-        body.pop("kind")
+    body.pop("kind")
     return {
         "seq": event.seq,
         "at": iso_text(event.at),

@@ -26,7 +26,7 @@ class Lifeline:
     def __init__(self, descriptor: int) -> None:
         self._socket = socket.socket(fileno=descriptor)
         # The worker's own children must not hold it open.
-        self._socket.set_inheritable(False)  # noqa: FBT003 - the standard library's signature
+        self._socket.set_inheritable(False)
 
     def watch(self, *, ask: Callable[[], None], force: Callable[[], None]) -> None:
         """From now on hands the supervisor's wishes on; its end is a wish to stop."""

@@ -20,7 +20,7 @@ from eventq.cli.forms import (
     task_pairs,
     task_row,
 )
-from eventq.cli.options import Place, Tag, joined_tags, placed
+from eventq.cli.options import Place, joined_tags, placed, tag_option
 from eventq.cli.output import (
     coloured,
     flush,
@@ -34,7 +34,7 @@ from eventq.cli.output import (
 from eventq.cli.text import visible
 from eventq.eventlog import open_log
 
-STATES = [state for state in TaskState if state is not TaskState.FAILED]
+STATES = [str(state) for state in TaskState if state is not TaskState.FAILED]
 
 
 @click.command(
@@ -52,7 +52,12 @@ Examples:
     help="Only these; may come several times. [default: all that are open]",
 )
 @click.option(
-    "--tag", "tags", multiple=True, type=Tag(), metavar="NAME=VALUE", help="Only with this tag."
+    "--tag",
+    "tags",
+    multiple=True,
+    type=tag_option,
+    metavar="NAME=VALUE",
+    help="Only with this tag.",
 )
 @click.option(
     "--limit", type=click.IntRange(0), default=100, show_default=True, help="0 for no limit."
@@ -79,7 +84,7 @@ def ls(
         for task in tasks:
             say_json(task_form(task))
     elif tasks or not is_terminal():
-        say_table(TASK_COLUMNS, [task_row(task) for task in tasks])
+        say_table(TASK_COLUMNS, [task_row(task) for task in tasks], elastic=2)
     else:
         note("no such tasks")
     if more:
@@ -127,7 +132,7 @@ def stats(*, place: Place) -> None:
     if place.as_json:
         say_json(stats_form(numbers))
         return
-    pairs = [(str(state), str(getattr(numbers, state))) for state in STATES]
+    pairs = [(state, str(getattr(numbers, state))) for state in STATES]
     pairs += [
         ("total", str(numbers.total)),
         ("attempts", str(numbers.attempts)),

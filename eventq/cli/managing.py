@@ -12,7 +12,15 @@ import click
 
 from eventq import Task, TaskNotFoundError
 from eventq.cli.forms import task_form
-from eventq.cli.options import Instant, Place, Tag, joined_tags, misuse, person, placed
+from eventq.cli.options import (
+    Place,
+    instant_option,
+    joined_tags,
+    misuse,
+    person,
+    placed,
+    tag_option,
+)
 from eventq.cli.output import say, say_json
 from eventq.cli.text import time_text, visible
 
@@ -48,13 +56,15 @@ Examples:
     "--tag",
     "tags",
     multiple=True,
-    type=Tag(),
+    type=tag_option,
     metavar="NAME=VALUE",
     help="Set a tag (NAME:=JSON for other values than text); the others stay.",
 )
 @click.option("--clear-tags", is_flag=True, help="Drop the tags that were there first.")
 @click.option("--delay", metavar="DURATION", help="Run this much later than now.")
-@click.option("--at", "scheduled_at", type=Instant(), metavar="INSTANT", help="Run no earlier.")
+@click.option(
+    "--at", "scheduled_at", type=instant_option, metavar="INSTANT", help="Run no earlier."
+)
 @placed
 def update(
     *,

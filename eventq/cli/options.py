@@ -34,12 +34,14 @@ class Place(Struct, frozen=True):
     @property
     def found_url(self) -> str:
         """The URL typed, or the environment's, or the default."""
-        return self.url or os.environ.get("EVENTQ_URL") or DEFAULT_URL
+        return os.environ.get("EVENTQ_URL") or DEFAULT_URL if self.url is None else self.url
 
     @property
     def found_namespace(self) -> str:
         """The namespace typed, or the environment's, or the default."""
-        return self.namespace or os.environ.get("EVENTQ_NAMESPACE") or "default"
+        if self.namespace is not None:
+            return self.namespace
+        return os.environ.get("EVENTQ_NAMESPACE") or "default"
 
     def open(self, *, create: bool, **options: Any) -> Queue:  # noqa: ANN401 - Queue checks them
         """The queue at this place."""
@@ -63,17 +65,15 @@ def placed(command: Callable[..., None]) -> Callable[..., None]:
         help="Queue within the log; else EVENTQ_NAMESPACE. [default: default]",
     )
     @click.option("--json", "as_json", is_flag=True, help="Answer in JSON, one object a line.")
-    @click.pass_context
     @functools.wraps(command)
     def with_place(
-        context: click.Context,
         *,
         url: str | None,
         namespace: str | None,
         as_json: bool,
         **arguments: Any,  # noqa: ANN401 - those of the command
     ) -> None:
-        before = context.find_object(Place) or Place()
+        before = click.get_current_context().find_object(Place) or Place()
         place = Place(
             before.url if url is None else url,
             before.namespace if namespace is None else namespace,
@@ -84,49 +84,26 @@ def placed(command: Callable[..., None]) -> Callable[..., None]:
     return with_place
 
 
-class Instant(click.ParamType):
-    """An ISO 8601 instant with its time zone."""
-
-    name = "instant"
-
-    def convert(
-        self,
-        value: Any,
-        param: click.Parameter | None,
-        ctx: click.Context | None,  # noqa: ANN401
-    ) -> datetime:
-        """The aware datetime."""
-        if isinstance(value, datetime):
-            return value
-        try:
-            return parse_instant(value, "instant")
-        except ArgumentError as error:
-            self.fail(f"expected {error.expected}, got {value!r}.", param, ctx)
+def instant_option(word: str) -> datetime:
+    """A click type: an ISO 8601 instant with its time zone."""
+    try:
+        return parse_instant(word, "instant")
+    except ArgumentError as error:
+        raise click.BadParameter(f"expected {error.expected}, got {shown_word(word)}") from None
 
 
-class Tag(click.ParamType):
-    """``NAME=VALUE`` for text, ``NAME:=JSON`` for any JSON value."""
-
-    name = "tag"
-
-    def convert(
-        self,
-        value: Any,
-        param: click.Parameter | None,
-        ctx: click.Context | None,  # noqa: ANN401
-    ) -> tuple[str, Any]:
-        """The tag's name and value."""
-        if isinstance(value, tuple):
-            return value
-        name, sign, content = value.partition("=")
-        if not sign or not name:
-            self.fail(f"expected NAME=VALUE or NAME:=JSON, got {value!r}.", param, ctx)
-        if not name.endswith(":"):
-            return name, content
-        try:
-            return name[:-1], parse_json(content)
-        except ValueError as error:
-            self.fail(f"{value!r}: what follows := is not JSON: {error}.", param, ctx)
+def tag_option(word: str) -> tuple[str, Any]:
+    """A click type: ``NAME=VALUE`` for text, ``NAME:=JSON`` for any JSON value."""
+    name, sign, content = word.partition("=")
+    if not sign or not name.removesuffix(":"):
+        raise click.BadParameter(f"expected NAME=VALUE or NAME:=JSON, got {shown_word(word)}")
+    if not name.endswith(":"):
+        return name, content
+    try:
+        return name[:-1], parse_json(content)
+    except ValueError as error:
+        message = f"{shown_word(word)}: what follows := is not JSON: {error}"
+        raise click.BadParameter(message) from None
 
 
 def parse_instant(text: str, argument: str) -> datetime:

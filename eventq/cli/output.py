@@ -8,14 +8,21 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import click
 
-from eventq.cli.text import json_text, visible
+from eventq.cli.text import json_text, short, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+# A message names what was wrong; it need not repeat a whole file.
+NOTE_CHARACTERS = 500
+
+# On a narrow terminal a key folds to no less than this, and long texts are cut to that.
+KEY_CELLS = 12
+ELASTIC_CELLS = 16
 
 KIND_COLOURS = {
     "completed": "green",
@@ -28,9 +35,15 @@ KIND_COLOURS = {
 
 
 def prepare_streams() -> None:
-    """Makes output in any encoding possible: what it lacks is printed as an escape."""
+    """Makes output possible in any encoding, and to streams that are closed."""
+    # A file of ours must never get the number of a closed stream, and be written to by mistake.
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - stays open as a stream does
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115 - see above
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, ValueError):
+            # What the encoding lacks is printed as an escape.
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
@@ -58,8 +71,9 @@ def flush() -> None:
 def note(message: str) -> None:
     """Tells the person, not the program that reads the output, one thing on standard error."""
     # One write: several processes may share the stream, and lines must stay whole.
-    sys.stderr.write(f"eventq: {visible(message)}\n")
-    sys.stderr.flush()
+    with suppress(OSError, ValueError):
+        sys.stderr.write(f"eventq: {short(visible(message), NOTE_CHARACTERS)}\n")
+        sys.stderr.flush()
 
 
 def terminal(*, stderr: bool = False) -> Console:
@@ -69,8 +83,12 @@ def terminal(*, stderr: bool = False) -> Console:
     return Console(markup=False, emoji=False, highlight=False, stderr=stderr)
 
 
-def say_table(names: list[str], rows: list[list[str]], *, folded: int = 0) -> None:
-    """Prints rows below their column names; the column ``folded`` is never cut on a terminal."""
+def say_table(names: list[str], rows: list[list[str]], *, elastic: int) -> None:
+    """Prints rows below their column names: as a table on a terminal, tab-separated in a pipe.
+
+    The first column is never cut on a terminal, the last ``elastic`` ones take what is left.
+    Columns in which nothing stands are left out there.
+    """
     if not is_terminal():
         for row in [names, *rows]:
             say("\t".join(row))
@@ -78,15 +96,35 @@ def say_table(names: list[str], rows: list[list[str]], *, folded: int = 0) -> No
     from rich.table import Table  # noqa: PLC0415 - see terminal
     from rich.text import Text  # noqa: PLC0415
 
+    console = terminal()
+    used = [i for i in range(len(names)) if any(row[i] not in {"", "-"} for row in rows)]
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for index, name in enumerate(names):
-        if index == folded:
-            table.add_column(name, overflow="fold", min_width=min(12, _width(rows, index)))
-        else:
-            table.add_column(name, overflow="ellipsis", no_wrap=True)
+    widths = _widths(names, rows, used, room=console.width, rigid=len(names) - elastic)
+    for index in used:
+        overflow: Literal["fold", "ellipsis"] = "fold" if index == 0 else "ellipsis"
+        width = widths[index]
+        table.add_column(names[index], width=width, overflow=overflow, no_wrap=index > 0)
     for row in rows:
-        table.add_row(*[Text(cell, style=KIND_COLOURS.get(cell, "")) for cell in row])
-    terminal().print(table)
+        table.add_row(*[Text(row[i], style=KIND_COLOURS.get(row[i], "")) for i in used])
+    console.print(table, no_wrap=True, crop=False)
+
+
+def _widths(
+    names: list[str], rows: list[list[str]], used: list[int], *, room: int, rigid: int
+) -> dict[int, int]:
+    """How wide each column is; the first folds before any other gives way."""
+    from rich.cells import cell_len  # noqa: PLC0415 - see terminal
+
+    widths = {i: max(cell_len(row[i]) for row in [names, *rows]) for i in used}
+    # Rich puts two spaces between columns.
+    room -= 2 * (len(used) - 1) + sum(widths[i] for i in used if 0 < i < rigid)
+    wide = [i for i in used if i >= rigid]
+    widths[0] = min(widths[0], max(KEY_CELLS, room - ELASTIC_CELLS * len(wide)))
+    room -= widths[0]
+    for place, index in enumerate(wide):
+        widths[index] = max(1, min(widths[index], room // (len(wide) - place)))
+        room -= widths[index]
+    return widths
 
 
 def say_pairs(pairs: list[tuple[str, str]]) -> None:
@@ -104,7 +142,3 @@ def coloured(kind: str) -> str:
     """An event's kind or a task's state, in its colour on a terminal."""
     colour = KIND_COLOURS.get(kind)
     return click.style(kind, fg=colour) if colour and is_terminal() else kind
-
-
-def _width(rows: list[list[str]], index: int) -> int:
-    return max((len(row[index]) for row in rows), default=0)

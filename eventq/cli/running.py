@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from typing import Any
 
@@ -12,15 +11,12 @@ import msgspec
 from eventq import Queue
 from eventq.cli.background import BackgroundRun, on_signals, stopping
 from eventq.cli.lifeline import Lifeline
+from eventq.cli.logs import log_to_stderr
 from eventq.cli.options import Place, placed
 from eventq.cli.output import is_terminal, note, say, say_json
 from eventq.cli.supervisor import Supervisor, child_command
 from eventq.cli.target import load_worker
-from eventq.cli.text import visible, visible_lines
 from eventq.runner import RunReport
-
-# What every log record has; the rest are the named values of ours.
-_PLAIN = frozenset({*logging.makeLogRecord({}).__dict__, "message", "asctime", "taskName"})
 
 
 @click.command(
@@ -81,7 +77,7 @@ def run(
         return
     lifeline = None if supervised_by is None else Lifeline(supervised_by)
     worker = load_worker(target)
-    _log_to_stderr(verbose=verbose)
+    log_to_stderr(verbose=verbose)
     options["until"] = "idle" if options.pop("until_idle") else None
     with place.open(create=True, workers=workers) as queue:
         background = BackgroundRun(queue, worker, **options)
@@ -131,29 +127,3 @@ def _say_report(place: Place, report: RunReport, **more: int) -> None:
         say_json(numbers)
     else:
         say(", ".join(f"{name} {number}" for name, number in numbers.items()))
-
-
-class _Formatter(logging.Formatter):
-    """One line a record, with its named values, safe on a terminal."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The record as text."""
-        values = [
-            f"{name}={value}" for name, value in record.__dict__.items() if name not in _PLAIN
-        ]
-        words = [f"eventq: {record.levelname.lower()}:", record.getMessage(), *values]
-        lines = [visible(" ".join(words))]
-        if record.exc_info:
-            lines += visible_lines(self.formatException(record.exc_info), indent="    ")
-        return "\n".join(lines)
-
-
-def _log_to_stderr(*, verbose: bool) -> None:
-    """Shows our log, unless the worker's module has set up logging by itself."""
-    logger = logging.getLogger("eventq")
-    if logger.hasHandlers():
-        return
-    handler = logging.StreamHandler()
-    handler.setFormatter(_Formatter())
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO if verbose else logging.WARNING)

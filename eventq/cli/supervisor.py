@@ -6,6 +6,7 @@ The supervisor never opens the log. All that happens comes through one queue, to
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -30,6 +31,8 @@ LONG_LIFE_S = 30.0
 LAST_WORDS_S = 1.0
 # So many signals end the patience with children that do not even give back their tasks.
 KILLING_COUNT = 3
+# How a child ends that was asked to: by itself, or still being imported, by the signal.
+ENDED_BY_SIGNAL = frozenset({0, -signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGINT})
 
 
 class End(Struct, frozen=True):
@@ -159,8 +162,7 @@ class Supervisor:
         child.line.close()
         code = child.process.returncode
         if self._signal_count:
-            # One that was still being imported dies of the signal itself.
-            if code > 0 and code < 128 or code < -2 and code != -15:
+            if code not in ENDED_BY_SIGNAL:
                 self._exit_code = 1
             return
         if not self._was_ready:
@@ -221,7 +223,7 @@ def pause_s(short_lives: int) -> float:
     >>> [pause_s(count) for count in (0, 1, 2, 3, 100)]
     [0.5, 0.5, 1.0, 2.0, 30.0]
     """
-    return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(max(0, short_lives - 1), 20))
+    return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * float(2 ** min(max(0, short_lives - 1), 20)))
 
 
 def added(one: RunReport, other: RunReport) -> RunReport:

@@ -1,0 +1,40 @@
+"""The library's log records on standard error, each on one line that is safe on a terminal."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from contextlib import suppress
+
+from eventq.cli.text import visible, visible_lines
+
+# What every record has; the rest are its named values.
+PLAIN = frozenset({*logging.makeLogRecord({}).__dict__, "message", "asctime", "taskName"})
+
+
+class StderrHandler(logging.Handler):
+    """Writes to what standard error is at that moment: a live display may have taken it over."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes the record; a standard error that is gone takes it with it."""
+        with suppress(OSError, ValueError):
+            sys.stderr.write(f"{self.format(record)}\n")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record with its named values, and its traceback below it."""
+        values = [f"{name}={value}" for name, value in vars(record).items() if name not in PLAIN]
+        words = [f"eventq: {record.levelname.lower()}:", record.getMessage(), *values]
+        lines = [visible(" ".join(words))]
+        if record.exc_info:
+            text = logging.Formatter().formatException(record.exc_info)
+            lines += visible_lines(text, indent="    ")
+        return "\n".join(lines)
+
+
+def log_to_stderr(*, verbose: bool) -> None:
+    """Shows warnings, or all, unless the worker's module has set up logging by itself."""
+    logger = logging.getLogger("eventq")
+    if logger.hasHandlers():
+        return
+    logger.addHandler(StderrHandler())
+    logger.setLevel(logging.INFO if verbose else logging.WARNING)
