@@ -5,6 +5,7 @@ State changes by this one door. Nothing here knows what a command means or which
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import socket
@@ -17,6 +18,7 @@ from eventq.clock import Clock
 from eventq.command import Command, Plan
 from eventq.errors import (
     LogConflictError,
+    LogCorruptError,
     LogError,
     LogTooNewError,
     LogUnavailableError,
@@ -28,6 +30,8 @@ from eventq.events import NODE, Commit, Created, encode_bodies
 from eventq.projection import Projection
 from eventq.replay import catch_up, task_of
 from eventq.task import Task, create
+
+logger = logging.getLogger(__name__)
 
 # Attempts to append before a conflict is called a failure. Logs with turns never conflict.
 CONFLICTS_BORNE = 100
@@ -93,8 +97,9 @@ class Node:
             yield self._caught_up()
 
     def now(self) -> int:
-        """The node's time in microseconds: the clock's, but never behind the log or itself."""
-        self._last_now = max(self.clock.now_us(), self._last_now)
+        """The node's time in microseconds: the log's clock, but never behind the log or itself."""
+        now = self.clock.now_us() + self.log.clock_offset_us()
+        self._last_now = max(now, self._last_now)
         return self._last_now
 
     @property
@@ -183,9 +188,14 @@ class Node:
 
     def _commit(self) -> None:
         """Plans, appends and applies one commit of all who wait, as far as there is room."""
+        contested: Head | None = None
         for _ in range(CONFLICTS_BORNE):
             with self.log.turn():
                 head = self._head()
+                if head == contested and self.log.head() != head:
+                    # The log no longer holds what was folded: a failover took it back.
+                    self._projection = None
+                    head = self._head()
                 # Taken as late as can be: whoever came while the head was read comes along.
                 self._take_waiting()
                 plan = self._plan(head)
@@ -196,6 +206,7 @@ class Node:
                         self.log.append(commit)
                     except LogConflictError:
                         self._in_flight = None
+                        contested = head
                         continue
                     except LogError:
                         # By the contract nothing was appended, so nothing needs to be read back.
@@ -304,10 +315,19 @@ class Node:
         ]
 
     def _caught_up(self) -> Projection:
-        projection = self._projection or Projection(self.log.namespace)
+        known = self._projection
+        projection = known or Projection(self.log.namespace)
         # Should the fold break off half-way, the next one starts anew.
         self._projection = None
-        catch_up(projection, self.log)
+        try:
+            catch_up(projection, self.log)
+        except LogCorruptError as error:
+            if known is None:
+                raise
+            # A failover may have taken back what was folded; else this fails again, rightly.
+            logger.warning("folding the log anew", extra={"error": str(error)})
+            projection = Projection(self.log.namespace)
+            catch_up(projection, self.log)
         self._projection = projection
         self._last_now = max(self._last_now, projection.at)
         return projection

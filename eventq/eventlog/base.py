@@ -93,6 +93,13 @@ class EventLog(Protocol):
         Wakes may come late by a second, too often, or together; never take one for a fact.
         """
 
+    def clock_offset_us(self) -> int:
+        """How far the log's own clock is ahead of this host's, in microseconds.
+
+        Where all nodes share a host it is 0. Elsewhere it is measured now and then, so that one
+        host's wrong clock does not bend the log's time; never raises.
+        """
+
     def after_fork(self) -> None:
         """Called once in a forked child before anything else: takes no handle of the parent's."""
 

@@ -103,6 +103,10 @@ class MemoryLog:
             self._storage.watches.append(watch)
         return watch
 
+    def clock_offset_us(self) -> int:
+        """See EventLog.clock_offset_us."""
+        return 0
+
     def after_fork(self) -> None:
         """A child has its own copy of all memory; it only needs a lock nobody holds."""
         self._storage.lock = threading.RLock()

@@ -5,6 +5,7 @@ MongoDB does the distribution, the durability and the failover; nothing home-mad
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,22 +14,17 @@ from typing import Any
 from pymongo import ASCENDING, DESCENDING, MongoClient, ReadPreference
 from pymongo.collection import Collection
 from pymongo.errors import (
-    AutoReconnect,
-    ConfigurationError,
     ConnectionFailure,
     DuplicateKeyError,
-    InvalidURI,
     OperationFailure,
     PyMongoError,
     ServerSelectionTimeoutError,
     WTimeoutError,
 )
 from pymongo.read_concern import ReadConcern
-from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
 
 from eventq.errors import (
-    ArgumentError,
     LogConflictError,
     LogCorruptError,
     LogForeignError,
@@ -39,18 +35,21 @@ from eventq.errors import (
 from eventq.eventlog import mongo_documents as documents
 from eventq.eventlog.base import READ_EVENTS, Head, StoredEvent, Watch, check_commit
 from eventq.eventlog.contention import Contention, draw
+from eventq.eventlog.mongo_client import (
+    brief,
+    is_passing,
+    measure_offset_us,
+    open_client,
+    parse,
+    translate,
+)
 from eventq.eventlog.mongo_documents import Document
 from eventq.eventlog.mongo_watch import MongoWatch, PrimaryListener
 from eventq.events import Commit
 from eventq.seal import genesis
 
-# Driver timeouts in milliseconds, unless the URL sets them. With the driver's defaults a primary
-# that is cut off stalls writes until the link heals.
-TIMEOUTS_MS = {
-    "connectTimeoutMS": 2_000,
-    "socketTimeoutMS": 5_000,
-    "serverSelectionTimeoutMS": 5_000,
-}
+logger = logging.getLogger(__name__)
+
 WRITE_TIMEOUT_MS = 4_000
 # How long an append whose outcome is unknown is followed up before its caller is told so.
 RESOLVE_S = 30.0
@@ -59,7 +58,8 @@ RESOLVE_PAUSE_S = 0.05
 OFFSET_S = 30.0
 # The largest position and task number the database can hold.
 MAX_INTEGER = 2**63 - 1
-DEFAULT_DATABASE = "eventq"
+# The server's code for a collection or view that is there already.
+NAMESPACE_EXISTS = 48
 # Documents in one reply; each holds up to 1,000 events.
 BATCH_DOCUMENTS = 50
 
@@ -70,10 +70,11 @@ class MongoLog:
     def __init__(self, url: str, *, namespace: str, create: bool) -> None:
         self.namespace = namespace
         self._url = url
-        self.url, self._database = _parsed(url)
+        self.url, self._database = parse(url)
         self._create = create
         self._closed = False
-        self._offset: tuple[int, float] | None = None
+        self._offset_us = 0
+        self._measured_s = -OFFSET_S
         self._watches: list[MongoWatch] = []
         # Where the log was last seen to end; forgotten when another server may have become primary.
         self._known: Head | None = None
@@ -161,8 +162,8 @@ class MongoLog:
                 self._known = None
                 raise LogConflictError(commit.first) from error
             except (ConnectionFailure, WTimeoutError, OperationFailure) as error:
-                if not _is_passing(error):
-                    raise self._translated(error) from error
+                if not is_passing(error):
+                    raise translate(error, self.url) from error
                 sent = sent or not isinstance(error, ServerSelectionTimeoutError)
                 self._follow_up(error, began_s, sent=sent)
             else:
@@ -211,17 +212,17 @@ class MongoLog:
         watch.start()
         return watch
 
-    def offset_us(self) -> int:
-        """The primary's clock minus this host's, in microseconds, measured now and then."""
+    def clock_offset_us(self) -> int:
+        """See EventLog.clock_offset_us: the primary's clock against this host's."""
         now_s = time.monotonic()
-        if self._offset is None or now_s - self._offset[1] > OFFSET_S:
-            with self._translating():
-                sent_ns = time.time_ns()
-                reply = self._get_client().admin.command("hello")
-                middle_us = (sent_ns + time.time_ns()) // 2_000
-            server_us = int(reply["localTime"].timestamp() * 1_000_000)
-            self._offset = (server_us - middle_us, now_s)
-        return self._offset[0]
+        if now_s - self._measured_s > OFFSET_S:
+            # Also when it fails: a server that is away is not asked again for each command.
+            self._measured_s = now_s
+            try:
+                self._offset_us = measure_offset_us(self._get_client())
+            except PyMongoError as error:
+                logger.info("the primary's clock cannot be read", extra={"error": brief(error)})
+        return self._offset_us
 
     def after_fork(self) -> None:
         """See EventLog.after_fork: a client's sockets and threads are its parent's."""
@@ -277,15 +278,7 @@ class MongoLog:
     def _get_client(self) -> MongoClient[Document]:
         self._check_open()
         if self._client is None:
-            options: dict[str, Any] = {
-                name: value
-                for name, value in TIMEOUTS_MS.items()
-                if name.lower() not in _named(self._url)
-            }
-            listener = PrimaryListener(self._forget)
-            self._client = MongoClient(
-                self._url, appname="eventq", event_listeners=[listener], **options
-            )
+            self._client = open_client(self._url, PrimaryListener(self._forget))
         return self._client
 
     def _collection(self) -> Collection[Document]:
@@ -325,8 +318,8 @@ class MongoLog:
                 collection = self._collection().with_options(read_concern=concern)
                 found = collection.find_one(query, {"_id": 1}, max_time_ms=WRITE_TIMEOUT_MS)
             except (ConnectionFailure, OperationFailure) as error:
-                if not _is_passing(error):
-                    raise self._translated(error) from error
+                if not is_passing(error):
+                    raise translate(error, self.url) from error
                 self._follow_up(error, began_s, sent=True)
             else:
                 return found is not None and found["_id"] == commit.id
@@ -338,7 +331,7 @@ class MongoLog:
         """Pauses before the next try, or gives up."""
         if time.monotonic() - began_s > RESOLVE_S:
             known = "its outcome is unknown" if sent else "nothing was appended"
-            raise LogUnavailableError(f"{self.url}: {_brief(error)}; {known}") from error
+            raise LogUnavailableError(f"{self.url}: {brief(error)}; {known}") from error
         time.sleep(RESOLVE_PAUSE_S)
 
     # Errors.
@@ -352,25 +345,8 @@ class MongoLog:
         try:
             yield
         except PyMongoError as error:
-            raise self._translated(error) from error
+            raise translate(error, self.url) from error
 
-    def _translated(self, error: PyMongoError) -> LogUnavailableError:
-        hint = _HINTS.get(getattr(error, "code", None) or 0, "")
-        if isinstance(error, ServerSelectionTimeoutError):
-            hint = " (no server answered within serverSelectionTimeoutMS)"
-        return LogUnavailableError(f"{self.url}: {_brief(error)}{hint}")
-
-
-NAMESPACE_EXISTS = 48
-_HINTS = {
-    18: " (check the user, the password and authSource in the URL)",
-    13: " (the user needs readWrite on the database)",
-}
-# Server errors that pass by themselves: a primary that steps down, shuts down or is being
-# elected, and an operation cut short by that.
-_PASSING_CODES = frozenset(
-    {6, 7, 50, 64, 89, 91, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436}
-)
 
 # Clients of a parent process: closing them would talk over its sockets.
 _abandoned: list[object] = []
@@ -382,37 +358,3 @@ def _is_storable(key: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _is_passing(error: PyMongoError) -> bool:
-    if isinstance(error, (AutoReconnect, ConnectionFailure, WTimeoutError)):
-        return True
-    return isinstance(error, OperationFailure) and error.code in _PASSING_CODES
-
-
-def _brief(error: Exception) -> str:
-    """The driver's message without its dump of the topology, and never with a password."""
-    return str(error).split(", Timeout:")[0].split(", full error:")[0]
-
-
-def _named(url: str) -> str:
-    return url.partition("?")[2].lower()
-
-
-def _parsed(url: str) -> tuple[str, str]:
-    """The URL without its password, and the database it names."""
-    try:
-        parsed = parse_uri(url, warn=False)
-    except (InvalidURI, ConfigurationError, ValueError) as error:
-        raise ArgumentError(
-            "url", _without_password(url), f"a MongoDB URL ({_brief(error)})"
-        ) from None
-    return _without_password(url), parsed["database"] or DEFAULT_DATABASE
-
-
-def _without_password(url: str) -> str:
-    scheme, _, rest = url.partition("://")
-    host = rest.partition("?")[0]
-    user, at, hosts = host.rpartition("@")
-    name = user.partition(":")[0]
-    return f"{scheme}://{name}{at}{hosts}"

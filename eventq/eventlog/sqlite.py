@@ -160,6 +160,10 @@ class SqliteLog:
         self._check_open()
         return self._bell.watch(wake)
 
+    def clock_offset_us(self) -> int:
+        """See EventLog.clock_offset_us."""
+        return 0
+
     def after_fork(self) -> None:
         """See EventLog.after_fork; the hooks in sqlite_fork.py have done everything already."""
 
