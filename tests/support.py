@@ -16,11 +16,12 @@ from eventq.clock import Clock, SystemClock
 from eventq.eventlog.memory import MemoryLog, MemoryStorage
 from eventq.events import Commit
 from eventq.node import Node
+from eventq.runner import Runner
 
 T = TypeVar("T")
 
 # Far longer than anything takes, so that only what never comes fails.
-PATIENCE_S = 20.0
+PATIENCE_S = 15.0
 
 
 class ManualClock:
@@ -137,6 +138,13 @@ def nudge(queue: Queue) -> None:
     """Has a running queue look around, as it would after an append."""
     for wake in list(queue._node._wakes):
         wake()
+
+
+def runner_of(queue: Queue) -> Runner:
+    """The runner of a queue that runs."""
+    runner = getattr(queue._stop, "__self__", None)
+    assert isinstance(runner, Runner)
+    return runner
 
 
 @contextmanager

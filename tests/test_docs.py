@@ -166,8 +166,12 @@ class Shell:
         raise AssertionError(f"the shell ended at {command!r}: {output}")
 
     def close(self) -> None:
-        """Ends the shell."""
-        self._process.communicate(timeout=30)
+        """Ends the shell, and does not wait for what a page left running."""
+        try:
+            self._process.communicate(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            raise
 
 
 class PageRun:

@@ -237,6 +237,8 @@ def _work(queue: Queue, plan: Plan) -> bool:
         )
 
     with stopping(run), _screen(plan) as screen:
+        # Before anything changes: leases of a killed process are still there to be told of.
+        screen.show(look())
         run.start()
         while not run.wait(screen.every_s):
             screen.show(look())

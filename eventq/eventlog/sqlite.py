@@ -268,6 +268,8 @@ class SqliteLog:
         connection.set_busy_timeout(BUSY_TIMEOUT_MS)
         files.check_marks(connection, self._path)
         connection.execute("PRAGMA trusted_schema = OFF")
+        # Else a plan may depend on the values bound, and SQLite prepares HEAD anew at each call.
+        connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
         if not writes:
             connection.execute("PRAGMA query_only = ON")
             return

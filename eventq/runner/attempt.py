@@ -49,12 +49,18 @@ class Attempt:
         if task.policy.deadline_us is not None or task.expires_at_us is not None:
             self.context.set_deadline(task.policy.deadline_us)
 
-    def due_s(self, monotonic_s: float) -> float | None:
+    def due_s(self, *, now: int, monotonic_s: float) -> float | None:
         """When its deadline will pass, at the earliest; None for never. Monotonic seconds."""
         if self.context.deadline_s is not None:
             return self.context.deadline_s
-        deadline_us = self.task.policy.deadline_us
-        return None if deadline_us is None else monotonic_s + deadline_us / SECOND_US
+        task = self.task
+        # It may begin at any moment from now on.
+        lengths_us = []
+        if task.policy.deadline_us is not None:
+            lengths_us.append(task.policy.deadline_us)
+        if task.expires_at_us is not None:
+            lengths_us.append(task.expires_at_us - now)
+        return monotonic_s + min(lengths_us) / SECOND_US if lengths_us else None
 
 
 def returned(task: Task, value: object) -> Outcome:
@@ -70,16 +76,17 @@ def returned(task: Task, value: object) -> Outcome:
 
 
 def raised(task: Task, error: BaseException) -> Outcome:
-    """The outcome of a worker that raised."""
-    if isinstance(error, Cancel):
-        return Outcome(task.number, task.fence, "cancelled", reason=_clean(error.reason))
-    delay_us = None
-    if isinstance(error, Retry) and error.delay is not None:
-        try:
+    """The outcome of a worker that raised. Whatever it raised, there is one."""
+    try:
+        if isinstance(error, Cancel):
+            reason = _clean(str(error.reason))[:MESSAGE_CHARACTERS]
+            return Outcome(task.number, task.fence, "cancelled", reason=reason)
+        delay_us = None
+        if isinstance(error, Retry) and error.delay is not None:
             delay_us = parse_duration(error.delay, "delay")
-        except ArgumentError as wrong:
-            error = wrong
-    return failed(task, describe(error), delay_us=delay_us)
+        return failed(task, describe(error), delay_us=delay_us)
+    except Exception as wrong:  # noqa: BLE001 - a broken exception must not take its thread along
+        return failed(task, describe(wrong))
 
 
 def failed(task: Task, error: ErrorInfo, *, delay_us: int | None = None) -> Outcome:
@@ -101,14 +108,15 @@ def describe(error: BaseException) -> ErrorInfo:
     except Exception as broken:  # noqa: BLE001 - a broken __str__ must not lose the outcome
         message = f"<its __str__ raised {type(broken).__name__}>"
     info = ErrorInfo(
-        type=_clean(name)[:TYPE_CHARACTERS], message=_clean(message)[:MESSAGE_CHARACTERS]
+        type=_clean(name[:TYPE_CHARACTERS])[:TYPE_CHARACTERS],
+        message=_clean(message[:MESSAGE_CHARACTERS])[:MESSAGE_CHARACTERS],
     )
     if isinstance(error, (Retry, AttemptStoppedError)):
         return info
     # The first frame is ours; the worker's begin behind it.
     frames = error.__traceback__.tb_next if error.__traceback__ else None
-    lines = traceback.format_exception(type(error), error, frames)
-    return msgspec.structs.replace(info, traceback=_cut(_clean("".join(lines)), info))
+    text = "".join(traceback.format_exception(type(error), error, frames))
+    return msgspec.structs.replace(info, traceback=_cut(text, info))
 
 
 def _clean(text: str) -> str:
@@ -119,6 +127,9 @@ def _clean(text: str) -> str:
 def _cut(text: str, info: ErrorInfo) -> str:
     """The end of the traceback, where the cause is, so that all fits into ERROR_BYTES as JSON."""
     room = ERROR_BYTES - len(msgspec.json.encode(info)) - 64
+    if len(text) > room:
+        text = "..." + text[-room:]
+    text = _clean(text)
     while len(msgspec.json.encode(text)) > room:
         excess = len(msgspec.json.encode(text)) - room
         text = "..." + text[3 + max(1, excess // 4) :]

@@ -9,6 +9,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
@@ -134,9 +135,8 @@ class ThreadExecutor:
             attempt.begin(monotonic())
             task = attempt.task
             try:
-                # A task that expired while it waited its turn must not begin.
-                if attempt.context.deadline_s is not None:
-                    attempt.context.check()
+                # A task that was cancelled or expired while it waited its turn must not begin.
+                attempt.context.check()
                 attempt.outcome = returned(task, self._worker(attempt.context, task))
             except BaseException as error:  # noqa: BLE001 - whatever a worker raises is its outcome
                 attempt.stopped = isinstance(error, AttemptStoppedError)
@@ -168,9 +168,6 @@ class AsyncExecutor:
         self._ended: deque[Attempt] = deque()
         self._running: set[asyncio.Task[None]] = set()
         self._thread: threading.Thread | None = None
-        if loop is None:
-            loop = asyncio.new_event_loop()
-            self._thread = threading.Thread(target=self._serve, name="eventq-loop", daemon=True)
         self._loop = loop
         self._stopped = False
 
@@ -181,7 +178,10 @@ class AsyncExecutor:
 
     def start(self) -> None:
         """See Executor.start."""
-        if self._thread is not None:
+        if self._loop is None:
+            self._loop = loop = asyncio.new_event_loop()
+            serve = partial(_serve, loop)
+            self._thread = threading.Thread(target=serve, name="eventq-loop", daemon=True)
             self._thread.start()
 
     def submit(self, attempts: list[Attempt]) -> None:
@@ -214,26 +214,23 @@ class AsyncExecutor:
         self._stopped = True
         if self._thread is None:
             self._call(self._cancel_all)
-        elif self._thread.ident is not None:
-            asyncio.run_coroutine_threadsafe(self._end(), self._loop)
+        elif self._loop is not None:
+            asyncio.run_coroutine_threadsafe(self._end(self._loop), self._loop)
             self._thread.join(JOIN_S * 2)
 
-    def _serve(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_forever()
-            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-        finally:
-            self._loop.close()
-
     def _call(self, function: Callable[[], object]) -> None:
-        if not self._loop.is_closed():
+        if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(function)
 
     def _fill(self) -> None:
-        while self._pending and len(self._running) < self._workers:
-            attempt = self._pending.popleft()
-            handle = self._loop.create_task(self._run(attempt))
+        while len(self._running) < self._workers:
+            try:
+                attempt = self._pending.popleft()
+            except IndexError:
+                # None waits, or the runner's thread has just taken the last one back.
+                return
+            # Not by the loop's own factory: an eager one would begin before its place is taken.
+            handle = asyncio.Task(self._run(attempt), loop=asyncio.get_running_loop())
             attempt.handle = handle
             self._running.add(handle)
 
@@ -257,11 +254,20 @@ class AsyncExecutor:
         for handle in self._running:
             handle.cancel()
 
-    async def _end(self) -> None:
+    async def _end(self, loop: asyncio.AbstractEventLoop) -> None:
         self._cancel_all()
         if self._running:
             await asyncio.wait(self._running, timeout=JOIN_S)
-        self._loop.stop()
+        loop.stop()
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+        loop.run_until_complete(loop.shutdown_asyncgens())
+    finally:
+        loop.close()
 
 
 def _drained(queue: deque[Attempt]) -> list[Attempt]:

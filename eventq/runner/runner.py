@@ -112,6 +112,7 @@ class Runner:
             self._record_late()
         finally:
             # Workers end first, so that none begins anew; then the wake-ups, which lean on the log.
+            self._tell_all("the run broke off")
             self._executor.stop()
             self._node.off_append(self._bell.ring)
             watch.close()
@@ -141,7 +142,7 @@ class Runner:
             elif pause_s > 0:
                 self._bell.wait(pause_s)
         except LogUnavailableError as error:
-            if self._stop_asked > 1:
+            if self._is_forced():
                 raise
             logger.warning("log unavailable, trying again", extra={"error": str(error)})
             self._bell.wait(UNAVAILABLE_S)
@@ -176,6 +177,12 @@ class Runner:
         while self._unsettled:
             self._exchange()
 
+    def _tell_all(self, why: str) -> None:
+        """After an error: nothing can be recorded any more, so nothing more should be done."""
+        self._executor.take_back()
+        for attempt in self._held.values():
+            self._executor.cancel(attempt, why)
+
     def _fail_late(self) -> None:
         now_s = self._clock.monotonic()
         for attempt in list(self._held.values()):
@@ -207,15 +214,19 @@ class Runner:
         what runs has the grace period. Last, whoever is still running is cancelled and its lease
         given back, so that another node can begin before the ttl is over.
         """
-        now_s = self._clock.monotonic()
         if self._stop_s is None:
-            self._stop_s = now_s + self._options.grace_us / 1e6
+            self._stop_s = self._clock.monotonic() + self._options.grace_us / SECOND_US
             logger.info("stopping", extra={"running": len(self._held)})
         self._give_back(self._executor.take_back(), "stopped before it began")
-        if self._stop_asked > 1 or now_s >= self._stop_s:
+        if self._is_forced():
             for attempt in list(self._held.values()):
                 self._revoke(attempt, "the node stops", _released(attempt, "stopped while running"))
         return not (self._held or self._unsettled)
+
+    def _is_forced(self) -> bool:
+        """Whether stopping bears no more waiting: asked twice, or past the grace period."""
+        late = self._stop_s is not None and self._clock.monotonic() >= self._stop_s
+        return late or self._stop_asked > 1
 
     # Committing.
 
@@ -243,6 +254,9 @@ class Runner:
                 attempts.append(self._hold(task))
             elif kind in COUNTED:
                 self._counts[COUNTED[kind]] += 1
+                if kind is Cancelled:
+                    # A worker's Cancel is a failure in the log, right before this event.
+                    self._counts["failed"] -= 1
         if attempts:
             self._signed_s = self._progress_s = self._settled_s
             self._executor.ring_below = len(attempts) // 2 if self._pace.ahead() else 0
@@ -326,7 +340,8 @@ class Runner:
         if instant is not None:
             ends.append(now_s + (instant - now) / SECOND_US)
         if self._held:
-            ends += [due for a in self._held.values() if (due := a.due_s(now_s)) is not None]
+            dues = (a.due_s(now=now, monotonic_s=now_s) for a in self._held.values())
+            ends += [due for due in dues if due is not None]
             ends.append(self._signed_s + self._renew_s())
             if self._unsettled or self._executor.ring_below:
                 ends.append(now_s + LINGER_S)

@@ -1,0 +1,61 @@
+"""What a stored event leaves out: each default is part of the format, as fixed as a name.
+
+Logs omit fields that hold their default; another default would change what old events mean.
+"""
+
+from __future__ import annotations
+
+import typing
+
+import msgspec
+import pytest
+from msgspec import UNSET, Raw, Struct
+
+from eventq.events import AnyBody, ErrorInfo, Policy, Reopening
+
+# New fields are added here with the default that means what their absence meant before.
+DEFAULTS: dict[str, dict[str, object]] = {
+    "Policy": {
+        "backoff_cap_us": None,
+        "jitter": 0.0,
+        "max_retries": None,
+        "max_age_us": None,
+        "deadline_us": None,
+    },
+    "ErrorInfo": {"message": "", "traceback": ""},
+    "Reopening": {
+        "key": None,
+        "priority": 0,
+        "tags": Raw(b"{}"),
+        "expires_at": None,
+        "last_error": None,
+    },
+    "Created": {
+        "key": None,
+        "priority": 0,
+        "tags": Raw(b"{}"),
+        "scheduled_at": None,
+        "expires_at": None,
+    },
+    "Leased": {},
+    "Completed": {"result": UNSET, "result_missing": None},
+    "Failed": {},
+    "Retried": {"by": None, "reopens": None},
+    "Expired": {},
+    "Cancelled": {"reason": "", "by": None},
+    "Renewed": {},
+    "Released": {"reason": ""},
+    "Updated": {"priority": None, "tags": UNSET, "scheduled_at": None, "by": None},
+    "Refused": {},
+}
+STORED: list[type[Struct]] = [Policy, ErrorInfo, Reopening, *typing.get_args(AnyBody)]
+
+
+@pytest.mark.parametrize("struct", STORED)
+def test_defaults_never_change(struct: type[Struct]) -> None:
+    """What is left out means today what it meant when it was written."""
+    fields = msgspec.structs.fields(struct)
+
+    defaults = {field.name: field.default for field in fields if not field.required}
+
+    assert defaults == DEFAULTS[struct.__name__]
