@@ -37,6 +37,7 @@ from eventq.eventlog.base import READ_EVENTS, Head, StoredEvent, Watch, check_co
 from eventq.eventlog.contention import Contention, draw
 from eventq.eventlog.mongo_client import (
     brief,
+    election_of,
     is_passing,
     measure_offset_us,
     open_client,
@@ -44,7 +45,7 @@ from eventq.eventlog.mongo_client import (
     translate,
 )
 from eventq.eventlog.mongo_documents import Document
-from eventq.eventlog.mongo_watch import MongoWatch, PrimaryListener
+from eventq.eventlog.mongo_watch import MongoWatch
 from eventq.events import Commit
 from eventq.seal import genesis
 
@@ -76,8 +77,8 @@ class MongoLog:
         self._offset_us = 0
         self._measured_s = -OFFSET_S
         self._watches: list[MongoWatch] = []
-        # Where the log was last seen to end; forgotten when another server may have become primary.
-        self._known: Head | None = None
+        # Where the log was last seen to end, and in which election: another primary may hold less.
+        self._known: tuple[Head, object] | None = None
         self._contention = Contention(time.monotonic, draw)
         self._client: MongoClient[Document] | None = None
         self._connect()
@@ -85,6 +86,7 @@ class MongoLog:
     def head(self) -> Head:
         """See EventLog.head."""
         with self._translating():
+            election = election_of(self._get_client())
             found = self._read_collection().find_one(
                 {"ns": self.namespace},
                 {"first": 1, "n": 1, "at": 1, "seal": 1},
@@ -95,7 +97,7 @@ class MongoLog:
         else:
             last = int(found["first"] + found["n"] - 1)
             head = Head(last, int(found["at"]), bytes(found["seal"]))
-        self._known = head
+        self._known = (head, election)
         return head
 
     def read(self, *, after: int, limit: int = READ_EVENTS) -> list[Commit]:
@@ -105,6 +107,7 @@ class MongoLog:
         found: list[Commit] = []
         expected = after + 1
         with self._translating():
+            election = election_of(self._get_client())
             query = {"ns": self.namespace, "first": {"$gt": after}}
             cursor = self._read_collection().find(
                 query, sort=[("first", ASCENDING)], batch_size=BATCH_DOCUMENTS
@@ -123,7 +126,7 @@ class MongoLog:
                     expected = commit.last + 1
             found = found or self._holding(after + 1)
         if found:
-            self._known = Head(found[-1].last, found[-1].at, found[-1].seal)
+            self._known = (Head(found[-1].last, found[-1].at, found[-1].seal), election)
         return found
 
     @contextmanager
@@ -141,13 +144,8 @@ class MongoLog:
         An insert whose outcome is unknown is repeated: its id makes that harmless, and whichever
         of the two arrived, the position then holds this commit or another for good.
         """
-        if self._known is None or (self._known.seq, self._known.seal) != (
-            commit.first - 1,
-            commit.prev,
-        ):
-            # Nobody has looked at what stands before it since the last change of primary.
-            self._known = self.head()
-        check_commit(commit, self._known)
+        election = election_of(self._get_client())
+        check_commit(commit, self._head_before(commit, election))
         document = documents.to_document(self.namespace, commit)
         began_s = time.monotonic()
         sent = False
@@ -168,7 +166,7 @@ class MongoLog:
                 self._follow_up(error, began_s, sent=sent)
             else:
                 break
-        self._known = Head(commit.last, commit.at, commit.seal)
+        self._known = (Head(commit.last, commit.at, commit.seal), election)
         self._contention.appended(time.monotonic() - began_s)
 
     def history(self, task: int) -> list[StoredEvent]:
@@ -278,7 +276,7 @@ class MongoLog:
     def _get_client(self) -> MongoClient[Document]:
         self._check_open()
         if self._client is None:
-            self._client = open_client(self._url, PrimaryListener(self._forget))
+            self._client = open_client(self._url)
         return self._client
 
     def _collection(self) -> Collection[Document]:
@@ -293,8 +291,14 @@ class MongoLog:
         concern = WriteConcern("majority", wtimeout=WRITE_TIMEOUT_MS, j=True)
         return self._collection().with_options(write_concern=concern)
 
-    def _forget(self) -> None:
-        self._known = None
+    def _head_before(self, commit: Commit, election: object) -> Head:
+        """Where the log ends; asked anew unless that is what the commit follows."""
+        known = self._known
+        if known is not None and known[1] == election:
+            head = known[0]
+            if (head.seq + 1, head.seal) == (commit.first, commit.prev):
+                return head
+        return self.head()
 
     # Unknown outcomes.
 

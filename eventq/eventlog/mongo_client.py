@@ -20,7 +20,6 @@ from pymongo.errors import (
     ServerSelectionTimeoutError,
     WTimeoutError,
 )
-from pymongo.monitoring import TopologyListener
 from pymongo.uri_parser import parse_uri
 
 from eventq.errors import ArgumentError, LogUnavailableError
@@ -78,13 +77,19 @@ def without_password(url: str) -> str:
     return f"{scheme}://{name}{at}{hosts}"
 
 
-def open_client(url: str, listener: TopologyListener) -> MongoClient[dict[str, Any]]:
+def open_client(url: str) -> MongoClient[dict[str, Any]]:
     """A client with all timeouts set; what the URL sets stands."""
     named = url.partition("?")[2].lower()
     options: dict[str, Any] = {
         name: value for name, value in TIMEOUTS_MS.items() if name.lower() not in named
     }
-    return MongoClient(url, appname="eventq", event_listeners=[listener], **options)
+    return MongoClient(url, appname="eventq", **options)
+
+
+def election_of(client: MongoClient[dict[str, Any]]) -> object:
+    """Which server the driver takes for the primary, and by which election; asks nobody."""
+    servers = client.topology_description.server_descriptions().values()
+    return [(s.address, s.election_id) for s in servers if s.server_type_name == "RSPrimary"]
 
 
 def translate(error: PyMongoError, url: str) -> LogUnavailableError:

@@ -10,14 +10,13 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from pymongo import monitoring
 from pymongo.collection import Collection
 from pymongo.errors import OperationFailure, PyMongoError
 
 from eventq.errors import LogError, QueueClosedError
 
 # How long the server holds an unanswered question for news; also how long closing may take.
-AWAIT_MS = 500
+AWAIT_MS = 200
 # Looks without a change stream: quick after news, slower while nothing comes.
 QUICKEST_S = 0.005
 SLOWEST_S = 0.5
@@ -28,28 +27,6 @@ RETRY_S = 0.5
 NOT_REPLICATED = 40573
 
 logger = logging.getLogger(__name__)
-
-
-class PrimaryListener(monitoring.TopologyListener):
-    """Tells when another server has become the primary, or the same one anew."""
-
-    def __init__(self, changed: Callable[[], None]) -> None:
-        self._changed = changed
-        self._primary: object = None
-
-    def opened(self, event: monitoring.TopologyOpenedEvent) -> None:
-        """See TopologyListener."""
-
-    def closed(self, event: monitoring.TopologyClosedEvent) -> None:
-        """See TopologyListener."""
-
-    def description_changed(self, event: monitoring.TopologyDescriptionChangedEvent) -> None:
-        """See TopologyListener; called on a thread of the driver's."""
-        servers = event.new_description.server_descriptions().values()
-        primary = [(s.address, s.election_id) for s in servers if s.server_type_name == "RSPrimary"]
-        if primary != self._primary:
-            self._primary = primary
-            self._changed()
 
 
 class MongoWatch:

@@ -14,18 +14,37 @@ from eventq.eventlog import EventLog, open_log
 from eventq.eventlog.sqlite import SqliteLog
 from tests.logs.commits import Opener, open_sqlite
 from tests.logs.processes import PREAMBLE, Process, Starter
+from tests.servers import new_url
+
+
+def memory_url(request: pytest.FixtureRequest) -> str:
+    """A log in memory under a name that no other test uses."""
+    name = request.getfixturevalue("tmp_path").name
+    return f"memory://{name.replace('_', '-')}"
+
+
+def sqlite_url(request: pytest.FixtureRequest) -> str:
+    """A file that does not exist yet."""
+    return f"sqlite:///{request.getfixturevalue('tmp_path')}/log.db"
+
+
+def mongo_url(request: pytest.FixtureRequest) -> str:
+    """A database that does not exist yet."""
+    return new_url(request.getfixturevalue("mongod"))
+
 
 # The logs this suite runs against; each makes a URL of its own for one test.
-LOGS: dict[str, Callable[[Path], str]] = {
-    "memory": lambda path: f"memory://{path.name.replace('_', '-')}",
-    "sqlite": lambda path: f"sqlite:///{path}/log.db",
+LOGS: dict[str, Callable[[pytest.FixtureRequest], str]] = {
+    "memory": memory_url,
+    "sqlite": sqlite_url,
+    "mongo": mongo_url,
 }
 
 
 @pytest.fixture(params=LOGS)
-def open_another(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
+def open_another(request: pytest.FixtureRequest) -> Iterator[Opener]:
     """Opens logs that share one store; closes them after the test."""
-    url = LOGS[request.param](tmp_path)
+    url = LOGS[request.param](request)
     opened: list[EventLog] = []
 
     def opener(namespace: str = "default") -> EventLog:
