@@ -9,7 +9,10 @@ from eventq.errors import ArgumentError
 from eventq.eventlog.base import EventLog
 from eventq.eventlog.memory import MemoryLog, MemoryStorage
 
-EXPECTED = "a URL: sqlite:///relative.db, sqlite:////absolute.db, memory:// or memory://name"
+EXPECTED = (
+    "a URL: sqlite:///relative.db, sqlite:////absolute.db, mongodb://host/database, "
+    "file:///copy.jsonl, memory:// or memory://name"
+)
 
 _named_storages: dict[str, MemoryStorage] = {}
 _named_lock = threading.Lock()
@@ -39,6 +42,10 @@ def open_log(url: str, *, namespace: str = "default", create: bool = True) -> Ev
         from eventq.eventlog.sqlite import SqliteLog  # noqa: PLC0415
 
         return SqliteLog(unquote(parts.path[1:]), url=url, namespace=namespace, create=create)
+    if parts.scheme == "file" and not parts.netloc and len(parts.path) > 1:
+        from eventq.eventlog.file import FileLog  # noqa: PLC0415
+
+        return FileLog(unquote(parts.path[1:]), url=url, namespace=namespace, create=create)
     raise ArgumentError("url", url, EXPECTED)
 
 
