@@ -271,7 +271,8 @@ class Node:
     def _plan(self, head: Head) -> Plan:
         self._last_now = max(self._last_now, head.at)
         plan = Plan(head, self.now())
-        caught_up = self._projection is not None and self._projection.seq == head.seq
+        # By the seal, not the position: a failover may have put another history there.
+        caught_up = self._projection is not None and self._projection.seal == head.seal
         for command in sorted(self._batch, key=lambda command: not command.leasing):
             command.error = None
             if not (command.blind or caught_up):
@@ -293,7 +294,10 @@ class Node:
     def _apply(self, plan: Plan, commit: Commit) -> None:
         """Folds the commit if the projection is right behind it, and gives commands their tasks."""
         projection = self._projection
-        if projection is None or projection.seq != commit.first - 1:
+        if projection is None or projection.seal != commit.prev:
+            if projection is not None and projection.seq >= commit.first:
+                # What it holds from there on, a failover has taken back.
+                self._projection = None
             for command in plan.commands:
                 command.tasks = self._new_tasks(command, commit.at)
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
@@ -15,10 +15,12 @@ _numbers = itertools.count(1)
 
 
 @contextmanager
-def running(size: int = 1, *, replicated: bool = True) -> Iterator[ReplicaSet]:
+def running(
+    size: int = 1, *, replicated: bool = True, options: Sequence[str] = ()
+) -> Iterator[ReplicaSet]:
     """A set of one or three servers; skips the test where there is no mongod, save in CI."""
     try:
-        servers = ReplicaSet(size, replicated=replicated)
+        servers = ReplicaSet(size, replicated=replicated, options=options)
     except Missing as missing:
         if os.environ.get("CI") == "true":
             raise

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 from pymongo import ASCENDING, DESCENDING, MongoClient, ReadPreference
 from pymongo.collection import Collection
@@ -81,7 +81,11 @@ class MongoLog:
         self._known: tuple[Head, object] | None = None
         self._contention = Contention(time.monotonic, draw)
         self._client: MongoClient[Document] | None = None
-        self._connect()
+        try:
+            self._connect()
+        except BaseException:
+            self.close()
+            raise
 
     def head(self) -> Head:
         """See EventLog.head."""
@@ -247,10 +251,7 @@ class MongoLog:
             mark = database[documents.MARKS].find_one({"_id": documents.COMMITS})
             if mark is None:
                 if database[documents.COMMITS].find_one({}, {"_id": 1}) is not None:
-                    raise LogForeignError(
-                        f"{self.url}: the collection {documents.COMMITS} holds something that is "
-                        "not an eventq log; name another database in the URL"
-                    )
+                    self._refuse(documents.COMMITS)
                 if not self._create:
                     raise LogUnavailableError(f"{self.url}: there is no eventq log")
                 self._make(database)
@@ -260,7 +261,6 @@ class MongoLog:
                 )
 
     def _make(self, database: Any) -> None:  # noqa: ANN401 - generic in the driver
-        database[documents.COMMITS].create_indexes(documents.INDEXES)
         try:
             database.create_collection(
                 documents.EVENTS_VIEW, viewOn=documents.COMMITS, pipeline=documents.VIEW_PIPELINE
@@ -268,9 +268,19 @@ class MongoLog:
         except OperationFailure as error:
             if error.code != NAMESPACE_EXISTS:
                 raise
+            [there] = database.list_collections(filter={"name": documents.EVENTS_VIEW})
+            if there["options"].get("viewOn") != documents.COMMITS:
+                self._refuse(documents.EVENTS_VIEW)
+        database[documents.COMMITS].create_indexes(documents.INDEXES)
         mark = {"schema": documents.SCHEMA_VERSION}
         database[documents.MARKS].update_one(
             {"_id": documents.COMMITS}, {"$setOnInsert": mark}, upsert=True
+        )
+
+    def _refuse(self, collection: str) -> NoReturn:
+        raise LogForeignError(
+            f"{self.url}: the collection {collection} holds something that is not an eventq log; "
+            "name another database in the URL"
         )
 
     def _get_client(self) -> MongoClient[Document]:

@@ -14,7 +14,6 @@ from pymongo.errors import (
     AutoReconnect,
     ConfigurationError,
     ConnectionFailure,
-    InvalidURI,
     OperationFailure,
     PyMongoError,
     ServerSelectionTimeoutError,
@@ -58,23 +57,31 @@ def brief(error: Exception) -> str:
 
 
 def parse(url: str) -> tuple[str, str]:
-    """The URL without its password, and the database it names."""
+    """The URL without its password, and the database it names.
+
+    Raises ArgumentError, or LogUnavailableError where the hosts cannot be looked up.
+    """
+    shown = without_password(url)
     try:
         parsed = parse_uri(url, warn=False)
-    except (InvalidURI, ConfigurationError, ValueError) as error:
-        raise ArgumentError(
-            "url", without_password(url), f"a MongoDB URL ({brief(error)})"
-        ) from None
-    return without_password(url), parsed["database"] or DEFAULT_DATABASE
+    except (ConfigurationError, ValueError, OSError) as error:
+        # The driver quotes what it stumbles over, which may be half of a password.
+        reason = "percent-encode the user and the password" if "@" in str(error) else brief(error)
+        if url.startswith("mongodb+srv:") and type(error) is ConfigurationError:
+            raise LogUnavailableError(f"{shown}: {reason}") from None
+        raise ArgumentError("url", shown, f"a MongoDB URL ({reason})") from None
+    if parsed["collection"]:
+        raise ArgumentError("url", shown, "a MongoDB URL with a database whose name has no dot")
+    return shown, parsed["database"] or DEFAULT_DATABASE
 
 
 def without_password(url: str) -> str:
     """The URL as it may be shown: without password and options."""
     scheme, _, rest = url.partition("://")
-    host = rest.partition("?")[0]
-    user, at, hosts = host.rpartition("@")
-    name = user.partition(":")[0]
-    return f"{scheme}://{name}{at}{hosts}"
+    # A password that should have been percent-encoded may hold any of these signs itself.
+    user, at, hosts = rest.rpartition("@")
+    name = user.partition(":")[0].partition("?")[0]
+    return f"{scheme}://{name}{at}{hosts.partition('?')[0]}"
 
 
 def open_client(url: str) -> MongoClient[dict[str, Any]]:
@@ -83,7 +90,11 @@ def open_client(url: str) -> MongoClient[dict[str, Any]]:
     options: dict[str, Any] = {
         name: value for name, value in TIMEOUTS_MS.items() if name.lower() not in named
     }
-    return MongoClient(url, appname="eventq", **options)
+    try:
+        return MongoClient(url, appname="eventq", **options)
+    except OSError as error:
+        # A certificate or key that cannot be read.
+        raise ArgumentError("url", without_password(url), f"readable files ({error})") from None
 
 
 def election_of(client: MongoClient[dict[str, Any]]) -> object:

@@ -69,6 +69,7 @@ class MongoWatch:
                 self._listen()
             except OperationFailure as error:
                 if error.code == NOT_REPLICATED:
+                    logger.info("a standalone server has no change streams; looking for news")
                     self._look()
                     return
                 self._pause(error)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from contextlib import closing
 from random import Random
+from typing import ClassVar
 
 import pytest
 from hypothesis import settings
@@ -23,7 +24,12 @@ STEPS = 30
 
 
 class MongoMachine(QueueMachine):
-    """The same on a log that answers from a server."""
+    """The same on a log that answers from a server, a new database each time."""
+
+    servers: ClassVar[ReplicaSet]
+
+    def __init__(self) -> None:
+        super().__init__(open_log(new_url(self.servers)))
 
     def teardown(self) -> None:
         """See QueueMachine."""
@@ -40,7 +46,9 @@ def test_core_agrees_with_its_model(mongod: ReplicaSet) -> None:
         stateful_step_count=STEPS,
     )
 
-    run_state_machine_as_test(lambda: MongoMachine(open_log(new_url(mongod))), settings=tries)
+    MongoMachine.servers = mongod
+
+    run_state_machine_as_test(MongoMachine, settings=tries)
 
 
 # Creates and works on tasks at once, and prints the number of each task once it is acknowledged.

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -62,12 +63,15 @@ def find_program() -> Path:
 class Member:
     """One mongod process, with its port and data folder."""
 
-    def __init__(self, program: Path, folder: Path, *, replicated: bool) -> None:
+    def __init__(
+        self, program: Path, folder: Path, *, replicated: bool, options: Sequence[str]
+    ) -> None:
         self.port = _free_port()
         self.address = f"{HOST}:{self.port}"
         self._program = program
         self._folder = folder
         self._replicated = replicated
+        self._options = options
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True)
 
@@ -81,6 +85,7 @@ class Member:
             *("--networkMessageCompressors", "disabled", "--nounixsocket", "--quiet"),
             *("--wiredTigerCacheSizeGB", str(CACHE_GB), "--oplogSize", "512"),
             *("--setParameter", "diagnosticDataCollectionEnabled=false"),
+            *self._options,
             *("--logpath", str(self._folder / "mongod.log"), "--logappend"),
         ]
         self._process = subprocess.Popen(
@@ -125,8 +130,14 @@ class ReplicaSet:
     """One or three mongod processes as a replica set; or a standalone server."""
 
     def __init__(
-        self, size: int = 1, *, replicated: bool = True, folder: Path | None = None
+        self,
+        size: int = 1,
+        *,
+        replicated: bool = True,
+        folder: Path | None = None,
+        options: Sequence[str] = (),
     ) -> None:
+        """``options`` are for each mongod's command line."""
         assert size in {1, 3}, "one node or three"
         assert replicated or size == 1, "a standalone server is alone"
         program = find_program()
@@ -134,7 +145,7 @@ class ReplicaSet:
         self.folder = folder or Path(tempfile.mkdtemp(prefix="eventq-mongod-"))
         self._replicated = replicated
         self.members = [
-            Member(program, self.folder / f"node{index}", replicated=replicated)
+            Member(program, self.folder / f"node{index}", replicated=replicated, options=options)
             for index in range(size)
         ]
 

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import threading
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, Self
@@ -30,12 +31,11 @@ class Load:
 
     def __init__(self, url: str, *, producers: int = 1, workers: int = 2) -> None:
         context = multiprocessing.get_context("spawn")
-        roles = [(produce, number) for number in range(producers)]
-        roles += [(work, number) for number in range(workers)]
+        roles: list[Callable[..., None]] = [produce] * producers + [work] * workers
         self._producers = producers
         self._pipes: list[Connection] = []
         self._processes = []
-        for role, number in roles:
+        for number, role in enumerate(roles):
             ours, theirs = context.Pipe()
             self._pipes.append(ours)
             self._processes.append(
