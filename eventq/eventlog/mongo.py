@@ -118,14 +118,14 @@ class MongoLog:
             )
             with cursor:
                 for document in cursor:
+                    if found and expected - found[0].first >= limit:
+                        break
                     commit = documents.to_commit(document)
                     if not found and commit.first != expected:
                         found += self._holding(after + 1)
                         expected = found[-1].last + 1 if found else expected
                     if commit.first != expected:
                         raise LogCorruptError(expected, "no commit holds this position")
-                    if found and expected - found[0].first >= limit:
-                        break
                     found.append(commit)
                     expected = commit.last + 1
             found = found or self._holding(after + 1)
@@ -263,7 +263,10 @@ class MongoLog:
     def _make(self, database: Any) -> None:  # noqa: ANN401 - generic in the driver
         try:
             database.create_collection(
-                documents.EVENTS_VIEW, viewOn=documents.COMMITS, pipeline=documents.VIEW_PIPELINE
+                documents.EVENTS_VIEW,
+                check_exists=False,
+                viewOn=documents.COMMITS,
+                pipeline=documents.VIEW_PIPELINE,
             )
         except OperationFailure as error:
             if error.code != NAMESPACE_EXISTS:

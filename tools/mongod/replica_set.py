@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import pymongo
-from pymongo.errors import PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError
 
 HOST = "127.0.0.1"
 NAME = "rs0"
@@ -194,9 +194,16 @@ class ReplicaSet:
         _wait_until(self._is_whole, "all members to take part")
 
     def step_down(self) -> None:
-        """Has the primary step down."""
+        """Has the primary step down, once another has caught up and may take its place."""
+        _wait_until(self._steps_down, "the primary to step down")
+
+    def _steps_down(self) -> bool:
         with self.wait_for_primary().client() as client:
-            client.admin.command({"replSetStepDown": 10, "secondaryCatchUpPeriodSecs": 5})
+            try:
+                client.admin.command({"replSetStepDown": 2, "secondaryCatchUpPeriodSecs": 1})
+            except OperationFailure:
+                return False
+        return True
 
     def stop(self) -> None:
         """Kills all members and removes their data; may come twice."""
