@@ -118,12 +118,12 @@ class MongoLog:
             )
             with cursor:
                 for document in cursor:
+                    if not found and document["first"] != expected:
+                        found += self._holding(after + 1)
+                        expected = found[-1].last + 1 if found else expected
                     if found and expected - found[0].first >= limit:
                         break
                     commit = documents.to_commit(document)
-                    if not found and commit.first != expected:
-                        found += self._holding(after + 1)
-                        expected = found[-1].last + 1 if found else expected
                     if commit.first != expected:
                         raise LogCorruptError(expected, "no commit holds this position")
                     found.append(commit)
@@ -261,6 +261,9 @@ class MongoLog:
                 )
 
     def _make(self, database: Any) -> None:  # noqa: ANN401 - generic in the driver
+        for there in database.list_collections(filter={"name": documents.EVENTS_VIEW}):
+            if there["options"].get("viewOn") != documents.COMMITS:
+                self._refuse(documents.EVENTS_VIEW)
         try:
             database.create_collection(
                 documents.EVENTS_VIEW,
@@ -271,9 +274,6 @@ class MongoLog:
         except OperationFailure as error:
             if error.code != NAMESPACE_EXISTS:
                 raise
-            [there] = database.list_collections(filter={"name": documents.EVENTS_VIEW})
-            if there["options"].get("viewOn") != documents.COMMITS:
-                self._refuse(documents.EVENTS_VIEW)
         database[documents.COMMITS].create_indexes(documents.INDEXES)
         mark = {"schema": documents.SCHEMA_VERSION}
         database[documents.MARKS].update_one(
