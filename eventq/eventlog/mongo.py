@@ -128,7 +128,8 @@ class MongoLog:
                         raise LogCorruptError(expected, "no commit holds this position")
                     found.append(commit)
                     expected = commit.last + 1
-            found = found or self._holding(after + 1)
+            if not found and not self._ends_at(after):
+                found = self._holding(after + 1)
         if found:
             self._known = (Head(found[-1].last, found[-1].at, found[-1].seal), election)
         return found
@@ -312,6 +313,10 @@ class MongoLog:
             if (head.seq + 1, head.seal) == (commit.first, commit.prev):
                 return head
         return self.head()
+
+    def _ends_at(self, position: int) -> bool:
+        """Whether a commit is known to have ended there, so that none holds the next as well."""
+        return self._known is not None and self._known[0].seq == position
 
     # Unknown outcomes.
 

@@ -15,8 +15,8 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from eventq.errors import LogError, QueueClosedError
 
-# How long the server holds an unanswered question for news; also how long closing may take.
-AWAIT_MS = 200
+# How long the server holds an unanswered question for news: well within the socket's timeout.
+AWAIT_MS = 1_000
 # Looks without a change stream: quick after news, slower while nothing comes.
 QUICKEST_S = 0.005
 SLOWEST_S = 0.5
@@ -46,6 +46,8 @@ class MongoWatch:
         self._position = position
         self._seen = position()
         self._closing = threading.Event()
+        # Held while the function is called; also by a call that closes its own watch.
+        self._waking = threading.RLock()
         self._thread = threading.Thread(target=self._run, name="eventq-watch", daemon=True)
 
     @property
@@ -58,10 +60,15 @@ class MongoWatch:
         self._thread.start()
 
     def close(self) -> None:
-        """See Watch.close."""
+        """See Watch.close.
+
+        The question that the server still holds ends later by itself, and its answer wakes nobody:
+        nothing can make the server answer it sooner.
+        """
         self._closing.set()
-        if self._thread is not threading.current_thread():
-            self._thread.join()
+        # A call that has begun ends first.
+        with self._waking:
+            pass
 
     def _run(self) -> None:
         while not self._closing.is_set():
@@ -116,7 +123,10 @@ class MongoWatch:
             self._closing.wait(RETRY_S)
 
     def _call_wake(self) -> None:
-        try:
-            self._wake()
-        except Exception:
-            logger.exception("the function called after an append failed")
+        with self._waking:
+            if self._closing.is_set():
+                return
+            try:
+                self._wake()
+            except Exception:
+                logger.exception("the function called after an append failed")
