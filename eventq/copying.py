@@ -6,8 +6,14 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from eventq.errors import LogConflictError, LogCorruptError, LogForeignError
+from eventq.errors import (
+    LogConflictError,
+    LogCorruptError,
+    LogForeignError,
+    LogUnavailableError,
+)
 from eventq.eventlog.base import EventLog, Head
+from eventq.events import Commit
 from eventq.projection import Projection
 from eventq.replay import replay
 from eventq.seal import is_sealed
@@ -20,9 +26,9 @@ class CopyReport(Struct, frozen=True):
     """The position up to which the target held the source's events already."""
     copied: int
     seq: int
-    """The position both logs end at."""
+    """The position the copy ends at."""
     seal: str
-    """The last seal of both, in hexadecimal."""
+    """The seal there, in hexadecimal."""
 
 
 def copy_log(
@@ -30,10 +36,11 @@ def copy_log(
 ) -> CopyReport:
     """Copies all commits the target lacks: same positions, same seals, same projection.
 
-    A copy that broke off goes on where it was. ``progress`` is called with the position reached
-    and the source's last one. At the end both logs are folded and compared. Raises
-    LogForeignError when the target holds anything but a beginning of the source, LogCorruptError
-    when a seal is wrong, ends differ, or projections do.
+    A copy that broke off goes on where it was. What is appended to the source meanwhile is left
+    for the next copy, so that a busy source cannot hold this one up for ever. ``progress`` is
+    called with the position reached and the last one of the copy. At the end both logs are folded
+    and compared. Raises LogForeignError when the target holds anything but a beginning of the
+    source, LogCorruptError when a seal is wrong, ends differ, or projections do.
     """
     if source.namespace != target.namespace:
         raise LogForeignError("a copy keeps its namespace, which its seals cover")
@@ -41,8 +48,8 @@ def copy_log(
     _check_beginning(source, head, target.url)
     resumed_at, seal = head.seq, head.seal
     after, end = resumed_at, source.head().seq
-    while commits := source.read(after=after):
-        for commit in commits:
+    while after < end:
+        for commit in _up_to(end, source.read(after=after)):
             if commit.prev != seal or not is_sealed(commit):
                 raise LogCorruptError(commit.first, "its seal does not follow the one before")
             try:
@@ -52,9 +59,18 @@ def copy_log(
                 raise LogForeignError(f"{target.url}: somebody else appends to it") from error
             after, seal = commit.last, commit.seal
             if progress is not None:
-                progress(after, max(after, end))
+                progress(after, end)
     _check_equal(source, target, after)
     return CopyReport(resumed_at, after - resumed_at, after, seal.hex())
+
+
+def _up_to(end: int, commits: list[Commit]) -> list[Commit]:
+    """The commits that end at or before the position, of which there must be one."""
+    fitting = [commit for commit in commits if commit.last <= end]
+    if not fitting:
+        # It did end there a moment ago: a failover has taken back what it held.
+        raise LogUnavailableError("the source has become shorter; copy again")
+    return fitting
 
 
 def _check_beginning(source: EventLog, head: Head, target_url: str) -> None:

@@ -9,7 +9,8 @@ from contextlib import closing, contextmanager
 import click
 import msgspec
 
-from eventq.cli.options import Place, placed
+from eventq.checks import check_namespace
+from eventq.cli.options import Place, placed, refuse
 from eventq.cli.output import is_terminal, say_json, say_pairs, terminal
 from eventq.copying import copy_log
 from eventq.eventlog import open_log
@@ -30,13 +31,13 @@ def copy(*, place: Place, source: str, target: str) -> None:
     Positions and seals stay the same, and at the end both are folded and compared. A copy that
     broke off goes on where it was. A target that holds something else is refused.
     """
-    namespace = place.found_namespace
-    with (
-        closing(open_log(source, namespace=namespace, create=False)) as before,
-        closing(open_log(target, namespace=namespace)) as after,
-        _progress() as tell,
-    ):
-        report = copy_log(before, after, progress=tell)
+    namespace = check_namespace(place.found_namespace)
+    with closing(open_log(source, namespace=namespace, create=False)) as before:
+        if not before.head().seq:
+            there = ", ".join(before.namespaces()) or "none"
+            refuse(f"{before.url}: no namespace {namespace!r} to copy (there: {there})")
+        with closing(open_log(target, namespace=namespace)) as after, _progress() as tell:
+            report = copy_log(before, after, progress=tell)
     if place.as_json:
         say_json(msgspec.structs.asdict(report))
         return
@@ -46,7 +47,7 @@ def copy(*, place: Place, source: str, target: str) -> None:
             ("to", after.url),
             ("resumed at", str(report.resumed_at)),
             ("copied", str(report.copied)),
-            ("events", str(report.seq)),
+            ("position", str(report.seq)),
             ("seal", report.seal),
             ("verified", "same positions, seals and projection"),
         ]

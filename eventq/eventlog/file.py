@@ -10,14 +10,11 @@ import bisect
 import fcntl
 import logging
 import os
+import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import BinaryIO
-
-import msgspec
-from msgspec import Struct
+from typing import NoReturn
 
 from eventq.errors import (
     LogConflictError,
@@ -28,64 +25,49 @@ from eventq.errors import (
     LogUnavailableError,
     QueueClosedError,
 )
+from eventq.eventlog import file_lines
 from eventq.eventlog.base import READ_EVENTS, Head, StoredEvent, Watch, check_commit
 from eventq.events import Commit
 from eventq.seal import genesis
 
-FORMAT = 1
 # Seconds between two looks of a watch.
 LOOK_S = 0.2
+# The file is read in pieces of so many bytes.
+PIECE_BYTES = 1024**2
+# The first line is far shorter, and the line of the largest commit is, with every sign escaped.
+HEADER_BYTES = 4096
+LINE_BYTES = 16 * 1024**2
 
 logger = logging.getLogger(__name__)
 
 
-class Header(Struct, frozen=True):
-    """The first line."""
-
-    eventq: int
-    namespace: str
-
-
-class Line(Struct, frozen=True):
-    """A commit as a line of the file."""
-
-    id: str
-    first: int
-    at: int
-    prev: str
-    seal: str
-    tasks: list[int]
-    keys: dict[str, int]
-    events: list[str]
-
-
-_encoder = msgspec.json.Encoder()
-_header_decoder = msgspec.json.Decoder(Header)
-_line_decoder = msgspec.json.Decoder(Line)
-
-
 class FileLog:
-    """An EventLog in a file of lines; see there. One process at a time appends.
+    """An EventLog in a file of lines, which holds one namespace; writers take turns.
 
-    Reads the whole file once when it is opened, and again only what is new. Finding a task's
-    events or keys reads the file through.
+    Reads the whole file once when it is first asked, and from then on only what is new. It keeps
+    all keys and where each commit ends in memory; a task's events are found by reading through.
     """
 
     def __init__(self, path: str, *, url: str, namespace: str, create: bool) -> None:
         self.url = url
         self.namespace = namespace
-        self._path = Path(path)
+        self._path = path
         self._closed = False
+        # Around appends; taken before the other one, which is around what is known of the file.
+        self._turns = threading.RLock()
         self._lock = threading.RLock()
+        self._turn_depth = 0
         # Where each commit ends: its last position, and the byte behind its line.
         self._lasts: list[int] = []
         self._ends: list[int] = []
+        self._keys: dict[str, int] = {}
         self._head = Head(0, 0, genesis(namespace))
+        self._open(create=create)
         try:
-            self._file = self._open(create=create)
-        except OSError as error:
-            raise LogUnavailableError(f"{path}: {error.strerror}") from error
-        self._body = self._read_header()
+            self._body = self._check_header(create=create)
+        except BaseException:
+            self.close()
+            raise
 
     def head(self) -> Head:
         """See EventLog.head."""
@@ -106,30 +88,34 @@ class FileLog:
     def turn(self) -> Iterator[None]:
         """See EventLog.turn: the lock of the file itself."""
         self._check_open()
-        with self._lock:
-            fcntl.flock(self._file, fcntl.LOCK_EX)
+        if not self._writable:
+            raise LogUnavailableError(f"{self._path}: may not be written to")
+        with self._turns:
+            self._turn_depth += 1
             try:
+                if self._turn_depth == 1:
+                    fcntl.flock(self._descriptor, fcntl.LOCK_EX)
                 yield
             finally:
-                fcntl.flock(self._file, fcntl.LOCK_UN)
+                self._turn_depth -= 1
+                if self._turn_depth == 0:
+                    fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     def append(self, commit: Commit) -> None:
         """See EventLog.append."""
-        with self._lock:
+        with self.turn(), self._lock:
             check_commit(commit, self.head())
-            if commit.keys and self.find_keys(list(commit.keys)):
+            if not self._keys.keys().isdisjoint(commit.keys):
                 raise LogConflictError(commit.first)
-            end = self._ends[-1] if self._ends else self._body
-            line = _encoder.encode(_to_line(commit)) + b"\n"
+            self._check_place()
+            line = file_lines.to_line(commit)
+            end = self._end()
             try:
                 # Also cuts off what a torn append may have left behind the last whole line.
-                self._file.truncate(end)
-                self._file.seek(end)
-                self._file.write(line)
-                self._file.flush()
-                os.fsync(self._file.fileno())
+                os.ftruncate(self._descriptor, end)
+                self._write(line, end)
             except OSError as error:
-                raise LogUnavailableError(f"{self._path}: {error.strerror}") from error
+                self._take_back(end, error)
             self._note(commit, end + len(line))
 
     def history(self, task: int) -> list[StoredEvent]:
@@ -144,21 +130,17 @@ class FileLog:
         ]
 
     def find_keys(self, keys: list[str]) -> dict[str, int]:
-        """See EventLog.find_keys; reads the file through."""
-        wanted = set(keys)
-        return {
-            key: seq
-            for commit in self._commits(0)
-            for key, seq in commit.keys.items()
-            if key in wanted
-        }
+        """See EventLog.find_keys."""
+        with self._lock:
+            self._catch_up()
+            return {key: self._keys[key] for key in keys if key in self._keys}
 
     def namespaces(self) -> list[str]:
         """See EventLog.namespaces: the one of the file, once it holds something."""
         return [self.namespace] if self.head().seq else []
 
     def watch(self, wake: Callable[[], None]) -> Watch:
-        """See EventLog.watch: a look at the file's length now and then."""
+        """See EventLog.watch: a look at the file's end now and then."""
         self._check_open()
         watch = _FileWatch(self, wake)
         watch.start()
@@ -169,42 +151,57 @@ class FileLog:
         return 0
 
     def after_fork(self) -> None:
-        """See EventLog.after_fork."""
-        self._lock = threading.RLock()
-        self._file = self._open(create=False)
+        """See EventLog.after_fork: the lock belongs to the parent's descriptor."""
+        os.close(self._descriptor)
+        self._turns, self._lock = threading.RLock(), threading.RLock()
+        self._turn_depth = 0
+        self._open(create=False)
 
     def close(self) -> None:
         """See EventLog.close."""
         with self._lock:
-            self._closed = True
-            self._file.close()
+            if not self._closed:
+                self._closed = True
+                os.close(self._descriptor)
 
     def _check_open(self) -> None:
         if self._closed:
             raise QueueClosedError(f"the log {self.url} is closed")
 
-    def _open(self, *, create: bool) -> BinaryIO:
-        if create:
-            try:
-                descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            except PermissionError:
-                return self._path.open("rb")
-            return os.fdopen(descriptor, "r+b")
-        return self._path.open("rb" if not os.access(self._path, os.W_OK) else "r+b")
+    # The file.
 
-    def _read_header(self) -> int:
-        """Checks the first line, or writes it to an empty file; gives where commits begin."""
-        self._file.seek(0)
-        line = self._file.readline()
-        if not line:
-            line = _encoder.encode(Header(FORMAT, self.namespace)) + b"\n"
-            self._file.write(line)
-            self._file.flush()
+    def _open(self, *, create: bool) -> None:
+        # Not to wait for somebody at the other end of a pipe, which is refused below.
+        flags = os.O_CLOEXEC | os.O_NONBLOCK
         try:
-            header = _header_decoder.decode(line)
-        except msgspec.DecodeError as error:
-            raise LogForeignError(f"{self._path}: is not a file of eventq ({error})") from error
-        if header.eventq != FORMAT:
+            try:
+                making = os.O_CREAT if create else 0
+                self._descriptor = os.open(self._path, flags | os.O_RDWR | making, 0o600)
+                self._writable = True
+            except FileNotFoundError:
+                raise
+            except OSError:
+                self._descriptor = os.open(self._path, flags | os.O_RDONLY)
+                self._writable = False
+        except OSError as error:
+            raise self._unavailable(error) from error
+        if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+            os.close(self._descriptor)
+            raise LogForeignError(f"{self._path}: is not a file")
+
+    def _check_header(self, *, create: bool) -> int:
+        """Checks the first line, or writes it to an empty file; gives where commits begin."""
+        ours = file_lines.header(self.namespace)
+        line = self._first_line()
+        # Empty, or torn off while it was made.
+        if len(line) < len(ours) and ours.startswith(line):
+            if not create:
+                raise LogUnavailableError(f"{self._path}: there is no eventq log")
+            line = self._make(ours)
+        header = file_lines.parse_header(line)
+        if header is None:
+            raise LogForeignError(f"{self._path}: is not a file of eventq")
+        if header.eventq > file_lines.FORMAT:
             raise LogTooNewError(f"{self._path}: format {header.eventq} is of a newer eventq")
         if header.namespace != self.namespace:
             raise LogForeignError(
@@ -212,23 +209,86 @@ class FileLog:
             )
         return len(line)
 
+    def _make(self, header: bytes) -> bytes:
+        """Writes the first line unless somebody else has done so meanwhile; gives it."""
+        with self.turn():
+            line = self._first_line()
+            if len(line) < len(header) and header.startswith(line):
+                try:
+                    self._write(header, 0)
+                except OSError as error:
+                    raise self._unavailable(error) from error
+                _sync_directory(os.path.dirname(self._path) or ".")  # noqa: PTH120
+                line = header
+        return line
+
+    def _first_line(self) -> bytes:
+        piece = self._read_bytes(HEADER_BYTES, 0)
+        line, sign, _ = piece.partition(b"\n")
+        return line + sign
+
+    def _read_bytes(self, count: int, offset: int) -> bytes:
+        try:
+            return os.pread(self._descriptor, count, offset)
+        except OSError as error:
+            raise self._unavailable(error) from error
+
+    def _write(self, data: bytes, offset: int) -> None:
+        while data:
+            written = os.pwrite(self._descriptor, data, offset)
+            data, offset = data[written:], offset + written
+        os.fsync(self._descriptor)
+
+    def _take_back(self, end: int, error: OSError) -> NoReturn:
+        """After an append that failed: takes away what was written of it, and tells."""
+        try:
+            os.ftruncate(self._descriptor, end)
+            os.fsync(self._descriptor)
+        except OSError:
+            raise LogUnavailableError(
+                f"{self._path}: {error.strerror}; it is not known whether the commit was made"
+            ) from error
+        raise self._unavailable(error) from error
+
+    def _check_place(self) -> None:
+        """Raises LogUnavailableError where an append would be lost, or would leave a hole."""
+        here = os.fstat(self._descriptor)
+        try:
+            there = os.stat(self._path)  # noqa: PTH116 - as SqliteLog does
+        except OSError as error:
+            raise self._unavailable(error) from error
+        if not os.path.samestat(here, there) or here.st_size < self._end():
+            raise LogUnavailableError(f"{self._path}: was replaced or cut while it was open")
+
+    def _unavailable(self, error: OSError) -> LogUnavailableError:
+        return LogUnavailableError(f"{self._path}: {error.strerror}")
+
+    # Its lines.
+
+    def _end(self) -> int:
+        """The byte behind the last whole line that is known."""
+        return self._ends[-1] if self._ends else self._body
+
     def _catch_up(self) -> None:
         """Takes note of the whole lines that have come since."""
         self._check_open()
-        end = self._ends[-1] if self._ends else self._body
-        self._file.seek(end)
-        for line in self._file:
-            if not line.endswith(b"\n"):
-                # Torn off by a crash, or being written right now: not yet a commit.
-                break
-            end += len(line)
-            self._note(self._commit(line), end)
+        # What stands behind the last line feed was torn off by a crash, or is being written right
+        # now: not yet a commit.
+        rest = b""
+        while piece := self._read_bytes(PIECE_BYTES, self._end() + len(rest)):
+            *lines, rest = (rest + piece).split(b"\n")
+            for line in lines:
+                commit = file_lines.to_commit(line, self._head.seq + 1)
+                self._note(commit, self._end() + len(line) + 1)
+            if len(rest) > LINE_BYTES:
+                raise LogCorruptError(self._head.seq + 1, "a line is longer than any commit")
 
     def _note(self, commit: Commit, end: int) -> None:
         if commit.first != self._head.seq + 1:
             raise LogCorruptError(self._head.seq + 1, "no commit holds this position")
         self._lasts.append(commit.last)
         self._ends.append(end)
+        self._keys.update(commit.keys)
         self._head = Head(commit.last, commit.at, commit.seal)
 
     def _commits(self, after: int) -> Iterator[Commit]:
@@ -238,30 +298,11 @@ class FileLog:
             index = bisect.bisect_right(self._lasts, max(after, 0))
         for place in range(index, len(self._ends)):
             start = self._ends[place - 1] if place else self._body
+            position = self._lasts[place - 1] + 1 if place else 1
             with self._lock:
                 self._check_open()
-                self._file.seek(start)
-                line = self._file.read(self._ends[place] - start)
-            yield self._commit(line)
-
-    def _commit(self, line: bytes) -> Commit:
-        try:
-            fields = _line_decoder.decode(line)
-            prev, seal = bytes.fromhex(fields.prev), bytes.fromhex(fields.seal)
-        except (msgspec.DecodeError, ValueError) as error:
-            raise LogCorruptError(self._head.seq + 1, f"a line is damaged: {error}") from error
-        if not len(fields.tasks) == len(fields.events) > 0:
-            raise LogCorruptError(fields.first, "tasks and events of a line differ in number")
-        return Commit(
-            id=fields.id,
-            first=fields.first,
-            at=fields.at,
-            prev=prev,
-            seal=seal,
-            tasks=fields.tasks,
-            keys=fields.keys,
-            bodies=fields.events,
-        )
+                line = self._read_bytes(self._ends[place] - start, start)
+            yield file_lines.to_commit(line, position)
 
 
 class _FileWatch:
@@ -293,17 +334,19 @@ class _FileWatch:
                 return
             if seq != self._seen:
                 self._seen = seq
-                self._wake()
+                self._call_wake()
+
+    def _call_wake(self) -> None:
+        try:
+            self._wake()
+        except Exception:
+            logger.exception("the function called after an append failed")
 
 
-def _to_line(commit: Commit) -> Line:
-    return Line(
-        commit.id,
-        commit.first,
-        commit.at,
-        commit.prev.hex(),
-        commit.seal.hex(),
-        commit.tasks,
-        commit.keys,
-        commit.bodies,
-    )
+def _sync_directory(directory: str) -> None:
+    """Makes a new name durable."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
