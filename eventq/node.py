@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 # Attempts to append before a conflict is called a failure. Logs with turns never conflict.
 CONFLICTS_BORNE = 100
+# Commits in a row, with nobody else's between them, after which a node takes itself for alone.
+ALONE = 3
 
 
 class Node:
@@ -64,6 +66,7 @@ class Node:
         self._batch: list[Command] = []
         self._projection: Projection | None = None
         self._last_now = 0
+        self._undisturbed = 0
         self._in_flight: tuple[Plan, Commit] | None = None
 
     def execute(self, command: Command) -> Command:
@@ -90,11 +93,15 @@ class Node:
         return command
 
     @contextmanager
-    def reading(self) -> Iterator[Projection]:
-        """The projection, caught up, while the block lasts. Do not keep it or execute inside."""
+    def reading(self, *, as_left: bool = False) -> Iterator[Projection]:
+        """The projection, caught up, while the block lasts. Do not keep it or execute inside.
+
+        ``as_left`` by the last commit or look will do: the log is not asked.
+        """
         self._check_open()
         with self._lock:
-            yield self._caught_up()
+            known = self._projection if as_left else None
+            yield self._caught_up() if known is None else known
 
     def now(self) -> int:
         """The node's time in microseconds: the log's clock, but never behind the log or itself."""
@@ -206,6 +213,7 @@ class Node:
                         self.log.append(commit)
                     except LogConflictError:
                         self._in_flight = None
+                        self._undisturbed = 0
                         contested = head
                         continue
                     except LogError:
@@ -213,6 +221,7 @@ class Node:
                         self._in_flight = None
                         raise
             if plan.bodies:
+                self._undisturbed += 1
                 self._apply(plan, commit)
                 self._in_flight = None
             for command in plan.commands:
@@ -259,10 +268,16 @@ class Node:
     def _head(self) -> Head:
         """Where the log ends; with the projection folded up to there unless all are blind."""
         with self._guard:
-            blind = all(command.blind for command in (*self._batch, *self._waiting))
+            commands = (*self._batch, *self._waiting)
+            blind = all(command.blind for command in commands)
+            leasing = all(command.leasing for command in commands)
         if blind:
             return self.log.head()
-        projection = self._caught_up()
+        projection = self._projection
+        # Leases and outcomes are decided unread by a node that seems alone: if it is not, it meets
+        # a conflict. What may be refused, or come to nothing, must not be decided so.
+        if projection is None or not leasing or self._undisturbed < ALONE:
+            projection = self._caught_up()
         if projection.unknown is not None:
             seq, kind = projection.unknown
             raise LogTooNewError(f"event {seq} is of the unknown kind {kind!r}: upgrade eventq")
@@ -323,6 +338,7 @@ class Node:
         projection = known or Projection(self.log.namespace)
         # Should the fold break off half-way, the next one starts anew.
         self._projection = None
+        before = projection.seq
         try:
             catch_up(projection, self.log)
         except LogCorruptError as error:
@@ -334,6 +350,8 @@ class Node:
             catch_up(projection, self.log)
         self._projection = projection
         self._last_now = max(self._last_now, projection.at)
+        if projection.seq != before:
+            self._undisturbed = 0
         return projection
 
     def _number_of(self, key: str) -> int | None:

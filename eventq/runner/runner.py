@@ -30,7 +30,7 @@ from eventq.runner import commands
 from eventq.runner.attempt import Attempt, describe, failed
 from eventq.runner.executors import Executor
 from eventq.runner.lapses import LapseWatch
-from eventq.runner.pacing import BLOCK, Pace
+from eventq.runner.pacing import BLOCK, GLANCE_S, Pace
 from eventq.task import Task
 
 logger = logging.getLogger("eventq.runner")
@@ -93,6 +93,7 @@ class Runner:
         self._signed_s = 0.0
         self._looked_s = 0.0
         self._progress_s = 0.0
+        self._committed = False
         self._stop_asked = 0
         self._stop_s: float | None = None
 
@@ -246,6 +247,7 @@ class Runner:
         command = commands.exchange(self._node, outcomes, count=want, ttl_us=ttl_us)
         del self._unsettled[: len(outcomes)]
         self._settled_s = self._clock.monotonic()
+        self._committed = bool(command.drafts)
         attempts = []
         for (_, body), task in zip(command.drafts, command.tasks, strict=True):
             kind = type(body)
@@ -280,7 +282,8 @@ class Runner:
         Gives the seconds to wait then (0 for none), or None when there is nothing left to do.
         """
         self._looked_s = now_s = self._clock.monotonic()
-        with self._node.reading() as projection:
+        glance, self._committed = self._committed, False
+        with self._node.reading(as_left=glance) as projection:
             now = self._node.now()
             lost = self._lost(projection)
             orphans = self._orphans(projection)
@@ -291,6 +294,7 @@ class Runner:
             leasable = projection.ready_count(now) > 0 and not self._stop_asked
             done = self._options.until_idle and self._is_idle(projection, now)
             pause_s = self._pause_s(projection, now=now, now_s=now_s)
+            pause_s = min(pause_s, GLANCE_S) if glance else pause_s
         for attempt in lost:
             self._revoke(attempt, "the task was cancelled or its lease was lost", None)
         self._unsettled += orphans
