@@ -1,6 +1,7 @@
 """eventq: an auditable task queue on an append-only event log."""
 
 from eventq.errors import (
+    AlreadyRunningError,
     ArgumentError,
     AttemptCancelledError,
     AttemptStoppedError,
@@ -27,6 +28,7 @@ from eventq.queue import Queue
 from eventq.task import Task, TaskState
 
 __all__ = [
+    "AlreadyRunningError",
     "ArgumentError",
     "AttemptCancelledError",
     "AttemptStoppedError",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
@@ -20,10 +20,12 @@ from eventq.checks import (
     States,
     check_count,
     check_duration,
+    check_flag,
     check_instant,
     check_lookup_key,
     check_namespace,
     check_priority,
+    check_query,
     check_states,
     check_tags,
     check_text,
@@ -32,13 +34,13 @@ from eventq.clock import Clock, SystemClock
 from eventq.command import Command
 from eventq.decide import Draft, NewTask
 from eventq.durations import Duration
-from eventq.errors import ArgumentError, NotAllowedError, TaskNotFoundError
-from eventq.eventlog import open_log
+from eventq.errors import AlreadyRunningError, ArgumentError, TaskNotFoundError
+from eventq.eventlog import Rows, open_log
 from eventq.events import Event
 from eventq.node import Node
 from eventq.options import TaskOptions, TaskSpec, check_policy, make_order, make_orders, portions
 from eventq.policy import DEFAULT_BACKOFF, Backoff
-from eventq.query import Stats, follow_events, list_tasks, read_events, take_stats
+from eventq.query import Stats, final_tasks, follow_events, open_tasks, read_events, take_stats
 from eventq.replay import task_history, task_of
 from eventq.task import Task
 
@@ -89,11 +91,13 @@ class BlockingQueue:
         self._policy = check_policy(
             max_age=max_age, max_retries=max_retries, backoff=backoff, deadline=deadline
         )
+        check_flag(create, "create")
         log = open_log(url, namespace=self.namespace, create=create)
         self.url = log.url
         self._node = Node(log, clock=clock or SystemClock())
         self._run_lock = threading.Lock()
         self._stop: Callable[[], None] | None = None
+        self._closing = False
         _open_queues.add(self)
 
     # Creating tasks.
@@ -144,9 +148,6 @@ class BlockingQueue:
         Up to 1,000 tasks and 1 MiB are one commit: all or nothing. More are cut into commits of
         that size, in order. Every item is checked before the first commit. Raises as `new`.
         """
-        unknown = options.keys() - TaskOptions.__annotations__.keys()
-        if unknown:
-            raise ArgumentError(min(unknown), options, "an option of `new`")
         orders = make_orders(tasks, self._policy, options)
         created: list[Task] = []
         for portion in portions(orders):
@@ -170,22 +171,15 @@ class BlockingQueue:
         and `Cancel` say more. ``until="idle"`` returns once nothing is ready, running or waiting
         for a retry. The first signal (or `stop`) lets running attempts finish for ``grace``, the
         second cancels them. Other nodes take the tasks over ``lease_ttl`` after this process died.
-        Raises LogError when the log cannot be used, NotAllowedError when already running.
+        Raises LogError when the log cannot be used, AlreadyRunningError.
         """
         from eventq.runner import run_worker, stopping_on_signals  # noqa: PLC0415 - loads asyncio
 
-        with self._running():
-            runner = run_worker(
-                self._node,
-                worker,
-                workers=self.workers,
-                until=until,
-                grace=grace,
-                lease_ttl=lease_ttl,
-            )
-            self._stop = runner.stop
-            with stopping_on_signals(runner.stop):
-                return runner.run()
+        runner = run_worker(
+            self._node, worker, workers=self.workers, until=until, grace=grace, lease_ttl=lease_ttl
+        )
+        with self._running(runner.stop), stopping_on_signals(runner.stop):
+            return runner.run()
 
     def stop(self) -> bool:
         """Asks `run` to stop, as a signal does: a second call forces.
@@ -205,7 +199,7 @@ class BlockingQueue:
         key = check_lookup_key(key)
         with self._node.reading():
             try:
-                return self._node.find(key).seen_at(self._node.now())
+                return self._node.find(key).as_of(self._node.now())
             except TaskNotFoundError:
                 return None
 
@@ -228,14 +222,13 @@ class BlockingQueue:
         if tags is not None:
             check_tags(tags)
         with self._node.reading() as projection:
-            return list_tasks(
-                projection,
-                self._node.log,
-                states=wanted,
-                tags=tags,
-                limit=limit,
-                now=self._node.now(),
-            )
+            now, seq = self._node.now(), projection.seq
+            found = open_tasks(projection, states=wanted, tags=tags, limit=limit, now=now)
+        left = None if limit is None else limit - len(found)
+        # Not inside: it takes its time, in which a run must renew its leases.
+        return found + final_tasks(
+            self._node.log, states=wanted, tags=tags, limit=left, now=now, until=seq
+        )
 
     def history(self, key: str) -> list[Event]:
         """All events of one task, oldest first. Raises TaskNotFoundError."""
@@ -247,6 +240,7 @@ class BlockingQueue:
     def events(self, *, after: int = 0, follow: bool = False) -> Iterator[Event]:
         """The events behind position ``after``; with ``follow``, waits for more without end."""
         check_count(after, "after", least=0, most=2**63)
+        check_flag(follow, "follow")
         return (
             follow_events(self._node.log, after) if follow else read_events(self._node.log, after)
         )
@@ -255,6 +249,14 @@ class BlockingQueue:
         """How many tasks are in each state, and what has happened so far."""
         with self._node.reading() as projection:
             return take_stats(projection, now=self._node.now())
+
+    def sql(self, query: str, values: Sequence[Any] = ()) -> Rows:
+        """One read-only SQL statement over the log, on SQLite; the docs list the views.
+
+        Raises ArgumentError for what is no read-only statement, or a log without SQL.
+        """
+        check_query(query)
+        return self._node.log.query(query, values)
 
     # Managing.
 
@@ -286,10 +288,7 @@ class BlockingQueue:
         delay: Duration | None = None,
         by: str | None = None,
     ) -> Task:
-        """Edits a task that is not running; None leaves a thing as it is; tags are replaced.
-
-        Raises ArgumentError, TaskNotFoundError, NotAllowedError.
-        """
+        """Edits a task that is not running; None leaves a thing as it is. Raises as `retry`."""
         new_priority = None if priority is None else check_priority(priority)
         tags_json = None if tags is None else check_tags(tags)
         at = check_instant(scheduled_at, "scheduled_at")
@@ -309,13 +308,12 @@ class BlockingQueue:
 
         return self._manage(key, decision)
 
-    # Ending.
-
     def close(self) -> None:
         """Stops a run in progress, waits for it, and closes the log; may come twice.
 
         Not to be called by a worker: it would wait for itself; a worker may call `stop`.
         """
+        self._closing = True
         self.stop()
         with self._run_lock:
             self._node.close()
@@ -347,7 +345,7 @@ class BlockingQueue:
             for event in existing.values():
                 task = task_of(node.log, event.task)
                 assert task is not None, "its history has just been read"
-                there[event.task] = task.seen_at(now)
+                there[event.task] = task.as_of(now)
             return drafts
 
         command = node.execute(Command(decision, blind=True))
@@ -367,13 +365,17 @@ class BlockingQueue:
         command = node.execute(Command(decide_for_task))
         after = command.tasks[-1] if command.tasks else found[0]
         assert after is not None
-        return after.seen_at(node.now())
+        return after.as_of(node.now())
 
     @contextmanager
-    def _running(self) -> Iterator[None]:
+    def _running(self, stop: Callable[[], None]) -> Iterator[None]:
         if not self._run_lock.acquire(blocking=False):
-            raise NotAllowedError("run", self.url, "already running in this queue")
+            raise AlreadyRunningError
         try:
+            self._stop = stop
+            if self._closing:
+                # A close that came before there was a run to ask waits for its end.
+                stop()
             yield
         finally:
             self._stop = None

@@ -23,6 +23,7 @@ from eventq.task import EPOCH, TaskState
 JSON_DEPTH = 32
 PRIORITY_LIMIT = 2**31
 TEXT_CHARACTERS = 1_000
+LEAST_INTEGER, MOST_INTEGER = -(2**63), 2**64 - 1
 NAMES_REMEMBERED = 10_000
 
 OPEN = frozenset({TaskState.SCHEDULED, TaskState.READY, TaskState.LEASED})
@@ -31,7 +32,6 @@ States = TaskState | str | Iterable[TaskState | str]
 
 _TAG_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 _NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
-_INTEGERS = range(-(2**63), 2**64)
 
 _encoder = msgspec.json.Encoder()
 # Names that have passed the check. Only a cache: clearing it changes nothing.
@@ -75,7 +75,7 @@ def check_lookup_key(key: object) -> str:
     if not isinstance(key, str) or not key:
         raise ArgumentError("key", key, "text that is not empty")
     if not key.isprintable():
-        raise ArgumentError("key", key, "text without control characters")
+        raise ArgumentError("key", key, "printable text (no control characters or direction marks)")
     if len(key.encode()) > KEY_BYTES:
         raise ArgumentError("key", key, f"text of at most {KEY_BYTES} bytes")
     return str(key)
@@ -101,6 +101,13 @@ def check_count(value: object, argument: str, *, least: int, most: int = 2**31) 
     """A whole number in a range; bool is not one."""
     if type(value) is not int or not least <= value <= most:
         raise ArgumentError(argument, value, f"a whole number from {least} to {most}")
+    return value
+
+
+def check_flag(value: object, argument: str) -> bool:
+    """True or False; what merely counts as one of them is a slip."""
+    if not isinstance(value, bool):
+        raise ArgumentError(argument, value, "True or False")
     return value
 
 
@@ -140,10 +147,13 @@ def check_states(state: States | None) -> frozenset[TaskState]:
         return OPEN
     states = [state] if isinstance(state, str) else state
     try:
-        return frozenset(TaskState(name) for name in states) - {TaskState.FAILED}
+        found = frozenset(TaskState(name) for name in states)
     except (ValueError, TypeError):
+        found = None
+    if found is None or TaskState.FAILED in found:
         names = ", ".join(name for name in TaskState if name is not TaskState.FAILED)
-        raise ArgumentError("state", state, f"one or several of {names}") from None
+        raise ArgumentError("state", state, f"one or several of {names}")
+    return found
 
 
 def check_text(text: object, argument: str) -> str:
@@ -152,6 +162,12 @@ def check_text(text: object, argument: str) -> str:
         raise ArgumentError(argument, text, f"text of at most {TEXT_CHARACTERS} characters")
     check_json(text, argument, COMMIT_BYTES)
     return text
+
+
+def check_query(query: object) -> None:
+    """The text of a statement."""
+    if not isinstance(query, str) or not query.strip():
+        raise ArgumentError("query", query, "an SQL statement")
 
 
 def _check_tag_name(name: object) -> None:
@@ -183,7 +199,8 @@ def _check_scalar(value: object, argument: str) -> None:
     if value is None or isinstance(value, (str, bool)):
         return
     if isinstance(value, int):
-        if value not in _INTEGERS:
+        # Compared, not looked up in a range: a range counts through for an enum's number.
+        if not LEAST_INTEGER <= value <= MOST_INTEGER:
             raise ArgumentError(argument, value, "integers of at most 64 bits")
     elif not isinstance(value, float):
         raise ArgumentError(argument, value, "a JSON value (text, number, bool, None, list, dict)")

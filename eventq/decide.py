@@ -149,9 +149,11 @@ def settle(
     for outcome in outcomes:
         task = projection.tasks.get(outcome.task)
         if task is None or task.fence != outcome.fence or outcome.fence in settled:
-            if outcome.kind in {"completed", "failed"}:
-                refused = Refused(outcome.fence, worker, outcome.kind)
-                drafts.append((outcome.task, refused))
+            if outcome.kind != "released":
+                ended: Literal["completed", "failed"] = (
+                    "completed" if outcome.kind == "completed" else "failed"
+                )
+                drafts.append((outcome.task, Refused(outcome.fence, worker, ended)))
             continue
         settled.add(outcome.fence)
         if outcome.kind == "completed":
@@ -279,15 +281,25 @@ def _created(order: NewTask, now: int) -> Created:
 
 
 def _check_same(key: str, order: NewTask, there: Created, *, created_at: int, task: int) -> None:
-    """Raises KeyConflictError unless the same call would have made what is there.
+    """Raises KeyConflictError unless the same call would have made the same task.
 
-    A delay and a max_age are compared as lengths: each call resolves them against its own now.
+    That is what a task is to its caller: tags, priority, and when. Its policy is how it is run: a
+    queue whose default for retries has changed since still knows its own tasks. A delay is
+    compared as a length, since each call resolves it against its own now.
     """
-    again = _created(order, created_at)
-    for field in ("tags", "priority", "policy", "scheduled_at", "expires_at"):
-        ours, theirs = getattr(again, field), getattr(there, field)
-        if field == "tags":
-            ours, theirs = _sorted_json(bytes(ours)), _sorted_json(bytes(theirs))
+    scheduled_at = order.scheduled_at
+    if order.delay_us:
+        scheduled_at = created_at + order.delay_us
+    expires_at = there.expires_at
+    if order.expires_at is None and there.policy.max_age_us is not None:
+        expires_at = None
+    pairs = {
+        "tags": (_sorted_json(order.tags_json), _sorted_json(bytes(there.tags))),
+        "priority": (order.priority, there.priority),
+        "scheduled_at": (scheduled_at, there.scheduled_at),
+        "expires_at": (order.expires_at, expires_at),
+    }
+    for field, (ours, theirs) in pairs.items():
         if ours != theirs:
             raise KeyConflictError(key, task, field)
 
@@ -297,10 +309,12 @@ def _sorted_json(text: bytes) -> bytes:
 
 
 def _fail(task: Task, outcome: Outcome, *, worker: str, now: int) -> list[Draft]:
-    error = outcome.error or ErrorInfo(type="Cancel", message=outcome.reason)
-    failed = (task.number, Failed(outcome.fence, error))
     if outcome.kind == "cancelled":
-        return [failed, (task.number, Cancelled(outcome.reason, worker))]
+        error = outcome.error or ErrorInfo(type="Cancel", message=outcome.reason)
+        cancelled = Cancelled(outcome.reason, worker)
+        return [(task.number, Failed(outcome.fence, error)), (task.number, cancelled)]
+    assert outcome.error is not None, "a failure says what failed"
+    failed = (task.number, Failed(outcome.fence, outcome.error))
     following = after_failure(
         task.policy,
         retry_count=task.retry_count,

@@ -11,7 +11,8 @@ from datetime import timedelta
 
 from eventq.errors import ArgumentError
 
-EXPECTED = "a duration: timedelta, seconds, or text like '500ms', '90s', '2h30m', '7d'"
+TEXT_EXPECTED = "a duration with its unit, like '500ms', '90s', '2h30m' or '7d'"
+EXPECTED = f"{TEXT_EXPECTED}; or a number of seconds, or a timedelta"
 
 SECOND_US = 1_000_000
 UNITS_US = {
@@ -84,12 +85,12 @@ def _parse_text(text: str, argument: str) -> int:
     while position < len(text):
         part = _PART.match(text, position)
         if part is None or UNITS_US[part[2]] >= smallest:
-            raise ArgumentError(argument, text, EXPECTED)
+            raise ArgumentError(argument, text, TEXT_EXPECTED)
         smallest = UNITS_US[part[2]]
         total_us += float(part[1]) * smallest if "." in part[1] else _whole(part[1]) * smallest
         position = part.end()
     if not text:
-        raise ArgumentError(argument, text, EXPECTED)
+        raise ArgumentError(argument, text, TEXT_EXPECTED)
     if total_us > LONGEST_US:
         raise ArgumentError(argument, text, "a duration of at most 100 years")
     return round(total_us)

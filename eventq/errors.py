@@ -8,6 +8,7 @@ The tree::
     |-- TaskNotFoundError (also LookupError)
     |-- NotAllowedError                     the task's state does not permit the command
     |-- QueueClosedError
+    |-- AlreadyRunningError                 `run` was called while it runs
     |-- LogError                            the log underneath
     |   |-- LogUnavailableError             cannot be reached, read or written now
     |   |-- LogConflictError                append at a position somebody else has filled
@@ -52,7 +53,7 @@ class KeyConflictError(EventqError):
         self.differs = differs
         # The number is negative for a task of the same call, which has none yet.
         owner = f"task {task}" if task > 0 else "another task of the same call"
-        super().__init__(f"key {shown(key)} belongs to {owner}, whose {differs} differs")
+        super().__init__(f"key {shown(key)} belongs to {owner}, which differs in {differs}")
 
 
 class TaskNotFoundError(EventqError, LookupError):
@@ -77,12 +78,22 @@ class QueueClosedError(EventqError):
     """The queue was closed; open a new one."""
 
 
+class AlreadyRunningError(EventqError):
+    """This queue is running a worker already; open a second queue, or wait for the run to end."""
+
+    def __init__(self) -> None:
+        super().__init__("this queue is already running a worker")
+
+
 class LogError(EventqError):
     """Base of the errors of the event log."""
 
 
 class LogUnavailableError(LogError):
-    """The log cannot be reached, read or written now; nothing was appended."""
+    """The log cannot be reached, read or written now.
+
+    Nothing was appended, unless the message says that the outcome is not known.
+    """
 
 
 class LogConflictError(LogError):

@@ -6,7 +6,7 @@ that means what its absence meant before; nothing is renamed, retyped or reused.
 
 from __future__ import annotations
 
-from typing import Any, Literal, final
+from typing import Any, Literal, final, get_args
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
@@ -22,6 +22,9 @@ COMMIT_BYTES = 1024 * 1024
 # The task of an event about a node.
 NODE = 0
 
+# One object, since msgspec leaves out a default only when it is the very same one.
+NO_JITTER = 0.0
+
 BackoffKind = Literal["constant", "linear", "exponential"]
 
 
@@ -35,7 +38,7 @@ class Policy(Struct, frozen=True, omit_defaults=True, gc=False):
     backoff: BackoffKind
     backoff_us: int
     backoff_cap_us: int | None = None
-    jitter: float = 0.0
+    jitter: float = NO_JITTER
     max_retries: int | None = None
     max_age_us: int | None = None
     deadline_us: int | None = None
@@ -193,6 +196,12 @@ AnyBody = (
 )
 
 
+KIND_OF: dict[type[Body], str] = {
+    body: str(body.__struct_config__.tag) for body in get_args(AnyBody)
+}
+KINDS = frozenset(KIND_OF.values())
+
+
 class Event(Struct, frozen=True, gc=False):
     """One fact with its envelope.
 
@@ -269,23 +278,6 @@ def events_of(commit: Commit) -> list[Event]:
             zip(commit.tasks, decode_bodies(commit.bodies), strict=True)
         )
     ]
-
-
-KINDS = frozenset(
-    {
-        "created",
-        "leased",
-        "completed",
-        "failed",
-        "retried",
-        "expired",
-        "cancelled",
-        "renewed",
-        "released",
-        "updated",
-        "refused",
-    }
-)
 
 
 def _decode_one(text: str) -> AnyBody | Unknown:

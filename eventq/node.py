@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from eventq.clock import Clock
-from eventq.command import Command, Plan
+from eventq.command import Command, Plan, wake_thread
+from eventq.durations import SECOND_US
 from eventq.errors import (
     LogConflictError,
     LogCorruptError,
@@ -37,6 +38,9 @@ logger = logging.getLogger(__name__)
 CONFLICTS_BORNE = 100
 # Commits in a row, with nobody else's between them, after which a node takes itself for alone.
 ALONE = 3
+# Interrupts swallowed while one is being cleaned up after: half of that would leave all others
+# waiting for a leader who has gone.
+INTERRUPTS_BORNE = 10
 
 
 class Node:
@@ -65,8 +69,11 @@ class Node:
         self._leader: Command | None = None
         self._batch: list[Command] = []
         self._projection: Projection | None = None
+        # Held for moments only, while the clocks are read.
+        self._time = threading.Lock()
         self._last_now = 0
         self._undisturbed = 0
+        self._last_now_s = self.clock.monotonic()
         self._in_flight: tuple[Plan, Commit] | None = None
 
     def execute(self, command: Command) -> Command:
@@ -86,7 +93,9 @@ class Node:
                 else:
                     command.ready.acquire()
         except BaseException:
-            self._leave(command)
+            for _ in range(INTERRUPTS_BORNE):
+                if self._leave(command):
+                    break
             raise
         if command.error is not None:
             raise command.error
@@ -104,10 +113,24 @@ class Node:
             yield self._caught_up() if known is None else known
 
     def now(self) -> int:
-        """The node's time in microseconds: the log's clock, but never behind the log or itself."""
-        now = self.clock.now_us() + self.log.clock_offset_us()
-        self._last_now = max(now, self._last_now)
-        return self._last_now
+        """The node's time in microseconds: the log's clock, but never behind the log or itself.
+
+        When the clock jumps back, time goes on from where it was, so that nothing waits it out.
+        """
+        return self._learn_time(0)
+
+    def _learn_time(self, at: int) -> int:
+        """The node's time, which is never behind what it has read."""
+        offset_us = self.log.clock_offset_us()
+        with self._time:
+            # In this order: a pause between the two (a suspended process) must not be counted
+            # twice, which would push the log's time ahead for good. Nor may two threads do so.
+            now = max(self.clock.now_us() + offset_us, at)
+            now_s = self.clock.monotonic()
+            passed_us = int((now_s - self._last_now_s) * SECOND_US)
+            self._last_now = max(now, self._last_now + passed_us)
+            self._last_now_s = now_s
+            return self._last_now
 
     @property
     def projection(self) -> Projection:
@@ -152,19 +175,26 @@ class Node:
         if self._closed:
             raise QueueClosedError("the queue is closed")
 
-    def _leave(self, command: Command) -> None:
-        """After an interrupt: takes the wish back unless it is begun on, and passes the lead on."""
-        with self._guard:
-            command.gone = True
-            if command in self._waiting:
-                self._waiting.remove(command)
-        if self._leader is command:
-            with self._lock:
-                self._break_off(LogUnavailableError("the committing thread was interrupted"))
-            self._finish()
-        with self._guard:
-            # The interrupt may have come between choosing a leader and waking it.
-            _wake(self._leader)
+    def _leave(self, command: Command) -> bool:
+        """After an interrupt: takes the wish back unless it is begun on, and passes the lead on.
+
+        Tells whether that was done; False when one more interrupt broke it off.
+        """
+        try:
+            with self._guard:
+                command.gone = True
+                if command in self._waiting:
+                    self._waiting.remove(command)
+            if self._leader is command:
+                with self._lock:
+                    self._break_off(LogUnavailableError("the committing thread was interrupted"))
+                self._finish()
+            with self._guard:
+                # The interrupt may have come between choosing a leader and waking it.
+                wake_thread(self._leader)
+        except BaseException:  # noqa: BLE001 - the first interrupt is raised in the end
+            return False
+        return True
 
     def _lead(self) -> None:
         """Commits for everybody who waits, then hands the lead to the next in line."""
@@ -186,26 +216,23 @@ class Node:
             for command in reversed(self._batch):
                 if command.landed or command.error is not None:
                     command.done = True
-                    _wake(command)
+                    wake_thread(command)
                 elif not command.gone and command not in waiting:
                     waiting.appendleft(command)
             self._batch = []
             self._leader = waiting[0] if waiting else None
-            _wake(self._leader)
+            wake_thread(self._leader)
 
     def _commit(self) -> None:
         """Plans, appends and applies one commit of all who wait, as far as there is room."""
-        contested: Head | None = None
         for _ in range(CONFLICTS_BORNE):
-            with self.log.turn():
-                head = self._head()
-                if head == contested and self.log.head() != head:
-                    # The log no longer holds what was folded: a failover took it back.
-                    self._projection = None
-                    head = self._head()
+            guess = self._guess()
+            with self.log.turn(guess=guess) as head:
+                is_guess = head is guess
+                head = self._folded(head)  # noqa: PLW2901 - the same one, or a later one
                 # Taken as late as can be: whoever came while the head was read comes along.
                 self._take_waiting()
-                plan = self._plan(head)
+                plan = self._plan(head, is_guess=is_guess)
                 if plan.bodies:
                     commit = plan.sealed()
                     self._in_flight = (plan, commit)
@@ -214,18 +241,17 @@ class Node:
                     except LogConflictError:
                         self._in_flight = None
                         self._undisturbed = 0
-                        contested = head
                         continue
                     except LogError:
                         # By the contract nothing was appended, so nothing needs to be read back.
                         self._in_flight = None
                         raise
             if plan.bodies:
-                self._undisturbed += 1
                 self._apply(plan, commit)
-                self._in_flight = None
             for command in plan.commands:
                 command.landed = True
+            # Not before all are marked: an interrupt would have the rest told a lie.
+            self._in_flight = None
             if plan.bodies:
                 for wake in self._wakes:
                     wake()
@@ -247,7 +273,8 @@ class Node:
             )
         self._in_flight = None
         for command in self._batch:
-            if not command.landed and command.error is None:
+            # One that is in line again already, since it found no room, has lost nothing.
+            if not (command.landed or command.error or command in self._waiting):
                 command.error = error
 
     def _resolve(self) -> None:
@@ -265,54 +292,63 @@ class Node:
                 command.tasks = [task_of(self.log, number) for number in numbers]
                 command.landed = True
 
-    def _head(self) -> Head:
-        """Where the log ends; with the projection folded up to there unless all are blind."""
+    def _guess(self) -> Head | None:
+        """Where the log ends if nobody else has appended; None where that is not likely enough.
+
+        Only leases and outcomes are decided by a guess: if it is wrong, they meet a conflict. What
+        may be refused, or come to nothing, would not.
+        """
         with self._guard:
-            commands = (*self._batch, *self._waiting)
-            blind = all(command.blind for command in commands)
-            leasing = all(command.leasing for command in commands)
-        if blind:
-            return self.log.head()
+            leasing = all(command.leasing for command in (*self._batch, *self._waiting))
         projection = self._projection
-        # Leases and outcomes are decided unread by a node that seems alone: if it is not, it meets
-        # a conflict. What may be refused, or come to nothing, must not be decided so.
         if projection is None or not leasing or self._undisturbed < ALONE:
+            return None
+        return Head(projection.seq, projection.at, projection.seal)
+
+    def _folded(self, head: Head) -> Head:
+        """Brings the projection up to the head, unless all who wait are blind.
+
+        Gives where it stands: on a log without exclusive turns others may have gone on.
+        """
+        with self._guard:
+            blind = all(command.blind for command in (*self._batch, *self._waiting))
+        projection = self._projection
+        if projection and projection.seq >= head.seq and projection.seal != head.seal:
+            # The log no longer holds what was folded: a failover took it back.
+            projection = self._projection = None
+        if blind:
+            return head
+        if projection is None or projection.seq != head.seq:
             projection = self._caught_up()
         if projection.unknown is not None:
             seq, kind = projection.unknown
             raise LogTooNewError(f"event {seq} is of the unknown kind {kind!r}: upgrade eventq")
         return Head(projection.seq, projection.at, projection.seal)
 
-    def _plan(self, head: Head) -> Plan:
-        self._last_now = max(self._last_now, head.at)
+    def _plan(self, head: Head, *, is_guess: bool) -> Plan:
+        self._learn_time(head.at)
         plan = Plan(head, self.now())
         # By the seal, not the position: a failover may have put another history there.
         caught_up = self._projection is not None and self._projection.seal == head.seal
         for command in sorted(self._batch, key=lambda command: not command.leasing):
             command.error = None
-            if not (command.blind or caught_up):
-                # It came after a head was read that was enough for the blind.
-                plan.deferred.append(command)
+            if not (command.blind or (caught_up and (command.leasing or not is_guess))):
+                # It came after a head was found that was enough for others: the next commit's.
                 continue
             try:
                 drafts = command.decide(plan.at)
+                texts = encode_bodies([body for _, body in drafts])
             except Exception as error:  # noqa: BLE001 - its own caller raises it
                 command.error = error
                 continue
-            texts = encode_bodies([body for _, body in drafts])
             if plan.admits(drafts, texts):
                 plan.add(command, drafts, texts)
-            else:
-                plan.deferred.append(command)
         return plan
 
     def _apply(self, plan: Plan, commit: Commit) -> None:
         """Folds the commit if the projection is right behind it, and gives commands their tasks."""
         projection = self._projection
         if projection is None or projection.seal != commit.prev:
-            if projection is not None and projection.seq >= commit.first:
-                # What it holds from there on, a failover has taken back.
-                self._projection = None
             for command in plan.commands:
                 command.tasks = self._new_tasks(command, commit.at)
             return
@@ -322,6 +358,7 @@ class Node:
             # Half a fold is no projection; the next command builds a new one from the log.
             self._projection = None
             raise
+        self._undisturbed += 1
         for command in plan.commands:
             start = command.first - commit.first
             command.tasks = after[start : start + len(command.drafts)]
@@ -349,7 +386,7 @@ class Node:
             projection = Projection(self.log.namespace)
             catch_up(projection, self.log)
         self._projection = projection
-        self._last_now = max(self._last_now, projection.at)
+        self._learn_time(projection.at)
         if projection.seq != before:
             self._undisturbed = 0
         return projection
@@ -357,12 +394,6 @@ class Node:
     def _number_of(self, key: str) -> int | None:
         number = self.projection.number_of(key)
         return self.log.find_keys([key]).get(key) if number is None else number
-
-
-def _wake(command: Command | None) -> None:
-    """Has the command's thread look whether it is done or leads; once too often does no harm."""
-    if command is not None and command.ready.locked():
-        command.ready.release()
 
 
 def _node_name() -> str:

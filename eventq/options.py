@@ -21,7 +21,7 @@ from eventq.checks import (
 from eventq.decide import NewTask
 from eventq.durations import Duration
 from eventq.errors import ArgumentError
-from eventq.events import COMMIT_BYTES, COMMIT_EVENTS, Policy
+from eventq.events import COMMIT_BYTES, COMMIT_EVENTS, NO_JITTER, Policy
 from eventq.policy import Backoff
 
 # What a created event takes beside its tags at the most: without a key, and with one.
@@ -51,9 +51,7 @@ class TaskSpec:
     def __init__(
         self, tags: Mapping[str, Any] | None = None, /, **options: Unpack[TaskOptions]
     ) -> None:
-        for name in options:
-            if name not in TaskOptions.__annotations__:
-                raise ArgumentError(name, options, "no such option of a task")
+        _check_names(options)
         self.tags = tags
         self.options = options
 
@@ -106,6 +104,7 @@ def make_orders(
     """The orders for many tasks; each error names the item's index."""
     if isinstance(items, (str, bytes, Mapping)) or not isinstance(items, Iterable):
         raise ArgumentError("tasks", items, "an iterable of tags or TaskSpecs")
+    _check_names(options)
     if options.get("key") is not None:
         raise ArgumentError("key", options["key"], "a key in each TaskSpec, not one for all")
     pattern = make_order(None, policy, options)
@@ -140,6 +139,12 @@ def portions(orders: list[NewTask]) -> Iterator[list[NewTask]]:
         yield portion
 
 
+def _check_names(options: Mapping[str, object]) -> None:
+    for name, value in options.items():
+        if name not in TaskOptions.__annotations__:
+            raise ArgumentError(name, value, "an option of `new`")
+
+
 def _like(pattern: NewTask, tags_json: bytes) -> NewTask:
     """The pattern with other tags; made by position, since batches are a hot path."""
     return NewTask(
@@ -161,7 +166,7 @@ def _overridden(policy: Policy, options: TaskOptions) -> Policy:
             "backoff": checked.kind,
             "backoff_us": checked.base_us,
             "backoff_cap_us": checked.cap_us,
-            "jitter": checked.jitter,
+            "jitter": checked.jitter or NO_JITTER,
         }
     if (retries := options.get("max_retries", UNSET)) is not UNSET:
         changes["max_retries"] = (

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from msgspec import Struct
 
 from eventq.durations import LONGEST_US, Duration, parse_duration
 from eventq.errors import ArgumentError
-from eventq.events import BackoffKind, Policy
+from eventq.events import NO_JITTER, BackoffKind, Policy
 
 # The n-th retry comes n times this after the failure, unless the caller says otherwise.
 DEFAULT_BACKOFF = "10s"
@@ -24,7 +24,18 @@ class Backoff(Struct, frozen=True, gc=False):
     kind: BackoffKind
     base_us: int
     cap_us: int | None = None
-    jitter: float = 0.0
+    jitter: float = NO_JITTER
+
+    def __post_init__(self) -> None:
+        """Checks one that was made by hand as the class methods do. Raises ArgumentError."""
+        if self.kind not in get_args(BackoffKind):
+            raise ArgumentError("kind", self.kind, f"one of {', '.join(get_args(BackoffKind))}")
+        for name, wait in (("base_us", self.base_us), ("cap_us", self.cap_us)):
+            if wait is None and name == "cap_us":
+                continue
+            if type(wait) is not int or not 0 <= wait <= LONGEST_US:
+                raise ArgumentError(name, wait, f"microseconds from 0 to {LONGEST_US}")
+        _checked_jitter(self.jitter)
 
     @classmethod
     def constant(cls, wait: Duration, *, jitter: float = 0.0) -> Backoff:
@@ -59,7 +70,7 @@ class Backoff(Struct, frozen=True, gc=False):
             backoff=self.kind,
             backoff_us=self.base_us,
             backoff_cap_us=self.cap_us,
-            jitter=self.jitter,
+            jitter=self.jitter or NO_JITTER,
             max_retries=max_retries,
             max_age_us=max_age_us,
             deadline_us=deadline_us,

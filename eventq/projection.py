@@ -6,7 +6,6 @@ It alone owns its tasks and changes them, and only by applying events; it reads 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import get_args
 
 import msgspec
 from msgspec import Struct
@@ -14,6 +13,7 @@ from sortedcontainers import SortedList
 
 from eventq.errors import LogCorruptError
 from eventq.events import (
+    KIND_OF,
     KINDS,
     NODE,
     AnyBody,
@@ -222,7 +222,7 @@ class Projection:
         if type(body) is Unknown:
             self.unknown = self.unknown or (seq, body.kind)
             return None
-        self.counts[_KIND_OF[type(body)]] += 1
+        self.counts[KIND_OF[type(body)]] += 1
         if number == NODE:
             self._hear(seq, at, body)
             return None
@@ -326,6 +326,3 @@ class Projection:
 def _rank(task: Task) -> tuple[int, int, int]:
     """Dispatch order: highest priority, then earliest scheduled, then lowest number."""
     return (-task.priority, task.scheduled_at_us, task.number)
-
-
-_KIND_OF = {kind: str(kind.__struct_config__.tag) for kind in get_args(AnyBody)}

@@ -67,19 +67,15 @@ def take_stats(projection: Projection, *, now: int) -> Stats:
     )
 
 
-def list_tasks(
+def open_tasks(
     projection: Projection,
-    log: EventLog,
     *,
     states: frozenset[TaskState],
     tags: Mapping[str, Any] | None,
     limit: int | None,
     now: int,
 ) -> list[Task]:
-    """Tasks in these states: leased, ready, scheduled in dispatch order, then final ones.
-
-    Final tasks are found by folding the whole log: O(events), and memory for those found.
-    """
+    """Tasks in the open ones of these states: leased, ready, scheduled, in dispatch order."""
 
     def candidates() -> Iterator[Task]:
         if TaskState.LEASED in states:
@@ -89,12 +85,26 @@ def list_tasks(
         if TaskState.SCHEDULED in states:
             projection.ripen(now)
             yield from projection.waiting()
-        if states & FINAL:
-            yield from _final_tasks(log, states & FINAL, until=projection.seq)
 
-    wanted = {name: _canonical(value) for name, value in (tags or {}).items()}
-    found = (task for task in candidates() if not wanted or _matches(task, wanted))
-    return [task.seen_at(now) for task in islice(found, limit)]
+    return _chosen(candidates(), tags=tags, limit=limit, now=now)
+
+
+def final_tasks(
+    log: EventLog,
+    *,
+    states: frozenset[TaskState],
+    tags: Mapping[str, Any] | None,
+    limit: int | None,
+    now: int,
+    until: int,
+) -> list[Task]:
+    """Tasks that are in the final ones of these states at position ``until``, newest first.
+
+    Found by folding the whole log: O(events), and memory for those found.
+    """
+    if limit == 0 or not states & FINAL:
+        return []
+    return _chosen(_final_tasks(log, states & FINAL, until=until), tags=tags, limit=limit, now=now)
 
 
 def read_events(log: EventLog, after: int) -> Iterator[Event]:
@@ -131,6 +141,14 @@ def _final_tasks(log: EventLog, states: frozenset[TaskState], *, until: int) -> 
             else:
                 found.pop(number, None)
     return reversed(found.values())
+
+
+def _chosen(
+    candidates: Iterator[Task], *, tags: Mapping[str, Any] | None, limit: int | None, now: int
+) -> list[Task]:
+    wanted = {name: _canonical(value) for name, value in (tags or {}).items()}
+    found = (task for task in candidates if not wanted or _matches(task, wanted))
+    return [task.as_of(now) for task in islice(found, limit)]
 
 
 def _matches(task: Task, tags: dict[str, bytes]) -> bool:

@@ -5,15 +5,15 @@ Nothing is decided here; each twin has the rules, arguments and errors of its or
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, Unpack
 
 from eventq.blocking import BlockingQueue, Worker
-from eventq.checks import States, check_count
+from eventq.checks import States, check_count, check_flag
 from eventq.durations import Duration
-from eventq.eventlog import EventLog
+from eventq.eventlog import EventLog, Rows
 from eventq.events import Event
 from eventq.options import TaskOptions, TaskSpec
 from eventq.query import FOLLOW_S, Stats, read_events
@@ -34,9 +34,10 @@ R = TypeVar("R")
 class Queue(BlockingQueue):
     """A task queue on an event log, for threads and for asyncio.
 
-    A twin runs its original in a thread, so the event loop goes on meanwhile; when the awaiting
-    task is cancelled, what was begun is still done. `run_async` calls async workers in
-    the caller's own loop.
+    Every method but `stop`, which never waits, has an ``_async`` twin with the same arguments,
+    rules and errors. A twin runs its original in a thread, so the event loop goes on meanwhile;
+    when the awaiting task is cancelled, what was begun is still done. `run_async` calls async
+    workers in the caller's own loop.
     """
 
     async def new_async(
@@ -72,6 +73,10 @@ class Queue(BlockingQueue):
     async def stats_async(self) -> Stats:
         """See `stats`."""
         return await _in_thread(self.stats)
+
+    async def sql_async(self, query: str, values: Sequence[Any] = ()) -> Rows:
+        """See `sql`."""
+        return await _in_thread(self.sql, query, values)
 
     async def cancel_async(self, key: str, *, reason: str = "", by: str | None = None) -> Task:
         """See `cancel`."""
@@ -111,6 +116,7 @@ class Queue(BlockingQueue):
         import asyncio  # noqa: PLC0415 - costs more to import than the rest of eventq
 
         check_count(after, "after", least=0, most=2**63)
+        check_flag(follow, "follow")
         loop = asyncio.get_running_loop()
         more = asyncio.Event()
         log = self._node.log
@@ -149,29 +155,35 @@ class Queue(BlockingQueue):
         Cancelling the awaiting task is a forced stop: attempts are cancelled and given back.
         """
         import asyncio  # noqa: PLC0415 - see events_async
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - as well
 
         from eventq.runner import run_worker, stopping_on_signals  # noqa: PLC0415
 
-        with self._running():
-            runner = run_worker(
-                self._node,
-                worker,
-                workers=self.workers,
-                until=until,
-                grace=grace,
-                lease_ttl=lease_ttl,
-                loop=asyncio.get_running_loop(),
-            )
-            self._stop = runner.stop
-            with stopping_on_signals(runner.stop):
-                running = asyncio.ensure_future(asyncio.to_thread(runner.run))
-                try:
-                    return await asyncio.shield(running)
-                except asyncio.CancelledError:
-                    runner.stop()
-                    runner.stop()
-                    await asyncio.wait([running])
-                    raise
+        loop = asyncio.get_running_loop()
+        runner = run_worker(
+            self._node,
+            worker,
+            workers=self.workers,
+            until=until,
+            grace=grace,
+            lease_ttl=lease_ttl,
+            loop=loop,
+        )
+        with self._running(runner.stop), stopping_on_signals(runner.stop):
+            # A thread of its own: the loop's pool is small, and workers may need it.
+            pool = ThreadPoolExecutor(1, thread_name_prefix="eventq-run")
+            running = loop.run_in_executor(pool, runner.run)
+            pool.shutdown(wait=False)
+            try:
+                return await asyncio.shield(running)
+            except asyncio.CancelledError:
+                runner.stop()
+                runner.stop()
+                while not running.done():
+                    # However often it is cancelled: the run must end before its loop does.
+                    with suppress(asyncio.CancelledError):
+                        await asyncio.wait([running])
+                raise
 
 
 def _page(log: EventLog, after: int) -> list[Event]:

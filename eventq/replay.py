@@ -35,7 +35,10 @@ def catch_up(
     until: int | None = None,
     until_at: int | None = None,
 ) -> None:
-    """Folds what the log holds beyond the projection. Raises LogCorruptError, see `replay`."""
+    """Folds what the log holds beyond the projection. Raises LogCorruptError, see `replay`.
+
+    It may have ended inside a commit before, and goes on there.
+    """
     commits = log.read(after=projection.seq)
     if not commits:
         return
@@ -63,7 +66,8 @@ def read_all(log: EventLog, *, after: int) -> Iterator[tuple[Commit, list[Event]
             try:
                 yield commit, events_of(commit)
             except msgspec.DecodeError as error:
-                raise LogCorruptError(commit.first, str(error)) from error
+                problem = f"a body cannot be understood: {error}"
+                raise LogCorruptError(commit.first, problem) from error
         after = commits[-1].last
 
 
@@ -85,8 +89,8 @@ def decode_events(stored: list[StoredEvent]) -> list[Event]:
     """Events with their bodies decoded. Raises LogCorruptError for a damaged body."""
     try:
         bodies = decode_bodies([event.body for event in stored])
-    except (msgspec.ValidationError, msgspec.DecodeError) as error:
-        raise LogCorruptError(stored[0].seq, str(error)) from error
+    except msgspec.DecodeError as error:
+        raise LogCorruptError(stored[0].seq, f"a body cannot be understood: {error}") from error
     return [
         Event(event.seq, event.at, event.task, body)
         for event, body in zip(stored, bodies, strict=True)
@@ -94,18 +98,27 @@ def decode_events(stored: list[StoredEvent]) -> list[Event]:
 
 
 def _fold(projection: Projection, commit: Commit, until: int | None, until_at: int | None) -> bool:
-    """Folds one commit, or the part of it up to ``until``; tells whether to go on."""
+    """Folds one commit, or what is left of it up to ``until``; tells whether to go on."""
     if until_at is not None and commit.at > until_at:
         return False
-    if commit.prev != projection.seal:
+    # An earlier fold may have ended inside this commit; its seal is the projection's since then.
+    begin = projection.seq + 1 - commit.first
+    if projection.seal != (commit.seal if begin else commit.prev):
         raise LogCorruptError(commit.first, "its seal does not follow the one before")
     if not is_sealed(commit):
         raise LogCorruptError(commit.first, "its seal does not match what is stored")
-    if until is not None and commit.last > until:
-        count = until - projection.seq
-        if count > 0:
-            part = replace(commit, tasks=commit.tasks[:count], bodies=commit.bodies[:count])
-            projection.apply(part)
-        return False
-    projection.apply(commit)
-    return True
+    whole = until is None or commit.last <= until
+    if whole and not begin:
+        projection.apply(commit)
+        return True
+    end = len(commit.bodies) if until is None or whole else until + 1 - commit.first
+    if begin < end:
+        projection.apply(
+            replace(
+                commit,
+                first=commit.first + begin,
+                tasks=commit.tasks[begin:end],
+                bodies=commit.bodies[begin:end],
+            )
+        )
+    return whole

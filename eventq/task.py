@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from eventq.errors import LogCorruptError
 from eventq.events import (
+    KIND_OF,
     AnyBody,
     Body,
     Cancelled,
@@ -158,7 +159,7 @@ class Task(Struct, frozen=True, gc=False):
         """
         return msgspec.convert(self.tags, into, strict=False)
 
-    def seen_at(self, now: int) -> Task:
+    def as_of(self, now: int) -> Task:
         """The same task as viewed at ``now`` (microseconds)."""
         return replace(self, seen_at_us=now)
 
@@ -345,4 +346,4 @@ _CHANGES: dict[type[Body], Callable[..., Task]] = {
     Released: _released,
     Updated: _updated,
 }
-_LEGAL = {body: MOVES[str(body.__struct_config__.tag)] for body in _CHANGES}
+_LEGAL = {body: MOVES[KIND_OF[body]] for body in _CHANGES}

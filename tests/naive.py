@@ -98,8 +98,7 @@ class Naive:
             known = [*self.rows, *added]
             twin = next((row for row in known if order.key and row.key == order.key), None)
             if twin is not None:
-                again = new_row(order, twin.number, twin.created_at)
-                if again.first_wish != twin.first_wish:
+                if not same_wish(order, twin):
                     raise WrongError(KeyConflictError)
                 places.append(twin.number)
                 continue
@@ -140,7 +139,7 @@ class Naive:
         for outcome in outcomes:
             row = next((row for row in self.leased() if row.number == outcome.task), None)
             if row is None or row.fence != outcome.fence:
-                if outcome.kind in {"completed", "failed"}:
+                if outcome.kind != "released":
                     story += self._tell([(outcome.task, "refused")])
                 continue
             row.fence, row.worker = 0, None
@@ -238,10 +237,13 @@ class Naive:
 
 def new_row(order: NewTask, number: int, now: int) -> Row:
     """The row of an order; WrongError when it would never be allowed to run."""
-    content = wish(order, now)
-    *_, scheduled_at, expires_at = content
-    start = now if scheduled_at is None else scheduled_at
-    if expires_at is not None and (expires_at <= start or expires_at <= now):
+    start = wished_start(order, now)
+    age = order.policy.max_age_us
+    expires_at = order.expires_at
+    if expires_at is None and age is not None:
+        expires_at = now + age
+    runs_at = now if start is None else start
+    if expires_at is not None and (expires_at <= runs_at or expires_at <= now):
         raise WrongError(ArgumentError)
     return Row(
         number=number,
@@ -250,20 +252,26 @@ def new_row(order: NewTask, number: int, now: int) -> Row:
         tags=order.tags_json,
         policy=order.policy,
         created_at=now,
-        scheduled_at=start,
+        scheduled_at=runs_at,
         expires_at=expires_at,
-        first_wish=content,
+        first_wish=(order.priority, json.loads(order.tags_json), start, expires_at, age),
     )
 
 
-def wish(order: NewTask, now: int) -> tuple[Any, ...]:
-    """What the caller asked for, as instants, at a moment: equal wishes are the same task."""
-    scheduled_at = now + order.delay_us if order.delay_us else order.scheduled_at
-    age = order.policy.max_age_us
-    expires_at = order.expires_at
-    if expires_at is None and age is not None:
-        expires_at = now + age
-    return (order.priority, json.loads(order.tags_json), order.policy, scheduled_at, expires_at)
+def wished_start(order: NewTask, now: int) -> int | None:
+    """When the caller wants it to run, as an instant; None for at once."""
+    return now + order.delay_us if order.delay_us else order.scheduled_at
+
+
+def same_wish(order: NewTask, twin: Row) -> bool:
+    """Whether an order with a taken key asks for the task that has it."""
+    priority, tags, start, expires_at, age = twin.first_wish
+    asked = (order.priority, json.loads(order.tags_json), wished_start(order, twin.created_at))
+    if asked != (priority, tags, start):
+        return False
+    if order.expires_at is None:
+        return expires_at is None or age is not None
+    return bool(order.expires_at == expires_at)
 
 
 def pause(policy: Policy, n: int, draw: float) -> int:

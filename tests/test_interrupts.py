@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 import eventq.node
+from eventq import decide
 from eventq.clock import SystemClock
 from eventq.command import Command
 from eventq.errors import EventqError, LogUnavailableError
@@ -116,45 +117,80 @@ def test_an_interrupt_of_a_lone_caller_leaves_the_node_usable() -> None:
 
 
 def test_an_interrupt_of_the_leader_tells_the_others_the_truth() -> None:
-    """Those who waited for the interrupted thread's commit know whether their task was created."""
+    """Those who waited for the interrupted thread's commit know whether theirs was made."""
 
     def trial(moment: int) -> Interrupted:
         log = HookedLog()
         node = Node(log, clock=SystemClock())
-        others = [Spawned(node.execute, command) for command in waiting_behind(node, 3)]
-        wait_until(lambda: len(node._waiting) == 4)
-        node._waiting.popleft()
-        node._leader = None
+        node.execute(creation())
+        # All on one task, so that all but the first are put back in line.
+        others = behind_nobody(node, [edit(node, priority) for priority in (1, 2, 3)])
         interrupted = Interrupted(lambda: node.execute(creation()), moment)
         Spawned(node.execute, creation()).result()
-        numbers = {task.number for task in told(others)}
-        assert numbers <= set(check_log(log).tasks)
-        if not interrupted.hit:
-            assert len(numbers) == 3
+        for thread in others:
+            thread.wait()
+            assert thread.error is None or isinstance(thread.error, EventqError)
+        made = sorted(thread.result().first for thread in others if thread.error is None)
+        report = check_log(log)
+        assert report.kinds["updated"] == len(made)
+        assert {stored.seq for stored in log.history(1)} == {1, *made}
+        assert len(made) == 3 or interrupted.hit
         return interrupted
 
     assert each_moment(trial) > 50
 
 
-def waiting_behind(node: Node, count: int) -> list[Command]:
-    """Commands to execute while somebody who does nothing yet seems to lead."""
-    node._leader = creation()
-    node._waiting.append(node._leader)
-    return [creation(key=f"key-{index}") for index in range(count)]
+def test_an_interrupt_of_the_leader_tells_all_in_one_commit_the_same() -> None:
+    """A commit that was made is reported as made to each of those who share it."""
+
+    def trial(moment: int) -> Interrupted:
+        log = HookedLog()
+        node = Node(log, clock=SystemClock())
+        node.execute(creation())
+        others = behind_nobody(node, [creation(key=key) for key in "abc"])
+        interrupted = Interrupted(lambda: node.execute(creation()), moment)
+        Spawned(node.execute, creation()).result()
+        made = 0
+        for thread in others:
+            thread.wait()
+            made += thread.error is None
+        assert made == len(check_log(log).keys)
+        return interrupted
+
+    assert each_moment(trial) > 50
 
 
-def told(threads: list[Spawned[Command]]) -> list[Any]:
-    """The tasks of those that were told that all went well; the others must have an error."""
-    tasks = []
-    for thread in threads:
+def test_a_second_interrupt_leaves_the_node_usable() -> None:
+    """Ctrl-C again, while the node reads back what became of the first, hangs nobody."""
+    log = UnreadableLog(KeyboardInterrupt())
+    node = Node(log, clock=SystemClock())
+    others = behind_nobody(node, [creation(), creation()])
+
+    with pytest.raises(KeyboardInterrupt):
+        node.execute(creation())
+    for thread in others:
         thread.wait()
-        if thread.error is None:
-            [task] = thread.result().tasks
-            assert task is not None
-            tasks.append(task)
-        else:
-            assert isinstance(thread.error, EventqError)
-    return tasks
+
+    assert [thread.error for thread in others] == [None, None]
+    assert Spawned(node.execute, creation()).result().first == 4
+
+
+def edit(node: Node, priority: int) -> Command:
+    """A command on task 1."""
+    edits: dict[str, Any] = {"tags_json": None, "scheduled_at": None, "by": None}
+    return Command(lambda _: decide.update(node.find("1"), priority=priority, **edits))
+
+
+def behind_nobody(node: Node, commands: list[Command]) -> list[Spawned[Command]]:
+    """Threads that wait with their commands for whoever comes next to lead."""
+    nobody = creation()
+    node._leader = nobody
+    node._waiting.append(nobody)
+    threads = [Spawned(node.execute, command) for command in commands]
+    wait_until(lambda: len(node._waiting) == len(commands) + 1)
+    node._waiting.popleft()
+    node._leader = None
+    return threads
 
 
 def test_an_interrupt_of_a_waiter_takes_its_wish_back_or_passes_the_lead_on() -> None:
@@ -271,12 +307,9 @@ def test_an_interrupt_inside_the_append_is_resolved_by_reading_back(
 
 def test_an_outcome_that_cannot_be_read_back_is_called_unknown() -> None:
     """When the log is away right after an interrupt, nobody is told that all went well."""
-    log = UnreadableLog()
+    log = UnreadableLog(LogUnavailableError("gone"))
     node = Node(log, clock=SystemClock())
-    others = [Spawned(node.execute, command) for command in waiting_behind(node, 2)]
-    wait_until(lambda: len(node._waiting) == 3)
-    node._waiting.popleft()
-    node._leader = None
+    others = behind_nobody(node, [creation(), creation()])
 
     with pytest.raises(KeyboardInterrupt):
         node.execute(creation())
@@ -285,22 +318,23 @@ def test_an_outcome_that_cannot_be_read_back_is_called_unknown() -> None:
 
     assert [type(thread.error) for thread in others] == [LogUnavailableError] * 2
     assert "not known" in str(others[0].error)
-    log.broken = False
     assert Spawned(node.execute, creation()).result().first == 4
 
 
 class UnreadableLog(HookedLog):
-    """A log whose append is interrupted after it landed, and that cannot be read then."""
+    """A log whose append is interrupted after it landed, and whose next read fails."""
 
-    def __init__(self) -> None:
+    def __init__(self, error: BaseException) -> None:
         super().__init__()
         self.broken = True
+        self._error = error
         self.after_append = self._interrupt
 
     def read(self, *, after: int, limit: int = 10_000) -> list[Commit]:
         """See EventLog.read."""
         if self.broken and self.appended:
-            raise LogUnavailableError("gone")
+            self.broken = False
+            raise self._error
         return super().read(after=after, limit=limit)
 
     def _interrupt(self, _: Commit) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
 import pytest
@@ -19,6 +21,8 @@ from eventq.task import TaskState
 from tests.checker import check_log
 from tests.commands import cancellation, creation, leasing
 from tests.support import HookedLog, ManualClock, Spawned, queue_on
+
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -175,6 +179,32 @@ class TestTwoNodes:
         assert [commit.at for commit in log.appended] == [log.appended[0].at] * 2
         check_log(log)
 
+    def test_time_goes_on_after_the_clock_was_set_back(self) -> None:
+        """A delay does not wait out the hour by which somebody set the clock back."""
+        log, clock = HookedLog(), ManualClock()
+        queue = queue_on(log, clock=clock)
+        [task] = queue.new_many([{}], delay=5)
+        clock.jump(-3_600)
+
+        clock.advance(6)
+
+        assert queue.get(task.key) is not None
+        assert [ready.key for ready in queue.tasks(state="ready")] == [task.key]
+
+    def test_nodes_that_take_turns_do_not_hurry_time(self) -> None:
+        """Time that both have seen pass is counted once, however seldom each of them looks."""
+        storage, clock = MemoryStorage(), ManualClock()
+        nodes = [Node(HookedLog(storage), clock=clock) for _ in range(2)]
+        began = clock.us
+        nodes[0].execute(creation())
+        clock.jump(-3_600)
+
+        for turn in range(1, 21):
+            clock.advance(10)
+            nodes[turn % 2].execute(creation())
+
+        assert HookedLog(storage).head().at == began + 200 * 1_000_000
+
     def test_a_node_whose_clock_is_behind_the_log_reads_and_decides(self) -> None:
         """A node keeps to the log's time when its own clock is behind, from the first look on."""
         storage = MemoryStorage()
@@ -187,3 +217,36 @@ class TestTwoNodes:
 
         assert task.seen_at_us == ahead.us
         assert queue.cancel(task.key).state is TaskState.CANCELLED
+
+    def test_a_process_suspended_between_two_clocks_does_not_hurry_time(self) -> None:
+        """A pause while the node reads its clocks is counted once: nobody's time runs ahead."""
+        clock = PausedClock()
+        node = Node(HookedLog(), clock=clock)
+        clock.pause_s = 3_600
+        node.now()
+
+        now = node.now()
+
+        assert now == clock.us
+
+
+class PausedClock(ManualClock):
+    """A clock whose reader is held up once, behind the first of the two clocks it reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pause_s = 0.0
+
+    def now_us(self) -> int:
+        """See Clock.now_us."""
+        return self._held_up(lambda: self.us)
+
+    def monotonic(self) -> float:
+        """See Clock.monotonic."""
+        return self._held_up(lambda: self.seconds)
+
+    def _held_up(self, read: Callable[[], T]) -> T:
+        value = read()
+        pause_s, self.pause_s = self.pause_s, 0.0
+        self.advance(pause_s)
+        return value

@@ -6,15 +6,16 @@ import asyncio
 import inspect
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from eventq import (
+    AlreadyRunningError,
     ArgumentError,
     Event,
-    NotAllowedError,
     Queue,
     QueueClosedError,
     Task,
@@ -25,7 +26,7 @@ from eventq.blocking import BlockingQueue
 from eventq.clock import Clock, SystemClock
 from eventq.runner.context import AsyncContext, Context
 from tests.checker import check_log
-from tests.support import PATIENCE_S, Gate, ManualClock, Spawned, wait_until
+from tests.support import PATIENCE_S, Gate, ManualClock, Spawned, runner_of, wait_until
 
 TWINS = (
     "new", "new_many", "get", "tasks", "history", "stats", "cancel", "retry", "update", "close",
@@ -192,7 +193,7 @@ def test_run_async_takes_plain_workers_too(queue: Queue) -> None:
     async def use() -> None:
         running = asyncio.create_task(queue.run_async(lambda _ctx, _task: gate(), until="idle"))
         await asyncio.to_thread(gate.reached.wait, PATIENCE_S)
-        with pytest.raises(NotAllowedError, match="already running"):
+        with pytest.raises(AlreadyRunningError, match="already running"):
             await queue.run_async(print)
         gate.open()
         assert (await running).completed == 1
@@ -229,6 +230,43 @@ def test_cancelling_run_async_gives_the_tasks_back(queue: Queue) -> None:
     asyncio.run(use())
     assert sorted(ended) == sorted(started)
     assert [(task.state, task.attempt) for task in queue.tasks()] == [(TaskState.READY, 0)] * 3
+
+
+def test_a_run_takes_no_thread_of_the_pool_its_workers_need(queue: Queue) -> None:
+    """A worker that awaits `new_async` is served, however small the loop's pool of threads."""
+    queue.new(key="k")
+
+    async def worker(_ctx: AsyncContext, task: Task) -> None:
+        if task.key == "k":
+            await asyncio.wait_for(queue.new_async(), PATIENCE_S)
+
+    async def use() -> None:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+        await asyncio.wait_for(queue.run_async(worker, until="idle"), PATIENCE_S)
+
+    asyncio.run(use())
+
+    assert queue.stats().completed == 2
+
+
+def test_a_run_async_that_is_cancelled_twice_ends_before_it_returns(queue: Queue) -> None:
+    """However often it is cancelled, nothing of the run is left in the loop or on the log."""
+    queue.new()
+    gate = Gate()
+
+    async def use() -> None:
+        running = asyncio.create_task(queue.run_async(lambda _ctx, _task: gate()))
+        await asyncio.to_thread(gate.reached.wait, PATIENCE_S)
+        runner = runner_of(queue)
+        for _ in range(3):
+            running.cancel()
+            await asyncio.sleep(0)
+        asyncio.get_running_loop().call_later(0.01, gate.open)
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert runner._bell.ring not in queue._node._wakes
+
+    asyncio.run(use())
 
 
 def test_stop_ends_run_async(queue: Queue) -> None:

@@ -73,7 +73,6 @@ class TestKeys:
             ({"a": 2}, {}, "tags"),
             ({"a": True}, {}, "tags"),
             ({"a": 1}, {"priority": 1}, "priority"),
-            ({"a": 1}, {"max_retries": 1}, "policy"),
             ({"a": 1}, {"delay": 5}, "scheduled_at"),
             ({"a": 1}, {"expires_at": datetime(2999, 1, 1, tzinfo=UTC)}, "expires_at"),
         ],
@@ -87,6 +86,15 @@ class TestKeys:
         with pytest.raises(KeyConflictError, match=differs) as caught:
             queue.new_many([TaskSpec(tags, key="k", **options)])
         assert (caught.value.key, caught.value.task, caught.value.differs) == ("k", 1, differs)
+        assert queue.stats().seq == 1
+
+    def test_a_key_outlives_a_change_of_policy(self, queue: Queue) -> None:
+        """How a task is retried is not what it is: other defaults still find the task."""
+        first = queue.new({"a": 1}, key="k", max_retries=1, backoff="1s")
+
+        again = queue.new({"a": 1}, key="k", max_retries=5, max_age="1h")
+
+        assert again.number == first.number
         assert queue.stats().seq == 1
 
     def test_a_final_task_keeps_its_key(self, queue: Queue) -> None:

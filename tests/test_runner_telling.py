@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from eventq import (
+    AlreadyRunningError,
     AttemptCancelledError,
     DeadlineExceededError,
-    NotAllowedError,
     Queue,
     Task,
 )
@@ -121,6 +121,8 @@ class TestDeadlines:
             pass_time(queue, clock, 30)
             wait_until(ends(queue, "k"))
             queue.new(key="next")
+            pass_time(queue, clock, 1)
+            wait_until(lambda: runner_of(queue)._looked_s == clock.seconds)
             assert queue.tasks(state="leased") == []
             gate.open()
             wait_until(ends(queue, "next"))
@@ -322,7 +324,7 @@ class TestWorkers:
 
         with running(queue, lambda _ctx, _task: gate()):
             assert gate.reached.wait(20)
-            with pytest.raises(NotAllowedError, match="already running"):
+            with pytest.raises(AlreadyRunningError, match="already running"):
                 queue.run(print)
             gate.open()
             wait_until(ends(queue, "k"))

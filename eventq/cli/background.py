@@ -8,14 +8,14 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 from eventq import Queue
 from eventq.bell import Bell
 from eventq.runner import RunReport
+from eventq.runner.signals import on_signals
 
 # A terminal that closes asks too, unless the program was told to outlive it (nohup).
 ASKING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -110,24 +110,12 @@ class BackgroundRun:
         return self._told_count >= wanted_count
 
 
-@contextmanager
-def on_signals(asked: Callable[[], None]) -> Iterator[None]:
+def on_asking(asked: Callable[[], None]) -> AbstractContextManager[None]:
     """Calls ``asked`` at each signal that asks to stop, while the block lasts."""
-
-    def handler(_number: int, _frame: FrameType | None) -> None:
-        asked()
-
-    numbers = [number for number in ASKING if not _outlives(number)]
-    before = {number: signal.signal(number, handler) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)
+    return on_signals([number for number in ASKING if not _outlives(number)], asked)
 
 
-@contextmanager
-def stopping(run: BackgroundRun) -> Iterator[None]:
+def stopping(run: BackgroundRun) -> AbstractContextManager[None]:
     """While the block lasts, the first signal asks the run to end and the second forces it."""
 
     def asked() -> None:
@@ -136,8 +124,7 @@ def stopping(run: BackgroundRun) -> Iterator[None]:
         else:
             run.ask()
 
-    with on_signals(asked):
-        yield
+    return on_asking(asked)
 
 
 def _outlives(number: signal.Signals) -> bool:

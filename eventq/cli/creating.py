@@ -28,6 +28,8 @@ from eventq.cli.output import say, say_json
 from eventq.cli.text import visible
 from eventq.options import TaskOptions
 
+# What is wrong when it is no single field of a line.
+WHOLE_LINE = "line"
 FIELDS = frozenset({"tags", *TaskOptions.__annotations__})
 _ITEM = re.compile(r"tasks\[(\d+)\]: (.*)", re.DOTALL)
 
@@ -124,7 +126,7 @@ def _create_many(place: Place, source: Iterable[bytes], options: dict[str, Any])
         if not line.strip():
             continue
         try:
-            specs.append(_spec(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line))
+            specs.append(_spec(line))
         except ArgumentError as error:
             raise _at_line(number, error.argument, error) from error
         lines.append(number)
@@ -148,9 +150,9 @@ def _spec(line: bytes) -> TaskSpec:
     try:
         fields = parse_json(line)
     except ValueError as error:
-        raise ArgumentError("line", line.rstrip(), f"JSON ({error})") from error
+        raise ArgumentError(WHOLE_LINE, line.rstrip(), f"JSON ({error})") from error
     if not isinstance(fields, dict):
-        raise ArgumentError("line", fields, "a JSON object with tags and options of a task")
+        raise ArgumentError(WHOLE_LINE, fields, "a JSON object with tags and options of a task")
     for name in fields:
         if name not in FIELDS:
             raise ArgumentError("field", name, f"one of {', '.join(sorted(FIELDS))}")
@@ -164,7 +166,9 @@ def _spec(line: bytes) -> TaskSpec:
 
 
 def _at_line(number: int, argument: str, error: ArgumentError) -> ArgumentError:
-    return ArgumentError(f"line {number}: {argument}", error.value, error.expected)
+    place = f"line {number}"
+    argument = place if argument == WHOLE_LINE else f"{place}: {argument}"
+    return ArgumentError(argument, error.value, error.expected)
 
 
 def _object(text: str) -> dict[str, Any]:

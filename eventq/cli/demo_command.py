@@ -12,6 +12,7 @@ import sys
 import sysconfig
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import unquote, urlsplit
@@ -35,7 +36,7 @@ from eventq.cli.demo_files import (
 from eventq.cli.demo_screen import LineScreen, LiveScreen, Rate, Screen, View
 from eventq.cli.demo_summary import read_story, summary_form, summary_lines
 from eventq.cli.logs import log_to_stderr
-from eventq.cli.options import Place, placed, refuse
+from eventq.cli.options import Place, placed_by, refuse
 from eventq.cli.output import flush, is_terminal, note, say, say_json
 from eventq.cli.text import visible
 from eventq.durations import SECOND_US, parse_duration
@@ -95,15 +96,17 @@ Examples:
     default="0s",
     help="Spend at least this long on a file, like 20ms, to have time to look.",
 )
-@placed
+@placed_by(
+    url_help=f"Where the log is; EVENTQ_URL is not asked. [default: {DEMO_URL}]",
+    namespace_help=f"Queue within the log. [default: {DEMO_NAMESPACE}]",
+)
 def demo(*, place: Place, directory: str | None, pace: str, **options: Any) -> None:  # noqa: ANN401
     """Read all files under DIR (the Python standard library) as tasks, with failures on the way.
 
     Each file is a task: its SHA-256 and compression ratio become the result. Priorities go by
     size: tiny files (under 4 KiB) 30, small ones (64 KiB) 20, medium ones (1 MiB) 10, large ones 0.
     One file never succeeds and expires after its retries. Stop it with Ctrl-C, or kill it, and run
-    it again: it goes on where it was. EVENTQ_URL is not used here: without --url the database is
-    eventq-demo.db in the current directory, and the namespace is "demo".
+    it again: it goes on where it was.
     """
     plan = Plan(
         root=os.path.realpath(_library() if directory is None else directory),
@@ -198,12 +201,9 @@ def _create_tasks(queue: Queue, plan: Plan, files: list[DemoFile]) -> None:
 
 def _taken_keys(queue: Queue, keys: list[str]) -> set[str]:
     taken: set[str] = set()
-    log = open_log(queue.url, namespace=queue.namespace, create=False)
-    try:
+    with closing(open_log(queue.url, namespace=queue.namespace, create=False)) as log:
         for start in range(0, len(keys), KEYS_AT_ONCE):
             taken.update(log.find_keys(keys[start : start + KEYS_AT_ONCE]))
-    finally:
-        log.close()
     return taken
 
 
@@ -224,14 +224,13 @@ def _work(queue: Queue, plan: Plan) -> bool:
     def look() -> View:
         stats = queue.stats()
         now_s = time.monotonic()
-        running, failures, read_bytes = board.seen()
+        running, failures = board.seen()
         return View(
             stats=stats,
             elapsed_s=now_s - begun_s,
             rate=rate.measure(now_s, stats.total - stats.open),
             running=running,
             failures=failures,
-            read_bytes=read_bytes,
             foreign=not others.isdisjoint(stats.nodes),
             stopping=run.asked,
         )
@@ -269,8 +268,16 @@ def _summarize(queue: Queue, plan: Plan, *, done_count: int, elapsed_s: float) -
         say_json({**form, "url": queue.url, "namespace": queue.namespace})
         return
     bold = _bold if is_terminal() else str
+    lines = summary_lines(
+        queue,
+        story,
+        done_count=done_count,
+        elapsed_s=elapsed_s,
+        bold=bold,
+        columns=shutil.get_terminal_size().columns if is_terminal() else None,
+    )
     say()
-    for line in summary_lines(queue, story, done_count=done_count, elapsed_s=elapsed_s, bold=bold):
+    for line in lines:
         say(line)
     say()
     say(f"Database: {_database(queue.url)}")

@@ -69,7 +69,6 @@ class Board:
         self._lock = threading.Lock()
         self._running: dict[int, Running] = {}
         self._failures: deque[Failure] = deque(maxlen=FAILURES_KEPT)
-        self._read_bytes = 0
 
     @contextmanager
     def working(self, task: Task, path: str) -> Iterator[None]:
@@ -87,16 +86,11 @@ class Board:
             with self._lock:
                 del self._running[task.number]
 
-    def add_bytes(self, count: int) -> None:
-        """Counts what was read."""
-        with self._lock:
-            self._read_bytes += count
-
-    def seen(self) -> tuple[list[Running], list[Failure], int]:
-        """What runs, longest first; the last failures, newest first; bytes read."""
+    def seen(self) -> tuple[list[Running], list[Failure]]:
+        """What runs, longest first; the last failures, newest first."""
         with self._lock:
             running = sorted(self._running.values(), key=lambda one: one.since_s)
-            return running, list(reversed(self._failures)), self._read_bytes
+            return running, list(reversed(self._failures))
 
 
 class DiskWorker:
@@ -143,7 +137,6 @@ class DiskWorker:
                 digest.update(chunk)
                 packed_bytes += len(packer.compress(chunk))
                 size_bytes += len(chunk)
-                self._board.add_bytes(len(chunk))
         packed_bytes += len(packer.flush())
         return {
             "sha256": digest.hexdigest(),

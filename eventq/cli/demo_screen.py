@@ -32,7 +32,6 @@ class View(Struct, frozen=True):
     """Tasks that became final, a second."""
     running: list[Running]
     failures: list[Failure]
-    read_bytes: int
     foreign: bool
     """Leases of another process are in the way."""
     stopping: bool
@@ -102,7 +101,7 @@ class LineScreen:
         stats = view.stats
         self._say(
             f"{view.elapsed_s:6.1f} s  {view.final_count} of {stats.total} done, "
-            f"{stats.ready} ready, {stats.leased} leased, {stats.scheduled} waiting, "
+            f"{stats.ready} ready, {stats.leased} leased, {stats.scheduled} scheduled, "
             f"{stats.expired} expired, {stats.failures} failures, {view.rate:.0f}/s"
         )
 
@@ -150,7 +149,7 @@ class LiveScreen:
         )
         now_s = time.monotonic()
         running = [f"{now_s - one.since_s:6.2f} s  {one.path}" for one in view.running]
-        failures = [f"attempt {one.attempt}  {one.path}  {one.error}" for one in view.failures]
+        failures = [f"attempt {one.attempt}  {one.error}  {one.path}" for one in view.failures]
         return Group(
             _line(self._title, "bold"),
             bar,
@@ -181,13 +180,13 @@ def _counts(view: View) -> RenderableType:
     text = Text(no_wrap=True, overflow="ellipsis")
     for name, count, style in (
         ("ready", stats.ready, ""),
-        ("waiting", stats.scheduled, "yellow"),
+        ("scheduled", stats.scheduled, "yellow"),
         ("leased", stats.leased, "cyan"),
         ("completed", stats.completed, "green"),
         ("expired", stats.expired, "red"),
         ("failures", stats.failures, "red"),
     ):
-        text.append(f"{name} ", "dim").append(f"{count:,}   ", style)
+        text.append(f"{name} ", "dim").append(f"{count:,}  ", style)
     return text
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import msgspec
@@ -21,8 +22,9 @@ from eventq.replay import replay
 
 SLOWEST_COUNT = 5
 EXPIRED_COUNT = 5
-# What an event says is cut here, so that the history stays a table.
+# The history stays a table: what an event says is cut at the end of the line, or here in a pipe.
 WHAT_CHARACTERS = 72
+WHAT_COLUMN = 49
 MEGABYTE = 1_000_000
 
 
@@ -102,11 +104,8 @@ def verify(queue: Queue, stats: Stats) -> None:
 
     Raises LogCorruptError where the log contradicts itself.
     """
-    log = open_log(queue.url, namespace=queue.namespace, create=False)
-    try:
+    with closing(open_log(queue.url, namespace=queue.namespace, create=False)) as log:
         projection = replay(log, until=stats.seq)
-    finally:
-        log.close()
     again = take_stats(projection, now=projection.at)
     names = ("total", "open", "completed", "expired", "cancelled", "attempts", "failures", "seq")
     for name in names:
@@ -141,9 +140,15 @@ def summary_form(story: Story, *, done_count: int, elapsed_s: float) -> dict[str
 
 
 def summary_lines(
-    queue: Queue, story: Story, *, done_count: int, elapsed_s: float, bold: Callable[[str], str]
+    queue: Queue,
+    story: Story,
+    *,
+    done_count: int,
+    elapsed_s: float,
+    bold: Callable[[str], str],
+    columns: int | None,
 ) -> list[str]:
-    """The summary for people."""
+    """The summary for people; ``columns`` is the width of their terminal, None for a pipe."""
     stats = story.stats
     read_bytes, compressed_bytes = story.sums
     rate = done_count / elapsed_s if elapsed_s else 0.0
@@ -165,10 +170,11 @@ def summary_lines(
         if len(story.expired) > EXPIRED_COUNT:
             lines.append(f"  and {len(story.expired) - EXPIRED_COUNT:,} more")
     if story.retried is not None:
+        room = WHAT_CHARACTERS if columns is None else max(0, columns - WHAT_COLUMN)
         lines += ["", bold(f"The history of one that was retried: {visible(story.retried.path)}")]
         for event in queue.history(story.retried.key):
             seq, at, _, kind, what = event_row(event)
-            lines.append(f"  {seq:>8}  {at}  {kind:<9}  {short(what, WHAT_CHARACTERS)}".rstrip())
+            lines.append(f"  {seq:>8}  {at}  {kind:<9}  {short(what, room)}".rstrip())
     verified = (
         f"log verified: {stats.seq:,} events, every seal recomputed; a replay gives the same counts"
     )

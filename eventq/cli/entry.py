@@ -85,6 +85,7 @@ def version() -> str:
     cls=Command,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Try it: eventq demo",
+    invoke_without_command=True,
 )
 @click.version_option(version(), prog_name="eventq", message="%(prog)s %(version)s")
 @placed
@@ -94,7 +95,11 @@ def main(*, place: Place) -> None:
     Options here may also stand behind the command. Exit codes: 0 fine, 1 refused or failed,
     2 wrongly called.
     """
-    click.get_current_context().obj = place
+    context = click.get_current_context()
+    context.obj = place
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(EXIT_MISUSED)
 
 
 for _command in (

@@ -92,7 +92,7 @@ def stats_form(stats: Stats) -> dict[str, Any]:
     return {**msgspec.structs.asdict(stats), "open": stats.open, "total": stats.total}
 
 
-TASK_COLUMNS = ["KEY", "STATE", "PRIORITY", "ATTEMPTS", "AGE", "DUE", "LAST ERROR", "TAGS"]
+TASK_COLUMNS = ["KEY", "STATE", "PRIORITY", "ATTEMPTS", "AGE", "DUE IN", "LAST ERROR", "TAGS"]
 
 
 def task_row(task: Task) -> list[str]:
@@ -104,7 +104,10 @@ def task_row(task: Task) -> list[str]:
         str(task.priority),
         str(task.attempt),
         rough_duration(task.seen_at_us - task.created_at_us),
-        time_text(task.scheduled_at) if task.state == "scheduled" else "-",
+        # An instant would be too wide for a terminal of 80 columns.
+        rough_duration(task.scheduled_at_us - task.seen_at_us)
+        if task.state == "scheduled"
+        else "-",
         "-" if error is None else short(error_text(error), ERROR_CHARACTERS),
         short(tag_text(task.tags), VALUE_CHARACTERS),
     ]

@@ -5,6 +5,7 @@ Nothing here creates a database or appends an event.
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 import click
@@ -172,7 +173,24 @@ def tail(*, place: Place, follow: bool, after: int | None, lines: int) -> None:
                 flush()
 
 
-COMMANDS: list[click.Command] = [ls, show, history, stats, tail]
+@click.command(
+    epilog="""Example: eventq sql "SELECT kind, count(*) AS n FROM history GROUP BY kind\""""
+)
+@click.argument("query")
+@placed
+def sql(*, place: Place, query: str) -> None:
+    """Ask the log one read-only SQL statement; SQLite only."""
+    with place.open(create=False) as queue:
+        found = queue.sql(query)
+    if place.as_json:
+        for row in found.rows:
+            say_json(dict(zip(found.columns, map(_json_value, row), strict=True)))
+        return
+    cells = [["-" if cell is None else visible(str(cell)) for cell in row] for row in found.rows]
+    say_table([visible(name) for name in found.columns], cells, elastic=1)
+
+
+COMMANDS: list[click.Command] = [ls, show, history, stats, tail, sql]
 
 
 def say_event(event: Event) -> None:
@@ -187,9 +205,11 @@ def say_event(event: Event) -> None:
     say(f"{seq:>8}  {at}  {task:>7}  {kind}  {what}".rstrip())
 
 
+def _json_value(cell: object) -> object:
+    """The cell as JSON has it: a BLOB, as seals are, in hexadecimal."""
+    return cell.hex() if isinstance(cell, bytes) else cell
+
+
 def _last_position(place: Place) -> int:
-    log = open_log(place.found_url, namespace=place.found_namespace, create=False)
-    try:
+    with closing(open_log(place.found_url, namespace=place.found_namespace, create=False)) as log:
         return log.head().seq
-    finally:
-        log.close()

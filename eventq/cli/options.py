@@ -53,35 +53,26 @@ def placed(command: Callable[..., None]) -> Callable[..., None]:
 
     The same options stand before the command's name too; those behind it win.
     """
+    return placed_by(
+        url_help=f"Where the log is; else EVENTQ_URL. [default: {DEFAULT_URL}]",
+        namespace_help="Queue within the log; else EVENTQ_NAMESPACE. [default: default]",
+    )(command)
 
-    @click.option(
-        "--url",
-        metavar="URL",
-        help=f"Where the log is; else EVENTQ_URL. [default: {DEFAULT_URL}]",
-    )
-    @click.option(
-        "--namespace",
-        metavar="NAME",
-        help="Queue within the log; else EVENTQ_NAMESPACE. [default: default]",
-    )
-    @click.option("--json", "as_json", is_flag=True, help="Answer in JSON, one object a line.")
-    @functools.wraps(command)
-    def with_place(
-        *,
-        url: str | None,
-        namespace: str | None,
-        as_json: bool,
-        **arguments: Any,  # noqa: ANN401 - those of the command
-    ) -> None:
-        before = click.get_current_context().find_object(Place) or Place()
-        place = Place(
-            before.url if url is None else url,
-            before.namespace if namespace is None else namespace,
-            before.as_json or as_json,
-        )
-        command(place=place, **arguments)
 
-    return with_place
+def placed_by(
+    *, url_help: str, namespace_help: str
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """As `placed`, for a command that says something else about them."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        command = _with_place(command)
+        command = click.option(
+            "--json", "as_json", is_flag=True, help="Answer in JSON, one object a line."
+        )(command)
+        command = click.option("--namespace", metavar="NAME", help=namespace_help)(command)
+        return click.option("--url", metavar="URL", help=url_help)(command)
+
+    return decorate
 
 
 def instant_option(word: str) -> datetime:
@@ -173,3 +164,23 @@ def misuse(message: str) -> NoReturn:
 def shown_word(word: str) -> str:
     """A word of the command line in a message."""
     return short(ascii(word) if not word.isprintable() else repr(word), SHOWN_CHARACTERS)
+
+
+def _with_place(command: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(command)
+    def with_place(
+        *,
+        url: str | None,
+        namespace: str | None,
+        as_json: bool,
+        **arguments: Any,  # noqa: ANN401 - those of the command
+    ) -> None:
+        before = click.get_current_context().find_object(Place) or Place()
+        place = Place(
+            before.url if url is None else url,
+            before.namespace if namespace is None else namespace,
+            before.as_json or as_json,
+        )
+        command(place=place, **arguments)
+
+    return with_place

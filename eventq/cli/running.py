@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from eventq import Queue
-from eventq.cli.background import BackgroundRun, on_signals, stopping
+from eventq.cli.background import BackgroundRun, on_asking, stopping
 from eventq.cli.lifeline import Lifeline
 from eventq.cli.logs import log_to_stderr
 from eventq.cli.options import Place, placed
@@ -102,7 +102,7 @@ def _run_alone(queue: Queue, background: BackgroundRun) -> RunReport:
 
 def _run_supervised(background: BackgroundRun, lifeline: Lifeline) -> None:
     """Only the supervisor may force: a signal may reach both, from a terminal or systemd."""
-    with on_signals(background.ask):
+    with on_asking(background.ask):
         background.start()
         lifeline.watch(ask=background.ask, force=background.force)
         lifeline.tell_ready()
@@ -114,7 +114,7 @@ def _run_supervised(background: BackgroundRun, lifeline: Lifeline) -> None:
 def _supervise(place: Place, command: list[str], *, count: int, until_idle: bool) -> None:
     environment = {"EVENTQ_URL": place.found_url, "EVENTQ_NAMESPACE": place.found_namespace}
     supervisor = Supervisor(command, environment, count=count, until_idle=until_idle)
-    with on_signals(supervisor.asked):
+    with on_asking(supervisor.asked):
         end = supervisor.run()
     if end.exit_code:
         click.get_current_context().exit(end.exit_code)

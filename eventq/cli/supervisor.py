@@ -18,6 +18,7 @@ from queue import Empty, SimpleQueue
 import msgspec
 from msgspec import Struct
 
+from eventq.bell import SLICE_S
 from eventq.cli.lifeline import FORCE, READY, STOP, words
 from eventq.cli.output import note
 from eventq.runner import RunReport
@@ -128,9 +129,10 @@ class Supervisor:
                 threading.Thread(target=self._listen, args=(slot, slot.child), daemon=True).start()
         return any(slot.child is not None or slot.due_s is not None for slot in self._slots)
 
-    def _pause_s(self) -> float | None:
+    def _pause_s(self) -> float:
+        """Until the next start is due; never long, see SLICE_S about signals."""
         dues = [slot.due_s for slot in self._slots if slot.due_s is not None]
-        return max(0.0, min(dues) - time.monotonic()) if dues else None
+        return min(SLICE_S, max(0.0, min(dues) - time.monotonic())) if dues else SLICE_S
 
     def _listen(self, slot: Slot, child: Child) -> None:
         """One thread a child: its words, and after them its end."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from eventq.cli.options import misuse, refuse, shown_word
+from eventq.runner.setup import takes_an_attempt
 
 EXPECTED = "MODULE:FUNCTION, like jobs:work for `def work(ctx, task)` in jobs.py"
 
@@ -35,7 +36,9 @@ def load_worker(target: str) -> Callable[..., Any]:
             misuse(f"module {module_name} has no {function_name}")
     if not callable(worker):
         misuse(f"{target} is not callable but of type {type(worker).__name__}")
-    _check_signature(target, worker)
+    if not takes_an_attempt(worker):
+        takes = inspect.signature(worker)
+        misuse(f"{target} takes {takes}, but a worker is called with (ctx, task)")
     return worker  # type: ignore[no-any-return]
 
 
@@ -62,17 +65,6 @@ def _import_failure(name: str, error: BaseException) -> str:
     theirs = [f for f in frames if "importlib" not in f.filename and f.filename != __file__]
     place = f" at {theirs[-1].filename}:{theirs[-1].lineno}" if theirs else ""
     return f"importing {name} failed{place} with {what}"
-
-
-def _check_signature(target: str, worker: Callable[..., Any]) -> None:
-    try:
-        signature = inspect.signature(worker)
-    except (TypeError, ValueError):
-        return
-    try:
-        signature.bind(object(), object())
-    except TypeError:
-        misuse(f"{target} takes {signature}, but a worker is called with (ctx, task)")
 
 
 def _is_dotted(name: str) -> bool:

@@ -53,9 +53,7 @@ def json_text(value: object) -> str:
     if text.isprintable():
         return text
     # Outside of strings JSON is ASCII, so whatever does not print stands in a string.
-    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text).replace(
-        "\x7f", "\\u007f"
-    )
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
 
 
 def tag_text(tags: dict[str, Any]) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -30,6 +30,13 @@ class StoredEvent(Struct, frozen=True, gc=False):
     at: int
     task: int
     body: str
+
+
+class Rows(Struct, frozen=True):
+    """What a query gave: the columns' names, and the rows."""
+
+    columns: list[str]
+    rows: list[tuple[Any, ...]]
 
 
 class Watch(Protocol):
@@ -62,12 +69,12 @@ class EventLog(Protocol):
         are not recomputed here.
         """
 
-    def turn(self) -> AbstractContextManager[None]:
-        """Waits, first come first served, for this caller's turn to append.
+    def turn(self, *, guess: Head | None = None) -> AbstractContextManager[Head]:
+        """Waits, first come first served, for this caller's turn to append; gives the head.
 
-        Logs with one writer at a time hold all others back until the block ends, so what is read
-        inside stays the head. Other logs let everybody through, and `append` may conflict.
-        Turns do not nest.
+        Logs with one writer at a time hold all others back until the block ends, so that it stays
+        the head. Other logs let everybody through, and `append` may conflict; these give the
+        ``guess``, if there is one, and save a journey. Turns do not nest.
         """
 
     def append(self, commit: Commit) -> None:
@@ -83,6 +90,12 @@ class EventLog(Protocol):
 
     def find_keys(self, keys: list[str]) -> dict[str, int]:
         """The tasks that callers' keys belong to; unknown keys are left out. By index."""
+
+    def query(self, text: str, values: Sequence[Any] = ()) -> Rows:
+        """One read-only SQL statement over the whole database, where the log speaks SQL.
+
+        Raises ArgumentError where it does not, and for a statement that is wrong or would write.
+        """
 
     def namespaces(self) -> list[str]:
         """The namespaces in this log's database, sorted."""

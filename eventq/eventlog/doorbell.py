@@ -50,10 +50,12 @@ class Doorbell:
         watches = self._watches
         for watch in watches:
             watch.call_wake()
+        # There is no directory when nobody listens, and asking is cheaper than being refused.
+        if not os.access(self._directory, os.F_OK):
+            return
         try:
             names = os.listdir(self._directory)  # noqa: PTH208 - on the path of every append
         except OSError:
-            # There is no directory when nobody listens.
             return
         own = {watch.name for watch in watches}
         for name in names:
@@ -63,9 +65,10 @@ class Doorbell:
     def watch(self, wake: Callable[[], None]) -> BellWatch:
         """Starts a watch; see EventLog.watch. Raises LogError as `position` does."""
         watch = BellWatch(self._directory, position=self._position, wake=wake, ended=self._forget)
+        # Before it is known to others: `close` may come at once, and waits for its thread.
+        watch.start()
         with self._lock:
             self._watches = (*self._watches, watch)
-        watch.start()
         return watch
 
     def close(self) -> None:

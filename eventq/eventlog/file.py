@@ -12,11 +12,12 @@ import logging
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from eventq.errors import (
+    ArgumentError,
     LogConflictError,
     LogCorruptError,
     LogError,
@@ -26,7 +27,7 @@ from eventq.errors import (
     QueueClosedError,
 )
 from eventq.eventlog import file_lines
-from eventq.eventlog.base import READ_EVENTS, Head, StoredEvent, Watch, check_commit
+from eventq.eventlog.base import READ_EVENTS, Head, Rows, StoredEvent, Watch, check_commit
 from eventq.events import Commit
 from eventq.seal import genesis
 
@@ -85,25 +86,14 @@ class FileLog:
         return found
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
+    def turn(self, *, guess: Head | None = None) -> Iterator[Head]:  # noqa: ARG002 - certain here
         """See EventLog.turn: the lock of the file itself."""
-        self._check_open()
-        if not self._writable:
-            raise LogUnavailableError(f"{self._path}: may not be written to")
-        with self._turns:
-            self._turn_depth += 1
-            try:
-                if self._turn_depth == 1:
-                    fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-                yield
-            finally:
-                self._turn_depth -= 1
-                if self._turn_depth == 0:
-                    fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        with self._locked():
+            yield self.head()
 
     def append(self, commit: Commit) -> None:
         """See EventLog.append."""
-        with self.turn(), self._lock:
+        with self._locked(), self._lock:
             check_commit(commit, self.head())
             if not self._keys.keys().isdisjoint(commit.keys):
                 raise LogConflictError(commit.first)
@@ -134,6 +124,10 @@ class FileLog:
         with self._lock:
             self._catch_up()
             return {key: self._keys[key] for key in keys if key in self._keys}
+
+    def query(self, text: str, values: Sequence[Any] = ()) -> Rows:  # noqa: ARG002
+        """See EventLog.query: a file of lines knows no SQL."""
+        raise ArgumentError("query", text, f"a log that speaks SQL, which {self.url} does not")
 
     def namespaces(self) -> list[str]:
         """See EventLog.namespaces: the one of the file, once it holds something."""
@@ -211,7 +205,7 @@ class FileLog:
 
     def _make(self, header: bytes) -> bytes:
         """Writes the first line unless somebody else has done so meanwhile; gives it."""
-        with self.turn():
+        with self._locked():
             line = self._first_line()
             if len(line) < len(header) and header.startswith(line):
                 try:
@@ -264,6 +258,23 @@ class FileLog:
         return LogUnavailableError(f"{self._path}: {error.strerror}")
 
     # Its lines.
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Holds all others back from writing; nests."""
+        self._check_open()
+        if not self._writable:
+            raise LogUnavailableError(f"{self._path}: may not be written to")
+        with self._turns:
+            self._turn_depth += 1
+            try:
+                if self._turn_depth == 1:
+                    fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+                yield
+            finally:
+                self._turn_depth -= 1
+                if self._turn_depth == 0:
+                    fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     def _end(self) -> int:
         """The byte behind the last whole line that is known."""

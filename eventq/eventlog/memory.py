@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import bisect
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
-from eventq.errors import LogConflictError, LogCorruptError, QueueClosedError
-from eventq.eventlog.base import READ_EVENTS, Head, StoredEvent, Watch, check_commit
+from eventq.errors import ArgumentError, LogConflictError, LogCorruptError, QueueClosedError
+from eventq.eventlog.base import READ_EVENTS, Head, Rows, StoredEvent, Watch, check_commit
 from eventq.events import Commit
 from eventq.seal import genesis
 
@@ -54,11 +55,11 @@ class MemoryLog:
             return found
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
+    def turn(self, *, guess: Head | None = None) -> Iterator[Head]:  # noqa: ARG002 - certain here
         """See EventLog.turn; the turn is shared by all logs of one storage."""
         self._commits()
         with self._storage.lock:
-            yield
+            yield self.head()
 
     def append(self, commit: Commit) -> None:
         """See EventLog.append."""
@@ -89,6 +90,10 @@ class MemoryLog:
         with self._storage.lock:
             known = self._storage.keys.get(self.namespace, {})
             return {key: known[key] for key in keys if key in known}
+
+    def query(self, text: str, values: Sequence[Any] = ()) -> Rows:  # noqa: ARG002
+        """See EventLog.query: there is no SQL in memory."""
+        raise ArgumentError("query", text, f"a log that speaks SQL, which {self.url} does not")
 
     def namespaces(self) -> list[str]:
         """See EventLog.namespaces."""

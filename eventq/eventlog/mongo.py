@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -25,6 +25,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from eventq.errors import (
+    ArgumentError,
     LogConflictError,
     LogCorruptError,
     LogForeignError,
@@ -33,7 +34,7 @@ from eventq.errors import (
     QueueClosedError,
 )
 from eventq.eventlog import mongo_documents as documents
-from eventq.eventlog.base import READ_EVENTS, Head, StoredEvent, Watch, check_commit
+from eventq.eventlog.base import READ_EVENTS, Head, Rows, StoredEvent, Watch, check_commit
 from eventq.eventlog.contention import Contention, draw
 from eventq.eventlog.mongo_client import (
     brief,
@@ -135,13 +136,13 @@ class MongoLog:
         return found
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
+    def turn(self, *, guess: Head | None = None) -> Iterator[Head]:
         """See EventLog.turn: everybody is let through, but a recent winner waits a moment."""
         self._check_open()
         wait_s = self._contention.wait_s()
         if wait_s > 0:
             time.sleep(wait_s)
-        yield
+        yield guess or self.head()
 
     def append(self, commit: Commit) -> None:
         """See EventLog.append.
@@ -198,6 +199,10 @@ class MongoLog:
                     if key in wanted:
                         found[key] = int(seq)
         return found
+
+    def query(self, text: str, values: Sequence[Any] = ()) -> Rows:  # noqa: ARG002
+        """See EventLog.query: there is a view for MongoDB's own shell instead."""
+        raise ArgumentError("query", text, f"a log that speaks SQL, which {self.url} does not")
 
     def namespaces(self) -> list[str]:
         """See EventLog.namespaces."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from urllib.parse import unquote, urlsplit
 
@@ -32,9 +33,17 @@ def open_log(url: str, *, namespace: str = "default", create: bool = True) -> Ev
         from eventq.eventlog.mongo import MongoLog  # noqa: PLC0415
 
         return MongoLog(url, namespace=namespace, create=create)
-    parts = urlsplit(url)
+    # The parser drops some control characters in silence, and the rest makes no path either.
+    if not url.isprintable():
+        raise ArgumentError("url", _without_password(url), "a URL without control characters")
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ArgumentError("url", _without_password(url), EXPECTED) from None
     if parts.query or parts.fragment:
-        raise ArgumentError("url", url, "a URL without ? and # (write them as %3F and %23)")
+        raise ArgumentError(
+            "url", _without_password(url), "a URL without ? and # (write them as %3F and %23)"
+        )
     if parts.scheme == "memory" and parts.path in {"", "/"}:
         return MemoryLog(_storage(parts.netloc), url=url, namespace=namespace)
     if parts.scheme == "sqlite" and not parts.netloc and len(parts.path) > 1:
@@ -46,7 +55,12 @@ def open_log(url: str, *, namespace: str = "default", create: bool = True) -> Ev
         from eventq.eventlog.file import FileLog  # noqa: PLC0415
 
         return FileLog(unquote(parts.path[1:]), url=url, namespace=namespace, create=create)
-    raise ArgumentError("url", url, EXPECTED)
+    raise ArgumentError("url", _without_password(url), EXPECTED)
+
+
+def _without_password(url: str) -> str:
+    """For messages: nothing of what stands before the last @, where it is a login."""
+    return re.sub(r"//.*@", "//...@", url, flags=re.DOTALL)
 
 
 def _storage(name: str) -> MemoryStorage:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import apsw
 
 from eventq.errors import (
+    EventqError,
     LogConflictError,
     LogCorruptError,
     LogError,
@@ -23,8 +25,9 @@ from eventq.errors import (
 from eventq.eventlog import sqlite_files as files
 from eventq.eventlog import sqlite_fork, sqlite_read
 from eventq.eventlog import sqlite_schema as schema
-from eventq.eventlog.base import READ_EVENTS, Head, StoredEvent, Watch, check_commit
+from eventq.eventlog.base import READ_EVENTS, Head, Rows, StoredEvent, Watch, check_commit
 from eventq.eventlog.doorbell import Doorbell
+from eventq.eventlog.sqlite_query import run_query
 from eventq.events import Commit
 
 # SQLite before this can corrupt a WAL that one connection resets while another checkpoints.
@@ -68,7 +71,7 @@ class SqliteLog:
         self._bell = Doorbell(f"{self._path}-bell", position=lambda: self.head().seq)
         with sqlite_fork.opening(self):
             self._writable = files.prepare(self._path, create=create)
-            self._file = _identity(self._path)
+            self._file = files.identity(self._path)
             with self._reading():
                 pass
 
@@ -100,22 +103,23 @@ class SqliteLog:
         return found
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
+    def turn(self, *, guess: Head | None = None) -> Iterator[Head]:  # noqa: ARG002 - certain here
         """See EventLog.turn: the exclusive lock on a side file, whose queue the kernel keeps."""
         self._check_writable()
         try:
             descriptor = files.open_lock(self._path)
         except OSError as error:
             raise files.unavailable(files.lock_path(self._path), error) from error
-        self._turns.add(descriptor)
         try:
-            self._take_lock(descriptor)
-            yield
+            try:
+                self._turns.add(descriptor)
+                self._take_lock(descriptor)
+                yield self._head_for_writing()
+            finally:
+                self._end_turn(descriptor)
         finally:
-            # It is missing in a child that was forked inside the block: the turn is the parent's.
-            if descriptor in self._turns:
-                self._turns.discard(descriptor)
-                files.give_lock_back(descriptor)
+            # Once more, since an interrupt may have broken the first off; all others would hang.
+            self._end_turn(descriptor)
 
     def append(self, commit: Commit) -> None:
         """See EventLog.append."""
@@ -149,6 +153,11 @@ class SqliteLog:
         """See EventLog.find_keys."""
         with self._reading() as connection:
             return sqlite_read.find_keys(connection, self._find_namespace(connection), keys)
+
+    def query(self, text: str, values: Sequence[Any] = ()) -> Rows:
+        """See EventLog.query; other reads of this log wait while it runs."""
+        with self._reading() as connection:
+            return run_query(connection, text, values)
 
     def namespaces(self) -> list[str]:
         """See EventLog.namespaces."""
@@ -225,8 +234,29 @@ class SqliteLog:
                 self._reader = self._connect(writes=False)
             try:
                 yield self._reader
+            except EventqError:
+                raise
             except (apsw.Error, *sqlite_read.UNREADABLE) as error:
                 raise self._translated(error, position) from error
+
+    def _head_for_writing(self) -> Head:
+        """The head by the connection that writes: unlike the other's, its cache is still good."""
+        with self._write_lock:
+            connection = self._writing()
+            try:
+                return sqlite_read.head(
+                    connection, self.namespace, self._find_namespace(connection)
+                )
+            except (apsw.Error, *sqlite_read.UNREADABLE) as error:
+                raise self._translated(error, 0) from error
+
+    def _end_turn(self, descriptor: int) -> None:
+        """Gives the lock back; may come twice."""
+        # It is missing in a child that was forked inside the block: the turn is the parent's.
+        if descriptor in self._turns:
+            files.give_lock_back(descriptor)
+            self._turns.discard(descriptor)
+            os.close(descriptor)
 
     def _take_lock(self, descriptor: int) -> None:
         try:
@@ -236,7 +266,7 @@ class SqliteLog:
 
     def _writing(self) -> apsw.Connection:
         self._check_writable()
-        if _identity(self._path) != self._file:
+        if files.identity(self._path) != self._file:
             raise LogUnavailableError(
                 f"{self._path}: was removed or replaced while it was open; "
                 "an append would go to a file nobody can find"
@@ -266,7 +296,7 @@ class SqliteLog:
 
     def _set_up(self, connection: apsw.Connection, *, writes: bool) -> None:
         connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-        files.check_marks(connection, self._path)
+        files.check_connection(connection, self._path)
         connection.execute("PRAGMA trusted_schema = OFF")
         # Else a plan may depend on the values bound, and SQLite prepares HEAD anew at each call.
         connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
@@ -302,7 +332,7 @@ class SqliteLog:
         keys = _key_column(commit) if commit.keys else None
         start, count = 0, len(commit.bodies)
         while start < count:
-            rows_now = _statement_rows(count - start)
+            rows_now = schema.statement_rows(count - start)
             end = start + rows_now
             values: list[object] = [namespace_id, commit.first + start, commit.at]
             values += commit.tasks[start:end]
@@ -353,27 +383,11 @@ class SqliteLog:
         return LogCorruptError(position, str(error))
 
 
-def _identity(path: str) -> tuple[int, int] | None:
-    """What tells a file from another one that took its name; None if there is none."""
-    try:
-        status = os.stat(path)  # noqa: PTH116 - on the path of every append
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
 def _roll_back(connection: apsw.Connection) -> None:
     # Some errors roll back by themselves, and after others the connection is given up anyway.
     with suppress(apsw.Error):
         if connection.in_transaction:
             connection.execute(schema.ROLLBACK)
-
-
-def _statement_rows(left: int) -> int:
-    """How many of the rows left the next INSERT takes: see INSERT_ROWS and INSERT_STEP."""
-    if left >= schema.INSERT_ROWS:
-        return schema.INSERT_ROWS
-    return left - left % schema.INSERT_STEP or left
 
 
 def _key_column(commit: Commit) -> list[str | None]:

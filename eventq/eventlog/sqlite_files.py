@@ -40,6 +40,10 @@ NETWORK_FILESYSTEMS = frozenset(
     }
 )
 
+# How every SQLite database begins, and how long its header is.
+HEADER_START = b"SQLite format 3\0"
+HEADER_BYTES = 100
+
 # Files are for their owner only; who wants to share a log changes the database's mode.
 FILE_MODE = 0o600
 
@@ -94,21 +98,28 @@ def prepare(path: str, *, create: bool) -> bool:
 
 
 def check_ours(path: str) -> None:
-    """Raises LogForeignError or LogTooNewError by what the file itself says.
+    """Raises LogForeignError or LogTooNewError by the first bytes of the file.
 
-    ``immutable`` leaves no trace beside the file, and reading through SQLite is a must: closing
-    a descriptor of our own would drop the locks of every other connection in this process.
+    Not by a connection: that could write beside a foreign file, and finds our own one malformed
+    while another process, now or before it was killed, moves pages from the WAL into it. The first
+    page holds the marks before the file gets its name, and for ever.
     """
     try:
-        connection = _connect_immutable(path)
-        try:
-            check_marks(connection, path)
-        finally:
-            connection.close()
-    except apsw.NotADBError as error:
-        raise LogForeignError(f"{path}: is not a database; point the URL elsewhere") from error
+        header = _read_header(path)
     except apsw.Error as error:
         raise unavailable(path, error) from error
+    if not header.startswith(HEADER_START):
+        raise LogForeignError(f"{path}: is not a database; point the URL elsewhere")
+    _check_marks(path, mark=_number(header, 68), version=_number(header, 60))
+
+
+def check_connection(connection: apsw.Connection, path: str) -> None:
+    """Raises LogForeignError or LogTooNewError by what an open database says of itself."""
+    _check_marks(
+        path,
+        mark=connection.pragma("application_id"),
+        version=connection.pragma("user_version"),
+    )
 
 
 def connect_read_only(path: str) -> apsw.Connection:
@@ -119,26 +130,10 @@ def connect_read_only(path: str) -> apsw.Connection:
     """
     if _size_of(f"{path}-wal"):
         return apsw.Connection(path, flags=apsw.SQLITE_OPEN_READONLY)
-    return _connect_immutable(path)
-
-
-def _connect_immutable(path: str) -> apsw.Connection:
     return apsw.Connection(
         f"file:{quote(path)}?immutable=1",
         flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI,
     )
-
-
-def check_marks(connection: apsw.Connection, path: str) -> None:
-    """Raises LogForeignError or LogTooNewError by the marks of an open database."""
-    if connection.pragma("application_id") != schema.APPLICATION_ID:
-        raise LogForeignError(f"{path}: is a database of another program, not an eventq log")
-    version = connection.pragma("user_version")
-    if version > schema.SCHEMA_VERSION:
-        raise LogTooNewError(
-            f"{path}: has schema {version}, this eventq knows up to {schema.SCHEMA_VERSION}; "
-            "upgrade eventq"
-        )
 
 
 def lock_path(path: str) -> str:
@@ -161,10 +156,9 @@ def take_lock(descriptor: int) -> None:
 
 
 def give_lock_back(descriptor: int) -> None:
-    """Ends what `open_lock` began, whether or not the lock was taken."""
+    """Unlocks, whether or not the lock was taken; harmless twice."""
     # Closing alone would leave the lock with a child that was forked meanwhile.
     fcntl.flock(descriptor, fcntl.LOCK_UN)
-    os.close(descriptor)
 
 
 def unavailable(path: str, error: BaseException) -> LogUnavailableError:
@@ -213,6 +207,33 @@ def _size_of(path: str) -> int:
         return 0
     except OSError as error:
         raise unavailable(path, error) from error
+
+
+def _read_header(path: str) -> bytes:
+    """The file's first bytes, read through SQLite's own layer.
+
+    A descriptor of ours would, when closed, drop all the locks that this process has on the file.
+    """
+    flags = [apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_MAIN_DB, 0]
+    file = apsw.VFSFile(apsw.vfs_names()[0], path, flags)
+    try:
+        return file.xRead(HEADER_BYTES, 0)
+    finally:
+        file.xClose()
+
+
+def _number(header: bytes, offset: int) -> int:
+    return int.from_bytes(header[offset : offset + 4], "big")
+
+
+def _check_marks(path: str, *, mark: int, version: int) -> None:
+    if mark != schema.APPLICATION_ID:
+        raise LogForeignError(f"{path}: is a database of another program, not an eventq log")
+    if version > schema.SCHEMA_VERSION:
+        raise LogTooNewError(
+            f"{path}: has schema {version}, this eventq knows up to {schema.SCHEMA_VERSION}; "
+            "upgrade eventq"
+        )
 
 
 def _make(path: str) -> None:
@@ -271,3 +292,12 @@ def _sync_directory(directory: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def identity(path: str) -> tuple[int, int] | None:
+    """What tells a file from another one that took its name; None if there is none."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - on the path of every append
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

@@ -139,8 +139,6 @@ PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {SCHEMA_VERSION};
 """
 
-GET_APPLICATION_ID = "PRAGMA application_id"
-GET_SCHEMA_VERSION = "PRAGMA user_version"
 # Writes page 1 as it is: a transaction that changes nothing and is on the disk all the same.
 REWRITE_SCHEMA_VERSION = f"PRAGMA user_version = {SCHEMA_VERSION}"
 
@@ -249,6 +247,13 @@ FROM (
     ORDER BY seq
 )
 """
+
+
+def statement_rows(left: int) -> int:
+    """How many of the rows left the next INSERT takes: see INSERT_ROWS and INSERT_STEP."""
+    if left >= INSERT_ROWS:
+        return INSERT_ROWS
+    return left - left % INSERT_STEP or left
 
 
 @cache

@@ -5,8 +5,12 @@ from __future__ import annotations
 from eventq import decide
 from eventq.command import Command
 from eventq.decide import Draft, Outcome
-from eventq.events import COMMIT_EVENTS
+from eventq.events import COMMIT_EVENTS, ERROR_BYTES
 from eventq.node import Node
+from eventq.runner.pacing import BLOCK
+
+# Results are cut into commits of about this many bytes, well under the cap of a commit.
+SETTLE_BYTES = 512 * 1024
 
 
 def exchange(node: Node, outcomes: list[Outcome], *, count: int, ttl_us: int) -> Command:
@@ -45,3 +49,16 @@ def lapse(node: Node, worker: str, *, seen_seq: int) -> Command:
             )
         )
     )
+
+
+def portion(outcomes: list[Outcome]) -> list[Outcome]:
+    """The first outcomes that fit into one commit beside a block of leases."""
+    size_bytes = 0
+    for index, outcome in enumerate(outcomes[:BLOCK]):
+        if outcome.result_json is not None:
+            size_bytes += len(outcome.result_json)
+        if outcome.error is not None:
+            size_bytes += ERROR_BYTES
+        if size_bytes > SETTLE_BYTES and index:
+            return outcomes[:index]
+    return outcomes[:BLOCK]

@@ -16,6 +16,9 @@ logger = logging.getLogger("eventq.worker")
 
 NEVER_US = 2**63
 
+# One for all attempts, held for a moment: a lock in each would cost every task its making.
+_making_events = threading.Lock()
+
 
 class Context:
     """One attempt as its worker sees it. Safe to use from any thread the worker starts."""
@@ -75,8 +78,10 @@ class Context:
         """Sleeps, but wakes and raises like `check` as soon as the attempt should stop."""
         length_s = parse_duration(duration) / SECOND_US
         remaining_s = self.remaining()
-        if self._stopped is None:
-            self._stopped = threading.Event()
+        with _making_events:
+            # Two threads of one worker must wait for the same one.
+            if self._stopped is None:
+                self._stopped = threading.Event()
         # Looked at after the event is in place: whoever stops sets the reason first, then it.
         if self._stopped_why is None:
             self._stopped.wait(length_s if remaining_s is None else min(length_s, remaining_s))

@@ -9,6 +9,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
@@ -100,14 +101,15 @@ class ThreadExecutor:
 
     def take_back(self) -> list[Attempt]:
         """See Executor.take_back."""
-        back: list[Attempt] = []
-        while True:
-            try:
-                attempt = self._inbox.get_nowait()
-            except Empty:
-                return back
-            if attempt is not None:
-                back.append(attempt)
+        back: list[Attempt | None] = []
+        with suppress(Empty):
+            while True:
+                back.append(self._inbox.get_nowait())
+        attempts = [attempt for attempt in back if attempt is not None]
+        for _ in range(len(back) - len(attempts)):
+            # Meant for a thread that is still busy: it ends when it comes back.
+            self._inbox.put(None)
+        return attempts
 
     def waiting_count(self) -> int:
         """See Executor.waiting_count."""

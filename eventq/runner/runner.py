@@ -16,9 +16,9 @@ from eventq.decide import Outcome
 from eventq.durations import SECOND_US
 from eventq.errors import DeadlineExceededError, LogUnavailableError
 from eventq.events import (
-    ERROR_BYTES,
     Cancelled,
     Completed,
+    ErrorInfo,
     Failed,
     Leased,
     Refused,
@@ -46,8 +46,8 @@ UNAVAILABLE_S = 0.5
 LOOK_EVERY_S = 0.25
 # Longest wait when nothing is due; bells wake it earlier.
 IDLE_S = 60.0
-# Results are cut into commits of about this many bytes, well under the cap of a commit.
-SETTLE_BYTES = 512 * 1024
+# What the worker is told when the log has ended its attempt.
+LOST = "the task was cancelled or its lease was lost"
 
 
 class RunReport(Struct, frozen=True):
@@ -89,10 +89,8 @@ class Runner:
         self._unsettled: list[Outcome] = []
         self._counts = {"completed": 0, "failed": 0, "cancelled": 0, "released": 0, "refused": 0}
         # Monotonic instants of the last commit, the last sign of life in one, and so on.
-        self._settled_s = 0.0
-        self._signed_s = 0.0
-        self._looked_s = 0.0
-        self._progress_s = 0.0
+        self._settled_s = self._signed_s = 0.0
+        self._looked_s = self._progress_s = 0.0
         self._committed = False
         self._stop_asked = 0
         self._stop_s: float | None = None
@@ -105,8 +103,8 @@ class Runner:
         """
         watch = self._node.log.watch(self._bell.ring)
         self._node.on_append(self._bell.ring)
-        self._executor.start()
         try:
+            self._executor.start()
             while self._step():
                 pass
             self._executor.stop()
@@ -161,6 +159,8 @@ class Runner:
             assert attempt.outcome is not None
             assert attempt.begun_s is not None
             total_s += attempt.ended_s - attempt.begun_s
+            if attempt.outcome.error is not None:
+                _log_failure(attempt.task, attempt.outcome.error)
             if attempt.revoked:
                 self._strays.discard(attempt)
                 if not attempt.stopped:
@@ -176,7 +176,8 @@ class Runner:
         """What cancelled workers returned all the same is evidence, so it is kept."""
         self._collect()
         while self._unsettled:
-            self._exchange()
+            # Nobody is left to work on a task that has become ready meanwhile.
+            self._exchange(leases=False)
 
     def _tell_all(self, why: str) -> None:
         """After an error: nothing can be recorded any more, so nothing more should be done."""
@@ -188,7 +189,8 @@ class Runner:
         now_s = self._clock.monotonic()
         for attempt in list(self._held.values()):
             due_s = attempt.context.deadline_s
-            if due_s is not None and due_s <= now_s:
+            # One that has an outcome ended in time, and is collected in the next round.
+            if due_s is not None and due_s <= now_s and attempt.outcome is None:
                 error = DeadlineExceededError("the attempt ran past its deadline")
                 self._revoke(attempt, "deadline exceeded", failed(attempt.task, describe(error)))
 
@@ -220,7 +222,7 @@ class Runner:
             logger.info("stopping", extra={"running": len(self._held)})
         self._give_back(self._executor.take_back(), "stopped before it began")
         if self._is_forced():
-            for attempt in list(self._held.values()):
+            for attempt in [each for each in self._held.values() if each.outcome is None]:
                 self._revoke(attempt, "the node stops", _released(attempt, "stopped while running"))
         return not (self._held or self._unsettled)
 
@@ -239,10 +241,10 @@ class Runner:
         lingered_s = self._clock.monotonic() - self._settled_s
         return waiting <= self._executor.ring_below or lingered_s >= LINGER_S
 
-    def _exchange(self) -> None:
+    def _exchange(self, *, leases: bool = True) -> None:
         """One commit: the outcomes of the last tasks and the leases of the next."""
-        outcomes = _portion(self._unsettled)
-        want = 0 if self._stop_asked else self._want()
+        outcomes = commands.portion(self._unsettled)
+        want = self._want() if leases and not self._stop_asked else 0
         ttl_us = self._options.lease_ttl_us
         command = commands.exchange(self._node, outcomes, count=want, ttl_us=ttl_us)
         del self._unsettled[: len(outcomes)]
@@ -265,6 +267,10 @@ class Runner:
             self._executor.submit(attempts)
 
     def _hold(self, task: Task) -> Attempt:
+        before = self._held.get(task.number)
+        if before is not None:
+            # It lost its lease, and the task became ready again, since the last look.
+            self._revoke(before, LOST, None)
         attempt = Attempt(task, self._executor.context_type(task, self._clock))
         self._held[task.number] = attempt
         return attempt
@@ -282,8 +288,7 @@ class Runner:
         Gives the seconds to wait then (0 for none), or None when there is nothing left to do.
         """
         self._looked_s = now_s = self._clock.monotonic()
-        glance, self._committed = self._committed, False
-        with self._node.reading(as_left=glance) as projection:
+        with self._node.reading(as_left=self._committed) as projection:
             now = self._node.now()
             lost = self._lost(projection)
             orphans = self._orphans(projection)
@@ -294,9 +299,9 @@ class Runner:
             leasable = projection.ready_count(now) > 0 and not self._stop_asked
             done = self._options.until_idle and self._is_idle(projection, now)
             pause_s = self._pause_s(projection, now=now, now_s=now_s)
-            pause_s = min(pause_s, GLANCE_S) if glance else pause_s
+        self._committed = False
         for attempt in lost:
-            self._revoke(attempt, "the task was cancelled or its lease was lost", None)
+            self._revoke(attempt, LOST, None)
         self._unsettled += orphans
         for worker, seen_seq in lapsed:
             logger.warning("leases lapsed", extra={"node": worker})
@@ -339,7 +344,7 @@ class Runner:
 
     def _pause_s(self, projection: Projection, *, now: int, now_s: float) -> float:
         """How long nothing will happen that no bell tells of."""
-        ends = [now_s + IDLE_S]
+        ends = [now_s + (GLANCE_S if self._committed else IDLE_S)]
         instant = projection.next_instant()
         if instant is not None:
             ends.append(now_s + (instant - now) / SECOND_US)
@@ -384,17 +389,10 @@ COUNTED: dict[type, str] = {
 }
 
 
-def _portion(outcomes: list[Outcome]) -> list[Outcome]:
-    """The first outcomes that fit into one commit beside a block of leases."""
-    size_bytes = 0
-    for index, outcome in enumerate(outcomes[:BLOCK]):
-        if outcome.result_json is not None:
-            size_bytes += len(outcome.result_json)
-        if outcome.error is not None:
-            size_bytes += ERROR_BYTES
-        if size_bytes > SETTLE_BYTES and index:
-            return outcomes[:index]
-    return outcomes[:BLOCK]
+def _log_failure(task: Task, error: ErrorInfo) -> None:
+    what = f"{error.type}: {error.message}"
+    extra = {"task": task.key, "attempt": task.attempt, "error": what}
+    logger.info("attempt failed", extra=extra)
 
 
 def _released(attempt: Attempt, reason: str) -> Outcome:

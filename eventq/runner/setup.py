@@ -8,8 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from eventq.bell import Bell
-from eventq.checks import check_duration
-from eventq.durations import SECOND_US, Duration
+from eventq.durations import SECOND_US, Duration, parse_duration
 from eventq.errors import ArgumentError
 from eventq.node import Node
 from eventq.runner.executors import AsyncExecutor, Executor, ThreadExecutor
@@ -31,14 +30,18 @@ def run_worker(
     ``loop`` is where async workers run; None gives them a loop in a thread of its own. Raises
     ArgumentError.
     """
-    if not callable(worker):
+    # With another signature each attempt of each task would fail alike, perhaps for ever.
+    if not takes_an_attempt(worker):
         raise ArgumentError("worker", worker, "a function of (ctx, task)")
-    if until not in {None, "idle"}:
+    if until is not None and until != "idle":
         raise ArgumentError("until", until, "None or 'idle'")
+    lease_ttl_us = parse_duration(lease_ttl, "lease_ttl")
+    if lease_ttl_us < SECOND_US:
+        raise ArgumentError("lease_ttl", lease_ttl, "a duration of at least a second")
     options = RunOptions(
         workers=workers,
-        lease_ttl_us=check_duration(lease_ttl, "lease_ttl", least_us=SECOND_US) or 0,
-        grace_us=check_duration(grace, "grace") or 0,
+        lease_ttl_us=lease_ttl_us,
+        grace_us=parse_duration(grace, "grace"),
         until_idle=until == "idle",
     )
 
@@ -48,6 +51,22 @@ def run_worker(
         return ThreadExecutor(worker, workers=workers, bell=bell, clock=node.clock)
 
     return Runner(node, make_executor, options)
+
+
+def takes_an_attempt(worker: object) -> bool:
+    """Whether the worker can be called with (ctx, task), as far as its signature tells."""
+    if not callable(worker):
+        return False
+    try:
+        signature = inspect.signature(worker)
+    except (TypeError, ValueError):
+        # Not every callable written in C has one.
+        return True
+    try:
+        signature.bind(object(), object())
+    except TypeError:
+        return False
+    return True
 
 
 def is_async(worker: Callable[..., Any]) -> bool:

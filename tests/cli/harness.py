@@ -68,8 +68,12 @@ class Cli:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """A clean environment for a process: this source, no terminal, no EVENTQ settings."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("EVENTQ_")}
+    """A clean environment for a process: this source, no terminal, no settings of ours or Python's.
+
+    Above all not PYTHONUNBUFFERED, which would hide output that is never flushed.
+    """
+    ours = ("EVENTQ_", "PYTHON")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return {**kept, "PYTHONPATH": str(ROOT), "TERM": "dumb", **more}
 
 

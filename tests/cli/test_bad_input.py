@@ -76,7 +76,7 @@ REFUSED = 1
         # Keys.
         ("new --key ''", MISUSED, "key: expected text that is not empty"),
         ("new --key 12", MISUSED, "key: expected a key that is not all digits"),
-        ("new --key a\x1b[31m", MISUSED, "without control characters, got 'a\\x1b[31m'"),
+        ("new --key a\x1b[31m", MISUSED, "or direction marks), got 'a\\x1b[31m'"),
         (f"new --key {'ü' * 128}", MISUSED, "key: expected text of at most 255 bytes"),
         ("show 99", REFUSED, "no task has the key '99'"),
         ("show nobody", REFUSED, "no task has the key 'nobody'"),
@@ -142,6 +142,16 @@ def test_wrong_words_are_told_and_do_nothing(cli: Cli, line: str, code: int, sai
     assert len(error) < 700
     assert error.isprintable()
     assert cli.row("stats")["seq"] == 3
+
+
+def test_the_bare_command_shows_its_help(cli: Cli) -> None:
+    """As lines to read, on standard error, since nothing was asked for."""
+    result = cli()
+
+    assert result.exit_code == MISUSED
+    assert result.stdout == ""
+    assert result.stderr.startswith("Usage: ")
+    assert "\n  demo " in result.stderr
 
 
 def test_a_module_that_fails_is_told_with_its_place(

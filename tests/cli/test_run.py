@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from eventq import Queue
 from eventq.cli.background import BackgroundRun
 from eventq.cli.supervisor import FIRST_PAUSE_S, LONGEST_PAUSE_S, pause_s
-from tests.cli.harness import Cli, ended, finished, started, until
+from eventq.runner import RunReport
+from tests.cli.harness import ended, finished, started, until
 
 # A worker as a user writes it. It tells through files what happens, and waits for one.
 JOBS = """
@@ -131,7 +134,8 @@ def test_the_first_signal_lets_running_tasks_finish(folder: Path, number: int) -
 
 def test_the_second_signal_gives_running_tasks_back(folder: Path) -> None:
     """No attempt is burned, and nobody waits for the grace period."""
-    with started("run", "jobs:wait", "--workers", "2", "--json", folder=folder) as process:
+    words = ["run", "jobs:wait", "--workers", "2", "--json", "--grace", "1h"]
+    with started(*words, folder=folder) as process:
         until(lambda: len(list(folder.glob("begun-*"))) == 2, "two tasks run")
         process.send_signal(signal.SIGTERM)
         assert process.stderr is not None
@@ -221,9 +225,8 @@ def test_a_signal_to_the_whole_group_counts_once(folder: Path, number: int) -> N
 
 def test_a_second_signal_forces_all_children(folder: Path) -> None:
     """The supervisor passes both on: tasks are given back at once, no attempt is burned."""
-    with started(
-        "run", "jobs:wait", "--processes", "2", "--workers", "1", "--json", folder=folder
-    ) as process:
+    words = ["run", "jobs:wait", "--processes", "2", "--workers", "1", "--json", "--grace", "1h"]
+    with started(*words, folder=folder) as process:
         until(lambda: len(list(folder.glob("begun-*"))) == 2, "two tasks run")
         process.send_signal(signal.SIGINT)
         assert process.stderr is not None
@@ -251,13 +254,48 @@ def test_children_do_not_outlive_a_killed_supervisor(folder: Path) -> None:
     assert kinds(folder).count("completed") == 2
 
 
-def test_a_run_asked_to_stop_before_it_began_stops(cli: Cli) -> None:
-    """A signal while the queue is being opened is not lost."""
-    with Queue(cli.url) as queue:
-        queue.new()
-        run = BackgroundRun(queue, lambda *_: None)
-        run.ask()
-        run.start()
-        until(lambda: run.wait(0.05), "the run has ended")
+def test_a_child_is_not_forced_by_signals(folder: Path) -> None:
+    """However many signals reach a child, only its supervisor's word ends a running task."""
+    words = ["run", "jobs:wait", "--processes", "1", "--workers", "1", "--until-idle", "--json"]
+    with started(*words, folder=folder) as process:
+        until(lambda: len(list(folder.glob("begun-*"))) == 1, "a task runs")
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+            os.kill(min(pids(folder)), number)
+        (folder / "go").touch()
+        code, output, _ = ended(process)
 
-        assert run.result().completed == 0
+    assert code == 0
+    assert json.loads(output)["completed"] == 1
+    assert "released" not in kinds(folder)
+
+
+class SlowQueue:
+    """A queue whose run takes a while until it can be stopped."""
+
+    def __init__(self) -> None:
+        self.asked_count = 0
+        self.stopped = threading.Event()
+
+    def stop(self) -> bool:
+        """Can be asked from the fourth time on."""
+        self.asked_count += 1
+        if self.asked_count > 3:
+            self.stopped.set()
+        return self.stopped.is_set()
+
+    def run(self, _worker: object) -> RunReport:
+        """Runs until stopped; longer than a test may take."""
+        self.stopped.wait(600)
+        return RunReport(completed=5)
+
+
+def test_a_run_asked_to_stop_before_it_began_stops() -> None:
+    """A signal while the queue is being opened is not lost, but told again until it is heard."""
+    queue = SlowQueue()
+    run = BackgroundRun(cast("Queue", queue), lambda *_: None)
+    run.ask()
+    run.start()
+    until(lambda: run.wait(None), "the run has ended")
+
+    assert run.result().completed == 5
+    assert queue.asked_count == 4

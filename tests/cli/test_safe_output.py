@@ -99,9 +99,10 @@ def test_a_terminal_gets_colours_and_a_table(nasty: Path) -> None:
     assert "\x1b[32mcompleted" in received
 
 
-def test_a_dumb_terminal_gets_plain_lines(nasty: Path) -> None:
+@pytest.mark.parametrize("words", LOOKING, ids=" ".join)
+def test_a_dumb_terminal_gets_plain_lines(nasty: Path, words: list[str]) -> None:
     """Where nothing understands escape sequences none are sent."""
-    code, received = on_terminal("ls", "--state", "all", folder=nasty, TERM="dumb")
+    code, received = on_terminal(*words, folder=nasty, TERM="dumb")
 
     assert code == 0
     assert "\x1b" not in received
@@ -115,6 +116,24 @@ def test_keys_are_never_cut(tmp_path: Path) -> None:
     _, received = on_terminal("ls", folder=tmp_path, columns=60)
 
     assert received.count("k") == len(key)
+
+
+def test_ls_stays_readable_on_a_small_terminal(tmp_path: Path) -> None:
+    """With every column in use, 80 columns still show each state in full."""
+    with Queue(f"sqlite:///{tmp_path}/eventq.db", backoff="1h") as queue:
+
+        def fail_once(_ctx: object, _task: object) -> None:
+            queue.stop()
+            raise ValueError("e" * 40)
+
+        queue.new({"path": "p" * 40})
+        queue.run(fail_once)
+        queue.new({"path": "q" * 40}, delay="100d")
+    _, received = on_terminal("ls", folder=tmp_path, columns=80)
+
+    assert received.count(" scheduled ") == 2
+    assert " 99d23h " in received
+    assert " Val" in received
 
 
 def test_any_encoding_will_do(cli: Cli) -> None:
@@ -140,6 +159,24 @@ def test_a_reader_that_leaves_ends_it_quietly(cli: Cli) -> None:
 
         assert process.stderr.read() == b""
         assert process.returncode == 128 + signal.SIGPIPE
+
+
+def test_a_reader_that_never_came_is_no_traceback(cli: Cli) -> None:
+    """Also when all output is still in a buffer at the end, nobody complains."""
+    cli.ok("new")
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as pipe:
+        done = subprocess.run(
+            command("ls", "--url", cli.url),
+            env=environment(),
+            cwd=cli.folder,
+            stdout=pipe,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
 
 
 def test_ctrl_c_ends_it_quietly(cli: Cli) -> None:

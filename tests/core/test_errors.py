@@ -69,14 +69,16 @@ def test_key_conflict_names_the_owner() -> None:
     """The message names the key, the task and the difference."""
     error = KeyConflictError("a\nb", 7, "tags")
 
-    assert str(error) == "key 'a\\nb' belongs to task 7, whose tags differs"
+    assert str(error) == "key 'a\\nb' belongs to task 7, which differs in tags"
 
 
 def test_key_conflict_inside_one_call_names_no_number() -> None:
     """A task that its own call would create has no number yet."""
     error = KeyConflictError("a", -1, "priority")
 
-    assert str(error) == "key 'a' belongs to another task of the same call, whose priority differs"
+    assert (
+        str(error) == "key 'a' belongs to another task of the same call, which differs in priority"
+    )
 
 
 @pytest.mark.parametrize(

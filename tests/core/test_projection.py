@@ -17,6 +17,7 @@ from eventq.events import (
     Cancelled,
     Completed,
     Created,
+    ErrorInfo,
     Expired,
     Leased,
     Policy,
@@ -224,7 +225,10 @@ def test_counts_by_state(bench: Bench) -> None:
     bench.have(*[order() for _ in range(6)])
     applied(bench, *[(number, Leased(1, "n", TTL)) for number in (1, 2, 3)])
     retry = decide.settle(
-        bench.projection, [decide.Outcome(1, 7, "failed", delay_us=0)], worker="n", now=100
+        bench.projection,
+        [decide.Outcome(1, 7, "failed", error=ErrorInfo("OSError"), delay_us=0)],
+        worker="n",
+        now=100,
     )
     applied(bench, *retry, (2, Completed(8)), (4, Cancelled()), (5, Expired("max_age")))
 

@@ -222,7 +222,7 @@ def test_a_task_never_changes() -> None:
 )
 def test_scheduled_and_ready_are_told_apart_by_time(seen_at: int, state: TaskState) -> None:
     """The instant itself is already ready."""
-    assert task_in(TaskState.SCHEDULED).seen_at(seen_at).state is state
+    assert task_in(TaskState.SCHEDULED).as_of(seen_at).state is state
 
 
 def test_properties_read_as_documented() -> None:

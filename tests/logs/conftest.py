@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -48,15 +50,30 @@ LOGS: dict[str, Callable[[pytest.FixtureRequest], str]] = {
 # Those that hold one namespace.
 SINGLE = {"file"}
 
+# Those with one writer at a time: nobody else appends during a turn.
+ONE_WRITER = {"memory", "sqlite", "file"}
+
 
 @pytest.fixture(params=LOGS)
-def open_another(request: pytest.FixtureRequest) -> Iterator[Opener]:
+def log_name(request: pytest.FixtureRequest) -> str:
+    """Which kind of log the test runs against."""
+    return str(request.param)
+
+
+@pytest.fixture
+def one_writer(log_name: str) -> bool:
+    """Whether a turn keeps all others from appending."""
+    return log_name in ONE_WRITER
+
+
+@pytest.fixture
+def open_another(request: pytest.FixtureRequest, log_name: str) -> Iterator[Opener]:
     """Opens logs that share one store; closes them after the test."""
-    url = LOGS[request.param](request)
+    url = LOGS[log_name](request)
     opened: list[EventLog] = []
 
     def opener(namespace: str = "default") -> EventLog:
-        if namespace != "default" and request.param in SINGLE:
+        if namespace != "default" and log_name in SINGLE:
             pytest.skip("such a log holds one namespace")
         opened.append(open_log(url, namespace=namespace))
         return opened[-1]
@@ -95,12 +112,17 @@ def start(path: Path) -> Iterator[Starter]:
             [sys.executable, "-c", PREAMBLE + script, str(path), *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            # So that what went wrong in it is in the message of the assert that fails here.
+            stderr=subprocess.STDOUT,
             text=True,
+            # A group of its own, so that its children are ended with it.
+            start_new_session=True,
         )
         processes.append(process)
         return process
 
     yield starter
     for process in processes:
-        process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()

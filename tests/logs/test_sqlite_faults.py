@@ -279,15 +279,20 @@ def test_damaged_pages_are_our_error(sqlite_log: SqliteLog, path: Path) -> None:
 # -- callers -------------------------------------------------------------------------------------
 
 
-def test_text_that_cannot_be_stored_leaves_nothing_open(sqlite_log: SqliteLog) -> None:
-    """A caller's mistake inside a transaction ends it, and the log goes on."""
+def test_text_that_cannot_be_stored_leaves_nothing(sqlite_log: SqliteLog, path: Path) -> None:
+    """A caller's mistake inside the first transaction leaves neither rows nor a namespace's id."""
     commit = commit_after(EMPTY, keys={"good": 0})
     broken = msgspec.structs.replace(commit, bodies=["\ud800"])
+    other_log = SqliteLog(str(path), url="", namespace="other", create=False)
 
     with pytest.raises(UnicodeEncodeError):
         sqlite_log.append(broken)
 
-    sqlite_log.append(commit)
+    with closing(other_log):
+        # Gets the id that the first one would have had.
+        other = append(other_log)
+        sqlite_log.append(commit)
+        assert other_log.read(after=0) == [other]
     assert sqlite_log.read(after=0) == [commit]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -108,6 +109,26 @@ def test_link_leads_to_the_same_log(sqlite_log: SqliteLog, path: Path, tmp_path:
 
     assert found == [commit]
     assert [file.name for file in link.parent.iterdir()] == ["link.db"]
+
+
+def test_half_done_checkpoint_is_no_obstacle(
+    sqlite_log: SqliteLog, path: Path, tmp_path: Path
+) -> None:
+    """A log opens while the file is shorter than its first page says, the rest being in the WAL."""
+    copy = tmp_path / "copy.db"
+    commits = [append(sqlite_log, 1_000)]
+    first_page = 4096
+    shutil.copy(path.with_name("log.db-wal"), copy.with_name("copy.db-wal"))
+    short = path.read_bytes()
+    assert sqlite_log._reader is not None
+    sqlite_log._reader.execute("PRAGMA query_only = OFF")
+    sqlite_log._reader.wal_checkpoint()
+    copy.write_bytes(path.read_bytes()[:first_page] + short[first_page:])
+
+    with closing(open_sqlite(copy)) as log:
+        found = log.read(after=0)
+
+    assert found == commits
 
 
 @pytest.mark.parametrize("name", ["", "a\0b", ":memory:", "\ud800.db"])

@@ -150,9 +150,9 @@ def test_kill_loses_no_acknowledged_commit(start: Starter, path: Path) -> None:
     for _ in range(6):
         processes = [start(APPEND_FOREVER) for _ in range(2)]
         for _ in range(random.randrange(5, 60)):
-            line_of_one = line(processes[0])
-            assert line_of_one
-            note(line_of_one, tried, done)
+            said = line(processes[0])
+            assert said.startswith(("try ", "done ")), said + "\n".join(rest(processes[0]))
+            note(said, tried, done)
 
         for process in processes:
             process.send_signal(signal.SIGKILL)
@@ -181,7 +181,8 @@ def note(said: str, tried: set[str], done: set[str]) -> None:
 # its second commit would go into a WAL that the parent has deleted.
 FORK = """
 log = open_sqlite(path)
-watch = log.watch(lambda: None)
+woken = set()
+watch = log.watch(lambda: woken.add(os.getpid()))
 append(log)
 to_child, from_parent = os.pipe()
 to_parent, from_child = os.pipe()
@@ -196,7 +197,7 @@ with log.turn():
             append(log)
         watch.close()
         log.close()
-        os._exit(0)
+        os._exit(1 if os.getpid() in woken else 0)
     os.read(to_parent, 1)
 bell = Path(f"{path}-bell")
 assert len(list(bell.iterdir())) == 1, "the parent still listens"
@@ -244,12 +245,12 @@ def test_parent_goes_on_after_a_fork(sqlite_log: SqliteLog) -> None:
     """A fork closes connections for a moment; the parent's log opens them anew by itself."""
     commits = append_each(sqlite_log, [3, 4])
     sqlite_fork._before()
-    assert sqlite_log._writer is None
-    assert sqlite_log._reader is None
+    while_forking = (sqlite_log._writer, sqlite_log._reader)
     sqlite_fork._after_in_parent()
 
     commits.append(append(sqlite_log))
 
+    assert while_forking == (None, None)
     assert everything(sqlite_log) == commits
 
 

@@ -31,6 +31,7 @@ log.close()
 def no_polling(monkeypatch: pytest.MonkeyPatch) -> None:
     """The safety net is far away, so that only a ring can wake in time."""
     monkeypatch.setattr(doorbell, "POLL_SECONDS", 1_000.0)
+    monkeypatch.setattr(doorbell, "POLL_ALONE_SECONDS", 1_000.0)
 
 
 def test_append_wakes_another_process(start: Starter, sqlite_log: SqliteLog) -> None:

@@ -65,16 +65,21 @@ class RawLoneCommits:
 
     def a_second(self, seconds: float) -> float:
         """Commits for about so long; gives how many a second."""
-        execute, count = self._connection.execute, 0
+        count = 0
         began_s = now_s = time.perf_counter()
         while now_s - began_s < seconds:
-            self._seq += 1
-            execute("BEGIN IMMEDIATE")
-            execute(_INSERT, (1, self._seq, 1_800_000_000_000_000, self._seq, None, BODY))
-            execute("COMMIT")
+            self.commit()
             count += 1
             now_s = time.perf_counter()
         return count / (now_s - began_s)
+
+    def commit(self) -> None:
+        """One commit of one row."""
+        self._seq += 1
+        execute = self._connection.execute
+        execute("BEGIN IMMEDIATE")
+        execute(_INSERT, (1, self._seq, 1_800_000_000_000_000, self._seq, None, BODY))
+        execute("COMMIT")
 
 
 def _ready_made(rows: int) -> list[list[object]]:

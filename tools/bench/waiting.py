@@ -14,6 +14,7 @@ from typing import Any
 from eventq import Queue, Task
 from tools.bench.bench import Bench, children, heard
 from tools.bench.rates import no_op
+from tools.bench.reference import RawLoneCommits, raw_table
 from tools.bench.report import Floor, Row, plain_row
 
 WORKERS = 4
@@ -30,16 +31,18 @@ PARTS = 5
 def wake(bench: Bench) -> Iterator[Row]:
     """From right before ``new()`` to the worker's first line, the worker having been idle.
 
-    Both read CLOCK_MONOTONIC, which is one clock for all processes.
+    Both read CLOCK_MONOTONIC, which is one clock for all processes. Two commits lie in between,
+    the task's and its lease's, so what one costs on an idle disk is shown too.
     """
     count = WARM_UP + bench.pick(300, 20)
+    yield _wake_row("one raw commit after a pause", _raw_delays_ms(bench, count), None)
     with Queue(bench.url(), workers=WORKERS) as queue:
         listener = Listener(queue, count)
         producer = threading.Thread(target=_produce, args=(queue, count), daemon=True)
         producer.start()
         queue.run(listener)
         producer.join()
-    yield _wake_row("same process", listener.delays_ms, 2)
+    yield _wake_row("enqueue to start, same process", listener.delays_ms, 2)
     yield from wake_other(bench, bound_ms=5)
 
 
@@ -50,7 +53,7 @@ def wake_other(bench: Bench, *, bound_ms: float = 10) -> Iterator[Row]:
     with Queue(url) as queue, children(listen, [(url, count)]) as (child,):
         _produce(queue, count)
         delays_ms = heard(child)
-    yield _wake_row("other process", delays_ms, bound_ms)
+    yield _wake_row("enqueue to start, other process", delays_ms, bound_ms)
 
 
 def idle(bench: Bench) -> Iterator[Row]:
@@ -121,8 +124,21 @@ def _produce(queue: Queue, count: int) -> None:
         queue.new({"sent_ns": time.monotonic_ns()})
 
 
-def _wake_row(who: str, delays_ms: list[float], bound_ms: float) -> Row:
+def _raw_delays_ms(bench: Bench, count: int) -> list[float]:
+    """How long each commit of one row takes, the disk having been left alone before."""
+    draw, delays_ms = random.Random(7), []
+    with raw_table(bench.path()) as connection:
+        raw = RawLoneCommits(connection)
+        for _ in range(count):
+            time.sleep(draw.uniform(*GAP_S))
+            began_s = time.perf_counter()
+            raw.commit()
+            delays_ms.append(1e3 * (time.perf_counter() - began_s))
+    return delays_ms
+
+
+def _wake_row(measure: str, delays_ms: list[float], bound_ms: float | None) -> Row:
     steady = delays_ms[WARM_UP:]
     medians = [median(steady[part::PARTS]) for part in range(PARTS)]
-    row_floor = Floor(bound_ms, at_most=True)
-    return plain_row("wake", f"enqueue to start, {who}", medians, unit="ms", floor=row_floor)
+    row_floor = None if bound_ms is None else Floor(bound_ms, at_most=True)
+    return plain_row("wake", measure, medians, unit="ms", floor=row_floor)
