@@ -41,7 +41,7 @@ from eventq.node import Node
 from eventq.options import TaskOptions, TaskSpec, check_policy, make_order, make_orders, portions
 from eventq.policy import DEFAULT_BACKOFF, Backoff
 from eventq.query import Stats, final_tasks, follow_events, open_tasks, read_events, take_stats
-from eventq.replay import task_history, task_of
+from eventq.replay import fold_events, task_history
 from eventq.task import Task
 
 if TYPE_CHECKING:
@@ -337,15 +337,16 @@ class BlockingQueue:
         there: dict[int, Task] = {}
 
         def decision(now: int) -> list[Draft]:
-            existing = {
-                key: task_history(node.log, number)[0]
+            histories = {
+                key: task_history(node.log, number)
                 for key, number in (node.log.find_keys(keys) if keys else {}).items()
             }
+            existing = {key: history[0] for key, history in histories.items()}
             drafts, places[:] = decide.create(orders, existing, now=now)
-            for event in existing.values():
-                task = task_of(node.log, event.task)
-                assert task is not None, "its history has just been read"
-                there[event.task] = task.as_of(now)
+            for history in histories.values():
+                task = fold_events(self.namespace, history)
+                assert task is not None, "a key in the log has a history"
+                there[task.number] = task.as_of(now)
             return drafts
 
         command = node.execute(Command(decision, blind=True))

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 class EventqError(Exception):
     """Base of all errors of eventq."""
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """For pickle: without it the message would be taken for the arguments of `__init__`."""
+        return _restored, (type(self), self.args), self.__dict__
+
 
 class ArgumentError(EventqError, ValueError):
     """An argument was wrong; nothing was changed. Correct the argument named and call again."""
@@ -152,6 +156,11 @@ class Cancel(EventqError):  # noqa: N818 - an outcome a worker raises, not an er
     def __init__(self, reason: str = "") -> None:
         self.reason = reason
         super().__init__(reason or "the worker cancelled the task")
+
+
+def _restored(kind: type[EventqError], args: tuple[object, ...]) -> EventqError:
+    """An error with its message; pickle gives it its attributes."""
+    return kind.__new__(kind, *args)
 
 
 def shown(value: object, *, limit: int = 80) -> str:

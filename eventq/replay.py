@@ -81,8 +81,12 @@ def task_history(log: EventLog, number: int) -> list[Event]:
 
 def task_of(log: EventLog, number: int) -> Task | None:
     """The task as its whole history leaves it, final or not; None when there is none."""
-    history = task_history(log, number)
-    return fold_history(log.namespace, [(e.seq, e.at, e.body) for e in history])
+    return fold_events(log.namespace, task_history(log, number))
+
+
+def fold_events(namespace: str, history: list[Event]) -> Task | None:
+    """The task that its whole history leads to; None for no history."""
+    return fold_history(namespace, [(event.seq, event.at, event.body) for event in history])
 
 
 def decode_events(stored: list[StoredEvent]) -> list[Event]:

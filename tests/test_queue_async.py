@@ -269,6 +269,31 @@ def test_a_run_async_that_is_cancelled_twice_ends_before_it_returns(queue: Queue
     asyncio.run(use())
 
 
+def test_run_async_waits_for_workers_that_clean_up(queue: Queue) -> None:
+    """When a forced stop returns, the workers it cancelled have closed what they had open."""
+    queue.new()
+    begun, cleaned = asyncio.Event(), asyncio.Event()
+
+    async def worker(ctx: AsyncContext, _task: Task) -> None:
+        begun.set()
+        try:
+            await ctx.sleep("1h")
+        finally:
+            await asyncio.to_thread(wait_until, lambda: not queue.tasks(state="leased"))
+            await asyncio.sleep(0.01)
+            cleaned.set()
+
+    async def use() -> None:
+        running = asyncio.create_task(queue.run_async(worker))
+        await begun.wait()
+        queue.stop()
+        queue.stop()
+        await running
+        assert cleaned.is_set()
+
+    asyncio.run(use())
+
+
 def test_stop_ends_run_async(queue: Queue) -> None:
     """`stop` from another thread lets what runs finish."""
     queue.new()

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import apsw
 import pytest
 
-from eventq import ArgumentError, Queue
+from eventq import ArgumentError, LogUnavailableError, Queue
+from eventq.eventlog.sqlite import SqliteLog
+from tests.support import Spawned, wait_until
 
 WRITES = [
     "DELETE FROM events",
@@ -89,3 +93,26 @@ def test_sql_from_asyncio(queue: Queue) -> None:
     found = asyncio.run(queue.sql_async("SELECT count(*) AS n FROM events"))
 
     assert (found.columns, found.rows) == (["n"], [(1,)])
+
+
+def test_a_long_query_holds_up_no_run(queue: Queue) -> None:
+    """Leases are renewed and outcomes recorded while a question is answered."""
+    endless = "WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT 1 FROM n) SELECT sum(i) FROM n"
+    log = queue._node.log
+    assert isinstance(log, SqliteLog)
+
+    asking = Spawned(queue.sql, endless)
+    wait_until(lambda: log._asker is not None)
+    asker = log._asker
+    assert asker is not None
+    report = Spawned(queue.run, lambda _ctx, _task: None, until="idle").result()
+    assert asking.running
+
+    def interrupted() -> bool:
+        with suppress(apsw.ConnectionClosedError):
+            asker.interrupt()
+        return not asking.running
+
+    wait_until(interrupted)
+    assert report.completed == 1
+    assert isinstance(asking.error, LogUnavailableError)

@@ -127,6 +127,28 @@ class TestOrderAndOutcomes:
         assert task.result_missing.startswith("result: expected")
         assert why in task.result_missing
 
+    def test_work_that_was_only_handed_out_has_failed(self, queue: Queue) -> None:
+        """A coroutine or generator as result means that nothing was done: no completion."""
+
+        async def work(_ctx: object, _task: object) -> int:
+            return 1
+
+        def yielding(_ctx: object, _task: object) -> Iterator[int]:
+            yield 1
+
+        def wrapping(ctx: object, task: object) -> object:
+            return work(ctx, task)
+
+        for worker in (wrapping, yielding):
+            task = queue.new(max_retries=0)
+            queue.run(worker, until="idle")
+
+            assert final(queue, task.key).state is TaskState.EXPIRED
+            error = final(queue, task.key).last_error
+            assert error is not None
+            assert error.type == "TypeError"
+            assert "nobody runs" in error.message
+
     def test_a_cyclic_result_completes_the_task(self, queue: Queue) -> None:
         """A value that contains itself cannot be JSON."""
         queue.new()

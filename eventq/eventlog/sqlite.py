@@ -15,7 +15,6 @@ from typing import Any
 import apsw
 
 from eventq.errors import (
-    EventqError,
     LogConflictError,
     LogCorruptError,
     LogError,
@@ -65,9 +64,11 @@ class SqliteLog:
         self._turns: set[int] = set()
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
+        self._query_lock = threading.Lock()
         self._parked: list[threading.Lock] = []
         self._writer: apsw.Connection | None = None
         self._reader: apsw.Connection | None = None
+        self._asker: apsw.Connection | None = None
         self._bell = Doorbell(f"{self._path}-bell", position=lambda: self.head().seq)
         with sqlite_fork.opening(self):
             self._writable = files.prepare(self._path, create=create)
@@ -155,9 +156,17 @@ class SqliteLog:
             return sqlite_read.find_keys(connection, self._find_namespace(connection), keys)
 
     def query(self, text: str, values: Sequence[Any] = ()) -> Rows:
-        """See EventLog.query; other reads of this log wait while it runs."""
-        with self._reading() as connection:
-            return run_query(connection, text, values)
+        """See EventLog.query; on a connection of its own, since a run cannot wait for its end."""
+        with self._query_lock:
+            self._check_open()
+            connection = self._asker = self._connect(writes=False)
+            try:
+                return run_query(connection, text, values)
+            except (apsw.Error, UnicodeDecodeError) as error:
+                raise self._translated(error, 0) from error
+            finally:
+                connection.close()
+                self._asker = None
 
     def namespaces(self) -> list[str]:
         """See EventLog.namespaces."""
@@ -180,12 +189,13 @@ class SqliteLog:
         """See EventLog.close; waits for the calls that are under way."""
         self._closed = True
         self._bell.close()
-        with self._write_lock, self._read_lock:
+        with self._query_lock, self._write_lock, self._read_lock:
             self._close_connections()
 
     def before_fork(self) -> None:
         """See Forkable; a call that does not end in time leaves the child without this log."""
-        locks = (self._write_lock, self._read_lock)
+        # A query takes the longest, so it is waited for before anybody is held up.
+        locks = (self._query_lock, self._write_lock, self._read_lock)
         wait = sqlite_fork.FORK_WAIT_SECONDS
         self._parked = [lock for lock in locks if lock.acquire(timeout=wait)]
         if len(self._parked) == len(locks):
@@ -198,12 +208,14 @@ class SqliteLog:
 
     def after_fork_in_child(self) -> None:
         """See Forkable; a connection still open here can be neither used nor closed, only kept."""
-        left = [each for each in (self._writer, self._reader) if each is not None]
+        connections = (self._writer, self._reader, self._asker)
+        left = [each for each in connections if each is not None]
         _abandoned.extend(left)
         self._broken_fork = bool(left)
-        self._writer = self._reader = None
+        self._writer = self._reader = self._asker = None
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
+        self._query_lock = threading.Lock()
         while self._turns:
             os.close(self._turns.pop())
         self._bell.after_fork()
@@ -234,8 +246,6 @@ class SqliteLog:
                 self._reader = self._connect(writes=False)
             try:
                 yield self._reader
-            except EventqError:
-                raise
             except (apsw.Error, *sqlite_read.UNREADABLE) as error:
                 raise self._translated(error, position) from error
 
@@ -329,7 +339,7 @@ class SqliteLog:
         if namespace_id is None:
             rows = sqlite_read.query(connection, schema.INSERT_NAMESPACE, (self.namespace,))
             namespace_id = int(rows[0][0])
-        keys = _key_column(commit) if commit.keys else None
+        keys = schema.key_column(commit) if commit.keys else None
         start, count = 0, len(commit.bodies)
         while start < count:
             rows_now = schema.statement_rows(count - start)
@@ -388,15 +398,3 @@ def _roll_back(connection: apsw.Connection) -> None:
     with suppress(apsw.Error):
         if connection.in_transaction:
             connection.execute(schema.ROLLBACK)
-
-
-def _key_column(commit: Commit) -> list[str | None]:
-    """The key of each event of the commit."""
-    column: list[str | None] = [None] * len(commit.bodies)
-    last = commit.first - 1
-    for key, seq in commit.keys.items():
-        # They are read back in this order, and the order is sealed.
-        assert seq > last, "keys stand in the order of their positions, one an event"
-        column[seq - commit.first] = key
-        last = seq
-    return column

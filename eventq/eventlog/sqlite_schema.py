@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import cache
 
+from eventq.events import Commit
+
 # "evtq" in ASCII; `file jobs.db` and other tools show it.
 APPLICATION_ID = 0x65767471
 SCHEMA_VERSION = 1
@@ -280,3 +282,15 @@ def find_keys(count: int) -> str:
         "FROM events\n"
         f"WHERE ns = ?1 AND key IS NOT NULL AND key IN ({names})"
     )
+
+
+def key_column(commit: Commit) -> list[str | None]:
+    """The key of each event of the commit."""
+    column: list[str | None] = [None] * len(commit.bodies)
+    last = commit.first - 1
+    for key, seq in commit.keys.items():
+        # They are read back in this order, and the order is sealed.
+        assert seq > last, "keys stand in the order of their positions, one an event"
+        column[seq - commit.first] = key
+        last = seq
+    return column

@@ -5,6 +5,7 @@ Nothing here appends; outcomes are values that the runner settles.
 
 from __future__ import annotations
 
+import inspect
 import random
 import traceback
 from typing import Any
@@ -22,6 +23,7 @@ from eventq.task import Task
 # Of the 8 KiB an error may take, so that type and traceback always have room beside the message.
 MESSAGE_CHARACTERS = 1_000
 TYPE_CHARACTERS = 200
+UNDONE = "the worker returned a {}, which nobody runs: write it as async def, and without yield"
 
 
 class Attempt:
@@ -70,6 +72,8 @@ def returned(task: Task, value: object) -> Outcome:
     try:
         result_json = check_json(value, "result", RESULT_BYTES)
     except ArgumentError as error:
+        if _is_undone(value):
+            return failed(task, describe(TypeError(UNDONE.format(type(value).__name__))))
         # The work is done; that its result cannot be kept must not run it again.
         return Outcome(task.number, task.fence, "completed", result_missing=str(error))
     return Outcome(task.number, task.fence, "completed", result_json=result_json)
@@ -117,6 +121,15 @@ def describe(error: BaseException) -> ErrorInfo:
     frames = error.__traceback__.tb_next if error.__traceback__ else None
     text = "".join(traceback.format_exception(type(error), error, frames))
     return msgspec.structs.replace(info, traceback=_cut(text, info))
+
+
+def _is_undone(value: object) -> bool:
+    """Whether the worker has only handed out the work: nothing of it has run."""
+    if inspect.iscoroutine(value):
+        # Else Python warns that it was never awaited, which the failure says better.
+        value.close()
+        return True
+    return inspect.isawaitable(value) or inspect.isgenerator(value) or inspect.isasyncgen(value)
 
 
 def _clean(text: str) -> str:

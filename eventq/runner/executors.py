@@ -9,6 +9,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -214,11 +215,16 @@ class AsyncExecutor:
         if self._stopped:
             return
         self._stopped = True
-        if self._thread is None:
-            self._call(self._cancel_all)
-        elif self._loop is not None:
-            asyncio.run_coroutine_threadsafe(self._end(self._loop), self._loop)
-            self._thread.join(JOIN_S * 2)
+        loop = self._loop
+        if loop is None or loop.is_closed():
+            return
+        ending = asyncio.run_coroutine_threadsafe(self._end(), loop)
+        # In vain, when a worker holds up the loop, or the loop is given up by its owner.
+        with suppress(TimeoutError, CancelledError):
+            ending.result(JOIN_S * 2)
+        if self._thread is not None:
+            self._call(loop.stop)
+            self._thread.join(JOIN_S)
 
     def _call(self, function: Callable[[], object]) -> None:
         if self._loop is not None and not self._loop.is_closed():
@@ -252,15 +258,16 @@ class AsyncExecutor:
         if len(self._pending) <= self.ring_below:
             self._bell.ring()
 
-    def _cancel_all(self) -> None:
+    async def _end(self) -> None:
         for handle in self._running:
-            handle.cancel()
-
-    async def _end(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._cancel_all()
+            # Whoever was told before may be cleaning up, which a second time would break off.
+            if not handle.cancelling():
+                handle.cancel()
         if self._running:
-            await asyncio.wait(self._running, timeout=JOIN_S)
-        loop.stop()
+            _, late = await asyncio.wait(self._running, timeout=JOIN_S)
+            for handle in late:
+                handle.cancel()
+            await asyncio.sleep(0)
 
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:

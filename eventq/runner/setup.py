@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from eventq.bell import Bell
@@ -71,5 +72,7 @@ def takes_an_attempt(worker: object) -> bool:
 
 def is_async(worker: Callable[..., Any]) -> bool:
     """Whether calling the worker gives a coroutine: an async def, or an object with one."""
+    while isinstance(worker, partial):
+        worker = worker.func
     call = getattr(worker, "__call__", None)  # noqa: B004 - not whether it can be called, but how
     return inspect.iscoroutinefunction(worker) or inspect.iscoroutinefunction(call)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 
 import pytest
 from hypothesis import given
@@ -70,6 +71,28 @@ def test_key_conflict_names_the_owner() -> None:
     error = KeyConflictError("a\nb", 7, "tags")
 
     assert str(error) == "key 'a\\nb' belongs to task 7, which differs in tags"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        KeyConflictError("a", 7, "tags"),
+        ArgumentError("delay", -1, "a duration"),
+        NotAllowedError("retry", "a", "completed"),
+        TaskNotFoundError("a"),
+        LogConflictError(5),
+        LogCorruptError(5, "a gap"),
+        Retry("busy", delay="1s"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_errors_travel_between_processes(error: EventqError) -> None:
+    """Pickled, as by a process pool, an error keeps its message and its attributes."""
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
+
+    assert type(again) is type(error)
+    assert str(again) == str(error)
+    assert vars(again) == vars(error)
 
 
 def test_key_conflict_inside_one_call_names_no_number() -> None:
