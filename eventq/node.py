@@ -273,7 +273,7 @@ class Node:
             )
         self._in_flight = None
         for command in self._batch:
-            # One that is in line again already, since it found no room, has lost nothing.
+            # One that is in line again, since it found no room, has lost nothing.
             if not (command.landed or command.error or command in self._waiting):
                 command.error = error
 
@@ -295,15 +295,14 @@ class Node:
     def _guess(self) -> Head | None:
         """Where the log ends if nobody else has appended; None where that is not likely enough.
 
-        Only leases and outcomes are decided by a guess: if it is wrong, they meet a conflict. What
-        may be refused, or come to nothing, would not.
+        Only leases and outcomes are decided by a guess: they meet a conflict if it is wrong.
         """
         with self._guard:
             leasing = all(command.leasing for command in (*self._batch, *self._waiting))
-        projection = self._projection
-        if projection is None or not leasing or self._undisturbed < ALONE:
+        guess = self._projection
+        if guess is None or not leasing or self._undisturbed < ALONE:
             return None
-        return Head(projection.seq, projection.at, projection.seal)
+        return Head(guess.seq, guess.at, guess.seal)
 
     def _folded(self, head: Head) -> Head:
         """Brings the projection up to the head, unless all who wait are blind.
