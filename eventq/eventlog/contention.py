@@ -14,8 +14,15 @@ from collections.abc import Callable
 # none: in balance there is about one conflict in three commits.
 LONGER = 1.5
 SHORTER = 0.85
-# Longest time to stand back, in seconds: what a lone writer may at most lose when others leave.
-LONGEST_S = 0.25
+# Longest time to stand back, in appends. Without this bound one node would capture the log, as
+# one station an Ethernet: who stands back for long appends seldom, and so learns late that it
+# need not.
+LONGEST = 10
+# How long to stand back at the least, in appends, while others' commits are read: somebody who
+# always wins meets no conflict, and those who lose must first fold what it appended.
+POLITE = 3
+# For how long somebody else's commit shows that there are others, in seconds.
+COMPANY_S = 1.0
 # Weight of the newest measured append.
 NEWEST = 0.2
 
@@ -30,6 +37,7 @@ class Contention:
         self._back_s = 0.0
         self._free_s = 0.0
         self._lost = False
+        self._company_s = -COMPANY_S
 
     def wait_s(self) -> float:
         """How long to wait now."""
@@ -45,14 +53,21 @@ class Contention:
             if self._back_s < self._append_s / 4:
                 self._back_s = 0.0
         self._lost = False
+        now_s, back_s = self._monotonic(), self._back_s
+        if now_s - self._company_s < COMPANY_S:
+            back_s = max(back_s, POLITE * self._append_s)
         # Spread by half, so that nodes do not come back in step.
-        self._free_s = self._monotonic() + self._back_s * (0.75 + self._draw() / 2)
+        self._free_s = now_s + back_s * (0.75 + self._draw() / 2)
 
     def conflicted(self, took_s: float) -> None:
         """Somebody else was first."""
         self._append_s = self._append_s or took_s
-        self._back_s = min(LONGEST_S, max(self._append_s, self._back_s * LONGER))
+        self._back_s = min(LONGEST * self._append_s, max(self._append_s, self._back_s * LONGER))
         self._lost = True
+
+    def met(self) -> None:
+        """Somebody else's commits were read."""
+        self._company_s = self._monotonic()
 
 
 def draw() -> float:

@@ -133,6 +133,7 @@ class MongoLog:
                 found = self._holding(after + 1)
         if found:
             self._known = (Head(found[-1].last, found[-1].at, found[-1].seal), election)
+            self._contention.met()
         return found
 
     @contextmanager
