@@ -17,7 +17,7 @@ from pymongo.uri_parser import parse_uri
 
 import eventq
 from eventq.copying import CopyReport
-from eventq.eventlog import contention, file_lines, mongo, mongo_watch
+from eventq.eventlog import file_lines, mongo, mongo_watch
 from eventq.eventlog import mongo_documents as documents
 from eventq.eventlog.mongo_client import TIMEOUTS_MS
 from tests.servers import new_url
@@ -111,22 +111,8 @@ def test_limits_of_mongodb_are_those_of_the_code() -> None:
     assert [row[1] for row in rows] == [
         *(f"{ms // 1000} s" for ms in TIMEOUTS_MS.values()),
         f"{mongo.RESOLVE_S:g} s",
-        f"the time of {contention.LONGEST} appends",
         f"{mongo_watch.SLOWEST_S * 1000:g} ms",
     ]
-
-
-def test_pacing_is_that_of_the_code() -> None:
-    """How the time to stand back grows and shrinks."""
-    text = (DOCS / "explanation" / "contention.md").read_text(encoding="utf-8")
-    rows = table(text)
-
-    assert contention.LONGER == 1.5
-    assert contention.COMPANY_S == 1
-    assert "grows by half" in rows[0][1]
-    assert f"shrinks by {1 - contention.SHORTER:.0%}".replace("%", " %") in rows[1][1]
-    assert rows[2][1] == f"at least {contention.POLITE} appends"
-    assert rows[3][1] == f"{contention.LONGEST} appends"
 
 
 def test_file_page_has_every_field() -> None:
