@@ -10,14 +10,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-# How much longer to stand back after a conflict, and how much shorter after an append that met
-# none: in balance there is about one conflict in three commits.
+# How much longer to stand back after each conflict.
 LONGER = 1.5
-SHORTER = 0.85
-# Longest time to stand back, in appends. Without this bound one node would capture the log, as
-# one station an Ethernet: who stands back for long appends seldom, and so learns late that it
-# need not.
-LONGEST = 10
+# In how many appends the time to stand back halves by itself. By the clock, not by one's own
+# appends: else who stands back for long, and appends seldom, would be the last to come forward,
+# and one node would capture the log, as one station an Ethernet.
+HALVED_IN = 64
+# Longest time to stand back, in appends.
+LONGEST = 32
 # How long to stand back at the least, in appends, while others' commits are read: somebody who
 # always wins meets no conflict, and those who lose must first fold what it appended.
 POLITE = 3
@@ -36,6 +36,7 @@ class Contention:
         self._append_s = 0.0
         self._back_s = 0.0
         self._free_s = 0.0
+        self._appended_s = 0.0
         self._lost = False
         self._company_s = -COMPANY_S
 
@@ -48,12 +49,11 @@ class Contention:
     def appended(self, took_s: float) -> None:
         """An append succeeded."""
         self._append_s += NEWEST * (took_s - self._append_s) if self._append_s else took_s
-        if not self._lost:
-            self._back_s *= SHORTER
-            if self._back_s < self._append_s / 4:
-                self._back_s = 0.0
         self._lost = False
-        now_s, back_s = self._monotonic(), self._back_s
+        now_s = self._monotonic()
+        self._back_s *= 0.5 ** ((now_s - self._appended_s) / (HALVED_IN * self._append_s))
+        self._appended_s = now_s
+        back_s = self._back_s if self._back_s > self._append_s / 4 else 0.0
         if now_s - self._company_s < COMPANY_S:
             back_s = max(back_s, POLITE * self._append_s)
         # Spread by half, so that nodes do not come back in step.

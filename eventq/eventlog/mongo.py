@@ -81,6 +81,8 @@ class MongoLog:
         # Where the log was last seen to end, and in which election: another primary may hold less.
         self._known: tuple[Head, object] | None = None
         self._contention = Contention(time.monotonic, draw)
+        # The last position appended here.
+        self._own_seq = 0
         self._client: MongoClient[Document] | None = None
         try:
             self._connect()
@@ -133,7 +135,8 @@ class MongoLog:
                 found = self._holding(after + 1)
         if found:
             self._known = (Head(found[-1].last, found[-1].at, found[-1].seal), election)
-            self._contention.met()
+            if found[-1].last > self._own_seq:
+                self._contention.met()
         return found
 
     @contextmanager
@@ -174,6 +177,7 @@ class MongoLog:
             else:
                 break
         self._known = (Head(commit.last, commit.at, commit.seal), election)
+        self._own_seq = commit.last
         self._contention.appended(time.monotonic() - began_s)
 
     def history(self, task: int) -> list[StoredEvent]:

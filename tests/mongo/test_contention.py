@@ -1,10 +1,10 @@
-"""Pacing where many compete for the next position: who stands back, for how long, and until when."""
+"""Pacing where many compete for the next position: who stands back, for how long, until when."""
 
 from __future__ import annotations
 
 import pytest
 
-from eventq.eventlog.contention import COMPANY_S, LONGEST, POLITE, Contention
+from eventq.eventlog.contention import COMPANY_S, HALVED_IN, LONGEST, POLITE, Contention
 from tests.support import ManualClock
 
 APPEND_S = 0.002
@@ -57,12 +57,20 @@ def test_nobody_stands_back_for_long(contention: Contention) -> None:
     assert contention.wait_s() == pytest.approx(LONGEST * APPEND_S)
 
 
-def test_standing_back_ends_with_the_conflicts(contention: Contention) -> None:
-    """Appends that meet nobody shorten it down to nothing."""
-    contention.conflicted(APPEND_S)
-    for _ in range(20):
-        contention.appended(APPEND_S)
+def test_standing_back_ends_by_the_clock(contention: Contention, clock: ManualClock) -> None:
+    """It halves with time, however seldom a node appends, and is nothing in the end."""
+    for _ in range(5):
+        contention.conflicted(APPEND_S)
+    contention.appended(APPEND_S)
+    before_s = contention.wait_s()
 
+    clock.advance(HALVED_IN * APPEND_S)
+    contention.appended(APPEND_S)
+    after_s = contention.wait_s()
+    clock.advance(10 * HALVED_IN * APPEND_S)
+    contention.appended(APPEND_S)
+
+    assert after_s == pytest.approx(before_s / 2)
     assert contention.wait_s() == 0
 
 

@@ -274,17 +274,36 @@ def test_lone_writer_waits_for_nobody(log: MongoLog) -> None:
     assert log._contention.wait_s() == 0
 
 
-def test_writer_that_met_another_stands_back_then_recovers(log: MongoLog, url: str) -> None:
-    """A conflict makes the winner wait the next time; appends without conflict end that."""
+def test_writer_that_met_another_stands_back(log: MongoLog, url: str) -> None:
+    """Who lost a position waits a moment before each of its next appends."""
     late = commit_after(log.head())
     with closing(open_log(url)) as other:
         append(other)
     with pytest.raises(LogConflictError):
         log.append(late)
+
     append(log)
-    stood_back_s = log._contention._back_s
 
-    append_each(log, [1] * 40)
+    assert log._contention.wait_s() > 0
 
-    assert stood_back_s > 0
-    assert log._contention._back_s == 0
+
+def test_own_commits_are_no_company(log: MongoLog) -> None:
+    """Who reads what it has appended itself stands back for nobody."""
+    append_each(log, [1] * 5)
+
+    everything(log)
+
+    append(log)
+    assert log._contention.wait_s() == 0
+
+
+def test_commits_of_others_are_company(log: MongoLog, url: str) -> None:
+    """Who reads what others appended lets them in after its own commits."""
+    append(log)
+    with closing(open_log(url)) as other:
+        append(other)
+
+    everything(log)
+
+    append(log)
+    assert log._contention.wait_s() > 0
