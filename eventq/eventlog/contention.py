@@ -36,7 +36,7 @@ class Contention:
         self._append_s = 0.0
         self._back_s = 0.0
         self._free_s = 0.0
-        self._appended_s = 0.0
+        self._faded_s = 0.0
         self._lost = False
         self._company_s = -COMPANY_S
 
@@ -50,9 +50,7 @@ class Contention:
         """An append succeeded."""
         self._append_s += NEWEST * (took_s - self._append_s) if self._append_s else took_s
         self._lost = False
-        now_s = self._monotonic()
-        self._back_s *= 0.5 ** ((now_s - self._appended_s) / (HALVED_IN * self._append_s))
-        self._appended_s = now_s
+        now_s = self._fade()
         back_s = self._back_s if self._back_s > self._append_s / 4 else 0.0
         if now_s - self._company_s < COMPANY_S:
             back_s = max(back_s, POLITE * self._append_s)
@@ -62,12 +60,20 @@ class Contention:
     def conflicted(self, took_s: float) -> None:
         """Somebody else was first."""
         self._append_s = self._append_s or took_s
+        self._fade()
         self._back_s = min(LONGEST * self._append_s, max(self._append_s, self._back_s * LONGER))
         self._lost = True
 
     def met(self) -> None:
         """Somebody else's commits were read."""
         self._company_s = self._monotonic()
+
+    def _fade(self) -> float:
+        """Brings the time to stand back up to now; gives the present instant."""
+        now_s = self._monotonic()
+        self._back_s *= 0.5 ** ((now_s - self._faded_s) / (HALVED_IN * self._append_s))
+        self._faded_s = now_s
+        return now_s
 
 
 def draw() -> float:

@@ -17,6 +17,9 @@ from tools.torture_mongo.faults import Fault
 from tools.torture_mongo.load import Acknowledged, Load
 
 POLL_S = 0.02
+WORK = ("created", "completed")
+# How many tasks are created and completed before the next fault: the set is whole, and at work.
+BUSY = 25
 # Work that does not go on within this has stopped for good.
 GIVE_UP_S = 60.0
 
@@ -43,7 +46,7 @@ def torture(servers: ReplicaSet, log: EventLog, load: Load, faults: list[Fault])
         delays_s.append(time.monotonic() - began_s)
 
     for fault in faults:
-        reader.wait_for_work()
+        reader.wait_for_work(BUSY)
         fault(servers, elected)
     acknowledged = load.stop_producing()
     reader.wait_until(lambda: reader.kinds["completed"] >= len(acknowledged), "all to be completed")
@@ -70,12 +73,12 @@ class Reader:
         self._log = log
         self._after = 0
 
-    def wait_for_work(self) -> None:
-        """Returns once a task was created and another completed after this call."""
+    def wait_for_work(self, count: int = 1) -> None:
+        """Returns once so many tasks were created and others completed after this call."""
         self.wait_until(lambda: True, "the log to answer")
         before = self.kinds.copy()
         self.wait_until(
-            lambda: all(self.kinds[kind] > before[kind] for kind in ("created", "completed")),
+            lambda: min(self.kinds[kind] - before[kind] for kind in WORK) >= count,
             "work to go on",
         )
 
