@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import socket
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from eventq import Queue
-from eventq.eventlog import open_log
-from tests.cli.harness import Cli, finished, on_terminal
+from eventq.eventlog import EventLog, open_log
+from tests.cli.harness import Cli, ended, finished, on_terminal, started, until
 from tests.logs.commits import append_each, everything
 from tests.servers import new_url
 from tools.mongod import ReplicaSet
@@ -188,8 +189,36 @@ def test_no_password_is_shown(cli: Cli, mongod: ReplicaSet, tmp_path: Path) -> N
             assert "mongodb://me@" in result.stderr
 
 
-def test_copy_that_was_killed_goes_on(cli: Cli, file_url: str, tmp_path: Path) -> None:
-    """A file that a killed copy left with a torn line is finished by the next one."""
+@pytest.mark.parametrize("scheme", ["file", "sqlite", "mongo"])
+def test_killed_copy_goes_on(tmp_path: Path, scheme: str, request: pytest.FixtureRequest) -> None:
+    """A copy killed at any moment is finished by the next one, byte for byte."""
+    source = f"sqlite:///{tmp_path}/source.db"
+    target = f"{scheme}:///{tmp_path}/target"
+    if scheme == "mongo":
+        target = new_url(request.getfixturevalue("mongod"))
+    with closing(open_log(source)) as before, closing(open_log(target)) as after:
+        commits = append_each(before, [1, 7] * 1_000)
+        for stop_at in (100, 900):
+            with started("copy", source, target, folder=tmp_path) as process:
+                until(partial(reaches, after, stop_at), "the copy has got so far")
+                process.kill()
+                ended(process)
+
+        done = finished("copy", source, target, "--json", folder=tmp_path)
+
+        row = json.loads(done.stdout)
+        assert row["resumed_at"] >= 900
+        assert row["resumed_at"] + row["copied"] == row["seq"] == 8_000
+        assert everything(after) == commits
+
+
+def reaches(log: EventLog, position: int) -> bool:
+    """Whether the log has got to the position."""
+    return log.head().seq >= position
+
+
+def test_torn_line_is_finished(cli: Cli, file_url: str, tmp_path: Path) -> None:
+    """A torn last line of a file is cut off and copied again."""
     with Queue(cli.url) as queue:
         for n in range(4):
             queue.new({"n": n})
