@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -10,17 +11,20 @@ import click
 import msgspec
 
 from eventq.checks import check_namespace
-from eventq.cli.options import Place, placed, refuse
+from eventq.cli.options import Place, misuse, placed, refuse
 from eventq.cli.output import is_terminal, say_json, say_pairs, terminal
 from eventq.copying import copy_log
 from eventq.eventlog import open_log
+
+# What a word begins with that names a variable instead of being a URL.
+ENVIRONMENT = "env:"
 
 
 @click.command(
     epilog="""\b
 Examples:
   eventq copy sqlite:///tasks.db mongodb://host1,host2,host3/tasks?replicaSet=rs0
-  eventq copy mongodb://host1/tasks file:///backup.jsonl"""
+  eventq copy env:TASKS_URL file:///backup.jsonl"""
 )
 @click.argument("source")
 @click.argument("target")
@@ -28,9 +32,13 @@ Examples:
 def copy(*, place: Place, source: str, target: str) -> None:
     """Copy a namespace's log from SOURCE to TARGET, both URLs.
 
+    Either may be env:NAME, the name of an environment variable that holds the URL: a password on
+    the command line is seen by everybody on the host.
+
     Positions and seals stay the same, and at the end both are folded and compared. A copy that
     broke off goes on where it was. A target that holds something else is refused.
     """
+    source, target = _url(source), _url(target)
     namespace = check_namespace(place.found_namespace)
     with closing(open_log(source, namespace=namespace, create=False)) as before:
         if not before.head().seq:
@@ -52,6 +60,16 @@ def copy(*, place: Place, source: str, target: str) -> None:
             ("verified", "same positions, seals and projection"),
         ]
     )
+
+
+def _url(word: str) -> str:
+    """The URL that a word is or names."""
+    if not word.startswith(ENVIRONMENT):
+        return word
+    url = os.environ.get(word.removeprefix(ENVIRONMENT))
+    if not url:
+        misuse(f"{word}: there is no such environment variable")
+    return url
 
 
 @contextmanager

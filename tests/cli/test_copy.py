@@ -189,6 +189,21 @@ def test_no_password_is_shown(cli: Cli, mongod: ReplicaSet, tmp_path: Path) -> N
             assert "mongodb://me@" in result.stderr
 
 
+def test_urls_from_the_environment(
+    cli: Cli, file_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """env:NAME keeps a URL, and its password, off the command line and out of errors."""
+    cli.ok("new", "path=a.png")
+    monkeypatch.setenv("THERE", file_url)
+    monkeypatch.setenv("WRONG", f"mongodb://me:{SECRET}@host/db?nonsense=1")
+
+    row = cli.row("copy", "env:EVENTQ_URL", "env:THERE")
+
+    assert row["copied"] == 1
+    assert "env:NONE" in cli.one_error("copy", cli.url, "env:NONE", code=2)
+    assert SECRET not in cli.one_error("copy", cli.url, "env:WRONG", code=2)
+
+
 @pytest.mark.parametrize("scheme", ["file", "sqlite", "mongo"])
 def test_killed_copy_goes_on(tmp_path: Path, scheme: str, request: pytest.FixtureRequest) -> None:
     """A copy killed at any moment is finished by the next one, byte for byte."""
