@@ -57,6 +57,12 @@ class Command:
         self.ready.acquire()
 
 
+def wake_thread(command: Command | None) -> None:
+    """Has the command's thread look whether it is done or leads; once too often does no harm."""
+    if command is not None and command.ready.locked():
+        command.ready.release()
+
+
 class Plan(Struct):
     """What one commit will hold, the commands in order. Who finds no room takes the next one."""
 

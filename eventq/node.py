@@ -5,6 +5,7 @@ State changes by this one door. Nothing here knows what a command means or which
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import socket
@@ -14,10 +15,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from eventq.clock import Clock
-from eventq.command import Command, Plan
+from eventq.command import Command, Plan, wake_thread
 from eventq.durations import SECOND_US
 from eventq.errors import (
     LogConflictError,
+    LogCorruptError,
     LogError,
     LogTooNewError,
     LogUnavailableError,
@@ -30,8 +32,12 @@ from eventq.projection import Projection
 from eventq.replay import catch_up, task_of
 from eventq.task import Task, create
 
+logger = logging.getLogger(__name__)
+
 # Attempts to append before a conflict is called a failure. Logs with turns never conflict.
 CONFLICTS_BORNE = 100
+# Commits in a row, with nobody else's between them, after which a node takes itself for alone.
+ALONE = 3
 # Interrupts swallowed while one is being cleaned up after: half of that would leave all others
 # waiting for a leader who has gone.
 INTERRUPTS_BORNE = 10
@@ -66,6 +72,7 @@ class Node:
         # Held for moments only, while the clocks are read.
         self._time = threading.Lock()
         self._last_now = 0
+        self._undisturbed = 0
         self._last_now_s = self.clock.monotonic()
         self._in_flight: tuple[Plan, Commit] | None = None
 
@@ -95,14 +102,18 @@ class Node:
         return command
 
     @contextmanager
-    def reading(self) -> Iterator[Projection]:
-        """The projection, caught up, while the block lasts. Do not keep it or execute inside."""
+    def reading(self, *, as_left: bool = False) -> Iterator[Projection]:
+        """The projection, caught up, while the block lasts. Do not keep it or execute inside.
+
+        ``as_left`` by the last commit or look will do: the log is not asked.
+        """
         self._check_open()
         with self._lock:
-            yield self._caught_up()
+            known = self._projection if as_left else None
+            yield self._caught_up() if known is None else known
 
     def now(self) -> int:
-        """The node's time in microseconds: the clock's, but never behind the log or itself.
+        """The node's time in microseconds: the log's clock, but never behind the log or itself.
 
         When the clock jumps back, time goes on from where it was, so that nothing waits it out.
         """
@@ -110,10 +121,11 @@ class Node:
 
     def _learn_time(self, at: int) -> int:
         """The node's time, which is never behind what it has read."""
+        offset_us = self.log.clock_offset_us()
         with self._time:
             # In this order: a pause between the two (a suspended process) must not be counted
             # twice, which would push the log's time ahead for good. Nor may two threads do so.
-            now = max(self.clock.now_us(), at)
+            now = max(self.clock.now_us() + offset_us, at)
             now_s = self.clock.monotonic()
             passed_us = int((now_s - self._last_now_s) * SECOND_US)
             self._last_now = max(now, self._last_now + passed_us)
@@ -179,7 +191,7 @@ class Node:
                 self._finish()
             with self._guard:
                 # The interrupt may have come between choosing a leader and waking it.
-                _wake(self._leader)
+                wake_thread(self._leader)
         except BaseException:  # noqa: BLE001 - the first interrupt is raised in the end
             return False
         return True
@@ -204,21 +216,23 @@ class Node:
             for command in reversed(self._batch):
                 if command.landed or command.error is not None:
                     command.done = True
-                    _wake(command)
+                    wake_thread(command)
                 elif not command.gone and command not in waiting:
                     waiting.appendleft(command)
             self._batch = []
             self._leader = waiting[0] if waiting else None
-            _wake(self._leader)
+            wake_thread(self._leader)
 
     def _commit(self) -> None:
         """Plans, appends and applies one commit of all who wait, as far as there is room."""
         for _ in range(CONFLICTS_BORNE):
-            with self.log.turn() as head:
+            guess = self._guess()
+            with self.log.turn(guess=guess) as head:
+                is_guess = head is guess
                 head = self._folded(head)  # noqa: PLW2901 - the same one, or a later one
                 # Taken as late as can be: whoever came while the head was read comes along.
                 self._take_waiting()
-                plan = self._plan(head)
+                plan = self._plan(head, is_guess=is_guess)
                 if plan.bodies:
                     commit = plan.sealed()
                     self._in_flight = (plan, commit)
@@ -226,6 +240,7 @@ class Node:
                         self.log.append(commit)
                     except LogConflictError:
                         self._in_flight = None
+                        self._undisturbed = 0
                         continue
                     except LogError:
                         # By the contract nothing was appended, so nothing needs to be read back.
@@ -258,7 +273,7 @@ class Node:
             )
         self._in_flight = None
         for command in self._batch:
-            # One that is in line again already, since it found no room, has lost nothing.
+            # One that is in line again, since it found no room, has lost nothing.
             if not (command.landed or command.error or command in self._waiting):
                 command.error = error
 
@@ -277,6 +292,18 @@ class Node:
                 command.tasks = [task_of(self.log, number) for number in numbers]
                 command.landed = True
 
+    def _guess(self) -> Head | None:
+        """Where the log ends if nobody else has appended; None where that is not likely enough.
+
+        Only leases and outcomes are decided by a guess: they meet a conflict if it is wrong.
+        """
+        with self._guard:
+            leasing = all(command.leasing for command in (*self._batch, *self._waiting))
+        guess = self._projection
+        if guess is None or not leasing or self._undisturbed < ALONE:
+            return None
+        return Head(guess.seq, guess.at, guess.seal)
+
     def _folded(self, head: Head) -> Head:
         """Brings the projection up to the head, unless all who wait are blind.
 
@@ -284,9 +311,12 @@ class Node:
         """
         with self._guard:
             blind = all(command.blind for command in (*self._batch, *self._waiting))
+        projection = self._projection
+        if projection and projection.seq >= head.seq and projection.seal != head.seal:
+            # The log no longer holds what was folded: a failover took it back.
+            projection = self._projection = None
         if blind:
             return head
-        projection = self._projection
         if projection is None or projection.seq != head.seq:
             projection = self._caught_up()
         if projection.unknown is not None:
@@ -294,14 +324,15 @@ class Node:
             raise LogTooNewError(f"event {seq} is of the unknown kind {kind!r}: upgrade eventq")
         return Head(projection.seq, projection.at, projection.seal)
 
-    def _plan(self, head: Head) -> Plan:
+    def _plan(self, head: Head, *, is_guess: bool) -> Plan:
         self._learn_time(head.at)
         plan = Plan(head, self.now())
-        caught_up = self._projection is not None and self._projection.seq == head.seq
+        # By the seal, not the position: a failover may have put another history there.
+        caught_up = self._projection is not None and self._projection.seal == head.seal
         for command in sorted(self._batch, key=lambda command: not command.leasing):
             command.error = None
-            if not (command.blind or caught_up):
-                # It came after a head was read that was enough for the blind: the next commit's.
+            if not (command.blind or (caught_up and (command.leasing or not is_guess))):
+                # It came after a head was found that was enough for others: the next commit's.
                 continue
             try:
                 drafts = command.decide(plan.at)
@@ -316,7 +347,7 @@ class Node:
     def _apply(self, plan: Plan, commit: Commit) -> None:
         """Folds the commit if the projection is right behind it, and gives commands their tasks."""
         projection = self._projection
-        if projection is None or projection.seq != commit.first - 1:
+        if projection is None or projection.seal != commit.prev:
             for command in plan.commands:
                 command.tasks = self._new_tasks(command, commit.at)
             return
@@ -326,6 +357,7 @@ class Node:
             # Half a fold is no projection; the next command builds a new one from the log.
             self._projection = None
             raise
+        self._undisturbed += 1
         for command in plan.commands:
             start = command.first - commit.first
             command.tasks = after[start : start + len(command.drafts)]
@@ -338,23 +370,29 @@ class Node:
         ]
 
     def _caught_up(self) -> Projection:
-        projection = self._projection or Projection(self.log.namespace)
+        known = self._projection
+        projection = known or Projection(self.log.namespace)
         # Should the fold break off half-way, the next one starts anew.
         self._projection = None
-        catch_up(projection, self.log)
+        before = projection.seq
+        try:
+            catch_up(projection, self.log)
+        except LogCorruptError as error:
+            if known is None:
+                raise
+            # A failover may have taken back what was folded; else this fails again, rightly.
+            logger.warning("folding the log anew", extra={"error": str(error)})
+            projection = Projection(self.log.namespace)
+            catch_up(projection, self.log)
         self._projection = projection
         self._learn_time(projection.at)
+        if projection.seq != before:
+            self._undisturbed = 0
         return projection
 
     def _number_of(self, key: str) -> int | None:
         number = self.projection.number_of(key)
         return self.log.find_keys([key]).get(key) if number is None else number
-
-
-def _wake(command: Command | None) -> None:
-    """Has the command's thread look whether it is done or leads; once too often does no harm."""
-    if command is not None and command.ready.locked():
-        command.ready.release()
 
 
 def _node_name() -> str:

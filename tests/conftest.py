@@ -1,10 +1,15 @@
-"""What all tests share: how hard hypothesis tries. Fixtures of one file live in that file."""
+"""What all tests share: how hard hypothesis tries, and the MongoDB servers of a run."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
+
+from tests import servers
+from tools.mongod import ReplicaSet
 
 # The gate must give one verdict for one tree, so it draws the same examples each time.
 settings.register_profile(
@@ -29,3 +34,17 @@ settings.register_profile(
     stateful_step_count=150,
 )
 settings.load_profile(os.environ.get("EVENTQ_HYPOTHESIS", "quick"))
+
+
+@pytest.fixture(scope="session")
+def mongod() -> Iterator[ReplicaSet]:
+    """A replica set of one node, started for the first test that wants it."""
+    with servers.running() as one:
+        yield one
+
+
+@pytest.fixture(scope="session")
+def three_mongods() -> Iterator[ReplicaSet]:
+    """A replica set of three nodes; whoever harms it leaves it whole."""
+    with servers.running(3) as three:
+        yield three

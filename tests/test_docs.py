@@ -24,6 +24,7 @@ import apsw
 import pytest
 
 import eventq
+from tests import mongosh
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -31,12 +32,16 @@ PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 TUTORIAL = DOCS / "tutorial" / "first-queue.md"
 TUTORIAL_DATABASE = "tutorial.db"
 
-# What a fence may say. The first four are run or compared by `PageRun`; diagrams and tables of
+# What a fence may say. The first five are run or compared by `PageRun`; diagrams and tables of
 # other tests are compared with the code in test_docs_reference.py; `text` is no code.
-RUN = {"python", "output", "console", "sql"}
+RUN = {"python", "output", "console", "sql", "mongosh"}
 FENCES = RUN | {"ini", "mermaid", "text"}
 
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# The MongoDB of the pages; a server of the tests stands in for it.
+MONGODB = "localhost:27017"
+DATABASE = re.compile(rf"mongodb://{MONGODB}/(\w+)")
+
 FILE_NAME = re.compile(r"# (\w+\.py)\n")
 INLINE_LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 
@@ -177,8 +182,16 @@ class Shell:
 class PageRun:
     """A page's blocks, run one after the other."""
 
-    def __init__(self, page: Path, directory: Path, stand_ins: Path, database: Path | None) -> None:
+    def __init__(
+        self,
+        page: Path,
+        directory: Path,
+        stand_ins: Path,
+        database: Path | None,
+        mongodb: str = MONGODB,
+    ) -> None:
         self._page = page
+        self._mongodb = mongodb
         self._directory = directory
         self._database = None
         if database is not None:
@@ -199,7 +212,8 @@ class PageRun:
                 if block.kind != "output":
                     self._check_silent(block.line)
                 if block.kind in RUN:
-                    getattr(self, f"_{block.kind}")(block)
+                    real = block._replace(text=block.text.replace(MONGODB, self._mongodb))
+                    getattr(self, f"_{block.kind}")(real)
             self._check_silent(0)
             assert not self._files, f"{name(self._page)}: no command uses {sorted(self._files)}"
         finally:
@@ -263,6 +277,11 @@ class PageRun:
             "|".join("" if cell is None else str(cell) for cell in row) + "\n" for row in rows
         )
 
+    def _mongosh(self, block: Block) -> None:
+        named = DATABASE.search(self._page.read_text(encoding="utf-8"))
+        assert named, f"{self._place(block.line)}: no URL above names a database"
+        self._printed = mongosh.run(self._mongodb, named[1], block.text)
+
     def _compare(self, line: int, shown: str, real: str, command: str = "") -> None:
         assert matches(shown, real), (
             f"{self._place(line)}: {command}\n--- the page shows\n{shown}\n--- but it is\n{real}"
@@ -311,7 +330,10 @@ def test_page_runs_as_shown(
     """Every block of the page runs, and prints what the page shows."""
     asks = any(block.kind == "sql" for block in blocks(page))
     database = request.getfixturevalue("tutorial_database") if asks else None
-    run = PageRun(page, scratch, stand_ins, database)
+    databases = set(DATABASE.findall(page.read_text(encoding="utf-8")))
+    if databases:
+        mongodb = mongosh.emptied(request.getfixturevalue("mongod"), databases)
+    run = PageRun(page, scratch, stand_ins, database, mongodb if databases else MONGODB)
 
     run.run()
 

@@ -38,11 +38,11 @@ class TurnLog(HookedLog):
         self.before_read: Callable[[int], object] = lambda _: None
 
     @contextmanager
-    def turn(self) -> Iterator[Head]:
+    def turn(self, *, guess: Head | None = None) -> Iterator[Head]:
         """See EventLog.turn."""
         hook, self.before_turn = self.before_turn, lambda: None
         hook()
-        with super().turn() as head:
+        with super().turn(guess=guess) as head:
             yield head
 
     def read(self, *, after: int, limit: int = READ_EVENTS) -> list[Commit]:

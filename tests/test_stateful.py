@@ -23,6 +23,7 @@ from hypothesis.stateful import (
 from eventq import decide
 from eventq.decide import NEW, Draft, NewTask, Outcome
 from eventq.errors import EventqError
+from eventq.eventlog import EventLog
 from eventq.events import ErrorInfo
 from eventq.projection import Projection
 from eventq.replay import replay
@@ -49,9 +50,9 @@ from tests.strategies import (
 class QueueMachine(RuleBasedStateMachine):
     """Drives decide, append and apply, and has everything compared after each step."""
 
-    def __init__(self) -> None:
+    def __init__(self, log: EventLog | None = None) -> None:
         super().__init__()
-        self.log = memory_log()
+        self.log = log or memory_log()
         self.projection = Projection(self.log.namespace)
         self.model = Naive()
         self.now = START

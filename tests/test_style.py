@@ -46,6 +46,7 @@ ROWS = (
     "bell",
     "eventlog",
     "replay",
+    "copying",
     "query",
     "command",
     "snapshot",

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import click
 
 from eventq import ArgumentError, EventqError
-from eventq.cli import creating, demo_command, looking, managing, output, running
+from eventq.cli import copying, creating, demo_command, looking, managing, output, running
 from eventq.cli.options import Place, placed
 
 EXIT_FAILED = 1
@@ -106,6 +106,7 @@ for _command in (
     demo_command.demo,
     creating.new,
     running.run,
+    copying.copy,
     *looking.COMMANDS,
     *managing.COMMANDS,
 ):

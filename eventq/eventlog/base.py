@@ -69,12 +69,12 @@ class EventLog(Protocol):
         are not recomputed here.
         """
 
-    def turn(self) -> AbstractContextManager[Head]:
+    def turn(self, *, guess: Head | None = None) -> AbstractContextManager[Head]:
         """Waits, first come first served, for this caller's turn to append; gives the head.
 
         Logs with one writer at a time hold all others back until the block ends, so that it stays
-        the head. Other logs let everybody through, and `append` may conflict.
-        Turns do not nest.
+        the head. Other logs let everybody through, and `append` may conflict; these give the
+        ``guess``, if there is one, and save a journey. Turns do not nest.
         """
 
     def append(self, commit: Commit) -> None:
@@ -104,6 +104,13 @@ class EventLog(Protocol):
         """Calls ``wake`` from another thread soon after anybody, in any process, has appended.
 
         Wakes may come late by a second, too often, or together; never take one for a fact.
+        """
+
+    def clock_offset_us(self) -> int:
+        """How far the log's own clock is ahead of this host's, in microseconds.
+
+        Where all nodes share a host it is 0. Elsewhere it is measured now and then, so that one
+        host's wrong clock does not bend the log's time; never raises.
         """
 
     def after_fork(self) -> None:

@@ -55,7 +55,7 @@ class MemoryLog:
             return found
 
     @contextmanager
-    def turn(self) -> Iterator[Head]:
+    def turn(self, *, guess: Head | None = None) -> Iterator[Head]:  # noqa: ARG002 - certain here
         """See EventLog.turn; the turn is shared by all logs of one storage."""
         self._commits()
         with self._storage.lock:
@@ -107,6 +107,10 @@ class MemoryLog:
         with self._storage.lock:
             self._storage.watches.append(watch)
         return watch
+
+    def clock_offset_us(self) -> int:
+        """See EventLog.clock_offset_us."""
+        return 0
 
     def after_fork(self) -> None:
         """A child has its own copy of all memory; it only needs a lock nobody holds."""

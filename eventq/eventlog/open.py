@@ -10,7 +10,10 @@ from eventq.errors import ArgumentError
 from eventq.eventlog.base import EventLog
 from eventq.eventlog.memory import MemoryLog, MemoryStorage
 
-EXPECTED = "a URL: sqlite:///relative.db, sqlite:////absolute.db, memory:// or memory://name"
+EXPECTED = (
+    "a URL: sqlite:///relative.db, sqlite:////absolute.db, mongodb://host/database, "
+    "file:///copy.jsonl, memory:// or memory://name"
+)
 
 _named_storages: dict[str, MemoryStorage] = {}
 _named_lock = threading.Lock()
@@ -25,6 +28,11 @@ def open_log(url: str, *, namespace: str = "default", create: bool = True) -> Ev
     """
     if not isinstance(url, str):
         raise ArgumentError("url", url, EXPECTED)
+    if url.startswith(("mongodb://", "mongodb+srv://")):
+        # Imported here: a program with another log needs no driver.
+        from eventq.eventlog.mongo import MongoLog  # noqa: PLC0415
+
+        return MongoLog(url, namespace=namespace, create=create)
     # The parser drops some control characters in silence, and the rest makes no path either.
     if not url.isprintable():
         raise ArgumentError("url", _without_password(url), "a URL without control characters")
@@ -43,6 +51,10 @@ def open_log(url: str, *, namespace: str = "default", create: bool = True) -> Ev
         from eventq.eventlog.sqlite import SqliteLog  # noqa: PLC0415
 
         return SqliteLog(unquote(parts.path[1:]), url=url, namespace=namespace, create=create)
+    if parts.scheme == "file" and not parts.netloc and len(parts.path) > 1:
+        from eventq.eventlog.file import FileLog  # noqa: PLC0415
+
+        return FileLog(unquote(parts.path[1:]), url=url, namespace=namespace, create=create)
     raise ArgumentError("url", _without_password(url), EXPECTED)
 
 

@@ -104,7 +104,7 @@ class SqliteLog:
         return found
 
     @contextmanager
-    def turn(self) -> Iterator[Head]:
+    def turn(self, *, guess: Head | None = None) -> Iterator[Head]:  # noqa: ARG002 - certain here
         """See EventLog.turn: the exclusive lock on a side file, whose queue the kernel keeps."""
         self._check_writable()
         try:
@@ -177,6 +177,10 @@ class SqliteLog:
         """See EventLog.watch; other processes are heard through a socket beside the file."""
         self._check_open()
         return self._bell.watch(wake)
+
+    def clock_offset_us(self) -> int:
+        """See EventLog.clock_offset_us."""
+        return 0
 
     def after_fork(self) -> None:
         """See EventLog.after_fork; the hooks in sqlite_fork.py have done everything already."""

@@ -22,7 +22,7 @@ from eventq.runner import commands
 from eventq.runner.attempt import Attempt, describe, failed, released
 from eventq.runner.executors import Executor
 from eventq.runner.lapses import LapseWatch
-from eventq.runner.pacing import BLOCK, Pace
+from eventq.runner.pacing import BLOCK, GLANCE_S, Pace
 from eventq.task import Task
 
 logger = logging.getLogger("eventq.runner")
@@ -81,10 +81,9 @@ class Runner:
         self._unsettled: list[Outcome] = []
         self._counts = {"completed": 0, "failed": 0, "cancelled": 0, "released": 0, "refused": 0}
         # Monotonic instants of the last commit, the last sign of life in one, and so on.
-        self._settled_s = 0.0
-        self._signed_s = 0.0
-        self._looked_s = 0.0
-        self._progress_s = 0.0
+        self._settled_s = self._signed_s = 0.0
+        self._looked_s = self._progress_s = 0.0
+        self._committed = False
         self._stop_asked = 0
         self._stop_s: float | None = None
 
@@ -246,6 +245,7 @@ class Runner:
         command = commands.exchange(self._node, outcomes, count=want, free=free, ttl_us=ttl_us)
         del self._unsettled[: len(outcomes)]
         self._settled_s = self._clock.monotonic()
+        self._committed = bool(command.drafts)
         attempts = []
         for (_, body), task in zip(command.drafts, command.tasks, strict=True):
             kind = type(body)
@@ -286,7 +286,7 @@ class Runner:
         Gives the seconds to wait then (0 for none), or None when there is nothing left to do.
         """
         self._looked_s = now_s = self._clock.monotonic()
-        with self._node.reading() as projection:
+        with self._node.reading(as_left=self._committed) as projection:
             now = self._node.now()
             lost = self._lost(projection)
             orphans = self._orphans(projection)
@@ -299,6 +299,7 @@ class Runner:
             )
             done = self._options.until_idle and self._is_idle(projection, now)
             pause_s = self._pause_s(projection, now=now, now_s=now_s)
+        self._committed = False
         for attempt in lost:
             self._revoke(attempt, LOST, None)
         self._unsettled += orphans
@@ -343,7 +344,7 @@ class Runner:
 
     def _pause_s(self, projection: Projection, *, now: int, now_s: float) -> float:
         """How long nothing will happen that no bell tells of."""
-        ends = [now_s + IDLE_S]
+        ends = [now_s + (GLANCE_S if self._committed else IDLE_S)]
         instant = projection.next_instant()
         if instant is not None:
             ends.append(now_s + (instant - now) / SECOND_US)

@@ -16,14 +16,42 @@ from eventq.eventlog import EventLog, open_log
 from eventq.eventlog.sqlite import SqliteLog
 from tests.logs.commits import Opener, open_sqlite
 from tests.logs.processes import PREAMBLE, Process, Starter
+from tests.servers import new_url
+
+
+def memory_url(request: pytest.FixtureRequest) -> str:
+    """A log in memory under a name that no other test uses."""
+    name = request.getfixturevalue("tmp_path").name
+    return f"memory://{name.replace('_', '-')}"
+
+
+def sqlite_url(request: pytest.FixtureRequest) -> str:
+    """A file that does not exist yet."""
+    return f"sqlite:///{request.getfixturevalue('tmp_path')}/log.db"
+
+
+def mongo_url(request: pytest.FixtureRequest) -> str:
+    """A database that does not exist yet."""
+    return new_url(request.getfixturevalue("mongod"))
+
+
+def file_url(request: pytest.FixtureRequest) -> str:
+    """A file of lines that does not exist yet."""
+    return f"file:///{request.getfixturevalue('tmp_path')}/log.jsonl"
+
 
 # The logs this suite runs against; each makes a URL of its own for one test.
-LOGS: dict[str, Callable[[Path], str]] = {
-    "memory": lambda path: f"memory://{path.name.replace('_', '-')}",
-    "sqlite": lambda path: f"sqlite:///{path}/log.db",
+LOGS: dict[str, Callable[[pytest.FixtureRequest], str]] = {
+    "memory": memory_url,
+    "sqlite": sqlite_url,
+    "mongo": mongo_url,
+    "file": file_url,
 }
+# Those that hold one namespace.
+SINGLE = {"file"}
+
 # Those with one writer at a time: nobody else appends during a turn.
-ONE_WRITER = {"memory", "sqlite"}
+ONE_WRITER = {"memory", "sqlite", "file"}
 
 
 @pytest.fixture(params=LOGS)
@@ -39,12 +67,14 @@ def one_writer(log_name: str) -> bool:
 
 
 @pytest.fixture
-def open_another(log_name: str, tmp_path: Path) -> Iterator[Opener]:
+def open_another(request: pytest.FixtureRequest, log_name: str) -> Iterator[Opener]:
     """Opens logs that share one store; closes them after the test."""
-    url = LOGS[log_name](tmp_path)
+    url = LOGS[log_name](request)
     opened: list[EventLog] = []
 
     def opener(namespace: str = "default") -> EventLog:
+        if namespace != "default" and log_name in SINGLE:
+            pytest.skip("such a log holds one namespace")
         opened.append(open_log(url, namespace=namespace))
         return opened[-1]
 

@@ -14,13 +14,15 @@ import platform
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import apsw
 
-from tools.bench import folding, rates, sharing, waiting
+from tools.bench import folding, joining, rates, sharing, waiting
 from tools.bench.bench import Bench
 from tools.bench.report import Report, Row
+from tools.mongod import ReplicaSet
 
 MEASURES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "new_many": rates.new_many,
@@ -34,17 +36,30 @@ MEASURES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "fair_drain": sharing.fair_drain,
     "fair_new": sharing.fair_new,
 }
+# With --mongo: on a throw-away replica set of one node.
+MONGO_MEASURES: dict[str, Callable[[Bench], Iterator[Row]]] = {
+    "drain": joining.drain,
+    "producers": joining.producers,
+    "nodes": joining.nodes,
+    "fair_drain": sharing.fair_drain,
+    "wake": waiting.wake_other,
+    "idle": waiting.idle,
+}
 
 
 def main() -> int:
     """Measures what was asked for and prints it; 1 when a row is short of its floor."""
     arguments = _arguments()
-    with tempfile.TemporaryDirectory(prefix="eventq-bench-", dir=arguments.dir) as directory:
-        bench = Bench(Path(directory), quick=arguments.quick)
+    measures = MONGO_MEASURES if arguments.mongo else MEASURES
+    with ExitStack() as stack:
+        directory = tempfile.TemporaryDirectory(prefix="eventq-bench-", dir=arguments.dir)
+        path = Path(stack.enter_context(directory))
+        servers = stack.enter_context(ReplicaSet(folder=path)) if arguments.mongo else None
+        bench = Bench(path, quick=arguments.quick, servers=servers)
         rows: list[Row] = []
-        for name in arguments.only or MEASURES:
+        for name in arguments.only or measures:
             print(f"measuring {name}", file=sys.stderr)
-            rows += MEASURES[name](bench)
+            rows += measures[name](bench)
     report = Report(_machine(bench), rows)
     if arguments.json:
         print(report.to_json())
@@ -62,9 +77,15 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--only",
         action="append",
-        choices=MEASURES,
+        choices={**MEASURES, **MONGO_MEASURES},
         metavar="NAME",
-        help=f"measure only this (may be repeated): {', '.join(MEASURES)}",
+        help=f"measure only this (may be repeated): {', '.join(MEASURES)}; "
+        f"with --mongo: {', '.join(MONGO_MEASURES)}",
+    )
+    parser.add_argument(
+        "--mongo",
+        action="store_true",
+        help="measure the MongoDB log, on a replica set of one node that is started for it",
     )
     parser.add_argument(
         "--quick", action="store_true", help="small sizes and few rounds: shows that it works"
@@ -76,7 +97,13 @@ def _arguments() -> argparse.Namespace:
         help="where to make the temporary directory for the databases, and so on which disk "
         "(the system's own choice may be a RAM disk, where a sync costs nothing)",
     )
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    for name in arguments.only or ():
+        if name not in (MONGO_MEASURES if arguments.mongo else MEASURES):
+            parser.error(
+                f"--only {name}: not measured {'with' if arguments.mongo else 'without'} --mongo"
+            )
+    return arguments
 
 
 def _machine(bench: Bench) -> dict[str, str]:

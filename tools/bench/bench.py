@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from tools.bench.reference import raw_rows_a_second
 from tools.bench.report import Floor, Row
+from tools.mongod import ReplicaSet
 
 # A child that says nothing for so long has failed.
 CHILD_PATIENCE_S = 120.0
@@ -51,10 +52,11 @@ class Paired(Struct, frozen=True):
 
 
 class Bench:
-    """One run: where its files lie and how long its measures may take."""
+    """One run: where its files lie, on which servers if any, and how long its measures may take."""
 
-    def __init__(self, directory: Path, *, quick: bool) -> None:
+    def __init__(self, directory: Path, *, quick: bool, servers: ReplicaSet | None = None) -> None:
         self.directory = directory
+        self.servers = servers
         self.quick = quick
         self._numbers = itertools.count(1)
         self._raw_rates: list[float] = []
@@ -69,6 +71,8 @@ class Bench:
 
     def url(self) -> str:
         """The URL of a log that does not exist yet."""
+        if self.servers is not None:
+            return self.servers.url(f"bench{next(self._numbers)}")
         return f"sqlite:///{self.path()}"
 
     def raw_rate(self) -> float:

@@ -26,7 +26,7 @@ def fair_drain(bench: Bench) -> Iterator[Row]:
         with Queue(url) as queue:
             fill(queue, bench.pick(1_600, 160))
         with children(drain_naps, [(url,)] * DRAINERS) as drainers:
-            counts = _all_together(drainers)
+            counts = all_together(drainers)
         mean = sum(counts) / DRAINERS
         samples.append(max(abs(count - mean) for count in counts) / mean * 100)
     what = f"{DRAINERS} processes drain 20 ms tasks"
@@ -42,7 +42,7 @@ def fair_new(bench: Bench) -> Iterator[Row]:
         url = bench.url()
         Queue(url).close()
         with children(create_for, [(url, seconds)] * PRODUCERS) as producers:
-            results = _all_together(producers)
+            results = all_together(producers)
         counts = [count for count, _ in results]
         errors += [error for _, error in results if error is not None]
         samples.append(min(counts) / max(counts))
@@ -82,7 +82,7 @@ def _nap(_ctx: Any, _task: Task) -> None:  # noqa: ANN401 - a worker's two argum
     time.sleep(NAP_S)
 
 
-def _all_together(ready: list[Connection]) -> list[Any]:
+def all_together(ready: list[Connection]) -> list[Any]:
     """Lets all children begin at once; gives what each sends at its end."""
     for child in ready:
         child.send("go")

@@ -1,0 +1,85 @@
+"""``copy``: a log from one place to another; it changes nothing at the source."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+
+import click
+import msgspec
+
+from eventq.checks import check_namespace
+from eventq.cli.options import Place, misuse, placed, refuse
+from eventq.cli.output import is_terminal, say_json, say_pairs, terminal
+from eventq.copying import copy_log
+from eventq.eventlog import open_log
+
+# What a word begins with that names a variable instead of being a URL.
+ENVIRONMENT = "env:"
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  eventq copy sqlite:///tasks.db mongodb://host1,host2,host3/tasks?replicaSet=rs0
+  eventq copy env:TASKS_URL file:///backup.jsonl"""
+)
+@click.argument("source")
+@click.argument("target")
+@placed
+def copy(*, place: Place, source: str, target: str) -> None:
+    """Copy a namespace's log from SOURCE to TARGET, both URLs.
+
+    Either may be env:NAME, the name of an environment variable that holds the URL: a password on
+    the command line is seen by everybody on the host.
+
+    Positions and seals stay the same, and at the end both are folded and compared. A copy that
+    broke off goes on where it was. A target that holds something else is refused.
+    """
+    source, target = _url(source), _url(target)
+    namespace = check_namespace(place.found_namespace)
+    with closing(open_log(source, namespace=namespace, create=False)) as before:
+        if not before.head().seq:
+            there = ", ".join(before.namespaces()) or "none"
+            refuse(f"{before.url}: no namespace {namespace!r} to copy (there: {there})")
+        with closing(open_log(target, namespace=namespace)) as after, _progress() as tell:
+            report = copy_log(before, after, progress=tell)
+    if place.as_json:
+        say_json(msgspec.structs.asdict(report))
+        return
+    say_pairs(
+        [
+            ("from", before.url),
+            ("to", after.url),
+            ("resumed at", str(report.resumed_at)),
+            ("copied", str(report.copied)),
+            ("position", str(report.seq)),
+            ("seal", report.seal),
+            ("verified", "same positions, seals and projection"),
+        ]
+    )
+
+
+def _url(word: str) -> str:
+    """The URL that a word is or names."""
+    if not word.startswith(ENVIRONMENT):
+        return word
+    url = os.environ.get(word.removeprefix(ENVIRONMENT))
+    if not url:
+        misuse(f"{word}: there is no such environment variable")
+    return url
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None] | None]:
+    """A bar on a terminal, on standard error so that a pipe gets the answer alone."""
+    if not is_terminal(sys.stderr):
+        yield None
+        return
+    from rich.progress import Progress  # noqa: PLC0415 - slow to import, and pipes never need it
+
+    with Progress(console=terminal(stderr=True), transient=True) as bar:
+        task = bar.add_task("copying", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,81 @@
+"""Pacing of appends where many hosts compete for the next position, as Ethernet stations do.
+
+A node that has just committed stands back for a while; one that lost a position tries again almost
+at once. So those who wait go first, which keeps the shares even, and the time stood back adapts
+until few appends meet. Commands that come meanwhile share the next commit.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+# How much longer to stand back after each conflict.
+LONGER = 1.5
+# In how many appends the time to stand back halves by itself. By the clock, not by one's own
+# appends: else who stands back for long, and appends seldom, would be the last to come forward,
+# and one node would capture the log, as one station an Ethernet.
+HALVED_IN = 64
+# Longest time to stand back, in appends.
+LONGEST = 32
+# How long to stand back at the least, in appends, while others' commits are read: somebody who
+# always wins meets no conflict, and those who lose must first fold what it appended.
+POLITE = 3
+# For how long somebody else's commit shows that there are others, in seconds.
+COMPANY_S = 1.0
+# Weight of the newest measured append.
+NEWEST = 0.2
+
+
+class Contention:
+    """How long to wait before an append. Times in seconds; used under the node's commit lock."""
+
+    def __init__(self, monotonic: Callable[[], float], draw: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._draw = draw
+        self._append_s = 0.0
+        self._back_s = 0.0
+        self._free_s = 0.0
+        self._faded_s = 0.0
+        self._lost = False
+        self._company_s = -COMPANY_S
+
+    def wait_s(self) -> float:
+        """How long to wait now."""
+        if self._lost:
+            return self._draw() * self._append_s
+        return max(0.0, self._free_s - self._monotonic())
+
+    def appended(self, took_s: float) -> None:
+        """An append succeeded."""
+        self._append_s += NEWEST * (took_s - self._append_s) if self._append_s else took_s
+        self._lost = False
+        now_s = self._fade()
+        back_s = self._back_s if self._back_s > self._append_s / 4 else 0.0
+        if now_s - self._company_s < COMPANY_S:
+            back_s = max(back_s, POLITE * self._append_s)
+        # Spread by half, so that nodes do not come back in step.
+        self._free_s = now_s + back_s * (0.75 + self._draw() / 2)
+
+    def conflicted(self, took_s: float) -> None:
+        """Somebody else was first."""
+        self._append_s = self._append_s or took_s
+        self._fade()
+        self._back_s = min(LONGEST * self._append_s, max(self._append_s, self._back_s * LONGER))
+        self._lost = True
+
+    def met(self) -> None:
+        """Somebody else's commits were read."""
+        self._company_s = self._monotonic()
+
+    def _fade(self) -> float:
+        """Brings the time to stand back up to now; gives the present instant."""
+        now_s = self._monotonic()
+        self._back_s *= 0.5 ** ((now_s - self._faded_s) / (HALVED_IN * self._append_s))
+        self._faded_s = now_s
+        return now_s
+
+
+def draw() -> float:
+    """A random number from 0 up to 1."""
+    return random.random()  # noqa: S311 - spreads appends, guards nothing

@@ -1,0 +1,363 @@
+"""A log in a text file, one commit a line: for moving, keeping and showing logs, not for working.
+
+The first line names the format and the namespace; each other line is a JSON object with the fields
+of a commit, prev and seal in hexadecimal. Nothing here is ever rewritten but a torn last line.
+"""
+
+from __future__ import annotations
+
+import bisect
+import fcntl
+import logging
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+from eventq.errors import (
+    ArgumentError,
+    LogConflictError,
+    LogCorruptError,
+    LogError,
+    LogForeignError,
+    LogTooNewError,
+    LogUnavailableError,
+    QueueClosedError,
+)
+from eventq.eventlog import file_lines
+from eventq.eventlog.base import READ_EVENTS, Head, Rows, StoredEvent, Watch, check_commit
+from eventq.events import Commit
+from eventq.seal import genesis
+
+# Seconds between two looks of a watch.
+LOOK_S = 0.2
+# The file is read in pieces of so many bytes.
+PIECE_BYTES = 1024**2
+# The first line is far shorter, and the line of the largest commit is, with every sign escaped.
+HEADER_BYTES = 4096
+LINE_BYTES = 16 * 1024**2
+
+logger = logging.getLogger(__name__)
+
+
+class FileLog:
+    """An EventLog in a file of lines, which holds one namespace; writers take turns.
+
+    Reads the whole file once when it is first asked, and from then on only what is new. It keeps
+    all keys and where each commit ends in memory; a task's events are found by reading through.
+    """
+
+    def __init__(self, path: str, *, url: str, namespace: str, create: bool) -> None:
+        self.url = url
+        self.namespace = namespace
+        self._path = path
+        self._closed = False
+        # Around appends; taken before the other one, which is around what is known of the file.
+        self._turns = threading.RLock()
+        self._lock = threading.RLock()
+        self._turn_depth = 0
+        # Where each commit ends: its last position, and the byte behind its line.
+        self._lasts: list[int] = []
+        self._ends: list[int] = []
+        self._keys: dict[str, int] = {}
+        self._head = Head(0, 0, genesis(namespace))
+        self._open(create=create)
+        try:
+            self._body = self._check_header(create=create)
+        except BaseException:
+            self.close()
+            raise
+
+    def head(self) -> Head:
+        """See EventLog.head."""
+        with self._lock:
+            self._catch_up()
+            return self._head
+
+    def read(self, *, after: int, limit: int = READ_EVENTS) -> list[Commit]:
+        """See EventLog.read."""
+        found: list[Commit] = []
+        for commit in self._commits(after):
+            found.append(commit)
+            if commit.last - found[0].first + 1 >= limit:
+                break
+        return found
+
+    @contextmanager
+    def turn(self, *, guess: Head | None = None) -> Iterator[Head]:  # noqa: ARG002 - certain here
+        """See EventLog.turn: the lock of the file itself."""
+        with self._locked():
+            yield self.head()
+
+    def append(self, commit: Commit) -> None:
+        """See EventLog.append."""
+        with self._locked(), self._lock:
+            check_commit(commit, self.head())
+            if not self._keys.keys().isdisjoint(commit.keys):
+                raise LogConflictError(commit.first)
+            self._check_place()
+            line = file_lines.to_line(commit)
+            end = self._end()
+            try:
+                # Also cuts off what a torn append may have left behind the last whole line.
+                os.ftruncate(self._descriptor, end)
+                self._write(line, end)
+            except OSError as error:
+                self._take_back(end, error)
+            self._note(commit, end + len(line))
+
+    def history(self, task: int) -> list[StoredEvent]:
+        """See EventLog.history; reads the file through."""
+        return [
+            StoredEvent(seq, commit.at, task, body)
+            for commit in self._commits(0)
+            for seq, (number, body) in enumerate(
+                zip(commit.tasks, commit.bodies, strict=True), commit.first
+            )
+            if number == task
+        ]
+
+    def find_keys(self, keys: list[str]) -> dict[str, int]:
+        """See EventLog.find_keys."""
+        with self._lock:
+            self._catch_up()
+            return {key: self._keys[key] for key in keys if key in self._keys}
+
+    def query(self, text: str, values: Sequence[Any] = ()) -> Rows:  # noqa: ARG002
+        """See EventLog.query: a file of lines knows no SQL."""
+        raise ArgumentError("query", text, f"a log that speaks SQL, which {self.url} does not")
+
+    def namespaces(self) -> list[str]:
+        """See EventLog.namespaces: the one of the file, once it holds something."""
+        return [self.namespace] if self.head().seq else []
+
+    def watch(self, wake: Callable[[], None]) -> Watch:
+        """See EventLog.watch: a look at the file's end now and then."""
+        self._check_open()
+        watch = _FileWatch(self, wake)
+        watch.start()
+        return watch
+
+    def clock_offset_us(self) -> int:
+        """See EventLog.clock_offset_us."""
+        return 0
+
+    def after_fork(self) -> None:
+        """See EventLog.after_fork: the lock belongs to the parent's descriptor."""
+        os.close(self._descriptor)
+        self._turns, self._lock = threading.RLock(), threading.RLock()
+        self._turn_depth = 0
+        self._open(create=False)
+
+    def close(self) -> None:
+        """See EventLog.close."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                os.close(self._descriptor)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise QueueClosedError(f"the log {self.url} is closed")
+
+    # The file.
+
+    def _open(self, *, create: bool) -> None:
+        # Not to wait for somebody at the other end of a pipe, which is refused below.
+        flags = os.O_CLOEXEC | os.O_NONBLOCK
+        try:
+            try:
+                making = os.O_CREAT if create else 0
+                self._descriptor = os.open(self._path, flags | os.O_RDWR | making, 0o600)
+                self._writable = True
+            except FileNotFoundError:
+                raise
+            except OSError:
+                self._descriptor = os.open(self._path, flags | os.O_RDONLY)
+                self._writable = False
+        except OSError as error:
+            raise self._unavailable(error) from error
+        if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+            os.close(self._descriptor)
+            raise LogForeignError(f"{self._path}: is not a file")
+
+    def _check_header(self, *, create: bool) -> int:
+        """Checks the first line, or writes it to an empty file; gives where commits begin."""
+        ours = file_lines.header(self.namespace)
+        line = self._first_line()
+        # Empty, or torn off while it was made.
+        if len(line) < len(ours) and ours.startswith(line):
+            if not create:
+                raise LogUnavailableError(f"{self._path}: there is no eventq log")
+            line = self._make(ours)
+        header = file_lines.parse_header(line)
+        if header is None:
+            raise LogForeignError(f"{self._path}: is not a file of eventq")
+        if header.eventq > file_lines.FORMAT:
+            raise LogTooNewError(f"{self._path}: format {header.eventq} is of a newer eventq")
+        if header.namespace != self.namespace:
+            raise LogForeignError(
+                f"{self._path}: holds the namespace {header.namespace!r}, not {self.namespace!r}"
+            )
+        return len(line)
+
+    def _make(self, header: bytes) -> bytes:
+        """Writes the first line unless somebody else has done so meanwhile; gives it."""
+        with self._locked():
+            line = self._first_line()
+            if len(line) < len(header) and header.startswith(line):
+                try:
+                    self._write(header, 0)
+                except OSError as error:
+                    raise self._unavailable(error) from error
+                _sync_directory(os.path.dirname(self._path) or ".")  # noqa: PTH120
+                line = header
+        return line
+
+    def _first_line(self) -> bytes:
+        piece = self._read_bytes(HEADER_BYTES, 0)
+        line, sign, _ = piece.partition(b"\n")
+        return line + sign
+
+    def _read_bytes(self, count: int, offset: int) -> bytes:
+        try:
+            return os.pread(self._descriptor, count, offset)
+        except OSError as error:
+            raise self._unavailable(error) from error
+
+    def _write(self, data: bytes, offset: int) -> None:
+        while data:
+            written = os.pwrite(self._descriptor, data, offset)
+            data, offset = data[written:], offset + written
+        os.fsync(self._descriptor)
+
+    def _take_back(self, end: int, error: OSError) -> NoReturn:
+        """After an append that failed: takes away what was written of it, and tells."""
+        try:
+            os.ftruncate(self._descriptor, end)
+            os.fsync(self._descriptor)
+        except OSError:
+            raise LogUnavailableError(
+                f"{self._path}: {error.strerror}; it is not known whether the commit was made"
+            ) from error
+        raise self._unavailable(error) from error
+
+    def _check_place(self) -> None:
+        """Raises LogUnavailableError where an append would be lost, or would leave a hole."""
+        here = os.fstat(self._descriptor)
+        try:
+            there = os.stat(self._path)  # noqa: PTH116 - as SqliteLog does
+        except OSError as error:
+            raise self._unavailable(error) from error
+        if not os.path.samestat(here, there) or here.st_size < self._end():
+            raise LogUnavailableError(f"{self._path}: was replaced or cut while it was open")
+
+    def _unavailable(self, error: OSError) -> LogUnavailableError:
+        return LogUnavailableError(f"{self._path}: {error.strerror}")
+
+    # Its lines.
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Holds all others back from writing; nests."""
+        self._check_open()
+        if not self._writable:
+            raise LogUnavailableError(f"{self._path}: may not be written to")
+        with self._turns:
+            self._turn_depth += 1
+            try:
+                if self._turn_depth == 1:
+                    fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+                yield
+            finally:
+                self._turn_depth -= 1
+                if self._turn_depth == 0:
+                    fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def _end(self) -> int:
+        """The byte behind the last whole line that is known."""
+        return self._ends[-1] if self._ends else self._body
+
+    def _catch_up(self) -> None:
+        """Takes note of the whole lines that have come since."""
+        self._check_open()
+        # What stands behind the last line feed was torn off by a crash, or is being written right
+        # now: not yet a commit.
+        rest = b""
+        while piece := self._read_bytes(PIECE_BYTES, self._end() + len(rest)):
+            *lines, rest = (rest + piece).split(b"\n")
+            for line in lines:
+                commit = file_lines.to_commit(line, self._head.seq + 1)
+                self._note(commit, self._end() + len(line) + 1)
+            if len(rest) > LINE_BYTES:
+                raise LogCorruptError(self._head.seq + 1, "a line is longer than any commit")
+
+    def _note(self, commit: Commit, end: int) -> None:
+        if commit.first != self._head.seq + 1:
+            raise LogCorruptError(self._head.seq + 1, "no commit holds this position")
+        self._lasts.append(commit.last)
+        self._ends.append(end)
+        self._keys.update(commit.keys)
+        self._head = Head(commit.last, commit.at, commit.seal)
+
+    def _commits(self, after: int) -> Iterator[Commit]:
+        """The commits from the one that holds ``after + 1``."""
+        with self._lock:
+            self._catch_up()
+            index = bisect.bisect_right(self._lasts, max(after, 0))
+        for place in range(index, len(self._ends)):
+            start = self._ends[place - 1] if place else self._body
+            position = self._lasts[place - 1] + 1 if place else 1
+            with self._lock:
+                self._check_open()
+                line = self._read_bytes(self._ends[place] - start, start)
+            yield file_lines.to_commit(line, position)
+
+
+class _FileWatch:
+    def __init__(self, log: FileLog, wake: Callable[[], None]) -> None:
+        self._log = log
+        self._wake = wake
+        self._seen = log.head().seq
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="eventq-watch", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """See Watch.close."""
+        self._closing.set()
+        if self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._closing.wait(LOOK_S):
+            try:
+                seq = self._log.head().seq
+            except LogError:
+                logger.warning("the file cannot be looked at", exc_info=True)
+                continue
+            except QueueClosedError:
+                return
+            if seq != self._seen:
+                self._seen = seq
+                self._call_wake()
+
+    def _call_wake(self) -> None:
+        try:
+            self._wake()
+        except Exception:
+            logger.exception("the function called after an append failed")
+
+
+def _sync_directory(directory: str) -> None:
+    """Makes a new name durable."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
