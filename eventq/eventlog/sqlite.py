@@ -314,6 +314,8 @@ class SqliteLog:
             connection.execute("PRAGMA query_only = ON")
             return
         connection.execute("PRAGMA synchronous = FULL")
+        # macOS alone: there a plain sync leaves the data in the drive's own cache.
+        connection.execute("PRAGMA fullfsync = ON")
         mode = connection.pragma("journal_mode", "wal")
         if mode != "wal":
             raise LogUnavailableError(f"{self._path}: cannot be put into WAL mode, but in {mode}")
