@@ -228,11 +228,10 @@ class Node:
         for _ in range(CONFLICTS_BORNE):
             guess = self._guess()
             with self.log.turn(guess=guess) as head:
-                is_guess = head is guess
-                head = self._folded(head)  # noqa: PLW2901 - the same one, or a later one
+                place = self._folded(head)
                 # Taken as late as can be: whoever came while the head was read comes along.
                 self._take_waiting()
-                plan = self._plan(head, is_guess=is_guess)
+                plan = self._plan(place, is_guess=head is guess)
                 if plan.bodies:
                     commit = plan.sealed()
                     self._in_flight = (plan, commit)

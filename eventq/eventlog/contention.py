@@ -15,7 +15,7 @@ LONGER = 1.5
 # In how many appends the time to stand back halves by itself. By the clock, not by one's own
 # appends: else who stands back for long, and appends seldom, would be the last to come forward,
 # and one node would capture the log, as one station an Ethernet.
-HALVED_IN = 64
+HALVED_IN = 20
 # Longest time to stand back, in appends.
 LONGEST = 32
 # How long to stand back at the least, in appends, while others' commits are read: somebody who
