@@ -37,6 +37,7 @@ READING = [["ls"], ["show", "1"], ["history", "1"], ["stats"], ["tail"], ["tail"
 MANAGING = [["cancel", "1"], ["retry", "1"], ["update", "1", "--priority", "2"]]
 COMMANDS = [
     "cancel",
+    "copy",
     "demo",
     "history",
     "ls",
