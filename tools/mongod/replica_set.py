@@ -272,9 +272,9 @@ def main(arguments: list[str]) -> int:
     # Ended politely it cleans up as at Ctrl-C, instead of leaving its servers behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with ReplicaSet(int(arguments[0])) as replica_set:
-        print(replica_set.url(), flush=True)
-        print("Ctrl-C ends it and removes its data", flush=True)
         try:
+            print(replica_set.url(), flush=True)
+            print("Ctrl-C ends it and removes its data", flush=True)
             signal.pause()
         except KeyboardInterrupt:
             return 0
