@@ -29,7 +29,7 @@ from eventq.errors import (
 from eventq.eventlog.base import EventLog, Head
 from eventq.events import NODE, Commit, Created, encode_bodies
 from eventq.projection import Projection
-from eventq.replay import catch_up, task_of
+from eventq.replay import catch_up, replay, task_of
 from eventq.task import Task, create
 
 logger = logging.getLogger(__name__)
@@ -242,8 +242,7 @@ class Node:
                         self._undisturbed = 0
                         continue
                     except LogError:
-                        # By the contract nothing was appended, so nothing needs to be read back.
-                        self._in_flight = None
+                        self._in_flight = None  # The log has said what is known of it.
                         raise
             if plan.bodies:
                 self._apply(plan, commit)
@@ -312,8 +311,7 @@ class Node:
             blind = all(command.blind for command in (*self._batch, *self._waiting))
         projection = self._projection
         if projection and projection.seq >= head.seq and projection.seal != head.seal:
-            # The log no longer holds what was folded: a failover took it back.
-            projection = self._projection = None
+            projection = self._projection = None  # A failover took back what was folded.
         if blind:
             return head
         if projection is None or projection.seq != head.seq:
@@ -371,22 +369,23 @@ class Node:
     def _caught_up(self) -> Projection:
         known = self._projection
         projection = known or Projection(self.log.namespace)
+        before = projection.seq
         # Should the fold break off half-way, the next one starts anew.
         self._projection = None
-        before = projection.seq
         try:
             catch_up(projection, self.log)
+        except LogUnavailableError:
+            self._projection = projection  # Reading broke off, not the fold, which can go on.
+            raise
         except LogCorruptError as error:
             if known is None:
                 raise
             # A failover may have taken back what was folded; else this fails again, rightly.
             logger.warning("folding the log anew", extra={"error": str(error)})
-            projection = Projection(self.log.namespace)
-            catch_up(projection, self.log)
+            projection = replay(self.log)
         self._projection = projection
         self._learn_time(projection.at)
-        if projection.seq != before:
-            self._undisturbed = 0
+        self._undisturbed = self._undisturbed if projection.seq == before else 0
         return projection
 
     def _number_of(self, key: str) -> int | None:

@@ -13,8 +13,10 @@ from eventq.clock import SystemClock
 from eventq.errors import (
     LogCorruptError,
     LogTooNewError,
+    LogUnavailableError,
 )
 from eventq.eventlog.memory import MemoryStorage
+from eventq.events import Commit
 from eventq.node import Node
 from eventq.seal import seal_commit
 from eventq.task import TaskState
@@ -98,6 +100,27 @@ class TestStrangeLogs:
             Node(log, clock=SystemClock()).reading(),
         ):
             pass
+
+
+def test_a_read_that_fails_costs_no_fold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the log has been away for a moment, a node goes on from where it was."""
+    log = HookedLog()
+    node = Node(log, clock=SystemClock())
+    node.execute(creation(blind=False))
+    with node.reading() as before:
+        pass
+    with monkeypatch.context() as away:
+        away.setattr(log, "read", unavailable)
+        with pytest.raises(LogUnavailableError), node.reading():
+            pass
+
+    with node.reading() as after:
+        assert after is before
+
+
+def unavailable(**_: object) -> list[Commit]:
+    """A read that fails."""
+    raise LogUnavailableError("away")
 
 
 def append_text(log: HookedLog, text: str, *, task: int) -> None:

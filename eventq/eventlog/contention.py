@@ -25,6 +25,9 @@ POLITE = 3
 COMPANY_S = 1.0
 # Weight of the newest measured append.
 NEWEST = 0.2
+# The longest an append is taken to have lasted, in seconds: one that sat out an election, or a
+# server that was away, would otherwise have everybody stand back for many times as long.
+SLOWEST_S = 0.25
 
 
 class Contention:
@@ -48,6 +51,7 @@ class Contention:
 
     def appended(self, took_s: float) -> None:
         """An append succeeded."""
+        took_s = min(took_s, SLOWEST_S)
         self._append_s += NEWEST * (took_s - self._append_s) if self._append_s else took_s
         self._lost = False
         now_s = self._fade()
@@ -59,7 +63,7 @@ class Contention:
 
     def conflicted(self, took_s: float) -> None:
         """Somebody else was first."""
-        self._append_s = self._append_s or took_s
+        self._append_s = self._append_s or min(took_s, SLOWEST_S)
         self._fade()
         self._back_s = min(LONGEST * self._append_s, max(self._append_s, self._back_s * LONGER))
         self._lost = True

@@ -8,24 +8,24 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 from pymongo import ASCENDING, DESCENDING, MongoClient, ReadPreference
 from pymongo.collection import Collection
 from pymongo.errors import (
-    ConnectionFailure,
     DuplicateKeyError,
     OperationFailure,
     PyMongoError,
     ServerSelectionTimeoutError,
-    WTimeoutError,
+    WriteConcernError,
 )
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from eventq.errors import (
     ArgumentError,
+    EventqError,
     LogConflictError,
     LogCorruptError,
     LogForeignError,
@@ -40,6 +40,7 @@ from eventq.eventlog.mongo_client import (
     brief,
     election_of,
     is_passing,
+    is_standalone,
     measure_offset_us,
     open_client,
     parse,
@@ -158,24 +159,15 @@ class MongoLog:
         check_commit(commit, self._head_before(commit, election))
         document = documents.to_document(self.namespace, commit)
         began_s = time.monotonic()
-        sent = False
-        while True:
-            try:
+        try:
+            self._insert(commit, document, began_s)
+        except EventqError:
+            raise
+        except BaseException:
+            # An interrupt: the server may be at it still. Sent once more, it landed or never will.
+            with suppress(PyMongoError, QueueClosedError):
                 self._write_collection().insert_one(document)
-            except DuplicateKeyError as error:
-                took_s = time.monotonic() - began_s
-                if sent and self._is_ours(commit):
-                    break
-                self._contention.conflicted(took_s)
-                self._known = None
-                raise LogConflictError(commit.first) from error
-            except (ConnectionFailure, WTimeoutError, OperationFailure) as error:
-                if not is_passing(error):
-                    raise translate(error, self.url) from error
-                sent = sent or not isinstance(error, ServerSelectionTimeoutError)
-                self._follow_up(error, began_s, sent=sent)
-            else:
-                break
+            raise
         self._known = (Head(commit.last, commit.at, commit.seal), election)
         self._own_seq = commit.last
         self._contention.appended(time.monotonic() - began_s)
@@ -195,7 +187,7 @@ class MongoLog:
 
     def find_keys(self, keys: list[str]) -> dict[str, int]:
         """See EventLog.find_keys."""
-        wanted = {key for key in keys if key.isascii() or _is_storable(key)}
+        wanted = {key for key in keys if key.isascii() or documents.is_storable(key)}
         found: dict[str, int] = {}
         query = {"ns": self.namespace, "keys": {"$in": sorted(wanted)}}
         with self._translating():
@@ -233,7 +225,7 @@ class MongoLog:
             self._measured_s = now_s
             try:
                 self._offset_us = measure_offset_us(self._get_client())
-            except PyMongoError as error:
+            except (PyMongoError, QueueClosedError) as error:
                 logger.info("the primary's clock cannot be read", extra={"error": brief(error)})
         return self._offset_us
 
@@ -259,9 +251,11 @@ class MongoLog:
         """Checks what the database holds, and makes what is missing."""
         with self._translating():
             database = self._get_client()[self._database]
+            # In this order: somebody may be making it, and marks it before the first commit.
+            is_empty = database[documents.COMMITS].find_one({}, {"_id": 1}) is None
             mark = database[documents.MARKS].find_one({"_id": documents.COMMITS})
             if mark is None:
-                if database[documents.COMMITS].find_one({}, {"_id": 1}) is not None:
+                if not is_empty:
                     self._refuse(documents.COMMITS)
                 if not self._create:
                     raise LogUnavailableError(f"{self.url}: there is no eventq log")
@@ -330,6 +324,27 @@ class MongoLog:
 
     # Unknown outcomes.
 
+    def _insert(self, commit: Commit, document: Document, began_s: float) -> None:
+        sent = False
+        while True:
+            try:
+                self._write_collection().insert_one(document)
+            except DuplicateKeyError as error:
+                took_s = time.monotonic() - began_s
+                if sent and self._is_ours(commit):
+                    return
+                self._contention.conflicted(took_s)
+                self._known = None
+                raise LogConflictError(commit.first) from error
+            except PyMongoError as error:
+                # A write concern that is not met says nothing against the write itself.
+                if not (is_passing(error) or isinstance(error, WriteConcernError)):
+                    self._give_up(error, sent=sent)
+                sent = sent or not isinstance(error, ServerSelectionTimeoutError)
+                self._follow_up(error, began_s, sent=sent)
+            else:
+                return
+
     def _holding(self, position: int) -> list[Commit]:
         """The commit that holds the position, if any."""
         document = self._read_collection().find_one(
@@ -346,25 +361,26 @@ class MongoLog:
         began_s = time.monotonic()
         while True:
             try:
-                concern = ReadConcern("linearizable" if self._is_replicated() else "majority")
+                alone = is_standalone(self._get_client())
+                concern = ReadConcern("majority" if alone else "linearizable")
                 collection = self._collection().with_options(read_concern=concern)
                 found = collection.find_one(query, {"_id": 1}, max_time_ms=WRITE_TIMEOUT_MS)
-            except (ConnectionFailure, OperationFailure) as error:
+            except PyMongoError as error:
                 if not is_passing(error):
-                    raise translate(error, self.url) from error
+                    self._give_up(error, sent=True)
                 self._follow_up(error, began_s, sent=True)
             else:
                 return found is not None and found["_id"] == commit.id
 
-    def _is_replicated(self) -> bool:
-        return "setName" in self._get_client().admin.command("hello")
-
-    def _follow_up(self, error: Exception, began_s: float, *, sent: bool) -> None:
+    def _follow_up(self, error: PyMongoError, began_s: float, *, sent: bool) -> None:
         """Pauses before the next try, or gives up."""
         if time.monotonic() - began_s > RESOLVE_S:
-            known = "its outcome is unknown" if sent else "nothing was appended"
-            raise LogUnavailableError(f"{self.url}: {brief(error)}; {known}") from error
+            self._give_up(error, sent=sent)
         time.sleep(RESOLVE_PAUSE_S)
+
+    def _give_up(self, error: PyMongoError, *, sent: bool) -> NoReturn:
+        known = "its outcome is unknown" if sent else "nothing was appended"
+        raise LogUnavailableError(f"{translate(error, self.url)}; {known}") from error
 
     # Errors.
 
@@ -382,11 +398,3 @@ class MongoLog:
 
 # Clients of a parent process: closing them would talk over its sockets.
 _abandoned: list[object] = []
-
-
-def _is_storable(key: str) -> bool:
-    try:
-        key.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -5,6 +5,7 @@ No password leaves this module, and no error passes it untranslated.
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import UTC, timedelta
 from typing import Any
@@ -81,7 +82,11 @@ def without_password(url: str) -> str:
     # A password that should have been percent-encoded may hold any of these signs itself.
     user, at, hosts = rest.rpartition("@")
     name = user.partition(":")[0].partition("?")[0]
-    return f"{scheme}://{name}{at}{hosts.partition('?')[0]}"
+    hosts = hosts.partition("?")[0]
+    if not at and "[" not in hosts:
+        # Whoever forgot the host has a password where a port should be.
+        hosts = re.sub(r":(?!\d+(,|/|$)).*", "", hosts)
+    return f"{scheme}://{name}{at}{hosts}"
 
 
 def open_client(url: str) -> MongoClient[dict[str, Any]]:
@@ -101,6 +106,13 @@ def election_of(client: MongoClient[dict[str, Any]]) -> object:
     """Which server the driver takes for the primary, and by which election; asks nobody."""
     servers = client.topology_description.server_descriptions().values()
     return [(s.address, s.election_id) for s in servers if s.server_type_name == "RSPrimary"]
+
+
+def is_standalone(client: MongoClient[dict[str, Any]]) -> bool:
+    """Whether the server is in no replica set, and so answers no linearizable reads."""
+    hello = client.admin.command("hello")
+    # A router of a sharded cluster names no set, and yet there is one behind it.
+    return "setName" not in hello and hello.get("msg") != "isdbgrid"
 
 
 def translate(error: PyMongoError, url: str) -> LogUnavailableError:

@@ -95,6 +95,15 @@ def to_commit(document: Document) -> Commit:
     return commit
 
 
+def is_storable(key: str) -> bool:
+    """Whether BSON can hold the key: lone surrogates it cannot, so nobody has stored one."""
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def history_pipeline(namespace: str, task: int) -> list[Document]:
     """The server picks one task's events out of its commits, so that only those travel."""
     numbered = {"$zip": {"inputs": [{"$range": [0, {"$size": "$tasks"}]}, "$tasks", "$events"]}}

@@ -63,6 +63,8 @@ WRONG_URLS = [
     f"mongodb://me:{SECRET}?b@host/db",
     f"mongodb://me:a?{SECRET}@host/db",
     f"mongodb://me:a/{SECRET}@host/db",
+    f"mongodb://me:{SECRET}",
+    f"mongodb://me:{SECRET}/db",
     f"mongodb://host/db?tlsCertificateKeyFilePassword={SECRET}&nonsense=a@b",
 ]
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from eventq.eventlog.contention import COMPANY_S, HALVED_IN, LONGEST, POLITE, Contention
+from eventq.eventlog.contention import (
+    COMPANY_S,
+    HALVED_IN,
+    LONGEST,
+    POLITE,
+    SLOWEST_S,
+    Contention,
+)
 from tests.support import ManualClock
 
 APPEND_S = 0.002
@@ -98,3 +105,11 @@ def test_standing_back_is_over_when_its_time_has_passed(
     clock.advance(LONGEST * APPEND_S)
 
     assert contention.wait_s() == 0
+
+
+def test_append_that_sat_out_an_election_is_no_measure(contention: Contention) -> None:
+    """Else work would go on only long after there is a new primary."""
+    contention.met()
+    contention.appended(30.0)
+
+    assert 0 < contention.wait_s() < POLITE * SLOWEST_S

@@ -269,10 +269,12 @@ def main(arguments: list[str]) -> int:
     if arguments not in (["1"], ["3"]):
         print("usage: python -m tools.mongod 1|3", file=sys.stderr)
         return os.EX_USAGE
+    # Ended politely it cleans up as at Ctrl-C, instead of leaving its servers behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with ReplicaSet(int(arguments[0])) as replica_set:
-        print(replica_set.url(), flush=True)
-        print("Ctrl-C ends it and removes its data", flush=True)
         try:
+            print(replica_set.url(), flush=True)
+            print("Ctrl-C ends it and removes its data", flush=True)
             signal.pause()
         except KeyboardInterrupt:
             return 0
