@@ -29,8 +29,6 @@ from eventq.eventlog.doorbell import Doorbell
 from eventq.eventlog.sqlite_query import run_query
 from eventq.events import Commit
 
-# SQLite before this can corrupt a WAL that one connection resets while another checkpoints.
-SQLITE_AT_LEAST = (3, 51, 3)
 # How long to wait for a program that writes without taking turns.
 BUSY_TIMEOUT_MS = 5_000
 # How many events one pair of queries reads: it bounds what is in memory twice, as text.
@@ -50,11 +48,7 @@ class SqliteLog:
     """
 
     def __init__(self, path: str, *, url: str, namespace: str, create: bool) -> None:
-        version = apsw.sqlite_lib_version()
-        if tuple(map(int, version.split("."))) < SQLITE_AT_LEAST:
-            raise LogUnavailableError(
-                f"SQLite {version} can lose data in WAL mode; install apsw 3.51.3 or later"
-            )
+        files.check_library()
         self.url = url
         self.namespace = namespace
         self._path = files.resolve(path)

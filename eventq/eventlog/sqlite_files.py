@@ -47,6 +47,18 @@ HEADER_BYTES = 100
 # Files are for their owner only; who wants to share a log changes the database's mode.
 FILE_MODE = 0o600
 
+# SQLite before this can corrupt a WAL that one connection resets while another checkpoints.
+SQLITE_AT_LEAST = (3, 51, 3)
+
+
+def check_library() -> None:
+    """Raises LogUnavailableError where apsw carries a SQLite that can lose data."""
+    version = apsw.sqlite_lib_version()
+    if tuple(map(int, version.split("."))) < SQLITE_AT_LEAST:
+        raise LogUnavailableError(
+            f"SQLite {version} can lose data in WAL mode; install apsw 3.51.3 or later"
+        )
+
 
 def resolve(path: str) -> str:
     """The path with every link resolved, so that one file has one name and one lock.
