@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
-from eventq import Queue
+from eventq import Queue, Task
 from eventq.clock import Clock, SystemClock
 from eventq.eventlog.memory import MemoryLog, MemoryStorage
 from eventq.events import Commit
@@ -159,3 +159,26 @@ def running(queue: Queue, worker: Callable[..., object], **options: Any) -> Iter
             queue.stop()
             queue.stop()
         spawned.wait()
+
+
+def kinds(queue: Queue, key: str) -> list[str]:
+    """The kinds of a task's events."""
+    return [event.kind for event in queue.history(key)]
+
+
+def final(queue: Queue, key: str) -> Task:
+    """The task with this key."""
+    task = queue.get(key)
+    assert task is not None
+    return task
+
+
+def ends(queue: Queue, key: str) -> Callable[[], bool]:
+    """Whether the task has come to its end."""
+    return lambda: final(queue, key).state in {"completed", "expired", "cancelled"}
+
+
+def pass_time(queue: Queue, clock: ManualClock, seconds: float) -> None:
+    """Moves the clock and has the run look around."""
+    clock.advance(seconds)
+    nudge(queue)

@@ -22,6 +22,7 @@ from tests.support import (
     Gate,
     HookedLog,
     ManualClock,
+    kinds,
     nudge,
     queue_on,
     runner_of,
@@ -48,11 +49,6 @@ def queue(log: HookedLog, clock: ManualClock) -> Iterator[Queue]:
     with queue_on(log, clock=clock, workers=1) as queue:
         yield queue
     check_log(HookedLog(log._storage))
-
-
-def kinds(queue: Queue, key: str) -> list[str]:
-    """The kinds of a task's events."""
-    return [event.kind for event in queue.history(key)]
 
 
 def lease(queue: Queue, *, ttl_us: int) -> None:

@@ -21,6 +21,7 @@ from tests.support import (
     HookedLog,
     ManualClock,
     Spawned,
+    kinds,
     nudge,
     queue_on,
     runner_of,
@@ -76,11 +77,6 @@ def other(log: TurnLog, clock: ManualClock) -> Iterator[Queue]:
     """Another node on the same log."""
     with queue_on(HookedLog(log._storage), clock=clock) as other:
         yield other
-
-
-def kinds(queue: Queue, key: str) -> list[str]:
-    """The kinds of a task's events."""
-    return [event.kind for event in queue.history(key)]
 
 
 def test_a_task_leased_anew_while_its_first_attempt_runs(

@@ -26,6 +26,7 @@ from tests.support import (
     HookedLog,
     ManualClock,
     Spawned,
+    kinds,
     nudge,
     queue_on,
     runner_of,
@@ -52,11 +53,6 @@ def queue(log: HookedLog, clock: ManualClock) -> Iterator[Queue]:
     with queue_on(log, clock=clock, workers=1, backoff="10s") as queue:
         yield queue
     check_log(HookedLog(log._storage))
-
-
-def kinds(queue: Queue, key: str) -> list[str]:
-    """The kinds of a task's events."""
-    return [event.kind for event in queue.history(key)]
 
 
 class HeldUp:

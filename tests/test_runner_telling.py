@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -18,7 +18,17 @@ from eventq import (
 from eventq.events import Expired
 from eventq.runner.context import AsyncContext, Context
 from tests.checker import check_log
-from tests.support import Gate, ManualClock, nudge, runner_of, running, wait_until
+from tests.support import (
+    Gate,
+    ManualClock,
+    ends,
+    final,
+    kinds,
+    pass_time,
+    runner_of,
+    running,
+    wait_until,
+)
 
 
 @pytest.fixture
@@ -33,29 +43,6 @@ def queue(clock: ManualClock) -> Iterator[Queue]:
     with Queue("memory://", workers=1, backoff="10s", clock=clock) as queue:
         yield queue
         check_log(queue._node.log)
-
-
-def kinds(queue: Queue, key: str) -> list[str]:
-    """The kinds of a task's events."""
-    return [event.kind for event in queue.history(key)]
-
-
-def final(queue: Queue, key: str) -> Task:
-    """The task with this key."""
-    task = queue.get(key)
-    assert task is not None
-    return task
-
-
-def ends(queue: Queue, key: str) -> Callable[[], bool]:
-    """Whether the task has come to its end."""
-    return lambda: final(queue, key).state in {"completed", "expired", "cancelled"}
-
-
-def pass_time(queue: Queue, clock: ManualClock, seconds: float) -> None:
-    """Moves the clock and has the run look around."""
-    clock.advance(seconds)
-    nudge(queue)
 
 
 class TestDeadlines:

@@ -82,7 +82,8 @@ class EventLog(Protocol):
 
         Raises LogConflictError when the log does not end right before ``commit.first`` with the
         seal ``commit.prev``, or when a key is taken. An outcome the driver does not know is
-        resolved by reading the position back, so that after an error nothing has been appended.
+        resolved by reading the position back, so that after an error nothing has been appended;
+        where that fails too, the error says that the outcome is not known.
         """
 
     def history(self, task: int) -> list[StoredEvent]:
