@@ -37,11 +37,11 @@ from eventq.durations import Duration
 from eventq.errors import AlreadyRunningError, ArgumentError, TaskNotFoundError
 from eventq.eventlog import Rows, open_log
 from eventq.events import Event
+from eventq.fold import fold_events, task_history
 from eventq.node import Node
 from eventq.options import TaskOptions, TaskSpec, check_policy, make_order, make_orders, portions
 from eventq.policy import DEFAULT_BACKOFF, Backoff
 from eventq.query import Stats, final_tasks, follow_events, open_tasks, read_events, take_stats
-from eventq.replay import fold_events, task_history
 from eventq.task import Task
 
 if TYPE_CHECKING:

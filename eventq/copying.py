@@ -14,8 +14,8 @@ from eventq.errors import (
 )
 from eventq.eventlog.base import EventLog, Head
 from eventq.events import Commit
+from eventq.fold import replay
 from eventq.projection import Projection
-from eventq.replay import replay
 from eventq.seal import is_sealed
 
 

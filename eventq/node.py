@@ -28,8 +28,8 @@ from eventq.errors import (
 )
 from eventq.eventlog.base import EventLog, Head
 from eventq.events import NODE, Commit, Created, encode_bodies
+from eventq.fold import catch_up, replay, task_of
 from eventq.projection import Projection
-from eventq.replay import catch_up, replay, task_of
 from eventq.task import Task, create
 
 logger = logging.getLogger(__name__)

@@ -75,7 +75,7 @@ class Projection:
         """Folds one commit; gives the task after each event (None for events of a node).
 
         Raises LogCorruptError when the commit does not follow this projection or makes an
-        illegal move. The seal is not computed here (see replay.py).
+        illegal move. The seal is not computed here (see fold.py).
         """
         if commit.first != self.seq + 1:
             raise LogCorruptError(commit.first, f"follows position {self.seq}")

@@ -12,8 +12,8 @@ from msgspec import Struct
 from eventq.bell import Bell
 from eventq.eventlog.base import EventLog
 from eventq.events import Event
+from eventq.fold import read_all
 from eventq.projection import Projection
-from eventq.replay import read_all
 from eventq.task import FINAL, Task, TaskState
 
 # A follower that heard no ring looks all the same after this many seconds.

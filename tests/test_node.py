@@ -15,8 +15,8 @@ from eventq.errors import (
     TaskNotFoundError,
 )
 from eventq.events import COMMIT_BYTES, COMMIT_EVENTS, Commit
+from eventq.fold import replay
 from eventq.node import Node
-from eventq.replay import replay
 from tests.checker import check_log
 from tests.commands import cancellation, creation, leasing
 from tests.support import PATIENCE_S, Gate, HookedLog, Spawned, queue_on, wait_until

@@ -25,8 +25,8 @@ from eventq.decide import NEW, Draft, NewTask, Outcome
 from eventq.errors import EventqError
 from eventq.eventlog import EventLog
 from eventq.events import ErrorInfo
+from eventq.fold import replay
 from eventq.projection import Projection
-from eventq.replay import replay
 from eventq.task import Task, TaskState
 from tests.checker import check_log
 from tests.driver import existing_of, memory_log, record, task_in

@@ -45,15 +45,17 @@ ROWS = (
     "clock",
     "bell",
     "eventlog",
-    "replay",
+    "fold",
     "copying",
+    "points",
     "query",
-    "command",
     "snapshot",
+    "command",
     "node",
     "runner",
     "blocking",
     "queue",
+    "replay",
     "cli",
 )
 
@@ -81,7 +83,7 @@ IMPURE_CALLS = {"breakpoint", "input", "now", "open", "print", "today", "utcnow"
 UNSAFE_MODULES = {"dill", "marshal", "pickle", "shelve"}
 UNSAFE_CALLS = {"compile", "eval", "exec"}
 # Each makes `import eventq` slower for a program that may not need it.
-SLOW_MODULES = {"apsw", "asyncio", "click", "pymongo", "rich"}
+SLOW_MODULES = {"apsw", "asyncio", "click", "pymongo", "rich", "textual"}
 
 
 PUBLIC = set(eventq.__all__)

@@ -17,8 +17,8 @@ from eventq.cli.options import refuse
 from eventq.cli.text import short, visible
 from eventq.eventlog import open_log
 from eventq.events import Completed, Created, Expired, Failed
+from eventq.fold import replay
 from eventq.query import take_stats
-from eventq.replay import replay
 
 SLOWEST_COUNT = 5
 EXPIRED_COUNT = 5

@@ -5,7 +5,6 @@ Nothing here creates a database or appends an event.
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import Any
 
 import click
@@ -33,7 +32,6 @@ from eventq.cli.output import (
     say_table,
 )
 from eventq.cli.text import visible
-from eventq.eventlog import open_log
 
 STATES = [str(state) for state in TaskState if state is not TaskState.FAILED]
 
@@ -211,5 +209,5 @@ def _json_value(cell: object) -> object:
 
 
 def _last_position(place: Place) -> int:
-    with closing(open_log(place.found_url, namespace=place.found_namespace, create=False)) as log:
+    with place.open_log() as log:
         return log.head().seq

@@ -10,7 +10,8 @@ import getpass
 import json
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from datetime import datetime
 from typing import Any, NoReturn
 
@@ -19,6 +20,7 @@ from msgspec import Struct
 
 from eventq import ArgumentError, Backoff, Queue
 from eventq.cli.text import short, visible
+from eventq.eventlog import EventLog, open_log
 
 DEFAULT_URL = "sqlite:///eventq.db"
 SHOWN_CHARACTERS = 60
@@ -46,6 +48,13 @@ class Place(Struct, frozen=True):
     def open(self, *, create: bool, **options: Any) -> Queue:  # noqa: ANN401 - Queue checks them
         """The queue at this place."""
         return Queue(self.found_url, namespace=self.found_namespace, create=create, **options)
+
+    @contextmanager
+    def open_log(self) -> Iterator[EventLog]:
+        """The log at this place, for looking: nothing is created."""
+        log = open_log(self.found_url, namespace=self.found_namespace, create=False)
+        with closing(log):
+            yield log
 
 
 def placed(command: Callable[..., None]) -> Callable[..., None]:

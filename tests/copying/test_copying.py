@@ -13,7 +13,7 @@ from eventq import Queue
 from eventq.copying import CopyReport, copy_log
 from eventq.errors import LogForeignError
 from eventq.eventlog import EventLog, open_log
-from eventq.replay import replay
+from eventq.fold import replay
 from tests.copying.logs import KINDS, STORED, NewUrl, Opener, fill, path_of
 from tests.logs.commits import append, append_each, everything
 

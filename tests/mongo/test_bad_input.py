@@ -24,7 +24,7 @@ from eventq.errors import (
 )
 from eventq.eventlog import open_log
 from eventq.eventlog.mongo_documents import COMMITS, EVENTS_VIEW, MARKS
-from eventq.replay import replay
+from eventq.fold import replay
 from tests.logs.commits import append, append_each
 from tests.servers import new_url, running
 from tools.mongod import ReplicaSet

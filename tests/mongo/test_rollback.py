@@ -16,8 +16,8 @@ from eventq.clock import SystemClock
 from eventq.eventlog import open_log
 from eventq.eventlog.mongo import MongoLog
 from eventq.eventlog.mongo_documents import COMMITS, to_document
+from eventq.fold import replay
 from eventq.node import Node
-from eventq.replay import replay
 from tests.checker import check_log
 from tests.commands import cancellation, creation, leasing
 from tests.logs.commits import commit_after

@@ -8,8 +8,8 @@ import pytest
 
 from eventq import LogCorruptError, Queue
 from eventq.eventlog import EventLog, open_log
+from eventq.fold import catch_up, replay
 from eventq.projection import Projection
-from eventq.replay import catch_up, replay
 
 
 @pytest.fixture
