@@ -5,6 +5,7 @@ It alone owns its tasks and changes them, and only by applying events; it reads 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import msgspec
@@ -18,6 +19,7 @@ from eventq.events import (
     NODE,
     AnyBody,
     Commit,
+    Completed,
     Created,
     Leased,
     Policy,
@@ -29,6 +31,8 @@ from eventq.events import (
 )
 from eventq.seal import genesis
 from eventq.task import FINAL, Task, TaskState, change, create, reopen
+
+SCHEDULED, LEASED = TaskState.SCHEDULED, TaskState.LEASED
 
 # Distinct policies remembered, so that a caller who varies them endlessly costs no memory.
 POLICIES_KEPT = 1_000
@@ -86,13 +90,31 @@ class Projection:
         except msgspec.DecodeError as error:
             raise LogCorruptError(commit.first, f"a body cannot be understood: {error}") from error
         self.ripen(commit.at)
-        seq = self.seq
-        after = []
-        for number, body in zip(commit.tasks, bodies, strict=True):
-            seq += 1
-            after.append(self._apply_one(seq, commit.at, number, body))
-        self.seq = seq
-        self.at = commit.at
+        at, tasks = commit.at, self.tasks
+        after: list[Task | None] = []
+        # The loop that every node and every replay spends its time in, hence no call too many.
+        for seq, (number, body) in enumerate(zip(commit.tasks, bodies, strict=True), commit.first):
+            task = tasks.get(number)
+            if task is None:
+                after.append(self._apply_to_none(seq, at, number, body))
+                continue
+            changed = change(task, seq, at, body)
+            kind = type(body)
+            if kind is Leased:
+                self._unindex(task)
+                tasks[number] = changed
+                self._hold(number, seq, at, body)
+            elif kind is Completed:
+                self._let_go(task)
+                self._forget(task)
+            elif changed is not task:
+                self._replace(task, changed)
+            elif type(body) is Unknown:
+                self.unknown = self.unknown or (seq, body.kind)
+            after.append(changed)
+        self._count(bodies)
+        self.seq = commit.last
+        self.at = at
         self.seal = commit.seal
         return after
 
@@ -105,7 +127,7 @@ class Projection:
 
     def rebuild_indexes(self) -> None:
         """Sorts the indexes anew from the tasks: O(n log n), far less than n insertions."""
-        pending = [t for t in self.tasks.values() if t.recorded_state is TaskState.SCHEDULED]
+        pending = [t for t in self.tasks.values() if t.recorded_state is SCHEDULED]
         ripe_at = self.ripe_at
         self._ready = SortedList(_rank(t) for t in pending if t.scheduled_at_us <= ripe_at)
         self._waiting = SortedList(
@@ -194,8 +216,8 @@ class Projection:
 
     def check(self) -> None:
         """Asserts every invariant of the indexes by a recount; O(n log n), for tests."""
-        pending = [t for t in self.tasks.values() if t.recorded_state is TaskState.SCHEDULED]
-        leased = [t for t in self.tasks.values() if t.recorded_state is TaskState.LEASED]
+        pending = [t for t in self.tasks.values() if t.recorded_state is SCHEDULED]
+        leased = [t for t in self.tasks.values() if t.recorded_state is LEASED]
         if self._indexed:
             ready = [t for t in pending if t.scheduled_at_us <= self.ripe_at]
             waiting = [t for t in pending if t.scheduled_at_us > self.ripe_at]
@@ -216,22 +238,19 @@ class Projection:
         final = sum(self.final_counts().values())
         assert self.counts["created"] == len(self.tasks) + final
 
-    def _apply_one(self, seq: int, at: int, number: int, body: AnyBody | Unknown) -> Task | None:
+    def _apply_to_none(
+        self, seq: int, at: int, number: int, body: AnyBody | Unknown
+    ) -> Task | None:
+        """Folds an event that is not about an open task."""
         if type(body) is Created:
             return self._create(seq, at, body)
         if type(body) is Unknown:
             self.unknown = self.unknown or (seq, body.kind)
             return None
-        self.counts[KIND_OF[type(body)]] += 1
         if number == NODE:
             self._hear(seq, at, body)
             return None
-        task = self.tasks.get(number)
-        if task is None:
-            return self._apply_to_final(seq, at, number, body)
-        changed = change(task, seq, at, body)
-        self._replace(task, changed, seq, at, body)
-        return changed
+        return self._apply_to_final(seq, at, number, body)
 
     def _create(self, seq: int, at: int, body: Created) -> Task:
         if len(self._policies) > POLICIES_KEPT:
@@ -239,7 +258,6 @@ class Projection:
         # Equal policies become one object, which is most of what a pending task weighs less.
         policy = self._policies.setdefault(body.policy, body.policy)
         task = create(self.namespace, seq, at, body, policy)
-        self.counts["created"] += 1
         self._add(task)
         return task
 
@@ -268,28 +286,31 @@ class Projection:
             self._keys[task.caller_key] = task.number
         self._index(task)
 
-    def _replace(self, old: Task, new: Task, seq: int, at: int, body: AnyBody | Unknown) -> None:
-        if old.recorded_state is TaskState.SCHEDULED:
+    def _replace(self, old: Task, new: Task) -> None:
+        """Puts a changed task in the place of what it was; not for leases, see `_hold`."""
+        if old.recorded_state is SCHEDULED:
             self._unindex(old)
-        elif old.recorded_state is TaskState.LEASED and new.recorded_state is not TaskState.LEASED:
+        elif old.recorded_state is LEASED:
             self._let_go(old)
         if new.recorded_state in FINAL:
-            del self.tasks[new.number]
-            if new.caller_key is not None:
-                del self._keys[new.caller_key]
+            self._forget(new)
             return
         self.tasks[new.number] = new
-        if new.recorded_state is TaskState.SCHEDULED:
+        if new.recorded_state is SCHEDULED:
             self._index(new)
-        elif type(body) is Leased:
-            self._hold(new, seq, at, body)
 
-    def _hold(self, task: Task, seq: int, at: int, body: Leased) -> None:
+    def _forget(self, task: Task) -> None:
+        """Final tasks leave the memory; logs keep them."""
+        del self.tasks[task.number]
+        if task.caller_key is not None:
+            del self._keys[task.caller_key]
+
+    def _hold(self, number: int, seq: int, at: int, body: Leased) -> None:
         holder = self.holders.get(body.worker)
         if holder is None:
             holder = self.holders[body.worker] = Holder(body.ttl_us, seq, at, set())
         holder.seen_seq, holder.seen_at, holder.ttl_us = seq, at, body.ttl_us
-        holder.tasks.add(task.number)
+        holder.tasks.add(number)
         self._leased_count += 1
 
     def _let_go(self, task: Task) -> None:
@@ -299,6 +320,12 @@ class Projection:
         if not holder.tasks:
             del self.holders[task.worker]
         self._leased_count -= 1
+
+    def _count(self, bodies: list[AnyBody | Unknown]) -> None:
+        counts = self.counts
+        for kind, count in Counter(map(type, bodies)).items():
+            if kind is not Unknown:
+                counts[KIND_OF[kind]] += count
 
     def _index(self, task: Task) -> None:
         self._retrying_count += task.attempt > 0
@@ -316,7 +343,12 @@ class Projection:
         if not self._indexed:
             return
         if task.scheduled_at_us <= self.ripe_at:
-            self._ready.remove(_rank(task))
+            ready, rank = self._ready, _rank(task)
+            if ready[0] == rank:
+                # As a rule, since leases are granted in this order.
+                ready.pop(0)
+            else:
+                ready.remove(rank)
         else:
             self._waiting.remove((task.scheduled_at_us, task.number))
         if task.expires_at_us is not None:

@@ -220,10 +220,10 @@ def change(task: Task, seq: int, at: int, body: AnyBody | Unknown) -> Task:
     Raises LogCorruptError when the move is not legal or the fence is not the live one.
     """
     kind = type(body)
-    if kind is Refused or kind is Unknown:
-        return task
     legal = _LEGAL.get(kind)
     if legal is None or task.recorded_state not in legal:
+        if kind is Refused or kind is Unknown:
+            return task
         problem = f"task {task.number} is {task.recorded_state}, so {body.kind} is no legal move"
         raise LogCorruptError(seq, problem)
     return _CHANGES[kind](task, seq, at, body)
