@@ -11,6 +11,7 @@ The tree::
     |-- AlreadyRunningError                 `run` was called while it runs
     |-- LogError                            the log underneath
     |   |-- LogUnavailableError             cannot be reached, read or written now
+    |   |   `-- LogOutcomeUnknownError      and an append may have been made
     |   |-- LogConflictError                append at a position somebody else has filled
     |   |-- LogCorruptError                 what is stored contradicts its seal or order
     |   |-- LogForeignError                 the target holds something that is not ours
@@ -98,9 +99,13 @@ class LogError(EventqError):
 
 
 class LogUnavailableError(LogError):
-    """The log cannot be reached, read or written now.
+    """The log cannot be reached, read or written now; nothing was appended. Call again later."""
 
-    Nothing was appended, unless the message says that the outcome is not known.
+
+class LogOutcomeUnknownError(LogUnavailableError):
+    """The log went away in the middle of an append, which may have been made.
+
+    Read the log to find out, or call again: with a key, a task is not created twice.
     """
 
 

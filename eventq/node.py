@@ -21,6 +21,7 @@ from eventq.errors import (
     LogConflictError,
     LogCorruptError,
     LogError,
+    LogOutcomeUnknownError,
     LogTooNewError,
     LogUnavailableError,
     QueueClosedError,
@@ -266,7 +267,7 @@ class Node:
         try:
             self._resolve()
         except Exception as unread:  # noqa: BLE001 - whatever it is, the outcome is not known
-            error = LogUnavailableError(
+            error = LogOutcomeUnknownError(
                 f"{error}; it is not known whether the commit was made, for the log says: {unread}"
             )
         self._in_flight = None

@@ -99,12 +99,11 @@ class Projection:
                 after.append(self._apply_to_none(seq, at, number, body))
                 continue
             changed = change(task, seq, at, body)
-            kind = type(body)
-            if kind is Leased:
+            if type(body) is Leased:
                 self._unindex(task)
                 tasks[number] = changed
                 self._hold(number, seq, at, body)
-            elif kind is Completed:
+            elif type(body) is Completed:
                 self._let_go(task)
                 self._forget(task)
             elif changed is not task:

@@ -18,7 +18,6 @@ from eventq.errors import LogCorruptError
 from eventq.events import (
     KIND_OF,
     AnyBody,
-    Body,
     Cancelled,
     Completed,
     Created,
@@ -336,7 +335,7 @@ def _check_fence(task: Task, seq: int, fence: int) -> None:
         )
 
 
-_CHANGES: dict[type[Body], Callable[..., Task]] = {
+_CHANGES: dict[type, Callable[..., Task]] = {
     Leased: _leased,
     Completed: _completed,
     Failed: _failed,
@@ -346,4 +345,4 @@ _CHANGES: dict[type[Body], Callable[..., Task]] = {
     Released: _released,
     Updated: _updated,
 }
-_LEGAL = {body: MOVES[KIND_OF[body]] for body in _CHANGES}
+_LEGAL: dict[type, frozenset[TaskState]] = {body: MOVES[KIND_OF[body]] for body in _CHANGES}

@@ -17,7 +17,7 @@ from pymongo.uri_parser import parse_uri
 
 import eventq
 from eventq.copying import CopyReport
-from eventq.eventlog import file_lines, mongo, mongo_watch
+from eventq.eventlog import file_lines, mongo_append, mongo_link, mongo_watch
 from eventq.eventlog import mongo_documents as documents
 from eventq.eventlog.mongo_client import TIMEOUTS_MS
 from tests.servers import new_url
@@ -96,9 +96,9 @@ def test_timeouts_are_those_of_the_code() -> None:
     options = {row[0]: int(row[1]) for row in table(text)}
     assert options == TIMEOUTS_MS
     fixed = {row[0]: row[1] for row in table(text, index=1)}
-    assert f"wtimeout {mongo.WRITE_TIMEOUT_MS} ms" in fixed["Write concern"]
+    assert f"wtimeout {mongo_link.WRITE_TIMEOUT_MS} ms" in fixed["Write concern"]
     assert fixed["An append whose outcome is not known is followed up for"] == (
-        f"{mongo.RESOLVE_S:g} s"
+        f"{mongo_append.RESOLVE_S:g} s"
     )
     assert f"every {mongo_watch.QUICKEST_S * 1000:g} ms" in text
     assert f"every {mongo_watch.SLOWEST_S * 1000:g} ms" in text
@@ -110,7 +110,7 @@ def test_limits_of_mongodb_are_those_of_the_code() -> None:
 
     assert [row[1] for row in rows] == [
         *(f"{ms // 1000} s" for ms in TIMEOUTS_MS.values()),
-        f"{mongo.RESOLVE_S:g} s",
+        f"{mongo_append.RESOLVE_S:g} s",
         f"{mongo_watch.SLOWEST_S * 1000:g} ms",
     ]
 

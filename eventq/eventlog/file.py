@@ -22,6 +22,7 @@ from eventq.errors import (
     LogCorruptError,
     LogError,
     LogForeignError,
+    LogOutcomeUnknownError,
     LogTooNewError,
     LogUnavailableError,
     QueueClosedError,
@@ -239,7 +240,7 @@ class FileLog:
             os.ftruncate(self._descriptor, end)
             os.fsync(self._descriptor)
         except OSError:
-            raise LogUnavailableError(
+            raise LogOutcomeUnknownError(
                 f"{self._path}: {error.strerror}; it is not known whether the commit was made"
             ) from error
         raise self._unavailable(error) from error

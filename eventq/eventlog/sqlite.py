@@ -18,6 +18,7 @@ from eventq.errors import (
     LogConflictError,
     LogCorruptError,
     LogError,
+    LogOutcomeUnknownError,
     LogUnavailableError,
     QueueClosedError,
 )
@@ -369,7 +370,7 @@ class SqliteLog:
                 return True
             self._writer.execute(schema.REWRITE_SCHEMA_VERSION)
         except apsw.Error as error:
-            raise LogUnavailableError(
+            raise LogOutcomeUnknownError(
                 f"{self._path}: {error}; while the disk fails, it is not certain that "
                 f"the commit at position {commit.first} will stay absent"
             ) from error

@@ -18,7 +18,7 @@ from pymongo.uri_parser import parse_uri
 
 from eventq import Queue
 from eventq.durations import SECOND_US
-from eventq.errors import LogConflictError, LogUnavailableError
+from eventq.errors import LogConflictError
 from eventq.eventlog import mongo, mongo_client, mongo_documents, open_log
 from eventq.eventlog.mongo import MongoLog
 from eventq.seal import is_sealed
@@ -307,73 +307,3 @@ def test_commits_of_others_are_company(log: MongoLog, url: str) -> None:
 
     append(log)
     assert log._contention.wait_s() > 0
-
-
-# -- outcomes ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("losses", [0, 1])
-def test_interrupted_append_has_landed_or_never_will(
-    log: MongoLog, monkeypatch: pytest.MonkeyPatch, losses: int
-) -> None:
-    """Reading back right after an interrupt is the truth, though the server was not done yet."""
-    commit = commit_after(EMPTY)
-    lost = pymongo.errors.AutoReconnect("lost")
-    outcomes: list[BaseException | None] = [*([lost] * losses), KeyboardInterrupt(), None]
-    monkeypatch.setattr(log, "_write_collection", lambda: Failing(log, outcomes))
-
-    with pytest.raises(KeyboardInterrupt):
-        log.append(commit)
-
-    assert log.read(after=0) == [commit]
-
-
-def test_write_concern_that_is_not_met_is_followed_up(
-    log: MongoLog, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The server has inserted, and only cannot tell for how long: that is no refusal."""
-    unmet = pymongo.errors.WriteConcernError("cannot be satisfied", code=100)
-    outcomes: list[BaseException | None] = [unmet, None]
-    monkeypatch.setattr(log, "_write_collection", lambda: Failing(log, outcomes))
-
-    commit = append(log)
-
-    assert log.read(after=0) == [commit]
-
-
-def test_append_that_may_have_landed_is_never_called_refused(
-    log: MongoLog, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whatever ends it after the connection was lost, the caller learns what is not known."""
-    lost = pymongo.errors.AutoReconnect("lost")
-    refused = pymongo.errors.OperationFailure("not authorized", code=13)
-    outcomes: list[BaseException | None] = [lost, refused]
-    monkeypatch.setattr(log, "_write_collection", lambda: Failing(log, outcomes))
-
-    with pytest.raises(LogUnavailableError, match="outcome is unknown"):
-        append(log)
-
-
-@pytest.mark.parametrize(
-    "hello, alone", [({}, True), ({"setName": "rs0"}, False), ({"msg": "isdbgrid"}, False)]
-)
-def test_router_is_not_taken_for_a_standalone(hello: dict[str, str], alone: bool) -> None:  # noqa: FBT001 - a parameter of the test
-    """Behind a router an outcome is settled by a linearizable read too."""
-    client: Any = SimpleNamespace(admin=SimpleNamespace(command=lambda _: hello))
-
-    assert mongo_client.is_standalone(client) is alone
-
-
-class Failing:
-    """The collection, whose inserts end as told: an error instead of one, or None."""
-
-    def __init__(self, log: MongoLog, outcomes: list[BaseException | None]) -> None:
-        self._collection = log._collection()
-        self._outcomes = outcomes
-
-    def insert_one(self, document: dict[str, Any]) -> None:
-        """Inserts, or fails."""
-        error = self._outcomes.pop(0)
-        if error is not None:
-            raise error
-        self._collection.insert_one(document)

@@ -7,7 +7,6 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
-from pymongo.collection import Collection
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
@@ -39,14 +38,15 @@ ACTS: dict[str, Callable[[Node], object]] = {
 class HastyLog(MongoLog):
     """Reads what a majority may not have yet, as no log of eventq does."""
 
-    def _read_collection(self) -> Collection[dict[str, Any]]:
-        return super()._read_collection().with_options(read_concern=ReadConcern("local"))
+    def __init__(self, url: str) -> None:
+        super().__init__(url, namespace="default", create=False)
+        self._link.read_concern = ReadConcern("local")
 
 
 @contextmanager
 def hasty_node(url: str) -> Iterator[Node]:
     """A node on a log that reads too early."""
-    log = HastyLog(url, namespace="default", create=False)
+    log = HastyLog(url)
     with closing(Node(log, clock=SystemClock())) as node:
         yield node
 
