@@ -187,6 +187,20 @@ def settle(
     return drafts
 
 
+def is_recorded(outcome: Outcome, history: list[Event]) -> bool:
+    """Whether the task's history holds this very outcome already.
+
+    So it is when the append that recorded it was reported as of unknown outcome, and was made.
+    """
+    for event in history:
+        body = event.body
+        if type(body) is Completed and body.fence == outcome.fence:
+            return outcome.kind == "completed"
+        if type(body) is Failed and body.fence == outcome.fence:
+            return body.error == _error_of(outcome)
+    return False
+
+
 def lapse(
     projection: Projection, *, worker: str, seen_seq: int, room: int, now: int
 ) -> list[Draft]:
@@ -341,12 +355,11 @@ def _sorted_json(text: bytes) -> bytes:
 
 
 def _fail(task: Task, outcome: Outcome, *, worker: str, now: int) -> list[Draft]:
+    error = _error_of(outcome)
+    assert error is not None, "a failure says what failed"
+    failed = (task.number, Failed(outcome.fence, error))
     if outcome.kind == "cancelled":
-        error = outcome.error or ErrorInfo(type="eventq.Cancel", message=outcome.reason)
-        cancelled = Cancelled(outcome.reason, worker)
-        return [(task.number, Failed(outcome.fence, error)), (task.number, cancelled)]
-    assert outcome.error is not None, "a failure says what failed"
-    failed = (task.number, Failed(outcome.fence, outcome.error))
+        return [failed, (task.number, Cancelled(outcome.reason, worker))]
     following = after_failure(
         task.policy,
         retry_count=task.retry_count,
@@ -358,3 +371,10 @@ def _fail(task: Task, outcome: Outcome, *, worker: str, now: int) -> list[Draft]
     if isinstance(following, str):
         return [failed, (task.number, Expired(following))]
     return [failed, (task.number, Retried(scheduled_at=following))]
+
+
+def _error_of(outcome: Outcome) -> ErrorInfo | None:
+    """The error that its `failed` event tells."""
+    if outcome.kind == "cancelled" and outcome.error is None:
+        return ErrorInfo(type="eventq.Cancel", message=outcome.reason)
+    return outcome.error
