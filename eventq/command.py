@@ -5,7 +5,8 @@ Nothing here reads or writes a log, and no command is ever half in a plan.
 
 from __future__ import annotations
 
-import secrets
+import os
+import random
 import threading
 from collections.abc import Callable
 
@@ -110,7 +111,7 @@ class Plan(Struct):
     def sealed(self) -> Commit:
         """The commit, chained to the head, under a new random id."""
         return seal_commit(
-            commit_id=secrets.token_hex(16),
+            commit_id=f"{_ids.getrandbits(128):032x}",
             first=self.head.seq + 1,
             at=self.at,
             prev=self.head.seal,
@@ -118,6 +119,12 @@ class Plan(Struct):
             keys=self.keys,
             bodies=self.bodies,
         )
+
+
+# Ids only have to differ, and asking the kernel for each would give up the GIL. Its own generator:
+# a program that seeds the common one in all its processes must not make their commits alike.
+_ids = random.Random()  # noqa: S311 - guards nothing
+os.register_at_fork(after_in_child=_ids.seed)
 
 
 def _size_bytes(texts: list[str]) -> int:

@@ -6,6 +6,7 @@ only when a log has appended it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import msgspec
@@ -159,18 +160,24 @@ def expire(projection: Projection, *, room: int, now: int) -> list[Draft]:
 
 
 def settle(
-    projection: Projection, outcomes: list[Outcome], *, worker: str, now: int
+    projection: Projection,
+    outcomes: list[Outcome],
+    *,
+    worker: str,
+    now: int,
+    history: Callable[[int], list[Event]] = lambda _: [],
 ) -> list[Draft]:
     """Records how attempts ended. An outcome whose lease was lost is refused, not applied.
 
-    So is a second outcome of one attempt: the first has given its lease back.
+    So is a second outcome of one attempt: the first has given its lease back. ``history`` gives a
+    task's events, asked where a lease is over: the log may hold the very outcome already.
     """
     drafts: list[Draft] = []
     settled: set[int] = set()
     for outcome in outcomes:
         task = projection.tasks.get(outcome.task)
         if task is None or task.fence != outcome.fence or outcome.fence in settled:
-            if outcome.kind != "released":
+            if outcome.kind != "released" and not is_recorded(outcome, history(outcome.task)):
                 ended: Literal["completed", "failed"] = (
                     "completed" if outcome.kind == "completed" else "failed"
                 )

@@ -14,9 +14,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from eventq.clock import Clock
+from eventq.ahead import FoldAhead
+from eventq.clock import Clock, SteadyTime
 from eventq.command import Command, Plan, wake_thread
-from eventq.durations import SECOND_US
 from eventq.errors import (
     LogConflictError,
     LogCorruptError,
@@ -70,11 +70,8 @@ class Node:
         self._leader: Command | None = None
         self._batch: list[Command] = []
         self._projection: Projection | None = None
-        # Held for moments only, while the clocks are read.
-        self._time = threading.Lock()
-        self._last_now = 0
+        self._time = SteadyTime(self.clock)
         self._undisturbed = 0
-        self._last_now_s = self.clock.monotonic()
         self._in_flight: tuple[Plan, Commit] | None = None
 
     def execute(self, command: Command) -> Command:
@@ -113,25 +110,9 @@ class Node:
             known = self._projection if as_left else None
             yield self._caught_up() if known is None else known
 
-    def now(self) -> int:
-        """The node's time in microseconds: the log's clock, but never behind the log or itself.
-
-        When the clock jumps back, time goes on from where it was, so that nothing waits it out.
-        """
-        return self._learn_time(0)
-
-    def _learn_time(self, at: int) -> int:
-        """The node's time, which is never behind what it has read."""
-        offset_us = self.log.clock_offset_us()
-        with self._time:
-            # In this order: a pause between the two (a suspended process) must not be counted
-            # twice, which would push the log's time ahead for good. Nor may two threads do so.
-            now = max(self.clock.now_us() + offset_us, at)
-            now_s = self.clock.monotonic()
-            passed_us = int((now_s - self._last_now_s) * SECOND_US)
-            self._last_now = max(now, self._last_now + passed_us)
-            self._last_now_s = now_s
-            return self._last_now
+    def now(self, *, at_least: int = 0) -> int:
+        """The node's time in microseconds: the log's clock, but never behind the log or itself."""
+        return self._time.now(offset_us=self.log.clock_offset_us(), at_least=at_least)
 
     @property
     def projection(self) -> Projection:
@@ -236,17 +217,19 @@ class Node:
                 if plan.bodies:
                     commit = plan.sealed()
                     self._in_flight = (plan, commit)
+                    fold = self._fold_ahead(commit)
                     try:
-                        self.log.append(commit)
-                    except LogConflictError:
-                        self._in_flight = None
-                        self._undisturbed = 0
-                        continue
-                    except LogError:
+                        self.log.append(commit, meanwhile=fold if self._is_alone() else None)
+                    except LogError as error:
                         self._in_flight = None  # The log has said what is known of it.
+                        if fold is not None:
+                            fold.take_back()
+                        if isinstance(error, LogConflictError):
+                            self._undisturbed = 0
+                            continue
                         raise
             if plan.bodies:
-                self._apply(plan, commit)
+                self._apply(plan, commit, fold)
             for command in plan.commands:
                 command.landed = True
             # Not before all are marked: an interrupt would have the rest told a lie.
@@ -299,7 +282,7 @@ class Node:
         with self._guard:
             leasing = all(command.leasing for command in (*self._batch, *self._waiting))
         guess = self._projection
-        if guess is None or not leasing or self._undisturbed < ALONE:
+        if guess is None or not leasing or not self._is_alone():
             return None
         return Head(guess.seq, guess.at, guess.seal)
 
@@ -323,8 +306,7 @@ class Node:
         return Head(projection.seq, projection.at, projection.seal)
 
     def _plan(self, head: Head, *, is_guess: bool) -> Plan:
-        self._learn_time(head.at)
-        plan = Plan(head, self.now())
+        plan = Plan(head, self.now(at_least=head.at))
         # By the seal, not the position: a failover may have put another history there.
         caught_up = self._projection is not None and self._projection.seal == head.seal
         for command in sorted(self._batch, key=lambda command: not command.leasing):
@@ -342,15 +324,25 @@ class Node:
                 plan.add(command, drafts, texts)
         return plan
 
-    def _apply(self, plan: Plan, commit: Commit) -> None:
-        """Folds the commit if the projection is right behind it, and gives commands their tasks."""
+    def _is_alone(self) -> bool:
+        """Whether nobody else has appended lately, as far as this node has seen."""
+        return self._undisturbed >= ALONE
+
+    def _fold_ahead(self, commit: Commit) -> FoldAhead | None:
+        """The fold of a commit that is right behind the projection."""
         projection = self._projection
         if projection is None or projection.seal != commit.prev:
+            return None
+        return FoldAhead(projection, commit)
+
+    def _apply(self, plan: Plan, commit: Commit, fold: FoldAhead | None) -> None:
+        """Folds the commit, unless it is not right behind, and gives commands their tasks."""
+        if fold is None:
             for command in plan.commands:
                 command.tasks = self._new_tasks(command, commit.at)
             return
         try:
-            after = projection.apply(commit)
+            after = fold.after()
         except BaseException:
             # Half a fold is no projection; the next command builds a new one from the log.
             self._projection = None
@@ -385,7 +377,7 @@ class Node:
             logger.warning("folding the log anew", extra={"error": str(error)})
             projection = replay(self.log)
         self._projection = projection
-        self._learn_time(projection.at)
+        self.now(at_least=projection.at)
         self._undisturbed = self._undisturbed if projection.seq == before else 0
         return projection
 

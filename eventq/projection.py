@@ -10,7 +10,6 @@ from collections.abc import Iterator
 
 import msgspec
 from msgspec import Struct
-from sortedcontainers import SortedList
 
 from eventq.errors import LogCorruptError
 from eventq.events import (
@@ -29,6 +28,7 @@ from eventq.events import (
     Unknown,
     decode_bodies,
 )
+from eventq.pending import Pending
 from eventq.seal import genesis
 from eventq.task import FINAL, Task, TaskState, change, create, reopen
 
@@ -47,12 +47,23 @@ class Holder(Struct):
     tasks: set[int]
 
 
+class Mark(Struct, frozen=True):
+    """A place that a projection can be taken back to, as far as the next commit will change it."""
+
+    seq: int
+    at: int
+    seal: bytes
+    unknown: tuple[int, str] | None
+    counts: dict[str, int]
+    reopened: dict[str, int]
+    tasks: dict[int, Task | None]
+    signs: dict[str, tuple[int, int, int]]
+
+
 class Projection:
     """The fold of a namespace's events up to position `seq`.
 
-    Deterministic: equal logs give equal projections, whatever the batches. Pending tasks stand in
-    one of two indexes: `ready` by (priority descending, scheduled_at, number), or `waiting` by
-    (scheduled_at, number) while their instant lies after `ripe_at`, the latest time asked about.
+    Deterministic: equal logs give equal projections, whatever the batches.
     """
 
     def __init__(self, namespace: str) -> None:
@@ -60,20 +71,15 @@ class Projection:
         self.seq = 0
         self.at = 0
         self.seal = genesis(namespace)
-        self.ripe_at = 0
         self.counts = dict.fromkeys(sorted(KINDS), 0)
         self.reopened = {"expired": 0, "cancelled": 0}
         self.tasks: dict[int, Task] = {}
         self.holders: dict[str, Holder] = {}
         self.unknown: tuple[int, str] | None = None
-        self._indexed = True
+        self._pending = Pending(self.tasks)
         self._keys: dict[str, int] = {}
         self._policies: dict[Policy, Policy] = {}
         self._leased_count = 0
-        self._retrying_count = 0
-        self._ready: SortedList[tuple[int, int, int]] = SortedList()
-        self._waiting: SortedList[tuple[int, int]] = SortedList()
-        self._expiring: SortedList[tuple[int, int]] = SortedList()
 
     def apply(self, commit: Commit) -> list[Task | None]:
         """Folds one commit; gives the task after each event (None for events of a node).
@@ -100,9 +106,10 @@ class Projection:
                 continue
             changed = change(task, seq, at, body)
             if type(body) is Leased:
-                self._unindex(task)
+                self._pending.remove(task)
                 tasks[number] = changed
-                self._hold(number, seq, at, body)
+                holder = self._hold(number, body.worker)
+                holder.seen_seq, holder.seen_at, holder.ttl_us = seq, at, body.ttl_us
             elif type(body) is Completed:
                 self._let_go(task)
                 self._forget(task)
@@ -117,46 +124,63 @@ class Projection:
         self.seal = commit.seal
         return after
 
+    def mark(self, numbers: list[int]) -> Mark:
+        """What `take_back` needs to undo the next commit, which touches these tasks."""
+        return Mark(
+            seq=self.seq,
+            at=self.at,
+            seal=self.seal,
+            unknown=self.unknown,
+            counts=dict(self.counts),
+            reopened=dict(self.reopened),
+            tasks={number: self.tasks.get(number) for number in numbers if number != NODE},
+            signs={
+                worker: (holder.ttl_us, holder.seen_seq, holder.seen_at)
+                for worker, holder in self.holders.items()
+            },
+        )
+
+    def take_back(self, mark: Mark) -> None:
+        """Undoes all that was applied since the mark, as if it had never been."""
+        for number, before in mark.tasks.items():
+            now = self.tasks.get(number)
+            if now is not None:
+                self._take_out(now)
+            if before is not None:
+                self._put_in(before)
+        for worker, (ttl_us, seen_seq, seen_at) in mark.signs.items():
+            holder = self.holders[worker]
+            holder.ttl_us, holder.seen_seq, holder.seen_at = ttl_us, seen_seq, seen_at
+        self.seq, self.at, self.seal, self.unknown = mark.seq, mark.at, mark.seal, mark.unknown
+        self.counts, self.reopened = mark.counts, mark.reopened
+
     def suspend_indexes(self) -> None:
         """Stops keeping the sorted indexes, for a long fold; ``rebuild_indexes`` ends it."""
-        self._indexed = False
-        self._ready.clear()
-        self._waiting.clear()
-        self._expiring.clear()
+        self._pending.suspend()
 
     def rebuild_indexes(self) -> None:
         """Sorts the indexes anew from the tasks: O(n log n), far less than n insertions."""
-        pending = [t for t in self.tasks.values() if t.recorded_state is SCHEDULED]
-        ripe_at = self.ripe_at
-        self._ready = SortedList(_rank(t) for t in pending if t.scheduled_at_us <= ripe_at)
-        self._waiting = SortedList(
-            (t.scheduled_at_us, t.number) for t in pending if t.scheduled_at_us > ripe_at
-        )
-        self._expiring = SortedList(
-            (t.expires_at_us, t.number) for t in pending if t.expires_at_us is not None
-        )
-        self._indexed = True
+        self._pending.rebuild(t for t in self.tasks.values() if t.recorded_state is SCHEDULED)
+
+    @property
+    def ripe_at(self) -> int:
+        """The latest time asked about."""
+        return self._pending.ripe_at
 
     def ripen(self, now: int) -> None:
-        """Moves tasks whose instant has come from `waiting` to `ready`; O(log n) for each."""
-        if now <= self.ripe_at:
-            return
-        self.ripe_at = now
-        waiting = self._waiting
-        while waiting and waiting[0][0] <= now:
-            _, number = waiting.pop(0)
-            self._ready.add(_rank(self.tasks[number]))
+        """Makes tasks ready whose instant has come; O(log n) for each."""
+        self._pending.ripen(now)
 
     def ready(self, now: int) -> Iterator[Task]:
         """Pending tasks whose instant has come, in dispatch order; also those past expiry."""
         self.ripen(now)
         assert self.ripe_at == now, "a projection is never asked about an earlier time"
         tasks = self.tasks
-        return (tasks[number] for _, _, number in self._ready)
+        return (tasks[number] for _, _, number in self._pending.ready)
 
     def waiting(self) -> Iterator[Task]:
         """Pending tasks whose instant is to come, the next one first; call `ripen` before."""
-        return (self.tasks[number] for _, number in self._waiting)
+        return (self.tasks[number] for _, number in self._pending.waiting)
 
     def leased(self) -> Iterator[Task]:
         """Tasks that some node holds, in the order of their leases; O(n log n) in those."""
@@ -166,19 +190,18 @@ class Projection:
     def ready_count(self, now: int) -> int:
         """How many pending tasks have their instant behind them."""
         self.ripen(now)
-        return len(self._ready)
+        return len(self._pending.ready)
 
     def past_expiry(self, now: int) -> Iterator[Task]:
         """Pending tasks to expire, the longest overdue first."""
-        for expires_at, number in self._expiring:
+        for expires_at, number in self._pending.expiring:
             if expires_at > now:
                 return
             yield self.tasks[number]
 
     def next_instant(self) -> int | None:
         """The earliest coming instant at which a pending task becomes ready or expires."""
-        instants = [index[0][0] for index in (self._waiting, self._expiring) if index]
-        return min(instants, default=None)
+        return self._pending.next_instant()
 
     def number_of(self, key: str) -> int | None:
         """The number of the open task with this caller's key; O(1)."""
@@ -202,7 +225,7 @@ class Projection:
     @property
     def retrying_count(self) -> int:
         """Pending tasks that have been attempted before."""
-        return self._retrying_count
+        return self._pending.retrying_count
 
     def final_counts(self) -> dict[str, int]:
         """How many tasks are in each final state now."""
@@ -217,16 +240,9 @@ class Projection:
         """Asserts every invariant of the indexes by a recount; O(n log n), for tests."""
         pending = [t for t in self.tasks.values() if t.recorded_state is SCHEDULED]
         leased = [t for t in self.tasks.values() if t.recorded_state is LEASED]
-        if self._indexed:
-            ready = [t for t in pending if t.scheduled_at_us <= self.ripe_at]
-            waiting = [t for t in pending if t.scheduled_at_us > self.ripe_at]
-            expiring = [t for t in pending if t.expires_at_us is not None]
-            assert list(self._ready) == sorted(_rank(t) for t in ready)
-            assert list(self._waiting) == sorted((t.scheduled_at_us, t.number) for t in waiting)
-            assert list(self._expiring) == sorted((t.expires_at_us, t.number) for t in expiring)
+        self._pending.check(pending)
         assert len(pending) + len(leased) == len(self.tasks)
         assert self._leased_count == len(leased)
-        assert self._retrying_count == sum(t.attempt > 0 for t in pending)
         assert all(t.number == number for number, t in self.tasks.items())
         assert self._keys == {
             t.caller_key: t.number for t in self.tasks.values() if t.caller_key is not None
@@ -283,12 +299,29 @@ class Projection:
         self.tasks[task.number] = task
         if task.caller_key is not None:
             self._keys[task.caller_key] = task.number
-        self._index(task)
+        self._pending.add(task)
+
+    def _take_out(self, task: Task) -> None:
+        if task.recorded_state is SCHEDULED:
+            self._pending.remove(task)
+        elif task.recorded_state is LEASED:
+            self._let_go(task)
+        self._forget(task)
+
+    def _put_in(self, task: Task) -> None:
+        if task.recorded_state is SCHEDULED:
+            self._add(task)
+            return
+        assert task.worker is not None, "only a lease is left: no other state outlives a commit"
+        self.tasks[task.number] = task
+        if task.caller_key is not None:
+            self._keys[task.caller_key] = task.number
+        self._hold(task.number, task.worker)
 
     def _replace(self, old: Task, new: Task) -> None:
         """Puts a changed task in the place of what it was; not for leases, see `_hold`."""
         if old.recorded_state is SCHEDULED:
-            self._unindex(old)
+            self._pending.remove(old)
         elif old.recorded_state is LEASED:
             self._let_go(old)
         if new.recorded_state in FINAL:
@@ -296,7 +329,7 @@ class Projection:
             return
         self.tasks[new.number] = new
         if new.recorded_state is SCHEDULED:
-            self._index(new)
+            self._pending.add(new)
 
     def _forget(self, task: Task) -> None:
         """Final tasks leave the memory; logs keep them."""
@@ -304,13 +337,13 @@ class Projection:
         if task.caller_key is not None:
             del self._keys[task.caller_key]
 
-    def _hold(self, number: int, seq: int, at: int, body: Leased) -> None:
-        holder = self.holders.get(body.worker)
+    def _hold(self, number: int, worker: str) -> Holder:
+        holder = self.holders.get(worker)
         if holder is None:
-            holder = self.holders[body.worker] = Holder(body.ttl_us, seq, at, set())
-        holder.seen_seq, holder.seen_at, holder.ttl_us = seq, at, body.ttl_us
+            holder = self.holders[worker] = Holder(0, 0, 0, set())
         holder.tasks.add(number)
         self._leased_count += 1
+        return holder
 
     def _let_go(self, task: Task) -> None:
         assert task.worker is not None
@@ -325,35 +358,3 @@ class Projection:
         for kind, count in Counter(map(type, bodies)).items():
             if kind is not Unknown:
                 counts[KIND_OF[kind]] += count
-
-    def _index(self, task: Task) -> None:
-        self._retrying_count += task.attempt > 0
-        if not self._indexed:
-            return
-        if task.scheduled_at_us <= self.ripe_at:
-            self._ready.add(_rank(task))
-        else:
-            self._waiting.add((task.scheduled_at_us, task.number))
-        if task.expires_at_us is not None:
-            self._expiring.add((task.expires_at_us, task.number))
-
-    def _unindex(self, task: Task) -> None:
-        self._retrying_count -= task.attempt > 0
-        if not self._indexed:
-            return
-        if task.scheduled_at_us <= self.ripe_at:
-            ready, rank = self._ready, _rank(task)
-            if ready[0] == rank:
-                # As a rule, since leases are granted in this order.
-                ready.pop(0)
-            else:
-                ready.remove(rank)
-        else:
-            self._waiting.remove((task.scheduled_at_us, task.number))
-        if task.expires_at_us is not None:
-            self._expiring.remove((task.expires_at_us, task.number))
-
-
-def _rank(task: Task) -> tuple[int, int, int]:
-    """Dispatch order: highest priority, then earliest scheduled, then lowest number."""
-    return (-task.priority, task.scheduled_at_us, task.number)

@@ -58,7 +58,7 @@ class HookedLog(MemoryLog):
         self.after_append: Callable[[Commit], None] = lambda _: None
         self.appended: list[Commit] = []
 
-    def append(self, commit: Commit) -> None:
+    def append(self, commit: Commit, **_: object) -> None:
         """See EventLog.append."""
         self.before_append(commit)
         super().append(commit)

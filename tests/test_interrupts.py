@@ -22,7 +22,7 @@ import eventq.node
 from eventq import decide
 from eventq.clock import SystemClock
 from eventq.command import Command
-from eventq.errors import EventqError, LogUnavailableError
+from eventq.errors import EventqError, LogOutcomeUnknownError, LogUnavailableError
 from eventq.events import Commit
 from eventq.node import Node
 from tests.checker import check_log
@@ -316,7 +316,7 @@ def test_an_outcome_that_cannot_be_read_back_is_called_unknown() -> None:
     for thread in others:
         thread.wait()
 
-    assert [type(thread.error) for thread in others] == [LogUnavailableError] * 2
+    assert [type(thread.error) for thread in others] == [LogOutcomeUnknownError] * 2
     assert "not known" in str(others[0].error)
     assert Spawned(node.execute, creation()).result().first == 4
 

@@ -31,6 +31,7 @@ from eventq.task import Task, TaskState
 from tests.checker import check_log
 from tests.driver import existing_of, memory_log, record, task_in
 from tests.naive import Naive, Row, WrongError
+from tests.replays import assert_same, bulk_replay, rehearsed_replay
 from tests.strategies import (
     START,
     TTL,
@@ -220,12 +221,16 @@ class QueueMachine(RuleBasedStateMachine):
     @invariant()
     def replays_equal_the_projection(self) -> None:
         """Invariant 11: one fold, whatever the batches and however the indexes came to be."""
-        self.same(replay(self.log))
-        self.same(self.bulk_replay(limit=1))
-        self.same(self.bulk_replay(limit=7))
+        for other in (
+            replay(self.log),
+            bulk_replay(self.log, limit=1),
+            bulk_replay(self.log, limit=7),
+        ):
+            assert_same(self.projection, other, now=self.now)
 
     def teardown(self) -> None:
         """The log alone shows invariants 1 to 10; each prefix folds to what was seen then."""
+        assert_same(self.projection, rehearsed_replay(self.log), now=self.now)
         report = check_log(self.log, batch=5)
         states = {row.number: row.state for row in self.model.rows}
         assert {number: task.state for number, task in report.tasks.items()} == {
@@ -299,30 +304,6 @@ class QueueMachine(RuleBasedStateMachine):
         self.signs += [(name, h.seen_seq) for name, h in self.projection.holders.items()]
         if drafts:
             self.past.append((self.projection.seq, dict(self.projection.tasks)))
-
-    def bulk_replay(self, *, limit: int) -> Projection:
-        """A replay in small batches that sorts its indexes once, at the end."""
-        other = Projection(self.log.namespace)
-        other.suspend_indexes()
-        while commits := self.log.read(after=other.seq, limit=limit):
-            for commit in commits:
-                other.apply(commit)
-        other.check()
-        other.rebuild_indexes()
-        return other
-
-    def same(self, other: Projection) -> None:
-        """Asserts that another projection cannot be told from this one."""
-        ours = self.projection
-        other.ripen(self.now)
-        other.check()
-        assert (other.seq, other.at, other.seal) == (ours.seq, ours.at, ours.seal)
-        assert other.tasks == ours.tasks
-        assert other.counts == ours.counts
-        assert other.reopened == ours.reopened
-        assert other.holders == ours.holders
-        assert list(other.ready(self.now)) == list(ours.ready(self.now))
-        assert other.next_instant() == ours.next_instant()
 
 
 def attempted(decision: Callable[[], Any]) -> tuple[Any, EventqError | None]:

@@ -33,9 +33,11 @@ PURE_ROWS = (
     "events",
     "policy",
     "task",
+    "pending",
     # The projection starts from the genesis seal, so the seal stands above it.
     "seal",
     "projection",
+    "ahead",
     "decide",
     "checks",
     "options",

@@ -77,13 +77,16 @@ class EventLog(Protocol):
         ``guess``, if there is one, and save a journey. Turns do not nest.
         """
 
-    def append(self, commit: Commit) -> None:
+    def append(self, commit: Commit, *, meanwhile: Callable[[], None] | None = None) -> None:
         """Appends the commit at its position: all or nothing, durable when this returns.
+
+        A log that waits for a network may call ``meanwhile``, once and on any thread, while the
+        commit is on its way; it has ended when this returns or raises.
 
         Raises LogConflictError when the log does not end right before ``commit.first`` with the
         seal ``commit.prev``, or when a key is taken. An outcome the driver does not know is
         resolved by reading the position back, so that after an error nothing has been appended;
-        where that fails too, the error says that the outcome is not known.
+        where that fails too, the error is LogOutcomeUnknownError.
         """
 
     def history(self, task: int) -> list[StoredEvent]:

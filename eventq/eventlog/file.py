@@ -92,7 +92,7 @@ class FileLog:
         with self._locked():
             yield self.head()
 
-    def append(self, commit: Commit) -> None:
+    def append(self, commit: Commit, **_: object) -> None:
         """See EventLog.append."""
         with self._locked(), self._lock:
             check_commit(commit, self.head())

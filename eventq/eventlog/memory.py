@@ -61,7 +61,7 @@ class MemoryLog:
         with self._storage.lock:
             yield self.head()
 
-    def append(self, commit: Commit) -> None:
+    def append(self, commit: Commit, **_: object) -> None:
         """See EventLog.append."""
         with self._storage.lock:
             check_commit(commit, self.head())

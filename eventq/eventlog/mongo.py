@@ -25,6 +25,7 @@ from eventq.errors import (
     QueueClosedError,
 )
 from eventq.eventlog import mongo_documents as documents
+from eventq.eventlog.aside import Aside
 from eventq.eventlog.base import READ_EVENTS, Head, Rows, StoredEvent, Watch, check_commit
 from eventq.eventlog.contention import Contention, draw
 from eventq.eventlog.mongo_append import Insertion
@@ -53,6 +54,7 @@ class MongoLog:
     def __init__(self, url: str, *, namespace: str, create: bool) -> None:
         self.namespace = namespace
         self._link = MongoLink(url)
+        self._aside = Aside()
         self.url = self._link.url
         self._create = create
         self._offset_us = 0
@@ -127,13 +129,14 @@ class MongoLog:
             time.sleep(wait_s)
         yield guess or self.head()
 
-    def append(self, commit: Commit) -> None:
+    def append(self, commit: Commit, *, meanwhile: Callable[[], None] | None = None) -> None:
         """See EventLog.append."""
         election = election_of(self._link.client())
         check_commit(commit, self._head_before(commit, election))
         insertion = Insertion(self._link, self.namespace, commit)
         try:
-            insertion.make()
+            with self._aside.doing(meanwhile):
+                insertion.make()
         except LogConflictError:
             self._contention.conflicted(insertion.took_s)
             self._known = None
@@ -202,6 +205,7 @@ class MongoLog:
     def after_fork(self) -> None:
         """See EventLog.after_fork."""
         self._link.after_fork()
+        self._aside = Aside()
         self._watches = []
         self._contention = Contention(time.monotonic, draw)
 
@@ -210,6 +214,7 @@ class MongoLog:
         for watch in self._watches:
             watch.close()
         self._link.close()
+        self._aside.close()
 
     # Connecting.
 

@@ -117,7 +117,7 @@ class SqliteLog:
             # Once more, since an interrupt may have broken the first off; all others would hang.
             self._end_turn(descriptor)
 
-    def append(self, commit: Commit) -> None:
+    def append(self, commit: Commit, **_: object) -> None:
         """See EventLog.append."""
         with self._write_lock:
             connection = self._writing()

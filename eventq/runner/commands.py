@@ -22,8 +22,13 @@ def exchange(node: Node, outcomes: list[Outcome], *, count: int, free: int, ttl_
 
     def decision(now: int) -> list[Draft]:
         projection = node.projection
-        new = [outcome for outcome in outcomes if not _is_recorded(node, outcome)]
-        settled = decide.settle(projection, new, worker=node.name, now=now)
+        settled = decide.settle(
+            projection,
+            outcomes,
+            worker=node.name,
+            now=now,
+            history=lambda task: task_history(node.log, task),
+        )
         leased = decide.lease(
             projection,
             worker=node.name,
@@ -37,14 +42,6 @@ def exchange(node: Node, outcomes: list[Outcome], *, count: int, free: int, ttl_
         return leased + settled
 
     return node.execute(Command(decision, leasing=True))
-
-
-def _is_recorded(node: Node, outcome: Outcome) -> bool:
-    """Whether an append that was in doubt has brought the outcome into the log after all."""
-    task = node.projection.tasks.get(outcome.task)
-    if task is not None and task.fence == outcome.fence:
-        return False
-    return decide.is_recorded(outcome, task_history(node.log, outcome.task))
 
 
 def renew(node: Node, *, ttl_us: int) -> Command:

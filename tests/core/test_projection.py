@@ -290,17 +290,17 @@ def test_suspended_indexes_come_back_equal(bench: Bench) -> None:
 
 def spoil_ready(p: Projection) -> None:
     """Loses a task that is ready."""
-    p._ready.pop()
+    p._pending.ready.pop()
 
 
 def spoil_waiting(p: Projection) -> None:
     """Loses a task that waits."""
-    p._waiting.pop()
+    p._pending.waiting.pop()
 
 
 def spoil_expiring(p: Projection) -> None:
     """Loses an expiry."""
-    p._expiring.pop()
+    p._pending.expiring.pop()
 
 
 def spoil_keys(p: Projection) -> None:
@@ -320,7 +320,7 @@ def spoil_leased_count(p: Projection) -> None:
 
 def spoil_retrying_count(p: Projection) -> None:
     """Miscounts the retries."""
-    p._retrying_count += 1
+    p._pending.retrying_count += 1
 
 
 def spoil_created_count(p: Projection) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from statistics import median
+from typing import Any
 
 from msgspec import Struct
 from pymongo.write_concern import WriteConcern
@@ -167,9 +168,9 @@ def _count_appends() -> dict[str, int]:
     counted = {"events": 0, "commits": 0, "conflicts": 0}
     append = MongoLog.append
 
-    def counting(log: MongoLog, commit: Commit) -> None:
+    def counting(log: MongoLog, commit: Commit, **options: Any) -> None:  # noqa: ANN401
         try:
-            append(log, commit)
+            append(log, commit, **options)
         except LogConflictError:
             counted["conflicts"] += 1
             raise

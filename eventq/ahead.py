@@ -1,0 +1,41 @@
+"""The fold of a commit that is still on its way into the log; it never outlives a refusal."""
+
+from __future__ import annotations
+
+from eventq.events import Commit
+from eventq.projection import Mark, Projection
+from eventq.task import Task
+
+
+class FoldAhead:
+    """Folds a commit while its log waits for the disk or the network, on whichever thread.
+
+    Called at most once. Then either the commit arrives, and `after` is what its fold gave, or it
+    does not, and `take_back` undoes it. The projection is nobody else's meanwhile.
+    """
+
+    def __init__(self, projection: Projection, commit: Commit) -> None:
+        self._projection = projection
+        self._commit = commit
+        self._mark: Mark | None = None
+        self._error: Exception | None = None
+        self._after: list[Task | None] | None = None
+
+    def __call__(self) -> None:
+        """Folds the commit; never raises."""
+        self._mark = self._projection.mark(self._commit.tasks)
+        try:
+            self._after = self._projection.apply(self._commit)
+        except Exception as error:  # noqa: BLE001 - raised by `after`, in the thread that asks
+            self._error = error
+
+    def after(self) -> list[Task | None]:
+        """The task after each event, folded now if it has not been. Raises as the fold did."""
+        if self._error is not None:
+            raise self._error
+        return self._projection.apply(self._commit) if self._after is None else self._after
+
+    def take_back(self) -> None:
+        """Makes the projection what it was."""
+        if self._mark is not None:
+            self._projection.take_back(self._mark)

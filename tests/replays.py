@@ -1,0 +1,47 @@
+"""Replays of one log by different ways, which must all come to the same projection."""
+
+from __future__ import annotations
+
+from eventq.eventlog import EventLog
+from eventq.projection import Projection
+
+
+def bulk_replay(log: EventLog, *, limit: int) -> Projection:
+    """A replay in small batches that sorts its indexes once, at the end."""
+    projection = Projection(log.namespace)
+    projection.suspend_indexes()
+    while commits := log.read(after=projection.seq, limit=limit):
+        for commit in commits:
+            projection.apply(commit)
+    projection.check()
+    projection.rebuild_indexes()
+    return projection
+
+
+def rehearsed_replay(log: EventLog) -> Projection:
+    """A replay that folds each commit ahead, and takes it back before it folds it for good."""
+    projection, twin = Projection(log.namespace), Projection(log.namespace)
+    while commits := log.read(after=projection.seq):
+        for commit in commits:
+            mark = projection.mark(commit.tasks)
+            projection.apply(commit)
+            projection.take_back(mark)
+            assert_same(twin, projection, now=commit.at)
+            projection.apply(commit)
+            twin.apply(commit)
+    return projection
+
+
+def assert_same(ours: Projection, other: Projection, *, now: int) -> None:
+    """Asserts that two projections cannot be told from each other."""
+    for projection in (ours, other):
+        projection.ripen(now)
+        projection.check()
+    assert (other.seq, other.at, other.seal) == (ours.seq, ours.at, ours.seal)
+    assert other.unknown == ours.unknown
+    assert other.tasks == ours.tasks
+    assert other.counts == ours.counts
+    assert other.reopened == ours.reopened
+    assert other.holders == ours.holders
+    assert list(other.ready(now)) == list(ours.ready(now))
+    assert other.next_instant() == ours.next_instant()
