@@ -113,7 +113,7 @@ def _fold(projection: Projection, commit: Commit, until: int | None, until_at: i
         raise LogCorruptError(commit.first, "its seal does not match what is stored")
     whole = until is None or commit.last <= until
     if whole and not begin:
-        projection.apply(commit)
+        projection.apply(commit, telling=False)
         return True
     end = len(commit.bodies) if until is None or whole else until + 1 - commit.first
     if begin < end:

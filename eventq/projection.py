@@ -30,7 +30,7 @@ from eventq.events import (
 )
 from eventq.pending import Pending
 from eventq.seal import genesis
-from eventq.task import FINAL, Task, TaskState, change, create, reopen
+from eventq.task import FINAL, Task, TaskState, change, check_fence, check_move, create, reopen
 
 SCHEDULED, LEASED = TaskState.SCHEDULED, TaskState.LEASED
 
@@ -81,48 +81,44 @@ class Projection:
         self._policies: dict[Policy, Policy] = {}
         self._leased_count = 0
 
-    def apply(self, commit: Commit) -> list[Task | None]:
+    def apply(self, commit: Commit, *, telling: bool = True) -> list[Task | None]:
         """Folds one commit; gives the task after each event (None for events of a node).
 
-        Raises LogCorruptError when the commit does not follow this projection or makes an
-        illegal move. The seal is not computed here (see fold.py).
+        Not ``telling``, it gives nothing, and need not make what nobody will look at. Raises
+        LogCorruptError when the commit does not follow this projection or makes an illegal move.
+        The seal is not computed here (see fold.py).
         """
-        if commit.first != self.seq + 1:
-            raise LogCorruptError(commit.first, f"follows position {self.seq}")
-        if commit.at < self.at:
-            raise LogCorruptError(commit.first, "time runs backwards")
-        try:
-            bodies = decode_bodies(commit.bodies)
-        except msgspec.DecodeError as error:
-            raise LogCorruptError(commit.first, f"a body cannot be understood: {error}") from error
-        self.ripen(commit.at)
+        bodies = self._bodies_of(commit)
         at, tasks = commit.at, self.tasks
+        self.ripen(at)
         after: list[Task | None] = []
+        leased: list[Task] = []
         # The loop that every node and every replay spends its time in, hence no call too many.
         for seq, (number, body) in enumerate(zip(commit.tasks, bodies, strict=True), commit.first):
             task = tasks.get(number)
             if task is None:
                 after.append(self._apply_to_none(seq, at, number, body))
-                continue
-            changed = change(task, seq, at, body)
-            if type(body) is Leased:
-                self._pending.remove(task)
-                tasks[number] = changed
+            elif type(body) is Leased:
+                changed = tasks[number] = change(task, seq, at, body)
+                leased.append(task)
                 holder = self._hold(number, body.worker)
                 holder.seen_seq, holder.seen_at, holder.ttl_us = seq, at, body.ttl_us
-            elif type(body) is Completed:
+                after.append(changed)
+            elif type(body) is Completed and not telling:
+                check_move(task, seq, body)
+                check_fence(task, seq, body.fence)
                 self._let_go(task)
                 self._forget(task)
-            elif changed is not task:
-                self._replace(task, changed)
-            elif type(body) is Unknown:
-                self.unknown = self.unknown or (seq, body.kind)
-            after.append(changed)
+            else:
+                changed = change(task, seq, at, body)
+                self._replace(task, changed, seq, body)
+                after.append(changed)
+        self._pending.remove_leased(leased)
         self._count(bodies)
         self.seq = commit.last
         self.at = at
         self.seal = commit.seal
-        return after
+        return after if telling else []
 
     def mark(self, numbers: list[int]) -> Mark:
         """What `take_back` needs to undo the next commit, which touches these tasks."""
@@ -253,6 +249,17 @@ class Projection:
         final = sum(self.final_counts().values())
         assert self.counts["created"] == len(self.tasks) + final
 
+    def _bodies_of(self, commit: Commit) -> list[AnyBody | Unknown]:
+        """The bodies of a commit that is right behind."""
+        if commit.first != self.seq + 1:
+            raise LogCorruptError(commit.first, f"follows position {self.seq}")
+        if commit.at < self.at:
+            raise LogCorruptError(commit.first, "time runs backwards")
+        try:
+            return decode_bodies(commit.bodies)
+        except msgspec.DecodeError as error:
+            raise LogCorruptError(commit.first, f"a body cannot be understood: {error}") from error
+
     def _apply_to_none(
         self, seq: int, at: int, number: int, body: AnyBody | Unknown
     ) -> Task | None:
@@ -318,8 +325,12 @@ class Projection:
             self._keys[task.caller_key] = task.number
         self._hold(task.number, task.worker)
 
-    def _replace(self, old: Task, new: Task) -> None:
+    def _replace(self, old: Task, new: Task, seq: int, body: AnyBody | Unknown) -> None:
         """Puts a changed task in the place of what it was; not for leases, see `_hold`."""
+        if old is new:
+            if type(body) is Unknown:
+                self.unknown = self.unknown or (seq, body.kind)
+            return
         if old.recorded_state is SCHEDULED:
             self._pending.remove(old)
         elif old.recorded_state is LEASED:

@@ -219,13 +219,27 @@ def change(task: Task, seq: int, at: int, body: AnyBody | Unknown) -> Task:
     Raises LogCorruptError when the move is not legal or the fence is not the live one.
     """
     kind = type(body)
+    if kind is Refused or kind is Unknown:
+        return task
+    check_move(task, seq, body)
+    return _CHANGES[kind](task, seq, at, body)
+
+
+def check_move(task: Task, seq: int, body: AnyBody | Unknown) -> None:
+    """Raises LogCorruptError unless the event may come next in the task's life."""
+    kind = type(body)
     legal = _LEGAL.get(kind)
     if legal is None or task.recorded_state not in legal:
-        if kind is Refused or kind is Unknown:
-            return task
         problem = f"task {task.number} is {task.recorded_state}, so {body.kind} is no legal move"
         raise LogCorruptError(seq, problem)
-    return _CHANGES[kind](task, seq, at, body)
+
+
+def check_fence(task: Task, seq: int, fence: int) -> None:
+    """Raises LogCorruptError unless what ends an attempt names its lease."""
+    if fence != task.fence:
+        raise LogCorruptError(
+            seq, f"fence {fence} of task {task.number} is not the live one, {task.fence}"
+        )
 
 
 def fold_history(namespace: str, history: list[tuple[int, int, AnyBody | Unknown]]) -> Task | None:
@@ -255,7 +269,7 @@ def _leased(task: Task, seq: int, at: int, body: Leased) -> Task:
 
 
 def _completed(task: Task, seq: int, at: int, body: Completed) -> Task:
-    _check_fence(task, seq, body.fence)
+    check_fence(task, seq, body.fence)
     return replace(
         task,
         recorded_state=TaskState.COMPLETED,
@@ -268,7 +282,7 @@ def _completed(task: Task, seq: int, at: int, body: Completed) -> Task:
 
 
 def _failed(task: Task, seq: int, at: int, body: Failed) -> Task:
-    _check_fence(task, seq, body.fence)
+    check_fence(task, seq, body.fence)
     return replace(
         task,
         recorded_state=TaskState.FAILED,
@@ -307,7 +321,7 @@ def _cancelled(task: Task, _seq: int, at: int, body: Cancelled) -> Task:
 
 
 def _released(task: Task, seq: int, at: int, body: Released) -> Task:
-    _check_fence(task, seq, body.fence)
+    check_fence(task, seq, body.fence)
     return replace(
         task,
         recorded_state=TaskState.SCHEDULED,
@@ -326,13 +340,6 @@ def _updated(task: Task, _seq: int, at: int, body: Updated) -> Task:
         scheduled_at_us=task.scheduled_at_us if body.scheduled_at is None else body.scheduled_at,
         seen_at_us=at,
     )
-
-
-def _check_fence(task: Task, seq: int, fence: int) -> None:
-    if fence != task.fence:
-        raise LogCorruptError(
-            seq, f"fence {fence} of task {task.number} is not the live one, {task.fence}"
-        )
 
 
 _CHANGES: dict[type, Callable[..., Task]] = {
