@@ -39,6 +39,8 @@ def copy(*, place: Place, source: str, target: str) -> None:
     broke off goes on where it was. A target that holds something else is refused.
     """
     source, target = _url(source), _url(target)
+    if source == target:
+        misuse("SOURCE and TARGET are one and the same log")
     namespace = check_namespace(place.found_namespace)
     with closing(open_log(source, namespace=namespace, create=False)) as before:
         if not before.head().seq:

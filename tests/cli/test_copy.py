@@ -159,6 +159,7 @@ def test_damage_is_told_by_position(cli: Cli, file_url: str, tmp_path: Path) -> 
         ["--namespace", "$ne", "sqlite:///a.db", "sqlite:///b.db"],
         ["http://host/a", "sqlite:///b.db"],
         ["file://host/a", "sqlite:///b.db"],
+        ["sqlite:///a.db", "sqlite:///a.db"],
     ],
 )
 def test_wrong_calls(cli: Cli, tmp_path: Path, words: list[str]) -> None:

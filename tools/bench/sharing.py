@@ -24,7 +24,7 @@ def fair_drain(bench: Bench) -> Iterator[Row]:
     for _ in range(bench.pick(3, 1)):
         url = bench.url()
         with Queue(url) as queue:
-            fill(queue, bench.pick(1_600, 160))
+            fill(queue, bench.pick(2_000, 160))
         with children(drain_naps, [(url,)] * DRAINERS) as drainers:
             counts = all_together(drainers)
         mean = sum(counts) / DRAINERS
