@@ -1,0 +1,153 @@
+"""What differs between two projections; nothing here reads a log or changes either of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from msgspec import Struct
+
+from eventq.projection import Holder, Projection
+from eventq.task import Task, TaskState
+
+Fields = dict[str, tuple[Any, Any]]
+
+# Told in another form: the state as of the instant looked at, the tags as values.
+_TOLD_OTHERWISE = {"recorded_state", "tags_json"}
+# The instant of the task's last event: it changes with each, and says nothing by itself.
+_UNTOLD = {"seen_at_us"}
+_TASK_FIELDS = [
+    name for name in Task.__struct_fields__ if name not in _TOLD_OTHERWISE and name not in _UNTOLD
+]
+
+
+class TaskDifference(Struct, frozen=True):
+    """One task that is open in at least one of the two, and not the same in both.
+
+    ``fields`` has the old and the new value of each field of Task that differs, the state first.
+    Of a task that is open in one of them only, it has just the state, with None for the other:
+    the task was yet to be created there, or was final already, which the log can tell.
+    """
+
+    number: int
+    key: str
+    fields: Fields
+
+    @property
+    def appeared(self) -> bool:
+        """Whether it is open in the second alone."""
+        return "state" in self.fields and self.fields["state"][0] is None
+
+    @property
+    def vanished(self) -> bool:
+        """Whether it is open in the first alone."""
+        return "state" in self.fields and self.fields["state"][1] is None
+
+
+class HolderDifference(Struct, frozen=True):
+    """A node whose leases or whose last sign of life differ; None where it holds no leases.
+
+    The fields are ``leases`` (how many), ``seen_seq``, ``seen_at`` and ``ttl_us``.
+    """
+
+    worker: str
+    fields: Fields
+
+
+class Difference(Struct, frozen=True):
+    """What differs between two projections, each pair being the first's and the second's."""
+
+    counts: dict[str, tuple[int, int]]
+    """All states, also those with equal numbers."""
+    events: dict[str, tuple[int, int]]
+    """How often each kind of event has happened, also equal ones."""
+    tasks: list[TaskDifference]
+    """By number."""
+    holders: list[HolderDifference]
+    """By name."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing differs."""
+        pairs = [*self.counts.values(), *self.events.values()]
+        return not self.tasks and not self.holders and all(old == new for old, new in pairs)
+
+
+def compare(before: Projection, after: Projection) -> Difference:
+    """What differs between two projections, each as of the latest time it was asked about.
+
+    Their positions, instants and seals are not compared. O(open tasks).
+    """
+    old_counts, new_counts = state_counts(before), state_counts(after)
+    kinds = sorted(before.counts.keys() | after.counts.keys())
+    return Difference(
+        counts={state: (old_counts[state], new_counts[state]) for state in old_counts},
+        events={kind: (before.counts.get(kind, 0), after.counts.get(kind, 0)) for kind in kinds},
+        tasks=list(_task_differences(before, after)),
+        holders=list(_holder_differences(before.holders, after.holders)),
+    )
+
+
+def state_counts(projection: Projection) -> dict[str, int]:
+    """How many tasks are in each state, as of the latest time the projection was asked about."""
+    ready = projection.ready_count(projection.ripe_at)
+    return {
+        "scheduled": projection.pending_count - ready,
+        "ready": ready,
+        "leased": projection.leased_count,
+        **projection.final_counts(),
+    }
+
+
+def task_fields(old: Task, new: Task) -> Fields:
+    """The fields of Task that differ, without the state; tags as values."""
+    fields = {
+        name: (getattr(old, name), getattr(new, name))
+        for name in _TASK_FIELDS
+        if getattr(old, name) != getattr(new, name)
+    }
+    if old.tags_json != new.tags_json:
+        fields["tags"] = (old.tags, new.tags)
+    return fields
+
+
+def _task_differences(before: Projection, after: Projection) -> Iterator[TaskDifference]:
+    for number in sorted(before.tasks.keys() | after.tasks.keys()):
+        old, new = before.tasks.get(number), after.tasks.get(number)
+        states = (_state(old, before.ripe_at), _state(new, after.ripe_at))
+        fields: Fields = {} if states[0] == states[1] else {"state": states}
+        if old is not None and new is not None and old != new:
+            fields.update(task_fields(old, new))
+        if fields:
+            task = new or old
+            assert task is not None, "the number is from one of the two"
+            yield TaskDifference(number, task.key, fields)
+
+
+def _state(task: Task | None, at: int) -> TaskState | None:
+    if task is None:
+        return None
+    if task.recorded_state is TaskState.SCHEDULED and task.scheduled_at_us <= at:
+        return TaskState.READY
+    return task.recorded_state
+
+
+def _holder_differences(
+    before: dict[str, Holder], after: dict[str, Holder]
+) -> Iterator[HolderDifference]:
+    for worker in sorted(before.keys() | after.keys()):
+        old, new = _holder_fields(before.get(worker)), _holder_fields(after.get(worker))
+        fields = {name: (old[name], new[name]) for name in old if old[name] != new[name]}
+        if fields:
+            yield HolderDifference(worker, fields)
+
+
+def _holder_fields(holder: Holder | None) -> dict[str, int | None]:
+    if holder is None:
+        return dict.fromkeys(("leases", "seen_seq", "seen_at", "ttl_us"))
+    return {
+        "leases": len(holder.tasks),
+        "seen_seq": holder.seen_seq,
+        "seen_at": holder.seen_at,
+        "ttl_us": holder.ttl_us,
+    }

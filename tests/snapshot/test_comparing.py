@@ -1,0 +1,143 @@
+"""Comparing two projections: counts, tasks that came, went or changed, and nodes."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from eventq import Queue, Task
+from eventq.eventlog import open_log
+from eventq.events import ErrorInfo
+from eventq.fold import replay
+from eventq.projection import Projection
+from eventq.snapshot import TaskDifference, compare
+from eventq.task import TaskState
+
+URL = "memory://compared"
+
+
+@pytest.fixture(scope="module")
+def story() -> list[Projection]:
+    """A queue's projections after each of its events: made, edited, worked on, cancelled."""
+    with Queue(URL, workers=1, max_retries=0) as queue:
+        queue.new({"n": 1}, key="one")
+        queue.new({"n": 2})
+        queue.update("one", priority=7, tags={"n": 3})
+        queue.run(lambda *_: None, until="idle")
+    log = open_log(URL)
+    return [replay(log, until=seq) for seq in range(log.head().seq + 1)]
+
+
+def changes(before: Projection, after: Projection) -> dict[str, object]:
+    """The differing tasks' fields by key."""
+    return {task.key: task.fields for task in compare(before, after).tasks}
+
+
+def test_a_projection_equals_itself(story: list[Projection]) -> None:
+    """Nothing differs between a projection and another fold of the same events."""
+    again = replay(open_log(URL), until=4)
+
+    found = compare(story[4], again)
+
+    assert found.is_empty
+    assert (found.tasks, found.holders) == ([], [])
+
+
+def test_new_tasks_appear(story: list[Projection]) -> None:
+    """A task that is open in the second only has its state there, and None before."""
+    found = compare(story[0], story[2])
+
+    assert [(task.number, task.key, task.fields) for task in found.tasks] == [
+        (1, "one", {"state": (None, "ready")}),
+        (2, "2", {"state": (None, "ready")}),
+    ]
+    assert all(task.appeared and not task.vanished for task in found.tasks)
+    assert found.counts["ready"] == (0, 2)
+    assert found.events["created"] == (0, 2)
+    assert not found.is_empty
+
+
+def test_changed_fields_have_both_values(story: list[Projection]) -> None:
+    """Of a task open in both, only what differs is told; tags are values."""
+    assert changes(story[2], story[3]) == {
+        "one": {"priority": (0, 7), "tags": ({"n": 1}, {"n": 3})}
+    }
+
+
+def test_final_tasks_vanish(story: list[Projection]) -> None:
+    """A task that became final has no state in the second, and is in its counts."""
+    found = compare(story[3], story[-1])
+
+    assert {task.key: task.fields for task in found.tasks} == {
+        "one": {"state": ("ready", None)},
+        "2": {"state": ("ready", None)},
+    }
+    assert all(task.vanished for task in found.tasks)
+    assert found.counts["completed"] == (0, 2)
+
+
+def test_a_lease_is_a_change_of_task_and_node(story: list[Projection]) -> None:
+    """State, attempt, fence and worker change, and the node appears among the holders."""
+    leased = next(p for p in story if p.leased_count)
+    [task] = leased.leased()
+
+    found = compare(story[3], leased)
+
+    assert changes(story[3], leased)["one"] == {
+        "state": ("ready", "leased"),
+        "attempt": (0, 1),
+        "fence": (0, task.fence),
+        "worker": (None, task.worker),
+    }
+    [holder] = found.holders
+    assert holder.worker == task.worker
+    assert holder.fields["leases"] == (None, 1)
+    assert holder.fields["seen_seq"] == (None, task.fence)
+
+
+def test_time_alone_makes_a_task_ready() -> None:
+    """Two views of one position differ where an instant lies between them."""
+    with Queue("memory://ripening") as queue:
+        queue.new(delay="1h")
+        early, late = replay(queue._node.log), replay(queue._node.log)
+    late.ripen(late.at + 3_600_000_000)
+
+    found = compare(early, late)
+
+    assert found.tasks == [TaskDifference(1, "1", {"state": ("scheduled", "ready")})]
+    assert (found.counts["scheduled"], found.counts["ready"]) == ((1, 0), (0, 1))
+
+
+OTHER_VALUES: dict[str, object] = {
+    "namespace": "other",
+    "caller_key": "other",
+    "priority": 99,
+    "tags_json": b'{"n":99}',
+    "policy": msgspec.UNSET,
+    "created_at_us": 99,
+    "scheduled_at_us": 99,
+    "expires_at_us": 99,
+    "recorded_state": TaskState.LEASED,
+    "attempt": 99,
+    "retry_count": 99,
+    "fence": 99,
+    "worker": "other",
+    "last_error": ErrorInfo("OSError"),
+    "result_json": b"1",
+    "result_missing": "other",
+    "final_reason": "other",
+}
+
+
+@pytest.mark.parametrize("name", sorted(set(Task.__struct_fields__) - {"number", "seen_at_us"}))
+def test_every_field_of_a_task_is_compared(story: list[Projection], name: str) -> None:
+    """Whichever field differs is found, so that a field added later is not forgotten."""
+    old = story[2]
+    new = replay(open_log(URL), until=2)
+    new.tasks[1] = msgspec.structs.replace(new.tasks[1], **{name: OTHER_VALUES[name]})
+
+    [found] = compare(old, new).tasks
+
+    told = {"tags_json": "tags", "recorded_state": "state"}.get(name, name)
+    assert found.number == 1
+    assert list(found.fields) == [told]
