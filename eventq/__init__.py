@@ -19,6 +19,7 @@ from eventq.errors import (
     NotAllowedError,
     QueueClosedError,
     Retry,
+    SnapshotError,
     TaskNotFoundError,
 )
 from eventq.events import Event
@@ -50,6 +51,7 @@ __all__ = [
     "Queue",
     "QueueClosedError",
     "Retry",
+    "SnapshotError",
     "Stats",
     "Task",
     "TaskNotFoundError",

@@ -9,6 +9,7 @@ The tree::
     |-- NotAllowedError                     the task's state does not permit the command
     |-- QueueClosedError
     |-- AlreadyRunningError                 `run` was called while it runs
+    |-- SnapshotError                       a snapshot is damaged or does not fit
     |-- LogError                            the log underneath
     |   |-- LogUnavailableError             cannot be reached, read or written now
     |   |   `-- LogOutcomeUnknownError      and an append may have been made
@@ -92,6 +93,17 @@ class AlreadyRunningError(EventqError):
     def __init__(self, problem: str = "this queue is already running a worker") -> None:
         self.problem = problem
         super().__init__(problem)
+
+
+class SnapshotError(EventqError):
+    """A snapshot is damaged, of another version or not of this log; the log can do without it.
+
+    Delete it and take a new one. Whatever folds a log discards it by itself, and folds more events.
+    """
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
+        super().__init__(f"the snapshot cannot be used: {problem}")
 
 
 class LogError(EventqError):

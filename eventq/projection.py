@@ -34,6 +34,10 @@ from eventq.task import FINAL, Task, TaskState, change, check_fence, check_move,
 
 SCHEDULED, LEASED = TaskState.SCHEDULED, TaskState.LEASED
 
+# To be raised whenever equal logs fold to something else than before, so that no older snapshot is
+# built upon.
+FOLD_VERSION = 1
+
 # Distinct policies remembered, so that a caller who varies them endlessly costs no memory.
 POLICIES_KEPT = 1_000
 
@@ -162,6 +166,14 @@ class Projection:
     def ripe_at(self) -> int:
         """The latest time asked about."""
         return self._pending.ripe_at
+
+    def rebuild(self) -> None:
+        """Derives anew from the tasks all that is kept beside them; O(n log n)."""
+        tasks = self.tasks.values()
+        self._keys = {t.caller_key: t.number for t in tasks if t.caller_key is not None}
+        self._leased_count = sum(t.recorded_state is LEASED for t in tasks)
+        self._retrying_count = sum(t.attempt > 0 for t in tasks if t.recorded_state is SCHEDULED)
+        self.rebuild_indexes()
 
     def ripen(self, now: int) -> None:
         """Makes tasks ready whose instant has come; O(log n) for each."""

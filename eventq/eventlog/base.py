@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from eventq.errors import LogConflictError, LogCorruptError
+from eventq.eventlog.snapshots import Snapshots
 from eventq.events import COMMIT_EVENTS, Commit
 
 # How many events one `read` asks for, unless told: large enough to fold fast, a few MB at most.
@@ -57,6 +58,10 @@ class EventLog(Protocol):
     namespace: str
     url: str
     """Where the log is, without any password."""
+
+    @property
+    def snapshots(self) -> Snapshots:
+        """The snapshots in this log's database."""
 
     def head(self) -> Head:
         """Where the log ends now; position 0 and the genesis seal when it is empty."""

@@ -29,6 +29,7 @@ from eventq.errors import (
 )
 from eventq.eventlog import file_lines
 from eventq.eventlog.base import READ_EVENTS, Head, Rows, StoredEvent, Watch, check_commit
+from eventq.eventlog.file_snapshots import FileSnapshots
 from eventq.events import Commit
 from eventq.seal import genesis
 
@@ -54,6 +55,7 @@ class FileLog:
         self.url = url
         self.namespace = namespace
         self._path = path
+        self.snapshots = FileSnapshots(path, self._check_open)
         self._closed = False
         # Around appends; taken before the other one, which is around what is known of the file.
         self._turns = threading.RLock()

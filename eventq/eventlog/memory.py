@@ -10,6 +10,7 @@ from typing import Any
 
 from eventq.errors import ArgumentError, LogConflictError, LogCorruptError, QueueClosedError
 from eventq.eventlog.base import READ_EVENTS, Head, Rows, StoredEvent, Watch, check_commit
+from eventq.eventlog.memory_snapshots import MemoryShelf, MemorySnapshots
 from eventq.events import Commit
 from eventq.seal import genesis
 
@@ -22,6 +23,7 @@ class MemoryStorage:
         self.commits: dict[str, list[Commit]] = {}
         self.positions: dict[str, dict[int, list[int]]] = {}
         self.keys: dict[str, dict[str, int]] = {}
+        self.snapshots: dict[str, MemoryShelf] = {}
         self.watches: list[_MemoryWatch] = []
 
 
@@ -33,6 +35,7 @@ class MemoryLog:
         self.namespace = namespace
         self._storage = storage
         self._closed = False
+        self.snapshots = MemorySnapshots(self._shelf)
 
     def head(self) -> Head:
         """See EventLog.head."""
@@ -124,6 +127,10 @@ class MemoryLog:
         if self._closed:
             raise QueueClosedError(f"the log {self.url} is closed")
         return self._storage.commits.setdefault(self.namespace, [])
+
+    def _shelf(self) -> MemoryShelf:
+        self._commits()
+        return self._storage.snapshots.setdefault(self.namespace, {})
 
     @staticmethod
     def _stored(commits: list[Commit], seq: int) -> StoredEvent:

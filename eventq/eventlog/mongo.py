@@ -32,6 +32,7 @@ from eventq.eventlog.mongo_append import Insertion
 from eventq.eventlog.mongo_client import brief, election_of, measure_offset_us
 from eventq.eventlog.mongo_documents import Document
 from eventq.eventlog.mongo_link import MongoLink
+from eventq.eventlog.mongo_snapshots import MongoSnapshots
 from eventq.eventlog.mongo_watch import MongoWatch
 from eventq.events import Commit
 from eventq.seal import genesis
@@ -56,6 +57,7 @@ class MongoLog:
         self._link = MongoLink(url)
         self._aside = Aside()
         self.url = self._link.url
+        self.snapshots = MongoSnapshots(self._link, namespace)
         self._create = create
         self._offset_us = 0
         self._measured_s = -OFFSET_S

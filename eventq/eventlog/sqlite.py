@@ -28,6 +28,7 @@ from eventq.eventlog import sqlite_schema as schema
 from eventq.eventlog.base import READ_EVENTS, Head, Rows, StoredEvent, Watch, check_commit
 from eventq.eventlog.doorbell import Doorbell
 from eventq.eventlog.sqlite_query import run_query
+from eventq.eventlog.sqlite_snapshots import SqliteSnapshots
 from eventq.events import Commit
 
 # How long to wait for a program that writes without taking turns.
@@ -52,6 +53,7 @@ class SqliteLog:
         files.check_library()
         self.url = url
         self.namespace = namespace
+        self.snapshots = SqliteSnapshots(self)
         self._path = files.resolve(path)
         self._closed = False
         self._broken_fork = False

@@ -1,18 +1,41 @@
-"""The projection at a point of its log; nothing here appends an event."""
+"""The projection at a point of its log, from the newest snapshot before it; nothing is appended."""
 
 from __future__ import annotations
 
+import logging
+
+from eventq.errors import LogCorruptError
 from eventq.eventlog.base import EventLog
-from eventq.fold import replay
+from eventq.fold import catch_up, replay
 from eventq.points import Point
 from eventq.projection import Projection
+from eventq.snapshot.content import restore
+from eventq.snapshot.keeping import newest
+
+logger = logging.getLogger(__name__)
 
 
 def projection_at(log: EventLog, point: Point) -> Projection:
     """The projection of everything up to the point's position, ripened to its instant.
 
-    Raises LogCorruptError where a seal, an order or a move is wrong.
+    Raises LogCorruptError where a seal, an order or a move is wrong behind the snapshot it starts
+    from; before that, see `verify`.
     """
-    projection = replay(log, until=point.seq)
+    projection = start(log, until=point.seq)
+    if projection is None:
+        projection = replay(log, until=point.seq)
+    else:
+        try:
+            catch_up(projection, log, until=point.seq)
+        except LogCorruptError as error:
+            # It may be the snapshot that is wrong. If it is the log, this fails again, rightly.
+            logger.warning("folding the log anew", extra={"error": str(error)})
+            projection = replay(log, until=point.seq)
     projection.ripen(point.at)
     return projection
+
+
+def start(log: EventLog, *, until: int | None = None) -> Projection | None:
+    """A projection of the newest snapshot that can be used, up to a position; None without one."""
+    snapshot = newest(log, until=until)
+    return None if snapshot is None else restore(snapshot)

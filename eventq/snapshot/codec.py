@@ -1,0 +1,269 @@
+"""A snapshot as bytes and back; bytes that are not exactly what was written are refused.
+
+First a line of JSON that anybody can read, then a checksum of everything, then the content:
+msgpack, one array a field of Task, compressed with zlib. Equal projections give equal bytes, so
+nothing here depends on the order in which tasks came, or on when somebody asked about them.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from hashlib import blake2b
+from itertools import repeat
+from operator import lt
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from eventq.errors import SnapshotError
+from eventq.events import KINDS, ErrorInfo, Policy
+from eventq.projection import FOLD_VERSION, Holder
+from eventq.seal import SEAL_BYTES
+from eventq.snapshot.content import Snapshot
+from eventq.task import Task, TaskState
+
+# Of the bytes' layout; the fold has a number of its own.
+CODEC_VERSION = 1
+# What the first line begins with, in every version.
+MARK = b'{"eventq":"snapshot",'
+HEADER_BYTES = 1024
+DIGEST_BYTES = 32
+# Content that claims to be larger is not unpacked: it would be a hundred million tasks.
+CONTENT_BYTES = 16 * 1024**3
+# The largest level takes six times as long for the same size: what repeats does so nearby.
+COMPRESSION = 1
+
+Natural = Annotated[int, Meta(ge=0)]
+
+
+class Header(Struct, frozen=True):
+    """The first line: what the rest is of, and how to read it."""
+
+    eventq: str
+    codec: int
+    fold: int
+    namespace: str
+    seq: Natural
+    at: int
+    seal: str
+    content_bytes: Natural
+
+
+class _Content(Struct, frozen=True, forbid_unknown_fields=True):
+    """The rest. The arrays from ``number`` on run in parallel, by rising number."""
+
+    counts: dict[str, Natural]
+    reopened: dict[str, Natural]
+    unknown: tuple[int, str] | None
+    # Worker, ttl_us, seen_seq, seen_at: by name; a task names its worker by the place here.
+    holders: list[tuple[str, int, int, int]]
+    # In the order in which tasks first have them.
+    policies: list[Policy]
+    number: list[Annotated[int, Meta(gt=0)]]
+    caller_key: list[str | None]
+    priority: list[int]
+    tags_json: list[bytes]
+    policy: list[Natural]
+    created_at_us: list[int]
+    scheduled_at_us: list[int]
+    expires_at_us: list[int | None]
+    seen_at_us: list[int]
+    attempt: list[Natural]
+    retry_count: list[Natural]
+    fence: list[Natural]
+    worker: list[Natural | None]
+    last_error: list[ErrorInfo | None]
+
+
+_COLUMNS = _Content.__struct_fields__[_Content.__struct_fields__.index("number") :]
+
+_header_decoder = msgspec.json.Decoder(Header)
+_content_decoder = msgspec.msgpack.Decoder(_Content)
+
+
+def encode(snapshot: Snapshot) -> bytes:
+    """The snapshot's bytes. It must be one of a commit's end, where no attempt is half over."""
+    content = msgspec.msgpack.encode(_to_content(snapshot))
+    header = Header(
+        eventq="snapshot",
+        codec=CODEC_VERSION,
+        fold=FOLD_VERSION,
+        namespace=snapshot.namespace,
+        seq=snapshot.seq,
+        at=snapshot.at,
+        seal=snapshot.seal.hex(),
+        content_bytes=len(content),
+    )
+    line = msgspec.json.encode(header) + b"\n"
+    packed = zlib.compress(content, COMPRESSION)
+    return b"".join((line, _digest(line, packed), packed))
+
+
+def decode(data: bytes) -> Snapshot:
+    """The snapshot of these bytes. Raises SnapshotError for any others."""
+    line, digest, packed = _split(data)
+    header = _read_header(line)
+    if _digest(line, packed) != digest:
+        raise SnapshotError("it is damaged: its checksum does not match")
+    content = _unpack(packed, header.content_bytes)
+    try:
+        snapshot = _to_snapshot(header, _content_decoder.decode(content))
+    except (msgspec.DecodeError, ValueError, IndexError) as error:
+        raise SnapshotError(f"its content is not understood: {error}") from error
+    problem = next(_contradictions(snapshot), None)
+    if problem is not None:
+        raise SnapshotError(f"it contradicts itself: {problem}")
+    return snapshot
+
+
+def read_header(data: bytes) -> Header:
+    """What the bytes say of themselves, unchecked. Raises SnapshotError."""
+    return _read_header(_split(data)[0])
+
+
+def _digest(line: bytes, packed: bytes) -> bytes:
+    digest = blake2b(line, digest_size=DIGEST_BYTES)
+    digest.update(packed)
+    return digest.digest()
+
+
+def _split(data: bytes) -> tuple[bytes, bytes, bytes]:
+    end = data.find(b"\n", 0, HEADER_BYTES) + 1
+    if not data.startswith(MARK) or not end:
+        raise SnapshotError("it is not one of eventq")
+    start = end + DIGEST_BYTES
+    return data[:end], data[end:start], data[start:]
+
+
+def _read_header(line: bytes) -> Header:
+    try:
+        header = _header_decoder.decode(line)
+    except msgspec.DecodeError as error:
+        raise SnapshotError(f"its first line is not understood: {error}") from error
+    if header.codec != CODEC_VERSION:
+        raise SnapshotError(f"its codec {header.codec} is not {CODEC_VERSION}")
+    if header.fold != FOLD_VERSION:
+        raise SnapshotError(
+            f"it was folded by rules {header.fold}, and this version has rules {FOLD_VERSION}"
+        )
+    return header
+
+
+def _unpack(packed: bytes, content_bytes: int) -> bytes:
+    if content_bytes > CONTENT_BYTES:
+        raise SnapshotError(f"it claims a content of {content_bytes:,} bytes")
+    unpacking = zlib.decompressobj()
+    try:
+        # One byte more than announced: with none, nothing would bound it.
+        content = unpacking.decompress(packed, content_bytes + 1)
+    except zlib.error as error:
+        raise SnapshotError(f"it cannot be unpacked: {error}") from error
+    if len(content) != content_bytes or not unpacking.eof or unpacking.unused_data:
+        raise SnapshotError("its content is not as long as announced")
+    return content
+
+
+def _to_content(snapshot: Snapshot) -> _Content:
+    tasks = [snapshot.tasks[number] for number in sorted(snapshot.tasks)]
+    states = {task.recorded_state for task in tasks}
+    assert states <= {TaskState.SCHEDULED, TaskState.LEASED}, "a commit's end leaves no others"
+    workers = sorted(snapshot.holders)
+    places = {worker: place for place, worker in enumerate(workers)}
+    policies: dict[Policy, int] = {}
+    return _Content(
+        counts=dict(sorted(snapshot.counts.items())),
+        reopened=dict(sorted(snapshot.reopened.items())),
+        unknown=snapshot.unknown,
+        holders=[
+            (name, holder.ttl_us, holder.seen_seq, holder.seen_at)
+            for name, holder in zip(
+                workers, map(snapshot.holders.__getitem__, workers), strict=True
+            )
+        ],
+        policy=[policies.setdefault(task.policy, len(policies)) for task in tasks],
+        policies=list(policies),
+        number=[task.number for task in tasks],
+        caller_key=[task.caller_key for task in tasks],
+        priority=[task.priority for task in tasks],
+        tags_json=[task.tags_json for task in tasks],
+        created_at_us=[task.created_at_us for task in tasks],
+        scheduled_at_us=[task.scheduled_at_us for task in tasks],
+        expires_at_us=[task.expires_at_us for task in tasks],
+        seen_at_us=[task.seen_at_us for task in tasks],
+        attempt=[task.attempt for task in tasks],
+        retry_count=[task.retry_count for task in tasks],
+        fence=[task.fence for task in tasks],
+        worker=[None if task.worker is None else places[task.worker] for task in tasks],
+        last_error=[task.last_error for task in tasks],
+    )
+
+
+def _to_snapshot(header: Header, content: _Content) -> Snapshot:
+    """Puts it together. Raises ValueError or IndexError where the parts do not fit."""
+    lengths = {len(getattr(content, name)) for name in _COLUMNS}
+    if len(lengths) != 1:
+        raise ValueError("its columns differ in length")
+    holders = {
+        name: Holder(ttl_us, seen_seq, seen_at, set())
+        for name, ttl_us, seen_seq, seen_at in content.holders
+    }
+    names = [name for name, *_ in content.holders]
+    workers = [None if place is None else names[place] for place in content.worker]
+    for number, worker in zip(content.number, workers, strict=True):
+        if worker is not None:
+            holders[worker].tasks.add(number)
+    # The order of Task's fields, by place: with names this takes three times as long.
+    tasks = map(
+        Task,
+        content.number,
+        repeat(header.namespace),
+        content.caller_key,
+        content.priority,
+        content.tags_json,
+        map(content.policies.__getitem__, content.policy),
+        content.created_at_us,
+        content.scheduled_at_us,
+        content.expires_at_us,
+        content.seen_at_us,
+        [TaskState.SCHEDULED if worker is None else TaskState.LEASED for worker in workers],
+        content.attempt,
+        content.retry_count,
+        content.fence,
+        workers,
+        content.last_error,
+    )
+    return Snapshot(
+        namespace=header.namespace,
+        seq=header.seq,
+        at=header.at,
+        seal=bytes.fromhex(header.seal),
+        counts=content.counts,
+        reopened=content.reopened,
+        tasks=dict(zip(content.number, tasks, strict=True)),
+        holders=holders,
+        unknown=content.unknown,
+    )
+
+
+def _contradictions(snapshot: Snapshot) -> Iterator[str]:
+    """What no fold could have led to: a projection must not be built on it."""
+    numbers = list(snapshot.tasks)
+    keys = [task.caller_key for task in snapshot.tasks.values() if task.caller_key is not None]
+    final = sum(snapshot.counts.get(kind, 0) for kind in ("completed", "expired", "cancelled"))
+    if len(snapshot.seal) != SEAL_BYTES:
+        yield "its seal has another length"
+    # A kind more or less means that it was folded by another version.
+    if snapshot.counts.keys() != KINDS or snapshot.reopened.keys() != {"expired", "cancelled"}:
+        yield "it counts other kinds of events"
+    elif len(numbers) + final - sum(snapshot.reopened.values()) != snapshot.counts["created"]:
+        yield "its tasks are not as many as were created"
+    if not all(map(lt, numbers, numbers[1:])) or numbers[-1:] > [snapshot.seq]:
+        yield "its tasks are out of order"
+    if len(set(keys)) != len(keys):
+        yield "two of its tasks have one key"
+    if not all(holder.tasks for holder in snapshot.holders.values()):
+        yield "a node holds no lease"
+    if any((task.fence > 0) != (task.worker is not None) for task in snapshot.tasks.values()):
+        yield "a lease and its fence do not go together"
