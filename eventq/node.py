@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from eventq import snapshot
 from eventq.ahead import FoldAhead
 from eventq.clock import Clock, SteadyTime
 from eventq.command import Command, Plan, wake_thread
@@ -360,7 +361,7 @@ class Node:
         ]
 
     def _caught_up(self) -> Projection:
-        known = self._projection
+        known = self._projection or snapshot.start(self.log)
         projection = known or Projection(self.log.namespace)
         before = projection.seq
         # Should the fold break off half-way, the next one starts anew.

@@ -172,7 +172,6 @@ class Projection:
         tasks = self.tasks.values()
         self._keys = {t.caller_key: t.number for t in tasks if t.caller_key is not None}
         self._leased_count = sum(t.recorded_state is LEASED for t in tasks)
-        self._retrying_count = sum(t.attempt > 0 for t in tasks if t.recorded_state is SCHEDULED)
         self.rebuild_indexes()
 
     def ripen(self, now: int) -> None:

@@ -23,6 +23,7 @@ from eventq.runner.attempt import Attempt, describe, failed, released
 from eventq.runner.executors import Executor
 from eventq.runner.lapses import LapseWatch
 from eventq.runner.pacing import BLOCK, GLANCE_S, Pace
+from eventq.runner.snapshots import SnapshotKeeper
 from eventq.task import Task
 
 logger = logging.getLogger("eventq.runner")
@@ -75,6 +76,7 @@ class Runner:
         self._executor = make_executor(self._bell)
         self._pace = Pace(options.workers)
         self._lapses = LapseWatch()
+        self._snapshots = SnapshotKeeper(node)
         # Attempts whose lease this node holds, and those that keep a worker without one.
         self._held: dict[int, Attempt] = {}
         self._strays: set[Attempt] = set()
@@ -105,6 +107,7 @@ class Runner:
             # Workers end first, so that none begins anew; then the wake-ups, which lean on the log.
             self._tell_all("the run broke off")
             self._executor.stop()
+            self._snapshots.stop()
             self._node.off_append(self._bell.ring)
             watch.close()
         return RunReport(**self._counts)
@@ -299,6 +302,7 @@ class Runner:
             )
             done = self._options.until_idle and self._is_idle(projection, now)
             pause_s = self._pause_s(projection, now=now, now_s=now_s)
+            self._snapshots.look(projection, idle=not (self._held or leasable))
         self._committed = False
         for attempt in lost:
             self._revoke(attempt, LOST, None)
