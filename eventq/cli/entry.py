@@ -17,7 +17,16 @@ from typing import Any, NoReturn
 import click
 
 from eventq import ArgumentError, EventqError
-from eventq.cli import copying, creating, demo_command, looking, managing, output, running
+from eventq.cli import (
+    copying,
+    creating,
+    demo_command,
+    looking,
+    managing,
+    output,
+    running,
+    snapshots,
+)
 from eventq.cli.options import Place, placed
 
 EXIT_FAILED = 1
@@ -109,6 +118,7 @@ for _command in (
     copying.copy,
     *looking.COMMANDS,
     *managing.COMMANDS,
+    *snapshots.COMMANDS,
 ):
     main.add_command(_command)
 

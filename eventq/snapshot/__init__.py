@@ -12,6 +12,7 @@ from eventq.snapshot.comparing import (
 )
 from eventq.snapshot.content import Snapshot, restore, take
 from eventq.snapshot.keeping import check_fits, commit_end, get, load, newest, put, save
+from eventq.snapshot.making import create, create_every, prune
 from eventq.snapshot.starting import projection_at, start
 from eventq.snapshot.verifying import Flaw, Verdict, find_flaw, stored_sources, verify
 
@@ -25,6 +26,8 @@ __all__ = [
     "check_fits",
     "commit_end",
     "compare",
+    "create",
+    "create_every",
     "decode",
     "encode",
     "find_flaw",
@@ -32,6 +35,7 @@ __all__ = [
     "load",
     "newest",
     "projection_at",
+    "prune",
     "put",
     "restore",
     "save",
