@@ -11,7 +11,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from eventq.errors import LogUnavailableError
@@ -36,19 +36,23 @@ class FileSnapshots:
 
     def entries(self) -> list[SnapshotEntry]:
         """See Snapshots.entries."""
-        return [entry for entry, _ in self._found()]
+        return [entry for entry, _ in self._newest().values()]
 
     def get(self, seq: int) -> bytes | None:
         """See Snapshots.get."""
-        for entry, path in self._found():
-            if entry.seq == seq:
-                with self._translating():
-                    return path.read_bytes()
-        return None
+        found = self._newest().get(seq)
+        if found is None:
+            return None
+        with self._translating():
+            try:
+                return found[1].read_bytes()
+            except FileNotFoundError:
+                # It was replaced or deleted meanwhile.
+                return None
 
     def put(self, entry: SnapshotEntry, data: bytes) -> None:
         """See Snapshots.put."""
-        before = [path for other, path in self._found() if other.seq == entry.seq]
+        before = self._paths_of(entry.seq)
         name = f"{entry.seq}-{entry.at}-{entry.taken_at}-{entry.seal.hex()}.snapshot"
         with self._translating():
             self._directory.mkdir(mode=0o700, exist_ok=True)
@@ -60,32 +64,35 @@ class FileSnapshots:
 
     def delete(self, seq: int) -> bool:
         """See Snapshots.delete."""
-        paths = [path for entry, path in self._found() if entry.seq == seq]
+        paths = self._paths_of(seq)
         with self._translating():
             for path in paths:
                 path.unlink(missing_ok=True)
         return bool(paths)
 
-    def _found(self) -> list[tuple[SnapshotEntry, Path]]:
-        """The entries and their files by position; of two at one position, the newer."""
-        self._check()
+    def _newest(self) -> dict[int, tuple[SnapshotEntry, Path]]:
+        """By rising position; of two at one position, the one that was taken last."""
         found: dict[int, tuple[SnapshotEntry, Path]] = {}
+        for entry, path in sorted(self._found(), key=_age):
+            found[entry.seq] = (entry, path)
+        return dict(sorted(found.items()))
+
+    def _paths_of(self, seq: int) -> list[Path]:
+        """A writer that was killed may have left several."""
+        return [path for entry, path in self._found() if entry.seq == seq]
+
+    def _found(self) -> list[tuple[SnapshotEntry, Path]]:
+        """All files that are snapshots by their names."""
+        self._check()
+        found = []
         with self._translating():
-            paths = sorted(self._directory.iterdir()) if self._directory.is_dir() else []
-            for path in paths:
+            for path in self._directory.iterdir() if self._directory.is_dir() else ():
                 name = _NAME.fullmatch(path.name)
                 if name is not None:
-                    entry = SnapshotEntry(
-                        seq=int(name["seq"]),
-                        at=int(name["at"]),
-                        seal=bytes.fromhex(name["seal"]),
-                        taken_at=int(name["taken_at"]),
-                        size_bytes=path.stat().st_size,
-                    )
-                    other = found.get(entry.seq)
-                    if other is None or other[0].taken_at <= entry.taken_at:
-                        found[entry.seq] = (entry, path)
-        return [found[seq] for seq in sorted(found)]
+                    # It may be replaced or deleted between the list and this look.
+                    with suppress(FileNotFoundError):
+                        found.append((_to_entry(name, path), path))
+        return found
 
     def _clear_abandoned(self) -> None:
         """Deletes what writers left that were killed in the middle."""
@@ -99,6 +106,20 @@ class FileSnapshots:
             yield
         except OSError as error:
             raise LogUnavailableError(f"{self._directory}: {error.strerror}") from error
+
+
+def _to_entry(name: re.Match[str], path: Path) -> SnapshotEntry:
+    return SnapshotEntry(
+        seq=int(name["seq"]),
+        at=int(name["at"]),
+        seal=bytes.fromhex(name["seal"]),
+        taken_at=int(name["taken_at"]),
+        size_bytes=path.stat().st_size,
+    )
+
+
+def _age(found: tuple[SnapshotEntry, Path]) -> tuple[int, str]:
+    return found[0].taken_at, found[1].name
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -140,7 +140,7 @@ def _split(data: bytes) -> tuple[bytes, bytes, bytes]:
 def _read_header(line: bytes) -> Header:
     try:
         header = _header_decoder.decode(line)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise SnapshotError(f"its first line is not understood: {error}") from error
     if header.codec != CODEC_VERSION:
         raise SnapshotError(f"its codec {header.codec} is not {CODEC_VERSION}")
@@ -209,6 +209,8 @@ def _to_snapshot(header: Header, content: _Content) -> Snapshot:
         name: Holder(ttl_us, seen_seq, seen_at, set())
         for name, ttl_us, seen_seq, seen_at in content.holders
     }
+    if len(holders) != len(content.holders):
+        raise ValueError("a node comes twice")
     names = [name for name, *_ in content.holders]
     workers = [None if place is None else names[place] for place in content.worker]
     for number, worker in zip(content.number, workers, strict=True):

@@ -1,0 +1,68 @@
+"""A small queue with everything a snapshot can hold, the same in every run: no clock, no chance."""
+
+from __future__ import annotations
+
+from msgspec import Raw
+
+from eventq.decide import NEW, Draft
+from eventq.eventlog.base import EventLog
+from eventq.events import (
+    Cancelled,
+    Completed,
+    Created,
+    ErrorInfo,
+    Expired,
+    Failed,
+    Leased,
+    Policy,
+    Refused,
+    Released,
+    Renewed,
+    Reopening,
+    Retried,
+    Updated,
+)
+from eventq.projection import Projection
+from tests.driver import memory_log, record
+
+LINEAR = Policy("linear", 10)
+CAPPED = Policy("exponential", 5, backoff_cap_us=40, jitter=0.5, max_retries=2, deadline_us=7)
+ERROR = ErrorInfo("OSError", "disk", "line 1")
+
+# One list a commit; they come at 1,000, 1,010, 1,020, ...
+COMMITS: list[list[Draft]] = [
+    [
+        (NEW, Created(LINEAR, key="one", priority=3, tags=Raw(b'{"n":1}'))),
+        (NEW, Created(CAPPED, expires_at=9_000)),
+        (NEW, Created(LINEAR, scheduled_at=5_000)),
+        (NEW, Created(Policy("constant", 1), key="four")),
+        (NEW, Created(LINEAR, key="fünf")),
+    ],
+    [(1, Leased(1, "anna", 30)), (2, Leased(1, "anna", 30)), (4, Leased(1, "bert", 20))],
+    [(0, Renewed("bert", 25)), (2, Failed(7, ERROR)), (2, Retried(1_050))],
+    [(1, Completed(6, Raw(b"[1]"))), (5, Cancelled("no", by="me")), (5, Refused(6, "x", "failed"))],
+    [(5, Retried(1_040, reopens=Reopening("cancelled", LINEAR, 1_000, 0, key="fünf")))],
+    [(3, Updated(priority=-1, tags=Raw(b'{"n":3}'))), (2, Leased(2, "cleo", 30))],
+    [(5, Leased(1, "bert", 30)), (5, Released(18, "busy")), (NEW, Created(LINEAR, expires_at=2))],
+    [(20, Expired("max_age"))],
+]
+
+
+def told(commits: list[list[Draft]] = COMMITS, *, namespace: str = "default") -> EventLog:
+    """A log in memory with these commits."""
+    log = memory_log(namespace)
+    tell(log, commits)
+    return log
+
+
+def tell(log: EventLog, commits: list[list[Draft]] = COMMITS) -> Projection:
+    """Appends these commits to an empty log; gives the projection."""
+    projection = Projection(log.namespace)
+    for place, drafts in enumerate(commits):
+        record(log, projection, drafts, now=1_000 + 10 * place)
+    return projection
+
+
+def ends(log: EventLog) -> list[int]:
+    """The positions at which commits end."""
+    return [commit.last for commit in log.read(after=0)]
