@@ -317,7 +317,8 @@ def test_what_anybody_wrote_is_safe_to_print(cli: Cli, tmp_path: Path) -> None:
     save(snapshot, path)
 
     calls: list[tuple[str, ...]] = [("diff", path, "end"), ("verify", path)]
-    said = [cli("snapshot", *call, *more).output for call in calls for more in ([], ["--json"])]
+    forms: list[list[str]] = [[], ["--json"]]
+    said = [cli("snapshot", *call, *form).output for call in calls for form in forms]
 
     assert not any(forbidden in text for text in said for forbidden in FORBIDDEN)
     assert all("owned" in text for text in said)
