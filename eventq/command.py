@@ -16,7 +16,7 @@ from eventq.decide import Draft
 from eventq.eventlog.base import Head
 from eventq.events import COMMIT_BYTES, COMMIT_EVENTS, NODE, Commit, Created
 from eventq.seal import seal_commit
-from eventq.task import Task, create
+from eventq.task import Task
 
 
 class Command:
@@ -56,13 +56,6 @@ class Command:
         # Held until the command is done, or its thread is chosen to lead the next commit.
         self.ready = threading.Lock()
         self.ready.acquire()
-
-    def new_tasks(self, namespace: str, at: int) -> list[Task | None]:
-        """The tasks that its events made, as known without a projection; None for the others."""
-        return [
-            create(namespace, seq, at, body, body.policy) if type(body) is Created else None
-            for seq, (_, body) in enumerate(self.drafts, self.first)
-        ]
 
 
 def wake_thread(command: Command | None) -> None:

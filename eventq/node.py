@@ -29,10 +29,10 @@ from eventq.errors import (
     TaskNotFoundError,
 )
 from eventq.eventlog.base import EventLog, Head
-from eventq.events import NODE, Commit, encode_bodies
+from eventq.events import NODE, Commit, Created, encode_bodies
 from eventq.fold import catch_up, replay, task_of
 from eventq.projection import Projection
-from eventq.task import Task
+from eventq.task import Task, create
 
 logger = logging.getLogger(__name__)
 
@@ -340,7 +340,7 @@ class Node:
         """Folds the commit, unless it is not right behind, and gives commands their tasks."""
         if fold is None:
             for command in plan.commands:
-                command.tasks = command.new_tasks(self.log.namespace, commit.at)
+                command.tasks = self._new_tasks(command, commit.at)
             return
         try:
             after = fold.after()
@@ -352,6 +352,13 @@ class Node:
         for command in plan.commands:
             start = command.first - commit.first
             command.tasks = after[start : start + len(command.drafts)]
+
+    def _new_tasks(self, command: Command, at: int) -> list[Task | None]:
+        namespace = self.log.namespace
+        return [
+            create(namespace, seq, at, body, body.policy) if type(body) is Created else None
+            for seq, (_, body) in enumerate(command.drafts, command.first)
+        ]
 
     def _caught_up(self) -> Projection:
         known = self._projection or snapshot.start(self.log)

@@ -45,12 +45,12 @@ def restore(snapshot: Snapshot) -> Projection:
     """The projection the snapshot was taken of, with all its indexes; O(n log n)."""
     projection = Projection(snapshot.namespace)
     projection.seq, projection.at, projection.seal = snapshot.seq, snapshot.at, snapshot.seal
-    projection.ripe_at = snapshot.at
     projection.counts = dict(snapshot.counts)
     projection.reopened = dict(snapshot.reopened)
-    projection.tasks = dict(snapshot.tasks)
+    projection.tasks.update(snapshot.tasks)
     projection.holders = _copies(snapshot.holders)
     projection.unknown = snapshot.unknown
+    projection.ripen(snapshot.at)
     projection.rebuild()
     return projection
 
