@@ -18,8 +18,12 @@ from eventq.cli import main
 from eventq.cli.demo_summary import Story, summary_form
 from eventq.cli.entry import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_MISUSED, EXIT_PIPE
 from eventq.cli.forms import event_form, stats_form, task_form
+from eventq.cli.snapshot_forms import difference_form, entry_form, snapshot_form, verdict_form
 from eventq.durations import SECOND_US, parse_duration
+from eventq.eventlog.snapshots import SnapshotEntry
+from eventq.projection import Projection
 from eventq.runner import RunReport
+from eventq.snapshot import Verdict, compare, take
 from tests.test_docs import DOCS, PAGES, ROOT, blocks, name
 from tests.test_docs_reference import column, read, section, table
 
@@ -61,6 +65,22 @@ def test_commands_page_has_every_option(command: str) -> None:
     assert f"```text\n{usage}\n```" in text
 
 
+@pytest.mark.parametrize("name", [n for n in COMMANDS if isinstance(main.commands[n], click.Group)])
+def test_commands_page_has_every_command_of_a_group(name: str) -> None:
+    """The section of a group has a row for each of its commands, with all their own options."""
+    group = main.commands[name]
+    assert isinstance(group, click.Group)
+    rows = {
+        row[0].split()[0]: " ".join(row) for row in table(section(read("cli.md"), f"## `{name}`"))
+    }
+
+    assert sorted(rows) == sorted(group.commands)
+    for command, text in rows.items():
+        options = options_of(group.commands[command])
+        assert options >= COMMON
+        assert all(option in text for option in options - COMMON), command
+
+
 def test_commands_page_has_the_common_options() -> None:
     """Options that every command has stand in a table of their own."""
     shown = set(column(table(section(read("cli.md"), "## Options of all commands"))))
@@ -85,6 +105,7 @@ def test_commands_page_has_every_json_field() -> None:
         task = queue.new()
         (event,) = queue.history(task.key)
         stats = queue.stats()
+    empty = Projection("docs")
     shapes = {
         "A task": list(task_form(task)),
         "An event": list(event_form(event)),
@@ -94,6 +115,10 @@ def test_commands_page_has_every_json_field() -> None:
             "url",
             "namespace",
         ],
+        "A snapshot": list(entry_form(SnapshotEntry(1, 1, b"", 1, 1))),
+        "What a snapshot holds": list(snapshot_form(take(empty))),
+        "A verdict": list(verdict_form(Verdict("1", 1))),
+        "A difference": list(difference_form(compare(empty, empty), empty, empty)),
         "A report": [*RunReport.__struct_fields__, "processes", "restarts"],
     }
 

@@ -19,7 +19,7 @@ from msgspec import NODEFAULT, UNSET, Raw, Struct
 import eventq
 from eventq import blocking, checks, errors, events, task
 from eventq.durations import LONGEST_US, UNITS_US
-from eventq.eventlog import sqlite_schema
+from eventq.eventlog import sqlite_schema, sqlite_snapshots
 from eventq.query import Stats
 from eventq.runner import RunReport, pacing, runner
 from eventq.runner.attempt import MESSAGE_CHARACTERS
@@ -338,7 +338,7 @@ def test_sqlite_page_has_every_table_and_column() -> None:
     """Tables, views and columns on the SQLite page are those of a new database."""
     text = read("sqlite.md")
     database = sqlite3.connect(":memory:")
-    database.executescript(sqlite_schema.TABLES + sqlite_schema.VIEWS)
+    database.executescript(sqlite_schema.TABLES + sqlite_schema.VIEWS + sqlite_snapshots.TABLE)
     names = database.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")
 
     found = {name for (name,) in names}
