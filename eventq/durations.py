@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from datetime import timedelta
+from itertools import islice
 
 from eventq.errors import ArgumentError
 
@@ -76,6 +77,26 @@ def show_duration(duration_us: int) -> str:
             parts.append(f"{count}{unit}")
     sign = "-" if duration_us < 0 else ""
     return sign + ("".join(parts) or "0s")
+
+
+def brief_duration(duration_us: int) -> str:
+    """A measured time for people: one unit below a minute, the two largest from there on.
+
+    Cut off, not rounded. What is negative shows as its length.
+
+    >>> [brief_duration(us) for us in (842, 16_499, 3_250_000, 30_000_000, 9_000_000_001)]
+    ['842us', '16ms', '3.2s', '30s', '2h30m']
+    """
+    length_us = abs(duration_us)
+    if length_us < UNITS_US["ms"]:
+        return show_duration(length_us)
+    if length_us < UNITS_US["s"]:
+        return show_duration(length_us // 1_000 * 1_000)
+    if length_us < UNITS_US["m"]:
+        tenths = length_us // 100_000
+        return f"{tenths // 10}.{tenths % 10}s".replace(".0s", "s")
+    parts = _PART.finditer(show_duration(length_us // SECOND_US * SECOND_US))
+    return "".join(part[0] for part in islice(parts, 2))
 
 
 def _parse_text(text: str, argument: str) -> int:

@@ -63,11 +63,18 @@ class KeyConflictError(EventqError):
 
 
 class TaskNotFoundError(EventqError, LookupError):
-    """No task has this key in this namespace."""
+    """No task has this key in this namespace, or had it at the point asked about.
 
-    def __init__(self, key: str) -> None:
+    ``created_seq`` and ``created_at`` tell where and when it was created after that point, if it was.
+    """
+
+    def __init__(self, key: str, *, created_seq: int | None = None, created_at: str = "") -> None:
         self.key = key
-        super().__init__(f"no task has the key {shown(key)}")
+        self.created_seq = created_seq
+        self.created_at = created_at
+        when = "" if created_seq is None else f": it was created at {created_seq}, {created_at}"
+        have = "has" if created_seq is None else "had, at that point,"
+        super().__init__(f"no task {have} the key {shown(key)}{when}")
 
 
 class NotAllowedError(EventqError):

@@ -246,15 +246,22 @@ def fold_history(namespace: str, history: list[tuple[int, int, AnyBody | Unknown
     """The task its whole history, (seq, at, body) in order, leads to; None for no history."""
     task: Task | None = None
     for seq, at, body in history:
-        if task is None:
-            if type(body) is not Created:
-                raise LogCorruptError(seq, f"a task's history begins with {body.kind}")
-            task = create(namespace, seq, at, body, body.policy)
-        elif type(body) is Retried and task.recorded_state in REOPENABLE:
-            task = reopen(namespace, task.number, seq, at, body)
-        else:
-            task = change(task, seq, at, body)
+        task = advance(namespace, task, seq, at, body)
     return task
+
+
+def advance(namespace: str, task: Task | None, seq: int, at: int, body: AnyBody | Unknown) -> Task:
+    """The task after the next event of its history; None stands for the task before its first.
+
+    Raises LogCorruptError as `change` does, and when the history does not begin with `created`.
+    """
+    if task is None:
+        if type(body) is not Created:
+            raise LogCorruptError(seq, f"a task's history begins with {body.kind}")
+        return create(namespace, seq, at, body, body.policy)
+    if type(body) is Retried and task.recorded_state in REOPENABLE:
+        return reopen(namespace, task.number, seq, at, body)
+    return change(task, seq, at, body)
 
 
 def _leased(task: Task, seq: int, at: int, body: Leased) -> Task:

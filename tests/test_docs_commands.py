@@ -15,6 +15,7 @@ import pytest
 
 import eventq
 from eventq.cli import main
+from eventq.cli.asking_forms import state_form, step_form, why_form
 from eventq.cli.demo_summary import Story, summary_form
 from eventq.cli.entry import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_MISUSED, EXIT_PIPE
 from eventq.cli.forms import event_form, stats_form, task_form
@@ -22,6 +23,7 @@ from eventq.cli.snapshot_forms import difference_form, entry_form, snapshot_form
 from eventq.durations import SECOND_US, parse_duration
 from eventq.eventlog.snapshots import SnapshotEntry
 from eventq.projection import Projection
+from eventq.replay import Point, state_at, story, why
 from eventq.runner import RunReport
 from eventq.snapshot import Verdict, compare, take
 from tests.test_docs import DOCS, PAGES, ROOT, blocks, name
@@ -105,10 +107,16 @@ def test_commands_page_has_every_json_field() -> None:
         task = queue.new()
         (event,) = queue.history(task.key)
         stats = queue.stats()
+        log, point = queue._node.log, Point(event.seq, event.at)
+        (step,) = story(log, task.key)
+        state, answer = state_at(log, point), why(log, task.key, point)
     empty = Projection("docs")
     shapes = {
         "A task": list(task_form(task)),
         "An event": list(event_form(event)),
+        "A step": list(step_form(step)),
+        "A queue at a point": list(state_form(state)),
+        "An answer": list(why_form(answer)),
         "A queue in numbers": list(stats_form(stats)),
         "A summary": [
             *summary_form(Story(stats, []), done_count=0, elapsed_s=0.0),

@@ -18,6 +18,7 @@ import click
 
 from eventq import ArgumentError, EventqError
 from eventq.cli import (
+    asking,
     copying,
     creating,
     demo_command,
@@ -117,6 +118,7 @@ for _command in (
     running.run,
     copying.copy,
     *looking.COMMANDS,
+    *asking.COMMANDS,
     *managing.COMMANDS,
     *snapshots.COMMANDS,
 ):

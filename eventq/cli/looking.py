@@ -1,4 +1,4 @@
-"""``ls``, ``show``, ``history``, ``stats`` and ``tail``: looking at a queue.
+"""``ls``, ``show``, ``stats`` and ``tail``: looking at a queue.
 
 Nothing here creates a database or appends an event.
 """
@@ -11,7 +11,6 @@ import click
 
 from eventq import Event, TaskNotFoundError, TaskState
 from eventq.cli.forms import (
-    EVENT_COLUMNS,
     TASK_COLUMNS,
     event_form,
     event_row,
@@ -105,23 +104,6 @@ def show(*, place: Place, key: str) -> None:
         say_pairs(task_pairs(task))
 
 
-@click.command(epilog="Example: eventq history 1042")
-@click.argument("key")
-@placed
-def history(*, place: Place, key: str) -> None:
-    """Tell all that happened to one task, oldest first."""
-    with place.open(create=False) as queue:
-        events = queue.history(key)
-    if place.as_json:
-        for event in events:
-            say_json(event_form(event))
-    else:
-        if not is_terminal():
-            say("\t".join(EVENT_COLUMNS))
-        for event in events:
-            say_event(event)
-
-
 @click.command(epilog="Example: eventq stats --json")
 @placed
 def stats(*, place: Place) -> None:
@@ -188,7 +170,7 @@ def sql(*, place: Place, query: str) -> None:
     say_table([visible(name) for name in found.columns], cells, elastic=1)
 
 
-COMMANDS: list[click.Command] = [ls, show, history, stats, tail, sql]
+COMMANDS: list[click.Command] = [ls, show, stats, tail, sql]
 
 
 def say_event(event: Event) -> None:

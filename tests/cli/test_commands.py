@@ -1,4 +1,4 @@
-"""new, ls, show, history, stats, tail, cancel, retry, update: what each does and says."""
+"""new, ls, show, history, state, why, stats, tail, cancel, retry, update: what each does and says."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ TASK_FIELDS = [
     "final_reason",
     "policy",
 ]
-READING = [["ls"], ["show", "1"], ["history", "1"], ["stats"], ["tail"], ["tail", "-f"]]
+ASKING = [["history", "1"], ["state"], ["state", "1"], ["why", "1"]]
+READING = [["ls"], ["show", "1"], ["stats"], ["tail"], ["tail", "-f"], *ASKING]
 MANAGING = [["cancel", "1"], ["retry", "1"], ["update", "1", "--priority", "2"]]
 COMMANDS = [
     "cancel",
@@ -46,8 +47,10 @@ COMMANDS = [
     "run",
     "show",
     "sql",
+    "state",
     "stats",
     "tail",
+    "why",
 ]
 
 
@@ -255,12 +258,13 @@ def test_history_is_the_story_of_one_task(cli: Cli) -> None:
 
     assert [row["kind"] for row in rows] == ["created", "leased", "failed", "expired"]
     assert {row["task"] for row in rows} == {1}
-    assert list(rows[0]) == ["seq", "at", "task", "kind", "body"]
+    assert list(rows[0])[:5] == ["seq", "at", "task", "kind", "body"]
     assert rows[3]["body"] == {"reason": "max_retries"}
     assert datetime.fromisoformat(rows[0]["at"]).tzinfo is not None
     lines = cli.ok("history", "1").splitlines()
-    assert lines[0] == "SEQ\tAT\tTASK\tKIND\tWHAT"
-    assert lines[3].endswith("\t1\tfailed\tOSError: [Errno 5] disk")
+    assert lines[0] == "SEQ\tAT\tSINCE\tKIND\tSTATE\tWHAT"
+    assert "\tfailed\tfailed\tran " in lines[3]
+    assert lines[3].endswith("counted from its lease; OSError: [Errno 5] disk")
 
 
 def test_stats_counts(cli: Cli) -> None:

@@ -30,6 +30,9 @@ LOOKING = [
     ["show", "1"],
     ["history", "1"],
     ["history", "2"],
+    ["state", "--at", "1"],
+    ["state", "1"],
+    ["why", "1"],
     ["tail", "--after", "0"],
     ["stats"],
 ]
