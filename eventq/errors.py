@@ -65,7 +65,7 @@ class KeyConflictError(EventqError):
 class TaskNotFoundError(EventqError, LookupError):
     """No task has this key in this namespace, or had it at the point asked about.
 
-    ``created_seq`` and ``created_at`` tell where and when it was created after that point, if it was.
+    ``created_seq`` and ``created_at`` tell where and when it was created later on, if it was.
     """
 
     def __init__(self, key: str, *, created_seq: int | None = None, created_at: str = "") -> None:

@@ -1,4 +1,4 @@
-"""new, ls, show, history, state, why, stats, tail, cancel, retry, update: what each does and says."""
+"""new, ls, show, history, state, why, stats, tail, cancel, retry, update: what each does."""
 
 from __future__ import annotations
 
