@@ -5,7 +5,10 @@ What it appends is what nodes append; only the threads and the clock are left ou
 
 from __future__ import annotations
 
+import random
 from typing import Any
+
+from msgspec.structs import replace
 
 from eventq import decide
 from eventq.decide import NewTask, Outcome
@@ -15,7 +18,7 @@ from eventq.fold import task_of
 from eventq.points import Point
 from eventq.projection import Projection
 from eventq.replay import story
-from eventq.task import Task
+from eventq.task import Task, TaskState
 from tests.driver import memory_log, record
 
 BEGIN_US = 1_700_000_000_000_000
@@ -112,6 +115,12 @@ class Stage:
             wanted["scheduled_at"] = self.now + parse_duration(delay)
         return self._record(decide.update(self.task(number), by=by, **wanted))
 
+    def new_many(self, priorities: list[int], **options: Any) -> int:  # noqa: ANN401
+        """Creates tasks in one commit; gives the number of the first."""
+        orders = [NewTask(b"{}", PLAIN, priority, **options) for priority in priorities]
+        drafts, _ = decide.create(orders, {}, now=self.now)
+        return self._record(drafts)
+
     def _record(self, drafts: list[decide.Draft]) -> int:
         first = self.projection.seq + 1
         record(self.log, self.projection, drafts, now=self.now)
@@ -135,3 +144,52 @@ def fail(stage: Stage, number: int, **details: Any) -> str:  # noqa: ANN401
     stage.lease()
     stage.settle(number, "failed", **details)
     return last(stage, number)
+
+
+def random_stage(seed: int, *, rounds: int = 90) -> Stage:
+    """A queue to which everything has happened, by seeded chance; ties in the order are common."""
+    chance = random.Random(seed)
+    stage = Stage()
+    for _ in range(rounds):
+        stage.now += chance.choice([1, 400_000, SECOND_US, 7 * SECOND_US])
+        tasks = list(stage.projection.tasks.values())
+        pending = [task for task in tasks if task.recorded_state is TaskState.SCHEDULED]
+        leased = [task for task in tasks if task.recorded_state is TaskState.LEASED]
+        what = chance.choice(["new", "new", "lease", "lease", "settle", "settle", "edit", "node"])
+        if what == "new":
+            _create_some(stage, chance)
+        elif what == "lease":
+            stage.lease(chance.choice("abc"), chance.randint(1, 3))
+        elif what == "settle" and leased:
+            kind = chance.choice(["completed", "failed", "failed", "released", "cancelled"])
+            stage.settle(chance.choice(leased).number, kind)
+        elif what == "node" and leased:
+            worker = chance.choice(leased).worker or ""
+            chance.choice([stage.renew, stage.renew, stage.lapse])(worker)
+        elif what == "edit" and pending:
+            _edit(stage, chance, chance.choice(pending).number)
+    return stage
+
+
+def _create_some(stage: Stage, chance: random.Random) -> None:
+    """A batch, or one task with a schedule, or one that expires soon."""
+    priority = chance.randint(0, 2)
+    if chance.random() < 0.4:
+        stage.new_many([chance.randint(0, 2) for _ in range(chance.randint(2, 4))])
+    elif chance.random() < 0.5:
+        stage.new(priority, scheduled_at=stage.now + chance.choice([0, 2, 9]) * SECOND_US)
+    else:
+        stage.new(priority, policy=replace(PLAIN, max_age_us=20 * SECOND_US))
+
+
+def _edit(stage: Stage, chance: random.Random, number: int) -> None:
+    """One of the things that people do to a pending task."""
+    chance.choice(
+        [
+            lambda: stage.update(number, priority=chance.randint(0, 2)),
+            lambda: stage.update(number, delay=chance.choice(["0s", "1s", "4s"])),
+            lambda: stage.retry(number),
+            lambda: stage.cancel(number),
+            stage.expire,
+        ]
+    )()

@@ -7,6 +7,7 @@ little of the log around it, for the last sign of life of the node.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -31,6 +32,8 @@ class Step(Struct, frozen=True):
     """The task after the event, as of its instant."""
     ready_at: int
     """When the task became ready, or will: of use while it is pending."""
+    ready_seq: int | None
+    """The event that made it ready; None when nothing but time did, or will."""
     reason: str
     """Why, in words. Names in it may hold any character: escape before printing."""
 
@@ -38,6 +41,13 @@ class Step(Struct, frozen=True):
     def state(self) -> TaskState:
         """The state after the event."""
         return self.task.state
+
+
+class Ready(NamedTuple):
+    """Since when a task is ready, or from when on it will be, and by which event."""
+
+    at: int
+    seq: int | None
 
 
 def story(log: EventLog, key: str, point: Point | None = None) -> list[Step]:
@@ -54,7 +64,8 @@ def tell(log: EventLog, history: list[Event]) -> Iterator[Step]:
     """The steps of a history that has been read, from its ``created`` event on."""
     task: Task | None = None
     endings: dict[int, Ending] = {}
-    opened_at = ready_at = leased_at = 0
+    ready = Ready(0, None)
+    opened_at = leased_at = 0
     for index, event in enumerate(history):
         seq, at, body = event.seq, event.at, event.body
         since_us = at - history[index - 1].at if index else None
@@ -63,15 +74,16 @@ def tell(log: EventLog, history: list[Event]) -> Iterator[Step]:
         except LogCorruptError as error:
             if task is None:
                 raise
-            yield Step(event, since_us, None, task.as_of(at), ready_at, f"damage: {error.problem}")
+            words = f"damage: {error.problem}"
+            yield Step(event, since_us, None, task.as_of(at), ready.at, ready.seq, words)
             continue
         if task is None or (task.recorded_state in REOPENABLE and after is not task):
             opened_at = at
-        scene = Scene(log, event, task, after, opened_at, ready_at, leased_at, endings)
+        scene = Scene(log, event, task, after, opened_at, ready.at, leased_at, endings)
         reason = reason_of(scene)
-        ready_at = _ready_at(task, after, ready_at, at)
+        ready = _ready(task, after, ready, event)
         node = _node(task, event)
-        yield Step(event, since_us, node, after.as_of(at), ready_at, reason)
+        yield Step(event, since_us, node, after.as_of(at), ready.at, ready.seq, reason)
         if type(body) is Leased:
             leased_at = at
         elif task is not None and task.fence and (ending := ending_of(event)) is not None:
@@ -79,18 +91,19 @@ def tell(log: EventLog, history: list[Event]) -> Iterator[Step]:
         task = after
 
 
-def _ready_at(before: Task | None, after: Task, ready_at: int, at: int) -> int:
-    """Since when the task has been ready, or from when on it will be."""
+def _ready(before: Task | None, after: Task, known: Ready, event: Event) -> Ready:
+    """What the event makes of that."""
     if after.recorded_state is not TaskState.SCHEDULED:
-        return ready_at
+        return known
+    at, due_at = event.at, after.scheduled_at_us
+    if due_at > at:
+        return Ready(due_at, None)
     was_ready = (
         before is not None
         and before.recorded_state is TaskState.SCHEDULED
         and before.scheduled_at_us <= at
     )
-    if was_ready and after.scheduled_at_us <= at:
-        return ready_at
-    return max(at, after.scheduled_at_us)
+    return known if was_ready else Ready(at, event.seq)
 
 
 def _node(before: Task | None, event: Event) -> str | None:

@@ -102,7 +102,7 @@ def _scheduled(steps: list[Step], task: Task, point: Point) -> Why:
 def _ready(log: EventLog, steps: list[Step], task: Task, point: Point, limit: int) -> Why:
     """It waits for a worker: who was ahead when it became ready, who is now, who has asked."""
     ready_at = steps[-1].ready_at
-    wait = _Wait(log, ready_at, task.number, end=point.seq, limit=limit)
+    wait = _Wait(log, steps[-1], end=point.seq, limit=limit)
     rank = wait.until(point.at)
     loads = [
         Load(worker, len(holder.tasks), holder.seen_at)
@@ -142,7 +142,7 @@ def _given_up(log: EventLog, steps: list[Step], task: Task, point: Point, limit:
         due = f"it was still scheduled, for {moment(ready_at)}"
         notes = [due, _cause(steps[:-1])]
         return Why(point.seq, point.at, task, verdict, notes, ready_at=ready_at)
-    wait = _Wait(log, ready_at, task.number, end=end.event.seq - 1, limit=limit)
+    wait = _Wait(log, steps[-2], end=end.event.seq - 1, limit=limit)
     rank = wait.until(end.event.at)
     waited = brief_duration(end.event.at - ready_at)
     notes = [f"it had been ready for {waited}, since {moment(ready_at)}", wait.words]
@@ -167,7 +167,7 @@ def _dispatched(log: EventLog, steps: list[Step], task: Task, point: Point, limi
     step, ready_at = steps[index], steps[index].ready_at
     seq, at, body = step.event.seq, step.event.at, step.event.body
     assert isinstance(body, Leased), "found by its kind"
-    wait = _Wait(log, ready_at, task.number, end=seq - 1, limit=limit)
+    wait = _Wait(log, step, end=seq - 1, limit=limit)
     rank = wait.until(at)
     grant = Grant(seq, at, body.worker, body.attempt, rank)
     notes = [f"lease {seq}, {step.reason}", wait.words, beaten_words(rank)]
@@ -198,15 +198,14 @@ def _dispatched(log: EventLog, steps: list[Step], task: Task, point: Point, limi
 class _Wait:
     """A task's time as a ready one: its rank when that began, and later, by one projection."""
 
-    def __init__(self, log: EventLog, ready_at: int, number: int, *, end: int, limit: int) -> None:
+    def __init__(self, log: EventLog, step: Step, *, end: int, limit: int) -> None:
         self._log = log
-        self._number = number
+        self._number = step.task.number
         self._end = end
         self._limit = limit
-        # All events of that instant count, but none behind the end of the wait.
-        self.begin = min(position_at(log, ready_at), end)
-        self.projection = projection_at(log, Point(self.begin, ready_at))
-        self.first = self._rank(ready_at)
+        self.begin = min(_begin(log, step), end)
+        self.projection = projection_at(log, Point(self.begin, step.ready_at))
+        self.first = self._rank(step.ready_at)
         self.leases = 0
 
     def until(self, at: int) -> Rank:
@@ -226,6 +225,14 @@ class _Wait:
     def _rank(self, at: int) -> Rank:
         task = self.projection.tasks[self._number]
         return rank_of(self.projection, task, at, limit=self._limit)
+
+
+def _begin(log: EventLog, step: Step) -> int:
+    """The last position before, or with, the task's being ready."""
+    if step.ready_seq is None:
+        return position_at(log, step.ready_at - 1)
+    # What came with it in one commit was there at once.
+    return log.read(after=step.ready_seq - 1, limit=1)[0].last
 
 
 def _nobody_asked(log: EventLog, wait: _Wait, point: Point) -> str:
