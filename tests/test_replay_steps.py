@@ -170,6 +170,18 @@ def test_looking_backwards_reads_only_what_lies_between(stage: Stage) -> None:
     assert lease.seq == first
 
 
+def test_looking_backwards_leaves_nothing_out(stage: Stage) -> None:
+    """Where one window ends and the next begins, no event is passed over."""
+    stage.new()
+    fence = stage.lease("h1")
+    for number in range(1_600):
+        stage.new(priority=-number)
+    distances = [*range(1, 6), *range(496, 506), *range(1_496, 1_506)]
+    found = [last_sign(stage.log, "h1", after=0, before=fence + distance) for distance in distances]
+
+    assert [None if sign is None else sign.seq for sign in found] == [fence] * len(distances)
+
+
 def test_queue_and_story_tell_the_same_events() -> None:
     """The story's events are those of `Queue.history`."""
     with Queue("memory://", workers=1) as queue:

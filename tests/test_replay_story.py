@@ -178,6 +178,13 @@ class TestRetried:
 
         assert last(stage, 1) == "reopened: had been cancelled (wrong file), retries count anew"
 
+    def test_a_lapse_that_waited(self, stage: Stage) -> None:
+        """Should a log have one: its rule is told, not the one of today."""
+        number = stage.new()
+
+        words = "1st of 5 retries: 1 x 10s after the failure"
+        assert fail(stage, number, error=error_of("LeaseLapsed")) == words
+
 
 class TestFailed:
     """How an attempt ended."""

@@ -69,6 +69,13 @@ class TestExpired:
             == "max_age of 1m would have passed before the 2nd retry, 2 x 40s after the failure"
         )
 
+    def test_a_retry_at_the_very_expiry(self, stage: Stage) -> None:
+        """That is too late as well."""
+        number = stage.new(policy=Policy("linear", 60 * SECOND_US, max_age_us=60 * SECOND_US))
+
+        words = "max_age of 1m would have passed before the 1st retry, 1 x 1m after the failure"
+        assert fail(stage, number) == words
+
     def test_a_workers_delay_past_the_expiry(self, stage: Stage) -> None:
         """The policy's wait would have been in time, so it was not that one."""
         number = stage.new(policy=Policy("linear", SECOND_US, max_age_us=60 * SECOND_US))
@@ -79,13 +86,14 @@ class TestExpired:
         assert reason == words
 
     def test_an_attempt_that_failed_past_the_expiry(self, stage: Stage) -> None:
-        """No wait at all would have been in time."""
-        stage.new(policy=Policy("linear", SECOND_US, max_age_us=60 * SECOND_US))
-        stage.lease()
-        stage.wait("61s")
-        stage.settle(1, "failed")
+        """No wait at all would have been in time, from the very instant on."""
+        for length in ("60s", "61s"):
+            number = stage.new(policy=Policy("linear", SECOND_US, max_age_us=60 * SECOND_US))
+            stage.lease()
+            stage.wait(length)
+            stage.settle(number, "failed")
 
-        assert last(stage, 1) == "max_age of 1m had passed when the attempt failed"
+            assert last(stage, number) == "max_age of 1m had passed when the attempt failed"
 
 
 class TestEdited:

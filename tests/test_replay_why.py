@@ -209,18 +209,19 @@ class TestWaiting:
         assert answer.notes[1] == words
 
     def test_past_its_expiry(self, stage: Stage) -> None:
-        """It is not next, whatever its rank."""
+        """From that very instant on it is not next, whatever its rank."""
         stage.new(expires_at=BEGIN_US + SECOND_US)
-        stage.wait("3s")
+        stage.wait("1s")
 
-        words = "it is past its expiry by 2s: the next node that looks expires it"
+        at = "2023-11-14 22:13:21.000Z"
+        words = f"it is past its expiry since {at}: the next node that looks expires it"
         assert ask(stage, 1).verdict == words
 
     def test_one_past_its_expiry_is_not_ahead(self, stage: Stage) -> None:
         """Nobody leases it, so nobody waits for it."""
         stage.new(9, expires_at=BEGIN_US + SECOND_US)
         stage.new()
-        stage.wait("3s")
+        stage.wait("1s")
 
         answer = ask(stage, 2)
         assert answer.rank is not None
@@ -367,6 +368,16 @@ class TestGivenUp:
         answer = ask(stage, 1)
         assert answer.verdict.endswith("by cancelled at 5: called off")
         assert answer.grant is None
+
+
+def test_rivals_are_named_up_to_the_limit(stage: Stage) -> None:
+    """All are counted."""
+    stage.new_many([3, 2, 1, 0, 0])
+
+    rank = why(stage.log, "3", stage.end, limit=1).rank
+    assert rank is not None
+    assert (len(rank.ahead), len(rank.behind)) == (1, 1)
+    assert (rank.ahead_count, rank.behind_count) == (2, 2)
 
 
 def test_a_task_that_was_not_there_yet(stage: Stage) -> None:

@@ -12,7 +12,7 @@ import msgspec
 from eventq.checks import check_lookup_key
 from eventq.errors import TaskNotFoundError
 from eventq.eventlog.base import EventLog
-from eventq.events import Created, Event, Leased, Renewed, decode_bodies
+from eventq.events import Created, Event, decode_bodies
 from eventq.fold import fold_events, task_history
 from eventq.points import Point
 from eventq.replay.words import moment
@@ -67,8 +67,7 @@ def last_sign(log: EventLog, worker: str, *, after: int, before: int) -> Event |
     for seq, at, task, text in _backwards(log, after=after, before=before):
         if text.startswith((LEASED_TEXT, RENEWED_TEXT)) and name in text:
             [body] = decode_bodies([text])
-            if type(body) in {Leased, Renewed} and getattr(body, "worker", None) == worker:
-                return Event(seq, at, task, body)
+            return Event(seq, at, task, body)
     return None
 
 

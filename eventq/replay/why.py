@@ -111,8 +111,8 @@ def _ready(log: EventLog, steps: list[Step], task: Task, point: Point, limit: in
     waited = brief_duration(point.at - ready_at)
     notes = [f"it has been ready for {waited}, since {moment(ready_at)}", wait.words]
     if task.expires_at_us is not None and task.expires_at_us <= point.at:
-        overdue = brief_duration(point.at - task.expires_at_us)
-        verdict = f"it is past its expiry by {overdue}: the next node that looks expires it"
+        since = moment(task.expires_at_us)
+        verdict = f"it is past its expiry since {since}: the next node that looks expires it"
     elif rank.ahead_count:
         verdict = ahead_words(rank)
     else:

@@ -26,8 +26,8 @@ def moment(at_us: int) -> str:
 def ordinal(number: int) -> str:
     """A place in an order.
 
-    >>> [ordinal(number) for number in (1, 2, 3, 4, 11, 21, 112)]
-    ['1st', '2nd', '3rd', '4th', '11th', '21st', '112th']
+    >>> [ordinal(number) for number in (1, 2, 3, 4, 11, 13, 21, 112)]
+    ['1st', '2nd', '3rd', '4th', '11th', '13th', '21st', '112th']
     """
     teens = number % 100 in {11, 12, 13}
     return f"{number}{'th' if teens else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')}"
