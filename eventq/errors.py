@@ -65,16 +65,31 @@ class KeyConflictError(EventqError):
 class TaskNotFoundError(EventqError, LookupError):
     """No task has this key in this namespace, or had it at the point asked about.
 
+    ``known_as`` is the key of its own that the task with this number goes by, if there is one.
     ``created_seq`` and ``created_at`` tell where and when it was created later on, if it was.
     """
 
-    def __init__(self, key: str, *, created_seq: int | None = None, created_at: str = "") -> None:
+    def __init__(
+        self,
+        key: str,
+        *,
+        known_as: str | None = None,
+        created_seq: int | None = None,
+        created_at: str | None = None,
+    ) -> None:
         self.key = key
+        self.known_as = known_as
         self.created_seq = created_seq
         self.created_at = created_at
-        when = "" if created_seq is None else f": it was created at {created_seq}, {created_at}"
-        have = "has" if created_seq is None else "had, at that point,"
-        super().__init__(f"no task {have} the key {shown(key)}{when}")
+        name = shown(key)
+        if created_seq is not None:
+            problem = f"no task had, at that point, the key {name}"
+            super().__init__(f"{problem}: it was created at {created_seq}, {created_at}")
+        elif known_as is not None:
+            own = f"the task with that number has the key {shown(known_as)}"
+            super().__init__(f"no task has the key {name}: {own}")
+        else:
+            super().__init__(f"no task has the key {name}")
 
 
 class NotAllowedError(EventqError):

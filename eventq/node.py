@@ -127,12 +127,13 @@ class Node:
         Raises TaskNotFoundError.
         """
         number = int(key) if key.isdigit() and key.isascii() else self._number_of(key)
+        task = None
         if number is not None and number != NODE:
             task = self.projection.tasks.get(number) or task_of(self.log, number)
             # A caller's key hides the number: a task is found by one name only.
             if task is not None and task.key == key:
                 return task
-        raise TaskNotFoundError(key)
+        raise TaskNotFoundError(key, known_as=None if task is None else task.key)
 
     def on_append(self, wake: Callable[[], None]) -> None:
         """Has ``wake`` called after each append of this node, on the appending thread."""

@@ -78,6 +78,10 @@ def test_a_point_cuts_the_story(stage: Stage) -> None:
     assert caught.value.created_seq == 2
     with pytest.raises(TaskNotFoundError, match="no task has the key 'never'"):
         task_at(stage.log, "never", stage.end)
+    with pytest.raises(
+        TaskNotFoundError, match="'2': the task with that number has the key 'later'"
+    ):
+        task_at(stage.log, "2", stage.end)
 
 
 @pytest.mark.parametrize("key", ["0", "2", "3", "99", "9" * 200, "٣"])

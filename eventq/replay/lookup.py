@@ -39,7 +39,7 @@ def read_history(log: EventLog, key: str, point: Point | None = None) -> list[Ev
     body = history[0].body if history else None
     # A caller's key hides the number: a task is found by one name only.
     if type(body) is not Created or (body.key or str(number)) != key:
-        raise TaskNotFoundError(key)
+        raise TaskNotFoundError(key, known_as=body.key if type(body) is Created else None)
     if point is None:
         return history
     until = [event for event in history if event.seq <= point.seq]

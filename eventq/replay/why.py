@@ -145,7 +145,10 @@ def _given_up(log: EventLog, steps: list[Step], task: Task, point: Point, limit:
     wait = _Wait(log, steps[-2], end=end.event.seq - 1, limit=limit)
     rank = wait.until(end.event.at)
     waited = brief_duration(end.event.at - ready_at)
-    notes = [f"it had been ready for {waited}, since {moment(ready_at)}", wait.words]
+    notes = [
+        f"it had been ready for {waited}, since {moment(ready_at)}",
+        wait.words_until(end.event.at),
+    ]
     notes.append(f"at its end, {ahead_words(rank, past=True)}")
     return Why(
         seq=point.seq,
@@ -170,7 +173,7 @@ def _dispatched(log: EventLog, steps: list[Step], task: Task, point: Point, limi
     wait = _Wait(log, step, end=seq - 1, limit=limit)
     rank = wait.until(at)
     grant = Grant(seq, at, body.worker, body.attempt, rank)
-    notes = [f"lease {seq}, {step.reason}", wait.words, beaten_words(rank)]
+    notes = [f"lease {seq}, {step.reason}", wait.words_until(at), beaten_words(rank)]
     if not grant.in_order:
         notes.append(f"out of order: {ahead_words(rank, past=True)}")
     if task.state in FINAL:
@@ -221,6 +224,11 @@ class _Wait:
         ahead = ahead_words(self.first, past=True)
         leases = counted(self.leases, "lease") if self.leases else "no lease"
         return f"when it became ready {ahead}; {leases} went to others since"
+
+    def words_until(self, at: int) -> str:
+        """The same for a wait that has ended."""
+        idle = not self.leases and at > self.first.at
+        return f"{self.words}, so no free worker asked until then" if idle else self.words
 
     def _rank(self, at: int) -> Rank:
         task = self.projection.tasks[self._number]
