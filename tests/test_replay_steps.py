@@ -193,3 +193,18 @@ def test_queue_and_story_tell_the_same_events() -> None:
         queue.run(lambda _ctx, _task: None, until="idle")
 
         assert [step.event for step in story(queue._node.log, "k")] == queue.history("k")
+
+
+def test_a_story_without_a_lapse_reads_by_index_alone(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the log is, nothing of it but the task's own events is read."""
+    stage.new(key="k")
+    fence = stage.lease()
+    stage.settle(1, "failed")
+    stage.settle(1, fence=fence, worker="h1")
+    stage.cancel(1)
+    monkeypatch.setattr(stage.log, "read", None)
+
+    assert len(story(stage.log, "k")) == 6
+    assert task_at(stage.log, "k", stage.end).state == "cancelled"

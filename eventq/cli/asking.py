@@ -9,11 +9,13 @@ import click
 
 from eventq.cli.asking_forms import (
     LEASE_COLUMNS,
+    LOAD_COLUMNS,
     RIVAL_COLUMNS,
     SCHEDULE_COLUMNS,
     STEP_COLUMNS,
     held_row,
     instant_row,
+    load_row,
     rival_row,
     state_form,
     state_pairs,
@@ -137,6 +139,8 @@ def why_command(*, place: Place, key: str, at: str, limit: int) -> None:
     rank = answer.rank if answer.grant is None else answer.grant.rank
     if rank is not None:
         _say_rivals(rank, beaten=answer.grant is not None)
+    loads = [load_row(load, answer.at) for load in answer.loads]
+    _say_section("nodes", LOAD_COLUMNS, loads, elastic=0)
 
 
 COMMANDS: list[click.Command] = [history, state, why_command]

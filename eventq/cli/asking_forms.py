@@ -12,7 +12,7 @@ from eventq.cli.text import iso_text, short, time_text, visible
 from eventq.decide import LAPSED
 from eventq.durations import brief_duration, show_duration
 from eventq.events import Completed, Created, Event, Failed, Leased, Retried, Unknown
-from eventq.replay import Grant, Held, QueueState, Rank, Rival, Step, Why
+from eventq.replay import Grant, Held, Load, QueueState, Rank, Rival, Step, Why
 from eventq.task import Task
 
 # A reason may hold one that a person gave, of any length.
@@ -22,6 +22,7 @@ STEP_COLUMNS = ["SEQ", "AT", "SINCE", "KIND", "STATE", "WHAT"]
 LEASE_COLUMNS = ["KEY", "ATTEMPT", "HELD FOR", "LAST SIGN", "LEASE", "NODE"]
 RIVAL_COLUMNS = ["KEY", "DECIDED BY", "PRIORITY", "NUMBER", "SCHEDULED AT"]
 SCHEDULE_COLUMNS = ["KEY", "IN", "AT"]
+LOAD_COLUMNS = ["NODE", "LEASES", "LAST SIGN"]
 
 
 def step_form(step: Step) -> dict[str, Any]:
@@ -111,6 +112,12 @@ def rival_row(rival: Rival) -> list[str]:
     task = rival.task
     scheduled = iso_text(task.scheduled_at)
     return [visible(task.key), rival.field, str(task.priority), str(task.number), scheduled]
+
+
+def load_row(load: Load, now: int) -> list[str]:
+    """A node's cells below LOAD_COLUMNS."""
+    silent = brief_duration(now - load.seen_at)
+    return [visible(load.worker), str(load.leases), f"{silent} ago"]
 
 
 def why_form(why: Why) -> dict[str, Any]:

@@ -116,6 +116,13 @@ def test_why(filled: Cli) -> None:
     assert "because of created at 3: to run 1h later" in filled.ok("why", "c")
 
 
+def test_why_names_the_nodes_at_work(filled: Cli) -> None:
+    """While b waits, the node that holds a's lease is shown."""
+    text = normal(filled.ok("why", "b", "--at", "4"))
+
+    assert "\n1 node holds 1 lease\n\nnodes\nNODE LEASES LAST SIGN\n<node> 1 0s ago" in text
+
+
 @pytest.mark.parametrize(
     "words, code, said",
     [
