@@ -13,14 +13,18 @@ from eventq.eventlog.base import EventLog
 from eventq.events import Cancelled, Completed, Created, Expired, Leased, Renewed, Retried, Updated
 from eventq.fold import catch_up
 from eventq.points import Point, position_at
+from eventq.projection import Projection
 from eventq.replay.lookup import last_lease, last_sign, read_history
 from eventq.replay.ranks import Rank, ahead_words, beaten_words, rank_of
 from eventq.replay.story import Step, tell
 from eventq.replay.words import counted, moment
-from eventq.snapshot import projection_at
+from eventq.snapshot import projection_at, start
 from eventq.task import FINAL, Task, TaskState
 
 LIMIT = 5
+
+# From this many events on, a snapshot in between is looked for.
+FAR = 100_000
 
 
 class Grant(Struct, frozen=True):
@@ -214,7 +218,7 @@ class _Wait:
     def until(self, at: int) -> Rank:
         """The rank at the end of the wait, as of that instant."""
         leased = self.projection.counts["leased"]
-        catch_up(self.projection, self._log, until=self._end)
+        self.projection = _further(self._log, self.projection, Point(self._end, at))
         self.leases = self.projection.counts["leased"] - leased
         return self._rank(at)
 
@@ -233,6 +237,16 @@ class _Wait:
     def _rank(self, at: int) -> Rank:
         task = self.projection.tasks[self._number]
         return rank_of(self.projection, task, at, limit=self._limit)
+
+
+def _further(log: EventLog, projection: Projection, point: Point) -> Projection:
+    """The projection at a later point: folded on, or from a snapshot where that saves much."""
+    if point.seq - projection.seq > FAR:
+        later = start(log, until=point.seq)
+        if later is not None and later.seq > projection.seq:
+            return projection_at(log, point)
+    catch_up(projection, log, until=point.seq)
+    return projection
 
 
 def _begin(log: EventLog, step: Step) -> int:

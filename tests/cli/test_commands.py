@@ -46,6 +46,7 @@ COMMANDS = [
     "retry",
     "run",
     "show",
+    "snapshot",
     "sql",
     "state",
     "stats",
