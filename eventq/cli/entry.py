@@ -28,12 +28,16 @@ from eventq.cli import (
     running,
     snapshots,
 )
+from eventq.cli.logs import log_to_stderr
 from eventq.cli.options import Place, placed
 
 EXIT_FAILED = 1
 EXIT_MISUSED = 2
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_PIPE = 128 + signal.SIGPIPE
+
+# They call other people's code, which may have its own wishes about logging.
+LOGGING_BY_THEMSELVES = {"demo", "run"}
 
 
 class Command(click.Group):
@@ -110,6 +114,8 @@ def main(*, place: Place) -> None:
     if context.invoked_subcommand is None:
         click.echo(context.get_help(), err=True)
         context.exit(EXIT_MISUSED)
+    if context.invoked_subcommand not in LOGGING_BY_THEMSELVES:
+        log_to_stderr(verbose=False)
 
 
 for _command in (

@@ -15,6 +15,9 @@ from eventq.snapshot.content import Snapshot
 
 logger = logging.getLogger(__name__)
 
+# After so many that cannot be used, as after an upgrade, the search costs more than a replay.
+PASSED_OVER = 10
+
 
 def put(log: EventLog, snapshot: Snapshot, *, now: int) -> SnapshotEntry:
     """Writes a snapshot down in the log's database, in place of any at its position.
@@ -55,9 +58,8 @@ def newest(log: EventLog, *, until: int | None = None) -> Snapshot | None:
     except LogError as error:
         logger.warning("snapshots cannot be read", extra={"error": str(error)})
         return None
-    for entry in reversed(entries):
-        if until is not None and entry.seq > until:
-            continue
+    fitting = [entry for entry in entries if until is None or entry.seq <= until]
+    for entry in fitting[: -PASSED_OVER - 1 : -1]:
         try:
             return get(log, entry.seq)
         except (SnapshotError, ArgumentError, LogError) as error:

@@ -12,7 +12,7 @@ from eventq import Queue
 from eventq.eventlog import open_log
 from eventq.fold import replay
 from eventq.snapshot import Snapshot, get, load, put, save, take
-from tests.cli.harness import FORBIDDEN, NASTY, Cli, on_terminal
+from tests.cli.harness import FORBIDDEN, NASTY, Cli, finished, on_terminal
 from tests.servers import new_url
 from tests.snapshot.story import tell
 from tools.mongod import ReplicaSet
@@ -156,6 +156,23 @@ def test_a_damaged_one_is_told(filled: Cli, tmp_path: Path) -> None:
 
     for words in (["show", str(path)], ["show", "8"], ["export", "8", "b"], ["diff", "8", "end"]):
         assert "cannot be used" in filled.one_error("snapshot", *words, code=1)
+
+
+def test_a_command_tells_of_a_damaged_one_and_goes_on(filled: Cli) -> None:
+    """Whatever folds the log says on standard error which it could not use, and answers."""
+    filled.ok("snapshot", "create", "--at", "8")
+    with closing(open_log(filled.url)) as log:
+        [entry] = log.snapshots.entries()
+        log.snapshots.put(entry, b"rubbish")
+
+    done = finished("stats", "--url", filled.url, "--json", folder=filled.folder)
+
+    assert done.returncode == 0
+    assert '"completed":1' in done.stdout
+    assert done.stderr == (
+        "eventq: warning: snapshot discarded seq=8 "
+        "error=the snapshot cannot be used: it is not one of eventq\n"
+    )
 
 
 def test_verify_proves_all(filled: Cli, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from hashlib import blake2b
@@ -205,8 +206,25 @@ def test_a_bomb_is_not_unpacked() -> None:
     """A little content that becomes a lot is given up where it passes what was announced."""
     bomb = zlib.compress(b"\0" * 10**8)
 
-    with pytest.raises(SnapshotError, match="announced"):
-        decode(resealed(packed=bomb, content_bytes=1_000))
+    tracemalloc.start()
+    try:
+        with pytest.raises(SnapshotError, match="announced"):
+            decode(resealed(packed=bomb, content_bytes=1_000))
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak_bytes < 10**6
+
+
+def test_content_without_its_end_is_refused() -> None:
+    """What unpacks well, but not to its end, or has something behind, is not what was packed."""
+    packed = DATA.partition(b"\n")[2][inside.DIGEST_BYTES :]
+    assert decode(resealed(packed=packed)) == SNAPSHOT
+
+    for other in (packed[:-1], packed[:-4], packed + b"\0"):
+        with pytest.raises(SnapshotError, match="announced"):
+            decode(resealed(packed=other))
 
 
 def forged(change: Callable[[dict[str, Any]], object]) -> bytes:
@@ -226,6 +244,7 @@ FORGERIES: dict[str, Callable[[dict[str, Any]], object]] = {
     "one column more": lambda c: c.update(more=1),
     "one column less": lambda c: c.pop("fence"),
     "a column too short": lambda c: c["fence"].pop(),
+    "a column too long": lambda c: c["fence"].append(0),
     "backwards": lambda c: c["number"].reverse(),
     "task 0": lambda c: c["number"].__setitem__(0, 0),
     "a task of the future": lambda c: c["number"].__setitem__(-1, 10**6),

@@ -23,6 +23,7 @@ from eventq.snapshot import (
     decode,
     encode,
     get,
+    keeping,
     load,
     newest,
     prune,
@@ -157,6 +158,21 @@ def test_one_that_vanishes_meanwhile_is_passed_over(log: EventLog) -> None:
     log.snapshots.entries = lambda: entries  # type: ignore[method-assign]
 
     assert newest(log) == of(log, 5)
+
+
+def test_the_search_for_a_good_one_ends(
+    log: EventLog, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After an upgrade none may be good: looking at all of them would take longer than a replay."""
+    monkeypatch.setattr(keeping, "PASSED_OVER", 2)
+    for seq in (5, 8, 11, 14):
+        put(log, of(log, seq), now=NOW)
+    for seq in (11, 14):
+        plant(log, seq, b"of another version")
+
+    assert newest(log) is None
+    assert len(caplog.records) == 2
+    assert newest(log, until=13) == of(log, 8)
 
 
 # Files.
