@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pymongo import ASCENDING
 from pymongo.collection import Collection
 
+from eventq.errors import LogCorruptError
 from eventq.eventlog.mongo_documents import Document
 from eventq.eventlog.mongo_link import MongoLink
 from eventq.eventlog.snapshots import SnapshotEntry
@@ -34,7 +37,7 @@ class MongoSnapshots:
 
     def entries(self) -> list[SnapshotEntry]:
         """See Snapshots.entries."""
-        with self._link.translating():
+        with self._reading():
             found = self._collection(SNAPSHOTS).find(
                 {"ns": self._namespace}, sort=[("seq", ASCENDING)]
             )
@@ -42,7 +45,7 @@ class MongoSnapshots:
 
     def get(self, seq: int) -> bytes | None:
         """See Snapshots.get."""
-        with self._link.translating():
+        with self._reading():
             found = self._collection(SNAPSHOTS).find_one(self._name(seq))
             if found is None:
                 return None
@@ -94,6 +97,15 @@ class MongoSnapshots:
                 return False
             self._collection(PIECES).delete_many({"_id": {"$in": _piece_names(found)}})
         return True
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Turns the driver's errors, and those of documents that are none of ours, into ours."""
+        try:
+            with self._link.translating():
+                yield
+        except (KeyError, TypeError, ValueError) as error:
+            raise LogCorruptError(0, f"a snapshot's document is damaged: {error!r}") from error
 
     def _clear_abandoned(self) -> None:
         """Deletes the pieces of writers that were killed before they had written all."""

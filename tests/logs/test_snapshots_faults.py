@@ -14,11 +14,12 @@ import apsw
 import pytest
 from pymongo.errors import AutoReconnect
 
-from eventq import LogUnavailableError
+from eventq import LogCorruptError, LogUnavailableError
 from eventq.eventlog import EventLog, file_snapshots, mongo_snapshots, sqlite_snapshots
 from eventq.eventlog.file import FileLog
 from eventq.eventlog.mongo import MongoLog
 from eventq.eventlog.sqlite import SqliteLog
+from eventq.snapshot import newest
 from tests.logs.commits import WAIT_SECONDS, Opener, append, assert_tiles, everything, open_sqlite
 from tests.logs.test_snapshots_contract import LARGE_BYTES, entry
 from tests.servers import new_url
@@ -261,6 +262,18 @@ def test_a_missing_piece_is_no_snapshot(mongo_log: MongoLog) -> None:
     mongo_log._link.database()[mongo_snapshots.PIECES].delete_one({})
 
     assert mongo_log.snapshots.get(1) is None
+
+
+def test_a_foreign_document_is_no_obstacle(
+    mongo_log: MongoLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Somebody else's collection of the same name is told, and the log is folded without it."""
+    mongo_log._link.database()["snapshots"].insert_one({"ns": "default", "title": "holidays"})
+
+    assert newest(mongo_log) is None
+    assert [record.getMessage() for record in caplog.records] == ["snapshots cannot be read"]
+    with pytest.raises(LogCorruptError, match="snapshot's document"):
+        mongo_log.snapshots.entries()
 
 
 def test_replaced_and_deleted_pieces_are_gone(mongo_log: MongoLog) -> None:

@@ -169,6 +169,14 @@ def test_a_missing_task_alone_is_named(log: EventLog) -> None:
     assert find_flaw(right, right) is None
 
 
+def test_a_reopening_alone_is_named(log: EventLog) -> None:
+    """It is compared by itself, although the counts seldom fit without it."""
+    right = of(log, 8)
+    other = replace(right, reopened={**right.reopened, "expired": 1})
+
+    assert find_flaw(other, right) == Flaw("reopened.expired", None, 1, 0)
+
+
 def test_a_node_that_is_missing_is_named(log: EventLog) -> None:
     """A node's leases are compared with their numbers."""
     right = of(log, 8)
