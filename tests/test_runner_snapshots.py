@@ -173,10 +173,12 @@ def test_work_goes_on_while_one_is_written(queue: Queue, log: HookedLog) -> None
         wait_until(ends(queue, "new"), "the task to be done")
         assert seqs(log) == []
         queue.stop()
+        # Long enough for a run that does not wait for it.
+        run._thread.join(0.3)
+        assert run.running
         gate.open()
         run.wait()
 
-    # The run has waited for it.
     assert len(seqs(log)) == 1
     assert final(queue, "new").state == "completed"
 

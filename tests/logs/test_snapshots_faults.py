@@ -197,6 +197,14 @@ def test_other_files_in_the_folder_do_no_harm(file_log: FileLog, tmp_path: Path)
     assert [found.seq for found in file_log.snapshots.entries()] == [1]
 
 
+def test_a_replaced_file_is_gone(file_log: FileLog, tmp_path: Path) -> None:
+    """One position, one file, although their names differ."""
+    for taken_at in (5, 6):
+        file_log.snapshots.put(entry(1, b"x", taken_at=taken_at), b"x")
+
+    assert len(list((tmp_path / "log.jsonl.snapshots").iterdir())) == 1
+
+
 def test_of_two_files_at_a_position_the_newer_counts(file_log: FileLog, tmp_path: Path) -> None:
     """A writer that is killed before it removes the one it replaces leaves two."""
     file_log.snapshots.put(entry(1, b"old", taken_at=5), b"old")
