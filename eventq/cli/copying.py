@@ -38,7 +38,7 @@ def copy(*, place: Place, source: str, target: str) -> None:
     Positions and seals stay the same, and at the end both are folded and compared. A copy that
     broke off goes on where it was. A target that holds something else is refused.
     """
-    source, target = _url(source), _url(target)
+    source, target = url_of(source), url_of(target)
     if source == target:
         misuse("SOURCE and TARGET are one and the same log")
     namespace = check_namespace(place.found_namespace)
@@ -46,7 +46,7 @@ def copy(*, place: Place, source: str, target: str) -> None:
         if not before.head().seq:
             there = ", ".join(before.namespaces()) or "none"
             refuse(f"{before.url}: no namespace {namespace!r} to copy (there: {there})")
-        with closing(open_log(target, namespace=namespace)) as after, _progress() as tell:
+        with closing(open_log(target, namespace=namespace)) as after, progress("copying") as tell:
             report = copy_log(before, after, progress=tell)
     if place.as_json:
         say_json(msgspec.structs.asdict(report))
@@ -64,7 +64,7 @@ def copy(*, place: Place, source: str, target: str) -> None:
     )
 
 
-def _url(word: str) -> str:
+def url_of(word: str) -> str:
     """The URL that a word is or names."""
     if not word.startswith(ENVIRONMENT):
         return word
@@ -75,7 +75,7 @@ def _url(word: str) -> str:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[int, int], None] | None]:
+def progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
     """A bar on a terminal, on standard error so that a pipe gets the answer alone."""
     if not is_terminal(sys.stderr):
         yield None
@@ -83,5 +83,5 @@ def _progress() -> Iterator[Callable[[int, int], None] | None]:
     from rich.progress import Progress  # noqa: PLC0415 - slow to import, and pipes never need it
 
     with Progress(console=terminal(stderr=True), transient=True) as bar:
-        task = bar.add_task("copying", total=None)
+        task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

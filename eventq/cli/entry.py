@@ -27,6 +27,7 @@ from eventq.cli import (
     output,
     running,
     snapshots,
+    verifying,
 )
 from eventq.cli.logs import log_to_stderr
 from eventq.cli.options import Place, placed
@@ -127,6 +128,7 @@ for _command in (
     *asking.COMMANDS,
     *managing.COMMANDS,
     *snapshots.COMMANDS,
+    *verifying.COMMANDS,
 ):
     main.add_command(_command)
 

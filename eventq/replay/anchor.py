@@ -38,9 +38,11 @@ _decoder = msgspec.json.Decoder(Anchor)
 def make_anchor(log: EventLog, point: Point, *, key: bytes | None) -> Anchor:
     """The anchor of the last commit that ends at or before the point.
 
-    Raises LogCorruptError where the log cannot be read.
+    Raises ArgumentError when there is none, LogCorruptError where the log cannot be read.
     """
     seq, at, seal = _commit_end(log, point.seq)
+    if not seq:
+        raise ArgumentError("point", point.seq, "one at which a first commit has ended")
     anchor = Anchor(log.namespace, seq, at, seal.hex())
     return anchor if key is None else Anchor(log.namespace, seq, at, seal.hex(), mac(anchor, key))
 
