@@ -71,7 +71,7 @@ GOOD: list[list[Step]] = [
         (11, 1, LEASED),
         (12, 1, Failed(4, FAILED)),
         (12, 1, Expired("max_retries")),
-        (20, 1, Retried(20, None, Reopening("expired", ONCE, 10, 1))),
+        (20, 1, Retried(20, None, Reopening("expired", ONCE, 10, 1, last_error=FAILED))),
         (20, 1, Leased(2, "n", 30)),
         (20, NODE, Renewed("n", 30)),
         (21, 1, Cancelled()),

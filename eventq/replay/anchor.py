@@ -6,7 +6,7 @@ The secret key comes in as an argument and is neither kept nor shown.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 
 import msgspec
@@ -16,6 +16,7 @@ from eventq.errors import ArgumentError, LogCorruptError, shown
 from eventq.eventlog.base import EventLog
 from eventq.points import Point
 from eventq.replay.verify_seals import SEAL_BYTES, first_seal
+from eventq.replay.verify_terms import Report
 
 EXPECTED = "an anchor: an object with namespace, seq, at, seal and hmac, as `anchor export` makes"
 HEX_SEAL = 2 * SEAL_BYTES
@@ -107,9 +108,7 @@ def check_anchor(log: EventLog, anchor: Anchor) -> tuple[int, str] | None:
 class AnchorWatch:
     """Compares anchors with the commits that go by, in order."""
 
-    def __init__(
-        self, namespace: str, seq: int, seal: bytes, report: Callable[[int, str, str], None]
-    ) -> None:
+    def __init__(self, namespace: str, seq: int, seal: bytes, report: Report) -> None:
         self.held = 0
         self._namespace = namespace
         self._begin = seq

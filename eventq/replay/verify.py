@@ -11,19 +11,24 @@ from collections.abc import Callable, Iterator, Sequence
 
 from msgspec import Struct
 
-from eventq.errors import ArgumentError, LogCorruptError
+from eventq.errors import ArgumentError, LogCorruptError, shown
 from eventq.eventlog.base import EventLog, Head
-from eventq.events import KIND_OF, Commit
+from eventq.events import KIND_OF, Commit, Unknown
 from eventq.replay.anchor import Anchor, AnchorWatch
 from eventq.replay.verify_bodies import Found, read_bodies
 from eventq.replay.verify_indexes import Indexes, IndexMode, Keys
 from eventq.replay.verify_order import Seen
 from eventq.replay.verify_past import LogPast
 from eventq.replay.verify_rules import Rules
-from eventq.replay.verify_seals import Chain, first_seal
+from eventq.replay.verify_seals import SEAL_BYTES, Chain, first_seal
+from eventq.replay.verify_terms import Unreadable
 
 # The most findings that are told: who wants more has a log to restore, not to read.
 MOST_FINDINGS = 1_000
+
+
+# Bodies of which nothing is known.
+NOT_READ = (Unknown, Unreadable)
 
 
 class Finding(Struct, frozen=True):
@@ -129,6 +134,7 @@ class Verification:
         self._keys = Keys()
         self._anchors = AnchorWatch(log.namespace, base.seq, base.seal, self._report)
         self._lost = False
+        self._over = False
         for task in base.tasks:
             self.rules.add(task, base.at)
             if task.key is not None:
@@ -138,16 +144,12 @@ class Verification:
         self, anchors: Sequence[Anchor], progress: Callable[[int, int], None] | None = None
     ) -> Verdict:
         """The whole of it, once."""
-        try:
-            head = self._log.head()
-        except LogCorruptError as error:
-            self._report(max(error.position, 1), "unreadable", error.problem)
-            return self._verdict(complete=False)
+        head = self._head()
         indexes = Indexes(self._log, self._mode, begin=self.base.seq, end=head)
         self._anchors.expect(anchors)
         for commits in self._read(head.seq):
             self._take_all(commits, indexes)
-            if self._lost or self._enough():
+            if self._over or self._enough():
                 break
             self.rules.tidy()
             indexes.tidy(self._report)
@@ -162,6 +164,14 @@ class Verification:
         if complete and not self._enough():
             indexes.finish(self._report, enough=self._enough)
         return self._verdict(complete=complete)
+
+    def _head(self) -> Head:
+        """Where the log ends, or right before where it can no longer be read."""
+        try:
+            return self._log.head()
+        except LogCorruptError as error:
+            self._lose(max(error.position, 1), "unreadable", error.problem)
+            return Head(max(error.position - 1, 0), 0, bytes(SEAL_BYTES))
 
     def _read(self, end: int) -> Iterator[list[Commit]]:
         """The commits up to the end, many at a time; where that fails, one by one up to there."""
@@ -188,7 +198,7 @@ class Verification:
         for commit in commits:
             end = begin + len(commit.bodies)
             if not self._chain.take(commit):
-                self._lost = True
+                self._lost = self._over = True
                 return
             self._take(commit, bodies[begin:end])
             indexes.take(commit)
@@ -204,9 +214,15 @@ class Verification:
         rules.take(commit.first, commit.at, commit.tasks, bodies)
         keyed = rules.keyed
         if keyed or commit.keys:
-            # Their order is sealed, too.
-            if keyed != list(commit.keys.items()):
-                problem = f"the commit's keys {commit.keys} are not those created, {dict(keyed)}"
+            # Their order is sealed, too. A kind that is not known may have brought one.
+            told = [
+                (key, seq)
+                for key, seq in commit.keys.items()
+                if not commit.first <= seq <= commit.last
+                or type(bodies[seq - commit.first]) not in NOT_READ
+            ]
+            if keyed != told:
+                problem = f"the commit's keys {shown(commit.keys)} are not {shown(dict(keyed))}"
                 self._report(commit.first, "key", problem)
             for key, seq in keyed:
                 self._keys.add(key, seq)
@@ -227,8 +243,9 @@ class Verification:
         return self._found >= self._limit
 
     def _lose(self, seq: int, rule: str, problem: str) -> None:
+        if not (self._lost and self.findings[-1].seq == seq):
+            self._report(seq, rule, problem)
         self._lost = True
-        self._report(seq, rule, problem)
 
     def _report(self, seq: int, rule: str, problem: str) -> None:
         # Bounded also within one commit; the last places are not for the first position.

@@ -34,4 +34,5 @@ def _seen(task: Task) -> Seen:
         retries=task.retry_count,
         begun=task.retry_count + leased,
         fence=task.fence,
+        last_error=task.last_error,
     )

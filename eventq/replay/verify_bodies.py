@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from eventq.events import AnyBody, Unknown, decode_bodies
-from eventq.replay.verify_rules import Unreadable
+from eventq.replay.verify_terms import Unreadable
 
 Found = AnyBody | Unknown | Unreadable
 

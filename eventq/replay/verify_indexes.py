@@ -9,12 +9,11 @@ from array import array
 from collections.abc import Callable
 from typing import Literal
 
-from eventq.errors import LogCorruptError
+from eventq.errors import LogCorruptError, shown
 from eventq.eventlog.base import EventLog, Head
 from eventq.events import Commit, Created
-from eventq.replay.verify_rules import Past
+from eventq.replay.verify_terms import Past, Report
 
-Report = Callable[[int, str, str], None]
 IndexMode = Literal["none", "sample", "full"]
 
 # A sample is one position in so many that there are about this many of them in the log.
@@ -60,7 +59,7 @@ def _tell_twins(seqs: list[int], past: Past, report: Report) -> None:
             continue
         key = event[1].key
         if key in taken:
-            report(seq, "key", f"key {key!r} is taken by task {taken[key]}")
+            report(seq, "key", f"key {shown(key)} is taken by task {taken[key]}")
         taken.setdefault(key, seq)
 
 
@@ -69,7 +68,9 @@ class Indexes:
 
     def __init__(self, log: EventLog, mode: IndexMode, *, begin: int, end: Head) -> None:
         self._log = log
-        self._mode = mode
+        # A log without indexes looks for a history in all it has, so there is nothing to compare.
+        scans = mode == "sample" and not getattr(log, "has_indexes", True)
+        self._mode: IndexMode = "none" if scans else mode
         self._end = end.seq
         step = 1 if mode == "full" else max(1, (end.seq - begin) // SAMPLED_POSITIONS)
         # Which ones depends on the seal, so that another log has another sample.
@@ -106,7 +107,7 @@ class Indexes:
             found = keys
         for key, seq in keys.items():
             if found.get(key) != seq:
-                report(seq, "index", f"the index of keys says {found.get(key)} of key {key!r}")
+                report(seq, "index", f"the index of keys says {found.get(key)} of {shown(key)}")
         self._keys = {}
 
     def tidy(self, report: Report) -> None:

@@ -6,7 +6,7 @@ from heapq import heapify, heappop, heappush
 
 from msgspec import Struct
 
-from eventq.events import Policy
+from eventq.events import ErrorInfo, Policy, Reopening
 
 # Stale entries that may stand in the heaps beside those of the pending tasks.
 STALE_ENTRIES = 10_000
@@ -31,6 +31,7 @@ class Seen(Struct, gc=False):
     begun: int = 0
     """Attempts since it was created or last reopened; a released one does not count."""
     fence: int = 0
+    last_error: ErrorInfo | None = None
     edition: int = 0
     """Of its entry in the order; 0 when it has none."""
 
@@ -85,3 +86,19 @@ class Order:
         self._ready = [e for e in self._ready if e[2] in tasks and tasks[e[2]].edition == e[3]]
         heapify(self._waiting)
         heapify(self._ready)
+
+
+def content_hash(state: str, content: Seen | Reopening) -> int:
+    """Of what a final task must bring back when it is reopened."""
+    return hash(
+        (
+            state,
+            content.policy,
+            content.created_at,
+            content.attempt,
+            content.key,
+            content.priority,
+            bytes(content.tags) if isinstance(content, Reopening) else content.tags,
+            content.last_error,
+        )
+    )

@@ -9,9 +9,10 @@ import msgspec
 
 from eventq.errors import LogCorruptError
 from eventq.eventlog.base import EventLog
-from eventq.events import AnyBody, Created, Leased, Refused, Unknown, decode_bodies
+from eventq.events import AnyBody, Created, Refused, Unknown, decode_bodies
 from eventq.replay.verify_order import Seen
-from eventq.replay.verify_rules import BrokenError, Past, Rules
+from eventq.replay.verify_rules import Rules
+from eventq.replay.verify_terms import BrokenError, Past
 
 History = list[tuple[int, int, AnyBody | Unknown]]
 
@@ -46,19 +47,19 @@ class LogPast(Past):
         except (LogCorruptError, msgspec.DecodeError):
             return None
 
-    def is_lease(self, seq: int, number: int) -> bool:
-        """See Past.is_lease."""
-        found = self.event(seq)
-        if found is None:
-            return seq <= self._trusted
-        return found[0] == number and type(found[1]) is Leased
+    def is_trusted(self, seq: int) -> bool:
+        """See Past.is_trusted."""
+        return 0 < seq <= self._trusted
 
 
 def remember(number: int, history: History) -> Seen | None:
     """The task that a history leads to; None where it breaks a rule, which was told before.
 
-    Raises BrokenError when the history does not begin with the task's creation.
+    None also for one with a kind that is not known: nothing is guessed. Raises BrokenError when the
+    history does not begin with the task's creation.
     """
+    if any(type(body) is Unknown for _, _, body in history):
+        return None
     if not history or history[0][0] != number or type(history[0][2]) is not Created:
         raise BrokenError("move", f"there is no task {number}: an event of it before created")
     finals: dict[int, Seen] = {}
@@ -73,8 +74,6 @@ def remember(number: int, history: History) -> Seen | None:
     rules = Rules(Kept(), _ignore, on_final=keep, judges_order=False)
     try:
         for seq, at, body in history:
-            if type(body) is Unknown:
-                return None
             if type(body) is not Refused:
                 rules.judge(seq, at, number, body)
     except BrokenError:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from msgspec import UNSET, Struct
+from msgspec import UNSET
 
+from eventq.errors import shown
 from eventq.events import (
     KIND_OF,
     AnyBody,
@@ -28,44 +29,12 @@ from eventq.events import (
     Unknown,
     Updated,
 )
-from eventq.replay.verify_order import Order, Seen
+from eventq.replay.verify_order import Order, Seen, content_hash
+from eventq.replay.verify_terms import BrokenError, Past, Report, Unreadable
 
-
-class Unreadable(Struct, frozen=True):
-    """Stands for a body that cannot be understood."""
-
-    problem: str
-
-
-class BrokenError(Exception):
-    """A rule is broken, so that nothing can be said any more about the task."""
-
-    def __init__(self, rule: str, problem: str) -> None:
-        self.rule = rule
-        self.problem = problem
-        super().__init__(problem)
-
-
-class Past:
-    """What the rules may ask about what came before, when they have not kept it."""
-
-    def task(self, number: int, before: int) -> Seen | None:
-        """A final task as it stood before a position; None where nothing can be said of it.
-
-        Raises BrokenError when there was no such task.
-        """
-        raise NotImplementedError
-
-    def event(self, seq: int) -> tuple[int, AnyBody | Unknown] | None:
-        """The task and the body of the event at a position; None where there is none to read."""
-        raise NotImplementedError
-
-    def is_lease(self, seq: int, number: int) -> bool:
-        """Whether there was a lease of the task at the position."""
-        raise NotImplementedError
-
-
-Report = Callable[[int, str, str], None]
+# Final tasks that may be reopened of which a hash is kept (about 100 bytes each), the latest ones.
+# Reopening an older one costs a look at its history.
+HASHES_KEPT = 200_000
 
 
 class Rules:
@@ -94,6 +63,7 @@ class Rules:
         self._order = Order(self.tasks)
         self._judges_order = judges_order
         self._failed: set[int] = set()
+        self._reopenable: dict[int, int] = {}
         self._rules: dict[type, Callable[[int, int, int, Any], None]] = {
             Created: self._created,
             Leased: self._leased,
@@ -145,6 +115,7 @@ class Rules:
 
     def _drop(self, number: int) -> None:
         self.tasks.pop(number, None)
+        self._reopenable.pop(number, None)
         self._failed.discard(number)
 
     def _find(self, seq: int, number: int, kind: type) -> Seen | None:
@@ -224,6 +195,7 @@ class Rules:
         task = self._end_lease(seq, number, body.fence, Failed)
         if task is not None:
             task.state = "failed"
+            task.last_error = body.error
             self._failed.add(number)
 
     def _end_lease(self, seq: int, number: int, fence: int, kind: type) -> Seen | None:
@@ -243,11 +215,18 @@ class Rules:
         task.fence = task.edition = 0
         del self.tasks[task.number]
         self._failed.discard(task.number)
+        if state != "completed":
+            kept = self._reopenable
+            kept[task.number] = content_hash(state, task)
+            if len(kept) > HASHES_KEPT:
+                del kept[next(iter(kept))]
         if self._on_final is not None:
             self._on_final(task)
 
     def _retried(self, seq: int, at: int, number: int, body: Retried) -> None:
-        task = self._in_state(seq, number, Retried, "failed", "expired", "cancelled")
+        task = self._remembered(number, body.reopens)
+        if task is None:
+            task = self._in_state(seq, number, Retried, "failed", "expired", "cancelled")
         if task is None:
             return
         if task.state == "failed":
@@ -269,6 +248,25 @@ class Rules:
         self.tasks[number] = task
         self._order.add(task, at)
 
+    def _remembered(self, number: int, content: Reopening | None) -> Seen | None:
+        """The final task, when it is known to be just what the event brings back."""
+        kept = self._reopenable.pop(number, None)
+        if kept is None or content is None or kept != content_hash(content.was, content):
+            return None
+        return Seen(
+            number,
+            content.created_at,
+            content.key,
+            content.priority,
+            bytes(content.tags),
+            content.policy,
+            0,
+            None,
+            content.was,
+            attempt=content.attempt,
+            last_error=content.last_error,
+        )
+
     def _reopen(self, task: Seen, at: int, content: Reopening | None) -> None:
         if content is None:
             raise BrokenError("move", "nothing says what reopens")
@@ -281,13 +279,17 @@ class Rules:
             "key": task.key,
             "priority": task.priority,
             "tags": task.tags,
+            "last_error": task.last_error,
         }
         for name, value in ours.items():
             brought = getattr(content, name)
             if (bytes(brought) if name == "tags" else brought) != value:
-                raise BrokenError("move", f"brings back another {name} than the task had: {value}")
+                raise BrokenError("move", f"brings back another {name} than the task had")
         if content.expires_at is not None and content.expires_at <= at:
             raise BrokenError("expiry", "reopened past its expiry")
+        age_us = task.policy.max_age_us
+        if content.expires_at != (None if age_us is None else at + age_us):
+            raise BrokenError("expiry", "reopened with another expiry than its max_age makes")
         task.expires_at = content.expires_at
         task.begun = task.retries = 0
 
@@ -345,18 +347,29 @@ class Rules:
 
     def _refused(self, seq: int, _at: int, number: int, body: Refused) -> None:
         # Rule 15: evidence that the work ran twice.
-        task = self.tasks.get(number) or self._find(seq, number, Refused)
+        past, fence = self._past, body.fence
+        task = self.tasks.get(number)
         if task is None:
-            return
-        if task.state == "leased" and task.fence == body.fence:
+            if not 0 < number < seq:
+                self._find(seq, number, Refused)
+            found = past.event(number)
+            if found is None and past.is_trusted(number):
+                return
+            if found is None or type(found[1]) not in {Created, Unknown}:
+                raise BrokenError("move", f"refused of task {number} before created")
+        elif task.state == "leased" and task.fence == fence:
             raise BrokenError("fence", "the outcome of a live lease was refused")
-        if not 0 < body.fence < seq or not self._past.is_lease(body.fence, number):
-            raise BrokenError("fence", f"fence {body.fence} was no lease of the task")
+        lease = past.event(fence) if 0 < fence < seq else None
+        if lease is None:
+            if not past.is_trusted(fence):
+                raise BrokenError("fence", f"fence {fence} was no lease of the task")
+        elif lease[0] != number or type(lease[1]) not in {Leased, Unknown}:
+            raise BrokenError("fence", f"fence {fence} was no lease of the task")
 
     def _take_unknown(self, seq: int, _at: int, number: int, body: Unknown) -> None:
         count = self.unknown[body.kind] = self.unknown.get(body.kind, 0) + 1
         if count == 1:
-            problem = f"kind {body.kind!r} is unknown: written by a newer eventq"
+            problem = f"kind {shown(body.kind)} is unknown: written by a newer eventq"
             self._report(seq, "unknown", problem)
         if number == 0:
             # Whatever it says about all tasks may change which of them comes first.

@@ -6,10 +6,10 @@ It shares no code with what seals a commit.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from hashlib import blake2b
 
 from eventq.events import Commit
+from eventq.replay.verify_terms import Report
 
 COMMIT_EVENTS = 1_000
 SEAL_BYTES = 32
@@ -33,9 +33,7 @@ def seal_of(commit: Commit) -> bytes:
 class Chain:
     """Where the chain stands; it takes commit after commit and says what does not fit."""
 
-    def __init__(
-        self, seq: int, at: int, seal: bytes, report: Callable[[int, str, str], None]
-    ) -> None:
+    def __init__(self, seq: int, at: int, seal: bytes, report: Report) -> None:
         self.seq = seq
         self.at = at
         self.seal = seal
