@@ -115,11 +115,12 @@ class AnchorWatch:
         self._seal = seal.hex()
         self._report = report
         self._last_held: int | None = None
-        self._wanted: dict[int, list[Anchor]] = {}
+        # The last one first, so that the next is taken from the end.
+        self._wanted: list[Anchor] = []
 
     def expect(self, anchors: Sequence[Anchor]) -> None:
         """Takes anchors in; one of another log or from before the beginning is told at once."""
-        for anchor in anchors:
+        for anchor in sorted(anchors, key=lambda anchor: anchor.seq):
             if anchor.namespace != self._namespace:
                 problem = (
                     f"the anchor is of namespace {shown(anchor.namespace)}, "
@@ -132,22 +133,28 @@ class AnchorWatch:
             elif anchor.seq == self._begin:
                 self._compare(anchor, anchor.at, self._seal)
             else:
-                self._wanted.setdefault(anchor.seq, []).append(anchor)
+                self._wanted.append(anchor)
+        self._wanted.sort(key=lambda anchor: -anchor.seq)
 
     def take(self, seq: int, at: int, seal: bytes) -> None:
         """A commit that ends at this position, with its instant and seal."""
-        for anchor in self._wanted.pop(seq, ()):
-            self._compare(anchor, at, seal.hex())
+        wanted = self._wanted
+        while wanted and wanted[-1].seq <= seq:
+            anchor = wanted.pop()
+            if anchor.seq == seq:
+                self._compare(anchor, at, seal.hex())
+            else:
+                self._miss(anchor)
 
     def finish(self, end: int) -> None:
         """Tells of anchors that no commit has answered, of a log that ends at the position."""
-        for seq in sorted(self._wanted):
+        for anchor in reversed(self._wanted):
+            seq = anchor.seq
             if seq > end:
                 problem = f"the log ends at {end}, before the anchor's {seq}: its tail was cut off"
                 self._report(end + 1, "anchor", problem)
             else:
-                problem = f"no commit ends at the anchor's {seq}{self._since()}"
-                self._report(seq, "anchor", problem)
+                self._miss(anchor)
 
     def _compare(self, anchor: Anchor, at: int, seal: str) -> None:
         if (seal, at) == (anchor.seal, anchor.at):
@@ -156,6 +163,12 @@ class AnchorWatch:
             return
         what = "seal" if seal != anchor.seal else "instant"
         problem = f"the anchor has another {what}: something was changed{self._since()}"
+        self._report(anchor.seq, "anchor", problem)
+
+    def _miss(self, anchor: Anchor) -> None:
+        problem = (
+            f"no commit ends at the anchor's {anchor.seq}: something was changed{self._since()}"
+        )
         self._report(anchor.seq, "anchor", problem)
 
     def _since(self) -> str:

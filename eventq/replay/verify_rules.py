@@ -180,7 +180,8 @@ class Rules:
         if self._judges_order:
             first = self._order.first(at)
             if first != number:
-                self._report(seq, "order", f"task {first} ranks before {number}")
+                ranks = f"task {first} ranks before {number}" if first else "it has no rank"
+                self._report(seq, "order", ranks)
         task.state = "leased"
         task.attempt = body.attempt
         task.fence = seq
