@@ -168,7 +168,9 @@ def test_export_says_that_a_key_is_missing(story: Cli) -> None:
 @pytest.mark.parametrize("point", ["99", "nonsense", "1"])
 def test_export_refuses_a_point_that_is_none(story: Cli, point: str) -> None:
     """Behind the end, not understood, or before any commit has ended."""
-    story.one_error("anchor", "export", "--at", point, code=2)
+    line = story.one_error("anchor", "export", "--at", point, code=2)
+
+    assert "expected" in line
 
 
 def checked(cli: Cli, monkeypatch: pytest.MonkeyPatch, key: str, *words: str) -> Result:
