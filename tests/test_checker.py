@@ -244,7 +244,7 @@ def test_a_released_attempt_does_not_count() -> None:
         (10, 1, LEASED),
     )
 
-    assert check_events(events).tasks[1].begun == 1
+    assert check_events(events).tasks[1].attempt == 1
 
 
 def test_positions_must_not_skip() -> None:

@@ -199,16 +199,16 @@ class Verification:
             end = begin + len(commit.bodies)
             if not self._chain.take(commit):
                 self._lost = self._over = True
-                return
+                break
             self._take(commit, bodies[begin:end])
             indexes.take(commit)
-            if self._enough():
-                return
             begin = end
+            if self._enough():
+                break
+        self.counts.update(map(type, bodies[:begin]))
 
     def _take(self, commit: Commit, bodies: list[Found]) -> None:
         self.commits += 1
-        self.counts.update(map(type, bodies))
         self._anchors.take(commit.last, commit.at, commit.seal)
         rules = self.rules
         rules.take(commit.first, commit.at, commit.tasks, bodies)

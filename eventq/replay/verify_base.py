@@ -32,7 +32,6 @@ def _seen(task: Task) -> Seen:
         state="leased" if leased else "pending",
         attempt=task.attempt,
         retries=task.retry_count,
-        begun=task.retry_count + leased,
         fence=task.fence,
         last_error=task.last_error,
     )

@@ -28,8 +28,6 @@ class Seen(Struct, gc=False):
     attempt: int = 0
     retries: int = 0
     """Since it was created or last reopened."""
-    begun: int = 0
-    """Attempts since it was created or last reopened; a released one does not count."""
     fence: int = 0
     last_error: ErrorInfo | None = None
     edition: int = 0

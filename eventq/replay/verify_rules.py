@@ -173,10 +173,6 @@ class Rules:
             raise BrokenError("lease", f"attempt {body.attempt} skips, it follows {task.attempt}")
         if body.ttl_us <= 0:
             raise BrokenError("lease", "leased for no time")
-        task.begun += 1
-        most = task.policy.max_retries
-        if most is not None and task.begun > most + 1:
-            raise BrokenError("retries", f"attempt {task.begun} too many of {most + 1}")
         if self._judges_order:
             first = self._order.first(at)
             if first != number:
@@ -233,6 +229,8 @@ class Rules:
         if task.state == "failed":
             if body.reopens is not None:
                 raise BrokenError("move", "a failed task has nothing to reopen")
+            # Rule 9: an attempt that counts follows the creation, a reopening or a retry, and one
+            # that was given back does not count; so it is enough to count the retries.
             task.retries += 1
             most = task.policy.max_retries
             if most is not None and task.retries > most:
@@ -286,13 +284,11 @@ class Rules:
             brought = getattr(content, name)
             if (bytes(brought) if name == "tags" else brought) != value:
                 raise BrokenError("move", f"brings back another {name} than the task had")
-        if content.expires_at is not None and content.expires_at <= at:
-            raise BrokenError("expiry", "reopened past its expiry")
         age_us = task.policy.max_age_us
         if content.expires_at != (None if age_us is None else at + age_us):
             raise BrokenError("expiry", "reopened with another expiry than its max_age makes")
         task.expires_at = content.expires_at
-        task.begun = task.retries = 0
+        task.retries = 0
 
     def _expired(self, seq: int, at: int, number: int, body: Expired) -> None:
         task = self._in_state(seq, number, Expired, "pending", "failed")
@@ -326,7 +322,6 @@ class Rules:
         if task is not None:
             task.state = "pending"
             task.attempt -= 1
-            task.begun -= 1
             self._order.add(task, at)
 
     def _updated(self, seq: int, at: int, number: int, body: Updated) -> None:
