@@ -220,6 +220,17 @@ BAD: list[tuple[str, list[Step]]] = [
         [(10, NEW, Created(PLAIN, expires_at=20)), (10, 1, Updated(scheduled_at=20))],
     ),
     ("no lease of the task", [NEW_TASK, (10, 1, Refused(1, "n", "failed"))]),
+    (
+        "no lease of the task",
+        [
+            NEW_TASK,
+            NEW_TASK,
+            (10, 1, LEASED),
+            (10, 2, LEASED),
+            (10, 1, Completed(3)),
+            (10, 1, Refused(4, "n", "failed")),
+        ],
+    ),
     ("of a live lease", [NEW_TASK, (10, 1, LEASED), (10, 1, Refused(2, "n", "failed"))]),
 ]
 

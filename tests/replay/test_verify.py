@@ -16,7 +16,7 @@ from eventq.decide import NEW, Draft
 from eventq.errors import ArgumentError
 from eventq.eventlog import Head, open_log
 from eventq.eventlog.memory import MemoryLog
-from eventq.events import Cancelled, Commit, Completed, Created, Leased, Policy
+from eventq.events import Cancelled, Commit, Completed, Created, Leased, Policy, Reopening, Retried
 from eventq.fold import replay
 from eventq.replay import VerifyBase, base_of, verify
 from tests.driver import memory_log, sealed
@@ -143,6 +143,19 @@ def test_an_unknown_kind_is_told_and_not_guessed(task: int) -> None:
     assert [(f.seq, f.rule) for f in verdict.findings] == [(3, "unknown")]
     assert "newer eventq" in verdict.findings[0].problem
     assert (verdict.complete, verdict.seq, verdict.counts["paused"]) == (True, 7, 2)
+
+
+def test_what_an_unknown_kind_did_to_a_final_task_is_not_guessed() -> None:
+    """It may be anywhere in the order now, or nowhere, though it is reopened as it was."""
+    log = memory_log()
+    log.append(sealed([(NEW, Created(PLAIN)), (NEW, Created(PLAIN)), (1, Cancelled())]))
+    commit = Commit("later", 4, 0, b"", b"", [1], {}, ['{"kind":"paused"}'])
+    log.append(resealed([log.read(after=0)[0], commit])[1])
+    reopened = Retried(0, None, Reopening("cancelled", PLAIN, 0, 0))
+    follow: list[Draft] = [(1, reopened), (2, Leased(1, "n", 30)), (1, Leased(1, "n", 30))]
+    log.append(sealed(follow, first=5, prev=log.head().seal))
+
+    assert [(f.seq, f.rule) for f in verify(log).findings] == [(4, "unknown")]
 
 
 def test_a_key_given_twice_is_found(tmp_path: Path) -> None:
