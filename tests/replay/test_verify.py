@@ -145,6 +145,17 @@ def test_an_unknown_kind_is_told_and_not_guessed(task: int) -> None:
     assert (verdict.complete, verdict.seq, verdict.counts["paused"]) == (True, 7, 2)
 
 
+def test_an_unknown_kind_about_no_task_may_change_the_order() -> None:
+    """From there on nobody knows which task must come first."""
+    log = memory_log()
+    log.append(sealed([(NEW, Created(PLAIN)), (NEW, Created(PLAIN))]))
+    commit = Commit("later", 3, 0, b"", b"", [0], {}, ['{"kind":"turned"}'])
+    log.append(resealed([log.read(after=0)[0], commit])[1])
+    log.append(sealed([(2, Leased(1, "n", 30))], first=4, prev=log.head().seal))
+
+    assert [(f.seq, f.rule) for f in verify(log).findings] == [(3, "unknown")]
+
+
 def test_what_an_unknown_kind_did_to_a_final_task_is_not_guessed() -> None:
     """It may be anywhere in the order now, or nowhere, though it is reopened as it was."""
     log = memory_log()
