@@ -21,6 +21,7 @@ from eventq.replay.verify_indexes import IndexMode
 
 KEY_ENV = "EVENTQ_ANCHOR_KEY"
 EXIT_FINDING = 1
+EXIT_MISUSED = 2
 
 FINDING_COLUMNS = ["SEQ", "RULE", "PROBLEM"]
 ANCHOR_COLUMNS = ["FILE", "SEQ", "RESULT"]
@@ -101,11 +102,15 @@ def verify_command(
     _end(form["ok"])
 
 
-@click.group("anchor")
+@click.group("anchor", epilog="Example: eventq anchor export", invoke_without_command=True)
 @placed
 def anchor_group(*, place: Place) -> None:
     """Keep a position and its seal outside of the log, and check the log against them."""
-    click.get_current_context().obj = place
+    context = click.get_current_context()
+    context.obj = place
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(EXIT_MISUSED)
 
 
 @anchor_group.command(

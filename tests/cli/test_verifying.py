@@ -179,6 +179,15 @@ def checked(cli: Cli, monkeypatch: pytest.MonkeyPatch, key: str, *words: str) ->
     return cli("anchor", "check", *words)
 
 
+def test_anchor_alone_shows_what_it_can(story: Cli) -> None:
+    """It is a wrong call."""
+    result = story("anchor")
+
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "export" in result.stderr
+
+
 def test_check_wants_the_right_key(story: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """The wrong one is a finding, a missing one a wrong call; none is ever shown."""
     monkeypatch.setenv("EVENTQ_ANCHOR_KEY", "r1ght")

@@ -16,7 +16,19 @@ from eventq.decide import NEW, Draft
 from eventq.errors import ArgumentError
 from eventq.eventlog import Head, open_log
 from eventq.eventlog.memory import MemoryLog
-from eventq.events import Cancelled, Commit, Completed, Created, Leased, Policy, Reopening, Retried
+from eventq.events import (
+    Cancelled,
+    Commit,
+    Completed,
+    Created,
+    ErrorInfo,
+    Expired,
+    Failed,
+    Leased,
+    Policy,
+    Reopening,
+    Retried,
+)
 from eventq.fold import replay
 from eventq.replay import VerifyBase, base_of, verify
 from tests.driver import memory_log, sealed
@@ -167,6 +179,34 @@ def test_what_an_unknown_kind_did_to_a_final_task_is_not_guessed() -> None:
     log.append(sealed(follow, first=5, prev=log.head().seal))
 
     assert [(f.seq, f.rule) for f in verify(log).findings] == [(4, "unknown")]
+
+
+@pytest.mark.parametrize("kept", [0, 10])
+def test_a_reopened_task_has_its_retries_anew(monkeypatch: pytest.MonkeyPatch, kept: int) -> None:
+    """Whether a hash of it is still kept, or its history must be read again."""
+    monkeypatch.setattr("eventq.replay.verify_rules.HASHES_KEPT", kept)
+    once, error = Policy("constant", 0, max_retries=1), ErrorInfo("OSError")
+    attempts: list[list[Draft]] = [
+        [(1, Leased(number, "n", 30)), (1, Failed(fence, error))]
+        for number, fence in enumerate([2, 5, 9, 12], 1)
+    ]
+    reopened = Retried(0, None, Reopening("expired", once, 0, 2, last_error=error))
+    drafts: list[Draft] = [
+        (NEW, Created(once)),
+        *attempts[0],
+        (1, Retried(0)),
+        *attempts[1],
+        (1, Expired("max_retries")),
+        (1, reopened),
+        *attempts[2],
+        (1, Retried(0)),
+        *attempts[3],
+        (1, Expired("max_retries")),
+    ]
+    log = memory_log()
+    log.append(sealed(drafts))
+
+    assert verify(log).findings == ()
 
 
 def test_a_key_given_twice_is_found(tmp_path: Path) -> None:
