@@ -303,6 +303,13 @@ def test_a_broken_chain_is_refused(
         check_commits("default", spoil(commits))
 
 
+def test_a_commit_has_a_most() -> None:
+    """1,000 events pass, one more is told."""
+    assert check_commits("default", chain([(NEW, Created(PLAIN))] * 1_000)).events == 1_000
+    with pytest.raises(AssertionError, match=r"^1: a commit has more than 1,000 events"):
+        check_commits("default", chain([(NEW, Created(PLAIN))] * 1_001))
+
+
 def test_a_chain_belongs_to_its_namespace() -> None:
     """The same commits under another name are refused."""
     with pytest.raises(AssertionError, match="seal before"):

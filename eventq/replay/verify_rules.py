@@ -184,9 +184,17 @@ class Rules:
         task.edition = 0
 
     def _completed(self, seq: int, _at: int, number: int, body: Completed) -> None:
-        task = self._end_lease(seq, number, body.fence, Completed)
-        if task is not None:
-            self._finish(task, "completed")
+        # The commonest end by far, so it makes no further call when all is well.
+        task = self.tasks.get(number)
+        if task is None or task.state != "leased" or task.fence != body.fence:
+            task = self._end_lease(seq, number, body.fence, Completed)
+            if task is None:
+                return
+        task.state = "completed"
+        task.fence = 0
+        del self.tasks[number]
+        if self._on_final is not None:
+            self._on_final(task)
 
     def _take_failed(self, seq: int, _at: int, number: int, body: Failed) -> None:
         task = self._end_lease(seq, number, body.fence, Failed)
@@ -212,11 +220,10 @@ class Rules:
         task.fence = task.edition = 0
         del self.tasks[task.number]
         self._failed.discard(task.number)
-        if state != "completed":
-            kept = self._reopenable
-            kept[task.number] = content_hash(state, task)
-            if len(kept) > HASHES_KEPT:
-                del kept[next(iter(kept))]
+        kept = self._reopenable
+        kept[task.number] = content_hash(state, task)
+        if len(kept) > HASHES_KEPT:
+            del kept[next(iter(kept))]
         if self._on_final is not None:
             self._on_final(task)
 
