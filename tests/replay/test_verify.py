@@ -31,6 +31,8 @@ from eventq.events import (
 )
 from eventq.fold import replay
 from eventq.replay import VerifyBase, base_of, verify
+from eventq.replay.verify_bodies import read_bodies
+from eventq.replay.verify_terms import Unreadable
 from tests.driver import memory_log, sealed
 from tests.replay.tampering import (
     COMMITS,
@@ -42,7 +44,6 @@ from tests.replay.tampering import (
     write_file,
     write_sqlite,
 )
-from tests.support import HookedLog
 from tools.generate import generate
 
 PLAIN = Policy("linear", 10)
@@ -244,19 +245,34 @@ def test_a_lying_head_is_found(
     assert (finding.seq, finding.rule) == (seq, "head")
 
 
-def test_what_comes_meanwhile_is_left_for_the_next_time() -> None:
+def test_what_comes_meanwhile_is_left_for_the_next_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """It verifies up to the end there was when it began, so a busy log cannot hold it up."""
-    log = HookedLog()
-    for commit in COMMITS[:10]:
+    log = memory_log()
+    for commit in COMMITS[:9]:
         log.append(commit)
+    end = log.head()
+    for commit in COMMITS[9:]:
+        log.append(commit)
+    monkeypatch.setattr(log, "head", lambda: end)
 
-    def append_more(_done: int, _end: int) -> None:
-        if log.head().seq < LAST:
-            log.append(next(c for c in COMMITS if c.first == log.head().seq + 1))
+    verdict = verify(log, indexes="full")
 
-    verdict = verify(log, progress=append_more, indexes="full")
+    assert verdict.findings == ()
+    assert (verdict.complete, verdict.seq) == (True, COMMITS[8].last)
 
-    assert (verdict.ok, verdict.complete, verdict.seq) == (True, True, COMMITS[9].last)
+
+def test_no_body_is_read_from_its_neighbours_text() -> None:
+    """Three damaged texts that make three bodies when they are read together are still damaged."""
+    texts = [
+        '{"kind":"cancelled","reason":"a',
+        'b"}',
+        '{"kind":"cancelled"},{"kind":"cancelled"}',
+        '{"kind":"cancelled"}',
+    ]
+
+    bodies = read_bodies(texts)
+
+    assert [type(body) for body in bodies] == [Unreadable, Unreadable, Unreadable, Cancelled]
 
 
 def test_progress_is_told(log: MemoryLog) -> None:
