@@ -56,6 +56,25 @@ def catch_up(
             projection.rebuild_indexes()
 
 
+def steps(
+    projection: Projection, log: EventLog, *, until: int | None = None
+) -> Iterator[tuple[Event, Task | None]]:
+    """Folds as `catch_up` does, one event after the other: each when it is asked for.
+
+    Gives the event and the task after it (None for events of a node and for late outcomes of
+    final tasks). The indexes are kept all the time. Raises LogCorruptError, see `replay`.
+    """
+    while commits := log.read(after=projection.seq):
+        for commit in commits:
+            part, whole = _next_part(projection, commit, until)
+            if part is not None:
+                numbers = iter(part.tasks)
+                for body, task in projection.steps(part):
+                    yield Event(projection.seq, part.at, next(numbers), body), task
+            if not whole:
+                return
+
+
 def read_all(log: EventLog, *, after: int) -> Iterator[tuple[Commit, list[Event]]]:
     """All commits behind a position up to the present end, with their events decoded.
 
@@ -105,6 +124,16 @@ def _fold(projection: Projection, commit: Commit, until: int | None, until_at: i
     """Folds one commit, or what is left of it up to ``until``; tells whether to go on."""
     if until_at is not None and commit.at > until_at:
         return False
+    part, whole = _next_part(projection, commit, until)
+    if part is not None:
+        projection.apply(part, telling=False)
+    return whole
+
+
+def _next_part(
+    projection: Projection, commit: Commit, until: int | None
+) -> tuple[Commit | None, bool]:
+    """The commit, or what is left of it up to ``until``, and whether that is all of it."""
     # An earlier fold may have ended inside this commit; its seal is the projection's since then.
     begin = projection.seq + 1 - commit.first
     if projection.seal != (commit.seal if begin else commit.prev):
@@ -113,16 +142,14 @@ def _fold(projection: Projection, commit: Commit, until: int | None, until_at: i
         raise LogCorruptError(commit.first, "its seal does not match what is stored")
     whole = until is None or commit.last <= until
     if whole and not begin:
-        projection.apply(commit, telling=False)
-        return True
+        return commit, True
     end = len(commit.bodies) if until is None or whole else until + 1 - commit.first
-    if begin < end:
-        projection.apply(
-            replace(
-                commit,
-                first=commit.first + begin,
-                tasks=commit.tasks[begin:end],
-                bodies=commit.bodies[begin:end],
-            )
-        )
-    return whole
+    if begin >= end:
+        return None, whole
+    part = replace(
+        commit,
+        first=commit.first + begin,
+        tasks=commit.tasks[begin:end],
+        bodies=commit.bodies[begin:end],
+    )
+    return part, whole

@@ -8,7 +8,8 @@ import pytest
 
 from eventq import LogCorruptError, Queue
 from eventq.eventlog import EventLog, open_log
-from eventq.fold import catch_up, replay
+from eventq.events import NODE
+from eventq.fold import catch_up, read_all, replay, steps
 from eventq.projection import Projection
 
 
@@ -51,3 +52,33 @@ def test_another_commit_is_noticed_from_inside(log: EventLog) -> None:
 
     with pytest.raises(LogCorruptError, match="does not follow"):
         catch_up(projection, log)
+
+
+def test_steps_fold_as_replay_does(log: EventLog) -> None:
+    """One event after the other, from any position to any other, with the task after each."""
+    last = log.head().seq
+    for begin in range(0, last, 3):
+        projection = replay(log, until=begin)
+        for event, task in steps(projection, log, until=last - 1):
+            projection.check()
+            afresh = replay(log, until=event.seq)
+            assert (projection.seq, projection.seal) == (event.seq, afresh.seal)
+            assert (projection.tasks, projection.counts) == (afresh.tasks, afresh.counts)
+            assert task == afresh.tasks.get(event.task, task)
+            assert (task is None) == (event.task == NODE)
+        assert projection.seq == max(begin, last - 1)
+
+    assert [event for event, _ in steps(Projection(log.namespace), log)] == [
+        event for _, events in read_all(log, after=0) for event in events
+    ]
+
+
+def test_steps_go_on_where_they_were_left(log: EventLog) -> None:
+    """Whoever stops asking inside a commit has what was asked for, and may ask on."""
+    projection = Projection(log.namespace)
+    for event, _ in steps(projection, log):
+        if event.seq == 3:
+            break
+    rest = [event.seq for event, _ in steps(projection, log)]
+
+    assert rest == list(range(4, log.head().seq + 1))

@@ -1,0 +1,104 @@
+"""A view of a queue that moves on event by event; nothing here appends, and no clock is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from msgspec import Struct
+
+from eventq.errors import TaskNotFoundError
+from eventq.eventlog.base import EventLog
+from eventq.events import NODE, Event
+from eventq.fold import decode_events, fold_events, steps
+from eventq.projection import Projection
+from eventq.task import Task
+
+
+class Counts(Struct, frozen=True, gc=False):
+    """Tasks by state as of an instant, and what has happened so far."""
+
+    scheduled: int
+    ready: int
+    leased: int
+    completed: int
+    expired: int
+    cancelled: int
+    attempts: int
+    failures: int
+    refused: int
+
+
+class View:
+    """A projection that moves on event by event, with the tasks that somebody has named.
+
+    It holds as of `at`: the instant the projection was asked about last, or its last event's.
+    Projections forget final tasks; those named here are kept, so that their end can be seen.
+    """
+
+    def __init__(self, log: EventLog, projection: Projection, *, keys: Iterable[str] = ()) -> None:
+        """``keys``: the tasks to keep, by callers' keys or numbers as text.
+
+        Raises TaskNotFoundError for a key that no task of the log has, not even later.
+        """
+        self.projection = projection
+        self._log = log
+        self._numbers: dict[str, int] = {}
+        self._kept: dict[int, Task | None] = {}
+        for key in keys:
+            number, task = _task_until(log, key, projection.seq)
+            self._numbers[key] = number
+            self._kept[number] = task
+
+    @property
+    def seq(self) -> int:
+        """Position of the last event."""
+        return self.projection.seq
+
+    @property
+    def at(self) -> int:
+        """The instant of the view, in microseconds since 1970."""
+        return self.projection.ripe_at
+
+    def steps(self, *, until: int | None = None) -> Iterator[Event]:
+        """Folds what the log holds beyond the view, each event when it is asked for.
+
+        ``until`` is the last position. Raises LogCorruptError where a seal, an order or a move
+        is wrong.
+        """
+        kept = self._kept
+        for event, task in steps(self.projection, self._log, until=until):
+            if task is not None and event.task in kept:
+                kept[event.task] = task
+            yield event
+
+    def task(self, key: str) -> Task | None:
+        """A task that was named, open or final; None before it is created."""
+        return self._kept[self._numbers[key]]
+
+    def counts(self) -> Counts:
+        """The numbers at this position and instant."""
+        projection = self.projection
+        events, reopened = projection.counts, projection.reopened
+        ready = projection.ready_count(projection.ripe_at)
+        return Counts(
+            projection.pending_count - ready,
+            ready,
+            projection.leased_count,
+            events["completed"],
+            events["expired"] - reopened["expired"],
+            events["cancelled"] - reopened["cancelled"],
+            events["leased"],
+            events["failed"],
+            events["refused"],
+        )
+
+
+def _task_until(log: EventLog, key: str, seq: int) -> tuple[int, Task | None]:
+    """The number of the key's task, and the task as it stood at the position."""
+    number = int(key) if key.isascii() and key.isdigit() else log.find_keys([key]).get(key, NODE)
+    history = decode_events(log.history(number)) if number != NODE else []
+    task = fold_events(log.namespace, history)
+    # A caller's key hides the number: a task is found by one name only.
+    if task is None or task.key != key:
+        raise TaskNotFoundError(key)
+    return number, fold_events(log.namespace, [event for event in history if event.seq <= seq])
