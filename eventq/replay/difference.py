@@ -53,7 +53,7 @@ def diff_points(log: EventLog, before: Point, after: Point) -> LogDifference:
     if after.seq < before.seq or after.at < before.at:
         raise ArgumentError("B", after.seq, f"a point behind A, position {before.seq}")
     old = projection_at(log, before)
-    new = old.copy()
+    new = projection_at(log, before)
     catch_up(new, log, until=after.seq)
     new.ripen(after.at)
     found = compare(old, new)

@@ -252,17 +252,3 @@ def test_finding_by_key_at_a_position(logs: tuple[EventLog, EventLog]) -> None:
         True,
     ]
     assert [find_until(log, key, end) for key in ("0", "999", "no", "٢", "9" * 300)] == [None] * 5
-
-
-def test_a_copy_of_a_projection_stands_still(logs: tuple[EventLog, EventLog]) -> None:
-    """What one folds the other does not see, and both are whole."""
-    log, _ = logs
-    for commit in log.read(after=0):
-        projection = replay(log, until=commit.first - 1)
-        copy = projection.copy()
-        copy.apply(commit)
-        projection.check()
-        copy.check()
-
-        assert compare(projection, replay(log, until=projection.seq)).is_empty
-        assert compare(copy, replay(log, until=copy.seq)).is_empty
