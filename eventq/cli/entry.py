@@ -19,12 +19,14 @@ import click
 from eventq import ArgumentError, EventqError
 from eventq.cli import (
     asking,
+    comparing,
     copying,
     creating,
     demo_command,
     looking,
     managing,
     output,
+    replaying,
     running,
     snapshots,
     verifying,
@@ -126,6 +128,8 @@ for _command in (
     copying.copy,
     *looking.COMMANDS,
     *asking.COMMANDS,
+    *replaying.COMMANDS,
+    *comparing.COMMANDS,
     *managing.COMMANDS,
     *snapshots.COMMANDS,
     *verifying.COMMANDS,

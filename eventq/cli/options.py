@@ -9,6 +9,7 @@ import functools
 import getpass
 import json
 import os
+import re
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -24,6 +25,11 @@ from eventq.eventlog import EventLog, open_log
 
 DEFAULT_URL = "sqlite:///eventq.db"
 SHOWN_CHARACTERS = 60
+
+# What a time ago or a count from the end begins with.
+_AGO = re.compile(r"-[0-9]")
+# No word of a command line can hold it.
+_MARK = "\0"
 
 
 class Place(Struct, frozen=True):
@@ -55,6 +61,28 @@ class Place(Struct, frozen=True):
         log = open_log(self.found_url, namespace=self.found_namespace, create=False)
         with closing(log):
             yield log
+
+
+class PointCommand(click.Command):
+    """A command whose arguments may be times ago, like -2h, or counts from the end, like -500."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does, but a word that begins with a minus and a digit is never an option."""
+        valued = {
+            name
+            for option in self.get_params(ctx)
+            if isinstance(option, click.Option) and not option.is_flag
+            for name in option.opts
+        }
+        marked = [
+            f"{_MARK}{word}" if _AGO.match(word) and before not in valued else word
+            for before, word in zip(["", *args], args, strict=False)
+        ]
+        rest = super().parse_args(ctx, marked)
+        for name, value in ctx.params.items():
+            if isinstance(value, str):
+                ctx.params[name] = value.removeprefix(_MARK)
+        return rest
 
 
 def placed(command: Callable[..., None]) -> Callable[..., None]:

@@ -49,7 +49,7 @@ def bisect(log: EventLog, expression: Expression, *, good: Point, bad: Point) ->
     view = View(log, projection_at(log, good), keys=expression.keys)
     if expression.holds(view):
         expected = f"a condition that does not hold at the good point, position {good.seq}"
-        raise ArgumentError("expression", expression.text, expected)
+        raise ArgumentError(expression.argument, expression.text, expected)
     holds, counts = expression.holds, view.counts
     before = counts()
     for event in view.steps(until=bad.seq):

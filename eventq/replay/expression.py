@@ -38,8 +38,9 @@ _STATES = [str(state) for state in TaskState]
 class Expression:
     """A condition that was read; `holds` asks a view about it."""
 
-    def __init__(self, text: str, rule: Rule, keys: frozenset[str]) -> None:
+    def __init__(self, text: str, argument: str, rule: Rule, keys: frozenset[str]) -> None:
         self.text = text
+        self.argument = argument
         self.keys = keys
         """Keys of the tasks it names, which its view must keep."""
         self._rule = rule
@@ -69,7 +70,7 @@ def parse_expression(text: str, argument: str = "expression") -> Expression:
         raise ArgumentError(argument, text, f"at most {CHARACTERS:,} characters")
     parser = _Parser(text, argument)
     rule = parser.read()
-    return Expression(text, rule, frozenset(parser.keys))
+    return Expression(text, argument, rule, frozenset(parser.keys))
 
 
 class _Part(NamedTuple):
