@@ -19,7 +19,7 @@ from pathlib import Path
 
 import apsw
 
-from tools.bench import folding, joining, rates, sharing, waiting
+from tools.bench import folding, following, joining, rates, sharing, waiting
 from tools.bench.bench import Bench
 from tools.bench.report import Report, Row
 from tools.mongod import ReplicaSet
@@ -30,6 +30,7 @@ MEASURES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "lone": rates.lone,
     "threads": rates.threads,
     "wake": waiting.wake,
+    "follow": following.follow,
     "idle": waiting.idle,
     "replay": folding.replaying,
     "memory": folding.memory,
@@ -43,6 +44,7 @@ MONGO_MEASURES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "nodes": joining.nodes,
     "fair_drain": sharing.fair_drain,
     "wake": waiting.wake_other,
+    "follow": following.follow,
     "idle": waiting.idle,
 }
 
