@@ -16,14 +16,19 @@ import pytest
 import eventq
 from eventq.cli import main
 from eventq.cli.asking_forms import state_form, step_form, why_form
+from eventq.cli.comparing_forms import change_form, found_form, points_form
 from eventq.cli.demo_summary import Story, summary_form
 from eventq.cli.entry import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_MISUSED, EXIT_PIPE
 from eventq.cli.forms import event_form, stats_form, task_form
 from eventq.cli.snapshot_forms import difference_form, entry_form, snapshot_form, verdict_form
 from eventq.durations import SECOND_US, parse_duration
 from eventq.eventlog.snapshots import SnapshotEntry
+from eventq.points import find_point
 from eventq.projection import Projection
 from eventq.replay import Point, state_at, story, why
+from eventq.replay.bisecting import Found, bisect
+from eventq.replay.difference import diff_points
+from eventq.replay.expression import parse_expression
 from eventq.runner import RunReport
 from eventq.snapshot import Verdict, compare, take
 from tests.test_docs import DOCS, PAGES, ROOT, blocks, name
@@ -110,6 +115,11 @@ def test_commands_page_has_every_json_field() -> None:
         log, point = queue._node.log, Point(event.seq, event.at)
         (step,) = story(log, task.key)
         state, answer = state_at(log, point), why(log, task.key, point)
+        points = [find_point(log, value, now=0) for value in (0, 1)]
+        difference = diff_points(log, *points)
+        [changed] = difference.open.tasks
+        found = bisect(log, parse_expression("total == 1"), good=points[0], bad=points[1])
+        assert isinstance(found, Found)
     empty = Projection("docs")
     shapes = {
         "A task": list(task_form(task)),
@@ -127,6 +137,9 @@ def test_commands_page_has_every_json_field() -> None:
         "What a snapshot holds": list(snapshot_form(take(empty))),
         "A verdict": list(verdict_form(Verdict("1", 1))),
         "A difference": list(difference_form(compare(empty, empty), empty, empty)),
+        "Two points": list(points_form(difference)),
+        "A changed task": list(change_form(changed)),
+        "A finding": list(found_form(found)),
         "A report": [*RunReport.__struct_fields__, "processes", "restarts"],
     }
 

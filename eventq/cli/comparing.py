@@ -19,12 +19,12 @@ from eventq.cli.comparing_forms import (
     change_form,
     change_row,
     count_rows,
-    difference_form,
     found_form,
     found_rows,
     passed_form,
     passed_row,
     point_pairs,
+    points_form,
     task_changes,
 )
 from eventq.cli.forms import event_text
@@ -182,7 +182,7 @@ def _lines(
 
 def _say_difference(place: Place, found: LogDifference, lines: Iterator[_Line], limit: int) -> None:
     if place.as_json:
-        say_json(difference_form(found))
+        say_json(points_form(found))
     elif found.is_empty:
         say("nothing differs")
         return

@@ -41,7 +41,7 @@ TASK_CHANGE_COLUMNS = ["KEY", "WHAT", "CHANGES"]
 COUNT_COLUMNS = ["COUNT", "BEFORE", "AFTER", "CHANGE"]
 
 
-def difference_form(found: LogDifference) -> dict[str, Any]:
+def points_form(found: LogDifference) -> dict[str, Any]:
     """What two points differ in, without the tasks, for programs."""
     return {
         "equal": found.is_empty,
@@ -237,4 +237,4 @@ def _long_text(value: object) -> str:
         return json_text(msgspec.json.decode(value))
     if isinstance(value, dict):
         return tag_text(value) or "no tags"
-    return visible(str(value))
+    return visible(str(value)) or "-"

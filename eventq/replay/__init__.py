@@ -3,21 +3,38 @@
 from eventq.eventlog import open_log
 from eventq.points import Point, find_point
 from eventq.replay.anchor import Anchor, check_anchor, check_mac, make_anchor, parse_anchor
+from eventq.replay.bisecting import Found, NotFound, bisect
+from eventq.replay.difference import (
+    LogDifference,
+    diff_logs,
+    diff_points,
+    ended_otherwise,
+    passed_tasks,
+)
+from eventq.replay.expression import Expression, parse_expression
 from eventq.replay.lookup import task_at
 from eventq.replay.ranks import Rank, Rival
 from eventq.replay.state import Held, QueueState, state_at
 from eventq.replay.story import Step, story
+from eventq.replay.timeline import Moment, Wanted, begin_before, timeline
 from eventq.replay.verify import Finding, Verdict, VerifyBase, verify
 from eventq.replay.verify_base import base_of
+from eventq.replay.view import Counts, View
 from eventq.replay.why import Grant, Load, Why, why
 from eventq.snapshot import projection_at
 
 __all__ = [
     "Anchor",
+    "Counts",
+    "Expression",
     "Finding",
+    "Found",
     "Grant",
     "Held",
     "Load",
+    "LogDifference",
+    "Moment",
+    "NotFound",
     "Point",
     "QueueState",
     "Rank",
@@ -25,18 +42,28 @@ __all__ = [
     "Step",
     "Verdict",
     "VerifyBase",
+    "View",
+    "Wanted",
     "Why",
     "base_of",
+    "begin_before",
+    "bisect",
     "check_anchor",
     "check_mac",
+    "diff_logs",
+    "diff_points",
+    "ended_otherwise",
     "find_point",
     "make_anchor",
     "open_log",
     "parse_anchor",
+    "parse_expression",
+    "passed_tasks",
     "projection_at",
     "state_at",
     "story",
     "task_at",
+    "timeline",
     "verify",
     "why",
 ]
