@@ -68,9 +68,7 @@ def steps(
         for commit in commits:
             part, whole = _next_part(projection, commit, until)
             if part is not None:
-                numbers = iter(part.tasks)
-                for body, task in projection.steps(part):
-                    yield Event(projection.seq, part.at, next(numbers), body), task
+                yield from _steps_of(projection, part)
             if not whole:
                 return
 
@@ -82,11 +80,7 @@ def read_all(log: EventLog, *, after: int) -> Iterator[tuple[Commit, list[Event]
     """
     while commits := log.read(after=after):
         for commit in commits:
-            try:
-                yield commit, events_of(commit)
-            except msgspec.DecodeError as error:
-                problem = f"a body cannot be understood: {error}"
-                raise LogCorruptError(commit.first, problem) from error
+            yield commit, _decoded(commit)
         after = commits[-1].last
 
 
@@ -120,6 +114,13 @@ def decode_events(stored: list[StoredEvent]) -> list[Event]:
     ]
 
 
+def _decoded(commit: Commit) -> list[Event]:
+    try:
+        return events_of(commit)
+    except msgspec.DecodeError as error:
+        raise LogCorruptError(commit.first, f"a body cannot be understood: {error}") from error
+
+
 def _fold(projection: Projection, commit: Commit, until: int | None, until_at: int | None) -> bool:
     """Folds one commit, or what is left of it up to ``until``; tells whether to go on."""
     if until_at is not None and commit.at > until_at:
@@ -128,6 +129,23 @@ def _fold(projection: Projection, commit: Commit, until: int | None, until_at: i
     if part is not None:
         projection.apply(part, telling=False)
     return whole
+
+
+def _steps_of(projection: Projection, commit: Commit) -> Iterator[tuple[Event, Task | None]]:
+    """Folds each event of the commit as a commit of its own, with the seal of the whole."""
+    for event, text in zip(_decoded(commit), commit.bodies, strict=True):
+        alone = Commit(
+            id=commit.id,
+            first=event.seq,
+            at=commit.at,
+            prev=commit.prev,
+            seal=commit.seal,
+            tasks=[event.task],
+            keys=commit.keys,
+            bodies=[text],
+        )
+        [task] = projection.apply(alone, bodies=[event.body])
+        yield event, task
 
 
 def _next_part(

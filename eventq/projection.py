@@ -85,35 +85,51 @@ class Projection:
         self._policies: dict[Policy, Policy] = {}
         self._leased_count = 0
 
-    def apply(self, commit: Commit, *, telling: bool = True) -> list[Task | None]:
+    def apply(
+        self,
+        commit: Commit,
+        *,
+        telling: bool = True,
+        bodies: list[AnyBody | Unknown] | None = None,
+    ) -> list[Task | None]:
         """Folds one commit; gives the task after each event (None for events of a node).
 
-        Not ``telling``, it gives nothing, and need not make what nobody will look at. Raises
+        Not ``telling``, it gives nothing, and need not make what nobody will look at. ``bodies``
+        spares the decoding of the commit's own where somebody has done it before. Raises
         LogCorruptError when the commit does not follow this projection or makes an illegal move.
         The seal is not computed here (see fold.py).
         """
-        bodies = self._bodies_of(commit)
-        self.ripen(commit.at)
-        after = self._apply_all(commit.first, commit.at, commit.tasks, bodies, telling=telling)
+        bodies = self._bodies_of(commit, bodies)
+        at, tasks = commit.at, self.tasks
+        self.ripen(at)
+        after: list[Task | None] = []
+        leased: list[Task] = []
+        # The loop that every node and every replay spends its time in, hence no call too many.
+        for seq, (number, body) in enumerate(zip(commit.tasks, bodies, strict=True), commit.first):
+            task = tasks.get(number)
+            if task is None:
+                after.append(self._apply_to_none(seq, at, number, body))
+            elif type(body) is Leased:
+                changed = tasks[number] = change(task, seq, at, body)
+                leased.append(task)
+                holder = self._hold(number, body.worker)
+                holder.seen_seq, holder.seen_at, holder.ttl_us = seq, at, body.ttl_us
+                after.append(changed)
+            elif type(body) is Completed and not telling:
+                check_move(task, seq, body)
+                check_fence(task, seq, body.fence)
+                self._let_go(task)
+                self._forget(task)
+            else:
+                changed = change(task, seq, at, body)
+                self._replace(task, changed, seq, body)
+                after.append(changed)
+        self._pending.remove_leased(leased)
+        self._count(bodies)
         self.seq = commit.last
-        self.at = commit.at
+        self.at = at
         self.seal = commit.seal
         return after if telling else []
-
-    def steps(self, commit: Commit) -> Iterator[tuple[AnyBody | Unknown, Task | None]]:
-        """As `apply`, one event after the other: each is folded when it is asked for.
-
-        Gives its body and the task after it. Until the last one the projection stands inside
-        the commit, whose seal it has.
-        """
-        bodies = self._bodies_of(commit)
-        self.ripen(commit.at)
-        self.at = commit.at
-        self.seal = commit.seal
-        for number, body in zip(commit.tasks, bodies, strict=True):
-            [task] = self._apply_all(self.seq + 1, commit.at, [number], [body], telling=True)
-            self.seq += 1
-            yield body, task
 
     def mark(self, numbers: list[int]) -> Mark:
         """What `take_back` needs to undo the next commit, which touches these tasks."""
@@ -251,52 +267,18 @@ class Projection:
         final = sum(self.final_counts().values())
         assert self.counts["created"] == len(self.tasks) + final
 
-    def _bodies_of(self, commit: Commit) -> list[AnyBody | Unknown]:
+    def _bodies_of(
+        self, commit: Commit, bodies: list[AnyBody | Unknown] | None
+    ) -> list[AnyBody | Unknown]:
         """The bodies of a commit that is right behind."""
         if commit.first != self.seq + 1:
             raise LogCorruptError(commit.first, f"follows position {self.seq}")
         if commit.at < self.at:
             raise LogCorruptError(commit.first, "time runs backwards")
         try:
-            return decode_bodies(commit.bodies)
+            return decode_bodies(commit.bodies) if bodies is None else bodies
         except msgspec.DecodeError as error:
             raise LogCorruptError(commit.first, f"a body cannot be understood: {error}") from error
-
-    def _apply_all(
-        self,
-        first: int,
-        at: int,
-        numbers: list[int],
-        bodies: list[AnyBody | Unknown],
-        *,
-        telling: bool,
-    ) -> list[Task | None]:
-        tasks = self.tasks
-        after: list[Task | None] = []
-        leased: list[Task] = []
-        # The loop that every node and every replay spends its time in, hence no call too many.
-        for seq, (number, body) in enumerate(zip(numbers, bodies, strict=True), first):
-            task = tasks.get(number)
-            if task is None:
-                after.append(self._apply_to_none(seq, at, number, body))
-            elif type(body) is Leased:
-                changed = tasks[number] = change(task, seq, at, body)
-                leased.append(task)
-                holder = self._hold(number, body.worker)
-                holder.seen_seq, holder.seen_at, holder.ttl_us = seq, at, body.ttl_us
-                after.append(changed)
-            elif type(body) is Completed and not telling:
-                check_move(task, seq, body)
-                check_fence(task, seq, body.fence)
-                self._let_go(task)
-                self._forget(task)
-            else:
-                changed = change(task, seq, at, body)
-                self._replace(task, changed, seq, body)
-                after.append(changed)
-        self._pending.remove_leased(leased)
-        self._count(bodies)
-        return after
 
     def _apply_to_none(
         self, seq: int, at: int, number: int, body: AnyBody | Unknown
