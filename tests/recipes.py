@@ -44,8 +44,9 @@ def at(seconds: int) -> int:
 
 
 def new(kind: str) -> Draft:
-    """A task of a kind."""
-    return (NEW, Created(POLICY, tags=Raw(b'{"kind":"%s"}' % kind.encode())))
+    """A task of a kind; films come first."""
+    tags = Raw(b'{"kind":"%s"}' % kind.encode())
+    return (NEW, Created(POLICY, priority=int(kind == "film"), tags=tags))
 
 
 def leased(attempt: int, worker: str) -> Leased:
@@ -57,14 +58,14 @@ def leased(attempt: int, worker: str) -> Leased:
 # film is made twice. An hour later come another picture, and a film that nobody has begun.
 STORY: list[tuple[int, list[Draft]]] = [
     (0, [new("picture"), new("picture"), new("film")]),
-    (60, [(1, leased(1, WEB1)), (3, leased(1, WEB2))]),
-    (62, [(2, leased(1, WEB1)), (1, Completed(4))]),
+    (60, [(3, leased(1, WEB2)), (1, leased(1, WEB1))]),
+    (62, [(2, leased(1, WEB1)), (1, Completed(5))]),
     (64, [(2, Failed(6, WRONG)), (2, Retried(at(74)))]),
     (74, [(2, leased(2, WEB1))]),
     (76, [(2, Failed(10, WRONG)), (2, Expired("max_retries"))]),
-    (120, [(3, Failed(5, LAPSE)), (3, Retried(at(120)))]),
+    (120, [(3, Failed(4, LAPSE)), (3, Retried(at(120)))]),
     (121, [(3, leased(2, WEB1))]),
-    (150, [(3, Refused(5, WEB2, "completed"))]),
+    (150, [(3, Refused(4, WEB2, "completed"))]),
     (181, [(3, Completed(15))]),
     (3600, [new("picture")]),
     (3610, [(18, leased(1, WEB2))]),

@@ -266,9 +266,8 @@ class PageRun:
             self._use(self._files.pop(used, ""))
 
     def _sql(self, block: Block) -> None:
-        # A page with a log of its own has taken it into a database of the same name.
         database = self._database or self._directory / f"{self._page.stem}.db"
-        assert database.exists(), f"{self._place(block.line)}: no database for SQL"
+        assert database.exists(), f"{self._place(block.line)}: no {database.name} of its own log"
         connection = apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READONLY)
         try:
             rows = connection.execute(block.text).fetchall()
