@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 
 from eventq import ArgumentError, SnapshotError, snapshot
-from eventq.cli.options import Place, misuse, placed, refuse
+from eventq.cli.options import Place, PointCommand, misuse, placed, refuse
 from eventq.cli.output import is_terminal, note, say_json, say_pairs, say_table, terminal
 from eventq.cli.snapshot_forms import (
     ENTRY_COLUMNS,
@@ -33,9 +33,6 @@ from eventq.eventlog import EventLog
 from eventq.eventlog.snapshots import SnapshotEntry
 from eventq.points import find_point
 from eventq.projection import Projection
-
-# So that `-2h` is a point in time and no option.
-POINTS = {"ignore_unknown_options": True}
 
 _POSITION = re.compile(r"\d{1,19}", re.ASCII)
 
@@ -151,7 +148,7 @@ def verify(*, place: Place, sources: tuple[str, ...]) -> None:
 
 
 @group.command(
-    context_settings=POINTS,
+    cls=PointCommand,
     epilog="""\b
 Examples:
   eventq snapshot diff 100000 200000
@@ -190,7 +187,7 @@ def export(*, place: Place, seq: int, file: str) -> None:
 
 
 @group.command(
-    context_settings=POINTS,
+    cls=PointCommand,
     epilog="""\b
 Examples:
   eventq snapshot prune --keep 3

@@ -19,7 +19,7 @@ from eventq.events import NODE, Retried, decode_bodies
 from eventq.fold import catch_up, decode_events, fold_events, task_history
 from eventq.points import Point
 from eventq.projection import Projection
-from eventq.snapshot import Difference, TaskDifference, compare, projection_at
+from eventq.snapshot import Difference, TaskDifference, compare, projection_at, restore, take
 from eventq.snapshot.comparing import task_fields
 from eventq.task import FINAL, Task, TaskState
 
@@ -53,7 +53,7 @@ def diff_points(log: EventLog, before: Point, after: Point) -> LogDifference:
     if after.seq < before.seq or after.at < before.at:
         raise ArgumentError("B", after.seq, f"a point behind A, position {before.seq}")
     old = projection_at(log, before)
-    new = projection_at(log, before)
+    new = restore(take(old))
     catch_up(new, log, until=after.seq)
     new.ripen(after.at)
     found = compare(old, new)

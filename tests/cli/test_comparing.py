@@ -186,6 +186,12 @@ def test_diff_takes_times_ago_and_limits(filled: Cli) -> None:
     assert "there are more than 1 tasks" in result.stderr
 
 
+def test_times_ago_are_no_options(filled: Cli) -> None:
+    """``-2h`` as an argument is not ``-h``, whose answer would be the help."""
+    assert filled("diff", "-2h", "end").stdout == "nothing differs\n"
+    assert ["position", "10", "10"] in lines(filled("snapshot", "diff", "-2h", "end").stdout)
+
+
 def test_diff_of_two_databases(filled: Cli, tmp_path: Path, clock: ManualClock) -> None:
     """A copy is equal; what went another way there is told, also for final tasks."""
     there = f"sqlite:///{tmp_path}/other.db"
