@@ -9,9 +9,12 @@ from collections.abc import Iterator
 import pytest
 
 from eventq import ArgumentError, Queue, Task, TaskState
+from eventq.decide import NEW, Draft
 from eventq.eventlog import EventLog, open_log
+from eventq.events import Cancelled, Created, Policy, Reopening, Retried
 from eventq.fold import fold_events, replay, task_history
 from eventq.points import Point, find_point
+from eventq.projection import Projection
 from eventq.replay.difference import (
     LogDifference,
     common_position,
@@ -23,6 +26,7 @@ from eventq.replay.difference import (
 )
 from eventq.snapshot import TaskDifference, compare
 from eventq.task import FINAL
+from tests.driver import memory_log, record
 from tests.support import ManualClock
 
 FIRST, SECOND = "memory://first-log", "memory://second-log"
@@ -193,6 +197,7 @@ def test_open_in_one_log_and_final_in_the_other(logs: tuple[EventLog, EventLog])
     for found in (there, back):
         assert found.elsewhere["3"].state is TaskState.COMPLETED
         assert not found.is_empty
+        assert "3" not in ends(logs if found is there else logs[::-1], found, one_sided=True)
     assert {task.key: task.vanished for task in there.open.tasks}["3"] is True
     assert {task.key: task.appeared for task in back.open.tasks}["3"] is True
 
@@ -252,3 +257,54 @@ def test_finding_by_key_at_a_position(logs: tuple[EventLog, EventLog]) -> None:
         True,
     ]
     assert [find_until(log, key, end) for key in ("0", "999", "no", "٢", "9" * 300)] == [None] * 5
+
+
+def test_other_ends_with_equal_numbers_are_a_difference() -> None:
+    """Two logs whose numbers and open tasks are the same, but not their histories."""
+    clock = ManualClock()
+    with Queue("memory://equal-1", clock=clock) as one, Queue("memory://equal-2") as other:
+        logs = one._node.log, other._node.log
+        one.new(key="a")
+        logs[1].append(logs[0].read(after=0)[0])
+        one.cancel("a", reason="here")
+        other.cancel("a", reason="there")
+        found = between(logs)
+
+        assert found.open.is_empty
+        assert not found.is_empty
+
+
+POLICY = Policy("constant", 1)
+
+
+def test_ends_inside_commits_and_ends_again() -> None:
+    """A point between two ends of one commit, and a task that is reopened twice."""
+    log = memory_log()
+    reopens = Reopening("cancelled", POLICY, 0, 0)
+    projection = Projection(log.namespace)
+    again: list[Draft] = [(3, Retried(0, reopens=reopens)), (3, Cancelled())]
+    new: Draft = (NEW, Created(POLICY))
+    for drafts in ([new, new, new], [(1, Cancelled()), (2, Cancelled()), (3, Cancelled())]):
+        record(log, projection, drafts, now=1)
+    record(log, projection, [*again, *again], now=2)
+
+    passed: dict[int, list[int]] = {}
+    for before in range(log.head().seq + 1):
+        found = diff_points(log, point(log, before), point(log, "end"))
+        listed = list(passed_tasks(log, found.before, found.after))
+        assert found.passed["cancelled"] == len(listed)
+        passed[before] = [task.number for task in listed]
+    # Each open task ends, and is no passed one; what has ended before counts if it is reopened.
+    assert passed == {
+        0: [1, 2, 3],
+        1: [2, 3],
+        2: [3],
+        3: [],
+        4: [],
+        5: [],
+        6: [3],
+        7: [],
+        8: [3],
+        9: [],
+        10: [],
+    }

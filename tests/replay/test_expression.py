@@ -10,13 +10,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from eventq import ArgumentError, Queue, Task, TaskNotFoundError
+from eventq.decide import NEW
 from eventq.eventlog import EventLog, open_log
-from eventq.events import KINDS
-from eventq.fold import task_history
+from eventq.events import KINDS, Completed, Created, Leased, Policy, Refused
+from eventq.fold import replay, task_history
 from eventq.projection import Projection
 from eventq.replay import vocabulary
 from eventq.replay.expression import CHARACTERS, DEPTH, Expression, parse_expression
 from eventq.replay.view import View
+from tests.driver import memory_log, record
 from tests.support import ManualClock
 
 URL = "memory://conditions"
@@ -211,6 +213,32 @@ def test_a_view_begins_anywhere(log: EventLog) -> None:
         assert (begun.seq, begun.at, begun.counts()) == (come.seq, come.at, come.counts())
 
     assert len(task_history(log, 1)) > len(KINDS) // 2
+
+
+def test_a_task_is_ready_at_its_very_instant(log: EventLog) -> None:
+    """Not only after it: as the queue itself has it."""
+    view = View(log, replay(log, until=1), keys=["one"])
+
+    assert parse_expression('task("one").scheduled_at == at and ready == 1').holds(view)
+    assert parse_expression('task("one").state == "ready"').holds(view)
+
+
+def test_a_late_outcome_leaves_a_final_task_as_it_is() -> None:
+    """The projection has forgotten the task by then; the view has not."""
+    log, policy = memory_log(), Policy("constant", 1)
+    projection = Projection(log.namespace)
+    for drafts in (
+        [(NEW, Created(policy))],
+        [(1, Leased(1, "n", 1))],
+        [(1, Completed(2))],
+        [(1, Refused(2, "n", "failed"))],
+    ):
+        record(log, projection, drafts, now=1)
+    view = View(log, Projection(log.namespace), keys=["1"])
+    for _ in view.steps():
+        pass
+
+    assert parse_expression('refused == 1 and task(1).state == "completed"').holds(view)
 
 
 PIECES = [
