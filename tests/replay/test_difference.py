@@ -284,8 +284,9 @@ def test_ends_inside_commits_and_ends_again() -> None:
     projection = Projection(log.namespace)
     again: list[Draft] = [(3, Retried(0, reopens=reopens)), (3, Cancelled())]
     new: Draft = (NEW, Created(POLICY))
-    for drafts in ([new, new, new], [(1, Cancelled()), (2, Cancelled()), (3, Cancelled())]):
-        record(log, projection, drafts, now=1)
+    ends: list[Draft] = [(number, Cancelled()) for number in (1, 2, 3)]
+    record(log, projection, [new, new, new], now=1)
+    record(log, projection, ends, now=1)
     record(log, projection, [*again, *again], now=2)
 
     passed: dict[int, list[int]] = {}

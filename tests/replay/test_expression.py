@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from eventq import ArgumentError, Queue, Task, TaskNotFoundError
-from eventq.decide import NEW
+from eventq.decide import NEW, Draft
 from eventq.eventlog import EventLog, open_log
 from eventq.events import KINDS, Completed, Created, Leased, Policy, Refused
 from eventq.fold import replay, task_history
@@ -227,13 +227,14 @@ def test_a_late_outcome_leaves_a_final_task_as_it_is() -> None:
     """The projection has forgotten the task by then; the view has not."""
     log, policy = memory_log(), Policy("constant", 1)
     projection = Projection(log.namespace)
-    for drafts in (
-        [(NEW, Created(policy))],
-        [(1, Leased(1, "n", 1))],
-        [(1, Completed(2))],
-        [(1, Refused(2, "n", "failed"))],
-    ):
-        record(log, projection, drafts, now=1)
+    story: list[Draft] = [
+        (NEW, Created(policy)),
+        (1, Leased(1, "n", 1)),
+        (1, Completed(2)),
+        (1, Refused(2, "n", "failed")),
+    ]
+    for draft in story:
+        record(log, projection, [draft], now=1)
     view = View(log, Projection(log.namespace), keys=["1"])
     for _ in view.steps():
         pass
