@@ -10,6 +10,8 @@ import pytest
 
 from eventq import Queue
 from tests.cli.harness import FORBIDDEN, NASTY, Cli, finished, on_terminal
+from tests.recipes import LOG
+from tests.servers import new_url
 from tests.support import ManualClock
 
 
@@ -271,3 +273,33 @@ def test_a_reader_that_goes_away(filled: Cli) -> None:
 
     assert done.returncode == 0
     assert done.stderr == ""
+
+
+@pytest.fixture(params=["sqlite", "file", "mongodb"])
+def recipes(request: pytest.FixtureRequest, cli: Cli) -> str:
+    """The URL of the log of the recipes, in each kind of place."""
+    if request.param == "file":
+        return f"file:///{LOG}"
+    mongodb = request.param == "mongodb"
+    url = new_url(request.getfixturevalue("mongod")) if mongodb else cli.url
+    cli.ok("copy", f"file:///{LOG}", url)
+    return url
+
+
+def test_all_logs_are_read_alike(recipes: str, cli: Cli) -> None:
+    """A timeline, a difference and a search answer the same, wherever the log is."""
+    place = ("--url", recipes)
+
+    shown = cli.rows("replay", "--tag", "kind=film", "--kind", "refused", *place)
+    assert [(row["seq"], row["key"]) for row in shown] == [(16, "3")]
+    assert cli.row("bisect", "--expr", "refused > 0", *place)["event"]["seq"] == 16
+    result = cli("diff", "3", "15", *place)
+    assert result.exit_code == 1
+    assert [row[:2] for row in changed(result.stdout)] == [
+        ["1", "completed"],
+        ["2", "expired"],
+        ["3", "changed"],
+    ]
+    assert cli.ok("diff", "end", "end", "--other-url", f"file:///{LOG}", *place) == (
+        "nothing differs\n"
+    )
