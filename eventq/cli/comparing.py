@@ -231,18 +231,17 @@ def _say_found(found: Found) -> None:
     event = found.event
     task = found.task_after
     key = "-" if task is None else visible(task.key)
-    say_pairs(
-        [
-            ("position", str(event.seq)),
-            ("at", time_text(event.at)),
-            ("task", key),
-            ("kind", visible(event.kind)),
-            ("what", event_text(event)),
-        ]
-    )
+    pairs = [
+        ("position", str(event.seq)),
+        ("at", time_text(event.at)),
+        ("task", key),
+        ("kind", visible(event.kind)),
+        ("what", event_text(event)),
+    ]
     if task is not None and found.task_before is not None:
         changes = task_changes(found.task_before, task)
-        say_pairs([("changed" if not place else "", text) for place, text in enumerate(changes)])
+        pairs += [("changed" if not place else "", text) for place, text in enumerate(changes)]
+    say_pairs(pairs)
     say()
     say_table(COUNT_COLUMNS, found_rows(found.before, found.after), elastic=1)
 
