@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 from msgspec import UNSET, UnsetType
 
 from eventq import decide
+from eventq.archive import open_archived
 from eventq.checks import (
     States,
     check_count,
@@ -37,7 +38,7 @@ from eventq.durations import Duration
 from eventq.errors import AlreadyRunningError, ArgumentError, TaskNotFoundError
 from eventq.eventlog import Rows, open_log
 from eventq.events import Event
-from eventq.fold import fold_events, task_history
+from eventq.fold import created_and_task, task_history
 from eventq.node import Node
 from eventq.options import TaskOptions, TaskSpec, check_policy, make_order, make_orders, portions
 from eventq.policy import DEFAULT_BACKOFF, Backoff
@@ -69,6 +70,7 @@ class BlockingQueue:
         deadline: Duration | None = None,
         backoff: Backoff | Duration = DEFAULT_BACKOFF,
         create: bool = True,
+        archive: str | os.PathLike[str] | None = None,
         clock: Clock | None = None,
     ) -> None:
         """Opens the queue, making its database if it is missing and ``create``.
@@ -78,9 +80,9 @@ class BlockingQueue:
         ``workers``: how many tasks `run` works on at a time (None: one a CPU core).
         ``deadline``: longest time an attempt may run (None: any).
         ``backoff``: a duration, the n-th retry comes n times it after the failure; or a Backoff.
+        ``archive``: the folder of the log's archive, which is then read too.
         Durations are timedelta, seconds, or text like ``"2h30m"``. The task options are defaults:
-        those of `new` beat them. Raises ArgumentError, LogUnavailableError, LogForeignError (the
-        file holds something else), LogTooNewError.
+        those of `new` beat them. Raises ArgumentError and LogError.
         """
         self.namespace = check_namespace(namespace)
         self.workers = (
@@ -92,7 +94,7 @@ class BlockingQueue:
             max_age=max_age, max_retries=max_retries, backoff=backoff, deadline=deadline
         )
         check_flag(create, "create")
-        log = open_log(url, namespace=self.namespace, create=create)
+        log = open_archived(open_log(url, namespace=self.namespace, create=create), archive)
         self.url = log.url
         self._node = Node(log, clock=clock or SystemClock())
         self._run_lock = threading.Lock()
@@ -340,16 +342,14 @@ class BlockingQueue:
         there: dict[int, Task] = {}
 
         def decision(now: int) -> list[Draft]:
-            histories = {
-                key: task_history(node.log, number)
-                for key, number in (node.log.find_keys(keys) if keys else {}).items()
-            }
-            existing = {key: history[0] for key, history in histories.items()}
+            existing: dict[str, Event] = {}
+            for key, number in (node.log.find_keys(keys) if keys else {}).items():
+                created, task = created_and_task(node.log, number)
+                assert created is not None, "a key in the log has a created event"
+                assert task is not None
+                existing[key] = created
+                there[number] = task.as_of(now)
             drafts, places[:] = decide.create(orders, existing, now=now)
-            for history in histories.values():
-                task = fold_events(self.namespace, history)
-                assert task is not None, "a key in the log has a history"
-                there[task.number] = task.as_of(now)
             return drafts
 
         command = node.execute(Command(decision, blind=True))

@@ -16,6 +16,7 @@ The tree::
     |   |-- LogConflictError                append at a position somebody else has filled
     |   |-- LogCorruptError                 what is stored contradicts its seal or order
     |   |-- LogForeignError                 the target holds something that is not ours
+    |   |-- LogArchivedError                the events asked for are in an archive now
     |   `-- LogTooNewError                  written by a newer eventq
     |-- AttemptStoppedError                 raised by ctx.check() inside a worker
     |   |-- AttemptCancelledError
@@ -162,6 +163,18 @@ class LogCorruptError(LogError):
 
 class LogForeignError(LogError):
     """The target is not an eventq log; point the URL somewhere else."""
+
+
+class LogArchivedError(LogError):
+    """The events asked for were moved to an archive; name its folder, and they are read there."""
+
+    def __init__(self, position: int, base: int) -> None:
+        self.position = position
+        self.base = base
+        super().__init__(
+            f"the events up to position {base} have been archived, and position {position} is "
+            "among them; name the archive's folder (--archive, EVENTQ_ARCHIVE, archive=)"
+        )
 
 
 class LogTooNewError(LogError):

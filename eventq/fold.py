@@ -7,12 +7,13 @@ from collections.abc import Iterator
 import msgspec
 from msgspec.structs import replace
 
-from eventq.errors import LogCorruptError
+from eventq.errors import LogArchivedError, LogCorruptError
 from eventq.eventlog.base import EventLog, StoredEvent
-from eventq.events import Commit, Event, decode_bodies, events_of
+from eventq.events import NODE, Commit, Created, Event, Retried, decode_bodies, events_of
+from eventq.kept import decode_kept
 from eventq.projection import Projection
 from eventq.seal import is_sealed
-from eventq.task import Task, fold_history
+from eventq.task import Task, fold_history, reopen
 
 # From this many events on, sorting the indexes once is cheaper than inserting into them.
 BULK_EVENTS = 5_000
@@ -87,14 +88,43 @@ def read_all(log: EventLog, *, after: int) -> Iterator[tuple[Commit, list[Event]
 def task_history(log: EventLog, number: int) -> list[Event]:
     """All events of one task; empty when there is no such task. By index, not by a fold.
 
-    Raises LogCorruptError for a body that cannot be understood.
+    Raises LogCorruptError for a body that cannot be understood, and LogArchivedError unless the
+    log holds them all.
     """
-    return decode_events(log.history(number))
+    events = decode_events(log.history(number))
+    if not _is_whole(events):
+        _check_beginning(log, number)
+    return events
 
 
 def task_of(log: EventLog, number: int) -> Task | None:
-    """The task as its whole history leaves it, final or not; None when there is none."""
-    return fold_events(log.namespace, task_history(log, number))
+    """The task as its whole history leaves it, final or not; None when there is none.
+
+    When events of it are archived, then from what is kept of it. Raises LogArchivedError when
+    nothing is, as of a final task without a key.
+    """
+    return created_and_task(log, number)[1]
+
+
+def created_and_task(log: EventLog, number: int) -> tuple[Event | None, Task | None]:
+    """The task as in `task_of`, and its created event, as far as one is kept of it."""
+    events = decode_events(log.history(number))
+    if _is_whole(events):
+        return events[0], fold_events(log.namespace, events)
+    row = log.find_kept([number]).get(number)
+    if row is not None:
+        kept = decode_kept(row)
+        # The oldest of these may still stand in the log, while a cut deletes them.
+        later = [(event.seq, event.at, event.body) for event in events if event.seq > kept.seq]
+        return kept.created, fold_history(log.namespace, later, kept.task)
+    if events and type(events[0].body) is Retried and events[0].body.reopens is not None:
+        # Final where the log begins, it has been brought back since, with all that it was.
+        first, *rest = [(event.seq, event.at, event.body) for event in events]
+        task = reopen(log.namespace, number, first[0], first[1], events[0].body)
+        return None, fold_history(log.namespace, rest, task)
+    if number != NODE:
+        _check_beginning(log, number)
+    return None, None
 
 
 def fold_events(namespace: str, history: list[Event]) -> Task | None:
@@ -114,6 +144,14 @@ def decode_events(stored: list[StoredEvent]) -> list[Event]:
     ]
 
 
+def _is_whole(events: list[Event]) -> bool:
+    return bool(events) and type(events[0].body) is Created
+
+
+def _check_beginning(log: EventLog, position: int) -> None:
+    base = log.start().seq
+    if base and position <= base:
+        raise LogArchivedError(position, base)
 def _decoded(commit: Commit) -> list[Event]:
     try:
         return events_of(commit)

@@ -19,6 +19,7 @@ from eventq.ahead import FoldAhead
 from eventq.clock import Clock, SteadyTime
 from eventq.command import Command, Plan, wake_thread
 from eventq.errors import (
+    LogArchivedError,
     LogConflictError,
     LogCorruptError,
     LogError,
@@ -30,7 +31,7 @@ from eventq.errors import (
 )
 from eventq.eventlog.base import EventLog, Head
 from eventq.events import NODE, Commit, Created, encode_bodies
-from eventq.fold import catch_up, replay, task_of
+from eventq.fold import catch_up, task_of
 from eventq.projection import Projection
 from eventq.task import Task, create
 
@@ -372,12 +373,14 @@ class Node:
         except LogUnavailableError:
             self._projection = projection  # Reading broke off, not the fold, which can go on.
             raise
-        except LogCorruptError as error:
+        except (LogArchivedError, LogCorruptError) as error:
             if known is None:
                 raise
-            # A failover may have taken back what was folded; else this fails again, rightly.
+            # What comes next was archived, or a failover took it back; else this fails again.
             logger.warning("folding the log anew", extra={"error": str(error)})
-            projection = replay(self.log)
+            kept = snapshot.start(self.log) if isinstance(error, LogArchivedError) else None
+            projection = Projection(self.log.namespace) if kept is None else kept
+            catch_up(projection, self.log)
         self._projection = projection
         self.now(at_least=projection.at)
         self._undisturbed = self._undisturbed if projection.seq == before else 0

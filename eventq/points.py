@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 
 from eventq.durations import parse_duration
-from eventq.errors import ArgumentError
+from eventq.errors import ArgumentError, LogArchivedError
 from eventq.eventlog.base import EventLog
 from eventq.task import EPOCH, instant
 
@@ -56,12 +56,15 @@ def find_point(log: EventLog, value: PointLike, *, now: int, argument: str = "po
 
 
 def position_at(log: EventLog, at: int) -> int:
-    """The last position whose instant is not after ``at``; 0 if there is none. O(log n) reads."""
+    """The last position whose instant is not after ``at``; O(log n) reads.
+
+    Where the log starts if there is none.
+    """
     head = log.head()
     if head.at <= at:
         return head.seq
-    low, high = 0, head.seq
-    # The commit that holds low is not after the instant (or low is 0), the one of high is.
+    low, high = log.start().seq, head.seq
+    # The commit that holds low is not after the instant (or low is the start), that of high is.
     while high - low > 1:
         middle = (low + high) // 2
         commit = log.read(after=middle - 1, limit=1)[0]
@@ -92,13 +95,19 @@ def _at_position(log: EventLog, seq: int, argument: str) -> Point:
         raise ArgumentError(argument, seq, f"a position up to {head.seq}, where the log ends")
     if found == head.seq:
         return Point(found, head.at)
+    start = log.start()
+    if found == start.seq > 0:
+        return Point(found, start.at)
     # Before the first event, the view is of the instant at which things began.
     return Point(found, log.read(after=max(found - 1, 0), limit=1)[0].at)
 
 
 def _at_instant(log: EventLog, at: int, value: object, now: int, argument: str) -> Point:
-    first = log.read(after=0, limit=1)
-    if first and at < first[0].at:
+    start = log.start()
+    if at < start.at:
+        raise LogArchivedError(start.seq, start.seq)
+    first = log.read(after=start.seq, limit=1)
+    if start.seq == 0 and first and at < first[0].at:
         began = instant(first[0].at).isoformat()
         raise ArgumentError(argument, str(value), f"an instant from {began} on, the first event's")
     if at > max(now, log.head().at):

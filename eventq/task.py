@@ -242,9 +242,13 @@ def check_fence(task: Task, seq: int, fence: int) -> None:
         )
 
 
-def fold_history(namespace: str, history: list[tuple[int, int, AnyBody | Unknown]]) -> Task | None:
-    """The task its whole history, (seq, at, body) in order, leads to; None for no history."""
-    task: Task | None = None
+def fold_history(
+    namespace: str, history: list[tuple[int, int, AnyBody | Unknown]], task: Task | None = None
+) -> Task | None:
+    """The task its whole history, (seq, at, body) in order, leads to; None for no history.
+
+    Given the ``task`` as it stood before it, the rest of a history will do.
+    """
     for seq, at, body in history:
         task = advance(namespace, task, seq, at, body)
     return task

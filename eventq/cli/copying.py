@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 import click
 import msgspec
 
+from eventq.archive import open_archived
 from eventq.checks import check_namespace
 from eventq.cli.options import Place, misuse, placed, refuse
 from eventq.cli.output import is_terminal, say_json, say_pairs, terminal
@@ -42,7 +43,8 @@ def copy(*, place: Place, source: str, target: str) -> None:
     if source == target:
         misuse("SOURCE and TARGET are one and the same log")
     namespace = check_namespace(place.found_namespace)
-    with closing(open_log(source, namespace=namespace, create=False)) as before:
+    opened = open_log(source, namespace=namespace, create=False)
+    with closing(open_archived(opened, place.found_archive)) as before:
         if not before.head().seq:
             there = ", ".join(before.namespaces()) or "none"
             refuse(f"{before.url}: no namespace {namespace!r} to copy (there: {there})")

@@ -18,6 +18,7 @@ import click
 
 from eventq import ArgumentError, EventqError
 from eventq.cli import (
+    archiving,
     asking,
     comparing,
     copying,
@@ -132,6 +133,7 @@ for _command in (
     *comparing.COMMANDS,
     *managing.COMMANDS,
     *snapshots.COMMANDS,
+    *archiving.COMMANDS,
     *verifying.COMMANDS,
 ):
     main.add_command(_command)

@@ -143,7 +143,7 @@ def tail(*, place: Place, follow: bool, after: int | None, lines: int) -> None:
     """Show the last events of the log, of all tasks and nodes."""
     with place.open(create=False) as queue:
         if after is None:
-            after = max(0, _last_position(place) - lines)
+            after = _position_before(place, lines)
         for event in queue.events(after=after, follow=follow):
             if place.as_json:
                 say_json(event_form(event))
@@ -190,6 +190,6 @@ def _json_value(cell: object) -> object:
     return cell.hex() if isinstance(cell, bytes) else cell
 
 
-def _last_position(place: Place) -> int:
+def _position_before(place: Place, lines: int) -> int:
     with place.open_log() as log:
-        return log.head().seq
+        return max(log.start().seq, log.head().seq - lines)

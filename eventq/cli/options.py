@@ -20,6 +20,7 @@ import click
 from msgspec import Struct
 
 from eventq import ArgumentError, Backoff, Queue
+from eventq.archive import open_archived
 from eventq.cli.text import short, visible
 from eventq.eventlog import EventLog, open_log
 
@@ -38,6 +39,7 @@ class Place(Struct, frozen=True):
     url: str | None = None
     namespace: str | None = None
     as_json: bool = False
+    archive: str | None = None
 
     @property
     def found_url(self) -> str:
@@ -51,16 +53,22 @@ class Place(Struct, frozen=True):
             return self.namespace
         return os.environ.get("EVENTQ_NAMESPACE") or "default"
 
+    @property
+    def found_archive(self) -> str | None:
+        """The folder of the archive typed, or the environment's, or None."""
+        return os.environ.get("EVENTQ_ARCHIVE") or None if self.archive is None else self.archive
+
     def open(self, *, create: bool, **options: Any) -> Queue:  # noqa: ANN401 - Queue checks them
         """The queue at this place."""
-        return Queue(self.found_url, namespace=self.found_namespace, create=create, **options)
+        options = {"namespace": self.found_namespace, "archive": self.found_archive, **options}
+        return Queue(self.found_url, create=create, **options)
 
     @contextmanager
     def open_log(self) -> Iterator[EventLog]:
-        """The log at this place, for looking: nothing is created."""
+        """The log at this place with its archive, for looking: nothing is created."""
         log = open_log(self.found_url, namespace=self.found_namespace, create=False)
-        with closing(log):
-            yield log
+        with closing(open_archived(log, self.found_archive)) as whole:
+            yield whole
 
 
 class PointCommand(click.Command):
@@ -86,7 +94,7 @@ class PointCommand(click.Command):
 
 
 def placed(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command --url, --namespace and --json as one argument, ``place``.
+    """Gives a command --url, --namespace, --archive and --json as one argument, ``place``.
 
     The same options stand before the command's name too; those behind it win.
     """
@@ -105,6 +113,9 @@ def placed_by(
         command = _with_place(command)
         command = click.option(
             "--json", "as_json", is_flag=True, help="Answer in JSON, one object a line."
+        )(command)
+        command = click.option(
+            "--archive", metavar="DIR", help="Folder of its archive; else EVENTQ_ARCHIVE."
         )(command)
         command = click.option("--namespace", metavar="NAME", help=namespace_help)(command)
         return click.option("--url", metavar="URL", help=url_help)(command)
@@ -210,6 +221,7 @@ def _with_place(command: Callable[..., None]) -> Callable[..., None]:
         url: str | None,
         namespace: str | None,
         as_json: bool,
+        archive: str | None,
         **arguments: Any,  # noqa: ANN401 - those of the command
     ) -> None:
         before = click.get_current_context().find_object(Place) or Place()
@@ -217,6 +229,7 @@ def _with_place(command: Callable[..., None]) -> Callable[..., None]:
             before.url if url is None else url,
             before.namespace if namespace is None else namespace,
             before.as_json or as_json,
+            before.archive if archive is None else archive,
         )
         command(place=place, **arguments)
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from eventq.errors import LogConflictError, LogCorruptError
+from eventq.errors import LogConflictError, LogCorruptError, LogForeignError
 from eventq.eventlog.snapshots import Snapshots
 from eventq.events import COMMIT_EVENTS, Commit
 
@@ -31,6 +31,19 @@ class StoredEvent(Struct, frozen=True, gc=False):
     at: int
     task: int
     body: str
+
+
+class Kept(Struct, frozen=True, gc=False):
+    """What a log keeps of a task whose events were archived: its state after position ``seq``.
+
+    ``key`` is the caller's; such a task is kept for good, another one while it is open. ``state``
+    is text that a log does not understand: see kept.py.
+    """
+
+    task: int
+    seq: int
+    key: str | None
+    state: str
 
 
 class Rows(Struct, frozen=True):
@@ -66,12 +79,18 @@ class EventLog(Protocol):
     def head(self) -> Head:
         """Where the log ends now; position 0 and the genesis seal when it is empty."""
 
+    def start(self) -> Head:
+        """What stands before the first event the log still holds.
+
+        Position 0 and the genesis seal, or after a `cut` where that ended: what is archived.
+        """
+
     def read(self, *, after: int, limit: int = READ_EVENTS) -> list[Commit]:
         """Whole commits in order, beginning with the one that holds position ``after + 1``.
 
         Gives at least one commit if there is any, and stops once ``limit`` events are reached.
-        Raises LogCorruptError when positions are missing or a row cannot be understood. Seals
-        are not recomputed here.
+        Raises LogCorruptError when positions are missing or a row cannot be understood, and
+        LogArchivedError when they have been archived. Seals are not recomputed here.
         """
 
     def turn(self, *, guess: Head | None = None) -> AbstractContextManager[Head]:
@@ -95,10 +114,32 @@ class EventLog(Protocol):
         """
 
     def history(self, task: int) -> list[StoredEvent]:
-        """All events of one task in order; empty for a number that is no task. By index."""
+        """All events of one task that the log holds, in order; empty for no task. By index."""
 
     def find_keys(self, keys: list[str]) -> dict[str, int]:
-        """The tasks that callers' keys belong to; unknown keys are left out. By index."""
+        """The tasks that callers' keys belong to; unknown keys are left out. By index.
+
+        Also tasks whose events have been archived: a key stays taken for ever.
+        """
+
+    def find_kept(self, tasks: list[int]) -> dict[int, Kept]:
+        """What is kept of these tasks; others are left out. By index."""
+
+    def keep(self, rows: list[Kept]) -> None:
+        """Keeps these, each in place of what was kept of the same task; durable when it returns.
+
+        Must be done for every task with a key, and every open one, before a `cut`.
+        """
+
+    def cut(self, until: Head) -> None:
+        """Forgets all events up to ``until``, the end of a commit, for good; the rest stays.
+
+        First it is made durable that the log starts there, and then the events are deleted, bit
+        by bit from the oldest on, with others' turns between. Broken off anywhere, the log is
+        whole, and calling it again ends it; a cut at or before `start` only does that. What is
+        kept of tasks without a key as of an earlier position is forgotten too. Raises
+        LogForeignError when no commit ends there with this seal.
+        """
 
     def query(self, text: str, values: Sequence[Any] = ()) -> Rows:
         """One read-only SQL statement over the whole database, where the log speaks SQL.
@@ -137,3 +178,9 @@ def check_commit(commit: Commit, head: Head) -> None:
         raise LogConflictError(commit.first)
     if commit.at < head.at:
         raise LogCorruptError(commit.first, "an append would turn time back")
+
+
+def check_cut(until: Head, last: int, seal: bytes, url: str) -> None:
+    """Raises what `cut` must raise unless a commit ends there, with this seal."""
+    if (until.seq, until.seal) != (last, seal):
+        raise LogForeignError(f"{url}: no commit ends at position {until.seq} with this seal")

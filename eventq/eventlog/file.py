@@ -30,6 +30,7 @@ from eventq.errors import (
 from eventq.eventlog import file_lines
 from eventq.eventlog.base import READ_EVENTS, Head, Rows, StoredEvent, Watch, check_commit
 from eventq.eventlog.file_snapshots import FileSnapshots
+from eventq.eventlog.uncut import Uncut
 from eventq.events import Commit
 from eventq.seal import genesis
 
@@ -37,14 +38,13 @@ from eventq.seal import genesis
 LOOK_S = 0.2
 # The file is read in pieces of so many bytes.
 PIECE_BYTES = 1024**2
-# The first line is far shorter, and the line of the largest commit is, with every sign escaped.
-HEADER_BYTES = 4096
+# The line of the largest commit is shorter, with every sign escaped.
 LINE_BYTES = 16 * 1024**2
 
 logger = logging.getLogger(__name__)
 
 
-class FileLog:
+class FileLog(Uncut):
     """An EventLog in a file of lines, which holds one namespace; writers take turns.
 
     Reads the whole file once when it is first asked, and from then on only what is new. It keeps
@@ -223,7 +223,7 @@ class FileLog:
         return line
 
     def _first_line(self) -> bytes:
-        piece = self._read_bytes(HEADER_BYTES, 0)
+        piece = self._read_bytes(file_lines.HEADER_BYTES, 0)
         line, sign, _ = piece.partition(b"\n")
         return line + sign
 

@@ -9,13 +9,16 @@ from eventq.errors import LogCorruptError
 from eventq.events import Commit
 
 FORMAT = 1
+# The first line is far shorter.
+HEADER_BYTES = 4096
 
 
-class Header(Struct, frozen=True):
+class Header(Struct, frozen=True, omit_defaults=True):
     """The first line."""
 
     eventq: int
     namespace: str
+    redacted: bool = False
 
 
 class Line(Struct, frozen=True):
@@ -36,9 +39,9 @@ _header_decoder = msgspec.json.Decoder(Header)
 _line_decoder = msgspec.json.Decoder(Line)
 
 
-def header(namespace: str) -> bytes:
+def header(namespace: str, *, redacted: bool = False) -> bytes:
     """The first line of a namespace's file."""
-    return _encoder.encode(Header(FORMAT, namespace)) + b"\n"
+    return _encoder.encode(Header(FORMAT, namespace, redacted)) + b"\n"
 
 
 def parse_header(line: bytes) -> Header | None:

@@ -8,8 +8,23 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from eventq.errors import ArgumentError, LogConflictError, LogCorruptError, QueueClosedError
-from eventq.eventlog.base import READ_EVENTS, Head, Rows, StoredEvent, Watch, check_commit
+from eventq.errors import (
+    ArgumentError,
+    LogArchivedError,
+    LogConflictError,
+    LogCorruptError,
+    QueueClosedError,
+)
+from eventq.eventlog.base import (
+    READ_EVENTS,
+    Head,
+    Kept,
+    Rows,
+    StoredEvent,
+    Watch,
+    check_commit,
+    check_cut,
+)
 from eventq.eventlog.memory_snapshots import MemoryShelf, MemorySnapshots
 from eventq.events import Commit
 from eventq.seal import genesis
@@ -23,6 +38,8 @@ class MemoryStorage:
         self.commits: dict[str, list[Commit]] = {}
         self.positions: dict[str, dict[int, list[int]]] = {}
         self.keys: dict[str, dict[str, int]] = {}
+        self.starts: dict[str, Head] = {}
+        self.kept: dict[str, dict[int, Kept]] = {}
         self.snapshots: dict[str, MemoryShelf] = {}
         self.watches: list[_MemoryWatch] = []
 
@@ -41,13 +58,20 @@ class MemoryLog:
         """See EventLog.head."""
         commits = self._commits()
         if not commits:
-            return Head(0, 0, genesis(self.namespace))
+            return self.start()
         return Head(commits[-1].last, commits[-1].at, commits[-1].seal)
+
+    def start(self) -> Head:
+        """See EventLog.start."""
+        self._commits()
+        return self._storage.starts.get(self.namespace, Head(0, 0, genesis(self.namespace)))
 
     def read(self, *, after: int, limit: int = READ_EVENTS) -> list[Commit]:
         """See EventLog.read."""
         commits = self._commits()
         with self._storage.lock:
+            if max(after, 0) < self.start().seq:
+                raise LogArchivedError(max(after, 0) + 1, self.start().seq)
             start = bisect.bisect_right(commits, after, key=lambda commit: commit.last)
             found: list[Commit] = []
             for commit in commits[start : start + limit]:
@@ -85,7 +109,8 @@ class MemoryLog:
         commits = self._commits()
         with self._storage.lock:
             positions = self._storage.positions.get(self.namespace, {}).get(task, [])
-            return [self._stored(commits, seq) for seq in positions]
+            base = self.start().seq
+            return [self._stored(commits, seq) for seq in positions if seq > base]
 
     def find_keys(self, keys: list[str]) -> dict[str, int]:
         """See EventLog.find_keys."""
@@ -94,6 +119,37 @@ class MemoryLog:
             known = self._storage.keys.get(self.namespace, {})
             return {key: known[key] for key in keys if key in known}
 
+    def find_kept(self, tasks: list[int]) -> dict[int, Kept]:
+        """See EventLog.find_kept."""
+        self._commits()
+        with self._storage.lock:
+            kept = self._storage.kept.get(self.namespace, {})
+            return {task: kept[task] for task in tasks if task in kept}
+
+    def keep(self, rows: list[Kept]) -> None:
+        """See EventLog.keep."""
+        self._commits()
+        with self._storage.lock:
+            self._storage.kept.setdefault(self.namespace, {}).update(
+                {row.task: row for row in rows}
+            )
+
+    def cut(self, until: Head) -> None:
+        """See EventLog.cut; here it is done at once."""
+        commits = self._commits()
+        with self._storage.lock:
+            if until.seq <= self.start().seq:
+                return
+            end = bisect.bisect_right(commits, until.seq, key=lambda commit: commit.last)
+            last = commits[end - 1] if end else None
+            check_cut(until, last.last if last else 0, last.seal if last else b"", self.url)
+            self._storage.starts[self.namespace] = until
+            del commits[:end]
+            kept = self._storage.kept.get(self.namespace, {})
+            for row in list(kept.values()):
+                if row.key is None and row.seq < until.seq:
+                    del kept[row.task]
+
     def query(self, text: str, values: Sequence[Any] = ()) -> Rows:  # noqa: ARG002
         """See EventLog.query: there is no SQL in memory."""
         raise ArgumentError("query", text, f"a log that speaks SQL, which {self.url} does not")
@@ -101,7 +157,8 @@ class MemoryLog:
     def namespaces(self) -> list[str]:
         """See EventLog.namespaces."""
         self._commits()
-        return sorted(name for name, commits in self._storage.commits.items() if commits)
+        held = {name for name, commits in self._storage.commits.items() if commits}
+        return sorted(held | self._storage.starts.keys())
 
     def watch(self, wake: Callable[[], None]) -> Watch:
         """See EventLog.watch; here an append calls ``wake`` itself."""

@@ -18,7 +18,6 @@ from pymongo.errors import OperationFailure, PyMongoError
 from eventq.errors import (
     ArgumentError,
     LogConflictError,
-    LogCorruptError,
     LogForeignError,
     LogTooNewError,
     LogUnavailableError,
@@ -30,12 +29,12 @@ from eventq.eventlog.base import READ_EVENTS, Head, Rows, StoredEvent, Watch, ch
 from eventq.eventlog.contention import Contention, draw
 from eventq.eventlog.mongo_append import Insertion
 from eventq.eventlog.mongo_client import brief, election_of, measure_offset_us
+from eventq.eventlog.mongo_cut import TRUSTED_S, MongoCutting, boot_s
 from eventq.eventlog.mongo_documents import Document
 from eventq.eventlog.mongo_link import MongoLink
 from eventq.eventlog.mongo_snapshots import MongoSnapshots
 from eventq.eventlog.mongo_watch import MongoWatch
 from eventq.events import Commit
-from eventq.seal import genesis
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +48,7 @@ NAMESPACE_EXISTS = 48
 BATCH_DOCUMENTS = 50
 
 
-class MongoLog:
+class MongoLog(MongoCutting):
     """An EventLog in one collection of a MongoDB database."""
 
     def __init__(self, url: str, *, namespace: str, create: bool) -> None:
@@ -64,6 +63,8 @@ class MongoLog:
         self._watches: list[MongoWatch] = []
         # Where the log was last seen to end, and in which election: another primary may hold less.
         self._known: tuple[Head, object] | None = None
+        # When that was asked, in seconds by a clock that goes on while the host sleeps.
+        self._known_s = 0.0
         self._contention = Contention(time.monotonic, draw)
         # The last position appended here.
         self._own_seq = 0
@@ -75,6 +76,7 @@ class MongoLog:
 
     def head(self) -> Head:
         """See EventLog.head."""
+        began_s = boot_s()
         with self._link.translating():
             election = election_of(self._link.client())
             found = self._link.commits().find_one(
@@ -83,11 +85,11 @@ class MongoLog:
                 sort=[("first", DESCENDING)],
             )
         if found is None:
-            head = Head(0, 0, genesis(self.namespace))
+            head = self.start()
         else:
             last = int(found["first"] + found["n"] - 1)
             head = Head(last, int(found["at"]), bytes(found["seal"]))
-        self._known = (head, election)
+        self._known, self._known_s = (head, election), began_s
         return head
 
     def read(self, *, after: int, limit: int = READ_EVENTS) -> list[Commit]:
@@ -96,6 +98,7 @@ class MongoLog:
             return []
         found: list[Commit] = []
         expected = after + 1
+        began_s = boot_s()
         with self._link.translating():
             election = election_of(self._link.client())
             query = {"ns": self.namespace, "first": {"$gt": after}}
@@ -111,13 +114,16 @@ class MongoLog:
                         break
                     commit = documents.to_commit(document)
                     if commit.first != expected:
-                        raise LogCorruptError(expected, "no commit holds this position")
+                        raise self._missing(expected)
                     found.append(commit)
                     expected = commit.last + 1
             if not found and not self._ends_at(after):
                 found = self._holding(after + 1)
+                if not found:
+                    self._check_end(after)
         if found:
             self._known = (Head(found[-1].last, found[-1].at, found[-1].seal), election)
+            self._known_s = began_s
             if found[-1].last > self._own_seq:
                 self._contention.met()
         return found
@@ -133,6 +139,7 @@ class MongoLog:
 
     def append(self, commit: Commit, *, meanwhile: Callable[[], None] | None = None) -> None:
         """See EventLog.append."""
+        began_s = boot_s()
         election = election_of(self._link.client())
         check_commit(commit, self._head_before(commit, election))
         insertion = Insertion(self._link, self.namespace, commit)
@@ -143,7 +150,9 @@ class MongoLog:
             self._contention.conflicted(insertion.took_s)
             self._known = None
             raise
-        self._known = (Head(commit.last, commit.at, commit.seal), election)
+        if boot_s() - self._known_s > TRUSTED_S:
+            self._check_not_cut(commit)
+        self._known, self._known_s = (Head(commit.last, commit.at, commit.seal), election), began_s
         self._own_seq = commit.last
         self._contention.appended(insertion.took_s)
 
@@ -170,7 +179,9 @@ class MongoLog:
                 for key, seq in zip(document["keys"], document["key_seqs"], strict=True):
                     if key in wanted:
                         found[key] = int(seq)
-        return found
+            # In this order: a key is kept before its commit is deleted.
+            missing = wanted - found.keys()
+            return found | (self._find_kept_keys(missing) if missing else {})
 
     def query(self, text: str, values: Sequence[Any] = ()) -> Rows:  # noqa: ARG002
         """See EventLog.query: there is a view for MongoDB's own shell instead."""
@@ -179,7 +190,7 @@ class MongoLog:
     def namespaces(self) -> list[str]:
         """See EventLog.namespaces."""
         with self._link.translating():
-            return sorted(self._link.commits().distinct("ns"))
+            return sorted({*self._link.commits().distinct("ns"), *self._cut_namespaces()})
 
     def watch(self, wake: Callable[[], None]) -> Watch:
         """See EventLog.watch: a change stream, or a look now and then on a standalone server."""
@@ -275,14 +286,6 @@ class MongoLog:
 
     def _ends_at(self, position: int) -> bool:
         """Whether a commit is known to have ended there, so that none holds the next as well."""
-        return self._known is not None and self._known[0].seq == position
-
-    def _holding(self, position: int) -> list[Commit]:
-        """The commit that holds the position, if any."""
-        document = self._link.commits().find_one(
-            {"ns": self.namespace, "first": {"$lte": position}}, sort=[("first", DESCENDING)]
-        )
-        if document is None:
-            return []
-        commit = documents.to_commit(document)
-        return [commit] if commit.last >= position else []
+        if self._known is None or boot_s() - self._known_s > TRUSTED_S:
+            return False
+        return self._known[0].seq == position

@@ -29,10 +29,10 @@ from eventq.errors import (
 )
 from eventq.eventlog import mongo_documents as documents
 from eventq.eventlog.mongo_client import is_passing, is_standalone, translate
+from eventq.eventlog.mongo_cut import find_start
 from eventq.eventlog.mongo_documents import Document
 from eventq.eventlog.mongo_link import WRITE_TIMEOUT_MS, MongoLink
 from eventq.events import Commit
-from eventq.seal import genesis
 
 # How long an append whose outcome is unknown is followed up before its caller is told so.
 RESOLVE_S = 30.0
@@ -133,7 +133,8 @@ class Insertion:
             sort=[("first", DESCENDING)],
         )
         if before is None:
-            return (commit.first, commit.prev) == (1, genesis(self._namespace))
+            start = find_start(self._link, self._namespace)
+            return (commit.first, commit.prev) == (start.seq + 1, start.seal)
         if before["first"] == commit.first:
             return True  # The index will refuse it, and then it is looked at whose it is.
         following = int(before["first"] + before["n"])

@@ -1,7 +1,7 @@
 """The log in a SQLite file: one file for all namespaces and for many processes of one host.
 
-SQL lives in sqlite_schema.py, reading in sqlite_read.py, the questions about paths and files in
-sqlite_files.py, forks in sqlite_fork.py, and wake-ups in doorbell.py.
+SQL lives in sqlite_schema.py, reading in sqlite_read.py, cutting in sqlite_cut.py, the questions
+about paths and files in sqlite_files.py, forks in sqlite_fork.py, and wake-ups in doorbell.py.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from eventq.eventlog import sqlite_fork, sqlite_read
 from eventq.eventlog import sqlite_schema as schema
 from eventq.eventlog.base import READ_EVENTS, Head, Rows, StoredEvent, Watch, check_commit
 from eventq.eventlog.doorbell import Doorbell
+from eventq.eventlog.sqlite_base import find_kept_keys
+from eventq.eventlog.sqlite_cut import SqliteCutting, roll_back
 from eventq.eventlog.sqlite_query import run_query
 from eventq.eventlog.sqlite_snapshots import SqliteSnapshots
 from eventq.events import Commit
@@ -42,7 +44,7 @@ CACHED_STATEMENTS = 100
 _abandoned: list[apsw.Connection] = []
 
 
-class SqliteLog:
+class SqliteLog(SqliteCutting):
     """An EventLog in a SQLite file.
 
     One connection writes and one reads, each behind its lock, so that readers never wait for a
@@ -130,11 +132,11 @@ class SqliteLog:
                 committing = True
                 connection.execute(schema.COMMIT)
             except apsw.Error as error:
-                _roll_back(connection)
+                roll_back(connection)
                 if not (committing and self._was_stored(commit)):
                     raise self._refusal(error, commit.first) from error
             except BaseException:
-                _roll_back(connection)
+                roll_back(connection)
                 raise
             else:
                 self._namespace_id = namespace_id
@@ -335,6 +337,8 @@ class SqliteLog:
         assert "\n" not in commit.id, "line feeds part the ids when they are read"
         namespace_id = self._find_namespace(connection)
         check_commit(commit, sqlite_read.head(connection, self.namespace, namespace_id))
+        if find_kept_keys(connection, namespace_id, list(commit.keys)):
+            raise LogConflictError(commit.first)
         if namespace_id is None:
             rows = sqlite_read.query(connection, schema.INSERT_NAMESPACE, (self.namespace,))
             namespace_id = int(rows[0][0])
@@ -390,10 +394,3 @@ class SqliteLog:
         if isinstance(error, apsw.Error) and not isinstance(error, damage):
             return files.unavailable(self._path, error)
         return LogCorruptError(position, str(error))
-
-
-def _roll_back(connection: apsw.Connection) -> None:
-    # Some errors roll back by themselves, and after others the connection is given up anyway.
-    with suppress(apsw.Error):
-        if connection.in_transaction:
-            connection.execute(schema.ROLLBACK)

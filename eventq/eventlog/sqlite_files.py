@@ -265,7 +265,8 @@ def _make(path: str) -> None:
             connection = apsw.Connection(draft, flags=apsw.SQLITE_OPEN_READWRITE)
             try:
                 connection.execute(
-                    f"BEGIN;{schema.MARKS}{schema.TABLES}{schema.GUARDS}{schema.VIEWS}COMMIT;"
+                    f"BEGIN;{schema.MARKS}{schema.TABLES}{schema.GUARDS}{schema.DELETE_GUARDS}"
+                    f"{schema.VIEWS}COMMIT;"
                 )
                 connection.execute("PRAGMA journal_mode = WAL")
             finally:

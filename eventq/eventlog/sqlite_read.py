@@ -12,9 +12,10 @@ from typing import Any
 import apsw
 import msgspec
 
-from eventq.errors import LogCorruptError
+from eventq.errors import LogArchivedError, LogCorruptError
 from eventq.eventlog import sqlite_schema as schema
 from eventq.eventlog.base import Head, StoredEvent
+from eventq.eventlog.sqlite_base import find_base, find_kept_keys
 from eventq.events import Commit
 from eventq.seal import SEAL_BYTES, genesis
 
@@ -47,7 +48,9 @@ def find_namespace(connection: apsw.Connection, name: str) -> int | None:
 def head(connection: apsw.Connection, name: str, namespace_id: int | None) -> Head:
     """See EventLog.head."""
     rows = query(connection, schema.HEAD, (namespace_id,))
-    return Head(*rows[0]) if rows else Head(0, 0, genesis(name))
+    if rows:
+        return Head(*rows[0])
+    return find_base(connection, namespace_id) or Head(0, 0, genesis(name))
 
 
 # First position, count, instant, id, prev, seal.
@@ -59,17 +62,28 @@ def read_block(
 ) -> list[Commit]:
     """The commits from the one that holds ``after + 1`` until there are ``limit`` events.
 
-    No transaction is around the statements: what has been committed never changes.
+    No transaction is around the statements: what has been committed never changes, and a cut
+    that takes it away meanwhile is told.
     """
     start, prev = _find_start(connection, name, namespace_id, after)
     if not start:
         return []
-    headers = _read_headers(connection, (namespace_id, start, start + limit), prev)
+    try:
+        return _read_commits(connection, namespace_id, (start, start + limit), prev)
+    except LogCorruptError:
+        _base_before(connection, name, namespace_id, after)
+        raise
+
+
+def _read_commits(
+    connection: apsw.Connection, namespace_id: int | None, span: tuple[int, int], prev: bytes
+) -> list[Commit]:
+    headers = _read_headers(connection, (namespace_id, *span), prev)
     end = headers[-1][0] + headers[-1][1]
-    row = query(connection, schema.READ_EVENTS, (namespace_id, start, end))[0]
+    row = query(connection, schema.READ_EVENTS, (namespace_id, span[0], end))[0]
     commits = _commits(headers, row)
     if commits is None:
-        raise _damage(connection, namespace_id, start, end - 1)
+        raise _damage(connection, namespace_id, span[0], end - 1)
     return commits
 
 
@@ -100,7 +114,9 @@ def find_keys(
         values = (namespace_id, *chunk, *[None] * (size - len(chunk)))
         rows = query(connection, schema.find_keys(size), values)
         found.update(_keys_decoder.decode(rows[0][0]))
-    return found
+    # In this order: a key is kept before its event is deleted.
+    missing = [key for key in storable if key not in found]
+    return found | find_kept_keys(connection, namespace_id, missing)
 
 
 def namespaces(connection: apsw.Connection) -> list[str]:
@@ -120,19 +136,33 @@ def _find_start(
     """Where the commit that holds ``after + 1`` begins, and the seal before it; 0 if none does."""
     rows = query(connection, schema.FIND_START, (namespace_id, after))
     if not rows:
-        # An empty log, or one that has lost its beginning.
+        # An empty log, or one that has lost its beginning, as a cut has it.
+        base = _base_before(connection, name, namespace_id, after)
         if query(connection, schema.HEAD, (namespace_id,)):
-            raise LogCorruptError(1, _NO_COMMIT)
+            raise LogCorruptError(base.seq + 1, _NO_COMMIT)
         return 0, b""
     first, count, _, following = rows[0]
     if first + count <= after + 1:
         if following is not None:
+            _base_before(connection, name, namespace_id, after)
             raise LogCorruptError(first + count, _NO_COMMIT)
         return 0, b""
-    before, before_count, before_seal, _ = rows[1] if len(rows) > 1 else (1, 0, genesis(name), 0)
-    if before + before_count != first:
-        raise LogCorruptError(before + before_count, _NO_COMMIT)
-    return first, before_seal
+    if len(rows) > 1 and rows[1][0] + rows[1][1] == first:
+        return first, rows[1][2]
+    base = _base_before(connection, name, namespace_id, after)
+    if base.seq + 1 == first:
+        return first, base.seal
+    raise LogCorruptError(rows[1][0] + rows[1][1] if len(rows) > 1 else base.seq + 1, _NO_COMMIT)
+
+
+def _base_before(
+    connection: apsw.Connection, name: str, namespace_id: int | None, after: int
+) -> Head:
+    """Where the log begins. Raises LogArchivedError for a position that is not behind that."""
+    base = find_base(connection, namespace_id) or Head(0, 0, genesis(name))
+    if after < base.seq:
+        raise LogArchivedError(after + 1, base.seq)
+    return base
 
 
 def _read_headers(
@@ -140,6 +170,8 @@ def _read_headers(
 ) -> list[_Header]:
     """The headers of the commits that begin in the span, known to tile."""
     *numbers, ids_text, seals_text = query(connection, schema.READ_COMMITS, span)[0]
+    if ids_text is None:
+        raise LogCorruptError(span[1], _NO_COMMIT)
     firsts, counts, instants = (list(map(int, text.split(","))) for text in numbers)
     *expected, _ = accumulate(counts, initial=span[1])
     if firsts != expected:
@@ -160,6 +192,8 @@ def _commits(
 ) -> list[Commit] | None:
     """The commits from their headers and events; None if these do not fit together."""
     count, instants, tasks_text, bodies_text, keys_text = row
+    if not count:
+        return None
     # Compared as text, which is quicker than as numbers; it shows missing events as well.
     if instants != "".join([f"{at}," * size for _, size, at, *_ in headers])[:-1]:
         return None

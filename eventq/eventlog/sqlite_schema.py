@@ -57,6 +57,16 @@ CREATE UNIQUE INDEX events_by_key ON events (ns, key) WHERE key IS NOT NULL;
 # INSERT OR REPLACE removes rows without firing DELETE triggers. Refusing it costs a look-up a
 # row, which a commit bears but its events do not (a quarter of the insert rate), so a replaced
 # event is left for the seals to show.
+DELETE_GUARDS = """
+CREATE TRIGGER commits_no_delete BEFORE DELETE ON commits
+BEGIN SELECT RAISE(ABORT, 'the log is append-only: a commit is never deleted'); END;
+
+CREATE TRIGGER events_no_delete BEFORE DELETE ON events
+BEGIN SELECT RAISE(ABORT, 'the log is append-only: an event is never deleted'); END;
+"""
+# Only a cut, of what is archived, takes them away, and only inside of its transaction.
+DROP_DELETE_GUARDS = "DROP TRIGGER commits_no_delete; DROP TRIGGER events_no_delete"
+
 GUARDS = """
 CREATE TRIGGER namespaces_no_update BEFORE UPDATE ON namespaces
 BEGIN SELECT RAISE(ABORT, 'the log is append-only: a namespace is never changed'); END;
@@ -67,18 +77,12 @@ BEGIN SELECT RAISE(ABORT, 'the log is append-only: a namespace is never deleted'
 CREATE TRIGGER commits_no_update BEFORE UPDATE ON commits
 BEGIN SELECT RAISE(ABORT, 'the log is append-only: a commit is never changed'); END;
 
-CREATE TRIGGER commits_no_delete BEFORE DELETE ON commits
-BEGIN SELECT RAISE(ABORT, 'the log is append-only: a commit is never deleted'); END;
-
 CREATE TRIGGER commits_no_replace BEFORE INSERT ON commits
 WHEN EXISTS (SELECT 1 FROM commits WHERE ns = NEW.ns AND first = NEW.first)
 BEGIN SELECT RAISE(ABORT, 'the log is append-only: a commit is never replaced'); END;
 
 CREATE TRIGGER events_no_update BEFORE UPDATE ON events
 BEGIN SELECT RAISE(ABORT, 'the log is append-only: an event is never changed'); END;
-
-CREATE TRIGGER events_no_delete BEFORE DELETE ON events
-BEGIN SELECT RAISE(ABORT, 'the log is append-only: an event is never deleted'); END;
 """
 
 VIEWS = """

@@ -90,6 +90,12 @@ def check_fits(log: EventLog, snapshot: Snapshot) -> None:
     """
     if snapshot.namespace != log.namespace:
         raise SnapshotError(f"it is of the namespace {snapshot.namespace!r}")
+    start = log.start()
+    if snapshot.seq == start.seq:
+        # There the archive ends: that of its last commit is all that the log has kept of it.
+        if (snapshot.at, snapshot.seal) != (start.at, start.seal):
+            raise SnapshotError(f"the log has another history up to its position {snapshot.seq}")
+        return
     commits = log.read(after=snapshot.seq - 1, limit=1) if snapshot.seq else []
     if not commits or commits[0].last != snapshot.seq:
         raise SnapshotError(f"no commit of the log ends at its position {snapshot.seq}")
@@ -100,7 +106,9 @@ def check_fits(log: EventLog, snapshot: Snapshot) -> None:
 
 def commit_end(log: EventLog, seq: int) -> int:
     """The last position up to ``seq`` at which a commit ends; 0 where none does."""
-    commits = log.read(after=seq - 1, limit=1) if seq else []
+    if seq == log.start().seq:
+        return seq
+    commits = log.read(after=seq - 1, limit=1)
     if not commits:
         return 0
     return seq if commits[0].last == seq else commits[0].first - 1

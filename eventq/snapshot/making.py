@@ -50,9 +50,11 @@ def prune(
 ) -> list[SnapshotEntry]:
     """Deletes all snapshots but the newest ``keep``, or those below a position; gives them.
 
-    With both, those that either would delete. The log loses nothing by it.
+    With both, those that either would delete. The log loses nothing by it: the one that stands
+    for what was archived is never deleted.
     """
-    entries = log.snapshots.entries()
+    base = log.start().seq
+    entries = [entry for entry in log.snapshots.entries() if not base or entry.seq != base]
     spared = len(entries) if keep is None else keep
     gone = [
         entry

@@ -1,0 +1,24 @@
+"""Archives: the beginning of a log in compressed files, and a log read together with them."""
+
+from eventq.archive.archived import ArchivedLog, open_archived
+from eventq.archive.folder import Archive
+from eventq.archive.moving import (
+    ArchiveReport,
+    CutReport,
+    archive_events,
+    delete_archived,
+    find_end,
+)
+from eventq.archive.segments import Segment
+
+__all__ = [
+    "Archive",
+    "ArchiveReport",
+    "ArchivedLog",
+    "CutReport",
+    "Segment",
+    "archive_events",
+    "delete_archived",
+    "find_end",
+    "open_archived",
+]

@@ -1,0 +1,242 @@
+"""An archive: a folder with a namespace's segments, which follow each other from position 1."""
+
+from __future__ import annotations
+
+import bisect
+import fcntl
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import msgspec
+
+from eventq.archive.members import MemberError, pack, unpack
+from eventq.archive.segments import (
+    Block,
+    Index,
+    Segment,
+    encode_segment,
+    index_of,
+    open_segment,
+    parse_name,
+    segment_name,
+    unavailable,
+)
+from eventq.errors import ArgumentError, LogForeignError, LogUnavailableError
+from eventq.eventlog import Head, StoredEvent
+from eventq.events import Commit
+from eventq.seal import genesis
+
+LOCK = ".eventq-archive-lock"
+
+logger = logging.getLogger(__name__)
+
+_index_decoder = msgspec.json.Decoder(Index)
+
+
+class Archive:
+    """The segments of one namespace in a folder, in order. May be used from any thread.
+
+    Other namespaces may have theirs in the same folder. Reading checks each part's checksum;
+    seals are recomputed by whoever folds, and by `verified`.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], *, namespace: str) -> None:
+        """Reads the names and headers of all segments.
+
+        Raises LogCorruptError when a header is damaged, a segment is missing between others or
+        overlaps one; LogForeignError when a file or the whole archive is something else's;
+        LogUnavailableError when there is no such folder.
+        """
+        if not isinstance(folder, str | os.PathLike):
+            raise ArgumentError("archive", folder, "the path of a folder")
+        self.folder = Path(folder)
+        self.namespace = namespace
+        self.segments: list[Segment] = []
+        self.refresh()
+
+    @property
+    def end(self) -> Head:
+        """Where the last segment ends; position 0 and the genesis seal for none."""
+        return self.segments[-1].end if self.segments else Head(0, 0, genesis(self.namespace))
+
+    def refresh(self) -> None:
+        """Looks again which segments there are."""
+        try:
+            names = sorted(os.listdir(self.folder))  # noqa: PTH208 - names are enough
+        except OSError as error:
+            raise unavailable(self.folder, error) from error
+        parsed = [(parse_name(name), name) for name in names]
+        mine = sorted((p[1], p[2], name) for p, name in parsed if p and p[0] == self.namespace)
+        segments: list[Segment] = []
+        known = Head(0, 0, genesis(self.namespace))
+        for _, _, name in mine:
+            segment = open_segment(self.folder / name)
+            _check_follows(segment, known)
+            segments.append(segment)
+            known = segment.end
+        self.segments = segments
+
+    def read(self, *, after: int, limit: int) -> list[Commit]:
+        """As EventLog.read, from the segments alone."""
+        found: list[Commit] = []
+        for segment in self._from(after + 1):
+            index = self.index(segment)
+            firsts = [block.first for block in index.blocks]
+            start = max(0, bisect.bisect_right(firsts, after + 1) - 1)
+            for block in index.blocks[start:]:
+                for commit in self._commits(segment, block):
+                    if commit.last <= after:
+                        continue
+                    found.append(commit)
+                    if commit.last - found[0].first + 1 >= limit:
+                        return found
+        return found
+
+    def history(self, task: int) -> list[StoredEvent]:
+        """As EventLog.history: unpacks only blocks that hold events of the task."""
+        return [
+            StoredEvent(seq, commit.at, task, body)
+            for segment in self._from(max(task, 1))
+            for block in self._blocks_with(segment, task)
+            for commit in self._commits(segment, block)
+            for seq, (number, body) in enumerate(
+                zip(commit.tasks, commit.bodies, strict=True), commit.first
+            )
+            if number == task
+        ]
+
+    def verified(self, *, after: int = 0, until: int | None = None) -> Iterator[Commit]:
+        """All commits of the segments behind a position, checked one by one from the disk.
+
+        ``after`` and ``until`` are ends of segments. Raises LogCorruptError, naming the file.
+        """
+        known = Head(0, 0, genesis(self.namespace))
+        for segment in self.segments:
+            if segment.first > after and (until is None or segment.last <= until):
+                yield from segment.verified(known)
+            known = segment.end
+
+    def append(self, commits: list[Commit]) -> tuple[Segment, int]:
+        """Writes the next segment; gives it, and its length as text. Durable when it returns.
+
+        Written beside, synced and renamed: a segment is there as a whole or not at all.
+        """
+        before = self.end
+        assert (commits[0].first, commits[0].prev) == (before.seq + 1, before.seal)
+        header, raw, index, text_bytes = encode_segment(self.namespace, commits)
+        path = self.folder / segment_name(self.namespace, header.first, header.last)
+        segment = Segment(path, header)
+        try:
+            _write(path, raw)
+            self._write_index(segment, index)
+        except OSError as error:
+            raise unavailable(path, error) from error
+        self.segments.append(segment)
+        return segment, text_bytes
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other processes from writing segments here. Raises LogUnavailableError at once."""
+        try:
+            descriptor = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise unavailable(self.folder / LOCK, error) from error
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                text = f"{self.folder}: another process is archiving into it"
+                raise LogUnavailableError(text) from error
+            self.refresh()
+            yield
+        finally:
+            os.close(descriptor)
+
+    def index(self, segment: Segment) -> Index:
+        """Where things stand in a segment; made anew where its file is missing or wrong."""
+        try:
+            raw = _index_path(segment).read_bytes()
+            data, size = unpack(raw)
+            index = _index_decoder.decode(data)
+            if size == len(raw) and _fits(index, segment):
+                return index
+        except (OSError, MemberError, msgspec.DecodeError):
+            pass
+        logger.info("an index is made anew", extra={"segment": str(segment.path)})
+        index = index_of(segment)
+        with suppress(OSError):
+            # On a read-only disk it is made anew each time.
+            self._write_index(segment, index)
+        return index
+
+    def _write_index(self, segment: Segment, index: Index) -> None:
+        _write(_index_path(segment), pack(msgspec.json.encode(index)))
+
+    def _from(self, position: int) -> list[Segment]:
+        """The segments from the one that holds the position."""
+        lasts = [segment.last for segment in self.segments]
+        return self.segments[bisect.bisect_left(lasts, position) :]
+
+    def _blocks_with(self, segment: Segment, task: int) -> Iterator[Block]:
+        blocks = self.index(segment).blocks
+        firsts = [*(block.first for block in blocks[1:]), segment.last + 1]
+        for block, end in zip(blocks, firsts, strict=True):
+            older = block.older
+            place = bisect.bisect_left(older, task)
+            if block.first <= task < end or (place < len(older) and older[place] == task):
+                yield block
+
+    def _commits(self, segment: Segment, block: Block) -> list[Commit]:
+        try:
+            with segment.path.open("rb") as file:
+                file.seek(block.offset)
+                raw = file.read(block.size)
+        except OSError as error:
+            raise unavailable(segment.path, error) from error
+        return segment.block(raw, block.first)
+
+
+def _check_follows(segment: Segment, known: Head) -> None:
+    if segment.first > known.seq + 1:
+        problem = f"the segment before it is missing: it begins at {segment.first}"
+        raise segment.damage(known.seq + 1, problem)
+    if segment.first <= known.seq:
+        raise segment.damage(segment.first, f"it overlaps the one before, to {known.seq}")
+    if segment.header.prev != known.seal.hex():
+        raise LogForeignError(f"{segment.path}: is of another log than what stands before it")
+
+
+def _fits(index: Index, segment: Segment) -> bool:
+    try:
+        size = segment.path.stat().st_size
+    except OSError as error:
+        raise unavailable(segment.path, error) from error
+    return (index.size, index.seal) == (size, segment.header.seal) and bool(index.blocks)
+
+
+def _index_path(segment: Segment) -> Path:
+    name = segment.path.name.removesuffix(".jsonl.gz")
+    return segment.path.with_name(f"{name}.index.json.gz")
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Writes a file beside, syncs it, renames it, and has the next reader take it from the disk."""
+    draft = path.with_name(f".{path.name}.draft")
+    with suppress(FileNotFoundError):
+        draft.unlink()
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    draft.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

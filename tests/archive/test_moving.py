@@ -1,0 +1,384 @@
+"""Moving the beginning of a log into an archive: what a queue and a reader see after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eventq import (
+    KeyConflictError,
+    LogArchivedError,
+    LogConflictError,
+    LogCorruptError,
+    LogForeignError,
+    LogUnavailableError,
+    Queue,
+    TaskNotFoundError,
+)
+from eventq.archive import Archive, archive_events, delete_archived, find_end, open_archived
+from eventq.archive import folder as folders
+from eventq.copying import copy_log
+from eventq.eventlog import Head
+from eventq.eventlog.sqlite import SqliteLog
+from eventq.fold import replay, task_history, task_of
+from eventq.points import find_point
+from eventq.snapshot import newest, prune
+from tests.archive.logs import LOGS, NOW, Opener, content, fill, move, whole
+from tests.logs.commits import commit_after
+from tests.support import running, wait_until
+
+POINTS = [1, 7, 20, "end"]
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_archive_and_log_are_the_one_log(
+    url: str, folder: Path, opened: Opener, point: object
+) -> None:
+    """Commits, histories and projection are the same, whatever was moved."""
+    log = opened(url)
+    before = content(log)
+    move(log, folder, point)
+
+    assert log.start().seq > 0
+    assert content(open_archived(log, folder)) == before
+    assert content(open_archived(opened(url), folder)) == before
+
+
+def test_what_was_moved_is_gone(url: str, folder: Path, opened: Opener) -> None:
+    """Without the archive its events are not read, and the error says where they are."""
+    log = opened(url)
+    head = log.head()
+    move(log, folder, 20)
+    start = log.start()
+
+    assert 0 < start.seq <= 20
+    assert log.head() == head
+    assert log.read(after=start.seq)[0].prev == start.seal
+    for after in (0, start.seq - 1):
+        with pytest.raises(LogArchivedError, match=f"up to position {start.seq}"):
+            log.read(after=after)
+
+
+def test_a_log_moved_whole_is_empty_and_goes_on(url: str, folder: Path, opened: Opener) -> None:
+    """The next commit follows the last archived one."""
+    log = opened(url)
+    head = log.head()
+    move(log, folder)
+    with Queue(url) as queue:
+        task = queue.new({"n": 1})
+
+    assert log.start().seq == head.seq == task.number - 1
+    assert log.read(after=head.seq)[0].prev == head.seal
+    assert log.namespaces() == ["default"]
+
+
+def test_keys_stay_taken(url: str, folder: Path, opened: Opener) -> None:
+    """The same content gives the archived task, another one is refused, by its number."""
+    with Queue(url) as queue:
+        number = queue.get("done")
+    move(opened(url), folder)
+
+    with Queue(url) as queue:
+        again = queue.new({"n": 1}, key="done", max_retries=3)
+        assert number is not None
+        assert (again.number, again.state, again.result) == (1, "completed", {"done": True})
+        with pytest.raises(KeyConflictError, match="differs in tags"):
+            queue.new({"n": 6}, key="done", max_retries=3)
+        # By what it was created with, not by what it was changed to.
+        assert queue.new({"n": 3}, key="waiting", delay="9d", max_retries=3).number == 3
+
+
+def test_archived_tasks_are_found_by_key_alone(url: str, folder: Path, opened: Opener) -> None:
+    """A final task without a key is in the archive only, which the error says."""
+    move(opened(url), folder)
+
+    with Queue(url) as queue:
+        task = queue.get("cancelled")
+        assert task is not None
+        assert task.final_reason == "for the test"
+        with pytest.raises(LogArchivedError, match="--archive"):
+            queue.get("8")
+        with pytest.raises(LogArchivedError, match="--archive"):
+            queue.history("cancelled")
+        with pytest.raises(LogArchivedError, match="--archive"):
+            queue.tasks(state="completed")
+        assert queue.get("nobody") is None
+        assert queue.get("9999") is None
+    with Queue(url, archive=folder) as queue:
+        found = queue.get("8")
+        assert found is not None
+        assert found.state == "completed"
+        assert [event.kind for event in queue.history("cancelled")] == ["created", "cancelled"]
+        assert len(queue.tasks(state="completed")) == 7
+        with pytest.raises(TaskNotFoundError):
+            queue.history("nobody")
+
+
+def test_open_tasks_go_on(url: str, folder: Path, opened: Opener) -> None:
+    """Tasks that were open at the cut are run, changed and cancelled like any other."""
+    move(opened(url), folder)
+
+    with Queue(url) as queue:
+        assert queue.retry("waiting").state == "ready"
+        assert queue.cancel("4").state == "cancelled"
+        assert queue.retry("cancelled").state == "ready"
+        queue.run(lambda *_: "ran", until="idle")
+        for key in ("waiting", "cancelled", "failing"):
+            task = queue.get(key)
+            assert task is not None
+            assert task.result == "ran"
+        four = queue.get("4")
+        assert four is not None
+        assert four.state == "cancelled"
+    with Queue(url, archive=folder) as queue:
+        assert [e.kind for e in queue.history("4")] == ["created", "cancelled"]
+        assert [e.kind for e in queue.history("cancelled")][:4] == [
+            "created",
+            "cancelled",
+            "retried",
+            "leased",
+        ]
+
+
+def test_cuts_follow_each_other(url: str, folder: Path, opened: Opener) -> None:
+    """Again and again, with work between, all stays one log and all keys known."""
+    log = opened(url)
+    for round_number in range(3):
+        move(log, folder)
+        with Queue(url, workers=2) as queue:
+            queue.new({"round": round_number}, key=f"round:{round_number}")
+            queue.new({"n": 4})
+            queue.run(lambda _, task: task.tags.get("round"), until="idle")
+    move(log, folder)
+
+    with Queue(url) as queue:
+        results = [queue.get(f"round:{number}") for number in range(3)]
+        assert [task.result for task in results if task] == [0, 1, 2]
+        stats = queue.stats()
+    replayed = replay(open_archived(log, folder))
+    assert stats.completed == replayed.final_counts()["completed"]
+    assert stats.seq == replayed.seq
+
+
+def test_an_old_node_starts_anew(url: str, folder: Path, opened: Opener) -> None:
+    """A node that stood still during the cut goes on from the snapshot that replaced it."""
+    with Queue(url) as behind:
+        behind.stats()
+        with Queue(url) as other:
+            other.new_many([{"n": n} for n in range(30)])
+        move(opened(url), folder)
+
+        assert behind.stats().ready == 31
+        assert behind.new({"n": 0}).state == "ready"
+
+
+def test_a_point_before_the_start_is_told(url: str, folder: Path, opened: Opener) -> None:
+    """Positions and instants that were archived need the archive."""
+    log = opened(url)
+    move(log, folder, 20)
+    start = log.start()
+
+    assert find_point(log, start.seq, now=NOW).at == start.at
+    for value in (1, "2001-01-01T00:00:00Z"):
+        with pytest.raises(LogArchivedError):
+            find_point(log, value, now=NOW)
+    assert find_point(open_archived(log, folder), 1, now=NOW).seq == 1
+
+
+def test_the_snapshot_at_the_start_is_not_pruned(url: str, folder: Path, opened: Opener) -> None:
+    """Nothing else says which tasks are open."""
+    log = opened(url)
+    move(log, folder)
+    prune(log, keep=0)
+    snapshot = newest(log)
+
+    assert snapshot is not None
+    assert snapshot.seq == log.start().seq
+
+
+def test_without_a_snapshot_the_archive_is_enough(url: str, folder: Path, opened: Opener) -> None:
+    """A queue that cannot start says so, and starts once it is given the archive."""
+    log = opened(url)
+    move(log, folder)
+    for entry in log.snapshots.entries():
+        log.snapshots.delete(entry.seq)
+
+    with Queue(url) as queue, pytest.raises(LogArchivedError, match="archive="):
+        queue.stats()
+    with Queue(url, archive=folder) as queue:
+        assert queue.stats().completed == 7
+
+
+def test_a_copy_needs_the_archive(url: str, folder: Path, opened: Opener, tmp_path: Path) -> None:
+    """A log that was cut is copied with its archive, whole, or not at all."""
+    log = opened(url)
+    before = content(log)
+    move(log, folder, 20)
+    target = opened(f"sqlite:///{tmp_path}/copy.db")
+
+    with pytest.raises(LogArchivedError):
+        copy_log(log, target)
+    copy_log(open_archived(log, folder), target)
+    assert content(target) == before
+
+
+def test_damage_stops_the_cut(url: str, folder: Path, opened: Opener) -> None:
+    """A segment that is not what was written keeps everything in the log."""
+    log = opened(url)
+    before = content(log)
+    until = find_end(log, find_point(log, "end", now=NOW))
+    report = archive_events(log, folder, until=until)
+    last = report.segments[-1]
+    raw = bytearray(last.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    last.write_bytes(raw)
+
+    with pytest.raises(LogCorruptError, match=last.name):
+        delete_archived(log, folder, until=report.until, now=NOW)
+    assert log.start().seq == 0
+    assert content(log) == before
+
+
+def test_another_logs_archive_is_refused(
+    url: str, folder: Path, opened: Opener, tmp_path: Path
+) -> None:
+    """Neither written to nor read with."""
+    other = f"sqlite:///{tmp_path}/other.db"
+    fill(other)
+    move(opened(other), folder)
+    log = opened(url)
+
+    with pytest.raises(LogForeignError, match="another log"):
+        move(log, folder)
+    assert log.start().seq == 0
+    with pytest.raises(LogForeignError, match="another log"):
+        Queue(url, archive=folder)
+
+
+def test_one_at_a_time(url: str, folder: Path, opened: Opener) -> None:
+    """Two processes do not write to one folder."""
+    log = opened(url)
+    folder.mkdir()
+
+    with (
+        Archive(folder, namespace="default").locked(),
+        pytest.raises(LogUnavailableError, match="another process"),
+    ):
+        move(log, folder)
+    assert log.start().seq == 0
+
+
+def test_a_cut_needs_the_end_of_a_commit(url: str, opened: Opener) -> None:
+    """A position in the middle, or with another seal, is refused."""
+    log = opened(url)
+    head = log.head()
+
+    for until in (Head(head.seq, head.at, bytes(32)), Head(head.seq + 1, head.at, head.seal)):
+        with pytest.raises(LogForeignError):
+            log.cut(until)
+    assert log.start().seq == 0
+
+
+def test_workers_run_on(url: str, folder: Path, opened: Opener) -> None:
+    """A queue that runs while its log is cut notices nothing, and loses nothing."""
+    ran: list[int] = []
+    with Queue(url, workers=2) as queue, running(queue, lambda _, task: ran.append(task.number)):
+        log = opened(url)
+        made = []
+        for n in range(8):
+            made += [task.number for task in queue.new_many([{"n": n} for _ in range(20)])]
+            move(log, folder)
+        wait_until(lambda: queue.stats().open == 8, "all to be run")
+
+    assert sorted(number for number in ran if number in made) == made
+    final = replay(open_archived(log, folder))
+    final.check()
+    assert final.counts["refused"] == 0
+
+
+class Crash(BaseException):
+    """Stands for a process that dies."""
+
+
+def crashing(
+    monkeypatch: pytest.MonkeyPatch, places: list[tuple[Any, str]], steps: int
+) -> Callable[[], bool]:
+    """Lets so many of the calls through and raises at the next; tells whether it came to that."""
+    left = [steps]
+    crashed = []
+
+    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+            left[0] -= 1
+            if left[0] < 0:
+                crashed.append(True)
+                raise Crash
+            return original(*args, **kwargs)
+
+        return call
+
+    for owner, name in places:
+        monkeypatch.setattr(owner, name, wrap(getattr(owner, name)))
+    return lambda: bool(crashed)
+
+
+def places_of(url: str) -> list[tuple[Any, str]]:
+    """Everything that writes: files of the archive, and what changes the database."""
+    if url.startswith("mongodb"):
+        from pymongo.collection import Collection  # noqa: PLC0415
+
+        names = ["bulk_write", "replace_one", "find_one_and_replace", "insert_one", "delete_many"]
+        return [(folders, "_write"), *((Collection, name) for name in names)]
+    return [(folders, "_write"), (SqliteLog, "turn")]
+
+
+@pytest.mark.parametrize("url", ["sqlite", "mongo"], indirect=True)
+def test_a_crash_at_any_step_leaves_a_whole_log(
+    url: str, folder: Path, opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before each of its writes, it can be opened and read, and the same call goes on."""
+    with Queue(url) as queue:
+        stats = queue.stats()
+    expected = content(opened(url))
+    steps = 0
+    while True:
+        with monkeypatch.context() as patch:
+            crashed = crashing(patch, places_of(url), steps)
+            with suppress(Crash):
+                move(opened(url), folder)
+        log = opened(url)
+        assert content(whole(log, folder)) == expected, steps
+        with Queue(url) as queue:
+            assert queue.stats() == stats, steps
+            for key in ("done", "failing", "waiting", "cancelled", "4"):
+                assert queue.get(key) is not None, (steps, key)
+        if not crashed():
+            break
+        steps += 1
+
+    assert steps > 5
+    assert log.start().seq == stats.seq
+    assert task_of(log, 1) is not None
+    with pytest.raises(LogArchivedError):
+        task_history(log, 1)
+
+
+@pytest.mark.parametrize("url", LOGS, indirect=True)
+def test_nobody_appends_where_the_log_was_cut(url: str, folder: Path, opened: Opener) -> None:
+    """A writer that knows an old head is told of a conflict, and leaves nothing behind."""
+    stale, log = opened(url), opened(url)
+    head = stale.head()
+    late = commit_after(head, keys={"late": 0})
+    log.append(commit_after(head))
+    move(log, folder)
+    end = log.head()
+
+    with pytest.raises(LogConflictError):
+        stale.append(late)
+    assert log.head() == opened(url).head() == end
+    assert log.find_keys(["late"]) == {}
+    assert log.history(late.first) == []

@@ -1,0 +1,182 @@
+"""Exports: the log to the byte, or its shape without any of its values."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eventq import LogArchivedError, LogCorruptError, Queue, Retry
+from eventq.copying import copy_log
+from eventq.eventlog import EventLog, open_log
+from eventq.events import decode_bodies, encode_bodies, events_of
+from eventq.exporting import event_line, export_log, stored_events
+from eventq.fold import replay
+from eventq.redaction import Redactor
+from tests.archive.logs import content, fill, move
+from tests.core.test_task import BODIES
+
+# Long enough that none of them comes out of chance, and of no letters that a redactor writes.
+values = st.text(st.sampled_from("ABCDEFGHIJKLMNOPQRSTUVWXYZäöü漢字"), min_size=6, max_size=20)
+numbers = st.integers(10**12, 10**15)
+json_values: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | values | numbers,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner),
+    max_leaves=8,
+)
+tags = st.dictionaries(st.sampled_from(["path", "size", "kind"]), json_values, max_size=3)
+
+
+def leaves(value: Any) -> list[str]:  # noqa: ANN401
+    """The texts and numbers in a JSON value, as they stand in a file."""
+    if isinstance(value, dict):
+        return [leaf for each in value.values() for leaf in leaves(each)]
+    if isinstance(value, list):
+        return [leaf for each in value for leaf in leaves(each)]
+    return [str(value)] if isinstance(value, str | int) and not isinstance(value, bool) else []
+
+
+def shape(value: Any) -> Any:  # noqa: ANN401
+    """The value with its types and lengths alone."""
+    if isinstance(value, dict):
+        return {name: shape(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [shape(each) for each in value]
+    if value is None or isinstance(value, bool):
+        return type(value).__name__
+    return (type(value).__name__, len(str(value)))
+
+
+def imported(lines: list[bytes], path: Path) -> EventLog:
+    """The log that an export becomes."""
+    path.write_bytes(b"".join(lines))
+    target = open_log("memory://")
+    copy_log(open_log(f"file:///{path}", create=False), target)
+    return target
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> EventLog:
+    """A filled log."""
+    url = f"memory://{tmp_path.name.replace('_', '-')}"
+    fill(url)
+    return open_log(url)
+
+
+def test_an_export_is_the_log(log: EventLog, tmp_path: Path) -> None:
+    """Imported, it has the same commits, to the byte."""
+    copy = imported(list(export_log(log)), tmp_path / "export.jsonl")
+
+    assert content(copy) == content(log)
+
+
+def test_a_redacted_export_is_a_log(log: EventLog, tmp_path: Path) -> None:
+    """It imports, its seals are right, and its tasks went the same ways at the same times."""
+    lines = list(export_log(log, redactor=Redactor(b"secret")))
+    copy = imported(lines, tmp_path / "export.jsonl")
+    ours, theirs = replay(log), replay(copy)
+
+    assert json.loads(lines[0])["redacted"] is True
+    assert (theirs.counts, theirs.seq, theirs.at) == (ours.counts, ours.seq, ours.at)
+    assert theirs.final_counts() == ours.final_counts()
+    assert all(commit.id.startswith("redacted-") for commit in copy.read(after=0))
+    for before, after in zip(log.read(after=0), copy.read(after=0), strict=True):
+        kinds = [[event.kind for event in events_of(commit)] for commit in (before, after)]
+        assert (kinds[0], before.at, before.tasks) == (kinds[1], after.at, after.tasks)
+        assert list(before.keys.values()) == list(after.keys.values())
+
+
+@given(tags, values, values, values)
+def test_no_value_survives(content: dict[str, Any], key: str, error: str, reason: str) -> None:
+    """Of tags, keys, results, errors and reasons, nothing is left in the bytes."""
+
+    def work(_: object, task: Any) -> object:  # noqa: ANN401
+        if task.tags.get("fails"):
+            raise Retry(error) from ValueError(error)
+        return content
+
+    with Queue("memory://", max_retries=0, workers=1) as queue:
+        queue.new(content, key=key)
+        queue.new({"fails": True})
+        queue.cancel(queue.new(content, delay="1d").key, reason=reason, by=error)
+        queue.run(work, until="idle")
+        log = queue._node.log
+        plain = b"".join(export_log(log)).decode()
+        hidden = b"".join(export_log(log, redactor=Redactor(b"secret"))).decode()
+        node = queue._node.name
+
+    for word in {key, error, reason, node, *leaves(content)}:
+        assert word in plain
+        assert word not in hidden
+
+
+@given(json_values)
+def test_shapes_stay(value: Any) -> None:  # noqa: ANN401
+    """Types, lengths and names, and which values are equal, for one secret."""
+    one, other = Redactor(b"one"), Redactor(b"other")
+
+    assert shape(one.value(value)) == shape(value)
+    assert one.value(value) == Redactor(b"one").value(value)
+    if leaves(value):
+        assert one.value(value) != other.value(value)
+        assert one.value(value) != value
+
+
+@given(st.text(max_size=3) | st.integers(-99, 99).filter(bool))
+def test_short_values_never_stay(value: str | int) -> None:
+    """Even where there is little choice."""
+    redacted = Redactor(b"secret").value(value)
+
+    assert redacted != value or not value
+    assert len(str(redacted)) == len(str(value))
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+def test_every_kind_is_redacted(body: Any) -> None:  # noqa: ANN401
+    """What comes out is a body of the same kind, and twice the same."""
+    [text] = encode_bodies([body])
+    redacted = Redactor(b"secret").body(text)
+
+    [found] = decode_bodies([redacted])
+    assert found.kind == body.kind
+    assert redacted == Redactor(b"secret").body(text)
+
+
+def test_an_unknown_kind_is_redacted_whole() -> None:
+    """What a newer eventq wrote keeps its kind and its names alone."""
+    text = '{"kind":"sung","song":"PRIVATE","at":1234567890123,"by":{"who":["PERSON"]}}'
+    redacted = Redactor(b"secret").body(text)
+
+    assert json.loads(redacted)["kind"] == "sung"
+    assert not any(word in redacted for word in ("PRIVATE", "1234567890123", "PERSON"))
+
+
+def test_a_part_is_told_event_by_event(log: EventLog) -> None:
+    """With the stored body as it is, or without its values."""
+    found = list(stored_events(log, after=3, until=9))
+
+    assert [event.seq for event in found] == [4, 5, 6, 7, 8, 9]
+    line = event_line(found[0])
+    assert (line["seq"], line["at"], line["task"]) == (4, found[0].at, found[0].task)
+    assert bytes(line["body"]).decode() == found[0].body  # type: ignore[call-overload]
+    assert line["body"] != event_line(found[0], redactor=Redactor(b"secret"))["body"]
+
+
+def test_a_wrong_seal_is_not_exported(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A redacted log is sealed anew, which must not wash away damage."""
+    monkeypatch.setattr("eventq.exporting.is_sealed", lambda commit: commit.first < 5)
+
+    with pytest.raises(LogCorruptError, match="position 5"):
+        list(export_log(log, redactor=Redactor(b"secret")))
+
+
+def test_a_cut_log_is_exported_with_its_archive_only(log: EventLog, folder: Path) -> None:
+    """Half a log is no log."""
+    move(log, folder, 10)
+
+    with pytest.raises(LogArchivedError):
+        list(export_log(log))
