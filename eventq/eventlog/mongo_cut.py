@@ -143,6 +143,7 @@ class MongoCutting:
         if commit.first <= self.start().seq:
             with self._link.translating():
                 self._link.commits().delete_one({"_id": commit.id})
+            self._known = None
             raise LogConflictError(commit.first)
 
     def clock_offset_us(self) -> int:
