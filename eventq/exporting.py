@@ -19,6 +19,8 @@ def export_log(log: EventLog, *, redactor: Redactor | None = None) -> Iterator[b
     that is the last when it begins. Raises LogCorruptError for a wrong seal or damaged body,
     LogArchivedError where the beginning is missing.
     """
+    # A refusal comes before anything else does.
+    log.read(after=0, limit=1)
     yield file_lines.header(log.namespace, redacted=redactor is not None)
     end, after = log.head().seq, 0
     seal = prev = genesis(log.namespace)
