@@ -382,3 +382,18 @@ def test_nobody_appends_where_the_log_was_cut(url: str, folder: Path, opened: Op
     assert log.head() == opened(url).head() == end
     assert log.find_keys(["late"]) == {}
     assert log.history(late.first) == []
+
+
+def test_the_archive_of_a_log_as_long_is_refused(
+    url: str, folder: Path, opened: Opener, tmp_path: Path
+) -> None:
+    """Where a log is moved whole, the seal at its start is all there is to compare."""
+    other, theirs = f"sqlite:///{tmp_path}/other.db", tmp_path / "theirs"
+    fill(other)
+    move(opened(other), theirs)
+    log = opened(url)
+    move(log, folder)
+
+    assert log.start().seq == opened(other).start().seq
+    with pytest.raises(LogForeignError, match="another log"):
+        open_archived(log, theirs)

@@ -239,3 +239,34 @@ def test_a_member_unpacks_to_no_more_than_it_may(monkeypatch: pytest.MonkeyPatch
     assert unpack(pack(bytes(1000)))[0] == bytes(1000)
     with pytest.raises(MemberError, match="more than"):
         unpack(pack(bytes(1001)))
+
+
+@pytest.mark.parametrize("name", ["at", "seal"])
+def test_a_header_must_fit_its_commits(log: EventLog, folder: Path, name: str) -> None:
+    """Also where the trailer was computed anew to fit it."""
+    until = find_end(log, find_point(log, "end", now=NOW))
+    path = archive_events(log, folder, until=until).segments[-1]
+    with gzip.open(path) as file:
+        header, *commits, trailer = file.read().splitlines(keepends=True)
+    forged = json.loads(header) | {name: {"at": NOW, "seal": "00" * 32}[name]}
+    line = json.dumps(forged, separators=(",", ":")).encode() + b"\n"
+    digest = blake2b(b"".join([line, *commits]), digest_size=32).hexdigest()
+    last = json.loads(trailer) | {"digest": digest}
+    parts = [line, b"".join(commits), json.dumps(last, separators=(",", ":")).encode() + b"\n"]
+    path.write_bytes(b"".join(map(pack, parts)))
+
+    with pytest.raises(LogCorruptError, match="as its header says"):
+        check(folder)
+
+
+@pytest.mark.parametrize("name", ["count", "commits", "digest"])
+def test_a_trailer_must_fit_its_segment(paths: list[Path], folder: Path, name: str) -> None:
+    """Each of its fields."""
+    with gzip.open(paths[0]) as file:
+        header, *commits, trailer = file.read().splitlines(keepends=True)
+    forged = json.loads(trailer) | {name: "00" if name == "digest" else 1_000}
+    line = json.dumps(forged, separators=(",", ":")).encode() + b"\n"
+    paths[0].write_bytes(b"".join(map(pack, [header, b"".join(commits), line])))
+
+    with pytest.raises(LogCorruptError, match="trailer does not fit"):
+        check(folder)
