@@ -19,7 +19,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Segments, blocks and steps of so few events that a small log has many."""
     monkeypatch.setattr(moving, "SEGMENT_EVENTS", 12)
     monkeypatch.setattr(segments, "BLOCK_EVENTS", 5)
-    monkeypatch.setattr(sqlite_cut, "CUT_EVENTS", 4)
+    monkeypatch.setattr(sqlite_cut, "CUT_EVENTS", 5)
     monkeypatch.setattr(sqlite_cut, "KEEP_ROWS", 3)
     monkeypatch.setattr(mongo_cut, "CUT_COMMITS", 5)
     monkeypatch.setattr(mongo_cut, "KEEP_ROWS", 3)
