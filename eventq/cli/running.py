@@ -113,6 +113,8 @@ def _run_supervised(background: BackgroundRun, lifeline: Lifeline) -> None:
 
 def _supervise(place: Place, command: list[str], *, count: int, until_idle: bool) -> None:
     environment = {"EVENTQ_URL": place.found_url, "EVENTQ_NAMESPACE": place.found_namespace}
+    if place.found_archive is not None:
+        environment["EVENTQ_ARCHIVE"] = place.found_archive
     supervisor = Supervisor(command, environment, count=count, until_idle=until_idle)
     with on_asking(supervisor.asked):
         end = supervisor.run()

@@ -37,12 +37,15 @@ ASKING = [["history", "1"], ["state"], ["state", "1"], ["why", "1"]]
 READING = [["ls"], ["show", "1"], ["stats"], ["tail"], ["tail", "-f"], *ASKING]
 MANAGING = [["cancel", "1"], ["retry", "1"], ["update", "1", "--priority", "2"]]
 COMMANDS = [
+    "archive",
     "bisect",
     "cancel",
     "copy",
     "demo",
     "diff",
+    "export",
     "history",
+    "import",
     "ls",
     "new",
     "replay",
