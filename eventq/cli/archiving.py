@@ -71,7 +71,7 @@ def archive(*, place: Place, folder: str, before: str, dry_run: bool, yes: bool)
         with _progress("verifying") as tell:
             cut = delete_archived(log, folder, until=report.until, now=now, progress=tell)
     if not count:
-        note("no segment ends up to that point; nothing was deleted")
+        note("nothing new to move up to that point")
     fields = {
         "start": cut.start.seq,
         "segments": len(report.segments),
