@@ -22,7 +22,7 @@ from eventq import (
 from eventq.archive import Archive, archive_events, delete_archived, find_end, open_archived
 from eventq.archive import folder as folders
 from eventq.copying import copy_log
-from eventq.eventlog import Head
+from eventq.eventlog import Head, sqlite_cut
 from eventq.eventlog.sqlite import SqliteLog
 from eventq.fold import replay, task_history, task_of
 from eventq.points import find_point
@@ -397,3 +397,22 @@ def test_the_archive_of_a_log_as_long_is_refused(
     assert log.start().seq == opened(other).start().seq
     with pytest.raises(LogForeignError, match="another log"):
         open_archived(log, theirs)
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_events_that_are_still_there_are_not_counted_twice(
+    url: str, folder: Path, opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a cut deletes, a task may have lost its first events and not its last."""
+    log = opened(url)
+    with monkeypatch.context() as patch:
+        # Up to the created event of the fifth task, and no further.
+        patch.setattr(sqlite_cut.SqliteCutting, "_cut_some", lambda *_: False)
+        move(log, folder)
+    assert isinstance(log, SqliteLog)
+    log._cut_some(5)
+
+    assert [event.seq for event in log.history(5)] == [6]
+    task = task_of(log, 5)
+    assert task is not None
+    assert (task.key, task.state) == ("cancelled", "cancelled")
