@@ -37,6 +37,7 @@ ASKING = [["history", "1"], ["state"], ["state", "1"], ["why", "1"]]
 READING = [["ls"], ["show", "1"], ["stats"], ["tail"], ["tail", "-f"], *ASKING]
 MANAGING = [["cancel", "1"], ["retry", "1"], ["update", "1", "--priority", "2"]]
 COMMANDS = [
+    "anchor",
     "archive",
     "bisect",
     "cancel",
@@ -57,6 +58,7 @@ COMMANDS = [
     "state",
     "stats",
     "tail",
+    "verify",
     "why",
 ]
 
