@@ -152,6 +152,8 @@ def _check_beginning(log: EventLog, position: int) -> None:
     base = log.start().seq
     if base and position <= base:
         raise LogArchivedError(position, base)
+
+
 def _decoded(commit: Commit) -> list[Event]:
     try:
         return events_of(commit)
