@@ -30,6 +30,7 @@ from eventq.cli import (
     running,
     snapshots,
     verifying,
+    trying,
 )
 from eventq.cli.logs import log_to_stderr
 from eventq.cli.options import Place, placed
@@ -133,6 +134,7 @@ for _command in (
     *managing.COMMANDS,
     *snapshots.COMMANDS,
     *verifying.COMMANDS,
+    *trying.COMMANDS,
 ):
     main.add_command(_command)
 
