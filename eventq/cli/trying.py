@@ -1,4 +1,4 @@
-"""``rerun`` and ``fork``: trying a fix, on one recorded attempt or on a copy of the past.
+"""``rerun`` and ``fork``: trying a fix on recorded attempts, or on a copy of the past.
 
 Nothing here appends to the log it reads.
 """
@@ -27,6 +27,7 @@ from eventq.cli.trying_forms import (
     rerun_pairs,
     rerun_row,
 )
+from eventq.cli.whatif_command import whatif
 from eventq.clock import SystemClock
 from eventq.eventlog import EventLog, open_log
 from eventq.points import END, EXPECTED, Point, find_point, is_point
@@ -259,4 +260,4 @@ def _fork_source(word: str, at: str | None) -> tuple[str, str]:
     return url, written
 
 
-COMMANDS: list[click.Command] = [rerun, fork]
+COMMANDS: list[click.Command] = [rerun, fork, whatif]

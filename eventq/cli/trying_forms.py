@@ -5,6 +5,7 @@ The JSON forms are a promise, as those in forms.py are.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ import msgspec
 from eventq.cli.forms import ERROR_CHARACTERS, error_text
 from eventq.cli.text import iso_text, json_text, rough_duration, short, visible, visible_lines
 from eventq.durations import SECOND_US, UNITS_US, show_duration
-from eventq.replay import Ended, Rerun
+from eventq.replay import Ended, Numbers, Rerun, Waits, WhatIf
 
 RERUN_COLUMNS = ["KEY", "ATTEMPT", "VERDICT", "THEN TOOK", "NOW TOOK", "THEN", "NOW"]
 
@@ -121,3 +122,58 @@ def _traceback(name: str, ended: Ended) -> list[tuple[str, str]]:
     text = "" if ended.error is None else ended.error.traceback
     lines = visible_lines(text) if text else []
     return [(name if index == 0 else "", line) for index, line in enumerate(lines)]
+
+
+WHATIF_COLUMNS = ["", "RECORDED", "AS IT WAS", "WHAT IF"]
+
+
+def whatif_form(found: WhatIf) -> dict[str, Any]:
+    """A what-if for programs."""
+    return {
+        **msgspec.structs.asdict(found),
+        "recorded": _numbers_form(found.recorded),
+        "as_it_was": _numbers_form(found.as_it_was),
+        "what_if": _numbers_form(found.what_if),
+    }
+
+
+def whatif_rows(found: WhatIf) -> list[list[str]]:
+    """A what-if's cells below WHATIF_COLUMNS."""
+    three = (found.recorded, found.as_it_was, found.what_if)
+    rows = [
+        [name.replace("_", " "), *[f"{getattr(numbers, name):,}" for numbers in three]]
+        for name in COUNTED
+    ]
+    rows.append(["makespan", *[took(numbers.makespan_us) for numbers in three]])
+    rates = [numbers.completed_per_s for numbers in three]
+    rows.append(["completed/s", *["-" if rate is None else f"{rate:,.3g}" for rate in rates]])
+    rows += _wait_rows("wait", [numbers.waits for numbers in three])
+    priorities = sorted({p for numbers in three for p in numbers.by_priority}, reverse=True)
+    if len(priorities) > 1:
+        for priority in priorities:
+            waits = [numbers.by_priority.get(priority) for numbers in three]
+            rows += _wait_rows(f"priority {priority} wait", waits)
+    return rows
+
+
+COUNTED = (
+    "workers", "tasks", "completed", "expired", "cancelled", "open", "attempts", "failures",
+    "drawn",
+)  # fmt: skip
+
+
+def _wait_rows(name: str, waits: Sequence[Waits | None]) -> list[list[str]]:
+    return [
+        [f"{name} {label}", *[took(getattr(each, field, None)) for each in waits]]
+        for label, field in (("median", "median_us"), ("p95", "p95_us"), ("max", "max_us"))
+    ]
+
+
+def _numbers_form(numbers: Numbers) -> dict[str, Any]:
+    form = msgspec.structs.asdict(numbers)
+    form["waits"] = msgspec.structs.asdict(numbers.waits)
+    form["by_priority"] = [
+        {"priority": priority, **msgspec.structs.asdict(waits)}
+        for priority, waits in numbers.by_priority.items()
+    ]
+    return form

@@ -29,10 +29,11 @@ COMPLETED, FAILED, ASKED, CANCELLED, LATE, CUT = range(6)
 """ASKED: failed, with a wait of its own (a worker's Retry, a lapse). LATE: ran into its deadline.
 CUT: called off by a person, so that it is known for so long only."""
 NONE = -1
+FOREVER = 2**63
 
-# Nobody worked when nothing ran, yet a task was ready for longer than this. Shorter gaps are what
-# a node takes to hear of a task and to commit.
-ABSENT_US = SECOND_US
+# Nobody worked when nothing ran, yet a task was ready for longer than this (100 ms). Shorter gaps
+# are what a node takes to hear of a task and to commit.
+ABSENT_US = SECOND_US // 10
 
 # Bodies are stored with their kind first, so most need no decoding.
 PREFIX = '{"kind":"'
@@ -48,6 +49,16 @@ class Arrival(Struct, frozen=True, gc=False):
     at: int
     task: int
     body: AnyBody | Unknown
+
+
+class Presence(Struct):
+    """A node in the record: from its first lease to the end of its last."""
+
+    begun_at: int
+    ended_at: int
+    leased: int = 0
+    workers: int = 0
+    """The most that it held at a time."""
 
 
 class Record:
@@ -75,10 +86,15 @@ class Record:
         self._group_of = group_of
         self._projection = projection
         self._after = projection.seq
-        # The running attempts: when they were leased, and how long they had waited.
-        self._running = {task.number: (task.seen_at_us, 0) for task in projection.leased()}
+        self._nodes: dict[str, Presence] = {}
+        # Nodes that have leased in this commit.
+        self._grown: set[str] = set()
+        # The running attempts: when they were leased, how long they had waited, and by whom.
+        self._running: dict[int, tuple[int, int, Presence]] = {}
         self._idle_since = projection.at
-        self.workers = len(self._running)
+        for task in projection.leased():
+            self._lease(task.number, task, task.seen_at_us)
+        self._measure()
 
     def place_of(self, number: int) -> int:
         """The task's place in the arrays, or NONE for one that was created before. O(log n)."""
@@ -118,15 +134,40 @@ class Record:
                 self.tally.end(commit.at)
             elif kind == "retried" and (was := _reopened(commit.bodies[index])) is not None:
                 setattr(self.tally, was, getattr(self.tally, was) - 1)
-        # Only now: a commit's leases stand before the outcomes that made room for them.
-        self.workers = max(self.workers, len(self._running))
+        self._measure()
         self.ended_at = commit.at
 
     def finish(self) -> None:
         """Counts what is still running at the end."""
-        for number, (_, wait_us_) in self._running.items():
+        for number, (_, waited_us, node) in self._running.items():
+            node.ended_at = self.ended_at
             if (place := self.place_of(number)) != NONE:
-                self.tally.begin(self.groups[place], wait_us_)
+                self.tally.begin(self.groups[place], waited_us)
+
+    def capacity(self, workers: int | None) -> list[tuple[int, int]]:
+        """How many workers there are from which instant on, in order; the last one for ever.
+
+        Always ``workers``, or as many as the nodes there were could hold; none in the absences.
+        """
+        changes: list[tuple[int, int]] = [(0, workers or 0)]
+        if workers is None:
+            for node in self._nodes.values():
+                changes += [(node.begun_at, node.workers), (node.ended_at, -node.workers)]
+            changes.sort()
+            # Whoever had work at last is taken to have stayed when there was none.
+            while changes[-1][1] < 0:
+                changes.pop()
+        marks = sorted([(at, 0) for at, _ in self.absences] + [(at, 1) for _, at in self.absences])
+        found: list[tuple[int, int]] = []
+        there, present, mark = 0, 1, 0
+        for at, change in [*changes, (FOREVER, 0)]:
+            while mark < len(marks) and marks[mark][0] < at:
+                present = marks[mark][1]
+                found.append((marks[mark][0], there * present))
+                mark += 1
+            there += change
+            found.append((at, there * present))
+        return found[:-1]
 
     def _create(self, task: Task, at: int) -> None:
         self.tally.arrive(at)
@@ -146,13 +187,29 @@ class Record:
 
     def _lease(self, number: int, task: Task | None, at: int) -> None:
         assert task is not None, "a leased task is open"
-        self._running[number] = (at, at - task.scheduled_at_us)
+        assert task.worker is not None, "a lease has a node"
+        node = self._nodes.get(task.worker)
+        if node is None:
+            node = self._nodes[task.worker] = Presence(at, at)
+        node.leased += 1
+        self._grown.add(task.worker)
+        self._running[number] = (at, at - task.scheduled_at_us, node)
+
+    def _measure(self) -> None:
+        """Behind a whole commit: its leases stand before the outcomes that made room for them."""
+        self.workers = max(self.workers, len(self._running))
+        for name in self._grown:
+            node = self._nodes[name]
+            node.workers = max(node.workers, node.leased)
+        self._grown.clear()
 
     def _end(self, kind: str, number: int, commit: Commit, after: list[Task | None]) -> None:
         """Ends the running attempt; ``after`` is the task now, and after the event that follows."""
         if number not in self._running:
             return
-        leased_at, waited_us = self._running.pop(number)
+        leased_at, waited_us, node = self._running.pop(number)
+        node.leased -= 1
+        node.ended_at = commit.at
         if not self._running:
             self._idle_since = commit.at
         place = self.place_of(number)

@@ -217,8 +217,9 @@ class _Run:
 
 
 def _differing_result(recorded: Ended, here: Ended) -> str | None:
-    if recorded.result_missing != here.result_missing:
-        return "why no result is kept"
+    # The reason often names an object by its address, which is another each time.
+    if (recorded.result_missing is None) != (here.result_missing is None):
+        return "whether a result is kept"
     same = _canonical(recorded.result_json) == _canonical(here.result_json)
     return None if same else "result"
 

@@ -7,15 +7,12 @@ the workers' time, and the chance that stands in for what no record can know.
 from __future__ import annotations
 
 import heapq
-import random
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from eventq import decide
-from eventq.decide import Draft, Outcome
+from eventq.decide import Draft
 from eventq.errors import ArgumentError, NotAllowedError
 from eventq.events import (
     COMMIT_EVENTS,
@@ -24,7 +21,6 @@ from eventq.events import (
     Commit,
     Completed,
     Created,
-    ErrorInfo,
     Expired,
     Failed,
     Leased,
@@ -34,15 +30,14 @@ from eventq.events import (
     encode_bodies,
 )
 from eventq.projection import Projection
-from eventq.replay.record import ASKED, CANCELLED, COMPLETED, FAILED, LATE, NONE, Arrival, Record
+from eventq.replay.foretelling import Changes, Foreseen, Foreteller
+from eventq.replay.record import NONE, Arrival, Record
 from eventq.replay.tally import Numbers, Tally
 from eventq.task import Task
 
 # The one node of a simulation, and its leases, which nobody has to renew.
 NODE_NAME = "whatif"
 TTL_US = 2**53
-FAILURE = ErrorInfo("eventq.WhatIf", "as recorded")
-FAILURES = frozenset({FAILED, ASKED, LATE})
 # A policy that makes more attempts than so many times the recorded ones never comes to an end.
 ATTEMPTS_FACTOR, ATTEMPTS_SPARE = 50, 100_000
 NEVER = 2**63
@@ -52,19 +47,6 @@ LET_GO = "the record ends"
 OPEN = 0
 FINAL_KINDS: dict[type, int] = {Completed: 1, Expired: 2, Cancelled: 3}
 FINAL_NAMES = {1: "completed", 2: "expired", 3: "cancelled"}
-
-
-class Changes(Struct, frozen=True):
-    """What is other than it was. ``policy`` holds the fields of Policy that are replaced."""
-
-    policy: dict[str, Any] = {}
-    fail_rate: float | None = None
-    """The share of unrecorded attempts that fail; None goes by the task's last recorded one."""
-
-    @property
-    def is_backoff_new(self) -> bool:
-        """Whether failures wait as a new policy says, no more as was recorded."""
-        return "backoff" in self.policy
 
 
 class _Live:
@@ -80,26 +62,24 @@ class _Live:
 class Simulation:
     """One run over a record; `run` once. The same arguments give the same numbers."""
 
-    def __init__(self, record: Record, changes: Changes, *, workers: int, seed: int) -> None:
+    def __init__(self, record: Record, changes: Changes, *, workers: int | None, seed: int) -> None:
         self._record = record
         self._changes = changes
-        self._workers = workers
-        self._seed = seed
+        self._foreteller = Foreteller(record, changes, seed=seed)
         self._tally = Tally()
         self._projection = Projection("default")
         self._now = 0
-        self._absence = 0
+        # How many workers there are from when on, and where in it the present is.
+        self._capacity = record.capacity(workers)
+        self._span = 0
         self._policies: dict[Policy, Policy] = {}
-        rate = changes.fail_rate
-        self._fail_rate = record.fail_rate if rate is None else rate
         self._most_attempts = ATTEMPTS_SPARE + ATTEMPTS_FACTOR * len(record.lengths_us)
         # Open tasks: by their number here, and the number here by the place in the record.
         self._live: dict[int, _Live] = {}
         self._numbers: dict[int, int] = {}
         self._states = bytearray(len(record.numbers))
-        # Ends of attempts to come: (instant, order, number, fence, ending, delay).
-        self._ends: list[tuple[int, int, int, int, int, int]] = []
-        self._begun = 0
+        # Ends of attempts to come: (instant, order, number, fence, what happens).
+        self._ends: list[tuple[int, int, int, int, Foreseen]] = []
 
     def run(self, arrivals: Iterable[Arrival]) -> Numbers:
         """Lets all arrive, and goes on until nothing is left that the record knows of.
@@ -113,7 +93,7 @@ class Simulation:
             while following is not None and following.at <= now:
                 following = self._arrive(following, coming)
             self._step()
-        return self._tally.numbers(workers=self._workers)
+        return self._tally.numbers(workers=max(workers for _, workers in self._capacity))
 
     # When something happens next.
 
@@ -123,28 +103,22 @@ class Simulation:
             instants.append(self._ends[0][0])
         projection, now = self._projection, self._now
         if projection.pending_count:
-            present_at = self._present_at(now)
-            if present_at > now:
-                instants.append(present_at)
-            elif self._free() > 0 and projection.ready_count(now):
+            workers = self._workers(now)
+            if self._span + 1 < len(self._capacity):
+                instants.append(self._capacity[self._span + 1][0])
+            if workers > projection.leased_count and projection.ready_count(now):
                 # Something has become ready right behind the last decision.
                 instants.append(now)
-            elif (instant := projection.next_instant()) is not None:
+            elif workers and (instant := projection.next_instant()) is not None:
                 instants.append(max(instant, now))
         return min(instants, default=None)
 
-    def _present_at(self, now: int) -> int:
-        """When somebody works, at or after now."""
-        absences = self._record.absences
-        while self._absence < len(absences) and absences[self._absence][1] <= now:
-            self._absence += 1
-        if self._absence == len(absences):
-            return now
-        begun_at, ended_at = absences[self._absence]
-        return ended_at if begun_at <= now else now
-
-    def _free(self) -> int:
-        return self._workers - self._projection.leased_count
+    def _workers(self, now: int) -> int:
+        """How many workers there are."""
+        capacity = self._capacity
+        while self._span + 1 < len(capacity) and capacity[self._span + 1][0] <= now:
+            self._span += 1
+        return capacity[self._span][1]
 
     # What comes from outside.
 
@@ -249,13 +223,15 @@ class Simulation:
         now = self._now
         self._projection.ripen(now)
         while self._ends and self._ends[0][0] <= now:
-            _, _, number, fence, ending, delay_us = heapq.heappop(self._ends)
+            _, _, number, fence, foreseen = heapq.heappop(self._ends)
             task = self._projection.tasks.get(number)
             if task is not None and task.fence == fence:
-                outcomes.append(self._outcome(task, ending, delay_us))
+                place = self._live[number].place
+                outcomes.append(self._foreteller.outcome(task, place, foreseen))
         leased: list[Draft] = []
-        if self._present_at(now) == now:
-            free = self._free() + len(outcomes)
+        # Where nobody is, nothing is expired either.
+        if workers := self._workers(now):
+            free = workers - self._projection.leased_count + len(outcomes)
             leased = decide.lease(
                 self._projection, worker=NODE_NAME, ttl_us=TTL_US, count=free, room=NEVER, now=now
             )
@@ -285,67 +261,15 @@ class Simulation:
             raise ArgumentError(
                 "backoff", task.policy.backoff_us, "a policy under which failing tasks end or wait"
             )
-        attempt = live.attempt
-        if attempt == NONE:
-            length_us, ending, delay_us = self._draw(live.place, task.attempt)
-        else:
-            length_us = record.lengths_us[attempt]
-            ending, delay_us = record.endings[attempt], record.delays_us[attempt]
-            live.attempt = record.following[attempt]
-        length_us, ending = self._limited(task, length_us, ending)
-        self._begun += 1
+        foreseen = self._foreteller.foresee(task, live.place, live.attempt, now=self._now)
+        self._tally.drawn += foreseen.is_drawn
+        if live.attempt != NONE:
+            live.attempt = record.following[live.attempt]
+        ends_at = self._now + foreseen.length_us
+        # Those that end together end in the order in which they began.
         heapq.heappush(
-            self._ends,
-            (self._now + length_us, self._begun, task.number, task.fence, ending, delay_us),
+            self._ends, (ends_at, self._tally.attempts, task.number, task.fence, foreseen)
         )
-
-    def _limited(self, task: Task, length_us: int, ending: int) -> tuple[int, int]:
-        """What the deadline and the expiry leave of an attempt."""
-        deadline_us = self._changes.policy.get("deadline_us")
-        # One that ran into its deadline is known no further: it runs into any other too.
-        if deadline_us is not None and (ending == LATE or length_us > deadline_us):
-            length_us, ending = deadline_us, LATE
-        if task.expires_at_us is not None and self._now + length_us > task.expires_at_us:
-            length_us, ending = task.expires_at_us - self._now, LATE
-        return length_us, ending
-
-    def _draw(self, place: int, number: int) -> tuple[int, int, int]:
-        """Length, ending and wait of an attempt of which the record says nothing.
-
-        It takes as long as one of the task's own, or else of all. It ends as the task's last one
-        did, unless there is none or a rate is given. Drawn from the task's place and the attempt's
-        number, so that the draw of one does not depend on what else happened.
-        """
-        self._tally.drawn += 1
-        record, chance = self._record, self._chance(place, number)
-        own = record.attempts_of(place)
-        attempt = chance.choice(own) if own else chance.randrange(len(record.lengths_us))
-        if own and self._changes.fail_rate is None:
-            ending = record.endings[own[-1]]
-        else:
-            ending = FAILED if chance.random() < self._fail_rate else COMPLETED
-        # Not zero, so that time goes on whatever the policy.
-        return max(1, record.lengths_us[attempt]), ending, NONE
-
-    def _outcome(self, task: Task, ending: int, delay_us: int) -> Outcome:
-        if ending == CANCELLED:
-            return Outcome(task.number, task.fence, "cancelled")
-        if ending not in FAILURES:
-            return Outcome(task.number, task.fence, "completed")
-        recorded = delay_us != NONE and (ending == ASKED or not self._changes.is_backoff_new)
-        place = self._live[task.number].place
-        draw = self._chance(place, -task.attempt).random() if task.policy.jitter else 0.0
-        return Outcome(
-            task.number,
-            task.fence,
-            "failed",
-            error=FAILURE,
-            delay_us=delay_us if recorded else None,
-            draw=draw,
-        )
-
-    def _chance(self, place: int, number: int) -> random.Random:
-        return random.Random(f"{self._seed}:{place}:{number}")  # noqa: S311 - guards nothing
 
     # Keeping account.
 

@@ -23,8 +23,9 @@ from eventq.eventlog.base import EventLog
 from eventq.events import NO_JITTER
 from eventq.points import Point, commit_end
 from eventq.policy import Backoff
+from eventq.replay.foretelling import Changes
 from eventq.replay.record import GroupOf, read_arrivals, read_record
-from eventq.replay.simulation import Changes, Simulation
+from eventq.replay.simulation import Simulation
 from eventq.replay.tags import TagFilter
 from eventq.replay.tally import Numbers
 from eventq.task import Task
@@ -79,11 +80,12 @@ def whatif(
 ) -> WhatIf:
     """Replays the tasks created between two points under another policy, in virtual time.
 
-    ``workers`` are attempts at a time; None takes ``workers_then``, which is, unless told, the most
-    that were leased at a time. The other options are those of a queue; what is not given stays as
-    each task has it. The first of the ``priorities`` that matches a task's tags at its creation
-    counts. ``fail_rate``, 0 to 1, is the share of unrecorded attempts that fail; None has them end
-    as the task's last recorded one did. Points count in whole commits. Raises ArgumentError.
+    ``workers`` are attempts at a time; None takes ``workers_then``. Unless that is told, there are
+    as many as each node of the record held leases at the most, from its first lease to the end of
+    its last. The other options are those of a queue; what is not given stays as each task has it.
+    The first of the ``priorities`` that matches a task's tags at its creation counts.
+    ``fail_rate``, 0 to 1, is the share of unrecorded attempts that fail; None has them end as the
+    task's last recorded one did. Points count in whole commits. Raises ArgumentError.
     """
     changes = _changes(backoff, max_retries, max_age, deadline, fail_rate)
     check_count(seed, "seed", least=0, most=2**63)
@@ -103,19 +105,18 @@ def whatif(
     )
     if not record.lengths_us:
         raise ArgumentError("until", until.seq, "a record in which at least one attempt has ended")
-    then = record.workers if workers_then is None else workers_then
 
-    def simulate(changes: Changes, workers: int) -> Numbers:
+    def simulate(changes: Changes, workers: int | None) -> Numbers:
         steps.next_pass()
         simulation = Simulation(record, changes, workers=workers, seed=seed)
         return simulation.run(read_arrivals(log, after=begin, until=end, progress=steps.progress))
 
-    recorded = record.tally.numbers(workers=then)
-    as_it_was = simulate(Changes(), then)
+    recorded = record.tally.numbers(workers=record.workers)
+    as_it_was = simulate(Changes(), workers_then)
     return WhatIf(
         recorded=recorded,
         as_it_was=as_it_was,
-        what_if=simulate(changes, workers or then),
+        what_if=simulate(changes, workers or workers_then),
         after=begin,
         until=end,
         left_out=record.left_out,
