@@ -249,7 +249,7 @@ class Simulation:
     def _known(self, draft: Draft) -> Draft:
         """The draft; once the record is over, a task of which it says no more is let go."""
         number, _ = draft
-        if self._now <= self._record.ended_at:
+        if self._now < self._record.ended_at:
             return draft
         return draft if self._live[number].attempt != NONE else (number, Cancelled(LET_GO))
 
