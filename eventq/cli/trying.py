@@ -34,6 +34,7 @@ from eventq.points import END, EXPECTED, Point, find_point, is_point
 from eventq.replay import Rerun, attempted_keys
 from eventq.replay import fork as fork_log
 from eventq.replay import rerun as run_again
+from eventq.replay.fork import fork_end
 
 SAME = "same"
 
@@ -135,6 +136,8 @@ def fork(*, place: Place, source: str, target: str, at: str | None) -> None:
             there = ", ".join(before.namespaces()) or "none"
             refuse(f"{before.url}: no namespace {namespace!r} to fork (there: {there})")
         point = find_point(before, written, now=SystemClock().now_us(), argument="POINT")
+        # Before the target is made: what cannot be forked leaves nothing behind.
+        fork_end(before, point)
         with closing(open_log(target, namespace=namespace)) as after, progress("forking") as tell:
             report = fork_log(before, point, after, progress=tell)
     if place.as_json:

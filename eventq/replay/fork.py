@@ -41,12 +41,18 @@ def fork(
     LogForeignError when the target holds anything, in this namespace or another, LogCorruptError
     for a source that is damaged.
     """
-    seq = commit_end(source, point.seq)
-    if not seq:
-        raise ArgumentError("point", point.seq, "a point at which at least one commit has ended")
+    seq = fork_end(source, point)
     holds = target.namespaces()
     if holds or target.head().seq:
         names = ", ".join(holds)
         raise LogForeignError(f"{target.url}: a fork begins a new log, but here is: {names}")
     report = copy_log(source, target, until=seq, progress=progress)
     return ForkReport(point.seq, seq, target.head().at, report.seal)
+
+
+def fork_end(source: EventLog, point: Point) -> int:
+    """The position at which a fork at the point ends. Raises ArgumentError when that is nowhere."""
+    seq = commit_end(source, point.seq)
+    if not seq:
+        raise ArgumentError("point", point.seq, "a point at which at least one commit has ended")
+    return seq

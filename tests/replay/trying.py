@@ -11,6 +11,9 @@ from eventq.eventlog import EventLog, open_log
 from eventq.eventlog.memory import MemoryLog
 from eventq.events import Commit
 from eventq.points import Point, find_point
+from eventq.replay import Rerun, rerun
+
+Worker = Callable[[Any, Any], Any]
 
 # Every URL of a memory log is one of its own.
 _numbers = itertools.count()
@@ -19,7 +22,7 @@ _numbers = itertools.count()
 class ReadOnlyLog(MemoryLog):
     """A handle on a memory log that whoever only looks may have."""
 
-    def append(self, commit: Commit) -> None:
+    def append(self, commit: Commit, **_: object) -> None:
         """Nobody calls this."""
         raise AssertionError(f"something is appended: {commit.bodies}")
 
@@ -69,3 +72,22 @@ def work(_ctx: Any, task: Any) -> object:  # noqa: ANN401 - as a user would writ
             return {object()}
         case _:
             return {"a": [1, None], "b": task.tags["n"]}
+
+
+def again(log: Any, worker: Worker = work, **options: Any) -> Rerun:  # noqa: ANN401
+    """The rerun of the one task."""
+    return rerun(log, "task", worker, **options)
+
+
+def returning(value: object) -> Worker:
+    """A worker that returns this."""
+    return lambda _ctx, _task: value
+
+
+def raising(error: BaseException) -> Worker:
+    """A worker that raises this."""
+
+    def worker(_ctx: object, _task: object) -> None:
+        raise error
+
+    return worker
