@@ -31,7 +31,7 @@ Examples:
     "--workers-then",
     type=int,
     metavar="N",
-    help="How many there were. [default: the most that were leased at a time]",
+    help="How many each node had, as `run --workers`. [default: the most leases it held]",
 )
 @click.option("--backoff", metavar="BACKOFF", help="Wait before a retry, like 10s; see `new`.")
 @click.option("--max-retries", metavar="N", help="Attempts after the first; none for no limit.")
@@ -91,6 +91,10 @@ def whatif(
     say_table(WHATIF_COLUMNS, whatif_rows(found), elastic=0)
     if found.left_out:
         note(f"left out: {found.left_out} tasks that were open before {found.after + 1}")
+    if found.is_ahead:
+        note(
+            "tasks this short are leased ahead: give --workers-then, or trust no number of workers"
+        )
     if found.absent_us:
         note(f"nobody worked for {took(found.absent_us)} of the record; nobody does in these")
 

@@ -20,7 +20,9 @@ from eventq.events import AnyBody, Commit, Retried, Unknown, decode_bodies
 from eventq.points import Point
 from eventq.policy import wait_us
 from eventq.projection import Projection
+from eventq.replay.presence import Nodes
 from eventq.replay.tally import Tally
+from eventq.runner.pacing import AHEAD_S
 from eventq.snapshot import projection_at
 from eventq.task import Task, TaskState
 
@@ -29,7 +31,6 @@ COMPLETED, FAILED, ASKED, CANCELLED, LATE, CUT = range(6)
 """ASKED: failed, with a wait of its own (a worker's Retry, a lapse). LATE: ran into its deadline.
 CUT: called off by a person, so that it is known for so long only."""
 NONE = -1
-FOREVER = 2**63
 
 # Nobody worked when nothing ran, yet a task was ready for longer than this (100 ms). Shorter gaps
 # are what a node takes to hear of a task and to commit.
@@ -51,25 +52,15 @@ class Arrival(Struct, frozen=True, gc=False):
     body: AnyBody | Unknown
 
 
-class Presence(Struct):
-    """A node in the record: from its first lease to the end of its last."""
-
-    begun_at: int
-    ended_at: int
-    leased: int = 0
-    workers: int = 0
-    """The most that it held at a time."""
-
-
 class Record:
     """What the log holds between two positions, for tasks created there."""
 
-    def __init__(self, projection: Projection, group_of: GroupOf) -> None:
+    def __init__(
+        self, projection: Projection, group_of: GroupOf, *, workers: int | None = None
+    ) -> None:
         self.tally = Tally()
         self.absences: list[tuple[int, int]] = []
         """Spans in which nobody worked, in order."""
-        self.workers = 0
-        """The most attempts that were leased at a time."""
         self.ended_at = projection.at
         self.left_out = len(projection.tasks)
         """Tasks that were open before."""
@@ -86,15 +77,20 @@ class Record:
         self._group_of = group_of
         self._projection = projection
         self._after = projection.seq
-        self._nodes: dict[str, Presence] = {}
-        # Nodes that have leased in this commit.
-        self._grown: set[str] = set()
-        # The running attempts: when they were leased, how long they had waited, and by whom.
-        self._running: dict[int, tuple[int, int, Presence]] = {}
+        self._nodes = Nodes(workers)
         self._idle_since = projection.at
         for task in projection.leased():
             self._lease(task.number, task, task.seen_at_us)
-        self._measure()
+        self._nodes.measure()
+
+    @property
+    def workers(self) -> int:
+        """The most attempts that ran at a time, or were leased where the workers are not known."""
+        return self._nodes.most
+
+    def capacity(self, workers: int | None) -> list[tuple[int, int]]:
+        """See Nodes.capacity."""
+        return self._nodes.capacity(workers, self.absences)
 
     def place_of(self, number: int) -> int:
         """The task's place in the arrays, or NONE for one that was created before. O(log n)."""
@@ -114,10 +110,18 @@ class Record:
         failed = sum(ending in {FAILED, ASKED, LATE} for ending in self.endings)
         return failed / len(self.endings) if self.endings else 0.0
 
+    @property
+    def is_ahead(self) -> bool:
+        """Whether most attempts are so short that nodes lease ahead; O(n log n)."""
+        ordered = sorted(self.lengths_us)
+        median_us = ordered[len(ordered) // 2]
+        # What is leased ahead waits behind as much work again.
+        return self.workers > 1 and median_us < 2 * AHEAD_S * SECOND_US
+
     def take(self, commit: Commit) -> None:
         """Reads one more commit."""
         kinds = [kind_of(text) for text in commit.bodies]
-        if not self._running and "leased" in kinds:
+        if not self._nodes.running and "leased" in kinds:
             self._notice_absence(commit.at)
         after = self._projection.apply(commit)
         for index, (number, kind, task) in enumerate(zip(commit.tasks, kinds, after, strict=True)):
@@ -134,40 +138,15 @@ class Record:
                 self.tally.end(commit.at)
             elif kind == "retried" and (was := _reopened(commit.bodies[index])) is not None:
                 setattr(self.tally, was, getattr(self.tally, was) - 1)
-        self._measure()
+        self._nodes.measure()
         self.ended_at = commit.at
 
     def finish(self) -> None:
         """Counts what is still running at the end."""
-        for number, (_, waited_us, node) in self._running.items():
-            node.ended_at = self.ended_at
-            if (place := self.place_of(number)) != NONE:
-                self.tally.begin(self.groups[place], waited_us)
-
-    def capacity(self, workers: int | None) -> list[tuple[int, int]]:
-        """How many workers there are from which instant on, in order; the last one for ever.
-
-        Always ``workers``, or as many as the nodes there were could hold; none in the absences.
-        """
-        changes: list[tuple[int, int]] = [(0, workers or 0)]
-        if workers is None:
-            for node in self._nodes.values():
-                changes += [(node.begun_at, node.workers), (node.ended_at, -node.workers)]
-            changes.sort()
-            # Whoever had work at last is taken to have stayed when there was none.
-            while changes[-1][1] < 0:
-                changes.pop()
-        marks = sorted([(at, 0) for at, _ in self.absences] + [(at, 1) for _, at in self.absences])
-        found: list[tuple[int, int]] = []
-        there, present, mark = 0, 1, 0
-        for at, change in [*changes, (FOREVER, 0)]:
-            while mark < len(marks) and marks[mark][0] < at:
-                present = marks[mark][1]
-                found.append((marks[mark][0], there * present))
-                mark += 1
-            there += change
-            found.append((at, there * present))
-        return found[:-1]
+        self._nodes.finish(self.ended_at)
+        for number, running in self._nodes.running.items():
+            if running.begun_at is not None and (place := self.place_of(number)) != NONE:
+                self.tally.begin(self.groups[place], running.begun_at - running.ready_at)
 
     def _create(self, task: Task, at: int) -> None:
         self.tally.arrive(at)
@@ -188,39 +167,25 @@ class Record:
     def _lease(self, number: int, task: Task | None, at: int) -> None:
         assert task is not None, "a leased task is open"
         assert task.worker is not None, "a lease has a node"
-        node = self._nodes.get(task.worker)
-        if node is None:
-            node = self._nodes[task.worker] = Presence(at, at)
-        node.leased += 1
-        self._grown.add(task.worker)
-        self._running[number] = (at, at - task.scheduled_at_us, node)
-
-    def _measure(self) -> None:
-        """Behind a whole commit: its leases stand before the outcomes that made room for them."""
-        self.workers = max(self.workers, len(self._running))
-        for name in self._grown:
-            node = self._nodes[name]
-            node.workers = max(node.workers, node.leased)
-        self._grown.clear()
+        self._nodes.lease(number, task.worker, ready_at=task.scheduled_at_us, at=at)
 
     def _end(self, kind: str, number: int, commit: Commit, after: list[Task | None]) -> None:
         """Ends the running attempt; ``after`` is the task now, and after the event that follows."""
-        if number not in self._running:
+        running = self._nodes.end(number, commit.at)
+        if running is None:
             return
-        leased_at, waited_us, node = self._running.pop(number)
-        node.leased -= 1
-        node.ended_at = commit.at
-        if not self._running:
+        if not self._nodes.running:
             self._idle_since = commit.at
         place = self.place_of(number)
         if place == NONE or kind == "released":
             # One that was given back begins again, and is counted then.
             return
-        self.tally.begin(self.groups[place], waited_us)
+        assert running.begun_at is not None, "what has ended has begun"
+        self.tally.begin(self.groups[place], running.begun_at - running.ready_at)
         self.tally.end(commit.at)
         ending, delay_us = _ending(kind, after, commit.at)
         self.tally.failures += kind == "failed"
-        self._add(place, commit.at - leased_at, ending, delay_us)
+        self._add(place, commit.at - running.begun_at, ending, delay_us)
 
     def _add(self, place: int, length_us: int, ending: int, delay_us: int) -> None:
         attempt = len(self.lengths_us)
@@ -236,11 +201,20 @@ class Record:
 
 
 def read_record(
-    log: EventLog, *, after: Point, until: int, group_of: GroupOf, progress: Progress
+    log: EventLog,
+    *,
+    after: Point,
+    until: int,
+    group_of: GroupOf,
+    workers: int | None,
+    progress: Progress,
 ) -> Record:
-    """Reads the log between two positions at which commits end. O(events)."""
+    """Reads the log between two positions at which commits end; O(events).
+
+    ``workers`` is how many each node had, if that is known.
+    """
     projection = projection_at(log, after)
-    record = Record(projection, group_of)
+    record = Record(projection, group_of, workers=workers)
     for commit in commits_between(log, after=after.seq, until=until, progress=progress):
         record.take(commit)
     record.finish()

@@ -59,6 +59,9 @@ class WhatIf(Struct, frozen=True):
     """Tasks that were open before; they take no part."""
     absent_us: int
     """How long nobody worked although something was ready; nobody does in the simulations."""
+    is_ahead: bool
+    """Attempts are so short that nodes lease ahead, and how many workers they had was not told: so
+    there are more leases than there were workers, and run times contain waiting."""
     seed: int
 
 
@@ -80,12 +83,15 @@ def whatif(
 ) -> WhatIf:
     """Replays the tasks created between two points under another policy, in virtual time.
 
-    ``workers`` are attempts at a time; None takes ``workers_then``. Unless that is told, there are
-    as many as each node of the record held leases at the most, from its first lease to the end of
-    its last. The other options are those of a queue; what is not given stays as each task has it.
-    The first of the ``priorities`` that matches a task's tags at its creation counts.
-    ``fail_rate``, 0 to 1, is the share of unrecorded attempts that fail; None has them end as the
-    task's last recorded one did. Points count in whole commits. Raises ArgumentError.
+    ``workers`` are attempts at a time, always; None takes those there were: ``workers_then`` of
+    each node, or unless that is told as many as it held leases at the most, from its first lease to the
+    end of its last. With ``workers_then`` attempts begin when one of them is free, not when they
+    are leased: give it where tasks are so short that nodes lease ahead, see ``is_ahead``.
+
+    The other options are those of a queue; what is not given stays as each task has it. The first
+    of the ``priorities`` that matches a task's tags at its creation counts. ``fail_rate``, 0 to 1,
+    is the share of unrecorded attempts that fail; None has them end as the task's last recorded one
+    did. Points count in whole commits. Raises ArgumentError.
     """
     changes = _changes(backoff, max_retries, max_age, deadline, fail_rate)
     check_count(seed, "seed", least=0, most=2**63)
@@ -101,6 +107,7 @@ def whatif(
         after=Point(begin, after.at),
         until=end,
         group_of=_group_of(priorities),
+        workers=workers_then,
         progress=steps.progress,
     )
     if not record.lengths_us:
@@ -112,15 +119,16 @@ def whatif(
         return simulation.run(read_arrivals(log, after=begin, until=end, progress=steps.progress))
 
     recorded = record.tally.numbers(workers=record.workers)
-    as_it_was = simulate(Changes(), workers_then)
+    as_it_was = simulate(Changes(), None)
     return WhatIf(
         recorded=recorded,
         as_it_was=as_it_was,
-        what_if=simulate(changes, workers or workers_then),
+        what_if=simulate(changes, workers),
         after=begin,
         until=end,
         left_out=record.left_out,
         absent_us=sum(ended_at - begun_at for begun_at, ended_at in record.absences),
+        is_ahead=workers_then is None and record.is_ahead,
         seed=seed,
     )
 

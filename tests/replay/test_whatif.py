@@ -10,10 +10,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from eventq import ArgumentError, Backoff, Queue, Retry, Task
-from eventq.decide import NewTask
+from eventq.decide import NewTask, Outcome, lapse, settle
 from eventq.events import Policy
 from eventq.points import Point
 from eventq.replay import Numbers, PriorityRule, whatif
+from tests.core.bench import Bench
+from tests.core.bench import order as plain_order
+from tests.driver import record
 from tests.replay.trying import ReadOnlyLog, end_of, new_memory_url, read_only
 from tests.replay.virtual import START, Planned, made, supposed
 from tests.support import ManualClock
@@ -59,6 +62,19 @@ def test_as_it_was_is_what_was(planned: list[Planned], workers: int) -> None:
 
     assert found.as_it_was == found.what_if == found.recorded
     assert found.recorded.completed == len(planned)
+
+
+@given(planned=plans, workers=st.integers(1, 4))
+def test_known_workers_change_nothing_where_none_lease_ahead(
+    planned: list[Planned], workers: int
+) -> None:
+    """Then each attempt begins with its lease."""
+    log = made(planned, workers=workers)
+
+    known, unknown = supposed(log, workers_then=workers), supposed(log)
+
+    assert known.recorded == unknown.recorded
+    assert but_workers(known.as_it_was) == but_workers(unknown.as_it_was)
 
 
 @given(planned=plans, workers=st.integers(1, 4), others=st.integers(1, 4))
@@ -113,6 +129,31 @@ def test_another_policy_is_foretold(
         really = supposed(made(others, workers=2))
         assert but_workers(found.what_if) == but_workers(really.recorded)
     assert found.what_if.open == 0
+
+
+def test_what_was_leased_ahead_waits_for_its_worker() -> None:
+    """With the node's workers told, attempts begin one after the other, and take what they took."""
+    bench = Bench()
+    bench.have(*[plain_order()] * 4, now=100)
+    fences = bench.lease("node", now=100)
+    for number, fence in enumerate(fences, 1):
+        ends_at = 100 + 10 * number
+        drafts = settle(
+            bench.projection,
+            [Outcome(number, fence, "completed")],
+            worker="node",
+            now=ends_at,
+        )
+        record(bench.log, bench.projection, drafts, now=ends_at)
+    log = ReadOnlyLog(bench.log._storage, url="memory://", namespace="default")
+
+    naive, told = supposed(log), supposed(log, workers_then=1)
+
+    assert (naive.recorded.workers, naive.is_ahead) == (4, True)
+    assert (told.recorded.workers, told.is_ahead) == (1, False)
+    assert told.recorded == told.as_it_was
+    assert (told.recorded.waits.max_us, told.recorded.makespan_us) == (30, 40)
+    assert supposed(log, workers_then=1, workers=2).what_if.makespan_us == 20
 
 
 # -- a log that a queue made -----------------------------------------------------------------------
@@ -170,6 +211,26 @@ def test_the_log_is_only_read(busy: ReadOnlyLog) -> None:
     supposed(busy, workers=3, max_retries=5, backoff="1s")
 
     assert busy.head() == before
+
+
+def test_a_lapse_is_as_it_was() -> None:
+    """It holds its worker until the ttl is over, and is retried at once."""
+    bench = Bench()
+    bench.have(plain_order(), plain_order(), now=100)
+    [fence] = bench.lease("dead", count=1, now=100)
+    drafts = lapse(bench.projection, worker="dead", seen_seq=fence, room=9, now=130)
+    record(bench.log, bench.projection, drafts, now=130)
+    for number, now in ((2, 130), (1, 135)):
+        [fence] = bench.lease("node", count=1, now=now)
+        outcome = Outcome(number, fence, "completed")
+        drafts = settle(bench.projection, [outcome], worker="node", now=now + 5)
+        record(bench.log, bench.projection, drafts, now=now + 5)
+    log = ReadOnlyLog(bench.log._storage, url="memory://", namespace="default")
+
+    found = supposed(log, backoff="1h")
+
+    assert found.recorded == found.as_it_was == found.what_if
+    assert (found.recorded.failures, found.recorded.makespan_us) == (1, 40)
 
 
 # -- chance ----------------------------------------------------------------------------------------
