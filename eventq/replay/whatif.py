@@ -84,9 +84,9 @@ def whatif(
     """Replays the tasks created between two points under another policy, in virtual time.
 
     ``workers`` are attempts at a time, always; None takes those there were: ``workers_then`` of
-    each node, or unless that is told as many as it held leases at the most, from its first lease to the
-    end of its last. With ``workers_then`` attempts begin when one of them is free, not when they
-    are leased: give it where tasks are so short that nodes lease ahead, see ``is_ahead``.
+    each node, or unless that is told as many as it held leases at the most, from its first lease to
+    the end of its last. With ``workers_then`` attempts begin when one of them is free, not when
+    they are leased: give it where tasks are so short that nodes lease ahead, see ``is_ahead``.
 
     The other options are those of a queue; what is not given stays as each task has it. The first
     of the ``priorities`` that matches a task's tags at its creation counts. ``fail_rate``, 0 to 1,

@@ -6,12 +6,13 @@ It knows nothing of the simulation: it decides, appends and applies as a node do
 from __future__ import annotations
 
 import heapq
+from typing import Any
 
 from msgspec import Struct
 
 from eventq import decide
 from eventq.decide import NewTask, Outcome
-from eventq.events import ErrorInfo, Leased
+from eventq.events import ErrorInfo, Leased, Policy
 from eventq.points import Point
 from eventq.projection import Projection
 from eventq.replay import WhatIf, whatif
@@ -21,6 +22,13 @@ from tests.replay.trying import ReadOnlyLog
 START = 1_700_000_000_000_000
 ERROR = ErrorInfo("OSError", "disk")
 FOREVER = 2**60
+SECOND = 1_000_000
+PLAIN = Policy("linear", 3 * SECOND)
+
+
+def order(n: int = 0, *, priority: int = 0, policy: Policy = PLAIN, **more: Any) -> NewTask:  # noqa: ANN401
+    """An order for a task with a tag."""
+    return NewTask(b'{"n":%d}' % n, policy, priority, **more)
 
 
 class Planned(Struct, frozen=True):

@@ -1,0 +1,175 @@
+"""The rules of the what-if beyond the record, its priorities, windows, and what it refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from eventq import ArgumentError, Queue, Retry, Task
+from eventq.events import Policy
+from eventq.points import Point
+from eventq.replay import PriorityRule, whatif
+from tests.replay.trying import ReadOnlyLog, end_of, new_memory_url, read_only
+from tests.replay.virtual import SECOND, START, Planned, made, order, supposed
+from tests.support import ManualClock
+
+# -- the rules beyond the record -------------------------------------------------------------------
+
+
+def expiring() -> ReadOnlyLog:
+    """Three tasks that fail once and have no retries, 10 s each; and one more long after them."""
+    policy = Policy("linear", SECOND, max_retries=0)
+    failing = Planned(START, order(policy=policy), [10 * SECOND, SECOND])
+    return made([*[failing] * 3, Planned(START + 99 * SECOND, order(), [SECOND])], workers=1)
+
+
+def test_what_failed_to_the_end_fails_on() -> None:
+    """More retries make more failures, each as long as the task's own attempts."""
+    found = supposed(expiring(), max_retries=1).what_if
+
+    assert (found.completed, found.expired, found.open, found.drawn) == (1, 3, 0, 3)
+    assert found.waits.median_us == 19 * SECOND
+
+
+def test_a_rate_of_failures_stands_for_a_fix() -> None:
+    """With none of the unrecorded attempts failing, all complete."""
+    found = supposed(expiring(), max_retries=1, fail_rate=0).what_if
+
+    assert (found.completed, found.failures, found.drawn) == (4, 3, 3)
+
+
+def test_beyond_the_record_nothing_new_begins() -> None:
+    """A task of which the record knows no more stays open, as it was."""
+    clock = ManualClock()
+    with Queue(new_memory_url(), clock=clock, workers=1) as queue:
+        queue.new_many([{"n": n} for n in range(3)])
+        clock.advance(1)
+
+        def work(_ctx: object, task: Task) -> None:
+            clock.advance(10)
+            if task.number == 2:
+                queue.stop()
+                raise Retry(delay="1h")
+
+        queue.run(work)
+        queue.new(delay="5h")
+        log = read_only(queue.url)
+
+    found = supposed(log)
+
+    assert found.recorded == found.as_it_was
+    assert (found.recorded.completed, found.recorded.open) == (1, 3)
+
+
+def test_a_shorter_deadline_ends_attempts() -> None:
+    """What ran longer fails then, and again whenever it is tried."""
+    planned = [Planned(START, order(n), [(n + 1) * SECOND]) for n in range(5)]
+    log = made(planned, workers=5)
+
+    found = supposed(log, deadline="3s", max_retries=0).what_if
+
+    assert (found.completed, found.expired, found.failures) == (3, 2, 2)
+    assert found.makespan_us == 3 * SECOND
+
+
+def test_a_shorter_age_expires_what_waits() -> None:
+    """Also what would have run beyond it; an own instant of expiry stays."""
+    planned = [Planned(START, order(), [2 * SECOND]) for _ in range(5)]
+    planned.append(Planned(START, order(expires_at=START + 3600 * SECOND), [SECOND]))
+    log = made(planned, workers=1)
+
+    found = supposed(log, max_age="5s", max_retries=0).what_if
+
+    assert (found.completed, found.expired) == (3, 3)
+
+
+def test_a_policy_without_an_end_is_told() -> None:
+    """A failing task that waits for nothing would be tried for ever."""
+    planned = [Planned(START, order(policy=Policy("linear", SECOND, max_retries=0)), [1, 1])]
+    planned.append(Planned(START + 3600 * SECOND, order(), [1]))
+    log = made(planned, workers=1)
+
+    with pytest.raises(ArgumentError, match="end or wait"):
+        supposed(log, backoff=0, max_retries=None)
+
+
+# -- priorities ------------------------------------------------------------------------------------
+
+
+def test_priorities_by_tag() -> None:
+    """The first rule that fits counts; rows are of the same tasks in all three accounts."""
+    planned = [Planned(START, order(n % 3), [SECOND]) for n in range(30)]
+    log = made(planned, workers=1)
+    rules = [PriorityRule({"n": 1}, 5), PriorityRule({"n": 1}, 9), PriorityRule({}, 1)]
+
+    found = supposed(log, priorities=rules)
+
+    assert list(found.recorded.by_priority) == list(found.what_if.by_priority) == [5, 1]
+    assert found.what_if.by_priority[5].max_us == 9 * SECOND
+    assert found.recorded.by_priority[5].max_us == 28 * SECOND
+    assert found.recorded.waits == found.what_if.waits
+
+
+# -- windows ---------------------------------------------------------------------------------------
+
+
+def test_only_tasks_created_between_the_points_take_part() -> None:
+    """Those open before are told as left out; points count in whole commits."""
+    planned = [Planned(START + n * SECOND, order(n), [5 * SECOND]) for n in range(20)]
+    log = made(planned, workers=2)
+    after = next(e.seq for n in range(99) for e in log.history(n) if e.at == START + 9 * SECOND)
+
+    found = whatif(log, after=Point(after, START), until=end_of(log))
+
+    assert found.recorded.tasks < 20
+    assert found.left_out > 0
+    assert found.recorded.tasks == found.what_if.tasks
+
+
+# -- bad input -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"workers": 0},
+        {"workers": -1},
+        {"workers": True},
+        {"workers": 10**9},
+        {"workers_then": 0},
+        {"backoff": "5"},
+        {"backoff": -1},
+        {"max_retries": -1},
+        {"max_age": "0s"},
+        {"deadline": "x"},
+        {"fail_rate": 1.5},
+        {"fail_rate": -0.1},
+        {"fail_rate": float("nan")},
+        {"seed": -1},
+        {"priorities": [PriorityRule({"1": 2}, 1)]},
+        {"priorities": [PriorityRule({"n": 2}, 2**40)]},
+        {"until": Point(0, 0)},
+        {"after": Point(99, 0)},
+    ],
+    ids=str,
+)
+def test_wrong_suppositions_are_told(wrong: dict[str, Any]) -> None:
+    """With the argument's name."""
+    log = expiring()
+    arguments: dict[str, Any] = {"after": Point(0, 0), "until": end_of(log), **wrong}
+
+    with pytest.raises(ArgumentError) as caught:
+        whatif(log, **arguments)
+
+    assert caught.value.argument in {*wrong, "until", "tags", "priority"}
+
+
+def test_a_record_without_attempts_is_told() -> None:
+    """There is nothing to learn run times from."""
+    with Queue(new_memory_url()) as queue:
+        queue.new()
+        log = read_only(queue.url)
+
+    with pytest.raises(ArgumentError, match="at least one attempt"):
+        supposed(log)
