@@ -50,8 +50,17 @@ Examples:
     metavar="SHARE",
     help="Of unrecorded attempts, 0 to 1. [default: each as the task's last recorded one]",
 )
-@click.option("--from", "after", default="0", metavar="POINT", help="Tasks created from here on.")
-@click.option("--to", "until", default=END, metavar="POINT", help="The record's end.")
+@click.option(
+    "--from",
+    "after",
+    default="0",
+    metavar="POINT",
+    show_default=True,
+    help="Only tasks created behind it.",
+)
+@click.option(
+    "--to", "until", default=END, metavar="POINT", show_default=True, help="The record's end."
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Settles what is drawn.")
 @placed
 def whatif(

@@ -99,9 +99,10 @@ def rerun(
     ``attempt`` is its number; None takes the last one, of those begun up to the point ``at``. The
     worker really runs, and what it does to the world is done. Its ``ctx`` is of the recorded
     instant: ``ctx.fence`` is the recorded one, ``ctx.deadline`` lies in the past as far from the
-    lease as it did then, ``ctx.remaining()`` counts from now. A ``def`` worker runs in this
-    thread, an ``async def`` one in a loop of its own. ``on_error`` is called with what it raised.
-    Raises TaskNotFoundError, and ArgumentError for an attempt that was never made.
+    lease as it did then, ``ctx.remaining()`` counts from now. A ``def`` worker runs in this thread,
+    an ``async def`` one in a loop of its own, so not from within a loop. ``on_error`` is called
+    with what it raised. Raises TaskNotFoundError, and ArgumentError for an attempt that was never
+    made.
     """
     if not takes_an_attempt(worker):
         raise ArgumentError("worker", worker, "a function of (ctx, task)")

@@ -78,8 +78,8 @@ class Simulation:
         self._live: dict[int, _Live] = {}
         self._numbers: dict[int, int] = {}
         self._states = bytearray(len(record.numbers))
-        # Ends of attempts to come: (instant, order, number, fence, what happens).
-        self._ends: list[tuple[int, int, int, int, Foreseen]] = []
+        # Ends of attempts to come: (instant, order, number, what happens).
+        self._ends: list[tuple[int, int, int, Foreseen]] = []
 
     def run(self, arrivals: Iterable[Arrival]) -> Numbers:
         """Lets all arrive, and goes on until nothing is left that the record knows of.
@@ -223,9 +223,10 @@ class Simulation:
         now = self._now
         self._projection.ripen(now)
         while self._ends and self._ends[0][0] <= now:
-            _, _, number, fence, foreseen = heapq.heappop(self._ends)
+            _, _, number, foreseen = heapq.heappop(self._ends)
+            # A task that was called off meanwhile is gone; reopened, it has another number.
             task = self._projection.tasks.get(number)
-            if task is not None and task.fence == fence:
+            if task is not None:
                 place = self._live[number].place
                 outcomes.append(self._foreteller.outcome(task, place, foreseen))
         leased: list[Draft] = []
@@ -267,9 +268,7 @@ class Simulation:
             live.attempt = record.following[live.attempt]
         ends_at = self._now + foreseen.length_us
         # Those that end together end in the order in which they began.
-        heapq.heappush(
-            self._ends, (ends_at, self._tally.attempts, task.number, task.fence, foreseen)
-        )
+        heapq.heappush(self._ends, (ends_at, self._tally.attempts, task.number, foreseen))
 
     # Keeping account.
 

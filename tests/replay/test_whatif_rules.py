@@ -94,6 +94,45 @@ def test_a_policy_without_an_end_is_told() -> None:
         supposed(log, backoff=0, max_retries=None)
 
 
+def test_a_retry_at_once_comes_behind_the_next_lease() -> None:
+    """Leases and outcomes share a commit, in which the retry is not there yet."""
+    at_once = Policy("linear", 0)
+    planned = [
+        Planned(START, order(priority=1, policy=at_once), [5 * SECOND, 5 * SECOND]),
+        Planned(START, order(policy=at_once), [SECOND]),
+    ]
+
+    found = supposed(made(planned, workers=1))
+
+    assert found.recorded == found.as_it_was
+    assert found.recorded.by_priority[1].max_us == SECOND
+
+
+def test_what_has_completed_is_not_reopened() -> None:
+    """A retry by hand falls away where the task did not expire."""
+    clock = ManualClock()
+    with Queue(new_memory_url(), clock=clock, workers=1, max_retries=0) as queue:
+        queue.new({"n": 1}, key="task")
+
+        def work(_ctx: object, task: Task) -> None:
+            clock.advance(10)
+            if task.attempt == 1:
+                raise ValueError
+
+        queue.run(work, until="idle")
+        clock.advance(40)
+        queue.retry("task")
+        queue.run(work, until="idle")
+        log = read_only(queue.url)
+
+    found = supposed(log, max_retries=1, backoff="5s")
+
+    assert found.recorded == found.as_it_was
+    assert found.recorded.makespan_us == 60 * SECOND
+    assert (found.what_if.completed, found.what_if.attempts) == (1, 2)
+    assert found.what_if.makespan_us == 25 * SECOND
+
+
 # -- priorities ------------------------------------------------------------------------------------
 
 
