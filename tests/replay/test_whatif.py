@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from eventq import Backoff, Queue, Retry, Task
+from eventq import Backoff, Cancel, Queue, Retry, Task
 from eventq.decide import Outcome, lapse, settle
 from eventq.events import Policy
 from eventq.replay import Numbers, PriorityRule
@@ -172,6 +172,8 @@ def busy() -> ReadOnlyLog:
                 queue.cancel("t8")
             if n == 9 and task.attempt == 1:
                 queue.retry("t8")
+            if n == 17:
+                raise Cancel("pointless")
             if n == 14 and task.attempt < 3:
                 raise Retry(delay="2s")
             if n == 5 or (n % 7 == 1 and task.attempt == 1 and n < 30):

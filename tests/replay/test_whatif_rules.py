@@ -7,9 +7,13 @@ from typing import Any
 import pytest
 
 from eventq import ArgumentError, Queue, Retry, Task
-from eventq.events import Policy
+from eventq.decide import Outcome, settle
+from eventq.events import ErrorInfo, Policy
 from eventq.points import Point
 from eventq.replay import PriorityRule, whatif
+from tests.core.bench import Bench
+from tests.core.bench import order as plain_order
+from tests.driver import record
 from tests.replay.trying import ReadOnlyLog, end_of, new_memory_url, read_only
 from tests.replay.virtual import SECOND, START, Planned, made, order, supposed
 from tests.support import ManualClock
@@ -71,6 +75,44 @@ def test_a_shorter_deadline_ends_attempts() -> None:
 
     assert (found.completed, found.expired, found.failures) == (3, 2, 2)
     assert found.makespan_us == 3 * SECOND
+
+
+def test_what_ran_into_its_deadline_runs_into_any() -> None:
+    """It is known no further than that."""
+    bench = Bench()
+    bench.have(plain_order(), now=100)
+    late = ErrorInfo("eventq.DeadlineExceededError")
+    for begun_at, kind, error in ((100, "failed", late), (150, "completed", None)):
+        [fence] = bench.lease("node", now=begun_at)
+        outcome = Outcome(1, fence, kind, error=error)  # type: ignore[arg-type]
+        ends_at = begun_at + 30
+        drafts = settle(bench.projection, [outcome], worker="node", now=ends_at)
+        record(bench.log, bench.projection, drafts, now=ends_at)
+    log = ReadOnlyLog(bench.log._storage, url="memory://", namespace="default")
+
+    found = supposed(log, deadline=0.001, workers=1)
+
+    assert found.as_it_was.makespan_us == 30 + 10 + 30
+    assert found.what_if.makespan_us == 1_000 + 10 + 30
+
+
+def test_a_delay_of_the_workers_own_stays() -> None:
+    """Another backoff is no matter of a Retry that says how long to wait."""
+    clock = ManualClock()
+    with Queue(new_memory_url(), clock=clock, workers=1, backoff="10s") as queue:
+        queue.new_many([{"n": n} for n in range(3)])
+
+        def work(_ctx: object, task: Task) -> None:
+            clock.advance(5)
+            if task.number == 1 and task.attempt == 1:
+                raise Retry(delay="3s")
+
+        queue.run(work, until="idle")
+        log = read_only(queue.url)
+
+    found = supposed(log, backoff="1h")
+
+    assert found.what_if == found.as_it_was == found.recorded
 
 
 def test_a_shorter_age_expires_what_waits() -> None:
