@@ -152,7 +152,7 @@ def fork(*, place: Place, source: str, target: str, at: str | None) -> None:
         return
     pairs = [("from", before.url), ("to", after.url), ("position", str(report.seq))]
     if report.seq != report.asked:
-        pairs.append(("", f"{report.asked} lies inside a commit, which begins behind it"))
+        pairs.append(("", f"{report.asked} lies inside a commit, which is left out"))
     pairs += [
         ("at", time_text(report.at)),
         ("seal", report.seal),

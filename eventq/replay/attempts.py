@@ -9,10 +9,7 @@ from typing import Literal
 
 from msgspec import UNSET, Struct
 
-from eventq.checks import check_lookup_key
 from eventq.decide import LAPSED, Outcome
-from eventq.errors import TaskNotFoundError
-from eventq.eventlog.base import EventLog
 from eventq.events import (
     Cancelled,
     Completed,
@@ -23,7 +20,7 @@ from eventq.events import (
     Refused,
     Released,
 )
-from eventq.fold import fold_events, task_history
+from eventq.fold import fold_events
 from eventq.task import Task
 
 # The type of the error that stands in the log for a worker's Cancel.
@@ -58,19 +55,6 @@ class Attempt(Struct, frozen=True):
     ended: Ended
     ended_at: int | None
     """Microseconds since 1970, as ``leased_at``; None while it runs."""
-
-
-def read_history(log: EventLog, key: str) -> list[Event]:
-    """The events of the task with this key or number; by index. Raises TaskNotFoundError."""
-    key = check_lookup_key(key)
-    number = int(key) if key.isdigit() and key.isascii() else log.find_keys([key]).get(key, 0)
-    # Larger numbers than a log can hold would not even be looked for.
-    history = task_history(log, number) if 0 < number < 2**63 else []
-    task = fold_events(log.namespace, history[:1])
-    # A caller's key hides the number: a task is found by one name only.
-    if task is None or task.key != key:
-        raise TaskNotFoundError(key)
-    return history
 
 
 def leases_of(history: list[Event]) -> list[Event]:

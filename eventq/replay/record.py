@@ -27,9 +27,8 @@ from eventq.snapshot import projection_at
 from eventq.task import Task, TaskState
 
 # How an attempt ended.
-COMPLETED, FAILED, ASKED, CANCELLED, LATE, CUT = range(6)
-"""ASKED: failed, with a wait of its own (a worker's Retry, a lapse). LATE: ran into its deadline.
-CUT: called off by a person, so that it is known for so long only."""
+COMPLETED, FAILED, ASKED, CANCELLED, LATE = range(5)
+"""ASKED: failed, with its own wait (a worker's Retry, a lapse). LATE: ran into its deadline."""
 NONE = -1
 
 # Nobody worked when nothing ran, yet a task was ready for longer than this (100 ms). Shorter gaps
@@ -262,7 +261,8 @@ def _ending(kind: str, after: list[Task | None], at: int) -> tuple[int, int]:
         failed, following = after[0], after[-1]
         assert failed is not None, "a failed task is open until the next event"
         return _failure(failed, following, at)
-    return (COMPLETED if kind == "completed" else CUT), NONE
+    # One that a person called off is known for so long only: it would have ended right then.
+    return COMPLETED, NONE
 
 
 def _failure(failed: Task, following: Task | None, at: int) -> tuple[int, int]:

@@ -27,8 +27,8 @@ from eventq.replay.attempts import (
     attempt_of,
     ended_as,
     leases_of,
-    read_history,
 )
+from eventq.replay.lookup import read_history
 from eventq.runner.attempt import describe, failed, raised, returned
 from eventq.runner.context import AsyncContext, Context
 from eventq.runner.setup import is_async, takes_an_attempt

@@ -78,7 +78,7 @@ class Tally:
         waits = self._waits.get(group)
         if waits is None:
             waits = self._waits[group] = array("q")
-        waits.append(max(0, wait_us))
+        waits.append(wait_us)
 
     def end(self, at: int) -> None:
         """An attempt or a task came to an end."""

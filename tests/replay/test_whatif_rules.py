@@ -175,6 +175,51 @@ def test_what_has_completed_is_not_reopened() -> None:
     assert found.what_if.makespan_us == 25 * SECOND
 
 
+def test_what_was_given_back_is_one_attempt() -> None:
+    """It begins, and waits until, it is leased again."""
+    bench = Bench()
+    bench.have(plain_order(), now=100)
+    for now, kind in ((100, "released"), (120, "completed")):
+        [fence] = bench.lease("node", now=now)
+        outcome = Outcome(1, fence, kind)  # type: ignore[arg-type]
+        drafts = settle(bench.projection, [outcome], worker="node", now=now + 10)
+        record(bench.log, bench.projection, drafts, now=now + 10)
+    log = ReadOnlyLog(bench.log._storage, url="memory://", namespace="default")
+
+    found = supposed(log, workers=1)
+
+    assert (found.recorded.attempts, found.recorded.waits.max_us) == (1, 20)
+    assert (found.what_if.attempts, found.what_if.makespan_us) == (1, 10)
+
+
+def test_whoever_was_there_at_last_stays() -> None:
+    """A retry that comes later than all that was is made all the same."""
+    log = made([Planned(START, order(), [5 * SECOND, 5 * SECOND])], workers=1)
+
+    found = supposed(log, backoff="1h").what_if
+
+    assert (found.completed, found.makespan_us) == (1, 3610 * SECOND)
+
+
+def test_nobody_works_where_nobody_did() -> None:
+    """Neither before the first run nor between two, however many workers are supposed."""
+    clock = ManualClock()
+    with Queue(new_memory_url(), clock=clock, workers=1) as queue:
+        for _ in range(2):
+            queue.new_many([{"n": n} for n in range(2)])
+            clock.advance(20)
+            queue.run(lambda _ctx, _task: clock.advance(5), until="idle")
+            clock.advance(60)
+        log = read_only(queue.url)
+
+    found = supposed(log, workers=2)
+
+    assert found.recorded == found.as_it_was
+    assert found.absent_us == 40 * SECOND
+    assert (found.recorded.waits.max_us, found.what_if.waits.max_us) == (25 * SECOND, 20 * SECOND)
+    assert found.what_if.waits.median_us == 20 * SECOND
+
+
 # -- priorities ------------------------------------------------------------------------------------
 
 
