@@ -13,7 +13,7 @@ from eventq import Cancel, Queue, Retry, Task
 from eventq.decide import Outcome, cancel, lapse, settle
 from eventq.replay import rerun
 from eventq.replay.rerun import compare
-from tests.core.bench import Bench, order
+from tests.core.bench import ERROR, Bench, order
 from tests.driver import record
 from tests.replay.trying import (
     Worker,
@@ -227,7 +227,7 @@ def test_extend_moves_the_deadline_here_only() -> None:
 
 def test_an_expiry_long_past_leaves_the_time_there_was() -> None:
     """A task that has expired since runs as long as it might have then."""
-    log = recorded(work, tags={"n": 4}, max_age="1h")
+    log = recorded(work, tags={"n": 4}, max_age="1h", clock=ManualClock())
     left: list[float] = []
 
     again(log, lambda ctx, _task: left.append(ctx.remaining()))
@@ -278,6 +278,26 @@ def test_a_lapsed_attempt_has_nothing_to_compare() -> None:
     assert found.recorded.ended.late == "completed"
     assert found.here.kind == "completed"
     assert found.recorded_us == 100
+
+
+def test_what_came_too_late_is_told_of_its_own_attempt() -> None:
+    """Not of the one that runs meanwhile."""
+    bench = Bench()
+    bench.have(order())
+    [fence] = bench.lease("dead")
+    drafts = lapse(bench.projection, worker="dead", seen_seq=fence, room=9, now=200)
+    record(bench.log, bench.projection, drafts, now=200)
+    bench.lease("node", now=210)
+    late = [Outcome(1, fence, "failed", error=ERROR)]
+    drafts = settle(bench.projection, late, worker="dead", now=300)
+    record(bench.log, bench.projection, drafts, now=300)
+
+    found = [rerun(bench.log, "1", returning(None), attempt=n).recorded.ended for n in (1, 2)]
+
+    assert [(ended.kind, ended.late) for ended in found] == [
+        ("lapsed", "failed"),
+        ("running", None),
+    ]
 
 
 @pytest.mark.parametrize("kind", ["released", "called off", "running"])

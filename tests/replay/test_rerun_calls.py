@@ -45,7 +45,7 @@ def test_the_log_stays_as_it_was() -> None:
 # -- bad input -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("key", ["none", "2", "999", "0", "9" * 30])
+@pytest.mark.parametrize("key", ["none", "1", "2", "999", "0", "9" * 30])
 def test_an_unknown_key_is_told(key: str) -> None:
     """Neither a key nor the number of a task, also that of another event."""
     log = recorded(work, tags={"n": 1}, max_retries=0)
