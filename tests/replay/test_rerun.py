@@ -287,16 +287,18 @@ def test_what_came_too_late_is_told_of_its_own_attempt() -> None:
     [fence] = bench.lease("dead")
     drafts = lapse(bench.projection, worker="dead", seen_seq=fence, room=9, now=200)
     record(bench.log, bench.projection, drafts, now=200)
-    bench.lease("node", now=210)
+    [second] = bench.lease("node", now=210)
     late = [Outcome(1, fence, "failed", error=ERROR)]
     drafts = settle(bench.projection, late, worker="dead", now=300)
     record(bench.log, bench.projection, drafts, now=300)
+    drafts = lapse(bench.projection, worker="node", seen_seq=second, room=9, now=400)
+    record(bench.log, bench.projection, drafts, now=400)
 
     found = [rerun(bench.log, "1", returning(None), attempt=n).recorded.ended for n in (1, 2)]
 
     assert [(ended.kind, ended.late) for ended in found] == [
         ("lapsed", "failed"),
-        ("running", None),
+        ("lapsed", None),
     ]
 
 
