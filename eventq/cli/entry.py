@@ -29,8 +29,8 @@ from eventq.cli import (
     replaying,
     running,
     snapshots,
-    verifying,
     trying,
+    verifying,
 )
 from eventq.cli.logs import log_to_stderr
 from eventq.cli.options import Place, placed
@@ -41,7 +41,7 @@ EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_PIPE = 128 + signal.SIGPIPE
 
 # They call other people's code, which may have its own wishes about logging.
-LOGGING_BY_THEMSELVES = {"demo", "run"}
+LOGGING_BY_THEMSELVES = {"demo", "rerun", "run"}
 
 
 class Command(click.Group):
