@@ -6,6 +6,13 @@ from eventq.replay.anchor import Anchor, check_anchor, check_mac, make_anchor, p
 from eventq.replay.attempts import Attempt, Ended
 from eventq.replay.bisecting import Found, NotFound, bisect
 from eventq.replay.choosing import attempted_keys
+from eventq.replay.difference import (
+    LogDifference,
+    diff_logs,
+    diff_points,
+    ended_otherwise,
+    passed_tasks,
+)
 from eventq.replay.expression import Expression, parse_expression
 from eventq.replay.fork import ForkReport, fork
 from eventq.replay.lookup import task_at
@@ -21,7 +28,6 @@ from eventq.replay.view import Counts, View
 from eventq.replay.whatif import PriorityRule, WhatIf, whatif
 from eventq.replay.why import Grant, Load, Why, why
 from eventq.snapshot import projection_at
-from eventq.replay.difference import LogDifference, diff_logs, diff_points, ended_otherwise, passed_tasks
 
 __all__ = [
     "Anchor",
