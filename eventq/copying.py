@@ -32,22 +32,27 @@ class CopyReport(Struct, frozen=True):
 
 
 def copy_log(
-    source: EventLog, target: EventLog, *, progress: Callable[[int, int], None] | None = None
+    source: EventLog,
+    target: EventLog,
+    *,
+    until: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> CopyReport:
     """Copies all commits the target lacks: same positions, same seals, same projection.
 
     A copy that broke off goes on where it was. What is appended to the source meanwhile is left
-    for the next copy, so that a busy source cannot hold this one up for ever. ``progress`` is
-    called with the position reached and the last one of the copy. At the end both logs are folded
-    and compared. Raises LogForeignError when the target holds anything but a beginning of the
-    source, LogCorruptError when a seal is wrong, ends differ, or projections do.
+    for the next copy, so that a busy source cannot hold this one up for ever; so is what lies
+    behind ``until``, where a commit must end. ``progress`` is called with the position reached and
+    the last one of the copy. At the end both logs are folded and compared. Raises LogForeignError
+    when the target holds anything but a beginning of the source, LogCorruptError when a seal is
+    wrong, ends differ, or projections do.
     """
     if source.namespace != target.namespace:
         raise LogForeignError("a copy keeps its namespace, which its seals cover")
     head = target.head()
     _check_beginning(source, head, target.url)
     resumed_at, seal = head.seq, head.seal
-    after, end = resumed_at, source.head().seq
+    after, end = resumed_at, source.head().seq if until is None else until
     while after < end:
         for commit in _up_to(end, source.read(after=after)):
             if commit.prev != seal or not is_sealed(commit):

@@ -49,6 +49,9 @@ def catch_up(
     try:
         while commits:
             for commit in commits:
+                # What lies behind the end is not looked at: it may be damaged.
+                if until is not None and commit.first > until:
+                    return
                 if not _fold(projection, commit, until, until_at):
                     return
             commits = log.read(after=projection.seq)

@@ -55,6 +55,26 @@ def find_point(log: EventLog, value: PointLike, *, now: int, argument: str = "po
     raise ArgumentError(argument, value, EXPECTED)
 
 
+def is_point(text: str) -> bool:
+    """Whether the text has the form of a point; a log may still have nothing there."""
+    if text == END or _NUMBER.fullmatch(text):
+        return True
+    try:
+        if text.startswith("-"):
+            _ago_us(text, "point")
+        else:
+            _parse(text, "point")
+    except ArgumentError:
+        return False
+    return True
+
+
+def commit_end(log: EventLog, seq: int) -> int:
+    """The last position up to ``seq`` at which a commit ends; 0 if there is none."""
+    commits = log.read(after=seq - 1, limit=1) if seq else []
+    return seq if not commits or commits[0].last == seq else commits[0].first - 1
+
+
 def position_at(log: EventLog, at: int) -> int:
     """The last position whose instant is not after ``at``; O(log n) reads.
 

@@ -30,6 +30,7 @@ from eventq.cli import (
     replaying,
     running,
     snapshots,
+    trying,
     verifying,
 )
 from eventq.cli.logs import log_to_stderr
@@ -41,7 +42,7 @@ EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_PIPE = 128 + signal.SIGPIPE
 
 # They call other people's code, which may have its own wishes about logging.
-LOGGING_BY_THEMSELVES = {"demo", "run"}
+LOGGING_BY_THEMSELVES = {"demo", "rerun", "run"}
 
 
 class Command(click.Group):
@@ -135,6 +136,7 @@ for _command in (
     *snapshots.COMMANDS,
     *archiving.COMMANDS,
     *verifying.COMMANDS,
+    *trying.COMMANDS,
 ):
     main.add_command(_command)
 

@@ -45,11 +45,13 @@ COMMANDS = [
     "demo",
     "diff",
     "export",
+    "fork",
     "history",
     "import",
     "ls",
     "new",
     "replay",
+    "rerun",
     "retry",
     "run",
     "show",
@@ -59,6 +61,7 @@ COMMANDS = [
     "stats",
     "tail",
     "verify",
+    "whatif",
     "why",
 ]
 

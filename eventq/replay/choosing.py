@@ -1,0 +1,62 @@
+"""Which recorded tasks to run again; the log is read once, and only keys are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from eventq.checks import States, check_count, check_states, check_tags
+from eventq.eventlog.base import EventLog
+from eventq.points import Point
+from eventq.projection import Projection
+from eventq.replay.tags import TagFilter
+from eventq.task import FINAL, TaskState
+
+EVERY = frozenset(TaskState) - {TaskState.FAILED}
+
+
+def attempted_keys(
+    log: EventLog,
+    *,
+    state: States | None = None,
+    tags: Mapping[str, Any] | None = None,
+    limit: int | None = None,
+    at: Point,
+) -> list[str]:
+    """Keys of the tasks that stood in these states at the point and had been leased before.
+
+    The newest come first. None means any state; ``tags`` that they had then. Found by folding the
+    log up to the point: O(events), and memory for the keys found. Raises ArgumentError.
+    """
+    states = EVERY if state is None else check_states(state)
+    check_tags(tags)
+    if limit is not None:
+        check_count(limit, "limit", least=0)
+    wanted = TagFilter(tags)
+    found: dict[int, str] = {}
+    projection = Projection(log.namespace)
+    projection.suspend_indexes()
+    while commits := log.read(after=projection.seq):
+        for commit in commits:
+            if commit.first > at.seq:
+                break
+            for number, task in zip(commit.tasks, projection.apply(commit), strict=True):
+                if task is None:
+                    continue
+                # Taken out first, so that they stand in the order of their last event.
+                found.pop(number, None)
+                wrong = task.recorded_state in FINAL and task.recorded_state not in states
+                if task.attempt and not wrong and wanted.matches(task.tags_json):
+                    found[number] = task.key
+        if projection.seq >= at.seq or commits[-1].last > projection.seq:
+            break
+    keys = [
+        key for number, key in reversed(found.items()) if _is_in(projection, number, at, states)
+    ]
+    return keys if limit is None else keys[:limit]
+
+
+def _is_in(projection: Projection, number: int, at: Point, states: frozenset[TaskState]) -> bool:
+    """Whether a task is in one of the states; final ones have been looked at."""
+    task = projection.tasks.get(number)
+    return task is None or task.as_of(at.at).state in states

@@ -1,0 +1,128 @@
+"""The nodes of a record: who was there when, with how many workers, and when each attempt began.
+
+No event says either. A lease is the earliest an attempt may have begun; a busy node leases ahead.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import msgspec
+from msgspec import Struct
+
+FOREVER = 2**63
+ABSENT, PRESENT = 0, 1
+
+
+class Node(Struct):
+    """A node in the record: from its first lease to the end of its last."""
+
+    begun_at: int
+    ended_at: int
+    workers: int = 0
+    """How many it had, if that is known; else the most that it had busy at a time."""
+    busy: int = 0
+    waiting: deque[int] = msgspec.field(default_factory=deque)
+    """Tasks that it has leased ahead, in their order."""
+
+
+class Running(Struct):
+    """A leased attempt."""
+
+    node: Node
+    ready_at: int
+    """The instant from which it might have begun."""
+    begun_at: int | None = None
+    """None while it waits in its node for a worker."""
+
+
+class Nodes:
+    """Follows leases and their ends."""
+
+    def __init__(self, workers: int | None) -> None:
+        self.running: dict[int, Running] = {}
+        self.most = 0
+        """The most attempts that ran at a time."""
+        self._workers = workers
+        self._busy = 0
+        self._nodes: dict[str, Node] = {}
+        # Nodes that have leased in this commit.
+        self._grown: set[str] = set()
+
+    def lease(self, number: int, name: str, *, ready_at: int, at: int) -> None:
+        """The node has leased the task."""
+        node = self._nodes.get(name)
+        if node is None:
+            node = self._nodes[name] = Node(at, at, self._workers or 0)
+        self.running[number] = running = Running(node, ready_at)
+        if self._workers is not None and node.busy >= self._workers:
+            node.waiting.append(number)
+        else:
+            self._begin(running, at)
+        self._grown.add(name)
+
+    def end(self, number: int, at: int) -> Running | None:
+        """The attempt is over, and the next one of its node begins; None for one not running.
+
+        Outcomes that share a commit have one instant: then one of them seems to take no time, and
+        another one theirs together.
+        """
+        running = self.running.pop(number, None)
+        if running is None:
+            return None
+        node = running.node
+        node.ended_at = at
+        if running.begun_at is None:
+            node.waiting.remove(number)
+            running.begun_at = at
+            return running
+        node.busy -= 1
+        self._busy -= 1
+        if node.waiting:
+            self._begin(self.running[node.waiting.popleft()], at)
+        return running
+
+    def measure(self) -> None:
+        """Behind a whole commit: its leases stand before the outcomes that made room for them."""
+        self.most = max(self.most, self._busy)
+        for name in self._grown:
+            node = self._nodes[name]
+            node.workers = max(node.workers, node.busy)
+        self._grown.clear()
+
+    def finish(self, at: int) -> None:
+        """The record is over: who still runs something is there."""
+        for running in self.running.values():
+            running.node.ended_at = at
+
+    def capacity(
+        self, workers: int | None, absences: list[tuple[int, int]]
+    ) -> list[tuple[int, int]]:
+        """How many workers there are from which instant on, in order; the last one for ever.
+
+        Always ``workers``, or as many as the nodes there were had; none in the absences.
+        """
+        changes: list[tuple[int, int]] = [(0, workers or 0)]
+        if workers is None:
+            for node in self._nodes.values():
+                changes += [(node.begun_at, node.workers), (node.ended_at, -node.workers)]
+            changes.sort()
+            # Whoever had work at last is taken to have stayed when there was none.
+            while changes[-1][1] < 0:
+                changes.pop()
+        marks = [mark for begun_at, at in absences for mark in ((begun_at, ABSENT), (at, PRESENT))]
+        found: list[tuple[int, int]] = []
+        there, present, mark = 0, PRESENT, 0
+        for at, change in [*changes, (FOREVER, 0)]:
+            while mark < len(marks) and marks[mark][0] < at:
+                present = marks[mark][1]
+                found.append((marks[mark][0], there * present))
+                mark += 1
+            there += change
+            found.append((at, there * present))
+        return found[:-1]
+
+    def _begin(self, running: Running, at: int) -> None:
+        running.begun_at = at
+        running.node.busy += 1
+        self._busy += 1
