@@ -4,6 +4,7 @@ from eventq.eventlog import open_log
 from eventq.points import Point, find_point
 from eventq.replay.anchor import Anchor, check_anchor, check_mac, make_anchor, parse_anchor
 from eventq.replay.bisecting import Found, NotFound, bisect
+from eventq.replay.cursor import Cursor
 from eventq.replay.difference import (
     LogDifference,
     diff_logs,
@@ -26,6 +27,7 @@ from eventq.snapshot import projection_at
 __all__ = [
     "Anchor",
     "Counts",
+    "Cursor",
     "Expression",
     "Finding",
     "Found",
