@@ -5,15 +5,15 @@ Nothing here creates a database or appends an event.
 
 from __future__ import annotations
 
-from importlib import import_module
 from itertools import chain
 from typing import Any
 
 import click
 
 from eventq.cli.forms import VALUE_CHARACTERS, event_form, event_text
-from eventq.cli.options import Place, joined_tags, misuse, placed, refuse, tag_option
+from eventq.cli.options import Place, joined_tags, misuse, placed, tag_option
 from eventq.cli.output import coloured, flush, is_terminal, say, say_json
+from eventq.cli.stepping import step
 from eventq.cli.text import rough_duration, short, time_text, visible
 from eventq.clock import SystemClock
 from eventq.eventlog import EventLog
@@ -81,7 +81,7 @@ def replay(
     if stepping:
         if wanted != Wanted() or end is not None or follow or place.as_json:
             misuse("--step takes --from alone")
-        _step(place, begin)
+        step(place, at=begin)
         return
     with place.open_log() as log:
         now = log_time(log)
@@ -132,12 +132,3 @@ def moment_row(moment: Moment) -> list[str]:
         visible(event.kind),
         short(event_text(event), VALUE_CHARACTERS),
     ]
-
-
-def _step(place: Place, begin: str | None) -> None:
-    """Hands over to the stepper, which is loaded only now: it draws on a library for screens."""
-    try:
-        stepping = import_module("eventq.cli.stepping")
-    except ModuleNotFoundError as error:
-        refuse(f"--step needs {error.name}, which is not installed: pip install 'eventq[step]'")
-    stepping.step(place, at=begin)
