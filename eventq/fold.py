@@ -7,10 +7,9 @@ from collections.abc import Iterator
 import msgspec
 from msgspec.structs import replace
 
-from eventq.errors import LogArchivedError, LogCorruptError
-from eventq.eventlog.base import EventLog, StoredEvent
-from eventq.events import NODE, Commit, Created, Event, Retried, decode_bodies, events_of
-from eventq.kept import decode_kept
+from eventq.errors import LogCorruptError
+from eventq.eventlog.base import READ_EVENTS, EventLog, StoredEvent
+from eventq.events import Commit, Event, decode_bodies, events_of
 from eventq.projection import Projection
 from eventq.seal import is_sealed
 from eventq.task import Task, fold_history, reopen
@@ -38,9 +37,10 @@ def catch_up(
 ) -> None:
     """Folds what the log holds beyond the projection. Raises LogCorruptError, see `replay`.
 
-    It may have ended inside a commit before, and goes on there.
+    It may have ended inside a commit before, and goes on there. What lies behind ``until`` is not
+    looked at, and may be damaged.
     """
-    commits = log.read(after=projection.seq)
+    commits = _read(log, projection, until)
     if not commits:
         return
     bulk = commits[-1].last - projection.seq > BULK_EVENTS
@@ -54,7 +54,7 @@ def catch_up(
                     return
                 if not _fold(projection, commit, until, until_at):
                     return
-            commits = log.read(after=projection.seq)
+            commits = _read(log, projection, until)
     finally:
         if bulk:
             projection.rebuild_indexes()
@@ -68,7 +68,7 @@ def steps(
     Gives the event and the task after it (None for events of a node and for late outcomes of
     final tasks). The indexes are kept all the time. Raises LogCorruptError, see `replay`.
     """
-    while commits := log.read(after=projection.seq):
+    while commits := _read(log, projection, until):
         for commit in commits:
             part, whole = _next_part(projection, commit, until)
             if part is not None:
@@ -147,14 +147,23 @@ def decode_events(stored: list[StoredEvent]) -> list[Event]:
     ]
 
 
-def _is_whole(events: list[Event]) -> bool:
-    return bool(events) and type(events[0].body) is Created
+def check_follows(projection: Projection, commit: Commit) -> None:
+    """Raises LogCorruptError for a commit that is not the next one, or whose seal is wrong.
+
+    A projection that ended inside a commit has that commit's seal, and goes on with it.
+    """
+    begun = projection.seq >= commit.first
+    if projection.seal != (commit.seal if begun else commit.prev):
+        raise LogCorruptError(commit.first, "its seal does not follow the one before")
+    if not is_sealed(commit):
+        raise LogCorruptError(commit.first, "its seal does not match what is stored")
 
 
-def _check_beginning(log: EventLog, position: int) -> None:
-    base = log.start().seq
-    if base and position <= base:
-        raise LogArchivedError(position, base)
+def _read(log: EventLog, projection: Projection, until: int | None) -> list[Commit]:
+    if until is None:
+        return log.read(after=projection.seq)
+    left = until - projection.seq
+    return log.read(after=projection.seq, limit=min(READ_EVENTS, left)) if left > 0 else []
 
 
 def _decoded(commit: Commit) -> list[Event]:
@@ -195,12 +204,9 @@ def _next_part(
     projection: Projection, commit: Commit, until: int | None
 ) -> tuple[Commit | None, bool]:
     """The commit, or what is left of it up to ``until``, and whether that is all of it."""
-    # An earlier fold may have ended inside this commit; its seal is the projection's since then.
+    check_follows(projection, commit)
+    # An earlier fold may have ended inside this commit.
     begin = projection.seq + 1 - commit.first
-    if projection.seal != (commit.seal if begin else commit.prev):
-        raise LogCorruptError(commit.first, "its seal does not follow the one before")
-    if not is_sealed(commit):
-        raise LogCorruptError(commit.first, "its seal does not match what is stored")
     whole = until is None or commit.last <= until
     if whole and not begin:
         return commit, True
