@@ -65,11 +65,14 @@ class View:
         ``until`` is the last position. Raises LogCorruptError where a seal, an order or a move
         is wrong.
         """
-        kept = self._kept
         for event, task in steps(self.projection, self._log, until=until):
-            if task is not None and event.task in kept:
-                kept[event.task] = task
+            self.keep(event, task)
             yield event
+
+    def keep(self, event: Event, task: Task | None) -> None:
+        """Takes note of an event that the projection has folded, and of its task after it."""
+        if task is not None and event.task in self._kept:
+            self._kept[event.task] = task
 
     def task(self, key: str) -> Task | None:
         """A task that was named, open or final; None before it is created."""
