@@ -73,7 +73,7 @@ esac
 [ "$2" = -q ] && shift
 case "$2" in
     . | eventq) exit 0 ;;
-    ".[test]") grep -q '^test = \\[' "{root}/pyproject.toml" ;;
+    *"[step]" | *"[test]") grep -q "^${2: -5:4} = \\[" "{root}/pyproject.toml" ;;
     *) exit 1 ;;
 esac
 """,

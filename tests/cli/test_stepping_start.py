@@ -1,0 +1,49 @@
+"""How the stepper starts, and what keeps it from starting: each with a message and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from eventq import Queue
+from eventq.cli import stepping
+from eventq.cli.options import Place
+from eventq.errors import ArgumentError
+
+
+def test_a_pipe_is_refused() -> None:
+    """Without a terminal there is nothing to draw on."""
+    with pytest.raises(click.UsageError, match="needs a terminal"):
+        stepping.step(Place("memory://"), at=None)
+
+
+def test_json_is_refused() -> None:
+    """A screen has no JSON."""
+    with pytest.raises(click.UsageError, match="--json"):
+        stepping.step(Place("memory://", as_json=True), at=None)
+
+
+def test_a_missing_textual_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the command that installs it."""
+    monkeypatch.setattr(stepping, "is_terminal", lambda *_: True)
+    monkeypatch.setitem(sys.modules, "textual.app", None)
+    monkeypatch.delitem(sys.modules, "eventq.cli.stepping_app")
+
+    with pytest.raises(click.ClickException, match=r"pip install 'eventq\[step\]'"):
+        stepping.step(Place("memory://"), at=None)
+
+
+def test_a_point_that_is_none_is_told_before_the_screen(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The command ends with its name and what it expects."""
+    monkeypatch.setattr(stepping, "is_terminal", lambda *_: True)
+    with Queue(f"sqlite:///{tmp_path}/queue.db") as queue:
+        queue.new()
+        place = Place(queue.url)
+
+    with pytest.raises(ArgumentError, match="--from: expected a position up to 1"):
+        stepping.step(place, at="7")
