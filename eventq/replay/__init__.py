@@ -6,6 +6,7 @@ from eventq.replay.anchor import Anchor, check_anchor, check_mac, make_anchor, p
 from eventq.replay.attempts import Attempt, Ended
 from eventq.replay.bisecting import Found, NotFound, bisect
 from eventq.replay.choosing import attempted_keys
+from eventq.replay.cursor import Cursor
 from eventq.replay.difference import (
     LogDifference,
     diff_logs,
@@ -33,6 +34,7 @@ __all__ = [
     "Anchor",
     "Attempt",
     "Counts",
+    "Cursor",
     "Ended",
     "Expression",
     "Finding",
