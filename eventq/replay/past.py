@@ -27,7 +27,7 @@ class Past:
         self._log = log
         self._window = window
         # A log without an index reads itself through for each history.
-        self.is_quick = not getattr(log, "history_reads_all", False)
+        self.is_quick = bool(getattr(log, "has_indexes", True))
         # The last sign of life of a node, and the position up to which it is known to be that.
         self._signs: dict[str, tuple[Sign, int]] = {}
 
