@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import msgspec
 from msgspec.structs import replace
 
-from eventq.errors import LogCorruptError
+from eventq.errors import LogArchivedError, LogCorruptError
 from eventq.eventlog.base import READ_EVENTS, EventLog, StoredEvent
-from eventq.events import Commit, Event, decode_bodies, events_of
+from eventq.events import NODE, Commit, Created, Event, Retried, decode_bodies, events_of
+from eventq.kept import decode_kept
 from eventq.projection import Projection
 from eventq.seal import is_sealed
 from eventq.task import Task, fold_history, reopen
@@ -37,8 +38,7 @@ def catch_up(
 ) -> None:
     """Folds what the log holds beyond the projection. Raises LogCorruptError, see `replay`.
 
-    It may have ended inside a commit before, and goes on there. What lies behind ``until`` is not
-    looked at, and may be damaged.
+    It may have ended inside a commit before, and goes on there.
     """
     commits = _read(log, projection, until)
     if not commits:
@@ -147,6 +147,23 @@ def decode_events(stored: list[StoredEvent]) -> list[Event]:
     ]
 
 
+def _is_whole(events: list[Event]) -> bool:
+    return bool(events) and type(events[0].body) is Created
+
+
+def _check_beginning(log: EventLog, position: int) -> None:
+    base = log.start().seq
+    if base and position <= base:
+        raise LogArchivedError(position, base)
+
+
+def _decoded(commit: Commit) -> list[Event]:
+    try:
+        return events_of(commit)
+    except msgspec.DecodeError as error:
+        raise LogCorruptError(commit.first, f"a body cannot be understood: {error}") from error
+
+
 def check_follows(projection: Projection, commit: Commit) -> None:
     """Raises LogCorruptError for a commit that is not the next one, or whose seal is wrong.
 
@@ -164,13 +181,6 @@ def _read(log: EventLog, projection: Projection, until: int | None) -> list[Comm
         return log.read(after=projection.seq)
     left = until - projection.seq
     return log.read(after=projection.seq, limit=min(READ_EVENTS, left)) if left > 0 else []
-
-
-def _decoded(commit: Commit) -> list[Event]:
-    try:
-        return events_of(commit)
-    except msgspec.DecodeError as error:
-        raise LogCorruptError(commit.first, f"a body cannot be understood: {error}") from error
 
 
 def _fold(projection: Projection, commit: Commit, until: int | None, until_at: int | None) -> bool:
