@@ -97,8 +97,10 @@ class FileSnapshots:
     def _clear_abandoned(self) -> None:
         """Deletes what writers left that were killed in the middle."""
         for path in self._directory.glob(f"{UNFINISHED}*"):
-            if time.time() - path.stat().st_mtime > ABANDONED_S:
-                path.unlink(missing_ok=True)
+            # Its writer may have given it its name since the list was made.
+            with suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > ABANDONED_S:
+                    path.unlink()
 
     @contextmanager
     def _translating(self) -> Iterator[None]:
