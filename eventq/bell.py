@@ -30,6 +30,10 @@ class Bell:
                 # Somebody else rang in between, which does as well.
                 return
 
+    def heard(self) -> bool:
+        """Whether somebody has waited for the last ring; True before the first."""
+        return self._silent.locked()
+
     def wait(self, timeout_s: float | None) -> bool:
         """Waits for a ring; tells whether there was one. None waits without limit."""
         if timeout_s is not None and timeout_s <= SLICE_S:

@@ -15,8 +15,9 @@ from msgspec import Struct
 from eventq.decide import Draft
 from eventq.eventlog.base import Head
 from eventq.events import COMMIT_BYTES, COMMIT_EVENTS, NODE, Commit, Created
+from eventq.projection import Projection
 from eventq.seal import seal_commit
-from eventq.task import Task
+from eventq.task import Task, create
 
 
 class Command:
@@ -57,11 +58,23 @@ class Command:
         self.ready = threading.Lock()
         self.ready.acquire()
 
+    def created(self, namespace: str, at: int) -> list[Task | None]:
+        """The tasks that its events created, without a projection; None for other events."""
+        return [
+            create(namespace, seq, at, body, body.policy) if type(body) is Created else None
+            for seq, (_, body) in enumerate(self.drafts, self.first)
+        ]
+
 
 def wake_thread(command: Command | None) -> None:
     """Has the command's thread look whether it is done or leads; once too often does no harm."""
     if command is not None and command.ready.locked():
         command.ready.release()
+
+
+def head_of(projection: Projection) -> Head:
+    """Where a log ends that the projection is the whole fold of."""
+    return Head(projection.seq, projection.at, projection.seal)
 
 
 class Plan(Struct):

@@ -15,7 +15,8 @@ from eventq.projection import Projection
 from eventq.seal import is_sealed
 from eventq.task import Task, fold_history, reopen
 
-# From this many events on, sorting the indexes once is cheaper than inserting into them.
+# From this many events on, sorting the indexes once is cheaper than inserting into them; but only
+# where they are more than twice the tasks that would have to be sorted.
 BULK_EVENTS = 5_000
 
 
@@ -35,8 +36,12 @@ def catch_up(
     *,
     until: int | None = None,
     until_at: int | None = None,
+    briefly: bool = False,
 ) -> None:
     """Folds what the log holds beyond the projection. Raises LogCorruptError, see `replay`.
+
+    ``briefly``, it ends with a read that gave less than it might have: what has come since, if
+    anything, is left.
 
     It may have ended inside a commit before, and goes on there. What lies behind ``until`` is not
     looked at, and may be damaged.
@@ -44,7 +49,7 @@ def catch_up(
     commits = _read(log, projection, until)
     if not commits:
         return
-    bulk = commits[-1].last - projection.seq > BULK_EVENTS
+    bulk = commits[-1].last - projection.seq > max(BULK_EVENTS, 2 * len(projection.tasks))
     if bulk:
         projection.suspend_indexes()
     try:
@@ -52,6 +57,8 @@ def catch_up(
             for commit in commits:
                 if not _fold(projection, commit, until, until_at):
                     return
+            if briefly and commits[-1].last - commits[0].first < READ_EVENTS - 1:
+                return
             commits = _read(log, projection, until)
     finally:
         if bulk:

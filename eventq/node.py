@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from eventq import snapshot
 from eventq.ahead import FoldAhead
 from eventq.clock import Clock, SteadyTime
-from eventq.command import Command, Plan, wake_thread
+from eventq.command import Command, Plan, head_of, wake_thread
 from eventq.errors import (
     LogArchivedError,
     LogConflictError,
@@ -30,10 +30,10 @@ from eventq.errors import (
     TaskNotFoundError,
 )
 from eventq.eventlog.base import EventLog, Head
-from eventq.events import NODE, Commit, Created, encode_bodies
+from eventq.events import NODE, Commit, encode_bodies
 from eventq.fold import catch_up, task_of
 from eventq.projection import Projection
-from eventq.task import Task, create
+from eventq.task import Task
 
 logger = logging.getLogger(__name__)
 
@@ -211,12 +211,12 @@ class Node:
     def _commit(self) -> None:
         """Plans, appends and applies one commit of all who wait, as far as there is room."""
         for _ in range(CONFLICTS_BORNE):
-            guess = self._guess()
+            guess, trusted = self._guess()
             with self.log.turn(guess=guess) as head:
-                place = self._folded(head)
-                # Taken as late as can be: whoever came while the head was read comes along.
+                place = self._folded(head, read=head is guess and not trusted)
+                # Taken as late as can be: whoever came while the log was read comes along.
                 self._take_waiting()
-                plan = self._plan(place, is_guess=head is guess)
+                plan = self._plan(place, is_guess=head is guess and trusted)
                 if plan.bodies:
                     commit = plan.sealed()
                     self._in_flight = (plan, commit)
@@ -277,23 +277,30 @@ class Node:
                 command.tasks = [task_of(self.log, number) for number in numbers]
                 command.landed = True
 
-    def _guess(self) -> Head | None:
-        """Where the log ends if nobody else has appended; None where that is not likely enough.
+    def _guess(self) -> tuple[Head | None, bool]:
+        """Where the log ends if nobody else has appended, and whether that is likely enough.
 
-        Only leases and outcomes are decided by a guess: they meet a conflict if it is wrong.
+        Only leases and outcomes are decided by a guess: they meet a conflict if it is wrong. For
+        others it saves asking for the head, since the log is read anyway. None for blind ones.
         """
         with self._guard:
-            leasing = all(command.leasing for command in (*self._batch, *self._waiting))
-        guess = self._projection
-        if guess is None or not leasing or not self._is_alone():
-            return None
-        return Head(guess.seq, guess.at, guess.seal)
+            commands = (*self._batch, *self._waiting)
+        known = self._projection
+        if known is None or all(command.blind for command in commands):
+            return None, False
+        trusted = self._is_alone() and all(command.leasing for command in commands)
+        return head_of(known), trusted
 
-    def _folded(self, head: Head) -> Head:
+    def _folded(self, head: Head, *, read: bool) -> Head:
         """Brings the projection up to the head, unless all who wait are blind.
 
-        Gives where it stands: on a log without exclusive turns others may have gone on.
+        Gives where it stands: on a log without exclusive turns others may have gone on. To
+        ``read`` is to take the head for a guess, and to see what the log holds behind it.
         """
+        if read:
+            known = self._caught_up(briefly=True)
+            # Where nothing is new, only the head tells whether a failover took something back.
+            head = self.log.head() if known.seq == head.seq else head_of(known)
         with self._guard:
             blind = all(command.blind for command in (*self._batch, *self._waiting))
         projection = self._projection
@@ -301,12 +308,12 @@ class Node:
             projection = self._projection = None  # A failover took back what was folded.
         if blind:
             return head
-        if projection is None or projection.seq != head.seq:
+        if not (projection and projection.seq == head.seq):
             projection = self._caught_up()
         if projection.unknown is not None:
             seq, kind = projection.unknown
             raise LogTooNewError(f"event {seq} is of the unknown kind {kind!r}: upgrade eventq")
-        return Head(projection.seq, projection.at, projection.seal)
+        return head_of(projection)
 
     def _plan(self, head: Head, *, is_guess: bool) -> Plan:
         plan = Plan(head, self.now(at_least=head.at))
@@ -342,7 +349,7 @@ class Node:
         """Folds the commit, unless it is not right behind, and gives commands their tasks."""
         if fold is None:
             for command in plan.commands:
-                command.tasks = self._new_tasks(command, commit.at)
+                command.tasks = command.created(self.log.namespace, commit.at)
             return
         try:
             after = fold.after()
@@ -355,21 +362,14 @@ class Node:
             start = command.first - commit.first
             command.tasks = after[start : start + len(command.drafts)]
 
-    def _new_tasks(self, command: Command, at: int) -> list[Task | None]:
-        namespace = self.log.namespace
-        return [
-            create(namespace, seq, at, body, body.policy) if type(body) is Created else None
-            for seq, (_, body) in enumerate(command.drafts, command.first)
-        ]
-
-    def _caught_up(self) -> Projection:
+    def _caught_up(self, *, briefly: bool = False) -> Projection:
         known = self._projection or snapshot.start(self.log)
         projection = known or Projection(self.log.namespace)
         before = projection.seq
         # Should the fold break off half-way, the next one starts anew.
         self._projection = None
         try:
-            catch_up(projection, self.log)
+            catch_up(projection, self.log, briefly=briefly)
         except LogUnavailableError:
             self._projection = projection  # Reading broke off, not the fold, which can go on.
             raise

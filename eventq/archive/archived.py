@@ -94,9 +94,9 @@ class ArchivedLog:
         """See EventLog.namespaces."""
         return self.log.namespaces()
 
-    def watch(self, wake: Callable[[], None]) -> Watch:
+    def watch(self, wake: Callable[[], None], *, heard: Callable[[], bool] = lambda: True) -> Watch:
         """See EventLog.watch."""
-        return self.log.watch(wake)
+        return self.log.watch(wake, heard=heard)
 
     def clock_offset_us(self) -> int:
         """See EventLog.clock_offset_us."""

@@ -150,10 +150,11 @@ class EventLog(Protocol):
     def namespaces(self) -> list[str]:
         """The namespaces in this log's database, sorted."""
 
-    def watch(self, wake: Callable[[], None]) -> Watch:
+    def watch(self, wake: Callable[[], None], *, heard: Callable[[], bool] = lambda: True) -> Watch:
         """Calls ``wake`` from another thread soon after anybody, in any process, has appended.
 
-        Wakes may come late by a second, too often, or together; never take one for a fact.
+        Wakes may come late by a second, too often, or together; never take one for a fact. Until
+        the last one was ``heard``, a log that pays for each look may put the next off for a while.
         """
 
     def clock_offset_us(self) -> int:

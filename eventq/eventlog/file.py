@@ -139,7 +139,7 @@ class FileLog(Uncut):
         """See EventLog.namespaces: the one of the file, once it holds something."""
         return [self.namespace] if self.head().seq else []
 
-    def watch(self, wake: Callable[[], None]) -> Watch:
+    def watch(self, wake: Callable[[], None], **_: object) -> Watch:
         """See EventLog.watch: a look at the file's end now and then."""
         self._check_open()
         watch = _FileWatch(self, wake)

@@ -160,7 +160,7 @@ class MemoryLog:
         held = {name for name, commits in self._storage.commits.items() if commits}
         return sorted(held | self._storage.starts.keys())
 
-    def watch(self, wake: Callable[[], None]) -> Watch:
+    def watch(self, wake: Callable[[], None], **_: object) -> Watch:
         """See EventLog.watch; here an append calls ``wake`` itself."""
         self._commits()
         watch = _MemoryWatch(self._storage, wake)

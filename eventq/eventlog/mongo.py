@@ -102,8 +102,12 @@ class MongoLog(MongoCutting):
         with self._link.translating():
             election = election_of(self._link.client())
             query = {"ns": self.namespace, "first": {"$gt": after}}
+            # Each holds one event at least, so no more than the limit are ever wanted.
             cursor = self._link.commits().find(
-                query, sort=[("first", ASCENDING)], batch_size=BATCH_DOCUMENTS
+                query,
+                sort=[("first", ASCENDING)],
+                limit=limit,
+                batch_size=min(limit, BATCH_DOCUMENTS),
             )
             with cursor:
                 for document in cursor:
@@ -192,11 +196,15 @@ class MongoLog(MongoCutting):
         with self._link.translating():
             return sorted({*self._link.commits().distinct("ns"), *self._cut_namespaces()})
 
-    def watch(self, wake: Callable[[], None]) -> Watch:
+    def watch(self, wake: Callable[[], None], *, heard: Callable[[], bool] = lambda: True) -> Watch:
         """See EventLog.watch: a change stream, or a look now and then on a standalone server."""
         self._link.check_open()
         watch = MongoWatch(
-            self._link.commits(), self.namespace, wake, position=lambda: self.head().seq
+            self._link.commits(),
+            self.namespace,
+            wake,
+            heard=heard,
+            position=lambda: self.head().seq,
         )
         self._watches = [other for other in self._watches if not other.closed]
         self._watches.append(watch)

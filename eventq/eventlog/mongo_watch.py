@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,9 @@ AWAIT_MS = 1_000
 QUICKEST_S = 0.005
 SLOWEST_S = 0.5
 SLOWER = 1.5
+# Longest time for which a wake that nobody heard holds the next back, and how often to see.
+UNHEARD_S = 0.25
+HEARD_EVERY_S = 0.01
 # Pause after the server could not be reached.
 RETRY_S = 0.5
 # "The $changeStream stage is only supported on replica sets".
@@ -38,11 +42,13 @@ class MongoWatch:
         namespace: str,
         wake: Callable[[], None],
         *,
+        heard: Callable[[], bool],
         position: Callable[[], int],
     ) -> None:
         self._collection = collection
         self._namespace = namespace
         self._wake = wake
+        self._heard = heard
         self._position = position
         self._seen = position()
         self._closing = threading.Event()
@@ -96,6 +102,18 @@ class MongoWatch:
             while not self._closing.is_set():
                 if stream.try_next() is not None:
                     self._call_wake()
+                    self._hold_back()
+
+    def _hold_back(self) -> None:
+        """Asks for no more news while nobody has heard of the last.
+
+        A node that is at work reads the log by itself; each answer would cost it and the server
+        as much as reading a commit.
+        """
+        ends_s = time.monotonic() + UNHEARD_S
+        while not self._heard() and time.monotonic() < ends_s:
+            if self._closing.wait(HEARD_EVERY_S):
+                return
 
     def _look(self) -> None:
         pause_s = QUICKEST_S

@@ -172,7 +172,7 @@ class SqliteLog(SqliteCutting):
         with self._reading() as connection:
             return sqlite_read.namespaces(connection)
 
-    def watch(self, wake: Callable[[], None]) -> Watch:
+    def watch(self, wake: Callable[[], None], **_: object) -> Watch:
         """See EventLog.watch; other processes are heard through a socket beside the file."""
         self._check_open()
         return self._bell.watch(wake)

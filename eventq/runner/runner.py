@@ -95,7 +95,7 @@ class Runner:
         Idle means: nothing is ready, leased by any node, or waiting for a retry. Tasks scheduled
         for later that were never attempted are left.
         """
-        watch = self._node.log.watch(self._bell.ring)
+        watch = self._node.log.watch(self._bell.ring, heard=self._bell.heard)
         self._node.on_append(self._bell.ring)
         try:
             self._executor.start()
