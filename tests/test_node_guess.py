@@ -102,6 +102,20 @@ def test_after_a_conflict_a_node_reads_again(node: Node, other: Node, log: Dista
     assert log.journeys > before
 
 
+def test_who_reads_what_is_new_does_not_ask_for_the_end(
+    node: Node, other: Node, log: DistantLog
+) -> None:
+    """Among others, one journey brings what they did: the log's end is where that ends."""
+    other.execute(leasing(other))
+    node.execute(leasing(node))
+    other.execute(creation())
+    before = log.journeys
+
+    node.execute(leasing(node))
+
+    assert log.journeys == before + 1
+
+
 def test_what_may_be_refused_is_read_for(node: Node, other: Node) -> None:
     """A command on a task that another node has just created finds it."""
     [task] = other.execute(creation()).tasks

@@ -31,7 +31,7 @@ from tests.logs.commits import (
     commit_after,
     everything,
 )
-from tests.support import ManualClock
+from tests.support import ManualClock, wait_until
 from tools.mongod import ReplicaSet
 
 # -- waking --------------------------------------------------------------------------------------
@@ -295,6 +295,30 @@ def test_own_commits_are_no_company(log: MongoLog) -> None:
 
     append(log)
     assert log._contention.wait_s() == 0
+
+
+def test_nobody_is_told_more_before_the_last_was_heard(log: MongoLog) -> None:
+    """A busy node is left alone: the watch asks whether it was heard, and then for more."""
+    asked: list[int] = []
+    twice = threading.Event()
+
+    def heard() -> bool:
+        asked.append(woken[0])
+        return len(asked) % 3 == 0
+
+    def wake() -> None:
+        woken[0] += 1
+        if woken[0] == 2:
+            twice.set()
+
+    woken = [0]
+    with closing(log.watch(wake, heard=heard)):
+        append(log)
+        wait_until(lambda: len(asked) == 3, "the watch to ask three times")
+        append(log)
+        assert twice.wait(WAIT_SECONDS)
+
+    assert asked[:3] == [1, 1, 1]
 
 
 def test_commits_of_others_are_company(log: MongoLog, url: str) -> None:
