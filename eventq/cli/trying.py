@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from eventq.archive import open_archived
 from eventq.checks import check_namespace
 from eventq.cli.copying import progress, url_of
 from eventq.cli.logs import log_to_stderr
@@ -126,12 +127,13 @@ def fork(*, place: Place, source: str, target: str, at: str | None) -> None:
 
     Either may be env:NAME, the name of an environment variable that holds the URL. Positions and
     seals stay the same. Commits are atomic: a point inside one takes those before it. The new log
-    must hold nothing yet, and the old one is only read.
+    must hold nothing yet, and the old one is only read, its --archive with it.
     """
     url, written = _fork_source(source, at)
     url, target = url_of(url), url_of(target)
     namespace = check_namespace(place.found_namespace)
-    with closing(open_log(url, namespace=namespace, create=False)) as before:
+    opened = open_log(url, namespace=namespace, create=False)
+    with closing(open_archived(opened, place.found_archive)) as before:
         if not before.head().seq:
             there = ", ".join(before.namespaces()) or "none"
             refuse(f"{before.url}: no namespace {namespace!r} to fork (there: {there})")

@@ -45,13 +45,20 @@ def fork(
     holds = target.namespaces()
     if holds or target.head().seq:
         names = ", ".join(holds)
-        raise LogForeignError(f"{target.url}: a fork begins a new log, but here is: {names}")
+        raise LogForeignError(
+            f"{target.url}: a fork begins a new log, but here is: {names}; name an empty place"
+        )
     report = copy_log(source, target, until=seq, progress=progress)
     return ForkReport(point.seq, seq, target.head().at, report.seal)
 
 
 def fork_end(source: EventLog, point: Point) -> int:
-    """The position at which a fork at the point ends. Raises ArgumentError when that is nowhere."""
+    """The position at which a fork at the point ends.
+
+    Raises ArgumentError when that is nowhere, LogArchivedError when the source's beginning is not there.
+    """
+    # A fork is the past from the first event on.
+    source.read(after=0, limit=1)
     seq = commit_end(source, point.seq)
     if not seq:
         raise ArgumentError("point", point.seq, "a point at which at least one commit has ended")

@@ -53,6 +53,20 @@ def test_fork_in_json(ran: Cli, tmp_path: Path) -> None:
         assert row["asked"] == asked or row["seq"] == ran.row("stats")["seq"]
 
 
+def test_fork_of_an_archived_log(ran: Cli, tmp_path: Path) -> None:
+    """It reads the archive; without it, nothing is made."""
+    folder, without = str(tmp_path / "old"), tmp_path / "without.db"
+    ran.ok("archive", folder, "--before", "4", "--yes")
+
+    refused = ran("fork", f"{ran.url}@end", f"sqlite:///{without}")
+    inside = ran.row("fork", f"{ran.url}@2", f"sqlite:///{tmp_path}/a.db", "--archive", folder)
+    beyond = ran.row("fork", f"{ran.url}@end", f"sqlite:///{tmp_path}/b.db", "--archive", folder)
+
+    assert (refused.exit_code, without.exists()) == (1, False)
+    assert "--archive" in refused.stderr
+    assert (inside["seq"], beyond["seq"]) == (2, ran.row("stats")["seq"])
+
+
 def test_a_url_with_a_sign_needs_the_option(cli: Cli, tmp_path: Path) -> None:
     """With --at all of the word is a URL, also what looks like a point in it."""
     url = f"sqlite:///{tmp_path}/q@2.db"
