@@ -55,7 +55,7 @@ def fork(
 def fork_end(source: EventLog, point: Point) -> int:
     """The position at which a fork at the point ends.
 
-    Raises ArgumentError when that is nowhere, LogArchivedError when the source's beginning is not there.
+    Raises ArgumentError when that is nowhere, LogArchivedError when the source's beginning is gone.
     """
     # A fork is the past from the first event on.
     source.read(after=0, limit=1)
