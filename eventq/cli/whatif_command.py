@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -12,6 +14,7 @@ from eventq.cli.options import Place, misuse, parse_backoff, placed, shown_word,
 from eventq.cli.output import note, say_json, say_table
 from eventq.cli.trying_forms import WHATIF_COLUMNS, took, whatif_form, whatif_rows
 from eventq.clock import SystemClock
+from eventq.errors import ArgumentError
 from eventq.points import END, find_point
 from eventq.replay import PriorityRule
 from eventq.replay import whatif as suppose
@@ -83,7 +86,7 @@ def whatif(
         options[name] = _limit(options[name])
     retries = _limit(max_retries)
     now = SystemClock().now_us()
-    with place.open_log() as log, progress("replaying") as tell:
+    with place.open_log() as log, progress("replaying") as tell, _as_typed():
         found = suppose(
             log,
             after=find_point(log, after, now=now, argument="--from"),
@@ -106,6 +109,16 @@ def whatif(
         )
     if found.absent_us:
         note(f"nobody worked for {took(found.absent_us)} of the record; nobody does in these")
+
+
+@contextmanager
+def _as_typed() -> Iterator[None]:
+    """Names in complaints the option that was typed."""
+    try:
+        yield
+    except ArgumentError as error:
+        name = "--to" if error.argument == "until" else error.argument
+        raise ArgumentError(name, error.value, error.expected) from None
 
 
 def _limit(word: str | None) -> Any:  # noqa: ANN401 - UNSET, None or the word

@@ -111,7 +111,11 @@ def whatif(
         progress=steps.progress,
     )
     if not record.lengths_us:
-        raise ArgumentError("until", until.seq, "a record in which at least one attempt has ended")
+        raise ArgumentError(
+            "until",
+            until.seq,
+            f"a point by which at least one attempt of the tasks created behind {begin} has ended",
+        )
 
     def simulate(changes: Changes, workers: int | None) -> Numbers:
         steps.next_pass()

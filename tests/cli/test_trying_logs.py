@@ -195,8 +195,8 @@ def test_whatif_on_a_terminal(ran: Cli) -> None:
         (["--seed", "-1"], "seed"),
         (["--from", "999"], "--from"),
         (["--to", "-999"], "--to"),
-        (["--from", "3", "--to", "3"], "until"),
-        (["--to", "2"], "at least one attempt"),
+        (["--from", "3", "--to", "3"], "--to"),
+        (["--to", "2"], "--to: expected a point by which at least one attempt"),
     ],
     ids=" ".join,
 )
