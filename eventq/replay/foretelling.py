@@ -13,7 +13,16 @@ from msgspec import Struct
 
 from eventq.decide import Outcome
 from eventq.events import ErrorInfo
-from eventq.replay.record import ASKED, CANCELLED, COMPLETED, FAILED, LATE, NONE, Record
+from eventq.replay.record import (
+    ASKED,
+    CALLED_OFF,
+    CANCELLED,
+    COMPLETED,
+    FAILED,
+    LATE,
+    NONE,
+    Record,
+)
 from eventq.task import Task
 
 FAILURE = ErrorInfo("eventq.WhatIf", "as recorded")
@@ -88,6 +97,8 @@ class Foreteller:
         attempt = chance.choice(own) if own else chance.randrange(len(record.lengths_us))
         if own and self._changes.fail_rate is None:
             ending = record.endings[own[-1]]
+            # Nobody knows how one that was called off would have ended.
+            ending = COMPLETED if ending == CALLED_OFF else ending
         else:
             ending = FAILED if chance.random() < self._fail_rate else COMPLETED
         # Not zero, so that time goes on whatever the policy.

@@ -27,8 +27,9 @@ from eventq.snapshot import projection_at
 from eventq.task import Task, TaskState
 
 # How an attempt ended.
-COMPLETED, FAILED, ASKED, CANCELLED, LATE = range(5)
-"""ASKED: failed, with its own wait (a worker's Retry, a lapse). LATE: ran into its deadline."""
+COMPLETED, FAILED, ASKED, CANCELLED, LATE, CALLED_OFF = range(6)
+"""ASKED: failed, with its own wait (a worker's Retry, a lapse). LATE: ran into its deadline.
+CALLED_OFF: a person ended it and its task, so that it is known for so long only."""
 NONE = -1
 
 # Nobody worked when nothing ran, yet a task was ready for longer than this (100 ms). Shorter gaps
@@ -261,8 +262,7 @@ def _ending(kind: str, after: list[Task | None], at: int) -> tuple[int, int]:
         failed, following = after[0], after[-1]
         assert failed is not None, "a failed task is open until the next event"
         return _failure(failed, following, at)
-    # One that a person called off is known for so long only: it would have ended right then.
-    return COMPLETED, NONE
+    return (CALLED_OFF if kind == "cancelled" else COMPLETED), NONE
 
 
 def _failure(failed: Task, following: Task | None, at: int) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from eventq import decide
-from eventq.decide import Draft
+from eventq.decide import Draft, Outcome
 from eventq.errors import ArgumentError, NotAllowedError
 from eventq.events import (
     COMMIT_EVENTS,
@@ -31,7 +31,7 @@ from eventq.events import (
 )
 from eventq.projection import Projection
 from eventq.replay.foretelling import Changes, Foreseen, Foreteller
-from eventq.replay.record import NONE, Arrival, Record
+from eventq.replay.record import CALLED_OFF, NONE, Arrival, Record
 from eventq.replay.tally import Numbers, Tally
 from eventq.task import Task
 
@@ -219,25 +219,19 @@ class Simulation:
 
     def _step(self) -> None:
         """One commit: what has ended, and what is leased instead, as commands.exchange has it."""
-        outcomes = []
         now = self._now
         self._projection.ripen(now)
-        while self._ends and self._ends[0][0] <= now:
-            _, _, number, foreseen = heapq.heappop(self._ends)
-            # A task that was called off meanwhile is gone; reopened, it has another number.
-            task = self._projection.tasks.get(number)
-            if task is not None:
-                place = self._live[number].place
-                outcomes.append(self._foreteller.outcome(task, place, foreseen))
+        outcomes, called_off = self._ended(now)
         leased: list[Draft] = []
         # Where nobody is, nothing is expired either.
         if workers := self._workers(now):
-            free = workers - self._projection.leased_count + len(outcomes)
+            free = workers - self._projection.leased_count + len(outcomes) + len(called_off)
             leased = decide.lease(
                 self._projection, worker=NODE_NAME, ttl_us=TTL_US, count=free, room=NEVER, now=now
             )
             leased = [self._known(draft) for draft in leased]
-        drafts = leased + decide.settle(self._projection, outcomes, worker=NODE_NAME, now=now)
+        settled = decide.settle(self._projection, outcomes, worker=NODE_NAME, now=now)
+        drafts = leased + settled + called_off
         if not drafts:
             return
         after = self._apply(drafts)
@@ -246,6 +240,23 @@ class Simulation:
                 assert task is not None, "a leased task is open"
                 self._begin(task)
         self._count(drafts)
+
+    def _ended(self, now: int) -> tuple[list[Outcome], list[Draft]]:
+        """What has come of the attempts that end by now; and of those that a person ends."""
+        outcomes: list[Outcome] = []
+        called_off: list[Draft] = []
+        while self._ends and self._ends[0][0] <= now:
+            _, _, number, foreseen = heapq.heappop(self._ends)
+            # A task that was called off meanwhile is gone; reopened, it has another number.
+            task = self._projection.tasks.get(number)
+            if task is None:
+                continue
+            if foreseen.ending == CALLED_OFF:
+                called_off += decide.cancel(task, reason="", by=None)
+            else:
+                place = self._live[number].place
+                outcomes.append(self._foreteller.outcome(task, place, foreseen))
+        return outcomes, called_off
 
     def _known(self, draft: Draft) -> Draft:
         """The draft; once the record is over, a task of which it says no more is let go."""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from eventq import ArgumentError, Queue, Retry, Task
-from eventq.decide import Outcome, settle
+from eventq.decide import Outcome, cancel, settle
 from eventq.events import ErrorInfo, Policy
 from eventq.points import Point
 from eventq.replay import PriorityRule, whatif
@@ -190,6 +190,24 @@ def test_what_was_given_back_is_one_attempt() -> None:
 
     assert (found.recorded.attempts, found.recorded.waits.max_us) == (1, 20)
     assert (found.what_if.attempts, found.what_if.makespan_us) == (1, 10)
+
+
+def test_what_was_called_off_while_it_ran_stays_so() -> None:
+    """It is no failure, and begun earlier it has not completed for that."""
+    bench = Bench()
+    bench.have(plain_order(), plain_order(), now=100)
+    first, second = bench.lease("node", now=120)
+    task = bench.projection.tasks[1]
+    record(bench.log, bench.projection, cancel(task, reason="", by=None), now=150)
+    drafts = settle(bench.projection, [Outcome(2, second, "completed")], worker="node", now=160)
+    record(bench.log, bench.projection, drafts, now=160)
+    log = ReadOnlyLog(bench.log._storage, url="memory://", namespace="default")
+
+    found = supposed(log, workers=2)
+
+    assert first < second
+    for numbers in (found.recorded, found.as_it_was, found.what_if):
+        assert (numbers.completed, numbers.cancelled, numbers.failures) == (1, 1, 0)
 
 
 def test_whoever_was_there_at_last_stays() -> None:
