@@ -1,7 +1,7 @@
 """The ``eventq`` command: its parts put together, and how each kind of ending becomes an exit code.
 
-0 is fine, 1 refused or failed, 2 wrongly called; 130 after Ctrl-C, 141 when the reader of the pipe
-has gone. No expected error shows a traceback.
+0 is fine, 1 refused, failed or a finding, 2 wrongly called; 130 after Ctrl-C, 141 when the reader
+of the pipe has gone. No expected error shows a traceback.
 """
 
 from __future__ import annotations
@@ -41,6 +41,17 @@ EXIT_MISUSED = 2
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_PIPE = 128 + signal.SIGPIPE
 
+HELP_WIDTH = 100
+
+# What the help shows together. Each command stands under one heading.
+HEADINGS = {
+    "Work": ("demo", "new", "run", "cancel", "retry", "update"),
+    "Look": ("ls", "show", "stats", "tail", "sql"),
+    "Debug": ("history", "why", "state", "replay", "diff", "bisect"),
+    "Try": ("rerun", "fork", "whatif"),
+    "Prove and keep": ("verify", "anchor", "snapshot", "archive", "export", "import", "copy"),
+}
+
 # They call other people's code, which may have its own wishes about logging.
 LOGGING_BY_THEMSELVES = {"demo", "rerun", "run"}
 
@@ -69,6 +80,15 @@ class Command(click.Group):
         except click.Abort:
             code = EXIT_INTERRUPTED
         sys.exit(code if isinstance(code, int) else 0)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Shows the commands under their headings, each with its whole first sentence."""
+        del ctx
+        width = max(map(len, self.commands))
+        for heading, names in HEADINGS.items():
+            with formatter.section(heading):
+                rows = [(name.ljust(width), _first_sentence(self.commands[name])) for name in names]
+                formatter.write_dl(rows)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click has it
         """Runs the parsed command; what it raises becomes a message and an exit code."""
@@ -102,7 +122,7 @@ def version() -> str:
 
 @click.group(
     cls=Command,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": HELP_WIDTH},
     epilog="Try it: eventq demo",
     invoke_without_command=True,
 )
@@ -111,8 +131,8 @@ def version() -> str:
 def main(*, place: Place) -> None:
     """A durable task queue that can tell the whole story of every task.
 
-    Options here may also stand behind the command. Exit codes: 0 fine, 1 refused or failed,
-    2 wrongly called.
+    Options here may also stand behind the command. Exit codes: 0 fine, 1 refused, failed, or
+    something was found, 2 wrongly called.
     """
     context = click.get_current_context()
     context.obj = place
@@ -139,6 +159,10 @@ for _command in (
     *trying.COMMANDS,
 ):
     main.add_command(_command)
+
+
+def _first_sentence(command: click.Command) -> str:
+    return command.get_short_help_str(limit=HELP_WIDTH).removesuffix(".")
 
 
 def _give_up_output() -> None:
