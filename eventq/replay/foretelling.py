@@ -35,6 +35,8 @@ class Changes(Struct, frozen=True):
     policy: dict[str, Any] = {}
     fail_rate: float | None = None
     """The share of unrecorded attempts that fail; None goes by the task's last recorded one."""
+    by_group: bool = False
+    """Whether tasks are created with the priority of their group, not with their own."""
 
 
 class Foreseen(Struct, frozen=True, gc=False):

@@ -158,7 +158,7 @@ class Simulation:
             expires_at = None if policy.max_age_us is None else at + policy.max_age_us
         return Created(
             policy=policy,
-            priority=self._record.groups[place],
+            priority=self._record.groups[place] if self._changes.by_group else body.priority,
             scheduled_at=body.scheduled_at,
             expires_at=expires_at,
         )

@@ -181,7 +181,7 @@ def _changes(
             policy[f"{name}_us"] = check_duration(value, name, least_us=1)
     if fail_rate is not None and not 0 <= fail_rate <= 1:
         raise ArgumentError("fail_rate", fail_rate, "a number from 0 to 1")
-    return Changes(policy, fail_rate)
+    return Changes(policy, fail_rate, by_group=True)
 
 
 def _group_of(priorities: Sequence[PriorityRule]) -> GroupOf:

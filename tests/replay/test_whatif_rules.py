@@ -252,6 +252,8 @@ def test_priorities_by_tag() -> None:
     assert list(found.recorded.by_priority) == list(found.what_if.by_priority) == [5, 1]
     assert found.what_if.by_priority[5].max_us == 9 * SECOND
     assert found.recorded.by_priority[5].max_us == 28 * SECOND
+    # As it was, tasks had their own priorities; only the rows are those of the what-if.
+    assert found.as_it_was == found.recorded
     assert found.recorded.waits == found.what_if.waits
 
 
