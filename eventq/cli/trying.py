@@ -226,7 +226,8 @@ def _rerun_all(
         if not place.as_json and done:
             say_table(RERUN_COLUMNS, [rerun_row(one) for one in done], elastic=2)
         counts = Counter(one.verdict for one in done)
-        note(f"{len(done)} run again: " + ", ".join(f"{n} {what}" for what, n in counts.items()))
+        shares = [f"{n} {what}" for what, n in counts.items()] or ["no attempt has ended"]
+        note(f"{len(done)} run again: {', '.join(shares)}")
     if limit and len(keys) > limit:
         note(f"there are more than {limit}; see --limit")
     return set(counts) == {SAME}

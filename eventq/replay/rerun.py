@@ -175,7 +175,10 @@ class _Run:
 
     def call_async(self, worker: Callable[[Any, Any], Any]) -> Outcome:
         """Calls an ``async def`` worker in a new loop; Ctrl-C passes through."""
-        return asyncio.run(self._supervise(worker))
+        outcome = asyncio.run(self._supervise(worker))
+        if isinstance(self.error, KeyboardInterrupt):
+            raise self.error
+        return outcome
 
     async def _supervise(self, worker: Callable[[Any, Any], Any]) -> Outcome:
         """Runs it, and cancels it through asyncio at its deadline, as a node does."""
@@ -194,8 +197,7 @@ class _Run:
     async def _await(self, worker: Callable[[Any, Any], Any], context: Context) -> Outcome:
         try:
             return returned(self.task, await worker(context, self.task))
-        except KeyboardInterrupt:
-            raise
+        # Also Ctrl-C, which asyncio would print on its way through a loop.
         except BaseException as error:  # noqa: BLE001 - whatever a worker raises is its outcome
             return self._raised(error)
 

@@ -119,6 +119,14 @@ def test_ctrl_c_ends_a_rerun(ran: Cli, function: str) -> None:
     assert (code, output, errors) == (130, "", "")
 
 
+def test_ctrl_c_before_the_first_of_many_has_ended(ran: Cli) -> None:
+    """It is told that there is nothing to show."""
+    result = ran("rerun", "--all", *worker(ran, "interrupted"))
+
+    assert (result.exit_code, result.stdout) == (130, "")
+    assert result.stderr == "eventq: 0 run again: no attempt has ended\n"
+
+
 def test_pdb_opens_where_the_worker_raised(ran: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the run, in the worker's frame; nowhere but on a terminal."""
     frames: list[str] = []

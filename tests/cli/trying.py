@@ -31,6 +31,9 @@ def blocks(ctx, task):
     print("begun", file=sys.stderr, flush=True)
     ctx.sleep("1h")
 
+def interrupted(ctx, task):
+    raise KeyboardInterrupt
+
 def nasty(ctx, task):
     raise ValueError(task.tags["text"])
 """

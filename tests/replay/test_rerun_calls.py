@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from functools import partial
 from typing import Any
 
@@ -82,8 +83,8 @@ def test_what_is_no_worker_is_told(worker: Any) -> None:  # noqa: ANN401
         again(log, worker)
 
 
-def test_ctrl_c_is_no_outcome() -> None:
-    """It ends the rerun, of an async worker too."""
+def test_ctrl_c_is_no_outcome(caplog: pytest.LogCaptureFixture) -> None:
+    """It ends the rerun, of an async worker too, and asyncio has nothing to complain of."""
     log = recorded(work, tags={"n": 1}, max_retries=0)
 
     async def interrupted(_ctx: object, _task: object) -> None:
@@ -92,6 +93,9 @@ def test_ctrl_c_is_no_outcome() -> None:
     for worker in (raising(KeyboardInterrupt()), interrupted):
         with pytest.raises(KeyboardInterrupt):
             again(log, worker)
+
+    gc.collect()
+    assert not caplog.records
 
 
 def test_on_error_is_given_what_was_raised() -> None:
