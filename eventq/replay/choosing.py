@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from eventq.checks import States, check_count, check_states, check_tags
@@ -10,7 +11,7 @@ from eventq.eventlog.base import EventLog
 from eventq.points import Point
 from eventq.projection import Projection
 from eventq.replay.tags import TagFilter
-from eventq.task import FINAL, TaskState
+from eventq.task import FINAL, Task, TaskState
 
 EVERY = frozenset(TaskState) - {TaskState.FAILED}
 
@@ -26,14 +27,15 @@ def attempted_keys(
     """Keys of the tasks that stood in these states at the point and had been leased before.
 
     The newest come first. None means any state; ``tags`` that they had then. Found by folding the
-    log up to the point: O(events), and memory for the keys found. Raises ArgumentError.
+    log up to the point: O(events). With a ``limit``, memory holds no more completed tasks than
+    that; all others found, since those may be reopened. Raises ArgumentError.
     """
     states = EVERY if state is None else check_states(state)
     check_tags(tags)
     if limit is not None:
         check_count(limit, "limit", least=0)
     wanted = TagFilter(tags)
-    found: dict[int, str] = {}
+    found = Found(limit)
     projection = Projection(log.namespace)
     projection.suspend_indexes()
     while commits := log.read(after=projection.seq):
@@ -43,17 +45,44 @@ def attempted_keys(
             for number, task in zip(commit.tasks, projection.apply(commit), strict=True):
                 if task is None:
                     continue
-                # Taken out first, so that they stand in the order of their last event.
-                found.pop(number, None)
                 wrong = task.recorded_state in FINAL and task.recorded_state not in states
                 if task.attempt and not wrong and wanted.matches(task.tags_json):
-                    found[number] = task.key
+                    found.put(number, task)
+                else:
+                    found.take_out(number)
         if projection.seq >= at.seq or commits[-1].last > projection.seq:
             break
-    keys = [
-        key for number, key in reversed(found.items()) if _is_in(projection, number, at, states)
-    ]
+    keys = [key for number, key in found.newest_first() if _is_in(projection, number, at, states)]
     return keys if limit is None else keys[:limit]
+
+
+class Found:
+    """Keys in the order of their tasks' last events.
+
+    Completed tasks stay so: where there is a limit, as many of them are enough.
+    """
+
+    def __init__(self, limit: int | None) -> None:
+        self._limit = limit
+        self._keys: dict[int, str] = {}
+        self._completed: deque[int] = deque()
+
+    def put(self, number: int, task: Task) -> None:
+        """Puts it last."""
+        self.take_out(number)
+        self._keys[number] = task.key
+        if self._limit is not None and task.recorded_state is TaskState.COMPLETED:
+            self._completed.append(number)
+            if len(self._completed) > self._limit:
+                del self._keys[self._completed.popleft()]
+
+    def take_out(self, number: int) -> None:
+        """Forgets it, if it is there."""
+        self._keys.pop(number, None)
+
+    def newest_first(self) -> Iterator[tuple[int, str]]:
+        """Numbers and keys."""
+        return reversed(self._keys.items())
 
 
 def _is_in(projection: Projection, number: int, at: Point, states: frozenset[TaskState]) -> bool:

@@ -10,7 +10,8 @@ import pytest
 
 from eventq import ArgumentError, Queue, Retry, Task, TaskNotFoundError
 from eventq.points import Point
-from eventq.replay import attempted_keys, rerun
+from eventq.replay import attempted_keys, rerun, task_at
+from eventq.replay.choosing import Found
 from tests.logs.commits import everything
 from tests.replay.trying import (
     again,
@@ -149,8 +150,20 @@ def test_keys_by_state_and_tag() -> None:
     assert keys(state="ready") == ["t2"]
     assert keys(tags={"n": 4}) == ["t4"]
     assert keys(tags={"n": "4"}) == []
-    assert keys(limit=2) == ["t2", "t6"]
-    assert keys(limit=0) == []
+    assert [keys(limit=limit) for limit in range(7)] == [keys()[:limit] for limit in range(7)]
+    assert keys(limit=1, state="completed") == keys(state="completed")[:1]
+
+
+def test_no_more_completed_tasks_are_kept_than_asked_for() -> None:
+    """A limit bounds the memory on a long log, whose tasks are completed for the most part."""
+    log = recorded(returning(1))
+    task = task_at(log, "task", end_of(log))
+    found = Found(limit=3)
+
+    for number in range(1, 100):
+        found.put(number, task)
+
+    assert [number for number, _ in found.newest_first()] == [99, 98, 97]
 
 
 @pytest.mark.parametrize(
