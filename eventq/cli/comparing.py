@@ -114,7 +114,11 @@ Examples:
   eventq bisect --expr 'ready > 1000 and leases("web1-4711-a1b2c3d4") == 0'""",
 )
 @click.option(
-    "--expr", "text", required=True, metavar="EXPR", help="The condition; see the docs for it."
+    "--expr",
+    "text",
+    required=True,
+    metavar="EXPR",
+    help="The condition, in quotes.",
 )
 @click.option(
     "--good", default="0", show_default=True, metavar="POINT", help="Where it does not hold yet."
@@ -128,6 +132,11 @@ def bisect_command(*, place: Place, text: str, good: str, bad: str) -> None:
 
     Each event in between is looked at, so that it is the first also where the condition comes
     and goes. Exit code 1 when it holds after none, 2 when it holds at --good already.
+
+    A condition compares, with == < > in and or not: tasks by state (scheduled, ready, leased,
+    completed, expired, cancelled, open, total), attempts, failures, refused, nodes, seq, at,
+    count("KIND") of events, leases("NODE"), and a task's fields, like task("KEY").state, priority,
+    attempt, worker, last_error_type, final_reason, result, tags.NAME.
     """
     condition = parse_expression(text, "--expr")
     with place.open_log() as log:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from eventq.cli import main
 from eventq.cli.entry import HEADINGS
+from eventq.replay.vocabulary import FIELDS, NAMES
 from tests.cli.harness import Cli
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "reference" / "cli.md"
@@ -32,3 +33,11 @@ def test_the_page_of_commands_has_the_same_headings() -> None:
     assert {heading: tuple(re.findall(r"\[`(\w+)`\]", row)) for heading, row in rows} == HEADINGS
     for names in HEADINGS.values():
         assert all(f"](#{name})" in page and f"\n## `{name}`\n" in page for name in names)
+
+
+def test_help_of_bisect_has_the_words_of_a_condition(cli: Cli) -> None:
+    """Whoever is at a terminal needs no page for them."""
+    words = set(re.findall(r"\w+", cli.ok("bisect", "--help")))
+
+    assert words >= {*NAMES, "count", "leases", "task"}
+    assert len(words & set(FIELDS)) > 5
