@@ -82,6 +82,22 @@ def steps(
                 return
 
 
+def folded(
+    projection: Projection, log: EventLog, *, until: int
+) -> Iterator[tuple[Commit, list[Task | None]]]:
+    """Folds as `catch_up` does, one commit after the other, the last one up to ``until``.
+
+    Gives it and the task after each of its events. Raises LogCorruptError, see `replay`.
+    """
+    while commits := _read(log, projection, until):
+        for commit in commits:
+            part, whole = _next_part(projection, commit, until)
+            if part is not None:
+                yield part, projection.apply(part)
+            if not whole:
+                return
+
+
 def read_all(log: EventLog, *, after: int) -> Iterator[tuple[Commit, list[Event]]]:
     """All commits behind a position up to the present end, with their events decoded.
 

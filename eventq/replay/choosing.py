@@ -8,12 +8,13 @@ from typing import Any
 
 from eventq.checks import States, check_count, check_states, check_tags
 from eventq.eventlog.base import EventLog
+from eventq.fold import folded
 from eventq.points import Point
 from eventq.projection import Projection
 from eventq.replay.tags import TagFilter
 from eventq.task import FINAL, Task, TaskState
 
-EVERY = frozenset(TaskState) - {TaskState.FAILED}
+EVERY = frozenset(TaskState)
 
 
 def attempted_keys(
@@ -38,20 +39,15 @@ def attempted_keys(
     found = Found(limit)
     projection = Projection(log.namespace)
     projection.suspend_indexes()
-    while commits := log.read(after=projection.seq):
-        for commit in commits:
-            if commit.first > at.seq:
-                break
-            for number, task in zip(commit.tasks, projection.apply(commit), strict=True):
-                if task is None:
-                    continue
-                wrong = task.recorded_state in FINAL and task.recorded_state not in states
-                if task.attempt and not wrong and wanted.matches(task.tags_json):
-                    found.put(number, task)
-                else:
-                    found.take_out(number)
-        if projection.seq >= at.seq or commits[-1].last > projection.seq:
-            break
+    for commit, after in folded(projection, log, until=at.seq):
+        for number, task in zip(commit.tasks, after, strict=True):
+            if task is None:
+                continue
+            wrong = task.recorded_state in FINAL and task.recorded_state not in states
+            if task.attempt and not wrong and wanted.matches(task.tags_json):
+                found.put(number, task)
+            else:
+                found.take_out(number)
     keys = [key for number, key in found.newest_first() if _is_in(projection, number, at, states)]
     return keys if limit is None else keys[:limit]
 

@@ -154,6 +154,24 @@ def test_keys_by_state_and_tag() -> None:
     assert keys(limit=1, state="completed") == keys(state="completed")[:1]
 
 
+def test_a_point_inside_a_commit_counts_what_is_before_it() -> None:
+    """Of leases that share a commit those behind it are yet to come; each key can be run again."""
+    with Queue(new_memory_url(), max_retries=1, backoff=0, workers=3) as queue:
+        queue.new_many([{"n": n} for n in (1, 4, 4)])
+        queue.run(work, until="idle")
+        log = read_only(queue.url)
+
+    for seq in range(1, log.head().seq + 1):
+        point = Point(seq, log.head().at)
+        events = [event for number in (1, 2, 3) for event in log.history(number)]
+        leased = {e.task for e in events if '"leased"' in e.body and e.seq <= seq}
+
+        keys = attempted_keys(log, at=point)
+
+        assert {int(key) for key in keys} == leased
+        assert all(rerun(log, key, work, at=point).recorded.task.key == key for key in keys)
+
+
 def test_no_more_completed_tasks_are_kept_than_asked_for() -> None:
     """A limit bounds the memory on a long log, whose tasks are completed for the most part."""
     log = recorded(returning(1))
