@@ -10,13 +10,15 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 
+import msgspec
 from msgspec import Struct
 
 from eventq.decide import LAPSED
 from eventq.durations import SECOND_US
-from eventq.errors import DeadlineExceededError, Retry
+from eventq.errors import DeadlineExceededError, LogCorruptError, Retry
 from eventq.eventlog.base import EventLog
 from eventq.events import AnyBody, Commit, Retried, Unknown, decode_bodies
+from eventq.fold import check_follows
 from eventq.points import Point
 from eventq.policy import wait_us
 from eventq.projection import Projection
@@ -119,8 +121,13 @@ class Record:
         return self.workers > 1 and median_us < 2 * AHEAD_S * SECOND_US
 
     def take(self, commit: Commit) -> None:
-        """Reads one more commit."""
-        kinds = [kind_of(text) for text in commit.bodies]
+        """Reads one more commit. Raises LogCorruptError."""
+        check_follows(self._projection, commit)
+        try:
+            kinds = [kind_of(text) for text in commit.bodies]
+        except msgspec.DecodeError as error:
+            problem = f"a body cannot be understood: {error}"
+            raise LogCorruptError(commit.first, problem) from error
         if not self._nodes.running and "leased" in kinds:
             self._notice_absence(commit.at)
         after = self._projection.apply(commit)
@@ -251,8 +258,8 @@ def commits_between(
 
 def kind_of(text: str) -> str:
     """The kind of a stored body; it stands first in whatever eventq has written."""
-    if text.startswith(PREFIX):
-        return text[len(PREFIX) : text.index('"', len(PREFIX))]
+    if text.startswith(PREFIX) and (end := text.find('"', len(PREFIX))) > 0:
+        return text[len(PREFIX) : end]
     return decode_bodies([text])[0].kind
 
 
