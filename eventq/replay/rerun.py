@@ -126,14 +126,16 @@ def find_attempt(
     leases = leases_of(history)
     if at is not None:
         leases = [lease for lease in leases if lease.seq <= at.seq]
+    then = "" if at is None else f" by position {at.seq}"
+    if not leases:
+        raise ArgumentError("key", key, f"a task that has been leased{then}")
     if attempt is not None:
         check_count(attempt, "attempt", least=1)
-        leases = [lease for lease in leases if getattr(lease.body, "attempt", 0) == attempt]
-    if not leases and attempt is None:
-        raise ArgumentError("key", key, "a task that has been leased, which it never was")
-    if not leases:
-        made = max((getattr(each.body, "attempt", 0) for each in leases_of(history)), default=0)
-        raise ArgumentError("attempt", attempt, f"one of the {made} attempts of task {key}")
+        numbers = [getattr(lease.body, "attempt", 0) for lease in leases]
+        leases = [lease for lease, n in zip(leases, numbers, strict=True) if n == attempt]
+        if not leases:
+            made = f"one of the {max(numbers)} attempts of task {key}{then}"
+            raise ArgumentError("attempt", attempt, made)
     return attempt_of(log.namespace, history, leases[-1])
 
 

@@ -160,6 +160,7 @@ def innermost(traceback: object) -> str:
         (["t1", "--tag", "n:=1"], 2, "--all"),
         (["t1", "--limit", "1"], 2, "--all"),
         (["t1", "--attempt", "2"], 2, "one of the 1 attempts"),
+        (["t1", "--at", "3"], 2, "a task that has been leased by position 3"),
         (["t1", "--attempt", "0"], 2, "--attempt"),
         (["later"], 2, "has been leased"),
         (["none"], 1, "no task has the key 'none'"),

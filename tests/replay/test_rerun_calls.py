@@ -126,6 +126,9 @@ def test_points_choose_the_attempt() -> None:
     assert found == [1, 2, 3]
     with pytest.raises(ArgumentError):
         again(log, at=Point(1, 0))
+    begun = f"one of the 1 attempts of task task by position {fences[0]}"
+    with pytest.raises(ArgumentError, match=begun):
+        again(log, at=Point(fences[0], 0), attempt=2)
 
 
 # -- many ------------------------------------------------------------------------------------------
