@@ -128,7 +128,8 @@ class EventLog(Protocol):
     def keep(self, rows: list[Kept]) -> None:
         """Keeps these, each in place of what was kept of the same task; durable when it returns.
 
-        Must be done for every task with a key, and every open one, before a `cut`.
+        Must be done for every task with a key, and every open one, before a `cut`. What holds as
+        of an earlier position than what is kept already, or than `start`, changes nothing.
         """
 
     def cut(self, until: Head) -> None:

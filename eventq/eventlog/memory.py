@@ -130,9 +130,10 @@ class MemoryLog:
         """See EventLog.keep."""
         self._commits()
         with self._storage.lock:
-            self._storage.kept.setdefault(self.namespace, {}).update(
-                {row.task: row for row in rows}
-            )
+            kept, start = self._storage.kept.setdefault(self.namespace, {}), self.start().seq
+            for row in rows:
+                if row.seq >= start and (row.task not in kept or row.seq >= kept[row.task].seq):
+                    kept[row.task] = row
 
     def cut(self, until: Head) -> None:
         """See EventLog.cut; here it is done at once."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-from pymongo import ASCENDING, DESCENDING, IndexModel, ReplaceOne
+from pymongo import ASCENDING, DESCENDING, IndexModel, UpdateOne
 from pymongo.collection import Collection
 
 from eventq.durations import SECOND_US
@@ -68,15 +68,13 @@ class MongoCutting:
             if rows:
                 collection.create_indexes(INDEXES)
             for start in range(0, len(rows), KEEP_ROWS):
-                collection.bulk_write(
-                    [
-                        ReplaceOne(
-                            {"_id": self._kept_id(row.task)}, self._to_document(row), upsert=True
-                        )
-                        for row in rows[start : start + KEEP_ROWS]
-                    ],
-                    ordered=False,
-                )
+                documents = map(self._to_document, rows[start : start + KEEP_ROWS])
+                writes = [
+                    UpdateOne({"_id": document["_id"]}, _unless_later(document), upsert=True)
+                    for document in documents
+                ]
+                collection.bulk_write(writes, ordered=False)
+            self._forget(find_start(self._link, self.namespace).seq)
 
     def cut(self, until: Head) -> None:
         """See EventLog.cut; the commits of the last minutes are deleted by the next call."""
@@ -84,15 +82,18 @@ class MongoCutting:
         with self._link.translating():
             if known.seq < until.seq:
                 self._check_cut(until)
-                base = {"seq": until.seq, "at": until.at, "seal": until.seal}
-                self._beside(MARKS).replace_one(
-                    {"_id": _base_id(self.namespace)}, base, upsert=True
-                )
+                name = {"_id": _base_id(self.namespace)}
+                base = {**name, "seq": until.seq, "at": until.at, "seal": until.seal}
+                self._beside(MARKS).update_one(name, _unless_later(base), upsert=True)
                 known = until
-            old = {"ns": self.namespace, "key": {"$exists": False}, "seq": {"$lt": known.seq}}
-            self._beside(KEPT).delete_many(old)
+            self._forget(known.seq)
             while self._cut_some(known.seq):
                 pass
+
+    def _forget(self, start: int) -> None:
+        """Deletes what is of use only as of an earlier start."""
+        old = {"ns": self.namespace, "key": {"$exists": False}, "seq": {"$lt": start}}
+        self._beside(KEPT).delete_many(old)
 
     def _check_cut(self, until: Head) -> None:
         found = self._link.commits().find_one(
@@ -194,6 +195,15 @@ def find_start(link: MongoLink, namespace: str) -> Head:
 
 def _base_id(namespace: str) -> Document:
     return {"base": namespace}
+
+
+def _unless_later(document: Document) -> list[Document]:
+    """An update to this document, unless what is there holds as of a later position.
+
+    Somebody else may be archiving more meanwhile, on another host into another folder.
+    """
+    is_later = {"$gt": ["$seq", document["seq"]]}
+    return [{"$replaceWith": {"$cond": [is_later, "$$ROOT", {"$literal": document}]}}]
 
 
 def _to_kept(document: Document) -> Kept:

@@ -59,11 +59,16 @@ VALUES (?1, ?2, ?3, ?4)
 ON CONFLICT (ns) DO UPDATE SET seq = excluded.seq, at = excluded.at, seal = excluded.seal
 """
 
-# ?1 namespace, ?2 the rows as a JSON array of [task, seq, key, state].
+# ?1 namespace, ?2 the rows as a JSON array of [task, seq, key, state]. Somebody else may have
+# archived more meanwhile, into another folder: what is true as of later stays.
 KEEP = """
 INSERT OR REPLACE INTO kept (ns, task, seq, key, state)
 SELECT ?1, value ->> 0, value ->> 1, value ->> 2, value ->> 3
 FROM json_each(?2)
+WHERE value ->> 1 >= coalesce((SELECT seq FROM bases WHERE ns = ?1), 0)
+ON CONFLICT (ns, task) DO UPDATE
+SET seq = excluded.seq, key = excluded.key, state = excluded.state
+WHERE excluded.seq >= kept.seq
 """
 
 # What is kept of tasks without a key is of use as of the base alone.

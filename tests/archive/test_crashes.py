@@ -51,7 +51,7 @@ def places_of(url: str) -> list[tuple[Any, str]]:
     if url.startswith("mongodb"):
         from pymongo.collection import Collection  # noqa: PLC0415
 
-        names = ["bulk_write", "replace_one", "find_one_and_replace", "insert_one", "delete_many"]
+        names = ["bulk_write", "update_one", "find_one_and_replace", "insert_one", "delete_many"]
         return [(folders, "_write"), *((Collection, name) for name in names)]
     return [(folders, "_write"), (SqliteLog, "turn")]
 

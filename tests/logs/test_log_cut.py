@@ -12,6 +12,7 @@ from eventq.errors import (
     LogForeignError,
 )
 from eventq.eventlog import EventLog, Head, Kept, mongo, mongo_cut, sqlite_cut
+from eventq.eventlog.mongo import MongoLog
 from tests.logs.commits import EMPTY, Opener, append, commit_after, head_after
 
 
@@ -111,6 +112,40 @@ def test_rows_without_a_key_hold_for_one_start(log: EventLog) -> None:
     log.cut(head_after(commits[-1]))
 
     assert set(log.find_kept([1, 2, 3])) == {2, 3}
+
+
+def test_what_is_kept_never_goes_back(log: EventLog) -> None:
+    """Who archives less at the same time, into another folder, takes nothing back."""
+    commits = [append(log) for _ in range(4)]
+    log.keep([Kept(1, 3, "a", "new"), Kept(2, 3, None, "new")])
+    log.keep([Kept(1, 2, "a", "old"), Kept(2, 2, None, "old")])
+
+    assert [row.state for row in log.find_kept([1, 2]).values()] == ["new", "new"]
+
+    log.cut(head_after(commits[2]))
+    log.keep([Kept(1, 2, "a", "old"), Kept(3, 2, None, "final since")])
+
+    assert log.find_kept([1, 2, 3]) == {1: Kept(1, 3, "a", "new"), 2: Kept(2, 3, None, "new")}
+
+
+def test_a_start_never_goes_back(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where another cut comes between the check of one and its writing."""
+    commits = [append(log) for _ in range(3)]
+    if isinstance(log, MongoLog):
+        check = log._check_cut
+
+        def check_late(until: Head) -> None:
+            check(until)
+            monkeypatch.undo()
+            monkeypatch.setattr(mongo_cut, "SETTLED_S", 0.0)
+            log.cut(head_after(commits[1]))
+
+        monkeypatch.setattr(log, "_check_cut", check_late)
+    log.cut(head_after(commits[0]))
+    log.cut(head_after(commits[1]))
+
+    assert log.start() == head_after(commits[1])
+    assert log.read(after=2) == [commits[2]]
 
 
 def test_many_rows_are_kept(log: EventLog) -> None:
