@@ -11,6 +11,7 @@ from eventq.archive.folder import Archive
 from eventq.errors import LogArchivedError, LogCorruptError, LogForeignError
 from eventq.eventlog import EventLog, Head, Kept, Rows, StoredEvent, Watch
 from eventq.eventlog.base import READ_EVENTS
+from eventq.eventlog.snapshots import SnapshotEntry, Snapshots
 from eventq.events import Commit
 from eventq.seal import genesis
 
@@ -27,7 +28,7 @@ class ArchivedLog:
         self.archive = archive
         self.namespace = log.namespace
         self.url = log.url
-        self.snapshots = log.snapshots
+        self.snapshots: Snapshots = _ArchivedSnapshots(log)
 
     def head(self) -> Head:
         """See EventLog.head."""
@@ -109,6 +110,30 @@ class ArchivedLog:
     def close(self) -> None:
         """See EventLog.close."""
         self.log.close()
+
+
+class _ArchivedSnapshots:
+    """The log's snapshots; the one at its start stays, for those who come without the archive."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+
+    def entries(self) -> list[SnapshotEntry]:
+        """See Snapshots.entries."""
+        return self._log.snapshots.entries()
+
+    def get(self, seq: int) -> bytes | None:
+        """See Snapshots.get."""
+        return self._log.snapshots.get(seq)
+
+    def put(self, entry: SnapshotEntry, data: bytes) -> None:
+        """See Snapshots.put."""
+        self._log.snapshots.put(entry, data)
+
+    def delete(self, seq: int) -> bool:
+        """See Snapshots.delete."""
+        start = self._log.start().seq
+        return not (start and start == seq) and self._log.snapshots.delete(seq)
 
 
 def open_archived(log: EventLog, folder: str | os.PathLike[str] | None) -> EventLog:

@@ -59,12 +59,19 @@ def newest(log: EventLog, *, until: int | None = None) -> Snapshot | None:
         logger.warning("snapshots cannot be read", extra={"error": str(error)})
         return None
     fitting = [entry for entry in entries if until is None or entry.seq <= until]
-    for entry in fitting[: -PASSED_OVER - 1 : -1]:
+    for entry in _worth_a_try(log, fitting):
         try:
             return get(log, entry.seq)
         except (SnapshotError, ArgumentError, LogError) as error:
             logger.warning("snapshot discarded", extra={"seq": entry.seq, "error": str(error)})
     return None
+
+
+def _worth_a_try(log: EventLog, entries: list[SnapshotEntry]) -> list[SnapshotEntry]:
+    """The newest ones, and where the log's beginning was archived, the one to begin with."""
+    older, tried = entries[:-PASSED_OVER], entries[: -PASSED_OVER - 1 : -1]
+    start = log.start().seq if older else 0
+    return [*tried, *(entry for entry in older if start and entry.seq == start)]
 
 
 def save(snapshot: Snapshot, path: Path | str) -> int:

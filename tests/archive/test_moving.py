@@ -19,9 +19,10 @@ from eventq import (
 from eventq.archive import Archive, archive_events, delete_archived, find_end, open_archived
 from eventq.copying import copy_log
 from eventq.eventlog import Head
+from eventq.eventlog.snapshots import SnapshotEntry
 from eventq.fold import replay
-from eventq.points import find_point
-from eventq.snapshot import newest, prune
+from eventq.points import Point, find_point
+from eventq.snapshot import create, keeping, newest, prune
 from tests.archive.logs import LOGS, NOW, Opener, content, fill, move
 from tests.logs.commits import commit_after
 from tests.support import running, wait_until
@@ -195,6 +196,32 @@ def test_the_snapshot_at_the_start_is_not_pruned(url: str, folder: Path, opened:
     assert snapshot.seq == log.start().seq
 
 
+def test_nor_is_it_where_the_archive_is_named(url: str, folder: Path, opened: Opener) -> None:
+    """Together they are whole, but the next queue may come without the archive."""
+    log = opened(url)
+    move(log, folder, 20)
+    create(log, find_point(log, "end", now=NOW), now=NOW)
+    gone = prune(open_archived(log, folder), keep=0)
+
+    assert [entry.seq for entry in gone] == [log.head().seq]
+    assert [entry.seq for entry in log.snapshots.entries()] == [log.start().seq]
+
+
+def test_it_is_found_behind_any_number_of_useless_ones(
+    url: str, folder: Path, opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Elsewhere a search gives up and the log is folded; here that cannot be."""
+    monkeypatch.setattr(keeping, "PASSED_OVER", 2)
+    log = opened(url)
+    move(log, folder, 20)
+    start = log.start().seq
+    for seq in range(start + 1, start + 4):
+        log.snapshots.put(SnapshotEntry(seq, 0, bytes(32), 0, 1), b"?")
+
+    with Queue(url) as queue:
+        assert queue.stats().seq == log.head().seq
+
+
 def test_without_a_snapshot_the_archive_is_enough(url: str, folder: Path, opened: Opener) -> None:
     """A queue that cannot start says so, and starts once it is given the archive."""
     log = opened(url)
@@ -205,6 +232,10 @@ def test_without_a_snapshot_the_archive_is_enough(url: str, folder: Path, opened
     with Queue(url) as queue, pytest.raises(LogArchivedError, match="archive="):
         queue.stats()
     with Queue(url, archive=folder) as queue:
+        assert queue.stats().completed == 7
+    start = log.start()
+    create(open_archived(log, folder), Point(start.seq, start.at), now=NOW)
+    with Queue(url) as queue:
         assert queue.stats().completed == 7
 
 
