@@ -20,8 +20,8 @@ from eventq.archive import Archive, archive_events, delete_archived, find_end
 from eventq.cli.options import Place, misuse, placed, refuse
 from eventq.cli.output import is_terminal, note, say_json, say_pairs, terminal
 from eventq.copying import copy_log
-from eventq.errors import TaskNotFoundError
-from eventq.eventlog import EventLog, file_lines, open_log
+from eventq.errors import LogArchivedError, TaskNotFoundError
+from eventq.eventlog import EventLog, Head, file_lines, open_log
 from eventq.exporting import event_line, export_log, stored_events
 from eventq.fold import task_history
 from eventq.points import find_point
@@ -58,7 +58,7 @@ def archive(*, place: Place, folder: str, before: str, dry_run: bool, yes: bool)
     with closing(open_log(place.found_url, namespace=place.found_namespace, create=False)) as log:
         now = time.time_ns() // 1_000
         start = log.start()
-        until = find_end(log, find_point(log, before, now=now, argument="--before"))
+        until = _find_until(log, before, now)
         if dry_run:
             _say_plan(place, log, folder, until.seq)
             return
@@ -153,6 +153,14 @@ def import_(*, place: Place, file: Path, target: str) -> None:
 
 
 COMMANDS: list[click.Command] = [archive, export, import_]
+
+
+def _find_until(log: EventLog, before: str, now: int) -> Head:
+    """The end of the last commit up to the point; where the log starts if that is archived."""
+    try:
+        return find_end(log, find_point(log, before, now=now, argument="--before"))
+    except LogArchivedError:
+        return log.start()
 
 
 def _say_plan(place: Place, log: EventLog, folder: str, until: int) -> None:

@@ -46,6 +46,14 @@ def test_it_says_what_it_did(cli: Cli) -> None:
     assert (again["start"], again["written"], again["deleted"]) == (2, 0, 0)
 
 
+@pytest.mark.parametrize("point", ["2", "2020-01-01T00:00:00Z", "-9000d"])
+def test_a_point_that_was_archived_before_is_nothing_new(cut: Cli, point: str) -> None:
+    """A script may well ask for less than somebody has moved since."""
+    again = cut.row("archive", "old", "--before", point, "--yes")
+
+    assert (again["start"], again["written"], again["deleted"]) == (4, 0, 0)
+
+
 def test_it_asks_a_person(cli: Cli) -> None:
     """Who says no keeps everything in the database; the files stay for the next time."""
     cli.ok("new", "n:=1")
