@@ -17,6 +17,7 @@ from eventq.eventlog import EventLog
 from eventq.points import END, find_point
 from eventq.replay.anchor import Anchor, check_anchor, check_mac, make_anchor, parse_anchor
 from eventq.replay.verify import MOST_FINDINGS, Verdict, verify
+from eventq.replay.verify_base import base_at_start
 from eventq.replay.verify_indexes import IndexMode
 
 KEY_ENV = "EVENTQ_ANCHOR_KEY"
@@ -79,10 +80,17 @@ def verify_command(
     with place.open_log() as log:
         if not anchors:
             _check_there(log)
+        base = base_at_start(log)
+        if base is not None:
+            told = (
+                "what comes behind is verified, trusting the snapshot there; --archive verifies all"
+            )
+            note(f"the events up to {base.seq} were archived: {told}")
         with progress("verifying") as tell:
             verdict = verify(
                 log,
                 anchors=[anchor for _, anchor in anchors],
+                base=base,
                 indexes=indexes,
                 limit=MOST_FINDINGS if go_on else 1,
                 progress=tell,
@@ -177,7 +185,8 @@ def verdict_form(verdict: Verdict) -> dict[str, Any]:
 
 
 def _say_verdict(verdict: Verdict, findings: list[dict[str, Any]], *, ends_early: bool) -> None:
-    span = f"{verdict.begin + 1} to {verdict.seq}"
+    none = f"none behind {verdict.begin}"
+    span = f"{verdict.begin + 1} to {verdict.seq}" if verdict.seq > verdict.begin else none
     if findings:
         rows = [[str(f["seq"]), f["rule"], visible(f["problem"])] for f in findings]
         say_table(FINDING_COLUMNS, rows, elastic=1)

@@ -24,7 +24,7 @@ from eventq.replay.story import Step, story
 from eventq.replay.tally import Numbers, Waits
 from eventq.replay.timeline import Moment, Wanted, begin_before, timeline
 from eventq.replay.verify import Finding, Verdict, VerifyBase, verify
-from eventq.replay.verify_base import base_of
+from eventq.replay.verify_base import base_at_start, base_of
 from eventq.replay.view import Counts, View
 from eventq.replay.whatif import PriorityRule, WhatIf, whatif
 from eventq.replay.why import Grant, Load, Why, why
@@ -62,6 +62,7 @@ __all__ = [
     "WhatIf",
     "Why",
     "attempted_keys",
+    "base_at_start",
     "base_of",
     "begin_before",
     "bisect",

@@ -12,10 +12,10 @@ from hashlib import sha256
 import msgspec
 from msgspec import Struct
 
-from eventq.errors import ArgumentError, LogCorruptError, shown
+from eventq.errors import ArgumentError, LogArchivedError, LogCorruptError, shown
 from eventq.eventlog.base import EventLog
 from eventq.points import Point
-from eventq.replay.verify_seals import SEAL_BYTES, first_seal
+from eventq.replay.verify_seals import SEAL_BYTES
 from eventq.replay.verify_terms import Report
 
 EXPECTED = "an anchor: an object with namespace, seq, at, seal and hmac, as `anchor export` makes"
@@ -86,15 +86,16 @@ def check_anchor(log: EventLog, anchor: Anchor) -> tuple[int, str] | None:
     It looks at that one commit: `verify` proves that the seal is that of what comes before.
     """
     found: list[tuple[int, str]] = []
+    start = log.start()
     watch = AnchorWatch(
         log.namespace,
-        0,
-        first_seal(log.namespace),
+        start.seq,
+        start.seal,
         lambda seq, _, problem: found.append((seq, problem)),
     )
     watch.expect([anchor])
     head = log.head()
-    if not found and 0 < anchor.seq <= head.seq:
+    if not found and start.seq < anchor.seq <= head.seq:
         try:
             commits = log.read(after=anchor.seq - 1, limit=1)
         except LogCorruptError as error:
@@ -128,7 +129,7 @@ class AnchorWatch:
                 )
                 self._report(anchor.seq, "anchor", problem)
             elif anchor.seq < self._begin:
-                problem = f"the log begins behind the anchor, at {self._begin + 1}"
+                problem = f"it is of what came before {self._begin + 1}, which is not looked at"
                 self._report(anchor.seq, "anchor", problem)
             elif anchor.seq == self._begin:
                 self._compare(anchor, anchor.at, self._seal)
@@ -178,12 +179,15 @@ class AnchorWatch:
 
 def _commit_end(log: EventLog, seq: int) -> tuple[int, int, bytes]:
     """Position, instant and seal of the last commit that ends at or before a position."""
-    while seq > 0:
+    start = log.start()
+    while seq > start.seq:
         commit = log.read(after=seq - 1, limit=1)[0]
         if commit.last <= seq:
             return commit.last, commit.at, commit.seal
         seq = commit.first - 1
-    return 0, 0, first_seal(log.namespace)
+    if seq < start.seq:
+        raise LogArchivedError(seq, start.seq)
+    return start.seq, start.at, start.seal
 
 
 def _is_hex(text: str) -> bool:

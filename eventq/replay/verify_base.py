@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from eventq.errors import ArgumentError, LogArchivedError, SnapshotError
+from eventq.eventlog.base import EventLog
 from eventq.projection import Projection
 from eventq.replay.verify import VerifyBase
 from eventq.replay.verify_order import Seen
+from eventq.snapshot import get, restore
 from eventq.task import Task, TaskState
 
 
@@ -16,6 +19,21 @@ def base_of(projection: Projection) -> VerifyBase:
         projection.seal,
         tuple(_seen(task) for task in projection.tasks.values()),
     )
+
+
+def base_at_start(log: EventLog) -> VerifyBase | None:
+    """Where to begin with a log whose beginning was archived; None for one that has it.
+
+    It trusts the snapshot that stands there, which `snapshot verify` can prove with the archive.
+    Raises LogArchivedError where it cannot be used: then only the archive helps.
+    """
+    start = log.start().seq
+    if not start:
+        return None
+    try:
+        return base_of(restore(get(log, start)))
+    except (SnapshotError, ArgumentError) as error:
+        raise LogArchivedError(1, start) from error
 
 
 def _seen(task: Task) -> Seen:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from eventq.errors import LogCorruptError
+from eventq.errors import LogArchivedError, LogCorruptError
 from eventq.eventlog.base import EventLog
 from eventq.events import AnyBody, Created, Refused, Unknown, decode_bodies
 from eventq.replay.verify_order import Seen
@@ -46,6 +46,10 @@ class LogPast(Past):
             return commits[0].tasks[index], decode_bodies([commits[0].bodies[index]])[0]
         except (LogCorruptError, msgspec.DecodeError):
             return None
+        except LogArchivedError:
+            if self.is_trusted(seq):
+                return None
+            raise
 
     def is_trusted(self, seq: int) -> bool:
         """See Past.is_trusted."""

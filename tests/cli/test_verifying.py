@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 from click.testing import Result
 
@@ -51,6 +52,51 @@ def test_verify_tells_of_a_good_log(story: Cli) -> None:
         ["anchors", "0"],
         ["verified", "nothing is wrong"],
     ]
+
+
+def test_a_log_without_its_beginning_is_verified_from_there(story: Cli) -> None:
+    """It says that it trusts the snapshot there; with the archive nothing is trusted."""
+    anchors = [keep(story, f"{at}.json", "--at", at) for at in ("6", "12", "end")]
+    story.ok("archive", "old", "--before", "12", "--yes")
+    alone, row = story("verify"), story.row("verify", "--anchor", anchors[2])
+
+    assert alone.exit_code == 0
+    assert f"13 to {LAST}" in alone.stdout
+    assert "up to 12 were archived" in alone.stderr
+    assert "trusting the snapshot" in alone.stderr
+    assert (row["begin"], row["events"], row["anchors"]) == (12, LAST - 12, 1)
+    assert story("verify", "--anchor", anchors[0]).exit_code == 1
+    held = story.row("verify", "--archive", "old", *(f"--anchor={path}" for path in anchors))
+    assert (held["begin"], held["anchors"], held["ok"]) == (0, 3, True)
+    assert [row["ok"] for row in story.rows("anchor", "check", *anchors[1:])] == [True, True]
+    assert story("anchor", "check", anchors[0]).exit_code == 1
+    assert story.row("anchor", "export", "--at", "12")["seq"] == 12
+    assert story("anchor", "export", "--at", "11").exit_code == 1
+
+
+def test_what_is_wrong_behind_a_beginning_is_found(story: Cli) -> None:
+    """And a snapshot there that cannot be used leaves nothing to begin with."""
+    spoil(story, sealed=True)
+    story.ok("archive", "old", "--before", "12", "--yes")
+    found = story("verify", "--json")
+    for path in story.folder.glob("queue.db"):
+        with apsw.Connection(str(path)) as connection:
+            connection.execute("UPDATE snapshots SET content = x'00'")
+    refused = story("verify")
+
+    assert found.exit_code == 1
+    assert json.loads(found.stdout)["findings"][0]["seq"] == 13
+    assert refused.exit_code == 1
+    assert "--archive" in refused.stderr
+
+
+def test_a_log_that_was_archived_whole_is_verified(story: Cli) -> None:
+    """There is nothing left to be wrong; its end has an anchor all the same."""
+    story.ok("archive", "old", "--before", "end", "--yes")
+    path = keep(story, "end.json")
+
+    assert f"none behind {LAST}" in story.ok("verify", "--anchor", path)
+    assert story("anchor", "check", path).exit_code == 0
 
 
 def test_verify_names_the_first_position(story: Cli) -> None:
