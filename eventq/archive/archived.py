@@ -67,6 +67,10 @@ class ArchivedLog:
         """See EventLog.find_keys: the log keeps those of archived tasks."""
         return self.log.find_keys(keys)
 
+    def find_stray(self) -> int | None:
+        """See EventLog.find_stray."""
+        return self.log.find_stray()
+
     def find_kept(self, tasks: list[int]) -> dict[int, Kept]:
         """See EventLog.find_kept."""
         return self.log.find_kept(tasks)

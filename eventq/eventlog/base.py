@@ -122,6 +122,12 @@ class EventLog(Protocol):
         Also tasks whose events have been archived: a key stays taken for ever.
         """
 
+    def find_stray(self) -> int | None:
+        """A position before 1 or behind the end where somebody has stored something; None if none.
+
+        No log does that. `read` never gives it, but `history` and `find_keys` may.
+        """
+
     def find_kept(self, tasks: list[int]) -> dict[int, Kept]:
         """What is kept of these tasks; others are left out. By index."""
 

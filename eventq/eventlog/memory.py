@@ -119,6 +119,10 @@ class MemoryLog:
             known = self._storage.keys.get(self.namespace, {})
             return {key: known[key] for key in keys if key in known}
 
+    def find_stray(self) -> int | None:
+        """See EventLog.find_stray: there is no place for any."""
+        return None
+
     def find_kept(self, tasks: list[int]) -> dict[int, Kept]:
         """See EventLog.find_kept."""
         self._commits()

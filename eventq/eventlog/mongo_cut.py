@@ -54,6 +54,13 @@ class MongoCutting:
         with self._link.translating():
             return find_start(self._link, self.namespace)
 
+    def find_stray(self) -> int | None:
+        """See EventLog.find_stray."""
+        query = {"ns": self.namespace, "first": {"$lt": 1}}
+        with self._link.translating():
+            found = self._link.commits().find_one(query, {"first": 1})
+        return None if found is None else int(found["first"])
+
     def find_kept(self, tasks: list[int]) -> dict[int, Kept]:
         """See EventLog.find_kept."""
         query = {"_id": {"$in": [self._kept_id(task) for task in tasks]}}

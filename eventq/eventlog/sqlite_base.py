@@ -52,6 +52,22 @@ FROM kept
 WHERE ns = ?1 AND key IS NOT NULL AND key IN (SELECT value FROM json_each(?2))
 """
 
+# What is stored outside of all commits, which no reader of commits sees: others by index do.
+FIND_STRAY = """
+SELECT min(seq)
+FROM (
+    SELECT min(seq) AS seq FROM events WHERE ns = ?1 AND seq < 1
+    UNION ALL
+    SELECT min(first) FROM commits WHERE ns = ?1 AND first < 1
+    UNION ALL
+    SELECT min(seq)
+    FROM events
+    WHERE ns = ?1 AND seq > coalesce(
+        (SELECT first + count - 1 FROM commits WHERE ns = ?1 ORDER BY first DESC LIMIT 1), 0
+    )
+)
+"""
+
 # Made durable before a row is deleted: whoever finds events missing below it knows why.
 SET_BASE = """
 INSERT INTO bases (ns, seq, at, seal)
@@ -103,6 +119,12 @@ def find_base(connection: apsw.Connection, namespace_id: int | None) -> Head | N
     """Where the namespace was cut; None when it never was."""
     rows = _query(connection, FIND_BASE, (namespace_id,)) if _is_cut(connection) else []
     return Head(*rows[0]) if rows else None
+
+
+def find_stray(connection: apsw.Connection, namespace_id: int | None) -> int | None:
+    """See EventLog.find_stray."""
+    found: int | None = _query(connection, FIND_STRAY, (namespace_id,))[0][0]
+    return found
 
 
 def find_kept(

@@ -33,6 +33,11 @@ class SqliteCutting:
             found = base.find_base(connection, self._find_namespace(connection))
         return found or Head(0, 0, genesis(self.namespace))
 
+    def find_stray(self) -> int | None:
+        """See EventLog.find_stray."""
+        with self._reading() as connection:
+            return base.find_stray(connection, self._find_namespace(connection))
+
     def find_kept(self, tasks: list[int]) -> dict[int, Kept]:
         """See EventLog.find_kept."""
         with self._reading() as connection:

@@ -19,6 +19,10 @@ class Uncut:
         """See EventLog.start."""
         return Head(0, 0, genesis(self.namespace))
 
+    def find_stray(self) -> int | None:
+        """See EventLog.find_stray: there is no place for any."""
+        return None
+
     def find_kept(self, tasks: list[int]) -> dict[int, Kept]:  # noqa: ARG002 - nothing is kept
         """See EventLog.find_kept."""
         return {}

@@ -238,6 +238,9 @@ class Verification:
             self._report(head.seq, "head", "the head has another seal than the last commit")
         elif chain.at != head.at:
             self._report(head.seq, "head", "the head has another instant than the last commit")
+        stray = self._log.find_stray()
+        if stray is not None:
+            self._report(stray, "position", "something is stored here, outside of all commits")
 
     def _enough(self) -> bool:
         return self._found >= self._limit

@@ -104,3 +104,14 @@ def test_a_cut_tail_is_found_by_an_anchor(url: str, commits: Collection[Document
 
     assert alone.ok
     assert [(finding.seq, finding.rule) for finding in anchored.findings] == [(9, "anchor")]
+
+
+def test_a_commit_before_the_first_position_is_found(
+    url: str, commits: Collection[Document]
+) -> None:
+    """No reader of commits comes by it, but a task's history would show its events."""
+    document = commits.find_one({"first": 7}) or {}
+    commits.insert_one({**document, "_id": "other", "first": -5})
+
+    [finding] = verdict_of(url).findings
+    assert (finding.seq, finding.rule) == (-5, "position")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
+import apsw
 import pytest
 from msgspec.structs import replace
 
@@ -177,7 +178,6 @@ def test_a_chain_under_another_name_is_found(tmp_path: Path) -> None:
 
 TAILS = [
     ("DELETE FROM events WHERE seq = 24; DELETE FROM commits WHERE first = 24", 24),
-    ("DELETE FROM commits WHERE first = 24", 24),
     ("DELETE FROM events WHERE seq > 8; DELETE FROM commits WHERE first > 8", 9),
     ("DELETE FROM events; DELETE FROM commits", 1),
     ("DELETE FROM events; DELETE FROM commits; DELETE FROM namespaces", 1),
@@ -253,3 +253,32 @@ def test_a_log_in_memory_is_read_as_others(tmp_path: Path) -> None:
         verdict = verify(log, anchors=[anchor], indexes="full")
 
     assert (verdict.findings, verdict.anchors) == ((), 1)
+
+
+STRAY_EVENT = "INSERT INTO events VALUES (1, ?, 9, ?, ?, '{}')"
+STRAY_COMMIT = "INSERT INTO commits VALUES (1, ?, 1, 9, 'id', zeroblob(32))"
+CUT_COMMIT = "DELETE FROM commits WHERE first = ?"
+STRAYS: dict[str, tuple[str, tuple[int | str | None, ...]]] = {
+    "event-behind": (STRAY_EVENT, (LAST + 1, 1, None)),
+    "key-behind": (STRAY_EVENT, (LAST + 7, 99, "mine")),
+    "event-before": (STRAY_EVENT, (-5, 1, None)),
+    "key-before": (STRAY_EVENT, (0, 0, "mine")),
+    "commit-before": (STRAY_COMMIT, (-5,)),
+    "tail-without-commit": (CUT_COMMIT, (COMMITS[-1].first,)),
+}
+
+
+@pytest.mark.parametrize("what", STRAYS)
+def test_what_stands_outside_of_all_commits_is_found(tmp_path: Path, what: str) -> None:
+    """No commit has it and no seal covers it, but a task's history would show it."""
+    url = write_sqlite(tmp_path / "log.db", COMMITS)
+    statement, values = STRAYS[what]
+    with apsw.Connection(str(tmp_path / "log.db")) as connection:
+        connection.execute("DROP TRIGGER IF EXISTS commits_no_delete")
+        connection.execute(statement, values)
+
+    with closing(open_log(url, create=False)) as log:
+        verdict = verify(log, indexes="none")
+
+    [finding] = verdict.findings
+    assert (finding.seq, finding.rule) == (values[0], "position")
