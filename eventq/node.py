@@ -374,7 +374,7 @@ class Node:
             self._projection = projection  # Reading broke off, not the fold, which can go on.
             raise
         except (LogArchivedError, LogCorruptError) as error:
-            if known is None:
+            if known is None and isinstance(error, LogCorruptError):
                 raise
             # What comes next was archived, or a failover took it back; else this fails again.
             logger.warning("folding the log anew", extra={"error": str(error)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from eventq.errors import LogCorruptError
+from eventq.errors import LogArchivedError, LogCorruptError
 from eventq.eventlog.base import EventLog
 from eventq.fold import catch_up, replay
 from eventq.points import Point
@@ -21,16 +21,11 @@ def projection_at(log: EventLog, point: Point) -> Projection:
     Raises LogCorruptError where a seal, an order or a move is wrong behind the snapshot it starts
     from; before that, see `verify`.
     """
-    projection = start(log, until=point.seq)
-    if projection is None:
-        projection = replay(log, until=point.seq)
-    else:
-        try:
-            catch_up(projection, log, until=point.seq)
-        except LogCorruptError as error:
-            # It may be the snapshot that is wrong. If it is the log, this fails again, rightly.
-            logger.warning("folding the log anew", extra={"error": str(error)})
-            projection = replay(log, until=point.seq)
+    try:
+        projection = _folded(log, point.seq)
+    except LogArchivedError:
+        # A cut may have come right behind the look for a snapshot; then there is another one now.
+        projection = _folded(log, point.seq)
     projection.ripen(point.at)
     return projection
 
@@ -39,3 +34,16 @@ def start(log: EventLog, *, until: int | None = None) -> Projection | None:
     """A projection of the newest snapshot that can be used, up to a position; None without one."""
     snapshot = newest(log, until=until)
     return None if snapshot is None else restore(snapshot)
+
+
+def _folded(log: EventLog, until: int) -> Projection:
+    projection = start(log, until=until)
+    if projection is None:
+        return replay(log, until=until)
+    try:
+        catch_up(projection, log, until=until)
+    except LogCorruptError as error:
+        # It may be the snapshot that is wrong. If it is the log, this fails again, rightly.
+        logger.warning("folding the log anew", extra={"error": str(error)})
+        return replay(log, until=until)
+    return projection

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,12 +18,14 @@ from eventq import (
     TaskNotFoundError,
 )
 from eventq.archive import Archive, archive_events, delete_archived, find_end, open_archived
+from eventq.clock import SystemClock
 from eventq.copying import copy_log
-from eventq.eventlog import Head
+from eventq.eventlog import EventLog, Head
 from eventq.eventlog.snapshots import SnapshotEntry
 from eventq.fold import replay
+from eventq.node import Node
 from eventq.points import Point, find_point
-from eventq.snapshot import create, keeping, newest, prune
+from eventq.snapshot import create, keeping, newest, projection_at, prune
 from tests.archive.logs import LOGS, NOW, Opener, content, fill, move
 from tests.logs.commits import commit_after
 from tests.support import running, wait_until
@@ -205,6 +208,42 @@ def test_nor_is_it_where_the_archive_is_named(url: str, folder: Path, opened: Op
 
     assert [entry.seq for entry in gone] == [log.head().seq]
     assert [entry.seq for entry in log.snapshots.entries()] == [log.start().seq]
+
+
+def cutting_late(log: EventLog, folder: Path) -> Callable[..., list[SnapshotEntry]]:
+    """A look for snapshots that finds none, and behind which the log is cut at once."""
+    look = log.snapshots.entries
+
+    def entries() -> list[SnapshotEntry]:
+        log.snapshots.entries = look  # type: ignore[method-assign]
+        move(log, folder, 20)
+        return []
+
+    return entries
+
+
+def test_a_cut_right_behind_the_look_for_a_snapshot(url: str, folder: Path, opened: Opener) -> None:
+    """Nothing is missing then: whoever looks again finds the one at the start."""
+    log, other = opened(url), opened(url)
+    whole = replay(log)
+    log.snapshots.entries = cutting_late(log, folder)  # type: ignore[method-assign]
+    projection = projection_at(log, find_point(log, "end", now=NOW))
+    other.snapshots.entries = list  # type: ignore[method-assign]
+
+    assert projection.tasks == whole.tasks
+    with pytest.raises(LogArchivedError):
+        projection_at(other, find_point(other, "end", now=NOW))
+
+
+def test_a_cut_while_a_node_starts(url: str, folder: Path, opened: Opener) -> None:
+    """It looks again, as anybody does."""
+    log = opened(url)
+    whole = replay(log)
+    log.snapshots.entries = cutting_late(log, folder)  # type: ignore[method-assign]
+    node = Node(log, clock=SystemClock())
+
+    with node.reading() as projection:
+        assert projection.tasks == whole.tasks
 
 
 def test_it_is_found_behind_any_number_of_useless_ones(
