@@ -262,7 +262,7 @@ def decode_bodies(texts: list[str]) -> list[AnyBody | Unknown]:
     """
     try:
         bodies = _lines_decoder.decode(f"[{','.join(texts)}]")
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return [_decode_one(text) for text in texts]
     if len(bodies) != len(texts):
         # A damaged text held a comma between two bodies; alone it does not decode.
@@ -281,6 +281,13 @@ def events_of(commit: Commit) -> list[Event]:
 
 
 def _decode_one(text: str) -> AnyBody | Unknown:
+    try:
+        return _decode_known_or_not(text)
+    except RecursionError as error:
+        raise msgspec.DecodeError("it is nested too deeply") from error
+
+
+def _decode_known_or_not(text: str) -> AnyBody | Unknown:
     try:
         return _decoder.decode(text)
     except msgspec.ValidationError:

@@ -8,6 +8,7 @@ import msgspec
 
 from eventq.errors import LogCorruptError
 from eventq.eventlog import EventLog, StoredEvent, file_lines
+from eventq.events import decode_bodies
 from eventq.redaction import Redactor
 from eventq.seal import genesis, is_sealed
 
@@ -60,8 +61,16 @@ def stored_events(log: EventLog, *, after: int, until: int) -> Iterator[StoredEv
 
 
 def event_line(event: StoredEvent, *, redactor: Redactor | None = None) -> dict[str, object]:
-    """One event as an object for a line: its envelope, and its body as it is stored."""
-    body = event.body if redactor is None else redactor.body(event.body)
+    """One event as an object for a line: its envelope, and its body as it is stored.
+
+    Raises LogCorruptError for a body that cannot be understood.
+    """
+    try:
+        decode_bodies([event.body])
+        body = event.body if redactor is None else redactor.body(event.body)
+    except (msgspec.DecodeError, ValueError) as error:
+        problem = f"a body cannot be understood: {error}"
+        raise LogCorruptError(event.seq, problem) from error
     return {
         "seq": event.seq,
         "at": event.at,

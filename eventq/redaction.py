@@ -72,12 +72,7 @@ class Redactor:
         """The stored text of an event's body without its values."""
         [body] = decode_bodies([text])
         if isinstance(body, Unknown):
-            fields = json.loads(text)
-            shaped = {
-                name: value if name == "kind" else self.value(value)
-                for name, value in fields.items()
-            }
-            return json.dumps(shaped, separators=(",", ":"))
+            return self._unknown(body.kind, text)
         return encode_bodies([self._body(body)])[0]
 
     def text(self, text: str) -> str:
@@ -129,6 +124,14 @@ class Redactor:
         if isinstance(body, Updated):
             return replace(body, tags=self._json(body.tags), by=self._key(body.by))
         return body
+
+    def _unknown(self, kind: str, text: str) -> str:
+        try:
+            fields = json.loads(text)
+            shaped = {name: self.value(fields[name]) for name in fields if name != "kind"}
+            return json.dumps({"kind": kind, **shaped}, separators=(",", ":"))
+        except RecursionError:
+            return json.dumps({"kind": kind}, separators=(",", ":"))
 
     def _reopening(self, content: Reopening) -> Reopening:
         error = content.last_error

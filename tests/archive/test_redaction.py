@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from eventq import LogArchivedError, LogCorruptError, Queue, Retry
 from eventq.copying import copy_log
-from eventq.eventlog import EventLog, open_log
+from eventq.eventlog import EventLog, StoredEvent, open_log
 from eventq.events import decode_bodies, encode_bodies, events_of
 from eventq.exporting import event_line, export_log, stored_events
 from eventq.fold import replay
@@ -153,6 +153,23 @@ def test_an_unknown_kind_is_redacted_whole() -> None:
 
     assert json.loads(redacted)["kind"] == "sung"
     assert not any(word in redacted for word in ("PRIVATE", "1234567890123", "PERSON"))
+
+
+def test_what_is_nested_too_deeply_goes_whole() -> None:
+    """A kind that is not known may hold anything, and its shape is not worth a crash."""
+    text = f'{{"kind":"sung","song":{"[" * 700}{"]" * 700}}}'
+
+    assert Redactor(b"secret").body(text) == '{"kind":"sung"}'
+
+
+@pytest.mark.parametrize("redactor", [None, Redactor(b"secret")])
+@pytest.mark.parametrize("body", ["not JSON", '{"kind":"created"}', "[" * 9_000])
+def test_a_damaged_body_is_no_line(body: str, redactor: Redactor | None) -> None:
+    """It is told with its position; nothing that is no JSON is printed as such."""
+    with pytest.raises(LogCorruptError) as caught:
+        event_line(StoredEvent(7, 1, 7, body), redactor=redactor)
+
+    assert caught.value.position == 7
 
 
 def test_a_part_is_told_event_by_event(log: EventLog) -> None:

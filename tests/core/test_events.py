@@ -186,7 +186,10 @@ def test_an_unknown_field_is_passed_over() -> None:
         "nonsense",
         '{"kind":"cancelled"}{"kind":"cancelled"}',
         '{"kind":"cancelled"},{"kind":"cancelled"}',
+        f'{{"kind":"cancelled","new":{"[" * 9_000}{"]" * 9_000}}}',
+        f'{{"kind":"sung","song":{"[" * 9_000}{"]" * 9_000}}}',
     ],
+    ids=lambda text: text[:40],
 )
 def test_a_damaged_body_is_told(text: str) -> None:
     """Nothing damaged is taken for something else, alone or among others."""
