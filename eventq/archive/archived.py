@@ -165,6 +165,8 @@ def check_belongs(log: EventLog, archive: Archive) -> None:
     """
     start, end = log.start(), archive.end
     foreign = LogForeignError(f"{archive.folder}: is the archive of another log than {log.url}")
+    if start.seq and not archive.segments:
+        raise LogForeignError(f"{archive.folder}: holds no archive of {log.namespace!r}")
     if start.seq > end.seq:
         problem = f"the log begins behind {start.seq}, so that segments are missing at the end"
         raise LogCorruptError(end.seq + 1, f"{archive.folder}: {problem}")

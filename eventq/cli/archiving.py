@@ -5,6 +5,7 @@ Only `archive` deletes anything, and only after it was asked to, and has read ba
 
 from __future__ import annotations
 
+import os
 import secrets
 import sys
 import time
@@ -138,8 +139,12 @@ def import_(*, place: Place, file: Path, target: str) -> None:
     """
     with file.open("rb") as lines:
         header = file_lines.parse_header(lines.readline(file_lines.HEADER_BYTES))
-    if header is None:
-        refuse(f"{file}: is no export of a whole namespace")
+        if header is None:
+            refuse(f"{file}: is no export of a whole namespace")
+        lines.seek(-1, os.SEEK_END)
+        # A log in a file may end so after a crash; an export was cut off on its way.
+        if lines.read() != b"\n":
+            refuse(f"{file}: ends in the middle of a line, so more is missing: export it again")
     url = f"file:///{quote(str(file.absolute()))}"
     namespace = header.namespace
     with (

@@ -125,9 +125,7 @@ def test_bad_points_and_folders(cut: Cli) -> None:
     assert "--before" in cut.one_error("archive", "old", "--before", "soon", "--yes", code=2)
     assert "--before" in cut.one_error("archive", "old", "--before", "99", "--yes", code=2)
     assert "new" in cut.one_error("ls", "--archive", "new", code=1)
-    assert "segments are missing" in cut.one_error(
-        "archive", "new", "--before", "end", "--yes", code=1
-    )
+    assert "holds no archive" in cut.one_error("archive", "new", "--before", "end", "--yes", code=1)
     (cut.folder / "file").write_text("no folder")
     assert "file" in cut.one_error("archive", "file", "--before", "end", "--yes", code=1)
 
@@ -184,3 +182,16 @@ def test_a_whole_export_does_not_flood_a_terminal(cut: Cli) -> None:
 
     assert code == 2
     assert "send the output" in text
+
+
+def test_an_export_that_was_cut_off_is_not_imported(cli: Cli) -> None:
+    """What is left of it is a log, and nobody would notice."""
+    for n in range(3):
+        cli.ok("new", f"n:={n}")
+    (cli.folder / "part.jsonl").write_text(cli.ok("export")[:-20])
+
+    result = cli("import", "part.jsonl", "sqlite:///copy.db")
+
+    assert result.exit_code == 1
+    assert "in the middle of a line" in result.stderr
+    assert not (cli.folder / "copy.db").exists()
