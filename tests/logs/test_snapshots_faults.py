@@ -264,6 +264,21 @@ def test_half_the_pieces_are_no_snapshot(
     assert mongo_log.snapshots.get(1) == b"old"
 
 
+def test_a_look_for_abandoned_pieces_reads_none(mongo_log: MongoLog) -> None:
+    """They are large and many, and it comes with each snapshot; an index answers it."""
+    mongo_log.snapshots.put(entry(1, b"x"), b"x")
+    database = mongo_log._link.database()
+    asked = {
+        "distinct": mongo_snapshots.PIECES,
+        "key": "token",
+        "query": {"written_at": {"$lt": 1}},
+    }
+
+    plan = database.command("explain", asked, verbosity="queryPlanner")["queryPlanner"]
+
+    assert "COLLSCAN" not in str(plan["winningPlan"])
+
+
 def test_a_missing_piece_is_no_snapshot(mongo_log: MongoLog) -> None:
     """Bytes that are not all there are not given at all."""
     mongo_log.snapshots.put(entry(1, b"x" * LARGE_BYTES), b"x" * LARGE_BYTES)
