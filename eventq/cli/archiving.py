@@ -9,8 +9,8 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
@@ -19,7 +19,7 @@ import msgspec
 
 from eventq.archive import Archive, archive_events, delete_archived, find_end
 from eventq.cli.options import Place, misuse, placed, refuse
-from eventq.cli.output import is_terminal, note, say_json, say_pairs, terminal
+from eventq.cli.output import is_terminal, note, progress, say_json, say_pairs
 from eventq.copying import copy_log
 from eventq.errors import LogArchivedError, TaskNotFoundError
 from eventq.eventlog import EventLog, Head, file_lines, open_log
@@ -63,13 +63,13 @@ def archive(*, place: Place, folder: str, before: str, dry_run: bool, yes: bool)
         if dry_run:
             _say_plan(place, log, folder, until.seq)
             return
-        with _progress("writing") as tell:
+        with progress("writing") as tell:
             report = archive_events(log, folder, until=until, progress=tell)
         count = report.until.seq - start.seq
         if count and not yes:
             question = f"Delete {count} events, now in {folder}, from {log.url}?"
             click.confirm(question, abort=True, err=True)
-        with _progress("verifying") as tell:
+        with progress("verifying") as tell:
             cut = delete_archived(log, folder, until=report.until, now=now, progress=tell)
     if not count:
         note("nothing new to move up to that point")
@@ -150,7 +150,7 @@ def import_(*, place: Place, file: Path, target: str) -> None:
     with (
         closing(open_log(url, namespace=namespace, create=False)) as source,
         closing(open_log(target, namespace=namespace)) as log,
-        _progress("importing") as tell,
+        progress("importing") as tell,
     ):
         report = copy_log(source, log, progress=tell)
     fields = {"namespace": namespace, "redacted": header.redacted}
@@ -194,16 +194,3 @@ def _say(place: Place, fields: Mapping[str, object]) -> None:
         say_json(fields)
     else:
         say_pairs([(name.replace("_", " "), str(value)) for name, value in fields.items()])
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on a terminal, on standard error so that a pipe gets the answer alone."""
-    if not is_terminal(sys.stderr):
-        yield None
-        return
-    from rich.progress import Progress  # noqa: PLC0415 - slow to import, and pipes never need it
-
-    with Progress(console=terminal(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 
 import click
 import msgspec
@@ -13,7 +11,7 @@ import msgspec
 from eventq.archive import open_archived
 from eventq.checks import check_namespace
 from eventq.cli.options import Place, misuse, placed, refuse
-from eventq.cli.output import is_terminal, say_json, say_pairs, terminal
+from eventq.cli.output import progress, say_json, say_pairs
 from eventq.copying import copy_log
 from eventq.eventlog import open_log
 
@@ -74,16 +72,3 @@ def url_of(word: str) -> str:
     if not url:
         misuse(f"{word}: there is no such environment variable")
     return url
-
-
-@contextmanager
-def progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on a terminal, on standard error so that a pipe gets the answer alone."""
-    if not is_terminal(sys.stderr):
-        yield None
-        return
-    from rich.progress import Progress  # noqa: PLC0415 - slow to import, and pipes never need it
-
-    with Progress(console=terminal(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

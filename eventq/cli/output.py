@@ -1,4 +1,4 @@
-"""Printing: tables on a terminal, tab-separated lines in a pipe; no colour ever enters a pipe.
+"""Printing: tables and bars on a terminal, tab-separated lines in a pipe, which gets no colour.
 
 Callers hand in text that is safe to print already, see text.py.
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 import click
@@ -81,6 +82,19 @@ def terminal(*, stderr: bool = False) -> Console:
     from rich.console import Console  # noqa: PLC0415 - slow to import, and pipes never need it
 
     return Console(markup=False, emoji=False, highlight=False, stderr=stderr)
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar on a terminal, on standard error so that a pipe gets the answer alone."""
+    if not is_terminal(sys.stderr):
+        yield None
+        return
+    from rich.progress import Progress  # noqa: PLC0415 - slow to import, and pipes never need it
+
+    with Progress(console=terminal(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def say_table(names: list[str], rows: list[list[str]], *, elastic: int) -> None:

@@ -6,17 +6,16 @@ What they say is printed; what they are, and whether they are right, eventq.snap
 from __future__ import annotations
 
 import re
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
 
 from eventq import ArgumentError, SnapshotError, snapshot
 from eventq.cli.options import Place, PointCommand, misuse, placed, refuse
-from eventq.cli.output import is_terminal, note, say_json, say_pairs, say_table, terminal
+from eventq.cli.output import is_terminal, note, progress, say_json, say_pairs, say_table
 from eventq.cli.snapshot_forms import (
     ENTRY_COLUMNS,
     VERDICT_COLUMNS,
@@ -84,7 +83,7 @@ def create(*, place: Place, point: str | None, every: int | None) -> None:
             found = find_point(log, point or "end", now=_now(), argument="--at")
             _say_entries(place, iter([snapshot.create(log, found, now=_now())]))
         else:
-            with _progress("folding") as tell:
+            with progress("folding") as tell:
                 made = snapshot.create_every(log, every, now=_now(), progress=tell)
                 _say_entries(place, made)
 
@@ -132,7 +131,7 @@ def verify(*, place: Place, sources: tuple[str, ...]) -> None:
 
     Without arguments: all in the log's database. Ends with 1 if one is not.
     """
-    with place.open_log() as log, _progress("replaying") as tell:
+    with place.open_log() as log, progress("replaying") as tell:
         chosen = [_source(log, word) for word in sources] if sources else None
         verdicts = snapshot.verify(log, chosen, progress=tell)
     if place.as_json:
@@ -257,16 +256,3 @@ def _projection(place: Place, opened: ExitStack, word: str) -> Projection:
 
 def _now() -> int:
     return time.time_ns() // 1_000
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on a terminal, on standard error so that a pipe gets the answer alone."""
-    if not is_terminal(sys.stderr):
-        yield None
-        return
-    from rich.progress import Progress  # noqa: PLC0415 - slow to import, and pipes never need it
-
-    with Progress(console=terminal(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -15,11 +15,11 @@ import click
 
 from eventq.archive import open_archived
 from eventq.checks import check_namespace
-from eventq.cli.copying import progress, url_of
+from eventq.cli.copying import url_of
 from eventq.cli.logs import log_to_stderr
 from eventq.cli.looking import STATES
 from eventq.cli.options import Place, joined_tags, misuse, placed, refuse, tag_option
-from eventq.cli.output import flush, is_terminal, note, say_json, say_pairs, say_table
+from eventq.cli.output import flush, is_terminal, note, progress, say_json, say_pairs, say_table
 from eventq.cli.target import load_worker
 from eventq.cli.text import iso_text, time_text
 from eventq.cli.trying_forms import (

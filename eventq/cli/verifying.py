@@ -8,9 +8,8 @@ from typing import IO, Any
 import click
 import msgspec
 
-from eventq.cli.copying import progress
 from eventq.cli.options import Place, misuse, placed, refuse
-from eventq.cli.output import flush, note, say_json, say_pairs, say_table
+from eventq.cli.output import flush, note, progress, say_json, say_pairs, say_table
 from eventq.cli.text import iso_text, visible
 from eventq.clock import SystemClock
 from eventq.eventlog import EventLog

@@ -9,9 +9,8 @@ from typing import Any
 import click
 from msgspec import UNSET
 
-from eventq.cli.copying import progress
 from eventq.cli.options import Place, misuse, parse_backoff, placed, shown_word, tag_option
-from eventq.cli.output import note, say_json, say_table
+from eventq.cli.output import note, progress, say_json, say_table
 from eventq.cli.trying_forms import WHATIF_COLUMNS, took, whatif_form, whatif_rows
 from eventq.clock import SystemClock
 from eventq.errors import ArgumentError
