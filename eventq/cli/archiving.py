@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-import time
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -18,14 +17,14 @@ import click
 import msgspec
 
 from eventq.archive import Archive, archive_events, delete_archived, find_end
-from eventq.cli.options import Place, misuse, placed, refuse
+from eventq.cli.options import Place, log_time, misuse, placed, point_of, refuse
 from eventq.cli.output import is_terminal, note, progress, say_json, say_pairs
 from eventq.copying import copy_log
 from eventq.errors import LogArchivedError, TaskNotFoundError
 from eventq.eventlog import EventLog, Head, file_lines, open_log
 from eventq.exporting import event_line, export_log, stored_events
 from eventq.fold import task_history
-from eventq.points import find_point
+from eventq.points import END
 from eventq.redaction import Redactor
 
 SECRET_BYTES = 32
@@ -57,9 +56,8 @@ def archive(*, place: Place, folder: str, before: str, dry_run: bool, yes: bool)
     if not (dry_run or yes or is_terminal(sys.stdin)):
         misuse("it deletes events, so it needs --yes where nobody can be asked")
     with closing(open_log(place.found_url, namespace=place.found_namespace, create=False)) as log:
-        now = time.time_ns() // 1_000
         start = log.start()
-        until = _find_until(log, before, now)
+        until = _find_until(log, before)
         if dry_run:
             _say_plan(place, log, folder, until.seq)
             return
@@ -70,7 +68,7 @@ def archive(*, place: Place, folder: str, before: str, dry_run: bool, yes: bool)
             question = f"Delete {count} events, now in {folder}, from {log.url}?"
             click.confirm(question, abort=True, err=True)
         with progress("verifying") as tell:
-            cut = delete_archived(log, folder, until=report.until, now=now, progress=tell)
+            cut = delete_archived(log, folder, until=report.until, now=log_time(log), progress=tell)
     if not count:
         note("nothing new to move up to that point")
     fields = {
@@ -116,9 +114,8 @@ def export(
             output.writelines(export_log(log, redactor=redactor))
             output.flush()
             return
-        now = time.time_ns() // 1_000
-        first = find_point(log, begin, now=now, argument="--from").seq if begin else 0
-        last = find_point(log, end or "end", now=now, argument="--to").seq
+        first = point_of(log, begin, "--from").seq if begin else 0
+        last = point_of(log, end or END, "--to").seq
         if key is None:
             found = stored_events(log, after=first, until=last)
         else:
@@ -160,10 +157,10 @@ def import_(*, place: Place, file: Path, target: str) -> None:
 COMMANDS: list[click.Command] = [archive, export, import_]
 
 
-def _find_until(log: EventLog, before: str, now: int) -> Head:
+def _find_until(log: EventLog, before: str) -> Head:
     """The end of the last commit up to the point; where the log starts if that is archived."""
     try:
-        return find_end(log, find_point(log, before, now=now, argument="--before"))
+        return find_end(log, point_of(log, before, "--before"))
     except LogArchivedError:
         return log.start()
 

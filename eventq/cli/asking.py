@@ -25,18 +25,14 @@ from eventq.cli.asking_forms import (
     why_pairs,
 )
 from eventq.cli.forms import TASK_COLUMNS, task_form, task_pairs, task_row
-from eventq.cli.options import Place, placed
+from eventq.cli.options import Place, placed, point_of
 from eventq.cli.output import coloured, is_terminal, say, say_json, say_pairs, say_table
 from eventq.cli.text import iso_text, time_text
-from eventq.clock import SystemClock
-from eventq.eventlog import EventLog
 from eventq.points import END
 from eventq.replay import (
-    Point,
     QueueState,
     Rank,
     Step,
-    find_point,
     state_at,
     story,
     task_at,
@@ -71,7 +67,7 @@ Examples:
 def history(*, place: Place, key: str, at: str) -> None:
     """Tell all that happened to one task, oldest first, and why."""
     with place.open_log() as log:
-        steps = story(log, key, resolved(log, at))
+        steps = story(log, key, point_of(log, at, "--at"))
     if place.as_json:
         for step in steps:
             say_json(step_form(step))
@@ -99,7 +95,7 @@ def state(*, place: Place, key: str | None, at: str, limit: int) -> None:
     The queue: tasks by state, which would have run next, leases, and the schedule.
     """
     with place.open_log() as log:
-        point = resolved(log, at)
+        point = point_of(log, at, "--at")
         if key is None:
             _say_state(place, state_at(log, point, limit=limit))
             return
@@ -131,7 +127,7 @@ def why_command(*, place: Place, key: str, at: str, limit: int) -> None:
     lease for that one.
     """
     with place.open_log() as log:
-        answer = why(log, key, resolved(log, at), limit=limit)
+        answer = why(log, key, point_of(log, at, "--at"), limit=limit)
     if place.as_json:
         say_json(why_form(answer))
         return
@@ -144,12 +140,6 @@ def why_command(*, place: Place, key: str, at: str, limit: int) -> None:
 
 
 COMMANDS: list[click.Command] = [history, state, why_command]
-
-
-def resolved(log: EventLog, at: str) -> Point:
-    """The point that --at means, by this host's clock corrected by the log's."""
-    now = SystemClock().now_us() + log.clock_offset_us()
-    return find_point(log, at, now=now, argument="--at")
 
 
 def _say_step(step: Step) -> None:

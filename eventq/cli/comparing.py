@@ -28,12 +28,11 @@ from eventq.cli.comparing_forms import (
     task_changes,
 )
 from eventq.cli.forms import event_text
-from eventq.cli.options import Place, PointCommand, misuse, placed
+from eventq.cli.options import Place, PointCommand, misuse, placed, point_of
 from eventq.cli.output import is_terminal, note, say, say_json, say_pairs, say_table
-from eventq.cli.replaying import log_time
 from eventq.cli.text import time_text, visible
 from eventq.eventlog import EventLog
-from eventq.points import END, find_point
+from eventq.points import END
 from eventq.replay.bisecting import Found, NotFound, bisect
 from eventq.replay.difference import (
     LogDifference,
@@ -93,8 +92,8 @@ def diff(
     numbers of events before the end like -500, or end.
     """
     with place.open_log() as log, _other_log(place, log, other_url, other_namespace) as other:
-        before = find_point(log, a, now=log_time(log), argument="A")
-        after = find_point(other, b, now=log_time(other), argument="B")
+        before = point_of(log, a, "A")
+        after = point_of(other, b, "B")
         if other is log:
             found = diff_points(log, before, after)
         else:
@@ -140,9 +139,8 @@ def bisect_command(*, place: Place, text: str, good: str, bad: str) -> None:
     """
     condition = parse_expression(text, "--expr")
     with place.open_log() as log:
-        now = log_time(log)
-        begin = find_point(log, good, now=now, argument="--good")
-        end = find_point(log, bad, now=now, argument="--bad")
+        begin = point_of(log, good, "--good")
+        end = point_of(log, bad, "--bad")
         if end.seq < begin.seq:
             misuse(f"--bad, position {end.seq}, lies before --good, position {begin.seq}")
         found = bisect(log, condition, good=begin, bad=end)

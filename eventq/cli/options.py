@@ -22,7 +22,9 @@ from msgspec import Struct
 from eventq import ArgumentError, Backoff, Queue
 from eventq.archive import open_archived
 from eventq.cli.text import short, visible
+from eventq.clock import SystemClock
 from eventq.eventlog import EventLog, open_log
+from eventq.points import Point, find_point
 
 DEFAULT_URL = "sqlite:///eventq.db"
 SHOWN_CHARACTERS = 60
@@ -121,6 +123,16 @@ def placed_by(
         return click.option("--url", metavar="URL", help=url_help)(command)
 
     return decorate
+
+
+def log_time(log: EventLog) -> int:
+    """Now, by this host's clock corrected by the log's; microseconds since 1970."""
+    return SystemClock().now_us() + log.clock_offset_us()
+
+
+def point_of(log: EventLog, word: str, argument: str) -> Point:
+    """The point of the log that a word means now. Raises ArgumentError as `find_point` does."""
+    return find_point(log, word, now=log_time(log), argument=argument)
 
 
 def instant_option(word: str) -> datetime:

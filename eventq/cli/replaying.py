@@ -11,14 +11,11 @@ from typing import Any
 import click
 
 from eventq.cli.forms import VALUE_CHARACTERS, event_form, event_text
-from eventq.cli.options import Place, joined_tags, misuse, placed, tag_option
+from eventq.cli.options import Place, joined_tags, log_time, misuse, placed, point_of, tag_option
 from eventq.cli.output import coloured, flush, is_terminal, say, say_json
 from eventq.cli.stepping import step
 from eventq.cli.text import rough_duration, short, time_text, visible
-from eventq.clock import SystemClock
-from eventq.eventlog import EventLog
 from eventq.events import KINDS
-from eventq.points import find_point
 from eventq.replay.timeline import Moment, Wanted, begin_before, timeline
 
 MOMENT_COLUMNS = ["SEQ", "AT", "GAP", "TASK", "KIND", "WHAT"]
@@ -84,9 +81,10 @@ def replay(
         step(place, at=begin)
         return
     with place.open_log() as log:
-        now = log_time(log)
-        after = 0 if begin is None else begin_before(log, begin, now=now, argument="--from")
-        until = None if end is None else find_point(log, end, now=now, argument="--to").seq
+        after = 0
+        if begin is not None:
+            after = begin_before(log, begin, now=log_time(log), argument="--from")
+        until = None if end is None else point_of(log, end, "--to").seq
         moments = timeline(log, after=after, until=until, wanted=wanted, follow=follow)
         first = next(moments, None)
         # Not before the first moment is found: a wrong key is an error and no table.
@@ -99,11 +97,6 @@ def replay(
 
 
 COMMANDS: list[click.Command] = [replay]
-
-
-def log_time(log: EventLog) -> int:
-    """Now, by this host's clock corrected by the log's; microseconds since 1970."""
-    return SystemClock().now_us() + log.clock_offset_us()
 
 
 def say_moment(place: Place, moment: Moment) -> None:

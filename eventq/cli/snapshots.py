@@ -6,7 +6,6 @@ What they say is printed; what they are, and whether they are right, eventq.snap
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 import click
 
 from eventq import ArgumentError, SnapshotError, snapshot
-from eventq.cli.options import Place, PointCommand, misuse, placed, refuse
+from eventq.cli.options import Place, PointCommand, log_time, misuse, placed, point_of, refuse
 from eventq.cli.output import is_terminal, note, progress, say_json, say_pairs, say_table
 from eventq.cli.snapshot_forms import (
     ENTRY_COLUMNS,
@@ -30,7 +29,7 @@ from eventq.cli.snapshot_forms import (
 )
 from eventq.eventlog import EventLog
 from eventq.eventlog.snapshots import SnapshotEntry
-from eventq.points import find_point
+from eventq.points import END
 from eventq.projection import Projection
 
 _POSITION = re.compile(r"\d{1,19}", re.ASCII)
@@ -80,11 +79,11 @@ def create(*, place: Place, point: str | None, every: int | None) -> None:
         misuse("either --at or --every, not both")
     with place.open_log() as log:
         if every is None:
-            found = find_point(log, point or "end", now=_now(), argument="--at")
-            _say_entries(place, iter([snapshot.create(log, found, now=_now())]))
+            found = point_of(log, point or END, "--at")
+            _say_entries(place, iter([snapshot.create(log, found, now=log_time(log))]))
         else:
             with progress("folding") as tell:
-                made = snapshot.create_every(log, every, now=_now(), progress=tell)
+                made = snapshot.create_every(log, every, now=log_time(log), progress=tell)
                 _say_entries(place, made)
 
 
@@ -202,7 +201,7 @@ def prune(*, place: Place, keep: int | None, before: str | None) -> None:
     with place.open_log() as log:
         seq = None
         if before is not None:
-            seq = find_point(log, before, now=_now(), argument="--before").seq
+            seq = point_of(log, before, "--before").seq
         gone = snapshot.prune(log, keep=keep, before=seq)
     _say_entries(place, iter(gone))
     if not gone:
@@ -251,8 +250,4 @@ def _projection(place: Place, opened: ExitStack, word: str) -> Projection:
     log = opened.enter_context(place.open_log())
     if _is_position(word) and log.snapshots.get(int(word)) is not None:
         return snapshot.restore(snapshot.get(log, int(word)))
-    return snapshot.projection_at(log, find_point(log, word, now=_now(), argument=word))
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000
+    return snapshot.projection_at(log, point_of(log, word, "snapshot"))

@@ -18,7 +18,7 @@ from eventq.checks import check_namespace
 from eventq.cli.copying import url_of
 from eventq.cli.logs import log_to_stderr
 from eventq.cli.looking import STATES
-from eventq.cli.options import Place, joined_tags, misuse, placed, refuse, tag_option
+from eventq.cli.options import Place, joined_tags, misuse, placed, point_of, refuse, tag_option
 from eventq.cli.output import flush, is_terminal, note, progress, say_json, say_pairs, say_table
 from eventq.cli.target import load_worker
 from eventq.cli.text import iso_text, time_text
@@ -29,9 +29,8 @@ from eventq.cli.trying_forms import (
     rerun_row,
 )
 from eventq.cli.whatif_command import whatif
-from eventq.clock import SystemClock
 from eventq.eventlog import EventLog, open_log
-from eventq.points import END, EXPECTED, Point, find_point, is_point
+from eventq.points import END, EXPECTED, Point, is_point
 from eventq.replay import Rerun, attempted_keys
 from eventq.replay import fork as fork_log
 from eventq.replay import rerun as run_again
@@ -96,7 +95,7 @@ def rerun(
     worker = load_worker(target)
     log_to_stderr(verbose=verbose)
     with place.open_log() as log:
-        point = find_point(log, at, now=SystemClock().now_us(), argument="--at")
+        point = point_of(log, at, "--at")
         if key is None:
             same = _rerun_all(place, log, worker, point, **options)
         else:
@@ -137,7 +136,7 @@ def fork(*, place: Place, source: str, target: str, at: str | None) -> None:
         if not before.head().seq:
             there = ", ".join(before.namespaces()) or "none"
             refuse(f"{before.url}: no namespace {namespace!r} to fork (there: {there})")
-        point = find_point(before, written, now=SystemClock().now_us(), argument="POINT")
+        point = point_of(before, written, "POINT")
         # Before the target is made: what cannot be forked leaves nothing behind.
         fork_end(before, point)
         with closing(open_log(target, namespace=namespace)) as after, progress("forking") as tell:

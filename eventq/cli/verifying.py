@@ -8,12 +8,11 @@ from typing import IO, Any
 import click
 import msgspec
 
-from eventq.cli.options import Place, misuse, placed, refuse
+from eventq.cli.options import Place, misuse, placed, point_of, refuse
 from eventq.cli.output import flush, note, progress, say_json, say_pairs, say_table
 from eventq.cli.text import iso_text, visible
-from eventq.clock import SystemClock
 from eventq.eventlog import EventLog
-from eventq.points import END, find_point
+from eventq.points import END
 from eventq.replay.anchor import Anchor, check_anchor, check_mac, make_anchor, parse_anchor
 from eventq.replay.verify import MOST_FINDINGS, Verdict, verify
 from eventq.replay.verify_base import base_at_start
@@ -139,7 +138,7 @@ def export(*, place: Place, point: str, key_env: str) -> None:
     key = _key(key_env)
     with place.open_log() as log:
         _check_there(log)
-        found = find_point(log, point, now=SystemClock().now_us(), argument="at")
+        found = point_of(log, point, "--at")
         anchor = make_anchor(log, found, key=key)
     if key is None:
         note(f"no {key_env} in the environment: the anchor has no hmac, so anybody could forge it")

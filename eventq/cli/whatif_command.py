@@ -9,12 +9,19 @@ from typing import Any
 import click
 from msgspec import UNSET
 
-from eventq.cli.options import Place, misuse, parse_backoff, placed, shown_word, tag_option
+from eventq.cli.options import (
+    Place,
+    misuse,
+    parse_backoff,
+    placed,
+    point_of,
+    shown_word,
+    tag_option,
+)
 from eventq.cli.output import note, progress, say_json, say_table
 from eventq.cli.trying_forms import WHATIF_COLUMNS, took, whatif_form, whatif_rows
-from eventq.clock import SystemClock
 from eventq.errors import ArgumentError
-from eventq.points import END, find_point
+from eventq.points import END
 from eventq.replay import PriorityRule
 from eventq.replay import whatif as suppose
 
@@ -84,12 +91,11 @@ def whatif(
     for name in ("max_age", "deadline"):
         options[name] = _limit(options[name])
     retries = _limit(max_retries)
-    now = SystemClock().now_us()
     with place.open_log() as log, progress("replaying") as tell, _as_typed():
         found = suppose(
             log,
-            after=find_point(log, after, now=now, argument="--from"),
-            until=find_point(log, until, now=now, argument="--to"),
+            after=point_of(log, after, "--from"),
+            until=point_of(log, until, "--to"),
             backoff=parse_backoff(backoff),
             max_retries=_count(retries) if isinstance(retries, str) else retries,
             priorities=rules,
