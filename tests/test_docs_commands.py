@@ -18,8 +18,9 @@ from eventq.cli import main
 from eventq.cli.asking_forms import state_form, step_form, why_form
 from eventq.cli.comparing_forms import change_form, found_form, points_form
 from eventq.cli.demo_summary import Story, summary_form
-from eventq.cli.entry import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_MISUSED, EXIT_PIPE
+from eventq.cli.entry import EXIT_INTERRUPTED, EXIT_PIPE
 from eventq.cli.forms import event_form, stats_form, task_form
+from eventq.cli.options import EXIT_FAILED, EXIT_MISUSED
 from eventq.cli.snapshot_forms import difference_form, entry_form, snapshot_form, verdict_form
 from eventq.durations import SECOND_US, parse_duration
 from eventq.eventlog.snapshots import SnapshotEntry

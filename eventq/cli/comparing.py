@@ -28,7 +28,7 @@ from eventq.cli.comparing_forms import (
     task_changes,
 )
 from eventq.cli.forms import event_text
-from eventq.cli.options import Place, PointCommand, misuse, placed, point_of
+from eventq.cli.options import Place, PointCommand, end_with_finding, misuse, placed, point_of
 from eventq.cli.output import is_terminal, note, say, say_json, say_pairs, say_table
 from eventq.cli.text import time_text, visible
 from eventq.eventlog import EventLog
@@ -42,9 +42,6 @@ from eventq.replay.difference import (
     passed_tasks,
 )
 from eventq.replay.expression import parse_expression
-
-EXIT_DIFFERENT = 1
-EXIT_NOT_FOUND = 1
 
 T = TypeVar("T")
 
@@ -101,7 +98,7 @@ def diff(
         lines = _lines(log, other, found, everything=everything)
         _say_difference(place, found, lines, limit)
     if not found.is_empty:
-        click.get_current_context().exit(EXIT_DIFFERENT)
+        end_with_finding()
 
 
 @click.command(
@@ -146,7 +143,7 @@ def bisect_command(*, place: Place, text: str, good: str, bad: str) -> None:
         found = bisect(log, condition, good=begin, bad=end)
     if isinstance(found, NotFound):
         _say_nothing_found(found)
-        click.get_current_context().exit(EXIT_NOT_FOUND)
+        end_with_finding()
     elif place.as_json:
         say_json(found_form(found))
     else:

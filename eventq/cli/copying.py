@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import closing
 
 import click
@@ -10,13 +9,10 @@ import msgspec
 
 from eventq.archive import open_archived
 from eventq.checks import check_namespace
-from eventq.cli.options import Place, misuse, placed, refuse
+from eventq.cli.options import Place, check_there, misuse, placed, url_of
 from eventq.cli.output import progress, say_json, say_pairs
 from eventq.copying import copy_log
 from eventq.eventlog import open_log
-
-# What a word begins with that names a variable instead of being a URL.
-ENVIRONMENT = "env:"
 
 
 @click.command(
@@ -43,9 +39,7 @@ def copy(*, place: Place, source: str, target: str) -> None:
     namespace = check_namespace(place.found_namespace)
     opened = open_log(source, namespace=namespace, create=False)
     with closing(open_archived(opened, place.found_archive)) as before:
-        if not before.head().seq:
-            there = ", ".join(before.namespaces()) or "none"
-            refuse(f"{before.url}: no namespace {namespace!r} to copy (there: {there})")
+        check_there(before)
         with closing(open_log(target, namespace=namespace)) as after, progress("copying") as tell:
             report = copy_log(before, after, progress=tell)
     if place.as_json:
@@ -62,13 +56,3 @@ def copy(*, place: Place, source: str, target: str) -> None:
             ("verified", "same positions, seals and projection"),
         ]
     )
-
-
-def url_of(word: str) -> str:
-    """The URL that a word is or names."""
-    if not word.startswith(ENVIRONMENT):
-        return word
-    url = os.environ.get(word.removeprefix(ENVIRONMENT))
-    if not url:
-        misuse(f"{word}: there is no such environment variable")
-    return url

@@ -34,10 +34,8 @@ from eventq.cli import (
     verifying,
 )
 from eventq.cli.logs import log_to_stderr
-from eventq.cli.options import Place, placed
+from eventq.cli.options import EXIT_FAILED, EXIT_MISUSED, Place, hand_down, placed
 
-EXIT_FAILED = 1
-EXIT_MISUSED = 2
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_PIPE = 128 + signal.SIGPIPE
 
@@ -134,12 +132,8 @@ def main(*, place: Place) -> None:
     Options here may also stand behind the command. Exit codes: 0 fine, 1 refused, failed, or
     something was found, 2 wrongly called.
     """
-    context = click.get_current_context()
-    context.obj = place
-    if context.invoked_subcommand is None:
-        click.echo(context.get_help(), err=True)
-        context.exit(EXIT_MISUSED)
-    if context.invoked_subcommand not in LOGGING_BY_THEMSELVES:
+    hand_down(place)
+    if click.get_current_context().invoked_subcommand not in LOGGING_BY_THEMSELVES:
         log_to_stderr(verbose=False)
 
 

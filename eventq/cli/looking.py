@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from eventq import Event, TaskNotFoundError, TaskState
+from eventq import Event, TaskNotFoundError
 from eventq.cli.forms import (
     TASK_COLUMNS,
     event_form,
@@ -19,7 +19,7 @@ from eventq.cli.forms import (
     task_pairs,
     task_row,
 )
-from eventq.cli.options import Place, joined_tags, placed, tag_option
+from eventq.cli.options import STATES, Place, joined_tags, placed, tags_option
 from eventq.cli.output import (
     coloured,
     flush,
@@ -31,8 +31,6 @@ from eventq.cli.output import (
     say_table,
 )
 from eventq.cli.text import visible
-
-STATES = [str(state) for state in TaskState if state is not TaskState.FAILED]
 
 
 @click.command(
@@ -49,14 +47,7 @@ Examples:
     type=click.Choice([*STATES, "all"]),
     help="Only these; may come several times. [default: all that are open]",
 )
-@click.option(
-    "--tag",
-    "tags",
-    multiple=True,
-    type=tag_option,
-    metavar="NAME=VALUE",
-    help="Only with this tag.",
-)
+@tags_option("Only with this tag.")
 @click.option(
     "--limit", type=click.IntRange(0), default=100, show_default=True, help="0 for no limit."
 )

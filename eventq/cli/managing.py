@@ -19,7 +19,7 @@ from eventq.cli.options import (
     misuse,
     person,
     placed,
-    tag_option,
+    tags_option,
 )
 from eventq.cli.output import say, say_json
 from eventq.cli.text import time_text, visible
@@ -52,14 +52,7 @@ Examples:
 )
 @click.argument("key")
 @click.option("--priority", type=int, help="Higher runs first.")
-@click.option(
-    "--tag",
-    "tags",
-    multiple=True,
-    type=tag_option,
-    metavar="NAME=VALUE",
-    help="Set a tag (NAME:=JSON for other values than text); the others stay.",
-)
+@tags_option("Set a tag (NAME:=JSON for other values than text); the others stay.")
 @click.option("--clear-tags", is_flag=True, help="Drop the tags that were there first.")
 @click.option("--delay", metavar="DURATION", help="Run this much later than now.")
 @click.option(

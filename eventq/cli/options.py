@@ -19,8 +19,9 @@ from typing import Any, NoReturn
 import click
 from msgspec import Struct
 
-from eventq import ArgumentError, Backoff, Queue
+from eventq import ArgumentError, Backoff, Queue, TaskState
 from eventq.archive import open_archived
+from eventq.cli.output import flush
 from eventq.cli.text import short, visible
 from eventq.clock import SystemClock
 from eventq.eventlog import EventLog, open_log
@@ -28,6 +29,14 @@ from eventq.points import Point, find_point
 
 DEFAULT_URL = "sqlite:///eventq.db"
 SHOWN_CHARACTERS = 60
+
+EXIT_FAILED = 1
+EXIT_MISUSED = 2
+
+# What a word begins with that names a variable instead of being a URL.
+ENVIRONMENT = "env:"
+
+STATES = [str(state) for state in TaskState if state is not TaskState.FAILED]
 
 # What a time ago or a count from the end begins with.
 _AGO = re.compile(r"-[0-9]")
@@ -143,6 +152,13 @@ def instant_option(word: str) -> datetime:
         raise click.BadParameter(f"expected {error.expected}, got {shown_word(word)}") from None
 
 
+def tags_option(text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The option --tag of a command, several times at will; ``text`` is its help."""
+    return click.option(
+        "--tag", "tags", multiple=True, type=tag_option, metavar="NAME=VALUE", help=text
+    )
+
+
 def tag_option(word: str) -> tuple[str, Any]:
     """A click type: ``NAME=VALUE`` for text, ``NAME:=JSON`` for any JSON value."""
     name, sign, content = word.partition("=")
@@ -202,6 +218,23 @@ def joined_tags(pairs: tuple[tuple[str, Any], ...], argument: str) -> dict[str, 
     return tags
 
 
+def url_of(word: str) -> str:
+    """The URL that a word is or names."""
+    if not word.startswith(ENVIRONMENT):
+        return word
+    url = os.environ.get(word.removeprefix(ENVIRONMENT))
+    if not url:
+        misuse(f"{word}: there is no such environment variable")
+    return url
+
+
+def check_there(log: EventLog) -> None:
+    """Refuses a namespace without events: a wrong name would be copied or verified with ease."""
+    if not log.head().seq:
+        there = ", ".join(log.namespaces()) or "none"
+        refuse(f"{log.url}: no events in namespace {log.namespace!r} (there: {there})")
+
+
 def person() -> str:
     """Who gives this command, for the log: user@host."""
     try:
@@ -209,6 +242,21 @@ def person() -> str:
     except (KeyError, OSError):
         user = f"uid{os.getuid()}"
     return visible(short(f"{user}@{socket.gethostname()}", 200))
+
+
+def hand_down(place: Place) -> None:
+    """For a group: gives its commands the place, and shows its help when none is called."""
+    context = click.get_current_context()
+    context.obj = place
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(EXIT_MISUSED)
+
+
+def end_with_finding() -> NoReturn:
+    """Ends the command, which has said what it found: exit code 1."""
+    flush()
+    click.get_current_context().exit(EXIT_FAILED)
 
 
 def refuse(message: str) -> NoReturn:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from eventq.cli.forms import VALUE_CHARACTERS, event_form, event_text
-from eventq.cli.options import Place, joined_tags, log_time, misuse, placed, point_of, tag_option
+from eventq.cli.options import Place, joined_tags, log_time, misuse, placed, point_of, tags_option
 from eventq.cli.output import coloured, flush, is_terminal, say, say_json
 from eventq.cli.stepping import step
 from eventq.cli.text import rough_duration, short, time_text, visible
@@ -41,14 +41,7 @@ Examples:
 @click.option(
     "--task", "keys", multiple=True, metavar="KEY", help="Only this task; may come several times."
 )
-@click.option(
-    "--tag",
-    "tags",
-    multiple=True,
-    type=tag_option,
-    metavar="NAME=VALUE",
-    help="Only tasks that have this tag then.",
-)
+@tags_option("Only tasks that have this tag then.")
 @click.option("--worker", metavar="NODE", help="Only what this node did, or its leases.")
 @click.option("--from", "begin", metavar="POINT", help="Begin there. [default: the first event]")
 @click.option("--to", "end", metavar="POINT", help="End there. [default: the last event]")

@@ -13,7 +13,16 @@ from pathlib import Path
 import click
 
 from eventq import ArgumentError, SnapshotError, snapshot
-from eventq.cli.options import Place, PointCommand, log_time, misuse, placed, point_of, refuse
+from eventq.cli.options import (
+    Place,
+    PointCommand,
+    hand_down,
+    log_time,
+    misuse,
+    placed,
+    point_of,
+    refuse,
+)
 from eventq.cli.output import is_terminal, note, progress, say_json, say_pairs, say_table
 from eventq.cli.snapshot_forms import (
     ENTRY_COLUMNS,
@@ -43,11 +52,7 @@ def group(*, place: Place) -> None:
     Nodes write snapshots by themselves, and start from the newest. The log does not need them:
     each can be deleted at any time, and made anew.
     """
-    context = click.get_current_context()
-    context.obj = place
-    if context.invoked_subcommand is None:
-        click.echo(context.get_help(), err=True)
-        context.exit(2)
+    hand_down(place)
 
 
 @group.command(

@@ -15,10 +15,19 @@ import click
 
 from eventq.archive import open_archived
 from eventq.checks import check_namespace
-from eventq.cli.copying import url_of
 from eventq.cli.logs import log_to_stderr
-from eventq.cli.looking import STATES
-from eventq.cli.options import Place, joined_tags, misuse, placed, point_of, refuse, tag_option
+from eventq.cli.options import (
+    STATES,
+    Place,
+    check_there,
+    end_with_finding,
+    joined_tags,
+    misuse,
+    placed,
+    point_of,
+    tags_option,
+    url_of,
+)
 from eventq.cli.output import flush, is_terminal, note, progress, say_json, say_pairs, say_table
 from eventq.cli.target import load_worker
 from eventq.cli.text import iso_text, time_text
@@ -63,14 +72,7 @@ Examples:
     type=click.Choice(STATES),
     help="With --all: only of tasks in this state; may come several times.",
 )
-@click.option(
-    "--tag",
-    "tags",
-    multiple=True,
-    type=tag_option,
-    metavar="NAME=VALUE",
-    help="With --all: only of tasks with this tag.",
-)
+@tags_option("With --all: only of tasks with this tag.")
 @click.option("--limit", type=click.IntRange(0), help="With --all: 0 for no limit.  [default: 100]")
 @click.option("-v", "--verbose", is_flag=True, help="Log to standard error, ctx.log included.")
 @placed
@@ -107,7 +109,7 @@ def rerun(
             _say_one(place, one)
             same = one.verdict == SAME
     if not same:
-        click.get_current_context().exit(1)
+        end_with_finding()
 
 
 @click.command(
@@ -133,9 +135,7 @@ def fork(*, place: Place, source: str, target: str, at: str | None) -> None:
     namespace = check_namespace(place.found_namespace)
     opened = open_log(url, namespace=namespace, create=False)
     with closing(open_archived(opened, place.found_archive)) as before:
-        if not before.head().seq:
-            there = ", ".join(before.namespaces()) or "none"
-            refuse(f"{before.url}: no namespace {namespace!r} to fork (there: {there})")
+        check_there(before)
         point = point_of(before, written, "POINT")
         # Before the target is made: what cannot be forked leaves nothing behind.
         fork_end(before, point)

@@ -8,8 +8,16 @@ from typing import IO, Any
 import click
 import msgspec
 
-from eventq.cli.options import Place, misuse, placed, point_of, refuse
-from eventq.cli.output import flush, note, progress, say_json, say_pairs, say_table
+from eventq.cli.options import (
+    Place,
+    check_there,
+    end_with_finding,
+    hand_down,
+    misuse,
+    placed,
+    point_of,
+)
+from eventq.cli.output import note, progress, say_json, say_pairs, say_table
 from eventq.cli.text import iso_text, visible
 from eventq.eventlog import EventLog
 from eventq.points import END
@@ -19,9 +27,6 @@ from eventq.replay.verify_base import base_at_start
 from eventq.replay.verify_indexes import IndexMode
 
 KEY_ENV = "EVENTQ_ANCHOR_KEY"
-EXIT_FINDING = 1
-EXIT_MISUSED = 2
-
 FINDING_COLUMNS = ["SEQ", "RULE", "PROBLEM"]
 ANCHOR_COLUMNS = ["FILE", "SEQ", "RESULT"]
 
@@ -77,7 +82,7 @@ def verify_command(
     key = _find_key(key_env, [anchor for _, anchor in anchors])
     with place.open_log() as log:
         if not anchors:
-            _check_there(log)
+            check_there(log)
         base = base_at_start(log)
         if base is not None:
             told = (
@@ -105,18 +110,15 @@ def verify_command(
         say_json(form)
     else:
         _say_verdict(verdict, form["findings"], ends_early=not go_on)
-    _end(form["ok"])
+    if not form["ok"]:
+        end_with_finding()
 
 
 @click.group("anchor", epilog="Example: eventq anchor export", invoke_without_command=True)
 @placed
 def anchor_group(*, place: Place) -> None:
     """Keep a position and its seal outside of the log, and check the log against them."""
-    context = click.get_current_context()
-    context.obj = place
-    if context.invoked_subcommand is None:
-        click.echo(context.get_help(), err=True)
-        context.exit(EXIT_MISUSED)
+    hand_down(place)
 
 
 @anchor_group.command(
@@ -137,7 +139,7 @@ def export(*, place: Place, point: str, key_env: str) -> None:
     """
     key = _key(key_env)
     with place.open_log() as log:
-        _check_there(log)
+        check_there(log)
         found = point_of(log, point, "--at")
         anchor = make_anchor(log, found, key=key)
     if key is None:
@@ -168,7 +170,8 @@ def check(*, place: Place, files: tuple[IO[bytes], ...], key_env: str) -> None:
             for name, anchor, found in results
         ]
         say_table(ANCHOR_COLUMNS, rows, elastic=1)
-    _end(all(found is None for _, _, found in results))
+    if any(found is not None for _, _, found in results):
+        end_with_finding()
 
 
 COMMANDS: list[click.Command] = [verify_command, anchor_group]
@@ -232,16 +235,3 @@ def _find_key(name: str, anchors: list[Anchor]) -> bytes | None:
     if key is None and anchors:
         note("the anchors have no hmac: they prove as much as the place where they were kept")
     return key
-
-
-def _check_there(log: EventLog) -> None:
-    """Refuses a namespace without events: a wrong name would be verified with ease."""
-    if not log.head().seq:
-        there = ", ".join(log.namespaces()) or "none"
-        refuse(f"{log.url}: no events in namespace {log.namespace!r} (there: {there})")
-
-
-def _end(ok: bool) -> None:  # noqa: FBT001 - whether it ends well
-    if not ok:
-        flush()
-        click.get_current_context().exit(EXIT_FINDING)
