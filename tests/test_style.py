@@ -250,6 +250,23 @@ def test_nothing_is_left_for_later() -> None:
     assert left == [], "do it, or file an issue and take the mark out"
 
 
+def test_the_verifier_shares_no_code_with_what_it_verifies() -> None:
+    """It knows how events look and how a log is read; all rules it has are its own."""
+    replay = ROOT / "eventq" / "replay"
+    # The bridge from a projection that is trusted; verifying does without it.
+    verifier = {replay / "anchor.py", *replay.glob("verify*.py")} - {replay / "verify_base.py"}
+    allowed = ("errors", "eventlog", "events", "points", *(f"replay.{p.stem}" for p in verifier))
+    shared = [
+        f"{place(path, line)}: {name}"
+        for path in sorted(verifier)
+        for line, name in imports(parsed(path))
+        if name.startswith("eventq.")
+        and not name.startswith(tuple(f"eventq.{room}." for room in allowed))
+    ]
+
+    assert shared == [], "write the rule anew: a mistake in shared code would hide itself"
+
+
 def test_package_never_loads_code_from_data() -> None:
     """No pickle, marshal, eval or exec: a log may come from a stranger."""
     unsafe = [
