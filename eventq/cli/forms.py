@@ -17,14 +17,13 @@ from eventq import Event, Stats, Task
 from eventq.cli.text import (
     iso_text,
     json_text,
-    rough_duration,
     short,
     tag_text,
     time_text,
     visible,
     visible_lines,
 )
-from eventq.durations import show_duration
+from eventq.durations import brief_duration, show_duration
 from eventq.events import (
     Cancelled,
     Completed,
@@ -103,9 +102,9 @@ def task_row(task: Task) -> list[str]:
         str(task.state),
         str(task.priority),
         str(task.attempt),
-        rough_duration(task.seen_at_us - task.created_at_us),
+        brief_duration(task.seen_at_us - task.created_at_us),
         # An instant would be too wide for a terminal of 80 columns.
-        rough_duration(task.scheduled_at_us - task.seen_at_us)
+        brief_duration(task.scheduled_at_us - task.seen_at_us)
         if task.state == "scheduled"
         else "-",
         "-" if error is None else short(error_text(error), ERROR_CHARACTERS),
@@ -126,7 +125,7 @@ def task_pairs(task: Task) -> list[tuple[str, str]]:
         ("created at", time_text(task.created_at)),
         ("scheduled at", time_text(task.scheduled_at)),
         ("expires at", time_text(task.expires_at)),
-        ("age", rough_duration(task.seen_at_us - task.created_at_us)),
+        ("age", brief_duration(task.seen_at_us - task.created_at_us)),
         ("attempts", str(task.attempt)),
         ("retries", f"{task.retry_count} of {_or(policy.max_retries, 'any number')}"),
         ("backoff", backoff_text(policy)),

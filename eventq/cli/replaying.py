@@ -14,7 +14,8 @@ from eventq.cli.forms import VALUE_CHARACTERS, event_form, event_text
 from eventq.cli.options import Place, joined_tags, log_time, misuse, placed, point_of, tags_option
 from eventq.cli.output import coloured, flush, is_terminal, say, say_json
 from eventq.cli.stepping import step
-from eventq.cli.text import rough_duration, short, time_text, visible
+from eventq.cli.text import short, time_text, visible
+from eventq.durations import brief_duration
 from eventq.events import KINDS
 from eventq.replay.timeline import Moment, Wanted, begin_before, timeline
 
@@ -113,7 +114,7 @@ def moment_row(moment: Moment) -> list[str]:
     return [
         str(event.seq),
         time_text(event.at),
-        "-" if moment.gap_us is None else f"+{rough_duration(moment.gap_us)}",
+        "-" if moment.gap_us is None else f"+{brief_duration(moment.gap_us)}",
         "-" if moment.key is None else visible(moment.key),
         visible(event.kind),
         short(event_text(event), VALUE_CHARACTERS),

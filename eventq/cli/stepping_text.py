@@ -19,13 +19,13 @@ from eventq.cli.output import KIND_COLOURS
 from eventq.cli.text import (
     iso_text,
     json_text,
-    rough_duration,
     short,
     tag_text,
     time_text,
     visible,
     visible_lines,
 )
+from eventq.durations import brief_duration
 from eventq.events import Unknown
 from eventq.replay.standing import Change, CursorView, Step
 
@@ -299,7 +299,7 @@ def _since(view: CursorView, task: Task) -> str:
 
 
 def _ago(duration_us: int) -> str:
-    return _shown(rough_duration, duration_us)
+    return _shown(brief_duration, duration_us)
 
 
 def _shared(blocks: list[Block], view: CursorView, *, width: int, height: int) -> Lines:

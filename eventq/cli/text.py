@@ -7,17 +7,12 @@ direction marks that show a line as another one than it is.
 from __future__ import annotations
 
 import json
-import re
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from eventq.durations import UNITS_US, show_duration
 from eventq.task import instant
-
-# Units from which on a duration is shown with its two largest parts only.
-_ROUGH = re.compile(r"(?:\d+[a-z]+){1,2}")
 
 
 def visible(text: str) -> str:
@@ -76,17 +71,6 @@ def iso_text(at: datetime | int) -> str:
     """An instant in UTC for programs, always with microseconds."""
     at = instant(at) if isinstance(at, int) else at
     return f"{at:%Y-%m-%dT%H:%M:%S.%f}Z"
-
-
-def rough_duration(duration_us: int) -> str:
-    """A duration in at most two units, for people.
-
-    >>> rough_duration(9_000_001_000), rough_duration(1_234_567)
-    ('2h30m', '1s234ms')
-    """
-    found = _ROUGH.match(show_duration(duration_us).lstrip("-"))
-    assert found is not None, "show_duration gives at least one part"
-    return found[0] if abs(duration_us) >= UNITS_US["ms"] else "0s"
 
 
 def _escaped(char: str) -> str:

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from eventq.cli.forms import ERROR_CHARACTERS, error_text
-from eventq.cli.text import iso_text, json_text, rough_duration, short, visible, visible_lines
-from eventq.durations import SECOND_US, UNITS_US, show_duration
+from eventq.cli.text import iso_text, json_text, short, visible, visible_lines
+from eventq.durations import SECOND_US, UNITS_US, brief_duration, show_duration
 from eventq.replay import Ended, Numbers, Rerun, Waits, WhatIf
 
 RERUN_COLUMNS = ["KEY", "ATTEMPT", "VERDICT", "THEN TOOK", "NOW TOOK", "THEN", "NOW"]
@@ -76,7 +76,7 @@ def took(duration_us: int | None) -> str:
         return f"{duration_us / 1_000:.1f} ms"
     if duration_us < UNITS_US["m"]:
         return f"{duration_us / SECOND_US:.2f} s"
-    return rough_duration(duration_us)
+    return brief_duration(duration_us)
 
 
 def _ended_form(ended: Ended) -> dict[str, Any]:
