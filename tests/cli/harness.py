@@ -134,9 +134,15 @@ def until(condition: Callable[[], object], what: str) -> None:
         pause.wait(POLL_S)
 
 
-def on_terminal(*words: str, folder: Path, columns: int = 100, **more: str) -> tuple[int, str]:
-    """Exit code and everything a terminal received from a process that ran to its end."""
+def on_terminal(
+    *words: str, folder: Path, columns: int = 100, typed: str = "", **more: str
+) -> tuple[int, str]:
+    """Exit code and everything a terminal received from a process that ran to its end.
+
+    ``typed`` is what somebody has typed on it already.
+    """
     ours, theirs = pty.openpty()
+    os.write(ours, typed.encode())
     settings = {"TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": "40", **more}
     with subprocess.Popen(
         command(*words),

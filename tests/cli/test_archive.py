@@ -57,37 +57,13 @@ def test_a_point_that_was_archived_before_is_nothing_new(cut: Cli, point: str) -
 def test_it_asks_a_person(cli: Cli) -> None:
     """Who says no keeps everything in the database; the files stay for the next time."""
     cli.ok("new", "n:=1")
-    code, text = on_terminal_with("n\n", "archive", "old", "--before", "end", cli=cli)
+    words = ("archive", "old", "--before", "end")
+    code, text = on_terminal(*words, folder=cli.folder, typed="n\n", EVENTQ_URL=cli.url)
 
     assert code != 0
     assert "Delete 1 events" in text
     assert cli.rows("tail", "--after", "0")
     assert cli.row("archive", "old", "--before", "end", "--yes")["written"] == 0
-
-
-def on_terminal_with(answer: str, *words: str, cli: Cli) -> tuple[int, str]:
-    """A command on a terminal on which somebody has typed the answer already."""
-    import os  # noqa: PLC0415
-    import pty  # noqa: PLC0415
-    import subprocess  # noqa: PLC0415
-
-    from tests.cli.harness import _all_of, command, environment  # noqa: PLC0415
-
-    ours, theirs = pty.openpty()
-    os.write(ours, answer.encode())
-    with subprocess.Popen(
-        command(*words),
-        cwd=cli.folder,
-        env=environment(EVENTQ_URL=cli.url, TERM="xterm-256color"),
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-    ) as process:
-        os.close(theirs)
-        received = _all_of(ours)
-        os.close(ours)
-        return process.wait(60), received.decode()
 
 
 def test_a_script_must_say_yes(cli: Cli) -> None:

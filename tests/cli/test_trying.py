@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import signal
 from contextlib import closing
+from traceback import extract_tb
+from types import TracebackType
 
 import pytest
 
@@ -142,11 +144,9 @@ def test_pdb_opens_where_the_worker_raised(ran: Cli, monkeypatch: pytest.MonkeyP
     assert "terminal" in refused
 
 
-def innermost(traceback: object) -> str:
+def innermost(traceback: TracebackType) -> str:
     """The name of the function in which the error was raised."""
-    from traceback import extract_tb  # noqa: PLC0415
-
-    return extract_tb(traceback)[-1].name  # type: ignore[arg-type]
+    return extract_tb(traceback)[-1].name
 
 
 @pytest.mark.parametrize(
