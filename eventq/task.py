@@ -122,9 +122,7 @@ class Task(Struct, frozen=True, gc=False):
     @property
     def state(self) -> TaskState:
         """The state at `seen_at_us`."""
-        if self.recorded_state is TaskState.SCHEDULED and self.scheduled_at_us <= self.seen_at_us:
-            return TaskState.READY
-        return self.recorded_state
+        return state_as_of(self, self.seen_at_us)
 
     @property
     def created_at(self) -> datetime:
@@ -165,6 +163,13 @@ class Task(Struct, frozen=True, gc=False):
     def __repr__(self) -> str:
         """Short, and free of tag values."""
         return f"<Task {self.key!r} {self.state} priority={self.priority}>"
+
+
+def state_as_of(task: Task, now: int) -> TaskState:
+    """The task's state at ``now`` (microseconds), for less than `Task.as_of` costs."""
+    if task.recorded_state is TaskState.SCHEDULED and task.scheduled_at_us <= now:
+        return TaskState.READY
+    return task.recorded_state
 
 
 def instant(at_us: int) -> datetime:

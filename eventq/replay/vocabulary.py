@@ -13,19 +13,12 @@ from typing import Any
 import msgspec
 
 from eventq.replay.view import View
-from eventq.task import Task, TaskState
+from eventq.task import Task, state_as_of
 
 Rule = Callable[[View], Any]
 
 # Numbers beyond this are None, so that no product can grow without end.
 LARGEST = 10**18
-
-
-def _state(task: Task, at: int) -> str:
-    """The state as of the view's instant, without making a new Task at each event."""
-    if task.recorded_state is TaskState.SCHEDULED and task.scheduled_at_us <= at:
-        return TaskState.READY
-    return task.recorded_state
 
 
 @lru_cache(maxsize=64)
@@ -55,7 +48,7 @@ CONSTANTS = {"None": None, "True": True, "False": False}
 FIELDS: dict[str, Callable[[Task, int], Any]] = {
     "key": lambda task, _: task.key,
     "number": lambda task, _: task.number,
-    "state": _state,
+    "state": state_as_of,
     "priority": lambda task, _: task.priority,
     "attempt": lambda task, _: task.attempt,
     "retry_count": lambda task, _: task.retry_count,

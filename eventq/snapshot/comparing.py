@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from eventq.projection import Holder, Projection
-from eventq.task import Task, TaskState
+from eventq.task import Task, TaskState, state_as_of
 
 Fields = dict[str, tuple[Any, Any]]
 
@@ -125,11 +125,7 @@ def _task_differences(before: Projection, after: Projection) -> Iterator[TaskDif
 
 
 def _state(task: Task | None, at: int) -> TaskState | None:
-    if task is None:
-        return None
-    if task.recorded_state is TaskState.SCHEDULED and task.scheduled_at_us <= at:
-        return TaskState.READY
-    return task.recorded_state
+    return None if task is None else state_as_of(task, at)
 
 
 def _holder_differences(
