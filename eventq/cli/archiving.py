@@ -20,12 +20,12 @@ from eventq.archive import Archive, archive_events, delete_archived, find_end
 from eventq.cli.options import Place, log_time, misuse, placed, point_of, refuse
 from eventq.cli.output import is_terminal, note, progress, say_json, say_pairs
 from eventq.copying import copy_log
-from eventq.errors import LogArchivedError, TaskNotFoundError
+from eventq.errors import LogArchivedError
 from eventq.eventlog import EventLog, Head, file_lines, open_log
 from eventq.exporting import event_line, export_log, stored_events
-from eventq.fold import task_history
 from eventq.points import END
 from eventq.redaction import Redactor
+from eventq.replay.lookup import read_history
 
 SECRET_BYTES = 32
 
@@ -119,7 +119,8 @@ def export(
         if key is None:
             found = stored_events(log, after=first, until=last)
         else:
-            found = (event for event in log.history(_number(log, key)) if first < event.seq <= last)
+            number = read_history(log, key)[0].task
+            found = (event for event in log.history(number) if first < event.seq <= last)
         for event in found:
             say_json(event_line(event, redactor=redactor))
 
@@ -177,13 +178,6 @@ def _say_plan(place: Place, log: EventLog, folder: str, until: int) -> None:
         "to_delete": until - start,
     }
     _say(place, fields)
-
-
-def _number(log: EventLog, key: str) -> int:
-    number = int(key) if key.isdigit() and key.isascii() else log.find_keys([key]).get(key)
-    if not number or not task_history(log, number):
-        raise TaskNotFoundError(key)
-    return number
 
 
 def _say(place: Place, fields: Mapping[str, object]) -> None:

@@ -13,15 +13,16 @@ from operator import attrgetter
 import msgspec
 from msgspec import Struct
 
-from eventq.errors import ArgumentError
+from eventq.errors import ArgumentError, TaskNotFoundError
 from eventq.eventlog.base import EventLog
-from eventq.events import NODE, Retried, decode_bodies
-from eventq.fold import catch_up, decode_events, fold_events, task_history
+from eventq.events import Retried, decode_bodies
+from eventq.fold import catch_up, fold_events, task_history
 from eventq.points import Point
 from eventq.projection import Projection
+from eventq.replay.lookup import read_history
 from eventq.snapshot import Difference, TaskDifference, compare, projection_at, restore, take
 from eventq.snapshot.comparing import task_fields
-from eventq.task import FINAL, Task, TaskState
+from eventq.task import FINAL, Task, TaskState, state_as_of
 
 
 class LogDifference(Struct, frozen=True):
@@ -147,13 +148,15 @@ def common_position(log: EventLog, other: EventLog, limit: int) -> int:
 
 def find_until(log: EventLog, key: str, seq: int) -> Task | None:
     """The task with this key as it stood at a position; None where there was none. By index."""
-    number = int(key) if key.isascii() and key.isdigit() else log.find_keys([key]).get(key, NODE)
-    task = _task_until(log, number, seq) if number != NODE else None
-    return task if task is not None and task.key == key else None
+    try:
+        history = read_history(log, key)
+    except TaskNotFoundError:
+        return None
+    return fold_events(log.namespace, [event for event in history if event.seq <= seq])
 
 
 def _task_until(log: EventLog, number: int, seq: int) -> Task | None:
-    history = decode_events(log.history(number))
+    history = task_history(log, number)
     return fold_events(log.namespace, [event for event in history if event.seq <= seq])
 
 
@@ -168,7 +171,7 @@ def _last_position(log: EventLog, number: int, seq: int) -> int:
 
 
 def _one_sided(task: Task, projection: Projection, *, first: bool) -> TaskDifference:
-    state = task.as_of(projection.ripe_at).state
+    state = state_as_of(task, projection.ripe_at)
     return TaskDifference(
         task.number, task.key, {"state": (state, None) if first else (None, state)}
     )
@@ -177,7 +180,7 @@ def _one_sided(task: Task, projection: Projection, *, first: bool) -> TaskDiffer
 def _changed(
     task: Task, old: Projection, counterpart: Task, new: Projection
 ) -> Iterator[TaskDifference]:
-    states = task.as_of(old.ripe_at).state, counterpart.as_of(new.ripe_at).state
+    states = state_as_of(task, old.ripe_at), state_as_of(counterpart, new.ripe_at)
     fields = {} if states[0] == states[1] else {"state": states}
     fields |= task_fields(task, counterpart)
     if fields:

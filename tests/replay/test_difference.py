@@ -256,7 +256,7 @@ def test_finding_by_key_at_a_position(logs: tuple[EventLog, EventLog]) -> None:
         True,
         True,
     ]
-    assert [find_until(log, key, end) for key in ("0", "999", "no", "٢", "9" * 300)] == [None] * 5
+    assert [find_until(log, key, end) for key in ("0", "999", "no", "٢", "9" * 30)] == [None] * 5
 
 
 def test_other_ends_with_equal_numbers_are_a_difference() -> None:
