@@ -70,8 +70,10 @@ def is_point(text: str) -> bool:
 
 
 def commit_end(log: EventLog, seq: int) -> int:
-    """The last position up to ``seq`` at which a commit ends; 0 if there is none."""
-    commits = log.read(after=seq - 1, limit=1) if seq else []
+    """The last position up to ``seq`` at which a commit ends; 0 where none does."""
+    if seq == log.start().seq:
+        return seq
+    commits = log.read(after=seq - 1, limit=1)
     return seq if not commits or commits[0].last == seq else commits[0].first - 1
 
 

@@ -15,7 +15,8 @@ from eventq.fold import replay
 from eventq.node import Node
 from eventq.runner import snapshots
 from eventq.runner.snapshots import SnapshotKeeper
-from eventq.snapshot import encode, get, put, take
+from eventq.snapshot import get, put, take
+from eventq.snapshot.codec import encode
 from tests.support import Gate, HookedLog, ends, final, queue_on, running, wait_until
 
 

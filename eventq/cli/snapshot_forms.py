@@ -13,7 +13,8 @@ from eventq.cli.output import say, say_table
 from eventq.cli.text import iso_text, json_text, short, time_text, visible
 from eventq.eventlog.snapshots import SnapshotEntry
 from eventq.projection import Holder, Projection
-from eventq.snapshot import Difference, Flaw, Snapshot, Verdict, restore, state_counts
+from eventq.snapshot import Difference, Flaw, Snapshot, Verdict, restore
+from eventq.snapshot.comparing import state_counts
 
 VALUE_CHARACTERS = 200
 

@@ -40,6 +40,7 @@ from eventq.eventlog import EventLog
 from eventq.eventlog.snapshots import SnapshotEntry
 from eventq.points import END
 from eventq.projection import Projection
+from eventq.snapshot.verifying import stored_sources
 
 _POSITION = re.compile(r"\d{1,19}", re.ASCII)
 
@@ -241,7 +242,7 @@ def _load(path: str) -> snapshot.Snapshot:
 
 def _source(log: EventLog, word: str) -> tuple[str, Callable[[], snapshot.Snapshot]]:
     if _is_position(word):
-        [source] = snapshot.stored_sources(log, [int(word)])
+        [source] = stored_sources(log, [int(word)])
         return source
     if not Path(word).exists():
         raise ArgumentError("snapshot", word, "a position, or a file that is there")

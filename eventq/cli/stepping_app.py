@@ -31,7 +31,6 @@ from eventq.replay.condition import condition_of
 from eventq.replay.cursor import Cursor, Tell
 from eventq.replay.standing import CursorView
 
-PAGE_EVENTS = 100
 # More than the tallest terminal shows on either side of the cursor.
 SIDE_EVENTS = 200
 LISTED_TASKS = 60

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from eventq.snapshot.codec import decode, encode
 from eventq.snapshot.comparing import (
     Difference,
     HolderDifference,
     TaskDifference,
     compare,
-    state_counts,
 )
 from eventq.snapshot.content import Snapshot, restore, take
-from eventq.snapshot.keeping import check_fits, commit_end, get, load, newest, put, save
+from eventq.snapshot.keeping import get, load, newest, put, save
 from eventq.snapshot.making import create, create_every, prune
 from eventq.snapshot.starting import projection_at, start
-from eventq.snapshot.verifying import Flaw, Verdict, find_flaw, stored_sources, verify
+from eventq.snapshot.verifying import Flaw, Verdict, verify
 
 __all__ = [
     "Difference",
@@ -23,14 +21,9 @@ __all__ = [
     "Snapshot",
     "TaskDifference",
     "Verdict",
-    "check_fits",
-    "commit_end",
     "compare",
     "create",
     "create_every",
-    "decode",
-    "encode",
-    "find_flaw",
     "get",
     "load",
     "newest",
@@ -40,8 +33,6 @@ __all__ = [
     "restore",
     "save",
     "start",
-    "state_counts",
-    "stored_sources",
     "take",
     "verify",
 ]

@@ -118,11 +118,6 @@ def decode(data: bytes) -> Snapshot:
     return snapshot
 
 
-def read_header(data: bytes) -> Header:
-    """What the bytes say of themselves, unchecked. Raises SnapshotError."""
-    return _read_header(_split(data)[0])
-
-
 def _digest(line: bytes, packed: bytes) -> bytes:
     digest = blake2b(line, digest_size=DIGEST_BYTES)
     digest.update(packed)

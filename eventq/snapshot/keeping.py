@@ -109,13 +109,3 @@ def check_fits(log: EventLog, snapshot: Snapshot) -> None:
     commit = commits[0]
     if commit.seal != snapshot.seal or commit.at != snapshot.at or not is_sealed(commit):
         raise SnapshotError(f"the log has another history up to its position {snapshot.seq}")
-
-
-def commit_end(log: EventLog, seq: int) -> int:
-    """The last position up to ``seq`` at which a commit ends; 0 where none does."""
-    if seq == log.start().seq:
-        return seq
-    commits = log.read(after=seq - 1, limit=1)
-    if not commits:
-        return 0
-    return seq if commits[0].last == seq else commits[0].first - 1

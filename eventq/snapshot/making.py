@@ -8,10 +8,10 @@ from eventq.errors import ArgumentError
 from eventq.eventlog.base import EventLog
 from eventq.eventlog.snapshots import SnapshotEntry
 from eventq.fold import catch_up
-from eventq.points import Point
+from eventq.points import Point, commit_end
 from eventq.projection import Projection
 from eventq.snapshot.content import take
-from eventq.snapshot.keeping import commit_end, put
+from eventq.snapshot.keeping import put
 from eventq.snapshot.starting import projection_at
 
 

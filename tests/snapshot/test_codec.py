@@ -20,8 +20,9 @@ from eventq.decide import NewTask
 from eventq.events import Commit
 from eventq.fold import catch_up, replay
 from eventq.projection import FOLD_VERSION, Projection
-from eventq.snapshot import Snapshot, decode, encode, restore, take
+from eventq.snapshot import Snapshot, restore, take
 from eventq.snapshot import codec as inside
+from eventq.snapshot.codec import decode, encode
 from eventq.task import TaskState
 from tests.replays import assert_same
 from tests.snapshot.story import told

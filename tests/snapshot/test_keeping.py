@@ -13,15 +13,12 @@ from eventq import ArgumentError, LogUnavailableError, SnapshotError
 from eventq.eventlog import EventLog
 from eventq.eventlog.snapshots import SnapshotEntry
 from eventq.fold import replay
-from eventq.points import Point
+from eventq.points import Point, commit_end
 from eventq.projection import FOLD_VERSION
 from eventq.snapshot import (
     Snapshot,
-    commit_end,
     create,
     create_every,
-    decode,
-    encode,
     get,
     keeping,
     load,
@@ -31,6 +28,7 @@ from eventq.snapshot import (
     save,
     take,
 )
+from eventq.snapshot.codec import decode, encode
 from tests.snapshot.story import COMMITS, ends, told
 
 NOW = 5_000

@@ -14,7 +14,8 @@ from eventq.events import Commit
 from eventq.fold import replay
 from eventq.node import Node
 from eventq.points import Point
-from eventq.snapshot import Snapshot, create_every, encode, projection_at, put, start, take
+from eventq.snapshot import Snapshot, create_every, projection_at, put, start, take
+from eventq.snapshot.codec import encode
 from tests.snapshot.story import ends, tell
 
 

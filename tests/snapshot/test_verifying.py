@@ -18,16 +18,14 @@ from eventq.snapshot import (
     Flaw,
     Snapshot,
     create_every,
-    decode,
-    encode,
-    find_flaw,
     load,
     put,
     save,
-    stored_sources,
     take,
     verify,
 )
+from eventq.snapshot.codec import decode, encode
+from eventq.snapshot.verifying import find_flaw, stored_sources
 from tests.snapshot.story import CAPPED, tell, told
 from tests.snapshot.test_starting import CountingLog
 
