@@ -22,13 +22,12 @@ from eventq.replay.rerun import Rerun, rerun
 from eventq.replay.state import Held, QueueState, state_at
 from eventq.replay.story import Step, story
 from eventq.replay.tally import Numbers, Waits
-from eventq.replay.timeline import Moment, Wanted, begin_before, timeline
+from eventq.replay.timeline import Moment, Wanted, timeline
 from eventq.replay.verify import Finding, Verdict, VerifyBase, verify
 from eventq.replay.verify_base import base_at_start, base_of
 from eventq.replay.view import Counts, View
 from eventq.replay.whatif import PriorityRule, WhatIf, whatif
 from eventq.replay.why import Grant, Load, Why, why
-from eventq.snapshot import projection_at
 
 __all__ = [
     "Anchor",
@@ -64,7 +63,6 @@ __all__ = [
     "attempted_keys",
     "base_at_start",
     "base_of",
-    "begin_before",
     "bisect",
     "check_anchor",
     "check_mac",
@@ -78,7 +76,6 @@ __all__ = [
     "parse_anchor",
     "parse_expression",
     "passed_tasks",
-    "projection_at",
     "rerun",
     "state_at",
     "story",

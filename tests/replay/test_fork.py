@@ -11,7 +11,8 @@ import pytest
 from eventq import ArgumentError, Cancel, LogCorruptError, LogForeignError, Queue
 from eventq.eventlog import EventLog, open_log
 from eventq.points import Point, commit_end, is_point
-from eventq.replay import ForkReport, fork, projection_at
+from eventq.replay import ForkReport, fork
+from eventq.snapshot import projection_at
 from tests.copying.conftest import new, opened
 from tests.copying.logs import KINDS, NewUrl, Opener, fill, path_of
 from tests.logs.commits import append_each, everything
