@@ -51,6 +51,23 @@ class Stats(Struct, frozen=True):
         return self.open + self.completed + self.expired + self.cancelled
 
 
+class TagFilter:
+    """Says of a task's tags whether they hold all of these names with these values, as JSON."""
+
+    def __init__(self, tags: Mapping[str, Any] | None) -> None:
+        self._wanted = {name: _canonical(value) for name, value in (tags or {}).items()}
+
+    def matches(self, tags_json: bytes) -> bool:
+        """Whether these tags, as a log has them, match; without any wanted, all do."""
+        if not self._wanted:
+            return True
+        tags: object = msgspec.json.decode(tags_json)
+        # No eventq writes others than an object; a stranger's log may hold anything.
+        return isinstance(tags, dict) and all(
+            name in tags and _canonical(tags[name]) == text for name, text in self._wanted.items()
+        )
+
+
 def take_stats(projection: Projection, *, now: int) -> Stats:
     """The projection's numbers at ``now``; O(nodes)."""
     ready = projection.ready_count(now)
@@ -146,14 +163,9 @@ def _final_tasks(log: EventLog, states: frozenset[TaskState], *, until: int) -> 
 def _chosen(
     candidates: Iterator[Task], *, tags: Mapping[str, Any] | None, limit: int | None, now: int
 ) -> list[Task]:
-    wanted = {name: _canonical(value) for name, value in (tags or {}).items()}
-    found = (task for task in candidates if not wanted or _matches(task, wanted))
+    wanted = TagFilter(tags)
+    found = (task for task in candidates if wanted.matches(task.tags_json))
     return [task.as_of(now) for task in islice(found, limit)]
-
-
-def _matches(task: Task, tags: dict[str, bytes]) -> bool:
-    mine = task.tags
-    return all(name in mine and _canonical(mine[name]) == text for name, text in tags.items())
 
 
 def _canonical(value: object) -> bytes:

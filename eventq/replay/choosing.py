@@ -11,7 +11,7 @@ from eventq.eventlog.base import EventLog
 from eventq.fold import folded
 from eventq.points import Point
 from eventq.projection import Projection
-from eventq.replay.tags import TagFilter
+from eventq.query import TagFilter
 from eventq.task import FINAL, Task, TaskState
 
 EVERY = frozenset(TaskState)

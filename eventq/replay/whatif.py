@@ -23,10 +23,10 @@ from eventq.eventlog.base import EventLog
 from eventq.events import NO_JITTER
 from eventq.points import Point, commit_end
 from eventq.policy import Backoff
+from eventq.query import TagFilter
 from eventq.replay.foretelling import Changes
 from eventq.replay.record import GroupOf, read_arrivals, read_record
 from eventq.replay.simulation import Simulation
-from eventq.replay.tags import TagFilter
 from eventq.replay.tally import Numbers
 from eventq.task import Task
 
