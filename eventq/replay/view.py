@@ -82,10 +82,9 @@ class View:
         """The numbers at this position and instant."""
         projection = self.projection
         events, reopened = projection.counts, projection.reopened
-        ready = projection.ready_count(projection.ripe_at)
         return Counts(
-            projection.pending_count - ready,
-            ready,
+            projection.scheduled_count(self.at),
+            projection.ready_count(self.at),
             projection.leased_count,
             events["completed"],
             events["expired"] - reopened["expired"],
