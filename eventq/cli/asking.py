@@ -25,10 +25,9 @@ from eventq.cli.asking_forms import (
     why_pairs,
 )
 from eventq.cli.forms import TASK_COLUMNS, task_form, task_pairs, task_row
-from eventq.cli.options import Place, placed
+from eventq.cli.options import Place, log_time, placed
 from eventq.cli.output import coloured, is_terminal, say, say_json, say_pairs, say_table
 from eventq.cli.text import iso_text, time_text
-from eventq.clock import SystemClock
 from eventq.eventlog import EventLog
 from eventq.points import END
 from eventq.replay import (
@@ -148,8 +147,7 @@ COMMANDS: list[click.Command] = [history, state, why_command]
 
 def resolved(log: EventLog, at: str) -> Point:
     """The point that --at means, by this host's clock corrected by the log's."""
-    now = SystemClock().now_us() + log.clock_offset_us()
-    return find_point(log, at, now=now, argument="--at")
+    return find_point(log, at, now=log_time(log), argument="--at")
 
 
 def _say_step(step: Step) -> None:
