@@ -42,6 +42,8 @@ from eventq.replay import (
     why,
 )
 
+EXIT_DAMAGED = 1
+
 at_option = click.option(
     "--at",
     default=END,
@@ -68,17 +70,21 @@ Examples:
 @at_option
 @placed
 def history(*, place: Place, key: str, at: str) -> None:
-    """Tell all that happened to one task, oldest first, and why."""
+    """Tell all that happened to one task, oldest first, and why.
+
+    Exit code 1 when an event is no legal move; it is shown as damage.
+    """
     with place.open_log() as log:
         steps = story(log, key, resolved(log, at))
-    if place.as_json:
-        for step in steps:
-            say_json(step_form(step))
-        return
-    if not is_terminal():
+    if not place.as_json and not is_terminal():
         say("\t".join(STEP_COLUMNS))
     for step in steps:
-        _say_step(step)
+        if place.as_json:
+            say_json(step_form(step))
+        else:
+            _say_step(step)
+    if any(step.is_damage for step in steps):
+        click.get_current_context().exit(EXIT_DAMAGED)
 
 
 @click.command(

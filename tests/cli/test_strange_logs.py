@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from eventq.eventlog import EventLog, open_log
@@ -94,3 +96,18 @@ def test_a_number_whose_task_has_a_key(cli: Cli, words: list[str]) -> None:
     line = cli.one_error(*words, code=1)
 
     assert "the task with that number has the key 'cat'" in line
+
+
+def test_a_history_with_an_illegal_move_is_a_finding(tmp_path: Path) -> None:
+    """It is shown to its end, and the exit code tells a script."""
+    cli = Cli(tmp_path)
+    log = open_log(cli.url, create=True)
+    bodies = [f"{CREATED}}}", '{"kind":"completed","fence":3}']
+    log.append(commit_after(log.head(), bodies=bodies, tasks=[1, 1]))
+    log.close()
+
+    told, rows = cli("history", "1"), cli("history", "1", "--json")
+
+    assert [told.exit_code, rows.exit_code] == [1, 1]
+    assert "damage: task 1 is scheduled, so completed is no legal move" in told.output
+    assert '"is_damage":true' in rows.output
