@@ -25,7 +25,7 @@ from eventq.cli.asking_forms import (
     why_pairs,
 )
 from eventq.cli.forms import TASK_COLUMNS, task_form, task_pairs, task_row
-from eventq.cli.options import Place, placed, point_of
+from eventq.cli.options import Place, end_with_finding, placed, point_of
 from eventq.cli.output import coloured, is_terminal, say, say_json, say_pairs, say_table
 from eventq.cli.text import iso_text, time_text
 from eventq.points import END
@@ -65,17 +65,21 @@ Examples:
 @at_option
 @placed
 def history(*, place: Place, key: str, at: str) -> None:
-    """Tell all that happened to one task, oldest first, and why."""
+    """Tell all that happened to one task, oldest first, and why.
+
+    Exit code 1 when an event is no legal move; it is shown as damage.
+    """
     with place.open_log() as log:
         steps = story(log, key, point_of(log, at, "--at"))
-    if place.as_json:
-        for step in steps:
-            say_json(step_form(step))
-        return
-    if not is_terminal():
+    if not place.as_json and not is_terminal():
         say("\t".join(STEP_COLUMNS))
     for step in steps:
-        _say_step(step)
+        if place.as_json:
+            say_json(step_form(step))
+        else:
+            _say_step(step)
+    if any(step.is_damage for step in steps):
+        end_with_finding()
 
 
 @click.command(

@@ -82,6 +82,11 @@ class Place(Struct, frozen=True):
             yield whole
 
 
+def log_time(log: EventLog) -> int:
+    """Now, by this host's clock corrected by the log's; microseconds since 1970."""
+    return SystemClock().now_us() + log.clock_offset_us()
+
+
 class PointCommand(click.Command):
     """A command whose arguments may be times ago, like -2h, or counts from the end, like -500."""
 
@@ -132,11 +137,6 @@ def placed_by(
         return click.option("--url", metavar="URL", help=url_help)(command)
 
     return decorate
-
-
-def log_time(log: EventLog) -> int:
-    """Now, by this host's clock corrected by the log's; microseconds since 1970."""
-    return SystemClock().now_us() + log.clock_offset_us()
 
 
 def point_of(log: EventLog, word: str, argument: str) -> Point:

@@ -79,6 +79,8 @@ def replay(
         if begin is not None:
             after = begin_before(log, begin, now=log_time(log), argument="--from")
         until = None if end is None else point_of(log, end, "--to").seq
+        if until is not None and until < after:
+            misuse(f"--to, position {until}, lies before --from, position {after + 1}")
         moments = timeline(log, after=after, until=until, wanted=wanted, follow=follow)
         first = next(moments, None)
         # Not before the first moment is found: a wrong key is an error and no table.
