@@ -12,14 +12,13 @@ from heapq import merge
 from operator import attrgetter
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from eventq.eventlog.base import EventLog
 from eventq.events import NODE, Created, Event
 from eventq.fold import fold_events, task_history
 from eventq.points import END, PointLike, find_point, position_at
-from eventq.query import follow_events, read_events
+from eventq.query import TagFilter, follow_events, read_events
 from eventq.replay.lookup import read_history
 from eventq.task import FINAL, Task, advance
 
@@ -132,7 +131,7 @@ class _Choice:
 
     def __init__(self, wanted: Wanted) -> None:
         self._wanted = wanted
-        self._tags = {name: _canonical(value) for name, value in wanted.tags.items()}
+        self._tags = TagFilter(wanted.tags)
 
     def has(self, event: Event, before: Task | None, after: Task | None) -> bool:
         """Whether the event meets all that is set."""
@@ -143,14 +142,8 @@ class _Choice:
             return False
         if wanted.worker is not None and wanted.worker not in _workers(event, before):
             return False
-        return not self._tags or self._tagged(before) or self._tagged(after)
-
-    def _tagged(self, task: Task | None) -> bool:
-        if task is None:
-            return False
-        tags: object = task.tags
-        return isinstance(tags, dict) and all(
-            name in tags and _canonical(tags[name]) == text for name, text in self._tags.items()
+        return not wanted.tags or any(
+            task is not None and self._tags.matches(task.tags_json) for task in (before, after)
         )
 
 
@@ -172,8 +165,3 @@ def _events(log: EventLog, after: int, keys: frozenset[str], *, follow: bool) ->
         if not follow:
             return
     yield from follow_events(log, after) if follow else read_events(log, after)
-
-
-def _canonical(value: object) -> bytes:
-    """As JSON compares it: True is not 1, and a tuple is a list."""
-    return msgspec.json.encode(value, order="sorted")
