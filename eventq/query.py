@@ -71,16 +71,23 @@ class TagFilter:
 def take_stats(projection: Projection, *, now: int) -> Stats:
     """The projection's numbers at ``now``; O(nodes)."""
     return Stats(
-        scheduled=projection.scheduled_count(now),
-        ready=projection.ready_count(now),
-        leased=projection.leased_count,
-        **projection.final_counts(),
+        **state_counts(projection, now=now),
         attempts=projection.counts["leased"],
         failures=projection.counts["failed"],
         refused=projection.counts["refused"],
         nodes=sorted(projection.holders),
         seq=projection.seq,
     )
+
+
+def state_counts(projection: Projection, *, now: int) -> dict[str, int]:
+    """How many tasks are in each state at ``now``, without one that has failed in mid-commit."""
+    return {
+        "scheduled": projection.scheduled_count(now),
+        "ready": projection.ready_count(now),
+        "leased": projection.leased_count,
+        **projection.final_counts(),
+    }
 
 
 def open_tasks(

@@ -13,8 +13,8 @@ from eventq.cli.output import say, say_table
 from eventq.cli.text import iso_text, json_text, short, time_text, visible
 from eventq.eventlog.snapshots import SnapshotEntry
 from eventq.projection import Holder, Projection
+from eventq.query import state_counts
 from eventq.snapshot import Difference, Flaw, Snapshot, Verdict, restore
-from eventq.snapshot.comparing import state_counts
 
 VALUE_CHARACTERS = 200
 
@@ -51,7 +51,7 @@ def snapshot_form(snapshot: Snapshot) -> dict[str, Any]:
         "seq": snapshot.seq,
         "at": iso_text(snapshot.at),
         "seal": snapshot.seal.hex(),
-        "states": state_counts(restore(snapshot)),
+        "states": state_counts(restore(snapshot), now=snapshot.at),
         "events": snapshot.counts,
         "nodes": [
             {
@@ -69,7 +69,7 @@ def snapshot_form(snapshot: Snapshot) -> dict[str, Any]:
 
 def snapshot_pairs(snapshot: Snapshot) -> list[tuple[str, str]]:
     """What a snapshot holds, as names and values."""
-    states = state_counts(restore(snapshot))
+    states = state_counts(restore(snapshot), now=snapshot.at)
     counted = {kind: count for kind, count in snapshot.counts.items() if count}
     pairs = [
         ("namespace", visible(snapshot.namespace)),

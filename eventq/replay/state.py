@@ -10,6 +10,7 @@ from msgspec import Struct
 from eventq.eventlog.base import EventLog
 from eventq.points import Point
 from eventq.projection import Projection
+from eventq.query import state_counts
 from eventq.snapshot import projection_at
 from eventq.task import Task
 
@@ -87,14 +88,9 @@ def take_state(projection: Projection, now: int, *, limit: int = LIMIT) -> Queue
 
 
 def _counts(projection: Projection, now: int) -> dict[str, int]:
-    counts = {
-        "scheduled": projection.scheduled_count(now),
-        "ready": projection.ready_count(now),
-        "leased": projection.leased_count,
-    }
+    counts = state_counts(projection, now=now)
     # A point in the middle of a commit may lie between a failure and what follows it.
-    failed = len(projection.tasks) - sum(counts.values())
-    counts |= projection.final_counts()
+    failed = projection.counts["created"] - sum(counts.values())
     return {**counts, "failed": failed} if failed else counts
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from eventq.projection import Holder, Projection
+from eventq.query import state_counts
 from eventq.task import Task, TaskState, state_as_of
 
 Fields = dict[str, tuple[Any, Any]]
@@ -78,7 +79,8 @@ def compare(before: Projection, after: Projection) -> Difference:
 
     Their positions, instants and seals are not compared. O(open tasks).
     """
-    old_counts, new_counts = state_counts(before), state_counts(after)
+    old_counts = state_counts(before, now=before.ripe_at)
+    new_counts = state_counts(after, now=after.ripe_at)
     kinds = sorted(before.counts.keys() | after.counts.keys())
     return Difference(
         counts={state: (old_counts[state], new_counts[state]) for state in old_counts},
@@ -86,16 +88,6 @@ def compare(before: Projection, after: Projection) -> Difference:
         tasks=list(_task_differences(before, after)),
         holders=list(_holder_differences(before.holders, after.holders)),
     )
-
-
-def state_counts(projection: Projection) -> dict[str, int]:
-    """How many tasks are in each state, as of the latest time the projection was asked about."""
-    return {
-        "scheduled": projection.scheduled_count(projection.ripe_at),
-        "ready": projection.ready_count(projection.ripe_at),
-        "leased": projection.leased_count,
-        **projection.final_counts(),
-    }
 
 
 def task_fields(old: Task, new: Task) -> Fields:
