@@ -100,7 +100,9 @@ def _from_text(log: EventLog, text: str, now: int, argument: str) -> Point:
         head = log.head()
         return Point(head.seq, max(head.at, now))
     if _NUMBER.fullmatch(text):
-        return _at_position(log, int(text), argument)
+        # No event before the end, which is no position 0.
+        last = text.startswith("-") and not int(text)
+        return _at_position(log, log.head().seq if last else int(text), argument)
     if text.startswith("-"):
         at = now - _ago_us(text, argument)
     else:
@@ -124,11 +126,12 @@ def _at_position(log: EventLog, seq: int, argument: str) -> Point:
 
 def _at_instant(log: EventLog, at: int, value: object, now: int, argument: str) -> Point:
     start = log.start()
-    if at < start.at:
+    if start.seq and at < start.at:
         raise LogArchivedError(start.seq, start.seq)
     first = log.read(after=start.seq, limit=1)
-    if start.seq == 0 and first and at < first[0].at:
-        began = instant(first[0].at).isoformat()
+    began_at = first[0].at if first else 0
+    if start.seq == 0 and at < began_at:
+        began = instant(began_at).isoformat()
         raise ArgumentError(argument, str(value), f"an instant from {began} on, the first event's")
     if at > max(now, log.head().at):
         raise ArgumentError(argument, str(value), "an instant that is not in the future")

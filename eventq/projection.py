@@ -206,6 +206,11 @@ class Projection:
         self.ripen(now)
         return len(self._pending.ready)
 
+    def scheduled_count(self, now: int) -> int:
+        """How many pending tasks have their instant ahead of them."""
+        self.ripen(now)
+        return len(self._pending.waiting)
+
     def past_expiry(self, now: int) -> Iterator[Task]:
         """Pending tasks to expire, the longest overdue first."""
         for expires_at, number in self._pending.expiring:

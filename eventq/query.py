@@ -53,10 +53,9 @@ class Stats(Struct, frozen=True):
 
 def take_stats(projection: Projection, *, now: int) -> Stats:
     """The projection's numbers at ``now``; O(nodes)."""
-    ready = projection.ready_count(now)
     return Stats(
-        scheduled=projection.pending_count - ready,
-        ready=ready,
+        scheduled=projection.scheduled_count(now),
+        ready=projection.ready_count(now),
         leased=projection.leased_count,
         **projection.final_counts(),
         attempts=projection.counts["leased"],

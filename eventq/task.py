@@ -36,6 +36,8 @@ from eventq.events import (
 T = TypeVar("T")
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# What a calendar has.
+FIRST, LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
 class TaskState(enum.StrEnum):
@@ -168,8 +170,12 @@ class Task(Struct, frozen=True, gc=False):
 
 
 def instant(at_us: int) -> datetime:
-    """The aware datetime of microseconds since 1970."""
-    return EPOCH + timedelta(microseconds=at_us)
+    """The aware datetime of microseconds since 1970; of what no calendar has, the nearest."""
+    try:
+        return EPOCH + timedelta(microseconds=at_us)
+    except OverflowError:
+        # No eventq writes these; a log that somebody has altered is to be shown all the same.
+        return FIRST if at_us < 0 else LAST
 
 
 def create(namespace: str, seq: int, at: int, body: Created, policy: Policy) -> Task:

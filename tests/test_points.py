@@ -62,6 +62,7 @@ def test_what_people_write(log: EventLog, clock: ManualClock) -> None:
         str(third.last): wanted,
         third.last - head.seq: wanted,
         f"-{ago}s": wanted,
+        "-0": Point(head.seq, head.at),
         timedelta(seconds=ago): wanted,
         instant(third.at): wanted,
         east.isoformat(): wanted,
@@ -92,6 +93,8 @@ def test_what_people_write(log: EventLog, clock: ManualClock) -> None:
         ("9" * 5_000, "a position like 1041"),
         ("1970-01-02T00:00:00Z", "the first event's"),
         ("-90d", "the first event's"),
+        ("1969-12-31T23:59:59Z", "the first event's"),
+        ("0001-01-01T00:00:00+14:00", "the first event's"),
         ("9999-12-31T23:59:59Z", "not in the future"),
         (datetime.max.replace(tzinfo=UTC), "not in the future"),
     ],
@@ -113,6 +116,8 @@ def test_an_empty_log_has_one_point() -> None:
     assert find_point(log, "end", now=5) == Point(0, 5)
     assert find_point(log, 0, now=5) == Point(0, 0)
     assert find_point(log, "-0s", now=5) == Point(0, 5)
+    with pytest.raises(ArgumentError, match="the first event's"):
+        find_point(log, "1969-12-31T23:59:59Z", now=5)
 
 
 def test_the_projection_at_a_point_is_told_as_of_its_instant(clock: ManualClock) -> None:

@@ -117,6 +117,7 @@ def test_unknown_kinds_are_shown_raw_and_damage_is_told(stage: Stage) -> None:
     assert unknown.reason == "a kind this version does not know, shown as it is stored"
     assert damaged.reason == "damage: task 1 is scheduled, so completed is no legal move"
     assert [unknown.state, damaged.state] == [TaskState.READY, TaskState.READY]
+    assert [unknown.is_damage, damaged.is_damage] == [False, True]
 
 
 def test_a_history_that_does_not_begin_is_no_task() -> None:

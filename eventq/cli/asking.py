@@ -25,10 +25,9 @@ from eventq.cli.asking_forms import (
     why_pairs,
 )
 from eventq.cli.forms import TASK_COLUMNS, task_form, task_pairs, task_row
-from eventq.cli.options import Place, placed
+from eventq.cli.options import Place, log_time, placed
 from eventq.cli.output import coloured, is_terminal, say, say_json, say_pairs, say_table
 from eventq.cli.text import iso_text, time_text
-from eventq.clock import SystemClock
 from eventq.eventlog import EventLog
 from eventq.points import END
 from eventq.replay import (
@@ -42,6 +41,8 @@ from eventq.replay import (
     task_at,
     why,
 )
+
+EXIT_DAMAGED = 1
 
 at_option = click.option(
     "--at",
@@ -69,17 +70,21 @@ Examples:
 @at_option
 @placed
 def history(*, place: Place, key: str, at: str) -> None:
-    """Tell all that happened to one task, oldest first, and why."""
+    """Tell all that happened to one task, oldest first, and why.
+
+    Exit code 1 when an event is no legal move; it is shown as damage.
+    """
     with place.open_log() as log:
         steps = story(log, key, resolved(log, at))
-    if place.as_json:
-        for step in steps:
-            say_json(step_form(step))
-        return
-    if not is_terminal():
+    if not place.as_json and not is_terminal():
         say("\t".join(STEP_COLUMNS))
     for step in steps:
-        _say_step(step)
+        if place.as_json:
+            say_json(step_form(step))
+        else:
+            _say_step(step)
+    if any(step.is_damage for step in steps):
+        click.get_current_context().exit(EXIT_DAMAGED)
 
 
 @click.command(
@@ -148,8 +153,7 @@ COMMANDS: list[click.Command] = [history, state, why_command]
 
 def resolved(log: EventLog, at: str) -> Point:
     """The point that --at means, by this host's clock corrected by the log's."""
-    now = SystemClock().now_us() + log.clock_offset_us()
-    return find_point(log, at, now=now, argument="--at")
+    return find_point(log, at, now=log_time(log), argument="--at")
 
 
 def _say_step(step: Step) -> None:

@@ -35,6 +35,7 @@ def step_form(step: Step) -> dict[str, Any]:
         "attempt": step.task.attempt,
         "retry_count": step.task.retry_count,
         "reason": step.reason,
+        "is_damage": step.is_damage,
     }
 
 

@@ -28,9 +28,8 @@ from eventq.cli.comparing_forms import (
     task_changes,
 )
 from eventq.cli.forms import event_text
-from eventq.cli.options import Place, PointCommand, misuse, placed
+from eventq.cli.options import Place, PointCommand, log_time, misuse, placed
 from eventq.cli.output import is_terminal, note, say, say_json, say_pairs, say_table
-from eventq.cli.replaying import log_time
 from eventq.cli.text import time_text, visible
 from eventq.eventlog import EventLog
 from eventq.points import END, find_point

@@ -22,6 +22,7 @@ from msgspec import Struct
 from eventq import ArgumentError, Backoff, Queue
 from eventq.archive import open_archived
 from eventq.cli.text import short, visible
+from eventq.clock import SystemClock
 from eventq.eventlog import EventLog, open_log
 
 DEFAULT_URL = "sqlite:///eventq.db"
@@ -69,6 +70,11 @@ class Place(Struct, frozen=True):
         log = open_log(self.found_url, namespace=self.found_namespace, create=False)
         with closing(open_archived(log, self.found_archive)) as whole:
             yield whole
+
+
+def log_time(log: EventLog) -> int:
+    """Now, by this host's clock corrected by the log's; microseconds since 1970."""
+    return SystemClock().now_us() + log.clock_offset_us()
 
 
 class PointCommand(click.Command):

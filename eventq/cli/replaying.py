@@ -11,12 +11,10 @@ from typing import Any
 import click
 
 from eventq.cli.forms import VALUE_CHARACTERS, event_form, event_text
-from eventq.cli.options import Place, joined_tags, misuse, placed, tag_option
+from eventq.cli.options import Place, joined_tags, log_time, misuse, placed, tag_option
 from eventq.cli.output import coloured, flush, is_terminal, say, say_json
 from eventq.cli.stepping import step
 from eventq.cli.text import rough_duration, short, time_text, visible
-from eventq.clock import SystemClock
-from eventq.eventlog import EventLog
 from eventq.events import KINDS
 from eventq.points import find_point
 from eventq.replay.timeline import Moment, Wanted, begin_before, timeline
@@ -87,6 +85,8 @@ def replay(
         now = log_time(log)
         after = 0 if begin is None else begin_before(log, begin, now=now, argument="--from")
         until = None if end is None else find_point(log, end, now=now, argument="--to").seq
+        if until is not None and until < after:
+            misuse(f"--to, position {until}, lies before --from, position {after + 1}")
         moments = timeline(log, after=after, until=until, wanted=wanted, follow=follow)
         first = next(moments, None)
         # Not before the first moment is found: a wrong key is an error and no table.
@@ -99,11 +99,6 @@ def replay(
 
 
 COMMANDS: list[click.Command] = [replay]
-
-
-def log_time(log: EventLog) -> int:
-    """Now, by this host's clock corrected by the log's; microseconds since 1970."""
-    return SystemClock().now_us() + log.clock_offset_us()
 
 
 def say_moment(place: Place, moment: Moment) -> None:

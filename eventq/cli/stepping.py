@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from eventq.cli.options import Place, misuse, refuse
+from eventq.cli.options import Place, log_time, misuse, refuse
 from eventq.cli.output import is_terminal
 from eventq.clock import SystemClock
 from eventq.points import END, find_point
@@ -32,9 +32,8 @@ def step(place: Place, *, at: str | None) -> None:
         if error.name is None or error.name.partition(".")[0] != "textual":
             raise
         refuse(f"--step needs textual, which is not installed: {INSTALL}")
-    clock = SystemClock()
     with place.open_log() as log:
         # A point that means nothing is told before the screen opens.
         start = at or ("1" if log.head().seq else END)
-        find_point(log, start, now=clock.now_us(), argument="--from")
-        Stepper(log, clock=clock, start=start).run()
+        find_point(log, start, now=log_time(log), argument="--from")
+        Stepper(log, clock=SystemClock(), start=start).run()

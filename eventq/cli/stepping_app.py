@@ -110,7 +110,7 @@ class Stepper(App[None]):
 
     def __init__(self, log: EventLog, *, clock: Clock, start: str) -> None:
         super().__init__()
-        self.cursor = Cursor(log, now=clock.now_us())
+        self.cursor = Cursor(log, now=clock.now_us() + log.clock_offset_us())
         self.message = ""
         self.busy = False
         self._events_log = log
@@ -247,7 +247,7 @@ class Stepper(App[None]):
 
     def _jump(self, point: str) -> None:
         def jump(tell: Tell) -> str:
-            self.cursor.now = self._clock.now_us()
+            self.cursor.now = self._clock.now_us() + self._events_log.clock_offset_us()
             self.cursor.jump(point, tell=tell)
             return ""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
@@ -56,8 +55,11 @@ def json_text(value: object) -> str:
     return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
 
 
-def tag_text(tags: dict[str, Any]) -> str:
+def tag_text(tags: object) -> str:
     """Tags on one line, as ``name=value``; what is not text stands as ``name:=JSON``."""
+    if not isinstance(tags, dict):
+        # Written by no eventq, yet to be shown.
+        return json_text(tags)
     return " ".join(
         f"{name}={visible(value)}" if isinstance(value, str) else f"{name}:={json_text(value)}"
         for name, value in tags.items()

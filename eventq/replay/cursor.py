@@ -19,9 +19,10 @@ from eventq.events import NODE, Created, Event
 from eventq.fold import catch_up, check_follows, task_history
 from eventq.points import Point, PointLike, find_point
 from eventq.projection import Projection
+from eventq.query import Stats, take_stats
 from eventq.replay.past import Past, told
 from eventq.replay.reversible import ReversibleProjection, Undo
-from eventq.replay.standing import CursorView, Step, stats_of, view_of
+from eventq.replay.standing import CursorView, Step, view_of
 from eventq.replay.window import Window, read_backward, read_forward
 from eventq.snapshot import projection_at
 from eventq.task import Task
@@ -228,12 +229,15 @@ class Cursor:
 
     def _forward(self) -> Step:
         """One event on, and what it did."""
-        earlier = stats_of(self._projection, self._window.event(self.seq))
+        earlier = self._stats()
         event = self._next_event()
         before = self._task_before(event)
         task = self._on()
         after = before if task is None else task
-        return Step(event, before, after, earlier, stats_of(self._projection, event))
+        return Step(event, before, after, earlier, self._stats())
+
+    def _stats(self) -> Stats:
+        return take_stats(self._projection, now=self._projection.ripe_at)
 
     def _on(self) -> Task | None:
         seq = self.seq + 1

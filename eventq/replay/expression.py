@@ -289,7 +289,9 @@ class _Parser:
     def _argument_of(self, function: str, types: tuple[type, ...], what: str) -> Any:  # noqa: ANN401
         """The one argument of a function, which must be written out."""
         token = self._next
+        self._enter(token)
         part = self._factor()
+        self._depth -= 1
         if not part.is_literal or type(part.literal) not in types:
             self._fail(f"{what} written out, as in {function}('...')", token)
         self._need(")")

@@ -10,12 +10,11 @@ from collections.abc import Iterable
 from itertools import islice
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from eventq.events import Event
 from eventq.projection import Projection
 from eventq.query import Stats, take_stats
-from eventq.task import Task, TaskState
+from eventq.task import Task
 
 COUNTS = tuple(name for name in Stats.__struct_fields__ if name not in {"nodes", "seq"})
 
@@ -110,25 +109,13 @@ def view_of(projection: Projection, step: Step, *, limit: int) -> CursorView:
     return CursorView(
         seq=projection.seq,
         at=at,
-        stats=stats_of(projection, step.event),
+        stats=take_stats(projection, now=at),
         step=step,
         ready=_as_of(islice(projection.ready(at), limit), at),
         leased=_as_of(heapq.nsmallest(limit, held, key=lambda task: task.fence), at),
         waiting=_as_of(islice(projection.waiting(), limit), at),
         nodes=heapq.nsmallest(limit, nodes, key=lambda node: (-node.lease_count, node.worker)),
     )
-
-
-def stats_of(projection: Projection, event: Event | None) -> Stats:
-    """The queue's numbers after its last event, as of the instant it was asked about.
-
-    Within a commit a task is failed, and neither scheduled nor anything else that is counted.
-    """
-    stats = take_stats(projection, now=projection.ripe_at)
-    task = None if event is None else projection.tasks.get(event.task)
-    if task is None or task.recorded_state is not TaskState.FAILED:
-        return stats
-    return replace(stats, scheduled=stats.scheduled - 1)
 
 
 def _as_of(tasks: Iterable[Task], at: int) -> list[Task]:

@@ -11,7 +11,7 @@ from eventq.eventlog.base import EventLog
 from eventq.points import Point
 from eventq.projection import Projection
 from eventq.snapshot import projection_at
-from eventq.task import Task, TaskState
+from eventq.task import Task
 
 # No task expires later than this: far behind the largest instant that can be written.
 NEVER = 2**63
@@ -70,14 +70,13 @@ def state_at(log: EventLog, point: Point, *, limit: int = LIMIT) -> QueueState:
 
 def take_state(projection: Projection, now: int, *, limit: int = LIMIT) -> QueueState:
     """The queue as a projection has it, as of ``now``; O(open tasks)."""
-    ready_count = projection.ready_count(now)
     overdue = {task.number for task in projection.past_expiry(now)}
     eligible = (task for task in projection.ready(now) if task.number not in overdue)
     return QueueState(
         seq=projection.seq,
         at=now,
         seal=projection.seal.hex(),
-        counts=_counts(projection, ready_count),
+        counts=_counts(projection, now),
         overdue=len(overdue),
         ready=_first(eligible, limit, now),
         leases=[_held(projection, task, now) for task in islice(projection.leased(), limit)],
@@ -87,16 +86,15 @@ def take_state(projection: Projection, now: int, *, limit: int = LIMIT) -> Queue
     )
 
 
-def _counts(projection: Projection, ready_count: int) -> dict[str, int]:
-    # A point in the middle of a commit may lie between a failure and what follows it.
-    states = [task.recorded_state for task in projection.tasks.values()]
-    failed = states.count(TaskState.FAILED)
+def _counts(projection: Projection, now: int) -> dict[str, int]:
     counts = {
-        "scheduled": projection.pending_count - ready_count - failed,
-        "ready": ready_count,
+        "scheduled": projection.scheduled_count(now),
+        "ready": projection.ready_count(now),
         "leased": projection.leased_count,
-        **projection.final_counts(),
     }
+    # A point in the middle of a commit may lie between a failure and what follows it.
+    failed = len(projection.tasks) - sum(counts.values())
+    counts |= projection.final_counts()
     return {**counts, "failed": failed} if failed else counts
 
 

@@ -36,6 +36,8 @@ class Step(Struct, frozen=True):
     """The event that made it ready; None when nothing but time did, or will."""
     reason: str
     """Why, in words. Names in it may hold any character: escape before printing."""
+    is_damage: bool = False
+    """Whether the event is no legal move, so that it changed nothing."""
 
     @property
     def state(self) -> TaskState:
@@ -75,7 +77,7 @@ def tell(log: EventLog, history: list[Event]) -> Iterator[Step]:
             if task is None:
                 raise
             words = f"damage: {error.problem}"
-            yield Step(event, since_us, None, task.as_of(at), ready.at, ready.seq, words)
+            yield Step(event, since_us, None, task.as_of(at), *ready, words, is_damage=True)
             continue
         if task is None or (task.recorded_state in REOPENABLE and after is not task):
             opened_at = at

@@ -15,12 +15,12 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from eventq.errors import TaskNotFoundError
 from eventq.eventlog.base import EventLog
 from eventq.events import NODE, Created, Event
 from eventq.fold import fold_events, task_history
 from eventq.points import END, PointLike, find_point, position_at
 from eventq.query import follow_events, read_events
+from eventq.replay.lookup import read_history
 from eventq.task import FINAL, Task, advance
 
 _POSITION = re.compile(r"[0-9]+")
@@ -148,8 +148,8 @@ class _Choice:
     def _tagged(self, task: Task | None) -> bool:
         if task is None:
             return False
-        tags = task.tags
-        return all(
+        tags: object = task.tags
+        return isinstance(tags, dict) and all(
             name in tags and _canonical(tags[name]) == text for name, text in self._tags.items()
         )
 
@@ -164,7 +164,7 @@ def _events(log: EventLog, after: int, keys: frozenset[str], *, follow: bool) ->
     """All events behind a position; those of some tasks alone are found by index."""
     if keys:
         end = log.head().seq
-        histories = [task_history(log, _number(log, key)) for key in sorted(keys)]
+        histories = [read_history(log, key) for key in sorted(keys)]
         for event in merge(*histories, key=attrgetter("seq")):
             if after < event.seq <= end:
                 yield event
@@ -172,16 +172,6 @@ def _events(log: EventLog, after: int, keys: frozenset[str], *, follow: bool) ->
         if not follow:
             return
     yield from follow_events(log, after) if follow else read_events(log, after)
-
-
-def _number(log: EventLog, key: str) -> int:
-    number = int(key) if key.isascii() and key.isdigit() else log.find_keys([key]).get(key, NODE)
-    history = task_history(log, number) if number != NODE else []
-    task = fold_events(log.namespace, history[:1])
-    # A caller's key hides the number: a task is found by one name only.
-    if task is None or task.key != key:
-        raise TaskNotFoundError(key)
-    return number
 
 
 def _canonical(value: object) -> bytes:

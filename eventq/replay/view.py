@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
-from eventq.errors import TaskNotFoundError
 from eventq.eventlog.base import EventLog
-from eventq.events import NODE, Event
-from eventq.fold import decode_events, fold_events, steps
+from eventq.events import Event
+from eventq.fold import fold_events, steps
 from eventq.projection import Projection
+from eventq.replay.lookup import read_history
 from eventq.task import Task
 
 
@@ -38,7 +38,8 @@ class View:
     def __init__(self, log: EventLog, projection: Projection, *, keys: Iterable[str] = ()) -> None:
         """``keys``: the tasks to keep, by callers' keys or numbers as text.
 
-        Raises TaskNotFoundError for a key that no task of the log has, not even later.
+        Raises TaskNotFoundError for a key that no task of the log has, not even later, and
+        ArgumentError for one that none can have.
         """
         self.projection = projection
         self._log = log
@@ -82,10 +83,9 @@ class View:
         """The numbers at this position and instant."""
         projection = self.projection
         events, reopened = projection.counts, projection.reopened
-        ready = projection.ready_count(projection.ripe_at)
         return Counts(
-            projection.pending_count - ready,
-            ready,
+            projection.scheduled_count(self.at),
+            projection.ready_count(self.at),
             projection.leased_count,
             events["completed"],
             events["expired"] - reopened["expired"],
@@ -98,10 +98,7 @@ class View:
 
 def _task_until(log: EventLog, key: str, seq: int) -> tuple[int, Task | None]:
     """The number of the key's task, and the task as it stood at the position."""
-    number = int(key) if key.isascii() and key.isdigit() else log.find_keys([key]).get(key, NODE)
-    history = decode_events(log.history(number)) if number != NODE else []
-    task = fold_events(log.namespace, history)
-    # A caller's key hides the number: a task is found by one name only.
-    if task is None or task.key != key:
-        raise TaskNotFoundError(key)
-    return number, fold_events(log.namespace, [event for event in history if event.seq <= seq])
+    history = read_history(log, key)
+    return history[0].task, fold_events(
+        log.namespace, [event for event in history if event.seq <= seq]
+    )

@@ -34,7 +34,7 @@ def _decoded(text: bytes) -> Any:  # noqa: ANN401 - any JSON value; asked for ag
 
 
 NAMES: dict[str, Rule] = {
-    "scheduled": lambda view: view.projection.pending_count - view.projection.ready_count(view.at),
+    "scheduled": lambda view: view.projection.scheduled_count(view.at),
     "ready": lambda view: view.projection.ready_count(view.at),
     "leased": lambda view: view.projection.leased_count,
     "completed": lambda view: view.projection.final_counts()["completed"],

@@ -7,6 +7,7 @@ before its lease, and at the point asked about.
 from __future__ import annotations
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from eventq.durations import brief_duration, show_duration
 from eventq.eventlog.base import EventLog
@@ -174,10 +175,15 @@ def _dispatched(log: EventLog, steps: list[Step], task: Task, point: Point, limi
     step, ready_at = steps[index], steps[index].ready_at
     seq, at, body = step.event.seq, step.event.at, step.event.body
     assert isinstance(body, Leased), "found by its kind"
+    if ready_at > at:
+        # Against the rules; the log that has such a lease is answered for all the same.
+        step = replace(step, ready_at=at, ready_seq=seq - 1)
     wait = _Wait(log, step, end=seq - 1, limit=limit)
     rank = wait.until(at)
     grant = Grant(seq, at, body.worker, body.attempt, rank)
     notes = [f"lease {seq}, {step.reason}", wait.words_until(at), beaten_words(rank)]
+    if ready_at > at:
+        notes.append(f"too early: it was scheduled for {moment(ready_at)}")
     if not grant.in_order:
         notes.append(f"out of order: {ahead_words(rank, past=True)}")
     if task.state in FINAL:

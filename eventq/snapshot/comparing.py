@@ -90,10 +90,9 @@ def compare(before: Projection, after: Projection) -> Difference:
 
 def state_counts(projection: Projection) -> dict[str, int]:
     """How many tasks are in each state, as of the latest time the projection was asked about."""
-    ready = projection.ready_count(projection.ripe_at)
     return {
-        "scheduled": projection.pending_count - ready,
-        "ready": ready,
+        "scheduled": projection.scheduled_count(projection.ripe_at),
+        "ready": projection.ready_count(projection.ripe_at),
         "leased": projection.leased_count,
         **projection.final_counts(),
     }

@@ -15,7 +15,7 @@ from tests.test_docs import normal
 
 STEP_FIELDS = [
     "seq", "at", "task", "kind", "body", "since_us", "node", "state", "attempt", "retry_count",
-    "reason",
+    "reason", "is_damage",
 ]  # fmt: skip
 
 

@@ -106,6 +106,7 @@ def test_replay_on_a_terminal(filled: Cli) -> None:
         (("replay", "--step", "--kind", "failed"), "--step takes --from alone"),
         (("replay", "--kind", "made"), "'made' is not one of"),
         (("replay", "--from", "99"), "--from: expected a position up to"),
+        (("replay", "--from", "5", "--to", "3"), "--to, position 3, lies before --from"),
         (("replay", "--to", "soon"), "--to: expected a position like"),
         (("diff", "1"), "Missing argument 'B'"),
         (("diff", "1", "99"), "B: expected a position up to"),

@@ -11,7 +11,10 @@ import pytest
 from eventq import Queue
 from eventq.cli import stepping
 from eventq.cli.options import Place
+from eventq.cli.stepping_app import Stepper
 from eventq.errors import ArgumentError
+from eventq.eventlog import open_log
+from tests.support import ManualClock
 
 
 def test_a_pipe_is_refused() -> None:
@@ -47,3 +50,13 @@ def test_a_point_that_is_none_is_told_before_the_screen(
 
     with pytest.raises(ArgumentError, match="--from: expected a position up to 1"):
         stepping.step(place, at="7")
+
+
+def test_times_ago_are_counted_by_the_clock_of_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As every command counts them: this host's clock may be wrong."""
+    log, clock = open_log("memory://"), ManualClock()
+    monkeypatch.setattr(log, "clock_offset_us", lambda: 5)
+
+    stepper = Stepper(log, clock=clock, start="0")
+
+    assert stepper.cursor.now == clock.now_us() + 5

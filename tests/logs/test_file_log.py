@@ -15,11 +15,13 @@ import pytest
 from eventq import ArgumentError, Queue
 from eventq.errors import (
     LogConflictError,
+    LogCorruptError,
     LogForeignError,
     LogUnavailableError,
     QueueClosedError,
 )
-from eventq.eventlog import EventLog, file, open_log
+from eventq.eventlog import EventLog, file, file_lines, open_log
+from eventq.events import Commit
 from tests.logs.commits import append, append_each, commit_after, everything
 
 
@@ -138,6 +140,31 @@ def test_queue_works_on_a_file(path: Path) -> None:
 
 
 # -- torn and failed writes ----------------------------------------------------------------------
+
+
+def test_history_reads_no_line_but_its_own(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tools ask for the histories of many tasks: none of them reads the whole file."""
+    append_each(log, [1] * 20)
+    to_commit, read = file_lines.to_commit, list[int]()
+
+    def counted(line: bytes, position: int) -> Commit:
+        read.append(position)
+        return to_commit(line, position)
+
+    monkeypatch.setattr(file_lines, "to_commit", counted)
+
+    found = log.history(7)
+
+    assert [event.seq for event in found] == read == [7]
+
+
+def test_number_that_is_no_task(log: EventLog, path: Path) -> None:
+    """A line written by hand, whose task has a larger number than any log gives."""
+    append(log)
+    path.write_text(path.read_text().replace('"tasks":[1]', f'"tasks":[{2**63}]'))
+
+    with closing(another(path)) as opened, pytest.raises(LogCorruptError, match="larger than any"):
+        opened.head()
 
 
 def test_torn_line_of_another_is_not_remembered(log: EventLog, path: Path) -> None:

@@ -10,9 +10,12 @@ from eventq import ArgumentError, Queue, TaskNotFoundError
 from eventq.eventlog import EventLog, open_log
 from eventq.fold import replay
 from eventq.points import Point, find_point
+from eventq.query import read_events
 from eventq.replay.bisecting import Found, NotFound, bisect
 from eventq.replay.expression import parse_expression
 from eventq.replay.view import View
+from eventq.snapshot import projection_at
+from eventq.snapshot.comparing import state_counts
 from tests.support import ManualClock
 
 
@@ -133,3 +136,14 @@ def test_it_stops_at_the_bad_point(log: EventLog) -> None:
     """Also in the middle of a commit."""
     assert ask(log, "total == 4", 0, 3) == NotFound(events=3, by_time=False)
     assert isinstance(ask(log, "total == 3", 0, 3), Found)
+
+
+def test_a_failure_is_not_scheduled_until_its_retry_is(log: EventLog) -> None:
+    """Between a failure and what follows it in the commit, the task is in none of the states."""
+    failed = next(event for event in read_events(log, 0) if event.kind == "failed")
+
+    view = View(log, projection_at(log, Point(failed.seq, failed.at)))
+
+    assert view.counts().scheduled == 0
+    assert parse_expression("scheduled").value(view) == 0
+    assert state_counts(view.projection)["scheduled"] == 0

@@ -145,6 +145,7 @@ WRONG = {
     "(" * (DEPTH + 1) + "1" + ")" * (DEPTH + 1): "inside each other",
     "not " * (DEPTH + 1) + "1": "inside each other",
     "-" * (DEPTH + 1) + "1": "inside each other",
+    "task(" * (DEPTH + 1): "inside each other",
     "len(" * (DEPTH + 1) + "1" + ")" * (DEPTH + 1): "inside each other",
     "1" + " " * CHARACTERS: "at most 1,000 characters",
 }
@@ -192,9 +193,11 @@ def test_an_expression_knows_the_tasks_it_names() -> None:
 
 def test_an_unknown_task_is_told(log: EventLog) -> None:
     """A key that no task has, or a number that has a key, would never be met."""
-    for key in ("typo", "1", "99", "0", "٣", "9" * 300):
+    for key in ("typo", "1", "99", "0", "٣", "9" * 255):
         with pytest.raises(TaskNotFoundError):
             View(log, Projection(log.namespace), keys=[key])
+    with pytest.raises(ArgumentError, match="at most 255 bytes"):
+        View(log, Projection(log.namespace), keys=["9" * 256])
 
 
 def test_a_view_begins_anywhere(log: EventLog) -> None:

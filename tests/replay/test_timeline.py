@@ -110,7 +110,7 @@ def test_by_task(log: EventLog) -> None:
         assert seqs(log, wanted=both, after=after, until=after + 5) == wanted
 
 
-@pytest.mark.parametrize("key", ["b", "1", "0", "99", "٣", "x" * 300])
+@pytest.mark.parametrize("key", ["b", "1", "0", "99", "٣", "x" * 255])
 def test_an_unknown_task_is_told(log: EventLog, key: str) -> None:
     """Rather than an empty timeline; a task with a key of its own has no other."""
     with pytest.raises(TaskNotFoundError):
