@@ -374,12 +374,13 @@ class Node:
             self._projection = projection  # Reading broke off, not the fold, which can go on.
             raise
         except (LogArchivedError, LogCorruptError) as error:
-            if known is None and isinstance(error, LogCorruptError):
+            is_archived = isinstance(error, LogArchivedError)
+            if known is None and not is_archived:
                 raise
             # What comes next was archived, or a failover took it back; else this fails again.
             logger.warning("folding the log anew", extra={"error": str(error)})
-            kept = snapshot.start(self.log) if isinstance(error, LogArchivedError) else None
-            projection = Projection(self.log.namespace) if kept is None else kept
+            kept = snapshot.start(self.log) if is_archived else None
+            projection = kept or snapshot.begin(self.log, until=projection.seq)
             catch_up(projection, self.log)
         self._projection = projection
         self.now(at_least=projection.at)

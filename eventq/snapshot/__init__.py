@@ -13,7 +13,7 @@ from eventq.snapshot.comparing import (
 from eventq.snapshot.content import Snapshot, restore, take
 from eventq.snapshot.keeping import check_fits, commit_end, get, load, newest, put, save
 from eventq.snapshot.making import create, create_every, prune
-from eventq.snapshot.starting import projection_at, start
+from eventq.snapshot.starting import begin, projection_at, start
 from eventq.snapshot.verifying import Flaw, Verdict, find_flaw, stored_sources, verify
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Snapshot",
     "TaskDifference",
     "Verdict",
+    "begin",
     "check_fits",
     "commit_end",
     "compare",
