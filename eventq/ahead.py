@@ -35,7 +35,17 @@ class FoldAhead:
             raise self._error
         return self._projection.apply(self._commit) if self._after is None else self._after
 
-    def take_back(self) -> None:
-        """Makes the projection what it was."""
+    def take_back(self) -> bool:
+        """Makes the projection what it was; tells whether that can be done."""
+        if self._error is not None:
+            return False  # Half a fold.
         if self._mark is not None:
             self._projection.take_back(self._mark)
+        return True
+
+
+def fold_ahead(projection: Projection | None, commit: Commit) -> FoldAhead | None:
+    """The fold of a commit that is right behind the projection; None for another one."""
+    if projection is None or projection.seal != commit.prev:
+        return None
+    return FoldAhead(projection, commit)

@@ -14,8 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from eventq import snapshot
-from eventq.ahead import FoldAhead
+from eventq.ahead import FoldAhead, fold_ahead
 from eventq.clock import Clock, SteadyTime
 from eventq.command import Command, Plan, head_of, wake_thread
 from eventq.errors import (
@@ -33,6 +32,7 @@ from eventq.eventlog.base import EventLog, Head
 from eventq.events import NODE, Commit, encode_bodies
 from eventq.fold import catch_up, task_of
 from eventq.projection import Projection
+from eventq.snapshot.starting import begin, start
 from eventq.task import Task
 
 logger = logging.getLogger(__name__)
@@ -109,6 +109,9 @@ class Node:
         """
         self._check_open()
         with self._lock:
+            if self._in_flight is not None:
+                # Its thread was interrupted; nobody knows yet whether it arrived.
+                self._projection = None
             known = self._projection if as_left else None
             yield self._caught_up() if known is None else known
 
@@ -220,13 +223,11 @@ class Node:
                 if plan.bodies:
                     commit = plan.sealed()
                     self._in_flight = (plan, commit)
-                    fold = self._fold_ahead(commit)
+                    fold = fold_ahead(self._projection, commit)
                     try:
                         self.log.append(commit, meanwhile=fold if self._is_alone() else None)
                     except LogError as error:
-                        self._in_flight = None  # The log has said what is known of it.
-                        if fold is not None:
-                            fold.take_back()
+                        self._take_back(fold)
                         if isinstance(error, LogConflictError):
                             self._undisturbed = 0
                             continue
@@ -338,13 +339,6 @@ class Node:
         """Whether nobody else has appended lately, as far as this node has seen."""
         return self._undisturbed >= ALONE
 
-    def _fold_ahead(self, commit: Commit) -> FoldAhead | None:
-        """The fold of a commit that is right behind the projection."""
-        projection = self._projection
-        if projection is None or projection.seal != commit.prev:
-            return None
-        return FoldAhead(projection, commit)
-
     def _apply(self, plan: Plan, commit: Commit, fold: FoldAhead | None) -> None:
         """Folds the commit, unless it is not right behind, and gives commands their tasks."""
         if fold is None:
@@ -362,8 +356,15 @@ class Node:
             start = command.first - commit.first
             command.tasks = after[start : start + len(command.drafts)]
 
+    def _take_back(self, fold: FoldAhead | None) -> None:
+        """After an append that failed: has the projection as it was, or none if that breaks off."""
+        known, self._projection = self._projection, None
+        self._in_flight = None  # The log has said what is known of it.
+        if fold is None or fold.take_back():
+            self._projection = known
+
     def _caught_up(self, *, briefly: bool = False) -> Projection:
-        known = self._projection or snapshot.start(self.log)
+        known = self._projection or start(self.log)
         projection = known or Projection(self.log.namespace)
         before = projection.seq
         # Should the fold break off half-way, the next one starts anew.
@@ -374,12 +375,13 @@ class Node:
             self._projection = projection  # Reading broke off, not the fold, which can go on.
             raise
         except (LogArchivedError, LogCorruptError) as error:
-            if known is None and isinstance(error, LogCorruptError):
+            is_archived = isinstance(error, LogArchivedError)
+            if known is None and not is_archived:
                 raise
             # What comes next was archived, or a failover took it back; else this fails again.
             logger.warning("folding the log anew", extra={"error": str(error)})
-            kept = snapshot.start(self.log) if isinstance(error, LogArchivedError) else None
-            projection = Projection(self.log.namespace) if kept is None else kept
+            kept = start(self.log) if is_archived else None
+            projection = kept or begin(self.log, until=projection.seq)
             catch_up(projection, self.log)
         self._projection = projection
         self.now(at_least=projection.at)

@@ -66,6 +66,22 @@ class HookedLog(MemoryLog):
         self.after_append(commit)
 
 
+class SlowLog(HookedLog):
+    """A log that has something else done while a commit is on its way."""
+
+    def __init__(self, storage: MemoryStorage) -> None:
+        super().__init__(storage)
+        self.called = 0
+
+    def append(self, commit: Commit, **options: object) -> None:
+        """See EventLog.append."""
+        meanwhile = options.get("meanwhile")
+        if callable(meanwhile):
+            self.called += 1
+            Spawned(meanwhile).result()
+        super().append(commit)
+
+
 class Gate:
     """Holds whoever passes until it is opened, and tells that somebody has come."""
 

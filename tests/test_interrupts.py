@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -23,11 +24,14 @@ from eventq import decide
 from eventq.clock import SystemClock
 from eventq.command import Command
 from eventq.errors import EventqError, LogOutcomeUnknownError, LogUnavailableError
+from eventq.eventlog.memory import MemoryStorage
 from eventq.events import Commit
-from eventq.node import Node
+from eventq.fold import replay
+from eventq.node import ALONE, Node
 from tests.checker import check_log
-from tests.commands import creation
-from tests.support import PATIENCE_S, Gate, HookedLog, Spawned, wait_until
+from tests.commands import creation, leasing
+from tests.replays import assert_same
+from tests.support import PATIENCE_S, Gate, HookedLog, SlowLog, Spawned, wait_until
 
 PACKAGE = str(Path(eventq.node.__file__).parent)
 # The code of one command has fewer moments than this.
@@ -114,6 +118,38 @@ def test_an_interrupt_of_a_lone_caller_leaves_the_node_usable() -> None:
         return interrupted
 
     assert each_moment(trial) > 50
+
+
+def test_an_interrupt_while_a_fold_ahead_is_taken_back_leaves_no_trace_of_it() -> None:
+    """Wherever it strikes, the node takes the queue for what its log says."""
+
+    def trial(moment: int) -> Interrupted:
+        log = SlowLog(MemoryStorage())
+        node = Node(log, clock=SystemClock())
+        node.execute(creation(ALONE + 3, blind=False))
+        for _ in range(ALONE):
+            node.execute(leasing(node))
+        log.before_append = refuse
+        called = log.called
+        interrupted = Interrupted(lambda: lease_in_vain(node), moment)
+        log.before_append = open_gate
+        assert log.called > called or interrupted.hit
+        with node.reading(as_left=True) as projection:
+            assert_same(replay(log), projection, now=node.now())
+        return interrupted
+
+    assert each_moment(trial) > 50
+
+
+def refuse(_: Commit) -> None:
+    """Nothing can be appended."""
+    raise LogUnavailableError("gone")
+
+
+def lease_in_vain(node: Node) -> None:
+    """Leases, and is told that the log is away."""
+    with suppress(LogUnavailableError):
+        node.execute(leasing(node, 2))
 
 
 def test_an_interrupt_of_the_leader_tells_the_others_the_truth() -> None:

@@ -6,30 +6,16 @@ import pytest
 
 from eventq import LogUnavailableError
 from eventq.clock import SystemClock
+from eventq.command import Command
 from eventq.eventlog.memory import MemoryStorage
 from eventq.events import Commit
 from eventq.fold import replay
 from eventq.node import ALONE, Node
+from eventq.pending import Pending
 from tests.checker import check_log
 from tests.commands import creation, leasing
 from tests.replays import assert_same
-from tests.support import HookedLog, Spawned
-
-
-class SlowLog(HookedLog):
-    """A log that has something else done while a commit is on its way."""
-
-    def __init__(self, storage: MemoryStorage) -> None:
-        super().__init__(storage)
-        self.called = 0
-
-    def append(self, commit: Commit, **options: object) -> None:
-        """See EventLog.append."""
-        meanwhile = options.get("meanwhile")
-        if callable(meanwhile):
-            self.called += 1
-            Spawned(meanwhile).result()
-        super().append(commit)
+from tests.support import HookedLog, SlowLog
 
 
 @pytest.fixture
@@ -109,3 +95,49 @@ def test_nothing_is_folded_ahead_after_a_conflict(
     node.execute(leasing(node))
 
     assert log.called == before
+
+
+def test_half_a_fold_is_not_taken_back_but_given_up(
+    node: Node, log: SlowLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When both the fold and its append fail, the next look folds the log anew."""
+
+    def fail(_commit: Commit) -> None:
+        monkeypatch.undo()
+        raise LogUnavailableError("gone")
+
+    log.before_append = fail
+    monkeypatch.setattr(Pending, "remove_leased", _run_out)
+    with pytest.raises(LogUnavailableError):
+        node.execute(leasing(node, 2))
+
+    assert_true(node)
+
+
+def _run_out(*_: object) -> None:
+    raise MemoryError
+
+
+def test_nobody_sees_a_fold_whose_commit_an_interrupt_tore_off(
+    node: Node, log: SlowLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever looks before the interrupted thread has cleaned up is told what the log holds."""
+    before = log.head().seq
+    seen = []
+
+    def tear(_commit: Commit) -> None:
+        raise KeyboardInterrupt
+
+    def look(command: Command) -> bool:
+        with node.reading(as_left=True) as projection:
+            seen.append(projection.seq)
+        return leave(command)
+
+    leave = node._leave
+    monkeypatch.setattr(node, "_leave", look)
+    log.before_append = tear
+    with pytest.raises(KeyboardInterrupt):
+        node.execute(leasing(node, 2))
+
+    assert seen == [before]
+    assert_true(node)

@@ -262,3 +262,24 @@ def test_a_node_starts_from_what_another_wrote(queue: Queue, log: HookedLog) -> 
         state = encode(take(projection))
 
     assert state == encode(take(replay(log)))
+
+
+def test_a_thread_that_cannot_be_started_stops_no_work(
+    queue: Queue, log: HookedLog, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is told as a warning, once, like any snapshot that cannot be written."""
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "eventq-snapshot":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    queue.new_many({"n": n} for n in range(6))
+    with caplog.at_level(logging.WARNING):
+        report = queue.run(work, until="idle")
+
+    assert report.completed == 6
+    assert seqs(log) == []
+    assert [record.getMessage() for record in caplog.records] == ["no snapshot written"]

@@ -15,15 +15,16 @@ class Aside:
 
     @contextmanager
     def doing(self, function: Callable[[], None] | None) -> Iterator[None]:
-        """Has the function called while the block lasts; it has ended when the block is left."""
-        if function is None:
-            yield
-            return
-        future = self._submit(function)
+        """Has the function called while the block lasts; it has ended when the block is left.
+
+        It is not called at all where no thread can be started.
+        """
+        future = None if function is None else self._submit(function)
         try:
             yield
         finally:
-            wait([future])
+            if future is not None:
+                wait([future])
 
     def close(self) -> None:
         """Ends the thread; may come twice."""
@@ -31,7 +32,15 @@ class Aside:
             self._pool.shutdown(wait=False)
             self._pool = None
 
-    def _submit(self, function: Callable[[], None]) -> Future[None]:
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(1, thread_name_prefix="eventq-aside")
-        return self._pool.submit(function)
+    def _submit(self, function: Callable[[], None]) -> Future[None] | None:
+        pool = self._pool
+        if pool is None:
+            pool = self._pool = ThreadPoolExecutor(1, thread_name_prefix="eventq-aside")
+        try:
+            return pool.submit(function)
+        except RuntimeError:
+            # The program's main thread has ended, while others go on, or there are too many.
+            # What was queued all the same must not be called later.
+            pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = None
+            return None

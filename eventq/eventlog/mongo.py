@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
+from msgspec import Struct
 from pymongo import ASCENDING, DESCENDING
 from pymongo.database import Database
 from pymongo.errors import OperationFailure, PyMongoError
@@ -61,10 +62,7 @@ class MongoLog(MongoCutting):
         self._offset_us = 0
         self._measured_s = -OFFSET_S
         self._watches: list[MongoWatch] = []
-        # Where the log was last seen to end, and in which election: another primary may hold less.
-        self._known: tuple[Head, object] | None = None
-        # When that was asked, in seconds by a clock that goes on while the host sleeps.
-        self._known_s = 0.0
+        self._known: _Known | None = None
         self._contention = Contention(time.monotonic, draw)
         # The last position appended here.
         self._own_seq = 0
@@ -89,7 +87,7 @@ class MongoLog(MongoCutting):
         else:
             last = int(found["first"] + found["n"] - 1)
             head = Head(last, int(found["at"]), bytes(found["seal"]))
-        self._known, self._known_s = (head, election), began_s
+        self._known = _Known(head, election, began_s)
         return head
 
     def read(self, *, after: int, limit: int = READ_EVENTS) -> list[Commit]:
@@ -124,10 +122,10 @@ class MongoLog(MongoCutting):
             if not found and not self._ends_at(after):
                 found = self._holding(after + 1)
                 if not found:
-                    self._check_end(after)
+                    self._check_end(after, began_s)
         if found:
-            self._known = (Head(found[-1].last, found[-1].at, found[-1].seal), election)
-            self._known_s = began_s
+            head = Head(found[-1].last, found[-1].at, found[-1].seal)
+            self._known = _Known(head, election, began_s)
             if found[-1].last > self._own_seq:
                 self._contention.met()
         return found
@@ -145,18 +143,20 @@ class MongoLog(MongoCutting):
         """See EventLog.append."""
         began_s = boot_s()
         election = election_of(self._link.client())
-        check_commit(commit, self._head_before(commit, election))
+        before = self._before(commit, election)
+        check_commit(commit, before.head)
         insertion = Insertion(self._link, self.namespace, commit)
         try:
             with self._aside.doing(meanwhile):
                 insertion.make()
+            if boot_s() - before.asked_s > TRUSTED_S:
+                insertion.check_not_cut()
         except LogConflictError:
             self._contention.conflicted(insertion.took_s)
             self._known = None
             raise
-        if boot_s() - self._known_s > TRUSTED_S:
-            self._check_not_cut(commit)
-        self._known, self._known_s = (Head(commit.last, commit.at, commit.seal), election), began_s
+        head = Head(commit.last, commit.at, commit.seal)
+        self._known = _Known(head, election, began_s)
         self._own_seq = commit.last
         self._contention.appended(insertion.took_s)
 
@@ -283,17 +283,37 @@ class MongoLog(MongoCutting):
             "name another database in the URL"
         )
 
-    def _head_before(self, commit: Commit, election: object) -> Head:
+    def _before(self, commit: Commit, election: object) -> _Known:
         """Where the log ends; asked anew unless that is what the commit follows."""
         known = self._known
-        if known is not None and known[1] == election:
-            head = known[0]
+        if known is not None and known.election == election:
+            head = known.head
             if (head.seq + 1, head.seal) == (commit.first, commit.prev):
-                return head
-        return self.head()
+                return known
+        asked_s = boot_s()
+        return _Known(self.head(), election, asked_s)
+
+    def _check_end(self, after: int, asked_s: float) -> None:
+        """For a read that found nothing: raises LogArchivedError where something was cut."""
+        known = self._known
+        if after < self.start().seq:
+            raise self._missing(after + 1)
+        if known is not None and known.head.seq == after:
+            self._known = _Known(known.head, known.election, asked_s)
 
     def _ends_at(self, position: int) -> bool:
         """Whether a commit is known to have ended there, so that none holds the next as well."""
-        if self._known is None or boot_s() - self._known_s > TRUSTED_S:
+        known = self._known
+        if known is None or boot_s() - known.asked_s > TRUSTED_S:
             return False
-        return self._known[0].seq == position
+        return known.head.seq == position
+
+
+class _Known(Struct, frozen=True, gc=False):
+    """Where the log was last seen to end. Threads share it, so it changes as a whole."""
+
+    head: Head
+    election: object
+    """In which that was: another primary may hold less."""
+    asked_s: float
+    """When it was asked, in seconds by a clock that goes on while the host sleeps."""

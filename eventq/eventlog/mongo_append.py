@@ -68,6 +68,19 @@ class Insertion:
                 self._link.commits().insert_one(document)
             raise
 
+    def check_not_cut(self) -> None:
+        """Raises LogConflictError, and takes it back, if its place had been cut.
+
+        The start is written before anything is deleted, so whoever got into a deleted commit's
+        place finds it. Readers of what is behind the start never see the intruder, and the next
+        cut deletes it. Raises LogOutcomeUnknownError where the start cannot be read.
+        """
+        self._sent = True
+        if self._following_up(self._is_cut):
+            with suppress(PyMongoError, QueueClosedError):
+                self._link.commits().delete_one({"_id": self._commit.id})
+            raise LogConflictError(self._commit.first)
+
     @property
     def took_s(self) -> float:
         """Seconds since it began."""
@@ -120,6 +133,9 @@ class Insertion:
             )
         )
         return found is not None and found["_id"] == self._commit.id
+
+    def _is_cut(self) -> bool:
+        return self._commit.first <= find_start(self._link, self._namespace).seq
 
     def _fits(self) -> bool:
         """Whether the commit may be sent again: a new primary may hold less than the old one did.

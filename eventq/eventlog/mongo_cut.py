@@ -12,7 +12,7 @@ from pymongo import ASCENDING, DESCENDING, IndexModel, UpdateOne
 from pymongo.collection import Collection
 
 from eventq.durations import SECOND_US
-from eventq.errors import LogArchivedError, LogConflictError, LogCorruptError, LogError
+from eventq.errors import LogArchivedError, LogCorruptError, LogError
 from eventq.eventlog.base import Head, Kept, check_cut
 from eventq.eventlog.mongo_documents import MARKS, Document, to_commit
 from eventq.eventlog.mongo_link import MongoLink
@@ -46,8 +46,6 @@ class MongoCutting:
     namespace: str
     url: str
     _link: MongoLink
-    _known: tuple[Head, object] | None
-    _known_s: float
 
     def start(self) -> Head:
         """See EventLog.start."""
@@ -133,26 +131,6 @@ class MongoCutting:
             return []
         commit = to_commit(document)
         return [commit] if commit.last >= position else []
-
-    def _check_end(self, after: int) -> None:
-        """For a read that found nothing: raises LogArchivedError where something was cut."""
-        start = self.start()
-        if after < start.seq:
-            raise self._missing(after + 1)
-        if self._known is not None and self._known[0].seq == after:
-            self._known_s = boot_s()
-
-    def _check_not_cut(self, commit: Commit) -> None:
-        """After an append: raises LogConflictError, and takes it back, if its place had been cut.
-
-        The start is written before anything is deleted, so whoever got into a deleted commit's
-        place finds it. Readers of what is behind the start never see the intruder.
-        """
-        if commit.first <= self.start().seq:
-            with self._link.translating():
-                self._link.commits().delete_one({"_id": commit.id})
-            self._known = None
-            raise LogConflictError(commit.first)
 
     def clock_offset_us(self) -> int:
         """See EventLog.clock_offset_us."""

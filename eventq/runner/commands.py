@@ -6,7 +6,7 @@ from eventq import decide
 from eventq.command import Command
 from eventq.decide import Draft, Outcome
 from eventq.events import COMMIT_EVENTS, ERROR_BYTES
-from eventq.fold import task_history
+from eventq.fold import decode_events
 from eventq.node import Node
 from eventq.runner.pacing import BLOCK
 
@@ -27,7 +27,8 @@ def exchange(node: Node, outcomes: list[Outcome], *, count: int, free: int, ttl_
             outcomes,
             worker=node.name,
             now=now,
-            history=lambda task: task_history(node.log, task),
+            # What was archived is not asked for: an outcome in doubt is never as old as that.
+            history=lambda task: decode_events(node.log.history(task)),
         )
         leased = decide.lease(
             projection,

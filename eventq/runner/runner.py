@@ -7,6 +7,7 @@ that lasts goes through the node; what is kept here may be lost at any moment.
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Callable
 
 from msgspec import Struct
@@ -103,6 +104,10 @@ class Runner:
                 pass
             self._executor.stop()
             self._record_late()
+        except KeyboardInterrupt as interrupt:
+            # What came right after a lock was taken still holds it, in its frames.
+            traceback.clear_frames(interrupt.__traceback__)
+            raise
         finally:
             # Workers end first, so that none begins anew; then the wake-ups, which lean on the log.
             self._tell_all("the run broke off")
@@ -384,12 +389,8 @@ class Runner:
             self._executor.ring_below = 0
 
 
-COUNTED: dict[type, str] = {
-    Completed: "completed",
-    Failed: "failed",
-    Cancelled: "cancelled",
-    Released: "released",
-    Refused: "refused",
+COUNTED = {
+    kind: kind.__name__.lower() for kind in (Completed, Failed, Cancelled, Released, Refused)
 }
 
 

@@ -40,10 +40,17 @@ class SnapshotKeeper:
         if self._is_due(projection, IDLE_EVENTS if idle else BUSY_EVENTS):
             if self._thread is not None and self._thread.is_alive():
                 return
-            self._thread = threading.Thread(
+            thread = threading.Thread(
                 target=self._run, args=(idle,), name="eventq-snapshot", daemon=True
             )
-            self._thread.start()
+            try:
+                thread.start()
+            except RuntimeError as error:
+                # The system gives no more threads. The next try comes after as many events more.
+                logger.warning("no snapshot written", extra={"error": str(error)})
+                self._newest_seq = projection.seq
+            else:
+                self._thread = thread
 
     def stop(self) -> None:
         """Waits for the one that is being written; may come twice."""

@@ -36,6 +36,15 @@ def start(log: EventLog, *, until: int | None = None) -> Projection | None:
     return None if snapshot is None else restore(snapshot)
 
 
+def begin(log: EventLog, *, until: int) -> Projection:
+    """A projection of what stands before the first event that the log holds.
+
+    That is nothing, or the snapshot that is kept of what was archived, if that is not behind
+    ``until``.
+    """
+    return start(log, until=min(until, log.start().seq)) or Projection(log.namespace)
+
+
 def _folded(log: EventLog, until: int) -> Projection:
     projection = start(log, until=until)
     if projection is None:
@@ -45,5 +54,6 @@ def _folded(log: EventLog, until: int) -> Projection:
     except LogCorruptError as error:
         # It may be the snapshot that is wrong. If it is the log, this fails again, rightly.
         logger.warning("folding the log anew", extra={"error": str(error)})
-        return replay(log, until=until)
+        projection = begin(log, until=until)
+        catch_up(projection, log, until=until)
     return projection

@@ -18,10 +18,12 @@ from pymongo.errors import (
 )
 
 from eventq.errors import LogConflictError, LogOutcomeUnknownError, LogUnavailableError
-from eventq.eventlog import mongo_append, mongo_client
+from eventq.eventlog import Head, mongo, mongo_append, mongo_client, mongo_cut, open_log
 from eventq.eventlog.mongo import MongoLog
-from eventq.eventlog.mongo_documents import Document, to_document
-from tests.logs.commits import EMPTY, append, commit_after
+from eventq.eventlog.mongo_documents import Document, to_commit, to_document
+from eventq.eventlog.mongo_link import MongoLink
+from eventq.events import Commit
+from tests.logs.commits import EMPTY, append, commit_after, head_after
 from tests.servers import new_url
 from tools.mongod import ReplicaSet
 
@@ -140,6 +142,74 @@ def test_append_that_no_server_took_is_known_not_to_be_made(
         append(log)
 
     assert type(caught.value) is LogUnavailableError
+
+
+@pytest.fixture
+def quiet(log: MongoLog, monkeypatch: pytest.MonkeyPatch) -> MongoLog:
+    """A log with one event, which has not been looked at for a long time."""
+    now_s = 0.0
+    monkeypatch.setattr(mongo, "boot_s", lambda: now_s)
+    append(log)
+    now_s = mongo_cut.TRUSTED_S + 1
+    return log
+
+
+@pytest.mark.parametrize("failures", [1, 1_000])
+def test_append_whose_place_cannot_be_looked_at_is_no_failed_one(
+    quiet: MongoLog, monkeypatch: pytest.MonkeyPatch, failures: int
+) -> None:
+    """It was made; only whether the log had been cut there meanwhile is not known for a while."""
+    errors = [AutoReconnect("lost")] * failures
+    find_truly = mongo_cut.find_start
+
+    def find_start(link: MongoLink, namespace: str) -> Head:
+        if errors:
+            raise errors.pop()
+        return find_truly(link, namespace)
+
+    monkeypatch.setattr(mongo_append, "find_start", find_start)
+    monkeypatch.setattr(mongo_cut, "find_start", find_start)
+    if failures > 1:
+        monkeypatch.setattr(mongo_append, "RESOLVE_S", 0.0)
+    if failures == 1:
+        commit = append_known(quiet)
+        assert quiet.read(after=1) == [commit]
+    else:
+        with pytest.raises(LogOutcomeUnknownError):
+            append_known(quiet)
+
+
+def test_a_look_at_the_log_meanwhile_does_not_hide_that_a_place_was_cut(
+    quiet: MongoLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A watch may ask for the head on its own thread while an append is on its way."""
+    monkeypatch.setattr(mongo_cut, "SETTLED_S", 0.0)
+    commit = commit_after(known_head(quiet))
+    with closing(open_log(quiet._link._secret_url)) as other:
+        append(other)
+        other.cut(other.head())
+
+    with pytest.raises(LogConflictError):
+        quiet.append(commit, meanwhile=lambda: ignore(quiet.head()))
+    assert quiet.history(commit.tasks[0]) == []
+
+
+def append_known(log: MongoLog) -> Commit:
+    """Appends behind the head that the log knows, without a look."""
+    commit = commit_after(known_head(log))
+    log.append(commit)
+    return commit
+
+
+def known_head(log: MongoLog) -> Head:
+    """Where the log with one event was when it was last asked."""
+    first = log._link.commits().find_one({"first": 1})
+    assert first is not None
+    return head_after(to_commit(first))
+
+
+def ignore(_: object) -> None:
+    """Drops a result."""
 
 
 def test_preferences_in_the_url_do_not_weaken_the_log(mongod: ReplicaSet) -> None:
