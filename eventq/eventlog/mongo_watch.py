@@ -22,9 +22,10 @@ AWAIT_MS = 1_000
 QUICKEST_S = 0.005
 SLOWEST_S = 0.5
 SLOWER = 1.5
-# Longest time for which a wake that nobody heard holds the next back, and how often to see.
+# Longest time for which a wake that nobody heard holds the next back, and the first look whether
+# it was.
 UNHEARD_S = 0.25
-HEARD_EVERY_S = 0.01
+HEARD_SOON_S = 0.0005
 # Pause after the server could not be reached.
 RETRY_S = 0.5
 # "The $changeStream stage is only supported on replica sets".
@@ -110,10 +111,12 @@ class MongoWatch:
         A node that is at work reads the log by itself; each answer would cost it and the server
         as much as reading a commit.
         """
-        ends_s = time.monotonic() + UNHEARD_S
+        ends_s, pause_s = time.monotonic() + UNHEARD_S, HEARD_SOON_S
         while not self._heard() and time.monotonic() < ends_s:
-            if self._closing.wait(HEARD_EVERY_S):
+            if self._closing.wait(pause_s):
                 return
+            # Who waits for news hears at once; who is at work is asked less and less often.
+            pause_s *= 2
 
     def _look(self) -> None:
         pause_s = QUICKEST_S

@@ -97,7 +97,7 @@ def producers(bench: Bench) -> Iterator[Row]:
 
 def nodes(bench: Bench) -> Iterator[Row]:
     """Nodes that drain one queue of no-op tasks together."""
-    totals, shares, count = [], [], bench.pick(240_000, 1_000)
+    totals, shares, count = [], [], bench.pick(160_000, 1_000)
     for size in NODES[: bench.pick(len(NODES), 2)]:
         url = bench.url()
         with Queue(url) as queue:
