@@ -52,7 +52,7 @@ def drain(bench: Bench) -> Iterator[Row]:
     """One node drains no-op tasks, against bare pymongo inserting the very same documents."""
     rates, bares = [], []
     for _ in range(bench.pick(5, 1)):
-        rate, bare = _drain(bench, bench.pick(20_000, 2_000))
+        rate, bare = _drain(bench, bench.pick(60_000, 2_000))
         rates.append(rate)
         bares.append(bare)
     ratios = [rate / bare for rate, bare in zip(rates, bares, strict=True)]
