@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext, suppress
+from contextvars import copy_context
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, Unpack
 
@@ -210,6 +211,8 @@ class Queue(BlockingQueue):
         """
         from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - see events_async
 
+        # The worker sees the context variables of the caller, as under `run`.
+        context = copy_context()
         claimed = ExitStack()
         claimed.enter_context(self._running(runner, loop))
 
@@ -220,7 +223,7 @@ class Queue(BlockingQueue):
         try:
             # A thread of its own: the loop's pool is small, and workers may need it.
             pool = ThreadPoolExecutor(1, thread_name_prefix="eventq-run")
-            running = loop.run_in_executor(pool, run)
+            running = loop.run_in_executor(pool, context.run, run)
         except BaseException:
             claimed.close()
             raise

@@ -101,6 +101,7 @@ def test_runs_and_a_server_end_in_any_order(
 def test_a_run_is_told_after_a_server_put_an_old_handler_back(ended: str) -> None:
     """A server that ends restores what it found, above the later run's handler."""
     calls: list[str] = []
+    before = signal.getsignal(signal.SIGTERM)
     blocks = {name: ExitStack() for name in "abs"}
     blocks["a"].enter_context(stopping_on_signals(lambda: calls.append("a")))
     covered = signal.signal(signal.SIGTERM, lambda *_: calls.append("s"))
@@ -114,7 +115,7 @@ def test_a_run_is_told_after_a_server_put_an_old_handler_back(ended: str) -> Non
         blocks["a"].close()
 
     assert calls == [name for name in "ab" if name not in ended]
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 @pytest.mark.parametrize("order", ["ab", "ba"])
