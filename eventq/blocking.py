@@ -9,7 +9,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
@@ -35,7 +35,13 @@ from eventq.clock import Clock, SystemClock
 from eventq.command import Command
 from eventq.decide import Draft, NewTask
 from eventq.durations import Duration
-from eventq.errors import AlreadyRunningError, ArgumentError, TaskNotFoundError
+from eventq.errors import (
+    AlreadyRunningError,
+    ArgumentError,
+    EventLoopError,
+    EventqError,
+    TaskNotFoundError,
+)
 from eventq.eventlog import Rows, open_log
 from eventq.events import Event
 from eventq.fold import created_and_task, task_history
@@ -43,9 +49,12 @@ from eventq.node import Node
 from eventq.options import TaskOptions, TaskSpec, check_policy, make_order, make_orders, portions
 from eventq.policy import DEFAULT_BACKOFF, Backoff
 from eventq.query import Stats, final_tasks, follow_events, open_tasks, read_events, take_stats
+from eventq.surroundings import running_loop, usable_cores
 from eventq.task import Task
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
     from eventq.runner import Runner, RunReport
 
 
@@ -77,7 +86,8 @@ class BlockingQueue:
 
         ``max_age``: a task expires this long after its creation (None: never).
         ``max_retries``: attempts after the first (None: without limit).
-        ``workers``: how many tasks `run` works on at a time (None: one a CPU core).
+        ``workers``: how many tasks `run` works on at a time (None: one for each CPU core that this
+        process may use).
         ``deadline``: longest time an attempt may run (None: any).
         ``backoff``: a duration, the n-th retry comes n times it after the failure; or a Backoff.
         ``archive``: the folder of the log's archive, which is then read too.
@@ -86,7 +96,7 @@ class BlockingQueue:
         """
         self.namespace = check_namespace(namespace)
         self.workers = (
-            os.cpu_count() or 1
+            usable_cores()
             if workers is None
             else check_count(workers, "workers", least=1, most=10_000)
         )
@@ -99,6 +109,7 @@ class BlockingQueue:
         self._node = Node(log, clock=clock or SystemClock())
         self._run_lock = threading.Lock()
         self._runner: Runner | None = None
+        self._runs_in: AbstractEventLoop | None = None
         self._closing = False
         _open_queues.add(self)
 
@@ -165,6 +176,7 @@ class BlockingQueue:
         until: Literal["idle"] | None = None,
         grace: Duration = "30s",
         lease_ttl: Duration = "30s",
+        signals: bool = True,
     ) -> RunReport:
         """Calls ``worker(ctx, task)`` for each task in priority order, until SIGTERM or SIGINT.
 
@@ -172,15 +184,18 @@ class BlockingQueue:
         completes the task; a JSON value is kept as its result. Raising fails the attempt; `Retry`
         and `Cancel` say more. ``until="idle"`` returns once nothing is ready, running or waiting
         for a retry. The first signal (or `stop`) lets running attempts finish for ``grace``, the
-        second cancels them. Other nodes take the tasks over ``lease_ttl`` after this process died.
-        Raises LogError when the log cannot be used, AlreadyRunningError.
+        second cancels them; without ``signals``, only `stop` does. Other nodes take the tasks over
+        ``lease_ttl`` after this process died. Raises LogError when the log cannot be used,
+        AlreadyRunningError.
         """
         from eventq.runner import run_worker, stopping_on_signals  # noqa: PLC0415 - loads asyncio
 
+        check_flag(signals, "signals")
         runner = run_worker(
             self._node, worker, workers=self.workers, until=until, grace=grace, lease_ttl=lease_ttl
         )
-        with self._running(runner), stopping_on_signals(runner.stop):
+        stopping = stopping_on_signals(runner.stop) if signals else nullcontext()
+        with self._running(runner), stopping:
             return runner.run()
 
     def stop(self) -> bool:
@@ -243,9 +258,10 @@ class BlockingQueue:
         """The events behind position ``after``; with ``follow``, waits for more without end."""
         check_count(after, "after", least=0, most=2**63)
         check_flag(follow, "follow")
-        return (
-            follow_events(self._node.log, after) if follow else read_events(self._node.log, after)
-        )
+        if not follow:
+            return read_events(self._node.log, after)
+        self._check_not_in_run_loop("events(follow=True)", "`queue.events_async(follow=True)`")
+        return follow_events(self._node.log, after)
 
     def stats(self) -> Stats:
         """How many tasks are in each state, and what has happened so far."""
@@ -313,23 +329,28 @@ class BlockingQueue:
     def close(self) -> None:
         """Stops a run in progress, waits for it, and closes the log; may come twice.
 
-        Raises AlreadyRunningError in a worker, which it would wait for; a worker may call `stop`.
+        Raises AlreadyRunningError in a worker, which it would wait for (a worker may call `stop`),
+        and EventLoopError in the event loop of a `run_async`, which it would hold up.
         """
-        runner = self._runner
-        if runner is not None and runner.works_here():
-            raise AlreadyRunningError("a worker cannot close its own queue; it may call stop()")
-        self._closing = True
-        self.stop()
-        with self._run_lock:
-            self._node.close()
+        self._check_not_worker()
+        self._check_not_in_run_loop("close()", "`await queue.close_async()`, or `async with`")
+        self._begin_close()
+        self._finish_close()
 
     def __enter__(self) -> Self:
-        """The queue itself; the block's end closes it."""
+        """The queue itself; the block's end closes it. Raises EventLoopError in an event loop."""
+        if running_loop() is not None:
+            raise EventLoopError("the end of `with`", "`async with`")
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Closes the queue."""
-        self.close()
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        """Closes the queue; an error of the block is never hidden by one of closing."""
+        try:
+            self.close()
+        except EventqError as refusal:
+            if error is None:
+                raise
+            error.add_note(f"the queue was not closed: {refusal}")
 
     def __repr__(self) -> str:
         """Where it is; never a password."""
@@ -371,23 +392,41 @@ class BlockingQueue:
         assert after is not None
         return after.as_of(node.now())
 
+    def _check_not_worker(self) -> None:
+        runner = self._runner
+        if runner is not None and runner.works_here():
+            raise AlreadyRunningError("a worker cannot close its own queue; it may call stop()")
+
+    def _check_not_in_run_loop(self, call: str, instead: str) -> None:
+        if self._runs_in is not None and self._runs_in is running_loop():
+            raise EventLoopError(call, instead)
+
+    def _begin_close(self) -> None:
+        self._closing = True
+        self.stop()
+
+    def _finish_close(self) -> None:
+        with self._run_lock:
+            self._node.close()
+
     @contextmanager
-    def _running(self, runner: Runner) -> Iterator[None]:
+    def _running(self, runner: Runner, loop: AbstractEventLoop | None = None) -> Iterator[None]:
         if not self._run_lock.acquire(blocking=False):
             raise AlreadyRunningError
         try:
             self._runner = runner
+            self._runs_in = loop
             if self._closing:
                 # A close that came before there was a run to ask waits for its end.
                 runner.stop()
             yield
         finally:
-            self._runner = None
+            self._runner = self._runs_in = None
             self._run_lock.release()
 
     def _after_fork(self) -> None:
         self._run_lock = threading.Lock()
-        self._runner = None
+        self._runner = self._runs_in = None
         self._node.after_fork()
 
 

@@ -9,6 +9,7 @@ The tree::
     |-- NotAllowedError                     the task's state does not permit the command
     |-- QueueClosedError
     |-- AlreadyRunningError                 `run` was called while it runs
+    |-- EventLoopError                      a call would hold up the event loop that it needs
     |-- SnapshotError                       a snapshot is damaged or does not fit
     |-- LogError                            the log underneath
     |   |-- LogUnavailableError             cannot be reached, read or written now
@@ -116,6 +117,18 @@ class AlreadyRunningError(EventqError):
     def __init__(self, problem: str = "this queue is already running a worker") -> None:
         self.problem = problem
         super().__init__(problem)
+
+
+class EventLoopError(EventqError):
+    """A call that waits was made in an event loop; use the form for asyncio that the error names.
+
+    It would hold up the loop, perhaps for ever: what it waits for may need the loop to go on.
+    """
+
+    def __init__(self, call: str, instead: str) -> None:
+        self.call = call
+        self.instead = instead
+        super().__init__(f"{call} would hold up the event loop that runs here; use {instead}")
 
 
 class SnapshotError(EventqError):

@@ -6,13 +6,15 @@ Nothing is decided here; each twin has the rules, arguments and errors of its or
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, nullcontext, suppress
+from contextvars import copy_context
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, Unpack
 
 from eventq.blocking import BlockingQueue, Worker
 from eventq.checks import States, check_count, check_flag
 from eventq.durations import Duration
+from eventq.errors import EventqError
 from eventq.eventlog import EventLog, Rows
 from eventq.events import Event
 from eventq.options import TaskOptions, TaskSpec
@@ -20,9 +22,10 @@ from eventq.query import FOLLOW_S, Stats, read_events
 from eventq.task import Task
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop, Future
     from datetime import datetime
 
-    from eventq.runner import RunReport
+    from eventq.runner import Runner, RunReport
 
 # Events that `events_async` reads at a time.
 PAGE = 1_000
@@ -108,8 +111,24 @@ class Queue(BlockingQueue):
         )
 
     async def close_async(self) -> None:
-        """See `close`."""
-        await _in_thread(self.close)
+        """See `close`; a run in the same event loop goes on to its end meanwhile."""
+        self._check_not_worker()
+        # Before a thread is had: the run's workers may hold all those of the loop's pool.
+        self._begin_close()
+        await _in_thread(self._finish_close)
+
+    async def __aenter__(self) -> Self:
+        """The queue itself; the block's end closes it."""
+        return self
+
+    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
+        """Closes the queue; an error of the block is never hidden by one of closing."""
+        try:
+            await self.close_async()
+        except EventqError as refusal:
+            if error is None:
+                raise
+            error.add_note(f"the queue was not closed: {refusal}")
 
     async def events_async(self, *, after: int = 0, follow: bool = False) -> AsyncIterator[Event]:
         """See `events`."""
@@ -149,16 +168,18 @@ class Queue(BlockingQueue):
         until: Literal["idle"] | None = None,
         grace: Duration = "30s",
         lease_ttl: Duration = "30s",
+        signals: bool = False,
     ) -> RunReport:
         """See `run`; an ``async def`` worker runs in this event loop.
 
+        Signals are the application's, unless ``signals`` says that the run listens to them as well.
         Cancelling the awaiting task is a forced stop: attempts are cancelled and given back.
         """
         import asyncio  # noqa: PLC0415 - see events_async
-        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - as well
 
         from eventq.runner import run_worker, stopping_on_signals  # noqa: PLC0415
 
+        check_flag(signals, "signals")
         loop = asyncio.get_running_loop()
         runner = run_worker(
             self._node,
@@ -169,11 +190,9 @@ class Queue(BlockingQueue):
             lease_ttl=lease_ttl,
             loop=loop,
         )
-        with self._running(runner), stopping_on_signals(runner.stop):
-            # A thread of its own: the loop's pool is small, and workers may need it.
-            pool = ThreadPoolExecutor(1, thread_name_prefix="eventq-run")
-            running = loop.run_in_executor(pool, runner.run)
-            pool.shutdown(wait=False)
+        stopping = stopping_on_signals(runner.stop) if signals else nullcontext()
+        with stopping:
+            running = self._begin_run(runner, loop)
             try:
                 return await asyncio.shield(running)
             except asyncio.CancelledError:
@@ -184,6 +203,32 @@ class Queue(BlockingQueue):
                     with suppress(asyncio.CancelledError):
                         await asyncio.wait([running])
                 raise
+
+    def _begin_run(self, runner: Runner, loop: AbstractEventLoop) -> Future[RunReport]:
+        """The run as a future of the loop.
+
+        It ends in its thread, not here: the loop may be given up by its owner before it is done.
+        """
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - see events_async
+
+        # The worker sees the context variables of the caller, as under `run`.
+        context = copy_context()
+        claimed = ExitStack()
+        claimed.enter_context(self._running(runner, loop))
+
+        def run() -> RunReport:
+            with claimed:
+                return runner.run()
+
+        try:
+            # A thread of its own: the loop's pool is small, and workers may need it.
+            pool = ThreadPoolExecutor(1, thread_name_prefix="eventq-run")
+            running = loop.run_in_executor(pool, context.run, run)
+        except BaseException:
+            claimed.close()
+            raise
+        pool.shutdown(wait=False)
+        return running
 
 
 def _page(log: EventLog, after: int) -> list[Event]:

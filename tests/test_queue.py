@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,6 +19,7 @@ from eventq import (
     TaskState,
 )
 from eventq.events import Created
+from eventq.surroundings import usable_cores
 from eventq.task import EPOCH
 from tests.checker import check_log
 from tests.support import ManualClock
@@ -202,8 +202,8 @@ class TestDefaults:
         assert three.key == "k"
 
     def test_workers_default_to_the_cores(self, queue: Queue) -> None:
-        """Without the option, a queue works on one task a core."""
-        assert queue.workers == os.cpu_count()
+        """Without the option, a queue works on one task for each core that it may use."""
+        assert queue.workers == usable_cores()
 
 
 class Picture(msgspec.Struct):

@@ -7,6 +7,7 @@ import inspect
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ TWINS = (
     "events", "run",
 )  # fmt: skip
 
+REQUEST: ContextVar[str] = ContextVar("REQUEST", default="nobody's")
+
 
 @pytest.fixture
 def clock() -> Clock:
@@ -52,9 +55,14 @@ def queue(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Itera
 
 @pytest.mark.parametrize("name", TWINS)
 def test_each_twin_takes_the_same_arguments(name: str) -> None:
-    """Names, kinds and defaults of the arguments are those of the original."""
-    ours = inspect.signature(getattr(BlockingQueue, name)).parameters
-    twins = inspect.signature(getattr(Queue, f"{name}_async")).parameters
+    """Names, kinds and defaults of the arguments are those of the original.
+
+    But for signals, which belong to a loop's application.
+    """
+    ours = dict(inspect.signature(getattr(BlockingQueue, name)).parameters)
+    twins = dict(inspect.signature(getattr(Queue, f"{name}_async")).parameters)
+    if name == "run":
+        assert (ours.pop("signals").default, twins.pop("signals").default) == (True, False)
     options = [parameter for parameter in twins.values() if parameter.kind is parameter.VAR_KEYWORD]
 
     same = {key: (value.kind, value.default) for key, value in twins.items()}
@@ -324,3 +332,20 @@ def test_an_async_worker_has_its_own_loop_under_run(queue: Queue) -> None:
 
     assert seen == [(True, "1", "eventq-loop")]
     wait_until(lambda: "eventq-loop" not in {thread.name for thread in threading.enumerate()})
+
+
+def test_a_worker_sees_the_context_variables_of_the_caller(queue: Queue) -> None:
+    """What was set before `run_async` is set in a worker, in the loop that called it."""
+    queue.new()
+    seen = []
+
+    async def worker(_ctx: AsyncContext, _task: Task) -> None:
+        seen.append(REQUEST.get())
+
+    async def use() -> None:
+        REQUEST.set("mine")
+        await queue.run_async(worker, until="idle")
+
+    asyncio.run(use())
+
+    assert seen == ["mine"]

@@ -31,7 +31,7 @@ Examples:
     "--workers",
     type=click.IntRange(1, 10_000),
     metavar="N",
-    help="Tasks at a time in a process. [default: one a CPU core]",
+    help="Tasks at a time in a process. [default: one for each core it may use]",
 )
 @click.option(
     "--processes",

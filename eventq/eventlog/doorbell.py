@@ -211,8 +211,9 @@ class BellWatch:
 
     def _bind(self) -> socket.socket | None:
         """A socket in the directory; None where that is impossible."""
-        bell = _new_socket()
+        bell = None
         try:
+            bell = _new_socket()
             for _ in range(BIND_ATTEMPTS):
                 with suppress(FileExistsError):
                     os.mkdir(self._directory, 0o700)  # noqa: PTH102
@@ -224,7 +225,8 @@ class BellWatch:
                 "no socket can be had, looking instead",
                 extra={"directory": self._directory, "error": str(error)},
             )
-        bell.close()
+        if bell is not None:
+            bell.close()
         return None
 
     def _unbind(self) -> None:

@@ -89,7 +89,8 @@ class MongoWatch:
                 self._pause(error)
             except QueueClosedError:
                 return
-            except (PyMongoError, LogError) as error:
+            except (PyMongoError, LogError, OSError) as error:
+                # Plain errors of the system as well: no descriptor may be left for the moment.
                 self._pause(error)
 
     def _listen(self) -> None:

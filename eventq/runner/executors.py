@@ -55,7 +55,7 @@ class Executor(Protocol):
         """Tells a running attempt to end; it may take its time."""
 
     def works_here(self) -> bool:
-        """Whether this is called on a thread, or in the loop, that its workers run in."""
+        """Whether one of its workers calls this."""
 
     def stop(self) -> None:
         """Ends it, without waiting for workers that ignore their cancellation; may come twice."""
@@ -221,9 +221,11 @@ class AsyncExecutor:
     def works_here(self) -> bool:
         """See Executor.works_here."""
         try:
-            return asyncio.get_running_loop() is self._loop
+            loop, task = asyncio.get_running_loop(), asyncio.current_task()
         except RuntimeError:
             return False
+        # In the caller's own loop others run as well, who may well close the queue.
+        return task in self._running if self._thread is None else loop is self._loop
 
     def stop(self) -> None:
         """See Executor.stop."""

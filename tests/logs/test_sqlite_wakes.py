@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import threading
 from contextlib import closing
@@ -123,6 +125,28 @@ def test_watch_without_socket_looks(
 
         assert woken.wait(WAIT_SECONDS)
     watch.close()
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EAFNOSUPPORT, errno.EMFILE, errno.ENOBUFS])
+def test_forbidden_sockets_are_no_error(path: Path, number: int) -> None:
+    """Where the system gives no socket, both ends go on: one looks, and appends ring nobody."""
+
+    def refuse(*_: object) -> socket.socket:
+        raise OSError(number, os.strerror(number))
+
+    with closing(open_sqlite(path)) as heard, closing(open_sqlite(path)) as log:
+        listening = heard.watch(lambda: None)
+        woken = threading.Event()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(socket, "socket", refuse)
+            patch.setattr(doorbell, "POLL_ALONE_SECONDS", 0.01)
+            watch = log.watch(woken.set)
+            append(heard)
+            append(log)
+
+            assert woken.wait(WAIT_SECONDS)
+            watch.close()
+        listening.close()
 
 
 def test_lost_ring_is_made_good(
