@@ -13,6 +13,7 @@ from msgspec import Struct
 from eventq.durations import parse_duration
 from eventq.errors import ArgumentError, LogArchivedError
 from eventq.eventlog.base import EventLog
+from eventq.plain import plain
 from eventq.task import EPOCH, instant
 
 EXPECTED = (
@@ -42,16 +43,17 @@ def find_point(log: EventLog, value: PointLike, *, now: int, argument: str = "po
     ArgumentError for anything else, and for a point before the first event or after the last,
     as far as the log can tell: an instant that is yet to come has no state.
     """
-    if isinstance(value, bool):
+    found = plain(value)
+    if type(found) is bool:
         raise ArgumentError(argument, value, EXPECTED)
-    if isinstance(value, int):
-        return _at_position(log, value, argument)
-    if isinstance(value, timedelta):
-        return _at_instant(log, now - parse_duration(value, argument), value, now, argument)
-    if isinstance(value, datetime):
-        return _at_instant(log, _microseconds(value, value, argument), value, now, argument)
-    if isinstance(value, str):
-        return _from_text(log, value, now, argument)
+    if type(found) is int:
+        return _at_position(log, found, argument)
+    if type(found) is timedelta:
+        return _at_instant(log, now - parse_duration(found, argument), value, now, argument)
+    if type(found) is datetime:
+        return _at_instant(log, _microseconds(found, value, argument), value, now, argument)
+    if type(found) is str:
+        return _from_text(log, found, now, argument)
     raise ArgumentError(argument, value, EXPECTED)
 
 

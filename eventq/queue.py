@@ -115,8 +115,8 @@ class Queue(BlockingQueue):
         """See `events`."""
         import asyncio  # noqa: PLC0415 - costs more to import than the rest of eventq
 
-        check_count(after, "after", least=0, most=2**63)
-        check_flag(follow, "follow")
+        after = check_count(after, "after", least=0, most=2**63)
+        follow = check_flag(follow, "follow")
         loop = asyncio.get_running_loop()
         more = asyncio.Event()
         log = self._node.log
