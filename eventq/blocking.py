@@ -249,7 +249,11 @@ class BlockingQueue:
         )
 
     def stats(self) -> Stats:
-        """How many tasks are in each state, and what has happened so far."""
+        """How many tasks are in each state, and what has happened so far.
+
+        Warns where the log is ahead of the clock.
+        """
+        self._node.warn_again()
         with self._node.reading() as projection:
             return take_stats(projection, now=self._node.now())
 
