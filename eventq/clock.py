@@ -71,7 +71,7 @@ class SteadyTime:
         if abs(clock_us - expected_us) > AHEAD_US:
             _warn(JUMPED, was_at=expected_us, clock_at=clock_us)
         if is_ahead:
-            _warn(AHEAD, log_at=at_least, clock_at=clock_us)
+            warn_if_ahead(at_least, clock_us)
         return now_us
 
     def warn_again(self) -> None:
@@ -85,6 +85,12 @@ class LogClock:
     def __init__(self, clock: Clock, now: Callable[[], int]) -> None:
         self.now_us = now
         self.monotonic = clock.monotonic
+
+
+def warn_if_ahead(log_at: int, clock_at: int) -> None:
+    """Warns, with both instants, where a log that ends at the one is far ahead of the other."""
+    if log_at > clock_at + AHEAD_US:
+        _warn(AHEAD, log_at=log_at, clock_at=clock_at)
 
 
 class SystemClock:

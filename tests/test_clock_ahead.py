@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +19,11 @@ from eventq.durations import SECOND_US
 from eventq.eventlog.memory import MemoryStorage
 from eventq.events import decode_bodies, encode_bodies
 from eventq.fold import replay
+from eventq.points import find_point
 from eventq.query import take_stats
 from eventq.replay.cursor import Cursor
 from eventq.replay.verify import verify
+from eventq.replay.why import why
 from eventq.seal import seal_commit
 from eventq.snapshot import restore, take
 from eventq.snapshot.codec import decode, encode
@@ -219,6 +225,43 @@ def test_a_cursor_goes_by_what_was_decided(place: Place) -> None:
     while cursor.seq > 1:
         assert shown(cursor) == seen.pop()
         cursor.backward()
+
+
+def test_looking_back_goes_by_what_was_decided(place: Place) -> None:
+    """The present is that of the clock, a position's that of its decision; `why` says the same."""
+    ours = place.queue()
+    ours.new(key="urgent tomorrow", priority=9, scheduled_at=at(place, 86_400))
+    ours.new(key="today")
+    place.done(place.queue())
+    log, now = HookedLog(place.storage), place.clock.us
+
+    end = find_point(log, "end", now=now)
+    grant = why(log, "today", find_point(log, 4, now=now))
+
+    assert end.at == find_point(log, 3, now=now).at == now
+    assert why(log, "urgent tomorrow", end).task.state == "scheduled"
+    assert "no task was ahead" in " ".join([grant.verdict, *grant.notes])
+
+
+@pytest.mark.parametrize("command", ["verify", "stats"])
+def test_a_command_tells_both_times(command: str, tmp_path: Path) -> None:
+    """On standard error: the log is good, and ends in the future."""
+    wrong = ManualClock()
+    wrong.us = time.time_ns() // 1_000 + YEARS * SECOND_US
+    url = f"sqlite:///{tmp_path}/log.db"
+    with Queue(url, clock=wrong) as queue:
+        queue.new()
+
+    process = subprocess.run(
+        [sys.executable, "-m", "eventq", command, "--url", url],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert "the log is ahead of the clock" in process.stderr
+    assert "log_at=" in process.stderr
+    assert "clock_at=" in process.stderr
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[Any]:

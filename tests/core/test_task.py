@@ -197,7 +197,7 @@ EFFECTS = [
 ]
 
 
-@pytest.mark.parametrize("effect", EFFECTS, ids=lambda effect: effect.body.kind)
+@pytest.mark.parametrize("effect", EFFECTS, ids=range(len(EFFECTS)))
 def test_a_move_sets_its_fields_and_no_other(effect: Effect) -> None:
     """What an event does is all it does, besides the instant of the view."""
     task = task_in(effect.state)
