@@ -241,6 +241,7 @@ def test_looking_back_goes_by_what_was_decided(place: Place) -> None:
     assert end.at == find_point(log, 3, now=now).at == now
     assert why(log, "urgent tomorrow", end).task.state == "scheduled"
     assert "no task was ahead" in " ".join([grant.verdict, *grant.notes])
+    assert "too early" not in " ".join(why(log, "bad", end).notes)
 
 
 @pytest.mark.parametrize("command", ["verify", "stats"])

@@ -20,7 +20,7 @@ from eventq.replay.ranks import Rank, ahead_words, beaten_words, rank_of
 from eventq.replay.story import Step, tell
 from eventq.replay.words import counted, moment
 from eventq.snapshot import projection_at, start
-from eventq.task import FINAL, Task, TaskState
+from eventq.task import FINAL, Task, TaskState, is_due
 
 LIMIT = 5
 
@@ -182,7 +182,7 @@ def _dispatched(log: EventLog, steps: list[Step], task: Task, point: Point, limi
     rank = wait.until(at)
     grant = Grant(seq, at, body.worker, body.attempt, rank)
     notes = [f"lease {seq}, {step.reason}", wait.words_until(at), beaten_words(rank)]
-    if ready_at > at:
+    if ready_at > at and not is_due(step.task, at):
         notes.append(f"too early: it was scheduled for {moment(ready_at)}")
     if not grant.in_order:
         notes.append(f"out of order: {ahead_words(rank, past=True)}")
