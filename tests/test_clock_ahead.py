@@ -265,6 +265,28 @@ def test_a_command_tells_both_times(command: str, tmp_path: Path) -> None:
     assert "clock_at=" in process.stderr
 
 
+class ClockedLog(HookedLog):
+    """A log with a clock of its own, as MongoDB's is."""
+
+    def clock_offset_us(self) -> int:
+        """How far the log's clock is from the host's, which is years ahead."""
+        return -YEARS * SECOND_US
+
+
+def test_a_deadline_goes_by_the_logs_own_clock() -> None:
+    """An attempt on a host with a wrong clock has the time that its task's expiry leaves it."""
+    clock = ManualClock()
+    clock.jump(YEARS)
+    queue = queue_on(ClockedLog(), clock=clock, workers=1)
+    queue.new(key="k", max_age="1h")
+    left: list[float | None] = []
+
+    queue.run(lambda ctx, _task: left.append(ctx.remaining()), until="idle")
+
+    assert left == [3_600.0]
+    assert final(queue, "k").state == "completed"
+
+
 def warnings(caplog: pytest.LogCaptureFixture) -> list[Any]:
     """The warnings about clocks, which are taken off."""
     found = [each for each in caplog.records if each.name == "eventq.clock"]
