@@ -13,6 +13,7 @@ from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from eventq import decide
@@ -30,6 +31,7 @@ from eventq.checks import (
     check_states,
     check_tags,
     check_text,
+    check_values,
 )
 from eventq.clock import Clock, SystemClock
 from eventq.command import Command
@@ -103,7 +105,7 @@ class BlockingQueue:
         self._policy = check_policy(
             max_age=max_age, max_retries=max_retries, backoff=backoff, deadline=deadline
         )
-        check_flag(create, "create")
+        create = check_flag(create, "create")
         log = open_archived(open_log(url, namespace=self.namespace, create=create), archive)
         self.url = log.url
         self._node = Node(log, clock=clock or SystemClock())
@@ -190,7 +192,7 @@ class BlockingQueue:
         """
         from eventq.runner import run_worker, stopping_on_signals  # noqa: PLC0415 - loads asyncio
 
-        check_flag(signals, "signals")
+        signals = check_flag(signals, "signals")
         runner = run_worker(
             self._node, worker, workers=self.workers, until=until, grace=grace, lease_ttl=lease_ttl
         )
@@ -234,10 +236,9 @@ class BlockingQueue:
         its length; they come last, newest first. ``tags``: only tasks with these values.
         """
         if limit is not None:
-            check_count(limit, "limit", least=1)
+            limit = check_count(limit, "limit", least=1)
         wanted = check_states(state)
-        if tags is not None:
-            check_tags(tags)
+        tags = None if tags is None else msgspec.json.decode(check_tags(tags))
         with self._node.reading() as projection:
             now, seq = self._node.now(), projection.seq
             found = open_tasks(projection, states=wanted, tags=tags, limit=limit, now=now)
@@ -256,15 +257,19 @@ class BlockingQueue:
 
     def events(self, *, after: int = 0, follow: bool = False) -> Iterator[Event]:
         """The events behind position ``after``; with ``follow``, waits for more without end."""
-        check_count(after, "after", least=0, most=2**63)
-        check_flag(follow, "follow")
+        after = check_count(after, "after", least=0, most=2**63)
+        follow = check_flag(follow, "follow")
         if not follow:
             return read_events(self._node.log, after)
         self._check_not_in_run_loop("events(follow=True)", "`queue.events_async(follow=True)`")
         return follow_events(self._node.log, after)
 
     def stats(self) -> Stats:
-        """How many tasks are in each state, and what has happened so far."""
+        """How many tasks are in each state, and what has happened so far.
+
+        Warns where the log is ahead of the clock.
+        """
+        self._node.warn_again()
         with self._node.reading() as projection:
             return take_stats(projection, now=self._node.now())
 
@@ -273,8 +278,7 @@ class BlockingQueue:
 
         Raises ArgumentError for what is no read-only statement, or a log without SQL.
         """
-        check_query(query)
-        return self._node.log.query(query, values)
+        return self._node.log.query(check_query(query), check_values(values))
 
     # Managing.
 

@@ -1,6 +1,7 @@
 """Checks of what callers hand in; each gives the value in eventq's own form or raises.
 
-Every error is an ArgumentError that names the argument and the value; nothing is repaired.
+Every error is an ArgumentError that names the argument and the value; nothing is repaired. What is
+given back is of Python's own types: of a subclass (an enum's, numpy's) only its value is let in.
 """
 
 from __future__ import annotations
@@ -8,7 +9,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from operator import is_not
+from types import NoneType
 from typing import Any
 
 import msgspec
@@ -16,6 +19,7 @@ import msgspec
 from eventq.durations import Duration, parse_duration
 from eventq.errors import ArgumentError
 from eventq.events import COMMIT_BYTES, KEY_BYTES, TAGS_BYTES
+from eventq.plain import plain
 from eventq.policy import Backoff
 from eventq.task import EPOCH, TaskState
 
@@ -42,22 +46,28 @@ def check_tags(tags: object) -> bytes:
     """The tags as JSON text. Takes a mapping of names to JSON values, or None for no tags."""
     if tags is None:
         return b"{}"
-    if not isinstance(tags, dict):
+    if type(tags) is not dict:
         if not isinstance(tags, Mapping):
             raise ArgumentError("tags", tags, "a mapping of names to JSON values")
         tags = dict(tags)
+    found = tags
     for name, value in tags.items():
+        if type(name) is not str:
+            return check_tags(_plain_names(tags))
         if name not in _good_names:
             _check_tag_name(name)
         if type(value) is not str:
-            _check_json(value, f"tags[{name!r}]", 1)
-    return _encode(tags, "tags", TAGS_BYTES)
+            json_value = _plain_json(value, f"tags[{name!r}]", 1)
+            if json_value is not value:
+                # What the caller holds stays as it is.
+                found = dict(tags) if found is tags else found
+                found[name] = json_value
+    return _encode(found, "tags", TAGS_BYTES)
 
 
 def check_json(value: object, argument: str, limit_bytes: int) -> bytes:
     """Any JSON value as JSON text, at most ``limit_bytes`` long."""
-    _check_json(value, argument, 1)
-    return _encode(value, argument, limit_bytes)
+    return _encode(_plain_json(value, argument, 1), argument, limit_bytes)
 
 
 def check_key(key: object) -> str | None:
@@ -72,56 +82,70 @@ def check_key(key: object) -> str | None:
 
 def check_lookup_key(key: object) -> str:
     """A key to look up: a caller's, or a task's number as text."""
-    if not isinstance(key, str) or not key:
+    text = plain(key)
+    if type(text) is not str or not text:
         raise ArgumentError("key", key, "text that is not empty")
-    if not key.isprintable():
+    if not text.isprintable():
         raise ArgumentError("key", key, "printable text (no control characters or direction marks)")
-    if len(key.encode()) > KEY_BYTES:
+    if len(text.encode()) > KEY_BYTES:
         raise ArgumentError("key", key, f"text of at most {KEY_BYTES} bytes")
-    return str(key)
+    return text
 
 
 def check_priority(priority: object) -> int:
     """A whole number of 32 bits; higher runs first."""
-    if type(priority) is not int or not -PRIORITY_LIMIT <= priority < PRIORITY_LIMIT:
+    number = plain(priority)
+    if type(number) is not int or not -PRIORITY_LIMIT <= number < PRIORITY_LIMIT:
         raise ArgumentError("priority", priority, "a whole number from -2**31 to 2**31 - 1")
-    return priority
+    return number
 
 
 def check_namespace(namespace: object) -> str:
     """1 to 64 letters, digits, dots, hyphens and underscores."""
-    if not isinstance(namespace, str) or not _NAMESPACE.fullmatch(namespace):
+    text = plain(namespace)
+    if type(text) is not str or not _NAMESPACE.fullmatch(text):
         raise ArgumentError(
             "namespace", namespace, "1 to 64 of A-Z a-z 0-9 . _ -, not beginning with a sign"
         )
-    return namespace
+    return text
 
 
 def check_count(value: object, argument: str, *, least: int, most: int = 2**31) -> int:
     """A whole number in a range; bool is not one."""
-    if type(value) is not int or not least <= value <= most:
+    number = plain(value)
+    if type(number) is not int or not least <= number <= most:
         raise ArgumentError(argument, value, f"a whole number from {least} to {most}")
-    return value
+    return number
 
 
 def check_flag(value: object, argument: str) -> bool:
     """True or False; what merely counts as one of them is a slip."""
-    if not isinstance(value, bool):
+    flag = plain(value)
+    if type(flag) is not bool:
         raise ArgumentError(argument, value, "True or False")
-    return value
+    return flag
 
 
 def check_instant(value: object, argument: str) -> int | None:
     """Microseconds since 1970 of an aware datetime; None stays None."""
     if value is None:
         return None
-    if not isinstance(value, datetime):
+    found = plain(value)
+    if type(found) is not datetime:
         raise ArgumentError(argument, value, "an aware datetime")
-    if value.utcoffset() is None:
+    try:
+        offset = found.utcoffset()
+    except Exception as error:
+        # A time zone is anybody's code, and may raise whatever it likes.
+        expected = "a datetime whose time zone tells its offset"
+        raise ArgumentError(argument, value, expected) from error
+    if offset is None:
         raise ArgumentError(argument, value, "an aware datetime (this one has no time zone)")
-    if value < EPOCH:
+    # Reckoned with the offset just told: the time zone is not asked again.
+    at = found.replace(tzinfo=UTC) - EPOCH - offset
+    if at < timedelta(0):
         raise ArgumentError(argument, value, "an instant after 1970")
-    return (value - EPOCH) // timedelta(microseconds=1)
+    return at // timedelta(microseconds=1)
 
 
 def check_duration(value: Duration | None, argument: str, *, least_us: int = 0) -> int | None:
@@ -147,7 +171,7 @@ def check_states(state: States | None) -> frozenset[TaskState]:
         return OPEN
     states = [state] if isinstance(state, str) else state
     try:
-        found = frozenset(TaskState(name) for name in states)
+        found = frozenset(map(TaskState, _plain_json(list(states), "state", 1)))
     except (ValueError, TypeError):
         found = None
     if found is None or TaskState.FAILED in found:
@@ -158,20 +182,34 @@ def check_states(state: States | None) -> frozenset[TaskState]:
 
 def check_text(text: object, argument: str) -> str:
     """A reason or a name: short, and fit to be stored."""
-    if not isinstance(text, str) or len(text) > TEXT_CHARACTERS:
+    found = plain(text)
+    if type(found) is not str or len(found) > TEXT_CHARACTERS:
         raise ArgumentError(argument, text, f"text of at most {TEXT_CHARACTERS} characters")
-    check_json(text, argument, COMMIT_BYTES)
+    check_json(found, argument, COMMIT_BYTES)
+    return found
+
+
+def check_query(query: object) -> str:
+    """The text of a statement."""
+    text = plain(query)
+    if type(text) is not str or not text.strip():
+        raise ArgumentError("query", query, "an SQL statement")
     return text
 
 
-def check_query(query: object) -> None:
-    """The text of a statement."""
-    if not isinstance(query, str) or not query.strip():
-        raise ArgumentError("query", query, "an SQL statement")
+def check_values(values: object) -> list[object]:
+    """What stands for a statement's question marks: values that a database has."""
+    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
+        raise ArgumentError("values", values, "a sequence of values")
+    found = [plain(value) for value in values]
+    for index, value in enumerate(found):
+        if type(value) not in {str, int, float, bool, bytes, bytearray, memoryview, NoneType}:
+            raise ArgumentError(f"values[{index}]", value, "text, a number, bytes or None")
+    return found
 
 
 def _check_tag_name(name: object) -> None:
-    if not isinstance(name, str) or not _TAG_NAME.fullmatch(name):
+    if type(name) is not str or not _TAG_NAME.fullmatch(name):
         raise ArgumentError("tags", name, "tag names of the form [A-Za-z][A-Za-z0-9_]*")
     if len(name) > KEY_BYTES:
         raise ArgumentError("tags", name, f"tag names of at most {KEY_BYTES} letters")
@@ -180,29 +218,50 @@ def _check_tag_name(name: object) -> None:
     _good_names.add(name)
 
 
-def _check_json(value: Any, argument: str, depth: int) -> None:  # noqa: ANN401 - any JSON
+def _plain_names(tags: Mapping[Any, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in tags.items():
+        text = plain(name)
+        _check_tag_name(text)
+        if text in found:
+            raise ArgumentError("tags", name, "names that differ as text")
+        found[str(text)] = value
+    return found
+
+
+def _plain_json(value: Any, argument: str, depth: int) -> Any:  # noqa: ANN401 - any JSON
+    """The value in Python's own types; itself when it is that already."""
     if depth > JSON_DEPTH:
         raise ArgumentError(argument, "...", f"JSON nested at most {JSON_DEPTH} deep")
     if type(value) in {list, tuple}:
-        for item in value:
-            _check_json(item, argument, depth + 1)
-    elif type(value) is dict:
-        for name, item in value.items():
-            if not isinstance(name, str):
-                raise ArgumentError(argument, name, "JSON objects whose names are text")
-            _check_json(item, argument, depth + 1)
-    else:
+        items = [_plain_json(item, argument, depth + 1) for item in value]
+        return items if any(map(is_not, items, value)) else value
+    if type(value) is not dict:
+        value = plain(value)
         _check_scalar(value, argument)
+        return value
+    found: dict[str, Any] = {}
+    changed = False
+    for name, item in value.items():
+        text = plain(name)
+        if type(text) is not str:
+            raise ArgumentError(argument, name, "JSON objects whose names are text")
+        if text in found:
+            raise ArgumentError(argument, name, "JSON objects whose names differ as text")
+        found[text] = _plain_json(item, argument, depth + 1)
+        changed = changed or text is not name or found[text] is not item
+    return found if changed else value
 
 
-def _check_scalar(value: object, argument: str) -> None:
-    if value is None or isinstance(value, (str, bool)):
+def _check_scalar(value: Any, argument: str) -> None:  # noqa: ANN401 - any scalar
+    kind = type(value)
+    if value is None or kind is str or kind is bool:
         return
-    if isinstance(value, int):
+    if kind is int:
         # Compared, not looked up in a range: a range counts through for an enum's number.
         if not LEAST_INTEGER <= value <= MOST_INTEGER:
             raise ArgumentError(argument, value, "integers of at most 64 bits")
-    elif not isinstance(value, float):
+    elif kind is not float:
         raise ArgumentError(argument, value, "a JSON value (text, number, bool, None, list, dict)")
     elif not math.isfinite(value):
         raise ArgumentError(argument, value, "finite numbers")

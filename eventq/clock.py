@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 from eventq.durations import SECOND_US
+from eventq.task import instant
+
+logger = logging.getLogger(__name__)
+
+# A log that is ahead of the clock by more than this was written by a wrong one: clocks that are set
+# right are milliseconds apart, and seconds when something is amiss.
+AHEAD_US = 60 * SECOND_US
+AHEAD = "the log is ahead of the clock; what is due, expires or waits goes by the clock"
+JUMPED = "the clock has jumped, or this machine was suspended"
 
 
 class Clock(Protocol):
@@ -22,7 +34,8 @@ class Clock(Protocol):
 class SteadyTime:
     """A wall time that goes on from where it was when the clock jumps back: nothing waits it out.
 
-    May be asked by several threads at once.
+    Neither that nor a log's stamp is followed where it is more than a minute ahead of the clock: it
+    comes of a clock that is or was wrong. Both are warned of. May be asked by several threads.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -31,6 +44,8 @@ class SteadyTime:
         self._lock = threading.Lock()
         self._last_us = 0
         self._last_s = clock.monotonic()
+        self._clock_us: int | None = None
+        self._is_told = False
 
     def now(self, *, offset_us: int, at_least: int = 0) -> int:
         """Microseconds since 1970: the clock's and ``offset_us``, but never behind itself.
@@ -40,12 +55,42 @@ class SteadyTime:
         with self._lock:
             # In this order: a pause between the two (a suspended process) must not be counted
             # twice, which would push the log's time ahead for good. Nor may two threads do so.
-            now = max(self._clock.now_us() + offset_us, at_least)
+            clock_us = self._clock.now_us() + offset_us
             now_s = self._clock.monotonic()
             passed_us = int((now_s - self._last_s) * SECOND_US)
-            self._last_us = max(now, self._last_us + passed_us)
-            self._last_s = now_s
-            return self._last_us
+            expected_us = clock_us if self._clock_us is None else self._clock_us + passed_us
+            most_us = clock_us + AHEAD_US
+            steady_us = self._last_us + passed_us
+            if at_least <= most_us:
+                steady_us = max(steady_us, at_least)
+            self._last_us = max(clock_us, steady_us if steady_us <= most_us else 0)
+            self._last_s, self._clock_us = now_s, clock_us
+            now_us = self._last_us
+            is_ahead = at_least > most_us and not self._is_told
+            self._is_told = self._is_told or is_ahead
+        if abs(clock_us - expected_us) > AHEAD_US:
+            _warn(JUMPED, was_at=expected_us, clock_at=clock_us)
+        if is_ahead:
+            warn_if_ahead(at_least, clock_us)
+        return now_us
+
+    def warn_again(self) -> None:
+        """Has the next look at a log that is ahead of the clock warn once more."""
+        self._is_told = False
+
+
+class LogClock:
+    """The clock of a log's time: `SteadyTime` for the wall, the machine's own for lengths."""
+
+    def __init__(self, clock: Clock, now: Callable[[], int]) -> None:
+        self.now_us = now
+        self.monotonic = clock.monotonic
+
+
+def warn_if_ahead(log_at: int, clock_at: int) -> None:
+    """Warns, with both instants, where a log that ends at the one is far ahead of the other."""
+    if log_at > clock_at + AHEAD_US:
+        _warn(AHEAD, log_at=log_at, clock_at=clock_at)
 
 
 class SystemClock:
@@ -58,3 +103,14 @@ class SystemClock:
     def monotonic(self) -> float:
         """See Clock.monotonic."""
         return time.monotonic()
+
+
+def _warn(message: str, **instants: int) -> None:
+    # Whatever the program's logging does, what goes on here goes on.
+    with suppress(Exception):
+        logger.warning(message, extra={name: shown_at(at) for name, at in instants.items()})
+
+
+def shown_at(at: int) -> str:
+    """The instant as a warning shows it, to the second."""
+    return instant(at).isoformat(timespec="seconds")

@@ -11,10 +11,11 @@ import threading
 from collections.abc import Callable
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from eventq.decide import Draft
 from eventq.eventlog.base import Head
-from eventq.events import COMMIT_BYTES, COMMIT_EVENTS, NODE, Commit, Created
+from eventq.events import COMMIT_BYTES, COMMIT_EVENTS, NODE, Commit, Created, time_of
 from eventq.projection import Projection
 from eventq.seal import seal_commit
 from eventq.task import Task, create
@@ -61,9 +62,16 @@ class Command:
     def created(self, namespace: str, at: int) -> list[Task | None]:
         """The tasks that its events created, without a projection; None for other events."""
         return [
-            create(namespace, seq, at, body, body.policy) if type(body) is Created else None
+            create(namespace, seq, time_of(at, body), body, body.policy)
+            if type(body) is Created
+            else None
             for seq, (_, body) in enumerate(self.drafts, self.first)
         ]
+
+
+def dated(drafts: list[Draft], now: int) -> list[Draft]:
+    """The drafts, each saying by what instant it was decided."""
+    return [(number, replace(body, decided_at=now)) for number, body in drafts]
 
 
 def wake_thread(command: Command | None) -> None:
@@ -81,7 +89,10 @@ class Plan(Struct):
     """What one commit will hold, the commands in order. Who finds no room takes the next one."""
 
     head: Head
+    now: int
+    """What decisions go by."""
     at: int
+    """The stamp: never behind the head's, and so ahead of `now` where that one is."""
     commands: list[Command] = []
     tasks: list[int] = []
     keys: dict[str, int] = {}

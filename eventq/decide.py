@@ -35,7 +35,7 @@ from eventq.events import (
 )
 from eventq.policy import after_failure
 from eventq.projection import Projection
-from eventq.task import FINAL, REOPENABLE, Task, TaskState, instant
+from eventq.task import FINAL, REOPENABLE, Task, TaskState, instant, is_due
 
 # Stands for the number of a task that its own commit will create.
 NEW = -1
@@ -101,7 +101,9 @@ def create(
             event = existing.get(order.key)
             if event is not None:
                 assert type(event.body) is Created
-                _check_same(order.key, order, event.body, created_at=event.at, task=event.task)
+                _check_same(
+                    order.key, order, event.body, created_at=event.decided_at, task=event.task
+                )
                 places.append(event.task)
                 continue
             keyed[order.key] = len(drafts)
@@ -252,7 +254,7 @@ def retry(task: Task, *, by: str | None, now: int) -> list[Draft]:
     NotAllowedError when the task is running or completed.
     """
     if task.recorded_state is TaskState.SCHEDULED:
-        if task.scheduled_at_us <= now:
+        if is_due(task, now):
             return []
         return [(task.number, Updated(scheduled_at=now, by=by))]
     if task.recorded_state not in REOPENABLE:

@@ -11,6 +11,7 @@ from datetime import timedelta
 from itertools import islice
 
 from eventq.errors import ArgumentError
+from eventq.plain import plain
 
 TEXT_EXPECTED = "a duration with its unit, like '500ms', '90s', '2h30m' or '7d'"
 EXPECTED = f"{TEXT_EXPECTED}; or a number of seconds, or a timedelta"
@@ -36,18 +37,20 @@ def parse_duration(value: object, argument: str = "duration") -> int:
     """The duration in whole microseconds.
 
     Takes a ``timedelta``, a number of seconds, or text whose parts go from the largest unit to
-    the smallest. Raises ArgumentError for anything else, also NaN, bool and negative values.
+    the smallest; of their subclasses and of numpy's scalars the value. Raises ArgumentError for
+    anything else, also NaN, bool and negative values.
 
     >>> parse_duration("2h30m"), parse_duration(1.5), parse_duration("500ms")
     (9000000000, 1500000, 500000)
     """
-    if isinstance(value, timedelta):
+    value = plain(value)
+    if type(value) is timedelta:
         duration_us = value // timedelta(microseconds=1)
-    elif isinstance(value, str):
+    elif type(value) is str:
         duration_us = _parse_text(value, argument)
-    elif isinstance(value, bool) or not isinstance(value, (int, float)):
+    elif type(value) is not int and type(value) is not float:
         raise ArgumentError(argument, value, EXPECTED)
-    elif isinstance(value, float) and not math.isfinite(value):
+    elif type(value) is float and not math.isfinite(value):
         raise ArgumentError(argument, value, "a finite number of seconds")
     elif abs(value) > LONGEST_US / SECOND_US:
         raise ArgumentError(argument, value, "a duration of at most 100 years")

@@ -6,7 +6,7 @@ that means what its absence meant before; nothing is renamed, retyped or reused.
 
 from __future__ import annotations
 
-from typing import Any, Literal, final, get_args
+from typing import Any, ClassVar, Literal, final, get_args
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
@@ -52,8 +52,14 @@ class ErrorInfo(Struct, frozen=True, omit_defaults=True, gc=False):
     traceback: str = ""
 
 
-class Body(Struct, frozen=True, omit_defaults=True, tag_field="kind", gc=False):
-    """What happened, without the envelope; each kind is a subclass."""
+class Body(Struct, frozen=True, omit_defaults=True, tag_field="kind", gc=False, kw_only=True):
+    """What happened, without the envelope; each kind is a subclass.
+
+    ``decided_at`` is the instant that it was decided by, where that is not the event's stamp: the
+    log was far ahead of the clock. One commit has one; None means the stamp.
+    """
+
+    decided_at: int | None = None
 
     @property
     def kind(self) -> str:
@@ -179,6 +185,7 @@ class Unknown(Struct, frozen=True, gc=False):
 
     kind: str
     raw: str
+    decided_at: ClassVar[None] = None
 
 
 AnyBody = (
@@ -219,6 +226,11 @@ class Event(Struct, frozen=True, gc=False):
         """The event kind, for example ``"leased"``."""
         return self.body.kind
 
+    @property
+    def decided_at(self) -> int:
+        """The instant that it was decided by: its stamp, unless that was far ahead of the clock."""
+        return time_of(self.at, self.body)
+
 
 class Commit(Struct, frozen=True, gc=False):
     """Events appended together, all or none, in the form every log stores.
@@ -241,6 +253,11 @@ class Commit(Struct, frozen=True, gc=False):
     def last(self) -> int:
         """The position of the last event."""
         return self.first + len(self.bodies) - 1
+
+
+def time_of(at: int, body: AnyBody | Unknown) -> int:
+    """The instant that an event stamped ``at`` was decided by."""
+    return at if body.decided_at is None else body.decided_at
 
 
 _encoder = msgspec.json.Encoder()

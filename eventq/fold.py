@@ -144,7 +144,7 @@ def created_and_task(log: EventLog, number: int) -> tuple[Event | None, Task | N
     if events and type(events[0].body) is Retried and events[0].body.reopens is not None:
         # Final where the log begins, it has been brought back since, with all that it was.
         first, *rest = [(event.seq, event.at, event.body) for event in events]
-        task = reopen(log.namespace, number, first[0], first[1], events[0].body)
+        task = reopen(log.namespace, number, first[0], events[0].decided_at, events[0].body)
         return None, fold_history(log.namespace, rest, task)
     if number != NODE:
         _check_beginning(log, number)

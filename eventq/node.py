@@ -16,7 +16,7 @@ from contextlib import contextmanager
 
 from eventq.ahead import FoldAhead, fold_ahead
 from eventq.clock import Clock, SteadyTime
-from eventq.command import Command, Plan, head_of, wake_thread
+from eventq.command import Command, Plan, dated, head_of, wake_thread
 from eventq.errors import (
     LogArchivedError,
     LogConflictError,
@@ -116,8 +116,15 @@ class Node:
             yield self._caught_up() if known is None else known
 
     def now(self, *, at_least: int = 0) -> int:
-        """The node's time in microseconds: the log's clock, but never behind the log or itself."""
+        """The node's time in microseconds: the log's clock, but never behind the log or itself.
+
+        What is more than a minute ahead of the clock is not followed; see SteadyTime.
+        """
         return self._time.now(offset_us=self.log.clock_offset_us(), at_least=at_least)
+
+    def warn_again(self) -> None:
+        """Has the next look at a log that is ahead of the clock warn, even if one has before."""
+        self._time.warn_again()
 
     @property
     def projection(self) -> Projection:
@@ -317,7 +324,8 @@ class Node:
         return head_of(projection)
 
     def _plan(self, head: Head, *, is_guess: bool) -> Plan:
-        plan = Plan(head, self.now(at_least=head.at))
+        now = self.now(at_least=head.at)
+        plan = Plan(head, now, max(now, head.at))
         # By the seal, not the position: a failover may have put another history there.
         caught_up = self._projection is not None and self._projection.seal == head.seal
         for command in sorted(self._batch, key=lambda command: not command.leasing):
@@ -326,7 +334,9 @@ class Node:
                 # It came after a head was found that was enough for others: the next commit's.
                 continue
             try:
-                drafts = command.decide(plan.at)
+                drafts = command.decide(plan.now)
+                if plan.now != plan.at:
+                    drafts = dated(drafts, plan.now)
                 texts = encode_bodies([body for _, body in drafts])
             except Exception as error:  # noqa: BLE001 - its own caller raises it
                 command.error = error
@@ -385,6 +395,8 @@ class Node:
             catch_up(projection, self.log)
         self._projection = projection
         self.now(at_least=projection.at)
+        if projection.decided_at != projection.at:
+            self.now(at_least=projection.decided_at)
         self._undisturbed = self._undisturbed if projection.seq == before else 0
         return projection
 

@@ -9,15 +9,15 @@ from collections.abc import Iterable
 
 from sortedcontainers import SortedList
 
-from eventq.task import Task
+from eventq.task import Task, is_due
 
 
 class Pending:
     """Pending tasks in one of two indexes, and those that can expire in a third as well.
 
     `ready` is sorted by (priority descending, scheduled_at, number). `waiting` is sorted by
-    (scheduled_at, number) and holds those whose instant lies after `ripe_at`, the latest time
-    asked about. `expiring` is sorted by (expires_at, number). `tasks` is the projection's.
+    (scheduled_at, number) and holds those whose instant lies after `ripe_at`, the time asked
+    about last. `expiring` is sorted by (expires_at, number). `tasks` is the projection's.
     """
 
     def __init__(self, tasks: dict[int, Task]) -> None:
@@ -35,7 +35,7 @@ class Pending:
         self.retrying_count += task.attempt > 0
         if not self._is_sorted:
             return
-        if task.scheduled_at_us <= self.ripe_at:
+        if task.scheduled_at_us <= self.ripe_at or task.scheduled_at_us == task.created_at_us:
             self.ready.add(rank(task))
         else:
             self.waiting.add((task.scheduled_at_us, task.number))
@@ -47,7 +47,7 @@ class Pending:
         self.retrying_count -= task.attempt > 0
         if not self._is_sorted:
             return
-        if task.scheduled_at_us <= self.ripe_at:
+        if task.scheduled_at_us <= self.ripe_at or task.scheduled_at_us == task.created_at_us:
             self.ready.remove(rank(task))
         else:
             self.waiting.remove((task.scheduled_at_us, task.number))
@@ -81,9 +81,10 @@ class Pending:
             self.ready.add(rank(self._tasks[number]))
 
     def unripen(self, now: int) -> None:
-        """Goes back to an earlier time: the inverse of `ripen`, for tools that step backward.
+        """Goes back to an earlier time: the inverse of `ripen`.
 
-        O(log n) for each task moved and each priority: within one, tasks stand by their instant.
+        For tools that step backward, and for logs far ahead of the clock. O(log n) for each task
+        moved and each priority: within one, tasks stand by their instant.
         """
         if now >= self.ripe_at:
             return
@@ -97,8 +98,9 @@ class Pending:
             early += ready[ready.bisect_left((priority, now + 1)) : end]  # type: ignore[arg-type]
             begin = end
         for place in early:
-            ready.remove(place)
-            self.waiting.add(place[1:])
+            if not is_due(self._tasks[place[2]], now):
+                ready.remove(place)
+                self.waiting.add(place[1:])
 
     def next_instant(self) -> int | None:
         """The earliest coming instant at which a task becomes ready or expires."""
@@ -133,11 +135,9 @@ class Pending:
     ]:
         ripe_at = self.ripe_at
         return (
-            SortedList(rank(task) for task in tasks if task.scheduled_at_us <= ripe_at),
+            SortedList(rank(task) for task in tasks if is_due(task, ripe_at)),
             SortedList(
-                (task.scheduled_at_us, task.number)
-                for task in tasks
-                if task.scheduled_at_us > ripe_at
+                (task.scheduled_at_us, task.number) for task in tasks if not is_due(task, ripe_at)
             ),
             SortedList(
                 (task.expires_at_us, task.number)

@@ -8,11 +8,15 @@ from __future__ import annotations
 import re
 from datetime import datetime, timedelta
 
+import msgspec
 from msgspec import Struct
 
+from eventq.clock import AHEAD_US
 from eventq.durations import parse_duration
 from eventq.errors import ArgumentError, LogArchivedError
 from eventq.eventlog.base import EventLog
+from eventq.events import Commit, decode_bodies, time_of
+from eventq.plain import plain
 from eventq.task import EPOCH, instant
 
 EXPECTED = (
@@ -42,16 +46,17 @@ def find_point(log: EventLog, value: PointLike, *, now: int, argument: str = "po
     ArgumentError for anything else, and for a point before the first event or after the last,
     as far as the log can tell: an instant that is yet to come has no state.
     """
-    if isinstance(value, bool):
+    found = plain(value)
+    if type(found) is bool:
         raise ArgumentError(argument, value, EXPECTED)
-    if isinstance(value, int):
-        return _at_position(log, value, argument)
-    if isinstance(value, timedelta):
-        return _at_instant(log, now - parse_duration(value, argument), value, now, argument)
-    if isinstance(value, datetime):
-        return _at_instant(log, _microseconds(value, value, argument), value, now, argument)
-    if isinstance(value, str):
-        return _from_text(log, value, now, argument)
+    if type(found) is int:
+        return _at_position(log, found, argument)
+    if type(found) is timedelta:
+        return _at_instant(log, now - parse_duration(found, argument), value, now, argument)
+    if type(found) is datetime:
+        return _at_instant(log, _microseconds(found, value, argument), value, now, argument)
+    if type(found) is str:
+        return _from_text(log, found, now, argument)
     raise ArgumentError(argument, value, EXPECTED)
 
 
@@ -100,7 +105,8 @@ def position_at(log: EventLog, at: int) -> int:
 def _from_text(log: EventLog, text: str, now: int, argument: str) -> Point:
     if text == END:
         head = log.head()
-        return Point(head.seq, max(head.at, now))
+        # A log that is far ahead of the clock is looked at by the clock, as its nodes do.
+        return Point(head.seq, now if head.at > now + AHEAD_US else max(head.at, now))
     if _NUMBER.fullmatch(text):
         # No event before the end, which is no position 0.
         last = text.startswith("-") and not int(text)
@@ -117,13 +123,22 @@ def _at_position(log: EventLog, seq: int, argument: str) -> Point:
     found = head.seq + seq if seq < 0 else seq
     if not 0 <= found <= head.seq:
         raise ArgumentError(argument, seq, f"a position up to {head.seq}, where the log ends")
-    if found == head.seq:
+    if found == head.seq == 0:
         return Point(found, head.at)
     start = log.start()
     if found == start.seq > 0:
         return Point(found, start.at)
     # Before the first event, the view is of the instant at which things began.
-    return Point(found, log.read(after=max(found - 1, 0), limit=1)[0].at)
+    commit = log.read(after=max(found - 1, 0), limit=1)[0]
+    return Point(found, _decided_at(commit))
+
+
+def _decided_at(commit: Commit) -> int:
+    """The instant that the commit was decided by; its stamp where it cannot be understood."""
+    try:
+        return time_of(commit.at, decode_bodies(commit.bodies[:1])[0])
+    except msgspec.DecodeError:
+        return commit.at
 
 
 def _at_instant(log: EventLog, at: int, value: object, now: int, argument: str) -> Point:

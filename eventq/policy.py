@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from eventq.durations import LONGEST_US, Duration, parse_duration
 from eventq.errors import ArgumentError
 from eventq.events import NO_JITTER, BackoffKind, Policy
+from eventq.plain import plain
 
 # The n-th retry comes n times this after the failure, unless the caller says otherwise.
 DEFAULT_BACKOFF = "10s"
@@ -28,6 +30,9 @@ class Backoff(Struct, frozen=True, gc=False):
 
     def __post_init__(self) -> None:
         """Checks one that was made by hand as the class methods do. Raises ArgumentError."""
+        for field in self.__struct_fields__:
+            # Frozen, so set by force: whoever reads it later asks no subclass.
+            force_setattr(self, field, plain(getattr(self, field)))
         if self.kind not in get_args(BackoffKind):
             raise ArgumentError("kind", self.kind, f"one of {', '.join(get_args(BackoffKind))}")
         for name, wait in (("base_us", self.base_us), ("cap_us", self.cap_us)):
@@ -35,7 +40,7 @@ class Backoff(Struct, frozen=True, gc=False):
                 continue
             if type(wait) is not int or not 0 <= wait <= LONGEST_US:
                 raise ArgumentError(name, wait, f"microseconds from 0 to {LONGEST_US}")
-        _checked_jitter(self.jitter)
+        force_setattr(self, "jitter", _checked_jitter(self.jitter))
 
     @classmethod
     def constant(cls, wait: Duration, *, jitter: float = 0.0) -> Backoff:
@@ -122,6 +127,7 @@ def _cap(cap: Duration | None) -> int | None:
 
 
 def _checked_jitter(jitter: object) -> float:
-    if isinstance(jitter, bool) or not isinstance(jitter, (int, float)) or not 0 <= jitter <= 1:
+    value: Any = plain(jitter)
+    if type(value) not in {int, float} or not 0 <= value <= 1:
         raise ArgumentError("jitter", jitter, "a number from 0 to 1")
-    return float(jitter)
+    return float(value)

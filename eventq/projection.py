@@ -28,6 +28,7 @@ from eventq.events import (
     Retried,
     Unknown,
     decode_bodies,
+    time_of,
 )
 from eventq.pending import Pending
 from eventq.seal import genesis
@@ -41,6 +42,9 @@ FOLD_VERSION = 1
 
 # Distinct policies remembered, so that a caller who varies them endlessly costs no memory.
 POLICIES_KEPT = 1_000
+# Where a log is ahead of the clock, one node may decide a little earlier than another was asked
+# about. Further back than this, the indexes go back as well.
+NEAR_US = 60_000_000
 # Events of a commit that are quicker counted one by one than by a counter, which has to be made.
 FEW = 16
 
@@ -59,6 +63,7 @@ class Mark(Struct, frozen=True):
 
     seq: int
     at: int
+    decided_at: int
     seal: bytes
     unknown: tuple[int, str] | None
     counts: dict[str, int]
@@ -77,6 +82,8 @@ class Projection:
         self.namespace = namespace
         self.seq = 0
         self.at = 0
+        self.decided_at = 0
+        """The instant that the last commit was decided by: `at`, or earlier (see `time_of`)."""
         self.seal = genesis(namespace)
         self.counts = dict.fromkeys(sorted(KINDS), 0)
         self.reopened = {"expired": 0, "cancelled": 0}
@@ -103,8 +110,14 @@ class Projection:
         The seal is not computed here (see fold.py).
         """
         bodies = self._bodies_of(commit, bodies)
-        at, tasks = commit.at, self.tasks
-        self.ripen(at)
+        tasks = self.tasks
+        # What was decided by another instant than its stamp goes by that one in all things.
+        at = time_of(commit.at, bodies[0])
+        pending = self._pending
+        if at == commit.at or pending.ripe_at - at < NEAR_US:
+            pending.ripen(at)
+        else:
+            pending.unripen(at)
         after: list[Task | None] = []
         leased: list[Task] = []
         # The loop that every node and every replay spends its time in, hence no call too many.
@@ -131,7 +144,8 @@ class Projection:
             self._pending.remove_leased(leased)
         self._count(bodies)
         self.seq = commit.last
-        self.at = at
+        self.at = commit.at
+        self.decided_at = at
         self.seal = commit.seal
         return after if telling else []
 
@@ -140,6 +154,7 @@ class Projection:
         return Mark(
             seq=self.seq,
             at=self.at,
+            decided_at=self.decided_at,
             seal=self.seal,
             unknown=self.unknown,
             counts=dict(self.counts),
@@ -163,6 +178,7 @@ class Projection:
             holder = self.holders[worker]
             holder.ttl_us, holder.seen_seq, holder.seen_at = ttl_us, seen_seq, seen_at
         self.seq, self.at, self.seal, self.unknown = mark.seq, mark.at, mark.seal, mark.unknown
+        self.decided_at = mark.decided_at
         self.counts, self.reopened = mark.counts, mark.reopened
 
     def suspend_indexes(self) -> None:
@@ -175,7 +191,7 @@ class Projection:
 
     @property
     def ripe_at(self) -> int:
-        """The latest time asked about."""
+        """The time asked about last."""
         return self._pending.ripe_at
 
     def rebuild(self) -> None:
@@ -186,13 +202,16 @@ class Projection:
         self.rebuild_indexes()
 
     def ripen(self, now: int) -> None:
-        """Makes tasks ready whose instant has come; O(log n) for each."""
+        """Makes tasks ready whose instant has come, and no others; O(log n) for each.
+
+        Back in time it goes only where a clock was wrong.
+        """
         self._pending.ripen(now)
+        self._pending.unripen(now)
 
     def ready(self, now: int) -> Iterator[Task]:
         """Pending tasks whose instant has come, in dispatch order; also those past expiry."""
         self.ripen(now)
-        assert self.ripe_at == now, "a projection is never asked about an earlier time"
         tasks = self.tasks
         return (tasks[number] for _, _, number in self._pending.ready)
 

@@ -134,8 +134,8 @@ class Queue(BlockingQueue):
         """See `events`."""
         import asyncio  # noqa: PLC0415 - costs more to import than the rest of eventq
 
-        check_count(after, "after", least=0, most=2**63)
-        check_flag(follow, "follow")
+        after = check_count(after, "after", least=0, most=2**63)
+        follow = check_flag(follow, "follow")
         loop = asyncio.get_running_loop()
         more = asyncio.Event()
         log = self._node.log
@@ -179,7 +179,7 @@ class Queue(BlockingQueue):
 
         from eventq.runner import run_worker, stopping_on_signals  # noqa: PLC0415
 
-        check_flag(signals, "signals")
+        signals = check_flag(signals, "signals")
         loop = asyncio.get_running_loop()
         runner = run_worker(
             self._node,

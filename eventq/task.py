@@ -31,6 +31,7 @@ from eventq.events import (
     Retried,
     Unknown,
     Updated,
+    time_of,
 )
 
 T = TypeVar("T")
@@ -169,9 +170,17 @@ class Task(Struct, frozen=True, gc=False):
 
 def state_as_of(task: Task, now: int) -> TaskState:
     """The task's state at ``now`` (microseconds), for less than `Task.as_of` costs."""
-    if task.recorded_state is TaskState.SCHEDULED and task.scheduled_at_us <= now:
+    if task.recorded_state is TaskState.SCHEDULED and is_due(task, now):
         return TaskState.READY
     return task.recorded_state
+
+
+def is_due(task: Task, now: int) -> bool:
+    """Whether a pending task's instant has come.
+
+    One made to run at once is due for good, also where the clock that made it was ahead.
+    """
+    return task.scheduled_at_us <= now or task.scheduled_at_us == task.created_at_us
 
 
 def instant(at_us: int) -> datetime:
@@ -270,6 +279,7 @@ def advance(namespace: str, task: Task | None, seq: int, at: int, body: AnyBody 
 
     Raises LogCorruptError as `change` does, and when the history does not begin with `created`.
     """
+    at = time_of(at, body)
     if task is None:
         if type(body) is not Created:
             raise LogCorruptError(seq, f"a task's history begins with {body.kind}")

@@ -26,6 +26,11 @@ URLS = [
     "memory:///path", "sqlite:///:memory:", "sqlite://[bad", "http://[::1", "sqlite:///a%00b",
     "sqlite:///a\0b", "sqlite:///\ud800", "sqlite:///a\nb.db", "postgres://user:secret@host/db",
     "sqlite://user:secret@host/a.db", "memory://user:secret@[bad",
+    # Each of these once was a file of another name than the one meant.
+    "sqlite:queue.db", "sqlite:/srv/shop.db", "sqlite://queue.db", "file:copy.jsonl", "SQLite:a.db",
+    "file:/srv/copy.jsonl", "file://copy.jsonl", "sqlite:///a.db ", " sqlite:///a.db",
+    "sqlite:///a.db\u00a0", "sqlite:///a%FF.db", "sqlite:///a.db?", "file:///copy.jsonl#",
+    "mongodb://host/database ", "memory:", "memory:name", "sqlite:", "file:///",
 ]  # fmt: skip
 NAMESPACES = [None, "", 5, b"x", True, "a b", "-a", ".a", "a" * 65, "é", "a\n", "a/b", "\ud800"]
 WORKERS = [0, -1, True, 1.5, "4", 10_001, math.nan, []]
@@ -42,6 +47,45 @@ def test_urls(url: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert caught.value.argument == "url"
     assert "secret" not in repr((str(caught.value), caught.value.value))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "url, right",
+    [
+        ("sqlite:queue.db", "sqlite:///queue.db"),
+        ("sqlite:/srv/shop.db", "sqlite:////srv/shop.db"),
+        ("sqlite://queue.db", "sqlite:///queue.db"),
+        ("file:copy.jsonl", "file:///copy.jsonl"),
+    ],
+)
+def test_a_url_with_too_few_slashes_is_told_the_right_one(url: str, right: str) -> None:
+    """The error says what to write."""
+    with pytest.raises(ArgumentError) as caught:
+        Queue(url)
+
+    assert f": {right}, got " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url, name",
+    [
+        ("sqlite:///a.db", "a.db"),
+        ("SQLITE:///a.db", "a.db"),
+        ("sqlite:///a%20.db%20", "a .db "),
+        ("sqlite:///%C3%A4.db", "ä.db"),
+        ("sqlite:///a%3Fb%23.db", "a?b#.db"),
+    ],
+)
+def test_a_url_names_just_this_file(
+    url: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is percent-encoded is decoded, and nothing else is done to a path."""
+    monkeypatch.chdir(tmp_path)
+
+    with Queue(url) as queue:
+        queue.new()
+
+    assert (tmp_path / name).is_file()
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ FUNCTION_LINES = 70
 # The layers of the design, top row first. A name stands for a module or a package of eventq.
 PURE_ROWS = (
     "errors",
+    "plain",
     "durations",
     "events",
     "policy",
@@ -71,6 +72,7 @@ PURE_IMPORTS = {
     "__future__",
     "bisect",
     "collections",
+    "contextlib",
     "dataclasses",
     "datetime",
     "enum",

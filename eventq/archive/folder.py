@@ -27,6 +27,7 @@ from eventq.archive.segments import (
 from eventq.errors import ArgumentError, LogForeignError, LogUnavailableError
 from eventq.eventlog import Head, StoredEvent
 from eventq.events import Commit
+from eventq.plain import plain
 from eventq.seal import genesis
 
 LOCK = ".eventq-archive-lock"
@@ -52,7 +53,7 @@ class Archive:
         """
         if not isinstance(folder, str | os.PathLike):
             raise ArgumentError("archive", folder, "the path of a folder")
-        self.folder = Path(folder)
+        self.folder = Path(str(plain(folder)))
         self.namespace = namespace
         self.segments: list[Segment] = []
         self.refresh()

@@ -13,12 +13,14 @@ from eventq.cli.options import (
     check_there,
     end_with_finding,
     hand_down,
+    log_time,
     misuse,
     placed,
     point_of,
 )
 from eventq.cli.output import note, progress, say_json, say_pairs, say_table
 from eventq.cli.text import iso_text, visible
+from eventq.clock import warn_if_ahead
 from eventq.eventlog import EventLog
 from eventq.points import END
 from eventq.replay.anchor import Anchor, check_anchor, check_mac, make_anchor, parse_anchor
@@ -98,6 +100,7 @@ def verify_command(
                 limit=MOST_FINDINGS if go_on else 1,
                 progress=tell,
             )
+        warn_if_ahead(verdict.at, log_time(log))
     forged = [
         {"seq": anchor.seq, "rule": UNPROVEN, "problem": f"{name}: {problem}"}
         for name, anchor in anchors

@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 from eventq.errors import ArgumentError
 from eventq.eventlog.base import EventLog
 from eventq.eventlog.memory import MemoryLog, MemoryStorage
+from eventq.plain import plain
 
 EXPECTED = (
     "a URL: sqlite:///relative.db, sqlite:////absolute.db, mongodb://host/database, "
@@ -26,8 +27,17 @@ def open_log(url: str, *, namespace: str = "default", create: bool = True) -> Ev
     Raises ArgumentError for a URL that is not understood, LogForeignError for a file that holds
     something else, LogTooNewError for one of a newer eventq, LogUnavailableError otherwise.
     """
-    if not isinstance(url, str):
+    text = plain(url)
+    if type(text) is not str:
         raise ArgumentError("url", url, EXPECTED)
+    return _open(text, namespace=namespace, create=create)
+
+
+def _open(url: str, *, namespace: str, create: bool) -> EventLog:
+    if url != url.strip():
+        raise ArgumentError(
+            "url", _without_password(url), "a URL without spaces around it (write them as %20)"
+        )
     if url.startswith(("mongodb://", "mongodb+srv://")):
         # Imported here: a program with another log needs no driver.
         from eventq.eventlog.mongo import MongoLog  # noqa: PLC0415
@@ -40,22 +50,41 @@ def open_log(url: str, *, namespace: str = "default", create: bool = True) -> Ev
         parts = urlsplit(url)
     except ValueError:
         raise ArgumentError("url", _without_password(url), EXPECTED) from None
-    if parts.query or parts.fragment:
+    if parts.query or parts.fragment or url.endswith(("?", "#")):
         raise ArgumentError(
             "url", _without_password(url), "a URL without ? and # (write them as %3F and %23)"
         )
-    if parts.scheme == "memory" and parts.path in {"", "/"}:
+    if parts.scheme == "memory" and parts.path in {"", "/"} and "://" in url:
         return MemoryLog(_storage(parts.netloc), url=url, namespace=namespace)
-    if parts.scheme == "sqlite" and not parts.netloc and len(parts.path) > 1:
+    if parts.scheme in {"sqlite", "file"}:
+        path = _path(url, parts.scheme)
+        if parts.scheme == "file":
+            from eventq.eventlog.file import FileLog  # noqa: PLC0415
+
+            return FileLog(path, url=url, namespace=namespace, create=create)
         # Imported here: a program with another log needs no SQLite.
         from eventq.eventlog.sqlite import SqliteLog  # noqa: PLC0415
 
-        return SqliteLog(unquote(parts.path[1:]), url=url, namespace=namespace, create=create)
-    if parts.scheme == "file" and not parts.netloc and len(parts.path) > 1:
-        from eventq.eventlog.file import FileLog  # noqa: PLC0415
-
-        return FileLog(unquote(parts.path[1:]), url=url, namespace=namespace, create=create)
+        return SqliteLog(path, url=url, namespace=namespace, create=create)
     raise ArgumentError("url", _without_password(url), EXPECTED)
+
+
+def _path(url: str, scheme: str) -> str:
+    """The path of a file's URL: what stands behind three slashes, and nothing else."""
+    rest = url[len(scheme) + 1 :]
+    text = rest.removeprefix("///")
+    if text == rest or not text:
+        # One slash begins an absolute path; two were meant to be three.
+        meant = rest.removeprefix("//")
+        is_shown = meant.strip("/") and "@" not in meant
+        hint = f": {scheme}:///{meant}" if is_shown else ""
+        expected = f"three slashes before a relative path, four before an absolute one{hint}"
+        raise ArgumentError("url", _without_password(url), expected)
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        expected = "%XX that make UTF-8 text"
+        raise ArgumentError("url", _without_password(url), expected) from None
 
 
 def _without_password(url: str) -> str:

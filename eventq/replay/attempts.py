@@ -68,7 +68,7 @@ def attempt_of(namespace: str, history: list[Event], lease: Event) -> Attempt:
     task = fold_events(namespace, history[: place + 1])
     assert task is not None, "a history with a lease is not empty"
     ended, ended_at = _ending(history[place + 1 :], lease.seq)
-    return Attempt(task, lease.at, ended, ended_at)
+    return Attempt(task, lease.decided_at, ended, ended_at)
 
 
 def ended_as(outcome: Outcome) -> Ended:
@@ -88,14 +88,14 @@ def _ending(later: list[Event], fence: int) -> tuple[Ended, int | None]:
         body = event.body
         if type(body) is Completed:
             result = None if body.result is UNSET else bytes(body.result)
-            return Ended("completed", result, body.result_missing), event.at
+            return Ended("completed", result, body.result_missing), event.decided_at
         if type(body) is Failed:
             following = later[place + 1].body if place + 1 < len(later) else None
-            return _failure(body, following, late), event.at
+            return _failure(body, following, late), event.decided_at
         if type(body) is Released:
-            return Ended("released", late=late), event.at
+            return Ended("released", late=late), event.decided_at
         if type(body) is Cancelled:
-            return Ended("called off", late=late), event.at
+            return Ended("called off", late=late), event.decided_at
     return Ended("running"), None
 
 

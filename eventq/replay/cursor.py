@@ -176,12 +176,12 @@ class Cursor:
         """Goes to the position by way of the one before, to see what its event does."""
         tell = tell or _silent
         # A jump may have left the view later than its event.
-        self._projection.unripen(self._projection.at)
+        self._projection.ripen(self._projection.decided_at)
         try:
             self._go(max(0, seq - 1), tell)
             self.step = self._forward() if seq else Step()
         except BaseException:
-            self._projection.unripen(self._projection.at)
+            self._projection.ripen(self._projection.decided_at)
             self._stand()
             raise
 
@@ -266,13 +266,15 @@ class Cursor:
         if seq == commit.first:
             earlier = self._window.commit(seq - 1)
             at, seal = 0 if earlier is None else earlier.at, commit.prev
+        before = self._window.event(seq - 1)
+        decided_at = at if before is None else before.decided_at
         if not self._undos and not self._past.is_quick:
             self._start_at(max(0, seq - UNDOS_KEPT), _silent)
             while self.seq < seq:
                 self._on()
         # Looked up before it is taken off, so that a failure changes nothing.
         undo = self._undos[-1] if self._undos else self._past.undo_of(self._projection, event)
-        self._projection.step_back(event, undo, at=at, seal=seal)
+        self._projection.step_back(event, undo, at=at, decided_at=decided_at, seal=seal)
         if self._undos:
             self._undos.pop()
 
@@ -309,7 +311,7 @@ class Cursor:
         wanted: Wanted,
         tell: Tell,
     ) -> bool:
-        self._projection.unripen(self._projection.at)
+        self._projection.ripen(self._projection.decided_at)
         try:
             while (event := self._window.event(self.seq + 1)) is not None:
                 changed = self._on()
@@ -327,7 +329,7 @@ class Cursor:
         wanted: Wanted,
         tell: Tell,
     ) -> bool:
-        self._projection.unripen(self._projection.at)
+        self._projection.ripen(self._projection.decided_at)
         try:
             while self.seq:
                 self._back()

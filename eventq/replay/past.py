@@ -74,7 +74,7 @@ class Past:
         for event in self._window.backward(seq):
             body = event.body
             if isinstance(body, (Leased, Renewed)) and body.worker == worker:
-                return Sign(worker, event.seq, event.at, body.ttl_us)
+                return Sign(worker, event.seq, event.decided_at, body.ttl_us)
         raise LogCorruptError(seq, f"node {worker} holds a lease that nothing gave it")
 
 

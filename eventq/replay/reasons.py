@@ -72,7 +72,7 @@ class Scene(Struct, frozen=True):
     @property
     def ran(self) -> str:
         """How long the attempt that ends here took, and where."""
-        length_us = self.event.at - self.leased_at
+        length_us = self.event.decided_at - self.leased_at
         return f"ran {took(length_us)} on {self.task.worker}, counted from its lease"
 
 
@@ -90,11 +90,11 @@ def ending_of(event: Event) -> Ending | None:
         word = event.kind
     else:
         return None
-    return Ending(event.seq, event.at, word)
+    return Ending(event.seq, event.decided_at, word)
 
 
 def _created(scene: Scene, _: Created) -> str:
-    task, at = scene.after, scene.event.at
+    task, at = scene.after, scene.event.decided_at
     later_us = task.scheduled_at_us - at
     parts = ["ready at once" if later_us <= 0 else f"to run {brief_duration(later_us)} later"]
     most = task.policy.max_retries
@@ -108,7 +108,7 @@ def _created(scene: Scene, _: Created) -> str:
 
 
 def _leased(scene: Scene, body: Leased) -> str:
-    waited_us = scene.event.at - scene.ready_at
+    waited_us = scene.event.decided_at - scene.ready_at
     waited = f"waited {brief_duration(waited_us)} after" if waited_us > 0 else "the moment"
     return f"attempt {body.attempt} on {body.worker}, {waited} it became ready"
 
@@ -134,7 +134,10 @@ def _lapsed(scene: Scene) -> str:
     sign = last_sign(scene.log, task.worker, after=task.fence - 1, before=event.seq)
     if sign is None or not isinstance(sign.body, Leased | Renewed):
         return f"{words}; the log has no sign of life of it"
-    silent, ttl = brief_duration(event.at - sign.at), show_duration(sign.body.ttl_us)
+    silent, ttl = (
+        brief_duration(event.decided_at - sign.decided_at),
+        show_duration(sign.body.ttl_us),
+    )
     return f"{words} (last sign of life {silent} before, at {sign.seq}; lease {ttl})"
 
 
@@ -144,7 +147,7 @@ def _retried(scene: Scene, body: Retried) -> str:
     task, number = scene.after, scene.after.retry_count
     most = task.policy.max_retries
     words = ordinal(number) + (" retry" if most is None else f" of {_retries(most)}")
-    return f"{words}: {_wait(scene, body.scheduled_at - scene.event.at, number)}"
+    return f"{words}: {_wait(scene, body.scheduled_at - scene.event.decided_at, number)}"
 
 
 def _wait(scene: Scene, real_us: int, number: int) -> str:
@@ -175,7 +178,8 @@ def _reopened(scene: Scene, body: Retried) -> str:
     words = f"reopened{_by(body.by)}: {had}{why}, retries count anew"
     if scene.after.expires_at_us is None:
         return words
-    return f"{words}, expires after {brief_duration(scene.after.expires_at_us - scene.event.at)}"
+    left = brief_duration(scene.after.expires_at_us - scene.event.decided_at)
+    return f"{words}, expires after {left}"
 
 
 def _expired(scene: Scene, body: Expired) -> str:
@@ -189,7 +193,7 @@ def _expired(scene: Scene, body: Expired) -> str:
         task.expires_at_us == scene.opened_at + policy.max_age_us
     )
     limit = f"max_age of {show_duration(policy.max_age_us or 0)}" if aged else "expires_at"
-    overdue_us = scene.event.at - task.expires_at_us
+    overdue_us = scene.event.decided_at - task.expires_at_us
     if task.recorded_state is not TaskState.FAILED:
         seen = f", {brief_duration(overdue_us)} before a node saw it" if overdue_us > 0 else ""
         return f"{limit} passed while waiting{seen}"
@@ -213,19 +217,19 @@ def _cancelled(scene: Scene, body: Cancelled) -> str:
     else:
         words = f"called off{_by(body.by)}"
     if task.recorded_state is TaskState.LEASED:
-        held = brief_duration(scene.event.at - scene.leased_at)
+        held = brief_duration(scene.event.decided_at - scene.leased_at)
         words += f" while attempt {task.attempt} was leased to {task.worker}, for {held}"
     return f"{words}: {body.reason}" if body.reason else words
 
 
 def _released(scene: Scene, body: Released) -> str:
-    held = took(scene.event.at - scene.leased_at)
+    held = took(scene.event.decided_at - scene.leased_at)
     why = body.reason or "the log does not say why"
     return f"given back by {scene.task.worker} after {held}: {why}; the attempt does not count"
 
 
 def _updated(scene: Scene, body: Updated) -> str:
-    before, after, at = scene.task, scene.after, scene.event.at
+    before, after, at = scene.task, scene.after, scene.event.decided_at
     parts = []
     if body.priority is not None:
         parts.append(f"priority {before.priority} to {after.priority}")
@@ -252,7 +256,7 @@ def _refused(scene: Scene, body: Refused) -> str:
     ending = scene.endings.get(body.fence)
     if ending is None:
         return f"{late}; the log has no end of such a lease of this task"
-    before = took(scene.event.at - ending.at)
+    before = took(scene.event.decided_at - ending.at)
     return f"{late}; the lease was lost at {ending.seq} ({ending.word}), {before} before"
 
 

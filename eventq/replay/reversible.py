@@ -57,8 +57,8 @@ class ReversibleProjection(Projection):
         worker = worker_of(event, before)
         return Undo(event.seq, before, None if worker is None else self.sign_of(worker))
 
-    def step_back(self, event: Event, undo: Undo, *, at: int, seal: bytes) -> None:
-        """Undoes the last event; ``at`` and ``seal`` are those of the position before it.
+    def step_back(self, event: Event, undo: Undo, *, at: int, decided_at: int, seal: bytes) -> None:
+        """Undoes the last event; instants and seal are those of the position before it.
 
         The exact inverse of `apply`, for a single event. The caller answers for the undo; all that
         is asserted is that the event is the last one.
@@ -80,11 +80,8 @@ class ReversibleProjection(Projection):
                 self._put_back(undo.before)
             self._hear_again(undo.sign)
         self.seq, self.at, self.seal = event.seq - 1, at, seal
-        self.unripen(at)
-
-    def unripen(self, now: int) -> None:
-        """Goes back to an earlier time, to which what is ready since then is scheduled again."""
-        self._pending.unripen(now)
+        self.decided_at = decided_at
+        self.ripen(decided_at)
 
     def _put_back(self, task: Task | None) -> None:
         if task is None:

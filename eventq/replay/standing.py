@@ -51,7 +51,7 @@ class Step(Struct, frozen=True):
         """
         if self.task is None or self.event is None:
             return []
-        before = self.before and self.before.as_of(self.event.at)
+        before = self.before and self.before.as_of(self.event.decided_at)
         old, new = _fields(before), _fields(self.task)
         return [
             Change(name, old.get(name), value)

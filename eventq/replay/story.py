@@ -17,7 +17,7 @@ from eventq.events import Event, Leased, Refused
 from eventq.points import Point
 from eventq.replay.lookup import read_history
 from eventq.replay.reasons import Ending, Scene, ending_of, reason_of
-from eventq.task import REOPENABLE, Task, TaskState, advance
+from eventq.task import REOPENABLE, Task, TaskState, advance, is_due
 
 
 class Step(Struct, frozen=True):
@@ -69,8 +69,8 @@ def tell(log: EventLog, history: list[Event]) -> Iterator[Step]:
     ready = Ready(0, None)
     opened_at = leased_at = 0
     for index, event in enumerate(history):
-        seq, at, body = event.seq, event.at, event.body
-        since_us = at - history[index - 1].at if index else None
+        seq, at, body = event.seq, event.decided_at, event.body
+        since_us = at - history[index - 1].decided_at if index else None
         try:
             after = advance(log.namespace, task, seq, at, body)
         except LogCorruptError as error:
@@ -97,13 +97,11 @@ def _ready(before: Task | None, after: Task, known: Ready, event: Event) -> Read
     """What the event makes of that."""
     if after.recorded_state is not TaskState.SCHEDULED:
         return known
-    at, due_at = event.at, after.scheduled_at_us
+    at, due_at = event.decided_at, after.scheduled_at_us
     if due_at > at:
         return Ready(due_at, None)
     was_ready = (
-        before is not None
-        and before.recorded_state is TaskState.SCHEDULED
-        and before.scheduled_at_us <= at
+        before is not None and before.recorded_state is TaskState.SCHEDULED and is_due(before, at)
     )
     return known if was_ready else Ready(at, event.seq)
 

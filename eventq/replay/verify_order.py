@@ -44,13 +44,16 @@ class Order:
     def __init__(self, tasks: dict[int, Seen]) -> None:
         self._tasks = tasks
         self._edition = 0
+        self._now = 0
         self._waiting: list[tuple[int, int, int]] = []
         self._ready: list[tuple[int, int, int, int]] = []
+        # Taken off for being past their expiry, until time goes back, as where a clock was wrong.
+        self._expired: list[tuple[int, int, int, int]] = []
 
     def add(self, task: Seen, now: int) -> None:
         """Gives a pending task its place; an earlier one is void from now on."""
         self._edition = task.edition = self._edition + 1
-        if task.scheduled_at <= now:
+        if is_due(task, now):
             entry = (-task.priority, task.scheduled_at, task.number, self._edition)
             heappush(self._ready, entry)
         else:
@@ -59,31 +62,47 @@ class Order:
     def first(self, now: int) -> int | None:
         """The number of the task that must run next: pending, its instant come, not expired."""
         waiting, ready, tasks = self._waiting, self._ready, self._tasks
+        if now < self._now:
+            while self._expired:
+                heappush(ready, self._expired.pop())
+        self._now = now
         while waiting and waiting[0][0] <= now:
             scheduled_at, number, edition = heappop(waiting)
             task = tasks.get(number)
             if task is not None and task.edition == edition:
                 heappush(ready, (-task.priority, scheduled_at, number, edition))
         while ready:
-            _, _, number, edition = ready[0]
+            entry = ready[0]
+            _, scheduled_at, number, edition = entry
             task = tasks.get(number)
             if task is not None and task.edition == edition:
-                # Time never runs back, so one that has expired will not run again as it is.
-                if task.expires_at is None or task.expires_at > now:
+                if not is_due(task, now):
+                    heappush(waiting, (scheduled_at, number, edition))
+                elif task.expires_at is None or task.expires_at > now:
                     return number
-                task.edition = 0
+                else:
+                    self._expired.append(entry)
             heappop(ready)
         return None
 
     def tidy(self) -> None:
         """Drops stale entries once there are many; to be called now and then."""
-        if len(self._waiting) + len(self._ready) <= 2 * len(self._tasks) + STALE_ENTRIES:
+        if (
+            len(self._waiting) + len(self._ready) + len(self._expired)
+            <= 2 * len(self._tasks) + STALE_ENTRIES
+        ):
             return
         tasks = self._tasks
         self._waiting = [e for e in self._waiting if e[1] in tasks and tasks[e[1]].edition == e[2]]
         self._ready = [e for e in self._ready if e[2] in tasks and tasks[e[2]].edition == e[3]]
+        self._expired = [e for e in self._expired if e[2] in tasks and tasks[e[2]].edition == e[3]]
         heapify(self._waiting)
         heapify(self._ready)
+
+
+def is_due(task: Seen, now: int) -> bool:
+    """Whether its instant has come. What was made to run at once is due for good."""
+    return task.scheduled_at <= now or task.scheduled_at == task.created_at
 
 
 def content_hash(state: str, content: Seen | Reopening) -> int:

@@ -79,7 +79,8 @@ def remember(number: int, history: History) -> Seen | None:
     try:
         for seq, at, body in history:
             if type(body) is not Refused:
-                rules.judge(seq, at, number, body)
+                now = at if body.decided_at is None else body.decided_at
+                rules.judge(seq, now, number, body)
     except BrokenError:
         return None
     return rules.tasks.get(number) or finals.get(number)

@@ -29,7 +29,7 @@ from eventq.events import (
     Unknown,
     Updated,
 )
-from eventq.replay.verify_order import Order, Seen, content_hash
+from eventq.replay.verify_order import Order, Seen, content_hash, is_due
 from eventq.replay.verify_terms import BrokenError, Past, Report, Unreadable
 
 # Final tasks that may be reopened of which a hash is kept (about 100 bytes each), the latest ones.
@@ -53,6 +53,8 @@ class Rules:
         judges_order: bool = True,
     ) -> None:
         self.tasks: dict[int, Seen] = {}
+        # The stamp of the last commit; 0 where there was none yet.
+        self._stamp = 0
         self.keyed: list[tuple[str, int]] = []
         """Keys and positions of what was created; whoever reads them empties the list."""
         self.unknown: dict[str, int] = {}
@@ -92,6 +94,7 @@ class Rules:
         """Judges the events of one commit, or of a part of it."""
         seq = first - 1
         rules = self._rules
+        at = self._decided_at(first, at, bodies)
         for number, body in zip(numbers, bodies, strict=True):
             seq += 1
             try:
@@ -104,6 +107,21 @@ class Rules:
             self._report(seq, "move", f"nothing follows the failure of {sorted(self._failed)}")
             for number in list(self._failed):
                 self._drop(number)
+
+    def _decided_at(self, first: int, at: int, bodies: list[AnyBody | Unknown | Unreadable]) -> int:
+        """The instant that a commit goes by: its stamp, but where that was ahead of the clock."""
+        before, self._stamp = self._stamp, at
+        found = bodies[0].decided_at
+        if any(body.decided_at is not found and body.decided_at != found for body in bodies):
+            self._report(first, "clock", "decided by several instants")
+        if found is None:
+            return at
+        if not 0 < found < at:
+            self._report(first, "clock", "decided by an instant that is not before its stamp")
+        elif before not in {0, at}:
+            # A stamp is behind its clock only where the one before it was.
+            self._report(first, "clock", "decided before its stamp, which is not the one before it")
+        return found
 
     def judge(self, seq: int, at: int, number: int, body: AnyBody | Unknown) -> None:
         """Judges one event by itself. Raises BrokenError."""
@@ -165,7 +183,7 @@ class Rules:
             task = self._in_state(seq, number, Leased, "pending")
             if task is None:
                 return
-        if at < task.scheduled_at:
+        if not is_due(task, at):
             raise BrokenError("schedule", f"task {number} leased too early")
         if task.expires_at is not None and at >= task.expires_at:
             raise BrokenError("expiry", f"task {number} leased past its expiry")

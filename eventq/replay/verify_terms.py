@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 from msgspec import Struct
 
@@ -14,6 +15,7 @@ class Unreadable(Struct, frozen=True):
     """Stands for a body that cannot be understood."""
 
     problem: str
+    decided_at: ClassVar[None] = None
 
 
 class BrokenError(Exception):

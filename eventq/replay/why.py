@@ -20,7 +20,7 @@ from eventq.replay.ranks import Rank, ahead_words, beaten_words, rank_of
 from eventq.replay.story import Step, tell
 from eventq.replay.words import counted, moment
 from eventq.snapshot import projection_at, start
-from eventq.task import FINAL, Task, TaskState
+from eventq.task import FINAL, Task, TaskState, is_due
 
 LIMIT = 5
 
@@ -142,17 +142,17 @@ def _ready(log: EventLog, steps: list[Step], task: Task, point: Point, limit: in
 def _given_up(log: EventLog, steps: list[Step], task: Task, point: Point, limit: int) -> Why:
     """It came to its end while it waited, and no lease was granted to it in that time."""
     end, ready_at = steps[-1], steps[-2].ready_at
-    verdict = f"it is {task.state} since {moment(end.event.at)}, by {_event(end)}"
-    if ready_at > end.event.at:
+    verdict = f"it is {task.state} since {moment(end.event.decided_at)}, by {_event(end)}"
+    if ready_at > end.event.decided_at:
         due = f"it was still scheduled, for {moment(ready_at)}"
         notes = [due, _cause(steps[:-1])]
         return Why(point.seq, point.at, task, verdict, notes, ready_at=ready_at)
     wait = _Wait(log, steps[-2], end=end.event.seq - 1, limit=limit)
-    rank = wait.until(end.event.at)
-    waited = brief_duration(end.event.at - ready_at)
+    rank = wait.until(end.event.decided_at)
+    waited = brief_duration(end.event.decided_at - ready_at)
     notes = [
         f"it had been ready for {waited}, since {moment(ready_at)}",
-        wait.words_until(end.event.at),
+        wait.words_until(end.event.decided_at),
     ]
     notes.append(f"at its end, {ahead_words(rank, past=True)}")
     return Why(
@@ -173,7 +173,7 @@ def _dispatched(log: EventLog, steps: list[Step], task: Task, point: Point, limi
     index = _last(steps, Leased)
     assert index is not None, "what has not waited at its end was leased"
     step, ready_at = steps[index], steps[index].ready_at
-    seq, at, body = step.event.seq, step.event.at, step.event.body
+    seq, at, body = step.event.seq, step.event.decided_at, step.event.body
     assert isinstance(body, Leased), "found by its kind"
     if ready_at > at:
         # Against the rules; the log that has such a lease is answered for all the same.
@@ -182,13 +182,13 @@ def _dispatched(log: EventLog, steps: list[Step], task: Task, point: Point, limi
     rank = wait.until(at)
     grant = Grant(seq, at, body.worker, body.attempt, rank)
     notes = [f"lease {seq}, {step.reason}", wait.words_until(at), beaten_words(rank)]
-    if ready_at > at:
+    if ready_at > at and not is_due(step.task, at):
         notes.append(f"too early: it was scheduled for {moment(ready_at)}")
     if not grant.in_order:
         notes.append(f"out of order: {ahead_words(rank, past=True)}")
     if task.state in FINAL:
         end = steps[_last(steps, Completed, Expired, Cancelled) or 0]
-        verdict = f"it is {task.state} since {moment(end.event.at)}, by {_event(end)}"
+        verdict = f"it is {task.state} since {moment(end.event.decided_at)}, by {_event(end)}"
     elif task.state is TaskState.LEASED:
         held = brief_duration(point.at - at)
         verdict = f"it is leased to {body.worker} since {moment(at)}, {held} ago"
@@ -258,7 +258,8 @@ def _further(log: EventLog, projection: Projection, point: Point) -> Projection:
 def _begin(log: EventLog, step: Step) -> int:
     """The last position before, or with, the task's being ready."""
     if step.ready_seq is None:
-        return position_at(log, step.ready_at - 1)
+        # Where the log was ahead of the clock, stamps say less than the task's own last event.
+        return max(position_at(log, step.ready_at - 1), step.event.seq)
     # What came with it in one commit was there at once.
     return log.read(after=step.ready_seq - 1, limit=1)[0].last
 
@@ -268,7 +269,7 @@ def _nobody_asked(log: EventLog, wait: _Wait, point: Point) -> str:
     last = last_lease(log, after=wait.begin, before=point.seq + 1) if wait.leases else None
     if last is None:
         return "no lease has been granted since it became ready, so no free worker has asked"
-    ago = brief_duration(point.at - last.at)
+    ago = brief_duration(point.at - last.decided_at)
     return f"no lease has been granted since {last.seq}, {ago} ago, so no free worker has asked"
 
 
@@ -277,7 +278,7 @@ def _signs(log: EventLog, worker: str, grant: Grant, point: Point) -> str:
     sign = last_sign(log, worker, after=grant.seq - 1, before=point.seq + 1)
     assert sign is not None, "its lease is one"
     assert isinstance(sign.body, Leased | Renewed), "signs of life are of these kinds"
-    silent = brief_duration(point.at - sign.at)
+    silent = brief_duration(point.at - sign.decided_at)
     return f"last sign of life of the node {silent} ago, at {sign.seq}; its lease lasts " + (
         show_duration(sign.body.ttl_us)
     )

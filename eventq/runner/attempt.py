@@ -17,6 +17,7 @@ from eventq.decide import Outcome
 from eventq.durations import SECOND_US, parse_duration
 from eventq.errors import ArgumentError, AttemptStoppedError, Cancel, Retry
 from eventq.events import ERROR_BYTES, RESULT_BYTES, ErrorInfo
+from eventq.plain import plain
 from eventq.runner.context import Context
 from eventq.task import Task
 
@@ -83,7 +84,7 @@ def raised(task: Task, error: BaseException) -> Outcome:
     """The outcome of a worker that raised. Whatever it raised, there is one."""
     try:
         if isinstance(error, Cancel):
-            reason = _clean(str(error.reason))[:MESSAGE_CHARACTERS]
+            reason = _clean(str(plain(error.reason)))[:MESSAGE_CHARACTERS]
             return Outcome(task.number, task.fence, "cancelled", reason=reason)
         delay_us = None
         if isinstance(error, Retry) and error.delay is not None:
@@ -113,7 +114,7 @@ def describe(error: BaseException) -> ErrorInfo:
         else f"{kind.__module__}.{kind.__qualname__}"
     )
     try:
-        message = str(error)
+        message = str(plain(str(error)))
     except Exception as broken:  # noqa: BLE001 - a broken __str__ must not lose the outcome
         message = f"<its __str__ raised {type(broken).__name__}>"
     info = ErrorInfo(

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from eventq.bell import Bell
+from eventq.clock import LogClock
 from eventq.decide import Outcome, can_lease
 from eventq.durations import SECOND_US
 from eventq.errors import DeadlineExceededError, LogUnavailableError
@@ -73,6 +74,7 @@ class Runner:
         self._node = node
         self._options = options
         self._clock = node.clock
+        self._log_clock = LogClock(node.clock, node.now)
         self._bell = Bell()
         self._executor = make_executor(self._bell)
         self._pace = Pace(options.workers)
@@ -96,6 +98,7 @@ class Runner:
         Idle means: nothing is ready, leased by any node, or waiting for a retry. Tasks scheduled
         for later that were never attempted are left.
         """
+        self._node.warn_again()
         watch = self._node.log.watch(self._bell.ring, heard=self._bell.heard)
         self._node.on_append(self._bell.ring)
         try:
@@ -274,7 +277,7 @@ class Runner:
         before = self._held.get(task.number)
         if before is not None:  # It lost its lease since the last look.
             self._revoke(before, LOST, None)
-        attempt = Attempt(task, self._executor.context_type(task, self._clock))
+        attempt = Attempt(task, self._executor.context_type(task, self._log_clock))
         self._held[task.number] = attempt
         return attempt
 

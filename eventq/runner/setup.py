@@ -12,6 +12,7 @@ from eventq.bell import Bell
 from eventq.durations import SECOND_US, Duration, parse_duration
 from eventq.errors import ArgumentError
 from eventq.node import Node
+from eventq.plain import plain
 from eventq.runner.executors import AsyncExecutor, Executor, ThreadExecutor
 from eventq.runner.runner import Runner, RunOptions
 
@@ -34,7 +35,7 @@ def run_worker(
     # With another signature each attempt of each task would fail alike, perhaps for ever.
     if not takes_an_attempt(worker):
         raise ArgumentError("worker", worker, "a function of (ctx, task)")
-    if until is not None and until != "idle":
+    if until is not None and plain(until) != "idle":
         raise ArgumentError("until", until, "None or 'idle'")
     lease_ttl_us = parse_duration(lease_ttl, "lease_ttl")
     if lease_ttl_us < SECOND_US:
@@ -43,7 +44,7 @@ def run_worker(
         workers=workers,
         lease_ttl_us=lease_ttl_us,
         grace_us=parse_duration(grace, "grace"),
-        until_idle=until == "idle",
+        until_idle=until is not None,
     )
 
     def make_executor(bell: Bell) -> Executor:

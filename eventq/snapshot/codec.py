@@ -57,6 +57,7 @@ class _Content(Struct, frozen=True, forbid_unknown_fields=True):
     counts: dict[str, Natural]
     reopened: dict[str, Natural]
     unknown: tuple[int, str] | None
+    decided_at: int
     # Worker, ttl_us, seen_seq, seen_at: by name; a task names its worker by the place here.
     holders: list[tuple[str, int, int, int]]
     # In the order in which tasks first have them.
@@ -171,6 +172,7 @@ def _to_content(snapshot: Snapshot) -> _Content:
         counts=dict(sorted(snapshot.counts.items())),
         reopened=dict(sorted(snapshot.reopened.items())),
         unknown=snapshot.unknown,
+        decided_at=snapshot.decided_at,
         holders=[
             (name, holder.ttl_us, holder.seen_seq, holder.seen_at)
             for name, holder in zip(
@@ -235,6 +237,7 @@ def _to_snapshot(header: Header, content: _Content) -> Snapshot:
         namespace=header.namespace,
         seq=header.seq,
         at=header.at,
+        decided_at=content.decided_at,
         seal=bytes.fromhex(header.seal),
         counts=content.counts,
         reopened=content.reopened,

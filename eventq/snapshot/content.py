@@ -11,13 +11,14 @@ from eventq.task import Task
 class Snapshot(Struct, frozen=True):
     """All that a projection holds at the end of a commit, but for what is derived from that.
 
-    It does not depend on the time somebody asked about: a projection built of it has the time of
-    the commit.
+    It does not depend on the time somebody asked about: a projection built of it has the time
+    that the commit was decided by.
     """
 
     namespace: str
     seq: int
     at: int
+    decided_at: int
     seal: bytes
     counts: dict[str, int]
     reopened: dict[str, int]
@@ -32,6 +33,7 @@ def take(projection: Projection) -> Snapshot:
         namespace=projection.namespace,
         seq=projection.seq,
         at=projection.at,
+        decided_at=projection.decided_at,
         seal=projection.seal,
         counts=dict(projection.counts),
         reopened=dict(projection.reopened),
@@ -50,7 +52,8 @@ def restore(snapshot: Snapshot) -> Projection:
     projection.tasks.update(snapshot.tasks)
     projection.holders = _copies(snapshot.holders)
     projection.unknown = snapshot.unknown
-    projection.ripen(snapshot.at)
+    projection.decided_at = snapshot.decided_at
+    projection.ripen(snapshot.decided_at)
     projection.rebuild()
     return projection
 

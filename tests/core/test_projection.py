@@ -166,12 +166,15 @@ def test_tasks_ripen_at_their_instant(bench: Bench, now: int, ready: list[int]) 
     assert [task.number for task in bench.projection.ready(now)] == ready
 
 
-def test_asking_about_the_past_is_a_mistake(bench: Bench) -> None:
-    """What has ripened cannot be made waiting again."""
-    bench.projection.ripen(100)
+def test_time_goes_back_where_a_clock_was_wrong(bench: Bench) -> None:
+    """What has ripened waits again; what was made to run at once is due for good."""
+    bench.have(order(), order(scheduled_at=150))
+    bench.projection.ripen(200)
 
-    with pytest.raises(AssertionError):
-        bench.projection.ready(99)
+    assert [task.number for task in bench.projection.ready(200)] == [1, 2]
+    assert [task.number for task in bench.projection.ready(50)] == [1]
+    assert [task.number for task in bench.projection.waiting()] == [2]
+    bench.projection.check()
 
 
 @pytest.mark.parametrize(

@@ -247,7 +247,7 @@ class Factory:
         self._learn(plan, self.projection.apply(commit), maker)
 
     def _plan(self, head: Head, work: list[list[Draft]]) -> Plan:
-        plan = Plan(head, self.now)
+        plan = Plan(head, self.now, self.now)
         for drafts in work:
             texts = encode_bodies([body for _, body in drafts])
             if drafts and plan.admits(drafts, texts):

@@ -1,0 +1,65 @@
+"""Values of subclasses and of other libraries' scalars, brought to Python's plain types by value.
+
+A subclass may answer every question in its own way (an enum's ``str``, a duration's ``//``), so it
+is never asked: the base class reads the value. Nothing here raises for a value of a wrong type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any
+
+# The kinds of numpy's types that are a bool, a number or text; times and bytes are not.
+_SCALAR_KINDS = frozenset("biufU")
+_DAYS, _SECONDS, _MICROSECONDS = (
+    vars(timedelta)[name].__get__ for name in ("days", "seconds", "microseconds")
+)
+
+
+def plain(value: Any) -> object:  # noqa: ANN401 - it has any attribute, or none
+    """The bool, int, float, str, datetime or timedelta that the value is; any other as it is.
+
+    >>> import http
+    >>> plain(http.HTTPStatus.OK), plain(http.HTTPMethod.GET)
+    (200, 'GET')
+    """
+    kind = type(value)
+    if kind in _PLAIN or value is None:
+        return value
+    for base, convert in _CONVERSIONS:
+        if issubclass(kind, base):
+            return convert(value)
+    # Its type is asked for these names: a mock has them all.
+    if hasattr(kind, "dtype") and hasattr(kind, "item"):
+        with suppress(Exception):
+            return _scalar(value)
+    return value
+
+
+def _scalar(value: Any) -> object:  # noqa: ANN401 - as above
+    """Of a scalar as numpy has them the value that Python has for it; of others themselves."""
+    if value.ndim == 0 and value.dtype.kind in _SCALAR_KINDS:
+        found = value.item()
+        if type(found) in _PLAIN:
+            return found
+    return value
+
+
+def _plain_datetime(value: datetime) -> datetime:
+    return datetime.combine(datetime.date(value), datetime.timetz(value))
+
+
+def _plain_timedelta(value: timedelta) -> timedelta:
+    return timedelta(_DAYS(value), _SECONDS(value), _MICROSECONDS(value))
+
+
+_CONVERSIONS: tuple[tuple[type, Callable[[Any], object]], ...] = (
+    (str, str.__str__),
+    (int, int.__int__),
+    (float, float.__float__),
+    (datetime, _plain_datetime),
+    (timedelta, _plain_timedelta),
+)
+_PLAIN = frozenset({bool, *(base for base, _ in _CONVERSIONS)})
