@@ -23,6 +23,7 @@ from eventq.checks import (
     check_duration,
     check_flag,
     check_instant,
+    check_limit,
     check_lookup_key,
     check_namespace,
     check_priority,
@@ -43,7 +44,7 @@ from eventq.node import Node
 from eventq.options import TaskOptions, TaskSpec, check_policy, make_order, make_orders, portions
 from eventq.policy import DEFAULT_BACKOFF, Backoff
 from eventq.query import Stats, final_tasks, follow_events, open_tasks, read_events, take_stats
-from eventq.task import Task
+from eventq.task import FINAL, Task
 
 if TYPE_CHECKING:
     from eventq.runner import Runner, RunReport
@@ -107,7 +108,6 @@ class BlockingQueue:
     def new(
         self,
         tags: Mapping[str, Any] | None = None,
-        /,
         *,
         priority: int = 0,
         key: str | None = None,
@@ -165,6 +165,7 @@ class BlockingQueue:
         until: Literal["idle"] | None = None,
         grace: Duration = "30s",
         lease_ttl: Duration = "30s",
+        max_stuck: Duration | None = None,
     ) -> RunReport:
         """Calls ``worker(ctx, task)`` for each task in priority order, until SIGTERM or SIGINT.
 
@@ -173,12 +174,19 @@ class BlockingQueue:
         and `Cancel` say more. ``until="idle"`` returns once nothing is ready, running or waiting
         for a retry. The first signal (or `stop`) lets running attempts finish for ``grace``, the
         second cancels them. Other nodes take the tasks over ``lease_ttl`` after this process died.
-        Raises LogError when the log cannot be used, AlreadyRunningError.
+        Raises LogError when the log cannot be used, AlreadyRunningError, and WorkersStuckError
+        when all workers have ignored for ``max_stuck`` that they should end (None: never).
         """
         from eventq.runner import run_worker, stopping_on_signals  # noqa: PLC0415 - loads asyncio
 
         runner = run_worker(
-            self._node, worker, workers=self.workers, until=until, grace=grace, lease_ttl=lease_ttl
+            self._node,
+            worker,
+            workers=self.workers,
+            until=until,
+            grace=grace,
+            lease_ttl=lease_ttl,
+            max_stuck=max_stuck,
         )
         with self._running(runner), stopping_on_signals(runner.stop):
             return runner.run()
@@ -215,21 +223,27 @@ class BlockingQueue:
         """Tasks in dispatch order: those leased, then ready, then scheduled.
 
         ``state``: one or several of scheduled, ready, leased, completed, expired, cancelled; None
-        means all that are open. Final tasks are read from the whole log, so that costs time in
-        its length; they come last, newest first. ``tags``: only tasks with these values.
+        means all that are open. Final tasks come last, newest first, read from the end of the
+        log: with a ``limit`` that costs little. ``tags``: only tasks with these values.
         """
-        if limit is not None:
-            check_count(limit, "limit", least=1)
+        check_limit(limit)
         wanted = check_states(state)
         if tags is not None:
             check_tags(tags)
         with self._node.reading() as projection:
             now, seq = self._node.now(), projection.seq
             found = open_tasks(projection, states=wanted, tags=tags, limit=limit, now=now)
+            ends = projection.final_counts()
         left = None if limit is None else limit - len(found)
         # Not inside: it takes its time, in which a run must renew its leases.
         return found + final_tasks(
-            self._node.log, states=wanted, tags=tags, limit=left, now=now, until=seq
+            self._node.log,
+            states=wanted,
+            tags=tags,
+            limit=left,
+            now=now,
+            until=seq,
+            count=sum(ends[state] for state in wanted & FINAL),
         )
 
     def history(self, key: str) -> list[Event]:

@@ -72,6 +72,8 @@ def check_key(key: object) -> str | None:
 
 def check_lookup_key(key: object) -> str:
     """A key to look up: a caller's, or a task's number as text."""
+    if isinstance(key, int) and not isinstance(key, bool):
+        raise ArgumentError("key", key, f"text; a task's number too is given as text, '{key:d}'")
     if not isinstance(key, str) or not key:
         raise ArgumentError("key", key, "text that is not empty")
     if not key.isprintable():
@@ -102,6 +104,12 @@ def check_count(value: object, argument: str, *, least: int, most: int = 2**31) 
     if type(value) is not int or not least <= value <= most:
         raise ArgumentError(argument, value, f"a whole number from {least} to {most}")
     return value
+
+
+def check_limit(limit: object) -> None:
+    """How many to give at the most; None for all."""
+    if limit is not None and (type(limit) is not int or limit < 1):
+        raise ArgumentError("limit", limit, "a whole number of at least 1, or None for no limit")
 
 
 def check_flag(value: object, argument: str) -> bool:

@@ -9,6 +9,7 @@ The tree::
     |-- NotAllowedError                     the task's state does not permit the command
     |-- QueueClosedError
     |-- AlreadyRunningError                 `run` was called while it runs
+    |-- WorkersStuckError                   all workers ignored their cancellation for too long
     |-- SnapshotError                       a snapshot is damaged or does not fit
     |-- LogError                            the log underneath
     |   |-- LogUnavailableError             cannot be reached, read or written now
@@ -116,6 +117,18 @@ class AlreadyRunningError(EventqError):
     def __init__(self, problem: str = "this queue is already running a worker") -> None:
         self.problem = problem
         super().__init__(problem)
+
+
+class WorkersStuckError(EventqError):
+    """The run ended because all its workers ignored for ``max_stuck`` that they should end.
+
+    Their leases are over, so other nodes run the tasks. Only the end of the process frees their
+    threads: end it, and have its supervisor start another.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        super().__init__(f"all workers are stuck ({workers}): they ignore that they should end")
 
 
 class SnapshotError(EventqError):

@@ -41,7 +41,7 @@ class Queue(BlockingQueue):
     """
 
     async def new_async(
-        self, tags: Mapping[str, Any] | None = None, /, **options: Unpack[TaskOptions]
+        self, tags: Mapping[str, Any] | None = None, **options: Unpack[TaskOptions]
     ) -> Task:
         """See `new`."""
         return await _in_thread(self.new, tags, **options)
@@ -149,6 +149,7 @@ class Queue(BlockingQueue):
         until: Literal["idle"] | None = None,
         grace: Duration = "30s",
         lease_ttl: Duration = "30s",
+        max_stuck: Duration | None = None,
     ) -> RunReport:
         """See `run`; an ``async def`` worker runs in this event loop.
 
@@ -167,6 +168,7 @@ class Queue(BlockingQueue):
             until=until,
             grace=grace,
             lease_ttl=lease_ttl,
+            max_stuck=max_stuck,
             loop=loop,
         )
         with self._running(runner), stopping_on_signals(runner.stop):

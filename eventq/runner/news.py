@@ -1,0 +1,78 @@
+"""What a run reports of attempts, always after the log holds it; nothing is decided here.
+
+Warnings are for what ended without success for good. What will be retried is for information.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from eventq.command import Command
+from eventq.errors import EventqError
+from eventq.events import AnyBody, Cancelled, Completed, Expired, Failed, Refused, Retried
+from eventq.fold import task_of
+from eventq.node import Node
+from eventq.safelog import SafeLogger
+from eventq.task import Task
+
+# `eventq run` shows what is logged by this name, whatever else it keeps quiet about.
+ATTEMPTS = "eventq.runner.attempts"
+
+logger = SafeLogger(ATTEMPTS)
+
+
+def is_news(body: AnyBody) -> bool:
+    """Whether `report` has something to say of an outcome."""
+    return type(body) is not Completed or body.result_missing is not None
+
+
+def report(node: Node, command: Command) -> None:
+    """Logs what a command's events mean for attempts and their tasks."""
+    failure: Failed | None = None
+    for (number, body), task in zip(command.drafts, command.tasks, strict=True):
+        if isinstance(body, Failed):
+            # What comes of it is the next event.
+            failure = body
+        elif failure is not None:
+            _report_failure(failure, body, _named(number, task))
+            failure = None
+        elif isinstance(body, Expired):
+            extra = {**_named(number, task), "reason": body.reason}
+            logger.warning("task expired", extra=extra)
+        elif isinstance(body, Refused):
+            _report_refusal(node, number, body)
+        elif isinstance(body, Completed) and body.result_missing is not None:
+            extra = {**_named(number, task), "error": body.result_missing}
+            logger.warning("result not kept", extra=extra)
+
+
+def _report_failure(failure: Failed, following: AnyBody, named: dict[str, object]) -> None:
+    error = failure.error
+    extra = {**named, "error": f"{error.type}: {error.message}"}
+    if isinstance(following, Retried):
+        logger.info("attempt failed, the task will be retried", extra=extra)
+    elif isinstance(following, Expired):
+        extra["reason"] = following.reason
+        logger.warning("attempt failed, the task is expired", extra=extra)
+    elif isinstance(following, Cancelled):
+        # The worker itself said so.
+        logger.info("attempt failed, the task is cancelled", extra=extra)
+    if error.traceback:
+        logger.debug("traceback", extra={**named, "traceback": error.traceback})
+
+
+def _report_refusal(node: Node, number: int, body: Refused) -> None:
+    """The work may have been done twice: the task was somebody else's, or final, by then."""
+    task = None
+    # The projection has forgotten a final task; asking the log is dear, and refusals are rare.
+    with suppress(EventqError):
+        task = task_of(node.log, number)
+    key = str(number) if task is None else task.key
+    extra = {"task": key, "fence": body.fence, "outcome": body.outcome}
+    logger.warning("outcome refused, its lease was over", extra=extra)
+
+
+def _named(number: int, task: Task | None) -> dict[str, object]:
+    if task is None:
+        return {"task": str(number)}
+    return {"task": task.key, "attempt": task.attempt}
