@@ -7,6 +7,7 @@ import sys
 from contextlib import suppress
 
 from eventq.cli.text import visible, visible_lines
+from eventq.runner.news import ATTEMPTS
 
 # What every record has; the rest are its named values.
 PLAIN = frozenset({*logging.makeLogRecord({}).__dict__, "message", "asctime", "taskName"})
@@ -31,10 +32,15 @@ class StderrHandler(logging.Handler):
         return "\n".join(lines)
 
 
-def log_to_stderr(*, verbose: bool) -> None:
-    """Shows warnings, or all, unless the worker's module has set up logging by itself."""
+def log_to_stderr(*, verbose: bool, attempts: bool = False) -> None:
+    """Shows warnings, or all, unless the worker's module has set up logging by itself.
+
+    With ``attempts`` also each attempt that failed and will be retried.
+    """
     logger = logging.getLogger("eventq")
     if logger.hasHandlers():
         return
     logger.addHandler(StderrHandler())
     logger.setLevel(logging.INFO if verbose else logging.WARNING)
+    if attempts:
+        logging.getLogger(ATTEMPTS).setLevel(logging.INFO)

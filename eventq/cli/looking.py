@@ -19,7 +19,14 @@ from eventq.cli.forms import (
     task_pairs,
     task_row,
 )
-from eventq.cli.options import STATES, Place, joined_tags, placed, tags_option
+from eventq.cli.options import (
+    STATES,
+    Place,
+    joined_tags,
+    note_if_empty,
+    placed,
+    tags_option,
+)
 from eventq.cli.output import (
     coloured,
     flush,
@@ -32,13 +39,24 @@ from eventq.cli.output import (
 )
 from eventq.cli.text import visible
 
+NO_LIMIT = "none"
+
+
+def _limit(word: str) -> int | None:
+    """A click type: a whole number of at least 1, or none."""
+    if word == NO_LIMIT:
+        return None
+    if word.isascii() and word.isdigit() and int(word[:20]):
+        return int(word[:20])
+    raise click.BadParameter(f"expected a whole number of at least 1, or none, got {word!r}")
+
 
 @click.command(
     epilog="""\b
 Examples:
   eventq ls
   eventq ls --state expired --state cancelled --tag kind=video
-  eventq ls --state all --limit 0 --json"""
+  eventq ls --state all --limit none --json"""
 )
 @click.option(
     "--state",
@@ -49,15 +67,20 @@ Examples:
 )
 @tags_option("Only with this tag.")
 @click.option(
-    "--limit", type=click.IntRange(0), default=100, show_default=True, help="0 for no limit."
+    "--limit",
+    type=_limit,
+    default="100",
+    metavar="N",
+    show_default=True,
+    help="At most so many; none for no limit.",
 )
 @placed
 def ls(
-    *, place: Place, states: tuple[str, ...], tags: tuple[tuple[str, Any], ...], limit: int
+    *, place: Place, states: tuple[str, ...], tags: tuple[tuple[str, Any], ...], limit: int | None
 ) -> None:
     """List tasks in the order in which they will run.
 
-    Final tasks come last, newest first; finding them reads the whole log.
+    Final tasks come last, newest first.
     """
     wanted = list(STATES) if "all" in states else list(states)
     with place.open(create=False) as queue:
@@ -65,9 +88,9 @@ def ls(
         tasks = queue.tasks(
             state=wanted or None,
             tags=joined_tags(tags, "tag") or None,
-            limit=limit + 1 if limit else None,
+            limit=None if limit is None else limit + 1,
         )
-    more = bool(limit) and len(tasks) > limit
+    more = limit is not None and len(tasks) > limit
     tasks = tasks[:limit] if more else tasks
     if place.as_json:
         for task in tasks:
@@ -76,6 +99,9 @@ def ls(
         say_table(TASK_COLUMNS, [task_row(task) for task in tasks], elastic=2)
     else:
         note("no such tasks")
+    if not tasks:
+        with place.open_log() as log:
+            note_if_empty(log)
     if more:
         note(f"there are more than {limit}; see --limit")
 
@@ -101,6 +127,9 @@ def stats(*, place: Place) -> None:
     """Count tasks by state, and what happened so far."""
     with place.open(create=False) as queue:
         numbers = queue.stats()
+    if not numbers.seq:
+        with place.open_log() as log:
+            note_if_empty(log)
     if place.as_json:
         say_json(stats_form(numbers))
         return
@@ -183,4 +212,5 @@ def _json_value(cell: object) -> object:
 
 def _position_before(place: Place, lines: int) -> int:
     with place.open_log() as log:
+        note_if_empty(log)
         return max(log.start().seq, log.head().seq - lines)

@@ -12,7 +12,7 @@ import os
 import re
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from typing import Any, NoReturn
 
@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from eventq import ArgumentError, Backoff, Queue, TaskState
 from eventq.archive import open_archived
-from eventq.cli.output import flush
+from eventq.cli.output import flush, note
 from eventq.cli.text import short, visible
 from eventq.clock import SystemClock
 from eventq.eventlog import EventLog, open_log
@@ -235,6 +235,13 @@ def check_there(log: EventLog) -> None:
         refuse(f"{log.url}: no events in namespace {log.namespace!r} (there: {there})")
 
 
+def note_if_empty(log: EventLog) -> None:
+    """Says so of a log without events: often its namespace has another name."""
+    if not log.head().seq:
+        there = ", ".join(log.namespaces()) or "none"
+        note(f"{log.url}: namespace {log.namespace!r} holds nothing yet (there: {there})")
+
+
 def person() -> str:
     """Who gives this command, for the log: user@host."""
     try:
@@ -249,7 +256,8 @@ def hand_down(place: Place) -> None:
     context = click.get_current_context()
     context.obj = place
     if context.invoked_subcommand is None:
-        click.echo(context.get_help(), err=True)
+        with suppress(OSError):
+            click.echo(context.get_help(), err=True)
         context.exit(EXIT_MISUSED)
 
 
