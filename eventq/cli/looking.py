@@ -23,6 +23,7 @@ from eventq.cli.options import (
     STATES,
     Place,
     joined_tags,
+    limit_option,
     note_if_empty,
     placed,
     tags_option,
@@ -38,17 +39,6 @@ from eventq.cli.output import (
     say_table,
 )
 from eventq.cli.text import visible
-
-NO_LIMIT = "none"
-
-
-def _limit(word: str) -> int | None:
-    """A click type: a whole number of at least 1, or none."""
-    if word == NO_LIMIT:
-        return None
-    if word.isascii() and word.isdigit() and int(word[:20]):
-        return int(word[:20])
-    raise click.BadParameter(f"expected a whole number of at least 1, or none, got {word!r}")
 
 
 @click.command(
@@ -68,7 +58,7 @@ Examples:
 @tags_option("Only with this tag.")
 @click.option(
     "--limit",
-    type=_limit,
+    type=limit_option,
     default="100",
     metavar="N",
     show_default=True,
@@ -76,7 +66,7 @@ Examples:
 )
 @placed
 def ls(
-    *, place: Place, states: tuple[str, ...], tags: tuple[tuple[str, Any], ...], limit: int | None
+    *, place: Place, states: tuple[str, ...], tags: tuple[tuple[str, Any], ...], limit: int
 ) -> None:
     """List tasks in the order in which they will run.
 
@@ -88,10 +78,10 @@ def ls(
         tasks = queue.tasks(
             state=wanted or None,
             tags=joined_tags(tags, "tag") or None,
-            limit=None if limit is None else limit + 1,
+            limit=limit + 1,
         )
-    more = limit is not None and len(tasks) > limit
-    tasks = tasks[:limit] if more else tasks
+    more = len(tasks) > limit
+    tasks = tasks[:limit]
     if place.as_json:
         for task in tasks:
             say_json(task_form(task))

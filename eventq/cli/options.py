@@ -30,6 +30,9 @@ from eventq.points import Point, find_point
 DEFAULT_URL = "sqlite:///eventq.db"
 SHOWN_CHARACTERS = 60
 
+# More than any log has; the library counts to 2**31.
+NO_LIMIT = 2_000_000_000
+
 EXIT_FAILED = 1
 EXIT_MISUSED = 2
 
@@ -171,6 +174,15 @@ def tag_option(word: str) -> tuple[str, Any]:
     except ValueError as error:
         message = f"{shown_word(word)}: what follows := is not JSON: {error}"
         raise click.BadParameter(message) from None
+
+
+def limit_option(word: str) -> int:
+    """A click type: a whole number of at least 1, or none for as many as there are."""
+    if word == "none":
+        return NO_LIMIT
+    if word.isascii() and word.isdigit() and (limit := int(word[:20])):
+        return min(limit, NO_LIMIT)
+    raise click.BadParameter(f"expected a whole number above 0, or none, got {shown_word(word)}")
 
 
 def parse_instant(text: str, argument: str) -> datetime:
