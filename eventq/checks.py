@@ -25,6 +25,8 @@ PRIORITY_LIMIT = 2**31
 TEXT_CHARACTERS = 1_000
 LEAST_INTEGER, MOST_INTEGER = -(2**63), 2**64 - 1
 NAMES_REMEMBERED = 10_000
+# More than that is a slip.
+MOST_LIMIT = 2**31
 
 OPEN = frozenset({TaskState.SCHEDULED, TaskState.READY, TaskState.LEASED})
 
@@ -108,7 +110,7 @@ def check_count(value: object, argument: str, *, least: int, most: int = 2**31) 
 
 def check_limit(limit: object) -> None:
     """How many to give at the most; None for all."""
-    if limit is not None and (type(limit) is not int or limit < 1):
+    if limit is not None and (type(limit) is not int or not 1 <= limit <= MOST_LIMIT):
         raise ArgumentError("limit", limit, "a whole number of at least 1, or None for no limit")
 
 

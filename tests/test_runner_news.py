@@ -11,6 +11,8 @@ import pytest
 from eventq import Cancel, Queue, Retry, Task
 from eventq.eventlog.memory import MemoryLog, MemoryStorage
 from eventq.runner import Context
+from eventq.runner.news import CANCELLED, FAILED_FOR_GOOD, REFUSED, RESULT_LOST, RETRIED
+from eventq.runner.runner import LAPSED_LEASES
 from tests.support import (
     Gate,
     ManualClock,
@@ -31,7 +33,7 @@ def found(caplog: pytest.LogCaptureFixture) -> Callable[[], Found]:
     caplog.set_level(logging.DEBUG, logger="eventq.runner")
     names = ("task", "attempt", "error", "reason", "outcome")
     return lambda: [
-        (record.levelno, record.message, {n: vars(record)[n] for n in names if n in vars(record)})
+        (record.levelno, record.msg, {n: vars(record)[n] for n in names if n in vars(record)})
         for record in caplog.records
         if record.name == "eventq.runner.attempts" and record.message != "traceback"
     ]
@@ -52,12 +54,12 @@ def test_a_failure_is_information_while_it_is_retried(found: Callable[[], Found]
     assert found() == [
         (
             logging.INFO,
-            "attempt failed, the task will be retried",
+            RETRIED,
             {"task": "k", "attempt": 1, "error": error},
         ),
         (
             logging.WARNING,
-            "attempt failed, the task is expired",
+            FAILED_FOR_GOOD,
             {"task": "k", "attempt": 2, "error": error, "reason": "max_retries"},
         ),
     ]
@@ -89,8 +91,8 @@ def test_what_a_worker_asks_for_is_information(found: Callable[[], Found]) -> No
         queue.run(worker, until="idle")
 
     assert [(level, message) for level, message, _ in found()] == [
-        (logging.INFO, "attempt failed, the task will be retried"),
-        (logging.INFO, "attempt failed, the task is cancelled"),
+        (logging.INFO, RETRIED),
+        (logging.INFO, CANCELLED),
     ]
 
 
@@ -108,11 +110,11 @@ def test_a_passed_deadline_and_a_late_outcome_are_warnings(found: Callable[[], F
             wait_until(lambda: len(found()) == 2)
 
     (level, message, values), refused = found()
-    assert (level, message) == (logging.WARNING, "attempt failed, the task is expired")
+    assert (level, message) == (logging.WARNING, FAILED_FOR_GOOD)
     assert values["error"].startswith("eventq.DeadlineExceededError: ")
     assert refused == (
         logging.WARNING,
-        "outcome refused, its lease was over",
+        REFUSED,
         {"task": "k", "outcome": "completed"},
     )
 
@@ -124,7 +126,7 @@ def test_a_result_that_is_not_kept_is_a_warning(found: Callable[[], Found]) -> N
         queue.run(lambda *_: object(), until="idle")
 
     [(level, message, values)] = found()
-    assert (level, message, values["task"]) == (logging.WARNING, "result not kept", "k")
+    assert (level, message, values["task"]) == (logging.WARNING, RESULT_LOST, "k")
     assert "expected a JSON value" in values["error"]
 
 
@@ -137,7 +139,11 @@ def test_a_task_given_up_for_its_age_is_a_warning(found: Callable[[], Found]) ->
         report = queue.run(boom, until="idle")
 
     assert found() == [
-        (logging.WARNING, "task expired", {"task": "k", "attempt": 0, "reason": "max_age"})
+        (
+            logging.WARNING,
+            "task %(task)s expired (%(reason)s)",
+            {"task": "k", "attempt": 0, "reason": "max_age"},
+        )
     ]
     assert (report.failed, report.expired) == (0, 1)
 
@@ -163,8 +169,6 @@ def test_a_lapse_is_a_warning_once_it_is_in_the_log(
     live.close()
     dead.close()
 
-    [lapse] = [each for each in caplog.records if each.message == "leases lapsed"]
+    [lapse] = [each for each in caplog.records if each.msg == LAPSED_LEASES]
     assert (lapse.levelno, vars(lapse)["attempts"]) == (logging.WARNING, 1)
-    assert (logging.WARNING, "attempt failed, the task is expired") in [
-        (level, message) for level, message, _ in found()
-    ]
+    assert (logging.WARNING, FAILED_FOR_GOOD) in [(level, message) for level, message, _ in found()]

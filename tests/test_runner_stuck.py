@@ -12,6 +12,8 @@ from eventq import ArgumentError, Queue, Task, WorkersStuckError
 from eventq.clock import SystemClock
 from eventq.runner.attempt import Attempt
 from eventq.runner.context import Context
+from eventq.runner.stuck import ALL_STUCK as ALL
+from eventq.runner.stuck import ONE_STUCK as ONE
 from eventq.runner.stuck import REPEAT_S, StuckWatch
 from tests.support import Gate, ManualClock, ends, kinds, nudge, pass_time, running, wait_until
 
@@ -26,7 +28,7 @@ def said(caplog: pytest.LogCaptureFixture) -> Callable[[], Said]:
     def take() -> Said:
         names = ("task", "since_s", "tasks", "workers")
         taken = [
-            (record.message, {n: vars(record)[n] for n in names if n in vars(record)})
+            (str(record.msg), {n: vars(record)[n] for n in names if n in vars(record)})
             for record in caplog.records
             if "stuck" in record.message
         ]
@@ -43,10 +45,6 @@ def begun(key: str) -> Attempt:
     attempt = Attempt(task, Context(task, SystemClock()))
     attempt.begin(0.0)
     return attempt
-
-
-ONE = "worker stuck: it goes on after it was told to end"
-ALL = "all workers are stuck, so no task can be run"
 
 
 def test_a_stuck_worker_is_named_once(said: Callable[[], Said]) -> None:

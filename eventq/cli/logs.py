@@ -23,7 +23,9 @@ class StderrHandler(logging.Handler):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record with its named values, and its traceback below it."""
-        values = [f"{name}={value}" for name, value in vars(record).items() if name not in PLAIN]
+        # What stands in the message by its name is not repeated.
+        said = {*PLAIN, *(record.args if isinstance(record.args, dict) else ())}
+        values = [f"{name}={value}" for name, value in vars(record).items() if name not in said]
         words = [f"eventq: {record.levelname.lower()}:", record.getMessage(), *values]
         lines = [visible(" ".join(words))]
         if record.exc_info:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from contextlib import suppress
 
 from eventq.command import Command
+from eventq.decide import LAPSED
 from eventq.errors import EventqError
-from eventq.events import AnyBody, Cancelled, Completed, Expired, Failed, Refused, Retried
+from eventq.events import AnyBody, Cancelled, Completed, Expired, Failed, Refused
 from eventq.fold import task_of
 from eventq.node import Node
 from eventq.safelog import SafeLogger
@@ -19,6 +20,14 @@ from eventq.task import Task
 ATTEMPTS = "eventq.runner.attempts"
 
 logger = SafeLogger(ATTEMPTS)
+
+# The values stand in the text too: without logging set up, Python prints that alone.
+FAILED_FOR_GOOD = "attempt %(attempt)s of task %(task)s failed for good (%(reason)s): %(error)s"
+RETRIED = "attempt %(attempt)s of task %(task)s failed, to be retried: %(error)s"
+CANCELLED = "attempt %(attempt)s of task %(task)s cancelled the task: %(error)s"
+AGED = "task %(task)s expired (%(reason)s)"
+REFUSED = "an outcome of task %(task)s was refused (%(outcome)s): its lease was over"
+RESULT_LOST = "the result of task %(task)s was not kept: %(error)s"
 
 
 def is_news(body: AnyBody) -> bool:
@@ -37,26 +46,27 @@ def report(node: Node, command: Command) -> None:
             _report_failure(failure, body, _named(number, task))
             failure = None
         elif isinstance(body, Expired):
-            extra = {**_named(number, task), "reason": body.reason}
-            logger.warning("task expired", extra=extra)
+            values = {**_named(number, task), "reason": body.reason}
+            logger.warning(AGED, values, extra=values)
         elif isinstance(body, Refused):
             _report_refusal(node, number, body)
         elif isinstance(body, Completed) and body.result_missing is not None:
-            extra = {**_named(number, task), "error": body.result_missing}
-            logger.warning("result not kept", extra=extra)
+            values = {**_named(number, task), "error": body.result_missing}
+            logger.warning(RESULT_LOST, values, extra=values)
 
 
 def _report_failure(failure: Failed, following: AnyBody, named: dict[str, object]) -> None:
     error = failure.error
-    extra = {**named, "error": f"{error.type}: {error.message}"}
-    if isinstance(following, Retried):
-        logger.info("attempt failed, the task will be retried", extra=extra)
-    elif isinstance(following, Expired):
-        extra["reason"] = following.reason
-        logger.warning("attempt failed, the task is expired", extra=extra)
+    values = {**named, "error": f"{error.type}: {error.message}"}
+    if isinstance(following, Expired):
+        values["reason"] = following.reason
+        logger.warning(FAILED_FOR_GOOD, values, extra=values)
     elif isinstance(following, Cancelled):
         # The worker itself said so.
-        logger.info("attempt failed, the task is cancelled", extra=extra)
+        logger.info(CANCELLED, values, extra=values)
+    # Hundreds may lapse at once; the runner reports them together.
+    elif error.type != LAPSED:
+        logger.info(RETRIED, values, extra=values)
     if error.traceback:
         logger.debug("traceback", extra={**named, "traceback": error.traceback})
 
@@ -68,8 +78,8 @@ def _report_refusal(node: Node, number: int, body: Refused) -> None:
     with suppress(EventqError):
         task = task_of(node.log, number)
     key = str(number) if task is None else task.key
-    extra = {"task": key, "fence": body.fence, "outcome": body.outcome}
-    logger.warning("outcome refused, its lease was over", extra=extra)
+    values = {"task": key, "fence": body.fence, "outcome": body.outcome}
+    logger.warning(REFUSED, values, extra=values)
 
 
 def _named(number: int, task: Task | None) -> dict[str, object]:

@@ -41,6 +41,7 @@ UNAVAILABLE_S = 0.5
 LOOK_EVERY_S = 0.25
 # Longest wait when nothing is due; bells wake it earlier.
 IDLE_S = 60.0
+LAPSED_LEASES = "node %(node)s stopped renewing: %(attempts)s leases lapsed"
 # What the worker is told when the log has ended its attempt.
 LOST = "the task was cancelled or its lease was lost"
 
@@ -155,7 +156,8 @@ class Runner:
         except LogUnavailableError as error:
             if self._is_forced():
                 raise
-            logger.warning("log unavailable, trying again", extra={"error": str(error)})
+            values = {"error": str(error)}
+            logger.warning("log unavailable, trying again: %(error)s", values, extra=values)
             self._bell.wait(UNAVAILABLE_S)
         return True
 
@@ -337,7 +339,8 @@ class Runner:
         command = commands.lapse(self._node, worker, seen_seq=seen_seq)
         if command.drafts:
             failed = sum(type(body) is Failed for _, body in command.drafts)
-            logger.warning("leases lapsed", extra={"node": worker, "attempts": failed})
+            values = {"node": worker, "attempts": failed}
+            logger.warning(LAPSED_LEASES, values, extra=values)
             self._counts["expired"] += sum(type(body) is Expired for _, body in command.drafts)
             news.report(self._node, command)
 

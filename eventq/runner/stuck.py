@@ -17,6 +17,9 @@ REPEAT_S = 60.0
 # Of so many tasks the names are given.
 NAMED_COUNT = 20
 
+ONE_STUCK = "worker stuck: task %(task)s goes on %(since_s)s s after it was told to end"
+ALL_STUCK = "all %(workers)s workers are stuck, so no task can be run: %(tasks)s"
+
 
 class StuckWatch:
     """Looks at the attempts that keep a worker without a lease. Costs nothing while there is none.
@@ -41,15 +44,17 @@ class StuckWatch:
         begun = [stray for stray in strays if stray.begun_s is not None and stray.outcome is None]
         self._told_s = {stray: self._told_s.get(stray, now_s) for stray in begun}
         self._reported.intersection_update(begun)
-        stuck = [a for a, told_s in self._told_s.items() if now_s - told_s >= PATIENCE_S]
+        oldest_first = sorted(self._told_s.items(), key=lambda item: item[1])
+        stuck = [attempt for attempt, told_s in oldest_first if now_s - told_s >= PATIENCE_S]
         for attempt in stuck:
             if attempt not in self._reported:
                 self._reported.add(attempt)
-                extra = {"task": attempt.task.key, "attempt": attempt.task.attempt}
-                logger.warning(
-                    "worker stuck: it goes on after it was told to end",
-                    extra={**extra, "since_s": self._since_s(attempt, now_s)},
-                )
+                values: dict[str, object] = {
+                    "task": attempt.task.key,
+                    "attempt": attempt.task.attempt,
+                    "since_s": self._since_s(attempt, now_s),
+                }
+                logger.warning(ONE_STUCK, values, extra=values)
         if len(stuck) < self._workers:
             self._all_s = self._said_s = None
             return False
@@ -57,8 +62,8 @@ class StuckWatch:
         if self._said_s is None or now_s - self._said_s >= REPEAT_S:
             self._said_s = now_s
             named = [f"{a.task.key} ({self._since_s(a, now_s)} s)" for a in stuck[:NAMED_COUNT]]
-            extra = {"workers": self._workers, "tasks": ", ".join(named)}
-            logger.warning("all workers are stuck, so no task can be run", extra=extra)
+            values = {"workers": self._workers, "tasks": ", ".join(named)}
+            logger.warning(ALL_STUCK, values, extra=values)
         return self._most_s is not None and now_s - self._all_s >= self._most_s
 
     def pause_s(self, now_s: float) -> float:

@@ -118,12 +118,10 @@ def test_failures_are_shown_and_what_expired_is_a_finding(
     assert (done.returncode, report["failed"], report["expired"]) == (1, 20, 10)
     assert kinds(folder).count("expired") == 10
     assert len(lines) == 20
-    error = "error=OSError: [Errno 5] disk"
-    assert (
-        f"eventq: info: attempt failed, the task will be retried task=1 attempt=1 {error}" in lines
-    )
-    last = f"task=1 attempt=2 {error} reason=max_retries"
-    assert f"eventq: warning: attempt failed, the task is expired {last}" in lines
+    error = "OSError: [Errno 5] disk"
+    assert f"eventq: info: attempt 1 of task 1 failed, to be retried: {error}" in lines
+    last = f"attempt 2 of task 1 failed for good (max_retries): {error}"
+    assert f"eventq: warning: {last}" in lines
 
 
 def test_failures_that_a_retry_mends_are_no_finding(folder: Path) -> None:
@@ -146,7 +144,7 @@ def test_a_process_whose_workers_are_all_stuck_is_replaced(folder: Path) -> None
     assert len(pids(folder)) == 2
     assert json.loads(output)["restarts"] == 1
     assert json.loads(output)["completed"] == 10
-    assert "all workers are stuck, so no task can be run workers=2 tasks=" in errors
+    assert "all 2 workers are stuck, so no task can be run: " in errors
     assert "eventq: all workers are stuck (2): they ignore that they should end" in errors
     assert "ended with exit code 1; starting it again" in errors
     assert "LeaseLapsed" not in errors
