@@ -23,6 +23,7 @@ from eventq.errors import (
     Retry,
     SnapshotError,
     TaskNotFoundError,
+    WorkersStuckError,
 )
 from eventq.events import Event
 from eventq.options import TaskSpec
@@ -30,6 +31,8 @@ from eventq.policy import Backoff
 from eventq.query import Stats
 from eventq.queue import Queue
 from eventq.task import Task, TaskState
+
+__version__ = "0.1.0"
 
 __all__ = [
     "AlreadyRunningError",
@@ -61,4 +64,6 @@ __all__ = [
     "TaskNotFoundError",
     "TaskSpec",
     "TaskState",
+    "WorkersStuckError",
+    "__version__",
 ]

@@ -24,6 +24,7 @@ from eventq.checks import (
     check_duration,
     check_flag,
     check_instant,
+    check_limit,
     check_lookup_key,
     check_namespace,
     check_priority,
@@ -52,7 +53,7 @@ from eventq.options import TaskOptions, TaskSpec, check_policy, make_order, make
 from eventq.policy import DEFAULT_BACKOFF, Backoff
 from eventq.query import Stats, final_tasks, follow_events, open_tasks, read_events, take_stats
 from eventq.surroundings import running_loop, usable_cores
-from eventq.task import Task
+from eventq.task import FINAL, Task
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -120,7 +121,6 @@ class BlockingQueue:
     def new(
         self,
         tags: Mapping[str, Any] | None = None,
-        /,
         *,
         priority: int = 0,
         key: str | None = None,
@@ -179,6 +179,7 @@ class BlockingQueue:
         grace: Duration = "30s",
         lease_ttl: Duration = "30s",
         signals: bool = True,
+        max_stuck: Duration | None = None,
     ) -> RunReport:
         """Calls ``worker(ctx, task)`` for each task in priority order, until SIGTERM or SIGINT.
 
@@ -188,13 +189,20 @@ class BlockingQueue:
         for a retry. The first signal (or `stop`) lets running attempts finish for ``grace``, the
         second cancels them; without ``signals``, only `stop` does. Other nodes take the tasks over
         ``lease_ttl`` after this process died. Raises LogError when the log cannot be used,
-        AlreadyRunningError.
+        AlreadyRunningError, and WorkersStuckError when all workers have ignored for ``max_stuck``
+        that they should end (None: never).
         """
         from eventq.runner import run_worker, stopping_on_signals  # noqa: PLC0415 - loads asyncio
 
         signals = check_flag(signals, "signals")
         runner = run_worker(
-            self._node, worker, workers=self.workers, until=until, grace=grace, lease_ttl=lease_ttl
+            self._node,
+            worker,
+            workers=self.workers,
+            until=until,
+            grace=grace,
+            lease_ttl=lease_ttl,
+            max_stuck=max_stuck,
         )
         stopping = stopping_on_signals(runner.stop) if signals else nullcontext()
         with self._running(runner), stopping:
@@ -232,20 +240,26 @@ class BlockingQueue:
         """Tasks in dispatch order: those leased, then ready, then scheduled.
 
         ``state``: one or several of scheduled, ready, leased, completed, expired, cancelled; None
-        means all that are open. Final tasks are read from the whole log, so that costs time in
-        its length; they come last, newest first. ``tags``: only tasks with these values.
+        means all that are open. Final tasks come last, newest first, read from the end of the
+        log: with a ``limit`` that costs little. ``tags``: only tasks with these values.
         """
-        if limit is not None:
-            limit = check_count(limit, "limit", least=1)
+        limit = check_limit(limit)
         wanted = check_states(state)
         tags = None if tags is None else msgspec.json.decode(check_tags(tags))
         with self._node.reading() as projection:
             now, seq = self._node.now(), projection.seq
             found = open_tasks(projection, states=wanted, tags=tags, limit=limit, now=now)
+            ends = projection.final_counts()
         left = None if limit is None else limit - len(found)
         # Not inside: it takes its time, in which a run must renew its leases.
         return found + final_tasks(
-            self._node.log, states=wanted, tags=tags, limit=left, now=now, until=seq
+            self._node.log,
+            states=wanted,
+            tags=tags,
+            limit=left,
+            now=now,
+            until=seq,
+            count=sum(ends[state] for state in wanted & FINAL),
         )
 
     def history(self, key: str) -> list[Event]:

@@ -29,6 +29,8 @@ PRIORITY_LIMIT = 2**31
 TEXT_CHARACTERS = 1_000
 LEAST_INTEGER, MOST_INTEGER = -(2**63), 2**64 - 1
 NAMES_REMEMBERED = 10_000
+# More than that is a slip.
+MOST_LIMIT = 2**31
 
 OPEN = frozenset({TaskState.SCHEDULED, TaskState.READY, TaskState.LEASED})
 
@@ -83,6 +85,8 @@ def check_key(key: object) -> str | None:
 def check_lookup_key(key: object) -> str:
     """A key to look up: a caller's, or a task's number as text."""
     text = plain(key)
+    if type(text) is int:
+        raise ArgumentError("key", key, f"text; a task's number too is given as text, '{text}'")
     if type(text) is not str or not text:
         raise ArgumentError("key", key, "text that is not empty")
     if not text.isprintable():
@@ -115,6 +119,16 @@ def check_count(value: object, argument: str, *, least: int, most: int = 2**31) 
     number = plain(value)
     if type(number) is not int or not least <= number <= most:
         raise ArgumentError(argument, value, f"a whole number from {least} to {most}")
+    return number
+
+
+def check_limit(limit: object) -> int | None:
+    """How many to give at the most; None for all."""
+    number = plain(limit)
+    if number is None:
+        return None
+    if type(number) is not int or not 1 <= number <= MOST_LIMIT:
+        raise ArgumentError("limit", limit, "a whole number of at least 1, or None for no limit")
     return number
 
 

@@ -10,6 +10,7 @@ The tree::
     |-- QueueClosedError
     |-- AlreadyRunningError                 `run` was called while it runs
     |-- EventLoopError                      a call would hold up the event loop that it needs
+    |-- WorkersStuckError                   all workers ignored their cancellation for too long
     |-- SnapshotError                       a snapshot is damaged or does not fit
     |-- LogError                            the log underneath
     |   |-- LogUnavailableError             cannot be reached, read or written now
@@ -129,6 +130,18 @@ class EventLoopError(EventqError):
         self.call = call
         self.instead = instead
         super().__init__(f"{call} would hold up the event loop that runs here; use {instead}")
+
+
+class WorkersStuckError(EventqError):
+    """The run ended because all its workers ignored for ``max_stuck`` that they should end.
+
+    Their leases are over, so other nodes run the tasks. Only the end of the process frees their
+    threads: end it, and have its supervisor start another.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        super().__init__(f"all workers are stuck ({workers}): they ignore that they should end")
 
 
 class SnapshotError(EventqError):

@@ -18,6 +18,8 @@ from eventq.task import Task, fold_history, reopen
 # From this many events on, sorting the indexes once is cheaper than inserting into them; but only
 # where they are more than twice the tasks that would have to be sorted.
 BULK_EVENTS = 5_000
+# How many events a read from the end begins with; each further piece is twice as long.
+BACK_EVENTS = 500
 
 
 def replay(log: EventLog, *, until: int | None = None, until_at: int | None = None) -> Projection:
@@ -107,6 +109,30 @@ def read_all(log: EventLog, *, after: int) -> Iterator[tuple[Commit, list[Event]
         for commit in commits:
             yield commit, _decoded(commit)
         after = commits[-1].last
+
+
+def read_back(log: EventLog, *, until: int) -> Iterator[Event]:
+    """The events up to a position, newest first, down to the first.
+
+    Raises LogCorruptError as `read_all` does, and LogArchivedError where the log begins later.
+    """
+    start = log.start().seq
+    size = BACK_EVENTS
+    while until > start:
+        after = max(start, until - size)
+        piece: list[Commit] = []
+        while not piece or piece[-1].last < until:
+            more = log.read(after=piece[-1].last if piece else after, limit=size)
+            if not more:
+                # A failover took back what was there.
+                break
+            piece += more
+        for commit in reversed(piece):
+            events = (event for event in reversed(_decoded(commit)) if after < event.seq <= until)
+            yield from events
+        until, size = after, min(2 * size, READ_EVENTS)
+    if start:
+        raise LogArchivedError(start, start)
 
 
 def task_history(log: EventLog, number: int) -> list[Event]:

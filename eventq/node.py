@@ -5,7 +5,6 @@ State changes by this one door. Nothing here knows what a command means or which
 
 from __future__ import annotations
 
-import logging
 import os
 import secrets
 import socket
@@ -32,10 +31,11 @@ from eventq.eventlog.base import EventLog, Head
 from eventq.events import NODE, Commit, encode_bodies
 from eventq.fold import catch_up, task_of
 from eventq.projection import Projection
+from eventq.safelog import SafeLogger
 from eventq.snapshot.starting import begin, start
 from eventq.task import Task
 
-logger = logging.getLogger(__name__)
+logger = SafeLogger(__name__)
 
 # Attempts to append before a conflict is called a failure. Logs with turns never conflict.
 CONFLICTS_BORNE = 100

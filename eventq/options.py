@@ -49,7 +49,7 @@ class TaskSpec:
     __slots__ = ("options", "tags")
 
     def __init__(
-        self, tags: Mapping[str, Any] | None = None, /, **options: Unpack[TaskOptions]
+        self, tags: Mapping[str, Any] | None = None, **options: Unpack[TaskOptions]
     ) -> None:
         _check_names(options)
         self.tags = tags

@@ -11,10 +11,21 @@ from msgspec import Struct
 
 from eventq.bell import Bell
 from eventq.eventlog.base import EventLog
-from eventq.events import Event
-from eventq.fold import read_all
+from eventq.events import NODE, Cancelled, Completed, Event, Expired, Refused, Unknown
+from eventq.fold import read_all, read_back, task_of
 from eventq.projection import Projection
 from eventq.task import FINAL, Task, TaskState
+
+# More final tasks than this are found by one fold: each question to the log costs as much as
+# folding some ten events.
+LOOKUPS = 1_000
+
+# The kinds of events that end a task.
+ENDS: dict[type, TaskState] = {
+    Completed: TaskState.COMPLETED,
+    Expired: TaskState.EXPIRED,
+    Cancelled: TaskState.CANCELLED,
+}
 
 # A follower that heard no ring looks all the same after this many seconds.
 FOLLOW_S = 1.0
@@ -120,13 +131,28 @@ def final_tasks(
     limit: int | None,
     now: int,
     until: int,
+    count: int,
 ) -> list[Task]:
     """Tasks that are in the final ones of these states at position ``until``, newest first.
 
-    Found by folding the whole log: O(events), and memory for those found.
+    ``count`` is how many there are. They are read from the end of the log, which stops as soon as
+    the limit is reached or all are found. Only a list of many, or a search of tags that looked at
+    many, folds the whole log: that costs less then than asking for each task.
     """
-    if limit == 0 or not states & FINAL:
-        return []
+    wanted = count if limit is None else min(limit, count)
+    found: list[Task] = []
+    if not wanted:
+        return found
+    if wanted <= LOOKUPS:
+        matches = TagFilter(tags).matches
+        newest = _newest_final(log, states & FINAL, until=until)
+        for looked_at, task in enumerate(islice(newest, min(count, LOOKUPS)), 1):
+            if matches(task.tags_json):
+                found.append(task.as_of(now))
+            if len(found) == wanted or looked_at == count:
+                return found
+        if count <= LOOKUPS:
+            return found
     return _chosen(_final_tasks(log, states & FINAL, until=until), tags=tags, limit=limit, now=now)
 
 
@@ -149,6 +175,22 @@ def follow_events(log: EventLog, after: int) -> Iterator[Event]:
             bell.wait(FOLLOW_S)
     finally:
         watch.close()
+
+
+def _newest_final(log: EventLog, states: frozenset[TaskState], *, until: int) -> Iterator[Task]:
+    """The tasks whose last event has brought them to one of these states, found from the end."""
+    seen: set[int] = set()
+    for event in read_back(log, until=until):
+        number, kind = event.task, type(event.body)
+        # A late outcome changes nothing, and what an unknown event changes, nobody here knows.
+        if number == NODE or number in seen or kind is Refused or kind is Unknown:
+            continue
+        seen.add(number)
+        if ENDS.get(kind) in states:
+            task = task_of(log, number)
+            # It may have been brought back since.
+            if task is not None and task.recorded_state in states:
+                yield task
 
 
 def _final_tasks(log: EventLog, states: frozenset[TaskState], *, until: int) -> Iterator[Task]:

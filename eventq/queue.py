@@ -44,7 +44,7 @@ class Queue(BlockingQueue):
     """
 
     async def new_async(
-        self, tags: Mapping[str, Any] | None = None, /, **options: Unpack[TaskOptions]
+        self, tags: Mapping[str, Any] | None = None, **options: Unpack[TaskOptions]
     ) -> Task:
         """See `new`."""
         return await _in_thread(self.new, tags, **options)
@@ -169,6 +169,7 @@ class Queue(BlockingQueue):
         grace: Duration = "30s",
         lease_ttl: Duration = "30s",
         signals: bool = False,
+        max_stuck: Duration | None = None,
     ) -> RunReport:
         """See `run`; an ``async def`` worker runs in this event loop.
 
@@ -188,6 +189,7 @@ class Queue(BlockingQueue):
             until=until,
             grace=grace,
             lease_ttl=lease_ttl,
+            max_stuck=max_stuck,
             loop=loop,
         )
         stopping = stopping_on_signals(runner.stop) if signals else nullcontext()

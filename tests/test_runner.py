@@ -49,22 +49,6 @@ class TestOrderAndOutcomes:
         assert seen == sorted(seen)
         assert len(seen) == 60
 
-    def test_a_failure_is_logged_for_those_who_listen(
-        self, queue: Queue, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        """One record at level INFO, its values in named fields."""
-        queue.new({}, key="bad", max_retries=0)
-
-        def fail(_: Context, __: Task) -> None:
-            raise ValueError("no such file")
-
-        with caplog.at_level("INFO", logger="eventq.runner"):
-            queue.run(fail, until="idle")
-
-        [record] = [found for found in caplog.records if found.message == "attempt failed"]
-        assert (record.task, record.attempt) == ("bad", 1)  # type: ignore[attr-defined]
-        assert record.error == "ValueError: no such file"  # type: ignore[attr-defined]
-
     def test_a_return_value_is_the_result(self, queue: Queue) -> None:
         """Any JSON value is kept; None is no result."""
         queue.new_many([{"value": {"a": [1, 2.5, None, "é"]}}, {"value": None}])

@@ -48,6 +48,7 @@ ROWS = (
     "clock",
     "bell",
     "surroundings",
+    "safelog",
     "eventlog",
     "kept",
     "fold",

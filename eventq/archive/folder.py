@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bisect
 import fcntl
-import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -28,11 +27,12 @@ from eventq.errors import ArgumentError, LogForeignError, LogUnavailableError
 from eventq.eventlog import Head, StoredEvent
 from eventq.events import Commit
 from eventq.plain import plain
+from eventq.safelog import SafeLogger
 from eventq.seal import genesis
 
 LOCK = ".eventq-archive-lock"
 
-logger = logging.getLogger(__name__)
+logger = SafeLogger(__name__)
 
 _index_decoder = msgspec.json.Decoder(Index)
 

@@ -25,7 +25,7 @@ from eventq.cli.asking_forms import (
     why_pairs,
 )
 from eventq.cli.forms import TASK_COLUMNS, task_form, task_pairs, task_row
-from eventq.cli.options import Place, end_with_finding, placed, point_of
+from eventq.cli.options import Place, end_with_finding, note_if_empty, placed, point_of
 from eventq.cli.output import coloured, is_terminal, say, say_json, say_pairs, say_table
 from eventq.cli.text import iso_text, time_text
 from eventq.points import END
@@ -101,6 +101,7 @@ def state(*, place: Place, key: str | None, at: str, limit: int) -> None:
     with place.open_log() as log:
         point = point_of(log, at, "--at")
         if key is None:
+            note_if_empty(log)
             _say_state(place, state_at(log, point, limit=limit))
             return
         task = task_at(log, key, point)

@@ -6,17 +6,16 @@ of the pipe has gone. No expected error shows a traceback.
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
-from importlib import metadata
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import click
+from click.exceptions import Exit
 
-from eventq import ArgumentError, EventqError
+from eventq import ArgumentError, EventqError, __version__
 from eventq.cli import (
     archiving,
     asking,
@@ -77,6 +76,7 @@ class Command(click.Group):
             code = EXIT_FAILED
         except click.Abort:
             code = EXIT_INTERRUPTED
+        output.end_notes()
         sys.exit(code if isinstance(code, int) else 0)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -90,32 +90,14 @@ class Command(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click has it
         """Runs the parsed command; what it raises becomes a message and an exit code."""
-        try:
+        with _ending():
             super().invoke(ctx)
             output.flush()
-        except BrokenPipeError:
-            _give_up_output()
-            ctx.exit(EXIT_PIPE)
-        except KeyboardInterrupt:
-            ctx.exit(EXIT_INTERRUPTED)
-        except ArgumentError as error:
-            output.note(str(error))
-            ctx.exit(EXIT_MISUSED)
-        except EventqError as error:
-            output.note(str(error))
-            ctx.exit(EXIT_FAILED)
-        except OSError as error:
-            output.note(f"{error.filename or 'output'}: {error.strerror or error}")
-            _give_up_output()
-            ctx.exit(EXIT_FAILED)
 
-
-def version() -> str:
-    """The installed version."""
-    try:
-        return metadata.version("eventq")
-    except metadata.PackageNotFoundError:
-        return "unknown (not installed)"
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:  # noqa: ANN401
+        """Parses the command line; --help and --version print here."""
+        with _ending():
+            return super().make_context(*args, **extra)
 
 
 @click.group(
@@ -124,7 +106,7 @@ def version() -> str:
     epilog="Try it: eventq demo",
     invoke_without_command=True,
 )
-@click.version_option(version(), prog_name="eventq", message="%(prog)s %(version)s")
+@click.version_option(__version__, prog_name="eventq", message="%(prog)s %(version)s")
 @placed
 def main(*, place: Place) -> None:
     """A durable task queue that can tell the whole story of every task.
@@ -159,9 +141,23 @@ def _first_sentence(command: click.Command) -> str:
     return command.get_short_help_str(limit=HELP_WIDTH).removesuffix(".")
 
 
-def _give_up_output() -> None:
-    """Points standard output to nowhere, so that the flush at exit cannot complain again."""
-    with suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+@contextmanager
+def _ending() -> Iterator[None]:
+    """Makes a message and an exit code of what the block raises."""
+    try:
+        yield
+    except BrokenPipeError:
+        output.give_up(sys.stdout)
+        raise Exit(EXIT_PIPE) from None
+    except KeyboardInterrupt:
+        raise Exit(EXIT_INTERRUPTED) from None
+    except ArgumentError as error:
+        output.note(str(error))
+        raise Exit(EXIT_MISUSED) from None
+    except EventqError as error:
+        output.note(str(error))
+        raise Exit(EXIT_FAILED) from None
+    except OSError as error:
+        output.note(f"{error.filename or 'output'}: {error.strerror or error}")
+        output.give_up(sys.stdout)
+        raise Exit(EXIT_FAILED) from None

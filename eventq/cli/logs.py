@@ -7,6 +7,7 @@ import sys
 from contextlib import suppress
 
 from eventq.cli.text import visible, visible_lines
+from eventq.runner.news import ATTEMPTS
 
 # What every record has; the rest are its named values.
 PLAIN = frozenset({*logging.makeLogRecord({}).__dict__, "message", "asctime", "taskName"})
@@ -22,7 +23,9 @@ class StderrHandler(logging.Handler):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record with its named values, and its traceback below it."""
-        values = [f"{name}={value}" for name, value in vars(record).items() if name not in PLAIN]
+        # What stands in the message by its name is not repeated.
+        said = {*PLAIN, *(record.args if isinstance(record.args, dict) else ())}
+        values = [f"{name}={value}" for name, value in vars(record).items() if name not in said]
         words = [f"eventq: {record.levelname.lower()}:", record.getMessage(), *values]
         lines = [visible(" ".join(words))]
         if record.exc_info:
@@ -31,10 +34,15 @@ class StderrHandler(logging.Handler):
         return "\n".join(lines)
 
 
-def log_to_stderr(*, verbose: bool) -> None:
-    """Shows warnings, or all, unless the worker's module has set up logging by itself."""
+def log_to_stderr(*, verbose: bool, attempts: bool = False) -> None:
+    """Shows warnings, or all, unless the worker's module has set up logging by itself.
+
+    With ``attempts`` also each attempt that failed and will be retried.
+    """
     logger = logging.getLogger("eventq")
     if logger.hasHandlers():
         return
     logger.addHandler(StderrHandler())
     logger.setLevel(logging.INFO if verbose else logging.WARNING)
+    if attempts:
+        logging.getLogger(ATTEMPTS).setLevel(logging.INFO)

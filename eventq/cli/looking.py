@@ -19,7 +19,15 @@ from eventq.cli.forms import (
     task_pairs,
     task_row,
 )
-from eventq.cli.options import STATES, Place, joined_tags, placed, tags_option
+from eventq.cli.options import (
+    STATES,
+    Place,
+    joined_tags,
+    limit_option,
+    note_if_empty,
+    placed,
+    tags_option,
+)
 from eventq.cli.output import (
     coloured,
     flush,
@@ -38,7 +46,7 @@ from eventq.cli.text import visible
 Examples:
   eventq ls
   eventq ls --state expired --state cancelled --tag kind=video
-  eventq ls --state all --limit 0 --json"""
+  eventq ls --state all --limit none --json"""
 )
 @click.option(
     "--state",
@@ -49,7 +57,12 @@ Examples:
 )
 @tags_option("Only with this tag.")
 @click.option(
-    "--limit", type=click.IntRange(0), default=100, show_default=True, help="0 for no limit."
+    "--limit",
+    type=limit_option,
+    default="100",
+    metavar="N",
+    show_default=True,
+    help="At most so many; none for no limit.",
 )
 @placed
 def ls(
@@ -57,7 +70,7 @@ def ls(
 ) -> None:
     """List tasks in the order in which they will run.
 
-    Final tasks come last, newest first; finding them reads the whole log.
+    Final tasks come last, newest first.
     """
     wanted = list(STATES) if "all" in states else list(states)
     with place.open(create=False) as queue:
@@ -65,10 +78,10 @@ def ls(
         tasks = queue.tasks(
             state=wanted or None,
             tags=joined_tags(tags, "tag") or None,
-            limit=limit + 1 if limit else None,
+            limit=limit + 1,
         )
-    more = bool(limit) and len(tasks) > limit
-    tasks = tasks[:limit] if more else tasks
+    more = len(tasks) > limit
+    tasks = tasks[:limit]
     if place.as_json:
         for task in tasks:
             say_json(task_form(task))
@@ -76,6 +89,9 @@ def ls(
         say_table(TASK_COLUMNS, [task_row(task) for task in tasks], elastic=2)
     else:
         note("no such tasks")
+    if not tasks:
+        with place.open_log() as log:
+            note_if_empty(log)
     if more:
         note(f"there are more than {limit}; see --limit")
 
@@ -101,6 +117,9 @@ def stats(*, place: Place) -> None:
     """Count tasks by state, and what happened so far."""
     with place.open(create=False) as queue:
         numbers = queue.stats()
+    if not numbers.seq:
+        with place.open_log() as log:
+            note_if_empty(log)
     if place.as_json:
         say_json(stats_form(numbers))
         return
@@ -183,4 +202,5 @@ def _json_value(cell: object) -> object:
 
 def _position_before(place: Place, lines: int) -> int:
     with place.open_log() as log:
+        note_if_empty(log)
         return max(log.start().seq, log.head().seq - lines)

@@ -12,7 +12,7 @@ import os
 import re
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from typing import Any, NoReturn
 
@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from eventq import ArgumentError, Backoff, Queue, TaskState
 from eventq.archive import open_archived
-from eventq.cli.output import flush
+from eventq.cli.output import flush, note
 from eventq.cli.text import short, visible
 from eventq.clock import SystemClock
 from eventq.eventlog import EventLog, open_log
@@ -29,6 +29,9 @@ from eventq.points import Point, find_point
 
 DEFAULT_URL = "sqlite:///eventq.db"
 SHOWN_CHARACTERS = 60
+
+# More than any log has; the library counts to 2**31.
+NO_LIMIT = 2_000_000_000
 
 EXIT_FAILED = 1
 EXIT_MISUSED = 2
@@ -173,6 +176,15 @@ def tag_option(word: str) -> tuple[str, Any]:
         raise click.BadParameter(message) from None
 
 
+def limit_option(word: str) -> int:
+    """A click type: a whole number of at least 1, or none for as many as there are."""
+    if word == "none":
+        return NO_LIMIT
+    if word.isascii() and word.isdigit() and (limit := int(word[:20])):
+        return min(limit, NO_LIMIT)
+    raise click.BadParameter(f"expected a whole number above 0, or none, got {shown_word(word)}")
+
+
 def parse_instant(text: str, argument: str) -> datetime:
     """The aware datetime of ISO 8601 text. Raises ArgumentError, also without a time zone."""
     expected = "an instant with its time zone, like 2030-01-31T12:00:00Z or +02:00 at its end"
@@ -235,6 +247,13 @@ def check_there(log: EventLog) -> None:
         refuse(f"{log.url}: no events in namespace {log.namespace!r} (there: {there})")
 
 
+def note_if_empty(log: EventLog) -> None:
+    """Says so of a log without events: often its namespace has another name."""
+    if not log.head().seq:
+        there = ", ".join(log.namespaces()) or "none"
+        note(f"{log.url}: namespace {log.namespace!r} holds nothing yet (there: {there})")
+
+
 def person() -> str:
     """Who gives this command, for the log: user@host."""
     try:
@@ -249,7 +268,8 @@ def hand_down(place: Place) -> None:
     context = click.get_current_context()
     context.obj = place
     if context.invoked_subcommand is None:
-        click.echo(context.get_help(), err=True)
+        with suppress(OSError):
+            click.echo(context.get_help(), err=True)
         context.exit(EXIT_MISUSED)
 
 

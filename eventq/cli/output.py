@@ -5,6 +5,7 @@ Callers hand in text that is safe to print already, see text.py.
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 
 import click
 
-from eventq.cli.text import json_text, short, visible
+from eventq.cli.text import ascii_json, json_text, short, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,13 +61,24 @@ def say(line: str = "") -> None:
 
 
 def say_json(value: object) -> None:
-    """Prints one value as one line of JSON."""
-    say(json_text(value))
+    """Prints one value as one line of JSON, in ASCII where the output is not UTF-8."""
+    text = json_text(value)
+    if not (text.isascii() or _is_utf8(sys.stdout.encoding)):
+        text = ascii_json(text)
+    say(text)
 
 
 def flush() -> None:
     """Hands on what was said so far, so that a reader of the pipe sees it now."""
     sys.stdout.flush()
+
+
+def give_up(stream: IO[Any]) -> None:
+    """Points a stream to nowhere, so that the flush at exit cannot complain again."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def note(message: str) -> None:
@@ -75,6 +87,14 @@ def note(message: str) -> None:
     with suppress(OSError, ValueError):
         sys.stderr.write(f"eventq: {short(visible(message), NOTE_CHARACTERS)}\n")
         sys.stderr.flush()
+
+
+def end_notes() -> None:
+    """Gives up a standard error that takes nothing: its exit code would hide the command's."""
+    try:
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        give_up(sys.stderr)
 
 
 def terminal(*, stderr: bool = False) -> Console:
@@ -153,6 +173,11 @@ def say_pairs(pairs: list[tuple[str, str]]) -> None:
 
 
 def coloured(kind: str) -> str:
-    """An event's kind or a task's state, in its colour on a terminal."""
-    colour = KIND_COLOURS.get(kind)
+    """An event's kind or a task's state, in its colour on a terminal; rich heeds NO_COLOR too."""
+    colour = None if os.environ.get("NO_COLOR") else KIND_COLOURS.get(kind)
     return click.style(kind, fg=colour) if colour and is_terminal() else kind
+
+
+def _is_utf8(encoding: str | None) -> bool:
+    # Streams that keep text, as tests have them, have no encoding and lose nothing.
+    return encoding is None or codecs.lookup(encoding).name == "utf-8"

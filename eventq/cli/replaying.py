@@ -11,7 +11,16 @@ from typing import Any
 import click
 
 from eventq.cli.forms import VALUE_CHARACTERS, event_form, event_text
-from eventq.cli.options import Place, joined_tags, log_time, misuse, placed, point_of, tags_option
+from eventq.cli.options import (
+    Place,
+    joined_tags,
+    log_time,
+    misuse,
+    note_if_empty,
+    placed,
+    point_of,
+    tags_option,
+)
 from eventq.cli.output import coloured, flush, is_terminal, say, say_json
 from eventq.cli.stepping import step
 from eventq.cli.text import short, time_text, visible
@@ -75,6 +84,7 @@ def replay(
         step(place, at=begin)
         return
     with place.open_log() as log:
+        note_if_empty(log)
         after = 0
         if begin is not None:
             after = begin_before(log, begin, now=log_time(log), argument="--from")

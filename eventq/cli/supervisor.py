@@ -216,6 +216,8 @@ def child_command(
     if options["until_idle"]:
         command.append("--until-idle")
     command += ["--grace", str(options["grace"]), "--lease-ttl", str(options["lease_ttl"])]
+    if options["max_stuck"] is not None:
+        command += ["--max-stuck", str(options["max_stuck"])]
     return [*command, "--", target]
 
 

@@ -50,6 +50,16 @@ def json_text(value: object) -> str:
     return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
 
 
+def ascii_json(text: str) -> str:
+    r"""The JSON text with everything beyond ASCII escaped; it reads back the same.
+
+    >>> ascii_json('{"name":"é"}')
+    '{"name":"\\u00e9"}'
+    """
+    # Outside of strings JSON is ASCII, so whatever is not stands in a string.
+    return "".join(char if char.isascii() else json.dumps(char)[1:-1] for char in text)
+
+
 def tag_text(tags: object) -> str:
     """Tags on one line, as ``name=value``; what is not text stands as ``name:=JSON``."""
     if not isinstance(tags, dict):

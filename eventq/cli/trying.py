@@ -22,6 +22,7 @@ from eventq.cli.options import (
     check_there,
     end_with_finding,
     joined_tags,
+    limit_option,
     misuse,
     placed,
     point_of,
@@ -73,7 +74,12 @@ Examples:
     help="With --all: only of tasks in this state; may come several times.",
 )
 @tags_option("With --all: only of tasks with this tag.")
-@click.option("--limit", type=click.IntRange(0), help="With --all: 0 for no limit.  [default: 100]")
+@click.option(
+    "--limit",
+    type=limit_option,
+    metavar="N",
+    help="With --all: at most so many; none for no limit.  [default: 100]",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Log to standard error, ctx.log included.")
 @placed
 def rerun(
@@ -205,7 +211,7 @@ def _rerun_all(
         log,
         state=list(states) or None,
         tags=joined_tags(tags, "tag") or None,
-        limit=limit + 1 if limit else None,
+        limit=limit + 1,
         at=point,
     )
     if not keys:
@@ -213,7 +219,7 @@ def _rerun_all(
         return True
     done: list[Rerun] = []
     try:
-        for key in keys[:limit] if limit else keys:
+        for key in keys[:limit]:
             with _worker_output(place):
                 one = run_again(log, key, worker, at=point)
             done.append(one)
@@ -227,7 +233,7 @@ def _rerun_all(
         counts = Counter(one.verdict for one in done)
         shares = [f"{n} {what}" for what, n in counts.items()] or ["no attempt has ended"]
         note(f"{len(done)} run again: {', '.join(shares)}")
-    if limit and len(keys) > limit:
+    if len(keys) > limit:
         note(f"there are more than {limit}; see --limit")
     return set(counts) == {SAME}
 

@@ -8,7 +8,6 @@ arrives, so a listener also looks at the log's position now and then. A ring nev
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import re
 import secrets
@@ -19,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from eventq.errors import LogError, QueueClosedError
+from eventq.safelog import SafeLogger
 
 # The safety net for rings that got lost.
 POLL_SECONDS = 1.0
@@ -31,7 +31,7 @@ BIND_ATTEMPTS = 10
 
 _OUR_NAME = re.compile(r"[0-9]+-[0-9a-f]{8}")
 
-logger = logging.getLogger(__name__)
+logger = SafeLogger(__name__)
 
 
 class Doorbell:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import bisect
 import fcntl
-import logging
 import os
 import stat
 import threading
@@ -33,6 +32,7 @@ from eventq.eventlog.base import READ_EVENTS, Head, Rows, StoredEvent, Watch, ch
 from eventq.eventlog.file_snapshots import FileSnapshots
 from eventq.eventlog.uncut import Uncut
 from eventq.events import Commit
+from eventq.safelog import SafeLogger
 from eventq.seal import genesis
 
 # Seconds between two looks of a watch.
@@ -42,7 +42,7 @@ PIECE_BYTES = 1024**2
 # The line of the largest commit is shorter, with every sign escaped.
 LINE_BYTES = 16 * 1024**2
 
-logger = logging.getLogger(__name__)
+logger = SafeLogger(__name__)
 
 
 class FileLog(Uncut):

@@ -5,7 +5,6 @@ MongoDB does the distribution, the durability and the failover; nothing home-mad
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -36,8 +35,9 @@ from eventq.eventlog.mongo_link import MongoLink
 from eventq.eventlog.mongo_snapshots import MongoSnapshots
 from eventq.eventlog.mongo_watch import MongoWatch
 from eventq.events import Commit
+from eventq.safelog import SafeLogger
 
-logger = logging.getLogger(__name__)
+logger = SafeLogger(__name__)
 
 # How long a measured difference between this host's clock and the primary's is used.
 OFFSET_S = 30.0

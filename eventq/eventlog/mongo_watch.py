@@ -5,7 +5,6 @@ A wake says only that something may have come; positions always come from the lo
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from pymongo.collection import Collection
 from pymongo.errors import OperationFailure, PyMongoError
 
 from eventq.errors import LogError, QueueClosedError
+from eventq.safelog import SafeLogger
 
 # How long the server holds an unanswered question for news: well within the socket's timeout.
 AWAIT_MS = 1_000
@@ -31,7 +31,7 @@ RETRY_S = 0.5
 # "The $changeStream stage is only supported on replica sets".
 NOT_REPLICATED = 40573
 
-logger = logging.getLogger(__name__)
+logger = SafeLogger(__name__)
 
 
 class MongoWatch:

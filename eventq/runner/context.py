@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from datetime import datetime
 
 from eventq.clock import Clock
 from eventq.durations import SECOND_US, Duration, parse_duration
 from eventq.errors import ArgumentError, AttemptCancelledError, DeadlineExceededError
+from eventq.safelog import SafeLogger
 from eventq.task import Task, instant
-
-logger = logging.getLogger("eventq.worker")
 
 NEVER_US = 2**63
 
@@ -51,11 +49,15 @@ class Context:
         return self._stopped_why is not None or self._is_late()
 
     @property
-    def log(self) -> logging.LoggerAdapter[logging.Logger]:
-        """A logger (``eventq.worker``) whose records carry task, attempt and fence."""
+    def log(self) -> SafeLogger:
+        """A logger (``eventq.worker``) whose records carry task, attempt and fence.
+
+        Its calls may add an ``extra`` of their own. Whatever the application's logging raises,
+        the attempt goes on.
+        """
         task = self.task
         extra = {"task": task.key, "attempt": task.attempt, "fence": task.fence}
-        return logging.LoggerAdapter(logger, extra)
+        return SafeLogger("eventq.worker", extra)
 
     def remaining(self) -> float | None:
         """Seconds until the deadline, never negative; None without one."""

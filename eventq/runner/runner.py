@@ -6,7 +6,6 @@ that lasts goes through the node; what is kept here may be lost at any moment.
 
 from __future__ import annotations
 
-import logging
 import traceback
 from collections.abc import Callable
 
@@ -16,19 +15,21 @@ from eventq.bell import Bell
 from eventq.clock import LogClock
 from eventq.decide import Outcome, can_lease
 from eventq.durations import SECOND_US
-from eventq.errors import DeadlineExceededError, LogUnavailableError
-from eventq.events import Cancelled, Completed, ErrorInfo, Failed, Leased, Refused, Released
+from eventq.errors import DeadlineExceededError, LogUnavailableError, WorkersStuckError
+from eventq.events import Cancelled, Completed, Expired, Failed, Leased, Refused, Released
 from eventq.node import Node
 from eventq.projection import Projection
-from eventq.runner import commands
+from eventq.runner import commands, news
 from eventq.runner.attempt import Attempt, describe, failed, released
 from eventq.runner.executors import Executor
 from eventq.runner.lapses import LapseWatch
 from eventq.runner.pacing import BLOCK, GLANCE_S, Pace
 from eventq.runner.snapshots import SnapshotKeeper
+from eventq.runner.stuck import StuckWatch
+from eventq.safelog import SafeLogger
 from eventq.task import Task
 
-logger = logging.getLogger("eventq.runner")
+logger = SafeLogger("eventq.runner")
 
 # An outcome waits at most this long for others to share its commit, and only while workers
 # have tasks to go on with.
@@ -41,18 +42,20 @@ UNAVAILABLE_S = 0.5
 LOOK_EVERY_S = 0.25
 # Longest wait when nothing is due; bells wake it earlier.
 IDLE_S = 60.0
+LAPSED_LEASES = "node %(node)s stopped renewing: %(attempts)s leases lapsed"
 # What the worker is told when the log has ended its attempt.
 LOST = "the task was cancelled or its lease was lost"
 
 
 class RunReport(Struct, frozen=True):
-    """What one `run` did, counted by outcome."""
+    """What one `run` did, counted by outcome; ``expired`` counts tasks that it gave up."""
 
     completed: int = 0
     failed: int = 0
     cancelled: int = 0
     released: int = 0
     refused: int = 0
+    expired: int = 0
 
 
 class RunOptions(Struct, frozen=True):
@@ -62,6 +65,7 @@ class RunOptions(Struct, frozen=True):
     lease_ttl_us: int
     grace_us: int
     until_idle: bool
+    max_stuck_us: int | None = None
 
 
 ExecutorFactory = Callable[[Bell], Executor]
@@ -80,11 +84,14 @@ class Runner:
         self._pace = Pace(options.workers)
         self._lapses = LapseWatch()
         self._snapshots = SnapshotKeeper(node)
+        most_s = None if options.max_stuck_us is None else options.max_stuck_us / SECOND_US
+        self._stuck = StuckWatch(workers=options.workers, most_s=most_s)
+        self._gave_up = False
         # Attempts whose lease this node holds, and those that keep a worker without one.
         self._held: dict[int, Attempt] = {}
         self._strays: set[Attempt] = set()
         self._unsettled: list[Outcome] = []
-        self._counts = {"completed": 0, "failed": 0, "cancelled": 0, "released": 0, "refused": 0}
+        self._counts = dict.fromkeys(RunReport.__struct_fields__, 0)
         # Monotonic instants of the last commit, the last sign of life in one, and so on.
         self._settled_s = self._signed_s = 0.0
         self._looked_s = self._progress_s = 0.0
@@ -118,6 +125,8 @@ class Runner:
             self._snapshots.stop()
             self._node.off_append(self._bell.ring)
             watch.close()
+        if self._gave_up:
+            raise WorkersStuckError(self._options.workers)
         return RunReport(**self._counts)
 
     def stop(self) -> None:
@@ -150,7 +159,8 @@ class Runner:
         except LogUnavailableError as error:
             if self._is_forced():
                 raise
-            logger.warning("log unavailable, trying again", extra={"error": str(error)})
+            values = {"error": str(error)}
+            logger.warning("log unavailable, trying again: %(error)s", values, extra=values)
             self._bell.wait(UNAVAILABLE_S)
         return True
 
@@ -166,8 +176,6 @@ class Runner:
             assert attempt.outcome is not None
             assert attempt.begun_s is not None
             total_s += attempt.ended_s - attempt.begun_s
-            if attempt.outcome.error is not None:
-                _log_failure(attempt.task, attempt.outcome.error)
             if attempt.revoked:
                 self._strays.discard(attempt)
                 if not attempt.stopped:
@@ -257,7 +265,7 @@ class Runner:
         del self._unsettled[: len(outcomes)]
         self._settled_s = self._clock.monotonic()
         self._committed = bool(command.drafts)
-        attempts = []
+        attempts, is_news = [], False
         for (_, body), task in zip(command.drafts, command.tasks, strict=True):
             kind = type(body)
             if kind is Leased:
@@ -265,6 +273,7 @@ class Runner:
                 attempts.append(self._hold(task))
             elif kind in COUNTED:
                 self._counts[COUNTED[kind]] += 1
+                is_news = is_news or news.is_news(body)
                 if kind is Cancelled:
                     # A worker's Cancel is a failure in the log, right before this event.
                     self._counts["failed"] -= 1
@@ -272,6 +281,8 @@ class Runner:
             self._signed_s = self._progress_s = self._settled_s
             self._executor.ring_below = len(attempts) // 2 if self._pace.ahead() else 0
             self._executor.submit(attempts)
+        if is_news:
+            news.report(self._node, command)
 
     def _hold(self, task: Task) -> Attempt:
         before = self._held.get(task.number)
@@ -316,15 +327,31 @@ class Runner:
             self._revoke(attempt, LOST, None)
         self._unsettled += orphans
         for worker, seen_seq in lapsed:
-            logger.warning("leases lapsed", extra={"node": worker})
-            commands.lapse(self._node, worker, seen_seq=seen_seq)
+            self._lapse(worker, seen_seq)
         self._renew_if_due(now_s)
         self._unstick(now_s)
+        self._look_at_stuck(now_s)
         if self._worth_settling() or overdue or leasable:
             self._exchange()
         elif not lapsed:
+            pause_s = min(pause_s, self._stuck.pause_s(now_s))
             return None if done and not self._unsettled else pause_s
         return 0
+
+    def _lapse(self, worker: str, seen_seq: int) -> None:
+        command = commands.lapse(self._node, worker, seen_seq=seen_seq)
+        if command.drafts:
+            failed = sum(type(body) is Failed for _, body in command.drafts)
+            values = {"node": worker, "attempts": failed}
+            logger.warning(LAPSED_LEASES, values, extra=values)
+            self._counts["expired"] += sum(type(body) is Expired for _, body in command.drafts)
+            news.report(self._node, command)
+
+    def _look_at_stuck(self, now_s: float) -> None:
+        """Ends the run when all workers have ignored for too long that they were told to end."""
+        if self._stuck.look(self._strays, now_s) and not self._stop_asked:
+            self._gave_up = True
+            self.stop()
 
     def _lost(self, projection: Projection) -> list[Attempt]:
         """Attempts that go on although the log has ended their lease."""
@@ -393,11 +420,6 @@ class Runner:
 
 
 COUNTED = {
-    kind: kind.__name__.lower() for kind in (Completed, Failed, Cancelled, Released, Refused)
+    kind: kind.__name__.lower()
+    for kind in (Completed, Failed, Cancelled, Released, Refused, Expired)
 }
-
-
-def _log_failure(task: Task, error: ErrorInfo) -> None:
-    what = f"{error.type}: {error.message}"
-    extra = {"task": task.key, "attempt": task.attempt, "error": what}
-    logger.info("attempt failed", extra=extra)

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from eventq.bell import Bell
+from eventq.checks import check_duration
 from eventq.durations import SECOND_US, Duration, parse_duration
 from eventq.errors import ArgumentError
 from eventq.node import Node
@@ -25,6 +26,7 @@ def run_worker(
     until: str | None,
     grace: Duration,
     lease_ttl: Duration,
+    max_stuck: Duration | None,
     loop: asyncio.AbstractEventLoop | None = None,
 ) -> Runner:
     """A runner for the worker: threads for ``def``, one event loop for ``async def``.
@@ -45,6 +47,7 @@ def run_worker(
         lease_ttl_us=lease_ttl_us,
         grace_us=parse_duration(grace, "grace"),
         until_idle=until is not None,
+        max_stuck_us=check_duration(max_stuck, "max_stuck", least_us=1),
     )
 
     def make_executor(bell: Bell) -> Executor:

@@ -5,15 +5,15 @@ A snapshot that cannot be written is told as a warning, and nothing else comes o
 
 from __future__ import annotations
 
-import logging
 import threading
 
 from eventq.errors import EventqError
 from eventq.node import Node
 from eventq.projection import Projection
+from eventq.safelog import SafeLogger
 from eventq.snapshot import newest, put, take
 
-logger = logging.getLogger("eventq.runner")
+logger = SafeLogger("eventq.runner")
 
 # Events since the newest snapshot after which a node that is idle writes one: they take a second
 # or two to replay.

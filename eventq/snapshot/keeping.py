@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 from eventq.errors import ArgumentError, LogError, SnapshotError
 from eventq.eventlog.base import EventLog
 from eventq.eventlog.file_snapshots import write_whole
 from eventq.eventlog.snapshots import SnapshotEntry
+from eventq.safelog import SafeLogger
 from eventq.seal import is_sealed
 from eventq.snapshot.codec import decode, encode
 from eventq.snapshot.content import Snapshot
 
-logger = logging.getLogger(__name__)
+logger = SafeLogger(__name__)
 
 # After so many that cannot be used, as after an upgrade, the search costs more than a replay.
 PASSED_OVER = 10

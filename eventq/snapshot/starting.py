@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import logging
-
 from eventq.errors import LogArchivedError, LogCorruptError
 from eventq.eventlog.base import EventLog
 from eventq.fold import catch_up, replay
 from eventq.points import Point
 from eventq.projection import Projection
+from eventq.safelog import SafeLogger
 from eventq.snapshot.content import restore
 from eventq.snapshot.keeping import newest
 
-logger = logging.getLogger(__name__)
+logger = SafeLogger(__name__)
 
 
 def projection_at(log: EventLog, point: Point) -> Projection:

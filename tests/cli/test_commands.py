@@ -238,14 +238,14 @@ def test_ls_chooses_by_tags(cli: Cli) -> None:
 
 
 def test_ls_says_when_there_is_more(cli: Cli) -> None:
-    """What --limit cuts off is told on standard error, and 0 lifts it."""
+    """What --limit cuts off is told on standard error, and none lifts it."""
     cli.ok("new", "--from", "-", stdin="{}\n" * 3)
     cut = cli("ls", "--limit", "2")
 
     assert len(cut.stdout.splitlines()) == 3
     assert cut.stderr == "eventq: there are more than 2; see --limit\n"
     assert cli("ls", "--limit", "3").stderr == ""
-    assert len(cli.rows("ls", "--limit", "0")) == 3
+    assert len(cli.rows("ls", "--limit", "none")) == 3
 
 
 def test_show_tells_everything_about_a_task(cli: Cli) -> None:

@@ -19,7 +19,8 @@ from tests.cli.harness import ended, finished, started, until
 
 # A worker as a user writes it. It tells through files what happens, and waits for one.
 JOBS = """
-import os, pathlib
+import os, pathlib, time
+from concurrent import futures
 
 pathlib.Path(f"pid-{os.getpid()}").touch()
 
@@ -40,6 +41,16 @@ def wait(ctx, task):
 def log(ctx, task):
     ctx.log.warning("odd \\x1b[31m thing")
     ctx.log.info("fine")
+
+def mend(ctx, task):
+    if task.attempt == 1:
+        raise ValueError("once")
+
+pool = futures.ThreadPoolExecutor()
+
+def stick(ctx, task):
+    if "stick" in task.tags:
+        pool.submit(time.sleep, 600).result()
 
 def crash(ctx, task):
     os._exit(7)
@@ -82,6 +93,7 @@ def test_a_worker_in_the_current_directory_is_found(folder: Path) -> None:
         "cancelled": 0,
         "released": 0,
         "refused": 0,
+        "expired": 0,
     }
 
 
@@ -91,16 +103,66 @@ def test_other_kinds_of_workers_run(folder: Path, target: str) -> None:
     done = finished("run", target, "--until-idle", "--workers", "3", folder=folder)
 
     assert done.returncode == 0
-    assert done.stdout == "completed 10, failed 0, cancelled 0, released 0, refused 0\n"
+    assert done.stdout == "completed 10, failed 0, cancelled 0, released 0, refused 0, expired 0\n"
 
 
-def test_failures_are_counted_not_raised(folder: Path) -> None:
-    """A worker that fails is the queue's business; the command succeeds."""
-    done = finished("run", "jobs:fail", "--until-idle", "--json", folder=folder)
+@pytest.mark.parametrize("processes", [[], ["--processes", "2"]], ids=["alone", "children"])
+def test_failures_are_shown_and_what_expired_is_a_finding(
+    folder: Path, processes: list[str]
+) -> None:
+    """Each attempt that fails is a line as it does; tasks that expired make the exit code 1."""
+    done = finished("run", "jobs:fail", "--until-idle", "--json", *processes, folder=folder)
 
-    assert (done.returncode, done.stderr) == (0, "")
-    assert json.loads(done.stdout)["failed"] == 20
+    report = json.loads(done.stdout)
+    lines = done.stderr.splitlines()
+    assert (done.returncode, report["failed"], report["expired"]) == (1, 20, 10)
     assert kinds(folder).count("expired") == 10
+    assert len(lines) == 20
+    error = "OSError: [Errno 5] disk"
+    assert f"eventq: info: attempt 1 of task 1 failed, to be retried: {error}" in lines
+    last = f"attempt 2 of task 1 failed for good (max_retries): {error}"
+    assert f"eventq: warning: {last}" in lines
+
+
+def test_failures_that_a_retry_mends_are_no_finding(folder: Path) -> None:
+    """They are shown, and the exit code is 0."""
+    done = finished("run", "jobs:mend", "--until-idle", folder=folder)
+
+    assert (done.returncode, len(done.stderr.splitlines())) == (0, 10)
+    assert done.stdout.startswith("completed 10, failed 10, ")
+
+
+def test_a_process_whose_workers_are_all_stuck_is_replaced(folder: Path) -> None:
+    """Though a thread pool holds up its end. Its leases are over before, so nothing lapses."""
+    with Queue(f"sqlite:///{folder}/eventq.db", max_retries=0) as queue:
+        for number in range(2):
+            queue.new({"stick": number}, priority=1, deadline="100ms")
+    words = ["run", "jobs:stick", "--processes", "1", "--workers", "2", "--max-stuck", "500ms"]
+    with started(*words, "--until-idle", "--json", folder=folder) as process:
+        code, output, errors = ended(process)
+
+    assert len(pids(folder)) == 2
+    assert json.loads(output)["restarts"] == 1
+    assert json.loads(output)["completed"] == 10
+    assert "all 2 workers are stuck, so no task can be run: " in errors
+    assert "eventq: all workers are stuck (2): they ignore that they should end" in errors
+    assert "ended with exit code 1; starting it again" in errors
+    assert "LeaseLapsed" not in errors
+    assert kinds(folder).count("completed") == 10
+    # What the first process gave up is not in its report: it had to be ended by force.
+    assert code == 0
+
+
+def test_a_namespace_that_holds_nothing_is_said_to(folder: Path) -> None:
+    """By a run, alone or with children, once; mistyped names look like idle queues otherwise."""
+    words = ["run", "jobs:work", "--until-idle", "--namespace", "defualt"]
+    said = "namespace 'defualt' holds nothing yet (there: default)"
+
+    for more in ([], ["--processes", "2"]):
+        done = finished(*words, *more, folder=folder)
+        assert done.returncode == 0
+        [line] = done.stderr.splitlines()
+        assert line.endswith(said)
 
 
 def test_the_log_of_a_worker_is_shown_safely(folder: Path) -> None:

@@ -1,0 +1,83 @@
+"""Workers that go on after they were told to end: who they are, since when, and whether all do.
+
+Nothing is decided here but what is said; leases are the runner's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from eventq.runner.attempt import Attempt
+from eventq.runner.news import logger
+
+# A worker that looks at its context has this long to do so before it counts as stuck.
+PATIENCE_S = 1.0
+# How often to repeat that no worker is left.
+REPEAT_S = 60.0
+# Of so many tasks the names are given.
+NAMED_COUNT = 20
+
+ONE_STUCK = "worker stuck: task %(task)s goes on %(since_s)s s after it was told to end"
+ALL_STUCK = "all %(workers)s workers are stuck, so no task can be run: %(tasks)s"
+
+
+class StuckWatch:
+    """Looks at the attempts that keep a worker without a lease. Costs nothing while there is none.
+
+    ``most_s`` is how long all workers may be stuck; None for any time.
+    """
+
+    def __init__(self, *, workers: int, most_s: float | None) -> None:
+        self._workers = workers
+        self._most_s = most_s
+        # When each was told to end, and which of them have been reported. Monotonic seconds.
+        self._told_s: dict[Attempt, float] = {}
+        self._reported: set[Attempt] = set()
+        # Since when no worker is left, and when that was last said.
+        self._all_s: float | None = None
+        self._said_s: float | None = None
+
+    def look(self, strays: Collection[Attempt], now_s: float) -> bool:
+        """Reports what is new; returns whether all workers have been stuck for too long."""
+        if not (strays or self._told_s):
+            return False
+        begun = [stray for stray in strays if stray.begun_s is not None and stray.outcome is None]
+        self._told_s = {stray: self._told_s.get(stray, now_s) for stray in begun}
+        self._reported.intersection_update(begun)
+        oldest_first = sorted(self._told_s.items(), key=lambda item: item[1])
+        stuck = [attempt for attempt, told_s in oldest_first if now_s - told_s >= PATIENCE_S]
+        for attempt in stuck:
+            if attempt not in self._reported:
+                self._reported.add(attempt)
+                values: dict[str, object] = {
+                    "task": attempt.task.key,
+                    "attempt": attempt.task.attempt,
+                    "since_s": self._since_s(attempt, now_s),
+                }
+                logger.warning(ONE_STUCK, values, extra=values)
+        if len(stuck) < self._workers:
+            self._all_s = self._said_s = None
+            return False
+        self._all_s = max(self._told_s.values()) if self._all_s is None else self._all_s
+        if self._said_s is None or now_s - self._said_s >= REPEAT_S:
+            self._said_s = now_s
+            named = [f"{a.task.key} ({self._since_s(a, now_s)} s)" for a in stuck[:NAMED_COUNT]]
+            values = {"workers": self._workers, "tasks": ", ".join(named)}
+            logger.warning(ALL_STUCK, values, extra=values)
+        return self._most_s is not None and now_s - self._all_s >= self._most_s
+
+    def pause_s(self, now_s: float) -> float:
+        """Seconds until `look` may have something to say; infinite when nothing is stuck."""
+        return max(0.001, min(self._dues(), default=float("inf")) - now_s)
+
+    def _dues(self) -> Iterator[float]:
+        for attempt, told_s in self._told_s.items():
+            if attempt not in self._reported:
+                yield told_s + PATIENCE_S
+        if self._said_s is not None:
+            yield self._said_s + REPEAT_S
+        if self._all_s is not None and self._most_s is not None:
+            yield self._all_s + self._most_s
+
+    def _since_s(self, attempt: Attempt, now_s: float) -> float:
+        return round(now_s - self._told_s[attempt], 1)
