@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from eventq.bell import Bell
 from eventq.decide import Outcome, can_lease
@@ -196,7 +197,8 @@ class Runner:
             # One that has an outcome ended in time, and is collected in the next round.
             if due_s is not None and due_s <= now_s and attempt.outcome is None:
                 error = DeadlineExceededError("the attempt ran past its deadline")
-                self._revoke(attempt, "deadline exceeded", failed(attempt.task, describe(error)))
+                outcome = failed(attempt.task, describe(error))
+                self._revoke(attempt, "deadline exceeded", replace(outcome, verdict=True))
 
     def _revoke(self, attempt: Attempt, why: str, outcome: Outcome | None) -> None:
         """Ends an attempt without its worker, which is told, and may still hold its thread."""
