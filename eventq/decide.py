@@ -240,9 +240,15 @@ def lapse(
     return drafts
 
 
-def renew(projection: Projection, *, worker: str, ttl_us: int) -> list[Draft]:
-    """One event keeps all leases of the node alive; none when it holds none."""
-    if not projection.leases_of(worker):
+def renew(
+    projection: Projection, *, worker: str, ttl_us: int, unproven_seq: int | None = None
+) -> list[Draft]:
+    """One event keeps all leases of the node alive; none when it holds none.
+
+    Where the log still ends at ``unproven_seq``, the event proves that one can append, and stands
+    also for a node without leases.
+    """
+    if not projection.leases_of(worker) and projection.seq != unproven_seq:
         return []
     return [(NODE, Renewed(worker, ttl_us))]
 

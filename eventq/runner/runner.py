@@ -146,6 +146,7 @@ class Runner:
             elif pause_s > 0:
                 self._bell.wait(pause_s)
         except LogUnavailableError as error:
+            self._lapses.fail()
             if self._is_forced():
                 raise
             logger.warning("log unavailable, trying again", extra={"error": str(error)})
@@ -252,6 +253,7 @@ class Runner:
         outcomes = commands.portion(self._unsettled)
         want = self._want() if leases and not self._stop_asked else 0
         ttl_us, free = self._options.lease_ttl_us, self._free()
+        begun_s = self._clock.monotonic()
         command = commands.exchange(self._node, outcomes, count=want, free=free, ttl_us=ttl_us)
         del self._unsettled[: len(outcomes)]
         self._settled_s = self._clock.monotonic()
@@ -268,7 +270,8 @@ class Runner:
                     # A worker's Cancel is a failure in the log, right before this event.
                     self._counts["failed"] -= 1
         if attempts:
-            self._signed_s = self._progress_s = self._settled_s
+            # Others may see the sign before its commit is told here.
+            self._signed_s, self._progress_s = begun_s, self._settled_s
             self._executor.ring_below = len(attempts) // 2 if self._pace.ahead() else 0
             self._executor.submit(attempts)
 
@@ -301,7 +304,12 @@ class Runner:
             lost = self._lost(projection)
             orphans = self._orphans(projection)
             lapsed = self._lapses.look(
-                projection.holders, me=self._node.name, monotonic_s=now_s, now=now
+                projection.holders,
+                me=self._node.name,
+                seq=projection.seq,
+                # Not `now_s`: reading may have taken long, and what was read is newer than that.
+                monotonic_s=self._clock.monotonic(),
+                now=now,
             )
             overdue = next(projection.past_expiry(now), None) is not None
             leasable = not self._stop_asked and can_lease(
@@ -314,10 +322,11 @@ class Runner:
         for attempt in lost:
             self._revoke(attempt, LOST, None)
         self._unsettled += orphans
+        # First: when the log can be appended to again, nobody should be judged before that.
+        self._renew_if_due(now_s)
         for worker, seen_seq in lapsed:
             logger.warning("leases lapsed", extra={"node": worker})
             commands.lapse(self._node, worker, seen_seq=seen_seq)
-        self._renew_if_due(now_s)
         self._unstick(now_s)
         if self._worth_settling() or overdue or leasable:
             self._exchange()
@@ -379,8 +388,11 @@ class Runner:
         return self._options.lease_ttl_us / SECOND_US / 3
 
     def _renew_if_due(self, now_s: float) -> None:
-        if self._held and now_s - self._signed_s >= self._renew_s():
-            commands.renew(self._node, ttl_us=self._options.lease_ttl_us)
+        due = self._held and now_s - self._signed_s >= self._renew_s()
+        unproven_seq = self._lapses.unproven_seq
+        if due or unproven_seq is not None:
+            ttl_us = self._options.lease_ttl_us
+            commands.renew(self._node, ttl_us=ttl_us, unproven_seq=unproven_seq)
             self._signed_s = now_s
 
     def _unstick(self, now_s: float) -> None:
