@@ -57,6 +57,9 @@ class Executor(Protocol):
     def works_here(self) -> bool:
         """Whether this is called on a thread, or in the loop, that its workers run in."""
 
+    def is_alive(self) -> bool:
+        """Whether attempts that have begun may still end, also after `stop`."""
+
     def stop(self) -> None:
         """Ends it, without waiting for workers that ignore their cancellation; may come twice."""
 
@@ -127,6 +130,10 @@ class ThreadExecutor:
     def works_here(self) -> bool:
         """See Executor.works_here."""
         return threading.current_thread() in self._threads
+
+    def is_alive(self) -> bool:
+        """See Executor.is_alive."""
+        return any(thread.is_alive() for thread in self._threads)
 
     def stop(self) -> None:
         """See Executor.stop."""
@@ -224,6 +231,10 @@ class AsyncExecutor:
             return asyncio.get_running_loop() is self._loop
         except RuntimeError:
             return False
+
+    def is_alive(self) -> bool:
+        """See Executor.is_alive."""
+        return self._loop is not None and not self._loop.is_closed()
 
     def stop(self) -> None:
         """See Executor.stop."""

@@ -22,6 +22,7 @@ from eventq.node import Node
 from eventq.projection import Projection
 from eventq.runner import commands
 from eventq.runner.attempt import Attempt, describe, failed, released
+from eventq.runner.earlier import BROKE_OFF, Earlier
 from eventq.runner.executors import Executor
 from eventq.runner.lapses import LapseWatch
 from eventq.runner.pacing import BLOCK, GLANCE_S, Pace
@@ -82,6 +83,7 @@ class Runner:
         # Attempts whose lease this node holds, and those that keep a worker without one.
         self._held: dict[int, Attempt] = {}
         self._strays: set[Attempt] = set()
+        self._earlier = Earlier()
         self._unsettled: list[Outcome] = []
         self._counts = {"completed": 0, "failed": 0, "cancelled": 0, "released": 0, "refused": 0}
         # Monotonic instants of the last commit, the last sign of life in one, and so on.
@@ -97,6 +99,9 @@ class Runner:
         Idle means: nothing is ready, leased by any node, or waiting for a retry. Tasks scheduled
         for later that were never attempted are left.
         """
+        if isinstance(self._node.last_run, Runner):
+            self._take_over(self._node.last_run)
+        self._node.last_run = self
         watch = self._node.log.watch(self._bell.ring, heard=self._bell.heard)
         self._node.on_append(self._bell.ring)
         try:
@@ -111,7 +116,7 @@ class Runner:
             raise
         finally:
             # Workers end first, so that none begins anew; then the wake-ups, which lean on the log.
-            self._tell_all("the run broke off")
+            self._tell_all(BROKE_OFF)
             self._executor.stop()
             self._snapshots.stop()
             self._node.off_append(self._bell.ring)
@@ -129,7 +134,19 @@ class Runner:
 
     def works_here(self) -> bool:
         """Whether it is one of this run's workers that asks."""
-        return self._executor.works_here()
+        return any(
+            executor.works_here() for executor in self._earlier.executors() | {self._executor}
+        )
+
+    def _take_over(self, before: Runner) -> None:
+        """Goes on with what an earlier run left: outcomes not recorded, and attempts not ended.
+
+        What still runs keeps its lease, so that it is not run a second time beside it.
+        """
+        self._unsettled = before._unsettled
+        attempts = [*before._held.values(), *before._strays]
+        held = self._earlier.take_over(before._executor, attempts, before._earlier, self._unsettled)
+        self._held = {attempt.task.number: attempt for attempt in held}
 
     def _step(self) -> bool:
         """One round; tells whether to go on."""
@@ -157,6 +174,8 @@ class Runner:
 
     def _collect(self) -> None:
         """Takes in ended attempts: their outcomes wait to be settled."""
+        if self._earlier:
+            self._collect_earlier()
         ended = self._executor.take_ended()
         if not ended:
             return
@@ -167,16 +186,25 @@ class Runner:
             total_s += attempt.ended_s - attempt.begun_s
             if attempt.outcome.error is not None:
                 _log_failure(attempt.task, attempt.outcome.error)
+            # The outcome first: should an interrupt come in between, it is not lost.
             if attempt.revoked:
-                self._strays.discard(attempt)
                 if not attempt.stopped:
                     # It ignored that its lease was gone: kept in the log as refused.
                     self._unsettled.append(attempt.outcome)
+                self._strays.discard(attempt)
             else:
-                del self._held[attempt.task.number]
                 self._unsettled.append(attempt.outcome)
+                del self._held[attempt.task.number]
         self._pace.measure(total_s, len(ended))
         self._progress_s = self._clock.monotonic()
+
+    def _collect_earlier(self) -> None:
+        """Takes in what an earlier run began and has ended since."""
+        for attempt, outcome in self._earlier.take_ended():
+            if outcome is not None:
+                self._unsettled.append(outcome)
+            if not attempt.revoked:
+                del self._held[attempt.task.number]
 
     def _record_late(self) -> None:
         """What cancelled workers returned all the same is evidence, so it is kept."""
@@ -189,7 +217,7 @@ class Runner:
         """After an error: nothing can be recorded any more, so nothing more should be done."""
         self._executor.take_back()
         for attempt in self._held.values():
-            self._executor.cancel(attempt, why)
+            self._cancel(attempt, why)
 
     def _fail_late(self) -> None:
         now_s = self._clock.monotonic()
@@ -205,10 +233,14 @@ class Runner:
         """Ends an attempt without its worker, which is told, and may still hold its thread."""
         attempt.revoked = True
         del self._held[attempt.task.number]
-        self._strays.add(attempt)
-        self._executor.cancel(attempt, why)
+        if attempt not in self._earlier:
+            self._strays.add(attempt)
+        self._cancel(attempt, why)
         if outcome is not None:
             self._unsettled.append(outcome)
+
+    def _cancel(self, attempt: Attempt, why: str) -> None:
+        (self._earlier if attempt in self._earlier else self._executor).cancel(attempt, why)
 
     def _give_back(self, attempts: list[Attempt], reason: str) -> None:
         for attempt in attempts:
@@ -289,7 +321,8 @@ class Runner:
 
     def _free(self) -> int:
         """How many workers have nothing to do; negative when tasks wait for one."""
-        return self._options.workers - len(self._held) - len(self._strays)
+        earlier = self._earlier.held_count() if self._earlier else 0
+        return self._options.workers - len(self._held) - len(self._strays) + earlier
 
     # Looking at the rest of the world.
 
@@ -380,6 +413,9 @@ class Runner:
             ends.append(now_s + LOOK_EVERY_S)
         if self._stop_s is not None:
             ends.append(self._stop_s)
+        if self._earlier:
+            # Their bell was another one.
+            ends.append(now_s + LOOK_EVERY_S)
         # At least a millisecond: a timer that fires early must not spin.
         return max(0.001, min(ends) - now_s)
 
