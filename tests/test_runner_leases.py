@@ -20,6 +20,7 @@ from tests.support import (
     ManualClock,
     kinds,
     lease,
+    look,
     nudge,
     queue_on,
     runner_of,
@@ -224,6 +225,56 @@ class TestSharing:
 
         assert kinds(queue, "behind-0") == ["created", "leased", "released", "leased", "completed"]
         assert kinds(queue, "slow") == ["created", "leased", "completed"]
+
+    def test_a_node_whose_loop_is_blocked_leases_no_more(
+        self, log: HookedLog, clock: ManualClock
+    ) -> None:
+        """What it could not start is given back once, left to others, and taken when it goes on."""
+        gate = Gate()
+
+        async def worker(_ctx: AsyncContext, task: Task) -> None:
+            if task.key == "block":
+                gate()
+
+        with (
+            queue_on(log, clock=clock, workers=3) as queue,
+            running(queue, worker),
+        ):
+            queue.new(key="block")
+            wait_until(gate.reached.is_set)
+            queue.new_many([{}] * 5)
+            for _ in range(9):
+                look(queue)
+                clock.advance(0.3)
+            look(queue)
+            counts = queue.stats()
+            assert (counts.leased, counts.attempts) == (1, 3)
+            gate.open()
+            wait_until(lambda: not queue.tasks())
+
+        check_log(HookedLog(log._storage))
+
+    def test_new_tasks_do_not_put_off_what_is_stuck(
+        self, log: HookedLog, clock: ManualClock
+    ) -> None:
+        """A task that waits for a blocked loop is given back in time, whatever is leased since."""
+        gate = Gate()
+
+        async def worker(_ctx: AsyncContext, task: Task) -> None:
+            if task.key == "block":
+                gate()
+
+        with queue_on(log, clock=clock, workers=9) as queue, running(queue, worker):
+            queue.new(key="block")
+            wait_until(gate.reached.is_set)
+            for number in range(3):
+                queue.new(key=f"task-{number}")
+                look(queue)
+                clock.advance(0.3)
+            look(queue)
+            assert kinds(queue, "task-0") == ["created", "leased", "released"]
+            gate.open()
+            wait_until(lambda: not queue.tasks())
 
     def test_a_lone_slow_task_is_never_leased_ahead(self, queue: Queue, clock: ManualClock) -> None:
         """When tasks take long, a node holds no more than its workers do."""

@@ -75,9 +75,9 @@ class Earlier:
         """Where they work."""
         return set(self._where.values())
 
-    def cancel(self, attempt: Attempt, why: str) -> None:
-        """Tells one of them to end."""
-        self._where[attempt].cancel(attempt, why)
+    def executor_of(self, attempt: Attempt, others: Executor) -> Executor:
+        """Where the attempt works; ``others`` for one that is none of them."""
+        return self._where.get(attempt, others)
 
     def held_count(self) -> int:
         """How many of them have their lease."""

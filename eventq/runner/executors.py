@@ -51,6 +51,9 @@ class Executor(Protocol):
     def waiting_count(self) -> int:
         """How many attempts have not begun."""
 
+    def is_behind(self) -> bool:
+        """Whether it has not come yet to look at what it was given last."""
+
     def cancel(self, attempt: Attempt, why: str) -> None:
         """Tells a running attempt to end; it may take its time."""
 
@@ -123,6 +126,10 @@ class ThreadExecutor:
         """See Executor.waiting_count."""
         return self._inbox.qsize()
 
+    def is_behind(self) -> bool:
+        """See Executor.is_behind. A free thread takes what there is by itself."""
+        return False
+
     def cancel(self, attempt: Attempt, why: str) -> None:
         """See Executor.cancel."""
         attempt.context.stop(why)
@@ -183,6 +190,7 @@ class AsyncExecutor:
         self._bell = bell
         self._clock = clock
         self._pending: deque[Attempt] = deque()
+        self._unseen = False
         self._ended: deque[Attempt] = deque()
         self._running: set[asyncio.Task[None]] = set()
         self._thread: threading.Thread | None = None
@@ -205,6 +213,7 @@ class AsyncExecutor:
     def submit(self, attempts: list[Attempt]) -> None:
         """See Executor.submit."""
         self._pending.extend(attempts)
+        self._unseen = True
         self._call(self._fill)
 
     def take_ended(self) -> list[Attempt]:
@@ -218,6 +227,10 @@ class AsyncExecutor:
     def waiting_count(self) -> int:
         """See Executor.waiting_count."""
         return len(self._pending)
+
+    def is_behind(self) -> bool:
+        """See Executor.is_behind. So it is while a worker, or who owns the loop, blocks it."""
+        return self._unseen
 
     def cancel(self, attempt: Attempt, why: str) -> None:
         """See Executor.cancel."""
@@ -257,6 +270,7 @@ class AsyncExecutor:
             self._loop.call_soon_threadsafe(function)
 
     def _fill(self) -> None:
+        self._unseen = False
         while len(self._running) < self._workers:
             try:
                 attempt = self._pending.popleft()

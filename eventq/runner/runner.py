@@ -25,7 +25,7 @@ from eventq.runner.attempt import Attempt, describe, failed, released
 from eventq.runner.earlier import BROKE_OFF, Earlier
 from eventq.runner.executors import Executor
 from eventq.runner.lapses import LapseWatch
-from eventq.runner.pacing import BLOCK, GLANCE_S, Pace
+from eventq.runner.pacing import GLANCE_S, Pace
 from eventq.runner.snapshots import SnapshotKeeper
 from eventq.task import Task
 
@@ -139,10 +139,7 @@ class Runner:
         )
 
     def _take_over(self, before: Runner) -> None:
-        """Goes on with what an earlier run left: outcomes not recorded, and attempts not ended.
-
-        What still runs keeps its lease, so that it is not run a second time beside it.
-        """
+        """Goes on with what an earlier run left, so that nothing is run a second time beside it."""
         self._unsettled = before._unsettled
         attempts = [*before._held.values(), *before._strays]
         held = self._earlier.take_over(before._executor, attempts, before._earlier, self._unsettled)
@@ -217,7 +214,7 @@ class Runner:
         """After an error: nothing can be recorded any more, so nothing more should be done."""
         self._executor.take_back()
         for attempt in self._held.values():
-            self._cancel(attempt, why)
+            self._earlier.executor_of(attempt, self._executor).cancel(attempt, why)
 
     def _fail_late(self) -> None:
         now_s = self._clock.monotonic()
@@ -235,12 +232,9 @@ class Runner:
         del self._held[attempt.task.number]
         if attempt not in self._earlier:
             self._strays.add(attempt)
-        self._cancel(attempt, why)
+        self._earlier.executor_of(attempt, self._executor).cancel(attempt, why)
         if outcome is not None:
             self._unsettled.append(outcome)
-
-    def _cancel(self, attempt: Attempt, why: str) -> None:
-        (self._earlier if attempt in self._earlier else self._executor).cancel(attempt, why)
 
     def _give_back(self, attempts: list[Attempt], reason: str) -> None:
         for attempt in attempts:
@@ -303,7 +297,9 @@ class Runner:
                     self._counts["failed"] -= 1
         if attempts:
             # Others may see the sign before its commit is told here.
-            self._signed_s, self._progress_s = begun_s, self._settled_s
+            self._signed_s = begun_s
+            if not self._executor.waiting_count():
+                self._progress_s = self._settled_s
             self._executor.ring_below = len(attempts) // 2 if self._pace.ahead() else 0
             self._executor.submit(attempts)
 
@@ -317,7 +313,7 @@ class Runner:
 
     def _want(self) -> int:
         """How many more tasks to lease: free slots, and work ahead when tasks are fast."""
-        return min(BLOCK, max(0, self._free() + self._pace.ahead()))
+        return self._pace.want(self._free())
 
     def _free(self) -> int:
         """How many workers have nothing to do; negative when tasks wait for one."""
@@ -332,6 +328,7 @@ class Runner:
         Gives the seconds to wait then (0 for none), or None when there is nothing left to do.
         """
         self._looked_s = now_s = self._clock.monotonic()
+        self._pace.stalled = self._pace.stalled and self._executor.is_behind()
         with self._node.reading(as_left=self._committed) as projection:
             now = self._node.now()
             lost = self._lost(projection)
@@ -409,13 +406,11 @@ class Runner:
                 ends.append(now_s + LINGER_S)
             if self._executor.waiting_count():
                 ends.append(self._progress_s + STUCK_S)
-        if len(projection.holders) > (self._node.name in projection.holders):
+        others = len(projection.holders) > (self._node.name in projection.holders)
+        if others or self._earlier or self._pace.stalled:
             ends.append(now_s + LOOK_EVERY_S)
         if self._stop_s is not None:
             ends.append(self._stop_s)
-        if self._earlier:
-            # Their bell was another one.
-            ends.append(now_s + LOOK_EVERY_S)
         # At least a millisecond: a timer that fires early must not spin.
         return max(0.001, min(ends) - now_s)
 
@@ -437,6 +432,9 @@ class Runner:
             self._give_back(self._executor.take_back(), "all workers are busy")
             self._pace.measure(now_s - self._progress_s, 1)
             self._executor.ring_below = 0
+            self._pace.stalled = self._executor.is_behind()
+            if self._pace.stalled:
+                logger.warning("the event loop is blocked: nothing is leased until it goes on")
 
 
 COUNTED = {
