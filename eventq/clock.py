@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 from eventq.durations import SECOND_US
 
@@ -17,6 +18,33 @@ class Clock(Protocol):
 
     def monotonic(self) -> float:
         """Seconds since some moment; never goes back."""
+
+
+@runtime_checkable
+class MovedClock(Clock, Protocol):
+    """A clock that moves only when somebody moves it. A run asks for no more than a Clock."""
+
+    def on_move(self, wake: Callable[[], None]) -> None:
+        """Has ``wake`` called after each move, on the thread that moves; it never blocks."""
+
+    def off_move(self, wake: Callable[[], None]) -> None:
+        """Ends `on_move`."""
+
+    def skip(self, seconds: float) -> None:
+        """Moves it, for a run that has nothing to do for so long and would wait for ever."""
+
+
+class UnmovedClock:
+    """Stands in for the moves of a clock that moves by itself, or does not say when it is moved."""
+
+    def on_move(self, wake: Callable[[], None]) -> None:
+        """There are none."""
+
+    def off_move(self, wake: Callable[[], None]) -> None:
+        """There are none."""
+
+    def skip(self, seconds: float) -> None:
+        """Time will pass."""
 
 
 class SteadyTime:

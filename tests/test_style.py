@@ -45,6 +45,7 @@ PURE_ROWS = (
 ROWS = (
     *PURE_ROWS,
     "clock",
+    "testing",
     "bell",
     "eventlog",
     "kept",

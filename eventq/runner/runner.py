@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from eventq.bell import Bell
+from eventq.clock import MovedClock, UnmovedClock
 from eventq.decide import Outcome, can_lease
 from eventq.durations import SECOND_US
 from eventq.errors import DeadlineExceededError, LogUnavailableError
@@ -75,6 +76,7 @@ class Runner:
         self._node = node
         self._options = options
         self._clock = node.clock
+        self._moves = node.clock if isinstance(node.clock, MovedClock) else UnmovedClock()
         self._bell = Bell()
         self._executor = make_executor(self._bell)
         self._pace = Pace(options.workers)
@@ -104,6 +106,7 @@ class Runner:
         self._node.last_run = self
         watch = self._node.log.watch(self._bell.ring, heard=self._bell.heard)
         self._node.on_append(self._bell.ring)
+        self._moves.on_move(self._bell.ring)
         try:
             self._executor.start()
             while self._step():
@@ -119,6 +122,7 @@ class Runner:
             self._tell_all(BROKE_OFF)
             self._executor.stop()
             self._snapshots.stop()
+            self._moves.off_move(self._bell.ring)
             self._node.off_append(self._bell.ring)
             watch.close()
         return RunReport(**self._counts)
@@ -134,9 +138,8 @@ class Runner:
 
     def works_here(self) -> bool:
         """Whether it is one of this run's workers that asks."""
-        return any(
-            executor.works_here() for executor in self._earlier.executors() | {self._executor}
-        )
+        executors = self._earlier.executors() | {self._executor}
+        return any(executor.works_here() for executor in executors)
 
     def _take_over(self, before: Runner) -> None:
         """Goes on with what an earlier run left, so that nothing is run a second time beside it."""
@@ -345,7 +348,8 @@ class Runner:
             leasable = not self._stop_asked and can_lease(
                 projection, count=self._want(), free=self._free(), now=now
             )
-            done = self._options.until_idle and self._is_idle(projection, now)
+            rests = self._options.until_idle and self._is_at_rest(projection, now)
+            done = rests and not projection.retrying_count
             pause_s = self._pause_s(projection, now=now, now_s=now_s)
             self._snapshots.look(projection, idle=not (self._held or leasable))
         self._committed = False
@@ -361,6 +365,8 @@ class Runner:
         if self._worth_settling() or overdue or leasable:
             self._exchange()
         elif not lapsed:
+            if rests and not done:
+                self._moves.skip(pause_s)
             return None if done and not self._unsettled else pause_s
         return 0
 
@@ -384,13 +390,9 @@ class Runner:
             for number in mine - known
         ]
 
-    def _is_idle(self, projection: Projection, now: int) -> bool:
-        return not (
-            self._held
-            or projection.leased_count
-            or projection.ready_count(now)
-            or projection.retrying_count
-        )
+    def _is_at_rest(self, projection: Projection, now: int) -> bool:
+        """Whether nothing is ready or leased: all that is left waits for its instant."""
+        return not (self._held or projection.leased_count or projection.ready_count(now))
 
     def _pause_s(self, projection: Projection, *, now: int, now_s: float) -> float:
         """How long nothing will happen that no bell tells of."""
