@@ -12,7 +12,7 @@ from eventq.clock import MovedClock
 from eventq.runner.context import Context
 from eventq.testing import START, ManualClock
 from tests.checker import check_log
-from tests.support import Gate, final, kinds, running, wait_until
+from tests.support import Gate, final, kinds, look, running, wait_until
 
 
 @pytest.fixture
@@ -89,8 +89,10 @@ def test_moving_it_wakes_a_run(queue: Queue, clock: ManualClock) -> None:
         ctx.sleep("1d")
 
     with running(queue, sleeps):
+        look(queue)
         clock.forward("1h")
         wait_until(began.reached.is_set)
+        look(queue)
         clock.forward("1m")
         wait_until(lambda: not queue.tasks())
 
