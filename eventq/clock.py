@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from eventq.durations import SECOND_US
 from eventq.task import instant
@@ -29,6 +29,33 @@ class Clock(Protocol):
 
     def monotonic(self) -> float:
         """Seconds since some moment; never goes back."""
+
+
+@runtime_checkable
+class MovedClock(Clock, Protocol):
+    """A clock that moves only when somebody moves it. A run asks for no more than a Clock."""
+
+    def on_move(self, wake: Callable[[], None]) -> None:
+        """Has ``wake`` called after each move, on the thread that moves; it never blocks."""
+
+    def off_move(self, wake: Callable[[], None]) -> None:
+        """Ends `on_move`."""
+
+    def skip(self, seconds: float) -> None:
+        """Moves it, for a run that has nothing to do for so long and would wait for ever."""
+
+
+class UnmovedClock:
+    """Stands in for the moves of a clock that moves by itself, or does not say when it is moved."""
+
+    def on_move(self, wake: Callable[[], None]) -> None:
+        """There are none."""
+
+    def off_move(self, wake: Callable[[], None]) -> None:
+        """There are none."""
+
+    def skip(self, seconds: float) -> None:
+        """Time will pass."""
 
 
 class SteadyTime:

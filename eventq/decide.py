@@ -64,7 +64,11 @@ class NewTask(Struct, frozen=True, gc=False):
 
 
 class Outcome(Struct, frozen=True, gc=False):
-    """How an attempt ended. ``draw`` is a random number from 0 up to 1, for jitter."""
+    """How an attempt ended. ``draw`` is a random number from 0 up to 1, for jitter.
+
+    A ``verdict`` is the runner's, on an attempt whose worker has not ended: void once the lease is
+    over, since the worker's own end is still to come.
+    """
 
     task: int
     fence: int
@@ -75,6 +79,7 @@ class Outcome(Struct, frozen=True, gc=False):
     delay_us: int | None = None
     draw: float = 0.0
     reason: str = ""
+    verdict: bool = False
 
 
 def create(
@@ -171,15 +176,19 @@ def settle(
 ) -> list[Draft]:
     """Records how attempts ended. An outcome whose lease was lost is refused, not applied.
 
-    So is a second outcome of one attempt: the first has given its lease back. ``history`` gives a
-    task's events, asked where a lease is over: the log may hold the very outcome already.
+    So is a second outcome of one attempt: the first has given its lease back. No attempt is refused
+    twice. ``history`` gives a task's events, asked where a lease is over: the log may hold the very
+    outcome already.
     """
     drafts: list[Draft] = []
     settled: set[int] = set()
+    refused: set[int] = set()
     for outcome in outcomes:
         task = projection.tasks.get(outcome.task)
         if task is None or task.fence != outcome.fence or outcome.fence in settled:
-            if outcome.kind != "released" and not is_recorded(outcome, history(outcome.task)):
+            void = outcome.verdict or outcome.kind == "released" or outcome.fence in refused
+            if not void and not is_recorded(outcome, history(outcome.task)):
+                refused.add(outcome.fence)
                 ended: Literal["completed", "failed"] = (
                     "completed" if outcome.kind == "completed" else "failed"
                 )
@@ -197,10 +206,12 @@ def settle(
 
 
 def is_recorded(outcome: Outcome, history: list[Event]) -> bool:
-    """Whether the task's history holds this very outcome already.
+    """Whether the task's history holds this very outcome already, or has refused its attempt.
 
     So it is when the append that recorded it was reported as of unknown outcome, and was made.
     """
+    if any(type(e.body) is Refused and e.body.fence == outcome.fence for e in history):
+        return True
     for event in history:
         body = event.body
         if type(body) is Completed and body.fence == outcome.fence:
@@ -231,9 +242,15 @@ def lapse(
     return drafts
 
 
-def renew(projection: Projection, *, worker: str, ttl_us: int) -> list[Draft]:
-    """One event keeps all leases of the node alive; none when it holds none."""
-    if not projection.leases_of(worker):
+def renew(
+    projection: Projection, *, worker: str, ttl_us: int, unproven_seq: int | None = None
+) -> list[Draft]:
+    """One event keeps all leases of the node alive; none when it holds none.
+
+    Where the log still ends at ``unproven_seq``, the event proves that one can append, and stands
+    also for a node without leases.
+    """
+    if not projection.leases_of(worker) and projection.seq != unproven_seq:
         return []
     return [(NODE, Renewed(worker, ttl_us))]
 

@@ -75,6 +75,8 @@ class Node:
         self._time = SteadyTime(self.clock)
         self._undisturbed = 0
         self._in_flight: tuple[Plan, Commit] | None = None
+        # The runner's own: what it ran last on this node, whose workers may outlive it.
+        self.last_run: object = None
 
     def execute(self, command: Command) -> Command:
         """Decides and appends; when it returns, the command's events are durable and applied.

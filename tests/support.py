@@ -13,8 +13,10 @@ from typing import Any, Generic, TypeVar
 
 from eventq import Queue, Task
 from eventq.clock import Clock, SystemClock
+from eventq.command import Command
+from eventq.decide import Draft
 from eventq.eventlog.memory import MemoryLog, MemoryStorage
-from eventq.events import Commit
+from eventq.events import Commit, Leased
 from eventq.node import Node
 from eventq.runner import Runner
 
@@ -198,3 +200,18 @@ def pass_time(queue: Queue, clock: ManualClock, seconds: float) -> None:
     """Moves the clock and has the run look around."""
     clock.advance(seconds)
     nudge(queue)
+
+
+def lease(queue: Queue, *, ttl_us: int) -> None:
+    """Leases task 1 for a node that does nothing more, as one that was killed."""
+    drafts: list[Draft] = [(1, Leased(1, queue._node.name, ttl_us))]
+    queue._node.execute(Command(lambda _: drafts, leasing=True))
+
+
+def look(queue: Queue) -> None:
+    """Has its run look twice at the present time: what the first look appends, the second sees."""
+    bell = runner_of(queue)._bell
+    for _ in range(3):
+        # It waits for the bell again only when it has done what the last ring called for.
+        nudge(queue)
+        wait_until(bell.heard)

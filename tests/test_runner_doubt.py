@@ -50,3 +50,15 @@ def test_outcome_that_was_recorded_in_doubt_is_no_late_one(kind: str) -> None:
             TaskState.CANCELLED,
         ]
         assert kinds(queue, "failed").count("failed") == 1
+
+
+def test_refusal_that_was_recorded_in_doubt_is_not_repeated() -> None:
+    """A second one would say that one attempt ended twice."""
+    log = HookedLog()
+    with queue_on(log, workers=1) as queue:
+        queue.new(key="k")
+        doubt_once(log, "refused")
+        queue.run(lambda _ctx, task: bool(queue.cancel(task.key)), until="idle")
+
+        assert log.after_append.__name__ == "<lambda>", "the doubt was raised"
+        assert kinds(queue, "k") == ["created", "leased", "cancelled", "refused"]

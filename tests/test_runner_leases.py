@@ -10,12 +10,8 @@ from pathlib import Path
 import pytest
 
 from eventq import Queue, Task
-from eventq.command import Command
-from eventq.decide import Draft
-from eventq.events import Failed, Leased
-from eventq.projection import Holder
+from eventq.events import Failed
 from eventq.runner.context import AsyncContext, Context
-from eventq.runner.lapses import LOOK_S, LapseWatch
 from eventq.runner.pacing import AHEAD_S, BLOCK, Pace
 from tests.checker import check_log
 from tests.support import (
@@ -23,6 +19,8 @@ from tests.support import (
     HookedLog,
     ManualClock,
     kinds,
+    lease,
+    look,
     nudge,
     queue_on,
     runner_of,
@@ -49,12 +47,6 @@ def queue(log: HookedLog, clock: ManualClock) -> Iterator[Queue]:
     with queue_on(log, clock=clock, workers=1) as queue:
         yield queue
     check_log(HookedLog(log._storage))
-
-
-def lease(queue: Queue, *, ttl_us: int) -> None:
-    """Leases task 1 for a node that does nothing more, as one that was killed."""
-    drafts: list[Draft] = [(1, Leased(1, queue._node.name, ttl_us))]
-    queue._node.execute(Command(lambda _: drafts, leasing=True))
 
 
 class TestLapses:
@@ -234,6 +226,56 @@ class TestSharing:
         assert kinds(queue, "behind-0") == ["created", "leased", "released", "leased", "completed"]
         assert kinds(queue, "slow") == ["created", "leased", "completed"]
 
+    def test_a_node_whose_loop_is_blocked_leases_no_more(
+        self, log: HookedLog, clock: ManualClock
+    ) -> None:
+        """What it could not start is given back once, left to others, and taken when it goes on."""
+        gate = Gate()
+
+        async def worker(_ctx: AsyncContext, task: Task) -> None:
+            if task.key == "block":
+                gate()
+
+        with (
+            queue_on(log, clock=clock, workers=3) as queue,
+            running(queue, worker),
+        ):
+            queue.new(key="block")
+            wait_until(gate.reached.is_set)
+            queue.new_many([{}] * 5)
+            for _ in range(9):
+                look(queue)
+                clock.advance(0.3)
+            look(queue)
+            counts = queue.stats()
+            assert (counts.leased, counts.attempts) == (1, 3)
+            gate.open()
+            wait_until(lambda: not queue.tasks())
+
+        check_log(HookedLog(log._storage))
+
+    def test_new_tasks_do_not_put_off_what_is_stuck(
+        self, log: HookedLog, clock: ManualClock
+    ) -> None:
+        """A task that waits for a blocked loop is given back in time, whatever is leased since."""
+        gate = Gate()
+
+        async def worker(_ctx: AsyncContext, task: Task) -> None:
+            if task.key == "block":
+                gate()
+
+        with queue_on(log, clock=clock, workers=9) as queue, running(queue, worker):
+            queue.new(key="block")
+            wait_until(gate.reached.is_set)
+            for number in range(3):
+                queue.new(key=f"task-{number}")
+                look(queue)
+                clock.advance(0.3)
+            look(queue)
+            assert kinds(queue, "task-0") == ["created", "leased", "released"]
+            gate.open()
+            wait_until(lambda: not queue.tasks())
+
     def test_a_lone_slow_task_is_never_leased_ahead(self, queue: Queue, clock: ManualClock) -> None:
         """When tasks take long, a node holds no more than its workers do."""
         queue.new_many([{}] * 6)
@@ -246,66 +288,6 @@ class TestSharing:
         queue.run(worker, until="idle")
 
         assert most == [1] * 6
-
-
-class TestLapseWatch:
-    """The judge, by a manual clock."""
-
-    @staticmethod
-    def holders(
-        *, seen_seq: int = 5, seen_at: int = 0, ttl_us: int = 10_000_000
-    ) -> dict[str, Holder]:
-        """One other node, and this one."""
-        return {
-            "other": Holder(ttl_us, seen_seq, seen_at, {1}),
-            "me": Holder(1, 1, 0, {2}),
-        }
-
-    def look(self, watch: LapseWatch, at_s: float, **seen: int) -> list[tuple[str, int]]:
-        """One look at that time."""
-        holders = self.holders(**seen)
-        return watch.look(holders, me="me", monotonic_s=at_s, now=round(at_s * 1e6))
-
-    def test_the_ttl_counts_from_the_moment_a_sign_was_seen(self) -> None:
-        """Whatever the log's own instants say, once this process has begun to look."""
-        watch = LapseWatch()
-        assert watch.look({}, me="me", monotonic_s=99, now=99_000_000) == []
-        looks = [self.look(watch, at_s) for at_s in range(100, 110)]
-
-        assert looks == [[]] * 10
-        assert self.look(watch, 110) == [("other", 5)]
-
-    def test_a_new_sign_of_life_begins_anew(self) -> None:
-        """A renewal gives another ttl."""
-        watch = LapseWatch()
-        watch.look({}, me="me", monotonic_s=99, now=99_000_000)
-        looks = [self.look(watch, at_s, seen_seq=at_s // 5) for at_s in range(100, 140)]
-
-        assert looks == [[]] * 40
-
-    def test_at_the_first_look_a_sign_is_as_old_as_the_log_says(self) -> None:
-        """After a restart, a node that is long dead is not granted a ttl anew."""
-        assert self.look(LapseWatch(), 100, seen_at=90_000_000) == [("other", 5)]
-        assert self.look(LapseWatch(), 100, seen_at=90_000_001) == []
-        assert self.look(LapseWatch(), 100, seen_at=200_000_000) == []
-
-    def test_time_in_which_nobody_could_look_is_not_held_against_others(self) -> None:
-        """After a suspension of an hour the others have the rest of their ttl left."""
-        watch = LapseWatch()
-        watch.look({}, me="me", monotonic_s=99, now=99_000_000)
-        self.look(watch, 100)
-
-        assert self.look(watch, 3_700) == []
-        assert [self.look(watch, 3_700 + LOOK_S * turn) for turn in (1, 2, 3)] == [[]] * 3
-        assert self.look(watch, 3_700 + 8) == [("other", 5)]
-
-    def test_a_node_that_let_go_is_forgotten(self) -> None:
-        """It may come again with the same name and a fresh ttl."""
-        watch = LapseWatch()
-        self.look(watch, 100, seen_at=100_000_000)
-        watch.look({}, me="me", monotonic_s=101, now=0)
-
-        assert [self.look(watch, at_s) for at_s in range(102, 111)] == [[]] * 9
 
 
 class TestPace:

@@ -13,7 +13,7 @@ import pytest
 from eventq import AttemptCancelledError, Queue, Task
 from eventq.eventlog import Head
 from eventq.eventlog.base import READ_EVENTS, Watch
-from eventq.events import Commit
+from eventq.events import Commit, Refused
 from eventq.runner import executors
 from eventq.runner.context import Context
 from tests.checker import check_log
@@ -113,6 +113,38 @@ def test_a_task_leased_anew_while_its_first_attempt_runs(
 
     reopened = ["created", "leased", "cancelled", "retried"]
     assert kinds(queue, "again") == [*reopened, "leased", "refused", "completed"]
+
+
+@pytest.mark.parametrize("ends", ["returns", "raises", "stops"])
+def test_an_attempt_that_is_late_and_cancelled_is_refused_once(
+    queue: Queue, other: Queue, clock: ManualClock, ends: str
+) -> None:
+    """The passed deadline is no outcome of its own, once the lease is gone."""
+    gate = Gate()
+
+    def worker(ctx: Context, _task: Task) -> None:
+        gate()
+        if ends == "stops":
+            ctx.check()
+        assert ends == "returns"
+
+    queue.new(key="k", deadline="30s")
+    with running(queue, worker) as run:
+        wait_until(gate.reached.is_set)
+        runner = runner_of(queue)
+        clock.advance(30)
+        other.cancel("k")
+        wait_until(lambda: runner._strays and not runner._unsettled)
+        gate.open()
+        wait_until(lambda: not runner._strays)
+        queue.stop()
+        run.result()
+
+    assert (
+        kinds(other, "k") == ["created", "leased", "cancelled", "refused"][: 3 + (ends != "stops")]
+    )
+    outcomes = [e.body.outcome for e in other.events() if isinstance(e.body, Refused)]
+    assert outcomes == {"returns": ["completed"], "raises": ["failed"], "stops": []}[ends]
 
 
 def test_a_late_outcome_at_the_end_of_a_run_leases_nothing(

@@ -46,6 +46,7 @@ PURE_ROWS = (
 ROWS = (
     *PURE_ROWS,
     "clock",
+    "testing",
     "bell",
     "surroundings",
     "safelog",

@@ -45,10 +45,14 @@ def exchange(node: Node, outcomes: list[Outcome], *, count: int, free: int, ttl_
     return node.execute(Command(decision, leasing=True))
 
 
-def renew(node: Node, *, ttl_us: int) -> Command:
-    """Keeps all leases of this node alive."""
+def renew(node: Node, *, ttl_us: int, unproven_seq: int | None = None) -> Command:
+    """Keeps all leases of this node alive; see `decide.renew`."""
     return node.execute(
-        Command(lambda _: decide.renew(node.projection, worker=node.name, ttl_us=ttl_us))
+        Command(
+            lambda _: decide.renew(
+                node.projection, worker=node.name, ttl_us=ttl_us, unproven_seq=unproven_seq
+            )
+        )
     )
 
 

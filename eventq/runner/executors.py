@@ -51,11 +51,17 @@ class Executor(Protocol):
     def waiting_count(self) -> int:
         """How many attempts have not begun."""
 
+    def is_behind(self) -> bool:
+        """Whether it has not come yet to look at what it was given last."""
+
     def cancel(self, attempt: Attempt, why: str) -> None:
         """Tells a running attempt to end; it may take its time."""
 
     def works_here(self) -> bool:
         """Whether one of its workers calls this."""
+
+    def is_alive(self) -> bool:
+        """Whether attempts that have begun may still end, also after `stop`."""
 
     def stop(self) -> None:
         """Ends it, without waiting for workers that ignore their cancellation; may come twice."""
@@ -120,6 +126,10 @@ class ThreadExecutor:
         """See Executor.waiting_count."""
         return self._inbox.qsize()
 
+    def is_behind(self) -> bool:
+        """See Executor.is_behind. A free thread takes what there is by itself."""
+        return False
+
     def cancel(self, attempt: Attempt, why: str) -> None:
         """See Executor.cancel."""
         attempt.context.stop(why)
@@ -127,6 +137,10 @@ class ThreadExecutor:
     def works_here(self) -> bool:
         """See Executor.works_here."""
         return threading.current_thread() in self._threads
+
+    def is_alive(self) -> bool:
+        """See Executor.is_alive."""
+        return any(thread.is_alive() for thread in self._threads)
 
     def stop(self) -> None:
         """See Executor.stop."""
@@ -176,6 +190,7 @@ class AsyncExecutor:
         self._bell = bell
         self._clock = clock
         self._pending: deque[Attempt] = deque()
+        self._unseen = False
         self._ended: deque[Attempt] = deque()
         self._running: set[asyncio.Task[None]] = set()
         self._thread: threading.Thread | None = None
@@ -198,6 +213,7 @@ class AsyncExecutor:
     def submit(self, attempts: list[Attempt]) -> None:
         """See Executor.submit."""
         self._pending.extend(attempts)
+        self._unseen = True
         self._call(self._fill)
 
     def take_ended(self) -> list[Attempt]:
@@ -211,6 +227,10 @@ class AsyncExecutor:
     def waiting_count(self) -> int:
         """See Executor.waiting_count."""
         return len(self._pending)
+
+    def is_behind(self) -> bool:
+        """See Executor.is_behind. So it is while a worker, or who owns the loop, blocks it."""
+        return self._unseen
 
     def cancel(self, attempt: Attempt, why: str) -> None:
         """See Executor.cancel."""
@@ -226,6 +246,10 @@ class AsyncExecutor:
             return False
         # In the caller's own loop others run as well, who may well close the queue.
         return task in self._running if self._thread is None else loop is self._loop
+
+    def is_alive(self) -> bool:
+        """See Executor.is_alive."""
+        return self._loop is not None and not self._loop.is_closed()
 
     def stop(self) -> None:
         """See Executor.stop."""
@@ -248,6 +272,7 @@ class AsyncExecutor:
             self._loop.call_soon_threadsafe(function)
 
     def _fill(self) -> None:
+        self._unseen = False
         while len(self._running) < self._workers:
             try:
                 attempt = self._pending.popleft()

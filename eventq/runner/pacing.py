@@ -19,6 +19,12 @@ class Pace:
     def __init__(self, workers: int) -> None:
         self._workers = workers
         self._mean_s: float | None = None
+        self.stalled = False
+        """The executor does not start what it is given: nothing more is wanted until it does."""
+
+    def want(self, free: int) -> int:
+        """How many more tasks to lease when so many workers are free, or fewer than none."""
+        return 0 if self.stalled else min(BLOCK, max(0, free + self.ahead()))
 
     def measure(self, total_s: float, count: int) -> None:
         """Takes in that ``count`` tasks took ``total_s`` seconds altogether."""

@@ -10,9 +10,10 @@ import traceback
 from collections.abc import Callable
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from eventq.bell import Bell
-from eventq.clock import LogClock
+from eventq.clock import LogClock, MovedClock, UnmovedClock
 from eventq.decide import Outcome, can_lease
 from eventq.durations import SECOND_US
 from eventq.errors import DeadlineExceededError, LogUnavailableError, WorkersStuckError
@@ -21,9 +22,10 @@ from eventq.node import Node
 from eventq.projection import Projection
 from eventq.runner import commands, news
 from eventq.runner.attempt import Attempt, describe, failed, released
+from eventq.runner.earlier import BROKE_OFF, Earlier
 from eventq.runner.executors import Executor
 from eventq.runner.lapses import LapseWatch
-from eventq.runner.pacing import BLOCK, GLANCE_S, Pace
+from eventq.runner.pacing import GLANCE_S, Pace
 from eventq.runner.snapshots import SnapshotKeeper
 from eventq.runner.stuck import StuckWatch
 from eventq.safelog import SafeLogger
@@ -79,6 +81,7 @@ class Runner:
         self._options = options
         self._clock = node.clock
         self._log_clock = LogClock(node.clock, node.now)
+        self._moves = node.clock if isinstance(node.clock, MovedClock) else UnmovedClock()
         self._bell = Bell()
         self._executor = make_executor(self._bell)
         self._pace = Pace(options.workers)
@@ -90,6 +93,7 @@ class Runner:
         # Attempts whose lease this node holds, and those that keep a worker without one.
         self._held: dict[int, Attempt] = {}
         self._strays: set[Attempt] = set()
+        self._earlier = Earlier()
         self._unsettled: list[Outcome] = []
         self._counts = dict.fromkeys(RunReport.__struct_fields__, 0)
         # Monotonic instants of the last commit, the last sign of life in one, and so on.
@@ -106,8 +110,12 @@ class Runner:
         for later that were never attempted are left.
         """
         self._node.warn_again()
+        if isinstance(self._node.last_run, Runner):
+            self._take_over(self._node.last_run)
+        self._node.last_run = self
         watch = self._node.log.watch(self._bell.ring, heard=self._bell.heard)
         self._node.on_append(self._bell.ring)
+        self._moves.on_move(self._bell.ring)
         try:
             self._executor.start()
             while self._step():
@@ -120,9 +128,10 @@ class Runner:
             raise
         finally:
             # Workers end first, so that none begins anew; then the wake-ups, which lean on the log.
-            self._tell_all("the run broke off")
+            self._tell_all(BROKE_OFF)
             self._executor.stop()
             self._snapshots.stop()
+            self._moves.off_move(self._bell.ring)
             self._node.off_append(self._bell.ring)
             watch.close()
         if self._gave_up:
@@ -140,7 +149,15 @@ class Runner:
 
     def works_here(self) -> bool:
         """Whether it is one of this run's workers that asks."""
-        return self._executor.works_here()
+        executors = self._earlier.executors() | {self._executor}
+        return any(executor.works_here() for executor in executors)
+
+    def _take_over(self, before: Runner) -> None:
+        """Goes on with what an earlier run left, so that nothing is run a second time beside it."""
+        self._unsettled = before._unsettled
+        attempts = [*before._held.values(), *before._strays]
+        held = self._earlier.take_over(before._executor, attempts, before._earlier, self._unsettled)
+        self._held = {attempt.task.number: attempt for attempt in held}
 
     def _step(self) -> bool:
         """One round; tells whether to go on."""
@@ -157,6 +174,7 @@ class Runner:
             elif pause_s > 0:
                 self._bell.wait(pause_s)
         except LogUnavailableError as error:
+            self._lapses.fail()
             if self._is_forced():
                 raise
             values = {"error": str(error)}
@@ -168,6 +186,8 @@ class Runner:
 
     def _collect(self) -> None:
         """Takes in ended attempts: their outcomes wait to be settled."""
+        if self._earlier:
+            self._collect_earlier()
         ended = self._executor.take_ended()
         if not ended:
             return
@@ -176,16 +196,25 @@ class Runner:
             assert attempt.outcome is not None
             assert attempt.begun_s is not None
             total_s += attempt.ended_s - attempt.begun_s
+            # The outcome first: should an interrupt come in between, it is not lost.
             if attempt.revoked:
-                self._strays.discard(attempt)
                 if not attempt.stopped:
                     # It ignored that its lease was gone: kept in the log as refused.
                     self._unsettled.append(attempt.outcome)
+                self._strays.discard(attempt)
             else:
-                del self._held[attempt.task.number]
                 self._unsettled.append(attempt.outcome)
+                del self._held[attempt.task.number]
         self._pace.measure(total_s, len(ended))
         self._progress_s = self._clock.monotonic()
+
+    def _collect_earlier(self) -> None:
+        """Takes in what an earlier run began and has ended since."""
+        for attempt, outcome in self._earlier.take_ended():
+            if outcome is not None:
+                self._unsettled.append(outcome)
+            if not attempt.revoked:
+                del self._held[attempt.task.number]
 
     def _record_late(self) -> None:
         """What cancelled workers returned all the same is evidence, so it is kept."""
@@ -198,7 +227,7 @@ class Runner:
         """After an error: nothing can be recorded any more, so nothing more should be done."""
         self._executor.take_back()
         for attempt in self._held.values():
-            self._executor.cancel(attempt, why)
+            self._earlier.executor_of(attempt, self._executor).cancel(attempt, why)
 
     def _fail_late(self) -> None:
         now_s = self._clock.monotonic()
@@ -207,14 +236,16 @@ class Runner:
             # One that has an outcome ended in time, and is collected in the next round.
             if due_s is not None and due_s <= now_s and attempt.outcome is None:
                 error = DeadlineExceededError("the attempt ran past its deadline")
-                self._revoke(attempt, "deadline exceeded", failed(attempt.task, describe(error)))
+                outcome = failed(attempt.task, describe(error))
+                self._revoke(attempt, "deadline exceeded", replace(outcome, verdict=True))
 
     def _revoke(self, attempt: Attempt, why: str, outcome: Outcome | None) -> None:
         """Ends an attempt without its worker, which is told, and may still hold its thread."""
         attempt.revoked = True
         del self._held[attempt.task.number]
-        self._strays.add(attempt)
-        self._executor.cancel(attempt, why)
+        if attempt not in self._earlier:
+            self._strays.add(attempt)
+        self._earlier.executor_of(attempt, self._executor).cancel(attempt, why)
         if outcome is not None:
             self._unsettled.append(outcome)
 
@@ -261,6 +292,7 @@ class Runner:
         outcomes = commands.portion(self._unsettled)
         want = self._want() if leases and not self._stop_asked else 0
         ttl_us, free = self._options.lease_ttl_us, self._free()
+        begun_s = self._clock.monotonic()
         command = commands.exchange(self._node, outcomes, count=want, free=free, ttl_us=ttl_us)
         del self._unsettled[: len(outcomes)]
         self._settled_s = self._clock.monotonic()
@@ -278,7 +310,10 @@ class Runner:
                     # A worker's Cancel is a failure in the log, right before this event.
                     self._counts["failed"] -= 1
         if attempts:
-            self._signed_s = self._progress_s = self._settled_s
+            # Others may see the sign before its commit is told here.
+            self._signed_s = begun_s
+            if not self._executor.waiting_count():
+                self._progress_s = self._settled_s
             self._executor.ring_below = len(attempts) // 2 if self._pace.ahead() else 0
             self._executor.submit(attempts)
         if is_news:
@@ -294,11 +329,12 @@ class Runner:
 
     def _want(self) -> int:
         """How many more tasks to lease: free slots, and work ahead when tasks are fast."""
-        return min(BLOCK, max(0, self._free() + self._pace.ahead()))
+        return self._pace.want(self._free())
 
     def _free(self) -> int:
         """How many workers have nothing to do; negative when tasks wait for one."""
-        return self._options.workers - len(self._held) - len(self._strays)
+        earlier = self._earlier.held_count() if self._earlier else 0
+        return self._options.workers - len(self._held) - len(self._strays) + earlier
 
     # Looking at the rest of the world.
 
@@ -308,33 +344,43 @@ class Runner:
         Gives the seconds to wait then (0 for none), or None when there is nothing left to do.
         """
         self._looked_s = now_s = self._clock.monotonic()
+        self._pace.stalled = self._pace.stalled and self._executor.is_behind()
         with self._node.reading(as_left=self._committed) as projection:
             now = self._node.now()
             lost = self._lost(projection)
             orphans = self._orphans(projection)
             lapsed = self._lapses.look(
-                projection.holders, me=self._node.name, monotonic_s=now_s, now=now
+                projection.holders,
+                me=self._node.name,
+                seq=projection.seq,
+                # Not `now_s`: reading may have taken long, and what was read is newer than that.
+                monotonic_s=self._clock.monotonic(),
+                now=now,
             )
             overdue = next(projection.past_expiry(now), None) is not None
             leasable = not self._stop_asked and can_lease(
                 projection, count=self._want(), free=self._free(), now=now
             )
-            done = self._options.until_idle and self._is_idle(projection, now)
+            rests = self._options.until_idle and self._is_at_rest(projection, now)
+            done = rests and not projection.retrying_count
             pause_s = self._pause_s(projection, now=now, now_s=now_s)
             self._snapshots.look(projection, idle=not (self._held or leasable))
         self._committed = False
         for attempt in lost:
             self._revoke(attempt, LOST, None)
         self._unsettled += orphans
+        # First: when the log can be appended to again, nobody should be judged before that.
+        self._renew_if_due(now_s)
         for worker, seen_seq in lapsed:
             self._lapse(worker, seen_seq)
-        self._renew_if_due(now_s)
         self._unstick(now_s)
         self._look_at_stuck(now_s)
         if self._worth_settling() or overdue or leasable:
             self._exchange()
         elif not lapsed:
             pause_s = min(pause_s, self._stuck.pause_s(now_s))
+            if rests and not done:
+                self._moves.skip(pause_s)
             return None if done and not self._unsettled else pause_s
         return 0
 
@@ -373,13 +419,9 @@ class Runner:
             for number in mine - known
         ]
 
-    def _is_idle(self, projection: Projection, now: int) -> bool:
-        return not (
-            self._held
-            or projection.leased_count
-            or projection.ready_count(now)
-            or projection.retrying_count
-        )
+    def _is_at_rest(self, projection: Projection, now: int) -> bool:
+        """Whether nothing is ready or leased: all that is left waits for its instant."""
+        return not (self._held or projection.leased_count or projection.ready_count(now))
 
     def _pause_s(self, projection: Projection, *, now: int, now_s: float) -> float:
         """How long nothing will happen that no bell tells of."""
@@ -395,7 +437,8 @@ class Runner:
                 ends.append(now_s + LINGER_S)
             if self._executor.waiting_count():
                 ends.append(self._progress_s + STUCK_S)
-        if len(projection.holders) > (self._node.name in projection.holders):
+        others = len(projection.holders) > (self._node.name in projection.holders)
+        if others or self._earlier or self._pace.stalled:
             ends.append(now_s + LOOK_EVERY_S)
         if self._stop_s is not None:
             ends.append(self._stop_s)
@@ -407,8 +450,11 @@ class Runner:
         return self._options.lease_ttl_us / SECOND_US / 3
 
     def _renew_if_due(self, now_s: float) -> None:
-        if self._held and now_s - self._signed_s >= self._renew_s():
-            commands.renew(self._node, ttl_us=self._options.lease_ttl_us)
+        due = self._held and now_s - self._signed_s >= self._renew_s()
+        unproven_seq = self._lapses.unproven_seq
+        if due or unproven_seq is not None:
+            ttl_us = self._options.lease_ttl_us
+            commands.renew(self._node, ttl_us=ttl_us, unproven_seq=unproven_seq)
             self._signed_s = now_s
 
     def _unstick(self, now_s: float) -> None:
@@ -417,6 +463,9 @@ class Runner:
             self._give_back(self._executor.take_back(), "all workers are busy")
             self._pace.measure(now_s - self._progress_s, 1)
             self._executor.ring_below = 0
+            self._pace.stalled = self._executor.is_behind()
+            if self._pace.stalled:
+                logger.warning("the event loop is blocked: nothing is leased until it goes on")
 
 
 COUNTED = {

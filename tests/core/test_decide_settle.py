@@ -11,6 +11,7 @@ from eventq.events import (
     Cancelled,
     Completed,
     ErrorInfo,
+    Event,
     Expired,
     Failed,
     Policy,
@@ -135,3 +136,34 @@ def test_settle_takes_one_outcome_of_an_attempt(bench: Bench) -> None:
     drafts = decide.settle(bench.projection, outcomes, worker="n", now=100)
 
     assert drafts == [(1, Completed(3)), (2, Completed(4)), (1, Refused(3, "n", "failed"))]
+
+
+def test_settle_forgets_a_late_verdict(bench: Bench) -> None:
+    """The runner's word on an attempt is void once the lease is over: the worker's is to come."""
+    bench.have(order())
+    bench.lease()
+    outcome = Outcome(1, 9, "failed", error=ERROR, verdict=True)
+
+    drafts = decide.settle(bench.projection, [outcome], worker="n", now=100)
+
+    assert drafts == []
+
+
+def test_settle_refuses_an_attempt_once(bench: Bench) -> None:
+    """Whether two late outcomes come together, or the log holds the first already."""
+    bench.have(order())
+    bench.lease()
+    outcomes = [Outcome(1, 9, "failed", error=ERROR), Outcome(1, 9, "completed")]
+    refused = Refused(9, "n", "failed")
+
+    together = decide.settle(bench.projection, outcomes, worker="n", now=100)
+    later = decide.settle(
+        bench.projection,
+        outcomes,
+        worker="n",
+        now=100,
+        history=lambda task: [Event(12, 100, task, refused)],
+    )
+
+    assert together == [(1, refused)]
+    assert later == []
