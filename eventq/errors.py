@@ -9,6 +9,7 @@ The tree::
     |-- NotAllowedError                     the task's state does not permit the command
     |-- QueueClosedError
     |-- AlreadyRunningError                 `run` was called while it runs
+    |-- LoopEndedError                      the event loop of `run_async` ended under the run
     |-- SnapshotError                       a snapshot is damaged or does not fit
     |-- LogError                            the log underneath
     |   |-- LogUnavailableError             cannot be reached, read or written now
@@ -116,6 +117,17 @@ class AlreadyRunningError(EventqError):
     def __init__(self, problem: str = "this queue is already running a worker") -> None:
         self.problem = problem
         super().__init__(problem)
+
+
+class LoopEndedError(EventqError):
+    """The event loop that workers run in has ended, and the run with it; run again.
+
+    What ran in the loop has failed with what ended it; what else was leased was given back.
+    """
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
+        super().__init__(f"the run has ended: {problem}")
 
 
 class SnapshotError(EventqError):

@@ -15,7 +15,7 @@ from msgspec import Struct
 from eventq.bell import Bell
 from eventq.decide import Outcome, can_lease
 from eventq.durations import SECOND_US
-from eventq.errors import DeadlineExceededError, LogUnavailableError
+from eventq.errors import DeadlineExceededError, LogUnavailableError, LoopEndedError
 from eventq.events import Cancelled, Completed, ErrorInfo, Failed, Leased, Refused, Released
 from eventq.node import Node
 from eventq.projection import Projection
@@ -40,6 +40,8 @@ UNAVAILABLE_S = 0.5
 LOOK_EVERY_S = 0.25
 # Longest wait when nothing is due; bells wake it earlier.
 IDLE_S = 60.0
+# Threads and loops of the executor are looked after this often, also while nothing is due.
+MEND_S = 0.5
 # What the worker is told when the log has ended its attempt.
 LOST = "the task was cancelled or its lease was lost"
 
@@ -89,6 +91,7 @@ class Runner:
         self._committed = False
         self._stop_asked = 0
         self._stop_s: float | None = None
+        self._loop_ended: LoopEndedError | None = None
 
     def run(self) -> RunReport:
         """Works until `stop`, or until idle if so asked. Raises what makes the log unusable.
@@ -104,6 +107,8 @@ class Runner:
                 pass
             self._executor.stop()
             self._record_late()
+            if self._loop_ended is not None:
+                raise self._loop_ended
         except KeyboardInterrupt as interrupt:
             # What came right after a lock was taken still holds it, in its frames.
             traceback.clear_frames(interrupt.__traceback__)
@@ -143,7 +148,7 @@ class Runner:
             elif (pause_s := self._look_around()) is None:
                 return False
             elif pause_s > 0:
-                self._bell.wait(pause_s)
+                self._rest(pause_s)
         except LogUnavailableError as error:
             if self._is_forced():
                 raise
@@ -161,18 +166,20 @@ class Runner:
         total_s = 0.0
         for attempt in ended:
             assert attempt.outcome is not None
-            assert attempt.begun_s is not None
-            total_s += attempt.ended_s - attempt.begun_s
+            if attempt.begun_s is not None:
+                total_s += attempt.ended_s - attempt.begun_s
             if attempt.outcome.error is not None:
                 _log_failure(attempt.task, attempt.outcome.error)
-            if attempt.revoked:
+            number = attempt.task.number
+            if self._held.get(number) is attempt:
+                del self._held[number]
+                self._unsettled.append(attempt.outcome)
+            elif attempt in self._strays:
                 self._strays.discard(attempt)
                 if not attempt.stopped:
                     # It ignored that its lease was gone: kept in the log as refused.
                     self._unsettled.append(attempt.outcome)
-            else:
-                del self._held[attempt.task.number]
-                self._unsettled.append(attempt.outcome)
+            # Else it was settled before it came: its thread died between two steps, or a stop.
         self._pace.measure(total_s, len(ended))
         self._progress_s = self._clock.monotonic()
 
@@ -226,9 +233,35 @@ class Runner:
             logger.info("stopping", extra={"running": len(self._held)})
         self._give_back(self._executor.take_back(), "stopped before it began")
         if self._is_forced():
-            for attempt in [each for each in self._held.values() if each.outcome is None]:
-                self._revoke(attempt, "the node stops", released(attempt, "stopped while running"))
+            for attempt in list(self._held.values()):
+                if attempt.outcome is None:
+                    end = released(attempt, "stopped while running")
+                    self._revoke(attempt, "the node stops", end)
+                else:
+                    # It ended, and is not waited for, whatever keeps it from being collected.
+                    del self._held[attempt.task.number]
+                    self._unsettled.append(attempt.outcome)
         return not (self._held or self._unsettled)
+
+    def _rest(self, pause_s: float) -> None:
+        """Waits for the bell; meanwhile it sees to it that the executor lives."""
+        while pause_s > MEND_S:
+            if self._bell.wait(MEND_S) or self._mend():
+                return
+            pause_s -= MEND_S
+        self._bell.wait(pause_s)
+
+    def _mend(self) -> bool:
+        """Has the executor replace what died; where it cannot, the run winds down by force."""
+        try:
+            return self._executor.mend()
+        except LoopEndedError as error:
+            if self._loop_ended is None:
+                self._loop_ended = error
+                logger.error("the event loop has ended", extra={"error": error.problem})  # noqa: TRY400
+                self.stop()
+                self.stop()
+            return True
 
     def _is_forced(self) -> bool:
         """Whether stopping bears no more waiting: asked twice, or past the grace period."""
@@ -294,6 +327,9 @@ class Runner:
         Gives the seconds to wait then (0 for none), or None when there is nothing left to do.
         """
         self._looked_s = now_s = self._clock.monotonic()
+        # Before anything is renewed: a lease must not outlive what works on its task.
+        if self._mend():
+            self._collect()
         with self._node.reading(as_left=self._committed) as projection:
             now = self._node.now()
             lost = self._lost(projection)
