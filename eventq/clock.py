@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -10,9 +9,10 @@ from contextlib import suppress
 from typing import Protocol, runtime_checkable
 
 from eventq.durations import SECOND_US
+from eventq.safelog import SafeLogger
 from eventq.task import instant
 
-logger = logging.getLogger(__name__)
+logger = SafeLogger(__name__)
 
 # A log that is ahead of the clock by more than this was written by a wrong one: clocks that are set
 # right are milliseconds apart, and seconds when something is amiss.

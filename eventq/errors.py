@@ -11,6 +11,7 @@ The tree::
     |-- AlreadyRunningError                 `run` was called while it runs
     |-- EventLoopError                      a call would hold up the event loop that it needs
     |-- WorkersStuckError                   all workers ignored their cancellation for too long
+    |-- LoopEndedError                      the event loop of `run_async` ended under the run
     |-- SnapshotError                       a snapshot is damaged or does not fit
     |-- LogError                            the log underneath
     |   |-- LogUnavailableError             cannot be reached, read or written now
@@ -142,6 +143,17 @@ class WorkersStuckError(EventqError):
     def __init__(self, workers: int) -> None:
         self.workers = workers
         super().__init__(f"all workers are stuck ({workers}): they ignore that they should end")
+
+
+class LoopEndedError(EventqError):
+    """The event loop that workers run in has ended, and the run with it; run again.
+
+    What ran in the loop has failed with what ended it; what else was leased was given back.
+    """
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
+        super().__init__(f"the run has ended: {problem}")
 
 
 class SnapshotError(EventqError):

@@ -89,18 +89,15 @@ class TestOrderAndOutcomes:
         assert why in task.result_missing
 
     def test_work_that_was_only_handed_out_has_failed(self, queue: Queue) -> None:
-        """A coroutine or generator as result means that nothing was done: no completion."""
+        """A generator as result means that nothing was done: no completion."""
 
-        async def work(_ctx: object, _task: object) -> int:
-            return 1
+        async def later(_ctx: object, _task: object) -> object:
+            return yielding(_ctx, _task)
 
         def yielding(_ctx: object, _task: object) -> Iterator[int]:
             yield 1
 
-        def wrapping(ctx: object, task: object) -> object:
-            return work(ctx, task)
-
-        for worker in (wrapping, yielding):
+        for worker in (yielding, later):
             task = queue.new(max_retries=0)
             queue.run(worker, until="idle")
 
@@ -244,7 +241,7 @@ class TestOrderAndOutcomes:
         assert error is not None
         assert len(msgspec.json.encode(error)) <= ERROR_BYTES
         assert error.message.startswith("longlong")
-        assert error.traceback.startswith("...")
+        assert "..." in error.traceback
 
     def test_errors_that_cannot_be_shown_are_borne(self, queue: Queue) -> None:
         """An exception whose own methods raise is a failure like any other."""

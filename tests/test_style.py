@@ -23,7 +23,7 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 TOOLS = sorted((ROOT / "tools").rglob("*.py"))
 EVERYTHING = [*PACKAGE, *TESTS, *TOOLS]
 
-FILE_LINES = 450
+FILE_LINES = 500
 FUNCTION_LINES = 70
 
 # The layers of the design, top row first. A name stands for a module or a package of eventq.
@@ -45,11 +45,11 @@ PURE_ROWS = (
 )
 ROWS = (
     *PURE_ROWS,
+    "safelog",
     "clock",
     "testing",
     "bell",
     "surroundings",
-    "safelog",
     "eventlog",
     "kept",
     "fold",

@@ -37,7 +37,7 @@ def load_worker(target: str) -> Callable[..., Any]:
     if not callable(worker):
         misuse(f"{target} is not callable but of type {type(worker).__name__}")
     if not takes_an_attempt(worker):
-        takes = inspect.signature(worker)
+        takes = inspect.signature(worker, follow_wrapped=False)
         misuse(f"{target} takes {takes}, but a worker is called with (ctx, task)")
     return worker  # type: ignore[no-any-return]
 

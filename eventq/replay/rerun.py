@@ -6,7 +6,7 @@ The log is only read: nothing that happens here becomes an event.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
 import msgspec
@@ -29,9 +29,10 @@ from eventq.replay.attempts import (
     leases_of,
 )
 from eventq.replay.lookup import read_history
-from eventq.runner.attempt import describe, failed, raised, returned
+from eventq.runner.attempt import describe, failed, is_awaitable, raised, returned
 from eventq.runner.context import AsyncContext, Context
 from eventq.runner.setup import is_async, takes_an_attempt
+from eventq.runner.surroundings import Surroundings
 from eventq.task import Task
 
 LATE = "the attempt ran past its deadline"
@@ -100,15 +101,16 @@ def rerun(
     worker really runs, and what it does to the world is done. Its ``ctx`` is of the recorded
     instant: ``ctx.fence`` is the recorded one, ``ctx.deadline`` lies in the past as far from the
     lease as it did then, ``ctx.remaining()`` counts from now. A ``def`` worker runs in this thread,
-    an ``async def`` one in a loop of its own, so not from within a loop. ``on_error`` is called
-    with what it raised. Raises TaskNotFoundError, and ArgumentError for an attempt that was never
-    made.
+    a coroutine in a loop of its own, so not from within a loop; context variables that it sets are
+    gone afterwards. ``on_error`` is called with what it raised. Raises TaskNotFoundError, and
+    ArgumentError for an attempt that was never made.
     """
     if not takes_an_attempt(worker):
         raise ArgumentError("worker", worker, "a function of (ctx, task)")
     recorded = find_attempt(log, key, attempt=attempt, at=at)
     run = _Run(recorded, clock or SystemClock())
-    ended = ended_as(run.call_async(worker) if is_async(worker) else run.call(worker))
+    call = run.call_async if is_async(worker) else run.call
+    ended = ended_as(Surroundings().copy().run(call, worker))
     verdict, differs = compare(recorded.ended, ended)
     if run.error is not None and on_error is not None:
         on_error(run.error)
@@ -168,7 +170,12 @@ class _Run:
         """Calls a ``def`` worker; Ctrl-C passes through."""
         context = self._begin(Context)
         try:
-            outcome = returned(self.task, worker(context, self.task))
+            value = worker(context, self.task)
+            if is_awaitable(value):
+                # Nothing of it has run: from here on its context is that of a coroutine.
+                context.__class__ = AsyncContext
+                return self._call_async(value, context)
+            outcome = returned(self.task, value)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - whatever a worker raises is its outcome
@@ -177,15 +184,22 @@ class _Run:
 
     def call_async(self, worker: Callable[[Any, Any], Any]) -> Outcome:
         """Calls an ``async def`` worker in a new loop; Ctrl-C passes through."""
-        outcome = asyncio.run(self._supervise(worker))
+        context = self._begin(AsyncContext)
+
+        async def called() -> object:
+            return await worker(context, self.task)
+
+        return self._call_async(called(), context)
+
+    def _call_async(self, value: Awaitable[object], context: Context) -> Outcome:
+        outcome = asyncio.run(self._supervise(value, context))
         if isinstance(self.error, KeyboardInterrupt):
             raise self.error
         return outcome
 
-    async def _supervise(self, worker: Callable[[Any, Any], Any]) -> Outcome:
-        """Runs it, and cancels it through asyncio at its deadline, as a node does."""
-        context = self._begin(AsyncContext)
-        handle = asyncio.create_task(self._await(worker, context))
+    async def _supervise(self, value: Awaitable[object], context: Context) -> Outcome:
+        """Awaits it, and cancels it through asyncio at its deadline, as a node does."""
+        handle = asyncio.create_task(self._await(value))
         told = False
         while not handle.done():
             remaining_s = None if told else context.remaining()
@@ -196,9 +210,9 @@ class _Run:
                 told = told or handle.cancel()
         return self._in_time(context, handle.result())
 
-    async def _await(self, worker: Callable[[Any, Any], Any], context: Context) -> Outcome:
+    async def _await(self, value: Awaitable[object]) -> Outcome:
         try:
-            return returned(self.task, await worker(context, self.task))
+            return returned(self.task, await value)
         # Also Ctrl-C, which asyncio would print on its way through a loop.
         except BaseException as error:  # noqa: BLE001 - whatever a worker raises is its outcome
             return self._raised(error)

@@ -5,9 +5,11 @@ Nothing here appends; outcomes are values that the runner settles.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import random
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -24,7 +26,13 @@ from eventq.task import Task
 # Of the 8 KiB an error may take, so that type and traceback always have room beside the message.
 MESSAGE_CHARACTERS = 1_000
 TYPE_CHARACTERS = 200
-UNDONE = "the worker returned a {}, which nobody runs: write it as async def, and without yield"
+# In a traceback that is too long, no message or line of code takes more than this.
+LINE_CHARACTERS = 500
+CUT = "...\n"
+# Their frames at the top of a traceback are how the worker was called.
+CALLERS = {"eventq.runner.executors", "eventq.replay.rerun"}
+UNDONE = "the worker returned a {}, which nobody runs: write it without yield"
+UNTOLD = ErrorInfo("Exception", "the worker raised an error that cannot be described")
 
 
 class Attempt:
@@ -65,6 +73,12 @@ class Attempt:
             lengths_us.append(task.expires_at_us - now)
         return monotonic_s + min(lengths_us) / SECOND_US if lengths_us else None
 
+    def fail(self, error: BaseException) -> None:
+        """For the executor: the worker raised. Never raises; an outcome that is there stays."""
+        if self.outcome is None:
+            self.stopped = is_stop(error)
+            self.outcome = raised(self.task, error)
+
 
 def returned(task: Task, value: object) -> Outcome:
     """The outcome of a worker that returned: completed, with the value if it can be kept."""
@@ -81,17 +95,27 @@ def returned(task: Task, value: object) -> Outcome:
 
 
 def raised(task: Task, error: BaseException) -> Outcome:
-    """The outcome of a worker that raised. Whatever it raised, there is one."""
+    """The outcome of a worker that raised. There is one, whatever describing the error raises."""
     try:
-        if isinstance(error, Cancel):
-            reason = _clean(str(plain(error.reason)))[:MESSAGE_CHARACTERS]
-            return Outcome(task.number, task.fence, "cancelled", reason=reason)
-        delay_us = None
-        if isinstance(error, Retry) and error.delay is not None:
-            delay_us = parse_duration(error.delay, "delay")
-        return failed(task, describe(error), delay_us=delay_us)
-    except Exception as wrong:  # noqa: BLE001 - a broken exception must not take its thread along
-        return failed(task, describe(wrong))
+        return _judged(task, _gist(error))
+    except BaseException as wrong:  # noqa: BLE001 - a broken exception must not take its thread along
+        try:
+            return failed(task, describe(wrong))
+        except BaseException:  # noqa: BLE001 - and neither must what it raised when it was asked
+            return failed(task, UNTOLD)
+
+
+def is_stop(error: BaseException) -> bool:
+    """Whether the worker ended because it was told to, by its ctx or by asyncio."""
+    try:
+        return isinstance(_gist(error), (AttemptStoppedError, asyncio.CancelledError))
+    except BaseException:  # noqa: BLE001 - see raised
+        return False
+
+
+def is_awaitable(value: object) -> bool:
+    """Whether the worker has handed out something to be awaited, like a coroutine."""
+    return hasattr(type(value), "__await__")
 
 
 def failed(task: Task, error: ErrorInfo, *, delay_us: int | None = None) -> Outcome:
@@ -106,27 +130,53 @@ def released(attempt: Attempt, reason: str) -> Outcome:
 
 
 def describe(error: BaseException) -> ErrorInfo:
-    """The error as it is kept: type, message, and the end of its traceback, 8 KiB at most."""
+    """The error as it is kept: type, message, and its traceback, 8 KiB at most."""
     kind = type(error)
-    name = (
-        kind.__qualname__
-        if kind.__module__ == "builtins"
-        else f"{kind.__module__}.{kind.__qualname__}"
-    )
-    try:
-        message = str(plain(str(error)))
-    except Exception as broken:  # noqa: BLE001 - a broken __str__ must not lose the outcome
-        message = f"<its __str__ raised {type(broken).__name__}>"
     info = ErrorInfo(
-        type=_clean(name[:TYPE_CHARACTERS])[:TYPE_CHARACTERS],
-        message=_clean(message[:MESSAGE_CHARACTERS])[:MESSAGE_CHARACTERS],
+        type=_clean(_told(lambda: _name_of(kind), "type"), TYPE_CHARACTERS),
+        message=_clean(_told(lambda: str(plain(str(error))), "__str__"), MESSAGE_CHARACTERS),
     )
-    if isinstance(error, (Retry, AttemptStoppedError)):
+    if issubclass(kind, (Retry, AttemptStoppedError)):
         return info
-    # The first frame is ours; the worker's begin behind it.
-    frames = error.__traceback__.tb_next if error.__traceback__ else None
-    text = "".join(traceback.format_exception(type(error), error, frames))
-    return msgspec.structs.replace(info, traceback=_cut(text, info))
+    return msgspec.structs.replace(info, traceback=_cut(_lines(error, info), info))
+
+
+def _judged(task: Task, error: BaseException) -> Outcome:
+    if isinstance(error, Cancel):
+        reason = _clean(str(plain(error.reason)), MESSAGE_CHARACTERS)
+        return Outcome(task.number, task.fence, "cancelled", reason=reason)
+    delay_us = None
+    if isinstance(error, Retry) and error.delay is not None:
+        delay_us = parse_duration(error.delay, "delay")
+    return failed(task, describe(error), delay_us=delay_us)
+
+
+def _gist(error: BaseException) -> BaseException:
+    """What a group says: its leaf, where all its leaves say the same to eventq; else itself.
+
+    A TaskGroup wraps whatever its children raise. Of several waits, the longest is meant.
+    """
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    leaves = _leaves(error)
+    for kind in (Cancel, AttemptStoppedError):
+        if all(isinstance(leaf, kind) for leaf in leaves):
+            return leaves[0]
+    if all(isinstance(leaf, Retry) for leaf in leaves):
+        return max(leaves, key=_wait_of)
+    return error
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    leaves = []
+    for error in group.exceptions:
+        leaves += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return leaves
+
+
+def _wait_of(retry: BaseException) -> int:
+    delay = getattr(retry, "delay", None)
+    return -1 if delay is None else parse_duration(delay, "delay")
 
 
 def _is_undone(value: object) -> bool:
@@ -138,18 +188,73 @@ def _is_undone(value: object) -> bool:
     return inspect.isawaitable(value) or inspect.isgenerator(value) or inspect.isasyncgen(value)
 
 
-def _clean(text: str) -> str:
+def _name_of(kind: type) -> str:
+    name = kind.__qualname__
+    return name if kind.__module__ == "builtins" else f"{kind.__module__}.{name}"
+
+
+def _told(tell: Callable[[], str], what: str) -> str:
+    """What an exception tells of itself, as plain text; its own code may do anything."""
+    try:
+        return str.__str__(tell())
+    except BaseException as broken:  # noqa: BLE001 - a broken __str__ must not lose the outcome
+        return f"<its {what} raised {type(broken).__name__}>"
+
+
+def _lines(error: BaseException, info: ErrorInfo) -> list[str]:
+    """The traceback from the worker's own frames on; as much as can be had of a broken one."""
+    try:
+        frames = error.__traceback__
+        while frames is not None and frames.tb_frame.f_globals.get("__name__") in CALLERS:
+            frames = frames.tb_next
+        try:
+            return traceback.format_exception(type(error), error, frames)
+        except BaseException:  # noqa: BLE001 - a SyntaxError, say, whose fields have other types
+            stack = traceback.format_tb(frames)
+            return [*stack, f"{info.type}: {info.message}\n"]
+    except BaseException:  # noqa: BLE001 - type and message are told all the same
+        return []
+
+
+def _clean(text: str, most: int) -> str:
+    """So many characters at most of a text, as every log can store it."""
+    return _plain(text[:most])[:most]
+
+
+def _plain(text: str) -> str:
     """Text that every log can store: no lone surrogates, no NUL."""
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 
-def _cut(text: str, info: ErrorInfo) -> str:
-    """The end of the traceback, where the cause is, so that all fits into ERROR_BYTES as JSON."""
+def _cut(lines: list[str], info: ErrorInfo) -> str:
+    """The traceback so that all fits into ERROR_BYTES as JSON.
+
+    First long messages are shortened, then what is in the middle goes: how the worker came there
+    is at the top, the error itself at the end.
+    """
     room = ERROR_BYTES - len(msgspec.json.encode(info)) - 64
-    if len(text) > room:
-        text = "..." + text[-room:]
-    text = _clean(text)
-    while len(msgspec.json.encode(text)) > room:
-        excess = len(msgspec.json.encode(text)) - room
-        text = "..." + text[3 + max(1, excess // 4) :]
-    return text
+    if sum(map(len, lines)) <= room:
+        whole = _plain("".join(lines))
+        if _size(whole) <= room:
+            return whole
+    longest = min(LINE_CHARACTERS, room // 12)
+    short = [_plain(line if len(line) <= longest else line[:longest] + CUT) for line in lines]
+    if sum(map(_size, short)) <= room:
+        return "".join(short)
+    top = _fitting(short, room // 3)
+    rest = short[top:]
+    end = _fitting(rest[::-1], room - room // 3)
+    return "".join([*short[:top], CUT, *rest[len(rest) - end :]])
+
+
+def _fitting(lines: list[str], room: int) -> int:
+    """How many of the first lines fit into so many bytes."""
+    for count, line in enumerate(lines):
+        room -= _size(line)
+        if room < 0:
+            return count
+    return len(lines)
+
+
+def _size(text: str) -> int:
+    return len(msgspec.json.encode(text)) - 2

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 
 from eventq.decide import Outcome
 from eventq.runner.attempt import Attempt, released
 from eventq.runner.executors import Executor
+from eventq.safelog import SafeLogger
 
-logger = logging.getLogger("eventq.runner")
+logger = SafeLogger("eventq.runner")
 
 # What workers are told, and why a lease is given back, when a run ends by an error.
 BROKE_OFF = "the run broke off"
@@ -53,7 +53,10 @@ class Earlier:
                 self._where[attempt] = where
         if self._where:
             keys = [attempt.task.key for attempt in self._where]
-            logger.warning("workers of an earlier run have not ended", extra={"tasks": keys})
+            values = {"tasks": keys}
+            logger.warning(
+                "workers of an earlier run have not ended: %(tasks)s", values, extra=values
+            )
         return [attempt for attempt in self._where if not attempt.revoked]
 
     def take_ended(self) -> list[tuple[Attempt, Outcome | None]]:

@@ -16,7 +16,12 @@ from eventq.bell import Bell
 from eventq.clock import LogClock, MovedClock, UnmovedClock
 from eventq.decide import Outcome, can_lease
 from eventq.durations import SECOND_US
-from eventq.errors import DeadlineExceededError, LogUnavailableError, WorkersStuckError
+from eventq.errors import (
+    DeadlineExceededError,
+    LogUnavailableError,
+    LoopEndedError,
+    WorkersStuckError,
+)
 from eventq.events import Cancelled, Completed, Expired, Failed, Leased, Refused, Released
 from eventq.node import Node
 from eventq.projection import Projection
@@ -45,6 +50,8 @@ LOOK_EVERY_S = 0.25
 # Longest wait when nothing is due; bells wake it earlier.
 IDLE_S = 60.0
 LAPSED_LEASES = "node %(node)s stopped renewing: %(attempts)s leases lapsed"
+# Threads and loops of the executor are looked after this often, also while nothing is due.
+MEND_S = 0.5
 # What the worker is told when the log has ended its attempt.
 LOST = "the task was cancelled or its lease was lost"
 
@@ -102,6 +109,7 @@ class Runner:
         self._committed = False
         self._stop_asked = 0
         self._stop_s: float | None = None
+        self._loop_ended: LoopEndedError | None = None
 
     def run(self) -> RunReport:
         """Works until `stop`, or until idle if so asked. Raises what makes the log unusable.
@@ -122,6 +130,8 @@ class Runner:
                 pass
             self._executor.stop()
             self._record_late()
+            if self._loop_ended is not None:
+                raise self._loop_ended
         except KeyboardInterrupt as interrupt:
             # What came right after a lock was taken still holds it, in its frames.
             traceback.clear_frames(interrupt.__traceback__)
@@ -172,7 +182,7 @@ class Runner:
             elif (pause_s := self._look_around()) is None:
                 return False
             elif pause_s > 0:
-                self._bell.wait(pause_s)
+                self._rest(pause_s)
         except LogUnavailableError as error:
             self._lapses.fail()
             if self._is_forced():
@@ -194,26 +204,29 @@ class Runner:
         total_s = 0.0
         for attempt in ended:
             assert attempt.outcome is not None
-            assert attempt.begun_s is not None
-            total_s += attempt.ended_s - attempt.begun_s
+            if attempt.begun_s is not None:
+                total_s += attempt.ended_s - attempt.begun_s
+            number = attempt.task.number
             # The outcome first: should an interrupt come in between, it is not lost.
-            if attempt.revoked:
+            if self._held.get(number) is attempt:
+                self._unsettled.append(attempt.outcome)
+                del self._held[number]
+            elif attempt in self._strays:
                 if not attempt.stopped:
                     # It ignored that its lease was gone: kept in the log as refused.
                     self._unsettled.append(attempt.outcome)
                 self._strays.discard(attempt)
-            else:
-                self._unsettled.append(attempt.outcome)
-                del self._held[attempt.task.number]
+            # Else it was settled before it came: its thread died between two steps, or a stop.
         self._pace.measure(total_s, len(ended))
         self._progress_s = self._clock.monotonic()
 
     def _collect_earlier(self) -> None:
         """Takes in what an earlier run began and has ended since."""
         for attempt, outcome in self._earlier.take_ended():
-            if outcome is not None:
+            is_held = self._held.get(attempt.task.number) is attempt
+            if outcome is not None and (is_held or attempt.revoked):
                 self._unsettled.append(outcome)
-            if not attempt.revoked:
+            if is_held:
                 del self._held[attempt.task.number]
 
     def _record_late(self) -> None:
@@ -268,9 +281,36 @@ class Runner:
             logger.info("stopping", extra={"running": len(self._held)})
         self._give_back(self._executor.take_back(), "stopped before it began")
         if self._is_forced():
-            for attempt in [each for each in self._held.values() if each.outcome is None]:
-                self._revoke(attempt, "the node stops", released(attempt, "stopped while running"))
+            for attempt in list(self._held.values()):
+                if attempt.outcome is None:
+                    end = released(attempt, "stopped while running")
+                    self._revoke(attempt, "the node stops", end)
+                else:
+                    # It ended, and is not waited for, whatever keeps it from being collected.
+                    del self._held[attempt.task.number]
+                    self._unsettled.append(attempt.outcome)
         return not (self._held or self._unsettled)
+
+    def _rest(self, pause_s: float) -> None:
+        """Waits for the bell; meanwhile it sees to it that the executor lives."""
+        while pause_s > MEND_S:
+            if self._bell.wait(MEND_S) or self._mend():
+                return
+            pause_s -= MEND_S
+        self._bell.wait(pause_s)
+
+    def _mend(self) -> bool:
+        """Has the executor replace what died; where it cannot, the run winds down by force."""
+        try:
+            return self._executor.mend()
+        except LoopEndedError as error:
+            if self._loop_ended is None:
+                self._loop_ended = error
+                values = {"error": error.problem}
+                logger.error("the event loop has ended: %(error)s", values, extra=values)  # noqa: TRY400
+                self.stop()
+                self.stop()
+            return True
 
     def _is_forced(self) -> bool:
         """Whether stopping bears no more waiting: asked twice, or past the grace period."""
@@ -345,6 +385,9 @@ class Runner:
         """
         self._looked_s = now_s = self._clock.monotonic()
         self._pace.stalled = self._pace.stalled and self._executor.is_behind()
+        # Before anything is renewed: a lease must not outlive what works on its task.
+        if self._mend():
+            self._collect()
         with self._node.reading(as_left=self._committed) as projection:
             now = self._node.now()
             lost = self._lost(projection)

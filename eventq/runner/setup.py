@@ -31,7 +31,7 @@ def run_worker(
 ) -> Runner:
     """A runner for the worker: threads for ``def``, one event loop for ``async def``.
 
-    ``loop`` is where async workers run; None gives them a loop in a thread of its own. Raises
+    ``loop`` is where coroutines run; None gives them a loop in a thread of its own. Raises
     ArgumentError.
     """
     # With another signature each attempt of each task would fail alike, perhaps for ever.
@@ -53,17 +53,23 @@ def run_worker(
     def make_executor(bell: Bell) -> Executor:
         if is_async(worker):
             return AsyncExecutor(worker, workers=workers, bell=bell, clock=node.clock, loop=loop)
-        return ThreadExecutor(worker, workers=workers, bell=bell, clock=node.clock)
+        return ThreadExecutor(worker, workers=workers, bell=bell, clock=node.clock, loop=loop)
 
     return Runner(node, make_executor, options)
 
 
 def takes_an_attempt(worker: object) -> bool:
-    """Whether the worker can be called with (ctx, task), as far as its signature tells."""
+    """Whether the worker can be called with (ctx, task), as far as its signature tells.
+
+    That of what is called: a decorator's own, whatever the function behind it takes.
+    """
     if not callable(worker):
         return False
+    if getattr(worker, "__signature__", None) is not None:
+        # What a decorator would have others see: it need not be what can be called.
+        return True
     try:
-        signature = inspect.signature(worker)
+        signature = inspect.signature(worker, follow_wrapped=False)
     except (TypeError, ValueError):
         # Not every callable written in C has one.
         return True

@@ -1,0 +1,30 @@
+"""What each attempt has of its own beside its task: context variables, and the decimal context.
+
+A copy of what the caller of `run` had. Nothing is kept of it when the attempt ends.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextvars import Context, copy_context
+
+
+class Surroundings:
+    """The context variables of the run, and copies of them for its attempts."""
+
+    def __init__(self) -> None:
+        self._run = copy_context()
+        decimal = sys.modules.get("decimal")
+        # Copying a context copies names, not values, and a worker changes this value in place.
+        self._decimals = [
+            (variable, value)
+            for variable, value in self._run.items()
+            if decimal is not None and isinstance(value, decimal.Context)
+        ]
+
+    def copy(self) -> Context:
+        """A context for one attempt: what it sets there is seen by no other."""
+        context = self._run.copy()
+        for variable, value in self._decimals:
+            context.run(variable.set, value.copy())
+        return context
