@@ -9,7 +9,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
@@ -39,6 +39,7 @@ from eventq.errors import AlreadyRunningError, ArgumentError, TaskNotFoundError
 from eventq.eventlog import Rows, open_log
 from eventq.events import Event
 from eventq.fold import created_and_task, task_history
+from eventq.interrupts import Holding
 from eventq.node import Node
 from eventq.options import TaskOptions, TaskSpec, check_policy, make_order, make_orders, portions
 from eventq.policy import DEFAULT_BACKOFF, Backoff
@@ -181,7 +182,10 @@ class BlockingQueue:
             self._node, worker, workers=self.workers, until=until, grace=grace, lease_ttl=lease_ttl
         )
         with self._running(runner), stopping_on_signals(runner.stop):
-            return runner.run()
+            try:
+                return runner.run()
+            finally:
+                self._runner = None
 
     def stop(self) -> bool:
         """Asks `run` to stop, as a signal does: a second call forces.
@@ -371,19 +375,14 @@ class BlockingQueue:
         assert after is not None
         return after.as_of(node.now())
 
-    @contextmanager
-    def _running(self, runner: Runner) -> Iterator[None]:
-        if not self._run_lock.acquire(blocking=False):
-            raise AlreadyRunningError
-        try:
+    def _running(self, runner: Runner) -> AbstractContextManager[None]:
+        def begin() -> None:
             self._runner = runner
             if self._closing:
                 # A close that came before there was a run to ask waits for its end.
                 runner.stop()
-            yield
-        finally:
-            self._runner = None
-            self._run_lock.release()
+
+        return Holding(self._run_lock, begin, busy=AlreadyRunningError)
 
     def _after_fork(self) -> None:
         self._run_lock = threading.Lock()

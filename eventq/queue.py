@@ -184,6 +184,8 @@ class Queue(BlockingQueue):
                     with suppress(asyncio.CancelledError):
                         await asyncio.wait([running])
                 raise
+            finally:
+                self._runner = None
 
 
 def _page(log: EventLog, after: int) -> list[Event]:

@@ -243,9 +243,9 @@ class SlowLock:
         self._gate: Gate | None = gate
         self.release = lock.release
 
-    def acquire(self, *, blocking: bool = True) -> bool:
+    def acquire(self, blocking: bool = True) -> bool:  # noqa: FBT001, FBT002 - as a lock has it
         """Takes the lock; see Gate."""
-        taken = self._lock.acquire(blocking=blocking)
+        taken = self._lock.acquire(blocking)
         gate, self._gate = self._gate, None
         if gate is not None:
             gate()

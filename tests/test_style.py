@@ -46,6 +46,7 @@ ROWS = (
     *PURE_ROWS,
     "clock",
     "bell",
+    "interrupts",
     "eventlog",
     "kept",
     "fold",
