@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from types import FrameType, TracebackType
-from typing import Any, Generic, TypeVar
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 T = TypeVar("T")
 
 # These belong to the thread they struck, like an exception of a signal handler.
 OF_THE_THREAD = (MemoryError, RecursionError)
-
-Exit = Callable[[type[BaseException] | None, BaseException | None, TracebackType | None], None]
 
 
 class Holding(Generic[T]):
@@ -31,7 +29,10 @@ class Holding(Generic[T]):
     # A descriptor, so that `with` finds the lock's own function, and no frame comes between.
     __slots__ = ("__exit__", "_busy", "_enter", "_lock")
 
-    __exit__: Exit
+    if TYPE_CHECKING:
+
+        def __exit__(self, *error: object) -> None:
+            """Gives the lock back."""
 
     def __init__(
         self,
@@ -40,7 +41,7 @@ class Holding(Generic[T]):
         *,
         busy: type[Exception] | None = None,
     ) -> None:
-        self.__exit__ = lock.__exit__
+        self.__exit__ = lock.__exit__  # type: ignore[method-assign, assignment]
         self._lock = lock
         self._enter = enter
         self._busy = busy

@@ -194,8 +194,7 @@ class Node:
         if self._leader is command:
             self._finish()
             # The interrupt may have come before those were woken who wait for appends.
-            for wake in self._wakes:
-                wake()
+            self._ring()
         with self._guard:
             # The interrupt may have come between choosing a leader and waking it.
             wake_thread(self._leader)
@@ -279,10 +278,16 @@ class Node:
             # Not before all are marked: an interrupt would have the rest told a lie.
             self._in_flight = None
             if plan.bodies:
-                for wake in self._wakes:
-                    wake()
+                self._ring()
             return
         raise LogUnavailableError(f"{CONFLICTS_BORNE} conflicts in a row; the log is too busy")
+
+    def _ring(self) -> None:
+        for wake in self._wakes:
+            try:
+                wake()
+            except Exception as error:  # noqa: BLE001 - it is nothing to those who have landed
+                raise_interrupt(error)
 
     def _take_waiting(self) -> None:
         with self._guard:

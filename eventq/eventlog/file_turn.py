@@ -9,10 +9,9 @@ import fcntl
 import os
 from collections.abc import Callable
 from io import FileIO
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from eventq.errors import LogUnavailableError
-from eventq.interrupts import Exit
 
 T = TypeVar("T")
 
@@ -24,26 +23,31 @@ class FileTurn(Generic[T]):
 
     Each has a descriptor of its own, so that threads queue as processes do: in the kernel, first
     come first served. With ``busy``, it does not wait, but raises LogUnavailableError with that.
-    The file is made if it is missing. ``open_files`` has the descriptor while it is open.
+    A missing file is made if ``create``. ``open_files`` has the descriptor while it is open.
     """
 
     # See Holding.
-    __slots__ = ("__exit__", "_busy", "_file", "_open_files", "_path", "_then")
+    __slots__ = ("__exit__", "_busy", "_create", "_file", "_open_files", "_path", "_then")
 
-    __exit__: Exit
+    if TYPE_CHECKING:
+
+        def __exit__(self, *error: object) -> None:
+            """Gives the lock back."""
 
     def __init__(
         self,
         path: str,
         then: Callable[[], T],
         *,
-        open_files: set[FileIO],
+        open_files: set[FileIO] | None = None,
         busy: str | None = None,
+        create: bool = True,
     ) -> None:
         # Not open yet: whoever is interrupted before the block leaves nothing behind.
         self._file = FileIO.__new__(FileIO)
-        self.__exit__ = self._file.__exit__
-        self._open_files = open_files
+        self.__exit__ = self._file.__exit__  # type: ignore[method-assign, assignment]
+        self._open_files = set() if open_files is None else open_files
+        self._create = create
         self._path = path
         self._then = then
         self._busy = busy
@@ -57,11 +61,18 @@ class FileTurn(Generic[T]):
             self._file.close()
             raise
 
+    @property
+    def is_held(self) -> bool:
+        """Whether the lock has been taken and not given back."""
+        return not self._file.closed
+
     def _take(self) -> None:
         try:
             try:
                 FileIO.__init__(self._file, self._path)
             except FileNotFoundError:
+                if not self._create:
+                    raise
                 FileIO.__init__(self._file, self._path, opener=_making)
             self._remember()
             wait = 0 if self._busy is None else fcntl.LOCK_NB

@@ -7,7 +7,6 @@ that lasts goes through the node; what is kept here may be lost at any moment.
 from __future__ import annotations
 
 import logging
-import traceback
 from collections.abc import Callable
 
 from msgspec import Struct
@@ -104,10 +103,6 @@ class Runner:
                 pass
             self._executor.stop()
             self._record_late()
-        except KeyboardInterrupt as interrupt:
-            # What came right after a lock was taken still holds it, in its frames.
-            traceback.clear_frames(interrupt.__traceback__)
-            raise
         finally:
             # Workers end first, so that none begins anew; then the wake-ups, which lean on the log.
             self._tell_all("the run broke off")
