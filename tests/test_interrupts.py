@@ -71,7 +71,7 @@ def _ends_a_block(before: list[dis.Instruction]) -> bool:
 class Interrupted:
     """Calls a function with an interrupt at its n-th moment: a KeyboardInterrupt, or ``error``.
 
-    Only in the rooms above the logs, unless ``everywhere``.
+    Only in the rooms above the logs; ``everywhere``, in the logs and in contextlib as well.
     """
 
     def __init__(
@@ -103,7 +103,12 @@ class Interrupted:
 
     def _trace(self, frame: FrameType, event: str, _: Any) -> Any:  # noqa: ANN401
         name = frame.f_code.co_filename
-        if not name.startswith(PACKAGE) or not (self.everywhere or "eventlog" not in name):
+        is_ours = name.startswith(PACKAGE)
+        if self.everywhere:
+            is_traced = is_ours or name.endswith("contextlib.py")
+        else:
+            is_traced = is_ours and "eventlog" not in name
+        if not is_traced:
             return None
         frame.f_trace_opcodes = True
         if event == "opcode" and not self.hit and frame.f_lasti in moments_of(frame.f_code):
@@ -115,9 +120,12 @@ class Interrupted:
         return self._trace
 
 
-def each_moment(trial: Callable[[int], Interrupted]) -> int:
-    """Runs the trial with an interrupt at each moment in turn; gives how many there were."""
-    for moment in range(MOMENTS_MOST):
+def each_moment(trial: Callable[[int], Interrupted], *, stride: int = 1) -> int:
+    """Runs the trial with an interrupt at each moment in turn; gives how many there were.
+
+    With a ``stride``, only at some of them, where a trial takes long.
+    """
+    for moment in range(0, MOMENTS_MOST, stride):
         if not trial(moment).hit:
             return moment
     raise AssertionError("the trial never gets through")
