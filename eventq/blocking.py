@@ -9,7 +9,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
@@ -48,6 +48,7 @@ from eventq.errors import (
 from eventq.eventlog import Rows, open_log
 from eventq.events import Event
 from eventq.fold import created_and_task, task_history
+from eventq.interrupts import Holding
 from eventq.node import Node
 from eventq.options import TaskOptions, TaskSpec, check_policy, make_order, make_orders, portions
 from eventq.policy import DEFAULT_BACKOFF, Backoff
@@ -206,7 +207,10 @@ class BlockingQueue:
         )
         stopping = stopping_on_signals(runner.stop) if signals else nullcontext()
         with self._running(runner), stopping:
-            return runner.run()
+            try:
+                return runner.run()
+            finally:
+                self._runner = None
 
     def stop(self) -> bool:
         """Asks `run` to stop, as a signal does: a second call forces.
@@ -427,20 +431,15 @@ class BlockingQueue:
         with self._run_lock:
             self._node.close()
 
-    @contextmanager
-    def _running(self, runner: Runner, loop: AbstractEventLoop | None = None) -> Iterator[None]:
-        if not self._run_lock.acquire(blocking=False):
-            raise AlreadyRunningError
-        try:
+    def _running(self, runner: Runner, loop: AbstractEventLoop | None = None) -> Holding[None]:
+        def begin() -> None:
             self._runner = runner
             self._runs_in = loop
             if self._closing:
                 # A close that came before there was a run to ask waits for its end.
                 runner.stop()
-            yield
-        finally:
-            self._runner = self._runs_in = None
-            self._run_lock.release()
+
+        return Holding(self._run_lock, begin, busy=AlreadyRunningError)
 
     def _after_fork(self) -> None:
         self._run_lock = threading.Lock()

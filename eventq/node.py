@@ -10,13 +10,14 @@ import secrets
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from eventq.ahead import FoldAhead, fold_ahead
 from eventq.clock import Clock, SteadyTime
 from eventq.command import Command, Plan, dated, head_of, wake_thread
 from eventq.errors import (
+    EventqError,
     LogArchivedError,
     LogConflictError,
     LogCorruptError,
@@ -30,6 +31,7 @@ from eventq.errors import (
 from eventq.eventlog.base import EventLog, Head
 from eventq.events import NODE, Commit, encode_bodies
 from eventq.fold import catch_up, task_of
+from eventq.interrupts import Holding, interrupt_in, raise_interrupt
 from eventq.projection import Projection
 from eventq.safelog import SafeLogger
 from eventq.snapshot.starting import begin, start
@@ -42,7 +44,7 @@ CONFLICTS_BORNE = 100
 # Commits in a row, with nobody else's between them, after which a node takes itself for alone.
 ALONE = 3
 # Interrupts swallowed while one is being cleaned up after: half of that would leave all others
-# waiting for a leader who has gone.
+# waiting for a leader who has gone. That takes microseconds and waits for nothing.
 INTERRUPTS_BORNE = 10
 
 
@@ -81,7 +83,8 @@ class Node:
     def execute(self, command: Command) -> Command:
         """Decides and appends; when it returns, the command's events are durable and applied.
 
-        Raises what the command's decision raised, or a LogError: then nothing was appended.
+        Raises what the command's decision raised, or a LogError: then nothing was appended. What
+        a signal handler raises ends this call alone; others' commands go on under another leader.
         """
         self._check_open()
         try:
@@ -95,27 +98,24 @@ class Node:
                 else:
                     command.ready.acquire()
         except BaseException:
-            for _ in range(INTERRUPTS_BORNE):
-                if self._leave(command):
-                    break
+            try:
+                self._leave(command)
+            except BaseException:
+                # One more interrupt came where no function of ours can catch it.
+                self._leave(command)
+                raise
             raise
         if command.error is not None:
             raise command.error
         return command
 
-    @contextmanager
-    def reading(self, *, as_left: bool = False) -> Iterator[Projection]:
+    def reading(self, *, as_left: bool = False) -> AbstractContextManager[Projection]:
         """The projection, caught up, while the block lasts. Do not keep it or execute inside.
 
         ``as_left`` by the last commit or look will do: the log is not asked.
         """
         self._check_open()
-        with self._lock:
-            if self._in_flight is not None:
-                # Its thread was interrupted; nobody knows yet whether it arrived.
-                self._projection = None
-            known = self._projection if as_left else None
-            yield self._caught_up() if known is None else known
+        return Holding(self._lock, self._as_left if as_left else self._looked_up)
 
     def now(self, *, at_least: int = 0) -> int:
         """The node's time in microseconds: the log's clock, but never behind the log or itself.
@@ -172,36 +172,74 @@ class Node:
         if self._closed:
             raise QueueClosedError("the queue is closed")
 
-    def _leave(self, command: Command) -> bool:
-        """After an interrupt: takes the wish back unless it is begun on, and passes the lead on.
+    def _looked_up(self) -> Projection:
+        if self._in_flight is not None:
+            # Its thread was interrupted; nobody knows yet whether it arrived.
+            self._projection = None
+        return self._caught_up()
 
-        Tells whether that was done; False when one more interrupt broke it off.
+    def _as_left(self) -> Projection:
+        known = self._projection if self._in_flight is None else None
+        return self._looked_up() if known is None else known
+
+    def _leave(self, command: Command) -> None:
+        """After an interrupt: `_let_go`, again if one more interrupt breaks that off."""
+        for _ in range(INTERRUPTS_BORNE):
+            try:
+                self._let_go(command)
+            except BaseException:  # noqa: BLE001, S112 - the first interrupt is raised in the end
+                continue
+            return
+
+    def _let_go(self, command: Command) -> None:
+        """Takes the wish back unless it is begun on, and passes the lead on.
+
+        Reads and waits for nothing: what became of a commit in flight the next leader finds out.
         """
-        try:
-            with self._guard:
-                command.gone = True
-                if command in self._waiting:
-                    self._waiting.remove(command)
-            if self._leader is command:
-                with self._lock:
-                    self._break_off(LogUnavailableError("the committing thread was interrupted"))
-                self._finish()
-            with self._guard:
-                # The interrupt may have come between choosing a leader and waking it.
-                wake_thread(self._leader)
-        except BaseException:  # noqa: BLE001 - the first interrupt is raised in the end
-            return False
-        return True
+        with self._guard:
+            command.gone = True
+            if command in self._waiting:
+                self._waiting.remove(command)
+        if self._leader is command:
+            self._finish()
+            # The interrupt may have come before those were woken who wait for appends.
+            self._ring()
+        with self._guard:
+            # The interrupt may have come between choosing a leader and waking it.
+            wake_thread(self._leader)
 
     def _lead(self) -> None:
-        """Commits for everybody who waits, then hands the lead to the next in line."""
+        """Commits for everybody who waits, then hands the lead to the next in line.
+
+        What the log says is told to all in the commit; what struck this thread is raised here.
+        """
         with self._lock:
             try:
-                self._commit()
-            except Exception as error:  # noqa: BLE001 - each caller raises it in its own thread
+                if self._in_flight is None:
+                    self._commit()
+                else:
+                    self._take_over()
+            except EventqError as error:
+                raise_interrupt(error)
                 self._take_waiting()
                 self._break_off(error)
         self._finish()
+
+    def _take_over(self) -> None:
+        """Finds out what became of a commit whose leader was interrupted.
+
+        Those in it who have not landed stay in line, with all others, for the next commit.
+        """
+        assert self._in_flight is not None
+        plan, _ = self._in_flight
+        self._take_waiting()
+        try:
+            self._resolve()
+        except EventqError as unread:
+            raise_interrupt(unread)
+            for command in plan.commands:
+                command.error = _outcome_unknown("its thread was interrupted", unread)
+        self._in_flight = None
 
     def _finish(self) -> None:
         """Tells whose turn is over, puts the others back in line, and hands the lead on.
@@ -236,6 +274,7 @@ class Node:
                     try:
                         self.log.append(commit, meanwhile=fold if self._is_alone() else None)
                     except LogError as error:
+                        raise_interrupt(error)
                         self._take_back(fold)
                         if isinstance(error, LogConflictError):
                             self._undisturbed = 0
@@ -248,10 +287,16 @@ class Node:
             # Not before all are marked: an interrupt would have the rest told a lie.
             self._in_flight = None
             if plan.bodies:
-                for wake in self._wakes:
-                    wake()
+                self._ring()
             return
         raise LogUnavailableError(f"{CONFLICTS_BORNE} conflicts in a row; the log is too busy")
+
+    def _ring(self) -> None:
+        for wake in self._wakes:
+            try:
+                wake()
+            except Exception as error:  # noqa: BLE001 - it is nothing to those who have landed
+                raise_interrupt(error)
 
     def _take_waiting(self) -> None:
         with self._guard:
@@ -262,10 +307,9 @@ class Node:
         """After a commit was torn off: tells everybody in it, and guesses nothing."""
         try:
             self._resolve()
-        except Exception as unread:  # noqa: BLE001 - whatever it is, the outcome is not known
-            error = LogOutcomeUnknownError(
-                f"{error}; it is not known whether the commit was made, for the log says: {unread}"
-            )
+        except EventqError as unread:
+            raise_interrupt(unread)
+            error = _outcome_unknown(error, unread)
         self._in_flight = None
         for command in self._batch:
             # One that is in line again, since it found no room, has lost nothing.
@@ -341,6 +385,7 @@ class Node:
                     drafts = dated(drafts, plan.now)
                 texts = encode_bodies([body for _, body in drafts])
             except Exception as error:  # noqa: BLE001 - its own caller raises it
+                raise_interrupt(error)
                 command.error = error
                 continue
             if plan.admits(drafts, texts):
@@ -383,10 +428,12 @@ class Node:
         self._projection = None
         try:
             catch_up(projection, self.log, briefly=briefly)
-        except LogUnavailableError:
-            self._projection = projection  # Reading broke off, not the fold, which can go on.
+        except LogUnavailableError as error:
+            if interrupt_in(error) is not error:
+                self._projection = projection  # Reading broke off, not the fold, which can go on.
             raise
         except (LogArchivedError, LogCorruptError) as error:
+            raise_interrupt(error)
             is_archived = isinstance(error, LogArchivedError)
             if known is None and not is_archived:
                 raise
@@ -405,6 +452,12 @@ class Node:
     def _number_of(self, key: str) -> int | None:
         number = self.projection.number_of(key)
         return self.log.find_keys([key]).get(key) if number is None else number
+
+
+def _outcome_unknown(problem: object, unread: EventqError) -> LogOutcomeUnknownError:
+    return LogOutcomeUnknownError(
+        f"{problem}; it is not known whether the commit was made, for the log says: {unread}"
+    )
 
 
 def _node_name() -> str:

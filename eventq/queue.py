@@ -6,7 +6,7 @@ Nothing is decided here; each twin has the rules, arguments and errors of its or
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from contextvars import copy_context
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, Unpack
@@ -215,19 +215,24 @@ class Queue(BlockingQueue):
 
         # The worker sees the context variables of the caller, as under `run`.
         context = copy_context()
-        claimed = ExitStack()
-        claimed.enter_context(self._running(runner, loop))
+        self._running(runner, loop).__enter__()
+
+        def end() -> None:
+            self._runner = self._runs_in = None
+            self._run_lock.release()
 
         def run() -> RunReport:
-            with claimed:
+            try:
                 return runner.run()
+            finally:
+                end()
 
         try:
             # A thread of its own: the loop's pool is small, and workers may need it.
             pool = ThreadPoolExecutor(1, thread_name_prefix="eventq-run")
             running = loop.run_in_executor(pool, context.run, run)
         except BaseException:
-            claimed.close()
+            end()
             raise
         pool.shutdown(wait=False)
         return running

@@ -128,10 +128,10 @@ def test_nobody_sees_a_fold_whose_commit_an_interrupt_tore_off(
     def tear(_commit: Commit) -> None:
         raise KeyboardInterrupt
 
-    def look(command: Command) -> bool:
+    def look(command: Command) -> None:
         with node.reading(as_left=True) as projection:
             seen.append(projection.seq)
-        return leave(command)
+        leave(command)
 
     leave = node._leave
     monkeypatch.setattr(node, "_leave", look)

@@ -6,19 +6,17 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
-from typing import cast
 
 import pytest
 
 from eventq import AttemptCancelledError, Queue, Task
 from eventq.eventlog import Head
-from eventq.eventlog.base import READ_EVENTS, Watch
+from eventq.eventlog.base import READ_EVENTS
 from eventq.events import Commit, Refused
 from eventq.runner import executors
 from eventq.runner.context import Context
 from tests.checker import check_log
 from tests.support import (
-    PATIENCE_S,
     Gate,
     HookedLog,
     ManualClock,
@@ -275,9 +273,9 @@ class SlowLock:
         self._gate: Gate | None = gate
         self.release = lock.release
 
-    def acquire(self, *, blocking: bool = True) -> bool:
+    def acquire(self, blocking: bool = True) -> bool:  # noqa: FBT001, FBT002 - as a lock has it
         """Takes the lock; see Gate."""
-        taken = self._lock.acquire(blocking=blocking)
+        taken = self._lock.acquire(blocking)
         gate, self._gate = self._gate, None
         if gate is not None:
             gate()
@@ -290,43 +288,3 @@ class SlowLock:
     def __exit__(self, *_: object) -> None:
         """Gives it back."""
         self.release()
-
-
-class LockingLog(HookedLog):
-    """A log whose reads take a lock, which the end of a watch waits for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lock = threading.Lock()
-        self.armed = True
-
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        with self.lock:
-            yield
-
-    def read(self, *, after: int, limit: int = READ_EVENTS) -> list[Commit]:
-        """See EventLog.read; the first is interrupted right after it took the lock."""
-        reading = self._reading()
-        if self.armed:
-            self.armed = False
-            reading.__enter__()
-            raise KeyboardInterrupt
-        with reading:
-            return super().read(after=after, limit=limit)
-
-    def watch(self, wake: Callable[[], None], **_: object) -> Watch:
-        """See EventLog.watch."""
-        watch = super().watch(wake)
-        return cast("Watch", SimpleNamespace(close=lambda: self._close(watch)))
-
-    def _close(self, watch: Watch) -> None:
-        watch.close()
-        assert self.lock.acquire(timeout=PATIENCE_S)
-        self.lock.release()
-
-
-def test_an_interrupted_run_holds_no_lock_while_it_waits_for_threads() -> None:
-    """Else a watch that looks at the log at that moment would never end, nor would the run."""
-    with queue_on(LockingLog(), workers=1) as queue, pytest.raises(KeyboardInterrupt):
-        queue.run(lambda *_: None)

@@ -49,6 +49,7 @@ ROWS = (
     "clock",
     "testing",
     "bell",
+    "interrupts",
     "surroundings",
     "eventlog",
     "kept",

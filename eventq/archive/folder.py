@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import bisect
-import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 import msgspec
@@ -23,8 +22,9 @@ from eventq.archive.segments import (
     segment_name,
     unavailable,
 )
-from eventq.errors import ArgumentError, LogForeignError, LogUnavailableError
+from eventq.errors import ArgumentError, LogForeignError
 from eventq.eventlog import Head, StoredEvent
+from eventq.eventlog.file_turn import FileTurn
 from eventq.events import Commit
 from eventq.plain import plain
 from eventq.safelog import SafeLogger
@@ -138,23 +138,10 @@ class Archive:
         self.segments.append(segment)
         return segment, text_bytes
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Keeps other processes from writing segments here. Raises LogUnavailableError at once."""
-        try:
-            descriptor = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise unavailable(self.folder / LOCK, error) from error
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                text = f"{self.folder}: another process is archiving into it"
-                raise LogUnavailableError(text) from error
-            self.refresh()
-            yield
-        finally:
-            os.close(descriptor)
+        busy = f"{self.folder}: another process is archiving into it"
+        return FileTurn(str(self.folder / LOCK), self.refresh, busy=busy)
 
     def index(self, segment: Segment) -> Index:
         """Where things stand in a segment; made anew where its file is missing or wrong."""

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from eventq.errors import LogError, QueueClosedError
+from eventq.interrupts import raise_interrupt
 from eventq.safelog import SafeLogger
 
 # The safety net for rings that got lost.
@@ -55,7 +56,8 @@ class Doorbell:
             return
         try:
             names = os.listdir(self._directory)  # noqa: PTH208 - on the path of every append
-        except OSError:
+        except OSError as error:
+            raise_interrupt(error)
             return
         own = {watch.name for watch in watches}
         for name in names:
@@ -98,10 +100,11 @@ class Doorbell:
             with _address(self._directory, name) as address:
                 if self._socket is not None:
                     self._socket.sendto(b"\0", address)
-        except BlockingIOError:
+        except BlockingIOError as error:
             # Its queue is full of rings, so it will wake anyway.
-            pass
+            raise_interrupt(error)
         except OSError as error:
+            raise_interrupt(error)
             # Nobody reads it any more: its process was killed.
             if error.errno == errno.ECONNREFUSED and _OUR_NAME.fullmatch(name):
                 with suppress(OSError):
@@ -163,7 +166,8 @@ class BellWatch:
         """Calls ``wake``; an error in it is logged, since it concerns no appender."""
         try:
             self._wake()
-        except Exception:
+        except Exception as error:
+            raise_interrupt(error)
             logger.exception("the function called after an append failed")
 
     def _run(self) -> None:

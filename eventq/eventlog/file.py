@@ -7,13 +7,13 @@ of a commit, prev and seal in hexadecimal. Nothing here is ever rewritten but a 
 from __future__ import annotations
 
 import bisect
-import fcntl
 import os
 import stat
 import threading
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
+from io import FileIO
 from typing import Any, NoReturn
 
 from eventq.errors import (
@@ -30,8 +30,10 @@ from eventq.errors import (
 from eventq.eventlog import file_lines
 from eventq.eventlog.base import READ_EVENTS, Head, Rows, StoredEvent, Watch, check_commit
 from eventq.eventlog.file_snapshots import FileSnapshots
+from eventq.eventlog.file_turn import FileTurn
 from eventq.eventlog.uncut import Uncut
 from eventq.events import Commit
+from eventq.interrupts import interrupt_in
 from eventq.safelog import SafeLogger
 from eventq.seal import genesis
 
@@ -61,10 +63,11 @@ class FileLog(Uncut):
         self._path = path
         self.snapshots = FileSnapshots(path, self._check_open)
         self._closed = False
-        # Around appends; taken before the other one, which is around what is known of the file.
-        self._turns = threading.RLock()
+        # Around what is known of the file; taken after the turn that is around appends.
         self._lock = threading.RLock()
-        self._turn_depth = 0
+        self._turns: set[FileIO] = set()
+        # Whose turn was the last to begin.
+        self._turn: tuple[int, FileTurn[Head]] | None = None
         # Where each commit ends: its last position, and the byte behind its line.
         self._lasts: list[int] = []
         self._ends: list[int] = []
@@ -94,15 +97,24 @@ class FileLog(Uncut):
                 break
         return found
 
-    @contextmanager
-    def turn(self, *, guess: Head | None = None) -> Iterator[Head]:  # noqa: ARG002 - certain here
+    def turn(
+        self,
+        *,
+        guess: Head | None = None,  # noqa: ARG002 - certain here
+    ) -> AbstractContextManager[Head]:
         """See EventLog.turn: the lock of the file itself."""
-        with self._locked():
-            yield self.head()
+        self._check_writable()
+
+        def begin() -> Head:
+            self._turn = (threading.get_ident(), turn)
+            return self.head()
+
+        turn = FileTurn(self._path, begin, open_files=self._turns, create=False)
+        return turn
 
     def append(self, commit: Commit, **_: object) -> None:
         """See EventLog.append."""
-        with self._locked(), self._lock:
+        with self._own_turn(), self._lock:
             check_commit(commit, self.head())
             if not self._keys.keys().isdisjoint(commit.keys):
                 raise LogConflictError(commit.first)
@@ -113,8 +125,12 @@ class FileLog(Uncut):
                 # Also cuts off what a torn append may have left behind the last whole line.
                 os.ftruncate(self._descriptor, end)
                 self._write(line, end)
-            except OSError as error:
-                self._take_back(end, error)
+            except BaseException as error:
+                if isinstance(error, OSError) and interrupt_in(error) is None:
+                    self._take_back(end, error)
+                # An interrupt: a line that is whole has been made, so it must not be lost again.
+                os.fsync(self._descriptor)
+                raise
             self._note(commit, end + len(line))
 
     def history(self, task: int) -> list[StoredEvent]:
@@ -155,8 +171,9 @@ class FileLog(Uncut):
     def after_fork(self) -> None:
         """See EventLog.after_fork: the lock belongs to the parent's descriptor."""
         os.close(self._descriptor)
-        self._turns, self._lock = threading.RLock(), threading.RLock()
-        self._turn_depth = 0
+        for file in self._turns:
+            file.close()
+        self._lock = threading.RLock()
         self._open(create=False)
 
     def close(self) -> None:
@@ -213,16 +230,20 @@ class FileLog(Uncut):
 
     def _make(self, header: bytes) -> bytes:
         """Writes the first line unless somebody else has done so meanwhile; gives it."""
-        with self._locked():
-            line = self._first_line()
+        self._check_writable()
+        with self._beginning() as line:
             if len(line) < len(header) and header.startswith(line):
                 try:
                     self._write(header, 0)
                 except OSError as error:
                     raise self._unavailable(error) from error
                 _sync_directory(os.path.dirname(self._path) or ".")  # noqa: PTH120
-                line = header
+                return header
         return line
+
+    def _beginning(self) -> AbstractContextManager[bytes]:
+        """A turn before there is a head; gives the first line."""
+        return FileTurn(self._path, self._first_line, create=False)
 
     def _first_line(self) -> bytes:
         piece = self._read_bytes(file_lines.HEADER_BYTES, 0)
@@ -267,22 +288,17 @@ class FileLog(Uncut):
 
     # Its lines.
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Holds all others back from writing; nests."""
+    def _check_writable(self) -> None:
         self._check_open()
         if not self._writable:
             raise LogUnavailableError(f"{self._path}: may not be written to")
-        with self._turns:
-            self._turn_depth += 1
-            try:
-                if self._turn_depth == 1:
-                    fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-                yield
-            finally:
-                self._turn_depth -= 1
-                if self._turn_depth == 0:
-                    fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def _own_turn(self) -> AbstractContextManager[Head | None]:
+        """A turn, unless this thread is in one."""
+        thread, turn = self._turn or (0, None)
+        if turn is not None and turn.is_held and thread == threading.get_ident():
+            return nullcontext()
+        return self.turn()
 
     def _end(self) -> int:
         """The byte behind the last whole line that is known."""
@@ -291,6 +307,7 @@ class FileLog(Uncut):
     def _catch_up(self) -> None:
         """Takes note of the whole lines that have come since."""
         self._check_open()
+        self._forget_half_noted()
         # What stands behind the last line feed was torn off by a crash, or is being written right
         # now: not yet a commit.
         rest = b""
@@ -313,6 +330,13 @@ class FileLog(Uncut):
         self._ends.append(end)
         self._keys.update(commit.keys)
         self._head = Head(commit.last, commit.at, commit.seal)
+
+    def _forget_half_noted(self) -> None:
+        """Takes back what an interrupt left of `_note`, whose last step counts."""
+        while self._lasts and self._lasts[-1] > self._head.seq:
+            self._lasts.pop()
+        del self._ends[len(self._lasts) :]
+        del self._tasks[self._head.seq :]
 
     def _positions(self, task: int) -> list[int]:
         """Where the task's events stand, in order."""

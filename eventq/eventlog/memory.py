@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import bisect
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from eventq.errors import (
@@ -27,6 +27,7 @@ from eventq.eventlog.base import (
 )
 from eventq.eventlog.memory_snapshots import MemoryShelf, MemorySnapshots
 from eventq.events import Commit
+from eventq.interrupts import Holding
 from eventq.seal import genesis
 
 
@@ -38,6 +39,8 @@ class MemoryStorage:
         self.commits: dict[str, list[Commit]] = {}
         self.positions: dict[str, dict[int, list[int]]] = {}
         self.keys: dict[str, dict[str, int]] = {}
+        # Up to which position each namespace's commits stand in the two above.
+        self.indexed: dict[str, int] = {}
         self.starts: dict[str, Head] = {}
         self.kept: dict[str, dict[int, Kept]] = {}
         self.snapshots: dict[str, MemoryShelf] = {}
@@ -81,34 +84,38 @@ class MemoryLog:
                     break
             return found
 
-    @contextmanager
-    def turn(self, *, guess: Head | None = None) -> Iterator[Head]:  # noqa: ARG002 - certain here
+    def turn(
+        self,
+        *,
+        guess: Head | None = None,  # noqa: ARG002 - certain here
+    ) -> AbstractContextManager[Head]:
         """See EventLog.turn; the turn is shared by all logs of one storage."""
-        self._commits()
-        with self._storage.lock:
-            yield self.head()
+        return Holding(self._storage.lock, self.head)
 
     def append(self, commit: Commit, **_: object) -> None:
         """See EventLog.append."""
-        with self._storage.lock:
+        storage = self._storage
+        with storage.lock:
             check_commit(commit, self.head())
-            keys = self._storage.keys.setdefault(self.namespace, {})
-            if not keys.keys().isdisjoint(commit.keys):
+            if commit.keys and not self._index()[1].keys().isdisjoint(commit.keys):
                 raise LogConflictError(commit.first)
-            keys.update(commit.keys)
-            positions = self._storage.positions.setdefault(self.namespace, {})
-            for seq, task in enumerate(commit.tasks, commit.first):
-                positions.setdefault(task, []).append(seq)
+            # This one step is the append; an interrupt leaves the indexes behind, and no more.
             self._commits().append(commit)
-            watches = list(self._storage.watches)
-        for watch in watches:
-            watch.wake()
+            watches = list(storage.watches)
+        try:
+            for watch in watches:
+                watch.wake()
+        except BaseException:
+            # Interrupted: the others have no other way to hear of it.
+            for watch in watches:
+                watch.wake()
+            raise
 
     def history(self, task: int) -> list[StoredEvent]:
         """See EventLog.history."""
         commits = self._commits()
         with self._storage.lock:
-            positions = self._storage.positions.get(self.namespace, {}).get(task, [])
+            positions = self._index()[0].get(task, [])
             base = self.start().seq
             return [self._stored(commits, seq) for seq in positions if seq > base]
 
@@ -116,7 +123,7 @@ class MemoryLog:
         """See EventLog.find_keys."""
         self._commits()
         with self._storage.lock:
-            known = self._storage.keys.get(self.namespace, {})
+            known = self._index()[1]
             return {key: known[key] for key in keys if key in known}
 
     def find_stray(self) -> int | None:
@@ -148,6 +155,7 @@ class MemoryLog:
             end = bisect.bisect_right(commits, until.seq, key=lambda commit: commit.last)
             last = commits[end - 1] if end else None
             check_cut(until, last.last if last else 0, last.seal if last else b"", self.url)
+            self._index()
             self._storage.starts[self.namespace] = until
             del commits[:end]
             kept = self._storage.kept.get(self.namespace, {})
@@ -189,6 +197,23 @@ class MemoryLog:
         if self._closed:
             raise QueueClosedError(f"the log {self.url} is closed")
         return self._storage.commits.setdefault(self.namespace, [])
+
+    def _index(self) -> tuple[dict[int, list[int]], dict[str, int]]:
+        """The positions of each task's events and the tasks of keys, with every commit in them."""
+        storage, commits = self._storage, self._commits()
+        positions = storage.positions.setdefault(self.namespace, {})
+        keys = storage.keys.setdefault(self.namespace, {})
+        known = storage.indexed.get(self.namespace, 0)
+        new = bisect.bisect_right(commits, known, key=lambda commit: commit.last)
+        for commit in commits[new:]:
+            keys.update(commit.keys)
+            for seq, task in enumerate(commit.tasks, commit.first):
+                seqs = positions.setdefault(task, [])
+                # Some are there already if an interrupt came between.
+                if not seqs or seqs[-1] < seq:
+                    seqs.append(seq)
+            storage.indexed[self.namespace] = commit.last
+        return positions, keys
 
     def _shelf(self) -> MemoryShelf:
         self._commits()

@@ -33,6 +33,7 @@ from eventq.eventlog.mongo_cut import find_start
 from eventq.eventlog.mongo_documents import Document
 from eventq.eventlog.mongo_link import WRITE_TIMEOUT_MS, MongoLink
 from eventq.events import Commit
+from eventq.interrupts import interrupt_in, raise_interrupt
 
 # How long an append whose outcome is unknown is followed up before its caller is told so.
 RESOLVE_S = 30.0
@@ -60,9 +61,9 @@ class Insertion:
         document = documents.to_document(self._namespace, self._commit)
         try:
             self._make(document)
-        except EventqError:
-            raise
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, EventqError) and interrupt_in(error) is None:
+                raise
             # An interrupt: the server may be at it still. Sent once more, it landed or never will.
             with suppress(PyMongoError, QueueClosedError):
                 self._link.commits().insert_one(document)
@@ -97,6 +98,8 @@ class Insertion:
             except QueueClosedError as error:
                 self._give_up(str(error), error)
             except PyMongoError as error:
+                # The driver takes a handler's TimeoutError for one of the network.
+                raise_interrupt(error)
                 # A write concern that is not met says nothing against the write itself.
                 if not (is_passing(error) or isinstance(error, WriteConcernError)):
                     self._give_up(translate(error, self._link.url), error)
@@ -115,6 +118,7 @@ class Insertion:
             except QueueClosedError as error:
                 self._give_up(str(error), error)
             except PyMongoError as error:
+                raise_interrupt(error)
                 if not is_passing(error):
                     self._give_up(translate(error, self._link.url), error)
                 self._pause(error)

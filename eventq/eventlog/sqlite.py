@@ -6,10 +6,10 @@ about paths and files in sqlite_files.py, forks in sqlite_fork.py, and wake-ups 
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
+from io import FileIO
 from typing import Any
 
 import apsw
@@ -27,6 +27,7 @@ from eventq.eventlog import sqlite_fork, sqlite_read
 from eventq.eventlog import sqlite_schema as schema
 from eventq.eventlog.base import READ_EVENTS, Head, Rows, StoredEvent, Watch, check_commit
 from eventq.eventlog.doorbell import Doorbell
+from eventq.eventlog.file_turn import FileTurn
 from eventq.eventlog.sqlite_base import find_kept_keys
 from eventq.eventlog.sqlite_cut import SqliteCutting, roll_back
 from eventq.eventlog.sqlite_query import run_query
@@ -60,7 +61,7 @@ class SqliteLog(SqliteCutting):
         self._closed = False
         self._broken_fork = False
         self._namespace_id: int | None = None
-        self._turns: set[int] = set()
+        self._turns: set[FileIO] = set()
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
         self._query_lock = threading.Lock()
@@ -69,15 +70,16 @@ class SqliteLog(SqliteCutting):
         self._reader: apsw.Connection | None = None
         self._asker: apsw.Connection | None = None
         self._bell = Doorbell(f"{self._path}-bell", position=lambda: self.head().seq)
-        with sqlite_fork.opening(self):
+        with sqlite_fork.opening():
             self._writable = files.prepare(self._path, create=create)
             self._file = files.identity(self._path)
-            with self._reading():
+            with self._read_lock, self._reading():
                 pass
+            sqlite_fork.opened(self)
 
     def head(self) -> Head:
         """See EventLog.head."""
-        with self._reading() as connection:
+        with self._read_lock, self._reading() as connection:
             return sqlite_read.head(connection, self.namespace, self._find_namespace(connection))
 
     def read(self, *, after: int, limit: int = READ_EVENTS) -> list[Commit]:
@@ -86,7 +88,7 @@ class SqliteLog(SqliteCutting):
         after = max(after, 0)
         while limit > 0 and after < sqlite_read.MAX_INTEGER:
             block_limit = min(limit, BLOCK_EVENTS)
-            with self._reading(after + 1) as connection:
+            with self._read_lock, self._reading(after + 1) as connection:
                 block = sqlite_read.read_block(
                     connection,
                     self.namespace,
@@ -102,24 +104,14 @@ class SqliteLog(SqliteCutting):
             after = block[-1].last
         return found
 
-    @contextmanager
-    def turn(self, *, guess: Head | None = None) -> Iterator[Head]:  # noqa: ARG002 - certain here
+    def turn(
+        self,
+        *,
+        guess: Head | None = None,  # noqa: ARG002 - certain here
+    ) -> AbstractContextManager[Head]:
         """See EventLog.turn: the exclusive lock on a side file, whose queue the kernel keeps."""
         self._check_writable()
-        try:
-            descriptor = files.open_lock(self._path)
-        except OSError as error:
-            raise files.unavailable(files.lock_path(self._path), error) from error
-        try:
-            try:
-                self._turns.add(descriptor)
-                self._take_lock(descriptor)
-                yield self._head_for_writing()
-            finally:
-                self._end_turn(descriptor)
-        finally:
-            # Once more, since an interrupt may have broken the first off; all others would hang.
-            self._end_turn(descriptor)
+        return FileTurn(files.lock_path(self._path), self._head_for_writing, open_files=self._turns)
 
     def append(self, commit: Commit, **_: object) -> None:
         """See EventLog.append."""
@@ -136,7 +128,13 @@ class SqliteLog(SqliteCutting):
                 if not (committing and self._was_stored(commit)):
                     raise self._refusal(error, commit.first) from error
             except BaseException:
-                roll_back(connection)
+                # An interrupt. Not by `roll_back`: another one could come before its first line.
+                try:
+                    if connection.in_transaction:
+                        connection.execute(schema.ROLLBACK)
+                except apsw.Error:
+                    # `_writing` tries again, before anything else is done with it.
+                    pass
                 raise
             else:
                 self._namespace_id = namespace_id
@@ -146,12 +144,12 @@ class SqliteLog(SqliteCutting):
         """See EventLog.history."""
         if not 0 <= task <= sqlite_read.MAX_INTEGER:
             return []
-        with self._reading(task) as connection:
+        with self._read_lock, self._reading(task) as connection:
             return sqlite_read.history(connection, self._find_namespace(connection), task)
 
     def find_keys(self, keys: list[str]) -> dict[str, int]:
         """See EventLog.find_keys."""
-        with self._reading() as connection:
+        with self._read_lock, self._reading() as connection:
             return sqlite_read.find_keys(connection, self._find_namespace(connection), keys)
 
     def query(self, text: str, values: Sequence[Any] = ()) -> Rows:
@@ -169,7 +167,7 @@ class SqliteLog(SqliteCutting):
 
     def namespaces(self) -> list[str]:
         """See EventLog.namespaces."""
-        with self._reading() as connection:
+        with self._read_lock, self._reading() as connection:
             return sqlite_read.namespaces(connection)
 
     def watch(self, wake: Callable[[], None], **_: object) -> Watch:
@@ -215,8 +213,9 @@ class SqliteLog(SqliteCutting):
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
         self._query_lock = threading.Lock()
-        while self._turns:
-            os.close(self._turns.pop())
+        # These are the parent's turns.
+        for file in self._turns:
+            file.close()
         self._bell.after_fork()
 
     def _check_open(self) -> None:
@@ -235,18 +234,20 @@ class SqliteLog(SqliteCutting):
 
     @contextmanager
     def _reading(self, position: int = 0) -> Iterator[apsw.Connection]:
-        """The connection that reads, for one caller at a time, with its errors made ours."""
-        with self._read_lock:
-            self._check_open()
-            if not self._writable:
-                # A writer may have come or gone, which changes how the file must be read.
-                self._close_connections()
-            if self._reader is None:
-                self._reader = self._connect(writes=False)
-            try:
-                yield self._reader
-            except (apsw.Error, *sqlite_read.UNREADABLE) as error:
-                raise self._translated(error, position) from error
+        """The connection that reads, with its errors made ours.
+
+        Its caller holds the lock: this one is a generator, which a kept traceback keeps alive.
+        """
+        self._check_open()
+        if not self._writable:
+            # A writer may have come or gone, which changes how the file must be read.
+            self._close_connections()
+        if self._reader is None:
+            self._reader = self._connect(writes=False)
+        try:
+            yield self._reader
+        except (apsw.Error, *sqlite_read.UNREADABLE) as error:
+            raise self._translated(error, position) from error
 
     def _head_for_writing(self) -> Head:
         """The head by the connection that writes: unlike the other's, its cache is still good."""
@@ -259,20 +260,6 @@ class SqliteLog(SqliteCutting):
             except (apsw.Error, *sqlite_read.UNREADABLE) as error:
                 raise self._translated(error, 0) from error
 
-    def _end_turn(self, descriptor: int) -> None:
-        """Gives the lock back; may come twice."""
-        # It is missing in a child that was forked inside the block: the turn is the parent's.
-        if descriptor in self._turns:
-            files.give_lock_back(descriptor)
-            self._turns.discard(descriptor)
-            os.close(descriptor)
-
-    def _take_lock(self, descriptor: int) -> None:
-        try:
-            files.take_lock(descriptor)
-        except OSError as error:
-            raise files.unavailable(files.lock_path(self._path), error) from error
-
     def _writing(self) -> apsw.Connection:
         self._check_writable()
         if files.identity(self._path) != self._file:
@@ -282,6 +269,9 @@ class SqliteLog(SqliteCutting):
             )
         if self._writer is None:
             self._writer = self._connect(writes=True)
+        elif self._writer.in_transaction:
+            # Left by an interrupt that came upon another one.
+            roll_back(self._writer)
         return self._writer
 
     def _connect(self, *, writes: bool) -> apsw.Connection:

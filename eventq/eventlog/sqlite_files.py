@@ -14,6 +14,7 @@ import apsw
 
 from eventq.errors import ArgumentError, LogForeignError, LogTooNewError, LogUnavailableError
 from eventq.eventlog import sqlite_schema as schema
+from eventq.interrupts import raise_interrupt
 
 # Where locks or shared memory do not work between hosts, or not at all.
 NETWORK_FILESYSTEMS = frozenset(
@@ -311,6 +312,7 @@ def identity(path: str) -> tuple[int, int] | None:
     """What tells a file from another one that took its name; None if there is none."""
     try:
         status = os.stat(path)  # noqa: PTH116 - on the path of every append
-    except OSError:
+    except OSError as error:
+        raise_interrupt(error)
         return None
     return status.st_dev, status.st_ino

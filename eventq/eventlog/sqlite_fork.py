@@ -11,8 +11,6 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Protocol
 
 # How long a fork waits for another thread's opening or statement to end.
@@ -38,12 +36,14 @@ _opening = threading.Lock()
 _forking: list[tuple[bool, list[Forkable]]] = []
 
 
-@contextmanager
-def opening(forkable: Forkable) -> Iterator[None]:
-    """Keeps forks out while the block opens a first connection."""
-    with _opening:
-        yield
-        _open.add(forkable)
+def opening() -> threading.Lock:
+    """Held, it keeps forks out, until `opened` is called after a first connection."""
+    return _opening
+
+
+def opened(forkable: Forkable) -> None:
+    """Has the connections closed around forks from now on."""
+    _open.add(forkable)
 
 
 def _before() -> None:

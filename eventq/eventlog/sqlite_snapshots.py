@@ -6,14 +6,11 @@ write a database with this table: it is none of theirs. It is not append-only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import apsw
 
 from eventq.eventlog import sqlite_read
-from eventq.eventlog import sqlite_schema as schema
 from eventq.eventlog.snapshots import SnapshotEntry
 
 if TYPE_CHECKING:
@@ -60,7 +57,7 @@ class SqliteSnapshots:
 
     def entries(self) -> list[SnapshotEntry]:
         """See Snapshots.entries."""
-        with self._log._reading() as connection:
+        with self._log._read_lock, self._log._reading() as connection:
             if not _has_table(connection):
                 return []
             namespace_id = self._log._find_namespace(connection)
@@ -71,7 +68,7 @@ class SqliteSnapshots:
         """See Snapshots.get."""
         if not 0 <= seq <= sqlite_read.MAX_INTEGER:
             return None
-        with self._log._reading() as connection:
+        with self._log._read_lock, self._log._reading() as connection:
             if not _has_table(connection):
                 return None
             namespace_id = self._log._find_namespace(connection)
@@ -80,36 +77,26 @@ class SqliteSnapshots:
 
     def put(self, entry: SnapshotEntry, data: bytes) -> None:
         """See Snapshots.put; one transaction, in a turn like that of any other writer."""
-        with self._writing() as connection:
-            connection.execute(TABLE)
-            namespace_id = self._log._find_namespace(connection)
-            connection.execute(
-                PUT, (namespace_id, entry.seq, entry.at, entry.seal, entry.taken_at, data)
-            )
+        values = (entry.seq, entry.at, entry.seal, entry.taken_at, data)
+        self._log._change(_put, values)
 
     def delete(self, seq: int) -> bool:
         """See Snapshots.delete."""
         if all(entry.seq != seq for entry in self.entries()):
             return False
-        with self._writing() as connection:
-            connection.execute(DELETE, (self._log._find_namespace(connection), seq))
-            return bool(connection.changes())
+        return self._log._change(_delete, seq)
 
-    @contextmanager
-    def _writing(self) -> Iterator[apsw.Connection]:
-        log = self._log
-        with log.turn(), log._write_lock:
-            connection = log._writing()
-            try:
-                connection.execute(schema.BEGIN)
-                yield connection
-                connection.execute(schema.COMMIT)
-            except BaseException as error:
-                if connection.in_transaction:
-                    connection.execute(schema.ROLLBACK)
-                if isinstance(error, apsw.Error):
-                    raise log._translated(error, 0) from error
-                raise
+
+def _put(
+    connection: apsw.Connection, namespace_id: int | None, values: tuple[int | bytes, ...]
+) -> None:
+    connection.execute(TABLE)
+    connection.execute(PUT, (namespace_id, *values))
+
+
+def _delete(connection: apsw.Connection, namespace_id: int | None, seq: int) -> bool:
+    connection.execute(DELETE, (namespace_id, seq))
+    return bool(connection.changes())
 
 
 def _has_table(connection: apsw.Connection) -> bool:

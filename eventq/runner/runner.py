@@ -6,7 +6,6 @@ that lasts goes through the node; what is kept here may be lost at any moment.
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable
 
 from msgspec import Struct
@@ -132,10 +131,6 @@ class Runner:
             self._record_late()
             if self._loop_ended is not None:
                 raise self._loop_ended
-        except KeyboardInterrupt as interrupt:
-            # What came right after a lock was taken still holds it, in its frames.
-            traceback.clear_frames(interrupt.__traceback__)
-            raise
         finally:
             # Workers end first, so that none begins anew; then the wake-ups, which lean on the log.
             self._tell_all(BROKE_OFF)
