@@ -23,6 +23,7 @@ from eventq.errors import (
     LogCorruptError,
     LogError,
     LogForeignError,
+    LogLostError,
     LogOutcomeUnknownError,
     LogTooNewError,
     LogUnavailableError,
@@ -106,7 +107,6 @@ class FileLog(Uncut):
             check_commit(commit, self.head())
             if not self._keys.keys().isdisjoint(commit.keys):
                 raise LogConflictError(commit.first)
-            self._check_place()
             line = file_lines.to_line(commit)
             end = self._end()
             try:
@@ -114,7 +114,7 @@ class FileLog(Uncut):
                 os.ftruncate(self._descriptor, end)
                 self._write(line, end)
             except OSError as error:
-                self._take_back(end, error)
+                self._take_back(end, end + len(line), error)
             self._note(commit, end + len(line))
 
     def history(self, task: int) -> list[StoredEvent]:
@@ -241,26 +241,31 @@ class FileLog(Uncut):
             data, offset = data[written:], offset + written
         os.fsync(self._descriptor)
 
-    def _take_back(self, end: int, error: OSError) -> NoReturn:
+    def _take_back(self, end: int, whole_end: int, error: OSError) -> NoReturn:
         """After an append that failed: takes away what was written of it, and tells."""
+        # A line without its end is no commit, whether or not it can be taken away.
+        is_whole = os.fstat(self._descriptor).st_size >= whole_end
         try:
             os.ftruncate(self._descriptor, end)
             os.fsync(self._descriptor)
         except OSError:
-            raise LogOutcomeUnknownError(
-                f"{self._path}: {error.strerror}; it is not known whether the commit was made"
-            ) from error
+            if is_whole:
+                raise LogOutcomeUnknownError(
+                    f"{self._path}: {error.strerror}; it is not known whether the commit was made"
+                ) from error
         raise self._unavailable(error) from error
 
     def _check_place(self) -> None:
-        """Raises LogUnavailableError where an append would be lost, or would leave a hole."""
+        """Raises LogLostError where an append would be lost, or would leave a hole."""
         here = os.fstat(self._descriptor)
         try:
             there = os.stat(self._path)  # noqa: PTH116 - as SqliteLog does
+        except FileNotFoundError as error:
+            raise LogLostError(f"{self._path}: was deleted or moved while it was open") from error
         except OSError as error:
             raise self._unavailable(error) from error
         if not os.path.samestat(here, there) or here.st_size < self._end():
-            raise LogUnavailableError(f"{self._path}: was replaced or cut while it was open")
+            raise LogLostError(f"{self._path}: was replaced or cut while it was open")
 
     def _unavailable(self, error: OSError) -> LogUnavailableError:
         return LogUnavailableError(f"{self._path}: {error.strerror}")
@@ -291,6 +296,7 @@ class FileLog(Uncut):
     def _catch_up(self) -> None:
         """Takes note of the whole lines that have come since."""
         self._check_open()
+        self._check_place()
         # What stands behind the last line feed was torn off by a crash, or is being written right
         # now: not yet a commit.
         rest = b""
@@ -359,6 +365,8 @@ class _FileWatch:
         while not self._closing.wait(LOOK_S):
             try:
                 seq = self._log.head().seq
+            except LogLostError:
+                seq = -1  # The listener asks the log itself, and hears of it there.
             except LogError:
                 logger.warning("the file cannot be looked at", exc_info=True)
                 continue
