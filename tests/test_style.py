@@ -23,7 +23,7 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 TOOLS = sorted((ROOT / "tools").rglob("*.py"))
 EVERYTHING = [*PACKAGE, *TESTS, *TOOLS]
 
-FILE_LINES = 400
+FILE_LINES = 450
 FUNCTION_LINES = 70
 
 # The layers of the design, top row first. A name stands for a module or a package of eventq.

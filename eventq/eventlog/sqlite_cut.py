@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import TypeVar
 
 import apsw
 import msgspec
@@ -12,7 +13,12 @@ import msgspec
 from eventq.eventlog import sqlite_base as base
 from eventq.eventlog import sqlite_schema as schema
 from eventq.eventlog.base import Head, Kept, check_cut
+from eventq.events import Commit
 from eventq.seal import genesis
+
+T = TypeVar("T")
+# What is asked by a connection about the namespace with this id, None before its first commit.
+Question = Callable[[apsw.Connection, int | None], T]
 
 # How many events one transaction deletes: others wait for their turn as long as it takes.
 CUT_EVENTS = 5_000
@@ -25,74 +31,44 @@ class SqliteCutting:
 
     namespace: str
     url: str
-    _write_lock: threading.Lock
 
     def start(self) -> Head:
         """See EventLog.start."""
-        with self._reading() as connection:
-            found = base.find_base(connection, self._find_namespace(connection))
-        return found or Head(0, 0, genesis(self.namespace))
+        return self.ask(base.find_base) or Head(0, 0, genesis(self.namespace))
 
     def find_stray(self) -> int | None:
         """See EventLog.find_stray."""
-        with self._reading() as connection:
-            return base.find_stray(connection, self._find_namespace(connection))
+        return self.ask(base.find_stray)
 
     def find_kept(self, tasks: list[int]) -> dict[int, Kept]:
         """See EventLog.find_kept."""
-        with self._reading() as connection:
-            return base.find_kept(connection, self._find_namespace(connection), tasks)
+        return self.ask(partial(base.find_kept, tasks=tasks))
 
     def keep(self, rows: list[Kept]) -> None:
         """See EventLog.keep."""
         for start in range(0, len(rows), KEEP_ROWS):
             some = [[r.task, r.seq, r.key, r.state] for r in rows[start : start + KEEP_ROWS]]
-            with self._changing() as (connection, namespace_id):
-                connection.execute(base.KEEP, (namespace_id, msgspec.json.encode(some).decode()))
+            self._change(partial(_keep, rows_json=msgspec.json.encode(some).decode()))
 
     def cut(self, until: Head) -> None:
         """See EventLog.cut."""
-        with self._changing() as (connection, namespace_id):
-            known = base.find_base(connection, namespace_id)
-            if known is None or known.seq < until.seq:
-                found = connection.execute(base.LAST_COMMIT, (namespace_id, until.seq)).fetchone()
-                last, seal = found or (0, b"")
-                check_cut(until, last, seal, self.url)
-                connection.execute(base.SET_BASE, (namespace_id, until.seq, until.at, until.seal))
-                connection.execute(base.FORGET_KEPT, (namespace_id, until.seq))
-                known = until
-        while self._cut_some(known.seq):
+        last = self._change(partial(_set_base, until=until, url=self.url))
+        while self._cut_some(last):
             pass
 
     def _cut_some(self, last: int) -> bool:
         """Deletes the oldest events up to ``last``; tells whether there were any."""
-        with self._changing() as (connection, namespace_id):
-            row = connection.execute(base.OLDEST_END, (namespace_id, last, CUT_EVENTS)).fetchone()
-            if row is None or row[0] is None:
-                return False
-            # Inside of the transaction, so that nobody ever sees the log unguarded.
-            connection.execute(schema.DROP_DELETE_GUARDS)
-            connection.execute(base.DELETE_EVENTS, (namespace_id, row[0]))
-            connection.execute(base.DELETE_COMMITS, (namespace_id, row[0]))
-            connection.execute(schema.DELETE_GUARDS)
-        return True
+        return self._change(partial(_delete_some, last=last))
 
-    @contextmanager
-    def _changing(self) -> Iterator[tuple[apsw.Connection, int | None]]:
+    def _change(self, step: Question[T]) -> T:
         """One transaction in this log's turn, with the tables of a cut."""
-        with self.turn(), self._write_lock:
-            connection = self._writing()
-            try:
-                connection.execute(schema.BEGIN)
-                connection.execute(base.TABLES)
-                yield connection, self._find_namespace(connection)
-                connection.execute(schema.COMMIT)
-            except apsw.Error as error:
-                roll_back(connection)
-                raise self._translated(error, 0) from error
-            except BaseException:
-                roll_back(connection)
-                raise
+
+        def change(connection: apsw.Connection, namespace_id: int | None) -> T:
+            connection.execute(base.TABLES)
+            return step(connection, namespace_id)
+
+        with self.turn():
+            return self.transact(change)
 
     # What the log itself has.
 
@@ -100,22 +76,39 @@ class SqliteCutting:
         """See EventLog.turn."""
         raise NotImplementedError
 
-    def _reading(self, position: int = 0) -> AbstractContextManager[apsw.Connection]:
+    def ask(self, question: Question[T], position: int = 0) -> T:
+        """See SqliteLog.ask."""
         raise NotImplementedError
 
-    def _writing(self) -> apsw.Connection:
-        raise NotImplementedError
-
-    def _find_namespace(self, connection: apsw.Connection) -> int | None:
-        raise NotImplementedError
-
-    def _translated(self, error: Exception, position: int) -> Exception:
+    def transact(self, step: Question[T], commit: Commit | None = None) -> T:
+        """See SqliteLog.transact."""
         raise NotImplementedError
 
 
-def roll_back(connection: apsw.Connection) -> None:
-    """Ends the connection's transaction, if it is in one, without effect."""
-    # Some errors roll back by themselves, and after others the connection is given up anyway.
-    with suppress(apsw.Error):
-        if connection.in_transaction:
-            connection.execute(schema.ROLLBACK)
+def _keep(connection: apsw.Connection, namespace_id: int | None, rows_json: str) -> None:
+    connection.execute(base.KEEP, (namespace_id, rows_json))
+
+
+def _set_base(connection: apsw.Connection, namespace_id: int | None, until: Head, url: str) -> int:
+    """Has the log start behind ``until``, unless it starts later already; gives the last to go."""
+    known = base.find_base(connection, namespace_id)
+    if known is not None and known.seq >= until.seq:
+        return known.seq
+    found = connection.execute(base.LAST_COMMIT, (namespace_id, until.seq)).fetchone()
+    last, seal = found or (0, b"")
+    check_cut(until, last, seal, url)
+    connection.execute(base.SET_BASE, (namespace_id, until.seq, until.at, until.seal))
+    connection.execute(base.FORGET_KEPT, (namespace_id, until.seq))
+    return until.seq
+
+
+def _delete_some(connection: apsw.Connection, namespace_id: int | None, last: int) -> bool:
+    row = connection.execute(base.OLDEST_END, (namespace_id, last, CUT_EVENTS)).fetchone()
+    if row is None or row[0] is None:
+        return False
+    # Inside of the transaction, so that nobody ever sees the log unguarded.
+    connection.execute(schema.DROP_DELETE_GUARDS)
+    connection.execute(base.DELETE_EVENTS, (namespace_id, row[0]))
+    connection.execute(base.DELETE_COMMITS, (namespace_id, row[0]))
+    connection.execute(schema.DELETE_GUARDS)
+    return True
