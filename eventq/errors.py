@@ -18,6 +18,7 @@ The tree::
     |   |   `-- LogOutcomeUnknownError      and an append may have been made
     |   |-- LogConflictError                append at a position somebody else has filled
     |   |-- LogCorruptError                 what is stored contradicts its seal or order
+    |   |-- LogLostError                    the log's file was deleted or replaced while open
     |   |-- LogForeignError                 the target holds something that is not ours
     |   |-- LogArchivedError                the events asked for are in an archive now
     |   `-- LogTooNewError                  written by a newer eventq
@@ -197,6 +198,13 @@ class LogCorruptError(LogError):
         self.position = position
         self.problem = problem
         super().__init__(f"the log is damaged at position {position}: {problem}")
+
+
+class LogLostError(LogError):
+    """The log's file was deleted, moved, replaced or given a second name while it was open.
+
+    Nothing was appended, and calling again cannot help: close the queue and open it anew.
+    """
 
 
 class LogForeignError(LogError):

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from eventq.errors import LogError, QueueClosedError
+from eventq.errors import LogError, LogLostError, QueueClosedError
 from eventq.interrupts import raise_interrupt
 from eventq.safelog import SafeLogger
 
@@ -206,6 +206,8 @@ class BellWatch:
         except QueueClosedError:
             self._closed.set()
             return False
+        except LogLostError:
+            return True  # The listener asks the log itself, and hears of it there.
         except LogError:
             logger.warning("the log could not be looked at", exc_info=True)
             return False

@@ -22,6 +22,7 @@ from eventq.errors import (
     LogCorruptError,
     LogError,
     LogForeignError,
+    LogLostError,
     LogOutcomeUnknownError,
     LogTooNewError,
     LogUnavailableError,
@@ -118,7 +119,6 @@ class FileLog(Uncut):
             check_commit(commit, self.head())
             if not self._keys.keys().isdisjoint(commit.keys):
                 raise LogConflictError(commit.first)
-            self._check_place()
             line = file_lines.to_line(commit)
             end = self._end()
             try:
@@ -127,7 +127,7 @@ class FileLog(Uncut):
                 self._write(line, end)
             except BaseException as error:
                 if isinstance(error, OSError) and interrupt_in(error) is None:
-                    self._take_back(end, error)
+                    self._take_back(end, end + len(line), error)
                 # An interrupt: a line that is whole has been made, so it must not be lost again.
                 os.fsync(self._descriptor)
                 raise
@@ -262,26 +262,31 @@ class FileLog(Uncut):
             data, offset = data[written:], offset + written
         os.fsync(self._descriptor)
 
-    def _take_back(self, end: int, error: OSError) -> NoReturn:
+    def _take_back(self, end: int, whole_end: int, error: OSError) -> NoReturn:
         """After an append that failed: takes away what was written of it, and tells."""
+        # A line without its end is no commit, whether or not it can be taken away.
+        is_whole = os.fstat(self._descriptor).st_size >= whole_end
         try:
             os.ftruncate(self._descriptor, end)
             os.fsync(self._descriptor)
         except OSError:
-            raise LogOutcomeUnknownError(
-                f"{self._path}: {error.strerror}; it is not known whether the commit was made"
-            ) from error
+            if is_whole:
+                raise LogOutcomeUnknownError(
+                    f"{self._path}: {error.strerror}; it is not known whether the commit was made"
+                ) from error
         raise self._unavailable(error) from error
 
     def _check_place(self) -> None:
-        """Raises LogUnavailableError where an append would be lost, or would leave a hole."""
+        """Raises LogLostError where an append would be lost, or would leave a hole."""
         here = os.fstat(self._descriptor)
         try:
             there = os.stat(self._path)  # noqa: PTH116 - as SqliteLog does
+        except FileNotFoundError as error:
+            raise LogLostError(f"{self._path}: was deleted or moved while it was open") from error
         except OSError as error:
             raise self._unavailable(error) from error
         if not os.path.samestat(here, there) or here.st_size < self._end():
-            raise LogUnavailableError(f"{self._path}: was replaced or cut while it was open")
+            raise LogLostError(f"{self._path}: was replaced or cut while it was open")
 
     def _unavailable(self, error: OSError) -> LogUnavailableError:
         return LogUnavailableError(f"{self._path}: {error.strerror}")
@@ -308,6 +313,7 @@ class FileLog(Uncut):
         """Takes note of the whole lines that have come since."""
         self._check_open()
         self._forget_half_noted()
+        self._check_place()
         # What stands behind the last line feed was torn off by a crash, or is being written right
         # now: not yet a commit.
         rest = b""
@@ -383,6 +389,8 @@ class _FileWatch:
         while not self._closing.wait(LOOK_S):
             try:
                 seq = self._log.head().seq
+            except LogLostError:
+                seq = -1  # The listener asks the log itself, and hears of it there.
             except LogError:
                 logger.warning("the file cannot be looked at", exc_info=True)
                 continue

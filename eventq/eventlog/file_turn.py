@@ -24,10 +24,13 @@ class FileTurn(Generic[T]):
     Each has a descriptor of its own, so that threads queue as processes do: in the kernel, first
     come first served. With ``busy``, it does not wait, but raises LogUnavailableError with that.
     A missing file is made if ``create``. ``open_files`` has the descriptor while it is open.
+    ``on_failure`` is called when the lock cannot be had, and may raise what says more.
     """
 
     # See Holding.
-    __slots__ = ("__exit__", "_busy", "_create", "_file", "_open_files", "_path", "_then")
+    __slots__ = (
+        "__exit__", "_busy", "_create", "_file", "_on_failure", "_open_files", "_path", "_then",
+    )  # fmt: skip
 
     if TYPE_CHECKING:
 
@@ -42,12 +45,14 @@ class FileTurn(Generic[T]):
         open_files: set[FileIO] | None = None,
         busy: str | None = None,
         create: bool = True,
+        on_failure: Callable[[], None] = lambda: None,
     ) -> None:
         # Not open yet: whoever is interrupted before the block leaves nothing behind.
         self._file = FileIO.__new__(FileIO)
         self.__exit__ = self._file.__exit__  # type: ignore[method-assign, assignment]
         self._open_files = set() if open_files is None else open_files
         self._create = create
+        self._on_failure = on_failure
         self._path = path
         self._then = then
         self._busy = busy
@@ -78,6 +83,7 @@ class FileTurn(Generic[T]):
             wait = 0 if self._busy is None else fcntl.LOCK_NB
             fcntl.flock(self._file.fileno(), fcntl.LOCK_EX | wait)
         except OSError as error:
+            self._on_failure()
             reason = f"{self._path}: {error.strerror or error}"
             is_busy = self._busy is not None and isinstance(error, BlockingIOError)
             raise LogUnavailableError(self._busy if is_busy else reason) from error

@@ -7,10 +7,11 @@ about paths and files in sqlite_files.py, forks in sqlite_fork.py, and wake-ups 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, closing, suppress
+from functools import partial
 from io import FileIO
-from typing import Any
+from typing import Any, TypeVar
 
 import apsw
 
@@ -23,16 +24,18 @@ from eventq.errors import (
     QueueClosedError,
 )
 from eventq.eventlog import sqlite_files as files
-from eventq.eventlog import sqlite_fork, sqlite_read
+from eventq.eventlog import sqlite_fork, sqlite_read, sqlite_wal
 from eventq.eventlog import sqlite_schema as schema
 from eventq.eventlog.base import READ_EVENTS, Head, Rows, StoredEvent, Watch, check_commit
 from eventq.eventlog.doorbell import Doorbell
 from eventq.eventlog.file_turn import FileTurn
 from eventq.eventlog.sqlite_base import find_kept_keys
-from eventq.eventlog.sqlite_cut import SqliteCutting, roll_back
+from eventq.eventlog.sqlite_cut import Question, SqliteCutting
+from eventq.eventlog.sqlite_place import Place
 from eventq.eventlog.sqlite_query import run_query
 from eventq.eventlog.sqlite_snapshots import SqliteSnapshots
 from eventq.events import Commit
+from eventq.safelog import SafeLogger
 
 # How long to wait for a program that writes without taking turns.
 BUSY_TIMEOUT_MS = 5_000
@@ -40,6 +43,10 @@ BUSY_TIMEOUT_MS = 5_000
 BLOCK_EVENTS = 2_000
 # Every text there is, with room: all sizes of INSERT with and without keys, and the rest.
 CACHED_STATEMENTS = 100
+
+T = TypeVar("T")
+
+logger = SafeLogger(__name__)
 
 # A parent's connections that a forked child must not close: that could checkpoint the log.
 _abandoned: list[apsw.Connection] = []
@@ -72,15 +79,13 @@ class SqliteLog(SqliteCutting):
         self._bell = Doorbell(f"{self._path}-bell", position=lambda: self.head().seq)
         with sqlite_fork.opening():
             self._writable = files.prepare(self._path, create=create)
-            self._file = files.identity(self._path)
-            with self._read_lock, self._reading():
-                pass
-            sqlite_fork.opened(self)
+            self._place = Place(self._path)
+            with self._read_lock:
+                self._believed(self._reading, self._drop_reader)
 
     def head(self) -> Head:
         """See EventLog.head."""
-        with self._read_lock, self._reading() as connection:
-            return sqlite_read.head(connection, self.namespace, self._find_namespace(connection))
+        return self.ask(partial(sqlite_read.head, name=self.namespace))
 
     def read(self, *, after: int, limit: int = READ_EVENTS) -> list[Commit]:
         """See EventLog.read. Costs two statements for 2,000 events."""
@@ -88,14 +93,10 @@ class SqliteLog(SqliteCutting):
         after = max(after, 0)
         while limit > 0 and after < sqlite_read.MAX_INTEGER:
             block_limit = min(limit, BLOCK_EVENTS)
-            with self._read_lock, self._reading(after + 1) as connection:
-                block = sqlite_read.read_block(
-                    connection,
-                    self.namespace,
-                    self._find_namespace(connection),
-                    after=after,
-                    limit=block_limit,
-                )
+            read = partial(
+                sqlite_read.read_block, name=self.namespace, after=after, limit=block_limit
+            )
+            block = self.ask(read, after + 1)
             found += block
             count = block[-1].last - block[0].first + 1 if block else 0
             if count < block_limit:
@@ -111,64 +112,37 @@ class SqliteLog(SqliteCutting):
     ) -> AbstractContextManager[Head]:
         """See EventLog.turn: the exclusive lock on a side file, whose queue the kernel keeps."""
         self._check_writable()
-        return FileTurn(files.lock_path(self._path), self._head_for_writing, open_files=self._turns)
+        return FileTurn(
+            files.lock_path(self._path),
+            self._head_for_writing,
+            open_files=self._turns,
+            # The folder may be gone, with all that is in it.
+            on_failure=self._place.check,
+        )
 
     def append(self, commit: Commit, **_: object) -> None:
         """See EventLog.append."""
-        with self._write_lock:
-            connection = self._writing()
-            committing = False
-            try:
-                connection.execute(schema.BEGIN)
-                namespace_id = self._insert(connection, commit)
-                committing = True
-                connection.execute(schema.COMMIT)
-            except apsw.Error as error:
-                roll_back(connection)
-                if not (committing and self._was_stored(commit)):
-                    raise self._refusal(error, commit.first) from error
-            except BaseException:
-                # An interrupt. Not by `roll_back`: another one could come before its first line.
-                try:
-                    if connection.in_transaction:
-                        connection.execute(schema.ROLLBACK)
-                except apsw.Error:
-                    # `_writing` tries again, before anything else is done with it.
-                    pass
-                raise
-            else:
-                self._namespace_id = namespace_id
+        self._namespace_id = self.transact(partial(self._insert, commit=commit), commit)
         self._bell.ring()
 
     def history(self, task: int) -> list[StoredEvent]:
         """See EventLog.history."""
         if not 0 <= task <= sqlite_read.MAX_INTEGER:
             return []
-        with self._read_lock, self._reading(task) as connection:
-            return sqlite_read.history(connection, self._find_namespace(connection), task)
+        return self.ask(partial(sqlite_read.history, task=task), task)
 
     def find_keys(self, keys: list[str]) -> dict[str, int]:
         """See EventLog.find_keys."""
-        with self._read_lock, self._reading() as connection:
-            return sqlite_read.find_keys(connection, self._find_namespace(connection), keys)
+        return self.ask(partial(sqlite_read.find_keys, keys=keys))
 
     def query(self, text: str, values: Sequence[Any] = ()) -> Rows:
         """See EventLog.query; on a connection of its own, since a run cannot wait for its end."""
         with self._query_lock:
-            self._check_open()
-            connection = self._asker = self._connect(writes=False)
-            try:
-                return run_query(connection, text, values)
-            except (apsw.Error, UnicodeDecodeError) as error:
-                raise self._translated(error, 0) from error
-            finally:
-                connection.close()
-                self._asker = None
+            return self._believed(lambda: self._query(text, values), lambda: None)
 
     def namespaces(self) -> list[str]:
         """See EventLog.namespaces."""
-        with self._read_lock, self._reading() as connection:
-            return sqlite_read.namespaces(connection)
+        return self.ask(lambda connection, _: sqlite_read.namespaces(connection))
 
     def watch(self, wake: Callable[[], None], **_: object) -> Watch:
         """See EventLog.watch; other processes are heard through a socket beside the file."""
@@ -210,6 +184,8 @@ class SqliteLog(SqliteCutting):
         _abandoned.extend(left)
         self._broken_fork = bool(left)
         self._writer = self._reader = self._asker = None
+        # Without a connection of the parent's, another file may have come here unnoticed.
+        self._namespace_id = None
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
         self._query_lock = threading.Lock()
@@ -232,49 +208,101 @@ class SqliteLog(SqliteCutting):
         if not self._writable:
             raise LogUnavailableError(f"{self._path}: is not writable, opened for reading only")
 
-    @contextmanager
-    def _reading(self, position: int = 0) -> Iterator[apsw.Connection]:
-        """The connection that reads, with its errors made ours.
+    def ask(self, question: Question[T], position: int = 0) -> T:
+        """The answer by the connection that reads, for one caller at a time."""
+        with self._read_lock:
+            return self._believed(
+                lambda: self._answer(self._reading(), question, position), self._drop_reader
+            )
 
-        Its caller holds the lock: this one is a generator, which a kept traceback keeps alive.
+    def transact(self, step: Question[T], commit: Commit | None = None) -> T:
+        """The step as one transaction of the connection that writes; it may be called twice.
+
+        Where it stores a ``commit``, it is found out whether that was done if the driver fails.
         """
-        self._check_open()
-        if not self._writable:
-            # A writer may have come or gone, which changes how the file must be read.
-            self._close_connections()
-        if self._reader is None:
-            self._reader = self._connect(writes=False)
+        with self._write_lock:
+            return self._believed(lambda: self._transact(step, commit), self._drop_writer)
+
+    def _believed(self, ask: Callable[[], T], drop: Callable[[], None]) -> T:
+        """The answer; damage is believed once a fresh connection has found it as well."""
+        # SQLite calls it damage, too, when the system fails to read a page.
         try:
-            yield self._reader
+            return ask()
+        except LogCorruptError as error:
+            values = {"error": str(error)}
+            logger.warning("the log looks damaged, reading again: %(error)s", values, extra=values)
+            drop()
+            return ask()
+
+    def _answer(self, connection: apsw.Connection, question: Question[T], position: int) -> T:
+        try:
+            return question(connection, self._find_namespace(connection))
         except (apsw.Error, *sqlite_read.UNREADABLE) as error:
             raise self._translated(error, position) from error
 
+    def _transact(self, step: Question[T], commit: Commit | None) -> T:
+        connection = self._writing()
+        committing = False
+        try:
+            connection.execute(schema.BEGIN)
+            result = step(connection, self._find_namespace(connection))
+            committing = True
+            connection.execute(schema.COMMIT)
+        except apsw.Error as error:
+            _roll_back(connection)
+            if not (committing and commit and self._was_stored(commit)):
+                raise self._refusal(error, commit) from error
+        except BaseException:
+            # An interrupt. Not by `_roll_back`: another one could come before its first line.
+            try:
+                if connection.in_transaction:
+                    connection.execute(schema.ROLLBACK)
+            except apsw.Error:
+                # `_writing` tries again, before anything else is done with it.
+                pass
+            raise
+        return result
+
+    def _query(self, text: str, values: Sequence[Any]) -> Rows:
+        self._check_open()
+        self._place.check()
+        connection = self._asker = self._connect(writes=False)
+        try:
+            return run_query(connection, text, values)
+        except (apsw.Error, UnicodeDecodeError) as error:
+            raise self._translated(error, 0) from error
+        finally:
+            connection.close()
+            self._asker = None
+
+    def _reading(self) -> apsw.Connection:
+        self._check_open()
+        self._place.check()
+        if not self._writable:
+            # A writer may have come or gone, which changes how the file must be read.
+            self._drop_reader()
+        if self._reader is None:
+            self._reader = self._connect(writes=False)
+        return self._reader
+
     def _head_for_writing(self) -> Head:
         """The head by the connection that writes: unlike the other's, its cache is still good."""
+        head = partial(sqlite_read.head, name=self.namespace)
         with self._write_lock:
-            connection = self._writing()
-            try:
-                return sqlite_read.head(
-                    connection, self.namespace, self._find_namespace(connection)
-                )
-            except (apsw.Error, *sqlite_read.UNREADABLE) as error:
-                raise self._translated(error, 0) from error
+            return self._believed(lambda: self._answer(self._writing(), head, 0), self._drop_writer)
 
     def _writing(self) -> apsw.Connection:
         self._check_writable()
-        if files.identity(self._path) != self._file:
-            raise LogUnavailableError(
-                f"{self._path}: was removed or replaced while it was open; "
-                "an append would go to a file nobody can find"
-            )
+        self._place.check()
         if self._writer is None:
             self._writer = self._connect(writes=True)
         elif self._writer.in_transaction:
             # Left by an interrupt that came upon another one.
-            roll_back(self._writer)
+            _roll_back(self._writer)
         return self._writer
 
     def _connect(self, *, writes: bool) -> apsw.Connection:
+        is_first = self._writer is None and self._reader is None
         try:
             if self._writable:
                 # Also to read only: each connection shares the index of the WAL.
@@ -286,6 +314,8 @@ class SqliteLog(SqliteCutting):
                 connection = files.connect_read_only(self._path)
             try:
                 self._set_up(connection, writes=writes)
+                if is_first and self._writable:
+                    self._place.note_beside()
             except BaseException:
                 connection.close()
                 raise
@@ -310,23 +340,37 @@ class SqliteLog(SqliteCutting):
             raise LogUnavailableError(f"{self._path}: cannot be put into WAL mode, but in {mode}")
 
     def _close_connections(self) -> None:
-        for connection in (self._writer, self._reader):
+        self._drop_writer()
+        self._drop_reader()
+
+    def _drop_writer(self) -> None:
+        dropped, self._writer = self._writer, None
+        self._close_one(dropped)
+
+    def _drop_reader(self) -> None:
+        dropped, self._reader = self._reader, None
+        self._close_one(dropped)
+
+    def _close_one(self, connection: apsw.Connection | None) -> None:
+        # What was committed is safe; a checkpoint that failed is the next opener's work.
+        with suppress(apsw.Error):
             if connection is not None:
-                # What was committed is safe; a checkpoint that failed is the next opener's work.
-                with suppress(apsw.Error):
-                    connection.close()
-        self._writer = self._reader = None
+                try:
+                    self._place.check_index()
+                except LogError:
+                    # By an index that others do not have, a checkpoint would drop their commits.
+                    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+                connection.close()
 
     def _find_namespace(self, connection: apsw.Connection) -> int | None:
         if self._namespace_id is None:
             return sqlite_read.find_namespace(connection, self.namespace)
         return self._namespace_id
 
-    def _insert(self, connection: apsw.Connection, commit: Commit) -> int:
+    def _insert(self, connection: apsw.Connection, namespace_id: int | None, commit: Commit) -> int:
         """Inserts the commit's rows inside a transaction; gives the namespace's id."""
         assert "\n" not in commit.id, "line feeds part the ids when they are read"
-        namespace_id = self._find_namespace(connection)
-        check_commit(commit, sqlite_read.head(connection, self.namespace, namespace_id))
+        check_commit(commit, sqlite_read.head(connection, namespace_id, self.namespace))
         if find_kept_keys(connection, namespace_id, list(commit.keys)):
             raise LogConflictError(commit.first)
         if namespace_id is None:
@@ -353,34 +397,46 @@ class SqliteLog(SqliteCutting):
     def _was_stored(self, commit: Commit) -> bool:
         """Whether a commit of unknown outcome is in the log, asked through a new connection.
 
-        If it is not, a transaction without effect takes its place in the WAL: else frames that
-        reached the disk before the error might come back to life after a crash.
+        If it is not, but all of it has reached the WAL, a transaction without effect takes its
+        place there: else it might come back to life after a crash.
         """
-        if self._writer is not None:
-            with suppress(apsw.Error):
-                self._writer.close()
-        self._writer = None
-        self._writer = self._connect(writes=True)
+        self._drop_writer()
         try:
-            if sqlite_read.has_commit(self._writer, self.namespace, commit):
-                return True
-            self._writer.execute(schema.REWRITE_SCHEMA_VERSION)
-        except apsw.Error as error:
+            with closing(self._connect(writes=False)) as fresh:
+                if sqlite_read.has_commit(fresh, self.namespace, commit):
+                    return True
+                is_left = sqlite_wal.holds_more(fresh, self._path)
+            if is_left:
+                self._writing().execute(schema.REWRITE_SCHEMA_VERSION)
+        except (apsw.Error, OSError, LogError) as error:
+            self._drop_writer()
             raise LogOutcomeUnknownError(
                 f"{self._path}: {error}; while the disk fails, it is not certain that "
                 f"the commit at position {commit.first} will stay absent"
             ) from error
         return False
 
-    def _refusal(self, error: apsw.Error, first: int) -> LogError:
+    def _refusal(self, error: apsw.Error, commit: Commit | None) -> LogError:
+        first = commit.first if commit else 0
         if isinstance(error, apsw.ConstraintError):
             if getattr(error, "extendedresult", None) == apsw.SQLITE_CONSTRAINT_UNIQUE:
                 return LogConflictError(first)
             return LogCorruptError(first, f"there are rows beyond the last commit ({error})")
-        return self._translated(error, first)
+        refused = self._translated(error, first)
+        if commit and isinstance(refused, LogUnavailableError):
+            return LogUnavailableError(f"{refused}; the commit at position {first} was not made")
+        return refused
 
     def _translated(self, error: Exception, position: int) -> LogError:
         damage = (apsw.CorruptError, apsw.NotADBError, apsw.SQLError)
         if isinstance(error, apsw.Error) and not isinstance(error, damage):
             return files.unavailable(self._path, error)
         return LogCorruptError(position, str(error))
+
+
+def _roll_back(connection: apsw.Connection) -> None:
+    """Ends the connection's transaction, if it is in one, without effect."""
+    # Some errors roll back by themselves, and after others the connection is given up anyway.
+    with suppress(apsw.Error):
+        if connection.in_transaction:
+            connection.execute(schema.ROLLBACK)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import TypeVar
 
 import apsw
@@ -13,9 +13,12 @@ import msgspec
 from eventq.eventlog import sqlite_base as base
 from eventq.eventlog import sqlite_schema as schema
 from eventq.eventlog.base import Head, Kept, check_cut
+from eventq.events import Commit
 from eventq.seal import genesis
 
 T = TypeVar("T")
+# What is asked by a connection about the namespace with this id, None before its first commit.
+Question = Callable[[apsw.Connection, int | None], T]
 
 # How many events one transaction deletes: others wait for their turn as long as it takes.
 CUT_EVENTS = 5_000
@@ -28,58 +31,44 @@ class SqliteCutting:
 
     namespace: str
     url: str
-    _read_lock: threading.Lock
-    _write_lock: threading.Lock
 
     def start(self) -> Head:
         """See EventLog.start."""
-        with self._read_lock, self._reading() as connection:
-            found = base.find_base(connection, self._find_namespace(connection))
-        return found or Head(0, 0, genesis(self.namespace))
+        return self.ask(base.find_base) or Head(0, 0, genesis(self.namespace))
 
     def find_stray(self) -> int | None:
         """See EventLog.find_stray."""
-        with self._read_lock, self._reading() as connection:
-            return base.find_stray(connection, self._find_namespace(connection))
+        return self.ask(base.find_stray)
 
     def find_kept(self, tasks: list[int]) -> dict[int, Kept]:
         """See EventLog.find_kept."""
-        with self._read_lock, self._reading() as connection:
-            return base.find_kept(connection, self._find_namespace(connection), tasks)
+        return self.ask(partial(base.find_kept, tasks=tasks))
 
     def keep(self, rows: list[Kept]) -> None:
         """See EventLog.keep."""
         for start in range(0, len(rows), KEEP_ROWS):
             some = [[r.task, r.seq, r.key, r.state] for r in rows[start : start + KEEP_ROWS]]
-            self._change(_keep, msgspec.json.encode(some).decode())
+            self._change(partial(_keep, rows_json=msgspec.json.encode(some).decode()))
 
     def cut(self, until: Head) -> None:
         """See EventLog.cut."""
-        last = self._change(_begin_cut, until, self.url)
+        last = self._change(partial(_set_base, until=until, url=self.url))
         while self._cut_some(last):
             pass
 
     def _cut_some(self, last: int) -> bool:
         """Deletes the oldest events up to ``last``; tells whether there were any."""
-        return self._change(_delete_some, last)
+        return self._change(partial(_delete_some, last=last))
 
-    def _change(self, work: Callable[..., T], *values: object) -> T:
-        """One transaction in this log's turn: ``work(connection, namespace's id, *values)``.
+    def _change(self, step: Question[T]) -> T:
+        """One transaction in this log's turn, with the tables of a cut."""
 
-        No context manager: nothing that holds a lock may live on in a kept traceback.
-        """
-        with self.turn(), self._write_lock:
-            connection = self._writing()
-            try:
-                connection.execute(schema.BEGIN)
-                done = work(connection, self._find_namespace(connection), *values)
-                connection.execute(schema.COMMIT)
-            except BaseException as error:
-                roll_back(connection)
-                if isinstance(error, apsw.Error):
-                    raise self._translated(error, 0) from error
-                raise
-            return done
+        def change(connection: apsw.Connection, namespace_id: int | None) -> T:
+            connection.execute(base.TABLES)
+            return step(connection, namespace_id)
+
+        with self.turn():
+            return self.transact(change)
 
     # What the log itself has.
 
@@ -87,27 +76,21 @@ class SqliteCutting:
         """See EventLog.turn."""
         raise NotImplementedError
 
-    def _reading(self, position: int = 0) -> AbstractContextManager[apsw.Connection]:
+    def ask(self, question: Question[T], position: int = 0) -> T:
+        """See SqliteLog.ask."""
         raise NotImplementedError
 
-    def _writing(self) -> apsw.Connection:
-        raise NotImplementedError
-
-    def _find_namespace(self, connection: apsw.Connection) -> int | None:
-        raise NotImplementedError
-
-    def _translated(self, error: Exception, position: int) -> Exception:
+    def transact(self, step: Question[T], commit: Commit | None = None) -> T:
+        """See SqliteLog.transact."""
         raise NotImplementedError
 
 
-def _keep(connection: apsw.Connection, namespace_id: int | None, rows: str) -> None:
-    connection.execute(base.TABLES)
-    connection.execute(base.KEEP, (namespace_id, rows))
+def _keep(connection: apsw.Connection, namespace_id: int | None, rows_json: str) -> None:
+    connection.execute(base.KEEP, (namespace_id, rows_json))
 
 
-def _begin_cut(connection: apsw.Connection, namespace_id: int | None, until: Head, url: str) -> int:
-    """Has the log start there, unless it starts there or later; gives where that is."""
-    connection.execute(base.TABLES)
+def _set_base(connection: apsw.Connection, namespace_id: int | None, until: Head, url: str) -> int:
+    """Has the log start behind ``until``, unless it starts later already; gives the last to go."""
     known = base.find_base(connection, namespace_id)
     if known is not None and known.seq >= until.seq:
         return known.seq
@@ -129,11 +112,3 @@ def _delete_some(connection: apsw.Connection, namespace_id: int | None, last: in
     connection.execute(base.DELETE_COMMITS, (namespace_id, row[0]))
     connection.execute(schema.DELETE_GUARDS)
     return True
-
-
-def roll_back(connection: apsw.Connection) -> None:
-    """Ends the connection's transaction, if it is in one, without effect."""
-    # Some errors roll back by themselves, and after others the connection is given up anyway.
-    with suppress(apsw.Error):
-        if connection.in_transaction:
-            connection.execute(schema.ROLLBACK)

@@ -6,15 +6,20 @@ import fcntl
 import os
 import re
 import stat
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
 import apsw
 
-from eventq.errors import ArgumentError, LogForeignError, LogTooNewError, LogUnavailableError
+from eventq.errors import (
+    ArgumentError,
+    LogForeignError,
+    LogTooNewError,
+    LogUnavailableError,
+)
 from eventq.eventlog import sqlite_schema as schema
-from eventq.interrupts import raise_interrupt
 
 # Where locks or shared memory do not work between hosts, or not at all.
 NETWORK_FILESYSTEMS = frozenset(
@@ -48,6 +53,13 @@ HEADER_BYTES = 100
 # Files are for their owner only; who wants to share a log changes the database's mode.
 FILE_MODE = 0o600
 
+# SQLite finds the files that belong to a database, such as the WAL with its newest commits, by its
+# name. Who comes by another name, or sees the file without its folder, does not find them.
+ONE_NAME = (
+    "a log must have one name, since its newest tasks are in files beside it that are found by its "
+    "name: delete the other names, and share or mount its folder, not the file"
+)
+
 # SQLite before this can corrupt a WAL that one connection resets while another checkpoints.
 SQLITE_AT_LEAST = (3, 51, 3)
 
@@ -65,7 +77,8 @@ def resolve(path: str) -> str:
     """The path with every link resolved, so that one file has one name and one lock.
 
     Raises ArgumentError for a path no file can have, LogUnavailableError for one that is not a
-    file or whose directory is missing or on a network file system.
+    file, has several names or is a mount point, or whose directory is missing or on a network file
+    system.
     """
     if not path or "\0" in path or path == ":memory:":
         raise ArgumentError("url", path, "the path of a file (memory:// keeps a log in memory)")
@@ -75,15 +88,17 @@ def resolve(path: str) -> str:
         directory = os.path.dirname(resolved)  # noqa: PTH120 - plain strings all the way
         if not os.path.isdir(directory):  # noqa: PTH112
             raise LogUnavailableError(f"{path}: the directory {directory} does not exist")
-        mode = os.stat(resolved).st_mode if os.path.lexists(resolved) else stat.S_IFREG  # noqa: PTH116
+        status = os.stat(resolved) if os.path.lexists(resolved) else None  # noqa: PTH116
     except UnicodeEncodeError as error:
         raise ArgumentError("url", path, "a path in UTF-8") from error
     except OSError as error:
         raise unavailable(path, error) from error
-    if not stat.S_ISREG(mode):
-        kind = "a directory" if stat.S_ISDIR(mode) else "not a regular file"
+    if status is not None and not stat.S_ISREG(status.st_mode):
+        kind = "a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file"
         raise LogUnavailableError(f"{path}: is {kind}; a log is a file")
-    _refuse_network(resolved, directory)
+    if status is not None and status.st_nlink > 1:
+        raise LogUnavailableError(f"{path}: has {status.st_nlink} names (hard links); {ONE_NAME}")
+    _check_mounts(resolved, directory)
     return resolved
 
 
@@ -187,24 +202,36 @@ def filesystem_type(mountinfo: str, directory: str) -> str:
     'nfs4'
     """
     best, found = -1, ""
-    for line in mountinfo.splitlines():
-        before, separator, after = line.partition(" - ")
-        fields = before.split(" ")
-        if not separator or len(fields) < 5:  # noqa: PLR2004 - the mount point is the fifth field
-            continue
-        point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[4])
+    for point, kind in mounts(mountinfo):
         inside = directory == point or directory.startswith(point.rstrip("/") + "/")
         # A later mount on the same point covers the earlier one.
         if inside and len(point) >= best:
-            best, found = len(point), after.split(" ")[0]
+            best, found = len(point), kind
     return found
 
 
-def _refuse_network(path: str, directory: str) -> None:
+def mounts(mountinfo: str) -> Iterator[tuple[str, str]]:
+    """Each mount's point and type, by the text of /proc/self/mountinfo."""
+    for line in mountinfo.splitlines():
+        before, separator, after = line.partition(" - ")
+        fields = before.split(" ")
+        if separator and len(fields) >= 5:  # noqa: PLR2004 - the mount point is the fifth field
+            point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[4])
+            yield point, after.split(" ")[0]
+
+
+def read_mountinfo() -> str:
+    """What is mounted where; nothing where the system does not tell."""
     try:
-        mountinfo = Path("/proc/self/mountinfo").read_text(errors="surrogateescape")
+        return Path("/proc/self/mountinfo").read_text(errors="surrogateescape")
     except OSError:
-        return
+        return ""
+
+
+def _check_mounts(path: str, directory: str) -> None:
+    mountinfo = read_mountinfo()
+    if any(point == path for point, _ in mounts(mountinfo)):
+        raise LogUnavailableError(f"{path}: is mounted without its folder; {ONE_NAME}")
     kind = filesystem_type(mountinfo, directory)
     if kind in NETWORK_FILESYSTEMS:
         raise LogUnavailableError(
@@ -259,9 +286,11 @@ def _make(path: str) -> None:
             take_lock(descriptor)
             if _size_of(path):
                 return
-            for leftover in (draft, f"{draft}-journal", f"{draft}-wal", f"{draft}-shm"):
-                with suppress(FileNotFoundError):
-                    os.unlink(leftover)  # noqa: PTH108
+            _refuse_leftovers(path)
+            for leftover in (path, draft):
+                for end in ("", "-journal", "-wal", "-shm"):
+                    with suppress(FileNotFoundError):
+                        os.unlink(f"{leftover}{end}")  # noqa: PTH108
             _make_private(draft, like=None)
             connection = apsw.Connection(draft, flags=apsw.SQLITE_OPEN_READWRITE)
             try:
@@ -278,6 +307,19 @@ def _make(path: str) -> None:
             give_lock_back(descriptor)
     except (OSError, apsw.Error) as error:
         raise unavailable(path, error) from error
+
+
+def _refuse_leftovers(path: str) -> None:
+    """Raises LogUnavailableError where files of an earlier database hold what is not in it.
+
+    SQLite would take them for the new one's. They may hold tasks that nobody else has.
+    """
+    for leftover in (f"{path}-wal", f"{path}-journal"):
+        if _size_of(leftover):
+            raise LogUnavailableError(
+                f"{path}: {leftover} is left of a database that is gone, and may hold its newest "
+                "tasks; move it to where that database is now, or delete it to begin a new one"
+            )
 
 
 def _make_private(path: str, *, like: str | None) -> None:
@@ -306,13 +348,3 @@ def _sync_directory(directory: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def identity(path: str) -> tuple[int, int] | None:
-    """What tells a file from another one that took its name; None if there is none."""
-    try:
-        status = os.stat(path)  # noqa: PTH116 - on the path of every append
-    except OSError as error:
-        raise_interrupt(error)
-        return None
-    return status.st_dev, status.st_ino

@@ -45,7 +45,7 @@ def find_namespace(connection: apsw.Connection, name: str) -> int | None:
     return int(rows[0][0]) if rows else None
 
 
-def head(connection: apsw.Connection, name: str, namespace_id: int | None) -> Head:
+def head(connection: apsw.Connection, namespace_id: int | None, name: str) -> Head:
     """See EventLog.head."""
     rows = query(connection, schema.HEAD, (namespace_id,))
     if rows:
@@ -58,7 +58,7 @@ _Header = tuple[int, int, int, str, bytes, bytes]
 
 
 def read_block(
-    connection: apsw.Connection, name: str, namespace_id: int | None, *, after: int, limit: int
+    connection: apsw.Connection, namespace_id: int | None, *, name: str, after: int, limit: int
 ) -> list[Commit]:
     """The commits from the one that holds ``after + 1`` until there are ``limit`` events.
 

@@ -6,6 +6,7 @@ write a database with this table: it is none of theirs. It is not append-only.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import apsw
@@ -48,7 +49,6 @@ VALUES (?1, ?2, ?3, ?4, ?5, ?6)
 DELETE = "DELETE FROM snapshots WHERE ns = ?1 AND seq = ?2"
 
 
-# ruff: noqa: SLF001 - this is a part of SqliteLog, in a file of its own
 class SqliteSnapshots:
     """The Snapshots of one namespace, through its log's connections."""
 
@@ -57,41 +57,45 @@ class SqliteSnapshots:
 
     def entries(self) -> list[SnapshotEntry]:
         """See Snapshots.entries."""
-        with self._log._read_lock, self._log._reading() as connection:
-            if not _has_table(connection):
-                return []
-            namespace_id = self._log._find_namespace(connection)
-            rows = sqlite_read.query(connection, LIST, (namespace_id,))
-        return [SnapshotEntry(*row) for row in rows]
+        return self._log.ask(_entries)
 
     def get(self, seq: int) -> bytes | None:
         """See Snapshots.get."""
         if not 0 <= seq <= sqlite_read.MAX_INTEGER:
             return None
-        with self._log._read_lock, self._log._reading() as connection:
-            if not _has_table(connection):
-                return None
-            namespace_id = self._log._find_namespace(connection)
-            rows = sqlite_read.query(connection, GET, (namespace_id, seq))
-        return bytes(rows[0][0]) if rows else None
+        return self._log.ask(partial(_get, seq=seq))
 
     def put(self, entry: SnapshotEntry, data: bytes) -> None:
         """See Snapshots.put; one transaction, in a turn like that of any other writer."""
-        values = (entry.seq, entry.at, entry.seal, entry.taken_at, data)
-        self._log._change(_put, values)
+        with self._log.turn():
+            self._log.transact(partial(_put, entry=entry, data=data))
 
     def delete(self, seq: int) -> bool:
         """See Snapshots.delete."""
         if all(entry.seq != seq for entry in self.entries()):
             return False
-        return self._log._change(_delete, seq)
+        with self._log.turn():
+            return self._log.transact(partial(_delete, seq=seq))
+
+
+def _entries(connection: apsw.Connection, namespace_id: int | None) -> list[SnapshotEntry]:
+    if not _has_table(connection):
+        return []
+    return [SnapshotEntry(*row) for row in sqlite_read.query(connection, LIST, (namespace_id,))]
+
+
+def _get(connection: apsw.Connection, namespace_id: int | None, seq: int) -> bytes | None:
+    if not _has_table(connection):
+        return None
+    rows = sqlite_read.query(connection, GET, (namespace_id, seq))
+    return bytes(rows[0][0]) if rows else None
 
 
 def _put(
-    connection: apsw.Connection, namespace_id: int | None, values: tuple[int | bytes, ...]
+    connection: apsw.Connection, namespace_id: int | None, entry: SnapshotEntry, data: bytes
 ) -> None:
     connection.execute(TABLE)
-    connection.execute(PUT, (namespace_id, *values))
+    connection.execute(PUT, (namespace_id, entry.seq, entry.at, entry.seal, entry.taken_at, data))
 
 
 def _delete(connection: apsw.Connection, namespace_id: int | None, seq: int) -> bool:

@@ -17,6 +17,7 @@ from eventq.errors import (
     LogConflictError,
     LogCorruptError,
     LogForeignError,
+    LogLostError,
     LogUnavailableError,
     QueueClosedError,
 )
@@ -218,15 +219,15 @@ def test_file_that_was_replaced_or_cut(log: EventLog, path: Path) -> None:
     append_each(log, [1, 1])
     whole = path.read_bytes()
     path.write_bytes(whole[:-10])
-    with pytest.raises(LogUnavailableError, match="replaced or cut"):
+    with pytest.raises(LogLostError, match="replaced or cut"):
         append(log)
 
     path.write_bytes(whole)
     path.rename(path.with_suffix(".old"))
-    with pytest.raises(LogUnavailableError):
+    with pytest.raises(LogLostError, match="deleted or moved"):
         append(log)
     path.write_bytes(whole)
-    with pytest.raises(LogUnavailableError, match="replaced or cut"):
+    with pytest.raises(LogLostError, match="replaced or cut"):
         append(log)
 
     assert path.read_bytes() == whole

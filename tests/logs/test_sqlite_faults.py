@@ -184,24 +184,6 @@ def test_busy_database_is_unavailable(
     assert sqlite_log.read(after=0) == [commit]
 
 
-@pytest.mark.parametrize("replaced", [False, True])
-def test_lost_file_takes_no_commit(
-    sqlite_log: SqliteLog,
-    path: Path,
-    replaced: bool,  # noqa: FBT001
-) -> None:
-    """Nothing is acknowledged into a file that was removed or replaced while it was open."""
-    append(sqlite_log)
-    path.unlink()
-    if replaced:
-        path.with_name("log.db-wal").unlink()
-        path.with_name("log.db-shm").unlink()
-        open_sqlite(path).close()
-
-    with pytest.raises(LogUnavailableError, match=r"log\.db: was removed or replaced"):
-        append(sqlite_log)
-
-
 # -- damage --------------------------------------------------------------------------------------
 
 DAMAGES = {
