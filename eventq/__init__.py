@@ -1,5 +1,9 @@
 """eventq: an auditable task queue on an append-only event log."""
 
+from eventq.core.events import Event
+from eventq.core.new_task import TaskSpec
+from eventq.core.policy import Backoff
+from eventq.core.task import Task, TaskState
 from eventq.errors import (
     AlreadyRunningError,
     ArgumentError,
@@ -27,12 +31,8 @@ from eventq.errors import (
     TaskNotFoundError,
     WorkersStuckError,
 )
-from eventq.events import Event
-from eventq.options import TaskSpec
-from eventq.policy import Backoff
-from eventq.query import Stats
 from eventq.queue import Queue
-from eventq.task import Task, TaskState
+from eventq.replay.query import Stats
 
 __version__ = "0.1.0"
 

@@ -16,9 +16,22 @@ from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from eventq import decide
 from eventq.archive import open_archived
-from eventq.checks import (
+from eventq.core import decide
+from eventq.core.decide import Draft, NewTask
+from eventq.core.durations import Duration
+from eventq.core.events import Event
+from eventq.core.new_task import (
+    TaskOptions,
+    TaskSpec,
+    check_policy,
+    make_order,
+    make_orders,
+    portions,
+)
+from eventq.core.policy import DEFAULT_BACKOFF, Backoff
+from eventq.core.task import FINAL, Task
+from eventq.core.validation import (
     States,
     check_count,
     check_duration,
@@ -34,10 +47,6 @@ from eventq.checks import (
     check_text,
     check_values,
 )
-from eventq.clock import Clock, SystemClock
-from eventq.command import Command
-from eventq.decide import Draft, NewTask
-from eventq.durations import Duration
 from eventq.errors import (
     AlreadyRunningError,
     ArgumentError,
@@ -46,15 +55,20 @@ from eventq.errors import (
     TaskNotFoundError,
 )
 from eventq.eventlog import Rows, open_log
-from eventq.events import Event
-from eventq.fold import created_and_task, task_history
-from eventq.interrupts import Holding
-from eventq.node import Node
-from eventq.options import TaskOptions, TaskSpec, check_policy, make_order, make_orders, portions
-from eventq.policy import DEFAULT_BACKOFF, Backoff
-from eventq.query import Stats, final_tasks, follow_events, open_tasks, read_events, take_stats
-from eventq.surroundings import running_loop, usable_cores
-from eventq.task import FINAL, Task
+from eventq.host.clock import Clock, SystemClock
+from eventq.host.interrupts import Holding
+from eventq.host.surroundings import running_loop, usable_cores
+from eventq.node.commit_plan import Command
+from eventq.node.node import Node
+from eventq.replay.fold import created_and_task, task_history
+from eventq.replay.query import (
+    Stats,
+    final_tasks,
+    follow_events,
+    open_tasks,
+    read_events,
+    take_stats,
+)
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop

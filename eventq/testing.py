@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from eventq.checks import check_instant
-from eventq.durations import SECOND_US, Duration, parse_duration
+from eventq.core.durations import SECOND_US, Duration, parse_duration
+from eventq.core.validation import check_instant
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 

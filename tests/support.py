@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 from eventq import Queue, Task
-from eventq.clock import Clock, SystemClock
-from eventq.command import Command
-from eventq.decide import Draft
+from eventq.core.decide import Draft
+from eventq.core.events import Commit, Leased
 from eventq.eventlog.memory import MemoryLog, MemoryStorage
-from eventq.events import Commit, Leased
-from eventq.node import Node
+from eventq.host.clock import Clock, SystemClock
+from eventq.node.commit_plan import Command
+from eventq.node.node import Node
 from eventq.runner import Runner
 
 T = TypeVar("T")

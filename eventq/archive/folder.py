@@ -22,13 +22,13 @@ from eventq.archive.segments import (
     segment_name,
     unavailable,
 )
+from eventq.core.events import Commit
+from eventq.core.plain import plain
+from eventq.core.seal import genesis
 from eventq.errors import ArgumentError, LogForeignError
 from eventq.eventlog import Head, StoredEvent
 from eventq.eventlog.file_turn import FileTurn
-from eventq.events import Commit
-from eventq.plain import plain
-from eventq.safelog import SafeLogger
-from eventq.seal import genesis
+from eventq.host.logger import SafeLogger
 
 LOCK = ".eventq-archive-lock"
 

@@ -16,6 +16,8 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from io import FileIO
 from typing import Any, NoReturn
 
+from eventq.core.events import Commit
+from eventq.core.seal import genesis
 from eventq.errors import (
     ArgumentError,
     LogConflictError,
@@ -28,15 +30,13 @@ from eventq.errors import (
     LogUnavailableError,
     QueueClosedError,
 )
-from eventq.eventlog import file_lines
-from eventq.eventlog.base import READ_EVENTS, Head, Rows, StoredEvent, Watch, check_commit
+from eventq.eventlog import lines as file_lines
+from eventq.eventlog.contract import READ_EVENTS, Head, Rows, StoredEvent, Watch, check_commit
 from eventq.eventlog.file_snapshots import FileSnapshots
 from eventq.eventlog.file_turn import FileTurn
 from eventq.eventlog.uncut import Uncut
-from eventq.events import Commit
-from eventq.interrupts import interrupt_in
-from eventq.safelog import SafeLogger
-from eventq.seal import genesis
+from eventq.host.interrupts import interrupt_in
+from eventq.host.logger import SafeLogger
 
 # Seconds between two looks of a watch.
 LOOK_S = 0.2

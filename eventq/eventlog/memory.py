@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
+from eventq.core.events import Commit
+from eventq.core.seal import genesis
 from eventq.errors import (
     ArgumentError,
     LogArchivedError,
@@ -15,7 +17,7 @@ from eventq.errors import (
     LogCorruptError,
     QueueClosedError,
 )
-from eventq.eventlog.base import (
+from eventq.eventlog.contract import (
     READ_EVENTS,
     Head,
     Kept,
@@ -26,9 +28,7 @@ from eventq.eventlog.base import (
     check_cut,
 )
 from eventq.eventlog.memory_snapshots import MemoryShelf, MemorySnapshots
-from eventq.events import Commit
-from eventq.interrupts import Holding
-from eventq.seal import genesis
+from eventq.host.interrupts import Holding
 
 
 class MemoryStorage:

@@ -6,10 +6,10 @@ import re
 import threading
 from urllib.parse import unquote, urlsplit
 
+from eventq.core.plain import plain
 from eventq.errors import ArgumentError
-from eventq.eventlog.base import EventLog
+from eventq.eventlog.contract import EventLog
 from eventq.eventlog.memory import MemoryLog, MemoryStorage
-from eventq.plain import plain
 
 EXPECTED = (
     "a URL: sqlite:///relative.db, sqlite:////absolute.db, mongodb://host/database, "
@@ -40,7 +40,7 @@ def _open(url: str, *, namespace: str, create: bool) -> EventLog:
         )
     if url.startswith(("mongodb://", "mongodb+srv://")):
         # Imported here: a program with another log needs no driver.
-        from eventq.eventlog.mongo import MongoLog  # noqa: PLC0415
+        from eventq.eventlog.mongo.log import MongoLog  # noqa: PLC0415
 
         return MongoLog(url, namespace=namespace, create=create)
     # The parser drops some control characters in silence, and the rest makes no path either.
@@ -63,7 +63,7 @@ def _open(url: str, *, namespace: str, create: bool) -> EventLog:
 
             return FileLog(path, url=url, namespace=namespace, create=create)
         # Imported here: a program with another log needs no SQLite.
-        from eventq.eventlog.sqlite import SqliteLog  # noqa: PLC0415
+        from eventq.eventlog.sqlite.log import SqliteLog  # noqa: PLC0415
 
         return SqliteLog(path, url=url, namespace=namespace, create=create)
     raise ArgumentError("url", _without_password(url), EXPECTED)

@@ -14,14 +14,14 @@ from typing import Any
 
 import msgspec
 
-from eventq.checks import check_json
-from eventq.decide import Outcome
-from eventq.durations import SECOND_US, parse_duration
+from eventq.core.decide import Outcome
+from eventq.core.durations import SECOND_US, parse_duration
+from eventq.core.events import ERROR_BYTES, RESULT_BYTES, ErrorInfo
+from eventq.core.plain import plain
+from eventq.core.task import Task
+from eventq.core.validation import check_json
 from eventq.errors import ArgumentError, AttemptStoppedError, Cancel, Retry
-from eventq.events import ERROR_BYTES, RESULT_BYTES, ErrorInfo
-from eventq.plain import plain
 from eventq.runner.context import Context
-from eventq.task import Task
 
 # Of the 8 KiB an error may take, so that type and traceback always have room beside the message.
 MESSAGE_CHARACTERS = 1_000
@@ -30,7 +30,7 @@ TYPE_CHARACTERS = 200
 LINE_CHARACTERS = 500
 CUT = "...\n"
 # Their frames at the top of a traceback are how the worker was called.
-CALLERS = {"eventq.runner.executors", "eventq.replay.rerun"}
+CALLERS = {"eventq.runner.executors", "eventq.sandbox.rerun"}
 UNDONE = "the worker returned a {}, which nobody runs: write it without yield"
 UNTOLD = ErrorInfo("Exception", "the worker raised an error that cannot be described")
 

@@ -6,11 +6,11 @@ import asyncio
 import threading
 from datetime import datetime
 
-from eventq.clock import Clock
-from eventq.durations import SECOND_US, Duration, parse_duration
+from eventq.core.durations import SECOND_US, Duration, parse_duration
+from eventq.core.task import Task, instant
 from eventq.errors import ArgumentError, AttemptCancelledError, DeadlineExceededError
-from eventq.safelog import SafeLogger
-from eventq.task import Task, instant
+from eventq.host.clock import Clock
+from eventq.host.logger import SafeLogger
 
 NEVER_US = 2**63
 

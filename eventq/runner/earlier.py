@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from eventq.decide import Outcome
+from eventq.core.decide import Outcome
+from eventq.host.logger import SafeLogger
 from eventq.runner.attempt import Attempt, released
 from eventq.runner.executors import Executor
-from eventq.safelog import SafeLogger
 
 logger = SafeLogger("eventq.runner")
 

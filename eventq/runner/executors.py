@@ -14,13 +14,13 @@ from contextvars import Context as Variables
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
-from eventq.bell import Bell
-from eventq.clock import Clock
 from eventq.errors import LoopEndedError
+from eventq.eventlog.wakeup import Bell
+from eventq.host.clock import Clock
 from eventq.runner.attempt import Attempt, is_awaitable, raised, returned
+from eventq.runner.attempt_context import Surroundings
 from eventq.runner.context import AsyncContext, Context
 from eventq.runner.loops import JOIN_S, LoopHost, cancel
-from eventq.runner.surroundings import Surroundings
 
 LOOP_ENDED = "the event loop ended"
 

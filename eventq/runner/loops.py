@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import CancelledError
 from contextlib import suppress
 
-from eventq.bell import Bell
-from eventq.clock import Clock
 from eventq.errors import LoopEndedError
+from eventq.eventlog.wakeup import Bell
+from eventq.host.clock import Clock
 
 # How long stopping waits for threads and tasks that have been told to end.
 JOIN_S = 2.0

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from eventq.command import Command
-from eventq.decide import LAPSED
+from eventq.core.decide import LAPSED
+from eventq.core.events import AnyBody, Cancelled, Completed, Expired, Failed, Refused
+from eventq.core.task import Task
 from eventq.errors import EventqError
-from eventq.events import AnyBody, Cancelled, Completed, Expired, Failed, Refused
-from eventq.fold import task_of
-from eventq.node import Node
-from eventq.safelog import SafeLogger
-from eventq.task import Task
+from eventq.host.logger import SafeLogger
+from eventq.node.commit_plan import Command
+from eventq.node.node import Node
+from eventq.replay.fold import task_of
 
 # `eventq run` shows what is logged by this name, whatever else it keeps quiet about.
 ATTEMPTS = "eventq.runner.attempts"

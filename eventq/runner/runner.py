@@ -11,20 +11,23 @@ from collections.abc import Callable
 from msgspec import Struct
 from msgspec.structs import replace
 
-from eventq.bell import Bell
-from eventq.clock import LogClock, MovedClock, UnmovedClock
-from eventq.decide import Outcome, can_lease
-from eventq.durations import SECOND_US
+from eventq.core.decide import Outcome, can_lease
+from eventq.core.durations import SECOND_US
+from eventq.core.events import Cancelled, Completed, Expired, Failed, Leased, Refused, Released
+from eventq.core.projection import Projection
+from eventq.core.task import Task
 from eventq.errors import (
     DeadlineExceededError,
     LogUnavailableError,
     LoopEndedError,
     WorkersStuckError,
 )
-from eventq.events import Cancelled, Completed, Expired, Failed, Leased, Refused, Released
-from eventq.node import Node
-from eventq.projection import Projection
-from eventq.runner import commands, news
+from eventq.eventlog.wakeup import Bell
+from eventq.host.clock import LogClock, MovedClock, UnmovedClock
+from eventq.host.logger import SafeLogger
+from eventq.node.node import Node
+from eventq.runner import news
+from eventq.runner import operations as commands
 from eventq.runner.attempt import Attempt, describe, failed, released
 from eventq.runner.earlier import BROKE_OFF, Earlier
 from eventq.runner.executors import Executor
@@ -32,8 +35,6 @@ from eventq.runner.lapses import LapseWatch
 from eventq.runner.pacing import GLANCE_S, Pace
 from eventq.runner.snapshots import SnapshotKeeper
 from eventq.runner.stuck import StuckWatch
-from eventq.safelog import SafeLogger
-from eventq.task import Task
 
 logger = SafeLogger("eventq.runner")
 

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from eventq.bell import Bell
-from eventq.checks import check_duration
-from eventq.durations import SECOND_US, Duration, parse_duration
+from eventq.core.durations import SECOND_US, Duration, parse_duration
+from eventq.core.plain import plain
+from eventq.core.validation import check_duration
 from eventq.errors import ArgumentError
-from eventq.node import Node
-from eventq.plain import plain
+from eventq.eventlog.wakeup import Bell
+from eventq.node.node import Node
 from eventq.runner.executors import AsyncExecutor, Executor, ThreadExecutor
 from eventq.runner.runner import Runner, RunOptions
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import threading
 
+from eventq.core.projection import Projection
 from eventq.errors import EventqError
-from eventq.node import Node
-from eventq.projection import Projection
-from eventq.safelog import SafeLogger
+from eventq.host.logger import SafeLogger
+from eventq.node.node import Node
 from eventq.snapshot import newest, put, take
 
 logger = SafeLogger("eventq.runner")

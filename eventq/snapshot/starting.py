@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from eventq.core.projection import Projection
 from eventq.errors import LogArchivedError, LogCorruptError
-from eventq.eventlog.base import EventLog
-from eventq.fold import catch_up, replay
-from eventq.points import Point
-from eventq.projection import Projection
-from eventq.safelog import SafeLogger
+from eventq.eventlog.contract import EventLog
+from eventq.host.logger import SafeLogger
+from eventq.replay.fold import catch_up, replay
+from eventq.replay.points import Point
 from eventq.snapshot.content import restore
 from eventq.snapshot.keeping import newest
 

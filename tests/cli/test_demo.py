@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from eventq import Queue, Task
-from eventq.cli.demo_files import DemoFile, choose_broken, path_of
+from eventq.cli.demo.files import DemoFile, choose_broken, path_of
 from tests.cli.harness import (
     FORBIDDEN,
     Cli,

@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 from msgspec import Raw
 
-from eventq import decide
-from eventq.decide import NewTask, Outcome
-from eventq.errors import ArgumentError, NotAllowedError
-from eventq.events import (
+from eventq.core import decide
+from eventq.core.decide import NewTask, Outcome
+from eventq.core.events import (
     Cancelled,
     Policy,
     Reopening,
     Retried,
     Updated,
 )
+from eventq.errors import ArgumentError, NotAllowedError
 from tests.core.bench import AGING, ERROR, Bench, order
 from tests.driver import record, task_in
 

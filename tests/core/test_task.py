@@ -10,8 +10,7 @@ import pytest
 from msgspec import Raw
 from msgspec.structs import replace
 
-from eventq.errors import LogCorruptError
-from eventq.events import (
+from eventq.core.events import (
     AnyBody,
     Cancelled,
     Completed,
@@ -28,7 +27,8 @@ from eventq.events import (
     Unknown,
     Updated,
 )
-from eventq.task import FINAL, MOVES, REOPENABLE, Task, TaskState, change, create, fold_history
+from eventq.core.task import FINAL, MOVES, REOPENABLE, Task, TaskState, change, create, fold_history
+from eventq.errors import LogCorruptError
 
 POLICY = Policy("linear", 10)
 FENCE = 5

@@ -6,12 +6,12 @@ import msgspec
 import pytest
 
 from eventq import Queue, Task
+from eventq.core.events import ErrorInfo
+from eventq.core.projection import Projection
+from eventq.core.task import TaskState
 from eventq.eventlog import open_log
-from eventq.events import ErrorInfo
-from eventq.fold import replay
-from eventq.projection import Projection
+from eventq.replay.fold import replay
 from eventq.snapshot import TaskDifference, compare
-from eventq.task import TaskState
 
 URL = "memory://compared"
 

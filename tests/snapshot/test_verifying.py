@@ -10,10 +10,10 @@ import pytest
 from msgspec.structs import replace
 
 from eventq import LogCorruptError, Task
+from eventq.core.events import ErrorInfo
+from eventq.core.projection import Holder
 from eventq.eventlog import EventLog
-from eventq.events import ErrorInfo
-from eventq.fold import replay
-from eventq.projection import Holder
+from eventq.replay.fold import replay
 from eventq.snapshot import (
     Flaw,
     Snapshot,

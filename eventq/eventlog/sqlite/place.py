@@ -1,0 +1,74 @@
+"""Whether the files that a SQLite log has open are still those that another opener would find.
+
+A file goes on living for who has it open after it was deleted, replaced or moved, and a second name
+leads to it without the files beside it. Appended to such a file, a task is in nobody's queue.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from eventq.errors import LogLostError
+from eventq.eventlog.sqlite.files import ONE_NAME, unavailable
+from eventq.host.interrupts import raise_interrupt
+
+# How often, in seconds, to look whether the files beside the database are the same. Each look at
+# one costs a system call, and the database itself is looked at before each use.
+LOOK_S = 1.0
+ANEW = "nothing is read from it or appended to it any more: open the queue anew"
+
+# Device and number of a file.
+Identity = tuple[int, int]
+
+
+class Place:
+    """The files of one log, as its connections have them open."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._file = _identity(path)
+        self._wal: Identity | None = None
+        self._index: Identity | None = None
+        self._looked_s = time.monotonic()
+
+    def note_beside(self) -> None:
+        """Takes note of the WAL and its index, which stay until the last connection is closed."""
+        self._wal = _identity(f"{self._path}-wal")
+        self._index = _identity(f"{self._path}-shm")
+
+    def check(self) -> None:
+        """Raises LogLostError when one of the files is another one by now, or has another name.
+
+        Costs one system call, and two more after LOOK_S. A loss is told at each call from then on.
+        """
+        _check(self._path, self._file)
+        now_s = time.monotonic()
+        if self._wal is not None and now_s - self._looked_s >= LOOK_S:
+            _check(f"{self._path}-wal", self._wal)
+            self.check_index()
+            self._looked_s = now_s
+
+    def check_index(self) -> None:
+        """Raises LogLostError when others have another index of the WAL than this log."""
+        if self._index is not None:
+            _check(f"{self._path}-shm", self._index)
+
+
+def _check(path: str, known: Identity) -> None:
+    if _identity(path) != known:
+        raise LogLostError(f"{path}: was replaced by another file while it was open; {ANEW}")
+
+
+def _identity(path: str) -> Identity:
+    """What tells a file from another one that took its name. Raises LogLostError without one."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - on the path of every append
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise LogLostError(f"{path}: was deleted or moved while it was open; {ANEW}") from error
+    except OSError as error:
+        raise_interrupt(error)
+        raise unavailable(path, error) from error
+    if status.st_nlink > 1:
+        raise LogLostError(f"{path}: got another name (hard link) while it was open; {ONE_NAME}")
+    return status.st_dev, status.st_ino

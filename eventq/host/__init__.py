@@ -1,0 +1,1 @@
+"""What eventq is a guest in, the program and the machine: logging, interrupts, clock, cores."""

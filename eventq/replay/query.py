@@ -1,0 +1,221 @@
+"""Questions to a projection and its log, as users ask them; nothing here appends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from eventq.core.events import NODE, Cancelled, Completed, Event, Expired, Refused, Unknown
+from eventq.core.projection import Projection
+from eventq.core.task import FINAL, Task, TaskState
+from eventq.eventlog.contract import EventLog
+from eventq.eventlog.wakeup import Bell
+from eventq.replay.fold import read_all, read_back, task_of
+
+# More final tasks than this are found by one fold: each question to the log costs as much as
+# folding some ten events.
+LOOKUPS = 1_000
+
+# The kinds of events that end a task.
+ENDS: dict[type, TaskState] = {
+    Completed: TaskState.COMPLETED,
+    Expired: TaskState.EXPIRED,
+    Cancelled: TaskState.CANCELLED,
+}
+
+# A follower that heard no ring looks all the same after this many seconds.
+FOLLOW_S = 1.0
+
+
+class Stats(Struct, frozen=True):
+    """A queue in numbers: tasks by state now, and what has happened since the first event."""
+
+    scheduled: int
+    ready: int
+    leased: int
+    completed: int
+    expired: int
+    cancelled: int
+    attempts: int
+    """Leases granted."""
+    failures: int
+    """Attempts that failed."""
+    refused: int
+    """Outcomes that came after their lease was lost."""
+    nodes: list[str]
+    """Nodes that hold leases."""
+    seq: int
+    """Position of the last event."""
+
+    @property
+    def open(self) -> int:
+        """Tasks not in a final state."""
+        return self.scheduled + self.ready + self.leased
+
+    @property
+    def total(self) -> int:
+        """All tasks ever created."""
+        return self.open + self.completed + self.expired + self.cancelled
+
+
+class TagFilter:
+    """Says of a task's tags whether they hold all of these names with these values, as JSON."""
+
+    def __init__(self, tags: Mapping[str, Any] | None) -> None:
+        self._wanted = {name: _canonical(value) for name, value in (tags or {}).items()}
+
+    def matches(self, tags_json: bytes) -> bool:
+        """Whether these tags, as a log has them, match; without any wanted, all do."""
+        if not self._wanted:
+            return True
+        tags: object = msgspec.json.decode(tags_json)
+        # No eventq writes others than an object; a stranger's log may hold anything.
+        return isinstance(tags, dict) and all(
+            name in tags and _canonical(tags[name]) == text for name, text in self._wanted.items()
+        )
+
+
+def take_stats(projection: Projection, *, now: int) -> Stats:
+    """The projection's numbers at ``now``; O(nodes)."""
+    return Stats(
+        **state_counts(projection, now=now),
+        attempts=projection.counts["leased"],
+        failures=projection.counts["failed"],
+        refused=projection.counts["refused"],
+        nodes=sorted(projection.holders),
+        seq=projection.seq,
+    )
+
+
+def state_counts(projection: Projection, *, now: int) -> dict[str, int]:
+    """How many tasks are in each state at ``now``, without one that has failed in mid-commit."""
+    return {
+        "scheduled": projection.scheduled_count(now),
+        "ready": projection.ready_count(now),
+        "leased": projection.leased_count,
+        **projection.final_counts(),
+    }
+
+
+def open_tasks(
+    projection: Projection,
+    *,
+    states: frozenset[TaskState],
+    tags: Mapping[str, Any] | None,
+    limit: int | None,
+    now: int,
+) -> list[Task]:
+    """Tasks in the open ones of these states: leased, ready, scheduled, in dispatch order."""
+
+    def candidates() -> Iterator[Task]:
+        if TaskState.LEASED in states:
+            yield from projection.leased()
+        if TaskState.READY in states:
+            yield from projection.ready(now)
+        if TaskState.SCHEDULED in states:
+            projection.ripen(now)
+            yield from projection.waiting()
+
+    return _chosen(candidates(), tags=tags, limit=limit, now=now)
+
+
+def final_tasks(
+    log: EventLog,
+    *,
+    states: frozenset[TaskState],
+    tags: Mapping[str, Any] | None,
+    limit: int | None,
+    now: int,
+    until: int,
+    count: int,
+) -> list[Task]:
+    """Tasks that are in the final ones of these states at position ``until``, newest first.
+
+    ``count`` is how many there are. They are read from the end of the log, which stops as soon as
+    the limit is reached or all are found. Only a list of many, or a search of tags that looked at
+    many, folds the whole log: that costs less then than asking for each task.
+    """
+    wanted = count if limit is None else min(limit, count)
+    found: list[Task] = []
+    if not wanted:
+        return found
+    if wanted <= LOOKUPS:
+        matches = TagFilter(tags).matches
+        newest = _newest_final(log, states & FINAL, until=until)
+        for looked_at, task in enumerate(islice(newest, min(count, LOOKUPS)), 1):
+            if matches(task.tags_json):
+                found.append(task.as_of(now))
+            if len(found) == wanted or looked_at == count:
+                return found
+        if count <= LOOKUPS:
+            return found
+    return _chosen(_final_tasks(log, states & FINAL, until=until), tags=tags, limit=limit, now=now)
+
+
+def read_events(log: EventLog, after: int) -> Iterator[Event]:
+    """The events behind a position up to the present end."""
+    for commit, events in read_all(log, after=after):
+        yield from events[max(0, after + 1 - commit.first) :]
+
+
+def follow_events(log: EventLog, after: int) -> Iterator[Event]:
+    """Events without end: reads, then waits for the watch to ring."""
+    bell = Bell()
+    watch = log.watch(bell.ring)
+    try:
+        while True:
+            for event in read_events(log, after):
+                after = event.seq
+                yield event
+            # Not without limit: nobody rings when the log is closed.
+            bell.wait(FOLLOW_S)
+    finally:
+        watch.close()
+
+
+def _newest_final(log: EventLog, states: frozenset[TaskState], *, until: int) -> Iterator[Task]:
+    """The tasks whose last event has brought them to one of these states, found from the end."""
+    seen: set[int] = set()
+    for event in read_back(log, until=until):
+        number, kind = event.task, type(event.body)
+        # A late outcome changes nothing, and what an unknown event changes, nobody here knows.
+        if number == NODE or number in seen or kind is Refused or kind is Unknown:
+            continue
+        seen.add(number)
+        if ENDS.get(kind) in states:
+            task = task_of(log, number)
+            # It may have been brought back since.
+            if task is not None and task.recorded_state in states:
+                yield task
+
+
+def _final_tasks(log: EventLog, states: frozenset[TaskState], *, until: int) -> Iterator[Task]:
+    found: dict[int, Task] = {}
+    projection = Projection(log.namespace)
+    projection.suspend_indexes()
+    for commit, _ in read_all(log, after=0):
+        if commit.first > until:
+            break
+        for number, task in zip(commit.tasks, projection.apply(commit), strict=True):
+            if task is not None and task.recorded_state in states:
+                found[number] = task
+            else:
+                found.pop(number, None)
+    return reversed(found.values())
+
+
+def _chosen(
+    candidates: Iterator[Task], *, tags: Mapping[str, Any] | None, limit: int | None, now: int
+) -> list[Task]:
+    wanted = TagFilter(tags)
+    found = (task for task in candidates if wanted.matches(task.tags_json))
+    return [task.as_of(now) for task in islice(found, limit)]
+
+
+def _canonical(value: object) -> bytes:
+    """As JSON compares it: True is not 1, and a tuple is a list."""
+    return msgspec.json.encode(value, order="sorted")
