@@ -23,12 +23,12 @@ from eventq.errors import (
     SnapshotError,
     TaskNotFoundError,
 )
-from eventq.events import Event
-from eventq.options import TaskSpec
-from eventq.policy import Backoff
-from eventq.query import Stats
+from eventq.core.events import Event
+from eventq.core.new_task import TaskSpec
+from eventq.core.policy import Backoff
+from eventq.replay.query import Stats
 from eventq.queue import Queue
-from eventq.task import Task, TaskState
+from eventq.core.task import Task, TaskState
 
 __all__ = [
     "AlreadyRunningError",

@@ -15,15 +15,15 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from eventq.eventlog.base import EventLog, Head
+from eventq.eventlog.contract import EventLog, Head
 from eventq.eventlog.memory import MemoryLog, MemoryStorage
-from eventq.events import AnyBody, Commit, Event, Unknown
-from eventq.replay.verify import Verification
-from eventq.replay.verify_indexes import IndexMode, Keys
-from eventq.replay.verify_order import Seen
-from eventq.replay.verify_past import remember
-from eventq.replay.verify_rules import Rules
-from eventq.replay.verify_terms import Past
+from eventq.core.events import AnyBody, Commit, Event, Unknown
+from eventq.verify.verifier import Verification
+from eventq.verify.indexes import IndexMode, Keys
+from eventq.verify.order import Seen
+from eventq.verify.past import remember
+from eventq.verify.rules import Rules
+from eventq.verify.terms import Past
 
 OPEN = ("pending", "leased", "failed")
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from eventq import decide
-from eventq.command import Command
-from eventq.decide import NEW, Draft
-from eventq.events import Created, Policy
-from eventq.node import Node
+from eventq.core import decide
+from eventq.node.commit_plan import Command
+from eventq.core.decide import NEW, Draft
+from eventq.core.events import Created, Policy
+from eventq.node.node import Node
 
 POLICY = Policy("linear", 1_000_000)
 

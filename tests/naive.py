@@ -11,9 +11,9 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
-from eventq.decide import NewTask, Outcome
+from eventq.core.decide import NewTask, Outcome
 from eventq.errors import ArgumentError, EventqError, KeyConflictError, NotAllowedError
-from eventq.events import Policy
+from eventq.core.events import Policy
 
 Story = list[tuple[int, str]]
 

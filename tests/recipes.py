@@ -9,10 +9,10 @@ from pathlib import Path
 
 from msgspec import Raw
 
-from eventq.decide import LAPSED, NEW, Draft
-from eventq.durations import SECOND_US
+from eventq.core.decide import LAPSED, NEW, Draft
+from eventq.core.durations import SECOND_US
 from eventq.eventlog import EventLog, open_log
-from eventq.events import (
+from eventq.core.events import (
     Completed,
     Created,
     ErrorInfo,
@@ -23,7 +23,7 @@ from eventq.events import (
     Refused,
     Retried,
 )
-from eventq.projection import Projection
+from eventq.core.projection import Projection
 from tests.driver import record
 
 PAGE = Path(__file__).parent.parent / "docs" / "how-to" / "recipes.md"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eventq.eventlog import EventLog
-from eventq.projection import Projection
+from eventq.core.projection import Projection
 
 
 def bulk_replay(log: EventLog, *, limit: int) -> Projection:

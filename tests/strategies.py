@@ -9,8 +9,8 @@ from typing import Literal
 
 from hypothesis import strategies as st
 
-from eventq.decide import NewTask
-from eventq.events import Policy
+from eventq.core.decide import NewTask
+from eventq.core.events import Policy
 
 # Microseconds stand in for hours: small numbers meet each other far more often.
 START = 1_000

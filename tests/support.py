@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 from eventq import Queue, Task
-from eventq.clock import Clock, SystemClock
+from eventq.node.clock import Clock, SystemClock
 from eventq.eventlog.memory import MemoryLog, MemoryStorage
-from eventq.events import Commit
-from eventq.node import Node
+from eventq.core.events import Commit
+from eventq.node.node import Node
 from eventq.runner import Runner
 
 T = TypeVar("T")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from eventq import ArgumentError, Backoff, Queue, Task, TaskSpec
-from eventq.checks import JSON_DEPTH
+from eventq.core.validation import JSON_DEPTH
 from tests.checker import check_log
 from tests.support import ManualClock
 

@@ -11,9 +11,9 @@ import pytest
 from msgspec import Raw
 from msgspec.structs import replace
 
-from eventq.decide import NEW, Draft
+from eventq.core.decide import NEW, Draft
 from eventq.eventlog.memory import MemoryLog
-from eventq.events import (
+from eventq.core.events import (
     NODE,
     AnyBody,
     Cancelled,

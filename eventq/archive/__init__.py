@@ -1,8 +1,8 @@
 """Archives: the beginning of a log in compressed files, and a log read together with them."""
 
-from eventq.archive.archived import ArchivedLog, open_archived
+from eventq.archive.archived_log import ArchivedLog, open_archived
 from eventq.archive.folder import Archive
-from eventq.archive.moving import (
+from eventq.archive.retention import (
     ArchiveReport,
     CutReport,
     archive_events,

@@ -26,8 +26,8 @@ from eventq.archive.segments import (
 )
 from eventq.errors import ArgumentError, LogForeignError, LogUnavailableError
 from eventq.eventlog import Head, StoredEvent
-from eventq.events import Commit
-from eventq.seal import genesis
+from eventq.core.events import Commit
+from eventq.core.seal import genesis
 
 LOCK = ".eventq-archive-lock"
 

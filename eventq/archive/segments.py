@@ -16,9 +16,9 @@ from msgspec import Struct
 
 from eventq.archive.members import MemberError, members, pack, unpack
 from eventq.errors import LogCorruptError, LogForeignError, LogTooNewError, LogUnavailableError
-from eventq.eventlog import Head, file_lines
-from eventq.events import Commit
-from eventq.seal import is_sealed
+from eventq.eventlog import Head, lines as file_lines
+from eventq.core.events import Commit
+from eventq.core.seal import is_sealed
 
 FORMAT = 1
 # A segment ends with the commit that makes it so long: a few megabytes, seconds to verify.

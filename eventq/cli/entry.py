@@ -17,22 +17,9 @@ from typing import Any, NoReturn
 import click
 
 from eventq import ArgumentError, EventqError
-from eventq.cli import (
-    archiving,
-    asking,
-    comparing,
-    copying,
-    creating,
-    demo_command,
-    looking,
-    managing,
-    output,
-    replaying,
-    running,
-    snapshots,
-    trying,
-    verifying,
-)
+from eventq.cli.commands import archive as archiving, ask as asking, compare as comparing, copy as copying, new as creating, look as looking, manage as managing, replay as replaying, run as running, snapshot as snapshots, rerun as trying, verify as verifying
+from eventq.cli.demo import command as demo_command
+from eventq.cli import output
 from eventq.cli.logs import log_to_stderr
 from eventq.cli.options import EXIT_FAILED, EXIT_MISUSED, Place, hand_down, placed
 

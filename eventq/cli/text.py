@@ -11,7 +11,7 @@ from datetime import datetime
 
 import msgspec
 
-from eventq.task import instant
+from eventq.core.task import instant
 
 
 def visible(text: str) -> str:

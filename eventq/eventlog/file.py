@@ -28,12 +28,12 @@ from eventq.errors import (
     LogUnavailableError,
     QueueClosedError,
 )
-from eventq.eventlog import file_lines
-from eventq.eventlog.base import READ_EVENTS, Head, Rows, StoredEvent, Watch, check_commit
+from eventq.eventlog import lines as file_lines
+from eventq.eventlog.contract import READ_EVENTS, Head, Rows, StoredEvent, Watch, check_commit
 from eventq.eventlog.file_snapshots import FileSnapshots
 from eventq.eventlog.uncut import Uncut
-from eventq.events import Commit
-from eventq.seal import genesis
+from eventq.core.events import Commit
+from eventq.core.seal import genesis
 
 # Seconds between two looks of a watch.
 LOOK_S = 0.2

@@ -15,7 +15,7 @@ from eventq.errors import (
     LogCorruptError,
     QueueClosedError,
 )
-from eventq.eventlog.base import (
+from eventq.eventlog.contract import (
     READ_EVENTS,
     Head,
     Kept,
@@ -26,8 +26,8 @@ from eventq.eventlog.base import (
     check_cut,
 )
 from eventq.eventlog.memory_snapshots import MemoryShelf, MemorySnapshots
-from eventq.events import Commit
-from eventq.seal import genesis
+from eventq.core.events import Commit
+from eventq.core.seal import genesis
 
 
 class MemoryStorage:

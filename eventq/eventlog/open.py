@@ -7,7 +7,7 @@ import threading
 from urllib.parse import unquote, urlsplit
 
 from eventq.errors import ArgumentError
-from eventq.eventlog.base import EventLog
+from eventq.eventlog.contract import EventLog
 from eventq.eventlog.memory import MemoryLog, MemoryStorage
 
 EXPECTED = (
@@ -30,7 +30,7 @@ def open_log(url: str, *, namespace: str = "default", create: bool = True) -> Ev
         raise ArgumentError("url", url, EXPECTED)
     if url.startswith(("mongodb://", "mongodb+srv://")):
         # Imported here: a program with another log needs no driver.
-        from eventq.eventlog.mongo import MongoLog  # noqa: PLC0415
+        from eventq.eventlog.mongo.log import MongoLog  # noqa: PLC0415
 
         return MongoLog(url, namespace=namespace, create=create)
     # The parser drops some control characters in silence, and the rest makes no path either.
@@ -48,7 +48,7 @@ def open_log(url: str, *, namespace: str = "default", create: bool = True) -> Ev
         return MemoryLog(_storage(parts.netloc), url=url, namespace=namespace)
     if parts.scheme == "sqlite" and not parts.netloc and len(parts.path) > 1:
         # Imported here: a program with another log needs no SQLite.
-        from eventq.eventlog.sqlite import SqliteLog  # noqa: PLC0415
+        from eventq.eventlog.sqlite.log import SqliteLog  # noqa: PLC0415
 
         return SqliteLog(unquote(parts.path[1:]), url=url, namespace=namespace, create=create)
     if parts.scheme == "file" and not parts.netloc and len(parts.path) > 1:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NoReturn
 
 from eventq.errors import ArgumentError
-from eventq.eventlog.base import Head, Kept
-from eventq.seal import genesis
+from eventq.eventlog.contract import Head, Kept
+from eventq.core.seal import genesis
 
 
 class Uncut:

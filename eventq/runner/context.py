@@ -7,10 +7,10 @@ import logging
 import threading
 from datetime import datetime
 
-from eventq.clock import Clock
-from eventq.durations import SECOND_US, Duration, parse_duration
+from eventq.node.clock import Clock
+from eventq.core.durations import SECOND_US, Duration, parse_duration
 from eventq.errors import ArgumentError, AttemptCancelledError, DeadlineExceededError
-from eventq.task import Task, instant
+from eventq.core.task import Task, instant
 
 logger = logging.getLogger("eventq.worker")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from eventq.durations import SECOND_US
-from eventq.projection import Holder
+from eventq.core.durations import SECOND_US
+from eventq.core.projection import Holder
 
 # A gap between two looks longer than this means that this process could not look (it was
 # suspended, or the log was away): the excess is not held against the others.

@@ -9,8 +9,8 @@ import logging
 import threading
 
 from eventq.errors import EventqError
-from eventq.node import Node
-from eventq.projection import Projection
+from eventq.node.node import Node
+from eventq.core.projection import Projection
 from eventq.snapshot import newest, put, take
 
 logger = logging.getLogger("eventq.runner")

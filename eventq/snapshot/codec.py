@@ -18,11 +18,11 @@ import msgspec
 from msgspec import Meta, Struct
 
 from eventq.errors import SnapshotError
-from eventq.events import KINDS, ErrorInfo, Policy
-from eventq.projection import FOLD_VERSION, Holder
-from eventq.seal import SEAL_BYTES
+from eventq.core.events import KINDS, ErrorInfo, Policy
+from eventq.core.projection import FOLD_VERSION, Holder
+from eventq.core.seal import SEAL_BYTES
 from eventq.snapshot.content import Snapshot
-from eventq.task import Task, TaskState
+from eventq.core.task import Task, TaskState
 
 # Of the bytes' layout; the fold has a number of its own.
 CODEC_VERSION = 1

@@ -7,9 +7,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from eventq.projection import Holder, Projection
-from eventq.query import state_counts
-from eventq.task import Task, TaskState, state_as_of
+from eventq.core.projection import Holder, Projection
+from eventq.replay.query import state_counts
+from eventq.core.task import Task, TaskState, state_as_of
 
 Fields = dict[str, tuple[Any, Any]]
 

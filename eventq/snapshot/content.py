@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from eventq.projection import Holder, Projection
-from eventq.task import Task
+from eventq.core.projection import Holder, Projection
+from eventq.core.task import Task
 
 
 class Snapshot(Struct, frozen=True):

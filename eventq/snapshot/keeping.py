@@ -6,10 +6,10 @@ import logging
 from pathlib import Path
 
 from eventq.errors import ArgumentError, LogError, SnapshotError
-from eventq.eventlog.base import EventLog
+from eventq.eventlog.contract import EventLog
 from eventq.eventlog.file_snapshots import write_whole
 from eventq.eventlog.snapshots import SnapshotEntry
-from eventq.seal import is_sealed
+from eventq.core.seal import is_sealed
 from eventq.snapshot.codec import decode, encode
 from eventq.snapshot.content import Snapshot
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 
 from eventq.errors import LogArchivedError, LogCorruptError
-from eventq.eventlog.base import EventLog
-from eventq.fold import catch_up, replay
-from eventq.points import Point
-from eventq.projection import Projection
+from eventq.eventlog.contract import EventLog
+from eventq.replay.fold import catch_up, replay
+from eventq.replay.points import Point
+from eventq.core.projection import Projection
 from eventq.snapshot.content import restore
 from eventq.snapshot.keeping import newest
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from eventq import Queue
 from eventq.archive import CutReport, archive_events, delete_archived, find_end, open_archived
 from eventq.eventlog import EventLog, StoredEvent
-from eventq.fold import read_all, replay
-from eventq.points import find_point
+from eventq.replay.fold import read_all, replay
+from eventq.replay.points import find_point
 
 LOGS = ["memory", "sqlite", "mongo"]
 NOW = 2_000_000_000_000_000

@@ -9,14 +9,11 @@ from typing import Any
 
 import pytest
 
-from eventq import (
-    LogArchivedError,
-    Queue,
-)
+from eventq import LogArchivedError, Queue
 from eventq.archive import folder as folders
-from eventq.eventlog import sqlite_cut
-from eventq.eventlog.sqlite import SqliteLog
-from eventq.fold import task_history, task_of
+from eventq.eventlog.sqlite import retention as sqlite_cut
+from eventq.eventlog.sqlite.log import SqliteLog
+from eventq.replay.fold import task_history, task_of
 from tests.archive.logs import Opener, content, move, whole
 
 

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventq import LogArchivedError, LogCorruptError, Queue, Retry
-from eventq.copying import copy_log
+from eventq.archive.copy import copy_log
 from eventq.eventlog import EventLog, StoredEvent, open_log
-from eventq.events import decode_bodies, encode_bodies, events_of
-from eventq.exporting import event_line, export_log, stored_events
-from eventq.fold import replay
-from eventq.redaction import Redactor
+from eventq.core.events import decode_bodies, encode_bodies, events_of
+from eventq.archive.export import event_line, export_log, stored_events
+from eventq.replay.fold import replay
+from eventq.archive.redact import Redactor
 from tests.archive.logs import content, fill, move
 from tests.core.test_task import BODIES
 
@@ -185,7 +185,7 @@ def test_a_part_is_told_event_by_event(log: EventLog) -> None:
 
 def test_a_wrong_seal_is_not_exported(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
     """A redacted log is sealed anew, which must not wash away damage."""
-    monkeypatch.setattr("eventq.exporting.is_sealed", lambda commit: commit.first < 5)
+    monkeypatch.setattr("eventq.archive.export.is_sealed", lambda commit: commit.first < 5)
 
     with pytest.raises(LogCorruptError, match="position 5"):
         list(export_log(log, redactor=Redactor(b"secret")))

@@ -8,10 +8,10 @@ import pytest
 from msgspec.structs import replace
 
 from eventq import LogCorruptError, Task, snapshot
-from eventq.clock import SystemClock
+from eventq.node.clock import SystemClock
 from eventq.eventlog.snapshots import SnapshotEntry
-from eventq.node import Node
-from eventq.points import Point
+from eventq.node.node import Node
+from eventq.replay.points import Point
 from eventq.snapshot import put, take
 from tests.archive.logs import move
 from tests.commands import creation

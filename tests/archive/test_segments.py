@@ -15,7 +15,7 @@ from eventq import ArgumentError, LogCorruptError, LogError, LogForeignError, Lo
 from eventq.archive import Archive, archive_events, find_end, open_archived
 from eventq.archive.members import MemberError, members, pack, unpack
 from eventq.eventlog import EventLog, open_log
-from eventq.points import find_point
+from eventq.replay.points import find_point
 from tests.archive.logs import NOW, content, fill, histories
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from eventq import Queue
-from eventq.copying import copy_log
+from eventq.archive.copy import copy_log
 from eventq.eventlog import open_log
 from tests.cli.harness import Cli, finished, on_terminal
 from tests.servers import new_url
-from tests.test_docs import normal
+from tests.docs.test_docs import normal
 
 STEP_FIELDS = [
     "seq", "at", "task", "kind", "body", "since_us", "node", "state", "attempt", "retry_count",

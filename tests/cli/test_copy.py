@@ -13,7 +13,7 @@ import pytest
 from eventq import Queue
 from eventq.eventlog import EventLog, open_log
 from tests.cli.harness import Cli, ended, finished, on_terminal, started, until
-from tests.logs.commits import append_each, everything
+from tests.eventlog.commits import append_each, everything
 from tests.servers import new_url
 from tools.mongod import ReplicaSet
 

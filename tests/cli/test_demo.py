@@ -15,17 +15,8 @@ from typing import Any
 import pytest
 
 from eventq import Queue, Task
-from eventq.cli.demo_files import DemoFile, choose_broken, path_of
-from tests.cli.harness import (
-    FORBIDDEN,
-    Cli,
-    ended,
-    environment,
-    finished,
-    on_terminal,
-    started,
-    until,
-)
+from eventq.cli.demo.files import DemoFile, choose_broken, path_of
+from tests.cli.harness import FORBIDDEN, Cli, ended, environment, finished, on_terminal, started, until
 
 # Names that have broken programs before; macOS does not allow the last.
 NAMES = [

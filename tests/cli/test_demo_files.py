@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from eventq.cli.demo_files import (
+from eventq.cli.demo.files import (
     DIGEST,
     DemoFile,
     chance,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from eventq.cli import main
 from eventq.cli.entry import HEADINGS
-from eventq.replay.vocabulary import FIELDS, NAMES
+from eventq.audit.expression.vocabulary import FIELDS, NAMES
 from tests.cli.harness import Cli
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "reference" / "cli.md"

@@ -12,8 +12,8 @@ from typing import cast
 import pytest
 
 from eventq import Queue
-from eventq.cli.background import BackgroundRun
-from eventq.cli.supervisor import FIRST_PAUSE_S, LONGEST_PAUSE_S, pause_s
+from eventq.cli.supervise.background import BackgroundRun
+from eventq.cli.supervise.supervisor import FIRST_PAUSE_S, LONGEST_PAUSE_S, pause_s
 from eventq.runner import RunReport
 from tests.cli.harness import ended, finished, started, until
 

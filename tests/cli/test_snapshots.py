@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from eventq import Queue
 from eventq.eventlog import open_log
-from eventq.fold import replay
+from eventq.replay.fold import replay
 from eventq.snapshot import Snapshot, get, load, put, save, take
 from tests.cli.harness import FORBIDDEN, NASTY, Cli, finished, on_terminal
 from tests.servers import new_url

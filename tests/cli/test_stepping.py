@@ -13,14 +13,14 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from eventq.cli.stepping_keys import HINTS, KEYS
+from eventq.cli.stepper.keys import HINTS, KEYS
 from eventq.errors import LogUnavailableError
 from eventq.eventlog import EventLog
-from eventq.eventlog.base import Head
+from eventq.eventlog.contract import Head
 from eventq.eventlog.memory import MemoryLog
 from tests.cli.harness import FORBIDDEN
-from tests.replay.nasty import nasty_log
-from tests.replay.screens import (
+from tests.audit.nasty import nasty_log
+from tests.audit.screens import (
     SMALL,
     Story,
     press,
@@ -30,10 +30,10 @@ from tests.replay.screens import (
     stepper,
     story,
 )
-from tests.replay.screens import (
+from tests.audit.screens import (
     stepping as stepping_on,
 )
-from tests.test_docs import DOCS, blocks
+from tests.docs.test_docs import DOCS, blocks
 
 PAGE = DOCS / "how-to" / "step-through.md"
 
@@ -323,7 +323,7 @@ def test_a_long_way_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
             app.call_from_thread(app.action_escape)
             return read(after=after, limit=min(limit, 1))
 
-        monkeypatch.setattr("eventq.replay.cursor.STEPWISE_EVENTS", 1)
+        monkeypatch.setattr("eventq.audit.stepper.cursor.STEPWISE_EVENTS", 1)
         monkeypatch.setattr(log, "read", stopping)
         monkeypatch.setattr(app.cursor, "_log", log)
         await press(pilot, "end")

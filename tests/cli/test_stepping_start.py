@@ -9,9 +9,9 @@ import click
 import pytest
 
 from eventq import Queue
-from eventq.cli import stepping
+from eventq.cli.stepper import open as stepping
 from eventq.cli.options import Place
-from eventq.cli.stepping_app import Stepper
+from eventq.cli.stepper.app import Stepper
 from eventq.errors import ArgumentError
 from eventq.eventlog import open_log
 from tests.support import ManualClock

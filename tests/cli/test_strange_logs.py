@@ -8,8 +8,8 @@ import pytest
 
 from eventq.eventlog import EventLog, open_log
 from tests.cli.harness import FORBIDDEN, Cli
-from tests.logs.commits import commit_after
-from tests.replay.nasty import nasty_log
+from tests.eventlog.commits import commit_after
+from tests.audit.nasty import nasty_log
 
 CREATED = '{"kind":"created","policy":{"backoff":"linear","backoff_us":1},"tags":{}'
 FAR = 2**62

@@ -13,7 +13,7 @@ import pytest
 from eventq.eventlog import open_log
 from tests.cli.harness import FORBIDDEN, NASTY, Cli, ended, on_terminal, started
 from tests.cli.trying import JOBS, ran, worker
-from tests.logs.commits import everything
+from tests.eventlog.commits import everything
 
 __all__ = ["ran"]
 
@@ -132,7 +132,7 @@ def test_ctrl_c_before_the_first_of_many_has_ended(ran: Cli) -> None:
 def test_pdb_opens_where_the_worker_raised(ran: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the run, in the worker's frame; nowhere but on a terminal."""
     frames: list[str] = []
-    monkeypatch.setattr("eventq.cli.trying.is_terminal", lambda _stream=None: True)
+    monkeypatch.setattr("eventq.cli.commands.rerun.is_terminal", lambda _stream=None: True)
     monkeypatch.setattr("pdb.post_mortem", lambda at: frames.append(innermost(at)))
 
     result = ran("rerun", "t1", *worker(ran, "work"), "--pdb")

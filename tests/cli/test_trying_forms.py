@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.cli.harness import Cli
 from tests.cli.trying import ran, worker
-from tests.test_docs_reference import column, read, section, table
+from tests.docs.test_docs_reference import column, read, section, table
 
 __all__ = ["ran"]
 

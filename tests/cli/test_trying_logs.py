@@ -10,7 +10,7 @@ import pytest
 from eventq.eventlog import open_log
 from tests.cli.harness import Cli, on_terminal
 from tests.cli.trying import ran
-from tests.logs.commits import everything
+from tests.eventlog.commits import everything
 from tests.servers import new_url
 from tools.mongod import ReplicaSet
 

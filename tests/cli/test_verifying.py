@@ -11,7 +11,7 @@ import pytest
 from click.testing import Result
 
 from tests.cli.harness import FORBIDDEN, NASTY, Cli, finished, on_terminal
-from tests.replay.tampering import COMMITS, LAST, body_at, resealed, with_body, write_sqlite
+from tests.verify.tampering import COMMITS, LAST, body_at, resealed, with_body, write_sqlite
 
 
 @pytest.fixture

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from eventq import decide
-from eventq.decide import NewTask
-from eventq.events import (
+from eventq.core import decide
+from eventq.core.decide import NewTask
+from eventq.core.events import (
     ErrorInfo,
     Policy,
 )
-from eventq.projection import Projection
+from eventq.core.projection import Projection
 from tests.driver import memory_log, record
 
 PLAIN = Policy("linear", 10)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from msgspec import Raw
 
-from eventq import decide
-from eventq.decide import NEW, NewTask, Outcome
+from eventq.core import decide
+from eventq.core.decide import NEW, NewTask, Outcome
 from eventq.errors import ArgumentError, KeyConflictError
-from eventq.events import (
+from eventq.core.events import (
     Created,
     Policy,
 )

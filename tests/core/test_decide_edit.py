@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from msgspec import Raw
 
-from eventq import decide
-from eventq.decide import NewTask, Outcome
+from eventq.core import decide
+from eventq.core.decide import NewTask, Outcome
 from eventq.errors import ArgumentError, NotAllowedError
-from eventq.events import (
+from eventq.core.events import (
     Cancelled,
     Policy,
     Reopening,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from msgspec import UNSET, Raw
 
-from eventq import decide
-from eventq.decide import Outcome
-from eventq.events import (
+from eventq.core import decide
+from eventq.core.decide import Outcome
+from eventq.core.events import (
     Cancelled,
     Completed,
     ErrorInfo,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventq.durations import LONGEST_US, UNITS_US, parse_duration, show_duration
+from eventq.core.durations import LONGEST_US, UNITS_US, parse_duration, show_duration
 from eventq.errors import ArgumentError, shown
 
 

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from msgspec import UNSET, Raw, Struct
 
-from eventq.events import AnyBody, ErrorInfo, Policy, Reopening
+from eventq.core.events import AnyBody, ErrorInfo, Policy, Reopening
 
 # New fields are added here with the default that means what their absence meant before.
 DEFAULTS: dict[str, dict[str, object]] = {

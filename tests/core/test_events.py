@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from eventq.events import (
+from eventq.core.events import (
     KINDS,
     AnyBody,
     Cancelled,

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventq.durations import LONGEST_US
+from eventq.core.durations import LONGEST_US
 from eventq.errors import ArgumentError
-from eventq.events import Policy
-from eventq.policy import Backoff, after_failure, wait_us
+from eventq.core.events import Policy
+from eventq.core.policy import Backoff, after_failure, wait_us
 
 SECOND = 1_000_000
 

@@ -8,10 +8,10 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from eventq import decide
-from eventq.decide import NEW, Draft
+from eventq.core import decide
+from eventq.core.decide import NEW, Draft
 from eventq.errors import LogCorruptError
-from eventq.events import (
+from eventq.core.events import (
     NODE,
     AnyBody,
     Cancelled,
@@ -28,8 +28,8 @@ from eventq.events import (
     Retried,
     Updated,
 )
-from eventq.projection import POLICIES_KEPT, Projection
-from eventq.seal import genesis
+from eventq.core.projection import POLICIES_KEPT, Projection
+from eventq.core.seal import genesis
 from tests.core.bench import PLAIN, TTL, Bench, order
 from tests.driver import record, sealed
 

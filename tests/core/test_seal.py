@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from eventq.events import Commit
-from eventq.seal import SEAL_BYTES, genesis, is_sealed, seal_commit
+from eventq.core.events import Commit
+from eventq.core.seal import SEAL_BYTES, genesis, is_sealed, seal_commit
 
 GOLDEN = "e37a36507ef6260872de1b07fcc2102093dfef7daeb832cfd73226014329d188"
 BODY = '{"kind":"renewed","worker":"w","ttl_us":1}'

@@ -11,7 +11,7 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from eventq.errors import LogCorruptError
-from eventq.events import (
+from eventq.core.events import (
     AnyBody,
     Cancelled,
     Completed,
@@ -28,7 +28,7 @@ from eventq.events import (
     Unknown,
     Updated,
 )
-from eventq.task import FINAL, MOVES, REOPENABLE, Task, TaskState, change, create, fold_history
+from eventq.core.task import FINAL, MOVES, REOPENABLE, Task, TaskState, change, create, fold_history
 
 POLICY = Policy("linear", 10)
 FENCE = 5

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from msgspec import Raw
 
-from eventq.decide import NEW, Draft
-from eventq.eventlog.base import EventLog
-from eventq.events import (
+from eventq.core.decide import NEW, Draft
+from eventq.eventlog.contract import EventLog
+from eventq.core.events import (
     Cancelled,
     Completed,
     Created,
@@ -22,7 +22,7 @@ from eventq.events import (
     Retried,
     Updated,
 )
-from eventq.projection import Projection
+from eventq.core.projection import Projection
 from tests.driver import memory_log, record
 
 LINEAR = Policy("linear", 10)

@@ -16,14 +16,14 @@ from hypothesis.stateful import initialize, invariant, rule, run_state_machine_a
 from msgspec.structs import replace
 
 from eventq import SnapshotError, Task
-from eventq.decide import NewTask
-from eventq.events import Commit
-from eventq.fold import catch_up, replay
-from eventq.projection import FOLD_VERSION, Projection
+from eventq.core.decide import NewTask
+from eventq.core.events import Commit
+from eventq.replay.fold import catch_up, replay
+from eventq.core.projection import FOLD_VERSION, Projection
 from eventq.snapshot import Snapshot, restore, take
 from eventq.snapshot import codec as inside
 from eventq.snapshot.codec import decode, encode
-from eventq.task import TaskState
+from eventq.core.task import TaskState
 from tests.replays import assert_same
 from tests.snapshot.story import told
 from tests.strategies import free_orders

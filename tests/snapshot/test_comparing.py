@@ -7,11 +7,11 @@ import pytest
 
 from eventq import Queue, Task
 from eventq.eventlog import open_log
-from eventq.events import ErrorInfo
-from eventq.fold import replay
-from eventq.projection import Projection
+from eventq.core.events import ErrorInfo
+from eventq.replay.fold import replay
+from eventq.core.projection import Projection
 from eventq.snapshot import TaskDifference, compare
-from eventq.task import TaskState
+from eventq.core.task import TaskState
 
 URL = "memory://compared"
 

@@ -12,9 +12,9 @@ from msgspec.structs import replace
 from eventq import ArgumentError, LogUnavailableError, SnapshotError
 from eventq.eventlog import EventLog
 from eventq.eventlog.snapshots import SnapshotEntry
-from eventq.fold import replay
-from eventq.points import Point, commit_end
-from eventq.projection import FOLD_VERSION
+from eventq.replay.fold import replay
+from eventq.replay.points import Point, commit_end
+from eventq.core.projection import FOLD_VERSION
 from eventq.snapshot import (
     Snapshot,
     create,

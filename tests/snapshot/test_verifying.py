@@ -11,9 +11,9 @@ from msgspec.structs import replace
 
 from eventq import LogCorruptError, Task
 from eventq.eventlog import EventLog
-from eventq.events import ErrorInfo
-from eventq.fold import replay
-from eventq.projection import Holder
+from eventq.core.events import ErrorInfo
+from eventq.replay.fold import replay
+from eventq.core.projection import Holder
 from eventq.snapshot import (
     Flaw,
     Snapshot,

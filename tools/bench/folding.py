@@ -12,7 +12,7 @@ from pathlib import Path
 
 from eventq import Queue
 from eventq.eventlog import open_log
-from eventq.fold import replay
+from eventq.replay.fold import replay
 from tools.bench.bench import Bench, children, heard
 from tools.bench.rates import fill, no_op, three_tags
 from tools.bench.report import Floor, Row, plain_row

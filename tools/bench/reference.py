@@ -13,7 +13,7 @@ from pathlib import Path
 
 import apsw
 
-from eventq.eventlog import sqlite_schema as schema
+from eventq.eventlog.sqlite import schema
 
 ROWS_A_STATEMENT = 250
 STATEMENTS_A_COMMIT = 4

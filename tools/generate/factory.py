@@ -13,16 +13,16 @@ from random import Random
 
 from msgspec import Struct
 
-from eventq import decide
-from eventq.command import Command, Plan
-from eventq.decide import Draft, Outcome
-from eventq.durations import SECOND_US
+from eventq.core import decide
+from eventq.node.commit_plan import Command, Plan
+from eventq.core.decide import Draft, Outcome
+from eventq.core.durations import SECOND_US
 from eventq.errors import ArgumentError, NotAllowedError
 from eventq.eventlog import EventLog, Head
-from eventq.events import COMMIT_EVENTS, Leased, encode_bodies
-from eventq.projection import Projection
-from eventq.seal import seal_commit
-from eventq.task import REOPENABLE, Task
+from eventq.core.events import COMMIT_EVENTS, Leased, encode_bodies
+from eventq.core.projection import Projection
+from eventq.core.seal import seal_commit
+from eventq.core.task import REOPENABLE, Task
 from tools.generate.mix import HOUR_US, MINUTE_US, draw_order, draw_outcome, draw_run_us
 
 LIVE_TASKS = 2_000

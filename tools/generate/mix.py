@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from random import Random
 
-from eventq.decide import NewTask, Outcome
-from eventq.durations import SECOND_US
-from eventq.events import ErrorInfo, Policy
+from eventq.core.decide import NewTask, Outcome
+from eventq.core.durations import SECOND_US
+from eventq.core.events import ErrorInfo, Policy
 
 MINUTE_US = 60 * SECOND_US
 HOUR_US = 60 * MINUTE_US

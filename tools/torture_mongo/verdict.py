@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from eventq.errors import LogUnavailableError
 from eventq.eventlog import EventLog
-from eventq.fold import read_all
+from eventq.replay.fold import read_all
 from tests.checker import check_log
 from tools.mongod import Member, ReplicaSet
 from tools.torture_mongo.faults import Fault

@@ -1,0 +1,79 @@
+"""A log, or some of its events, as lines of text; nothing here writes to a log or a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from eventq.errors import LogCorruptError
+from eventq.eventlog import EventLog, StoredEvent, lines as file_lines
+from eventq.core.events import decode_bodies
+from eventq.archive.redact import Redactor
+from eventq.core.seal import genesis, is_sealed
+
+
+def export_log(log: EventLog, *, redactor: Redactor | None = None) -> Iterator[bytes]:
+    """The whole namespace as the lines of a log in a file, each seal checked.
+
+    Without a redactor, what is imported from it is the same log to the byte. Ends at the position
+    that is the last when it begins. Raises LogCorruptError for a wrong seal or damaged body,
+    LogArchivedError where the beginning is missing.
+    """
+    # A refusal comes before anything else does.
+    log.read(after=0, limit=1)
+    yield file_lines.header(log.namespace, redacted=redactor is not None)
+    end, after = log.head().seq, 0
+    seal = prev = genesis(log.namespace)
+    while after < end:
+        commits = [commit for commit in log.read(after=after) if commit.last <= end]
+        if not commits:
+            raise LogCorruptError(after + 1, "no commit holds this position")
+        for commit in commits:
+            if commit.prev != seal or not is_sealed(commit):
+                raise LogCorruptError(commit.first, "its seal does not follow the one before")
+            after, seal = commit.last, commit.seal
+            if redactor is None:
+                yield file_lines.to_line(commit)
+                continue
+            try:
+                redacted = redactor.commit(commit, prev=prev)
+            except (msgspec.DecodeError, ValueError) as error:
+                problem = f"a body cannot be understood: {error}"
+                raise LogCorruptError(commit.first, problem) from error
+            prev = redacted.seal
+            yield file_lines.to_line(redacted)
+
+
+def stored_events(log: EventLog, *, after: int, until: int) -> Iterator[StoredEvent]:
+    """The events behind one position up to another, as they are stored."""
+    while after < until:
+        commits = log.read(after=after)
+        if not commits:
+            return
+        for commit in commits:
+            for seq, (task, body) in enumerate(
+                zip(commit.tasks, commit.bodies, strict=True), commit.first
+            ):
+                if after < seq <= until:
+                    yield StoredEvent(seq, commit.at, task, body)
+        after = commits[-1].last
+
+
+def event_line(event: StoredEvent, *, redactor: Redactor | None = None) -> dict[str, object]:
+    """One event as an object for a line: its envelope, and its body as it is stored.
+
+    Raises LogCorruptError for a body that cannot be understood.
+    """
+    try:
+        decode_bodies([event.body])
+        body = event.body if redactor is None else redactor.body(event.body)
+    except (msgspec.DecodeError, ValueError) as error:
+        problem = f"a body cannot be understood: {error}"
+        raise LogCorruptError(event.seq, problem) from error
+    return {
+        "seq": event.seq,
+        "at": event.at,
+        "task": event.task,
+        "body": msgspec.Raw(body.encode()),
+    }

@@ -1,0 +1,185 @@
+"""Taking the values out of a log and leaving its shape, so that it can be shown to strangers.
+
+Kinds, positions, instants, priorities, policies, names of tags and types of errors stay; everything
+that somebody wrote goes. One secret makes equal values equal again; it must be drawn anew for each
+export, and forgotten.
+"""
+
+from __future__ import annotations
+
+import json
+from hashlib import blake2b, shake_256
+from typing import Any
+
+from msgspec import UNSET, Raw, UnsetType
+from msgspec.structs import replace
+
+from eventq.core.events import (
+    AnyBody,
+    Cancelled,
+    Commit,
+    Completed,
+    Created,
+    ErrorInfo,
+    Failed,
+    Leased,
+    Refused,
+    Released,
+    Renewed,
+    Reopening,
+    Retried,
+    Unknown,
+    Updated,
+    decode_bodies,
+    encode_bodies,
+)
+from eventq.core.seal import seal_commit
+
+# What a commit of a redacted log has before its id; it stays when the log is imported.
+MARK = "redacted-"
+# Hexadecimal digits of a key or a node's name: no two of them ever meet.
+NAME_DIGITS = 24
+
+# How many the largest number has that fits into 64 bits.
+LARGEST_DIGITS = 20
+
+_LETTERS = bytes(ord("a") + byte % 26 for byte in range(256))
+
+
+class Redactor:
+    """Redacts bodies and commits; equal values give equal ones, as long as it lives."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = blake2b(secret, digest_size=32).digest()
+
+    def commit(self, commit: Commit, *, prev: bytes) -> Commit:
+        """The commit without its values, sealed anew behind ``prev``.
+
+        Raises msgspec.DecodeError for a body that cannot be understood.
+        """
+        bodies = [self.body(text) for text in commit.bodies]
+        return seal_commit(
+            commit_id=MARK + self._digits(commit.id),
+            first=commit.first,
+            at=commit.at,
+            prev=prev,
+            tasks=commit.tasks,
+            keys={self.name(key): seq for key, seq in commit.keys.items()},
+            bodies=bodies,
+        )
+
+    def body(self, text: str) -> str:
+        """The stored text of an event's body without its values."""
+        [body] = decode_bodies([text])
+        if isinstance(body, Unknown):
+            return self._unknown(body.kind, text)
+        return encode_bodies([self._body(body)])[0]
+
+    def text(self, text: str) -> str:
+        """Other letters, as many of them."""
+        drawn = shake_256(self._secret + b"text" + _bytes(text)).digest(len(text))
+        found = drawn.translate(_LETTERS).decode()
+        # A short one may meet itself by chance.
+        return found if found != text else "".join(_after(letter) for letter in found)
+
+    def name(self, text: str) -> str:
+        """A key or a node's name: always as long, and never that of another one."""
+        return f"x{self._digits(text)}"
+
+    def value(self, value: Any) -> Any:  # noqa: ANN401 - any JSON value
+        """A JSON value of the same shape: other text, other numbers, no truth, the same names."""
+        if value is None or isinstance(value, bool):
+            return None if value is None else False
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, int):
+            return self._whole(value)
+        if isinstance(value, float):
+            return self._draw(repr(value), 1_000_000) + 0.5
+        if isinstance(value, list):
+            return [self.value(each) for each in value]
+        return {name: self.value(each) for name, each in value.items()}
+
+    def _body(self, body: AnyBody) -> AnyBody:  # noqa: PLR0911 - one for each kind with values
+        if isinstance(body, Created):
+            return replace(body, key=self._key(body.key), tags=self._json(body.tags))
+        if isinstance(body, Leased | Renewed | Refused):
+            return replace(body, worker=self.name(body.worker))
+        if isinstance(body, Completed):
+            missing = body.result_missing
+            return replace(
+                body,
+                result=self._json(body.result),
+                result_missing=None if missing is None else self.text(missing),
+            )
+        if isinstance(body, Failed):
+            return replace(body, error=self._error(body.error))
+        if isinstance(body, Retried):
+            reopens = None if body.reopens is None else self._reopening(body.reopens)
+            return replace(body, by=self._key(body.by), reopens=reopens)
+        if isinstance(body, Cancelled):
+            return replace(body, reason=self.text(body.reason), by=self._key(body.by))
+        if isinstance(body, Released):
+            return replace(body, reason=self.text(body.reason))
+        if isinstance(body, Updated):
+            return replace(body, tags=self._json(body.tags), by=self._key(body.by))
+        return body
+
+    def _unknown(self, kind: str, text: str) -> str:
+        try:
+            fields = json.loads(text)
+            shaped = {name: self.value(fields[name]) for name in fields if name != "kind"}
+            return json.dumps({"kind": kind, **shaped}, separators=(",", ":"))
+        except RecursionError:
+            return json.dumps({"kind": kind}, separators=(",", ":"))
+
+    def _reopening(self, content: Reopening) -> Reopening:
+        error = content.last_error
+        return replace(
+            content,
+            key=self._key(content.key),
+            tags=self._json(content.tags),
+            last_error=None if error is None else self._error(error),
+        )
+
+    def _error(self, error: ErrorInfo) -> ErrorInfo:
+        return ErrorInfo(error.type, self.text(error.message), self.text(error.traceback))
+
+    def _key(self, key: str | None) -> str | None:
+        return None if key is None else self.name(key)
+
+    def _json(self, raw: Any) -> Any:  # noqa: ANN401 - Raw, or UNSET where there is none
+        if isinstance(raw, UnsetType):
+            return UNSET
+        try:
+            # Not msgspec, for which a number of any length is none.
+            shaped = self.value(json.loads(bytes(raw)))
+        except RecursionError:
+            shaped = None
+        return Raw(json.dumps(shaped, separators=(",", ":"), ensure_ascii=False).encode())
+
+    def _whole(self, value: int) -> int:
+        """A number of the same sign and as many digits."""
+        digits = len(str(abs(value)))
+        least = 10 ** (digits - 1) if digits > 1 else 0
+        # No larger than JSON values of eventq may be.
+        span = min(10**digits, 2**64 if digits == LARGEST_DIGITS else 2**63) - least
+        found = least + self._draw(str(value), span)
+        found = found if found != abs(value) else least + (found - least + 1) % span
+        return found if value >= 0 else -found
+
+    def _draw(self, text: str, span: int) -> int:
+        drawn = shake_256(self._secret + b"number" + _bytes(text)).digest(16 + len(str(span)))
+        return int.from_bytes(drawn, "big") % span
+
+    def _digits(self, text: str) -> str:
+        drawn = shake_256(self._secret + b"name" + _bytes(text)).digest(NAME_DIGITS // 2)
+        return drawn.hex()
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _after(letter: str) -> str:
+    return "a" if letter == "z" else chr(ord(letter) + 1)

@@ -1,0 +1,259 @@
+"""What changed between two points of one log, or of two; nothing here changes a log.
+
+Open tasks are compared by their projections, final ones by the events in between, which are
+streamed: memory is for the open tasks, and for what was reopened, however long the log is.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Container, Iterator
+from operator import attrgetter
+
+import msgspec
+from msgspec import Struct
+
+from eventq.errors import ArgumentError, TaskNotFoundError
+from eventq.eventlog.contract import EventLog
+from eventq.core.events import Retried, decode_bodies
+from eventq.replay.fold import catch_up, fold_events, task_history
+from eventq.replay.points import Point
+from eventq.core.projection import Projection
+from eventq.audit.lookup import read_history
+from eventq.snapshot import Difference, TaskDifference, compare, projection_at, restore, take
+from eventq.snapshot.comparing import task_fields
+from eventq.core.task import FINAL, Task, TaskState, state_as_of
+
+
+class LogDifference(Struct, frozen=True):
+    """What changed from one point to another."""
+
+    before: Point
+    after: Point
+    same_until: int
+    """The last position up to which both are the same history."""
+    open: Difference
+    """The open tasks that differ, all counts, and the nodes."""
+    elsewhere: dict[str, Task]
+    """By key, of tasks that are open at one of the points only: the final task at the other."""
+    passed: dict[str, int]
+    """Of one log: how many tasks are final after, by their state, and were not open before."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing differs."""
+        return self.open.is_empty and self.before.seq == self.same_until == self.after.seq
+
+
+def diff_points(log: EventLog, before: Point, after: Point) -> LogDifference:
+    """What changed between two points of a log.
+
+    Raises ArgumentError when the second lies before the first, LogCorruptError where a seal, an
+    order or a move is wrong.
+    """
+    if after.seq < before.seq or after.at < before.at:
+        raise ArgumentError("B", after.seq, f"a point behind A, position {before.seq}")
+    old = projection_at(log, before)
+    new = restore(take(old))
+    catch_up(new, log, until=after.seq)
+    new.ripen(after.at)
+    found = compare(old, new)
+    elsewhere = {}
+    for task in found.tasks:
+        # What is new since then was nothing before; the others have ended, or were reopened.
+        if task.vanished or (task.appeared and task.number <= before.seq):
+            seq = before.seq if task.appeared else after.seq
+            elsewhere[task.key] = _ended(log, task.number, seq)
+    passed = _count_passed(log, before.seq, after.seq, old.tasks)
+    return LogDifference(before, after, before.seq, found, elsewhere, passed)
+
+
+def passed_tasks(log: EventLog, before: Point, after: Point) -> Iterator[Task]:
+    """The tasks of `LogDifference.passed`, in the order of their ends.
+
+    They are read while they are asked for. Most were made and worked off in between; some were
+    final before, were reopened, and are final again.
+    """
+    old = projection_at(log, before).tasks
+    for number in _finished(log, before.seq, after.seq, old):
+        yield _ended(log, number, after.seq)
+
+
+def diff_logs(log: EventLog, before: Point, other: EventLog, after: Point) -> LogDifference:
+    """What is different at a point of another log; tasks are the same if their keys are.
+
+    Raises LogCorruptError where a seal, an order or a move is wrong.
+    """
+    old, new = projection_at(log, before), projection_at(other, after)
+    same_until = common_position(log, other, min(before.seq, after.seq))
+    found = compare(old, new)
+    theirs = {task.key: task for task in new.tasks.values()}
+    tasks, elsewhere = [], {}
+    for task in sorted(old.tasks.values(), key=attrgetter("number")):
+        counterpart = theirs.pop(task.key, None)
+        if counterpart is None:
+            tasks.append(_one_sided(task, old, first=True))
+            ended = find_until(other, task.key, after.seq)
+        else:
+            tasks += _changed(task, old, counterpart, new)
+            continue
+        if ended is not None:
+            elsewhere[task.key] = ended
+    for task in sorted(theirs.values(), key=attrgetter("number")):
+        tasks.append(_one_sided(task, new, first=False))
+        ended = find_until(log, task.key, before.seq)
+        if ended is not None:
+            elsewhere[task.key] = ended
+    found = msgspec.structs.replace(found, tasks=tasks)
+    return LogDifference(before, after, same_until, found, elsewhere, {})
+
+
+def ended_otherwise(
+    log: EventLog, other: EventLog, difference: LogDifference, *, one_sided: bool
+) -> Iterator[TaskDifference]:
+    """Tasks that are final in both logs, but not the same; read while they are asked for.
+
+    With ``one_sided`` also those that are final in one and do not exist in the other. One look by
+    index for each task that has ended since the logs parted.
+    """
+    since, before, after = difference.same_until, difference.before.seq, difference.after.seq
+    for number in _finished(log, since, before, frozenset()):
+        mine = _ended(log, number, before)
+        theirs = find_until(other, mine.key, after)
+        yield from _compared_ends(mine, theirs, one_sided=one_sided)
+    for number in _finished(other, since, after, frozenset()):
+        theirs = _ended(other, number, after)
+        mine_too = find_until(log, theirs.key, before)
+        # Those that have ended in the first log since the parting were compared above.
+        if mine_too is None or _last_position(log, mine_too.number, before) <= since:
+            yield from _compared_ends(mine_too, theirs, one_sided=one_sided)
+
+
+def common_position(log: EventLog, other: EventLog, limit: int) -> int:
+    """The last position, up to ``limit``, until which two logs are the same; O(log n) reads.
+
+    A seal covers all before it, so equal seals are equal histories.
+    """
+    low, high = 0, limit
+    while low < high:
+        middle = (low + high + 1) // 2
+        [mine, *_] = log.read(after=middle - 1, limit=1)
+        [theirs, *_] = other.read(after=middle - 1, limit=1)
+        if mine.seal == theirs.seal and mine.first == theirs.first:
+            low = min(mine.last, limit)
+        else:
+            high = middle - 1
+    return low
+
+
+def find_until(log: EventLog, key: str, seq: int) -> Task | None:
+    """The task with this key as it stood at a position; None where there was none. By index."""
+    try:
+        history = read_history(log, key)
+    except TaskNotFoundError:
+        return None
+    return fold_events(log.namespace, [event for event in history if event.seq <= seq])
+
+
+def _task_until(log: EventLog, number: int, seq: int) -> Task | None:
+    history = task_history(log, number)
+    return fold_events(log.namespace, [event for event in history if event.seq <= seq])
+
+
+def _ended(log: EventLog, number: int, seq: int) -> Task:
+    task = _task_until(log, number, seq)
+    assert task is not None, "what has ended has a history"
+    return task
+
+
+def _last_position(log: EventLog, number: int, seq: int) -> int:
+    return max(event.seq for event in task_history(log, number) if event.seq <= seq)
+
+
+def _one_sided(task: Task, projection: Projection, *, first: bool) -> TaskDifference:
+    state = state_as_of(task, projection.ripe_at)
+    return TaskDifference(
+        task.number, task.key, {"state": (state, None) if first else (None, state)}
+    )
+
+
+def _changed(
+    task: Task, old: Projection, counterpart: Task, new: Projection
+) -> Iterator[TaskDifference]:
+    states = state_as_of(task, old.ripe_at), state_as_of(counterpart, new.ripe_at)
+    fields = {} if states[0] == states[1] else {"state": states}
+    fields |= task_fields(task, counterpart)
+    if fields:
+        yield TaskDifference(task.number, task.key, fields)
+
+
+def _compared_ends(
+    mine: Task | None, theirs: Task | None, *, one_sided: bool
+) -> Iterator[TaskDifference]:
+    task = mine or theirs
+    assert task is not None, "one of the two has ended"
+    if mine is None or theirs is None:
+        if one_sided:
+            states = mine and mine.recorded_state, theirs and theirs.recorded_state
+            yield TaskDifference(task.number, task.key, {"state": states})
+        return
+    if mine.recorded_state not in FINAL or theirs.recorded_state not in FINAL:
+        # An open task is told with the projections.
+        return
+    fields = task_fields(mine, theirs)
+    if mine.recorded_state is not theirs.recorded_state:
+        fields = {"state": (mine.recorded_state, theirs.recorded_state), **fields}
+    if fields:
+        yield TaskDifference(task.number, task.key, fields)
+
+
+# Ends and reopenings, found by the beginnings of stored bodies: none of the others is decoded.
+_ENDS = {f'{{"kind":"{state}"': str(state) for state in sorted(FINAL)}
+_RETRIED = '{"kind":"retried"'
+
+
+def _turns(log: EventLog, after: int, until: int) -> Iterator[tuple[int, str, str | None]]:
+    """The task, its final state, and None; or of a reopening the state it comes from, twice."""
+    while after < until and (commits := log.read(after=after)):
+        for commit in commits:
+            for seq, number, text in zip(
+                range(commit.first, until + 1), commit.tasks, commit.bodies, strict=False
+            ):
+                if seq <= after:
+                    continue
+                beginning = text[: text.find('"', 9) + 1]
+                if beginning in _ENDS:
+                    yield number, _ENDS[beginning], None
+                elif beginning == _RETRIED:
+                    [body] = decode_bodies([text])
+                    if type(body) is Retried and body.reopens is not None:
+                        yield number, body.reopens.was, body.reopens.was
+        after = commits[-1].last
+
+
+def _count_passed(
+    log: EventLog, after: int, until: int, open_before: Container[int]
+) -> dict[str, int]:
+    passed = Counter({str(state): 0 for state in TaskState if state in FINAL})
+    reopened: set[int] = set()
+    for number, state, was in _turns(log, after, until):
+        if number in open_before:
+            continue
+        if was is None:
+            passed[state] += 1
+        elif number > after or number in reopened:
+            passed[state] -= 1
+        else:
+            # It had ended before the first point, and was not counted.
+            reopened.add(number)
+    return dict(passed)
+
+
+def _finished(log: EventLog, after: int, until: int, open_before: Container[int]) -> Iterator[int]:
+    """The tasks that have ended in between and are final at the end, each once, at its last end."""
+    reopenings = Counter(number for number, _, was in _turns(log, after, until) if was is not None)
+    for number, _, was in _turns(log, after, until):
+        if was is not None:
+            reopenings[number] -= 1
+        elif number not in open_before and not reopenings[number]:
+            yield number

@@ -1,0 +1,112 @@
+"""A task's place among the ready ones at an instant, and the field that decides each comparison.
+
+The order is the design's: highest priority, then earliest scheduled_at, then lowest number.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from eventq.core.projection import Projection
+from eventq.audit.phrases import counted
+from eventq.core.task import Task
+
+Field = Literal["priority", "scheduled_at", "number"]
+
+AHEAD: dict[str, str] = {
+    "priority": "higher priority",
+    "scheduled_at": "earlier scheduled_at",
+    "number": "lower number",
+}
+
+
+class Rival(Struct, frozen=True):
+    """Another ready task, and the first field in which the two differ."""
+
+    task: Task
+    field: Field
+
+
+class Rank(Struct, frozen=True):
+    """Where a task stood among the ready ones; those past their expiry do not count.
+
+    ``ahead`` and ``behind`` are the nearest to dispatch of each; the dicts count all by the field
+    that decides.
+    """
+
+    seq: int
+    at: int
+    ahead: list[Rival]
+    ahead_by: dict[Field, int]
+    behind: list[Rival]
+    behind_by: dict[Field, int]
+    overdue: int
+    """Ready tasks past their expiry, which nobody leases."""
+
+    @property
+    def ahead_count(self) -> int:
+        """Tasks that would be leased first."""
+        return sum(self.ahead_by.values())
+
+    @property
+    def behind_count(self) -> int:
+        """Tasks that would be leased later."""
+        return sum(self.behind_by.values())
+
+    @property
+    def place(self) -> int:
+        """1 for the task that is next."""
+        return self.ahead_count + 1
+
+
+def rank_of(projection: Projection, task: Task, now: int, *, limit: int) -> Rank:
+    """The task's rank among those the projection has as ready; O(ready tasks).
+
+    The task itself need not be among them: then it is where it would stand.
+    """
+    ahead: list[Rival] = []
+    behind: list[Rival] = []
+    ahead_by: dict[Field, int] = {"priority": 0, "scheduled_at": 0, "number": 0}
+    behind_by = dict(ahead_by)
+    overdue = 0
+    for other in projection.ready(now):
+        if other.number == task.number:
+            continue
+        if other.expires_at_us is not None and other.expires_at_us <= now:
+            overdue += 1
+            continue
+        field, is_ahead = compare(other, task)
+        found, by = (ahead, ahead_by) if is_ahead else (behind, behind_by)
+        by[field] += 1
+        if len(found) < limit:
+            found.append(Rival(other.as_of(now), field))
+    return Rank(projection.seq, now, ahead, ahead_by, behind, behind_by, overdue)
+
+
+def compare(one: Task, other: Task) -> tuple[Field, bool]:
+    """The field that decides between two ready tasks, and whether ``one`` is leased first."""
+    if one.priority != other.priority:
+        return "priority", one.priority > other.priority
+    if one.scheduled_at_us != other.scheduled_at_us:
+        return "scheduled_at", one.scheduled_at_us < other.scheduled_at_us
+    return "number", one.number < other.number
+
+
+def ahead_words(rank: Rank, *, past: bool = False) -> str:
+    """How many stand ahead, or stood there, by what decides."""
+    if not rank.ahead_count:
+        return f"no task {'was' if past else 'is'} ahead"
+    parts = [f"{n:,} by {AHEAD[field]}" for field, n in rank.ahead_by.items() if n]
+    one = rank.ahead_count == 1
+    verb = ("was" if one else "were") if past else ("is" if one else "are")
+    return f"{counted(rank.ahead_count, 'task')} {verb} ahead: {', '.join(parts)}"
+
+
+def beaten_words(rank: Rank) -> str:
+    """How many tasks were ready too and had to wait, by what decided."""
+    if not rank.behind_count:
+        return "no other task was ready"
+    parts = [f"{n:,} by {AHEAD[field]}" for field, n in rank.behind_by.items() if n]
+    return f"it beat {counted(rank.behind_count, 'task')}: {', '.join(parts)}"

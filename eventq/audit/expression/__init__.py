@@ -1,0 +1,1 @@
+"""Conditions on a queue, as people write them."""

@@ -1,0 +1,104 @@
+"""A view of a queue that moves on event by event; nothing here appends, and no clock is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from msgspec import Struct
+
+from eventq.eventlog.contract import EventLog
+from eventq.core.events import Event
+from eventq.replay.fold import fold_events, steps
+from eventq.core.projection import Projection
+from eventq.audit.lookup import read_history
+from eventq.core.task import Task
+
+
+class Counts(Struct, frozen=True, gc=False):
+    """Tasks by state as of an instant, and what has happened so far."""
+
+    scheduled: int
+    ready: int
+    leased: int
+    completed: int
+    expired: int
+    cancelled: int
+    attempts: int
+    failures: int
+    refused: int
+
+
+class View:
+    """A projection that moves on event by event, with the tasks that somebody has named.
+
+    It holds as of `at`: the instant the projection was asked about last, or its last event's.
+    Projections forget final tasks; those named here are kept, so that their end can be seen.
+    """
+
+    def __init__(self, log: EventLog, projection: Projection, *, keys: Iterable[str] = ()) -> None:
+        """``keys``: the tasks to keep, by callers' keys or numbers as text.
+
+        Raises TaskNotFoundError for a key that no task of the log has, not even later, and
+        ArgumentError for one that none can have.
+        """
+        self.projection = projection
+        self._log = log
+        self._numbers: dict[str, int] = {}
+        self._kept: dict[int, Task | None] = {}
+        for key in keys:
+            number, task = _task_until(log, key, projection.seq)
+            self._numbers[key] = number
+            self._kept[number] = task
+
+    @property
+    def seq(self) -> int:
+        """Position of the last event."""
+        return self.projection.seq
+
+    @property
+    def at(self) -> int:
+        """The instant of the view, in microseconds since 1970."""
+        return self.projection.ripe_at
+
+    def steps(self, *, until: int | None = None) -> Iterator[Event]:
+        """Folds what the log holds beyond the view, each event when it is asked for.
+
+        ``until`` is the last position. Raises LogCorruptError where a seal, an order or a move
+        is wrong.
+        """
+        for event, task in steps(self.projection, self._log, until=until):
+            self.keep(event, task)
+            yield event
+
+    def keep(self, event: Event, task: Task | None) -> None:
+        """Takes note of an event that the projection has folded, and of its task after it."""
+        if task is not None and event.task in self._kept:
+            self._kept[event.task] = task
+
+    def task(self, key: str) -> Task | None:
+        """A task that was named, open or final; None before it is created."""
+        return self._kept[self._numbers[key]]
+
+    def counts(self) -> Counts:
+        """The numbers at this position and instant."""
+        projection = self.projection
+        events, reopened = projection.counts, projection.reopened
+        return Counts(
+            projection.scheduled_count(self.at),
+            projection.ready_count(self.at),
+            projection.leased_count,
+            events["completed"],
+            events["expired"] - reopened["expired"],
+            events["cancelled"] - reopened["cancelled"],
+            events["leased"],
+            events["failed"],
+            events["refused"],
+        )
+
+
+def _task_until(log: EventLog, key: str, seq: int) -> tuple[int, Task | None]:
+    """The number of the key's task, and the task as it stood at the position."""
+    history = read_history(log, key)
+    return history[0].task, fold_events(
+        log.namespace, [event for event in history if event.seq <= seq]
+    )

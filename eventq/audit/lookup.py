@@ -1,0 +1,106 @@
+"""Finding single facts in a log by its index, or by reading a bounded part of it backwards.
+
+Nothing here folds more than one task, and no more than a window of the log is ever held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from eventq.core.validation import check_lookup_key
+from eventq.errors import TaskNotFoundError
+from eventq.eventlog.contract import EventLog
+from eventq.core.events import Created, Event, decode_bodies
+from eventq.replay.fold import fold_events, task_history
+from eventq.replay.points import Point
+from eventq.audit.phrases import moment
+from eventq.core.task import Task
+
+# How far back the first look goes; each further one doubles it, up to what one read gives.
+FIRST_WINDOW = 500
+LARGEST_WINDOW = 10_000
+
+# Bodies are stored with their kind first, so most need no decoding to be passed over.
+LEASED_TEXT = '{"kind":"leased"'
+RENEWED_TEXT = '{"kind":"renewed"'
+
+
+def read_history(log: EventLog, key: str, point: Point | None = None) -> list[Event]:
+    """The events of the task with this key, up to the point's position; by index.
+
+    Raises TaskNotFoundError, also when the task was created after the point.
+    """
+    key = check_lookup_key(key)
+    number = int(key) if key.isdigit() and key.isascii() else log.find_keys([key]).get(key, 0)
+    # Larger numbers than a log can hold would not even be looked for.
+    history = task_history(log, number) if 0 < number < 2**63 else []
+    body = history[0].body if history else None
+    # A caller's key hides the number: a task is found by one name only.
+    if type(body) is not Created or (body.key or str(number)) != key:
+        raise TaskNotFoundError(key, known_as=body.key if type(body) is Created else None)
+    if point is None:
+        return history
+    until = [event for event in history if event.seq <= point.seq]
+    if not until:
+        raise TaskNotFoundError(key, created_seq=number, created_at=moment(history[0].at))
+    return until
+
+
+def task_at(log: EventLog, key: str, point: Point) -> Task:
+    """The task as it stood at the point, final or not, as of the point's instant; by index.
+
+    Raises TaskNotFoundError, also when it was created later.
+    """
+    task = fold_events(log.namespace, read_history(log, key, point))
+    assert task is not None, "a history that was found is not empty"
+    return task.as_of(point.at)
+
+
+def last_sign(log: EventLog, worker: str, *, after: int, before: int) -> Event | None:
+    """The node's last sign of life, a ``leased`` or ``renewed``, between two positions.
+
+    Reads backwards from ``before``, no further than ``after``; both are left out.
+    """
+    name = f'"worker":{msgspec.json.encode(worker).decode()}'
+    for seq, at, task, text in _backwards(log, after=after, before=before):
+        if text.startswith((LEASED_TEXT, RENEWED_TEXT)) and name in text:
+            [body] = decode_bodies([text])
+            return Event(seq, at, task, body)
+    return None
+
+
+def last_lease(log: EventLog, *, after: int, before: int) -> Event | None:
+    """The last lease of any task between two positions, found as `last_sign` finds one."""
+    for seq, at, task, text in _backwards(log, after=after, before=before):
+        if text.startswith(LEASED_TEXT):
+            [body] = decode_bodies([text])
+            return Event(seq, at, task, body)
+    return None
+
+
+def _backwards(log: EventLog, *, after: int, before: int) -> Iterator[tuple[int, int, int, str]]:
+    """Position, instant, task and stored body of the events between, the last one first."""
+    window, high = FIRST_WINDOW, before
+    while high > after + 1:
+        low = max(after, high - 1 - window)
+        yield from reversed(_stored(log, after=low, before=high))
+        high, window = low + 1, min(window * 2, LARGEST_WINDOW)
+
+
+def _stored(log: EventLog, *, after: int, before: int) -> list[tuple[int, int, int, str]]:
+    found: list[tuple[int, int, int, str]] = []
+    while after + 1 < before:
+        commits = log.read(after=after, limit=before - 1 - after)
+        if not commits:
+            break
+        for commit in commits:
+            events = zip(commit.tasks, commit.bodies, strict=True)
+            found += [
+                (seq, commit.at, task, text)
+                for seq, (task, text) in enumerate(events, commit.first)
+                if after < seq < before
+            ]
+        after = commits[-1].last
+    return found

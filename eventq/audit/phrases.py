@@ -1,0 +1,65 @@
+"""Small parts of sentences that the tools share; nothing here reads a log or a clock."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from eventq.core.durations import brief_duration, show_duration
+from eventq.core.events import Policy
+from eventq.core.policy import wait_us
+from eventq.core.task import instant
+
+# The retry for which an exponential backoff has doubled once.
+SECOND = 2
+
+
+def moment(at_us: int) -> str:
+    """An instant in UTC, to the millisecond.
+
+    >>> moment(1_700_000_000_123_456)
+    '2023-11-14 22:13:20.123Z'
+    """
+    at = instant(at_us)
+    return f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03}Z"
+
+
+def ordinal(number: int) -> str:
+    """A place in an order.
+
+    >>> [ordinal(number) for number in (1, 2, 3, 4, 11, 13, 21, 112)]
+    ['1st', '2nd', '3rd', '4th', '11th', '13th', '21st', '112th']
+    """
+    teens = number % 100 in {11, 12, 13}
+    return f"{number}{'th' if teens else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')}"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "task"), counted(1_200, "task")
+    ('1 task', '1,200 tasks')
+    """
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def took(duration_us: int) -> str:
+    """A measured time, or that there was none."""
+    return brief_duration(duration_us) if duration_us else "no time"
+
+
+def wait_words(policy: Policy, retry: int) -> str:
+    """How the policy comes to its wait before this retry, before chance takes any of it.
+
+    >>> wait_words(Policy("linear", 10_000_000), 3)
+    '3 x 10s'
+    >>> wait_words(Policy("exponential", 1_000_000, backoff_cap_us=5_000_000), 4)
+    '5s, the cap of 1s doubled 3 times,'
+    """
+    base = show_duration(policy.backoff_us)
+    if policy.backoff == "linear":
+        base = f"{retry} x {base}"
+    elif policy.backoff == "exponential" and retry > 1:
+        base = f"{base} doubled {'once' if retry == SECOND else f'{retry - 1} times'}"
+    longest_us = wait_us(policy, retry=retry, draw=0.0)
+    capped = longest_us < wait_us(replace(policy, backoff_cap_us=None), retry=retry, draw=0.0)
+    return f"{show_duration(longest_us)}, the cap of {base}," if capped else base

@@ -1,0 +1,296 @@
+"""The reason for each kind of event in words, from what the log itself says; nothing is guessed.
+
+Where the log cannot say why, the words say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import UNSET, Struct
+
+from eventq.core.decide import LAPSED
+from eventq.core.durations import brief_duration, show_duration
+from eventq.eventlog.contract import EventLog
+from eventq.core.events import (
+    Cancelled,
+    Completed,
+    Created,
+    Event,
+    Expired,
+    Failed,
+    Leased,
+    Refused,
+    Released,
+    Renewed,
+    Retried,
+    Unknown,
+    Updated,
+)
+from eventq.core.policy import wait_us
+from eventq.audit.lookup import last_sign
+from eventq.audit.phrases import ordinal, took, wait_words
+from eventq.core.task import Task, TaskState
+
+# What errors of eventq are called in a log.
+RETRY = "eventq.Retry"
+CANCEL = "eventq.Cancel"
+LATE = "eventq.DeadlineExceededError"
+
+
+class Ending(Struct, frozen=True):
+    """How a lease ended: the event, and one word for it."""
+
+    seq: int
+    at: int
+    word: str
+
+
+class Scene(Struct, frozen=True):
+    """One event of a task, and what its history has said until then."""
+
+    log: EventLog
+    event: Event
+    before: Task | None
+    after: Task
+    opened_at: int
+    """When the task was created, or last reopened."""
+    ready_at: int
+    """When it became ready, or will, as it stood before the event."""
+    leased_at: int
+    """When its last lease was granted."""
+    endings: dict[int, Ending]
+    """How each of its leases ended so far, by their fences."""
+
+    @property
+    def task(self) -> Task:
+        """The task before the event; every kind but ``created`` has one."""
+        assert self.before is not None, "a history begins with created"
+        return self.before
+
+    @property
+    def ran(self) -> str:
+        """How long the attempt that ends here took, and where."""
+        length_us = self.event.at - self.leased_at
+        return f"ran {took(length_us)} on {self.task.worker}, counted from its lease"
+
+
+def reason_of(scene: Scene) -> str:
+    """Why the event happened, in words."""
+    return _REASONS[type(scene.event.body)](scene, scene.event.body)
+
+
+def ending_of(event: Event) -> Ending | None:
+    """How a lease ended, for an event that ends one."""
+    body = event.body
+    if type(body) is Failed:
+        word = {LAPSED: "lapsed", LATE: "past its deadline"}.get(body.error.type, "failed")
+    elif type(body) in {Completed, Released, Cancelled}:
+        word = event.kind
+    else:
+        return None
+    return Ending(event.seq, event.at, word)
+
+
+def _created(scene: Scene, _: Created) -> str:
+    task, at = scene.after, scene.event.at
+    later_us = task.scheduled_at_us - at
+    parts = ["ready at once" if later_us <= 0 else f"to run {brief_duration(later_us)} later"]
+    most = task.policy.max_retries
+    if most is None:
+        parts.append("retried without limit")
+    else:
+        parts.append("never retried" if most == 0 else f"retried {_times(most)} at most")
+    if task.expires_at_us is not None:
+        parts.append(f"expires after {brief_duration(task.expires_at_us - at)}")
+    return ", ".join(parts)
+
+
+def _leased(scene: Scene, body: Leased) -> str:
+    waited_us = scene.event.at - scene.ready_at
+    waited = f"waited {brief_duration(waited_us)} after" if waited_us > 0 else "the moment"
+    return f"attempt {body.attempt} on {body.worker}, {waited} it became ready"
+
+
+def _completed(scene: Scene, _: Completed) -> str:
+    return scene.ran
+
+
+def _failed(scene: Scene, body: Failed) -> str:
+    task, kind = scene.task, body.error.type
+    if kind == LAPSED:
+        return _lapsed(scene)
+    if kind == LATE and task.policy.deadline_us is not None:
+        return f"past its deadline of {show_duration(task.policy.deadline_us)}: {scene.ran}"
+    asked = {RETRY: "the worker asked for a retry: ", CANCEL: "the worker called it off: "}
+    return asked.get(kind, "") + scene.ran
+
+
+def _lapsed(scene: Scene) -> str:
+    task, event = scene.task, scene.event
+    assert task.worker is not None, "a leased task has a node"
+    words = f"lapsed: node {task.worker} stopped renewing"
+    sign = last_sign(scene.log, task.worker, after=task.fence - 1, before=event.seq)
+    if sign is None or not isinstance(sign.body, Leased | Renewed):
+        return f"{words}; the log has no sign of life of it"
+    silent, ttl = brief_duration(event.at - sign.at), show_duration(sign.body.ttl_us)
+    return f"{words} (last sign of life {silent} before, at {sign.seq}; lease {ttl})"
+
+
+def _retried(scene: Scene, body: Retried) -> str:
+    if body.reopens is not None:
+        return _reopened(scene, body)
+    task, number = scene.after, scene.after.retry_count
+    most = task.policy.max_retries
+    words = ordinal(number) + (" retry" if most is None else f" of {_retries(most)}")
+    return f"{words}: {_wait(scene, body.scheduled_at - scene.event.at, number)}"
+
+
+def _wait(scene: Scene, real_us: int, number: int) -> str:
+    """Why the retry comes this long after the failure."""
+    task = scene.task
+    kind = "" if task.last_error is None else task.last_error.type
+    if kind == LAPSED and real_us == 0:
+        return "at once, since the lease had lapsed: its ttl was the wait"
+    policy = task.policy
+    whole_us = wait_us(policy, retry=number, draw=0.0)
+    words = f"{wait_words(policy, number)} after the failure"
+    if real_us == whole_us:
+        return words
+    real = brief_duration(real_us)
+    if whole_us - int(whole_us * policy.jitter) <= real_us < whole_us:
+        share = f"{(whole_us - real_us) / whole_us:.2f}"
+        taken = f"{words}, with {share} of jitter taken away: {real}"
+        return f"{taken}, or the worker's own delay of that" if kind == RETRY else taken
+    if kind == RETRY:
+        return f"after the worker's own delay of {real}"
+    return f"{real} after the failure; the log does not say why not {wait_words(policy, number)}"
+
+
+def _reopened(scene: Scene, body: Retried) -> str:
+    assert body.reopens is not None, "asked for reopenings only"
+    why = f" ({scene.task.final_reason})" if scene.task.final_reason else ""
+    had = "had expired" if body.reopens.was == "expired" else "had been cancelled"
+    words = f"reopened{_by(body.by)}: {had}{why}, retries count anew"
+    if scene.after.expires_at_us is None:
+        return words
+    return f"{words}, expires after {brief_duration(scene.after.expires_at_us - scene.event.at)}"
+
+
+def _expired(scene: Scene, body: Expired) -> str:
+    task, policy = scene.task, scene.task.policy
+    if body.reason == "max_retries":
+        most = policy.max_retries
+        return "no retries allowed" if not most else f"{task.retry_count} of {_retries(most)} used"
+    if task.expires_at_us is None:
+        return "max_age, though the log gives the task no expiry"
+    aged = policy.max_age_us is not None and (
+        task.expires_at_us == scene.opened_at + policy.max_age_us
+    )
+    limit = f"max_age of {show_duration(policy.max_age_us or 0)}" if aged else "expires_at"
+    overdue_us = scene.event.at - task.expires_at_us
+    if task.recorded_state is not TaskState.FAILED:
+        seen = f", {brief_duration(overdue_us)} before a node saw it" if overdue_us > 0 else ""
+        return f"{limit} passed while waiting{seen}"
+    if overdue_us >= 0:
+        return f"{limit} had passed when the attempt failed"
+    number = task.retry_count + 1
+    whole_us = wait_us(policy, retry=number, draw=0.0)
+    rule = wait_words(policy, number)
+    # A wait that would have been in time was not the one chosen; which one, nobody wrote down.
+    wait = (
+        f"{rule} after the failure" if whole_us >= -overdue_us else "after the worker's own delay"
+    )
+    return f"{limit} would have passed before the {ordinal(number)} retry, {wait}"
+
+
+def _cancelled(scene: Scene, body: Cancelled) -> str:
+    task = scene.task
+    if task.recorded_state is TaskState.FAILED:
+        # The failure before it has given the lease back.
+        words = f"the worker{_on(body.by)} called it off"
+    else:
+        words = f"called off{_by(body.by)}"
+    if task.recorded_state is TaskState.LEASED:
+        held = brief_duration(scene.event.at - scene.leased_at)
+        words += f" while attempt {task.attempt} was leased to {task.worker}, for {held}"
+    return f"{words}: {body.reason}" if body.reason else words
+
+
+def _released(scene: Scene, body: Released) -> str:
+    held = took(scene.event.at - scene.leased_at)
+    why = body.reason or "the log does not say why"
+    return f"given back by {scene.task.worker} after {held}: {why}; the attempt does not count"
+
+
+def _updated(scene: Scene, body: Updated) -> str:
+    before, after, at = scene.task, scene.after, scene.event.at
+    parts = []
+    if body.priority is not None:
+        parts.append(f"priority {before.priority} to {after.priority}")
+    if body.scheduled_at is not None:
+        parts.append(_moved(before.scheduled_at_us - at, after.scheduled_at_us - at))
+    if body.tags is not UNSET:
+        old, new = before.tags, after.tags
+        names = sorted(n for n in {*old, *new} if n not in old or n not in new or old[n] != new[n])
+        parts.append(f"tags changed: {' '.join(names) or 'only in their order'}")
+    return ", ".join(parts) + _by(body.by)
+
+
+def _moved(old_us: int, new_us: int) -> str:
+    """What a new schedule means; both are counted from the event."""
+    if new_us <= 0:
+        early = "" if old_us <= 0 else f", {brief_duration(old_us)} early"
+        return f"ready at once{early}" if old_us > 0 else "ready as before, with another instant"
+    was = "it was ready" if old_us <= 0 else f"instead of in {brief_duration(old_us)}"
+    return f"to run in {brief_duration(new_us)}, {was}"
+
+
+def _refused(scene: Scene, body: Refused) -> str:
+    late = f"late: fence {body.fence} is no longer held by {body.worker}"
+    ending = scene.endings.get(body.fence)
+    if ending is None:
+        return f"{late}; the log has no end of such a lease of this task"
+    before = took(scene.event.at - ending.at)
+    return f"{late}; the lease was lost at {ending.seq} ({ending.word}), {before} before"
+
+
+def _unknown(_scene: Scene, _body: Unknown) -> str:
+    return "a kind this version does not know, shown as it is stored"
+
+
+def _about_a_node(_scene: Scene, body: Renewed) -> str:
+    return f"node {body.worker} is alive"
+
+
+def _by(by: str | None) -> str:
+    return "" if by is None else f" by {by}"
+
+
+def _on(by: str | None) -> str:
+    return "" if by is None else f" on {by}"
+
+
+def _times(number: int) -> str:
+    return {1: "once", 2: "twice"}.get(number, f"{number} times")
+
+
+def _retries(number: int) -> str:
+    return f"{number} retry" if number == 1 else f"{number} retries"
+
+
+_REASONS: dict[type, Callable[[Scene, Any], str]] = {
+    Created: _created,
+    Leased: _leased,
+    Completed: _completed,
+    Failed: _failed,
+    Retried: _retried,
+    Expired: _expired,
+    Cancelled: _cancelled,
+    Renewed: _about_a_node,
+    Released: _released,
+    Updated: _updated,
+    Refused: _refused,
+    Unknown: _unknown,
+}

@@ -1,0 +1,368 @@
+"""A cursor on a log: the projection at a position, and the same one event on, or one back.
+
+Forward is the fold's own `apply`. Backward is its inverse: each event taken back by what it
+replaced, which is kept for the last events and looked up by the task's history for older ones, so
+that a step costs the same anywhere. Nothing here reads a clock or appends an event.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+
+from msgspec.structs import replace
+
+from eventq.errors import EventqError, LogCorruptError, LogError
+from eventq.eventlog.contract import EventLog
+from eventq.core.events import NODE, Created, Event
+from eventq.replay.fold import catch_up, check_follows, task_history
+from eventq.replay.points import Point, PointLike, find_point
+from eventq.core.projection import Projection
+from eventq.replay.query import Stats, take_stats
+from eventq.audit.stepper.past import Past, told
+from eventq.audit.stepper.reversible import ReversibleProjection, Undo
+from eventq.audit.stepper.standing import CursorView, Step, view_of
+from eventq.audit.stepper.window import Window, read_backward, read_forward
+from eventq.snapshot import projection_at
+from eventq.core.task import Task
+
+# Undos kept: that many steps back need no look at the log.
+UNDOS_KEPT = 20_000
+# Up to this many events go one by one, keeping their undos; more are folded in bulk.
+STEPWISE_EVENTS = 2_000
+# Up to this many events back are taken back one by one by their tasks' histories.
+LOOKED_UP_EVENTS = 3_000
+# From so many events on, a snapshot on the way is a short cut.
+FOLDED_ON_EVENTS = 100_000
+# A search tells where it is every so many events.
+TELL_EVENTS = 1_000
+
+Tell = Callable[[int], None]
+Condition = Callable[[Projection, Event, Task | None], bool]
+
+# A kind, a task and a node; None for any.
+Wanted = tuple[str | None, int | None, str | None]
+
+
+class Cursor:
+    """A place in a log, with the projection there; starts at position 0.
+
+    ``now`` (microseconds) is what "end" and times ago are counted from; set it again while the
+    log grows. Memory is bounded by the open tasks and by the constants of this module. A method
+    that is given ``tell`` calls it now and then with the position it has reached, and is stopped
+    by whatever that raises; the cursor then stands at a position all the same. Raises
+    LogCorruptError at damage; the cursor stands right before it then.
+    """
+
+    def __init__(self, log: EventLog, *, now: int) -> None:
+        self.now = now
+        self.step = Step()
+        self._log = log
+        self._window = Window(log)
+        self._past = Past(log, self._window)
+        self._projection = ReversibleProjection(log.namespace)
+        self._undos: deque[Undo] = deque(maxlen=UNDOS_KEPT)
+        # The commit whose seal was computed last, by its position.
+        self._checked = 0
+
+    @property
+    def seq(self) -> int:
+        """The position: that of the last event that counts, 0 before the first one."""
+        return self._projection.seq
+
+    @property
+    def projection(self) -> Projection:
+        """The projection here; not to be changed or kept, since it goes along."""
+        return self._projection
+
+    @property
+    def event(self) -> Event | None:
+        """The event at the position; None at 0."""
+        return self.step.event
+
+    @property
+    def task(self) -> Task | None:
+        """The event's task after it, final or not; None for an event about a node."""
+        return self.step.task
+
+    def forward(self, count: int = 1) -> bool:
+        """Goes on by so many events, or to the end; tells whether there was one."""
+        found = count if count == 1 else min(count, self._log.head().seq - self.seq)
+        if found < 1 or self._window.commit(self.seq + 1) is None:
+            return False
+        self._move(self.seq + found)
+        return True
+
+    def backward(self, count: int = 1) -> bool:
+        """Goes back by so many events, or to position 0; tells whether it was not there."""
+        if not self.seq:
+            return False
+        self._move(max(0, self.seq - count))
+        return True
+
+    def jump(self, point: PointLike, *, tell: Tell | None = None) -> None:
+        """Goes to a point, as `find_point` takes it; the view is as of its instant.
+
+        Raises ArgumentError for what means no point of this log.
+        """
+        found = find_point(self._log, point, now=self.now)
+        self._move(found.seq, tell)
+        self._projection.ripen(found.at)
+
+    def is_near(self, count: int) -> bool:
+        """Whether so many events on, or back when negative, are gone in no time worth telling."""
+        if count > 0:
+            return count <= STEPWISE_EVENTS
+        # One more, since a step is looked at from the position before it.
+        return self._is_near_behind(max(count - 1, -self.seq))
+
+    def find_next(
+        self,
+        *,
+        kind: str | None = None,
+        task: int | None = None,
+        worker: str | None = None,
+        condition: Condition | None = None,
+        tell: Tell | None = None,
+    ) -> bool:
+        """Goes to the next event of this kind, task (its number) and worker, as far as given.
+
+        ``worker`` finds the events that name the node: leased, renewed, refused. A condition is
+        asked at every event, with the projection, the event and its task after it, and has to
+        hold too; the cursor then runs event by event, and stands at the end of the log when it
+        holds nowhere. Otherwise it does not move when there is none. Tells whether it found one.
+        """
+        tell = tell or _silent
+        if condition is not None:
+            return self._run(condition, (kind, task, worker), tell)
+        events = _of_task(self._log, task) or read_forward(self._log, self.seq)
+        return self._go_to(
+            (event for event in _telling(events, tell) if event.seq > self.seq),
+            (kind, task, worker),
+            tell,
+        )
+
+    def find_previous(
+        self,
+        *,
+        kind: str | None = None,
+        task: int | None = None,
+        worker: str | None = None,
+        condition: Condition | None = None,
+        tell: Tell | None = None,
+    ) -> bool:
+        """As `find_next`, towards the beginning; with a condition it ends at position 0."""
+        tell = tell or _silent
+        if condition is not None:
+            return self._run_back(condition, (kind, task, worker), tell)
+        history = _of_task(self._log, task)
+        events = reversed(history) if history else read_backward(self._log, self.seq)
+        return self._go_to(
+            (event for event in _telling(events, tell) if event.seq < self.seq),
+            (kind, task, worker),
+            tell,
+        )
+
+    def events(self, *, before: int, after: int) -> list[Event]:
+        """The events around the position: up to so many before it, itself, so many after it."""
+        return self._window.events(self.seq - before, self.seq + after)
+
+    def view(self, *, limit: int = 10) -> CursorView:
+        """What is here, with at most ``limit`` tasks of each sort."""
+        return view_of(self._projection, self.step, limit=limit)
+
+    def _move(self, seq: int, tell: Tell | None = None) -> None:
+        """Goes to the position by way of the one before, to see what its event does."""
+        tell = tell or _silent
+        # A jump may have left the view later than its event.
+        self._projection.unripen(self._projection.at)
+        try:
+            self._go(max(0, seq - 1), tell)
+            self.step = self._forward() if seq else Step()
+        except BaseException:
+            self._projection.unripen(self._projection.at)
+            self._stand()
+            raise
+
+    def _go(self, seq: int, tell: Tell) -> None:
+        """Goes to the position, whichever way is shortest."""
+        distance = seq - self.seq
+        if self._is_near_behind(distance):
+            for _ in range(-distance):
+                self._back()
+            return
+        # The last stretch is gone step by step, for the way back; a long one, where the log could
+        # not be asked about the past.
+        near = max(0, seq - (STEPWISE_EVENTS if self._past.is_quick else UNDOS_KEPT))
+        try:
+            if distance < 0 or self._has_short_cut(near):
+                self._start_at(near, tell)
+            elif self.seq < near:
+                self._undos.clear()
+                catch_up(self._projection, told(self._log, tell), until=near)
+        except LogCorruptError as error:
+            # Half of a commit may have been folded.
+            self._start_at(max(0, min(near, error.position - 1)), tell)
+            raise
+        while self.seq < seq:
+            self._on()
+
+    def _has_short_cut(self, seq: int) -> bool:
+        """Whether the log has a snapshot between here and there that saves folding."""
+        try:
+            entries = self._log.snapshots.entries()
+        except LogError:
+            return False
+        return any(self.seq + FOLDED_ON_EVENTS < entry.seq <= seq for entry in entries)
+
+    def _is_near_behind(self, distance: int) -> bool:
+        """Whether events are to be taken back one by one, for that is the shortest way."""
+        kept = len(self._undos)
+        return -kept - (LOOKED_UP_EVENTS if self._past.is_quick else 0) <= distance <= 0
+
+    def _start_at(self, seq: int, tell: Tell) -> None:
+        point = find_point(self._log, seq, now=self.now) if seq else Point(0, 0)
+        projection = projection_at(told(self._log, tell), point)
+        self._projection = ReversibleProjection.of(projection)
+        self._undos.clear()
+
+    def _forward(self) -> Step:
+        """One event on, and what it did."""
+        earlier = self._stats()
+        event = self._next_event()
+        before = self._task_before(event)
+        task = self._on()
+        after = before if task is None else task
+        return Step(event, before, after, earlier, self._stats())
+
+    def _stats(self) -> Stats:
+        return take_stats(self._projection, now=self._projection.ripe_at)
+
+    def _on(self) -> Task | None:
+        seq = self.seq + 1
+        event = self._next_event()
+        commit = self._window.commit(seq)
+        assert commit is not None, "the event has just been read from it"
+        if self._checked != commit.first:
+            check_follows(self._projection, commit)
+            self._checked = commit.first
+        undo = self._projection.undo_of(event)
+        index = seq - commit.first
+        part = replace(
+            commit, first=seq, tasks=[commit.tasks[index]], bodies=[commit.bodies[index]]
+        )
+        [task] = self._projection.apply(part)
+        self._undos.append(undo)
+        return task
+
+    def _back(self) -> None:
+        seq = self.seq
+        event = self._window.event(seq)
+        commit = self._window.commit(seq)
+        if event is None or commit is None:
+            raise LogCorruptError(seq, "the event is no longer there")
+        at, seal = commit.at, commit.seal
+        if seq == commit.first:
+            earlier = self._window.commit(seq - 1)
+            at, seal = 0 if earlier is None else earlier.at, commit.prev
+        if not self._undos and not self._past.is_quick:
+            self._start_at(max(0, seq - UNDOS_KEPT), _silent)
+            while self.seq < seq:
+                self._on()
+        # Looked up before it is taken off, so that a failure changes nothing.
+        undo = self._undos[-1] if self._undos else self._past.undo_of(self._projection, event)
+        self._projection.step_back(event, undo, at=at, seal=seal)
+        if self._undos:
+            self._undos.pop()
+
+    def _stand(self) -> None:
+        """Looks at the present position as if it had just been reached."""
+        self.step = Step()
+        with suppress(EventqError):
+            if self.seq:
+                self._back()
+                self.step = self._forward()
+
+    def _next_event(self) -> Event:
+        event = self._window.event(self.seq + 1)
+        if event is None:
+            raise LogCorruptError(self.seq + 1, "the event is no longer there")
+        return event
+
+    def _task_before(self, event: Event) -> Task | None:
+        if event.task == NODE or isinstance(event.body, Created):
+            return None
+        open_task = self._projection.tasks.get(event.task)
+        return self._past.task_before(event) if open_task is None else open_task
+
+    def _go_to(self, events: Iterator[Event], wanted: Wanted, tell: Tell) -> bool:
+        found = next((event for event in events if _matches(event, *wanted)), None)
+        if found is None:
+            return False
+        self._move(found.seq, tell)
+        return True
+
+    def _run(
+        self,
+        condition: Condition,
+        wanted: Wanted,
+        tell: Tell,
+    ) -> bool:
+        self._projection.unripen(self._projection.at)
+        try:
+            while (event := self._window.event(self.seq + 1)) is not None:
+                changed = self._on()
+                if not self.seq % TELL_EVENTS:
+                    tell(self.seq)
+                if condition(self._projection, event, changed) and _matches(event, *wanted):
+                    return True
+            return False
+        finally:
+            self._stand()
+
+    def _run_back(
+        self,
+        condition: Condition,
+        wanted: Wanted,
+        tell: Tell,
+    ) -> bool:
+        self._projection.unripen(self._projection.at)
+        try:
+            while self.seq:
+                self._back()
+                if not self.seq % TELL_EVENTS:
+                    tell(self.seq)
+                event = self._window.event(self.seq)
+                if event is None:
+                    break
+                open_task = self._projection.tasks.get(event.task)
+                if condition(self._projection, event, open_task) and _matches(event, *wanted):
+                    return True
+            return False
+        finally:
+            self._stand()
+
+
+def _silent(_seq: int) -> None:
+    """Tells nobody."""
+
+
+def _telling(events: Iterable[Event], tell: Tell) -> Iterator[Event]:
+    for event in events:
+        if not event.seq % TELL_EVENTS:
+            tell(event.seq)
+        yield event
+
+
+def _of_task(log: EventLog, task: int | None) -> list[Event] | None:
+    """All events of a task; None where no task is meant."""
+    return None if task in {None, NODE} else task_history(log, task)
+
+
+def _matches(event: Event, kind: str | None, task: int | None, worker: str | None) -> bool:
+    return (
+        kind in {None, event.kind}
+        and task in {None, event.task}
+        and worker in {None, getattr(event.body, "worker", None)}
+    )

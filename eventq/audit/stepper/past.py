@@ -1,0 +1,99 @@
+"""What an event replaced, found again in the log when nobody has kept it; nothing is changed here.
+
+By the task's own history, so that it costs the same anywhere in a log of any length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from eventq.errors import LogCorruptError
+from eventq.eventlog.contract import READ_EVENTS, EventLog
+from eventq.core.events import Commit, Created, Event, Leased, Renewed
+from eventq.replay.fold import fold_events, task_history
+from eventq.audit.stepper.reversible import ReversibleProjection, Sign, Undo, worker_of
+from eventq.audit.stepper.window import Window
+from eventq.core.task import FINAL, Task
+
+# Nodes whose last sign of life is remembered while going back.
+SIGNS_KEPT = 1_000
+
+
+class Past:
+    """Looks up undos in a log."""
+
+    def __init__(self, log: EventLog, window: Window) -> None:
+        self._log = log
+        self._window = window
+        # A log without an index reads itself through for each history.
+        self.is_quick = bool(getattr(log, "has_indexes", True))
+        # The last sign of life of a node, and the position up to which it is known to be that.
+        self._signs: dict[str, tuple[Sign, int]] = {}
+
+    def undo_of(self, projection: ReversibleProjection, event: Event) -> Undo:
+        """What the projection's last event replaced."""
+        before = self.task_before(event)
+        open_before = None if before is None or before.recorded_state in FINAL else before
+        worker = worker_of(event, open_before)
+        sign = None
+        if worker is not None and self._needs_sign(projection, event, worker):
+            sign = self._sign_before(worker, event.seq)
+        return Undo(event.seq, open_before, sign)
+
+    def task_before(self, event: Event) -> Task | None:
+        """The event's task before it, final or not; None where there was none.
+
+        Also None where a log without an index would be read through for it.
+        """
+        if not event.task or isinstance(event.body, Created) or not self.is_quick:
+            return None
+        history = task_history(self._log, event.task)
+        return fold_events(self._log.namespace, [e for e in history if e.seq < event.seq])
+
+    @staticmethod
+    def _needs_sign(projection: ReversibleProjection, event: Event, worker: str) -> bool:
+        """Whether the node held a lease before the event, and its sign of life was another."""
+        held = projection.leases_of(worker)
+        if isinstance(event.body, Leased):
+            return len(held) > 1
+        if isinstance(event.body, Renewed):
+            return bool(held)
+        return not held
+
+    def _sign_before(self, worker: str, seq: int) -> Sign:
+        sign, until = self._signs.get(worker, (None, 0))
+        if sign is None or not sign.seq < seq <= until:
+            sign = self._find_sign(worker, seq)
+            if len(self._signs) >= SIGNS_KEPT:
+                self._signs.clear()
+            self._signs[worker] = (sign, seq)
+        return sign
+
+    def _find_sign(self, worker: str, seq: int) -> Sign:
+        for event in self._window.backward(seq):
+            body = event.body
+            if isinstance(body, (Leased, Renewed)) and body.worker == worker:
+                return Sign(worker, event.seq, event.at, body.ttl_us)
+        raise LogCorruptError(seq, f"node {worker} holds a lease that nothing gave it")
+
+
+class _ToldLog:
+    """A log that says how far it is read."""
+
+    def __init__(self, log: EventLog, tell: Callable[[int], None]) -> None:
+        self._log = log
+        self._tell = tell
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the log has
+        return getattr(self._log, name)
+
+    def read(self, *, after: int, limit: int = READ_EVENTS) -> list[Commit]:
+        """See EventLog.read."""
+        self._tell(after)
+        return self._log.read(after=after, limit=limit)
+
+
+def told(log: EventLog, tell: Callable[[int], None]) -> EventLog:
+    """The log, calling ``tell`` with each position it is read from; what that raises passes."""
+    return cast("EventLog", _ToldLog(log, tell))

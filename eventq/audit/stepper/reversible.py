@@ -1,0 +1,111 @@
+"""A projection that also goes back, one event at a time; it knows no log and is told the past.
+
+A projection forgets final tasks and earlier signs of life, so whoever takes an event back brings
+them along. Going forward is the projection's own `apply`; there is no second fold here.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+from msgspec import Struct
+
+from eventq.core.events import KIND_OF, NODE, Event, Leased, Refused, Renewed, Retried, Unknown
+from eventq.core.projection import Projection
+from eventq.core.task import FINAL, Task, TaskState
+
+
+class Sign(Struct, frozen=True, gc=False):
+    """A node's sign of life: the position and instant of its event, and the lease time it gave."""
+
+    worker: str
+    seq: int
+    at: int
+    ttl_us: int
+
+
+class Undo(Struct, frozen=True):
+    """What one event replaced."""
+
+    seq: int
+    before: Task | None
+    """Its task before it; None where there was none open."""
+    sign: Sign | None
+    """The sign of life before it, of the node that it is about; None where that held nothing."""
+
+
+class ReversibleProjection(Projection):
+    """A projection whose last event can be taken back."""
+
+    @classmethod
+    def of(cls, projection: Projection) -> Self:
+        """Takes the projection over, with all that it holds; it must not be used any more."""
+        taken = cls(projection.namespace)
+        vars(taken).update(vars(projection))
+        return taken
+
+    def sign_of(self, worker: str) -> Sign | None:
+        """The last sign of life of a node that holds leases; None for one that holds none."""
+        holder = self.holders.get(worker)
+        if holder is None:
+            return None
+        return Sign(worker, holder.seen_seq, holder.seen_at, holder.ttl_us)
+
+    def undo_of(self, event: Event) -> Undo:
+        """What the event is about to replace; to be kept for `step_back`."""
+        before = self.tasks.get(event.task)
+        worker = worker_of(event, before)
+        return Undo(event.seq, before, None if worker is None else self.sign_of(worker))
+
+    def step_back(self, event: Event, undo: Undo, *, at: int, seal: bytes) -> None:
+        """Undoes the last event; ``at`` and ``seal`` are those of the position before it.
+
+        The exact inverse of `apply`, for a single event. The caller answers for the undo; all that
+        is asserted is that the event is the last one.
+        """
+        assert event.seq == undo.seq == self.seq, "only the last event can be taken back"
+        body = event.body
+        if type(body) is Unknown:
+            if self.unknown == (event.seq, body.kind):
+                self.unknown = None
+        else:
+            self.counts[KIND_OF[type(body)]] -= 1
+            if type(body) is Retried and body.reopens is not None:
+                self.reopened[body.reopens.was] -= 1
+            # A refused outcome changes no task.
+            if event.task != NODE and type(body) is not Refused:
+                after = self.tasks.get(event.task)
+                if after is not None:
+                    self._take_out(after)
+                self._put_back(undo.before)
+            self._hear_again(undo.sign)
+        self.seq, self.at, self.seal = event.seq - 1, at, seal
+        self.unripen(at)
+
+    def unripen(self, now: int) -> None:
+        """Goes back to an earlier time, to which what is ready since then is scheduled again."""
+        self._pending.unripen(now)
+
+    def _put_back(self, task: Task | None) -> None:
+        if task is None:
+            return
+        assert task.recorded_state not in FINAL, "final tasks are not kept"
+        if task.recorded_state is not TaskState.FAILED:
+            self._put_in(task)
+            return
+        # Between two events of a commit: in no index, and held by nobody.
+        self.tasks[task.number] = task
+        if task.caller_key is not None:
+            self._keys[task.caller_key] = task.number
+
+    def _hear_again(self, sign: Sign | None) -> None:
+        holder = None if sign is None else self.holders.get(sign.worker)
+        if sign is not None and holder is not None:
+            holder.seen_seq, holder.seen_at, holder.ttl_us = sign.seq, sign.at, sign.ttl_us
+
+
+def worker_of(event: Event, before: Task | None) -> str | None:
+    """The node whose leases or signs of life the event changes; None for most kinds."""
+    if isinstance(event.body, (Leased, Renewed)):
+        return event.body.worker
+    return None if before is None else before.worker

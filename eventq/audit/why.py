@@ -1,0 +1,304 @@
+"""Why a task was or was not dispatched: what blocked it, who was ahead, whom it beat.
+
+The projection is taken at no more than three points of the log: when the task became ready, right
+before its lease, and at the point asked about.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from eventq.core.durations import brief_duration, show_duration
+from eventq.eventlog.contract import EventLog
+from eventq.core.events import Cancelled, Completed, Created, Expired, Leased, Renewed, Retried, Updated
+from eventq.replay.fold import catch_up
+from eventq.replay.points import Point, position_at
+from eventq.core.projection import Projection
+from eventq.audit.lookup import last_lease, last_sign, read_history
+from eventq.audit.dispatch_rank import Rank, ahead_words, beaten_words, rank_of
+from eventq.audit.history import Step, tell
+from eventq.audit.phrases import counted, moment
+from eventq.snapshot import projection_at, start
+from eventq.core.task import FINAL, Task, TaskState
+
+LIMIT = 5
+
+# From this many events on, a snapshot in between is looked for.
+FAR = 100_000
+
+
+class Grant(Struct, frozen=True):
+    """A lease and why this task was the one to get it. Instants in microseconds."""
+
+    seq: int
+    at: int
+    worker: str
+    attempt: int
+    rank: Rank
+    """Right before the lease: `rank.behind` are the tasks it beat."""
+
+    @property
+    def in_order(self) -> bool:
+        """Whether no ready task ranked higher, as must always be."""
+        return self.rank.ahead_count == 0
+
+
+class Load(Struct, frozen=True):
+    """A node that held leases at the point."""
+
+    worker: str
+    leases: int
+    seen_at: int
+
+
+class Why(Struct, frozen=True):
+    """The answer, in words and in what they were made from. Instants in microseconds."""
+
+    seq: int
+    at: int
+    task: Task
+    """As it stood at the point."""
+    verdict: str
+    """What decides, in one sentence."""
+    notes: list[str]
+    """What else the log shows. Names here and in the verdict may hold any character."""
+    ready_at: int | None = None
+    """When it became ready for the dispatch in question, or will."""
+    ready_rank: Rank | None = None
+    """Its rank at that instant."""
+    rank: Rank | None = None
+    """Its rank at the point, or when it stopped waiting, if it waited."""
+    leases_since: int | None = None
+    """Leases granted to other tasks between the two."""
+    grant: Grant | None = None
+    """Its last lease until the point, if that is what came of the waiting."""
+    loads: list[Load] = []
+    """Nodes that held leases at the point, for a task that waits to be leased."""
+
+
+def why(log: EventLog, key: str, point: Point, *, limit: int = LIMIT) -> Why:
+    """Why the task was or was not dispatched, as the log up to the point tells it.
+
+    A task that waits: what blocks it, and its rank. One that is leased or final: its last lease,
+    and which tasks that beat; ask at the position of an earlier lease for that one. Rivals are
+    named up to ``limit``. Raises TaskNotFoundError, also when the task was created after the
+    point; LogCorruptError.
+    """
+    steps = list(tell(log, read_history(log, key, point)))
+    task = steps[-1].task.as_of(point.at)
+    if task.state is TaskState.SCHEDULED:
+        return _scheduled(steps, task, point)
+    if task.state is TaskState.READY:
+        return _ready(log, steps, task, point, limit)
+    end = _last(steps, Completed, Expired, Cancelled) if task.state in FINAL else None
+    if end is not None and steps[end - 1].task.recorded_state is TaskState.SCHEDULED:
+        return _given_up(log, steps[: end + 1], task, point, limit)
+    return _dispatched(log, steps, task, point, limit)
+
+
+def _scheduled(steps: list[Step], task: Task, point: Point) -> Why:
+    """It waits for its instant: nothing but the history is needed."""
+    due_at = task.scheduled_at_us
+    verdict = f"it is scheduled for {moment(due_at)}, in {brief_duration(due_at - point.at)}"
+    return Why(point.seq, point.at, task, verdict, [_cause(steps)], ready_at=due_at)
+
+
+def _ready(log: EventLog, steps: list[Step], task: Task, point: Point, limit: int) -> Why:
+    """It waits for a worker: who was ahead when it became ready, who is now, who has asked."""
+    ready_at = steps[-1].ready_at
+    wait = _Wait(log, steps[-1], end=point.seq, limit=limit)
+    rank = wait.until(point.at)
+    loads = [
+        Load(worker, len(holder.tasks), holder.seen_at)
+        for worker, holder in sorted(wait.projection.holders.items())
+    ]
+    waited = brief_duration(point.at - ready_at)
+    notes = [f"it has been ready for {waited}, since {moment(ready_at)}", wait.words]
+    if task.expires_at_us is not None and task.expires_at_us <= point.at:
+        since = moment(task.expires_at_us)
+        verdict = f"it is past its expiry since {since}: the next node that looks expires it"
+    elif rank.ahead_count:
+        verdict = ahead_words(rank)
+    else:
+        verdict = f"nothing blocks it: it is next; {_nobody_asked(log, wait, point)}"
+    held = sum(load.leases for load in loads)
+    nodes = f"{counted(len(loads), 'node')} {'holds' if len(loads) == 1 else 'hold'}"
+    notes.append(f"{nodes} {counted(held, 'lease')}" if loads else "no node holds a lease")
+    return Why(
+        seq=point.seq,
+        at=point.at,
+        task=task,
+        verdict=verdict,
+        notes=notes,
+        ready_at=ready_at,
+        ready_rank=wait.first,
+        rank=rank,
+        leases_since=wait.leases,
+        loads=loads,
+    )
+
+
+def _given_up(log: EventLog, steps: list[Step], task: Task, point: Point, limit: int) -> Why:
+    """It came to its end while it waited, and no lease was granted to it in that time."""
+    end, ready_at = steps[-1], steps[-2].ready_at
+    verdict = f"it is {task.state} since {moment(end.event.at)}, by {_event(end)}"
+    if ready_at > end.event.at:
+        due = f"it was still scheduled, for {moment(ready_at)}"
+        notes = [due, _cause(steps[:-1])]
+        return Why(point.seq, point.at, task, verdict, notes, ready_at=ready_at)
+    wait = _Wait(log, steps[-2], end=end.event.seq - 1, limit=limit)
+    rank = wait.until(end.event.at)
+    waited = brief_duration(end.event.at - ready_at)
+    notes = [
+        f"it had been ready for {waited}, since {moment(ready_at)}",
+        wait.words_until(end.event.at),
+    ]
+    notes.append(f"at its end, {ahead_words(rank, past=True)}")
+    return Why(
+        seq=point.seq,
+        at=point.at,
+        task=task,
+        verdict=verdict,
+        notes=notes,
+        ready_at=ready_at,
+        ready_rank=wait.first,
+        rank=rank,
+        leases_since=wait.leases,
+    )
+
+
+def _dispatched(log: EventLog, steps: list[Step], task: Task, point: Point, limit: int) -> Why:
+    """It has been leased: whom it beat, and what has come of it until the point."""
+    index = _last(steps, Leased)
+    assert index is not None, "what has not waited at its end was leased"
+    step, ready_at = steps[index], steps[index].ready_at
+    seq, at, body = step.event.seq, step.event.at, step.event.body
+    assert isinstance(body, Leased), "found by its kind"
+    if ready_at > at:
+        # Against the rules; the log that has such a lease is answered for all the same.
+        step = replace(step, ready_at=at, ready_seq=seq - 1)
+    wait = _Wait(log, step, end=seq - 1, limit=limit)
+    rank = wait.until(at)
+    grant = Grant(seq, at, body.worker, body.attempt, rank)
+    notes = [f"lease {seq}, {step.reason}", wait.words_until(at), beaten_words(rank)]
+    if ready_at > at:
+        notes.append(f"too early: it was scheduled for {moment(ready_at)}")
+    if not grant.in_order:
+        notes.append(f"out of order: {ahead_words(rank, past=True)}")
+    if task.state in FINAL:
+        end = steps[_last(steps, Completed, Expired, Cancelled) or 0]
+        verdict = f"it is {task.state} since {moment(end.event.at)}, by {_event(end)}"
+    elif task.state is TaskState.LEASED:
+        held = brief_duration(point.at - at)
+        verdict = f"it is leased to {body.worker} since {moment(at)}, {held} ago"
+        notes.append(_signs(log, body.worker, grant, point))
+    else:
+        verdict = "its attempt has just failed; what follows stands in the same commit, behind"
+    return Why(
+        seq=point.seq,
+        at=point.at,
+        task=task,
+        verdict=verdict,
+        notes=notes,
+        ready_at=ready_at,
+        ready_rank=wait.first,
+        leases_since=wait.leases,
+        grant=grant,
+    )
+
+
+class _Wait:
+    """A task's time as a ready one: its rank when that began, and later, by one projection."""
+
+    def __init__(self, log: EventLog, step: Step, *, end: int, limit: int) -> None:
+        self._log = log
+        self._number = step.task.number
+        self._end = end
+        self._limit = limit
+        self.begin = min(_begin(log, step), end)
+        self.projection = projection_at(log, Point(self.begin, step.ready_at))
+        self.first = self._rank(step.ready_at)
+        self.leases = 0
+
+    def until(self, at: int) -> Rank:
+        """The rank at the end of the wait, as of that instant."""
+        leased = self.projection.counts["leased"]
+        self.projection = _further(self._log, self.projection, Point(self._end, at))
+        self.leases = self.projection.counts["leased"] - leased
+        return self._rank(at)
+
+    @property
+    def words(self) -> str:
+        """Who was ahead at first, and how many went in between."""
+        ahead = ahead_words(self.first, past=True)
+        leases = counted(self.leases, "lease") if self.leases else "no lease"
+        return f"when it became ready {ahead}; {leases} went to others since"
+
+    def words_until(self, at: int) -> str:
+        """The same for a wait that has ended."""
+        idle = not self.leases and at > self.first.at
+        return f"{self.words}, so no free worker asked until then" if idle else self.words
+
+    def _rank(self, at: int) -> Rank:
+        task = self.projection.tasks[self._number]
+        return rank_of(self.projection, task, at, limit=self._limit)
+
+
+def _further(log: EventLog, projection: Projection, point: Point) -> Projection:
+    """The projection at a later point: folded on, or from a snapshot where that saves much."""
+    if point.seq - projection.seq > FAR:
+        later = start(log, until=point.seq)
+        if later is not None and later.seq > projection.seq:
+            return projection_at(log, point)
+    catch_up(projection, log, until=point.seq)
+    return projection
+
+
+def _begin(log: EventLog, step: Step) -> int:
+    """The last position before, or with, the task's being ready."""
+    if step.ready_seq is None:
+        return position_at(log, step.ready_at - 1)
+    # What came with it in one commit was there at once.
+    return log.read(after=step.ready_seq - 1, limit=1)[0].last
+
+
+def _nobody_asked(log: EventLog, wait: _Wait, point: Point) -> str:
+    """Since when no task has been leased, of which this one would have been the first."""
+    last = last_lease(log, after=wait.begin, before=point.seq + 1) if wait.leases else None
+    if last is None:
+        return "no lease has been granted since it became ready, so no free worker has asked"
+    ago = brief_duration(point.at - last.at)
+    return f"no lease has been granted since {last.seq}, {ago} ago, so no free worker has asked"
+
+
+def _signs(log: EventLog, worker: str, grant: Grant, point: Point) -> str:
+    """What the log shows of the node that holds the lease."""
+    sign = last_sign(log, worker, after=grant.seq - 1, before=point.seq + 1)
+    assert sign is not None, "its lease is one"
+    assert isinstance(sign.body, Leased | Renewed), "signs of life are of these kinds"
+    silent = brief_duration(point.at - sign.at)
+    return f"last sign of life of the node {silent} ago, at {sign.seq}; its lease lasts " + (
+        show_duration(sign.body.ttl_us)
+    )
+
+
+def _cause(steps: list[Step]) -> str:
+    """The event that chose the instant for which the task is scheduled."""
+    causes = [
+        step
+        for step in steps
+        if isinstance(step.event.body, Created | Retried)
+        or (isinstance(step.event.body, Updated) and step.event.body.scheduled_at is not None)
+    ]
+    return f"because of {_event(causes[-1])}"
+
+
+def _event(step: Step) -> str:
+    return f"{step.event.kind} at {step.event.seq}: {step.reason}"
+
+
+def _last(steps: list[Step], *kinds: type) -> int | None:
+    """The index of the last step of these kinds."""
+    found = [index for index, step in enumerate(steps) if isinstance(step.event.body, kinds)]
+    return found[-1] if found else None

@@ -1,0 +1,187 @@
+"""``archive``, ``export`` and ``import``: events into files, and back.
+
+Only `archive` deletes anything, and only after it was asked to, and has read back what it wrote.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote
+
+import click
+import msgspec
+
+from eventq.archive import Archive, archive_events, delete_archived, find_end
+from eventq.cli.options import Place, log_time, misuse, placed, point_of, refuse
+from eventq.cli.output import is_terminal, note, progress, say_json, say_pairs
+from eventq.archive.copy import copy_log
+from eventq.errors import LogArchivedError
+from eventq.eventlog import EventLog, Head, lines as file_lines, open_log
+from eventq.archive.export import event_line, export_log, stored_events
+from eventq.replay.points import END
+from eventq.archive.redact import Redactor
+from eventq.audit.lookup import read_history
+
+SECRET_BYTES = 32
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  eventq archive old --before -30d --dry-run
+  eventq archive old --before 2026-11-01T00:00:00Z
+  eventq archive old --before 3000000 --yes --json"""
+)
+@click.argument("folder", metavar="DIR")
+@click.option(
+    "--before",
+    required=True,
+    metavar="POINT",
+    help="Up to this point: a position, an instant, a time ago like -30d.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be done; write and delete nothing.")
+@click.option("--yes", is_flag=True, help="Delete without asking.")
+@placed
+def archive(*, place: Place, folder: str, before: str, dry_run: bool, yes: bool) -> None:
+    """Move the log's beginning into compressed files in DIR, and delete it from the database.
+
+    All is read back and checked before anything is deleted. Open tasks go on, keys stay taken, and
+    --archive DIR reads what was moved. Broken off, it is simply called again.
+    """
+    if not (dry_run or yes or is_terminal(sys.stdin)):
+        misuse("it deletes events, so it needs --yes where nobody can be asked")
+    with closing(open_log(place.found_url, namespace=place.found_namespace, create=False)) as log:
+        start = log.start()
+        until = _find_until(log, before)
+        if dry_run:
+            _say_plan(place, log, folder, until.seq)
+            return
+        with progress("writing") as tell:
+            report = archive_events(log, folder, until=until, progress=tell)
+        count = report.until.seq - start.seq
+        if count and not yes:
+            question = f"Delete {count} events, now in {folder}, from {log.url}?"
+            click.confirm(question, abort=True, err=True)
+        with progress("verifying") as tell:
+            cut = delete_archived(log, folder, until=report.until, now=log_time(log), progress=tell)
+    if not count:
+        note("nothing new to move up to that point")
+    fields = {
+        "start": cut.start.seq,
+        "segments": len(report.segments),
+        "written": report.events,
+        "verified": cut.verified,
+        "deleted": count,
+        "kept_tasks": cut.kept,
+        "text_bytes": report.text_bytes,
+        "file_bytes": report.file_bytes,
+    }
+    _say(place, fields)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  eventq export > events.jsonl
+  eventq export --redact > for-strangers.jsonl
+  eventq export 1042
+  eventq export --from -2h --to -1h"""
+)
+@click.argument("key", required=False)
+@click.option("--from", "begin", metavar="POINT", help="Only events behind this point.")
+@click.option("--to", "end", metavar="POINT", help="Only events up to this point.")
+@click.option("--redact", is_flag=True, help="Without values: names and shapes alone.")
+@placed
+def export(
+    *, place: Place, key: str | None, begin: str | None, end: str | None, redact: bool
+) -> None:
+    """Print the namespace's log as JSON lines that `eventq import` takes back.
+
+    With KEY, --from or --to: only those events, one object each, for reading.
+    """
+    redactor = Redactor(secrets.token_bytes(SECRET_BYTES)) if redact else None
+    with place.open_log() as log:
+        if key is None and begin is None and end is None:
+            if is_terminal():
+                misuse("send the output of a whole export to a file: eventq export > events.jsonl")
+            # The bytes as they are: text would be escaped, and no longer be the same.
+            output = sys.stdout.buffer
+            output.writelines(export_log(log, redactor=redactor))
+            output.flush()
+            return
+        first = point_of(log, begin, "--from").seq if begin else 0
+        last = point_of(log, end or END, "--to").seq
+        if key is None:
+            found = stored_events(log, after=first, until=last)
+        else:
+            number = read_history(log, key)[0].task
+            found = (event for event in log.history(number) if first < event.seq <= last)
+        for event in found:
+            say_json(event_line(event, redactor=redactor))
+
+
+@click.command(name="import", epilog="Example: eventq import events.jsonl sqlite:///copy.db")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("target", metavar="URL")
+@placed
+def import_(*, place: Place, file: Path, target: str) -> None:
+    """Make a log at URL of FILE, which `eventq export` wrote: same positions, same seals.
+
+    A redacted one becomes a log as well; its seals were computed anew. What holds another log
+    already is refused.
+    """
+    with file.open("rb") as lines:
+        header = file_lines.parse_header(lines.readline(file_lines.HEADER_BYTES))
+        if header is None:
+            refuse(f"{file}: is no export of a whole namespace")
+        lines.seek(-1, os.SEEK_END)
+        # A log in a file may end so after a crash; an export was cut off on its way.
+        if lines.read() != b"\n":
+            refuse(f"{file}: ends in the middle of a line, so more is missing: export it again")
+    url = f"file:///{quote(str(file.absolute()))}"
+    namespace = header.namespace
+    with (
+        closing(open_log(url, namespace=namespace, create=False)) as source,
+        closing(open_log(target, namespace=namespace)) as log,
+        progress("importing") as tell,
+    ):
+        report = copy_log(source, log, progress=tell)
+    fields = {"namespace": namespace, "redacted": header.redacted}
+    _say(place, {**fields, **msgspec.structs.asdict(report)})
+
+
+COMMANDS: list[click.Command] = [archive, export, import_]
+
+
+def _find_until(log: EventLog, before: str) -> Head:
+    """The end of the last commit up to the point; where the log starts if that is archived."""
+    try:
+        return find_end(log, point_of(log, before, "--before"))
+    except LogArchivedError:
+        return log.start()
+
+
+def _say_plan(place: Place, log: EventLog, folder: str, until: int) -> None:
+    done = 0
+    if Path(folder).is_dir():
+        done = Archive(folder, namespace=log.namespace).end.seq
+    start = log.start().seq
+    fields = {
+        "start": start,
+        "until": until,
+        "to_write": max(0, until - max(done, start)),
+        "to_delete": until - start,
+    }
+    _say(place, fields)
+
+
+def _say(place: Place, fields: Mapping[str, object]) -> None:
+    if place.as_json:
+        say_json(fields)
+    else:
+        say_pairs([(name.replace("_", " "), str(value)) for name, value in fields.items()])

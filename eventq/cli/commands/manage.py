@@ -1,0 +1,102 @@
+"""``cancel``, ``retry`` and ``update``: a person changes a task, and the log keeps who it was.
+
+What is allowed is decided by the library alone.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import click
+
+from eventq import Task, TaskNotFoundError
+from eventq.cli.views.tasks import task_form
+from eventq.cli.options import (
+    Place,
+    instant_option,
+    joined_tags,
+    misuse,
+    person,
+    placed,
+    tags_option,
+)
+from eventq.cli.output import say, say_json
+from eventq.cli.text import time_text, visible
+
+
+@click.command(epilog="Example: eventq cancel 1042 --reason 'wrong bucket'")
+@click.argument("key")
+@click.option("--reason", default="", metavar="TEXT", help="Kept in the log.")
+@placed
+def cancel(*, place: Place, key: str, reason: str) -> None:
+    """Call a task off; a running attempt is told to stop."""
+    with place.open(create=False) as queue:
+        _answer(place, queue.cancel(key, reason=reason, by=person()))
+
+
+@click.command(epilog="Example: eventq retry 1042")
+@click.argument("key")
+@placed
+def retry(*, place: Place, key: str) -> None:
+    """Run a waiting task now, or reopen an expired or cancelled one."""
+    with place.open(create=False) as queue:
+        _answer(place, queue.retry(key, by=person()))
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  eventq update 1042 --priority 9 --delay 0s
+  eventq update 1042 --tag width:=800"""
+)
+@click.argument("key")
+@click.option("--priority", type=int, help="Higher runs first.")
+@tags_option("Set a tag (NAME:=JSON for other values than text); the others stay.")
+@click.option("--clear-tags", is_flag=True, help="Drop the tags that were there first.")
+@click.option("--delay", metavar="DURATION", help="Run this much later than now.")
+@click.option(
+    "--at", "scheduled_at", type=instant_option, metavar="INSTANT", help="Run no earlier."
+)
+@placed
+def update(
+    *,
+    place: Place,
+    key: str,
+    priority: int | None,
+    tags: tuple[tuple[str, Any], ...],
+    clear_tags: bool,
+    delay: str | None,
+    scheduled_at: datetime | None,
+) -> None:
+    """Edit a task that is not running."""
+    if priority is None and delay is None and scheduled_at is None and not (tags or clear_tags):
+        misuse("say what to change: --priority, --tag, --clear-tags, --delay or --at")
+    changed = joined_tags(tags, "tag")
+    with place.open(create=False) as queue:
+        before: dict[str, Any] = {}
+        if tags and not clear_tags:
+            task = queue.get(key)
+            if task is None:
+                raise TaskNotFoundError(key)
+            before = task.tags
+        task = queue.update(
+            key,
+            priority=priority,
+            tags={**before, **changed} if tags or clear_tags else None,
+            delay=delay,
+            scheduled_at=scheduled_at,
+            by=person(),
+        )
+    _answer(place, task)
+
+
+COMMANDS: list[click.Command] = [cancel, retry, update]
+
+
+def _answer(place: Place, task: Task) -> None:
+    if place.as_json:
+        say_json(task_form(task))
+    else:
+        when = f" for {time_text(task.scheduled_at)}" if task.state == "scheduled" else ""
+        say(f"{visible(task.key)} is {task.state}{when}, priority {task.priority}")

@@ -1,0 +1,181 @@
+"""``eventq new``: tasks from the command line, or many from a file of JSON lines.
+
+Nothing is created before every line has been read and found right.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, BinaryIO
+
+import click
+
+from eventq import ArgumentError, TaskSpec
+from eventq.cli.views.tasks import task_form
+from eventq.cli.options import (
+    Place,
+    instant_option,
+    joined_tags,
+    misuse,
+    parse_backoff,
+    parse_instant,
+    parse_json,
+    placed,
+    tag_option,
+)
+from eventq.cli.output import say, say_json
+from eventq.cli.text import visible
+from eventq.core.new_task import TaskOptions
+
+# What is wrong when it is no single field of a line.
+WHOLE_LINE = "line"
+FIELDS = frozenset({"tags", *TaskOptions.__annotations__})
+_ITEM = re.compile(r"tasks\[(\d+)\]: (.*)", re.DOTALL)
+
+
+def task_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of a task that `Queue.new` takes."""
+    for option in reversed(
+        (
+            click.option("--priority", type=int, help="Higher runs first. [default: 0]"),
+            click.option("--key", metavar="TEXT", help="Your own id: the same key is one task."),
+            click.option("--delay", metavar="DURATION", help="Run this much later, like 90s."),
+            click.option(
+                "--at",
+                "scheduled_at",
+                type=instant_option,
+                metavar="INSTANT",
+                help="Run no earlier.",
+            ),
+            click.option(
+                "--expires-at",
+                type=instant_option,
+                metavar="INSTANT",
+                help="Give up at this instant.",
+            ),
+            click.option("--max-age", metavar="DURATION", help="Give up after this long."),
+            click.option("--max-retries", type=int, help="Attempts after the first."),
+            click.option(
+                "--backoff",
+                metavar="BACKOFF",
+                help="The n-th retry waits n times this, like 10s; or exponential:1s:5m, "
+                "constant:10s. [default: 10s]",
+            ),
+            click.option("--deadline", metavar="DURATION", help="Longest one attempt may run."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  eventq new path=a.png width:=640 --priority 5 --max-retries 3
+  eventq new --json-tags '{"path": "a.png"}' --key a.png
+  printf '{"tags": {"n": "1"}, "priority": 5}\\n' | eventq new --from -"""
+)
+@click.argument("tags", nargs=-1, type=tag_option, metavar="[NAME=VALUE]...")
+@click.option("--json-tags", metavar="OBJECT", help="All tags as one JSON object.")
+@click.option(
+    "--from",
+    "source",
+    type=click.File("rb"),
+    metavar="FILE",
+    help="One task for each line of JSON in FILE, - for standard input. Fields: tags, and the "
+    "options here with underscores (scheduled_at for --at). All lines are checked first.",
+)
+@task_options
+@placed
+def new(
+    *,
+    place: Place,
+    tags: tuple[tuple[str, Any], ...],
+    json_tags: str | None,
+    source: BinaryIO | None,
+    **options: Any,  # noqa: ANN401 - the library checks them
+) -> None:
+    """Create a task, or many; print their keys.
+
+    NAME=VALUE is a tag of text, NAME:=JSON one of any JSON value.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    if "backoff" in given:
+        given["backoff"] = parse_backoff(given["backoff"])
+    if (bool(tags) + (json_tags is not None) + (source is not None)) > 1:
+        misuse("take one of NAME=VALUE, --json-tags and --from")
+    if source is not None and "key" in given:
+        misuse("--key is for one task; with --from each line has its own")
+    if source is not None:
+        _create_many(place, source, given)
+        return
+    tags_given = joined_tags(tags, "tags") if json_tags is None else _object(json_tags)
+    with place.open(create=True) as queue:
+        task = queue.new(tags_given, **given)
+    if place.as_json:
+        say_json(task_form(task))
+    else:
+        say(visible(task.key))
+
+
+def _create_many(place: Place, source: Iterable[bytes], options: dict[str, Any]) -> None:
+    specs: list[TaskSpec] = []
+    lines: list[int] = []
+    for number, line in enumerate(source, 1):
+        if not line.strip():
+            continue
+        try:
+            specs.append(_spec(line))
+        except ArgumentError as error:
+            raise _at_line(number, error.argument, error) from error
+        lines.append(number)
+    with place.open(create=True) as queue:
+        try:
+            tasks = queue.new_many(specs, **options)
+        except ArgumentError as error:
+            item = _ITEM.fullmatch(error.argument)
+            if item is None:
+                raise
+            raise _at_line(lines[int(item[1])], item[2], error) from error
+    for task in tasks:
+        if place.as_json:
+            say_json(task_form(task))
+        else:
+            say(visible(task.key))
+
+
+def _spec(line: bytes) -> TaskSpec:
+    """The task of one line."""
+    try:
+        fields = parse_json(line)
+    except ValueError as error:
+        raise ArgumentError(WHOLE_LINE, line.rstrip(), f"JSON ({error})") from error
+    if not isinstance(fields, dict):
+        raise ArgumentError(WHOLE_LINE, fields, "a JSON object with tags and options of a task")
+    for name in fields:
+        if name not in FIELDS:
+            raise ArgumentError("field", name, f"one of {', '.join(sorted(FIELDS))}")
+    for name in ("scheduled_at", "expires_at"):
+        if fields.get(name) is not None:
+            fields[name] = parse_instant(fields[name], name)
+    if "backoff" in fields:
+        fields["backoff"] = parse_backoff(fields["backoff"])
+    tags = fields.pop("tags", None)
+    return TaskSpec(tags, **fields)
+
+
+def _at_line(number: int, argument: str, error: ArgumentError) -> ArgumentError:
+    place = f"line {number}"
+    argument = place if argument == WHOLE_LINE else f"{place}: {argument}"
+    return ArgumentError(argument, error.value, error.expected)
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = parse_json(text)
+    except ValueError as error:
+        raise ArgumentError("json-tags", text, f"a JSON object ({error})") from error
+    if not isinstance(value, dict):
+        raise ArgumentError("json-tags", value, "a JSON object")
+    return value

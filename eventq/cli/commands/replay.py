@@ -1,0 +1,123 @@
+"""``replay``: the log as a timeline, and the way into the stepper.
+
+Nothing here creates a database or appends an event.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import Any
+
+import click
+
+from eventq.cli.views.tasks import VALUE_CHARACTERS, event_form, event_text
+from eventq.cli.options import Place, joined_tags, log_time, misuse, placed, point_of, tags_option
+from eventq.cli.output import coloured, flush, is_terminal, say, say_json
+from eventq.cli.stepper.open import step
+from eventq.cli.text import short, time_text, visible
+from eventq.core.durations import brief_duration
+from eventq.core.events import KINDS
+from eventq.audit.timeline import Moment, Wanted, begin_before, timeline
+
+MOMENT_COLUMNS = ["SEQ", "AT", "GAP", "TASK", "KIND", "WHAT"]
+# On a terminal a longer key pushes what is behind it to the right.
+KEY_CELLS = 12
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  eventq replay --from -2h --kind failed --kind refused
+  eventq replay --tag kind=video --worker web1-4711-a1b2c3d4
+  eventq replay --task 1042 -f
+  eventq replay --step --from 1041"""
+)
+@click.option(
+    "--kind",
+    "kinds",
+    multiple=True,
+    type=click.Choice(sorted(KINDS)),
+    help="Only these kinds of events; may come several times.",
+)
+@click.option(
+    "--task", "keys", multiple=True, metavar="KEY", help="Only this task; may come several times."
+)
+@tags_option("Only tasks that have this tag then.")
+@click.option("--worker", metavar="NODE", help="Only what this node did, or its leases.")
+@click.option("--from", "begin", metavar="POINT", help="Begin there. [default: the first event]")
+@click.option("--to", "end", metavar="POINT", help="End there. [default: the last event]")
+@click.option("-f", "--follow", is_flag=True, help="Go on with what happens, until Ctrl-C.")
+@click.option("--step", "stepping", is_flag=True, help="Step through it on the full screen.")
+@placed
+def replay(
+    *,
+    place: Place,
+    kinds: tuple[str, ...],
+    keys: tuple[str, ...],
+    tags: tuple[tuple[str, Any], ...],
+    worker: str | None,
+    begin: str | None,
+    end: str | None,
+    follow: bool,
+    stepping: bool,
+) -> None:
+    """Show what happened as a timeline: each event, and the time since the one shown before.
+
+    A POINT is a position like 1041, an instant like 2030-01-31T12:00:00Z, a time ago like -2h, a
+    number of events before the end like -500, or end.
+    """
+    wanted = Wanted(frozenset(kinds), frozenset(keys), joined_tags(tags, "tag"), worker)
+    if follow and end is not None:
+        misuse("--follow has no end, so --to cannot stand beside it")
+    if stepping:
+        if wanted != Wanted() or end is not None or follow or place.as_json:
+            misuse("--step takes --from alone")
+        step(place, at=begin)
+        return
+    with place.open_log() as log:
+        after = 0
+        if begin is not None:
+            after = begin_before(log, begin, now=log_time(log), argument="--from")
+        until = None if end is None else point_of(log, end, "--to").seq
+        if until is not None and until < after:
+            misuse(f"--to, position {until}, lies before --from, position {after + 1}")
+        moments = timeline(log, after=after, until=until, wanted=wanted, follow=follow)
+        first = next(moments, None)
+        # Not before the first moment is found: a wrong key is an error and no table.
+        if not place.as_json and not is_terminal():
+            say("\t".join(MOMENT_COLUMNS))
+        for moment in [] if first is None else chain([first], moments):
+            say_moment(place, moment)
+            if follow:
+                flush()
+
+
+COMMANDS: list[click.Command] = [replay]
+
+
+def say_moment(place: Place, moment: Moment) -> None:
+    """Prints one event of a timeline on one line."""
+    if place.as_json:
+        say_json({**event_form(moment.event), "key": moment.key, "gap_us": moment.gap_us})
+        return
+    row = moment_row(moment)
+    if not is_terminal():
+        say("\t".join(row))
+        return
+    seq, at, gap, key, kind, what = row
+    # Padded before it is coloured: colours have no width.
+    kind = coloured(kind) + " " * (9 - len(kind))
+    say(f"{seq:>8}  {at}  {gap:>9}  {key:>{KEY_CELLS}}  {kind}  {what}".rstrip())
+
+
+def moment_row(moment: Moment) -> list[str]:
+    """An event's cells below MOMENT_COLUMNS."""
+    event = moment.event
+    return [
+        str(event.seq),
+        time_text(event.at),
+        "-" if moment.gap_us is None else f"+{brief_duration(moment.gap_us)}",
+        "-" if moment.key is None else visible(moment.key),
+        visible(event.kind),
+        short(event_text(event), VALUE_CHARACTERS),
+    ]

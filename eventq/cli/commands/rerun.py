@@ -1,0 +1,268 @@
+"""``rerun`` and ``fork``: trying a fix on recorded attempts, or on a copy of the past.
+
+Nothing here appends to the log it reads.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, nullcontext, redirect_stdout
+from typing import Any
+
+import click
+
+from eventq.archive import open_archived
+from eventq.core.validation import check_namespace
+from eventq.cli.logs import log_to_stderr
+from eventq.cli.options import (
+    STATES,
+    Place,
+    check_there,
+    end_with_finding,
+    joined_tags,
+    misuse,
+    placed,
+    point_of,
+    tags_option,
+    url_of,
+)
+from eventq.cli.output import flush, is_terminal, note, progress, say_json, say_pairs, say_table
+from eventq.cli.target import load_worker
+from eventq.cli.text import iso_text, time_text
+from eventq.cli.views.sandbox import (
+    RERUN_COLUMNS,
+    rerun_form,
+    rerun_pairs,
+    rerun_row,
+)
+from eventq.cli.commands.whatif import whatif
+from eventq.eventlog import EventLog, open_log
+from eventq.replay.points import END, EXPECTED, Point, is_point
+from eventq.sandbox import Rerun, attempted_keys
+from eventq.sandbox import fork as fork_log
+from eventq.sandbox import rerun as run_again
+from eventq.sandbox.fork import fork_end
+
+SAME = "same"
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  eventq rerun 1042 --worker jobs:work
+  eventq rerun 1042 --worker jobs:work --attempt 1 --pdb
+  eventq rerun --all --state expired --tag kind=video --worker jobs:work --json"""
+)
+@click.argument("key", required=False)
+@click.option("--worker", "target", required=True, metavar="MODULE:FUNCTION", help="What to call.")
+@click.option(
+    "--attempt", type=click.IntRange(1), metavar="N", help="Which attempt. [default: the last]"
+)
+@click.option(
+    "--at", default=END, metavar="POINT", show_default=True, help="As things stood at this point."
+)
+@click.option("--pdb", is_flag=True, help="Open the debugger where the worker raised.")
+@click.option("--all", "every", is_flag=True, help="The last attempt of many tasks, newest first.")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice(STATES),
+    help="With --all: only of tasks in this state; may come several times.",
+)
+@tags_option("With --all: only of tasks with this tag.")
+@click.option("--limit", type=click.IntRange(0), help="With --all: 0 for no limit.  [default: 100]")
+@click.option("-v", "--verbose", is_flag=True, help="Log to standard error, ctx.log included.")
+@placed
+def rerun(
+    *,
+    place: Place,
+    key: str | None,
+    target: str,
+    at: str,
+    pdb: bool,
+    every: bool,
+    verbose: bool,
+    **options: Any,  # noqa: ANN401 - by their kind of call
+) -> None:
+    """Run a recorded attempt again, here, and compare its outcome with the recorded one.
+
+    The worker is called with the task as it was leased then; the queue is only read. What the
+    worker does to the rest of the world, it does again. Exit codes: 0 when every outcome is the
+    recorded one, 1 otherwise.
+    """
+    _check_call(key, every=every, pdb=pdb, **options)
+    worker = load_worker(target)
+    log_to_stderr(verbose=verbose)
+    with place.open_log() as log:
+        point = point_of(log, at, "--at")
+        if key is None:
+            same = _rerun_all(place, log, worker, point, **options)
+        else:
+            on_error = _debug if pdb else None
+            with _worker_output(place):
+                one = run_again(
+                    log, key, worker, attempt=options["attempt"], at=point, on_error=on_error
+                )
+            _say_one(place, one)
+            same = one.verdict == SAME
+    if not same:
+        end_with_finding()
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  eventq fork sqlite:///tasks.db@1041 sqlite:///try.db
+  eventq fork env:TASKS_URL@-2h sqlite:///try.db
+  eventq fork sqlite:///tasks.db sqlite:///try.db --at 2026-11-23T12:00:00Z"""
+)
+@click.argument("source", metavar="URL[@POINT]")
+@click.argument("target", metavar="NEW_URL")
+@click.option("--at", metavar="POINT", help="Instead of @POINT; then all of URL is a URL.")
+@placed
+def fork(*, place: Place, source: str, target: str, at: str | None) -> None:
+    """Make a new log that is the past of another up to a point, to try things on.
+
+    Either may be env:NAME, the name of an environment variable that holds the URL. Positions and
+    seals stay the same. Commits are atomic: a point inside one takes those before it. The new log
+    must hold nothing yet, and the old one is only read, its --archive with it.
+    """
+    url, written = _fork_source(source, at)
+    url, target = url_of(url), url_of(target)
+    namespace = check_namespace(place.found_namespace)
+    opened = open_log(url, namespace=namespace, create=False)
+    with closing(open_archived(opened, place.found_archive)) as before:
+        check_there(before)
+        point = point_of(before, written, "POINT")
+        # Before the target is made: what cannot be forked leaves nothing behind.
+        fork_end(before, point)
+        with closing(open_log(target, namespace=namespace)) as after, progress("forking") as tell:
+            report = fork_log(before, point, after, progress=tell)
+    if place.as_json:
+        say_json(
+            {
+                "asked": report.asked,
+                "seq": report.seq,
+                "at": iso_text(report.at),
+                "seal": report.seal,
+            }
+        )
+        return
+    pairs = [("from", before.url), ("to", after.url), ("position", str(report.seq))]
+    if report.seq != report.asked:
+        pairs.append(("", f"{report.asked} lies inside a commit, which is left out"))
+    pairs += [
+        ("at", time_text(report.at)),
+        ("seal", report.seal),
+        ("verified", "same positions, seals and projection"),
+    ]
+    say_pairs(pairs)
+
+
+def _check_call(
+    key: str | None,
+    *,
+    every: bool,
+    pdb: bool,
+    attempt: int | None,
+    states: tuple[str, ...],
+    tags: tuple[tuple[str, Any], ...],
+    limit: int | None,
+) -> None:
+    """Ends the command as wrongly called when words do not go together."""
+    if every and key is not None:
+        misuse("either a KEY or --all, not both")
+    if every and attempt is not None:
+        misuse("--attempt is for one KEY; --all takes the last attempt of each task")
+    if every and pdb:
+        misuse("--pdb is for one KEY, not for --all")
+    if not every and key is None:
+        misuse("expected a KEY, or --all")
+    if not every and (states or tags or limit is not None):
+        misuse("--state, --tag and --limit go with --all")
+    if pdb and not (is_terminal(sys.stdin) and is_terminal()):
+        misuse("--pdb needs a terminal to debug on")
+
+
+def _rerun_all(
+    place: Place,
+    log: EventLog,
+    worker: Callable[..., Any],
+    point: Point,
+    *,
+    states: tuple[str, ...],
+    tags: tuple[tuple[str, Any], ...],
+    limit: int | None,
+    attempt: None,
+) -> bool:
+    """Runs them one after the other; tells whether all are the same."""
+    del attempt
+    limit = 100 if limit is None else limit
+    keys = attempted_keys(
+        log,
+        state=list(states) or None,
+        tags=joined_tags(tags, "tag") or None,
+        limit=limit + 1 if limit else None,
+        at=point,
+    )
+    if not keys:
+        note("no such tasks have been leased")
+        return True
+    done: list[Rerun] = []
+    try:
+        for key in keys[:limit] if limit else keys:
+            with _worker_output(place):
+                one = run_again(log, key, worker, at=point)
+            done.append(one)
+            if place.as_json:
+                say_json(rerun_form(one))
+                flush()
+    finally:
+        # Also after Ctrl-C: what has been run is worth seeing.
+        if not place.as_json and done:
+            say_table(RERUN_COLUMNS, [rerun_row(one) for one in done], elastic=2)
+        counts = Counter(one.verdict for one in done)
+        shares = [f"{n} {what}" for what, n in counts.items()] or ["no attempt has ended"]
+        note(f"{len(done)} run again: {', '.join(shares)}")
+    if limit and len(keys) > limit:
+        note(f"there are more than {limit}; see --limit")
+    return set(counts) == {SAME}
+
+
+def _say_one(place: Place, one: Rerun) -> None:
+    if place.as_json:
+        say_json(rerun_form(one))
+        return
+    say_pairs(rerun_pairs(one))
+
+
+@contextmanager
+def _worker_output(place: Place) -> Iterator[None]:
+    """Keeps what the worker prints out of an answer that a program reads."""
+    aside = place.as_json or not is_terminal()
+    with redirect_stdout(sys.stderr) if aside else nullcontext():
+        yield
+
+
+def _debug(error: BaseException) -> None:
+    import pdb  # noqa: PLC0415, T100 - asked for with --pdb
+
+    pdb.post_mortem(error.__traceback__)
+
+
+def _fork_source(word: str, at: str | None) -> tuple[str, str]:
+    """The URL and the point of ``URL@POINT``, or of a URL and ``--at``."""
+    if at is not None:
+        return word, at
+    url, sign, written = word.rpartition("@")
+    # A login has an @ too, but no point has a slash, and a URL has one behind its login.
+    if not (sign and url and is_point(written)):
+        # The word itself is not shown: it may hold a password.
+        misuse(f"expected URL@POINT, or URL with --at POINT; a POINT is {EXPECTED}")
+    return url, written
+
+
+COMMANDS: list[click.Command] = [rerun, fork, whatif]

@@ -1,0 +1,131 @@
+"""``eventq run``: a worker from a module, in this process or in several that are supervised."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+import msgspec
+
+from eventq import Queue
+from eventq.cli.supervise.background import BackgroundRun, on_asking, stopping
+from eventq.cli.supervise.lifeline import Lifeline
+from eventq.cli.logs import log_to_stderr
+from eventq.cli.options import Place, placed
+from eventq.cli.output import is_terminal, note, say, say_json
+from eventq.cli.supervise.supervisor import Supervisor, child_command
+from eventq.cli.target import load_worker
+from eventq.runner import RunReport
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  eventq run jobs:work
+  eventq run jobs:work --processes 4 --workers 8
+  eventq run jobs:work --until-idle --json"""
+)
+@click.argument("target", metavar="MODULE:FUNCTION")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 10_000),
+    metavar="N",
+    help="Tasks at a time in a process. [default: one a CPU core]",
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 1_000),
+    metavar="N",
+    help="Run in N child processes; one that dies is started again. [default: in this one]",
+)
+@click.option("--until-idle", is_flag=True, help="End when nothing is left to do.")
+@click.option(
+    "--grace",
+    default="30s",
+    metavar="DURATION",
+    show_default=True,
+    help="How long running tasks may go on after the first Ctrl-C or SIGTERM.",
+)
+@click.option(
+    "--lease-ttl",
+    default="30s",
+    metavar="DURATION",
+    show_default=True,
+    help="Others take the tasks over when this process has been dead for so long.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Log to standard error, ctx.log included.")
+@click.option("--supervised-by", type=int, hidden=True)
+@placed
+def run(
+    *,
+    place: Place,
+    target: str,
+    workers: int | None,
+    processes: int | None,
+    supervised_by: int | None,
+    verbose: bool,
+    **options: Any,  # noqa: ANN401 - the library checks them
+) -> None:
+    """Call MODULE:FUNCTION(ctx, task) for each task, until Ctrl-C or SIGTERM.
+
+    The first signal lets running tasks finish, the second gives them back to be run by others.
+    """
+    if processes is not None:
+        command = child_command(target, workers=workers, verbose=verbose, **options)
+        _supervise(place, command, count=processes, until_idle=options["until_idle"])
+        return
+    lifeline = None if supervised_by is None else Lifeline(supervised_by)
+    worker = load_worker(target)
+    log_to_stderr(verbose=verbose)
+    options["until"] = "idle" if options.pop("until_idle") else None
+    with place.open(create=True, workers=workers) as queue:
+        background = BackgroundRun(queue, worker, **options)
+        if lifeline is None:
+            _say_report(place, _run_alone(queue, background))
+        else:
+            _run_supervised(background, lifeline)
+
+
+def _run_alone(queue: Queue, background: BackgroundRun) -> RunReport:
+    if is_terminal(sys.stderr):
+        note(f"working on {queue.url}, {queue.workers} tasks at a time; Ctrl-C stops")
+    with stopping(background):
+        background.start()
+        told = False
+        while not background.wait(None):
+            if background.asked and not told:
+                told = True
+                note("stopping when what runs is done; again to give it back")
+        return background.result()
+
+
+def _run_supervised(background: BackgroundRun, lifeline: Lifeline) -> None:
+    """Only the supervisor may force: a signal may reach both, from a terminal or systemd."""
+    with on_asking(background.ask):
+        background.start()
+        lifeline.watch(ask=background.ask, force=background.force)
+        lifeline.tell_ready()
+        while not background.wait(None):
+            pass
+        lifeline.tell_report(background.result())
+
+
+def _supervise(place: Place, command: list[str], *, count: int, until_idle: bool) -> None:
+    environment = {"EVENTQ_URL": place.found_url, "EVENTQ_NAMESPACE": place.found_namespace}
+    if place.found_archive is not None:
+        environment["EVENTQ_ARCHIVE"] = place.found_archive
+    supervisor = Supervisor(command, environment, count=count, until_idle=until_idle)
+    with on_asking(supervisor.asked):
+        end = supervisor.run()
+    if end.exit_code:
+        click.get_current_context().exit(end.exit_code)
+    _say_report(place, end.report, processes=count, restarts=end.restarts)
+
+
+def _say_report(place: Place, report: RunReport, **more: int) -> None:
+    numbers = {**msgspec.structs.asdict(report), **more}
+    if place.as_json:
+        say_json(numbers)
+    else:
+        say(", ".join(f"{name} {number}" for name, number in numbers.items()))

@@ -1,0 +1,259 @@
+"""``snapshot``: projections kept beside the log, so that nobody has to replay all of it.
+
+What they say is printed; what they are, and whether they are right, eventq.snapshot knows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+
+from eventq import ArgumentError, SnapshotError, snapshot
+from eventq.cli.options import (
+    Place,
+    PointCommand,
+    hand_down,
+    log_time,
+    misuse,
+    placed,
+    point_of,
+    refuse,
+)
+from eventq.cli.output import is_terminal, note, progress, say_json, say_pairs, say_table
+from eventq.cli.views.snapshot import (
+    ENTRY_COLUMNS,
+    VERDICT_COLUMNS,
+    difference_form,
+    entry_form,
+    entry_row,
+    say_difference,
+    snapshot_form,
+    snapshot_pairs,
+    verdict_form,
+    verdict_row,
+)
+from eventq.eventlog import EventLog
+from eventq.eventlog.snapshots import SnapshotEntry
+from eventq.replay.points import END
+from eventq.core.projection import Projection
+from eventq.snapshot.verifying import stored_sources
+
+_POSITION = re.compile(r"\d{1,19}", re.ASCII)
+
+
+@click.group(name="snapshot", epilog="Example: eventq snapshot create", invoke_without_command=True)
+@placed
+def group(*, place: Place) -> None:
+    """Keep projections beside the log, so that nobody has to replay all of it.
+
+    Nodes write snapshots by themselves, and start from the newest. The log does not need them:
+    each can be deleted at any time, and made anew.
+    """
+    hand_down(place)
+
+
+@group.command(
+    epilog="""\b
+Examples:
+  eventq snapshot create
+  eventq snapshot create --at 2026-11-23T12:00:00Z
+  eventq snapshot create --every 100000"""
+)
+@click.option(
+    "--at",
+    "point",
+    metavar="POINT",
+    help="Of this point: a position, an instant, a time ago like -2h. [default: end]",
+)
+@click.option(
+    "--every",
+    type=click.IntRange(1),
+    metavar="EVENTS",
+    help="One for every so many events, over the whole log.",
+)
+@placed
+def create(*, place: Place, point: str | None, every: int | None) -> None:
+    """Take a snapshot and put it into the log's database.
+
+    It is one of the last commit that ends at or before the point.
+    """
+    if point is not None and every is not None:
+        misuse("either --at or --every, not both")
+    with place.open_log() as log:
+        if every is None:
+            found = point_of(log, point or END, "--at")
+            _say_entries(place, iter([snapshot.create(log, found, now=log_time(log))]))
+        else:
+            with progress("folding") as tell:
+                made = snapshot.create_every(log, every, now=log_time(log), progress=tell)
+                _say_entries(place, made)
+
+
+@group.command(name="list", epilog="Example: eventq snapshot list --json")
+@placed
+def list_all(*, place: Place) -> None:
+    """List the snapshots in the log's database."""
+    with place.open_log() as log:
+        entries = log.snapshots.entries()
+    _say_entries(place, iter(entries))
+    if not entries:
+        note("there are no snapshots")
+
+
+@group.command(epilog="Example: eventq snapshot show 100000")
+@click.argument("source", metavar="SEQ|FILE")
+@placed
+def show(*, place: Place, source: str) -> None:
+    """Show what a snapshot holds: tasks by state, nodes with leases, events by kind.
+
+    One from the log's database is compared with the commit it stands at; a file needs no log.
+    """
+    if _is_position(source):
+        with place.open_log() as log:
+            found = snapshot.get(log, int(source))
+    else:
+        found = _load(source)
+    if place.as_json:
+        say_json(snapshot_form(found))
+    else:
+        say_pairs(snapshot_pairs(found))
+
+
+@group.command(
+    epilog="""\b
+Examples:
+  eventq snapshot verify
+  eventq snapshot verify 100000 kept.snapshot"""
+)
+@click.argument("sources", metavar="[SEQ|FILE]...", nargs=-1)
+@placed
+def verify(*, place: Place, sources: tuple[str, ...]) -> None:
+    """Prove that snapshots are what the log folds to, by one replay from its first event.
+
+    Without arguments: all in the log's database. Ends with 1 if one is not.
+    """
+    with place.open_log() as log, progress("replaying") as tell:
+        chosen = [_source(log, word) for word in sources] if sources else None
+        verdicts = snapshot.verify(log, chosen, progress=tell)
+    if place.as_json:
+        for verdict in verdicts:
+            say_json(verdict_form(verdict))
+    elif verdicts:
+        say_table(VERDICT_COLUMNS, [verdict_row(verdict) for verdict in verdicts], elastic=1)
+    else:
+        note("there are no snapshots")
+    wrong = sum(not verdict.is_proven for verdict in verdicts)
+    if wrong:
+        refuse(f"{wrong} of {len(verdicts)} are not what the log folds to")
+
+
+@group.command(
+    cls=PointCommand,
+    epilog="""\b
+Examples:
+  eventq snapshot diff 100000 200000
+  eventq snapshot diff kept.snapshot end""",
+)
+@click.argument("before", metavar="A")
+@click.argument("after", metavar="B")
+@placed
+def diff(*, place: Place, before: str, after: str) -> None:
+    """Tell what differs between A and B: tasks by state, open tasks, nodes with leases.
+
+    Each is the position of a snapshot, a file, or any point of the log, which is replayed.
+    """
+    with ExitStack() as opened:
+        old, new = (_projection(place, opened, word) for word in (before, after))
+    difference = snapshot.compare(old, new)
+    if place.as_json:
+        say_json(difference_form(difference, old, new))
+    else:
+        say_difference(difference, old, new)
+
+
+@group.command(epilog="Example: eventq snapshot export 100000 kept.snapshot")
+@click.argument("seq", type=click.IntRange(1))
+@click.argument("file")
+@placed
+def export(*, place: Place, seq: int, file: str) -> None:
+    """Write a snapshot of the log's database to a file, in place of any that is there."""
+    with place.open_log() as log:
+        found = snapshot.get(log, seq)
+    size_bytes = snapshot.save(found, file)
+    if place.as_json:
+        say_json({"seq": found.seq, "file": file, "bytes": size_bytes})
+    else:
+        note(f"position {found.seq} is in {file}, {size_bytes:,} bytes")
+
+
+@group.command(
+    cls=PointCommand,
+    epilog="""\b
+Examples:
+  eventq snapshot prune --keep 3
+  eventq snapshot prune --before -30d""",
+)
+@click.option("--keep", type=click.IntRange(0), metavar="N", help="All but the newest N.")
+@click.option("--before", metavar="POINT", help="Those of positions before this point.")
+@placed
+def prune(*, place: Place, keep: int | None, before: str | None) -> None:
+    """Delete snapshots from the log's database. The log loses nothing by it."""
+    if keep is None and before is None:
+        misuse("say which: --keep N or --before POINT")
+    with place.open_log() as log:
+        seq = None
+        if before is not None:
+            seq = point_of(log, before, "--before").seq
+        gone = snapshot.prune(log, keep=keep, before=seq)
+    _say_entries(place, iter(gone))
+    if not gone:
+        note("nothing to delete")
+
+
+COMMANDS: list[click.Command] = [group]
+
+
+def _say_entries(place: Place, entries: Iterator[SnapshotEntry]) -> None:
+    if place.as_json:
+        for entry in entries:
+            say_json(entry_form(entry))
+        return
+    rows = [entry_row(entry) for entry in entries]
+    if rows or not is_terminal():
+        say_table(ENTRY_COLUMNS, rows, elastic=1)
+
+
+def _is_position(word: str) -> bool:
+    return _POSITION.fullmatch(word) is not None
+
+
+def _load(path: str) -> snapshot.Snapshot:
+    try:
+        return snapshot.load(path)
+    except FileNotFoundError:
+        raise ArgumentError("snapshot", path, "a position, or a file that is there") from None
+    except SnapshotError as error:
+        refuse(f"{path}: {error}")
+
+
+def _source(log: EventLog, word: str) -> tuple[str, Callable[[], snapshot.Snapshot]]:
+    if _is_position(word):
+        [source] = stored_sources(log, [int(word)])
+        return source
+    if not Path(word).exists():
+        raise ArgumentError("snapshot", word, "a position, or a file that is there")
+    return word, lambda: snapshot.load(word)
+
+
+def _projection(place: Place, opened: ExitStack, word: str) -> Projection:
+    """The projection a word means: of a snapshot, a file, or else a point of the log."""
+    if not _is_position(word) and Path(word).is_file():
+        return snapshot.restore(_load(word))
+    log = opened.enter_context(place.open_log())
+    if _is_position(word) and log.snapshots.get(int(word)) is not None:
+        return snapshot.restore(snapshot.get(log, int(word)))
+    return snapshot.projection_at(log, point_of(log, word, "snapshot"))

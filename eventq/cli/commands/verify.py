@@ -1,0 +1,237 @@
+"""``verify`` and ``anchor``: whether a log is what it was; nothing here changes or repairs one."""
+
+from __future__ import annotations
+
+import os
+from typing import IO, Any
+
+import click
+import msgspec
+
+from eventq.cli.options import (
+    Place,
+    check_there,
+    end_with_finding,
+    hand_down,
+    misuse,
+    placed,
+    point_of,
+)
+from eventq.cli.output import note, progress, say_json, say_pairs, say_table
+from eventq.cli.text import iso_text, visible
+from eventq.eventlog import EventLog
+from eventq.replay.points import END
+from eventq.verify.anchor import Anchor, check_anchor, check_mac, make_anchor, parse_anchor
+from eventq.verify.verifier import MOST_FINDINGS, Verdict, verify
+from eventq.verify.base import base_at_start
+from eventq.verify.indexes import IndexMode
+
+KEY_ENV = "EVENTQ_ANCHOR_KEY"
+FINDING_COLUMNS = ["SEQ", "RULE", "PROBLEM"]
+ANCHOR_COLUMNS = ["FILE", "SEQ", "RESULT"]
+
+# An anchor's problem that is not about a position of the log.
+UNPROVEN = "hmac"
+
+_key_env = click.option(
+    "--key-env",
+    default=KEY_ENV,
+    show_default=True,
+    metavar="NAME",
+    help="The environment variable that holds the key.",
+)
+
+
+@click.command(
+    "verify",
+    epilog="""\b
+Examples:
+  eventq verify
+  eventq verify --all --json
+  eventq verify --anchor monday.json --anchor tuesday.json""",
+)
+@click.option(
+    "--all", "go_on", is_flag=True, help=f"Go on behind the first finding, up to {MOST_FINDINGS:,}."
+)
+@click.option(
+    "--anchor",
+    "files",
+    multiple=True,
+    type=click.File("rb"),
+    metavar="FILE",
+    help="Check this anchor too; may come several times.",
+)
+@_key_env
+@click.option(
+    "--indexes",
+    type=click.Choice(["sample", "full", "none"]),
+    default="sample",
+    show_default=True,
+    help="Of how many tasks to compare what the log's indexes say.",
+)
+@placed
+def verify_command(
+    *, place: Place, go_on: bool, files: tuple[IO[bytes], ...], key_env: str, indexes: IndexMode
+) -> None:
+    """Prove that the log was not altered, and that all its events are legal.
+
+    Recomputes every seal and checks every position, move, lease, fence, instant, key and the order
+    of dispatch by rules of its own. Names the first position that is wrong. Ends with 1 then.
+    """
+    anchors = [(file.name, _read_anchor(file)) for file in files]
+    key = _find_key(key_env, [anchor for _, anchor in anchors])
+    with place.open_log() as log:
+        if not anchors:
+            check_there(log)
+        base = base_at_start(log)
+        if base is not None:
+            told = (
+                "what comes behind is verified, trusting the snapshot there; --archive verifies all"
+            )
+            note(f"the events up to {base.seq} were archived: {told}")
+        with progress("verifying") as tell:
+            verdict = verify(
+                log,
+                anchors=[anchor for _, anchor in anchors],
+                base=base,
+                indexes=indexes,
+                limit=MOST_FINDINGS if go_on else 1,
+                progress=tell,
+            )
+    forged = [
+        {"seq": anchor.seq, "rule": UNPROVEN, "problem": f"{name}: {problem}"}
+        for name, anchor in anchors
+        if (problem := check_mac(anchor, key)) is not None
+    ]
+    form = verdict_form(verdict)
+    form["findings"] = [*forged, *form["findings"]]
+    form["ok"] = not form["findings"]
+    if place.as_json:
+        say_json(form)
+    else:
+        _say_verdict(verdict, form["findings"], ends_early=not go_on)
+    if not form["ok"]:
+        end_with_finding()
+
+
+@click.group("anchor", epilog="Example: eventq anchor export", invoke_without_command=True)
+@placed
+def anchor_group(*, place: Place) -> None:
+    """Keep a position and its seal outside of the log, and check the log against them."""
+    hand_down(place)
+
+
+@anchor_group.command(
+    "export",
+    epilog="""\b
+Examples:
+  eventq anchor export > anchor.json
+  EVENTQ_ANCHOR_KEY=... eventq anchor export --at 2030-01-31T00:00:00Z > january.json""",
+)
+@click.option("--at", "point", default=END, show_default=True, metavar="POINT", help="Of when.")
+@_key_env
+@placed
+def export(*, place: Place, point: str, key_env: str) -> None:
+    """Print an anchor: the position, instant and seal of the last commit up to a point.
+
+    It is one line of JSON. With a key in the environment it carries an HMAC-SHA256, so that only
+    who has the key can have made it.
+    """
+    key = _key(key_env)
+    with place.open_log() as log:
+        check_there(log)
+        found = point_of(log, point, "--at")
+        anchor = make_anchor(log, found, key=key)
+    if key is None:
+        note(f"no {key_env} in the environment: the anchor has no hmac, so anybody could forge it")
+    say_json(msgspec.structs.asdict(anchor))
+
+
+@anchor_group.command("check", epilog="Example: eventq anchor check monday.json tuesday.json")
+@click.argument("files", nargs=-1, required=True, type=click.File("rb"), metavar="FILE...")
+@_key_env
+@placed
+def check(*, place: Place, files: tuple[IO[bytes], ...], key_env: str) -> None:
+    """Check that the log still holds what each anchor says. Ends with 1 if not.
+
+    Quick: it looks at one commit an anchor. That this seal is that of all before it, is for
+    verify to prove.
+    """
+    anchors = [(file.name, _read_anchor(file)) for file in files]
+    key = _find_key(key_env, [anchor for _, anchor in anchors])
+    with place.open_log() as log:
+        results = [(name, anchor, _problem_of(log, anchor, key)) for name, anchor in anchors]
+    if place.as_json:
+        for name, anchor, found in results:
+            say_json({"file": name, "seq": anchor.seq, "ok": found is None, **_told(found)})
+    else:
+        rows = [
+            [visible(name), str(anchor.seq), "holds" if found is None else visible(found[1])]
+            for name, anchor, found in results
+        ]
+        say_table(ANCHOR_COLUMNS, rows, elastic=1)
+    if any(found is not None for _, _, found in results):
+        end_with_finding()
+
+
+COMMANDS: list[click.Command] = [verify_command, anchor_group]
+
+
+def verdict_form(verdict: Verdict) -> dict[str, Any]:
+    """A verdict for programs."""
+    form = msgspec.structs.asdict(verdict)
+    form["at"] = iso_text(verdict.at)
+    form["findings"] = [msgspec.structs.asdict(finding) for finding in verdict.findings]
+    return {**form, "ok": verdict.ok}
+
+
+def _say_verdict(verdict: Verdict, findings: list[dict[str, Any]], *, ends_early: bool) -> None:
+    none = f"none behind {verdict.begin}"
+    span = f"{verdict.begin + 1} to {verdict.seq}" if verdict.seq > verdict.begin else none
+    if findings:
+        rows = [[str(f["seq"]), f["rule"], visible(f["problem"])] for f in findings]
+        say_table(FINDING_COLUMNS, rows, elastic=1)
+        if not verdict.complete:
+            note(f"verified {span} only; " + ("see --all" if ends_early else "the rest is lost"))
+        return
+    say_pairs(
+        [
+            ("namespace", visible(verdict.namespace)),
+            ("positions", span),
+            ("events", str(verdict.events)),
+            ("commits", str(verdict.commits)),
+            ("open tasks", str(verdict.open)),
+            ("seal", verdict.seal),
+            ("anchors", str(verdict.anchors)),
+            ("verified", "nothing is wrong"),
+        ]
+    )
+
+
+def _problem_of(log: EventLog, anchor: Anchor, key: bytes | None) -> tuple[int, str] | None:
+    forged = check_mac(anchor, key)
+    return check_anchor(log, anchor) if forged is None else (anchor.seq, forged)
+
+
+def _told(found: tuple[int, str] | None) -> dict[str, Any]:
+    position, problem = (None, None) if found is None else found
+    return {"position": position, "problem": problem}
+
+
+def _read_anchor(file: IO[bytes]) -> Anchor:
+    return parse_anchor(file.read(), file.name)
+
+
+def _key(name: str) -> bytes | None:
+    """The key in the environment; an empty one is none."""
+    return os.environ.get(name, "").encode(errors="surrogateescape") or None
+
+
+def _find_key(name: str, anchors: list[Anchor]) -> bytes | None:
+    """The key, which must be there when an anchor was made with one."""
+    key = _key(name)
+    if key is None and any(anchor.hmac is not None for anchor in anchors):
+        misuse(f"set {name} to the key with which the anchor was made")
+    if key is None and anchors:
+        note("the anchors have no hmac: they prove as much as the place where they were kept")
+    return key

@@ -1,0 +1,146 @@
+"""``whatif``: recorded arrivals and run times under another policy; the log is only read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from msgspec import UNSET
+
+from eventq.cli.options import (
+    Place,
+    misuse,
+    parse_backoff,
+    placed,
+    point_of,
+    shown_word,
+    tag_option,
+)
+from eventq.cli.output import note, progress, say_json, say_table
+from eventq.cli.views.sandbox import WHATIF_COLUMNS, took, whatif_form, whatif_rows
+from eventq.errors import ArgumentError
+from eventq.replay.points import END
+from eventq.sandbox import PriorityRule
+from eventq.sandbox import whatif as suppose
+
+NO_LIMIT = "none"
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  eventq whatif --workers 8
+  eventq whatif --backoff exponential:1s:5m --max-retries 3
+  eventq whatif --priority kind=video:10 --from -2h --json""",
+)
+@click.option("--workers", type=int, metavar="N", help="Attempts at a time. [default: as it was]")
+@click.option(
+    "--workers-then",
+    type=int,
+    metavar="N",
+    help="How many each node had, as `run --workers`. [default: the most leases it held]",
+)
+@click.option("--backoff", metavar="BACKOFF", help="Wait before a retry, like 10s; see `new`.")
+@click.option("--max-retries", metavar="N", help="Attempts after the first; none for no limit.")
+@click.option("--max-age", metavar="DURATION", help="Give up after this long; none for never.")
+@click.option("--deadline", metavar="DURATION", help="Longest an attempt may run; none for any.")
+@click.option(
+    "--priority",
+    "priorities",
+    multiple=True,
+    metavar="NAME=VALUE:P",
+    help="Priority P for tasks with this tag; may come several times, the first that fits counts.",
+)
+@click.option(
+    "--fail-rate",
+    type=float,
+    metavar="SHARE",
+    help="Of unrecorded attempts, 0 to 1. [default: each as the task's last recorded one]",
+)
+@click.option(
+    "--from",
+    "after",
+    default="0",
+    metavar="POINT",
+    show_default=True,
+    help="Only tasks created behind it.",
+)
+@click.option(
+    "--to", "until", default=END, metavar="POINT", show_default=True, help="The record's end."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Settles what is drawn.")
+@placed
+def whatif(
+    *,
+    place: Place,
+    after: str,
+    until: str,
+    backoff: str | None,
+    max_retries: str | None,
+    priorities: tuple[str, ...],
+    **options: Any,  # noqa: ANN401 - the library checks them
+) -> None:
+    """Replay recorded tasks under another policy, and compare waiting times and ends with what was.
+
+    Beside what was recorded stands what the simulation makes of the policy as it was: how far the
+    two are apart is the model's own error. What is not given stays as it was.
+    """
+    rules = [_rule(word) for word in priorities]
+    for name in ("max_age", "deadline"):
+        options[name] = _limit(options[name])
+    retries = _limit(max_retries)
+    with place.open_log() as log, progress("replaying") as tell, _as_typed():
+        found = suppose(
+            log,
+            after=point_of(log, after, "--from"),
+            until=point_of(log, until, "--to"),
+            backoff=parse_backoff(backoff),
+            max_retries=_count(retries) if isinstance(retries, str) else retries,
+            priorities=rules,
+            progress=tell,
+            **options,
+        )
+    if place.as_json:
+        say_json(whatif_form(found))
+        return
+    say_table(WHATIF_COLUMNS, whatif_rows(found), elastic=0)
+    if found.left_out:
+        note(f"left out: {found.left_out} tasks that were open before {found.after + 1}")
+    if found.is_ahead:
+        note(
+            "tasks this short are leased ahead: give --workers-then, or trust no number of workers"
+        )
+    if found.absent_us:
+        note(f"nobody worked for {took(found.absent_us)} of the record; nobody does in these")
+
+
+@contextmanager
+def _as_typed() -> Iterator[None]:
+    """Names in complaints the option that was typed."""
+    try:
+        yield
+    except ArgumentError as error:
+        name = "--to" if error.argument == "until" else error.argument
+        raise ArgumentError(name, error.value, error.expected) from None
+
+
+def _limit(word: str | None) -> Any:  # noqa: ANN401 - UNSET, None or the word
+    if word is None:
+        return UNSET
+    return None if word == NO_LIMIT else word
+
+
+def _count(word: str) -> int:
+    if not word.removeprefix("-").isdecimal() or len(word) > 20:  # noqa: PLR2004 - 64 bits
+        misuse(f"--max-retries: expected a whole number or none, got {shown_word(word)}")
+    return int(word)
+
+
+def _rule(word: str) -> PriorityRule:
+    tag, sign, priority = word.rpartition(":")
+    if not sign or not priority.removeprefix("-").isdecimal() or len(priority) > 20:  # noqa: PLR2004
+        misuse(f"--priority: expected NAME=VALUE:P, like kind=video:10, got {shown_word(word)}")
+    name, value = tag_option(tag)
+    return PriorityRule({name: value}, int(priority))

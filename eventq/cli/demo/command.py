@@ -1,0 +1,327 @@
+"""``eventq demo``: a task for each file of a tree, run to the end, the story told from its log.
+
+It only reads the files, and never touches a queue that is not its own.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+import sysconfig
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import unquote, urlsplit
+
+import click
+import msgspec
+from msgspec import Struct
+
+from eventq import ArgumentError, Queue
+from eventq.cli.supervise.background import BackgroundRun, stopping
+from eventq.cli.demo.files import (
+    Board,
+    DemoFile,
+    DiskWorker,
+    choose_broken,
+    key_of,
+    scan,
+    specs_of,
+    storable,
+)
+from eventq.cli.demo.screen import LineScreen, LiveScreen, Rate, Screen, View
+from eventq.cli.demo.summary import read_story, summary_form, summary_lines
+from eventq.cli.logs import log_to_stderr
+from eventq.cli.options import Place, placed_by, refuse
+from eventq.cli.output import flush, is_terminal, note, say, say_json
+from eventq.cli.text import visible
+from eventq.core.durations import SECOND_US, parse_duration
+from eventq.eventlog import open_log
+
+DEMO_URL = "sqlite:///eventq-demo.db"
+DEMO_NAMESPACE = "demo"
+# Short, so that retries are seen and a killed demo soon goes on.
+BACKOFF = "0.2s"
+MAX_RETRIES = 5
+LEASE_TTL = "5s"
+GRACE = "10s"
+KEYS_AT_ONCE = 500
+EXIT_INTERRUPTED = 130
+
+
+class Plan(Struct, frozen=True):
+    """What one call of the demo is to do."""
+
+    root: str
+    url: str
+    namespace: str
+    as_json: bool
+    workers: int | None
+    limit_files: int | None
+    seed: int
+    fail_share: float
+    pace_s: float
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  eventq demo
+  eventq demo ~/src --workers 8 --pace 20ms
+  eventq demo --limit-files 200 --seed 7 --fail-share 0.3"""
+)
+@click.argument(
+    "directory",
+    required=False,
+    type=click.Path(exists=True, file_okay=False, readable=True),
+    metavar="[DIR]",
+)
+@click.option("--workers", type=click.IntRange(1, 10_000), metavar="N", help="Files at a time.")
+@click.option("--limit-files", type=click.IntRange(1), metavar="N", help="Only the first N files.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Settles what fails.")
+@click.option(
+    "--fail-share",
+    type=click.FloatRange(0, 1),
+    default=0.05,
+    show_default=True,
+    help="Share of attempts that fail as on a flaky disk; at most three a file.",
+)
+@click.option(
+    "--pace",
+    metavar="DURATION",
+    default="0s",
+    help="Spend at least this long on a file, like 20ms, to have time to look.",
+)
+@placed_by(
+    url_help=f"Where the log is; EVENTQ_URL is not asked. [default: {DEMO_URL}]",
+    namespace_help=f"Queue within the log. [default: {DEMO_NAMESPACE}]",
+)
+def demo(*, place: Place, directory: str | None, pace: str, **options: Any) -> None:  # noqa: ANN401
+    """Read all files under DIR (the Python standard library) as tasks, with failures on the way.
+
+    Each file is a task: its SHA-256 and compression ratio become the result. Priorities go by
+    size: tiny files (under 4 KiB) 30, small ones (64 KiB) 20, medium ones (1 MiB) 10, large ones 0.
+    One file never succeeds and expires after its retries. Stop it with Ctrl-C, or kill it, and run
+    it again: it goes on where it was.
+    """
+    plan = Plan(
+        root=os.path.realpath(_library() if directory is None else directory),
+        url=DEMO_URL if place.url is None else place.url,
+        namespace=DEMO_NAMESPACE if place.namespace is None else place.namespace,
+        as_json=place.as_json,
+        pace_s=parse_duration(pace, "pace") / SECOND_US,
+        **options,
+    )
+    if not 0 <= plan.fail_share <= 1:
+        # Not a number is in no range, which click does not see.
+        raise ArgumentError("fail_share", plan.fail_share, "a number from 0 to 1")
+    if plan.url.startswith("memory:"):
+        raise ArgumentError("url", plan.url, "a log that outlives the demo, like sqlite:///demo.db")
+    log_to_stderr(verbose=False)
+    files = _find_files(plan, is_library=directory is None)
+    with Queue(
+        plan.url,
+        namespace=plan.namespace,
+        workers=plan.workers,
+        max_retries=MAX_RETRIES,
+        backoff=BACKOFF,
+    ) as queue:
+        _refuse_others(queue, plan)
+        try:
+            _create_tasks(queue, plan, files)
+            before = queue.stats()
+            begun_s = time.monotonic()
+            stopped = _work(queue, plan)
+            elapsed_s = time.monotonic() - begun_s
+        except KeyboardInterrupt:
+            # While tasks are created nobody listens to signals yet.
+            _say_interrupted(queue)
+        if stopped and queue.stats().open:
+            _say_interrupted(queue)
+        done_count = before.open - queue.stats().open
+        _summarize(queue, plan, done_count=done_count, elapsed_s=elapsed_s)
+
+
+def _find_files(plan: Plan, *, is_library: bool) -> list[DemoFile]:
+    is_own = _own_files(plan.url)
+    # What was installed beside the library is not part of it.
+    packages = os.path.join(plan.root, "site-packages") if is_library else None  # noqa: PTH118
+
+    def without(path: str) -> bool:
+        return path == packages or is_own(path)
+
+    files, unread = scan(plan.root, without=without, limit=plan.limit_files)
+    for path in unread:
+        note(f"cannot read the directory {path}")
+    if not files:
+        refuse(f"there are no regular files under {plan.root}")
+    return files
+
+
+def _own_files(url: str) -> Callable[[str], bool]:
+    """Tells the demo's own database from the files it reads."""
+    parts = urlsplit(url)
+    if parts.scheme != "sqlite":
+        return lambda _: False
+    own = os.path.realpath(unquote(parts.path[1:]))
+    return lambda path: path == own or path.startswith(f"{own}-")
+
+
+def _refuse_others(queue: Queue, plan: Plan) -> None:
+    """The log must be empty, or hold the demo of the same tree."""
+    first = next(iter(queue.events()), None)
+    if first is None:
+        return
+    tags = getattr(first.body, "tags", b"{}")
+    root = msgspec.json.decode(tags).get("root")
+    where = f"namespace {queue.namespace} of {queue.url}"
+    if root is None:
+        refuse(f"{where} holds tasks that are not the demo's; choose another --namespace or --url")
+    if root != storable(plan.root):
+        refuse(f"{where} holds the demo of {root}; choose another --namespace or --url")
+
+
+def _create_tasks(queue: Queue, plan: Plan, files: list[DemoFile]) -> None:
+    """Tasks for the files that have none; what a run before this one made stays as it is."""
+    taken = _taken_keys(queue, [key_of(file.path) for file in files])
+    fresh = [file for file in files if key_of(file.path) not in taken]
+    # The broken one is in the first commit, so if anything is there, it is there.
+    broken = choose_broken(plan.seed, files) if not taken else None
+    queue.new_many(specs_of(plan.root, fresh, broken=broken))
+    _tell(plan, f"demo: {len(files):,} files under {visible(plan.root)}")
+    _tell(plan, f"demo: {len(fresh):,} tasks created, {len(taken):,} were there already")
+    _tell(plan, f"demo: database {_database(queue.url)}, namespace {queue.namespace}")
+    if broken is not None:
+        _tell(plan, f"demo: seed {plan.seed} has chosen {visible(broken.path)} never to succeed")
+
+
+def _taken_keys(queue: Queue, keys: list[str]) -> set[str]:
+    taken: set[str] = set()
+    with closing(open_log(queue.url, namespace=queue.namespace, create=False)) as log:
+        for start in range(0, len(keys), KEYS_AT_ONCE):
+            taken.update(log.find_keys(keys[start : start + KEYS_AT_ONCE]))
+    return taken
+
+
+def _work(queue: Queue, plan: Plan) -> bool:
+    """Runs all there is to run; tells whether it was asked to stop."""
+    board = Board()
+    worker = DiskWorker(
+        plan.root, board, seed=plan.seed, fail_share=plan.fail_share, pace_s=plan.pace_s
+    )
+    # Whoever holds leases now is another process, alive or dead.
+    before = queue.stats()
+    others = set(before.nodes)
+    run = BackgroundRun(queue, worker, until="idle", grace=GRACE, lease_ttl=LEASE_TTL)
+    rate = Rate()
+    begun_s = time.monotonic()
+    rate.measure(begun_s, before.total - before.open)
+
+    def look() -> View:
+        stats = queue.stats()
+        now_s = time.monotonic()
+        running, failures = board.seen()
+        return View(
+            stats=stats,
+            elapsed_s=now_s - begun_s,
+            rate=rate.measure(now_s, stats.total - stats.open),
+            running=running,
+            failures=failures,
+            foreign=not others.isdisjoint(stats.nodes),
+            stopping=run.asked,
+        )
+
+    with stopping(run), _screen(plan) as screen:
+        # Before anything changes: leases of a killed process are still there to be told of.
+        screen.show(look())
+        run.start()
+        while not run.wait(screen.every_s):
+            screen.show(look())
+        screen.show(look())
+        run.result()
+    return run.asked
+
+
+def _screen(plan: Plan) -> Screen:
+    if plan.as_json:
+        return LineScreen(sys.stderr)
+    if is_terminal():
+        return LiveScreen(f"eventq demo  {visible(plan.root)}")
+    return LineScreen(sys.stdout)
+
+
+def _say_interrupted(queue: Queue) -> NoReturn:
+    stats = queue.stats()
+    note(f"stopped: {stats.total - stats.open:,} of {stats.total:,} done; to go on, run it again:")
+    note(f"  {shlex.join([*_program(), *sys.argv[1:]])}")
+    raise click.exceptions.Exit(EXIT_INTERRUPTED)
+
+
+def _summarize(queue: Queue, plan: Plan, *, done_count: int, elapsed_s: float) -> None:
+    story = read_story(queue)
+    if plan.as_json:
+        form = summary_form(story, done_count=done_count, elapsed_s=elapsed_s)
+        say_json({**form, "url": queue.url, "namespace": queue.namespace})
+        return
+    bold = _bold if is_terminal() else str
+    lines = summary_lines(
+        queue,
+        story,
+        done_count=done_count,
+        elapsed_s=elapsed_s,
+        bold=bold,
+        columns=shutil.get_terminal_size().columns if is_terminal() else None,
+    )
+    say()
+    for line in lines:
+        say(line)
+    say()
+    say(f"Database: {_database(queue.url)}")
+    say(bold("Try next:"))
+    commands = [["ls", "--state", "expired"], ["tail", "-n", "20"]]
+    shown = story.retried or (story.slowest or story.tasks)[0]
+    commands.insert(
+        0, ["history", "--", shown.key] if shown.key[0] == "-" else ["history", shown.key]
+    )
+    for words in commands:
+        place = ["--url", queue.url, "--namespace", queue.namespace]
+        say(f"  {shlex.join([*_program(), *place, *words])}")
+
+
+def _bold(text: str) -> str:
+    return click.style(text, bold=True)
+
+
+def _tell(plan: Plan, line: str) -> None:
+    """A line about the beginning, where it does not get into the way of JSON."""
+    if plan.as_json:
+        note(line)
+    else:
+        say(line)
+        flush()
+
+
+def _library() -> str:
+    return sysconfig.get_path("stdlib")
+
+
+def _database(url: str) -> str:
+    parts = urlsplit(url)
+    return (
+        visible(str(Path(unquote(parts.path[1:])).resolve())) if parts.scheme == "sqlite" else url
+    )
+
+
+def _program() -> list[str]:
+    """The words with which this command was called."""
+    started = sys.argv[0]
+    if Path(started).name == "__main__.py":
+        return [sys.orig_argv[0], "-m", "eventq"]
+    found = shutil.which(Path(started).name)
+    if found is not None and Path(found).resolve() == Path(started).resolve():
+        return [Path(started).name]
+    return [started]

@@ -1,0 +1,39 @@
+"""``eventq replay --step``: opens the log and hands it to the full-screen stepper.
+
+Only what the stepper needs to start is here; textual is loaded when somebody steps.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from eventq.cli.options import Place, log_time, misuse, refuse
+from eventq.cli.output import is_terminal
+from eventq.node.clock import SystemClock
+from eventq.replay.points import END, find_point
+
+INSTALL = "pip install 'eventq[step]'"
+
+
+def step(place: Place, *, at: str | None) -> None:
+    """Steps through the log at the place, beginning at a point; at the first event unless told.
+
+    Ends the command with a message where there is no terminal, no textual, or no such point.
+    """
+    if place.as_json:
+        misuse("--step shows a screen, so --json has no meaning with it")
+    # Textual draws on standard error.
+    if not all(is_terminal(stream) for stream in (sys.stdin, sys.stdout, sys.stderr)):
+        misuse("--step needs a terminal for its screen; without one, leave it out")
+    try:
+        # Imported here: an optional part, which other commands do without.
+        from eventq.cli.stepper.app import Stepper  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "textual":
+            raise
+        refuse(f"--step needs textual, which is not installed: {INSTALL}")
+    with place.open_log() as log:
+        # A point that means nothing is told before the screen opens.
+        start = at or ("1" if log.head().seq else END)
+        find_point(log, start, now=log_time(log), argument="--from")
+        Stepper(log, clock=SystemClock(), start=start).run()

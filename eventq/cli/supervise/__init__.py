@@ -1,0 +1,1 @@
+"""Several ``eventq run`` processes, and a run in the background."""

@@ -1,0 +1,1 @@
+"""What commands show, as tables for people and as JSON for programs."""

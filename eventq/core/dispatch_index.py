@@ -1,0 +1,152 @@
+"""The sorted indexes of the pending tasks: which runs, becomes ready or expires next.
+
+Nothing here knows events; the projection tells it which tasks come and go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sortedcontainers import SortedList
+
+from eventq.core.task import Task
+
+
+class Pending:
+    """Pending tasks in one of two indexes, and those that can expire in a third as well.
+
+    `ready` is sorted by (priority descending, scheduled_at, number). `waiting` is sorted by
+    (scheduled_at, number) and holds those whose instant lies after `ripe_at`, the latest time
+    asked about. `expiring` is sorted by (expires_at, number). `tasks` is the projection's.
+    """
+
+    def __init__(self, tasks: dict[int, Task]) -> None:
+        self.ripe_at = 0
+        self.retrying_count = 0
+        """Tasks that have been attempted before."""
+        self.ready: SortedList[tuple[int, int, int]] = SortedList()
+        self.waiting: SortedList[tuple[int, int]] = SortedList()
+        self.expiring: SortedList[tuple[int, int]] = SortedList()
+        self._tasks = tasks
+        self._is_sorted = True
+
+    def add(self, task: Task) -> None:
+        """A task has become pending; O(log n)."""
+        self.retrying_count += task.attempt > 0
+        if not self._is_sorted:
+            return
+        if task.scheduled_at_us <= self.ripe_at:
+            self.ready.add(rank(task))
+        else:
+            self.waiting.add((task.scheduled_at_us, task.number))
+        if task.expires_at_us is not None:
+            self.expiring.add((task.expires_at_us, task.number))
+
+    def remove(self, task: Task) -> None:
+        """A task, as it was added, is pending no more; O(log n)."""
+        self.retrying_count -= task.attempt > 0
+        if not self._is_sorted:
+            return
+        if task.scheduled_at_us <= self.ripe_at:
+            self.ready.remove(rank(task))
+        else:
+            self.waiting.remove((task.scheduled_at_us, task.number))
+        if task.expires_at_us is not None:
+            self.expiring.remove((task.expires_at_us, task.number))
+
+    def remove_leased(self, tasks: list[Task]) -> None:
+        """Tasks that a commit leased, in its order; quick where they are the first of `ready`.
+
+        As a rule they are, since leases are granted in this order.
+        """
+        count = len(tasks)
+        if not self._is_sorted or self.ready[:count] != [rank(task) for task in tasks]:
+            for task in tasks:
+                self.remove(task)
+            return
+        del self.ready[:count]
+        for task in tasks:
+            self.retrying_count -= task.attempt > 0
+            if task.expires_at_us is not None:
+                self.expiring.remove((task.expires_at_us, task.number))
+
+    def ripen(self, now: int) -> None:
+        """Moves tasks whose instant has come from `waiting` to `ready`; O(log n) for each."""
+        if now <= self.ripe_at:
+            return
+        self.ripe_at = now
+        waiting = self.waiting
+        while waiting and waiting[0][0] <= now:
+            _, number = waiting.pop(0)
+            self.ready.add(rank(self._tasks[number]))
+
+    def unripen(self, now: int) -> None:
+        """Goes back to an earlier time: the inverse of `ripen`, for tools that step backward.
+
+        O(log n) for each task moved and each priority: within one, tasks stand by their instant.
+        """
+        if now >= self.ripe_at:
+            return
+        self.ripe_at = now
+        ready, begin = self.ready, 0
+        early: list[tuple[int, int, int]] = []
+        while begin < len(ready):
+            priority = ready[begin][0]
+            # A shorter tuple sorts before all that begin like it.
+            end = ready.bisect_left((priority + 1,))  # type: ignore[arg-type]
+            early += ready[ready.bisect_left((priority, now + 1)) : end]  # type: ignore[arg-type]
+            begin = end
+        for place in early:
+            ready.remove(place)
+            self.waiting.add(place[1:])
+
+    def next_instant(self) -> int | None:
+        """The earliest coming instant at which a task becomes ready or expires."""
+        instants = [index[0][0] for index in (self.waiting, self.expiring) if index]
+        return min(instants, default=None)
+
+    def suspend(self) -> None:
+        """Stops sorting, for a long fold; `rebuild` ends it."""
+        self._is_sorted = False
+        self.ready.clear()
+        self.waiting.clear()
+        self.expiring.clear()
+
+    def rebuild(self, pending: Iterable[Task]) -> None:
+        """Sorts the indexes anew: O(n log n), far less than n insertions."""
+        tasks = list(pending)
+        self.ready, self.waiting, self.expiring = self._recounted(tasks)
+        self.retrying_count = sum(task.attempt > 0 for task in tasks)
+        self._is_sorted = True
+
+    def check(self, pending: Iterable[Task]) -> None:
+        """Asserts that the indexes hold these tasks and no others, each in its place."""
+        tasks = list(pending)
+        assert self.retrying_count == sum(task.attempt > 0 for task in tasks)
+        if self._is_sorted:
+            assert (self.ready, self.waiting, self.expiring) == self._recounted(tasks)
+
+    def _recounted(
+        self, tasks: list[Task]
+    ) -> tuple[
+        SortedList[tuple[int, int, int]], SortedList[tuple[int, int]], SortedList[tuple[int, int]]
+    ]:
+        ripe_at = self.ripe_at
+        return (
+            SortedList(rank(task) for task in tasks if task.scheduled_at_us <= ripe_at),
+            SortedList(
+                (task.scheduled_at_us, task.number)
+                for task in tasks
+                if task.scheduled_at_us > ripe_at
+            ),
+            SortedList(
+                (task.expires_at_us, task.number)
+                for task in tasks
+                if task.expires_at_us is not None
+            ),
+        )
+
+
+def rank(task: Task) -> tuple[int, int, int]:
+    """Dispatch order: highest priority, then earliest scheduled, then lowest number."""
+    return (-task.priority, task.scheduled_at_us, task.number)

@@ -1,0 +1,63 @@
+"""Read-only SQL over a log's file, for people's questions; nothing here can change the file.
+
+It runs on the log's own connection: a second SQLite library on the same file, such as Python's
+sqlite3 module, would drop this process's locks when it closes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import apsw
+
+from eventq.errors import ArgumentError
+from eventq.eventlog.contract import Rows
+
+# What is wrong with the statement, as against what is wrong with the file.
+REFUSALS = (
+    apsw.SQLError,
+    apsw.AuthError,
+    apsw.ReadOnlyError,
+    apsw.BindingsError,
+    apsw.MismatchError,
+    apsw.TooBigError,
+    TypeError,
+)
+READING = frozenset(
+    {apsw.SQLITE_SELECT, apsw.SQLITE_READ, apsw.SQLITE_FUNCTION, apsw.SQLITE_RECURSIVE}
+)
+
+
+def run_query(connection: apsw.Connection, text: str, values: Sequence[Any]) -> Rows:
+    """The rows of one statement.
+
+    Raises ArgumentError for what is not a read-only statement that SQLite understands.
+    """
+    columns: list[str] = []
+    begun = 0
+
+    def begin(cursor: apsw.Cursor, _text: str, _values: object) -> bool:
+        # Called before each statement: the one moment when columns are known without rows.
+        nonlocal begun
+        begun += 1
+        if begun > 1:
+            raise ArgumentError("query", text, "one statement, not several")
+        columns[:] = [column[0] for column in cursor.get_description()]
+        return True
+
+    cursor = connection.cursor()
+    cursor.exec_trace = begin
+    connection.authorizer = _judge
+    try:
+        rows = cursor.execute(text, tuple(values)).fetchall()
+    except REFUSALS as error:
+        raise ArgumentError("query", text, f"one read-only SQL statement ({error})") from error
+    finally:
+        connection.authorizer = None
+        cursor.close(force=True)
+    return Rows(columns, rows)
+
+
+def _judge(action: int, *_: str | None) -> int:
+    return apsw.SQLITE_OK if action in READING else apsw.SQLITE_DENY

@@ -1,0 +1,316 @@
+"""The files of a SQLite log: which paths are usable, and how a new database comes to be."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import stat
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import quote
+
+import apsw
+
+from eventq.errors import ArgumentError, LogForeignError, LogTooNewError, LogUnavailableError
+from eventq.eventlog.sqlite import schema
+
+# Where locks or shared memory do not work between hosts, or not at all.
+NETWORK_FILESYSTEMS = frozenset(
+    {
+        "afs",
+        "beegfs",
+        "ceph",
+        "cifs",
+        "fuse.beegfs",
+        "fuse.ceph",
+        "fuse.cephfs",
+        "fuse.glusterfs",
+        "fuse.rclone",
+        "fuse.s3fs",
+        "fuse.sshfs",
+        "glusterfs",
+        "gpfs",
+        "lustre",
+        "ncpfs",
+        "nfs",
+        "nfs4",
+        "smb3",
+        "smbfs",
+    }
+)
+
+# How every SQLite database begins, and how long its header is.
+HEADER_START = b"SQLite format 3\0"
+HEADER_BYTES = 100
+
+# Files are for their owner only; who wants to share a log changes the database's mode.
+FILE_MODE = 0o600
+
+# SQLite before this can corrupt a WAL that one connection resets while another checkpoints.
+SQLITE_AT_LEAST = (3, 51, 3)
+
+
+def check_library() -> None:
+    """Raises LogUnavailableError where apsw carries a SQLite that can lose data."""
+    version = apsw.sqlite_lib_version()
+    if tuple(map(int, version.split("."))) < SQLITE_AT_LEAST:
+        raise LogUnavailableError(
+            f"SQLite {version} can lose data in WAL mode; install apsw 3.51.3 or later"
+        )
+
+
+def resolve(path: str) -> str:
+    """The path with every link resolved, so that one file has one name and one lock.
+
+    Raises ArgumentError for a path no file can have, LogUnavailableError for one that is not a
+    file or whose directory is missing or on a network file system.
+    """
+    if not path or "\0" in path or path == ":memory:":
+        raise ArgumentError("url", path, "the path of a file (memory:// keeps a log in memory)")
+    try:
+        path.encode()
+        resolved = os.path.realpath(path)
+        directory = os.path.dirname(resolved)  # noqa: PTH120 - plain strings all the way
+        if not os.path.isdir(directory):  # noqa: PTH112
+            raise LogUnavailableError(f"{path}: the directory {directory} does not exist")
+        mode = os.stat(resolved).st_mode if os.path.lexists(resolved) else stat.S_IFREG  # noqa: PTH116
+    except UnicodeEncodeError as error:
+        raise ArgumentError("url", path, "a path in UTF-8") from error
+    except OSError as error:
+        raise unavailable(path, error) from error
+    if not stat.S_ISREG(mode):
+        kind = "a directory" if stat.S_ISDIR(mode) else "not a regular file"
+        raise LogUnavailableError(f"{path}: is {kind}; a log is a file")
+    _refuse_network(resolved, directory)
+    return resolved
+
+
+def prepare(path: str, *, create: bool) -> bool:
+    """Makes sure a log of ours is there, making it if ``create``; says whether it is writable.
+
+    A log that may not be written can still be read, if the caller did not ask to create it. A
+    file that is not ours is never written to.
+    """
+    directory = os.path.dirname(path)  # noqa: PTH120
+    if _size_of(path) == 0:
+        if not create:
+            raise LogUnavailableError(f"{path}: there is no log here")
+        if not os.access(directory, os.W_OK | os.X_OK):
+            raise LogUnavailableError(f"{path}: the directory {directory} is not writable")
+        _make(path)
+    check_ours(path)
+    for target in (path, directory):
+        if not os.access(target, os.W_OK):
+            if create:
+                raise LogUnavailableError(f"{path}: {target} is not writable")
+            return False
+    _make_private(lock_path(path), like=path)
+    return True
+
+
+def check_ours(path: str) -> None:
+    """Raises LogForeignError or LogTooNewError by the first bytes of the file.
+
+    Not by a connection: that could write beside a foreign file, and finds our own one malformed
+    while another process, now or before it was killed, moves pages from the WAL into it. The first
+    page holds the marks before the file gets its name, and for ever.
+    """
+    try:
+        header = _read_header(path)
+    except apsw.Error as error:
+        raise unavailable(path, error) from error
+    if not header.startswith(HEADER_START):
+        raise LogForeignError(f"{path}: is not a database; point the URL elsewhere")
+    _check_marks(path, mark=_number(header, 68), version=_number(header, 60))
+
+
+def check_connection(connection: apsw.Connection, path: str) -> None:
+    """Raises LogForeignError or LogTooNewError by what an open database says of itself."""
+    _check_marks(
+        path,
+        mark=connection.pragma("application_id"),
+        version=connection.pragma("user_version"),
+    )
+
+
+def connect_read_only(path: str) -> apsw.Connection:
+    """A connection to a log that may not be written. Raises apsw.Error.
+
+    Without a WAL nobody has the log open, and ``immutable`` then needs no shared memory, which
+    could not be made here. With one, the shared memory must be there and readable.
+    """
+    if _size_of(f"{path}-wal"):
+        return apsw.Connection(path, flags=apsw.SQLITE_OPEN_READONLY)
+    return apsw.Connection(
+        f"file:{quote(path)}?immutable=1",
+        flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI,
+    )
+
+
+def lock_path(path: str) -> str:
+    """The side file whose lock is a writer's turn."""
+    return f"{path}-lock"
+
+
+def open_lock(path: str) -> int:
+    """A new descriptor of the side file of the database. Raises OSError.
+
+    Each turn has its own, so that threads queue as processes do: in the kernel, first come first
+    served. Opening costs 3 us.
+    """
+    return os.open(lock_path(path), os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+
+
+def take_lock(descriptor: int) -> None:
+    """Waits for the exclusive lock. Raises OSError."""
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+def give_lock_back(descriptor: int) -> None:
+    """Unlocks, whether or not the lock was taken; harmless twice."""
+    # Closing alone would leave the lock with a child that was forked meanwhile.
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def unavailable(path: str, error: BaseException) -> LogUnavailableError:
+    """The error for a path that an operating system or driver error made unusable."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return LogUnavailableError(f"{path}: {reason or type(error).__name__}")
+
+
+def filesystem_type(mountinfo: str, directory: str) -> str:
+    """The type of the file system a directory lies on, by the text of /proc/self/mountinfo.
+
+    >>> filesystem_type("36 35 98:0 / /mnt rw - nfs4 host:/export rw", "/mnt/data")
+    'nfs4'
+    """
+    best, found = -1, ""
+    for line in mountinfo.splitlines():
+        before, separator, after = line.partition(" - ")
+        fields = before.split(" ")
+        if not separator or len(fields) < 5:  # noqa: PLR2004 - the mount point is the fifth field
+            continue
+        point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[4])
+        inside = directory == point or directory.startswith(point.rstrip("/") + "/")
+        # A later mount on the same point covers the earlier one.
+        if inside and len(point) >= best:
+            best, found = len(point), after.split(" ")[0]
+    return found
+
+
+def _refuse_network(path: str, directory: str) -> None:
+    try:
+        mountinfo = Path("/proc/self/mountinfo").read_text(errors="surrogateescape")
+    except OSError:
+        return
+    kind = filesystem_type(mountinfo, directory)
+    if kind in NETWORK_FILESYSTEMS:
+        raise LogUnavailableError(
+            f"{path}: lies on a network file system ({kind}), where SQLite's locks and shared "
+            "memory do not hold between hosts; use a local disk, or a mongodb:// log for many hosts"
+        )
+
+
+def _size_of(path: str) -> int:
+    try:
+        return os.stat(path).st_size  # noqa: PTH116 - plain strings all the way
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        raise unavailable(path, error) from error
+
+
+def _read_header(path: str) -> bytes:
+    """The file's first bytes, read through SQLite's own layer.
+
+    A descriptor of ours would, when closed, drop all the locks that this process has on the file.
+    """
+    flags = [apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_MAIN_DB, 0]
+    file = apsw.VFSFile(apsw.vfs_names()[0], path, flags)
+    try:
+        return file.xRead(HEADER_BYTES, 0)
+    finally:
+        file.xClose()
+
+
+def _number(header: bytes, offset: int) -> int:
+    return int.from_bytes(header[offset : offset + 4], "big")
+
+
+def _check_marks(path: str, *, mark: int, version: int) -> None:
+    if mark != schema.APPLICATION_ID:
+        raise LogForeignError(f"{path}: is a database of another program, not an eventq log")
+    if version > schema.SCHEMA_VERSION:
+        raise LogTooNewError(
+            f"{path}: has schema {version}, this eventq knows up to {schema.SCHEMA_VERSION}; "
+            "upgrade eventq"
+        )
+
+
+def _make(path: str) -> None:
+    """Makes the database beside its name and then renames it: nobody ever sees half of one."""
+    draft = f"{path}-new"
+    try:
+        _make_private(lock_path(path), like=None)
+        descriptor = open_lock(path)
+        try:
+            take_lock(descriptor)
+            if _size_of(path):
+                return
+            for leftover in (draft, f"{draft}-journal", f"{draft}-wal", f"{draft}-shm"):
+                with suppress(FileNotFoundError):
+                    os.unlink(leftover)  # noqa: PTH108
+            _make_private(draft, like=None)
+            connection = apsw.Connection(draft, flags=apsw.SQLITE_OPEN_READWRITE)
+            try:
+                connection.execute(
+                    f"BEGIN;{schema.MARKS}{schema.TABLES}{schema.GUARDS}{schema.DELETE_GUARDS}"
+                    f"{schema.VIEWS}COMMIT;"
+                )
+                connection.execute("PRAGMA journal_mode = WAL")
+            finally:
+                connection.close()
+            os.rename(draft, path)  # noqa: PTH104
+            _sync_directory(os.path.dirname(path))  # noqa: PTH120
+        finally:
+            give_lock_back(descriptor)
+    except (OSError, apsw.Error) as error:
+        raise unavailable(path, error) from error
+
+
+def _make_private(path: str, *, like: str | None) -> None:
+    """Makes an empty file, unless it is there, with the mode and owner of another file."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise unavailable(path, error) from error
+    try:
+        model = os.stat(like) if like else None  # noqa: PTH116
+        os.fchmod(descriptor, model.st_mode & 0o666 if model else FILE_MODE)
+        if model and os.geteuid() == 0:
+            # A visit by root must not lock the owner out; SQLite does so for its own files.
+            os.fchown(descriptor, model.st_uid, model.st_gid)
+    except OSError as error:
+        raise unavailable(path, error) from error
+    finally:
+        os.close(descriptor)
+
+
+def _sync_directory(directory: str) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def identity(path: str) -> tuple[int, int] | None:
+    """What tells a file from another one that took its name; None if there is none."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - on the path of every append
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

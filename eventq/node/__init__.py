@@ -1,0 +1,1 @@
+"""One process's place on a log."""

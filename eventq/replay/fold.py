@@ -1,0 +1,253 @@
+"""The one fold from a log to a projection; it appends nothing and never trusts a seal unseen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+from msgspec.structs import replace
+
+from eventq.errors import LogArchivedError, LogCorruptError
+from eventq.eventlog.contract import READ_EVENTS, EventLog, StoredEvent
+from eventq.core.events import NODE, Commit, Created, Event, Retried, decode_bodies, events_of
+from eventq.replay.tombstones import decode_kept
+from eventq.core.projection import Projection
+from eventq.core.seal import is_sealed
+from eventq.core.task import Task, fold_history, reopen
+
+# From this many events on, sorting the indexes once is cheaper than inserting into them; but only
+# where they are more than twice the tasks that would have to be sorted.
+BULK_EVENTS = 5_000
+
+
+def replay(log: EventLog, *, until: int | None = None, until_at: int | None = None) -> Projection:
+    """A new projection of the log, up to a position and an instant (microseconds), inclusive.
+
+    Raises LogCorruptError where a seal, an order or a move is wrong.
+    """
+    projection = Projection(log.namespace)
+    catch_up(projection, log, until=until, until_at=until_at)
+    return projection
+
+
+def catch_up(
+    projection: Projection,
+    log: EventLog,
+    *,
+    until: int | None = None,
+    until_at: int | None = None,
+    briefly: bool = False,
+) -> None:
+    """Folds what the log holds beyond the projection. Raises LogCorruptError, see `replay`.
+
+    ``briefly``, it ends with a read that gave less than it might have: what has come since, if
+    anything, is left.
+
+    It may have ended inside a commit before, and goes on there. What lies behind ``until`` is not
+    looked at, and may be damaged.
+    """
+    commits = _read(log, projection, until)
+    if not commits:
+        return
+    bulk = commits[-1].last - projection.seq > max(BULK_EVENTS, 2 * len(projection.tasks))
+    if bulk:
+        projection.suspend_indexes()
+    try:
+        while commits:
+            for commit in commits:
+                if not _fold(projection, commit, until, until_at):
+                    return
+            if briefly and commits[-1].last - commits[0].first < READ_EVENTS - 1:
+                return
+            commits = _read(log, projection, until)
+    finally:
+        if bulk:
+            projection.rebuild_indexes()
+
+
+def steps(
+    projection: Projection, log: EventLog, *, until: int | None = None
+) -> Iterator[tuple[Event, Task | None]]:
+    """Folds as `catch_up` does, one event after the other: each when it is asked for.
+
+    Gives the event and the task after it (None for events of a node and for late outcomes of
+    final tasks). The indexes are kept all the time. Raises LogCorruptError, see `replay`.
+    """
+    while commits := _read(log, projection, until):
+        for commit in commits:
+            part, whole = _next_part(projection, commit, until)
+            if part is not None:
+                yield from _steps_of(projection, part)
+            if not whole:
+                return
+
+
+def folded(
+    projection: Projection, log: EventLog, *, until: int
+) -> Iterator[tuple[Commit, list[Task | None]]]:
+    """Folds as `catch_up` does, one commit after the other, the last one up to ``until``.
+
+    Gives it and the task after each of its events. Raises LogCorruptError, see `replay`.
+    """
+    while commits := _read(log, projection, until):
+        for commit in commits:
+            part, whole = _next_part(projection, commit, until)
+            if part is not None:
+                yield part, projection.apply(part)
+            if not whole:
+                return
+
+
+def read_all(log: EventLog, *, after: int) -> Iterator[tuple[Commit, list[Event]]]:
+    """All commits behind a position up to the present end, with their events decoded.
+
+    Raises LogCorruptError for a body that cannot be understood.
+    """
+    while commits := log.read(after=after):
+        for commit in commits:
+            yield commit, _decoded(commit)
+        after = commits[-1].last
+
+
+def task_history(log: EventLog, number: int) -> list[Event]:
+    """All events of one task; empty when there is no such task. By index, not by a fold.
+
+    Raises LogCorruptError for a body that cannot be understood, and LogArchivedError unless the
+    log holds them all.
+    """
+    events = decode_events(log.history(number))
+    if not _is_whole(events):
+        _check_beginning(log, number)
+    return events
+
+
+def task_of(log: EventLog, number: int) -> Task | None:
+    """The task as its whole history leaves it, final or not; None when there is none.
+
+    When events of it are archived, then from what is kept of it. Raises LogArchivedError when
+    nothing is, as of a final task without a key.
+    """
+    return created_and_task(log, number)[1]
+
+
+def created_and_task(log: EventLog, number: int) -> tuple[Event | None, Task | None]:
+    """The task as in `task_of`, and its created event, as far as one is kept of it."""
+    events = decode_events(log.history(number))
+    if _is_whole(events):
+        return events[0], fold_events(log.namespace, events)
+    row = log.find_kept([number]).get(number)
+    if row is not None:
+        kept = decode_kept(row)
+        # The oldest of these may still stand in the log, while a cut deletes them.
+        later = [(event.seq, event.at, event.body) for event in events if event.seq > kept.seq]
+        return kept.created, fold_history(log.namespace, later, kept.task)
+    if events and type(events[0].body) is Retried and events[0].body.reopens is not None:
+        # Final where the log begins, it has been brought back since, with all that it was.
+        first, *rest = [(event.seq, event.at, event.body) for event in events]
+        task = reopen(log.namespace, number, first[0], first[1], events[0].body)
+        return None, fold_history(log.namespace, rest, task)
+    if number != NODE:
+        _check_beginning(log, number)
+    return None, None
+
+
+def fold_events(namespace: str, history: list[Event]) -> Task | None:
+    """The task that its whole history leads to; None for no history."""
+    return fold_history(namespace, [(event.seq, event.at, event.body) for event in history])
+
+
+def decode_events(stored: list[StoredEvent]) -> list[Event]:
+    """Events with their bodies decoded. Raises LogCorruptError for a damaged body."""
+    try:
+        bodies = decode_bodies([event.body for event in stored])
+    except msgspec.DecodeError as error:
+        raise LogCorruptError(stored[0].seq, f"a body cannot be understood: {error}") from error
+    return [
+        Event(event.seq, event.at, event.task, body)
+        for event, body in zip(stored, bodies, strict=True)
+    ]
+
+
+def check_follows(projection: Projection, commit: Commit) -> None:
+    """Raises LogCorruptError for a commit that is not the next one, or whose seal is wrong.
+
+    A projection that ended inside a commit has that commit's seal, and goes on with it.
+    """
+    begun = projection.seq >= commit.first
+    if projection.seal != (commit.seal if begun else commit.prev):
+        raise LogCorruptError(commit.first, "its seal does not follow the one before")
+    if not is_sealed(commit):
+        raise LogCorruptError(commit.first, "its seal does not match what is stored")
+
+
+def _read(log: EventLog, projection: Projection, until: int | None) -> list[Commit]:
+    if until is None:
+        return log.read(after=projection.seq)
+    left = until - projection.seq
+    return log.read(after=projection.seq, limit=min(READ_EVENTS, left)) if left > 0 else []
+
+
+def _is_whole(events: list[Event]) -> bool:
+    return bool(events) and type(events[0].body) is Created
+
+
+def _check_beginning(log: EventLog, position: int) -> None:
+    base = log.start().seq
+    if base and position <= base:
+        raise LogArchivedError(position, base)
+
+
+def _decoded(commit: Commit) -> list[Event]:
+    try:
+        return events_of(commit)
+    except msgspec.DecodeError as error:
+        raise LogCorruptError(commit.first, f"a body cannot be understood: {error}") from error
+
+
+def _fold(projection: Projection, commit: Commit, until: int | None, until_at: int | None) -> bool:
+    """Folds one commit, or what is left of it up to ``until``; tells whether to go on."""
+    if until_at is not None and commit.at > until_at:
+        return False
+    part, whole = _next_part(projection, commit, until)
+    if part is not None:
+        projection.apply(part, telling=False)
+    return whole
+
+
+def _steps_of(projection: Projection, commit: Commit) -> Iterator[tuple[Event, Task | None]]:
+    """Folds each event of the commit as a commit of its own, with the seal of the whole."""
+    for event, text in zip(_decoded(commit), commit.bodies, strict=True):
+        alone = Commit(
+            id=commit.id,
+            first=event.seq,
+            at=commit.at,
+            prev=commit.prev,
+            seal=commit.seal,
+            tasks=[event.task],
+            keys=commit.keys,
+            bodies=[text],
+        )
+        [task] = projection.apply(alone, bodies=[event.body])
+        yield event, task
+
+
+def _next_part(
+    projection: Projection, commit: Commit, until: int | None
+) -> tuple[Commit | None, bool]:
+    """The commit, or what is left of it up to ``until``, and whether that is all of it."""
+    check_follows(projection, commit)
+    # An earlier fold may have ended inside this commit.
+    begin = projection.seq + 1 - commit.first
+    whole = until is None or commit.last <= until
+    if whole and not begin:
+        return commit, True
+    end = len(commit.bodies) if until is None or whole else until + 1 - commit.first
+    if begin >= end:
+        return None, whole
+    part = replace(
+        commit,
+        first=commit.first + begin,
+        tasks=commit.tasks[begin:end],
+        bodies=commit.bodies[begin:end],
+    )
+    return part, whole

@@ -1,0 +1,163 @@
+"""Points in a log's time: from what a person writes to a position; nothing here folds or appends.
+
+A view at a point holds everything up to its position, and is told as of its instant.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+
+from eventq.core.durations import parse_duration
+from eventq.errors import ArgumentError, LogArchivedError
+from eventq.eventlog.contract import EventLog
+from eventq.core.task import EPOCH, instant
+
+EXPECTED = (
+    "a position like 1041, an instant with its time zone like 2030-01-31T12:00:00Z, a time ago "
+    "like -2h, a number of events before the end like -500, or end"
+)
+END = "end"
+
+PointLike = int | str | datetime | timedelta
+
+_NUMBER = re.compile(r"-?\d{1,19}", re.ASCII)
+
+
+class Point(Struct, frozen=True):
+    """A resolved point: the last position that counts, and the microsecond of the view."""
+
+    seq: int
+    at: int
+
+
+def find_point(log: EventLog, value: PointLike, *, now: int, argument: str = "point") -> Point:
+    """The point of a log that ``value`` means; ``now`` in microseconds since 1970.
+
+    A number is a position, 0 standing before the first event; a negative number counts events
+    back from the end. An aware datetime, or ISO 8601 text with a time zone, is that instant; a
+    timedelta, or text like ``"-2h"``, is that long before now. ``"end"`` is now. Raises
+    ArgumentError for anything else, and for a point before the first event or after the last,
+    as far as the log can tell: an instant that is yet to come has no state.
+    """
+    if isinstance(value, bool):
+        raise ArgumentError(argument, value, EXPECTED)
+    if isinstance(value, int):
+        return _at_position(log, value, argument)
+    if isinstance(value, timedelta):
+        return _at_instant(log, now - parse_duration(value, argument), value, now, argument)
+    if isinstance(value, datetime):
+        return _at_instant(log, _microseconds(value, value, argument), value, now, argument)
+    if isinstance(value, str):
+        return _from_text(log, value, now, argument)
+    raise ArgumentError(argument, value, EXPECTED)
+
+
+def is_point(text: str) -> bool:
+    """Whether the text has the form of a point; a log may still have nothing there."""
+    if text == END or _NUMBER.fullmatch(text):
+        return True
+    try:
+        if text.startswith("-"):
+            _ago_us(text, "point")
+        else:
+            _parse(text, "point")
+    except ArgumentError:
+        return False
+    return True
+
+
+def commit_end(log: EventLog, seq: int) -> int:
+    """The last position up to ``seq`` at which a commit ends; 0 where none does."""
+    if seq == log.start().seq:
+        return seq
+    commits = log.read(after=seq - 1, limit=1)
+    return seq if not commits or commits[0].last == seq else commits[0].first - 1
+
+
+def position_at(log: EventLog, at: int) -> int:
+    """The last position whose instant is not after ``at``; O(log n) reads.
+
+    Where the log starts if there is none.
+    """
+    head = log.head()
+    if head.at <= at:
+        return head.seq
+    low, high = log.start().seq, head.seq
+    # The commit that holds low is not after the instant (or low is the start), that of high is.
+    while high - low > 1:
+        middle = (low + high) // 2
+        commit = log.read(after=middle - 1, limit=1)[0]
+        if commit.at <= at:
+            low = commit.last
+        else:
+            high = commit.first
+    return low
+
+
+def _from_text(log: EventLog, text: str, now: int, argument: str) -> Point:
+    if text == END:
+        head = log.head()
+        return Point(head.seq, max(head.at, now))
+    if _NUMBER.fullmatch(text):
+        # No event before the end, which is no position 0.
+        last = text.startswith("-") and not int(text)
+        return _at_position(log, log.head().seq if last else int(text), argument)
+    if text.startswith("-"):
+        at = now - _ago_us(text, argument)
+    else:
+        at = _microseconds(_parse(text, argument), text, argument)
+    return _at_instant(log, at, text, now, argument)
+
+
+def _at_position(log: EventLog, seq: int, argument: str) -> Point:
+    head = log.head()
+    found = head.seq + seq if seq < 0 else seq
+    if not 0 <= found <= head.seq:
+        raise ArgumentError(argument, seq, f"a position up to {head.seq}, where the log ends")
+    if found == head.seq:
+        return Point(found, head.at)
+    start = log.start()
+    if found == start.seq > 0:
+        return Point(found, start.at)
+    # Before the first event, the view is of the instant at which things began.
+    return Point(found, log.read(after=max(found - 1, 0), limit=1)[0].at)
+
+
+def _at_instant(log: EventLog, at: int, value: object, now: int, argument: str) -> Point:
+    start = log.start()
+    if start.seq and at < start.at:
+        raise LogArchivedError(start.seq, start.seq)
+    first = log.read(after=start.seq, limit=1)
+    began_at = first[0].at if first else 0
+    if start.seq == 0 and at < began_at:
+        began = instant(began_at).isoformat()
+        raise ArgumentError(argument, str(value), f"an instant from {began} on, the first event's")
+    if at > max(now, log.head().at):
+        raise ArgumentError(argument, str(value), "an instant that is not in the future")
+    return Point(position_at(log, at), at)
+
+
+def _ago_us(text: str, argument: str) -> int:
+    try:
+        return parse_duration(text[1:], argument)
+    except ArgumentError:
+        raise ArgumentError(argument, text, EXPECTED) from None
+
+
+def _parse(text: str, argument: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise ArgumentError(argument, text, EXPECTED) from None
+
+
+def _microseconds(at: datetime, value: object, argument: str) -> int:
+    if at.utcoffset() is None:
+        expected = (
+            "an instant with its time zone, like Z or +02:00 at its end, since it is ambiguous"
+        )
+        raise ArgumentError(argument, str(value), expected)
+    return (at - EPOCH) // timedelta(microseconds=1)

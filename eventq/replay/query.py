@@ -1,0 +1,179 @@
+"""Questions to a projection and its log, as users ask them; nothing here appends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from eventq.eventlog.wakeup import Bell
+from eventq.eventlog.contract import EventLog
+from eventq.core.events import Event
+from eventq.replay.fold import read_all
+from eventq.core.projection import Projection
+from eventq.core.task import FINAL, Task, TaskState
+
+# A follower that heard no ring looks all the same after this many seconds.
+FOLLOW_S = 1.0
+
+
+class Stats(Struct, frozen=True):
+    """A queue in numbers: tasks by state now, and what has happened since the first event."""
+
+    scheduled: int
+    ready: int
+    leased: int
+    completed: int
+    expired: int
+    cancelled: int
+    attempts: int
+    """Leases granted."""
+    failures: int
+    """Attempts that failed."""
+    refused: int
+    """Outcomes that came after their lease was lost."""
+    nodes: list[str]
+    """Nodes that hold leases."""
+    seq: int
+    """Position of the last event."""
+
+    @property
+    def open(self) -> int:
+        """Tasks not in a final state."""
+        return self.scheduled + self.ready + self.leased
+
+    @property
+    def total(self) -> int:
+        """All tasks ever created."""
+        return self.open + self.completed + self.expired + self.cancelled
+
+
+class TagFilter:
+    """Says of a task's tags whether they hold all of these names with these values, as JSON."""
+
+    def __init__(self, tags: Mapping[str, Any] | None) -> None:
+        self._wanted = {name: _canonical(value) for name, value in (tags or {}).items()}
+
+    def matches(self, tags_json: bytes) -> bool:
+        """Whether these tags, as a log has them, match; without any wanted, all do."""
+        if not self._wanted:
+            return True
+        tags: object = msgspec.json.decode(tags_json)
+        # No eventq writes others than an object; a stranger's log may hold anything.
+        return isinstance(tags, dict) and all(
+            name in tags and _canonical(tags[name]) == text for name, text in self._wanted.items()
+        )
+
+
+def take_stats(projection: Projection, *, now: int) -> Stats:
+    """The projection's numbers at ``now``; O(nodes)."""
+    return Stats(
+        **state_counts(projection, now=now),
+        attempts=projection.counts["leased"],
+        failures=projection.counts["failed"],
+        refused=projection.counts["refused"],
+        nodes=sorted(projection.holders),
+        seq=projection.seq,
+    )
+
+
+def state_counts(projection: Projection, *, now: int) -> dict[str, int]:
+    """How many tasks are in each state at ``now``, without one that has failed in mid-commit."""
+    return {
+        "scheduled": projection.scheduled_count(now),
+        "ready": projection.ready_count(now),
+        "leased": projection.leased_count,
+        **projection.final_counts(),
+    }
+
+
+def open_tasks(
+    projection: Projection,
+    *,
+    states: frozenset[TaskState],
+    tags: Mapping[str, Any] | None,
+    limit: int | None,
+    now: int,
+) -> list[Task]:
+    """Tasks in the open ones of these states: leased, ready, scheduled, in dispatch order."""
+
+    def candidates() -> Iterator[Task]:
+        if TaskState.LEASED in states:
+            yield from projection.leased()
+        if TaskState.READY in states:
+            yield from projection.ready(now)
+        if TaskState.SCHEDULED in states:
+            projection.ripen(now)
+            yield from projection.waiting()
+
+    return _chosen(candidates(), tags=tags, limit=limit, now=now)
+
+
+def final_tasks(
+    log: EventLog,
+    *,
+    states: frozenset[TaskState],
+    tags: Mapping[str, Any] | None,
+    limit: int | None,
+    now: int,
+    until: int,
+) -> list[Task]:
+    """Tasks that are in the final ones of these states at position ``until``, newest first.
+
+    Found by folding the whole log: O(events), and memory for those found.
+    """
+    if limit == 0 or not states & FINAL:
+        return []
+    return _chosen(_final_tasks(log, states & FINAL, until=until), tags=tags, limit=limit, now=now)
+
+
+def read_events(log: EventLog, after: int) -> Iterator[Event]:
+    """The events behind a position up to the present end."""
+    for commit, events in read_all(log, after=after):
+        yield from events[max(0, after + 1 - commit.first) :]
+
+
+def follow_events(log: EventLog, after: int) -> Iterator[Event]:
+    """Events without end: reads, then waits for the watch to ring."""
+    bell = Bell()
+    watch = log.watch(bell.ring)
+    try:
+        while True:
+            for event in read_events(log, after):
+                after = event.seq
+                yield event
+            # Not without limit: nobody rings when the log is closed.
+            bell.wait(FOLLOW_S)
+    finally:
+        watch.close()
+
+
+def _final_tasks(log: EventLog, states: frozenset[TaskState], *, until: int) -> Iterator[Task]:
+    found: dict[int, Task] = {}
+    projection = Projection(log.namespace)
+    projection.suspend_indexes()
+    for commit, _ in read_all(log, after=0):
+        if commit.first > until:
+            break
+        for number, task in zip(commit.tasks, projection.apply(commit), strict=True):
+            if task is not None and task.recorded_state in states:
+                found[number] = task
+            else:
+                found.pop(number, None)
+    return reversed(found.values())
+
+
+def _chosen(
+    candidates: Iterator[Task], *, tags: Mapping[str, Any] | None, limit: int | None, now: int
+) -> list[Task]:
+    wanted = TagFilter(tags)
+    found = (task for task in candidates if wanted.matches(task.tags_json))
+    return [task.as_of(now) for task in islice(found, limit)]
+
+
+def _canonical(value: object) -> bytes:
+    """As JSON compares it: True is not 1, and a tuple is a list."""
+    return msgspec.json.encode(value, order="sorted")

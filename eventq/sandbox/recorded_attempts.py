@@ -1,0 +1,106 @@
+"""The attempts that a task's history holds: each with the task as it was leased, and how it ended.
+
+Nothing here runs anything, and nothing folds but `eventq.core.task`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import UNSET, Struct
+
+from eventq.core.decide import LAPSED, Outcome
+from eventq.core.events import (
+    Cancelled,
+    Completed,
+    ErrorInfo,
+    Event,
+    Failed,
+    Leased,
+    Refused,
+    Released,
+)
+from eventq.replay.fold import fold_events
+from eventq.core.task import Task
+
+# The type of the error that stands in the log for a worker's Cancel.
+CANCEL = "eventq.Cancel"
+
+Ending = Literal["completed", "failed", "cancelled", "lapsed", "released", "called off", "running"]
+# How an attempt ends by what its worker did; the other endings say nothing of the worker.
+OUTCOMES = frozenset({"completed", "failed", "cancelled"})
+
+
+class Ended(Struct, frozen=True):
+    """How an attempt ended: in the log, or when it was run again."""
+
+    kind: Ending
+    """The last four only in a log: the node fell silent, stopped, was told to, or still runs it."""
+    result_json: bytes | None = None
+    result_missing: str | None = None
+    error: ErrorInfo | None = None
+    """Why it failed. A worker's ``Cancel`` is an error of its own type, its reason the message."""
+    delay_us: int | None = None
+    """The wait that a worker's ``Retry`` asked for. Only of one that was run again."""
+    late: Literal["completed", "failed"] | None = None
+    """What the worker came with after its lease was lost; only in a log."""
+
+
+class Attempt(Struct, frozen=True):
+    """One lease of a task, as the log tells it."""
+
+    task: Task
+    """The task as it was leased: its tags, priority and attempt then."""
+    leased_at: int
+    ended: Ended
+    ended_at: int | None
+    """Microseconds since 1970, as ``leased_at``; None while it runs."""
+
+
+def leases_of(history: list[Event]) -> list[Event]:
+    """The ``leased`` events, in order; an attempt that was given back comes again."""
+    return [event for event in history if type(event.body) is Leased]
+
+
+def attempt_of(namespace: str, history: list[Event], lease: Event) -> Attempt:
+    """The attempt that one ``leased`` event of the history began."""
+    place = history.index(lease)
+    task = fold_events(namespace, history[: place + 1])
+    assert task is not None, "a history with a lease is not empty"
+    ended, ended_at = _ending(history[place + 1 :], lease.seq)
+    return Attempt(task, lease.at, ended, ended_at)
+
+
+def ended_as(outcome: Outcome) -> Ended:
+    """An outcome in the form in which the log tells endings."""
+    error = outcome.error
+    if outcome.kind == "cancelled":
+        error = ErrorInfo(type=CANCEL, message=outcome.reason)
+    return Ended(outcome.kind, outcome.result_json, outcome.result_missing, error, outcome.delay_us)
+
+
+def _ending(later: list[Event], fence: int) -> tuple[Ended, int | None]:
+    """How the lease ended, by the events behind it, and when."""
+    late = next(
+        (e.body.outcome for e in later if type(e.body) is Refused and e.body.fence == fence), None
+    )
+    for place, event in enumerate(later):
+        body = event.body
+        if type(body) is Completed:
+            result = None if body.result is UNSET else bytes(body.result)
+            return Ended("completed", result, body.result_missing), event.at
+        if type(body) is Failed:
+            following = later[place + 1].body if place + 1 < len(later) else None
+            return _failure(body, following, late), event.at
+        if type(body) is Released:
+            return Ended("released", late=late), event.at
+        if type(body) is Cancelled:
+            return Ended("called off", late=late), event.at
+    return Ended("running"), None
+
+
+def _failure(body: Failed, following: object, late: Literal["completed", "failed"] | None) -> Ended:
+    if body.error.type == LAPSED:
+        return Ended("lapsed", error=body.error, late=late)
+    kind: Ending = "cancelled" if type(following) is Cancelled else "failed"
+    return Ended(kind, error=body.error, late=late)

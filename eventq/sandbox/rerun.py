@@ -1,0 +1,242 @@
+"""Running a recorded attempt again, here, against nothing but its recorded input.
+
+The log is only read: nothing that happens here becomes an event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from eventq.core.validation import check_count
+from eventq.node.clock import Clock, SystemClock
+from eventq.core.decide import Outcome
+from eventq.core.durations import SECOND_US
+from eventq.errors import ArgumentError, DeadlineExceededError
+from eventq.eventlog.contract import EventLog
+from eventq.core.events import ErrorInfo
+from eventq.replay.points import Point
+from eventq.sandbox.recorded_attempts import (
+    OUTCOMES,
+    Attempt,
+    Ended,
+    attempt_of,
+    ended_as,
+    leases_of,
+)
+from eventq.audit.lookup import read_history
+from eventq.runner.attempt import describe, failed, raised, returned
+from eventq.runner.context import AsyncContext, Context
+from eventq.runner.setup import is_async, takes_an_attempt
+from eventq.core.task import Task
+
+LATE = "the attempt ran past its deadline"
+
+Verdict = Literal["same", "other result", "other error", "other outcome", "nothing to compare"]
+# Given the exception that a worker raised, once it has ended.
+OnError = Callable[[BaseException], None]
+
+
+class Rerun(Struct, frozen=True):
+    """An attempt as it was recorded, beside what the same input gave here."""
+
+    recorded: Attempt
+    here: Ended
+    here_us: int
+    """How long it ran here, in microseconds."""
+    verdict: Verdict
+    differs: str | None
+    """Which part differs, in words; None when nothing does or there is nothing to compare."""
+
+    @property
+    def recorded_us(self) -> int | None:
+        """From the lease to the outcome: the run, and any wait for a free worker before it."""
+        ended_at = self.recorded.ended_at
+        return None if ended_at is None else ended_at - self.recorded.leased_at
+
+
+class PastClock:
+    """A clock that stands at a recorded instant when it is started, and goes on from there."""
+
+    def __init__(self, at: int, clock: Clock) -> None:
+        self._at = at
+        self._clock = clock
+        self._begun_s = clock.monotonic()
+
+    def start(self) -> None:
+        """Begins anew at the recorded instant."""
+        self._begun_s = self._clock.monotonic()
+
+    def now_us(self) -> int:
+        """See Clock.now_us."""
+        return self._at + self.passed_us()
+
+    def monotonic(self) -> float:
+        """See Clock.monotonic."""
+        return self._clock.monotonic()
+
+    def passed_us(self) -> int:
+        """Microseconds since it was started."""
+        return round((self._clock.monotonic() - self._begun_s) * SECOND_US)
+
+
+def rerun(
+    log: EventLog,
+    key: str,
+    worker: Callable[[Any, Any], Any],
+    *,
+    attempt: int | None = None,
+    at: Point | None = None,
+    clock: Clock | None = None,
+    on_error: OnError | None = None,
+) -> Rerun:
+    """Calls the worker, here and now, with the task as a recorded attempt was given it.
+
+    ``attempt`` is its number; None takes the last one, of those begun up to the point ``at``. The
+    worker really runs, and what it does to the world is done. Its ``ctx`` is of the recorded
+    instant: ``ctx.fence`` is the recorded one, ``ctx.deadline`` lies in the past as far from the
+    lease as it did then, ``ctx.remaining()`` counts from now. A ``def`` worker runs in this thread,
+    an ``async def`` one in a loop of its own, so not from within a loop. ``on_error`` is called
+    with what it raised. Raises TaskNotFoundError, and ArgumentError for an attempt that was never
+    made.
+    """
+    if not takes_an_attempt(worker):
+        raise ArgumentError("worker", worker, "a function of (ctx, task)")
+    recorded = find_attempt(log, key, attempt=attempt, at=at)
+    run = _Run(recorded, clock or SystemClock())
+    ended = ended_as(run.call_async(worker) if is_async(worker) else run.call(worker))
+    verdict, differs = compare(recorded.ended, ended)
+    if run.error is not None and on_error is not None:
+        on_error(run.error)
+    return Rerun(recorded, ended, run.ran_us, verdict, differs)
+
+
+def find_attempt(
+    log: EventLog, key: str, *, attempt: int | None = None, at: Point | None = None
+) -> Attempt:
+    """A recorded attempt: the last one of that number, or of all, begun up to the point.
+
+    Raises TaskNotFoundError, and ArgumentError when there was none.
+    """
+    history = read_history(log, key)
+    leases = leases_of(history)
+    if at is not None:
+        leases = [lease for lease in leases if lease.seq <= at.seq]
+    then = "" if at is None else f" by position {at.seq}"
+    if not leases:
+        raise ArgumentError("key", key, f"a task that has been leased{then}")
+    if attempt is not None:
+        check_count(attempt, "attempt", least=1)
+        numbers = [getattr(lease.body, "attempt", 0) for lease in leases]
+        leases = [lease for lease, n in zip(leases, numbers, strict=True) if n == attempt]
+        if not leases:
+            made = f"one of the {max(numbers)} attempts of task {key}{then}"
+            raise ArgumentError("attempt", attempt, made)
+    return attempt_of(log.namespace, history, leases[-1])
+
+
+def compare(recorded: Ended, here: Ended) -> tuple[Verdict, str | None]:
+    """Whether two endings are the same, and if not, which part differs.
+
+    Results are compared as JSON, whatever the order of their names; errors by type, then message.
+    """
+    if recorded.kind not in OUTCOMES:
+        return "nothing to compare", None
+    if recorded.kind != here.kind:
+        return "other outcome", "outcome"
+    differs = _differing_result(recorded, here)
+    if differs is not None:
+        return "other result", differs
+    differs = _differing_error(recorded.error, here.error)
+    return ("same", None) if differs is None else ("other error", differs)
+
+
+class _Run:
+    """One call of the worker, and what becomes of it."""
+
+    def __init__(self, recorded: Attempt, clock: Clock) -> None:
+        self.task: Task = recorded.task
+        self.ran_us = 0
+        self.error: BaseException | None = None
+        self._clock = PastClock(recorded.leased_at, clock)
+
+    def call(self, worker: Callable[[Any, Any], Any]) -> Outcome:
+        """Calls a ``def`` worker; Ctrl-C passes through."""
+        context = self._begin(Context)
+        try:
+            outcome = returned(self.task, worker(context, self.task))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever a worker raises is its outcome
+            outcome = self._raised(error)
+        return self._in_time(context, outcome)
+
+    def call_async(self, worker: Callable[[Any, Any], Any]) -> Outcome:
+        """Calls an ``async def`` worker in a new loop; Ctrl-C passes through."""
+        outcome = asyncio.run(self._supervise(worker))
+        if isinstance(self.error, KeyboardInterrupt):
+            raise self.error
+        return outcome
+
+    async def _supervise(self, worker: Callable[[Any, Any], Any]) -> Outcome:
+        """Runs it, and cancels it through asyncio at its deadline, as a node does."""
+        context = self._begin(AsyncContext)
+        handle = asyncio.create_task(self._await(worker, context))
+        told = False
+        while not handle.done():
+            remaining_s = None if told else context.remaining()
+            await asyncio.wait([handle], timeout=remaining_s)
+            # The worker may have moved its deadline meanwhile.
+            if not handle.done() and context.remaining() == 0.0:
+                context.stop("deadline exceeded")
+                told = told or handle.cancel()
+        return self._in_time(context, handle.result())
+
+    async def _await(self, worker: Callable[[Any, Any], Any], context: Context) -> Outcome:
+        try:
+            return returned(self.task, await worker(context, self.task))
+        # Also Ctrl-C, which asyncio would print on its way through a loop.
+        except BaseException as error:  # noqa: BLE001 - whatever a worker raises is its outcome
+            return self._raised(error)
+
+    def _begin(self, kind: type[Context]) -> Context:
+        self._clock.start()
+        context = kind(self.task, self._clock)
+        context.set_deadline(self.task.policy.deadline_us)
+        return context
+
+    def _raised(self, error: BaseException) -> Outcome:
+        self.error = error
+        return raised(self.task, error)
+
+    def _in_time(self, context: Context, outcome: Outcome) -> Outcome:
+        """The outcome, or the failure that a node records for whatever ends past its deadline."""
+        self.ran_us = self._clock.passed_us()
+        if context.remaining() != 0.0:
+            return outcome
+        return failed(self.task, describe(DeadlineExceededError(LATE)))
+
+
+def _differing_result(recorded: Ended, here: Ended) -> str | None:
+    # The reason often names an object by its address, which is another each time.
+    if (recorded.result_missing is None) != (here.result_missing is None):
+        return "whether a result is kept"
+    same = _canonical(recorded.result_json) == _canonical(here.result_json)
+    return None if same else "result"
+
+
+def _differing_error(recorded: ErrorInfo | None, here: ErrorInfo | None) -> str | None:
+    if recorded is None or here is None:
+        return None
+    if recorded.type != here.type:
+        return "error type"
+    return None if recorded.message == here.message else "error message"
+
+
+def _canonical(text: bytes | None) -> bytes:
+    value = None if text is None else msgspec.json.decode(text)
+    return msgspec.json.encode(value, order="sorted")

@@ -1,0 +1,1 @@
+"""What would have been under another policy, in virtual time."""

@@ -1,0 +1,199 @@
+"""What would have been under another policy, beside what was and the model's own account of it.
+
+The log is only read; the same arguments give the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from msgspec import UNSET, Struct, UnsetType
+
+from eventq.core.validation import (
+    check_backoff,
+    check_count,
+    check_duration,
+    check_priority,
+    check_tags,
+)
+from eventq.core.durations import Duration
+from eventq.errors import ArgumentError
+from eventq.eventlog.contract import EventLog
+from eventq.core.events import NO_JITTER
+from eventq.replay.points import Point, commit_end
+from eventq.core.policy import Backoff
+from eventq.replay.query import TagFilter
+from eventq.sandbox.whatif.outcome_model import Changes
+from eventq.sandbox.whatif.trace import GroupOf, read_arrivals, read_record
+from eventq.sandbox.whatif.simulation import Simulation
+from eventq.sandbox.whatif.metrics import Numbers
+from eventq.core.task import Task
+
+MOST_WORKERS = 100_000
+# The log is read three times: for the record, and for the arrivals of each simulation.
+PASSES = 3
+
+
+class PriorityRule(Struct, frozen=True):
+    """Tasks created with all of these tags have this priority."""
+
+    tags: Mapping[str, Any]
+    priority: int
+
+
+class WhatIf(Struct, frozen=True):
+    """Three accounts of the same tasks."""
+
+    recorded: Numbers
+    """What was."""
+    as_it_was: Numbers
+    """The simulation of what was: how far it is from the record is the model's own error."""
+    what_if: Numbers
+    """The simulation of what would have been."""
+    after: int
+    """The position behind which the tasks were created."""
+    until: int
+    """The position up to which the record goes."""
+    left_out: int
+    """Tasks that were open before; they take no part."""
+    absent_us: int
+    """How long nobody worked although something was ready; nobody does in the simulations."""
+    is_ahead: bool
+    """Attempts are so short that nodes lease ahead, and how many workers they had was not told: so
+    there are more leases than there were workers, and run times contain waiting."""
+    seed: int
+
+
+def whatif(
+    log: EventLog,
+    *,
+    after: Point,
+    until: Point,
+    workers: int | None = None,
+    workers_then: int | None = None,
+    backoff: Backoff | Duration | None = None,
+    max_retries: int | UnsetType | None = UNSET,
+    max_age: Duration | UnsetType | None = UNSET,
+    deadline: Duration | UnsetType | None = UNSET,
+    priorities: Sequence[PriorityRule] = (),
+    fail_rate: float | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> WhatIf:
+    """Replays the tasks created between two points under another policy, in virtual time.
+
+    ``workers`` are attempts at a time, always; None takes those there were: ``workers_then`` of
+    each node, or unless that is told as many as it held leases at the most, from its first lease to
+    the end of its last. With ``workers_then`` attempts begin when one of them is free, not when
+    they are leased: give it where tasks are so short that nodes lease ahead, see ``is_ahead``.
+
+    The other options are those of a queue; what is not given stays as each task has it. The first
+    of the ``priorities`` that matches a task's tags at its creation counts. ``fail_rate``, 0 to 1,
+    is the share of unrecorded attempts that fail; None has them end as the task's last recorded one
+    did. Points count in whole commits. Raises ArgumentError.
+    """
+    changes = _changes(backoff, max_retries, max_age, deadline, fail_rate)
+    check_count(seed, "seed", least=0, most=2**63)
+    for argument, count in (("workers", workers), ("workers_then", workers_then)):
+        if count is not None:
+            check_count(count, argument, least=1, most=MOST_WORKERS)
+    begin, end = commit_end(log, after.seq), commit_end(log, until.seq)
+    if begin >= end:
+        raise ArgumentError("until", until.seq, f"a point some commits behind {after.seq}")
+    steps = _Steps(begin, end, progress)
+    record = read_record(
+        log,
+        after=Point(begin, after.at),
+        until=end,
+        group_of=_group_of(priorities),
+        workers=workers_then,
+        progress=steps.progress,
+    )
+    if not record.lengths_us:
+        raise ArgumentError(
+            "until",
+            until.seq,
+            f"a point by which at least one attempt of the tasks created behind {begin} has ended",
+        )
+
+    def simulate(changes: Changes, workers: int | None) -> Numbers:
+        steps.next_pass()
+        simulation = Simulation(record, changes, workers=workers, seed=seed)
+        return simulation.run(read_arrivals(log, after=begin, until=end, progress=steps.progress))
+
+    recorded = record.tally.numbers(workers=record.workers)
+    as_it_was = simulate(Changes(), None)
+    return WhatIf(
+        recorded=recorded,
+        as_it_was=as_it_was,
+        what_if=simulate(changes, workers),
+        after=begin,
+        until=end,
+        left_out=record.left_out,
+        absent_us=sum(ended_at - begun_at for begun_at, ended_at in record.absences),
+        is_ahead=workers_then is None and record.is_ahead,
+        seed=seed,
+    )
+
+
+class _Steps:
+    """The progress of all passes as one."""
+
+    def __init__(self, begin: int, end: int, progress: Callable[[int, int], None] | None) -> None:
+        self._begin = begin
+        self._length = end - begin
+        self._done = 0
+        self._progress = progress
+
+    def next_pass(self) -> None:
+        """The log is read once more."""
+        self._done += self._length
+
+    def progress(self, seq: int) -> None:
+        """This pass has come to a position."""
+        if self._progress is not None:
+            self._progress(self._done + seq - self._begin, PASSES * self._length)
+
+
+def _changes(
+    backoff: Backoff | Duration | None,
+    max_retries: int | UnsetType | None,
+    max_age: Duration | UnsetType | None,
+    deadline: Duration | UnsetType | None,
+    fail_rate: float | None,
+) -> Changes:
+    """The checked options as fields of a policy."""
+    policy: dict[str, Any] = {}
+    if backoff is not None:
+        checked = check_backoff(backoff)
+        policy |= {
+            "backoff": checked.kind,
+            "backoff_us": checked.base_us,
+            "backoff_cap_us": checked.cap_us,
+            "jitter": checked.jitter or NO_JITTER,
+        }
+    if max_retries is not UNSET:
+        retries = None if max_retries is None else check_count(max_retries, "max_retries", least=0)
+        policy["max_retries"] = retries
+    for name, value in (("max_age", max_age), ("deadline", deadline)):
+        if value is not UNSET:
+            policy[f"{name}_us"] = check_duration(value, name, least_us=1)
+    if fail_rate is not None and not 0 <= fail_rate <= 1:
+        raise ArgumentError("fail_rate", fail_rate, "a number from 0 to 1")
+    return Changes(policy, fail_rate, by_group=True)
+
+
+def _group_of(priorities: Sequence[PriorityRule]) -> GroupOf:
+    rules = []
+    for rule in priorities:
+        check_tags(rule.tags)
+        rules.append((TagFilter(rule.tags), check_priority(rule.priority)))
+
+    def group_of(task: Task) -> int:
+        for wanted, priority in rules:
+            if wanted.matches(task.tags_json):
+                return priority
+        return task.priority
+
+    return group_of

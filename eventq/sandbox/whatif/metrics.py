@@ -1,0 +1,123 @@
+"""Counting what became of tasks and how long they waited, recorded or simulated alike.
+
+Waiting times are kept as plain numbers, eight bytes an attempt, since a median needs them all.
+"""
+
+from __future__ import annotations
+
+from array import array
+
+from msgspec import Struct
+
+from eventq.core.durations import SECOND_US
+
+# The shares that are told of waiting times.
+MEDIAN, P95 = 50, 95
+
+
+class Waits(Struct, frozen=True):
+    """How long attempts waited, from the instant they might have begun to their lease.
+
+    In microseconds; None where there was no attempt. Each is a wait that occurred (nearest rank).
+    """
+
+    attempts: int
+    median_us: int | None
+    p95_us: int | None
+    max_us: int | None
+
+
+class Numbers(Struct, frozen=True):
+    """What became of the tasks of one record or simulation."""
+
+    workers: int
+    """Attempts at a time, at the most."""
+    tasks: int
+    completed: int
+    expired: int
+    cancelled: int
+    open: int
+    """Tasks that had not come to an end when it ended."""
+    attempts: int
+    failures: int
+    drawn: int
+    """Attempts of which the record says nothing, so that chance and rules had to."""
+    makespan_us: int | None
+    """From the first arrival to the last end of an attempt or task; None when nothing ended."""
+    completed_per_s: float | None
+    waits: Waits
+    by_priority: dict[int, Waits]
+    """By the priority that a task is created with in the what-if, so that each row is of the same
+    tasks, whatever their priority was."""
+
+
+class Tally:
+    """The numbers while they grow."""
+
+    def __init__(self) -> None:
+        self.tasks = 0
+        self.completed = 0
+        self.expired = 0
+        self.cancelled = 0
+        self.attempts = 0
+        self.failures = 0
+        self.drawn = 0
+        self._first_at: int | None = None
+        self._last_at: int | None = None
+        self._waits: dict[int, array[int]] = {}
+
+    def arrive(self, at: int) -> None:
+        """A task was created."""
+        self.tasks += 1
+        if self._first_at is None:
+            self._first_at = at
+
+    def begin(self, group: int, wait_us: int) -> None:
+        """An attempt began."""
+        self.attempts += 1
+        waits = self._waits.get(group)
+        if waits is None:
+            waits = self._waits[group] = array("q")
+        waits.append(wait_us)
+
+    def end(self, at: int) -> None:
+        """An attempt or a task came to an end."""
+        self._last_at = at
+
+    def numbers(self, *, workers: int) -> Numbers:
+        """The numbers as they are now; O(n log n) in attempts."""
+        makespan_us = None
+        if self._first_at is not None and self._last_at is not None:
+            makespan_us = self._last_at - self._first_at
+        every: array[int] = array("q")
+        for waits in self._waits.values():
+            every.extend(waits)
+        return Numbers(
+            workers=workers,
+            tasks=self.tasks,
+            completed=self.completed,
+            expired=self.expired,
+            cancelled=self.cancelled,
+            open=self.tasks - self.completed - self.expired - self.cancelled,
+            attempts=self.attempts,
+            failures=self.failures,
+            drawn=self.drawn,
+            makespan_us=makespan_us,
+            completed_per_s=self.completed * SECOND_US / makespan_us if makespan_us else None,
+            waits=_waits(every),
+            by_priority={
+                group: _waits(self._waits[group]) for group in sorted(self._waits, reverse=True)
+            },
+        )
+
+
+def _waits(found: array[int]) -> Waits:
+    if not found:
+        return Waits(0, None, None, None)
+    ordered = sorted(found)
+    return Waits(len(ordered), _rank(ordered, MEDIAN), _rank(ordered, P95), ordered[-1])
+
+
+def _rank(ordered: list[int], percent: int) -> int:
+    """The nearest rank: the smallest value that is not below so many per cent of all."""
+    return ordered[max(0, -(-percent * len(ordered) // 100) - 1)]

@@ -1,0 +1,326 @@
+"""Recorded arrivals and run times under a policy, in virtual time; no log and no clock is read.
+
+What is decided is decided by decide.py on a projection, as a node does; here are only the arrivals,
+the workers' time, and the chance that stands in for what no record can know.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from eventq.core import decide
+from eventq.core.decide import Draft, Outcome
+from eventq.errors import ArgumentError, NotAllowedError
+from eventq.core.events import (
+    COMMIT_EVENTS,
+    AnyBody,
+    Cancelled,
+    Commit,
+    Completed,
+    Created,
+    Expired,
+    Failed,
+    Leased,
+    Policy,
+    Retried,
+    Updated,
+    encode_bodies,
+)
+from eventq.core.projection import Projection
+from eventq.sandbox.whatif.outcome_model import Changes, Foreseen, Foreteller
+from eventq.sandbox.whatif.trace import CALLED_OFF, NONE, Arrival, Record
+from eventq.sandbox.whatif.metrics import Numbers, Tally
+from eventq.core.task import Task
+
+# The one node of a simulation, and its leases, which nobody has to renew.
+NODE_NAME = "whatif"
+TTL_US = 2**53
+# A policy that makes more attempts than so many times the recorded ones never comes to an end.
+ATTEMPTS_FACTOR, ATTEMPTS_SPARE = 50, 100_000
+NEVER = 2**63
+# Why a task ends that the record leaves open.
+LET_GO = "the record ends"
+# What is remembered of each task: still open, or how it ended.
+OPEN = 0
+FINAL_KINDS: dict[type, int] = {Completed: 1, Expired: 2, Cancelled: 3}
+FINAL_NAMES = {1: "completed", 2: "expired", 3: "cancelled"}
+
+
+class _Live:
+    """An open task's place in the record, and its next recorded attempt."""
+
+    __slots__ = ("attempt", "place")
+
+    def __init__(self, place: int, attempt: int) -> None:
+        self.place = place
+        self.attempt = attempt
+
+
+class Simulation:
+    """One run over a record; `run` once. The same arguments give the same numbers."""
+
+    def __init__(self, record: Record, changes: Changes, *, workers: int | None, seed: int) -> None:
+        self._record = record
+        self._changes = changes
+        self._foreteller = Foreteller(record, changes, seed=seed)
+        self._tally = Tally()
+        self._projection = Projection("default")
+        self._now = 0
+        # How many workers there are from when on, and where in it the present is.
+        self._capacity = record.capacity(workers)
+        self._span = 0
+        self._policies: dict[Policy, Policy] = {}
+        self._most_attempts = ATTEMPTS_SPARE + ATTEMPTS_FACTOR * len(record.lengths_us)
+        # Open tasks: by their number here, and the number here by the place in the record.
+        self._live: dict[int, _Live] = {}
+        self._numbers: dict[int, int] = {}
+        self._states = bytearray(len(record.numbers))
+        # Ends of attempts to come: (instant, order, number, what happens).
+        self._ends: list[tuple[int, int, int, Foreseen]] = []
+
+    def run(self, arrivals: Iterable[Arrival]) -> Numbers:
+        """Lets all arrive, and goes on until nothing is left that the record knows of.
+
+        Raises ArgumentError for a policy under which attempts never end.
+        """
+        coming = iter(arrivals)
+        following = next(coming, None)
+        while (now := self._next_instant(following)) is not None:
+            self._now = now
+            while following is not None and following.at <= now:
+                following = self._arrive(following, coming)
+            self._step()
+        return self._tally.numbers(workers=max(workers for _, workers in self._capacity))
+
+    # When something happens next.
+
+    def _next_instant(self, following: Arrival | None) -> int | None:
+        instants = [] if following is None else [following.at]
+        if self._ends:
+            instants.append(self._ends[0][0])
+        projection, now = self._projection, self._now
+        if projection.pending_count:
+            workers = self._workers(now)
+            if self._span + 1 < len(self._capacity):
+                instants.append(self._capacity[self._span + 1][0])
+            if workers > projection.leased_count and projection.ready_count(now):
+                # Something has become ready right behind the last decision.
+                instants.append(now)
+            elif workers and (instant := projection.next_instant()) is not None:
+                instants.append(max(instant, now))
+        return min(instants, default=None)
+
+    def _workers(self, now: int) -> int:
+        """How many workers there are."""
+        capacity = self._capacity
+        while self._span + 1 < len(capacity) and capacity[self._span + 1][0] <= now:
+            self._span += 1
+        return capacity[self._span][1]
+
+    # What comes from outside.
+
+    def _arrive(self, arrival: Arrival, coming: Iterator[Arrival]) -> Arrival | None:
+        """Takes one arrival, or as many new tasks as came at once; gives the one behind it."""
+        if type(arrival.body) is not Created:
+            self._edit(arrival)
+            return next(coming, None)
+        drafts: list[Draft] = []
+        places = []
+        following: Arrival | None = arrival
+        while (
+            following is not None
+            and type(following.body) is Created
+            and following.at == arrival.at
+            and len(drafts) < COMMIT_EVENTS
+        ):
+            place = self._record.place_of(following.task)
+            places.append(place)
+            self._tally.arrive(following.at)
+            drafts.append((decide.NEW, self._created(following.body, place, following.at)))
+            following = next(coming, None)
+        for place, task in zip(places, self._apply(drafts), strict=True):
+            assert task is not None, "a created task is open"
+            self._live[task.number] = _Live(place, self._record.first[place])
+            self._numbers[place] = task.number
+        return following
+
+    def _created(self, body: Created, place: int, at: int) -> Created:
+        """The event under the new policy; the tags have done their part when groups were formed."""
+        policy = self._policy(body.policy)
+        expires_at = body.expires_at
+        # One with an instant of its own keeps it, as `Queue.new` has it.
+        if "max_age_us" in self._changes.policy and (
+            expires_at is None or body.policy.max_age_us is not None
+        ):
+            expires_at = None if policy.max_age_us is None else at + policy.max_age_us
+        return Created(
+            policy=policy,
+            priority=self._record.groups[place] if self._changes.by_group else body.priority,
+            scheduled_at=body.scheduled_at,
+            expires_at=expires_at,
+        )
+
+    def _policy(self, policy: Policy) -> Policy:
+        if not self._changes.policy:
+            return policy
+        known = self._policies.get(policy)
+        if known is None:
+            if len(self._policies) > COMMIT_EVENTS:
+                self._policies.clear()
+            known = msgspec.structs.replace(policy, **self._changes.policy)
+            self._policies[policy] = known
+        return known
+
+    def _edit(self, arrival: Arrival) -> None:
+        """What a person did to a task, as far as the task still stands so that it can be done."""
+        place = self._record.place_of(arrival.task)
+        if type(arrival.body) is Retried:
+            self._reopen(place, arrival.at, arrival.body)
+            return
+        number = self._numbers.get(place)
+        if number is None:
+            return
+        task = self._projection.tasks[number]
+        try:
+            drafts = _edits(task, arrival.body)
+        except (NotAllowedError, ArgumentError):
+            # It runs, or expires before: here the edit would have been refused.
+            return
+        self._apply(drafts)
+        self._count(drafts)
+
+    def _reopen(self, place: int, at: int, body: Retried) -> None:
+        content = body.reopens
+        if content is None or FINAL_NAMES.get(self._states[place], "completed") == "completed":
+            # Here it is still open, or done.
+            return
+        policy = self._policy(content.policy)
+        age_us = policy.max_age_us
+        reopens = msgspec.structs.replace(
+            content,
+            policy=policy,
+            key=None,
+            tags=Created(policy).tags,
+            expires_at=None if age_us is None else at + age_us,
+        )
+        number = self._projection.seq + 1
+        self._apply([(number, Retried(body.scheduled_at, body.by, reopens))])
+        known = self._record.attempts_of(place)[content.attempt : content.attempt + 1]
+        self._live[number] = _Live(place, known[0] if known else NONE)
+        self._numbers[place] = number
+        name = FINAL_NAMES[self._states[place]]
+        setattr(self._tally, name, getattr(self._tally, name) - 1)
+        self._states[place] = OPEN
+
+    # What the one node does.
+
+    def _step(self) -> None:
+        """One commit: what has ended, and what is leased instead, as commands.exchange has it."""
+        now = self._now
+        self._projection.ripen(now)
+        outcomes, called_off = self._ended(now)
+        leased: list[Draft] = []
+        # Where nobody is, nothing is expired either.
+        if workers := self._workers(now):
+            free = workers - self._projection.leased_count + len(outcomes) + len(called_off)
+            leased = decide.lease(
+                self._projection, worker=NODE_NAME, ttl_us=TTL_US, count=free, room=NEVER, now=now
+            )
+            leased = [self._known(draft) for draft in leased]
+        settled = decide.settle(self._projection, outcomes, worker=NODE_NAME, now=now)
+        drafts = leased + settled + called_off
+        if not drafts:
+            return
+        after = self._apply(drafts)
+        for (_, body), task in zip(drafts, after, strict=True):
+            if type(body) is Leased:
+                assert task is not None, "a leased task is open"
+                self._begin(task)
+        self._count(drafts)
+
+    def _ended(self, now: int) -> tuple[list[Outcome], list[Draft]]:
+        """What has come of the attempts that end by now; and of those that a person ends."""
+        outcomes: list[Outcome] = []
+        called_off: list[Draft] = []
+        while self._ends and self._ends[0][0] <= now:
+            _, _, number, foreseen = heapq.heappop(self._ends)
+            # A task that was called off meanwhile is gone; reopened, it has another number.
+            task = self._projection.tasks.get(number)
+            if task is None:
+                continue
+            if foreseen.ending == CALLED_OFF:
+                called_off += decide.cancel(task, reason="", by=None)
+            else:
+                place = self._live[number].place
+                outcomes.append(self._foreteller.outcome(task, place, foreseen))
+        return outcomes, called_off
+
+    def _known(self, draft: Draft) -> Draft:
+        """The draft; once the record is over, a task of which it says no more is let go."""
+        number, _ = draft
+        if self._now < self._record.ended_at:
+            return draft
+        return draft if self._live[number].attempt != NONE else (number, Cancelled(LET_GO))
+
+    def _begin(self, task: Task) -> None:
+        """Begins an attempt: how it will end is known at once."""
+        live, record = self._live[task.number], self._record
+        self._tally.begin(record.groups[live.place], self._now - task.scheduled_at_us)
+        if self._tally.attempts > self._most_attempts:
+            raise ArgumentError(
+                "backoff", task.policy.backoff_us, "a policy under which failing tasks end or wait"
+            )
+        foreseen = self._foreteller.foresee(task, live.place, live.attempt, now=self._now)
+        self._tally.drawn += foreseen.is_drawn
+        if live.attempt != NONE:
+            live.attempt = record.following[live.attempt]
+        ends_at = self._now + foreseen.length_us
+        # Those that end together end in the order in which they began.
+        heapq.heappush(self._ends, (ends_at, self._tally.attempts, task.number, foreseen))
+
+    # Keeping account.
+
+    def _apply(self, drafts: list[Draft]) -> list[Task | None]:
+        """Folds the drafts as a commit that no log holds."""
+        first = self._projection.seq + 1
+        tasks = [
+            first + index if number == decide.NEW else number
+            for index, (number, _) in enumerate(drafts)
+        ]
+        bodies: list[AnyBody] = [body for _, body in drafts]
+        if not drafts:
+            return []
+        return self._projection.apply(
+            Commit("", first, self._now, b"", b"", tasks, {}, encode_bodies(bodies))
+        )
+
+    def _count(self, drafts: list[Draft]) -> None:
+        for number, body in drafts:
+            kind = type(body)
+            if kind is Failed:
+                self._tally.failures += 1
+                self._tally.end(self._now)
+            elif kind in FINAL_KINDS:
+                place = self._live.pop(number).place
+                del self._numbers[place]
+                if kind is Cancelled and body == Cancelled(LET_GO):
+                    continue
+                self._tally.end(self._now)
+                state = FINAL_KINDS[kind]
+                self._states[place] = state
+                name = FINAL_NAMES[state]
+                setattr(self._tally, name, getattr(self._tally, name) + 1)
+
+
+def _edits(task: Task, body: object) -> list[Draft]:
+    """What the deciding code makes of a recorded edit."""
+    if type(body) is Cancelled:
+        return decide.cancel(task, reason=body.reason, by=body.by)
+    if type(body) is Updated:
+        return decide.update(
+            task, priority=body.priority, tags_json=None, scheduled_at=body.scheduled_at, by=body.by
+        )
+    return []

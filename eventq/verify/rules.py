@@ -1,0 +1,383 @@
+"""What may happen to a task, told once more and without the code that made it happen.
+
+It shares nothing with the projection, the moves of tasks or the decisions: only how events are
+decoded. So what it finds holds, whoever wrote the log. Rules are numbered as in the design.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import UNSET
+
+from eventq.errors import shown
+from eventq.core.events import (
+    KIND_OF,
+    AnyBody,
+    Cancelled,
+    Completed,
+    Created,
+    Expired,
+    Failed,
+    Leased,
+    Refused,
+    Released,
+    Renewed,
+    Reopening,
+    Retried,
+    Unknown,
+    Updated,
+)
+from eventq.verify.order import Order, Seen, content_hash
+from eventq.verify.terms import BrokenError, Past, Report, Unreadable
+
+# Final tasks that may be reopened of which a hash is kept (about 100 bytes each), the latest ones.
+# Reopening an older one costs a look at its history.
+HASHES_KEPT = 200_000
+
+
+class Rules:
+    """One pass over the events of a namespace; it keeps the open tasks and forgets final ones.
+
+    ``report`` takes each finding: position, rule and problem. After one about a task, the task is
+    not judged any further. ``on_final`` is told of each task that has come to its end.
+    """
+
+    def __init__(
+        self,
+        past: Past,
+        report: Report,
+        *,
+        on_final: Callable[[Seen], None] | None = None,
+        judges_order: bool = True,
+    ) -> None:
+        self.tasks: dict[int, Seen] = {}
+        self.keyed: list[tuple[str, int]] = []
+        """Keys and positions of what was created; whoever reads them empties the list."""
+        self.unknown: dict[str, int] = {}
+        """How many events of each kind that is not known."""
+        self._past = past
+        self._report = report
+        self._on_final = on_final
+        self._order = Order(self.tasks)
+        self._judges_order = judges_order
+        self._failed: set[int] = set()
+        self._reopenable: dict[int, int] = {}
+        self._rules: dict[type, Callable[[int, int, int, Any], None]] = {
+            Created: self._created,
+            Leased: self._leased,
+            Completed: self._completed,
+            Failed: self._take_failed,
+            Retried: self._retried,
+            Expired: self._expired,
+            Cancelled: self._cancelled,
+            Renewed: self._renewed,
+            Released: self._released,
+            Updated: self._updated,
+            Refused: self._refused,
+            Unknown: self._take_unknown,
+            Unreadable: self._unreadable,
+        }
+
+    def add(self, task: Seen, now: int) -> None:
+        """Takes over an open task from elsewhere."""
+        self.tasks[task.number] = task
+        if task.state == "pending":
+            self._order.add(task, now)
+
+    def take(
+        self, first: int, at: int, numbers: list[int], bodies: list[AnyBody | Unknown | Unreadable]
+    ) -> None:
+        """Judges the events of one commit, or of a part of it."""
+        seq = first - 1
+        rules = self._rules
+        for number, body in zip(numbers, bodies, strict=True):
+            seq += 1
+            try:
+                rules[type(body)](seq, at, number, body)
+            except BrokenError as broken:
+                self._report(seq, broken.rule, broken.problem)
+                self._drop(number)
+        if self._failed:
+            # Rule 4: a failure is always followed in its commit.
+            self._report(seq, "move", f"nothing follows the failure of {sorted(self._failed)}")
+            for number in list(self._failed):
+                self._drop(number)
+
+    def judge(self, seq: int, at: int, number: int, body: AnyBody | Unknown) -> None:
+        """Judges one event by itself. Raises BrokenError."""
+        self._rules[type(body)](seq, at, number, body)
+
+    def tidy(self) -> None:
+        """Gives memory back; to be called now and then."""
+        self._order.tidy()
+
+    def _drop(self, number: int) -> None:
+        self.tasks.pop(number, None)
+        self._reopenable.pop(number, None)
+        self._failed.discard(number)
+
+    def _find(self, seq: int, number: int, kind: type) -> Seen | None:
+        """A task that is not open, as its history tells; None where nothing can be said of it."""
+        if number <= 0:
+            raise BrokenError("move", f"{KIND_OF[kind]} names no task")
+        if number >= seq:
+            raise BrokenError("move", f"{KIND_OF[kind]} of task {number} before created")
+        return self._past.task(number, seq)
+
+    def _in_state(self, seq: int, number: int, kind: type, *states: str) -> Seen | None:
+        """The task, which must be in one of the states; None where nothing can be said of it."""
+        task = self.tasks.get(number) or self._find(seq, number, kind)
+        if task is not None and task.state not in states:
+            raise BrokenError("move", f"{KIND_OF[kind]} of task {number}: {task.state}")
+        return task
+
+    def _created(self, seq: int, at: int, number: int, body: Created) -> None:
+        if body.key is not None:
+            self.keyed.append((body.key, seq))
+        if number != seq:
+            raise BrokenError("position", f"a task's number is not its position: {number}")
+        scheduled_at = at if body.scheduled_at is None else body.scheduled_at
+        expires_at = body.expires_at
+        if expires_at is not None:
+            if expires_at <= at:
+                raise BrokenError("expiry", "created past its expiry")
+            if expires_at <= scheduled_at:
+                raise BrokenError("expiry", "scheduled past its expiry")
+        task = self.tasks[seq] = Seen(
+            seq,
+            at,
+            body.key,
+            body.priority,
+            # bytes() copies: a Raw would keep the whole decoded text alive.
+            bytes(body.tags),
+            body.policy,
+            scheduled_at,
+            expires_at,
+        )
+        self._order.add(task, at)
+
+    def _leased(self, seq: int, at: int, number: int, body: Leased) -> None:
+        task = self.tasks.get(number)
+        if task is None or task.state != "pending":
+            # Rule 5: at most one live lease.
+            task = self._in_state(seq, number, Leased, "pending")
+            if task is None:
+                return
+        if at < task.scheduled_at:
+            raise BrokenError("schedule", f"task {number} leased too early")
+        if task.expires_at is not None and at >= task.expires_at:
+            raise BrokenError("expiry", f"task {number} leased past its expiry")
+        if body.attempt != task.attempt + 1:
+            raise BrokenError("lease", f"attempt {body.attempt} skips, it follows {task.attempt}")
+        if body.ttl_us <= 0:
+            raise BrokenError("lease", "leased for no time")
+        if self._judges_order:
+            first = self._order.first(at)
+            if first != number:
+                ranks = f"task {first} ranks before {number}" if first else "it has no rank"
+                self._report(seq, "order", ranks)
+        task.state = "leased"
+        task.attempt = body.attempt
+        task.fence = seq
+        task.edition = 0
+
+    def _completed(self, seq: int, _at: int, number: int, body: Completed) -> None:
+        # The commonest end by far, so it makes no further call when all is well.
+        task = self.tasks.get(number)
+        if task is None or task.state != "leased" or task.fence != body.fence:
+            task = self._end_lease(seq, number, body.fence, Completed)
+            if task is None:
+                return
+        task.state = "completed"
+        task.fence = 0
+        del self.tasks[number]
+        if self._on_final is not None:
+            self._on_final(task)
+
+    def _take_failed(self, seq: int, _at: int, number: int, body: Failed) -> None:
+        task = self._end_lease(seq, number, body.fence, Failed)
+        if task is not None:
+            task.state = "failed"
+            task.last_error = body.error
+            self._failed.add(number)
+
+    def _end_lease(self, seq: int, number: int, fence: int, kind: type) -> Seen | None:
+        task = self.tasks.get(number)
+        if task is None or task.state != "leased":
+            task = self._in_state(seq, number, kind, "leased")
+            if task is None:
+                return None
+        if fence != task.fence:
+            # Rule 6.
+            raise BrokenError("fence", f"fence {fence}, but the live one is {task.fence}")
+        task.fence = 0
+        return task
+
+    def _finish(self, task: Seen, state: str) -> None:
+        task.state = state
+        task.fence = task.edition = 0
+        del self.tasks[task.number]
+        self._failed.discard(task.number)
+        kept = self._reopenable
+        kept[task.number] = content_hash(state, task)
+        if len(kept) > HASHES_KEPT:
+            del kept[next(iter(kept))]
+        if self._on_final is not None:
+            self._on_final(task)
+
+    def _retried(self, seq: int, at: int, number: int, body: Retried) -> None:
+        task = self._remembered(number, body.reopens)
+        if task is None:
+            task = self._in_state(seq, number, Retried, "failed", "expired", "cancelled")
+        if task is None:
+            return
+        if task.state == "failed":
+            if body.reopens is not None:
+                raise BrokenError("move", "a failed task has nothing to reopen")
+            # Rule 9: an attempt that counts follows the creation, a reopening or a retry, and one
+            # that was given back does not count; so it is enough to count the retries.
+            task.retries += 1
+            most = task.policy.max_retries
+            if most is not None and task.retries > most:
+                raise BrokenError("retries", f"more retries than allowed: {task.retries} of {most}")
+            if task.expires_at is not None and body.scheduled_at >= task.expires_at:
+                raise BrokenError("expiry", "retried at or past its expiry")
+        else:
+            self._reopen(task, at, body.reopens)
+        if body.scheduled_at < at:
+            raise BrokenError("schedule", "retried into the past")
+        self._failed.discard(number)
+        task.scheduled_at = body.scheduled_at
+        task.state = "pending"
+        self.tasks[number] = task
+        self._order.add(task, at)
+
+    def _remembered(self, number: int, content: Reopening | None) -> Seen | None:
+        """The final task, when it is known to be just what the event brings back."""
+        kept = self._reopenable.pop(number, None)
+        if kept is None or content is None or kept != content_hash(content.was, content):
+            return None
+        return Seen(
+            number,
+            content.created_at,
+            content.key,
+            content.priority,
+            bytes(content.tags),
+            content.policy,
+            0,
+            None,
+            content.was,
+            attempt=content.attempt,
+            last_error=content.last_error,
+        )
+
+    def _reopen(self, task: Seen, at: int, content: Reopening | None) -> None:
+        if content is None:
+            raise BrokenError("move", "nothing says what reopens")
+        if content.was != task.state:
+            raise BrokenError("move", f"reopens what was {task.state}")
+        ours = {
+            "policy": task.policy,
+            "created_at": task.created_at,
+            "attempt": task.attempt,
+            "key": task.key,
+            "priority": task.priority,
+            "tags": task.tags,
+            "last_error": task.last_error,
+        }
+        for name, value in ours.items():
+            brought = getattr(content, name)
+            if (bytes(brought) if name == "tags" else brought) != value:
+                raise BrokenError("move", f"brings back another {name} than the task had")
+        age_us = task.policy.max_age_us
+        if content.expires_at != (None if age_us is None else at + age_us):
+            raise BrokenError("expiry", "reopened with another expiry than its max_age makes")
+        task.expires_at = content.expires_at
+        task.retries = 0
+
+    def _expired(self, seq: int, at: int, number: int, body: Expired) -> None:
+        task = self._in_state(seq, number, Expired, "pending", "failed")
+        if task is None:
+            return
+        if body.reason == "max_retries":
+            if task.state != "failed":
+                raise BrokenError("retries", "out of retries without a failure")
+            most = task.policy.max_retries
+            if most is None or task.retries < most:
+                raise BrokenError("retries", "retries are left")
+        elif task.expires_at is None:
+            raise BrokenError("expiry", "expired without an expiry")
+        elif task.state == "pending" and at < task.expires_at:
+            raise BrokenError("expiry", "expired too early")
+        self._finish(task, "expired")
+
+    def _cancelled(self, seq: int, _at: int, number: int, _body: Cancelled) -> None:
+        task = self._in_state(seq, number, Cancelled, "pending", "leased", "failed")
+        if task is not None:
+            self._finish(task, "cancelled")
+
+    def _renewed(self, _seq: int, _at: int, number: int, body: Renewed) -> None:
+        if number != 0:
+            raise BrokenError("move", f"renewed names a task, {number}")
+        if body.ttl_us <= 0:
+            raise BrokenError("lease", "renewed for no time")
+
+    def _released(self, seq: int, at: int, number: int, body: Released) -> None:
+        task = self._end_lease(seq, number, body.fence, Released)
+        if task is not None:
+            task.state = "pending"
+            task.attempt -= 1
+            self._order.add(task, at)
+
+    def _updated(self, seq: int, at: int, number: int, body: Updated) -> None:
+        task = self._in_state(seq, number, Updated, "pending")
+        if task is None:
+            return
+        if body.priority is None and body.tags is UNSET and body.scheduled_at is None:
+            raise BrokenError("move", "updated nothing")
+        if body.priority is not None:
+            task.priority = body.priority
+        if body.tags is not UNSET:
+            task.tags = bytes(body.tags)
+        if body.scheduled_at is not None:
+            useless = task.expires_at is not None and task.expires_at <= body.scheduled_at
+            if useless and body.scheduled_at > at:
+                raise BrokenError("expiry", "moved past its expiry")
+            task.scheduled_at = body.scheduled_at
+        self._order.add(task, at)
+
+    def _refused(self, seq: int, _at: int, number: int, body: Refused) -> None:
+        # Rule 15: evidence that the work ran twice.
+        past, fence = self._past, body.fence
+        task = self.tasks.get(number)
+        if task is None:
+            if not 0 < number < seq:
+                self._find(seq, number, Refused)
+            found = past.event(number)
+            if found is None and past.is_trusted(number):
+                return
+            if found is None or type(found[1]) not in {Created, Unknown}:
+                raise BrokenError("move", f"refused of task {number} before created")
+        elif task.state == "leased" and task.fence == fence:
+            raise BrokenError("fence", "the outcome of a live lease was refused")
+        lease = past.event(fence) if 0 < fence < seq else None
+        if lease is None:
+            if not past.is_trusted(fence):
+                raise BrokenError("fence", f"fence {fence} was no lease of the task")
+        elif lease[0] != number or type(lease[1]) not in {Leased, Unknown}:
+            raise BrokenError("fence", f"fence {fence} was no lease of the task")
+
+    def _take_unknown(self, seq: int, _at: int, number: int, body: Unknown) -> None:
+        count = self.unknown[body.kind] = self.unknown.get(body.kind, 0) + 1
+        if count == 1:
+            problem = f"kind {shown(body.kind)} is unknown: written by a newer eventq"
+            self._report(seq, "unknown", problem)
+        if number == 0:
+            # Whatever it says about all tasks may change which of them comes first.
+            self._judges_order = False
+        self._drop(number)
+
+    def _unreadable(self, _seq: int, _at: int, _number: int, body: Unreadable) -> None:
+        raise BrokenError("unreadable", f"the body cannot be understood: {body.problem}")

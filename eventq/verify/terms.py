@@ -1,0 +1,47 @@
+"""What the parts of the verifier say to each other: findings, broken rules, the past."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from eventq.core.events import AnyBody, Unknown
+from eventq.verify.order import Seen
+
+
+class Unreadable(Struct, frozen=True):
+    """Stands for a body that cannot be understood."""
+
+    problem: str
+
+
+class BrokenError(Exception):
+    """A rule is broken, so that nothing can be said any more about the task."""
+
+    def __init__(self, rule: str, problem: str) -> None:
+        self.rule = rule
+        self.problem = problem
+        super().__init__(problem)
+
+
+class Past:
+    """What the rules may ask about what came before, when they have not kept it."""
+
+    def task(self, number: int, before: int) -> Seen | None:
+        """A final task as its history left it before a position; None where that cannot be said.
+
+        Raises BrokenError when there was no such task.
+        """
+        raise NotImplementedError
+
+    def event(self, seq: int) -> tuple[int, AnyBody | Unknown] | None:
+        """The task and the body of the event at a position; None where there is none to read."""
+        raise NotImplementedError
+
+    def is_trusted(self, seq: int) -> bool:
+        """Whether the position lies before what is verified, so that it need not be there."""
+        raise NotImplementedError
+
+
+Report = Callable[[int, str, str], None]

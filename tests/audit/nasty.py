@@ -1,0 +1,43 @@
+"""A log of a stranger, whose texts are commands to the terminal, or markup to rich."""
+
+from __future__ import annotations
+
+import re
+
+from eventq.eventlog.memory import MemoryLog
+from eventq.core.seal import seal_commit
+from tests.cli.harness import NASTY
+from tests.audit.screens import Story
+
+
+def nasty_log() -> MemoryLog:
+    """A log with such text in each place that takes any."""
+    tale = Story()
+    tale.log.url = f"sqlite:///{NASTY}.db"
+    tale.after(1, tale.orders("cat"))
+    head = tale.log.head()
+    text = NASTY.replace("\\", "").encode("unicode_escape").decode()
+    text = re.sub(r"\\x(..)", r"\\u00\1", text)
+    created = '{"kind":"created","policy":{"backoff":"linear","backoff_us":1}'
+    bodies = [
+        f'{created},"key":"{text}","tags":{{"a":"{text}","b":["{text}"]}}}}',
+        f'{{"kind":"leased","attempt":1,"worker":"{text}","ttl_us":5}}',
+        f'{{"kind":"renewed","worker":"{text}","ttl_us":5}}',
+        f'{{"kind":"failed","fence":3,"error":{{"type":"{text}","message":"{text}"}}}}',
+        f'{{"kind":"cancelled","reason":"{text}","by":"{text}"}}',
+        f'{{"kind":"{text}","note":"{text}"}}',
+        f'{created},"tags":[1],"scheduled_at":{2**62}}}',
+    ]
+    tasks = [2, 2, 0, 2, 2, 2, 8]
+    tale.log.append(
+        seal_commit(
+            commit_id="nasty",
+            first=head.seq + 1,
+            at=head.at,
+            prev=head.seal,
+            tasks=tasks,
+            keys={},
+            bodies=bodies,
+        )
+    )
+    return tale.log

@@ -1,0 +1,275 @@
+"""The SQLite log between processes: turns, kills and forks."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from contextlib import closing
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from eventq.errors import LogUnavailableError
+from eventq.eventlog.sqlite import log as sqlite, fork as sqlite_fork
+from eventq.eventlog.sqlite.log import SqliteLog
+from tests.eventlog.commits import (
+    WAIT_SECONDS,
+    append,
+    append_each,
+    assert_tiles,
+    everything,
+    open_sqlite,
+)
+from tests.eventlog.processes import Starter, finish, line, rest, tell
+
+# -- turns ---------------------------------------------------------------------------------------
+
+APPEND_IN_TURNS = """
+say("ready")
+sys.stdin.readline()
+log = open_sqlite(path)
+for count in range(1, 41):
+    with log.turn():
+        commit = commit_after(log.head(), count)
+        log.append(commit)
+    say(commit.id)
+log.close()
+"""
+
+
+def test_processes_lose_nothing(start: Starter, path: Path) -> None:
+    """Processes that make the file together and append in turns never conflict and lose nothing."""
+    processes = [start(APPEND_IN_TURNS) for _ in range(4)]
+    assert [line(process) for process in processes] == ["ready"] * 4
+
+    for process in processes:
+        tell(process)
+
+    done = [name for process in processes for name in finish(process)]
+    with closing(open_sqlite(path)) as log:
+        found = everything(log)
+    assert len(done) == 160
+    assert sorted(commit.id for commit in found) == sorted(done)
+    assert_tiles(found)
+
+
+HOLD_TURN = """
+log = open_sqlite(path)
+with log.turn():
+    say("mine")
+    sys.stdin.readline()
+    say(log.head().seq)
+"""
+
+
+def test_turn_holds_back_other_processes(start: Starter, sqlite_log: SqliteLog, path: Path) -> None:
+    """While one process has its turn, what it has read stays the head."""
+    holder = start(HOLD_TURN)
+    assert line(holder) == "mine"
+    began = threading.Event()
+
+    def contend() -> None:
+        began.set()
+        with sqlite_log.turn():
+            append(sqlite_log)
+
+    thread = threading.Thread(target=contend)
+    thread.start()
+    assert began.wait(WAIT_SECONDS)
+    wait_for_flock(path, waiting=1)
+
+    tell(holder)
+
+    assert finish(holder) == ["0"]
+    thread.join(WAIT_SECONDS)
+    assert sqlite_log.head().seq == 1
+
+
+def wait_for_flock(path: Path, *, waiting: int) -> None:
+    """Returns when so many wait for the turn, as the kernel tells."""
+    inode = path.with_name("log.db-lock").stat().st_ino
+    for _ in range(200_000):
+        locks = Path("/proc/locks").read_text(encoding="ascii").splitlines()
+        if sum("->" in row and f":{inode} " in row for row in locks) >= waiting:
+            return
+        os.sched_yield()
+    pytest.fail(f"there were never {waiting} waiting for the lock")
+
+
+def test_turns_come_in_the_order_of_asking(sqlite_log: SqliteLog, path: Path) -> None:
+    """Also threads of one log get their turns first come first served."""
+    order: list[int] = []
+
+    def contend(number: int) -> None:
+        with sqlite_log.turn():
+            order.append(number)
+
+    threads = [threading.Thread(target=contend, args=(number,)) for number in range(5)]
+    with sqlite_log.turn():
+        for number, thread in enumerate(threads, 1):
+            thread.start()
+            wait_for_flock(path, waiting=number)
+
+    for thread in threads:
+        thread.join(WAIT_SECONDS)
+    assert order == [0, 1, 2, 3, 4]
+
+
+def test_killed_holder_passes_its_turn_on(start: Starter, sqlite_log: SqliteLog) -> None:
+    """A process that dies in its turn blocks nobody."""
+    holder = start(HOLD_TURN)
+    assert line(holder) == "mine"
+
+    holder.kill()
+
+    with sqlite_log.turn():
+        append(sqlite_log)
+    assert sqlite_log.head().seq == 1
+
+
+# -- kills ---------------------------------------------------------------------------------------
+
+APPEND_FOREVER = """
+log = open_sqlite(path)
+while True:
+    with log.turn():
+        commit = commit_after(log.head(), 1 + log.head().seq * 7 % 400)
+        say("try", commit.id)
+        log.append(commit)
+    say("done", commit.id)
+"""
+
+
+def test_kill_loses_no_acknowledged_commit(start: Starter, path: Path) -> None:
+    """However often appending processes are killed, every acknowledged commit is there, whole."""
+    random = Random(11)
+    tried: set[str] = set()
+    done: set[str] = set()
+    for _ in range(6):
+        processes = [start(APPEND_FOREVER) for _ in range(2)]
+        for _ in range(random.randrange(5, 60)):
+            said = line(processes[0])
+            assert said.startswith(("try ", "done ")), said + "\n".join(rest(processes[0]))
+            note(said, tried, done)
+
+        for process in processes:
+            process.send_signal(signal.SIGKILL)
+
+        for process in processes:
+            for said in rest(process):
+                note(said, tried, done)
+    with closing(open_sqlite(path)) as log:
+        found = everything(log)
+    stored = {commit.id for commit in found}
+    assert len(done) > 20
+    assert done <= stored <= tried
+    assert_tiles(found)
+
+
+def note(said: str, tried: set[str], done: set[str]) -> None:
+    """Keeps what a process said; a kill may have cut its last line short."""
+    word, _, name = said.partition(" ")
+    if len(name) == 32:
+        (done if word == "done" else tried).add(name)
+
+
+# -- forks ---------------------------------------------------------------------------------------
+
+# The child goes on after the parent has closed the log: with a connection made in the ordinary way
+# its second commit would go into a WAL that the parent has deleted.
+FORK = """
+log = open_sqlite(path)
+woken = set()
+watch = log.watch(lambda: woken.add(os.getpid()))
+append(log)
+to_child, from_parent = os.pipe()
+to_parent, from_child = os.pipe()
+with log.turn():
+    child = os.fork()
+    if child == 0:
+        log.after_fork()
+        append(log)
+        os.write(from_child, b"x")
+        os.read(to_child, 1)
+        with log.turn():
+            append(log)
+        watch.close()
+        log.close()
+        os._exit(1 if os.getpid() in woken else 0)
+    os.read(to_parent, 1)
+bell = Path(f"{path}-bell")
+assert len(list(bell.iterdir())) == 1, "the parent still listens"
+log.close()
+os.write(from_parent, b"x")
+assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+def test_forked_child_appends(start: Starter, path: Path) -> None:
+    """A child may use its parent's log, also when the parent closes it first; nothing is lost."""
+    finish(start("import warnings; warnings.simplefilter('ignore')" + FORK))
+
+    with closing(open_sqlite(path)) as log:
+        found = everything(log)
+    assert len(found) == 3
+    assert_tiles(found)
+
+
+FORK_IN_TURN = """
+log = open_sqlite(path)
+with log.turn():
+    if os.fork() == 0:
+        # Gives up the turn by living on without it.
+        say(os.getpid())
+        sys.stdin.readline()
+        os._exit(0)
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_child_does_not_keep_its_parents_turn(start: Starter, sqlite_log: SqliteLog) -> None:
+    """When a process dies in its turn, a child that it has forked does not hold on to it."""
+    parent = start(FORK_IN_TURN)
+    assert int(line(parent)) > 0
+
+    with sqlite_log.turn():
+        append(sqlite_log)
+
+    tell(parent)
+    assert sqlite_log.head().seq == 1
+
+
+def test_parent_goes_on_after_a_fork(sqlite_log: SqliteLog) -> None:
+    """A fork closes connections for a moment; the parent's log opens them anew by itself."""
+    commits = append_each(sqlite_log, [3, 4])
+    sqlite_fork._before()
+    while_forking = (sqlite_log._writer, sqlite_log._reader)
+    sqlite_fork._after_in_parent()
+
+    commits.append(append(sqlite_log))
+
+    assert while_forking == (None, None)
+    assert everything(sqlite_log) == commits
+
+
+def test_fork_in_a_call_closes_the_log_to_the_child(
+    sqlite_log: SqliteLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When a call outlasts the wait of a fork, the child gets an error and touches nothing."""
+    monkeypatch.setattr(sqlite_fork, "FORK_WAIT_SECONDS", 0.01)
+    append(sqlite_log)
+    reader = sqlite_log._reader
+    with sqlite_log._read_lock:
+        sqlite_log.before_fork()
+
+    sqlite_log.after_fork_in_child()
+
+    with pytest.raises(LogUnavailableError, match="was forked in the middle of a call"):
+        sqlite_log.head()
+    assert reader is not None
+    sqlite_log.close()
+    assert reader.pragma("user_version") == 1
+    sqlite._abandoned.pop().close()
+    sqlite._abandoned.pop().close()

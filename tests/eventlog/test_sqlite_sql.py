@@ -1,0 +1,194 @@
+"""The SQLite log under SQL: what a person in the shell can see, and what nobody can change."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eventq.eventlog.sqlite import schema
+from eventq.eventlog.sqlite.log import SqliteLog
+from eventq.core.events import (
+    AnyBody,
+    Created,
+    ErrorInfo,
+    Expired,
+    Failed,
+    Leased,
+    Policy,
+    Released,
+    Retried,
+    Updated,
+    encode_bodies,
+)
+from tests.eventlog.commits import AT, append, commit_after
+
+# Runs one statement with the standard library's SQLite: another process, since two SQLite
+# libraries in one process drop each other's locks.
+SHELL = """
+import json, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+try:
+    rows = connection.execute(sys.argv[2]).fetchall()
+    connection.commit()
+except sqlite3.Error as error:
+    rows = str(error)
+print(json.dumps(rows))
+"""
+
+
+def shell(path: Path, statement: str) -> Any:  # noqa: ANN401 - what SQLite gives
+    """Runs a statement as a person would; gives its rows, or its error as text."""
+    command = [sys.executable, "-c", SHELL, str(path), statement]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    return json.loads(ran.stdout)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE events SET body = '{}' WHERE seq = 2",
+        "UPDATE commits SET at = 0",
+        "UPDATE namespaces SET name = 'other'",
+        "DELETE FROM events WHERE seq = 2",
+        "DELETE FROM commits",
+        "DELETE FROM namespaces",
+        "REPLACE INTO commits SELECT ns, first, count, at, 'other', seal FROM commits",
+        "INSERT INTO commits SELECT * FROM commits WHERE 1 ON CONFLICT DO UPDATE SET at = 0",
+        "INSERT INTO events SELECT * FROM events WHERE 1 ON CONFLICT DO UPDATE SET at = 0",
+    ],
+)
+def test_shell_cannot_change_the_log(sqlite_log: SqliteLog, path: Path, statement: str) -> None:
+    """Plain SQL that would change or remove what is stored is told that the log is append-only."""
+    commit = append(sqlite_log, 3)
+
+    said = shell(path, statement)
+
+    assert "the log is append-only" in said
+    assert sqlite_log.read(after=0) == [commit]
+
+
+def test_table_refuses_a_wrong_type(sqlite_log: SqliteLog, path: Path) -> None:
+    """The tables are strict: text is no instant."""
+    append(sqlite_log)
+
+    said = shell(path, "INSERT INTO events (ns, seq, at, task, body) VALUES (1, 2, 'x', 2, '{}')")
+
+    assert said == "cannot store TEXT value in INTEGER column events.at"
+
+
+def test_database_says_whose_it_is(sqlite_log: SqliteLog, path: Path) -> None:
+    """The file is marked as eventq's with the version of its schema, and is in WAL mode."""
+    append(sqlite_log)
+
+    marks = [shell(path, f"PRAGMA {name}") for name in ("application_id", "user_version")]
+
+    assert marks == [[[schema.APPLICATION_ID]], [[1]]]
+    assert shell(path, "PRAGMA journal_mode") == [["wal"]]
+    assert shell(path, "PRAGMA integrity_check") == [["ok"]]
+
+
+POLICY = Policy(backoff="linear", backoff_us=0)
+
+
+def tell(log: SqliteLog, *told: tuple[int, AnyBody], key: str | None = None, at: int = AT) -> None:
+    """Appends events as a node would, in one commit."""
+    bodies = encode_bodies([body for _, body in told])
+    tasks = [task for task, _ in told]
+    keys = {key: 0} if key else None
+    log.append(commit_after(log.head(), tasks=tasks, bodies=bodies, keys=keys, at=at))
+
+
+@pytest.fixture
+def told(sqlite_log: SqliteLog) -> SqliteLog:
+    """A log in which one task retried after an error and another expired."""
+    failed = Failed(fence=2, error=ErrorInfo(type="OSError", message="disk on fire"))
+    tell(sqlite_log, (1, Created(POLICY, key="first")), key="first")
+    tell(sqlite_log, (1, Leased(1, "node", 5)), at=AT + 1)
+    tell(sqlite_log, (1, failed), (1, Retried(scheduled_at=AT + 9)), at=AT + 1_000_002)
+    tell(sqlite_log, (5, Created(POLICY)), (5, Leased(1, "node", 5)), at=AT + 1_000_002)
+    tell(sqlite_log, (5, Released(6)), (5, Leased(1, "node", 5)), at=AT + 1_000_002)
+    bare = Failed(fence=8, error=ErrorInfo(type="ValueError"))
+    tell(sqlite_log, (5, bare), (5, Expired("max_retries")), at=AT + 1_000_002)
+    tell(sqlite_log, (5, Updated(priority=3)), at=AT + 1_000_002)
+    return sqlite_log
+
+
+@pytest.mark.usefixtures("told")
+def test_history_view_is_readable(path: Path) -> None:
+    """The view `history` shows each event with its namespace, UTC time, kind, task and key."""
+    rows = shell(path, "SELECT * FROM history WHERE task = 1 ORDER BY seq")
+
+    assert [row[:6] for row in rows] == [
+        ["default", 1, "2023-11-14T22:13:20.000000Z", "created", 1, "first"],
+        ["default", 2, "2023-11-14T22:13:20.000001Z", "leased", 1, None],
+        ["default", 3, "2023-11-14T22:13:21.000002Z", "failed", 1, None],
+        ["default", 4, "2023-11-14T22:13:21.000002Z", "retried", 1, None],
+    ]
+    assert json.loads(rows[1][6]) == {"kind": "leased", "attempt": 1, "worker": "node", "ttl_us": 5}
+
+
+@pytest.mark.usefixtures("told")
+def test_task_states_view_tells_how_tasks_stand(path: Path) -> None:
+    """The view `task_states` has one row a task: key, creation, state, attempts, last error."""
+    rows = shell(path, "SELECT * FROM task_states ORDER BY task")
+
+    first, second = "2023-11-14T22:13:20.000000Z", "2023-11-14T22:13:21.000002Z"
+    assert rows == [
+        ["default", 1, "first", first, "scheduled", 1, "OSError: disk on fire"],
+        ["default", 5, "5", second, "expired", 1, "ValueError"],
+    ]
+
+
+@pytest.mark.parametrize(
+    "statement, index",
+    [
+        (schema.HEAD, "PRIMARY KEY (ns=?)"),
+        (schema.FIND_START, "PRIMARY KEY (ns=? AND first<?)"),
+        (schema.READ_COMMITS, "PRIMARY KEY (ns=? AND first>? AND first<?)"),
+        (schema.READ_EVENTS, "PRIMARY KEY (ns=? AND seq>? AND seq<?)"),
+        (schema.HISTORY, "INDEX events_by_task (ns=? AND task=?)"),
+        (schema.find_keys(1), "INDEX events_by_key (ns=? AND key=?)"),
+        (schema.find_keys(250), "INDEX events_by_key (ns=? AND key=?)"),
+        ("SELECT * FROM task_states", "INDEX events_by_task (ns=? AND task=?)"),
+    ],
+)
+def test_statement_goes_by_index(sqlite_log: SqliteLog, statement: str, index: str) -> None:
+    """Each statement finds its rows by an index and never sorts or scans the events."""
+    append(sqlite_log)
+    reader = sqlite_log._reader
+    assert reader is not None
+    values = [1] * max(map(int, re.findall(r"\?(\d+)", statement)), default=0)
+
+    plan = [row[3] for row in reader.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
+
+    assert any(step.endswith(index) for step in plan)
+    assert not any("TEMP B-TREE" in step for step in plan)
+    assert [step for step in plan if step.startswith("SCAN events")] == []
+
+
+def test_reading_pins_no_wal(sqlite_log: SqliteLog, path: Path) -> None:
+    """Checkpoints keep the WAL short while a log is read and written without end."""
+    for _ in range(60):
+        append(sqlite_log, 1_000)
+        sqlite_log.read(after=0, limit=5_000)
+        sqlite_log.history(1)
+
+    wal_bytes = path.with_name("log.db-wal").stat().st_size
+
+    assert wal_bytes < 6 * 1024 * 1024
+
+
+def test_commits_are_synced(sqlite_log: SqliteLog) -> None:
+    """The writer syncs at each commit: less has lost acknowledged commits in power cuts."""
+    append(sqlite_log)
+    assert sqlite_log._writer is not None
+
+    level = sqlite_log._writer.pragma("synchronous")
+
+    assert level == 2

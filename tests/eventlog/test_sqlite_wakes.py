@@ -1,0 +1,141 @@
+"""The SQLite log's doorbell: who appends wakes who watches, in this process and in others."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from eventq.eventlog.sqlite import notify as doorbell
+from eventq.eventlog.sqlite.log import SqliteLog
+from tests.eventlog.commits import WAIT_SECONDS, append, open_sqlite
+from tests.eventlog.processes import Starter, finish, line
+
+LISTEN = """
+log = open_sqlite(path)
+seen = threading.Semaphore(0)
+watch = log.watch(seen.release)
+say("ready")
+while log.head().seq < 3:
+    seen.acquire()
+    say("woken", log.head().seq)
+watch.close()
+log.close()
+"""
+
+
+@pytest.fixture
+def no_polling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The safety net is far away, so that only a ring can wake in time."""
+    monkeypatch.setattr(doorbell, "POLL_SECONDS", 1_000.0)
+    monkeypatch.setattr(doorbell, "POLL_ALONE_SECONDS", 1_000.0)
+
+
+def test_append_wakes_another_process(start: Starter, sqlite_log: SqliteLog) -> None:
+    """A process that sleeps in a watch learns of each commit of another process."""
+    listener = start("from eventq.eventlog import doorbell; doorbell.POLL_SECONDS = 1000" + LISTEN)
+    assert line(listener) == "ready"
+
+    for seq in (1, 2, 3):
+        append(sqlite_log)
+        assert line(listener) == f"woken {seq}"
+
+    assert finish(listener) == []
+
+
+@pytest.mark.usefixtures("no_polling")
+def test_last_watch_leaves_nothing_behind(sqlite_log: SqliteLog, path: Path) -> None:
+    """Sockets and their directory go when the watches do, and come again with the next."""
+    bell = path.with_name("log.db-bell")
+    for _ in range(2):
+        watches = [sqlite_log.watch(lambda: None) for _ in range(2)]
+        assert len(list(bell.iterdir())) == 2
+
+        for watch in watches:
+            watch.close()
+
+        assert not bell.exists()
+
+
+def test_sockets_of_the_dead_are_cleared(sqlite_log: SqliteLog, path: Path) -> None:
+    """An append removes the socket of a killed process, but no file that is not a listener's."""
+    bell = path.with_name("log.db-bell")
+    bell.mkdir()
+    for name in ("1-0123abcd", "somebody-else"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as dead:
+            dead.bind(str(bell / name))
+
+    append(sqlite_log)
+
+    assert [file.name for file in bell.iterdir()] == ["somebody-else"]
+
+
+@pytest.mark.usefixtures("no_polling")
+def test_full_listener_holds_nobody_up(sqlite_log: SqliteLog, path: Path) -> None:
+    """Appends do not wait for a listener that is too busy to hear, and it wakes afterwards."""
+    release, woken = threading.Event(), threading.Semaphore(0)
+
+    def busy() -> None:
+        release.wait(WAIT_SECONDS)
+        woken.release()
+
+    with closing(open_sqlite(path)) as other:
+        watch = other.watch(busy)
+
+        append(sqlite_log)
+        for _ in range(2_000):
+            sqlite_log._bell.ring()
+
+        release.set()
+        assert woken.acquire(timeout=WAIT_SECONDS)
+        watch.close()
+
+
+@pytest.mark.usefixtures("no_polling")
+def test_long_path_rings_too(tmp_path: Path) -> None:
+    """A database deeper than a socket's address can say is heard all the same."""
+    directory = tmp_path / ("deep" * 30) / ("deeper" * 20)
+    directory.mkdir(parents=True)
+    woken = threading.Event()
+    path = directory / "log.db"
+    with closing(open_sqlite(path)) as log, closing(open_sqlite(path)) as other:
+        watch = log.watch(woken.set)
+
+        append(other)
+
+        assert woken.wait(WAIT_SECONDS)
+        watch.close()
+
+
+def test_watch_without_socket_looks(
+    sqlite_log: SqliteLog, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no socket can be had the watch finds commits by looking."""
+    path.with_name("log.db-bell").write_text("in the way of the directory")
+    monkeypatch.setattr(doorbell, "POLL_ALONE_SECONDS", 0.01)
+    woken = threading.Event()
+    watch = sqlite_log.watch(woken.set)
+    with closing(open_sqlite(path)) as other:
+        append(other)
+
+        assert woken.wait(WAIT_SECONDS)
+    watch.close()
+
+
+def test_lost_ring_is_made_good(
+    sqlite_log: SqliteLog, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A watch finds a commit also when its socket was removed by somebody."""
+    monkeypatch.setattr(doorbell, "POLL_SECONDS", 0.01)
+    woken = threading.Event()
+    watch = sqlite_log.watch(woken.set)
+    for file in path.with_name("log.db-bell").iterdir():
+        file.unlink()
+    with closing(open_sqlite(path)) as other:
+        append(other)
+
+        assert woken.wait(WAIT_SECONDS)
+    watch.close()

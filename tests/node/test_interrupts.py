@@ -1,0 +1,378 @@
+"""Ctrl-C at every moment at which Python can deliver it: no thread hangs, no outcome is a guess.
+
+CPython looks for signals when a function begins, at a jump back, and after a call. A tracing
+function raises KeyboardInterrupt at one of these moments after the other.
+"""
+
+from __future__ import annotations
+
+import dis
+import functools
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+import pytest
+
+import eventq.node.node
+from eventq.core import decide
+from eventq.node.clock import SystemClock
+from eventq.node.commit_plan import Command
+from eventq.errors import EventqError, LogOutcomeUnknownError, LogUnavailableError
+from eventq.eventlog.memory import MemoryStorage
+from eventq.core.events import Commit
+from eventq.replay.fold import replay
+from eventq.node.node import ALONE, Node
+from tests.checker import check_log
+from tests.commands import creation, leasing
+from tests.replays import assert_same
+from tests.support import PATIENCE_S, Gate, HookedLog, SlowLog, Spawned, wait_until
+
+PACKAGE = str(Path(eventq.node.node.__file__).parent)
+# The code of one command has fewer moments than this.
+MOMENTS_MOST = 2_000
+
+
+@functools.cache
+def moments_of(code: CodeType) -> frozenset[int]:
+    """The offsets of the code before which a signal may be delivered."""
+    found = set()
+    instructions = list(dis.get_instructions(code))
+    for index, instruction in enumerate(instructions):
+        if instruction.opname in {"RESUME", "JUMP_BACKWARD"}:
+            found.add(instruction.offset)
+        elif instruction.opname.startswith("CALL") and not _ends_a_block(instructions[:index]):
+            found.add(instruction.offset)
+            if index + 1 < len(instructions):
+                found.add(instructions[index + 1].offset)
+    return frozenset(found)
+
+
+def _ends_a_block(before: list[dis.Instruction]) -> bool:
+    """Whether the call is a with block's __exit__, which no signal can come before."""
+    last = [one for one in before[-5:] if one.opname not in {"PRECALL", "PUSH_NULL", "CACHE"}]
+    return [one.opname for one in last[-3:]] == ["LOAD_CONST"] * 3 and all(
+        one.argval is None for one in last[-3:]
+    )
+
+
+class Interrupted:
+    """Calls a function with a KeyboardInterrupt at its n-th moment."""
+
+    def __init__(self, function: Callable[[], object], moment: int) -> None:
+        self.moment = moment
+        self.passed = 0
+        self.hit = False
+        self.returned = False
+        before = sys.gettrace()
+        sys.settrace(self._trace)
+        try:
+            function()
+            self.returned = True
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(before)
+
+    def _trace(self, frame: FrameType, event: str, _: Any) -> Any:  # noqa: ANN401
+        name = frame.f_code.co_filename
+        # A log in memory has no transactions that an interrupt could leave whole.
+        if not name.startswith(PACKAGE) or "eventlog" in name:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode" and not self.hit and frame.f_lasti in moments_of(frame.f_code):
+            self.passed += 1
+            if self.passed > self.moment:
+                self.hit = True
+                raise KeyboardInterrupt
+        return self._trace
+
+
+def each_moment(trial: Callable[[int], Interrupted]) -> int:
+    """Runs the trial with an interrupt at each moment in turn; gives how many there were."""
+    for moment in range(MOMENTS_MOST):
+        if not trial(moment).hit:
+            return moment
+    raise AssertionError("the trial never gets through")
+
+
+def test_an_interrupt_of_a_lone_caller_leaves_the_node_usable() -> None:
+    """Wherever the interrupt strikes, the next caller is served and the log is whole."""
+
+    def trial(moment: int) -> Interrupted:
+        log = HookedLog()
+        node = Node(log, clock=SystemClock())
+        node.execute(creation(blind=False))
+        interrupted = Interrupted(lambda: node.execute(creation(blind=False)), moment)
+        Spawned(node.execute, creation(blind=False)).result()
+        with node.reading() as projection:
+            projection.check()
+            assert projection.seq == log.head().seq
+        check_log(log)
+        assert log.head().seq == 3 or interrupted.hit
+        return interrupted
+
+    assert each_moment(trial) > 50
+
+
+def test_an_interrupt_while_a_fold_ahead_is_taken_back_leaves_no_trace_of_it() -> None:
+    """Wherever it strikes, the node takes the queue for what its log says."""
+
+    def trial(moment: int) -> Interrupted:
+        log = SlowLog(MemoryStorage())
+        node = Node(log, clock=SystemClock())
+        node.execute(creation(ALONE + 3, blind=False))
+        for _ in range(ALONE):
+            node.execute(leasing(node))
+        log.before_append = refuse
+        called = log.called
+        interrupted = Interrupted(lambda: lease_in_vain(node), moment)
+        log.before_append = open_gate
+        assert log.called > called or interrupted.hit
+        with node.reading(as_left=True) as projection:
+            assert_same(replay(log), projection, now=node.now())
+        return interrupted
+
+    assert each_moment(trial) > 50
+
+
+def refuse(_: Commit) -> None:
+    """Nothing can be appended."""
+    raise LogUnavailableError("gone")
+
+
+def lease_in_vain(node: Node) -> None:
+    """Leases, and is told that the log is away."""
+    with suppress(LogUnavailableError):
+        node.execute(leasing(node, 2))
+
+
+def test_an_interrupt_of_the_leader_tells_the_others_the_truth() -> None:
+    """Those who waited for the interrupted thread's commit know whether theirs was made."""
+
+    def trial(moment: int) -> Interrupted:
+        log = HookedLog()
+        node = Node(log, clock=SystemClock())
+        node.execute(creation())
+        # All on one task, so that all but the first are put back in line.
+        others = behind_nobody(node, [edit(node, priority) for priority in (1, 2, 3)])
+        interrupted = Interrupted(lambda: node.execute(creation()), moment)
+        Spawned(node.execute, creation()).result()
+        for thread in others:
+            thread.wait()
+            assert thread.error is None or isinstance(thread.error, EventqError)
+        made = sorted(thread.result().first for thread in others if thread.error is None)
+        report = check_log(log)
+        assert report.kinds["updated"] == len(made)
+        assert {stored.seq for stored in log.history(1)} == {1, *made}
+        assert len(made) == 3 or interrupted.hit
+        return interrupted
+
+    assert each_moment(trial) > 50
+
+
+def test_an_interrupt_of_the_leader_tells_all_in_one_commit_the_same() -> None:
+    """A commit that was made is reported as made to each of those who share it."""
+
+    def trial(moment: int) -> Interrupted:
+        log = HookedLog()
+        node = Node(log, clock=SystemClock())
+        node.execute(creation())
+        others = behind_nobody(node, [creation(key=key) for key in "abc"])
+        interrupted = Interrupted(lambda: node.execute(creation()), moment)
+        Spawned(node.execute, creation()).result()
+        made = 0
+        for thread in others:
+            thread.wait()
+            made += thread.error is None
+        assert made == len(check_log(log).keys)
+        return interrupted
+
+    assert each_moment(trial) > 50
+
+
+def test_a_second_interrupt_leaves_the_node_usable() -> None:
+    """Ctrl-C again, while the node reads back what became of the first, hangs nobody."""
+    log = UnreadableLog(KeyboardInterrupt())
+    node = Node(log, clock=SystemClock())
+    others = behind_nobody(node, [creation(), creation()])
+
+    with pytest.raises(KeyboardInterrupt):
+        node.execute(creation())
+    for thread in others:
+        thread.wait()
+
+    assert [thread.error for thread in others] == [None, None]
+    assert Spawned(node.execute, creation()).result().first == 4
+
+
+def edit(node: Node, priority: int) -> Command:
+    """A command on task 1."""
+    edits: dict[str, Any] = {"tags_json": None, "scheduled_at": None, "by": None}
+    return Command(lambda _: decide.update(node.find("1"), priority=priority, **edits))
+
+
+def behind_nobody(node: Node, commands: list[Command]) -> list[Spawned[Command]]:
+    """Threads that wait with their commands for whoever comes next to lead."""
+    nobody = creation()
+    node._leader = nobody
+    node._waiting.append(nobody)
+    threads = [Spawned(node.execute, command) for command in commands]
+    wait_until(lambda: len(node._waiting) == len(commands) + 1)
+    node._waiting.popleft()
+    node._leader = None
+    return threads
+
+
+def test_an_interrupt_of_a_waiter_takes_its_wish_back_or_passes_the_lead_on() -> None:
+    """Whoever is interrupted before or after it was chosen to lead, the others are served."""
+
+    def trial(moment: int) -> Interrupted:
+        log = HookedLog()
+        node = Node(log, clock=SystemClock())
+        gate = Gate()
+        log.before_append = gate
+        leader = Spawned(node.execute, creation())
+        assert gate.reached.wait(PATIENCE_S)
+        wish = creation(key="mine")
+
+        def let_go() -> None:
+            wait_until(lambda: wish in node._waiting or done.is_set())
+            gate.open()
+
+        done = threading.Event()
+        opener = Spawned(let_go)
+        interrupted = Interrupted(lambda: node.execute(wish), moment)
+        done.set()
+        opener.result()
+        leader.result()
+        Spawned(node.execute, creation()).result()
+        report = check_log(log)
+        assert "mine" in report.keys or interrupted.hit
+        return interrupted
+
+    assert each_moment(trial) > 50
+
+
+def test_an_abandoned_wish_that_finds_no_room_is_dropped() -> None:
+    """A wish whose thread has gone is not put back in line, where it would keep the lead."""
+    log = HookedLog()
+    node = Node(log, clock=SystemClock())
+    gates = [Gate(), Gate()]
+    turns = iter(gates)
+    log.before_append = lambda _: next(turns, open_gate)()
+    first = Spawned(node.execute, creation())
+    assert gates[0].reached.wait(PATIENCE_S)
+    second = Spawned(node.execute, creation(key="twin"))
+    wait_until(lambda: len(node._waiting) == 1)
+    main = threading.main_thread().ident
+    assert main is not None
+
+    def interrupt() -> None:
+        wait_until(lambda: len(node._waiting) == 2)
+        gates[0].open()
+        assert gates[1].reached.wait(PATIENCE_S)
+        signal.pthread_kill(main, signal.SIGINT)
+
+    old = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        interrupter = Spawned(interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            node.execute(creation(key="twin"))
+        interrupter.result()
+    finally:
+        signal.signal(signal.SIGINT, old)
+    gates[1].open()
+    first.result()
+    second.result()
+
+    assert Spawned(node.execute, creation()).result().first == 3
+    assert node._leader is None
+
+
+def open_gate(*_: object) -> None:
+    """Lets everybody through."""
+
+
+@pytest.mark.parametrize("landed", [False, True])
+def test_an_interrupt_inside_the_append_is_resolved_by_reading_back(
+    landed: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """A commit torn off in the driver either is in the log, and so are all told, or is not."""
+    log = HookedLog()
+    node = Node(log, clock=SystemClock())
+    gate = Gate()
+
+    def tear(commit: Commit) -> None:
+        if len(commit.bodies) == 3:
+            raise KeyboardInterrupt
+
+    def hold(commit: Commit) -> None:
+        gate()
+        if not landed:
+            tear(commit)
+
+    log.before_append = hold
+    log.after_append = tear
+    first = Spawned(node.execute, creation())
+    assert gate.reached.wait(PATIENCE_S)
+    others = [Spawned(node.execute, creation()) for _ in range(3)]
+    wait_until(lambda: len(node._waiting) == 3)
+    gate.open()
+    first.result()
+    for thread in others:
+        thread.wait()
+
+    errors = sorted(type(thread.error).__name__ for thread in others)
+    assert errors == (
+        ["KeyboardInterrupt", "NoneType", "NoneType"]
+        if landed
+        else ["KeyboardInterrupt", "LogUnavailableError", "LogUnavailableError"]
+    )
+    assert log.head().seq == (4 if landed else 1)
+    log.before_append = log.after_append = open_gate
+    with node.reading() as projection:
+        assert projection.seq == log.head().seq
+        projection.check()
+
+
+def test_an_outcome_that_cannot_be_read_back_is_called_unknown() -> None:
+    """When the log is away right after an interrupt, nobody is told that all went well."""
+    log = UnreadableLog(LogUnavailableError("gone"))
+    node = Node(log, clock=SystemClock())
+    others = behind_nobody(node, [creation(), creation()])
+
+    with pytest.raises(KeyboardInterrupt):
+        node.execute(creation())
+    for thread in others:
+        thread.wait()
+
+    assert [type(thread.error) for thread in others] == [LogOutcomeUnknownError] * 2
+    assert "not known" in str(others[0].error)
+    assert Spawned(node.execute, creation()).result().first == 4
+
+
+class UnreadableLog(HookedLog):
+    """A log whose append is interrupted after it landed, and whose next read fails."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.broken = True
+        self._error = error
+        self.after_append = self._interrupt
+
+    def read(self, *, after: int, limit: int = 10_000) -> list[Commit]:
+        """See EventLog.read."""
+        if self.broken and self.appended:
+            self.broken = False
+            raise self._error
+        return super().read(after=after, limit=limit)
+
+    def _interrupt(self, _: Commit) -> None:
+        if self.broken:
+            raise KeyboardInterrupt

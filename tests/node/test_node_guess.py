@@ -1,0 +1,148 @@
+"""A node that nobody disturbs decides its leases without reading first, and never anything else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from eventq.node.clock import SystemClock
+from eventq.node.commit_plan import Command
+from eventq.core.decide import Draft
+from eventq.eventlog import Head
+from eventq.eventlog.contract import READ_EVENTS
+from eventq.eventlog.memory import MemoryStorage
+from eventq.core.events import Commit
+from eventq.node.node import ALONE, Node
+from tests.checker import check_log
+from tests.commands import cancellation, creation, leasing
+from tests.support import HookedLog, Spawned, wait_until
+
+
+class DistantLog(HookedLog):
+    """A log whose turns hold nobody back, and which takes a guess to save a journey."""
+
+    def __init__(self, storage: MemoryStorage) -> None:
+        super().__init__(storage)
+        self.journeys = 0
+        self.in_turn: Callable[[], None] = lambda: None
+
+    @contextmanager
+    def turn(self, *, guess: Head | None = None) -> Iterator[Head]:
+        """See EventLog.turn."""
+        hook, self.in_turn = self.in_turn, lambda: None
+        hook()
+        self.journeys += guess is None
+        yield guess or self.head()
+
+    def read(self, *, after: int, limit: int = READ_EVENTS) -> list[Commit]:
+        """See EventLog.read."""
+        self.journeys += 1
+        return super().read(after=after, limit=limit)
+
+
+@pytest.fixture
+def storage() -> MemoryStorage:
+    """What all nodes share."""
+    return MemoryStorage()
+
+
+@pytest.fixture
+def log(storage: MemoryStorage) -> DistantLog:
+    """The log of the node."""
+    return DistantLog(storage)
+
+
+@pytest.fixture
+def other(storage: MemoryStorage) -> Node:
+    """Somebody else."""
+    return Node(DistantLog(storage), clock=SystemClock())
+
+
+@pytest.fixture
+def node(log: DistantLog) -> Node:
+    """A node that has leased a few tasks undisturbed; more are ready."""
+    node = Node(log, clock=SystemClock())
+    node.execute(creation(ALONE + 3, blind=False))
+    for _ in range(ALONE):
+        node.execute(leasing(node))
+    return node
+
+
+def test_leases_undisturbed_are_not_read_for(node: Node, log: DistantLog) -> None:
+    """Its next lease takes one journey, not two."""
+    before = log.journeys
+
+    command = node.execute(leasing(node))
+
+    assert len(command.drafts) == 1
+    assert log.journeys == before
+
+
+def test_a_wrong_guess_meets_a_conflict(node: Node, other: Node) -> None:
+    """What another node has leased meanwhile is not leased again."""
+    other.execute(leasing(other, 2))
+
+    command = node.execute(leasing(node, 3))
+
+    assert [number for number, _ in command.drafts] == [ALONE + 3]
+    assert check_log(node.log).states == {"leased": ALONE + 3}
+
+
+def test_after_a_conflict_a_node_reads_again(node: Node, other: Node, log: DistantLog) -> None:
+    """Who was disturbed once does not guess the next time."""
+    other.execute(leasing(other))
+    node.execute(leasing(node))
+    before = log.journeys
+    other.execute(creation())
+
+    node.execute(leasing(node))
+
+    assert log.journeys > before
+
+
+def test_who_reads_what_is_new_does_not_ask_for_the_end(
+    node: Node, other: Node, log: DistantLog
+) -> None:
+    """Among others, one journey brings what they did: the log's end is where that ends."""
+    other.execute(leasing(other))
+    node.execute(leasing(node))
+    other.execute(creation())
+    before = log.journeys
+
+    node.execute(leasing(node))
+
+    assert log.journeys == before + 1
+
+
+def test_what_may_be_refused_is_read_for(node: Node, other: Node) -> None:
+    """A command on a task that another node has just created finds it."""
+    [task] = other.execute(creation()).tasks
+    assert task is not None
+
+    command = node.execute(cancellation(node, task.key))
+
+    assert len(command.drafts) == 1
+
+
+def test_a_command_that_joins_a_guess_is_read_for(node: Node, other: Node, log: DistantLog) -> None:
+    """Who comes along in the turn of a lease that comes to nothing is decided by the log."""
+    node.execute(leasing(node, 100))
+    seen: list[int] = []
+    joined: list[Spawned[Command]] = []
+
+    def look(_now: int) -> list[Draft]:
+        seen.append(node.projection.seq)
+        return []
+
+    def join() -> None:
+        other.execute(creation())
+        joined.append(Spawned(node.execute, Command(look)))
+        wait_until(lambda: node._waiting)
+
+    log.in_turn = join
+    node.execute(leasing(node, 0))
+
+    joined[0].result()
+    assert seen == [log.head().seq]

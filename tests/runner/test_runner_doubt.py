@@ -1,0 +1,52 @@
+"""A run whose appends are made and yet reported as of unknown outcome: nothing is told twice."""
+
+from __future__ import annotations
+
+import pytest
+
+from eventq import Cancel, LogOutcomeUnknownError, Task, TaskState
+from eventq.core.events import Commit
+from tests.checker import check_log
+from tests.support import HookedLog, final, kinds, queue_on
+
+KINDS = ["completed", "failed", "cancelled"]
+
+
+def work(_ctx: object, task: Task) -> None:
+    """Ends as the task's tag says, once."""
+    if task.tags["ends"] == "failed" and task.attempt == 1:
+        raise ValueError("not yet")
+    if task.tags["ends"] == "cancelled":
+        raise Cancel("pointless")
+
+
+def doubt_once(log: HookedLog, kind: str) -> None:
+    """Has the first append that holds such an event reported as unknown, once it is made."""
+
+    def doubt(commit: Commit) -> None:
+        if any(f'"kind":"{kind}"' in body for body in commit.bodies):
+            log.after_append = lambda _: None
+            raise LogOutcomeUnknownError("the reply was lost")
+
+    log.after_append = doubt
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "leased"])
+def test_outcome_that_was_recorded_in_doubt_is_no_late_one(kind: str) -> None:
+    """It stands in the log once; a refusal would say that the work ran twice."""
+    log = HookedLog()
+    with queue_on(log, workers=1, backoff=0) as queue:
+        for ends in KINDS:
+            queue.new({"ends": ends}, key=ends)
+        doubt_once(log, kind)
+        queue.run(work, until="idle")
+
+        assert log.after_append.__name__ == "<lambda>", "the doubt was raised"
+        check_log(log)
+        assert queue.stats().refused == 0
+        assert [final(queue, key).state for key in KINDS] == [
+            TaskState.COMPLETED,
+            TaskState.COMPLETED,
+            TaskState.CANCELLED,
+        ]
+        assert kinds(queue, "failed").count("failed") == 1

@@ -1,0 +1,288 @@
+"""What comes between two moments of a run: a task leased anew, a close, workers that end late."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from eventq import AttemptCancelledError, Queue, Task
+from eventq.eventlog import Head
+from eventq.eventlog.contract import READ_EVENTS, Watch
+from eventq.core.events import Commit
+from eventq.runner import executors
+from eventq.runner.context import Context
+from tests.checker import check_log
+from tests.support import PATIENCE_S, Gate, HookedLog, ManualClock, Spawned, kinds, nudge, queue_on, runner_of, running, wait_until
+
+
+class TurnLog(HookedLog):
+    """A log with a hook before each turn: after a look at it, before the next decision."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before_turn: Callable[[], None] = lambda: None
+        self.before_read: Callable[[int], object] = lambda _: None
+
+    @contextmanager
+    def turn(self, *, guess: Head | None = None) -> Iterator[Head]:
+        """See EventLog.turn."""
+        hook, self.before_turn = self.before_turn, lambda: None
+        hook()
+        with super().turn(guess=guess) as head:
+            yield head
+
+    def read(self, *, after: int, limit: int = READ_EVENTS) -> list[Commit]:
+        """See EventLog.read."""
+        self.before_read(after)
+        return super().read(after=after, limit=limit)
+
+
+@pytest.fixture
+def log() -> TurnLog:
+    """The log that the queues share."""
+    return TurnLog()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """A clock to move."""
+    return ManualClock()
+
+
+@pytest.fixture
+def queue(log: TurnLog, clock: ManualClock) -> Iterator[Queue]:
+    """A queue of two workers; what it leaves must be a good log."""
+    with queue_on(log, clock=clock, workers=2) as queue:
+        yield queue
+    check_log(HookedLog(log._storage))
+
+
+@pytest.fixture
+def other(log: TurnLog, clock: ManualClock) -> Iterator[Queue]:
+    """Another node on the same log."""
+    with queue_on(HookedLog(log._storage), clock=clock) as other:
+        yield other
+
+
+def test_a_task_leased_anew_while_its_first_attempt_runs(
+    queue: Queue, other: Queue, log: TurnLog
+) -> None:
+    """The first attempt is told and its outcome refused; the second keeps its lease to the end."""
+    gates = [Gate(), Gate()]
+    contexts: list[Context] = []
+
+    def worker(ctx: Context, task: Task) -> None:
+        if task.key == "again":
+            contexts.append(ctx)
+            gates[len(contexts) - 1]()
+
+    def reopen() -> None:
+        other.cancel("again")
+        other.retry("again")
+
+    queue.new(key="again", priority=1)
+    with running(queue, worker):
+        wait_until(gates[0].reached.is_set)
+        log.before_turn = reopen
+        other.new(key="next")
+        wait_until(gates[1].reached.is_set)
+        assert contexts[0].cancelled
+        gates[0].open()
+        wait_until(lambda: other.stats().refused)
+        wait_until(lambda: kinds(other, "next")[-1] == "completed")
+        assert not contexts[1].cancelled
+        gates[1].open()
+        wait_until(lambda: not other.tasks())
+
+    reopened = ["created", "leased", "cancelled", "retried"]
+    assert kinds(queue, "again") == [*reopened, "leased", "refused", "completed"]
+
+
+def test_a_late_outcome_at_the_end_of_a_run_leases_nothing(
+    queue: Queue, clock: ManualClock
+) -> None:
+    """A task that comes when no worker is left waits for the next run, not for its lease's end."""
+    queue.new(deadline="30s", max_retries=0)
+    gate = Gate()
+
+    with running(queue, lambda _ctx, _task: gate(), until="idle") as run:
+        wait_until(gate.reached.is_set)
+        runner = runner_of(queue)
+        clock.advance(30)
+        nudge(queue)
+        wait_until(lambda: getattr(runner._executor, "_stopped"))  # noqa: B009 - of either kind
+        queue.new(key="late")
+        gate.open()
+        report = run.result()
+
+    assert report.refused == 1
+    assert kinds(queue, "late") == ["created"]
+
+
+def test_a_task_without_an_attempt_to_spare_is_never_leased_ahead(queue: Queue) -> None:
+    """Should the process fall, it takes along only tasks that have begun."""
+    queue.new_many([{}] * 100, max_retries=0)
+
+    queue.run(lambda _ctx, _task: None, until="idle")
+
+    held, most = 0, 0
+    for event in queue.events():
+        held += (event.kind == "leased") - (event.kind == "completed")
+        most = max(held, most)
+    assert most <= 2 * queue.workers
+
+
+def test_a_thread_that_was_stuck_ends_when_it_comes_back(
+    queue: Queue, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that outlives its run takes its thread along in the end."""
+    monkeypatch.setattr(executors, "JOIN_S", 0.0)
+    queue.new(deadline="30s", max_retries=0)
+    gate = Gate()
+
+    with running(queue, lambda _ctx, _task: gate(), until="idle") as run:
+        wait_until(gate.reached.is_set)
+        executor = runner_of(queue)._executor
+        clock.advance(30)
+        nudge(queue)
+        run.result()
+    gate.open()
+
+    assert isinstance(executor, executors.ThreadExecutor)
+    wait_until(lambda: not any(thread.is_alive() for thread in executor._threads))
+
+
+def test_a_close_that_comes_as_a_run_begins_stops_it(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that cannot be asked to stop yet is asked once it can be."""
+    asked: list[bool] = []
+    began, closing = Gate(), queue._run_lock
+    monkeypatch.setattr(queue, "_run_lock", SlowLock(closing, began))
+    ask = queue.stop
+    monkeypatch.setattr(queue, "stop", lambda: asked.append(ask()))
+
+    run = Spawned(queue.run, lambda _ctx, _task: None)
+    wait_until(began.reached.is_set)
+    close = Spawned(queue.close)
+    wait_until(lambda: asked)
+    began.open()
+
+    assert run.result().completed == 0
+    close.result()
+    assert asked == [False]
+
+
+def test_a_long_look_at_final_tasks_holds_nobody_up(queue: Queue, log: TurnLog) -> None:
+    """Leases are renewed and outcomes recorded while `tasks` reads the whole log."""
+    [done, _] = queue.new_many([{}, {}])
+    queue.cancel(done.key)
+    gate = Gate()
+    log.before_read = lambda after: None if after else gate()
+    looking = Spawned(queue.tasks, state="cancelled")
+    wait_until(gate.reached.is_set)
+
+    report = Spawned(queue.run, lambda _ctx, _task: None, until="idle").result()
+
+    gate.open()
+    assert report.completed == 1
+    assert [task.key for task in looking.result()] == [done.key]
+
+
+def test_two_threads_that_begin_to_sleep_together_are_both_woken(
+    queue: Queue, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever threads a worker starts, all that sleep are told when the attempt should stop."""
+    ctx = Context(queue.new(), clock)
+    sleepers: list[Spawned[None]] = []
+    second, made = threading.Event(), threading.Event()
+
+    def make() -> threading.Event:
+        if sleepers:
+            second.set()
+        else:
+            sleepers.append(Spawned(ctx.sleep, "1h"))
+            # In vain, when one thread at a time makes it.
+            second.wait(0.1)
+            made.set()
+        return threading.Event()
+
+    monkeypatch.setattr("eventq.runner.context.threading", SimpleNamespace(Event=make))
+    first = Spawned(ctx.sleep, "1h")
+    wait_until(made.is_set)
+    wait_until(lambda: ctx._stopped is not None)
+    ctx.stop("enough")
+    for sleeper in (first, *sleepers):
+        sleeper.wait()
+
+    assert [type(each.error) for each in (first, *sleepers)] == [AttemptCancelledError] * 2
+
+
+class SlowLock:
+    """A lock whose first taker is held up right behind it."""
+
+    def __init__(self, lock: threading.Lock, gate: Gate) -> None:
+        self._lock = lock
+        self._gate: Gate | None = gate
+        self.release = lock.release
+
+    def acquire(self, *, blocking: bool = True) -> bool:
+        """Takes the lock; see Gate."""
+        taken = self._lock.acquire(blocking=blocking)
+        gate, self._gate = self._gate, None
+        if gate is not None:
+            gate()
+        return taken
+
+    def __enter__(self) -> None:
+        """Takes the lock."""
+        self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        """Gives it back."""
+        self.release()
+
+
+class LockingLog(HookedLog):
+    """A log whose reads take a lock, which the end of a watch waits for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock = threading.Lock()
+        self.armed = True
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        with self.lock:
+            yield
+
+    def read(self, *, after: int, limit: int = READ_EVENTS) -> list[Commit]:
+        """See EventLog.read; the first is interrupted right after it took the lock."""
+        reading = self._reading()
+        if self.armed:
+            self.armed = False
+            reading.__enter__()
+            raise KeyboardInterrupt
+        with reading:
+            return super().read(after=after, limit=limit)
+
+    def watch(self, wake: Callable[[], None], **_: object) -> Watch:
+        """See EventLog.watch."""
+        watch = super().watch(wake)
+        return cast("Watch", SimpleNamespace(close=lambda: self._close(watch)))
+
+    def _close(self, watch: Watch) -> None:
+        watch.close()
+        assert self.lock.acquire(timeout=PATIENCE_S)
+        self.lock.release()
+
+
+def test_an_interrupted_run_holds_no_lock_while_it_waits_for_threads() -> None:
+    """Else a watch that looks at the log at that moment would never end, nor would the run."""
+    with queue_on(LockingLog(), workers=1) as queue, pytest.raises(KeyboardInterrupt):
+        queue.run(lambda *_: None)
