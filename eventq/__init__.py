@@ -1,5 +1,9 @@
 """eventq: an auditable task queue on an append-only event log."""
 
+from eventq.core.events import Event
+from eventq.core.new_task import TaskSpec
+from eventq.core.policy import Backoff
+from eventq.core.task import Task, TaskState
 from eventq.errors import (
     AlreadyRunningError,
     ArgumentError,
@@ -23,12 +27,8 @@ from eventq.errors import (
     SnapshotError,
     TaskNotFoundError,
 )
-from eventq.core.events import Event
-from eventq.core.new_task import TaskSpec
-from eventq.core.policy import Backoff
-from eventq.replay.query import Stats
 from eventq.queue import Queue
-from eventq.core.task import Task, TaskState
+from eventq.replay.query import Stats
 
 __all__ = [
     "AlreadyRunningError",

@@ -15,8 +15,21 @@ from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 from msgspec import UNSET, UnsetType
 
-from eventq.core import decide
 from eventq.archive import open_archived
+from eventq.core import decide
+from eventq.core.decide import Draft, NewTask
+from eventq.core.durations import Duration
+from eventq.core.events import Event
+from eventq.core.new_task import (
+    TaskOptions,
+    TaskSpec,
+    check_policy,
+    make_order,
+    make_orders,
+    portions,
+)
+from eventq.core.policy import DEFAULT_BACKOFF, Backoff
+from eventq.core.task import Task
 from eventq.core.validation import (
     States,
     check_count,
@@ -31,19 +44,20 @@ from eventq.core.validation import (
     check_tags,
     check_text,
 )
-from eventq.node.clock import Clock, SystemClock
-from eventq.node.commit_plan import Command
-from eventq.core.decide import Draft, NewTask
-from eventq.core.durations import Duration
 from eventq.errors import AlreadyRunningError, ArgumentError, TaskNotFoundError
 from eventq.eventlog import Rows, open_log
-from eventq.core.events import Event
-from eventq.replay.fold import created_and_task, task_history
+from eventq.node.clock import Clock, SystemClock
+from eventq.node.commit_plan import Command
 from eventq.node.node import Node
-from eventq.core.new_task import TaskOptions, TaskSpec, check_policy, make_order, make_orders, portions
-from eventq.core.policy import DEFAULT_BACKOFF, Backoff
-from eventq.replay.query import Stats, final_tasks, follow_events, open_tasks, read_events, take_stats
-from eventq.core.task import Task
+from eventq.replay.fold import created_and_task, task_history
+from eventq.replay.query import (
+    Stats,
+    final_tasks,
+    follow_events,
+    open_tasks,
+    read_events,
+    take_stats,
+)
 
 if TYPE_CHECKING:
     from eventq.runner import Runner, RunReport

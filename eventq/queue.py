@@ -11,13 +11,13 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, Unpack
 
 from eventq.blocking import BlockingQueue, Worker
-from eventq.core.validation import States, check_count, check_flag
 from eventq.core.durations import Duration
-from eventq.eventlog import EventLog, Rows
 from eventq.core.events import Event
 from eventq.core.new_task import TaskOptions, TaskSpec
-from eventq.replay.query import FOLLOW_S, Stats, read_events
 from eventq.core.task import Task
+from eventq.core.validation import States, check_count, check_flag
+from eventq.eventlog import EventLog, Rows
+from eventq.replay.query import FOLLOW_S, Stats, read_events
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -15,15 +15,15 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from eventq.core.events import AnyBody, Commit, Event, Unknown
 from eventq.eventlog.contract import EventLog, Head
 from eventq.eventlog.memory import MemoryLog, MemoryStorage
-from eventq.core.events import AnyBody, Commit, Event, Unknown
-from eventq.verify.verifier import Verification
 from eventq.verify.indexes import IndexMode, Keys
 from eventq.verify.order import Seen
 from eventq.verify.past import remember
 from eventq.verify.rules import Rules
 from eventq.verify.terms import Past
+from eventq.verify.verifier import Verification
 
 OPEN = ("pending", "leased", "failed")
 

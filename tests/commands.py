@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from eventq.core import decide
-from eventq.node.commit_plan import Command
 from eventq.core.decide import NEW, Draft
 from eventq.core.events import Created, Policy
+from eventq.node.commit_plan import Command
 from eventq.node.node import Node
 
 POLICY = Policy("linear", 1_000_000)

@@ -6,12 +6,12 @@ No clock and no thread: each caller says what time it is.
 from __future__ import annotations
 
 from eventq.core.decide import NEW, Draft
-from eventq.eventlog.contract import EventLog
-from eventq.eventlog.memory import MemoryLog, MemoryStorage
 from eventq.core.events import AnyBody, Commit, Created, Event, decode_bodies, encode_bodies
 from eventq.core.projection import Projection
 from eventq.core.seal import genesis, seal_commit
 from eventq.core.task import Task, fold_history
+from eventq.eventlog.contract import EventLog
+from eventq.eventlog.memory import MemoryLog, MemoryStorage
 
 
 def memory_log(namespace: str = "default") -> MemoryLog:

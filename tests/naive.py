@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from eventq.core.decide import NewTask, Outcome
-from eventq.errors import ArgumentError, EventqError, KeyConflictError, NotAllowedError
 from eventq.core.events import Policy
+from eventq.errors import ArgumentError, EventqError, KeyConflictError, NotAllowedError
 
 Story = list[tuple[int, str]]
 

@@ -11,7 +11,6 @@ from msgspec import Raw
 
 from eventq.core.decide import LAPSED, NEW, Draft
 from eventq.core.durations import SECOND_US
-from eventq.eventlog import EventLog, open_log
 from eventq.core.events import (
     Completed,
     Created,
@@ -24,6 +23,7 @@ from eventq.core.events import (
     Retried,
 )
 from eventq.core.projection import Projection
+from eventq.eventlog import EventLog, open_log
 from tests.driver import record
 
 PAGE = Path(__file__).parent.parent / "docs" / "how-to" / "recipes.md"

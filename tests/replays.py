@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from eventq.eventlog import EventLog
 from eventq.core.projection import Projection
+from eventq.eventlog import EventLog
 
 
 def bulk_replay(log: EventLog, *, limit: int) -> Projection:

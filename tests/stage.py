@@ -10,15 +10,15 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from eventq.audit import story
 from eventq.core import decide
 from eventq.core.decide import NewTask, Outcome
 from eventq.core.durations import SECOND_US, parse_duration
 from eventq.core.events import ErrorInfo, Policy
+from eventq.core.projection import Projection
+from eventq.core.task import Task, TaskState
 from eventq.replay.fold import task_of
 from eventq.replay.points import Point
-from eventq.core.projection import Projection
-from eventq.audit import story
-from eventq.core.task import Task, TaskState
 from tests.driver import memory_log, record
 
 BEGIN_US = 1_700_000_000_000_000

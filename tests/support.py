@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 from eventq import Queue, Task
-from eventq.node.clock import Clock, SystemClock
-from eventq.eventlog.memory import MemoryLog, MemoryStorage
 from eventq.core.events import Commit
+from eventq.eventlog.memory import MemoryLog, MemoryStorage
+from eventq.node.clock import Clock, SystemClock
 from eventq.node.node import Node
 from eventq.runner import Runner
 

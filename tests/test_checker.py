@@ -12,7 +12,6 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from eventq.core.decide import NEW, Draft
-from eventq.eventlog.memory import MemoryLog
 from eventq.core.events import (
     NODE,
     AnyBody,
@@ -33,6 +32,7 @@ from eventq.core.events import (
     Retried,
     Updated,
 )
+from eventq.eventlog.memory import MemoryLog
 from tests.checker import check_commits, check_events, check_log
 from tests.driver import memory_log, sealed
 

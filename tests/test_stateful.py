@@ -22,17 +22,30 @@ from hypothesis.stateful import (
 
 from eventq.core import decide
 from eventq.core.decide import NEW, Draft, NewTask, Outcome
-from eventq.errors import EventqError
-from eventq.eventlog import EventLog
 from eventq.core.events import ErrorInfo
-from eventq.replay.fold import replay
 from eventq.core.projection import Projection
 from eventq.core.task import Task, TaskState
+from eventq.errors import EventqError
+from eventq.eventlog import EventLog
+from eventq.replay.fold import replay
 from tests.checker import check_log
 from tests.driver import existing_of, memory_log, record, task_in
 from tests.naive import Naive, Row, WrongError
 from tests.replays import assert_same, bulk_replay, rehearsed_replay
-from tests.strategies import START, TTL, OutcomeKind, doubtful_orders, ends, free_orders, indexes, kinds, orders, rooms, tag_texts, workers
+from tests.strategies import (
+    START,
+    TTL,
+    OutcomeKind,
+    doubtful_orders,
+    ends,
+    free_orders,
+    indexes,
+    kinds,
+    orders,
+    rooms,
+    tag_texts,
+    workers,
+)
 
 
 class QueueMachine(RuleBasedStateMachine):

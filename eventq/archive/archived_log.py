@@ -8,12 +8,12 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from eventq.archive.folder import Archive
+from eventq.core.events import Commit
+from eventq.core.seal import genesis
 from eventq.errors import LogArchivedError, LogCorruptError, LogForeignError
 from eventq.eventlog import EventLog, Head, Kept, Rows, StoredEvent, Watch
 from eventq.eventlog.contract import READ_EVENTS
 from eventq.eventlog.snapshots import SnapshotEntry, Snapshots
-from eventq.core.events import Commit
-from eventq.core.seal import genesis
 
 
 class ArchivedLog:

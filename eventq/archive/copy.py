@@ -6,6 +6,9 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from eventq.core.events import Commit
+from eventq.core.projection import Projection
+from eventq.core.seal import is_sealed
 from eventq.errors import (
     LogConflictError,
     LogCorruptError,
@@ -13,10 +16,7 @@ from eventq.errors import (
     LogUnavailableError,
 )
 from eventq.eventlog.contract import EventLog, Head
-from eventq.core.events import Commit
 from eventq.replay.fold import replay
-from eventq.core.projection import Projection
-from eventq.core.seal import is_sealed
 
 
 class CopyReport(Struct, frozen=True):

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 import msgspec
 
-from eventq.errors import LogCorruptError
-from eventq.eventlog import EventLog, StoredEvent, lines as file_lines
-from eventq.core.events import decode_bodies
 from eventq.archive.redact import Redactor
+from eventq.core.events import decode_bodies
 from eventq.core.seal import genesis, is_sealed
+from eventq.errors import LogCorruptError
+from eventq.eventlog import EventLog, StoredEvent
+from eventq.eventlog import lines as file_lines
 
 
 def export_log(log: EventLog, *, redactor: Redactor | None = None) -> Iterator[bytes]:

@@ -24,10 +24,10 @@ from eventq.archive.segments import (
     segment_name,
     unavailable,
 )
-from eventq.errors import ArgumentError, LogForeignError, LogUnavailableError
-from eventq.eventlog import Head, StoredEvent
 from eventq.core.events import Commit
 from eventq.core.seal import genesis
+from eventq.errors import ArgumentError, LogForeignError, LogUnavailableError
+from eventq.eventlog import Head, StoredEvent
 
 LOCK = ".eventq-archive-lock"
 

@@ -15,13 +15,13 @@ from eventq import snapshot
 from eventq.archive.archived_log import ArchivedLog, check_belongs
 from eventq.archive.folder import Archive
 from eventq.archive.segments import SEGMENT_EVENTS
-from eventq.errors import LogCorruptError
-from eventq.eventlog import EventLog, Head
 from eventq.core.events import Commit, Event, decode_bodies
-from eventq.replay.tombstones import KeptTask, decode_kept, encode_kept
-from eventq.replay.points import Point
 from eventq.core.seal import is_sealed
 from eventq.core.task import FINAL, Task
+from eventq.errors import LogCorruptError
+from eventq.eventlog import EventLog, Head
+from eventq.replay.points import Point
+from eventq.replay.tombstones import KeptTask, decode_kept, encode_kept
 
 # How many tasks are looked up at once.
 LOOKUP_TASKS = 1_000

@@ -15,10 +15,11 @@ import msgspec
 from msgspec import Struct
 
 from eventq.archive.members import MemberError, members, pack, unpack
-from eventq.errors import LogCorruptError, LogForeignError, LogTooNewError, LogUnavailableError
-from eventq.eventlog import Head, lines as file_lines
 from eventq.core.events import Commit
 from eventq.core.seal import is_sealed
+from eventq.errors import LogCorruptError, LogForeignError, LogTooNewError, LogUnavailableError
+from eventq.eventlog import Head
+from eventq.eventlog import lines as file_lines
 
 FORMAT = 1
 # A segment ends with the commit that makes it so long: a few megabytes, seconds to verify.

@@ -12,4 +12,33 @@ from eventq.audit.stepper.cursor import Cursor
 from eventq.audit.timeline import Moment, Wanted, timeline
 from eventq.audit.why import Grant, Load, Why, why
 
-__all__ = ["Counts", "Cursor", "Expression", "Found", "Grant", "Held", "Load", "LogDifference", "Moment", "NotFound", "QueueState", "Rank", "Rival", "Step", "View", "Wanted", "Why", "bisect", "diff_logs", "diff_points", "ended_otherwise", "parse_expression", "passed_tasks", "state_at", "story", "task_at", "timeline", "why"]
+__all__ = [
+    "Counts",
+    "Cursor",
+    "Expression",
+    "Found",
+    "Grant",
+    "Held",
+    "Load",
+    "LogDifference",
+    "Moment",
+    "NotFound",
+    "QueueState",
+    "Rank",
+    "Rival",
+    "Step",
+    "View",
+    "Wanted",
+    "Why",
+    "bisect",
+    "diff_logs",
+    "diff_points",
+    "ended_otherwise",
+    "parse_expression",
+    "passed_tasks",
+    "state_at",
+    "story",
+    "task_at",
+    "timeline",
+    "why",
+]

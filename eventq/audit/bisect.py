@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from eventq.errors import ArgumentError
-from eventq.eventlog.contract import EventLog
-from eventq.core.events import NODE, Event
-from eventq.replay.fold import decode_events, fold_events
-from eventq.replay.points import Point
 from eventq.audit.expression.parser import Expression
 from eventq.audit.expression.view import Counts, View
-from eventq.snapshot import projection_at
+from eventq.core.events import NODE, Event
 from eventq.core.task import Task
+from eventq.errors import ArgumentError
+from eventq.eventlog.contract import EventLog
+from eventq.replay.fold import decode_events, fold_events
+from eventq.replay.points import Point
+from eventq.snapshot import projection_at
 
 
 class Found(Struct, frozen=True):

@@ -13,16 +13,16 @@ from operator import attrgetter
 import msgspec
 from msgspec import Struct
 
+from eventq.audit.lookup import read_history
+from eventq.core.events import Retried, decode_bodies
+from eventq.core.projection import Projection
+from eventq.core.task import FINAL, Task, TaskState, state_as_of
 from eventq.errors import ArgumentError, TaskNotFoundError
 from eventq.eventlog.contract import EventLog
-from eventq.core.events import Retried, decode_bodies
 from eventq.replay.fold import catch_up, fold_events, task_history
 from eventq.replay.points import Point
-from eventq.core.projection import Projection
-from eventq.audit.lookup import read_history
 from eventq.snapshot import Difference, TaskDifference, compare, projection_at, restore, take
 from eventq.snapshot.comparing import task_fields
-from eventq.core.task import FINAL, Task, TaskState, state_as_of
 
 
 class LogDifference(Struct, frozen=True):

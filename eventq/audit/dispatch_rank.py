@@ -9,8 +9,8 @@ from typing import Literal
 
 from msgspec import Struct
 
-from eventq.core.projection import Projection
 from eventq.audit.phrases import counted
+from eventq.core.projection import Projection
 from eventq.core.task import Task
 
 Field = Literal["priority", "scheduled_at", "number"]

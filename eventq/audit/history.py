@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from eventq.errors import LogCorruptError
-from eventq.eventlog.contract import EventLog
-from eventq.core.events import Event, Leased, Refused
-from eventq.replay.points import Point
 from eventq.audit.lookup import read_history
 from eventq.audit.reasons import Ending, Scene, ending_of, reason_of
+from eventq.core.events import Event, Leased, Refused
 from eventq.core.task import REOPENABLE, Task, TaskState, advance
+from eventq.errors import LogCorruptError
+from eventq.eventlog.contract import EventLog
+from eventq.replay.points import Point
 
 
 class Step(Struct, frozen=True):

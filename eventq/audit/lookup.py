@@ -9,14 +9,14 @@ from collections.abc import Iterator
 
 import msgspec
 
+from eventq.audit.phrases import moment
+from eventq.core.events import Created, Event, decode_bodies
+from eventq.core.task import Task
 from eventq.core.validation import check_lookup_key
 from eventq.errors import TaskNotFoundError
 from eventq.eventlog.contract import EventLog
-from eventq.core.events import Created, Event, decode_bodies
 from eventq.replay.fold import fold_events, task_history
 from eventq.replay.points import Point
-from eventq.audit.phrases import moment
-from eventq.core.task import Task
 
 # How far back the first look goes; each further one doubles it, up to what one read gives.
 FIRST_WINDOW = 500

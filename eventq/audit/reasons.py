@@ -10,9 +10,10 @@ from typing import Any
 
 from msgspec import UNSET, Struct
 
+from eventq.audit.lookup import last_sign
+from eventq.audit.phrases import ordinal, took, wait_words
 from eventq.core.decide import LAPSED
 from eventq.core.durations import brief_duration, show_duration
-from eventq.eventlog.contract import EventLog
 from eventq.core.events import (
     Cancelled,
     Completed,
@@ -29,9 +30,8 @@ from eventq.core.events import (
     Updated,
 )
 from eventq.core.policy import wait_us
-from eventq.audit.lookup import last_sign
-from eventq.audit.phrases import ordinal, took, wait_words
 from eventq.core.task import Task, TaskState
+from eventq.eventlog.contract import EventLog
 
 # What errors of eventq are called in a log.
 RETRY = "eventq.Retry"

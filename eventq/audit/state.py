@@ -7,12 +7,12 @@ from itertools import islice
 
 from msgspec import Struct
 
+from eventq.core.projection import Projection
+from eventq.core.task import Task
 from eventq.eventlog.contract import EventLog
 from eventq.replay.points import Point
-from eventq.core.projection import Projection
 from eventq.replay.query import state_counts
 from eventq.snapshot import projection_at
-from eventq.core.task import Task
 
 # No task expires later than this: far behind the largest instant that can be written.
 NEVER = 2**63

@@ -14,13 +14,13 @@ from typing import Any
 
 from msgspec import Struct
 
-from eventq.eventlog.contract import EventLog
+from eventq.audit.lookup import read_history
 from eventq.core.events import NODE, Created, Event
+from eventq.core.task import FINAL, Task, advance
+from eventq.eventlog.contract import EventLog
 from eventq.replay.fold import fold_events, task_history
 from eventq.replay.points import END, PointLike, find_point, position_at
 from eventq.replay.query import TagFilter, follow_events, read_events
-from eventq.audit.lookup import read_history
-from eventq.core.task import FINAL, Task, advance
 
 _POSITION = re.compile(r"[0-9]+")
 

@@ -9,18 +9,27 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.structs import replace
 
-from eventq.core.durations import brief_duration, show_duration
-from eventq.eventlog.contract import EventLog
-from eventq.core.events import Cancelled, Completed, Created, Expired, Leased, Renewed, Retried, Updated
-from eventq.replay.fold import catch_up
-from eventq.replay.points import Point, position_at
-from eventq.core.projection import Projection
-from eventq.audit.lookup import last_lease, last_sign, read_history
 from eventq.audit.dispatch_rank import Rank, ahead_words, beaten_words, rank_of
 from eventq.audit.history import Step, tell
+from eventq.audit.lookup import last_lease, last_sign, read_history
 from eventq.audit.phrases import counted, moment
-from eventq.snapshot import projection_at, start
+from eventq.core.durations import brief_duration, show_duration
+from eventq.core.events import (
+    Cancelled,
+    Completed,
+    Created,
+    Expired,
+    Leased,
+    Renewed,
+    Retried,
+    Updated,
+)
+from eventq.core.projection import Projection
 from eventq.core.task import FINAL, Task, TaskState
+from eventq.eventlog.contract import EventLog
+from eventq.replay.fold import catch_up
+from eventq.replay.points import Point, position_at
+from eventq.snapshot import projection_at, start
 
 LIMIT = 5
 

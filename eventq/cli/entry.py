@@ -17,9 +17,20 @@ from typing import Any, NoReturn
 import click
 
 from eventq import ArgumentError, EventqError
-from eventq.cli.commands import archive as archiving, ask as asking, compare as comparing, copy as copying, new as creating, look as looking, manage as managing, replay as replaying, run as running, snapshot as snapshots, rerun as trying, verify as verifying
-from eventq.cli.demo import command as demo_command
 from eventq.cli import output
+from eventq.cli.commands import archive as archiving
+from eventq.cli.commands import ask as asking
+from eventq.cli.commands import compare as comparing
+from eventq.cli.commands import copy as copying
+from eventq.cli.commands import look as looking
+from eventq.cli.commands import manage as managing
+from eventq.cli.commands import new as creating
+from eventq.cli.commands import replay as replaying
+from eventq.cli.commands import rerun as trying
+from eventq.cli.commands import run as running
+from eventq.cli.commands import snapshot as snapshots
+from eventq.cli.commands import verify as verifying
+from eventq.cli.demo import command as demo_command
 from eventq.cli.logs import log_to_stderr
 from eventq.cli.options import EXIT_FAILED, EXIT_MISUSED, Place, hand_down, placed
 

@@ -23,8 +23,8 @@ from eventq import ArgumentError, Backoff, Queue, TaskState
 from eventq.archive import open_archived
 from eventq.cli.output import flush
 from eventq.cli.text import short, visible
-from eventq.node.clock import SystemClock
 from eventq.eventlog import EventLog, open_log
+from eventq.node.clock import SystemClock
 from eventq.replay.points import Point, find_point
 
 DEFAULT_URL = "sqlite:///eventq.db"

@@ -13,7 +13,6 @@ import msgspec
 from msgspec import UNSET, Raw, Struct
 
 from eventq.core.durations import show_duration
-from eventq.errors import ArgumentError, KeyConflictError, NotAllowedError
 from eventq.core.events import (
     NODE,
     AnyBody,
@@ -36,6 +35,7 @@ from eventq.core.events import (
 from eventq.core.policy import after_failure
 from eventq.core.projection import Projection
 from eventq.core.task import FINAL, REOPENABLE, Task, TaskState, instant
+from eventq.errors import ArgumentError, KeyConflictError, NotAllowedError
 
 # Stands for the number of a task that its own commit will create.
 NEW = -1

@@ -9,6 +9,10 @@ from typing import Any, TypedDict, Unpack
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from eventq.core.decide import NewTask
+from eventq.core.durations import Duration
+from eventq.core.events import COMMIT_BYTES, COMMIT_EVENTS, NO_JITTER, Policy
+from eventq.core.policy import Backoff
 from eventq.core.validation import (
     check_backoff,
     check_count,
@@ -18,11 +22,7 @@ from eventq.core.validation import (
     check_priority,
     check_tags,
 )
-from eventq.core.decide import NewTask
-from eventq.core.durations import Duration
 from eventq.errors import ArgumentError
-from eventq.core.events import COMMIT_BYTES, COMMIT_EVENTS, NO_JITTER, Policy
-from eventq.core.policy import Backoff
 
 # What a created event takes beside its tags at the most: without a key, and with one.
 BODY_BYTES = 300

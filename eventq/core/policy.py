@@ -7,8 +7,8 @@ from typing import Literal, get_args
 from msgspec import Struct
 
 from eventq.core.durations import LONGEST_US, Duration, parse_duration
-from eventq.errors import ArgumentError
 from eventq.core.events import NO_JITTER, BackoffKind, Policy
+from eventq.errors import ArgumentError
 
 # The n-th retry comes n times this after the failure, unless the caller says otherwise.
 DEFAULT_BACKOFF = "10s"

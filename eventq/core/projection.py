@@ -12,7 +12,7 @@ from itertools import repeat
 import msgspec
 from msgspec import Struct
 
-from eventq.errors import LogCorruptError
+from eventq.core.dispatch_index import Pending
 from eventq.core.events import (
     KIND_OF,
     KINDS,
@@ -29,9 +29,9 @@ from eventq.core.events import (
     Unknown,
     decode_bodies,
 )
-from eventq.core.dispatch_index import Pending
 from eventq.core.seal import genesis
 from eventq.core.task import FINAL, Task, TaskState, change, check_fence, check_move, create, reopen
+from eventq.errors import LogCorruptError
 
 SCHEDULED, LEASED = TaskState.SCHEDULED, TaskState.LEASED
 

@@ -14,7 +14,6 @@ import msgspec
 from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
-from eventq.errors import LogCorruptError
 from eventq.core.events import (
     KIND_OF,
     AnyBody,
@@ -32,6 +31,7 @@ from eventq.core.events import (
     Unknown,
     Updated,
 )
+from eventq.errors import LogCorruptError
 
 T = TypeVar("T")
 

@@ -14,10 +14,10 @@ from typing import Any
 import msgspec
 
 from eventq.core.durations import Duration, parse_duration
-from eventq.errors import ArgumentError
 from eventq.core.events import COMMIT_BYTES, KEY_BYTES, TAGS_BYTES
 from eventq.core.policy import Backoff
 from eventq.core.task import EPOCH, TaskState
+from eventq.errors import ArgumentError
 
 # Nesting beyond this is a mistake, and would make every later reader recurse as deep.
 JSON_DEPTH = 32

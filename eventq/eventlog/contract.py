@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
+from eventq.core.events import COMMIT_EVENTS, Commit
 from eventq.errors import LogConflictError, LogCorruptError, LogForeignError
 from eventq.eventlog.snapshots import Snapshots
-from eventq.core.events import COMMIT_EVENTS, Commit
 
 # How many events one `read` asks for, unless told: large enough to fold fast, a few MB at most.
 READ_EVENTS = 10_000

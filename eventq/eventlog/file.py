@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
+from eventq.core.events import Commit
+from eventq.core.seal import genesis
 from eventq.errors import (
     ArgumentError,
     LogConflictError,
@@ -32,8 +34,6 @@ from eventq.eventlog import lines as file_lines
 from eventq.eventlog.contract import READ_EVENTS, Head, Rows, StoredEvent, Watch, check_commit
 from eventq.eventlog.file_snapshots import FileSnapshots
 from eventq.eventlog.uncut import Uncut
-from eventq.core.events import Commit
-from eventq.core.seal import genesis
 
 # Seconds between two looks of a watch.
 LOOK_S = 0.2

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
-from eventq.errors import LogCorruptError
 from eventq.core.events import Commit
+from eventq.errors import LogCorruptError
 
 FORMAT = 1
 # The first line is far shorter.

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from eventq.core.events import Commit
+from eventq.core.seal import genesis
 from eventq.errors import (
     ArgumentError,
     LogArchivedError,
@@ -26,8 +28,6 @@ from eventq.eventlog.contract import (
     check_cut,
 )
 from eventq.eventlog.memory_snapshots import MemoryShelf, MemorySnapshots
-from eventq.core.events import Commit
-from eventq.core.seal import genesis
 
 
 class MemoryStorage:

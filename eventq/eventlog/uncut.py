@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NoReturn
 
+from eventq.core.seal import genesis
 from eventq.errors import ArgumentError
 from eventq.eventlog.contract import Head, Kept
-from eventq.core.seal import genesis
 
 
 class Uncut:

@@ -13,11 +13,11 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from eventq.core.decide import Draft
-from eventq.eventlog.contract import Head
 from eventq.core.events import COMMIT_BYTES, COMMIT_EVENTS, NODE, Commit, Created
 from eventq.core.projection import Projection
 from eventq.core.seal import seal_commit
 from eventq.core.task import Task, create
+from eventq.eventlog.contract import Head
 
 
 class Command:

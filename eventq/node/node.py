@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from eventq.core.ahead import FoldAhead, fold_ahead
-from eventq.node.clock import Clock, SteadyTime
-from eventq.node.commit_plan import Command, Plan, head_of, wake_thread
+from eventq.core.events import NODE, Commit, encode_bodies
+from eventq.core.projection import Projection
+from eventq.core.task import Task
 from eventq.errors import (
     LogArchivedError,
     LogConflictError,
@@ -29,11 +30,10 @@ from eventq.errors import (
     TaskNotFoundError,
 )
 from eventq.eventlog.contract import EventLog, Head
-from eventq.core.events import NODE, Commit, encode_bodies
+from eventq.node.clock import Clock, SteadyTime
+from eventq.node.commit_plan import Command, Plan, head_of, wake_thread
 from eventq.replay.fold import catch_up, task_of
-from eventq.core.projection import Projection
 from eventq.snapshot.starting import begin, start
-from eventq.core.task import Task
 
 logger = logging.getLogger(__name__)
 

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import msgspec
 from msgspec.structs import replace
 
-from eventq.errors import LogArchivedError, LogCorruptError
-from eventq.eventlog.contract import READ_EVENTS, EventLog, StoredEvent
 from eventq.core.events import NODE, Commit, Created, Event, Retried, decode_bodies, events_of
-from eventq.replay.tombstones import decode_kept
 from eventq.core.projection import Projection
 from eventq.core.seal import is_sealed
 from eventq.core.task import Task, fold_history, reopen
+from eventq.errors import LogArchivedError, LogCorruptError
+from eventq.eventlog.contract import READ_EVENTS, EventLog, StoredEvent
+from eventq.replay.tombstones import decode_kept
 
 # From this many events on, sorting the indexes once is cheaper than inserting into them; but only
 # where they are more than twice the tasks that would have to be sorted.

@@ -11,9 +11,9 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 
 from eventq.core.durations import parse_duration
+from eventq.core.task import EPOCH, instant
 from eventq.errors import ArgumentError, LogArchivedError
 from eventq.eventlog.contract import EventLog
-from eventq.core.task import EPOCH, instant
 
 EXPECTED = (
     "a position like 1041, an instant with its time zone like 2030-01-31T12:00:00Z, a time ago "

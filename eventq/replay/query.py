@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from eventq.eventlog.wakeup import Bell
-from eventq.eventlog.contract import EventLog
 from eventq.core.events import Event
-from eventq.replay.fold import read_all
 from eventq.core.projection import Projection
 from eventq.core.task import FINAL, Task, TaskState
+from eventq.eventlog.contract import EventLog
+from eventq.eventlog.wakeup import Bell
+from eventq.replay.fold import read_all
 
 # A follower that heard no ring looks all the same after this many seconds.
 FOLLOW_S = 1.0

@@ -8,10 +8,10 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
-from eventq.errors import LogCorruptError
-from eventq.eventlog.contract import Kept
 from eventq.core.events import Created, Event
 from eventq.core.task import Task
+from eventq.errors import LogCorruptError
+from eventq.eventlog.contract import Kept
 
 
 class KeptTask(Struct, frozen=True):

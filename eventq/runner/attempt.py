@@ -12,13 +12,13 @@ from typing import Any
 
 import msgspec
 
-from eventq.core.validation import check_json
 from eventq.core.decide import Outcome
 from eventq.core.durations import SECOND_US, parse_duration
-from eventq.errors import ArgumentError, AttemptStoppedError, Cancel, Retry
 from eventq.core.events import ERROR_BYTES, RESULT_BYTES, ErrorInfo
-from eventq.runner.context import Context
 from eventq.core.task import Task
+from eventq.core.validation import check_json
+from eventq.errors import ArgumentError, AttemptStoppedError, Cancel, Retry
+from eventq.runner.context import Context
 
 # Of the 8 KiB an error may take, so that type and traceback always have room beside the message.
 MESSAGE_CHARACTERS = 1_000

@@ -7,10 +7,10 @@ import logging
 import threading
 from datetime import datetime
 
-from eventq.node.clock import Clock
 from eventq.core.durations import SECOND_US, Duration, parse_duration
-from eventq.errors import ArgumentError, AttemptCancelledError, DeadlineExceededError
 from eventq.core.task import Task, instant
+from eventq.errors import ArgumentError, AttemptCancelledError, DeadlineExceededError
+from eventq.node.clock import Clock
 
 logger = logging.getLogger("eventq.worker")
 

@@ -16,9 +16,9 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
+from eventq.errors import AttemptStoppedError
 from eventq.eventlog.wakeup import Bell
 from eventq.node.clock import Clock
-from eventq.errors import AttemptStoppedError
 from eventq.runner.attempt import Attempt, raised, returned
 from eventq.runner.context import AsyncContext, Context
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from eventq.core import decide
-from eventq.node.commit_plan import Command
 from eventq.core.decide import Draft, Outcome
 from eventq.core.events import COMMIT_EVENTS, ERROR_BYTES
-from eventq.replay.fold import decode_events
+from eventq.node.commit_plan import Command
 from eventq.node.node import Node
+from eventq.replay.fold import decode_events
 from eventq.runner.pacing import BLOCK
 
 # Results are cut into commits of about this many bytes, well under the cap of a commit.

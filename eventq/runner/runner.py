@@ -12,20 +12,20 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from eventq.eventlog.wakeup import Bell
 from eventq.core.decide import Outcome, can_lease
 from eventq.core.durations import SECOND_US
-from eventq.errors import DeadlineExceededError, LogUnavailableError
 from eventq.core.events import Cancelled, Completed, ErrorInfo, Failed, Leased, Refused, Released
-from eventq.node.node import Node
 from eventq.core.projection import Projection
+from eventq.core.task import Task
+from eventq.errors import DeadlineExceededError, LogUnavailableError
+from eventq.eventlog.wakeup import Bell
+from eventq.node.node import Node
 from eventq.runner import operations as commands
 from eventq.runner.attempt import Attempt, describe, failed, released
 from eventq.runner.executors import Executor
 from eventq.runner.lapses import LapseWatch
 from eventq.runner.pacing import BLOCK, GLANCE_S, Pace
 from eventq.runner.snapshots import SnapshotKeeper
-from eventq.core.task import Task
 
 logger = logging.getLogger("eventq.runner")
 

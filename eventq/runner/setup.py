@@ -8,9 +8,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from eventq.eventlog.wakeup import Bell
 from eventq.core.durations import SECOND_US, Duration, parse_duration
 from eventq.errors import ArgumentError
+from eventq.eventlog.wakeup import Bell
 from eventq.node.node import Node
 from eventq.runner.executors import AsyncExecutor, Executor, ThreadExecutor
 from eventq.runner.runner import Runner, RunOptions

@@ -8,9 +8,9 @@ from __future__ import annotations
 import logging
 import threading
 
+from eventq.core.projection import Projection
 from eventq.errors import EventqError
 from eventq.node.node import Node
-from eventq.core.projection import Projection
 from eventq.snapshot import newest, put, take
 
 logger = logging.getLogger("eventq.runner")

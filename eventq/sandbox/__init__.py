@@ -7,4 +7,17 @@ from eventq.sandbox.select import attempted_keys
 from eventq.sandbox.whatif.compare import PriorityRule, WhatIf, whatif
 from eventq.sandbox.whatif.metrics import Numbers, Waits
 
-__all__ = ["Attempt", "Ended", "ForkReport", "Numbers", "PriorityRule", "Rerun", "Waits", "WhatIf", "attempted_keys", "fork", "rerun", "whatif"]
+__all__ = [
+    "Attempt",
+    "Ended",
+    "ForkReport",
+    "Numbers",
+    "PriorityRule",
+    "Rerun",
+    "Waits",
+    "WhatIf",
+    "attempted_keys",
+    "fork",
+    "rerun",
+    "whatif",
+]

@@ -20,8 +20,8 @@ from eventq.core.events import (
     Refused,
     Released,
 )
-from eventq.replay.fold import fold_events
 from eventq.core.task import Task
+from eventq.replay.fold import fold_events
 
 # The type of the error that stands in the log for a worker's Cancel.
 CANCEL = "eventq.Cancel"

@@ -12,14 +12,19 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from eventq.core.validation import check_count
-from eventq.node.clock import Clock, SystemClock
+from eventq.audit.lookup import read_history
 from eventq.core.decide import Outcome
 from eventq.core.durations import SECOND_US
+from eventq.core.events import ErrorInfo
+from eventq.core.task import Task
+from eventq.core.validation import check_count
 from eventq.errors import ArgumentError, DeadlineExceededError
 from eventq.eventlog.contract import EventLog
-from eventq.core.events import ErrorInfo
+from eventq.node.clock import Clock, SystemClock
 from eventq.replay.points import Point
+from eventq.runner.attempt import describe, failed, raised, returned
+from eventq.runner.context import AsyncContext, Context
+from eventq.runner.setup import is_async, takes_an_attempt
 from eventq.sandbox.recorded_attempts import (
     OUTCOMES,
     Attempt,
@@ -28,11 +33,6 @@ from eventq.sandbox.recorded_attempts import (
     ended_as,
     leases_of,
 )
-from eventq.audit.lookup import read_history
-from eventq.runner.attempt import describe, failed, raised, returned
-from eventq.runner.context import AsyncContext, Context
-from eventq.runner.setup import is_async, takes_an_attempt
-from eventq.core.task import Task
 
 LATE = "the attempt ran past its deadline"
 

@@ -6,13 +6,13 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from eventq.core.projection import Projection
+from eventq.core.task import FINAL, Task, TaskState
 from eventq.core.validation import States, check_count, check_states, check_tags
 from eventq.eventlog.contract import EventLog
 from eventq.replay.fold import folded
 from eventq.replay.points import Point
-from eventq.core.projection import Projection
 from eventq.replay.query import TagFilter
-from eventq.core.task import FINAL, Task, TaskState
 
 EVERY = frozenset(TaskState)
 

@@ -17,12 +17,12 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from eventq.errors import SnapshotError
 from eventq.core.events import KINDS, ErrorInfo, Policy
 from eventq.core.projection import FOLD_VERSION, Holder
 from eventq.core.seal import SEAL_BYTES
-from eventq.snapshot.content import Snapshot
 from eventq.core.task import Task, TaskState
+from eventq.errors import SnapshotError
+from eventq.snapshot.content import Snapshot
 
 # Of the bytes' layout; the fold has a number of its own.
 CODEC_VERSION = 1

@@ -8,8 +8,8 @@ from typing import Any
 from msgspec import Struct
 
 from eventq.core.projection import Holder, Projection
-from eventq.replay.query import state_counts
 from eventq.core.task import Task, TaskState, state_as_of
+from eventq.replay.query import state_counts
 
 Fields = dict[str, tuple[Any, Any]]
 

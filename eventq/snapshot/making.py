@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from eventq.core.projection import Projection
 from eventq.errors import ArgumentError
 from eventq.eventlog.contract import EventLog
 from eventq.eventlog.snapshots import SnapshotEntry
 from eventq.replay.fold import catch_up
 from eventq.replay.points import Point, commit_end
-from eventq.core.projection import Projection
 from eventq.snapshot.content import take
 from eventq.snapshot.keeping import put
 from eventq.snapshot.starting import projection_at

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 
+from eventq.core.projection import Projection
 from eventq.errors import LogArchivedError, LogCorruptError
 from eventq.eventlog.contract import EventLog
 from eventq.replay.fold import catch_up, replay
 from eventq.replay.points import Point
-from eventq.core.projection import Projection
 from eventq.snapshot.content import restore
 from eventq.snapshot.keeping import newest
 

@@ -11,13 +11,13 @@ from typing import Any
 
 from msgspec import Struct
 
+from eventq.core.projection import Holder, Projection
+from eventq.core.task import Task
 from eventq.errors import SnapshotError
 from eventq.eventlog.contract import EventLog
 from eventq.replay.fold import catch_up
-from eventq.core.projection import Holder, Projection
 from eventq.snapshot.content import Snapshot, take
 from eventq.snapshot.keeping import check_fits, get
-from eventq.core.task import Task
 
 # Told of each position reached, so that a person can see it go on; this many events a step.
 STEP_EVENTS = 50_000

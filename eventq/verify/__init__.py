@@ -4,4 +4,16 @@ from eventq.verify.anchor import Anchor, check_anchor, check_mac, make_anchor, p
 from eventq.verify.base import base_at_start, base_of
 from eventq.verify.verifier import Finding, Verdict, VerifyBase, verify
 
-__all__ = ["Anchor", "Finding", "Verdict", "VerifyBase", "base_at_start", "base_of", "check_anchor", "check_mac", "make_anchor", "parse_anchor", "verify"]
+__all__ = [
+    "Anchor",
+    "Finding",
+    "Verdict",
+    "VerifyBase",
+    "base_at_start",
+    "base_of",
+    "check_anchor",
+    "check_mac",
+    "make_anchor",
+    "parse_anchor",
+    "verify",
+]

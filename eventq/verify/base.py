@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from eventq.core.projection import Projection
+from eventq.core.task import Task, TaskState
 from eventq.errors import ArgumentError, LogArchivedError, SnapshotError
 from eventq.eventlog.contract import EventLog
-from eventq.core.projection import Projection
-from eventq.verify.verifier import VerifyBase
-from eventq.verify.order import Seen
 from eventq.snapshot import get, restore
-from eventq.core.task import Task, TaskState
+from eventq.verify.order import Seen
+from eventq.verify.verifier import VerifyBase
 
 
 def base_of(projection: Projection) -> VerifyBase:

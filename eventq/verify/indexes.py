@@ -9,9 +9,9 @@ from array import array
 from collections.abc import Callable
 from typing import Literal
 
+from eventq.core.events import Commit, Created
 from eventq.errors import LogCorruptError, shown
 from eventq.eventlog.contract import EventLog, Head
-from eventq.core.events import Commit, Created
 from eventq.verify.terms import Past, Report
 
 IndexMode = Literal["none", "sample", "full"]

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import msgspec
 
+from eventq.core.events import AnyBody, Created, Refused, Unknown, decode_bodies
 from eventq.errors import LogArchivedError, LogCorruptError
 from eventq.eventlog.contract import EventLog
-from eventq.core.events import AnyBody, Created, Refused, Unknown, decode_bodies
 from eventq.verify.order import Seen
 from eventq.verify.rules import Rules
 from eventq.verify.terms import BrokenError, Past

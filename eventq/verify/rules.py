@@ -11,7 +11,6 @@ from typing import Any
 
 from msgspec import UNSET
 
-from eventq.errors import shown
 from eventq.core.events import (
     KIND_OF,
     AnyBody,
@@ -29,6 +28,7 @@ from eventq.core.events import (
     Unknown,
     Updated,
 )
+from eventq.errors import shown
 from eventq.verify.order import Order, Seen, content_hash
 from eventq.verify.terms import BrokenError, Past, Report, Unreadable
 

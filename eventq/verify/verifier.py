@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from msgspec import Struct
 
+from eventq.core.events import KIND_OF, Commit, Unknown
 from eventq.errors import ArgumentError, LogCorruptError, shown
 from eventq.eventlog.contract import EventLog, Head
-from eventq.core.events import KIND_OF, Commit, Unknown
 from eventq.verify.anchor import Anchor, AnchorWatch
 from eventq.verify.bodies import Found, read_bodies
 from eventq.verify.indexes import Indexes, IndexMode, Keys

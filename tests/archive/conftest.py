@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from eventq.archive import retention as moving, segments
-from eventq.eventlog.mongo import log as mongo, retention as mongo_cut
+from eventq.archive import retention as moving
+from eventq.archive import segments
 from eventq.eventlog import open_log
+from eventq.eventlog.mongo import log as mongo
+from eventq.eventlog.mongo import retention as mongo_cut
 from eventq.eventlog.sqlite import retention as sqlite_cut
 from tests.archive.logs import LOGS, Opener, fill
 from tests.servers import new_url

@@ -7,14 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from eventq import KeyConflictError, LogArchivedError, LogConflictError, LogCorruptError, LogForeignError, LogUnavailableError, Queue, TaskNotFoundError
+from eventq import (
+    KeyConflictError,
+    LogArchivedError,
+    LogConflictError,
+    LogCorruptError,
+    LogForeignError,
+    LogUnavailableError,
+    Queue,
+    TaskNotFoundError,
+)
 from eventq.archive import Archive, archive_events, delete_archived, find_end, open_archived
-from eventq.node.clock import SystemClock
 from eventq.archive.copy import copy_log
 from eventq.eventlog import EventLog, Head
 from eventq.eventlog.snapshots import SnapshotEntry
-from eventq.replay.fold import replay
+from eventq.node.clock import SystemClock
 from eventq.node.node import Node
+from eventq.replay.fold import replay
 from eventq.replay.points import Point, find_point
 from eventq.snapshot import create, keeping, newest, projection_at, prune
 from tests.archive.logs import LOGS, NOW, Opener, content, fill, move

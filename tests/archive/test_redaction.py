@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from eventq import LogArchivedError, LogCorruptError, Queue, Retry
 from eventq.archive.copy import copy_log
-from eventq.eventlog import EventLog, StoredEvent, open_log
-from eventq.core.events import decode_bodies, encode_bodies, events_of
 from eventq.archive.export import event_line, export_log, stored_events
-from eventq.replay.fold import replay
 from eventq.archive.redact import Redactor
+from eventq.core.events import decode_bodies, encode_bodies, events_of
+from eventq.eventlog import EventLog, StoredEvent, open_log
+from eventq.replay.fold import replay
 from tests.archive.logs import content, fill, move
 from tests.core.test_task import BODIES
 

@@ -8,8 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from eventq import LogCorruptError, Task, snapshot
-from eventq.node.clock import SystemClock
 from eventq.eventlog.snapshots import SnapshotEntry
+from eventq.node.clock import SystemClock
 from eventq.node.node import Node
 from eventq.replay.points import Point
 from eventq.snapshot import put, take

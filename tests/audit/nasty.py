@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from eventq.eventlog.memory import MemoryLog
 from eventq.core.seal import seal_commit
-from tests.cli.harness import NASTY
+from eventq.eventlog.memory import MemoryLog
 from tests.audit.screens import Story
+from tests.cli.harness import NASTY
 
 
 def nasty_log() -> MemoryLog:

@@ -11,14 +11,14 @@ from contextlib import asynccontextmanager
 
 from textual.pilot import Pilot
 
-from eventq.core import decide
 from eventq.cli.stepper.app import Stepper
+from eventq.core import decide
 from eventq.core.decide import Draft, NewTask, Outcome
 from eventq.core.durations import SECOND_US
-from eventq.eventlog import EventLog
-from eventq.eventlog.memory import MemoryLog, MemoryStorage
 from eventq.core.events import ErrorInfo, Policy
 from eventq.core.projection import Projection
+from eventq.eventlog import EventLog
+from eventq.eventlog.memory import MemoryLog, MemoryStorage
 from tests.driver import record
 from tests.support import ManualClock
 

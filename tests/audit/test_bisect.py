@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from eventq import ArgumentError, Queue, TaskNotFoundError
+from eventq.audit.bisect import Found, NotFound, bisect
+from eventq.audit.expression.parser import parse_expression
+from eventq.audit.expression.view import View
 from eventq.eventlog import EventLog, open_log
 from eventq.replay.fold import replay
 from eventq.replay.points import Point, find_point
 from eventq.replay.query import read_events, state_counts
-from eventq.audit.bisect import Found, NotFound, bisect
-from eventq.audit.expression.parser import parse_expression
-from eventq.audit.expression.view import View
 from eventq.snapshot import projection_at
 from tests.support import ManualClock
 

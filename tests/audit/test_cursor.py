@@ -9,15 +9,15 @@ import pytest
 from msgspec.structs import replace
 
 from eventq import LogCorruptError, Queue
+from eventq.audit.stepper.cursor import Cursor
+from eventq.core.events import Commit, Unknown
+from eventq.core.seal import seal_commit
+from eventq.core.task import Task
 from eventq.errors import ArgumentError
 from eventq.eventlog import EventLog, open_log
 from eventq.eventlog.memory import MemoryLog, MemoryStorage
-from eventq.core.events import Commit, Unknown
 from eventq.replay.points import Point
-from eventq.audit.stepper.cursor import Cursor
-from eventq.core.seal import seal_commit
 from eventq.snapshot import create
-from eventq.core.task import Task
 from tests.driver import memory_log
 from tests.support import ManualClock
 

@@ -7,8 +7,8 @@ from contextlib import closing
 import pytest
 
 from eventq.archive.copy import copy_log
-from eventq.eventlog import EventLog, open_log
 from eventq.audit.stepper.cursor import Cursor
+from eventq.eventlog import EventLog, open_log
 from tests.audit.screens import story
 from tests.servers import new_url
 

@@ -13,15 +13,15 @@ from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 from msgspec.structs import replace
 
-from eventq.eventlog import EventLog
-from eventq.core.events import Event
-from eventq.replay.fold import read_all, replay
-from eventq.core.projection import Projection
-from eventq.replay.query import Stats, take_stats
 from eventq.audit.stepper import cursor as cursor_module
 from eventq.audit.stepper import window as window_module
 from eventq.audit.stepper.cursor import Cursor
+from eventq.core.events import Event
+from eventq.core.projection import Projection
 from eventq.core.task import TaskState, fold_history
+from eventq.eventlog import EventLog
+from eventq.replay.fold import read_all, replay
+from eventq.replay.query import Stats, take_stats
 from tests.test_stateful import QueueMachine
 
 WALK_STEPS = 60

@@ -9,12 +9,6 @@ from collections.abc import Iterator
 import pytest
 
 from eventq import ArgumentError, Queue, Task, TaskState
-from eventq.core.decide import NEW, Draft
-from eventq.eventlog import EventLog, open_log
-from eventq.core.events import Cancelled, Created, Policy, Reopening, Retried
-from eventq.replay.fold import fold_events, replay, task_history
-from eventq.replay.points import Point, find_point
-from eventq.core.projection import Projection
 from eventq.audit.diff import (
     LogDifference,
     common_position,
@@ -24,8 +18,14 @@ from eventq.audit.diff import (
     find_until,
     passed_tasks,
 )
-from eventq.snapshot import TaskDifference, compare
+from eventq.core.decide import NEW, Draft
+from eventq.core.events import Cancelled, Created, Policy, Reopening, Retried
+from eventq.core.projection import Projection
 from eventq.core.task import FINAL
+from eventq.eventlog import EventLog, open_log
+from eventq.replay.fold import fold_events, replay, task_history
+from eventq.replay.points import Point, find_point
+from eventq.snapshot import TaskDifference, compare
 from tests.driver import memory_log, record
 from tests.support import ManualClock
 

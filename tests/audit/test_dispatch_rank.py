@@ -9,13 +9,13 @@ from importlib import import_module
 import pytest
 
 from eventq import TaskNotFoundError
+from eventq.audit import Rank, Why, state_at, task_at, why
 from eventq.core.events import Event
 from eventq.replay.points import Point, position_at
 from eventq.replay.query import read_events
-from eventq.audit import Rank, Why, state_at, task_at, why
 from eventq.snapshot import create_every
-from tests.stage import Stage, random_stage
 from tests.audit.test_state import in_order, points_of, tasks_at
+from tests.stage import Stage, random_stage
 
 SOME = 10_000
 

@@ -10,14 +10,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from eventq import ArgumentError, Queue, Task, TaskNotFoundError
-from eventq.core.decide import NEW, Draft
-from eventq.eventlog import EventLog, open_log
-from eventq.core.events import KINDS, Completed, Created, Leased, Policy, Refused
-from eventq.replay.fold import replay, task_history
-from eventq.core.projection import Projection
 from eventq.audit.expression import vocabulary
 from eventq.audit.expression.parser import CHARACTERS, DEPTH, Expression, parse_expression
 from eventq.audit.expression.view import View
+from eventq.core.decide import NEW, Draft
+from eventq.core.events import KINDS, Completed, Created, Leased, Policy, Refused
+from eventq.core.projection import Projection
+from eventq.eventlog import EventLog, open_log
+from eventq.replay.fold import replay, task_history
 from tests.driver import memory_log, record
 from tests.support import ManualClock
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from eventq.audit import story
 from eventq.core.durations import SECOND_US
 from eventq.core.events import Policy
-from eventq.audit import story
 from tests.stage import BEGIN_US, PLAIN, Stage, error_of, fail, last, told
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from eventq import Cancel, LogCorruptError, Queue, Retry, TaskNotFoundError, TaskState
-from eventq.replay.points import Point
 from eventq.audit import Step, story, task_at
 from eventq.audit.lookup import last_lease, last_sign
 from eventq.core.seal import seal_commit
+from eventq.replay.points import Point
 from tests.driver import memory_log
 from tests.stage import BEGIN_US, Stage
 from tests.support import HookedLog, ManualClock, queue_on

@@ -7,13 +7,13 @@ from collections import Counter
 import pytest
 
 from eventq import ArgumentError
+from eventq.audit import state_at, task_at
 from eventq.core.durations import SECOND_US
 from eventq.core.events import Policy
-from eventq.replay.points import Point, find_point
-from eventq.replay.query import read_events
-from eventq.audit import state_at, task_at
 from eventq.core.seal import seal_commit
 from eventq.core.task import Task
+from eventq.replay.points import Point, find_point
+from eventq.replay.query import read_events
 from tests.stage import BEGIN_US, Stage, random_stage
 
 SOME = 10_000

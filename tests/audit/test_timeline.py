@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from eventq import ArgumentError, Queue, Task, TaskNotFoundError
-from eventq.eventlog import EventLog, open_log
+from eventq.audit.timeline import Moment, Wanted, begin_before, timeline
 from eventq.core.events import KINDS
+from eventq.core.task import instant
+from eventq.eventlog import EventLog, open_log
 from eventq.replay.points import PointLike
 from eventq.replay.query import read_events
-from eventq.audit.timeline import Moment, Wanted, begin_before, timeline
-from eventq.core.task import instant
 from tests.support import ManualClock, Spawned
 
 URL = "memory://timeline"

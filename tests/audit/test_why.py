@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from eventq import TaskNotFoundError
+from eventq.audit import Why, why
 from eventq.core.durations import SECOND_US
 from eventq.core.events import Policy
-from eventq.replay.points import Point
-from eventq.audit import Why, why
 from eventq.core.seal import seal_commit
+from eventq.replay.points import Point
 from tests.stage import BEGIN_US, PLAIN, Stage
 
 

@@ -10,8 +10,8 @@ from eventq import Queue
 from eventq.archive.copy import copy_log
 from eventq.eventlog import open_log
 from tests.cli.harness import Cli, finished, on_terminal
-from tests.servers import new_url
 from tests.docs.test_docs import normal
+from tests.servers import new_url
 
 STEP_FIELDS = [
     "seq", "at", "task", "kind", "body", "since_us", "node", "state", "attempt", "retry_count",

@@ -16,7 +16,16 @@ import pytest
 
 from eventq import Queue, Task
 from eventq.cli.demo.files import DemoFile, choose_broken, path_of
-from tests.cli.harness import FORBIDDEN, Cli, ended, environment, finished, on_terminal, started, until
+from tests.cli.harness import (
+    FORBIDDEN,
+    Cli,
+    ended,
+    environment,
+    finished,
+    on_terminal,
+    started,
+    until,
+)
 
 # Names that have broken programs before; macOS does not allow the last.
 NAMES = [

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from eventq.audit.expression.vocabulary import FIELDS, NAMES
 from eventq.cli import main
 from eventq.cli.entry import HEADINGS
-from eventq.audit.expression.vocabulary import FIELDS, NAMES
 from tests.cli.harness import Cli
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "reference" / "cli.md"

@@ -12,7 +12,18 @@ import pytest
 
 from eventq import Queue
 from eventq.cli.text import json_text, visible
-from tests.cli.harness import FORBIDDEN, NASTY, Cli, command, ended, environment, finished, on_terminal, started, until
+from tests.cli.harness import (
+    FORBIDDEN,
+    NASTY,
+    Cli,
+    command,
+    ended,
+    environment,
+    finished,
+    on_terminal,
+    started,
+    until,
+)
 
 LOOKING = [
     ["ls", "--state", "all"],

@@ -18,7 +18,6 @@ from eventq.errors import LogUnavailableError
 from eventq.eventlog import EventLog
 from eventq.eventlog.contract import Head
 from eventq.eventlog.memory import MemoryLog
-from tests.cli.harness import FORBIDDEN
 from tests.audit.nasty import nasty_log
 from tests.audit.screens import (
     SMALL,
@@ -33,6 +32,7 @@ from tests.audit.screens import (
 from tests.audit.screens import (
     stepping as stepping_on,
 )
+from tests.cli.harness import FORBIDDEN
 from tests.docs.test_docs import DOCS, blocks
 
 PAGE = DOCS / "how-to" / "step-through.md"

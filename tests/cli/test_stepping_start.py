@@ -9,8 +9,8 @@ import click
 import pytest
 
 from eventq import Queue
-from eventq.cli.stepper import open as stepping
 from eventq.cli.options import Place
+from eventq.cli.stepper import open as stepping
 from eventq.cli.stepper.app import Stepper
 from eventq.errors import ArgumentError
 from eventq.eventlog import open_log

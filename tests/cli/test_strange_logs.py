@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from eventq.eventlog import EventLog, open_log
+from tests.audit.nasty import nasty_log
 from tests.cli.harness import FORBIDDEN, Cli
 from tests.eventlog.commits import commit_after
-from tests.audit.nasty import nasty_log
 
 CREATED = '{"kind":"created","policy":{"backoff":"linear","backoff_us":1},"tags":{}'
 FAR = 2**62

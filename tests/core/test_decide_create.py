@@ -7,11 +7,11 @@ from msgspec import Raw
 
 from eventq.core import decide
 from eventq.core.decide import NEW, NewTask, Outcome
-from eventq.errors import ArgumentError, KeyConflictError
 from eventq.core.events import (
     Created,
     Policy,
 )
+from eventq.errors import ArgumentError, KeyConflictError
 from tests.core.bench import AGING, PLAIN, Bench, order
 from tests.driver import existing_of, record
 

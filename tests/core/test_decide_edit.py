@@ -7,7 +7,6 @@ from msgspec import Raw
 
 from eventq.core import decide
 from eventq.core.decide import NewTask, Outcome
-from eventq.errors import ArgumentError, NotAllowedError
 from eventq.core.events import (
     Cancelled,
     Policy,
@@ -15,6 +14,7 @@ from eventq.core.events import (
     Retried,
     Updated,
 )
+from eventq.errors import ArgumentError, NotAllowedError
 from tests.core.bench import AGING, ERROR, Bench, order
 from tests.driver import record, task_in
 

@@ -10,7 +10,6 @@ from msgspec.structs import replace
 
 from eventq.core import decide
 from eventq.core.decide import NEW, Draft
-from eventq.errors import LogCorruptError
 from eventq.core.events import (
     NODE,
     AnyBody,
@@ -30,6 +29,7 @@ from eventq.core.events import (
 )
 from eventq.core.projection import POLICIES_KEPT, Projection
 from eventq.core.seal import genesis
+from eventq.errors import LogCorruptError
 from tests.core.bench import PLAIN, TTL, Bench, order
 from tests.driver import record, sealed
 

@@ -10,7 +10,6 @@ import pytest
 from msgspec import Raw
 from msgspec.structs import replace
 
-from eventq.errors import LogCorruptError
 from eventq.core.events import (
     AnyBody,
     Cancelled,
@@ -29,6 +28,7 @@ from eventq.core.events import (
     Updated,
 )
 from eventq.core.task import FINAL, MOVES, REOPENABLE, Task, TaskState, change, create, fold_history
+from eventq.errors import LogCorruptError
 
 POLICY = Policy("linear", 10)
 FENCE = 5

@@ -14,23 +14,23 @@ import click
 import pytest
 
 import eventq
-from eventq.cli import main
-from eventq.cli.views.audit import state_form, step_form, why_form
-from eventq.cli.views.compare import change_form, found_form, points_form
-from eventq.cli.demo.summary import Story, summary_form
-from eventq.cli.entry import EXIT_INTERRUPTED, EXIT_PIPE
-from eventq.cli.views.tasks import event_form, stats_form, task_form
-from eventq.cli.options import EXIT_FAILED, EXIT_MISUSED
-from eventq.cli.views.snapshot import difference_form, entry_form, snapshot_form, verdict_form
-from eventq.core.durations import SECOND_US, parse_duration
-from eventq.eventlog.snapshots import SnapshotEntry
-from eventq.replay.points import find_point
-from eventq.core.projection import Projection
-from eventq.replay import Point
 from eventq.audit import state_at, story, why
 from eventq.audit.bisect import Found, bisect
 from eventq.audit.diff import diff_points
 from eventq.audit.expression.parser import parse_expression
+from eventq.cli import main
+from eventq.cli.demo.summary import Story, summary_form
+from eventq.cli.entry import EXIT_INTERRUPTED, EXIT_PIPE
+from eventq.cli.options import EXIT_FAILED, EXIT_MISUSED
+from eventq.cli.views.audit import state_form, step_form, why_form
+from eventq.cli.views.compare import change_form, found_form, points_form
+from eventq.cli.views.snapshot import difference_form, entry_form, snapshot_form, verdict_form
+from eventq.cli.views.tasks import event_form, stats_form, task_form
+from eventq.core.durations import SECOND_US, parse_duration
+from eventq.core.projection import Projection
+from eventq.eventlog.snapshots import SnapshotEntry
+from eventq.replay import Point
+from eventq.replay.points import find_point
 from eventq.runner import RunReport
 from eventq.snapshot import Verdict, compare, take
 from tests.docs.test_docs import DOCS, PAGES, ROOT, blocks, name

@@ -18,12 +18,16 @@ from pymongo.uri_parser import parse_uri
 import eventq
 from eventq.archive.copy import CopyReport
 from eventq.eventlog import lines as file_lines
-from eventq.eventlog.mongo import append as mongo_append, retention as mongo_cut, connection as mongo_link, snapshots as mongo_snapshots, watch as mongo_watch
+from eventq.eventlog.mongo import append as mongo_append
+from eventq.eventlog.mongo import connection as mongo_link
 from eventq.eventlog.mongo import documents
+from eventq.eventlog.mongo import retention as mongo_cut
+from eventq.eventlog.mongo import snapshots as mongo_snapshots
+from eventq.eventlog.mongo import watch as mongo_watch
 from eventq.eventlog.mongo.driver import TIMEOUTS_MS
-from tests.servers import new_url
 from tests.docs.test_docs import DOCS, ROOT, blocks, matches
 from tests.docs.test_docs_reference import column, read, section, table, type_name
+from tests.servers import new_url
 from tools.mongod import ReplicaSet
 from tools.mongod.replica_set import find_program
 

@@ -13,9 +13,9 @@ import pytest
 from eventq.eventlog import open_log
 from eventq.replay.fold import replay
 from tests.checker import check_log
+from tests.docs.test_docs import blocks
 from tests.driver import memory_log
 from tests.recipes import LOG, PAGE, fill
-from tests.docs.test_docs import blocks
 
 RECIPES = re.findall(r"^## (.+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
 

@@ -18,14 +18,16 @@ from msgspec import NODEFAULT, UNSET, Raw, Struct
 
 import eventq
 from eventq import blocking, errors
-from eventq.core import validation as checks, events, task
+from eventq.core import events, task
+from eventq.core import validation as checks
 from eventq.core.durations import LONGEST_US, UNITS_US
-from eventq.eventlog.sqlite import schema as sqlite_schema, snapshots as sqlite_snapshots
+from eventq.core.task import MOVES, TaskState
+from eventq.eventlog.sqlite import schema as sqlite_schema
+from eventq.eventlog.sqlite import snapshots as sqlite_snapshots
 from eventq.replay.query import Stats
 from eventq.runner import RunReport, pacing, runner
 from eventq.runner.attempt import MESSAGE_CHARACTERS
 from eventq.runner.context import Context
-from eventq.core.task import MOVES, TaskState
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

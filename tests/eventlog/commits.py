@@ -6,10 +6,10 @@ import secrets
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from eventq.eventlog import EventLog, Head
-from eventq.eventlog.sqlite.log import SqliteLog
 from eventq.core.events import Commit
 from eventq.core.seal import genesis, is_sealed, seal_commit
+from eventq.eventlog import EventLog, Head
+from eventq.eventlog.sqlite.log import SqliteLog
 
 AT = 1_700_000_000_000_000
 EMPTY = Head(0, 0, genesis("default"))

@@ -10,7 +10,14 @@ from typing import Any
 import apsw
 import pytest
 
-from eventq import ArgumentError, LogError, LogForeignError, LogTooNewError, LogUnavailableError, Queue
+from eventq import (
+    ArgumentError,
+    LogError,
+    LogForeignError,
+    LogTooNewError,
+    LogUnavailableError,
+    Queue,
+)
 from eventq.eventlog.sqlite import schema as sqlite_schema
 
 URLS = [

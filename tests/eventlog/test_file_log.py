@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from eventq import ArgumentError, Queue
+from eventq.core.events import Commit
 from eventq.errors import (
     LogConflictError,
     LogCorruptError,
@@ -20,8 +21,8 @@ from eventq.errors import (
     LogUnavailableError,
     QueueClosedError,
 )
-from eventq.eventlog import EventLog, file, lines as file_lines, open_log
-from eventq.core.events import Commit
+from eventq.eventlog import EventLog, file, open_log
+from eventq.eventlog import lines as file_lines
 from tests.eventlog.commits import append, append_each, commit_after, everything
 
 

@@ -6,10 +6,10 @@ from random import Random
 
 import pytest
 
-from eventq.errors import LogConflictError, LogCorruptError
-from eventq.eventlog import EventLog, Head, StoredEvent
 from eventq.core.events import Commit
 from eventq.core.seal import genesis, is_sealed
+from eventq.errors import LogConflictError, LogCorruptError
+from eventq.eventlog import EventLog, Head, StoredEvent
 from tests.eventlog.commits import (
     AT,
     EMPTY,

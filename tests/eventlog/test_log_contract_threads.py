@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from eventq.core.events import Commit
 from eventq.errors import LogConflictError, QueueClosedError
 from eventq.eventlog import EventLog
-from eventq.core.events import Commit
 from tests.eventlog.commits import (
     EMPTY,
     WAIT_SECONDS,

@@ -12,9 +12,10 @@ from eventq.errors import (
     LogForeignError,
 )
 from eventq.eventlog import EventLog, Head, Kept
-from eventq.eventlog.mongo import log as mongo, retention as mongo_cut
-from eventq.eventlog.sqlite import retention as sqlite_cut
+from eventq.eventlog.mongo import log as mongo
+from eventq.eventlog.mongo import retention as mongo_cut
 from eventq.eventlog.mongo.log import MongoLog
+from eventq.eventlog.sqlite import retention as sqlite_cut
 from tests.eventlog.commits import EMPTY, Opener, append, commit_after, head_after
 
 

@@ -16,13 +16,20 @@ from pymongo.errors import AutoReconnect
 
 from eventq import LogCorruptError, LogUnavailableError
 from eventq.eventlog import EventLog, file_snapshots
-from eventq.eventlog.mongo import snapshots as mongo_snapshots
-from eventq.eventlog.sqlite import snapshots as sqlite_snapshots
 from eventq.eventlog.file import FileLog
+from eventq.eventlog.mongo import snapshots as mongo_snapshots
 from eventq.eventlog.mongo.log import MongoLog
+from eventq.eventlog.sqlite import snapshots as sqlite_snapshots
 from eventq.eventlog.sqlite.log import SqliteLog
 from eventq.snapshot import newest
-from tests.eventlog.commits import WAIT_SECONDS, Opener, append, assert_tiles, everything, open_sqlite
+from tests.eventlog.commits import (
+    WAIT_SECONDS,
+    Opener,
+    append,
+    assert_tiles,
+    everything,
+    open_sqlite,
+)
 from tests.eventlog.test_snapshots_contract import LARGE_BYTES, entry
 from tests.servers import new_url
 from tools.mongod import ReplicaSet

@@ -12,7 +12,8 @@ from random import Random
 import pytest
 
 from eventq.errors import LogUnavailableError
-from eventq.eventlog.sqlite import log as sqlite, fork as sqlite_fork
+from eventq.eventlog.sqlite import fork as sqlite_fork
+from eventq.eventlog.sqlite import log as sqlite
 from eventq.eventlog.sqlite.log import SqliteLog
 from tests.eventlog.commits import (
     WAIT_SECONDS,

@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 
-from eventq.eventlog.sqlite import schema
-from eventq.eventlog.sqlite.log import SqliteLog
 from eventq.core.events import (
     AnyBody,
     Created,
@@ -26,6 +24,8 @@ from eventq.core.events import (
     Updated,
     encode_bodies,
 )
+from eventq.eventlog.sqlite import schema
+from eventq.eventlog.sqlite.log import SqliteLog
 from tests.eventlog.commits import AT, append, commit_after
 
 # Runs one statement with the standard library's SQLite: another process, since two SQLite

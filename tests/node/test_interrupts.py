@@ -21,13 +21,13 @@ import pytest
 
 import eventq.node.node
 from eventq.core import decide
-from eventq.node.clock import SystemClock
-from eventq.node.commit_plan import Command
+from eventq.core.events import Commit
 from eventq.errors import EventqError, LogOutcomeUnknownError, LogUnavailableError
 from eventq.eventlog.memory import MemoryStorage
-from eventq.core.events import Commit
-from eventq.replay.fold import replay
+from eventq.node.clock import SystemClock
+from eventq.node.commit_plan import Command
 from eventq.node.node import ALONE, Node
+from eventq.replay.fold import replay
 from tests.checker import check_log
 from tests.commands import creation, leasing
 from tests.replays import assert_same

@@ -5,18 +5,18 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from eventq.node.clock import SystemClock
-from eventq.node.commit_plan import Command
 from eventq.core.decide import Draft
+from eventq.core.events import COMMIT_BYTES, COMMIT_EVENTS, Commit
 from eventq.errors import (
     LogConflictError,
     LogUnavailableError,
     QueueClosedError,
     TaskNotFoundError,
 )
-from eventq.core.events import COMMIT_BYTES, COMMIT_EVENTS, Commit
-from eventq.replay.fold import replay
+from eventq.node.clock import SystemClock
+from eventq.node.commit_plan import Command
 from eventq.node.node import Node
+from eventq.replay.fold import replay
 from tests.checker import check_log
 from tests.commands import cancellation, creation, leasing
 from tests.support import PATIENCE_S, Gate, HookedLog, Spawned, queue_on, wait_until

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from eventq import LogUnavailableError
+from eventq.core.dispatch_index import Pending
+from eventq.core.events import Commit
+from eventq.eventlog.memory import MemoryStorage
 from eventq.node.clock import SystemClock
 from eventq.node.commit_plan import Command
-from eventq.eventlog.memory import MemoryStorage
-from eventq.core.events import Commit
-from eventq.replay.fold import replay
 from eventq.node.node import ALONE, Node
-from eventq.core.dispatch_index import Pending
+from eventq.replay.fold import replay
 from tests.checker import check_log
 from tests.commands import creation, leasing
 from tests.replays import assert_same

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 
 import pytest
 
-from eventq.node.clock import SystemClock
-from eventq.node.commit_plan import Command
 from eventq.core.decide import Draft
+from eventq.core.events import Commit
 from eventq.eventlog import Head
 from eventq.eventlog.contract import READ_EVENTS
 from eventq.eventlog.memory import MemoryStorage
-from eventq.core.events import Commit
+from eventq.node.clock import SystemClock
+from eventq.node.commit_plan import Command
 from eventq.node.node import ALONE, Node
 from tests.checker import check_log
 from tests.commands import cancellation, creation, leasing

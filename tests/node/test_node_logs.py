@@ -9,17 +9,17 @@ from typing import TypeVar
 import msgspec
 import pytest
 
-from eventq.node.clock import SystemClock
+from eventq.core.events import Commit
+from eventq.core.seal import seal_commit
+from eventq.core.task import TaskState
 from eventq.errors import (
     LogCorruptError,
     LogTooNewError,
     LogUnavailableError,
 )
 from eventq.eventlog.memory import MemoryStorage
-from eventq.core.events import Commit
+from eventq.node.clock import SystemClock
 from eventq.node.node import Node
-from eventq.core.seal import seal_commit
-from eventq.core.task import TaskState
 from tests.checker import check_log
 from tests.commands import cancellation, creation, leasing
 from tests.support import HookedLog, ManualClock, Spawned, queue_on

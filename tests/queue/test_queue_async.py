@@ -12,7 +12,16 @@ from typing import Any
 
 import pytest
 
-from eventq import AlreadyRunningError, ArgumentError, Event, Queue, QueueClosedError, Task, TaskSpec, TaskState
+from eventq import (
+    AlreadyRunningError,
+    ArgumentError,
+    Event,
+    Queue,
+    QueueClosedError,
+    Task,
+    TaskSpec,
+    TaskState,
+)
 from eventq.blocking import BlockingQueue
 from eventq.node.clock import Clock, SystemClock
 from eventq.runner.context import AsyncContext, Context

@@ -10,7 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from eventq import ArgumentError, Cancel, NotAllowedError, Queue, QueueClosedError, Retry, Task, TaskNotFoundError, TaskState
+from eventq import (
+    ArgumentError,
+    Cancel,
+    NotAllowedError,
+    Queue,
+    QueueClosedError,
+    Retry,
+    Task,
+    TaskNotFoundError,
+    TaskState,
+)
 from tests.checker import check_log
 from tests.support import ManualClock, Spawned, wait_until
 

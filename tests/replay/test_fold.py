@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from eventq import LogCorruptError, Queue
-from eventq.eventlog import EventLog, open_log
 from eventq.core.events import NODE
-from eventq.replay.fold import catch_up, read_all, replay, steps
 from eventq.core.projection import Projection
+from eventq.eventlog import EventLog, open_log
+from eventq.replay.fold import catch_up, read_all, replay, steps
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ import pytest
 
 from eventq import ArgumentError, Queue
 from eventq.core.durations import SECOND_US
+from eventq.core.task import instant
 from eventq.eventlog import EventLog, open_log
 from eventq.replay.points import Point, PointLike, find_point, position_at
 from eventq.snapshot import projection_at
-from eventq.core.task import instant
 from tests.support import ManualClock
 
 COMMITS = 20

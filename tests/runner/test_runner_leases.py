@@ -10,15 +10,25 @@ from pathlib import Path
 import pytest
 
 from eventq import Queue, Task
-from eventq.node.commit_plan import Command
 from eventq.core.decide import Draft
 from eventq.core.events import Failed, Leased
 from eventq.core.projection import Holder
+from eventq.node.commit_plan import Command
 from eventq.runner.context import AsyncContext, Context
 from eventq.runner.lapses import LOOK_S, LapseWatch
 from eventq.runner.pacing import AHEAD_S, BLOCK, Pace
 from tests.checker import check_log
-from tests.support import Gate, HookedLog, ManualClock, kinds, nudge, queue_on, runner_of, running, wait_until
+from tests.support import (
+    Gate,
+    HookedLog,
+    ManualClock,
+    kinds,
+    nudge,
+    queue_on,
+    runner_of,
+    running,
+    wait_until,
+)
 
 
 @pytest.fixture

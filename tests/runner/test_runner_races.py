@@ -11,13 +11,25 @@ from typing import cast
 import pytest
 
 from eventq import AttemptCancelledError, Queue, Task
+from eventq.core.events import Commit
 from eventq.eventlog import Head
 from eventq.eventlog.contract import READ_EVENTS, Watch
-from eventq.core.events import Commit
 from eventq.runner import executors
 from eventq.runner.context import Context
 from tests.checker import check_log
-from tests.support import PATIENCE_S, Gate, HookedLog, ManualClock, Spawned, kinds, nudge, queue_on, runner_of, running, wait_until
+from tests.support import (
+    PATIENCE_S,
+    Gate,
+    HookedLog,
+    ManualClock,
+    Spawned,
+    kinds,
+    nudge,
+    queue_on,
+    runner_of,
+    running,
+    wait_until,
+)
 
 
 class TurnLog(HookedLog):

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import pytest
 
 from eventq import LogUnavailableError, Queue
-from eventq.node.clock import SystemClock
 from eventq.eventlog.snapshots import SnapshotEntry
-from eventq.replay.fold import replay
+from eventq.node.clock import SystemClock
 from eventq.node.node import Node
+from eventq.replay.fold import replay
 from eventq.runner import snapshots
 from eventq.runner.snapshots import SnapshotKeeper
 from eventq.snapshot import get, put, take

@@ -8,11 +8,31 @@ from collections.abc import Iterator
 
 import pytest
 
-from eventq import AttemptCancelledError, LogCorruptError, LogUnavailableError, Queue, QueueClosedError, Retry, Task, TaskState
+from eventq import (
+    AttemptCancelledError,
+    LogCorruptError,
+    LogUnavailableError,
+    Queue,
+    QueueClosedError,
+    Retry,
+    Task,
+    TaskState,
+)
 from eventq.core.events import Commit
 from eventq.runner.context import AsyncContext, Context
 from tests.checker import check_log
-from tests.support import Gate, HookedLog, ManualClock, Spawned, kinds, nudge, queue_on, runner_of, running, wait_until
+from tests.support import (
+    Gate,
+    HookedLog,
+    ManualClock,
+    Spawned,
+    kinds,
+    nudge,
+    queue_on,
+    runner_of,
+    running,
+    wait_until,
+)
 
 
 @pytest.fixture

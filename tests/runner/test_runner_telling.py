@@ -12,7 +12,17 @@ from eventq import AlreadyRunningError, AttemptCancelledError, DeadlineExceededE
 from eventq.core.events import Expired
 from eventq.runner.context import AsyncContext, Context
 from tests.checker import check_log
-from tests.support import Gate, ManualClock, ends, final, kinds, pass_time, runner_of, running, wait_until
+from tests.support import (
+    Gate,
+    ManualClock,
+    ends,
+    final,
+    kinds,
+    pass_time,
+    runner_of,
+    running,
+    wait_until,
+)
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from eventq import ArgumentError, Queue, Retry, Task, TaskNotFoundError
+from eventq.audit import task_at
 from eventq.replay.points import Point
 from eventq.sandbox import attempted_keys, rerun
-from eventq.audit import task_at
 from eventq.sandbox.select import Found
 from tests.eventlog.commits import everything
 from tests.sandbox.trying import (

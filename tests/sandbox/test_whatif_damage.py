@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from eventq.core.events import Commit
 from eventq.errors import LogCorruptError
 from eventq.eventlog import open_log
-from eventq.core.events import Commit
 from eventq.replay.points import Point
 from eventq.sandbox import whatif
 from tests.verify.tampering import COMMITS, LAST, resealed, write_sqlite

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from eventq import Cancel, Queue, Retry
+from eventq.core.events import Commit
 from eventq.eventlog import EventLog, open_log
 from eventq.eventlog.memory import MemoryLog
-from eventq.core.events import Commit
 from eventq.replay.points import Point, find_point
 from eventq.sandbox import Rerun, rerun
 

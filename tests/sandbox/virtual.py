@@ -13,8 +13,8 @@ from msgspec import Struct
 from eventq.core import decide
 from eventq.core.decide import NewTask, Outcome
 from eventq.core.events import ErrorInfo, Leased, Policy
-from eventq.replay.points import Point
 from eventq.core.projection import Projection
+from eventq.replay.points import Point
 from eventq.sandbox import WhatIf, whatif
 from tests.driver import memory_log, record
 from tests.sandbox.trying import ReadOnlyLog

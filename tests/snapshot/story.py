@@ -5,7 +5,6 @@ from __future__ import annotations
 from msgspec import Raw
 
 from eventq.core.decide import NEW, Draft
-from eventq.eventlog.contract import EventLog
 from eventq.core.events import (
     Cancelled,
     Completed,
@@ -23,6 +22,7 @@ from eventq.core.events import (
     Updated,
 )
 from eventq.core.projection import Projection
+from eventq.eventlog.contract import EventLog
 from tests.driver import memory_log, record
 
 LINEAR = Policy("linear", 10)

@@ -18,12 +18,12 @@ from msgspec.structs import replace
 from eventq import SnapshotError, Task
 from eventq.core.decide import NewTask
 from eventq.core.events import Commit
-from eventq.replay.fold import catch_up, replay
 from eventq.core.projection import FOLD_VERSION, Projection
+from eventq.core.task import TaskState
+from eventq.replay.fold import catch_up, replay
 from eventq.snapshot import Snapshot, restore, take
 from eventq.snapshot import codec as inside
 from eventq.snapshot.codec import decode, encode
-from eventq.core.task import TaskState
 from tests.replays import assert_same
 from tests.snapshot.story import told
 from tests.strategies import free_orders

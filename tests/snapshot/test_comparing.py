@@ -6,12 +6,12 @@ import msgspec
 import pytest
 
 from eventq import Queue, Task
-from eventq.eventlog import open_log
 from eventq.core.events import ErrorInfo
-from eventq.replay.fold import replay
 from eventq.core.projection import Projection
-from eventq.snapshot import TaskDifference, compare
 from eventq.core.task import TaskState
+from eventq.eventlog import open_log
+from eventq.replay.fold import replay
+from eventq.snapshot import TaskDifference, compare
 
 URL = "memory://compared"
 

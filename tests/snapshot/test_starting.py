@@ -8,11 +8,11 @@ import pytest
 from msgspec.structs import replace
 
 from eventq import LogCorruptError
-from eventq.node.clock import SystemClock
-from eventq.eventlog.memory import MemoryLog, MemoryStorage
 from eventq.core.events import Commit
-from eventq.replay.fold import replay
+from eventq.eventlog.memory import MemoryLog, MemoryStorage
+from eventq.node.clock import SystemClock
 from eventq.node.node import Node
+from eventq.replay.fold import replay
 from eventq.replay.points import Point
 from eventq.snapshot import Snapshot, create_every, projection_at, put, start, take
 from eventq.snapshot.codec import encode

@@ -10,10 +10,10 @@ import pytest
 from msgspec.structs import replace
 
 from eventq import LogCorruptError, Task
-from eventq.eventlog import EventLog
 from eventq.core.events import ErrorInfo
-from eventq.replay.fold import replay
 from eventq.core.projection import Holder
+from eventq.eventlog import EventLog
+from eventq.replay.fold import replay
 from eventq.snapshot import (
     Flaw,
     Snapshot,

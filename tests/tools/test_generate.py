@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from eventq.errors import ArgumentError
 from eventq.core.events import KINDS
+from eventq.errors import ArgumentError
 from tests.checker import check_log
 from tests.driver import memory_log
 from tools.generate import generate

@@ -17,8 +17,6 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from eventq.core.decide import NEW, Draft
-from eventq.eventlog import EventLog, open_log
-from eventq.eventlog.lines import header, to_line
 from eventq.core.events import (
     NODE,
     Cancelled,
@@ -38,6 +36,8 @@ from eventq.core.events import (
     Updated,
 )
 from eventq.core.seal import genesis, seal_commit
+from eventq.eventlog import EventLog, open_log
+from eventq.eventlog.lines import header, to_line
 from tests.driver import sealed
 
 Path_ = tuple[str, ...]

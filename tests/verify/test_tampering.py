@@ -12,10 +12,10 @@ import apsw
 import pytest
 from msgspec.structs import replace
 
-from eventq.eventlog import open_log
 from eventq.core.events import Commit
-from eventq.verify import Anchor, Verdict, make_anchor, verify
+from eventq.eventlog import open_log
 from eventq.replay import Point
+from eventq.verify import Anchor, Verdict, make_anchor, verify
 from tests.verify.tampering import (
     COMMITS,
     LAST,

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from eventq.eventlog import open_log
 from eventq.core.events import Commit
+from eventq.eventlog import open_log
 from eventq.verify import Anchor, Verdict, verify
 from tests.verify.tampering import (
     COMMITS,

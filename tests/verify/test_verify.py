@@ -13,9 +13,6 @@ import pytest
 from msgspec.structs import replace
 
 from eventq.core.decide import NEW, Draft
-from eventq.errors import ArgumentError
-from eventq.eventlog import Head, open_log
-from eventq.eventlog.memory import MemoryLog
 from eventq.core.events import (
     Cancelled,
     Commit,
@@ -29,6 +26,9 @@ from eventq.core.events import (
     Reopening,
     Retried,
 )
+from eventq.errors import ArgumentError
+from eventq.eventlog import Head, open_log
+from eventq.eventlog.memory import MemoryLog
 from eventq.replay.fold import replay
 from eventq.verify import VerifyBase, base_of, verify
 from eventq.verify.bodies import read_bodies

@@ -15,10 +15,10 @@ from msgspec import Struct
 from pymongo.write_concern import WriteConcern
 
 from eventq import Queue
+from eventq.core.events import Commit
 from eventq.errors import LogConflictError
 from eventq.eventlog.mongo import documents
 from eventq.eventlog.mongo.log import MongoLog
-from eventq.core.events import Commit
 from tools.bench.bench import Bench, children
 from tools.bench.rates import fill, no_op, three_tags
 from tools.bench.report import Floor, Row, plain_row

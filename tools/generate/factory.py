@@ -14,15 +14,15 @@ from random import Random
 from msgspec import Struct
 
 from eventq.core import decide
-from eventq.node.commit_plan import Command, Plan
 from eventq.core.decide import Draft, Outcome
 from eventq.core.durations import SECOND_US
-from eventq.errors import ArgumentError, NotAllowedError
-from eventq.eventlog import EventLog, Head
 from eventq.core.events import COMMIT_EVENTS, Leased, encode_bodies
 from eventq.core.projection import Projection
 from eventq.core.seal import seal_commit
 from eventq.core.task import REOPENABLE, Task
+from eventq.errors import ArgumentError, NotAllowedError
+from eventq.eventlog import EventLog, Head
+from eventq.node.commit_plan import Command, Plan
 from tools.generate.mix import HOUR_US, MINUTE_US, draw_order, draw_outcome, draw_run_us
 
 LIVE_TASKS = 2_000

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from eventq.eventlog.contract import EventLog
-from eventq.core.events import Event
-from eventq.core.projection import Projection
-from eventq.audit.stepper.cursor import Condition
 from eventq.audit.expression.parser import parse_expression
 from eventq.audit.expression.view import View
+from eventq.audit.stepper.cursor import Condition
+from eventq.core.events import Event
+from eventq.core.projection import Projection
 from eventq.core.task import Task
+from eventq.eventlog.contract import EventLog
 
 
 def condition_of(log: EventLog, projection: Projection, text: str) -> Condition:

@@ -16,14 +16,14 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple, NoReturn
 
-from eventq.core.durations import parse_duration
-from eventq.errors import ArgumentError
-from eventq.core.events import KINDS
 from eventq.audit.expression import vocabulary
 from eventq.audit.expression.tokens import Token, split_tokens, text_of
 from eventq.audit.expression.view import View
 from eventq.audit.expression.vocabulary import COMPARISONS, CONSTANTS, FIELDS, NAMES, Rule
+from eventq.core.durations import parse_duration
+from eventq.core.events import KINDS
 from eventq.core.task import EPOCH, TaskState
+from eventq.errors import ArgumentError
 
 CHARACTERS = 1_000
 # Of brackets, not and minus signs inside each other; far below where Python's own stack ends.

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
-from eventq.eventlog.contract import EventLog
-from eventq.core.events import Event
-from eventq.replay.fold import fold_events, steps
-from eventq.core.projection import Projection
 from eventq.audit.lookup import read_history
+from eventq.core.events import Event
+from eventq.core.projection import Projection
 from eventq.core.task import Task
+from eventq.eventlog.contract import EventLog
+from eventq.replay.fold import fold_events, steps
 
 
 class Counts(Struct, frozen=True, gc=False):

@@ -13,19 +13,19 @@ from contextlib import suppress
 
 from msgspec.structs import replace
 
-from eventq.errors import EventqError, LogCorruptError, LogError
-from eventq.eventlog.contract import EventLog
-from eventq.core.events import NODE, Created, Event
-from eventq.replay.fold import catch_up, check_follows, task_history
-from eventq.replay.points import Point, PointLike, find_point
-from eventq.core.projection import Projection
-from eventq.replay.query import Stats, take_stats
 from eventq.audit.stepper.past import Past, told
 from eventq.audit.stepper.reversible import ReversibleProjection, Undo
 from eventq.audit.stepper.standing import CursorView, Step, view_of
 from eventq.audit.stepper.window import Window, read_backward, read_forward
-from eventq.snapshot import projection_at
+from eventq.core.events import NODE, Created, Event
+from eventq.core.projection import Projection
 from eventq.core.task import Task
+from eventq.errors import EventqError, LogCorruptError, LogError
+from eventq.eventlog.contract import EventLog
+from eventq.replay.fold import catch_up, check_follows, task_history
+from eventq.replay.points import Point, PointLike, find_point
+from eventq.replay.query import Stats, take_stats
+from eventq.snapshot import projection_at
 
 # Undos kept: that many steps back need no look at the log.
 UNDOS_KEPT = 20_000

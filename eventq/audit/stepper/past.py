@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
-from eventq.errors import LogCorruptError
-from eventq.eventlog.contract import READ_EVENTS, EventLog
-from eventq.core.events import Commit, Created, Event, Leased, Renewed
-from eventq.replay.fold import fold_events, task_history
 from eventq.audit.stepper.reversible import ReversibleProjection, Sign, Undo, worker_of
 from eventq.audit.stepper.window import Window
+from eventq.core.events import Commit, Created, Event, Leased, Renewed
 from eventq.core.task import FINAL, Task
+from eventq.errors import LogCorruptError
+from eventq.eventlog.contract import READ_EVENTS, EventLog
+from eventq.replay.fold import fold_events, task_history
 
 # Nodes whose last sign of life is remembered while going back.
 SIGNS_KEPT = 1_000

@@ -13,8 +13,8 @@ from msgspec import Struct
 
 from eventq.core.events import Event
 from eventq.core.projection import Projection
-from eventq.replay.query import Stats, take_stats
 from eventq.core.task import Task
+from eventq.replay.query import Stats, take_stats
 
 COUNTS = tuple(name for name in Stats.__struct_fields__ if name not in {"nodes", "seq"})
 

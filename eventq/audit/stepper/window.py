@@ -12,9 +12,9 @@ from collections.abc import Iterator
 import msgspec
 from msgspec import Struct
 
+from eventq.core.events import Commit, Event, Unknown, decode_bodies, events_of
 from eventq.errors import LogCorruptError
 from eventq.eventlog.contract import EventLog
-from eventq.core.events import Commit, Event, Unknown, decode_bodies, events_of
 
 # Events of one piece, and pieces kept: enough for some pages on both sides of a screen.
 PIECE_EVENTS = 1_000

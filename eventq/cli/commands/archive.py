@@ -17,15 +17,16 @@ import click
 import msgspec
 
 from eventq.archive import Archive, archive_events, delete_archived, find_end
-from eventq.cli.options import Place, log_time, misuse, placed, point_of, refuse
-from eventq.cli.output import is_terminal, note, progress, say_json, say_pairs
 from eventq.archive.copy import copy_log
-from eventq.errors import LogArchivedError
-from eventq.eventlog import EventLog, Head, lines as file_lines, open_log
 from eventq.archive.export import event_line, export_log, stored_events
-from eventq.replay.points import END
 from eventq.archive.redact import Redactor
 from eventq.audit.lookup import read_history
+from eventq.cli.options import Place, log_time, misuse, placed, point_of, refuse
+from eventq.cli.output import is_terminal, note, progress, say_json, say_pairs
+from eventq.errors import LogArchivedError
+from eventq.eventlog import EventLog, Head, open_log
+from eventq.eventlog import lines as file_lines
+from eventq.replay.points import END
 
 SECRET_BYTES = 32
 

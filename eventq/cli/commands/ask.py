@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import click
 
+from eventq.audit import QueueState, Rank, Step, state_at, story, task_at, why
+from eventq.cli.options import Place, end_with_finding, placed, point_of
+from eventq.cli.output import coloured, is_terminal, say, say_json, say_pairs, say_table
+from eventq.cli.text import iso_text, time_text
 from eventq.cli.views.audit import (
     LEASE_COLUMNS,
     LOAD_COLUMNS,
@@ -25,11 +29,7 @@ from eventq.cli.views.audit import (
     why_pairs,
 )
 from eventq.cli.views.tasks import TASK_COLUMNS, task_form, task_pairs, task_row
-from eventq.cli.options import Place, end_with_finding, placed, point_of
-from eventq.cli.output import coloured, is_terminal, say, say_json, say_pairs, say_table
-from eventq.cli.text import iso_text, time_text
 from eventq.replay.points import END
-from eventq.audit import QueueState, Rank, Step, state_at, story, task_at, why
 
 at_option = click.option(
     "--at",

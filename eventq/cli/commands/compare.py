@@ -13,6 +13,18 @@ from typing import Any, TypeVar
 import click
 from msgspec import Struct
 
+from eventq.audit.bisect import Found, NotFound, bisect
+from eventq.audit.diff import (
+    LogDifference,
+    diff_logs,
+    diff_points,
+    ended_otherwise,
+    passed_tasks,
+)
+from eventq.audit.expression.parser import parse_expression
+from eventq.cli.options import Place, PointCommand, end_with_finding, misuse, placed, point_of
+from eventq.cli.output import is_terminal, note, say, say_json, say_pairs, say_table
+from eventq.cli.text import time_text, visible
 from eventq.cli.views.compare import (
     COUNT_COLUMNS,
     TASK_CHANGE_COLUMNS,
@@ -28,20 +40,8 @@ from eventq.cli.views.compare import (
     task_changes,
 )
 from eventq.cli.views.tasks import event_text
-from eventq.cli.options import Place, PointCommand, end_with_finding, misuse, placed, point_of
-from eventq.cli.output import is_terminal, note, say, say_json, say_pairs, say_table
-from eventq.cli.text import time_text, visible
 from eventq.eventlog import EventLog
 from eventq.replay.points import END
-from eventq.audit.bisect import Found, NotFound, bisect
-from eventq.audit.diff import (
-    LogDifference,
-    diff_logs,
-    diff_points,
-    ended_otherwise,
-    passed_tasks,
-)
-from eventq.audit.expression.parser import parse_expression
 
 T = TypeVar("T")
 

@@ -8,10 +8,10 @@ import click
 import msgspec
 
 from eventq.archive import open_archived
-from eventq.core.validation import check_namespace
+from eventq.archive.copy import copy_log
 from eventq.cli.options import Place, check_there, misuse, placed, url_of
 from eventq.cli.output import progress, say_json, say_pairs
-from eventq.archive.copy import copy_log
+from eventq.core.validation import check_namespace
 from eventq.eventlog import open_log
 
 

@@ -10,15 +10,6 @@ from typing import Any
 import click
 
 from eventq import Event, TaskNotFoundError
-from eventq.cli.views.tasks import (
-    TASK_COLUMNS,
-    event_form,
-    event_row,
-    stats_form,
-    task_form,
-    task_pairs,
-    task_row,
-)
 from eventq.cli.options import STATES, Place, joined_tags, placed, tags_option
 from eventq.cli.output import (
     coloured,
@@ -31,6 +22,15 @@ from eventq.cli.output import (
     say_table,
 )
 from eventq.cli.text import visible
+from eventq.cli.views.tasks import (
+    TASK_COLUMNS,
+    event_form,
+    event_row,
+    stats_form,
+    task_form,
+    task_pairs,
+    task_row,
+)
 
 
 @click.command(

@@ -11,7 +11,6 @@ from typing import Any
 import click
 
 from eventq import Task, TaskNotFoundError
-from eventq.cli.views.tasks import task_form
 from eventq.cli.options import (
     Place,
     instant_option,
@@ -23,6 +22,7 @@ from eventq.cli.options import (
 )
 from eventq.cli.output import say, say_json
 from eventq.cli.text import time_text, visible
+from eventq.cli.views.tasks import task_form
 
 
 @click.command(epilog="Example: eventq cancel 1042 --reason 'wrong bucket'")

@@ -12,7 +12,6 @@ from typing import Any, BinaryIO
 import click
 
 from eventq import ArgumentError, TaskSpec
-from eventq.cli.views.tasks import task_form
 from eventq.cli.options import (
     Place,
     instant_option,
@@ -26,6 +25,7 @@ from eventq.cli.options import (
 )
 from eventq.cli.output import say, say_json
 from eventq.cli.text import visible
+from eventq.cli.views.tasks import task_form
 from eventq.core.new_task import TaskOptions
 
 # What is wrong when it is no single field of a line.

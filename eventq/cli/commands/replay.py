@@ -10,14 +10,14 @@ from typing import Any
 
 import click
 
-from eventq.cli.views.tasks import VALUE_CHARACTERS, event_form, event_text
+from eventq.audit.timeline import Moment, Wanted, begin_before, timeline
 from eventq.cli.options import Place, joined_tags, log_time, misuse, placed, point_of, tags_option
 from eventq.cli.output import coloured, flush, is_terminal, say, say_json
 from eventq.cli.stepper.open import step
 from eventq.cli.text import short, time_text, visible
+from eventq.cli.views.tasks import VALUE_CHARACTERS, event_form, event_text
 from eventq.core.durations import brief_duration
 from eventq.core.events import KINDS
-from eventq.audit.timeline import Moment, Wanted, begin_before, timeline
 
 MOMENT_COLUMNS = ["SEQ", "AT", "GAP", "TASK", "KIND", "WHAT"]
 # On a terminal a longer key pushes what is behind it to the right.

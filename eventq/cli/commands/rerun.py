@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from eventq.archive import open_archived
-from eventq.core.validation import check_namespace
+from eventq.cli.commands.whatif import whatif
 from eventq.cli.logs import log_to_stderr
 from eventq.cli.options import (
     STATES,
@@ -37,7 +37,7 @@ from eventq.cli.views.sandbox import (
     rerun_pairs,
     rerun_row,
 )
-from eventq.cli.commands.whatif import whatif
+from eventq.core.validation import check_namespace
 from eventq.eventlog import EventLog, open_log
 from eventq.replay.points import END, EXPECTED, Point, is_point
 from eventq.sandbox import Rerun, attempted_keys

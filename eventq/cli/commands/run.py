@@ -9,11 +9,11 @@ import click
 import msgspec
 
 from eventq import Queue
-from eventq.cli.supervise.background import BackgroundRun, on_asking, stopping
-from eventq.cli.supervise.lifeline import Lifeline
 from eventq.cli.logs import log_to_stderr
 from eventq.cli.options import Place, placed
 from eventq.cli.output import is_terminal, note, say, say_json
+from eventq.cli.supervise.background import BackgroundRun, on_asking, stopping
+from eventq.cli.supervise.lifeline import Lifeline
 from eventq.cli.supervise.supervisor import Supervisor, child_command
 from eventq.cli.target import load_worker
 from eventq.runner import RunReport

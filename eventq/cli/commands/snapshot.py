@@ -36,10 +36,10 @@ from eventq.cli.views.snapshot import (
     verdict_form,
     verdict_row,
 )
+from eventq.core.projection import Projection
 from eventq.eventlog import EventLog
 from eventq.eventlog.snapshots import SnapshotEntry
 from eventq.replay.points import END
-from eventq.core.projection import Projection
 from eventq.snapshot.verifying import stored_sources
 
 _POSITION = re.compile(r"\d{1,19}", re.ASCII)

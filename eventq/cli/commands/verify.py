@@ -22,9 +22,9 @@ from eventq.cli.text import iso_text, visible
 from eventq.eventlog import EventLog
 from eventq.replay.points import END
 from eventq.verify.anchor import Anchor, check_anchor, check_mac, make_anchor, parse_anchor
-from eventq.verify.verifier import MOST_FINDINGS, Verdict, verify
 from eventq.verify.base import base_at_start
 from eventq.verify.indexes import IndexMode
+from eventq.verify.verifier import MOST_FINDINGS, Verdict, verify
 
 KEY_ENV = "EVENTQ_ANCHOR_KEY"
 FINDING_COLUMNS = ["SEQ", "RULE", "PROBLEM"]

@@ -22,7 +22,6 @@ import msgspec
 from msgspec import Struct
 
 from eventq import ArgumentError, Queue
-from eventq.cli.supervise.background import BackgroundRun, stopping
 from eventq.cli.demo.files import (
     Board,
     DemoFile,
@@ -38,6 +37,7 @@ from eventq.cli.demo.summary import read_story, summary_form, summary_lines
 from eventq.cli.logs import log_to_stderr
 from eventq.cli.options import Place, placed_by, refuse
 from eventq.cli.output import flush, is_terminal, note, say, say_json
+from eventq.cli.supervise.background import BackgroundRun, stopping
 from eventq.cli.text import visible
 from eventq.core.durations import SECOND_US, parse_duration
 from eventq.eventlog import open_log

@@ -12,11 +12,11 @@ from msgspec import UNSET, Struct
 
 from eventq import Queue, Stats
 from eventq.cli.demo.files import path_of
-from eventq.cli.views.tasks import error_text, event_row
 from eventq.cli.options import refuse
 from eventq.cli.text import short, visible
-from eventq.eventlog import open_log
+from eventq.cli.views.tasks import error_text, event_row
 from eventq.core.events import Completed, Created, Expired, Failed
+from eventq.eventlog import open_log
 from eventq.replay.fold import replay
 from eventq.replay.query import take_stats
 

@@ -20,16 +20,16 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from eventq import Event, EventqError
+from eventq.audit.expression.condition import condition_of
+from eventq.audit.stepper.cursor import Cursor, Tell
+from eventq.audit.stepper.standing import CursorView
 from eventq.cli.output import NOTE_CHARACTERS
 from eventq.cli.stepper.keys import HINTS, KEYS
 from eventq.cli.stepper.text import Lines, detail_lines, event_lines, state_lines, title_line
 from eventq.cli.text import short, visible
-from eventq.node.clock import Clock
-from eventq.eventlog import EventLog
 from eventq.core.events import NODE
-from eventq.audit.expression.condition import condition_of
-from eventq.audit.stepper.cursor import Cursor, Tell
-from eventq.audit.stepper.standing import CursorView
+from eventq.eventlog import EventLog
+from eventq.node.clock import Clock
 
 # More than the tallest terminal shows on either side of the cursor.
 SIDE_EVENTS = 200

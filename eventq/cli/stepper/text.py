@@ -14,7 +14,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from eventq import Event, Task
-from eventq.cli.views.tasks import backoff_text, error_text, event_text, task_pairs
+from eventq.audit.stepper.standing import Change, CursorView, Step
 from eventq.cli.output import KIND_COLOURS
 from eventq.cli.text import (
     iso_text,
@@ -25,9 +25,9 @@ from eventq.cli.text import (
     visible,
     visible_lines,
 )
+from eventq.cli.views.tasks import backoff_text, error_text, event_text, task_pairs
 from eventq.core.durations import brief_duration
 from eventq.core.events import Unknown
-from eventq.audit.stepper.standing import Change, CursorView, Step
 
 # What an event's line takes besides its numbers and its instant, which stands there in
 # milliseconds, in seconds, or not at all, as there is room.

@@ -18,9 +18,9 @@ from queue import Empty, SimpleQueue
 import msgspec
 from msgspec import Struct
 
-from eventq.eventlog.wakeup import SLICE_S
-from eventq.cli.supervise.lifeline import FORCE, READY, STOP, words
 from eventq.cli.output import note
+from eventq.cli.supervise.lifeline import FORCE, READY, STOP, words
+from eventq.eventlog.wakeup import SLICE_S
 from eventq.runner import RunReport
 
 # The pause before a child is started again doubles from the first to the longest with each

@@ -10,6 +10,10 @@ from typing import Any
 
 import msgspec
 
+from eventq.audit.bisect import Found
+from eventq.audit.diff import LogDifference
+from eventq.audit.expression.view import Counts
+from eventq.cli.text import iso_text, json_text, short, tag_text, time_text, visible
 from eventq.cli.views.tasks import (
     ERROR_CHARACTERS,
     VALUE_CHARACTERS,
@@ -18,14 +22,10 @@ from eventq.cli.views.tasks import (
     event_form,
     task_form,
 )
-from eventq.cli.text import iso_text, json_text, short, tag_text, time_text, visible
 from eventq.core.events import ErrorInfo, Policy
-from eventq.replay.points import Point
-from eventq.audit.bisect import Found
-from eventq.audit.diff import LogDifference
-from eventq.audit.expression.view import Counts
-from eventq.snapshot import HolderDifference, TaskDifference
 from eventq.core.task import Task
+from eventq.replay.points import Point
+from eventq.snapshot import HolderDifference, TaskDifference
 
 # How fields of Task are called here, where another name is theirs than that of the struct.
 _NAMES = {

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from eventq.cli.views.tasks import ERROR_CHARACTERS, error_text
 from eventq.cli.text import iso_text, json_text, short, visible, visible_lines
+from eventq.cli.views.tasks import ERROR_CHARACTERS, error_text
 from eventq.core.durations import SECOND_US, UNITS_US, brief_duration, show_duration
 from eventq.sandbox import Ended, Numbers, Rerun, Waits, WhatIf
 

@@ -20,6 +20,7 @@ from pymongo.errors import (
 )
 from pymongo.read_concern import ReadConcern
 
+from eventq.core.events import Commit
 from eventq.errors import (
     EventqError,
     LogConflictError,
@@ -28,11 +29,10 @@ from eventq.errors import (
     QueueClosedError,
 )
 from eventq.eventlog.mongo import documents
+from eventq.eventlog.mongo.connection import WRITE_TIMEOUT_MS, MongoLink
+from eventq.eventlog.mongo.documents import Document
 from eventq.eventlog.mongo.driver import is_passing, is_standalone, translate
 from eventq.eventlog.mongo.retention import find_start
-from eventq.eventlog.mongo.documents import Document
-from eventq.eventlog.mongo.connection import WRITE_TIMEOUT_MS, MongoLink
-from eventq.core.events import Commit
 
 # How long an append whose outcome is unknown is followed up before its caller is told so.
 RESOLVE_S = 30.0

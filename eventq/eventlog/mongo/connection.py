@@ -17,8 +17,8 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from eventq.errors import QueueClosedError
-from eventq.eventlog.mongo.driver import open_client, parse, translate
 from eventq.eventlog.mongo.documents import COMMITS, Document
+from eventq.eventlog.mongo.driver import open_client, parse, translate
 
 WRITE_TIMEOUT_MS = 4_000
 

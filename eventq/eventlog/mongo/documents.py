@@ -10,8 +10,8 @@ from typing import Any
 
 from pymongo import ASCENDING, IndexModel
 
-from eventq.errors import LogCorruptError
 from eventq.core.events import Commit
+from eventq.errors import LogCorruptError
 
 SCHEMA_VERSION = 1
 COMMITS = "commits"

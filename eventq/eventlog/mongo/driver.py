@@ -22,8 +22,8 @@ from pymongo.errors import (
 )
 from pymongo.uri_parser import parse_uri
 
-from eventq.errors import ArgumentError, LogUnavailableError
 from eventq.core.task import EPOCH
+from eventq.errors import ArgumentError, LogUnavailableError
 
 # Driver timeouts in milliseconds, unless the URL sets them. With the driver's defaults a primary
 # that is cut off stalls writes until the link heals.

@@ -16,6 +16,7 @@ from pymongo import ASCENDING, DESCENDING
 from pymongo.database import Database
 from pymongo.errors import OperationFailure, PyMongoError
 
+from eventq.core.events import Commit
 from eventq.errors import (
     ArgumentError,
     LogConflictError,
@@ -24,18 +25,17 @@ from eventq.errors import (
     LogUnavailableError,
     QueueClosedError,
 )
-from eventq.eventlog.mongo import documents
-from eventq.eventlog.mongo.overlap import Aside
 from eventq.eventlog.contract import READ_EVENTS, Head, Rows, StoredEvent, Watch, check_commit
-from eventq.eventlog.mongo.pacing import Contention, draw
+from eventq.eventlog.mongo import documents
 from eventq.eventlog.mongo.append import Insertion
-from eventq.eventlog.mongo.driver import brief, election_of, measure_offset_us
-from eventq.eventlog.mongo.retention import TRUSTED_S, MongoCutting, boot_s
-from eventq.eventlog.mongo.documents import Document
 from eventq.eventlog.mongo.connection import MongoLink
+from eventq.eventlog.mongo.documents import Document
+from eventq.eventlog.mongo.driver import brief, election_of, measure_offset_us
+from eventq.eventlog.mongo.overlap import Aside
+from eventq.eventlog.mongo.pacing import Contention, draw
+from eventq.eventlog.mongo.retention import TRUSTED_S, MongoCutting, boot_s
 from eventq.eventlog.mongo.snapshots import MongoSnapshots
 from eventq.eventlog.mongo.watch import MongoWatch
-from eventq.core.events import Commit
 
 logger = logging.getLogger(__name__)
 

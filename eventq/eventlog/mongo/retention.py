@@ -12,12 +12,12 @@ from pymongo import ASCENDING, DESCENDING, IndexModel, UpdateOne
 from pymongo.collection import Collection
 
 from eventq.core.durations import SECOND_US
-from eventq.errors import LogArchivedError, LogCorruptError, LogError
-from eventq.eventlog.contract import Head, Kept, check_cut
-from eventq.eventlog.mongo.documents import MARKS, Document, to_commit
-from eventq.eventlog.mongo.connection import MongoLink
 from eventq.core.events import Commit
 from eventq.core.seal import genesis
+from eventq.errors import LogArchivedError, LogCorruptError, LogError
+from eventq.eventlog.contract import Head, Kept, check_cut
+from eventq.eventlog.mongo.connection import MongoLink
+from eventq.eventlog.mongo.documents import MARKS, Document, to_commit
 
 KEPT = "kept"
 # How many commits one call deletes, and how many tasks one call keeps.

@@ -16,8 +16,8 @@ from pymongo import ASCENDING
 from pymongo.collection import Collection
 
 from eventq.errors import LogCorruptError
-from eventq.eventlog.mongo.documents import Document
 from eventq.eventlog.mongo.connection import MongoLink
+from eventq.eventlog.mongo.documents import Document
 from eventq.eventlog.snapshots import SnapshotEntry
 
 SNAPSHOTS = "snapshots"

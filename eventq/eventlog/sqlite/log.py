@@ -14,6 +14,7 @@ from typing import Any
 
 import apsw
 
+from eventq.core.events import Commit
 from eventq.errors import (
     LogConflictError,
     LogCorruptError,
@@ -22,16 +23,15 @@ from eventq.errors import (
     LogUnavailableError,
     QueueClosedError,
 )
-from eventq.eventlog.sqlite import files
-from eventq.eventlog.sqlite import fork as sqlite_fork, read as sqlite_read
-from eventq.eventlog.sqlite import schema
 from eventq.eventlog.contract import READ_EVENTS, Head, Rows, StoredEvent, Watch, check_commit
-from eventq.eventlog.sqlite.notify import Doorbell
-from eventq.eventlog.sqlite.base import find_kept_keys
-from eventq.eventlog.sqlite.retention import SqliteCutting, roll_back
+from eventq.eventlog.sqlite import files, schema
+from eventq.eventlog.sqlite import fork as sqlite_fork
+from eventq.eventlog.sqlite import read as sqlite_read
 from eventq.eventlog.sqlite.ask import run_query
+from eventq.eventlog.sqlite.base import find_kept_keys
+from eventq.eventlog.sqlite.notify import Doorbell
+from eventq.eventlog.sqlite.retention import SqliteCutting, roll_back
 from eventq.eventlog.sqlite.snapshots import SqliteSnapshots
-from eventq.core.events import Commit
 
 # How long to wait for a program that writes without taking turns.
 BUSY_TIMEOUT_MS = 5_000

@@ -12,12 +12,12 @@ from typing import Any
 import apsw
 import msgspec
 
-from eventq.errors import LogArchivedError, LogCorruptError
-from eventq.eventlog.sqlite import schema
-from eventq.eventlog.contract import Head, StoredEvent
-from eventq.eventlog.sqlite.base import find_base, find_kept_keys
 from eventq.core.events import Commit
 from eventq.core.seal import SEAL_BYTES, genesis
+from eventq.errors import LogArchivedError, LogCorruptError
+from eventq.eventlog.contract import Head, StoredEvent
+from eventq.eventlog.sqlite import schema
+from eventq.eventlog.sqlite.base import find_base, find_kept_keys
 
 # The largest position and task number SQLite can hold.
 MAX_INTEGER = 2**63 - 1

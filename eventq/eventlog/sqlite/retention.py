@@ -9,10 +9,9 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 import apsw
 import msgspec
 
-from eventq.eventlog.sqlite import base
-from eventq.eventlog.sqlite import schema
-from eventq.eventlog.contract import Head, Kept, check_cut
 from eventq.core.seal import genesis
+from eventq.eventlog.contract import Head, Kept, check_cut
+from eventq.eventlog.sqlite import base, schema
 
 # How many events one transaction deletes: others wait for their turn as long as it takes.
 CUT_EVENTS = 5_000

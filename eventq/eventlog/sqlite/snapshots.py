@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import apsw
 
+from eventq.eventlog.snapshots import SnapshotEntry
 from eventq.eventlog.sqlite import read as sqlite_read
 from eventq.eventlog.sqlite import schema
-from eventq.eventlog.snapshots import SnapshotEntry
 
 if TYPE_CHECKING:
     from eventq.eventlog.sqlite.log import SqliteLog

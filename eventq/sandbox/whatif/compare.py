@@ -10,6 +10,10 @@ from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType
 
+from eventq.core.durations import Duration
+from eventq.core.events import NO_JITTER
+from eventq.core.policy import Backoff
+from eventq.core.task import Task
 from eventq.core.validation import (
     check_backoff,
     check_count,
@@ -17,18 +21,14 @@ from eventq.core.validation import (
     check_priority,
     check_tags,
 )
-from eventq.core.durations import Duration
 from eventq.errors import ArgumentError
 from eventq.eventlog.contract import EventLog
-from eventq.core.events import NO_JITTER
 from eventq.replay.points import Point, commit_end
-from eventq.core.policy import Backoff
 from eventq.replay.query import TagFilter
-from eventq.sandbox.whatif.outcome_model import Changes
-from eventq.sandbox.whatif.trace import GroupOf, read_arrivals, read_record
-from eventq.sandbox.whatif.simulation import Simulation
 from eventq.sandbox.whatif.metrics import Numbers
-from eventq.core.task import Task
+from eventq.sandbox.whatif.outcome_model import Changes
+from eventq.sandbox.whatif.simulation import Simulation
+from eventq.sandbox.whatif.trace import GroupOf, read_arrivals, read_record
 
 MOST_WORKERS = 100_000
 # The log is read three times: for the record, and for the arrivals of each simulation.

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from eventq.core.decide import Outcome
 from eventq.core.events import ErrorInfo
+from eventq.core.task import Task
 from eventq.sandbox.whatif.trace import (
     ASKED,
     CALLED_OFF,
@@ -23,7 +24,6 @@ from eventq.sandbox.whatif.trace import (
     NONE,
     Record,
 )
-from eventq.core.task import Task
 
 FAILURE = ErrorInfo("eventq.WhatIf", "as recorded")
 FAILURES = frozenset({FAILED, ASKED, LATE})

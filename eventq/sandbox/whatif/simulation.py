@@ -13,7 +13,6 @@ import msgspec
 
 from eventq.core import decide
 from eventq.core.decide import Draft, Outcome
-from eventq.errors import ArgumentError, NotAllowedError
 from eventq.core.events import (
     COMMIT_EVENTS,
     AnyBody,
@@ -30,10 +29,11 @@ from eventq.core.events import (
     encode_bodies,
 )
 from eventq.core.projection import Projection
+from eventq.core.task import Task
+from eventq.errors import ArgumentError, NotAllowedError
+from eventq.sandbox.whatif.metrics import Numbers, Tally
 from eventq.sandbox.whatif.outcome_model import Changes, Foreseen, Foreteller
 from eventq.sandbox.whatif.trace import CALLED_OFF, NONE, Arrival, Record
-from eventq.sandbox.whatif.metrics import Numbers, Tally
-from eventq.core.task import Task
 
 # The one node of a simulation, and its leases, which nobody has to renew.
 NODE_NAME = "whatif"

@@ -15,18 +15,18 @@ from msgspec import Struct
 
 from eventq.core.decide import LAPSED
 from eventq.core.durations import SECOND_US
-from eventq.errors import DeadlineExceededError, LogCorruptError, Retry
-from eventq.eventlog.contract import EventLog
 from eventq.core.events import AnyBody, Commit, Retried, Unknown, decode_bodies
-from eventq.replay.fold import check_follows
-from eventq.replay.points import Point
 from eventq.core.policy import wait_us
 from eventq.core.projection import Projection
-from eventq.sandbox.whatif.node_activity import Nodes
-from eventq.sandbox.whatif.metrics import Tally
-from eventq.runner.pacing import AHEAD_S
-from eventq.snapshot import projection_at
 from eventq.core.task import Task, TaskState
+from eventq.errors import DeadlineExceededError, LogCorruptError, Retry
+from eventq.eventlog.contract import EventLog
+from eventq.replay.fold import check_follows
+from eventq.replay.points import Point
+from eventq.runner.pacing import AHEAD_S
+from eventq.sandbox.whatif.metrics import Tally
+from eventq.sandbox.whatif.node_activity import Nodes
+from eventq.snapshot import projection_at
 
 # How an attempt ended.
 COMPLETED, FAILED, ASKED, CANCELLED, LATE, CALLED_OFF = range(6)

@@ -12,11 +12,11 @@ import pytest
 from pymongo.uri_parser import parse_uri
 
 from eventq.archive.copy import copy_log
+from eventq.core.events import Commit
 from eventq.errors import LogCorruptError, LogForeignError, LogTooNewError, LogUnavailableError
 from eventq.eventlog.contract import READ_EVENTS
 from eventq.eventlog.memory import MemoryLog, MemoryStorage
 from eventq.eventlog.mongo.documents import COMMITS
-from eventq.core.events import Commit
 from tests.archive.copying.logs import KINDS, STORED, NewUrl, Opener, path_of
 from tests.eventlog.commits import append, append_each, commit_after, everything
 

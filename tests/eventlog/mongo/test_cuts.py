@@ -11,8 +11,8 @@ from random import Random
 import pytest
 
 from eventq.errors import LogConflictError
-from eventq.eventlog.mongo.log import MongoLog
 from eventq.eventlog.mongo.documents import COMMITS
+from eventq.eventlog.mongo.log import MongoLog
 from tests.eventlog.commits import append, assert_tiles, commit_after, everything
 from tests.eventlog.mongo.proxy import MOMENTS, Proxy
 from tools.mongod import ReplicaSet

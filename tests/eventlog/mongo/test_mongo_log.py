@@ -18,11 +18,13 @@ from pymongo.uri_parser import parse_uri
 
 from eventq import Queue
 from eventq.core.durations import SECOND_US
-from eventq.errors import LogConflictError
-from eventq.eventlog.mongo import log as mongo, driver as mongo_client, documents as mongo_documents
-from eventq.eventlog import open_log
-from eventq.eventlog.mongo.log import MongoLog
 from eventq.core.seal import is_sealed
+from eventq.errors import LogConflictError
+from eventq.eventlog import open_log
+from eventq.eventlog.mongo import documents as mongo_documents
+from eventq.eventlog.mongo import driver as mongo_client
+from eventq.eventlog.mongo import log as mongo
+from eventq.eventlog.mongo.log import MongoLog
 from tests.eventlog.commits import (
     EMPTY,
     WAIT_SECONDS,

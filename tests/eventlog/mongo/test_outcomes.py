@@ -17,13 +17,16 @@ from pymongo.errors import (
     WriteConcernError,
 )
 
+from eventq.core.events import Commit
 from eventq.errors import LogConflictError, LogOutcomeUnknownError, LogUnavailableError
 from eventq.eventlog import Head, open_log
-from eventq.eventlog.mongo import log as mongo, append as mongo_append, driver as mongo_client, retention as mongo_cut
-from eventq.eventlog.mongo.log import MongoLog
-from eventq.eventlog.mongo.documents import Document, to_commit, to_document
+from eventq.eventlog.mongo import append as mongo_append
+from eventq.eventlog.mongo import driver as mongo_client
+from eventq.eventlog.mongo import log as mongo
+from eventq.eventlog.mongo import retention as mongo_cut
 from eventq.eventlog.mongo.connection import MongoLink
-from eventq.core.events import Commit
+from eventq.eventlog.mongo.documents import Document, to_commit, to_document
+from eventq.eventlog.mongo.log import MongoLog
 from tests.eventlog.commits import EMPTY, append, commit_after, head_after
 from tests.servers import new_url
 from tools.mongod import ReplicaSet

@@ -11,12 +11,12 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from eventq import Queue, TaskState
-from eventq.node.clock import SystemClock
 from eventq.eventlog import open_log
-from eventq.eventlog.mongo.log import MongoLog
 from eventq.eventlog.mongo.documents import COMMITS, to_document
-from eventq.replay.fold import replay
+from eventq.eventlog.mongo.log import MongoLog
+from eventq.node.clock import SystemClock
 from eventq.node.node import Node
+from eventq.replay.fold import replay
 from tests.checker import check_log
 from tests.commands import cancellation, creation, leasing
 from tests.eventlog.commits import commit_after

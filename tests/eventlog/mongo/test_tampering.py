@@ -16,8 +16,8 @@ from eventq.eventlog import open_log
 from eventq.eventlog.mongo.documents import COMMITS as COLLECTION
 from eventq.eventlog.mongo.documents import Document
 from eventq.verify import Anchor, Verdict, verify
-from tests.verify.tampering import COMMITS, LAST, append_all
 from tests.servers import new_url
+from tests.verify.tampering import COMMITS, LAST, append_all
 from tools.mongod import ReplicaSet
 
 LAST_ANCHOR = Anchor("default", LAST, COMMITS[-1].at, COMMITS[-1].seal.hex())
