@@ -28,6 +28,7 @@ from eventq.core.events import Commit
 from eventq.core.seal import genesis
 from eventq.errors import ArgumentError, LogForeignError, LogUnavailableError
 from eventq.eventlog import Head, StoredEvent
+from eventq.eventlog.durable import clear_unfinished, write_whole
 
 LOCK = ".eventq-archive-lock"
 
@@ -130,7 +131,7 @@ class Archive:
         path = self.folder / segment_name(self.namespace, header.first, header.last)
         segment = Segment(path, header)
         try:
-            _write(path, raw)
+            write_whole(path, raw)
             self._write_index(segment, index)
         except OSError as error:
             raise unavailable(path, error) from error
@@ -150,6 +151,7 @@ class Archive:
             except OSError as error:
                 text = f"{self.folder}: another process is archiving into it"
                 raise LogUnavailableError(text) from error
+            clear_unfinished(self.folder)
             self.refresh()
             yield
         finally:
@@ -173,7 +175,7 @@ class Archive:
         return index
 
     def _write_index(self, segment: Segment, index: Index) -> None:
-        _write(_index_path(segment), pack(msgspec.json.encode(index)))
+        write_whole(_index_path(segment), pack(msgspec.json.encode(index)))
 
     def _from(self, position: int) -> list[Segment]:
         """The segments from the one that holds the position."""
@@ -220,23 +222,3 @@ def _fits(index: Index, segment: Segment) -> bool:
 def _index_path(segment: Segment) -> Path:
     name = segment.path.name.removesuffix(".jsonl.gz")
     return segment.path.with_name(f"{name}.index.json.gz")
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Writes a file beside, syncs it, renames it, and has the next reader take it from the disk."""
-    draft = path.with_name(f".{path.name}.draft")
-    with suppress(FileNotFoundError):
-        draft.unlink()
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-        if hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    draft.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

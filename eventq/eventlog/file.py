@@ -1,4 +1,4 @@
-"""A log in a text file, one commit a line: for moving, keeping and showing logs, not for working.
+"""A log in a text file, one commit a line: read, and a target of copies; no queue runs on it.
 
 The first line names the format and the namespace; each other line is a JSON object with the fields
 of a commit, prev and seal in hexadecimal. Nothing here is ever rewritten but a torn last line.
@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import bisect
 import fcntl
-import logging
 import os
 import stat
 import threading
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from eventq.core.events import Commit
@@ -23,7 +22,6 @@ from eventq.errors import (
     ArgumentError,
     LogConflictError,
     LogCorruptError,
-    LogError,
     LogForeignError,
     LogOutcomeUnknownError,
     LogTooNewError,
@@ -31,35 +29,39 @@ from eventq.errors import (
     QueueClosedError,
 )
 from eventq.eventlog import lines as file_lines
-from eventq.eventlog.contract import READ_EVENTS, Head, Rows, StoredEvent, Watch, check_commit
-from eventq.eventlog.file_snapshots import FileSnapshots
-from eventq.eventlog.uncut import Uncut
+from eventq.eventlog.contract import (
+    READ_EVENTS,
+    Head,
+    Kept,
+    Rows,
+    StoredEvent,
+    Watch,
+    check_commit,
+)
+from eventq.eventlog.durable import sync_directory
+from eventq.eventlog.snapshots import SnapshotEntry, Snapshots
 
-# Seconds between two looks of a watch.
-LOOK_S = 0.2
 # The file is read in pieces of so many bytes.
 PIECE_BYTES = 1024**2
 # The line of the largest commit is shorter, with every sign escaped.
 LINE_BYTES = 16 * 1024**2
 
-logger = logging.getLogger(__name__)
+DATABASE = "the URL of a log in SQLite or MongoDB"
 
 
-class FileLog(Uncut):
+class FileLog:
     """An EventLog in a file of lines, which holds one namespace; writers take turns.
 
     Reads the whole file once when it is first asked, and from then on only what is new. It keeps
-    in memory all keys, where each commit ends, and the task of each event, eight bytes for each.
+    in memory all keys, where each commit ends, and 16 bytes for each event, by which it finds
+    histories. It is read and copied to; no node runs on it, and it is never cut.
     """
-
-    # A history is looked for among the tasks of all events, so nobody should ask for many.
-    has_indexes = False
 
     def __init__(self, path: str, *, url: str, namespace: str, create: bool) -> None:
         self.url = url
         self.namespace = namespace
         self._path = path
-        self.snapshots = FileSnapshots(path, self._check_open)
+        self.snapshots: Snapshots = _NoSnapshots(url)
         self._closed = False
         # Around appends; taken before the other one, which is around what is known of the file.
         self._turns = threading.RLock()
@@ -68,8 +70,9 @@ class FileLog(Uncut):
         # Where each commit ends: its last position, and the byte behind its line.
         self._lasts: list[int] = []
         self._ends: list[int] = []
-        # The task of each event, that of position 1 first.
+        # The task of each event, that of position 1 first; and the same places, sorted by task.
         self._tasks = array("q")
+        self._by_task = array("q")
         self._keys: dict[str, int] = {}
         self._head = Head(0, 0, genesis(namespace))
         self._open(create=create)
@@ -84,6 +87,10 @@ class FileLog(Uncut):
         with self._lock:
             self._catch_up()
             return self._head
+
+    def start(self) -> Head:
+        """See EventLog.start: a file holds all its events."""
+        return Head(0, 0, genesis(self.namespace))
 
     def read(self, *, after: int, limit: int = READ_EVENTS) -> list[Commit]:
         """See EventLog.read."""
@@ -118,7 +125,7 @@ class FileLog(Uncut):
             self._note(commit, end + len(line))
 
     def history(self, task: int) -> list[StoredEvent]:
-        """See EventLog.history; O(events), of which only the task's own are read."""
+        """See EventLog.history; sorts all events by task where some have come since the last."""
         found: list[StoredEvent] = []
         commit: Commit | None = None
         for seq in self._positions(task):
@@ -133,6 +140,21 @@ class FileLog(Uncut):
             self._catch_up()
             return {key: self._keys[key] for key in keys if key in self._keys}
 
+    def find_stray(self) -> None:
+        """See EventLog.find_stray: there is no place for any."""
+
+    def find_kept(self, tasks: list[int]) -> dict[int, Kept]:  # noqa: ARG002 - nothing is kept
+        """See EventLog.find_kept."""
+        return {}
+
+    def keep(self, rows: list[Kept]) -> None:  # noqa: ARG002 - refused
+        """See EventLog.keep; raises ArgumentError."""
+        raise ArgumentError("url", self.url, f"{DATABASE}, which can be cut")
+
+    def cut(self, until: Head) -> None:  # noqa: ARG002 - refused
+        """See EventLog.cut; raises ArgumentError."""
+        self.keep([])
+
     def query(self, text: str, values: Sequence[Any] = ()) -> Rows:  # noqa: ARG002
         """See EventLog.query: a file of lines knows no SQL."""
         raise ArgumentError("query", text, f"a log that speaks SQL, which {self.url} does not")
@@ -141,12 +163,10 @@ class FileLog(Uncut):
         """See EventLog.namespaces: the one of the file, once it holds something."""
         return [self.namespace] if self.head().seq else []
 
-    def watch(self, wake: Callable[[], None], **_: object) -> Watch:
-        """See EventLog.watch: a look at the file's end now and then."""
+    def watch(self, wake: Callable[[], None], **_: object) -> Watch:  # noqa: ARG002 - refused
+        """See EventLog.watch; raises ArgumentError, since no queue runs on a file."""
         self._check_open()
-        watch = _FileWatch(self, wake)
-        watch.start()
-        return watch
+        raise ArgumentError("url", self.url, f"{DATABASE}, on which queues run")
 
     def clock_offset_us(self) -> int:
         """See EventLog.clock_offset_us."""
@@ -220,7 +240,7 @@ class FileLog(Uncut):
                     self._write(header, 0)
                 except OSError as error:
                     raise self._unavailable(error) from error
-                _sync_directory(os.path.dirname(self._path) or ".")  # noqa: PTH120
+                sync_directory(os.path.dirname(self._path) or ".")  # noqa: PTH120
                 line = header
         return line
 
@@ -316,12 +336,15 @@ class FileLog(Uncut):
 
     def _positions(self, task: int) -> list[int]:
         """Where the task's events stand, in order."""
-        found: list[int] = []
-        with self._lock, suppress(ValueError):
+        with self._lock:
             self._catch_up()
-            while True:
-                found.append(self._tasks.index(task, found[-1] if found else 0) + 1)
-        return found
+            if len(self._by_task) != len(self._tasks):
+                places = sorted(range(len(self._tasks)), key=self._tasks.__getitem__)
+                self._by_task = array("q", places)
+            key = self._tasks.__getitem__
+            begin = bisect.bisect_left(self._by_task, task, key=key)
+            end = bisect.bisect_right(self._by_task, task, begin, key=key)
+            return [place + 1 for place in self._by_task[begin:end]]
 
     def _commits(self, after: int) -> Iterator[Commit]:
         """The commits from the one that holds ``after + 1``."""
@@ -337,48 +360,23 @@ class FileLog(Uncut):
             yield file_lines.to_commit(line, position)
 
 
-class _FileWatch:
-    def __init__(self, log: FileLog, wake: Callable[[], None]) -> None:
-        self._log = log
-        self._wake = wake
-        self._seen = log.head().seq
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="eventq-watch", daemon=True)
+class _NoSnapshots:
+    """The Snapshots of a file: there are none, and none can be put here."""
 
-    def start(self) -> None:
-        """Starts the thread."""
-        self._thread.start()
+    def __init__(self, url: str) -> None:
+        self._url = url
 
-    def close(self) -> None:
-        """See Watch.close."""
-        self._closing.set()
-        if self._thread is not threading.current_thread():
-            self._thread.join()
+    def entries(self) -> list[SnapshotEntry]:
+        """See Snapshots.entries."""
+        return []
 
-    def _run(self) -> None:
-        while not self._closing.wait(LOOK_S):
-            try:
-                seq = self._log.head().seq
-            except LogError:
-                logger.warning("the file cannot be looked at", exc_info=True)
-                continue
-            except QueueClosedError:
-                return
-            if seq != self._seen:
-                self._seen = seq
-                self._call_wake()
+    def get(self, seq: int) -> None:
+        """See Snapshots.get."""
 
-    def _call_wake(self) -> None:
-        try:
-            self._wake()
-        except Exception:
-            logger.exception("the function called after an append failed")
+    def put(self, entry: SnapshotEntry, data: bytes) -> None:  # noqa: ARG002 - refused
+        """See Snapshots.put; raises ArgumentError."""
+        raise ArgumentError("url", self._url, f"{DATABASE}, which can keep snapshots")
 
-
-def _sync_directory(directory: str) -> None:
-    """Makes a new name durable."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    def delete(self, seq: int) -> bool:  # noqa: ARG002 - there is none
+        """See Snapshots.delete."""
+        return False

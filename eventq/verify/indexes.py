@@ -68,9 +68,7 @@ class Indexes:
 
     def __init__(self, log: EventLog, mode: IndexMode, *, begin: int, end: Head) -> None:
         self._log = log
-        # A log without indexes looks for a history in all it has, so there is nothing to compare.
-        scans = mode == "sample" and not getattr(log, "has_indexes", True)
-        self._mode: IndexMode = "none" if scans else mode
+        self._mode = mode
         self._end = end.seq
         step = 1 if mode == "full" else max(1, (end.seq - begin) // SAMPLED_POSITIONS)
         # Which ones depends on the seal, so that another log has another sample.

@@ -192,9 +192,8 @@ class Cursor:
             for _ in range(-distance):
                 self._back()
             return
-        # The last stretch is gone step by step, for the way back; a long one, where the log could
-        # not be asked about the past.
-        near = max(0, seq - (STEPWISE_EVENTS if self._past.is_quick else UNDOS_KEPT))
+        # The last stretch is gone step by step, for the way back.
+        near = max(0, seq - STEPWISE_EVENTS)
         try:
             if distance < 0 or self._has_short_cut(near):
                 self._start_at(near, tell)
@@ -218,8 +217,7 @@ class Cursor:
 
     def _is_near_behind(self, distance: int) -> bool:
         """Whether events are to be taken back one by one, for that is the shortest way."""
-        kept = len(self._undos)
-        return -kept - (LOOKED_UP_EVENTS if self._past.is_quick else 0) <= distance <= 0
+        return -len(self._undos) - LOOKED_UP_EVENTS <= distance <= 0
 
     def _start_at(self, seq: int, tell: Tell) -> None:
         point = find_point(self._log, seq, now=self.now) if seq else Point(0, 0)
@@ -266,10 +264,6 @@ class Cursor:
         if seq == commit.first:
             earlier = self._window.commit(seq - 1)
             at, seal = 0 if earlier is None else earlier.at, commit.prev
-        if not self._undos and not self._past.is_quick:
-            self._start_at(max(0, seq - UNDOS_KEPT), _silent)
-            while self.seq < seq:
-                self._on()
         # Looked up before it is taken off, so that a failure changes nothing.
         undo = self._undos[-1] if self._undos else self._past.undo_of(self._projection, event)
         self._projection.step_back(event, undo, at=at, seal=seal)

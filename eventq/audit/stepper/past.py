@@ -26,8 +26,6 @@ class Past:
     def __init__(self, log: EventLog, window: Window) -> None:
         self._log = log
         self._window = window
-        # A log without an index reads itself through for each history.
-        self.is_quick = bool(getattr(log, "has_indexes", True))
         # The last sign of life of a node, and the position up to which it is known to be that.
         self._signs: dict[str, tuple[Sign, int]] = {}
 
@@ -42,11 +40,8 @@ class Past:
         return Undo(event.seq, open_before, sign)
 
     def task_before(self, event: Event) -> Task | None:
-        """The event's task before it, final or not; None where there was none.
-
-        Also None where a log without an index would be read through for it.
-        """
-        if not event.task or isinstance(event.body, Created) or not self.is_quick:
+        """The event's task before it, final or not; None where there was none."""
+        if not event.task or isinstance(event.body, Created):
             return None
         history = task_history(self._log, event.task)
         return fold_events(self._log.namespace, [e for e in history if e.seq < event.seq])
