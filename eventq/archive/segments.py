@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from eventq.archive.members import MemberError, members, pack, unpack
 from eventq.core.events import Commit
-from eventq.core.seal import is_sealed
+from eventq.core.seal import check_seal
 from eventq.errors import LogCorruptError, LogForeignError, LogTooNewError, LogUnavailableError
 from eventq.eventlog import Head
 from eventq.eventlog import lines as file_lines
@@ -169,12 +169,12 @@ class Segment(Struct, frozen=True):
         return found
 
     def _check(self, commit: Commit, before: Head) -> None:
-        if commit.prev != before.seal:
-            raise self.damage(commit.first, "its seal does not follow the one before")
         if commit.at < before.at:
             raise self.damage(commit.first, "time runs backwards")
-        if not is_sealed(commit):
-            raise self.damage(commit.first, "its seal does not match what is stored")
+        try:
+            check_seal(commit, prev=before.seal)
+        except LogCorruptError as error:
+            raise self.damage(commit.first, error.problem) from error
 
 
 def segment_name(namespace: str, first: int, last: int) -> str:

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from eventq.audit.lookup import read_history
-from eventq.core.events import Retried, decode_bodies
+from eventq.core.events import Retried, decode_at
 from eventq.core.projection import Projection
 from eventq.core.task import FINAL, Task, TaskState, state_as_of
 from eventq.errors import ArgumentError, TaskNotFoundError
@@ -225,7 +225,7 @@ def _turns(log: EventLog, after: int, until: int) -> Iterator[tuple[int, str, st
                 if beginning in _ENDS:
                     yield number, _ENDS[beginning], None
                 elif beginning == _RETRIED:
-                    [body] = decode_bodies([text])
+                    [body] = decode_at(seq, [text])
                     if type(body) is Retried and body.reopens is not None:
                         yield number, body.reopens.was, body.reopens.was
         after = commits[-1].last

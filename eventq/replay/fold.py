@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import msgspec
 from msgspec.structs import replace
 
-from eventq.core.events import NODE, Commit, Created, Event, Retried, decode_bodies, events_of
+from eventq.core.events import NODE, Commit, Created, Event, Retried, decode_at, events_of
 from eventq.core.projection import Projection
-from eventq.core.seal import is_sealed
+from eventq.core.seal import check_seal
 from eventq.core.task import Task, fold_history, reopen
-from eventq.errors import LogArchivedError, LogCorruptError
-from eventq.eventlog.contract import READ_EVENTS, EventLog, StoredEvent
+from eventq.errors import LogArchivedError
+from eventq.eventlog.contract import READ_EVENTS, EventLog, Head, StoredEvent
 from eventq.replay.tombstones import decode_kept
 
 # From this many events on, sorting the indexes once is cheaper than inserting into them; but only
@@ -105,8 +104,24 @@ def read_all(log: EventLog, *, after: int) -> Iterator[tuple[Commit, list[Event]
     """
     while commits := log.read(after=after):
         for commit in commits:
-            yield commit, _decoded(commit)
+            yield commit, events_of(commit)
         after = commits[-1].last
+
+
+def read_sealed(log: EventLog, *, after: Head, until: int) -> Iterator[Commit]:
+    """The commits behind a known end of one, each seal checked, as far as they end by ``until``.
+
+    Raises LogCorruptError for a wrong seal. It just ends where the log holds no more.
+    """
+    seq, seal = after.seq, after.seal
+    while seq < until:
+        commits = [commit for commit in log.read(after=seq) if commit.last <= until]
+        if not commits:
+            return
+        for commit in commits:
+            check_seal(commit, prev=seal)
+            yield commit
+            seq, seal = commit.last, commit.seal
 
 
 def task_history(log: EventLog, number: int) -> list[Event]:
@@ -158,10 +173,7 @@ def fold_events(namespace: str, history: list[Event]) -> Task | None:
 
 def decode_events(stored: list[StoredEvent]) -> list[Event]:
     """Events with their bodies decoded. Raises LogCorruptError for a damaged body."""
-    try:
-        bodies = decode_bodies([event.body for event in stored])
-    except msgspec.DecodeError as error:
-        raise LogCorruptError(stored[0].seq, f"a body cannot be understood: {error}") from error
+    bodies = decode_at(stored[0].seq if stored else 0, [event.body for event in stored])
     return [
         Event(event.seq, event.at, event.task, body)
         for event, body in zip(stored, bodies, strict=True)
@@ -174,10 +186,9 @@ def check_follows(projection: Projection, commit: Commit) -> None:
     A projection that ended inside a commit has that commit's seal, and goes on with it.
     """
     begun = projection.seq >= commit.first
-    if projection.seal != (commit.seal if begun else commit.prev):
-        raise LogCorruptError(commit.first, "its seal does not follow the one before")
-    if not is_sealed(commit):
-        raise LogCorruptError(commit.first, "its seal does not match what is stored")
+    follows = projection.seal == (commit.seal if begun else commit.prev)
+    # No seal is empty.
+    check_seal(commit, prev=commit.prev if follows else b"")
 
 
 def _read(log: EventLog, projection: Projection, until: int | None) -> list[Commit]:
@@ -197,13 +208,6 @@ def _check_beginning(log: EventLog, position: int) -> None:
         raise LogArchivedError(position, base)
 
 
-def _decoded(commit: Commit) -> list[Event]:
-    try:
-        return events_of(commit)
-    except msgspec.DecodeError as error:
-        raise LogCorruptError(commit.first, f"a body cannot be understood: {error}") from error
-
-
 def _fold(projection: Projection, commit: Commit, until: int | None, until_at: int | None) -> bool:
     """Folds one commit, or what is left of it up to ``until``; tells whether to go on."""
     if until_at is not None and commit.at > until_at:
@@ -216,7 +220,7 @@ def _fold(projection: Projection, commit: Commit, until: int | None, until_at: i
 
 def _steps_of(projection: Projection, commit: Commit) -> Iterator[tuple[Event, Task | None]]:
     """Folds each event of the commit as a commit of its own, with the seal of the whole."""
-    for event, text in zip(_decoded(commit), commit.bodies, strict=True):
+    for event, text in zip(events_of(commit), commit.bodies, strict=True):
         alone = Commit(
             id=commit.id,
             first=event.seq,

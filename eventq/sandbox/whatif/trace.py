@@ -10,16 +10,15 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 
-import msgspec
 from msgspec import Struct
 
 from eventq.core.decide import LAPSED
 from eventq.core.durations import SECOND_US
-from eventq.core.events import AnyBody, Commit, Retried, Unknown, decode_bodies
+from eventq.core.events import AnyBody, Commit, Retried, Unknown, decode_at
 from eventq.core.policy import wait_us
 from eventq.core.projection import Projection
 from eventq.core.task import Task, TaskState
-from eventq.errors import DeadlineExceededError, LogCorruptError, Retry
+from eventq.errors import DeadlineExceededError, Retry
 from eventq.eventlog.contract import EventLog
 from eventq.replay.fold import check_follows
 from eventq.replay.points import Point
@@ -123,11 +122,7 @@ class Record:
     def take(self, commit: Commit) -> None:
         """Reads one more commit. Raises LogCorruptError."""
         check_follows(self._projection, commit)
-        try:
-            kinds = [kind_of(text) for text in commit.bodies]
-        except msgspec.DecodeError as error:
-            problem = f"a body cannot be understood: {error}"
-            raise LogCorruptError(commit.first, problem) from error
+        kinds = kinds_of(commit)
         if not self._nodes.running and "leased" in kinds:
             self._notice_absence(commit.at)
         after = self._projection.apply(commit)
@@ -143,7 +138,7 @@ class Record:
             elif kind in {"completed", "expired", "cancelled"}:
                 setattr(self.tally, kind, getattr(self.tally, kind) + 1)
                 self.tally.end(commit.at)
-            elif kind == "retried" and (was := _reopened(commit.bodies[index])) is not None:
+            elif kind == "retried" and (was := _reopened(commit, index)) is not None:
                 setattr(self.tally, was, getattr(self.tally, was) - 1)
         self._nodes.measure()
         self.ended_at = commit.at
@@ -234,11 +229,10 @@ def read_arrivals(
     """What came from outside between two positions, in order; the events of nodes are left out."""
     for commit in commits_between(log, after=after, until=until, progress=progress):
         before = ""
-        for number, text in zip(commit.tasks, commit.bodies, strict=True):
-            kind = kind_of(text)
+        for number, text, kind in zip(commit.tasks, commit.bodies, kinds_of(commit), strict=True):
             # Behind a failure these are what the node decided about it.
             if kind in ARRIVING and number > after and (kind == "created" or before != "failed"):
-                [body] = decode_bodies([text])
+                [body] = decode_at(commit.first, [text])
                 yield Arrival(commit.at, number, body)
             before = kind
 
@@ -256,11 +250,16 @@ def commits_between(
         progress(min(after, until))
 
 
-def kind_of(text: str) -> str:
+def kinds_of(commit: Commit) -> list[str]:
+    """The kinds of a commit's bodies. Raises LogCorruptError."""
+    return [_kind_of(commit.first, text) for text in commit.bodies]
+
+
+def _kind_of(seq: int, text: str) -> str:
     """The kind of a stored body; it stands first in whatever eventq has written."""
     if text.startswith(PREFIX) and (end := text.find('"', len(PREFIX))) > 0:
         return text[len(PREFIX) : end]
-    return decode_bodies([text])[0].kind
+    return decode_at(seq, [text])[0].kind
 
 
 def _ending(kind: str, after: list[Task | None], at: int) -> tuple[int, int]:
@@ -298,9 +297,10 @@ def _name(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
-def _reopened(text: str) -> str | None:
+def _reopened(commit: Commit, index: int) -> str | None:
     """Which final state a ``retried`` brings its task back from; None for a retry by a node."""
+    text = commit.bodies[index]
     if '"reopens"' not in text:
         return None
-    [body] = decode_bodies([text])
+    [body] = decode_at(commit.first + index, [text])
     return body.reopens.was if isinstance(body, Retried) and body.reopens is not None else None
