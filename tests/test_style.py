@@ -75,6 +75,8 @@ SLOW_MODULES = {"apsw", "asyncio", "click", "pymongo", "rich", "textual"}
 
 PUBLIC = set(eventq.__all__)
 
+# What the command line calls by the same names as other rooms.
+KNOWN_NAMES = {"Command", "Plan", "View"}
 # The snapshots of SQLite know their log.
 KNOWN_CIRCLE = {"eventq.eventlog.sqlite.log", "eventq.eventlog.sqlite.snapshots"}
 
@@ -205,6 +207,18 @@ def way_back(name: str, imported: Mapping[str, list[str]]) -> list[str]:
                 came_from[other] = at
                 waiting.append(other)
     return []
+
+
+def test_class_names_have_one_owner() -> None:
+    """No two classes of the package share a name, so that a name says which one is meant."""
+    owners: dict[str, list[str]] = {}
+    for path in PACKAGE:
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.ClassDef):
+                owners.setdefault(node.name, []).append(place(path, node.lineno))
+    shared = [f"{name}: {', '.join(places)}" for name, places in owners.items() if len(places) > 1]
+
+    assert shared == [], "keep the name where it fits best, and call the others what they are"
 
 
 def test_pure_rooms_import_nothing_impure() -> None:

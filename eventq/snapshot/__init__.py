@@ -12,15 +12,15 @@ from eventq.snapshot.content import Snapshot, restore, take
 from eventq.snapshot.keeping import get, load, newest, put, save
 from eventq.snapshot.making import create, create_every, prune
 from eventq.snapshot.starting import projection_at, start
-from eventq.snapshot.verifying import Flaw, Verdict, verify
+from eventq.snapshot.verifying import Flaw, SnapshotVerdict, verify
 
 __all__ = [
     "Difference",
     "Flaw",
     "HolderDifference",
     "Snapshot",
+    "SnapshotVerdict",
     "TaskDifference",
-    "Verdict",
     "compare",
     "create",
     "create_every",

@@ -13,9 +13,9 @@ from contextlib import suppress
 
 from msgspec.structs import replace
 
-from eventq.audit.stepper.past import Past, told
+from eventq.audit.stepper.past import UndoLookup, told
 from eventq.audit.stepper.reversible import ReversibleProjection, Undo
-from eventq.audit.stepper.standing import CursorView, Step, view_of
+from eventq.audit.stepper.standing import CursorStep, CursorView, view_of
 from eventq.audit.stepper.window import Window, read_backward, read_forward
 from eventq.core.events import NODE, Created, Event
 from eventq.core.projection import Projection
@@ -42,7 +42,7 @@ Tell = Callable[[int], None]
 Condition = Callable[[Projection, Event, Task | None], bool]
 
 # A kind, a task and a node; None for any.
-Wanted = tuple[str | None, int | None, str | None]
+EventPattern = tuple[str | None, int | None, str | None]
 
 
 class Cursor:
@@ -57,10 +57,10 @@ class Cursor:
 
     def __init__(self, log: EventLog, *, now: int) -> None:
         self.now = now
-        self.step = Step()
+        self.step = CursorStep()
         self._log = log
         self._window = Window(log)
-        self._past = Past(log, self._window)
+        self._past = UndoLookup(log, self._window)
         self._projection = ReversibleProjection(log.namespace)
         self._undos: deque[Undo] = deque(maxlen=UNDOS_KEPT)
         # The commit whose seal was computed last, by its position.
@@ -179,7 +179,7 @@ class Cursor:
         self._projection.unripen(self._projection.at)
         try:
             self._go(max(0, seq - 1), tell)
-            self.step = self._forward() if seq else Step()
+            self.step = self._forward() if seq else CursorStep()
         except BaseException:
             self._projection.unripen(self._projection.at)
             self._stand()
@@ -225,14 +225,14 @@ class Cursor:
         self._projection = ReversibleProjection.of(projection)
         self._undos.clear()
 
-    def _forward(self) -> Step:
+    def _forward(self) -> CursorStep:
         """One event on, and what it did."""
         earlier = self._stats()
         event = self._next_event()
         before = self._task_before(event)
         task = self._on()
         after = before if task is None else task
-        return Step(event, before, after, earlier, self._stats())
+        return CursorStep(event, before, after, earlier, self._stats())
 
     def _stats(self) -> Stats:
         return take_stats(self._projection, now=self._projection.ripe_at)
@@ -272,7 +272,7 @@ class Cursor:
 
     def _stand(self) -> None:
         """Looks at the present position as if it had just been reached."""
-        self.step = Step()
+        self.step = CursorStep()
         with suppress(EventqError):
             if self.seq:
                 self._back()
@@ -290,7 +290,7 @@ class Cursor:
         open_task = self._projection.tasks.get(event.task)
         return self._past.task_before(event) if open_task is None else open_task
 
-    def _go_to(self, events: Iterator[Event], wanted: Wanted, tell: Tell) -> bool:
+    def _go_to(self, events: Iterator[Event], wanted: EventPattern, tell: Tell) -> bool:
         found = next((event for event in events if _matches(event, *wanted)), None)
         if found is None:
             return False
@@ -300,7 +300,7 @@ class Cursor:
     def _run(
         self,
         condition: Condition,
-        wanted: Wanted,
+        wanted: EventPattern,
         tell: Tell,
     ) -> bool:
         self._projection.unripen(self._projection.at)
@@ -318,7 +318,7 @@ class Cursor:
     def _run_back(
         self,
         condition: Condition,
-        wanted: Wanted,
+        wanted: EventPattern,
         tell: Tell,
     ) -> bool:
         self._projection.unripen(self._projection.at)

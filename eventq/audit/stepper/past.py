@@ -20,7 +20,7 @@ from eventq.replay.fold import fold_events, task_history
 SIGNS_KEPT = 1_000
 
 
-class Past:
+class UndoLookup:
     """Looks up undos in a log."""
 
     def __init__(self, log: EventLog, window: Window) -> None:
