@@ -29,7 +29,7 @@ from eventq.core.task import FINAL, Task, TaskState, show_instant
 from eventq.eventlog.contract import EventLog
 from eventq.replay.fold import catch_up
 from eventq.replay.points import Point, position_at
-from eventq.snapshot import projection_at, start
+from eventq.snapshot import projection_at, restore_newest
 
 LIMIT = 5
 
@@ -257,7 +257,7 @@ class _Wait:
 def _further(log: EventLog, projection: Projection, point: Point) -> Projection:
     """The projection at a later point: folded on, or from a snapshot where that saves much."""
     if point.seq - projection.seq > FAR:
-        later = start(log, until=point.seq)
+        later = restore_newest(log, until=point.seq)
         if later is not None and later.seq > projection.seq:
             return projection_at(log, point)
     catch_up(projection, log, until=point.seq)

@@ -132,7 +132,7 @@ def task_history(log: EventLog, number: int) -> list[Event]:
     """
     events = decode_events(log.history(number))
     if not _is_whole(events):
-        _check_beginning(log, number)
+        _check_held(log, number)
     return events
 
 
@@ -162,7 +162,7 @@ def created_and_task(log: EventLog, number: int) -> tuple[Event | None, Task | N
         task = reopen(log.namespace, number, first[0], first[1], events[0].body)
         return None, fold_history(log.namespace, rest, task)
     if number != NODE:
-        _check_beginning(log, number)
+        _check_held(log, number)
     return None, None
 
 
@@ -202,10 +202,10 @@ def _is_whole(events: list[Event]) -> bool:
     return bool(events) and type(events[0].body) is Created
 
 
-def _check_beginning(log: EventLog, position: int) -> None:
-    base = log.start().seq
-    if base and position <= base:
-        raise LogArchivedError(position, base)
+def _check_held(log: EventLog, position: int) -> None:
+    start = log.start().seq
+    if start and position <= start:
+        raise LogArchivedError(position, start)
 
 
 def _fold(projection: Projection, commit: Commit, until: int | None, until_at: int | None) -> bool:

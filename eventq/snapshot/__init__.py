@@ -11,7 +11,7 @@ from eventq.snapshot.comparing import (
 from eventq.snapshot.content import Snapshot, restore, take
 from eventq.snapshot.keeping import get, load, newest, put, save
 from eventq.snapshot.making import create, create_every, prune
-from eventq.snapshot.starting import projection_at, start
+from eventq.snapshot.starting import projection_at, restore_newest
 from eventq.snapshot.verifying import Flaw, SnapshotVerdict, verify
 
 __all__ = [
@@ -31,8 +31,8 @@ __all__ = [
     "prune",
     "put",
     "restore",
+    "restore_newest",
     "save",
-    "start",
     "take",
     "verify",
 ]

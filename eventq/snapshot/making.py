@@ -53,8 +53,8 @@ def prune(
     With both, those that either would delete. The log loses nothing by it: the one that stands
     for what was archived is never deleted.
     """
-    base = log.start().seq
-    entries = [entry for entry in log.snapshots.entries() if not base or entry.seq != base]
+    start = log.start().seq
+    entries = [entry for entry in log.snapshots.entries() if not start or entry.seq != start]
     spared = len(entries) if keep is None else keep
     gone = [
         entry
