@@ -62,7 +62,6 @@ def bisect(log: EventLog, expression: Expression, *, good: Point, bad: Point) ->
 
 def _found(log: EventLog, event: Event, before: Counts, after: Counts) -> Found:
     history = [] if event.task == NODE else decode_events(log.history(event.task))
-    older = [other for other in history if other.seq < event.seq]
-    task_before = fold_events(log.namespace, older)
-    task_after = fold_events(log.namespace, [*older, event]) if history else None
+    task_before = fold_events(log.namespace, history, until=event.seq - 1)
+    task_after = fold_events(log.namespace, history, until=event.seq)
     return Found(event, before, after, task_before, task_after)

@@ -149,19 +149,13 @@ def common_position(log: EventLog, other: EventLog, limit: int) -> int:
 def find_until(log: EventLog, key: str, seq: int) -> Task | None:
     """The task with this key as it stood at a position; None where there was none. By index."""
     try:
-        history = read_history(log, key)
+        return fold_events(log.namespace, read_history(log, key), until=seq)
     except TaskNotFoundError:
         return None
-    return fold_events(log.namespace, [event for event in history if event.seq <= seq])
-
-
-def _task_until(log: EventLog, number: int, seq: int) -> Task | None:
-    history = task_history(log, number)
-    return fold_events(log.namespace, [event for event in history if event.seq <= seq])
 
 
 def _ended(log: EventLog, number: int, seq: int) -> Task:
-    task = _task_until(log, number, seq)
+    task = fold_events(log.namespace, task_history(log, number), until=seq)
     assert task is not None, "what has ended has a history"
     return task
 

@@ -121,9 +121,7 @@ class _Met:
 
     def _before(self, event: Event) -> Task | None:
         history = task_history(self._log, event.task)
-        return fold_events(
-            self._log.namespace, [other for other in history if other.seq < event.seq]
-        )
+        return fold_events(self._log.namespace, history, until=event.seq - 1)
 
 
 class _Choice:

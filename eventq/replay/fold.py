@@ -166,9 +166,14 @@ def created_and_task(log: EventLog, number: int) -> tuple[Event | None, Task | N
     return None, None
 
 
-def fold_events(namespace: str, history: list[Event]) -> Task | None:
-    """The task that its whole history leads to; None for no history."""
-    return fold_history(namespace, [(event.seq, event.at, event.body) for event in history])
+def fold_events(namespace: str, history: list[Event], *, until: int | None = None) -> Task | None:
+    """The task that its history leads to, up to a position; None for no history."""
+    events = [
+        (event.seq, event.at, event.body)
+        for event in history
+        if until is None or event.seq <= until
+    ]
+    return fold_history(namespace, events)
 
 
 def decode_events(stored: list[StoredEvent]) -> list[Event]:

@@ -99,6 +99,4 @@ class View:
 def _task_until(log: EventLog, key: str, seq: int) -> tuple[int, Task | None]:
     """The number of the key's task, and the task as it stood at the position."""
     history = read_history(log, key)
-    return history[0].task, fold_events(
-        log.namespace, [event for event in history if event.seq <= seq]
-    )
+    return history[0].task, fold_events(log.namespace, history, until=seq)

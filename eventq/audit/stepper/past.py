@@ -44,7 +44,7 @@ class UndoLookup:
         if not event.task or isinstance(event.body, Created):
             return None
         history = task_history(self._log, event.task)
-        return fold_events(self._log.namespace, [e for e in history if e.seq < event.seq])
+        return fold_events(self._log.namespace, history, until=event.seq - 1)
 
     @staticmethod
     def _needs_sign(projection: ReversibleProjection, event: Event, worker: str) -> bool:
