@@ -39,7 +39,7 @@ class Keys:
         self._seqs[part].append(seq)
 
     def finish(self, past: Past, report: Report) -> None:
-        """Tells each key that two tasks have; the past confirms that they are no mere hashes."""
+        """Reports each key that two tasks have, once the past has shown more than equal hashes."""
         for hashes, seqs in zip(self._hashes, self._seqs, strict=True):
             if len(set(hashes)) == len(hashes):
                 continue

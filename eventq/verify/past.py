@@ -18,7 +18,7 @@ History = list[tuple[int, int, AnyBody | Unknown]]
 
 
 class LogPast:
-    """The past as the log tells it; up to ``trusted`` nothing can be said of what is missing."""
+    """The past as the log has it; up to ``trusted`` nothing can be said of what is missing."""
 
     def __init__(self, log: EventLog, *, trusted: int = 0) -> None:
         self._log = log

@@ -254,7 +254,7 @@ class Verification:
         # Bounded also within one commit; the last places are not for the first position.
         if len(self.findings) < MOST_FINDINGS:
             self.findings.append(Finding(seq, rule, problem))
-        # A kind of a newer eventq is told, but stops nobody from looking at the rest.
+        # A kind of a newer eventq is reported, but does not end the verification.
         self._found += rule != "unknown"
 
     def _verdict(self, *, complete: bool) -> Verdict:
