@@ -47,7 +47,7 @@ class Ended(Struct, frozen=True):
 
 
 class RecordedAttempt(Struct, frozen=True):
-    """One lease of a task, as the log tells it."""
+    """One lease of a task, as the log has it."""
 
     task: Task
     """The task as it was leased: its tags, priority and attempt then."""
@@ -72,7 +72,7 @@ def attempt_of(namespace: str, history: list[Event], lease: Event) -> RecordedAt
 
 
 def ended_as(outcome: Outcome) -> Ended:
-    """An outcome in the form in which the log tells endings."""
+    """An outcome in the form that endings in the log have."""
     error = outcome.error
     if outcome.kind == "cancelled":
         error = ErrorInfo(type=CANCEL, message=outcome.reason)

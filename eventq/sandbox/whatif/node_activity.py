@@ -1,4 +1,4 @@
-"""The nodes of a record: who was there when, with how many workers, and when each attempt began.
+"""The nodes of a trace: who was there when, with how many workers, and when each attempt began.
 
 No event says either. A lease is the earliest an attempt may have begun; a busy node leases ahead.
 """
@@ -15,7 +15,7 @@ ABSENT, PRESENT = 0, 1
 
 
 class RecordedNode(Struct):
-    """A node in the record: from its first lease to the end of its last."""
+    """A node in the trace: from its first lease to the end of its last."""
 
     begun_at: int
     ended_at: int
@@ -91,7 +91,7 @@ class Nodes:
         self._grown.clear()
 
     def finish(self, at: int) -> None:
-        """The record is over: who still runs something is there."""
+        """The trace is over: who still runs something is there."""
         for running in self.running.values():
             running.node.ended_at = at
 
