@@ -59,10 +59,10 @@ def story(log: EventLog, key: str, point: Point | None = None) -> list[Step]:
     TaskNotFoundError, also when the task was created after the point; LogCorruptError for a
     body that cannot be understood.
     """
-    return list(tell(log, read_history(log, key, point)))
+    return list(steps_of(log, read_history(log, key, point)))
 
 
-def tell(log: EventLog, history: list[Event]) -> Iterator[Step]:
+def steps_of(log: EventLog, history: list[Event]) -> Iterator[Step]:
     """The steps of a history that has been read, from its ``created`` event on."""
     task: Task | None = None
     endings: dict[int, LeaseEnd] = {}

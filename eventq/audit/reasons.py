@@ -200,7 +200,7 @@ def _expired(context: EventContext, body: Expired) -> str:
     number = task.retry_count + 1
     whole_us = wait_us(policy, retry=number, draw=0.0)
     rule = wait_words(policy, number)
-    # A wait that would have been in time was not the one chosen; which one, nobody wrote down.
+    # A wait that would have been in time was not the one chosen; the log does not say which.
     wait = (
         f"{rule} after the failure" if whole_us >= -overdue_us else "after the worker's own delay"
     )

@@ -108,7 +108,7 @@ class _Met:
             return None, None
         before = self._tasks.get(event.task)
         if before is None and type(event.body) is not Created:
-            # It began before this timeline, or it was final: its history tells, by index.
+            # The task began before this timeline, or was final: its history says what it was.
             before = self._before(event)
         if before is None and type(event.body) is not Created:
             return None, None

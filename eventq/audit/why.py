@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from eventq.audit.dispatch_rank import Rank, ahead_words, beaten_words, rank_of
-from eventq.audit.history import Step, tell
+from eventq.audit.history import Step, steps_of
 from eventq.audit.lookup import last_lease, last_sign, read_history
 from eventq.audit.phrases import counted
 from eventq.core.durations import brief_duration, show_duration
@@ -94,7 +94,7 @@ def why(log: EventLog, key: str, point: Point, *, limit: int = LIMIT) -> Why:
     named up to ``limit``. Raises TaskNotFoundError, also when the task was created after the
     point; LogCorruptError.
     """
-    steps = list(tell(log, read_history(log, key, point)))
+    steps = list(steps_of(log, read_history(log, key, point)))
     task = steps[-1].task.as_of(point.at)
     if task.state is TaskState.SCHEDULED:
         return _scheduled(steps, task, point)

@@ -353,7 +353,7 @@ class _Reader:
         return part.literal
 
     def _check_states(self, field: _Part, value: _Part, node: ast.expr) -> None:
-        """Refuses a state that does not exist: it would never be met, and nobody would be told."""
+        """Refuses a state that does not exist: the condition would never hold, without a word."""
         if field.is_state and value.is_literal:
             values = value.literal if type(value.literal) is tuple else (value.literal,)
             if any(type(each) is str and each not in _STATES for each in values):

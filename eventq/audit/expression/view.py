@@ -29,7 +29,7 @@ class Counts(Struct, frozen=True, gc=False):
 
 
 class View:
-    """A projection that moves on event by event, with the tasks that somebody has named.
+    """A projection that moves on event by event, with the tasks that a condition names.
 
     It holds as of `at`: the instant the projection was asked about last, or its last event's.
     Projections forget final tasks; those named here are kept, so that their end can be seen.

@@ -1,4 +1,4 @@
-"""What an event replaced, found again in the log when nobody has kept it; nothing is changed here.
+"""What an event replaced, looked up in the log when no undo was kept; nothing is changed here.
 
 By the task's own history, so that it costs the same anywhere in a log of any length.
 """
@@ -73,22 +73,22 @@ class UndoLookup:
         raise LogCorruptError(seq, f"node {worker} holds a lease that nothing gave it")
 
 
-class _ToldLog:
+class _ReportingLog:
     """A log that says how far it is read."""
 
-    def __init__(self, log: EventLog, tell: Callable[[int], None]) -> None:
+    def __init__(self, log: EventLog, progress: Callable[[int], None]) -> None:
         self._log = log
-        self._tell = tell
+        self._progress = progress
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the log has
         return getattr(self._log, name)
 
     def read(self, *, after: int, limit: int = READ_EVENTS) -> list[Commit]:
         """See EventLog.read."""
-        self._tell(after)
+        self._progress(after)
         return self._log.read(after=after, limit=limit)
 
 
-def told(log: EventLog, tell: Callable[[int], None]) -> EventLog:
-    """The log, calling ``tell`` with each position it is read from; what that raises passes."""
-    return cast("EventLog", _ToldLog(log, tell))
+def reporting(log: EventLog, progress: Callable[[int], None]) -> EventLog:
+    """The log, calling ``progress`` with each position it is read from; what that raises passes."""
+    return cast("EventLog", _ReportingLog(log, progress))
