@@ -64,7 +64,7 @@ class Archive:
         return self.segments[-1].end if self.segments else Head(0, 0, genesis(self.namespace))
 
     def refresh(self) -> None:
-        """Looks again which segments there are."""
+        """Lists the segments anew."""
         try:
             names = sorted(os.listdir(self.folder))  # noqa: PTH208 - names are enough
         except OSError as error:
@@ -121,7 +121,7 @@ class Archive:
             known = segment.end
 
     def append(self, commits: list[Commit]) -> tuple[Segment, int]:
-        """Writes the next segment; gives it, and its length as text. Durable when it returns.
+        """Writes the next segment; returns it and its length as text. Durable when it returns.
 
         Written beside, synced and renamed: a segment is there as a whole or not at all.
         """

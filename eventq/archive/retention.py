@@ -169,7 +169,7 @@ class _Keeper:
             self._final.clear()
 
     def finish(self, until: Head, now: int) -> int:
-        """Writes down the open tasks and the snapshot; tells how many tasks are kept."""
+        """Writes the open tasks and the snapshot; returns how many tasks are kept."""
         projection = self._projection
         if (projection.seq, projection.seal) != (until.seq, until.seal):
             raise LogCorruptError(projection.seq + 1, "the archive does not end where it must")

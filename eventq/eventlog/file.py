@@ -193,7 +193,7 @@ class FileLog:
     # The file.
 
     def _open(self, *, create: bool) -> None:
-        # Not to wait for somebody at the other end of a pipe, which is refused below.
+        # So that a pipe, which is refused below, does not block.
         flags = os.O_CLOEXEC | os.O_NONBLOCK
         try:
             try:
@@ -212,7 +212,7 @@ class FileLog:
             raise LogForeignError(f"{self._path}: is not a file")
 
     def _check_header(self, *, create: bool) -> int:
-        """Checks the first line, or writes it to an empty file; gives where commits begin."""
+        """Checks the first line, or writes it to an empty file; returns where commits begin."""
         ours = file_lines.header(self.namespace)
         line = self._first_line()
         # Empty, or torn off while it was made.
@@ -232,7 +232,7 @@ class FileLog:
         return len(line)
 
     def _make(self, header: bytes) -> bytes:
-        """Writes the first line unless somebody else has done so meanwhile; gives it."""
+        """Writes the first line unless another process has; returns it."""
         with self._locked():
             line = self._first_line()
             if len(line) < len(header) and header.startswith(line):
@@ -262,7 +262,7 @@ class FileLog:
         os.fsync(self._descriptor)
 
     def _take_back(self, end: int, error: OSError) -> NoReturn:
-        """After an append that failed: takes away what was written of it, and tells."""
+        """After an append that failed: removes what was written of it, and raises."""
         try:
             os.ftruncate(self._descriptor, end)
             os.fsync(self._descriptor)

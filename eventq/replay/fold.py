@@ -69,7 +69,7 @@ def steps(
 ) -> Iterator[tuple[Event, Task | None]]:
     """Folds as `catch_up` does, one event after the other: each when it is asked for.
 
-    Gives the event and the task after it (None for events of a node and for late outcomes of
+    Yields the event and the task after it (None for events of a node and for late outcomes of
     final tasks). The indexes are kept all the time. Raises LogCorruptError, see `replay`.
     """
     while commits := _read(log, projection, until):
@@ -86,7 +86,7 @@ def folded(
 ) -> Iterator[tuple[Commit, list[Task | None]]]:
     """Folds as `catch_up` does, one commit after the other, the last one up to ``until``.
 
-    Gives it and the task after each of its events. Raises LogCorruptError, see `replay`.
+    Yields it and the task after each of its events. Raises LogCorruptError, see `replay`.
     """
     while commits := _read(log, projection, until):
         for commit in commits:
@@ -111,7 +111,7 @@ def read_all(log: EventLog, *, after: int) -> Iterator[tuple[Commit, list[Event]
 def read_sealed(log: EventLog, *, after: Head, until: int) -> Iterator[Commit]:
     """The commits behind a known end of one, each seal checked, as far as they end by ``until``.
 
-    Raises LogCorruptError for a wrong seal. It just ends where the log holds no more.
+    Raises LogCorruptError for a wrong seal. It ends early where the log holds no more.
     """
     seq, seal = after.seq, after.seal
     while seq < until:
@@ -214,7 +214,7 @@ def _check_held(log: EventLog, position: int) -> None:
 
 
 def _fold(projection: Projection, commit: Commit, until: int | None, until_at: int | None) -> bool:
-    """Folds one commit, or what is left of it up to ``until``; tells whether to go on."""
+    """Folds one commit, or what is left of it up to ``until``; returns whether to go on."""
     if until_at is not None and commit.at > until_at:
         return False
     part, whole = _next_part(projection, commit, until)

@@ -48,7 +48,7 @@ def create_every(
 def prune(
     log: EventLog, *, keep: int | None = None, before: int | None = None
 ) -> list[SnapshotEntry]:
-    """Deletes all snapshots but the newest ``keep``, or those below a position; gives them.
+    """Deletes all snapshots but the newest ``keep``, or those below a position; returns them.
 
     With both, those that either would delete. The log loses nothing by it: the one that stands
     for what was archived is never deleted.

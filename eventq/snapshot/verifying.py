@@ -1,7 +1,7 @@
 """Proving snapshots: each must be what the log folds to from the first event on.
 
-The fold is deterministic, so a snapshot that is equal to the replay up to its position gives, with
-any tail, what the replay gives.
+The fold is deterministic, so a snapshot that is equal to the replay up to its position leads, with
+any tail, to what the replay leads to.
 """
 
 from __future__ import annotations
