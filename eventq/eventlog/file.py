@@ -45,6 +45,8 @@ from eventq.eventlog.snapshots import SnapshotEntry, Snapshots
 PIECE_BYTES = 1024**2
 # The line of the largest commit is shorter, with every sign escaped.
 LINE_BYTES = 16 * 1024**2
+# Lines kept in memory for the next history; each is of a megabyte at most.
+RECENT_COMMITS = 16
 
 DATABASE = "the URL of a log in SQLite or MongoDB"
 
@@ -74,6 +76,7 @@ class FileLog:
         self._tasks = array("q")
         self._by_task = array("q")
         self._keys: dict[str, int] = {}
+        self._recent: dict[int, Commit] = {}
         self._head = Head(0, 0, genesis(namespace))
         self._open(create=create)
         try:
@@ -127,11 +130,11 @@ class FileLog:
     def history(self, task: int) -> list[StoredEvent]:
         """See EventLog.history; sorts all events by task where some have come since the last."""
         found: list[StoredEvent] = []
-        commit: Commit | None = None
-        for seq in self._positions(task):
-            if commit is None or seq > commit.last:
-                commit = next(self._commits(seq - 1))
-            found.append(StoredEvent(seq, commit.at, task, commit.bodies[seq - commit.first]))
+        with self._lock:
+            self._catch_up()
+            for seq in self._positions(task):
+                commit = self._recent_commit(bisect.bisect_left(self._lasts, seq))
+                found.append(StoredEvent(seq, commit.at, task, commit.bodies[seq - commit.first]))
         return found
 
     def find_keys(self, keys: list[str]) -> dict[str, int]:
@@ -336,15 +339,12 @@ class FileLog:
 
     def _positions(self, task: int) -> list[int]:
         """Where the task's events stand, in order."""
-        with self._lock:
-            self._catch_up()
-            if len(self._by_task) != len(self._tasks):
-                places = sorted(range(len(self._tasks)), key=self._tasks.__getitem__)
-                self._by_task = array("q", places)
-            key = self._tasks.__getitem__
-            begin = bisect.bisect_left(self._by_task, task, key=key)
-            end = bisect.bisect_right(self._by_task, task, begin, key=key)
-            return [place + 1 for place in self._by_task[begin:end]]
+        key = self._tasks.__getitem__
+        if len(self._by_task) != len(self._tasks):
+            self._by_task = array("q", sorted(range(len(self._tasks)), key=key))
+        begin = bisect.bisect_left(self._by_task, task, key=key)
+        end = bisect.bisect_right(self._by_task, task, begin, key=key)
+        return [place + 1 for place in self._by_task[begin:end]]
 
     def _commits(self, after: int) -> Iterator[Commit]:
         """The commits from the one that holds ``after + 1``."""
@@ -352,12 +352,24 @@ class FileLog:
             self._catch_up()
             index = bisect.bisect_right(self._lasts, max(after, 0))
         for place in range(index, len(self._ends)):
-            start = self._ends[place - 1] if place else self._body
-            position = self._lasts[place - 1] + 1 if place else 1
-            with self._lock:
-                self._check_open()
-                line = self._read_bytes(self._ends[place] - start, start)
-            yield file_lines.to_commit(line, position)
+            yield self._commit(place)
+
+    def _commit(self, place: int) -> Commit:
+        """The commit of the line at a place, 0 for the first one."""
+        start = self._ends[place - 1] if place else self._body
+        position = self._lasts[place - 1] + 1 if place else 1
+        with self._lock:
+            self._check_open()
+            line = self._read_bytes(self._ends[place] - start, start)
+        return file_lines.to_commit(line, position)
+
+    def _recent_commit(self, place: int) -> Commit:
+        """As `_commit`, for histories, of which many in a row ask for the same lines."""
+        if place not in self._recent:
+            if len(self._recent) >= RECENT_COMMITS:
+                del self._recent[next(iter(self._recent))]
+            self._recent[place] = self._commit(place)
+        return self._recent[place]
 
 
 class _NoSnapshots:
