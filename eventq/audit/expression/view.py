@@ -4,28 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from msgspec import Struct
-
 from eventq.audit.lookup import read_history
 from eventq.core.events import Event
 from eventq.core.projection import Projection
 from eventq.core.task import Task
 from eventq.eventlog.contract import EventLog
 from eventq.replay.fold import fold_events, steps
-
-
-class Counts(Struct, frozen=True, gc=False):
-    """Tasks by state as of an instant, and what has happened so far."""
-
-    scheduled: int
-    ready: int
-    leased: int
-    completed: int
-    expired: int
-    cancelled: int
-    attempts: int
-    failures: int
-    refused: int
+from eventq.replay.query import queue_counts
 
 
 class View:
@@ -79,21 +64,9 @@ class View:
         """A task that was named, open or final; None before it is created."""
         return self._kept[self._numbers[key]]
 
-    def counts(self) -> Counts:
-        """The numbers at this position and instant."""
-        projection = self.projection
-        events, reopened = projection.counts, projection.reopened
-        return Counts(
-            projection.scheduled_count(self.at),
-            projection.ready_count(self.at),
-            projection.leased_count,
-            events["completed"],
-            events["expired"] - reopened["expired"],
-            events["cancelled"] - reopened["cancelled"],
-            events["leased"],
-            events["failed"],
-            events["refused"],
-        )
+    def counts(self) -> dict[str, int]:
+        """The numbers at this position and instant, by name; see `queue_counts`."""
+        return queue_counts(self.projection, now=self.at)
 
 
 def _task_until(log: EventLog, key: str, seq: int) -> tuple[int, Task | None]:
