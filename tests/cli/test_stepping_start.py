@@ -33,7 +33,7 @@ def test_a_missing_textual_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the command that installs it."""
     monkeypatch.setattr(stepping, "is_terminal", lambda *_: True)
     monkeypatch.setitem(sys.modules, "textual.app", None)
-    monkeypatch.delitem(sys.modules, "eventq.cli.stepping_app", raising=False)
+    monkeypatch.delitem(sys.modules, "eventq.cli.stepper.app", raising=False)
 
     with pytest.raises(click.ClickException, match=r"pip install 'eventq\[step\]'"):
         stepping.step(Place("memory://"), at=None)
