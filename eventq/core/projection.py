@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import repeat
 
-import msgspec
 from msgspec import Struct
 
 from eventq.core.dispatch_index import Pending
@@ -27,7 +26,7 @@ from eventq.core.events import (
     Renewed,
     Retried,
     Unknown,
-    decode_bodies,
+    decode_at,
     time_of,
 )
 from eventq.core.seal import genesis
@@ -303,10 +302,7 @@ class Projection:
             raise LogCorruptError(commit.first, f"follows position {self.seq}")
         if commit.at < self.at:
             raise LogCorruptError(commit.first, "time runs backwards")
-        try:
-            return decode_bodies(commit.bodies) if bodies is None else bodies
-        except msgspec.DecodeError as error:
-            raise LogCorruptError(commit.first, f"a body cannot be understood: {error}") from error
+        return decode_at(commit.first, commit.bodies) if bodies is None else bodies
 
     def _apply_to_none(
         self, seq: int, at: int, number: int, body: AnyBody | Unknown

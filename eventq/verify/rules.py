@@ -1,4 +1,4 @@
-"""What may happen to a task, told once more and without the code that made it happen.
+"""What may happen to a task, written down again without the code that makes it happen.
 
 It shares nothing with the projection, the moves of tasks or the decisions: only how events are
 decoded. So what it finds holds, whoever wrote the log. Rules are numbered as in the design.

@@ -49,8 +49,8 @@ def places_of(url: str) -> list[tuple[Any, str]]:
         from pymongo.collection import Collection  # noqa: PLC0415
 
         names = ["bulk_write", "update_one", "find_one_and_replace", "insert_one", "delete_many"]
-        return [(folders, "_write"), *((Collection, name) for name in names)]
-    return [(folders, "_write"), (SqliteLog, "turn")]
+        return [(folders, "write_whole"), *((Collection, name) for name in names)]
+    return [(folders, "write_whole"), (SqliteLog, "turn")]
 
 
 @pytest.mark.parametrize("url", ["sqlite", "mongo"], indirect=True)

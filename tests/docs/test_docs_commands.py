@@ -32,7 +32,7 @@ from eventq.eventlog.snapshots import SnapshotEntry
 from eventq.replay import Point
 from eventq.replay.points import find_point
 from eventq.runner import RunReport
-from eventq.snapshot import Verdict, compare, take
+from eventq.snapshot import SnapshotVerdict, compare, take
 from tests.docs.test_docs import DOCS, PAGES, ROOT, blocks, name
 from tests.docs.test_docs_reference import column, read, section, table
 
@@ -137,7 +137,7 @@ def test_commands_page_has_every_json_field() -> None:
         ],
         "A snapshot": list(entry_form(SnapshotEntry(1, 1, b"", 1, 1))),
         "What a snapshot holds": list(snapshot_form(take(empty))),
-        "A verdict": list(verdict_form(Verdict("1", 1))),
+        "A verdict": list(verdict_form(SnapshotVerdict("1", 1))),
         "A difference": list(difference_form(compare(empty, empty), empty, empty)),
         "Two points": list(points_form(difference)),
         "A changed task": list(change_form(changed)),

@@ -1,4 +1,4 @@
-"""What snapshots beside any log must do; the same tests run against every log."""
+"""What snapshots beside a log must do; the same tests run against all that keep some."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from eventq.eventlog import EventLog, open_log
 from eventq.eventlog.mongo.log import MongoLog
 from eventq.eventlog.snapshots import SnapshotEntry
 from tests.eventlog.commits import Opener, append
+
+pytestmark = pytest.mark.usefixtures("_working")
 
 LARGE_BYTES = 3 * 1024**2 + 17
 

@@ -12,7 +12,6 @@ import msgspec
 
 from eventq.audit.bisect import Found
 from eventq.audit.diff import LogDifference
-from eventq.audit.expression.view import Counts
 from eventq.cli.text import iso_text, json_text, short, tag_text, time_text, visible
 from eventq.cli.views.tasks import (
     ERROR_CHARACTERS,
@@ -138,19 +137,17 @@ def found_form(found: Found) -> dict[str, Any]:
     """What a search found, for programs."""
     return {
         "event": event_form(found.event),
-        "before": msgspec.structs.asdict(found.before),
-        "after": msgspec.structs.asdict(found.after),
+        "before": found.before,
+        "after": found.after,
         "task_before": None if found.task_before is None else task_form(found.task_before),
         "task_after": None if found.task_after is None else task_form(found.task_after),
     }
 
 
-def found_rows(before: Counts, after: Counts) -> list[list[str]]:
+def found_rows(before: dict[str, int], after: dict[str, int]) -> list[list[str]]:
     """All numbers, in cells below COUNT_COLUMNS."""
-    pairs = zip(msgspec.structs.astuple(before), msgspec.structs.astuple(after), strict=True)
     return [
-        [name, str(old), str(new), _delta(old, new)]
-        for name, (old, new) in zip(Counts.__struct_fields__, pairs, strict=True)
+        [name, str(old), str(after[name]), _delta(old, after[name])] for name, old in before.items()
     ]
 
 

@@ -14,7 +14,7 @@ from eventq.cli.text import iso_text, json_text, short, time_text, visible
 from eventq.core.projection import Holder, Projection
 from eventq.eventlog.snapshots import SnapshotEntry
 from eventq.replay.query import state_counts
-from eventq.snapshot import Difference, Flaw, Snapshot, Verdict, restore
+from eventq.snapshot import Difference, Flaw, Snapshot, SnapshotVerdict, restore
 
 VALUE_CHARACTERS = 200
 
@@ -89,7 +89,7 @@ def snapshot_pairs(snapshot: Snapshot) -> list[tuple[str, str]]:
     return pairs
 
 
-def verdict_form(verdict: Verdict) -> dict[str, Any]:
+def verdict_form(verdict: SnapshotVerdict) -> dict[str, Any]:
     """What a check of a snapshot gave, for programs."""
     flaw = verdict.flaw
     return {
@@ -108,7 +108,7 @@ def verdict_form(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def verdict_row(verdict: Verdict) -> list[str]:
+def verdict_row(verdict: SnapshotVerdict) -> list[str]:
     """Its cells below VERDICT_COLUMNS."""
     if verdict.is_proven:
         word, why = "proven", "-"

@@ -13,12 +13,8 @@ from urllib.parse import quote
 
 import apsw
 
-from eventq.errors import (
-    ArgumentError,
-    LogForeignError,
-    LogTooNewError,
-    LogUnavailableError,
-)
+from eventq.errors import ArgumentError, LogForeignError, LogTooNewError, LogUnavailableError
+from eventq.eventlog.durable import sync_directory
 from eventq.eventlog.sqlite import schema
 
 # Where locks or shared memory do not work between hosts, or not at all.
@@ -302,7 +298,7 @@ def _make(path: str) -> None:
             finally:
                 connection.close()
             os.rename(draft, path)  # noqa: PTH104
-            _sync_directory(os.path.dirname(path))  # noqa: PTH120
+            sync_directory(os.path.dirname(path))  # noqa: PTH120
         finally:
             give_lock_back(descriptor)
     except (OSError, apsw.Error) as error:
@@ -338,13 +334,5 @@ def _make_private(path: str, *, like: str | None) -> None:
             os.fchown(descriptor, model.st_uid, model.st_gid)
     except OSError as error:
         raise unavailable(path, error) from error
-    finally:
-        os.close(descriptor)
-
-
-def _sync_directory(directory: str) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
     finally:
         os.close(descriptor)
