@@ -182,7 +182,7 @@ def resealed(data: bytes = DATA, *, packed: bytes | None = None, **header: objec
 @pytest.mark.parametrize(
     "header, why",
     [
-        ({"codec": 2}, "codec 2"),
+        ({"codec": 9}, "codec 9"),
         ({"fold": FOLD_VERSION + 1}, "rules 2"),
         ({"fold": 0}, "rules 0"),
         ({"eventq": "something"}, "not one of eventq"),
