@@ -111,7 +111,7 @@ class Projection:
         bodies = self._bodies_of(commit, bodies)
         tasks = self.tasks
         # What was decided by another instant than its stamp goes by that one in all things.
-        at = time_of(commit.at, bodies[0])
+        at = time_of(commit.at, bodies[0]) if bodies else commit.at
         pending = self._pending
         if at == commit.at or pending.ripe_at - at < NEAR_US:
             pending.ripen(at)
