@@ -101,6 +101,7 @@ class MemoryLog:
                 raise LogConflictError(commit.first)
             # This one step is the append; an interrupt leaves the indexes behind, and no more.
             self._commits().append(commit)
+            self._index()
             watches = list(storage.watches)
         try:
             for watch in watches:
@@ -204,6 +205,8 @@ class MemoryLog:
         positions = storage.positions.setdefault(self.namespace, {})
         keys = storage.keys.setdefault(self.namespace, {})
         known = storage.indexed.get(self.namespace, 0)
+        if not commits or commits[-1].last <= known:
+            return positions, keys
         new = bisect.bisect_right(commits, known, key=lambda commit: commit.last)
         for commit in commits[new:]:
             keys.update(commit.keys)
