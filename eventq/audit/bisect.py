@@ -44,7 +44,7 @@ def bisect(log: EventLog, expression: Expression, *, good: Point, bad: Point) ->
     ``good``, or when it holds at ``good`` already; TaskNotFoundError for a task that the log does
     not have; LogCorruptError where a seal, an order or a move is wrong.
     """
-    if bad.seq < good.seq or bad.at < good.at:
+    if (bad.seq, bad.at) < (good.seq, good.at):
         raise ArgumentError("bad", bad.seq, f"a point behind the good one, position {good.seq}")
     view = View(log, projection_at(log, good), keys=expression.keys)
     if expression.holds(view):

@@ -51,7 +51,7 @@ def diff_points(log: EventLog, before: Point, after: Point) -> LogDifference:
     Raises ArgumentError when the second lies before the first, LogCorruptError where a seal, an
     order or a move is wrong.
     """
-    if after.seq < before.seq or after.at < before.at:
+    if (after.seq, after.at) < (before.seq, before.at):
         raise ArgumentError("B", after.seq, f"a point behind A, position {before.seq}")
     old = projection_at(log, before)
     new = restore(take(old))

@@ -267,8 +267,8 @@ def _further(log: EventLog, projection: Projection, point: Point) -> Projection:
 def _begin(log: EventLog, step: Step) -> int:
     """The last position before, or with, the task's being ready."""
     if step.ready_seq is None:
-        # Where the log was ahead of the clock, stamps say less than the task's own last event.
-        return max(position_at(log, step.ready_at - 1), step.event.seq)
+        # Not before its creation, where the log was ahead of the clock and stamps say little.
+        return max(position_at(log, step.ready_at - 1), step.task.number)
     # What came with it in one commit was there at once.
     return log.read(after=step.ready_seq - 1, limit=1)[0].last
 

@@ -105,8 +105,7 @@ def position_at(log: EventLog, at: int) -> int:
 def _from_text(log: EventLog, text: str, now: int, argument: str) -> Point:
     if text == END:
         head = log.head()
-        # A log that is far ahead of the clock is looked at by the clock, as its nodes do.
-        return Point(head.seq, now if head.at > now + AHEAD_US else max(head.at, now))
+        return Point(head.seq, max(_at_position(log, head.seq, argument).at, now))
     if _NUMBER.fullmatch(text):
         # No event before the end, which is no position 0.
         last = text.startswith("-") and not int(text)
