@@ -17,7 +17,6 @@ from eventq.core.plain import plain
 from eventq.core.task import EPOCH, instant
 from eventq.errors import ArgumentError, LogArchivedError
 from eventq.eventlog.contract import EventLog
-from eventq.host.clock import AHEAD_US
 
 EXPECTED = (
     "a position like 1041, an instant with its time zone like 2030-01-31T12:00:00Z, a time ago "
