@@ -83,6 +83,7 @@ class SqliteLog(SqliteCutting):
             self._place = Place(self._path)
             with self._read_lock:
                 self._believed(self._reading, self._drop_reader)
+            sqlite_fork.opened(self)
 
     def head(self) -> Head:
         """See EventLog.head."""
