@@ -58,7 +58,7 @@ def copy_log(
             if commit.prev != seal or not is_sealed(commit):
                 raise LogCorruptError(commit.first, "its seal does not follow the one before")
             try:
-                with target.turn():
+                with target.writer_slot():
                     target.append(commit)
             except LogConflictError as error:
                 raise LogForeignError(f"{target.url}: somebody else appends to it") from error

@@ -27,7 +27,7 @@ from eventq.core.plain import plain
 from eventq.core.seal import genesis
 from eventq.errors import ArgumentError, LogForeignError
 from eventq.eventlog import Head, StoredEvent
-from eventq.eventlog.file_turn import FileTurn
+from eventq.eventlog.file_lock import FileLock
 from eventq.host.logger import SafeLogger
 
 LOCK = ".eventq-archive-lock"
@@ -141,7 +141,7 @@ class Archive:
     def locked(self) -> AbstractContextManager[None]:
         """Keeps other processes from writing segments here. Raises LogUnavailableError at once."""
         busy = f"{self.folder}: another process is archiving into it"
-        return FileTurn(str(self.folder / LOCK), self.refresh, busy=busy)
+        return FileLock(str(self.folder / LOCK), self.refresh, busy=busy)
 
     def index(self, segment: Segment) -> Index:
         """Where things stand in a segment; made anew where its file is missing or wrong."""

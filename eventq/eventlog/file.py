@@ -32,8 +32,8 @@ from eventq.errors import (
 )
 from eventq.eventlog import lines as file_lines
 from eventq.eventlog.contract import READ_EVENTS, Head, Rows, StoredEvent, Watch, check_commit
+from eventq.eventlog.file_lock import FileLock
 from eventq.eventlog.file_snapshots import FileSnapshots
-from eventq.eventlog.file_turn import FileTurn
 from eventq.eventlog.uncut import Uncut
 from eventq.host.interrupts import interrupt_in
 from eventq.host.logger import SafeLogger
@@ -55,6 +55,7 @@ class FileLog(Uncut):
     in memory all keys, where each commit ends, and the task of each event, eight bytes for each.
     """
 
+    remote = None
     # A history is looked for among the tasks of all events, so nobody should ask for many.
     has_indexes = False
 
@@ -68,7 +69,7 @@ class FileLog(Uncut):
         self._lock = threading.RLock()
         self._turns: set[FileIO] = set()
         # Whose turn was the last to begin.
-        self._turn: tuple[int, FileTurn[Head]] | None = None
+        self._turn: tuple[int, FileLock[Head]] | None = None
         # Where each commit ends: its last position, and the byte behind its line.
         self._lasts: list[int] = []
         self._ends: list[int] = []
@@ -98,19 +99,15 @@ class FileLog(Uncut):
                 break
         return found
 
-    def turn(
-        self,
-        *,
-        guess: Head | None = None,  # noqa: ARG002 - certain here
-    ) -> AbstractContextManager[Head]:
-        """See EventLog.turn: the lock of the file itself."""
+    def writer_slot(self) -> AbstractContextManager[Head]:
+        """See EventLog.writer_slot: the lock of the file itself."""
         self._check_writable()
 
         def begin() -> Head:
             self._turn = (threading.get_ident(), turn)
             return self.head()
 
-        turn = FileTurn(self._path, begin, open_files=self._turns, create=False)
+        turn = FileLock(self._path, begin, open_files=self._turns, create=False)
         return turn
 
     def append(self, commit: Commit, **_: object) -> None:
@@ -157,7 +154,7 @@ class FileLog(Uncut):
         """See EventLog.namespaces: the one of the file, once it holds something."""
         return [self.namespace] if self.head().seq else []
 
-    def watch(self, wake: Callable[[], None], **_: object) -> Watch:
+    def watch(self, wake: Callable[[], None]) -> Watch:
         """See EventLog.watch: a look at the file's end now and then."""
         self._check_open()
         watch = _FileWatch(self, wake)
@@ -243,7 +240,7 @@ class FileLog(Uncut):
 
     def _beginning(self) -> AbstractContextManager[bytes]:
         """A turn before there is a head; gives the first line."""
-        return FileTurn(self._path, self._first_line, create=False)
+        return FileLock(self._path, self._first_line, create=False)
 
     def _first_line(self) -> bytes:
         piece = self._read_bytes(file_lines.HEADER_BYTES, 0)
@@ -303,7 +300,7 @@ class FileLog(Uncut):
         thread, turn = self._turn or (0, None)
         if turn is not None and turn.is_held and thread == threading.get_ident():
             return nullcontext()
-        return self.turn()
+        return self.writer_slot()
 
     def _end(self) -> int:
         """The byte behind the last whole line that is known."""

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from eventq.errors import LogUnavailableError
-from eventq.eventlog.snapshots import SnapshotEntry
+from eventq.eventlog.contract import SnapshotEntry
 
 _NAME = re.compile(
     r"(?P<seq>\d{1,19})-(?P<at>\d{1,19})-(?P<taken_at>\d{1,19})-(?P<seal>[0-9a-f]{64})\.snapshot",

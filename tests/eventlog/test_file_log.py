@@ -253,7 +253,7 @@ def test_forked_child_appends_too(log: EventLog, path: Path) -> None:
     log.after_fork()
     second = append(log)
 
-    with closing(another(path)) as parent, parent.turn() as head:
+    with closing(another(path)) as parent, parent.writer_slot() as head:
         assert head.seq == 2
         assert everything(parent) == everything(log) == [first, second]
 

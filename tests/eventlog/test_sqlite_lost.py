@@ -17,8 +17,7 @@ import pytest
 import eventq
 from eventq.errors import LogLostError, LogUnavailableError
 from eventq.eventlog import open_log
-from eventq.eventlog.contract import Kept
-from eventq.eventlog.snapshots import SnapshotEntry
+from eventq.eventlog.contract import Kept, SnapshotEntry
 from eventq.eventlog.sqlite import files as sqlite_files
 from eventq.eventlog.sqlite import notify as doorbell
 from eventq.eventlog.sqlite import place as sqlite_place
@@ -162,7 +161,7 @@ USES: dict[str, Callable[[SqliteLog], object]] = {
     "find_kept": lambda log: log.find_kept([1]),
     "query": lambda log: log.query("SELECT 1"),
     "namespaces": lambda log: log.namespaces(),
-    "turn": lambda log: log.turn().__enter__(),
+    "turn": lambda log: log.writer_slot().__enter__(),
     "append": lambda log: log.append(commit_after(EMPTY)),
     "keep": lambda log: log.keep([Kept(1, 1, None, "")]),
     "cut": lambda log: log.cut(EMPTY),

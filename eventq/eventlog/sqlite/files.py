@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import stat
@@ -19,6 +18,7 @@ from eventq.errors import (
     LogTooNewError,
     LogUnavailableError,
 )
+from eventq.eventlog.file_lock import FileLock
 from eventq.eventlog.sqlite import schema
 
 # Where locks or shared memory do not work between hosts, or not at all.
@@ -165,28 +165,8 @@ def connect_read_only(path: str) -> apsw.Connection:
 
 
 def lock_path(path: str) -> str:
-    """The side file whose lock is a writer's turn."""
+    """The side file whose lock is the writer's slot."""
     return f"{path}-lock"
-
-
-def open_lock(path: str) -> int:
-    """A new descriptor of the side file of the database. Raises OSError.
-
-    Each turn has its own, so that threads queue as processes do: in the kernel, first come first
-    served. Opening costs 3 us.
-    """
-    return os.open(lock_path(path), os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
-
-
-def take_lock(descriptor: int) -> None:
-    """Waits for the exclusive lock. Raises OSError."""
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-
-
-def give_lock_back(descriptor: int) -> None:
-    """Unlocks, whether or not the lock was taken; harmless twice."""
-    # Closing alone would leave the lock with a child that was forked meanwhile.
-    fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def unavailable(path: str, error: BaseException) -> LogUnavailableError:
@@ -281,9 +261,7 @@ def _make(path: str) -> None:
     draft = f"{path}-new"
     try:
         _make_private(lock_path(path), like=None)
-        descriptor = open_lock(path)
-        try:
-            take_lock(descriptor)
+        with FileLock(lock_path(path), lambda: None):
             if _size_of(path):
                 return
             _refuse_leftovers(path)
@@ -303,8 +281,6 @@ def _make(path: str) -> None:
                 connection.close()
             os.rename(draft, path)  # noqa: PTH104
             _sync_directory(os.path.dirname(path))  # noqa: PTH120
-        finally:
-            give_lock_back(descriptor)
     except (OSError, apsw.Error) as error:
         raise unavailable(path, error) from error
 
