@@ -54,7 +54,7 @@ def test_a_cut_leaves_the_end(log: EventLog, open_another: Opener, left: int) ->
         assert each.namespaces() == ["default"]
         with pytest.raises(LogArchivedError) as caught:
             each.read(after=until.seq - 1)
-        assert (caught.value.position, caught.value.base) == (until.seq, until.seq)
+        assert (caught.value.position, caught.value.start) == (until.seq, until.seq)
 
 
 def test_appending_goes_on_behind_a_cut(log: EventLog) -> None:

@@ -20,7 +20,7 @@ from eventq.eventlog import open_log
 from eventq.eventlog.contract import Kept, SnapshotEntry
 from eventq.eventlog.sqlite import files as sqlite_files
 from eventq.eventlog.sqlite import notify as doorbell
-from eventq.eventlog.sqlite import place as sqlite_place
+from eventq.eventlog.sqlite import open_files as sqlite_open_files
 from eventq.eventlog.sqlite.log import SqliteLog
 from tests.eventlog.commits import (
     EMPTY,
@@ -199,7 +199,7 @@ def test_loss_of_a_file_beside_it_is_told(
     sqlite_log: SqliteLog, path: Path, end: str, use: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The WAL and its index belong to the database: without them others do not see this log."""
-    monkeypatch.setattr(sqlite_place, "LOOK_S", 0.0)
+    monkeypatch.setattr(sqlite_open_files, "LOOK_S", 0.0)
     append(sqlite_log)
     path.with_name(f"log.db{end}").unlink()
 

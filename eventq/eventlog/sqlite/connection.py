@@ -26,7 +26,7 @@ from eventq.eventlog.contract import Rows
 from eventq.eventlog.file_lock import FileLock
 from eventq.eventlog.sqlite import files, fork, read, schema, wal
 from eventq.eventlog.sqlite.ask import run_query
-from eventq.eventlog.sqlite.place import Place
+from eventq.eventlog.sqlite.open_files import OpenFiles
 from eventq.host.logger import SafeLogger
 
 # How long to wait for a program that writes without the writer's slot.
@@ -71,7 +71,7 @@ class SqliteConnection:
         self._asker: apsw.Connection | None = None
         with fork.opening():
             self._writable = files.prepare(path, create=create)
-            self._place = Place(path)
+            self._files = OpenFiles(path)
             with self._read_lock:
                 self._believed(self._reading, self._drop_reader)
             fork.opened(self)
@@ -117,7 +117,7 @@ class SqliteConnection:
             then,
             open_files=self._slots,
             # The folder may be gone, with all that is in it.
-            on_failure=self._place.check,
+            on_failure=self._files.check,
         )
 
     def query(self, text: str, values: Sequence[Any]) -> Rows:
@@ -244,7 +244,7 @@ class SqliteConnection:
 
     def _query(self, text: str, values: Sequence[Any]) -> Rows:
         self.check_open()
-        self._place.check()
+        self._files.check()
         connection = self._asker = self._connect(writes=False)
         try:
             return run_query(connection, text, values)
@@ -262,7 +262,7 @@ class SqliteConnection:
     def _refusal(self, error: apsw.Error, commit: Commit | None) -> LogError:
         first = commit.first if commit else 0
         if isinstance(error, apsw.ConstraintError):
-            if error.extendedresult == apsw.SQLITE_CONSTRAINT_UNIQUE:
+            if getattr(error, "extendedresult", None) == apsw.SQLITE_CONSTRAINT_UNIQUE:
                 return LogConflictError(first)
             return LogCorruptError(first, f"there are rows beyond the last commit ({error})")
         refused = self._translated(error, first)
@@ -285,7 +285,7 @@ class SqliteConnection:
 
     def _reading(self) -> apsw.Connection:
         self.check_open()
-        self._place.check()
+        self._files.check()
         if not self._writable:
             # A writer may have come or gone, which changes how the file must be read.
             self._drop_reader()
@@ -295,7 +295,7 @@ class SqliteConnection:
 
     def _writing(self) -> apsw.Connection:
         self._check_writable()
-        self._place.check()
+        self._files.check()
         if self._writer is None:
             self._writer = self._connect(writes=True)
         elif self._writer.in_transaction:
@@ -317,7 +317,7 @@ class SqliteConnection:
             try:
                 self._set_up(connection, writes=writes)
                 if is_first and self._writable:
-                    self._place.note_beside()
+                    self._files.note_beside()
             except BaseException:
                 connection.close()
                 raise
@@ -358,7 +358,7 @@ class SqliteConnection:
         with suppress(apsw.Error):
             if connection is not None:
                 try:
-                    self._place.check_index()
+                    self._files.check_index()
                 except LogError:
                     # By an index that others do not have, a checkpoint would drop their commits.
                     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)

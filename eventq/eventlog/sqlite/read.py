@@ -1,4 +1,4 @@
-"""What the SQLite log reads, each by one statement on a connection that the caller guards.
+"""The questions of the SQLite log, each one statement on a connection that the caller guards.
 
 Each function lets apsw.Error through and raises LogCorruptError for rows that do not fit together;
 ``namespace_id`` None is a namespace without commits, in which nothing is found.
