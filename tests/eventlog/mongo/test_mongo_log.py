@@ -21,9 +21,9 @@ from eventq.core.durations import SECOND_US
 from eventq.core.seal import is_sealed
 from eventq.errors import LogConflictError
 from eventq.eventlog import open_log
+from eventq.eventlog.mongo import connection as mongo_connection
 from eventq.eventlog.mongo import documents as mongo_documents
 from eventq.eventlog.mongo import driver as mongo_client
-from eventq.eventlog.mongo import log as mongo
 from eventq.eventlog.mongo.log import MongoLog
 from tests.eventlog.commits import (
     EMPTY,
@@ -175,7 +175,7 @@ def test_clock_of_a_server_that_is_away_is_not_asked_again(
         asked.append(1)
         raise pymongo.errors.AutoReconnect("away")
 
-    monkeypatch.setattr(mongo, "measure_offset_us", fail)
+    monkeypatch.setattr(mongo_connection, "measure_offset_us", fail)
 
     assert [log.clock_offset_us() for _ in range(3)] == [0, 0, 0]
     assert len(asked) == 1
