@@ -14,10 +14,7 @@ from msgspec import Struct
 from pymongo import ASCENDING, DESCENDING
 
 from eventq.core.events import Commit
-from eventq.errors import (
-    ArgumentError,
-    LogConflictError,
-)
+from eventq.errors import ArgumentError, LogConflictError
 from eventq.eventlog.contract import READ_EVENTS, Head, Kept, Rows, StoredEvent, Watch, check_commit
 from eventq.eventlog.mongo import documents
 from eventq.eventlog.mongo.append import Insertion
@@ -85,7 +82,7 @@ class MongoLog:
         with self.connection.translating():
             election = election_of(self.connection.client())
             query = {"ns": self.namespace, "first": {"$gt": after}}
-            # Each holds one event at least, so no more than the limit are ever wanted.
+            # Each holds at least one event, so the limit of events bounds the documents.
             cursor = self.connection.commits().find(
                 query,
                 sort=[("first", ASCENDING)],

@@ -68,7 +68,8 @@ class SqliteConnection:
         self._parked: list[threading.Lock] = []
         self._writer: apsw.Connection | None = None
         self._reader: apsw.Connection | None = None
-        self._asker: apsw.Connection | None = None
+        self.asker: apsw.Connection | None = None
+        """The connection of the query under way, if any."""
         with fork.opening():
             self._writable = files.prepare(path, create=create)
             self._files = OpenFiles(path)
@@ -163,11 +164,11 @@ class SqliteConnection:
 
     def after_fork_in_child(self) -> None:
         """See Forkable; a connection still open here can be neither used nor closed, only kept."""
-        connections = (self._writer, self._reader, self._asker)
+        connections = (self._writer, self._reader, self.asker)
         left = [each for each in connections if each is not None]
         abandoned.extend(left)
         self._broken_fork = bool(left)
-        self._writer = self._reader = self._asker = None
+        self._writer = self._reader = self.asker = None
         # Without a connection of the parent's, another file may have come here unnoticed.
         self._namespace_id = None
         self._write_lock = threading.Lock()
@@ -245,14 +246,14 @@ class SqliteConnection:
     def _query(self, text: str, values: Sequence[Any]) -> Rows:
         self.check_open()
         self._files.check()
-        connection = self._asker = self._connect(writes=False)
+        connection = self.asker = self._connect(writes=False)
         try:
             return run_query(connection, text, values)
         except (apsw.Error, UnicodeDecodeError) as error:
             raise self._translated(error, 0) from error
         finally:
             connection.close()
-            self._asker = None
+            self.asker = None
 
     def _find_namespace(self, connection: apsw.Connection) -> int | None:
         if self._namespace_id is None:
