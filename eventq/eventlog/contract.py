@@ -237,6 +237,17 @@ def check_commit(commit: Commit, head: Head) -> None:
         raise LogCorruptError(commit.first, "an append would turn time back")
 
 
+def is_storable(key: str) -> bool:
+    """Whether UTF-8 can hold the key: it cannot hold lone surrogates, so no database stores one."""
+    if key.isascii():
+        return True
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def check_cut(until: Head, last: int, seal: bytes, url: str) -> None:
     """Raises what `cut` must raise unless a commit ends there, with this seal."""
     if (until.seq, until.seal) != (last, seal):

@@ -95,15 +95,6 @@ def to_commit(document: Document) -> Commit:
     return commit
 
 
-def is_storable(key: str) -> bool:
-    """Whether BSON can hold the key: it cannot hold lone surrogates, so no log stores one."""
-    try:
-        key.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def history_pipeline(namespace: str, task: int) -> list[Document]:
     """Has the server pick one task's events out of its commits, so that only those travel."""
     numbered = {"$zip": {"inputs": [{"$range": [0, {"$size": "$tasks"}]}, "$tasks", "$events"]}}

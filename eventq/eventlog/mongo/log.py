@@ -15,7 +15,16 @@ from pymongo import ASCENDING, DESCENDING
 
 from eventq.core.events import Commit
 from eventq.errors import ArgumentError, LogConflictError
-from eventq.eventlog.contract import READ_EVENTS, Head, Kept, Rows, StoredEvent, Watch, check_commit
+from eventq.eventlog.contract import (
+    READ_EVENTS,
+    Head,
+    Kept,
+    Rows,
+    StoredEvent,
+    Watch,
+    check_commit,
+    is_storable,
+)
 from eventq.eventlog.mongo import documents
 from eventq.eventlog.mongo.append import Insertion
 from eventq.eventlog.mongo.connection import MongoConnection
@@ -181,7 +190,7 @@ class MongoLog:
 
     def find_keys(self, keys: list[str]) -> dict[str, int]:
         """See EventLog.find_keys."""
-        wanted = {key for key in keys if key.isascii() or documents.is_storable(key)}
+        wanted = {key for key in keys if is_storable(key)}
         found: dict[str, int] = {}
         query = {"ns": self.namespace, "keys": {"$in": sorted(wanted)}}
         with self.connection.translating():

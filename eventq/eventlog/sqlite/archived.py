@@ -109,7 +109,10 @@ WHERE ns = ?1 AND first <= ?2
 DELETE_EVENTS = "DELETE FROM events WHERE ns = ?1 AND seq <= ?2"
 DELETE_COMMITS = "DELETE FROM commits WHERE ns = ?1 AND first <= ?2"
 
-_pairs: msgspec.json.Decoder[list[tuple[str, int]]] = msgspec.json.Decoder(list[tuple[str, int]])
+# Pairs of a key and a number, as `json_group_array` makes them.
+keys_decoder: msgspec.json.Decoder[list[tuple[str, int]]] = msgspec.json.Decoder(
+    list[tuple[str, int]]
+)
 _rows: msgspec.json.Decoder[list[tuple[int, int, str | None, str]]] = msgspec.json.Decoder(
     list[tuple[int, int, str | None, str]]
 )
@@ -146,7 +149,7 @@ def find_kept_keys(
         return {}
     text = msgspec.json.encode(keys).decode()
     rows = _query(connection, FIND_KEPT_KEYS, (namespace_id, text))
-    return dict(_pairs.decode(rows[0][0]))
+    return dict(keys_decoder.decode(rows[0][0]))
 
 
 def _is_cut(connection: apsw.Connection) -> bool:

@@ -22,29 +22,11 @@ from eventq.eventlog.file_lock import FileLock
 from eventq.eventlog.sqlite import schema
 
 # Where locks or shared memory do not work between hosts, or not at all.
-NETWORK_FILESYSTEMS = frozenset(
-    {
-        "afs",
-        "beegfs",
-        "ceph",
-        "cifs",
-        "fuse.beegfs",
-        "fuse.ceph",
-        "fuse.cephfs",
-        "fuse.glusterfs",
-        "fuse.rclone",
-        "fuse.s3fs",
-        "fuse.sshfs",
-        "glusterfs",
-        "gpfs",
-        "lustre",
-        "ncpfs",
-        "nfs",
-        "nfs4",
-        "smb3",
-        "smbfs",
-    }
-)
+NETWORK_FILESYSTEMS = {
+    "afs", "beegfs", "ceph", "cifs", "fuse.beegfs", "fuse.ceph", "fuse.cephfs",
+    "fuse.glusterfs", "fuse.rclone", "fuse.s3fs", "fuse.sshfs", "glusterfs", "gpfs", "lustre",
+    "ncpfs", "nfs", "nfs4", "smb3", "smbfs",
+}  # fmt: skip
 
 # How every SQLite database begins, and how long its header is.
 HEADER_START = b"SQLite format 3\0"

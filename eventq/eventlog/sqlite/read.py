@@ -15,9 +15,9 @@ import msgspec
 from eventq.core.events import Commit
 from eventq.core.seal import SEAL_BYTES, genesis
 from eventq.errors import LogArchivedError, LogCorruptError
-from eventq.eventlog.contract import Head, StoredEvent
+from eventq.eventlog.contract import Head, StoredEvent, is_storable
 from eventq.eventlog.sqlite import schema
-from eventq.eventlog.sqlite.archived import find_kept_keys, find_start
+from eventq.eventlog.sqlite.archived import find_kept_keys, find_start, keys_decoder
 
 # The largest position and task number SQLite can hold.
 MAX_INTEGER = 2**63 - 1
@@ -26,10 +26,6 @@ MAX_INTEGER = 2**63 - 1
 UNREADABLE = (UnicodeDecodeError, ValueError, msgspec.DecodeError)
 
 _NO_COMMIT = "no commit holds this position"
-
-_keys_decoder: msgspec.json.Decoder[list[tuple[str, int]]] = msgspec.json.Decoder(
-    list[tuple[str, int]]
-)
 
 
 def query(
@@ -105,15 +101,14 @@ def find_keys(
 ) -> dict[str, int]:
     """See EventLog.find_keys."""
     found: dict[str, int] = {}
-    # What UTF-8 cannot hold was never stored.
-    storable = [key for key in keys if key.isascii() or _is_storable(key)]
+    storable = [key for key in keys if is_storable(key)]
     for start in range(0, len(storable), schema.LOOKUP_KEYS):
         chunk = storable[start : start + schema.LOOKUP_KEYS]
         # Two prepared texts serve all: one for a lone key, one filled up with NULL.
         size = 1 if len(chunk) == 1 else schema.LOOKUP_KEYS
         values = (namespace_id, *chunk, *[None] * (size - len(chunk)))
         rows = query(connection, schema.find_keys(size), values)
-        found.update(_keys_decoder.decode(rows[0][0]))
+        found.update(keys_decoder.decode(rows[0][0]))
     # In this order: a key is kept before its event is deleted.
     missing = [key for key in storable if key not in found]
     return found | find_kept_keys(connection, namespace_id, missing)
@@ -201,7 +196,7 @@ def _commits(
     bodies = bodies_text.split("\n")
     if len(bodies) != count:
         return None
-    keys = _keys_decoder.decode(keys_text) if keys_text else []
+    keys = keys_decoder.decode(keys_text) if keys_text else []
     keys_taken, begin = 0, 0
     commits = []
     for first, size, at, commit_id, prev, seal in headers:
@@ -225,11 +220,3 @@ def _damage(
         problem = "the event is missing" if missing else "its instant is not its commit's"
         return LogCorruptError(seq, problem)
     return LogCorruptError(first, f"a body up to position {last} holds a line break")
-
-
-def _is_storable(key: str) -> bool:
-    try:
-        key.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -181,7 +181,7 @@ FROM commits JOIN namespaces ON namespaces.id = commits.ns
 WHERE namespaces.name = ?1 AND commits.first = ?2
 """
 
-# The statements below give one row each, however much they read: each row would give up the
+# The statements below return one row each, however much they read: each row would give up the
 # GIL, and next to busy threads it can take 5 ms to get it back.
 
 # ?1 namespace, ?2 the position after which to read. The last commit that can hold the position
