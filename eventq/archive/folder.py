@@ -28,7 +28,7 @@ from eventq.core.seal import genesis
 from eventq.errors import ArgumentError, LogForeignError
 from eventq.eventlog import Head, StoredEvent
 from eventq.eventlog.durable import clear_unfinished, write_whole
-from eventq.eventlog.file_turn import FileTurn
+from eventq.eventlog.file_lock import FileLock
 from eventq.host.logger import SafeLogger
 
 LOCK = ".eventq-archive-lock"
@@ -142,7 +142,7 @@ class Archive:
     def locked(self) -> AbstractContextManager[None]:
         """Keeps other processes from writing segments here. Raises LogUnavailableError at once."""
         busy = f"{self.folder}: another process is archiving into it"
-        return FileTurn(str(self.folder / LOCK), self._begin, busy=busy)
+        return FileLock(str(self.folder / LOCK), self._begin, busy=busy)
 
     def _begin(self) -> None:
         clear_unfinished(self.folder)

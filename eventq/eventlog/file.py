@@ -35,13 +35,14 @@ from eventq.eventlog.contract import (
     Head,
     Kept,
     Rows,
+    SnapshotEntry,
+    Snapshots,
     StoredEvent,
     Watch,
     check_commit,
 )
 from eventq.eventlog.durable import sync_directory
-from eventq.eventlog.file_turn import FileTurn
-from eventq.eventlog.snapshots import SnapshotEntry, Snapshots
+from eventq.eventlog.file_lock import FileLock
 from eventq.host.interrupts import interrupt_in
 
 # The file is read in pieces of so many bytes.
@@ -62,6 +63,8 @@ class FileLog:
     histories. It is read and copied to; no node runs on it, and it is never cut.
     """
 
+    remote = None
+
     def __init__(self, path: str, *, url: str, namespace: str, create: bool) -> None:
         self.url = url
         self.namespace = namespace
@@ -72,7 +75,7 @@ class FileLog:
         self._lock = threading.RLock()
         self._turns: set[FileIO] = set()
         # Whose turn was the last to begin.
-        self._turn: tuple[int, FileTurn[Head]] | None = None
+        self._turn: tuple[int, FileLock[Head]] | None = None
         # Where each commit ends: its last position, and the byte behind its line.
         self._lasts: list[int] = []
         self._ends: list[int] = []
@@ -108,19 +111,15 @@ class FileLog:
                 break
         return found
 
-    def turn(
-        self,
-        *,
-        guess: Head | None = None,  # noqa: ARG002 - certain here
-    ) -> AbstractContextManager[Head]:
-        """See EventLog.turn: the lock of the file itself."""
+    def writer_slot(self) -> AbstractContextManager[Head]:
+        """See EventLog.writer_slot: the lock of the file itself."""
         self._check_writable()
 
         def begin() -> Head:
             self._turn = (threading.get_ident(), turn)
             return self.head()
 
-        turn = FileTurn(self._path, begin, open_files=self._turns, create=False)
+        turn = FileLock(self._path, begin, open_files=self._turns, create=False)
         return turn
 
     def append(self, commit: Commit, **_: object) -> None:
@@ -182,7 +181,7 @@ class FileLog:
         """See EventLog.namespaces: the one of the file, once it holds something."""
         return [self.namespace] if self.head().seq else []
 
-    def watch(self, wake: Callable[[], None], **_: object) -> Watch:  # noqa: ARG002 - refused
+    def watch(self, wake: Callable[[], None]) -> Watch:  # noqa: ARG002 - refused
         """See EventLog.watch; raises ArgumentError, since no queue runs on a file."""
         self._check_open()
         raise ArgumentError("url", self.url, f"{DATABASE}, on which queues run")
@@ -266,7 +265,7 @@ class FileLog:
 
     def _beginning(self) -> AbstractContextManager[bytes]:
         """A turn before there is a head; gives the first line."""
-        return FileTurn(self._path, self._first_line, create=False)
+        return FileLock(self._path, self._first_line, create=False)
 
     def _first_line(self) -> bytes:
         piece = self._read_bytes(file_lines.HEADER_BYTES, 0)
@@ -326,7 +325,7 @@ class FileLog:
         thread, turn = self._turn or (0, None)
         if turn is not None and turn.is_held and thread == threading.get_ident():
             return nullcontext()
-        return self.turn()
+        return self.writer_slot()
 
     def _end(self) -> int:
         """The byte behind the last whole line that is known."""

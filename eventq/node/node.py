@@ -262,7 +262,7 @@ class Node:
         """Plans, appends and applies one commit of all who wait, as far as there is room."""
         for _ in range(CONFLICTS_BORNE):
             guess, trusted = self._guess()
-            with self.log.turn(guess=guess) as head:
+            with self._writer_slot(guess) as head:
                 place = self._folded(head, read=head is guess and not trusted)
                 # Taken as late as can be: whoever came while the log was read comes along.
                 self._take_waiting()
@@ -290,6 +290,13 @@ class Node:
                 self._ring()
             return
         raise LogUnavailableError(f"{CONFLICTS_BORNE} conflicts in a row; the log is too busy")
+
+    def _writer_slot(self, guess: Head | None) -> AbstractContextManager[Head]:
+        """The log's writer slot; with a guess, one that saves asking where the log ends, if any."""
+        remote = self.log.remote
+        if remote is None or guess is None:
+            return self.log.writer_slot()
+        return remote.writer_slot(guess)
 
     def _ring(self) -> None:
         for wake in self._wakes:

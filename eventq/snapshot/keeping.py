@@ -6,9 +6,8 @@ from pathlib import Path
 
 from eventq.core.seal import is_sealed
 from eventq.errors import ArgumentError, LogError, SnapshotError
-from eventq.eventlog.contract import EventLog
+from eventq.eventlog.contract import EventLog, SnapshotEntry
 from eventq.eventlog.durable import write_whole
-from eventq.eventlog.snapshots import SnapshotEntry
 from eventq.host.logger import SafeLogger
 from eventq.snapshot.codec import decode, encode
 from eventq.snapshot.content import Snapshot

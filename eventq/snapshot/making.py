@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 
 from eventq.core.projection import Projection
 from eventq.errors import ArgumentError
-from eventq.eventlog.contract import EventLog
-from eventq.eventlog.snapshots import SnapshotEntry
+from eventq.eventlog.contract import EventLog, SnapshotEntry
 from eventq.replay.fold import catch_up
 from eventq.replay.points import Point, commit_end
 from eventq.snapshot.content import take

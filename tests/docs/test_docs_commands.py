@@ -28,7 +28,7 @@ from eventq.cli.views.snapshot import difference_form, entry_form, snapshot_form
 from eventq.cli.views.tasks import event_form, stats_form, task_form
 from eventq.core.durations import SECOND_US, parse_duration
 from eventq.core.projection import Projection
-from eventq.eventlog.snapshots import SnapshotEntry
+from eventq.eventlog.contract import SnapshotEntry
 from eventq.replay import Point
 from eventq.replay.points import find_point
 from eventq.runner import RunReport

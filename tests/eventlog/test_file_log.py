@@ -24,7 +24,7 @@ from eventq.errors import (
 )
 from eventq.eventlog import EventLog, file, open_log
 from eventq.eventlog import lines as file_lines
-from eventq.eventlog.snapshots import SnapshotEntry
+from eventq.eventlog.contract import SnapshotEntry
 from tests.eventlog.commits import (
     EMPTY,
     append,
@@ -284,7 +284,7 @@ def test_forked_child_appends_too(log: EventLog, path: Path) -> None:
     log.after_fork()
     second = append(log)
 
-    with closing(another(path)) as parent, parent.turn() as head:
+    with closing(another(path)) as parent, parent.writer_slot() as head:
         assert head.seq == 2
         assert everything(parent) == everything(log) == [first, second]
 

@@ -54,7 +54,7 @@ def test_turns_lose_nothing(open_another: Opener, one_writer: bool) -> None:  # 
     def work(number: int) -> list[str]:
         log, done = logs[number % 2], list[str]()
         while len(done) < 20:
-            with log.turn():
+            with log.writer_slot():
                 commit = commit_after(log.head(), 1 + number)
                 try:
                     log.append(commit)
@@ -187,7 +187,7 @@ def test_watch_may_close_itself(open_another: Opener) -> None:
 
 def take_turn(log: EventLog) -> None:
     """Takes one turn and does nothing in it."""
-    with log.turn():
+    with log.writer_slot():
         pass
 
 

@@ -134,7 +134,7 @@ def test_a_start_never_goes_back(log: EventLog, monkeypatch: pytest.MonkeyPatch)
     """Also where another cut comes between the check of one and its writing."""
     commits = [append(log) for _ in range(3)]
     if isinstance(log, MongoLog):
-        check = log._check_cut
+        check = log.retention.check_end
 
         def check_late(until: Head) -> None:
             check(until)
@@ -142,7 +142,7 @@ def test_a_start_never_goes_back(log: EventLog, monkeypatch: pytest.MonkeyPatch)
             monkeypatch.setattr(mongo_cut, "SETTLED_S", 0.0)
             log.cut(head_after(commits[1]))
 
-        monkeypatch.setattr(log, "_check_cut", check_late)
+        monkeypatch.setattr(log.retention, "check_end", check_late)
     log.cut(head_after(commits[0]))
     log.cut(head_after(commits[1]))
 

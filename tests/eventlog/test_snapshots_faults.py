@@ -16,6 +16,7 @@ from pymongo.errors import AutoReconnect
 from eventq import LogCorruptError, LogUnavailableError
 from eventq.eventlog.mongo import snapshots as mongo_snapshots
 from eventq.eventlog.mongo.log import MongoLog
+from eventq.eventlog.sqlite import files as sqlite_files
 from eventq.eventlog.sqlite import snapshots as sqlite_snapshots
 from eventq.eventlog.sqlite.log import SqliteLog
 from eventq.snapshot import newest
@@ -57,7 +58,7 @@ def test_snapshots_and_appends_go_side_by_side(open_another: Opener) -> None:
     def work(_: int) -> None:
         begin.wait(WAIT_SECONDS)
         for _ in range(10):
-            with logs[0].turn():
+            with logs[0].writer_slot():
                 append(logs[0])
 
     with ThreadPoolExecutor(5) as pool:
@@ -135,13 +136,13 @@ def test_a_sqlite_snapshot_is_whole_or_not_there(
     assert append(sqlite_log).first == 2
 
 
-def test_a_sqlite_log_for_reading_takes_none(path: Path) -> None:
+def test_a_sqlite_log_for_reading_takes_none(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the log may not be written, neither may snapshots, but those there are read."""
     with closing(open_sqlite(path)) as log:
         append(log)
         log.snapshots.put(entry(1, b"x"), b"x")
+    monkeypatch.setattr(sqlite_files, "prepare", lambda *_, **__: False)
     with closing(open_sqlite(path, create=False)) as log:
-        log._writable = False
         with pytest.raises(LogUnavailableError, match="not writable"):
             log.snapshots.put(entry(2, b"y"), b"y")
 
@@ -161,7 +162,7 @@ def mongo_log(mongod: ReplicaSet) -> Iterator[MongoLog]:
 
 def pieces(log: MongoLog) -> int:
     """How many pieces the database holds."""
-    return log._link.database()[mongo_snapshots.PIECES].count_documents({})
+    return log.connection.collection(mongo_snapshots.PIECES).count_documents({})
 
 
 def test_half_the_pieces_are_no_snapshot(
@@ -169,7 +170,7 @@ def test_half_the_pieces_are_no_snapshot(
 ) -> None:
     """A writer that dies before the last piece leaves what was there; its pieces are cleared."""
     mongo_log.snapshots.put(entry(1, b"old"), b"old")
-    split = mongo_snapshots._piece_names
+    split = mongo_snapshots.piece_names
     written: list[object] = []
 
     def dying(document: dict[str, object]) -> object:
@@ -179,7 +180,7 @@ def test_half_the_pieces_are_no_snapshot(
             written.append(name)
             yield name
 
-    monkeypatch.setattr(mongo_snapshots, "_piece_names", dying)
+    monkeypatch.setattr(mongo_snapshots, "piece_names", dying)
     with pytest.raises(LogUnavailableError):
         mongo_log.snapshots.put(entry(1, b"x" * LARGE_BYTES), b"x" * LARGE_BYTES)
     monkeypatch.undo()
@@ -187,7 +188,8 @@ def test_half_the_pieces_are_no_snapshot(
     assert mongo_log.snapshots.entries() == [entry(1, b"old")]
     assert pieces(mongo_log) == 3
 
-    mongo_log._link.database()[mongo_snapshots.PIECES].update_many({}, {"$set": {"written_at": 0}})
+    old = {"$set": {"written_at": 0}}
+    mongo_log.connection.collection(mongo_snapshots.PIECES).update_many({}, old)
     mongo_log.snapshots.put(entry(2, b"new"), b"new")
 
     assert pieces(mongo_log) == 2
@@ -197,7 +199,7 @@ def test_half_the_pieces_are_no_snapshot(
 def test_a_look_for_abandoned_pieces_reads_none(mongo_log: MongoLog) -> None:
     """They are large and many, and it comes with each snapshot; an index answers it."""
     mongo_log.snapshots.put(entry(1, b"x"), b"x")
-    database = mongo_log._link.database()
+    database = mongo_log.connection.database()
     asked = {
         "distinct": mongo_snapshots.PIECES,
         "key": "token",
@@ -212,7 +214,7 @@ def test_a_look_for_abandoned_pieces_reads_none(mongo_log: MongoLog) -> None:
 def test_a_missing_piece_is_no_snapshot(mongo_log: MongoLog) -> None:
     """Bytes that are not all there are not given at all."""
     mongo_log.snapshots.put(entry(1, b"x" * LARGE_BYTES), b"x" * LARGE_BYTES)
-    mongo_log._link.database()[mongo_snapshots.PIECES].delete_one({})
+    mongo_log.connection.collection(mongo_snapshots.PIECES).delete_one({})
 
     assert mongo_log.snapshots.get(1) is None
 
@@ -221,7 +223,7 @@ def test_a_foreign_document_is_no_obstacle(
     mongo_log: MongoLog, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Somebody else's collection of the same name is told, and the log is folded without it."""
-    mongo_log._link.database()["snapshots"].insert_one({"ns": "default", "title": "holidays"})
+    mongo_log.connection.collection("snapshots").insert_one({"ns": "default", "title": "holidays"})
 
     assert newest(mongo_log) is None
     assert [record.getMessage() for record in caplog.records] == ["snapshots cannot be read"]

@@ -91,7 +91,7 @@ def test_full_listener_holds_nobody_up(sqlite_log: SqliteLog, path: Path) -> Non
 
         append(sqlite_log)
         for _ in range(2_000):
-            sqlite_log._bell.ring()
+            sqlite_log.doorbell.ring()
 
         release.set()
         assert woken.acquire(timeout=WAIT_SECONDS)

@@ -38,7 +38,7 @@ from eventq.cli.views.snapshot import (
 )
 from eventq.core.projection import Projection
 from eventq.eventlog import EventLog
-from eventq.eventlog.snapshots import SnapshotEntry
+from eventq.eventlog.contract import SnapshotEntry
 from eventq.replay.points import END
 from eventq.snapshot.verifying import stored_sources
 

@@ -12,7 +12,7 @@ import msgspec
 from eventq.cli.output import say, say_table
 from eventq.cli.text import iso_text, json_text, short, time_text, visible
 from eventq.core.projection import Holder, Projection
-from eventq.eventlog.snapshots import SnapshotEntry
+from eventq.eventlog.contract import SnapshotEntry
 from eventq.replay.query import state_counts
 from eventq.snapshot import Difference, Flaw, Snapshot, SnapshotVerdict, restore
 
