@@ -17,6 +17,7 @@ from datetime import datetime
 from typing import Any, NoReturn
 
 import click
+import msgspec
 from msgspec import Struct
 
 from eventq import ArgumentError, Backoff, Queue, TaskState
@@ -76,6 +77,10 @@ class Place(Struct, frozen=True):
         """The queue at this place."""
         options = {"namespace": self.found_namespace, "archive": self.found_archive, **options}
         return Queue(self.found_url, create=create, **options)
+
+    def at(self, url: str) -> Place:
+        """The same place but for its URL."""
+        return msgspec.structs.replace(self, url=url)
 
     @contextmanager
     def open_log(self) -> Iterator[EventLog]:

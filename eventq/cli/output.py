@@ -8,16 +8,21 @@ from __future__ import annotations
 import codecs
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import click
+from msgspec import Struct
 
 from eventq.cli.text import ascii_json, json_text, short, visible
+from eventq.cli.views.fields import json_fields
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+T = TypeVar("T")
+Pairs = list[tuple[str, str]]
 
 # A message names what was wrong; it need not repeat a whole file.
 NOTE_CHARACTERS = 500
@@ -34,6 +39,99 @@ KIND_COLOURS = {
     "retried": "yellow",
     "refused": "magenta",
 }
+
+# What a string of a column's width begins with: a kind or a state, in its colour.
+COLOURED = "<"
+
+
+class Column(NamedTuple):
+    """A column of a table, and how its text is got from a thing."""
+
+    title: str
+    text: Callable[[Any], str]
+    width: str = ""
+    """Where things are printed one by one on a terminal: how to pad it, like ``>8``."""
+
+
+class Listing(Struct, frozen=True):
+    """How things of one kind are listed for people."""
+
+    columns: tuple[Column, ...]
+    elastic: int = 1
+    """So many columns at the end take what the others leave of a terminal."""
+
+    @property
+    def titles(self) -> list[str]:
+        """The head of the table."""
+        return [column.title for column in self.columns]
+
+    def row(self, thing: object) -> list[str]:
+        """The cells of a thing."""
+        return [column.text(thing) for column in self.columns]
+
+    def line(self, thing: object) -> str:
+        """A thing on a line of its own: aligned on a terminal, tab-separated in a pipe."""
+        cells = self.row(thing)
+        if not is_terminal():
+            return "\t".join(cells)
+        padded = []
+        for column, cell in zip(self.columns, cells, strict=True):
+            # Padded before it is coloured: colours have no width.
+            room = format(cell, column.width)
+            is_coloured = column.width.startswith(COLOURED)
+            padded.append(room.replace(cell, coloured(cell), 1) if is_coloured else room)
+        return "  ".join(padded).rstrip()
+
+
+def say_list(things: Iterable[object], listing: Listing, *, as_json: bool) -> None:
+    """Prints a table of the things, or each as JSON."""
+    if as_json:
+        for thing in things:
+            say_json(thing)
+    else:
+        say_table(listing.titles, [listing.row(thing) for thing in things], listing.elastic)
+
+
+def say_lines(
+    things: Iterable[object], listing: Listing, *, as_json: bool, at_once: bool = False
+) -> None:
+    """Prints things as they come, ``at_once`` for a reader who waits for each."""
+    for thing in things:
+        if as_json:
+            say_json(thing)
+        else:
+            say(listing.line(thing))
+        if at_once:
+            flush()
+
+
+def say_titles(listing: Listing, *, as_json: bool) -> None:
+    """Prints the head of a table whose lines follow one by one; a terminal gets none."""
+    if not as_json and not is_terminal():
+        say("\t".join(listing.titles))
+
+
+def say_section(title: str, things: Iterable[object], listing: Listing) -> None:
+    """Prints a table below its title; nothing when it has no rows."""
+    rows = [listing.row(thing) for thing in things]
+    if rows:
+        say()
+        say(click.style(title, bold=True) if is_terminal() else title)
+        say_table(listing.titles, rows, listing.elastic)
+
+
+def say_record(thing: T, pairs: Callable[[T], Pairs], *, as_json: bool) -> None:
+    """Prints one thing: its names and values, or as JSON."""
+    if as_json:
+        say_json(thing)
+    else:
+        say_pairs(pairs(thing))
+
+
+def plain_pairs(thing: Struct | dict[str, Any]) -> Pairs:
+    """Each field's name in words, and its value."""
+    fields = json_fields(thing).items()
+    return [(name.replace("_", " "), visible(str(value))) for name, value in fields]
 
 
 def prepare_streams() -> None:
@@ -61,8 +159,11 @@ def say(line: str = "") -> None:
 
 
 def say_json(value: object) -> None:
-    """Prints one value as one line of JSON, in ASCII where the output is not UTF-8."""
-    text = json_text(value)
+    """Prints one value as one line of JSON, in ASCII where the output is not UTF-8.
+
+    Structs in it have the fields of views/fields.py.
+    """
+    text = json_text(json_fields(value))
     if not (text.isascii() or _is_utf8(sys.stdout.encoding)):
         text = ascii_json(text)
     say(text)
@@ -117,15 +218,17 @@ def progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def say_table(names: list[str], rows: list[list[str]], *, elastic: int) -> None:
+def say_table(names: list[str], rows: list[list[str]], elastic: int = 1) -> None:
     """Prints rows below their column names: as a table on a terminal, tab-separated in a pipe.
 
     The first column is never cut on a terminal, the last ``elastic`` ones take what is left.
-    Columns in which nothing stands are left out there.
+    Columns in which nothing stands are left out there, and so is a table without rows.
     """
     if not is_terminal():
         for row in [names, *rows]:
             say("\t".join(row))
+        return
+    if not rows:
         return
     from rich.table import Table  # noqa: PLC0415 - see terminal
     from rich.text import Text  # noqa: PLC0415

@@ -8,13 +8,11 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
 import click
-import msgspec
 
 from eventq.archive import Archive, archive_events, delete_archived, find_end
 from eventq.archive.copy import copy_log
@@ -22,7 +20,8 @@ from eventq.archive.export import event_line, export_log, stored_events
 from eventq.archive.redact import Redactor
 from eventq.audit.lookup import read_history
 from eventq.cli.options import Place, log_time, misuse, placed, point_of, refuse
-from eventq.cli.output import is_terminal, note, progress, say_json, say_pairs
+from eventq.cli.output import is_terminal, note, plain_pairs, progress, say_json, say_record
+from eventq.cli.views.fields import json_fields
 from eventq.errors import LogArchivedError
 from eventq.eventlog import EventLog, Head, open_log
 from eventq.eventlog import lines as file_lines
@@ -82,7 +81,7 @@ def archive(*, place: Place, folder: str, before: str, dry_run: bool, yes: bool)
         "text_bytes": report.text_bytes,
         "file_bytes": report.file_bytes,
     }
-    _say(place, fields)
+    say_record(fields, plain_pairs, as_json=place.as_json)
 
 
 @click.command(
@@ -152,11 +151,8 @@ def import_(*, place: Place, file: Path, target: str) -> None:
         progress("importing") as tell,
     ):
         report = copy_log(source, log, progress=tell)
-    fields = {"namespace": namespace, "redacted": header.redacted}
-    _say(place, {**fields, **msgspec.structs.asdict(report)})
-
-
-COMMANDS: list[click.Command] = [archive, export, import_]
+    answer = {"namespace": namespace, "redacted": header.redacted, **json_fields(report)}
+    say_record(answer, plain_pairs, as_json=place.as_json)
 
 
 def _find_until(log: EventLog, before: str) -> Head:
@@ -178,11 +174,4 @@ def _say_plan(place: Place, log: EventLog, folder: str, until: int) -> None:
         "to_write": max(0, until - max(done, start)),
         "to_delete": until - start,
     }
-    _say(place, fields)
-
-
-def _say(place: Place, fields: Mapping[str, object]) -> None:
-    if place.as_json:
-        say_json(fields)
-    else:
-        say_pairs([(name.replace("_", " "), str(value)) for name, value in fields.items()])
+    say_record(fields, plain_pairs, as_json=place.as_json)

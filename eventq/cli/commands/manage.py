@@ -22,7 +22,6 @@ from eventq.cli.options import (
 )
 from eventq.cli.output import say, say_json
 from eventq.cli.text import time_text, visible
-from eventq.cli.views.tasks import task_form
 
 
 @click.command(epilog="Example: eventq cancel 1042 --reason 'wrong bucket'")
@@ -91,12 +90,9 @@ def update(
     _answer(place, task)
 
 
-COMMANDS: list[click.Command] = [cancel, retry, update]
-
-
 def _answer(place: Place, task: Task) -> None:
     if place.as_json:
-        say_json(task_form(task))
+        say_json(task)
     else:
         when = f" for {time_text(task.scheduled_at)}" if task.state == "scheduled" else ""
         say(f"{visible(task.key)} is {task.state}{when}, priority {task.priority}")

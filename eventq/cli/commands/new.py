@@ -25,7 +25,6 @@ from eventq.cli.options import (
 )
 from eventq.cli.output import say, say_json
 from eventq.cli.text import visible
-from eventq.cli.views.tasks import task_form
 from eventq.core.new_task import TaskOptions
 
 # What is wrong when it is no single field of a line.
@@ -114,7 +113,7 @@ def new(
     with place.open(create=True) as queue:
         task = queue.new(tags_given, **given)
     if place.as_json:
-        say_json(task_form(task))
+        say_json(task)
     else:
         say(visible(task.key))
 
@@ -140,7 +139,7 @@ def _create_many(place: Place, source: Iterable[bytes], options: dict[str, Any])
             raise _at_line(lines[int(item[1])], item[2], error) from error
     for task in tasks:
         if place.as_json:
-            say_json(task_form(task))
+            say_json(task)
         else:
             say(visible(task.key))
 

@@ -6,7 +6,7 @@ What they say is printed; what they are, and whether they are right, eventq.snap
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -23,18 +23,13 @@ from eventq.cli.options import (
     point_of,
     refuse,
 )
-from eventq.cli.output import is_terminal, note, progress, say_json, say_pairs, say_table
+from eventq.cli.output import note, progress, say_json, say_list, say_record
 from eventq.cli.views.snapshot import (
-    ENTRY_COLUMNS,
-    VERDICT_COLUMNS,
-    difference_form,
-    entry_form,
-    entry_row,
+    ENTRIES,
+    VERDICTS,
+    difference_fields,
     say_difference,
-    snapshot_form,
     snapshot_pairs,
-    verdict_form,
-    verdict_row,
 )
 from eventq.core.projection import Projection
 from eventq.eventlog import EventLog
@@ -86,11 +81,12 @@ def create(*, place: Place, point: str | None, every: int | None) -> None:
     with place.open_log() as log:
         if every is None:
             found = point_of(log, point or END, "--at")
-            _say_entries(place, iter([snapshot.create(log, found, now=log_time(log))]))
+            made: Iterable[SnapshotEntry] = [snapshot.create(log, found, now=log_time(log))]
+            say_list(made, ENTRIES, as_json=place.as_json)
         else:
             with progress("folding") as tell:
                 made = snapshot.create_every(log, every, now=log_time(log), progress=tell)
-                _say_entries(place, made)
+                say_list(made, ENTRIES, as_json=place.as_json)
 
 
 @group.command(name="list", epilog="Example: eventq snapshot list --json")
@@ -99,7 +95,7 @@ def list_all(*, place: Place) -> None:
     """List the snapshots in the log's database."""
     with place.open_log() as log:
         entries = log.snapshots.entries()
-    _say_entries(place, iter(entries))
+    say_list(entries, ENTRIES, as_json=place.as_json)
     if not entries:
         note("there are no snapshots")
 
@@ -117,10 +113,7 @@ def show(*, place: Place, source: str) -> None:
             found = snapshot.get(log, int(source))
     else:
         found = _load(source)
-    if place.as_json:
-        say_json(snapshot_form(found))
-    else:
-        say_pairs(snapshot_pairs(found))
+    say_record(found, snapshot_pairs, as_json=place.as_json)
 
 
 @group.command(
@@ -139,12 +132,9 @@ def verify(*, place: Place, sources: tuple[str, ...]) -> None:
     with place.open_log() as log, progress("replaying") as tell:
         chosen = [_source(log, word) for word in sources] if sources else None
         verdicts = snapshot.verify(log, chosen, progress=tell)
-    if place.as_json:
-        for verdict in verdicts:
-            say_json(verdict_form(verdict))
-    elif verdicts:
-        say_table(VERDICT_COLUMNS, [verdict_row(verdict) for verdict in verdicts], elastic=1)
-    else:
+    if verdicts:
+        say_list(verdicts, VERDICTS, as_json=place.as_json)
+    elif not place.as_json:
         note("there are no snapshots")
     wrong = sum(not verdict.is_proven for verdict in verdicts)
     if wrong:
@@ -170,7 +160,7 @@ def diff(*, place: Place, before: str, after: str) -> None:
         old, new = (_projection(place, opened, word) for word in (before, after))
     difference = snapshot.compare(old, new)
     if place.as_json:
-        say_json(difference_form(difference, old, new))
+        say_json(difference_fields(difference, old, new))
     else:
         say_difference(difference, old, new)
 
@@ -209,22 +199,9 @@ def prune(*, place: Place, keep: int | None, before: str | None) -> None:
         if before is not None:
             seq = point_of(log, before, "--before").seq
         gone = snapshot.prune(log, keep=keep, before=seq)
-    _say_entries(place, iter(gone))
+    say_list(gone, ENTRIES, as_json=place.as_json)
     if not gone:
         note("nothing to delete")
-
-
-COMMANDS: list[click.Command] = [group]
-
-
-def _say_entries(place: Place, entries: Iterator[SnapshotEntry]) -> None:
-    if place.as_json:
-        for entry in entries:
-            say_json(entry_form(entry))
-        return
-    rows = [entry_row(entry) for entry in entries]
-    if rows or not is_terminal():
-        say_table(ENTRY_COLUMNS, rows, elastic=1)
 
 
 def _is_position(word: str) -> bool:

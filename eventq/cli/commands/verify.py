@@ -19,7 +19,8 @@ from eventq.cli.options import (
     point_of,
 )
 from eventq.cli.output import note, progress, say_json, say_pairs, say_table
-from eventq.cli.text import iso_text, visible
+from eventq.cli.text import visible
+from eventq.cli.views.fields import json_fields
 from eventq.eventlog import EventLog
 from eventq.host.clock import warn_if_ahead
 from eventq.replay.points import END
@@ -106,7 +107,7 @@ def verify_command(
         for name, anchor in anchors
         if (problem := check_mac(anchor, key)) is not None
     ]
-    form = verdict_form(verdict)
+    form = json_fields(verdict)
     form["findings"] = [*forged, *form["findings"]]
     form["ok"] = not form["findings"]
     if place.as_json:
@@ -172,20 +173,9 @@ def check(*, place: Place, files: tuple[IO[bytes], ...], key_env: str) -> None:
             [visible(name), str(anchor.seq), "holds" if found is None else visible(found[1])]
             for name, anchor, found in results
         ]
-        say_table(ANCHOR_COLUMNS, rows, elastic=1)
+        say_table(ANCHOR_COLUMNS, rows)
     if any(found is not None for _, _, found in results):
         end_with_finding()
-
-
-COMMANDS: list[click.Command] = [verify_command, anchor_group]
-
-
-def verdict_form(verdict: Verdict) -> dict[str, Any]:
-    """A verdict for programs."""
-    form = msgspec.structs.asdict(verdict)
-    form["at"] = iso_text(verdict.at)
-    form["findings"] = [msgspec.structs.asdict(finding) for finding in verdict.findings]
-    return {**form, "ok": verdict.ok}
 
 
 def _say_verdict(verdict: Verdict, findings: list[dict[str, Any]], *, ends_early: bool) -> None:
@@ -193,7 +183,7 @@ def _say_verdict(verdict: Verdict, findings: list[dict[str, Any]], *, ends_early
     span = f"{verdict.begin + 1} to {verdict.seq}" if verdict.seq > verdict.begin else none
     if findings:
         rows = [[str(f["seq"]), f["rule"], visible(f["problem"])] for f in findings]
-        say_table(FINDING_COLUMNS, rows, elastic=1)
+        say_table(FINDING_COLUMNS, rows)
         if not verdict.complete:
             note(f"verified {span} only; " + ("see --all" if ends_early else "the rest is lost"))
         return

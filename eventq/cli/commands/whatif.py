@@ -19,7 +19,7 @@ from eventq.cli.options import (
     tag_option,
 )
 from eventq.cli.output import note, progress, say_json, say_table
-from eventq.cli.views.sandbox import WHATIF_COLUMNS, took, whatif_form, whatif_rows
+from eventq.cli.views.sandbox import WHATIF_COLUMNS, took, whatif_rows
 from eventq.errors import ArgumentError
 from eventq.replay.points import END
 from eventq.sandbox import PriorityRule
@@ -103,7 +103,7 @@ def whatif(
             **options,
         )
     if place.as_json:
-        say_json(whatif_form(found))
+        say_json(found)
         return
     say_table(WHATIF_COLUMNS, whatif_rows(found), elastic=0)
     if found.left_out:

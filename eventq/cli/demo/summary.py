@@ -14,7 +14,7 @@ from eventq import Queue, Stats
 from eventq.cli.demo.files import path_of
 from eventq.cli.options import refuse
 from eventq.cli.text import short, visible
-from eventq.cli.views.tasks import error_text, event_row
+from eventq.cli.views.tasks import EVENTS, error_text
 from eventq.core.events import Completed, Created, Expired, Failed
 from eventq.eventlog import open_log
 from eventq.replay.fold import replay
@@ -173,7 +173,7 @@ def summary_lines(
         room = WHAT_CHARACTERS if columns is None else max(0, columns - WHAT_COLUMN)
         lines += ["", bold(f"The history of one that was retried: {visible(story.retried.path)}")]
         for event in queue.history(story.retried.key):
-            seq, at, _, kind, what = event_row(event)
+            seq, at, _, kind, what = EVENTS.row(event)
             lines.append(f"  {seq:>8}  {at}  {kind:<9}  {short(what, room)}".rstrip())
     verified = (
         f"log verified: {stats.seq:,} events, every seal recomputed; a replay gives the same counts"
