@@ -11,7 +11,7 @@ import json
 import os
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from typing import Any, NoReturn
@@ -20,7 +20,7 @@ import click
 import msgspec
 from msgspec import Struct
 
-from eventq import ArgumentError, Backoff, Queue, TaskState
+from eventq import ArgumentError, Backoff, Queue, Task, TaskNotFoundError, TaskState
 from eventq.archive import open_archived
 from eventq.cli.output import flush, note
 from eventq.cli.text import short, visible
@@ -89,6 +89,11 @@ class Place(Struct, frozen=True):
         with closing(open_archived(log, self.found_archive)) as whole:
             yield whole
 
+    def note_if_empty(self) -> None:
+        """Says so when the log here has no events: often its namespace has another name."""
+        with self.open_log() as log:
+            note_if_empty(log)
+
 
 def log_time(log: EventLog) -> int:
     """Now, by this host's clock corrected by the log's; microseconds since 1970."""
@@ -150,6 +155,13 @@ def placed_by(
 def point_of(log: EventLog, word: str, argument: str) -> Point:
     """The point of the log that a word means now. Raises ArgumentError as `find_point` does."""
     return find_point(log, word, now=log_time(log), argument=argument)
+
+
+def state_option(
+    names: Sequence[str], text: str
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The option --state of a command, several times at will; ``text`` is its help."""
+    return click.option("--state", "states", multiple=True, type=click.Choice(names), help=text)
 
 
 def instant_option(word: str) -> datetime:
@@ -245,18 +257,28 @@ def url_of(word: str) -> str:
     return url
 
 
+def existing_task(queue: Queue, key: str) -> Task:
+    """The task with this key or number. Raises TaskNotFoundError when there is none."""
+    task = queue.get(key)
+    if task is None:
+        raise TaskNotFoundError(key)
+    return task
+
+
 def check_there(log: EventLog) -> None:
     """Refuses a namespace without events: a wrong name would be copied or verified with ease."""
     if not log.head().seq:
-        there = ", ".join(log.namespaces()) or "none"
-        refuse(f"{log.url}: no events in namespace {log.namespace!r} (there: {there})")
+        refuse(f"{log.url}: no events in namespace {log.namespace!r} ({_there(log)})")
 
 
 def note_if_empty(log: EventLog) -> None:
     """Says so of a log without events: often its namespace has another name."""
     if not log.head().seq:
-        there = ", ".join(log.namespaces()) or "none"
-        note(f"{log.url}: namespace {log.namespace!r} holds nothing yet (there: {there})")
+        note(f"{log.url}: namespace {log.namespace!r} holds nothing yet ({_there(log)})")
+
+
+def _there(log: EventLog) -> str:
+    return f"there: {', '.join(log.namespaces()) or 'none'}"
 
 
 def person() -> str:

@@ -31,7 +31,7 @@ at_option = click.option(
     metavar="POINT",
     help="As it stood then: a position, an instant, -2h for a time ago, -500 for events back.",
 )
-limit_option = click.option(
+list_limit_option = click.option(
     "--limit",
     type=click.IntRange(1),
     default=10,
@@ -71,7 +71,7 @@ Examples:
 )
 @click.argument("key", required=False)
 @at_option
-@limit_option
+@list_limit_option
 @placed
 def state(*, place: Place, key: str | None, at: str, limit: int) -> None:
     """Show the queue, or one task, as it stood at a point.
@@ -102,7 +102,7 @@ Examples:
 )
 @click.argument("key")
 @at_option
-@limit_option
+@list_limit_option
 @placed
 def why_command(*, place: Place, key: str, at: str, limit: int) -> None:
     """Say why a task was dispatched, or was not.

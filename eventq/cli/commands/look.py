@@ -9,14 +9,16 @@ from typing import Any
 
 import click
 
-from eventq import Stats, TaskNotFoundError
+from eventq import Stats
 from eventq.cli.options import (
     STATES,
     Place,
+    existing_task,
     joined_tags,
     limit_option,
     note_if_empty,
     placed,
+    state_option,
     tags_option,
 )
 from eventq.cli.output import (
@@ -40,13 +42,7 @@ Examples:
   eventq ls --state expired --state cancelled --tag kind=video
   eventq ls --state all --limit none --json"""
 )
-@click.option(
-    "--state",
-    "states",
-    multiple=True,
-    type=click.Choice([*STATES, "all"]),
-    help="Only these; may come several times. [default: all that are open]",
-)
+@state_option([*STATES, "all"], "Only these; may come several times. [default: all that are open]")
 @tags_option("Only with this tag.")
 @click.option(
     "--limit",
@@ -78,8 +74,7 @@ def ls(
     if not tasks:
         if is_terminal() and not place.as_json:
             note("no such tasks")
-        with place.open_log() as log:
-            note_if_empty(log)
+        place.note_if_empty()
     if more:
         note(f"there are more than {limit}; see --limit")
 
@@ -90,9 +85,7 @@ def ls(
 def show(*, place: Place, key: str) -> None:
     """Show one task: a key of yours, or its number."""
     with place.open(create=False) as queue:
-        task = queue.get(key)
-    if task is None:
-        raise TaskNotFoundError(key)
+        task = existing_task(queue, key)
     say_record(task, task_pairs, as_json=place.as_json)
 
 
@@ -103,8 +96,7 @@ def stats(*, place: Place) -> None:
     with place.open(create=False) as queue:
         numbers = queue.stats()
     if not numbers.seq:
-        with place.open_log() as log:
-            note_if_empty(log)
+        place.note_if_empty()
     say_record(numbers, _stats_pairs, as_json=place.as_json)
 
 

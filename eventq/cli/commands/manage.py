@@ -10,9 +10,10 @@ from typing import Any
 
 import click
 
-from eventq import Task, TaskNotFoundError
+from eventq import Task
 from eventq.cli.options import (
     Place,
+    existing_task,
     instant_option,
     joined_tags,
     misuse,
@@ -73,12 +74,7 @@ def update(
         misuse("say what to change: --priority, --tag, --clear-tags, --delay or --at")
     changed = joined_tags(tags, "tag")
     with place.open(create=False) as queue:
-        before: dict[str, Any] = {}
-        if tags and not clear_tags:
-            task = queue.get(key)
-            if task is None:
-                raise TaskNotFoundError(key)
-            before = task.tags
+        before = existing_task(queue, key).tags if tags and not clear_tags else {}
         task = queue.update(
             key,
             priority=priority,

@@ -23,6 +23,7 @@ from eventq.cli.options import (
     misuse,
     placed,
     point_of,
+    state_option,
     tags_option,
 )
 from eventq.cli.output import (
@@ -60,13 +61,7 @@ Examples:
 )
 @click.option("--pdb", is_flag=True, help="Open the debugger where the worker raised.")
 @click.option("--all", "every", is_flag=True, help="The last attempt of many tasks, newest first.")
-@click.option(
-    "--state",
-    "states",
-    multiple=True,
-    type=click.Choice(STATES),
-    help="With --all: only of tasks in this state; may come several times.",
-)
+@state_option(STATES, "With --all: only of tasks in this state; may come several times.")
 @tags_option("With --all: only of tasks with this tag.")
 @click.option(
     "--limit",

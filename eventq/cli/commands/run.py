@@ -13,7 +13,7 @@ import msgspec
 
 from eventq import EventqError, Queue, WorkersStuckError
 from eventq.cli.logs import log_to_stderr
-from eventq.cli.options import EXIT_FAILED, Place, end_with_finding, note_if_empty, placed
+from eventq.cli.options import EXIT_FAILED, Place, end_with_finding, placed
 from eventq.cli.output import is_terminal, note, say, say_json
 from eventq.cli.supervise.background import BackgroundRun, on_asking, stopping
 from eventq.cli.supervise.lifeline import Lifeline
@@ -103,8 +103,7 @@ def run(
     with place.open(create=True, workers=workers) as queue:
         background = BackgroundRun(queue, worker, **options)
         if lifeline is None:
-            with place.open_log() as log:
-                note_if_empty(log)
+            place.note_if_empty()
             _say_report(place, _run_alone(queue, background), until_idle=until_idle)
         else:
             _run_supervised(background, lifeline)
@@ -143,8 +142,8 @@ def _supervise(place: Place, command: list[str], *, count: int, until_idle: bool
     environment = {"EVENTQ_URL": place.found_url, "EVENTQ_NAMESPACE": place.found_namespace}
     if place.found_archive is not None:
         environment["EVENTQ_ARCHIVE"] = place.found_archive
-    with suppress(EventqError), place.open_log() as log:
-        note_if_empty(log)
+    with suppress(EventqError):
+        place.note_if_empty()
     supervisor = Supervisor(command, environment, count=count, until_idle=until_idle)
     with on_asking(supervisor.asked):
         end = supervisor.run()

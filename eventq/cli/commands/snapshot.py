@@ -6,7 +6,7 @@ What they say is printed; what they are, and whether they are right, eventq.snap
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -33,7 +33,6 @@ from eventq.cli.views.snapshot import (
 )
 from eventq.core.projection import Projection
 from eventq.eventlog import EventLog
-from eventq.eventlog.snapshots import SnapshotEntry
 from eventq.replay.points import END
 from eventq.snapshot.verifying import stored_sources
 
@@ -81,8 +80,8 @@ def create(*, place: Place, point: str | None, every: int | None) -> None:
     with place.open_log() as log:
         if every is None:
             found = point_of(log, point or END, "--at")
-            made: Iterable[SnapshotEntry] = [snapshot.create(log, found, now=log_time(log))]
-            say_list(made, ENTRIES, as_json=place.as_json)
+            one = snapshot.create(log, found, now=log_time(log))
+            say_list([one], ENTRIES, as_json=place.as_json)
         else:
             with progress("folding") as tell:
                 made = snapshot.create_every(log, every, now=log_time(log), progress=tell)
@@ -195,9 +194,7 @@ def prune(*, place: Place, keep: int | None, before: str | None) -> None:
     if keep is None and before is None:
         misuse("say which: --keep N or --before POINT")
     with place.open_log() as log:
-        seq = None
-        if before is not None:
-            seq = point_of(log, before, "--before").seq
+        seq = None if before is None else point_of(log, before, "--before").seq
         gone = snapshot.prune(log, keep=keep, before=seq)
     say_list(gone, ENTRIES, as_json=place.as_json)
     if not gone:
@@ -208,11 +205,15 @@ def _is_position(word: str) -> bool:
     return _POSITION.fullmatch(word) is not None
 
 
+def _no_file(path: str) -> ArgumentError:
+    return ArgumentError("snapshot", path, "a position, or a file that is there")
+
+
 def _load(path: str) -> snapshot.Snapshot:
     try:
         return snapshot.load(path)
     except FileNotFoundError:
-        raise ArgumentError("snapshot", path, "a position, or a file that is there") from None
+        raise _no_file(path) from None
     except SnapshotError as error:
         refuse(f"{path}: {error}")
 
@@ -222,7 +223,7 @@ def _source(log: EventLog, word: str) -> tuple[str, Callable[[], snapshot.Snapsh
         [source] = stored_sources(log, [int(word)])
         return source
     if not Path(word).exists():
-        raise ArgumentError("snapshot", word, "a position, or a file that is there")
+        raise _no_file(word)
     return word, lambda: snapshot.load(word)
 
 
