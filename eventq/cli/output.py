@@ -83,41 +83,46 @@ class Listing(Struct, frozen=True):
         return "  ".join(padded).rstrip()
 
 
-def say_list(things: Iterable[object], listing: Listing, *, as_json: bool) -> None:
+def listing(*columns: Column, elastic: int = 1) -> Listing:
+    """How things of one kind are listed, a column each."""
+    return Listing(columns, elastic)
+
+
+def say_list(things: Iterable[object], how: Listing, *, as_json: bool) -> None:
     """Prints a table of the things, or each as JSON."""
     if as_json:
         for thing in things:
             say_json(thing)
     else:
-        say_table(listing.titles, [listing.row(thing) for thing in things], listing.elastic)
+        say_table(how.titles, [how.row(thing) for thing in things], how.elastic)
 
 
 def say_lines(
-    things: Iterable[object], listing: Listing, *, as_json: bool, at_once: bool = False
+    things: Iterable[object], how: Listing, *, as_json: bool, at_once: bool = False
 ) -> None:
     """Prints things as they come, ``at_once`` for a reader who waits for each."""
     for thing in things:
         if as_json:
             say_json(thing)
         else:
-            say(listing.line(thing))
+            say(how.line(thing))
         if at_once:
             flush()
 
 
-def say_titles(listing: Listing, *, as_json: bool) -> None:
+def say_titles(how: Listing, *, as_json: bool) -> None:
     """Prints the head of a table whose lines follow one by one; a terminal gets none."""
     if not as_json and not is_terminal():
-        say("\t".join(listing.titles))
+        say("\t".join(how.titles))
 
 
-def say_section(title: str, things: Iterable[object], listing: Listing) -> None:
+def say_section(title: str, things: Iterable[object], how: Listing) -> None:
     """Prints a table below its title; nothing when it has no rows."""
-    rows = [listing.row(thing) for thing in things]
+    rows = [how.row(thing) for thing in things]
     if rows:
         say()
         say(click.style(title, bold=True) if is_terminal() else title)
-        say_table(listing.titles, rows, listing.elastic)
+        say_table(how.titles, rows, how.elastic)
 
 
 def say_record(thing: T, pairs: Callable[[T], Pairs], *, as_json: bool) -> None:

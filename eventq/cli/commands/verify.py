@@ -20,7 +20,7 @@ from eventq.cli.options import (
     placed,
     point_of,
 )
-from eventq.cli.output import Column, Listing, Pairs, note, progress, say_json, say_list, say_record
+from eventq.cli.output import Column, Pairs, listing, note, progress, say_json, say_list, say_record
 from eventq.cli.text import visible
 from eventq.eventlog import EventLog
 from eventq.host.clock import warn_if_ahead
@@ -35,19 +35,15 @@ KEY_ENV = "EVENTQ_ANCHOR_KEY"
 UNPROVEN = "hmac"
 TRUSTED = "what comes behind is verified, trusting the snapshot there; --archive verifies all"
 
-FINDINGS = Listing(
-    (
-        Column("SEQ", lambda finding: str(finding.seq)),
-        Column("RULE", lambda finding: finding.rule),
-        Column("PROBLEM", lambda finding: visible(finding.problem)),
-    )
+FINDINGS = listing(
+    Column("SEQ", lambda finding: str(finding.seq)),
+    Column("RULE", lambda finding: finding.rule),
+    Column("PROBLEM", lambda finding: visible(finding.problem)),
 )
-CHECKED_ANCHORS = Listing(
-    (
-        Column("FILE", lambda result: visible(result.file)),
-        Column("SEQ", lambda result: str(result.seq)),
-        Column("RESULT", lambda result: "holds" if result.ok else visible(result.problem)),
-    )
+CHECKED_ANCHORS = listing(
+    Column("FILE", lambda result: visible(result.file)),
+    Column("SEQ", lambda result: str(result.seq)),
+    Column("RESULT", lambda result: "holds" if result.ok else visible(result.problem)),
 )
 
 

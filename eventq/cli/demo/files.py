@@ -47,8 +47,8 @@ class DemoFile(Struct, frozen=True):
     size_bytes: int
 
 
-class Running(Struct, frozen=True):
-    """One attempt that runs now."""
+class FileInWork(Struct, frozen=True):
+    """A file that is being read."""
 
     path: str
     since_s: float
@@ -67,14 +67,14 @@ class Board:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._running: dict[int, Running] = {}
+        self._running: dict[int, FileInWork] = {}
         self._failures: deque[Failure] = deque(maxlen=FAILURES_KEPT)
 
     @contextmanager
     def working(self, task: Task, path: str) -> Iterator[None]:
         """Shows the attempt while the block lasts, and its failure after."""
         with self._lock:
-            self._running[task.number] = Running(visible(path), time.monotonic())
+            self._running[task.number] = FileInWork(visible(path), time.monotonic())
         try:
             yield
         except OSError as error:
@@ -86,7 +86,7 @@ class Board:
             with self._lock:
                 del self._running[task.number]
 
-    def seen(self) -> tuple[list[Running], list[Failure]]:
+    def seen(self) -> tuple[list[FileInWork], list[Failure]]:
         """What runs, longest first; the last failures, newest first."""
         with self._lock:
             running = sorted(self._running.values(), key=lambda one: one.since_s)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eventq.audit import QueueState, Step, Why
-from eventq.cli.output import Column, Listing, Pairs
+from eventq.cli.output import Column, Listing, Pairs, listing
 from eventq.cli.text import iso_text, short, time_text, visible
 from eventq.cli.views.tasks import VALUE_CHARACTERS, cut_event_text, event_text
 from eventq.core.decide import LAPSED
@@ -47,15 +47,13 @@ def why_pairs(why: Why) -> Pairs:
 
 def leases_at(now: int) -> Listing:
     """How leases are listed, as of an instant."""
-    return Listing(
-        (
-            Column("KEY", lambda held: visible(held.task.key)),
-            Column("ATTEMPT", lambda held: str(held.task.attempt)),
-            Column("HELD FOR", lambda held: brief_duration(now - held.leased_at)),
-            Column("LAST SIGN", lambda held: f"{brief_duration(now - held.seen_at)} ago"),
-            Column("LEASE", lambda held: show_duration(held.ttl_us)),
-            Column("NODE", lambda held: visible(held.worker)),
-        )
+    return listing(
+        Column("KEY", lambda held: visible(held.task.key)),
+        Column("ATTEMPT", lambda held: str(held.task.attempt)),
+        Column("HELD FOR", lambda held: brief_duration(now - held.leased_at)),
+        Column("LAST SIGN", lambda held: f"{brief_duration(now - held.seen_at)} ago"),
+        Column("LEASE", lambda held: show_duration(held.ttl_us)),
+        Column("NODE", lambda held: visible(held.worker)),
     )
 
 
@@ -66,23 +64,19 @@ def tasks_by(field: str, now: int) -> Listing:
         at = getattr(task, field)
         return brief_duration(at - now) if at > now else f"{brief_duration(at - now)} ago"
 
-    return Listing(
-        (
-            Column("KEY", lambda task: visible(task.key)),
-            Column("IN", away),
-            Column("AT", lambda task: time_text(getattr(task, field))),
-        )
+    return listing(
+        Column("KEY", lambda task: visible(task.key)),
+        Column("IN", away),
+        Column("AT", lambda task: time_text(getattr(task, field))),
     )
 
 
 def nodes_at(now: int) -> Listing:
     """How nodes with leases are listed, as of an instant."""
-    return Listing(
-        (
-            Column("NODE", lambda load: visible(load.worker)),
-            Column("LEASES", lambda load: str(load.leases)),
-            Column("LAST SIGN", lambda load: f"{brief_duration(now - load.seen_at)} ago"),
-        ),
+    return listing(
+        Column("NODE", lambda load: visible(load.worker)),
+        Column("LEASES", lambda load: str(load.leases)),
+        Column("LAST SIGN", lambda load: f"{brief_duration(now - load.seen_at)} ago"),
         elastic=0,
     )
 
@@ -111,33 +105,27 @@ def _after(duration_us: int | None) -> str:
     return "-" if duration_us is None else f"+{brief_duration(duration_us)}"
 
 
-STEPS = Listing(
-    (
-        Column("SEQ", lambda step: str(step.event.seq), ">8"),
-        Column("AT", lambda step: time_text(step.event.at)),
-        Column("SINCE", lambda step: _after(step.since_us), ">8"),
-        Column("KIND", lambda step: visible(step.event.kind), "<9"),
-        Column("STATE", lambda step: str(step.state), "<9"),
-        Column("WHAT", _step_text),
-    )
+STEPS = listing(
+    Column("SEQ", lambda step: str(step.event.seq), ">8"),
+    Column("AT", lambda step: time_text(step.event.at)),
+    Column("SINCE", lambda step: _after(step.since_us), ">8"),
+    Column("KIND", lambda step: visible(step.event.kind), "<9"),
+    Column("STATE", lambda step: str(step.state), "<9"),
+    Column("WHAT", _step_text),
 )
-MOMENTS = Listing(
-    (
-        Column("SEQ", lambda moment: str(moment.event.seq), ">8"),
-        Column("AT", lambda moment: time_text(moment.event.at)),
-        Column("GAP", lambda moment: _after(moment.gap_us), ">9"),
-        # On a terminal a longer key pushes what is behind it to the right.
-        Column("TASK", lambda moment: "-" if moment.key is None else visible(moment.key), ">12"),
-        Column("KIND", lambda moment: visible(moment.event.kind), "<9"),
-        Column("WHAT", lambda moment: cut_event_text(moment.event)),
-    )
+MOMENTS = listing(
+    Column("SEQ", lambda moment: str(moment.event.seq), ">8"),
+    Column("AT", lambda moment: time_text(moment.event.at)),
+    Column("GAP", lambda moment: _after(moment.gap_us), ">9"),
+    # On a terminal a longer key pushes what is behind it to the right.
+    Column("TASK", lambda moment: "-" if moment.key is None else visible(moment.key), ">12"),
+    Column("KIND", lambda moment: visible(moment.event.kind), "<9"),
+    Column("WHAT", lambda moment: cut_event_text(moment.event)),
 )
-RIVALS = Listing(
-    (
-        Column("KEY", lambda rival: visible(rival.task.key)),
-        Column("DECIDED BY", lambda rival: rival.field),
-        Column("PRIORITY", lambda rival: str(rival.task.priority)),
-        Column("NUMBER", lambda rival: str(rival.task.number)),
-        Column("SCHEDULED AT", lambda rival: iso_text(rival.task.scheduled_at)),
-    )
+RIVALS = listing(
+    Column("KEY", lambda rival: visible(rival.task.key)),
+    Column("DECIDED BY", lambda rival: rival.field),
+    Column("PRIORITY", lambda rival: str(rival.task.priority)),
+    Column("NUMBER", lambda rival: str(rival.task.number)),
+    Column("SCHEDULED AT", lambda rival: iso_text(rival.task.scheduled_at)),
 )

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from eventq.audit.diff import LogDifference
-from eventq.cli.output import Column, Listing, Pairs
+from eventq.cli.output import Column, Pairs, listing
 from eventq.cli.text import json_text, short, tag_text, time_text, visible
 from eventq.cli.views.change import NAMES, PASSED, TaskChange
 from eventq.cli.views.fields import INSTANTS
@@ -117,10 +117,8 @@ def _changes(change: TaskChange) -> str:
     return f"state {before or missing} -> {after or missing}{ending}"
 
 
-CHANGES = Listing(
-    (
-        Column("KEY", lambda change: visible(change.key)),
-        Column("WHAT", lambda change: change.what),
-        Column("CHANGES", lambda change: short(_changes(change), VALUE_CHARACTERS)),
-    )
+CHANGES = listing(
+    Column("KEY", lambda change: visible(change.key)),
+    Column("WHAT", lambda change: change.what),
+    Column("CHANGES", lambda change: short(_changes(change), VALUE_CHARACTERS)),
 )

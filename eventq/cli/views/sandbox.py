@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from eventq.cli.output import Column, Listing, Pairs
+from eventq.cli.output import Column, Pairs, listing
 from eventq.cli.text import iso_text, json_text, short, visible
 from eventq.cli.views.tasks import ERROR_CHARACTERS, error_text, traceback_pairs
 from eventq.core.durations import SECOND_US, UNITS_US, brief_duration, show_duration
@@ -101,15 +101,13 @@ _ENDINGS = {
 }
 
 
-RERUNS = Listing(
-    (
-        Column("KEY", lambda one: visible(one.recorded.task.key)),
-        Column("ATTEMPT", lambda one: str(one.recorded.task.attempt)),
-        Column("VERDICT", lambda one: one.verdict),
-        Column("THEN TOOK", lambda one: took(one.recorded_us)),
-        Column("NOW TOOK", lambda one: took(one.here_us)),
-        Column("THEN", lambda one: short(_ended_text(one.recorded.ended), ERROR_CHARACTERS)),
-        Column("NOW", lambda one: short(_ended_text(one.here), ERROR_CHARACTERS)),
-    ),
+RERUNS = listing(
+    Column("KEY", lambda one: visible(one.recorded.task.key)),
+    Column("ATTEMPT", lambda one: str(one.recorded.task.attempt)),
+    Column("VERDICT", lambda one: one.verdict),
+    Column("THEN TOOK", lambda one: took(one.recorded_us)),
+    Column("NOW TOOK", lambda one: took(one.here_us)),
+    Column("THEN", lambda one: short(_ended_text(one.recorded.ended), ERROR_CHARACTERS)),
+    Column("NOW", lambda one: short(_ended_text(one.here), ERROR_CHARACTERS)),
     elastic=2,
 )

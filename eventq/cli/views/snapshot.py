@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from eventq.cli.output import Column, Listing, Pairs, say, say_table
+from eventq.cli.output import Column, Pairs, listing, say, say_table
 from eventq.cli.text import iso_text, json_text, short, time_text, visible
 from eventq.cli.views.fields import plain_value
 from eventq.cli.views.tasks import VALUE_CHARACTERS
@@ -111,20 +111,16 @@ def _text(value: object) -> str:
     return short(text, VALUE_CHARACTERS)
 
 
-ENTRIES = Listing(
-    (
-        Column("SEQ", lambda entry: str(entry.seq)),
-        Column("AT", lambda entry: time_text(entry.at)),
-        Column("TAKEN", lambda entry: time_text(entry.taken_at)),
-        Column("BYTES", lambda entry: str(entry.size_bytes)),
-        Column("SEAL", lambda entry: entry.seal.hex()),
-    )
+ENTRIES = listing(
+    Column("SEQ", lambda entry: str(entry.seq)),
+    Column("AT", lambda entry: time_text(entry.at)),
+    Column("TAKEN", lambda entry: time_text(entry.taken_at)),
+    Column("BYTES", lambda entry: str(entry.size_bytes)),
+    Column("SEAL", lambda entry: entry.seal.hex()),
 )
-VERDICTS = Listing(
-    (
-        Column("SNAPSHOT", lambda verdict: visible(verdict.name)),
-        Column("SEQ", lambda verdict: "-" if verdict.seq is None else str(verdict.seq)),
-        Column("VERDICT", _word),
-        Column("WHY", _problem),
-    )
+VERDICTS = listing(
+    Column("SNAPSHOT", lambda verdict: visible(verdict.name)),
+    Column("SEQ", lambda verdict: "-" if verdict.seq is None else str(verdict.seq)),
+    Column("VERDICT", _word),
+    Column("WHY", _problem),
 )

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET
 
 from eventq import Event, Task
-from eventq.cli.output import Column, Listing, Pairs
+from eventq.cli.output import Column, Pairs, listing
 from eventq.cli.text import json_text, short, tag_text, time_text, visible, visible_lines
 from eventq.core.durations import brief_duration, show_duration
 from eventq.core.events import (
@@ -163,25 +163,21 @@ def cut_event_text(event: Event) -> str:
     return short(event_text(event), VALUE_CHARACTERS)
 
 
-TASKS = Listing(
-    (
-        Column("KEY", lambda task: visible(task.key)),
-        Column("STATE", lambda task: str(task.state)),
-        Column("PRIORITY", lambda task: str(task.priority)),
-        Column("ATTEMPTS", lambda task: str(task.attempt)),
-        Column("AGE", lambda task: brief_duration(task.seen_at_us - task.created_at_us)),
-        Column("DUE IN", _due),
-        Column("LAST ERROR", _last_error),
-        Column("TAGS", lambda task: short(tag_text(task.tags), VALUE_CHARACTERS)),
-    ),
+TASKS = listing(
+    Column("KEY", lambda task: visible(task.key)),
+    Column("STATE", lambda task: str(task.state)),
+    Column("PRIORITY", lambda task: str(task.priority)),
+    Column("ATTEMPTS", lambda task: str(task.attempt)),
+    Column("AGE", lambda task: brief_duration(task.seen_at_us - task.created_at_us)),
+    Column("DUE IN", _due),
+    Column("LAST ERROR", _last_error),
+    Column("TAGS", lambda task: short(tag_text(task.tags), VALUE_CHARACTERS)),
     elastic=2,
 )
-EVENTS = Listing(
-    (
-        Column("SEQ", lambda event: str(event.seq), ">8"),
-        Column("AT", lambda event: time_text(event.at)),
-        Column("TASK", lambda event: str(event.task) if event.task else "-", ">7"),
-        Column("KIND", lambda event: visible(event.kind), "<9"),
-        Column("WHAT", cut_event_text),
-    )
+EVENTS = listing(
+    Column("SEQ", lambda event: str(event.seq), ">8"),
+    Column("AT", lambda event: time_text(event.at)),
+    Column("TASK", lambda event: str(event.task) if event.task else "-", ">7"),
+    Column("KIND", lambda event: visible(event.kind), "<9"),
+    Column("WHAT", cut_event_text),
 )
