@@ -1,6 +1,6 @@
 """The stepper's screen: two panes over a cursor, keys that move it, long ways in a thread.
 
-The only part of eventq that needs textual. All text from a log goes through stepping_text; what
+The only part of eventq that needs textual. All text from a log goes through panes.py; what
 moves the cursor and takes long runs in one thread at a time, during which nothing else moves it.
 """
 
@@ -25,7 +25,7 @@ from eventq.audit.stepper.cursor import Cursor, Tell
 from eventq.audit.stepper.standing import CursorView
 from eventq.cli.output import NOTE_CHARACTERS
 from eventq.cli.stepper.keys import HINTS, KEYS
-from eventq.cli.stepper.text import Lines, detail_lines, event_lines, state_lines, title_line
+from eventq.cli.stepper.panes import Lines, detail_lines, event_lines, state_lines, title_line
 from eventq.cli.text import short, visible
 from eventq.core.events import NODE
 from eventq.eventlog import EventLog

@@ -92,9 +92,7 @@ def state_lines(view: CursorView, *, changes_only: bool, width: int, height: int
     lines += _task_lines(view.step, changes_only=changes_only, width=width, room=room)
     if changes_only:
         return lines[:height]
-    blocks = [_ready_block(view), _lease_block(view), _schedule_block(view)]
-    if height >= NODES_FROM_ROWS:
-        blocks.append(_node_block(view))
+    blocks = _blocks(view, with_nodes=height >= NODES_FROM_ROWS)
     return [*lines, *_shared(blocks, view, width=width, height=height - len(lines))][:height]
 
 
@@ -262,40 +260,36 @@ Block = tuple[str, list[tuple[int, str]], int]
 """A heading, rows (the task's number, its text), and how many there are in all."""
 
 
-def _ready_block(view: CursorView) -> Block:
-    rows = [
-        (task.number, f"{_named(task)}  priority {task.priority}  due for {_since(view, task)}")
-        for task in view.ready
+def _blocks(view: CursorView, *, with_nodes: bool) -> list[Block]:
+    """What runs next, runs now and comes later, and the nodes where there is room."""
+
+    def away(task: Task) -> str:
+        return _ago(abs(view.at - task.scheduled_at_us))
+
+    def rows(tasks: list[Task], text: Callable[[Task], str]) -> list[tuple[int, str]]:
+        return [(task.number, f"{_named(task)}  {text(task)}") for task in tasks]
+
+    stats = view.stats
+    ready = rows(view.ready, lambda task: f"priority {task.priority}  due for {away(task)}")
+    leased = rows(view.leased, _attempt_text)
+    waiting = rows(view.waiting, lambda task: f"in {away(task)}  priority {task.priority}")
+    blocks = [
+        ("next to run", ready, stats.ready),
+        ("leases", leased, stats.leased),
+        ("schedule", waiting, stats.scheduled),
     ]
-    return "next to run", rows, view.stats.ready
+    if with_nodes:
+        nodes = [
+            (-1, f"{visible(n.worker)}  {n.lease_count} leases, heard {heard} ago")
+            for n in view.nodes
+            for heard in [_ago(view.at - n.seen_at)]
+        ]
+        blocks.append(("nodes", nodes, len(stats.nodes)))
+    return blocks
 
 
-def _lease_block(view: CursorView) -> Block:
-    rows = [
-        (task.number, f"{_named(task)}  attempt {task.attempt} on {visible(task.worker or '-')}")
-        for task in view.leased
-    ]
-    return "leases", rows, view.stats.leased
-
-
-def _schedule_block(view: CursorView) -> Block:
-    rows = [
-        (task.number, f"{_named(task)}  in {_since(view, task)}  priority {task.priority}")
-        for task in view.waiting
-    ]
-    return "schedule", rows, view.stats.scheduled
-
-
-def _node_block(view: CursorView) -> Block:
-    rows = [
-        (-1, f"{visible(n.worker)}  {n.lease_count} leases, heard {_ago(view.at - n.seen_at)} ago")
-        for n in view.nodes
-    ]
-    return "nodes", rows, len(view.stats.nodes)
-
-
-def _since(view: CursorView, task: Task) -> str:
-    return _ago(abs(view.at - task.scheduled_at_us))
+def _attempt_text(task: Task) -> str:
+    return f"attempt {task.attempt} on {visible(task.worker or '-')}"
 
 
 def _ago(duration_us: int) -> str:
