@@ -1,7 +1,7 @@
-"""The ``eventq`` command: its parts put together, and how each kind of ending becomes an exit code.
+"""The ``eventq`` command: all its commands, and the exit code for each kind of ending.
 
 0 is fine, 1 refused, failed or a finding, 2 wrongly called; 130 after Ctrl-C, 141 when the reader
-of the pipe has gone. No expected error shows a traceback.
+of the pipe has closed it. An expected error never shows a traceback.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ EXIT_PIPE = 128 + signal.SIGPIPE
 
 HELP_WIDTH = 100
 
-# What the help shows together. Each command stands under one heading.
+# How the help groups the commands: each has one heading.
 HEADINGS = {
     "Work": (demo, new, run, cancel, retry, update),
     "Look": (ls, show, stats, tail, sql),
@@ -48,7 +48,7 @@ HEADINGS = {
     "Prove and keep": (verify_command, anchor_group, snapshot, archive, export, import_, copy),
 }
 
-# They call other people's code, which may have its own wishes about logging.
+# They call a user's code, which may configure logging itself.
 LOGGING_BY_THEMSELVES = {"demo", "rerun", "run"}
 
 
@@ -89,7 +89,7 @@ class CommandLine(click.Group):
                 )
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click has it
-        """Runs the parsed command; what it raises becomes a message and an exit code."""
+        """Runs the parsed command, and turns what it raises into a message and an exit code."""
         with _ending():
             super().invoke(ctx)
             output.flush()
@@ -130,7 +130,7 @@ def _first_sentence(command: click.Command) -> str:
 
 @contextmanager
 def _ending() -> Iterator[None]:
-    """Makes a message and an exit code of what the block raises."""
+    """Turns what the block raises into a message and an exit code."""
     try:
         yield
     except BrokenPipeError:

@@ -1,6 +1,6 @@
-"""Printing: tables and bars on a terminal, tab-separated lines in a pipe, which gets no colour.
+"""Printing: tables and bars on a terminal, uncoloured tab-separated lines in a pipe.
 
-Callers hand in text that is safe to print already, see text.py.
+Never prints text from a log as it is: callers pass text that text.py has made safe.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Pairs = list[tuple[str, str]]
 
-# A message names what was wrong; it need not repeat a whole file.
+# A message names what was wrong and need not repeat a whole file.
 NOTE_CHARACTERS = 500
 
-# On a narrow terminal a key folds to no less than this, and long texts are cut to that.
+# On a narrow terminal a key folds to no fewer cells, and long texts are cut to no fewer.
 KEY_CELLS = 12
 ELASTIC_CELLS = 16
 
@@ -58,7 +58,7 @@ class Listing(Struct, frozen=True):
 
     columns: tuple[Column, ...]
     elastic: int = 1
-    """So many columns at the end take what the others leave of a terminal."""
+    """How many columns, at the end, share the width that the others leave."""
 
     @property
     def titles(self) -> list[str]:
@@ -153,7 +153,7 @@ def prepare_streams() -> None:
 
 
 def is_terminal(stream: IO[Any] | None = None) -> bool:
-    """Whether a person looks at the stream (standard output unless told) on a real terminal."""
+    """Whether the stream, by default standard output, is a real terminal."""
     stream = sys.stdout if stream is None else stream
     return stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
@@ -175,12 +175,12 @@ def say_json(value: object) -> None:
 
 
 def flush() -> None:
-    """Hands on what was said so far, so that a reader of the pipe sees it now."""
+    """Flushes standard output, so that a reader of the pipe sees it now."""
     sys.stdout.flush()
 
 
 def give_up(stream: IO[Any]) -> None:
-    """Points a stream to nowhere, so that the flush at exit cannot complain again."""
+    """Redirects a stream to the null device, so that the flush at exit cannot fail again."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
@@ -188,7 +188,7 @@ def give_up(stream: IO[Any]) -> None:
 
 
 def note(message: str) -> None:
-    """Tells the person, not the program that reads the output, one thing on standard error."""
+    """Prints a message for the person, on standard error, apart from the answer."""
     # One write: several processes may share the stream, and lines must stay whole.
     with suppress(OSError, ValueError):
         sys.stderr.write(f"eventq: {short(visible(message), NOTE_CHARACTERS)}\n")
@@ -196,7 +196,7 @@ def note(message: str) -> None:
 
 
 def end_notes() -> None:
-    """Gives up a standard error that takes nothing: its exit code would hide the command's."""
+    """Gives up a standard error that fails: its exit code would hide the command's."""
     try:
         sys.stderr.flush()
     except (OSError, ValueError):
@@ -204,7 +204,7 @@ def end_notes() -> None:
 
 
 def terminal(*, stderr: bool = False) -> Console:
-    """A rich console that takes all text as it is: no markup, no emoji, no highlighting."""
+    """A rich console that prints text as it is: no markup, no emoji, no highlighting."""
     from rich.console import Console  # noqa: PLC0415 - slow to import, and pipes never need it
 
     return Console(markup=False, emoji=False, highlight=False, stderr=stderr)
@@ -212,7 +212,7 @@ def terminal(*, stderr: bool = False) -> Console:
 
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on a terminal, on standard error so that a pipe gets the answer alone."""
+    """Shows a bar on a terminal, on standard error, so that a pipe gets only the answer."""
     if not is_terminal(sys.stderr):
         yield None
         return
@@ -226,8 +226,8 @@ def progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
 def say_table(names: list[str], rows: list[list[str]], elastic: int = 1) -> None:
     """Prints rows below their column names: as a table on a terminal, tab-separated in a pipe.
 
-    The first column is never cut on a terminal, the last ``elastic`` ones take what is left.
-    Columns in which nothing stands are left out there, and so is a table without rows.
+    On a terminal the first column is never cut, the last ``elastic`` ones share what is left, and
+    empty columns and a table without rows are left out.
     """
     if not is_terminal():
         for row in [names, *rows]:
@@ -254,11 +254,11 @@ def say_table(names: list[str], rows: list[list[str]], elastic: int = 1) -> None
 def _widths(
     names: list[str], rows: list[list[str]], used: list[int], *, room: int, rigid: int
 ) -> dict[int, int]:
-    """How wide each column is; the first folds before any other gives way."""
+    """The width of each column; the first folds before the others shrink."""
     from rich.cells import cell_len  # noqa: PLC0415 - see terminal
 
     widths = {i: max(cell_len(row[i]) for row in [names, *rows]) for i in used}
-    # Rich puts two spaces between columns.
+    # Rich separates columns by two spaces.
     room -= 2 * (len(used) - 1) + sum(widths[i] for i in used if 0 < i < rigid)
     wide = [i for i in used if i >= rigid]
     widths[0] = min(widths[0], max(KEY_CELLS, room - ELASTIC_CELLS * len(wide)))

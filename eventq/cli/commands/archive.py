@@ -1,6 +1,6 @@
 """``archive``, ``export`` and ``import``: events into files, and back.
 
-Only `archive` deletes anything, and only after it was asked to, and has read back what it wrote.
+Only `archive` deletes anything, when asked to and after it has read back what it wrote.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ Examples:
     metavar="POINT",
     help="Up to this point: a position, an instant, a time ago like -30d.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be done; write and delete nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done; write and delete nothing.")
 @click.option("--yes", is_flag=True, help="Delete without asking.")
 @placed
 def archive(*, place: Place, folder: str, before: str, dry_run: bool, yes: bool) -> None:
     """Move the log's beginning into compressed files in DIR, and delete it from the database.
 
-    All is read back and checked before anything is deleted. Open tasks go on, keys stay taken, and
-    --archive DIR reads what was moved. Broken off, it is simply called again.
+    Everything is read back and checked before it is deleted. Open tasks go on, keys stay taken,
+    and --archive DIR reads what was moved. If it is interrupted, call it again.
     """
     if not (dry_run or yes or is_terminal(sys.stdin)):
-        misuse("it deletes events, so it needs --yes where nobody can be asked")
+        misuse("it deletes events, so it needs --yes where it cannot ask")
     with closing(open_log(place.found_url, namespace=place.found_namespace, create=False)) as log:
         start = log.start()
         until = _find_until(log, before)
@@ -93,9 +93,9 @@ Examples:
   eventq export --from -2h --to -1h"""
 )
 @click.argument("key", required=False)
-@click.option("--from", "begin", metavar="POINT", help="Only events behind this point.")
+@click.option("--from", "begin", metavar="POINT", help="Only events after this point.")
 @click.option("--to", "end", metavar="POINT", help="Only events up to this point.")
-@click.option("--redact", is_flag=True, help="Without values: names and shapes alone.")
+@click.option("--redact", is_flag=True, help="Without values: only names and shapes.")
 @placed
 def export(
     *, place: Place, key: str | None, begin: str | None, end: str | None, redact: bool
@@ -132,13 +132,13 @@ def export(
 def import_(*, place: Place, file: Path, target: str) -> None:
     """Make a log at URL of FILE, which `eventq export` wrote: same positions, same seals.
 
-    A redacted one becomes a log as well; its seals were computed anew. What holds another log
-    already is refused.
+    A redacted export works too; its seals were computed anew. A URL that already holds another
+    log is refused.
     """
     with file.open("rb") as lines:
         header = file_lines.parse_header(lines.readline(file_lines.HEADER_BYTES))
         if header is None:
-            refuse(f"{file}: is no export of a whole namespace")
+            refuse(f"{file}: is not the export of a whole namespace")
         lines.seek(-1, os.SEEK_END)
         # A log in a file may end so after a crash; an export was cut off on its way.
         if lines.read() != b"\n":

@@ -1,4 +1,4 @@
-"""``history``, ``state`` and ``why``: asking a log what happened, and for what reason.
+"""``history``, ``state`` and ``why``: ask a log what happened, and why.
 
 Nothing here creates a database or appends an event.
 """
@@ -36,7 +36,7 @@ list_limit_option = click.option(
     type=click.IntRange(1),
     default=10,
     show_default=True,
-    help="Name at most so many tasks in each list.",
+    help="At most this many tasks in each list.",
 )
 
 
@@ -50,9 +50,9 @@ Examples:
 @at_option
 @placed
 def history(*, place: Place, key: str, at: str) -> None:
-    """Tell all that happened to one task, oldest first, and why.
+    """Show all that happened to one task, oldest first, and why.
 
-    Exit code 1 when an event is no legal move; it is shown as damage.
+    Exit code 1 when an event is not a legal move; it is shown as damage.
     """
     with place.open_log() as log:
         steps = story(log, key, point_of(log, at, "--at"))
@@ -105,7 +105,7 @@ Examples:
 @list_limit_option
 @placed
 def why_command(*, place: Place, key: str, at: str, limit: int) -> None:
-    """Say why a task was dispatched, or was not.
+    """Explain why a task was dispatched, or was not.
 
     For a task that waits: what blocks it, its rank, and who is ahead. For one that is leased or
     final: which tasks its last lease beat, and on which field; give the position of an earlier

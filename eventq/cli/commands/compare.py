@@ -77,7 +77,7 @@ def diff(
     everything: bool,
     limit: int,
 ) -> None:
-    """Tell what changed from point A to point B: each open task, and the numbers.
+    """Show what changed from point A to point B: each open task, and the numbers.
 
     With --other-url or --other-namespace, B is a point of another log; tasks are the same if
     their keys are. Exit code 0 when nothing differs, 1 when something does.
@@ -123,8 +123,8 @@ Examples:
 def bisect_command(*, place: Place, text: str, good: str, bad: str) -> None:
     """Find the first event after which a condition holds.
 
-    Each event in between is looked at, so that it is the first also where the condition comes
-    and goes. Exit code 1 when it holds after none, 2 when it holds at --good already.
+    It looks at each event in between, so the first is found even if the condition comes and
+    goes. Exit code 1 when it holds after none, 2 when it holds at --good already.
 
     A condition compares, with == < > in and or not: tasks by state (scheduled, ready, leased,
     completed, expired, cancelled, open, total), attempts, failures, refused, nodes, seq, at,
@@ -166,7 +166,7 @@ def _other_log(
 def _changes(
     log: EventLog, other: EventLog, found: LogDifference, *, everything: bool
 ) -> Iterator[TaskChange]:
-    """The tasks that differ, the open ones first; each is made when it is asked for."""
+    """The tasks that differ, the open ones first, read as they are asked for."""
     for task in found.open.tasks:
         yield changed_task(task, found.elsewhere.get(task.key))
     if other is not log:
@@ -246,6 +246,6 @@ def _say_found(found: Found) -> None:
 
 def _say_nothing_found(found: NotFound) -> None:
     if found.by_time:
-        note(f"it holds after none of {found.events} events, but at --bad: time alone has done it")
+        note(f"it holds after none of {found.events} events, but at --bad: by the passing of time")
     else:
         note(f"it holds after none of {found.events} events")

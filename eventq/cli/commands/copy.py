@@ -34,11 +34,11 @@ Examples:
 def copy(*, place: Place, source: str, target: str) -> None:
     """Copy a namespace's log from SOURCE to TARGET, both URLs.
 
-    Either may be env:NAME, the name of an environment variable that holds the URL: a password on
-    the command line is seen by everybody on the host.
+    Either may be env:NAME, the name of an environment variable that holds the URL: every user of
+    the host can see a password on the command line.
 
     Positions and seals stay the same, and at the end both are folded and compared. A copy that
-    broke off goes on where it was. A target that holds something else is refused.
+    was interrupted resumes where it stopped. A target that holds another log is refused.
     """
     source, target = url_of(source), url_of(target)
     if source == target:
@@ -72,8 +72,8 @@ def fork(*, place: Place, source: str, target: str, at: str | None) -> None:
     """Make a new log that is the past of another up to a point, to try things on.
 
     Either may be env:NAME, the name of an environment variable that holds the URL. Positions and
-    seals stay the same. Commits are atomic: a point inside one takes those before it. The new log
-    must hold nothing yet, and the old one is only read, its --archive with it.
+    seals stay the same. Commits are atomic: at a point inside one, the fork ends before it. The
+    new log must be empty; the old one, with its --archive, is only read.
     """
     url, written = _fork_source(source, at)
     url, target = url_of(url), url_of(target)

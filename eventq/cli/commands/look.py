@@ -1,4 +1,4 @@
-"""``ls``, ``show``, ``stats`` and ``tail``: looking at a queue.
+"""``ls``, ``show``, ``stats``, ``tail`` and ``sql``: look at a queue.
 
 Nothing here creates a database or appends an event.
 """
@@ -50,7 +50,7 @@ Examples:
     default="100",
     metavar="N",
     show_default=True,
-    help="At most so many; none for no limit.",
+    help="At most this many; none for no limit.",
 )
 @placed
 def ls(
@@ -62,7 +62,7 @@ def ls(
     """
     wanted = list(STATES) if "all" in states else list(states)
     with place.open(create=False) as queue:
-        # One more than wanted tells whether there are more.
+        # One more than wanted shows whether there are more.
         tasks = queue.tasks(
             state=wanted or None,
             tags=joined_tags(tags, "tag") or None,
@@ -108,7 +108,7 @@ Examples:
 )
 @click.option("-f", "--follow", is_flag=True, help="Go on with what happens, until Ctrl-C.")
 @click.option(
-    "--after", type=click.IntRange(0), metavar="SEQ", help="Begin behind this position, 0 for all."
+    "--after", type=click.IntRange(0), metavar="SEQ", help="Begin after this position, 0 for all."
 )
 @click.option(
     "-n", "--lines", type=click.IntRange(0), default=10, show_default=True, help="Without --after."

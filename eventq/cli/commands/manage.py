@@ -1,6 +1,6 @@
-"""``cancel``, ``retry`` and ``update``: a person changes a task, and the log keeps who it was.
+"""``cancel``, ``retry`` and ``update``: change a task; the log records who did it.
 
-What is allowed is decided by the library alone.
+Only the library decides what is allowed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from eventq.cli.text import time_text, visible
 @click.option("--reason", default="", metavar="TEXT", help="Kept in the log.")
 @placed
 def cancel(*, place: Place, key: str, reason: str) -> None:
-    """Call a task off; a running attempt is told to stop."""
+    """Cancel a task; a running attempt is asked to stop."""
     with place.open(create=False) as queue:
         _answer(place, queue.cancel(key, reason=reason, by=person()))
 

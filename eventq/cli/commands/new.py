@@ -1,6 +1,6 @@
-"""``eventq new``: tasks from the command line, or many from a file of JSON lines.
+"""``eventq new``: creates one task from the command line, or many from a file of JSON lines.
 
-Nothing is created before every line has been read and found right.
+Nothing is created before every line has been read and checked.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from eventq.cli.output import say, say_json
 from eventq.cli.text import visible
 from eventq.core.new_task import TaskOptions
 
-# What is wrong when it is no single field of a line.
+# What is named as wrong when it is not a single field.
 WHOLE_LINE = "line"
 FIELDS = frozenset({"tags", *TaskOptions.__annotations__})
 _ITEM = re.compile(r"tasks\[(\d+)\]: (.*)", re.DOTALL)
@@ -38,7 +38,7 @@ def task_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(
         (
             click.option("--priority", type=int, help="Higher runs first. [default: 0]"),
-            click.option("--key", metavar="TEXT", help="Your own id: the same key is one task."),
+            click.option("--key", metavar="TEXT", help="Your own id: one key, one task."),
             click.option("--delay", metavar="DURATION", help="Run this much later, like 90s."),
             click.option(
                 "--at",

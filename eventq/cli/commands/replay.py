@@ -1,4 +1,4 @@
-"""``replay``: the log as a timeline, and the way into the stepper.
+"""``replay``: shows the log as a timeline, or opens the stepper.
 
 Nothing here creates a database or appends an event.
 """
@@ -64,14 +64,14 @@ def replay(
     follow: bool,
     stepping: bool,
 ) -> None:
-    """Show what happened as a timeline: each event, and the time since the one shown before.
+    """Show what happened as a timeline: each event, and the time since the previous one shown.
 
     A POINT is a position like 1041, an instant like 2030-01-31T12:00:00Z, a time ago like -2h, a
     number of events before the end like -500, or end.
     """
     wanted = Wanted(frozenset(kinds), frozenset(keys), joined_tags(tags, "tag"), worker)
     if follow and end is not None:
-        misuse("--follow has no end, so --to cannot stand beside it")
+        misuse("--follow has no end, so it does not go with --to")
     if stepping:
         if wanted != Wanted() or end is not None or follow or place.as_json:
             misuse("--step takes --from alone")

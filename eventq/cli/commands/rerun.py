@@ -1,4 +1,4 @@
-"""``rerun``: trying a fix on recorded attempts.
+"""``rerun``: runs recorded attempts again, to try a fix.
 
 Nothing here appends to the log it reads.
 """
@@ -117,7 +117,7 @@ def _check_call(
     tags: tuple[tuple[str, Any], ...],
     limit: int | None,
 ) -> None:
-    """Ends the command as wrongly called when words do not go together."""
+    """Ends the command as wrongly called when its options contradict each other."""
     if every and key is not None:
         misuse("either a KEY or --all, not both")
     if every and attempt is not None:
@@ -143,7 +143,7 @@ def _rerun_all(
     limit: int | None,
     attempt: None,
 ) -> bool:
-    """Runs them one after the other; tells whether all are the same."""
+    """Runs them one after the other; returns whether all outcomes are the same."""
     del attempt
     limit = 100 if limit is None else limit
     keys = attempted_keys(
@@ -166,7 +166,7 @@ def _rerun_all(
                 say_json(one)
                 flush()
     finally:
-        # Also after Ctrl-C: what has been run is worth seeing.
+        # Also after Ctrl-C: show what has been run.
         if not place.as_json and done:
             say_list(done, RERUNS, as_json=False)
         counts = Counter(one.verdict for one in done)
@@ -179,7 +179,7 @@ def _rerun_all(
 
 @contextmanager
 def _worker_output(place: Place) -> Iterator[None]:
-    """Keeps what the worker prints out of an answer that a program reads."""
+    """Sends what the worker prints to standard error, where a program reads the answer."""
     aside = place.as_json or not is_terminal()
     with redirect_stdout(sys.stderr) if aside else nullcontext():
         yield

@@ -23,7 +23,7 @@ from eventq.runner import RunReport
 
 # How long all workers of a process may be stuck before it is replaced.
 MAX_STUCK = "5m"
-# How long such a process may take to end by itself.
+# How long such a process may take to end before it is forced.
 EXIT_S = 5.0
 
 
@@ -123,7 +123,7 @@ def _run_alone(queue: Queue, background: BackgroundRun) -> RunReport:
 
 
 def _run_supervised(background: BackgroundRun, lifeline: Lifeline) -> None:
-    """Only the supervisor may force: a signal may reach both, from a terminal or systemd."""
+    """Runs as a child: only its supervisor may force it, since a signal may reach both."""
     with on_asking(background.ask):
         background.start()
         lifeline.watch(ask=background.ask, force=background.force)

@@ -1,6 +1,6 @@
-"""``snapshot``: projections kept beside the log, so that nobody has to replay all of it.
+"""``snapshot``: projections kept with the log, so that it need not be replayed from its start.
 
-What they say is printed; what they are, and whether they are right, eventq.snapshot knows.
+Only prints them; eventq.snapshot takes, keeps and checks them.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ _POSITION = re.compile(r"\d{1,19}", re.ASCII)
 @click.group(name="snapshot", epilog="Example: eventq snapshot create", invoke_without_command=True)
 @placed
 def group(*, place: Place) -> None:
-    """Keep projections beside the log, so that nobody has to replay all of it.
+    """Keep projections with the log, so that it need not be replayed from its start.
 
-    Nodes write snapshots by themselves, and start from the newest. The log does not need them:
-    each can be deleted at any time, and made anew.
+    Nodes write snapshots themselves, and start from the newest. The log does not need them: each
+    can be deleted at any time, and made again.
     """
     hand_down(place)
 
@@ -67,13 +67,13 @@ Examples:
     "--every",
     type=click.IntRange(1),
     metavar="EVENTS",
-    help="One for every so many events, over the whole log.",
+    help="One after each EVENTS events, over the whole log.",
 )
 @placed
 def create(*, place: Place, point: str | None, every: int | None) -> None:
     """Take a snapshot and put it into the log's database.
 
-    It is one of the last commit that ends at or before the point.
+    It is taken at the end of the last commit up to the point.
     """
     if point is not None and every is not None:
         misuse("either --at or --every, not both")
@@ -151,7 +151,7 @@ Examples:
 @click.argument("after", metavar="B")
 @placed
 def diff(*, place: Place, before: str, after: str) -> None:
-    """Tell what differs between A and B: tasks by state, open tasks, nodes with leases.
+    """Show what differs between A and B: tasks by state, open tasks, nodes with leases.
 
     Each is the position of a snapshot, a file, or any point of the log, which is replayed.
     """
@@ -169,7 +169,7 @@ def diff(*, place: Place, before: str, after: str) -> None:
 @click.argument("file")
 @placed
 def export(*, place: Place, seq: int, file: str) -> None:
-    """Write a snapshot of the log's database to a file, in place of any that is there."""
+    """Write a snapshot of the log's database to a file, and replace one that is there."""
     with place.open_log() as log:
         found = snapshot.get(log, seq)
     size_bytes = snapshot.save(found, file)
@@ -187,10 +187,10 @@ Examples:
   eventq snapshot prune --before -30d""",
 )
 @click.option("--keep", type=click.IntRange(0), metavar="N", help="All but the newest N.")
-@click.option("--before", metavar="POINT", help="Those of positions before this point.")
+@click.option("--before", metavar="POINT", help="Those before this point.")
 @placed
 def prune(*, place: Place, keep: int | None, before: str | None) -> None:
-    """Delete snapshots from the log's database. The log loses nothing by it."""
+    """Delete snapshots from the log's database. The log itself loses nothing."""
     if keep is None and before is None:
         misuse("say which: --keep N or --before POINT")
     with place.open_log() as log:

@@ -1,4 +1,4 @@
-"""``verify`` and ``anchor``: whether a log is what it was; nothing here changes or repairs one."""
+"""``verify`` and ``anchor``: check that a log is unaltered; never change or repair it."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ Examples:
   eventq verify --anchor monday.json --anchor tuesday.json""",
 )
 @click.option(
-    "--all", "go_on", is_flag=True, help=f"Go on behind the first finding, up to {MOST_FINDINGS:,}."
+    "--all", "go_on", is_flag=True, help=f"Go on after the first finding, up to {MOST_FINDINGS:,}."
 )
 @click.option(
     "--anchor",
@@ -99,8 +99,8 @@ def verify_command(
 ) -> None:
     """Prove that the log was not altered, and that all its events are legal.
 
-    Recomputes every seal and checks every position, move, lease, fence, instant, key and the order
-    of dispatch by rules of its own. Names the first position that is wrong. Ends with 1 then.
+    Recomputes every seal and checks, by separate rules, every position, move, lease, fence,
+    instant and key, and the order of dispatch. Names the first wrong position, and exits with 1.
     """
     anchors = [(file.name, _read_anchor(file)) for file in files]
     key = _find_key(key_env, [anchor for _, anchor in anchors])
@@ -140,7 +140,7 @@ def verify_command(
 @click.group("anchor", epilog="Example: eventq anchor export", invoke_without_command=True)
 @placed
 def anchor_group(*, place: Place) -> None:
-    """Keep a position and its seal outside of the log, and check the log against them."""
+    """Keep a position and its seal outside the log, and check the log against them."""
     hand_down(place)
 
 
@@ -157,8 +157,8 @@ Examples:
 def export(*, place: Place, point: str, key_env: str) -> None:
     """Print an anchor: the position, instant and seal of the last commit up to a point.
 
-    It is one line of JSON. With a key in the environment it carries an HMAC-SHA256, so that only
-    who has the key can have made it.
+    It is one line of JSON. With a key in the environment it has an HMAC-SHA256, so that only
+    somebody with the key can have made it.
     """
     key = _key(key_env)
     with place.open_log() as log:
@@ -175,10 +175,10 @@ def export(*, place: Place, point: str, key_env: str) -> None:
 @_key_env
 @placed
 def check(*, place: Place, files: tuple[IO[bytes], ...], key_env: str) -> None:
-    """Check that the log still holds what each anchor says. Ends with 1 if not.
+    """Check that the log still holds what each anchor says. Exits with 1 if not.
 
-    Quick: it looks at one commit an anchor. That this seal is that of all before it, is for
-    verify to prove.
+    It is quick, since it reads one commit for each anchor. That the seal fits all commits before
+    it, verify proves.
     """
     anchors = [(file.name, _read_anchor(file)) for file in files]
     key = _find_key(key_env, [anchor for _, anchor in anchors])
@@ -229,5 +229,5 @@ def _find_key(name: str, anchors: list[Anchor]) -> bytes | None:
     if key is None and any(anchor.hmac is not None for anchor in anchors):
         misuse(f"set {name} to the key with which the anchor was made")
     if key is None and anchors:
-        note("the anchors have no hmac: they prove as much as the place where they were kept")
+        note("the anchors have no hmac: trust them as far as the place where they were kept")
     return key

@@ -1,4 +1,4 @@
-"""``whatif``: recorded arrivals and run times under another policy; the log is only read."""
+"""``whatif``: simulates recorded tasks under another policy; the log is only read."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ def whatif(
 ) -> None:
     """Replay recorded tasks under another policy, and compare waiting times and ends with what was.
 
-    Beside what was recorded stands what the simulation makes of the policy as it was: how far the
-    two are apart is the model's own error. What is not given stays as it was.
+    It also simulates the policy as it was: how far that is from the record is the model's own
+    error. What is not given stays as it was.
     """
     rules = [_rule(word) for word in priorities]
     for name in ("max_age", "deadline"):
@@ -115,12 +115,12 @@ def whatif(
             "tasks this short are leased ahead: give --workers-then, or trust no number of workers"
         )
     if found.absent_us:
-        note(f"nobody worked for {took(found.absent_us)} of the record; nobody does in these")
+        note(f"no node worked for {took(found.absent_us)} of the record; nor does one here")
 
 
 @contextmanager
 def _as_typed() -> Iterator[None]:
-    """Names in complaints the option that was typed."""
+    """Names the option as it was typed in an error."""
     try:
         yield
     except ArgumentError as error:

@@ -1,6 +1,6 @@
-"""``eventq demo``: a task for each file of a tree, run to the end, the story told from its log.
+"""``eventq demo``: makes a task for each file of a tree, runs them all, and sums up the log.
 
-It only reads the files, and never touches a queue that is not its own.
+It only reads the files, and never touches another queue.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from eventq.eventlog import open_log
 
 DEMO_URL = "sqlite:///eventq-demo.db"
 DEMO_NAMESPACE = "demo"
-# Short, so that retries are seen and a killed demo soon goes on.
+# Short, so that retries can be seen and a killed demo resumes soon.
 BACKOFF = "0.2s"
 MAX_RETRIES = 5
 LEASE_TTL = "5s"
@@ -55,7 +55,7 @@ EXIT_INTERRUPTED = 130
 
 
 class DemoOptions(Struct, frozen=True):
-    """What one call of the demo is to do."""
+    """The options of one call."""
 
     root: str
     url: str
@@ -141,7 +141,7 @@ def demo(*, place: Place, directory: str | None, pace: str, **options: Any) -> N
             stopped = _work(queue, chosen)
             elapsed_s = time.monotonic() - begun_s
         except KeyboardInterrupt:
-            # While tasks are created nobody listens to signals yet.
+            # Signals are only handled once the tasks are created.
             _say_interrupted(queue)
         if stopped and queue.stats().open:
             _say_interrupted(queue)
@@ -151,7 +151,7 @@ def demo(*, place: Place, directory: str | None, pace: str, **options: Any) -> N
 
 def _find_files(options: DemoOptions, *, is_library: bool) -> list[DemoFile]:
     is_own = _own_files(options.url)
-    # What was installed beside the library is not part of it.
+    # Installed packages are not part of the library.
     packages = os.path.join(options.root, "site-packages") if is_library else None  # noqa: PTH118
 
     def without(path: str) -> bool:
@@ -166,7 +166,7 @@ def _find_files(options: DemoOptions, *, is_library: bool) -> list[DemoFile]:
 
 
 def _own_files(url: str) -> Callable[[str], bool]:
-    """Tells the demo's own database from the files it reads."""
+    """A test for the files of the demo's own database."""
     parts = urlsplit(url)
     if parts.scheme != "sqlite":
         return lambda _: False
@@ -189,7 +189,7 @@ def _refuse_others(queue: Queue, options: DemoOptions) -> None:
 
 
 def _create_tasks(queue: Queue, options: DemoOptions, files: list[DemoFile]) -> None:
-    """Tasks for the files that have none; what a run before this one made stays as it is."""
+    """Creates tasks for the files that have none; those of an earlier run are kept."""
     taken = _taken_keys(queue, [key_of(file.path) for file in files])
     fresh = [file for file in files if key_of(file.path) not in taken]
     # The broken one is in the first commit, so if anything is there, it is there.
@@ -213,12 +213,12 @@ def _taken_keys(queue: Queue, keys: list[str]) -> set[str]:
 
 
 def _work(queue: Queue, options: DemoOptions) -> bool:
-    """Runs all there is to run; tells whether it was asked to stop."""
+    """Runs everything; returns whether it was asked to stop."""
     board = Board()
     worker = DiskWorker(
         options.root, board, seed=options.seed, fail_share=options.fail_share, pace_s=options.pace_s
     )
-    # Whoever holds leases now is another process, alive or dead.
+    # Leases that exist now belong to another process, alive or dead.
     before = queue.stats()
     others = set(before.nodes)
     run = BackgroundRun(queue, worker, until="idle", grace=GRACE, lease_ttl=LEASE_TTL)
@@ -243,7 +243,7 @@ def _work(queue: Queue, options: DemoOptions) -> bool:
     live = is_terminal() and not options.as_json
     stream = sys.stderr if options.as_json else sys.stdout
     with stopping(run), Screen(options.root, stream, live=live) as screen:
-        # Before anything changes: leases of a killed process are still there to be told of.
+        # Before anything changes, so that leases of a killed process are still reported.
         screen.show(look())
         run.start()
         while not run.wait(screen.every_s):
@@ -282,7 +282,7 @@ def _summarize(queue: Queue, options: DemoOptions, *, done_count: int, elapsed_s
 
 
 def _tell(options: DemoOptions, line: str) -> None:
-    """A line about the beginning, where it does not get into the way of JSON."""
+    """Prints a line about the start, on standard error when the answer is JSON."""
     if options.as_json:
         note(line)
     else:
@@ -302,7 +302,7 @@ def _database(url: str) -> str:
 
 
 def _program() -> list[str]:
-    """The words with which this command was called."""
+    """The words that started this command."""
     started = sys.argv[0]
     if Path(started).name == "__main__.py":
         return [sys.orig_argv[0], "-m", "eventq"]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # The rate shown is that of the last seconds.
 RATE_WINDOW_S = 3.0
 ROWS = 4
-# How often a display is drawn anew, and a line printed.
+# How often a display is redrawn, and how often a line is printed.
 LIVE_S = 0.1
 LINES_S = 1.0
 
@@ -57,7 +57,7 @@ class DemoProgress(Struct, frozen=True):
 
     @property
     def notices(self) -> list[str]:
-        """What a person should know, the last being the most important."""
+        """What the user should know, the most important last."""
         return [FOREIGN] * self.foreign + [STOPPING] * self.stopping
 
 
@@ -77,7 +77,7 @@ class Rate:
 
 
 class Screen:
-    """Shows the progress: drawn anew where it is ``live``, else as one plain line a time."""
+    """Shows progress: a display that is redrawn if ``live``, else a plain line each time."""
 
     def __init__(self, root: str, stream: TextIO, *, live: bool) -> None:
         self.every_s = LIVE_S if live else LINES_S
@@ -97,7 +97,7 @@ class Screen:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leaves the last progress standing."""
+        """Stops, and leaves the last progress visible."""
         if self._display is not None:
             self._display.stop()
 

@@ -1,4 +1,4 @@
-"""The demo's end: all that it reports is read back from the log, never kept by the run."""
+"""The demo's summary: everything in it is read back from the log, never kept by the run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from eventq.replay.query import take_stats
 
 SLOWEST_COUNT = 5
 EXPIRED_COUNT = 5
-# The history stays a table: what an event says is cut at the end of the line, or here in a pipe.
+# Each event of the history fits its line: its text is cut to the terminal, or to this in a pipe.
 WHAT_CHARACTERS = 72
 WHAT_COLUMN = 49
 MEGABYTE = 1_000_000
@@ -70,7 +70,7 @@ class Story(Struct, frozen=True):
 
     @property
     def expired(self) -> list[DemoTask]:
-        """The tasks that were given up."""
+        """The tasks that expired."""
         return [task for task in self.tasks if task.expired]
 
     def sum_of(self, name: str) -> int:
@@ -79,7 +79,7 @@ class Story(Struct, frozen=True):
 
 
 class Summary(Struct, frozen=True):
-    """The demo's end in numbers, as programs get it."""
+    """The demo in numbers, as programs get it."""
 
     tasks: int
     completed: int
@@ -144,7 +144,7 @@ def verify(queue: Queue, stats: Stats) -> None:
 
 
 def summarize(queue: Queue, story: Story, *, done_count: int, elapsed_s: float) -> Summary:
-    """The summary of a story; this run has done so many tasks of it."""
+    """The summary of a story, of which this run completed ``done_count`` tasks."""
     stats = story.stats
     return Summary(
         tasks=stats.total,

@@ -1,7 +1,7 @@
-"""What the stepper's panes say, as lines of rich text for a given room; nothing here moves.
+"""What the stepper's panes show, as lines of rich text for a given room; nothing here moves.
 
-Texts are put together from plain strings made safe, so that nothing in a log is taken for markup
-or for a command to the terminal.
+Texts are made from plain strings that are safe to print, so that nothing in a log is taken for
+markup or for a command to the terminal.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ QUIET = "dim"
 STATES = ("ready", "scheduled", "leased", "completed", "expired", "cancelled")
 TOTALS = ("attempts", "failures", "refused")
 
-# What a value of a log that nobody would write may raise when it is shown.
+# What showing an absurd value may raise; a log that somebody altered can hold one.
 UNSHOWABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 Lines = list[Text]
@@ -62,7 +62,7 @@ def title_line(view: CursorView, *, place: str, end: int, width: int) -> Text:
 def event_lines(
     events: list[Event], step: Step, *, seq: int, end: int, width: int, height: int
 ) -> Lines:
-    """The events around the cursor, its own in the middle where both sides have enough."""
+    """The events around the cursor, with its own in the middle if both sides have enough."""
     digits = len(str(max(end, 1)))
     task = step.event.task if step.event is not None else 0
     rows: list[Event | str] = [*events]
@@ -84,7 +84,7 @@ def event_lines(
 
 
 def state_lines(view: CursorView, *, changes_only: bool, width: int, height: int) -> Lines:
-    """The projection at the cursor, what the last event changed coming first and highlighted."""
+    """The projection at the cursor; what the last event changed comes first, highlighted."""
     if view.step.event is None and not view.seq:
         return [_line("before the first event", QUIET, width)]
     lines = [*_count_lines(view, changes_only=changes_only, width=width)]
@@ -297,7 +297,7 @@ def _ago(duration_us: int) -> str:
 
 
 def _shared(blocks: list[Block], view: CursorView, *, width: int, height: int) -> Lines:
-    """The blocks with their headings, each given its share of the rows; what one leaves, others."""
+    """The blocks with their headings; they share the rows, and what one leaves, others get."""
     # Two rows of each go to an empty line and the heading.
     room = max(0, height - 2 * len(blocks))
     wanted = [max(1, len(rows)) for _, rows, _ in blocks]
@@ -358,7 +358,7 @@ def _cut(text: str, width: int) -> str:
 
 
 def _shown(show: Callable[[Any], str], value: Any) -> str:  # noqa: ANN401 - whatever is shown
-    """The value as text; an honest mark for one that is beyond what can be shown."""
+    """The value as text, or a mark that it cannot be shown."""
     try:
         return show(value)
     except UNSHOWABLE:

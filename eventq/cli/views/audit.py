@@ -15,7 +15,7 @@ REASON_CHARACTERS = 400
 
 
 def state_pairs(state: QueueState) -> Pairs:
-    """What a queue at a point is in one line each."""
+    """A queue at a point, as names and values."""
     pairs = [("at", time_text(state.at)), ("position", str(state.seq)), ("seal", state.seal)]
     pairs += [(name, str(count)) for name, count in state.counts.items()]
     pairs.append(("total", str(state.total)))

@@ -71,7 +71,7 @@ def _delta(old: int | None, new: int | None) -> str:
 
 
 def _ending(task: Task) -> str:
-    """Why or with what a task has ended, to stand behind its state."""
+    """Why, or with which result, a task ended; to follow its state."""
     if task.final_reason:
         return f": {visible(task.final_reason)}"
     if task.result_json is not None:

@@ -43,7 +43,7 @@ def json_fields(value: Any) -> Any:  # noqa: ANN401 - whatever a command answers
         kind = type(value)
         getters = FIELDS.get(kind) or _getters(" ".join(kind.__struct_fields__))
         fields = {name: _field(name, get(value)) for name, get in getters.items()}
-        # What stands at a star is the fields of a part, beside those of the whole.
+        # A star stands for all fields of a part, which come before those of the whole.
         return {**fields.pop("*", {}), **fields}
     if isinstance(value, dict):
         return {name: json_fields(each) for name, each in value.items()}

@@ -1,4 +1,4 @@
-"""Tasks and events as people see them; what programs get of them stands in fields.py."""
+"""Tasks and events as people see them; fields.py has what programs get."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def backoff_text(policy: Policy) -> str:
 
 
 def event_text(event: Event) -> str:
-    """What an event says beside its kind, on one line."""
+    """What an event says besides its kind, on one line."""
     return _TEXTS[type(event.body)](event.body)
 
 
