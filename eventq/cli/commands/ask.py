@@ -9,19 +9,19 @@ import click
 
 from eventq.audit import QueueState, state_at, story, task_at, why
 from eventq.cli.options import Place, end_with_finding, note_if_empty, placed, point_of
-from eventq.cli.output import say_json, say_lines, say_pairs, say_record, say_section, say_titles
-from eventq.cli.text import iso_text, time_text
+from eventq.cli.output import say_lines, say_record, say_section, say_titles
 from eventq.cli.views.audit import (
     RIVALS,
     STEPS,
     leases_at,
     nodes_at,
     state_pairs,
+    task_at_pairs,
     tasks_by,
     why_pairs,
 )
-from eventq.cli.views.fields import json_fields
-from eventq.cli.views.tasks import TASKS, task_pairs
+from eventq.cli.views.fields import TaskAtPoint
+from eventq.cli.views.tasks import TASKS
 from eventq.replay.points import END
 
 at_option = click.option(
@@ -85,12 +85,7 @@ def state(*, place: Place, key: str | None, at: str, limit: int) -> None:
             _say_state(place, state_at(log, point, limit=limit))
             return
         task = task_at(log, key, point)
-    if place.as_json:
-        say_json({**json_fields(task), "seq": point.seq, "at": iso_text(point.at)})
-    else:
-        say_pairs(
-            [("at", time_text(point.at)), ("position", str(point.seq)), *task_pairs(task)],
-        )
+    say_record(TaskAtPoint(task, point), task_at_pairs, as_json=place.as_json)
 
 
 @click.command(

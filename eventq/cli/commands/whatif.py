@@ -67,7 +67,7 @@ Examples:
     default="0",
     metavar="POINT",
     show_default=True,
-    help="Only tasks created behind it.",
+    help="Only tasks created after it.",
 )
 @click.option(
     "--to", "until", default=END, metavar="POINT", show_default=True, help="The record's end."

@@ -5,7 +5,8 @@ from __future__ import annotations
 from eventq.audit import QueueState, Step, Why
 from eventq.cli.output import Column, Listing, Pairs, listing
 from eventq.cli.text import iso_text, short, time_text, visible
-from eventq.cli.views.tasks import VALUE_CHARACTERS, cut_event_text, event_text
+from eventq.cli.views.fields import TaskAtPoint
+from eventq.cli.views.tasks import VALUE_CHARACTERS, cut_event_text, event_text, task_pairs
 from eventq.core.decide import LAPSED
 from eventq.core.durations import brief_duration, show_duration
 from eventq.core.events import Completed, Created, Event, Failed, Leased, Retried, Unknown
@@ -25,6 +26,12 @@ def state_pairs(state: QueueState) -> Pairs:
         seq, kind = state.unknown
         pairs.append(("unknown", f"{visible(kind)} at {seq}: not counted from there on"))
     return pairs
+
+
+def task_at_pairs(shown: TaskAtPoint) -> Pairs:
+    """A task at a point, as names and values."""
+    at, seq = time_text(shown.point.at), str(shown.point.seq)
+    return [("at", at), ("position", seq), *task_pairs(shown.task)]
 
 
 def why_pairs(why: Why) -> Pairs:

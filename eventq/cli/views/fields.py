@@ -21,6 +21,7 @@ from eventq.cli.views.change import NAMES, TaskChange
 from eventq.core.events import Unknown
 from eventq.core.projection import Holder
 from eventq.eventlog.snapshots import SnapshotEntry
+from eventq.replay.points import Point
 from eventq.replay.query import state_counts
 from eventq.sandbox import Ended, Numbers, Rerun
 from eventq.snapshot import Flaw, HolderDifference, Snapshot, restore
@@ -32,9 +33,18 @@ INSTANTS = frozenset(
     {"at", "created_at", "scheduled_at", "expires_at", "leased_at", "seen_at", "taken_at"}
     | {"lapses_at", "ready_at"}
 )
+# Fields that are JSON already, as deep as users made it.
+READY = frozenset({"tags", "result", "body", "fields", "snapshot", "replayed"})
 MICROSECOND = timedelta(microseconds=1)
 
 Getter = Callable[[Any], Any]
+
+
+class TaskAtPoint(msgspec.Struct, frozen=True):
+    """A task, and the point as of which it is shown."""
+
+    task: Task
+    point: Point
 
 
 def json_fields(value: Any) -> Any:  # noqa: ANN401 - whatever a command answers
@@ -46,13 +56,15 @@ def json_fields(value: Any) -> Any:  # noqa: ANN401 - whatever a command answers
         # A star stands for all fields of a part, which come before those of the whole.
         return {**fields.pop("*", {}), **fields}
     if isinstance(value, dict):
-        return {name: json_fields(each) for name, each in value.items()}
+        return {n: each if n in READY else json_fields(each) for n, each in value.items()}
     if isinstance(value, list | tuple):
         return [json_fields(each) for each in value]
     return value
 
 
 def _field(name: str, value: Any) -> Any:  # noqa: ANN401 - see json_fields
+    if name in READY:
+        return value
     if isinstance(value, datetime) or (name in INSTANTS and isinstance(value, int)):
         return iso_text(value)
     if isinstance(value, timedelta):
@@ -130,6 +142,7 @@ FIELDS: dict[type, dict[str, Getter]] = {
         "key number namespace state priority tags created_at scheduled_at expires_at age_us=age "
         "attempt retry_count worker last_error result result_missing final_reason policy"
     ),
+    TaskAtPoint: _getters("*=task seq=point.seq at=point.at"),
     Event: _getters("seq at task kind body", body=_body),
     Stats: _getters(f"{' '.join(Stats.__struct_fields__)} open total"),
     Step: _getters(
