@@ -1,7 +1,7 @@
-"""The ``eventq`` command: its parts put together, and how each kind of ending becomes an exit code.
+"""The ``eventq`` command: all its commands, and the exit code for each kind of ending.
 
 0 is fine, 1 refused, failed or a finding, 2 wrongly called; 130 after Ctrl-C, 141 when the reader
-of the pipe has gone. No expected error shows a traceback.
+of the pipe has closed it. An expected error never shows a traceback.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ from click.exceptions import Exit
 
 from eventq import ArgumentError, EventqError, __version__
 from eventq.cli import output
-from eventq.cli.commands import archive as archiving
-from eventq.cli.commands import ask as asking
-from eventq.cli.commands import compare as comparing
-from eventq.cli.commands import copy as copying
-from eventq.cli.commands import look as looking
-from eventq.cli.commands import manage as managing
-from eventq.cli.commands import new as creating
-from eventq.cli.commands import replay as replaying
-from eventq.cli.commands import rerun as trying
-from eventq.cli.commands import run as running
-from eventq.cli.commands import snapshot as snapshots
-from eventq.cli.commands import verify as verifying
-from eventq.cli.demo import command as demo_command
+from eventq.cli.commands.archive import archive, export, import_
+from eventq.cli.commands.ask import history, state, why_command
+from eventq.cli.commands.compare import bisect_command, diff
+from eventq.cli.commands.copy import copy, fork
+from eventq.cli.commands.look import ls, show, sql, stats, tail
+from eventq.cli.commands.manage import cancel, retry, update
+from eventq.cli.commands.new import new
+from eventq.cli.commands.replay import replay
+from eventq.cli.commands.rerun import rerun
+from eventq.cli.commands.run import run
+from eventq.cli.commands.snapshot import group as snapshot
+from eventq.cli.commands.verify import anchor_group, verify_command
+from eventq.cli.commands.whatif import whatif
+from eventq.cli.demo.command import demo
 from eventq.cli.logs import log_to_stderr
 from eventq.cli.options import EXIT_FAILED, EXIT_MISUSED, Place, hand_down, placed
 
@@ -38,20 +39,20 @@ EXIT_PIPE = 128 + signal.SIGPIPE
 
 HELP_WIDTH = 100
 
-# What the help shows together. Each command stands under one heading.
+# How the help groups the commands: each has one heading.
 HEADINGS = {
-    "Work": ("demo", "new", "run", "cancel", "retry", "update"),
-    "Look": ("ls", "show", "stats", "tail", "sql"),
-    "Debug": ("history", "why", "state", "replay", "diff", "bisect"),
-    "Try": ("rerun", "fork", "whatif"),
-    "Prove and keep": ("verify", "anchor", "snapshot", "archive", "export", "import", "copy"),
+    "Work": (demo, new, run, cancel, retry, update),
+    "Look": (ls, show, stats, tail, sql),
+    "Debug": (history, why_command, state, replay, diff, bisect_command),
+    "Try": (rerun, fork, whatif),
+    "Prove and keep": (verify_command, anchor_group, snapshot, archive, export, import_, copy),
 }
 
-# They call other people's code, which may have its own wishes about logging.
+# They call a user's code, which may configure logging itself.
 LOGGING_BY_THEMSELVES = {"demo", "rerun", "run"}
 
 
-class Command(click.Group):
+class CommandLine(click.Group):
     """A group of commands with our exit codes and messages instead of click's."""
 
     def main(  # type: ignore[override]
@@ -81,13 +82,14 @@ class Command(click.Group):
         """Shows the commands under their headings, each with its whole first sentence."""
         del ctx
         width = max(map(len, self.commands))
-        for heading, names in HEADINGS.items():
+        for heading, commands in HEADINGS.items():
             with formatter.section(heading):
-                rows = [(name.ljust(width), _first_sentence(self.commands[name])) for name in names]
-                formatter.write_dl(rows)
+                formatter.write_dl(
+                    [((each.name or "").ljust(width), _first_sentence(each)) for each in commands]
+                )
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click has it
-        """Runs the parsed command; what it raises becomes a message and an exit code."""
+        """Runs the parsed command, and turns what it raises into a message and an exit code."""
         with _ending():
             super().invoke(ctx)
             output.flush()
@@ -99,7 +101,7 @@ class Command(click.Group):
 
 
 @click.group(
-    cls=Command,
+    cls=CommandLine,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": HELP_WIDTH},
     epilog="Try it: eventq demo",
     invoke_without_command=True,
@@ -117,22 +119,9 @@ def main(*, place: Place) -> None:
         log_to_stderr(verbose=False)
 
 
-for _command in (
-    demo_command.demo,
-    creating.new,
-    running.run,
-    copying.copy,
-    *looking.COMMANDS,
-    *asking.COMMANDS,
-    *replaying.COMMANDS,
-    *comparing.COMMANDS,
-    *managing.COMMANDS,
-    *snapshots.COMMANDS,
-    *archiving.COMMANDS,
-    *verifying.COMMANDS,
-    *trying.COMMANDS,
-):
-    main.add_command(_command)
+for _commands in HEADINGS.values():
+    for _command in _commands:
+        main.add_command(_command)
 
 
 def _first_sentence(command: click.Command) -> str:
@@ -141,7 +130,7 @@ def _first_sentence(command: click.Command) -> str:
 
 @contextmanager
 def _ending() -> Iterator[None]:
-    """Makes a message and an exit code of what the block raises."""
+    """Turns what the block raises into a message and an exit code."""
     try:
         yield
     except BrokenPipeError:

@@ -14,15 +14,15 @@ PLAIN = frozenset({*logging.makeLogRecord({}).__dict__, "message", "asctime", "t
 
 
 class StderrHandler(logging.Handler):
-    """Writes to what standard error is at that moment: a live display may have taken it over."""
+    """Writes to the current standard error, which a live display may have replaced."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Writes the record; a standard error that is gone takes it with it."""
+        """Writes the record, or drops it when standard error is closed."""
         with suppress(OSError, ValueError):
             sys.stderr.write(f"{self.format(record)}\n")
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record with its named values, and its traceback below it."""
+        """The record with its named values, followed by its traceback."""
         # What stands in the message by its name is not repeated.
         said = {*PLAIN, *(record.args if isinstance(record.args, dict) else ())}
         values = [f"{name}={value}" for name, value in vars(record).items() if name not in said]
@@ -35,7 +35,7 @@ class StderrHandler(logging.Handler):
 
 
 def log_to_stderr(*, verbose: bool, attempts: bool = False) -> None:
-    """Shows warnings, or all, unless the worker's module has set up logging by itself.
+    """Shows warnings, or everything, unless the worker's module has configured logging itself.
 
     With ``attempts`` also each attempt that failed and will be retried.
     """

@@ -1,6 +1,6 @@
 """Options that commands share, and how words of the command line become values.
 
-Values are only read here; the library judges them, so that both speak with one voice.
+This module only parses values. The library checks them, so that both report the same errors.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ import json
 import os
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from typing import Any, NoReturn
 
 import click
+import msgspec
 from msgspec import Struct
 
-from eventq import ArgumentError, Backoff, Queue, TaskState
+from eventq import ArgumentError, Backoff, Queue, Task, TaskNotFoundError, TaskState
 from eventq.archive import open_archived
 from eventq.cli.output import flush, note
 from eventq.cli.text import short, visible
@@ -48,7 +49,7 @@ _MARK = "\0"
 
 
 class Place(Struct, frozen=True):
-    """Where the queue is, and how to answer. None means that nobody has typed it."""
+    """Where the queue is, and how to answer. None means that the option was not given."""
 
     url: str | None = None
     namespace: str | None = None
@@ -57,19 +58,19 @@ class Place(Struct, frozen=True):
 
     @property
     def found_url(self) -> str:
-        """The URL typed, or the environment's, or the default."""
+        """The URL given, or the environment's, or the default."""
         return os.environ.get("EVENTQ_URL") or DEFAULT_URL if self.url is None else self.url
 
     @property
     def found_namespace(self) -> str:
-        """The namespace typed, or the environment's, or the default."""
+        """The namespace given, or the environment's, or the default."""
         if self.namespace is not None:
             return self.namespace
         return os.environ.get("EVENTQ_NAMESPACE") or "default"
 
     @property
     def found_archive(self) -> str | None:
-        """The folder of the archive typed, or the environment's, or None."""
+        """The archive's folder given, or the environment's, or None."""
         return os.environ.get("EVENTQ_ARCHIVE") or None if self.archive is None else self.archive
 
     def open(self, *, create: bool, **options: Any) -> Queue:  # noqa: ANN401 - Queue checks them
@@ -77,12 +78,21 @@ class Place(Struct, frozen=True):
         options = {"namespace": self.found_namespace, "archive": self.found_archive, **options}
         return Queue(self.found_url, create=create, **options)
 
+    def at(self, url: str) -> Place:
+        """The same place but for its URL."""
+        return msgspec.structs.replace(self, url=url)
+
     @contextmanager
     def open_log(self) -> Iterator[EventLog]:
-        """The log at this place with its archive, for looking: nothing is created."""
+        """The log at this place, with its archive, for reading: nothing is created."""
         log = open_log(self.found_url, namespace=self.found_namespace, create=False)
         with closing(open_archived(log, self.found_archive)) as whole:
             yield whole
+
+    def note_if_empty(self) -> None:
+        """Prints a note when the log here is empty: often the namespace is misspelled."""
+        with self.open_log() as log:
+            note_if_empty(log)
 
 
 def log_time(log: EventLog) -> int:
@@ -94,7 +104,7 @@ class PointCommand(click.Command):
     """A command whose arguments may be times ago, like -2h, or counts from the end, like -500."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As click does, but a word that begins with a minus and a digit is never an option."""
+        """Parses as click does, but never takes a minus and a digit for an option."""
         valued = {
             name
             for option in self.get_params(ctx)
@@ -115,7 +125,7 @@ class PointCommand(click.Command):
 def placed(command: Callable[..., None]) -> Callable[..., None]:
     """Gives a command --url, --namespace, --archive and --json as one argument, ``place``.
 
-    The same options stand before the command's name too; those behind it win.
+    They may also be given before the command's name; those after it win.
     """
     return placed_by(
         url_help=f"Where the log is; else EVENTQ_URL. [default: {DEFAULT_URL}]",
@@ -126,7 +136,7 @@ def placed(command: Callable[..., None]) -> Callable[..., None]:
 def placed_by(
     *, url_help: str, namespace_help: str
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """As `placed`, for a command that says something else about them."""
+    """As `placed`, for a command whose help describes them otherwise."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         command = _with_place(command)
@@ -143,8 +153,15 @@ def placed_by(
 
 
 def point_of(log: EventLog, word: str, argument: str) -> Point:
-    """The point of the log that a word means now. Raises ArgumentError as `find_point` does."""
+    """The point of the log that a word means. Raises ArgumentError as `find_point` does."""
     return find_point(log, word, now=log_time(log), argument=argument)
+
+
+def state_option(
+    names: Sequence[str], text: str
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The option --state of a command, which may be repeated; ``text`` is its help."""
+    return click.option("--state", "states", multiple=True, type=click.Choice(names), help=text)
 
 
 def instant_option(word: str) -> datetime:
@@ -156,7 +173,7 @@ def instant_option(word: str) -> datetime:
 
 
 def tags_option(text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """The option --tag of a command, several times at will; ``text`` is its help."""
+    """The option --tag of a command, which may be repeated; ``text`` is its help."""
     return click.option(
         "--tag", "tags", multiple=True, type=tag_option, metavar="NAME=VALUE", help=text
     )
@@ -177,7 +194,7 @@ def tag_option(word: str) -> tuple[str, Any]:
 
 
 def limit_option(word: str) -> int:
-    """A click type: a whole number of at least 1, or none for as many as there are."""
+    """A click type: a whole number of at least 1, or none for no limit."""
     if word == "none":
         return NO_LIMIT
     if word.isascii() and word.isdigit() and (limit := int(word[:20])):
@@ -198,7 +215,7 @@ def parse_instant(text: str, argument: str) -> datetime:
 
 
 def parse_json(text: str | bytes) -> Any:  # noqa: ANN401 - any JSON value
-    """The value of JSON text. Raises ValueError, also for what nests too deep to read."""
+    """The value of JSON text. Raises ValueError, also for text nested too deeply."""
     try:
         return json.loads(text)
     except RecursionError:
@@ -221,7 +238,7 @@ def parse_backoff(value: object) -> Backoff | Any:  # noqa: ANN401 - checked by 
 
 
 def joined_tags(pairs: tuple[tuple[str, Any], ...], argument: str) -> dict[str, Any]:
-    """Tags from pairs. Raises ArgumentError for a name that comes twice."""
+    """Tags from pairs. Raises ArgumentError for a repeated name."""
     tags = dict(pairs)
     if len(tags) != len(pairs):
         names = [name for name, _ in pairs]
@@ -231,7 +248,7 @@ def joined_tags(pairs: tuple[tuple[str, Any], ...], argument: str) -> dict[str, 
 
 
 def url_of(word: str) -> str:
-    """The URL that a word is or names."""
+    """The URL: the word itself, or the value of the variable that it names."""
     if not word.startswith(ENVIRONMENT):
         return word
     url = os.environ.get(word.removeprefix(ENVIRONMENT))
@@ -240,22 +257,32 @@ def url_of(word: str) -> str:
     return url
 
 
+def existing_task(queue: Queue, key: str) -> Task:
+    """The task with this key or number. Raises TaskNotFoundError when there is none."""
+    task = queue.get(key)
+    if task is None:
+        raise TaskNotFoundError(key)
+    return task
+
+
 def check_there(log: EventLog) -> None:
-    """Refuses a namespace without events: a wrong name would be copied or verified with ease."""
+    """Refuses an empty namespace: a misspelled one would be copied or verified in vain."""
     if not log.head().seq:
-        there = ", ".join(log.namespaces()) or "none"
-        refuse(f"{log.url}: no events in namespace {log.namespace!r} (there: {there})")
+        refuse(f"{log.url}: no events in namespace {log.namespace!r} ({_there(log)})")
 
 
 def note_if_empty(log: EventLog) -> None:
-    """Says so of a log without events: often its namespace has another name."""
+    """Prints a note when a log is empty: often the namespace is misspelled."""
     if not log.head().seq:
-        there = ", ".join(log.namespaces()) or "none"
-        note(f"{log.url}: namespace {log.namespace!r} holds nothing yet (there: {there})")
+        note(f"{log.url}: namespace {log.namespace!r} holds nothing yet ({_there(log)})")
+
+
+def _there(log: EventLog) -> str:
+    return f"there: {', '.join(log.namespaces()) or 'none'}"
 
 
 def person() -> str:
-    """Who gives this command, for the log: user@host."""
+    """Who runs this command, for the log: user@host."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):
@@ -264,7 +291,7 @@ def person() -> str:
 
 
 def hand_down(place: Place) -> None:
-    """For a group: gives its commands the place, and shows its help when none is called."""
+    """For a group: passes the place to its commands, or shows its help when none is given."""
     context = click.get_current_context()
     context.obj = place
     if context.invoked_subcommand is None:
@@ -274,7 +301,7 @@ def hand_down(place: Place) -> None:
 
 
 def end_with_finding() -> NoReturn:
-    """Ends the command, which has said what it found: exit code 1."""
+    """Ends the command with exit code 1, after it has reported its findings."""
     flush()
     click.get_current_context().exit(EXIT_FAILED)
 

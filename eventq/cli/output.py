@@ -1,6 +1,6 @@
-"""Printing: tables and bars on a terminal, tab-separated lines in a pipe, which gets no colour.
+"""Printing: tables and bars on a terminal, uncoloured tab-separated lines in a pipe.
 
-Callers hand in text that is safe to print already, see text.py.
+Never prints text from a log as it is: callers pass text that text.py has made safe.
 """
 
 from __future__ import annotations
@@ -8,21 +8,26 @@ from __future__ import annotations
 import codecs
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import click
+from msgspec import Struct
 
 from eventq.cli.text import ascii_json, json_text, short, visible
+from eventq.cli.views.fields import json_fields
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-# A message names what was wrong; it need not repeat a whole file.
+T = TypeVar("T")
+Pairs = list[tuple[str, str]]
+
+# A message names what was wrong and need not repeat a whole file.
 NOTE_CHARACTERS = 500
 
-# On a narrow terminal a key folds to no less than this, and long texts are cut to that.
+# On a narrow terminal a key folds to no fewer cells, and long texts are cut to no fewer.
 KEY_CELLS = 12
 ELASTIC_CELLS = 16
 
@@ -34,6 +39,104 @@ KIND_COLOURS = {
     "retried": "yellow",
     "refused": "magenta",
 }
+
+# What a string of a column's width begins with: a kind or a state, in its colour.
+COLOURED = "<"
+
+
+class Column(NamedTuple):
+    """A column of a table, and how its text is got from a thing."""
+
+    title: str
+    text: Callable[[Any], str]
+    width: str = ""
+    """Where things are printed one by one on a terminal: how to pad it, like ``>8``."""
+
+
+class Listing(Struct, frozen=True):
+    """How things of one kind are listed for people."""
+
+    columns: tuple[Column, ...]
+    elastic: int = 1
+    """How many columns, at the end, share the width that the others leave."""
+
+    @property
+    def titles(self) -> list[str]:
+        """The head of the table."""
+        return [column.title for column in self.columns]
+
+    def row(self, thing: object) -> list[str]:
+        """The cells of a thing."""
+        return [column.text(thing) for column in self.columns]
+
+    def line(self, thing: object) -> str:
+        """A thing on a line of its own: aligned on a terminal, tab-separated in a pipe."""
+        cells = self.row(thing)
+        if not is_terminal():
+            return "\t".join(cells)
+        padded = []
+        for column, cell in zip(self.columns, cells, strict=True):
+            # Padded before it is coloured: colours have no width.
+            room = format(cell, column.width)
+            is_coloured = column.width.startswith(COLOURED)
+            padded.append(room.replace(cell, coloured(cell), 1) if is_coloured else room)
+        return "  ".join(padded).rstrip()
+
+
+def listing(*columns: Column, elastic: int = 1) -> Listing:
+    """How things of one kind are listed, a column each."""
+    return Listing(columns, elastic)
+
+
+def say_list(things: Iterable[object], how: Listing, *, as_json: bool) -> None:
+    """Prints a table of the things, or each as JSON."""
+    if as_json:
+        for thing in things:
+            say_json(thing)
+    else:
+        say_table(how.titles, [how.row(thing) for thing in things], how.elastic)
+
+
+def say_lines(
+    things: Iterable[object], how: Listing, *, as_json: bool, at_once: bool = False
+) -> None:
+    """Prints things as they come, ``at_once`` for a reader who waits for each."""
+    for thing in things:
+        if as_json:
+            say_json(thing)
+        else:
+            say(how.line(thing))
+        if at_once:
+            flush()
+
+
+def say_titles(how: Listing, *, as_json: bool) -> None:
+    """Prints the head of a table whose lines follow one by one; a terminal gets none."""
+    if not as_json and not is_terminal():
+        say("\t".join(how.titles))
+
+
+def say_section(title: str, things: Iterable[object], how: Listing) -> None:
+    """Prints a table below its title; nothing when it has no rows."""
+    rows = [how.row(thing) for thing in things]
+    if rows:
+        say()
+        say(click.style(title, bold=True) if is_terminal() else title)
+        say_table(how.titles, rows, how.elastic)
+
+
+def say_record(thing: T, pairs: Callable[[T], Pairs], *, as_json: bool) -> None:
+    """Prints one thing: its names and values, or as JSON."""
+    if as_json:
+        say_json(thing)
+    else:
+        say_pairs(pairs(thing))
+
+
+def plain_pairs(thing: Struct | dict[str, Any]) -> Pairs:
+    """Each field's name in words, and its value."""
+    fields = json_fields(thing).items()
+    return [(name.replace("_", " "), visible(str(value))) for name, value in fields]
 
 
 def prepare_streams() -> None:
@@ -50,7 +153,7 @@ def prepare_streams() -> None:
 
 
 def is_terminal(stream: IO[Any] | None = None) -> bool:
-    """Whether a person looks at the stream (standard output unless told) on a real terminal."""
+    """Whether the stream, by default standard output, is a real terminal."""
     stream = sys.stdout if stream is None else stream
     return stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
@@ -61,20 +164,23 @@ def say(line: str = "") -> None:
 
 
 def say_json(value: object) -> None:
-    """Prints one value as one line of JSON, in ASCII where the output is not UTF-8."""
-    text = json_text(value)
+    """Prints one value as one line of JSON, in ASCII where the output is not UTF-8.
+
+    Structs in it have the fields of views/fields.py.
+    """
+    text = json_text(json_fields(value))
     if not (text.isascii() or _is_utf8(sys.stdout.encoding)):
         text = ascii_json(text)
     say(text)
 
 
 def flush() -> None:
-    """Hands on what was said so far, so that a reader of the pipe sees it now."""
+    """Flushes standard output, so that a reader of the pipe sees it now."""
     sys.stdout.flush()
 
 
 def give_up(stream: IO[Any]) -> None:
-    """Points a stream to nowhere, so that the flush at exit cannot complain again."""
+    """Redirects a stream to the null device, so that the flush at exit cannot fail again."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
@@ -82,7 +188,7 @@ def give_up(stream: IO[Any]) -> None:
 
 
 def note(message: str) -> None:
-    """Tells the person, not the program that reads the output, one thing on standard error."""
+    """Prints a message for the person, on standard error, apart from the answer."""
     # One write: several processes may share the stream, and lines must stay whole.
     with suppress(OSError, ValueError):
         sys.stderr.write(f"eventq: {short(visible(message), NOTE_CHARACTERS)}\n")
@@ -90,7 +196,7 @@ def note(message: str) -> None:
 
 
 def end_notes() -> None:
-    """Gives up a standard error that takes nothing: its exit code would hide the command's."""
+    """Gives up a standard error that fails: its exit code would hide the command's."""
     try:
         sys.stderr.flush()
     except (OSError, ValueError):
@@ -98,7 +204,7 @@ def end_notes() -> None:
 
 
 def terminal(*, stderr: bool = False) -> Console:
-    """A rich console that takes all text as it is: no markup, no emoji, no highlighting."""
+    """A rich console that prints text as it is: no markup, no emoji, no highlighting."""
     from rich.console import Console  # noqa: PLC0415 - slow to import, and pipes never need it
 
     return Console(markup=False, emoji=False, highlight=False, stderr=stderr)
@@ -106,7 +212,7 @@ def terminal(*, stderr: bool = False) -> Console:
 
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on a terminal, on standard error so that a pipe gets the answer alone."""
+    """Shows a bar on a terminal, on standard error, so that a pipe gets only the answer."""
     if not is_terminal(sys.stderr):
         yield None
         return
@@ -117,15 +223,17 @@ def progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def say_table(names: list[str], rows: list[list[str]], *, elastic: int) -> None:
+def say_table(names: list[str], rows: list[list[str]], elastic: int = 1) -> None:
     """Prints rows below their column names: as a table on a terminal, tab-separated in a pipe.
 
-    The first column is never cut on a terminal, the last ``elastic`` ones take what is left.
-    Columns in which nothing stands are left out there.
+    On a terminal the first column is never cut, the last ``elastic`` ones share what is left, and
+    empty columns and a table without rows are left out.
     """
     if not is_terminal():
         for row in [names, *rows]:
             say("\t".join(row))
+        return
+    if not rows:
         return
     from rich.table import Table  # noqa: PLC0415 - see terminal
     from rich.text import Text  # noqa: PLC0415
@@ -146,11 +254,11 @@ def say_table(names: list[str], rows: list[list[str]], *, elastic: int) -> None:
 def _widths(
     names: list[str], rows: list[list[str]], used: list[int], *, room: int, rigid: int
 ) -> dict[int, int]:
-    """How wide each column is; the first folds before any other gives way."""
+    """The width of each column; the first folds before the others shrink."""
     from rich.cells import cell_len  # noqa: PLC0415 - see terminal
 
     widths = {i: max(cell_len(row[i]) for row in [names, *rows]) for i in used}
-    # Rich puts two spaces between columns.
+    # Rich separates columns by two spaces.
     room -= 2 * (len(used) - 1) + sum(widths[i] for i in used if 0 < i < rigid)
     wide = [i for i in used if i >= rigid]
     widths[0] = min(widths[0], max(KEY_CELLS, room - ELASTIC_CELLS * len(wide)))

@@ -1,4 +1,4 @@
-"""From ``module:function`` on the command line to the worker; nothing is run but the import."""
+"""Imports the worker that ``module:function`` names; runs nothing else."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _import(name: str) -> object:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        # Another name is a module that this one wants, which is told below.
+        # Any other name is a module that this one imports: reported below.
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             misuse(f"there is no module {name}, neither in {Path.cwd()} nor installed")
         refuse(_import_failure(name, error))
@@ -57,7 +57,7 @@ def _import(name: str) -> object:
 
 
 def _import_failure(name: str, error: BaseException) -> str:
-    """One line that names the place in the user's code, as far as there is one."""
+    """One line that names the place in the user's code, if there is one."""
     what = f"{type(error).__name__}: {error}".split("\n", 1)[0]
     if isinstance(error, SyntaxError):
         return f"importing {name} failed with {what}"

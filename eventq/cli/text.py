@@ -1,7 +1,7 @@
-"""Data as text that is safe to print; nothing that came from a log may be printed unescaped.
+"""Data as text that is safe to print; nothing from a log may be printed unescaped.
 
-Task tags, errors and file names are written by anybody, so they may hold terminal commands, and
-direction marks that show a line as another one than it is.
+Anyone can write task tags, errors and file names, so these may hold terminal commands, and
+direction marks that make a line look like another.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from eventq.core.task import instant, show_instant
 
 
 def visible(text: str) -> str:
-    r"""The text with everything that does not print escaped, on one line.
+    r"""The text on one line, with each unprintable character escaped.
 
     >>> visible("a\x1b[31m\n\u202e")
     'a\\x1b[31m\\n\\u202e'
@@ -36,9 +36,9 @@ def short(text: str, width: int) -> str:
 
 
 def json_text(value: object) -> str:
-    r"""The value as one line of JSON in which everything that does not print is escaped.
+    r"""The value as one line of JSON, with each unprintable character escaped.
 
-    It reads back the same. Letters of all scripts stay themselves.
+    It reads back the same. Letters of all scripts are kept.
 
     >>> json_text({"name": "\u202eé\x9b"})
     '{"name":"\\u202eé\\u009b"}'
@@ -63,7 +63,7 @@ def ascii_json(text: str) -> str:
 def tag_text(tags: object) -> str:
     """Tags on one line, as ``name=value``; what is not text stands as ``name:=JSON``."""
     if not isinstance(tags, dict):
-        # Written by no eventq, yet to be shown.
+        # No eventq wrote these, but they must be shown.
         return json_text(tags)
     return " ".join(
         f"{name}={visible(value)}" if isinstance(value, str) else f"{name}:={json_text(value)}"

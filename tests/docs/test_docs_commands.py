@@ -19,13 +19,12 @@ from eventq.audit.bisect import Found, bisect
 from eventq.audit.diff import diff_points
 from eventq.audit.expression.parser import parse_expression
 from eventq.cli import main
-from eventq.cli.demo.summary import Story, summary_form
+from eventq.cli.demo.summary import Summary
 from eventq.cli.entry import EXIT_INTERRUPTED, EXIT_PIPE
 from eventq.cli.options import EXIT_FAILED, EXIT_MISUSED
-from eventq.cli.views.audit import state_form, step_form, why_form
-from eventq.cli.views.compare import change_form, found_form, points_form
-from eventq.cli.views.snapshot import difference_form, entry_form, snapshot_form, verdict_form
-from eventq.cli.views.tasks import event_form, stats_form, task_form
+from eventq.cli.views.change import changed_task
+from eventq.cli.views.fields import json_fields
+from eventq.cli.views.snapshot import difference_fields
 from eventq.core.durations import SECOND_US, parse_duration
 from eventq.core.projection import Projection
 from eventq.eventlog.contract import SnapshotEntry
@@ -124,24 +123,20 @@ def test_commands_page_has_every_json_field() -> None:
         assert isinstance(found, Found)
     empty = Projection("docs")
     shapes = {
-        "A task": list(task_form(task)),
-        "An event": list(event_form(event)),
-        "A step": list(step_form(step)),
-        "A queue at a point": list(state_form(state)),
-        "An answer": list(why_form(answer)),
-        "A queue in numbers": list(stats_form(stats)),
-        "A summary": [
-            *summary_form(Story(stats, []), done_count=0, elapsed_s=0.0),
-            "url",
-            "namespace",
-        ],
-        "A snapshot": list(entry_form(SnapshotEntry(1, 1, b"", 1, 1))),
-        "What a snapshot holds": list(snapshot_form(take(empty))),
-        "A verdict": list(verdict_form(SnapshotVerdict("1", 1))),
-        "A difference": list(difference_form(compare(empty, empty), empty, empty)),
-        "Two points": list(points_form(difference)),
-        "A changed task": list(change_form(changed)),
-        "A finding": list(found_form(found)),
+        "A task": list(json_fields(task)),
+        "An event": list(json_fields(event)),
+        "A step": list(json_fields(step)),
+        "A queue at a point": list(json_fields(state)),
+        "An answer": list(json_fields(answer)),
+        "A queue in numbers": list(json_fields(stats)),
+        "A summary": [*Summary.__struct_fields__],
+        "A snapshot": list(json_fields(SnapshotEntry(1, 1, b"", 1, 1))),
+        "What a snapshot holds": list(json_fields(take(empty))),
+        "A verdict": list(json_fields(SnapshotVerdict("1", 1))),
+        "A difference": list(difference_fields(compare(empty, empty), empty, empty)),
+        "Two points": list(json_fields(difference)),
+        "A changed task": list(json_fields(changed_task(changed))),
+        "A finding": list(json_fields(found)),
         "A report": [*RunReport.__struct_fields__, "processes", "restarts"],
     }
 

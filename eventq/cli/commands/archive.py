@@ -1,6 +1,6 @@
 """``archive``, ``export`` and ``import``: events into files, and back.
 
-Only `archive` deletes anything, and only after it was asked to, and has read back what it wrote.
+Only `archive` deletes anything, when asked to and after it has read back what it wrote.
 """
 
 from __future__ import annotations
@@ -8,13 +8,11 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
 import click
-import msgspec
 
 from eventq.archive import Archive, archive_events, delete_archived, find_end
 from eventq.archive.copy import copy_log
@@ -22,7 +20,8 @@ from eventq.archive.export import event_line, export_log, stored_events
 from eventq.archive.redact import Redactor
 from eventq.audit.lookup import read_history
 from eventq.cli.options import Place, log_time, misuse, placed, point_of, refuse
-from eventq.cli.output import is_terminal, note, progress, say_json, say_pairs
+from eventq.cli.output import is_terminal, note, plain_pairs, progress, say_json, say_record
+from eventq.cli.views.fields import json_fields
 from eventq.errors import LogArchivedError
 from eventq.eventlog import EventLog, Head, open_log
 from eventq.eventlog import lines as file_lines
@@ -45,17 +44,17 @@ Examples:
     metavar="POINT",
     help="Up to this point: a position, an instant, a time ago like -30d.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be done; write and delete nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done; write and delete nothing.")
 @click.option("--yes", is_flag=True, help="Delete without asking.")
 @placed
 def archive(*, place: Place, folder: str, before: str, dry_run: bool, yes: bool) -> None:
     """Move the log's beginning into compressed files in DIR, and delete it from the database.
 
-    All is read back and checked before anything is deleted. Open tasks go on, keys stay taken, and
-    --archive DIR reads what was moved. Broken off, it is simply called again.
+    Everything is read back and checked before it is deleted. Open tasks go on, keys stay taken,
+    and --archive DIR reads what was moved. If it is interrupted, call it again.
     """
     if not (dry_run or yes or is_terminal(sys.stdin)):
-        misuse("it deletes events, so it needs --yes where nobody can be asked")
+        misuse("it deletes events, so it needs --yes where it cannot ask")
     with closing(open_log(place.found_url, namespace=place.found_namespace, create=False)) as log:
         start = log.start()
         until = _find_until(log, before)
@@ -82,7 +81,7 @@ def archive(*, place: Place, folder: str, before: str, dry_run: bool, yes: bool)
         "text_bytes": report.text_bytes,
         "file_bytes": report.file_bytes,
     }
-    _say(place, fields)
+    say_record(fields, plain_pairs, as_json=place.as_json)
 
 
 @click.command(
@@ -94,9 +93,9 @@ Examples:
   eventq export --from -2h --to -1h"""
 )
 @click.argument("key", required=False)
-@click.option("--from", "begin", metavar="POINT", help="Only events behind this point.")
+@click.option("--from", "begin", metavar="POINT", help="Only events after this point.")
 @click.option("--to", "end", metavar="POINT", help="Only events up to this point.")
-@click.option("--redact", is_flag=True, help="Without values: names and shapes alone.")
+@click.option("--redact", is_flag=True, help="Without values: only names and shapes.")
 @placed
 def export(
     *, place: Place, key: str | None, begin: str | None, end: str | None, redact: bool
@@ -133,13 +132,13 @@ def export(
 def import_(*, place: Place, file: Path, target: str) -> None:
     """Make a log at URL of FILE, which `eventq export` wrote: same positions, same seals.
 
-    A redacted one becomes a log as well; its seals were computed anew. What holds another log
-    already is refused.
+    A redacted export works too; its seals were computed anew. A URL that already holds another
+    log is refused.
     """
     with file.open("rb") as lines:
         header = file_lines.parse_header(lines.readline(file_lines.HEADER_BYTES))
         if header is None:
-            refuse(f"{file}: is no export of a whole namespace")
+            refuse(f"{file}: is not the export of a whole namespace")
         lines.seek(-1, os.SEEK_END)
         # A log in a file may end so after a crash; an export was cut off on its way.
         if lines.read() != b"\n":
@@ -152,11 +151,8 @@ def import_(*, place: Place, file: Path, target: str) -> None:
         progress("importing") as tell,
     ):
         report = copy_log(source, log, progress=tell)
-    fields = {"namespace": namespace, "redacted": header.redacted}
-    _say(place, {**fields, **msgspec.structs.asdict(report)})
-
-
-COMMANDS: list[click.Command] = [archive, export, import_]
+    answer = {"namespace": namespace, "redacted": header.redacted, **json_fields(report)}
+    say_record(answer, plain_pairs, as_json=place.as_json)
 
 
 def _find_until(log: EventLog, before: str) -> Head:
@@ -178,11 +174,4 @@ def _say_plan(place: Place, log: EventLog, folder: str, until: int) -> None:
         "to_write": max(0, until - max(done, start)),
         "to_delete": until - start,
     }
-    _say(place, fields)
-
-
-def _say(place: Place, fields: Mapping[str, object]) -> None:
-    if place.as_json:
-        say_json(fields)
-    else:
-        say_pairs([(name.replace("_", " "), str(value)) for name, value in fields.items()])
+    say_record(fields, plain_pairs, as_json=place.as_json)

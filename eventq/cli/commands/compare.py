@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import click
-from msgspec import Struct
 
 from eventq.audit.bisect import Found, NotFound, bisect
 from eventq.audit.diff import (
@@ -23,20 +22,25 @@ from eventq.audit.diff import (
 )
 from eventq.audit.expression.parser import parse_expression
 from eventq.cli.options import Place, PointCommand, end_with_finding, misuse, placed, point_of
-from eventq.cli.output import is_terminal, note, say, say_json, say_pairs, say_table
+from eventq.cli.output import (
+    is_terminal,
+    note,
+    say,
+    say_json,
+    say_lines,
+    say_list,
+    say_pairs,
+    say_table,
+    say_titles,
+)
 from eventq.cli.text import time_text, visible
+from eventq.cli.views.change import TaskChange, changed_task, passed_task
 from eventq.cli.views.compare import (
+    CHANGES,
     COUNT_COLUMNS,
-    TASK_CHANGE_COLUMNS,
-    change_form,
-    change_row,
     count_rows,
-    found_form,
     found_rows,
-    passed_form,
-    passed_row,
     point_pairs,
-    points_form,
     task_changes,
 )
 from eventq.cli.views.tasks import event_text
@@ -44,13 +48,6 @@ from eventq.eventlog import EventLog
 from eventq.replay.points import END
 
 T = TypeVar("T")
-
-
-class _Line(Struct, frozen=True):
-    """One task that differs, in both forms; each is made when it is asked for."""
-
-    row: list[str]
-    form: dict[str, Any]
 
 
 @click.command(
@@ -80,7 +77,7 @@ def diff(
     everything: bool,
     limit: int,
 ) -> None:
-    """Tell what changed from point A to point B: each open task, and the numbers.
+    """Show what changed from point A to point B: each open task, and the numbers.
 
     With --other-url or --other-namespace, B is a point of another log; tasks are the same if
     their keys are. Exit code 0 when nothing differs, 1 when something does.
@@ -95,8 +92,8 @@ def diff(
             found = diff_points(log, before, after)
         else:
             found = diff_logs(log, before, other, after)
-        lines = _lines(log, other, found, everything=everything)
-        _say_difference(place, found, lines, limit)
+        changes = _changes(log, other, found, everything=everything)
+        _say_difference(place, found, changes, limit)
     if not found.is_empty:
         end_with_finding()
 
@@ -126,8 +123,8 @@ Examples:
 def bisect_command(*, place: Place, text: str, good: str, bad: str) -> None:
     """Find the first event after which a condition holds.
 
-    Each event in between is looked at, so that it is the first also where the condition comes
-    and goes. Exit code 1 when it holds after none, 2 when it holds at --good already.
+    It looks at each event in between, so the first is found even if the condition comes and
+    goes. Exit code 1 when it holds after none, 2 when it holds at --good already.
 
     A condition compares, with == < > in and or not: tasks by state (scheduled, ready, leased,
     completed, expired, cancelled, open, total), attempts, failures, refused, nodes, seq, at,
@@ -145,12 +142,9 @@ def bisect_command(*, place: Place, text: str, good: str, bad: str) -> None:
         _say_nothing_found(found)
         end_with_finding()
     elif place.as_json:
-        say_json(found_form(found))
+        say_json(found)
     else:
         _say_found(found)
-
-
-COMMANDS: list[click.Command] = [diff, bisect_command]
 
 
 @contextmanager
@@ -169,24 +163,25 @@ def _other_log(
         yield other
 
 
-def _lines(
+def _changes(
     log: EventLog, other: EventLog, found: LogDifference, *, everything: bool
-) -> Iterator[_Line]:
-    """The tasks that differ, the open ones first."""
+) -> Iterator[TaskChange]:
+    """The tasks that differ, the open ones first, read as they are asked for."""
     for task in found.open.tasks:
-        final = found.elsewhere.get(task.key)
-        yield _Line(change_row(task, final), change_form(task, final))
+        yield changed_task(task, found.elsewhere.get(task.key))
     if other is not log:
         for task in ended_otherwise(log, other, found, one_sided=everything):
-            yield _Line(change_row(task), change_form(task))
+            yield changed_task(task)
     elif everything:
         for ended in passed_tasks(log, found.before, found.after):
-            yield _Line(passed_row(ended), passed_form(ended))
+            yield passed_task(ended)
 
 
-def _say_difference(place: Place, found: LogDifference, lines: Iterator[_Line], limit: int) -> None:
+def _say_difference(
+    place: Place, found: LogDifference, changes: Iterator[TaskChange], limit: int
+) -> None:
     if place.as_json:
-        say_json(points_form(found))
+        say_json(found)
     elif found.is_empty:
         say("nothing differs")
         return
@@ -198,29 +193,28 @@ def _say_difference(place: Place, found: LogDifference, lines: Iterator[_Line], 
         rows = count_rows(found)
         if rows:
             say()
-            say_table(COUNT_COLUMNS, rows, elastic=1)
-    shown, more = _cut(lines, limit)
+            say_table(COUNT_COLUMNS, rows)
+    shown, more = _cut(changes, limit)
     if place.as_json:
-        for line in shown:
-            say_json(line.form)
+        say_lines(shown, CHANGES, as_json=True)
     else:
-        _say_tasks(shown, whole=not limit)
+        _say_changes(shown, whole=not limit)
     if more:
         note(f"there are more than {limit} tasks; see --limit")
 
 
-def _say_tasks(lines: Iterator[_Line], *, whole: bool) -> None:
+def _say_changes(changes: Iterator[TaskChange], *, whole: bool) -> None:
     """The tasks as a table; without a limit, in a pipe, line by line as they are found."""
-    first = next(lines, None)
+    first = next(changes, None)
     if first is None:
         return
     say()
+    shown = chain([first], changes)
     if whole and not is_terminal():
-        say("\t".join(TASK_CHANGE_COLUMNS))
-        for line in chain([first], lines):
-            say("\t".join(line.row))
-        return
-    say_table(TASK_CHANGE_COLUMNS, [line.row for line in chain([first], lines)], elastic=1)
+        say_titles(CHANGES, as_json=False)
+        say_lines(shown, CHANGES, as_json=False)
+    else:
+        say_list(shown, CHANGES, as_json=False)
 
 
 def _cut(lines: Iterator[T], limit: int) -> tuple[Iterator[T], bool]:
@@ -247,11 +241,11 @@ def _say_found(found: Found) -> None:
         pairs += [("changed" if not place else "", text) for place, text in enumerate(changes)]
     say_pairs(pairs)
     say()
-    say_table(COUNT_COLUMNS, found_rows(found.before, found.after), elastic=1)
+    say_table(COUNT_COLUMNS, found_rows(found.before, found.after))
 
 
 def _say_nothing_found(found: NotFound) -> None:
     if found.by_time:
-        note(f"it holds after none of {found.events} events, but at --bad: time alone has done it")
+        note(f"it holds after none of {found.events} events, but at --bad: by the passing of time")
     else:
         note(f"it holds after none of {found.events} events")

@@ -1,4 +1,4 @@
-"""``ls``, ``show``, ``stats`` and ``tail``: looking at a queue.
+"""``ls``, ``show``, ``stats``, ``tail`` and ``sql``: look at a queue.
 
 Nothing here creates a database or appends an event.
 """
@@ -9,36 +9,30 @@ from typing import Any
 
 import click
 
-from eventq import Event, TaskNotFoundError
+from eventq import Stats
 from eventq.cli.options import (
     STATES,
     Place,
+    existing_task,
     joined_tags,
     limit_option,
     note_if_empty,
     placed,
+    state_option,
     tags_option,
 )
 from eventq.cli.output import (
-    coloured,
-    flush,
+    Pairs,
     is_terminal,
     note,
-    say,
     say_json,
-    say_pairs,
+    say_lines,
+    say_list,
+    say_record,
     say_table,
 )
 from eventq.cli.text import visible
-from eventq.cli.views.tasks import (
-    TASK_COLUMNS,
-    event_form,
-    event_row,
-    stats_form,
-    task_form,
-    task_pairs,
-    task_row,
-)
+from eventq.cli.views.tasks import EVENTS, TASKS, task_pairs
 
 
 @click.command(
@@ -48,13 +42,7 @@ Examples:
   eventq ls --state expired --state cancelled --tag kind=video
   eventq ls --state all --limit none --json"""
 )
-@click.option(
-    "--state",
-    "states",
-    multiple=True,
-    type=click.Choice([*STATES, "all"]),
-    help="Only these; may come several times. [default: all that are open]",
-)
+@state_option([*STATES, "all"], "Only these; may come several times. [default: all that are open]")
 @tags_option("Only with this tag.")
 @click.option(
     "--limit",
@@ -62,7 +50,7 @@ Examples:
     default="100",
     metavar="N",
     show_default=True,
-    help="At most so many; none for no limit.",
+    help="At most this many; none for no limit.",
 )
 @placed
 def ls(
@@ -74,7 +62,7 @@ def ls(
     """
     wanted = list(STATES) if "all" in states else list(states)
     with place.open(create=False) as queue:
-        # One more than wanted tells whether there are more.
+        # One more than wanted shows whether there are more.
         tasks = queue.tasks(
             state=wanted or None,
             tags=joined_tags(tags, "tag") or None,
@@ -82,16 +70,11 @@ def ls(
         )
     more = len(tasks) > limit
     tasks = tasks[:limit]
-    if place.as_json:
-        for task in tasks:
-            say_json(task_form(task))
-    elif tasks or not is_terminal():
-        say_table(TASK_COLUMNS, [task_row(task) for task in tasks], elastic=2)
-    else:
-        note("no such tasks")
+    say_list(tasks, TASKS, as_json=place.as_json)
     if not tasks:
-        with place.open_log() as log:
-            note_if_empty(log)
+        if is_terminal() and not place.as_json:
+            note("no such tasks")
+        place.note_if_empty()
     if more:
         note(f"there are more than {limit}; see --limit")
 
@@ -102,13 +85,8 @@ def ls(
 def show(*, place: Place, key: str) -> None:
     """Show one task: a key of yours, or its number."""
     with place.open(create=False) as queue:
-        task = queue.get(key)
-    if task is None:
-        raise TaskNotFoundError(key)
-    if place.as_json:
-        say_json(task_form(task))
-    else:
-        say_pairs(task_pairs(task))
+        task = existing_task(queue, key)
+    say_record(task, task_pairs, as_json=place.as_json)
 
 
 @click.command(epilog="Example: eventq stats --json")
@@ -118,21 +96,8 @@ def stats(*, place: Place) -> None:
     with place.open(create=False) as queue:
         numbers = queue.stats()
     if not numbers.seq:
-        with place.open_log() as log:
-            note_if_empty(log)
-    if place.as_json:
-        say_json(stats_form(numbers))
-        return
-    pairs = [(state, str(getattr(numbers, state))) for state in STATES]
-    pairs += [
-        ("total", str(numbers.total)),
-        ("attempts", str(numbers.attempts)),
-        ("failures", str(numbers.failures)),
-        ("refused", str(numbers.refused)),
-        ("events", str(numbers.seq)),
-        ("nodes", " ".join(visible(node) for node in numbers.nodes) or "-"),
-    ]
-    say_pairs(pairs)
+        place.note_if_empty()
+    say_record(numbers, _stats_pairs, as_json=place.as_json)
 
 
 @click.command(
@@ -143,7 +108,7 @@ Examples:
 )
 @click.option("-f", "--follow", is_flag=True, help="Go on with what happens, until Ctrl-C.")
 @click.option(
-    "--after", type=click.IntRange(0), metavar="SEQ", help="Begin behind this position, 0 for all."
+    "--after", type=click.IntRange(0), metavar="SEQ", help="Begin after this position, 0 for all."
 )
 @click.option(
     "-n", "--lines", type=click.IntRange(0), default=10, show_default=True, help="Without --after."
@@ -154,13 +119,8 @@ def tail(*, place: Place, follow: bool, after: int | None, lines: int) -> None:
     with place.open(create=False) as queue:
         if after is None:
             after = _position_before(place, lines)
-        for event in queue.events(after=after, follow=follow):
-            if place.as_json:
-                say_json(event_form(event))
-            else:
-                say_event(event)
-            if follow:
-                flush()
+        events = queue.events(after=after, follow=follow)
+        say_lines(events, EVENTS, as_json=place.as_json, at_once=follow)
 
 
 @click.command(
@@ -177,22 +137,16 @@ def sql(*, place: Place, query: str) -> None:
             say_json(dict(zip(found.columns, map(_json_value, row), strict=True)))
         return
     cells = [["-" if cell is None else visible(str(cell)) for cell in row] for row in found.rows]
-    say_table([visible(name) for name in found.columns], cells, elastic=1)
+    say_table([visible(name) for name in found.columns], cells)
 
 
-COMMANDS: list[click.Command] = [ls, show, stats, tail, sql]
-
-
-def say_event(event: Event) -> None:
-    """Prints an event on one line: aligned on a terminal, tab-separated in a pipe."""
-    row = event_row(event)
-    if not is_terminal():
-        say("\t".join(row))
-        return
-    seq, at, task, kind, what = row
-    # Padded before it is coloured: colours have no width.
-    kind = coloured(kind) + " " * (9 - len(kind))
-    say(f"{seq:>8}  {at}  {task:>7}  {kind}  {what}".rstrip())
+def _stats_pairs(stats: Stats) -> Pairs:
+    names = (*STATES, "total", "attempts", "failures", "refused")
+    return [
+        *((name, str(getattr(stats, name))) for name in names),
+        ("events", str(stats.seq)),
+        ("nodes", " ".join(visible(node) for node in stats.nodes) or "-"),
+    ]
 
 
 def _json_value(cell: object) -> object:

@@ -1,6 +1,6 @@
-"""``cancel``, ``retry`` and ``update``: a person changes a task, and the log keeps who it was.
+"""``cancel``, ``retry`` and ``update``: change a task; the log records who did it.
 
-What is allowed is decided by the library alone.
+Only the library decides what is allowed.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from typing import Any
 
 import click
 
-from eventq import Task, TaskNotFoundError
+from eventq import Task
 from eventq.cli.options import (
     Place,
+    existing_task,
     instant_option,
     joined_tags,
     misuse,
@@ -22,7 +23,6 @@ from eventq.cli.options import (
 )
 from eventq.cli.output import say, say_json
 from eventq.cli.text import time_text, visible
-from eventq.cli.views.tasks import task_form
 
 
 @click.command(epilog="Example: eventq cancel 1042 --reason 'wrong bucket'")
@@ -30,7 +30,7 @@ from eventq.cli.views.tasks import task_form
 @click.option("--reason", default="", metavar="TEXT", help="Kept in the log.")
 @placed
 def cancel(*, place: Place, key: str, reason: str) -> None:
-    """Call a task off; a running attempt is told to stop."""
+    """Cancel a task; a running attempt is asked to stop."""
     with place.open(create=False) as queue:
         _answer(place, queue.cancel(key, reason=reason, by=person()))
 
@@ -74,12 +74,7 @@ def update(
         misuse("say what to change: --priority, --tag, --clear-tags, --delay or --at")
     changed = joined_tags(tags, "tag")
     with place.open(create=False) as queue:
-        before: dict[str, Any] = {}
-        if tags and not clear_tags:
-            task = queue.get(key)
-            if task is None:
-                raise TaskNotFoundError(key)
-            before = task.tags
+        before = existing_task(queue, key).tags if tags and not clear_tags else {}
         task = queue.update(
             key,
             priority=priority,
@@ -91,12 +86,9 @@ def update(
     _answer(place, task)
 
 
-COMMANDS: list[click.Command] = [cancel, retry, update]
-
-
 def _answer(place: Place, task: Task) -> None:
     if place.as_json:
-        say_json(task_form(task))
+        say_json(task)
     else:
         when = f" for {time_text(task.scheduled_at)}" if task.state == "scheduled" else ""
         say(f"{visible(task.key)} is {task.state}{when}, priority {task.priority}")

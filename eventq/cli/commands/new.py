@@ -1,6 +1,6 @@
-"""``eventq new``: tasks from the command line, or many from a file of JSON lines.
+"""``eventq new``: creates one task from the command line, or many from a file of JSON lines.
 
-Nothing is created before every line has been read and found right.
+Nothing is created before every line has been read and checked.
 """
 
 from __future__ import annotations
@@ -25,10 +25,9 @@ from eventq.cli.options import (
 )
 from eventq.cli.output import say, say_json
 from eventq.cli.text import visible
-from eventq.cli.views.tasks import task_form
 from eventq.core.new_task import TaskOptions
 
-# What is wrong when it is no single field of a line.
+# What is named as wrong when it is not a single field.
 WHOLE_LINE = "line"
 FIELDS = frozenset({"tags", *TaskOptions.__annotations__})
 _ITEM = re.compile(r"tasks\[(\d+)\]: (.*)", re.DOTALL)
@@ -39,7 +38,7 @@ def task_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(
         (
             click.option("--priority", type=int, help="Higher runs first. [default: 0]"),
-            click.option("--key", metavar="TEXT", help="Your own id: the same key is one task."),
+            click.option("--key", metavar="TEXT", help="Your own id: one key, one task."),
             click.option("--delay", metavar="DURATION", help="Run this much later, like 90s."),
             click.option(
                 "--at",
@@ -114,7 +113,7 @@ def new(
     with place.open(create=True) as queue:
         task = queue.new(tags_given, **given)
     if place.as_json:
-        say_json(task_form(task))
+        say_json(task)
     else:
         say(visible(task.key))
 
@@ -140,7 +139,7 @@ def _create_many(place: Place, source: Iterable[bytes], options: dict[str, Any])
             raise _at_line(lines[int(item[1])], item[2], error) from error
     for task in tasks:
         if place.as_json:
-            say_json(task_form(task))
+            say_json(task)
         else:
             say(visible(task.key))
 

@@ -1,4 +1,4 @@
-"""``replay``: the log as a timeline, and the way into the stepper.
+"""``replay``: shows the log as a timeline, or opens the stepper.
 
 Nothing here creates a database or appends an event.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from eventq.audit.timeline import Moment, Wanted, begin_before, timeline
+from eventq.audit.timeline import Wanted, begin_before, timeline
 from eventq.cli.options import (
     Place,
     joined_tags,
@@ -21,16 +21,10 @@ from eventq.cli.options import (
     point_of,
     tags_option,
 )
-from eventq.cli.output import coloured, flush, is_terminal, say, say_json
+from eventq.cli.output import say_lines, say_titles
 from eventq.cli.stepper.open import step
-from eventq.cli.text import short, time_text, visible
-from eventq.cli.views.tasks import VALUE_CHARACTERS, event_form, event_text
-from eventq.core.durations import brief_duration
+from eventq.cli.views.audit import MOMENTS
 from eventq.core.events import KINDS
-
-MOMENT_COLUMNS = ["SEQ", "AT", "GAP", "TASK", "KIND", "WHAT"]
-# On a terminal a longer key pushes what is behind it to the right.
-KEY_CELLS = 12
 
 
 @click.command(
@@ -70,14 +64,14 @@ def replay(
     follow: bool,
     stepping: bool,
 ) -> None:
-    """Show what happened as a timeline: each event, and the time since the one shown before.
+    """Show what happened as a timeline: each event, and the time since the previous one shown.
 
     A POINT is a position like 1041, an instant like 2030-01-31T12:00:00Z, a time ago like -2h, a
     number of events before the end like -500, or end.
     """
     wanted = Wanted(frozenset(kinds), frozenset(keys), joined_tags(tags, "tag"), worker)
     if follow and end is not None:
-        misuse("--follow has no end, so --to cannot stand beside it")
+        misuse("--follow has no end, so it does not go with --to")
     if stepping:
         if wanted != Wanted() or end is not None or follow or place.as_json:
             misuse("--step takes --from alone")
@@ -94,40 +88,6 @@ def replay(
         moments = timeline(log, after=after, until=until, wanted=wanted, follow=follow)
         first = next(moments, None)
         # Not before the first moment is found: a wrong key is an error and no table.
-        if not place.as_json and not is_terminal():
-            say("\t".join(MOMENT_COLUMNS))
-        for moment in [] if first is None else chain([first], moments):
-            say_moment(place, moment)
-            if follow:
-                flush()
-
-
-COMMANDS: list[click.Command] = [replay]
-
-
-def say_moment(place: Place, moment: Moment) -> None:
-    """Prints one event of a timeline on one line."""
-    if place.as_json:
-        say_json({**event_form(moment.event), "key": moment.key, "gap_us": moment.gap_us})
-        return
-    row = moment_row(moment)
-    if not is_terminal():
-        say("\t".join(row))
-        return
-    seq, at, gap, key, kind, what = row
-    # Padded before it is coloured: colours have no width.
-    kind = coloured(kind) + " " * (9 - len(kind))
-    say(f"{seq:>8}  {at}  {gap:>9}  {key:>{KEY_CELLS}}  {kind}  {what}".rstrip())
-
-
-def moment_row(moment: Moment) -> list[str]:
-    """An event's cells below MOMENT_COLUMNS."""
-    event = moment.event
-    return [
-        str(event.seq),
-        time_text(event.at),
-        "-" if moment.gap_us is None else f"+{brief_duration(moment.gap_us)}",
-        "-" if moment.key is None else visible(moment.key),
-        visible(event.kind),
-        short(event_text(event), VALUE_CHARACTERS),
-    ]
+        say_titles(MOMENTS, as_json=place.as_json)
+        found = [] if first is None else chain([first], moments)
+        say_lines(found, MOMENTS, as_json=place.as_json, at_once=follow)

@@ -1,4 +1,4 @@
-"""``rerun`` and ``fork``: trying a fix on recorded attempts, or on a copy of the past.
+"""``rerun``: runs recorded attempts again, to try a fix.
 
 Nothing here appends to the log it reads.
 """
@@ -8,43 +8,38 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, nullcontext, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import Any
 
 import click
 
-from eventq.archive import open_archived
-from eventq.cli.commands.whatif import whatif
 from eventq.cli.logs import log_to_stderr
 from eventq.cli.options import (
     STATES,
     Place,
-    check_there,
     end_with_finding,
     joined_tags,
     limit_option,
     misuse,
     placed,
     point_of,
+    state_option,
     tags_option,
-    url_of,
 )
-from eventq.cli.output import flush, is_terminal, note, progress, say_json, say_pairs, say_table
+from eventq.cli.output import (
+    flush,
+    is_terminal,
+    note,
+    say_json,
+    say_list,
+    say_record,
+)
 from eventq.cli.target import load_worker
-from eventq.cli.text import iso_text, time_text
-from eventq.cli.views.sandbox import (
-    RERUN_COLUMNS,
-    rerun_form,
-    rerun_pairs,
-    rerun_row,
-)
-from eventq.core.validation import check_namespace
-from eventq.eventlog import EventLog, open_log
-from eventq.replay.points import END, EXPECTED, Point, is_point
+from eventq.cli.views.sandbox import RERUNS, rerun_pairs
+from eventq.eventlog import EventLog
+from eventq.replay.points import END, Point
 from eventq.sandbox import Rerun, attempted_keys
-from eventq.sandbox import fork as fork_log
 from eventq.sandbox import rerun as run_again
-from eventq.sandbox.fork import fork_end
 
 SAME = "same"
 
@@ -66,13 +61,7 @@ Examples:
 )
 @click.option("--pdb", is_flag=True, help="Open the debugger where the worker raised.")
 @click.option("--all", "every", is_flag=True, help="The last attempt of many tasks, newest first.")
-@click.option(
-    "--state",
-    "states",
-    multiple=True,
-    type=click.Choice(STATES),
-    help="With --all: only of tasks in this state; may come several times.",
-)
+@state_option(STATES, "With --all: only of tasks in this state; may come several times.")
 @tags_option("With --all: only of tasks with this tag.")
 @click.option(
     "--limit",
@@ -112,60 +101,10 @@ def rerun(
                 one = run_again(
                     log, key, worker, attempt=options["attempt"], at=point, on_error=on_error
                 )
-            _say_one(place, one)
+            say_record(one, rerun_pairs, as_json=place.as_json)
             same = one.verdict == SAME
     if not same:
         end_with_finding()
-
-
-@click.command(
-    epilog="""\b
-Examples:
-  eventq fork sqlite:///tasks.db@1041 sqlite:///try.db
-  eventq fork env:TASKS_URL@-2h sqlite:///try.db
-  eventq fork sqlite:///tasks.db sqlite:///try.db --at 2026-11-23T12:00:00Z"""
-)
-@click.argument("source", metavar="URL[@POINT]")
-@click.argument("target", metavar="NEW_URL")
-@click.option("--at", metavar="POINT", help="Instead of @POINT; then all of URL is a URL.")
-@placed
-def fork(*, place: Place, source: str, target: str, at: str | None) -> None:
-    """Make a new log that is the past of another up to a point, to try things on.
-
-    Either may be env:NAME, the name of an environment variable that holds the URL. Positions and
-    seals stay the same. Commits are atomic: a point inside one takes those before it. The new log
-    must hold nothing yet, and the old one is only read, its --archive with it.
-    """
-    url, written = _fork_source(source, at)
-    url, target = url_of(url), url_of(target)
-    namespace = check_namespace(place.found_namespace)
-    opened = open_log(url, namespace=namespace, create=False)
-    with closing(open_archived(opened, place.found_archive)) as before:
-        check_there(before)
-        point = point_of(before, written, "POINT")
-        # Before the target is made: what cannot be forked leaves nothing behind.
-        fork_end(before, point)
-        with closing(open_log(target, namespace=namespace)) as after, progress("forking") as tell:
-            report = fork_log(before, point, after, progress=tell)
-    if place.as_json:
-        say_json(
-            {
-                "asked": report.asked,
-                "seq": report.seq,
-                "at": iso_text(report.at),
-                "seal": report.seal,
-            }
-        )
-        return
-    pairs = [("from", before.url), ("to", after.url), ("position", str(report.seq))]
-    if report.seq != report.asked:
-        pairs.append(("", f"{report.asked} lies inside a commit, which is left out"))
-    pairs += [
-        ("at", time_text(report.at)),
-        ("seal", report.seal),
-        ("verified", "same positions, seals and projection"),
-    ]
-    say_pairs(pairs)
 
 
 def _check_call(
@@ -178,7 +117,7 @@ def _check_call(
     tags: tuple[tuple[str, Any], ...],
     limit: int | None,
 ) -> None:
-    """Ends the command as wrongly called when words do not go together."""
+    """Ends the command as wrongly called when its options contradict each other."""
     if every and key is not None:
         misuse("either a KEY or --all, not both")
     if every and attempt is not None:
@@ -204,7 +143,7 @@ def _rerun_all(
     limit: int | None,
     attempt: None,
 ) -> bool:
-    """Runs them one after the other; tells whether all are the same."""
+    """Runs them one after the other; returns whether all outcomes are the same."""
     del attempt
     limit = 100 if limit is None else limit
     keys = attempted_keys(
@@ -224,12 +163,12 @@ def _rerun_all(
                 one = run_again(log, key, worker, at=point)
             done.append(one)
             if place.as_json:
-                say_json(rerun_form(one))
+                say_json(one)
                 flush()
     finally:
-        # Also after Ctrl-C: what has been run is worth seeing.
+        # Also after Ctrl-C: show what has been run.
         if not place.as_json and done:
-            say_table(RERUN_COLUMNS, [rerun_row(one) for one in done], elastic=2)
+            say_list(done, RERUNS, as_json=False)
         counts = Counter(one.verdict for one in done)
         shares = [f"{n} {what}" for what, n in counts.items()] or ["no attempt has ended"]
         note(f"{len(done)} run again: {', '.join(shares)}")
@@ -238,16 +177,9 @@ def _rerun_all(
     return set(counts) == {SAME}
 
 
-def _say_one(place: Place, one: Rerun) -> None:
-    if place.as_json:
-        say_json(rerun_form(one))
-        return
-    say_pairs(rerun_pairs(one))
-
-
 @contextmanager
 def _worker_output(place: Place) -> Iterator[None]:
-    """Keeps what the worker prints out of an answer that a program reads."""
+    """Sends what the worker prints to standard error, where a program reads the answer."""
     aside = place.as_json or not is_terminal()
     with redirect_stdout(sys.stderr) if aside else nullcontext():
         yield
@@ -257,18 +189,3 @@ def _debug(error: BaseException) -> None:
     import pdb  # noqa: PLC0415, T100 - asked for with --pdb
 
     pdb.post_mortem(error.__traceback__)
-
-
-def _fork_source(word: str, at: str | None) -> tuple[str, str]:
-    """The URL and the point of ``URL@POINT``, or of a URL and ``--at``."""
-    if at is not None:
-        return word, at
-    url, sign, written = word.rpartition("@")
-    # A login has an @ too, but no point has a slash, and a URL has one behind its login.
-    if not (sign and url and is_point(written)):
-        # The word itself is not shown: it may hold a password.
-        misuse(f"expected URL@POINT, or URL with --at POINT; a POINT is {EXPECTED}")
-    return url, written
-
-
-COMMANDS: list[click.Command] = [rerun, fork, whatif]

@@ -13,7 +13,7 @@ import msgspec
 
 from eventq import EventqError, Queue, WorkersStuckError
 from eventq.cli.logs import log_to_stderr
-from eventq.cli.options import EXIT_FAILED, Place, end_with_finding, note_if_empty, placed
+from eventq.cli.options import EXIT_FAILED, Place, end_with_finding, placed
 from eventq.cli.output import is_terminal, note, say, say_json
 from eventq.cli.supervise.background import BackgroundRun, on_asking, stopping
 from eventq.cli.supervise.lifeline import Lifeline
@@ -23,7 +23,7 @@ from eventq.runner import RunReport
 
 # How long all workers of a process may be stuck before it is replaced.
 MAX_STUCK = "5m"
-# How long such a process may take to end by itself.
+# How long such a process may take to end before it is forced.
 EXIT_S = 5.0
 
 
@@ -103,8 +103,7 @@ def run(
     with place.open(create=True, workers=workers) as queue:
         background = BackgroundRun(queue, worker, **options)
         if lifeline is None:
-            with place.open_log() as log:
-                note_if_empty(log)
+            place.note_if_empty()
             _say_report(place, _run_alone(queue, background), until_idle=until_idle)
         else:
             _run_supervised(background, lifeline)
@@ -124,7 +123,7 @@ def _run_alone(queue: Queue, background: BackgroundRun) -> RunReport:
 
 
 def _run_supervised(background: BackgroundRun, lifeline: Lifeline) -> None:
-    """Only the supervisor may force: a signal may reach both, from a terminal or systemd."""
+    """Runs as a child: only its supervisor may force it, since a signal may reach both."""
     with on_asking(background.ask):
         background.start()
         lifeline.watch(ask=background.ask, force=background.force)
@@ -143,8 +142,8 @@ def _supervise(place: Place, command: list[str], *, count: int, until_idle: bool
     environment = {"EVENTQ_URL": place.found_url, "EVENTQ_NAMESPACE": place.found_namespace}
     if place.found_archive is not None:
         environment["EVENTQ_ARCHIVE"] = place.found_archive
-    with suppress(EventqError), place.open_log() as log:
-        note_if_empty(log)
+    with suppress(EventqError):
+        place.note_if_empty()
     supervisor = Supervisor(command, environment, count=count, until_idle=until_idle)
     with on_asking(supervisor.asked):
         end = supervisor.run()

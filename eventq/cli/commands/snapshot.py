@@ -1,12 +1,12 @@
-"""``snapshot``: projections kept beside the log, so that nobody has to replay all of it.
+"""``snapshot``: projections kept with the log, so that it need not be replayed from its start.
 
-What they say is printed; what they are, and whether they are right, eventq.snapshot knows.
+Only prints them; eventq.snapshot takes, keeps and checks them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -23,22 +23,16 @@ from eventq.cli.options import (
     point_of,
     refuse,
 )
-from eventq.cli.output import is_terminal, note, progress, say_json, say_pairs, say_table
+from eventq.cli.output import note, progress, say_json, say_list, say_record
 from eventq.cli.views.snapshot import (
-    ENTRY_COLUMNS,
-    VERDICT_COLUMNS,
-    difference_form,
-    entry_form,
-    entry_row,
+    ENTRIES,
+    VERDICTS,
+    difference_fields,
     say_difference,
-    snapshot_form,
     snapshot_pairs,
-    verdict_form,
-    verdict_row,
 )
 from eventq.core.projection import Projection
 from eventq.eventlog import EventLog
-from eventq.eventlog.contract import SnapshotEntry
 from eventq.replay.points import END
 from eventq.snapshot.verifying import stored_sources
 
@@ -48,10 +42,10 @@ _POSITION = re.compile(r"\d{1,19}", re.ASCII)
 @click.group(name="snapshot", epilog="Example: eventq snapshot create", invoke_without_command=True)
 @placed
 def group(*, place: Place) -> None:
-    """Keep projections beside the log, so that nobody has to replay all of it.
+    """Keep projections with the log, so that it need not be replayed from its start.
 
-    Nodes write snapshots by themselves, and start from the newest. The log does not need them:
-    each can be deleted at any time, and made anew.
+    Nodes write snapshots themselves, and start from the newest. The log does not need them: each
+    can be deleted at any time, and made again.
     """
     hand_down(place)
 
@@ -73,24 +67,25 @@ Examples:
     "--every",
     type=click.IntRange(1),
     metavar="EVENTS",
-    help="One for every so many events, over the whole log.",
+    help="One after each EVENTS events, over the whole log.",
 )
 @placed
 def create(*, place: Place, point: str | None, every: int | None) -> None:
     """Take a snapshot and put it into the log's database.
 
-    It is one of the last commit that ends at or before the point.
+    It is taken at the end of the last commit up to the point.
     """
     if point is not None and every is not None:
         misuse("either --at or --every, not both")
     with place.open_log() as log:
         if every is None:
             found = point_of(log, point or END, "--at")
-            _say_entries(place, iter([snapshot.create(log, found, now=log_time(log))]))
+            one = snapshot.create(log, found, now=log_time(log))
+            say_list([one], ENTRIES, as_json=place.as_json)
         else:
             with progress("folding") as tell:
                 made = snapshot.create_every(log, every, now=log_time(log), progress=tell)
-                _say_entries(place, made)
+                say_list(made, ENTRIES, as_json=place.as_json)
 
 
 @group.command(name="list", epilog="Example: eventq snapshot list --json")
@@ -99,7 +94,7 @@ def list_all(*, place: Place) -> None:
     """List the snapshots in the log's database."""
     with place.open_log() as log:
         entries = log.snapshots.entries()
-    _say_entries(place, iter(entries))
+    say_list(entries, ENTRIES, as_json=place.as_json)
     if not entries:
         note("there are no snapshots")
 
@@ -117,10 +112,7 @@ def show(*, place: Place, source: str) -> None:
             found = snapshot.get(log, int(source))
     else:
         found = _load(source)
-    if place.as_json:
-        say_json(snapshot_form(found))
-    else:
-        say_pairs(snapshot_pairs(found))
+    say_record(found, snapshot_pairs, as_json=place.as_json)
 
 
 @group.command(
@@ -139,12 +131,9 @@ def verify(*, place: Place, sources: tuple[str, ...]) -> None:
     with place.open_log() as log, progress("replaying") as tell:
         chosen = [_source(log, word) for word in sources] if sources else None
         verdicts = snapshot.verify(log, chosen, progress=tell)
-    if place.as_json:
-        for verdict in verdicts:
-            say_json(verdict_form(verdict))
-    elif verdicts:
-        say_table(VERDICT_COLUMNS, [verdict_row(verdict) for verdict in verdicts], elastic=1)
-    else:
+    if verdicts:
+        say_list(verdicts, VERDICTS, as_json=place.as_json)
+    elif not place.as_json:
         note("there are no snapshots")
     wrong = sum(not verdict.is_proven for verdict in verdicts)
     if wrong:
@@ -162,7 +151,7 @@ Examples:
 @click.argument("after", metavar="B")
 @placed
 def diff(*, place: Place, before: str, after: str) -> None:
-    """Tell what differs between A and B: tasks by state, open tasks, nodes with leases.
+    """Show what differs between A and B: tasks by state, open tasks, nodes with leases.
 
     Each is the position of a snapshot, a file, or any point of the log, which is replayed.
     """
@@ -170,7 +159,7 @@ def diff(*, place: Place, before: str, after: str) -> None:
         old, new = (_projection(place, opened, word) for word in (before, after))
     difference = snapshot.compare(old, new)
     if place.as_json:
-        say_json(difference_form(difference, old, new))
+        say_json(difference_fields(difference, old, new))
     else:
         say_difference(difference, old, new)
 
@@ -180,7 +169,7 @@ def diff(*, place: Place, before: str, after: str) -> None:
 @click.argument("file")
 @placed
 def export(*, place: Place, seq: int, file: str) -> None:
-    """Write a snapshot of the log's database to a file, in place of any that is there."""
+    """Write a snapshot of the log's database to a file, and replace one that is there."""
     with place.open_log() as log:
         found = snapshot.get(log, seq)
     size_bytes = snapshot.save(found, file)
@@ -198,44 +187,33 @@ Examples:
   eventq snapshot prune --before -30d""",
 )
 @click.option("--keep", type=click.IntRange(0), metavar="N", help="All but the newest N.")
-@click.option("--before", metavar="POINT", help="Those of positions before this point.")
+@click.option("--before", metavar="POINT", help="Those before this point.")
 @placed
 def prune(*, place: Place, keep: int | None, before: str | None) -> None:
-    """Delete snapshots from the log's database. The log loses nothing by it."""
+    """Delete snapshots from the log's database. The log itself loses nothing."""
     if keep is None and before is None:
         misuse("say which: --keep N or --before POINT")
     with place.open_log() as log:
-        seq = None
-        if before is not None:
-            seq = point_of(log, before, "--before").seq
+        seq = None if before is None else point_of(log, before, "--before").seq
         gone = snapshot.prune(log, keep=keep, before=seq)
-    _say_entries(place, iter(gone))
+    say_list(gone, ENTRIES, as_json=place.as_json)
     if not gone:
         note("nothing to delete")
-
-
-COMMANDS: list[click.Command] = [group]
-
-
-def _say_entries(place: Place, entries: Iterator[SnapshotEntry]) -> None:
-    if place.as_json:
-        for entry in entries:
-            say_json(entry_form(entry))
-        return
-    rows = [entry_row(entry) for entry in entries]
-    if rows or not is_terminal():
-        say_table(ENTRY_COLUMNS, rows, elastic=1)
 
 
 def _is_position(word: str) -> bool:
     return _POSITION.fullmatch(word) is not None
 
 
+def _no_file(path: str) -> ArgumentError:
+    return ArgumentError("snapshot", path, "a position, or a file that is there")
+
+
 def _load(path: str) -> snapshot.Snapshot:
     try:
         return snapshot.load(path)
     except FileNotFoundError:
-        raise ArgumentError("snapshot", path, "a position, or a file that is there") from None
+        raise _no_file(path) from None
     except SnapshotError as error:
         refuse(f"{path}: {error}")
 
@@ -245,7 +223,7 @@ def _source(log: EventLog, word: str) -> tuple[str, Callable[[], snapshot.Snapsh
         [source] = stored_sources(log, [int(word)])
         return source
     if not Path(word).exists():
-        raise ArgumentError("snapshot", word, "a position, or a file that is there")
+        raise _no_file(word)
     return word, lambda: snapshot.load(word)
 
 

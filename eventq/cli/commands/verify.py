@@ -1,12 +1,14 @@
-"""``verify`` and ``anchor``: whether a log is what it was; nothing here changes or repairs one."""
+"""``verify`` and ``anchor``: check that a log is unaltered; never change or repair it."""
 
 from __future__ import annotations
 
 import os
-from typing import IO, Any
+from typing import IO
 
 import click
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from eventq.cli.options import (
     Place,
@@ -18,22 +20,42 @@ from eventq.cli.options import (
     placed,
     point_of,
 )
-from eventq.cli.output import note, progress, say_json, say_pairs, say_table
-from eventq.cli.text import iso_text, visible
+from eventq.cli.output import Column, Pairs, listing, note, progress, say_json, say_list, say_record
+from eventq.cli.text import visible
 from eventq.eventlog import EventLog
 from eventq.host.clock import warn_if_ahead
 from eventq.replay.points import END
 from eventq.verify.anchor import Anchor, check_anchor, check_mac, make_anchor, parse_anchor
 from eventq.verify.base import base_at_start
 from eventq.verify.indexes import IndexMode
-from eventq.verify.verifier import MOST_FINDINGS, Verdict, verify
+from eventq.verify.verifier import MOST_FINDINGS, Finding, Verdict, verify
 
 KEY_ENV = "EVENTQ_ANCHOR_KEY"
-FINDING_COLUMNS = ["SEQ", "RULE", "PROBLEM"]
-ANCHOR_COLUMNS = ["FILE", "SEQ", "RESULT"]
-
 # An anchor's problem that is not about a position of the log.
 UNPROVEN = "hmac"
+TRUSTED = "what comes behind is verified, trusting the snapshot there; --archive verifies all"
+
+FINDINGS = listing(
+    Column("SEQ", lambda finding: str(finding.seq)),
+    Column("RULE", lambda finding: finding.rule),
+    Column("PROBLEM", lambda finding: visible(finding.problem)),
+)
+CHECKED_ANCHORS = listing(
+    Column("FILE", lambda result: visible(result.file)),
+    Column("SEQ", lambda result: str(result.seq)),
+    Column("RESULT", lambda result: "holds" if result.ok else visible(result.problem)),
+)
+
+
+class CheckedAnchor(Struct, frozen=True):
+    """What a check of an anchor gave: the position and the problem, or None for both."""
+
+    file: str
+    seq: int
+    ok: bool
+    position: int | None
+    problem: str | None
+
 
 _key_env = click.option(
     "--key-env",
@@ -53,7 +75,7 @@ Examples:
   eventq verify --anchor monday.json --anchor tuesday.json""",
 )
 @click.option(
-    "--all", "go_on", is_flag=True, help=f"Go on behind the first finding, up to {MOST_FINDINGS:,}."
+    "--all", "go_on", is_flag=True, help=f"Go on after the first finding, up to {MOST_FINDINGS:,}."
 )
 @click.option(
     "--anchor",
@@ -77,8 +99,9 @@ def verify_command(
 ) -> None:
     """Prove that the log was not altered, and that all its events are legal.
 
-    Recomputes every seal and checks every position, move, lease, fence, instant, key and the order
-    of dispatch by rules of its own. Names the first position that is wrong. Ends with 1 then.
+    Recomputes every seal and checks, by separate rules, every position, move, lease, fence,
+    instant and key, and the order of dispatch. Names the first wrong position, if any, and exits
+    with 1 then.
     """
     anchors = [(file.name, _read_anchor(file)) for file in files]
     key = _find_key(key_env, [anchor for _, anchor in anchors])
@@ -87,10 +110,7 @@ def verify_command(
             check_there(log)
         base = base_at_start(log)
         if base is not None:
-            told = (
-                "what comes behind is verified, trusting the snapshot there; --archive verifies all"
-            )
-            note(f"the events up to {base.seq} were archived: {told}")
+            note(f"the events up to {base.seq} were archived: {TRUSTED}")
         with progress("verifying") as tell:
             verdict = verify(
                 log,
@@ -102,25 +122,26 @@ def verify_command(
             )
         warn_if_ahead(verdict.at, log_time(log))
     forged = [
-        {"seq": anchor.seq, "rule": UNPROVEN, "problem": f"{name}: {problem}"}
+        Finding(anchor.seq, UNPROVEN, f"{name}: {problem}")
         for name, anchor in anchors
         if (problem := check_mac(anchor, key)) is not None
     ]
-    form = verdict_form(verdict)
-    form["findings"] = [*forged, *form["findings"]]
-    form["ok"] = not form["findings"]
-    if place.as_json:
-        say_json(form)
+    verdict = replace(verdict, findings=(*forged, *verdict.findings))
+    if place.as_json or verdict.ok:
+        say_record(verdict, _verdict_pairs, as_json=place.as_json)
     else:
-        _say_verdict(verdict, form["findings"], ends_early=not go_on)
-    if not form["ok"]:
+        say_list(verdict.findings, FINDINGS, as_json=False)
+        if not verdict.complete:
+            rest = "the rest is lost" if go_on else "see --all"
+            note(f"verified {_span(verdict)} only; {rest}")
+    if not verdict.ok:
         end_with_finding()
 
 
 @click.group("anchor", epilog="Example: eventq anchor export", invoke_without_command=True)
 @placed
 def anchor_group(*, place: Place) -> None:
-    """Keep a position and its seal outside of the log, and check the log against them."""
+    """Keep a position and its seal outside the log, and check the log against them."""
     hand_down(place)
 
 
@@ -137,8 +158,8 @@ Examples:
 def export(*, place: Place, point: str, key_env: str) -> None:
     """Print an anchor: the position, instant and seal of the last commit up to a point.
 
-    It is one line of JSON. With a key in the environment it carries an HMAC-SHA256, so that only
-    who has the key can have made it.
+    It is one line of JSON. With a key in the environment it has an HMAC-SHA256, so that only
+    somebody with the key can have made it.
     """
     key = _key(key_env)
     with place.open_log() as log:
@@ -155,70 +176,43 @@ def export(*, place: Place, point: str, key_env: str) -> None:
 @_key_env
 @placed
 def check(*, place: Place, files: tuple[IO[bytes], ...], key_env: str) -> None:
-    """Check that the log still holds what each anchor says. Ends with 1 if not.
+    """Check that the log still holds what each anchor says. Exits with 1 if not.
 
-    Quick: it looks at one commit an anchor. That this seal is that of all before it, is for
-    verify to prove.
+    It is quick, since it reads one commit for each anchor. That the seal fits all commits before
+    it, verify proves.
     """
     anchors = [(file.name, _read_anchor(file)) for file in files]
     key = _find_key(key_env, [anchor for _, anchor in anchors])
     with place.open_log() as log:
-        results = [(name, anchor, _problem_of(log, anchor, key)) for name, anchor in anchors]
-    if place.as_json:
-        for name, anchor, found in results:
-            say_json({"file": name, "seq": anchor.seq, "ok": found is None, **_told(found)})
-    else:
-        rows = [
-            [visible(name), str(anchor.seq), "holds" if found is None else visible(found[1])]
-            for name, anchor, found in results
-        ]
-        say_table(ANCHOR_COLUMNS, rows, elastic=1)
-    if any(found is not None for _, _, found in results):
+        results = [_checked(log, name, anchor, key) for name, anchor in anchors]
+    say_list(results, CHECKED_ANCHORS, as_json=place.as_json)
+    if not all(result.ok for result in results):
         end_with_finding()
 
 
-COMMANDS: list[click.Command] = [verify_command, anchor_group]
+def _span(verdict: Verdict) -> str:
+    if verdict.seq > verdict.begin:
+        return f"{verdict.begin + 1} to {verdict.seq}"
+    return f"none behind {verdict.begin}"
 
 
-def verdict_form(verdict: Verdict) -> dict[str, Any]:
-    """A verdict for programs."""
-    form = msgspec.structs.asdict(verdict)
-    form["at"] = iso_text(verdict.at)
-    form["findings"] = [msgspec.structs.asdict(finding) for finding in verdict.findings]
-    return {**form, "ok": verdict.ok}
+def _verdict_pairs(verdict: Verdict) -> Pairs:
+    return [
+        ("namespace", visible(verdict.namespace)),
+        ("positions", _span(verdict)),
+        ("events", str(verdict.events)),
+        ("commits", str(verdict.commits)),
+        ("open tasks", str(verdict.open)),
+        ("seal", verdict.seal),
+        ("anchors", str(verdict.anchors)),
+        ("verified", "nothing is wrong"),
+    ]
 
 
-def _say_verdict(verdict: Verdict, findings: list[dict[str, Any]], *, ends_early: bool) -> None:
-    none = f"none behind {verdict.begin}"
-    span = f"{verdict.begin + 1} to {verdict.seq}" if verdict.seq > verdict.begin else none
-    if findings:
-        rows = [[str(f["seq"]), f["rule"], visible(f["problem"])] for f in findings]
-        say_table(FINDING_COLUMNS, rows, elastic=1)
-        if not verdict.complete:
-            note(f"verified {span} only; " + ("see --all" if ends_early else "the rest is lost"))
-        return
-    say_pairs(
-        [
-            ("namespace", visible(verdict.namespace)),
-            ("positions", span),
-            ("events", str(verdict.events)),
-            ("commits", str(verdict.commits)),
-            ("open tasks", str(verdict.open)),
-            ("seal", verdict.seal),
-            ("anchors", str(verdict.anchors)),
-            ("verified", "nothing is wrong"),
-        ]
-    )
-
-
-def _problem_of(log: EventLog, anchor: Anchor, key: bytes | None) -> tuple[int, str] | None:
+def _checked(log: EventLog, name: str, anchor: Anchor, key: bytes | None) -> CheckedAnchor:
     forged = check_mac(anchor, key)
-    return check_anchor(log, anchor) if forged is None else (anchor.seq, forged)
-
-
-def _told(found: tuple[int, str] | None) -> dict[str, Any]:
-    position, problem = (None, None) if found is None else found
-    return {"position": position, "problem": problem}
+    found = check_anchor(log, anchor) if forged is None else (anchor.seq, forged)
+    return CheckedAnchor(name, anchor.seq, found is None, *(found or (None, None)))
 
 
 def _read_anchor(file: IO[bytes]) -> Anchor:
@@ -236,5 +230,5 @@ def _find_key(name: str, anchors: list[Anchor]) -> bytes | None:
     if key is None and any(anchor.hmac is not None for anchor in anchors):
         misuse(f"set {name} to the key with which the anchor was made")
     if key is None and anchors:
-        note("the anchors have no hmac: they prove as much as the place where they were kept")
+        note("the anchors have no hmac: trust them as far as the place where they were kept")
     return key

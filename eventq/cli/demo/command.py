@@ -1,10 +1,11 @@
-"""``eventq demo``: a task for each file of a tree, run to the end, the story told from its log.
+"""``eventq demo``: makes a task for each file of a tree, runs them all, and sums up the log.
 
-It only reads the files, and never touches a queue that is not its own.
+It only reads the files, and never touches another queue.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import shlex
 import shutil
@@ -32,8 +33,8 @@ from eventq.cli.demo.files import (
     specs_of,
     storable,
 )
-from eventq.cli.demo.screen import LineScreen, LiveScreen, Rate, Screen, View
-from eventq.cli.demo.summary import read_story, summary_form, summary_lines
+from eventq.cli.demo.screen import DemoProgress, Rate, Screen
+from eventq.cli.demo.summary import read_story, summarize, summary_lines
 from eventq.cli.logs import log_to_stderr
 from eventq.cli.options import Place, placed_by, refuse
 from eventq.cli.output import flush, is_terminal, note, say, say_json
@@ -44,7 +45,7 @@ from eventq.eventlog import open_log
 
 DEMO_URL = "sqlite:///eventq-demo.db"
 DEMO_NAMESPACE = "demo"
-# Short, so that retries are seen and a killed demo soon goes on.
+# Short, so that retries can be seen and a killed demo resumes soon.
 BACKOFF = "0.2s"
 MAX_RETRIES = 5
 LEASE_TTL = "5s"
@@ -53,8 +54,8 @@ KEYS_AT_ONCE = 500
 EXIT_INTERRUPTED = 130
 
 
-class Plan(Struct, frozen=True):
-    """What one call of the demo is to do."""
+class DemoOptions(Struct, frozen=True):
+    """The options of one call."""
 
     root: str
     url: str
@@ -108,7 +109,7 @@ def demo(*, place: Place, directory: str | None, pace: str, **options: Any) -> N
     One file never succeeds and expires after its retries. Stop it with Ctrl-C, or kill it, and run
     it again: it goes on where it was.
     """
-    plan = Plan(
+    chosen = DemoOptions(
         root=os.path.realpath(_library() if directory is None else directory),
         url=DEMO_URL if place.url is None else place.url,
         namespace=DEMO_NAMESPACE if place.namespace is None else place.namespace,
@@ -116,54 +117,56 @@ def demo(*, place: Place, directory: str | None, pace: str, **options: Any) -> N
         pace_s=parse_duration(pace, "pace") / SECOND_US,
         **options,
     )
-    if not 0 <= plan.fail_share <= 1:
+    if not 0 <= chosen.fail_share <= 1:
         # Not a number is in no range, which click does not see.
-        raise ArgumentError("fail_share", plan.fail_share, "a number from 0 to 1")
-    if plan.url.startswith("memory:"):
-        raise ArgumentError("url", plan.url, "a log that outlives the demo, like sqlite:///demo.db")
+        raise ArgumentError("fail_share", chosen.fail_share, "a number from 0 to 1")
+    if chosen.url.startswith("memory:"):
+        raise ArgumentError(
+            "url", chosen.url, "a log that outlives the demo, like sqlite:///demo.db"
+        )
     log_to_stderr(verbose=False)
-    files = _find_files(plan, is_library=directory is None)
+    files = _find_files(chosen, is_library=directory is None)
     with Queue(
-        plan.url,
-        namespace=plan.namespace,
-        workers=plan.workers,
+        chosen.url,
+        namespace=chosen.namespace,
+        workers=chosen.workers,
         max_retries=MAX_RETRIES,
         backoff=BACKOFF,
     ) as queue:
-        _refuse_others(queue, plan)
+        _refuse_others(queue, chosen)
         try:
-            _create_tasks(queue, plan, files)
+            _create_tasks(queue, chosen, files)
             before = queue.stats()
             begun_s = time.monotonic()
-            stopped = _work(queue, plan)
+            stopped = _work(queue, chosen)
             elapsed_s = time.monotonic() - begun_s
         except KeyboardInterrupt:
-            # While tasks are created nobody listens to signals yet.
+            # Signals are only handled once the tasks are created.
             _say_interrupted(queue)
         if stopped and queue.stats().open:
             _say_interrupted(queue)
         done_count = before.open - queue.stats().open
-        _summarize(queue, plan, done_count=done_count, elapsed_s=elapsed_s)
+        _summarize(queue, chosen, done_count=done_count, elapsed_s=elapsed_s)
 
 
-def _find_files(plan: Plan, *, is_library: bool) -> list[DemoFile]:
-    is_own = _own_files(plan.url)
-    # What was installed beside the library is not part of it.
-    packages = os.path.join(plan.root, "site-packages") if is_library else None  # noqa: PTH118
+def _find_files(options: DemoOptions, *, is_library: bool) -> list[DemoFile]:
+    is_own = _own_files(options.url)
+    # Installed packages are not part of the library.
+    packages = os.path.join(options.root, "site-packages") if is_library else None  # noqa: PTH118
 
     def without(path: str) -> bool:
         return path == packages or is_own(path)
 
-    files, unread = scan(plan.root, without=without, limit=plan.limit_files)
+    files, unread = scan(options.root, without=without, limit=options.limit_files)
     for path in unread:
         note(f"cannot read the directory {path}")
     if not files:
-        refuse(f"there are no regular files under {plan.root}")
+        refuse(f"there are no regular files under {options.root}")
     return files
 
 
 def _own_files(url: str) -> Callable[[str], bool]:
-    """Tells the demo's own database from the files it reads."""
+    """A test for the files of the demo's own database."""
     parts = urlsplit(url)
     if parts.scheme != "sqlite":
         return lambda _: False
@@ -171,7 +174,7 @@ def _own_files(url: str) -> Callable[[str], bool]:
     return lambda path: path == own or path.startswith(f"{own}-")
 
 
-def _refuse_others(queue: Queue, plan: Plan) -> None:
+def _refuse_others(queue: Queue, options: DemoOptions) -> None:
     """The log must be empty, or hold the demo of the same tree."""
     first = next(iter(queue.events()), None)
     if first is None:
@@ -181,22 +184,24 @@ def _refuse_others(queue: Queue, plan: Plan) -> None:
     where = f"namespace {queue.namespace} of {queue.url}"
     if root is None:
         refuse(f"{where} holds tasks that are not the demo's; choose another --namespace or --url")
-    if root != storable(plan.root):
+    if root != storable(options.root):
         refuse(f"{where} holds the demo of {root}; choose another --namespace or --url")
 
 
-def _create_tasks(queue: Queue, plan: Plan, files: list[DemoFile]) -> None:
-    """Tasks for the files that have none; what a run before this one made stays as it is."""
+def _create_tasks(queue: Queue, options: DemoOptions, files: list[DemoFile]) -> None:
+    """Creates tasks for the files that have none; those of an earlier run are kept."""
     taken = _taken_keys(queue, [key_of(file.path) for file in files])
     fresh = [file for file in files if key_of(file.path) not in taken]
     # The broken one is in the first commit, so if anything is there, it is there.
-    broken = choose_broken(plan.seed, files) if not taken else None
-    queue.new_many(specs_of(plan.root, fresh, broken=broken))
-    _tell(plan, f"demo: {len(files):,} files under {visible(plan.root)}")
-    _tell(plan, f"demo: {len(fresh):,} tasks created, {len(taken):,} were there already")
-    _tell(plan, f"demo: database {_database(queue.url)}, namespace {queue.namespace}")
+    broken = choose_broken(options.seed, files) if not taken else None
+    queue.new_many(specs_of(options.root, fresh, broken=broken))
+    _tell(options, f"demo: {len(files):,} files under {visible(options.root)}")
+    _tell(options, f"demo: {len(fresh):,} tasks created, {len(taken):,} were there already")
+    _tell(options, f"demo: database {_database(queue.url)}, namespace {queue.namespace}")
     if broken is not None:
-        _tell(plan, f"demo: seed {plan.seed} has chosen {visible(broken.path)} never to succeed")
+        _tell(
+            options, f"demo: seed {options.seed} has chosen {visible(broken.path)} never to succeed"
+        )
 
 
 def _taken_keys(queue: Queue, keys: list[str]) -> set[str]:
@@ -207,13 +212,13 @@ def _taken_keys(queue: Queue, keys: list[str]) -> set[str]:
     return taken
 
 
-def _work(queue: Queue, plan: Plan) -> bool:
-    """Runs all there is to run; tells whether it was asked to stop."""
+def _work(queue: Queue, options: DemoOptions) -> bool:
+    """Runs everything; returns whether it was asked to stop."""
     board = Board()
     worker = DiskWorker(
-        plan.root, board, seed=plan.seed, fail_share=plan.fail_share, pace_s=plan.pace_s
+        options.root, board, seed=options.seed, fail_share=options.fail_share, pace_s=options.pace_s
     )
-    # Whoever holds leases now is another process, alive or dead.
+    # Leases that exist now belong to another process, alive or dead.
     before = queue.stats()
     others = set(before.nodes)
     run = BackgroundRun(queue, worker, until="idle", grace=GRACE, lease_ttl=LEASE_TTL)
@@ -221,11 +226,11 @@ def _work(queue: Queue, plan: Plan) -> bool:
     begun_s = time.monotonic()
     rate.measure(begun_s, before.total - before.open)
 
-    def look() -> View:
+    def look() -> DemoProgress:
         stats = queue.stats()
         now_s = time.monotonic()
         running, failures = board.seen()
-        return View(
+        return DemoProgress(
             stats=stats,
             elapsed_s=now_s - begun_s,
             rate=rate.measure(now_s, stats.total - stats.open),
@@ -235,8 +240,10 @@ def _work(queue: Queue, plan: Plan) -> bool:
             stopping=run.asked,
         )
 
-    with stopping(run), _screen(plan) as screen:
-        # Before anything changes: leases of a killed process are still there to be told of.
+    live = is_terminal() and not options.as_json
+    stream = sys.stderr if options.as_json else sys.stdout
+    with stopping(run), Screen(options.root, stream, live=live) as screen:
+        # Before anything changes, so that leases of a killed process are still reported.
         screen.show(look())
         run.start()
         while not run.wait(screen.every_s):
@@ -246,14 +253,6 @@ def _work(queue: Queue, plan: Plan) -> bool:
     return run.asked
 
 
-def _screen(plan: Plan) -> Screen:
-    if plan.as_json:
-        return LineScreen(sys.stderr)
-    if is_terminal():
-        return LiveScreen(f"eventq demo  {visible(plan.root)}")
-    return LineScreen(sys.stdout)
-
-
 def _say_interrupted(queue: Queue) -> NoReturn:
     stats = queue.stats()
     note(f"stopped: {stats.total - stats.open:,} of {stats.total:,} done; to go on, run it again:")
@@ -261,44 +260,30 @@ def _say_interrupted(queue: Queue) -> NoReturn:
     raise click.exceptions.Exit(EXIT_INTERRUPTED)
 
 
-def _summarize(queue: Queue, plan: Plan, *, done_count: int, elapsed_s: float) -> None:
+def _summarize(queue: Queue, options: DemoOptions, *, done_count: int, elapsed_s: float) -> None:
     story = read_story(queue)
-    if plan.as_json:
-        form = summary_form(story, done_count=done_count, elapsed_s=elapsed_s)
-        say_json({**form, "url": queue.url, "namespace": queue.namespace})
+    summary = summarize(queue, story, done_count=done_count, elapsed_s=elapsed_s)
+    if options.as_json:
+        say_json(summary)
         return
-    bold = _bold if is_terminal() else str
-    lines = summary_lines(
-        queue,
-        story,
-        done_count=done_count,
-        elapsed_s=elapsed_s,
-        bold=bold,
-        columns=shutil.get_terminal_size().columns if is_terminal() else None,
-    )
-    say()
-    for line in lines:
+    columns = shutil.get_terminal_size().columns if is_terminal() else None
+    bold = str if columns is None else functools.partial(click.style, bold=True)
+    lines = summary_lines(queue, story, summary, bold=bold, columns=columns)
+    for line in ["", *lines, "", f"Database: {_database(queue.url)}", bold("Try next:")]:
         say(line)
-    say()
-    say(f"Database: {_database(queue.url)}")
-    say(bold("Try next:"))
-    commands = [["ls", "--state", "expired"], ["tail", "-n", "20"]]
-    shown = story.retried or (story.slowest or story.tasks)[0]
-    commands.insert(
-        0, ["history", "--", shown.key] if shown.key[0] == "-" else ["history", shown.key]
-    )
-    for words in commands:
-        place = ["--url", queue.url, "--namespace", queue.namespace]
+    shown = (story.retried or (story.slowest or story.tasks)[0]).key
+    place = ["--url", queue.url, "--namespace", queue.namespace]
+    for words in (
+        ["history", *(["--"] if shown.startswith("-") else []), shown],
+        ["ls", "--state", "expired"],
+        ["tail", "-n", "20"],
+    ):
         say(f"  {shlex.join([*_program(), *place, *words])}")
 
 
-def _bold(text: str) -> str:
-    return click.style(text, bold=True)
-
-
-def _tell(plan: Plan, line: str) -> None:
-    """A line about the beginning, where it does not get into the way of JSON."""
-    if plan.as_json:
+def _tell(options: DemoOptions, line: str) -> None:
+    """Prints a line about the start, on standard error when the answer is JSON."""
+    if options.as_json:
         note(line)
     else:
         say(line)
@@ -317,7 +302,7 @@ def _database(url: str) -> str:
 
 
 def _program() -> list[str]:
-    """The words with which this command was called."""
+    """The words that started this command."""
     started = sys.argv[0]
     if Path(started).name == "__main__.py":
         return [sys.orig_argv[0], "-m", "eventq"]

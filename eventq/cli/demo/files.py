@@ -1,7 +1,7 @@
-"""The demo's work: finding files, making a task of each, and reading one as from a flaky disk.
+"""The demo's work: finding files, making a task of each, and reading them as from a flaky disk.
 
-Files are only ever read. What fails by chance is settled by seed, path and attempt alone, so two
-runs with one seed fail alike.
+Files are never changed. Random failures depend only on seed, path and attempt, so two runs with
+the same seed fail alike.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ SIZE_CLASSES = (
 )
 CHUNK_BYTES = 1024 * 1024
 COMPRESSION_LEVEL = 6
-# After so many failures by chance a file is read without; it keeps the expired ones at one.
+# After this many random failures a file is read without any, so that only one task expires.
 UNLUCKY_ATTEMPTS = 3
-# Begins the keys of paths that cannot be keys themselves.
+# The prefix of keys for paths that cannot be keys.
 DIGEST = "sha256:"
 FAILURES_KEPT = 5
 
@@ -47,8 +47,8 @@ class DemoFile(Struct, frozen=True):
     size_bytes: int
 
 
-class Running(Struct, frozen=True):
-    """One attempt that runs now."""
+class FileInWork(Struct, frozen=True):
+    """A file that is being read."""
 
     path: str
     since_s: float
@@ -63,18 +63,18 @@ class Failure(Struct, frozen=True):
 
 
 class Board:
-    """What the worker threads do, for the screen. All methods may be called from any thread."""
+    """What the worker threads do, for the screen. Any thread may call any method."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._running: dict[int, Running] = {}
+        self._running: dict[int, FileInWork] = {}
         self._failures: deque[Failure] = deque(maxlen=FAILURES_KEPT)
 
     @contextmanager
     def working(self, task: Task, path: str) -> Iterator[None]:
-        """Shows the attempt while the block lasts, and its failure after."""
+        """Lists the attempt as running during the block, and its failure afterwards."""
         with self._lock:
-            self._running[task.number] = Running(visible(path), time.monotonic())
+            self._running[task.number] = FileInWork(visible(path), time.monotonic())
         try:
             yield
         except OSError as error:
@@ -86,8 +86,8 @@ class Board:
             with self._lock:
                 del self._running[task.number]
 
-    def seen(self) -> tuple[list[Running], list[Failure]]:
-        """What runs, longest first; the last failures, newest first."""
+    def seen(self) -> tuple[list[FileInWork], list[Failure]]:
+        """The running attempts, longest first, and the last failures, newest first."""
         with self._lock:
             running = sorted(self._running.values(), key=lambda one: one.since_s)
             return running, list(reversed(self._failures))
@@ -106,7 +106,7 @@ class DiskWorker:
         self._pace_s = pace_s
 
     def __call__(self, ctx: Context, task: Task) -> dict[str, Any]:
-        """One attempt. Raises OSError as a disk would, and by chance."""
+        """Runs one attempt. Raises OSError as a disk would, and at random."""
         path = path_of(task.tags)
         if path is None:
             raise Cancel("not a task of the demo")
@@ -151,7 +151,7 @@ def scan(
 ) -> tuple[list[DemoFile], list[str]]:
     """The regular files under the root by path, and the directories that could not be read.
 
-    Symbolic links are not followed. ``without`` tells by its full path what to leave out.
+    Symbolic links are not followed. ``without`` says which full paths to leave out.
     """
     files: list[DemoFile] = []
     unread: list[str] = []
@@ -164,14 +164,14 @@ def scan(
                         size_bytes = entry.stat(follow_symlinks=False).st_size
                         files.append(DemoFile(os.path.relpath(entry.path, root), size_bytes))
         except OSError:
-            # It has gone since, or was told of above.
+            # It was deleted meanwhile, or is reported above.
             continue
     files.sort(key=lambda file: os.fsencode(file.path))
     return files[:limit], unread
 
 
 def specs_of(root: str, files: list[DemoFile], *, broken: DemoFile | None) -> list[TaskSpec]:
-    """The tasks of the files; ``broken`` comes first, and so into the first commit."""
+    """The tasks of the files; ``broken`` comes first, so it is in the first commit."""
     ordered = [file for file in files if file is not broken]
     if broken is not None:
         ordered.insert(0, broken)
@@ -204,7 +204,7 @@ def path_of(tags: dict[str, Any]) -> str | None:
 
 
 def key_of(path: str) -> str:
-    """The task's key: the path, or its digest when a key cannot be like it."""
+    """The task's key: the path, or its digest when the path is no valid key."""
     stays = path.isprintable() and not path.isdigit() and not path.startswith(DIGEST)
     if stays and len(path.encode()) <= KEY_BYTES:
         return path
@@ -217,7 +217,7 @@ def choose_broken(seed: int, files: list[DemoFile]) -> DemoFile:
 
 
 def chance(seed: int, path: str, attempt: int) -> float:
-    """A number from 0 up to 1 that depends on nothing else than the arguments."""
+    """A number from 0 up to 1 that depends only on the arguments."""
     digest = hashlib.sha256(f"{seed} {attempt} ".encode() + os.fsencode(path)).digest()
     return float(int.from_bytes(digest[:6]) / 2**48)
 
@@ -231,7 +231,7 @@ def size_class(size_bytes: int) -> tuple[str, int]:
 
 
 def storable(text: str) -> str:
-    """The text, or where UTF-8 cannot hold it, one that looks like it."""
+    """The text, with what UTF-8 cannot hold written as escapes."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 

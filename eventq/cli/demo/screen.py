@@ -1,19 +1,20 @@
 """What the demo shows while it runs: a live display on a terminal, lines in a pipe.
 
-A screen is told everything by its caller and changes nothing.
+The screen gets everything from its caller and changes nothing.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Protocol, Self, TextIO
+from typing import TYPE_CHECKING, Self, TextIO
 
 from msgspec import Struct
 
 from eventq import Stats
-from eventq.cli.demo.files import Failure, Running
+from eventq.cli.demo.files import Failure, FileInWork
 from eventq.cli.output import terminal
+from eventq.cli.text import visible
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -21,16 +22,29 @@ if TYPE_CHECKING:
 # The rate shown is that of the last seconds.
 RATE_WINDOW_S = 3.0
 ROWS = 4
+# How often a display is redrawn, and how often a line is printed.
+LIVE_S = 0.1
+LINES_S = 1.0
+
+FOREIGN = (
+    "another process holds leases: it works here too, or has died, and then they lapse "
+    "within seconds"
+)
+COUNTED = {
+    "ready": "", "scheduled": "yellow", "leased": "cyan", "completed": "green", "expired": "red",
+    "failures": "red",
+}  # fmt: skip
+STOPPING = "stopping when what runs is done; Ctrl-C again to give it back"
 
 
-class View(Struct, frozen=True):
+class DemoProgress(Struct, frozen=True):
     """The demo at one instant."""
 
     stats: Stats
     elapsed_s: float
     rate: float
     """Tasks that became final, a second."""
-    running: list[Running]
+    running: list[FileInWork]
     failures: list[Failure]
     foreign: bool
     """Leases of another process are in the way."""
@@ -38,8 +52,13 @@ class View(Struct, frozen=True):
 
     @property
     def final_count(self) -> int:
-        """Tasks that are done with, one way or other."""
+        """Tasks in a final state."""
         return self.stats.total - self.stats.open
+
+    @property
+    def notices(self) -> list[str]:
+        """What the user should know, the most important last."""
+        return [FOREIGN] * self.foreign + [STOPPING] * self.stopping
 
 
 class Rate:
@@ -57,136 +76,77 @@ class Rate:
         return (count - before) / (now_s - then_s) if now_s > then_s else 0.0
 
 
-class Screen(Protocol):
-    """Shows views, one after the other."""
+class Screen:
+    """Shows progress: a display that is redrawn if ``live``, else a plain line each time."""
 
-    every_s: float
-    """How often it wants one."""
+    def __init__(self, root: str, stream: TextIO, *, live: bool) -> None:
+        self.every_s = LIVE_S if live else LINES_S
+        self._title = f"eventq demo  {visible(root)}"
+        self._stream = stream
+        self._said: set[str] = set()
+        self._display = None
+        if live:
+            from rich.live import Live  # noqa: PLC0415 - slow to import, and pipes never need it
+
+            self._display = Live(console=terminal(), auto_refresh=False)
 
     def __enter__(self) -> Self:
         """Begins to show."""
-
-    def __exit__(self, *_: object) -> None:
-        """Leaves the last view standing."""
-
-    def show(self, view: View) -> None:
-        """Shows the view."""
-
-
-class LineScreen:
-    """One plain line a second."""
-
-    every_s = 1.0
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._foreign_told = False
-        self._stopping_told = False
-
-    def __enter__(self) -> Self:
-        """See Screen."""
+        if self._display is not None:
+            self._display.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """See Screen."""
+        """Stops, and leaves the last progress visible."""
+        if self._display is not None:
+            self._display.stop()
 
-    def show(self, view: View) -> None:
-        """See Screen."""
-        if view.foreign and not self._foreign_told:
-            self._foreign_told = True
-            self._say(FOREIGN)
-        if view.stopping and not self._stopping_told:
-            self._stopping_told = True
-            self._say(STOPPING)
-        stats = view.stats
-        self._say(
-            f"{view.elapsed_s:6.1f} s  {view.final_count} of {stats.total} done, "
+    def show(self, progress: DemoProgress) -> None:
+        """Shows the progress."""
+        if self._display is not None:
+            self._display.update(self._drawn(progress), refresh=True)
+            return
+        stats = progress.stats
+        news = [notice for notice in progress.notices if notice not in self._said]
+        self._said.update(news)
+        line = (
+            f"{progress.elapsed_s:6.1f} s  {progress.final_count} of {stats.total} done, "
             f"{stats.ready} ready, {stats.leased} leased, {stats.scheduled} scheduled, "
-            f"{stats.expired} expired, {stats.failures} failures, {view.rate:.0f}/s"
+            f"{stats.expired} expired, {stats.failures} failures, {progress.rate:.0f}/s"
         )
-
-    def _say(self, line: str) -> None:
-        self._stream.write(f"{line}\n")
+        self._stream.write("".join(f"{each}\n" for each in [*news, line]))
         self._stream.flush()
 
-
-class LiveScreen:
-    """A display that is drawn anew ten times a second."""
-
-    every_s = 0.1
-
-    def __init__(self, title: str) -> None:
-        from rich.live import Live  # noqa: PLC0415 - slow to import, and pipes never need it
-
-        self._title = title
-        self._live = Live(console=terminal(), auto_refresh=False)
-
-    def __enter__(self) -> Self:
-        """See Screen."""
-        self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """See Screen."""
-        self._live.stop()
-
-    def show(self, view: View) -> None:
-        """See Screen."""
-        self._live.update(self._drawn(view), refresh=True)
-
-    def _drawn(self, view: View) -> RenderableType:
+    def _drawn(self, progress: DemoProgress) -> RenderableType:
         from rich.console import Group  # noqa: PLC0415 - see __init__
         from rich.progress_bar import ProgressBar  # noqa: PLC0415
         from rich.table import Table  # noqa: PLC0415
 
-        total = max(1, view.stats.total)
+        total, done = max(1, progress.stats.total), progress.final_count
+        numbers = f"{done:,} of {total:,}  {progress.rate:,.0f}/s  {progress.elapsed_s:.1f} s"
         bar = Table.grid(padding=(0, 2), expand=True)
         bar.add_column(ratio=1)
         bar.add_column(justify="right", no_wrap=True)
-        bar.add_row(
-            ProgressBar(total=total, completed=view.final_count),
-            f"{view.final_count:,} of {total:,}  {view.rate:,.0f}/s  {view.elapsed_s:.1f} s",
-        )
+        bar.add_row(ProgressBar(total=total, completed=done), numbers)
         now_s = time.monotonic()
-        running = [f"{now_s - one.since_s:6.2f} s  {one.path}" for one in view.running]
-        failures = [f"attempt {one.attempt}  {one.error}  {one.path}" for one in view.failures]
+        running = [f"{now_s - one.since_s:6.2f} s  {one.path}" for one in progress.running]
+        failures = [f"attempt {one.attempt}  {one.error}  {one.path}" for one in progress.failures]
         return Group(
             _line(self._title, "bold"),
             bar,
-            _counts(view),
+            _counts(progress.stats),
             *_block("running now", running, "cyan"),
             *_block("recent failures", failures, "red"),
-            _line(_notice(view), "yellow"),
+            _line(["", *progress.notices][-1], "yellow"),
         )
 
 
-FOREIGN = (
-    "another process holds leases: it works here too, or has died, and then they lapse "
-    "within seconds"
-)
-STOPPING = "stopping when what runs is done; Ctrl-C again to give it back"
+def _counts(stats: Stats) -> RenderableType:
+    from rich.text import Text  # noqa: PLC0415 - see Screen
 
-
-def _notice(view: View) -> str:
-    if view.stopping:
-        return STOPPING
-    return FOREIGN if view.foreign else ""
-
-
-def _counts(view: View) -> RenderableType:
-    from rich.text import Text  # noqa: PLC0415 - see LiveScreen
-
-    stats = view.stats
     text = Text(no_wrap=True, overflow="ellipsis")
-    for name, count, style in (
-        ("ready", stats.ready, ""),
-        ("scheduled", stats.scheduled, "yellow"),
-        ("leased", stats.leased, "cyan"),
-        ("completed", stats.completed, "green"),
-        ("expired", stats.expired, "red"),
-        ("failures", stats.failures, "red"),
-    ):
-        text.append(f"{name} ", "dim").append(f"{count:,}  ", style)
+    for name, style in COUNTED.items():
+        text.append(f"{name} ", "dim").append(f"{getattr(stats, name):,}  ", style)
     return text
 
 
@@ -197,6 +157,6 @@ def _block(title: str, lines: list[str], style: str) -> list[RenderableType]:
 
 
 def _line(text: str, style: str) -> RenderableType:
-    from rich.text import Text  # noqa: PLC0415 - see LiveScreen
+    from rich.text import Text  # noqa: PLC0415 - see Screen
 
     return Text(text, style=style, no_wrap=True, overflow="ellipsis")

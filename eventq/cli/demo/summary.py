@@ -1,4 +1,4 @@
-"""The demo's end: everything it tells is read back from the log, never remembered by the run."""
+"""The demo's summary: everything in it is read back from the log, never kept by the run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from eventq import Queue, Stats
 from eventq.cli.demo.files import path_of
 from eventq.cli.options import refuse
 from eventq.cli.text import short, visible
-from eventq.cli.views.tasks import error_text, event_row
+from eventq.cli.views.tasks import EVENTS, error_text
 from eventq.core.events import Completed, Created, Expired, Failed
 from eventq.eventlog import open_log
 from eventq.replay.fold import replay
@@ -22,13 +22,13 @@ from eventq.replay.query import take_stats
 
 SLOWEST_COUNT = 5
 EXPIRED_COUNT = 5
-# The history stays a table: what an event says is cut at the end of the line, or here in a pipe.
+# Each event of the history fits its line: its text is cut to the terminal, or to this in a pipe.
 WHAT_CHARACTERS = 72
 WHAT_COLUMN = 49
 MEGABYTE = 1_000_000
 
 
-class Lived(Struct):
+class DemoTask(Struct):
     """What the log says about one task."""
 
     key: str
@@ -39,51 +39,78 @@ class Lived(Struct):
     result: dict[str, Any] | None = None
     expired: bool = False
 
+    @property
+    def seconds(self) -> float:
+        """How long it took to read the file."""
+        value = (self.result or {}).get("seconds", 0.0)
+        return float(value) if isinstance(value, (int, float)) else 0.0
+
 
 class Story(Struct, frozen=True):
     """The whole demo by its log."""
 
     stats: Stats
-    tasks: list[Lived]
+    tasks: list[DemoTask]
 
     @property
-    def slowest(self) -> list[Lived]:
+    def slowest(self) -> list[DemoTask]:
         """The completed tasks that took longest to read."""
-        done = (task for task in self.tasks if task.result is not None)
-        return heapq.nlargest(SLOWEST_COUNT, done, key=_seconds)
+        return heapq.nlargest(SLOWEST_COUNT, self.completed, key=lambda task: task.seconds)
 
     @property
-    def retried(self) -> Lived | None:
+    def retried(self) -> DemoTask | None:
         """A task that failed most before it was completed."""
-        done = [task for task in self.tasks if task.failures and task.result is not None]
+        done = [task for task in self.completed if task.failures]
         return max(done, key=lambda task: task.failures, default=None)
 
     @property
-    def expired(self) -> list[Lived]:
-        """The tasks that were given up."""
-        return [task for task in self.tasks if task.expired]
+    def completed(self) -> list[DemoTask]:
+        """The tasks that have a result."""
+        return [task for task in self.tasks if task.result is not None]
 
     @property
-    def sums(self) -> tuple[int, int]:
-        """Bytes read and what they compress to, over all completed tasks."""
-        results = [task.result for task in self.tasks if task.result is not None]
-        return (
-            sum(result.get("bytes", 0) for result in results),
-            sum(result.get("compressed", 0) for result in results),
-        )
+    def expired(self) -> list[DemoTask]:
+        """The tasks that expired."""
+        return [task for task in self.tasks if task.expired]
+
+    def sum_of(self, name: str) -> int:
+        """A number of the results, added up."""
+        return sum((task.result or {}).get(name, 0) for task in self.completed)
+
+
+class Summary(Struct, frozen=True):
+    """The demo in numbers, as programs get it."""
+
+    tasks: int
+    completed: int
+    expired: int
+    cancelled: int
+    attempts: int
+    failures: int
+    events: int
+    bytes: int
+    compressed_bytes: int
+    done_now: int
+    elapsed_s: float
+    slowest: list[dict[str, Any]]
+    expired_keys: list[str]
+    retried_key: str | None
+    log_verified: bool
+    url: str
+    namespace: str
 
 
 def read_story(queue: Queue) -> Story:
     """Reads the whole log once. Raises LogCorruptError where seals or counts do not agree."""
     stats = queue.stats()
-    tasks: dict[int, Lived] = {}
+    tasks: dict[int, DemoTask] = {}
     for event in queue.events():
         body = event.body
         if type(body) is Created:
             tags = msgspec.json.decode(body.tags)
             key = body.key or str(event.seq)
             path = visible(path_of(tags) or key)
-            tasks[event.task] = Lived(key, path, bool(tags.get("broken")))
+            tasks[event.task] = DemoTask(key, path, bool(tags.get("broken")))
             continue
         task = tasks.get(event.task)
         if task is None:
@@ -116,54 +143,50 @@ def verify(queue: Queue, stats: Stats) -> None:
             )
 
 
-def summary_form(story: Story, *, done_count: int, elapsed_s: float) -> dict[str, Any]:
-    """The summary for programs."""
-    read_bytes, compressed_bytes = story.sums
-    retried = story.retried
-    return {
-        "tasks": story.stats.total,
-        "completed": story.stats.completed,
-        "expired": story.stats.expired,
-        "cancelled": story.stats.cancelled,
-        "attempts": story.stats.attempts,
-        "failures": story.stats.failures,
-        "events": story.stats.seq,
-        "bytes": read_bytes,
-        "compressed_bytes": compressed_bytes,
-        "done_now": done_count,
-        "elapsed_s": round(elapsed_s, 3),
-        "slowest": [{"key": task.key, "seconds": _seconds(task)} for task in story.slowest],
-        "expired_keys": [task.key for task in story.expired],
-        "retried_key": None if retried is None else retried.key,
-        "log_verified": True,
-    }
+def summarize(queue: Queue, story: Story, *, done_count: int, elapsed_s: float) -> Summary:
+    """The summary of a story, of which this run completed ``done_count`` tasks."""
+    stats = story.stats
+    return Summary(
+        tasks=stats.total,
+        completed=stats.completed,
+        expired=stats.expired,
+        cancelled=stats.cancelled,
+        attempts=stats.attempts,
+        failures=stats.failures,
+        events=stats.seq,
+        bytes=story.sum_of("bytes"),
+        compressed_bytes=story.sum_of("compressed"),
+        done_now=done_count,
+        elapsed_s=round(elapsed_s, 3),
+        slowest=[{"key": task.key, "seconds": task.seconds} for task in story.slowest],
+        expired_keys=[task.key for task in story.expired],
+        retried_key=None if story.retried is None else story.retried.key,
+        log_verified=True,
+        url=queue.url,
+        namespace=queue.namespace,
+    )
 
 
 def summary_lines(
-    queue: Queue,
-    story: Story,
-    *,
-    done_count: int,
-    elapsed_s: float,
-    bold: Callable[[str], str],
-    columns: int | None,
+    queue: Queue, story: Story, summary: Summary, *, bold: Callable[[str], str], columns: int | None
 ) -> list[str]:
     """The summary for people; ``columns`` is the width of their terminal, None for a pipe."""
-    stats = story.stats
-    read_bytes, compressed_bytes = story.sums
-    rate = done_count / elapsed_s if elapsed_s else 0.0
+    size, packed = summary.bytes, summary.compressed_bytes
+    done = summary.done_now
+    rate = done / summary.elapsed_s if summary.elapsed_s else 0.0
+    cancelled = f", {summary.cancelled:,} cancelled" if summary.cancelled else ""
+    ratio = f" (ratio {packed / size:.2f})" if size else ""
     lines = [
         bold("Summary"),
-        f"  {stats.total:,} tasks: {stats.completed:,} completed, {stats.expired:,} expired"
-        + (f", {stats.cancelled:,} cancelled" if stats.cancelled else ""),
-        f"  {stats.attempts:,} attempts, {stats.failures:,} of them failed",
-        f"  {read_bytes / MEGABYTE:,.1f} MB, compressed to {compressed_bytes / MEGABYTE:,.1f} MB"
-        + (f" (ratio {compressed_bytes / read_bytes:.2f})" if read_bytes else ""),
-        f"  this run: {done_count:,} tasks in {elapsed_s:.1f} s, {rate:,.0f} a second",
+        f"  {summary.tasks:,} tasks: {summary.completed:,} completed, {summary.expired:,} expired"
+        + cancelled,
+        f"  {summary.attempts:,} attempts, {summary.failures:,} of them failed",
+        f"  {size / MEGABYTE:,.1f} MB, compressed to {packed / MEGABYTE:,.1f} MB{ratio}",
+        f"  this run: {done:,} tasks in {summary.elapsed_s:.1f} s, {rate:,.0f} a second",
     ]
     if story.slowest:
         lines += ["", bold("Slowest")]
-        lines += [f"  {_seconds(task):8.3f} s  {task.path}" for task in story.slowest]
+        lines += [f"  {task.seconds:8.3f} s  {task.path}" for task in story.slowest]
     if story.expired:
         lines += ["", bold("Expired")]
         lines += [_expired_line(task) for task in story.expired[:EXPIRED_COUNT]]
@@ -173,21 +196,14 @@ def summary_lines(
         room = WHAT_CHARACTERS if columns is None else max(0, columns - WHAT_COLUMN)
         lines += ["", bold(f"The history of one that was retried: {visible(story.retried.path)}")]
         for event in queue.history(story.retried.key):
-            seq, at, _, kind, what = event_row(event)
+            seq, at, _, kind, what = EVENTS.row(event)
             lines.append(f"  {seq:>8}  {at}  {kind:<9}  {short(what, room)}".rstrip())
-    verified = (
-        f"log verified: {stats.seq:,} events, every seal recomputed; a replay gives the same counts"
-    )
-    return [*lines, "", bold(verified)]
+    proof = "every seal recomputed; a replay gives the same counts"
+    return [*lines, "", bold(f"log verified: {summary.events:,} events, {proof}")]
 
 
-def _expired_line(task: Lived) -> str:
+def _expired_line(task: DemoTask) -> str:
     chosen = " (the one chosen never to succeed)" if task.broken else ""
     # An OSError ends with the path, which stands here already.
     error = task.error.removesuffix(f": {task.path!r}")
     return f"  {task.path}: {error}, after {task.failures} attempts{chosen}"
-
-
-def _seconds(task: Lived) -> float:
-    value = (task.result or {}).get("seconds", 0.0)
-    return float(value) if isinstance(value, (int, float)) else 0.0

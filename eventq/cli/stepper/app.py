@@ -1,6 +1,6 @@
-"""The stepper's screen: two panes over a cursor, keys that move it, long ways in a thread.
+"""The stepper's screen: two panes over a cursor, keys that move it, long moves in a thread.
 
-The only part of eventq that needs textual. All text from a log goes through stepping_text; what
+The only part of eventq that needs textual. All text from a log goes through panes.py; what
 moves the cursor and takes long runs in one thread at a time, during which nothing else moves it.
 """
 
@@ -25,7 +25,7 @@ from eventq.audit.stepper.cursor import Cursor, Progress
 from eventq.audit.stepper.standing import CursorView
 from eventq.cli.output import NOTE_CHARACTERS
 from eventq.cli.stepper.keys import HINTS, KEYS
-from eventq.cli.stepper.text import Lines, detail_lines, event_lines, state_lines, title_line
+from eventq.cli.stepper.panes import Lines, detail_lines, event_lines, state_lines, title_line
 from eventq.cli.text import short, visible
 from eventq.core.events import NODE
 from eventq.eventlog import EventLog
@@ -40,11 +40,11 @@ FOLLOW_S = 0.25
 
 
 class Stopped(Exception):  # noqa: N818 - no error: a person asked for it
-    """Ends a long way; nobody outside this module sees it."""
+    """Ends a long move; never leaves this module."""
 
 
 class Scene(Struct, frozen=True):
-    """All that the screen shows, taken from the cursor while it stood still."""
+    """All that the screen shows, taken from the cursor between moves."""
 
     view: CursorView
     events: list[Event]
@@ -52,7 +52,7 @@ class Scene(Struct, frozen=True):
 
 
 class Pane(Widget):
-    """Lines drawn anew for whatever room there is."""
+    """Lines, redrawn for the room there is."""
 
     def __init__(self, draw: Callable[[int, int], Lines], *, name: str) -> None:
         super().__init__(id=name)
@@ -64,7 +64,7 @@ class Pane(Widget):
 
 
 class Page(ModalScreen[None]):
-    """Text over the whole screen, to be scrolled and closed."""
+    """Text on the whole screen, which can be scrolled and closed."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,enter,question_mark", "close", "close")
@@ -134,14 +134,14 @@ class Stepper(App[None]):
         yield Input(id="prompt", select_on_focus=False)
 
     def on_mount(self) -> None:
-        """Begins where it was asked to."""
+        """Goes to where it was asked to start."""
         self.set_interval(LOOK_S, self._look)
         self.set_interval(FOLLOW_S, self._follow)
         self.query_one(Input).disabled = True
         self._jump(self._start)
 
     def action_step(self, count: int) -> None:
-        """Goes on or back by so many events."""
+        """Goes on, or back, by ``count`` events."""
 
         def move() -> str | None:
             moved = self.cursor.forward(count) if count > 0 else self.cursor.backward(-count)
@@ -198,7 +198,7 @@ class Stepper(App[None]):
         self._say("follows the log; f stops" if self._following else "follows no longer")
 
     def action_escape(self) -> None:
-        """Leaves what is being asked, or stops what is being done."""
+        """Closes the question, or stops what runs."""
         if self._asking is not None:
             self._answered()
         elif self.busy:
@@ -207,12 +207,12 @@ class Stepper(App[None]):
             self._say("")
 
     async def action_quit(self) -> None:
-        """Stops what is being done, and ends."""
+        """Stops what runs, and quits."""
         self._stop.set()
         self.exit()
 
     def on_input_submitted(self, answer: Input.Submitted) -> None:
-        """Hands what was typed to whoever asked."""
+        """Passes what was typed to the action that asked."""
         asking, text = self._asking, answer.value.strip()
         self._answered()
         if asking is not None and text:
@@ -273,7 +273,7 @@ class Stepper(App[None]):
         self._say("")
 
     def _at_once(self, move: Callable[[], str | None]) -> None:
-        """Does what takes no time, and shows the outcome."""
+        """Does what is quick, and shows the outcome."""
         if self.busy:
             return
         try:
@@ -311,7 +311,7 @@ class Stepper(App[None]):
         self._say(message)
 
     def _look(self) -> None:
-        """Tells how far a long way has come."""
+        """Shows how far a long move has come."""
         if self.busy:
             share = f"at {self._reached:,} of {self._scene.end:,}"
             self.message = f"{self._doing}: {share}; escape stops"
@@ -334,7 +334,7 @@ class Stepper(App[None]):
         self._say(message)
 
     def _seen(self, message: str) -> tuple[Scene, str]:
-        """What is there now; the last that was, and why, when the log cannot be reached."""
+        """What is there now; when the log cannot be reached, the last scene and the reason."""
         try:
             return self._take_scene(), message
         except EventqError as error:

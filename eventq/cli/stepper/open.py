@@ -1,6 +1,6 @@
 """``eventq replay --step``: opens the log and hands it to the full-screen stepper.
 
-Only what the stepper needs to start is here; textual is loaded when somebody steps.
+Only what the stepper needs to start is here; textual is loaded on use.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ INSTALL = "pip install 'eventq[step]'"
 
 
 def step(place: Place, *, at: str | None) -> None:
-    """Steps through the log at the place, beginning at a point; at the first event unless told.
+    """Steps through the log at the place, from a point on, by default the first event.
 
     Ends the command with a message where there is no terminal, no textual, or no such point.
     """
@@ -33,7 +33,7 @@ def step(place: Place, *, at: str | None) -> None:
             raise
         refuse(f"--step needs textual, which is not installed: {INSTALL}")
     with place.open_log() as log:
-        # A point that means nothing is told before the screen opens.
+        # An invalid point is reported before the screen opens.
         start = at or ("1" if log.head().seq else END)
         find_point(log, start, now=log_time(log), argument="--from")
         Stepper(log, clock=SystemClock(), start=start).run()

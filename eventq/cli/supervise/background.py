@@ -1,4 +1,4 @@
-"""A queue's run in a thread of its own, so that the main thread is free for signals and a screen.
+"""Runs a queue in a thread, so that the main thread is free for signals and a screen.
 
 Signal handlers here only set a flag and ring a bell; the waiting thread does the rest.
 """
@@ -17,9 +17,9 @@ from eventq.eventlog.wakeup import Bell
 from eventq.runner import RunReport
 from eventq.runner.signals import on_signals
 
-# A terminal that closes asks too, unless the program was told to outlive it (nohup).
+# A closing terminal is a request too, unless the program is to outlive it (nohup).
 ASKING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-# Between two tries to stop a run that has not quite begun.
+# The pause between two attempts to stop a run that has not quite begun.
 RETRY_S = 0.02
 
 
@@ -36,7 +36,7 @@ class BackgroundRun:
         self._report: RunReport | None = None
         self._error: BaseException | None = None
         self._done = False
-        # Two flags, not a number: each is only ever set, so no two threads can lose a wish.
+        # Two flags, not a number: each is only ever set, so no request is lost between threads.
         self._asked = False
         self._forced = False
         self._told_count = 0
@@ -51,7 +51,7 @@ class BackgroundRun:
         self._bell.ring()
 
     def force(self) -> None:
-        """Has the run give back what is still running."""
+        """Makes the run give back what is still running."""
         self._asked = True
         self._forced = True
         self._bell.ring()
@@ -67,9 +67,9 @@ class BackgroundRun:
         return self._done
 
     def wait(self, timeout_s: float | None) -> bool:
-        """Waits for the end, a wish to stop, or the timeout; tells whether the run has ended.
+        """Waits for the end, a request to stop, or the timeout; returns whether the run has ended.
 
-        Wishes reach the run only while somebody waits here: one thread at a time.
+        Requests reach the run only while a thread waits here; one may at a time.
         """
         ends_s = None if timeout_s is None else time.monotonic() + timeout_s
         while not self._done:
@@ -103,7 +103,7 @@ class BackgroundRun:
             self._bell.ring()
 
     def _tell(self) -> bool:
-        """Hands wishes on to the run; tells whether none is left, as before the run has begun."""
+        """Passes requests on; returns whether none is left. A run that has not begun takes none."""
         wanted_count = 2 if self._forced else int(self._asked)
         while self._told_count < wanted_count and self._queue.stop():
             self._told_count += 1

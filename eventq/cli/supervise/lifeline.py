@@ -1,6 +1,6 @@
-"""The two ends of what ties a child to its supervisor: a socket whose closing is a message too.
+"""The socket between a child and its supervisor; that it closes is a message too.
 
-A child whose supervisor is gone, however it ended, ends gracefully; so nothing is left behind.
+When the supervisor ends, for any reason, its children end gracefully, so none is left behind.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Lifeline:
         self._socket.set_inheritable(False)
 
     def watch(self, *, ask: Callable[[], None], force: Callable[[], None]) -> None:
-        """From now on hands the supervisor's wishes on; its end is a wish to stop."""
+        """Starts to pass on the supervisor's requests; its end is a request to stop."""
 
         def listen() -> None:
             for word in words(self._socket):
@@ -42,21 +42,21 @@ class Lifeline:
         threading.Thread(target=listen, name="eventq-lifeline", daemon=True).start()
 
     def tell_ready(self) -> None:
-        """The worker is imported and the queue open."""
+        """Reports that the worker is imported and the queue open."""
         self._tell(READY)
 
     def tell_report(self, report: RunReport) -> None:
-        """What this child did."""
+        """Reports what this child did."""
         self._tell(msgspec.json.encode(report))
 
     def _tell(self, word: bytes) -> None:
-        # A supervisor that is gone is told of by `watch`.
+        # `watch` notices a supervisor that has ended.
         with suppress(OSError):
             self._socket.sendall(word + b"\n")
 
 
 def words(end: socket.socket) -> Iterator[bytes]:
-    """The lines that come through a socket, until it is closed."""
+    """The lines received from a socket, until it is closed."""
     rest = b""
     while True:
         try:

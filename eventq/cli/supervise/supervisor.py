@@ -23,16 +23,15 @@ from eventq.cli.supervise.lifeline import FORCE, READY, STOP, words
 from eventq.eventlog.wakeup import SLICE_S
 from eventq.runner import RunReport
 
-# The pause before a child is started again doubles from the first to the longest with each
-# death that follows a short life.
+# The pause before a restart doubles, from the first to the longest, with each short life.
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 LONG_LIFE_S = 30.0
-# A dead child's last words have arrived by then, unless its own children hold the line.
+# A dead child's last words have arrived by then, unless its own children keep the socket open.
 LAST_WORDS_S = 1.0
-# So many signals end the patience with children that do not even give back their tasks.
+# At this many signals, children that do not even give back their tasks are killed.
 KILLING_COUNT = 3
-# How a child ends that was asked to: by itself, or still being imported, by the signal.
+# How a child ends that was asked to: normally or, while still importing, by the signal.
 ENDED_BY_SIGNAL = frozenset({0, -signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGINT})
 
 
@@ -61,13 +60,13 @@ class Child:
             theirs.close()
 
     def tell(self, word: bytes) -> None:
-        """Sends a wish; one that has just died needs none."""
+        """Sends a request; a child that has just died needs none."""
         with suppress(OSError):
             self.line.sendall(word + b"\n")
 
 
 class Slot(Struct):
-    """The place of one child and those that follow it."""
+    """One child and its replacements."""
 
     number: int
     child: Child | None = None
@@ -79,7 +78,7 @@ class Slot(Struct):
 class Supervisor:
     """Keeps ``count`` children running until asked to stop, or until all have found nothing to do.
 
-    The first child must get ready before the others start: what is wrong for all is told once.
+    The others start once the first child is ready, so an error that all share is printed once.
     """
 
     def __init__(
@@ -120,7 +119,7 @@ class Supervisor:
         return End(self._report, self._restarts, self._exit_code)
 
     def _start_due(self) -> bool:
-        """Starts the children that are due; tells whether any is running or still to come."""
+        """Starts the children that are due; returns whether any runs or is still to start."""
         now_s = time.monotonic()
         for slot in self._slots:
             if slot.due_s is not None and slot.due_s <= now_s:
@@ -130,12 +129,12 @@ class Supervisor:
         return any(slot.child is not None or slot.due_s is not None for slot in self._slots)
 
     def _pause_s(self) -> float:
-        """Until the next start is due; never long, see SLICE_S about signals."""
+        """Seconds until the next start; never long, see SLICE_S about signals."""
         dues = [slot.due_s for slot in self._slots if slot.due_s is not None]
         return min(SLICE_S, max(0.0, min(dues) - time.monotonic())) if dues else SLICE_S
 
     def _listen(self, slot: Slot, child: Child) -> None:
-        """One thread a child: its words, and after them its end."""
+        """Passes on a child's words, then its end; one thread for each child."""
 
         def hear() -> None:
             for word in words(child.line):
@@ -159,7 +158,7 @@ class Supervisor:
                     other.due_s = time.monotonic()
 
     def _bury(self, slot: Slot, child: Child) -> None:
-        """What the end of a child means: the end of its slot, or another child."""
+        """Handles the end of a child: its slot ends, or gets another child."""
         slot.child = None
         child.line.close()
         code = child.process.returncode
@@ -168,7 +167,7 @@ class Supervisor:
                 self._exit_code = 1
             return
         if not self._was_ready:
-            # It has said why; the others would say the same.
+            # It has printed why; the others would print the same.
             self._exit_code = code if code > 0 else 1
             return
         if self._until_idle and code == 0:
@@ -198,7 +197,7 @@ class Supervisor:
                 slot.child.tell(STOP if self._signal_count == 1 else FORCE)
 
     def _abandon(self) -> None:
-        """Whatever ended us: children whose line is closed end by themselves."""
+        """Closes all sockets, whatever ended us: children without one end by themselves."""
         for slot in self._slots:
             if slot.child is not None:
                 slot.child.line.close()
@@ -222,7 +221,7 @@ def child_command(
 
 
 def pause_s(short_lives: int) -> float:
-    """Seconds before the next start, after so many short lives in a row.
+    """Seconds before the next start, by the number of short lives in a row.
 
     >>> [pause_s(count) for count in (0, 1, 2, 3, 100)]
     [0.5, 0.5, 1.0, 2.0, 30.0]

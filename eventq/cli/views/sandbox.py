@@ -1,56 +1,25 @@
-"""What `rerun` and `whatif` found, in the two forms the command shows: for programs, for people.
-
-The JSON forms are a promise, as those in forms.py are.
-"""
+"""What `rerun` and `whatif` found, as people see it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
-from eventq.cli.text import iso_text, json_text, short, visible, visible_lines
-from eventq.cli.views.tasks import ERROR_CHARACTERS, error_text
+from eventq.cli.output import Column, Pairs, listing
+from eventq.cli.text import iso_text, json_text, short, visible
+from eventq.cli.views.tasks import ERROR_CHARACTERS, error_text, traceback_pairs
 from eventq.core.durations import SECOND_US, UNITS_US, brief_duration, show_duration
-from eventq.sandbox import Ended, Numbers, Rerun, Waits, WhatIf
+from eventq.sandbox import Ended, Rerun, Waits, WhatIf
 
-RERUN_COLUMNS = ["KEY", "ATTEMPT", "VERDICT", "THEN TOOK", "NOW TOOK", "THEN", "NOW"]
-
-
-def rerun_form(one: Rerun) -> dict[str, Any]:
-    """A rerun for programs."""
-    recorded = one.recorded
-    return {
-        "key": recorded.task.key,
-        "number": recorded.task.number,
-        "attempt": recorded.task.attempt,
-        "fence": recorded.task.fence,
-        "worker": recorded.task.worker,
-        "leased_at": iso_text(recorded.leased_at),
-        "verdict": one.verdict,
-        "differs": one.differs,
-        "recorded": _ended_form(recorded.ended),
-        "here": _ended_form(one.here),
-        "recorded_us": one.recorded_us,
-        "here_us": one.here_us,
-    }
+WHATIF_COLUMNS = ["", "RECORDED", "AS IT WAS", "WHAT IF"]
+COUNTED = (
+    "workers", "tasks", "completed", "expired", "cancelled", "open", "attempts", "failures",
+    "drawn",
+)  # fmt: skip
 
 
-def rerun_row(one: Rerun) -> list[str]:
-    """A rerun's cells below RERUN_COLUMNS."""
-    return [
-        visible(one.recorded.task.key),
-        str(one.recorded.task.attempt),
-        one.verdict,
-        took(one.recorded_us),
-        took(one.here_us),
-        short(_ended_text(one.recorded.ended), ERROR_CHARACTERS),
-        short(_ended_text(one.here), ERROR_CHARACTERS),
-    ]
-
-
-def rerun_pairs(one: Rerun) -> list[tuple[str, str]]:
+def rerun_pairs(one: Rerun) -> Pairs:
     """A rerun as names and values."""
     recorded = one.recorded
     then = _ended_text(recorded.ended)
@@ -64,8 +33,8 @@ def rerun_pairs(one: Rerun) -> list[tuple[str, str]]:
         ("verdict", one.verdict if one.differs in {None, "outcome"} else verdict),
     ]
     if one.verdict != "same":
-        pairs += _traceback("traceback then", recorded.ended)
-    return pairs + _traceback("traceback here", one.here)
+        pairs += traceback_pairs("traceback then", recorded.ended.error)
+    return pairs + traceback_pairs("traceback here", one.here.error)
 
 
 def took(duration_us: int | None) -> str:
@@ -79,16 +48,30 @@ def took(duration_us: int | None) -> str:
     return brief_duration(duration_us)
 
 
-def _ended_form(ended: Ended) -> dict[str, Any]:
-    error = ended.error
-    return {
-        "outcome": ended.kind,
-        "result": None if ended.result_json is None else msgspec.json.decode(ended.result_json),
-        "result_missing": ended.result_missing,
-        "error": None if error is None else msgspec.structs.asdict(error),
-        "delay_us": ended.delay_us,
-        "late": ended.late,
-    }
+def whatif_rows(found: WhatIf) -> list[list[str]]:
+    """A what-if's cells below WHATIF_COLUMNS."""
+    three = (found.recorded, found.as_it_was, found.what_if)
+    rows = [
+        [name.replace("_", " "), *[f"{getattr(numbers, name):,}" for numbers in three]]
+        for name in COUNTED
+    ]
+    rows.append(["makespan", *[took(numbers.makespan_us) for numbers in three]])
+    rates = [numbers.completed_per_s for numbers in three]
+    rows.append(["completed/s", *["-" if rate is None else f"{rate:,.3g}" for rate in rates]])
+    rows += _wait_rows("wait", [numbers.waits for numbers in three])
+    priorities = sorted({p for numbers in three for p in numbers.by_priority}, reverse=True)
+    if len(priorities) > 1:
+        for priority in priorities:
+            waits = [numbers.by_priority.get(priority) for numbers in three]
+            rows += _wait_rows(f"priority {priority} wait", waits)
+    return rows
+
+
+def _wait_rows(name: str, waits: Sequence[Waits | None]) -> list[list[str]]:
+    return [
+        [f"{name} {label}", *[took(getattr(each, field, None)) for each in waits]]
+        for label, field in (("median", "median_us"), ("p95", "p95_us"), ("max", "max_us"))
+    ]
 
 
 def _ended_text(ended: Ended) -> str:
@@ -118,62 +101,13 @@ _ENDINGS = {
 }
 
 
-def _traceback(name: str, ended: Ended) -> list[tuple[str, str]]:
-    text = "" if ended.error is None else ended.error.traceback
-    lines = visible_lines(text) if text else []
-    return [(name if index == 0 else "", line) for index, line in enumerate(lines)]
-
-
-WHATIF_COLUMNS = ["", "RECORDED", "AS IT WAS", "WHAT IF"]
-
-
-def whatif_form(found: WhatIf) -> dict[str, Any]:
-    """A what-if for programs."""
-    return {
-        **msgspec.structs.asdict(found),
-        "recorded": _numbers_form(found.recorded),
-        "as_it_was": _numbers_form(found.as_it_was),
-        "what_if": _numbers_form(found.what_if),
-    }
-
-
-def whatif_rows(found: WhatIf) -> list[list[str]]:
-    """A what-if's cells below WHATIF_COLUMNS."""
-    three = (found.recorded, found.as_it_was, found.what_if)
-    rows = [
-        [name.replace("_", " "), *[f"{getattr(numbers, name):,}" for numbers in three]]
-        for name in COUNTED
-    ]
-    rows.append(["makespan", *[took(numbers.makespan_us) for numbers in three]])
-    rates = [numbers.completed_per_s for numbers in three]
-    rows.append(["completed/s", *["-" if rate is None else f"{rate:,.3g}" for rate in rates]])
-    rows += _wait_rows("wait", [numbers.waits for numbers in three])
-    priorities = sorted({p for numbers in three for p in numbers.by_priority}, reverse=True)
-    if len(priorities) > 1:
-        for priority in priorities:
-            waits = [numbers.by_priority.get(priority) for numbers in three]
-            rows += _wait_rows(f"priority {priority} wait", waits)
-    return rows
-
-
-COUNTED = (
-    "workers", "tasks", "completed", "expired", "cancelled", "open", "attempts", "failures",
-    "drawn",
-)  # fmt: skip
-
-
-def _wait_rows(name: str, waits: Sequence[Waits | None]) -> list[list[str]]:
-    return [
-        [f"{name} {label}", *[took(getattr(each, field, None)) for each in waits]]
-        for label, field in (("median", "median_us"), ("p95", "p95_us"), ("max", "max_us"))
-    ]
-
-
-def _numbers_form(numbers: Numbers) -> dict[str, Any]:
-    form = msgspec.structs.asdict(numbers)
-    form["waits"] = msgspec.structs.asdict(numbers.waits)
-    form["by_priority"] = [
-        {"priority": priority, **msgspec.structs.asdict(waits)}
-        for priority, waits in numbers.by_priority.items()
-    ]
-    return form
+RERUNS = listing(
+    Column("KEY", lambda one: visible(one.recorded.task.key)),
+    Column("ATTEMPT", lambda one: str(one.recorded.task.attempt)),
+    Column("VERDICT", lambda one: one.verdict),
+    Column("THEN TOOK", lambda one: took(one.recorded_us)),
+    Column("NOW TOOK", lambda one: took(one.here_us)),
+    Column("THEN", lambda one: short(_ended_text(one.recorded.ended), ERROR_CHARACTERS)),
+    Column("NOW", lambda one: short(_ended_text(one.here), ERROR_CHARACTERS)),
+    elastic=2,
+)

@@ -1,73 +1,20 @@
-"""Snapshots, verdicts and differences in the two forms the command shows them.
-
-The JSON forms are a promise, as those of forms.py are.
-"""
+"""Snapshots, what a check of them gave, and what differs between two, as people see them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-import msgspec
-
-from eventq.cli.output import say, say_table
+from eventq.cli.output import Column, Pairs, listing, say, say_table
 from eventq.cli.text import iso_text, json_text, short, time_text, visible
-from eventq.core.projection import Holder, Projection
-from eventq.eventlog.contract import SnapshotEntry
+from eventq.cli.views.fields import plain_value
+from eventq.cli.views.tasks import VALUE_CHARACTERS
+from eventq.core.projection import Projection
 from eventq.replay.query import state_counts
 from eventq.snapshot import Difference, Flaw, Snapshot, SnapshotVerdict, restore
 
-VALUE_CHARACTERS = 200
 
-ENTRY_COLUMNS = ["SEQ", "AT", "TAKEN", "BYTES", "SEAL"]
-VERDICT_COLUMNS = ["SNAPSHOT", "SEQ", "VERDICT", "WHY"]
-
-
-def entry_form(entry: SnapshotEntry) -> dict[str, Any]:
-    """A snapshot in a database, for programs."""
-    return {
-        "seq": entry.seq,
-        "at": iso_text(entry.at),
-        "taken_at": iso_text(entry.taken_at),
-        "bytes": entry.size_bytes,
-        "seal": entry.seal.hex(),
-    }
-
-
-def entry_row(entry: SnapshotEntry) -> list[str]:
-    """Its cells below ENTRY_COLUMNS."""
-    return [
-        str(entry.seq),
-        time_text(entry.at),
-        time_text(entry.taken_at),
-        str(entry.size_bytes),
-        entry.seal.hex(),
-    ]
-
-
-def snapshot_form(snapshot: Snapshot) -> dict[str, Any]:
-    """What a snapshot holds, for programs."""
-    return {
-        "namespace": snapshot.namespace,
-        "seq": snapshot.seq,
-        "at": iso_text(snapshot.at),
-        "seal": snapshot.seal.hex(),
-        "states": state_counts(restore(snapshot), now=snapshot.at),
-        "events": snapshot.counts,
-        "nodes": [
-            {
-                "node": worker,
-                "leases": len(holder.tasks),
-                "seen_seq": holder.seen_seq,
-                "seen_at": iso_text(holder.seen_at),
-                "ttl_us": holder.ttl_us,
-            }
-            for worker, holder in sorted(snapshot.holders.items())
-        ],
-        "unknown": None if snapshot.unknown is None else list(snapshot.unknown),
-    }
-
-
-def snapshot_pairs(snapshot: Snapshot) -> list[tuple[str, str]]:
+def snapshot_pairs(snapshot: Snapshot) -> Pairs:
     """What a snapshot holds, as names and values."""
     states = state_counts(restore(snapshot), now=snapshot.at)
     counted = {kind: count for kind, count in snapshot.counts.items() if count}
@@ -89,37 +36,7 @@ def snapshot_pairs(snapshot: Snapshot) -> list[tuple[str, str]]:
     return pairs
 
 
-def verdict_form(verdict: SnapshotVerdict) -> dict[str, Any]:
-    """What a check of a snapshot gave, for programs."""
-    flaw = verdict.flaw
-    return {
-        "snapshot": verdict.name,
-        "seq": verdict.seq,
-        "proven": verdict.is_proven,
-        "problem": verdict.problem,
-        "flaw": None
-        if flaw is None
-        else {
-            "field": flaw.field,
-            "task": flaw.task,
-            "snapshot": _plain(flaw.snapshot),
-            "replayed": _plain(flaw.replayed),
-        },
-    }
-
-
-def verdict_row(verdict: SnapshotVerdict) -> list[str]:
-    """Its cells below VERDICT_COLUMNS."""
-    if verdict.is_proven:
-        word, why = "proven", "-"
-    elif verdict.flaw is None:
-        word, why = "unusable", visible(verdict.problem or "")
-    else:
-        word, why = "wrong", _flaw_text(verdict.flaw)
-    return [visible(verdict.name), "-" if verdict.seq is None else str(verdict.seq), word, why]
-
-
-def difference_form(
+def difference_fields(
     difference: Difference, before: Projection, after: Projection
 ) -> dict[str, Any]:
     """What differs between two projections, for programs; each pair is the first's, the second's.
@@ -129,14 +46,14 @@ def difference_form(
     return {
         "before": {"seq": before.seq, "at": iso_text(before.ripe_at)},
         "after": {"seq": after.seq, "at": iso_text(after.ripe_at)},
-        "states": {name: list(pair) for name, pair in difference.counts.items()},
-        "events": {name: list(pair) for name, pair in difference.events.items()},
+        "states": difference.counts,
+        "events": difference.events,
         "tasks": [
-            {"number": task.number, "key": task.key, "fields": _pairs(task.fields)}
+            {"number": task.number, "key": task.key, "fields": _plain_pairs(task.fields)}
             for task in difference.tasks
         ],
         "nodes": [
-            {"node": holder.worker, "fields": _pairs(holder.fields)}
+            {"node": holder.worker, "fields": _plain_pairs(holder.fields)}
             for holder in difference.holders
         ],
     }
@@ -144,35 +61,42 @@ def difference_form(
 
 def say_difference(difference: Difference, before: Projection, after: Projection) -> None:
     """Prints what differs: the two positions, counts that differ, tasks, nodes."""
-    say_table(
-        ["", "A", "B"],
-        [
-            ["position", str(before.seq), str(after.seq)],
-            ["at", time_text(before.ripe_at), time_text(after.ripe_at)],
-            *(
-                [name, str(old), str(new)]
-                for name, (old, new) in difference.counts.items()
-                if old != new
-            ),
-        ],
-        elastic=0,
-    )
     rows = [
-        [visible(task.key), field, _text(old), _text(new)]
-        for task in difference.tasks
-        for field, (old, new) in task.fields.items()
+        ["position", str(before.seq), str(after.seq)],
+        ["at", time_text(before.ripe_at), time_text(after.ripe_at)],
+    ]
+    counts = difference.counts.items()
+    rows += [[name, str(old), str(new)] for name, (old, new) in counts if old != new]
+    say_table(["", "A", "B"], rows, elastic=0)
+    _say_fields("TASK", [(task.key, task.fields) for task in difference.tasks])
+    _say_fields("NODE", [(holder.worker, holder.fields) for holder in difference.holders])
+
+
+def _say_fields(title: str, things: Iterable[tuple[str, dict[str, tuple[Any, Any]]]]) -> None:
+    rows = [
+        [visible(name), field, _text(old), _text(new)]
+        for name, fields in things
+        for field, (old, new) in fields.items()
     ]
     if rows:
         say()
-        say_table(["TASK", "FIELD", "A", "B"], rows, elastic=2)
-    rows = [
-        [visible(holder.worker), field, _text(old), _text(new)]
-        for holder in difference.holders
-        for field, (old, new) in holder.fields.items()
-    ]
-    if rows:
-        say()
-        say_table(["NODE", "FIELD", "A", "B"], rows, elastic=2)
+        say_table([title, "FIELD", "A", "B"], rows, elastic=2)
+
+
+def _plain_pairs(fields: dict[str, tuple[Any, Any]]) -> dict[str, list[Any]]:
+    return {name: [plain_value(each) for each in pair] for name, pair in fields.items()}
+
+
+def _word(verdict: SnapshotVerdict) -> str:
+    if verdict.is_proven:
+        return "proven"
+    return "unusable" if verdict.flaw is None else "wrong"
+
+
+def _problem(verdict: SnapshotVerdict) -> str:
+    if verdict.is_proven:
+        return "-"
+    return visible(verdict.problem or "") if verdict.flaw is None else _flaw_text(verdict.flaw)
 
 
 def _flaw_text(flaw: Flaw) -> str:
@@ -180,27 +104,23 @@ def _flaw_text(flaw: Flaw) -> str:
     return f"{visible(what)} is {_text(flaw.snapshot)}, and {_text(flaw.replayed)} in the replay"
 
 
-def _pairs(fields: dict[str, tuple[Any, Any]]) -> dict[str, list[Any]]:
-    return {name: [_plain(old), _plain(new)] for name, (old, new) in fields.items()}
-
-
-def _plain(value: object) -> Any:  # noqa: ANN401 - whatever JSON can hold
-    """The value as JSON has it: bytes that are JSON themselves as text, others in hexadecimal."""
-    if isinstance(value, bytes):
-        try:
-            return value.decode()
-        except UnicodeDecodeError:
-            return value.hex()
-    if isinstance(value, Holder):
-        return {**msgspec.to_builtins(value), "tasks": sorted(value.tasks)}
-    if isinstance(value, set):
-        return sorted(value)
-    return msgspec.to_builtins(value)
-
-
 def _text(value: object) -> str:
     if value is None:
         return "-"
-    if isinstance(value, str):
-        return short(visible(value), VALUE_CHARACTERS)
-    return short(json_text(_plain(value)), VALUE_CHARACTERS)
+    text = visible(value) if isinstance(value, str) else json_text(plain_value(value))
+    return short(text, VALUE_CHARACTERS)
+
+
+ENTRIES = listing(
+    Column("SEQ", lambda entry: str(entry.seq)),
+    Column("AT", lambda entry: time_text(entry.at)),
+    Column("TAKEN", lambda entry: time_text(entry.taken_at)),
+    Column("BYTES", lambda entry: str(entry.size_bytes)),
+    Column("SEAL", lambda entry: entry.seal.hex()),
+)
+VERDICTS = listing(
+    Column("SNAPSHOT", lambda verdict: visible(verdict.name)),
+    Column("SEQ", lambda verdict: "-" if verdict.seq is None else str(verdict.seq)),
+    Column("VERDICT", _word),
+    Column("WHY", _problem),
+)

@@ -1,9 +1,4 @@
-"""Tasks, events and numbers in the two forms the command shows them: for programs, for people.
-
-The JSON forms are a promise: fields may be added, never renamed, retyped or taken away. Instants
-are ISO 8601 in UTC with microseconds; durations are whole microseconds in fields ending in ``_us``.
-An event's ``body`` is what the log holds, where instants are microseconds since 1970.
-"""
+"""Tasks and events as people see them; fields.py has what programs get."""
 
 from __future__ import annotations
 
@@ -13,16 +8,9 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from eventq import Event, Stats, Task
-from eventq.cli.text import (
-    iso_text,
-    json_text,
-    short,
-    tag_text,
-    time_text,
-    visible,
-    visible_lines,
-)
+from eventq import Event, Task
+from eventq.cli.output import Column, Pairs, listing
+from eventq.cli.text import json_text, short, tag_text, time_text, visible, visible_lines
 from eventq.core.durations import brief_duration, show_duration
 from eventq.core.events import (
     Cancelled,
@@ -46,75 +34,10 @@ VALUE_CHARACTERS = 200
 ERROR_CHARACTERS = 80
 
 
-def task_form(task: Task) -> dict[str, Any]:
-    """A task for programs."""
-    return {
-        "key": task.key,
-        "number": task.number,
-        "namespace": task.namespace,
-        "state": str(task.state),
-        "priority": task.priority,
-        "tags": task.tags,
-        "created_at": iso_text(task.created_at),
-        "scheduled_at": iso_text(task.scheduled_at),
-        "expires_at": None if task.expires_at is None else iso_text(task.expires_at),
-        "age_us": task.seen_at_us - task.created_at_us,
-        "attempt": task.attempt,
-        "retry_count": task.retry_count,
-        "worker": task.worker,
-        "last_error": None if task.last_error is None else _error_form(task.last_error),
-        "result": task.result,
-        "result_missing": task.result_missing,
-        "final_reason": task.final_reason,
-        "policy": {name: getattr(task.policy, name) for name in Policy.__struct_fields__},
-    }
-
-
-def event_form(event: Event) -> dict[str, Any]:
-    """An event for programs."""
-    if isinstance(event.body, Unknown):
-        body: dict[str, Any] = msgspec.json.decode(event.body.raw)
-    else:
-        body = msgspec.json.decode(msgspec.json.encode(event.body))
-    body.pop("kind")
-    return {
-        "seq": event.seq,
-        "at": iso_text(event.at),
-        "task": event.task,
-        "kind": event.kind,
-        "body": body,
-    }
-
-
-def stats_form(stats: Stats) -> dict[str, Any]:
-    """A queue's numbers for programs."""
-    return {**msgspec.structs.asdict(stats), "open": stats.open, "total": stats.total}
-
-
-TASK_COLUMNS = ["KEY", "STATE", "PRIORITY", "ATTEMPTS", "AGE", "DUE IN", "LAST ERROR", "TAGS"]
-
-
-def task_row(task: Task) -> list[str]:
-    """A task's cells below TASK_COLUMNS."""
-    error = task.last_error
-    return [
-        visible(task.key),
-        str(task.state),
-        str(task.priority),
-        str(task.attempt),
-        brief_duration(task.seen_at_us - task.created_at_us),
-        # An instant would be too wide for a terminal of 80 columns.
-        brief_duration(task.scheduled_at_us - task.seen_at_us)
-        if task.state == "scheduled"
-        else "-",
-        "-" if error is None else short(error_text(error), ERROR_CHARACTERS),
-        short(tag_text(task.tags), VALUE_CHARACTERS),
-    ]
-
-
-def task_pairs(task: Task) -> list[tuple[str, str]]:
+def task_pairs(task: Task) -> Pairs:
     """Everything about a task, as names and values."""
     policy = task.policy
+    most_retries = "any number" if policy.max_retries is None else policy.max_retries
     pairs = [
         ("key", visible(task.key)),
         ("number", str(task.number)),
@@ -127,7 +50,7 @@ def task_pairs(task: Task) -> list[tuple[str, str]]:
         ("expires at", time_text(task.expires_at)),
         ("age", brief_duration(task.seen_at_us - task.created_at_us)),
         ("attempts", str(task.attempt)),
-        ("retries", f"{task.retry_count} of {_or(policy.max_retries, 'any number')}"),
+        ("retries", f"{task.retry_count} of {most_retries}"),
         ("backoff", backoff_text(policy)),
         ("deadline", "-" if policy.deadline_us is None else show_duration(policy.deadline_us)),
     ]
@@ -141,9 +64,14 @@ def task_pairs(task: Task) -> list[tuple[str, str]]:
         pairs.append(("result missing", visible(task.result_missing)))
     if task.last_error is not None:
         pairs.append(("last error", error_text(task.last_error)))
-        lines = visible_lines(task.last_error.traceback) if task.last_error.traceback else []
-        pairs += [("traceback" if index == 0 else "", line) for index, line in enumerate(lines)]
+        pairs += traceback_pairs("traceback", task.last_error)
     return pairs
+
+
+def traceback_pairs(name: str, error: ErrorInfo | None) -> Pairs:
+    """An error's traceback, a pair a line, of which the first has the name."""
+    lines = visible_lines(error.traceback) if error is not None and error.traceback else []
+    return [("" if index else name, line) for index, line in enumerate(lines)]
 
 
 def error_text(error: ErrorInfo) -> str:
@@ -159,22 +87,8 @@ def backoff_text(policy: Policy) -> str:
     )
 
 
-EVENT_COLUMNS = ["SEQ", "AT", "TASK", "KIND", "WHAT"]
-
-
-def event_row(event: Event) -> list[str]:
-    """An event's cells below EVENT_COLUMNS."""
-    return [
-        str(event.seq),
-        time_text(event.at),
-        str(event.task) if event.task else "-",
-        visible(event.kind),
-        short(event_text(event), VALUE_CHARACTERS),
-    ]
-
-
 def event_text(event: Event) -> str:
-    """What an event says beside its kind, on one line."""
+    """What an event says besides its kind, on one line."""
     return _TEXTS[type(event.body)](event.body)
 
 
@@ -190,39 +104,15 @@ def _created(body: Created) -> str:
     return ", ".join([*parts, tags] if tags else parts)
 
 
-def _leased(body: Leased) -> str:
-    return f"attempt {body.attempt} on {visible(body.worker)}, lease {show_duration(body.ttl_us)}"
-
-
 def _completed(body: Completed) -> str:
     if body.result_missing is not None:
         return f"result missing: {visible(body.result_missing)}"
     return "" if body.result is UNSET else f"result {json_text(body.result)}"
 
 
-def _failed(body: Failed) -> str:
-    return error_text(body.error)
-
-
 def _retried(body: Retried) -> str:
     what = "reopened for" if body.reopens is not None else "for"
     return f"{what} {time_text(body.scheduled_at)}{_by(body.by)}"
-
-
-def _expired(body: Expired) -> str:
-    return body.reason
-
-
-def _cancelled(body: Cancelled) -> str:
-    return f"{visible(body.reason)}{_by(body.by)}".strip()
-
-
-def _renewed(body: Renewed) -> str:
-    return f"{visible(body.worker)} for {show_duration(body.ttl_us)}"
-
-
-def _released(body: Released) -> str:
-    return visible(body.reason)
 
 
 def _updated(body: Updated) -> str:
@@ -236,27 +126,21 @@ def _updated(body: Updated) -> str:
     return ", ".join(parts) + _by(body.by)
 
 
-def _refused(body: Refused) -> str:
-    return f"{body.outcome} came too late from {visible(body.worker)}"
-
-
-def _unknown(body: Unknown) -> str:
-    return visible(body.raw)
-
-
 _TEXTS: dict[type, Callable[[Any], str]] = {
     Created: _created,
-    Leased: _leased,
+    Leased: lambda body: (
+        f"attempt {body.attempt} on {visible(body.worker)}, lease {show_duration(body.ttl_us)}"
+    ),
     Completed: _completed,
-    Failed: _failed,
+    Failed: lambda body: error_text(body.error),
     Retried: _retried,
-    Expired: _expired,
-    Cancelled: _cancelled,
-    Renewed: _renewed,
-    Released: _released,
+    Expired: lambda body: body.reason,
+    Cancelled: lambda body: f"{visible(body.reason)}{_by(body.by)}".strip(),
+    Renewed: lambda body: f"{visible(body.worker)} for {show_duration(body.ttl_us)}",
+    Released: lambda body: visible(body.reason),
     Updated: _updated,
-    Refused: _refused,
-    Unknown: _unknown,
+    Refused: lambda body: f"{body.outcome} came too late from {visible(body.worker)}",
+    Unknown: lambda body: visible(body.raw),
 }
 
 
@@ -264,9 +148,36 @@ def _by(by: str | None) -> str:
     return "" if by is None else f" by {visible(by)}"
 
 
-def _error_form(error: ErrorInfo) -> dict[str, str]:
-    return {"type": error.type, "message": error.message, "traceback": error.traceback}
+def _due(task: Task) -> str:
+    # An instant would be too wide for a terminal of 80 columns.
+    is_waiting = task.state == "scheduled"
+    return brief_duration(task.scheduled_at_us - task.seen_at_us) if is_waiting else "-"
 
 
-def _or(value: object, otherwise: str) -> str:
-    return otherwise if value is None else str(value)
+def _last_error(task: Task) -> str:
+    return "-" if task.last_error is None else short(error_text(task.last_error), ERROR_CHARACTERS)
+
+
+def cut_event_text(event: Event) -> str:
+    """`event_text`, cut where one line shows an event."""
+    return short(event_text(event), VALUE_CHARACTERS)
+
+
+TASKS = listing(
+    Column("KEY", lambda task: visible(task.key)),
+    Column("STATE", lambda task: str(task.state)),
+    Column("PRIORITY", lambda task: str(task.priority)),
+    Column("ATTEMPTS", lambda task: str(task.attempt)),
+    Column("AGE", lambda task: brief_duration(task.seen_at_us - task.created_at_us)),
+    Column("DUE IN", _due),
+    Column("LAST ERROR", _last_error),
+    Column("TAGS", lambda task: short(tag_text(task.tags), VALUE_CHARACTERS)),
+    elastic=2,
+)
+EVENTS = listing(
+    Column("SEQ", lambda event: str(event.seq), ">8"),
+    Column("AT", lambda event: time_text(event.at)),
+    Column("TASK", lambda event: str(event.task) if event.task else "-", ">7"),
+    Column("KIND", lambda event: visible(event.kind), "<9"),
+    Column("WHAT", cut_event_text),
+)

@@ -1,7 +1,7 @@
-"""What the stepper's panes say, as lines of rich text for a given room; nothing here moves.
+"""What the stepper's panes show, as lines of rich text for a given room; nothing here moves.
 
-Texts are put together from plain strings made safe, so that nothing in a log is taken for markup
-or for a command to the terminal.
+Texts are made from plain strings that are safe to print, so that nothing in a log is taken for
+markup or for a command to the terminal.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ QUIET = "dim"
 STATES = ("ready", "scheduled", "leased", "completed", "expired", "cancelled")
 TOTALS = ("attempts", "failures", "refused")
 
-# What a value of a log that nobody would write may raise when it is shown.
+# What showing an absurd value may raise; a log that somebody altered can hold one.
 UNSHOWABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 Lines = list[Text]
@@ -62,7 +62,7 @@ def title_line(view: CursorView, *, place: str, end: int, width: int) -> Text:
 def event_lines(
     events: list[Event], step: CursorStep, *, seq: int, end: int, width: int, height: int
 ) -> Lines:
-    """The events around the cursor, its own in the middle where both sides have enough."""
+    """The events around the cursor, with its own in the middle if both sides have enough."""
     digits = len(str(max(end, 1)))
     task = step.event.task if step.event is not None else 0
     rows: list[Event | str] = [*events]
@@ -84,7 +84,7 @@ def event_lines(
 
 
 def state_lines(view: CursorView, *, changes_only: bool, width: int, height: int) -> Lines:
-    """The projection at the cursor, what the last event changed coming first and highlighted."""
+    """The projection at the cursor; what the last event changed comes first, highlighted."""
     if view.step.event is None and not view.seq:
         return [_line("before the first event", QUIET, width)]
     lines = [*_count_lines(view, changes_only=changes_only, width=width)]
@@ -92,9 +92,7 @@ def state_lines(view: CursorView, *, changes_only: bool, width: int, height: int
     lines += _task_lines(view.step, changes_only=changes_only, width=width, room=room)
     if changes_only:
         return lines[:height]
-    blocks = [_ready_block(view), _lease_block(view), _schedule_block(view)]
-    if height >= NODES_FROM_ROWS:
-        blocks.append(_node_block(view))
+    blocks = _blocks(view, with_nodes=height >= NODES_FROM_ROWS)
     return [*lines, *_shared(blocks, view, width=width, height=height - len(lines))][:height]
 
 
@@ -262,40 +260,36 @@ Block = tuple[str, list[tuple[int, str]], int]
 """A heading, rows (the task's number, its text), and how many there are in all."""
 
 
-def _ready_block(view: CursorView) -> Block:
-    rows = [
-        (task.number, f"{_named(task)}  priority {task.priority}  due for {_since(view, task)}")
-        for task in view.ready
+def _blocks(view: CursorView, *, with_nodes: bool) -> list[Block]:
+    """What runs next, runs now and comes later, and the nodes where there is room."""
+
+    def away(task: Task) -> str:
+        return _ago(abs(view.at - task.scheduled_at_us))
+
+    def rows(tasks: list[Task], text: Callable[[Task], str]) -> list[tuple[int, str]]:
+        return [(task.number, f"{_named(task)}  {text(task)}") for task in tasks]
+
+    stats = view.stats
+    ready = rows(view.ready, lambda task: f"priority {task.priority}  due for {away(task)}")
+    leased = rows(view.leased, _attempt_text)
+    waiting = rows(view.waiting, lambda task: f"in {away(task)}  priority {task.priority}")
+    blocks = [
+        ("next to run", ready, stats.ready),
+        ("leases", leased, stats.leased),
+        ("schedule", waiting, stats.scheduled),
     ]
-    return "next to run", rows, view.stats.ready
+    if with_nodes:
+        nodes = [
+            (-1, f"{visible(n.worker)}  {n.lease_count} leases, heard {heard} ago")
+            for n in view.nodes
+            for heard in [_ago(view.at - n.seen_at)]
+        ]
+        blocks.append(("nodes", nodes, len(stats.nodes)))
+    return blocks
 
 
-def _lease_block(view: CursorView) -> Block:
-    rows = [
-        (task.number, f"{_named(task)}  attempt {task.attempt} on {visible(task.worker or '-')}")
-        for task in view.leased
-    ]
-    return "leases", rows, view.stats.leased
-
-
-def _schedule_block(view: CursorView) -> Block:
-    rows = [
-        (task.number, f"{_named(task)}  in {_since(view, task)}  priority {task.priority}")
-        for task in view.waiting
-    ]
-    return "schedule", rows, view.stats.scheduled
-
-
-def _node_block(view: CursorView) -> Block:
-    rows = [
-        (-1, f"{visible(n.worker)}  {n.lease_count} leases, heard {_ago(view.at - n.seen_at)} ago")
-        for n in view.nodes
-    ]
-    return "nodes", rows, len(view.stats.nodes)
-
-
-def _since(view: CursorView, task: Task) -> str:
-    return _ago(abs(view.at - task.scheduled_at_us))
+def _attempt_text(task: Task) -> str:
+    return f"attempt {task.attempt} on {visible(task.worker or '-')}"
 
 
 def _ago(duration_us: int) -> str:
@@ -303,7 +297,7 @@ def _ago(duration_us: int) -> str:
 
 
 def _shared(blocks: list[Block], view: CursorView, *, width: int, height: int) -> Lines:
-    """The blocks with their headings, each given its share of the rows; what one leaves, others."""
+    """The blocks with their headings; they share the rows, and what one leaves, others get."""
     # Two rows of each go to an empty line and the heading.
     room = max(0, height - 2 * len(blocks))
     wanted = [max(1, len(rows)) for _, rows, _ in blocks]
@@ -364,7 +358,7 @@ def _cut(text: str, width: int) -> str:
 
 
 def _shown(show: Callable[[Any], str], value: Any) -> str:  # noqa: ANN401 - whatever is shown
-    """The value as text; an honest mark for one that is beyond what can be shown."""
+    """The value as text, or a mark that it cannot be shown."""
     try:
         return show(value)
     except UNSHOWABLE:

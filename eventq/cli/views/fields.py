@@ -1,0 +1,195 @@
+"""The JSON that commands print: which fields of a struct it has, in their order.
+
+The fields are a promise: one may be added, none renamed, retyped or taken away. Instants are ISO
+8601 in UTC with microseconds; durations are whole microseconds in fields ending in ``_us``. An
+event's ``body`` is what the log holds, where instants are microseconds since 1970.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+
+from eventq import Event, Stats, Task
+from eventq.audit import Grant, Held, LogDifference, Moment, QueueState, Rank, Rival, Step, Why
+from eventq.cli.text import iso_text
+from eventq.cli.views.change import NAMES, TaskChange
+from eventq.core.events import Unknown
+from eventq.core.projection import Holder
+from eventq.eventlog.contract import SnapshotEntry
+from eventq.replay.points import Point
+from eventq.replay.query import state_counts
+from eventq.sandbox import Ended, Numbers, Rerun
+from eventq.snapshot import Flaw, HolderDifference, Snapshot, SnapshotVerdict, restore
+from eventq.verify.verifier import Verdict
+
+# Fields that hold microseconds since 1970. ``resumed_at`` is a position.
+INSTANTS = frozenset(
+    {"at", "created_at", "scheduled_at", "expires_at", "leased_at", "seen_at", "taken_at"}
+    | {"lapses_at", "ready_at"}
+)
+# Fields that are JSON already, as deep as users made it.
+READY = frozenset({"tags", "result", "body", "fields", "snapshot", "replayed"})
+MICROSECOND = timedelta(microseconds=1)
+
+Getter = Callable[[Any], Any]
+
+
+class TaskAtPoint(msgspec.Struct, frozen=True):
+    """A task, and the point as of which it is shown."""
+
+    task: Task
+    point: Point
+
+
+def json_fields(value: Any) -> Any:  # noqa: ANN401 - whatever a command answers
+    """The value with each struct in it as a dict of the fields that programs get."""
+    if isinstance(value, msgspec.Struct):
+        kind = type(value)
+        getters = FIELDS.get(kind) or _getters(" ".join(kind.__struct_fields__))
+        fields = {name: _field(name, get(value)) for name, get in getters.items()}
+        # A star stands for all fields of a part, which come before those of the whole.
+        return {**fields.pop("*", {}), **fields}
+    if isinstance(value, dict):
+        return {n: each if n in READY else json_fields(each) for n, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_fields(each) for each in value]
+    return value
+
+
+def _field(name: str, value: Any) -> Any:  # noqa: ANN401 - see json_fields
+    if name in READY:
+        return value
+    if isinstance(value, datetime) or (name in INSTANTS and isinstance(value, int)):
+        return iso_text(value)
+    if isinstance(value, timedelta):
+        return value // MICROSECOND
+    return value.hex() if isinstance(value, bytes) else json_fields(value)
+
+
+def plain_value(value: object) -> Any:  # noqa: ANN401 - whatever JSON can hold
+    """A field of a projection as JSON has it: bytes as text, or in hexadecimal if they are none."""
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return value.hex()
+    if isinstance(value, Holder):
+        return {**msgspec.to_builtins(value), "tasks": sorted(value.tasks)}
+    return sorted(value) if isinstance(value, set) else msgspec.to_builtins(value)
+
+
+def _getters(names: str, /, **others: Getter) -> dict[str, Getter]:
+    """Getters by field: ``name``, or ``name=path.to.it``; ``others`` compute theirs."""
+    pairs = (name.partition("=") for name in names.split())
+    return {name: others.pop(name, attrgetter(path or name)) for name, _, path in pairs}
+
+
+def _body(event: Event) -> dict[str, Any]:
+    """The event's body as the log holds it."""
+    body = event.body
+    raw = body.raw if isinstance(body, Unknown) else msgspec.json.encode(body)
+    fields: dict[str, Any] = msgspec.json.decode(raw)
+    fields.pop("kind")
+    return fields
+
+
+def _snapshot_nodes(snapshot: Snapshot) -> list[dict[str, Any]]:
+    return [
+        {
+            "node": worker,
+            "leases": len(holder.tasks),
+            "seen_seq": holder.seen_seq,
+            "seen_at": iso_text(holder.seen_at),
+            "ttl_us": holder.ttl_us,
+        }
+        for worker, holder in sorted(snapshot.holders.items())
+    ]
+
+
+def _unknown(state: QueueState) -> dict[str, Any] | None:
+    return None if state.unknown is None else dict(zip(("seq", "kind"), state.unknown, strict=True))
+
+
+def _changed_fields(change: HolderDifference | TaskChange) -> dict[str, list[Any]]:
+    named = [(NAMES.get(name, name), pair) for name, pair in change.fields.items()]
+    return {name: [_changed_value(name, each) for each in pair] for name, pair in named}
+
+
+def _changed_value(name: str, value: object) -> Any:  # noqa: ANN401 - see json_fields
+    return msgspec.json.decode(value) if isinstance(value, bytes) else _field(name, value)
+
+
+def _waits(numbers: Numbers) -> list[dict[str, Any]]:
+    return [
+        {"priority": priority, **msgspec.structs.asdict(waits)}
+        for priority, waits in numbers.by_priority.items()
+    ]
+
+
+def _result(ended: Ended) -> Any:  # noqa: ANN401 - any JSON value
+    return None if ended.result_json is None else msgspec.json.decode(ended.result_json)
+
+
+# Of a struct that is not here, each field is shown under its own name.
+FIELDS: dict[type, dict[str, Getter]] = {
+    Task: _getters(
+        "key number namespace state priority tags created_at scheduled_at expires_at age_us=age "
+        "attempt retry_count worker last_error result result_missing final_reason policy"
+    ),
+    TaskAtPoint: _getters("*=task seq=point.seq at=point.at"),
+    Event: _getters("seq at task kind body", body=_body),
+    Stats: _getters(f"{' '.join(Stats.__struct_fields__)} open total"),
+    Step: _getters(
+        "*=event since_us node state attempt=task.attempt retry_count=task.retry_count reason "
+        "is_damage"
+    ),
+    Moment: _getters("*=event key gap_us"),
+    QueueState: _getters(
+        "seq at seal counts total overdue ready leases waiting expiring unknown", unknown=_unknown
+    ),
+    Held: _getters(
+        "key=task.key number=task.number fence=task.fence attempt=task.attempt worker leased_at "
+        "ttl_us seen_seq seen_at lapses_at"
+    ),
+    Why: _getters(
+        "key=task.key seq at state=task.state verdict notes ready_at ready_rank rank leases_since "
+        "grant loads task"
+    ),
+    Grant: _getters("seq at worker attempt in_order rank"),
+    Rank: _getters("seq at place ahead_count ahead_by ahead behind_count behind_by behind overdue"),
+    Rival: _getters(
+        "key=task.key number=task.number priority=task.priority scheduled_at=task.scheduled_at "
+        "field"
+    ),
+    LogDifference: _getters(
+        "equal=is_empty before after same_until counts=open.counts events=open.events passed "
+        "nodes=open.holders"
+    ),
+    HolderDifference: _getters("worker fields", fields=_changed_fields),
+    TaskChange: _getters("key number what fields final", fields=_changed_fields),
+    Rerun: _getters(
+        "key=recorded.task.key number=recorded.task.number attempt=recorded.task.attempt "
+        "fence=recorded.task.fence worker=recorded.task.worker leased_at=recorded.leased_at "
+        "verdict differs recorded=recorded.ended here recorded_us here_us"
+    ),
+    Ended: _getters("outcome=kind result result_missing error delay_us late", result=_result),
+    Numbers: _getters(" ".join(Numbers.__struct_fields__), by_priority=_waits),
+    SnapshotEntry: _getters("seq at taken_at bytes=size_bytes seal"),
+    Snapshot: _getters(
+        "namespace seq at seal states events=counts nodes unknown",
+        states=lambda snapshot: state_counts(restore(snapshot), now=snapshot.at),
+        nodes=_snapshot_nodes,
+    ),
+    SnapshotVerdict: _getters("snapshot=name seq proven=is_proven problem flaw"),
+    Flaw: _getters(
+        "field task snapshot replayed",
+        snapshot=lambda flaw: plain_value(flaw.snapshot),
+        replayed=lambda flaw: plain_value(flaw.replayed),
+    ),
+    Verdict: _getters(f"{' '.join(Verdict.__struct_fields__)} ok"),
+}
