@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
-from eventq import Queue, Task
+from eventq import Queue, QueueClosedError, Task
+from eventq.aio import RunSlot
 from eventq.core.decide import Draft
 from eventq.core.events import Commit, Leased
 from eventq.eventlog.memory import MemoryLog, MemoryStorage
-from eventq.host.clock import Clock, SystemClock
+from eventq.host.clock import Clock
 from eventq.node.commit_plan import Command
 from eventq.node.node import Node
 from eventq.runner import Runner
@@ -146,21 +147,37 @@ def wait_until(condition: Callable[[], object], what: str = "the condition") -> 
 
 def queue_on(log: MemoryLog, *, clock: Clock | None = None, **options: Any) -> Queue:  # noqa: ANN401
     """A queue whose node stands on this very log."""
-    queue = Queue("memory://", namespace=log.namespace, clock=clock, **options)
-    queue._node.close()
-    queue._node = Node(log, clock=clock or SystemClock())
-    return queue
+    return Queue(log=log, clock=clock, **options)
+
+
+def node_of(queue: Queue) -> Node:
+    """The queue's place on its log."""
+    return queue._node
+
+
+def slot_of(queue: Queue) -> RunSlot:
+    """The place of the queue's run."""
+    return queue._slot
+
+
+def is_closed(queue: Queue) -> bool:
+    """Whether the queue has been closed."""
+    try:
+        queue.stats()
+    except QueueClosedError:
+        return True
+    return False
 
 
 def nudge(queue: Queue) -> None:
     """Has a running queue look around, as it would after an append."""
-    for wake in list(queue._node._wakes):
+    for wake in list(node_of(queue)._wakes):
         wake()
 
 
 def runner_of(queue: Queue) -> Runner:
     """The runner of a queue that runs."""
-    runner = queue._runner
+    runner = slot_of(queue).runner
     assert isinstance(runner, Runner)
     return runner
 
@@ -169,7 +186,7 @@ def runner_of(queue: Queue) -> Runner:
 def running(queue: Queue, worker: Callable[..., object], **options: Any) -> Iterator[Spawned[Any]]:  # noqa: ANN401
     """Runs the worker in a thread while the block lasts, then stops it, by force if need be."""
     spawned = Spawned(queue.run, worker, **options)
-    wait_until(lambda: queue._runner is not None or not spawned.running, "the run to begin")
+    wait_until(lambda: slot_of(queue).runner is not None or not spawned.running, "the run to begin")
     try:
         yield spawned
     finally:
@@ -204,8 +221,9 @@ def pass_time(queue: Queue, clock: ManualClock, seconds: float) -> None:
 
 def lease(queue: Queue, *, ttl_us: int) -> None:
     """Leases task 1 for a node that does nothing more, as one that was killed."""
-    drafts: list[Draft] = [(1, Leased(1, queue._node.name, ttl_us))]
-    queue._node.execute(Command(lambda _: drafts, leasing=True))
+    node = node_of(queue)
+    drafts: list[Draft] = [(1, Leased(1, node.name, ttl_us))]
+    node.execute(Command(lambda _: drafts, leasing=True))
 
 
 def look(queue: Queue) -> None:

@@ -39,7 +39,7 @@ ROOMS = (
     "archive",
     "verify",
     "audit",
-    "blocking",
+    "aio",
     "queue",
     "sandbox",
     "testing",

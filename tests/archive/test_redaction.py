@@ -104,7 +104,7 @@ def test_no_value_survives(content: dict[str, Any], key: str, error: str, reason
         queue.new({"fails": True})
         queue.cancel(queue.new(content, delay="1d").key, reason=reason, by=error)
         queue.run(work, until="idle")
-        log = queue._node.log
+        log = queue.log
         plain = b"".join(export_log(log)).decode()
         hidden = b"".join(export_log(log, redactor=Redactor(b"secret"))).decode()
         node = queue._node.name

@@ -193,7 +193,7 @@ def test_queue_and_story_tell_the_same_events() -> None:
         queue.new(key="k")
         queue.run(lambda _ctx, _task: None, until="idle")
 
-        assert [step.event for step in story(queue._node.log, "k")] == queue.history("k")
+        assert [step.event for step in story(queue.log, "k")] == queue.history("k")
 
 
 def test_a_story_without_a_lapse_reads_by_index_alone(

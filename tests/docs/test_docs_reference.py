@@ -17,7 +17,7 @@ import pytest
 from msgspec import NODEFAULT, UNSET, Raw, Struct
 
 import eventq
-from eventq import blocking, errors
+from eventq import errors
 from eventq.core import events, task
 from eventq.core import validation as checks
 from eventq.core.durations import LONGEST_US, UNITS_US
@@ -208,7 +208,7 @@ def test_error_attributes_are_listed() -> None:
 
 METHODS = sorted(
     name
-    for name, member in vars(blocking.BlockingQueue).items()
+    for name, member in vars(eventq.Queue).items()
     if not name.startswith("_") and inspect.isfunction(member)
 )
 
@@ -240,7 +240,7 @@ def test_queue_page_has_every_method(name: str) -> None:
     assert shown in {expected, f"{expected} -> None"}
     for argument in inspect.signature(function).parameters:
         assert argument == "self" or f"`{argument}`" in read("queue.md"), argument
-    assert name == "stop" or hasattr(eventq.Queue, f"{name}_async")
+    assert hasattr(eventq.AsyncQueue, name)
 
 
 def test_queue_page_has_every_option() -> None:

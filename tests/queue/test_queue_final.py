@@ -128,7 +128,7 @@ def test_what_is_archived_is_asked_for_only_when_needed(tmp_path: Path) -> None:
     with Queue(url, workers=1, max_retries=0) as queue:
         queue.new_many([{"end": "fail"}] * 3)
         queue.run(worker, until="idle")
-        log = queue._node.log
+        log = queue.log
         until = find_end(log, find_point(log, "end", now=queue._node.now(), argument="until"))
         queue.new({"end": "fail"}, key="late")
         queue.run(worker, until="idle")

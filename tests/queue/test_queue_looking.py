@@ -42,7 +42,7 @@ def queue(url: str, clock: ManualClock) -> Iterator[Queue]:
     """A queue of one worker without retries; what it leaves must be a good log."""
     with Queue(url, clock=clock, workers=1, max_retries=0) as queue:
         yield queue
-        check_log(queue._node.log)
+        check_log(queue.log)
 
 
 def drain(queue: Queue) -> None:
@@ -188,7 +188,7 @@ class TestLooking:
         queue = Queue(url)
         queue.new()
         waiting = Spawned(lambda: list(queue.events(follow=True)))
-        wait_until(lambda: queue._node.log.head().seq == 1)
+        wait_until(lambda: queue.log.head().seq == 1)
 
         queue.close()
         waiting.wait()
@@ -208,7 +208,7 @@ class TestLooking:
         assert (stats.completed, stats.expired, stats.cancelled) == (1, 2, 1)
         assert (stats.open, stats.total, stats.attempts) == (2, 6, 4)
         assert (stats.failures, stats.refused, stats.nodes) == (3, 0, [])
-        assert stats.seq == queue._node.log.head().seq
+        assert stats.seq == queue.log.head().seq
 
 
 def append_renewal(queue: Queue) -> None:

@@ -104,7 +104,7 @@ class TestLapses:
             wait_until(gate.reached.is_set)
             with running(judge, lambda _ctx, _task: "stolen", lease_ttl="3s"):
                 for _ in range(10):
-                    renewed = queue._node.log.head().seq
+                    renewed = queue.log.head().seq
                     clock.advance(1)
                     nudge(queue)
                     wait_until(lambda seq=renewed: log.head().seq > seq, "a renewal")  # type: ignore[misc]
@@ -195,7 +195,7 @@ class TestSharing:
                 thread.start()
             for thread in threads:
                 thread.join()
-            report = check_log(one._node.log)
+            report = check_log(one.log)
 
         assert sorted(by["one"] + by["two"]) == list(range(1, 121))
         assert min(len(by["one"]), len(by["two"])) >= 30

@@ -26,6 +26,7 @@ from tests.support import (
     queue_on,
     runner_of,
     running,
+    slot_of,
     wait_until,
 )
 
@@ -204,10 +205,10 @@ def test_a_close_that_comes_as_a_run_begins_stops_it(
 ) -> None:
     """A run that cannot be asked to stop yet is asked once it can be."""
     asked: list[bool] = []
-    began, closing = Gate(), queue._run_lock
-    monkeypatch.setattr(queue, "_run_lock", SlowLock(closing, began))
-    ask = queue.stop
-    monkeypatch.setattr(queue, "stop", lambda: asked.append(ask()))
+    began, slot = Gate(), slot_of(queue)
+    monkeypatch.setattr(slot, "_lock", SlowLock(slot._lock, began))
+    ask = slot.stop
+    monkeypatch.setattr(slot, "stop", lambda: asked.append(ask()))
 
     run = Spawned(queue.run, lambda _ctx, _task: None)
     wait_until(began.reached.is_set)

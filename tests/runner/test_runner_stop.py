@@ -31,6 +31,7 @@ from tests.support import (
     queue_on,
     runner_of,
     running,
+    slot_of,
     wait_until,
 )
 
@@ -267,7 +268,7 @@ class TestIdle:
         ):
             wait_until(gate.reached.is_set)
             waiting = Spawned(queue.run, lambda _ctx, _task: None, until="idle")
-            wait_until(lambda: queue._runner is not None or not waiting.running)
+            wait_until(lambda: slot_of(queue).runner is not None or not waiting.running)
             clock.advance(1)
             nudge(queue)
             wait_until(lambda: not waiting.running or runner_of(queue)._looked_s == clock.seconds)

@@ -351,7 +351,7 @@ class TestLoops:
 
 
 class TestGivenLoops:
-    """The loop that `run_async` was called in, whose end is its owner's affair."""
+    """The loop that `AsyncQueue.run` was called in, whose end is its owner's affair."""
 
     @pytest.mark.parametrize("kind", ["def", "async def", "decorated"])
     @pytest.mark.parametrize("closes", [True, False])
@@ -382,7 +382,7 @@ class TestGivenLoops:
         kept = []
 
         async def begin() -> None:
-            kept.append(asyncio.create_task(queue.run_async(workers[kind], lease_ttl="1h")))
+            kept.append(asyncio.create_task(queue.aio.run(workers[kind], lease_ttl="1h")))
             await asyncio.to_thread(wait_until, begun.is_set)
             await asyncio.get_running_loop().shutdown_default_executor()
 
