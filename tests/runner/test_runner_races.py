@@ -13,8 +13,8 @@ from eventq import AttemptCancelledError, Queue, Task
 from eventq.core.events import Commit, Refused
 from eventq.eventlog import Head
 from eventq.eventlog.contract import READ_EVENTS
-from eventq.runner import executors
 from eventq.runner.context import Context
+from eventq.runner.executors import ThreadExecutor, thread
 from tests.checker import check_log
 from tests.support import (
     Gate,
@@ -184,7 +184,7 @@ def test_a_thread_that_was_stuck_ends_when_it_comes_back(
     queue: Queue, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker that outlives its run takes its thread along in the end."""
-    monkeypatch.setattr(executors, "JOIN_S", 0.0)
+    monkeypatch.setattr(thread, "JOIN_S", 0.0)
     queue.new(deadline="30s", max_retries=0)
     gate = Gate()
 
@@ -196,7 +196,7 @@ def test_a_thread_that_was_stuck_ends_when_it_comes_back(
         run.result()
     gate.open()
 
-    assert isinstance(executor, executors.ThreadExecutor)
+    assert isinstance(executor, ThreadExecutor)
     wait_until(lambda: not any(thread.is_alive() for thread in executor._threads))
 
 

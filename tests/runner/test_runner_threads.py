@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from eventq import Queue
-from eventq.runner import executors
+from eventq.runner.executors import thread as executor
 from tests.checker import check_log
 from tests.runner.test_runner_watch import ThrownError, throw_at
 from tests.support import HookedLog, ends, kinds, queue_on, runner_of, running, wait_until
@@ -98,7 +98,7 @@ def kill_at_handing_out(monkeypatch: pytest.MonkeyPatch, moment: str) -> list[st
                 kills.append(attempt.task.key)
                 raise ThrownError
 
-    monkeypatch.setattr(executors, "deque", Deadly)
+    monkeypatch.setattr(executor, "deque", Deadly)
     return kills
 
 

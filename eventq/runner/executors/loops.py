@@ -130,7 +130,7 @@ class LoopHost:
         finally:
             with suppress(BaseException):
                 if self._killed is None:
-                    loop.run_until_complete(asyncio.wait_for(loop.shutdown_asyncgens(), JOIN_S))
+                    loop.run_until_complete(_end_generators())
             with suppress(BaseException):
                 loop.close()
             self._bell.ring()
@@ -186,3 +186,9 @@ async def cancel(tasks: set[asyncio.Task[object]]) -> None:
 async def _cancel_all() -> None:
     """What workers left running in the background ends with the run."""
     await cancel(asyncio.all_tasks() - {asyncio.current_task()})
+
+
+async def _end_generators() -> None:
+    # Made here, not outside: cancelled before it begins, it would be a coroutine never awaited.
+    ending = asyncio.get_running_loop().shutdown_asyncgens()
+    await asyncio.wait_for(ending, JOIN_S)
