@@ -228,7 +228,7 @@ def lease(queue: Queue, *, ttl_us: int) -> None:
 
 def look(queue: Queue) -> None:
     """Has its run look twice at the present time: what the first look appends, the second sees."""
-    bell = runner_of(queue)._bell
+    bell = runner_of(queue).bell
     for _ in range(3):
         # It waits for the bell again only when it has done what the last ring called for.
         nudge(queue)

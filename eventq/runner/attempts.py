@@ -5,7 +5,7 @@ They are kept in memory alone. Outcomes wait here until they are settled.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from msgspec.structs import replace
 
@@ -152,8 +152,10 @@ class Attempts:
                 lost.append(attempt)
         return lost
 
-    def orphans(self, projection: Projection, leases: Iterable[int]) -> list[Outcome]:
+    def orphans(self, projection: Projection, leases: Collection[int]) -> list[Outcome]:
         """Ends for this node's leases without an attempt, left by a run that was torn away."""
+        if len(leases) <= len(self.held):
+            return []
         known = self.held.keys() | {outcome.task for outcome in self.unsettled}
         return [
             Outcome(number, projection.tasks[number].fence, "released", reason="nobody runs it")

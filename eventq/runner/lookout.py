@@ -114,7 +114,6 @@ class Lookout:
         attempts, me = self._attempts, self._node.name
         with self._node.reading(as_left=self._settler.committed) as projection:
             now = self._node.now()
-            mine = projection.leases_of(me)
             lapsed = self.lapses.look(
                 projection.holders,
                 me=me,
@@ -130,9 +129,7 @@ class Lookout:
             is_at_rest = self._until_idle and self._is_at_rest(projection, now)
             sight = Sight(
                 lost=attempts.lost(projection),
-                orphans=attempts.orphans(projection, mine)
-                if len(mine) > len(attempts.held)
-                else [],
+                orphans=attempts.orphans(projection, projection.leases_of(me)),
                 lapsed=lapsed,
                 is_due=is_overdue or is_leasable,
                 is_at_rest=is_at_rest,

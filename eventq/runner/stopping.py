@@ -44,16 +44,16 @@ class Stopping:
         return late or self.asked_count > 1
 
     def give_up(self, error: WorkersStuckError) -> None:
-        """Asks to stop, since all workers are stuck; when it has been asked, that is all the same.
+        """Asks to stop, since all workers are stuck: the run then raises the error.
 
-        The run then raises the error.
+        A run that has been asked already ends as it was asked to.
         """
         if not self.asked_count:
             self.cause = error
             self.ask()
 
     def lose_loop(self, error: LoopEndedError) -> None:
-        """Forces the stop, since the event loop has ended for good. The run then raises the error."""
+        """Forces the stop: the event loop has ended for good. The run then raises the error."""
         if not isinstance(self.cause, LoopEndedError):
             self.cause = error
             values = {"error": error.problem}

@@ -152,7 +152,7 @@ def test_closing_needs_no_thread_of_the_pool_to_ask(queue: Queue) -> None:
             await asyncio.sleep(0.001)
         closing = asyncio.create_task(queue.aio.close())
         await asyncio.sleep(0)
-        asked = runner_of(queue)._stop_asked
+        asked = runner_of(queue).stopping.asked_count
         gate.open()
         assert asked == 1
         await asyncio.wait_for(closing, PATIENCE_S)

@@ -148,7 +148,7 @@ def test_what_outlives_a_run_that_ended_is_refused_by_the_next(
         queue.stop()
         queue.stop()
         run.wait()
-    assert runner._strays
+    assert runner.attempts.strays
     clock.advance(1)
 
     with running(queue, lambda _ctx, _task: "second"):

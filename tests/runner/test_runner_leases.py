@@ -64,7 +64,7 @@ class TestLapses:
             for _ in range(49):
                 clock.advance(0.1)
                 nudge(queue)
-                wait_until(lambda: runner_of(queue)._looked_s == clock.seconds)
+                wait_until(lambda: runner_of(queue).lookout.looked_s == clock.seconds)
             assert kinds(queue, "k") == ["created", "leased"]
             clock.advance(0.2)
             nudge(queue)
@@ -109,7 +109,7 @@ class TestLapses:
                     nudge(queue)
                     wait_until(lambda seq=renewed: log.head().seq > seq, "a renewal")  # type: ignore[misc]
                     nudge(judge)
-                    wait_until(lambda: runner_of(judge)._looked_s == clock.seconds)
+                    wait_until(lambda: runner_of(judge).lookout.looked_s == clock.seconds)
                 gate.open()
                 wait_until(lambda: not queue.tasks())
 
@@ -140,11 +140,11 @@ class TestLapses:
         ):
             wait_until(gate.reached.is_set)
             with running(judge, judge_it, lease_ttl="3s"):
-                wait_until(lambda: runner_of(judge)._looked_s == judges_clock.seconds)
+                wait_until(lambda: runner_of(judge).lookout.looked_s == judges_clock.seconds)
                 for _ in range(3):
                     judges_clock.advance(1.5)
                     nudge(judge)
-                    wait_until(lambda: runner_of(judge)._looked_s == judges_clock.seconds)
+                    wait_until(lambda: runner_of(judge).lookout.looked_s == judges_clock.seconds)
                 wait_until(second.reached.is_set)
                 gate.open()
                 nudge(queue)

@@ -12,7 +12,7 @@ from eventq import Cancel, Queue, Retry, Task
 from eventq.eventlog.memory import MemoryLog, MemoryStorage
 from eventq.runner import Context
 from eventq.runner.news import CANCELLED, FAILED_FOR_GOOD, REFUSED, RESULT_LOST, RETRIED
-from eventq.runner.runner import LAPSED_LEASES
+from eventq.runner.settling import LAPSED_LEASES
 from tests.support import (
     Gate,
     ManualClock,
@@ -163,7 +163,7 @@ def test_a_lapse_is_a_warning_once_it_is_in_the_log(
             wait_until(lambda: live._node._wakes)
             for _ in range(8):
                 pass_time(live, clock, 0.5)
-                wait_until(lambda: runner_of(live)._looked_s == clock.seconds)
+                wait_until(lambda: runner_of(live).lookout.looked_s == clock.seconds)
             wait_until(ends(live, "k"))
         gate.open()
     live.close()

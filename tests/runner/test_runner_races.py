@@ -133,9 +133,9 @@ def test_an_attempt_that_is_late_and_cancelled_is_refused_once(
         runner = runner_of(queue)
         clock.advance(30)
         other.cancel("k")
-        wait_until(lambda: runner._strays and not runner._unsettled)
+        wait_until(lambda: runner.attempts.strays and not runner.attempts.unsettled)
         gate.open()
-        wait_until(lambda: not runner._strays)
+        wait_until(lambda: not runner.attempts.strays)
         queue.stop()
         run.result()
 
@@ -158,7 +158,7 @@ def test_a_late_outcome_at_the_end_of_a_run_leases_nothing(
         runner = runner_of(queue)
         clock.advance(30)
         nudge(queue)
-        wait_until(lambda: getattr(runner._executor, "_stopped"))  # noqa: B009 - of either kind
+        wait_until(lambda: getattr(runner.executor, "_stopped"))  # noqa: B009 - of either kind
         queue.new(key="late")
         gate.open()
         report = run.result()
@@ -190,7 +190,7 @@ def test_a_thread_that_was_stuck_ends_when_it_comes_back(
 
     with running(queue, lambda _ctx, _task: gate(), until="idle") as run:
         wait_until(gate.reached.is_set)
-        executor = runner_of(queue)._executor
+        executor = runner_of(queue).executor
         clock.advance(30)
         nudge(queue)
         run.result()

@@ -151,7 +151,7 @@ class TestStop:
         with running(queue, worker, grace="5s") as run:
             wait_until(begun.is_set)
             queue.stop()
-            wait_until(lambda: runner_of(queue)._stop_s is not None)
+            wait_until(lambda: runner_of(queue).stopping.ends_s is not None)
             clock.advance(4.9)
             nudge(queue)
             assert run.running
@@ -208,7 +208,7 @@ class TestStop:
         with running(queue, lambda _ctx, _task: gate()) as run:
             wait_until(gate.reached.is_set)
             closing = Spawned(queue.close)
-            wait_until(lambda: runner_of(queue)._stop_asked == 1)
+            wait_until(lambda: runner_of(queue).stopping.asked_count == 1)
             assert closing.running
             gate.open()
             assert run.result().completed == 1
@@ -271,7 +271,9 @@ class TestIdle:
             wait_until(lambda: slot_of(queue).runner is not None or not waiting.running)
             clock.advance(1)
             nudge(queue)
-            wait_until(lambda: not waiting.running or runner_of(queue)._looked_s == clock.seconds)
+            wait_until(
+                lambda: not waiting.running or runner_of(queue).lookout.looked_s == clock.seconds
+            )
             assert waiting.running
             gate.open()
             report = waiting.result()
@@ -319,7 +321,7 @@ class TestTrouble:
             for _ in range(stops):
                 queue.stop()
             if stops == 1:
-                wait_until(lambda: runner_of(queue)._stop_s is not None)
+                wait_until(lambda: runner_of(queue).stopping.ends_s is not None)
                 clock.advance(5)
                 nudge(queue)
             run.wait()

@@ -100,7 +100,7 @@ def throw_at(thread: threading.Thread) -> None:
 
 def kill_loop(queue: Queue) -> None:
     """Has an error come up in the event loop itself."""
-    host = runner_of(queue)._executor._host  # type: ignore[attr-defined]
+    host = runner_of(queue).executor._host  # type: ignore[attr-defined]
     throw_at(host._thread)
     host.call(lambda: None)
 
@@ -179,7 +179,7 @@ def test_a_forced_stop_waits_for_no_outcome_that_is_not_handed_out(queue: Queue)
     done = threading.Event()
 
     def worker(_ctx: Context, _task: Task) -> None:
-        runner_of(queue)._executor.take_ended = list  # type: ignore[method-assign]
+        runner_of(queue).executor.take_ended = list  # type: ignore[method-assign]
         done.set()
 
     with running(queue, worker) as run:
@@ -393,12 +393,12 @@ class TestGivenLoops:
 
         def has_ended() -> bool:
             clock.advance(0.3)
-            return runner._loop_ended is not None
+            return runner.stopping.cause is not None
 
         wait_until(has_ended)
         wait_until(lambda: not queue.tasks(state="leased"))
 
-        assert isinstance(runner._loop_ended, LoopEndedError)
+        assert isinstance(runner.stopping.cause, LoopEndedError)
         assert kinds(queue, "k")[2] == ("released" if kind == "def" else "failed")
         assert "renewed" not in {event.kind for event in queue.events()}
         if closes:
