@@ -124,6 +124,10 @@ class Spawned(Generic[T]):
             raise self.error
         return self._value[0]
 
+    def join(self, longest_s: float) -> None:
+        """Waits for the end, but no longer than this."""
+        self._thread.join(longest_s)
+
     def wait(self) -> None:
         """Waits for the end, whichever way it ends."""
         self._thread.join(PATIENCE_S)
@@ -155,6 +159,16 @@ def node_of(queue: Queue) -> Node:
     return queue._node
 
 
+def waiting_count(node: Node) -> int:
+    """How many commands wait for the commit in progress to end."""
+    return len(node._waiting)
+
+
+def wakes_of(queue: Queue) -> list[Callable[[], None]]:
+    """What is called after each append of the queue's node."""
+    return list(node_of(queue)._wakes)
+
+
 def slot_of(queue: Queue) -> RunSlot:
     """The place of the queue's run."""
     return queue._slot
@@ -171,7 +185,7 @@ def is_closed(queue: Queue) -> bool:
 
 def nudge(queue: Queue) -> None:
     """Has a running queue look around, as it would after an append."""
-    for wake in list(node_of(queue)._wakes):
+    for wake in wakes_of(queue):
         wake()
 
 

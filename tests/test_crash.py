@@ -23,7 +23,7 @@ import pytest
 from eventq import Queue, TaskState
 from tests.checker import Report, check_log
 from tests.roles import LEASE_TTL
-from tests.support import running, wait_until
+from tests.support import node_of, running, wait_until
 
 ROOT = Path(__file__).parent.parent
 LONG = os.environ.get("EVENTQ_LONG") == "1"
@@ -87,7 +87,7 @@ def drained(url: str, *, lease_ttl: str = LEASE_TTL) -> Report:
     """Runs what is left, without faults, and checks the log; gives what it holds."""
     with Queue(url, workers=4) as queue:
         queue.run(lambda _ctx, task: task.tags["name"], until="idle", lease_ttl=lease_ttl)
-        with queue._node.reading() as projection:
+        with node_of(queue).reading() as projection:
             projection.check()
             assert projection.tasks == {}
         return check_log(queue.log)

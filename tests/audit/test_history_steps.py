@@ -11,7 +11,7 @@ from eventq.core.seal import seal_commit
 from eventq.replay.points import Point
 from tests.driver import memory_log
 from tests.stage import BEGIN_US, Stage
-from tests.support import HookedLog, ManualClock, queue_on
+from tests.support import HookedLog, ManualClock, node_of, queue_on
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_steps_carry_times_nodes_states_and_counters() -> None:
             raise Cancel("pointless")
 
         queue.run(worker, until="idle")
-        node = queue._node.name
+        node = node_of(queue).name
         steps = story(log, "k")
 
     assert kinds(steps) == [

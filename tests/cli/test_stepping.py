@@ -291,7 +291,7 @@ def test_damage_is_told_where_it_is() -> None:
     """The error names the position; the cursor stands before it, and the way back is open."""
     log = story()
     assert isinstance(log, MemoryLog)
-    commit = log._commits()[5]
+    commit = log.storage.commits[log.namespace][5]
     commit.bodies[0] = commit.bodies[0].replace("host-1", "host-9")
     damage = f"the log is damaged at position {commit.first}"
 

@@ -35,6 +35,7 @@ from tests.support import (
     is_closed,
     runner_of,
     wait_until,
+    wakes_of,
 )
 
 METHODS = sorted(
@@ -295,7 +296,7 @@ def test_an_awaited_run_that_is_cancelled_twice_ends_before_it_returns(queue: Qu
         asyncio.get_running_loop().call_later(0.01, gate.open)
         with pytest.raises(asyncio.CancelledError):
             await running
-        assert runner.bell.ring not in queue._node._wakes
+        assert runner.bell.ring not in wakes_of(queue)
 
     asyncio.run(use())
 

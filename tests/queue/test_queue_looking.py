@@ -22,7 +22,7 @@ from eventq import (
     TaskState,
 )
 from tests.checker import check_log
-from tests.support import ManualClock, Spawned, wait_until
+from tests.support import ManualClock, Spawned, node_of, wait_until
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -126,7 +126,7 @@ class TestLooking:
         queue.run(lambda _ctx, _task: seen.extend(queue.tasks(state="leased")), until="idle")
 
         assert [(task.state, task.attempt) for task in seen] == [(TaskState.LEASED, 1)]
-        assert seen[0].worker == queue._node.name
+        assert seen[0].worker == node_of(queue).name
 
     def test_tasks_are_filtered_by_tags_and_limited(self, queue: Queue) -> None:
         """All tags asked for must be there with these values, as JSON compares them."""
@@ -219,7 +219,7 @@ def append_renewal(queue: Queue) -> None:
         from eventq.runner.operations import renew  # noqa: PLC0415 - the one use
 
         del ctx, task
-        events.append(renew(queue._node, ttl_us=1_000_000))
+        events.append(renew(node_of(queue), ttl_us=1_000_000))
         raise Retry(delay=0)
 
     queue.run(worker, until="idle")
@@ -347,14 +347,14 @@ class TestManaging:
 def test_a_forked_child_can_use_the_queue(queue: Queue, url: str) -> None:
     """A child gets a node of its own and works; the parent goes on unharmed."""
     queue.new(key="before")
-    name = queue._node.name
+    name = node_of(queue).name
     read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:
         status = 1
         try:
             queue.new(key="child")
-            found = [queue._node.name, *keys(queue.tasks())]
+            found = [node_of(queue).name, *keys(queue.tasks())]
             os.write(write_end, " ".join(found).encode())
             status = 0
         finally:
@@ -367,7 +367,7 @@ def test_a_forked_child_can_use_the_queue(queue: Queue, url: str) -> None:
     queue.new(key="after")
     assert status == 0
     assert child_name != name
-    assert queue._node.name == name
+    assert node_of(queue).name == name
     assert child_keys == ["before", "child"]
     shared = ["child"] if url.startswith("sqlite") else []
     assert keys(queue.tasks()) == ["before", *shared, "after"]

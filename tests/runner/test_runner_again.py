@@ -43,7 +43,7 @@ def queue(log: HookedLog, clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(executor, "JOIN_S", 0.0)
     with queue_on(log, clock=clock, workers=2) as queue:
         yield queue
-    check_log(HookedLog(log._storage))
+    check_log(HookedLog(log.storage))
 
 
 def break_off(log: HookedLog, error: BaseException, gate: Gate) -> None:

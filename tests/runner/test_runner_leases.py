@@ -21,6 +21,7 @@ from tests.support import (
     kinds,
     lease,
     look,
+    node_of,
     nudge,
     queue_on,
     runner_of,
@@ -46,7 +47,7 @@ def queue(log: HookedLog, clock: ManualClock) -> Iterator[Queue]:
     """The first node."""
     with queue_on(log, clock=clock, workers=1) as queue:
         yield queue
-    check_log(HookedLog(log._storage))
+    check_log(HookedLog(log.storage))
 
 
 class TestLapses:
@@ -56,7 +57,7 @@ class TestLapses:
         self, queue: Queue, log: HookedLog, clock: ManualClock
     ) -> None:
         """By the judge's own clock: not before the ttl is over, and right then."""
-        with queue_on(HookedLog(log._storage), clock=ManualClock()) as dead:
+        with queue_on(HookedLog(log.storage), clock=ManualClock()) as dead:
             dead.new(key="k")
             lease(dead, ttl_us=5_000_000)
 
@@ -76,13 +77,13 @@ class TestLapses:
         failed = queue.history("k")[2].body
         assert isinstance(failed, Failed)
         assert failed.error.type == "LeaseLapsed"
-        assert dead._node.name in failed.error.message
+        assert node_of(dead).name in failed.error.message
 
     def test_a_lapse_counts_as_an_attempt(
         self, queue: Queue, log: HookedLog, clock: ManualClock
     ) -> None:
         """A task without retries expires with its node."""
-        with queue_on(HookedLog(log._storage), clock=clock) as dead:
+        with queue_on(HookedLog(log.storage), clock=clock) as dead:
             dead.new(key="k", max_retries=0)
             lease(dead, ttl_us=1_000_000)
         clock.advance(5)
@@ -98,7 +99,7 @@ class TestLapses:
         queue.new(key="k")
         gate = Gate()
         with (
-            queue_on(HookedLog(log._storage), clock=clock, workers=1) as judge,
+            queue_on(HookedLog(log.storage), clock=clock, workers=1) as judge,
             running(queue, lambda _ctx, _task: gate(), lease_ttl="3s"),
         ):
             wait_until(gate.reached.is_set)
@@ -135,7 +136,7 @@ class TestLapses:
 
         second, judges_clock = Gate(), ManualClock()
         with (
-            queue_on(HookedLog(log._storage), clock=judges_clock, workers=1) as judge,
+            queue_on(HookedLog(log.storage), clock=judges_clock, workers=1) as judge,
             running(queue, worker, lease_ttl="3s"),
         ):
             wait_until(gate.reached.is_set)
@@ -252,7 +253,7 @@ class TestSharing:
             gate.open()
             wait_until(lambda: not queue.tasks())
 
-        check_log(HookedLog(log._storage))
+        check_log(HookedLog(log.storage))
 
     def test_new_tasks_do_not_put_off_what_is_stuck(
         self, log: HookedLog, clock: ManualClock

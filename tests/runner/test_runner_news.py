@@ -17,11 +17,13 @@ from tests.support import (
     Gate,
     ManualClock,
     ends,
+    node_of,
     pass_time,
     queue_on,
     runner_of,
     running,
     wait_until,
+    wakes_of,
 )
 
 Found = list[tuple[int, str, dict[str, Any]]]
@@ -159,8 +161,8 @@ def test_a_lapse_is_a_warning_once_it_is_in_the_log(
     with running(dead, gate, lease_ttl="1s"):
         assert gate.reached.wait(20)
         # It renews no more.
-        with dead._node._lock, running(live, boom):
-            wait_until(lambda: live._node._wakes)
+        with node_of(dead)._lock, running(live, boom):
+            wait_until(lambda: wakes_of(live))
             for _ in range(8):
                 pass_time(live, clock, 0.5)
                 wait_until(lambda: runner_of(live).lookout.looked_s == clock.seconds)

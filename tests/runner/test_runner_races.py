@@ -70,13 +70,13 @@ def queue(log: TurnLog, clock: ManualClock) -> Iterator[Queue]:
     """A queue of two workers; what it leaves must be a good log."""
     with queue_on(log, clock=clock, workers=2) as queue:
         yield queue
-    check_log(HookedLog(log._storage))
+    check_log(HookedLog(log.storage))
 
 
 @pytest.fixture
 def other(log: TurnLog, clock: ManualClock) -> Iterator[Queue]:
     """Another node on the same log."""
-    with queue_on(HookedLog(log._storage), clock=clock) as other:
+    with queue_on(HookedLog(log.storage), clock=clock) as other:
         yield other
 
 
@@ -197,7 +197,7 @@ def test_a_thread_that_was_stuck_ends_when_it_comes_back(
     gate.open()
 
     assert isinstance(executor, ThreadExecutor)
-    wait_until(lambda: not any(thread.is_alive() for thread in executor._threads))
+    wait_until(lambda: not any(thread.is_alive() for thread in executor.threads))
 
 
 def test_a_close_that_comes_as_a_run_begins_stops_it(

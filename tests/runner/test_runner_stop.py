@@ -53,7 +53,7 @@ def queue(log: HookedLog, clock: ManualClock) -> Iterator[Queue]:
     """A queue of one worker; what it leaves must be a good log."""
     with queue_on(log, clock=clock, workers=1, backoff="10s") as queue:
         yield queue
-    check_log(HookedLog(log._storage))
+    check_log(HookedLog(log.storage))
 
 
 class HeldUp:
@@ -263,7 +263,7 @@ class TestIdle:
         queue.new(key="k")
         gate = Gate()
         with (
-            queue_on(HookedLog(log._storage), clock=clock, workers=1) as other,
+            queue_on(HookedLog(log.storage), clock=clock, workers=1) as other,
             running(other, lambda _ctx, _task: gate(), until="idle"),
         ):
             wait_until(gate.reached.is_set)
@@ -349,7 +349,7 @@ class TestTrouble:
             worker.wait(queue)
             head = log.head()
             broken = Commit("x", head.seq + 1, head.at, head.seal, b"no seal", [1], {}, ["{}"])
-            log._storage.commits["default"].append(broken)
+            log.storage.commits["default"].append(broken)
             nudge(queue)
             run.wait()
             wait_until(told.is_set)

@@ -22,7 +22,7 @@ def queue() -> Iterator[Queue]:
     log = HookedLog()
     with queue_on(log, workers=2, max_retries=0) as queue:
         yield queue
-    check_log(HookedLog(log._storage))
+    check_log(HookedLog(log.storage))
 
 
 def test_an_error_thrown_too_late_loses_no_attempt(queue: Queue) -> None:
@@ -104,6 +104,6 @@ def kill_at_handing_out(monkeypatch: pytest.MonkeyPatch, moment: str) -> list[st
 
 def threads_of(queue: Queue) -> list[threading.Thread]:
     """The threads of a run, once they have begun."""
-    threads = runner_of(queue).executor._threads  # type: ignore[attr-defined]
+    threads = runner_of(queue).executor.threads  # type: ignore[attr-defined]
     wait_until(lambda: threads[-1].ident is not None)
     return list(threads)

@@ -100,8 +100,8 @@ def throw_at(thread: threading.Thread) -> None:
 
 def kill_loop(queue: Queue) -> None:
     """Has an error come up in the event loop itself."""
-    host = runner_of(queue).executor._host  # type: ignore[attr-defined]
-    throw_at(host._thread)
+    host = runner_of(queue).executor.host  # type: ignore[attr-defined]
+    throw_at(host.thread)
     host.call(lambda: None)
 
 
@@ -116,7 +116,7 @@ def queue(log: HookedLog) -> Iterator[Queue]:
     """A queue of two workers; what it leaves must be a good log."""
     with queue_on(log, workers=2, max_retries=0) as queue:
         yield queue
-    check_log(HookedLog(log._storage))
+    check_log(HookedLog(log.storage))
 
 
 def last_error(queue: Queue, key: str) -> tuple[str, str]:

@@ -38,7 +38,7 @@ class AsyncExecutor:
         self._unseen = False
         self._ended: deque[Attempt] = deque()
         self._running: dict[asyncio.Task[None], Attempt] = {}
-        self._host = LoopHost(loop, bell=bell, clock=clock)
+        self.host = LoopHost(loop, bell=bell, clock=clock)
         self._stopped = False
 
     @property
@@ -48,13 +48,13 @@ class AsyncExecutor:
 
     def start(self) -> None:
         """See Executor.start."""
-        self._host.start()
+        self.host.start()
 
     def submit(self, attempts: list[Attempt]) -> None:
         """See Executor.submit."""
         self._pending.extend(attempts)
         self._unseen = True
-        self._host.call(self._fill)
+        self.host.call(self._fill)
 
     def take_ended(self) -> list[Attempt]:
         """See Executor.take_ended."""
@@ -76,22 +76,22 @@ class AsyncExecutor:
         """See Executor.cancel."""
         attempt.context.stop(why)
         if attempt.handle is not None:
-            self._host.call(attempt.handle.cancel)
+            self.host.call(attempt.handle.cancel)
 
     def works_here(self) -> bool:
         """See Executor.works_here."""
-        if not self._host.is_here():
+        if not self.host.is_here():
             return False
         # In the caller's own loop others run as well, who may well close the queue.
-        return self._host.is_own or asyncio.current_task() in self._running
+        return self.host.is_own or asyncio.current_task() in self._running
 
     def is_alive(self) -> bool:
         """See Executor.is_alive."""
-        return self._host.is_open()
+        return self.host.is_open()
 
     def mend(self) -> bool:
         """See Executor.mend."""
-        killed = None if self._stopped else self._host.death()
+        killed = None if self._stopped else self.host.death()
         if killed is None:
             return False
         # The loop runs no more, so that only this thread touches them.
@@ -101,15 +101,15 @@ class AsyncExecutor:
             # Should its loop go on after all, its worker ends there.
             self.cancel(attempt, LOOP_ENDED)
             self._ended.append(attempt)
-        self._host.replace(killed)
-        self._host.call(self._fill)
+        self.host.replace(killed)
+        self.host.call(self._fill)
         return True
 
     def stop(self) -> None:
         """See Executor.stop."""
         if not self._stopped:
             self._stopped = True
-            self._host.stop(lambda: cancel(set(self._running)))
+            self.host.stop(lambda: cancel(set(self._running)))
 
     def _fill(self) -> None:
         self._unseen = False

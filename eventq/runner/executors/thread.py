@@ -40,11 +40,11 @@ class ThreadExecutor:
         self._surroundings = Surroundings()
         self._inbox: SimpleQueue[Attempt | None] = SimpleQueue()
         self._ended: deque[Attempt] = deque()
-        self._threads = [self._thread(place) for place in range(workers)]
+        self.threads = [self._thread(place) for place in range(workers)]
         # What each thread has in hand, and what killed it if it died.
         self._at: list[Attempt | None] = [None] * workers
         self._killed: dict[int, BaseException] = {}
-        self._host = LoopHost(loop, bell=bell, clock=clock)
+        self.host = LoopHost(loop, bell=bell, clock=clock)
         self._awaiting: dict[_Awaited, Attempt] = {}
         self._stopped = False
 
@@ -55,7 +55,7 @@ class ThreadExecutor:
 
     def start(self) -> None:
         """See Executor.start."""
-        for thread in self._threads:
+        for thread in self.threads:
             thread.start()
 
     def submit(self, attempts: list[Attempt]) -> None:
@@ -91,50 +91,50 @@ class ThreadExecutor:
         """See Executor.cancel."""
         attempt.context.stop(why)
         if attempt.handle is not None:
-            self._host.call(attempt.handle.cancel)
+            self.host.call(attempt.handle.cancel)
 
     def works_here(self) -> bool:
         """See Executor.works_here."""
-        if threading.current_thread() in self._threads:
+        if threading.current_thread() in self.threads:
             return True
-        return bool(self._awaiting) and self._host.is_here()
+        return bool(self._awaiting) and self.host.is_here()
 
     def mend(self) -> bool:
         """See Executor.mend."""
         if self._stopped:
             return False
-        killed = self._host.death()
+        killed = self.host.death()
         if killed is not None:
             for awaited, attempt in list(self._awaiting.items()):
                 attempt.fail(killed)
                 self.cancel(attempt, LOOP_ENDED)
                 awaited.put(killed)
-            self._host.replace(killed)
-        dead = [place for place, thread in enumerate(self._threads) if not thread.is_alive()]
+            self.host.replace(killed)
+        dead = [place for place, thread in enumerate(self.threads) if not thread.is_alive()]
         for place in dead:
             self._bury(place)
             with suppress(RuntimeError):
                 # When no thread can be begun now, the next look tries again.
-                self._threads[place] = thread = self._thread(place)
+                self.threads[place] = thread = self._thread(place)
                 thread.start()
         return bool(dead) or killed is not None
 
     def is_alive(self) -> bool:
         """See Executor.is_alive."""
-        return any(thread.is_alive() for thread in self._threads)
+        return any(thread.is_alive() for thread in self.threads)
 
     def stop(self) -> None:
         """See Executor.stop."""
         if self._stopped:
             return
         self._stopped = True
-        for _ in self._threads:
+        for _ in self.threads:
             self._inbox.put(None)
         ends_s = self._clock.monotonic() + JOIN_S
-        for thread in self._threads:
+        for thread in self.threads:
             if thread.ident is not None and thread is not threading.current_thread():
                 thread.join(max(0.0, ends_s - self._clock.monotonic()))
-        self._host.stop(_nothing)
+        self.host.stop(_nothing)
 
     def _thread(self, place: int) -> threading.Thread:
         # Daemons: a worker that ignores its cancellation must not keep the process alive.
@@ -200,8 +200,8 @@ class ThreadExecutor:
 
         self._awaiting[awaited] = attempt
         try:
-            self._host.start()
-            if not self._host.call(begin):
+            self.host.start()
+            if not self.host.call(begin):
                 if hasattr(value, "close"):
                     value.close()
                 raise LoopEndedError("there is no event loop to await the worker's coroutine in")
