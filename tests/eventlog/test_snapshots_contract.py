@@ -11,6 +11,7 @@ from eventq.eventlog import EventLog, open_log
 from eventq.eventlog.mongo.log import MongoLog
 from eventq.eventlog.snapshots import SnapshotEntry
 from tests.eventlog.commits import Opener, append
+from tests.eventlog.inside import link_of
 
 LARGE_BYTES = 3 * 1024**2 + 17
 
@@ -47,7 +48,7 @@ def test_a_snapshot_reads_back_equal(filled: EventLog) -> None:
 
 def filled_url(log: EventLog) -> str:
     """The URL to open the log once more."""
-    return log._link._secret_url if isinstance(log, MongoLog) else log.url
+    return link_of(log)._secret_url if isinstance(log, MongoLog) else log.url
 
 
 @pytest.mark.parametrize("size", [0, 1, LARGE_BYTES])

@@ -30,6 +30,7 @@ from tests.eventlog.commits import (
     everything,
     open_sqlite,
 )
+from tests.eventlog.inside import link_of
 from tests.eventlog.test_snapshots_contract import LARGE_BYTES, entry
 from tests.servers import new_url
 from tools.mongod import ReplicaSet
@@ -240,7 +241,7 @@ def mongo_log(mongod: ReplicaSet) -> Iterator[MongoLog]:
 
 def pieces(log: MongoLog) -> int:
     """How many pieces the database holds."""
-    return log._link.database()[mongo_snapshots.PIECES].count_documents({})
+    return link_of(log).database()[mongo_snapshots.PIECES].count_documents({})
 
 
 def test_half_the_pieces_are_no_snapshot(
@@ -266,7 +267,9 @@ def test_half_the_pieces_are_no_snapshot(
     assert mongo_log.snapshots.entries() == [entry(1, b"old")]
     assert pieces(mongo_log) == 3
 
-    mongo_log._link.database()[mongo_snapshots.PIECES].update_many({}, {"$set": {"written_at": 0}})
+    link_of(mongo_log).database()[mongo_snapshots.PIECES].update_many(
+        {}, {"$set": {"written_at": 0}}
+    )
     mongo_log.snapshots.put(entry(2, b"new"), b"new")
 
     assert pieces(mongo_log) == 2
@@ -276,7 +279,7 @@ def test_half_the_pieces_are_no_snapshot(
 def test_a_look_for_abandoned_pieces_reads_none(mongo_log: MongoLog) -> None:
     """They are large and many, and it comes with each snapshot; an index answers it."""
     mongo_log.snapshots.put(entry(1, b"x"), b"x")
-    database = mongo_log._link.database()
+    database = link_of(mongo_log).database()
     asked = {
         "distinct": mongo_snapshots.PIECES,
         "key": "token",
@@ -291,7 +294,7 @@ def test_a_look_for_abandoned_pieces_reads_none(mongo_log: MongoLog) -> None:
 def test_a_missing_piece_is_no_snapshot(mongo_log: MongoLog) -> None:
     """Bytes that are not all there are not given at all."""
     mongo_log.snapshots.put(entry(1, b"x" * LARGE_BYTES), b"x" * LARGE_BYTES)
-    mongo_log._link.database()[mongo_snapshots.PIECES].delete_one({})
+    link_of(mongo_log).database()[mongo_snapshots.PIECES].delete_one({})
 
     assert mongo_log.snapshots.get(1) is None
 
@@ -300,7 +303,7 @@ def test_a_foreign_document_is_no_obstacle(
     mongo_log: MongoLog, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Somebody else's collection of the same name is told, and the log is folded without it."""
-    mongo_log._link.database()["snapshots"].insert_one({"ns": "default", "title": "holidays"})
+    link_of(mongo_log).database()["snapshots"].insert_one({"ns": "default", "title": "holidays"})
 
     assert newest(mongo_log) is None
     assert [record.getMessage() for record in caplog.records] == ["snapshots cannot be read"]

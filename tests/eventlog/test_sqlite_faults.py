@@ -27,15 +27,15 @@ from tests.eventlog.commits import (
     everything,
     open_sqlite,
 )
+from tests.eventlog.inside import writer_of
 
 # -- full and failing disks ----------------------------------------------------------------------
 
 
 def limit_pages(log: SqliteLog, more: int) -> None:
     """Lets the database grow by so many pages only."""
-    assert log._writer is not None
-    pages = log._writer.pragma("page_count")
-    log._writer.execute(f"PRAGMA max_page_count = {pages + more}")
+    pages = writer_of(log).pragma("page_count")
+    writer_of(log).execute(f"PRAGMA max_page_count = {pages + more}")
 
 
 def test_full_disk_refuses_whole_commits(sqlite_log: SqliteLog) -> None:
@@ -159,9 +159,8 @@ def test_broken_disk_leaves_no_doubt_unsaid(failing_disk: type[FailingVfs], path
 def test_unknown_outcome_is_read_back(sqlite_log: SqliteLog) -> None:
     """A commit that is in the log although the driver reports an error counts as appended."""
     first = append(sqlite_log)
-    assert sqlite_log._writer is not None
     # SQLite passes this error on from COMMIT, after the commit has been made.
-    sqlite_log._writer.set_wal_hook(lambda *_: apsw.SQLITE_IOERR)
+    writer_of(sqlite_log).set_wal_hook(lambda *_: apsw.SQLITE_IOERR)
 
     second = append(sqlite_log)
 

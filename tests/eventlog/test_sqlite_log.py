@@ -20,6 +20,7 @@ from eventq.eventlog.sqlite import files as sqlite_files
 from eventq.eventlog.sqlite import schema
 from eventq.eventlog.sqlite.log import SqliteLog
 from tests.eventlog.commits import append, open_sqlite
+from tests.eventlog.inside import reader_of
 
 
 def mode_of(path: Path) -> int:
@@ -120,9 +121,8 @@ def test_half_done_checkpoint_is_no_obstacle(
     first_page = 4096
     shutil.copy(path.with_name("log.db-wal"), copy.with_name("copy.db-wal"))
     short = path.read_bytes()
-    assert sqlite_log._reader is not None
-    sqlite_log._reader.execute("PRAGMA query_only = OFF")
-    sqlite_log._reader.wal_checkpoint()
+    reader_of(sqlite_log).execute("PRAGMA query_only = OFF")
+    reader_of(sqlite_log).wal_checkpoint()
     copy.write_bytes(path.read_bytes()[:first_page] + short[first_page:])
 
     with closing(open_sqlite(copy)) as log:

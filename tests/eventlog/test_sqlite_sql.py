@@ -27,6 +27,7 @@ from eventq.core.events import (
 from eventq.eventlog.sqlite import schema
 from eventq.eventlog.sqlite.log import SqliteLog
 from tests.eventlog.commits import AT, append, commit_after
+from tests.eventlog.inside import reader_of, writer_of
 
 # Runs one statement with the standard library's SQLite: another process, since two SQLite
 # libraries in one process drop each other's locks.
@@ -161,8 +162,7 @@ def test_task_states_view_tells_how_tasks_stand(path: Path) -> None:
 def test_statement_goes_by_index(sqlite_log: SqliteLog, statement: str, index: str) -> None:
     """Each statement finds its rows by an index and never sorts or scans the events."""
     append(sqlite_log)
-    reader = sqlite_log._reader
-    assert reader is not None
+    reader = reader_of(sqlite_log)
     values = [1] * max(map(int, re.findall(r"\?(\d+)", statement)), default=0)
 
     plan = [row[3] for row in reader.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
@@ -187,8 +187,7 @@ def test_reading_pins_no_wal(sqlite_log: SqliteLog, path: Path) -> None:
 def test_commits_are_synced(sqlite_log: SqliteLog) -> None:
     """The writer syncs at each commit: less has lost acknowledged commits in power cuts."""
     append(sqlite_log)
-    assert sqlite_log._writer is not None
 
-    level = sqlite_log._writer.pragma("synchronous")
+    level = writer_of(sqlite_log).pragma("synchronous")
 
     assert level == 2

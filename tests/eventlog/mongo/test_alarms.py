@@ -14,6 +14,7 @@ from eventq.host.clock import SystemClock
 from eventq.node.node import Node
 from tests.checker import check_log
 from tests.commands import creation
+from tests.eventlog.inside import link_of
 from tests.node.test_alarms import alarms
 from tests.node.test_interrupts import behind_nobody
 
@@ -54,8 +55,8 @@ def test_an_alarm_in_an_insert_is_its_own_callers(
     def ring(_number: int, _frame: FrameType | None) -> None:
         raise alarm
 
-    torn = TornCollection(log._link.commits(), landed=landed)
-    monkeypatch.setattr(log._link, "commits", lambda: torn)
+    torn = TornCollection(link_of(log).commits(), landed=landed)
+    monkeypatch.setattr(link_of(log), "commits", lambda: torn)
     node = Node(log, clock=SystemClock())
     others = behind_nobody(node, [creation(key=key) for key in "ab"])
 

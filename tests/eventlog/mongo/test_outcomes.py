@@ -28,6 +28,7 @@ from eventq.eventlog.mongo.connection import MongoLink
 from eventq.eventlog.mongo.documents import Document, to_commit, to_document
 from eventq.eventlog.mongo.log import MongoLog
 from tests.eventlog.commits import EMPTY, append, commit_after, head_after
+from tests.eventlog.inside import link_of
 from tests.servers import new_url
 from tools.mongod import ReplicaSet
 
@@ -93,7 +94,7 @@ def test_what_a_commit_follows_is_looked_at_before_it_is_sent_again(
     """A new primary without the commit before must not take this one: nothing would refuse it."""
     append(log)
     follower = commit_after(log.head())
-    collection = log._link.commits()
+    collection = link_of(log).commits()
     fail_inserts(
         monkeypatch, [AutoReconnect("lost")], meanwhile=lambda: collection.delete_one({"first": 1})
     )
@@ -111,7 +112,7 @@ def test_commit_is_not_sent_into_the_middle_of_another(
     first = append(log)
     follower = commit_after(log.head())
     longer = commit_after(EMPTY, bodies=[*first.bodies, *first.bodies], tasks=[1, 2])
-    collection = log._link.commits()
+    collection = link_of(log).commits()
 
     def replace_history() -> None:
         collection.delete_many({})
@@ -189,7 +190,7 @@ def test_a_look_at_the_log_meanwhile_does_not_hide_that_a_place_was_cut(
     """A watch may ask for the head on its own thread while an append is on its way."""
     monkeypatch.setattr(mongo_cut, "SETTLED_S", 0.0)
     commit = commit_after(known_head(quiet))
-    with closing(open_log(quiet._link._secret_url)) as other:
+    with closing(open_log(link_of(quiet)._secret_url)) as other:
         append(other)
         other.cut(other.head())
 
@@ -207,7 +208,7 @@ def append_known(log: MongoLog) -> Commit:
 
 def known_head(log: MongoLog) -> Head:
     """Where the log with one event was when it was last asked."""
-    first = log._link.commits().find_one({"first": 1})
+    first = link_of(log).commits().find_one({"first": 1})
     assert first is not None
     return head_after(to_commit(first))
 
@@ -223,7 +224,7 @@ def test_preferences_in_the_url_do_not_weaken_the_log(mongod: ReplicaSet) -> Non
     sign = "&" if "?" in url else "?"
     with closing(MongoLog(f"{url}{sign}{options}", namespace="n", create=True)) as log:
         commit = append(log)
-        commits = log._link.commits()
+        commits = link_of(log).commits()
 
         assert log.read(after=0) == [commit]
         assert commits.read_preference == ReadPreference.PRIMARY
