@@ -31,7 +31,7 @@ from eventq.errors import (
     TaskNotFoundError,
     WorkersStuckError,
 )
-from eventq.queue import Queue
+from eventq.queue import AsyncQueue, Queue
 from eventq.replay.query import Stats
 
 __version__ = "0.1.0"
@@ -39,6 +39,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AlreadyRunningError",
     "ArgumentError",
+    "AsyncQueue",
     "AttemptCancelledError",
     "AttemptStoppedError",
     "Backoff",

@@ -11,7 +11,7 @@ The tree::
     |-- AlreadyRunningError                 `run` was called while it runs
     |-- EventLoopError                      a call would hold up the event loop that it needs
     |-- WorkersStuckError                   all workers ignored their cancellation for too long
-    |-- LoopEndedError                      the event loop of `run_async` ended under the run
+    |-- LoopEndedError                      the event loop of `AsyncQueue.run` ended
     |-- SnapshotError                       a snapshot is damaged or does not fit
     |-- LogError                            the log underneath
     |   |-- LogUnavailableError             cannot be reached, read or written now

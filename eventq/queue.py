@@ -1,95 +1,321 @@
-"""The public face: the queue for threads with an ``_async`` twin of every method for asyncio.
+"""The public face: `Queue`, and `AsyncQueue`, the same awaited. They check, ask the node, and show.
 
-Nothing is decided here; each twin has the rules, arguments and errors of its original.
+They decide nothing themselves, and touch the log only to read.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext, suppress
-from contextvars import copy_context
-from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, Unpack
+import os
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
-from eventq.blocking import BlockingQueue, Worker
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from eventq.aio import RunSlot, Worker, awaited, follow_log, taking
+from eventq.archive import open_archived
+from eventq.core import decide
+from eventq.core.decide import Draft, NewTask
 from eventq.core.durations import Duration
 from eventq.core.events import Event
-from eventq.core.new_task import TaskOptions, TaskSpec
-from eventq.core.task import Task
-from eventq.core.validation import States, check_count, check_flag
-from eventq.errors import EventqError
-from eventq.eventlog import EventLog, Rows
-from eventq.replay.query import FOLLOW_S, Stats, read_events
+from eventq.core.new_task import (
+    TaskOptions,
+    TaskSpec,
+    check_policy,
+    make_order,
+    make_orders,
+    portions,
+)
+from eventq.core.policy import DEFAULT_BACKOFF, Backoff
+from eventq.core.task import FINAL, Task
+from eventq.core.validation import (
+    States,
+    check_count,
+    check_duration,
+    check_flag,
+    check_instant,
+    check_limit,
+    check_lookup_key,
+    check_namespace,
+    check_priority,
+    check_query,
+    check_states,
+    check_tags,
+    check_text,
+    check_values,
+)
+from eventq.errors import ArgumentError, EventLoopError, EventqError, TaskNotFoundError
+from eventq.eventlog import EventLog, Rows, open_log
+from eventq.host.clock import Clock, SystemClock
+from eventq.host.surroundings import running_loop, usable_cores
+from eventq.node.commit_plan import Command
+from eventq.node.node import Node
+from eventq.replay.fold import created_and_task, task_history
+from eventq.replay.query import (
+    Stats,
+    final_tasks,
+    follow_events,
+    open_tasks,
+    read_events,
+    take_stats,
+)
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop, Future
-    from datetime import datetime
+    from eventq.runner import RunReport
 
-    from eventq.runner import Runner, RunReport
-
-# Events that `events_async` reads at a time.
-PAGE = 1_000
-
-P = ParamSpec("P")
-R = TypeVar("R")
+DEFAULT_URL = "sqlite:///eventq.db"
 
 
-class Queue(BlockingQueue):
-    """A task queue on an event log, for threads and for asyncio.
+class Queue:
+    """A task queue on an event log, for threads; `aio` is the same queue for asyncio.
 
-    Every method but `stop`, which never waits, has an ``_async`` twin with the same arguments,
-    rules and errors. A twin runs its original in a thread, so the event loop goes on meanwhile;
-    when the awaiting task is cancelled, what was begun is still done. `run_async` calls async
-    workers in the caller's own loop.
+    All methods may be called from any thread. Errors are all EventqError; a wrong argument is an
+    ArgumentError, and then nothing has been appended. After a fork the child may go on using it.
     """
 
-    async def new_async(
-        self, tags: Mapping[str, Any] | None = None, **options: Unpack[TaskOptions]
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        *,
+        namespace: str = "default",
+        max_age: Duration | None = None,
+        max_retries: int | None = None,
+        workers: int | None = None,
+        deadline: Duration | None = None,
+        backoff: Backoff | Duration = DEFAULT_BACKOFF,
+        create: bool = True,
+        archive: str | os.PathLike[str] | None = None,
+        log: EventLog | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """Opens the queue, making its database if it is missing and ``create``.
+
+        ``max_age``: a task expires this long after its creation (None: never).
+        ``max_retries``: attempts after the first (None: without limit).
+        ``workers``: how many tasks `run` works on at a time (None: one for each CPU core that this
+        process may use).
+        ``deadline``: longest time an attempt may run (None: any).
+        ``backoff``: a duration, the n-th retry comes n times it after the failure; or a Backoff.
+        ``archive``: the folder of the log's archive, which is then read too.
+        ``log``: an open log, instead of a URL and a namespace; the queue closes it.
+        Durations are timedelta, seconds, or text like ``"2h30m"``. The task options are defaults:
+        those of `new` beat them. Raises ArgumentError and LogError.
+        """
+        if log is not None and (url != DEFAULT_URL or namespace not in {"default", log.namespace}):
+            raise ArgumentError("log", log, "a log, or a URL and a namespace, not both")
+        self.namespace = check_namespace(namespace) if log is None else log.namespace
+        self.workers = (
+            usable_cores()
+            if workers is None
+            else check_count(workers, "workers", least=1, most=10_000)
+        )
+        self._policy = check_policy(
+            max_age=max_age, max_retries=max_retries, backoff=backoff, deadline=deadline
+        )
+        create = check_flag(create, "create")
+        if log is None:
+            log = open_log(url, namespace=self.namespace, create=create)
+        self.log = open_archived(log, archive)
+        self.url = self.log.url
+        self._node = Node(self.log, clock=clock or SystemClock())
+        self._slot = RunSlot(self._node, workers=self.workers)
+        _open_queues.add(self)
+
+    @property
+    def aio(self) -> AsyncQueue:
+        """This queue for asyncio: the same methods, awaited."""
+        return AsyncQueue.of(self)
+
+    # Creating tasks.
+
+    def new(
+        self,
+        tags: Mapping[str, Any] | None = None,
+        *,
+        priority: int = 0,
+        key: str | None = None,
+        scheduled_at: datetime | None = None,
+        delay: Duration | None = None,
+        expires_at: datetime | None = None,
+        max_age: Duration | UnsetType | None = UNSET,
+        max_retries: int | UnsetType | None = UNSET,
+        backoff: Backoff | Duration | UnsetType = UNSET,
+        deadline: Duration | UnsetType | None = UNSET,
     ) -> Task:
-        """See `new`."""
-        return await _in_thread(self.new, tags, **options)
+        """Creates a task; when this returns, it is durable.
 
-    async def new_many_async(
-        self, tasks: Iterable[Mapping[str, Any] | TaskSpec], /, **options: Unpack[TaskOptions]
+        ``tags``: names (letters, digits, underscores) to JSON values, 64 KiB at most. ``priority``:
+        higher runs first. ``key``: the caller's own id; the same call again gives the task that
+        is there. Either ``scheduled_at`` or ``delay``, and either ``expires_at`` or ``max_age``.
+        Raises ArgumentError, KeyConflictError (the key's task has other content), LogError.
+        """
+        options: TaskOptions = {
+            "priority": priority,
+            "key": key,
+            "scheduled_at": scheduled_at,
+            "delay": delay,
+            "expires_at": expires_at,
+            "max_age": max_age,
+            "max_retries": max_retries,
+            "backoff": backoff,
+            "deadline": deadline,
+        }
+        return self._create([make_order(tags, self._policy, options)])[0]
+
+    def new_many(
+        self,
+        tasks: Iterable[Mapping[str, Any] | TaskSpec],
+        /,
+        **options: Unpack[TaskOptions],
     ) -> list[Task]:
-        """See `new_many`."""
-        return await _in_thread(self.new_many, tasks, **options)
+        """Creates many tasks, each from its tags or a TaskSpec; ``options`` are for all.
 
-    async def get_async(self, key: str) -> Task | None:
-        """See `get`."""
-        return await _in_thread(self.get, key)
+        Up to 1,000 tasks and 1 MiB are one commit: all or nothing. More are cut into commits of
+        that size, in order. Every item is checked before the first commit. Raises as `new`.
+        """
+        orders = make_orders(tasks, self._policy, options)
+        created: list[Task] = []
+        for portion in portions(orders):
+            created += self._create(portion)
+        return created
 
-    async def tasks_async(
+    # Running them.
+
+    def run(
+        self,
+        worker: Worker,
+        *,
+        until: Literal["idle"] | None = None,
+        grace: Duration = "30s",
+        lease_ttl: Duration = "30s",
+        signals: bool = True,
+        max_stuck: Duration | None = None,
+    ) -> RunReport:
+        """Calls ``worker(ctx, task)`` for each task in priority order, until SIGTERM or SIGINT.
+
+        A ``def`` worker runs in threads, an ``async def`` one in one event loop. Returning
+        completes the task; a JSON value is kept as its result. Raising fails the attempt; `Retry`
+        and `Cancel` say more. ``until="idle"`` returns once nothing is ready, running or waiting
+        for a retry. The first signal (or `stop`) lets running attempts finish for ``grace``, the
+        second cancels them; without ``signals``, only `stop` does. Other nodes take the tasks over
+        ``lease_ttl`` after this process died. Raises LogError when the log cannot be used,
+        AlreadyRunningError, and WorkersStuckError when all workers have ignored for ``max_stuck``
+        that they should end (None: never).
+        """
+        return self._slot.run(
+            worker,
+            signals=signals,
+            until=until,
+            grace=grace,
+            lease_ttl=lease_ttl,
+            max_stuck=max_stuck,
+        )
+
+    def stop(self) -> bool:
+        """Asks `run` to stop, as a signal does: a second call forces.
+
+        Returns whether there was a run to ask; without one, nothing is remembered.
+        """
+        return self._slot.stop()
+
+    # Looking.
+
+    def get(self, key: str) -> Task | None:
+        """The task with this key (a caller's key, or a number as text), final or not; or None."""
+        key = check_lookup_key(key)
+        with self._node.reading():
+            try:
+                return self._node.find(key).as_of(self._node.now())
+            except TaskNotFoundError:
+                return None
+
+    def tasks(
         self,
         *,
         state: States | None = None,
         tags: Mapping[str, Any] | None = None,
         limit: int | None = None,
     ) -> list[Task]:
-        """See `tasks`."""
-        return await _in_thread(self.tasks, state=state, tags=tags, limit=limit)
+        """Tasks in dispatch order: those leased, then ready, then scheduled.
 
-    async def history_async(self, key: str) -> list[Event]:
-        """See `history`."""
-        return await _in_thread(self.history, key)
+        ``state``: one or several of scheduled, ready, leased, completed, expired, cancelled; None
+        means all that are open. Final tasks come last, newest first, read from the end of the
+        log: with a ``limit`` that costs little. ``tags``: only tasks with these values.
+        """
+        limit = check_limit(limit)
+        wanted = check_states(state)
+        tags = None if tags is None else msgspec.json.decode(check_tags(tags))
+        with self._node.reading() as projection:
+            now, seq = self._node.now(), projection.seq
+            found = open_tasks(projection, states=wanted, tags=tags, limit=limit, now=now)
+            ends = projection.final_counts()
+        left = None if limit is None else limit - len(found)
+        # Not inside: it takes its time, in which a run must renew its leases.
+        return found + final_tasks(
+            self.log,
+            states=wanted,
+            tags=tags,
+            limit=left,
+            now=now,
+            until=seq,
+            count=sum(ends[state] for state in wanted & FINAL),
+        )
 
-    async def stats_async(self) -> Stats:
-        """See `stats`."""
-        return await _in_thread(self.stats)
+    def history(self, key: str) -> list[Event]:
+        """All events of one task, oldest first. Raises TaskNotFoundError."""
+        key = check_lookup_key(key)
+        with self._node.reading():
+            number = self._node.find(key).number
+        return task_history(self.log, number)
 
-    async def sql_async(self, query: str, values: Sequence[Any] = ()) -> Rows:
-        """See `sql`."""
-        return await _in_thread(self.sql, query, values)
+    def events(self, *, after: int = 0, follow: bool = False) -> Iterator[Event]:
+        """The events behind position ``after``; with ``follow``, waits for more without end."""
+        after = check_count(after, "after", least=0, most=2**63)
+        follow = check_flag(follow, "follow")
+        if not follow:
+            return read_events(self.log, after)
+        self._slot.check_not_in_loop("events(follow=True)", "`queue.aio.events(follow=True)`")
+        return follow_events(self.log, after)
 
-    async def cancel_async(self, key: str, *, reason: str = "", by: str | None = None) -> Task:
-        """See `cancel`."""
-        return await _in_thread(self.cancel, key, reason=reason, by=by)
+    def stats(self) -> Stats:
+        """How many tasks are in each state, and what has happened so far.
 
-    async def retry_async(self, key: str, *, by: str | None = None) -> Task:
-        """See `retry`."""
-        return await _in_thread(self.retry, key, by=by)
+        Warns where the log is ahead of the clock.
+        """
+        self._node.warn_again()
+        with self._node.reading() as projection:
+            return take_stats(projection, now=self._node.now())
 
-    async def update_async(
+    def sql(self, query: str, values: Sequence[Any] = ()) -> Rows:
+        """One read-only SQL statement over the log, on SQLite; the docs list the views.
+
+        Raises ArgumentError for what is no read-only statement, or a log without SQL.
+        """
+        return self.log.query(check_query(query), check_values(values))
+
+    # Managing.
+
+    def cancel(self, key: str, *, reason: str = "", by: str | None = None) -> Task:
+        """Calls an open task off; a running attempt is told through its ctx.
+
+        Raises TaskNotFoundError, NotAllowedError for a completed or expired task.
+        """
+        reason = check_text(reason, "reason")
+        by = None if by is None else check_text(by, "by")
+        return self._manage(key, lambda task, _: decide.cancel(task, reason=reason, by=by))
+
+    def retry(self, key: str, *, by: str | None = None) -> Task:
+        """Makes a waiting task ready now, or reopens an expired or cancelled one.
+
+        A reopened task has its retries anew and its max_age counts from now. Raises
+        TaskNotFoundError, NotAllowedError for a running or completed task.
+        """
+        by = None if by is None else check_text(by, "by")
+        return self._manage(key, lambda task, now: decide.retry(task, by=by, now=now))
+
+    def update(
         self,
         key: str,
         *,
@@ -99,69 +325,123 @@ class Queue(BlockingQueue):
         delay: Duration | None = None,
         by: str | None = None,
     ) -> Task:
-        """See `update`."""
-        return await _in_thread(
-            self.update,
-            key,
-            priority=priority,
-            tags=tags,
-            scheduled_at=scheduled_at,
-            delay=delay,
-            by=by,
-        )
+        """Edits a task that is not running; None leaves a thing as it is. Raises as `retry`."""
+        new_priority = None if priority is None else check_priority(priority)
+        tags_json = None if tags is None else check_tags(tags)
+        at = check_instant(scheduled_at, "scheduled_at")
+        delay_us = check_duration(delay, "delay")
+        by = None if by is None else check_text(by, "by")
+        if at is not None and delay_us is not None:
+            raise ArgumentError("delay", delay, "either delay or scheduled_at, not both")
 
-    async def close_async(self) -> None:
-        """See `close`; a run in the same event loop goes on to its end meanwhile."""
-        self._check_not_worker()
-        # Before a thread is had: the run's workers may hold all those of the loop's pool.
-        self._begin_close()
-        await _in_thread(self._finish_close)
+        def decision(task: Task, now: int) -> list[Draft]:
+            return decide.update(
+                task,
+                priority=new_priority,
+                tags_json=tags_json,
+                scheduled_at=at if delay_us is None else now + delay_us,
+                by=by,
+            )
 
-    async def __aenter__(self) -> Self:
-        """The queue itself; the block's end closes it."""
+        return self._manage(key, decision)
+
+    def close(self) -> None:
+        """Stops a run in progress, waits for it, and closes the log; may come twice.
+
+        Raises AlreadyRunningError in a worker, which it would wait for (a worker may call `stop`),
+        and EventLoopError in the event loop of an `AsyncQueue.run`, which it would hold up.
+        """
+        self._slot.close()
+
+    def __enter__(self) -> Self:
+        """The queue itself; the block's end closes it. Raises EventLoopError in an event loop."""
+        if running_loop() is not None:
+            raise EventLoopError("the end of `with`", "`async with queue.aio`")
         return self
 
-    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         """Closes the queue; an error of the block is never hidden by one of closing."""
         try:
-            await self.close_async()
+            self.close()
         except EventqError as refusal:
-            if error is None:
-                raise
-            error.add_note(f"the queue was not closed: {refusal}")
+            _note_on(error, refusal)
 
-    async def events_async(self, *, after: int = 0, follow: bool = False) -> AsyncIterator[Event]:
-        """See `events`."""
-        import asyncio  # noqa: PLC0415 - costs more to import than the rest of eventq
+    def __repr__(self) -> str:
+        """Where it is; never a password."""
+        return f"<Queue {self.url} namespace={self.namespace!r}>"
 
-        after = check_count(after, "after", least=0, most=2**63)
-        follow = check_flag(follow, "follow")
-        loop = asyncio.get_running_loop()
-        more = asyncio.Event()
-        log = self._node.log
+    def _create(self, orders: list[NewTask]) -> list[Task]:
+        node = self._node
+        keys = [order.key for order in orders if order.key is not None]
+        places: list[int] = []
+        there: dict[int, Task] = {}
 
-        def wake() -> None:
-            # A ring may come while the loop is being closed; nobody waits for it any more.
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(more.set)
+        def decision(now: int) -> list[Draft]:
+            existing: dict[str, Event] = {}
+            for key, number in (node.log.find_keys(keys) if keys else {}).items():
+                created, task = created_and_task(node.log, number)
+                assert created is not None, "a key in the log has a created event"
+                assert task is not None
+                existing[key] = created
+                there[number] = task.as_of(now)
+            drafts, places[:] = decide.create(orders, existing, now=now)
+            return drafts
 
-        watch = log.watch(wake) if follow else None
-        try:
-            while True:
-                more.clear()
-                for event in await _in_thread(_page, log, after):
-                    after = event.seq
-                    yield event
-                    more.set()
-                if watch is None and not more.is_set():
-                    return
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(more.wait(), FOLLOW_S)
-        finally:
-            if watch is not None:
-                await _in_thread(watch.close)
+        command = node.execute(Command(decision, blind=True))
+        tasks = [there[place] if place > 0 else command.tasks[-1 - place] for place in places]
+        assert all(tasks), "a created task is never missing"
+        return [task for task in tasks if task is not None]
 
-    async def run_async(
+    def _manage(self, key: str, decision: Callable[[Task, int], list[Draft]]) -> Task:
+        key = check_lookup_key(key)
+        node = self._node
+        found: list[Task] = []
+
+        def decide_for_task(now: int) -> list[Draft]:
+            found[:] = [node.find(key)]
+            return decision(found[0], now)
+
+        command = node.execute(Command(decide_for_task))
+        after = command.tasks[-1] if command.tasks else found[0]
+        assert after is not None
+        return after.as_of(node.now())
+
+    def _after_fork(self) -> None:
+        self._slot.after_fork()
+        self._node.after_fork()
+
+
+class AsyncQueue:
+    """A task queue on an event log, for asyncio: the methods of `Queue`, awaited.
+
+    Each runs in a thread, so the event loop goes on meanwhile. When the awaiting task is cancelled,
+    what was begun is still done.
+    """
+
+    @taking(Queue.__init__)
+    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - those of Queue
+        """Opens a queue of its own; see `Queue`."""
+        self.queue = Queue(*args, **options)
+
+    @classmethod
+    def of(cls, queue: Queue) -> Self:
+        """The view of an open queue; `Queue.aio` is that."""
+        view = cls.__new__(cls)
+        view.queue = queue
+        return view
+
+    new = awaited(Queue.new)
+    new_many = awaited(Queue.new_many)
+    get = awaited(Queue.get)
+    tasks = awaited(Queue.tasks)
+    history = awaited(Queue.history)
+    stats = awaited(Queue.stats)
+    sql = awaited(Queue.sql)
+    cancel = awaited(Queue.cancel)
+    retry = awaited(Queue.retry)
+    update = awaited(Queue.update)
+
+    async def run(
         self,
         worker: Worker,
         *,
@@ -171,78 +451,60 @@ class Queue(BlockingQueue):
         signals: bool = False,
         max_stuck: Duration | None = None,
     ) -> RunReport:
-        """See `run`; an ``async def`` worker runs in this event loop.
+        """See `Queue.run`; an ``async def`` worker runs in this event loop.
 
         Signals are the application's, unless ``signals`` says that the run listens to them as well.
         Cancelling the awaiting task is a forced stop: attempts are cancelled and given back.
         """
-        import asyncio  # noqa: PLC0415 - see events_async
-
-        from eventq.runner import run_worker, stopping_on_signals  # noqa: PLC0415
-
-        signals = check_flag(signals, "signals")
-        loop = asyncio.get_running_loop()
-        runner = run_worker(
-            self._node,
+        return await self._slot.run_in_loop(
             worker,
-            workers=self.workers,
+            signals=signals,
             until=until,
             grace=grace,
             lease_ttl=lease_ttl,
             max_stuck=max_stuck,
-            loop=loop,
         )
-        stopping = stopping_on_signals(runner.stop) if signals else nullcontext()
-        with stopping:
-            running = self._begin_run(runner, loop)
-            try:
-                return await asyncio.shield(running)
-            except asyncio.CancelledError:
-                runner.stop()
-                runner.stop()
-                while not running.done():
-                    # However often it is cancelled: the run must end before its loop does.
-                    with suppress(asyncio.CancelledError):
-                        await asyncio.wait([running])
-                raise
 
-    def _begin_run(self, runner: Runner, loop: AbstractEventLoop) -> Future[RunReport]:
-        """The run as a future of the loop.
+    def stop(self) -> bool:
+        """See `Queue.stop`; not awaited, since it never waits."""
+        return self.queue.stop()
 
-        It ends in its thread, not here: the loop may be given up by its owner before it is done.
-        """
-        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - see events_async
+    def events(self, *, after: int = 0, follow: bool = False) -> AsyncIterator[Event]:
+        """See `Queue.events`."""
+        after = check_count(after, "after", least=0, most=2**63)
+        return follow_log(self.queue.log, after, waits=check_flag(follow, "follow"))
 
-        # The worker sees the context variables of the caller, as under `run`.
-        context = copy_context()
-        self._running(runner, loop).__enter__()
+    async def close(self) -> None:
+        """See `Queue.close`; a run in the same event loop goes on to its end meanwhile."""
+        await self._slot.close_in_loop()
 
-        def end() -> None:
-            self._runner = self._runs_in = None
-            self._run_lock.release()
+    async def __aenter__(self) -> Self:
+        """The queue itself; the block's end closes it."""
+        return self
 
-        def run() -> RunReport:
-            try:
-                return runner.run()
-            finally:
-                end()
-
+    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
+        """Closes the queue; an error of the block is never hidden by one of closing."""
         try:
-            # A thread of its own: the loop's pool is small, and workers may need it.
-            pool = ThreadPoolExecutor(1, thread_name_prefix="eventq-run")
-            running = loop.run_in_executor(pool, context.run, run)
-        except BaseException:
-            end()
-            raise
-        pool.shutdown(wait=False)
-        return running
+            await self.close()
+        except EventqError as refusal:
+            _note_on(error, refusal)
+
+    @property
+    def _slot(self) -> RunSlot:
+        return self.queue._slot  # noqa: SLF001 - the two share it
 
 
-def _page(log: EventLog, after: int) -> list[Event]:
-    return list(islice(read_events(log, after), PAGE))
+def _note_on(error: BaseException | None, refusal: EventqError) -> None:
+    """Notes on a block's error that its queue was not closed; without one, raises the refusal."""
+    if error is None:
+        raise refusal
+    error.add_note(f"the queue was not closed: {refusal}")
 
 
-async def _in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    import asyncio  # noqa: PLC0415 - see events_async
+def _after_fork() -> None:
+    for queue in list(_open_queues):
+        queue._after_fork()  # noqa: SLF001 - this module's own class
 
-    return await asyncio.to_thread(function, *args, **kwargs)
+
+_open_queues: weakref.WeakSet[Queue] = weakref.WeakSet()
+os.register_at_fork(after_in_child=_after_fork)

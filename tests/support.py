@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
-from eventq import Queue, Task
+from eventq import Queue, QueueClosedError, Task
+from eventq.aio import RunSlot
 from eventq.core.decide import Draft
 from eventq.core.events import Commit, Leased
 from eventq.eventlog.memory import MemoryLog, MemoryStorage
-from eventq.host.clock import Clock, SystemClock
+from eventq.host.clock import Clock
 from eventq.node.commit_plan import Command
 from eventq.node.node import Node
 from eventq.runner import Runner
@@ -123,6 +124,10 @@ class Spawned(Generic[T]):
             raise self.error
         return self._value[0]
 
+    def join(self, longest_s: float) -> None:
+        """Waits for the end, but no longer than this."""
+        self._thread.join(longest_s)
+
     def wait(self) -> None:
         """Waits for the end, whichever way it ends."""
         self._thread.join(PATIENCE_S)
@@ -146,21 +151,47 @@ def wait_until(condition: Callable[[], object], what: str = "the condition") -> 
 
 def queue_on(log: MemoryLog, *, clock: Clock | None = None, **options: Any) -> Queue:  # noqa: ANN401
     """A queue whose node stands on this very log."""
-    queue = Queue("memory://", namespace=log.namespace, clock=clock, **options)
-    queue._node.close()
-    queue._node = Node(log, clock=clock or SystemClock())
-    return queue
+    return Queue(log=log, clock=clock, **options)
+
+
+def node_of(queue: Queue) -> Node:
+    """The queue's place on its log."""
+    return queue._node
+
+
+def waiting_count(node: Node) -> int:
+    """How many commands wait for the commit in progress to end."""
+    return len(node._waiting)
+
+
+def wakes_of(queue: Queue) -> list[Callable[[], None]]:
+    """What is called after each append of the queue's node."""
+    return list(node_of(queue)._wakes)
+
+
+def slot_of(queue: Queue) -> RunSlot:
+    """The place of the queue's run."""
+    return queue._slot
+
+
+def is_closed(queue: Queue) -> bool:
+    """Whether the queue has been closed."""
+    try:
+        queue.stats()
+    except QueueClosedError:
+        return True
+    return False
 
 
 def nudge(queue: Queue) -> None:
     """Has a running queue look around, as it would after an append."""
-    for wake in list(queue._node._wakes):
+    for wake in wakes_of(queue):
         wake()
 
 
 def runner_of(queue: Queue) -> Runner:
     """The runner of a queue that runs."""
-    runner = queue._runner
+    runner = slot_of(queue).runner
     assert isinstance(runner, Runner)
     return runner
 
@@ -169,7 +200,7 @@ def runner_of(queue: Queue) -> Runner:
 def running(queue: Queue, worker: Callable[..., object], **options: Any) -> Iterator[Spawned[Any]]:  # noqa: ANN401
     """Runs the worker in a thread while the block lasts, then stops it, by force if need be."""
     spawned = Spawned(queue.run, worker, **options)
-    wait_until(lambda: queue._runner is not None or not spawned.running, "the run to begin")
+    wait_until(lambda: slot_of(queue).runner is not None or not spawned.running, "the run to begin")
     try:
         yield spawned
     finally:
@@ -204,13 +235,14 @@ def pass_time(queue: Queue, clock: ManualClock, seconds: float) -> None:
 
 def lease(queue: Queue, *, ttl_us: int) -> None:
     """Leases task 1 for a node that does nothing more, as one that was killed."""
-    drafts: list[Draft] = [(1, Leased(1, queue._node.name, ttl_us))]
-    queue._node.execute(Command(lambda _: drafts, leasing=True))
+    node = node_of(queue)
+    drafts: list[Draft] = [(1, Leased(1, node.name, ttl_us))]
+    node.execute(Command(lambda _: drafts, leasing=True))
 
 
 def look(queue: Queue) -> None:
     """Has its run look twice at the present time: what the first look appends, the second sees."""
-    bell = runner_of(queue)._bell
+    bell = runner_of(queue).bell
     for _ in range(3):
         # It waits for the bell again only when it has done what the last ring called for.
         nudge(queue)

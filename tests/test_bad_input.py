@@ -48,7 +48,7 @@ def queue(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Queue]:
         yield queue
         assert queue.stats().seq == 1, "a refused call has appended"
         assert queue.new().number == 2, "the queue does not go on working"
-        check_log(queue._node.log)
+        check_log(queue.log)
 
 
 def check_refused(queue: Queue, call: Call, argument: str) -> ArgumentError:

@@ -359,7 +359,7 @@ def test_an_empty_log_is_good() -> None:
 
 def test_a_lying_index_of_tasks_is_found(log: MemoryLog) -> None:
     """A history that leaves an event out is no history."""
-    log._storage.positions["default"][1].pop()
+    log.storage.positions["default"][1].pop()
 
     with pytest.raises(AssertionError, match=r"^1: the index has another history"):
         check_log(log)
@@ -367,7 +367,7 @@ def test_a_lying_index_of_tasks_is_found(log: MemoryLog) -> None:
 
 def test_a_lying_index_of_keys_is_found(log: MemoryLog) -> None:
     """A key that leads nowhere would be given twice."""
-    log._storage.keys["default"].clear()
+    log.storage.keys["default"].clear()
 
     with pytest.raises(AssertionError, match="the index of keys"):
         check_log(log)

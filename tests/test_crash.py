@@ -23,7 +23,7 @@ import pytest
 from eventq import Queue, TaskState
 from tests.checker import Report, check_log
 from tests.roles import LEASE_TTL
-from tests.support import running, wait_until
+from tests.support import node_of, running, wait_until
 
 ROOT = Path(__file__).parent.parent
 LONG = os.environ.get("EVENTQ_LONG") == "1"
@@ -87,10 +87,10 @@ def drained(url: str, *, lease_ttl: str = LEASE_TTL) -> Report:
     """Runs what is left, without faults, and checks the log; gives what it holds."""
     with Queue(url, workers=4) as queue:
         queue.run(lambda _ctx, task: task.tags["name"], until="idle", lease_ttl=lease_ttl)
-        with queue._node.reading() as projection:
+        with node_of(queue).reading() as projection:
             projection.check()
             assert projection.tasks == {}
-        return check_log(queue._node.log)
+        return check_log(queue.log)
 
 
 def acknowledged(path: Path) -> dict[int, tuple[str, str]]:
@@ -139,7 +139,7 @@ def test_a_killed_producers_file_opens_at_once(url: str, tmp_path: Path) -> None
             began_s = time.monotonic()
             queue.new()
             took_s = time.monotonic() - began_s
-            report = check_log(queue._node.log)
+            report = check_log(queue.log)
 
         assert took_s < 5
         assert set(acknowledged(path)) <= set(report.tasks)
@@ -162,7 +162,7 @@ def test_a_suspended_worker_is_overtaken_and_its_outcome_refused(url: str, tmp_p
 
         kinds = [event.kind for event in queue.history("k")]
         task = queue.get("k")
-        check_log(queue._node.log)
+        check_log(queue.log)
 
     assert kinds == [
         "created", "leased", "failed", "retried", "leased", "completed", "refused",

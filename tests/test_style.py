@@ -41,7 +41,7 @@ ROOMS = (
     "archive",
     "verify",
     "audit",
-    "blocking",
+    "aio",
     "queue",
     "sandbox",
     "testing",

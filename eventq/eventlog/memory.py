@@ -58,7 +58,7 @@ class MemoryLog:
     def __init__(self, storage: MemoryStorage, *, url: str, namespace: str) -> None:
         self.url = url
         self.namespace = namespace
-        self._storage = storage
+        self.storage = storage
         self._closed = False
         self.snapshots = MemorySnapshots(self._shelf)
 
@@ -72,12 +72,12 @@ class MemoryLog:
     def start(self) -> Head:
         """See EventLog.start."""
         self._commits()
-        return self._storage.starts.get(self.namespace, Head(0, 0, genesis(self.namespace)))
+        return self.storage.starts.get(self.namespace, Head(0, 0, genesis(self.namespace)))
 
     def read(self, *, after: int, limit: int = READ_EVENTS) -> list[Commit]:
         """See EventLog.read."""
         commits = self._commits()
-        with self._storage.lock:
+        with self.storage.lock:
             if max(after, 0) < self.start().seq:
                 raise LogArchivedError(max(after, 0) + 1, self.start().seq)
             index = bisect.bisect_right(commits, after, key=lambda commit: commit.last)
@@ -91,11 +91,11 @@ class MemoryLog:
 
     def writer_slot(self) -> AbstractContextManager[Head]:
         """See EventLog.writer_slot; all logs of one storage share it."""
-        return Holding(self._storage.lock, self.head)
+        return Holding(self.storage.lock, self.head)
 
     def append(self, commit: Commit, **_: object) -> None:
         """See EventLog.append."""
-        storage = self._storage
+        storage = self.storage
         with storage.lock:
             check_commit(commit, self.head())
             if commit.keys and not self._index()[1].keys().isdisjoint(commit.keys):
@@ -116,7 +116,7 @@ class MemoryLog:
     def history(self, task: int) -> list[StoredEvent]:
         """See EventLog.history."""
         commits = self._commits()
-        with self._storage.lock:
+        with self.storage.lock:
             positions = self._index()[0].get(task, [])
             start = self.start().seq
             return [self._stored(commits, seq) for seq in positions if seq > start]
@@ -124,7 +124,7 @@ class MemoryLog:
     def find_keys(self, keys: list[str]) -> dict[str, int]:
         """See EventLog.find_keys."""
         self._commits()
-        with self._storage.lock:
+        with self.storage.lock:
             known = self._index()[1]
             return {key: known[key] for key in keys if key in known}
 
@@ -135,15 +135,15 @@ class MemoryLog:
     def find_kept(self, tasks: list[int]) -> dict[int, Kept]:
         """See EventLog.find_kept."""
         self._commits()
-        with self._storage.lock:
-            kept = self._storage.kept.get(self.namespace, {})
+        with self.storage.lock:
+            kept = self.storage.kept.get(self.namespace, {})
             return {task: kept[task] for task in tasks if task in kept}
 
     def keep(self, rows: list[Kept]) -> None:
         """See EventLog.keep."""
         self._commits()
-        with self._storage.lock:
-            kept, start = self._storage.kept.setdefault(self.namespace, {}), self.start().seq
+        with self.storage.lock:
+            kept, start = self.storage.kept.setdefault(self.namespace, {}), self.start().seq
             for row in rows:
                 if row.seq >= start and (row.task not in kept or row.seq >= kept[row.task].seq):
                     kept[row.task] = row
@@ -151,16 +151,16 @@ class MemoryLog:
     def cut(self, until: Head) -> None:
         """See EventLog.cut; here it is done at once."""
         commits = self._commits()
-        with self._storage.lock:
+        with self.storage.lock:
             if until.seq <= self.start().seq:
                 return
             end = bisect.bisect_right(commits, until.seq, key=lambda commit: commit.last)
             last = commits[end - 1] if end else None
             check_cut(until, last.last if last else 0, last.seal if last else b"", self.url)
             self._index()
-            self._storage.starts[self.namespace] = until
+            self.storage.starts[self.namespace] = until
             del commits[:end]
-            kept = self._storage.kept.get(self.namespace, {})
+            kept = self.storage.kept.get(self.namespace, {})
             for row in list(kept.values()):
                 if row.key is None and row.seq < until.seq:
                     del kept[row.task]
@@ -172,15 +172,15 @@ class MemoryLog:
     def namespaces(self) -> list[str]:
         """See EventLog.namespaces."""
         self._commits()
-        held = {name for name, commits in self._storage.commits.items() if commits}
-        return sorted(held | self._storage.starts.keys())
+        held = {name for name, commits in self.storage.commits.items() if commits}
+        return sorted(held | self.storage.starts.keys())
 
     def watch(self, wake: Callable[[], None]) -> Watch:
         """See EventLog.watch; here an append calls ``wake`` itself."""
         self._commits()
-        watch = _MemoryWatch(self._storage, wake)
-        with self._storage.lock:
-            self._storage.watches.append(watch)
+        watch = _MemoryWatch(self.storage, wake)
+        with self.storage.lock:
+            self.storage.watches.append(watch)
         return watch
 
     def clock_offset_us(self) -> int:
@@ -189,7 +189,7 @@ class MemoryLog:
 
     def after_fork(self) -> None:
         """See EventLog.after_fork: a child has a copy of all memory, and needs a free lock."""
-        self._storage.lock = threading.RLock()
+        self.storage.lock = threading.RLock()
 
     def close(self) -> None:
         """See EventLog.close; the storage lives on for other logs of the same URL."""
@@ -198,11 +198,11 @@ class MemoryLog:
     def _commits(self) -> list[Commit]:
         if self._closed:
             raise QueueClosedError(f"the log {self.url} is closed")
-        return self._storage.commits.setdefault(self.namespace, [])
+        return self.storage.commits.setdefault(self.namespace, [])
 
     def _index(self) -> tuple[dict[int, list[int]], dict[str, int]]:
         """The positions of each task's events and the tasks of keys, up to the last commit."""
-        storage, commits = self._storage, self._commits()
+        storage, commits = self.storage, self._commits()
         positions = storage.positions.setdefault(self.namespace, {})
         keys = storage.keys.setdefault(self.namespace, {})
         known = storage.indexed.get(self.namespace, 0)
@@ -221,7 +221,7 @@ class MemoryLog:
 
     def _shelf(self) -> MemoryShelf:
         self._commits()
-        return self._storage.snapshots.setdefault(self.namespace, {})
+        return self.storage.snapshots.setdefault(self.namespace, {})
 
     @staticmethod
     def _stored(commits: list[Commit], seq: int) -> StoredEvent:
@@ -259,9 +259,9 @@ class MemorySnapshots:
 class _MemoryWatch:
     def __init__(self, storage: MemoryStorage, wake: Callable[[], None]) -> None:
         self.wake = wake
-        self._storage = storage
+        self.storage = storage
 
     def close(self) -> None:
-        with self._storage.lock:
-            if self in self._storage.watches:
-                self._storage.watches.remove(self)
+        with self.storage.lock:
+            if self in self.storage.watches:
+                self.storage.watches.remove(self)

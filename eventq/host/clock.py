@@ -12,7 +12,7 @@ from eventq.core.durations import SECOND_US
 from eventq.core.task import instant
 from eventq.host.logger import SafeLogger
 
-logger = SafeLogger(__name__)
+logger = SafeLogger("eventq.clock")
 
 # A log that is ahead of the clock by more than this was written by a wrong one: clocks that are set
 # right are milliseconds apart, and seconds when something is amiss.

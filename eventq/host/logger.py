@@ -48,12 +48,12 @@ class SafeLogger(logging.LoggerAdapter[logging.Logger]):
 
 
 # Set once: a broken filter fails at each record alike.
-_reported = threading.Event()
+reported = threading.Event()
 
 
 def _report(error: BaseException) -> None:
-    if logging.raiseExceptions and not _reported.is_set():
-        _reported.set()
+    if logging.raiseExceptions and not reported.is_set():
+        reported.set()
         # Standard error may be closed, full, or None.
         with suppress(Exception):
             sys.stderr.write(f"eventq: the application's logging failed: {error!r}\n")

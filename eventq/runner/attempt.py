@@ -30,7 +30,11 @@ TYPE_CHARACTERS = 200
 LINE_CHARACTERS = 500
 CUT = "...\n"
 # Their frames at the top of a traceback are how the worker was called.
-CALLERS = {"eventq.runner.executors", "eventq.sandbox.rerun"}
+CALLERS = {
+    "eventq.runner.executors.aio",
+    "eventq.runner.executors.thread",
+    "eventq.sandbox.rerun",
+}
 UNDONE = "the worker returned a {}, which nobody runs: write it without yield"
 UNTOLD = ErrorInfo("Exception", "the worker raised an error that cannot be described")
 
@@ -78,6 +82,12 @@ class Attempt:
         if self.outcome is None:
             self.stopped = is_stop(error)
             self.outcome = raised(self.task, error)
+
+    def end(self, error: BaseException, monotonic_s: float) -> None:
+        """For the executor: what ended the attempt is its outcome, unless it has one."""
+        if self.outcome is None:
+            self.outcome = raised(self.task, error)
+        self.ended_s = monotonic_s
 
 
 def returned(task: Task, value: object) -> Outcome:

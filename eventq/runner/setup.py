@@ -18,7 +18,7 @@ from eventq.runner.executors import AsyncExecutor, Executor, ThreadExecutor
 from eventq.runner.runner import Runner, RunOptions
 
 
-def run_worker(
+def make_runner(
     node: Node,
     worker: Callable[[Any, Any], Any],
     *,

@@ -33,12 +33,12 @@ class SnapshotKeeper:
         self._node = node
         # Behind which there is nothing to do; the thread learns where the newest one is.
         self._newest_seq = 0
-        self._thread: threading.Thread | None = None
+        self.thread: threading.Thread | None = None
 
     def look(self, projection: Projection, *, idle: bool) -> None:
         """Has a snapshot written if one is due. Costs nothing otherwise."""
         if self._is_due(projection, IDLE_EVENTS if idle else BUSY_EVENTS):
-            if self._thread is not None and self._thread.is_alive():
+            if self.thread is not None and self.thread.is_alive():
                 return
             thread = threading.Thread(
                 target=self._run, args=(idle,), name="eventq-snapshot", daemon=True
@@ -50,12 +50,12 @@ class SnapshotKeeper:
                 logger.warning("no snapshot written", extra={"error": str(error)})
                 self._newest_seq = projection.seq
             else:
-                self._thread = thread
+                self.thread = thread
 
     def stop(self) -> None:
         """Waits for the one that is being written; may come twice."""
-        if self._thread is not None:
-            self._thread.join()
+        if self.thread is not None:
+            self.thread.join()
 
     def _is_due(self, projection: Projection, events: int) -> bool:
         behind = projection.seq - self._newest_seq

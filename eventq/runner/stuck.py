@@ -31,7 +31,7 @@ class StuckWatch:
         self._workers = workers
         self._most_s = most_s
         # When each was told to end, and which of them have been reported. Monotonic seconds.
-        self._told_s: dict[Attempt, float] = {}
+        self.told_s: dict[Attempt, float] = {}
         self._reported: set[Attempt] = set()
         # Since when no worker is left, and when that was last said.
         self._all_s: float | None = None
@@ -39,12 +39,12 @@ class StuckWatch:
 
     def look(self, strays: Collection[Attempt], now_s: float) -> bool:
         """Reports what is new; returns whether all workers have been stuck for too long."""
-        if not (strays or self._told_s):
+        if not (strays or self.told_s):
             return False
         begun = [stray for stray in strays if stray.begun_s is not None and stray.outcome is None]
-        self._told_s = {stray: self._told_s.get(stray, now_s) for stray in begun}
+        self.told_s = {stray: self.told_s.get(stray, now_s) for stray in begun}
         self._reported.intersection_update(begun)
-        oldest_first = sorted(self._told_s.items(), key=lambda item: item[1])
+        oldest_first = sorted(self.told_s.items(), key=lambda item: item[1])
         stuck = [attempt for attempt, told_s in oldest_first if now_s - told_s >= PATIENCE_S]
         for attempt in stuck:
             if attempt not in self._reported:
@@ -58,7 +58,7 @@ class StuckWatch:
         if len(stuck) < self._workers:
             self._all_s = self._said_s = None
             return False
-        self._all_s = max(self._told_s.values()) if self._all_s is None else self._all_s
+        self._all_s = max(self.told_s.values()) if self._all_s is None else self._all_s
         if self._said_s is None or now_s - self._said_s >= REPEAT_S:
             self._said_s = now_s
             named = [f"{a.task.key} ({self._since_s(a, now_s)} s)" for a in stuck[:NAMED_COUNT]]
@@ -71,7 +71,7 @@ class StuckWatch:
         return max(0.001, min(self._dues(), default=float("inf")) - now_s)
 
     def _dues(self) -> Iterator[float]:
-        for attempt, told_s in self._told_s.items():
+        for attempt, told_s in self.told_s.items():
             if attempt not in self._reported:
                 yield told_s + PATIENCE_S
         if self._said_s is not None:
@@ -80,4 +80,4 @@ class StuckWatch:
             yield self._all_s + self._most_s
 
     def _since_s(self, attempt: Attempt, now_s: float) -> float:
-        return round(now_s - self._told_s[attempt], 1)
+        return round(now_s - self.told_s[attempt], 1)

@@ -19,6 +19,7 @@ from eventq.eventlog import EventLog, StoredEvent, open_log
 from eventq.replay.fold import replay
 from tests.archive.logs import content, fill, move
 from tests.core.test_task import BODIES
+from tests.support import node_of
 
 # Long enough that none of them comes out of chance, and of no letters that a redactor writes.
 values = st.text(st.sampled_from("ABCDEFGHIJKLMNOPQRSTUVWXYZäöü漢字"), min_size=6, max_size=20)
@@ -104,10 +105,10 @@ def test_no_value_survives(content: dict[str, Any], key: str, error: str, reason
         queue.new({"fails": True})
         queue.cancel(queue.new(content, delay="1d").key, reason=reason, by=error)
         queue.run(work, until="idle")
-        log = queue._node.log
+        log = queue.log
         plain = b"".join(export_log(log)).decode()
         hidden = b"".join(export_log(log, redactor=Redactor(b"secret"))).decode()
-        node = queue._node.name
+        node = node_of(queue).name
 
     for word in {key, error, reason, node, *leaves(content)}:
         assert word in plain

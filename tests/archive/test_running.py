@@ -62,7 +62,7 @@ def test_a_history_taken_back_is_folded_anew_from_where_the_log_starts(cut_log: 
     node = Node(cut_log, clock=SystemClock())
     with node.reading():
         pass
-    cut_log._commits().pop()
+    cut_log.storage.commits[cut_log.namespace].pop()
     other = Node(cut_log, clock=SystemClock())
     other.execute(creation(2))
     other.execute(creation())
@@ -74,7 +74,7 @@ def test_a_history_taken_back_is_folded_anew_from_where_the_log_starts(cut_log: 
 
 def test_damage_behind_the_start_is_told_as_damage(cut_log: HookedLog) -> None:
     """Not as a history that is archived."""
-    commits = cut_log._commits()
+    commits = cut_log.storage.commits[cut_log.namespace]
     put(cut_log, take(snapshot.projection_at(cut_log, Point(4, 0))), now=0)
     commits[-1] = replace(commits[-1], prev=bytes(32))
     node = Node(cut_log, clock=SystemClock())

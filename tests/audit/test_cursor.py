@@ -72,9 +72,11 @@ def state_of(task: Task | None) -> str | None:
 def forged(log: MemoryLog, commit: Commit, **fields: object) -> MemoryLog:
     """A log with the same commits but one, in which fields are others."""
     copy = MemoryLog(MemoryStorage(), url="memory://", namespace=log.namespace)
-    commits = [replace(c, **fields) if c == commit else c for c in log._commits()]
-    copy._storage.commits[log.namespace] = commits
-    copy._storage.positions = log._storage.positions
+    commits = [
+        replace(c, **fields) if c == commit else c for c in log.storage.commits[log.namespace]
+    ]
+    copy.storage.commits[log.namespace] = commits
+    copy.storage.positions = log.storage.positions
     return copy
 
 
@@ -292,7 +294,7 @@ def test_damage_ends_the_way_right_before_it(
 ) -> None:
     """However it is approached, the error names the position, and the way back is open."""
     monkeypatch.setattr("eventq.audit.stepper.cursor.STEPWISE_EVENTS", stepwise)
-    commit = next(c for c in log._commits() if '"kind":"leased"' in c.bodies[0])
+    commit = next(c for c in log.storage.commits[log.namespace] if '"kind":"leased"' in c.bodies[0])
     value: object = bytes(32)
     if field == "bodies":
         value = [commit.bodies[0].replace('"attempt":1', '"attempt":7'), *commit.bodies[1:]]
@@ -361,7 +363,7 @@ def test_an_illegal_move_is_damage_at_its_own_position(
 
 def test_a_body_that_is_no_body_is_shown_as_it_is(log: MemoryLog) -> None:
     """The list of events shows its text; the cursor does not go there."""
-    commit = log._commits()[-1]
+    commit = log.storage.commits[log.namespace][-1]
     damaged = forged(log, commit, bodies=['{"kind":"leased"}'] * len(commit.bodies))
     cursor = Cursor(damaged, now=FAR)
     cursor.jump(commit.first - 1)

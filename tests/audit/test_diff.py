@@ -65,7 +65,7 @@ def logs() -> Iterator[tuple[EventLog, EventLog]]:
     """Two logs that part: what is open in both ends differently."""
     clock = ManualClock()
     with begin(FIRST, clock) as queue, Queue(SECOND, clock=clock, max_retries=0) as other:
-        log, copy = queue._node.log, other._node.log
+        log, copy = queue.log, other.log
         for commit in log.read(after=0):
             copy.append(commit)
         queue.cancel("3", reason="enough")
@@ -143,7 +143,7 @@ def test_time_alone_is_a_difference() -> None:
     clock = ManualClock()
     with Queue("memory://later", clock=clock) as queue:
         queue.new(delay="1h")
-        log = queue._node.log
+        log = queue.log
         found = diff_points(log, point(log, 1), Point(1, clock.now_us() + 3_600_000_000))
 
     [task] = found.open.tasks
@@ -233,7 +233,7 @@ def test_ended_before_the_parting_and_reopened_in_one_log() -> None:
     clock = ManualClock()
     urls = ("memory://reopened-1", "memory://reopened-2")
     with Queue(urls[0], clock=clock) as queue, Queue(urls[1], clock=clock) as other:
-        logs = queue._node.log, other._node.log
+        logs = queue.log, other.log
         queue.new(key="one")
         queue.cancel("one")
         for commit in logs[0].read(after=0):
@@ -263,7 +263,7 @@ def test_other_ends_with_equal_numbers_are_a_difference() -> None:
     """Two logs whose numbers and open tasks are the same, but not their histories."""
     clock = ManualClock()
     with Queue("memory://equal-1", clock=clock) as one, Queue("memory://equal-2") as other:
-        logs = one._node.log, other._node.log
+        logs = one.log, other.log
         one.new(key="a")
         logs[1].append(logs[0].read(after=0)[0])
         one.cancel("a", reason="here")

@@ -11,7 +11,7 @@ from eventq.core.seal import seal_commit
 from eventq.replay.points import Point
 from tests.driver import memory_log
 from tests.stage import BEGIN_US, Stage
-from tests.support import HookedLog, ManualClock, queue_on
+from tests.support import HookedLog, ManualClock, node_of, queue_on
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_steps_carry_times_nodes_states_and_counters() -> None:
             raise Cancel("pointless")
 
         queue.run(worker, until="idle")
-        node = queue._node.name
+        node = node_of(queue).name
         steps = story(log, "k")
 
     assert kinds(steps) == [
@@ -193,7 +193,7 @@ def test_queue_and_story_tell_the_same_events() -> None:
         queue.new(key="k")
         queue.run(lambda _ctx, _task: None, until="idle")
 
-        assert [step.event for step in story(queue._node.log, "k")] == queue.history("k")
+        assert [step.event for step in story(queue.log, "k")] == queue.history("k")
 
 
 def test_a_story_without_a_lapse_reads_by_index_alone(

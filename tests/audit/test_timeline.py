@@ -45,7 +45,7 @@ def log(clock: ManualClock) -> Iterator[EventLog]:
         other.new({"kind": "sound"})
         other.run(worker, until="idle")
         clock.advance(10)
-        yield other._node.log
+        yield other.log
 
 
 def worker(_: object, task: Task) -> None:

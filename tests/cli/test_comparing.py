@@ -250,7 +250,9 @@ def test_bisect_finds_nothing(filled: Cli) -> None:
         f"eventq: it holds after none of {events} events"
     )
     by_time = 'task("late").state == "ready"'
-    assert "the passing of time" in filled.one_error("bisect", "--expr", by_time, "--good", "-1", code=1)
+    assert "the passing of time" in filled.one_error(
+        "bisect", "--expr", by_time, "--good", "-1", code=1
+    )
 
 
 def test_bisect_takes_times_ago(filled: Cli) -> None:

@@ -326,7 +326,7 @@ def test_what_anybody_wrote_is_safe_to_print(cli: Cli, tmp_path: Path) -> None:
     """Tags, keys and nodes come from anybody, in a file too."""
     with Queue(cli.url) as queue:
         queue.new({"n": NASTY})
-        right = take(replay(queue._node.log))
+        right = take(replay(queue.log))
     task = replace(right.tasks[1], tags_json=b'{"n":1}', caller_key=NASTY)
     snapshot: Snapshot = replace(right, tasks={1: task})
     path = str(tmp_path / "a.snapshot")

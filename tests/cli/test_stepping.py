@@ -13,6 +13,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from eventq.cli.stepper.app import Stepper
 from eventq.cli.stepper.keys import HINTS, KEYS
 from eventq.errors import LogUnavailableError
 from eventq.eventlog import EventLog
@@ -74,6 +75,11 @@ LEADS = {
     "k": 7,
     "K": 5,
 }
+
+
+def follow(app: Stepper) -> None:
+    """Has the screen look at the log now, not when its timer next rings."""
+    app._follow()
 
 
 @pytest.mark.parametrize("key", LEADS)
@@ -231,18 +237,18 @@ def test_a_log_is_followed() -> None:
     async def act(pilot: Pilot[None]) -> None:
         await press(pilot, "f")
         tale.after(1, tale.orders("dog"))
-        stepper(pilot)._follow()
+        follow(stepper(pilot))
         assert place(pilot) == 2
         await press(pilot, "left")
         tale.after(1, tale.orders("fox"))
-        stepper(pilot)._follow()
+        follow(stepper(pilot))
         assert place(pilot) == 1
         await press(pilot, "f")
-        stepper(pilot)._follow()
+        follow(stepper(pilot))
         assert place(pilot) == 3
         await press(pilot, "f")
         tale.after(1, tale.orders("owl"))
-        stepper(pilot)._follow()
+        follow(stepper(pilot))
 
         assert place(pilot) == 3
 
@@ -291,7 +297,7 @@ def test_damage_is_told_where_it_is() -> None:
     """The error names the position; the cursor stands before it, and the way back is open."""
     log = story()
     assert isinstance(log, MemoryLog)
-    commit = log._commits()[5]
+    commit = log.storage.commits[log.namespace][5]
     commit.bodies[0] = commit.bodies[0].replace("host-1", "host-9")
     damage = f"the log is damaged at position {commit.first}"
 
@@ -347,7 +353,7 @@ def test_a_log_that_is_gone_is_told() -> None:
         head = log.head
         log.head = unreachable  # type: ignore[method-assign]
         await press(pilot, "f")
-        app._follow()
+        follow(app)
         assert "gone fishing" in app.message
         await press(pilot, "f", "end")
         assert "gone fishing" in app.message

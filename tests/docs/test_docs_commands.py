@@ -113,7 +113,7 @@ def test_commands_page_has_every_json_field() -> None:
         task = queue.new()
         (event,) = queue.history(task.key)
         stats = queue.stats()
-        log, point = queue._node.log, Point(event.seq, event.at)
+        log, point = queue.log, Point(event.seq, event.at)
         (step,) = story(log, task.key)
         state, answer = state_at(log, point), why(log, task.key, point)
         points = [find_point(log, value, now=0) for value in (0, 1)]

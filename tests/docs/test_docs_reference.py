@@ -17,7 +17,7 @@ import pytest
 from msgspec import NODEFAULT, UNSET, Raw, Struct
 
 import eventq
-from eventq import blocking, errors
+from eventq import errors
 from eventq.core import events, task
 from eventq.core import validation as checks
 from eventq.core.durations import LONGEST_US, UNITS_US
@@ -25,7 +25,7 @@ from eventq.core.task import MOVES, TaskState
 from eventq.eventlog.sqlite import schema as sqlite_schema
 from eventq.eventlog.sqlite import snapshots as sqlite_snapshots
 from eventq.replay.query import Stats
-from eventq.runner import RunReport, pacing, runner
+from eventq.runner import RunReport, lookout, pacing, settling
 from eventq.runner.attempt import MESSAGE_CHARACTERS
 from eventq.runner.context import Context
 
@@ -208,7 +208,7 @@ def test_error_attributes_are_listed() -> None:
 
 METHODS = sorted(
     name
-    for name, member in vars(blocking.BlockingQueue).items()
+    for name, member in vars(eventq.Queue).items()
     if not name.startswith("_") and inspect.isfunction(member)
 )
 
@@ -240,7 +240,7 @@ def test_queue_page_has_every_method(name: str) -> None:
     assert shown in {expected, f"{expected} -> None"}
     for argument in inspect.signature(function).parameters:
         assert argument == "self" or f"`{argument}`" in read("queue.md"), argument
-    assert name == "stop" or hasattr(eventq.Queue, f"{name}_async")
+    assert hasattr(eventq.AsyncQueue, name)
 
 
 def test_queue_page_has_every_option() -> None:
@@ -325,13 +325,13 @@ def test_limits_are_those_of_the_code() -> None:
         "Duration": f"{int(LONGEST_US / UNITS_US['d'] / 365.25)} years",
         "Work leased ahead of free workers": f"{pacing.AHEAD_S * 1000:g} ms",
         "An outcome waits for others to share its commit, at most": (
-            f"{runner.LINGER_S * 1000:g} ms"
+            f"{settling.LINGER_S * 1000:g} ms"
         ),
         "Tasks held ahead are given back when no worker has become free for": (
-            f"{runner.STUCK_S * 1000:g} ms"
+            f"{lookout.STUCK_S * 1000:g} ms"
         ),
         "A running process looks for cancelled tasks and lapsed nodes at least every": (
-            f"{runner.LOOK_EVERY_S * 1000:g} ms"
+            f"{lookout.LOOK_EVERY_S * 1000:g} ms"
         ),
     }
     assert {name: shown.get(name) for name in expected} == expected

@@ -127,7 +127,7 @@ def test_the_first_lost_record_is_reported_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """On standard error, as `logging` itself does; not at all where the application forbids it."""
-    safelog._reported.clear()
+    safelog.reported.clear()
     logger = logging.getLogger("eventq.tried")
     broken = Broken(ValueError("odd"))
     logger.addFilter(broken)
@@ -137,7 +137,7 @@ def test_the_first_lost_record_is_reported_once(
     monkeypatch.setattr(sys, "stderr", None)
     SafeLogger("eventq.tried").warning("nowhere")
     monkeypatch.undo()
-    safelog._reported.clear()
+    safelog.reported.clear()
     for _ in range(3):
         SafeLogger("eventq.tried").warning("said once")
     logger.removeFilter(broken)

@@ -98,8 +98,8 @@ def test_alarms_in_one_thread_trouble_no_other(url: str) -> None:
     run = Spawned(queue.run, lambda _ctx, _task: None)
     with alarms(ring):
         struck = strike(queue, raised)
-    before = queue._node.log.head().seq
-    wait_until(lambda: queue._node.log.head().seq > before + 10)
+    before = queue.log.head().seq
+    wait_until(lambda: queue.log.head().seq > before + 10)
     over.set()
 
     assert [error for error in struck if not any(error is each for each in raised)] == []

@@ -30,7 +30,7 @@ from eventq.snapshot.codec import decode, encode
 from eventq.snapshot.comparing import compare
 from eventq.verify.verifier import verify
 from tests.checker import check_log
-from tests.support import HookedLog, ManualClock, final, queue_on
+from tests.support import HookedLog, ManualClock, final, node_of, queue_on
 
 YEARS = 10 * 365 * 86_400
 
@@ -178,7 +178,7 @@ def test_a_wrong_clock_that_goes_on_is_borne(place: Place) -> None:
         place.advance(10)
         (ours if turn % 2 else place.bad).new(key=str(turn) * 2 + "k", delay=f"{turn}s")
         ours.tasks(state="ready")
-        with ours._node.reading() as projection:
+        with node_of(ours).reading() as projection:
             projection.check()
     place.advance(10)
 

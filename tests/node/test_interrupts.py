@@ -31,7 +31,7 @@ from eventq.replay.fold import replay
 from tests.checker import check_log
 from tests.commands import creation, leasing
 from tests.replays import assert_same
-from tests.support import PATIENCE_S, Gate, HookedLog, SlowLog, Spawned, wait_until
+from tests.support import PATIENCE_S, Gate, HookedLog, SlowLog, Spawned, wait_until, waiting_count
 
 PACKAGE = str(Path(eventq.__file__).parent)
 # The code of one command has fewer moments than this.
@@ -247,7 +247,7 @@ def behind_nobody(node: Node, commands: list[Command]) -> list[Spawned[Command]]
     node._leader = nobody
     node._waiting.append(nobody)
     threads = [Spawned(node.execute, command) for command in commands]
-    wait_until(lambda: len(node._waiting) == len(commands) + 1)
+    wait_until(lambda: waiting_count(node) == len(commands) + 1)
     node._waiting.popleft()
     node._leader = None
     return threads
@@ -293,12 +293,12 @@ def test_an_abandoned_wish_that_finds_no_room_is_dropped() -> None:
     first = Spawned(node.execute, creation())
     assert gates[0].reached.wait(PATIENCE_S)
     second = Spawned(node.execute, creation(key="twin"))
-    wait_until(lambda: len(node._waiting) == 1)
+    wait_until(lambda: waiting_count(node) == 1)
     main = threading.main_thread().ident
     assert main is not None
 
     def interrupt() -> None:
-        wait_until(lambda: len(node._waiting) == 2)
+        wait_until(lambda: waiting_count(node) == 2)
         gates[0].open()
         assert gates[1].reached.wait(PATIENCE_S)
         signal.pthread_kill(main, signal.SIGINT)
@@ -346,7 +346,7 @@ def test_an_interrupt_inside_the_append_is_resolved_by_reading_back(
     first = Spawned(node.execute, creation())
     assert gate.reached.wait(PATIENCE_S)
     others = [Spawned(node.execute, creation()) for _ in range(3)]
-    wait_until(lambda: len(node._waiting) == 3)
+    wait_until(lambda: waiting_count(node) == 3)
     gate.open()
     first.result()
     for thread in others:

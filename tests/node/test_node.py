@@ -19,7 +19,16 @@ from eventq.node.node import Node
 from eventq.replay.fold import replay
 from tests.checker import check_log
 from tests.commands import cancellation, creation, leasing
-from tests.support import PATIENCE_S, Gate, HookedLog, Spawned, queue_on, wait_until
+from tests.support import (
+    PATIENCE_S,
+    Gate,
+    HookedLog,
+    Spawned,
+    node_of,
+    queue_on,
+    wait_until,
+    waiting_count,
+)
 
 
 def behind_a_commit(node: Node, log: HookedLog, commands: list[Command]) -> list[Spawned[Command]]:
@@ -31,7 +40,7 @@ def behind_a_commit(node: Node, log: HookedLog, commands: list[Command]) -> list
     spawned = []
     for count, command in enumerate(commands, 1):
         spawned.append(Spawned(node.execute, command))
-        wait_until(lambda count=count: len(node._waiting) == count, "a command to wait")  # type: ignore[misc]
+        wait_until(lambda count=count: waiting_count(node) == count, "a command to wait")  # type: ignore[misc]
     log.before_append = lambda _: None
     gate.open()
     first.result()
@@ -96,7 +105,7 @@ class TestGroupCommit:
         threads = [Spawned(queue.new)]
         assert gate.reached.wait(PATIENCE_S)
         threads += [Spawned(queue.new, {"a": 1}, key="twin") for _ in range(3)]
-        wait_until(lambda: len(queue._node._waiting) == 3)
+        wait_until(lambda: waiting_count(node_of(queue)) == 3)
         gate.open()
 
         numbers = [thread.result().number for thread in threads]
@@ -144,7 +153,7 @@ class TestGroupCommit:
 
         report = check_log(log)
         assert {number: task.tags for number, task in report.tasks.items()} == seen
-        assert node._waiting == type(node._waiting)()
+        assert waiting_count(node) == 0
 
 
 class TestErrors:
@@ -179,7 +188,7 @@ class TestErrors:
 
     def test_a_conflict_means_deciding_again(self, log: HookedLog) -> None:
         """Who appends to a position that somebody filled reads on, decides again, and appends."""
-        storage = log._storage
+        storage = log.storage
         node, other = Node(log, clock=SystemClock()), Node(HookedLog(storage), clock=SystemClock())
         node.execute(creation())
         seen: list[int] = []
@@ -230,7 +239,7 @@ class TestErrors:
         first = Spawned(node.execute, creation())
         assert gate.reached.wait(PATIENCE_S)
         threads = [Spawned(node.execute, creation(2)) for _ in range(5)]
-        wait_until(lambda: len(node._waiting) == 5)
+        wait_until(lambda: waiting_count(node) == 5)
         gate.open()
         first.result()
         for thread in threads:

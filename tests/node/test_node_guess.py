@@ -17,7 +17,7 @@ from eventq.node.commit_plan import Command
 from eventq.node.node import ALONE, Node
 from tests.checker import check_log
 from tests.commands import cancellation, creation, leasing
-from tests.support import HookedLog, Spawned, wait_until
+from tests.support import HookedLog, Spawned, wait_until, waiting_count
 
 
 class DistantLog(HookedLog):
@@ -161,7 +161,7 @@ def test_a_command_that_joins_a_guess_is_read_for(node: Node, other: Node, log: 
     def join() -> None:
         other.execute(creation())
         joined.append(Spawned(node.execute, Command(look)))
-        wait_until(lambda: node._waiting)
+        wait_until(lambda: waiting_count(node))
 
     log.in_slot = join
     node.execute(leasing(node, 0))

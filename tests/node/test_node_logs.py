@@ -80,7 +80,7 @@ class TestStrangeLogs:
         producer = Node(log, clock=SystemClock())
         for _ in range(3):
             producer.execute(creation())
-        commits = log._storage.commits["default"]
+        commits = log.storage.commits["default"]
         bodies = [commits[1].bodies[0].replace("linear", "constant")]
         commits[1] = msgspec.structs.replace(commits[1], bodies=bodies)
 
@@ -93,7 +93,7 @@ class TestStrangeLogs:
         producer = Node(log, clock=SystemClock())
         for _ in range(3):
             producer.execute(creation())
-        del log._storage.commits["default"][1]
+        del log.storage.commits["default"][1]
 
         with (
             pytest.raises(LogCorruptError, match="position 3"),
@@ -179,7 +179,7 @@ class TestTwoNodes:
         self, node: Node, log: HookedLog
     ) -> None:
         """A producer folds nothing; the first question afterwards folds all there is."""
-        other = Node(HookedLog(log._storage), clock=SystemClock())
+        other = Node(HookedLog(log.storage), clock=SystemClock())
         node.execute(creation())
         other.execute(creation())
         command = node.execute(creation())

@@ -36,7 +36,7 @@ def queue(url: str, clock: ManualClock) -> Iterator[Queue]:
     """A queue with the defaults of all options; what it leaves must be a good log."""
     with Queue(url, clock=clock) as queue:
         yield queue
-        check_log(queue._node.log)
+        check_log(queue.log)
 
 
 def now(clock: ManualClock) -> datetime:

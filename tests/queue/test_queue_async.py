@@ -1,4 +1,4 @@
-"""The twins for asyncio: each does what its original does, and the loop goes on meanwhile."""
+"""AsyncQueue: each method does what that of Queue does, and the loop goes on meanwhile."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import pytest
 from eventq import (
     AlreadyRunningError,
     ArgumentError,
+    AsyncQueue,
     Event,
     Queue,
     QueueClosedError,
@@ -23,16 +24,25 @@ from eventq import (
     TaskSpec,
     TaskState,
 )
-from eventq.blocking import BlockingQueue
 from eventq.host.clock import Clock, SystemClock
 from eventq.runner.context import AsyncContext, Context
 from tests.checker import check_log
-from tests.support import PATIENCE_S, Gate, ManualClock, Spawned, runner_of, wait_until
+from tests.support import (
+    PATIENCE_S,
+    Gate,
+    ManualClock,
+    Spawned,
+    is_closed,
+    runner_of,
+    wait_until,
+    wakes_of,
+)
 
-TWINS = (
-    "new", "new_many", "get", "tasks", "history", "stats", "cancel", "retry", "update", "close",
-    "events", "run",
-)  # fmt: skip
+METHODS = sorted(
+    name
+    for name, member in vars(Queue).items()
+    if not name.startswith("_") and inspect.isfunction(member)
+)
 
 REQUEST: ContextVar[str] = ContextVar("REQUEST", default="nobody's")
 
@@ -49,64 +59,78 @@ def queue(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Itera
     url = f"sqlite:///{tmp_path}/eventq.db" if request.param == "sqlite" else "memory://"
     with Queue(url, workers=2, backoff=0, clock=clock) as queue:
         yield queue
-        if not queue._node._closed:
-            check_log(queue._node.log)
+        if not is_closed(queue):
+            check_log(queue.log)
 
 
-@pytest.mark.parametrize("name", TWINS)
-def test_each_twin_takes_the_same_arguments(name: str) -> None:
-    """Names, kinds and defaults of the arguments are those of the original.
+@pytest.mark.parametrize("name", ["__init__", *METHODS])
+def test_each_method_takes_the_same_arguments(name: str) -> None:
+    """Names, kinds and defaults of the arguments are those of Queue.
 
     But for signals, which belong to a loop's application.
     """
-    ours = dict(inspect.signature(getattr(BlockingQueue, name)).parameters)
-    twins = dict(inspect.signature(getattr(Queue, f"{name}_async")).parameters)
+    ours = dict(inspect.signature(getattr(Queue, name)).parameters)
+    awaited = dict(inspect.signature(getattr(AsyncQueue, name)).parameters)
     if name == "run":
-        assert (ours.pop("signals").default, twins.pop("signals").default) == (True, False)
-    options = [parameter for parameter in twins.values() if parameter.kind is parameter.VAR_KEYWORD]
+        assert (ours.pop("signals").default, awaited.pop("signals").default) == (True, False)
 
-    same = {key: (value.kind, value.default) for key, value in twins.items()}
-    assert options or same == {key: (value.kind, value.default) for key, value in ours.items()}
+    same = {key: (value.kind, value.default) for key, value in awaited.items()}
+    assert same == {key: (value.kind, value.default) for key, value in ours.items()}
 
 
-@pytest.mark.parametrize("clock", [ManualClock()])
-def test_the_twins_do_what_the_originals_do(queue: Queue, clock: Clock) -> None:
-    """Creating, looking and managing from a coroutine."""
-    del clock
+def test_a_queue_of_its_own_is_closed_at_the_end_of_the_block() -> None:
+    """It takes the options of Queue; what comes behind the block is refused."""
 
     async def use() -> None:
-        first = await queue.new_async({"a": 1}, key="k", priority=2)
-        assert await queue.get_async("k") == queue.get("k")
-        assert first.priority == 2
-        [second, third] = await queue.new_many_async([{}, TaskSpec(key="t")], delay="1h")
-        assert [task.key for task in await queue.tasks_async()] == ["k", second.key, "t"]
-        found = await queue.tasks_async(state="ready", tags={"a": 1}, limit=1)
-        assert [task.key for task in found] == ["k"]
-        assert (await queue.update_async("t", priority=9, by="ada")).priority == 9
-        assert (await queue.cancel_async(third.key, reason="why")).final_reason == "why"
-        assert (await queue.retry_async(second.key)).state is TaskState.READY
-        assert [event.kind for event in await queue.history_async("t")] == [
-            "created", "updated", "cancelled",
-        ]  # fmt: skip
-        assert await queue.stats_async() == queue.stats()
-        assert [event.seq async for event in queue.events_async(after=1)] == [2, 3, 4, 5, 6]
-        assert await queue.get_async("nobody") is None
+        async with AsyncQueue("memory://", namespace="own", workers=3) as own:
+            assert isinstance(own, AsyncQueue)
+            assert (own.queue.namespace, own.queue.workers) == ("own", 3)
+            await own.new()
+            assert (await own.stats()).ready == 1
+        with pytest.raises(QueueClosedError):
+            await own.stats()
 
     asyncio.run(use())
 
 
-def test_errors_are_those_of_the_originals(queue: Queue) -> None:
+@pytest.mark.parametrize("clock", [ManualClock()])
+def test_the_methods_do_what_those_of_queue_do(queue: Queue, clock: Clock) -> None:
+    """Creating, looking and managing from a coroutine."""
+    del clock
+
+    async def use() -> None:
+        first = await queue.aio.new({"a": 1}, key="k", priority=2)
+        assert await queue.aio.get("k") == queue.get("k")
+        assert first.priority == 2
+        [second, third] = await queue.aio.new_many([{}, TaskSpec(key="t")], delay="1h")
+        assert [task.key for task in await queue.aio.tasks()] == ["k", second.key, "t"]
+        found = await queue.aio.tasks(state="ready", tags={"a": 1}, limit=1)
+        assert [task.key for task in found] == ["k"]
+        assert (await queue.aio.update("t", priority=9, by="ada")).priority == 9
+        assert (await queue.aio.cancel(third.key, reason="why")).final_reason == "why"
+        assert (await queue.aio.retry(second.key)).state is TaskState.READY
+        assert [event.kind for event in await queue.aio.history("t")] == [
+            "created", "updated", "cancelled",
+        ]  # fmt: skip
+        assert await queue.aio.stats() == queue.stats()
+        assert [event.seq async for event in queue.aio.events(after=1)] == [2, 3, 4, 5, 6]
+        assert await queue.aio.get("nobody") is None
+
+    asyncio.run(use())
+
+
+def test_errors_are_those_of_queue(queue: Queue) -> None:
     """A wrong argument and a closed queue are told to the awaiting coroutine."""
 
     async def use() -> None:
         with pytest.raises(ArgumentError, match="tags"):
-            await queue.new_async({"bad name": 1})
+            await queue.aio.new({"bad name": 1})
         with pytest.raises(ArgumentError, match="after"):
-            async for _ in queue.events_async(after=-1):
+            async for _ in queue.aio.events(after=-1):
                 pass
-        await queue.close_async()
+        await queue.aio.close()
         with pytest.raises(QueueClosedError):
-            await queue.stats_async()
+            await queue.aio.stats()
 
     asyncio.run(use())
 
@@ -115,7 +139,7 @@ def test_many_coroutines_create_together(queue: Queue) -> None:
     """Concurrent calls neither lose nor mix up tasks."""
 
     async def use() -> list[Task]:
-        return list(await asyncio.gather(*(queue.new_async({"n": n}) for n in range(50))))
+        return list(await asyncio.gather(*(queue.aio.new({"n": n}) for n in range(50))))
 
     tasks = asyncio.run(use())
 
@@ -128,7 +152,7 @@ def test_events_are_paged(queue: Queue) -> None:
     queue.new_many([{}] * 2_500)
 
     async def use() -> list[int]:
-        return [event.seq async for event in queue.events_async()]
+        return [event.seq async for event in queue.aio.events()]
 
     assert asyncio.run(use()) == list(range(1, 2_501))
 
@@ -139,7 +163,7 @@ def test_following_wakes_for_what_a_thread_appends(queue: Queue) -> None:
     async def use() -> list[int]:
         seen = []
         producer = None
-        async for event in queue.events_async(follow=True):
+        async for event in queue.aio.events(follow=True):
             seen.append(event.seq)
             if producer is None:
                 producer = Spawned(queue.new_many, [{}, {}])
@@ -156,7 +180,7 @@ def test_following_ends_when_the_queue_is_closed(queue: Queue) -> None:
 
     async def follow(started: asyncio.Event) -> list[Event]:
         seen = []
-        async for event in queue.events_async(follow=True):
+        async for event in queue.aio.events(follow=True):
             seen.append(event)
             started.set()
         return seen
@@ -165,16 +189,16 @@ def test_following_ends_when_the_queue_is_closed(queue: Queue) -> None:
         started = asyncio.Event()
         following = asyncio.create_task(follow(started))
         await started.wait()
-        await queue.close_async()
+        await queue.aio.close()
         with pytest.raises(QueueClosedError):
             await following
 
     queue.new()
     asyncio.run(use())
-    assert queue._node._closed
+    assert is_closed(queue)
 
 
-def test_run_async_calls_async_workers_in_this_loop(queue: Queue) -> None:
+def test_an_awaited_run_calls_async_workers_in_this_loop(queue: Queue) -> None:
     """The worker runs in the caller's own loop and thread; its value is the result."""
     queue.new_many([{"n": n} for n in range(20)])
     places = set()
@@ -185,7 +209,7 @@ def test_run_async_calls_async_workers_in_this_loop(queue: Queue) -> None:
         return int(task.tags["n"]) * 2
 
     async def use() -> None:
-        report = await queue.run_async(worker, until="idle")
+        report = await queue.aio.run(worker, until="idle")
         assert report.completed == 20
         assert places == {(asyncio.get_running_loop(), threading.get_ident())}
 
@@ -193,16 +217,16 @@ def test_run_async_calls_async_workers_in_this_loop(queue: Queue) -> None:
     assert sorted(task.result for task in queue.tasks(state="completed")) == list(range(0, 40, 2))
 
 
-def test_run_async_takes_plain_workers_too(queue: Queue) -> None:
+def test_an_awaited_run_takes_plain_workers_too(queue: Queue) -> None:
     """A ``def`` worker runs in threads, so that the loop goes on meanwhile."""
     queue.new()
     gate = Gate()
 
     async def use() -> None:
-        running = asyncio.create_task(queue.run_async(lambda _ctx, _task: gate(), until="idle"))
+        running = asyncio.create_task(queue.aio.run(lambda _ctx, _task: gate(), until="idle"))
         await asyncio.to_thread(gate.reached.wait, PATIENCE_S)
         with pytest.raises(AlreadyRunningError, match="already running"):
-            await queue.run_async(print)
+            await queue.aio.run(print)
         gate.open()
         assert (await running).completed == 1
 
@@ -210,7 +234,7 @@ def test_run_async_takes_plain_workers_too(queue: Queue) -> None:
     assert queue.stats().completed == 1
 
 
-def test_cancelling_run_async_gives_the_tasks_back(queue: Queue) -> None:
+def test_cancelling_an_awaited_run_gives_the_tasks_back(queue: Queue) -> None:
     """The awaited run ends, its attempts are cancelled, and their tasks are ready again."""
     queue.new_many([{}] * 3)
     ended: list[str] = []
@@ -229,7 +253,7 @@ def test_cancelling_run_async_gives_the_tasks_back(queue: Queue) -> None:
     both = asyncio.Event()
 
     async def use() -> None:
-        running = asyncio.create_task(queue.run_async(worker))
+        running = asyncio.create_task(queue.aio.run(worker))
         await both.wait()
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -241,29 +265,29 @@ def test_cancelling_run_async_gives_the_tasks_back(queue: Queue) -> None:
 
 
 def test_a_run_takes_no_thread_of_the_pool_its_workers_need(queue: Queue) -> None:
-    """A worker that awaits `new_async` is served, however small the loop's pool of threads."""
+    """A worker that awaits `new` is served, however small the loop's pool of threads."""
     queue.new(key="k")
 
     async def worker(_ctx: AsyncContext, task: Task) -> None:
         if task.key == "k":
-            await asyncio.wait_for(queue.new_async(), PATIENCE_S)
+            await asyncio.wait_for(queue.aio.new(), PATIENCE_S)
 
     async def use() -> None:
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
-        await asyncio.wait_for(queue.run_async(worker, until="idle"), PATIENCE_S)
+        await asyncio.wait_for(queue.aio.run(worker, until="idle"), PATIENCE_S)
 
     asyncio.run(use())
 
     assert queue.stats().completed == 2
 
 
-def test_a_run_async_that_is_cancelled_twice_ends_before_it_returns(queue: Queue) -> None:
+def test_an_awaited_run_that_is_cancelled_twice_ends_before_it_returns(queue: Queue) -> None:
     """However often it is cancelled, nothing of the run is left in the loop or on the log."""
     queue.new()
     gate = Gate()
 
     async def use() -> None:
-        running = asyncio.create_task(queue.run_async(lambda _ctx, _task: gate()))
+        running = asyncio.create_task(queue.aio.run(lambda _ctx, _task: gate()))
         await asyncio.to_thread(gate.reached.wait, PATIENCE_S)
         runner = runner_of(queue)
         for _ in range(3):
@@ -272,12 +296,12 @@ def test_a_run_async_that_is_cancelled_twice_ends_before_it_returns(queue: Queue
         asyncio.get_running_loop().call_later(0.01, gate.open)
         with pytest.raises(asyncio.CancelledError):
             await running
-        assert runner._bell.ring not in queue._node._wakes
+        assert runner.bell.ring not in wakes_of(queue)
 
     asyncio.run(use())
 
 
-def test_run_async_waits_for_workers_that_clean_up(queue: Queue) -> None:
+def test_an_awaited_run_waits_for_workers_that_clean_up(queue: Queue) -> None:
     """When a forced stop returns, the workers it cancelled have closed what they had open."""
     queue.new()
     begun, cleaned = asyncio.Event(), asyncio.Event()
@@ -292,7 +316,7 @@ def test_run_async_waits_for_workers_that_clean_up(queue: Queue) -> None:
             cleaned.set()
 
     async def use() -> None:
-        running = asyncio.create_task(queue.run_async(worker))
+        running = asyncio.create_task(queue.aio.run(worker))
         await begun.wait()
         queue.stop()
         queue.stop()
@@ -302,7 +326,7 @@ def test_run_async_waits_for_workers_that_clean_up(queue: Queue) -> None:
     asyncio.run(use())
 
 
-def test_stop_ends_run_async(queue: Queue) -> None:
+def test_stop_ends_an_awaited_run(queue: Queue) -> None:
     """`stop` from another thread lets what runs finish."""
     queue.new()
 
@@ -311,7 +335,7 @@ def test_stop_ends_run_async(queue: Queue) -> None:
         await ctx.sleep(0.001)
         return "finished"
 
-    report = asyncio.run(queue.run_async(worker))
+    report = asyncio.run(queue.aio.run(worker))
 
     assert report.completed == 1
     found = queue.get("1")
@@ -335,7 +359,7 @@ def test_an_async_worker_has_its_own_loop_under_run(queue: Queue) -> None:
 
 
 def test_a_worker_sees_the_context_variables_of_the_caller(queue: Queue) -> None:
-    """What was set before `run_async` is set in a worker, in the loop that called it."""
+    """What was set before `run` is set in a worker, in the loop that called it."""
     queue.new()
     seen = []
 
@@ -344,7 +368,7 @@ def test_a_worker_sees_the_context_variables_of_the_caller(queue: Queue) -> None
 
     async def use() -> None:
         REQUEST.set("mine")
-        await queue.run_async(worker, until="idle")
+        await queue.aio.run(worker, until="idle")
 
     asyncio.run(use())
 

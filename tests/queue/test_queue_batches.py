@@ -34,7 +34,7 @@ def queue(url: str, clock: ManualClock) -> Iterator[Queue]:
     """A queue with the defaults of all options; what it leaves must be a good log."""
     with Queue(url, clock=clock) as queue:
         yield queue
-        check_log(queue._node.log)
+        check_log(queue.log)
 
 
 def now(clock: ManualClock) -> datetime:
@@ -150,14 +150,14 @@ class TestNewMany:
         tasks = queue.new_many({"n": number} for number in range(1_000))
 
         assert [task.tags["n"] for task in tasks] == list(range(1_000))
-        assert len(queue._node.log.read(after=0)) == 1
+        assert len(queue.log.read(after=0)) == 1
 
     def test_a_large_batch_is_cut_in_order(self, queue: Queue) -> None:
         """More than a thousand tasks are commits of a thousand, one after the other."""
         tasks = queue.new_many(({"n": number} for number in range(2_500)), priority=3)
 
         assert [task.number for task in tasks] == list(range(1, 2_501))
-        assert [len(commit.bodies) for commit in queue._node.log.read(after=0)] == [
+        assert [len(commit.bodies) for commit in queue.log.read(after=0)] == [
             1_000, 1_000, 500,
         ]  # fmt: skip
 
@@ -181,7 +181,7 @@ class TestNewMany:
 
         queue.new_many(specs)
 
-        sizes = [len("".join(commit.bodies).encode()) for commit in queue._node.log.read(after=0)]
+        sizes = [len("".join(commit.bodies).encode()) for commit in queue.log.read(after=0)]
         assert max(sizes) <= COMMIT_BYTES
         assert min(sizes[:-1]) > COMMIT_BYTES // 3
 

@@ -14,7 +14,7 @@ import pytest
 from eventq import EventLoopError, Queue, Task
 from eventq.runner.context import AsyncContext, Context
 from tests.checker import check_log
-from tests.support import PATIENCE_S, Gate, Spawned, runner_of, wait_until
+from tests.support import PATIENCE_S, Gate, Spawned, is_closed, runner_of, slot_of, wait_until
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -23,8 +23,8 @@ def queue(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Queue]:
     url = f"sqlite:///{tmp_path}/eventq.db" if request.param == "sqlite" else "memory://"
     with Queue(url, workers=2, backoff=0) as queue:
         yield queue
-        if not queue._node._closed:
-            check_log(queue._node.log)
+        if not is_closed(queue):
+            check_log(queue.log)
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
@@ -38,20 +38,20 @@ def test_a_block_left_by_an_error_ends_the_run_and_shows_the_error(
 
     def work(_ctx: Context, _task: Task) -> str:
         begun.set()
-        wait_until(lambda: queue._closing)
+        wait_until(lambda: slot_of(queue).closing)
         return "finished"
 
     async def work_async(ctx: AsyncContext, _task: Task) -> str:
         begun.set()
-        while not queue._closing:
+        while not slot_of(queue).closing:
             await ctx.sleep(0.001)
         return "finished"
 
     async def use() -> None:
-        async with queue as same:
-            assert same is queue
+        async with queue.aio as same:
+            assert same.queue is queue
             worker = work_async if asynchronous else work
-            runs.append(asyncio.create_task(queue.run_async(worker)))
+            runs.append(asyncio.create_task(queue.aio.run(worker)))
             await asyncio.to_thread(begun.wait, PATIENCE_S)
             raise LookupError("the error of the block")
         raise AssertionError
@@ -63,7 +63,7 @@ def test_a_block_left_by_an_error_ends_the_run_and_shows_the_error(
         return (await runs[0]).completed
 
     assert asyncio.run(main()) == 1
-    assert queue._node._closed
+    assert is_closed(queue)
 
 
 def test_the_plain_block_names_the_right_one_at_once(queue: Queue) -> None:
@@ -75,7 +75,7 @@ def test_the_plain_block_names_the_right_one_at_once(queue: Queue) -> None:
 
     with pytest.raises(EventLoopError, match="async with"):
         asyncio.run(use())
-    assert not queue._closing
+    assert not slot_of(queue).closing
 
 
 def test_waiting_calls_are_refused_in_the_loop_of_the_run(queue: Queue) -> None:
@@ -85,11 +85,11 @@ def test_waiting_calls_are_refused_in_the_loop_of_the_run(queue: Queue) -> None:
         """Nothing to do."""
 
     async def use() -> int:
-        running = asyncio.create_task(queue.run_async(work, until="idle"))
+        running = asyncio.create_task(queue.aio.run(work, until="idle"))
         await asyncio.sleep(0)
-        with pytest.raises(EventLoopError, match="close_async"):
+        with pytest.raises(EventLoopError, match=r"queue\.aio\.close"):
             queue.close()
-        with pytest.raises(EventLoopError, match="events_async"):
+        with pytest.raises(EventLoopError, match=r"queue\.aio\.events"):
             queue.events(follow=True)
         return (await running).completed
 
@@ -101,7 +101,7 @@ def test_a_plain_block_around_the_loop_keeps_the_error(tmp_path: Path) -> None:
     """An error that passes a closing which is refused says so in a note, and is still it."""
 
     async def use() -> None:
-        running = asyncio.create_task(queue.run_async(print))
+        running = asyncio.create_task(queue.aio.run(print))
         await asyncio.sleep(0)
         try:
             queue.__exit__(LookupError, error, None)
@@ -113,7 +113,7 @@ def test_a_plain_block_around_the_loop_keeps_the_error(tmp_path: Path) -> None:
     with Queue(f"sqlite:///{tmp_path}/q.db") as queue:
         asyncio.run(use())
 
-    assert "close_async" in error.__notes__[0]
+    assert "queue.aio.close" in error.__notes__[0]
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
@@ -122,10 +122,10 @@ def test_a_worker_that_awaits_the_closing_is_told(queue: Queue, *, asynchronous:
     queue.new(max_retries=0)
 
     async def work(_ctx: AsyncContext, _task: Task) -> None:
-        await queue.close_async()
+        await queue.aio.close()
 
     async def use() -> None:
-        await queue.run_async(work, until="idle")
+        await queue.aio.run(work, until="idle")
 
     if asynchronous:
         asyncio.run(use())
@@ -147,19 +147,19 @@ def test_closing_needs_no_thread_of_the_pool_to_ask(queue: Queue) -> None:
 
     async def use() -> None:
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
-        running = asyncio.create_task(queue.run_async(work))
+        running = asyncio.create_task(queue.aio.run(work))
         while not gate.reached.is_set():  # noqa: ASYNC110 - set by a thread
             await asyncio.sleep(0.001)
-        closing = asyncio.create_task(queue.close_async())
+        closing = asyncio.create_task(queue.aio.close())
         await asyncio.sleep(0)
-        asked = runner_of(queue)._stop_asked
+        asked = runner_of(queue).stopping.asked_count
         gate.open()
         assert asked == 1
         await asyncio.wait_for(closing, PATIENCE_S)
         await running
 
     asyncio.run(use())
-    assert queue._node._closed
+    assert is_closed(queue)
 
 
 def test_a_loop_that_was_given_up_does_not_hold_the_queue(queue: Queue) -> None:
@@ -168,7 +168,7 @@ def test_a_loop_that_was_given_up_does_not_hold_the_queue(queue: Queue) -> None:
     gate = Gate()
 
     async def use() -> None:
-        runs.append(asyncio.ensure_future(queue.run_async(lambda _ctx, _task: gate())))
+        runs.append(asyncio.ensure_future(queue.aio.run(lambda _ctx, _task: gate())))
         await asyncio.to_thread(gate.reached.wait, PATIENCE_S)
 
     runs: list[asyncio.Future[Any]] = []
@@ -177,7 +177,7 @@ def test_a_loop_that_was_given_up_does_not_hold_the_queue(queue: Queue) -> None:
     gate.open()
     Spawned(queue.close).result()
 
-    assert queue._node._closed
+    assert is_closed(queue)
     loop.run_until_complete(asyncio.gather(*runs))
     loop.run_until_complete(loop.shutdown_default_executor())
     loop.close()

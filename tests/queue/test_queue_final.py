@@ -14,7 +14,7 @@ from eventq.eventlog.memory import MemoryLog, MemoryStorage
 from eventq.replay import query
 from eventq.replay.fold import BACK_EVENTS
 from eventq.replay.points import find_point
-from tests.support import ManualClock, queue_on
+from tests.support import ManualClock, node_of, queue_on
 
 FINAL = ["completed", "expired", "cancelled"]
 
@@ -128,12 +128,12 @@ def test_what_is_archived_is_asked_for_only_when_needed(tmp_path: Path) -> None:
     with Queue(url, workers=1, max_retries=0) as queue:
         queue.new_many([{"end": "fail"}] * 3)
         queue.run(worker, until="idle")
-        log = queue._node.log
-        until = find_end(log, find_point(log, "end", now=queue._node.now(), argument="until"))
+        log = queue.log
+        until = find_end(log, find_point(log, "end", now=node_of(queue).now(), argument="until"))
         queue.new({"end": "fail"}, key="late")
         queue.run(worker, until="idle")
         archive_events(log, str(folder), until=until)
-        delete_archived(log, str(folder), until=until, now=queue._node.now())
+        delete_archived(log, str(folder), until=until, now=node_of(queue).now())
 
         assert keys(queue.tasks(state="expired", limit=1)) == ["late"]
         with pytest.raises(LogArchivedError):

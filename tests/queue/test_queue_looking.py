@@ -22,7 +22,7 @@ from eventq import (
     TaskState,
 )
 from tests.checker import check_log
-from tests.support import ManualClock, Spawned, wait_until
+from tests.support import ManualClock, Spawned, node_of, wait_until
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -42,7 +42,7 @@ def queue(url: str, clock: ManualClock) -> Iterator[Queue]:
     """A queue of one worker without retries; what it leaves must be a good log."""
     with Queue(url, clock=clock, workers=1, max_retries=0) as queue:
         yield queue
-        check_log(queue._node.log)
+        check_log(queue.log)
 
 
 def drain(queue: Queue) -> None:
@@ -126,7 +126,7 @@ class TestLooking:
         queue.run(lambda _ctx, _task: seen.extend(queue.tasks(state="leased")), until="idle")
 
         assert [(task.state, task.attempt) for task in seen] == [(TaskState.LEASED, 1)]
-        assert seen[0].worker == queue._node.name
+        assert seen[0].worker == node_of(queue).name
 
     def test_tasks_are_filtered_by_tags_and_limited(self, queue: Queue) -> None:
         """All tags asked for must be there with these values, as JSON compares them."""
@@ -188,7 +188,7 @@ class TestLooking:
         queue = Queue(url)
         queue.new()
         waiting = Spawned(lambda: list(queue.events(follow=True)))
-        wait_until(lambda: queue._node.log.head().seq == 1)
+        wait_until(lambda: queue.log.head().seq == 1)
 
         queue.close()
         waiting.wait()
@@ -208,7 +208,7 @@ class TestLooking:
         assert (stats.completed, stats.expired, stats.cancelled) == (1, 2, 1)
         assert (stats.open, stats.total, stats.attempts) == (2, 6, 4)
         assert (stats.failures, stats.refused, stats.nodes) == (3, 0, [])
-        assert stats.seq == queue._node.log.head().seq
+        assert stats.seq == queue.log.head().seq
 
 
 def append_renewal(queue: Queue) -> None:
@@ -219,7 +219,7 @@ def append_renewal(queue: Queue) -> None:
         from eventq.runner.operations import renew  # noqa: PLC0415 - the one use
 
         del ctx, task
-        events.append(renew(queue._node, ttl_us=1_000_000))
+        events.append(renew(node_of(queue), ttl_us=1_000_000))
         raise Retry(delay=0)
 
     queue.run(worker, until="idle")
@@ -347,14 +347,14 @@ class TestManaging:
 def test_a_forked_child_can_use_the_queue(queue: Queue, url: str) -> None:
     """A child gets a node of its own and works; the parent goes on unharmed."""
     queue.new(key="before")
-    name = queue._node.name
+    name = node_of(queue).name
     read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:
         status = 1
         try:
             queue.new(key="child")
-            found = [queue._node.name, *keys(queue.tasks())]
+            found = [node_of(queue).name, *keys(queue.tasks())]
             os.write(write_end, " ".join(found).encode())
             status = 0
         finally:
@@ -367,7 +367,7 @@ def test_a_forked_child_can_use_the_queue(queue: Queue, url: str) -> None:
     queue.new(key="after")
     assert status == 0
     assert child_name != name
-    assert queue._node.name == name
+    assert node_of(queue).name == name
     assert child_keys == ["before", "child"]
     shared = ["child"] if url.startswith("sqlite") else []
     assert keys(queue.tasks()) == ["before", *shared, "after"]

@@ -89,8 +89,8 @@ def test_sql_is_for_logs_that_speak_it() -> None:
 
 
 def test_sql_from_asyncio(queue: Queue) -> None:
-    """The twin has the same answer."""
-    found = asyncio.run(queue.sql_async("SELECT count(*) AS n FROM events"))
+    """AsyncQueue has the same answer."""
+    found = asyncio.run(queue.aio.sql("SELECT count(*) AS n FROM events"))
 
     assert (found.columns, found.rows) == (["n"], [(1,)])
 
@@ -98,7 +98,7 @@ def test_sql_from_asyncio(queue: Queue) -> None:
 def test_a_long_query_holds_up_no_run(queue: Queue) -> None:
     """Leases are renewed and outcomes recorded while a question is answered."""
     endless = "WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT 1 FROM n) SELECT sum(i) FROM n"
-    log = queue._node.log
+    log = queue.log
     assert isinstance(log, SqliteLog)
 
     asking = Spawned(queue.sql, endless)

@@ -9,8 +9,8 @@ import pytest
 
 from eventq import LogCorruptError, Queue, Task
 from eventq.core.events import Commit
-from eventq.runner import executors
 from eventq.runner.context import AsyncContext, Context
+from eventq.runner.executors import thread as executor
 from tests.checker import check_log
 from tests.support import (
     Gate,
@@ -40,10 +40,10 @@ def clock() -> ManualClock:
 @pytest.fixture
 def queue(log: HookedLog, clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Queue]:
     """A queue of two workers whose runs wait for nobody; what it leaves must be a good log."""
-    monkeypatch.setattr(executors, "JOIN_S", 0.0)
+    monkeypatch.setattr(executor, "JOIN_S", 0.0)
     with queue_on(log, clock=clock, workers=2) as queue:
         yield queue
-    check_log(HookedLog(log._storage))
+    check_log(HookedLog(log.storage))
 
 
 def break_off(log: HookedLog, error: BaseException, gate: Gate) -> None:
@@ -148,7 +148,7 @@ def test_what_outlives_a_run_that_ended_is_refused_by_the_next(
         queue.stop()
         queue.stop()
         run.wait()
-    assert runner._strays
+    assert runner.attempts.strays
     clock.advance(1)
 
     with running(queue, lambda _ctx, _task: "second"):

@@ -23,7 +23,7 @@ def queue() -> Iterator[Queue]:
     """A queue of one worker; what it leaves must be a good log."""
     with Queue("memory://", workers=1, backoff=0, max_retries=0) as queue:
         yield queue
-        check_log(queue._node.log)
+        check_log(queue.log)
 
 
 class TestGroups:

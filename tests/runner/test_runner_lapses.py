@@ -41,7 +41,7 @@ def queue(log: HookedLog, clock: ManualClock) -> Iterator[Queue]:
     """The first node."""
     with queue_on(log, clock=clock, workers=1) as queue:
         yield queue
-    check_log(HookedLog(log._storage))
+    check_log(HookedLog(log.storage))
 
 
 def refuse(_commit: Commit) -> None:
@@ -67,7 +67,7 @@ class TestFairJudges:
             return read(**options)
 
         with (
-            queue_on(HookedLog(log._storage), clock=ManualClock()) as other,
+            queue_on(HookedLog(log.storage), clock=ManualClock()) as other,
             running(queue, lambda _ctx, _task: None),
         ):
             look(queue)
@@ -93,7 +93,7 @@ class TestFairJudges:
         """Also when the judge is the first who can append again, and noticed nothing before."""
         monkeypatch.setattr("eventq.runner.runner.UNAVAILABLE_S", 0.001)
         queue.new(key="k")
-        gate, others = Gate(), HookedLog(log._storage)
+        gate, others = Gate(), HookedLog(log.storage)
         with (
             queue_on(others, clock=clock, workers=1) as judge,
             running(queue, lambda _ctx, _task: gate(), lease_ttl="3s"),

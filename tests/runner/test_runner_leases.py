@@ -21,6 +21,7 @@ from tests.support import (
     kinds,
     lease,
     look,
+    node_of,
     nudge,
     queue_on,
     runner_of,
@@ -46,7 +47,7 @@ def queue(log: HookedLog, clock: ManualClock) -> Iterator[Queue]:
     """The first node."""
     with queue_on(log, clock=clock, workers=1) as queue:
         yield queue
-    check_log(HookedLog(log._storage))
+    check_log(HookedLog(log.storage))
 
 
 class TestLapses:
@@ -56,7 +57,7 @@ class TestLapses:
         self, queue: Queue, log: HookedLog, clock: ManualClock
     ) -> None:
         """By the judge's own clock: not before the ttl is over, and right then."""
-        with queue_on(HookedLog(log._storage), clock=ManualClock()) as dead:
+        with queue_on(HookedLog(log.storage), clock=ManualClock()) as dead:
             dead.new(key="k")
             lease(dead, ttl_us=5_000_000)
 
@@ -64,7 +65,7 @@ class TestLapses:
             for _ in range(49):
                 clock.advance(0.1)
                 nudge(queue)
-                wait_until(lambda: runner_of(queue)._looked_s == clock.seconds)
+                wait_until(lambda: runner_of(queue).lookout.looked_s == clock.seconds)
             assert kinds(queue, "k") == ["created", "leased"]
             clock.advance(0.2)
             nudge(queue)
@@ -76,13 +77,13 @@ class TestLapses:
         failed = queue.history("k")[2].body
         assert isinstance(failed, Failed)
         assert failed.error.type == "LeaseLapsed"
-        assert dead._node.name in failed.error.message
+        assert node_of(dead).name in failed.error.message
 
     def test_a_lapse_counts_as_an_attempt(
         self, queue: Queue, log: HookedLog, clock: ManualClock
     ) -> None:
         """A task without retries expires with its node."""
-        with queue_on(HookedLog(log._storage), clock=clock) as dead:
+        with queue_on(HookedLog(log.storage), clock=clock) as dead:
             dead.new(key="k", max_retries=0)
             lease(dead, ttl_us=1_000_000)
         clock.advance(5)
@@ -98,18 +99,18 @@ class TestLapses:
         queue.new(key="k")
         gate = Gate()
         with (
-            queue_on(HookedLog(log._storage), clock=clock, workers=1) as judge,
+            queue_on(HookedLog(log.storage), clock=clock, workers=1) as judge,
             running(queue, lambda _ctx, _task: gate(), lease_ttl="3s"),
         ):
             wait_until(gate.reached.is_set)
             with running(judge, lambda _ctx, _task: "stolen", lease_ttl="3s"):
                 for _ in range(10):
-                    renewed = queue._node.log.head().seq
+                    renewed = queue.log.head().seq
                     clock.advance(1)
                     nudge(queue)
                     wait_until(lambda seq=renewed: log.head().seq > seq, "a renewal")  # type: ignore[misc]
                     nudge(judge)
-                    wait_until(lambda: runner_of(judge)._looked_s == clock.seconds)
+                    wait_until(lambda: runner_of(judge).lookout.looked_s == clock.seconds)
                 gate.open()
                 wait_until(lambda: not queue.tasks())
 
@@ -135,16 +136,16 @@ class TestLapses:
 
         second, judges_clock = Gate(), ManualClock()
         with (
-            queue_on(HookedLog(log._storage), clock=judges_clock, workers=1) as judge,
+            queue_on(HookedLog(log.storage), clock=judges_clock, workers=1) as judge,
             running(queue, worker, lease_ttl="3s"),
         ):
             wait_until(gate.reached.is_set)
             with running(judge, judge_it, lease_ttl="3s"):
-                wait_until(lambda: runner_of(judge)._looked_s == judges_clock.seconds)
+                wait_until(lambda: runner_of(judge).lookout.looked_s == judges_clock.seconds)
                 for _ in range(3):
                     judges_clock.advance(1.5)
                     nudge(judge)
-                    wait_until(lambda: runner_of(judge)._looked_s == judges_clock.seconds)
+                    wait_until(lambda: runner_of(judge).lookout.looked_s == judges_clock.seconds)
                 wait_until(second.reached.is_set)
                 gate.open()
                 nudge(queue)
@@ -195,7 +196,7 @@ class TestSharing:
                 thread.start()
             for thread in threads:
                 thread.join()
-            report = check_log(one._node.log)
+            report = check_log(one.log)
 
         assert sorted(by["one"] + by["two"]) == list(range(1, 121))
         assert min(len(by["one"]), len(by["two"])) >= 30
@@ -252,7 +253,7 @@ class TestSharing:
             gate.open()
             wait_until(lambda: not queue.tasks())
 
-        check_log(HookedLog(log._storage))
+        check_log(HookedLog(log.storage))
 
     def test_new_tasks_do_not_put_off_what_is_stuck(
         self, log: HookedLog, clock: ManualClock

@@ -12,16 +12,18 @@ from eventq import Cancel, Queue, Retry, Task
 from eventq.eventlog.memory import MemoryLog, MemoryStorage
 from eventq.runner import Context
 from eventq.runner.news import CANCELLED, FAILED_FOR_GOOD, REFUSED, RESULT_LOST, RETRIED
-from eventq.runner.runner import LAPSED_LEASES
+from eventq.runner.settling import LAPSED_LEASES
 from tests.support import (
     Gate,
     ManualClock,
     ends,
+    node_of,
     pass_time,
     queue_on,
     runner_of,
     running,
     wait_until,
+    wakes_of,
 )
 
 Found = list[tuple[int, str, dict[str, Any]]]
@@ -159,11 +161,11 @@ def test_a_lapse_is_a_warning_once_it_is_in_the_log(
     with running(dead, gate, lease_ttl="1s"):
         assert gate.reached.wait(20)
         # It renews no more.
-        with dead._node._lock, running(live, boom):
-            wait_until(lambda: live._node._wakes)
+        with node_of(dead)._lock, running(live, boom):
+            wait_until(lambda: wakes_of(live))
             for _ in range(8):
                 pass_time(live, clock, 0.5)
-                wait_until(lambda: runner_of(live)._looked_s == clock.seconds)
+                wait_until(lambda: runner_of(live).lookout.looked_s == clock.seconds)
             wait_until(ends(live, "k"))
         gate.open()
     live.close()

@@ -13,8 +13,8 @@ from eventq import AttemptCancelledError, Queue, Task
 from eventq.core.events import Commit, Refused
 from eventq.eventlog import Head
 from eventq.eventlog.contract import READ_EVENTS
-from eventq.runner import executors
 from eventq.runner.context import Context
+from eventq.runner.executors import ThreadExecutor, thread
 from tests.checker import check_log
 from tests.support import (
     Gate,
@@ -26,6 +26,7 @@ from tests.support import (
     queue_on,
     runner_of,
     running,
+    slot_of,
     wait_until,
 )
 
@@ -69,13 +70,13 @@ def queue(log: TurnLog, clock: ManualClock) -> Iterator[Queue]:
     """A queue of two workers; what it leaves must be a good log."""
     with queue_on(log, clock=clock, workers=2) as queue:
         yield queue
-    check_log(HookedLog(log._storage))
+    check_log(HookedLog(log.storage))
 
 
 @pytest.fixture
 def other(log: TurnLog, clock: ManualClock) -> Iterator[Queue]:
     """Another node on the same log."""
-    with queue_on(HookedLog(log._storage), clock=clock) as other:
+    with queue_on(HookedLog(log.storage), clock=clock) as other:
         yield other
 
 
@@ -132,9 +133,9 @@ def test_an_attempt_that_is_late_and_cancelled_is_refused_once(
         runner = runner_of(queue)
         clock.advance(30)
         other.cancel("k")
-        wait_until(lambda: runner._strays and not runner._unsettled)
+        wait_until(lambda: runner.attempts.strays and not runner.attempts.unsettled)
         gate.open()
-        wait_until(lambda: not runner._strays)
+        wait_until(lambda: not runner.attempts.strays)
         queue.stop()
         run.result()
 
@@ -157,7 +158,7 @@ def test_a_late_outcome_at_the_end_of_a_run_leases_nothing(
         runner = runner_of(queue)
         clock.advance(30)
         nudge(queue)
-        wait_until(lambda: getattr(runner._executor, "_stopped"))  # noqa: B009 - of either kind
+        wait_until(lambda: getattr(runner.executor, "_stopped"))  # noqa: B009 - of either kind
         queue.new(key="late")
         gate.open()
         report = run.result()
@@ -183,20 +184,20 @@ def test_a_thread_that_was_stuck_ends_when_it_comes_back(
     queue: Queue, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker that outlives its run takes its thread along in the end."""
-    monkeypatch.setattr(executors, "JOIN_S", 0.0)
+    monkeypatch.setattr(thread, "JOIN_S", 0.0)
     queue.new(deadline="30s", max_retries=0)
     gate = Gate()
 
     with running(queue, lambda _ctx, _task: gate(), until="idle") as run:
         wait_until(gate.reached.is_set)
-        executor = runner_of(queue)._executor
+        executor = runner_of(queue).executor
         clock.advance(30)
         nudge(queue)
         run.result()
     gate.open()
 
-    assert isinstance(executor, executors.ThreadExecutor)
-    wait_until(lambda: not any(thread.is_alive() for thread in executor._threads))
+    assert isinstance(executor, ThreadExecutor)
+    wait_until(lambda: not any(thread.is_alive() for thread in executor.threads))
 
 
 def test_a_close_that_comes_as_a_run_begins_stops_it(
@@ -204,10 +205,10 @@ def test_a_close_that_comes_as_a_run_begins_stops_it(
 ) -> None:
     """A run that cannot be asked to stop yet is asked once it can be."""
     asked: list[bool] = []
-    began, closing = Gate(), queue._run_lock
-    monkeypatch.setattr(queue, "_run_lock", SlowLock(closing, began))
-    ask = queue.stop
-    monkeypatch.setattr(queue, "stop", lambda: asked.append(ask()))
+    began, slot = Gate(), slot_of(queue)
+    monkeypatch.setattr(slot, "_lock", SlowLock(slot._lock, began))
+    ask = slot.stop
+    monkeypatch.setattr(slot, "stop", lambda: asked.append(ask()))
 
     run = Spawned(queue.run, lambda _ctx, _task: None)
     wait_until(began.reached.is_set)

@@ -17,7 +17,7 @@ from eventq.runner import snapshots
 from eventq.runner.snapshots import SnapshotKeeper
 from eventq.snapshot import get, put, take
 from eventq.snapshot.codec import encode
-from tests.support import Gate, HookedLog, ends, final, queue_on, running, wait_until
+from tests.support import Gate, HookedLog, ends, final, node_of, queue_on, running, wait_until
 
 
 @pytest.fixture
@@ -108,9 +108,9 @@ def test_one_of_another_node_is_as_good(queue: Queue, log: HookedLog) -> None:
     entry = put(log, take(replay(log)), now=1)
     log.snapshots.put = lambda *_: pytest.fail("needless")  # type: ignore[method-assign]
 
-    with queue_on(HookedLog(log._storage), workers=1) as other:
-        keeper = SnapshotKeeper(other._node)
-        with other._node.reading() as projection:
+    with queue_on(HookedLog(log.storage), workers=1) as other:
+        keeper = SnapshotKeeper(node_of(other))
+        with node_of(other).reading() as projection:
             keeper.look(projection, idle=True)
         keeper.stop()
 
@@ -147,10 +147,10 @@ def test_a_node_at_work_writes_none_before(queue: Queue, log: HookedLog) -> None
     gate = Gate()
     queue.new_many(({"n": n} for n in range(20)), delay="1h")
     queue.new(key="long")
-    keeper = SnapshotKeeper(queue._node)
+    keeper = SnapshotKeeper(node_of(queue))
     with running(queue, gate):
         assert gate.reached.wait(15)
-        with queue._node.reading() as projection:
+        with node_of(queue).reading() as projection:
             keeper.look(projection, idle=False)
         keeper.stop()
         assert seqs(log) == []
@@ -175,7 +175,7 @@ def test_work_goes_on_while_one_is_written(queue: Queue, log: HookedLog) -> None
         assert seqs(log) == []
         queue.stop()
         # Long enough for a run that does not wait for it.
-        run._thread.join(0.3)
+        run.join(0.3)
         assert run.running
         gate.open()
         run.wait()
@@ -234,8 +234,8 @@ def test_one_keeper_does_not_try_at_once_again(
 def test_what_is_of_a_newer_version_is_not_kept(queue: Queue, log: HookedLog) -> None:
     """A node that met an unknown kind may not decide, so it writes nothing either."""
     queue.new_many(({"n": n} for n in range(20)), delay="1h")
-    keeper = SnapshotKeeper(queue._node)
-    with queue._node.reading() as projection:
+    keeper = SnapshotKeeper(node_of(queue))
+    with node_of(queue).reading() as projection:
         projection.unknown = (3, "new")
         keeper.look(projection, idle=True)
     keeper.stop()
@@ -245,11 +245,11 @@ def test_what_is_of_a_newer_version_is_not_kept(queue: Queue, log: HookedLog) ->
 
 def test_a_stop_may_come_before_anything(queue: Queue) -> None:
     """Stopping a keeper that never wrote, or twice, does nothing."""
-    keeper = SnapshotKeeper(queue._node)
+    keeper = SnapshotKeeper(node_of(queue))
     keeper.stop()
     keeper.stop()
 
-    assert keeper._thread is None
+    assert keeper.thread is None
 
 
 def test_a_node_starts_from_what_another_wrote(queue: Queue, log: HookedLog) -> None:
@@ -258,7 +258,7 @@ def test_a_node_starts_from_what_another_wrote(queue: Queue, log: HookedLog) -> 
     queue.run(work, until="idle")
     queue.new(delay="1h")
 
-    with queue_on(HookedLog(log._storage)) as other, other._node.reading() as projection:
+    with queue_on(HookedLog(log.storage)) as other, node_of(other).reading() as projection:
         state = encode(take(projection))
 
     assert state == encode(take(replay(log)))

@@ -31,6 +31,7 @@ from tests.support import (
     queue_on,
     runner_of,
     running,
+    slot_of,
     wait_until,
 )
 
@@ -52,7 +53,7 @@ def queue(log: HookedLog, clock: ManualClock) -> Iterator[Queue]:
     """A queue of one worker; what it leaves must be a good log."""
     with queue_on(log, clock=clock, workers=1, backoff="10s") as queue:
         yield queue
-    check_log(HookedLog(log._storage))
+    check_log(HookedLog(log.storage))
 
 
 class HeldUp:
@@ -150,7 +151,7 @@ class TestStop:
         with running(queue, worker, grace="5s") as run:
             wait_until(begun.is_set)
             queue.stop()
-            wait_until(lambda: runner_of(queue)._stop_s is not None)
+            wait_until(lambda: runner_of(queue).stopping.ends_s is not None)
             clock.advance(4.9)
             nudge(queue)
             assert run.running
@@ -207,7 +208,7 @@ class TestStop:
         with running(queue, lambda _ctx, _task: gate()) as run:
             wait_until(gate.reached.is_set)
             closing = Spawned(queue.close)
-            wait_until(lambda: runner_of(queue)._stop_asked == 1)
+            wait_until(lambda: runner_of(queue).stopping.asked_count == 1)
             assert closing.running
             gate.open()
             assert run.result().completed == 1
@@ -262,15 +263,17 @@ class TestIdle:
         queue.new(key="k")
         gate = Gate()
         with (
-            queue_on(HookedLog(log._storage), clock=clock, workers=1) as other,
+            queue_on(HookedLog(log.storage), clock=clock, workers=1) as other,
             running(other, lambda _ctx, _task: gate(), until="idle"),
         ):
             wait_until(gate.reached.is_set)
             waiting = Spawned(queue.run, lambda _ctx, _task: None, until="idle")
-            wait_until(lambda: queue._runner is not None or not waiting.running)
+            wait_until(lambda: slot_of(queue).runner is not None or not waiting.running)
             clock.advance(1)
             nudge(queue)
-            wait_until(lambda: not waiting.running or runner_of(queue)._looked_s == clock.seconds)
+            wait_until(
+                lambda: not waiting.running or runner_of(queue).lookout.looked_s == clock.seconds
+            )
             assert waiting.running
             gate.open()
             report = waiting.result()
@@ -318,7 +321,7 @@ class TestTrouble:
             for _ in range(stops):
                 queue.stop()
             if stops == 1:
-                wait_until(lambda: runner_of(queue)._stop_s is not None)
+                wait_until(lambda: runner_of(queue).stopping.ends_s is not None)
                 clock.advance(5)
                 nudge(queue)
             run.wait()
@@ -346,7 +349,7 @@ class TestTrouble:
             worker.wait(queue)
             head = log.head()
             broken = Commit("x", head.seq + 1, head.at, head.seal, b"no seal", [1], {}, ["{}"])
-            log._storage.commits["default"].append(broken)
+            log.storage.commits["default"].append(broken)
             nudge(queue)
             run.wait()
             wait_until(told.is_set)

@@ -15,7 +15,17 @@ from eventq.runner.context import Context
 from eventq.runner.stuck import ALL_STUCK as ALL
 from eventq.runner.stuck import ONE_STUCK as ONE
 from eventq.runner.stuck import REPEAT_S, StuckWatch
-from tests.support import Gate, ManualClock, ends, kinds, nudge, pass_time, running, wait_until
+from tests.support import (
+    Gate,
+    ManualClock,
+    ends,
+    kinds,
+    nudge,
+    pass_time,
+    runner_of,
+    running,
+    wait_until,
+)
 
 Said = list[tuple[str, dict[str, Any]]]
 
@@ -127,7 +137,7 @@ def test_a_run_says_that_it_is_stuck_and_ends_when_told_so(said: Callable[[], Sa
                 return any(each == message for each, _ in waited)
 
             # Moved on only once the run has looked: it counts from there.
-            wait_until(lambda: queue._runner._stuck._told_s)  # type: ignore[union-attr]
+            wait_until(lambda: runner_of(queue).lookout.stuck.told_s)
             clock.advance(1)
             wait_until(lambda: has_said(ALL))
             assert (ONE, {"task": "k", "since_s": 1.0}) in waited

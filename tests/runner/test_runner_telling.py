@@ -36,7 +36,7 @@ def queue(clock: ManualClock) -> Iterator[Queue]:
     """A queue of one worker; what it leaves must be a good log."""
     with Queue("memory://", workers=1, backoff="10s", clock=clock) as queue:
         yield queue
-        check_log(queue._node.log)
+        check_log(queue.log)
 
 
 class TestDeadlines:
@@ -103,7 +103,7 @@ class TestDeadlines:
             wait_until(ends(queue, "k"))
             queue.new(key="next")
             pass_time(queue, clock, 1)
-            wait_until(lambda: runner_of(queue)._looked_s == clock.seconds)
+            wait_until(lambda: runner_of(queue).lookout.looked_s == clock.seconds)
             assert queue.tasks(state="leased") == []
             gate.open()
             wait_until(ends(queue, "next"))
@@ -248,7 +248,7 @@ class TestCancellation:
             wait_until(lambda: len(queue.tasks(state="leased")) == 4)
             for key in waiting:
                 queue.cancel(key)
-            wait_until(lambda: len(runner_of(queue)._strays) == 3, "the run to look around")
+            wait_until(lambda: len(runner_of(queue).attempts.strays) == 3, "the run to look around")
             gate.open()
             wait_until(lambda: not queue.tasks())
 

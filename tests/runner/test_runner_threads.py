@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from eventq import Queue
-from eventq.runner import executors
+from eventq.runner.executors import thread as executor
 from tests.checker import check_log
 from tests.runner.test_runner_watch import ThrownError, throw_at
 from tests.support import HookedLog, ends, kinds, queue_on, runner_of, running, wait_until
@@ -22,7 +22,7 @@ def queue() -> Iterator[Queue]:
     log = HookedLog()
     with queue_on(log, workers=2, max_retries=0) as queue:
         yield queue
-    check_log(HookedLog(log._storage))
+    check_log(HookedLog(log.storage))
 
 
 def test_an_error_thrown_too_late_loses_no_attempt(queue: Queue) -> None:
@@ -98,12 +98,12 @@ def kill_at_handing_out(monkeypatch: pytest.MonkeyPatch, moment: str) -> list[st
                 kills.append(attempt.task.key)
                 raise ThrownError
 
-    monkeypatch.setattr(executors, "deque", Deadly)
+    monkeypatch.setattr(executor, "deque", Deadly)
     return kills
 
 
 def threads_of(queue: Queue) -> list[threading.Thread]:
     """The threads of a run, once they have begun."""
-    threads = runner_of(queue)._executor._threads  # type: ignore[attr-defined]
+    threads = runner_of(queue).executor.threads  # type: ignore[attr-defined]
     wait_until(lambda: threads[-1].ident is not None)
     return list(threads)

@@ -100,8 +100,8 @@ def throw_at(thread: threading.Thread) -> None:
 
 def kill_loop(queue: Queue) -> None:
     """Has an error come up in the event loop itself."""
-    host = runner_of(queue)._executor._host  # type: ignore[attr-defined]
-    throw_at(host._thread)
+    host = runner_of(queue).executor.host  # type: ignore[attr-defined]
+    throw_at(host.thread)
     host.call(lambda: None)
 
 
@@ -116,7 +116,7 @@ def queue(log: HookedLog) -> Iterator[Queue]:
     """A queue of two workers; what it leaves must be a good log."""
     with queue_on(log, workers=2, max_retries=0) as queue:
         yield queue
-    check_log(HookedLog(log._storage))
+    check_log(HookedLog(log.storage))
 
 
 def last_error(queue: Queue, key: str) -> tuple[str, str]:
@@ -179,7 +179,7 @@ def test_a_forced_stop_waits_for_no_outcome_that_is_not_handed_out(queue: Queue)
     done = threading.Event()
 
     def worker(_ctx: Context, _task: Task) -> None:
-        runner_of(queue)._executor.take_ended = list  # type: ignore[method-assign]
+        runner_of(queue).executor.take_ended = list  # type: ignore[method-assign]
         done.set()
 
     with running(queue, worker) as run:
@@ -351,7 +351,7 @@ class TestLoops:
 
 
 class TestGivenLoops:
-    """The loop that `run_async` was called in, whose end is its owner's affair."""
+    """The loop that `AsyncQueue.run` was called in, whose end is its owner's affair."""
 
     @pytest.mark.parametrize("kind", ["def", "async def", "decorated"])
     @pytest.mark.parametrize("closes", [True, False])
@@ -382,7 +382,7 @@ class TestGivenLoops:
         kept = []
 
         async def begin() -> None:
-            kept.append(asyncio.create_task(queue.run_async(workers[kind], lease_ttl="1h")))
+            kept.append(asyncio.create_task(queue.aio.run(workers[kind], lease_ttl="1h")))
             await asyncio.to_thread(wait_until, begun.is_set)
             await asyncio.get_running_loop().shutdown_default_executor()
 
@@ -393,12 +393,12 @@ class TestGivenLoops:
 
         def has_ended() -> bool:
             clock.advance(0.3)
-            return runner._loop_ended is not None
+            return runner.stopping.cause is not None
 
         wait_until(has_ended)
         wait_until(lambda: not queue.tasks(state="leased"))
 
-        assert isinstance(runner._loop_ended, LoopEndedError)
+        assert isinstance(runner.stopping.cause, LoopEndedError)
         assert kinds(queue, "k")[2] == ("released" if kind == "def" else "failed")
         assert "renewed" not in {event.kind for event in queue.events()}
         if closes:

@@ -14,7 +14,7 @@ from types import FrameType
 
 import pytest
 
-from eventq import Queue, Task
+from eventq import AsyncQueue, Queue, Task
 from eventq.runner import Context, stopping_on_signals
 from tests.checker import check_log
 
@@ -174,9 +174,9 @@ def test_a_handler_that_is_not_pythons_is_left_alone(
     assert in_force(signal.SIGTERM) == application.handle
 
 
-@pytest.mark.parametrize("way", ["run", "run_async"])
+@pytest.mark.parametrize("way", ["run", "aio.run"])
 def test_a_run_takes_no_signal_that_it_was_not_given(application: Application, way: str) -> None:
-    """``run(signals=False)``, and `run_async` unless asked, leave signals to the program."""
+    """``run(signals=False)``, and `AsyncQueue.run` unless asked, leave signals to the program."""
     seen = []
 
     def work(_: Context, __: Task) -> None:
@@ -188,7 +188,7 @@ def test_a_run_takes_no_signal_that_it_was_not_given(application: Application, w
             await asyncio.to_thread(queue.stats)
             queue.run(work, until="idle", signals=False)
         else:
-            await queue.run_async(work, until="idle")
+            await queue.aio.run(work, until="idle")
 
     with Queue("memory://", workers=1) as queue:
         queue.new()
@@ -197,7 +197,7 @@ def test_a_run_takes_no_signal_that_it_was_not_given(application: Application, w
     assert seen[0] == seen[1]
 
 
-def test_run_async_listens_when_asked(application: Application) -> None:
+def test_an_awaited_run_listens_when_asked(application: Application) -> None:
     """With ``signals`` each of several runs stops, gracefully at Ctrl-C too, under asyncio.run."""
 
     async def work(_: Context, __: Task) -> str:
@@ -205,7 +205,7 @@ def test_run_async_listens_when_asked(application: Application) -> None:
         return "finished"
 
     async def program(one: Queue, other: Queue) -> list[int]:
-        runs = [queue.run_async(work, signals=True) for queue in (one, other)]
+        runs = [queue.aio.run(work, signals=True) for queue in (one, other)]
         return [report.completed for report in await asyncio.gather(*runs)]
 
     with Queue("memory://", namespace="one") as one, Queue("memory://", namespace="other") as other:
@@ -282,8 +282,8 @@ def test_a_stranger_who_cancels_all_tasks_loses_none() -> None:
     """An asyncio task cancelled before its first step is a failed attempt, and its slot is free."""
 
     async def program() -> tuple[list[str], int]:
-        async with Queue("memory://", workers=2, max_retries=3, backoff="0s") as queue:
-            queue.new_many([{"n": number} for number in range(20)])
+        async with AsyncQueue("memory://", workers=2, max_retries=3, backoff="0s") as queue:
+            await queue.new_many([{"n": number} for number in range(20)])
             cancelled = 0
 
             async def work(_: Context, __: Task) -> None:
@@ -293,9 +293,9 @@ def test_a_stranger_who_cancels_all_tasks_loses_none() -> None:
                     if name == "_run" and other is not asyncio.current_task() and cancelled < 5:
                         cancelled += other.cancel()
 
-            await queue.run_async(work, until="idle")
-            check_log(queue._node.log)
-            return [task.state for task in queue.tasks(state="completed")], cancelled
+            await queue.run(work, until="idle")
+            check_log(queue.queue.log)
+            return [task.state for task in await queue.tasks(state="completed")], cancelled
 
     states, cancelled = asyncio.run(program())
 

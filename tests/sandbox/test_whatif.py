@@ -134,7 +134,7 @@ def test_what_was_leased_ahead_waits_for_its_worker() -> None:
             now=ends_at,
         )
         record(bench.log, bench.projection, drafts, now=ends_at)
-    log = ReadOnlyLog(bench.log._storage, url="memory://", namespace="default")
+    log = ReadOnlyLog(bench.log.storage, url="memory://", namespace="default")
 
     naive, told = supposed(log), supposed(log, workers_then=1)
 
@@ -216,7 +216,7 @@ def test_a_lapse_is_as_it_was() -> None:
         outcome = Outcome(number, fence, "completed")
         drafts = settle(bench.projection, [outcome], worker="node", now=now + 5)
         record(bench.log, bench.projection, drafts, now=now + 5)
-    log = ReadOnlyLog(bench.log._storage, url="memory://", namespace="default")
+    log = ReadOnlyLog(bench.log.storage, url="memory://", namespace="default")
 
     found = supposed(log, backoff="1h")
 

@@ -88,7 +88,7 @@ def test_what_ran_into_its_deadline_runs_into_any() -> None:
         ends_at = begun_at + 30
         drafts = settle(bench.projection, [outcome], worker="node", now=ends_at)
         record(bench.log, bench.projection, drafts, now=ends_at)
-    log = ReadOnlyLog(bench.log._storage, url="memory://", namespace="default")
+    log = ReadOnlyLog(bench.log.storage, url="memory://", namespace="default")
 
     found = supposed(log, deadline=0.001, workers=1)
 
@@ -184,7 +184,7 @@ def test_what_was_given_back_is_one_attempt() -> None:
         outcome = Outcome(1, fence, kind)  # type: ignore[arg-type]
         drafts = settle(bench.projection, [outcome], worker="node", now=now + 10)
         record(bench.log, bench.projection, drafts, now=now + 10)
-    log = ReadOnlyLog(bench.log._storage, url="memory://", namespace="default")
+    log = ReadOnlyLog(bench.log.storage, url="memory://", namespace="default")
 
     found = supposed(log, workers=1)
 
@@ -201,7 +201,7 @@ def test_what_was_called_off_while_it_ran_stays_so() -> None:
     record(bench.log, bench.projection, cancel(task, reason="", by=None), now=150)
     drafts = settle(bench.projection, [Outcome(2, second, "completed")], worker="node", now=160)
     record(bench.log, bench.projection, drafts, now=160)
-    log = ReadOnlyLog(bench.log._storage, url="memory://", namespace="default")
+    log = ReadOnlyLog(bench.log.storage, url="memory://", namespace="default")
 
     found = supposed(log, workers=2)
 

@@ -49,7 +49,7 @@ def read_only(url: str) -> ReadOnlyLog:
     """A handle on a memory log that cannot append."""
     log = open_log(url)
     assert isinstance(log, MemoryLog)
-    return ReadOnlyLog(log._storage, url=url, namespace=log.namespace)
+    return ReadOnlyLog(log.storage, url=url, namespace=log.namespace)
 
 
 def end_of(log: EventLog) -> Point:

@@ -78,7 +78,7 @@ def made(planned: list[Planned], *, workers: int) -> ReadOnlyLog:
             if type(body) is Leased:
                 ends_at = now + plans[number].lengths_us[body.attempt - 1]
                 heapq.heappush(ends, (ends_at, fence, number, body.attempt))
-    return ReadOnlyLog(log._storage, url="memory://", namespace=log.namespace)
+    return ReadOnlyLog(log.storage, url="memory://", namespace=log.namespace)
 
 
 def supposed(log: ReadOnlyLog, **changes: object) -> WhatIf:

@@ -99,7 +99,7 @@ def test_time_alone_makes_a_task_ready() -> None:
     """Two views of one position differ where an instant lies between them."""
     with Queue("memory://ripening") as queue:
         queue.new(delay="1h")
-        early, late = replay(queue._node.log), replay(queue._node.log)
+        early, late = replay(queue.log), replay(queue.log)
     late.ripen(late.at + 3_600_000_000)
 
     found = compare(early, late)

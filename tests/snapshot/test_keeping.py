@@ -129,7 +129,7 @@ def test_what_does_not_fit_is_not_got(log: EventLog, name: str) -> None:
 def test_a_commit_that_was_changed_vouches_for_nothing(log: EventLog) -> None:
     """The seal at the position is computed anew: what stands there must be what it covers."""
     put(log, of(log, 8), now=NOW)
-    commits = log._commits()  # type: ignore[attr-defined]
+    commits = log.storage.commits["default"]  # type: ignore[attr-defined]
     commits[1] = replace(commits[1], bodies=commits[1].bodies[::-1])
 
     with pytest.raises(SnapshotError, match="another history"):

@@ -128,7 +128,7 @@ def test_a_snapshot_that_leads_nowhere_is_replayed_away(
 def test_a_damaged_log_is_damaged_with_a_snapshot_too(log: CountingLog) -> None:
     """What is wrong behind the snapshot is not taken for a fault of the snapshot."""
     put(log, take(replay(log, until=8)), now=0)
-    commits = log._commits()
+    commits = log.storage.commits[log.namespace]
     commits[4] = replace(commits[4], at=commits[4].at + 1)
 
     with pytest.raises(LogCorruptError, match="position 15"):
@@ -144,7 +144,7 @@ def test_a_history_taken_back_takes_its_snapshots_along(log: CountingLog) -> Non
     """After a failover another commit may stand where a snapshot was taken: it is not used."""
     put(log, take(replay(log, until=5)), now=0)
     put(log, take(replay(log, until=21)), now=0)
-    del log._commits()[-1]
+    del log.storage.commits[log.namespace][-1]
 
     found = restore_newest(log)
 

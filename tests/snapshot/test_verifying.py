@@ -236,7 +236,7 @@ def test_all_are_proven_by_one_fold(tmp_path: Path) -> None:
 def test_a_damaged_log_is_told(log: EventLog) -> None:
     """Snapshots of a log that is damaged before them cannot be proven."""
     put(log, of(log, 21), now=0)
-    commits = log._commits()  # type: ignore[attr-defined]
+    commits = log.storage.commits["default"]  # type: ignore[attr-defined]
     commits[2] = replace(commits[2], bodies=[*commits[2].bodies[:-1], '{"kind":"renewed"}'])
 
     with pytest.raises(LogCorruptError, match="position 9"):

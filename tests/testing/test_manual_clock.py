@@ -26,7 +26,7 @@ def queue(clock: ManualClock) -> Iterator[Queue]:
     """A queue of one worker; what it leaves must be a good log."""
     with Queue("memory://", workers=1, backoff="10m", clock=clock) as queue:
         yield queue
-        check_log(queue._node.log)
+        check_log(queue.log)
 
 
 def test_it_stands_still_until_it_is_moved() -> None:

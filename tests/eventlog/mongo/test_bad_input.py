@@ -179,7 +179,7 @@ def test_password_is_never_shown(standalone: ReplicaSet, caplog: pytest.LogCaptu
     with Queue(guarded(standalone, "writer"), namespace="shown") as queue:
         queue.new({"a": "b"})
         queue.run(lambda _ctx, _task: None, until="idle")
-        shown = [repr(queue), str(queue), queue.url, queue._node.log.url, caplog.text]
+        shown = [repr(queue), str(queue), queue.url, queue.log.url, caplog.text]
 
     assert not any(SECRET in text for text in shown)
     assert "writer@" in queue.url

@@ -31,7 +31,7 @@ class LoopHost:
         self._bell = bell
         self._clock = clock
         self._starting = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self.thread: threading.Thread | None = None
         self._killed: BaseException | None = None
         self._stands_since_s: float | None = None
         self._over = False
@@ -39,7 +39,7 @@ class LoopHost:
     def start(self) -> None:
         """Begins the thread, where there is to be one and it has not begun; from any thread."""
         with self._starting:
-            if not self._given and self._thread is None:
+            if not self._given and self.thread is None:
                 self._begin()
 
     def call(self, function: Callable[[], object]) -> bool:
@@ -76,7 +76,7 @@ class LoopHost:
             return None
         if self._given:
             return self._standstill()
-        if self._thread is None or self._thread.is_alive():
+        if self.thread is None or self.thread.is_alive():
             return None
         return self._killed or RuntimeError("the thread of the event loop ended")
 
@@ -95,13 +95,13 @@ class LoopHost:
 
         Waits a bounded time for what ignores its cancellation.
         """
-        if self._thread is not None:
-            if self._thread.is_alive():
+        if self.thread is not None:
+            if self.thread.is_alive():
                 self._await(last)
                 self._await(_cancel_all)
                 self._over = True
                 self.call(self._halt)
-                self._thread.join(JOIN_S)
+                self.thread.join(JOIN_S)
         elif self._loop is not None and self._loop.is_running():
             self._await(last)
         self._over = True
@@ -115,7 +115,7 @@ class LoopHost:
         except RuntimeError:
             loop.close()
             raise
-        self._loop, self._thread = loop, thread
+        self._loop, self.thread = loop, thread
 
     def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         asyncio.set_event_loop(loop)
@@ -130,7 +130,7 @@ class LoopHost:
         finally:
             with suppress(BaseException):
                 if self._killed is None:
-                    loop.run_until_complete(asyncio.wait_for(loop.shutdown_asyncgens(), JOIN_S))
+                    loop.run_until_complete(_end_generators())
             with suppress(BaseException):
                 loop.close()
             self._bell.ring()
@@ -186,3 +186,9 @@ async def cancel(tasks: set[asyncio.Task[object]]) -> None:
 async def _cancel_all() -> None:
     """What workers left running in the background ends with the run."""
     await cancel(asyncio.all_tasks() - {asyncio.current_task()})
+
+
+async def _end_generators() -> None:
+    # Made here, not outside: cancelled before it begins, it would be a coroutine never awaited.
+    ending = asyncio.get_running_loop().shutdown_asyncgens()
+    await asyncio.wait_for(ending, JOIN_S)

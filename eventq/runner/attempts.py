@@ -1,0 +1,173 @@
+"""The attempts of one run: whose lease this node holds, who keeps a worker without one, what ended.
+
+They are kept in memory alone. Outcomes wait here until they are settled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from msgspec.structs import replace
+
+from eventq.core.decide import Outcome
+from eventq.core.projection import Projection
+from eventq.core.task import Task
+from eventq.errors import DeadlineExceededError
+from eventq.host.clock import Clock
+from eventq.runner.attempt import Attempt, describe, failed, released
+from eventq.runner.earlier import BROKE_OFF, Earlier
+from eventq.runner.executors import Executor
+from eventq.runner.pacing import Pace
+
+# What the worker is told when the log has ended its attempt.
+LOST = "the task was cancelled or its lease was lost"
+
+
+class Attempts:
+    """The attempts that one executor works on, and those that an earlier run left."""
+
+    def __init__(self, executor: Executor, *, workers: int, clock: Clock, log_clock: Clock) -> None:
+        self.executor = executor
+        self.pace = Pace(workers)
+        self.held: dict[int, Attempt] = {}
+        """By task, the attempts whose lease this node holds."""
+        self.strays: set[Attempt] = set()
+        """Attempts that keep a worker without a lease."""
+        self.unsettled: list[Outcome] = []
+        self.earlier = Earlier()
+        self.progress_s = 0.0
+        """When an attempt last ended, or could begin at once. Monotonic seconds."""
+        self._workers = workers
+        self._clock = clock
+        self._log_clock = log_clock
+
+    def take_over(self, before: Attempts) -> None:
+        """Goes on with what an earlier run left, so that nothing is run a second time beside it."""
+        self.unsettled = before.unsettled
+        attempts = [*before.held.values(), *before.strays]
+        held = self.earlier.take_over(before.executor, attempts, before.earlier, self.unsettled)
+        self.held = {attempt.task.number: attempt for attempt in held}
+
+    def works_here(self) -> bool:
+        """Whether one of the workers calls this."""
+        executors = self.earlier.executors() | {self.executor}
+        return any(executor.works_here() for executor in executors)
+
+    def free_count(self) -> int:
+        """How many workers have nothing to do; negative when tasks wait for one."""
+        earlier = self.earlier.held_count() if self.earlier else 0
+        return self._workers - len(self.held) - len(self.strays) + earlier
+
+    def want_count(self) -> int:
+        """How many more tasks to lease: free slots, and work ahead when tasks are fast."""
+        return self.pace.want(self.free_count())
+
+    def hold(self, task: Task) -> Attempt:
+        """The attempt of a task that has just been leased; it has not begun."""
+        before = self.held.get(task.number)
+        if before is not None:  # It lost its lease since the last look.
+            self.revoke(before, LOST, None)
+        attempt = Attempt(task, self.executor.context_type(task, self._log_clock))
+        self.held[task.number] = attempt
+        return attempt
+
+    def collect(self) -> None:
+        """Takes in the attempts that have ended: their outcomes wait to be settled."""
+        if self.earlier:
+            self._collect_earlier()
+        ended = self.executor.take_ended()
+        if not ended:
+            return
+        total_s = 0.0
+        for attempt in ended:
+            assert attempt.outcome is not None
+            if attempt.begun_s is not None:
+                total_s += attempt.ended_s - attempt.begun_s
+            number = attempt.task.number
+            # The outcome first: should an interrupt come in between, it is not lost.
+            if self.held.get(number) is attempt:
+                self.unsettled.append(attempt.outcome)
+                del self.held[number]
+            elif attempt in self.strays:
+                if not attempt.stopped:
+                    # It ignored that its lease was over: the log keeps the outcome as refused.
+                    self.unsettled.append(attempt.outcome)
+                self.strays.discard(attempt)
+            # Else it was settled before it came: its thread died between two steps, or a stop.
+        self.pace.measure(total_s, len(ended))
+        self.progress_s = self._clock.monotonic()
+
+    def fail_late(self) -> None:
+        """Fails the attempts whose deadline has passed."""
+        now_s = self._clock.monotonic()
+        for attempt in list(self.held.values()):
+            due_s = attempt.context.deadline_s
+            # One that has an outcome ended in time, and is collected in the next round.
+            if due_s is not None and due_s <= now_s and attempt.outcome is None:
+                error = DeadlineExceededError("the attempt ran past its deadline")
+                outcome = failed(attempt.task, describe(error))
+                self.revoke(attempt, "deadline exceeded", replace(outcome, verdict=True))
+
+    def revoke(self, attempt: Attempt, why: str, outcome: Outcome | None) -> None:
+        """Ends an attempt without its worker, which is told, and may still hold its thread."""
+        attempt.revoked = True
+        del self.held[attempt.task.number]
+        if attempt not in self.earlier:
+            self.strays.add(attempt)
+        self.earlier.executor_of(attempt, self.executor).cancel(attempt, why)
+        if outcome is not None:
+            self.unsettled.append(outcome)
+
+    def give_back(self, reason: str) -> None:
+        """Gives back what has not begun, so that other nodes can run it."""
+        for attempt in self.executor.take_back():
+            if not attempt.revoked:
+                del self.held[attempt.task.number]
+                self.unsettled.append(released(attempt, reason))
+            self.strays.discard(attempt)
+
+    def end_all(self) -> None:
+        """Ends what is running: its lease is given back, and what has ended is settled."""
+        for attempt in list(self.held.values()):
+            if attempt.outcome is None:
+                end = released(attempt, "stopped while running")
+                self.revoke(attempt, "the node stops", end)
+            else:
+                # It ended, and is not waited for, whatever keeps it from being collected.
+                del self.held[attempt.task.number]
+                self.unsettled.append(attempt.outcome)
+
+    def break_off(self) -> None:
+        """After an error: cancels everything, since no outcome can be recorded any more."""
+        self.executor.take_back()
+        for attempt in self.held.values():
+            self.earlier.executor_of(attempt, self.executor).cancel(attempt, BROKE_OFF)
+
+    def lost(self, projection: Projection) -> list[Attempt]:
+        """Attempts that go on although the log has ended their lease."""
+        lost = []
+        for number, attempt in self.held.items():
+            task = projection.tasks.get(number)
+            if task is None or task.fence != attempt.task.fence:
+                lost.append(attempt)
+        return lost
+
+    def orphans(self, projection: Projection, leases: Collection[int]) -> list[Outcome]:
+        """Ends for this node's leases without an attempt, left by a run that was torn away."""
+        if len(leases) <= len(self.held):
+            return []
+        known = self.held.keys() | {outcome.task for outcome in self.unsettled}
+        return [
+            Outcome(number, projection.tasks[number].fence, "released", reason="nobody runs it")
+            for number in leases
+            if number not in known
+        ]
+
+    def _collect_earlier(self) -> None:
+        """Takes in what an earlier run began and has ended since."""
+        for attempt, outcome in self.earlier.take_ended():
+            is_held = self.held.get(attempt.task.number) is attempt
+            if outcome is not None and (is_held or attempt.revoked):
+                self.unsettled.append(outcome)
+            if is_held:
+                del self.held[attempt.task.number]

@@ -1,0 +1,179 @@
+"""The look around: what the log and the time call for beside the attempts that run.
+
+Leases that were lost, nodes that lapsed, tasks that are due, and how long nothing will happen.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from eventq.core.decide import Outcome, can_lease
+from eventq.core.durations import SECOND_US
+from eventq.core.projection import Projection
+from eventq.errors import WorkersStuckError
+from eventq.host.clock import Clock, MovedClock, UnmovedClock
+from eventq.host.logger import SafeLogger
+from eventq.node.node import Node
+from eventq.runner.attempt import Attempt
+from eventq.runner.attempts import LOST, Attempts
+from eventq.runner.lapses import LapseWatch
+from eventq.runner.pacing import GLANCE_S
+from eventq.runner.settling import LINGER_S, Settler
+from eventq.runner.snapshots import SnapshotKeeper
+from eventq.runner.stopping import Stopping
+from eventq.runner.stuck import StuckWatch
+
+logger = SafeLogger("eventq.runner")
+
+# Even a busy runner looks this often for cancelled tasks, lapsed nodes and its own renewal.
+LOOK_EVERY_S = 0.25
+# Longest wait when nothing is due; bells wake it earlier.
+IDLE_S = 60.0
+# Tasks held ahead are given back when no worker has become free for this long.
+STUCK_S = 0.5
+
+
+class Sight(Struct):
+    """What one look at the projection has found."""
+
+    lost: list[Attempt]
+    orphans: list[Outcome]
+    lapsed: list[tuple[str, int]]
+    is_due: bool
+    """Tasks can be leased, or have expired."""
+    is_at_rest: bool
+    """The run ends when idle, and all that is left waits for its instant."""
+    is_done: bool
+    pause_s: float
+
+
+class Lookout:
+    """Looks around for one run, and does what it sees to be due."""
+
+    def __init__(
+        self,
+        node: Node,
+        attempts: Attempts,
+        settler: Settler,
+        stopping: Stopping,
+        *,
+        workers: int,
+        until_idle: bool,
+        max_stuck_us: int | None,
+    ) -> None:
+        self.looked_s = 0.0
+        """When it last looked. Monotonic seconds."""
+        self.lapses = LapseWatch()
+        self.stuck = StuckWatch(
+            workers=workers, most_s=None if max_stuck_us is None else max_stuck_us / SECOND_US
+        )
+        self.snapshots = SnapshotKeeper(node)
+        self.moves = node.clock if isinstance(node.clock, MovedClock) else UnmovedClock()
+        self._node = node
+        self._clock: Clock = node.clock
+        self._attempts = attempts
+        self._settler = settler
+        self._stopping = stopping
+        self._workers = workers
+        self._until_idle = until_idle
+
+    def is_due(self) -> bool:
+        """Whether the last look is so long ago that even a busy run looks again."""
+        return self._clock.monotonic() - self.looked_s >= LOOK_EVERY_S
+
+    def look(self) -> float | None:
+        """Does what the log and the time call for.
+
+        Returns the seconds to wait then (0 for none), or None when there is nothing left to do.
+        """
+        attempts, settler = self._attempts, self._settler
+        self.looked_s = now_s = self._clock.monotonic()
+        attempts.pace.stalled = attempts.pace.stalled and attempts.executor.is_behind()
+        sight = self._see(now_s)
+        settler.committed = False
+        for attempt in sight.lost:
+            attempts.revoke(attempt, LOST, None)
+        attempts.unsettled += sight.orphans
+        # First: when the log can be appended to again, nobody should be judged before that.
+        settler.renew_if_due(now_s, unproven_seq=self.lapses.unproven_seq)
+        for worker, seen_seq in sight.lapsed:
+            settler.lapse(worker, seen_seq=seen_seq)
+        self._unblock(now_s)
+        if self.stuck.look(attempts.strays, now_s):
+            self._stopping.give_up(WorkersStuckError(self._workers))
+        if settler.is_due() or sight.is_due:
+            settler.settle_and_lease(leases=not self._stopping.asked_count)
+        elif not sight.lapsed:
+            pause_s = min(sight.pause_s, self.stuck.pause_s(now_s))
+            if sight.is_at_rest and not sight.is_done:
+                self.moves.skip(pause_s)
+            return None if sight.is_done and not attempts.unsettled else pause_s
+        return 0
+
+    def _see(self, now_s: float) -> Sight:
+        attempts, me = self._attempts, self._node.name
+        with self._node.reading(as_left=self._settler.committed) as projection:
+            now = self._node.now()
+            lapsed = self.lapses.look(
+                projection.holders,
+                me=me,
+                seq=projection.seq,
+                # Not `now_s`: reading may have taken long, and what was read is newer than that.
+                monotonic_s=self._clock.monotonic(),
+                now=now,
+            )
+            is_overdue = next(projection.past_expiry(now), None) is not None
+            is_leasable = not self._stopping.asked_count and can_lease(
+                projection, count=attempts.want_count(), free=attempts.free_count(), now=now
+            )
+            is_at_rest = self._until_idle and self._is_at_rest(projection, now)
+            sight = Sight(
+                lost=attempts.lost(projection),
+                orphans=attempts.orphans(projection, projection.leases_of(me)),
+                lapsed=lapsed,
+                is_due=is_overdue or is_leasable,
+                is_at_rest=is_at_rest,
+                is_done=is_at_rest and not projection.retrying_count,
+                pause_s=self._pause_s(projection, now=now, now_s=now_s),
+            )
+            self.snapshots.look(projection, idle=not (attempts.held or is_leasable))
+        return sight
+
+    def _is_at_rest(self, projection: Projection, now: int) -> bool:
+        """Whether nothing is ready or leased: all that is left waits for its instant."""
+        return not (self._attempts.held or projection.leased_count or projection.ready_count(now))
+
+    def _pause_s(self, projection: Projection, *, now: int, now_s: float) -> float:
+        """How long nothing will happen that rings no bell."""
+        attempts, settler, executor = self._attempts, self._settler, self._attempts.executor
+        ends = [now_s + (GLANCE_S if settler.committed else IDLE_S)]
+        instant = projection.next_instant()
+        if instant is not None:
+            ends.append(now_s + (instant - now) / SECOND_US)
+        if attempts.held:
+            dues = (a.due_s(now=now, monotonic_s=now_s) for a in attempts.held.values())
+            ends += [due for due in dues if due is not None]
+            ends.append(settler.signed_s + settler.renew_every_s)
+            if attempts.unsettled or executor.ring_below:
+                ends.append(now_s + LINGER_S)
+            if executor.waiting_count():
+                ends.append(attempts.progress_s + STUCK_S)
+        others = len(projection.holders) > (self._node.name in projection.holders)
+        if others or attempts.earlier or attempts.pace.stalled:
+            ends.append(now_s + LOOK_EVERY_S)
+        if self._stopping.ends_s is not None:
+            ends.append(self._stopping.ends_s)
+        # At least a millisecond: a timer that fires early must not spin.
+        return max(0.001, min(ends) - now_s)
+
+    def _unblock(self, now_s: float) -> None:
+        """Gives back what waits behind tasks that turned out slow, so that others can take it."""
+        attempts = self._attempts
+        executor, pace = attempts.executor, attempts.pace
+        if executor.waiting_count() and now_s - attempts.progress_s >= STUCK_S:
+            attempts.give_back("all workers are busy")
+            pace.measure(now_s - attempts.progress_s, 1)
+            executor.ring_below = 0
+            pace.stalled = executor.is_behind()
+            if pace.stalled:
+                logger.warning("the event loop is blocked: nothing is leased until it goes on")

@@ -1,0 +1,111 @@
+"""What a run appends: outcomes with the next leases, signs of life, the lapses of other nodes.
+
+Each is one command; what its commit says is counted and reported here, once the log holds it.
+"""
+
+from __future__ import annotations
+
+from eventq.core.durations import SECOND_US
+from eventq.core.events import Cancelled, Completed, Expired, Failed, Leased, Refused, Released
+from eventq.host.clock import Clock
+from eventq.host.logger import SafeLogger
+from eventq.node.node import Node
+from eventq.runner import news, operations
+from eventq.runner.attempts import Attempts
+
+logger = SafeLogger("eventq.runner")
+
+# An outcome waits at most this long for others to share its commit, and only while workers
+# have tasks to go on with.
+LINGER_S = 0.010
+LAPSED_LEASES = "node %(node)s stopped renewing: %(attempts)s leases lapsed"
+
+COUNTED = {
+    kind: kind.__name__.lower()
+    for kind in (Completed, Failed, Cancelled, Released, Refused, Expired)
+}
+
+
+class Settler:
+    """Settles the attempts of one run and leases the next, on one node."""
+
+    def __init__(self, node: Node, attempts: Attempts, *, clock: Clock, lease_ttl_us: int) -> None:
+        self.counts = dict.fromkeys(COUNTED.values(), 0)
+        """How many attempts ended in each way; ``expired`` counts tasks."""
+        self.renew_every_s = lease_ttl_us / SECOND_US / 3
+        """Renewing three times within a ttl bears two that come late."""
+        self.signed_s = 0.0
+        """When this node last gave a sign of life. Monotonic seconds."""
+        self.committed = False
+        """The projection stands where the last commit of this run left it."""
+        self._node = node
+        self._attempts = attempts
+        self._clock = clock
+        self._ttl_us = lease_ttl_us
+        self._settled_s = 0.0
+
+    def is_due(self) -> bool:
+        """Whether outcomes should be committed now: workers are, or will soon be, out of tasks."""
+        if not self._attempts.unsettled:
+            return False
+        executor = self._attempts.executor
+        lingered_s = self._clock.monotonic() - self._settled_s
+        return executor.waiting_count() <= executor.ring_below or lingered_s >= LINGER_S
+
+    def settle_and_lease(self, *, leases: bool = True) -> None:
+        """Commits the outcomes of the last tasks together with the leases of the next."""
+        held = self._attempts
+        outcomes = operations.portion(held.unsettled)
+        want, free = held.want_count() if leases else 0, held.free_count()
+        begun_s = self._clock.monotonic()
+        command = operations.exchange(
+            self._node, outcomes, count=want, free=free, ttl_us=self._ttl_us
+        )
+        del held.unsettled[: len(outcomes)]
+        self._settled_s = self._clock.monotonic()
+        self.committed = bool(command.drafts)
+        attempts, is_news = [], False
+        for (_, body), task in zip(command.drafts, command.tasks, strict=True):
+            kind = type(body)
+            if kind is Leased:
+                assert task is not None
+                attempts.append(held.hold(task))
+            elif kind in COUNTED:
+                self.counts[COUNTED[kind]] += 1
+                is_news = is_news or news.is_news(body)
+                if kind is Cancelled:
+                    # A worker's Cancel is a failure in the log, right before this event.
+                    self.counts["failed"] -= 1
+        if attempts:
+            # Other nodes may see the sign of life before this one hears of its commit.
+            self.signed_s = begun_s
+            if not held.executor.waiting_count():
+                held.progress_s = self._settled_s
+            held.executor.ring_below = len(attempts) // 2 if held.pace.ahead() else 0
+            held.executor.submit(attempts)
+        if is_news:
+            news.report(self._node, command)
+
+    def settle_late(self) -> None:
+        """Keeps what cancelled workers returned all the same: it is evidence."""
+        self._attempts.collect()
+        while self._attempts.unsettled:
+            # Nobody is left to work on a task that has become ready meanwhile.
+            self.settle_and_lease(leases=False)
+
+    def renew_if_due(self, now_s: float, *, unproven_seq: int | None) -> None:
+        """Gives a sign of life when it is time, or when the log must be proven to take one."""
+        due = self._attempts.held and now_s - self.signed_s >= self.renew_every_s
+        if due or unproven_seq is not None:
+            operations.renew(self._node, ttl_us=self._ttl_us, unproven_seq=unproven_seq)
+            self.signed_s = now_s
+
+    def lapse(self, worker: str, *, seen_seq: int) -> None:
+        """Fails the attempts of a node that stopped renewing."""
+        command = operations.lapse(self._node, worker, seen_seq=seen_seq)
+        if command.drafts:
+            failed = sum(type(body) is Failed for _, body in command.drafts)
+            values = {"node": worker, "attempts": failed}
+            logger.warning(LAPSED_LEASES, values, extra=values)
+            self.counts["expired"] += sum(type(body) is Expired for _, body in command.drafts)
+            news.report(self._node, command)
