@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 from eventq import Queue, Task
-from eventq.core.decide import Draft
+from eventq.core.command import Draft
 from eventq.core.events import Commit, Leased
 from eventq.eventlog.memory import MemoryLog, MemoryStorage
 from eventq.host.clock import Clock, SystemClock
-from eventq.node.commit_plan import Command
 from eventq.node.node import Node
 from eventq.runner import Runner
+from tests.commands import MadeCommand
 
 T = TypeVar("T")
 
@@ -60,28 +60,12 @@ class HookedLog(MemoryLog):
         self.after_append: Callable[[Commit], None] = lambda _: None
         self.appended: list[Commit] = []
 
-    def append(self, commit: Commit, **_: object) -> None:
+    def append(self, commit: Commit) -> None:
         """See EventLog.append."""
         self.before_append(commit)
         super().append(commit)
         self.appended.append(commit)
         self.after_append(commit)
-
-
-class SlowLog(HookedLog):
-    """A log that has something else done while a commit is on its way."""
-
-    def __init__(self, storage: MemoryStorage) -> None:
-        super().__init__(storage)
-        self.called = 0
-
-    def append(self, commit: Commit, **options: object) -> None:
-        """See EventLog.append."""
-        meanwhile = options.get("meanwhile")
-        if callable(meanwhile):
-            self.called += 1
-            Spawned(meanwhile).result()
-        super().append(commit)
 
 
 class Gate:
@@ -205,7 +189,7 @@ def pass_time(queue: Queue, clock: ManualClock, seconds: float) -> None:
 def lease(queue: Queue, *, ttl_us: int) -> None:
     """Leases task 1 for a node that does nothing more, as one that was killed."""
     drafts: list[Draft] = [(1, Leased(1, queue._node.name, ttl_us))]
-    queue._node.execute(Command(lambda _: drafts, leasing=True))
+    queue._node.execute(MadeCommand(lambda _: drafts, leasing=True))
 
 
 def look(queue: Queue) -> None:

@@ -28,6 +28,7 @@ class ArchivedLog:
         self.archive = archive
         self.namespace = log.namespace
         self.url = log.url
+        self.takes_guesses = log.takes_guesses
         self.snapshots: Snapshots = _ArchivedSnapshots(log)
 
     def head(self) -> Head:
@@ -87,9 +88,9 @@ class ArchivedLog:
         """See EventLog.turn."""
         return self.log.turn(guess=guess)
 
-    def append(self, commit: Commit, *, meanwhile: Callable[[], None] | None = None) -> None:
+    def append(self, commit: Commit) -> None:
         """See EventLog.append."""
-        self.log.append(commit, meanwhile=meanwhile)
+        self.log.append(commit)
 
     def query(self, text: str, values: Sequence[Any] = ()) -> Rows:
         """See EventLog.query: SQL sees what the database holds, not the archive."""

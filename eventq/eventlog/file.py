@@ -60,6 +60,7 @@ class FileLog(Uncut):
 
     def __init__(self, path: str, *, url: str, namespace: str, create: bool) -> None:
         self.url = url
+        self.takes_guesses = False
         self.namespace = namespace
         self._path = path
         self.snapshots = FileSnapshots(path, self._check_open)
@@ -113,7 +114,7 @@ class FileLog(Uncut):
         turn = FileTurn(self._path, begin, open_files=self._turns, create=False)
         return turn
 
-    def append(self, commit: Commit, **_: object) -> None:
+    def append(self, commit: Commit) -> None:
         """See EventLog.append."""
         with self._own_turn(), self._lock:
             check_commit(commit, self.head())

@@ -52,6 +52,7 @@ class MemoryLog:
 
     def __init__(self, storage: MemoryStorage, *, url: str, namespace: str) -> None:
         self.url = url
+        self.takes_guesses = False
         self.namespace = namespace
         self._storage = storage
         self._closed = False
@@ -92,7 +93,7 @@ class MemoryLog:
         """See EventLog.turn; the turn is shared by all logs of one storage."""
         return Holding(self._storage.lock, self.head)
 
-    def append(self, commit: Commit, **_: object) -> None:
+    def append(self, commit: Commit) -> None:
         """See EventLog.append."""
         storage = self._storage
         with storage.lock:

@@ -8,9 +8,10 @@ import msgspec
 from msgspec.structs import replace
 
 from eventq.core.events import NODE, Commit, Created, Event, Retried, decode_bodies, events_of
+from eventq.core.moves import fold_history, reopen
 from eventq.core.projection import Projection
 from eventq.core.seal import is_sealed
-from eventq.core.task import Task, fold_history, reopen
+from eventq.core.task import Task
 from eventq.errors import LogArchivedError, LogCorruptError
 from eventq.eventlog.contract import READ_EVENTS, EventLog, StoredEvent
 from eventq.replay.tombstones import decode_kept
@@ -236,7 +237,7 @@ def _fold(projection: Projection, commit: Commit, until: int | None, until_at: i
         return False
     part, whole = _next_part(projection, commit, until)
     if part is not None:
-        projection.apply(part, telling=False)
+        projection.apply(part, collect=False)
     return whole
 
 

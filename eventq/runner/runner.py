@@ -11,10 +11,11 @@ from collections.abc import Callable
 from msgspec import Struct
 from msgspec.structs import replace
 
-from eventq.core.decide import Outcome, can_lease
 from eventq.core.durations import SECOND_US
 from eventq.core.events import Cancelled, Completed, Expired, Failed, Leased, Refused, Released
+from eventq.core.lease import can_lease
 from eventq.core.projection import Projection
+from eventq.core.settle import Outcome
 from eventq.core.task import Task
 from eventq.errors import (
     DeadlineExceededError,
@@ -325,16 +326,18 @@ class Runner:
 
     def _exchange(self, *, leases: bool = True) -> None:
         """One commit: the outcomes of the last tasks and the leases of the next."""
-        outcomes = commands.portion(self._unsettled)
+        outcomes = commands.batch(self._unsettled)
         want = self._want() if leases and not self._stop_asked else 0
         ttl_us, free = self._options.lease_ttl_us, self._free()
         begun_s = self._clock.monotonic()
-        command = commands.exchange(self._node, outcomes, count=want, free=free, ttl_us=ttl_us)
+        command = commands.settle_and_lease(
+            self._node, outcomes, count=want, free=free, ttl_us=ttl_us
+        )
         del self._unsettled[: len(outcomes)]
         self._settled_s = self._clock.monotonic()
-        self._committed = bool(command.drafts)
+        self._committed = bool(command.events)
         attempts, is_news = [], False
-        for (_, body), task in zip(command.drafts, command.tasks, strict=True):
+        for (_, body), task in zip(command.events, command.tasks, strict=True):
             kind = type(body)
             if kind is Leased:
                 assert task is not None
@@ -425,11 +428,11 @@ class Runner:
 
     def _lapse(self, worker: str, seen_seq: int) -> None:
         command = commands.lapse(self._node, worker, seen_seq=seen_seq)
-        if command.drafts:
-            failed = sum(type(body) is Failed for _, body in command.drafts)
+        if command.events:
+            failed = sum(type(body) is Failed for _, body in command.events)
             values = {"node": worker, "attempts": failed}
             logger.warning(LAPSED_LEASES, values, extra=values)
-            self._counts["expired"] += sum(type(body) is Expired for _, body in command.drafts)
+            self._counts["expired"] += sum(type(body) is Expired for _, body in command.events)
             news.report(self._node, command)
 
     def _look_at_stuck(self, now_s: float) -> None:

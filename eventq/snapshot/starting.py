@@ -25,7 +25,7 @@ def projection_at(log: EventLog, point: Point) -> Projection:
     except LogArchivedError:
         # A cut may have come right behind the look for a snapshot; then there is another one now.
         projection = _folded(log, point.seq)
-    projection.ripen(point.at)
+    projection.advance_to(point.at)
     return projection
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import msgspec
 import pytest
 
-from eventq.core.decide import Draft
+from eventq.core.command import Command, Draft
 from eventq.core.events import COMMIT_BYTES, COMMIT_EVENTS, Commit
+from eventq.core.lease import lease
+from eventq.core.projection import Projection
 from eventq.errors import (
     LogConflictError,
     LogUnavailableError,
@@ -14,15 +19,17 @@ from eventq.errors import (
     TaskNotFoundError,
 )
 from eventq.host.clock import SystemClock
-from eventq.node.commit_plan import Command
 from eventq.node.node import Node
+from eventq.node.pending_command import Committed
 from eventq.replay.fold import replay
 from tests.checker import check_log
-from tests.commands import cancellation, creation, leasing
+from tests.commands import MadeCommand, cancellation, creation, leasing
 from tests.support import PATIENCE_S, Gate, HookedLog, Spawned, queue_on, wait_until
 
 
-def behind_a_commit(node: Node, log: HookedLog, commands: list[Command]) -> list[Spawned[Command]]:
+def behind_a_commit(
+    node: Node, log: HookedLog, commands: Sequence[Command[Any]]
+) -> list[Spawned[Committed[Any]]]:
     """Executes the commands, each in a thread of its own, while a commit is held up in the log."""
     gate = Gate()
     log.before_append = gate
@@ -31,7 +38,7 @@ def behind_a_commit(node: Node, log: HookedLog, commands: list[Command]) -> list
     spawned = []
     for count, command in enumerate(commands, 1):
         spawned.append(Spawned(node.execute, command))
-        wait_until(lambda count=count: len(node._waiting) == count, "a command to wait")  # type: ignore[misc]
+        wait_until(lambda count=count: len(node._line.waiting) == count, "a command to wait")  # type: ignore[misc]
     log.before_append = lambda _: None
     gate.open()
     first.result()
@@ -61,31 +68,28 @@ class TestGroupCommit:
         """Fifty commands that wait for a commit go together into the next, first come first."""
         commands = [creation() for _ in range(50)]
 
-        behind_a_commit(node, log, commands)
+        threads = behind_a_commit(node, log, commands)
 
+        made = [thread.result() for thread in threads]
         assert [len(commit.bodies) for commit in log.appended] == [1, 50]
-        assert [command.first for command in commands] == list(range(2, 52))
-        assert [command.tasks[0].number for command in commands if command.tasks[0]] == list(
-            range(2, 52)
-        )
+        assert [one.first for one in made] == list(range(2, 52))
+        assert [one.tasks[0].number for one in made if one.tasks[0]] == list(range(2, 52))
 
     def test_a_leasing_command_stands_first(self, node: Node, log: HookedLog) -> None:
         """A lease is chosen before what came first in line, so that the choice is right."""
         node.execute(creation())
-        producer, runner = creation(), leasing(node)
 
-        behind_a_commit(node, log, [producer, runner])
+        producer, runner = behind_a_commit(node, log, [creation(), leasing(node)])
 
-        assert (runner.first, producer.first) == (3, 4)
+        assert (runner.result().first, producer.result().first) == (3, 4)
 
     def test_commands_on_one_task_take_turns(self, node: Node, log: HookedLog) -> None:
         """Two commands on one task never stand in one commit: the second sees the first."""
         node.execute(creation())
-        cancels = [cancellation(node, "1"), cancellation(node, "1")]
 
-        behind_a_commit(node, log, cancels)
+        cancels = behind_a_commit(node, log, [cancellation("1"), cancellation("1")])
 
-        assert [len(command.drafts) for command in cancels] == [1, 0]
+        assert [len(thread.result().events) for thread in cancels] == [1, 0]
         assert check_log(log).kinds["cancelled"] == 1
 
     def test_commands_with_one_key_take_turns(self, log: HookedLog) -> None:
@@ -96,7 +100,7 @@ class TestGroupCommit:
         threads = [Spawned(queue.new)]
         assert gate.reached.wait(PATIENCE_S)
         threads += [Spawned(queue.new, {"a": 1}, key="twin") for _ in range(3)]
-        wait_until(lambda: len(queue._node._waiting) == 3)
+        wait_until(lambda: len(queue._node._line.waiting) == 3)
         gate.open()
 
         numbers = [thread.result().number for thread in threads]
@@ -144,7 +148,7 @@ class TestGroupCommit:
 
         report = check_log(log)
         assert {number: task.tags for number, task in report.tasks.items()} == seen
-        assert node._waiting == type(node._waiting)()
+        assert node._line.waiting == type(node._line.waiting)()
 
 
 class TestErrors:
@@ -154,7 +158,7 @@ class TestErrors:
         self, node: Node, log: HookedLog
     ) -> None:
         """In a shared commit, the one whose decision raises is told, the others succeed."""
-        commands = [creation(), cancellation(node, "99"), creation()]
+        commands: list[Command[Any]] = [creation(), cancellation("99"), creation()]
 
         threads = behind_a_commit(node, log, commands)
 
@@ -166,10 +170,10 @@ class TestErrors:
     def test_a_broken_decision_fails_only_its_own_command(self, node: Node, log: HookedLog) -> None:
         """Even an error that is none of ours concerns only the command whose decision has it."""
 
-        def broken(_: int) -> list[Draft]:
+        def broken(_: Projection) -> list[Draft]:
             raise ZeroDivisionError
 
-        commands = [creation(), Command(broken), creation()]
+        commands = [creation(), MadeCommand(broken), creation()]
 
         threads = behind_a_commit(node, log, commands)
 
@@ -184,9 +188,11 @@ class TestErrors:
         node.execute(creation())
         seen: list[int] = []
 
-        def decision(now: int) -> list[Draft]:
-            seen.append(node.projection.seq)
-            return leasing(node).decide(now)
+        def decision(projection: Projection) -> list[Draft]:
+            seen.append(projection.seq)
+            return lease(
+                projection, worker=node.name, ttl_us=1_000_000, count=1, room=1, now=node.now()
+            )
 
         def overtake(_: Commit) -> None:
             log.before_append = lambda _: None
@@ -194,10 +200,10 @@ class TestErrors:
 
         log.before_append = overtake
 
-        command = node.execute(Command(decision))
+        command = node.execute(MadeCommand(decision))
 
         assert seen == [1, 2]
-        assert command.drafts == []
+        assert command.events == []
         assert replay(log).tasks[1].worker == other.name
 
     def test_endless_conflicts_are_told(self, node: Node, log: HookedLog) -> None:
@@ -230,7 +236,7 @@ class TestErrors:
         first = Spawned(node.execute, creation())
         assert gate.reached.wait(PATIENCE_S)
         threads = [Spawned(node.execute, creation(2)) for _ in range(5)]
-        wait_until(lambda: len(node._waiting) == 5)
+        wait_until(lambda: len(node._line.waiting) == 5)
         gate.open()
         first.result()
         for thread in threads:
@@ -252,7 +258,6 @@ class TestErrors:
 
         command = node.execute(creation())
 
-        assert command.landed
         assert command.tasks[0] is not None
         assert log.head().seq == 1
 

@@ -108,7 +108,7 @@ class Cursor:
         """
         found = find_point(self._log, point, now=self.now)
         self._move(found.seq, tell)
-        self._projection.ripen(found.at)
+        self._projection.advance_to(found.at)
 
     def is_near(self, count: int) -> bool:
         """Whether so many events on, or back when negative, are gone in no time worth telling."""
@@ -176,12 +176,12 @@ class Cursor:
         """Goes to the position by way of the one before, to see what its event does."""
         tell = tell or _silent
         # A jump may have left the view later than its event.
-        self._projection.ripen(self._projection.decided_at)
+        self._projection.advance_to(self._projection.decided_at)
         try:
             self._go(max(0, seq - 1), tell)
             self.step = self._forward() if seq else Step()
         except BaseException:
-            self._projection.ripen(self._projection.decided_at)
+            self._projection.advance_to(self._projection.decided_at)
             self._stand()
             raise
 
@@ -237,7 +237,7 @@ class Cursor:
         return Step(event, before, after, earlier, self._stats())
 
     def _stats(self) -> Stats:
-        return take_stats(self._projection, now=self._projection.ripe_at)
+        return take_stats(self._projection, now=self._projection.advanced_to)
 
     def _on(self) -> Task | None:
         seq = self.seq + 1
@@ -311,7 +311,7 @@ class Cursor:
         wanted: Wanted,
         tell: Tell,
     ) -> bool:
-        self._projection.ripen(self._projection.decided_at)
+        self._projection.advance_to(self._projection.decided_at)
         try:
             while (event := self._window.event(self.seq + 1)) is not None:
                 changed = self._on()
@@ -329,7 +329,7 @@ class Cursor:
         wanted: Wanted,
         tell: Tell,
     ) -> bool:
-        self._projection.ripen(self._projection.decided_at)
+        self._projection.advance_to(self._projection.decided_at)
         try:
             while self.seq:
                 self._back()

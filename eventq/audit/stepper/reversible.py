@@ -81,19 +81,27 @@ class ReversibleProjection(Projection):
             self._hear_again(undo.sign)
         self.seq, self.at, self.seal = event.seq - 1, at, seal
         self.decided_at = decided_at
-        self.ripen(decided_at)
+        self.advance_to(decided_at)
+
+    def _take_out(self, task: Task) -> None:
+        if task.recorded_state is TaskState.SCHEDULED:
+            self._pending.remove(task)
+        elif task.recorded_state is TaskState.LEASED:
+            self._leases.let_go(task)
+        self._forget(task)
 
     def _put_back(self, task: Task | None) -> None:
         if task is None:
             return
         assert task.recorded_state not in FINAL, "final tasks are not kept"
-        if task.recorded_state is not TaskState.FAILED:
-            self._put_in(task)
-            return
-        # Between two events of a commit: in no index, and held by nobody.
         self.tasks[task.number] = task
         if task.caller_key is not None:
             self._keys[task.caller_key] = task.number
+        # Between two events of a commit it has failed: in no index, and no node holds it.
+        if task.recorded_state is TaskState.SCHEDULED:
+            self._pending.add(task)
+        elif task.worker is not None:
+            self._leases.hold(task.number, task.worker)
 
     def _hear_again(self, sign: Sign | None) -> None:
         holder = None if sign is None else self.holders.get(sign.worker)

@@ -10,9 +10,9 @@ from typing import Any
 from eventq.audit import Grant, Held, Load, QueueState, Rank, Rival, Step, Why
 from eventq.cli.text import iso_text, short, time_text, visible
 from eventq.cli.views.tasks import VALUE_CHARACTERS, event_form, event_text, task_form
-from eventq.core.decide import LAPSED
 from eventq.core.durations import brief_duration, show_duration
 from eventq.core.events import Completed, Created, Event, Failed, Leased, Retried, Unknown
+from eventq.core.lease import LAPSED
 from eventq.core.task import Task
 
 # A reason may hold one that a person gave, of any length.

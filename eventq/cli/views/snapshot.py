@@ -11,7 +11,8 @@ import msgspec
 
 from eventq.cli.output import say, say_table
 from eventq.cli.text import iso_text, json_text, short, time_text, visible
-from eventq.core.projection import Holder, Projection
+from eventq.core.holders import Holder
+from eventq.core.projection import Projection
 from eventq.eventlog.snapshots import SnapshotEntry
 from eventq.replay.query import state_counts
 from eventq.snapshot import Difference, Flaw, Snapshot, Verdict, restore
@@ -127,8 +128,8 @@ def difference_form(
     A task's fields are those of Task, instants in microseconds.
     """
     return {
-        "before": {"seq": before.seq, "at": iso_text(before.ripe_at)},
-        "after": {"seq": after.seq, "at": iso_text(after.ripe_at)},
+        "before": {"seq": before.seq, "at": iso_text(before.advanced_to)},
+        "after": {"seq": after.seq, "at": iso_text(after.advanced_to)},
         "states": {name: list(pair) for name, pair in difference.counts.items()},
         "events": {name: list(pair) for name, pair in difference.events.items()},
         "tasks": [
@@ -148,7 +149,7 @@ def say_difference(difference: Difference, before: Projection, after: Projection
         ["", "A", "B"],
         [
             ["position", str(before.seq), str(after.seq)],
-            ["at", time_text(before.ripe_at), time_text(after.ripe_at)],
+            ["at", time_text(before.advanced_to), time_text(after.advanced_to)],
             *(
                 [name, str(old), str(new)]
                 for name, (old, new) in difference.counts.items()

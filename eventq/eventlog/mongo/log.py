@@ -30,7 +30,6 @@ from eventq.eventlog.mongo.append import Insertion
 from eventq.eventlog.mongo.connection import MongoLink
 from eventq.eventlog.mongo.documents import Document
 from eventq.eventlog.mongo.driver import brief, election_of, measure_offset_us
-from eventq.eventlog.mongo.overlap import Aside
 from eventq.eventlog.mongo.pacing import Contention, draw
 from eventq.eventlog.mongo.retention import TRUSTED_S, MongoCutting, boot_s
 from eventq.eventlog.mongo.snapshots import MongoSnapshots
@@ -55,8 +54,8 @@ class MongoLog(MongoCutting):
     def __init__(self, url: str, *, namespace: str, create: bool) -> None:
         self.namespace = namespace
         self._link = MongoLink(url)
-        self._aside = Aside()
         self.url = self._link.url
+        self.takes_guesses = True
         self.snapshots = MongoSnapshots(self._link, namespace)
         self._create = create
         self._offset_us = 0
@@ -139,7 +138,7 @@ class MongoLog(MongoCutting):
             time.sleep(wait_s)
         yield guess or self.head()
 
-    def append(self, commit: Commit, *, meanwhile: Callable[[], None] | None = None) -> None:
+    def append(self, commit: Commit) -> None:
         """See EventLog.append."""
         began_s = boot_s()
         election = election_of(self._link.client())
@@ -147,8 +146,7 @@ class MongoLog(MongoCutting):
         check_commit(commit, before.head)
         insertion = Insertion(self._link, self.namespace, commit)
         try:
-            with self._aside.doing(meanwhile):
-                insertion.make()
+            insertion.make()
             if boot_s() - before.asked_s > TRUSTED_S:
                 insertion.check_not_cut()
         except LogConflictError:
@@ -226,7 +224,6 @@ class MongoLog(MongoCutting):
     def after_fork(self) -> None:
         """See EventLog.after_fork."""
         self._link.after_fork()
-        self._aside = Aside()
         self._watches = []
         self._contention = Contention(time.monotonic, draw)
 
@@ -235,7 +232,6 @@ class MongoLog(MongoCutting):
         for watch in self._watches:
             watch.close()
         self._link.close()
-        self._aside.close()
 
     # Connecting.
 

@@ -63,6 +63,7 @@ class SqliteLog(SqliteCutting):
     def __init__(self, path: str, *, url: str, namespace: str, create: bool) -> None:
         files.check_library()
         self.url = url
+        self.takes_guesses = False
         self.namespace = namespace
         self.snapshots = SqliteSnapshots(self)
         self._path = files.resolve(path)
@@ -121,7 +122,7 @@ class SqliteLog(SqliteCutting):
             on_failure=self._place.check,
         )
 
-    def append(self, commit: Commit, **_: object) -> None:
+    def append(self, commit: Commit) -> None:
         """See EventLog.append."""
         self._namespace_id = self.transact(partial(self._insert, commit=commit), commit)
         self._bell.ring()
