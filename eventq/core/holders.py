@@ -34,6 +34,12 @@ class Holders:
         self.leased_count += 1
         return holder
 
+    def note_sign(self, worker: str, seq: int, at: int, ttl_us: int) -> None:
+        """The node has given a sign of life, which counts while it holds leases."""
+        holder = self.by_name.get(worker)
+        if holder is not None:
+            holder.seen_seq, holder.seen_at, holder.ttl_us = seq, at, ttl_us
+
     def let_go(self, task: Task) -> None:
         """A leased task is leased no more."""
         assert task.worker is not None

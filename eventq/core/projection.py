@@ -21,7 +21,6 @@ from eventq.core.events import (
     Completed,
     Created,
     Leased,
-    Policy,
     Refused,
     Renewed,
     Retried,
@@ -31,6 +30,7 @@ from eventq.core.events import (
 )
 from eventq.core.holders import Holder, Holders
 from eventq.core.moves import change, check_fence, check_move, create, reopen
+from eventq.core.policy import SharedPolicies
 from eventq.core.seal import genesis
 from eventq.core.task import FINAL, Task, TaskState
 from eventq.errors import LogCorruptError
@@ -41,8 +41,6 @@ SCHEDULED, LEASED = TaskState.SCHEDULED, TaskState.LEASED
 # built upon.
 FOLD_VERSION = 1
 
-# Distinct policies remembered, so that a caller who varies them endlessly costs no memory.
-POLICIES_KEPT = 1_000
 # Where a log is ahead of the clock, one node may decide a little earlier than another was asked
 # about. Further back than this, the indexes go back as well.
 NEAR_US = 60_000_000
@@ -70,7 +68,7 @@ class Projection:
         self._pending = Pending(self.tasks)
         self._leases = Holders()
         self._keys: dict[str, int] = {}
-        self._policies: dict[Policy, Policy] = {}
+        self._policies = SharedPolicies()
 
     def apply(
         self,
@@ -157,8 +155,7 @@ class Projection:
     def ready(self, now: int) -> Iterator[Task]:
         """Pending tasks whose instant has come, in dispatch order; also those past expiry."""
         self.advance_to(now)
-        tasks = self.tasks
-        return (tasks[number] for _, _, number in self._pending.ready)
+        return (self.tasks[number] for _, _, number in self._pending.ready)
 
     def waiting(self) -> Iterator[Task]:
         """Pending tasks whose instant is to come, the next one first; call `advance_to` before."""
@@ -264,25 +261,16 @@ class Projection:
             self.unknown = self.unknown or (seq, body.kind)
             return None
         if number == NODE:
-            self._hear(seq, at, body)
+            if type(body) is not Renewed:
+                raise LogCorruptError(seq, f"{body.kind} names no task")
+            self._leases.note_sign(body.worker, seq, at, body.ttl_us)
             return None
         return self._apply_to_final(seq, at, number, body)
 
     def _create(self, seq: int, at: int, body: Created) -> Task:
-        if len(self._policies) > POLICIES_KEPT:
-            self._policies.clear()
-        # Equal policies become one object, which is most of what a pending task weighs less.
-        policy = self._policies.setdefault(body.policy, body.policy)
-        task = create(self.namespace, seq, at, body, policy)
+        task = create(self.namespace, seq, at, body, self._policies.share(body.policy))
         self._add(task)
         return task
-
-    def _hear(self, seq: int, at: int, body: AnyBody) -> None:
-        if type(body) is not Renewed:
-            raise LogCorruptError(seq, f"{body.kind} names no task")
-        holder = self._leases.by_name.get(body.worker)
-        if holder is not None:
-            holder.seen_seq, holder.seen_at, holder.ttl_us = seq, at, body.ttl_us
 
     def _apply_to_final(self, seq: int, at: int, number: int, body: AnyBody) -> Task | None:
         if type(body) is Refused:

@@ -80,7 +80,7 @@ def test_the_story_has_everything() -> None:
     assert len({task.policy for task in tasks}) == 3
 
 
-# What an open task never has, see `_completed` and the like in task.py.
+# What an open task never has, see `_completed` and the like in moves.py.
 FINAL_FIELDS = {"result_json", "result_missing", "final_reason"}
 # Kept once for all, or said by the lease.
 ELSEWHERE = {"namespace", "recorded_state"}
