@@ -24,7 +24,7 @@ Draft = tuple[int, AnyBody]
 
 
 class Decision(Struct, Generic[R], frozen=True, gc=False):
-    """What a command decided: the events to append, in order, and what its caller is told."""
+    """What a command decided: the events to append, in order, and what its caller gets."""
 
     events: list[Draft]
     result: R

@@ -107,9 +107,9 @@ def _created(order: NewTask, now: int) -> Created:
 def _check_same(key: str, order: NewTask, there: object, *, created_at: int, task: int) -> None:
     """Raises KeyConflictError unless the same call would have made the same task.
 
-    That is what a task is to its caller: tags, priority, and when. Its policy is how it is run: a
-    queue whose default for retries has changed since still knows its own tasks. A delay is
-    compared as a length, since each call resolves it against its own now.
+    It compares what a task is to its caller: tags, priority, and when it runs. It does not compare
+    the policy, so that a queue whose default for retries has changed still knows its own tasks. A
+    delay is compared as a length, since each call resolves it against its own now.
     """
     assert type(there) is Created
     scheduled_at = order.scheduled_at

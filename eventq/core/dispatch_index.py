@@ -31,7 +31,7 @@ class Pending:
         self._is_sorted = True
 
     def add(self, task: Task) -> None:
-        """A task has become pending; O(log n)."""
+        """Adds a task that has become pending; O(log n)."""
         self.retrying_count += task.attempt > 0
         if not self._is_sorted:
             return
@@ -43,7 +43,7 @@ class Pending:
             self.expiring.add((task.expires_at_us, task.number))
 
     def remove(self, task: Task) -> None:
-        """A task, as it was added, is pending no more; O(log n)."""
+        """Removes a task, as it was added, that is no longer pending; O(log n)."""
         self.retrying_count -= task.attempt > 0
         if not self._is_sorted:
             return
@@ -55,7 +55,7 @@ class Pending:
             self.expiring.remove((task.expires_at_us, task.number))
 
     def remove_leased(self, tasks: list[Task]) -> None:
-        """Tasks that a commit leased, in its order; quick where they are the first of `ready`.
+        """Removes the tasks that a commit leased, in its order; quick where they lead `ready`.
 
         As a rule they are, since leases are granted in this order.
         """

@@ -47,8 +47,8 @@ def lease(
 ) -> list[Draft]:
     """Leases of up to ``count`` tasks in dispatch order; expires those found past their time.
 
-    Gives at most ``room`` drafts in all. Only ``free`` tasks can begin at once (None: all); the
-    block ends before one that must not wait, see `_may_wait`.
+    Returns at most ``room`` drafts in all. Only ``free`` tasks can begin at once (None: all); the
+    block ends before a task that must not wait, see `_may_wait`.
     """
     drafts = expire(projection, room=room, now=now)
     limit = min(count, room - len(drafts))
@@ -69,7 +69,7 @@ def lease(
 
 
 def can_lease(projection: Projection, *, count: int, free: int, now: int) -> bool:
-    """Whether `lease` would find a task; also when it is one to expire."""
+    """Whether `lease` would find a task to lease or to expire."""
     first = next(projection.ready(now), None)
     return count > 0 and first is not None and (free > 0 or _may_wait(first))
 
@@ -87,8 +87,8 @@ def expire(projection: Projection, *, room: int, now: int) -> list[Draft]:
 def _may_wait(task: Task) -> bool:
     """Whether the task may be leased before a worker is free for it.
 
-    A lapse costs a task an attempt, begun or not. One that falls with its node again and again, or
-    that has no attempt to spare, would be given up because of what its neighbours did.
+    A lapse costs a task an attempt, begun or not. A task that has lapsed before, or that has no
+    attempt to spare, could expire because of what its neighbours did.
     """
     retries = task.policy.max_retries
     spare = retries is None or task.retry_count < retries

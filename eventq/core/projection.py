@@ -202,7 +202,7 @@ class Projection:
 
     @property
     def pending_count(self) -> int:
-        """Open tasks that nobody holds, ready and scheduled."""
+        """Open tasks that no node holds, ready and scheduled."""
         return len(self.tasks) - self._leases.leased_count
 
     @property

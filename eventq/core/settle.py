@@ -29,8 +29,8 @@ from eventq.core.task import Task
 class Outcome(Struct, frozen=True, gc=False):
     """How an attempt ended. ``draw`` is a random number from 0 up to 1, for jitter.
 
-    A ``verdict`` is the runner's, on an attempt whose worker has not ended: void once the lease is
-    over, since the worker's own end is still to come.
+    A ``verdict`` comes from the runner, for an attempt whose worker has not ended. It is void once
+    the lease is over, since the worker's own end is still to come.
     """
 
     task: int
@@ -121,8 +121,8 @@ def settle(
     """Records how attempts ended. An outcome whose lease was lost is refused, not applied.
 
     So is a second outcome of one attempt: the first has given its lease back. No attempt is refused
-    twice. ``history`` gives a task's events, asked where a lease is over: the log may hold the very
-    outcome already.
+    twice. ``history`` returns a task's events. It is called where a lease is over: the log may hold
+    this very outcome already.
     """
     drafts: list[Draft] = []
     settled: set[int] = set()
@@ -152,7 +152,7 @@ def settle(
 def is_recorded(outcome: Outcome, history: list[Event]) -> bool:
     """Whether the task's history holds this very outcome already, or has refused its attempt.
 
-    So it is when the append that recorded it was reported as of unknown outcome, and was made.
+    That happens when the append of this outcome was reported as unknown, but was made.
     """
     if any(type(e.body) is Refused and e.body.fence == outcome.fence for e in history):
         return True
@@ -185,7 +185,7 @@ def _fail(task: Task, outcome: Outcome, *, worker: str, now: int) -> list[Draft]
 
 
 def _error_of(outcome: Outcome) -> ErrorInfo | None:
-    """The error that its `failed` event tells."""
+    """The error that its `failed` event records."""
     if outcome.kind == "cancelled" and outcome.error is None:
         return ErrorInfo(type="eventq.Cancel", message=outcome.reason)
     return outcome.error

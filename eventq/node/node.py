@@ -93,7 +93,7 @@ class Node:
     def reading(self, *, as_left: bool = False) -> AbstractContextManager[Projection]:
         """The projection, caught up, while the block lasts. Do not keep it or execute inside.
 
-        ``as_left`` by the last commit or look will do: the log is not asked.
+        With ``as_left`` it is as the last commit or look left it, and the log is not asked.
         """
         self._check_open()
         return Holding(self._lock, self._as_left if as_left else self._folded.catch_up)
@@ -101,7 +101,7 @@ class Node:
     def now(self, *, at_least: int = 0) -> int:
         """The node's time in microseconds: the log's clock, but never behind the log or itself.
 
-        What is more than a minute ahead of the clock is not followed; see SteadyTime.
+        It does not follow a log that is more than a minute ahead of the clock; see SteadyTime.
         """
         return self._time.now(offset_us=self.log.clock_offset_us(), at_least=at_least)
 

@@ -26,7 +26,7 @@ class WaitingLine:
         self._guard = threading.Lock()
 
     def join(self, pending: PendingCommand[Any]) -> None:
-        """Puts a command at the end; it leads where nobody does."""
+        """Puts a command at the end; it leads when there is no leader."""
         with self._guard:
             self.waiting.append(pending)
             if self.leader is None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import msgspec
 import pytest
 
 from eventq.core.command import Command, Draft
+from eventq.core.dispatch_index import Pending
 from eventq.core.events import COMMIT_BYTES, COMMIT_EVENTS, Commit
 from eventq.core.lease import lease
 from eventq.core.projection import Projection
@@ -24,6 +26,7 @@ from eventq.node.pending_command import Committed
 from eventq.replay.fold import replay
 from tests.checker import check_log
 from tests.commands import MadeCommand, cancellation, creation, leasing
+from tests.replays import assert_same
 from tests.support import PATIENCE_S, Gate, HookedLog, Spawned, queue_on, wait_until
 
 
@@ -261,6 +264,44 @@ class TestErrors:
         assert command.tasks[0] is not None
         assert log.head().seq == 1
 
+    @pytest.mark.parametrize("error", [None, LogUnavailableError("away")])
+    def test_a_commit_that_does_not_arrive_costs_no_fold(
+        self, node: Node, log: HookedLog, error: LogUnavailableError | None
+    ) -> None:
+        """Whether another node was first or the log was away, the node goes on from its fold."""
+        node.execute(creation(3, unconditional=False))
+        other = Node(HookedLog(log._storage), clock=SystemClock())
+        with node.reading() as before:
+            pass
+
+        def disturb(_commit: Commit) -> None:
+            log.before_append = lambda _: None
+            if error is not None:
+                raise error
+            other.execute(creation())
+
+        log.before_append = disturb
+        with nullcontext() if error is None else pytest.raises(LogUnavailableError):
+            node.execute(leasing(node, 2))
+
+        with node.reading() as after:
+            assert after is before
+            assert_same(replay(log), after, now=node.now())
+
+    def test_half_a_fold_is_given_up(
+        self, node: Node, log: HookedLog, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """When a fold breaks off, the next look folds the log anew."""
+        node.execute(creation(3, unconditional=False))
+        with monkeypatch.context() as broken:
+            broken.setattr(Pending, "remove_leased", run_out)
+            with pytest.raises(MemoryError):
+                node.execute(leasing(node, 2))
+
+        with node.reading() as projection:
+            assert_same(replay(log), projection, now=node.now())
+        assert check_log(log).states == {"leased": 2, "pending": 1}
+
     def test_a_closed_node_refuses(self, node: Node) -> None:
         """After `close` neither commands nor reading work, and closing again does no harm."""
         node.close()
@@ -270,6 +311,11 @@ class TestErrors:
             node.execute(creation())
         with pytest.raises(QueueClosedError), node.reading():
             pass
+
+
+def run_out(*_: object) -> None:
+    """Memory has run out."""
+    raise MemoryError
 
 
 def test_names_are_unique_and_safe() -> None:
