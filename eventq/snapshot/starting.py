@@ -15,7 +15,7 @@ logger = SafeLogger(__name__)
 
 
 def projection_at(log: EventLog, point: Point) -> Projection:
-    """The projection of everything up to the point's position, ripened to its instant.
+    """The projection of everything up to the point's position, advanced to its instant.
 
     Raises LogCorruptError where a seal, an order or a move is wrong behind the snapshot it starts
     from; before that, see `verify`.
