@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
@@ -16,17 +16,17 @@ from msgspec import UNSET, UnsetType
 
 from eventq.aio import RunSlot, Worker, awaited, follow_log, taking
 from eventq.archive import open_archived
-from eventq.core import decide
-from eventq.core.decide import Draft, NewTask
+from eventq.core.create import CreateTasks, NewTask
 from eventq.core.durations import Duration
 from eventq.core.events import Event
+from eventq.core.manage import CancelTask, ManageTask, RetryTask, UpdateTask
 from eventq.core.new_task import (
     TaskOptions,
     TaskSpec,
+    batches,
     check_policy,
     make_order,
     make_orders,
-    portions,
 )
 from eventq.core.policy import DEFAULT_BACKOFF, Backoff
 from eventq.core.task import FINAL, Task
@@ -50,9 +50,8 @@ from eventq.errors import ArgumentError, EventLoopError, EventqError, TaskNotFou
 from eventq.eventlog import EventLog, Rows, open_log
 from eventq.host.clock import Clock, SystemClock
 from eventq.host.surroundings import running_loop, usable_cores
-from eventq.node.commit_plan import Command
 from eventq.node.node import Node
-from eventq.replay.fold import created_and_task, task_history
+from eventq.replay.fold import task_history
 from eventq.replay.query import (
     Stats,
     final_tasks,
@@ -177,8 +176,8 @@ class Queue:
         """
         orders = make_orders(tasks, self._policy, options)
         created: list[Task] = []
-        for portion in portions(orders):
-            created += self._create(portion)
+        for batch in batches(orders):
+            created += self._create(batch)
         return created
 
     # Running them.
@@ -304,7 +303,7 @@ class Queue:
         """
         reason = check_text(reason, "reason")
         by = None if by is None else check_text(by, "by")
-        return self._manage(key, lambda task, _: decide.cancel(task, reason=reason, by=by))
+        return self._manage(key, CancelTask(reason, by))
 
     def retry(self, key: str, *, by: str | None = None) -> Task:
         """Makes a waiting task ready now, or reopens an expired or cancelled one.
@@ -313,7 +312,7 @@ class Queue:
         TaskNotFoundError, NotAllowedError for a running or completed task.
         """
         by = None if by is None else check_text(by, "by")
-        return self._manage(key, lambda task, now: decide.retry(task, by=by, now=now))
+        return self._manage(key, RetryTask(by))
 
     def update(
         self,
@@ -334,16 +333,7 @@ class Queue:
         if at is not None and delay_us is not None:
             raise ArgumentError("delay", delay, "either delay or scheduled_at, not both")
 
-        def decision(task: Task, now: int) -> list[Draft]:
-            return decide.update(
-                task,
-                priority=new_priority,
-                tags_json=tags_json,
-                scheduled_at=at if delay_us is None else now + delay_us,
-                by=by,
-            )
-
-        return self._manage(key, decision)
+        return self._manage(key, UpdateTask(new_priority, tags_json, at, delay_us, by))
 
     def close(self) -> None:
         """Stops a run in progress, waits for it, and closes the log; may come twice.
@@ -371,40 +361,19 @@ class Queue:
         return f"<Queue {self.url} namespace={self.namespace!r}>"
 
     def _create(self, orders: list[NewTask]) -> list[Task]:
-        node = self._node
-        keys = [order.key for order in orders if order.key is not None]
-        places: list[int] = []
-        there: dict[int, Task] = {}
-
-        def decision(now: int) -> list[Draft]:
-            existing: dict[str, Event] = {}
-            for key, number in (node.log.find_keys(keys) if keys else {}).items():
-                created, task = created_and_task(node.log, number)
-                assert created is not None, "a key in the log has a created event"
-                assert task is not None
-                existing[key] = created
-                there[number] = task.as_of(now)
-            drafts, places[:] = decide.create(orders, existing, now=now)
-            return drafts
-
-        command = node.execute(Command(decision, blind=True))
-        tasks = [there[place] if place > 0 else command.tasks[-1 - place] for place in places]
+        committed = self._node.execute(CreateTasks(orders))
+        tasks = [
+            place if isinstance(place, Task) else committed.tasks[place]
+            for place in committed.result
+        ]
         assert all(tasks), "a created task is never missing"
         return [task for task in tasks if task is not None]
 
-    def _manage(self, key: str, decision: Callable[[Task, int], list[Draft]]) -> Task:
-        key = check_lookup_key(key)
-        node = self._node
-        found: list[Task] = []
-
-        def decide_for_task(now: int) -> list[Draft]:
-            found[:] = [node.find(key)]
-            return decision(found[0], now)
-
-        command = node.execute(Command(decide_for_task))
-        after = command.tasks[-1] if command.tasks else found[0]
+    def _manage(self, key: str, edit: CancelTask | RetryTask | UpdateTask) -> Task:
+        committed = self._node.execute(ManageTask(check_lookup_key(key), edit))
+        after = committed.tasks[-1] if committed.tasks else committed.result
         assert after is not None
-        return after.as_of(node.now())
+        return after.as_of(self._node.now())
 
     def _after_fork(self) -> None:
         self._slot.after_fork()

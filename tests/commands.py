@@ -2,37 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import msgspec
 
-from eventq.core import decide
-from eventq.core.decide import NEW, Draft
+from eventq.core.command import NEW, Decision, Draft, PastTasks
 from eventq.core.events import Created, Policy
-from eventq.node.commit_plan import Command
+from eventq.core.manage import CancelTask, ManageTask, UpdateTask
+from eventq.core.projection import Projection
+from eventq.core.settle import SettleAndLease
 from eventq.node.node import Node
 
 POLICY = Policy("linear", 1_000_000)
 
 
+class MadeCommand(msgspec.Struct, frozen=True, eq=False):
+    """A command whose decision a test gives as a function of the projection."""
+
+    draft: Callable[[Projection], list[Draft]]
+    unconditional: bool = False
+    leasing: bool = False
+
+    def decide(self, projection: Projection, _past: PastTasks, _now: int) -> Decision[Any]:
+        """See Command.decide."""
+        return Decision(self.draft(projection), None)
+
+
 def creation(
-    count: int = 1, *, tags: bytes = b"{}", key: str | None = None, blind: bool = True
-) -> Command:
+    count: int = 1, *, tags: bytes = b"{}", key: str | None = None, unconditional: bool = True
+) -> MadeCommand:
     """A producer's command."""
     drafts: list[Draft] = [
         (NEW, Created(policy=POLICY, key=key, tags=msgspec.Raw(tags))) for _ in range(count)
     ]
-    return Command(lambda _: drafts, blind=blind)
+    return MadeCommand(lambda _: drafts, unconditional=unconditional)
 
 
-def cancellation(node: Node, key: str) -> Command:
+def cancellation(key: str) -> ManageTask:
     """A manager's command."""
-    return Command(lambda _: decide.cancel(node.find(key), reason="", by=None))
+    return ManageTask(key, CancelTask())
 
 
-def leasing(node: Node, count: int = 1) -> Command:
+def edit(key: str, priority: int) -> ManageTask:
+    """Another one."""
+    return ManageTask(key, UpdateTask(priority))
+
+
+def leasing(node: Node, count: int = 1) -> SettleAndLease:
     """A runner's command."""
-    return Command(
-        lambda now: decide.lease(
-            node.projection, worker=node.name, ttl_us=1_000_000, count=count, room=1_000, now=now
-        ),
-        leasing=True,
-    )
+    return SettleAndLease(node.name, [], 1_000_000, count)

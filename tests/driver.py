@@ -5,11 +5,12 @@ No clock and no thread: each caller says what time it is.
 
 from __future__ import annotations
 
-from eventq.core.decide import NEW, Draft
+from eventq.core.command import NEW, Draft
 from eventq.core.events import AnyBody, Commit, Created, Event, decode_bodies, encode_bodies
+from eventq.core.moves import fold_history
 from eventq.core.projection import Projection
 from eventq.core.seal import genesis, seal_commit
-from eventq.core.task import Task, fold_history
+from eventq.core.task import Task
 from eventq.eventlog.contract import EventLog
 from eventq.eventlog.memory import MemoryLog, MemoryStorage
 

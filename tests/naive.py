@@ -11,8 +11,9 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
-from eventq.core.decide import NewTask, Outcome
+from eventq.core.create import NewTask
 from eventq.core.events import Policy
+from eventq.core.settle import Outcome
 from eventq.errors import ArgumentError, EventqError, KeyConflictError, NotAllowedError
 
 Story = list[tuple[int, str]]

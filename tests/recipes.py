@@ -9,7 +9,7 @@ from pathlib import Path
 
 from msgspec import Raw
 
-from eventq.core.decide import LAPSED, NEW, Draft
+from eventq.core.command import NEW, Draft
 from eventq.core.durations import SECOND_US
 from eventq.core.events import (
     Completed,
@@ -22,6 +22,7 @@ from eventq.core.events import (
     Refused,
     Retried,
 )
+from eventq.core.lease import LAPSED
 from eventq.core.projection import Projection
 from eventq.eventlog import EventLog, open_log
 from tests.driver import record

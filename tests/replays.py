@@ -18,24 +18,10 @@ def bulk_replay(log: EventLog, *, limit: int) -> Projection:
     return projection
 
 
-def rehearsed_replay(log: EventLog) -> Projection:
-    """A replay that folds each commit ahead, and takes it back before it folds it for good."""
-    projection, twin = Projection(log.namespace), Projection(log.namespace)
-    while commits := log.read(after=projection.seq):
-        for commit in commits:
-            mark = projection.mark(commit.tasks)
-            projection.apply(commit)
-            projection.take_back(mark)
-            assert_same(twin, projection, now=commit.at)
-            projection.apply(commit)
-            twin.apply(commit)
-    return projection
-
-
 def assert_same(ours: Projection, other: Projection, *, now: int) -> None:
     """Asserts that two projections cannot be told from each other."""
     for projection in (ours, other):
-        projection.ripen(now)
+        projection.advance_to(now)
         projection.check()
     assert (other.seq, other.at, other.seal) == (ours.seq, ours.at, ours.seal)
     assert other.unknown == ours.unknown

@@ -11,14 +11,16 @@ from typing import Any
 from msgspec.structs import replace
 
 from eventq.audit import story
-from eventq.core import decide
-from eventq.core.decide import NewTask, Outcome
+from eventq.core.command import Draft
+from eventq.core.create import NewTask
 from eventq.core.durations import SECOND_US, parse_duration
 from eventq.core.events import ErrorInfo, Policy
 from eventq.core.projection import Projection
+from eventq.core.settle import Outcome
 from eventq.core.task import Task, TaskState
 from eventq.replay.fold import task_of
 from eventq.replay.points import Point
+from tests import deciding as decide
 from tests.driver import memory_log, record
 
 BEGIN_US = 1_700_000_000_000_000
@@ -121,7 +123,7 @@ class Stage:
         drafts, _ = decide.create(orders, {}, now=self.now)
         return self._record(drafts)
 
-    def _record(self, drafts: list[decide.Draft]) -> int:
+    def _record(self, drafts: list[Draft]) -> int:
         first = self.projection.seq + 1
         record(self.log, self.projection, drafts, now=self.now)
         return first

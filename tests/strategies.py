@@ -9,7 +9,7 @@ from typing import Literal
 
 from hypothesis import strategies as st
 
-from eventq.core.decide import NewTask
+from eventq.core.create import NewTask
 from eventq.core.events import Policy
 
 # Microseconds stand in for hours: small numbers meet each other far more often.

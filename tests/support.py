@@ -13,13 +13,13 @@ from typing import Any, Generic, TypeVar
 
 from eventq import Queue, QueueClosedError, Task
 from eventq.aio import RunSlot
-from eventq.core.decide import Draft
+from eventq.core.command import Draft
 from eventq.core.events import Commit, Leased
 from eventq.eventlog.memory import MemoryLog, MemoryStorage
 from eventq.host.clock import Clock
-from eventq.node.commit_plan import Command
 from eventq.node.node import Node
 from eventq.runner import Runner
+from tests.commands import MadeCommand
 
 T = TypeVar("T")
 
@@ -61,28 +61,12 @@ class HookedLog(MemoryLog):
         self.after_append: Callable[[Commit], None] = lambda _: None
         self.appended: list[Commit] = []
 
-    def append(self, commit: Commit, **_: object) -> None:
+    def append(self, commit: Commit) -> None:
         """See EventLog.append."""
         self.before_append(commit)
         super().append(commit)
         self.appended.append(commit)
         self.after_append(commit)
-
-
-class SlowLog(HookedLog):
-    """A log that has something else done while a commit is on its way."""
-
-    def __init__(self, storage: MemoryStorage) -> None:
-        super().__init__(storage)
-        self.called = 0
-
-    def append(self, commit: Commit, **options: object) -> None:
-        """See EventLog.append."""
-        meanwhile = options.get("meanwhile")
-        if callable(meanwhile):
-            self.called += 1
-            Spawned(meanwhile).result()
-        super().append(commit)
 
 
 class Gate:
@@ -161,7 +145,7 @@ def node_of(queue: Queue) -> Node:
 
 def waiting_count(node: Node) -> int:
     """How many commands wait for the commit in progress to end."""
-    return len(node._waiting)
+    return len(node._line.waiting)
 
 
 def wakes_of(queue: Queue) -> list[Callable[[], None]]:
@@ -237,7 +221,7 @@ def lease(queue: Queue, *, ttl_us: int) -> None:
     """Leases task 1 for a node that does nothing more, as one that was killed."""
     node = node_of(queue)
     drafts: list[Draft] = [(1, Leased(1, node.name, ttl_us))]
-    node.execute(Command(lambda _: drafts, leasing=True))
+    node.execute(MadeCommand(lambda _: drafts, leasing=True))
 
 
 def look(queue: Queue) -> None:

@@ -11,7 +11,7 @@ import pytest
 from msgspec import Raw
 from msgspec.structs import replace
 
-from eventq.core.decide import NEW, Draft
+from eventq.core.command import NEW, Draft
 from eventq.core.events import (
     NODE,
     AnyBody,

@@ -20,18 +20,20 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from eventq.core import decide
-from eventq.core.decide import NEW, Draft, NewTask, Outcome
+from eventq.core.command import NEW, Draft
+from eventq.core.create import NewTask
 from eventq.core.events import ErrorInfo
 from eventq.core.projection import Projection
+from eventq.core.settle import Outcome
 from eventq.core.task import Task, TaskState
 from eventq.errors import EventqError
 from eventq.eventlog import EventLog
 from eventq.replay.fold import replay
+from tests import deciding as decide
 from tests.checker import check_log
 from tests.driver import existing_of, memory_log, record, task_in
 from tests.naive import Naive, Row, WrongError
-from tests.replays import assert_same, bulk_replay, rehearsed_replay
+from tests.replays import assert_same, bulk_replay
 from tests.strategies import (
     START,
     TTL,
@@ -230,7 +232,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """The log alone shows invariants 1 to 10; each prefix folds to what was seen then."""
-        assert_same(self.projection, rehearsed_replay(self.log), now=self.now)
+        assert_same(self.projection, replay(self.log), now=self.now)
         report = check_log(self.log, batch=5)
         states = {row.number: row.state for row in self.model.rows}
         assert {number: task.state for number, task in report.tasks.items()} == {

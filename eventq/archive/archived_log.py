@@ -87,9 +87,9 @@ class ArchivedLog:
         """See EventLog.writer_slot."""
         return self.log.writer_slot()
 
-    def append(self, commit: Commit, *, meanwhile: Callable[[], None] | None = None) -> None:
+    def append(self, commit: Commit) -> None:
         """See EventLog.append."""
-        self.log.append(commit, meanwhile=meanwhile)
+        self.log.append(commit)
 
     def query(self, text: str, values: Sequence[Any] = ()) -> Rows:
         """See EventLog.query: SQL sees what the database holds, not the archive."""

@@ -56,7 +56,7 @@ def bisect(log: EventLog, expression: Expression, *, good: Point, bad: Point) ->
         if holds(view):
             return _found(log, event, before, counts())
         before = counts()
-    view.projection.ripen(bad.at)
+    view.projection.advance_to(bad.at)
     return NotFound(events=bad.seq - good.seq, by_time=holds(view))
 
 

@@ -56,7 +56,7 @@ def diff_points(log: EventLog, before: Point, after: Point) -> LogDifference:
     old = projection_at(log, before)
     new = restore(take(old))
     catch_up(new, log, until=after.seq)
-    new.ripen(after.at)
+    new.advance_to(after.at)
     found = compare(old, new)
     elsewhere = {}
     for task in found.tasks:
@@ -165,7 +165,7 @@ def _last_position(log: EventLog, number: int, seq: int) -> int:
 
 
 def _one_sided(task: Task, projection: Projection, *, first: bool) -> TaskDifference:
-    state = state_as_of(task, projection.ripe_at)
+    state = state_as_of(task, projection.advanced_to)
     return TaskDifference(
         task.number, task.key, {"state": (state, None) if first else (None, state)}
     )
@@ -174,7 +174,7 @@ def _one_sided(task: Task, projection: Projection, *, first: bool) -> TaskDiffer
 def _changed(
     task: Task, old: Projection, counterpart: Task, new: Projection
 ) -> Iterator[TaskDifference]:
-    states = state_as_of(task, old.ripe_at), state_as_of(counterpart, new.ripe_at)
+    states = state_as_of(task, old.advanced_to), state_as_of(counterpart, new.advanced_to)
     fields = {} if states[0] == states[1] else {"state": states}
     fields |= task_fields(task, counterpart)
     if fields:

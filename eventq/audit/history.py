@@ -14,7 +14,8 @@ from msgspec import Struct
 from eventq.audit.lookup import read_history
 from eventq.audit.reasons import EventContext, LeaseEnd, ending_of, reason_of
 from eventq.core.events import Event, Leased, Refused
-from eventq.core.task import REOPENABLE, Task, TaskState, advance, is_due
+from eventq.core.moves import advance
+from eventq.core.task import REOPENABLE, Task, TaskState, is_due
 from eventq.errors import LogCorruptError
 from eventq.eventlog.contract import EventLog
 from eventq.replay.points import Point

@@ -12,7 +12,6 @@ from msgspec import UNSET, Struct
 
 from eventq.audit.lookup import last_sign
 from eventq.audit.phrases import ordinal, took, wait_words
-from eventq.core.decide import LAPSED
 from eventq.core.durations import brief_duration, show_duration
 from eventq.core.events import (
     Cancelled,
@@ -29,6 +28,7 @@ from eventq.core.events import (
     Unknown,
     Updated,
 )
+from eventq.core.lease import LAPSED
 from eventq.core.policy import wait_us
 from eventq.core.task import Task, TaskState
 from eventq.eventlog.contract import EventLog

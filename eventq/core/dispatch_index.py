@@ -16,12 +16,12 @@ class Pending:
     """Pending tasks in one of two indexes, and those that can expire in a third as well.
 
     `ready` is sorted by (priority descending, scheduled_at, number). `waiting` is sorted by
-    (scheduled_at, number) and holds those whose instant lies after `ripe_at`, the time asked
+    (scheduled_at, number) and holds those whose instant lies after `advanced_to`, the time asked
     about last. `expiring` is sorted by (expires_at, number). `tasks` is the projection's.
     """
 
     def __init__(self, tasks: dict[int, Task]) -> None:
-        self.ripe_at = 0
+        self.advanced_to = 0
         self.retrying_count = 0
         """Tasks that have been attempted before."""
         self.ready: SortedList[tuple[int, int, int]] = SortedList()
@@ -31,11 +31,11 @@ class Pending:
         self._is_sorted = True
 
     def add(self, task: Task) -> None:
-        """A task has become pending; O(log n)."""
+        """Adds a task that has become pending; O(log n)."""
         self.retrying_count += task.attempt > 0
         if not self._is_sorted:
             return
-        if task.scheduled_at_us <= self.ripe_at or task.scheduled_at_us == task.created_at_us:
+        if task.scheduled_at_us <= self.advanced_to or task.scheduled_at_us == task.created_at_us:
             self.ready.add(rank(task))
         else:
             self.waiting.add((task.scheduled_at_us, task.number))
@@ -43,11 +43,11 @@ class Pending:
             self.expiring.add((task.expires_at_us, task.number))
 
     def remove(self, task: Task) -> None:
-        """A task, as it was added, is pending no more; O(log n)."""
+        """Removes a task, as it was added, that is no longer pending; O(log n)."""
         self.retrying_count -= task.attempt > 0
         if not self._is_sorted:
             return
-        if task.scheduled_at_us <= self.ripe_at or task.scheduled_at_us == task.created_at_us:
+        if task.scheduled_at_us <= self.advanced_to or task.scheduled_at_us == task.created_at_us:
             self.ready.remove(rank(task))
         else:
             self.waiting.remove((task.scheduled_at_us, task.number))
@@ -55,7 +55,7 @@ class Pending:
             self.expiring.remove((task.expires_at_us, task.number))
 
     def remove_leased(self, tasks: list[Task]) -> None:
-        """Tasks that a commit leased, in its order; quick where they are the first of `ready`.
+        """Removes the tasks that a commit leased, in its order; quick where they lead `ready`.
 
         As a rule they are, since leases are granted in this order.
         """
@@ -70,25 +70,25 @@ class Pending:
             if task.expires_at_us is not None:
                 self.expiring.remove((task.expires_at_us, task.number))
 
-    def ripen(self, now: int) -> None:
+    def advance_to(self, now: int) -> None:
         """Moves tasks whose instant has come from `waiting` to `ready`; O(log n) for each."""
-        if now <= self.ripe_at:
+        if now <= self.advanced_to:
             return
-        self.ripe_at = now
+        self.advanced_to = now
         waiting = self.waiting
         while waiting and waiting[0][0] <= now:
             _, number = waiting.pop(0)
             self.ready.add(rank(self._tasks[number]))
 
-    def unripen(self, now: int) -> None:
-        """Goes back to an earlier time: the inverse of `ripen`.
+    def go_back_to(self, now: int) -> None:
+        """Goes back to an earlier time: the inverse of `advance_to`.
 
         For tools that step backward, and for logs far ahead of the clock. O(log n) for each task
         moved and each priority: within one, tasks stand by their instant.
         """
-        if now >= self.ripe_at:
+        if now >= self.advanced_to:
             return
-        self.ripe_at = now
+        self.advanced_to = now
         ready, begin = self.ready, 0
         early: list[tuple[int, int, int]] = []
         while begin < len(ready):
@@ -133,11 +133,11 @@ class Pending:
     ) -> tuple[
         SortedList[tuple[int, int, int]], SortedList[tuple[int, int]], SortedList[tuple[int, int]]
     ]:
-        ripe_at = self.ripe_at
+        now = self.advanced_to
         return (
-            SortedList(rank(task) for task in tasks if is_due(task, ripe_at)),
+            SortedList(rank(task) for task in tasks if is_due(task, now)),
             SortedList(
-                (task.scheduled_at_us, task.number) for task in tasks if not is_due(task, ripe_at)
+                (task.scheduled_at_us, task.number) for task in tasks if not is_due(task, now)
             ),
             SortedList(
                 (task.expires_at_us, task.number)

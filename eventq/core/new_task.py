@@ -9,7 +9,7 @@ from typing import Any, TypedDict, Unpack
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from eventq.core.decide import NewTask
+from eventq.core.create import NewTask
 from eventq.core.durations import Duration
 from eventq.core.events import COMMIT_BYTES, COMMIT_EVENTS, NO_JITTER, Policy
 from eventq.core.policy import Backoff
@@ -123,20 +123,20 @@ def make_orders(
     return orders
 
 
-def portions(orders: list[NewTask]) -> Iterator[list[NewTask]]:
-    """The orders in pieces that each fit into a commit."""
-    portion: list[NewTask] = []
+def batches(orders: list[NewTask]) -> Iterator[list[NewTask]]:
+    """The orders in batches that each fit into a commit."""
+    batch: list[NewTask] = []
     size_bytes = 0
     for order in orders:
         body_bytes = BODY_BYTES if order.key is None else KEYED_BODY_BYTES
         order_bytes = len(order.tags_json) + body_bytes
-        if portion and (len(portion) == COMMIT_EVENTS or size_bytes + order_bytes > COMMIT_BYTES):
-            yield portion
-            portion, size_bytes = [], 0
-        portion.append(order)
+        if batch and (len(batch) == COMMIT_EVENTS or size_bytes + order_bytes > COMMIT_BYTES):
+            yield batch
+            batch, size_bytes = [], 0
+        batch.append(order)
         size_bytes += order_bytes
-    if portion:
-        yield portion
+    if batch:
+        yield batch
 
 
 def _check_names(options: Mapping[str, object]) -> None:

@@ -14,6 +14,8 @@ from eventq.errors import ArgumentError
 
 # The n-th retry comes n times this after the failure, unless the caller says otherwise.
 DEFAULT_BACKOFF = "10s"
+# Distinct policies shared, so that a caller who varies them endlessly costs no memory.
+POLICIES_KEPT = 1_000
 
 
 class Backoff(Struct, frozen=True, gc=False):
@@ -131,3 +133,16 @@ def _checked_jitter(jitter: object) -> float:
     if type(value) not in {int, float} or not 0 <= value <= 1:
         raise ArgumentError("jitter", jitter, "a number from 0 to 1")
     return float(value)
+
+
+class SharedPolicies:
+    """Makes equal policies one object, which is most of what a pending task weighs less."""
+
+    def __init__(self) -> None:
+        self._known: dict[Policy, Policy] = {}
+
+    def share(self, policy: Policy) -> Policy:
+        """The policy, or an equal one met before."""
+        if len(self._known) > POLICIES_KEPT:
+            self._known.clear()
+        return self._known.setdefault(policy, policy)

@@ -9,8 +9,6 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import repeat
 
-from msgspec import Struct
-
 from eventq.core.dispatch_index import Pending
 from eventq.core.events import (
     KIND_OF,
@@ -21,7 +19,6 @@ from eventq.core.events import (
     Completed,
     Created,
     Leased,
-    Policy,
     Refused,
     Renewed,
     Retried,
@@ -29,8 +26,11 @@ from eventq.core.events import (
     decode_at,
     time_of,
 )
+from eventq.core.holders import Holder, Holders
+from eventq.core.moves import change, check_fence, check_move, create, reopen
+from eventq.core.policy import SharedPolicies
 from eventq.core.seal import genesis
-from eventq.core.task import FINAL, Task, TaskState, change, check_fence, check_move, create, reopen
+from eventq.core.task import FINAL, Task, TaskState
 from eventq.errors import LogCorruptError
 
 SCHEDULED, LEASED = TaskState.SCHEDULED, TaskState.LEASED
@@ -39,36 +39,11 @@ SCHEDULED, LEASED = TaskState.SCHEDULED, TaskState.LEASED
 # built upon.
 FOLD_VERSION = 1
 
-# Distinct policies remembered, so that a caller who varies them endlessly costs no memory.
-POLICIES_KEPT = 1_000
 # Where a log is ahead of the clock, one node may decide a little earlier than another was asked
 # about. Further back than this, the indexes go back as well.
 NEAR_US = 60_000_000
 # Events of a commit that are quicker counted one by one than by a counter, which has to be made.
 FEW = 16
-
-
-class Holder(Struct):
-    """A node that holds leases, and its last sign of life: a ``leased`` or ``renewed`` event."""
-
-    ttl_us: int
-    seen_seq: int
-    seen_at: int
-    tasks: set[int]
-
-
-class Mark(Struct, frozen=True):
-    """A place that a projection can be taken back to, as far as the next commit will change it."""
-
-    seq: int
-    at: int
-    decided_at: int
-    seal: bytes
-    unknown: tuple[int, str] | None
-    counts: dict[str, int]
-    reopened: dict[str, int]
-    tasks: dict[int, Task | None]
-    signs: dict[str, tuple[int, int, int]]
 
 
 class Projection:
@@ -87,24 +62,23 @@ class Projection:
         self.counts = dict.fromkeys(sorted(KINDS), 0)
         self.reopened = {"expired": 0, "cancelled": 0}
         self.tasks: dict[int, Task] = {}
-        self.holders: dict[str, Holder] = {}
         self.unknown: tuple[int, str] | None = None
         self._pending = Pending(self.tasks)
+        self._leases = Holders()
         self._keys: dict[str, int] = {}
-        self._policies: dict[Policy, Policy] = {}
-        self._leased_count = 0
+        self._policies = SharedPolicies()
 
     def apply(
         self,
         commit: Commit,
         *,
-        telling: bool = True,
+        collect: bool = True,
         bodies: list[AnyBody | Unknown] | None = None,
     ) -> list[Task | None]:
-        """Folds one commit; gives the task after each event (None for events of a node).
+        """Folds one commit; returns the task after each event (None for events of a node).
 
-        Not ``telling``, it gives nothing, and need not make what nobody will look at. ``bodies``
-        spares the decoding of the commit's own where somebody has done it before. Raises
+        Without ``collect`` it returns nothing, and leaves out final tasks, which are soon
+        forgotten. ``bodies`` are the commit's own, where the caller has decoded them. Raises
         LogCorruptError when the commit does not follow this projection or makes an illegal move.
         The seal is not computed here (see `replay.fold`).
         """
@@ -113,10 +87,10 @@ class Projection:
         # What was decided by another instant than its stamp goes by that one in all things.
         at = time_of(commit.at, bodies[0]) if bodies else commit.at
         pending = self._pending
-        if at == commit.at or pending.ripe_at - at < NEAR_US:
-            pending.ripen(at)
+        if at == commit.at or pending.advanced_to - at < NEAR_US:
+            pending.advance_to(at)
         else:
-            pending.unripen(at)
+            pending.go_back_to(at)
         after: list[Task | None] = []
         leased: list[Task] = []
         # The loop that every node and every replay spends its time in, hence no call too many.
@@ -127,13 +101,13 @@ class Projection:
             elif type(body) is Leased:
                 changed = tasks[number] = change(task, seq, at, body)
                 leased.append(task)
-                holder = self._hold(number, body.worker)
+                holder = self._leases.hold(number, body.worker)
                 holder.seen_seq, holder.seen_at, holder.ttl_us = seq, at, body.ttl_us
                 after.append(changed)
-            elif type(body) is Completed and not telling:
+            elif type(body) is Completed and not collect:
                 check_move(task, seq, body)
                 check_fence(task, seq, body.fence)
-                self._let_go(task)
+                self._leases.let_go(task)
                 self._forget(task)
             else:
                 changed = change(task, seq, at, body)
@@ -146,39 +120,7 @@ class Projection:
         self.at = commit.at
         self.decided_at = at
         self.seal = commit.seal
-        return after if telling else []
-
-    def mark(self, numbers: list[int]) -> Mark:
-        """What `take_back` needs to undo the next commit, which touches these tasks."""
-        return Mark(
-            seq=self.seq,
-            at=self.at,
-            decided_at=self.decided_at,
-            seal=self.seal,
-            unknown=self.unknown,
-            counts=dict(self.counts),
-            reopened=dict(self.reopened),
-            tasks={number: self.tasks.get(number) for number in numbers if number != NODE},
-            signs={
-                worker: (holder.ttl_us, holder.seen_seq, holder.seen_at)
-                for worker, holder in self.holders.items()
-            },
-        )
-
-    def take_back(self, mark: Mark) -> None:
-        """Undoes all that was applied since the mark, as if it had never been."""
-        for number, before in mark.tasks.items():
-            now = self.tasks.get(number)
-            if now is not None:
-                self._take_out(now)
-            if before is not None:
-                self._put_in(before)
-        for worker, (ttl_us, seen_seq, seen_at) in mark.signs.items():
-            holder = self.holders[worker]
-            holder.ttl_us, holder.seen_seq, holder.seen_at = ttl_us, seen_seq, seen_at
-        self.seq, self.at, self.seal, self.unknown = mark.seq, mark.at, mark.seal, mark.unknown
-        self.decided_at = mark.decided_at
-        self.counts, self.reopened = mark.counts, mark.reopened
+        return after if collect else []
 
     def suspend_indexes(self) -> None:
         """Stops keeping the sorted indexes, for a long fold; ``rebuild_indexes`` ends it."""
@@ -189,48 +131,47 @@ class Projection:
         self._pending.rebuild(t for t in self.tasks.values() if t.recorded_state is SCHEDULED)
 
     @property
-    def ripe_at(self) -> int:
+    def advanced_to(self) -> int:
         """The time asked about last."""
-        return self._pending.ripe_at
+        return self._pending.advanced_to
 
     def rebuild(self) -> None:
         """Derives anew from the tasks all that is kept beside them; O(n log n)."""
         tasks = self.tasks.values()
         self._keys = {t.caller_key: t.number for t in tasks if t.caller_key is not None}
-        self._leased_count = sum(t.recorded_state is LEASED for t in tasks)
+        self._leases.leased_count = sum(t.recorded_state is LEASED for t in tasks)
         self.rebuild_indexes()
 
-    def ripen(self, now: int) -> None:
-        """Makes tasks ready whose instant has come, and no others; O(log n) for each.
+    def advance_to(self, now: int) -> None:
+        """Makes tasks ready whose instant has come by then, and no others; O(log n) for each.
 
-        Back in time it goes only where a clock was wrong.
+        It goes back in time only where a clock was wrong.
         """
-        self._pending.ripen(now)
-        self._pending.unripen(now)
+        self._pending.advance_to(now)
+        self._pending.go_back_to(now)
 
     def ready(self, now: int) -> Iterator[Task]:
         """Pending tasks whose instant has come, in dispatch order; also those past expiry."""
-        self.ripen(now)
-        tasks = self.tasks
-        return (tasks[number] for _, _, number in self._pending.ready)
+        self.advance_to(now)
+        return (self.tasks[number] for _, _, number in self._pending.ready)
 
     def waiting(self) -> Iterator[Task]:
-        """Pending tasks whose instant is to come, the next one first; call `ripen` before."""
+        """Pending tasks whose instant is to come, the next one first; call `advance_to` before."""
         return (self.tasks[number] for _, number in self._pending.waiting)
 
     def leased(self) -> Iterator[Task]:
         """Tasks that some node holds, in the order of their leases; O(n log n) in those."""
-        held = (self.tasks[number] for holder in self.holders.values() for number in holder.tasks)
+        held = (self.tasks[number] for number in self._leases.numbers())
         return iter(sorted(held, key=lambda task: task.fence))
 
     def ready_count(self, now: int) -> int:
         """How many pending tasks have their instant behind them."""
-        self.ripen(now)
+        self.advance_to(now)
         return len(self._pending.ready)
 
     def scheduled_count(self, now: int) -> int:
         """How many pending tasks have their instant ahead of them."""
-        self.ripen(now)
+        self.advance_to(now)
         return len(self._pending.waiting)
 
     def past_expiry(self, now: int) -> Iterator[Task]:
@@ -239,6 +180,11 @@ class Projection:
             if expires_at > now:
                 return
             yield self.tasks[number]
+
+    @property
+    def holders(self) -> dict[str, Holder]:
+        """The nodes that hold leases, by name."""
+        return self._leases.by_name
 
     def next_instant(self) -> int | None:
         """The earliest coming instant at which a pending task becomes ready or expires."""
@@ -250,18 +196,17 @@ class Projection:
 
     def leases_of(self, worker: str) -> set[int]:
         """Numbers of the tasks the node holds now. The set is live: do not keep or change it."""
-        holder = self.holders.get(worker)
-        return set() if holder is None else holder.tasks
+        return self._leases.tasks_of(worker)
 
     @property
     def pending_count(self) -> int:
-        """Open tasks that nobody holds, ready and scheduled."""
-        return len(self.tasks) - self._leased_count
+        """Open tasks that no node holds, ready and scheduled."""
+        return len(self.tasks) - self._leases.leased_count
 
     @property
     def leased_count(self) -> int:
         """Open tasks that some node holds."""
-        return self._leased_count
+        return self._leases.leased_count
 
     @property
     def retrying_count(self) -> int:
@@ -283,14 +228,11 @@ class Projection:
         leased = [t for t in self.tasks.values() if t.recorded_state is LEASED]
         self._pending.check(pending)
         assert len(pending) + len(leased) == len(self.tasks)
-        assert self._leased_count == len(leased)
         assert all(t.number == number for number, t in self.tasks.items())
         assert self._keys == {
             t.caller_key: t.number for t in self.tasks.values() if t.caller_key is not None
         }
-        held = {n: worker for worker, holder in self.holders.items() for n in holder.tasks}
-        assert held == {t.number: t.worker for t in leased}
-        assert all(holder.tasks for holder in self.holders.values())
+        self._leases.check(leased)
         final = sum(self.final_counts().values())
         assert self.counts["created"] == len(self.tasks) + final
 
@@ -314,25 +256,16 @@ class Projection:
             self.unknown = self.unknown or (seq, body.kind)
             return None
         if number == NODE:
-            self._hear(seq, at, body)
+            if type(body) is not Renewed:
+                raise LogCorruptError(seq, f"{body.kind} names no task")
+            self._leases.note_sign(body.worker, seq, at, body.ttl_us)
             return None
         return self._apply_to_final(seq, at, number, body)
 
     def _create(self, seq: int, at: int, body: Created) -> Task:
-        if len(self._policies) > POLICIES_KEPT:
-            self._policies.clear()
-        # Equal policies become one object, which is most of what a pending task weighs less.
-        policy = self._policies.setdefault(body.policy, body.policy)
-        task = create(self.namespace, seq, at, body, policy)
+        task = create(self.namespace, seq, at, body, self._policies.share(body.policy))
         self._add(task)
         return task
-
-    def _hear(self, seq: int, at: int, body: AnyBody) -> None:
-        if type(body) is not Renewed:
-            raise LogCorruptError(seq, f"{body.kind} names no task")
-        holder = self.holders.get(body.worker)
-        if holder is not None:
-            holder.seen_seq, holder.seen_at, holder.ttl_us = seq, at, body.ttl_us
 
     def _apply_to_final(self, seq: int, at: int, number: int, body: AnyBody) -> Task | None:
         if type(body) is Refused:
@@ -352,25 +285,8 @@ class Projection:
             self._keys[task.caller_key] = task.number
         self._pending.add(task)
 
-    def _take_out(self, task: Task) -> None:
-        if task.recorded_state is SCHEDULED:
-            self._pending.remove(task)
-        elif task.recorded_state is LEASED:
-            self._let_go(task)
-        self._forget(task)
-
-    def _put_in(self, task: Task) -> None:
-        if task.recorded_state is SCHEDULED:
-            self._add(task)
-            return
-        assert task.worker is not None, "only a lease is left: no other state outlives a commit"
-        self.tasks[task.number] = task
-        if task.caller_key is not None:
-            self._keys[task.caller_key] = task.number
-        self._hold(task.number, task.worker)
-
     def _replace(self, old: Task, new: Task, seq: int, body: AnyBody | Unknown) -> None:
-        """Puts a changed task in the place of what it was; not for leases, see `_hold`."""
+        """Puts a changed task in the place of what it was; not for leases, see `apply`."""
         if old is new:
             if type(body) is Unknown:
                 self.unknown = self.unknown or (seq, body.kind)
@@ -378,7 +294,7 @@ class Projection:
         if old.recorded_state is SCHEDULED:
             self._pending.remove(old)
         elif old.recorded_state is LEASED:
-            self._let_go(old)
+            self._leases.let_go(old)
         if new.recorded_state in FINAL:
             self._forget(new)
             return
@@ -391,22 +307,6 @@ class Projection:
         del self.tasks[task.number]
         if task.caller_key is not None:
             del self._keys[task.caller_key]
-
-    def _hold(self, number: int, worker: str) -> Holder:
-        holder = self.holders.get(worker)
-        if holder is None:
-            holder = self.holders[worker] = Holder(0, 0, 0, set())
-        holder.tasks.add(number)
-        self._leased_count += 1
-        return holder
-
-    def _let_go(self, task: Task) -> None:
-        assert task.worker is not None
-        holder = self.holders[task.worker]
-        holder.tasks.remove(task.number)
-        if not holder.tasks:
-            del self.holders[task.worker]
-        self._leased_count -= 1
 
     def _count(self, bodies: list[AnyBody | Unknown]) -> None:
         kinds = map(type, bodies)

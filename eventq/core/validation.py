@@ -1,4 +1,4 @@
-"""Checks of what callers hand in; each gives the value in eventq's own form or raises.
+"""Checks of what callers hand in; each returns the value in eventq's own form or raises.
 
 Every error is an ArgumentError that names the argument and the value; nothing is repaired. What is
 given back is of Python's own types: of a subclass (an enum's, numpy's) only its value is let in.

@@ -151,11 +151,8 @@ class EventLog(Protocol):
         nest.
         """
 
-    def append(self, commit: Commit, *, meanwhile: Callable[[], None] | None = None) -> None:
+    def append(self, commit: Commit) -> None:
         """Appends the commit at its position: all or nothing, durable when this returns.
-
-        A log that waits for a network may call ``meanwhile``, once and on any thread, while the
-        commit is on its way; it has ended when this returns or raises.
 
         Raises LogConflictError when the log does not end right before ``commit.first`` with the
         seal ``commit.prev``, or when a key is taken. An outcome the driver does not know is

@@ -122,7 +122,7 @@ class FileLog:
         turn = FileLock(self._path, begin, open_files=self._turns, create=False)
         return turn
 
-    def append(self, commit: Commit, **_: object) -> None:
+    def append(self, commit: Commit) -> None:
         """See EventLog.append."""
         with self._own_turn(), self._lock:
             check_commit(commit, self.head())

@@ -93,7 +93,7 @@ class MemoryLog:
         """See EventLog.writer_slot; all logs of one storage share it."""
         return Holding(self.storage.lock, self.head)
 
-    def append(self, commit: Commit, **_: object) -> None:
+    def append(self, commit: Commit) -> None:
         """See EventLog.append."""
         storage = self.storage
         with storage.lock:

@@ -1,72 +1,20 @@
-"""Commands that wait for the node, and the plan of the commit they will share.
+"""The plan of a commit that several commands share; no command is ever half in it.
 
-Nothing here reads or writes a log, and no command is ever half in a plan.
+Nothing here reads or writes a log.
 """
 
 from __future__ import annotations
 
 import os
 import random
-import threading
-from collections.abc import Callable
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from eventq.core.decide import Draft
-from eventq.core.events import COMMIT_BYTES, COMMIT_EVENTS, NODE, Commit, Created, time_of
-from eventq.core.projection import Projection
+from eventq.core.command import Draft
+from eventq.core.events import COMMIT_BYTES, COMMIT_EVENTS, NODE, Commit, Created
 from eventq.core.seal import seal_commit
-from eventq.core.task import Task, create
 from eventq.eventlog.contract import Head
-
-
-class Command:
-    """One caller's wish, and after `Node.execute` what became of it.
-
-    ``decide(now)`` is called with the node caught up, and gives drafts or raises; it may be called
-    again after a conflict. A ``blind`` command needs only the log's head, never the projection.
-    A ``leasing`` one stands first in its commit, so that its choice is right at its position.
-    """
-
-    __slots__ = (
-        "blind", "decide", "done", "drafts", "error", "first", "gone", "landed", "leasing", "ready",
-        "tasks",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        decide: Callable[[int], list[Draft]],
-        *,
-        blind: bool = False,
-        leasing: bool = False,
-    ) -> None:
-        self.decide = decide
-        self.blind = blind
-        self.leasing = leasing
-        self.drafts: list[Draft] = []
-        self.first = 0
-        """Position of the command's first event; they follow each other."""
-        self.tasks: list[Task | None] = []
-        """The task after each of the command's events."""
-        self.error: BaseException | None = None
-        self.landed = False
-        """Its events, if it has any, are in the log."""
-        self.done = False
-        self.gone = False
-        """Its thread was interrupted and waits no more."""
-        # Held until the command is done, or its thread is chosen to lead the next commit.
-        self.ready = threading.Lock()
-        self.ready.acquire()
-
-    def created(self, namespace: str, at: int) -> list[Task | None]:
-        """The tasks that its events created, without a projection; None for other events."""
-        return [
-            create(namespace, seq, time_of(at, body), body, body.policy)
-            if type(body) is Created
-            else None
-            for seq, (_, body) in enumerate(self.drafts, self.first)
-        ]
 
 
 def dated(drafts: list[Draft], now: int) -> list[Draft]:
@@ -74,26 +22,14 @@ def dated(drafts: list[Draft], now: int) -> list[Draft]:
     return [(number, replace(body, decided_at=now)) for number, body in drafts]
 
 
-def wake_thread(command: Command | None) -> None:
-    """Has the command's thread look whether it is done or leads; once too often does no harm."""
-    if command is not None and command.ready.locked():
-        command.ready.release()
-
-
-def head_of(projection: Projection) -> Head:
-    """Where a log ends that the projection is the whole fold of."""
-    return Head(projection.seq, projection.at, projection.seal)
-
-
-class Plan(Struct):
-    """What one commit will hold, the commands in order. Who finds no room takes the next one."""
+class CommitPlan(Struct):
+    """What one commit will hold. A command that finds no room waits for the next one."""
 
     head: Head
     now: int
     """What decisions go by."""
     at: int
     """The stamp: never behind the head's, and so ahead of `now` where that one is."""
-    commands: list[Command] = []
     tasks: list[int] = []
     keys: dict[str, int] = {}
     bodies: list[str] = []
@@ -114,23 +50,21 @@ class Plan(Struct):
             if number != NODE
         )
 
-    def add(self, command: Command, drafts: list[Draft], texts: list[str]) -> None:
-        """Gives the drafts the next positions."""
-        command.drafts = drafts
-        seq = self.head.seq + len(self.bodies)
-        command.first = seq + 1
-        self.commands.append(command)
-        for number, body in drafts:
-            seq += 1
+    def add(self, drafts: list[Draft], texts: list[str]) -> int:
+        """Gives the drafts the next positions, and returns the first of them."""
+        first = self.head.seq + len(self.bodies) + 1
+        for seq, (number, body) in enumerate(drafts, first):
             if type(body) is Created:
-                number = seq  # noqa: PLW2901 - a task's number is its created event's position
+                # A task's number is its created event's position.
+                self.tasks.append(seq)
                 if body.key is not None:
                     self.keys[body.key] = seq
-            else:
-                self.touched.add(number)
+                continue
+            self.touched.add(number)
             self.tasks.append(number)
         self.bodies += texts
         self.size_bytes += _size_bytes(texts)
+        return first
 
     def sealed(self) -> Commit:
         """The commit, chained to the head, under a new random id."""

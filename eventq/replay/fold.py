@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from eventq.core.events import NODE, Commit, Created, Event, Retried, decode_at, events_of
+from eventq.core.moves import fold_history, reopen
 from eventq.core.projection import Projection
 from eventq.core.seal import check_seal
-from eventq.core.task import Task, fold_history, reopen
+from eventq.core.task import Task
 from eventq.errors import LogArchivedError
 from eventq.eventlog.contract import READ_EVENTS, EventLog, Head, StoredEvent
 from eventq.replay.tombstones import decode_kept
@@ -245,7 +246,7 @@ def _fold(projection: Projection, commit: Commit, until: int | None, until_at: i
         return False
     part, whole = _next_part(projection, commit, until)
     if part is not None:
-        projection.apply(part, telling=False)
+        projection.apply(part, collect=False)
     return whole
 
 

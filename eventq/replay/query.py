@@ -124,7 +124,7 @@ def open_tasks(
         if TaskState.READY in states:
             yield from projection.ready(now)
         if TaskState.SCHEDULED in states:
-            projection.ripen(now)
+            projection.advance_to(now)
             yield from projection.waiting()
 
     return _chosen(candidates(), tags=tags, limit=limit, now=now)

@@ -14,10 +14,10 @@ from typing import Any
 
 import msgspec
 
-from eventq.core.decide import Outcome
 from eventq.core.durations import SECOND_US, parse_duration
 from eventq.core.events import ERROR_BYTES, RESULT_BYTES, ErrorInfo
 from eventq.core.plain import plain
+from eventq.core.settle import Outcome
 from eventq.core.task import Task
 from eventq.core.validation import check_json
 from eventq.errors import ArgumentError, AttemptStoppedError, Cancel, Retry

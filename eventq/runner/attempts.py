@@ -9,8 +9,8 @@ from collections.abc import Collection
 
 from msgspec.structs import replace
 
-from eventq.core.decide import Outcome
 from eventq.core.projection import Projection
+from eventq.core.settle import Outcome
 from eventq.core.task import Task
 from eventq.errors import DeadlineExceededError
 from eventq.host.clock import Clock

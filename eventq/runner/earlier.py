@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from eventq.core.decide import Outcome
+from eventq.core.settle import Outcome
 from eventq.host.logger import SafeLogger
 from eventq.runner.attempt import Attempt, released
 from eventq.runner.executors import Executor

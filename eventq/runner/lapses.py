@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eventq.core.durations import SECOND_US
-from eventq.core.projection import Holder
+from eventq.core.holders import Holder
 
 # A gap between two looks longer than this, or than a third of the ttl, means that this process
 # could not look (it was suspended, or the log was away): the excess is not held against the others.

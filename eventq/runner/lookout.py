@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from eventq.core.decide import Outcome, can_lease
 from eventq.core.durations import SECOND_US
+from eventq.core.lease import can_lease
 from eventq.core.projection import Projection
+from eventq.core.settle import Outcome
 from eventq.errors import WorkersStuckError
 from eventq.host.clock import Clock, MovedClock, UnmovedClock
 from eventq.host.logger import SafeLogger

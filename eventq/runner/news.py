@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from eventq.core.decide import LAPSED
 from eventq.core.events import AnyBody, Cancelled, Completed, Expired, Failed, Refused
+from eventq.core.lease import LAPSED
 from eventq.core.task import Task
 from eventq.errors import EventqError
 from eventq.host.logger import SafeLogger
-from eventq.node.commit_plan import Command
 from eventq.node.node import Node
+from eventq.node.pending_command import Committed
 from eventq.replay.fold import task_of
 
 # `eventq run` shows what is logged by this name, whatever else it keeps quiet about.
@@ -35,10 +35,10 @@ def is_news(body: AnyBody) -> bool:
     return type(body) is not Completed or body.result_missing is not None
 
 
-def report(node: Node, command: Command) -> None:
+def report(node: Node, committed: Committed[None]) -> None:
     """Logs what a command's events mean for attempts and their tasks."""
     failure: Failed | None = None
-    for (number, body), task in zip(command.drafts, command.tasks, strict=True):
+    for (number, body), task in zip(committed.events, committed.tasks, strict=True):
         if isinstance(body, Failed):
             # What comes of it is the next event.
             failure = body

@@ -55,17 +55,17 @@ class Settler:
     def settle_and_lease(self, *, leases: bool = True) -> None:
         """Commits the outcomes of the last tasks together with the leases of the next."""
         held = self._attempts
-        outcomes = operations.portion(held.unsettled)
+        outcomes = operations.batch(held.unsettled)
         want, free = held.want_count() if leases else 0, held.free_count()
         begun_s = self._clock.monotonic()
-        command = operations.exchange(
+        command = operations.settle_and_lease(
             self._node, outcomes, count=want, free=free, ttl_us=self._ttl_us
         )
         del held.unsettled[: len(outcomes)]
         self._settled_s = self._clock.monotonic()
-        self.committed = bool(command.drafts)
+        self.committed = bool(command.events)
         attempts, is_news = [], False
-        for (_, body), task in zip(command.drafts, command.tasks, strict=True):
+        for (_, body), task in zip(command.events, command.tasks, strict=True):
             kind = type(body)
             if kind is Leased:
                 assert task is not None
@@ -103,9 +103,9 @@ class Settler:
     def lapse(self, worker: str, *, seen_seq: int) -> None:
         """Fails the attempts of a node that stopped renewing."""
         command = operations.lapse(self._node, worker, seen_seq=seen_seq)
-        if command.drafts:
-            failed = sum(type(body) is Failed for _, body in command.drafts)
+        if command.events:
+            failed = sum(type(body) is Failed for _, body in command.events)
             values = {"node": worker, "attempts": failed}
             logger.warning(LAPSED_LEASES, values, extra=values)
-            self.counts["expired"] += sum(type(body) is Expired for _, body in command.drafts)
+            self.counts["expired"] += sum(type(body) is Expired for _, body in command.events)
             news.report(self._node, command)

@@ -9,7 +9,6 @@ from typing import Literal
 
 from msgspec import UNSET, Struct
 
-from eventq.core.decide import LAPSED, Outcome
 from eventq.core.events import (
     Cancelled,
     Completed,
@@ -20,6 +19,8 @@ from eventq.core.events import (
     Refused,
     Released,
 )
+from eventq.core.lease import LAPSED
+from eventq.core.settle import Outcome
 from eventq.core.task import Task
 from eventq.replay.fold import fold_events
 

@@ -13,9 +13,9 @@ import msgspec
 from msgspec import Struct
 
 from eventq.audit.lookup import read_history
-from eventq.core.decide import Outcome
 from eventq.core.durations import SECOND_US
 from eventq.core.events import ErrorInfo
+from eventq.core.settle import Outcome
 from eventq.core.task import Task
 from eventq.core.validation import check_count
 from eventq.errors import ArgumentError, DeadlineExceededError

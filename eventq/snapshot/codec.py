@@ -18,7 +18,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from eventq.core.events import KINDS, ErrorInfo, Policy
-from eventq.core.projection import FOLD_VERSION, Holder
+from eventq.core.holders import Holder
+from eventq.core.projection import FOLD_VERSION
 from eventq.core.seal import SEAL_BYTES
 from eventq.core.task import Task, TaskState
 from eventq.errors import SnapshotError

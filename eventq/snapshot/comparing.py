@@ -7,7 +7,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from eventq.core.projection import Holder, Projection
+from eventq.core.holders import Holder
+from eventq.core.projection import Projection
 from eventq.core.task import Task, TaskState, state_as_of
 from eventq.replay.query import state_counts
 
@@ -79,8 +80,8 @@ def compare(before: Projection, after: Projection) -> Difference:
 
     Their positions, instants and seals are not compared. O(open tasks).
     """
-    old_counts = state_counts(before, now=before.ripe_at)
-    new_counts = state_counts(after, now=after.ripe_at)
+    old_counts = state_counts(before, now=before.advanced_to)
+    new_counts = state_counts(after, now=after.advanced_to)
     kinds = sorted(before.counts.keys() | after.counts.keys())
     return Difference(
         counts={state: (old_counts[state], new_counts[state]) for state in old_counts},
@@ -105,7 +106,7 @@ def task_fields(old: Task, new: Task) -> Fields:
 def _task_differences(before: Projection, after: Projection) -> Iterator[TaskDifference]:
     for number in sorted(before.tasks.keys() | after.tasks.keys()):
         old, new = before.tasks.get(number), after.tasks.get(number)
-        states = (_state(old, before.ripe_at), _state(new, after.ripe_at))
+        states = (_state(old, before.advanced_to), _state(new, after.advanced_to))
         fields: Fields = {} if states[0] == states[1] else {"state": states}
         if old is not None and new is not None and old != new:
             fields.update(task_fields(old, new))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from eventq.core.projection import Holder, Projection
+from eventq.core.holders import Holder
+from eventq.core.projection import Projection
 from eventq.core.task import Task
 
 
@@ -50,10 +51,10 @@ def restore(snapshot: Snapshot) -> Projection:
     projection.counts = dict(snapshot.counts)
     projection.reopened = dict(snapshot.reopened)
     projection.tasks.update(snapshot.tasks)
-    projection.holders = _copies(snapshot.holders)
+    projection.holders.update(_copies(snapshot.holders))
     projection.unknown = snapshot.unknown
     projection.decided_at = snapshot.decided_at
-    projection.ripen(snapshot.decided_at)
+    projection.advance_to(snapshot.decided_at)
     projection.rebuild()
     return projection
 

@@ -15,7 +15,7 @@ logger = SafeLogger(__name__)
 
 
 def projection_at(log: EventLog, point: Point) -> Projection:
-    """The projection of everything up to the point's position, ripened to its instant.
+    """The projection of everything up to the point's position, advanced to its instant.
 
     Raises LogCorruptError where a seal, an order or a move is wrong behind the snapshot it starts
     from; before that, see `verify`.
@@ -25,7 +25,7 @@ def projection_at(log: EventLog, point: Point) -> Projection:
     except LogArchivedError:
         # A cut may have come right behind the look for a snapshot; then there is another one now.
         projection = _folded(log, point.seq)
-    projection.ripen(point.at)
+    projection.advance_to(point.at)
     return projection
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from eventq.core.projection import Holder, Projection
+from eventq.core.holders import Holder
+from eventq.core.projection import Projection
 from eventq.core.task import Task
 from eventq.errors import SnapshotError
 from eventq.eventlog.contract import EventLog

@@ -12,13 +12,15 @@ from contextlib import asynccontextmanager
 from textual.pilot import Pilot
 
 from eventq.cli.stepper.app import Stepper
-from eventq.core import decide
-from eventq.core.decide import Draft, NewTask, Outcome
+from eventq.core.command import Draft
+from eventq.core.create import NewTask
 from eventq.core.durations import SECOND_US
 from eventq.core.events import ErrorInfo, Policy
 from eventq.core.projection import Projection
+from eventq.core.settle import Outcome
 from eventq.eventlog import EventLog
 from eventq.eventlog.memory import MemoryLog, MemoryStorage
+from tests import deciding as decide
 from tests.driver import record
 from tests.support import ManualClock
 

@@ -145,4 +145,4 @@ def test_a_failure_is_not_scheduled_until_its_retry_is(log: EventLog) -> None:
 
     assert view.counts()["scheduled"] == 0
     assert parse_expression("scheduled").value(view) == 0
-    assert state_counts(view.projection, now=view.projection.ripe_at)["scheduled"] == 0
+    assert state_counts(view.projection, now=view.projection.advanced_to)["scheduled"] == 0

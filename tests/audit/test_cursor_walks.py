@@ -17,8 +17,9 @@ from eventq.audit.stepper import cursor as cursor_module
 from eventq.audit.stepper import window as window_module
 from eventq.audit.stepper.cursor import Cursor
 from eventq.core.events import Event
+from eventq.core.moves import fold_history
 from eventq.core.projection import Projection
-from eventq.core.task import TaskState, fold_history
+from eventq.core.task import TaskState
 from eventq.eventlog import EventLog
 from eventq.replay.fold import read_all, replay
 from eventq.replay.query import Stats, take_stats
@@ -58,14 +59,14 @@ class Past:
 
 def numbers(projection: Projection) -> Stats:
     """The numbers of a queue, in which a task that is failed is not scheduled."""
-    stats = take_stats(projection, now=projection.ripe_at)
+    stats = take_stats(projection, now=projection.advanced_to)
     return replace(stats, scheduled=len(list(projection.waiting())))
 
 
 def facts(projection: Projection) -> tuple[object, ...]:
     """All that a projection says, as of the instant of its last event."""
     at = projection.at
-    assert projection.ripe_at == at
+    assert projection.advanced_to == at
     return (
         projection.seq,
         at,

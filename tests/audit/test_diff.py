@@ -18,7 +18,7 @@ from eventq.audit.diff import (
     find_until,
     passed_tasks,
 )
-from eventq.core.decide import NEW, Draft
+from eventq.core.command import NEW, Draft
 from eventq.core.events import Cancelled, Created, Policy, Reopening, Retried
 from eventq.core.projection import Projection
 from eventq.core.task import FINAL

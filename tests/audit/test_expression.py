@@ -13,7 +13,7 @@ from eventq import ArgumentError, Queue, Task, TaskNotFoundError
 from eventq.audit.expression import vocabulary
 from eventq.audit.expression.parser import CHARACTERS, DEPTH, Expression, parse_expression
 from eventq.audit.expression.view import View
-from eventq.core.decide import NEW, Draft
+from eventq.core.command import NEW, Draft
 from eventq.core.events import KINDS, Completed, Created, Leased, Policy, Refused
 from eventq.core.projection import Projection
 from eventq.eventlog import EventLog, open_log

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from eventq.core import decide
-from eventq.core.decide import NewTask
+from eventq.core.create import NewTask
 from eventq.core.events import (
     ErrorInfo,
     Policy,
 )
 from eventq.core.projection import Projection
+from tests import deciding as decide
 from tests.driver import memory_log, record
 
 PLAIN = Policy("linear", 10)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 from msgspec import Raw
 
-from eventq.core import decide
-from eventq.core.decide import NEW, NewTask, Outcome
+from eventq.core.command import NEW
+from eventq.core.create import NewTask
 from eventq.core.events import (
     Created,
     Policy,
 )
+from eventq.core.settle import Outcome
 from eventq.errors import ArgumentError, KeyConflictError
+from tests import deciding as decide
 from tests.core.bench import AGING, PLAIN, Bench, order
 from tests.driver import existing_of, record
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec import Raw
 
-from eventq.core import decide
-from eventq.core.decide import NewTask, Outcome
+from eventq.core.create import NewTask
 from eventq.core.events import (
     Cancelled,
     Policy,
@@ -14,7 +13,9 @@ from eventq.core.events import (
     Retried,
     Updated,
 )
+from eventq.core.settle import Outcome
 from eventq.errors import ArgumentError, NotAllowedError
+from tests import deciding as decide
 from tests.core.bench import AGING, ERROR, Bench, order
 from tests.driver import record, task_in
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from eventq.core import decide
-from eventq.core.decide import Outcome
 from eventq.core.events import (
     NODE,
     ErrorInfo,
@@ -16,6 +14,8 @@ from eventq.core.events import (
     Renewed,
     Retried,
 )
+from eventq.core.settle import Outcome
+from tests import deciding as decide
 from tests.core.bench import ERROR, TTL, Bench, order
 from tests.driver import record
 

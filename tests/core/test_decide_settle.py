@@ -5,8 +5,6 @@ from __future__ import annotations
 import pytest
 from msgspec import UNSET, Raw
 
-from eventq.core import decide
-from eventq.core.decide import Outcome
 from eventq.core.events import (
     Cancelled,
     Completed,
@@ -19,6 +17,8 @@ from eventq.core.events import (
     Released,
     Retried,
 )
+from eventq.core.settle import Outcome
+from tests import deciding as decide
 from tests.core.bench import ERROR, PLAIN, Bench, order
 
 

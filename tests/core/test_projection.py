@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from eventq.core import decide
-from eventq.core.decide import NEW, Draft
+from eventq.core.command import NEW, Draft
+from eventq.core.create import NewTask
 from eventq.core.events import (
     NODE,
     AnyBody,
@@ -27,9 +27,12 @@ from eventq.core.events import (
     Retried,
     Updated,
 )
-from eventq.core.projection import POLICIES_KEPT, Projection
+from eventq.core.policy import POLICIES_KEPT
+from eventq.core.projection import Projection
 from eventq.core.seal import genesis
+from eventq.core.settle import Outcome
 from eventq.errors import LogCorruptError
+from tests import deciding as decide
 from tests.core.bench import PLAIN, TTL, Bench, order
 from tests.driver import record, sealed
 
@@ -169,7 +172,7 @@ def test_tasks_ripen_at_their_instant(bench: Bench, now: int, ready: list[int]) 
 def test_time_goes_back_where_a_clock_was_wrong(bench: Bench) -> None:
     """What has ripened waits again; what was made to run at once is due for good."""
     bench.have(order(), order(scheduled_at=150))
-    bench.projection.ripen(200)
+    bench.projection.advance_to(200)
 
     assert [task.number for task in bench.projection.ready(200)] == [1, 2]
     assert [task.number for task in bench.projection.ready(50)] == [1]
@@ -186,7 +189,7 @@ def test_time_goes_back_where_a_clock_was_wrong(bench: Bench) -> None:
         ([order(scheduled_at=120, expires_at=140)], 120),
     ],
 )
-def test_next_instant(bench: Bench, orders: list[decide.NewTask], instant: int | None) -> None:
+def test_next_instant(bench: Bench, orders: list[NewTask], instant: int | None) -> None:
     """When somebody must look again: the next task to ripen or to expire."""
     bench.have(*orders)
 
@@ -229,7 +232,7 @@ def test_counts_by_state(bench: Bench) -> None:
     applied(bench, *[(number, Leased(1, "n", TTL)) for number in (1, 2, 3)])
     retry = decide.settle(
         bench.projection,
-        [decide.Outcome(1, 7, "failed", error=ErrorInfo("OSError"), delay_us=0)],
+        [Outcome(1, 7, "failed", error=ErrorInfo("OSError"), delay_us=0)],
         worker="n",
         now=100,
     )
@@ -267,7 +270,7 @@ def test_endless_policies_are_not_remembered(bench: Bench) -> None:
     for start in range(0, len(wanted), 500):
         bench.have(*wanted[start : start + 500])
 
-    assert len(bench.projection._policies) <= POLICIES_KEPT + 1
+    assert len(bench.projection._policies._known) <= POLICIES_KEPT + 1
     assert {task.policy.backoff_us for task in bench.projection.tasks.values()} == {
         *range(POLICIES_KEPT + 500)
     }
@@ -318,7 +321,7 @@ def spoil_numbers(p: Projection) -> None:
 
 def spoil_leased_count(p: Projection) -> None:
     """Miscounts the leases."""
-    p._leased_count += 1
+    p._leases.leased_count += 1
 
 
 def spoil_retrying_count(p: Projection) -> None:

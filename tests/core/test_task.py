@@ -27,7 +27,8 @@ from eventq.core.events import (
     Unknown,
     Updated,
 )
-from eventq.core.task import FINAL, MOVES, REOPENABLE, Task, TaskState, change, create, fold_history
+from eventq.core.moves import MOVES, change, create, fold_history
+from eventq.core.task import FINAL, REOPENABLE, Task, TaskState
 from eventq.errors import LogCorruptError
 
 POLICY = Policy("linear", 10)

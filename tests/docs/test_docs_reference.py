@@ -18,10 +18,11 @@ from msgspec import NODEFAULT, UNSET, Raw, Struct
 
 import eventq
 from eventq import errors
-from eventq.core import events, task
+from eventq.core import events, moves, task
 from eventq.core import validation as checks
 from eventq.core.durations import LONGEST_US, UNITS_US
-from eventq.core.task import MOVES, TaskState
+from eventq.core.moves import MOVES
+from eventq.core.task import TaskState
 from eventq.eventlog.sqlite import schema as sqlite_schema
 from eventq.eventlog.sqlite import snapshots as sqlite_snapshots
 from eventq.replay.query import Stats
@@ -146,7 +147,7 @@ def test_diagram_is_the_table_of_moves() -> None:
 
 def move_end(kind: str, start: TaskState) -> str:
     """The state in which the fold leaves a task that stood in ``start``."""
-    recorded = task.create("docs", 1, 0, events.Created(policy()), policy())
+    recorded = moves.create("docs", 1, 0, events.Created(policy()), policy())
     recorded = msgspec.structs.replace(
         recorded, recorded_state=start, fence=2 if start is TaskState.LEASED else 0
     )
@@ -155,7 +156,7 @@ def move_end(kind: str, start: TaskState) -> str:
     match kind:
         case "retried" if start in task.REOPENABLE:
             body = events.Retried(9, reopens=reopens)
-            return task.reopen("docs", 1, 9, 9, body).recorded_state
+            return moves.reopen("docs", 1, 9, 9, body).recorded_state
         case "leased":
             body = events.Leased(1, "node", 1)
         case "completed":
@@ -173,7 +174,7 @@ def move_end(kind: str, start: TaskState) -> str:
         case _:
             body = events.Updated(priority=1)
     assert body.kind == kind
-    return task.change(recorded, 9, 9, body).recorded_state
+    return moves.change(recorded, 9, 9, body).recorded_state
 
 
 def policy() -> events.Policy:

@@ -191,7 +191,7 @@ def take_turn(log: EventLog) -> None:
         pass
 
 
-def append_blind(log: EventLog) -> None:
+def append_unconditionally(log: EventLog) -> None:
     """Appends a first commit without asking the log anything."""
     log.append(commit_after(EMPTY))
 
@@ -200,7 +200,7 @@ CALLS: dict[str, Callable[[EventLog], object]] = {
     "head": lambda log: log.head(),
     "read": lambda log: log.read(after=0),
     "turn": take_turn,
-    "append": append_blind,
+    "append": append_unconditionally,
     "history": lambda log: log.history(1),
     "find_keys": lambda log: log.find_keys(["a"]),
     "namespaces": lambda log: log.namespaces(),

@@ -18,16 +18,16 @@ import pytest
 
 from eventq import Queue
 from eventq.archive.folder import Archive
-from eventq.core.decide import Draft
+from eventq.core.command import Draft
+from eventq.core.projection import Projection
 from eventq.errors import AlreadyRunningError, LogUnavailableError
 from eventq.eventlog import open_log
 from eventq.eventlog.contract import Kept, SnapshotEntry
 from eventq.host.clock import SystemClock
 from eventq.host.interrupts import Holding, interrupt_in
-from eventq.node.commit_plan import Command
 from eventq.node.node import Node
 from tests.checker import check_log
-from tests.commands import creation
+from tests.commands import MadeCommand, creation
 from tests.node.test_interrupts import Interrupted, behind_nobody, each_moment
 from tests.support import HookedLog, Spawned, wait_until
 
@@ -140,14 +140,14 @@ def test_an_alarm_at_any_moment_of_an_append_locks_nobody_out(url: str) -> None:
         def trial(moment: int) -> Interrupted:
             key = f"key{moment}"
             interrupted = Interrupted(
-                lambda: node.execute(creation(key=key, blind=False)),
+                lambda: node.execute(creation(key=key, unconditional=False)),
                 moment,
                 error=KINDS[moment % len(KINDS)](),
                 everywhere=True,
             )
             kept.append(interrupted)
-            Spawned(other.execute, creation(blind=False)).result()
-            Spawned(node.execute, creation(blind=False)).result()
+            Spawned(other.execute, creation(unconditional=False)).result()
+            Spawned(node.execute, creation(unconditional=False)).result()
             assert interrupted.returned != interrupted.hit
             return interrupted
 
@@ -208,16 +208,16 @@ def test_an_alarm_in_another_callers_decision_is_not_that_callers() -> None:
     node = Node(HookedLog(), clock=SystemClock())
     armed = [True]
 
-    def decision(_now: int) -> list[Draft]:
+    def decision(projection: Projection) -> list[Draft]:
         if armed:
             armed.clear()
             signal.raise_signal(signal.SIGALRM)
-        return creation().decide(0)
+        return creation().draft(projection)
 
     def ring(_number: int, _frame: FrameType | None) -> None:
         raise ValueError("alarm")
 
-    [other] = behind_nobody(node, [Command(decision)])
+    [other] = behind_nobody(node, [MadeCommand(decision)])
     with alarms(ring), pytest.raises(ValueError, match="alarm"):
         node.execute(creation())
 
@@ -228,10 +228,10 @@ def test_a_wrong_decision_is_its_own_callers() -> None:
     """What a decision raises by itself is no interrupt of the thread that leads."""
     node = Node(HookedLog(), clock=SystemClock())
 
-    def wrong(_now: int) -> list[Draft]:
+    def wrong(_: Projection) -> list[Draft]:
         raise ValueError("wrong")
 
-    [other] = behind_nobody(node, [Command(wrong)])
+    [other] = behind_nobody(node, [MadeCommand(wrong)])
 
     assert node.execute(creation()).first == 1
     with pytest.raises(ValueError, match="wrong"):

@@ -11,27 +11,25 @@ import functools
 import signal
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
 import pytest
 
-import eventq.node.node
-from eventq.core import decide
+import eventq
+from eventq.core.command import Command
 from eventq.core.events import Commit
 from eventq.errors import LogOutcomeUnknownError, LogUnavailableError
-from eventq.eventlog.memory import MemoryStorage
 from eventq.host.clock import SystemClock
-from eventq.node.commit_plan import Command
-from eventq.node.node import ALONE, Node
+from eventq.node.node import Node
+from eventq.node.pending_command import Committed, PendingCommand
 from eventq.replay.fold import replay
 from tests.checker import check_log
-from tests.commands import creation, leasing
+from tests.commands import MadeCommand, creation, edit, leasing
 from tests.replays import assert_same
-from tests.support import PATIENCE_S, Gate, HookedLog, SlowLog, Spawned, wait_until, waiting_count
+from tests.support import PATIENCE_S, Gate, HookedLog, Spawned, wait_until, waiting_count
 
 PACKAGE = str(Path(eventq.__file__).parent)
 # The code of one command has fewer moments than this.
@@ -137,9 +135,9 @@ def test_an_interrupt_of_a_lone_caller_leaves_the_node_usable() -> None:
     def trial(moment: int) -> Interrupted:
         log = HookedLog()
         node = Node(log, clock=SystemClock())
-        node.execute(creation(blind=False))
-        interrupted = Interrupted(lambda: node.execute(creation(blind=False)), moment)
-        Spawned(node.execute, creation(blind=False)).result()
+        node.execute(creation(unconditional=False))
+        interrupted = Interrupted(lambda: node.execute(creation(unconditional=False)), moment)
+        Spawned(node.execute, creation(unconditional=False)).result()
         with node.reading() as projection:
             projection.check()
             assert projection.seq == log.head().seq
@@ -150,20 +148,15 @@ def test_an_interrupt_of_a_lone_caller_leaves_the_node_usable() -> None:
     assert each_moment(trial) > 50
 
 
-def test_an_interrupt_while_a_fold_ahead_is_taken_back_leaves_no_trace_of_it() -> None:
-    """Wherever it strikes, the node takes the queue for what its log says."""
+def test_an_interrupt_of_a_lease_leaves_no_trace_of_half_a_fold() -> None:
+    """Wherever it strikes, whoever looks next takes the queue for what its log says."""
 
     def trial(moment: int) -> Interrupted:
-        log = SlowLog(MemoryStorage())
+        log = HookedLog()
         node = Node(log, clock=SystemClock())
-        node.execute(creation(ALONE + 3, blind=False))
-        for _ in range(ALONE):
-            node.execute(leasing(node))
-        log.before_append = refuse
-        called = log.called
-        interrupted = Interrupted(lambda: lease_in_vain(node), moment)
-        log.before_append = open_gate
-        assert log.called > called or interrupted.hit
+        node.execute(creation(3, unconditional=False))
+        interrupted = Interrupted(lambda: node.execute(leasing(node, 2)), moment)
+        assert log.head().seq == 5 or interrupted.hit
         with node.reading(as_left=True) as projection:
             assert_same(replay(log), projection, now=node.now())
         return interrupted
@@ -171,15 +164,30 @@ def test_an_interrupt_while_a_fold_ahead_is_taken_back_leaves_no_trace_of_it() -
     assert each_moment(trial) > 50
 
 
-def refuse(_: Commit) -> None:
-    """Nothing can be appended."""
-    raise LogUnavailableError("gone")
+def test_nobody_sees_a_commit_that_an_interrupt_tore_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever looks before the interrupted thread has cleaned up is told what the log holds."""
+    log = HookedLog()
+    node = Node(log, clock=SystemClock())
+    node.execute(creation(3, unconditional=False))
+    seen = []
 
+    def tear(_: Commit) -> None:
+        raise KeyboardInterrupt
 
-def lease_in_vain(node: Node) -> None:
-    """Leases, and is told that the log is away."""
-    with suppress(LogUnavailableError):
+    def look(pending: PendingCommand[Any]) -> None:
+        with node.reading(as_left=True) as projection:
+            seen.append(projection.seq)
+        leave(pending)
+
+    leave = node._leave
+    monkeypatch.setattr(node, "_leave", look)
+    log.before_append = tear
+    with pytest.raises(KeyboardInterrupt):
         node.execute(leasing(node, 2))
+
+    assert seen == [3]
+    with node.reading() as projection:
+        assert_same(replay(log), projection, now=node.now())
 
 
 def test_an_interrupt_of_the_leader_tells_the_others_the_truth() -> None:
@@ -190,7 +198,7 @@ def test_an_interrupt_of_the_leader_tells_the_others_the_truth() -> None:
         node = Node(log, clock=SystemClock())
         node.execute(creation())
         # All on one task, so that all but the first are put back in line.
-        others = behind_nobody(node, [edit(node, priority) for priority in (1, 2, 3)])
+        others = behind_nobody(node, [edit("1", priority) for priority in (1, 2, 3)])
         interrupted = Interrupted(lambda: node.execute(creation()), moment)
         Spawned(node.execute, creation()).result()
         made = sorted(thread.result().first for thread in others)
@@ -235,21 +243,15 @@ def test_a_second_interrupt_leaves_the_node_usable() -> None:
     assert Spawned(node.execute, creation()).result().first == 4
 
 
-def edit(node: Node, priority: int) -> Command:
-    """A command on task 1."""
-    edits: dict[str, Any] = {"tags_json": None, "scheduled_at": None, "by": None}
-    return Command(lambda _: decide.update(node.find("1"), priority=priority, **edits))
-
-
-def behind_nobody(node: Node, commands: list[Command]) -> list[Spawned[Command]]:
+def behind_nobody(node: Node, commands: Sequence[Command[Any]]) -> list[Spawned[Committed[Any]]]:
     """Threads that wait with their commands for whoever comes next to lead."""
-    nobody = creation()
-    node._leader = nobody
-    node._waiting.append(nobody)
+    nobody = PendingCommand(creation())
+    node._line.leader = nobody
+    node._line.waiting.append(nobody)
     threads = [Spawned(node.execute, command) for command in commands]
     wait_until(lambda: waiting_count(node) == len(commands) + 1)
-    node._waiting.popleft()
-    node._leader = None
+    node._line.waiting.popleft()
+    node._line.leader = None
     return threads
 
 
@@ -265,8 +267,11 @@ def test_an_interrupt_of_a_waiter_takes_its_wish_back_or_passes_the_lead_on() ->
         assert gate.reached.wait(PATIENCE_S)
         wish = creation(key="mine")
 
+        def waits(command: MadeCommand) -> bool:
+            return any(pending.command is command for pending in [*node._line.waiting])
+
         def let_go() -> None:
-            wait_until(lambda: wish in node._waiting or done.is_set())
+            wait_until(lambda: waits(wish) or done.is_set())
             gate.open()
 
         done = threading.Event()
@@ -316,16 +321,16 @@ def test_an_abandoned_wish_that_finds_no_room_is_dropped() -> None:
     second.result()
 
     assert Spawned(node.execute, creation()).result().first == 3
-    assert node._leader is None
+    assert node._line.leader is None
 
 
 def open_gate(*_: object) -> None:
     """Lets everybody through."""
 
 
-@pytest.mark.parametrize("landed", [False, True])
+@pytest.mark.parametrize("committed", [False, True])
 def test_an_interrupt_inside_the_append_is_resolved_by_reading_back(
-    landed: bool,  # noqa: FBT001 - a parameter of the test
+    committed: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
     """Whether or not a commit torn off in the driver is in the log, the others are served once."""
     log = HookedLog()
@@ -338,7 +343,7 @@ def test_an_interrupt_inside_the_append_is_resolved_by_reading_back(
 
     def hold(commit: Commit) -> None:
         gate()
-        if not landed:
+        if not committed:
             tear(commit)
 
     log.before_append = hold
@@ -354,7 +359,7 @@ def test_an_interrupt_inside_the_append_is_resolved_by_reading_back(
 
     errors = sorted(type(thread.error).__name__ for thread in others)
     assert errors == ["KeyboardInterrupt", "NoneType", "NoneType"]
-    assert log.head().seq == (4 if landed else 3)
+    assert log.head().seq == (4 if committed else 3)
     log.before_append = log.after_append = open_gate
     with node.reading() as projection:
         assert projection.seq == log.head().seq
@@ -378,7 +383,7 @@ def test_an_outcome_that_cannot_be_read_back_is_called_unknown() -> None:
 
 
 class UnreadableLog(HookedLog):
-    """A log whose append is interrupted after it landed, and whose next read fails."""
+    """A log whose append is interrupted after it committed, and whose next read fails."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__()

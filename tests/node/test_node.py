@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
+
 import msgspec
 import pytest
 
-from eventq.core.decide import Draft
+from eventq.core.command import Command, Draft
+from eventq.core.dispatch_index import Pending
 from eventq.core.events import COMMIT_BYTES, COMMIT_EVENTS, Commit
+from eventq.core.lease import lease
+from eventq.core.projection import Projection
 from eventq.errors import (
     LogConflictError,
     LogUnavailableError,
@@ -14,11 +21,12 @@ from eventq.errors import (
     TaskNotFoundError,
 )
 from eventq.host.clock import SystemClock
-from eventq.node.commit_plan import Command
 from eventq.node.node import Node
+from eventq.node.pending_command import Committed
 from eventq.replay.fold import replay
 from tests.checker import check_log
-from tests.commands import cancellation, creation, leasing
+from tests.commands import MadeCommand, cancellation, creation, leasing
+from tests.replays import assert_same
 from tests.support import (
     PATIENCE_S,
     Gate,
@@ -31,7 +39,9 @@ from tests.support import (
 )
 
 
-def behind_a_commit(node: Node, log: HookedLog, commands: list[Command]) -> list[Spawned[Command]]:
+def behind_a_commit(
+    node: Node, log: HookedLog, commands: Sequence[Command[Any]]
+) -> list[Spawned[Committed[Any]]]:
     """Executes the commands, each in a thread of its own, while a commit is held up in the log."""
     gate = Gate()
     log.before_append = gate
@@ -70,31 +80,28 @@ class TestGroupCommit:
         """Fifty commands that wait for a commit go together into the next, first come first."""
         commands = [creation() for _ in range(50)]
 
-        behind_a_commit(node, log, commands)
+        threads = behind_a_commit(node, log, commands)
 
+        made = [thread.result() for thread in threads]
         assert [len(commit.bodies) for commit in log.appended] == [1, 50]
-        assert [command.first for command in commands] == list(range(2, 52))
-        assert [command.tasks[0].number for command in commands if command.tasks[0]] == list(
-            range(2, 52)
-        )
+        assert [one.first for one in made] == list(range(2, 52))
+        assert [one.tasks[0].number for one in made if one.tasks[0]] == list(range(2, 52))
 
     def test_a_leasing_command_stands_first(self, node: Node, log: HookedLog) -> None:
         """A lease is chosen before what came first in line, so that the choice is right."""
         node.execute(creation())
-        producer, runner = creation(), leasing(node)
 
-        behind_a_commit(node, log, [producer, runner])
+        producer, runner = behind_a_commit(node, log, [creation(), leasing(node)])
 
-        assert (runner.first, producer.first) == (3, 4)
+        assert (runner.result().first, producer.result().first) == (3, 4)
 
     def test_commands_on_one_task_take_turns(self, node: Node, log: HookedLog) -> None:
         """Two commands on one task never stand in one commit: the second sees the first."""
         node.execute(creation())
-        cancels = [cancellation(node, "1"), cancellation(node, "1")]
 
-        behind_a_commit(node, log, cancels)
+        cancels = behind_a_commit(node, log, [cancellation("1"), cancellation("1")])
 
-        assert [len(command.drafts) for command in cancels] == [1, 0]
+        assert [len(thread.result().events) for thread in cancels] == [1, 0]
         assert check_log(log).kinds["cancelled"] == 1
 
     def test_commands_with_one_key_take_turns(self, log: HookedLog) -> None:
@@ -163,7 +170,7 @@ class TestErrors:
         self, node: Node, log: HookedLog
     ) -> None:
         """In a shared commit, the one whose decision raises is told, the others succeed."""
-        commands = [creation(), cancellation(node, "99"), creation()]
+        commands: list[Command[Any]] = [creation(), cancellation("99"), creation()]
 
         threads = behind_a_commit(node, log, commands)
 
@@ -175,10 +182,10 @@ class TestErrors:
     def test_a_broken_decision_fails_only_its_own_command(self, node: Node, log: HookedLog) -> None:
         """Even an error that is none of ours concerns only the command whose decision has it."""
 
-        def broken(_: int) -> list[Draft]:
+        def broken(_: Projection) -> list[Draft]:
             raise ZeroDivisionError
 
-        commands = [creation(), Command(broken), creation()]
+        commands = [creation(), MadeCommand(broken), creation()]
 
         threads = behind_a_commit(node, log, commands)
 
@@ -193,9 +200,11 @@ class TestErrors:
         node.execute(creation())
         seen: list[int] = []
 
-        def decision(now: int) -> list[Draft]:
-            seen.append(node.projection.seq)
-            return leasing(node).decide(now)
+        def decision(projection: Projection) -> list[Draft]:
+            seen.append(projection.seq)
+            return lease(
+                projection, worker=node.name, ttl_us=1_000_000, count=1, room=1, now=node.now()
+            )
 
         def overtake(_: Commit) -> None:
             log.before_append = lambda _: None
@@ -203,10 +212,10 @@ class TestErrors:
 
         log.before_append = overtake
 
-        command = node.execute(Command(decision))
+        command = node.execute(MadeCommand(decision))
 
         assert seen == [1, 2]
-        assert command.drafts == []
+        assert command.events == []
         assert replay(log).tasks[1].worker == other.name
 
     def test_endless_conflicts_are_told(self, node: Node, log: HookedLog) -> None:
@@ -261,9 +270,46 @@ class TestErrors:
 
         command = node.execute(creation())
 
-        assert command.landed
         assert command.tasks[0] is not None
         assert log.head().seq == 1
+
+    @pytest.mark.parametrize("error", [None, LogUnavailableError("away")])
+    def test_a_commit_that_does_not_arrive_costs_no_fold(
+        self, node: Node, log: HookedLog, error: LogUnavailableError | None
+    ) -> None:
+        """Whether another node was first or the log was away, the node goes on from its fold."""
+        node.execute(creation(3, unconditional=False))
+        other = Node(HookedLog(log.storage), clock=SystemClock())
+        with node.reading() as before:
+            pass
+
+        def disturb(_commit: Commit) -> None:
+            log.before_append = lambda _: None
+            if error is not None:
+                raise error
+            other.execute(creation())
+
+        log.before_append = disturb
+        with nullcontext() if error is None else pytest.raises(LogUnavailableError):
+            node.execute(leasing(node, 2))
+
+        with node.reading() as after:
+            assert after is before
+            assert_same(replay(log), after, now=node.now())
+
+    def test_half_a_fold_is_given_up(
+        self, node: Node, log: HookedLog, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """When a fold breaks off, the next look folds the log anew."""
+        node.execute(creation(3, unconditional=False))
+        with monkeypatch.context() as broken:
+            broken.setattr(Pending, "remove_leased", run_out)
+            with pytest.raises(MemoryError):
+                node.execute(leasing(node, 2))
+
+        with node.reading() as projection:
+            assert_same(replay(log), projection, now=node.now())
+        assert check_log(log).states == {"leased": 2, "pending": 1}
 
     def test_a_closed_node_refuses(self, node: Node) -> None:
         """After `close` neither commands nor reading work, and closing again does no harm."""
@@ -274,6 +320,11 @@ class TestErrors:
             node.execute(creation())
         with pytest.raises(QueueClosedError), node.reading():
             pass
+
+
+def run_out(*_: object) -> None:
+    """Memory has run out."""
+    raise MemoryError
 
 
 def test_names_are_unique_and_safe() -> None:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
-from eventq.core.decide import Draft
+from eventq.core.command import Draft
 from eventq.core.events import Commit
+from eventq.core.projection import Projection
 from eventq.eventlog import Head, Watch
 from eventq.eventlog.contract import READ_EVENTS
 from eventq.eventlog.memory import MemoryStorage
 from eventq.host.clock import SystemClock
-from eventq.node.commit_plan import Command
-from eventq.node.node import ALONE, Node
+from eventq.node.folded_log import ALONE
+from eventq.node.node import Node
+from eventq.node.pending_command import Committed
 from tests.checker import check_log
-from tests.commands import cancellation, creation, leasing
-from tests.support import HookedLog, Spawned, wait_until, waiting_count
+from tests.commands import MadeCommand, cancellation, creation, leasing
+from tests.support import HookedLog, Spawned, wait_until
 
 
 class DistantLog(HookedLog):
@@ -86,7 +89,7 @@ def other(storage: MemoryStorage) -> Node:
 def node(log: DistantLog) -> Node:
     """A node that has leased a few tasks undisturbed; more are ready."""
     node = Node(log, clock=SystemClock())
-    node.execute(creation(ALONE + 3, blind=False))
+    node.execute(creation(ALONE + 3, unconditional=False))
     for _ in range(ALONE):
         node.execute(leasing(node))
     return node
@@ -98,7 +101,7 @@ def test_leases_undisturbed_are_not_read_for(node: Node, log: DistantLog) -> Non
 
     command = node.execute(leasing(node))
 
-    assert len(command.drafts) == 1
+    assert len(command.events) == 1
     assert log.journeys == before
 
 
@@ -108,7 +111,7 @@ def test_a_wrong_guess_meets_a_conflict(node: Node, other: Node) -> None:
 
     command = node.execute(leasing(node, 3))
 
-    assert [number for number, _ in command.drafts] == [ALONE + 3]
+    assert [number for number, _ in command.events] == [ALONE + 3]
     assert check_log(node.log).states == {"leased": ALONE + 3}
 
 
@@ -143,25 +146,25 @@ def test_what_may_be_refused_is_read_for(node: Node, other: Node) -> None:
     [task] = other.execute(creation()).tasks
     assert task is not None
 
-    command = node.execute(cancellation(node, task.key))
+    command = node.execute(cancellation(task.key))
 
-    assert len(command.drafts) == 1
+    assert len(command.events) == 1
 
 
 def test_a_command_that_joins_a_guess_is_read_for(node: Node, other: Node, log: DistantLog) -> None:
     """Who comes along in the slot of a lease that comes to nothing is decided by the log."""
     node.execute(leasing(node, 100))
     seen: list[int] = []
-    joined: list[Spawned[Command]] = []
+    joined: list[Spawned[Committed[Any]]] = []
 
-    def look(_now: int) -> list[Draft]:
-        seen.append(node.projection.seq)
+    def look(projection: Projection) -> list[Draft]:
+        seen.append(projection.seq)
         return []
 
     def join() -> None:
         other.execute(creation())
-        joined.append(Spawned(node.execute, Command(look)))
-        wait_until(lambda: waiting_count(node))
+        joined.append(Spawned(node.execute, MadeCommand(look)))
+        wait_until(lambda: node._line.waiting)
 
     log.in_slot = join
     node.execute(leasing(node, 0))

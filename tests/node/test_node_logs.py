@@ -50,7 +50,7 @@ class TestStrangeLogs:
         append_text(log, '{"kind":"frobnicated","depth":3}', task=1)
 
         with pytest.raises(LogTooNewError, match="frobnicated"):
-            node.execute(cancellation(node, "1"))
+            node.execute(cancellation("1"))
         with node.reading() as projection:
             assert projection.unknown == (2, "frobnicated")
             assert node.find("1").state is TaskState.READY
@@ -72,7 +72,7 @@ class TestStrangeLogs:
         append_text(log, text, task=1)
 
         with pytest.raises(LogCorruptError, match="position 2") as caught:
-            node.execute(cancellation(node, "1"))
+            node.execute(cancellation("1"))
         assert caught.value.position == 2
 
     def test_a_changed_body_is_told_by_its_seal(self, log: HookedLog) -> None:
@@ -106,7 +106,7 @@ def test_a_read_that_fails_costs_no_fold(monkeypatch: pytest.MonkeyPatch) -> Non
     """When the log has been away for a moment, a node goes on from where it was."""
     log = HookedLog()
     node = Node(log, clock=SystemClock())
-    node.execute(creation(blind=False))
+    node.execute(creation(unconditional=False))
     with node.reading() as before:
         pass
     with monkeypatch.context() as away:
@@ -151,7 +151,7 @@ class TestTwoNodes:
 
         second = two.execute(leasing(two))
 
-        assert second.drafts == []
+        assert second.events == []
         with two.reading() as projection:
             assert projection.leases_of(one.name) == {1}
         assert one.name != two.name
@@ -164,7 +164,7 @@ class TestTwoNodes:
         draw = random.Random(1)
 
         def grab(node: Node) -> None:
-            while node.execute(leasing(node, draw.randint(1, 7))).drafts:
+            while node.execute(leasing(node, draw.randint(1, 7))).events:
                 pass
 
         threads = [Spawned(grab, node) for node in nodes]
@@ -175,7 +175,7 @@ class TestTwoNodes:
         assert report.kinds["leased"] == 300
         assert report.states == {"leased": 300}
 
-    def test_blind_appends_leave_the_projection_behind_and_reading_catches_up(
+    def test_unconditional_appends_leave_the_projection_behind_and_reading_catches_up(
         self, node: Node, log: HookedLog
     ) -> None:
         """A producer folds nothing; the first question afterwards folds all there is."""

@@ -213,13 +213,12 @@ class TestLooking:
 
 def append_renewal(queue: Queue) -> None:
     """Lets the log hold an event about a node."""
-    events = []
 
     def worker(ctx: object, task: Task) -> None:
         from eventq.runner.operations import renew  # noqa: PLC0415 - the one use
 
         del ctx, task
-        events.append(renew(node_of(queue), ttl_us=1_000_000))
+        renew(node_of(queue), ttl_us=1_000_000)
         raise Retry(delay=0)
 
     queue.run(worker, until="idle")

@@ -131,4 +131,7 @@ def test_the_projection_at_a_point_is_told_as_of_its_instant(clock: ManualClock)
             for written in ("-70s", "-50s")
         )
 
-        assert [before.ready_count(before.ripe_at), after.ready_count(after.ripe_at)] == [0, 1]
+        assert [before.ready_count(before.advanced_to), after.ready_count(after.advanced_to)] == [
+            0,
+            1,
+        ]

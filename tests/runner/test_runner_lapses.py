@@ -8,7 +8,7 @@ import pytest
 
 from eventq import LogUnavailableError, Queue
 from eventq.core.events import Commit
-from eventq.core.projection import Holder
+from eventq.core.holders import Holder
 from eventq.runner.lapses import LOOK_S, LapseWatch
 from tests.checker import check_log
 from tests.support import (

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from eventq import Cancel, Queue, Retry, Task
-from eventq.core.decide import Outcome, cancel, lapse, settle
+from eventq.core.settle import Outcome
 from eventq.sandbox import rerun
 from eventq.sandbox.rerun import compare
 from tests.core.bench import ERROR, Bench, order
+from tests.deciding import cancel, lapse, settle
 from tests.driver import record
 from tests.sandbox.trying import (
     Worker,

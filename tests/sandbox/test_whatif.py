@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from eventq import Backoff, Cancel, Queue, Retry, Task
-from eventq.core.decide import Outcome, lapse, settle
 from eventq.core.events import Policy
+from eventq.core.settle import Outcome
 from eventq.sandbox import Numbers, PriorityRule
 from tests.core.bench import Bench
 from tests.core.bench import order as plain_order
+from tests.deciding import lapse, settle
 from tests.driver import record
 from tests.sandbox.trying import ReadOnlyLog, new_memory_url, read_only
 from tests.sandbox.virtual import SECOND, START, Planned, made, order, supposed

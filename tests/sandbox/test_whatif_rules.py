@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from eventq import ArgumentError, Queue, Retry, Task
-from eventq.core.decide import Outcome, cancel, settle
 from eventq.core.events import ErrorInfo, Policy
+from eventq.core.settle import Outcome
 from eventq.replay.points import Point
 from eventq.sandbox import PriorityRule, whatif
 from tests.core.bench import Bench
 from tests.core.bench import order as plain_order
+from tests.deciding import cancel, settle
 from tests.driver import record
 from tests.sandbox.trying import ReadOnlyLog, end_of, new_memory_url, read_only
 from tests.sandbox.virtual import SECOND, START, Planned, made, order, supposed

@@ -22,7 +22,7 @@ _numbers = itertools.count()
 class ReadOnlyLog(MemoryLog):
     """A handle on a memory log that whoever only looks may have."""
 
-    def append(self, commit: Commit, **_: object) -> None:
+    def append(self, commit: Commit) -> None:
         """Nobody calls this."""
         raise AssertionError(f"something is appended: {commit.bodies}")
 

@@ -10,12 +10,13 @@ from typing import Any
 
 from msgspec import Struct
 
-from eventq.core import decide
-from eventq.core.decide import NewTask, Outcome
+from eventq.core.create import NewTask
 from eventq.core.events import ErrorInfo, Leased, Policy
 from eventq.core.projection import Projection
+from eventq.core.settle import Outcome
 from eventq.replay.points import Point
 from eventq.sandbox import WhatIf, whatif
+from tests import deciding as decide
 from tests.driver import memory_log, record
 from tests.sandbox.trying import ReadOnlyLog
 
@@ -67,7 +68,7 @@ def made(planned: list[Planned], *, workers: int) -> ReadOnlyLog:
             kind = "completed" if ok else "failed"
             outcomes.append(Outcome(number, fence, kind, error=None if ok else ERROR))  # type: ignore[arg-type]
         count = workers - projection.leased_count + len(outcomes)
-        projection.ripen(now)
+        projection.advance_to(now)
         drafts = decide.lease(
             projection, worker="node", ttl_us=FOREVER, count=count, room=1_000, now=now
         )

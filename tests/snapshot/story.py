@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Raw
 
-from eventq.core.decide import NEW, Draft
+from eventq.core.command import NEW, Draft
 from eventq.core.events import (
     Cancelled,
     Completed,

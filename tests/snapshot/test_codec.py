@@ -16,7 +16,7 @@ from hypothesis.stateful import initialize, invariant, rule, run_state_machine_a
 from msgspec.structs import replace
 
 from eventq import SnapshotError, Task
-from eventq.core.decide import NewTask
+from eventq.core.create import NewTask
 from eventq.core.events import Commit
 from eventq.core.projection import FOLD_VERSION, Projection
 from eventq.core.task import TaskState
@@ -80,7 +80,7 @@ def test_the_story_has_everything() -> None:
     assert len({task.policy for task in tasks}) == 3
 
 
-# What an open task never has, see `_completed` and the like in task.py.
+# What an open task never has, see `_completed` and the like in moves.py.
 FINAL_FIELDS = {"result_json", "result_missing", "final_reason"}
 # Kept once for all, or said by the lease.
 ELSEWHERE = {"namespace", "recorded_state"}
@@ -108,9 +108,11 @@ def test_the_fold_means_what_it_meant() -> None:
 def test_order_and_time_do_not_count() -> None:
     """Neither the order in which tasks and nodes came, nor when somebody asked, changes a byte."""
     projection = replay(told())
-    projection.ripen(10**9)
+    projection.advance_to(10**9)
     projection.tasks = dict(reversed(projection.tasks.items()))
-    projection.holders = dict(reversed(projection.holders.items()))
+    holders = dict(reversed(projection.holders.items()))
+    projection.holders.clear()
+    projection.holders.update(holders)
 
     assert encode(take(projection)) == DATA
 

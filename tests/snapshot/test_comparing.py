@@ -100,7 +100,7 @@ def test_time_alone_makes_a_task_ready() -> None:
     with Queue("memory://ripening") as queue:
         queue.new(delay="1h")
         early, late = replay(queue.log), replay(queue.log)
-    late.ripen(late.at + 3_600_000_000)
+    late.advance_to(late.at + 3_600_000_000)
 
     found = compare(early, late)
 

@@ -57,10 +57,10 @@ def test_every_point_is_what_a_replay_gives(log: CountingLog, every: int) -> Non
 
     for seq in range(22):
         afresh = replay(log, until=seq)
-        afresh.ripen(5_000)
+        afresh.advance_to(5_000)
         found = projection_at(log, Point(seq, 5_000))
         assert take(found) == take(afresh)
-        assert found.ripe_at == afresh.ripe_at
+        assert found.advanced_to == afresh.advanced_to
         assert list(found.waiting()) == list(afresh.waiting())
         if seq in ends(log):
             found.check()

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from eventq import LogCorruptError, Task
 from eventq.core.events import ErrorInfo
-from eventq.core.projection import Holder
+from eventq.core.holders import Holder
 from eventq.eventlog import EventLog
 from eventq.replay.fold import replay
 from eventq.snapshot import (

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
 
-from eventq.core.decide import NEW, Draft
+from eventq.core.command import NEW, Draft
 from eventq.core.events import (
     NODE,
     Cancelled,

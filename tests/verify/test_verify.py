@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from eventq.core.decide import NEW, Draft
+from eventq.core.command import NEW, Draft
 from eventq.core.events import (
     Cancelled,
     Commit,

@@ -13,16 +13,20 @@ from random import Random
 
 from msgspec import Struct
 
-from eventq.core import decide
-from eventq.core.decide import Draft, Outcome
+from eventq.core.command import NEW, Draft
+from eventq.core.create import CreateTasks
 from eventq.core.durations import SECOND_US
 from eventq.core.events import COMMIT_EVENTS, Leased, encode_bodies
+from eventq.core.lease import Renew, lease
+from eventq.core.manage import CancelTask, RetryTask, UpdateTask
 from eventq.core.projection import Projection
 from eventq.core.seal import seal_commit
+from eventq.core.settle import Lapse, Outcome, settle
 from eventq.core.task import REOPENABLE, Task
 from eventq.errors import ArgumentError, NotAllowedError
 from eventq.eventlog import EventLog, Head
-from eventq.node.commit_plan import Command, Plan
+from eventq.node.commit_plan import CommitPlan
+from eventq.node.logged_past import LoggedPast
 from tools.generate.mix import HOUR_US, MINUTE_US, draw_order, draw_outcome, draw_run_us
 
 LIVE_TASKS = 2_000
@@ -43,8 +47,6 @@ SILENCE_SHARE = 0.002
 EDIT_SHARE = 0.35
 # Final tasks a person may still reopen.
 REMEMBERED = 200
-
-NO_COMMAND = "a command only carries its drafts here"
 
 
 class Made(Struct, frozen=True):
@@ -97,6 +99,7 @@ class Factory:
         self.commits = 0
         self.now = START_US
         self._log = log
+        self._past = LoggedPast(log)
         self._rng = Random(seed)
         self._left = tasks
         self._live = live
@@ -141,9 +144,7 @@ class Factory:
             due.append(heapq.heappop(maker.running))
         free = SLOTS - len(maker.running)
         work = [
-            decide.lease(
-                projection, worker=maker.worker, ttl_us=TTL_US, count=free, room=300, now=now
-            )
+            lease(projection, worker=maker.worker, ttl_us=TTL_US, count=free, room=300, now=now)
         ]
         touched = {number for number, _ in work[0]}
         for entry in due:
@@ -153,10 +154,10 @@ class Factory:
                 heapq.heappush(maker.running, entry)
                 continue
             touched.add(outcome.task)
-            work.append(decide.settle(projection, [outcome], worker=maker.worker, now=now))
+            work.append(settle(projection, [outcome], worker=maker.worker, now=now))
         work += self._lapses(maker)
         if now - maker.renewed_at >= RENEW_US:
-            work.append(decide.renew(projection, worker=maker.worker, ttl_us=TTL_US))
+            work.append(Renew(maker.worker, TTL_US).decide(projection, self._past, now).events)
             maker.renewed_at = now
         if self._rng.random() < EDIT_SHARE:
             work.append(self._edit())
@@ -169,11 +170,8 @@ class Factory:
         found = []
         for worker, holder in self.projection.holders.items():
             if worker != judge.worker and holder.seen_at + TTL_US < self.now:
-                seen = holder.seen_seq
-                drafts = decide.lapse(
-                    self.projection, worker=worker, seen_seq=seen, room=100, now=self.now
-                )
-                found.append(drafts)
+                lapse = Lapse(worker, holder.seen_seq, room=100)
+                found.append(lapse.decide(self.projection, self._past, self.now).events)
         return found
 
     def _edit(self) -> list[Draft]:
@@ -183,7 +181,7 @@ class Factory:
         if chance < 0.2 and finals:
             task = finals[rng.randrange(len(finals))]
             finals.remove(task)
-            return decide.retry(task, by="ada@desk", now=self.now)
+            return RetryTask("ada@desk").events(task, self.now)
         if not tasks:
             return []
         try:
@@ -193,16 +191,16 @@ class Factory:
 
     def _edited(self, task: Task, chance: float) -> list[Draft]:
         if chance < 0.5:
-            return decide.cancel(task, reason="ordered by mistake", by="ada@desk")
+            return CancelTask("ordered by mistake", "ada@desk").events(task, self.now)
         if chance < 0.7:
-            return decide.retry(task, by="bob@desk", now=self.now)
-        return decide.update(
-            task,
+            return RetryTask("bob@desk").events(task, self.now)
+        edit = UpdateTask(
             priority=self._rng.choice([0, 3, 7]) if chance < 0.9 else None,
             tags_json=b'{"kind":"mail","urgent":"yes"}' if chance > 0.85 else None,
             scheduled_at=self.now + self._rng.randrange(MINUTE_US) if chance > 0.95 else None,
             by="ada@desk",
         )
+        return edit.events(task, self.now)
 
     def _wanted(self) -> int:
         """How many more tasks there should be now: arrivals come and go in waves of two hours."""
@@ -214,7 +212,7 @@ class Factory:
         for _ in range(count):
             self._ordered += 1
             orders.append(draw_order(self._rng, self._ordered, self.now))
-        return decide.create(orders, {}, now=self.now)[0]
+        return CreateTasks(orders).decide(self.projection, self._past, self.now).events
 
     def _silence(self, maker: Maker) -> None:
         """The node stops renewing: it wakes too late, or is replaced by another process."""
@@ -230,7 +228,7 @@ class Factory:
 
     def _commit(self, work: list[list[Draft]], maker: Maker | None = None) -> None:
         with self._log.writer_slot() as head:
-            plan = self._plan(head, work)
+            plan, planned = self._plan(head, work)
             if not plan.bodies:
                 return
             commit = seal_commit(
@@ -244,27 +242,23 @@ class Factory:
             )
             self._log.append(commit)
         self.commits += 1
-        self._learn(plan, self.projection.apply(commit), maker)
+        self._learn(planned, self.projection.apply(commit), maker)
 
-    def _plan(self, head: Head, work: list[list[Draft]]) -> Plan:
-        plan = Plan(head, self.now, self.now)
+    def _plan(self, head: Head, work: list[list[Draft]]) -> tuple[CommitPlan, list[Draft]]:
+        plan, planned = CommitPlan(head, self.now, self.now), []
         for drafts in work:
             texts = encode_bodies([body for _, body in drafts])
             if drafts and plan.admits(drafts, texts):
-                plan.add(Command(_never), drafts, texts)
-        return plan
+                plan.add(drafts, texts)
+                planned += drafts
+        return plan, planned
 
-    def _learn(self, plan: Plan, after: list[Task | None], maker: Maker | None) -> None:
+    def _learn(self, drafts: list[Draft], after: list[Task | None], maker: Maker | None) -> None:
         """Starts the attempts leased, counts the tasks created, remembers some that are final."""
         self._finals.extend(task for task in after if task and task.recorded_state in REOPENABLE)
-        drafts = [draft for command in plan.commands for draft in command.drafts]
         for (_, body), task in zip(drafts, after, strict=True):
             if type(body) is Leased and task is not None and maker is not None:
                 end = self.now + draw_run_us(self._rng, task.tags_json)
                 outcome = draw_outcome(self._rng, task.number, task.fence)
                 heapq.heappush(maker.running, (end, task.fence, outcome))
-        self._left -= sum(number == decide.NEW for number, _ in drafts)
-
-
-def _never(_now: int) -> list[Draft]:
-    raise AssertionError(NO_COMMAND)
+        self._left -= sum(number == NEW for number, _ in drafts)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from random import Random
 
-from eventq.core.decide import NewTask, Outcome
+from eventq.core.create import NewTask
 from eventq.core.durations import SECOND_US
 from eventq.core.events import ErrorInfo, Policy
+from eventq.core.settle import Outcome
 
 MINUTE_US = 60 * SECOND_US
 HOUR_US = 60 * MINUTE_US

@@ -43,7 +43,7 @@ class View:
     @property
     def at(self) -> int:
         """The instant of the view, in microseconds since 1970."""
-        return self.projection.ripe_at
+        return self.projection.advanced_to
 
     def steps(self, *, until: int | None = None) -> Iterator[Event]:
         """Folds what the log holds beyond the view, each event when it is asked for.

@@ -108,7 +108,7 @@ class Cursor:
         """
         found = find_point(self._log, point, now=self.now)
         self._move(found.seq, progress)
-        self._projection.ripen(found.at)
+        self._projection.advance_to(found.at)
 
     def is_near(self, count: int) -> bool:
         """Whether a move by so many events, back when negative, is too quick to need progress."""
@@ -177,12 +177,12 @@ class Cursor:
         """Goes to the position by way of the one before, to see what its event does."""
         progress = progress or _ignore
         # A jump may have left the view later than its event.
-        self._projection.ripen(self._projection.decided_at)
+        self._projection.advance_to(self._projection.decided_at)
         try:
             self._go(max(0, seq - 1), progress)
             self.step = self._forward() if seq else CursorStep()
         except BaseException:
-            self._projection.ripen(self._projection.decided_at)
+            self._projection.advance_to(self._projection.decided_at)
             self._stand()
             raise
 
@@ -236,7 +236,7 @@ class Cursor:
         return CursorStep(event, before, after, earlier, self._stats())
 
     def _stats(self) -> Stats:
-        return take_stats(self._projection, now=self._projection.ripe_at)
+        return take_stats(self._projection, now=self._projection.advanced_to)
 
     def _on(self) -> Task | None:
         seq = self.seq + 1
@@ -306,7 +306,7 @@ class Cursor:
         wanted: EventPattern,
         progress: Progress,
     ) -> bool:
-        self._projection.ripen(self._projection.decided_at)
+        self._projection.advance_to(self._projection.decided_at)
         try:
             while (event := self._window.event(self.seq + 1)) is not None:
                 changed = self._on()
@@ -324,7 +324,7 @@ class Cursor:
         wanted: EventPattern,
         progress: Progress,
     ) -> bool:
-        self._projection.ripen(self._projection.decided_at)
+        self._projection.advance_to(self._projection.decided_at)
         try:
             while self.seq:
                 self._back()

@@ -82,14 +82,14 @@ class ReversibleProjection(Projection):
             self._hear_again(undo.sign)
         self.seq, self.at, self.seal = event.seq - 1, at, seal
         self.decided_at = decided_at
-        self.ripen(decided_at)
+        self.advance_to(decided_at)
 
     def _remove(self, task: Task) -> None:
         """Takes an open task out of the indexes and out of memory."""
         if task.recorded_state is TaskState.SCHEDULED:
             self._pending.remove(task)
         elif task.recorded_state is TaskState.LEASED:
-            self._let_go(task)
+            self._leases.let_go(task)
         self._forget(task)
 
     def _put_back(self, task: Task) -> None:
@@ -102,7 +102,7 @@ class ReversibleProjection(Projection):
         if task.recorded_state is TaskState.SCHEDULED:
             self._pending.add(task)
         elif task.worker is not None:
-            self._hold(task.number, task.worker)
+            self._leases.hold(task.number, task.worker)
 
     def _hear_again(self, sign: Sign | None) -> None:
         holder = None if sign is None else self.holders.get(sign.worker)

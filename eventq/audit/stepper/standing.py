@@ -100,7 +100,7 @@ class CursorView(Struct, frozen=True):
 
 def view_of(projection: Projection, step: CursorStep, *, limit: int) -> CursorView:
     """What a projection holds, with at most ``limit`` tasks of each sort; O(open) in leases."""
-    at = projection.ripe_at
+    at = projection.advanced_to
     held = (projection.tasks[n] for h in projection.holders.values() for n in h.tasks)
     nodes = (
         LeaseHolder(worker, len(holder.tasks), holder.seen_at, holder.ttl_us)

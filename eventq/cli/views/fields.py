@@ -19,7 +19,7 @@ from eventq.audit import Grant, Held, LogDifference, Moment, QueueState, Rank, R
 from eventq.cli.text import iso_text
 from eventq.cli.views.change import NAMES, TaskChange
 from eventq.core.events import Unknown
-from eventq.core.projection import Holder
+from eventq.core.holders import Holder
 from eventq.eventlog.contract import SnapshotEntry
 from eventq.replay.points import Point
 from eventq.replay.query import state_counts

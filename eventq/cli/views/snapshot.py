@@ -44,8 +44,8 @@ def difference_fields(
     A task's fields are those of Task, instants in microseconds.
     """
     return {
-        "before": {"seq": before.seq, "at": iso_text(before.ripe_at)},
-        "after": {"seq": after.seq, "at": iso_text(after.ripe_at)},
+        "before": {"seq": before.seq, "at": iso_text(before.advanced_to)},
+        "after": {"seq": after.seq, "at": iso_text(after.advanced_to)},
         "states": difference.counts,
         "events": difference.events,
         "tasks": [
@@ -63,7 +63,7 @@ def say_difference(difference: Difference, before: Projection, after: Projection
     """Prints what differs: the two positions, counts that differ, tasks, nodes."""
     rows = [
         ["position", str(before.seq), str(after.seq)],
-        ["at", time_text(before.ripe_at), time_text(after.ripe_at)],
+        ["at", time_text(before.advanced_to), time_text(after.advanced_to)],
     ]
     counts = difference.counts.items()
     rows += [[name, str(old), str(new)] for name, (old, new) in counts if old != new]

@@ -29,7 +29,6 @@ from eventq.eventlog.mongo import documents
 from eventq.eventlog.mongo.append import Insertion
 from eventq.eventlog.mongo.connection import MongoConnection
 from eventq.eventlog.mongo.driver import election_of
-from eventq.eventlog.mongo.overlap import Aside
 from eventq.eventlog.mongo.pacing import Contention, draw
 from eventq.eventlog.mongo.retention import TRUSTED_S, MongoRetention, boot_s
 from eventq.eventlog.mongo.snapshots import MongoSnapshots
@@ -51,7 +50,6 @@ class MongoLog:
         self.snapshots = MongoSnapshots(self.connection, namespace)
         self.retention = MongoRetention(self.connection, namespace)
         self.remote = MongoRemote(self)
-        self._aside = Aside()
         self._watches: list[MongoWatch] = []
         self._known: _Known | None = None
         self.contention = Contention(time.monotonic, draw)
@@ -134,7 +132,7 @@ class MongoLog:
         if wait_s > 0:
             time.sleep(wait_s)
 
-    def append(self, commit: Commit, *, meanwhile: Callable[[], None] | None = None) -> None:
+    def append(self, commit: Commit) -> None:
         """See EventLog.append."""
         began_s = boot_s()
         election = election_of(self.connection.client())
@@ -142,8 +140,7 @@ class MongoLog:
         check_commit(commit, before.head)
         insertion = Insertion(self.connection, self.namespace, commit)
         try:
-            with self._aside.doing(meanwhile):
-                insertion.make()
+            insertion.make()
             if boot_s() - before.asked_s > TRUSTED_S:
                 insertion.check_not_cut()
         except LogConflictError:
@@ -239,7 +236,6 @@ class MongoLog:
     def after_fork(self) -> None:
         """See EventLog.after_fork."""
         self.connection.after_fork()
-        self._aside = Aside()
         self._watches = []
         self.contention = Contention(time.monotonic, draw)
 
@@ -248,7 +244,6 @@ class MongoLog:
         for watch in self._watches:
             watch.close()
         self.connection.close()
-        self._aside.close()
 
     def _before(self, commit: Commit, election: object) -> _Known:
         """Returns where the log ends; asks anew unless the commit follows what is known."""

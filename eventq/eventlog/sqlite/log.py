@@ -84,7 +84,7 @@ class SqliteLog:
         """See EventLog.writer_slot."""
         return self.connection.writer_slot(lambda: self.connection.ask_writer(self._find_head))
 
-    def append(self, commit: Commit, **_: object) -> None:
+    def append(self, commit: Commit) -> None:
         """See EventLog.append."""
         step = partial(_insert, name=self.namespace, commit=commit)
         self.connection.note_namespace(self.connection.transact(step, commit))

@@ -11,8 +11,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from eventq.core.decide import Outcome
 from eventq.core.events import ErrorInfo
+from eventq.core.settle import Outcome
 from eventq.core.task import Task
 from eventq.sandbox.whatif.trace import (
     ASKED,

@@ -11,8 +11,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from eventq.core import decide
-from eventq.core.decide import Draft, Outcome
+from eventq.core.command import NEW, Draft
 from eventq.core.events import (
     COMMIT_EVENTS,
     AnyBody,
@@ -28,7 +27,10 @@ from eventq.core.events import (
     Updated,
     encode_bodies,
 )
+from eventq.core.lease import lease
+from eventq.core.manage import CancelTask, UpdateTask
 from eventq.core.projection import Projection
+from eventq.core.settle import Outcome, settle
 from eventq.core.task import Task
 from eventq.errors import ArgumentError, NotAllowedError
 from eventq.sandbox.whatif.metrics import Metrics, Numbers
@@ -139,7 +141,7 @@ class Simulation:
             place = self._trace.place_of(following.task)
             places.append(place)
             self._metrics.arrive(following.at)
-            drafts.append((decide.NEW, self._created(following.body, place, following.at)))
+            drafts.append((NEW, self._created(following.body, place, following.at)))
             following = next(coming, None)
         for place, task in zip(places, self._apply(drafts), strict=True):
             assert task is not None, "a created task is open"
@@ -185,7 +187,7 @@ class Simulation:
             return
         task = self._projection.tasks[number]
         try:
-            drafts = _edits(task, arrival.body)
+            drafts = _edits(task, arrival.body, self._now)
         except (NotAllowedError, ArgumentError):
             # It runs, or expires before: here the edit would have been refused.
             return
@@ -218,19 +220,19 @@ class Simulation:
     # What the one node does.
 
     def _step(self) -> None:
-        """One commit: what has ended, and what is leased instead, as commands.exchange has it."""
+        """One commit: what has ended, and what is leased instead, as `SettleAndLease` has it."""
         now = self._now
-        self._projection.ripen(now)
+        self._projection.advance_to(now)
         outcomes, called_off = self._ended(now)
         leased: list[Draft] = []
         # Where no node is, nothing expires either.
         if workers := self._workers(now):
             free = workers - self._projection.leased_count + len(outcomes) + len(called_off)
-            leased = decide.lease(
+            leased = lease(
                 self._projection, worker=NODE_NAME, ttl_us=TTL_US, count=free, room=NEVER, now=now
             )
             leased = [self._known(draft) for draft in leased]
-        settled = decide.settle(self._projection, outcomes, worker=NODE_NAME, now=now)
+        settled = settle(self._projection, outcomes, worker=NODE_NAME, now=now)
         drafts = leased + settled + called_off
         if not drafts:
             return
@@ -252,7 +254,7 @@ class Simulation:
             if task is None:
                 continue
             if predicted.ending == CALLED_OFF:
-                called_off += decide.cancel(task, reason="", by=None)
+                called_off += CancelTask().events(task, now)
             else:
                 place = self._live[number].place
                 outcomes.append(self._model.outcome(task, place, predicted))
@@ -287,8 +289,7 @@ class Simulation:
         """Folds the drafts as a commit that no log holds."""
         first = self._projection.seq + 1
         tasks = [
-            first + index if number == decide.NEW else number
-            for index, (number, _) in enumerate(drafts)
+            first + index if number == NEW else number for index, (number, _) in enumerate(drafts)
         ]
         bodies: list[AnyBody] = [body for _, body in drafts]
         if not drafts:
@@ -315,12 +316,11 @@ class Simulation:
                 setattr(self._metrics, name, getattr(self._metrics, name) + 1)
 
 
-def _edits(task: Task, body: object) -> list[Draft]:
+def _edits(task: Task, body: object, now: int) -> list[Draft]:
     """What the deciding code makes of a recorded edit."""
     if type(body) is Cancelled:
-        return decide.cancel(task, reason=body.reason, by=body.by)
+        return CancelTask(body.reason, body.by).events(task, now)
     if type(body) is Updated:
-        return decide.update(
-            task, priority=body.priority, tags_json=None, scheduled_at=body.scheduled_at, by=body.by
-        )
+        edit = UpdateTask(body.priority, scheduled_at=body.scheduled_at, by=body.by)
+        return edit.events(task, now)
     return []

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 
 from msgspec import Struct
 
-from eventq.core.decide import LAPSED
 from eventq.core.durations import SECOND_US
 from eventq.core.events import AnyBody, Commit, Retried, Unknown, decode_at
+from eventq.core.lease import LAPSED
 from eventq.core.policy import wait_us
 from eventq.core.projection import Projection
 from eventq.core.task import Task, TaskState

@@ -193,8 +193,9 @@ def test_a_look_at_the_log_meanwhile_does_not_hide_that_a_place_was_cut(
         append(other)
         other.cut(other.head())
 
+    look_before_inserts(monkeypatch, quiet)
     with pytest.raises(LogConflictError):
-        quiet.append(commit, meanwhile=lambda: ignore(quiet.head()))
+        quiet.append(commit)
     assert quiet.history(commit.tasks[0]) == []
 
 
@@ -212,10 +213,6 @@ def known_head(log: MongoLog) -> Head:
     return head_after(to_commit(first))
 
 
-def ignore(_: object) -> None:
-    """Drops a result."""
-
-
 def test_preferences_in_the_url_do_not_weaken_the_log(mongod: ReplicaSet) -> None:
     """What a URL says of reading and writing is for other programs of the same URL."""
     options = "readPreference=secondary&w=0&journal=false&readConcernLevel=local"
@@ -229,6 +226,16 @@ def test_preferences_in_the_url_do_not_weaken_the_log(mongod: ReplicaSet) -> Non
         assert commits.read_preference == ReadPreference.PRIMARY
         assert commits.read_concern.level == "majority"
         assert commits.write_concern.document["w"] == "majority"
+
+
+def look_before_inserts(monkeypatch: pytest.MonkeyPatch, log: MongoLog) -> None:
+    """Has the log asked for its head while an append is on its way."""
+
+    def insert_one(collection: Collection[Document], document: Document) -> object:
+        log.head()
+        return insert(collection, document)
+
+    monkeypatch.setattr(Collection, "insert_one", insert_one)
 
 
 def fail_inserts(

@@ -28,10 +28,10 @@ from tools.mongod import Member, ReplicaSet
 CANCELLED = '{"kind":"cancelled","reason":"lost"}'
 # What a node that folded the lost commit may do first.
 ACTS: dict[str, Callable[[Node], object]] = {
-    "decides": lambda node: node.execute(cancellation(node, "2")),
+    "decides": lambda node: node.execute(cancellation("2")),
     "leases": lambda node: node.execute(leasing(node, 3)),
     "creates": lambda node: node.execute(creation()),
-    "creates and decides": lambda node: node.execute(creation(blind=False)),
+    "creates and decides": lambda node: node.execute(creation(unconditional=False)),
 }
 
 
@@ -86,7 +86,7 @@ def test_a_write_of_a_primary_that_was_cut_off(three_mongods: ReplicaSet) -> Non
         wait_until(lambda: any(member.is_primary() for member in others), "another primary")
         old.start()
 
-        node.execute(cancellation(node, "2"))
+        node.execute(cancellation("2"))
 
         three_mongods.wait_until_whole()
         assert (folded[0], list(folded[1])) == (4, [2, 3])

@@ -1,0 +1,58 @@
+"""What a command is: a value that decides from what it is handed, and returns events and a result.
+
+Nothing here reads a clock, draws chance, or changes what it was given: a draft becomes a fact
+only when a log has appended it.
+"""
+
+from __future__ import annotations
+
+from typing import Generic, Protocol, TypeVar
+
+from msgspec import Struct
+
+from eventq.core.events import AnyBody, Event
+from eventq.core.projection import Projection
+from eventq.core.task import Task
+
+R = TypeVar("R")
+
+# Stands for the number of a task that its own commit will create.
+NEW = -1
+
+# One event of a decision: the task's number (NEW, or NODE for none) and what happened.
+Draft = tuple[int, AnyBody]
+
+
+class Decision(Struct, Generic[R], frozen=True, gc=False):
+    """What a command decided: the events to append, in order, and what its caller gets."""
+
+    events: list[Draft]
+    result: R
+
+
+class PastTasks(Protocol):
+    """What only the log knows: keys that are taken, final tasks, histories."""
+
+    def find_keys(self, keys: list[str]) -> dict[str, int]:
+        """The tasks that callers' keys belong to; unknown keys are left out."""
+
+    def created_and_task(self, number: int) -> tuple[Event | None, Task | None]:
+        """A task's ``created`` event and the task as it stands; None for what is not kept."""
+
+    def history(self, number: int) -> list[Event]:
+        """The task's events, as far as the log holds them."""
+
+
+class Command(Protocol[R]):
+    """One caller's wish, as a frozen value. The node may ask it again after a conflict."""
+
+    @property
+    def unconditional(self) -> bool:
+        """Whether the projection does not matter; the command is then handed an empty one."""
+
+    @property
+    def leasing(self) -> bool:
+        """Whether it stands first in its commit, so that its choice is right at its position."""
+
+    def decide(self, projection: Projection, past: PastTasks, now: int) -> Decision[R]:
+        """The events to append at ``now`` (microseconds), or an error for the caller alone."""

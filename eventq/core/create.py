@@ -1,0 +1,133 @@
+"""Creating tasks: what is drafted, what may never run, and what a caller's key means."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+from msgspec import Raw, Struct
+
+from eventq.core.command import NEW, Decision, Draft, PastTasks
+from eventq.core.durations import show_duration
+from eventq.core.events import Created, Event, Policy
+from eventq.core.projection import Projection
+from eventq.core.task import Task, instant
+from eventq.errors import ArgumentError, KeyConflictError
+
+
+class NewTask(Struct, frozen=True, gc=False):
+    """A checked order for a task. Instants and durations in microseconds.
+
+    Either ``scheduled_at`` or ``delay_us`` may be set, and either ``expires_at`` or the policy's
+    ``max_age_us``.
+    """
+
+    tags_json: bytes
+    policy: Policy
+    priority: int = 0
+    key: str | None = None
+    scheduled_at: int | None = None
+    delay_us: int | None = None
+    expires_at: int | None = None
+
+
+class CreateTasks(Struct, frozen=True):
+    """Creates all tasks or none. The result says for each order which task is its own.
+
+    That is a task that has the order's key already, or the index of the event that creates one.
+    Raises KeyConflictError when a key is taken by other content.
+    """
+
+    orders: list[NewTask]
+    unconditional: ClassVar[bool] = True
+    leasing: ClassVar[bool] = False
+
+    def decide(
+        self, _projection: Projection, past: PastTasks, now: int
+    ) -> Decision[list[int | Task]]:
+        """See Command.decide."""
+        drafts: list[Draft] = []
+        places: list[int | Task] = []
+        existing = self._existing(past, now)
+        keyed: dict[str, int] = {}
+        for order in self.orders:
+            key = order.key
+            if key is not None:
+                if (index := keyed.get(key)) is not None:
+                    _check_same(key, order, drafts[index][1], created_at=now, task=NEW)
+                    places.append(index)
+                    continue
+                if key in existing:
+                    event, task = existing[key]
+                    _check_same(
+                        key, order, event.body, created_at=event.decided_at, task=event.task
+                    )
+                    places.append(task)
+                    continue
+                keyed[key] = len(drafts)
+            places.append(len(drafts))
+            drafts.append((NEW, _created(order, now)))
+        return Decision(drafts, places)
+
+    def _existing(self, past: PastTasks, now: int) -> dict[str, tuple[Event, Task]]:
+        """The ``created`` event and the task of every key that is taken."""
+        keys = [order.key for order in self.orders if order.key is not None]
+        found: dict[str, tuple[Event, Task]] = {}
+        for key, number in (past.find_keys(keys) if keys else {}).items():
+            created, task = past.created_and_task(number)
+            assert created is not None, "a key in the log has a created event"
+            assert task is not None
+            found[key] = created, task.as_of(now)
+        return found
+
+
+def _created(order: NewTask, now: int) -> Created:
+    scheduled_at = order.scheduled_at
+    if order.delay_us:
+        scheduled_at = now + order.delay_us
+    expires_at = order.expires_at
+    if expires_at is None and order.policy.max_age_us is not None:
+        expires_at = now + order.policy.max_age_us
+    if expires_at is not None and expires_at <= max(now, scheduled_at or now):
+        if order.expires_at is None:
+            age = show_duration(expires_at - now)
+            raise ArgumentError("max_age", age, "longer than the wait until the task may run")
+        shown_at = instant(expires_at).isoformat()
+        raise ArgumentError("expires_at", shown_at, "an instant after both now and scheduled_at")
+    return Created(
+        policy=order.policy,
+        key=order.key,
+        priority=order.priority,
+        tags=Raw(order.tags_json),
+        scheduled_at=scheduled_at,
+        expires_at=expires_at,
+    )
+
+
+def _check_same(key: str, order: NewTask, there: object, *, created_at: int, task: int) -> None:
+    """Raises KeyConflictError unless the same call would have made the same task.
+
+    It compares what a task is to its caller: tags, priority, and when it runs. It does not compare
+    the policy, so that a queue whose default for retries has changed still knows its own tasks. A
+    delay is compared as a length, since each call resolves it against its own now.
+    """
+    assert type(there) is Created
+    scheduled_at = order.scheduled_at
+    if order.delay_us:
+        scheduled_at = created_at + order.delay_us
+    expires_at = there.expires_at
+    if order.expires_at is None and there.policy.max_age_us is not None:
+        expires_at = None
+    pairs = {
+        "tags": (_sorted_json(order.tags_json), _sorted_json(bytes(there.tags))),
+        "priority": (order.priority, there.priority),
+        "scheduled_at": (scheduled_at, there.scheduled_at),
+        "expires_at": (order.expires_at, expires_at),
+    }
+    for field, (ours, theirs) in pairs.items():
+        if ours != theirs:
+            raise KeyConflictError(key, task, field)
+
+
+def _sorted_json(text: bytes) -> bytes:
+    return msgspec.json.encode(msgspec.json.decode(text), order="sorted")

@@ -1,0 +1,191 @@
+"""Settling attempts: how they ended, by their worker's word or because their node fell silent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar, Literal
+
+from msgspec import UNSET, Raw, Struct
+
+from eventq.core.command import Decision, Draft, PastTasks
+from eventq.core.events import (
+    COMMIT_EVENTS,
+    Cancelled,
+    Completed,
+    ErrorInfo,
+    Event,
+    Expired,
+    Failed,
+    Refused,
+    Released,
+    Retried,
+)
+from eventq.core.lease import LAPSED, lease
+from eventq.core.policy import after_failure
+from eventq.core.projection import Projection
+from eventq.core.task import Task
+
+
+class Outcome(Struct, frozen=True, gc=False):
+    """How an attempt ended. ``draw`` is a random number from 0 up to 1, for jitter.
+
+    A ``verdict`` comes from the runner, for an attempt whose worker has not ended. It is void once
+    the lease is over, since the worker's own end is still to come.
+    """
+
+    task: int
+    fence: int
+    kind: Literal["completed", "failed", "cancelled", "released"]
+    result_json: bytes | None = None
+    result_missing: str | None = None
+    error: ErrorInfo | None = None
+    delay_us: int | None = None
+    draw: float = 0.0
+    reason: str = ""
+    verdict: bool = False
+
+
+class SettleAndLease(Struct, frozen=True):
+    """One commit: how the last attempts of a node ended, and up to ``count`` leases of the next.
+
+    ``free`` of its workers have nothing to do. See `settle` and `lease`.
+    """
+
+    worker: str
+    outcomes: list[Outcome]
+    ttl_us: int
+    count: int
+    free: int | None = None
+    unconditional: ClassVar[bool] = False
+    leasing: ClassVar[bool] = True
+
+    def decide(self, projection: Projection, past: PastTasks, now: int) -> Decision[None]:
+        """See Command.decide."""
+        settled = settle(
+            projection,
+            self.outcomes,
+            worker=self.worker,
+            now=now,
+            # Archived events are not asked for: an outcome in doubt is never as old as that.
+            history=past.history,
+        )
+        leased = lease(
+            projection,
+            worker=self.worker,
+            ttl_us=self.ttl_us,
+            count=self.count,
+            free=self.free,
+            room=COMMIT_EVENTS - len(settled),
+            now=now,
+        )
+        # Leases first: the choice is right at their position only while nothing came before.
+        return Decision(leased + settled, None)
+
+
+class Lapse(Struct, frozen=True):
+    """Fails the attempts of a node that stopped renewing, at most ``room`` drafts of two each.
+
+    ``seen_seq`` is the node's last sign of life as the judge knew it: if there has been another
+    since, nothing happens.
+    """
+
+    worker: str
+    seen_seq: int
+    room: int = COMMIT_EVENTS
+    unconditional: ClassVar[bool] = False
+    leasing: ClassVar[bool] = False
+
+    def decide(self, projection: Projection, _past: PastTasks, now: int) -> Decision[None]:
+        """See Command.decide."""
+        holder = projection.holders.get(self.worker)
+        drafts: list[Draft] = []
+        if holder is None or holder.seen_seq != self.seen_seq:
+            return Decision(drafts, None)
+        error = ErrorInfo(type=LAPSED, message=f"node {self.worker} stopped renewing")
+        for number in sorted(holder.tasks)[: self.room // 2]:
+            task = projection.tasks[number]
+            # The ttl has been the wait: a dead node's tasks are leased again at once.
+            outcome = Outcome(number, task.fence, "failed", error=error, delay_us=0)
+            drafts += _fail(task, outcome, worker=self.worker, now=now)
+        return Decision(drafts, None)
+
+
+def settle(
+    projection: Projection,
+    outcomes: list[Outcome],
+    *,
+    worker: str,
+    now: int,
+    history: Callable[[int], list[Event]] = lambda _: [],
+) -> list[Draft]:
+    """Records how attempts ended. An outcome whose lease was lost is refused, not applied.
+
+    So is a second outcome of one attempt: the first has given its lease back. No attempt is refused
+    twice. ``history`` returns a task's events. It is called where a lease is over: the log may hold
+    this very outcome already.
+    """
+    drafts: list[Draft] = []
+    settled: set[int] = set()
+    refused: set[int] = set()
+    for outcome in outcomes:
+        task = projection.tasks.get(outcome.task)
+        if task is None or task.fence != outcome.fence or outcome.fence in settled:
+            void = outcome.verdict or outcome.kind == "released" or outcome.fence in refused
+            if not void and not is_recorded(outcome, history(outcome.task)):
+                refused.add(outcome.fence)
+                ended: Literal["completed", "failed"] = (
+                    "completed" if outcome.kind == "completed" else "failed"
+                )
+                drafts.append((outcome.task, Refused(outcome.fence, worker, ended)))
+            continue
+        settled.add(outcome.fence)
+        if outcome.kind == "completed":
+            result = UNSET if outcome.result_json is None else Raw(outcome.result_json)
+            drafts.append((task.number, Completed(outcome.fence, result, outcome.result_missing)))
+        elif outcome.kind == "released":
+            drafts.append((task.number, Released(outcome.fence, outcome.reason)))
+        else:
+            drafts += _fail(task, outcome, worker=worker, now=now)
+    return drafts
+
+
+def is_recorded(outcome: Outcome, history: list[Event]) -> bool:
+    """Whether the task's history holds this very outcome already, or has refused its attempt.
+
+    That happens when the append of this outcome was reported as unknown, but was made.
+    """
+    if any(type(e.body) is Refused and e.body.fence == outcome.fence for e in history):
+        return True
+    for event in history:
+        body = event.body
+        if type(body) is Completed and body.fence == outcome.fence:
+            return outcome.kind == "completed"
+        if type(body) is Failed and body.fence == outcome.fence:
+            return body.error == _error_of(outcome)
+    return False
+
+
+def _fail(task: Task, outcome: Outcome, *, worker: str, now: int) -> list[Draft]:
+    error = _error_of(outcome)
+    assert error is not None, "a failure says what failed"
+    failed = (task.number, Failed(outcome.fence, error))
+    if outcome.kind == "cancelled":
+        return [failed, (task.number, Cancelled(outcome.reason, worker))]
+    following = after_failure(
+        task.policy,
+        retry_count=task.retry_count,
+        failed_at=now,
+        expires_at=task.expires_at_us,
+        draw=outcome.draw,
+        delay_us=outcome.delay_us,
+    )
+    if isinstance(following, str):
+        return [failed, (task.number, Expired(following))]
+    return [failed, (task.number, Retried(scheduled_at=following))]
+
+
+def _error_of(outcome: Outcome) -> ErrorInfo | None:
+    """The error that its `failed` event records."""
+    if outcome.kind == "cancelled" and outcome.error is None:
+        return ErrorInfo(type="eventq.Cancel", message=outcome.reason)
+    return outcome.error

@@ -1,0 +1,262 @@
+"""Making the commits of a node: guess the head, catch up, decide, append, apply; all or none.
+
+Nothing here waits in line or wakes anybody; that is the node's. Used under the node's lock only.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from eventq.core.command import PastTasks
+from eventq.core.events import Commit, encode_bodies
+from eventq.core.projection import Projection
+from eventq.errors import (
+    EventqError,
+    LogConflictError,
+    LogError,
+    LogOutcomeUnknownError,
+    LogTooNewError,
+    LogUnavailableError,
+)
+from eventq.eventlog.contract import EventLog, Head
+from eventq.host.interrupts import raise_interrupt
+from eventq.node.commit_plan import CommitPlan, dated
+from eventq.node.folded_log import FoldedLog, Now, head_of
+from eventq.node.pending_command import PendingCommand
+from eventq.node.waiting_line import WaitingLine
+from eventq.replay.fold import task_of
+
+# Attempts to append before a conflict is called a failure. Only logs whose writer slot lets every
+# writer through ever conflict.
+CONFLICTS_BORNE = 100
+
+
+class Guess(enum.Enum):
+    """What a commit does with the head that the node remembers, on a log behind a network."""
+
+    NONE = enum.auto()
+    """It asks the log for its head."""
+    SAVES_A_QUESTION = enum.auto()
+    """It reads what the log holds behind the remembered head, and so learns the true head."""
+    TRUSTED = enum.auto()
+    """It decides by the remembered head, unread: a wrong one meets a conflict."""
+
+
+class InFlight(Struct):
+    """A commit on its way into the log, and who is in it. Its outcome may be unknown."""
+
+    commit: Commit
+    members: list[PendingCommand[Any]]
+
+
+class Committer:
+    """Commits what waits in line, one commit at a time."""
+
+    def __init__(
+        self,
+        log: EventLog,
+        line: WaitingLine,
+        folded: FoldedLog,
+        past: PastTasks,
+        *,
+        now: Now,
+        ring: Callable[[], None],
+    ) -> None:
+        """``ring`` is called after each append."""
+        self.in_flight: InFlight | None = None
+        """A commit whose outcome is not known yet."""
+        self._log = log
+        self._line = line
+        self._folded = folded
+        self._past = past
+        self._now = now
+        self._ring = ring
+        # What unconditional commands are handed.
+        self._empty = Projection(log.namespace)
+
+    def commit(self) -> None:
+        """Commits for everybody who waits; first finds out what became of a commit in flight.
+
+        What the log says goes to all in the commit; what struck this thread is raised.
+        """
+        try:
+            if self.in_flight is None:
+                self._commit()
+            else:
+                self._take_over(self.in_flight)
+        except EventqError as error:
+            raise_interrupt(error)
+            self._line.take_waiting()
+            self._break_off(error)
+
+    def _commit(self) -> None:
+        """Makes one commit of all who wait, as far as there is room."""
+        for _ in range(CONFLICTS_BORNE):
+            guess = self._guess()
+            with self._writer_slot(guess) as head:
+                place = self._catch_up(head, guess)
+                # As late as can be: whoever came while the log was read comes along.
+                self._line.take_waiting()
+                plan, members = self._plan(place, guess)
+                if plan.bodies and not self._append(plan.sealed(), members):
+                    continue
+            if plan.bodies:
+                self._apply(members)
+            for pending in members:
+                pending.committed = True
+            # Not before all are marked: an interrupt would leave the rest with a wrong answer.
+            self.in_flight = None
+            if plan.bodies:
+                self._ring()
+            return
+        raise LogUnavailableError(f"{CONFLICTS_BORNE} conflicts in a row; the log is too busy")
+
+    def _guess(self) -> Guess:
+        """What to do with the head that the node remembers.
+
+        Only leases and outcomes are decided by a trusted guess: they meet a conflict if it is
+        wrong. For others it saves a question, since the log is read anyway.
+        """
+        pending = self._line.everybody()
+        if self._log.remote is None or self._folded.projection is None:
+            return Guess.NONE
+        if all(each.command.unconditional for each in pending):
+            return Guess.NONE
+        if self._folded.is_alone and all(each.command.leasing for each in pending):
+            return Guess.TRUSTED
+        return Guess.SAVES_A_QUESTION
+
+    def _writer_slot(self, guess: Guess) -> AbstractContextManager[Head]:
+        """The log's writer slot; a guess saves asking where the log ends."""
+        remote, known = self._log.remote, self._folded.projection
+        if guess is Guess.NONE or remote is None or known is None:
+            return self._log.writer_slot()
+        return remote.writer_slot(head_of(known))
+
+    def _catch_up(self, head: Head, guess: Guess) -> Head:
+        """Brings the projection up to the head, unless all who wait are unconditional.
+
+        Returns where it stands: on a log without exclusive turns others may have gone on.
+        """
+        if guess is Guess.SAVES_A_QUESTION:
+            known = self._folded.catch_up(briefly=True)
+            # Where nothing is new, only the head shows whether a failover took something back.
+            head = self._log.head() if known.seq == head.seq else head_of(known)
+        pending = self._line.everybody()
+        self._folded.forget_if_taken_back(head)
+        if all(each.command.unconditional for each in pending):
+            return head
+        projection = self._folded.projection
+        if not (projection and projection.seq == head.seq):
+            projection = self._folded.catch_up()
+        if projection.unknown is not None:
+            seq, kind = projection.unknown
+            raise LogTooNewError(f"event {seq} is of the unknown kind {kind!r}: upgrade eventq")
+        return head_of(projection)
+
+    def _plan(self, place: Head, guess: Guess) -> tuple[CommitPlan, list[PendingCommand[Any]]]:
+        """Has the commands decide, leases first; returns the plan and those who are in it."""
+        now = self._now(at_least=place.at)
+        plan, members = CommitPlan(place, now, max(now, place.at)), []
+        projection = self._folded.projection if self._folded.is_at(place) else None
+        for pending in sorted(self._line.batch, key=lambda pending: not pending.command.leasing):
+            pending.error = None
+            command, known = pending.command, projection
+            if command.unconditional:
+                known = self._empty
+            elif known is None or (guess is Guess.TRUSTED and not command.leasing):
+                # It came after a head was found that was enough for others: the next commit's.
+                continue
+            try:
+                decision = command.decide(known, self._past, now)
+                if now != plan.at:
+                    decision = replace(decision, events=dated(decision.events, now))
+                texts = encode_bodies([body for _, body in decision.events])
+            except Exception as error:  # noqa: BLE001 - its own caller raises it
+                raise_interrupt(error)
+                pending.error = error
+                continue
+            if plan.admits(decision.events, texts):
+                pending.decision = decision
+                pending.first = plan.add(decision.events, texts)
+                members.append(pending)
+        return plan, members
+
+    def _append(self, commit: Commit, members: list[PendingCommand[Any]]) -> bool:
+        """Appends the commit; False when somebody else was first."""
+        self.in_flight = InFlight(commit, members)
+        try:
+            self._log.append(commit)
+        except LogError as error:
+            raise_interrupt(error)
+            self.in_flight = None  # The log has said what is known of it.
+            if not isinstance(error, LogConflictError):
+                raise
+            self._folded.note_conflict()
+            return False
+        return True
+
+    def _apply(self, members: list[PendingCommand[Any]]) -> None:
+        """Folds the commit in flight, and gives commands their tasks."""
+        assert self.in_flight is not None
+        commit = self.in_flight.commit
+        after = self._folded.fold(commit)
+        for pending in members:
+            if after is None:
+                pending.tasks = pending.created(self._log.namespace, commit.at)
+            else:
+                start = pending.first - commit.first
+                pending.tasks = after[start : start + len(pending.events)]
+
+    # Outcomes that are not known.
+
+    def _take_over(self, torn: InFlight) -> None:
+        """Finds out what became of a commit whose leader was interrupted.
+
+        If it was not made, those in it stay in line, with all others, for the next commit.
+        """
+        self._line.take_waiting()
+        try:
+            self._resolve(torn)
+        except EventqError as unread:
+            raise_interrupt(unread)
+            for pending in torn.members:
+                pending.error = _outcome_unknown("its thread was interrupted", unread)
+        self.in_flight = None
+
+    def _break_off(self, error: Exception) -> None:
+        """After a commit broke off: reports the error to everybody whose commands are not made."""
+        try:
+            if self.in_flight is not None:
+                self._resolve(self.in_flight)
+        except EventqError as unread:
+            raise_interrupt(unread)
+            error = _outcome_unknown(error, unread)
+        self.in_flight = None
+        for pending in self._line.batch:
+            # One that is in line again, since it found no room, has lost nothing.
+            if not (pending.committed or pending.error or pending in self._line.waiting):
+                pending.error = error
+
+    def _resolve(self, torn: InFlight) -> None:
+        """Reads back whether the commit was made."""
+        commit = torn.commit
+        found = self._log.read(after=commit.first - 1, limit=1)
+        if found and found[0].id == commit.id:
+            for pending in torn.members:
+                start = pending.first - commit.first
+                numbers = commit.tasks[start : start + len(pending.events)]
+                pending.tasks = [task_of(self._log, number) for number in numbers]
+                pending.committed = True
+
+
+def _outcome_unknown(problem: object, unread: EventqError) -> LogOutcomeUnknownError:
+    return LogOutcomeUnknownError(
+        f"{problem}; it is not known whether the commit was made, for the log says: {unread}"
+    )

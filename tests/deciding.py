@@ -1,0 +1,97 @@
+"""Each command's events, decided on a projection or a task at hand, with no node and no log."""
+
+from __future__ import annotations
+
+from eventq.core.command import Draft
+from eventq.core.create import CreateTasks, NewTask
+from eventq.core.events import Created, Event
+from eventq.core.lease import Renew, can_lease, expire, lease
+from eventq.core.manage import CancelTask, RetryTask, UpdateTask
+from eventq.core.moves import create as created_task
+from eventq.core.projection import Projection
+from eventq.core.settle import Lapse, settle
+from eventq.core.task import Task
+
+__all__ = [
+    "KnownPast",
+    "can_lease",
+    "cancel",
+    "create",
+    "expire",
+    "lapse",
+    "lease",
+    "renew",
+    "retry",
+    "settle",
+    "update",
+]
+
+
+class KnownPast:
+    """A log of which only the ``created`` events of some keys are known."""
+
+    def __init__(self, existing: dict[str, Event] | None = None) -> None:
+        self._existing = existing or {}
+
+    def find_keys(self, keys: list[str]) -> dict[str, int]:
+        """See PastTasks.find_keys."""
+        return {key: event.task for key, event in self._existing.items() if key in keys}
+
+    def created_and_task(self, number: int) -> tuple[Event | None, Task | None]:
+        """See PastTasks.created_and_task."""
+        for event in self._existing.values():
+            if event.task == number and type(event.body) is Created:
+                body = event.body
+                return event, created_task("default", event.seq, event.at, body, body.policy)
+        return None, None
+
+    def history(self, _number: int) -> list[Event]:
+        """See PastTasks.history."""
+        return []
+
+
+NOTHING = KnownPast()
+
+
+def create(
+    orders: list[NewTask], existing: dict[str, Event], *, now: int
+) -> tuple[list[Draft], list[int]]:
+    """The events, and the place of each order's task: its number, or -1 - index of its event."""
+    decision = CreateTasks(orders).decide(Projection("default"), KnownPast(existing), now)
+    places = [place.number if isinstance(place, Task) else -1 - place for place in decision.result]
+    return decision.events, places
+
+
+def renew(projection: Projection, *, worker: str, ttl_us: int) -> list[Draft]:
+    """See Renew."""
+    return Renew(worker, ttl_us).decide(projection, NOTHING, 0).events
+
+
+def lapse(
+    projection: Projection, *, worker: str, seen_seq: int, room: int, now: int
+) -> list[Draft]:
+    """See Lapse."""
+    return Lapse(worker, seen_seq, room).decide(projection, NOTHING, now).events
+
+
+def cancel(task: Task, *, reason: str, by: str | None) -> list[Draft]:
+    """See CancelTask."""
+    return CancelTask(reason, by).events(task, task.seen_at_us)
+
+
+def retry(task: Task, *, by: str | None, now: int) -> list[Draft]:
+    """See RetryTask."""
+    return RetryTask(by).events(task, now)
+
+
+def update(
+    task: Task,
+    *,
+    priority: int | None,
+    tags_json: bytes | None,
+    scheduled_at: int | None,
+    by: str | None,
+) -> list[Draft]:
+    """See UpdateTask."""
+    edit = UpdateTask(priority, tags_json, scheduled_at, by=by)
+    return edit.events(task, task.seen_at_us)
