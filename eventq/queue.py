@@ -146,7 +146,7 @@ class Queue:
         """Creates a task; when this returns, it is durable.
 
         ``tags``: names (letters, digits, underscores) to JSON values, 64 KiB at most. ``priority``:
-        higher runs first. ``key``: the caller's own id; the same call again gives the task that
+        higher runs first. ``key``: the caller's own id; the same call again returns the task that
         is there. Either ``scheduled_at`` or ``delay``, and either ``expires_at`` or ``max_age``.
         Raises ArgumentError, KeyConflictError (the key's task has other content), LogError.
         """
@@ -297,7 +297,7 @@ class Queue:
     # Managing.
 
     def cancel(self, key: str, *, reason: str = "", by: str | None = None) -> Task:
-        """Calls an open task off; a running attempt is told through its ctx.
+        """Cancels an open task; a running attempt learns of it from its ctx.
 
         Raises TaskNotFoundError, NotAllowedError for a completed or expired task.
         """

@@ -1,4 +1,4 @@
-"""What a signal handler raises: told from what a log says, and unable to leave a lock locked.
+"""What a signal handler raises: told apart from a log's errors, and no lock stays locked by it.
 
 CPython runs handlers on the main thread as a function of Python begins, at a jump back, and after a
 call. So a function in C, such as a lock's own ``__exit__``, cannot be interrupted before its work
@@ -62,7 +62,7 @@ class Holding(Generic[T]):
 
 
 def interrupt_in(error: BaseException) -> BaseException | None:
-    """What struck the thread and is, or caused, this error; None where it is somebody's word.
+    """What struck the thread and is, or caused, this error; None for an error that code raised.
 
     That is an exception of a signal handler, whatever its type, also where a driver or a log took
     it for an error of its own and raised another from it.
@@ -80,7 +80,7 @@ def interrupt_in(error: BaseException) -> BaseException | None:
 
 
 def raise_interrupt(error: BaseException) -> None:
-    """Raises what `interrupt_in` finds, if anything, as if nobody had caught it."""
+    """Raises what `interrupt_in` finds, if anything, as if it had not been caught."""
     found = interrupt_in(error)
     if found is None:
         return

@@ -105,7 +105,7 @@ def returned(task: Task, value: object) -> Outcome:
 
 
 def raised(task: Task, error: BaseException) -> Outcome:
-    """The outcome of a worker that raised. There is one, whatever describing the error raises."""
+    """The outcome of a worker that raised; describing the error may raise as well."""
     try:
         return _judged(task, _gist(error))
     except BaseException as wrong:  # noqa: BLE001 - a broken exception must not take its thread along
@@ -116,7 +116,7 @@ def raised(task: Task, error: BaseException) -> Outcome:
 
 
 def is_stop(error: BaseException) -> bool:
-    """Whether the worker ended because it was told to, by its ctx or by asyncio."""
+    """Whether the worker ended because its ctx or asyncio asked it to."""
     try:
         return isinstance(_gist(error), (AttemptStoppedError, asyncio.CancelledError))
     except BaseException:  # noqa: BLE001 - see raised
@@ -162,7 +162,7 @@ def _judged(task: Task, error: BaseException) -> Outcome:
 
 
 def _gist(error: BaseException) -> BaseException:
-    """What a group says: its leaf, where all its leaves say the same to eventq; else itself.
+    """The error that decides: a group's leaf, if all leaves mean the same to eventq; else itself.
 
     A TaskGroup wraps whatever its children raise. Of several waits, the longest is meant.
     """
@@ -190,7 +190,7 @@ def _wait_of(retry: BaseException) -> int:
 
 
 def _is_undone(value: object) -> bool:
-    """Whether the worker has only handed out the work: nothing of it has run."""
+    """Whether the worker has only handed out the work, none of which has run."""
     if inspect.iscoroutine(value):
         # Else Python warns that it was never awaited, which the failure says better.
         value.close()
@@ -204,7 +204,7 @@ def _name_of(kind: type) -> str:
 
 
 def _told(tell: Callable[[], str], what: str) -> str:
-    """What an exception tells of itself, as plain text; its own code may do anything."""
+    """What an exception says of itself, as plain text; its own code may do anything."""
     try:
         return str.__str__(tell())
     except BaseException as broken:  # noqa: BLE001 - a broken __str__ must not lose the outcome

@@ -1,4 +1,4 @@
-"""Attempts that outlive their run: the node's next run goes on with them, so none is run twice."""
+"""Attempts that outlive their run: the next run of the node goes on with them; none runs twice."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Earlier:
         before: Earlier,
         unsettled: list[Outcome],
     ) -> list[Attempt]:
-        """Takes what a run left in its executor, and what it had taken over; gives those it held.
+        """Takes what a run left in its executor, and what it had taken over; returns those it held.
 
         ``unsettled`` are the outcomes that it had taken in.
         """

@@ -1,4 +1,4 @@
-"""What a run reports of attempts, always after the log holds it; nothing is decided here.
+"""What a run logs about attempts, always after the event log holds it; it decides nothing.
 
 Warnings are for what ended without success for good. What will be retried is for information.
 """
@@ -31,7 +31,7 @@ RESULT_LOST = "the result of task %(task)s was not kept: %(error)s"
 
 
 def is_news(body: AnyBody) -> bool:
-    """Whether `report` has something to say of an outcome."""
+    """Whether `report` logs anything for the outcome."""
     return type(body) is not Completed or body.result_missing is not None
 
 
@@ -72,9 +72,9 @@ def _report_failure(failure: Failed, following: AnyBody, named: dict[str, object
 
 
 def _report_refusal(node: Node, number: int, body: Refused) -> None:
-    """The work may have been done twice: the task was somebody else's, or final, by then."""
+    """The work may have been done twice: by then another node had the task, or it was final."""
     task = None
-    # The projection has forgotten a final task; asking the log is dear, and refusals are rare.
+    # The projection has forgotten a final task; reading the log is costly, and refusals are rare.
     with suppress(EventqError):
         task = task_of(node.log, number)
     key = str(number) if task is None else task.key

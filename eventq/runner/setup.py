@@ -59,7 +59,7 @@ def make_runner(
 
 
 def takes_an_attempt(worker: object) -> bool:
-    """Whether the worker can be called with (ctx, task), as far as its signature tells.
+    """Whether the worker can be called with (ctx, task), as far as its signature shows.
 
     That of what is called: a decorator's own, whatever the function behind it takes.
     """

@@ -1,6 +1,6 @@
 """When a running node writes snapshots by itself: in a thread of its own, so that no work waits.
 
-A snapshot that cannot be written is told as a warning, and nothing else comes of it.
+A snapshot that cannot be written is logged as a warning; the run goes on.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Workers that go on after they were told to end: who they are, since when, and whether all do.
+"""Workers that go on after they were asked to end: which, since when, and whether all do.
 
-Nothing is decided here but what is said; leases are the runner's.
+Only what is logged is decided here; the leases are the runner's.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ALL_STUCK = "all %(workers)s workers are stuck, so no task can be run: %(tasks)s
 
 
 class StuckWatch:
-    """Looks at the attempts that keep a worker without a lease. Costs nothing while there is none.
+    """Watches the attempts that keep a worker without a lease. Costs nothing while there is none.
 
     ``most_s`` is how long all workers may be stuck; None for any time.
     """
@@ -67,7 +67,7 @@ class StuckWatch:
         return self._most_s is not None and now_s - self._all_s >= self._most_s
 
     def pause_s(self, now_s: float) -> float:
-        """Seconds until `look` may have something to say; infinite when nothing is stuck."""
+        """Seconds until `look` may report something; infinite when nothing is stuck."""
         return max(0.001, min(self._dues(), default=float("inf")) - now_s)
 
     def _dues(self) -> Iterator[float]:

@@ -11,12 +11,12 @@ from typing import TypedDict
 import msgspec
 import pytest
 
-from eventq import Backoff, Queue, QueueClosedError, TaskSpec, TaskState
+from eventq import ArgumentError, Backoff, Queue, QueueClosedError, TaskSpec, TaskState
 from eventq.core.events import Created
 from eventq.core.task import EPOCH
 from eventq.host.surroundings import usable_cores
 from tests.checker import check_log
-from tests.support import ManualClock
+from tests.support import HookedLog, ManualClock
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -270,3 +270,22 @@ def test_namespaces_do_not_mix(tmp_path: Path) -> None:
 
         assert (task.number, task.namespace) == (1, "two")
         assert one.stats().total == two.stats().total == 1
+
+
+def test_a_queue_takes_an_open_log() -> None:
+    """It has the log's namespace and URL, and closes it."""
+    log = HookedLog(namespace="ours")
+    with Queue(log=log) as queue:
+        queue.new()
+
+        assert (queue.log, queue.namespace, queue.url) == (log, "ours", log.url)
+        assert log.head().seq == 1
+    with pytest.raises(QueueClosedError):
+        log.head()
+
+
+@pytest.mark.parametrize("options", [{"url": "memory://"}, {"namespace": "theirs"}])
+def test_a_log_comes_instead_of_a_url_and_a_namespace(options: dict[str, str]) -> None:
+    """Which of the two was meant is not guessed."""
+    with pytest.raises(ArgumentError, match="log: expected a log, or a URL"):
+        Queue(log=HookedLog(namespace="ours"), **options)  # type: ignore[arg-type]

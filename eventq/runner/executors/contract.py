@@ -41,10 +41,10 @@ class Executor(Protocol):
         """How many attempts have not begun."""
 
     def is_behind(self) -> bool:
-        """Whether it has not come yet to look at what it was given last."""
+        """Whether it has not looked yet at what it was given last."""
 
     def cancel(self, attempt: Attempt, why: str) -> None:
-        """Tells a running attempt to end; it may take its time."""
+        """Asks a running attempt to end; it may take its time."""
 
     def works_here(self) -> bool:
         """Whether one of its workers calls this."""
@@ -55,7 +55,7 @@ class Executor(Protocol):
     def mend(self) -> bool:
         """Replaces threads and loops that have died; their attempts end with what killed them.
 
-        Tells whether there was something to mend. Raises LoopEndedError when there is no replacing.
+        Returns whether anything had died. Raises LoopEndedError when a loop cannot be replaced.
         """
 
     def stop(self) -> None:

@@ -125,7 +125,7 @@ class LoopHost:
                 # whole: whoever awaits that task gets the exit. A worker may also have stopped it.
                 with suppress(SystemExit, KeyboardInterrupt):
                     loop.run_forever()
-        except BaseException as error:  # noqa: BLE001 - told to whoever asks `death`
+        except BaseException as error:  # noqa: BLE001 - `death` returns it
             self._killed = error
         finally:
             with suppress(BaseException):
