@@ -214,11 +214,11 @@ class LogForeignError(LogError):
 class LogArchivedError(LogError):
     """The events asked for were moved to an archive; name its folder, and they are read there."""
 
-    def __init__(self, position: int, base: int) -> None:
+    def __init__(self, position: int, start: int) -> None:
         self.position = position
-        self.base = base
+        self.start = start
         super().__init__(
-            f"the events up to position {base} have been archived, and position {position} is "
+            f"the events up to position {start} have been archived, and position {position} is "
             "among them; name the archive's folder (--archive, EVENTQ_ARCHIVE, archive=)"
         )
 

@@ -22,7 +22,6 @@ from eventq.verify.indexes import IndexMode, Keys
 from eventq.verify.order import Seen
 from eventq.verify.past import remember
 from eventq.verify.rules import Rules
-from eventq.verify.terms import Past
 from eventq.verify.verifier import Verification
 
 OPEN = ("pending", "leased", "failed")
@@ -115,7 +114,7 @@ def _take(
     bodies.clear()
 
 
-class _Told(Past):
+class _Told:
     """The past of events that stand in no log."""
 
     def __init__(self) -> None:

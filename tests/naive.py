@@ -134,12 +134,14 @@ class Naive:
         return story
 
     def settle(self, outcomes: list[Outcome], now: int) -> Story:
-        """Ends attempts; what comes with a fence that is not live changes nothing."""
+        """Ends attempts; a fence that is not live changes nothing, and is refused once."""
         story: Story = []
+        refused: set[int] = set()
         for outcome in outcomes:
             row = next((row for row in self.leased() if row.number == outcome.task), None)
             if row is None or row.fence != outcome.fence:
-                if outcome.kind != "released":
+                if outcome.kind != "released" and outcome.fence not in refused:
+                    refused.add(outcome.fence)
                     story += self._tell([(outcome.task, "refused")])
                 continue
             row.fence, row.worker = 0, None

@@ -12,8 +12,7 @@ from eventq.core.events import Commit
 from eventq.core.seal import genesis
 from eventq.errors import LogArchivedError, LogCorruptError, LogForeignError
 from eventq.eventlog import EventLog, Head, Kept, Rows, StoredEvent, Watch
-from eventq.eventlog.contract import READ_EVENTS
-from eventq.eventlog.snapshots import SnapshotEntry, Snapshots
+from eventq.eventlog.contract import READ_EVENTS, SnapshotEntry, Snapshots
 
 
 class ArchivedLog:
@@ -29,6 +28,7 @@ class ArchivedLog:
         self.namespace = log.namespace
         self.url = log.url
         self.snapshots: Snapshots = _ArchivedSnapshots(log)
+        self.remote = log.remote
 
     def head(self) -> Head:
         """See EventLog.head."""
@@ -83,9 +83,9 @@ class ArchivedLog:
         """See EventLog.cut."""
         self.log.cut(until)
 
-    def turn(self, *, guess: Head | None = None) -> AbstractContextManager[Head]:
-        """See EventLog.turn."""
-        return self.log.turn(guess=guess)
+    def writer_slot(self) -> AbstractContextManager[Head]:
+        """See EventLog.writer_slot."""
+        return self.log.writer_slot()
 
     def append(self, commit: Commit, *, meanwhile: Callable[[], None] | None = None) -> None:
         """See EventLog.append."""
@@ -99,9 +99,9 @@ class ArchivedLog:
         """See EventLog.namespaces."""
         return self.log.namespaces()
 
-    def watch(self, wake: Callable[[], None], *, heard: Callable[[], bool] = lambda: True) -> Watch:
+    def watch(self, wake: Callable[[], None]) -> Watch:
         """See EventLog.watch."""
-        return self.log.watch(wake, heard=heard)
+        return self.log.watch(wake)
 
     def clock_offset_us(self) -> int:
         """See EventLog.clock_offset_us."""

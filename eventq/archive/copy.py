@@ -6,9 +6,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from eventq.core.events import Commit
 from eventq.core.projection import Projection
-from eventq.core.seal import is_sealed
 from eventq.errors import (
     LogConflictError,
     LogCorruptError,
@@ -16,7 +14,7 @@ from eventq.errors import (
     LogUnavailableError,
 )
 from eventq.eventlog.contract import EventLog, Head
-from eventq.replay.fold import replay
+from eventq.replay.fold import read_sealed, replay
 
 
 class CopyReport(Struct, frozen=True):
@@ -53,29 +51,20 @@ def copy_log(
     _check_beginning(source, head, target.url)
     resumed_at, seal = head.seq, head.seal
     after, end = resumed_at, source.head().seq if until is None else until
-    while after < end:
-        for commit in _up_to(end, source.read(after=after)):
-            if commit.prev != seal or not is_sealed(commit):
-                raise LogCorruptError(commit.first, "its seal does not follow the one before")
-            try:
-                with target.turn():
-                    target.append(commit)
-            except LogConflictError as error:
-                raise LogForeignError(f"{target.url}: somebody else appends to it") from error
-            after, seal = commit.last, commit.seal
-            if progress is not None:
-                progress(after, end)
-    _check_equal(source, target, after)
-    return CopyReport(resumed_at, after - resumed_at, after, seal.hex())
-
-
-def _up_to(end: int, commits: list[Commit]) -> list[Commit]:
-    """The commits that end at or before the position, of which there must be one."""
-    fitting = [commit for commit in commits if commit.last <= end]
-    if not fitting:
+    for commit in read_sealed(source, after=head, until=end):
+        try:
+            with target.writer_slot():
+                target.append(commit)
+        except LogConflictError as error:
+            raise LogForeignError(f"{target.url}: somebody else appends to it") from error
+        after, seal = commit.last, commit.seal
+        if progress is not None:
+            progress(after, end)
+    if after < end:
         # It did end there a moment ago: a failover has taken back what it held.
         raise LogUnavailableError("the source has become shorter; copy again")
-    return fitting
+    _check_equal(source, target, after)
+    return CopyReport(resumed_at, after - resumed_at, after, seal.hex())
 
 
 def _check_beginning(source: EventLog, head: Head, target_url: str) -> None:

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 import msgspec
 
 from eventq.archive.redact import Redactor
-from eventq.core.events import decode_bodies
-from eventq.core.seal import genesis, is_sealed
+from eventq.core.events import decode_bodies, unreadable
+from eventq.core.seal import genesis
 from eventq.errors import LogCorruptError
-from eventq.eventlog import EventLog, StoredEvent
+from eventq.eventlog import EventLog, Head, StoredEvent
 from eventq.eventlog import lines as file_lines
+from eventq.replay.fold import read_sealed
 
 
 def export_log(log: EventLog, *, redactor: Redactor | None = None) -> Iterator[bytes]:
@@ -24,26 +25,21 @@ def export_log(log: EventLog, *, redactor: Redactor | None = None) -> Iterator[b
     # A refusal comes before anything else does.
     log.read(after=0, limit=1)
     yield file_lines.header(log.namespace, redacted=redactor is not None)
-    end, after = log.head().seq, 0
-    seal = prev = genesis(log.namespace)
-    while after < end:
-        commits = [commit for commit in log.read(after=after) if commit.last <= end]
-        if not commits:
-            raise LogCorruptError(after + 1, "no commit holds this position")
-        for commit in commits:
-            if commit.prev != seal or not is_sealed(commit):
-                raise LogCorruptError(commit.first, "its seal does not follow the one before")
-            after, seal = commit.last, commit.seal
-            if redactor is None:
-                yield file_lines.to_line(commit)
-                continue
-            try:
-                redacted = redactor.commit(commit, prev=prev)
-            except (msgspec.DecodeError, ValueError) as error:
-                problem = f"a body cannot be understood: {error}"
-                raise LogCorruptError(commit.first, problem) from error
-            prev = redacted.seal
-            yield file_lines.to_line(redacted)
+    end = log.head().seq
+    seq, prev = 0, genesis(log.namespace)
+    for commit in read_sealed(log, after=Head(seq, 0, prev), until=end):
+        seq = commit.last
+        if redactor is None:
+            yield file_lines.to_line(commit)
+            continue
+        try:
+            redacted = redactor.commit(commit, prev=prev)
+        except (msgspec.DecodeError, ValueError) as error:
+            raise unreadable(commit.first, error) from error
+        prev = redacted.seal
+        yield file_lines.to_line(redacted)
+    if seq < end:
+        raise LogCorruptError(seq + 1, "no commit holds this position")
 
 
 def stored_events(log: EventLog, *, after: int, until: int) -> Iterator[StoredEvent]:
@@ -70,8 +66,7 @@ def event_line(event: StoredEvent, *, redactor: Redactor | None = None) -> dict[
         decode_bodies([event.body])
         body = event.body if redactor is None else redactor.body(event.body)
     except (msgspec.DecodeError, ValueError) as error:
-        problem = f"a body cannot be understood: {error}"
-        raise LogCorruptError(event.seq, problem) from error
+        raise unreadable(event.seq, error) from error
     return {
         "seq": event.seq,
         "at": event.at,

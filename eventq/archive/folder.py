@@ -27,7 +27,8 @@ from eventq.core.plain import plain
 from eventq.core.seal import genesis
 from eventq.errors import ArgumentError, LogForeignError
 from eventq.eventlog import Head, StoredEvent
-from eventq.eventlog.file_turn import FileTurn
+from eventq.eventlog.durable import clear_unfinished, write_whole
+from eventq.eventlog.file_lock import FileLock
 from eventq.host.logger import SafeLogger
 
 LOCK = ".eventq-archive-lock"
@@ -64,7 +65,7 @@ class Archive:
         return self.segments[-1].end if self.segments else Head(0, 0, genesis(self.namespace))
 
     def refresh(self) -> None:
-        """Looks again which segments there are."""
+        """Lists the segments anew."""
         try:
             names = sorted(os.listdir(self.folder))  # noqa: PTH208 - names are enough
         except OSError as error:
@@ -121,7 +122,7 @@ class Archive:
             known = segment.end
 
     def append(self, commits: list[Commit]) -> tuple[Segment, int]:
-        """Writes the next segment; gives it, and its length as text. Durable when it returns.
+        """Writes the next segment; returns it and its length as text. Durable when it returns.
 
         Written beside, synced and renamed: a segment is there as a whole or not at all.
         """
@@ -131,7 +132,7 @@ class Archive:
         path = self.folder / segment_name(self.namespace, header.first, header.last)
         segment = Segment(path, header)
         try:
-            _write(path, raw)
+            write_whole(path, raw)
             self._write_index(segment, index)
         except OSError as error:
             raise unavailable(path, error) from error
@@ -141,7 +142,11 @@ class Archive:
     def locked(self) -> AbstractContextManager[None]:
         """Keeps other processes from writing segments here. Raises LogUnavailableError at once."""
         busy = f"{self.folder}: another process is archiving into it"
-        return FileTurn(str(self.folder / LOCK), self.refresh, busy=busy)
+        return FileLock(str(self.folder / LOCK), self._begin, busy=busy)
+
+    def _begin(self) -> None:
+        clear_unfinished(self.folder)
+        self.refresh()
 
     def index(self, segment: Segment) -> Index:
         """Where things stand in a segment; made anew where its file is missing or wrong."""
@@ -161,7 +166,7 @@ class Archive:
         return index
 
     def _write_index(self, segment: Segment, index: Index) -> None:
-        _write(_index_path(segment), pack(msgspec.json.encode(index)))
+        write_whole(_index_path(segment), pack(msgspec.json.encode(index)))
 
     def _from(self, position: int) -> list[Segment]:
         """The segments from the one that holds the position."""
@@ -208,23 +213,3 @@ def _fits(index: Index, segment: Segment) -> bool:
 def _index_path(segment: Segment) -> Path:
     name = segment.path.name.removesuffix(".jsonl.gz")
     return segment.path.with_name(f"{name}.index.json.gz")
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Writes a file beside, syncs it, renames it, and has the next reader take it from the disk."""
-    draft = path.with_name(f".{path.name}.draft")
-    with suppress(FileNotFoundError):
-        draft.unlink()
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-        if hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    draft.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -15,11 +15,11 @@ from eventq import snapshot
 from eventq.archive.archived_log import ArchivedLog, check_belongs
 from eventq.archive.folder import Archive
 from eventq.archive.segments import SEGMENT_EVENTS
-from eventq.core.events import Commit, Event, decode_bodies
-from eventq.core.seal import is_sealed
+from eventq.core.events import Commit, Event, decode_at
 from eventq.core.task import FINAL, Task
 from eventq.errors import LogCorruptError
 from eventq.eventlog import EventLog, Head
+from eventq.replay.fold import read_sealed
 from eventq.replay.points import Point
 from eventq.replay.tombstones import KeptTask, decode_kept, encode_kept
 
@@ -89,7 +89,7 @@ def archive_events(
         done = archive.end.seq
         written: list[Path] = []
         text_bytes = file_bytes = 0
-        for commits in _portions(log, archive.end, until):
+        for commits in _batches(log, archive.end, until):
             segment, size = archive.append(commits)
             written.append(segment.path)
             text_bytes += size
@@ -154,7 +154,7 @@ class _Keeper:
         """Takes one more commit; at the end of a segment, what is final is written down."""
         after = self._projection.apply(commit)
         for seq in commit.keys.values():
-            [body] = decode_bodies([commit.bodies[seq - commit.first]])
+            [body] = decode_at(seq, [commit.bodies[seq - commit.first]])
             self._created[seq] = Event(seq, commit.at, seq, body)
         for task in after:
             if task is not None and task.caller_key is not None:
@@ -169,7 +169,7 @@ class _Keeper:
             self._final.clear()
 
     def finish(self, until: Head, now: int) -> int:
-        """Writes down the open tasks and the snapshot; tells how many tasks are kept."""
+        """Writes the open tasks and the snapshot; returns how many tasks are kept."""
         projection = self._projection
         if (projection.seq, projection.seal) != (until.seq, until.seal):
             raise LogCorruptError(projection.seq + 1, "the archive does not end where it must")
@@ -199,23 +199,17 @@ class _Keeper:
         return found | {number: self._created[number] for number in keyed if number not in found}
 
 
-def _portions(log: EventLog, after: Head, until: Head) -> Iterator[list[Commit]]:
-    """The commits between the two, in portions of a segment each, with their seals checked."""
-    portion: list[Commit] = []
-    known = after
-    while known.seq < until.seq:
-        commits = log.read(after=known.seq)
-        if not commits or commits[0].last > until.seq:
-            raise LogCorruptError(until.seq, "no commit ends there any more")
-        for commit in commits:
-            if commit.last > until.seq:
-                break
-            if commit.prev != known.seal or not is_sealed(commit):
-                raise LogCorruptError(commit.first, "its seal does not follow the one before")
-            portion.append(commit)
-            known = Head(commit.last, commit.at, commit.seal)
-            if commit.last - portion[0].first + 1 >= SEGMENT_EVENTS:
-                yield portion
-                portion = []
-    if portion:
-        yield portion
+def _batches(log: EventLog, after: Head, until: Head) -> Iterator[list[Commit]]:
+    """The commits between the two, in batches of a segment each, with their seals checked."""
+    batch: list[Commit] = []
+    seq = after.seq
+    for commit in read_sealed(log, after=after, until=until.seq):
+        batch.append(commit)
+        seq = commit.last
+        if seq - batch[0].first + 1 >= SEGMENT_EVENTS:
+            yield batch
+            batch = []
+    if seq < until.seq:
+        raise LogCorruptError(until.seq, "no commit ends there any more")
+    if batch:
+        yield batch

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from eventq.archive.members import MemberError, members, pack, unpack
 from eventq.core.events import Commit
-from eventq.core.seal import is_sealed
+from eventq.core.seal import check_seal
 from eventq.errors import LogCorruptError, LogForeignError, LogTooNewError, LogUnavailableError
 from eventq.eventlog import Head
 from eventq.eventlog import lines as file_lines
@@ -33,7 +33,7 @@ HEADER_BYTES = 4096
 _NAME = re.compile(r"(.+)-(\d{8,19})-(\d{8,19})\.jsonl\.gz", re.ASCII)
 
 
-class Header(Struct, frozen=True):
+class SegmentHeader(Struct, frozen=True):
     """The first line."""
 
     eventq_archive: int
@@ -83,7 +83,7 @@ class Segment(Struct, frozen=True):
     """One file of an archive, known by its name and its header."""
 
     path: Path
-    header: Header
+    header: SegmentHeader
 
     @property
     def first(self) -> int:
@@ -169,12 +169,12 @@ class Segment(Struct, frozen=True):
         return found
 
     def _check(self, commit: Commit, before: Head) -> None:
-        if commit.prev != before.seal:
-            raise self.damage(commit.first, "its seal does not follow the one before")
         if commit.at < before.at:
             raise self.damage(commit.first, "time runs backwards")
-        if not is_sealed(commit):
-            raise self.damage(commit.first, "its seal does not match what is stored")
+        try:
+            check_seal(commit, prev=before.seal)
+        except LogCorruptError as error:
+            raise self.damage(commit.first, error.problem) from error
 
 
 def segment_name(namespace: str, first: int, last: int) -> str:
@@ -203,7 +203,7 @@ def open_segment(path: Path) -> Segment:
         raise unavailable(path, error) from error
     try:
         data, _ = unpack(raw)
-        header = msgspec.json.decode(data, type=Header)
+        header = msgspec.json.decode(data, type=SegmentHeader)
         sizes = {len(bytes.fromhex(text)) for text in (header.prev, header.seal)}
     except (MemberError, msgspec.DecodeError, ValueError) as error:
         raise LogCorruptError(first, f"{path}: its header is damaged: {error}") from error
@@ -217,10 +217,12 @@ def open_segment(path: Path) -> Segment:
     return Segment(path, header)
 
 
-def encode_segment(namespace: str, commits: list[Commit]) -> tuple[Header, bytes, Index, int]:
+def encode_segment(
+    namespace: str, commits: list[Commit]
+) -> tuple[SegmentHeader, bytes, Index, int]:
     """A segment with these commits: its header, its bytes, its index, its length as text."""
     first, last = commits[0], commits[-1]
-    header = Header(
+    header = SegmentHeader(
         FORMAT,
         namespace,
         first.first,
@@ -261,7 +263,7 @@ def index_of(segment: Segment) -> Index:
     return Index(FORMAT, len(raw), segment.header.seal, blocks)
 
 
-def encode_line(line: Header | Trailer) -> bytes:
+def encode_line(line: SegmentHeader | Trailer) -> bytes:
     """A header or a trailer as a line."""
     return msgspec.json.encode(line) + b"\n"
 

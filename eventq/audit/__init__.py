@@ -4,7 +4,7 @@ from eventq.audit.bisect import Found, NotFound, bisect
 from eventq.audit.diff import LogDifference, diff_logs, diff_points, ended_otherwise, passed_tasks
 from eventq.audit.dispatch_rank import Rank, Rival
 from eventq.audit.expression.parser import Expression, parse_expression
-from eventq.audit.expression.view import Counts, View
+from eventq.audit.expression.view import View
 from eventq.audit.history import Step, story
 from eventq.audit.lookup import task_at
 from eventq.audit.state import Held, QueueState, state_at
@@ -13,7 +13,6 @@ from eventq.audit.timeline import Moment, Wanted, timeline
 from eventq.audit.why import Grant, Load, Why, why
 
 __all__ = [
-    "Counts",
     "Cursor",
     "Expression",
     "Found",

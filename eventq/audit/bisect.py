@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from eventq.audit.expression.parser import Expression
-from eventq.audit.expression.view import Counts, View
+from eventq.audit.expression.view import View
 from eventq.core.events import NODE, Event
 from eventq.core.task import Task
 from eventq.errors import ArgumentError
@@ -19,9 +19,9 @@ class Found(Struct, frozen=True):
     """The event that made a condition hold, and what it changed."""
 
     event: Event
-    before: Counts
+    before: dict[str, int]
     """The numbers after the event before this one, as of that one's instant."""
-    after: Counts
+    after: dict[str, int]
     task_before: Task | None
     """The event's task right before it; None for an event of a node, and before its creation."""
     task_after: Task | None
@@ -44,7 +44,7 @@ def bisect(log: EventLog, expression: Expression, *, good: Point, bad: Point) ->
     ``good``, or when it holds at ``good`` already; TaskNotFoundError for a task that the log does
     not have; LogCorruptError where a seal, an order or a move is wrong.
     """
-    if bad.seq < good.seq or bad.at < good.at:
+    if (bad.seq, bad.at) < (good.seq, good.at):
         raise ArgumentError("bad", bad.seq, f"a point behind the good one, position {good.seq}")
     view = View(log, projection_at(log, good), keys=expression.keys)
     if expression.holds(view):
@@ -60,9 +60,8 @@ def bisect(log: EventLog, expression: Expression, *, good: Point, bad: Point) ->
     return NotFound(events=bad.seq - good.seq, by_time=holds(view))
 
 
-def _found(log: EventLog, event: Event, before: Counts, after: Counts) -> Found:
+def _found(log: EventLog, event: Event, before: dict[str, int], after: dict[str, int]) -> Found:
     history = [] if event.task == NODE else decode_events(log.history(event.task))
-    older = [other for other in history if other.seq < event.seq]
-    task_before = fold_events(log.namespace, older)
-    task_after = fold_events(log.namespace, [*older, event]) if history else None
+    task_before = fold_events(log.namespace, history, until=event.seq - 1)
+    task_after = fold_events(log.namespace, history, until=event.seq)
     return Found(event, before, after, task_before, task_after)

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from eventq.audit.lookup import read_history
-from eventq.core.events import Retried, decode_bodies
+from eventq.core.events import Retried, decode_at
 from eventq.core.projection import Projection
 from eventq.core.task import FINAL, Task, TaskState, state_as_of
 from eventq.errors import ArgumentError, TaskNotFoundError
@@ -51,7 +51,7 @@ def diff_points(log: EventLog, before: Point, after: Point) -> LogDifference:
     Raises ArgumentError when the second lies before the first, LogCorruptError where a seal, an
     order or a move is wrong.
     """
-    if after.seq < before.seq or after.at < before.at:
+    if (after.seq, after.at) < (before.seq, before.at):
         raise ArgumentError("B", after.seq, f"a point behind A, position {before.seq}")
     old = projection_at(log, before)
     new = restore(take(old))
@@ -149,19 +149,13 @@ def common_position(log: EventLog, other: EventLog, limit: int) -> int:
 def find_until(log: EventLog, key: str, seq: int) -> Task | None:
     """The task with this key as it stood at a position; None where there was none. By index."""
     try:
-        history = read_history(log, key)
+        return fold_events(log.namespace, read_history(log, key), until=seq)
     except TaskNotFoundError:
         return None
-    return fold_events(log.namespace, [event for event in history if event.seq <= seq])
-
-
-def _task_until(log: EventLog, number: int, seq: int) -> Task | None:
-    history = task_history(log, number)
-    return fold_events(log.namespace, [event for event in history if event.seq <= seq])
 
 
 def _ended(log: EventLog, number: int, seq: int) -> Task:
-    task = _task_until(log, number, seq)
+    task = fold_events(log.namespace, task_history(log, number), until=seq)
     assert task is not None, "what has ended has a history"
     return task
 
@@ -225,7 +219,7 @@ def _turns(log: EventLog, after: int, until: int) -> Iterator[tuple[int, str, st
                 if beginning in _ENDS:
                     yield number, _ENDS[beginning], None
                 elif beginning == _RETRIED:
-                    [body] = decode_bodies([text])
+                    [body] = decode_at(seq, [text])
                     if type(body) is Retried and body.reopens is not None:
                         yield number, body.reopens.was, body.reopens.was
         after = commits[-1].last

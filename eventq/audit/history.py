@@ -12,7 +12,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from eventq.audit.lookup import read_history
-from eventq.audit.reasons import Ending, Scene, ending_of, reason_of
+from eventq.audit.reasons import EventContext, LeaseEnd, ending_of, reason_of
 from eventq.core.events import Event, Leased, Refused
 from eventq.core.task import REOPENABLE, Task, TaskState, advance, is_due
 from eventq.errors import LogCorruptError
@@ -59,13 +59,13 @@ def story(log: EventLog, key: str, point: Point | None = None) -> list[Step]:
     TaskNotFoundError, also when the task was created after the point; LogCorruptError for a
     body that cannot be understood.
     """
-    return list(tell(log, read_history(log, key, point)))
+    return list(steps_of(log, read_history(log, key, point)))
 
 
-def tell(log: EventLog, history: list[Event]) -> Iterator[Step]:
+def steps_of(log: EventLog, history: list[Event]) -> Iterator[Step]:
     """The steps of a history that has been read, from its ``created`` event on."""
     task: Task | None = None
-    endings: dict[int, Ending] = {}
+    endings: dict[int, LeaseEnd] = {}
     ready = Ready(0, None)
     opened_at = leased_at = 0
     for index, event in enumerate(history):
@@ -81,8 +81,8 @@ def tell(log: EventLog, history: list[Event]) -> Iterator[Step]:
             continue
         if task is None or (task.recorded_state in REOPENABLE and after is not task):
             opened_at = at
-        scene = Scene(log, event, task, after, opened_at, ready.at, leased_at, endings)
-        reason = reason_of(scene)
+        context = EventContext(log, event, task, after, opened_at, ready.at, leased_at, endings)
+        reason = reason_of(context)
         ready = _ready(task, after, ready, event)
         node = _node(task, event)
         yield Step(event, since_us, node, after.as_of(at), ready.at, ready.seq, reason)

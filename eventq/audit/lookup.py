@@ -9,9 +9,8 @@ from collections.abc import Iterator
 
 import msgspec
 
-from eventq.audit.phrases import moment
-from eventq.core.events import Created, Event, decode_bodies
-from eventq.core.task import Task
+from eventq.core.events import Created, Event, decode_at
+from eventq.core.task import Task, show_instant
 from eventq.core.validation import check_lookup_key
 from eventq.errors import TaskNotFoundError
 from eventq.eventlog.contract import EventLog
@@ -44,7 +43,7 @@ def read_history(log: EventLog, key: str, point: Point | None = None) -> list[Ev
         return history
     until = [event for event in history if event.seq <= point.seq]
     if not until:
-        raise TaskNotFoundError(key, created_seq=number, created_at=moment(history[0].at))
+        raise TaskNotFoundError(key, created_seq=number, created_at=show_instant(history[0].at))
     return until
 
 
@@ -66,7 +65,7 @@ def last_sign(log: EventLog, worker: str, *, after: int, before: int) -> Event |
     name = f'"worker":{msgspec.json.encode(worker).decode()}'
     for seq, at, task, text in _backwards(log, after=after, before=before):
         if text.startswith((LEASED_TEXT, RENEWED_TEXT)) and name in text:
-            [body] = decode_bodies([text])
+            [body] = decode_at(seq, [text])
             return Event(seq, at, task, body)
     return None
 
@@ -75,7 +74,7 @@ def last_lease(log: EventLog, *, after: int, before: int) -> Event | None:
     """The last lease of any task between two positions, found as `last_sign` finds one."""
     for seq, at, task, text in _backwards(log, after=after, before=before):
         if text.startswith(LEASED_TEXT):
-            [body] = decode_bodies([text])
+            [body] = decode_at(seq, [text])
             return Event(seq, at, task, body)
     return None
 

@@ -7,20 +7,9 @@ from msgspec.structs import replace
 from eventq.core.durations import brief_duration, show_duration
 from eventq.core.events import Policy
 from eventq.core.policy import wait_us
-from eventq.core.task import instant
 
 # The retry for which an exponential backoff has doubled once.
 SECOND = 2
-
-
-def moment(at_us: int) -> str:
-    """An instant in UTC, to the millisecond.
-
-    >>> moment(1_700_000_000_123_456)
-    '2023-11-14 22:13:20.123Z'
-    """
-    at = instant(at_us)
-    return f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03}Z"
 
 
 def ordinal(number: int) -> str:

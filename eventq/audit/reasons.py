@@ -39,7 +39,7 @@ CANCEL = "eventq.Cancel"
 LATE = "eventq.DeadlineExceededError"
 
 
-class Ending(Struct, frozen=True):
+class LeaseEnd(Struct, frozen=True):
     """How a lease ended: the event, and one word for it."""
 
     seq: int
@@ -47,7 +47,7 @@ class Ending(Struct, frozen=True):
     word: str
 
 
-class Scene(Struct, frozen=True):
+class EventContext(Struct, frozen=True):
     """One event of a task, and what its history has said until then."""
 
     log: EventLog
@@ -60,7 +60,7 @@ class Scene(Struct, frozen=True):
     """When it became ready, or will, as it stood before the event."""
     leased_at: int
     """When its last lease was granted."""
-    endings: dict[int, Ending]
+    endings: dict[int, LeaseEnd]
     """How each of its leases ended so far, by their fences."""
 
     @property
@@ -76,12 +76,12 @@ class Scene(Struct, frozen=True):
         return f"ran {took(length_us)} on {self.task.worker}, counted from its lease"
 
 
-def reason_of(scene: Scene) -> str:
+def reason_of(context: EventContext) -> str:
     """Why the event happened, in words."""
-    return _REASONS[type(scene.event.body)](scene, scene.event.body)
+    return _REASONS[type(context.event.body)](context, context.event.body)
 
 
-def ending_of(event: Event) -> Ending | None:
+def ending_of(event: Event) -> LeaseEnd | None:
     """How a lease ended, for an event that ends one."""
     body = event.body
     if type(body) is Failed:
@@ -90,11 +90,11 @@ def ending_of(event: Event) -> Ending | None:
         word = event.kind
     else:
         return None
-    return Ending(event.seq, event.decided_at, word)
+    return LeaseEnd(event.seq, event.decided_at, word)
 
 
-def _created(scene: Scene, _: Created) -> str:
-    task, at = scene.after, scene.event.decided_at
+def _created(context: EventContext, _: Created) -> str:
+    task, at = context.after, context.event.decided_at
     later_us = task.scheduled_at_us - at
     parts = ["ready at once" if later_us <= 0 else f"to run {brief_duration(later_us)} later"]
     most = task.policy.max_retries
@@ -107,31 +107,31 @@ def _created(scene: Scene, _: Created) -> str:
     return ", ".join(parts)
 
 
-def _leased(scene: Scene, body: Leased) -> str:
-    waited_us = scene.event.decided_at - scene.ready_at
+def _leased(context: EventContext, body: Leased) -> str:
+    waited_us = context.event.decided_at - context.ready_at
     waited = f"waited {brief_duration(waited_us)} after" if waited_us > 0 else "the moment"
     return f"attempt {body.attempt} on {body.worker}, {waited} it became ready"
 
 
-def _completed(scene: Scene, _: Completed) -> str:
-    return scene.ran
+def _completed(context: EventContext, _: Completed) -> str:
+    return context.ran
 
 
-def _failed(scene: Scene, body: Failed) -> str:
-    task, kind = scene.task, body.error.type
+def _failed(context: EventContext, body: Failed) -> str:
+    task, kind = context.task, body.error.type
     if kind == LAPSED:
-        return _lapsed(scene)
+        return _lapsed(context)
     if kind == LATE and task.policy.deadline_us is not None:
-        return f"past its deadline of {show_duration(task.policy.deadline_us)}: {scene.ran}"
+        return f"past its deadline of {show_duration(task.policy.deadline_us)}: {context.ran}"
     asked = {RETRY: "the worker asked for a retry: ", CANCEL: "the worker called it off: "}
-    return asked.get(kind, "") + scene.ran
+    return asked.get(kind, "") + context.ran
 
 
-def _lapsed(scene: Scene) -> str:
-    task, event = scene.task, scene.event
+def _lapsed(context: EventContext) -> str:
+    task, event = context.task, context.event
     assert task.worker is not None, "a leased task has a node"
     words = f"lapsed: node {task.worker} stopped renewing"
-    sign = last_sign(scene.log, task.worker, after=task.fence - 1, before=event.seq)
+    sign = last_sign(context.log, task.worker, after=task.fence - 1, before=event.seq)
     if sign is None or not isinstance(sign.body, Leased | Renewed):
         return f"{words}; the log has no sign of life of it"
     silent, ttl = (
@@ -141,18 +141,18 @@ def _lapsed(scene: Scene) -> str:
     return f"{words} (last sign of life {silent} before, at {sign.seq}; lease {ttl})"
 
 
-def _retried(scene: Scene, body: Retried) -> str:
+def _retried(context: EventContext, body: Retried) -> str:
     if body.reopens is not None:
-        return _reopened(scene, body)
-    task, number = scene.after, scene.after.retry_count
+        return _reopened(context, body)
+    task, number = context.after, context.after.retry_count
     most = task.policy.max_retries
     words = ordinal(number) + (" retry" if most is None else f" of {_retries(most)}")
-    return f"{words}: {_wait(scene, body.scheduled_at - scene.event.decided_at, number)}"
+    return f"{words}: {_wait(context, body.scheduled_at - context.event.decided_at, number)}"
 
 
-def _wait(scene: Scene, real_us: int, number: int) -> str:
+def _wait(context: EventContext, real_us: int, number: int) -> str:
     """Why the retry comes this long after the failure."""
-    task = scene.task
+    task = context.task
     kind = "" if task.last_error is None else task.last_error.type
     if kind == LAPSED and real_us == 0:
         return "at once, since the lease had lapsed: its ttl was the wait"
@@ -171,29 +171,29 @@ def _wait(scene: Scene, real_us: int, number: int) -> str:
     return f"{real} after the failure; the log does not say why not {wait_words(policy, number)}"
 
 
-def _reopened(scene: Scene, body: Retried) -> str:
+def _reopened(context: EventContext, body: Retried) -> str:
     assert body.reopens is not None, "asked for reopenings only"
-    why = f" ({scene.task.final_reason})" if scene.task.final_reason else ""
+    why = f" ({context.task.final_reason})" if context.task.final_reason else ""
     had = "had expired" if body.reopens.was == "expired" else "had been cancelled"
     words = f"reopened{_by(body.by)}: {had}{why}, retries count anew"
-    if scene.after.expires_at_us is None:
+    if context.after.expires_at_us is None:
         return words
-    left = brief_duration(scene.after.expires_at_us - scene.event.decided_at)
+    left = brief_duration(context.after.expires_at_us - context.event.decided_at)
     return f"{words}, expires after {left}"
 
 
-def _expired(scene: Scene, body: Expired) -> str:
-    task, policy = scene.task, scene.task.policy
+def _expired(context: EventContext, body: Expired) -> str:
+    task, policy = context.task, context.task.policy
     if body.reason == "max_retries":
         most = policy.max_retries
         return "no retries allowed" if not most else f"{task.retry_count} of {_retries(most)} used"
     if task.expires_at_us is None:
         return "max_age, though the log gives the task no expiry"
     aged = policy.max_age_us is not None and (
-        task.expires_at_us == scene.opened_at + policy.max_age_us
+        task.expires_at_us == context.opened_at + policy.max_age_us
     )
     limit = f"max_age of {show_duration(policy.max_age_us or 0)}" if aged else "expires_at"
-    overdue_us = scene.event.decided_at - task.expires_at_us
+    overdue_us = context.event.decided_at - task.expires_at_us
     if task.recorded_state is not TaskState.FAILED:
         seen = f", {brief_duration(overdue_us)} before a node saw it" if overdue_us > 0 else ""
         return f"{limit} passed while waiting{seen}"
@@ -202,34 +202,34 @@ def _expired(scene: Scene, body: Expired) -> str:
     number = task.retry_count + 1
     whole_us = wait_us(policy, retry=number, draw=0.0)
     rule = wait_words(policy, number)
-    # A wait that would have been in time was not the one chosen; which one, nobody wrote down.
+    # A wait that would have been in time was not the one chosen; the log does not say which.
     wait = (
         f"{rule} after the failure" if whole_us >= -overdue_us else "after the worker's own delay"
     )
     return f"{limit} would have passed before the {ordinal(number)} retry, {wait}"
 
 
-def _cancelled(scene: Scene, body: Cancelled) -> str:
-    task = scene.task
+def _cancelled(context: EventContext, body: Cancelled) -> str:
+    task = context.task
     if task.recorded_state is TaskState.FAILED:
         # The failure before it has given the lease back.
         words = f"the worker{_on(body.by)} called it off"
     else:
         words = f"called off{_by(body.by)}"
     if task.recorded_state is TaskState.LEASED:
-        held = brief_duration(scene.event.decided_at - scene.leased_at)
+        held = brief_duration(context.event.decided_at - context.leased_at)
         words += f" while attempt {task.attempt} was leased to {task.worker}, for {held}"
     return f"{words}: {body.reason}" if body.reason else words
 
 
-def _released(scene: Scene, body: Released) -> str:
-    held = took(scene.event.decided_at - scene.leased_at)
+def _released(context: EventContext, body: Released) -> str:
+    held = took(context.event.decided_at - context.leased_at)
     why = body.reason or "the log does not say why"
-    return f"given back by {scene.task.worker} after {held}: {why}; the attempt does not count"
+    return f"given back by {context.task.worker} after {held}: {why}; the attempt does not count"
 
 
-def _updated(scene: Scene, body: Updated) -> str:
-    before, after, at = scene.task, scene.after, scene.event.decided_at
+def _updated(context: EventContext, body: Updated) -> str:
+    before, after, at = context.task, context.after, context.event.decided_at
     parts = []
     if body.priority is not None:
         parts.append(f"priority {before.priority} to {after.priority}")
@@ -251,20 +251,20 @@ def _moved(old_us: int, new_us: int) -> str:
     return f"to run in {brief_duration(new_us)}, {was}"
 
 
-def _refused(scene: Scene, body: Refused) -> str:
+def _refused(context: EventContext, body: Refused) -> str:
     late = f"late: fence {body.fence} is no longer held by {body.worker}"
-    ending = scene.endings.get(body.fence)
+    ending = context.endings.get(body.fence)
     if ending is None:
         return f"{late}; the log has no end of such a lease of this task"
-    before = took(scene.event.decided_at - ending.at)
+    before = took(context.event.decided_at - ending.at)
     return f"{late}; the lease was lost at {ending.seq} ({ending.word}), {before} before"
 
 
-def _unknown(_scene: Scene, _body: Unknown) -> str:
+def _unknown(_context: EventContext, _body: Unknown) -> str:
     return "a kind this version does not know, shown as it is stored"
 
 
-def _about_a_node(_scene: Scene, body: Renewed) -> str:
+def _about_a_node(_context: EventContext, body: Renewed) -> str:
     return f"node {body.worker} is alive"
 
 
@@ -284,7 +284,7 @@ def _retries(number: int) -> str:
     return f"{number} retry" if number == 1 else f"{number} retries"
 
 
-_REASONS: dict[type, Callable[[Scene, Any], str]] = {
+_REASONS: dict[type, Callable[[EventContext, Any], str]] = {
     Created: _created,
     Leased: _leased,
     Completed: _completed,

@@ -108,7 +108,7 @@ class _Met:
             return None, None
         before = self._tasks.get(event.task)
         if before is None and type(event.body) is not Created:
-            # It began before this timeline, or it was final: its history tells, by index.
+            # The task began before this timeline, or was final: its history says what it was.
             before = self._before(event)
         if before is None and type(event.body) is not Created:
             return None, None
@@ -121,9 +121,7 @@ class _Met:
 
     def _before(self, event: Event) -> Task | None:
         history = task_history(self._log, event.task)
-        return fold_events(
-            self._log.namespace, [other for other in history if other.seq < event.seq]
-        )
+        return fold_events(self._log.namespace, history, until=event.seq - 1)
 
 
 class _Choice:

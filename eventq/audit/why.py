@@ -10,9 +10,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from eventq.audit.dispatch_rank import Rank, ahead_words, beaten_words, rank_of
-from eventq.audit.history import Step, tell
+from eventq.audit.history import Step, steps_of
 from eventq.audit.lookup import last_lease, last_sign, read_history
-from eventq.audit.phrases import counted, moment
+from eventq.audit.phrases import counted
 from eventq.core.durations import brief_duration, show_duration
 from eventq.core.events import (
     Cancelled,
@@ -25,11 +25,11 @@ from eventq.core.events import (
     Updated,
 )
 from eventq.core.projection import Projection
-from eventq.core.task import FINAL, Task, TaskState, is_due
+from eventq.core.task import FINAL, Task, TaskState, is_due, show_instant
 from eventq.eventlog.contract import EventLog
 from eventq.replay.fold import catch_up
 from eventq.replay.points import Point, position_at
-from eventq.snapshot import projection_at, start
+from eventq.snapshot import projection_at, restore_newest
 
 LIMIT = 5
 
@@ -94,7 +94,7 @@ def why(log: EventLog, key: str, point: Point, *, limit: int = LIMIT) -> Why:
     named up to ``limit``. Raises TaskNotFoundError, also when the task was created after the
     point; LogCorruptError.
     """
-    steps = list(tell(log, read_history(log, key, point)))
+    steps = list(steps_of(log, read_history(log, key, point)))
     task = steps[-1].task.as_of(point.at)
     if task.state is TaskState.SCHEDULED:
         return _scheduled(steps, task, point)
@@ -109,7 +109,7 @@ def why(log: EventLog, key: str, point: Point, *, limit: int = LIMIT) -> Why:
 def _scheduled(steps: list[Step], task: Task, point: Point) -> Why:
     """It waits for its instant: nothing but the history is needed."""
     due_at = task.scheduled_at_us
-    verdict = f"it is scheduled for {moment(due_at)}, in {brief_duration(due_at - point.at)}"
+    verdict = f"it is scheduled for {show_instant(due_at)}, in {brief_duration(due_at - point.at)}"
     return Why(point.seq, point.at, task, verdict, [_cause(steps)], ready_at=due_at)
 
 
@@ -123,9 +123,9 @@ def _ready(log: EventLog, steps: list[Step], task: Task, point: Point, limit: in
         for worker, holder in sorted(wait.projection.holders.items())
     ]
     waited = brief_duration(point.at - ready_at)
-    notes = [f"it has been ready for {waited}, since {moment(ready_at)}", wait.words]
+    notes = [f"it has been ready for {waited}, since {show_instant(ready_at)}", wait.words]
     if task.expires_at_us is not None and task.expires_at_us <= point.at:
-        since = moment(task.expires_at_us)
+        since = show_instant(task.expires_at_us)
         verdict = f"it is past its expiry since {since}: the next node that looks expires it"
     elif rank.ahead_count:
         verdict = ahead_words(rank)
@@ -151,16 +151,16 @@ def _ready(log: EventLog, steps: list[Step], task: Task, point: Point, limit: in
 def _given_up(log: EventLog, steps: list[Step], task: Task, point: Point, limit: int) -> Why:
     """It came to its end while it waited, and no lease was granted to it in that time."""
     end, ready_at = steps[-1], steps[-2].ready_at
-    verdict = f"it is {task.state} since {moment(end.event.decided_at)}, by {_event(end)}"
+    verdict = f"it is {task.state} since {show_instant(end.event.decided_at)}, by {_event(end)}"
     if ready_at > end.event.decided_at:
-        due = f"it was still scheduled, for {moment(ready_at)}"
+        due = f"it was still scheduled, for {show_instant(ready_at)}"
         notes = [due, _cause(steps[:-1])]
         return Why(point.seq, point.at, task, verdict, notes, ready_at=ready_at)
     wait = _Wait(log, steps[-2], end=end.event.seq - 1, limit=limit)
     rank = wait.until(end.event.decided_at)
     waited = brief_duration(end.event.decided_at - ready_at)
     notes = [
-        f"it had been ready for {waited}, since {moment(ready_at)}",
+        f"it had been ready for {waited}, since {show_instant(ready_at)}",
         wait.words_until(end.event.decided_at),
     ]
     notes.append(f"at its end, {ahead_words(rank, past=True)}")
@@ -192,15 +192,15 @@ def _dispatched(log: EventLog, steps: list[Step], task: Task, point: Point, limi
     grant = Grant(seq, at, body.worker, body.attempt, rank)
     notes = [f"lease {seq}, {step.reason}", wait.words_until(at), beaten_words(rank)]
     if ready_at > at and not is_due(step.task, at):
-        notes.append(f"too early: it was scheduled for {moment(ready_at)}")
+        notes.append(f"too early: it was scheduled for {show_instant(ready_at)}")
     if not grant.in_order:
         notes.append(f"out of order: {ahead_words(rank, past=True)}")
     if task.state in FINAL:
         end = steps[_last(steps, Completed, Expired, Cancelled) or 0]
-        verdict = f"it is {task.state} since {moment(end.event.decided_at)}, by {_event(end)}"
+        verdict = f"it is {task.state} since {show_instant(end.event.decided_at)}, by {_event(end)}"
     elif task.state is TaskState.LEASED:
         held = brief_duration(point.at - at)
-        verdict = f"it is leased to {body.worker} since {moment(at)}, {held} ago"
+        verdict = f"it is leased to {body.worker} since {show_instant(at)}, {held} ago"
         notes.append(_signs(log, body.worker, grant, point))
     else:
         verdict = "its attempt has just failed; what follows stands in the same commit, behind"
@@ -257,7 +257,7 @@ class _Wait:
 def _further(log: EventLog, projection: Projection, point: Point) -> Projection:
     """The projection at a later point: folded on, or from a snapshot where that saves much."""
     if point.seq - projection.seq > FAR:
-        later = start(log, until=point.seq)
+        later = restore_newest(log, until=point.seq)
         if later is not None and later.seq > projection.seq:
             return projection_at(log, point)
     catch_up(projection, log, until=point.seq)
@@ -267,8 +267,8 @@ def _further(log: EventLog, projection: Projection, point: Point) -> Projection:
 def _begin(log: EventLog, step: Step) -> int:
     """The last position before, or with, the task's being ready."""
     if step.ready_seq is None:
-        # Where the log was ahead of the clock, stamps say less than the task's own last event.
-        return max(position_at(log, step.ready_at - 1), step.event.seq)
+        # Not before its creation, where the log was ahead of the clock and stamps say little.
+        return max(position_at(log, step.ready_at - 1), step.task.number)
     # What came with it in one commit was there at once.
     return log.read(after=step.ready_seq - 1, limit=1)[0].last
 

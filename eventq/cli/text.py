@@ -11,7 +11,7 @@ from datetime import datetime
 
 import msgspec
 
-from eventq.core.task import instant
+from eventq.core.task import instant, show_instant
 
 
 def visible(text: str) -> str:
@@ -73,10 +73,7 @@ def tag_text(tags: object) -> str:
 
 def time_text(at: datetime | int | None) -> str:
     """An instant in UTC, to the millisecond; a hyphen for none."""
-    if at is None:
-        return "-"
-    at = instant(at) if isinstance(at, int) else at
-    return f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03}Z"
+    return "-" if at is None else show_instant(at)
 
 
 def iso_text(at: datetime | int) -> str:

@@ -11,6 +11,8 @@ from typing import Any, ClassVar, Literal, final, get_args
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+from eventq.errors import LogCorruptError
+
 # Caps, from design section 4: they keep a commit small enough for every log.
 TAGS_BYTES = 64 * 1024
 KEY_BYTES = 255
@@ -287,13 +289,25 @@ def decode_bodies(texts: list[str]) -> list[AnyBody | Unknown]:
     return list(bodies)
 
 
+def decode_at(seq: int, texts: list[str]) -> list[AnyBody | Unknown]:
+    """As `decode_bodies`, for texts stored from a position on; raises LogCorruptError naming it."""
+    try:
+        return decode_bodies(texts)
+    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+        raise unreadable(seq, error) from error
+
+
+def unreadable(seq: int, error: Exception) -> LogCorruptError:
+    """The error for a stored body at or behind a position that nothing can be made of."""
+    return LogCorruptError(seq, f"a body cannot be understood: {error}")
+
+
 def events_of(commit: Commit) -> list[Event]:
-    """The commit's events with their envelopes. Raises as ``decode_bodies`` does."""
+    """The commit's events with their envelopes. Raises LogCorruptError for a damaged body."""
+    bodies = decode_at(commit.first, commit.bodies)
     return [
-        Event(seq=commit.first + index, at=commit.at, task=task, body=body)
-        for index, (task, body) in enumerate(
-            zip(commit.tasks, decode_bodies(commit.bodies), strict=True)
-        )
+        Event(seq, commit.at, task, body)
+        for seq, (task, body) in enumerate(zip(commit.tasks, bodies, strict=True), commit.first)
     ]
 
 

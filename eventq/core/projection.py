@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import repeat
 
-import msgspec
 from msgspec import Struct
 
 from eventq.core.dispatch_index import Pending
@@ -27,7 +26,7 @@ from eventq.core.events import (
     Renewed,
     Retried,
     Unknown,
-    decode_bodies,
+    decode_at,
     time_of,
 )
 from eventq.core.seal import genesis
@@ -112,7 +111,7 @@ class Projection:
         bodies = self._bodies_of(commit, bodies)
         tasks = self.tasks
         # What was decided by another instant than its stamp goes by that one in all things.
-        at = time_of(commit.at, bodies[0])
+        at = time_of(commit.at, bodies[0]) if bodies else commit.at
         pending = self._pending
         if at == commit.at or pending.ripe_at - at < NEAR_US:
             pending.ripen(at)
@@ -303,10 +302,7 @@ class Projection:
             raise LogCorruptError(commit.first, f"follows position {self.seq}")
         if commit.at < self.at:
             raise LogCorruptError(commit.first, "time runs backwards")
-        try:
-            return decode_bodies(commit.bodies) if bodies is None else bodies
-        except msgspec.DecodeError as error:
-            raise LogCorruptError(commit.first, f"a body cannot be understood: {error}") from error
+        return decode_at(commit.first, commit.bodies) if bodies is None else bodies
 
     def _apply_to_none(
         self, seq: int, at: int, number: int, body: AnyBody | Unknown

@@ -1,6 +1,6 @@
 """The hash chain: each commit's seal covers the seal before it and all its stored bytes.
 
-Nothing here trusts a stored seal; it is always computed anew and compared by the caller.
+Nothing here trusts a stored seal; it is always computed anew.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from hashlib import blake2b
 import msgspec
 
 from eventq.core.events import Commit
+from eventq.errors import LogCorruptError
 
 SEAL_BYTES = 32
 
@@ -64,3 +65,11 @@ def is_sealed(commit: Commit) -> bool:
         bodies=commit.bodies,
     )
     return again.seal == commit.seal
+
+
+def check_seal(commit: Commit, *, prev: bytes) -> None:
+    """Raises LogCorruptError unless the commit follows this seal and its own is right."""
+    if commit.prev != prev:
+        raise LogCorruptError(commit.first, "its seal does not follow the one before")
+    if not is_sealed(commit):
+        raise LogCorruptError(commit.first, "its seal does not match what is stored")

@@ -192,6 +192,16 @@ def instant(at_us: int) -> datetime:
         return FIRST if at_us < 0 else LAST
 
 
+def show_instant(at: datetime | int) -> str:
+    """An instant in UTC as text, to the millisecond.
+
+    >>> show_instant(1_700_000_000_123_456)
+    '2023-11-14 22:13:20.123Z'
+    """
+    at = instant(at) if isinstance(at, int) else at
+    return f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03}Z"
+
+
 def create(namespace: str, seq: int, at: int, body: Created, policy: Policy) -> Task:
     """The task a ``created`` event makes; ``policy`` is the event's, or an equal shared one."""
     return Task(

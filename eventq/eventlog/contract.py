@@ -1,4 +1,4 @@
-"""The contract every event log keeps; logs know bytes and positions, never queues or states."""
+"""What every event log promises. Logs know bytes and positions, never queues or states."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from msgspec import Struct
 
 from eventq.core.events import COMMIT_EVENTS, Commit
 from eventq.errors import LogConflictError, LogCorruptError, LogForeignError
-from eventq.eventlog.snapshots import Snapshots
 
-# How many events one `read` asks for, unless told: large enough to fold fast, a few MB at most.
+# How many events one `read` asks for by default: large enough to fold fast, a few MB at most.
 READ_EVENTS = 10_000
 
 
@@ -37,7 +36,7 @@ class Kept(Struct, frozen=True, gc=False):
     """What a log keeps of a task whose events were archived: its state after position ``seq``.
 
     ``key`` is the caller's; such a task is kept for good, another one while it is open. ``state``
-    is text that a log does not understand: see kept.py.
+    is text that a log does not understand: see tombstones.py.
     """
 
     task: int
@@ -47,17 +46,64 @@ class Kept(Struct, frozen=True, gc=False):
 
 
 class Rows(Struct, frozen=True):
-    """What a query gave: the columns' names, and the rows."""
+    """The result of a query: the names of the columns, and the rows."""
 
     columns: list[str]
     rows: list[tuple[Any, ...]]
+
+
+class SnapshotEntry(Struct, frozen=True):
+    """One snapshot, without its bytes: the end of the commit it is of, and when it was taken."""
+
+    seq: int
+    at: int
+    seal: bytes
+    taken_at: int
+    size_bytes: int
+
+
+class Snapshots(Protocol):
+    """One namespace's snapshots, beside its log: bytes by position, opaque to the log.
+
+    They are no part of the log: each can be made anew from it, so all of them may be lost at any
+    time. Nothing here changes the log, or delays an append for longer than it takes to write one
+    snapshot. All methods may be called from any thread; errors are those of EventLog.
+    """
+
+    def entries(self) -> list[SnapshotEntry]:
+        """Returns all of them, by rising position."""
+
+    def get(self, seq: int) -> bytes | None:
+        """Returns the bytes of the snapshot at this position, as they were put; None without one.
+
+        A snapshot whose writer died before the end does not exist.
+        """
+
+    def put(self, entry: SnapshotEntry, data: bytes) -> None:
+        """Writes a snapshot, whole or not at all, in place of any at the same position."""
+
+    def delete(self, seq: int) -> bool:
+        """Deletes the snapshot at this position; returns whether there was one."""
 
 
 class Watch(Protocol):
     """A running watch on a log."""
 
     def close(self) -> None:
-        """Stops it and waits until it has stopped; may come twice."""
+        """Stops it and waits until it has stopped; may be called twice."""
+
+
+class Remote(Protocol):
+    """What a log behind a network offers besides, to save round trips; other logs have none of it.
+
+    A caller does without where `EventLog.remote` is None, and loses nothing but time.
+    """
+
+    def writer_slot(self, guess: Head) -> AbstractContextManager[Head]:
+        """Like `EventLog.writer_slot`, but takes the ``guess`` for the head instead of asking."""
+
+    def watch(self, wake: Callable[[], None], *, heard: Callable[[], bool]) -> Watch:
+        """Like `EventLog.watch`, but may put off the next look until a wake was ``heard``."""
 
 
 class EventLog(Protocol):
@@ -76,29 +122,33 @@ class EventLog(Protocol):
     def snapshots(self) -> Snapshots:
         """The snapshots in this log's database."""
 
+    @property
+    def remote(self) -> Remote | None:
+        """What saves round trips on a log behind a network; None for a log on this host."""
+
     def head(self) -> Head:
-        """Where the log ends now; position 0 and the genesis seal when it is empty."""
+        """Returns where the log ends now; position 0 and the genesis seal when it is empty."""
 
     def start(self) -> Head:
-        """What stands before the first event the log still holds.
+        """Returns what stands before the first event that the log still holds.
 
-        Position 0 and the genesis seal, or after a `cut` where that ended: what is archived.
+        That is position 0 and the genesis seal or, after a `cut`, where the archived part ends.
         """
 
     def read(self, *, after: int, limit: int = READ_EVENTS) -> list[Commit]:
-        """Whole commits in order, beginning with the one that holds position ``after + 1``.
+        """Returns whole commits in order, from the one that holds position ``after + 1``.
 
-        Gives at least one commit if there is any, and stops once ``limit`` events are reached.
+        Returns at least one commit if there is any, and stops once ``limit`` events are reached.
         Raises LogCorruptError when positions are missing or a row cannot be understood, and
-        LogArchivedError when they have been archived. Seals are not recomputed here.
+        LogArchivedError when they have been archived. Does not recompute seals.
         """
 
-    def turn(self, *, guess: Head | None = None) -> AbstractContextManager[Head]:
-        """Waits, first come first served, for this caller's turn to append; gives the head.
+    def writer_slot(self) -> AbstractContextManager[Head]:
+        """Waits, first come first served, until this caller may append; the block gets the head.
 
-        Logs with one writer at a time hold all others back until the block ends, so that it stays
-        the head. Other logs let everybody through, and `append` may conflict; these give the
-        ``guess``, if there is one, and save a journey. Turns do not nest.
+        Logs with one writer at a time hold all others back until the block ends, so that the head
+        stays the head. Other logs let everybody through, and `append` may conflict. Slots do not
+        nest.
         """
 
     def append(self, commit: Commit, *, meanwhile: Callable[[], None] | None = None) -> None:
@@ -114,68 +164,67 @@ class EventLog(Protocol):
         """
 
     def history(self, task: int) -> list[StoredEvent]:
-        """All events of one task that the log holds, in order; empty for no task. By index."""
+        """Returns all events of one task that the log holds, in order. By index."""
 
     def find_keys(self, keys: list[str]) -> dict[str, int]:
-        """The tasks that callers' keys belong to; unknown keys are left out. By index.
+        """Returns the tasks that callers' keys belong to, without unknown keys. By index.
 
-        Also tasks whose events have been archived: a key stays taken for ever.
+        This includes tasks whose events have been archived: a key stays taken for ever.
         """
 
     def find_stray(self) -> int | None:
-        """A position before 1 or behind the end where somebody has stored something; None if none.
+        """Returns a position before 1 or behind the end where an event is stored; None if none is.
 
-        No log does that. `read` never gives it, but `history` and `find_keys` may.
+        No log stores one there. `read` never returns it, but `history` and `find_keys` may.
         """
 
     def find_kept(self, tasks: list[int]) -> dict[int, Kept]:
-        """What is kept of these tasks; others are left out. By index."""
+        """Returns what is kept of these tasks, without those of which nothing is. By index."""
 
     def keep(self, rows: list[Kept]) -> None:
-        """Keeps these, each in place of what was kept of the same task; durable when it returns.
+        """Keeps these rows, each in place of the same task's row; durable when this returns.
 
-        Must be done for every task with a key, and every open one, before a `cut`. What holds as
-        of an earlier position than what is kept already, or than `start`, changes nothing.
+        Call it for every task with a key, and for every open one, before a `cut`. A row whose
+        position is before that of the row kept already, or before `start`, changes nothing.
         """
 
     def cut(self, until: Head) -> None:
-        """Forgets all events up to ``until``, the end of a commit, for good; the rest stays.
+        """Deletes all events up to ``until``, the end of a commit, for good.
 
-        First it is made durable that the log starts there, and then the events are deleted, bit
-        by bit from the oldest on, with others' turns between. Broken off anywhere, the log is
-        whole, and calling it again ends it; a cut at or before `start` only does that. What is
-        kept of tasks without a key as of an earlier position is forgotten too. Raises
-        LogForeignError when no commit ends there with this seal.
+        First the new start is made durable, and then the events are deleted bit by bit, the oldest
+        first, while others may append between. Wherever that breaks off, the log is whole, and
+        the next call finishes it; a cut at or before `start` does no more than that. Rows kept of
+        tasks without a key as of an earlier position are deleted too. Raises LogForeignError when
+        no commit ends there with this seal.
         """
 
     def query(self, text: str, values: Sequence[Any] = ()) -> Rows:
-        """One read-only SQL statement over the whole database, where the log speaks SQL.
+        """Runs one read-only SQL statement over the whole database, where the log speaks SQL.
 
         Raises ArgumentError where it does not, and for a statement that is wrong or would write.
         """
 
     def namespaces(self) -> list[str]:
-        """The namespaces in this log's database, sorted."""
+        """Returns the namespaces in this log's database, sorted."""
 
-    def watch(self, wake: Callable[[], None], *, heard: Callable[[], bool] = lambda: True) -> Watch:
-        """Calls ``wake`` from another thread soon after anybody, in any process, has appended.
+    def watch(self, wake: Callable[[], None]) -> Watch:
+        """Calls ``wake`` from another thread soon after any process has appended.
 
-        Wakes may come late by a second, too often, or together; never take one for a fact. Until
-        the last one was ``heard``, a log that pays for each look may put the next off for a while.
+        Wakes may come late by a second, too often, or together: a wake is a hint, never a fact.
         """
 
     def clock_offset_us(self) -> int:
-        """How far the log's own clock is ahead of this host's, in microseconds.
+        """Returns how far the log's own clock is ahead of this host's, in microseconds.
 
-        Where all nodes share a host it is 0. Elsewhere it is measured now and then, so that one
+        It is 0 where all nodes share a host. Elsewhere it is measured now and then, so that one
         host's wrong clock does not bend the log's time; never raises.
         """
 
     def after_fork(self) -> None:
-        """Called once in a forked child before anything else: takes no handle of the parent's."""
+        """Prepares the log for use in a forked child, which must not use the parent's handles."""
 
     def close(self) -> None:
-        """Gives up what the log holds; may come twice."""
+        """Gives up what the log holds; may be called twice."""
 
 
 def check_commit(commit: Commit, head: Head) -> None:
@@ -186,6 +235,17 @@ def check_commit(commit: Commit, head: Head) -> None:
         raise LogConflictError(commit.first)
     if commit.at < head.at:
         raise LogCorruptError(commit.first, "an append would turn time back")
+
+
+def is_storable(key: str) -> bool:
+    """Whether UTF-8 can hold the key: it cannot hold lone surrogates, so no database stores one."""
+    if key.isascii():
+        return True
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_cut(until: Head, last: int, seal: bytes, url: str) -> None:

@@ -1,4 +1,4 @@
-"""A log in a text file, one commit a line: for moving, keeping and showing logs, not for working.
+"""A log in a text file, one commit a line: read, and a target of copies; no queue runs on it.
 
 The first line names the format and the namespace; each other line is a JSON object with the fields
 of a commit, prev and seal in hexadecimal. Nothing here is ever rewritten but a torn last line.
@@ -12,7 +12,7 @@ import stat
 import threading
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from io import FileIO
 from typing import Any, NoReturn
 
@@ -22,7 +22,6 @@ from eventq.errors import (
     ArgumentError,
     LogConflictError,
     LogCorruptError,
-    LogError,
     LogForeignError,
     LogLostError,
     LogOutcomeUnknownError,
@@ -31,50 +30,60 @@ from eventq.errors import (
     QueueClosedError,
 )
 from eventq.eventlog import lines as file_lines
-from eventq.eventlog.contract import READ_EVENTS, Head, Rows, StoredEvent, Watch, check_commit
-from eventq.eventlog.file_snapshots import FileSnapshots
-from eventq.eventlog.file_turn import FileTurn
-from eventq.eventlog.uncut import Uncut
+from eventq.eventlog.contract import (
+    READ_EVENTS,
+    Head,
+    Kept,
+    Rows,
+    SnapshotEntry,
+    Snapshots,
+    StoredEvent,
+    Watch,
+    check_commit,
+)
+from eventq.eventlog.durable import sync_directory
+from eventq.eventlog.file_lock import FileLock
 from eventq.host.interrupts import interrupt_in
-from eventq.host.logger import SafeLogger
 
-# Seconds between two looks of a watch.
-LOOK_S = 0.2
 # The file is read in pieces of so many bytes.
 PIECE_BYTES = 1024**2
 # The line of the largest commit is shorter, with every sign escaped.
 LINE_BYTES = 16 * 1024**2
+# Lines kept in memory for the next history; each is of a megabyte at most.
+RECENT_COMMITS = 16
 
-logger = SafeLogger(__name__)
+DATABASE = "the URL of a log in SQLite or MongoDB"
 
 
-class FileLog(Uncut):
+class FileLog:
     """An EventLog in a file of lines, which holds one namespace; writers take turns.
 
     Reads the whole file once when it is first asked, and from then on only what is new. It keeps
-    in memory all keys, where each commit ends, and the task of each event, eight bytes for each.
+    in memory all keys, where each commit ends, and 16 bytes for each event, by which it finds
+    histories. It is read and copied to; no node runs on it, and it is never cut.
     """
 
-    # A history is looked for among the tasks of all events, so nobody should ask for many.
-    has_indexes = False
+    remote = None
 
     def __init__(self, path: str, *, url: str, namespace: str, create: bool) -> None:
         self.url = url
         self.namespace = namespace
         self._path = path
-        self.snapshots = FileSnapshots(path, self._check_open)
+        self.snapshots: Snapshots = _NoSnapshots(url)
         self._closed = False
         # Around what is known of the file; taken after the turn that is around appends.
         self._lock = threading.RLock()
         self._turns: set[FileIO] = set()
         # Whose turn was the last to begin.
-        self._turn: tuple[int, FileTurn[Head]] | None = None
+        self._turn: tuple[int, FileLock[Head]] | None = None
         # Where each commit ends: its last position, and the byte behind its line.
         self._lasts: list[int] = []
         self._ends: list[int] = []
-        # The task of each event, that of position 1 first.
+        # The task of each event, that of position 1 first; and the same places, sorted by task.
         self._tasks = array("q")
+        self._by_task = array("q")
         self._keys: dict[str, int] = {}
+        self._recent: dict[int, Commit] = {}
         self._head = Head(0, 0, genesis(namespace))
         self._open(create=create)
         try:
@@ -89,6 +98,10 @@ class FileLog(Uncut):
             self._catch_up()
             return self._head
 
+    def start(self) -> Head:
+        """See EventLog.start: a file holds all its events."""
+        return Head(0, 0, genesis(self.namespace))
+
     def read(self, *, after: int, limit: int = READ_EVENTS) -> list[Commit]:
         """See EventLog.read."""
         found: list[Commit] = []
@@ -98,19 +111,15 @@ class FileLog(Uncut):
                 break
         return found
 
-    def turn(
-        self,
-        *,
-        guess: Head | None = None,  # noqa: ARG002 - certain here
-    ) -> AbstractContextManager[Head]:
-        """See EventLog.turn: the lock of the file itself."""
+    def writer_slot(self) -> AbstractContextManager[Head]:
+        """See EventLog.writer_slot: the lock of the file itself."""
         self._check_writable()
 
         def begin() -> Head:
             self._turn = (threading.get_ident(), turn)
             return self.head()
 
-        turn = FileTurn(self._path, begin, open_files=self._turns, create=False)
+        turn = FileLock(self._path, begin, open_files=self._turns, create=False)
         return turn
 
     def append(self, commit: Commit, **_: object) -> None:
@@ -134,13 +143,13 @@ class FileLog(Uncut):
             self._note(commit, end + len(line))
 
     def history(self, task: int) -> list[StoredEvent]:
-        """See EventLog.history; O(events), of which only the task's own are read."""
+        """See EventLog.history; sorts all events by task where some have come since the last."""
         found: list[StoredEvent] = []
-        commit: Commit | None = None
-        for seq in self._positions(task):
-            if commit is None or seq > commit.last:
-                commit = next(self._commits(seq - 1))
-            found.append(StoredEvent(seq, commit.at, task, commit.bodies[seq - commit.first]))
+        with self._lock:
+            self._catch_up()
+            for seq in self._positions(task):
+                commit = self._recent_commit(bisect.bisect_left(self._lasts, seq))
+                found.append(StoredEvent(seq, commit.at, task, commit.bodies[seq - commit.first]))
         return found
 
     def find_keys(self, keys: list[str]) -> dict[str, int]:
@@ -148,6 +157,21 @@ class FileLog(Uncut):
         with self._lock:
             self._catch_up()
             return {key: self._keys[key] for key in keys if key in self._keys}
+
+    def find_stray(self) -> None:
+        """See EventLog.find_stray: there is no place for any."""
+
+    def find_kept(self, tasks: list[int]) -> dict[int, Kept]:  # noqa: ARG002 - nothing is kept
+        """See EventLog.find_kept."""
+        return {}
+
+    def keep(self, rows: list[Kept]) -> None:  # noqa: ARG002 - refused
+        """See EventLog.keep; raises ArgumentError."""
+        raise ArgumentError("url", self.url, f"{DATABASE}, which can be cut")
+
+    def cut(self, until: Head) -> None:  # noqa: ARG002 - refused
+        """See EventLog.cut; raises ArgumentError."""
+        self.keep([])
 
     def query(self, text: str, values: Sequence[Any] = ()) -> Rows:  # noqa: ARG002
         """See EventLog.query: a file of lines knows no SQL."""
@@ -157,12 +181,10 @@ class FileLog(Uncut):
         """See EventLog.namespaces: the one of the file, once it holds something."""
         return [self.namespace] if self.head().seq else []
 
-    def watch(self, wake: Callable[[], None], **_: object) -> Watch:
-        """See EventLog.watch: a look at the file's end now and then."""
+    def watch(self, wake: Callable[[], None]) -> Watch:  # noqa: ARG002 - refused
+        """See EventLog.watch; raises ArgumentError, since no queue runs on a file."""
         self._check_open()
-        watch = _FileWatch(self, wake)
-        watch.start()
-        return watch
+        raise ArgumentError("url", self.url, f"{DATABASE}, on which queues run")
 
     def clock_offset_us(self) -> int:
         """See EventLog.clock_offset_us."""
@@ -190,7 +212,7 @@ class FileLog(Uncut):
     # The file.
 
     def _open(self, *, create: bool) -> None:
-        # Not to wait for somebody at the other end of a pipe, which is refused below.
+        # So that a pipe, which is refused below, does not block.
         flags = os.O_CLOEXEC | os.O_NONBLOCK
         try:
             try:
@@ -209,7 +231,7 @@ class FileLog(Uncut):
             raise LogForeignError(f"{self._path}: is not a file")
 
     def _check_header(self, *, create: bool) -> int:
-        """Checks the first line, or writes it to an empty file; gives where commits begin."""
+        """Checks the first line, or writes it to an empty file; returns where commits begin."""
         ours = file_lines.header(self.namespace)
         line = self._first_line()
         # Empty, or torn off while it was made.
@@ -229,7 +251,7 @@ class FileLog(Uncut):
         return len(line)
 
     def _make(self, header: bytes) -> bytes:
-        """Writes the first line unless somebody else has done so meanwhile; gives it."""
+        """Writes the first line unless another process has; returns it."""
         self._check_writable()
         with self._beginning() as line:
             if len(line) < len(header) and header.startswith(line):
@@ -237,13 +259,13 @@ class FileLog(Uncut):
                     self._write(header, 0)
                 except OSError as error:
                     raise self._unavailable(error) from error
-                _sync_directory(os.path.dirname(self._path) or ".")  # noqa: PTH120
+                sync_directory(os.path.dirname(self._path) or ".")  # noqa: PTH120
                 return header
         return line
 
     def _beginning(self) -> AbstractContextManager[bytes]:
         """A turn before there is a head; gives the first line."""
-        return FileTurn(self._path, self._first_line, create=False)
+        return FileLock(self._path, self._first_line, create=False)
 
     def _first_line(self) -> bytes:
         piece = self._read_bytes(file_lines.HEADER_BYTES, 0)
@@ -263,7 +285,7 @@ class FileLog(Uncut):
         os.fsync(self._descriptor)
 
     def _take_back(self, end: int, whole_end: int, error: OSError) -> NoReturn:
-        """After an append that failed: takes away what was written of it, and tells."""
+        """After an append that failed: removes what was written of it, and raises."""
         # A line without its end is no commit, whether or not it can be taken away.
         is_whole = os.fstat(self._descriptor).st_size >= whole_end
         try:
@@ -303,7 +325,7 @@ class FileLog(Uncut):
         thread, turn = self._turn or (0, None)
         if turn is not None and turn.is_held and thread == threading.get_ident():
             return nullcontext()
-        return self.turn()
+        return self.writer_slot()
 
     def _end(self) -> int:
         """The byte behind the last whole line that is known."""
@@ -346,12 +368,12 @@ class FileLog(Uncut):
 
     def _positions(self, task: int) -> list[int]:
         """Where the task's events stand, in order."""
-        found: list[int] = []
-        with self._lock, suppress(ValueError):
-            self._catch_up()
-            while True:
-                found.append(self._tasks.index(task, found[-1] if found else 0) + 1)
-        return found
+        key = self._tasks.__getitem__
+        if len(self._by_task) != len(self._tasks):
+            self._by_task = array("q", sorted(range(len(self._tasks)), key=key))
+        begin = bisect.bisect_left(self._by_task, task, key=key)
+        end = bisect.bisect_right(self._by_task, task, begin, key=key)
+        return [place + 1 for place in self._by_task[begin:end]]
 
     def _commits(self, after: int) -> Iterator[Commit]:
         """The commits from the one that holds ``after + 1``."""
@@ -359,58 +381,43 @@ class FileLog(Uncut):
             self._catch_up()
             index = bisect.bisect_right(self._lasts, max(after, 0))
         for place in range(index, len(self._ends)):
-            start = self._ends[place - 1] if place else self._body
-            position = self._lasts[place - 1] + 1 if place else 1
-            with self._lock:
-                self._check_open()
-                line = self._read_bytes(self._ends[place] - start, start)
-            yield file_lines.to_commit(line, position)
+            yield self._commit(place)
+
+    def _commit(self, place: int) -> Commit:
+        """The commit of the line at a place, 0 for the first one."""
+        start = self._ends[place - 1] if place else self._body
+        position = self._lasts[place - 1] + 1 if place else 1
+        with self._lock:
+            self._check_open()
+            line = self._read_bytes(self._ends[place] - start, start)
+        return file_lines.to_commit(line, position)
+
+    def _recent_commit(self, place: int) -> Commit:
+        """As `_commit`, for histories, of which many in a row ask for the same lines."""
+        if place not in self._recent:
+            if len(self._recent) >= RECENT_COMMITS:
+                del self._recent[next(iter(self._recent))]
+            self._recent[place] = self._commit(place)
+        return self._recent[place]
 
 
-class _FileWatch:
-    def __init__(self, log: FileLog, wake: Callable[[], None]) -> None:
-        self._log = log
-        self._wake = wake
-        self._seen = log.head().seq
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="eventq-watch", daemon=True)
+class _NoSnapshots:
+    """The Snapshots of a file: there are none, and none can be put here."""
 
-    def start(self) -> None:
-        """Starts the thread."""
-        self._thread.start()
+    def __init__(self, url: str) -> None:
+        self._url = url
 
-    def close(self) -> None:
-        """See Watch.close."""
-        self._closing.set()
-        if self._thread is not threading.current_thread():
-            self._thread.join()
+    def entries(self) -> list[SnapshotEntry]:
+        """See Snapshots.entries."""
+        return []
 
-    def _run(self) -> None:
-        while not self._closing.wait(LOOK_S):
-            try:
-                seq = self._log.head().seq
-            except LogLostError:
-                seq = -1  # The listener asks the log itself, and hears of it there.
-            except LogError:
-                logger.warning("the file cannot be looked at", exc_info=True)
-                continue
-            except QueueClosedError:
-                return
-            if seq != self._seen:
-                self._seen = seq
-                self._call_wake()
+    def get(self, seq: int) -> None:
+        """See Snapshots.get."""
 
-    def _call_wake(self) -> None:
-        try:
-            self._wake()
-        except Exception:
-            logger.exception("the function called after an append failed")
+    def put(self, entry: SnapshotEntry, data: bytes) -> None:  # noqa: ARG002 - refused
+        """See Snapshots.put; raises ArgumentError."""
+        raise ArgumentError("url", self._url, f"{DATABASE}, which can keep snapshots")
 
-
-def _sync_directory(directory: str) -> None:
-    """Makes a new name durable."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    def delete(self, seq: int) -> bool:  # noqa: ARG002 - there is none
+        """See Snapshots.delete."""
+        return False

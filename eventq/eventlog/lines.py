@@ -13,7 +13,7 @@ FORMAT = 1
 HEADER_BYTES = 4096
 
 
-class Header(Struct, frozen=True, omit_defaults=True):
+class FileHeader(Struct, frozen=True, omit_defaults=True):
     """The first line."""
 
     eventq: int
@@ -35,16 +35,16 @@ class Line(Struct, frozen=True):
 
 
 _encoder = msgspec.json.Encoder()
-_header_decoder = msgspec.json.Decoder(Header)
+_header_decoder = msgspec.json.Decoder(FileHeader)
 _line_decoder = msgspec.json.Decoder(Line)
 
 
 def header(namespace: str, *, redacted: bool = False) -> bytes:
     """The first line of a namespace's file."""
-    return _encoder.encode(Header(FORMAT, namespace, redacted)) + b"\n"
+    return _encoder.encode(FileHeader(FORMAT, namespace, redacted)) + b"\n"
 
 
-def parse_header(line: bytes) -> Header | None:
+def parse_header(line: bytes) -> FileHeader | None:
     """What the first line says; None when it is not one of eventq."""
     try:
         found = _header_decoder.decode(line)

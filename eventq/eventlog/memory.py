@@ -21,25 +21,28 @@ from eventq.eventlog.contract import (
     READ_EVENTS,
     Head,
     Kept,
+    Remote,
     Rows,
+    SnapshotEntry,
     StoredEvent,
     Watch,
     check_commit,
     check_cut,
 )
-from eventq.eventlog.memory_snapshots import MemoryShelf, MemorySnapshots
 from eventq.host.interrupts import Holding
+
+MemoryShelf = dict[int, tuple[SnapshotEntry, bytes]]
 
 
 class MemoryStorage:
-    """What the logs of all namespaces of one ``memory://`` URL share. Lost with the process."""
+    """Shared by the logs of all namespaces of one ``memory://`` URL. Lost with the process."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.commits: dict[str, list[Commit]] = {}
         self.positions: dict[str, dict[int, list[int]]] = {}
         self.keys: dict[str, dict[str, int]] = {}
-        # Up to which position each namespace's commits stand in the two above.
+        # Up to which position `positions` and `keys` hold each namespace's commits.
         self.indexed: dict[str, int] = {}
         self.starts: dict[str, Head] = {}
         self.kept: dict[str, dict[int, Kept]] = {}
@@ -49,6 +52,8 @@ class MemoryStorage:
 
 class MemoryLog:
     """An EventLog kept in lists."""
+
+    remote: Remote | None = None
 
     def __init__(self, storage: MemoryStorage, *, url: str, namespace: str) -> None:
         self.url = url
@@ -75,21 +80,17 @@ class MemoryLog:
         with self._storage.lock:
             if max(after, 0) < self.start().seq:
                 raise LogArchivedError(max(after, 0) + 1, self.start().seq)
-            start = bisect.bisect_right(commits, after, key=lambda commit: commit.last)
+            index = bisect.bisect_right(commits, after, key=lambda commit: commit.last)
             found: list[Commit] = []
-            for commit in commits[start : start + limit]:
+            for commit in commits[index : index + limit]:
                 found.append(commit)
                 limit -= len(commit.bodies)
                 if limit <= 0:
                     break
             return found
 
-    def turn(
-        self,
-        *,
-        guess: Head | None = None,  # noqa: ARG002 - certain here
-    ) -> AbstractContextManager[Head]:
-        """See EventLog.turn; the turn is shared by all logs of one storage."""
+    def writer_slot(self) -> AbstractContextManager[Head]:
+        """See EventLog.writer_slot; all logs of one storage share it."""
         return Holding(self._storage.lock, self.head)
 
     def append(self, commit: Commit, **_: object) -> None:
@@ -101,12 +102,13 @@ class MemoryLog:
                 raise LogConflictError(commit.first)
             # This one step is the append; an interrupt leaves the indexes behind, and no more.
             self._commits().append(commit)
+            self._index()
             watches = list(storage.watches)
         try:
             for watch in watches:
                 watch.wake()
         except BaseException:
-            # Interrupted: the others have no other way to hear of it.
+            # An interrupt: the other watches have no other way to hear of the append.
             for watch in watches:
                 watch.wake()
             raise
@@ -116,8 +118,8 @@ class MemoryLog:
         commits = self._commits()
         with self._storage.lock:
             positions = self._index()[0].get(task, [])
-            base = self.start().seq
-            return [self._stored(commits, seq) for seq in positions if seq > base]
+            start = self.start().seq
+            return [self._stored(commits, seq) for seq in positions if seq > start]
 
     def find_keys(self, keys: list[str]) -> dict[str, int]:
         """See EventLog.find_keys."""
@@ -173,7 +175,7 @@ class MemoryLog:
         held = {name for name, commits in self._storage.commits.items() if commits}
         return sorted(held | self._storage.starts.keys())
 
-    def watch(self, wake: Callable[[], None], **_: object) -> Watch:
+    def watch(self, wake: Callable[[], None]) -> Watch:
         """See EventLog.watch; here an append calls ``wake`` itself."""
         self._commits()
         watch = _MemoryWatch(self._storage, wake)
@@ -186,7 +188,7 @@ class MemoryLog:
         return 0
 
     def after_fork(self) -> None:
-        """A child has its own copy of all memory; it only needs a lock nobody holds."""
+        """See EventLog.after_fork: a child has a copy of all memory, and needs a free lock."""
         self._storage.lock = threading.RLock()
 
     def close(self) -> None:
@@ -199,17 +201,19 @@ class MemoryLog:
         return self._storage.commits.setdefault(self.namespace, [])
 
     def _index(self) -> tuple[dict[int, list[int]], dict[str, int]]:
-        """The positions of each task's events and the tasks of keys, with every commit in them."""
+        """The positions of each task's events and the tasks of keys, up to the last commit."""
         storage, commits = self._storage, self._commits()
         positions = storage.positions.setdefault(self.namespace, {})
         keys = storage.keys.setdefault(self.namespace, {})
         known = storage.indexed.get(self.namespace, 0)
+        if not commits or commits[-1].last <= known:
+            return positions, keys
         new = bisect.bisect_right(commits, known, key=lambda commit: commit.last)
         for commit in commits[new:]:
             keys.update(commit.keys)
             for seq, task in enumerate(commit.tasks, commit.first):
                 seqs = positions.setdefault(task, [])
-                # Some are there already if an interrupt came between.
+                # After an interrupt, some are there already.
                 if not seqs or seqs[-1] < seq:
                     seqs.append(seq)
             storage.indexed[self.namespace] = commit.last
@@ -226,6 +230,30 @@ class MemoryLog:
         if not 0 <= index < len(commit.bodies):
             raise LogCorruptError(seq, "no commit holds this position")
         return StoredEvent(seq, commit.at, commit.tasks[index], commit.bodies[index])
+
+
+class MemorySnapshots:
+    """The Snapshots of one namespace. All its logs share a shelf, which ``shelf`` returns."""
+
+    def __init__(self, shelf: Callable[[], MemoryShelf]) -> None:
+        self._shelf = shelf
+
+    def entries(self) -> list[SnapshotEntry]:
+        """See Snapshots.entries."""
+        return [entry for _, (entry, _) in sorted(dict(self._shelf()).items())]
+
+    def get(self, seq: int) -> bytes | None:
+        """See Snapshots.get."""
+        found = self._shelf().get(seq)
+        return None if found is None else found[1]
+
+    def put(self, entry: SnapshotEntry, data: bytes) -> None:
+        """See Snapshots.put."""
+        self._shelf()[entry.seq] = (entry, bytes(data))
+
+    def delete(self, seq: int) -> bool:
+        """See Snapshots.delete."""
+        return self._shelf().pop(seq, None) is not None
 
 
 class _MemoryWatch:

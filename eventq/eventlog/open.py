@@ -1,4 +1,4 @@
-"""From a URL to a log; the only place that knows which schemes there are."""
+"""Opens a log by its URL. No other module knows which schemes there are."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _open(url: str, *, namespace: str, create: bool) -> EventLog:
 
 
 def _path(url: str, scheme: str) -> str:
-    """The path of a file's URL: what stands behind three slashes, and nothing else."""
+    """The path of a file's URL: all that stands behind three slashes."""
     rest = url[len(scheme) + 1 :]
     text = rest.removeprefix("///")
     if text == rest or not text:
@@ -88,7 +88,7 @@ def _path(url: str, scheme: str) -> str:
 
 
 def _without_password(url: str) -> str:
-    """For messages: nothing of what stands before the last @, where it is a login."""
+    """The URL for messages, without what stands before the last @, which may be a login."""
     return re.sub(r"//.*@", "//...@", url, flags=re.DOTALL)
 
 

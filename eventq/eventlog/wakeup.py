@@ -1,20 +1,22 @@
-"""A bell for one waiting thread; ringing it never blocks, not even inside a signal handler."""
+"""A bell for one waiting thread. Ringing it never blocks, not even inside a signal handler."""
 
 from __future__ import annotations
 
 import threading
 import time
 
-# A signal that arrives after Python last looked and before the lock sleeps would be seen only when
-# the lock wakes. So it never sleeps longer than this; waking twice a second costs nothing.
+from eventq.eventlog.contract import EventLog, Watch
+
+# A signal that arrives after Python last looked and before the lock sleeps is seen only when the
+# lock wakes. So no sleep lasts longer than this; waking twice a second costs nothing.
 SLICE_S = 0.5
 
 
 class Bell:
     """A binary semaphore of one C-level lock.
 
-    threading.Event takes a Python-level lock to be set, so a signal handler that sets it can
-    deadlock with the very thread it interrupts; releasing a plain lock cannot.
+    Setting a threading.Event takes a lock in Python code, so a signal handler that sets one can
+    deadlock with the thread it interrupts; releasing a plain lock cannot.
     """
 
     def __init__(self) -> None:
@@ -27,15 +29,15 @@ class Bell:
             try:
                 self._silent.release()
             except RuntimeError:
-                # Somebody else rang in between, which does as well.
+                # Another thread rang in between, which does as well.
                 return
 
     def heard(self) -> bool:
-        """Whether somebody has waited for the last ring; True before the first."""
+        """Whether the waiter has heard the last ring; True before the first."""
         return self._silent.locked()
 
     def wait(self, timeout_s: float | None) -> bool:
-        """Waits for a ring; tells whether there was one. None waits without limit."""
+        """Waits for a ring; returns whether there was one. None waits without limit."""
         if timeout_s is not None and timeout_s <= SLICE_S:
             return self._silent.acquire(timeout=max(0.0, timeout_s))
         ends_s = None if timeout_s is None else time.monotonic() + timeout_s
@@ -45,3 +47,13 @@ class Bell:
                 return True
             if left_s < SLICE_S:
                 return False
+
+
+def ring_on_append(log: EventLog, bell: Bell) -> Watch:
+    """Rings the bell soon after any process has appended; see EventLog.watch.
+
+    A remote log may wait with the next ring until the last one was heard.
+    """
+    if log.remote is None:
+        return log.watch(bell.ring)
+    return log.remote.watch(bell.ring, heard=bell.heard)

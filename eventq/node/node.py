@@ -35,7 +35,7 @@ from eventq.host.interrupts import Holding, interrupt_in, raise_interrupt
 from eventq.host.logger import SafeLogger
 from eventq.node.commit_plan import Command, Plan, dated, head_of, wake_thread
 from eventq.replay.fold import catch_up, task_of
-from eventq.snapshot.starting import begin, start
+from eventq.snapshot.starting import projection_at_start, restore_newest
 
 logger = SafeLogger(__name__)
 
@@ -262,7 +262,7 @@ class Node:
         """Plans, appends and applies one commit of all who wait, as far as there is room."""
         for _ in range(CONFLICTS_BORNE):
             guess, trusted = self._guess()
-            with self.log.turn(guess=guess) as head:
+            with self._writer_slot(guess) as head:
                 place = self._folded(head, read=head is guess and not trusted)
                 # Taken as late as can be: whoever came while the log was read comes along.
                 self._take_waiting()
@@ -290,6 +290,13 @@ class Node:
                 self._ring()
             return
         raise LogUnavailableError(f"{CONFLICTS_BORNE} conflicts in a row; the log is too busy")
+
+    def _writer_slot(self, guess: Head | None) -> AbstractContextManager[Head]:
+        """The log's writer slot; with a guess, one that saves asking where the log ends, if any."""
+        remote = self.log.remote
+        if remote is None or guess is None:
+            return self.log.writer_slot()
+        return remote.writer_slot(guess)
 
     def _ring(self) -> None:
         for wake in self._wakes:
@@ -421,7 +428,7 @@ class Node:
             self._projection = known
 
     def _caught_up(self, *, briefly: bool = False) -> Projection:
-        known = self._projection or start(self.log)
+        known = self._projection or restore_newest(self.log)
         projection = known or Projection(self.log.namespace)
         before = projection.seq
         # Should the fold break off half-way, the next one starts anew.
@@ -439,8 +446,8 @@ class Node:
                 raise
             # What comes next was archived, or a failover took it back; else this fails again.
             logger.warning("folding the log anew", extra={"error": str(error)})
-            kept = start(self.log) if is_archived else None
-            projection = kept or begin(self.log, until=projection.seq)
+            kept = restore_newest(self.log) if is_archived else None
+            projection = kept or projection_at_start(self.log, until=projection.seq)
             catch_up(projection, self.log)
         self._projection = projection
         self.now(at_least=projection.at)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import msgspec
 from msgspec.structs import replace
 
-from eventq.core.events import NODE, Commit, Created, Event, Retried, decode_bodies, events_of
+from eventq.core.events import NODE, Commit, Created, Event, Retried, decode_at, events_of
 from eventq.core.projection import Projection
-from eventq.core.seal import is_sealed
+from eventq.core.seal import check_seal
 from eventq.core.task import Task, fold_history, reopen
-from eventq.errors import LogArchivedError, LogCorruptError
-from eventq.eventlog.contract import READ_EVENTS, EventLog, StoredEvent
+from eventq.errors import LogArchivedError
+from eventq.eventlog.contract import READ_EVENTS, EventLog, Head, StoredEvent
 from eventq.replay.tombstones import decode_kept
 
 # From this many events on, sorting the indexes once is cheaper than inserting into them; but only
@@ -72,7 +71,7 @@ def steps(
 ) -> Iterator[tuple[Event, Task | None]]:
     """Folds as `catch_up` does, one event after the other: each when it is asked for.
 
-    Gives the event and the task after it (None for events of a node and for late outcomes of
+    Yields the event and the task after it (None for events of a node and for late outcomes of
     final tasks). The indexes are kept all the time. Raises LogCorruptError, see `replay`.
     """
     while commits := _read(log, projection, until):
@@ -89,7 +88,7 @@ def folded(
 ) -> Iterator[tuple[Commit, list[Task | None]]]:
     """Folds as `catch_up` does, one commit after the other, the last one up to ``until``.
 
-    Gives it and the task after each of its events. Raises LogCorruptError, see `replay`.
+    Yields it and the task after each of its events. Raises LogCorruptError, see `replay`.
     """
     while commits := _read(log, projection, until):
         for commit in commits:
@@ -107,7 +106,7 @@ def read_all(log: EventLog, *, after: int) -> Iterator[tuple[Commit, list[Event]
     """
     while commits := log.read(after=after):
         for commit in commits:
-            yield commit, _decoded(commit)
+            yield commit, events_of(commit)
         after = commits[-1].last
 
 
@@ -128,11 +127,27 @@ def read_back(log: EventLog, *, until: int) -> Iterator[Event]:
                 break
             piece += more
         for commit in reversed(piece):
-            events = (event for event in reversed(_decoded(commit)) if after < event.seq <= until)
+            events = (event for event in reversed(events_of(commit)) if after < event.seq <= until)
             yield from events
         until, size = after, min(2 * size, READ_EVENTS)
     if start:
         raise LogArchivedError(start, start)
+
+
+def read_sealed(log: EventLog, *, after: Head, until: int) -> Iterator[Commit]:
+    """The commits behind a known end of one, each seal checked, as far as they end by ``until``.
+
+    Raises LogCorruptError for a wrong seal. It ends early where the log holds no more.
+    """
+    seq, seal = after.seq, after.seal
+    while seq < until:
+        commits = [commit for commit in log.read(after=seq) if commit.last <= until]
+        if not commits:
+            return
+        for commit in commits:
+            check_seal(commit, prev=seal)
+            yield commit
+            seq, seal = commit.last, commit.seal
 
 
 def task_history(log: EventLog, number: int) -> list[Event]:
@@ -143,7 +158,7 @@ def task_history(log: EventLog, number: int) -> list[Event]:
     """
     events = decode_events(log.history(number))
     if not _is_whole(events):
-        _check_beginning(log, number)
+        _check_held(log, number)
     return events
 
 
@@ -173,21 +188,23 @@ def created_and_task(log: EventLog, number: int) -> tuple[Event | None, Task | N
         task = reopen(log.namespace, number, first[0], events[0].decided_at, events[0].body)
         return None, fold_history(log.namespace, rest, task)
     if number != NODE:
-        _check_beginning(log, number)
+        _check_held(log, number)
     return None, None
 
 
-def fold_events(namespace: str, history: list[Event]) -> Task | None:
-    """The task that its whole history leads to; None for no history."""
-    return fold_history(namespace, [(event.seq, event.at, event.body) for event in history])
+def fold_events(namespace: str, history: list[Event], *, until: int | None = None) -> Task | None:
+    """The task that its history leads to, up to a position; None for no history."""
+    events = [
+        (event.seq, event.at, event.body)
+        for event in history
+        if until is None or event.seq <= until
+    ]
+    return fold_history(namespace, events)
 
 
 def decode_events(stored: list[StoredEvent]) -> list[Event]:
     """Events with their bodies decoded. Raises LogCorruptError for a damaged body."""
-    try:
-        bodies = decode_bodies([event.body for event in stored])
-    except msgspec.DecodeError as error:
-        raise LogCorruptError(stored[0].seq, f"a body cannot be understood: {error}") from error
+    bodies = decode_at(stored[0].seq if stored else 0, [event.body for event in stored])
     return [
         Event(event.seq, event.at, event.task, body)
         for event, body in zip(stored, bodies, strict=True)
@@ -200,10 +217,9 @@ def check_follows(projection: Projection, commit: Commit) -> None:
     A projection that ended inside a commit has that commit's seal, and goes on with it.
     """
     begun = projection.seq >= commit.first
-    if projection.seal != (commit.seal if begun else commit.prev):
-        raise LogCorruptError(commit.first, "its seal does not follow the one before")
-    if not is_sealed(commit):
-        raise LogCorruptError(commit.first, "its seal does not match what is stored")
+    follows = projection.seal == (commit.seal if begun else commit.prev)
+    # No seal is empty.
+    check_seal(commit, prev=commit.prev if follows else b"")
 
 
 def _read(log: EventLog, projection: Projection, until: int | None) -> list[Commit]:
@@ -217,21 +233,14 @@ def _is_whole(events: list[Event]) -> bool:
     return bool(events) and type(events[0].body) is Created
 
 
-def _check_beginning(log: EventLog, position: int) -> None:
-    base = log.start().seq
-    if base and position <= base:
-        raise LogArchivedError(position, base)
-
-
-def _decoded(commit: Commit) -> list[Event]:
-    try:
-        return events_of(commit)
-    except msgspec.DecodeError as error:
-        raise LogCorruptError(commit.first, f"a body cannot be understood: {error}") from error
+def _check_held(log: EventLog, position: int) -> None:
+    start = log.start().seq
+    if start and position <= start:
+        raise LogArchivedError(position, start)
 
 
 def _fold(projection: Projection, commit: Commit, until: int | None, until_at: int | None) -> bool:
-    """Folds one commit, or what is left of it up to ``until``; tells whether to go on."""
+    """Folds one commit, or what is left of it up to ``until``; returns whether to go on."""
     if until_at is not None and commit.at > until_at:
         return False
     part, whole = _next_part(projection, commit, until)
@@ -242,7 +251,7 @@ def _fold(projection: Projection, commit: Commit, until: int | None, until_at: i
 
 def _steps_of(projection: Projection, commit: Commit) -> Iterator[tuple[Event, Task | None]]:
     """Folds each event of the commit as a commit of its own, with the seal of the whole."""
-    for event, text in zip(_decoded(commit), commit.bodies, strict=True):
+    for event, text in zip(events_of(commit), commit.bodies, strict=True):
         alone = Commit(
             id=commit.id,
             first=event.seq,

@@ -17,7 +17,6 @@ from eventq.core.plain import plain
 from eventq.core.task import EPOCH, instant
 from eventq.errors import ArgumentError, LogArchivedError
 from eventq.eventlog.contract import EventLog
-from eventq.host.clock import AHEAD_US
 
 EXPECTED = (
     "a position like 1041, an instant with its time zone like 2030-01-31T12:00:00Z, a time ago "
@@ -105,8 +104,7 @@ def position_at(log: EventLog, at: int) -> int:
 def _from_text(log: EventLog, text: str, now: int, argument: str) -> Point:
     if text == END:
         head = log.head()
-        # A log that is far ahead of the clock is looked at by the clock, as its nodes do.
-        return Point(head.seq, now if head.at > now + AHEAD_US else max(head.at, now))
+        return Point(head.seq, max(_at_position(log, head.seq, argument).at, now))
     if _NUMBER.fullmatch(text):
         # No event before the end, which is no position 0.
         last = text.startswith("-") and not int(text)

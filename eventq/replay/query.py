@@ -82,13 +82,20 @@ class TagFilter:
 def take_stats(projection: Projection, *, now: int) -> Stats:
     """The projection's numbers at ``now``; O(nodes)."""
     return Stats(
-        **state_counts(projection, now=now),
-        attempts=projection.counts["leased"],
-        failures=projection.counts["failed"],
-        refused=projection.counts["refused"],
+        **queue_counts(projection, now=now),
         nodes=sorted(projection.holders),
         seq=projection.seq,
     )
+
+
+def queue_counts(projection: Projection, *, now: int) -> dict[str, int]:
+    """Tasks by state at ``now``; and the attempts, failures and late outcomes so far."""
+    return {
+        **state_counts(projection, now=now),
+        "attempts": projection.counts["leased"],
+        "failures": projection.counts["failed"],
+        "refused": projection.counts["refused"],
+    }
 
 
 def state_counts(projection: Projection, *, now: int) -> dict[str, int]:

@@ -22,7 +22,7 @@ from eventq.errors import (
     LoopEndedError,
     WorkersStuckError,
 )
-from eventq.eventlog.wakeup import Bell
+from eventq.eventlog.wakeup import Bell, ring_on_append
 from eventq.host.clock import LogClock, MovedClock, UnmovedClock
 from eventq.host.logger import SafeLogger
 from eventq.node.node import Node
@@ -121,7 +121,7 @@ class Runner:
         if isinstance(self._node.last_run, Runner):
             self._take_over(self._node.last_run)
         self._node.last_run = self
-        watch = self._node.log.watch(self._bell.ring, heard=self._bell.heard)
+        watch = ring_on_append(self._node.log, self._bell)
         self._node.on_append(self._bell.ring)
         self._moves.on_move(self._bell.ring)
         try:

@@ -1,18 +1,18 @@
 """Trying a fix or a policy on the recorded past. Nothing here changes the queue."""
 
 from eventq.sandbox.fork import ForkReport, fork
-from eventq.sandbox.recorded_attempts import Attempt, Ended
+from eventq.sandbox.recorded_attempts import Ended, RecordedAttempt
 from eventq.sandbox.rerun import Rerun, rerun
 from eventq.sandbox.select import attempted_keys
 from eventq.sandbox.whatif.compare import PriorityRule, WhatIf, whatif
 from eventq.sandbox.whatif.metrics import Numbers, Waits
 
 __all__ = [
-    "Attempt",
     "Ended",
     "ForkReport",
     "Numbers",
     "PriorityRule",
+    "RecordedAttempt",
     "Rerun",
     "Waits",
     "WhatIf",

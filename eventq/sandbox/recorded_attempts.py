@@ -46,8 +46,8 @@ class Ended(Struct, frozen=True):
     """What the worker came with after its lease was lost; only in a log."""
 
 
-class Attempt(Struct, frozen=True):
-    """One lease of a task, as the log tells it."""
+class RecordedAttempt(Struct, frozen=True):
+    """One lease of a task, as the log has it."""
 
     task: Task
     """The task as it was leased: its tags, priority and attempt then."""
@@ -62,17 +62,17 @@ def leases_of(history: list[Event]) -> list[Event]:
     return [event for event in history if type(event.body) is Leased]
 
 
-def attempt_of(namespace: str, history: list[Event], lease: Event) -> Attempt:
+def attempt_of(namespace: str, history: list[Event], lease: Event) -> RecordedAttempt:
     """The attempt that one ``leased`` event of the history began."""
     place = history.index(lease)
     task = fold_events(namespace, history[: place + 1])
     assert task is not None, "a history with a lease is not empty"
     ended, ended_at = _ending(history[place + 1 :], lease.seq)
-    return Attempt(task, lease.decided_at, ended, ended_at)
+    return RecordedAttempt(task, lease.decided_at, ended, ended_at)
 
 
 def ended_as(outcome: Outcome) -> Ended:
-    """An outcome in the form in which the log tells endings."""
+    """An outcome in the form that endings in the log have."""
     error = outcome.error
     if outcome.kind == "cancelled":
         error = ErrorInfo(type=CANCEL, message=outcome.reason)

@@ -28,8 +28,8 @@ from eventq.runner.context import AsyncContext, Context
 from eventq.runner.setup import is_async, takes_an_attempt
 from eventq.sandbox.recorded_attempts import (
     OUTCOMES,
-    Attempt,
     Ended,
+    RecordedAttempt,
     attempt_of,
     ended_as,
     leases_of,
@@ -37,7 +37,7 @@ from eventq.sandbox.recorded_attempts import (
 
 LATE = "the attempt ran past its deadline"
 
-Verdict = Literal["same", "other result", "other error", "other outcome", "nothing to compare"]
+RerunVerdict = Literal["same", "other result", "other error", "other outcome", "nothing to compare"]
 # Given the exception that a worker raised, once it has ended.
 OnError = Callable[[BaseException], None]
 
@@ -45,11 +45,11 @@ OnError = Callable[[BaseException], None]
 class Rerun(Struct, frozen=True):
     """An attempt as it was recorded, beside what the same input gave here."""
 
-    recorded: Attempt
+    recorded: RecordedAttempt
     here: Ended
     here_us: int
     """How long it ran here, in microseconds."""
-    verdict: Verdict
+    verdict: RerunVerdict
     differs: str | None
     """Which part differs, in words; None when nothing does or there is nothing to compare."""
 
@@ -119,7 +119,7 @@ def rerun(
 
 def find_attempt(
     log: EventLog, key: str, *, attempt: int | None = None, at: Point | None = None
-) -> Attempt:
+) -> RecordedAttempt:
     """A recorded attempt: the last one of that number, or of all, begun up to the point.
 
     Raises TaskNotFoundError, and ArgumentError when there was none.
@@ -141,7 +141,7 @@ def find_attempt(
     return attempt_of(log.namespace, history, leases[-1])
 
 
-def compare(recorded: Ended, here: Ended) -> tuple[Verdict, str | None]:
+def compare(recorded: Ended, here: Ended) -> tuple[RerunVerdict, str | None]:
     """Whether two endings are the same, and if not, which part differs.
 
     Results are compared as JSON, whatever the order of their names; errors by type, then message.
@@ -160,7 +160,7 @@ def compare(recorded: Ended, here: Ended) -> tuple[Verdict, str | None]:
 class _Run:
     """One call of the worker, and what becomes of it."""
 
-    def __init__(self, recorded: Attempt, clock: Clock) -> None:
+    def __init__(self, recorded: RecordedAttempt, clock: Clock) -> None:
         self.task: Task = recorded.task
         self.ran_us = 0
         self.error: BaseException | None = None

@@ -36,7 +36,7 @@ def attempted_keys(
     if limit is not None:
         check_count(limit, "limit", least=0)
     wanted = TagFilter(tags)
-    found = Found(limit)
+    found = AttemptedKeys(limit)
     projection = Projection(log.namespace)
     projection.suspend_indexes()
     for commit, after in folded(projection, log, until=at.seq):
@@ -52,7 +52,7 @@ def attempted_keys(
     return keys if limit is None else keys[:limit]
 
 
-class Found:
+class AttemptedKeys:
     """Keys in the order of their tasks' last events.
 
     Completed tasks stay so: where there is a limit, as many of them are enough.

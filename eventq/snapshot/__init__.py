@@ -11,16 +11,16 @@ from eventq.snapshot.comparing import (
 from eventq.snapshot.content import Snapshot, restore, take
 from eventq.snapshot.keeping import get, load, newest, put, save
 from eventq.snapshot.making import create, create_every, prune
-from eventq.snapshot.starting import projection_at, start
-from eventq.snapshot.verifying import Flaw, Verdict, verify
+from eventq.snapshot.starting import projection_at, restore_newest
+from eventq.snapshot.verifying import Flaw, SnapshotVerdict, verify
 
 __all__ = [
     "Difference",
     "Flaw",
     "HolderDifference",
     "Snapshot",
+    "SnapshotVerdict",
     "TaskDifference",
-    "Verdict",
     "compare",
     "create",
     "create_every",
@@ -31,8 +31,8 @@ __all__ = [
     "prune",
     "put",
     "restore",
+    "restore_newest",
     "save",
-    "start",
     "take",
     "verify",
 ]

@@ -25,7 +25,7 @@ from eventq.errors import SnapshotError
 from eventq.snapshot.content import Snapshot
 
 # Of the bytes' layout; the fold has a number of its own.
-CODEC_VERSION = 1
+CODEC_VERSION = 2
 # What the first line begins with, in every version.
 MARK = b'{"eventq":"snapshot",'
 HEADER_BYTES = 1024
@@ -38,7 +38,7 @@ COMPRESSION = 1
 Natural = Annotated[int, Meta(ge=0)]
 
 
-class Header(Struct, frozen=True):
+class SnapshotHeader(Struct, frozen=True):
     """The first line: what the rest is of, and how to read it."""
 
     eventq: str
@@ -80,14 +80,14 @@ class _Content(Struct, frozen=True, forbid_unknown_fields=True):
 
 _COLUMNS = _Content.__struct_fields__[_Content.__struct_fields__.index("number") :]
 
-_header_decoder = msgspec.json.Decoder(Header)
+_header_decoder = msgspec.json.Decoder(SnapshotHeader)
 _content_decoder = msgspec.msgpack.Decoder(_Content)
 
 
 def encode(snapshot: Snapshot) -> bytes:
     """The snapshot's bytes. It must be one of a commit's end, where no attempt is half over."""
     content = msgspec.msgpack.encode(_to_content(snapshot))
-    header = Header(
+    header = SnapshotHeader(
         eventq="snapshot",
         codec=CODEC_VERSION,
         fold=FOLD_VERSION,
@@ -133,7 +133,7 @@ def _split(data: bytes) -> tuple[bytes, bytes, bytes]:
     return data[:end], data[end:start], data[start:]
 
 
-def _read_header(line: bytes) -> Header:
+def _read_header(line: bytes) -> SnapshotHeader:
     try:
         header = _header_decoder.decode(line)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
@@ -197,7 +197,7 @@ def _to_content(snapshot: Snapshot) -> _Content:
     )
 
 
-def _to_snapshot(header: Header, content: _Content) -> Snapshot:
+def _to_snapshot(header: SnapshotHeader, content: _Content) -> Snapshot:
     """Puts it together. Raises ValueError or IndexError where the parts do not fit."""
     lengths = {len(getattr(content, name)) for name in _COLUMNS}
     if len(lengths) != 1:

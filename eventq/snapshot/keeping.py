@@ -6,9 +6,8 @@ from pathlib import Path
 
 from eventq.core.seal import is_sealed
 from eventq.errors import ArgumentError, LogError, SnapshotError
-from eventq.eventlog.contract import EventLog
-from eventq.eventlog.file_snapshots import write_whole
-from eventq.eventlog.snapshots import SnapshotEntry
+from eventq.eventlog.contract import EventLog, SnapshotEntry
+from eventq.eventlog.durable import write_whole
 from eventq.host.logger import SafeLogger
 from eventq.snapshot.codec import decode, encode
 from eventq.snapshot.content import Snapshot
@@ -75,7 +74,7 @@ def _worth_a_try(log: EventLog, entries: list[SnapshotEntry]) -> list[SnapshotEn
 
 
 def save(snapshot: Snapshot, path: Path | str) -> int:
-    """Writes a snapshot to a file, whole or not at all; gives its bytes. Raises OSError."""
+    """Writes a snapshot to a file, whole or not at all; returns how many bytes. Raises OSError."""
     data = encode(snapshot)
     write_whole(Path(path), data)
     return len(data)
@@ -84,7 +83,7 @@ def save(snapshot: Snapshot, path: Path | str) -> int:
 def load(path: Path | str) -> Snapshot:
     """The snapshot in a file. Raises SnapshotError, and OSError where it cannot be read.
 
-    Whether it is one of a certain log, `check_fits` tells.
+    `check_fits` says whether it is of a certain log.
     """
     return decode(Path(path).read_bytes())
 

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 
 from eventq.core.projection import Projection
 from eventq.errors import ArgumentError
-from eventq.eventlog.contract import EventLog
-from eventq.eventlog.snapshots import SnapshotEntry
+from eventq.eventlog.contract import EventLog, SnapshotEntry
 from eventq.replay.fold import catch_up
 from eventq.replay.points import Point, commit_end
 from eventq.snapshot.content import take
@@ -48,13 +47,13 @@ def create_every(
 def prune(
     log: EventLog, *, keep: int | None = None, before: int | None = None
 ) -> list[SnapshotEntry]:
-    """Deletes all snapshots but the newest ``keep``, or those below a position; gives them.
+    """Deletes all snapshots but the newest ``keep``, or those below a position; returns them.
 
     With both, those that either would delete. The log loses nothing by it: the one that stands
     for what was archived is never deleted.
     """
-    base = log.start().seq
-    entries = [entry for entry in log.snapshots.entries() if not base or entry.seq != base]
+    start = log.start().seq
+    entries = [entry for entry in log.snapshots.entries() if not start or entry.seq != start]
     spared = len(entries) if keep is None else keep
     gone = [
         entry

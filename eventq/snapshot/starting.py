@@ -29,23 +29,23 @@ def projection_at(log: EventLog, point: Point) -> Projection:
     return projection
 
 
-def start(log: EventLog, *, until: int | None = None) -> Projection | None:
+def restore_newest(log: EventLog, *, until: int | None = None) -> Projection | None:
     """A projection of the newest snapshot that can be used, up to a position; None without one."""
     snapshot = newest(log, until=until)
     return None if snapshot is None else restore(snapshot)
 
 
-def begin(log: EventLog, *, until: int) -> Projection:
+def projection_at_start(log: EventLog, *, until: int) -> Projection:
     """A projection of what stands before the first event that the log holds.
 
     That is nothing, or the snapshot that is kept of what was archived, if that is not behind
     ``until``.
     """
-    return start(log, until=min(until, log.start().seq)) or Projection(log.namespace)
+    return restore_newest(log, until=min(until, log.start().seq)) or Projection(log.namespace)
 
 
 def _folded(log: EventLog, until: int) -> Projection:
-    projection = start(log, until=until)
+    projection = restore_newest(log, until=until)
     if projection is None:
         return replay(log, until=until)
     try:
@@ -53,6 +53,6 @@ def _folded(log: EventLog, until: int) -> Projection:
     except LogCorruptError as error:
         # It may be the snapshot that is wrong. If it is the log, this fails again, rightly.
         logger.warning("folding the log anew", extra={"error": str(error)})
-        projection = begin(log, until=until)
+        projection = projection_at_start(log, until=until)
         catch_up(projection, log, until=until)
     return projection

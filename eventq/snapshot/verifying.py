@@ -1,7 +1,7 @@
 """Proving snapshots: each must be what the log folds to from the first event on.
 
-The fold is deterministic, so a snapshot that is equal to the replay up to its position gives, with
-any tail, what the replay gives.
+The fold is deterministic, so a snapshot that is equal to the replay up to its position leads, with
+any tail, to what the replay leads to.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Flaw(Struct, frozen=True):
     replayed: Any
 
 
-class Verdict(Struct, frozen=True):
+class SnapshotVerdict(Struct, frozen=True):
     """What a check of one snapshot gave: nothing wrong, or why it cannot be used, or a flaw."""
 
     name: str
@@ -56,7 +56,7 @@ def verify(
     sources: Iterable[tuple[str, Callable[[], Snapshot]]] | None = None,
     *,
     progress: Callable[[int, int], None] | None = None,
-) -> list[Verdict]:
+) -> list[SnapshotVerdict]:
     """Compares snapshots with one replay of the log from its first event on, in that order.
 
     ``sources``: names, and functions that give the snapshot or raise SnapshotError; None means
@@ -64,12 +64,12 @@ def verify(
     Raises LogCorruptError where the log is damaged. One snapshot at a time is in memory.
     """
     chosen = list(stored_sources(log) if sources is None else sources)
-    verdicts: dict[int, Verdict] = {}
+    verdicts: dict[int, SnapshotVerdict] = {}
     found: list[tuple[int, int]] = []
     for place, (name, give) in enumerate(chosen):
         snapshot = _usable(log, give)
         if isinstance(snapshot, SnapshotError):
-            verdicts[place] = Verdict(name, None, snapshot.problem)
+            verdicts[place] = SnapshotVerdict(name, None, snapshot.problem)
         else:
             found.append((snapshot.seq, place))
     replayed = Projection(log.namespace)
@@ -107,13 +107,13 @@ def _usable(log: EventLog, give: Callable[[], Snapshot]) -> Snapshot | SnapshotE
     return snapshot
 
 
-def _compared(name: str, give: Callable[[], Snapshot], replayed: Projection) -> Verdict:
+def _compared(name: str, give: Callable[[], Snapshot], replayed: Projection) -> SnapshotVerdict:
     try:
         # Read again, rather than all kept in memory at a time.
         snapshot = give()
     except SnapshotError as error:
-        return Verdict(name, None, error.problem)
-    return Verdict(name, snapshot.seq, flaw=find_flaw(snapshot, take(replayed)))
+        return SnapshotVerdict(name, None, error.problem)
+    return SnapshotVerdict(name, snapshot.seq, flaw=find_flaw(snapshot, take(replayed)))
 
 
 def _fold_to(

@@ -148,7 +148,7 @@ class AnchorWatch:
                 self._miss(anchor)
 
     def finish(self, end: int) -> None:
-        """Tells of anchors that no commit has answered, of a log that ends at the position."""
+        """Reports the anchors that no commit has answered, of a log that ends at the position."""
         for anchor in reversed(self._wanted):
             seq = anchor.seq
             if seq > end:

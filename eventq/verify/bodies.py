@@ -7,12 +7,12 @@ import msgspec
 from eventq.core.events import AnyBody, Unknown, decode_bodies
 from eventq.verify.terms import Unreadable
 
-Found = AnyBody | Unknown | Unreadable
+ReadBody = AnyBody | Unknown | Unreadable
 
 _encoder = msgspec.json.Encoder()
 
 
-def read_bodies(texts: list[str]) -> list[Found]:
+def read_bodies(texts: list[str]) -> list[ReadBody]:
     """A body for each text.
 
     All are decoded in one call. That each came from its own text, and not from a damaged
@@ -27,7 +27,7 @@ def read_bodies(texts: list[str]) -> list[Found]:
     return [_read_one(text) for text in texts]
 
 
-def _read_one(text: str) -> Found:
+def _read_one(text: str) -> ReadBody:
     try:
         [body] = decode_bodies([text])
     except (msgspec.DecodeError, UnicodeEncodeError) as error:

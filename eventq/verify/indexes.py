@@ -39,7 +39,7 @@ class Keys:
         self._seqs[part].append(seq)
 
     def finish(self, past: Past, report: Report) -> None:
-        """Tells each key that two tasks have; the past confirms that they are no mere hashes."""
+        """Reports each key that two tasks have, once the past has shown more than equal hashes."""
         for hashes, seqs in zip(self._hashes, self._seqs, strict=True):
             if len(set(hashes)) == len(hashes):
                 continue
@@ -68,9 +68,7 @@ class Indexes:
 
     def __init__(self, log: EventLog, mode: IndexMode, *, begin: int, end: Head) -> None:
         self._log = log
-        # A log without indexes looks for a history in all it has, so there is nothing to compare.
-        scans = mode == "sample" and not getattr(log, "has_indexes", True)
-        self._mode: IndexMode = "none" if scans else mode
+        self._mode = mode
         self._end = end.seq
         step = 1 if mode == "full" else max(1, (end.seq - begin) // SAMPLED_POSITIONS)
         # Which ones depends on the seal, so that another log has another sample.

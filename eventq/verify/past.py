@@ -12,13 +12,13 @@ from eventq.errors import LogArchivedError, LogCorruptError
 from eventq.eventlog.contract import EventLog
 from eventq.verify.order import Seen
 from eventq.verify.rules import Rules
-from eventq.verify.terms import BrokenError, Past
+from eventq.verify.terms import BrokenError
 
 History = list[tuple[int, int, AnyBody | Unknown]]
 
 
-class LogPast(Past):
-    """The past as the log tells it; up to ``trusted`` nothing can be said of what is missing."""
+class LogPast:
+    """The past as the log has it; up to ``trusted`` nothing can be said of what is missing."""
 
     def __init__(self, log: EventLog, *, trusted: int = 0) -> None:
         self._log = log
@@ -68,14 +68,10 @@ def remember(number: int, history: History) -> Seen | None:
         raise BrokenError("move", f"there is no task {number}: an event of it before created")
     finals: dict[int, Seen] = {}
 
-    class Kept(Past):
-        def task(self, number: int, before: int) -> Seen | None:  # noqa: ARG002 - the latest
-            return finals.get(number)
-
     def keep(task: Seen) -> None:
         finals[task.number] = task
 
-    rules = Rules(Kept(), _ignore, on_final=keep, judges_order=False)
+    rules = Rules(_Finals(finals), _ignore, on_final=keep, judges_order=False)
     try:
         for seq, at, body in history:
             if type(body) is not Refused:
@@ -84,6 +80,24 @@ def remember(number: int, history: History) -> Seen | None:
     except BrokenError:
         return None
     return rules.tasks.get(number) or finals.get(number)
+
+
+class _Finals:
+    """The past of one task's history: what it was when it was final last."""
+
+    def __init__(self, finals: dict[int, Seen]) -> None:
+        self._finals = finals
+
+    def task(self, number: int, before: int) -> Seen | None:  # noqa: ARG002 - the latest
+        """See Past.task."""
+        return self._finals.get(number)
+
+    def event(self, seq: int) -> None:
+        """See Past.event: only late outcomes ask, which are left out."""
+
+    def is_trusted(self, seq: int) -> bool:  # noqa: ARG002 - as for `event`
+        """See Past.is_trusted."""
+        return False
 
 
 def _ignore(_seq: int, _rule: str, _problem: str) -> None:

@@ -1,4 +1,4 @@
-"""What may happen to a task, told once more and without the code that made it happen.
+"""What may happen to a task, written down again without the code that makes it happen.
 
 It shares nothing with the projection, the moves of tasks or the decisions: only how events are
 decoded. So what it finds holds, whoever wrote the log. Rules are numbered as in the design.
@@ -111,7 +111,7 @@ class Rules:
     def _decided_at(self, first: int, at: int, bodies: list[AnyBody | Unknown | Unreadable]) -> int:
         """The instant that a commit goes by: its stamp, but where that was ahead of the clock."""
         before, self._stamp = self._stamp, at
-        found = bodies[0].decided_at
+        found = bodies[0].decided_at if bodies else None
         if any(body.decided_at is not found and body.decided_at != found for body in bodies):
             self._report(first, "clock", "decided by several instants")
         if found is None:

@@ -15,7 +15,7 @@ from eventq.core.events import KIND_OF, Commit, Unknown
 from eventq.errors import ArgumentError, LogCorruptError, shown
 from eventq.eventlog.contract import EventLog, Head
 from eventq.verify.anchor import Anchor, AnchorWatch
-from eventq.verify.bodies import Found, read_bodies
+from eventq.verify.bodies import ReadBody, read_bodies
 from eventq.verify.indexes import Indexes, IndexMode, Keys
 from eventq.verify.order import Seen
 from eventq.verify.past import LogPast
@@ -207,7 +207,7 @@ class Verification:
                 break
         self.counts.update(map(type, bodies[:begin]))
 
-    def _take(self, commit: Commit, bodies: list[Found]) -> None:
+    def _take(self, commit: Commit, bodies: list[ReadBody]) -> None:
         self.commits += 1
         self._anchors.take(commit.last, commit.at, commit.seal)
         rules = self.rules
@@ -254,7 +254,7 @@ class Verification:
         # Bounded also within one commit; the last places are not for the first position.
         if len(self.findings) < MOST_FINDINGS:
             self.findings.append(Finding(seq, rule, problem))
-        # A kind of a newer eventq is told, but stops nobody from looking at the rest.
+        # A kind of a newer eventq is reported, but does not end the verification.
         self._found += rule != "unknown"
 
     def _verdict(self, *, complete: bool) -> Verdict:

@@ -12,6 +12,7 @@ import pytest
 from eventq import LogArchivedError, Queue
 from eventq.archive import folder as folders
 from eventq.eventlog.sqlite import retention as sqlite_cut
+from eventq.eventlog.sqlite.connection import SqliteConnection
 from eventq.eventlog.sqlite.log import SqliteLog
 from eventq.replay.fold import task_history, task_of
 from tests.archive.logs import Opener, content, move, whole
@@ -49,8 +50,8 @@ def places_of(url: str) -> list[tuple[Any, str]]:
         from pymongo.collection import Collection  # noqa: PLC0415
 
         names = ["bulk_write", "update_one", "find_one_and_replace", "insert_one", "delete_many"]
-        return [(folders, "_write"), *((Collection, name) for name in names)]
-    return [(folders, "_write"), (SqliteLog, "turn")]
+        return [(folders, "write_whole"), *((Collection, name) for name in names)]
+    return [(folders, "write_whole"), (SqliteConnection, "writer_slot")]
 
 
 @pytest.mark.parametrize("url", ["sqlite", "mongo"], indirect=True)
@@ -92,10 +93,10 @@ def test_events_that_are_still_there_are_not_counted_twice(
     log = opened(url)
     with monkeypatch.context() as patch:
         # Up to the created event of the fifth task, and no further.
-        patch.setattr(sqlite_cut.SqliteCutting, "_cut_some", lambda *_: False)
+        patch.setattr(sqlite_cut.SqliteRetention, "delete_some", lambda *_: False)
         move(log, folder)
     assert isinstance(log, SqliteLog)
-    log._cut_some(5)
+    log.retention.delete_some(5)
 
     assert [event.seq for event in log.history(5)] == [6]
     task = task_of(log, 5)

@@ -20,7 +20,7 @@ from eventq import (
 from eventq.archive import Archive, archive_events, delete_archived, find_end, open_archived
 from eventq.archive.copy import copy_log
 from eventq.eventlog import EventLog, Head
-from eventq.eventlog.snapshots import SnapshotEntry
+from eventq.eventlog.contract import SnapshotEntry
 from eventq.host.clock import SystemClock
 from eventq.node.node import Node
 from eventq.replay.fold import replay

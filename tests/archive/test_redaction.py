@@ -185,7 +185,7 @@ def test_a_part_is_told_event_by_event(log: EventLog) -> None:
 
 def test_a_wrong_seal_is_not_exported(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
     """A redacted log is sealed anew, which must not wash away damage."""
-    monkeypatch.setattr("eventq.archive.export.is_sealed", lambda commit: commit.first < 5)
+    monkeypatch.setattr("eventq.core.seal.is_sealed", lambda commit: commit.first < 5)
 
     with pytest.raises(LogCorruptError, match="position 5"):
         list(export_log(log, redactor=Redactor(b"secret")))

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from eventq import LogCorruptError, Task, snapshot
-from eventq.eventlog.snapshots import SnapshotEntry
+from eventq.eventlog.contract import SnapshotEntry
 from eventq.host.clock import SystemClock
 from eventq.node.node import Node
 from eventq.replay.points import Point

@@ -143,6 +143,6 @@ def test_a_failure_is_not_scheduled_until_its_retry_is(log: EventLog) -> None:
 
     view = View(log, projection_at(log, Point(failed.seq, failed.at)))
 
-    assert view.counts().scheduled == 0
+    assert view.counts()["scheduled"] == 0
     assert parse_expression("scheduled").value(view) == 0
     assert state_counts(view.projection, now=view.projection.ripe_at)["scheduled"] == 0

@@ -175,20 +175,20 @@ def test_a_condition_is_run_to_in_both_directions(log: MemoryLog) -> None:
 
 def test_a_search_can_be_stopped(log: MemoryLog, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever it tells the position to may raise; the cursor goes on from where it stands."""
-    monkeypatch.setattr("eventq.audit.stepper.cursor.TELL_EVENTS", 1)
+    monkeypatch.setattr("eventq.audit.stepper.cursor.PROGRESS_EVENTS", 1)
 
-    def tell(seq: int) -> None:
+    def progress(seq: int) -> None:
         if seq in {7, 9}:
             raise Stop
 
     cursor = Cursor(log, now=FAR)
     with pytest.raises(Stop):
-        cursor.find_next(condition=lambda *_: False, tell=tell)
+        cursor.find_next(condition=lambda *_: False, progress=progress)
     assert cursor.seq == 7
     assert cursor.event is not None
     assert cursor.event.seq == 7
     with pytest.raises(Stop):
-        cursor.find_next(kind="expired", tell=tell)
+        cursor.find_next(kind="expired", progress=progress)
     assert cursor.seq == 7
     assert cursor.forward()
     cursor.projection.check()
@@ -201,11 +201,11 @@ def test_a_jump_can_be_stopped(log: MemoryLog, monkeypatch: pytest.MonkeyPatch) 
     cursor = Cursor(log, now=FAR)
     cursor.forward()
 
-    def tell(_seq: int) -> None:
+    def progress(_seq: int) -> None:
         raise Stop
 
     with pytest.raises(Stop):
-        cursor.jump(9, tell=tell)
+        cursor.jump(9, progress=progress)
     assert cursor.seq == 1
     assert cursor.event is not None
     cursor.projection.check()
@@ -218,14 +218,14 @@ def test_a_snapshot_on_the_way_is_taken(log: MemoryLog, monkeypatch: pytest.Monk
     cursor = Cursor(log, now=FAR)
     cursor.forward()
     read: list[int] = []
-    cursor.jump("end", tell=read.append)
+    cursor.jump("end", progress=read.append)
     plain = dict(cursor.projection.tasks)
     assert read[0] == 1
 
     entry = create(log, Point(9, 0), now=FAR)
     cursor.jump(1)
     read.clear()
-    cursor.jump("end", tell=read.append)
+    cursor.jump("end", progress=read.append)
 
     # A snapshot is held against its own commit first.
     assert min(read) == entry.seq - 1

@@ -1,4 +1,4 @@
-"""The pages about the tools that read a log name everything that they take and give."""
+"""The pages about the tools from Python name everything that the functions take and give."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from eventq import audit, eventlog, replay, sandbox, verify
+from eventq import audit, replay, sandbox, verify
+from eventq.eventlog import open_log
 from tests.docs.test_docs_reference import column, public, read, section, table
 
 STRUCTS = [
@@ -16,11 +17,12 @@ STRUCTS = [
     for heading in re.findall(r"^## `(\w+)`$", read(page), re.MULTILINE)
 ]
 
-# What the two pages tell, each name with the package that holds it.
-PLACES = {
-    **{name: package for package in (audit, sandbox, verify, replay) for name in package.__all__},
-    "open_log": eventlog,
-}
+# All that the packages of the tools name, and what opens a log for them.
+NAMED = {
+    name: getattr(package, name)
+    for package in (replay, audit, verify, sandbox)
+    for name in package.__all__
+} | {"open_log": open_log}
 
 
 def functions(page: str) -> list[str]:
@@ -33,7 +35,7 @@ def test_every_attribute_is_told(page: str, name: str) -> None:
     """Each shape has a section with all its fields and properties."""
     rows = table(section(read(page), f"## `{name}`"))
 
-    assert set(column(rows)) == public(getattr(PLACES[name], name))
+    assert set(column(rows)) == public(NAMED[name])
 
 
 @pytest.mark.parametrize("call", [*functions("asking.md"), *functions("tools.md")])
@@ -41,7 +43,7 @@ def test_every_function_is_told_with_its_arguments(call: str) -> None:
     """The table shows how each is called."""
     name, _, arguments = call.partition("(")
     told = [part.partition("=")[0].strip() for part in arguments[:-1].split(", ")]
-    parameters = inspect.signature(getattr(PLACES[name], name)).parameters
+    parameters = inspect.signature(NAMED[name]).parameters
 
     assert [part for part in told if part != "*"] == list(parameters)
 
@@ -53,5 +55,5 @@ def test_every_name_is_told() -> None:
     explained = {"Cursor", "Expression", "View"}
 
     assert told.isdisjoint(explained)
-    assert told | explained == set(PLACES)
+    assert told | explained == NAMED.keys()
     assert all(f"`{name}" in read("tools.md") for name in explained)

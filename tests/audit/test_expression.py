@@ -75,6 +75,8 @@ task("one").last_error_type == "OSError" and "fire" in task("one").last_error_me
 task("one").worker == None and task("one").expires_at == None
 task("one").tags.size == 3 and task("one").tags.share * 2 == 1 and "path" in task("one").tags
 1 in task("one").tags.deep.list and True in task("one").tags.deep.list
+task("one").tags["deep"].list == task("one").tags.deep["list"] and len(task(2).tags["path"]) == 5
+  ready == 0 and\u00a0'é' != "e" and 1_0 == 10 and 1e3 == 1000 and "a" "b" == "ab"
 task("one").tags.nothing.at.all == None and task("one").tags.size.deeper is None
 len(task("one").tags) == 4 and len("four") == 4 and len(7) == None and len(None) == None
 task(2).state in ("expired", "cancelled") and task(2).final_reason == "max_retries"
@@ -92,10 +94,12 @@ WRONG = {
     "   ": "a condition such as",
     "expird > 0": "one of scheduled, ready.* at column 1",
     "1 +": "a value at column 4",
-    "1 2": "a comparison or the end at column 3",
-    "(1": r"a \) at column 3",
-    "(1, 2": r"a \) at column 6",
-    "[1 2]": r"a \] at column 4",
+    "1 2": "what Python's grammar allows at column 3",
+    "(1": "a bracket that closes this one at column 1",
+    "(1, 2": "a bracket that closes this one at column 1",
+    "[1 2]": "what Python's grammar allows at column 2",
+    "1, 2": "brackets around a list at column 1",
+    "1 in 1, 2": "brackets around a list at column 1",
     "(ready, 2) == 1": "only texts and numbers in a list at column 2",
     "x = 3": "== to compare at column 3",
     "1 = 3": "== to compare at column 3",
@@ -104,49 +108,68 @@ WRONG = {
     "!ready": "not or != at column 1",
     "4 / 2": r"only \+ - \* at column 3",
     "4 % 2": r"only \+ - \* at column 3",
-    "2 ** 9": "a value at column 4",
+    "2 ** 9": r"only \+ - \* at column 3",
+    "(2 + 3) // 2": r"only \+ - \* at column 9",
+    "+ready": "only - or not at column 1",
     '"a': "a closing quote at column 1",
     '  "\\n"': "a backslash only before.* at column 4",
-    "1e9": "a name, number",
-    "1_000": "a name, number",
-    "ready; seq": "a name, number",
-    "seq # note": "a name, number",
-    "ready\x00": "a name, number",
-    "é": "a name, number",
+    "1 +\\\n1": "a backslash only before.* at column 4",
+    "1e99": "at most 18 digits at column 1",
+    "2j": "a text or a number at column 1",
+    "...": "a text or a number at column 1",
+    "b'a'": "a text or a number at column 1",
+    "f'{seq}'": "a comparison, and, or, not, a name, .* at column 1",
+    "ready; seq": "what Python's grammar allows at column 6",
+    "seq # note": "no comment at column 5",
+    "ready\x00": "no null character at column 6",
+    "é": "one of scheduled, ready.* at column 1",
+    "'é' < 7 < é": "one of scheduled, ready.* at column 11",
+    "'\ud800'": "no half of a surrogate pair at column 2",
     "not": "a value at column 4",
-    "not in": "a value at column 5",
-    "1 not 2": "a in at column 7",
-    "lambda: 1": "a name, number",
-    "and": "a value at column 1",
+    "not in": "what Python's grammar allows at column 5",
+    "1 not 2": "what Python's grammar allows at column 7",
+    "lambda: 1": "a comparison, and, or, not, a name, .* at column 1",
+    "ready if seq else 1": "a comparison, and, or, not, a name, .* at column 1",
+    "[seq for seq in [1]]": "a comparison, and, or, not, a name, .* at column 1",
+    "seq := 1": "what Python's grammar allows at column 5",
+    "and": "what Python's grammar allows at column 1",
     "9" * 19: "at most 18 digits",
     "task": "one of scheduled",
-    "task()": "a value at column 6",
+    "task()": "one argument of task at column 1",
+    'task(key="one")': "one argument of task at column 1",
+    'task(*["one"])': "a comparison, and, or, not, a name, .* at column 6",
     "task(seq)": "a key written out",
     "task(1.5)": "a key written out",
     "task(True)": "a key written out",
-    'task("one", 2)': r"a \) at column 11",
+    'task("one", 2)': "one argument of task at column 1",
     'task("one").__class__': "a field of a task: key, number.* at column 13",
+    'task("one")["state"]': "a field of a task: key, number.* at column 13",
+    'task("one").tags[seq]': "a name written out, in quotes at column 18",
+    'task("one").tags[1:2]': "a comparison, and, or, not, a name, .* at column 18",
     'task("one").state.upper': "a comparison or the end",
-    'task("one").tags.1': "a name at column 18",
-    'task("one").tags.(1)': "a name at column 18",
+    'task("one").tags.1': "what Python's grammar allows at column 17",
+    'task("one").tags.(1)': "what Python's grammar allows at column 18",
     'task("one").state == "done"': "one of the states scheduled.* at column 22",
     '"done" == task("one").state': "one of the states scheduled.* at column 1",
     'task("one").state in ("ready", "don")': "one of the states scheduled",
-    'leases("n").tags': "a comparison or the end",
+    'leases("n").tags': "a field only of a task.* at column 13",
+    '"a".upper': "a field only of a task.* at column 5",
+    'seq("n")': "a function: task.* at column 1",
+    '"a".upper()': "a function: task.* at column 1",
     "leases(1)": "a node written out",
     'count("made")': "one of the kinds cancelled, completed",
-    "len()": "a value at column 5",
+    "len()": "one argument of len at column 1",
     'instant("2030-01-01")': "its time zone, like.* at column 9",
     'instant("soon")': "its time zone, like",
     'duration("1 fortnight")': "a duration",
-    'open("x")': "a comparison or the end at column 5",
-    'eval("1")': "one of scheduled",
+    'open("x")': "a function: task.* at column 1",
+    'eval("1")': "a function: task.* at column 1",
     "__import__": "one of scheduled",
-    "(" * (DEPTH + 1) + "1" + ")" * (DEPTH + 1): "inside each other",
-    "not " * (DEPTH + 1) + "1": "inside each other",
-    "-" * (DEPTH + 1) + "1": "inside each other",
-    "task(" * (DEPTH + 1): "inside each other",
-    "len(" * (DEPTH + 1) + "1" + ")" * (DEPTH + 1): "inside each other",
+    "not " * DEPTH + "1": "inside each other",
+    "-" * DEPTH + "1": "inside each other",
+    "-" * (CHARACTERS - 1) + "1": "inside each other",
+    "(" * (CHARACTERS // 2 - 1) + "1" + ")" * (CHARACTERS // 2): "at column",
+    "len(" * DEPTH + "1" + ")" * DEPTH: "inside each other",
     "1" + " " * CHARACTERS: "at most 1,000 characters",
 }
 
@@ -175,12 +198,20 @@ def test_only_text_is_read() -> None:
 def test_the_deepest_and_the_longest_are_answered(end: View) -> None:
     """At the limits there is an answer, and it comes soon."""
     longest = "+".join(["1"] * (CHARACTERS // 2))
-    deepest = "(" * DEPTH + "1" + ")" * DEPTH
+    deepest = "len(" * (DEPTH - 2) + '"1" + 1' + ")" * (DEPTH - 2)
 
     began_s = time.monotonic()
     assert parse_expression(longest).value(end) == CHARACTERS // 2
-    assert parse_expression(deepest).value(end) == 1
+    assert parse_expression(deepest).value(end) is None
     assert time.monotonic() - began_s < 1
+
+
+def test_a_condition_may_stand_on_several_lines(end: View) -> None:
+    """Line ends are spaces, and columns are counted over all lines."""
+    assert parse_expression("\n  1 < 2\n  and\t3 < 4\n").holds(end)
+
+    with pytest.raises(ArgumentError, match=r"one of scheduled.* at column 13"):
+        parse_expression("1 < 2\n  and é")
 
 
 def test_an_expression_knows_the_tasks_it_names() -> None:
@@ -247,7 +278,7 @@ def test_a_late_outcome_leaves_a_final_task_as_it_is() -> None:
 
 PIECES = [
     *vocabulary.NAMES,
-    *vocabulary.CONSTANTS,
+    *("None", "True", "False"),
     *vocabulary.COMPARISONS,
     *vocabulary.OPERATIONS,
     *(f'task("one").{field}' for field in vocabulary.FIELDS),

@@ -90,7 +90,7 @@ REFUSED = 1
         ("update 2 --priority 1", REFUSED, "cannot update task '2': it is cancelled"),
         # Places.
         ("ls --url redis://x", MISUSED, "url: expected a URL: sqlite:///relative.db"),
-        ("ls --url sqlite://", MISUSED, "url: expected a URL"),
+        ("ls --url sqlite://", MISUSED, "url: expected three slashes"),
         ("ls --url ''", MISUSED, "url: expected a URL"),
         ("ls --url sqlite:////etc/passwd", REFUSED, "is not a database"),
         ("ls --url sqlite:////nowhere/at/all.db", REFUSED, "does not exist"),

@@ -116,7 +116,7 @@ def test_replay_on_a_terminal(filled: Cli) -> None:
         (("diff", "-x", "end"), "No such option '-x'"),
         (("bisect",), "Missing option '--expr'"),
         (("bisect", "--expr", "1 +"), "--expr: expected a value at column 4"),
-        (("bisect", "--expr", "eval(1)"), "--expr: expected one of scheduled"),
+        (("bisect", "--expr", "eval(1)"), "--expr: expected a function: task(...)"),
         (("bisect", "--expr", "total < 9"), "does not hold at the good point, position 0"),
         (("bisect", "--expr", "total > 9", "--good", "5", "--bad", "2"), "lies before --good"),
     ],

@@ -351,16 +351,9 @@ def test_a_terminal_gets_tables(filled: Cli) -> None:
     assert "\t" not in text
 
 
-@pytest.mark.parametrize("kind", ["mongodb", "file"])
-def test_other_logs_have_them_too(
-    kind: str, cli: Cli, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    """The same commands on a log in MongoDB and on one in a file."""
-    if kind == "mongodb":
-        server: ReplicaSet = request.getfixturevalue("mongod")
-        cli.url = new_url(server)
-    else:
-        cli.url = f"file:///{tmp_path}/log.jsonl"
+def test_other_logs_have_them_too(cli: Cli, mongod: ReplicaSet) -> None:
+    """The same commands on a log in MongoDB."""
+    cli.url = new_url(mongod)
     with closing(open_log(cli.url)) as log:
         tell(log)
 

@@ -28,10 +28,12 @@ from eventq.core.events import (
     Retried,
     Unknown,
     Updated,
+    decode_at,
     decode_bodies,
     encode_bodies,
     events_of,
 )
+from eventq.errors import LogCorruptError
 from tests.driver import sealed
 
 PLAIN = Policy("linear", 10_000_000)
@@ -222,3 +224,11 @@ def test_events_never_change() -> None:
     """A fact is frozen."""
     with pytest.raises(AttributeError):
         Cancelled("why").reason = "other"  # type: ignore[misc]
+
+
+def test_an_unreadable_body_is_told_by_its_position() -> None:
+    """Whoever decodes what is stored says where it stands."""
+    with pytest.raises(LogCorruptError, match="position 7: a body cannot be understood"):
+        decode_at(7, ['{"kind":"completed"'])
+    with pytest.raises(LogCorruptError, match="position 7: a body cannot be understood"):
+        decode_at(7, ['"\ud800"'])

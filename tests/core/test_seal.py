@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from eventq.core.events import Commit
-from eventq.core.seal import SEAL_BYTES, genesis, is_sealed, seal_commit
+from eventq.core.seal import SEAL_BYTES, check_seal, genesis, is_sealed, seal_commit
+from eventq.errors import LogCorruptError
 
 GOLDEN = "e37a36507ef6260872de1b07fcc2102093dfef7daeb832cfd73226014329d188"
 BODY = '{"kind":"renewed","worker":"w","ttl_us":1}'
@@ -106,3 +107,14 @@ def test_equal_seals_mean_equal_bodies(one: list[str], two: list[str]) -> None:
     if one and two:
         assert (seals[0] == seals[1]) == (one == two)
     assert (seals[0] == seals[1]) or one != two
+
+
+def test_what_is_wrong_with_a_seal_is_told() -> None:
+    """A commit of another chain, and one that was changed, by its position."""
+    commit = commit_of()
+
+    check_seal(commit, prev=genesis("a"))
+    with pytest.raises(LogCorruptError, match="position 1: its seal does not follow"):
+        check_seal(commit, prev=genesis("b"))
+    with pytest.raises(LogCorruptError, match="position 1: its seal does not match"):
+        check_seal(replace(commit, at=6), prev=genesis("a"))

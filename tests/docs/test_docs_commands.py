@@ -27,11 +27,11 @@ from eventq.cli.views.fields import json_fields
 from eventq.cli.views.snapshot import difference_fields
 from eventq.core.durations import SECOND_US, parse_duration
 from eventq.core.projection import Projection
-from eventq.eventlog.snapshots import SnapshotEntry
+from eventq.eventlog.contract import SnapshotEntry
 from eventq.replay import Point
 from eventq.replay.points import find_point
 from eventq.runner import RunReport
-from eventq.snapshot import Verdict, compare, take
+from eventq.snapshot import SnapshotVerdict, compare, take
 from tests.docs.test_docs import DOCS, PAGES, ROOT, blocks, name
 from tests.docs.test_docs_reference import column, read, section, table
 
@@ -132,7 +132,7 @@ def test_commands_page_has_every_json_field() -> None:
         "A summary": [*Summary.__struct_fields__],
         "A snapshot": list(json_fields(SnapshotEntry(1, 1, b"", 1, 1))),
         "What a snapshot holds": list(json_fields(take(empty))),
-        "A verdict": list(json_fields(Verdict("1", 1))),
+        "A verdict": list(json_fields(SnapshotVerdict("1", 1))),
         "A difference": list(difference_fields(compare(empty, empty), empty, empty)),
         "Two points": list(json_fields(difference)),
         "A changed task": list(json_fields(changed_task(changed))),

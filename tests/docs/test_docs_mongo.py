@@ -127,7 +127,7 @@ def test_file_page_has_every_field() -> None:
     text = read("file.md")
 
     assert column(table(section(text, "## The first line"))) == list(
-        file_lines.Header.__struct_fields__
+        file_lines.FileHeader.__struct_fields__
     )
     rows = table(section(text, "## All other lines"))
     assert [row[0] for row in rows] == list(file_lines.Line.__struct_fields__)

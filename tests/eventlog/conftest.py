@@ -47,6 +47,8 @@ LOGS: dict[str, Callable[[pytest.FixtureRequest], str]] = {
     "mongo": mongo_url,
     "file": file_url,
 }
+# Those that a queue can run on: they wake others, can be cut, and keep snapshots.
+WORKING = LOGS.keys() - {"file"}
 # Those that hold one namespace.
 SINGLE = {"file"}
 
@@ -58,6 +60,13 @@ ONE_WRITER = {"memory", "sqlite", "file"}
 def log_name(request: pytest.FixtureRequest) -> str:
     """Which kind of log the test runs against."""
     return str(request.param)
+
+
+@pytest.fixture
+def _working(log_name: str) -> None:
+    """For tests of what logs do on which queues run."""
+    if log_name not in WORKING:
+        pytest.skip("no queue runs on such a log")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from eventq import ArgumentError, Queue
+from eventq import ArgumentError, Queue, Task
 from eventq.core.events import Commit
 from eventq.errors import (
     LogConflictError,
@@ -24,7 +24,15 @@ from eventq.errors import (
 )
 from eventq.eventlog import EventLog, file, open_log
 from eventq.eventlog import lines as file_lines
-from tests.eventlog.commits import append, append_each, commit_after, everything
+from eventq.eventlog.contract import SnapshotEntry
+from tests.eventlog.commits import (
+    EMPTY,
+    append,
+    append_each,
+    commit_after,
+    everything,
+    head_after,
+)
 
 
 @pytest.fixture
@@ -132,13 +140,36 @@ def test_file_knows_no_sql(log: EventLog) -> None:
         log.query("SELECT 1")
 
 
-def test_queue_works_on_a_file(path: Path) -> None:
-    """It keeps the same contract as the others, so a small queue can live in it."""
-    with Queue(f"file:///{path}", workers=2) as queue:
-        queue.new_many([{"n": n} for n in range(20)])
-        report = queue.run(lambda _context, _task: None, until="idle")
+def work(_context: object, _task: Task) -> None:
+    """A worker that is never called."""
 
-    assert report.completed == 20
+
+def test_no_queue_runs_on_a_file(path: Path) -> None:
+    """A file is read and copied; the refusal names what queues run on."""
+    with Queue(f"file:///{path}") as queue:
+        queue.new()
+        with pytest.raises(ArgumentError, match="SQLite or MongoDB, on which queues run"):
+            queue.run(work, until="idle")
+        with pytest.raises(ArgumentError, match="SQLite or MongoDB, on which queues run"):
+            next(queue.events(after=1, follow=True))
+
+        assert [event.kind for event in queue.events()] == ["created"]
+
+
+def test_file_takes_no_snapshot_and_is_not_cut(log: EventLog) -> None:
+    """It holds all its events and nothing else; the refusals name what does more."""
+    head = head_after(append(log, 2))
+    entry = SnapshotEntry(2, head.at, head.seal, 1, 1)
+
+    assert (log.start(), log.find_kept([1]), log.find_stray()) == (EMPTY, {}, None)
+    assert (log.snapshots.entries(), log.snapshots.get(2)) == ([], None)
+    assert not log.snapshots.delete(2)
+    with pytest.raises(ArgumentError, match="can keep snapshots"):
+        log.snapshots.put(entry, b"x")
+    with pytest.raises(ArgumentError, match="can be cut"):
+        log.cut(head)
+    with pytest.raises(ArgumentError, match="can be cut"):
+        log.keep([])
 
 
 # -- torn and failed writes ----------------------------------------------------------------------
@@ -253,7 +284,7 @@ def test_forked_child_appends_too(log: EventLog, path: Path) -> None:
     log.after_fork()
     second = append(log)
 
-    with closing(another(path)) as parent, parent.turn() as head:
+    with closing(another(path)) as parent, parent.writer_slot() as head:
         assert head.seq == 2
         assert everything(parent) == everything(log) == [first, second]
 

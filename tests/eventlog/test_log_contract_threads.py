@@ -54,7 +54,7 @@ def test_turns_lose_nothing(open_another: Opener, one_writer: bool) -> None:  # 
     def work(number: int) -> list[str]:
         log, done = logs[number % 2], list[str]()
         while len(done) < 20:
-            with log.turn():
+            with log.writer_slot():
                 commit = commit_after(log.head(), 1 + number)
                 try:
                     log.append(commit)
@@ -97,6 +97,7 @@ def test_readers_see_a_growing_prefix(open_another: Opener) -> None:
 # -- watches -------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("_working")
 @pytest.mark.parametrize("where", ["same log", "another log"])
 def test_append_wakes_a_watch(open_another: Opener, where: str) -> None:
     """A watch is woken soon after an append by its own log or by another on the same store."""
@@ -111,6 +112,7 @@ def test_append_wakes_a_watch(open_another: Opener, where: str) -> None:
     watch.close()
 
 
+@pytest.mark.usefixtures("_working")
 def test_each_append_wakes_again(open_another: Opener) -> None:
     """A watch goes on after its first wake."""
     log, other = open_another(), open_another()
@@ -125,6 +127,7 @@ def test_each_append_wakes_again(open_another: Opener) -> None:
     watch.close()
 
 
+@pytest.mark.usefixtures("_working")
 def test_woken_watch_finds_the_commit(open_another: Opener) -> None:
     """What woke a watch can be read, also from within the wake."""
     log, other = open_another(), open_another()
@@ -145,6 +148,7 @@ def test_woken_watch_finds_the_commit(open_another: Opener) -> None:
     assert found == [commit]
 
 
+@pytest.mark.usefixtures("_working")
 def test_closed_watch_is_quiet(open_another: Opener) -> None:
     """After close, which may come twice, nothing calls the function any more."""
     log = open_another()
@@ -161,6 +165,7 @@ def test_closed_watch_is_quiet(open_another: Opener) -> None:
     assert not late.is_set()
 
 
+@pytest.mark.usefixtures("_working")
 def test_watch_may_close_itself(open_another: Opener) -> None:
     """A function that closes its own watch does not wait for itself."""
     log = open_another()
@@ -182,7 +187,7 @@ def test_watch_may_close_itself(open_another: Opener) -> None:
 
 def take_turn(log: EventLog) -> None:
     """Takes one turn and does nothing in it."""
-    with log.turn():
+    with log.writer_slot():
         pass
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from eventq.errors import (
-    ArgumentError,
     LogArchivedError,
     LogConflictError,
     LogCorruptError,
@@ -18,17 +17,17 @@ from eventq.eventlog.mongo.log import MongoLog
 from eventq.eventlog.sqlite import retention as sqlite_cut
 from tests.eventlog.commits import EMPTY, Opener, append, commit_after, head_after
 
+pytestmark = pytest.mark.usefixtures("_working")
+
 
 @pytest.fixture(autouse=True)
-def _at_once(monkeypatch: pytest.MonkeyPatch, log_name: str) -> None:
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small steps, and nothing waits for the last minutes to settle."""
     monkeypatch.setattr(sqlite_cut, "CUT_EVENTS", 2)
     monkeypatch.setattr(mongo_cut, "CUT_COMMITS", 1)
     # The commits of these tests are of long ago.
     monkeypatch.setattr(mongo_cut, "SETTLED_S", 0.0)
     monkeypatch.setattr(mongo, "TRUSTED_S", 0.0)
-    if log_name == "file":
-        pytest.skip("a file is never cut")
 
 
 def test_a_log_starts_before_its_first_event(log: EventLog) -> None:
@@ -54,7 +53,7 @@ def test_a_cut_leaves_the_end(log: EventLog, open_another: Opener, left: int) ->
         assert each.namespaces() == ["default"]
         with pytest.raises(LogArchivedError) as caught:
             each.read(after=until.seq - 1)
-        assert (caught.value.position, caught.value.base) == (until.seq, until.seq)
+        assert (caught.value.position, caught.value.start) == (until.seq, until.seq)
 
 
 def test_appending_goes_on_behind_a_cut(log: EventLog) -> None:
@@ -135,7 +134,7 @@ def test_a_start_never_goes_back(log: EventLog, monkeypatch: pytest.MonkeyPatch)
     """Also where another cut comes between the check of one and its writing."""
     commits = [append(log) for _ in range(3)]
     if isinstance(log, MongoLog):
-        check = log._check_cut
+        check = log.retention.check_end
 
         def check_late(until: Head) -> None:
             check(until)
@@ -143,7 +142,7 @@ def test_a_start_never_goes_back(log: EventLog, monkeypatch: pytest.MonkeyPatch)
             monkeypatch.setattr(mongo_cut, "SETTLED_S", 0.0)
             log.cut(head_after(commits[1]))
 
-        monkeypatch.setattr(log, "_check_cut", check_late)
+        monkeypatch.setattr(log.retention, "check_end", check_late)
     log.cut(head_after(commits[0]))
     log.cut(head_after(commits[1]))
 
@@ -220,17 +219,3 @@ def test_the_guards_are_back_after_a_cut(
                 connection.execute(f"DELETE FROM {table}")  # noqa: S608 - a name of ours
 
     assert len(log.read(after=2)) == 1
-
-
-def test_a_file_is_not_cut(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """It is for keeping; the refusal names what can be cut."""
-    from eventq.eventlog import open_log  # noqa: PLC0415
-
-    log = open_log(f"file:///{tmp_path_factory.mktemp('file')}/log.jsonl")
-    last = append(log, 2)
-
-    with pytest.raises(ArgumentError, match="never cut"):
-        log.cut(head_after(last))
-    with pytest.raises(ArgumentError, match="never cut"):
-        log.keep([])
-    assert log.start() == EMPTY

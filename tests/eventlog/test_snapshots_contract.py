@@ -1,16 +1,15 @@
-"""What snapshots beside any log must do; the same tests run against every log."""
+"""What snapshots beside a log must do; the same tests run against all that keep some."""
 
 from __future__ import annotations
-
-from contextlib import closing
 
 import pytest
 
 from eventq import QueueClosedError
-from eventq.eventlog import EventLog, open_log
-from eventq.eventlog.mongo.log import MongoLog
-from eventq.eventlog.snapshots import SnapshotEntry
+from eventq.eventlog import EventLog
+from eventq.eventlog.contract import SnapshotEntry
 from tests.eventlog.commits import Opener, append
+
+pytestmark = pytest.mark.usefixtures("_working")
 
 LARGE_BYTES = 3 * 1024**2 + 17
 
@@ -34,20 +33,15 @@ def test_at_first_there_are_none(log: EventLog) -> None:
     assert not log.snapshots.delete(1)
 
 
-def test_a_snapshot_reads_back_equal(filled: EventLog) -> None:
+def test_a_snapshot_reads_back_equal(filled: EventLog, open_another: Opener) -> None:
     """Bytes and entry come back as they were put, also by another who opens the log."""
     data = bytes(range(256))
     put = entry(7, data)
     filled.snapshots.put(put, data)
 
-    with closing(open_log(filled_url(filled))) as other:
-        assert other.snapshots.entries() == [put]
-        assert other.snapshots.get(7) == data
-
-
-def filled_url(log: EventLog) -> str:
-    """The URL to open the log once more."""
-    return log._link._secret_url if isinstance(log, MongoLog) else log.url
+    other = open_another()
+    assert other.snapshots.entries() == [put]
+    assert other.snapshots.get(7) == data
 
 
 @pytest.mark.parametrize("size", [0, 1, LARGE_BYTES])

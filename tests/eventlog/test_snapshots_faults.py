@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -15,10 +14,9 @@ import pytest
 from pymongo.errors import AutoReconnect
 
 from eventq import LogCorruptError, LogUnavailableError
-from eventq.eventlog import EventLog, file_snapshots
-from eventq.eventlog.file import FileLog
 from eventq.eventlog.mongo import snapshots as mongo_snapshots
 from eventq.eventlog.mongo.log import MongoLog
+from eventq.eventlog.sqlite import files as sqlite_files
 from eventq.eventlog.sqlite import snapshots as sqlite_snapshots
 from eventq.eventlog.sqlite.log import SqliteLog
 from eventq.snapshot import newest
@@ -35,6 +33,7 @@ from tests.servers import new_url
 from tools.mongod import ReplicaSet
 
 
+@pytest.mark.usefixtures("_working")
 def test_snapshots_and_appends_go_side_by_side(open_another: Opener) -> None:
     """Threads that write snapshots, read them and append lose nothing and see nothing half."""
     logs = [open_another(), open_another()]
@@ -59,7 +58,7 @@ def test_snapshots_and_appends_go_side_by_side(open_another: Opener) -> None:
     def work(_: int) -> None:
         begin.wait(WAIT_SECONDS)
         for _ in range(10):
-            with logs[0].turn():
+            with logs[0].writer_slot():
                 append(logs[0])
 
     with ThreadPoolExecutor(5) as pool:
@@ -75,15 +74,9 @@ def test_snapshots_and_appends_go_side_by_side(open_another: Opener) -> None:
     assert len(commits) == 11
 
 
-@pytest.mark.parametrize("fork_in", ["sqlite", "file"])
-def test_a_forked_child_has_the_same_snapshots(fork_in: str, tmp_path: Path) -> None:
+def test_a_forked_child_has_the_same_snapshots(tmp_path: Path) -> None:
     """Parent and child go on reading and writing them."""
-    log: EventLog = (
-        open_sqlite(tmp_path / "log.db")
-        if fork_in == "sqlite"
-        else FileLog(f"{tmp_path}/log.jsonl", url="file:", namespace="default", create=True)
-    )
-    with closing(log):
+    with closing(open_sqlite(tmp_path / "log.db")) as log:
         append(log)
         log.snapshots.put(entry(1, b"one"), b"one")
         child = os.fork()
@@ -143,88 +136,17 @@ def test_a_sqlite_snapshot_is_whole_or_not_there(
     assert append(sqlite_log).first == 2
 
 
-def test_a_sqlite_log_for_reading_takes_none(path: Path) -> None:
+def test_a_sqlite_log_for_reading_takes_none(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the log may not be written, neither may snapshots, but those there are read."""
     with closing(open_sqlite(path)) as log:
         append(log)
         log.snapshots.put(entry(1, b"x"), b"x")
+    monkeypatch.setattr(sqlite_files, "prepare", lambda *_, **__: False)
     with closing(open_sqlite(path, create=False)) as log:
-        log._writable = False
         with pytest.raises(LogUnavailableError, match="not writable"):
             log.snapshots.put(entry(2, b"y"), b"y")
 
         assert log.snapshots.get(1) == b"x"
-
-
-# Files.
-
-
-@pytest.fixture
-def file_log(tmp_path: Path) -> Iterator[FileLog]:
-    """A log in a file."""
-    path = f"{tmp_path}/log.jsonl"
-    with closing(FileLog(path, url="file:", namespace="default", create=True)) as log:
-        append(log)
-        yield log
-
-
-def test_a_half_written_file_is_not_there(
-    file_log: FileLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A writer that is killed leaves a file without its name; it is no snapshot."""
-    monkeypatch.setattr(Path, "rename", lambda *_: os.kill(os.getpid(), 0))
-    monkeypatch.setattr(file_snapshots, "ABANDONED_S", 10**9)
-
-    file_log.snapshots.put(entry(1, b"x"), b"x")
-
-    assert len(list((tmp_path / "log.jsonl.snapshots").iterdir())) == 1
-    assert file_log.snapshots.entries() == []
-    assert file_log.snapshots.get(1) is None
-
-
-def test_abandoned_files_are_cleared(file_log: FileLog, tmp_path: Path) -> None:
-    """What nobody can be writing any more goes with the next snapshot; what is fresh stays."""
-    folder = tmp_path / "log.jsonl.snapshots"
-    folder.mkdir()
-    for name, age_s in (("old", file_snapshots.ABANDONED_S + 60), ("fresh", 1)):
-        left = folder / f"{file_snapshots.UNFINISHED}{name}"
-        left.write_bytes(b"half")
-        os.utime(left, (time.time() - age_s,) * 2)
-
-    file_log.snapshots.put(entry(1, b"x"), b"x")
-
-    names = sorted(path.name for path in folder.iterdir())
-    assert names[0] == f"{file_snapshots.UNFINISHED}fresh"
-    assert len(names) == 2
-
-
-def test_other_files_in_the_folder_do_no_harm(file_log: FileLog, tmp_path: Path) -> None:
-    """Somebody's notes are no snapshots."""
-    file_log.snapshots.put(entry(1, b"x"), b"x")
-    (tmp_path / "log.jsonl.snapshots" / "notes.txt").write_text("mine", encoding="utf-8")
-
-    assert [found.seq for found in file_log.snapshots.entries()] == [1]
-
-
-def test_a_replaced_file_is_gone(file_log: FileLog, tmp_path: Path) -> None:
-    """One position, one file, although their names differ."""
-    for taken_at in (5, 6):
-        file_log.snapshots.put(entry(1, b"x", taken_at=taken_at), b"x")
-
-    assert len(list((tmp_path / "log.jsonl.snapshots").iterdir())) == 1
-
-
-def test_of_two_files_at_a_position_the_newer_counts(file_log: FileLog, tmp_path: Path) -> None:
-    """A writer that is killed before it removes the one it replaces leaves two."""
-    file_log.snapshots.put(entry(1, b"old", taken_at=5), b"old")
-    folder = tmp_path / "log.jsonl.snapshots"
-    [old] = folder.iterdir()
-    (folder / old.name.replace("-5-", "-6-")).write_bytes(b"new")
-
-    assert file_log.snapshots.get(1) == b"new"
-    assert file_log.snapshots.entries() == [entry(1, b"new", taken_at=6)]
-    assert file_log.snapshots.delete(1)
-    assert file_log.snapshots.entries() == []
 
 
 # MongoDB.
@@ -240,7 +162,7 @@ def mongo_log(mongod: ReplicaSet) -> Iterator[MongoLog]:
 
 def pieces(log: MongoLog) -> int:
     """How many pieces the database holds."""
-    return log._link.database()[mongo_snapshots.PIECES].count_documents({})
+    return log.connection.collection(mongo_snapshots.PIECES).count_documents({})
 
 
 def test_half_the_pieces_are_no_snapshot(
@@ -248,7 +170,7 @@ def test_half_the_pieces_are_no_snapshot(
 ) -> None:
     """A writer that dies before the last piece leaves what was there; its pieces are cleared."""
     mongo_log.snapshots.put(entry(1, b"old"), b"old")
-    split = mongo_snapshots._piece_names
+    split = mongo_snapshots.piece_names
     written: list[object] = []
 
     def dying(document: dict[str, object]) -> object:
@@ -258,7 +180,7 @@ def test_half_the_pieces_are_no_snapshot(
             written.append(name)
             yield name
 
-    monkeypatch.setattr(mongo_snapshots, "_piece_names", dying)
+    monkeypatch.setattr(mongo_snapshots, "piece_names", dying)
     with pytest.raises(LogUnavailableError):
         mongo_log.snapshots.put(entry(1, b"x" * LARGE_BYTES), b"x" * LARGE_BYTES)
     monkeypatch.undo()
@@ -266,7 +188,8 @@ def test_half_the_pieces_are_no_snapshot(
     assert mongo_log.snapshots.entries() == [entry(1, b"old")]
     assert pieces(mongo_log) == 3
 
-    mongo_log._link.database()[mongo_snapshots.PIECES].update_many({}, {"$set": {"written_at": 0}})
+    old = {"$set": {"written_at": 0}}
+    mongo_log.connection.collection(mongo_snapshots.PIECES).update_many({}, old)
     mongo_log.snapshots.put(entry(2, b"new"), b"new")
 
     assert pieces(mongo_log) == 2
@@ -276,7 +199,7 @@ def test_half_the_pieces_are_no_snapshot(
 def test_a_look_for_abandoned_pieces_reads_none(mongo_log: MongoLog) -> None:
     """They are large and many, and it comes with each snapshot; an index answers it."""
     mongo_log.snapshots.put(entry(1, b"x"), b"x")
-    database = mongo_log._link.database()
+    database = mongo_log.connection.database()
     asked = {
         "distinct": mongo_snapshots.PIECES,
         "key": "token",
@@ -291,7 +214,7 @@ def test_a_look_for_abandoned_pieces_reads_none(mongo_log: MongoLog) -> None:
 def test_a_missing_piece_is_no_snapshot(mongo_log: MongoLog) -> None:
     """Bytes that are not all there are not given at all."""
     mongo_log.snapshots.put(entry(1, b"x" * LARGE_BYTES), b"x" * LARGE_BYTES)
-    mongo_log._link.database()[mongo_snapshots.PIECES].delete_one({})
+    mongo_log.connection.collection(mongo_snapshots.PIECES).delete_one({})
 
     assert mongo_log.snapshots.get(1) is None
 
@@ -300,7 +223,7 @@ def test_a_foreign_document_is_no_obstacle(
     mongo_log: MongoLog, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Somebody else's collection of the same name is told, and the log is folded without it."""
-    mongo_log._link.database()["snapshots"].insert_one({"ns": "default", "title": "holidays"})
+    mongo_log.connection.collection("snapshots").insert_one({"ns": "default", "title": "holidays"})
 
     assert newest(mongo_log) is None
     assert [record.getMessage() for record in caplog.records] == ["snapshots cannot be read"]

@@ -13,8 +13,7 @@ import pytest
 
 from eventq.core.events import Commit
 from eventq.errors import LogError, LogOutcomeUnknownError, LogUnavailableError
-from eventq.eventlog.contract import Kept
-from eventq.eventlog.snapshots import SnapshotEntry
+from eventq.eventlog.contract import Kept, SnapshotEntry
 from eventq.eventlog.sqlite.log import SqliteLog
 from tests.eventlog.commits import append, append_each, commit_after, everything, open_sqlite
 

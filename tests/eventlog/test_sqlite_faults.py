@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from eventq.errors import LogCorruptError, LogUnavailableError
-from eventq.eventlog.sqlite import log as sqlite
+from eventq.eventlog.sqlite import connection as sqlite
 from eventq.eventlog.sqlite.log import SqliteLog
 from tests.eventlog.commits import (
     EMPTY,
@@ -33,9 +33,11 @@ from tests.eventlog.commits import (
 
 def limit_pages(log: SqliteLog, more: int) -> None:
     """Lets the database grow by so many pages only."""
-    assert log._writer is not None
-    pages = log._writer.pragma("page_count")
-    log._writer.execute(f"PRAGMA max_page_count = {pages + more}")
+
+    def limit(writer: apsw.Connection, _: int | None) -> None:
+        writer.execute(f"PRAGMA max_page_count = {writer.pragma('page_count') + more}")
+
+    log.connection.ask_writer(limit)
 
 
 def test_full_disk_refuses_whole_commits(sqlite_log: SqliteLog) -> None:
@@ -159,9 +161,10 @@ def test_broken_disk_leaves_no_doubt_unsaid(failing_disk: type[FailingVfs], path
 def test_unknown_outcome_is_read_back(sqlite_log: SqliteLog) -> None:
     """A commit that is in the log although the driver reports an error counts as appended."""
     first = append(sqlite_log)
-    assert sqlite_log._writer is not None
     # SQLite passes this error on from COMMIT, after the commit has been made.
-    sqlite_log._writer.set_wal_hook(lambda *_: apsw.SQLITE_IOERR)
+    sqlite_log.connection.ask_writer(
+        lambda writer, _: writer.set_wal_hook(lambda *_: apsw.SQLITE_IOERR)
+    )
 
     second = append(sqlite_log)
 

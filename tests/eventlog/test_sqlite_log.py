@@ -120,9 +120,7 @@ def test_half_done_checkpoint_is_no_obstacle(
     first_page = 4096
     shutil.copy(path.with_name("log.db-wal"), copy.with_name("copy.db-wal"))
     short = path.read_bytes()
-    assert sqlite_log._reader is not None
-    sqlite_log._reader.execute("PRAGMA query_only = OFF")
-    sqlite_log._reader.wal_checkpoint()
+    sqlite_log.connection.ask_writer(lambda writer, _: writer.wal_checkpoint())
     copy.write_bytes(path.read_bytes()[:first_page] + short[first_page:])
 
     with closing(open_sqlite(copy)) as log:

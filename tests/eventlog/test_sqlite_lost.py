@@ -17,11 +17,10 @@ import pytest
 import eventq
 from eventq.errors import LogLostError, LogUnavailableError
 from eventq.eventlog import open_log
-from eventq.eventlog.contract import Kept
-from eventq.eventlog.snapshots import SnapshotEntry
+from eventq.eventlog.contract import Kept, SnapshotEntry
 from eventq.eventlog.sqlite import files as sqlite_files
 from eventq.eventlog.sqlite import notify as doorbell
-from eventq.eventlog.sqlite import place as sqlite_place
+from eventq.eventlog.sqlite import open_files as sqlite_open_files
 from eventq.eventlog.sqlite.log import SqliteLog
 from tests.eventlog.commits import (
     EMPTY,
@@ -162,7 +161,7 @@ USES: dict[str, Callable[[SqliteLog], object]] = {
     "find_kept": lambda log: log.find_kept([1]),
     "query": lambda log: log.query("SELECT 1"),
     "namespaces": lambda log: log.namespaces(),
-    "turn": lambda log: log.turn().__enter__(),
+    "turn": lambda log: log.writer_slot().__enter__(),
     "append": lambda log: log.append(commit_after(EMPTY)),
     "keep": lambda log: log.keep([Kept(1, 1, None, "")]),
     "cut": lambda log: log.cut(EMPTY),
@@ -200,7 +199,7 @@ def test_loss_of_a_file_beside_it_is_told(
     sqlite_log: SqliteLog, path: Path, end: str, use: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The WAL and its index belong to the database: without them others do not see this log."""
-    monkeypatch.setattr(sqlite_place, "LOOK_S", 0.0)
+    monkeypatch.setattr(sqlite_open_files, "LOOK_S", 0.0)
     append(sqlite_log)
     path.with_name(f"log.db{end}").unlink()
 

@@ -9,11 +9,12 @@ from contextlib import closing
 from pathlib import Path
 from random import Random
 
+import apsw
 import pytest
 
 from eventq.errors import LogUnavailableError
+from eventq.eventlog.sqlite import connection as sqlite_connection
 from eventq.eventlog.sqlite import fork as sqlite_fork
-from eventq.eventlog.sqlite import log as sqlite
 from eventq.eventlog.sqlite.log import SqliteLog
 from tests.eventlog.commits import (
     WAIT_SECONDS,
@@ -32,7 +33,7 @@ say("ready")
 sys.stdin.readline()
 log = open_sqlite(path)
 for count in range(1, 41):
-    with log.turn():
+    with log.writer_slot():
         commit = commit_after(log.head(), count)
         log.append(commit)
     say(commit.id)
@@ -58,7 +59,7 @@ def test_processes_lose_nothing(start: Starter, path: Path) -> None:
 
 HOLD_TURN = """
 log = open_sqlite(path)
-with log.turn():
+with log.writer_slot():
     say("mine")
     sys.stdin.readline()
     say(log.head().seq)
@@ -73,7 +74,7 @@ def test_turn_holds_back_other_processes(start: Starter, sqlite_log: SqliteLog, 
 
     def contend() -> None:
         began.set()
-        with sqlite_log.turn():
+        with sqlite_log.writer_slot():
             append(sqlite_log)
 
     thread = threading.Thread(target=contend)
@@ -104,11 +105,11 @@ def test_turns_come_in_the_order_of_asking(sqlite_log: SqliteLog, path: Path) ->
     order: list[int] = []
 
     def contend(number: int) -> None:
-        with sqlite_log.turn():
+        with sqlite_log.writer_slot():
             order.append(number)
 
     threads = [threading.Thread(target=contend, args=(number,)) for number in range(5)]
-    with sqlite_log.turn():
+    with sqlite_log.writer_slot():
         for number, thread in enumerate(threads, 1):
             thread.start()
             wait_for_flock(path, waiting=number)
@@ -125,7 +126,7 @@ def test_killed_holder_passes_its_turn_on(start: Starter, sqlite_log: SqliteLog)
 
     holder.kill()
 
-    with sqlite_log.turn():
+    with sqlite_log.writer_slot():
         append(sqlite_log)
     assert sqlite_log.head().seq == 1
 
@@ -135,7 +136,7 @@ def test_killed_holder_passes_its_turn_on(start: Starter, sqlite_log: SqliteLog)
 APPEND_FOREVER = """
 log = open_sqlite(path)
 while True:
-    with log.turn():
+    with log.writer_slot():
         commit = commit_after(log.head(), 1 + log.head().seq * 7 % 400)
         say("try", commit.id)
         log.append(commit)
@@ -187,14 +188,14 @@ watch = log.watch(lambda: woken.add(os.getpid()))
 append(log)
 to_child, from_parent = os.pipe()
 to_parent, from_child = os.pipe()
-with log.turn():
+with log.writer_slot():
     child = os.fork()
     if child == 0:
         log.after_fork()
         append(log)
         os.write(from_child, b"x")
         os.read(to_child, 1)
-        with log.turn():
+        with log.writer_slot():
             append(log)
         watch.close()
         log.close()
@@ -220,7 +221,7 @@ def test_forked_child_appends(start: Starter, path: Path) -> None:
 
 FORK_IN_TURN = """
 log = open_sqlite(path)
-with log.turn():
+with log.writer_slot():
     if os.fork() == 0:
         # Gives up the turn by living on without it.
         say(os.getpid())
@@ -235,24 +236,31 @@ def test_child_does_not_keep_its_parents_turn(start: Starter, sqlite_log: Sqlite
     parent = start(FORK_IN_TURN)
     assert int(line(parent)) > 0
 
-    with sqlite_log.turn():
+    with sqlite_log.writer_slot():
         append(sqlite_log)
 
     tell(parent)
     assert sqlite_log.head().seq == 1
 
 
-def test_parent_goes_on_after_a_fork(sqlite_log: SqliteLog) -> None:
+def test_parent_goes_on_after_a_fork(sqlite_log: SqliteLog, path: Path) -> None:
     """A fork closes connections for a moment; the parent's log opens them anew by itself."""
     commits = append_each(sqlite_log, [3, 4])
-    sqlite_fork._before()
-    while_forking = (sqlite_log._writer, sqlite_log._reader)
-    sqlite_fork._after_in_parent()
+    sqlite_fork.before()
+    while_forking = open_files(path)
+    sqlite_fork.after_in_parent()
 
     commits.append(append(sqlite_log))
 
-    assert while_forking == (None, None)
+    assert while_forking == []
+    assert open_files(path) != []
     assert everything(sqlite_log) == commits
+
+
+def open_files(path: Path) -> list[str]:
+    """Which of the database's files this process has open."""
+    names = [str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    return [name for name in names if name in {str(path), f"{path}-wal"}]
 
 
 def test_fork_in_a_call_closes_the_log_to_the_child(
@@ -261,16 +269,18 @@ def test_fork_in_a_call_closes_the_log_to_the_child(
     """When a call outlasts the wait of a fork, the child gets an error and touches nothing."""
     monkeypatch.setattr(sqlite_fork, "FORK_WAIT_SECONDS", 0.01)
     append(sqlite_log)
-    reader = sqlite_log._reader
-    with sqlite_log._read_lock:
-        sqlite_log.before_fork()
+    connection = sqlite_log.connection
 
-    sqlite_log.after_fork_in_child()
+    def fork_in_a_call(reader: apsw.Connection, _: int | None) -> apsw.Connection:
+        connection.before_fork()
+        return reader
+
+    reader = connection.ask(fork_in_a_call)
+    connection.after_fork_in_child()
 
     with pytest.raises(LogUnavailableError, match="was forked in the middle of a call"):
         sqlite_log.head()
-    assert reader is not None
     sqlite_log.close()
     assert reader.pragma("user_version") == 1
-    sqlite._abandoned.pop().close()
-    sqlite._abandoned.pop().close()
+    sqlite_connection.abandoned.pop().close()
+    sqlite_connection.abandoned.pop().close()

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
 from eventq.core.events import (
@@ -161,11 +162,12 @@ def test_task_states_view_tells_how_tasks_stand(path: Path) -> None:
 def test_statement_goes_by_index(sqlite_log: SqliteLog, statement: str, index: str) -> None:
     """Each statement finds its rows by an index and never sorts or scans the events."""
     append(sqlite_log)
-    reader = sqlite_log._reader
-    assert reader is not None
     values = [1] * max(map(int, re.findall(r"\?(\d+)", statement)), default=0)
 
-    plan = [row[3] for row in reader.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
+    def explain(reader: apsw.Connection, _: int | None) -> list[str]:
+        return [row[3] for row in reader.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
+
+    plan = sqlite_log.connection.ask(explain)
 
     assert any(step.endswith(index) for step in plan)
     assert not any("TEMP B-TREE" in step for step in plan)
@@ -187,8 +189,7 @@ def test_reading_pins_no_wal(sqlite_log: SqliteLog, path: Path) -> None:
 def test_commits_are_synced(sqlite_log: SqliteLog) -> None:
     """The writer syncs at each commit: less has lost acknowledged commits in power cuts."""
     append(sqlite_log)
-    assert sqlite_log._writer is not None
 
-    level = sqlite_log._writer.pragma("synchronous")
+    level = sqlite_log.connection.ask_writer(lambda writer, _: writer.pragma("synchronous"))
 
     assert level == 2

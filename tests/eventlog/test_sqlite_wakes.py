@@ -38,8 +38,9 @@ def no_polling(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_append_wakes_another_process(start: Starter, sqlite_log: SqliteLog) -> None:
     """A process that sleeps in a watch learns of each commit of another process."""
-    patient = "from eventq.eventlog.sqlite import notify; notify.POLL_SECONDS = 1000"
-    listener = start(patient + LISTEN)
+    listener = start(
+        "from eventq.eventlog.sqlite import notify; notify.POLL_SECONDS = 1000" + LISTEN
+    )
     assert line(listener) == "ready"
 
     for seq in (1, 2, 3):
@@ -90,7 +91,7 @@ def test_full_listener_holds_nobody_up(sqlite_log: SqliteLog, path: Path) -> Non
 
         append(sqlite_log)
         for _ in range(2_000):
-            sqlite_log._bell.ring()
+            sqlite_log.doorbell.ring()
 
         release.set()
         assert woken.acquire(timeout=WAIT_SECONDS)

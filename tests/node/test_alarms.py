@@ -21,8 +21,7 @@ from eventq.archive.folder import Archive
 from eventq.core.decide import Draft
 from eventq.errors import AlreadyRunningError, LogUnavailableError
 from eventq.eventlog import open_log
-from eventq.eventlog.contract import Kept
-from eventq.eventlog.snapshots import SnapshotEntry
+from eventq.eventlog.contract import Kept, SnapshotEntry
 from eventq.host.clock import SystemClock
 from eventq.host.interrupts import Holding, interrupt_in
 from eventq.node.commit_plan import Command

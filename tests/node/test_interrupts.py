@@ -33,7 +33,7 @@ from tests.commands import creation, leasing
 from tests.replays import assert_same
 from tests.support import PATIENCE_S, Gate, HookedLog, SlowLog, Spawned, wait_until
 
-PACKAGE = str(Path(eventq.node.node.__file__).parent)
+PACKAGE = str(Path(eventq.__file__).parent)
 # The code of one command has fewer moments than this.
 MOMENTS_MOST = 2_000
 

@@ -9,7 +9,7 @@ import pytest
 
 from eventq.core.decide import Draft
 from eventq.core.events import Commit
-from eventq.eventlog import Head
+from eventq.eventlog import Head, Watch
 from eventq.eventlog.contract import READ_EVENTS
 from eventq.eventlog.memory import MemoryStorage
 from eventq.host.clock import SystemClock
@@ -21,25 +21,47 @@ from tests.support import HookedLog, Spawned, wait_until
 
 
 class DistantLog(HookedLog):
-    """A log whose turns hold nobody back, and which takes a guess to save a journey."""
+    """A log whose slots hold nobody back, and which takes a guess to save a journey."""
 
     def __init__(self, storage: MemoryStorage) -> None:
         super().__init__(storage)
+        self.remote = DistantRemote(self)
         self.journeys = 0
-        self.in_turn: Callable[[], None] = lambda: None
+        self.in_slot: Callable[[], None] = lambda: None
 
     @contextmanager
-    def turn(self, *, guess: Head | None = None) -> Iterator[Head]:
-        """See EventLog.turn."""
-        hook, self.in_turn = self.in_turn, lambda: None
+    def writer_slot(self) -> Iterator[Head]:
+        """See EventLog.writer_slot."""
+        self.call_hook()
+        self.journeys += 1
+        yield self.head()
+
+    def call_hook(self) -> None:
+        """Calls once what is to happen in the next slot."""
+        hook, self.in_slot = self.in_slot, lambda: None
         hook()
-        self.journeys += guess is None
-        yield guess or self.head()
 
     def read(self, *, after: int, limit: int = READ_EVENTS) -> list[Commit]:
         """See EventLog.read."""
         self.journeys += 1
         return super().read(after=after, limit=limit)
+
+
+class DistantRemote:
+    """See Remote."""
+
+    def __init__(self, log: DistantLog) -> None:
+        self._log = log
+
+    @contextmanager
+    def writer_slot(self, guess: Head) -> Iterator[Head]:
+        """See Remote.writer_slot."""
+        self._log.call_hook()
+        yield guess
+
+    def watch(self, wake: Callable[[], None], *, heard: Callable[[], bool]) -> Watch:  # noqa: ARG002 - never put off
+        """See Remote.watch."""
+        return self._log.watch(wake)
 
 
 @pytest.fixture
@@ -127,7 +149,7 @@ def test_what_may_be_refused_is_read_for(node: Node, other: Node) -> None:
 
 
 def test_a_command_that_joins_a_guess_is_read_for(node: Node, other: Node, log: DistantLog) -> None:
-    """Who comes along in the turn of a lease that comes to nothing is decided by the log."""
+    """Who comes along in the slot of a lease that comes to nothing is decided by the log."""
     node.execute(leasing(node, 100))
     seen: list[int] = []
     joined: list[Spawned[Command]] = []
@@ -141,7 +163,7 @@ def test_a_command_that_joins_a_guess_is_read_for(node: Node, other: Node, log: 
         joined.append(Spawned(node.execute, Command(look)))
         wait_until(lambda: node._waiting)
 
-    log.in_turn = join
+    log.in_slot = join
     node.execute(leasing(node, 0))
 
     joined[0].result()

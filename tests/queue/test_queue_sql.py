@@ -102,8 +102,8 @@ def test_a_long_query_holds_up_no_run(queue: Queue) -> None:
     assert isinstance(log, SqliteLog)
 
     asking = Spawned(queue.sql, endless)
-    wait_until(lambda: log._asker is not None)
-    asker = log._asker
+    wait_until(lambda: log.connection.asker is not None)
+    asker = log.connection.asker
     assert asker is not None
     report = Spawned(queue.run, lambda _ctx, _task: None, until="idle").result()
     assert asking.running

@@ -39,11 +39,11 @@ class TurnLog(HookedLog):
         self.before_read: Callable[[int], object] = lambda _: None
 
     @contextmanager
-    def turn(self, *, guess: Head | None = None) -> Iterator[Head]:
-        """See EventLog.turn."""
+    def writer_slot(self) -> Iterator[Head]:
+        """See EventLog.writer_slot."""
         hook, self.before_turn = self.before_turn, lambda: None
         hook()
-        with super().turn(guess=guess) as head:
+        with super().writer_slot() as head:
             yield head
 
     def read(self, *, after: int, limit: int = READ_EVENTS) -> list[Commit]:

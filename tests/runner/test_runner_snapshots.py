@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from eventq import LogUnavailableError, Queue
-from eventq.eventlog.snapshots import SnapshotEntry
+from eventq.eventlog.contract import SnapshotEntry
 from eventq.host.clock import SystemClock
 from eventq.node.node import Node
 from eventq.replay.fold import replay

@@ -12,7 +12,7 @@ from eventq import ArgumentError, Queue, Retry, Task, TaskNotFoundError
 from eventq.audit import task_at
 from eventq.replay.points import Point
 from eventq.sandbox import attempted_keys, rerun
-from eventq.sandbox.select import Found
+from eventq.sandbox.select import AttemptedKeys
 from tests.eventlog.commits import everything
 from tests.sandbox.trying import (
     again,
@@ -180,7 +180,7 @@ def test_no_more_completed_tasks_are_kept_than_asked_for() -> None:
     """A limit bounds the memory on a long log, whose tasks are completed for the most part."""
     log = recorded(returning(1))
     task = task_at(log, "task", end_of(log))
-    found = Found(limit=3)
+    found = AttemptedKeys(limit=3)
 
     for number in range(1, 100):
         found.put(number, task)

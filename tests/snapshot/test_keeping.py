@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from eventq import ArgumentError, LogUnavailableError, SnapshotError
 from eventq.core.projection import FOLD_VERSION
 from eventq.eventlog import EventLog
-from eventq.eventlog.snapshots import SnapshotEntry
+from eventq.eventlog.contract import SnapshotEntry
 from eventq.replay.fold import replay
 from eventq.replay.points import Point, commit_end
 from eventq.snapshot import (

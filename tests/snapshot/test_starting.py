@@ -14,7 +14,7 @@ from eventq.host.clock import SystemClock
 from eventq.node.node import Node
 from eventq.replay.fold import replay
 from eventq.replay.points import Point
-from eventq.snapshot import Snapshot, create_every, projection_at, put, start, take
+from eventq.snapshot import Snapshot, create_every, projection_at, put, restore_newest, take
 from eventq.snapshot.codec import encode
 from tests.snapshot.story import ends, tell
 
@@ -78,7 +78,7 @@ def test_only_the_tail_is_read(log: CountingLog) -> None:
 
 def test_a_log_without_snapshots_is_replayed(log: CountingLog) -> None:
     """There is nothing to start from."""
-    assert start(log) is None
+    assert restore_newest(log) is None
 
 
 def test_a_node_starts_from_the_newest(log: CountingLog) -> None:
@@ -146,7 +146,7 @@ def test_a_history_taken_back_takes_its_snapshots_along(log: CountingLog) -> Non
     put(log, take(replay(log, until=21)), now=0)
     del log._commits()[-1]
 
-    found = start(log)
+    found = restore_newest(log)
 
     assert found is not None
     assert found.seq == 5

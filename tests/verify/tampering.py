@@ -222,7 +222,7 @@ def write_file(path: Path, commits: list[Commit]) -> str:
 def append_all(log: EventLog) -> None:
     """Puts the story into an empty log."""
     for commit in COMMITS:
-        with log.turn():
+        with log.writer_slot():
             log.append(commit)
 
 

@@ -229,7 +229,7 @@ class Factory:
         return f"host{host}-{1_000 + 7 * self._named}-{self._rng.getrandbits(32):08x}"
 
     def _commit(self, work: list[list[Draft]], maker: Maker | None = None) -> None:
-        with self._log.turn() as head:
+        with self._log.writer_slot() as head:
             plan = self._plan(head, work)
             if not plan.bodies:
                 return

@@ -1,1 +1,1 @@
-"""Conditions on a queue, as people write them."""
+"""Conditions on a queue, as people write them: parsed to rules, and asked of a view; never run."""

@@ -1,38 +1,52 @@
-"""Conditions on a queue, as people write them: read by a parser of our own, never run as code.
+"""Conditions on a queue, as people write them: parsed by Python's own parser, never run as code.
 
-    open      = "or" of "and" of "not" of comparisons
-    compared  = sums with == != < <= > >= in, "not in", is, "is not" between them, as in Python
-    sum       = products with + and -; a product: factors with *; a factor may have a - before it
-    factor    = number, text, None, True, False, a name, a function, (...) or a list [..., ...]
-    function  = task("KEY").FIELD, leases("NODE"), count("KIND"), len(...), instant("..."),
-                duration("...")
+Only the nodes that `_Reader` lists have a meaning; all others are refused, with their place:
+
+    and, or, not; == != < <= > >= in, not in, is, is not; + - *; numbers, texts, None, True, False,
+    lists of these; the names of `vocabulary`; task("KEY").FIELD, leases("NODE"), count("KIND"),
+    len(...), instant("..."), duration("...")
 
 All of it is bounded: characters, depth, and the size of numbers.
 """
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple, NoReturn
 
 from eventq.audit.expression import vocabulary
-from eventq.audit.expression.tokens import Token, split_tokens, text_of
 from eventq.audit.expression.view import View
-from eventq.audit.expression.vocabulary import COMPARISONS, CONSTANTS, FIELDS, NAMES, Rule
+from eventq.audit.expression.vocabulary import FIELDS, LARGEST, NAMES, Rule
 from eventq.core.durations import parse_duration
 from eventq.core.events import KINDS
 from eventq.core.task import EPOCH, TaskState
 from eventq.errors import ArgumentError
 
 CHARACTERS = 1_000
-# Of brackets, not and minus signs inside each other; far below where Python's own stack ends.
-DEPTH = 20
-DIGITS = 18
+# How deep parts may stand inside each other; far below where Python's own stack ends.
+DEPTH = 60
 
-_WORDS = {"and", "or", "not", "in", "is"}
-_FUNCTIONS = ("task", "leases", "count", "len", "instant", "duration")
+_COMPARISONS: dict[type[ast.cmpop], str] = {
+    ast.Eq: "==",
+    ast.NotEq: "!=",
+    ast.Lt: "<",
+    ast.LtE: "<=",
+    ast.Gt: ">",
+    ast.GtE: ">=",
+    ast.In: "in",
+    ast.NotIn: "not in",
+    ast.Is: "==",
+    ast.IsNot: "!=",
+}
+_ARITHMETIC: dict[type[ast.operator], str] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*"}
+_HINTS = {"=": "== to compare", "!": "not or !=", "'": "a closing quote", '"': "a closing quote"}
 _STATES = [str(state) for state in TaskState]
+# A text in quotes, or what stands outside of any and must not reach the parser as it is.
+_TEXT_OR_SPACE = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|\s|\#""", re.DOTALL)
+_ESCAPE = re.compile(r"\\(.?)", re.DOTALL)
 
 
 class Expression:
@@ -68,304 +82,305 @@ def parse_expression(text: str, argument: str = "expression") -> Expression:
         raise ArgumentError(argument, text, "text")
     if len(text) > CHARACTERS:
         raise ArgumentError(argument, text, f"at most {CHARACTERS:,} characters")
-    parser = _Parser(text, argument)
-    rule = parser.read()
-    return Expression(text, argument, rule, frozenset(parser.keys))
+    reader = _Reader(text, argument)
+    rule = reader.read()
+    return Expression(text, argument, rule, frozenset(reader.keys))
 
 
 class _Part(NamedTuple):
-    """A part that was read: its rule, where it began, and its value where that never changes."""
+    """A part that was read: its rule, and its value where that never changes."""
 
     rule: Rule
-    column: int
     literal: Any = None
     is_literal: bool = False
     is_state: bool = False
 
 
-class _Parser:
+class _Reader:
+    """Turns the nodes of one text into rules; a node without a method here is refused."""
+
     def __init__(self, text: str, argument: str) -> None:
         self.keys: set[str] = set()
         self._text = text
         self._argument = argument
         self._depth = 0
-        self._tokens = split_tokens(text, self._fail)
-        self._place = 0
+        self._readers: dict[type[ast.expr], Callable[[Any], _Part]] = {
+            ast.BoolOp: self._joined,
+            ast.UnaryOp: self._unary,
+            ast.Compare: self._compared,
+            ast.BinOp: self._reckoned,
+            ast.Constant: self._constant,
+            ast.Tuple: self._list,
+            ast.List: self._list,
+            ast.Name: self._name,
+            ast.Call: self._call,
+            ast.Attribute: self._field,
+            ast.Subscript: self._field,
+        }
+        self._functions: dict[str, Callable[[ast.expr], _Part]] = {
+            "task": self._task,
+            "leases": self._leases,
+            "count": self._count,
+            "len": self._length,
+            "instant": self._instant,
+            "duration": self._duration,
+        }
+        self._names = ", ".join(f"{function}(...)" for function in self._functions)
+        # What is parsed: the text from its first sign on.
+        self._source = ""
+        self._blanks = 0
 
     def read(self) -> Rule:
         """The rule of the whole text."""
-        if self._next.kind == "end":
-            self._fail("a condition such as expired > 0", self._next)
-        part = self._any_of()
-        if self._next.kind != "end":
-            self._fail("and, or, a comparison or the end", self._next)
-        return part.rule
+        tree = self._parse()
+        if isinstance(tree, ast.Tuple) and not self._source.startswith("("):
+            self._fail("brackets around a list", self._column(tree))
+        return self._part(tree).rule
 
-    # From what binds least to what binds most.
+    def _parse(self) -> ast.expr:
+        for escape in _ESCAPE.finditer(self._text):
+            if escape[1] not in {"\\", "'", '"'}:
+                self._fail("a backslash only before a quote or a backslash", escape.start())
+        if "\0" in self._text:
+            self._fail("no null character", self._text.index("\0"))
+        # Line ends outside of texts are as good as spaces, which is more than Python allows.
+        source = _TEXT_OR_SPACE.sub(self._text_or_space, self._text)
+        self._source = source.strip()
+        self._blanks = len(source) - len(source.lstrip())
+        if not self._source:
+            self._fail("a condition such as expired > 0", 0)
+        try:
+            return ast.parse(self._source, mode="eval").body
+        except SyntaxError as error:
+            self._fail_to_parse(error)
+        except UnicodeEncodeError as error:
+            self._fail("no half of a surrogate pair", self._blanks + error.start)
+        except (RecursionError, MemoryError):
+            self._fail("fewer parts inside each other", self._blanks)
 
-    def _any_of(self) -> _Part:
-        return self._joined("or", self._all_of, any)
+    def _text_or_space(self, found: re.Match[str]) -> str:
+        if found[0] == "#":
+            self._fail("no comment", found.start())
+        return found[1] or " "
 
-    def _all_of(self) -> _Part:
-        return self._joined("and", self._negated, all)
+    def _fail_to_parse(self, error: SyntaxError) -> NoReturn:
+        place = (error.offset or 0) - 1
+        # Where something is missing at the end, the offset is 0 or lies behind.
+        if not 0 <= place < len(self._source):
+            self._fail("a value", self._blanks + len(self._source))
+        sign = self._source[place]
+        expected = _HINTS.get(sign, "what Python's grammar allows")
+        if "never closed" in error.msg:
+            expected = "a bracket that closes this one"
+        self._fail(expected, self._blanks + place)
 
-    def _joined(self, word: str, read: Callable[[], _Part], join: Callable[[Any], bool]) -> _Part:
-        first = read()
-        rules = [first.rule]
-        while self._take(word):
-            rules.append(read().rule)
-        if len(rules) == 1:
-            return first
-        return _Part(lambda view: join(rule(view) for rule in rules), first.column)
-
-    def _negated(self) -> _Part:
-        token = self._next
-        if not self._take("not"):
-            return self._compared()
-        self._enter(token)
-        rule = self._negated().rule
+    def _part(self, node: ast.expr) -> _Part:
+        reader = self._readers.get(type(node))
+        if reader is None:
+            kinds = "a comparison, and, or, not, a name, number, text, list or function"
+            self._fail(kinds, self._column(node))
+        self._depth += 1
+        if self._depth > DEPTH:
+            self._fail(f"no more than {DEPTH} parts inside each other", self._column(node))
+        part = reader(node)
         self._depth -= 1
-        return _Part(lambda view: not rule(view), token.column)
+        return part
 
-    def _compared(self) -> _Part:
-        first = self._sum()
-        parts, tests = [first], []
-        while (sign := self._comparison()) is not None:
-            parts.append(self._sum())
-            self._check_states(parts[-2], parts[-1])
-            tests.append(COMPARISONS[sign])
-        if not tests:
-            return first
+    # Operators.
+
+    def _joined(self, node: ast.BoolOp) -> _Part:
+        join = any if isinstance(node.op, ast.Or) else all
+        rules = [self._part(value).rule for value in node.values]
+        return _Part(lambda view: join(rule(view) for rule in rules))
+
+    def _unary(self, node: ast.UnaryOp) -> _Part:
+        operand = self._part(node.operand)
+        if isinstance(node.op, ast.Not):
+            return _Part(lambda view: not operand.rule(view))
+        if not isinstance(node.op, ast.USub):
+            self._fail("only - or not", self._column(node))
+        if operand.is_literal and vocabulary.is_number(operand.literal):
+            return _literal(-operand.literal)
+        return _Part(lambda view: vocabulary.reckon("-", 0, operand.rule(view)))
+
+    def _compared(self, node: ast.Compare) -> _Part:
+        nodes = [node.left, *node.comparators]
+        parts = [self._part(operand) for operand in nodes]
+        for place in range(1, len(nodes)):
+            self._check_states(parts[place - 1], parts[place], nodes[place])
+            self._check_states(parts[place], parts[place - 1], nodes[place - 1])
+        tests = [vocabulary.COMPARISONS[_COMPARISONS[type(op)]] for op in node.ops]
         if len(tests) == 1:
-            test, left, right = tests[0], first.rule, parts[1].rule
-            return _Part(lambda view: test(left(view), right(view)), first.column)
-        return _Part(_chain([part.rule for part in parts], tests), first.column)
+            test, left, right = tests[0], parts[0].rule, parts[1].rule
+            return _Part(lambda view: test(left(view), right(view)))
+        return _Part(_chain([part.rule for part in parts], tests))
 
-    def _sum(self) -> _Part:
-        return self._reckoned(("+", "-"), lambda: self._reckoned(("*",), self._factor))
-
-    def _reckoned(self, signs: tuple[str, ...], read: Callable[[], _Part]) -> _Part:
-        first = read()
+    def _reckoned(self, node: ast.BinOp) -> _Part:
+        """A sum or product of many: its nodes stand inside each other on the left."""
         rest: list[tuple[str, Rule]] = []
-        while self._next.kind == "sign" and self._next.text in signs:
-            rest.append((self._advance().text, read().rule))
-        if not rest:
-            return first
+        first: ast.expr = node
+        while isinstance(first, ast.BinOp):
+            sign = _ARITHMETIC.get(type(first.op))
+            if sign is None:
+                hint = {ast.BitAnd: "and", ast.BitOr: "or"}.get(type(first.op), "only + - *")
+                self._fail(hint, self._column_behind(first.left))
+            rest.append((sign, self._part(first.right).rule))
+            first = first.left
+        rest.reverse()
+        first_rule = self._part(first).rule
 
         def rule(view: View) -> object:
-            result = first.rule(view)
+            result = first_rule(view)
             for sign, operand in rest:
                 result = vocabulary.reckon(sign, result, operand(view))
             return result
 
-        return _Part(rule, first.column)
+        return _Part(rule)
 
-    def _factor(self) -> _Part:
-        token = self._advance()
-        if token.kind == "number":
-            return self._literal(self._number(token), token)
-        if token.kind == "text":
-            return self._literal(text_of(token, self._fail), token)
-        if token.kind == "name" and token.text not in _WORDS:
-            return self._named(token)
-        if token.kind != "sign" or token.text not in {"-", "(", "["}:
-            self._fail("a value", token)
-        self._enter(token)
-        part = {"-": self._minus, "(": self._bracket, "[": self._list}[token.text](token)
-        self._depth -= 1
-        return part
+    # Values.
 
-    # Factors.
+    def _constant(self, node: ast.Constant) -> _Part:
+        value = node.value
+        if not (value is None or isinstance(value, str | int | float)):
+            self._fail("a text or a number", self._column(node))
+        if isinstance(value, int | float) and value >= LARGEST:
+            self._fail("a number of at most 18 digits", self._column(node))
+        return _literal(value)
 
-    def _minus(self, token: Token) -> _Part:
-        operand = self._factor()
-        if operand.is_literal and vocabulary.is_number(operand.literal):
-            return self._literal(-operand.literal, token)
-        return _Part(lambda view: vocabulary.reckon("-", 0, operand.rule(view)), token.column)
-
-    def _bracket(self, token: Token) -> _Part:
-        """One condition in brackets, or a list of literals, as Python's tuples are written."""
-        part = self._any_of()
-        if self._next.text != ",":
-            self._need(")")
-            return part
-        return self._items([part], token, ")")
-
-    def _list(self, token: Token) -> _Part:
-        if self._take("]"):
-            return self._literal((), token)
-        return self._items([self._any_of()], token, "]")
-
-    def _items(self, parts: list[_Part], token: Token, closing: str) -> _Part:
-        while self._take(",") and self._next.text != closing:
-            parts.append(self._any_of())
-        self._need(closing)
-        for part in parts:
+    def _list(self, node: ast.Tuple | ast.List) -> _Part:
+        parts = [self._part(item) for item in node.elts]
+        for part, item in zip(parts, node.elts, strict=True):
             if not part.is_literal:
-                place = Token("", "", part.column)
-                self._fail("only texts and numbers in a list", place)
-        return self._literal(tuple(part.literal for part in parts), token)
+                self._fail("only texts and numbers in a list", self._column(item))
+        return _literal(tuple(part.literal for part in parts))
 
-    def _named(self, token: Token) -> _Part:
-        name = token.text
-        if name in CONSTANTS:
-            return self._literal(CONSTANTS[name], token)
-        if self._next.text == "(" and name in _FUNCTIONS:
-            self._advance()
-            part = getattr(self, f"_call_{name}")(token)
-            return part if isinstance(part, _Part) else _Part(part, token.column)
-        if name not in NAMES:
-            functions = ", ".join(f"{function}(...)" for function in _FUNCTIONS)
-            self._fail(f"one of {', '.join(NAMES)}, {functions}", token)
-        return _Part(NAMES[name], token.column)
+    def _name(self, node: ast.Name) -> _Part:
+        if node.id not in NAMES:
+            self._fail(f"one of {', '.join(NAMES)}, {self._names}", self._column(node))
+        return _Part(NAMES[node.id])
 
     # Functions.
 
-    def _call_task(self, token: Token) -> _Part:
-        key = str(self._argument_of("task", (str, int), "a key"))
-        self.keys.add(key)
-        if not self._take("."):
-            return _Part(lambda view: view.task(key) is not None, token.column)
-        named = self._advance()
-        field = FIELDS.get(named.text)
-        if field is None:
-            self._fail(f"a field of a task: {', '.join(FIELDS)}", named)
-        below = self._below() if named.text in {"tags", "result"} else []
+    def _call(self, node: ast.Call) -> _Part:
+        name = node.func.id if isinstance(node.func, ast.Name) else ""
+        if name not in self._functions:
+            self._fail(f"a function: {self._names}", self._column(node.func))
+        if len(node.args) != 1 or node.keywords:
+            self._fail(f"one argument of {name}", self._column(node))
+        return self._functions[name](node.args[0])
+
+    def _length(self, argument: ast.expr) -> _Part:
+        rule = self._part(argument).rule
+        return _Part(lambda view: vocabulary.length(rule(view)))
+
+    def _task(self, argument: ast.expr) -> _Part:
+        key = self._key_of(argument)
+        return _Part(lambda view: view.task(key) is not None)
+
+    def _leases(self, argument: ast.expr) -> _Part:
+        worker = self._written_out(argument, (str,), "a node")
+        return _Part(lambda view: len(view.projection.leases_of(worker)))
+
+    def _count(self, argument: ast.expr) -> _Part:
+        kind = self._written_out(argument, (str,), "a kind of event")
+        if kind not in KINDS:
+            expected = f"one of the kinds {', '.join(sorted(KINDS))}"
+            self._fail(expected, self._column(argument))
+        return _Part(lambda view: view.projection.counts[kind])
+
+    def _instant(self, argument: ast.expr) -> _Part:
+        text = self._written_out(argument, (str,), "an instant")
+        try:
+            at = datetime.fromisoformat(text)
+        except ValueError:
+            at = None
+        if at is None or at.utcoffset() is None:
+            expected = "an instant with its time zone, like '2030-01-31T12:00:00Z'"
+            self._fail(expected, self._column(argument))
+        return _literal((at - EPOCH) // timedelta(microseconds=1))
+
+    def _duration(self, argument: ast.expr) -> _Part:
+        text = self._written_out(argument, (str,), "a duration")
+        try:
+            return _literal(parse_duration(text, self._argument))
+        except ArgumentError as error:
+            self._fail(error.expected, self._column(argument))
+
+    def _field(self, node: ast.Attribute | ast.Subscript) -> _Part:
+        """``task("KEY").FIELD``, and what stands below that in tags and results."""
+        names: list[tuple[str, int]] = []
+        base: ast.expr = node
+        while isinstance(base, ast.Attribute | ast.Subscript):
+            names.append(self._name_below(base))
+            first, base = base, base.value
+        names.reverse()
+        self._part(base)
+        if not (isinstance(base, ast.Call) and ast.unparse(base.func) == "task"):
+            self._fail('a field only of a task, as in task("...").state', names[0][1])
+        key = self._key_of(base.args[0])
+        (name, column), *below = names
+        if name not in FIELDS or isinstance(first, ast.Subscript):
+            self._fail(f"a field of a task: {', '.join(FIELDS)}", column)
+        if below and name not in {"tags", "result"}:
+            self._fail("a comparison or the end", below[0][1])
+        field, path = FIELDS[name], [name for name, _ in below]
 
         def rule(view: View) -> object:
             task = view.task(key)
             if task is None:
                 return None
             value = field(task, view.at)
-            return vocabulary.part(value, below) if below else value
+            return vocabulary.part(value, path) if path else value
 
-        return _Part(rule, token.column, is_state=named.text == "state")
+        return _Part(rule, is_state=name == "state")
 
-    def _below(self) -> list[str]:
-        names = []
-        while self._take("."):
-            token = self._advance()
-            if token.kind != "name":
-                self._fail("a name", token)
-            names.append(token.text)
-        return names
+    def _name_below(self, node: ast.Attribute | ast.Subscript) -> tuple[str, int]:
+        """The name behind a dot or in square brackets, and its column."""
+        if isinstance(node, ast.Attribute):
+            return node.attr, self._column_of(node.end_col_offset or 0) - len(node.attr)
+        return self._written_out(node.slice, (str,), "a name"), self._column(node.slice)
 
-    def _call_leases(self, _: Token) -> Rule:
-        node = self._argument_of("leases", (str,), "a node")
-        return lambda view: len(view.projection.leases_of(node))
+    def _key_of(self, argument: ast.expr) -> str:
+        key = str(self._written_out(argument, (str, int), "a key"))
+        self.keys.add(key)
+        return key
 
-    def _call_count(self, _: Token) -> Rule:
-        place = self._next
-        kind = self._argument_of("count", (str,), "a kind of event")
-        if kind not in KINDS:
-            self._fail(f"one of the kinds {', '.join(sorted(KINDS))}", place)
-        return lambda view: view.projection.counts[kind]
-
-    def _call_len(self, _: Token) -> Rule:
-        rule = self._any_of_inside()
-        return lambda view: vocabulary.length(rule(view))
-
-    def _call_instant(self, token: Token) -> _Part:
-        place = self._next
-        text = self._argument_of("instant", (str,), "an instant")
-        try:
-            at = datetime.fromisoformat(text)
-        except ValueError:
-            at = None
-        if at is None or at.utcoffset() is None:
-            self._fail("an instant with its time zone, like '2030-01-31T12:00:00Z'", place)
-        elapsed = at - EPOCH
-        at_us = (elapsed.days * 86_400 + elapsed.seconds) * 1_000_000 + elapsed.microseconds
-        return self._literal(at_us, token)
-
-    def _call_duration(self, token: Token) -> _Part:
-        place = self._next
-        text = self._argument_of("duration", (str,), "a duration")
-        try:
-            return self._literal(parse_duration(text, self._argument), token)
-        except ArgumentError as error:
-            self._fail(error.expected, place)
-
-    def _argument_of(self, function: str, types: tuple[type, ...], what: str) -> Any:  # noqa: ANN401
-        """The one argument of a function, which must be written out."""
-        token = self._next
-        self._enter(token)
-        part = self._factor()
-        self._depth -= 1
+    def _written_out(self, node: ast.expr, types: tuple[type, ...], what: str) -> Any:  # noqa: ANN401
+        """The value of a literal of one of the types; anything else is refused."""
+        part = self._part(node)
         if not part.is_literal or type(part.literal) not in types:
-            self._fail(f"{what} written out, as in {function}('...')", token)
-        self._need(")")
+            self._fail(f"{what} written out, in quotes", self._column(node))
         return part.literal
 
-    def _any_of_inside(self) -> Rule:
-        self._enter(self._next)
-        rule = self._any_of().rule
-        self._depth -= 1
-        self._need(")")
-        return rule
+    def _check_states(self, field: _Part, value: _Part, node: ast.expr) -> None:
+        """Refuses a state that does not exist: the condition would never hold, without a word."""
+        if field.is_state and value.is_literal:
+            values = value.literal if type(value.literal) is tuple else (value.literal,)
+            if any(type(each) is str and each not in _STATES for each in values):
+                self._fail(f"one of the states {', '.join(_STATES)}", self._column(node))
 
-    # Tokens.
+    # Places.
 
-    @property
-    def _next(self) -> Token:
-        return self._tokens[self._place]
+    def _column(self, node: ast.expr) -> int:
+        return self._column_of(node.col_offset)
 
-    def _advance(self) -> Token:
-        token = self._next
-        if token.kind != "end":
-            self._place += 1
-        return token
+    def _column_behind(self, node: ast.expr) -> int:
+        """Where the operator behind an operand stands."""
+        column = self._column_of(node.end_col_offset or 0)
+        behind = self._text[column:]
+        return column + len(behind) - len(behind.lstrip(") \t\n"))
 
-    def _take(self, text: str) -> bool:
-        """Whether the next token is this word or sign; if so it is passed."""
-        if self._next.kind not in {"name", "sign"} or self._next.text != text:
-            return False
-        self._place += 1
-        return True
+    def _column_of(self, offset: int) -> int:
+        """The column in the text of an offset of the parser, which counts bytes."""
+        return self._blanks + len(self._source.encode()[:offset].decode())
 
-    def _need(self, text: str) -> None:
-        if not self._take(text):
-            self._fail(f"a {text}", self._next)
-
-    def _comparison(self) -> str | None:
-        """The comparison that comes next, passed; None if none does."""
-        if self._take("is"):
-            return "!=" if self._take("not") else "=="
-        if self._next.text == "not" and self._next.kind == "name":
-            self._advance()
-            self._need("in")
-            return "not in"
-        if self._take("in"):
-            return "in"
-        if self._next.kind == "sign" and self._next.text in COMPARISONS:
-            return self._advance().text
-        return None
-
-    def _enter(self, token: Token) -> None:
-        self._depth += 1
-        if self._depth > DEPTH:
-            self._fail(f"no more than {DEPTH} brackets and signs inside each other", token)
-
-    def _literal(self, value: object, token: Token) -> _Part:
-        return _Part(lambda _: value, token.column, value, is_literal=True)
-
-    def _number(self, token: Token) -> int | float:
-        if len(token.text) > DIGITS:
-            self._fail(f"a number of at most {DIGITS} digits", token)
-        return float(token.text) if "." in token.text else int(token.text)
-
-    def _check_states(self, left: _Part, right: _Part) -> None:
-        """A state that does not exist would never be met, and nobody would be told."""
-        for one, other in ((left, right), (right, left)):
-            if one.is_state and other.is_literal:
-                values = other.literal if type(other.literal) is tuple else (other.literal,)
-                if any(type(value) is str and value not in _STATES for value in values):
-                    place = Token("", "", other.column)
-                    self._fail(f"one of the states {', '.join(_STATES)}", place)
-
-    def _fail(self, expected: str, token: Token) -> NoReturn:
-        place = f"at column {token.column + 1}"
+    def _fail(self, expected: str, column: int) -> NoReturn:
+        place = f"at column {column + 1}"
         raise ArgumentError(self._argument, self._text, f"{expected} {place}")
+
+
+def _literal(value: object) -> _Part:
+    return _Part(lambda _: value, value, is_literal=True)
 
 
 def _chain(rules: list[Rule], tests: list[Callable[[Any, Any], bool]]) -> Rule:

@@ -4,32 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from msgspec import Struct
-
 from eventq.audit.lookup import read_history
 from eventq.core.events import Event
 from eventq.core.projection import Projection
 from eventq.core.task import Task
 from eventq.eventlog.contract import EventLog
 from eventq.replay.fold import fold_events, steps
-
-
-class Counts(Struct, frozen=True, gc=False):
-    """Tasks by state as of an instant, and what has happened so far."""
-
-    scheduled: int
-    ready: int
-    leased: int
-    completed: int
-    expired: int
-    cancelled: int
-    attempts: int
-    failures: int
-    refused: int
+from eventq.replay.query import queue_counts
 
 
 class View:
-    """A projection that moves on event by event, with the tasks that somebody has named.
+    """A projection that moves on event by event, with the tasks that a condition names.
 
     It holds as of `at`: the instant the projection was asked about last, or its last event's.
     Projections forget final tasks; those named here are kept, so that their end can be seen.
@@ -79,26 +64,12 @@ class View:
         """A task that was named, open or final; None before it is created."""
         return self._kept[self._numbers[key]]
 
-    def counts(self) -> Counts:
-        """The numbers at this position and instant."""
-        projection = self.projection
-        events, reopened = projection.counts, projection.reopened
-        return Counts(
-            projection.scheduled_count(self.at),
-            projection.ready_count(self.at),
-            projection.leased_count,
-            events["completed"],
-            events["expired"] - reopened["expired"],
-            events["cancelled"] - reopened["cancelled"],
-            events["leased"],
-            events["failed"],
-            events["refused"],
-        )
+    def counts(self) -> dict[str, int]:
+        """The numbers at this position and instant, by name; see `queue_counts`."""
+        return queue_counts(self.projection, now=self.at)
 
 
 def _task_until(log: EventLog, key: str, seq: int) -> tuple[int, Task | None]:
     """The number of the key's task, and the task as it stood at the position."""
     history = read_history(log, key)
-    return history[0].task, fold_events(
-        log.namespace, [event for event in history if event.seq <= seq]
-    )
+    return history[0].task, fold_events(log.namespace, history, until=seq)

@@ -43,8 +43,6 @@ NAMES: dict[str, Rule] = {
     "at": lambda view: view.at,
 }
 
-CONSTANTS = {"None": None, "True": True, "False": False}
-
 FIELDS: dict[str, Callable[[Task, int], Any]] = {
     "key": lambda task, _: task.key,
     "number": lambda task, _: task.number,

@@ -1,1 +1,1 @@
-"""A cursor that moves on a log event by event, forward and back."""
+"""A cursor that moves on a log event by event, forward and back; it appends nothing."""

@@ -13,9 +13,9 @@ from contextlib import suppress
 
 from msgspec.structs import replace
 
-from eventq.audit.stepper.past import Past, told
+from eventq.audit.stepper.past import UndoLookup, reporting
 from eventq.audit.stepper.reversible import ReversibleProjection, Undo
-from eventq.audit.stepper.standing import CursorView, Step, view_of
+from eventq.audit.stepper.standing import CursorStep, CursorView, view_of
 from eventq.audit.stepper.window import Window, read_backward, read_forward
 from eventq.core.events import NODE, Created, Event
 from eventq.core.projection import Projection
@@ -35,14 +35,14 @@ STEPWISE_EVENTS = 2_000
 LOOKED_UP_EVENTS = 3_000
 # From so many events on, a snapshot on the way is a short cut.
 FOLDED_ON_EVENTS = 100_000
-# A search tells where it is every so many events.
-TELL_EVENTS = 1_000
+# A search reports its position every so many events.
+PROGRESS_EVENTS = 1_000
 
-Tell = Callable[[int], None]
+Progress = Callable[[int], None]
 Condition = Callable[[Projection, Event, Task | None], bool]
 
 # A kind, a task and a node; None for any.
-Wanted = tuple[str | None, int | None, str | None]
+EventPattern = tuple[str | None, int | None, str | None]
 
 
 class Cursor:
@@ -50,17 +50,17 @@ class Cursor:
 
     ``now`` (microseconds) is what "end" and times ago are counted from; set it again while the
     log grows. Memory is bounded by the open tasks and by the constants of this module. A method
-    that is given ``tell`` calls it now and then with the position it has reached, and is stopped
-    by whatever that raises; the cursor then stands at a position all the same. Raises
-    LogCorruptError at damage; the cursor stands right before it then.
+    that is given ``progress`` calls it now and then with the position it has reached. What that
+    raises stops the method; the cursor then stands at a position all the same. Raises
+    LogCorruptError at damage; the cursor then stands right before it.
     """
 
     def __init__(self, log: EventLog, *, now: int) -> None:
         self.now = now
-        self.step = Step()
+        self.step = CursorStep()
         self._log = log
         self._window = Window(log)
-        self._past = Past(log, self._window)
+        self._past = UndoLookup(log, self._window)
         self._projection = ReversibleProjection(log.namespace)
         self._undos: deque[Undo] = deque(maxlen=UNDOS_KEPT)
         # The commit whose seal was computed last, by its position.
@@ -87,7 +87,7 @@ class Cursor:
         return self.step.task
 
     def forward(self, count: int = 1) -> bool:
-        """Goes on by so many events, or to the end; tells whether there was one."""
+        """Moves on by so many events, or to the end; returns whether it moved."""
         found = count if count == 1 else min(count, self._log.head().seq - self.seq)
         if found < 1 or self._window.commit(self.seq + 1) is None:
             return False
@@ -95,23 +95,23 @@ class Cursor:
         return True
 
     def backward(self, count: int = 1) -> bool:
-        """Goes back by so many events, or to position 0; tells whether it was not there."""
+        """Moves back by so many events, or to position 0; returns whether it moved."""
         if not self.seq:
             return False
         self._move(max(0, self.seq - count))
         return True
 
-    def jump(self, point: PointLike, *, tell: Tell | None = None) -> None:
+    def jump(self, point: PointLike, *, progress: Progress | None = None) -> None:
         """Goes to a point, as `find_point` takes it; the view is as of its instant.
 
         Raises ArgumentError for what means no point of this log.
         """
         found = find_point(self._log, point, now=self.now)
-        self._move(found.seq, tell)
+        self._move(found.seq, progress)
         self._projection.ripen(found.at)
 
     def is_near(self, count: int) -> bool:
-        """Whether so many events on, or back when negative, are gone in no time worth telling."""
+        """Whether a move by so many events, back when negative, is too quick to need progress."""
         if count > 0:
             return count <= STEPWISE_EVENTS
         # One more, since a step is looked at from the position before it.
@@ -124,23 +124,24 @@ class Cursor:
         task: int | None = None,
         worker: str | None = None,
         condition: Condition | None = None,
-        tell: Tell | None = None,
+        progress: Progress | None = None,
     ) -> bool:
         """Goes to the next event of this kind, task (its number) and worker, as far as given.
 
         ``worker`` finds the events that name the node: leased, renewed, refused. A condition is
         asked at every event, with the projection, the event and its task after it, and has to
         hold too; the cursor then runs event by event, and stands at the end of the log when it
-        holds nowhere. Otherwise it does not move when there is none. Tells whether it found one.
+        holds nowhere. Without a condition it stays where it is when there is none. Returns
+        whether it found one.
         """
-        tell = tell or _silent
+        progress = progress or _ignore
         if condition is not None:
-            return self._run(condition, (kind, task, worker), tell)
+            return self._run(condition, (kind, task, worker), progress)
         events = _of_task(self._log, task) or read_forward(self._log, self.seq)
         return self._go_to(
-            (event for event in _telling(events, tell) if event.seq > self.seq),
+            (event for event in _reporting(events, progress) if event.seq > self.seq),
             (kind, task, worker),
-            tell,
+            progress,
         )
 
     def find_previous(
@@ -150,18 +151,18 @@ class Cursor:
         task: int | None = None,
         worker: str | None = None,
         condition: Condition | None = None,
-        tell: Tell | None = None,
+        progress: Progress | None = None,
     ) -> bool:
         """As `find_next`, towards the beginning; with a condition it ends at position 0."""
-        tell = tell or _silent
+        progress = progress or _ignore
         if condition is not None:
-            return self._run_back(condition, (kind, task, worker), tell)
+            return self._run_back(condition, (kind, task, worker), progress)
         history = _of_task(self._log, task)
         events = reversed(history) if history else read_backward(self._log, self.seq)
         return self._go_to(
-            (event for event in _telling(events, tell) if event.seq < self.seq),
+            (event for event in _reporting(events, progress) if event.seq < self.seq),
             (kind, task, worker),
-            tell,
+            progress,
         )
 
     def events(self, *, before: int, after: int) -> list[Event]:
@@ -172,38 +173,37 @@ class Cursor:
         """What is here, with at most ``limit`` tasks of each sort."""
         return view_of(self._projection, self.step, limit=limit)
 
-    def _move(self, seq: int, tell: Tell | None = None) -> None:
+    def _move(self, seq: int, progress: Progress | None = None) -> None:
         """Goes to the position by way of the one before, to see what its event does."""
-        tell = tell or _silent
+        progress = progress or _ignore
         # A jump may have left the view later than its event.
         self._projection.ripen(self._projection.decided_at)
         try:
-            self._go(max(0, seq - 1), tell)
-            self.step = self._forward() if seq else Step()
+            self._go(max(0, seq - 1), progress)
+            self.step = self._forward() if seq else CursorStep()
         except BaseException:
             self._projection.ripen(self._projection.decided_at)
             self._stand()
             raise
 
-    def _go(self, seq: int, tell: Tell) -> None:
+    def _go(self, seq: int, progress: Progress) -> None:
         """Goes to the position, whichever way is shortest."""
         distance = seq - self.seq
         if self._is_near_behind(distance):
             for _ in range(-distance):
                 self._back()
             return
-        # The last stretch is gone step by step, for the way back; a long one, where the log could
-        # not be asked about the past.
-        near = max(0, seq - (STEPWISE_EVENTS if self._past.is_quick else UNDOS_KEPT))
+        # The last stretch goes step by step, so that its undos are kept.
+        near = max(0, seq - STEPWISE_EVENTS)
         try:
             if distance < 0 or self._has_short_cut(near):
-                self._start_at(near, tell)
+                self._start_at(near, progress)
             elif self.seq < near:
                 self._undos.clear()
-                catch_up(self._projection, told(self._log, tell), until=near)
+                catch_up(self._projection, reporting(self._log, progress), until=near)
         except LogCorruptError as error:
             # Half of a commit may have been folded.
-            self._start_at(max(0, min(near, error.position - 1)), tell)
+            self._start_at(max(0, min(near, error.position - 1)), progress)
             raise
         while self.seq < seq:
             self._on()
@@ -218,23 +218,22 @@ class Cursor:
 
     def _is_near_behind(self, distance: int) -> bool:
         """Whether events are to be taken back one by one, for that is the shortest way."""
-        kept = len(self._undos)
-        return -kept - (LOOKED_UP_EVENTS if self._past.is_quick else 0) <= distance <= 0
+        return -len(self._undos) - LOOKED_UP_EVENTS <= distance <= 0
 
-    def _start_at(self, seq: int, tell: Tell) -> None:
+    def _start_at(self, seq: int, progress: Progress) -> None:
         point = find_point(self._log, seq, now=self.now) if seq else Point(0, 0)
-        projection = projection_at(told(self._log, tell), point)
+        projection = projection_at(reporting(self._log, progress), point)
         self._projection = ReversibleProjection.of(projection)
         self._undos.clear()
 
-    def _forward(self) -> Step:
+    def _forward(self) -> CursorStep:
         """One event on, and what it did."""
         earlier = self._stats()
         event = self._next_event()
         before = self._task_before(event)
         task = self._on()
         after = before if task is None else task
-        return Step(event, before, after, earlier, self._stats())
+        return CursorStep(event, before, after, earlier, self._stats())
 
     def _stats(self) -> Stats:
         return take_stats(self._projection, now=self._projection.ripe_at)
@@ -268,10 +267,6 @@ class Cursor:
             at, seal = 0 if earlier is None else earlier.at, commit.prev
         before = self._window.event(seq - 1)
         decided_at = at if before is None else before.decided_at
-        if not self._undos and not self._past.is_quick:
-            self._start_at(max(0, seq - UNDOS_KEPT), _silent)
-            while self.seq < seq:
-                self._on()
         # Looked up before it is taken off, so that a failure changes nothing.
         undo = self._undos[-1] if self._undos else self._past.undo_of(self._projection, event)
         self._projection.step_back(event, undo, at=at, decided_at=decided_at, seal=seal)
@@ -280,7 +275,7 @@ class Cursor:
 
     def _stand(self) -> None:
         """Looks at the present position as if it had just been reached."""
-        self.step = Step()
+        self.step = CursorStep()
         with suppress(EventqError):
             if self.seq:
                 self._back()
@@ -298,25 +293,25 @@ class Cursor:
         open_task = self._projection.tasks.get(event.task)
         return self._past.task_before(event) if open_task is None else open_task
 
-    def _go_to(self, events: Iterator[Event], wanted: Wanted, tell: Tell) -> bool:
+    def _go_to(self, events: Iterator[Event], wanted: EventPattern, progress: Progress) -> bool:
         found = next((event for event in events if _matches(event, *wanted)), None)
         if found is None:
             return False
-        self._move(found.seq, tell)
+        self._move(found.seq, progress)
         return True
 
     def _run(
         self,
         condition: Condition,
-        wanted: Wanted,
-        tell: Tell,
+        wanted: EventPattern,
+        progress: Progress,
     ) -> bool:
         self._projection.ripen(self._projection.decided_at)
         try:
             while (event := self._window.event(self.seq + 1)) is not None:
                 changed = self._on()
-                if not self.seq % TELL_EVENTS:
-                    tell(self.seq)
+                if not self.seq % PROGRESS_EVENTS:
+                    progress(self.seq)
                 if condition(self._projection, event, changed) and _matches(event, *wanted):
                     return True
             return False
@@ -326,15 +321,15 @@ class Cursor:
     def _run_back(
         self,
         condition: Condition,
-        wanted: Wanted,
-        tell: Tell,
+        wanted: EventPattern,
+        progress: Progress,
     ) -> bool:
         self._projection.ripen(self._projection.decided_at)
         try:
             while self.seq:
                 self._back()
-                if not self.seq % TELL_EVENTS:
-                    tell(self.seq)
+                if not self.seq % PROGRESS_EVENTS:
+                    progress(self.seq)
                 event = self._window.event(self.seq)
                 if event is None:
                     break
@@ -346,14 +341,14 @@ class Cursor:
             self._stand()
 
 
-def _silent(_seq: int) -> None:
-    """Tells nobody."""
+def _ignore(_seq: int) -> None:
+    """Reports to no one."""
 
 
-def _telling(events: Iterable[Event], tell: Tell) -> Iterator[Event]:
+def _reporting(events: Iterable[Event], progress: Progress) -> Iterator[Event]:
     for event in events:
-        if not event.seq % TELL_EVENTS:
-            tell(event.seq)
+        if not event.seq % PROGRESS_EVENTS:
+            progress(event.seq)
         yield event
 
 

@@ -1,4 +1,4 @@
-"""What an event replaced, found again in the log when nobody has kept it; nothing is changed here.
+"""What an event replaced, looked up in the log when no undo was kept; nothing is changed here.
 
 By the task's own history, so that it costs the same anywhere in a log of any length.
 """
@@ -20,14 +20,12 @@ from eventq.replay.fold import fold_events, task_history
 SIGNS_KEPT = 1_000
 
 
-class Past:
+class UndoLookup:
     """Looks up undos in a log."""
 
     def __init__(self, log: EventLog, window: Window) -> None:
         self._log = log
         self._window = window
-        # A log without an index reads itself through for each history.
-        self.is_quick = bool(getattr(log, "has_indexes", True))
         # The last sign of life of a node, and the position up to which it is known to be that.
         self._signs: dict[str, tuple[Sign, int]] = {}
 
@@ -42,14 +40,11 @@ class Past:
         return Undo(event.seq, open_before, sign)
 
     def task_before(self, event: Event) -> Task | None:
-        """The event's task before it, final or not; None where there was none.
-
-        Also None where a log without an index would be read through for it.
-        """
-        if not event.task or isinstance(event.body, Created) or not self.is_quick:
+        """The event's task before it, final or not; None where there was none."""
+        if not event.task or isinstance(event.body, Created):
             return None
         history = task_history(self._log, event.task)
-        return fold_events(self._log.namespace, [e for e in history if e.seq < event.seq])
+        return fold_events(self._log.namespace, history, until=event.seq - 1)
 
     @staticmethod
     def _needs_sign(projection: ReversibleProjection, event: Event, worker: str) -> bool:
@@ -78,22 +73,22 @@ class Past:
         raise LogCorruptError(seq, f"node {worker} holds a lease that nothing gave it")
 
 
-class _ToldLog:
+class _ReportingLog:
     """A log that says how far it is read."""
 
-    def __init__(self, log: EventLog, tell: Callable[[int], None]) -> None:
+    def __init__(self, log: EventLog, progress: Callable[[int], None]) -> None:
         self._log = log
-        self._tell = tell
+        self._progress = progress
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the log has
         return getattr(self._log, name)
 
     def read(self, *, after: int, limit: int = READ_EVENTS) -> list[Commit]:
         """See EventLog.read."""
-        self._tell(after)
+        self._progress(after)
         return self._log.read(after=after, limit=limit)
 
 
-def told(log: EventLog, tell: Callable[[int], None]) -> EventLog:
-    """The log, calling ``tell`` with each position it is read from; what that raises passes."""
-    return cast("EventLog", _ToldLog(log, tell))
+def reporting(log: EventLog, progress: Callable[[int], None]) -> EventLog:
+    """The log, calling ``progress`` with each position it is read from; what that raises passes."""
+    return cast("EventLog", _ReportingLog(log, progress))

@@ -76,24 +76,33 @@ class ReversibleProjection(Projection):
             if event.task != NODE and type(body) is not Refused:
                 after = self.tasks.get(event.task)
                 if after is not None:
-                    self._take_out(after)
-                self._put_back(undo.before)
+                    self._remove(after)
+                if undo.before is not None:
+                    self._put_back(undo.before)
             self._hear_again(undo.sign)
         self.seq, self.at, self.seal = event.seq - 1, at, seal
         self.decided_at = decided_at
         self.ripen(decided_at)
 
-    def _put_back(self, task: Task | None) -> None:
-        if task is None:
-            return
+    def _remove(self, task: Task) -> None:
+        """Takes an open task out of the indexes and out of memory."""
+        if task.recorded_state is TaskState.SCHEDULED:
+            self._pending.remove(task)
+        elif task.recorded_state is TaskState.LEASED:
+            self._let_go(task)
+        self._forget(task)
+
+    def _put_back(self, task: Task) -> None:
+        """Makes an earlier version of a task the one that counts."""
         assert task.recorded_state not in FINAL, "final tasks are not kept"
-        if task.recorded_state is not TaskState.FAILED:
-            self._put_in(task)
-            return
-        # Between two events of a commit: in no index, and held by nobody.
         self.tasks[task.number] = task
         if task.caller_key is not None:
             self._keys[task.caller_key] = task.number
+        # What has just failed, between two events of a commit, is in no index and held by nobody.
+        if task.recorded_state is TaskState.SCHEDULED:
+            self._pending.add(task)
+        elif task.worker is not None:
+            self._hold(task.number, task.worker)
 
     def _hear_again(self, sign: Sign | None) -> None:
         holder = None if sign is None else self.holders.get(sign.worker)

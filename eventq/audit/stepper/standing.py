@@ -30,7 +30,7 @@ class Change(Struct, frozen=True):
     after: object
 
 
-class Step(Struct, frozen=True):
+class CursorStep(Struct, frozen=True):
     """What the event at the cursor did; all is None at position 0."""
 
     event: Event | None = None
@@ -71,7 +71,7 @@ class Step(Struct, frozen=True):
         return [change for change in pairs if change.before != change.after]
 
 
-class Node(Struct, frozen=True):
+class LeaseHolder(Struct, frozen=True):
     """A node that holds leases: how many, and when it last gave a sign of life."""
 
     worker: str
@@ -87,23 +87,23 @@ class CursorView(Struct, frozen=True):
     at: int
     """The instant as of which it is told."""
     stats: Stats
-    step: Step
+    step: CursorStep
     ready: list[Task]
     """Those that run next, in dispatch order."""
     leased: list[Task]
     """The oldest leases."""
     waiting: list[Task]
     """Those whose instant comes next."""
-    nodes: list[Node]
+    nodes: list[LeaseHolder]
     """Those with the most leases first."""
 
 
-def view_of(projection: Projection, step: Step, *, limit: int) -> CursorView:
+def view_of(projection: Projection, step: CursorStep, *, limit: int) -> CursorView:
     """What a projection holds, with at most ``limit`` tasks of each sort; O(open) in leases."""
     at = projection.ripe_at
     held = (projection.tasks[n] for h in projection.holders.values() for n in h.tasks)
     nodes = (
-        Node(worker, len(holder.tasks), holder.seen_at, holder.ttl_us)
+        LeaseHolder(worker, len(holder.tasks), holder.seen_at, holder.ttl_us)
         for worker, holder in projection.holders.items()
     )
     return CursorView(

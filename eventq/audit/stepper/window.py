@@ -9,10 +9,9 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator
 
-import msgspec
 from msgspec import Struct
 
-from eventq.core.events import Commit, Event, Unknown, decode_bodies, events_of
+from eventq.core.events import Commit, Event, Unknown, decode_at, events_of
 from eventq.errors import LogCorruptError
 from eventq.eventlog.contract import EventLog
 
@@ -142,14 +141,14 @@ def readable_events(commit: Commit) -> list[Event]:
     """The commit's events; one whose body cannot be understood is an Unknown called DAMAGED."""
     try:
         return events_of(commit)
-    except msgspec.DecodeError:
+    except LogCorruptError:
         return [_readable(commit, index) for index in range(len(commit.bodies))]
 
 
 def _readable(commit: Commit, index: int) -> Event:
     text = commit.bodies[index]
     try:
-        [body] = decode_bodies([text])
-    except (msgspec.DecodeError, ValueError):
+        [body] = decode_at(commit.first + index, [text])
+    except LogCorruptError:
         body = Unknown(DAMAGED, text)
     return Event(commit.first + index, commit.at, commit.tasks[index], body)

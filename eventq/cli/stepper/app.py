@@ -21,7 +21,7 @@ from textual.widgets import Input, Static
 
 from eventq import Event, EventqError
 from eventq.audit.expression.condition import condition_of
-from eventq.audit.stepper.cursor import Cursor, Tell
+from eventq.audit.stepper.cursor import Cursor, Progress
 from eventq.audit.stepper.standing import CursorView
 from eventq.cli.output import NOTE_CHARACTERS
 from eventq.cli.stepper.keys import HINTS, KEYS
@@ -228,26 +228,26 @@ class Stepper(App[None]):
         name = f"event of task {task}" if kind is None else f"{visible(kind)} event"
         find = self.cursor.find_previous if back else self.cursor.find_next
 
-        def search(tell: Tell) -> str:
-            found = find(kind=kind, task=task, tell=tell)
+        def search(progress: Progress) -> str:
+            found = find(kind=kind, task=task, progress=progress)
             return "" if found else f"there is no {'earlier' if back else 'later'} {name}"
 
         self._following = False
         self._at_length(f"looking for the {'previous' if back else 'next'} {name}", search)
 
     def _run_to(self, text: str) -> None:
-        def run(tell: Tell) -> str:
+        def run(progress: Progress) -> str:
             condition = condition_of(self._events_log, self.cursor.projection, text)
-            found = self.cursor.find_next(condition=condition, tell=tell)
+            found = self.cursor.find_next(condition=condition, progress=progress)
             return "" if found else f"it held nowhere up to the end: {visible(text)}"
 
         self._following = False
         self._at_length(f"running to {visible(text)}", run)
 
     def _jump(self, point: str) -> None:
-        def jump(tell: Tell) -> str:
+        def jump(progress: Progress) -> str:
             self.cursor.now = self._clock.now_us() + self._events_log.clock_offset_us()
-            self.cursor.jump(point, tell=tell)
+            self.cursor.jump(point, progress=progress)
             return ""
 
         self._following = False
@@ -282,8 +282,8 @@ class Stepper(App[None]):
             message = str(error)
         self._show(message)
 
-    def _at_length(self, doing: str, move: Callable[[Tell], str]) -> None:
-        """Does in a thread what may take long; escape stops it at its next ``tell``."""
+    def _at_length(self, doing: str, move: Callable[[Progress], str]) -> None:
+        """Does in a thread what may take long; escape stops it at its next ``progress``."""
         if self.busy:
             return
         self.busy, self._doing, self._reached = True, doing, self.cursor.seq
@@ -291,7 +291,7 @@ class Stepper(App[None]):
 
         def run() -> None:
             try:
-                message = move(self._tell)
+                message = move(self._progress)
             except Stopped:
                 message = "stopped"
             except EventqError as error:
@@ -300,7 +300,7 @@ class Stepper(App[None]):
 
         self.run_worker(run, thread=True, exit_on_error=True)
 
-    def _tell(self, seq: int) -> None:
+    def _progress(self, seq: int) -> None:
         self._reached = seq
         if self._stop.is_set():
             raise Stopped

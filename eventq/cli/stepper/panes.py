@@ -14,7 +14,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from eventq import Event, Task
-from eventq.audit.stepper.standing import Change, CursorView, Step
+from eventq.audit.stepper.standing import Change, CursorStep, CursorView
 from eventq.cli.output import KIND_COLOURS
 from eventq.cli.text import (
     iso_text,
@@ -60,7 +60,7 @@ def title_line(view: CursorView, *, place: str, end: int, width: int) -> Text:
 
 
 def event_lines(
-    events: list[Event], step: Step, *, seq: int, end: int, width: int, height: int
+    events: list[Event], step: CursorStep, *, seq: int, end: int, width: int, height: int
 ) -> Lines:
     """The events around the cursor, with its own in the middle if both sides have enough."""
     digits = len(str(max(end, 1)))
@@ -96,7 +96,7 @@ def state_lines(view: CursorView, *, changes_only: bool, width: int, height: int
     return [*lines, *_shared(blocks, view, width=width, height=height - len(lines))][:height]
 
 
-def detail_lines(step: Step) -> Lines:
+def detail_lines(step: CursorStep) -> Lines:
     """The whole event and the whole task after it, for a page of their own."""
     event = step.event
     if event is None:
@@ -165,7 +165,7 @@ def _count_cell(name: str, count: int, delta: int) -> Text:
     return cell.append(f" {delta:+}" if delta else "", style=CHANGED)
 
 
-def _task_lines(step: Step, *, changes_only: bool, width: int, room: int) -> Lines:
+def _task_lines(step: CursorStep, *, changes_only: bool, width: int, room: int) -> Lines:
     if step.task is None:
         return _node_lines(step, width)
     task = step.task
@@ -185,7 +185,7 @@ def _task_lines(step: Step, *, changes_only: bool, width: int, room: int) -> Lin
     return lines[:room]
 
 
-def _node_lines(step: Step, width: int) -> Lines:
+def _node_lines(step: CursorStep, width: int) -> Lines:
     event = step.event
     if event is None:
         return []

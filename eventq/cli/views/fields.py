@@ -20,12 +20,11 @@ from eventq.cli.text import iso_text
 from eventq.cli.views.change import NAMES, TaskChange
 from eventq.core.events import Unknown
 from eventq.core.projection import Holder
-from eventq.eventlog.snapshots import SnapshotEntry
+from eventq.eventlog.contract import SnapshotEntry
 from eventq.replay.points import Point
 from eventq.replay.query import state_counts
 from eventq.sandbox import Ended, Numbers, Rerun
-from eventq.snapshot import Flaw, HolderDifference, Snapshot, restore
-from eventq.snapshot import Verdict as SnapshotVerdict
+from eventq.snapshot import Flaw, HolderDifference, Snapshot, SnapshotVerdict, restore
 from eventq.verify.verifier import Verdict
 
 # Fields that hold microseconds since 1970. ``resumed_at`` is a position.

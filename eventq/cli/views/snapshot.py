@@ -11,7 +11,7 @@ from eventq.cli.views.fields import plain_value
 from eventq.cli.views.tasks import VALUE_CHARACTERS
 from eventq.core.projection import Projection
 from eventq.replay.query import state_counts
-from eventq.snapshot import Difference, Flaw, Snapshot, Verdict, restore
+from eventq.snapshot import Difference, Flaw, Snapshot, SnapshotVerdict, restore
 
 
 def snapshot_pairs(snapshot: Snapshot) -> Pairs:
@@ -87,13 +87,13 @@ def _plain_pairs(fields: dict[str, tuple[Any, Any]]) -> dict[str, list[Any]]:
     return {name: [plain_value(each) for each in pair] for name, pair in fields.items()}
 
 
-def _word(verdict: Verdict) -> str:
+def _word(verdict: SnapshotVerdict) -> str:
     if verdict.is_proven:
         return "proven"
     return "unusable" if verdict.flaw is None else "wrong"
 
 
-def _problem(verdict: Verdict) -> str:
+def _problem(verdict: SnapshotVerdict) -> str:
     if verdict.is_proven:
         return "-"
     return visible(verdict.problem or "") if verdict.flaw is None else _flaw_text(verdict.flaw)

@@ -1,7 +1,7 @@
 """Appending to MongoDB: one insert, followed up until it is known whether it was made.
 
-An insert is repeated after an error: its id makes that harmless, and whichever of the two arrived,
-the position then holds this commit or another for good.
+An insert is repeated after an error. Its id makes that harmless: whichever of the two arrives, the
+position then holds this commit or another for good.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from eventq.errors import (
     QueueClosedError,
 )
 from eventq.eventlog.mongo import documents
-from eventq.eventlog.mongo.connection import WRITE_TIMEOUT_MS, MongoLink
+from eventq.eventlog.mongo.connection import WRITE_TIMEOUT_MS, MongoConnection
 from eventq.eventlog.mongo.documents import Document
 from eventq.eventlog.mongo.driver import is_passing, is_standalone, translate
 from eventq.eventlog.mongo.retention import find_start
 from eventq.host.interrupts import interrupt_in, raise_interrupt
 
-# How long an append whose outcome is unknown is followed up before its caller is told so.
+# How long to follow up an append of unknown outcome before raising LogOutcomeUnknownError.
 RESOLVE_S = 30.0
 RESOLVE_PAUSE_S = 0.05
 
@@ -43,8 +43,8 @@ RESOLVE_PAUSE_S = 0.05
 class Insertion:
     """One commit on its way into the log."""
 
-    def __init__(self, link: MongoLink, namespace: str, commit: Commit) -> None:
-        self._link = link
+    def __init__(self, connection: MongoConnection, namespace: str, commit: Commit) -> None:
+        self._connection = connection
         self._namespace = namespace
         self._commit = commit
         self._began_s = time.monotonic()
@@ -52,11 +52,11 @@ class Insertion:
         self._sent = False
 
     def make(self) -> None:
-        """Inserts it; when this returns, a majority has it on disk.
+        """Inserts the commit; when this returns, a majority has it on disk.
 
-        Raises LogConflictError when its place is taken, or was taken back with what it follows;
-        LogOutcomeUnknownError when it stays unknown for `RESOLVE_S` whether it was made, and
-        LogUnavailableError when it surely was not.
+        Raises LogConflictError when the position is taken, or the commit before it is no longer
+        there; LogOutcomeUnknownError when after `RESOLVE_S` it is still unknown whether it was
+        made; and LogUnavailableError when it certainly was not.
         """
         document = documents.to_document(self._namespace, self._commit)
         try:
@@ -64,22 +64,23 @@ class Insertion:
         except BaseException as error:
             if isinstance(error, EventqError) and interrupt_in(error) is None:
                 raise
-            # An interrupt: the server may be at it still. Sent once more, it landed or never will.
+            # An interrupt: the server may still be working on it. A second insert ends behind the
+            # first, so that afterwards the position shows for good whether it was made.
             with suppress(PyMongoError, QueueClosedError):
-                self._link.commits().insert_one(document)
+                self._connection.commits().insert_one(document)
             raise
 
     def check_not_cut(self) -> None:
-        """Raises LogConflictError, and takes it back, if its place had been cut.
+        """Raises LogConflictError, and deletes the commit, if its position had been cut.
 
-        The start is written before anything is deleted, so whoever got into a deleted commit's
-        place finds it. Readers of what is behind the start never see the intruder, and the next
+        A cut writes the start before it deletes anything, so a commit that got into the place of a
+        deleted one finds it here. Readers behind the start never see the intruder, and the next
         cut deletes it. Raises LogOutcomeUnknownError where the start cannot be read.
         """
         self._sent = True
         if self._following_up(self._is_cut):
             with suppress(PyMongoError, QueueClosedError):
-                self._link.commits().delete_one({"_id": self._commit.id})
+                self._connection.commits().delete_one({"_id": self._commit.id})
             raise LogConflictError(self._commit.first)
 
     @property
@@ -90,7 +91,7 @@ class Insertion:
     def _make(self, document: Document) -> None:
         while True:
             try:
-                self._link.commits().insert_one(document)
+                self._connection.commits().insert_one(document)
             except DuplicateKeyError as error:
                 if self._sent and self._following_up(self._is_ours):
                     return
@@ -102,7 +103,7 @@ class Insertion:
                 raise_interrupt(error)
                 # A write concern that is not met says nothing against the write itself.
                 if not (is_passing(error) or isinstance(error, WriteConcernError)):
-                    self._give_up(translate(error, self._link.url), error)
+                    self._give_up(translate(error, self._connection.url), error)
                 self._sent = self._sent or not isinstance(error, ServerSelectionTimeoutError)
                 self._pause(error)
                 if not self._following_up(self._fits):
@@ -111,7 +112,7 @@ class Insertion:
                 return
 
     def _following_up(self, question: Callable[[], bool]) -> bool:
-        """The answer to a question, asked again until a primary gives one."""
+        """Returns the answer to a question, asked again until a primary gives one."""
         while True:
             try:
                 return question()
@@ -120,15 +121,15 @@ class Insertion:
             except PyMongoError as error:
                 raise_interrupt(error)
                 if not is_passing(error):
-                    self._give_up(translate(error, self._link.url), error)
+                    self._give_up(translate(error, self._connection.url), error)
                 self._pause(error)
 
     def _is_ours(self) -> bool:
         """Whether the position holds this commit, for good: what a later primary cannot undo."""
-        alone = is_standalone(self._link.client())
+        alone = is_standalone(self._connection.client())
         concern = ReadConcern("majority" if alone else "linearizable")
         found = (
-            self._link.commits()
+            self._connection.commits()
             .with_options(read_concern=concern)
             .find_one(
                 {"ns": self._namespace, "first": self._commit.first},
@@ -139,7 +140,7 @@ class Insertion:
         return found is not None and found["_id"] == self._commit.id
 
     def _is_cut(self) -> bool:
-        return self._commit.first <= find_start(self._link, self._namespace).seq
+        return self._commit.first <= find_start(self._connection, self._namespace).seq
 
     def _fits(self) -> bool:
         """Whether the commit may be sent again: a new primary may hold less than the old one did.
@@ -147,23 +148,23 @@ class Insertion:
         Then the unique index would not refuse it, and it would follow what is no longer there.
         """
         commit = self._commit
-        before = self._link.commits().find_one(
+        before = self._connection.commits().find_one(
             {"ns": self._namespace, "first": {"$lte": commit.first}},
             {"first": 1, "n": 1, "seal": 1},
             sort=[("first", DESCENDING)],
         )
         if before is None:
-            start = find_start(self._link, self._namespace)
+            start = find_start(self._connection, self._namespace)
             return (commit.first, commit.prev) == (start.seq + 1, start.seal)
         if before["first"] == commit.first:
-            return True  # The index will refuse it, and then it is looked at whose it is.
+            return True  # The index will refuse it, and then `_is_ours` finds out whose it is.
         following = int(before["first"] + before["n"])
         return (following, bytes(before["seal"])) == (commit.first, commit.prev)
 
     def _pause(self, error: PyMongoError) -> None:
         """Waits a little before the next try, or gives up."""
         if self.took_s > RESOLVE_S:
-            self._give_up(translate(error, self._link.url), error)
+            self._give_up(translate(error, self._connection.url), error)
         time.sleep(RESOLVE_PAUSE_S)
 
     def _give_up(self, problem: object, cause: Exception) -> NoReturn:

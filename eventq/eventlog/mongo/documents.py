@@ -20,9 +20,9 @@ MARKS = "eventq"
 
 Document = dict[str, Any]
 
-# The names are part of the stored format: creating an index that is there already is a no-op.
+# The names are part of the stored format: creating an index that exists already is a no-op.
 INDEXES = [
-    # Whoever inserts a position first has it: this is the compare-and-swap.
+    # The first to insert a position has it: this is the compare-and-swap.
     IndexModel([("ns", ASCENDING), ("first", ASCENDING)], name="position", unique=True),
     IndexModel([("ns", ASCENDING), ("tasks", ASCENDING)], name="task"),
     IndexModel(
@@ -95,17 +95,8 @@ def to_commit(document: Document) -> Commit:
     return commit
 
 
-def is_storable(key: str) -> bool:
-    """Whether BSON can hold the key: lone surrogates it cannot, so nobody has stored one."""
-    try:
-        key.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def history_pipeline(namespace: str, task: int) -> list[Document]:
-    """The server picks one task's events out of its commits, so that only those travel."""
+    """Has the server pick one task's events out of its commits, so that only those travel."""
     numbered = {"$zip": {"inputs": [{"$range": [0, {"$size": "$tasks"}]}, "$tasks", "$events"]}}
     return [
         {"$match": {"ns": namespace, "tasks": task}},

@@ -1,4 +1,4 @@
-"""What the MongoDB log needs to know of the driver: URLs, options, errors, and the server's clock.
+"""What the MongoDB log knows of the driver: URLs, options, errors, and the server's clock.
 
 No password leaves this module, and no error passes it untranslated.
 """
@@ -66,7 +66,7 @@ def parse(url: str) -> tuple[str, str]:
     try:
         parsed = parse_uri(url, warn=False)
     except (ConfigurationError, ValueError, OSError) as error:
-        # The driver quotes what it stumbles over, which may be half of a password.
+        # The driver quotes what it cannot parse, which may be half of a password.
         reason = "percent-encode the user and the password" if "@" in str(error) else brief(error)
         if url.startswith("mongodb+srv:") and type(error) is ConfigurationError:
             raise LogUnavailableError(f"{shown}: {reason}") from None
@@ -84,7 +84,7 @@ def without_password(url: str) -> str:
     name = user.partition(":")[0].partition("?")[0]
     hosts = hosts.partition("?")[0]
     if not at and "[" not in hosts:
-        # Whoever forgot the host has a password where a port should be.
+        # Without a host, a password stands where a port should be.
         hosts = re.sub(r":(?!\d+(,|/|$)).*", "", hosts)
     return f"{scheme}://{name}{at}{hosts}"
 
@@ -103,7 +103,7 @@ def open_client(url: str) -> MongoClient[dict[str, Any]]:
 
 
 def election_of(client: MongoClient[dict[str, Any]]) -> object:
-    """Which server the driver takes for the primary, and by which election; asks nobody."""
+    """Which server the driver takes for the primary, and by which election. Asks no server."""
     servers = client.topology_description.server_descriptions().values()
     return [(s.address, s.election_id) for s in servers if s.server_type_name == "RSPrimary"]
 
@@ -124,7 +124,7 @@ def translate(error: PyMongoError, url: str) -> LogUnavailableError:
 
 
 def measure_offset_us(client: MongoClient[dict[str, Any]]) -> int:
-    """The primary's clock minus this host's; 0 where the difference is not to be told from none."""
+    """The primary's clock minus this host's; 0 where the difference is within the uncertainty."""
     sent_us = time.time_ns() // 1_000
     reply = client.admin.command("hello")
     answered_us = time.time_ns() // 1_000

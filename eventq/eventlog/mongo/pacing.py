@@ -1,8 +1,8 @@
 """Pacing of appends where many hosts compete for the next position, as Ethernet stations do.
 
 A node that has just committed stands back for a while; one that lost a position tries again almost
-at once. So those who wait go first, which keeps the shares even, and the time stood back adapts
-until few appends meet. Commands that come meanwhile share the next commit.
+at once. So waiting nodes go first, which keeps the shares even, and the time to stand back adapts
+until few appends conflict. Commands that arrive during the wait share the next commit.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from collections.abc import Callable
 
 # How much longer to stand back after each conflict.
 LONGER = 1.5
-# In how many appends the time to stand back halves by itself. By the clock, not by one's own
-# appends: else who stands back for long, and appends seldom, would be the last to come forward,
-# and one node would capture the log, as one station an Ethernet.
+# In how many appends the time to stand back halves by itself. By the clock, not by the node's own
+# appends: else a node that stands back for long, and appends seldom, would be the last to come
+# forward, and another would capture the log, as one station an Ethernet.
 HALVED_IN = 20
 # Longest time to stand back, in appends.
 LONGEST = 32
-# How long to stand back at the least, in appends, while others' commits are read: somebody who
-# always wins meets no conflict, and those who lose must first fold what it appended.
+# How long to stand back at least, in appends, while others' commits are read: a node that always
+# wins meets no conflict, and those that lose must first fold what it appended.
 POLITE = 3
-# For how long somebody else's commit shows that there are others, in seconds.
+# For how long another node's commit shows that there are others, in seconds.
 COMPANY_S = 1.0
 # Weight of the newest measured append.
 NEWEST = 0.2
-# The longest an append is taken to have lasted, in seconds: one that sat out an election, or a
-# server that was away, would otherwise have everybody stand back for many times as long.
+# The longest time an append counts for, in seconds: one that waited for an election, or an absent
+# server, would otherwise have all nodes stand back for many times as long.
 SLOWEST_S = 0.25
 
 
@@ -62,18 +62,18 @@ class Contention:
         self._free_s = now_s + back_s * (0.75 + self._draw() / 2)
 
     def conflicted(self, took_s: float) -> None:
-        """Somebody else was first."""
+        """Another node's append was first."""
         self._append_s = self._append_s or min(took_s, SLOWEST_S)
         self._fade()
         self._back_s = min(LONGEST * self._append_s, max(self._append_s, self._back_s * LONGER))
         self._lost = True
 
     def met(self) -> None:
-        """Somebody else's commits were read."""
+        """Another node's commits were read."""
         self._company_s = self._monotonic()
 
     def _fade(self) -> float:
-        """Brings the time to stand back up to now; gives the present instant."""
+        """Brings the time to stand back up to date; returns the present instant."""
         now_s = self._monotonic()
         self._back_s *= 0.5 ** ((now_s - self._faded_s) / (HALVED_IN * self._append_s))
         self._faded_s = now_s

@@ -1,6 +1,6 @@
-"""Wakes from MongoDB: a change stream where there is one, else a look at the position.
+"""Wake-ups from MongoDB: by a change stream where there is one, else by looking at the position.
 
-A wake says only that something may have come; positions always come from the log itself.
+A wake only says that something may have been appended; positions always come from the log itself.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ AWAIT_MS = 1_000
 QUICKEST_S = 0.005
 SLOWEST_S = 0.5
 SLOWER = 1.5
-# Longest time for which a wake that nobody heard holds the next back, and the first look whether
-# it was.
+# How long an unheard wake holds back the next at most, and when to look first whether it was heard.
 UNHEARD_S = 0.25
 HEARD_SOON_S = 0.0005
 # Pause after the server could not be reached.
@@ -69,11 +68,11 @@ class MongoWatch:
     def close(self) -> None:
         """See Watch.close.
 
-        The question that the server still holds ends later by itself, and its answer wakes nobody:
-        nothing can make the server answer it sooner.
+        The server may still hold a question, and nothing can make it answer sooner; its answer
+        then wakes nobody.
         """
         self._closing.set()
-        # A call that has begun ends first.
+        # A call of `wake` that has begun ends first.
         with self._waking:
             pass
 
@@ -90,7 +89,7 @@ class MongoWatch:
             except QueueClosedError:
                 return
             except (PyMongoError, LogError, OSError) as error:
-                # Plain errors of the system as well: no descriptor may be left for the moment.
+                # Plain errors of the system as well: there may be no free descriptor for a moment.
                 self._pause(error)
 
     def _listen(self) -> None:
@@ -99,7 +98,7 @@ class MongoWatch:
             [match, {"$project": {"_id": 1}}], max_await_time_ms=AWAIT_MS
         )
         with stream:
-            # What came between the last look and the stream's beginning is not in the stream.
+            # Commits between the last look and the stream's beginning are not in the stream.
             self._wake_if_moved()
             while not self._closing.is_set():
                 if stream.try_next() is not None:
@@ -107,7 +106,7 @@ class MongoWatch:
                     self._hold_back()
 
     def _hold_back(self) -> None:
-        """Asks for no more news while nobody has heard of the last.
+        """Waits, for a while, until the last wake has been heard.
 
         A node that is at work reads the log by itself; each answer would cost it and the server
         as much as reading a commit.
@@ -116,7 +115,7 @@ class MongoWatch:
         while not self._heard() and time.monotonic() < ends_s:
             if self._closing.wait(pause_s):
                 return
-            # Who waits for news hears at once; who is at work is asked less and less often.
+            # A waiting node hears at once; one that is at work is asked less and less often.
             pause_s *= 2
 
     def _look(self) -> None:

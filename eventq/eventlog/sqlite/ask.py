@@ -1,4 +1,4 @@
-"""Read-only SQL over a log's file, for people's questions; nothing here can change the file.
+"""Read-only SQL over a log's file, for people's questions. Nothing here can change the file.
 
 It runs on the log's own connection: a second SQLite library on the same file, such as Python's
 sqlite3 module, would drop this process's locks when it closes.
@@ -14,7 +14,7 @@ import apsw
 from eventq.errors import ArgumentError
 from eventq.eventlog.contract import Rows
 
-# What is wrong with the statement, as against what is wrong with the file.
+# Errors of the statement, as opposed to errors of the file.
 REFUSALS = (
     apsw.SQLError,
     apsw.AuthError,
@@ -30,7 +30,7 @@ READING = frozenset(
 
 
 def run_query(connection: apsw.Connection, text: str, values: Sequence[Any]) -> Rows:
-    """The rows of one statement.
+    """Returns the rows of one statement.
 
     Raises ArgumentError for what is not a read-only statement that SQLite understands.
     """

@@ -1,8 +1,7 @@
-"""The files of a SQLite log: which paths are usable, and how a new database comes to be."""
+"""The files of a SQLite log: which paths are usable, and how a new database is made."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import stat
@@ -13,48 +12,27 @@ from urllib.parse import quote
 
 import apsw
 
-from eventq.errors import (
-    ArgumentError,
-    LogForeignError,
-    LogTooNewError,
-    LogUnavailableError,
-)
+from eventq.errors import ArgumentError, LogForeignError, LogTooNewError, LogUnavailableError
+from eventq.eventlog.durable import sync_directory
+from eventq.eventlog.file_lock import FileLock
 from eventq.eventlog.sqlite import schema
 
 # Where locks or shared memory do not work between hosts, or not at all.
-NETWORK_FILESYSTEMS = frozenset(
-    {
-        "afs",
-        "beegfs",
-        "ceph",
-        "cifs",
-        "fuse.beegfs",
-        "fuse.ceph",
-        "fuse.cephfs",
-        "fuse.glusterfs",
-        "fuse.rclone",
-        "fuse.s3fs",
-        "fuse.sshfs",
-        "glusterfs",
-        "gpfs",
-        "lustre",
-        "ncpfs",
-        "nfs",
-        "nfs4",
-        "smb3",
-        "smbfs",
-    }
-)
+NETWORK_FILESYSTEMS = {
+    "afs", "beegfs", "ceph", "cifs", "fuse.beegfs", "fuse.ceph", "fuse.cephfs",
+    "fuse.glusterfs", "fuse.rclone", "fuse.s3fs", "fuse.sshfs", "glusterfs", "gpfs", "lustre",
+    "ncpfs", "nfs", "nfs4", "smb3", "smbfs",
+}  # fmt: skip
 
 # How every SQLite database begins, and how long its header is.
 HEADER_START = b"SQLite format 3\0"
 HEADER_BYTES = 100
 
-# Files are for their owner only; who wants to share a log changes the database's mode.
+# Files are for their owner only; to share a log, change the database's mode.
 FILE_MODE = 0o600
 
 # SQLite finds the files that belong to a database, such as the WAL with its newest commits, by its
-# name. Who comes by another name, or sees the file without its folder, does not find them.
+# name. A process that uses another name, or sees the file without its folder, does not find them.
 ONE_NAME = (
     "a log must have one name, since its newest tasks are in files beside it that are found by its "
     "name: delete the other names, and share or mount its folder, not the file"
@@ -103,10 +81,10 @@ def resolve(path: str) -> str:
 
 
 def prepare(path: str, *, create: bool) -> bool:
-    """Makes sure a log of ours is there, making it if ``create``; says whether it is writable.
+    """Checks that the file is a log, making it if ``create``; returns whether it is writable.
 
-    A log that may not be written can still be read, if the caller did not ask to create it. A
-    file that is not ours is never written to.
+    A log that may not be written can still be read, unless ``create``. A file that is not an
+    eventq log is never written to.
     """
     directory = os.path.dirname(path)  # noqa: PTH120
     if _size_of(path) == 0:
@@ -128,9 +106,9 @@ def prepare(path: str, *, create: bool) -> bool:
 def check_ours(path: str) -> None:
     """Raises LogForeignError or LogTooNewError by the first bytes of the file.
 
-    Not by a connection: that could write beside a foreign file, and finds our own one malformed
-    while another process, now or before it was killed, moves pages from the WAL into it. The first
-    page holds the marks before the file gets its name, and for ever.
+    A connection would not do: it could write beside a foreign file, and would find a log malformed
+    while another process moves pages from the WAL into it, or was killed at that. The first page
+    holds the marks from before the file gets its name, and for ever.
     """
     try:
         header = _read_header(path)
@@ -153,8 +131,8 @@ def check_connection(connection: apsw.Connection, path: str) -> None:
 def connect_read_only(path: str) -> apsw.Connection:
     """A connection to a log that may not be written. Raises apsw.Error.
 
-    Without a WAL nobody has the log open, and ``immutable`` then needs no shared memory, which
-    could not be made here. With one, the shared memory must be there and readable.
+    Without a WAL no process has the log open, and ``immutable`` then needs no shared memory, which
+    could not be made here. With a WAL, the shared memory must exist and be readable.
     """
     if _size_of(f"{path}-wal"):
         return apsw.Connection(path, flags=apsw.SQLITE_OPEN_READONLY)
@@ -165,28 +143,8 @@ def connect_read_only(path: str) -> apsw.Connection:
 
 
 def lock_path(path: str) -> str:
-    """The side file whose lock is a writer's turn."""
+    """The side file whose lock is the writer's slot."""
     return f"{path}-lock"
-
-
-def open_lock(path: str) -> int:
-    """A new descriptor of the side file of the database. Raises OSError.
-
-    Each turn has its own, so that threads queue as processes do: in the kernel, first come first
-    served. Opening costs 3 us.
-    """
-    return os.open(lock_path(path), os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
-
-
-def take_lock(descriptor: int) -> None:
-    """Waits for the exclusive lock. Raises OSError."""
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-
-
-def give_lock_back(descriptor: int) -> None:
-    """Unlocks, whether or not the lock was taken; harmless twice."""
-    # Closing alone would leave the lock with a child that was forked meanwhile.
-    fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def unavailable(path: str, error: BaseException) -> LogUnavailableError:
@@ -221,7 +179,7 @@ def mounts(mountinfo: str) -> Iterator[tuple[str, str]]:
 
 
 def read_mountinfo() -> str:
-    """What is mounted where; nothing where the system does not tell."""
+    """What is mounted where; empty where the system does not say."""
     try:
         return Path("/proc/self/mountinfo").read_text(errors="surrogateescape")
     except OSError:
@@ -277,13 +235,11 @@ def _check_marks(path: str, *, mark: int, version: int) -> None:
 
 
 def _make(path: str) -> None:
-    """Makes the database beside its name and then renames it: nobody ever sees half of one."""
+    """Makes the database beside its name and then renames it: it is never seen half made."""
     draft = f"{path}-new"
     try:
         _make_private(lock_path(path), like=None)
-        descriptor = open_lock(path)
-        try:
-            take_lock(descriptor)
+        with FileLock(lock_path(path), lambda: None):
             if _size_of(path):
                 return
             _refuse_leftovers(path)
@@ -302,9 +258,7 @@ def _make(path: str) -> None:
             finally:
                 connection.close()
             os.rename(draft, path)  # noqa: PTH104
-            _sync_directory(os.path.dirname(path))  # noqa: PTH120
-        finally:
-            give_lock_back(descriptor)
+            sync_directory(os.path.dirname(path))  # noqa: PTH120
     except (OSError, apsw.Error) as error:
         raise unavailable(path, error) from error
 
@@ -312,7 +266,7 @@ def _make(path: str) -> None:
 def _refuse_leftovers(path: str) -> None:
     """Raises LogUnavailableError where files of an earlier database hold what is not in it.
 
-    SQLite would take them for the new one's. They may hold tasks that nobody else has.
+    SQLite would take them for the new one's, and they may hold tasks that exist nowhere else.
     """
     for leftover in (f"{path}-wal", f"{path}-journal"):
         if _size_of(leftover):
@@ -323,7 +277,7 @@ def _refuse_leftovers(path: str) -> None:
 
 
 def _make_private(path: str, *, like: str | None) -> None:
-    """Makes an empty file, unless it is there, with the mode and owner of another file."""
+    """Makes an empty file, unless it exists, with the mode and owner of another file."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
     except FileExistsError:
@@ -338,13 +292,5 @@ def _make_private(path: str, *, like: str | None) -> None:
             os.fchown(descriptor, model.st_uid, model.st_gid)
     except OSError as error:
         raise unavailable(path, error) from error
-    finally:
-        os.close(descriptor)
-
-
-def _sync_directory(directory: str) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
     finally:
         os.close(descriptor)

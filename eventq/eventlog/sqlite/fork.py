@@ -1,4 +1,4 @@
-"""What must happen to open SQLite databases around a fork.
+"""Closes SQLite databases around a fork.
 
 SQLite keeps, for each file, what this process has locked; a child inherits that table but not the
 locks. A connection opened in the child would then believe in locks it does not hold, and the
@@ -18,16 +18,16 @@ FORK_WAIT_SECONDS = 10.0
 
 
 class Forkable(Protocol):
-    """What holds connections."""
+    """An object that holds connections."""
 
     def before_fork(self) -> None:
-        """Waits for calls under way, holds new ones back, and closes the connections."""
+        """Waits for the calls under way, holds new ones back, and closes the connections."""
 
     def after_fork_in_parent(self) -> None:
         """Lets calls go on."""
 
     def after_fork_in_child(self) -> None:
-        """Lets calls go on, and gives up what only the parent may use."""
+        """Lets calls go on, without what only the parent may use."""
 
 
 _open: weakref.WeakSet[Forkable] = weakref.WeakSet()
@@ -37,16 +37,17 @@ _forking: list[tuple[bool, list[Forkable]]] = []
 
 
 def opening() -> threading.Lock:
-    """Held, it keeps forks out, until `opened` is called after a first connection."""
+    """A lock that holds forks off, for the time of opening and of calling `opened`."""
     return _opening
 
 
 def opened(forkable: Forkable) -> None:
-    """Has the connections closed around forks from now on."""
+    """From now on, closes the object's connections around forks."""
     _open.add(forkable)
 
 
-def _before() -> None:
+def before() -> None:
+    """Closes all connections, and holds off those who would open one."""
     held = _opening.acquire(timeout=FORK_WAIT_SECONDS)
     forkables = list(_open)
     _forking.append((held, forkables))
@@ -54,7 +55,8 @@ def _before() -> None:
         forkable.before_fork()
 
 
-def _after_in_parent() -> None:
+def after_in_parent() -> None:
+    """Lets the parent's threads open connections again."""
     held, forkables = _forking.pop()
     for forkable in forkables:
         forkable.after_fork_in_parent()
@@ -62,7 +64,8 @@ def _after_in_parent() -> None:
         _opening.release()
 
 
-def _after_in_child() -> None:
+def after_in_child() -> None:
+    """Makes the child a process of its own."""
     global _opening  # noqa: PLW0603 - the old lock may belong to a thread that is not here
     _, forkables = _forking.pop()
     _opening = threading.Lock()
@@ -70,6 +73,4 @@ def _after_in_child() -> None:
         forkable.after_fork_in_child()
 
 
-os.register_at_fork(
-    before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child
-)
+os.register_at_fork(before=before, after_in_parent=after_in_parent, after_in_child=after_in_child)

@@ -1,8 +1,8 @@
-"""Wake-ups between processes: whoever appends rings everybody who listens at a database file.
+"""Wake-ups between processes: each append rings all listeners at the database file.
 
 A listener binds a datagram socket in a directory beside the file, and its thread sleeps in
-``recv``; a ringer sends one byte to each socket it finds there. Nothing here promises that a ring
-arrives, so a listener also looks at the log's position now and then. A ring never fails.
+``recv``; a ringer sends one byte to each socket it finds there. A ring never fails, and may get
+lost, so a listener also looks at the log's position now and then.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ POLL_SECONDS = 1.0
 POLL_ALONE_SECONDS = 0.1
 # A socket's address holds 108 bytes with the closing NUL, on some systems 104.
 ADDRESS_BYTES = 103
-# How often to make the directory anew when a leaving listener has just removed it.
+# How often to make the directory again when a leaving listener has just removed it.
 BIND_ATTEMPTS = 10
 
 _OUR_NAME = re.compile(r"[0-9]+-[0-9a-f]{8}")
@@ -67,14 +67,14 @@ class Doorbell:
     def watch(self, wake: Callable[[], None]) -> BellWatch:
         """Starts a watch; see EventLog.watch. Raises LogError as `position` does."""
         watch = BellWatch(self._directory, position=self._position, wake=wake, ended=self._forget)
-        # Before it is known to others: `close` may come at once, and waits for its thread.
+        # Before others know it, since `close` may come at once, and waits for its thread.
         watch.start()
         with self._lock:
             self._watches = (*self._watches, watch)
         return watch
 
     def close(self) -> None:
-        """Closes all watches; may come twice."""
+        """Closes all watches; may be called twice."""
         for watch in self._watches:
             watch.close()
         with self._lock:
@@ -83,7 +83,7 @@ class Doorbell:
                 self._socket = None
 
     def after_fork(self) -> None:
-        """Lets go of the parent's watches, in a child, without touching their sockets' files."""
+        """In a child, drops the parent's watches without touching their sockets' files."""
         self._lock = threading.Lock()
         for watch in self._watches:
             watch.abandon()
@@ -105,7 +105,7 @@ class Doorbell:
             raise_interrupt(error)
         except OSError as error:
             raise_interrupt(error)
-            # Nobody reads it any more: its process was killed.
+            # Its process was killed.
             if error.errno == errno.ECONNREFUSED and _OUR_NAME.fullmatch(name):
                 with suppress(OSError):
                     os.unlink(os.path.join(self._directory, name))  # noqa: PTH108, PTH118
@@ -190,12 +190,12 @@ class BellWatch:
             ears.register(self._socket, select.POLLIN)
             if not ears.poll(POLL_SECONDS * 1_000):
                 return False
-            # One look serves for all rings that have come meanwhile.
+            # One look serves all rings that have come by now.
             with suppress(BlockingIOError):
                 while True:
                     self._socket.recv(1)
         except OSError:
-            logger.warning("rings are not heard any more, looking instead", exc_info=True)
+            logger.warning("rings can no longer be heard, looking instead", exc_info=True)
             self._unbind()
             return False
         return True
@@ -207,7 +207,7 @@ class BellWatch:
             self._closed.set()
             return False
         except LogLostError:
-            return True  # The listener asks the log itself, and hears of it there.
+            return True  # The listener asks the log itself, and gets the error there.
         except LogError:
             logger.warning("the log could not be looked at", exc_info=True)
             return False
@@ -260,9 +260,9 @@ def _new_socket() -> socket.socket:
 
 @contextmanager
 def _address(directory: str, name: str) -> Iterator[str]:
-    """The address of a socket in the directory, by a short way round if its path is too long.
+    """The address of a socket in the directory, through a descriptor if its path is too long.
 
-    Raises OSError where there is no such way (outside Linux).
+    Raises OSError where that is impossible (outside Linux).
     """
     path = f"{directory}/{name}"
     if len(os.fsencode(path)) <= ADDRESS_BYTES:

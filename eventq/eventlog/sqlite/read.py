@@ -1,4 +1,4 @@
-"""What the SQLite log reads, each by one statement on a connection that the caller guards.
+"""The questions of the SQLite log, each one statement on a connection that the caller guards.
 
 Each function lets apsw.Error through and raises LogCorruptError for rows that do not fit together;
 ``namespace_id`` None is a namespace without commits, in which nothing is found.
@@ -15,9 +15,9 @@ import msgspec
 from eventq.core.events import Commit
 from eventq.core.seal import SEAL_BYTES, genesis
 from eventq.errors import LogArchivedError, LogCorruptError
-from eventq.eventlog.contract import Head, StoredEvent
+from eventq.eventlog.contract import Head, StoredEvent, is_storable
 from eventq.eventlog.sqlite import schema
-from eventq.eventlog.sqlite.base import find_base, find_kept_keys
+from eventq.eventlog.sqlite.archived import find_kept_keys, find_start, keys_decoder
 
 # The largest position and task number SQLite can hold.
 MAX_INTEGER = 2**63 - 1
@@ -26,10 +26,6 @@ MAX_INTEGER = 2**63 - 1
 UNREADABLE = (UnicodeDecodeError, ValueError, msgspec.DecodeError)
 
 _NO_COMMIT = "no commit holds this position"
-
-_keys_decoder: msgspec.json.Decoder[list[tuple[str, int]]] = msgspec.json.Decoder(
-    list[tuple[str, int]]
-)
 
 
 def query(
@@ -50,7 +46,7 @@ def head(connection: apsw.Connection, namespace_id: int | None, name: str) -> He
     rows = query(connection, schema.HEAD, (namespace_id,))
     if rows:
         return Head(*rows[0])
-    return find_base(connection, namespace_id) or Head(0, 0, genesis(name))
+    return find_start(connection, namespace_id) or Head(0, 0, genesis(name))
 
 
 # First position, count, instant, id, prev, seal.
@@ -62,16 +58,16 @@ def read_block(
 ) -> list[Commit]:
     """The commits from the one that holds ``after + 1`` until there are ``limit`` events.
 
-    No transaction is around the statements: what has been committed never changes, and a cut
-    that takes it away meanwhile is told.
+    The statements need no transaction: what has been committed never changes, and a cut that
+    comes between them raises LogArchivedError.
     """
-    start, prev = _find_start(connection, name, namespace_id, after)
-    if not start:
+    first, prev = _find_first(connection, name, namespace_id, after)
+    if not first:
         return []
     try:
-        return _read_commits(connection, namespace_id, (start, start + limit), prev)
+        return _read_commits(connection, namespace_id, (first, first + limit), prev)
     except LogCorruptError:
-        _base_before(connection, name, namespace_id, after)
+        _start_before(connection, name, namespace_id, after)
         raise
 
 
@@ -105,15 +101,14 @@ def find_keys(
 ) -> dict[str, int]:
     """See EventLog.find_keys."""
     found: dict[str, int] = {}
-    # What UTF-8 cannot hold was never stored.
-    storable = [key for key in keys if key.isascii() or _is_storable(key)]
+    storable = [key for key in keys if is_storable(key)]
     for start in range(0, len(storable), schema.LOOKUP_KEYS):
         chunk = storable[start : start + schema.LOOKUP_KEYS]
         # Two prepared texts serve all: one for a lone key, one filled up with NULL.
         size = 1 if len(chunk) == 1 else schema.LOOKUP_KEYS
         values = (namespace_id, *chunk, *[None] * (size - len(chunk)))
         rows = query(connection, schema.find_keys(size), values)
-        found.update(_keys_decoder.decode(rows[0][0]))
+        found.update(keys_decoder.decode(rows[0][0]))
     # In this order: a key is kept before its event is deleted.
     missing = [key for key in storable if key not in found]
     return found | find_kept_keys(connection, namespace_id, missing)
@@ -130,45 +125,45 @@ def has_commit(connection: apsw.Connection, name: str, commit: Commit) -> bool:
     return rows == [(commit.id,)]
 
 
-def _find_start(
+def _find_first(
     connection: apsw.Connection, name: str, namespace_id: int | None, after: int
 ) -> tuple[int, bytes]:
-    """Where the commit that holds ``after + 1`` begins, and the seal before it; 0 if none does."""
+    """Where the commit that holds ``after + 1`` begins, and the seal before it; 0 without one."""
     rows = query(connection, schema.FIND_START, (namespace_id, after))
     if not rows:
-        # An empty log, or one that has lost its beginning, as a cut has it.
-        base = _base_before(connection, name, namespace_id, after)
+        # The log is empty, or was cut, or has lost its beginning.
+        start = _start_before(connection, name, namespace_id, after)
         if query(connection, schema.HEAD, (namespace_id,)):
-            raise LogCorruptError(base.seq + 1, _NO_COMMIT)
+            raise LogCorruptError(start.seq + 1, _NO_COMMIT)
         return 0, b""
     first, count, _, following = rows[0]
     if first + count <= after + 1:
         if following is not None:
-            _base_before(connection, name, namespace_id, after)
+            _start_before(connection, name, namespace_id, after)
             raise LogCorruptError(first + count, _NO_COMMIT)
         return 0, b""
     if len(rows) > 1 and rows[1][0] + rows[1][1] == first:
         return first, rows[1][2]
-    base = _base_before(connection, name, namespace_id, after)
-    if base.seq + 1 == first:
-        return first, base.seal
-    raise LogCorruptError(rows[1][0] + rows[1][1] if len(rows) > 1 else base.seq + 1, _NO_COMMIT)
+    start = _start_before(connection, name, namespace_id, after)
+    if start.seq + 1 == first:
+        return first, start.seal
+    raise LogCorruptError(rows[1][0] + rows[1][1] if len(rows) > 1 else start.seq + 1, _NO_COMMIT)
 
 
-def _base_before(
+def _start_before(
     connection: apsw.Connection, name: str, namespace_id: int | None, after: int
 ) -> Head:
-    """Where the log begins. Raises LogArchivedError for a position that is not behind that."""
-    base = find_base(connection, namespace_id) or Head(0, 0, genesis(name))
-    if after < base.seq:
-        raise LogArchivedError(after + 1, base.seq)
-    return base
+    """Where the log starts. Raises LogArchivedError for a position before that."""
+    start = find_start(connection, namespace_id) or Head(0, 0, genesis(name))
+    if after < start.seq:
+        raise LogArchivedError(after + 1, start.seq)
+    return start
 
 
 def _read_headers(
     connection: apsw.Connection, span: tuple[int | None, int, int], prev: bytes
 ) -> list[_Header]:
-    """The headers of the commits that begin in the span, known to tile."""
+    """The headers of the commits that begin in the span. Raises LogCorruptError for gaps."""
     *numbers, ids_text, seals_text = query(connection, schema.READ_COMMITS, span)[0]
     if ids_text is None:
         raise LogCorruptError(span[1], _NO_COMMIT)
@@ -201,7 +196,7 @@ def _commits(
     bodies = bodies_text.split("\n")
     if len(bodies) != count:
         return None
-    keys = _keys_decoder.decode(keys_text) if keys_text else []
+    keys = keys_decoder.decode(keys_text) if keys_text else []
     keys_taken, begin = 0, 0
     commits = []
     for first, size, at, commit_id, prev, seal in headers:
@@ -225,11 +220,3 @@ def _damage(
         problem = "the event is missing" if missing else "its instant is not its commit's"
         return LogCorruptError(seq, problem)
     return LogCorruptError(first, f"a body up to position {last} holds a line break")
-
-
-def _is_storable(key: str) -> bool:
-    try:
-        key.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

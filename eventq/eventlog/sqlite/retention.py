@@ -2,46 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from functools import partial
-from typing import TypeVar
 
 import apsw
 import msgspec
 
-from eventq.core.events import Commit
-from eventq.core.seal import genesis
 from eventq.eventlog.contract import Head, Kept, check_cut
-from eventq.eventlog.sqlite import base, schema
+from eventq.eventlog.sqlite import archived, schema
+from eventq.eventlog.sqlite.connection import Question, SqliteConnection, T
 
-T = TypeVar("T")
-# What is asked by a connection about the namespace with this id, None before its first commit.
-Question = Callable[[apsw.Connection, int | None], T]
-
-# How many events one transaction deletes: others wait for their turn as long as it takes.
+# How many events one transaction deletes: other writers wait as long as it takes.
 CUT_EVENTS = 5_000
 # How many tasks one transaction keeps; each is a few hundred bytes, or as large as its tags.
 KEEP_ROWS = 1_000
 
 
-class SqliteCutting:
-    """The part of a SqliteLog that begins, keeps and cuts."""
+class SqliteRetention:
+    """What keeps and cuts for a SqliteLog, through its connection."""
 
-    namespace: str
-    url: str
-
-    def start(self) -> Head:
-        """See EventLog.start."""
-        return self.ask(base.find_base) or Head(0, 0, genesis(self.namespace))
-
-    def find_stray(self) -> int | None:
-        """See EventLog.find_stray."""
-        return self.ask(base.find_stray)
-
-    def find_kept(self, tasks: list[int]) -> dict[int, Kept]:
-        """See EventLog.find_kept."""
-        return self.ask(partial(base.find_kept, tasks=tasks))
+    def __init__(self, connection: SqliteConnection) -> None:
+        self._connection = connection
 
     def keep(self, rows: list[Kept]) -> None:
         """See EventLog.keep."""
@@ -51,63 +31,48 @@ class SqliteCutting:
 
     def cut(self, until: Head) -> None:
         """See EventLog.cut."""
-        last = self._change(partial(_set_base, until=until, url=self.url))
-        while self._cut_some(last):
+        last = self._change(partial(_set_start, until=until, url=self._connection.url))
+        while self.delete_some(last):
             pass
 
-    def _cut_some(self, last: int) -> bool:
-        """Deletes the oldest events up to ``last``; tells whether there were any."""
+    def delete_some(self, last: int) -> bool:
+        """Deletes the oldest events up to ``last``; returns whether there were any."""
         return self._change(partial(_delete_some, last=last))
 
     def _change(self, step: Question[T]) -> T:
-        """One transaction in this log's turn, with the tables of a cut."""
+        """Runs the step once the tables of a cut are there."""
 
         def change(connection: apsw.Connection, namespace_id: int | None) -> T:
-            connection.execute(base.TABLES)
+            connection.execute(archived.TABLES)
             return step(connection, namespace_id)
 
-        with self.turn():
-            return self.transact(change)
-
-    # What the log itself has.
-
-    def turn(self, *, guess: Head | None = None) -> AbstractContextManager[Head]:
-        """See EventLog.turn."""
-        raise NotImplementedError
-
-    def ask(self, question: Question[T], position: int = 0) -> T:
-        """See SqliteLog.ask."""
-        raise NotImplementedError
-
-    def transact(self, step: Question[T], commit: Commit | None = None) -> T:
-        """See SqliteLog.transact."""
-        raise NotImplementedError
+        return self._connection.change(change)
 
 
 def _keep(connection: apsw.Connection, namespace_id: int | None, rows_json: str) -> None:
-    connection.execute(base.KEEP, (namespace_id, rows_json))
+    connection.execute(archived.KEEP, (namespace_id, rows_json))
 
 
-def _set_base(connection: apsw.Connection, namespace_id: int | None, until: Head, url: str) -> int:
-    """Has the log start behind ``until``, unless it starts later already; gives the last to go."""
-    known = base.find_base(connection, namespace_id)
+def _set_start(connection: apsw.Connection, namespace_id: int | None, until: Head, url: str) -> int:
+    """Has the log start behind ``until`` or where it does, if later; returns the last to delete."""
+    known = archived.find_start(connection, namespace_id)
     if known is not None and known.seq >= until.seq:
         return known.seq
-    found = connection.execute(base.LAST_COMMIT, (namespace_id, until.seq)).fetchone()
+    found = connection.execute(archived.LAST_COMMIT, (namespace_id, until.seq)).fetchone()
     last, seal = found or (0, b"")
     check_cut(until, last, seal, url)
-    connection.execute(base.SET_BASE, (namespace_id, until.seq, until.at, until.seal))
-    connection.execute(base.FORGET_KEPT, (namespace_id, until.seq))
+    connection.execute(archived.SET_START, (namespace_id, until.seq, until.at, until.seal))
+    connection.execute(archived.FORGET_KEPT, (namespace_id, until.seq))
     return until.seq
 
 
 def _delete_some(connection: apsw.Connection, namespace_id: int | None, last: int) -> bool:
-    row = connection.execute(base.OLDEST_END, (namespace_id, last, CUT_EVENTS)).fetchone()
+    row = connection.execute(archived.OLDEST_END, (namespace_id, last, CUT_EVENTS)).fetchone()
     if row is None or row[0] is None:
         return False
-    # Inside of the transaction, so that nobody ever sees the log unguarded.
+    # Inside the transaction, so that no other connection ever sees the log unguarded.
     connection.execute(schema.DROP_DELETE_GUARDS)
-    connection.execute(base.DELETE_EVENTS, (namespace_id, row[0]))
-    connection.execute(base.DELETE_COMMITS, (namespace_id, row[0]))
+    connection.execute(archived.DELETE_EVENTS, (namespace_id, row[0]))
+    connection.execute(archived.DELETE_COMMITS, (namespace_id, row[0]))
     connection.execute(schema.DELETE_GUARDS)
     return True

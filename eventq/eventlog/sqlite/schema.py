@@ -64,8 +64,8 @@ BEGIN SELECT RAISE(ABORT, 'the log is append-only: a commit is never deleted'); 
 CREATE TRIGGER events_no_delete BEFORE DELETE ON events
 BEGIN SELECT RAISE(ABORT, 'the log is append-only: an event is never deleted'); END;
 """
-# Only a cut, of what is archived, takes them away, and only inside of its transaction. One that
-# somebody has dropped by hand is put back by it.
+# Only a cut of archived events drops them, and only inside its transaction, which also puts back a
+# guard that was dropped by hand.
 DROP_DELETE_GUARDS = """
 DROP TRIGGER IF EXISTS commits_no_delete;
 DROP TRIGGER IF EXISTS events_no_delete;
@@ -181,7 +181,7 @@ FROM commits JOIN namespaces ON namespaces.id = commits.ns
 WHERE namespaces.name = ?1 AND commits.first = ?2
 """
 
-# The statements below give one row each, however much they read: each row would give up the
+# The statements below return one row each, however much they read: each row would give up the
 # GIL, and next to busy threads it can take 5 ms to get it back.
 
 # ?1 namespace, ?2 the position after which to read. The last commit that can hold the position

@@ -1,23 +1,20 @@
 """Snapshots in the SQLite database of their log, in a table made for the first of them.
 
 Databases made before there were snapshots go on working, and older versions of eventq read and
-write a database with this table: it is none of theirs. It is not append-only.
+write a database with this table, which they ignore. It is not append-only.
 """
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 import apsw
 
-from eventq.eventlog.snapshots import SnapshotEntry
-from eventq.eventlog.sqlite import read as sqlite_read
+from eventq.eventlog.contract import SnapshotEntry
+from eventq.eventlog.sqlite import read
+from eventq.eventlog.sqlite.connection import SqliteConnection
 
-if TYPE_CHECKING:
-    from eventq.eventlog.sqlite.log import SqliteLog
-
-# The content stands last, so that a list of them never reads its pages.
+# The content stands last, so that listing the snapshots never reads its pages.
 TABLE = """
 CREATE TABLE IF NOT EXISTS snapshots (
     ns INTEGER NOT NULL,
@@ -50,44 +47,42 @@ DELETE = "DELETE FROM snapshots WHERE ns = ?1 AND seq = ?2"
 
 
 class SqliteSnapshots:
-    """The Snapshots of one namespace, through its log's connections."""
+    """The Snapshots of one namespace, through its log's connection."""
 
-    def __init__(self, log: SqliteLog) -> None:
-        self._log = log
+    def __init__(self, connection: SqliteConnection) -> None:
+        self._connection = connection
 
     def entries(self) -> list[SnapshotEntry]:
         """See Snapshots.entries."""
-        return self._log.ask(_entries)
+        return self._connection.ask(_entries)
 
     def get(self, seq: int) -> bytes | None:
         """See Snapshots.get."""
-        if not 0 <= seq <= sqlite_read.MAX_INTEGER:
+        if not 0 <= seq <= read.MAX_INTEGER:
             return None
-        return self._log.ask(partial(_get, seq=seq))
+        return self._connection.ask(partial(_get, seq=seq))
 
     def put(self, entry: SnapshotEntry, data: bytes) -> None:
-        """See Snapshots.put; one transaction, in a turn like that of any other writer."""
-        with self._log.turn():
-            self._log.transact(partial(_put, entry=entry, data=data))
+        """See Snapshots.put; one transaction, in a slot like that of any other writer."""
+        self._connection.change(partial(_put, entry=entry, data=data))
 
     def delete(self, seq: int) -> bool:
         """See Snapshots.delete."""
         if all(entry.seq != seq for entry in self.entries()):
             return False
-        with self._log.turn():
-            return self._log.transact(partial(_delete, seq=seq))
+        return self._connection.change(partial(_delete, seq=seq))
 
 
 def _entries(connection: apsw.Connection, namespace_id: int | None) -> list[SnapshotEntry]:
     if not _has_table(connection):
         return []
-    return [SnapshotEntry(*row) for row in sqlite_read.query(connection, LIST, (namespace_id,))]
+    return [SnapshotEntry(*row) for row in read.query(connection, LIST, (namespace_id,))]
 
 
 def _get(connection: apsw.Connection, namespace_id: int | None, seq: int) -> bytes | None:
     if not _has_table(connection):
         return None
-    rows = sqlite_read.query(connection, GET, (namespace_id, seq))
+    rows = read.query(connection, GET, (namespace_id, seq))
     return bytes(rows[0][0]) if rows else None
 
 
@@ -104,4 +99,4 @@ def _delete(connection: apsw.Connection, namespace_id: int | None, seq: int) -> 
 
 
 def _has_table(connection: apsw.Connection) -> bool:
-    return bool(sqlite_read.query(connection, FIND_TABLE, ()))
+    return bool(read.query(connection, FIND_TABLE, ()))

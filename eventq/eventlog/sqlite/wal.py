@@ -1,4 +1,4 @@
-"""What stands in a WAL behind its last commit: to find out whether a broken commit may come back.
+"""Reads what a WAL holds behind its last commit, to find out whether a broken commit may come back.
 
 The format is SQLite's own, https://sqlite.org/walformat.html; nothing here writes.
 """
@@ -19,8 +19,8 @@ BIG_ENDIAN_BIT = 1
 def holds_more(connection: apsw.Connection, path: str) -> bool:
     """Whether the WAL holds a whole commit that the connection does not see.
 
-    A recovery after a crash would take it for made. Half a commit it passes over. Raises
-    apsw.Error, OSError. A True may be wrong right after the WAL was begun anew; a False never is.
+    A recovery after a crash would restore it; it ignores half a commit. Raises apsw.Error, OSError.
+    True may be wrong right after the WAL was started anew; False never is.
     """
     frames, _ = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
     try:

@@ -1,1 +1,1 @@
-"""What would have been under another policy, in virtual time."""
+"""A recorded workload under another policy, in virtual time; no log is written."""

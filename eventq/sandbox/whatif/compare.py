@@ -28,10 +28,10 @@ from eventq.replay.query import TagFilter
 from eventq.sandbox.whatif.metrics import Numbers
 from eventq.sandbox.whatif.outcome_model import Changes
 from eventq.sandbox.whatif.simulation import Simulation
-from eventq.sandbox.whatif.trace import GroupOf, read_arrivals, read_record
+from eventq.sandbox.whatif.trace import GroupOf, read_arrivals, read_trace
 
 MOST_WORKERS = 100_000
-# The log is read three times: for the record, and for the arrivals of each simulation.
+# The log is read three times: for the trace, and for the arrivals of each simulation.
 PASSES = 3
 
 
@@ -48,17 +48,17 @@ class WhatIf(Struct, frozen=True):
     recorded: Numbers
     """What was."""
     as_it_was: Numbers
-    """The simulation of what was: how far it is from the record is the model's own error."""
+    """The simulation of what was: how far it is from the trace is the model's own error."""
     what_if: Numbers
     """The simulation of what would have been."""
     after: int
     """The position behind which the tasks were created."""
     until: int
-    """The position up to which the record goes."""
+    """The position up to which the trace goes."""
     left_out: int
     """Tasks that were open before; they take no part."""
     absent_us: int
-    """How long nobody worked although something was ready; nobody does in the simulations."""
+    """How long no node worked although a task was ready; none does in the simulations either."""
     is_ahead: bool
     """Attempts are so short that nodes lease ahead, and how many workers they had was not told: so
     there are more leases than there were workers, and run times contain waiting."""
@@ -102,7 +102,7 @@ def whatif(
     if begin >= end:
         raise ArgumentError("until", until.seq, f"a point some commits behind {after.seq}")
     steps = _Steps(begin, end, progress)
-    record = read_record(
+    trace = read_trace(
         log,
         after=Point(begin, after.at),
         until=end,
@@ -110,7 +110,7 @@ def whatif(
         workers=workers_then,
         progress=steps.progress,
     )
-    if not record.lengths_us:
+    if not trace.lengths_us:
         raise ArgumentError(
             "until",
             until.seq,
@@ -119,10 +119,10 @@ def whatif(
 
     def simulate(changes: Changes, workers: int | None) -> Numbers:
         steps.next_pass()
-        simulation = Simulation(record, changes, workers=workers, seed=seed)
+        simulation = Simulation(trace, changes, workers=workers, seed=seed)
         return simulation.run(read_arrivals(log, after=begin, until=end, progress=steps.progress))
 
-    recorded = record.tally.numbers(workers=record.workers)
+    recorded = trace.metrics.numbers(workers=trace.workers)
     as_it_was = simulate(Changes(), None)
     return WhatIf(
         recorded=recorded,
@@ -130,9 +130,9 @@ def whatif(
         what_if=simulate(changes, workers),
         after=begin,
         until=end,
-        left_out=record.left_out,
-        absent_us=sum(ended_at - begun_at for begun_at, ended_at in record.absences),
-        is_ahead=workers_then is None and record.is_ahead,
+        left_out=trace.left_out,
+        absent_us=sum(ended_at - begun_at for begun_at, ended_at in trace.absences),
+        is_ahead=workers_then is None and trace.is_ahead,
         seed=seed,
     )
 
@@ -147,7 +147,7 @@ class _Steps:
         self._progress = progress
 
     def next_pass(self) -> None:
-        """The log is read once more."""
+        """Counts one more reading of the log."""
         self._done += self._length
 
     def progress(self, seq: int) -> None:

@@ -28,7 +28,7 @@ class Waits(Struct, frozen=True):
 
 
 class Numbers(Struct, frozen=True):
-    """What became of the tasks of one record or simulation."""
+    """What became of the tasks of one trace or simulation."""
 
     workers: int
     """Attempts at a time, at the most."""
@@ -41,7 +41,7 @@ class Numbers(Struct, frozen=True):
     attempts: int
     failures: int
     drawn: int
-    """Attempts of which the record says nothing, so that chance and rules had to."""
+    """Attempts of which the trace says nothing, so that chance and rules had to."""
     makespan_us: int | None
     """From the first arrival to the last end of an attempt or task; None when nothing ended."""
     completed_per_s: float | None
@@ -51,7 +51,7 @@ class Numbers(Struct, frozen=True):
     tasks, whatever their priority was."""
 
 
-class Tally:
+class Metrics:
     """The numbers while they grow."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The nodes of a record: who was there when, with how many workers, and when each attempt began.
+"""The nodes of a trace: who was there when, with how many workers, and when each attempt began.
 
 No event says either. A lease is the earliest an attempt may have begun; a busy node leases ahead.
 """
@@ -14,8 +14,8 @@ FOREVER = 2**63
 ABSENT, PRESENT = 0, 1
 
 
-class Node(Struct):
-    """A node in the record: from its first lease to the end of its last."""
+class RecordedNode(Struct):
+    """A node in the trace: from its first lease to the end of its last."""
 
     begun_at: int
     ended_at: int
@@ -26,10 +26,10 @@ class Node(Struct):
     """Tasks that it has leased ahead, in their order."""
 
 
-class Running(Struct):
+class LeasedAttempt(Struct):
     """A leased attempt."""
 
-    node: Node
+    node: RecordedNode
     ready_at: int
     """The instant from which it might have begun."""
     begun_at: int | None = None
@@ -40,12 +40,12 @@ class Nodes:
     """Follows leases and their ends."""
 
     def __init__(self, workers: int | None) -> None:
-        self.running: dict[int, Running] = {}
+        self.running: dict[int, LeasedAttempt] = {}
         self.most = 0
         """The most attempts that ran at a time."""
         self._workers = workers
         self._busy = 0
-        self._nodes: dict[str, Node] = {}
+        self._nodes: dict[str, RecordedNode] = {}
         # Nodes that have leased in this commit.
         self._grown: set[str] = set()
 
@@ -53,15 +53,15 @@ class Nodes:
         """The node has leased the task."""
         node = self._nodes.get(name)
         if node is None:
-            node = self._nodes[name] = Node(at, at, self._workers or 0)
-        self.running[number] = running = Running(node, ready_at)
+            node = self._nodes[name] = RecordedNode(at, at, self._workers or 0)
+        self.running[number] = running = LeasedAttempt(node, ready_at)
         if self._workers is not None and node.busy >= self._workers:
             node.waiting.append(number)
         else:
             self._begin(running, at)
         self._grown.add(name)
 
-    def end(self, number: int, at: int) -> Running | None:
+    def end(self, number: int, at: int) -> LeasedAttempt | None:
         """The attempt is over, and the next one of its node begins; None for one not running.
 
         Outcomes that share a commit have one instant: then one of them seems to take no time, and
@@ -91,7 +91,7 @@ class Nodes:
         self._grown.clear()
 
     def finish(self, at: int) -> None:
-        """The record is over: who still runs something is there."""
+        """The trace is over: who still runs something is there."""
         for running in self.running.values():
             running.node.ended_at = at
 
@@ -122,7 +122,7 @@ class Nodes:
             found.append((at, there * present))
         return found[:-1]
 
-    def _begin(self, running: Running, at: int) -> None:
+    def _begin(self, running: LeasedAttempt, at: int) -> None:
         running.begun_at = at
         running.node.busy += 1
         self._busy += 1

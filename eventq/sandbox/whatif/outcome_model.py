@@ -1,4 +1,4 @@
-"""How a simulated attempt will end: as recorded, or by rules and chance beyond the record.
+"""How a simulated attempt will end: as recorded, or by rules and chance beyond the trace.
 
 Chance depends on the seed, the task and the attempt's number alone, not on what else happened, so
 that two policies are compared on the same luck.
@@ -22,7 +22,7 @@ from eventq.sandbox.whatif.trace import (
     FAILED,
     LATE,
     NONE,
-    Record,
+    Trace,
 )
 
 FAILURE = ErrorInfo("eventq.WhatIf", "as recorded")
@@ -39,7 +39,7 @@ class Changes(Struct, frozen=True):
     """Whether tasks are created with the priority of their group, not with their own."""
 
 
-class Foreseen(Struct, frozen=True, gc=False):
+class Predicted(Struct, frozen=True, gc=False):
     """An attempt to come: how long it takes, how it ends, and its own wait for a retry or NONE."""
 
     length_us: int
@@ -48,65 +48,65 @@ class Foreseen(Struct, frozen=True, gc=False):
     is_drawn: bool = False
 
 
-class Foreteller:
+class OutcomeModel:
     """Says of each attempt at its beginning how it will end."""
 
-    def __init__(self, record: Record, changes: Changes, *, seed: int) -> None:
-        self._record = record
+    def __init__(self, trace: Trace, changes: Changes, *, seed: int) -> None:
+        self._trace = trace
         self._changes = changes
         self._seed = seed
         rate = changes.fail_rate
-        self._fail_rate = record.fail_rate if rate is None else rate
+        self._fail_rate = trace.fail_rate if rate is None else rate
 
-    def foresee(self, task: Task, place: int, attempt: int, *, now: int) -> Foreseen:
+    def predict(self, task: Task, place: int, attempt: int, *, now: int) -> Predicted:
         """The leased task's attempt: the recorded one at ``attempt``, or NONE for one beyond."""
-        record = self._record
+        trace = self._trace
         if attempt == NONE:
             found = self._draw(place, task.attempt)
         else:
-            found = Foreseen(
-                record.lengths_us[attempt], record.endings[attempt], record.delays_us[attempt]
+            found = Predicted(
+                trace.lengths_us[attempt], trace.endings[attempt], trace.delays_us[attempt]
             )
         return self._limited(task, found, now)
 
-    def outcome(self, task: Task, place: int, foreseen: Foreseen) -> Outcome:
+    def outcome(self, task: Task, place: int, predicted: Predicted) -> Outcome:
         """What the node hears when the attempt ends."""
-        if foreseen.ending == CANCELLED:
+        if predicted.ending == CANCELLED:
             return Outcome(task.number, task.fence, "cancelled")
-        if foreseen.ending not in FAILURES:
+        if predicted.ending not in FAILURES:
             return Outcome(task.number, task.fence, "completed")
         # A wait that the worker or a lapse asked for is no matter of the policy.
-        recorded = foreseen.delay_us != NONE and (
-            foreseen.ending == ASKED or "backoff" not in self._changes.policy
+        recorded = predicted.delay_us != NONE and (
+            predicted.ending == ASKED or "backoff" not in self._changes.policy
         )
         return Outcome(
             task.number,
             task.fence,
             "failed",
             error=FAILURE,
-            delay_us=foreseen.delay_us if recorded else None,
+            delay_us=predicted.delay_us if recorded else None,
             draw=self._chance(place, -task.attempt).random() if task.policy.jitter else 0.0,
         )
 
-    def _draw(self, place: int, number: int) -> Foreseen:
-        """An attempt of which the record says nothing.
+    def _draw(self, place: int, number: int) -> Predicted:
+        """An attempt of which the trace says nothing.
 
         It takes as long as one of the task's own, or else of all, and ends as the task's last one
         did; where there is none, or a rate is given, chance decides.
         """
-        record, chance = self._record, self._chance(place, number)
-        own = record.attempts_of(place)
-        attempt = chance.choice(own) if own else chance.randrange(len(record.lengths_us))
+        trace, chance = self._trace, self._chance(place, number)
+        own = trace.attempts_of(place)
+        attempt = chance.choice(own) if own else chance.randrange(len(trace.lengths_us))
         if own and self._changes.fail_rate is None:
-            ending = record.endings[own[-1]]
-            # Nobody knows how one that was called off would have ended.
+            ending = trace.endings[own[-1]]
+            # How one that was called off would have ended is unknown.
             ending = COMPLETED if ending == CALLED_OFF else ending
         else:
             ending = FAILED if chance.random() < self._fail_rate else COMPLETED
         # Not zero, so that time goes on whatever the policy.
-        return Foreseen(max(1, record.lengths_us[attempt]), ending, NONE, is_drawn=True)
+        return Predicted(max(1, trace.lengths_us[attempt]), ending, NONE, is_drawn=True)
 
-    def _limited(self, task: Task, found: Foreseen, now: int) -> Foreseen:
+    def _limited(self, task: Task, found: Predicted, now: int) -> Predicted:
         """What the deadline and the expiry leave of an attempt."""
         length_us, ending = found.length_us, found.ending
         deadline_us = self._changes.policy.get("deadline_us")
@@ -117,7 +117,7 @@ class Foreteller:
             length_us, ending = task.expires_at_us - now, LATE
         if ending == found.ending and length_us == found.length_us:
             return found
-        return Foreseen(length_us, ending, found.delay_us, found.is_drawn)
+        return Predicted(length_us, ending, found.delay_us, found.is_drawn)
 
     def _chance(self, place: int, number: int) -> random.Random:
         return random.Random(f"{self._seed}:{place}:{number}")  # noqa: S311 - guards nothing

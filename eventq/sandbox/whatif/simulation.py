@@ -1,7 +1,7 @@
 """Recorded arrivals and run times under a policy, in virtual time; no log and no clock is read.
 
 What is decided is decided by `core` on a projection, as a node does; here are only the arrivals,
-the workers' time, and the chance that stands in for what no record can know.
+the workers' time, and the chance that stands in for what no trace can know.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from eventq.core.events import (
 from eventq.core.projection import Projection
 from eventq.core.task import Task
 from eventq.errors import ArgumentError, NotAllowedError
-from eventq.sandbox.whatif.metrics import Numbers, Tally
-from eventq.sandbox.whatif.outcome_model import Changes, Foreseen, Foreteller
-from eventq.sandbox.whatif.trace import CALLED_OFF, NONE, Arrival, Record
+from eventq.sandbox.whatif.metrics import Metrics, Numbers
+from eventq.sandbox.whatif.outcome_model import Changes, OutcomeModel, Predicted
+from eventq.sandbox.whatif.trace import CALLED_OFF, NONE, Arrival, Trace
 
-# The one node of a simulation, and its leases, which nobody has to renew.
+# The one node of a simulation, and its leases, which need no renewal.
 NODE_NAME = "whatif"
 TTL_US = 2**53
 # A policy that makes more attempts than so many times the recorded ones never comes to an end.
 ATTEMPTS_FACTOR, ATTEMPTS_SPARE = 50, 100_000
 NEVER = 2**63
-# Why a task ends that the record leaves open.
-LET_GO = "the record ends"
+# Why a task ends that the trace leaves open.
+LET_GO = "the trace ends"
 # What is remembered of each task: still open, or how it ended.
 OPEN = 0
 FINAL_KINDS: dict[type, int] = {Completed: 1, Expired: 2, Cancelled: 3}
@@ -50,7 +50,7 @@ FINAL_NAMES = {1: "completed", 2: "expired", 3: "cancelled"}
 
 
 class _Live:
-    """An open task's place in the record, and its next recorded attempt."""
+    """An open task's place in the trace, and its next recorded attempt."""
 
     __slots__ = ("attempt", "place")
 
@@ -60,29 +60,29 @@ class _Live:
 
 
 class Simulation:
-    """One run over a record; `run` once. The same arguments give the same numbers."""
+    """One run over a trace; `run` once. The same arguments give the same numbers."""
 
-    def __init__(self, record: Record, changes: Changes, *, workers: int | None, seed: int) -> None:
-        self._record = record
+    def __init__(self, trace: Trace, changes: Changes, *, workers: int | None, seed: int) -> None:
+        self._trace = trace
         self._changes = changes
-        self._foreteller = Foreteller(record, changes, seed=seed)
-        self._tally = Tally()
+        self._model = OutcomeModel(trace, changes, seed=seed)
+        self._metrics = Metrics()
         self._projection = Projection("default")
         self._now = 0
         # How many workers there are from when on, and where in it the present is.
-        self._capacity = record.capacity(workers)
+        self._capacity = trace.capacity(workers)
         self._span = 0
         self._policies: dict[Policy, Policy] = {}
-        self._most_attempts = ATTEMPTS_SPARE + ATTEMPTS_FACTOR * len(record.lengths_us)
-        # Open tasks: by their number here, and the number here by the place in the record.
+        self._most_attempts = ATTEMPTS_SPARE + ATTEMPTS_FACTOR * len(trace.lengths_us)
+        # Open tasks: by their number here, and the number here by the place in the trace.
         self._live: dict[int, _Live] = {}
         self._numbers: dict[int, int] = {}
-        self._states = bytearray(len(record.numbers))
+        self._states = bytearray(len(trace.numbers))
         # Ends of attempts to come: (instant, order, number, what happens).
-        self._ends: list[tuple[int, int, int, Foreseen]] = []
+        self._ends: list[tuple[int, int, int, Predicted]] = []
 
     def run(self, arrivals: Iterable[Arrival]) -> Numbers:
-        """Lets all arrive, and goes on until nothing is left that the record knows of.
+        """Lets all arrive, and goes on until nothing is left that the trace knows of.
 
         Raises ArgumentError for a policy under which attempts never end.
         """
@@ -93,7 +93,7 @@ class Simulation:
             while following is not None and following.at <= now:
                 following = self._arrive(following, coming)
             self._step()
-        return self._tally.numbers(workers=max(workers for _, workers in self._capacity))
+        return self._metrics.numbers(workers=max(workers for _, workers in self._capacity))
 
     # When something happens next.
 
@@ -123,7 +123,7 @@ class Simulation:
     # What comes from outside.
 
     def _arrive(self, arrival: Arrival, coming: Iterator[Arrival]) -> Arrival | None:
-        """Takes one arrival, or as many new tasks as came at once; gives the one behind it."""
+        """Takes one arrival, or all new tasks that came at once; returns the one behind."""
         if type(arrival.body) is not Created:
             self._edit(arrival)
             return next(coming, None)
@@ -136,14 +136,14 @@ class Simulation:
             and following.at == arrival.at
             and len(drafts) < COMMIT_EVENTS
         ):
-            place = self._record.place_of(following.task)
+            place = self._trace.place_of(following.task)
             places.append(place)
-            self._tally.arrive(following.at)
+            self._metrics.arrive(following.at)
             drafts.append((decide.NEW, self._created(following.body, place, following.at)))
             following = next(coming, None)
         for place, task in zip(places, self._apply(drafts), strict=True):
             assert task is not None, "a created task is open"
-            self._live[task.number] = _Live(place, self._record.first[place])
+            self._live[task.number] = _Live(place, self._trace.first[place])
             self._numbers[place] = task.number
         return following
 
@@ -158,7 +158,7 @@ class Simulation:
             expires_at = None if policy.max_age_us is None else at + policy.max_age_us
         return Created(
             policy=policy,
-            priority=self._record.groups[place] if self._changes.by_group else body.priority,
+            priority=self._trace.groups[place] if self._changes.by_group else body.priority,
             scheduled_at=body.scheduled_at,
             expires_at=expires_at,
         )
@@ -176,7 +176,7 @@ class Simulation:
 
     def _edit(self, arrival: Arrival) -> None:
         """What a person did to a task, as far as the task still stands so that it can be done."""
-        place = self._record.place_of(arrival.task)
+        place = self._trace.place_of(arrival.task)
         if type(arrival.body) is Retried:
             self._reopen(place, arrival.at, arrival.body)
             return
@@ -208,11 +208,11 @@ class Simulation:
         )
         number = self._projection.seq + 1
         self._apply([(number, Retried(body.scheduled_at, body.by, reopens))])
-        known = self._record.attempts_of(place)[content.attempt : content.attempt + 1]
+        known = self._trace.attempts_of(place)[content.attempt : content.attempt + 1]
         self._live[number] = _Live(place, known[0] if known else NONE)
         self._numbers[place] = number
         name = FINAL_NAMES[self._states[place]]
-        setattr(self._tally, name, getattr(self._tally, name) - 1)
+        setattr(self._metrics, name, getattr(self._metrics, name) - 1)
         self._states[place] = OPEN
 
     # What the one node does.
@@ -223,7 +223,7 @@ class Simulation:
         self._projection.ripen(now)
         outcomes, called_off = self._ended(now)
         leased: list[Draft] = []
-        # Where nobody is, nothing is expired either.
+        # Where no node is, nothing expires either.
         if workers := self._workers(now):
             free = workers - self._projection.leased_count + len(outcomes) + len(called_off)
             leased = decide.lease(
@@ -246,40 +246,40 @@ class Simulation:
         outcomes: list[Outcome] = []
         called_off: list[Draft] = []
         while self._ends and self._ends[0][0] <= now:
-            _, _, number, foreseen = heapq.heappop(self._ends)
+            _, _, number, predicted = heapq.heappop(self._ends)
             # A task that was called off meanwhile is gone; reopened, it has another number.
             task = self._projection.tasks.get(number)
             if task is None:
                 continue
-            if foreseen.ending == CALLED_OFF:
+            if predicted.ending == CALLED_OFF:
                 called_off += decide.cancel(task, reason="", by=None)
             else:
                 place = self._live[number].place
-                outcomes.append(self._foreteller.outcome(task, place, foreseen))
+                outcomes.append(self._model.outcome(task, place, predicted))
         return outcomes, called_off
 
     def _known(self, draft: Draft) -> Draft:
-        """The draft; once the record is over, a task of which it says no more is let go."""
+        """The draft; once the trace is over, a task of which it says no more is let go."""
         number, _ = draft
-        if self._now < self._record.ended_at:
+        if self._now < self._trace.ended_at:
             return draft
         return draft if self._live[number].attempt != NONE else (number, Cancelled(LET_GO))
 
     def _begin(self, task: Task) -> None:
         """Begins an attempt: how it will end is known at once."""
-        live, record = self._live[task.number], self._record
-        self._tally.begin(record.groups[live.place], self._now - task.scheduled_at_us)
-        if self._tally.attempts > self._most_attempts:
+        live, trace = self._live[task.number], self._trace
+        self._metrics.begin(trace.groups[live.place], self._now - task.scheduled_at_us)
+        if self._metrics.attempts > self._most_attempts:
             raise ArgumentError(
                 "backoff", task.policy.backoff_us, "a policy under which failing tasks end or wait"
             )
-        foreseen = self._foreteller.foresee(task, live.place, live.attempt, now=self._now)
-        self._tally.drawn += foreseen.is_drawn
+        predicted = self._model.predict(task, live.place, live.attempt, now=self._now)
+        self._metrics.drawn += predicted.is_drawn
         if live.attempt != NONE:
-            live.attempt = record.following[live.attempt]
-        ends_at = self._now + foreseen.length_us
+            live.attempt = trace.following[live.attempt]
+        ends_at = self._now + predicted.length_us
         # Those that end together end in the order in which they began.
-        heapq.heappush(self._ends, (ends_at, self._tally.attempts, task.number, foreseen))
+        heapq.heappush(self._ends, (ends_at, self._metrics.attempts, task.number, predicted))
 
     # Keeping account.
 
@@ -301,18 +301,18 @@ class Simulation:
         for number, body in drafts:
             kind = type(body)
             if kind is Failed:
-                self._tally.failures += 1
-                self._tally.end(self._now)
+                self._metrics.failures += 1
+                self._metrics.end(self._now)
             elif kind in FINAL_KINDS:
                 place = self._live.pop(number).place
                 del self._numbers[place]
                 if kind is Cancelled and body == Cancelled(LET_GO):
                     continue
-                self._tally.end(self._now)
+                self._metrics.end(self._now)
                 state = FINAL_KINDS[kind]
                 self._states[place] = state
                 name = FINAL_NAMES[state]
-                setattr(self._tally, name, getattr(self._tally, name) + 1)
+                setattr(self._metrics, name, getattr(self._metrics, name) + 1)
 
 
 def _edits(task: Task, body: object) -> list[Draft]:

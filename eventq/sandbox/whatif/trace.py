@@ -1,4 +1,4 @@
-"""What a log tells about the work: which tasks came when, and how long each attempt took.
+"""What a log says about the work: which tasks came when, and how long each attempt took.
 
 It is read once, into plain arrays of some fifty bytes a task: a simulation must know how an attempt
 will end when it begins, and asking the log's index a million times takes many times longer.
@@ -10,21 +10,20 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 
-import msgspec
 from msgspec import Struct
 
 from eventq.core.decide import LAPSED
 from eventq.core.durations import SECOND_US
-from eventq.core.events import AnyBody, Commit, Retried, Unknown, decode_bodies
+from eventq.core.events import AnyBody, Commit, Retried, Unknown, decode_at
 from eventq.core.policy import wait_us
 from eventq.core.projection import Projection
 from eventq.core.task import Task, TaskState
-from eventq.errors import DeadlineExceededError, LogCorruptError, Retry
+from eventq.errors import DeadlineExceededError, Retry
 from eventq.eventlog.contract import EventLog
 from eventq.replay.fold import check_follows
 from eventq.replay.points import Point
 from eventq.runner.pacing import AHEAD_S
-from eventq.sandbox.whatif.metrics import Tally
+from eventq.sandbox.whatif.metrics import Metrics
 from eventq.sandbox.whatif.node_activity import Nodes
 from eventq.snapshot import projection_at
 
@@ -34,7 +33,7 @@ COMPLETED, FAILED, ASKED, CANCELLED, LATE, CALLED_OFF = range(6)
 CALLED_OFF: a person ended it and its task, so that it is known for so long only."""
 NONE = -1
 
-# Nobody worked when nothing ran, yet a task was ready for longer than this (100 ms). Shorter gaps
+# No node worked when nothing ran, yet a task was ready for longer than this (100 ms). Shorter gaps
 # are what a node takes to hear of a task and to commit.
 ABSENT_US = SECOND_US // 10
 
@@ -54,15 +53,15 @@ class Arrival(Struct, frozen=True, gc=False):
     body: AnyBody | Unknown
 
 
-class Record:
+class Trace:
     """What the log holds between two positions, for tasks created there."""
 
     def __init__(
         self, projection: Projection, group_of: GroupOf, *, workers: int | None = None
     ) -> None:
-        self.tally = Tally()
+        self.metrics = Metrics()
         self.absences: list[tuple[int, int]] = []
-        """Spans in which nobody worked, in order."""
+        """Spans in which no node worked, in order."""
         self.ended_at = projection.at
         self.left_out = len(projection.tasks)
         """Tasks that were open before."""
@@ -123,11 +122,7 @@ class Record:
     def take(self, commit: Commit) -> None:
         """Reads one more commit. Raises LogCorruptError."""
         check_follows(self._projection, commit)
-        try:
-            kinds = [kind_of(text) for text in commit.bodies]
-        except msgspec.DecodeError as error:
-            problem = f"a body cannot be understood: {error}"
-            raise LogCorruptError(commit.first, problem) from error
+        kinds = kinds_of(commit)
         if not self._nodes.running and "leased" in kinds:
             self._notice_absence(commit.at)
         after = self._projection.apply(commit)
@@ -141,10 +136,10 @@ class Record:
             if kind == "created":
                 self._create(task, commit.at)
             elif kind in {"completed", "expired", "cancelled"}:
-                setattr(self.tally, kind, getattr(self.tally, kind) + 1)
-                self.tally.end(commit.at)
-            elif kind == "retried" and (was := _reopened(commit.bodies[index])) is not None:
-                setattr(self.tally, was, getattr(self.tally, was) - 1)
+                setattr(self.metrics, kind, getattr(self.metrics, kind) + 1)
+                self.metrics.end(commit.at)
+            elif kind == "retried" and (was := _reopened(commit, index)) is not None:
+                setattr(self.metrics, was, getattr(self.metrics, was) - 1)
         self._nodes.measure()
         self.ended_at = commit.at
 
@@ -153,17 +148,17 @@ class Record:
         self._nodes.finish(self.ended_at)
         for number, running in self._nodes.running.items():
             if running.begun_at is not None and (place := self.place_of(number)) != NONE:
-                self.tally.begin(self.groups[place], running.begun_at - running.ready_at)
+                self.metrics.begin(self.groups[place], running.begun_at - running.ready_at)
 
     def _create(self, task: Task, at: int) -> None:
-        self.tally.arrive(at)
+        self.metrics.arrive(at)
         self.numbers.append(task.number)
         self.groups.append(self._group_of(task))
         self.first.append(NONE)
         self.last.append(NONE)
 
     def _notice_absence(self, at: int) -> None:
-        """Nobody was there while a task was ready and nothing ran."""
+        """Notes a span in which a task was ready and nothing ran."""
         if at - self._idle_since <= ABSENT_US:
             return
         ready_at = min((task.scheduled_at_us for task in self._projection.ready(at)), default=at)
@@ -188,10 +183,10 @@ class Record:
             # One that was given back begins again, and is counted then.
             return
         assert running.begun_at is not None, "what has ended has begun"
-        self.tally.begin(self.groups[place], running.begun_at - running.ready_at)
-        self.tally.end(commit.at)
+        self.metrics.begin(self.groups[place], running.begun_at - running.ready_at)
+        self.metrics.end(commit.at)
         ending, delay_us = _ending(kind, after, commit.at)
-        self.tally.failures += kind == "failed"
+        self.metrics.failures += kind == "failed"
         self._add(place, commit.at - running.begun_at, ending, delay_us)
 
     def _add(self, place: int, length_us: int, ending: int, delay_us: int) -> None:
@@ -207,7 +202,7 @@ class Record:
         self.last[place] = attempt
 
 
-def read_record(
+def read_trace(
     log: EventLog,
     *,
     after: Point,
@@ -215,17 +210,17 @@ def read_record(
     group_of: GroupOf,
     workers: int | None,
     progress: Progress,
-) -> Record:
+) -> Trace:
     """Reads the log between two positions at which commits end; O(events).
 
     ``workers`` is how many each node had, if that is known.
     """
     projection = projection_at(log, after)
-    record = Record(projection, group_of, workers=workers)
+    trace = Trace(projection, group_of, workers=workers)
     for commit in commits_between(log, after=after.seq, until=until, progress=progress):
-        record.take(commit)
-    record.finish()
-    return record
+        trace.take(commit)
+    trace.finish()
+    return trace
 
 
 def read_arrivals(
@@ -234,11 +229,10 @@ def read_arrivals(
     """What came from outside between two positions, in order; the events of nodes are left out."""
     for commit in commits_between(log, after=after, until=until, progress=progress):
         before = ""
-        for number, text in zip(commit.tasks, commit.bodies, strict=True):
-            kind = kind_of(text)
+        for number, text, kind in zip(commit.tasks, commit.bodies, kinds_of(commit), strict=True):
             # Behind a failure these are what the node decided about it.
             if kind in ARRIVING and number > after and (kind == "created" or before != "failed"):
-                [body] = decode_bodies([text])
+                [body] = decode_at(commit.first, [text])
                 yield Arrival(commit.at, number, body)
             before = kind
 
@@ -246,7 +240,7 @@ def read_arrivals(
 def commits_between(
     log: EventLog, *, after: int, until: int, progress: Progress
 ) -> Iterator[Commit]:
-    """The commits between two positions at which commits end; tells the position of each batch."""
+    """The commits between two positions at which commits end; reports each batch."""
     while after < until and (commits := log.read(after=after)):
         for commit in commits:
             if commit.first > until:
@@ -256,11 +250,16 @@ def commits_between(
         progress(min(after, until))
 
 
-def kind_of(text: str) -> str:
+def kinds_of(commit: Commit) -> list[str]:
+    """The kinds of a commit's bodies. Raises LogCorruptError."""
+    return [_kind_of(commit.first, text) for text in commit.bodies]
+
+
+def _kind_of(seq: int, text: str) -> str:
     """The kind of a stored body; it stands first in whatever eventq has written."""
     if text.startswith(PREFIX) and (end := text.find('"', len(PREFIX))) > 0:
         return text[len(PREFIX) : end]
-    return decode_bodies([text])[0].kind
+    return decode_at(seq, [text])[0].kind
 
 
 def _ending(kind: str, after: list[Task | None], at: int) -> tuple[int, int]:
@@ -298,9 +297,10 @@ def _name(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
-def _reopened(text: str) -> str | None:
+def _reopened(commit: Commit, index: int) -> str | None:
     """Which final state a ``retried`` brings its task back from; None for a retry by a node."""
+    text = commit.bodies[index]
     if '"reopens"' not in text:
         return None
-    [body] = decode_bodies([text])
+    [body] = decode_at(commit.first + index, [text])
     return body.reopens.was if isinstance(body, Retried) and body.reopens is not None else None

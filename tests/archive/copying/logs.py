@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol
 
 from eventq import Queue, Retry
-from eventq.eventlog import EventLog
+from eventq.archive.copy import copy_log
+from eventq.eventlog import EventLog, open_log
 
 KINDS = ["memory", "sqlite", "mongo", "file"]
 # Those that outlive a process, and can be damaged by hand.
@@ -34,12 +37,18 @@ def fill(url: str, *, namespace: str = "default", tasks: int = 12) -> None:
             raise ValueError('not\u2028 "this"\\')
         return {"ü\u0001": [task.tags["n"], None, 1.5]}
 
-    with Queue(url, namespace=namespace, max_retries=0, workers=2) as queue:
+    # No queue runs on a file, so that is filled by a copy.
+    is_file = url.startswith("file:")
+    place = f"memory://{secrets.token_hex(8)}" if is_file else url
+    with Queue(place, namespace=namespace, max_retries=0, workers=2) as queue:
         queue.new_many([{"n": n, "text": '漢字 \\ " \u007f $where a.b'} for n in range(tasks)])
         queue.new({"n": 98}, key="schlüssel:1")
         queue.new({"n": 99}, key="$where", delay="1d")
         queue.cancel(queue.new({"n": 97}).key, reason="why\nnot")
         queue.run(work, until="idle")
+    if is_file:
+        with closing(open_log(url, namespace=namespace)) as log:
+            copy_log(open_log(place, namespace=namespace), log)
 
 
 def path_of(url: str) -> Path:

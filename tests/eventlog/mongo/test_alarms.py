@@ -54,8 +54,8 @@ def test_an_alarm_in_an_insert_is_its_own_callers(
     def ring(_number: int, _frame: FrameType | None) -> None:
         raise alarm
 
-    torn = TornCollection(log._link.commits(), landed=landed)
-    monkeypatch.setattr(log._link, "commits", lambda: torn)
+    torn = TornCollection(log.connection.commits(), landed=landed)
+    monkeypatch.setattr(log.connection, "commits", lambda: torn)
     node = Node(log, clock=SystemClock())
     others = behind_nobody(node, [creation(key=key) for key in "ab"])
 

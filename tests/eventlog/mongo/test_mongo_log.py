@@ -21,9 +21,9 @@ from eventq.core.durations import SECOND_US
 from eventq.core.seal import is_sealed
 from eventq.errors import LogConflictError
 from eventq.eventlog import open_log
+from eventq.eventlog.mongo import connection as mongo_connection
 from eventq.eventlog.mongo import documents as mongo_documents
 from eventq.eventlog.mongo import driver as mongo_client
-from eventq.eventlog.mongo import log as mongo
 from eventq.eventlog.mongo.log import MongoLog
 from tests.eventlog.commits import (
     EMPTY,
@@ -175,7 +175,7 @@ def test_clock_of_a_server_that_is_away_is_not_asked_again(
         asked.append(1)
         raise pymongo.errors.AutoReconnect("away")
 
-    monkeypatch.setattr(mongo, "measure_offset_us", fail)
+    monkeypatch.setattr(mongo_connection, "measure_offset_us", fail)
 
     assert [log.clock_offset_us() for _ in range(3)] == [0, 0, 0]
     assert len(asked) == 1
@@ -274,7 +274,7 @@ def test_lone_writer_waits_for_nobody(log: MongoLog) -> None:
     """Pacing costs nothing where nobody competes."""
     append_each(log, [1] * 5)
 
-    assert log._contention.wait_s() == 0
+    assert log.contention.wait_s() == 0
 
 
 def test_writer_that_met_another_stands_back(log: MongoLog, url: str) -> None:
@@ -287,7 +287,7 @@ def test_writer_that_met_another_stands_back(log: MongoLog, url: str) -> None:
 
     append(log)
 
-    assert log._contention.wait_s() > 0
+    assert log.contention.wait_s() > 0
 
 
 def test_own_commits_are_no_company(log: MongoLog) -> None:
@@ -297,7 +297,7 @@ def test_own_commits_are_no_company(log: MongoLog) -> None:
     everything(log)
 
     append(log)
-    assert log._contention.wait_s() == 0
+    assert log.contention.wait_s() == 0
 
 
 def test_nobody_is_told_more_before_the_last_was_heard(log: MongoLog) -> None:
@@ -315,7 +315,7 @@ def test_nobody_is_told_more_before_the_last_was_heard(log: MongoLog) -> None:
             twice.set()
 
     woken = [0]
-    with closing(log.watch(wake, heard=heard)):
+    with closing(log.remote.watch(wake, heard=heard)):
         append(log)
         wait_until(lambda: len(asked) == 3, "the watch to ask three times")
         append(log)
@@ -333,4 +333,4 @@ def test_commits_of_others_are_company(log: MongoLog, url: str) -> None:
     everything(log)
 
     append(log)
-    assert log._contention.wait_s() > 0
+    assert log.contention.wait_s() > 0

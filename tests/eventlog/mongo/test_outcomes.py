@@ -24,7 +24,7 @@ from eventq.eventlog.mongo import append as mongo_append
 from eventq.eventlog.mongo import driver as mongo_client
 from eventq.eventlog.mongo import log as mongo
 from eventq.eventlog.mongo import retention as mongo_cut
-from eventq.eventlog.mongo.connection import MongoLink
+from eventq.eventlog.mongo.connection import MongoConnection
 from eventq.eventlog.mongo.documents import Document, to_commit, to_document
 from eventq.eventlog.mongo.log import MongoLog
 from tests.eventlog.commits import EMPTY, append, commit_after, head_after
@@ -93,7 +93,7 @@ def test_what_a_commit_follows_is_looked_at_before_it_is_sent_again(
     """A new primary without the commit before must not take this one: nothing would refuse it."""
     append(log)
     follower = commit_after(log.head())
-    collection = log._link.commits()
+    collection = log.connection.commits()
     fail_inserts(
         monkeypatch, [AutoReconnect("lost")], meanwhile=lambda: collection.delete_one({"first": 1})
     )
@@ -111,7 +111,7 @@ def test_commit_is_not_sent_into_the_middle_of_another(
     first = append(log)
     follower = commit_after(log.head())
     longer = commit_after(EMPTY, bodies=[*first.bodies, *first.bodies], tasks=[1, 2])
-    collection = log._link.commits()
+    collection = log.connection.commits()
 
     def replace_history() -> None:
         collection.delete_many({})
@@ -166,7 +166,7 @@ def test_append_whose_place_cannot_be_looked_at_is_no_failed_one(
     errors = [AutoReconnect("lost")] * failures
     find_truly = mongo_cut.find_start
 
-    def find_start(link: MongoLink, namespace: str) -> Head:
+    def find_start(link: MongoConnection, namespace: str) -> Head:
         if errors:
             raise errors.pop()
         return find_truly(link, namespace)
@@ -184,12 +184,12 @@ def test_append_whose_place_cannot_be_looked_at_is_no_failed_one(
 
 
 def test_a_look_at_the_log_meanwhile_does_not_hide_that_a_place_was_cut(
-    quiet: MongoLog, monkeypatch: pytest.MonkeyPatch
+    quiet: MongoLog, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A watch may ask for the head on its own thread while an append is on its way."""
     monkeypatch.setattr(mongo_cut, "SETTLED_S", 0.0)
     commit = commit_after(known_head(quiet))
-    with closing(open_log(quiet._link._secret_url)) as other:
+    with closing(open_log(url)) as other:
         append(other)
         other.cut(other.head())
 
@@ -207,7 +207,7 @@ def append_known(log: MongoLog) -> Commit:
 
 def known_head(log: MongoLog) -> Head:
     """Where the log with one event was when it was last asked."""
-    first = log._link.commits().find_one({"first": 1})
+    first = log.connection.commits().find_one({"first": 1})
     assert first is not None
     return head_after(to_commit(first))
 
@@ -223,7 +223,7 @@ def test_preferences_in_the_url_do_not_weaken_the_log(mongod: ReplicaSet) -> Non
     sign = "&" if "?" in url else "?"
     with closing(MongoLog(f"{url}{sign}{options}", namespace="n", create=True)) as log:
         commit = append(log)
-        commits = log._link.commits()
+        commits = log.connection.commits()
 
         assert log.read(after=0) == [commit]
         assert commits.read_preference == ReadPreference.PRIMARY

@@ -40,7 +40,7 @@ class HastyLog(MongoLog):
 
     def __init__(self, url: str) -> None:
         super().__init__(url, namespace="default", create=False)
-        self._link.read_concern = ReadConcern("local")
+        self.connection.read_concern = ReadConcern("local")
 
 
 @contextmanager

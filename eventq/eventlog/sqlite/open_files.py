@@ -1,7 +1,7 @@
-"""Whether the files that a SQLite log has open are still those that another opener would find.
+"""Checks that the files a SQLite log has open are still those that another opener would find.
 
-A file goes on living for who has it open after it was deleted, replaced or moved, and a second name
-leads to it without the files beside it. Appended to such a file, a task is in nobody's queue.
+A file that was deleted, replaced or moved lives on for the process that has it open, and a second
+name leads to it without the files beside it. A task appended to such a file is in no one's queue.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from eventq.errors import LogLostError
 from eventq.eventlog.sqlite.files import ONE_NAME, unavailable
 from eventq.host.interrupts import raise_interrupt
 
-# How often, in seconds, to look whether the files beside the database are the same. Each look at
-# one costs a system call, and the database itself is looked at before each use.
+# How often, in seconds, to check the files beside the database. Each check costs a system call, and
+# the database itself is checked before each use.
 LOOK_S = 1.0
 ANEW = "nothing is read from it or appended to it any more: open the queue anew"
 
@@ -22,7 +22,7 @@ ANEW = "nothing is read from it or appended to it any more: open the queue anew"
 Identity = tuple[int, int]
 
 
-class Place:
+class OpenFiles:
     """The files of one log, as its connections have them open."""
 
     def __init__(self, path: str) -> None:
@@ -33,14 +33,14 @@ class Place:
         self._looked_s = time.monotonic()
 
     def note_beside(self) -> None:
-        """Takes note of the WAL and its index, which stay until the last connection is closed."""
+        """Notes which WAL and index there are; they stay until the last connection is closed."""
         self._wal = _identity(f"{self._path}-wal")
         self._index = _identity(f"{self._path}-shm")
 
     def check(self) -> None:
-        """Raises LogLostError when one of the files is another one by now, or has another name.
+        """Raises LogLostError once one of the files has been replaced or has got another name.
 
-        Costs one system call, and two more after LOOK_S. A loss is told at each call from then on.
+        Costs one system call, and two more after LOOK_S. After a loss, every call raises.
         """
         _check(self._path, self._file)
         now_s = time.monotonic()
@@ -50,7 +50,7 @@ class Place:
             self._looked_s = now_s
 
     def check_index(self) -> None:
-        """Raises LogLostError when others have another index of the WAL than this log."""
+        """Raises LogLostError when other openers use another index of the WAL than this log."""
         if self._index is not None:
             _check(f"{self._path}-shm", self._index)
 
@@ -61,7 +61,7 @@ def _check(path: str, known: Identity) -> None:
 
 
 def _identity(path: str) -> Identity:
-    """What tells a file from another one that took its name. Raises LogLostError without one."""
+    """What distinguishes a file from one that took its name. Raises LogLostError without a file."""
     try:
         status = os.stat(path)  # noqa: PTH116 - on the path of every append
     except (FileNotFoundError, NotADirectoryError) as error:

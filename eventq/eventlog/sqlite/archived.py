@@ -1,6 +1,6 @@
-"""Where a SQLite log begins after a cut, and what is kept of archived tasks: reading and its SQL.
+"""Where a SQLite log starts after a cut, and what it keeps of archived tasks: reading, and its SQL.
 
-The two tables are made by the first cut, so a log that was never cut pays next to nothing.
+The first cut makes the two tables, so a log that was never cut pays next to nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from eventq.eventlog.contract import Head, Kept
 
 TABLES = """
 -- One row a namespace that was cut: the last event that was archived, and its commit's seal.
-CREATE TABLE IF NOT EXISTS bases (
+CREATE TABLE IF NOT EXISTS starts (
     ns INTEGER PRIMARY KEY,
     seq INTEGER NOT NULL,
     at INTEGER NOT NULL,
@@ -34,9 +34,9 @@ CREATE TABLE IF NOT EXISTS kept (
 CREATE UNIQUE INDEX IF NOT EXISTS kept_by_key ON kept (ns, key) WHERE key IS NOT NULL;
 """
 
-HAS_TABLES = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'bases'"
+HAS_TABLES = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'starts'"
 
-FIND_BASE = "SELECT seq, at, seal FROM bases WHERE ns = ?1"
+FIND_START = "SELECT seq, at, seal FROM starts WHERE ns = ?1"
 
 # ?1 namespace, ?2 the numbers as a JSON array.
 FIND_KEPT = """
@@ -52,7 +52,7 @@ FROM kept
 WHERE ns = ?1 AND key IS NOT NULL AND key IN (SELECT value FROM json_each(?2))
 """
 
-# What is stored outside of all commits, which no reader of commits sees: others by index do.
+# What is stored outside of all commits: readers of commits never see it, but look-ups by index do.
 FIND_STRAY = """
 SELECT min(seq)
 FROM (
@@ -68,26 +68,26 @@ FROM (
 )
 """
 
-# Made durable before a row is deleted: whoever finds events missing below it knows why.
-SET_BASE = """
-INSERT INTO bases (ns, seq, at, seal)
+# Made durable before a row is deleted, so that whoever finds events missing below it knows why.
+SET_START = """
+INSERT INTO starts (ns, seq, at, seal)
 VALUES (?1, ?2, ?3, ?4)
 ON CONFLICT (ns) DO UPDATE SET seq = excluded.seq, at = excluded.at, seal = excluded.seal
 """
 
-# ?1 namespace, ?2 the rows as a JSON array of [task, seq, key, state]. Somebody else may have
-# archived more meanwhile, into another folder: what is true as of later stays.
+# ?1 namespace, ?2 the rows as a JSON array of [task, seq, key, state]. Another archiving, into
+# another folder, may have kept rows as of a later position: those stay.
 KEEP = """
 INSERT OR REPLACE INTO kept (ns, task, seq, key, state)
 SELECT ?1, value ->> 0, value ->> 1, value ->> 2, value ->> 3
 FROM json_each(?2)
-WHERE value ->> 1 >= coalesce((SELECT seq FROM bases WHERE ns = ?1), 0)
+WHERE value ->> 1 >= coalesce((SELECT seq FROM starts WHERE ns = ?1), 0)
 ON CONFLICT (ns, task) DO UPDATE
 SET seq = excluded.seq, key = excluded.key, state = excluded.state
 WHERE excluded.seq >= kept.seq
 """
 
-# What is kept of tasks without a key is of use as of the base alone.
+# What is kept of tasks without a key is of use only as of the start.
 FORGET_KEPT = "DELETE FROM kept WHERE ns = ?1 AND key IS NULL AND seq < ?2"
 
 LAST_COMMIT = """
@@ -98,7 +98,7 @@ ORDER BY first DESC
 LIMIT 1
 """
 
-# ?1 namespace, ?2 the base, ?3 how many events: where the oldest so many of them end.
+# ?1 namespace, ?2 the start, ?3 how many events: where the oldest so many of them end.
 OLDEST_END = """
 SELECT max(first + count - 1)
 FROM commits
@@ -109,15 +109,18 @@ WHERE ns = ?1 AND first <= ?2
 DELETE_EVENTS = "DELETE FROM events WHERE ns = ?1 AND seq <= ?2"
 DELETE_COMMITS = "DELETE FROM commits WHERE ns = ?1 AND first <= ?2"
 
-_pairs: msgspec.json.Decoder[list[tuple[str, int]]] = msgspec.json.Decoder(list[tuple[str, int]])
+# Pairs of a key and a number, as `json_group_array` makes them.
+keys_decoder: msgspec.json.Decoder[list[tuple[str, int]]] = msgspec.json.Decoder(
+    list[tuple[str, int]]
+)
 _rows: msgspec.json.Decoder[list[tuple[int, int, str | None, str]]] = msgspec.json.Decoder(
     list[tuple[int, int, str | None, str]]
 )
 
 
-def find_base(connection: apsw.Connection, namespace_id: int | None) -> Head | None:
-    """Where the namespace was cut; None when it never was."""
-    rows = _query(connection, FIND_BASE, (namespace_id,)) if _is_cut(connection) else []
+def find_start(connection: apsw.Connection, namespace_id: int | None) -> Head | None:
+    """Returns where the namespace was cut; None when it never was."""
+    rows = _query(connection, FIND_START, (namespace_id,)) if _is_cut(connection) else []
     return Head(*rows[0]) if rows else None
 
 
@@ -141,12 +144,12 @@ def find_kept(
 def find_kept_keys(
     connection: apsw.Connection, namespace_id: int | None, keys: list[str]
 ) -> dict[str, int]:
-    """The tasks of those of the keys that belong to archived ones."""
+    """Returns the archived tasks that have one of the keys."""
     if not keys or not _is_cut(connection):
         return {}
     text = msgspec.json.encode(keys).decode()
     rows = _query(connection, FIND_KEPT_KEYS, (namespace_id, text))
-    return dict(_pairs.decode(rows[0][0]))
+    return dict(keys_decoder.decode(rows[0][0]))
 
 
 def _is_cut(connection: apsw.Connection) -> bool:

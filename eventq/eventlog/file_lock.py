@@ -1,6 +1,7 @@
-"""A turn that is a file's exclusive lock, and ends as the file is closed, by C code alone.
+"""A file's exclusive lock, held while a block lasts and given back by C code alone.
 
-Nothing here unlocks: a forked child must close its copy, and then the lock stays with its parent.
+The lock ends as the file is closed. Nothing here unlocks it: a forked child must close its copy,
+and then the lock stays with its parent.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ T = TypeVar("T")
 FILE_MODE = 0o600
 
 
-class FileTurn(Generic[T]):
-    """Holds the exclusive lock of a file while a block lasts; gives it what ``then`` returns.
+class FileLock(Generic[T]):
+    """Holds the exclusive lock of a file while a block lasts; the block gets what ``then`` returns.
 
     Each has a descriptor of its own, so that threads queue as processes do: in the kernel, first
-    come first served. With ``busy``, it does not wait, but raises LogUnavailableError with that.
-    A missing file is made if ``create``. ``open_files`` has the descriptor while it is open.
-    ``on_failure`` is called when the lock cannot be had, and may raise what says more.
+    come first served. With the message ``busy``, it does not wait, but raises LogUnavailableError.
+    A missing file is made if ``create``. ``open_files`` holds the descriptor while it is open.
+    ``on_failure`` is called when the lock cannot be taken, and may raise a better error.
     """
 
     # See Holding.
@@ -47,7 +48,7 @@ class FileTurn(Generic[T]):
         create: bool = True,
         on_failure: Callable[[], None] = lambda: None,
     ) -> None:
-        # Not open yet: whoever is interrupted before the block leaves nothing behind.
+        # Not open yet, so that an interrupt before the block leaves nothing behind.
         self._file = FileIO.__new__(FileIO)
         self.__exit__ = self._file.__exit__  # type: ignore[method-assign, assignment]
         self._open_files = set() if open_files is None else open_files
@@ -90,7 +91,7 @@ class FileTurn(Generic[T]):
 
     def _remember(self) -> None:
         for file in tuple(self._open_files):
-            # Not as it was closed: no function of ours is called then.
+            # Done only now, since no function of ours is called as a file is closed.
             if file.closed:
                 self._open_files.discard(file)
         self._open_files.add(self._file)
