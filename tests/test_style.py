@@ -78,8 +78,6 @@ SLOW_MODULES = {"apsw", "asyncio", "click", "pymongo", "rich", "textual"}
 
 PUBLIC = set(eventq.__all__)
 
-# What the command line calls by the same names as other rooms.
-KNOWN_NAMES = {"Command", "Plan", "View"}
 # The snapshots of SQLite know their log.
 KNOWN_CIRCLE = {"eventq.eventlog.sqlite.log", "eventq.eventlog.sqlite.snapshots"}
 
@@ -219,11 +217,7 @@ def test_class_names_have_one_owner() -> None:
         for node in ast.walk(parsed(path)):
             if isinstance(node, ast.ClassDef):
                 owners.setdefault(node.name, []).append(place(path, node.lineno))
-    shared = [
-        f"{name}: {', '.join(places)}"
-        for name, places in owners.items()
-        if len(places) > 1 and name not in KNOWN_NAMES
-    ]
+    shared = [f"{name}: {', '.join(places)}" for name, places in owners.items() if len(places) > 1]
 
     assert shared == [], "keep the name where it fits best, and call the others what they are"
 

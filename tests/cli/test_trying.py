@@ -99,7 +99,7 @@ def test_rerun_output_is_safe(cli: Cli) -> None:
     """Whatever a worker raises, nothing of it reaches the terminal as it is."""
     (cli.folder / "nasty_jobs.py").write_text(JOBS)
     cli.ok("new", "--key", "k", "--json-tags", json.dumps({"text": NASTY}), "--max-retries", "0")
-    cli.ok("run", "nasty_jobs:nasty", "--until-idle")
+    assert cli("run", "nasty_jobs:nasty", "--until-idle").exit_code == 1
 
     shown = cli("rerun", "k", "--worker", "nasty_jobs:nasty").output
     _, seen = on_terminal("rerun", "--all", "--worker", "nasty_jobs:nasty", folder=cli.folder)

@@ -47,7 +47,9 @@ def ran(cli: Cli) -> Cli:
     for n in range(4):
         cli.ok("new", f"n:={n}", "--key", f"t{n}", "--max-retries", "0")
     sys.modules.pop(name, None)
-    cli.ok("run", f"{name}:work", "--until-idle", "--workers", "1")
+    done = cli("run", f"{name}:work", "--until-idle", "--workers", "1")
+    # One of them expires, which is a finding.
+    assert done.exit_code == 1, done.output
     return cli
 
 

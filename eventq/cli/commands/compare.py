@@ -246,6 +246,6 @@ def _say_found(found: Found) -> None:
 
 def _say_nothing_found(found: NotFound) -> None:
     if found.by_time:
-        note(f"it holds after none of {found.events} events, but at --bad: by the passing of time")
+        note(f"it holds after none of {found.events} events, but at --bad: time alone made it hold")
     else:
         note(f"it holds after none of {found.events} events")

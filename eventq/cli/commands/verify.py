@@ -100,8 +100,8 @@ def verify_command(
     """Prove that the log was not altered, and that all its events are legal.
 
     Recomputes every seal and checks, by separate rules, every position, move, lease, fence,
-    instant and key, and the order of dispatch. Names the first wrong position, if any, and exits
-    with 1 then.
+    instant and key, and the order of dispatch. Names the first wrong position, if there is one,
+    and then exits with 1.
     """
     anchors = [(file.name, _read_anchor(file)) for file in files]
     key = _find_key(key_env, [anchor for _, anchor in anchors])

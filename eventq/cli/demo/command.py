@@ -6,6 +6,7 @@ It only reads the files, and never touches another queue.
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import shlex
 import shutil
@@ -42,6 +43,7 @@ from eventq.cli.supervise.background import BackgroundRun, stopping
 from eventq.cli.text import visible
 from eventq.core.durations import SECOND_US, parse_duration
 from eventq.eventlog import open_log
+from eventq.runner.news import ATTEMPTS
 
 DEMO_URL = "sqlite:///eventq-demo.db"
 DEMO_NAMESPACE = "demo"
@@ -125,6 +127,8 @@ def demo(*, place: Place, directory: str | None, pace: str, **options: Any) -> N
             "url", chosen.url, "a log that outlives the demo, like sqlite:///demo.db"
         )
     log_to_stderr(verbose=False)
+    # The screen and the summary show which attempts failed.
+    logging.getLogger(ATTEMPTS).setLevel(logging.ERROR)
     files = _find_files(chosen, is_library=directory is None)
     with Queue(
         chosen.url,

@@ -283,7 +283,7 @@ class Stepper(App[None]):
         self._show(message)
 
     def _at_length(self, doing: str, move: Callable[[Progress], str]) -> None:
-        """Does in a thread what may take long; its ``progress`` is how escape stops it."""
+        """Does in a thread what may take long; escape stops it at its next ``progress``."""
         if self.busy:
             return
         self.busy, self._doing, self._reached = True, doing, self.cursor.seq

@@ -44,10 +44,9 @@ def count_rows(found: LogDifference) -> list[list[str]]:
     return rows
 
 
-def found_rows(before: object, after: object) -> list[list[str]]:
+def found_rows(before: dict[str, int], after: dict[str, int]) -> list[list[str]]:
     """All numbers, in cells below COUNT_COLUMNS."""
-    then, now = msgspec.to_builtins(before), msgspec.to_builtins(after)
-    return [[name, str(old), str(now[name]), _delta(old, now[name])] for name, old in then.items()]
+    return [[name, str(n), str(after[name]), _delta(n, after[name])] for name, n in before.items()]
 
 
 def task_changes(before: Task, after: Task) -> list[str]:
