@@ -101,7 +101,7 @@ class _Layer:
             signal.raise_signal(number)
 
 
-class _State:
+class _SignalState:
     """What all runs of this process share; only the main thread touches it."""
 
     def __init__(self) -> None:
@@ -181,7 +181,7 @@ def _after_fork() -> None:
     _end_fork()
 
 
-_state = _State()
+_state = _SignalState()
 # Each thread that forks has a mask of its own.
 _forking = threading.local()
 os.register_at_fork(before=_before_fork, after_in_parent=_end_fork, after_in_child=_after_fork)

@@ -116,7 +116,7 @@ def test_export_and_import(cut: Cli, tmp_path: Path) -> None:
 
     assert (report["copied"], report["redacted"]) == (5, False)
     assert again == lines
-    assert "no export" in cut.one_error("import", "single.jsonl", "sqlite:///x.db", code=1)
+    assert "not the export" in cut.one_error("import", "single.jsonl", "sqlite:///x.db", code=1)
     assert "another log" in cut.one_error("import", "events.jsonl", f"{other(cut)}", code=1)
 
 
