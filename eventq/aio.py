@@ -58,11 +58,12 @@ class RunArguments(TypedDict):
 class RunSlot:
     """The one run that a queue may have at a time, in a thread or in an event loop, and its end."""
 
-    def __init__(self, node: Node, *, workers: int) -> None:
+    def __init__(self, node: Node, *, workers: int, chance: Callable[[], float]) -> None:
         self.runner: Runner | None = None
         self.closing = False
         self._node = node
         self._workers = workers
+        self._chance = chance
         self._lock = threading.Lock()
         self._loop: AbstractEventLoop | None = None
 
@@ -148,7 +149,14 @@ class RunSlot:
     ) -> Runner:
         from eventq.runner import make_runner  # noqa: PLC0415 - loads asyncio
 
-        return make_runner(self._node, worker, workers=self._workers, loop=loop, **arguments)
+        return make_runner(
+            self._node,
+            worker,
+            workers=self._workers,
+            chance=self._chance,
+            loop=loop,
+            **arguments,
+        )
 
     def _occupied(self, runner: Runner, loop: AbstractEventLoop | None) -> Holding[None]:
         def begin() -> None:

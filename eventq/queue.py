@@ -6,6 +6,7 @@ They decide nothing themselves, and touch the log only to read.
 from __future__ import annotations
 
 import os
+import random
 import weakref
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -88,6 +89,7 @@ class Queue:
         archive: str | os.PathLike[str] | None = None,
         log: EventLog | None = None,
         clock: Clock | None = None,
+        chance: Callable[[], float] | None = None,
     ) -> None:
         """Opens the queue, making its database if it is missing and ``create``.
 
@@ -99,6 +101,7 @@ class Queue:
         ``backoff``: a duration, the n-th retry comes n times it after the failure; or a Backoff.
         ``archive``: the folder of the log's archive, which is then read too.
         ``log``: an open log, instead of a URL and a namespace; the queue closes it.
+        ``chance``: draws a number from 0 up to 1, for the jitter of retries.
         Durations are timedelta, seconds, or text like ``"2h30m"``. The task options are defaults:
         those of `new` beat them. Raises ArgumentError and LogError.
         """
@@ -119,7 +122,7 @@ class Queue:
         self.log = open_archived(log, archive)
         self.url = self.log.url
         self._node = Node(self.log, clock=clock or SystemClock())
-        self._slot = RunSlot(self._node, workers=self.workers)
+        self._slot = RunSlot(self._node, workers=self.workers, chance=chance or random.random)
         _open_queues.add(self)
 
     @property

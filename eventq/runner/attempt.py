@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import random
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -129,9 +128,8 @@ def is_awaitable(value: object) -> bool:
 
 
 def failed(task: Task, error: ErrorInfo, *, delay_us: int | None = None) -> Outcome:
-    """A failure, with the chance its backoff's jitter will use."""
-    draw = random.random()  # noqa: S311 - spreads retries, guards nothing
-    return Outcome(task.number, task.fence, "failed", error=error, delay_us=delay_us, draw=draw)
+    """A failure; the chance that its backoff's jitter uses is drawn when it is settled."""
+    return Outcome(task.number, task.fence, "failed", error=error, delay_us=delay_us)
 
 
 def released(attempt: Attempt, reason: str) -> Outcome:

@@ -5,6 +5,7 @@ Everything that lasts goes through the node; what is kept here may be lost at an
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 
 from msgspec import Struct
@@ -47,6 +48,8 @@ class RunOptions(Struct, frozen=True):
     grace_us: int
     until_idle: bool
     max_stuck_us: int | None = None
+    chance: Callable[[], float] = random.random
+    """Draws a number from 0 up to 1, for the jitter of retries."""
 
 
 ExecutorFactory = Callable[[Bell], Executor]
@@ -65,7 +68,13 @@ class Runner:
             clock=clock,
             log_clock=LogClock(clock, node.now),
         )
-        self.settler = Settler(node, self.attempts, clock=clock, lease_ttl_us=options.lease_ttl_us)
+        self.settler = Settler(
+            node,
+            self.attempts,
+            clock=clock,
+            chance=options.chance,
+            lease_ttl_us=options.lease_ttl_us,
+        )
         self.stopping = Stopping(self.bell, clock=clock, grace_us=options.grace_us)
         self.lookout = Lookout(
             node,

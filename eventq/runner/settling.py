@@ -5,6 +5,11 @@ Each is one command; what its commit says is counted and reported here, once the
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from eventq.core.decide import Outcome
 from eventq.core.durations import SECOND_US
 from eventq.core.events import Cancelled, Completed, Expired, Failed, Leased, Refused, Released
 from eventq.host.clock import Clock
@@ -29,7 +34,15 @@ COUNTED = {
 class Settler:
     """Settles the attempts of one run and leases the next, on one node."""
 
-    def __init__(self, node: Node, attempts: Attempts, *, clock: Clock, lease_ttl_us: int) -> None:
+    def __init__(
+        self,
+        node: Node,
+        attempts: Attempts,
+        *,
+        clock: Clock,
+        chance: Callable[[], float],
+        lease_ttl_us: int,
+    ) -> None:
         self.counts = dict.fromkeys(COUNTED.values(), 0)
         """How many attempts ended in each way; ``expired`` counts tasks."""
         self.renew_every_s = lease_ttl_us / SECOND_US / 3
@@ -41,6 +54,7 @@ class Settler:
         self._node = node
         self._attempts = attempts
         self._clock = clock
+        self._chance = chance
         self._ttl_us = lease_ttl_us
         self._settled_s = 0.0
 
@@ -55,7 +69,7 @@ class Settler:
     def settle_and_lease(self, *, leases: bool = True) -> None:
         """Commits the outcomes of the last tasks together with the leases of the next."""
         held = self._attempts
-        outcomes = operations.batch(held.unsettled)
+        outcomes = [self._with_chance(each) for each in operations.batch(held.unsettled)]
         want, free = held.want_count() if leases else 0, held.free_count()
         begun_s = self._clock.monotonic()
         command = operations.settle_and_lease(
@@ -85,6 +99,9 @@ class Settler:
             held.executor.submit(attempts)
         if is_news:
             news.report(self._node, command)
+
+    def _with_chance(self, outcome: Outcome) -> Outcome:
+        return outcome if outcome.error is None else replace(outcome, draw=self._chance())
 
     def settle_late(self) -> None:
         """Keeps what cancelled workers returned all the same: it is evidence."""

@@ -23,6 +23,7 @@ def make_runner(
     worker: Callable[[Any, Any], Any],
     *,
     workers: int,
+    chance: Callable[[], float],
     until: str | None,
     grace: Duration,
     lease_ttl: Duration,
@@ -48,6 +49,7 @@ def make_runner(
         grace_us=parse_duration(grace, "grace"),
         until_idle=until is not None,
         max_stuck_us=check_duration(max_stuck, "max_stuck", least_us=1),
+        chance=chance,
     )
 
     def make_executor(bell: Bell) -> Executor:

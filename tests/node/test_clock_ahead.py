@@ -289,7 +289,7 @@ def test_a_deadline_goes_by_the_logs_own_clock() -> None:
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[Any]:
     """The warnings about clocks, which are taken off."""
-    found = [each for each in caplog.records if each.name == "eventq.host.clock"]
+    found = [each for each in caplog.records if each.name == "eventq.clock"]
     caplog.clear()
     return found
 
@@ -364,7 +364,7 @@ def test_logging_that_raises_changes_nothing() -> None:
     def refuse(_record: logging.LogRecord) -> bool:
         raise RuntimeError
 
-    logger = logging.getLogger("eventq.host.clock")
+    logger = logging.getLogger("eventq.clock")
     logger.addFilter(refuse)
     try:
         place = Place()

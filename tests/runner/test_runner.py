@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from eventq import Cancel, Queue, Retry, Task, TaskState
+from eventq import Backoff, Cancel, Queue, Retry, Task, TaskState
 from eventq.core.events import ERROR_BYTES, Cancelled, Failed, Retried
 from eventq.runner.context import Context
 from tests.checker import check_log
@@ -257,3 +257,18 @@ class TestOrderAndOutcomes:
 
         assert report.completed == 1
         assert final(queue, "1").state in {TaskState.EXPIRED, TaskState.CANCELLED}
+
+
+@pytest.mark.parametrize("chance", [0.0, 0.5])
+def test_chance_comes_by_the_constructor(chance: float) -> None:
+    """The jitter of a retry takes away the share of the wait that was drawn."""
+    backoff = Backoff.constant("10s", jitter=1.0)
+    clock = ManualClock()
+
+    with Queue("memory://", clock=clock, backoff=backoff, chance=lambda: chance) as queue:
+        queue.new(key="k", max_retries=1)
+        with running(queue, lambda _ctx, _task: 1 / 0):
+            wait_until(lambda: "failed" in kinds(queue, "k"))
+        [task] = queue.tasks()
+
+    assert task.scheduled_at_us == clock.us + round(10_000_000 * (1 - chance))
