@@ -25,7 +25,7 @@ TOOLS = sorted((ROOT / "tools").rglob("*.py"))
 EVERYTHING = [*PACKAGE, *TESTS, *TOOLS]
 
 # At about 400 lines a file should be asked whether it holds two ideas; this is where it must be.
-FILE_LINES = 450
+FILE_LINES = 500
 FUNCTION_LINES = 70
 
 # The rooms of the design, in the order of its table; each name is a folder or a module of eventq.

@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from eventq.core.decide import Outcome
 from eventq.core.durations import SECOND_US
 from eventq.core.events import Cancelled, Completed, Expired, Failed, Leased, Refused, Released
+from eventq.core.settle import Outcome
 from eventq.host.clock import Clock
 from eventq.host.logger import SafeLogger
 from eventq.node.node import Node
