@@ -46,3 +46,8 @@ def log_to_stderr(*, verbose: bool, attempts: bool = False) -> None:
     logger.setLevel(logging.INFO if verbose else logging.WARNING)
     if attempts:
         logging.getLogger(ATTEMPTS).setLevel(logging.INFO)
+
+
+def hide_attempts() -> None:
+    """Shows no failed attempts, for the demo: its screen and its summary do."""
+    logging.getLogger(ATTEMPTS).setLevel(logging.ERROR)
