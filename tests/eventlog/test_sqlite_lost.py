@@ -141,8 +141,14 @@ def link(path: Path) -> None:
     os.link(path, path.with_name("second.db"))
 
 
+def empty(path: Path) -> None:
+    """As ``: > log.db`` in a shell."""
+    os.truncate(path, 0)
+
+
 LOSSES: list[Callable[[Path], None]] = [
     delete,
+    empty,
     delete_all,
     replace,
     make_anew,
