@@ -84,8 +84,7 @@ class Attempt:
 
     def end(self, error: BaseException, monotonic_s: float) -> None:
         """For the executor: what ended the attempt is its outcome, unless it has one."""
-        if self.outcome is None:
-            self.outcome = raised(self.task, error)
+        self.fail(error)
         self.ended_s = monotonic_s
 
 
