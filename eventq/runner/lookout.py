@@ -18,7 +18,6 @@ from eventq.node.node import Node
 from eventq.runner.attempt import Attempt
 from eventq.runner.attempts import LOST, Attempts
 from eventq.runner.lapses import LapseWatch
-from eventq.runner.pacing import GLANCE_S
 from eventq.runner.settling import LINGER_S, Settler
 from eventq.runner.snapshots import SnapshotKeeper
 from eventq.runner.stopping import Stopping
@@ -28,6 +27,8 @@ logger = SafeLogger("eventq.runner")
 
 # Even a busy runner looks this often for cancelled tasks, lapsed nodes and its own renewal.
 LOOK_EVERY_S = 0.25
+# After a look at what the last own commit left, the log itself is looked at this soon.
+GLANCE_S = 0.005
 # Longest wait when nothing is due; bells wake it earlier.
 IDLE_S = 60.0
 # Tasks held ahead are given back when no worker has become free for this long.
