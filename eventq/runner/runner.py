@@ -107,8 +107,6 @@ class Runner:
                 pass
             self.executor.stop()
             self.settler.settle_late()
-            if isinstance(self.stopping.cause, LoopEndedError):
-                raise self.stopping.cause
         finally:
             # Workers end first, so that none begins anew; then the wake-ups, which lean on the log.
             self.attempts.break_off()
