@@ -29,6 +29,7 @@ from eventq.core.validation import check_flag
 from eventq.errors import AlreadyRunningError, EventLoopError
 from eventq.eventlog import EventLog
 from eventq.host.interrupts import Holding
+from eventq.host.signals import stopping_on_signals
 from eventq.host.surroundings import running_loop
 from eventq.node.node import Node
 from eventq.replay.query import FOLLOW_S, read_events
@@ -260,6 +261,4 @@ def _page(log: EventLog, after: int) -> list[Event]:
 
 
 def _signals_to(runner: Runner, *, listen: bool) -> AbstractContextManager[None]:
-    from eventq.runner import stopping_on_signals  # noqa: PLC0415 - loads asyncio
-
     return stopping_on_signals(runner.stop) if listen else nullcontext()
