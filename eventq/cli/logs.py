@@ -46,3 +46,8 @@ def log_to_stderr(*, verbose: bool, attempts: bool = False) -> None:
     logger.setLevel(logging.INFO if verbose else logging.WARNING)
     if attempts:
         logging.getLogger(ATTEMPTS).setLevel(logging.INFO)
+
+
+def hush_attempts() -> None:
+    """Shows no attempt that failed, for a command whose screen counts them."""
+    logging.getLogger(ATTEMPTS).setLevel(logging.ERROR)

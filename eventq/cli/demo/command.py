@@ -6,7 +6,6 @@ It only reads the files, and never touches another queue.
 from __future__ import annotations
 
 import functools
-import logging
 import os
 import shlex
 import shutil
@@ -36,14 +35,13 @@ from eventq.cli.demo.files import (
 )
 from eventq.cli.demo.screen import DemoProgress, Rate, Screen
 from eventq.cli.demo.summary import read_story, summarize, summary_lines
-from eventq.cli.logs import log_to_stderr
+from eventq.cli.logs import hush_attempts, log_to_stderr
 from eventq.cli.options import Place, placed_by, refuse
 from eventq.cli.output import flush, is_terminal, note, say, say_json
 from eventq.cli.supervise.background import BackgroundRun, stopping
 from eventq.cli.text import visible
 from eventq.core.durations import SECOND_US, parse_duration
 from eventq.eventlog import open_log
-from eventq.runner.news import ATTEMPTS
 
 DEMO_URL = "sqlite:///eventq-demo.db"
 DEMO_NAMESPACE = "demo"
@@ -128,7 +126,7 @@ def demo(*, place: Place, directory: str | None, pace: str, **options: Any) -> N
         )
     log_to_stderr(verbose=False)
     # The screen and the summary show which attempts failed.
-    logging.getLogger(ATTEMPTS).setLevel(logging.ERROR)
+    hush_attempts()
     files = _find_files(chosen, is_library=directory is None)
     with Queue(
         chosen.url,
