@@ -81,7 +81,7 @@ class RunSlot:
     async def run_in_loop(
         self, worker: Worker, *, signals: bool, **arguments: Unpack[RunArguments]
     ) -> RunReport:
-        """Runs an ``async def`` worker in the running loop. Cancelling it is a forced stop."""
+        """Like `run`, in a thread; coroutines run in this loop. Cancelling it is a forced stop."""
         import asyncio  # noqa: PLC0415 - costs more to import than the rest of eventq
 
         signals = check_flag(signals, "signals")
@@ -178,7 +178,6 @@ class RunSlot:
 
         # The worker sees the context variables of the caller, as under `run`.
         context = copy_context()
-        self._occupied(runner, loop).__enter__()
 
         def end() -> None:
             self.runner = self._loop = None
@@ -190,6 +189,8 @@ class RunSlot:
             finally:
                 end()
 
+        # Left by `end`, in another thread than this one.
+        self._occupied(runner, loop).__enter__()
         try:
             # A thread of its own: the loop's pool is small, and workers may need it.
             pool = ThreadPoolExecutor(1, thread_name_prefix="eventq-run")
@@ -209,7 +210,7 @@ async def follow_log(log: EventLog, after: int, *, waits: bool) -> AsyncIterator
     more = asyncio.Event()
 
     def wake() -> None:
-        # A ring may come while the loop is being closed, when nobody waits for it any more.
+        # A ring may come while the loop is being closed, when this no longer waits for it.
         if not loop.is_closed():
             loop.call_soon_threadsafe(more.set)
 
