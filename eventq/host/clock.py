@@ -45,7 +45,7 @@ class MovedClock(Clock, Protocol):
         """Moves it, for a run that has nothing to do for so long and would wait for ever."""
 
 
-class UnmovedClock:
+class NoMoves:
     """Stands in for the moves of a clock that moves by itself, or does not say when it is moved."""
 
     def on_move(self, wake: Callable[[], None]) -> None:

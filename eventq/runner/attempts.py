@@ -42,7 +42,7 @@ class Attempts:
         self._log_clock = log_clock
 
     def take_over(self, before: Attempts) -> None:
-        """Goes on with what an earlier run left, so that nothing is run a second time beside it."""
+        """Goes on with what an earlier run left, so that no task is run a second time beside it."""
         self.unsettled = before.unsettled
         attempts = [*before.held.values(), *before.strays]
         held = self.earlier.take_over(before.executor, attempts, before.earlier, self.unsettled)

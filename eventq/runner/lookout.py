@@ -12,7 +12,7 @@ from eventq.core.lease import can_lease
 from eventq.core.projection import Projection
 from eventq.core.settle import Outcome
 from eventq.errors import WorkersStuckError
-from eventq.host.clock import Clock, MovedClock, UnmovedClock
+from eventq.host.clock import Clock, MovedClock, NoMoves
 from eventq.host.logger import SafeLogger
 from eventq.node.node import Node
 from eventq.runner.attempt import Attempt
@@ -70,7 +70,7 @@ class Lookout:
             workers=workers, most_s=None if max_stuck_us is None else max_stuck_us / SECOND_US
         )
         self.snapshots = SnapshotKeeper(node)
-        self.moves = node.clock if isinstance(node.clock, MovedClock) else UnmovedClock()
+        self.moves = node.clock if isinstance(node.clock, MovedClock) else NoMoves()
         self._node = node
         self._clock: Clock = node.clock
         self._attempts = attempts
@@ -96,7 +96,7 @@ class Lookout:
         for attempt in sight.lost:
             attempts.revoke(attempt, LOST, None)
         attempts.unsettled += sight.orphans
-        # First: when the log can be appended to again, nobody should be judged before that.
+        # First: no node may be judged before the log is known to take appends.
         settler.renew_if_due(now_s, unproven_seq=self.lapses.unproven_seq)
         for worker, seen_seq in sight.lapsed:
             settler.lapse(worker, seen_seq=seen_seq)

@@ -122,7 +122,7 @@ class Settler:
         """Keeps what cancelled workers returned all the same: it is evidence."""
         self._attempts.collect()
         while self._attempts.unsettled:
-            # Nobody is left to work on a task that has become ready meanwhile.
+            # No worker is left for a task that has become ready meanwhile.
             self.settle_and_lease(leases=False)
 
     def renew_if_due(self, now_s: float, *, unproven_seq: int | None) -> None:
