@@ -185,8 +185,8 @@ def test_watch_may_close_itself(open_another: Opener) -> None:
 # -- closing -------------------------------------------------------------------------------------
 
 
-def take_turn(log: EventLog) -> None:
-    """Takes one turn and does nothing in it."""
+def take_slot(log: EventLog) -> None:
+    """Takes the writer slot and does nothing in it."""
     with log.writer_slot():
         pass
 
@@ -199,7 +199,7 @@ def append_unconditionally(log: EventLog) -> None:
 CALLS: dict[str, Callable[[EventLog], object]] = {
     "head": lambda log: log.head(),
     "read": lambda log: log.read(after=0),
-    "turn": take_turn,
+    "writer slot": take_slot,
     "append": append_unconditionally,
     "history": lambda log: log.history(1),
     "find_keys": lambda log: log.find_keys(["a"]),

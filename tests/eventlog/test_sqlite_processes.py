@@ -26,7 +26,7 @@ from tests.eventlog.commits import (
 )
 from tests.eventlog.processes import Starter, finish, line, rest, tell
 
-# -- turns ---------------------------------------------------------------------------------------
+# -- slots ---------------------------------------------------------------------------------------
 
 APPEND_IN_TURNS = """
 say("ready")
@@ -231,7 +231,7 @@ with log.writer_slot():
 """
 
 
-def test_child_does_not_keep_its_parents_turn(start: Starter, sqlite_log: SqliteLog) -> None:
+def test_child_does_not_keep_its_parents_slot(start: Starter, sqlite_log: SqliteLog) -> None:
     """When a process dies in its turn, a child that it has forked does not hold on to it."""
     parent = start(FORK_IN_TURN)
     assert int(line(parent)) > 0
