@@ -204,7 +204,14 @@ class Supervisor:
 
 
 def child_command(
-    target: str, *, workers: int | None, verbose: bool, **options: object
+    target: str,
+    *,
+    workers: int | None,
+    verbose: bool,
+    until_idle: bool,
+    grace: str,
+    lease_ttl: str,
+    max_stuck: str | None,
 ) -> list[str]:
     """The command line of a child; its last two words are ``--`` and the target."""
     command = [sys.executable, "-m", "eventq", "run"]
@@ -212,11 +219,11 @@ def child_command(
         command += ["--workers", str(workers)]
     if verbose:
         command.append("--verbose")
-    if options["until_idle"]:
+    if until_idle:
         command.append("--until-idle")
-    command += ["--grace", str(options["grace"]), "--lease-ttl", str(options["lease_ttl"])]
-    if options["max_stuck"] is not None:
-        command += ["--max-stuck", str(options["max_stuck"])]
+    command += ["--grace", grace, "--lease-ttl", lease_ttl]
+    if max_stuck is not None:
+        command += ["--max-stuck", max_stuck]
     return [*command, "--", target]
 
 
