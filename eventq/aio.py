@@ -62,6 +62,8 @@ class RunSlot:
     def __init__(self, node: Node, *, workers: int, chance: Callable[[], float]) -> None:
         self.runner: Runner | None = None
         self.closing = False
+        # Its workers may outlive it.
+        self._last: Runner | None = None
         self._node = node
         self._workers = workers
         self._chance = chance
@@ -74,7 +76,7 @@ class RunSlot:
         runner = self._make_runner(worker, arguments, loop=None)
         with self._occupied(runner, None), _signals_to(runner, listen=signals):
             try:
-                return runner.run()
+                return self._work(runner)
             finally:
                 self.runner = None
 
@@ -130,7 +132,7 @@ class RunSlot:
     def after_fork(self) -> None:
         """Forgets the run, which is the parent's."""
         self._lock = threading.Lock()
-        self.runner = self._loop = None
+        self.runner = self._last = self._loop = None
 
     def _check_not_worker(self) -> None:
         runner = self.runner
@@ -159,6 +161,13 @@ class RunSlot:
             **arguments,
         )
 
+    def _work(self, runner: Runner) -> RunReport:
+        """The run itself; it goes on with what the last one left."""
+        if self._last is not None:
+            runner.take_over(self._last)
+        self._last = runner
+        return runner.run()
+
     def _occupied(self, runner: Runner, loop: AbstractEventLoop | None) -> Holding[None]:
         def begin() -> None:
             self.runner = runner
@@ -185,7 +194,7 @@ class RunSlot:
 
         def run() -> RunReport:
             try:
-                return runner.run()
+                return self._work(runner)
             finally:
                 end()
 

@@ -60,8 +60,6 @@ class Node:
         self._committer = Committer(
             self.log, self._line, self._folded, self._past, now=self.now, ring=self._ring
         )
-        # The runner's own: what it ran last on this node, whose workers may outlive it.
-        self.last_run: object = None
 
     def execute(self, command: Command[R]) -> Committed[R]:
         """Decides and appends; when it returns, the command's events are durable and applied.
