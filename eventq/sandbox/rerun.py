@@ -23,7 +23,7 @@ from eventq.eventlog.contract import EventLog
 from eventq.host.clock import Clock, SystemClock
 from eventq.replay.points import Point
 from eventq.runner.attempt import describe, failed, is_awaitable, raised, returned
-from eventq.runner.context import AsyncContext, Context
+from eventq.runner.context import LATE, AsyncContext, Context
 from eventq.runner.setup import is_async, takes_an_attempt
 from eventq.runner.variables import RunVariables
 from eventq.sandbox.recorded_attempts import (
@@ -34,8 +34,6 @@ from eventq.sandbox.recorded_attempts import (
     ended_as,
     leases_of,
 )
-
-LATE = "the attempt ran past its deadline"
 
 RerunVerdict = Literal["same", "other result", "other error", "other outcome", "nothing to compare"]
 # Given the exception that a worker raised, once it has ended.
