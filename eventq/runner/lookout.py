@@ -92,7 +92,7 @@ class Lookout:
         self.looked_s = now_s = self._clock.monotonic()
         attempts.pace.stalled = attempts.pace.stalled and attempts.executor.is_behind()
         sight = self._see(now_s)
-        settler.committed = False
+        settler.as_left = False
         for attempt in sight.lost:
             attempts.revoke(attempt, LOST, None)
         attempts.unsettled += sight.orphans
@@ -114,7 +114,7 @@ class Lookout:
 
     def _see(self, now_s: float) -> Sight:
         attempts, me = self._attempts, self._node.name
-        with self._node.reading(as_left=self._settler.committed) as projection:
+        with self._node.reading(as_left=self._settler.as_left) as projection:
             now = self._node.now()
             lapsed = self.lapses.look(
                 projection.holders,
@@ -148,7 +148,7 @@ class Lookout:
     def _pause_s(self, projection: Projection, *, now: int, now_s: float) -> float:
         """How long nothing will happen that rings no bell."""
         attempts, settler, executor = self._attempts, self._settler, self._attempts.executor
-        ends = [now_s + (GLANCE_S if settler.committed else IDLE_S)]
+        ends = [now_s + (GLANCE_S if settler.as_left else IDLE_S)]
         instant = projection.next_instant()
         if instant is not None:
             ends.append(now_s + (instant - now) / SECOND_US)

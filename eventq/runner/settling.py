@@ -63,7 +63,7 @@ class Settler:
         """Renewing three times within a ttl bears two that come late."""
         self.signed_s = 0.0
         """When this node last gave a sign of life. Monotonic seconds."""
-        self.committed = False
+        self.as_left = False
         """The projection stands where the last commit of this run left it."""
         self._node = node
         self._attempts = attempts
@@ -95,7 +95,7 @@ class Settler:
         committed = self._node.execute(command)
         del held.unsettled[: len(outcomes)]
         self._settled_s = self._clock.monotonic()
-        self.committed = bool(committed.events)
+        self.as_left = bool(committed.events)
         attempts, is_news = [], False
         for (_, body), task in zip(committed.events, committed.tasks, strict=True):
             kind = type(body)
