@@ -29,6 +29,7 @@ LONGEST_PAUSE_S = 30.0
 LONG_LIFE_S = 30.0
 # A dead child's last words have arrived by then, unless its own children keep the socket open.
 LAST_WORDS_S = 1.0
+STOPPING = "stopping when what runs is done; again to give it back"
 # At this many signals, children that do not even give back their tasks are killed.
 KILLING_COUNT = 3
 # How a child ends that was asked to: normally or, while still importing, by the signal.
@@ -186,7 +187,7 @@ class Supervisor:
     def _pass_signal_on(self) -> None:
         self._signal_count += 1
         if self._signal_count == 1:
-            note("stopping when what runs is done; again to give it back")
+            note(STOPPING)
         for slot in self._slots:
             slot.due_s = None
             if slot.child is None:
