@@ -152,7 +152,7 @@ class SqliteConnection:
         """See Forkable; a call that does not end in time leaves the child without this log."""
         # A query takes the longest, so it comes first, before anybody is held up.
         locks = (self._query_lock, self._write_lock, self._read_lock)
-        wait = fork.FORK_WAIT_SECONDS
+        wait = fork.FORK_WAIT_S
         self._parked = [lock for lock in locks if lock.acquire(timeout=wait)]
         if len(self._parked) == len(locks):
             self._close_connections()
