@@ -12,6 +12,7 @@ The tree::
     |-- EventLoopError                      a call would hold up the event loop that it needs
     |-- WorkersStuckError                   all workers ignored their cancellation for too long
     |-- LoopEndedError                      the event loop of `AsyncQueue.run` ended
+    |-- ReentrantCallError                  a signal handler called the queue it has interrupted
     |-- SnapshotError                       a snapshot is damaged or does not fit
     |-- LogError                            the log underneath
     |   |-- LogUnavailableError             cannot be reached, read or written now
@@ -155,6 +156,19 @@ class LoopEndedError(EventqError):
     def __init__(self, problem: str) -> None:
         self.problem = problem
         super().__init__(f"the run has ended: {problem}")
+
+
+class ReentrantCallError(EventqError):
+    """A signal handler or a logging handler called the queue whose call it has interrupted.
+
+    It would wait for itself. Set a flag in the handler, and call the queue later.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this thread is in a call of this queue, which a signal handler or a logging handler "
+            "has interrupted: set a flag there, and call the queue later"
+        )
 
 
 class SnapshotError(EventqError):

@@ -48,6 +48,6 @@ def log_to_stderr(*, verbose: bool, attempts: bool = False) -> None:
         logging.getLogger(ATTEMPTS).setLevel(logging.INFO)
 
 
-def hush_attempts() -> None:
-    """Shows no attempt that failed, for a command whose screen counts them."""
+def hide_attempts() -> None:
+    """Shows no failed attempts, for the demo: its screen and its summary do."""
     logging.getLogger(ATTEMPTS).setLevel(logging.ERROR)

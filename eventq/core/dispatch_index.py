@@ -74,11 +74,13 @@ class Pending:
         """Moves tasks whose instant has come from `waiting` to `ready`; O(log n) for each."""
         if now <= self.advanced_to:
             return
+        was_sorted, self._is_sorted = self._is_sorted, False
         self.advanced_to = now
         waiting = self.waiting
         while waiting and waiting[0][0] <= now:
             _, number = waiting.pop(0)
             self.ready.add(rank(self._tasks[number]))
+        self._is_sorted = was_sorted
 
     def go_back_to(self, now: int) -> None:
         """Goes back to an earlier time: the inverse of `advance_to`.
@@ -88,6 +90,7 @@ class Pending:
         """
         if now >= self.advanced_to:
             return
+        was_sorted, self._is_sorted = self._is_sorted, False
         self.advanced_to = now
         ready, begin = self.ready, 0
         early: list[tuple[int, int, int]] = []
@@ -101,6 +104,12 @@ class Pending:
             if not is_due(self._tasks[place[2]], now):
                 ready.remove(place)
                 self.waiting.add(place[1:])
+        self._is_sorted = was_sorted
+
+    @property
+    def is_sorted(self) -> bool:
+        """False while sorting is suspended or under way, and where that was broken off."""
+        return self._is_sorted
 
     def next_instant(self) -> int | None:
         """The earliest coming instant at which a task becomes ready or expires."""

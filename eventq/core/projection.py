@@ -67,6 +67,7 @@ class Projection:
         self._leases = Holders()
         self._keys: dict[str, int] = {}
         self._policies = SharedPolicies()
+        self._is_applied = True
 
     def apply(
         self,
@@ -87,6 +88,7 @@ class Projection:
         # What was decided by another instant than its stamp goes by that one in all things.
         at = time_of(commit.at, bodies[0]) if bodies else commit.at
         pending = self._pending
+        self._is_applied = False
         if at == commit.at or pending.advanced_to - at < NEAR_US:
             pending.advance_to(at)
         else:
@@ -120,6 +122,7 @@ class Projection:
         self.at = commit.at
         self.decided_at = at
         self.seal = commit.seal
+        self._is_applied = True
         return after if collect else []
 
     def suspend_indexes(self) -> None:
@@ -129,6 +132,11 @@ class Projection:
     def rebuild_indexes(self) -> None:
         """Sorts the indexes anew from the tasks: O(n log n), far less than n insertions."""
         self._pending.rebuild(t for t in self.tasks.values() if t.recorded_state is SCHEDULED)
+
+    @property
+    def is_whole(self) -> bool:
+        """False in the middle of a change, and for good where one was broken off there."""
+        return self._is_applied and self._pending.is_sorted
 
     @property
     def advanced_to(self) -> int:

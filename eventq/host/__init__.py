@@ -1,1 +1,1 @@
-"""What eventq is a guest in, the program and the machine: logging, signals, clock, cores."""
+"""What eventq is a guest in, the program and the machine: logging, signals, forks, clock."""

@@ -7,9 +7,9 @@ from typing import Protocol
 from eventq.core.events import Commit
 from eventq.core.projection import Projection
 from eventq.core.task import Task
-from eventq.errors import LogArchivedError, LogCorruptError, LogUnavailableError
+from eventq.errors import LogArchivedError, LogCorruptError
 from eventq.eventlog.contract import EventLog, Head
-from eventq.host.interrupts import interrupt_in, raise_interrupt
+from eventq.host.interrupts import raise_interrupt
 from eventq.host.logger import SafeLogger
 from eventq.replay.fold import catch_up
 from eventq.snapshot.starting import projection_at_start, restore_newest
@@ -32,10 +32,19 @@ class FoldedLog:
 
     def __init__(self, log: EventLog, *, now: Now) -> None:
         """``now`` is the node's time, which is never behind what has been read."""
-        self.projection: Projection | None = None
+        self._projection: Projection | None = None
         self._log = log
         self._now = now
         self._undisturbed = 0
+
+    @property
+    def projection(self) -> Projection | None:
+        """The projection as the last look or commit left it; None where there is none to trust."""
+        known = self._projection
+        if known is not None and not known.is_whole:
+            # An interrupt came in the middle of a change.
+            known = self._projection = None
+        return known
 
     @property
     def is_alone(self) -> bool:
@@ -51,13 +60,14 @@ class FoldedLog:
 
         The seal decides, not the position: a failover may have put another history there.
         """
-        return self.projection is not None and self.projection.seal == head.seal
+        known = self.projection
+        return known is not None and known.seal == head.seal
 
     def forget_if_taken_back(self, head: Head) -> None:
         """Drops the projection when a failover took back what it has folded."""
         known = self.projection
         if known is not None and known.seq >= head.seq and known.seal != head.seal:
-            self.projection = None
+            self._projection = None
 
     def fold(self, commit: Commit) -> list[Task | None] | None:
         """Folds a commit of this node's; None when it is not right behind the projection."""
@@ -65,9 +75,9 @@ class FoldedLog:
         if known is None or known.seal != commit.prev:
             return None
         # Should the fold break off half-way, the next command builds a new one from the log.
-        self.projection = None
+        self._projection = None
         after = known.apply(commit)
-        self.projection = known
+        self._projection = known
         self._undisturbed += 1
         return after
 
@@ -76,13 +86,9 @@ class FoldedLog:
         known = self.projection or restore_newest(self._log)
         projection = known or Projection(self._log.namespace)
         before = projection.seq
-        self.projection = None
+        self._projection = None
         try:
             catch_up(projection, self._log, briefly=briefly)
-        except LogUnavailableError as error:
-            if interrupt_in(error) is not error:
-                self.projection = projection  # Reading broke off, not the fold, which can go on.
-            raise
         except (LogArchivedError, LogCorruptError) as error:
             raise_interrupt(error)
             is_archived = isinstance(error, LogArchivedError)
@@ -93,7 +99,11 @@ class FoldedLog:
             kept = restore_newest(self._log) if is_archived else None
             projection = kept or projection_at_start(self._log, until=projection.seq)
             catch_up(projection, self._log)
-        self.projection = projection
+        except BaseException:
+            if projection.is_whole:
+                self._projection = projection  # Reading broke off, not the fold, which can go on.
+            raise
+        self._projection = projection
         self._now(at_least=projection.at)
         if projection.decided_at != projection.at:
             self._now(at_least=projection.decided_at)

@@ -17,7 +17,7 @@ from eventq.core.command import Command
 from eventq.core.manage import find_task
 from eventq.core.projection import Projection
 from eventq.core.task import Task
-from eventq.errors import QueueClosedError
+from eventq.errors import QueueClosedError, ReentrantCallError
 from eventq.eventlog.contract import EventLog
 from eventq.host.clock import Clock, SteadyTime
 from eventq.host.interrupts import Holding, raise_interrupt
@@ -60,6 +60,9 @@ class Node:
         self._committer = Committer(
             self.log, self._line, self._folded, self._past, now=self.now, ring=self._ring
         )
+        # The commands of the threads in `execute`, by thread: a signal handler that comes back here
+        # would wait for itself. Those that were interrupted stay, and are abandoned.
+        self._inside: dict[int, PendingCommand[Any]] = {}
 
     def execute(self, command: Command[R]) -> Committed[R]:
         """Decides and appends; when it returns, the command's events are durable and applied.
@@ -68,8 +71,11 @@ class Node:
         a signal handler raises ends this call alone; others' commands go on under another leader.
         """
         self._check_open()
+        self._check_not_inside()
         pending = PendingCommand(command)
+        thread = threading.get_ident()
         try:
+            self._inside[thread] = pending
             self._line.join(pending)
             while not pending.done:
                 if self._line.leader is pending:
@@ -78,6 +84,7 @@ class Node:
                     self._line.hand_on()
                 else:
                     pending.ready.acquire()
+            self._inside.pop(thread, None)
         except BaseException:
             try:
                 self._leave(pending)
@@ -94,6 +101,7 @@ class Node:
         With ``as_left`` it is as the last commit or look left it, and the log is not asked.
         """
         self._check_open()
+        self._check_not_inside()
         return Holding(self._lock, self._as_left if as_left else self._folded.catch_up)
 
     def now(self, *, at_least: int = 0) -> int:
@@ -139,6 +147,11 @@ class Node:
     def _check_open(self) -> None:
         if self._closed:
             raise QueueClosedError("the queue is closed")
+
+    def _check_not_inside(self) -> None:
+        pending = self._inside.get(threading.get_ident())
+        if pending is not None and not pending.abandoned:
+            raise ReentrantCallError
 
     def _as_left(self) -> Projection:
         known = self._folded.projection if self._committer.in_flight is None else None

@@ -14,18 +14,20 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 import eventq
 from eventq.core.command import Command
 from eventq.core.events import Commit
+from eventq.core.task import Task
 from eventq.errors import LogOutcomeUnknownError, LogUnavailableError
 from eventq.host.clock import SystemClock
 from eventq.node.node import Node
 from eventq.node.pending_command import Committed, PendingCommand
 from eventq.replay.fold import replay
+from eventq.testing import ManualClock
 from tests.checker import check_log
 from tests.commands import MadeCommand, creation, edit, leasing
 from tests.replays import assert_same
@@ -174,9 +176,12 @@ def test_nobody_sees_a_commit_that_an_interrupt_tore_off(monkeypatch: pytest.Mon
     def tear(_: Commit) -> None:
         raise KeyboardInterrupt
 
-    def look(pending: PendingCommand[Any]) -> None:
+    def position() -> int:
         with node.reading(as_left=True) as projection:
-            seen.append(projection.seq)
+            return projection.seq
+
+    def look(pending: PendingCommand[Any]) -> None:
+        seen.append(Spawned(position).result())
         leave(pending)
 
     leave = node._leave
@@ -401,3 +406,22 @@ class UnreadableLog(HookedLog):
     def _interrupt(self, _: Commit) -> None:
         if self.broken:
             raise KeyboardInterrupt
+
+
+def test_an_interrupt_while_tasks_become_ready_loses_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of them moved to the ready ones is a projection that is given up, not used."""
+    clock = ManualClock()
+    with eventq.Queue("memory://", clock=clock) as queue:
+        queue.new_many([{"n": 1}, {"n": 2}], delay="1s")
+        assert queue.tasks(state="ready") == []
+        clock.forward("2s")
+
+        def strike(_task: Task) -> NoReturn:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("eventq.core.dispatch_index.rank", strike)
+        with pytest.raises(KeyboardInterrupt):
+            queue.tasks(state="ready")
+        monkeypatch.undo()
+
+        assert [task.tags["n"] for task in queue.tasks(state="ready")] == [1, 2]

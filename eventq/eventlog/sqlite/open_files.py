@@ -38,11 +38,11 @@ class OpenFiles:
         self._index = _identity(f"{self._path}-shm")
 
     def check(self) -> None:
-        """Raises LogLostError once one of the files has been replaced or has got another name.
+        """Raises LogLostError once one of the files is replaced or emptied, or has another name.
 
         Costs one system call, and two more after LOOK_S. After a loss, every call raises.
         """
-        _check(self._path, self._file)
+        _check(self._path, self._file, least_bytes=1)
         now_s = time.monotonic()
         if self._wal is not None and now_s - self._looked_s >= LOOK_S:
             _check(f"{self._path}-wal", self._wal)
@@ -55,12 +55,12 @@ class OpenFiles:
             _check(f"{self._path}-shm", self._index)
 
 
-def _check(path: str, known: Identity) -> None:
-    if _identity(path) != known:
+def _check(path: str, known: Identity, *, least_bytes: int = 0) -> None:
+    if _identity(path, least_bytes=least_bytes) != known:
         raise LogLostError(f"{path}: was replaced by another file while it was open; {ANEW}")
 
 
-def _identity(path: str) -> Identity:
+def _identity(path: str, *, least_bytes: int = 0) -> Identity:
     """What distinguishes a file from one that took its name. Raises LogLostError without a file."""
     try:
         status = os.stat(path)  # noqa: PTH116 - on the path of every append
@@ -71,4 +71,7 @@ def _identity(path: str) -> Identity:
         raise unavailable(path, error) from error
     if status.st_nlink > 1:
         raise LogLostError(f"{path}: got another name (hard link) while it was open; {ONE_NAME}")
+    if status.st_size < least_bytes:
+        # Appended to it, a task is in the WAL of a database that is gone.
+        raise LogLostError(f"{path}: was emptied while it was open; {ANEW}")
     return status.st_dev, status.st_ino

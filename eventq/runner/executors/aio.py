@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from eventq.eventlog.wakeup import Bell
 from eventq.host.clock import Clock
+from eventq.host.forks import end_child
 from eventq.runner.attempt import Attempt, returned
 from eventq.runner.context import AsyncContext, Context
 from eventq.runner.executors.contract import LOOP_ENDED, drained
@@ -34,6 +36,7 @@ class AsyncExecutor:
         self._bell = bell
         self._clock = clock
         self._variables = RunVariables()
+        self._process = os.getpid()
         self._pending: deque[Attempt] = deque()
         self._unseen = False
         self._ended: deque[Attempt] = deque()
@@ -134,7 +137,11 @@ class AsyncExecutor:
         try:
             attempt.begin(self._clock.monotonic())
             attempt.context.check()
-            outcome = returned(task, await self._worker(attempt.context, task))
+            try:
+                value = await self._worker(attempt.context, task)
+            finally:
+                end_child(self._process)
+            outcome = returned(task, value)
         except BaseException as error:  # noqa: BLE001 - whatever a worker raises is its outcome
             attempt.fail(error)
         else:

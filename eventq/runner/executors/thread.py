@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Any
 from eventq.errors import LoopEndedError
 from eventq.eventlog.wakeup import Bell
 from eventq.host.clock import Clock
+from eventq.host.forks import end_child
 from eventq.runner.attempt import Attempt, is_awaitable, returned
 from eventq.runner.context import AsyncContext, Context
 from eventq.runner.executors.contract import LOOP_ENDED, drained
@@ -38,6 +40,7 @@ class ThreadExecutor:
         self._bell = bell
         self._clock = clock
         self._variables = RunVariables()
+        self._process = os.getpid()
         self._inbox: SimpleQueue[Attempt | None] = SimpleQueue()
         self._ended: deque[Attempt] = deque()
         self.threads = [self._thread(place) for place in range(workers)]
@@ -151,6 +154,7 @@ class ThreadExecutor:
     def _serve(self, place: int) -> None:
         inbox, ended, monotonic = self._inbox, self._ended, self._clock.monotonic
         worker, copy, at = self._worker, self._variables.copy, self._at
+        process = self._process
         # An error that is thrown at a thread (as libraries for time-outs do) comes up after a call,
         # so there is none between taking an attempt and noting that it is in hand.
         for attempt in iter(inbox.get, None):
@@ -161,7 +165,10 @@ class ThreadExecutor:
                 # A task that was cancelled or expired while it waited its turn must not begin.
                 attempt.context.check()
                 variables = copy()
-                value = variables.run(worker, attempt.context, task)
+                try:
+                    value = variables.run(worker, attempt.context, task)
+                finally:
+                    end_child(process)
                 if value is not None and is_awaitable(value):
                     value = self._await(attempt, value, variables)
                 attempt.outcome = returned(task, value)
@@ -192,7 +199,9 @@ class ThreadExecutor:
 
         def begin() -> None:
             loop = asyncio.get_running_loop()
-            attempt.handle = handle = asyncio.Task(_awaited(value), loop=loop, context=variables)
+            attempt.handle = handle = asyncio.Task(
+                _awaited(value, self._process), loop=loop, context=variables
+            )
             handle.add_done_callback(awaited.put)
             if attempt.context.cancelled:
                 # Whoever cancelled it may have been too early to find the handle.
@@ -225,8 +234,11 @@ class _Awaited:
         return ended.result()
 
 
-async def _awaited(value: Any) -> object:  # noqa: ANN401 - whatever can be awaited
-    return await value
+async def _awaited(value: Any, process: int) -> object:  # noqa: ANN401 - whatever can be awaited
+    try:
+        return await value
+    finally:
+        end_child(process)
 
 
 async def _nothing() -> None:
