@@ -1,1 +1,1 @@
-"""What eventq is a guest in, the program and the machine: logging, signals, forks, clock."""
+"""What eventq is a guest in, program and machine: logging, signals, forks, clock, cores."""
