@@ -29,6 +29,7 @@ from eventq.core.validation import check_flag
 from eventq.errors import AlreadyRunningError, EventLoopError
 from eventq.eventlog import EventLog
 from eventq.host.interrupts import Holding
+from eventq.host.signals import stopping_on_signals
 from eventq.host.surroundings import running_loop
 from eventq.node.node import Node
 from eventq.replay.query import FOLLOW_S, read_events
@@ -61,6 +62,8 @@ class RunSlot:
     def __init__(self, node: Node, *, workers: int, chance: Callable[[], float]) -> None:
         self.runner: Runner | None = None
         self.closing = False
+        # Its workers may outlive it.
+        self._last: Runner | None = None
         self._node = node
         self._workers = workers
         self._chance = chance
@@ -73,14 +76,14 @@ class RunSlot:
         runner = self._make_runner(worker, arguments, loop=None)
         with self._occupied(runner, None), _signals_to(runner, listen=signals):
             try:
-                return runner.run()
+                return self._work(runner)
             finally:
                 self.runner = None
 
     async def run_in_loop(
         self, worker: Worker, *, signals: bool, **arguments: Unpack[RunArguments]
     ) -> RunReport:
-        """Runs an ``async def`` worker in the running loop. Cancelling it is a forced stop."""
+        """Like `run`, in a thread; coroutines run in this loop. Cancelling it is a forced stop."""
         import asyncio  # noqa: PLC0415 - costs more to import than the rest of eventq
 
         signals = check_flag(signals, "signals")
@@ -129,7 +132,7 @@ class RunSlot:
     def after_fork(self) -> None:
         """Forgets the run, which is the parent's."""
         self._lock = threading.Lock()
-        self.runner = self._loop = None
+        self.runner = self._last = self._loop = None
 
     def _check_not_worker(self) -> None:
         runner = self.runner
@@ -158,6 +161,13 @@ class RunSlot:
             **arguments,
         )
 
+    def _work(self, runner: Runner) -> RunReport:
+        """The run itself; it goes on with what the last one left."""
+        if self._last is not None:
+            runner.take_over(self._last)
+        self._last = runner
+        return runner.run()
+
     def _occupied(self, runner: Runner, loop: AbstractEventLoop | None) -> Holding[None]:
         def begin() -> None:
             self.runner = runner
@@ -177,7 +187,6 @@ class RunSlot:
 
         # The worker sees the context variables of the caller, as under `run`.
         context = copy_context()
-        self._occupied(runner, loop).__enter__()
 
         def end() -> None:
             self.runner = self._loop = None
@@ -185,10 +194,12 @@ class RunSlot:
 
         def run() -> RunReport:
             try:
-                return runner.run()
+                return self._work(runner)
             finally:
                 end()
 
+        # Left by `end`, in another thread than this one.
+        self._occupied(runner, loop).__enter__()
         try:
             # A thread of its own: the loop's pool is small, and workers may need it.
             pool = ThreadPoolExecutor(1, thread_name_prefix="eventq-run")
@@ -208,7 +219,7 @@ async def follow_log(log: EventLog, after: int, *, waits: bool) -> AsyncIterator
     more = asyncio.Event()
 
     def wake() -> None:
-        # A ring may come while the loop is being closed, when nobody waits for it any more.
+        # A ring may come while the loop is being closed, when this no longer waits for it.
         if not loop.is_closed():
             loop.call_soon_threadsafe(more.set)
 
@@ -260,6 +271,4 @@ def _page(log: EventLog, after: int) -> list[Event]:
 
 
 def _signals_to(runner: Runner, *, listen: bool) -> AbstractContextManager[None]:
-    from eventq.runner import stopping_on_signals  # noqa: PLC0415 - loads asyncio
-
     return stopping_on_signals(runner.stop) if listen else nullcontext()

@@ -273,7 +273,10 @@ class Queue:
         return task_history(self.log, number)
 
     def events(self, *, after: int = 0, follow: bool = False) -> Iterator[Event]:
-        """The events behind position ``after``; with ``follow``, waits for more without end."""
+        """The events behind position ``after``; with ``follow``, waits for more without end.
+
+        Raises EventLoopError where following would hold up the event loop of an `AsyncQueue.run`.
+        """
         after = check_count(after, "after", least=0, most=2**63)
         follow = check_flag(follow, "follow")
         if not follow:

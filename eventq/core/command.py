@@ -44,7 +44,7 @@ class PastTasks(Protocol):
 
 
 class Command(Protocol[R]):
-    """One caller's wish, as a frozen value. The node may ask it again after a conflict."""
+    """What one caller asks for, as a frozen value. It may have to decide again after a conflict."""
 
     @property
     def unconditional(self) -> bool:

@@ -71,11 +71,11 @@ class FileLog:
         self._path = path
         self.snapshots: Snapshots = _NoSnapshots(url)
         self._closed = False
-        # Around what is known of the file; taken after the turn that is around appends.
+        # Around what is known of the file; taken after the writer slot.
         self._lock = threading.RLock()
-        self._turns: set[FileIO] = set()
-        # Whose turn was the last to begin.
-        self._turn: tuple[int, FileLock[Head]] | None = None
+        self._slots: set[FileIO] = set()
+        # Which thread took the last writer slot, and the slot.
+        self._slot: tuple[int, FileLock[Head]] | None = None
         # Where each commit ends: its last position, and the byte behind its line.
         self._lasts: list[int] = []
         self._ends: list[int] = []
@@ -116,15 +116,15 @@ class FileLog:
         self._check_writable()
 
         def begin() -> Head:
-            self._turn = (threading.get_ident(), turn)
+            self._slot = (threading.get_ident(), slot)
             return self.head()
 
-        turn = FileLock(self._path, begin, open_files=self._turns, create=False)
-        return turn
+        slot = FileLock(self._path, begin, open_files=self._slots, create=False)
+        return slot
 
     def append(self, commit: Commit) -> None:
         """See EventLog.append."""
-        with self._own_turn(), self._lock:
+        with self._own_slot(), self._lock:
             check_commit(commit, self.head())
             if not self._keys.keys().isdisjoint(commit.keys):
                 raise LogConflictError(commit.first)
@@ -193,7 +193,7 @@ class FileLog:
     def after_fork(self) -> None:
         """See EventLog.after_fork: the lock belongs to the parent's descriptor."""
         os.close(self._descriptor)
-        for file in self._turns:
+        for file in self._slots:
             file.close()
         self._lock = threading.RLock()
         self._open(create=False)
@@ -264,7 +264,7 @@ class FileLog:
         return line
 
     def _beginning(self) -> AbstractContextManager[bytes]:
-        """A turn before there is a head; gives the first line."""
+        """The writer slot before there is a head; the block gets the first line."""
         return FileLock(self._path, self._first_line, create=False)
 
     def _first_line(self) -> bytes:
@@ -320,10 +320,10 @@ class FileLog:
         if not self._writable:
             raise LogUnavailableError(f"{self._path}: may not be written to")
 
-    def _own_turn(self) -> AbstractContextManager[Head | None]:
-        """A turn, unless this thread is in one."""
-        thread, turn = self._turn or (0, None)
-        if turn is not None and turn.is_held and thread == threading.get_ident():
+    def _own_slot(self) -> AbstractContextManager[Head | None]:
+        """A writer slot, unless this thread is in one."""
+        thread, slot = self._slot or (0, None)
+        if slot is not None and slot.is_held and thread == threading.get_ident():
             return nullcontext()
         return self.writer_slot()
 

@@ -1,1 +1,1 @@
-"""What eventq is a guest in, the program and the machine: logging, interrupts, clock, cores."""
+"""What eventq is a guest in, program and machine: logging, signals, forks, clock, cores."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Protocol, runtime_checkable
 
 from eventq.core.durations import SECOND_US
@@ -45,7 +44,7 @@ class MovedClock(Clock, Protocol):
         """Moves it, for a run that has nothing to do for so long and would wait for ever."""
 
 
-class UnmovedClock:
+class NoMoves:
     """Stands in for the moves of a clock that moves by itself, or does not say when it is moved."""
 
     def on_move(self, wake: Callable[[], None]) -> None:
@@ -133,9 +132,7 @@ class SystemClock:
 
 
 def _warn(message: str, **instants: int) -> None:
-    # Whatever the program's logging does, what goes on here goes on.
-    with suppress(Exception):
-        logger.warning(message, extra={name: shown_at(at) for name, at in instants.items()})
+    logger.warning(message, extra={name: shown_at(at) for name, at in instants.items()})
 
 
 def shown_at(at: int) -> str:

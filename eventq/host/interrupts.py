@@ -20,7 +20,7 @@ OF_THE_THREAD = (MemoryError, RecursionError)
 
 
 class Holding(Generic[T]):
-    """Holds a lock while a block lasts, and gives the block what ``enter`` returns.
+    """Holds a lock while a block lasts, and hands the block what ``enter`` returns.
 
     Where another one has the lock, it waits, or raises ``busy``. However an exception of a signal
     handler ends it, the lock is free afterwards.

@@ -142,7 +142,7 @@ class Committer:
     def _catch_up(self, head: Head, guess: Guess) -> Head:
         """Brings the projection up to the head, unless all who wait are unconditional.
 
-        Returns where it stands: on a log without exclusive turns others may have gone on.
+        Returns where it stands: where the log lets several writers in, others may have gone on.
         """
         if guess is Guess.SAVES_A_QUESTION:
             known = self._folded.catch_up(briefly=True)

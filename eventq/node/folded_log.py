@@ -16,7 +16,7 @@ from eventq.snapshot.starting import projection_at_start, restore_newest
 
 logger = SafeLogger("eventq.node")
 
-# Commits in a row, with nobody else's between them, after which a node takes itself for alone.
+# Commits in a row, with no other node's between them, after which a node takes itself for alone.
 ALONE = 3
 
 
@@ -48,7 +48,7 @@ class FoldedLog:
 
     @property
     def is_alone(self) -> bool:
-        """Whether nobody else has appended lately, as far as this node has seen."""
+        """Whether this node's were the last few appends, as far as it has seen."""
         return self._undisturbed >= ALONE
 
     def note_conflict(self) -> None:

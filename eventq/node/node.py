@@ -63,8 +63,6 @@ class Node:
         # The commands of the threads in `execute`, by thread: a signal handler that comes back here
         # would wait for itself. Those that were interrupted stay, and are abandoned.
         self._inside: dict[int, PendingCommand[Any]] = {}
-        # The runner's own: what it ran last on this node, whose workers may outlive it.
-        self.last_run: object = None
 
     def execute(self, command: Command[R]) -> Committed[R]:
         """Decides and appends; when it returns, the command's events are durable and applied.

@@ -84,8 +84,7 @@ class Attempt:
 
     def end(self, error: BaseException, monotonic_s: float) -> None:
         """For the executor: what ended the attempt is its outcome, unless it has one."""
-        if self.outcome is None:
-            self.outcome = raised(self.task, error)
+        self.fail(error)
         self.ended_s = monotonic_s
 
 
@@ -226,10 +225,10 @@ def _lines(error: BaseException, info: ErrorInfo) -> list[str]:
 
 def _clean(text: str, most: int) -> str:
     """So many characters at most of a text, as every log can store it."""
-    return _plain(text[:most])[:most]
+    return _storable(text[:most])[:most]
 
 
-def _plain(text: str) -> str:
+def _storable(text: str) -> str:
     """Text that every log can store: no lone surrogates, no NUL."""
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
@@ -242,11 +241,11 @@ def _cut(lines: list[str], info: ErrorInfo) -> str:
     """
     room = ERROR_BYTES - len(msgspec.json.encode(info)) - 64
     if sum(map(len, lines)) <= room:
-        whole = _plain("".join(lines))
+        whole = _storable("".join(lines))
         if _size(whole) <= room:
             return whole
     longest = min(LINE_CHARACTERS, room // 12)
-    short = [_plain(line if len(line) <= longest else line[:longest] + CUT) for line in lines]
+    short = [_storable(line if len(line) <= longest else line[:longest] + CUT) for line in lines]
     if sum(map(_size, short)) <= room:
         return "".join(short)
     top = _fitting(short, room // 3)

@@ -15,6 +15,7 @@ from eventq.core.task import Task
 from eventq.errors import DeadlineExceededError
 from eventq.host.clock import Clock
 from eventq.runner.attempt import Attempt, describe, failed, released
+from eventq.runner.context import LATE
 from eventq.runner.earlier import BROKE_OFF, Earlier
 from eventq.runner.executors import Executor
 from eventq.runner.pacing import Pace
@@ -42,7 +43,7 @@ class Attempts:
         self._log_clock = log_clock
 
     def take_over(self, before: Attempts) -> None:
-        """Goes on with what an earlier run left, so that nothing is run a second time beside it."""
+        """Goes on with what an earlier run left, so that no task is run a second time beside it."""
         self.unsettled = before.unsettled
         attempts = [*before.held.values(), *before.strays]
         held = self.earlier.take_over(before.executor, attempts, before.earlier, self.unsettled)
@@ -55,8 +56,7 @@ class Attempts:
 
     def free_count(self) -> int:
         """How many workers have nothing to do; negative when tasks wait for one."""
-        earlier = self.earlier.held_count() if self.earlier else 0
-        return self._workers - len(self.held) - len(self.strays) + earlier
+        return self._workers - len(self.held) - len(self.strays) + self.earlier.held_count()
 
     def want_count(self) -> int:
         """How many more tasks to lease: free slots, and work ahead when tasks are fast."""
@@ -104,7 +104,7 @@ class Attempts:
             due_s = attempt.context.deadline_s
             # One that has an outcome ended in time, and is collected in the next round.
             if due_s is not None and due_s <= now_s and attempt.outcome is None:
-                error = DeadlineExceededError("the attempt ran past its deadline")
+                error = DeadlineExceededError(LATE)
                 outcome = failed(attempt.task, describe(error))
                 self.revoke(attempt, "deadline exceeded", replace(outcome, verdict=True))
 

@@ -13,6 +13,7 @@ from eventq.host.clock import Clock
 from eventq.host.logger import SafeLogger
 
 NEVER_US = 2**63
+LATE = "the attempt ran past its deadline"
 
 # One for all attempts, held for a moment: a lock in each would cost every task its making.
 _making_events = threading.Lock()
@@ -72,7 +73,7 @@ class Context:
         cancelled, its lease lost or given back. Let them pass through the worker.
         """
         if self._is_late():
-            raise DeadlineExceededError("the attempt ran past its deadline")
+            raise DeadlineExceededError(LATE)
         if self._stopped_why is not None:
             raise AttemptCancelledError(self._stopped_why)
 

@@ -1,4 +1,4 @@
-"""Judging by this process's own clock whether other nodes still renew their leases."""
+"""Finds the nodes that have stopped renewing their leases, by this process's own clock."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from eventq.core.holders import Holder
 # A gap between two looks longer than this, or than a third of the ttl, means that this process
 # could not look (it was suspended, or the log was away): the excess is not held against the others.
 LOOK_S = 2.0
-# Nobody is judged unless somebody could append this shortly before the ttl is over, or in its
+# A node is judged only if some node could append this shortly before the ttl is over, or in its
 # second half. Longer than a node takes to try again after an append that failed.
 PROOF_S = 1.0
 
@@ -26,7 +26,7 @@ class LapseWatch:
         # The log has failed, and has not been seen to grow since.
         self._is_failing = False
         self.unproven_seq: int | None = None
-        """Where the log must not end for ever: else it may be that nobody can append to it."""
+        """Where the log ends that must grow before anyone is judged: it may take no appends now."""
 
     def fail(self) -> None:
         """The log could not be read or appended to.
@@ -75,7 +75,7 @@ class LapseWatch:
         return lapsed
 
     def _note_growth(self, seq: int, monotonic_s: float) -> float:
-        """Seconds that count for nobody, known now that the log has grown after a failure."""
+        """Seconds that count against no node, since the log failed in them and has grown again."""
         before, self._seq = self._seq, seq
         if before == seq or (before is None and self._is_failing):
             return 0.0

@@ -12,13 +12,12 @@ from eventq.core.lease import can_lease
 from eventq.core.projection import Projection
 from eventq.core.settle import Outcome
 from eventq.errors import WorkersStuckError
-from eventq.host.clock import Clock, MovedClock, UnmovedClock
+from eventq.host.clock import Clock, MovedClock, NoMoves
 from eventq.host.logger import SafeLogger
 from eventq.node.node import Node
 from eventq.runner.attempt import Attempt
 from eventq.runner.attempts import LOST, Attempts
 from eventq.runner.lapses import LapseWatch
-from eventq.runner.pacing import GLANCE_S
 from eventq.runner.settling import LINGER_S, Settler
 from eventq.runner.snapshots import SnapshotKeeper
 from eventq.runner.stopping import Stopping
@@ -28,6 +27,8 @@ logger = SafeLogger("eventq.runner")
 
 # Even a busy runner looks this often for cancelled tasks, lapsed nodes and its own renewal.
 LOOK_EVERY_S = 0.25
+# After a look at what the last own commit left, the log itself is looked at this soon.
+GLANCE_S = 0.005
 # Longest wait when nothing is due; bells wake it earlier.
 IDLE_S = 60.0
 # Tasks held ahead are given back when no worker has become free for this long.
@@ -69,7 +70,7 @@ class Lookout:
             workers=workers, most_s=None if max_stuck_us is None else max_stuck_us / SECOND_US
         )
         self.snapshots = SnapshotKeeper(node)
-        self.moves = node.clock if isinstance(node.clock, MovedClock) else UnmovedClock()
+        self.moves = node.clock if isinstance(node.clock, MovedClock) else NoMoves()
         self._node = node
         self._clock: Clock = node.clock
         self._attempts = attempts
@@ -91,11 +92,11 @@ class Lookout:
         self.looked_s = now_s = self._clock.monotonic()
         attempts.pace.stalled = attempts.pace.stalled and attempts.executor.is_behind()
         sight = self._see(now_s)
-        settler.committed = False
+        settler.as_left = False
         for attempt in sight.lost:
             attempts.revoke(attempt, LOST, None)
         attempts.unsettled += sight.orphans
-        # First: when the log can be appended to again, nobody should be judged before that.
+        # First: no node may be judged before the log is known to take appends.
         settler.renew_if_due(now_s, unproven_seq=self.lapses.unproven_seq)
         for worker, seen_seq in sight.lapsed:
             settler.lapse(worker, seen_seq=seen_seq)
@@ -113,7 +114,7 @@ class Lookout:
 
     def _see(self, now_s: float) -> Sight:
         attempts, me = self._attempts, self._node.name
-        with self._node.reading(as_left=self._settler.committed) as projection:
+        with self._node.reading(as_left=self._settler.as_left) as projection:
             now = self._node.now()
             lapsed = self.lapses.look(
                 projection.holders,
@@ -147,7 +148,7 @@ class Lookout:
     def _pause_s(self, projection: Projection, *, now: int, now_s: float) -> float:
         """How long nothing will happen that rings no bell."""
         attempts, settler, executor = self._attempts, self._settler, self._attempts.executor
-        ends = [now_s + (GLANCE_S if settler.committed else IDLE_S)]
+        ends = [now_s + (GLANCE_S if settler.as_left else IDLE_S)]
         instant = projection.next_instant()
         if instant is not None:
             ends.append(now_s + (instant - now) / SECOND_US)

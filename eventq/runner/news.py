@@ -31,7 +31,7 @@ RESULT_LOST = "the result of task %(task)s was not kept: %(error)s"
 
 
 def is_news(body: AnyBody) -> bool:
-    """Whether `report` logs anything for the outcome."""
+    """False for the plain completions of most tasks, of which `report` says nothing."""
     return type(body) is not Completed or body.result_missing is not None
 
 

@@ -7,8 +7,6 @@ from __future__ import annotations
 AHEAD_S = 0.010
 # Half of a commit's events: the other half is for the outcomes of the tasks before.
 BLOCK = 500
-# After a look at what the last own commit left, the log itself is looked at this soon, in seconds.
-GLANCE_S = 0.005
 # Weight of the newest measurement in the running mean.
 NEWEST = 0.3
 

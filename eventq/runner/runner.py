@@ -87,6 +87,10 @@ class Runner:
         )
         self._node = node
 
+    def take_over(self, before: Runner) -> None:
+        """Goes on with what an earlier run on the node left; before `run`."""
+        self.attempts.take_over(before.attempts)
+
     def run(self) -> RunReport:
         """Works until `stop`, or until idle if so asked. Raises what makes the log unusable.
 
@@ -95,9 +99,6 @@ class Runner:
         """
         node, ring = self._node, self.bell.ring
         node.warn_again()
-        if isinstance(node.last_run, Runner):
-            self.attempts.take_over(node.last_run.attempts)
-        node.last_run = self
         watch = ring_on_append(node.log, self.bell)
         node.on_append(ring)
         self.lookout.moves.on_move(ring)
@@ -107,8 +108,6 @@ class Runner:
                 pass
             self.executor.stop()
             self.settler.settle_late()
-            if isinstance(self.stopping.cause, LoopEndedError):
-                raise self.stopping.cause
         finally:
             # Workers end first, so that none begins anew; then the wake-ups, which lean on the log.
             self.attempts.break_off()

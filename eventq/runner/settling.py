@@ -1,6 +1,7 @@
 """What a run appends: outcomes with the next leases, signs of life, the lapses of other nodes.
 
-Each is one command; what its commit says is counted and reported here, once the log holds it.
+Each is one command, which decides at the moment of its commit. What the commit says is counted and
+reported here, once the log holds it.
 """
 
 from __future__ import annotations
@@ -10,19 +11,32 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from eventq.core.durations import SECOND_US
-from eventq.core.events import Cancelled, Completed, Expired, Failed, Leased, Refused, Released
-from eventq.core.settle import Outcome
+from eventq.core.events import (
+    ERROR_BYTES,
+    Cancelled,
+    Completed,
+    Expired,
+    Failed,
+    Leased,
+    Refused,
+    Released,
+)
+from eventq.core.lease import Renew
+from eventq.core.settle import Lapse, Outcome, SettleAndLease
 from eventq.host.clock import Clock
 from eventq.host.logger import SafeLogger
 from eventq.node.node import Node
-from eventq.runner import news, operations
+from eventq.runner import news
 from eventq.runner.attempts import Attempts
+from eventq.runner.pacing import BLOCK
 
 logger = SafeLogger("eventq.runner")
 
 # An outcome waits at most this long for others to share its commit, and only while workers
 # have tasks to go on with.
 LINGER_S = 0.010
+# Results are cut into commits of about this many bytes, well under the cap of a commit.
+SETTLE_BYTES = 512 * 1024
 LAPSED_LEASES = "node %(node)s stopped renewing: %(attempts)s leases lapsed"
 
 COUNTED = {
@@ -49,7 +63,7 @@ class Settler:
         """Renewing three times within a ttl bears two that come late."""
         self.signed_s = 0.0
         """When this node last gave a sign of life. Monotonic seconds."""
-        self.committed = False
+        self.as_left = False
         """The projection stands where the last commit of this run left it."""
         self._node = node
         self._attempts = attempts
@@ -69,17 +83,21 @@ class Settler:
     def settle_and_lease(self, *, leases: bool = True) -> None:
         """Commits the outcomes of the last tasks together with the leases of the next."""
         held = self._attempts
-        outcomes = [self._with_chance(each) for each in operations.batch(held.unsettled)]
-        want, free = held.want_count() if leases else 0, held.free_count()
-        begun_s = self._clock.monotonic()
-        command = operations.settle_and_lease(
-            self._node, outcomes, count=want, free=free, ttl_us=self._ttl_us
+        outcomes = [self._with_chance(each) for each in _batch(held.unsettled)]
+        command = SettleAndLease(
+            self._node.name,
+            outcomes,
+            self._ttl_us,
+            count=held.want_count() if leases else 0,
+            free=held.free_count(),
         )
+        begun_s = self._clock.monotonic()
+        committed = self._node.execute(command)
         del held.unsettled[: len(outcomes)]
         self._settled_s = self._clock.monotonic()
-        self.committed = bool(command.events)
+        self.as_left = bool(committed.events)
         attempts, is_news = [], False
-        for (_, body), task in zip(command.events, command.tasks, strict=True):
+        for (_, body), task in zip(committed.events, committed.tasks, strict=True):
             kind = type(body)
             if kind is Leased:
                 assert task is not None
@@ -98,31 +116,44 @@ class Settler:
             held.executor.ring_below = len(attempts) // 2 if held.pace.ahead() else 0
             held.executor.submit(attempts)
         if is_news:
-            news.report(self._node, command)
-
-    def _with_chance(self, outcome: Outcome) -> Outcome:
-        return outcome if outcome.error is None else replace(outcome, draw=self._chance())
+            news.report(self._node, committed)
 
     def settle_late(self) -> None:
         """Keeps what cancelled workers returned all the same: it is evidence."""
         self._attempts.collect()
         while self._attempts.unsettled:
-            # Nobody is left to work on a task that has become ready meanwhile.
+            # No worker is left for a task that has become ready meanwhile.
             self.settle_and_lease(leases=False)
 
     def renew_if_due(self, now_s: float, *, unproven_seq: int | None) -> None:
         """Gives a sign of life when it is time, or when the log must be proven to take one."""
         due = self._attempts.held and now_s - self.signed_s >= self.renew_every_s
         if due or unproven_seq is not None:
-            operations.renew(self._node, ttl_us=self._ttl_us, unproven_seq=unproven_seq)
+            self._node.execute(Renew(self._node.name, self._ttl_us, unproven_seq))
             self.signed_s = now_s
 
     def lapse(self, worker: str, *, seen_seq: int) -> None:
         """Fails the attempts of a node that stopped renewing."""
-        command = operations.lapse(self._node, worker, seen_seq=seen_seq)
-        if command.events:
-            failed = sum(type(body) is Failed for _, body in command.events)
+        committed = self._node.execute(Lapse(worker, seen_seq))
+        if committed.events:
+            failed = sum(type(body) is Failed for _, body in committed.events)
             values = {"node": worker, "attempts": failed}
             logger.warning(LAPSED_LEASES, values, extra=values)
-            self.counts["expired"] += sum(type(body) is Expired for _, body in command.events)
-            news.report(self._node, command)
+            self.counts["expired"] += sum(type(body) is Expired for _, body in committed.events)
+            news.report(self._node, committed)
+
+    def _with_chance(self, outcome: Outcome) -> Outcome:
+        return outcome if outcome.error is None else replace(outcome, draw=self._chance())
+
+
+def _batch(outcomes: list[Outcome]) -> list[Outcome]:
+    """The first outcomes that fit into one commit beside a block of leases."""
+    size_bytes = 0
+    for index, outcome in enumerate(outcomes[:BLOCK]):
+        if outcome.result_json is not None:
+            size_bytes += len(outcome.result_json)
+        if outcome.error is not None:
+            size_bytes += ERROR_BYTES
+        if size_bytes > SETTLE_BYTES and index:
+            return outcomes[:index]
+    return outcomes[:BLOCK]

@@ -32,7 +32,7 @@ def make_runner(
 ) -> Runner:
     """A runner for the worker: threads for ``def``, one event loop for ``async def``.
 
-    ``loop`` is where coroutines run; None gives them a loop in a thread of its own. Raises
+    ``loop`` is where coroutines run; for None, a loop in a thread of its own. Raises
     ArgumentError.
     """
     # With another signature each attempt of each task would fail alike, perhaps for ever.
@@ -83,7 +83,7 @@ def takes_an_attempt(worker: object) -> bool:
 
 
 def is_async(worker: Callable[..., Any]) -> bool:
-    """Whether calling the worker gives a coroutine: an async def, or an object with one."""
+    """Whether calling the worker returns a coroutine: an async def, or an object with one."""
     while isinstance(worker, partial):
         worker = worker.func
     call = getattr(worker, "__call__", None)  # noqa: B004 - not whether it can be called, but how

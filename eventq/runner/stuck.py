@@ -1,6 +1,6 @@
 """Workers that go on after they were asked to end: which, since when, and whether all do.
 
-Only what is logged is decided here; the leases are the runner's.
+Nothing is ended here: what comes of it is the lookout's to do.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from eventq.runner.news import logger
 PATIENCE_S = 1.0
 # How often to repeat that no worker is left.
 REPEAT_S = 60.0
-# Of so many tasks the names are given.
+# So many tasks are named.
 NAMED_COUNT = 20
 
 ONE_STUCK = "worker stuck: task %(task)s goes on %(since_s)s s after it was told to end"
@@ -38,7 +38,7 @@ class StuckWatch:
         self._said_s: float | None = None
 
     def look(self, strays: Collection[Attempt], now_s: float) -> bool:
-        """Reports what is new; returns whether all workers have been stuck for too long."""
+        """Logs what is new; True once all workers have been stuck for longer than ``most_s``."""
         if not (strays or self.told_s):
             return False
         begun = [stray for stray in strays if stray.begun_s is not None and stray.outcome is None]

@@ -23,9 +23,9 @@ from eventq.eventlog.contract import EventLog
 from eventq.host.clock import Clock, SystemClock
 from eventq.replay.points import Point
 from eventq.runner.attempt import describe, failed, is_awaitable, raised, returned
-from eventq.runner.attempt_context import Surroundings
-from eventq.runner.context import AsyncContext, Context
+from eventq.runner.context import LATE, AsyncContext, Context
 from eventq.runner.setup import is_async, takes_an_attempt
+from eventq.runner.variables import RunVariables
 from eventq.sandbox.recorded_attempts import (
     OUTCOMES,
     Ended,
@@ -34,8 +34,6 @@ from eventq.sandbox.recorded_attempts import (
     ended_as,
     leases_of,
 )
-
-LATE = "the attempt ran past its deadline"
 
 RerunVerdict = Literal["same", "other result", "other error", "other outcome", "nothing to compare"]
 # Given the exception that a worker raised, once it has ended.
@@ -110,7 +108,7 @@ def rerun(
     recorded = find_attempt(log, key, attempt=attempt, at=at)
     run = _Run(recorded, clock or SystemClock())
     call = run.call_async if is_async(worker) else run.call
-    ended = ended_as(Surroundings().copy().run(call, worker))
+    ended = ended_as(RunVariables().copy().run(call, worker))
     verdict, differs = compare(recorded.ended, ended)
     if run.error is not None and on_error is not None:
         on_error(run.error)

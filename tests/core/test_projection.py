@@ -161,7 +161,7 @@ def test_ready_is_the_dispatch_order(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("now, ready", [(100, [1]), (119, [1]), (120, [1, 2]), (130, [1, 2, 3])])
-def test_tasks_ripen_at_their_instant(bench: Bench, now: int, ready: list[int]) -> None:
+def test_tasks_become_ready_at_their_instant(bench: Bench, now: int, ready: list[int]) -> None:
     """A waiting task is ready at its very instant."""
     bench.have(order(), order(scheduled_at=120), order(scheduled_at=130))
 
@@ -170,7 +170,7 @@ def test_tasks_ripen_at_their_instant(bench: Bench, now: int, ready: list[int]) 
 
 
 def test_time_goes_back_where_a_clock_was_wrong(bench: Bench) -> None:
-    """What has ripened waits again; what was made to run at once is due for good."""
+    """What has become ready waits again; what was made to run at once is due for good."""
     bench.have(order(), order(scheduled_at=150))
     bench.projection.advance_to(200)
 
@@ -190,7 +190,7 @@ def test_time_goes_back_where_a_clock_was_wrong(bench: Bench) -> None:
     ],
 )
 def test_next_instant(bench: Bench, orders: list[NewTask], instant: int | None) -> None:
-    """When somebody must look again: the next task to ripen or to expire."""
+    """When somebody must look again: the next task to become ready or to expire."""
     bench.have(*orders)
 
     assert bench.projection.next_instant() == instant

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable
 
-from tests.eventlog.commits import WAIT_SECONDS
+from tests.eventlog.commits import WAIT_S
 
 Process = subprocess.Popen[str]
 Starter = Callable[..., Process]
@@ -46,5 +46,5 @@ def rest(process: Process) -> list[str]:
     assert process.stdout is not None
     # Not communicate(), which would miss what `line` has read ahead.
     said = process.stdout.read().splitlines()
-    process.wait(WAIT_SECONDS)
+    process.wait(WAIT_S)
     return said

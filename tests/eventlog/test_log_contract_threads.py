@@ -13,7 +13,7 @@ from eventq.errors import LogConflictError, QueueClosedError
 from eventq.eventlog import EventLog
 from tests.eventlog.commits import (
     EMPTY,
-    WAIT_SECONDS,
+    WAIT_S,
     Opener,
     append,
     append_each,
@@ -32,7 +32,7 @@ def test_one_of_many_wins_a_position(open_another: Opener) -> None:
     commits = [commit_after(logs[0].head(), 3) for _ in range(8)]
 
     def attempt(number: int) -> bool:
-        start.wait(WAIT_SECONDS)
+        start.wait(WAIT_S)
         try:
             logs[number % 2].append(commits[number])
         except LogConflictError:
@@ -87,7 +87,7 @@ def test_readers_see_a_growing_prefix(open_another: Opener) -> None:
         reading = pool.submit(read)
         commits = append_each(writer, [1, 40, 3] * 20)
         finished.set()
-        reading.result(WAIT_SECONDS)
+        reading.result(WAIT_S)
 
     for prefix in prefixes:
         assert prefix == commits[: len(prefix)]
@@ -108,7 +108,7 @@ def test_append_wakes_a_watch(open_another: Opener, where: str) -> None:
 
     append(appending)
 
-    assert woken.wait(WAIT_SECONDS)
+    assert woken.wait(WAIT_S)
     watch.close()
 
 
@@ -121,7 +121,7 @@ def test_each_append_wakes_again(open_another: Opener) -> None:
 
     for _ in range(20):
         append(other)
-        assert woken.wait(WAIT_SECONDS)
+        assert woken.wait(WAIT_S)
         woken.clear()
 
     watch.close()
@@ -143,7 +143,7 @@ def test_woken_watch_finds_the_commit(open_another: Opener) -> None:
 
     commit = append(other)
 
-    assert woken.wait(WAIT_SECONDS)
+    assert woken.wait(WAIT_S)
     watch.close()
     assert found == [commit]
 
@@ -160,7 +160,7 @@ def test_closed_watch_is_quiet(open_another: Opener) -> None:
 
     append(open_another())
 
-    assert current.wait(WAIT_SECONDS)
+    assert current.wait(WAIT_S)
     watch.close()
     assert not late.is_set()
 
@@ -179,14 +179,14 @@ def test_watch_may_close_itself(open_another: Opener) -> None:
 
     append(open_another())
 
-    assert done.wait(WAIT_SECONDS)
+    assert done.wait(WAIT_S)
 
 
 # -- closing -------------------------------------------------------------------------------------
 
 
-def take_turn(log: EventLog) -> None:
-    """Takes one turn and does nothing in it."""
+def take_slot(log: EventLog) -> None:
+    """Takes the writer slot and does nothing in it."""
     with log.writer_slot():
         pass
 
@@ -199,7 +199,7 @@ def append_unconditionally(log: EventLog) -> None:
 CALLS: dict[str, Callable[[EventLog], object]] = {
     "head": lambda log: log.head(),
     "read": lambda log: log.read(after=0),
-    "turn": take_turn,
+    "writer slot": take_slot,
     "append": append_unconditionally,
     "history": lambda log: log.history(1),
     "find_keys": lambda log: log.find_keys(["a"]),

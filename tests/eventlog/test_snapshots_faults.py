@@ -21,7 +21,7 @@ from eventq.eventlog.sqlite import snapshots as sqlite_snapshots
 from eventq.eventlog.sqlite.log import SqliteLog
 from eventq.snapshot import newest
 from tests.eventlog.commits import (
-    WAIT_SECONDS,
+    WAIT_S,
     Opener,
     append,
     assert_tiles,
@@ -41,13 +41,13 @@ def test_snapshots_and_appends_go_side_by_side(open_another: Opener) -> None:
     begin = threading.Barrier(5)
 
     def put(number: int) -> None:
-        begin.wait(WAIT_SECONDS)
+        begin.wait(WAIT_S)
         for turn in range(6):
             data = bytes([turn]) * 200_000
             logs[number % 2].snapshots.put(entry(1 + turn % 3, data), data)
 
     def look(_: int) -> set[int]:
-        begin.wait(WAIT_SECONDS)
+        begin.wait(WAIT_S)
         seen: set[int] = set()
         for _ in range(40):
             for found in logs[0].snapshots.entries():
@@ -56,7 +56,7 @@ def test_snapshots_and_appends_go_side_by_side(open_another: Opener) -> None:
         return seen
 
     def work(_: int) -> None:
-        begin.wait(WAIT_SECONDS)
+        begin.wait(WAIT_S)
         for _ in range(10):
             with logs[0].writer_slot():
                 append(logs[0])
@@ -65,7 +65,7 @@ def test_snapshots_and_appends_go_side_by_side(open_another: Opener) -> None:
         seen = [pool.submit(look, number) for number in range(2)]
         done = [pool.submit(put, number) for number in range(2)] + [pool.submit(work, 0)]
         for each in done:
-            each.result(WAIT_SECONDS)
+            each.result(WAIT_S)
 
     assert all(each.result() <= {0, 1} for each in seen)
     assert [found.seq for found in logs[1].snapshots.entries()] == [1, 2, 3]

@@ -20,7 +20,7 @@ from eventq.eventlog.sqlite import connection as sqlite
 from eventq.eventlog.sqlite.log import SqliteLog
 from tests.eventlog.commits import (
     EMPTY,
-    WAIT_SECONDS,
+    WAIT_S,
     append,
     append_each,
     commit_after,
@@ -294,11 +294,11 @@ def test_failing_wake_harms_neither_append_nor_watch(
     watch = sqlite_log.watch(wake)
     with closing(open_sqlite(path)) as other, caplog.at_level(logging.ERROR):
         commits = [append(sqlite_log)]
-        assert calls.acquire(timeout=WAIT_SECONDS)
+        assert calls.acquire(timeout=WAIT_S)
 
         for _ in range(2):
             commits.append(append(other))
-            assert calls.acquire(timeout=WAIT_SECONDS)
+            assert calls.acquire(timeout=WAIT_S)
 
     watch.close()
     assert sqlite_log.read(after=0) == commits
@@ -315,6 +315,6 @@ def test_closing_a_log_ends_its_watches(sqlite_log: SqliteLog, path: Path) -> No
 
     append(sqlite_log)
 
-    assert current.wait(WAIT_SECONDS)
+    assert current.wait(WAIT_S)
     assert not late.is_set()
     watch.close()

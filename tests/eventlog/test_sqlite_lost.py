@@ -24,7 +24,7 @@ from eventq.eventlog.sqlite import open_files as sqlite_open_files
 from eventq.eventlog.sqlite.log import SqliteLog
 from tests.eventlog.commits import (
     EMPTY,
-    WAIT_SECONDS,
+    WAIT_S,
     append,
     commit_after,
     everything,
@@ -254,13 +254,13 @@ def test_file_that_cannot_be_looked_at_is_no_lost_one(
 
 def test_watch_wakes_when_the_file_is_lost(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who sleeps until something is appended is woken, so that it asks and hears of it."""
-    monkeypatch.setattr(doorbell, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(doorbell, "POLL_S", 0.01)
     woken = threading.Event()
     with closing(open_log(f"sqlite:///{path}")) as log:
         watch = log.watch(woken.set)
         path.unlink()
 
-        assert woken.wait(WAIT_SECONDS)
+        assert woken.wait(WAIT_S)
         watch.close()
 
 
@@ -291,10 +291,10 @@ def test_idle_run_ends_when_the_file_is_lost(path: Path) -> None:
         thread = threading.Thread(target=work)
         thread.start()
         queue.new({"number": 1})
-        assert done.wait(WAIT_SECONDS)
+        assert done.wait(WAIT_S)
         path.unlink()
 
-        thread.join(WAIT_SECONDS)
+        thread.join(WAIT_S)
         assert len(ended) == 1
         assert "was deleted" in str(ended[0])
 

@@ -17,7 +17,7 @@ from eventq.eventlog.sqlite import connection as sqlite_connection
 from eventq.eventlog.sqlite import fork as sqlite_fork
 from eventq.eventlog.sqlite.log import SqliteLog
 from tests.eventlog.commits import (
-    WAIT_SECONDS,
+    WAIT_S,
     append,
     append_each,
     assert_tiles,
@@ -26,7 +26,7 @@ from tests.eventlog.commits import (
 )
 from tests.eventlog.processes import Starter, finish, line, rest, tell
 
-# -- turns ---------------------------------------------------------------------------------------
+# -- slots ---------------------------------------------------------------------------------------
 
 APPEND_IN_TURNS = """
 say("ready")
@@ -79,13 +79,13 @@ def test_turn_holds_back_other_processes(start: Starter, sqlite_log: SqliteLog, 
 
     thread = threading.Thread(target=contend)
     thread.start()
-    assert began.wait(WAIT_SECONDS)
+    assert began.wait(WAIT_S)
     wait_for_flock(path, waiting=1)
 
     tell(holder)
 
     assert finish(holder) == ["0"]
-    thread.join(WAIT_SECONDS)
+    thread.join(WAIT_S)
     assert sqlite_log.head().seq == 1
 
 
@@ -115,7 +115,7 @@ def test_turns_come_in_the_order_of_asking(sqlite_log: SqliteLog, path: Path) ->
             wait_for_flock(path, waiting=number)
 
     for thread in threads:
-        thread.join(WAIT_SECONDS)
+        thread.join(WAIT_S)
     assert order == [0, 1, 2, 3, 4]
 
 
@@ -231,7 +231,7 @@ with log.writer_slot():
 """
 
 
-def test_child_does_not_keep_its_parents_turn(start: Starter, sqlite_log: SqliteLog) -> None:
+def test_child_does_not_keep_its_parents_slot(start: Starter, sqlite_log: SqliteLog) -> None:
     """When a process dies in its turn, a child that it has forked does not hold on to it."""
     parent = start(FORK_IN_TURN)
     assert int(line(parent)) > 0
@@ -267,7 +267,7 @@ def test_fork_in_a_call_closes_the_log_to_the_child(
     sqlite_log: SqliteLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When a call outlasts the wait of a fork, the child gets an error and touches nothing."""
-    monkeypatch.setattr(sqlite_fork, "FORK_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(sqlite_fork, "FORK_WAIT_S", 0.01)
     append(sqlite_log)
     connection = sqlite_log.connection
 

@@ -13,7 +13,7 @@ import pytest
 
 from eventq.eventlog.sqlite import notify
 from eventq.eventlog.sqlite.log import SqliteLog
-from tests.eventlog.commits import WAIT_SECONDS, append, open_sqlite
+from tests.eventlog.commits import WAIT_S, append, open_sqlite
 from tests.eventlog.processes import Starter, finish, line
 
 LISTEN = """
@@ -32,15 +32,13 @@ log.close()
 @pytest.fixture
 def no_polling(monkeypatch: pytest.MonkeyPatch) -> None:
     """The safety net is far away, so that only a ring can wake in time."""
-    monkeypatch.setattr(notify, "POLL_SECONDS", 1_000.0)
-    monkeypatch.setattr(notify, "POLL_ALONE_SECONDS", 1_000.0)
+    monkeypatch.setattr(notify, "POLL_S", 1_000.0)
+    monkeypatch.setattr(notify, "POLL_ALONE_S", 1_000.0)
 
 
 def test_append_wakes_another_process(start: Starter, sqlite_log: SqliteLog) -> None:
     """A process that sleeps in a watch learns of each commit of another process."""
-    listener = start(
-        "from eventq.eventlog.sqlite import notify; notify.POLL_SECONDS = 1000" + LISTEN
-    )
+    listener = start("from eventq.eventlog.sqlite import notify; notify.POLL_S = 1000" + LISTEN)
     assert line(listener) == "ready"
 
     for seq in (1, 2, 3):
@@ -83,7 +81,7 @@ def test_full_listener_holds_nobody_up(sqlite_log: SqliteLog, path: Path) -> Non
     release, woken = threading.Event(), threading.Semaphore(0)
 
     def busy() -> None:
-        release.wait(WAIT_SECONDS)
+        release.wait(WAIT_S)
         woken.release()
 
     with closing(open_sqlite(path)) as other:
@@ -94,7 +92,7 @@ def test_full_listener_holds_nobody_up(sqlite_log: SqliteLog, path: Path) -> Non
             sqlite_log.doorbell.ring()
 
         release.set()
-        assert woken.acquire(timeout=WAIT_SECONDS)
+        assert woken.acquire(timeout=WAIT_S)
         watch.close()
 
 
@@ -110,7 +108,7 @@ def test_long_path_rings_too(tmp_path: Path) -> None:
 
         append(other)
 
-        assert woken.wait(WAIT_SECONDS)
+        assert woken.wait(WAIT_S)
         watch.close()
 
 
@@ -119,13 +117,13 @@ def test_watch_without_socket_looks(
 ) -> None:
     """Where no socket can be had the watch finds commits by looking."""
     path.with_name("log.db-bell").write_text("in the way of the directory")
-    monkeypatch.setattr(notify, "POLL_ALONE_SECONDS", 0.01)
+    monkeypatch.setattr(notify, "POLL_ALONE_S", 0.01)
     woken = threading.Event()
     watch = sqlite_log.watch(woken.set)
     with closing(open_sqlite(path)) as other:
         append(other)
 
-        assert woken.wait(WAIT_SECONDS)
+        assert woken.wait(WAIT_S)
     watch.close()
 
 
@@ -141,12 +139,12 @@ def test_forbidden_sockets_are_no_error(path: Path, number: int) -> None:
         woken = threading.Event()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(socket, "socket", refuse)
-            patch.setattr(notify, "POLL_ALONE_SECONDS", 0.01)
+            patch.setattr(notify, "POLL_ALONE_S", 0.01)
             watch = log.watch(woken.set)
             append(heard)
             append(log)
 
-            assert woken.wait(WAIT_SECONDS)
+            assert woken.wait(WAIT_S)
             watch.close()
         listening.close()
 
@@ -155,7 +153,7 @@ def test_lost_ring_is_made_good(
     sqlite_log: SqliteLog, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A watch finds a commit also when its socket was removed by somebody."""
-    monkeypatch.setattr(notify, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(notify, "POLL_S", 0.01)
     woken = threading.Event()
     watch = sqlite_log.watch(woken.set)
     for file in path.with_name("log.db-bell").iterdir():
@@ -163,5 +161,5 @@ def test_lost_ring_is_made_good(
     with closing(open_sqlite(path)) as other:
         append(other)
 
-        assert woken.wait(WAIT_SECONDS)
+        assert woken.wait(WAIT_S)
     watch.close()

@@ -21,6 +21,7 @@ from eventq import (
     TaskNotFoundError,
     TaskState,
 )
+from eventq.core.lease import Renew
 from tests.checker import check_log
 from tests.support import ManualClock, Spawned, node_of, wait_until
 
@@ -215,10 +216,9 @@ def append_renewal(queue: Queue) -> None:
     """Lets the log hold an event about a node."""
 
     def worker(ctx: object, task: Task) -> None:
-        from eventq.runner.operations import renew  # noqa: PLC0415 - the one use
-
         del ctx, task
-        renew(node_of(queue), ttl_us=1_000_000)
+        node = node_of(queue)
+        node.execute(Renew(node.name, 1_000_000))
         raise Retry(delay=0)
 
     queue.run(worker, until="idle")

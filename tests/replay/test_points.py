@@ -122,7 +122,7 @@ def test_an_empty_log_has_one_point() -> None:
 
 def test_the_projection_at_a_point_is_told_as_of_its_instant(clock: ManualClock) -> None:
     """What has become ready without an event is ready."""
-    with Queue(f"memory://ripe-{id(clock)}", clock=clock) as queue:
+    with Queue(f"memory://ready-{id(clock)}", clock=clock) as queue:
         queue.new(delay="60s")
         clock.advance(120)
         log = open_log(queue.url)

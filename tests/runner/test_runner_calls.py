@@ -199,7 +199,7 @@ class TestDecorated:
         assert [kinds(queue, key)[2] for key in ("bad", "next")] == ["failed", "completed"]
 
 
-class TestSurroundings:
+class TestVariables:
     """Each attempt has a context of its own, a copy of the run's."""
 
     @pytest.mark.parametrize("kind", ["def", "async def", "decorated"])

@@ -36,13 +36,13 @@ class TurnLog(HookedLog):
 
     def __init__(self) -> None:
         super().__init__()
-        self.before_turn: Callable[[], None] = lambda: None
+        self.before_slot: Callable[[], None] = lambda: None
         self.before_read: Callable[[int], object] = lambda _: None
 
     @contextmanager
     def writer_slot(self) -> Iterator[Head]:
         """See EventLog.writer_slot."""
-        hook, self.before_turn = self.before_turn, lambda: None
+        hook, self.before_slot = self.before_slot, lambda: None
         hook()
         with super().writer_slot() as head:
             yield head
@@ -99,7 +99,7 @@ def test_a_task_leased_anew_while_its_first_attempt_runs(
     queue.new(key="again", priority=1)
     with running(queue, worker):
         wait_until(gates[0].reached.is_set)
-        log.before_turn = reopen
+        log.before_slot = reopen
         other.new(key="next")
         wait_until(gates[1].reached.is_set)
         assert contexts[0].cancelled

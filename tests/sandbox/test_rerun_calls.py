@@ -88,6 +88,7 @@ def test_what_is_no_worker_is_told(worker: Any) -> None:  # noqa: ANN401
 def test_ctrl_c_is_no_outcome(caplog: pytest.LogCaptureFixture) -> None:
     """It ends the rerun, of an async worker too, and asyncio has nothing to complain of."""
     log = recorded(work, tags={"n": 1}, max_retries=0)
+    # The recorded run says that its task failed for good.
     caplog.clear()
 
     async def interrupted(_ctx: object, _task: object) -> None:

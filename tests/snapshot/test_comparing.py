@@ -97,7 +97,7 @@ def test_a_lease_is_a_change_of_task_and_node(story: list[Projection]) -> None:
 
 def test_time_alone_makes_a_task_ready() -> None:
     """Two views of one position differ where an instant lies between them."""
-    with Queue("memory://ripening") as queue:
+    with Queue("memory://becoming-ready") as queue:
         queue.new(delay="1h")
         early, late = replay(queue.log), replay(queue.log)
     late.advance_to(late.at + 3_600_000_000)

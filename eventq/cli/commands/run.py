@@ -17,7 +17,7 @@ from eventq.cli.options import EXIT_FAILED, Place, end_with_finding, placed
 from eventq.cli.output import is_terminal, note, say, say_json
 from eventq.cli.supervise.background import BackgroundRun, on_asking, stopping
 from eventq.cli.supervise.lifeline import Lifeline
-from eventq.cli.supervise.supervisor import Supervisor, child_command
+from eventq.cli.supervise.supervisor import STOPPING, Supervisor, child_command
 from eventq.cli.target import load_worker
 from eventq.runner import RunReport
 
@@ -118,7 +118,7 @@ def _run_alone(queue: Queue, background: BackgroundRun) -> RunReport:
         while not background.wait(None):
             if background.asked and not told:
                 told = True
-                note("stopping when what runs is done; again to give it back")
+                note(STOPPING)
         return background.result()
 
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from eventq import Queue
 from eventq.eventlog.wakeup import Bell
+from eventq.host.signals import on_signals
 from eventq.runner import RunReport
-from eventq.runner.signals import on_signals
 
 # A closing terminal is a request too, unless the program is to outlive it (nohup).
 ASKING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

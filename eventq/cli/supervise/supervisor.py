@@ -29,6 +29,7 @@ LONGEST_PAUSE_S = 30.0
 LONG_LIFE_S = 30.0
 # A dead child's last words have arrived by then, unless its own children keep the socket open.
 LAST_WORDS_S = 1.0
+STOPPING = "stopping when what runs is done; again to give it back"
 # At this many signals, children that do not even give back their tasks are killed.
 KILLING_COUNT = 3
 # How a child ends that was asked to: normally or, while still importing, by the signal.
@@ -186,7 +187,7 @@ class Supervisor:
     def _pass_signal_on(self) -> None:
         self._signal_count += 1
         if self._signal_count == 1:
-            note("stopping when what runs is done; again to give it back")
+            note(STOPPING)
         for slot in self._slots:
             slot.due_s = None
             if slot.child is None:
@@ -204,7 +205,14 @@ class Supervisor:
 
 
 def child_command(
-    target: str, *, workers: int | None, verbose: bool, **options: object
+    target: str,
+    *,
+    workers: int | None,
+    verbose: bool,
+    until_idle: bool,
+    grace: str,
+    lease_ttl: str,
+    max_stuck: str | None,
 ) -> list[str]:
     """The command line of a child; its last two words are ``--`` and the target."""
     command = [sys.executable, "-m", "eventq", "run"]
@@ -212,11 +220,11 @@ def child_command(
         command += ["--workers", str(workers)]
     if verbose:
         command.append("--verbose")
-    if options["until_idle"]:
+    if until_idle:
         command.append("--until-idle")
-    command += ["--grace", str(options["grace"]), "--lease-ttl", str(options["lease_ttl"])]
-    if options["max_stuck"] is not None:
-        command += ["--max-stuck", str(options["max_stuck"])]
+    command += ["--grace", grace, "--lease-ttl", lease_ttl]
+    if max_stuck is not None:
+        command += ["--max-stuck", max_stuck]
     return [*command, "--", target]
 
 

@@ -152,7 +152,7 @@ class SqliteConnection:
         """See Forkable; a call that does not end in time leaves the child without this log."""
         # A query takes the longest, so it comes first, before anybody is held up.
         locks = (self._query_lock, self._write_lock, self._read_lock)
-        wait = fork.FORK_WAIT_SECONDS
+        wait = fork.FORK_WAIT_S
         self._parked = [lock for lock in locks if lock.acquire(timeout=wait)]
         if len(self._parked) == len(locks):
             self._close_connections()
@@ -355,15 +355,16 @@ class SqliteConnection:
         self._close_one(dropped)
 
     def _close_one(self, connection: apsw.Connection | None) -> None:
+        if connection is None:
+            return
         # What was committed is safe; a checkpoint that failed is the next opener's work.
         with suppress(apsw.Error):
-            if connection is not None:
-                try:
-                    self._files.check_index()
-                except LogError:
-                    # By an index that others do not have, a checkpoint would drop their commits.
-                    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-                connection.close()
+            try:
+                self._files.check_index()
+            except LogError:
+                # By an index that others do not have, a checkpoint would drop their commits.
+                connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            connection.close()
 
 
 def _roll_back(connection: apsw.Connection) -> None:

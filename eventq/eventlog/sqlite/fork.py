@@ -14,7 +14,7 @@ import weakref
 from typing import Protocol
 
 # How long a fork waits for another thread's opening or statement to end.
-FORK_WAIT_SECONDS = 10.0
+FORK_WAIT_S = 10.0
 
 
 class Forkable(Protocol):
@@ -48,7 +48,7 @@ def opened(forkable: Forkable) -> None:
 
 def before() -> None:
     """Closes all connections, and holds off those who would open one."""
-    held = _opening.acquire(timeout=FORK_WAIT_SECONDS)
+    held = _opening.acquire(timeout=FORK_WAIT_S)
     forkables = list(_open)
     _forking.append((held, forkables))
     for forkable in forkables:

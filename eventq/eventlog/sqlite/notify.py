@@ -22,9 +22,9 @@ from eventq.host.interrupts import raise_interrupt
 from eventq.host.logger import SafeLogger
 
 # The safety net for rings that got lost.
-POLL_SECONDS = 1.0
+POLL_S = 1.0
 # How often to look where no socket can be had.
-POLL_ALONE_SECONDS = 0.1
+POLL_ALONE_S = 0.1
 # A socket's address holds 108 bytes with the closing NUL, on some systems 104.
 ADDRESS_BYTES = 103
 # How often to make the directory again when a leaving listener has just removed it.
@@ -182,13 +182,13 @@ class BellWatch:
     def _wait(self) -> bool:
         """Sleeps until a ring (True) or until it is time to look at the position (False)."""
         if self._socket is None:
-            self._closed.wait(POLL_ALONE_SECONDS)
+            self._closed.wait(POLL_ALONE_S)
             return False
         try:
             # Not select(), which knows no descriptor above 1,023.
             ears = select.poll()
             ears.register(self._socket, select.POLLIN)
-            if not ears.poll(POLL_SECONDS * 1_000):
+            if not ears.poll(POLL_S * 1_000):
                 return False
             # One look serves all rings that have come by now.
             with suppress(BlockingIOError):

@@ -12,10 +12,10 @@ from eventq.eventlog.wakeup import Bell
 from eventq.host.clock import Clock
 from eventq.host.forks import end_child
 from eventq.runner.attempt import Attempt, returned
-from eventq.runner.attempt_context import Surroundings
 from eventq.runner.context import AsyncContext, Context
 from eventq.runner.executors.contract import LOOP_ENDED, drained
 from eventq.runner.executors.loops import LoopHost, cancel
+from eventq.runner.variables import RunVariables
 
 
 class AsyncExecutor:
@@ -35,7 +35,7 @@ class AsyncExecutor:
         self._workers = workers
         self._bell = bell
         self._clock = clock
-        self._surroundings = Surroundings()
+        self._variables = RunVariables()
         self._process = os.getpid()
         self._pending: deque[Attempt] = deque()
         self._unseen = False
@@ -126,7 +126,7 @@ class AsyncExecutor:
             handle = asyncio.Task(
                 self._run(attempt),
                 loop=asyncio.get_running_loop(),
-                context=self._surroundings.copy(),
+                context=self._variables.copy(),
             )
             attempt.handle = handle
             self._running[handle] = attempt

@@ -64,11 +64,11 @@ class Executor(Protocol):
 
 def drained(queue: deque[Attempt]) -> list[Attempt]:
     """All that is in the queue, which another thread may use meanwhile."""
-    drained: list[Attempt] = []
+    taken: list[Attempt] = []
     while queue:
         try:
-            drained.append(queue.popleft())
+            taken.append(queue.popleft())
         except IndexError:
             # The other thread took the last one in between.
             break
-    return drained
+    return taken

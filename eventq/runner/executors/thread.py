@@ -17,10 +17,10 @@ from eventq.eventlog.wakeup import Bell
 from eventq.host.clock import Clock
 from eventq.host.forks import end_child
 from eventq.runner.attempt import Attempt, is_awaitable, returned
-from eventq.runner.attempt_context import Surroundings
 from eventq.runner.context import AsyncContext, Context
 from eventq.runner.executors.contract import LOOP_ENDED, drained
 from eventq.runner.executors.loops import JOIN_S, LoopHost
+from eventq.runner.variables import RunVariables
 
 
 class ThreadExecutor:
@@ -39,7 +39,7 @@ class ThreadExecutor:
         self._worker = worker
         self._bell = bell
         self._clock = clock
-        self._surroundings = Surroundings()
+        self._variables = RunVariables()
         self._process = os.getpid()
         self._inbox: SimpleQueue[Attempt | None] = SimpleQueue()
         self._ended: deque[Attempt] = deque()
@@ -153,7 +153,7 @@ class ThreadExecutor:
 
     def _serve(self, place: int) -> None:
         inbox, ended, monotonic = self._inbox, self._ended, self._clock.monotonic
-        worker, copy, at = self._worker, self._surroundings.copy, self._at
+        worker, copy, at = self._worker, self._variables.copy, self._at
         process = self._process
         # An error that is thrown at a thread (as libraries for time-outs do) comes up after a call,
         # so there is none between taking an attempt and noting that it is in hand.

@@ -21,15 +21,15 @@ from tests.node.test_interrupts import behind_nobody
 class TornCollection:
     """A collection whose first insert is interrupted, after it was made or before."""
 
-    def __init__(self, collection: Any, *, landed: bool) -> None:  # noqa: ANN401 - of any document
+    def __init__(self, collection: Any, *, is_stored: bool) -> None:  # noqa: ANN401 - of any document
         self._collection = collection
-        self._landed = landed
+        self._is_stored = is_stored
         self._armed = True
 
     def insert_one(self, document: dict[str, Any]) -> None:
         """See Collection.insert_one."""
         armed, self._armed = self._armed, False
-        if self._landed or not armed:
+        if self._is_stored or not armed:
             self._collection.insert_one(document)
         if armed:
             try:
@@ -42,11 +42,11 @@ class TornCollection:
         return getattr(self._collection, name)
 
 
-@pytest.mark.parametrize("landed", [False, True])
+@pytest.mark.parametrize("is_stored", [False, True])
 def test_an_alarm_in_an_insert_is_its_own_callers(
     log: MongoLog,
     monkeypatch: pytest.MonkeyPatch,
-    landed: bool,  # noqa: FBT001 - a parameter of the test
+    is_stored: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
     """It is neither swallowed nor told to the others in the commit, whose tasks are made once."""
     alarm = TimeoutError("alarm")
@@ -54,7 +54,7 @@ def test_an_alarm_in_an_insert_is_its_own_callers(
     def ring(_number: int, _frame: FrameType | None) -> None:
         raise alarm
 
-    torn = TornCollection(log.connection.commits(), landed=landed)
+    torn = TornCollection(log.connection.commits(), is_stored=is_stored)
     monkeypatch.setattr(log.connection, "commits", lambda: torn)
     node = Node(log, clock=SystemClock())
     others = behind_nobody(node, [creation(key=key) for key in "ab"])

@@ -27,7 +27,7 @@ from eventq.eventlog.mongo import driver as mongo_client
 from eventq.eventlog.mongo.log import MongoLog
 from tests.eventlog.commits import (
     EMPTY,
-    WAIT_SECONDS,
+    WAIT_S,
     append,
     append_each,
     assert_tiles,
@@ -70,7 +70,7 @@ def test_append_of_another_process_wakes(log: MongoLog, url: str) -> None:
         for count in range(1, 11):
             process.stdin.write("\n")
             process.stdin.flush()
-            assert woken.wait(WAIT_SECONDS)
+            assert woken.wait(WAIT_S)
             woken.clear()
             assert log.head().seq >= count
 
@@ -85,7 +85,7 @@ def test_append_of_another_namespace_does_not_wake(log: MongoLog, url: str) -> N
         with closing(other.watch(other_woken.set)), closing(watch):
             append(other)
 
-            assert other_woken.wait(WAIT_SECONDS)
+            assert other_woken.wait(WAIT_S)
             assert not woken.is_set()
 
 
@@ -94,14 +94,14 @@ def test_watch_survives_a_change_of_primary(mongod: ReplicaSet, log: MongoLog) -
     woken = threading.Event()
     with closing(log.watch(woken.set)):
         append(log)
-        assert woken.wait(WAIT_SECONDS)
+        assert woken.wait(WAIT_S)
         with mongod.members[0].client() as client:
             client.admin.command({"replSetStepDown": 1, "force": True})
         woken.clear()
 
         append(log)
 
-        assert woken.wait(WAIT_SECONDS)
+        assert woken.wait(WAIT_S)
 
 
 # -- forking -------------------------------------------------------------------------------------
@@ -251,7 +251,7 @@ def test_two_processes_make_one_log(url: str) -> None:
     barrier = threading.Barrier(4)
 
     def make() -> None:
-        barrier.wait(WAIT_SECONDS)
+        barrier.wait(WAIT_S)
         opened.append(MongoLog(url, namespace="default", create=True))
 
     threads = [threading.Thread(target=make) for _ in range(4)]
@@ -319,7 +319,7 @@ def test_nobody_is_told_more_before_the_last_was_heard(log: MongoLog) -> None:
         append(log)
         wait_until(lambda: len(asked) == 3, "the watch to ask three times")
         append(log)
-        assert twice.wait(WAIT_SECONDS)
+        assert twice.wait(WAIT_S)
 
     assert asked[:3] == [1, 1, 1]
 

@@ -1,6 +1,6 @@
-"""What each attempt has of its own beside its task: context variables, and the decimal context.
+"""The context variables of each attempt, among them the decimal context: copies of the run's.
 
-A copy of what the caller of `run` had. Nothing is kept of it when the attempt ends.
+Nothing is kept of them when the attempt ends.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import sys
 from contextvars import Context, copy_context
 
 
-class Surroundings:
-    """The context variables of the run, and copies of them for its attempts."""
+class RunVariables:
+    """The context variables that the caller of `run` had, and copies of them for attempts."""
 
     def __init__(self) -> None:
         self._run = copy_context()

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
-# Asked once, forced the second time; whoever sends more wants out at once.
+# The first asks, the second forces; whoever sends more wants out at once.
 CALLS = 2
 
 
@@ -61,7 +61,7 @@ def on_signals(
 class _Layer:
     """Our handler on top of one that was there; others may lay theirs over it, and ours again.
 
-    Somebody may also put it back long after the last run: then it passes signals on to what was
+    A program may also put it back long after the last run. It then passes signals on to what was
     there before.
     """
 
@@ -108,7 +108,7 @@ class _SignalState:
         self.begin()
 
     def begin(self) -> None:
-        """Nobody listens, as at first and in a forked child."""
+        """Forgets all listeners, as at first and in a forked child."""
         self.process = os.getpid()
         self.listeners: dict[int, list[Callable[[], bool | None]]] = {}
         self.frames: list[FrameType | None] = []
@@ -139,7 +139,7 @@ def _leave(call: Callable[[], bool | None]) -> None:
 
 
 def _take_off(number: int) -> None:
-    """Puts back what was there before our handlers on top, once nobody listens any more."""
+    """Puts back what was there before our handlers on top, once no listener is left."""
     while not _state.listeners.get(number) and (layer := _top(number)) is not None:
         signal.signal(number, layer.before)
 
@@ -151,7 +151,7 @@ def _top(number: int) -> _Layer | None:
 
 
 def _is_pythons(handler: Any) -> bool:  # noqa: ANN401 - any callable
-    """Whether nobody chose the handler: Python's own for Ctrl-C, or that of `asyncio.run`."""
+    """Whether it is Python's own handler for Ctrl-C, or that of `asyncio.run`: none was chosen."""
     if handler is signal.default_int_handler:
         return True
     function = getattr(handler, "func", handler)
