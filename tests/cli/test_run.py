@@ -327,7 +327,8 @@ def test_a_child_is_not_forced_by_signals(folder: Path) -> None:
         code, output, _ = ended(process)
 
     assert code == 0
-    assert json.loads(output)["completed"] == 1
+    # More than the running one where the host is so busy that the signals are heard late.
+    assert json.loads(output)["completed"] >= 1
     assert "released" not in kinds(folder)
 
 
