@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from contextlib import suppress
+from typing import Literal
 
 from eventq.cli.text import visible, visible_lines
 from eventq.runner.news import ATTEMPTS
@@ -34,20 +35,19 @@ class StderrHandler(logging.Handler):
         return "\n".join(lines)
 
 
-def log_to_stderr(*, verbose: bool, attempts: bool = False) -> None:
+# Where more or fewer of the failed attempts are shown than those that failed for good.
+SHOWN = {"all": logging.INFO, "none": logging.ERROR}
+
+
+def log_to_stderr(*, verbose: bool, attempts: Literal["all", "final", "none"] = "final") -> None:
     """Shows warnings, or everything, unless the worker's module has configured logging itself.
 
-    With ``attempts`` also each attempt that failed and will be retried.
+    Of ``attempts`` that fail it shows all, those that failed for good, or none.
     """
     logger = logging.getLogger("eventq")
     if logger.hasHandlers():
         return
     logger.addHandler(StderrHandler())
     logger.setLevel(logging.INFO if verbose else logging.WARNING)
-    if attempts:
-        logging.getLogger(ATTEMPTS).setLevel(logging.INFO)
-
-
-def hide_attempts() -> None:
-    """Shows no failed attempts, for the demo: its screen and its summary do."""
-    logging.getLogger(ATTEMPTS).setLevel(logging.ERROR)
+    if attempts in SHOWN:
+        logging.getLogger(ATTEMPTS).setLevel(SHOWN[attempts])

@@ -25,6 +25,8 @@ def queue() -> Iterator[Queue]:
     check_log(HookedLog(log.storage))
 
 
+# One that arrives as its thread ends is reported by Python.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_an_error_thrown_too_late_loses_no_attempt(queue: Queue) -> None:
     """Of an idle thread, the attempt it takes up next fails with it; those after complete."""
     keys = [f"k{number}" for number in range(4)]

@@ -97,7 +97,7 @@ def run(
         return
     lifeline = None if supervised_by is None else Lifeline(supervised_by)
     worker = load_worker(target)
-    log_to_stderr(verbose=verbose, attempts=True)
+    log_to_stderr(verbose=verbose, attempts="all")
     until_idle = options.pop("until_idle")
     options["until"] = "idle" if until_idle else None
     with place.open(create=True, workers=workers) as queue:

@@ -35,7 +35,7 @@ from eventq.cli.demo.files import (
 )
 from eventq.cli.demo.screen import DemoProgress, Rate, Screen
 from eventq.cli.demo.summary import read_story, summarize, summary_lines
-from eventq.cli.logs import hide_attempts, log_to_stderr
+from eventq.cli.logs import log_to_stderr
 from eventq.cli.options import Place, placed_by, refuse
 from eventq.cli.output import flush, is_terminal, note, say, say_json
 from eventq.cli.supervise.background import BackgroundRun, stopping
@@ -124,8 +124,8 @@ def demo(*, place: Place, directory: str | None, pace: str, **options: Any) -> N
         raise ArgumentError(
             "url", chosen.url, "a log that outlives the demo, like sqlite:///demo.db"
         )
-    log_to_stderr(verbose=False)
-    hide_attempts()
+    # The screen and the summary show which attempts failed.
+    log_to_stderr(verbose=False, attempts="none")
     files = _find_files(chosen, is_library=directory is None)
     with Queue(
         chosen.url,
