@@ -25,7 +25,9 @@ TOOLS = sorted((ROOT / "tools").rglob("*.py"))
 EVERYTHING = [*PACKAGE, *TESTS, *TOOLS]
 
 # At about 400 lines a file should be asked whether it holds two ideas; this is where it must be.
-FILE_LINES = 500
+FILE_LINES = 430
+# Queue and AsyncQueue have each other, so that one module must hold both.
+LONGER = {"eventq/queue.py": 485}
 FUNCTION_LINES = 70
 
 # The rooms of the design, in the order of its table; each name is a folder or a module of eventq.
@@ -251,7 +253,8 @@ def test_files_stay_short(path: Path) -> None:
     """No file is longer than a person holds in mind."""
     lines = len(path.read_text(encoding="utf-8").splitlines())
 
-    assert lines <= FILE_LINES, f"{place(path, lines)}: split it at a seam; limit {FILE_LINES}"
+    limit = LONGER.get(path.relative_to(ROOT).as_posix(), FILE_LINES)
+    assert lines <= limit, f"{place(path, lines)}: split it at a seam; limit {limit}"
 
 
 def test_functions_stay_short() -> None:
