@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 
 from eventq.archive.folder import Archive
@@ -12,7 +11,7 @@ from eventq.core.events import Commit
 from eventq.core.seal import genesis
 from eventq.errors import LogArchivedError, LogCorruptError, LogForeignError
 from eventq.eventlog import EventLog, Head, Kept, Rows, StoredEvent, Watch
-from eventq.eventlog.contract import READ_EVENTS, SnapshotEntry, Snapshots
+from eventq.eventlog.contract import READ_EVENTS, Decide, SnapshotEntry, Snapshots
 
 
 class ArchivedLog:
@@ -83,9 +82,9 @@ class ArchivedLog:
         """See EventLog.cut."""
         self.log.cut(until)
 
-    def writer_slot(self) -> AbstractContextManager[Head]:
-        """See EventLog.writer_slot."""
-        return self.log.writer_slot()
+    def append_next(self, decide: Decide) -> Commit | None:
+        """See EventLog.append_next."""
+        return self.log.append_next(decide)
 
     def append(self, commit: Commit) -> None:
         """See EventLog.append."""

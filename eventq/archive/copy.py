@@ -53,8 +53,7 @@ def copy_log(
     after, end = resumed_at, source.head().seq if until is None else until
     for commit in read_sealed(source, after=head, until=end):
         try:
-            with target.writer_slot():
-                target.append(commit)
+            target.append(commit)
         except LogConflictError as error:
             raise LogForeignError(f"{target.url}: somebody else appends to it") from error
         after, seal = commit.last, commit.seal

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -21,6 +20,10 @@ class Head(Struct, frozen=True, gc=False):
     seq: int
     at: int
     seal: bytes
+
+
+# Decides on the commit that is to follow a head; None for none.
+Decide = Callable[[Head], Commit | None]
 
 
 class StoredEvent(Struct, frozen=True, gc=False):
@@ -99,8 +102,8 @@ class Remote(Protocol):
     A caller does without where `EventLog.remote` is None, and loses nothing but time.
     """
 
-    def writer_slot(self, guess: Head) -> AbstractContextManager[Head]:
-        """Like `EventLog.writer_slot`, but takes the ``guess`` for the head instead of asking."""
+    def append_next(self, decide: Decide, *, guess: Head) -> Commit | None:
+        """Like `EventLog.append_next`, but takes the ``guess`` for the head instead of asking."""
 
     def watch(self, wake: Callable[[], None], *, heard: Callable[[], bool]) -> Watch:
         """Like `EventLog.watch`, but may put off the next look until a wake was ``heard``."""
@@ -143,14 +146,6 @@ class EventLog(Protocol):
         LogArchivedError when they have been archived. Does not recompute seals.
         """
 
-    def writer_slot(self) -> AbstractContextManager[Head]:
-        """Waits, first come first served, until this caller may append; the block gets the head.
-
-        Logs with one writer at a time hold all others back until the block ends, so that the head
-        stays the head. Other logs let everybody through, and `append` may conflict. Slots do not
-        nest.
-        """
-
     def append(self, commit: Commit) -> None:
         """Appends the commit at its position: all or nothing, durable when this returns.
 
@@ -158,6 +153,16 @@ class EventLog(Protocol):
         seal ``commit.prev``, or when a key is taken. An outcome the driver does not know is
         resolved by reading the position back, so that after an error nothing has been appended;
         where that fails too, the error is LogOutcomeUnknownError.
+        """
+
+    def append_next(self, decide: Decide) -> Commit | None:
+        """Appends what ``decide`` returns for the head, and returns it.
+
+        Waits, first come first served, until this caller may append. Logs with one writer at a
+        time hold all others back until this returns, so that the head stays the head; others let
+        everybody through, and may conflict. Errors are those of `append`; what ``decide`` raises
+        goes through. It may be called twice, may read the log but not append to it, and when it
+        returns None, nothing is appended.
         """
 
     def history(self, task: int) -> list[StoredEvent]:

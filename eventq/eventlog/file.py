@@ -12,7 +12,7 @@ import stat
 import threading
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from io import FileIO
 from typing import Any, NoReturn
 
@@ -32,6 +32,7 @@ from eventq.errors import (
 from eventq.eventlog import lines as file_lines
 from eventq.eventlog.contract import (
     READ_EVENTS,
+    Decide,
     Head,
     Kept,
     Rows,
@@ -74,8 +75,6 @@ class FileLog:
         # Around what is known of the file; taken after the writer slot.
         self._lock = threading.RLock()
         self._slots: set[FileIO] = set()
-        # Which thread took the last writer slot, and the slot.
-        self._slot: tuple[int, FileLock[Head]] | None = None
         # Where each commit ends: its last position, and the byte behind its line.
         self._lasts: list[int] = []
         self._ends: list[int] = []
@@ -111,36 +110,37 @@ class FileLog:
                 break
         return found
 
-    def writer_slot(self) -> AbstractContextManager[Head]:
-        """See EventLog.writer_slot: the lock of the file itself."""
-        self._check_writable()
-
-        def begin() -> Head:
-            self._slot = (threading.get_ident(), slot)
-            return self.head()
-
-        slot = FileLock(self._path, begin, open_files=self._slots, create=False)
-        return slot
-
     def append(self, commit: Commit) -> None:
         """See EventLog.append."""
-        with self._own_slot(), self._lock:
-            check_commit(commit, self.head())
-            if not self._keys.keys().isdisjoint(commit.keys):
-                raise LogConflictError(commit.first)
-            line = file_lines.to_line(commit)
-            end = self._end()
-            try:
-                # Also cuts off what a torn append may have left behind the last whole line.
-                os.ftruncate(self._descriptor, end)
-                self._write(line, end)
-            except BaseException as error:
-                if isinstance(error, OSError) and interrupt_in(error) is None:
-                    self._take_back(end, end + len(line), error)
-                # An interrupt: a line that is whole has been made, so it must not be lost again.
-                os.fsync(self._descriptor)
-                raise
-            self._note(commit, end + len(line))
+        self.append_next(lambda _: commit)
+
+    def append_next(self, decide: Decide) -> Commit | None:
+        """See EventLog.append_next: the slot is the lock of the file itself."""
+        self._check_writable()
+        with FileLock(self._path, self.head, open_files=self._slots, create=False) as head:
+            commit = decide(head)
+            if commit is not None:
+                with self._lock:
+                    self._append(commit)
+            return commit
+
+    def _append(self, commit: Commit) -> None:
+        check_commit(commit, self._head)
+        if not self._keys.keys().isdisjoint(commit.keys):
+            raise LogConflictError(commit.first)
+        line = file_lines.to_line(commit)
+        end = self._end()
+        try:
+            # Also cuts off what a torn append may have left behind the last whole line.
+            os.ftruncate(self._descriptor, end)
+            self._write(line, end)
+        except BaseException as error:
+            if isinstance(error, OSError) and interrupt_in(error) is None:
+                self._take_back(end, end + len(line), error)
+            # An interrupt: a line that is whole has been made, so it must not be lost again.
+            os.fsync(self._descriptor)
+            raise
+        self._note(commit, end + len(line))
 
     def history(self, task: int) -> list[StoredEvent]:
         """See EventLog.history; sorts all events by task where some have come since the last."""
@@ -264,7 +264,7 @@ class FileLog:
         return line
 
     def _beginning(self) -> AbstractContextManager[bytes]:
-        """The writer slot before there is a head; the block gets the first line."""
+        """The writer's slot before there is a head; the block gets the first line."""
         return FileLock(self._path, self._first_line, create=False)
 
     def _first_line(self) -> bytes:
@@ -319,13 +319,6 @@ class FileLog:
         self._check_open()
         if not self._writable:
             raise LogUnavailableError(f"{self._path}: may not be written to")
-
-    def _own_slot(self) -> AbstractContextManager[Head | None]:
-        """A writer slot, unless this thread is in one."""
-        thread, slot = self._slot or (0, None)
-        if slot is not None and slot.is_held and thread == threading.get_ident():
-            return nullcontext()
-        return self.writer_slot()
 
     def _end(self) -> int:
         """The byte behind the last whole line that is known."""

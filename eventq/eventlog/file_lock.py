@@ -67,11 +67,6 @@ class FileLock(Generic[T]):
             self._file.close()
             raise
 
-    @property
-    def is_held(self) -> bool:
-        """Whether the lock has been taken and not given back."""
-        return not self._file.closed
-
     def _take(self) -> None:
         try:
             try:
@@ -79,7 +74,7 @@ class FileLock(Generic[T]):
             except FileNotFoundError:
                 if not self._create:
                     raise
-                FileIO.__init__(self._file, self._path, opener=_making)
+                FileIO.__init__(self._file, self._path, opener=making)
             self._remember()
             wait = 0 if self._busy is None else fcntl.LOCK_NB
             fcntl.flock(self._file.fileno(), fcntl.LOCK_EX | wait)
@@ -97,5 +92,6 @@ class FileLock(Generic[T]):
         self._open_files.add(self._file)
 
 
-def _making(path: str, flags: int) -> int:
+def making(path: str, flags: int) -> int:
+    """Opens a file, made if it is missing: an opener for FileIO."""
     return os.open(path, flags | os.O_CREAT, FILE_MODE)

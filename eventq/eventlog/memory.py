@@ -5,7 +5,6 @@ from __future__ import annotations
 import bisect
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 
 from eventq.core.events import Commit
@@ -19,6 +18,7 @@ from eventq.errors import (
 )
 from eventq.eventlog.contract import (
     READ_EVENTS,
+    Decide,
     Head,
     Kept,
     Remote,
@@ -29,7 +29,6 @@ from eventq.eventlog.contract import (
     check_commit,
     check_cut,
 )
-from eventq.host.interrupts import Holding
 
 MemoryShelf = dict[int, tuple[SnapshotEntry, bytes]]
 
@@ -89,9 +88,14 @@ class MemoryLog:
                     break
             return found
 
-    def writer_slot(self) -> AbstractContextManager[Head]:
-        """See EventLog.writer_slot; all logs of one storage share it."""
-        return Holding(self.storage.lock, self.head)
+    def append_next(self, decide: Decide) -> Commit | None:
+        """See EventLog.append_next; all logs of one storage share the slot."""
+        # No function of ours gives the lock back.
+        with self.storage.lock:
+            commit = decide(self.head())
+            if commit is not None:
+                self.append(commit)
+            return commit
 
     def append(self, commit: Commit) -> None:
         """See EventLog.append."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
@@ -24,12 +24,11 @@ from eventq.errors import (
     LogTooNewError,
     LogUnavailableError,
 )
-from eventq.eventlog.contract import EventLog, Head
+from eventq.eventlog.contract import Decide, EventLog, Head
 from eventq.host.interrupts import raise_interrupt
 from eventq.node.commit_plan import CommitPlan, dated
 from eventq.node.folded_log import FoldedLog, Now, head_of
-from eventq.node.pending_command import PendingCommand
-from eventq.node.waiting_line import WaitingLine
+from eventq.node.waiting_line import PendingCommand, WaitingLine
 from eventq.replay.fold import task_of
 
 # Attempts to append before a conflict is called a failure. Only logs whose writer slot lets every
@@ -77,6 +76,8 @@ class Committer:
         self._past = past
         self._now = now
         self._ring = ring
+        self._members: list[PendingCommand[Any]] = []
+        """Who is in the commit that was decided last."""
         # What unconditional commands are handed.
         self._empty = Projection(log.namespace)
 
@@ -85,6 +86,7 @@ class Committer:
 
         What the log says goes to all in the commit; what struck this thread is raised.
         """
+        self._line.take_waiting()
         try:
             if self.in_flight is None:
                 self._commit()
@@ -98,21 +100,24 @@ class Committer:
     def _commit(self) -> None:
         """Makes one commit of all who wait, as far as there is room."""
         for _ in range(CONFLICTS_BORNE):
+            self._members = []
             guess = self._guess()
-            with self._writer_slot(guess) as head:
-                place = self._catch_up(head, guess)
-                # As late as can be: whoever came while the log was read comes along.
-                self._line.take_waiting()
-                plan, members = self._plan(place, guess)
-                if plan.bodies and not self._append(plan.sealed(), members):
-                    continue
-            if plan.bodies:
-                self._apply(members)
-            for pending in members:
+            try:
+                commit = self._append_next(guess, partial(self._decide, guess))
+            except LogError as error:
+                raise_interrupt(error)
+                self.in_flight = None  # The log has said what is known of it.
+                if not isinstance(error, LogConflictError):
+                    raise
+                self._folded.note_conflict()
+                continue
+            if commit is not None:
+                self._apply(commit)
+            for pending in self._members:
                 pending.committed = True
             # Not before all are marked: an interrupt would leave the rest with a wrong answer.
             self.in_flight = None
-            if plan.bodies:
+            if commit is not None:
                 self._ring()
             return
         raise LogUnavailableError(f"{CONFLICTS_BORNE} conflicts in a row; the log is too busy")
@@ -120,45 +125,63 @@ class Committer:
     def _guess(self) -> Guess:
         """What to do with the head that the node remembers.
 
-        Only leases and outcomes are decided by a trusted guess: they meet a conflict if it is
-        wrong. For others it saves a question, since the log is read anyway.
+        Only leases, outcomes and what needs no projection are decided by a trusted guess: they meet
+        a conflict if it is wrong. For others it saves a question, since the log is read anyway.
         """
-        pending = self._line.everybody()
-        if self._log.remote is None or self._folded.projection is None:
+        if self._log.remote is None or self._folded.end is None:
             return Guess.NONE
-        if all(each.command.unconditional for each in pending):
-            return Guess.NONE
-        if self._folded.is_alone and all(each.command.leasing for each in pending):
+        is_blind = self._is_unconditional()
+        if self._folded.is_alone and (
+            is_blind or all(each.command.leasing for each in self._line.batch)
+        ):
             return Guess.TRUSTED
+        if is_blind or self._folded.projection is None:
+            return Guess.NONE
         return Guess.SAVES_A_QUESTION
 
-    def _writer_slot(self, guess: Guess) -> AbstractContextManager[Head]:
-        """The log's writer slot; a guess saves asking where the log ends."""
-        remote, known = self._log.remote, self._folded.projection
-        if guess is Guess.NONE or remote is None or known is None:
-            return self._log.writer_slot()
-        return remote.writer_slot(head_of(known))
+    def _append_next(self, guess: Guess, decide: Decide) -> Commit | None:
+        """Appends through the log; a guess saves asking where it ends."""
+        remote, end = self._log.remote, self._folded.end
+        if guess is Guess.NONE or remote is None or end is None:
+            return self._log.append_next(decide)
+        return remote.append_next(decide, guess=end)
+
+    def _decide(self, guess: Guess, head: Head) -> Commit | None:
+        """Decides what follows the head, and makes a commit of it; None where there is nothing."""
+        place = self._catch_up(head, guess)
+        # As late as can be: whoever came while the log was read comes along.
+        self._line.take_waiting()
+        plan, self._members = self._plan(place, guess)
+        if not plan.bodies:
+            return None
+        commit = plan.sealed()
+        self.in_flight = InFlight(commit, self._members)
+        return commit
 
     def _catch_up(self, head: Head, guess: Guess) -> Head:
         """Brings the projection up to the head, unless all who wait are unconditional.
 
         Returns where it stands: where the log lets several writers in, others may have gone on.
         """
+        folded = self._folded
         if guess is Guess.SAVES_A_QUESTION:
-            known = self._folded.catch_up(briefly=True)
+            known = folded.catch_up(briefly=True)
             # Where nothing is new, only the head shows whether a failover took something back.
             head = self._log.head() if known.seq == head.seq else head_of(known)
-        pending = self._line.everybody()
-        self._folded.forget_if_taken_back(head)
-        if all(each.command.unconditional for each in pending):
+        folded.note_head(head)
+        if self._is_unconditional():
             return head
-        projection = self._folded.projection
+        projection = folded.projection
         if not (projection and projection.seq == head.seq):
-            projection = self._folded.catch_up()
+            projection = folded.catch_up()
         if projection.unknown is not None:
             seq, kind = projection.unknown
             raise LogTooNewError(f"event {seq} is of the unknown kind {kind!r}: upgrade eventq")
         return head_of(projection)
+
+    def _is_unconditional(self) -> bool:
+        """Whether nobody in the commit needs a projection."""
+        return all(each.command.unconditional for each in self._line.batch)
 
     def _plan(self, place: Head, guess: Guess) -> tuple[CommitPlan, list[PendingCommand[Any]]]:
         """Has the commands decide, leases first; returns the plan and those who are in it."""
@@ -188,26 +211,10 @@ class Committer:
                 members.append(pending)
         return plan, members
 
-    def _append(self, commit: Commit, members: list[PendingCommand[Any]]) -> bool:
-        """Appends the commit; False when somebody else was first."""
-        self.in_flight = InFlight(commit, members)
-        try:
-            self._log.append(commit)
-        except LogError as error:
-            raise_interrupt(error)
-            self.in_flight = None  # The log has said what is known of it.
-            if not isinstance(error, LogConflictError):
-                raise
-            self._folded.note_conflict()
-            return False
-        return True
-
-    def _apply(self, members: list[PendingCommand[Any]]) -> None:
-        """Folds the commit in flight, and gives commands their tasks."""
-        assert self.in_flight is not None
-        commit = self.in_flight.commit
+    def _apply(self, commit: Commit) -> None:
+        """Folds the commit, and gives commands their tasks."""
         after = self._folded.fold(commit)
-        for pending in members:
+        for pending in self._members:
             if after is None:
                 pending.tasks = pending.created(self._log.namespace, commit.at)
             else:
@@ -221,7 +228,6 @@ class Committer:
 
         If it was not made, those in it stay in line, with all others, for the next commit.
         """
-        self._line.take_waiting()
         try:
             self._resolve(torn)
         except EventqError as unread:

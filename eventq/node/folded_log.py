@@ -36,6 +36,7 @@ class FoldedLog:
         self._log = log
         self._now = now
         self._undisturbed = 0
+        self._own_end: Head | None = None
 
     @property
     def projection(self) -> Projection | None:
@@ -51,9 +52,18 @@ class FoldedLog:
         """Whether this node's were the last few appends, as far as it has seen."""
         return self._undisturbed >= ALONE
 
+    @property
+    def end(self) -> Head | None:
+        """Where the log ended when this node last saw it end; None where it never did."""
+        known, own = self.projection, self._own_end
+        if known is None or (own is not None and own.seq > known.seq):
+            return own
+        return head_of(known)
+
     def note_conflict(self) -> None:
         """Somebody else has appended."""
         self._undisturbed = 0
+        self._own_end = None
 
     def is_at(self, head: Head) -> bool:
         """Whether the projection is the fold up to this head.
@@ -63,22 +73,25 @@ class FoldedLog:
         known = self.projection
         return known is not None and known.seal == head.seal
 
-    def forget_if_taken_back(self, head: Head) -> None:
-        """Drops the projection when a failover took back what it has folded."""
-        known = self.projection
+    def note_head(self, head: Head) -> None:
+        """Notes where the log ends; drops the projection where a failover took back its end."""
+        own, known = self._own_end, self.projection
+        if own is not None and own.seal != head.seal:
+            self._undisturbed = 0
         if known is not None and known.seq >= head.seq and known.seal != head.seal:
             self._projection = None
 
     def fold(self, commit: Commit) -> list[Task | None] | None:
         """Folds a commit of this node's; None when it is not right behind the projection."""
         known = self.projection
+        self._undisturbed += 1
+        self._own_end = Head(commit.last, commit.at, commit.seal)
         if known is None or known.seal != commit.prev:
             return None
         # Should the fold break off half-way, the next command builds a new one from the log.
         self._projection = None
         after = known.apply(commit)
         self._projection = known
-        self._undisturbed += 1
         return after
 
     def catch_up(self, *, briefly: bool = False) -> Projection:

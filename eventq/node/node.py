@@ -24,8 +24,7 @@ from eventq.host.interrupts import Holding, raise_interrupt
 from eventq.node.committer import Committer
 from eventq.node.folded_log import FoldedLog
 from eventq.node.logged_past import LoggedPast
-from eventq.node.pending_command import Committed, PendingCommand
-from eventq.node.waiting_line import WaitingLine
+from eventq.node.waiting_line import Committed, PendingCommand, WaitingLine
 
 R = TypeVar("R")
 

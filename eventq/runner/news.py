@@ -13,7 +13,7 @@ from eventq.core.task import Task
 from eventq.errors import EventqError
 from eventq.host.logger import SafeLogger
 from eventq.node.node import Node
-from eventq.node.pending_command import Committed
+from eventq.node.waiting_line import Committed
 from eventq.replay.fold import task_of
 
 # `eventq run` shows what is logged by this name, whatever else it keeps quiet about.

@@ -51,7 +51,7 @@ def places_of(url: str) -> list[tuple[Any, str]]:
 
         names = ["bulk_write", "update_one", "find_one_and_replace", "insert_one", "delete_many"]
         return [(folders, "write_whole"), *((Collection, name) for name in names)]
-    return [(folders, "write_whole"), (SqliteConnection, "writer_slot")]
+    return [(folders, "write_whole"), (SqliteConnection, "change")]
 
 
 @pytest.mark.parametrize("url", ["sqlite", "mongo"], indirect=True)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import secrets
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from queue import SimpleQueue
 
 from eventq.core.events import Commit
 from eventq.core.seal import genesis, is_sealed, seal_commit
@@ -53,11 +58,47 @@ def head_after(commit: Commit) -> Head:
     return Head(commit.last, commit.at, commit.seal)
 
 
+# The place before the first event of the first namespace of a SQLite file.
+BASE = 1 << 40
+
+
+def by_place(statements: str) -> str:
+    """SQL on the first namespace's events that calls their positions ``seq``."""
+    placed = re.sub(r"\bSET seq = ", f"SET place = {BASE} + ", statements)
+    return re.sub(r"(?<![.\w])seq\b", f"(place - {BASE})", placed)
+
+
 def append(log: EventLog, count: int = 1, *, keys: dict[str, int] | None = None) -> Commit:
     """Appends one commit at the log's end."""
     commit = commit_after(log.head(), count, keys=keys)
     log.append(commit)
     return commit
+
+
+def append_in_slot(log: EventLog, count: int = 1) -> Commit:
+    """Appends one commit, made once it is its turn."""
+    commit = log.append_next(lambda head: commit_after(head, count))
+    assert commit is not None
+    return commit
+
+
+@contextmanager
+def writer_slot(log: EventLog) -> Iterator[Head]:
+    """Holds the log's writer slot in another thread while the block lasts; gives the head."""
+    heads: SimpleQueue[Head] = SimpleQueue()
+    leave = threading.Event()
+
+    def decide(head: Head) -> None:
+        heads.put(head)
+        assert leave.wait(WAIT_S)
+
+    with ThreadPoolExecutor(1) as pool:
+        held = pool.submit(log.append_next, decide)
+        try:
+            yield heads.get(timeout=WAIT_S)
+        finally:
+            leave.set()
+        assert held.result(WAIT_S) is None
 
 
 def append_each(log: EventLog, counts: Iterable[int]) -> list[Commit]:

@@ -14,7 +14,7 @@ PREAMBLE = """
 import os, sys, threading
 from pathlib import Path
 from eventq.errors import LogConflictError
-from tests.eventlog.commits import append, commit_after, everything, open_sqlite
+from tests.eventlog.commits import append, append_in_slot, commit_after, everything, open_sqlite
 path = Path(sys.argv[1])
 def say(*words):
     print(*words, flush=True)

@@ -32,6 +32,7 @@ from tests.eventlog.commits import (
     commit_after,
     everything,
     head_after,
+    writer_slot,
 )
 
 
@@ -284,7 +285,7 @@ def test_forked_child_appends_too(log: EventLog, path: Path) -> None:
     log.after_fork()
     second = append(log)
 
-    with closing(another(path)) as parent, parent.writer_slot() as head:
+    with closing(another(path)) as parent, writer_slot(parent) as head:
         assert head.seq == 2
         assert everything(parent) == everything(log) == [first, second]
 

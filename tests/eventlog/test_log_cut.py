@@ -15,7 +15,7 @@ from eventq.eventlog.mongo import log as mongo
 from eventq.eventlog.mongo import retention as mongo_cut
 from eventq.eventlog.mongo.log import MongoLog
 from eventq.eventlog.sqlite import retention as sqlite_cut
-from tests.eventlog.commits import EMPTY, Opener, append, commit_after, head_after
+from tests.eventlog.commits import EMPTY, Opener, append, by_place, commit_after, head_after
 
 pytestmark = pytest.mark.usefixtures("_working")
 
@@ -195,8 +195,8 @@ def test_a_log_that_lost_its_beginning_is_damaged(
     append(log, 2)
     append(log, 2)
     with apsw.Connection(str(request.getfixturevalue("path"))) as connection:
-        connection.execute("DROP TRIGGER events_no_delete; DROP TRIGGER commits_no_delete")
-        connection.execute("DELETE FROM commits WHERE first = 1; DELETE FROM events WHERE seq < 3")
+        connection.execute("DROP TRIGGER events_no_delete")
+        connection.execute(by_place("DELETE FROM events WHERE seq < 3"))
 
     for after in (0, 2):
         with pytest.raises(LogCorruptError):
@@ -213,9 +213,10 @@ def test_the_guards_are_back_after_a_cut(
 
     log.cut(head_after(append(log, 2)))
     append(log, 2)
-    with apsw.Connection(str(request.getfixturevalue("path"))) as connection:
-        for table in ("events", "commits"):
-            with pytest.raises(apsw.ConstraintError, match="append-only"):
-                connection.execute(f"DELETE FROM {table}")  # noqa: S608 - a name of ours
+    with (
+        apsw.Connection(str(request.getfixturevalue("path"))) as connection,
+        pytest.raises(apsw.ConstraintError, match="append-only"),
+    ):
+        connection.execute("DELETE FROM events")
 
     assert len(log.read(after=2)) == 1

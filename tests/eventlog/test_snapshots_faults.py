@@ -24,6 +24,7 @@ from tests.eventlog.commits import (
     WAIT_S,
     Opener,
     append,
+    append_in_slot,
     assert_tiles,
     everything,
     open_sqlite,
@@ -58,8 +59,7 @@ def test_snapshots_and_appends_go_side_by_side(open_another: Opener) -> None:
     def work(_: int) -> None:
         begin.wait(WAIT_S)
         for _ in range(10):
-            with logs[0].writer_slot():
-                append(logs[0])
+            append_in_slot(logs[0])
 
     with ThreadPoolExecutor(5) as pool:
         seen = [pool.submit(look, number) for number in range(2)]

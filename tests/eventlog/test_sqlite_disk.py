@@ -15,7 +15,14 @@ from eventq.core.events import Commit
 from eventq.errors import LogError, LogOutcomeUnknownError, LogUnavailableError
 from eventq.eventlog.contract import Kept, SnapshotEntry
 from eventq.eventlog.sqlite.log import SqliteLog
-from tests.eventlog.commits import append, append_each, commit_after, everything, open_sqlite
+from tests.eventlog.commits import (
+    append,
+    append_each,
+    by_place,
+    commit_after,
+    everything,
+    open_sqlite,
+)
 
 ENTRY = SnapshotEntry(1, 1, b"seal", 1, 4)
 
@@ -158,7 +165,7 @@ def test_damage_that_stays_is_told(sqlite_log: SqliteLog, path: Path) -> None:
     append_each(sqlite_log, [3, 3])
     with closing(apsw.Connection(str(path))) as connection:
         connection.execute("DROP TRIGGER events_no_update")
-        connection.execute("UPDATE events SET at = at + 1 WHERE seq = 2")
+        connection.execute(by_place("UPDATE events SET at = at + 1 WHERE seq = 2"))
 
     with pytest.raises(LogError, match="damaged at position 2"):
         sqlite_log.read(after=0)
@@ -226,7 +233,8 @@ def test_frames_of_two_commits_are_not_a_whole_one(disk: FaultyDisk, path: Path)
         commits = [append(log)]
         disk.syncs_fail = True
         with pytest.raises(LogOutcomeUnknownError):
-            log.append(commit_after(log.head(), 100))
+            # Other bodies than the next one has, whose first frames would be the same else.
+            log.append(commit_after(log.head(), bodies=['{"kind":"other"}'] * 100))
         disk.syncs_fail, disk.writing = False, lambda: None
 
         # A frame is two writes: its header and its page.

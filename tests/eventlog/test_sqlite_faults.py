@@ -23,6 +23,7 @@ from tests.eventlog.commits import (
     WAIT_S,
     append,
     append_each,
+    by_place,
     commit_after,
     everything,
     open_sqlite,
@@ -37,7 +38,7 @@ def limit_pages(log: SqliteLog, more: int) -> None:
     def limit(writer: apsw.Connection, _: int | None) -> None:
         writer.execute(f"PRAGMA max_page_count = {writer.pragma('page_count') + more}")
 
-    log.connection.ask_writer(limit)
+    log.connection.change(limit)
 
 
 def test_full_disk_refuses_whole_commits(sqlite_log: SqliteLog) -> None:
@@ -162,7 +163,7 @@ def test_unknown_outcome_is_read_back(sqlite_log: SqliteLog) -> None:
     """A commit that is in the log although the driver reports an error counts as appended."""
     first = append(sqlite_log)
     # SQLite passes this error on from COMMIT, after the commit has been made.
-    sqlite_log.connection.ask_writer(
+    sqlite_log.connection.change(
         lambda writer, _: writer.set_wal_hook(lambda *_: apsw.SQLITE_IOERR)
     )
 
@@ -190,15 +191,18 @@ def test_busy_database_is_unavailable(
 # -- damage --------------------------------------------------------------------------------------
 
 DAMAGES = {
-    "first commit lost": ("DELETE FROM commits WHERE first = 1", 1),
-    "commit lost": ("DELETE FROM commits WHERE first = 4", 4),
+    "first end of a commit lost": ("UPDATE events SET seal = NULL WHERE seq = 3", 4),
+    "end of a commit lost": ("UPDATE events SET seal = NULL WHERE seq = 6", 7),
+    "id lost": ("UPDATE events SET id = NULL WHERE seq = 6", 1),
+    "count lost": ("UPDATE events SET count = NULL WHERE seq = 6", 4),
+    "commit lost": ("DELETE FROM events WHERE seq IN (4, 5, 6)", 4),
     "event lost": ("DELETE FROM events WHERE seq = 5", 5),
-    "last event lost": ("DELETE FROM events WHERE seq = 9", 9),
+    "last but one event lost": ("DELETE FROM events WHERE seq = 8", 8),
     "event dated otherwise": ("UPDATE events SET at = at + 1 WHERE seq = 2", 2),
     "events at another place": ("UPDATE events SET seq = 99 WHERE seq = 6", 6),
-    "count too small": ("UPDATE commits SET count = 2 WHERE first = 4", 6),
-    "count too large": ("UPDATE commits SET count = 4 WHERE first = 1", 5),
-    "seal cut": ("UPDATE commits SET seal = x'00' WHERE first = 7", 1),
+    "count too small": ("UPDATE events SET count = 2 WHERE seq = 6", 4),
+    "count too large": ("UPDATE events SET count = 4 WHERE seq = 3", 1),
+    "seal cut": ("UPDATE events SET seal = x'00' WHERE seq = 9", 1),
     "body with a line break": ("UPDATE events SET body = 'a' || char(10) WHERE seq = 8", 1),
     "not text": ("UPDATE events SET body = CAST(x'ff' AS TEXT) WHERE seq = 8", 1),
 }
@@ -210,7 +214,7 @@ def damage(path: Path, statement: str) -> None:
         guards = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'")
         for (name,) in guards.fetchall():
             connection.execute(f"DROP TRIGGER {name}")
-        connection.execute(statement)
+        connection.execute(by_place(statement))
 
 
 @pytest.mark.parametrize("name", DAMAGES)
@@ -229,7 +233,7 @@ def test_damage_is_found_by_reading(sqlite_log: SqliteLog, path: Path, name: str
 def test_gap_behind_the_position_is_found(sqlite_log: SqliteLog, path: Path) -> None:
     """A reader that goes on where it was does not step over a lost commit."""
     append_each(sqlite_log, [3, 3, 3])
-    damage(path, "DELETE FROM commits WHERE first = 4")
+    damage(path, "DELETE FROM events WHERE seq IN (4, 5, 6)")
 
     with pytest.raises(LogCorruptError) as caught:
         sqlite_log.read(after=3, limit=1)
@@ -240,7 +244,7 @@ def test_gap_behind_the_position_is_found(sqlite_log: SqliteLog, path: Path) -> 
 def test_rows_beyond_the_end_are_no_conflict(sqlite_log: SqliteLog, path: Path) -> None:
     """Reading on cannot help when events lie after the last commit, so this is no conflict."""
     append_each(sqlite_log, [3, 3])
-    damage(path, "DELETE FROM commits WHERE first = 4")
+    damage(path, "UPDATE events SET seal = NULL WHERE seq = 6")
 
     with pytest.raises(LogCorruptError) as caught:
         append(sqlite_log)

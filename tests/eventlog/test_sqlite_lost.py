@@ -167,7 +167,7 @@ USES: dict[str, Callable[[SqliteLog], object]] = {
     "find_kept": lambda log: log.find_kept([1]),
     "query": lambda log: log.query("SELECT 1"),
     "namespaces": lambda log: log.namespaces(),
-    "turn": lambda log: log.writer_slot().__enter__(),
+    "slot": lambda log: log.append_next(lambda _: None),
     "append": lambda log: log.append(commit_after(EMPTY)),
     "keep": lambda log: log.keep([Kept(1, 1, None, "")]),
     "cut": lambda log: log.cut(EMPTY),
@@ -200,7 +200,7 @@ def test_loss_is_told_on_every_path(
 
 
 @pytest.mark.parametrize("end", ["-wal", "-shm"])
-@pytest.mark.parametrize("use", ["turn", "read"])
+@pytest.mark.parametrize("use", ["slot", "read"])
 def test_loss_of_a_file_beside_it_is_told(
     sqlite_log: SqliteLog, path: Path, end: str, use: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,9 +20,11 @@ from tests.eventlog.commits import (
     WAIT_S,
     append,
     append_each,
+    append_in_slot,
     assert_tiles,
     everything,
     open_sqlite,
+    writer_slot,
 )
 from tests.eventlog.processes import Starter, finish, line, rest, tell
 
@@ -33,10 +35,7 @@ say("ready")
 sys.stdin.readline()
 log = open_sqlite(path)
 for count in range(1, 41):
-    with log.writer_slot():
-        commit = commit_after(log.head(), count)
-        log.append(commit)
-    say(commit.id)
+    say(append_in_slot(log, count).id)
 log.close()
 """
 
@@ -59,10 +58,11 @@ def test_processes_lose_nothing(start: Starter, path: Path) -> None:
 
 HOLD_TURN = """
 log = open_sqlite(path)
-with log.writer_slot():
+def hold(head):
     say("mine")
     sys.stdin.readline()
     say(log.head().seq)
+log.append_next(hold)
 """
 
 
@@ -74,8 +74,7 @@ def test_turn_holds_back_other_processes(start: Starter, sqlite_log: SqliteLog, 
 
     def contend() -> None:
         began.set()
-        with sqlite_log.writer_slot():
-            append(sqlite_log)
+        append_in_slot(sqlite_log)
 
     thread = threading.Thread(target=contend)
     thread.start()
@@ -105,11 +104,10 @@ def test_turns_come_in_the_order_of_asking(sqlite_log: SqliteLog, path: Path) ->
     order: list[int] = []
 
     def contend(number: int) -> None:
-        with sqlite_log.writer_slot():
-            order.append(number)
+        sqlite_log.append_next(lambda _: order.append(number))
 
     threads = [threading.Thread(target=contend, args=(number,)) for number in range(5)]
-    with sqlite_log.writer_slot():
+    with writer_slot(sqlite_log):
         for number, thread in enumerate(threads, 1):
             thread.start()
             wait_for_flock(path, waiting=number)
@@ -126,8 +124,7 @@ def test_killed_holder_passes_its_turn_on(start: Starter, sqlite_log: SqliteLog)
 
     holder.kill()
 
-    with sqlite_log.writer_slot():
-        append(sqlite_log)
+    append_in_slot(sqlite_log)
     assert sqlite_log.head().seq == 1
 
 
@@ -136,11 +133,11 @@ def test_killed_holder_passes_its_turn_on(start: Starter, sqlite_log: SqliteLog)
 APPEND_FOREVER = """
 log = open_sqlite(path)
 while True:
-    with log.writer_slot():
-        commit = commit_after(log.head(), 1 + log.head().seq * 7 % 400)
+    def decide(head):
+        commit = commit_after(head, 1 + head.seq * 7 % 400)
         say("try", commit.id)
-        log.append(commit)
-    say("done", commit.id)
+        return commit
+    say("done", log.append_next(decide).id)
 """
 
 
@@ -188,19 +185,17 @@ watch = log.watch(lambda: woken.add(os.getpid()))
 append(log)
 to_child, from_parent = os.pipe()
 to_parent, from_child = os.pipe()
-with log.writer_slot():
-    child = os.fork()
-    if child == 0:
-        log.after_fork()
-        append(log)
-        os.write(from_child, b"x")
-        os.read(to_child, 1)
-        with log.writer_slot():
-            append(log)
-        watch.close()
-        log.close()
-        os._exit(1 if os.getpid() in woken else 0)
-    os.read(to_parent, 1)
+child = os.fork()
+if child == 0:
+    log.after_fork()
+    append(log)
+    os.write(from_child, b"x")
+    os.read(to_child, 1)
+    append_in_slot(log)
+    watch.close()
+    log.close()
+    os._exit(1 if os.getpid() in woken else 0)
+os.read(to_parent, 1)
 bell = Path(f"{path}-bell")
 assert len(list(bell.iterdir())) == 1, "the parent still listens"
 log.close()
@@ -219,28 +214,27 @@ def test_forked_child_appends(start: Starter, path: Path) -> None:
     assert_tiles(found)
 
 
-FORK_IN_TURN = """
+FORK_THEN_DIE = """
 log = open_sqlite(path)
-with log.writer_slot():
-    if os.fork() == 0:
-        # Gives up the turn by living on without it.
-        say(os.getpid())
-        sys.stdin.readline()
-        os._exit(0)
-    os.kill(os.getpid(), 9)
+append(log)
+if os.fork() == 0:
+    # It has copies of what its parent had open, and lives on.
+    say(os.getpid())
+    sys.stdin.readline()
+    os._exit(0)
+log.append_next(lambda _: os.kill(os.getpid(), 9))
 """
 
 
 def test_child_does_not_keep_its_parents_slot(start: Starter, sqlite_log: SqliteLog) -> None:
-    """When a process dies in its turn, a child that it has forked does not hold on to it."""
-    parent = start(FORK_IN_TURN)
+    """When a process dies in its slot, a child that it has forked does not hold on to it."""
+    parent = start(FORK_THEN_DIE)
     assert int(line(parent)) > 0
 
-    with sqlite_log.writer_slot():
-        append(sqlite_log)
+    append_in_slot(sqlite_log)
 
     tell(parent)
-    assert sqlite_log.head().seq == 1
+    assert sqlite_log.head().seq == 2
 
 
 def test_parent_goes_on_after_a_fork(sqlite_log: SqliteLog, path: Path) -> None:

@@ -53,14 +53,11 @@ def shell(path: Path, statement: str) -> Any:  # noqa: ANN401 - what SQLite give
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE events SET body = '{}' WHERE seq = 2",
-        "UPDATE commits SET at = 0",
+        "UPDATE events SET body = '{}' WHERE place = 1099511627778",
+        "UPDATE events SET seal = NULL",
         "UPDATE namespaces SET name = 'other'",
-        "DELETE FROM events WHERE seq = 2",
-        "DELETE FROM commits",
+        "DELETE FROM events WHERE place = 1099511627778",
         "DELETE FROM namespaces",
-        "REPLACE INTO commits SELECT ns, first, count, at, 'other', seal FROM commits",
-        "INSERT INTO commits SELECT * FROM commits WHERE 1 ON CONFLICT DO UPDATE SET at = 0",
         "INSERT INTO events SELECT * FROM events WHERE 1 ON CONFLICT DO UPDATE SET at = 0",
     ],
 )
@@ -78,7 +75,7 @@ def test_table_refuses_a_wrong_type(sqlite_log: SqliteLog, path: Path) -> None:
     """The tables are strict: text is no instant."""
     append(sqlite_log)
 
-    said = shell(path, "INSERT INTO events (ns, seq, at, task, body) VALUES (1, 2, 'x', 2, '{}')")
+    said = shell(path, "INSERT INTO events (place, at, task, body) VALUES (2, 'x', 2, '{}')")
 
     assert said == "cannot store TEXT value in INTEGER column events.at"
 
@@ -149,14 +146,15 @@ def test_task_states_view_tells_how_tasks_stand(path: Path) -> None:
 @pytest.mark.parametrize(
     "statement, index",
     [
-        (schema.HEAD, "PRIMARY KEY (ns=?)"),
-        (schema.FIND_START, "PRIMARY KEY (ns=? AND first<?)"),
-        (schema.READ_COMMITS, "PRIMARY KEY (ns=? AND first>? AND first<?)"),
-        (schema.READ_EVENTS, "PRIMARY KEY (ns=? AND seq>? AND seq<?)"),
-        (schema.HISTORY, "INDEX events_by_task (ns=? AND task=?)"),
-        (schema.find_keys(1), "INDEX events_by_key (ns=? AND key=?)"),
-        (schema.find_keys(250), "INDEX events_by_key (ns=? AND key=?)"),
-        ("SELECT * FROM task_states", "INDEX events_by_task (ns=? AND task=?)"),
+        (schema.HEAD, "PRIMARY KEY (rowid>? AND rowid<?)"),
+        (schema.FIND_END, "PRIMARY KEY (rowid>? AND rowid<?)"),
+        (schema.FIND_COMMIT_ID, "PRIMARY KEY (rowid=?)"),
+        (schema.READ_ENDS, "PRIMARY KEY (rowid>? AND rowid<?)"),
+        (schema.READ_EVENTS, "PRIMARY KEY (rowid>? AND rowid<?)"),
+        (schema.HISTORY, "INDEX events_by_task (task=? AND rowid>? AND rowid<?)"),
+        (schema.find_keys(1), "INDEX events_by_key (<expr>=? AND key=?)"),
+        (schema.find_keys(250), "INDEX events_by_key (<expr>=? AND key=?)"),
+        ("SELECT * FROM task_states", "INDEX events_by_task (task=?)"),
     ],
 )
 def test_statement_goes_by_index(sqlite_log: SqliteLog, statement: str, index: str) -> None:
@@ -190,6 +188,6 @@ def test_commits_are_synced(sqlite_log: SqliteLog) -> None:
     """The writer syncs at each commit: less has lost acknowledged commits in power cuts."""
     append(sqlite_log)
 
-    level = sqlite_log.connection.ask_writer(lambda writer, _: writer.pragma("synchronous"))
+    level = sqlite_log.connection.change(lambda writer, _: writer.pragma("synchronous"))
 
     assert level == 2

@@ -81,6 +81,7 @@ def release(record):
 queue = eventq.Queue(sys.argv[1], workers=1)
 queue.run(work, until="idle")  # Modules are files as well.
 queue.new_many([{}] * 3)
+other = eventq.Queue(sys.argv[1], workers=1)  # It has nothing open to write with.
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 taken = []
 try:
@@ -90,7 +91,7 @@ except OSError as error:
     assert error.errno == errno.EMFILE
 print(next(queue.events(follow=True)).kind, bool(taken))
 logging.getLogger("eventq.runner").addFilter(release)
-print(queue.run(work, until="idle").completed, bool(taken))
+print(other.run(work, until="idle").completed, bool(taken))
 """
 
 

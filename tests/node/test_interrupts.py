@@ -25,7 +25,7 @@ from eventq.core.task import Task
 from eventq.errors import LogOutcomeUnknownError, LogUnavailableError
 from eventq.host.clock import SystemClock
 from eventq.node.node import Node
-from eventq.node.pending_command import Committed, PendingCommand
+from eventq.node.waiting_line import Committed, PendingCommand
 from eventq.replay.fold import replay
 from eventq.testing import ManualClock
 from tests.checker import check_log

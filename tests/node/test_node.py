@@ -22,7 +22,7 @@ from eventq.errors import (
 )
 from eventq.host.clock import SystemClock
 from eventq.node.node import Node
-from eventq.node.pending_command import Committed
+from eventq.node.waiting_line import Committed
 from eventq.replay.fold import replay
 from tests.checker import check_log
 from tests.commands import MadeCommand, cancellation, creation, leasing

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,12 +11,12 @@ from eventq.core.command import Draft
 from eventq.core.events import Commit
 from eventq.core.projection import Projection
 from eventq.eventlog import Head, Watch
-from eventq.eventlog.contract import READ_EVENTS
+from eventq.eventlog.contract import READ_EVENTS, Decide
 from eventq.eventlog.memory import MemoryStorage
 from eventq.host.clock import SystemClock
 from eventq.node.folded_log import ALONE
 from eventq.node.node import Node
-from eventq.node.pending_command import Committed
+from eventq.node.waiting_line import Committed
 from tests.checker import check_log
 from tests.commands import MadeCommand, cancellation, creation, leasing
 from tests.support import HookedLog, Spawned, wait_until
@@ -28,16 +27,29 @@ class DistantLog(HookedLog):
 
     def __init__(self, storage: MemoryStorage) -> None:
         super().__init__(storage)
-        self.remote = DistantRemote(self)
+        self.remote = self
         self.journeys = 0
         self.in_slot: Callable[[], None] = lambda: None
 
-    @contextmanager
-    def writer_slot(self) -> Iterator[Head]:
-        """See EventLog.writer_slot."""
+    def append_next(self, decide: Decide, *, guess: Head | None = None) -> Commit | None:
+        """See EventLog.append_next and Remote.append_next."""
         self.call_hook()
-        self.journeys += 1
-        yield self.head()
+        if guess is None:
+            self.journeys += 1
+            guess = self.head()
+        commit = decide(guess)
+        if commit is not None:
+            self.append(commit)
+        return commit
+
+    def watch(
+        self,
+        wake: Callable[[], None],
+        *,
+        heard: Callable[[], bool] = lambda: True,  # noqa: ARG002 - never put off
+    ) -> Watch:
+        """See EventLog.watch and Remote.watch."""
+        return super().watch(wake)
 
     def call_hook(self) -> None:
         """Calls once what is to happen in the next slot."""
@@ -48,23 +60,6 @@ class DistantLog(HookedLog):
         """See EventLog.read."""
         self.journeys += 1
         return super().read(after=after, limit=limit)
-
-
-class DistantRemote:
-    """See Remote."""
-
-    def __init__(self, log: DistantLog) -> None:
-        self._log = log
-
-    @contextmanager
-    def writer_slot(self, guess: Head) -> Iterator[Head]:
-        """See Remote.writer_slot."""
-        self._log.call_hook()
-        yield guess
-
-    def watch(self, wake: Callable[[], None], *, heard: Callable[[], bool]) -> Watch:  # noqa: ARG002 - never put off
-        """See Remote.watch."""
-        return self._log.watch(wake)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tests.support import Spawned, wait_until
 WRITES = [
     "DELETE FROM events",
     "INSERT INTO namespaces (name) VALUES ('x')",
-    "WITH one AS (SELECT 1) UPDATE commits SET at = 0",
+    "WITH one AS (SELECT 1) UPDATE events SET at = 0",
     "DROP TRIGGER events_no_delete",
     "CREATE TEMP TABLE x (a)",
     "ATTACH 'other.db' AS other",

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
 
 from eventq import AttemptCancelledError, Queue, Task
 from eventq.core.events import Commit, Refused
-from eventq.eventlog import Head
-from eventq.eventlog.contract import READ_EVENTS
+from eventq.eventlog.contract import READ_EVENTS, Decide
 from eventq.runner.context import Context
 from eventq.runner.executors import ThreadExecutor, thread
 from tests.checker import check_log
@@ -39,13 +37,11 @@ class TurnLog(HookedLog):
         self.before_slot: Callable[[], None] = lambda: None
         self.before_read: Callable[[int], object] = lambda _: None
 
-    @contextmanager
-    def writer_slot(self) -> Iterator[Head]:
-        """See EventLog.writer_slot."""
+    def append_next(self, decide: Decide) -> Commit | None:
+        """See EventLog.append_next."""
         hook, self.before_slot = self.before_slot, lambda: None
         hook()
-        with super().writer_slot() as head:
-            yield head
+        return super().append_next(decide)
 
     def read(self, *, after: int, limit: int = READ_EVENTS) -> list[Commit]:
         """See EventLog.read."""

@@ -39,6 +39,7 @@ from eventq.core.seal import genesis, seal_commit
 from eventq.eventlog import EventLog, open_log
 from eventq.eventlog.lines import header, to_line
 from tests.driver import sealed
+from tests.eventlog.commits import BASE
 
 Path_ = tuple[str, ...]
 
@@ -199,17 +200,15 @@ def write_sqlite(path: Path, commits: list[Commit]) -> str:
     with closing(open_log(url)) as log:
         append_all(log)
     with closing(unguarded(path)) as connection, connection:
-        connection.execute("DELETE FROM events; DELETE FROM commits")
+        connection.execute("DELETE FROM events")
         for commit in commits:
             owners = {seq: key for key, seq in commit.keys.items()}
             rows = enumerate(zip(commit.tasks, commit.bodies, strict=True), commit.first)
             for seq, (task, body) in rows:
-                values = (seq, commit.at, task, owners.get(seq), body)
-                connection.execute("INSERT INTO events VALUES (1, ?, ?, ?, ?, ?)", values)
-            connection.execute(
-                "INSERT INTO commits VALUES (1, ?, ?, ?, ?, ?)",
-                (commit.first, len(commit.bodies), commit.at, commit.id, commit.seal),
-            )
+                end = (len(commit.bodies), commit.id, commit.seal)
+                ends = end if seq == commit.last else (None, None, None)
+                values = (BASE + seq, commit.at, task, owners.get(seq), *ends, body)
+                connection.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
     return url
 
 
@@ -222,8 +221,7 @@ def write_file(path: Path, commits: list[Commit]) -> str:
 def append_all(log: EventLog) -> None:
     """Puts the story into an empty log."""
     for commit in COMMITS:
-        with log.writer_slot():
-            log.append(commit)
+        log.append(commit)
 
 
 Writer = Callable[[Path, list[Commit]], str]

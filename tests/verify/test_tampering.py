@@ -16,6 +16,7 @@ from eventq.core.events import Commit
 from eventq.eventlog import open_log
 from eventq.replay import Point
 from eventq.verify import Anchor, Verdict, make_anchor, verify
+from tests.eventlog.commits import by_place
 from tests.verify.tampering import (
     COMMITS,
     LAST,
@@ -99,55 +100,56 @@ SQL = [
     ("UPDATE events SET body = body || char(10) WHERE seq = 9", 9),
     ("UPDATE events SET body = body || ' ' WHERE seq = 14", 13),
     ("UPDATE events SET body = body || ',' || body WHERE seq = 14", 13),
-    ("UPDATE events SET ns = 2 WHERE seq = 9", 9),
-    ("UPDATE commits SET first = 8 WHERE first = 7", 7),
-    ("UPDATE commits SET first = 100 WHERE first = 24", 24),
-    ("UPDATE commits SET count = 3 WHERE first = 7", 7),
-    ("UPDATE commits SET count = 1 WHERE first = 7", 7),
-    ("UPDATE commits SET count = 2 WHERE first = 24", 25),
-    ("UPDATE commits SET at = at + 1 WHERE first = 7", 7),
-    ("UPDATE commits SET id = 'other' WHERE first = 7", 7),
-    ("UPDATE commits SET id = 'a' || char(10) || 'b' WHERE first = 7", 7),
-    ("UPDATE commits SET seal = zeroblob(32) WHERE first = 7", 7),
-    ("UPDATE commits SET seal = zeroblob(31) WHERE first = 7", 7),
-    ("UPDATE commits SET seal = zeroblob(32) WHERE first = 24", 24),
-    ("UPDATE commits SET seal = (SELECT seal FROM commits WHERE first = 9) WHERE first = 7", 7),
-    ("UPDATE commits SET ns = 2 WHERE first = 7", 7),
-    ("UPDATE events SET at = at + 1 WHERE seq < 4; UPDATE commits SET at = at + 1 LIMIT 1", 1),
+    ("UPDATE events SET place = place + 1099511627776 WHERE seq = 9", 9),
+    ("UPDATE events SET count = 3 WHERE seq = 8", 7),
+    ("UPDATE events SET count = 1 WHERE seq = 8", 7),
+    ("UPDATE events SET count = 2 WHERE seq = 24", 24),
+    ("UPDATE events SET count = NULL WHERE seq = 8", 7),
+    ("UPDATE events SET count = 1 WHERE seq = 7", 7),
+    ("UPDATE events SET id = 'other' WHERE seq = 8", 7),
+    ("UPDATE events SET id = 'a' || char(10) || 'b' WHERE seq = 8", 7),
+    ("UPDATE events SET id = NULL WHERE seq = 8", 7),
+    ("UPDATE events SET id = 'other' WHERE seq = 7", 7),
+    ("UPDATE events SET seal = zeroblob(32) WHERE seq = 8", 7),
+    ("UPDATE events SET seal = zeroblob(31) WHERE seq = 8", 7),
+    ("UPDATE events SET seal = zeroblob(32) WHERE seq = 24", 24),
+    ("UPDATE events SET seal = NULL WHERE seq = 8", 9),
+    ("UPDATE events SET seal = NULL, count = NULL, id = NULL WHERE seq = 8", 9),
+    ("UPDATE events SET seal = zeroblob(32), count = 1, id = 'id' WHERE seq = 7", 7),
+    ("UPDATE events SET seal = (SELECT seal FROM events WHERE seq = 3) WHERE seq = 8", 7),
+    ("UPDATE events SET at = at + 1 WHERE seq < 4", 1),
     # Two events change places: in a commit, and over commits.
     (
-        """UPDATE events SET seq = -1 WHERE seq = 7;
+        """UPDATE events SET seq = 99 WHERE seq = 7;
         UPDATE events SET seq = 7 WHERE seq = 8;
-        UPDATE events SET seq = 8 WHERE seq = -1""",
+        UPDATE events SET seq = 8 WHERE seq = 99""",
         7,
     ),
     (
-        """UPDATE events SET seq = -1, at = 1270 WHERE seq = 9;
+        """UPDATE events SET seq = 99, at = 1270 WHERE seq = 9;
         UPDATE events SET seq = 9, at = 1250 WHERE seq = 12;
-        UPDATE events SET seq = 12 WHERE seq = -1""",
+        UPDATE events SET seq = 12 WHERE seq = 99""",
         9,
     ),
     # Two payloads of a kind change places.
     (
-        """CREATE TEMP TABLE two AS SELECT seq, body FROM events WHERE seq IN (2, 22);
-        UPDATE events SET body = (SELECT body FROM two WHERE two.seq = 24 - events.seq)
+        """CREATE TEMP TABLE two AS SELECT place, body FROM events WHERE seq IN (2, 22);
+        UPDATE events SET body = (SELECT body FROM two WHERE two.place <> events.place)
         WHERE seq IN (2, 22)""",
         1,
     ),
     (
-        """CREATE TEMP TABLE two AS SELECT seq, body FROM events WHERE seq IN (7, 16);
-        UPDATE events SET body = (SELECT body FROM two WHERE two.seq = 23 - events.seq)
+        """CREATE TEMP TABLE two AS SELECT place, body FROM events WHERE seq IN (7, 16);
+        UPDATE events SET body = (SELECT body FROM two WHERE two.place <> events.place)
         WHERE seq IN (7, 16)""",
         7,
     ),
     # Deleted at the beginning, in the middle, at the end.
     ("DELETE FROM events WHERE seq = 1", 1),
     ("DELETE FROM events WHERE seq = 8", 8),
-    ("DELETE FROM events WHERE seq = 24", 24),
-    ("DELETE FROM commits WHERE first = 1", 1),
-    ("DELETE FROM commits WHERE first = 7", 7),
-    ("DELETE FROM events WHERE seq < 4; DELETE FROM commits WHERE first = 1", 1),
-    ("DELETE FROM events WHERE seq IN (7, 8); DELETE FROM commits WHERE first = 7", 7),
+    ("DELETE FROM events WHERE seq = 23", 23),
+    ("DELETE FROM events WHERE seq < 4", 1),
+    ("DELETE FROM events WHERE seq IN (7, 8)", 7),
 ]
 
 
@@ -155,10 +157,8 @@ SQL = [
 def test_what_is_done_to_the_database_is_found(tmp_path: Path, statements: str, seq: int) -> None:
     """Each column, the order of rows, and rows that are gone: the first position is named."""
     url = write_sqlite(tmp_path / "log.db", COMMITS)
-    # SQLite as it is built here knows no LIMIT for UPDATE.
-    statements = statements.replace("LIMIT 1", "WHERE first = 1")
     with closing(unguarded(tmp_path / "log.db")) as connection:
-        connection.execute(statements)
+        connection.execute(by_place(statements))
 
     verdict = verdict_of(url)
 
@@ -178,10 +178,10 @@ def test_a_chain_under_another_name_is_found(tmp_path: Path) -> None:
 
 
 TAILS = [
-    ("DELETE FROM events WHERE seq = 24; DELETE FROM commits WHERE first = 24", 24),
-    ("DELETE FROM events WHERE seq > 8; DELETE FROM commits WHERE first > 8", 9),
-    ("DELETE FROM events; DELETE FROM commits", 1),
-    ("DELETE FROM events; DELETE FROM commits; DELETE FROM namespaces", 1),
+    ("DELETE FROM events WHERE seq = 24", 24),
+    ("DELETE FROM events WHERE seq > 8", 9),
+    ("DELETE FROM events", 1),
+    ("DELETE FROM events; DELETE FROM namespaces", 1),
 ]
 
 
@@ -191,7 +191,7 @@ def test_a_cut_tail_is_found_by_an_anchor(tmp_path: Path, statements: str, seq: 
     anchor = anchor_at(tmp_path, LAST)
     url = write_sqlite(tmp_path / "log.db", COMMITS)
     with closing(unguarded(tmp_path / "log.db")) as connection:
-        connection.execute(statements)
+        connection.execute(by_place(statements))
 
     alone, anchored = verdict_of(url), verdict_of(url, anchor)
 
@@ -256,16 +256,14 @@ def test_a_log_in_memory_is_read_as_others(tmp_path: Path) -> None:
     assert (verdict.findings, verdict.anchors) == ((), 1)
 
 
-STRAY_EVENT = "INSERT INTO events VALUES (1, ?, 9, ?, ?, '{}')"
-STRAY_COMMIT = "INSERT INTO commits VALUES (1, ?, 1, 9, 'id', zeroblob(32))"
-CUT_COMMIT = "DELETE FROM commits WHERE first = ?"
+STRAY_EVENT = "INSERT INTO events VALUES ((1 << 40) + ?, 9, ?, ?, NULL, NULL, NULL, '{}')"
+CUT_END = by_place("UPDATE events SET seal = NULL WHERE seq = ?")
 STRAYS: dict[str, tuple[str, tuple[int | str | None, ...]]] = {
     "event-behind": (STRAY_EVENT, (LAST + 1, 1, None)),
     "key-behind": (STRAY_EVENT, (LAST + 7, 99, "mine")),
-    "event-before": (STRAY_EVENT, (-5, 1, None)),
+    "event-before": (STRAY_EVENT, (0, 1, None)),
     "key-before": (STRAY_EVENT, (0, 0, "mine")),
-    "commit-before": (STRAY_COMMIT, (-5,)),
-    "tail-without-commit": (CUT_COMMIT, (COMMITS[-1].first,)),
+    "tail-without-end": (CUT_END, (COMMITS[-1].last,)),
 }
 
 
@@ -275,7 +273,7 @@ def test_what_stands_outside_of_all_commits_is_found(tmp_path: Path, what: str) 
     url = write_sqlite(tmp_path / "log.db", COMMITS)
     statement, values = STRAYS[what]
     with apsw.Connection(str(tmp_path / "log.db")) as connection:
-        connection.execute("DROP TRIGGER IF EXISTS commits_no_delete")
+        connection.execute("DROP TRIGGER IF EXISTS events_no_update")
         connection.execute(statement, values)
 
     with closing(open_log(url, create=False)) as log:

@@ -16,7 +16,7 @@ from msgspec import Struct
 from eventq.core.command import NEW, Draft
 from eventq.core.create import CreateTasks
 from eventq.core.durations import SECOND_US
-from eventq.core.events import COMMIT_EVENTS, Leased, encode_bodies
+from eventq.core.events import COMMIT_EVENTS, Commit, Leased, encode_bodies
 from eventq.core.lease import Renew, lease
 from eventq.core.manage import CancelTask, RetryTask, UpdateTask
 from eventq.core.projection import Projection
@@ -227,11 +227,13 @@ class Factory:
         return f"host{host}-{1_000 + 7 * self._named}-{self._rng.getrandbits(32):08x}"
 
     def _commit(self, work: list[list[Draft]], maker: Maker | None = None) -> None:
-        with self._log.writer_slot() as head:
-            plan, planned = self._plan(head, work)
+        planned: list[Draft] = []
+
+        def decide(head: Head) -> Commit | None:
+            plan, planned[:] = self._plan(head, work)
             if not plan.bodies:
-                return
-            commit = seal_commit(
+                return None
+            return seal_commit(
                 commit_id=f"{self._rng.getrandbits(128):032x}",
                 first=head.seq + 1,
                 at=self.now,
@@ -240,9 +242,11 @@ class Factory:
                 keys=plan.keys,
                 bodies=plan.bodies,
             )
-            self._log.append(commit)
-        self.commits += 1
-        self._learn(planned, self.projection.apply(commit), maker)
+
+        commit = self._log.append_next(decide)
+        if commit is not None:
+            self.commits += 1
+            self._learn(planned, self.projection.apply(commit), maker)
 
     def _plan(self, head: Head, work: list[list[Draft]]) -> tuple[CommitPlan, list[Draft]]:
         plan, planned = CommitPlan(head, self.now, self.now), []

@@ -6,8 +6,7 @@ MongoDB does the distribution, the durability and the failover, with nothing hom
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -17,8 +16,10 @@ from eventq.core.events import Commit
 from eventq.errors import ArgumentError, LogConflictError
 from eventq.eventlog.contract import (
     READ_EVENTS,
+    Decide,
     Head,
     Kept,
+    Remote,
     Rows,
     StoredEvent,
     Watch,
@@ -49,7 +50,6 @@ class MongoLog:
         self.url = self.connection.url
         self.snapshots = MongoSnapshots(self.connection, namespace)
         self.retention = MongoRetention(self.connection, namespace)
-        self.remote = MongoRemote(self)
         self._watches: list[MongoWatch] = []
         self._known: _Known | None = None
         self.contention = Contention(time.monotonic, draw)
@@ -60,6 +60,11 @@ class MongoLog:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def remote(self) -> Remote:
+        """See EventLog.remote."""
+        return self
 
     def head(self) -> Head:
         """See EventLog.head."""
@@ -119,18 +124,16 @@ class MongoLog:
                 self.contention.met()
         return found
 
-    @contextmanager
-    def writer_slot(self) -> Iterator[Head]:
-        """See EventLog.writer_slot: lets every writer through, but a recent winner waits first."""
-        self.stand_back()
-        yield self.head()
-
-    def stand_back(self) -> None:
-        """Waits a moment where others compete for the next position."""
+    def append_next(self, decide: Decide, *, guess: Head | None = None) -> Commit | None:
+        """See EventLog and Remote: lets every writer through, but a recent winner waits first."""
         self.connection.check_open()
         wait_s = self.contention.wait_s()
         if wait_s > 0:
             time.sleep(wait_s)
+        commit = decide(guess or self.head())
+        if commit is not None:
+            self.append(commit)
+        return commit
 
     def append(self, commit: Commit) -> None:
         """See EventLog.append."""
@@ -210,12 +213,8 @@ class MongoLog:
                 {*self.connection.commits().distinct("ns"), *self.retention.cut_namespaces()}
             )
 
-    def watch(self, wake: Callable[[], None]) -> Watch:
-        """See EventLog.watch: a change stream, or a look now and then on a standalone server."""
-        return self.start_watch(wake, heard=lambda: True)
-
-    def start_watch(self, wake: Callable[[], None], *, heard: Callable[[], bool]) -> Watch:
-        """See Remote.watch."""
+    def watch(self, wake: Callable[[], None], *, heard: Callable[[], bool] = lambda: True) -> Watch:
+        """See EventLog and Remote: a change stream, or looks now and then on a standalone."""
         self.connection.check_open()
         watch = MongoWatch(
             self.connection.commits(),
@@ -269,23 +268,6 @@ class MongoLog:
         if known is None or boot_s() - known.asked_s > TRUSTED_S:
             return False
         return known.head.seq == position
-
-
-class MongoRemote:
-    """See Remote."""
-
-    def __init__(self, log: MongoLog) -> None:
-        self._log = log
-
-    @contextmanager
-    def writer_slot(self, guess: Head) -> Iterator[Head]:
-        """See Remote.writer_slot."""
-        self._log.stand_back()
-        yield guess
-
-    def watch(self, wake: Callable[[], None], *, heard: Callable[[], bool]) -> Watch:
-        """See Remote.watch."""
-        return self._log.start_watch(wake, heard=heard)
 
 
 class _Known(Struct, frozen=True, gc=False):

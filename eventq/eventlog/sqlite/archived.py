@@ -53,17 +53,23 @@ WHERE ns = ?1 AND key IS NOT NULL AND key IN (SELECT value FROM json_each(?2))
 """
 
 # What is stored outside of all commits: readers of commits never see it, but look-ups by index do.
+# Nothing is before position 0: a lower number is a place of another namespace.
 FIND_STRAY = """
-SELECT min(seq)
+SELECT min(place) - (?1 << 40)
 FROM (
-    SELECT min(seq) AS seq FROM events WHERE ns = ?1 AND seq < 1
+    SELECT place FROM events WHERE place = (?1 << 40)
     UNION ALL
-    SELECT min(first) FROM commits WHERE ns = ?1 AND first < 1
-    UNION ALL
-    SELECT min(seq)
+    SELECT min(place)
     FROM events
-    WHERE ns = ?1 AND seq > coalesce(
-        (SELECT first + count - 1 FROM commits WHERE ns = ?1 ORDER BY first DESC LIMIT 1), 0
+    WHERE place < ((?1 + 1) << 40) AND place > coalesce(
+        (
+            SELECT place
+            FROM events
+            WHERE place > (?1 << 40) AND place < ((?1 + 1) << 40) AND seal IS NOT NULL
+            ORDER BY place DESC
+            LIMIT 1
+        ),
+        (?1 << 40)
     )
 )
 """
@@ -90,24 +96,19 @@ WHERE excluded.seq >= kept.seq
 # What is kept of tasks without a key is of use only as of the start.
 FORGET_KEPT = "DELETE FROM kept WHERE ns = ?1 AND key IS NULL AND seq < ?2"
 
-LAST_COMMIT = """
-SELECT first + count - 1, seal
-FROM commits
-WHERE ns = ?1 AND first <= ?2
-ORDER BY first DESC
+# ?1 namespace, ?2 the start, ?3 how many events: where the oldest so many of them end.
+OLDEST_END = """
+SELECT place - (?1 << 40)
+FROM events
+WHERE place > (?1 << 40)
+    AND place <= (?1 << 40) + ?2
+    AND place >= min((?1 << 40) + ?2, ?3 + (SELECT min(place) FROM events WHERE place > (?1 << 40)))
+    AND seal IS NOT NULL
+ORDER BY place
 LIMIT 1
 """
 
-# ?1 namespace, ?2 the start, ?3 how many events: where the oldest so many of them end.
-OLDEST_END = """
-SELECT max(first + count - 1)
-FROM commits
-WHERE ns = ?1 AND first <= ?2
-    AND first < ?3 + (SELECT min(first) FROM commits WHERE ns = ?1)
-"""
-
-DELETE_EVENTS = "DELETE FROM events WHERE ns = ?1 AND seq <= ?2"
-DELETE_COMMITS = "DELETE FROM commits WHERE ns = ?1 AND first <= ?2"
+DELETE_EVENTS = "DELETE FROM events WHERE place > (?1 << 40) AND place <= (?1 << 40) + ?2"
 
 # Pairs of a key and a number, as `json_group_array` makes them.
 keys_decoder: msgspec.json.Decoder[list[tuple[str, int]]] = msgspec.json.Decoder(

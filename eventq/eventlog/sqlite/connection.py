@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, closing, suppress
-from io import FileIO
+from contextlib import closing, suppress
 from typing import Any, TypeVar
 
 import apsw
@@ -23,16 +22,16 @@ from eventq.errors import (
     QueueClosedError,
 )
 from eventq.eventlog.contract import Rows
-from eventq.eventlog.file_lock import FileLock
 from eventq.eventlog.sqlite import files, fork, read, schema, wal
 from eventq.eventlog.sqlite.ask import run_query
 from eventq.eventlog.sqlite.open_files import OpenFiles
+from eventq.eventlog.sqlite.slot import SlotFile, Slots
 from eventq.host.logger import SafeLogger
 
 # How long to wait for a program that writes without the writer's slot.
 BUSY_TIMEOUT_MS = 5_000
 # Every text there is, with room: all sizes of INSERT with and without keys, and the rest.
-CACHED_STATEMENTS = 100
+CACHED_STATEMENTS = 200
 
 T = TypeVar("T")
 # Asked through a connection, of the namespace with this number: None before its first commit.
@@ -61,7 +60,7 @@ class SqliteConnection:
         self._closed = False
         self._broken_fork = False
         self._namespace_id: int | None = None
-        self._slots: set[FileIO] = set()
+        self._slots = Slots(files.lock_path(path))
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
         self._query_lock = threading.Lock()
@@ -87,47 +86,29 @@ class SqliteConnection:
                 lambda: self._answer(self._reading(), question, position), self._drop_reader
             )
 
-    def ask_writer(self, question: Question[T]) -> T:
-        """Like `ask`, but by the writing connection, whose cache stays good between commits."""
-        with self._write_lock:
-            return self._believed(
-                lambda: self._answer(self._writing(), question, 0), self._drop_writer
-            )
+    def change(self, step: Question[T], in_flight: Callable[[], Commit | None] = lambda: None) -> T:
+        """Runs the step in the writer's slot, in a transaction; may run it twice.
 
-    def transact(self, step: Question[T], commit: Commit | None = None) -> T:
-        """Runs the step in a transaction of the writing connection; may run it twice.
-
-        Where the step stores a ``commit`` and the driver fails, finds out whether it is stored.
-        """
-        with self._write_lock:
-            return self._believed(lambda: self._transact(step, commit), self._drop_writer)
-
-    def change(self, step: Question[T]) -> T:
-        """Runs the step in a transaction and a writer's slot of its own."""
-        with self.writer_slot(lambda: None):
-            return self.transact(step)
-
-    def writer_slot(self, then: Callable[[], T]) -> AbstractContextManager[T]:
-        """Holds all other writers back while a block lasts; the block gets what ``then`` returns.
-
-        It is the exclusive lock on a side file, whose queue the kernel keeps.
+        Where the step stores the commit ``in_flight`` and the driver fails, finds out whether it is
+        stored. No other writer comes between the step's first look and its end.
         """
         self._check_writable()
-        return FileLock(
-            files.lock_path(self._path),
-            then,
-            open_files=self._slots,
-            # The folder may be gone, with all that is in it.
-            on_failure=self._files.check,
-        )
+        slot = self._lend_slot()
+        try:
+            with slot:
+                slot.wait()
+                with self._write_lock:
+                    return self._believed(lambda: self._change(step, in_flight), self._drop_writer)
+        finally:
+            self._slots.take_back(slot)
 
     def query(self, text: str, values: Sequence[Any]) -> Rows:
         """See EventLog.query; on a connection of its own, since a run cannot wait for its end."""
         with self._query_lock:
             return self._believed(lambda: self._query(text, values), lambda: None)
 
-    def note_namespace(self, namespace_id: int) -> None:
-        """Remembers the namespace's number, which is stored for good."""
+    def note_namespace(self, namespace_id: int | None) -> None:
+        """Remembers the namespace's number, which is stored for good; None where it has none."""
         self._namespace_id = namespace_id
 
     def check_open(self) -> None:
@@ -174,9 +155,7 @@ class SqliteConnection:
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
         self._query_lock = threading.Lock()
-        # These are the parent's slots.
-        for file in self._slots:
-            file.close()
+        self._slots.close_all()
         self._on_fork()
 
     # Asking.
@@ -198,28 +177,35 @@ class SqliteConnection:
         except (apsw.Error, *read.UNREADABLE) as error:
             raise self._translated(error, position) from error
 
-    def _transact(self, step: Question[T], commit: Commit | None) -> T:
+    def _change(self, step: Question[T], in_flight: Callable[[], Commit | None]) -> T:
         connection = self._writing()
-        committing = False
+        is_done = False
         try:
-            connection.execute(schema.BEGIN)
-            result = step(connection, self._find_namespace(connection))
-            committing = True
-            connection.execute(schema.COMMIT)
+            # Commits at the end, or rolls back, in C.
+            with connection:
+                result = step(connection, self._find_namespace(connection))
+                # As late as can be: what a lost file holds is in no one's queue.
+                self._files.check()
+                is_done = True
         except apsw.Error as error:
             _roll_back(connection)
-            if not (committing and commit and self._was_stored(commit)):
+            commit = in_flight()
+            if not (is_done and commit and self._was_stored(commit)):
+                self._files.check()
                 raise self._refusal(error, commit) from error
-        except BaseException:
-            # An interrupt. Not by `_roll_back`: another one could come before its first line.
-            try:
-                if connection.in_transaction:
-                    connection.execute(schema.ROLLBACK)
-            except apsw.Error:
-                # `_writing` tries again, before anything else is done with it.
-                pass
+        except LogError:
+            # What does not fit may be another log, in the place of this one.
+            self._files.check()
             raise
         return result
+
+    def _lend_slot(self) -> SlotFile:
+        try:
+            return self._slots.lend()
+        except OSError as error:
+            # The folder may be gone, with all that is in it.
+            self._files.check()
+            raise files.unavailable(files.lock_path(self._path), error) from error
 
     def _was_stored(self, commit: Commit) -> bool:
         """Whether a commit of unknown outcome is in the log, asked through a new connection.
@@ -296,9 +282,10 @@ class SqliteConnection:
 
     def _writing(self) -> apsw.Connection:
         self._check_writable()
-        self._files.check()
         if self._writer is None:
+            self._files.check()
             self._writer = self._connect(writes=True)
+            self._writer.transaction_mode = "IMMEDIATE"
         elif self._writer.in_transaction:
             # Left by an interrupt that came upon another one.
             _roll_back(self._writer)
@@ -343,6 +330,7 @@ class SqliteConnection:
             raise LogUnavailableError(f"{self._path}: cannot be put into WAL mode, but in {mode}")
 
     def _close_connections(self) -> None:
+        self._slots.close_idle()
         self._drop_writer()
         self._drop_reader()
 

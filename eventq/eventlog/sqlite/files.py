@@ -251,7 +251,7 @@ def _make(path: str) -> None:
             connection = apsw.Connection(draft, flags=apsw.SQLITE_OPEN_READWRITE)
             try:
                 connection.execute(
-                    f"BEGIN;{schema.MARKS}{schema.TABLES}{schema.GUARDS}{schema.DELETE_GUARDS}"
+                    f"BEGIN;{schema.MARKS}{schema.TABLES}{schema.GUARDS}{schema.DELETE_GUARD}"
                     f"{schema.VIEWS}COMMIT;"
                 )
                 connection.execute("PRAGMA journal_mode = WAL")

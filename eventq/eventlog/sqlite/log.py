@@ -7,7 +7,6 @@ retention.py, questions about paths and files in files.py, and wake-ups in notif
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -18,6 +17,7 @@ from eventq.core.seal import genesis
 from eventq.errors import LogConflictError
 from eventq.eventlog.contract import (
     READ_EVENTS,
+    Decide,
     Head,
     Kept,
     Rows,
@@ -68,7 +68,7 @@ class SqliteLog:
         """See EventLog.read. Costs two statements for 2,000 events."""
         found: list[Commit] = []
         after = max(after, 0)
-        while limit > 0 and after < read.MAX_INTEGER:
+        while limit > 0 and after < schema.LAST_POSITION:
             block_limit = min(limit, BLOCK_EVENTS)
             question = partial(read.read_block, name=self.namespace, after=after, limit=block_limit)
             block = self.connection.ask(question, after + 1)
@@ -80,19 +80,21 @@ class SqliteLog:
             after = block[-1].last
         return found
 
-    def writer_slot(self) -> AbstractContextManager[Head]:
-        """See EventLog.writer_slot."""
-        return self.connection.writer_slot(lambda: self.connection.ask_writer(self._find_head))
-
     def append(self, commit: Commit) -> None:
         """See EventLog.append."""
-        step = partial(_insert, name=self.namespace, commit=commit)
-        self.connection.note_namespace(self.connection.transact(step, commit))
-        self.doorbell.ring()
+        self.append_next(lambda _: commit)
+
+    def append_next(self, decide: Decide) -> Commit | None:
+        """See EventLog.append_next."""
+        appending = Appending(self.namespace, decide)
+        self.connection.note_namespace(self.connection.change(appending, appending.in_flight))
+        if appending.commit is not None:
+            self.doorbell.ring()
+        return appending.commit
 
     def history(self, task: int) -> list[StoredEvent]:
         """See EventLog.history."""
-        if not 0 <= task <= read.MAX_INTEGER:
+        if not 0 <= task <= schema.LAST_POSITION:
             return []
         return self.connection.ask(partial(read.history, task=task), task)
 
@@ -146,17 +148,36 @@ class SqliteLog:
         return read.head(connection, namespace_id, self.namespace)
 
 
-def _insert(
-    connection: apsw.Connection, namespace_id: int | None, name: str, commit: Commit
-) -> int:
-    """Inserts the commit's rows inside a transaction; returns the namespace's number."""
-    assert "\n" not in commit.id, "line feeds part the ids when they are read"
-    check_commit(commit, read.head(connection, namespace_id, name))
-    if archived.find_kept_keys(connection, namespace_id, list(commit.keys)):
-        raise LogConflictError(commit.first)
-    if namespace_id is None:
-        rows = read.query(connection, schema.INSERT_NAMESPACE, (name,))
-        namespace_id = int(rows[0][0])
+class Appending:
+    """An append on its way: once it is its turn, it decides, and inserts what was decided."""
+
+    def __init__(self, namespace: str, decide: Decide) -> None:
+        self.commit: Commit | None = None
+        self._namespace = namespace
+        self._decide = decide
+
+    def in_flight(self) -> Commit | None:
+        """The commit, once it is decided."""
+        return self.commit
+
+    def __call__(self, connection: apsw.Connection, namespace_id: int | None) -> int | None:
+        """Inserts the commit inside a transaction; returns the namespace's number."""
+        head = read.head(connection, namespace_id, self._namespace)
+        self.commit = commit = self._decide(head)
+        if commit is None:
+            return namespace_id
+        assert "\n" not in commit.id, "line feeds part the ids when they are read"
+        check_commit(commit, head)
+        if commit.keys and archived.find_kept_keys(connection, namespace_id, list(commit.keys)):
+            raise LogConflictError(commit.first)
+        if namespace_id is None:
+            rows = read.query(connection, schema.INSERT_NAMESPACE, (self._namespace,))
+            namespace_id = int(rows[0][0])
+        _insert(connection, namespace_id, commit)
+        return namespace_id
+
+
+def _insert(connection: apsw.Connection, namespace_id: int, commit: Commit) -> None:
     keys = schema.key_column(commit) if commit.keys else None
     start, count = 0, len(commit.bodies)
     while start < count:
@@ -167,10 +188,8 @@ def _insert(
         values += commit.bodies[start:end]
         if keys is not None:
             values += keys[start:end]
-        connection.execute(schema.insert_events(rows_now, keyed=keys is not None), values)
+        if end == count:
+            values += (count, commit.id, commit.seal)
+        text = schema.insert_events(rows_now, keyed=keys is not None, ends=end == count)
+        connection.execute(text, values)
         start = end
-    connection.execute(
-        schema.INSERT_COMMIT,
-        (namespace_id, commit.first, count, commit.at, commit.id, commit.seal),
-    )
-    return namespace_id

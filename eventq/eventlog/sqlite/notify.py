@@ -14,6 +14,7 @@ import secrets
 import select
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -30,6 +31,9 @@ ADDRESS_BYTES = 103
 # How often to make the directory again when a leaving listener has just removed it.
 BIND_ATTEMPTS = 10
 
+# For how long nobody listens after it was found so: who begins to looks at the log anyway.
+UNHEARD_S = 0.01
+
 _OUR_NAME = re.compile(r"[0-9]+-[0-9a-f]{8}")
 
 logger = SafeLogger(__name__)
@@ -45,14 +49,19 @@ class Doorbell:
         self._socket: socket.socket | None = None
         # Replaced, never changed, so that a ring needs no lock.
         self._watches: tuple[BellWatch, ...] = ()
+        self._unheard_until_s = 0.0
 
     def ring(self) -> None:
         """Wakes this log's own watches directly and all others through their sockets."""
         watches = self._watches
         for watch in watches:
             watch.call_wake()
+        now_s = time.monotonic()
+        if now_s < self._unheard_until_s:
+            return
         # There is no directory when nobody listens, and asking is cheaper than being refused.
         if not os.access(self._directory, os.F_OK):
+            self._unheard_until_s = now_s + UNHEARD_S
             return
         try:
             names = os.listdir(self._directory)  # noqa: PTH208 - on the path of every append

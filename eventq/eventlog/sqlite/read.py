@@ -19,13 +19,8 @@ from eventq.eventlog.contract import Head, StoredEvent, is_storable
 from eventq.eventlog.sqlite import schema
 from eventq.eventlog.sqlite.archived import find_kept_keys, find_start, keys_decoder
 
-# The largest position and task number SQLite can hold.
-MAX_INTEGER = 2**63 - 1
-
 # What decoding raises when stored text is damaged.
 UNREADABLE = (UnicodeDecodeError, ValueError, msgspec.DecodeError)
-
-_NO_COMMIT = "no commit holds this position"
 
 
 def query(
@@ -49,8 +44,8 @@ def head(connection: apsw.Connection, namespace_id: int | None, name: str) -> He
     return find_start(connection, namespace_id) or Head(0, 0, genesis(name))
 
 
-# First position, count, instant, id, prev, seal.
-_Header = tuple[int, int, int, str, bytes, bytes]
+# Last position, count, id, prev, seal.
+_Header = tuple[int, int, str, bytes, bytes]
 
 
 def read_block(
@@ -61,25 +56,20 @@ def read_block(
     The statements need no transaction: what has been committed never changes, and a cut that
     comes between them raises LogArchivedError.
     """
-    first, prev = _find_first(connection, name, namespace_id, after)
-    if not first:
+    rows = query(connection, schema.FIND_END, (namespace_id, after))
+    # Without a commit before it, the log begins here, or was cut.
+    before, prev = rows[0] if rows else _start_before(connection, name, namespace_id, after)
+    least = max(limit, after + 1 - before)
+    ends_row = query(connection, schema.READ_ENDS, (namespace_id, before, least))[0]
+    if ends_row[0] is None:
         return []
-    try:
-        return _read_commits(connection, namespace_id, (first, first + limit), prev)
-    except LogCorruptError:
-        _start_before(connection, name, namespace_id, after)
-        raise
-
-
-def _read_commits(
-    connection: apsw.Connection, namespace_id: int | None, span: tuple[int, int], prev: bytes
-) -> list[Commit]:
-    headers = _read_headers(connection, (namespace_id, *span), prev)
-    end = headers[-1][0] + headers[-1][1]
-    row = query(connection, schema.READ_EVENTS, (namespace_id, span[0], end))[0]
-    commits = _commits(headers, row)
+    ends = list(map(int, ends_row[0].split(",")))
+    row = query(connection, schema.READ_EVENTS, (namespace_id, before, ends[-1]))[0]
+    headers = _headers(ends, ends_row[1:], before, prev)
+    commits = _commits(headers, row, before) if headers and row[0] == ends[-1] - before else None
     if commits is None:
-        raise _damage(connection, namespace_id, span[0], end - 1)
+        _start_before(connection, name, namespace_id, after)
+        raise _damage(connection, namespace_id, before, ends[-1])
     return commits
 
 
@@ -121,102 +111,82 @@ def namespaces(connection: apsw.Connection) -> list[str]:
 
 def has_commit(connection: apsw.Connection, name: str, commit: Commit) -> bool:
     """Whether it is this commit that stands at its position."""
-    rows = query(connection, schema.FIND_COMMIT_ID, (name, commit.first))
+    rows = query(connection, schema.FIND_COMMIT_ID, (name, commit.last))
     return rows == [(commit.id,)]
-
-
-def _find_first(
-    connection: apsw.Connection, name: str, namespace_id: int | None, after: int
-) -> tuple[int, bytes]:
-    """Where the commit that holds ``after + 1`` begins, and the seal before it; 0 without one."""
-    rows = query(connection, schema.FIND_START, (namespace_id, after))
-    if not rows:
-        # The log is empty, or was cut, or has lost its beginning.
-        start = _start_before(connection, name, namespace_id, after)
-        if query(connection, schema.HEAD, (namespace_id,)):
-            raise LogCorruptError(start.seq + 1, _NO_COMMIT)
-        return 0, b""
-    first, count, _, following = rows[0]
-    if first + count <= after + 1:
-        if following is not None:
-            _start_before(connection, name, namespace_id, after)
-            raise LogCorruptError(first + count, _NO_COMMIT)
-        return 0, b""
-    if len(rows) > 1 and rows[1][0] + rows[1][1] == first:
-        return first, rows[1][2]
-    start = _start_before(connection, name, namespace_id, after)
-    if start.seq + 1 == first:
-        return first, start.seal
-    raise LogCorruptError(rows[1][0] + rows[1][1] if len(rows) > 1 else start.seq + 1, _NO_COMMIT)
 
 
 def _start_before(
     connection: apsw.Connection, name: str, namespace_id: int | None, after: int
-) -> Head:
-    """Where the log starts. Raises LogArchivedError for a position before that."""
+) -> tuple[int, bytes]:
+    """The position and seal behind which the log starts. Raises LogArchivedError before that."""
     start = find_start(connection, namespace_id) or Head(0, 0, genesis(name))
     if after < start.seq:
         raise LogArchivedError(after + 1, start.seq)
-    return start
+    return start.seq, start.seal
 
 
-def _read_headers(
-    connection: apsw.Connection, span: tuple[int | None, int, int], prev: bytes
-) -> list[_Header]:
-    """The headers of the commits that begin in the span. Raises LogCorruptError for gaps."""
-    *numbers, ids_text, seals_text = query(connection, schema.READ_COMMITS, span)[0]
-    if ids_text is None:
-        raise LogCorruptError(span[1], _NO_COMMIT)
-    firsts, counts, instants = (list(map(int, text.split(","))) for text in numbers)
-    *expected, _ = accumulate(counts, initial=span[1])
-    if firsts != expected:
-        missing = next(
-            wanted for wanted, first in zip(expected, firsts, strict=True) if wanted != first
-        )
-        raise LogCorruptError(missing, _NO_COMMIT)
-    ids = ids_text.split("\n")
+def _headers(
+    ends: list[int], columns: tuple[str | None, ...], before: int, prev: bytes
+) -> list[_Header] | None:
+    """The headers of the commits that end there; None if they do not tile the positions."""
+    counts_text, ids_text, seals_text = columns
+    if counts_text is None or ids_text is None or seals_text is None:
+        return None
+    counts, ids = list(map(int, counts_text.split(","))), ids_text.split("\n")
     joined = bytes.fromhex(seals_text)
     seals = [joined[start : start + SEAL_BYTES] for start in range(0, len(joined), SEAL_BYTES)]
-    if not len(ids) == len(seals) == len(firsts) or len(seals[-1]) != SEAL_BYTES:
-        raise LogCorruptError(span[1], "an id or a seal of a commit from here on is damaged")
-    return list(zip(firsts, counts, instants, ids, [prev, *seals[:-1]], seals, strict=True))
+    if not len(counts) == len(ids) == len(seals) == len(ends) or len(seals[-1]) != SEAL_BYTES:
+        return None
+    if [before, *ends] != [*accumulate(counts, initial=before)]:
+        return None
+    return list(zip(ends, counts, ids, [prev, *seals], seals, strict=False))
 
 
 def _commits(
-    headers: list[_Header], row: tuple[int, str, str, str, str | None]
+    headers: list[_Header], row: tuple[int, str, str, str, str | None], before: int
 ) -> list[Commit] | None:
     """The commits from their headers and events; None if these do not fit together."""
-    count, instants, tasks_text, bodies_text, keys_text = row
-    if not count:
-        return None
-    # Compared as text, which is quicker than as numbers; it shows missing events as well.
-    if instants != "".join([f"{at}," * size for _, size, at, *_ in headers])[:-1]:
-        return None
-    tasks = list(map(int, tasks_text.split(",")))
-    bodies = bodies_text.split("\n")
+    count, instants_text, tasks_text, bodies_text, keys_text = row
+    instants, bodies = instants_text.split(","), bodies_text.split("\n")
     if len(bodies) != count:
         return None
+    tasks = list(map(int, tasks_text.split(",")))
     keys = keys_decoder.decode(keys_text) if keys_text else []
-    keys_taken, begin = 0, 0
+    keys_taken = begin = 0
     commits = []
-    for first, size, at, commit_id, prev, seal in headers:
-        end = begin + size
+    for end, size, commit_id, prev, seal in headers:
+        stop, at = end - before, instants[begin]
+        if instants[begin:stop] != [at] * size:
+            return None
         own_keys = {}
-        while keys_taken < len(keys) and keys[keys_taken][1] < first + size:
+        while keys_taken < len(keys) and keys[keys_taken][1] <= end:
             key, seq = keys[keys_taken]
             own_keys[key] = seq
             keys_taken += 1
+        first, own_tasks, own_bodies = before + begin + 1, tasks[begin:stop], bodies[begin:stop]
         commits.append(
-            Commit(commit_id, first, at, prev, seal, tasks[begin:end], own_keys, bodies[begin:end])
+            Commit(commit_id, first, int(at), prev, seal, own_tasks, own_keys, own_bodies)
         )
-        begin = end
+        begin = stop
     return commits
 
 
 def _damage(
-    connection: apsw.Connection, namespace_id: int | None, first: int, last: int
+    connection: apsw.Connection, namespace_id: int | None, before: int, last: int
 ) -> LogCorruptError:
-    for seq, missing in query(connection, schema.FIND_DAMAGE, (namespace_id, first, last)):
-        problem = "the event is missing" if missing else "its instant is not its commit's"
-        return LogCorruptError(seq, problem)
-    return LogCorruptError(first, f"a body up to position {last} holds a line break")
+    """The error for a block that does not fit together, which names the first position amiss."""
+    rows = query(connection, schema.FIND_DAMAGE, (namespace_id, before, last))
+    begin, commit_at = before + 1, None
+    for expected, (seq, at, is_end, count) in enumerate(rows, before + 1):
+        commit_at = at if commit_at is None else commit_at
+        if seq != expected:
+            return LogCorruptError(expected, "the event is missing")
+        if at != commit_at:
+            return LogCorruptError(seq, "its instant is not its commit's")
+        if is_end and count != seq - begin + 1:
+            problem = f"a commit of {count} events ends here, but it has {seq - begin + 1}"
+            return LogCorruptError(begin, problem)
+        if is_end:
+            begin, commit_at = seq + 1, None
+    problem = f"an id, a seal or a body up to position {last} is damaged"
+    return LogCorruptError(before + 1, problem)

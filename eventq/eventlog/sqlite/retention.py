@@ -58,7 +58,7 @@ def _set_start(connection: apsw.Connection, namespace_id: int | None, until: Hea
     known = archived.find_start(connection, namespace_id)
     if known is not None and known.seq >= until.seq:
         return known.seq
-    found = connection.execute(archived.LAST_COMMIT, (namespace_id, until.seq)).fetchone()
+    found = connection.execute(schema.FIND_END, (namespace_id, until.seq)).fetchone()
     last, seal = found or (0, b"")
     check_cut(until, last, seal, url)
     connection.execute(archived.SET_START, (namespace_id, until.seq, until.at, until.seal))
@@ -68,11 +68,10 @@ def _set_start(connection: apsw.Connection, namespace_id: int | None, until: Hea
 
 def _delete_some(connection: apsw.Connection, namespace_id: int | None, last: int) -> bool:
     row = connection.execute(archived.OLDEST_END, (namespace_id, last, CUT_EVENTS)).fetchone()
-    if row is None or row[0] is None:
+    if row is None:
         return False
     # Inside the transaction, so that no other connection ever sees the log unguarded.
-    connection.execute(schema.DROP_DELETE_GUARDS)
+    connection.execute(schema.DROP_DELETE_GUARD)
     connection.execute(archived.DELETE_EVENTS, (namespace_id, row[0]))
-    connection.execute(archived.DELETE_COMMITS, (namespace_id, row[0]))
-    connection.execute(schema.DELETE_GUARDS)
+    connection.execute(schema.DELETE_GUARD)
     return True

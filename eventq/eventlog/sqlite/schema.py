@@ -19,57 +19,46 @@ INSERT_STEP = 16
 # How many keys one lookup asks for.
 LOOKUP_KEYS = 250
 
+# An event's place holds its position in the last 40 bits, and the namespace's number above them.
+LAST_POSITION = 1099511627775
+
 TABLES = """
 CREATE TABLE namespaces (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE
 ) STRICT;
 
--- One row a commit: the events it appended (positions first to first + count - 1), when
--- (microseconds since 1970, UTC), its random id, and the seal that chains it to the one before.
-CREATE TABLE commits (
-    ns INTEGER NOT NULL,
-    first INTEGER NOT NULL,
-    count INTEGER NOT NULL,
-    at INTEGER NOT NULL,
-    id TEXT NOT NULL,
-    seal BLOB NOT NULL,
-    PRIMARY KEY (ns, first)
-) STRICT, WITHOUT ROWID;
-
--- One row an event. `task` is the position of the task's `created` event, 0 for a node;
--- `key` is the caller's own key, on `created` events only. The kind stands in the body, and as a
--- column in the view `history`: here, even a virtual one costs a quarter of the insert rate.
+-- One row an event. `place` is the namespace's id, shifted by 40 bits, and the event's position:
+-- one number, so that a new event goes to the end of the table's last page. `task` is the position
+-- of the task's `created` event, 0 for a node; `key` is the caller's own key, on `created` events
+-- only. The last event of a commit carries the number of the commit's events, its random id, and
+-- the seal that chains it to the commit before. The kind stands in the body, and as a column in the
+-- view `history`: here, even a virtual one costs a quarter of the insert rate.
 CREATE TABLE events (
-    ns INTEGER NOT NULL,
-    seq INTEGER NOT NULL,
+    place INTEGER PRIMARY KEY,
     at INTEGER NOT NULL,
     task INTEGER NOT NULL,
     key TEXT,
-    body TEXT NOT NULL,
-    PRIMARY KEY (ns, seq)
-) STRICT, WITHOUT ROWID;
+    count INTEGER,
+    id TEXT,
+    seal BLOB,
+    body TEXT NOT NULL
+) STRICT;
 
-CREATE INDEX events_by_task ON events (ns, task);
-CREATE UNIQUE INDEX events_by_key ON events (ns, key) WHERE key IS NOT NULL;
+-- A task's `created` event is found by its own position.
+CREATE INDEX events_by_task ON events (task) WHERE task <> (place & 1099511627775);
+CREATE UNIQUE INDEX events_by_key ON events (place >> 40, key) WHERE key IS NOT NULL;
 """
 
-# INSERT OR REPLACE removes rows without firing DELETE triggers. Refusing it costs a look-up a
-# row, which a commit bears but its events do not (a quarter of the insert rate), so a replaced
-# event is left for the seals to show.
-DELETE_GUARDS = """
-CREATE TRIGGER commits_no_delete BEFORE DELETE ON commits
-BEGIN SELECT RAISE(ABORT, 'the log is append-only: a commit is never deleted'); END;
-
+# INSERT OR REPLACE removes rows without firing DELETE triggers. Refusing it costs a look-up a row,
+# a quarter of the insert rate, so a replaced event is left for the seals to show.
+DELETE_GUARD = """
 CREATE TRIGGER events_no_delete BEFORE DELETE ON events
 BEGIN SELECT RAISE(ABORT, 'the log is append-only: an event is never deleted'); END;
 """
-# Only a cut of archived events drops them, and only inside its transaction, which also puts back a
+# Only a cut of archived events drops it, and only inside its transaction, which also puts back a
 # guard that was dropped by hand.
-DROP_DELETE_GUARDS = """
-DROP TRIGGER IF EXISTS commits_no_delete;
-DROP TRIGGER IF EXISTS events_no_delete;
-"""
+DROP_DELETE_GUARD = "DROP TRIGGER IF EXISTS events_no_delete"
 
 GUARDS = """
 CREATE TRIGGER namespaces_no_update BEFORE UPDATE ON namespaces
@@ -77,13 +66,6 @@ BEGIN SELECT RAISE(ABORT, 'the log is append-only: a namespace is never changed'
 
 CREATE TRIGGER namespaces_no_delete BEFORE DELETE ON namespaces
 BEGIN SELECT RAISE(ABORT, 'the log is append-only: a namespace is never deleted'); END;
-
-CREATE TRIGGER commits_no_update BEFORE UPDATE ON commits
-BEGIN SELECT RAISE(ABORT, 'the log is append-only: a commit is never changed'); END;
-
-CREATE TRIGGER commits_no_replace BEFORE INSERT ON commits
-WHEN EXISTS (SELECT 1 FROM commits WHERE ns = NEW.ns AND first = NEW.first)
-BEGIN SELECT RAISE(ABORT, 'the log is append-only: a commit is never replaced'); END;
 
 CREATE TRIGGER events_no_update BEFORE UPDATE ON events
 BEGIN SELECT RAISE(ABORT, 'the log is append-only: an event is never changed'); END;
@@ -94,54 +76,69 @@ VIEWS = """
 CREATE VIEW history AS
 SELECT
     namespaces.name AS namespace,
-    events.seq AS seq,
+    events.place & 1099511627775 AS seq,
     strftime('%Y-%m-%dT%H:%M:%S', events.at / 1000000, 'unixepoch')
         || printf('.%06dZ', events.at % 1000000) AS time,
     events.body ->> '$.kind' AS kind,
     events.task AS task,
     events.key AS key,
     events.body AS body
-FROM events JOIN namespaces ON namespaces.id = events.ns;
+FROM events JOIN namespaces ON namespaces.id = events.place >> 40;
+
+-- Every commit: the positions it holds, when it was made, its id and its seal.
+CREATE VIEW commits AS
+SELECT
+    namespaces.name AS namespace,
+    (events.place & 1099511627775) - events.count + 1 AS first,
+    events.place & 1099511627775 AS last,
+    strftime('%Y-%m-%dT%H:%M:%S', events.at / 1000000, 'unixepoch')
+        || printf('.%06dZ', events.at % 1000000) AS time,
+    events.id AS id,
+    lower(hex(events.seal)) AS seal
+FROM events JOIN namespaces ON namespaces.id = events.place >> 40
+WHERE events.seal IS NOT NULL;
 
 -- Every task as its events leave it. A scheduled task is ready once its time has come. Without
 -- statistics the planner would walk the whole log for each task, hence INDEXED BY.
 CREATE VIEW task_states AS
+WITH later AS (
+    SELECT place >> 40 AS ns, place, task, body, body ->> '$.kind' AS kind
+    FROM events INDEXED BY events_by_task
+    WHERE task <> (place & 1099511627775)
+)
 SELECT
     namespaces.name AS namespace,
     created.task AS task,
     coalesce(created.key, CAST(created.task AS TEXT)) AS key,
     strftime('%Y-%m-%dT%H:%M:%S', created.at / 1000000, 'unixepoch')
         || printf('.%06dZ', created.at % 1000000) AS created,
-    (
-        SELECT CASE body ->> '$.kind'
-            WHEN 'created' THEN 'scheduled'
-            WHEN 'retried' THEN 'scheduled'
-            WHEN 'released' THEN 'scheduled'
-            ELSE body ->> '$.kind'
-        END
-        FROM events INDEXED BY events_by_task
-        WHERE ns = created.ns
-            AND task = created.task
-            AND body ->> '$.kind' NOT IN ('updated', 'refused')
-        ORDER BY seq DESC
-        LIMIT 1
+    coalesce(
+        (
+            SELECT CASE WHEN kind IN ('retried', 'released') THEN 'scheduled' ELSE kind END
+            FROM later
+            WHERE ns = namespaces.id
+                AND task = created.task
+                AND kind NOT IN ('updated', 'refused')
+            ORDER BY place DESC
+            LIMIT 1
+        ),
+        'scheduled'
     ) AS state,
     (
         SELECT
-            count(*) FILTER (WHERE body ->> '$.kind' = 'leased')
-            - count(*) FILTER (WHERE body ->> '$.kind' = 'released')
-        FROM events INDEXED BY events_by_task
-        WHERE ns = created.ns AND task = created.task
+            count(*) FILTER (WHERE kind = 'leased') - count(*) FILTER (WHERE kind = 'released')
+        FROM later
+        WHERE ns = namespaces.id AND task = created.task
     ) AS attempts,
     (
         SELECT (body ->> '$.error.type') || coalesce(': ' || (body ->> '$.error.message'), '')
-        FROM events INDEXED BY events_by_task
-        WHERE ns = created.ns AND task = created.task AND body ->> '$.kind' = 'failed'
-        ORDER BY seq DESC
+        FROM later
+        WHERE ns = namespaces.id AND task = created.task AND kind = 'failed'
+        ORDER BY place DESC
         LIMIT 1
     ) AS last_error
-FROM events AS created JOIN namespaces ON namespaces.id = created.ns
-WHERE created.seq = created.task;
+FROM events AS created JOIN namespaces ON namespaces.id = created.place >> 40
+WHERE created.task = (created.place & 1099511627775);
 """
 
 MARKS = f"""
@@ -152,8 +149,6 @@ PRAGMA user_version = {SCHEMA_VERSION};
 # Writes page 1 as it is: a transaction that changes nothing and is on the disk all the same.
 REWRITE_SCHEMA_VERSION = f"PRAGMA user_version = {SCHEMA_VERSION}"
 
-BEGIN = "BEGIN IMMEDIATE"
-COMMIT = "COMMIT"
 ROLLBACK = "ROLLBACK"
 
 FIND_NAMESPACE = "SELECT id FROM namespaces WHERE name = ?1"
@@ -162,99 +157,109 @@ INSERT_NAMESPACE = "INSERT INTO namespaces (name) VALUES (?1) RETURNING id"
 
 LIST_NAMESPACES = "SELECT name FROM namespaces"
 
+# In all of these ?1 is the namespace; without one, nothing is found.
+# Rows without a seal behind the last commit are strays.
 HEAD = """
-SELECT first + count - 1, at, seal
-FROM commits
-WHERE ns = ?1
-ORDER BY first DESC
+SELECT place - (?1 << 40), at, seal
+FROM events
+WHERE place > (?1 << 40) AND place < ((?1 + 1) << 40) AND seal IS NOT NULL
+ORDER BY place DESC
 LIMIT 1
 """
 
-INSERT_COMMIT = """
-INSERT INTO commits (ns, first, count, at, id, seal)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+# ?2 a position: the last commit that ends there or before it.
+FIND_END = """
+SELECT place - (?1 << 40), seal
+FROM events
+WHERE place > (?1 << 40) AND place <= (?1 << 40) + ?2 AND seal IS NOT NULL
+ORDER BY place DESC
+LIMIT 1
 """
 
+# ?1 namespace's name, ?2 a position.
 FIND_COMMIT_ID = """
-SELECT commits.id
-FROM commits JOIN namespaces ON namespaces.id = commits.ns
-WHERE namespaces.name = ?1 AND commits.first = ?2
+SELECT events.id
+FROM namespaces JOIN events ON events.place = (namespaces.id << 40) + ?2
+WHERE namespaces.name = ?1
 """
 
 # The statements below return one row each, however much they read: each row would give up the
 # GIL, and next to busy threads it can take 5 ms to get it back.
 
-# ?1 namespace, ?2 the position after which to read. The last commit that can hold the position
-# asked for, the one before it (whose seal is its `prev`), and where the next begins, if any does:
-# asked in one statement, since a commit may come in between two.
-FIND_START = """
-SELECT first, count, seal, (SELECT min(first) FROM commits WHERE ns = ?1 AND first > ?2)
-FROM commits
-WHERE ns = ?1 AND first <= ?2 + 1
-ORDER BY first DESC
-LIMIT 2
-"""
-
-# ?1 namespace, ?2 and ?3 where to begin and end.
-READ_COMMITS = """
+# ?2 the end of the commit before, ?3 how many events to read until a commit ends. The columns have
+# as many values each, unless some were changed by hand.
+READ_ENDS = """
 SELECT
-    group_concat(first),
+    group_concat(place - (?1 << 40)) FILTER (WHERE seal IS NOT NULL),
     group_concat(count),
-    group_concat(at),
     group_concat(id, char(10)),
     group_concat(hex(seal), '')
 FROM (
-    SELECT first, count, at, id, seal
-    FROM commits
-    WHERE ns = ?1 AND first >= ?2 AND first < ?3
-    ORDER BY first
+    SELECT place, count, id, seal
+    FROM events
+    WHERE place > (?1 << 40) + ?2
+        AND place <= coalesce(
+            (
+                SELECT place
+                FROM events
+                WHERE place >= (?1 << 40) + ?2 + ?3
+                    AND place < ((?1 + 1) << 40)
+                    AND seal IS NOT NULL
+                ORDER BY place
+                LIMIT 1
+            ),
+            (
+                SELECT place
+                FROM events
+                WHERE place > (?1 << 40) AND place < ((?1 + 1) << 40) AND seal IS NOT NULL
+                ORDER BY place DESC
+                LIMIT 1
+            )
+        )
+        AND coalesce(seal, count, id) IS NOT NULL
+    ORDER BY place
 )
 """
 
-# ?1 namespace, ?2 and ?3 where to begin and end.
+# ?2 the end of the commit before, ?3 where to end.
 READ_EVENTS = """
 SELECT
     count(*),
     group_concat(at),
     group_concat(task),
     group_concat(body, char(10)),
-    json_group_array(json_array(key, seq)) FILTER (WHERE key IS NOT NULL)
+    json_group_array(json_array(key, place - (?1 << 40))) FILTER (WHERE key IS NOT NULL)
 FROM (
-    SELECT seq, at, task, key, body
+    SELECT place, at, task, key, body
     FROM events
-    WHERE ns = ?1 AND seq >= ?2 AND seq < ?3
-    ORDER BY seq
+    WHERE place > (?1 << 40) + ?2 AND place <= (?1 << 40) + ?3
+    ORDER BY place
 )
 """
 
-# Where a range is damaged: the first position that is missing or whose instant is not its
-# commit's.
+# ?2 the end of the commit before, ?3 where to end. Whether a commit ends, and with how many.
 FIND_DAMAGE = """
-WITH RECURSIVE positions (seq) AS (
-    SELECT ?2
-    UNION ALL
-    SELECT seq + 1 FROM positions WHERE seq < ?3
-)
-SELECT positions.seq, events.seq IS NULL
-FROM positions LEFT JOIN events ON events.ns = ?1 AND events.seq = positions.seq
-WHERE events.at IS NOT (
-    SELECT at
-    FROM commits
-    WHERE ns = ?1 AND first <= positions.seq
-    ORDER BY first DESC
-    LIMIT 1
-)
-ORDER BY positions.seq
-LIMIT 1
+SELECT place - (?1 << 40), at, seal IS NOT NULL, count
+FROM events
+WHERE place > (?1 << 40) + ?2 AND place <= (?1 << 40) + ?3
+ORDER BY place
 """
 
+# ?2 the task.
 HISTORY = """
-SELECT count(*), group_concat(seq), group_concat(at), group_concat(body, char(10))
+SELECT count(*), group_concat(place - (?1 << 40)), group_concat(at), group_concat(body, char(10))
 FROM (
-    SELECT seq, at, body
+    SELECT place, at, body
+    FROM events
+    WHERE place = (?1 << 40) + ?2 AND task = ?2
+    UNION ALL
+    SELECT place, at, body
     FROM events INDEXED BY events_by_task
-    WHERE ns = ?1 AND task = ?2
-    ORDER BY seq
+    WHERE task = ?2
+        AND place > (?1 << 40)
+        AND place < ((?1 + 1) << 40)
+        AND task <> (place & 1099511627775)
+    ORDER BY place
 )
 """
 
@@ -267,18 +272,22 @@ def statement_rows(left: int) -> int:
 
 
 @cache
-def insert_events(rows: int, *, keyed: bool) -> str:
-    """An INSERT of this many events.
+def insert_events(rows: int, *, keyed: bool, ends: bool) -> str:
+    """An INSERT of this many events, which with ``ends`` are the last of their commit.
 
     Parameters: namespace, position of the first row, instant; then all tasks, all bodies and,
-    if ``keyed``, all keys. What the rows share is bound once, since binding costs too.
+    if ``keyed``, all keys; and, if ``ends``, the commit's count, id and seal. What the rows share
+    is bound once, since binding costs too.
     """
+    parts = 3 if keyed else 2
+    end = 4 + parts * rows
     values = ",\n".join(
-        f"(?1, ?2 + {row}, ?3, ?{4 + row}, ?{4 + rows + row}, "
-        f"{f'?{4 + 2 * rows + row}' if keyed else 'NULL'})"
+        f"((?1 << 40) + ?2 + {row}, ?3, ?{4 + row}, ?{4 + rows + row}, "
+        + (f"?{4 + 2 * rows + row}, " if keyed else "NULL, ")
+        + (f"?{end}, ?{end + 1}, ?{end + 2})" if ends and row == rows - 1 else "NULL, NULL, NULL)")
         for row in range(rows)
     )
-    return f"INSERT INTO events (ns, seq, at, task, body, key)\nVALUES\n{values}"
+    return f"INSERT INTO events (place, at, task, body, key, count, id, seal)\nVALUES\n{values}"
 
 
 @cache
@@ -286,9 +295,9 @@ def find_keys(count: int) -> str:
     """A lookup of this many keys; parameters: namespace, then the keys."""
     names = ", ".join(f"?{2 + index}" for index in range(count))
     return (
-        "SELECT json_group_array(json_array(key, seq))\n"
+        "SELECT json_group_array(json_array(key, place - (?1 << 40)))\n"
         "FROM events\n"
-        f"WHERE ns = ?1 AND key IS NOT NULL AND key IN ({names})"
+        f"WHERE place >> 40 = ?1 AND key IS NOT NULL AND key IN ({names})"
     )
 
 

@@ -11,7 +11,7 @@ from functools import partial
 import apsw
 
 from eventq.eventlog.contract import SnapshotEntry
-from eventq.eventlog.sqlite import read
+from eventq.eventlog.sqlite import read, schema
 from eventq.eventlog.sqlite.connection import SqliteConnection
 
 # The content stands last, so that listing the snapshots never reads its pages.
@@ -58,7 +58,7 @@ class SqliteSnapshots:
 
     def get(self, seq: int) -> bytes | None:
         """See Snapshots.get."""
-        if not 0 <= seq <= read.MAX_INTEGER:
+        if not 0 <= seq <= schema.LAST_POSITION:
             return None
         return self._connection.ask(partial(_get, seq=seq))
 
