@@ -10,6 +10,7 @@ import pytest
 from eventq.core.command import Draft
 from eventq.core.events import Commit
 from eventq.core.projection import Projection
+from eventq.errors import LogConflictError
 from eventq.eventlog import Head, Watch
 from eventq.eventlog.contract import READ_EVENTS, Decide
 from eventq.eventlog.memory import MemoryStorage
@@ -29,6 +30,7 @@ class DistantLog(HookedLog):
         super().__init__(storage)
         self.remote = self
         self.journeys = 0
+        self.conflicts = 0
         self.in_slot: Callable[[], None] = lambda: None
 
     def append_next(self, decide: Decide, *, guess: Head | None = None) -> Commit | None:
@@ -39,7 +41,11 @@ class DistantLog(HookedLog):
             guess = self.head()
         commit = decide(guess)
         if commit is not None:
-            self.append(commit)
+            try:
+                self.append(commit)
+            except LogConflictError:
+                self.conflicts += 1
+                raise
         return commit
 
     def watch(
@@ -98,6 +104,46 @@ def test_leases_undisturbed_are_not_read_for(node: Node, log: DistantLog) -> Non
 
     assert len(command.events) == 1
     assert log.journeys == before
+
+
+def test_a_lone_producer_does_not_ask_for_the_end(log: DistantLog) -> None:
+    """A producer that met nobody lately creates in one journey, and folds nothing."""
+    producer = Node(log, clock=SystemClock())
+    for _ in range(ALONE):
+        producer.execute(creation())
+    before = log.journeys
+
+    [task] = producer.execute(creation()).tasks
+
+    assert task is not None
+    assert (task.number, log.journeys) == (ALONE + 1, before)
+    assert check_log(log).states == {"pending": ALONE + 1}
+
+
+def test_a_producer_among_others_asks_for_the_end(log: DistantLog, other: Node) -> None:
+    """While others append as well, each creation asks first, and none meets a conflict."""
+    producer = Node(log, clock=SystemClock())
+    conflicts = log.conflicts
+    for _ in range(2 * ALONE):
+        producer.execute(creation())
+        other.execute(creation())
+
+    assert log.conflicts == conflicts
+
+
+def test_a_producer_that_guessed_wrong_asks_again(log: DistantLog, other: Node) -> None:
+    """What another has appended costs one conflict, and then the end is asked for."""
+    producer = Node(log, clock=SystemClock())
+    for _ in range(ALONE):
+        producer.execute(creation())
+    other.execute(creation(2))
+    before = log.journeys
+
+    [task] = producer.execute(creation()).tasks
+
+    assert task is not None
+    assert (task.number, log.journeys) == (ALONE + 3, before + 1)
+    assert log.conflicts == 1
 
 
 def test_a_wrong_guess_meets_a_conflict(node: Node, other: Node) -> None:

@@ -85,16 +85,15 @@ SELECT
     events.body AS body
 FROM events JOIN namespaces ON namespaces.id = events.place >> 40;
 
--- Every commit: the positions it holds, when it was made, its id and its seal.
+-- Every commit: the events that were appended together.
 CREATE VIEW commits AS
 SELECT
     namespaces.name AS namespace,
     (events.place & 1099511627775) - events.count + 1 AS first,
-    events.place & 1099511627775 AS last,
-    strftime('%Y-%m-%dT%H:%M:%S', events.at / 1000000, 'unixepoch')
-        || printf('.%06dZ', events.at % 1000000) AS time,
+    events.count AS count,
+    events.at AS at,
     events.id AS id,
-    lower(hex(events.seal)) AS seal
+    events.seal AS seal
 FROM events JOIN namespaces ON namespaces.id = events.place >> 40
 WHERE events.seal IS NOT NULL;
 
