@@ -101,6 +101,8 @@ class SqliteConnection:
                     return self._believed(lambda: self._change(step, in_flight), self._drop_writer)
         finally:
             self._slots.take_back(slot)
+            if self._closed:
+                self._slots.close_idle()
 
     def query(self, text: str, values: Sequence[Any]) -> Rows:
         """See EventLog.query; on a connection of its own, since a run cannot wait for its end."""

@@ -49,8 +49,7 @@ class Slots:
 
     def lend(self) -> SlotFile:
         """Returns a descriptor for one slot. Raises OSError."""
-        while self._idle:
-            slot = self._idle.pop()
+        while (slot := self._pop()) is not None:
             if time.monotonic() - slot.opened_s < OPEN_S:
                 return slot
             self._close(slot)
@@ -64,14 +63,20 @@ class Slots:
 
     def close_idle(self) -> None:
         """Closes the descriptors that are not lent."""
-        while self._idle:
-            self._close(self._idle.pop())
+        while (slot := self._pop()) is not None:
+            self._close(slot)
 
     def close_all(self) -> None:
         """Closes every descriptor, in a forked child: they are its parent's."""
         self._idle.clear()
         while self._all:
             self._all.pop().really_close()
+
+    def _pop(self) -> SlotFile | None:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
 
     def _close(self, slot: SlotFile) -> None:
         self._all.discard(slot)

@@ -18,7 +18,7 @@ from eventq.eventlog.contract import READ_EVENTS
 from eventq.eventlog.memory import MemoryLog, MemoryStorage
 from eventq.eventlog.mongo.documents import COMMITS
 from tests.archive.copying.logs import KINDS, STORED, NewUrl, Opener, path_of
-from tests.eventlog.commits import append, append_each, commit_after, everything
+from tests.eventlog.commits import append, append_each, by_place, commit_after, everything
 
 # -- what is refused -----------------------------------------------------------------------------
 
@@ -117,9 +117,8 @@ def damage(url: str, old: str, new: str) -> None:
         triggers = connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")
         for (name,) in triggers.fetchall():
             connection.execute(f"DROP TRIGGER {name}")
-        connection.execute(
-            "UPDATE events SET body = replace(body, ?, ?) WHERE seq BETWEEN 2 AND 4", (old, new)
-        )
+        changes = "UPDATE events SET body = replace(body, ?, ?) WHERE seq BETWEEN 2 AND 4"
+        connection.execute(by_place(changes), (old, new))
         connection.close()
     else:
         with pymongo.MongoClient[dict[str, Any]](url) as client:
