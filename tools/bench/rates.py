@@ -39,12 +39,12 @@ def drain_async(bench: Bench) -> Iterator[Figure]:
 
 def lone(bench: Bench) -> Iterator[Figure]:
     """``new()`` in one thread, against the bare loop: BEGIN IMMEDIATE, the same insert, COMMIT."""
-    seconds, tags = bench.pick(50, 5) / 100, three_tags(1)
+    seconds, tags = bench.pick(20, 5) / 100, three_tags(1)
     with bare_table(bench) as table, Queue(bench.url()) as queue:
         bare, ours = in_turns(
             lambda: paced(table.commit, seconds),
             lambda: paced(lambda: queue.new(tags), seconds),
-            bench.pick(5, 1),
+            bench.pick(15, 1),
         )
     rates = [pace.a_second for pace in ours]
     cpu_us = [pace.cpu_us for pace in ours]
@@ -58,12 +58,12 @@ def lone(bench: Bench) -> Iterator[Figure]:
 
 def threads(bench: Bench) -> Iterator[Figure]:
     """``new()`` from 16 threads, against 16 that hand a request to one bare committer and wait."""
-    seconds, tags = bench.pick(50, 10) / 100, three_tags(1)
+    seconds, tags = bench.pick(20, 10) / 100, three_tags(1)
     with bare_table(bench) as table, Committer(table) as committer, Queue(bench.url()) as queue:
         bare, ours = in_turns(
             lambda: _together(committer.request, seconds),
             lambda: _together(lambda: queue.new(tags), seconds),
-            bench.pick(5, 1),
+            bench.pick(15, 1),
         )
     measure = f"new() from {THREADS} threads"
     yield Figure(measure, median(ours), "tasks/s")
