@@ -22,8 +22,8 @@ import apsw
 import pymongo
 
 from tools.bench.checkouts import HERE, Checkout, SampleFailed
-from tools.bench.report import Report, Row
-from tools.bench.sample import MEASURES, ON_MONGO
+from tools.bench.report import ON_MONGO, Report, Row
+from tools.bench.sample import MEASURES
 from tools.mongod import Missing, ReplicaSet
 
 ROUNDS = 5

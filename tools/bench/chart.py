@@ -15,7 +15,7 @@ from statistics import median
 
 import msgspec
 
-from tools.bench.report import Floor, Report, Row, shown
+from tools.bench.report import ON_MONGO, Floor, Report, Row, shown
 
 # Lengths are in pixels of the drawing.
 LABEL_WIDTH = 400
@@ -74,9 +74,14 @@ def _height(row: Row) -> int:
     return BAR_HEIGHT * (2 if row.before else 1) + GAP
 
 
+def _label(row: Row) -> str:
+    """The measure, and on which database if not on SQLite."""
+    return f"MongoDB: {row.measure}" if row.name.startswith(ON_MONGO) else row.measure
+
+
 def _key(line: float) -> Iterator[str]:
     """What the colours and the line mean."""
-    texts = [(8, "before", BEFORE), (78, "now, reached", NOW["pass"]), (178, "short", NOW["short"])]
+    texts = [(8, "before", BEFORE), (78, "now, reached", NOW["pass"]), (190, "short", NOW["short"])]
     for left, text, colour in texts:
         yield f'<rect x="{left}" y="30" width="12" height="10" fill="{colour}"/>'
         yield f'<text x="{left + 17}" y="39">{text}</text>'
@@ -90,7 +95,7 @@ def _row(row: Row, floor: Floor, top: int) -> Iterator[str]:
     middle = top + (_height(row) - GAP) / 2 + 4
     yield (
         f'<text x="{LABEL_WIDTH - 8}" y="{middle}" text-anchor="end">'
-        f"{escape(row.measure)}<title>{escape(wanted)}</title></text>"
+        f"{escape(_label(row))}<title>{escape(wanted)}</title></text>"
     )
     for values, colour in ((row.before, BEFORE), (row.samples, NOW[row.verdict])):
         if values:

@@ -30,7 +30,7 @@ def follow(bench: Bench) -> Iterator[Figure]:
     The append, with its wait for the disk, is a part of it.
     """
     for name, words in COMMANDS.items():
-        delays_ms = _delays_ms(bench.url(), words, WARM_UP + bench.pick(200, 20))[WARM_UP:]
+        delays_ms = _delays_ms(bench.url(), words, WARM_UP + bench.pick(200, 10))[WARM_UP:]
         floor = Floor(BOUND_MS, at_most=True)
         yield Figure(f"{name}: half", median(delays_ms), "ms", floor)
         yield Figure(f"{name}: the slowest of {len(delays_ms)}", max(delays_ms), "ms", floor)

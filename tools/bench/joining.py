@@ -36,7 +36,7 @@ class Worked(Struct, frozen=True):
 
 def producers(bench: Bench) -> Iterator[Figure]:
     """Producers that know nothing of each other, each offering the same."""
-    totals, seconds = [], bench.pick(6, 1)
+    totals, seconds = [], bench.pick(60, 5) / 10
     sizes = PRODUCERS[: bench.pick(len(PRODUCERS), 2)]
     for size in sizes:
         url = bench.url()

@@ -10,6 +10,9 @@ from msgspec import Struct
 from rich.console import Console
 from rich.table import Table
 
+# How the names of measures on MongoDB begin; the others are on SQLite.
+ON_MONGO = "mongo_"
+
 
 class Floor(Struct, frozen=True):
     """What a figure must reach: at least, or at most, this much of its unit."""

@@ -57,7 +57,6 @@ MEASURES: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "mongo_idle": waiting.idle,
     "mongo_fair_drain": sharing.fair_drain,
 }
-ON_MONGO = "mongo_"
 
 
 class Order(Struct, frozen=True):

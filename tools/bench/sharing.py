@@ -33,7 +33,7 @@ def fair_drain(bench: Bench) -> Iterator[Figure]:
 
 def fair_new(bench: Bench) -> Iterator[Figure]:
     """Eight processes call ``new()``: the slowest one's rate against the fastest one's."""
-    url, seconds = bench.url(), bench.pick(4, 1)
+    url, seconds = bench.url(), bench.pick(40, 5) / 10
     Queue(url).close()
     with children(create_for, [(url, seconds)] * PRODUCERS) as producers:
         counts = all_together(producers)

@@ -49,7 +49,7 @@ def wake_other(bench: Bench) -> Iterator[Figure]:
 
 def busy(bench: Bench) -> Iterator[Figure]:
     """The same, while two CPU-bound ``def`` tasks never let go of the worker's process."""
-    count = WARM_UP + bench.pick(200, 20)
+    count = WARM_UP + bench.pick(200, 5)
     for what, take in (("other", _delays_there_ms), ("same", _delays_here_ms)):
         delays_ms = take(bench, count, busy=BUSY)
         measure = f"next to {BUSY} busy tasks, {what} process"
@@ -58,10 +58,10 @@ def busy(bench: Bench) -> Iterator[Figure]:
 
 def idle(bench: Bench) -> Iterator[Figure]:
     """CPU time of processes whose `run` has nothing to do: one alone, then three on one file."""
-    seconds = bench.pick(8, 1)
+    settle_s, seconds = (SETTLE_S, 8.0) if not bench.quick else (0.2, 0.3)
     for count in (1, 3):
         url = bench.url()
-        with Queue(url) as queue, children(rest, [(url, seconds)] * count) as resting:
+        with Queue(url) as queue, children(rest, [(url, settle_s, seconds)] * count) as resting:
             queue.new()
             share = max(heard(child) for child in resting)
         who = "idle run(), 4 workers" + (f", the busiest of {count} processes" if count > 1 else "")
@@ -113,10 +113,10 @@ def listen(connection: Connection, url: str, count: int, busy: int) -> None:
     connection.send(listener.delays_ms)
 
 
-def rest(connection: Connection, url: str, seconds: float) -> None:
+def rest(connection: Connection, url: str, settle_s: float, seconds: float) -> None:
     """A child that idles, and sends the share of a core it used, in percent."""
     with Queue(url, workers=WORKERS) as queue:
-        watcher = threading.Thread(target=_watch_cpu, args=(connection, queue, seconds))
+        watcher = threading.Thread(target=_watch_cpu, args=(connection, queue, settle_s, seconds))
         watcher.start()
         queue.run(no_op)
         watcher.join()
@@ -127,9 +127,9 @@ def _say_ready(connection: Connection, listener: Listener) -> None:
     connection.send("ready")
 
 
-def _watch_cpu(connection: Connection, queue: Queue, seconds: float) -> None:
+def _watch_cpu(connection: Connection, queue: Queue, settle_s: float, seconds: float) -> None:
     connection.send("ready")
-    time.sleep(SETTLE_S)
+    time.sleep(settle_s)
     before_s, began_s = used_cpu_s(), time.monotonic()
     time.sleep(seconds)
     share = (used_cpu_s() - before_s) / (time.monotonic() - began_s)
@@ -138,7 +138,7 @@ def _watch_cpu(connection: Connection, queue: Queue, seconds: float) -> None:
 
 
 def _count(bench: Bench) -> int:
-    return WARM_UP + bench.pick(300, 20)
+    return WARM_UP + bench.pick(300, 10)
 
 
 def _delays_here_ms(bench: Bench, count: int, *, busy: int) -> list[float]:
