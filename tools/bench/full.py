@@ -44,6 +44,8 @@ def serve(connection: Connection, url: str, drained: int, pending: int, quick: b
         queue.run(no_op, until="idle")
         fill(queue, pending)
         queue.stats()
+        # What the filling has made due, such as a snapshot, is written in this one.
+        _drain(queue, quick)
         connection.send("ready")
         while (rate := connection.recv()) is not None:
             connection.send(RATES[rate](queue, quick))
