@@ -71,7 +71,7 @@ def _new_many(queue: Queue, quick: bool) -> float:  # noqa: FBT001 - as all rate
 
 def _drain(queue: Queue, quick: bool) -> float:  # noqa: FBT001 - as all rates have it
     """Tasks that come before all others are drained, and then the run is stopped."""
-    count = 500 if quick else 20_000
+    count = 500 if quick else 50_000
     fill(queue, count, priority=1)
     numbers, ended_s = itertools.count(1), 0.0
 
