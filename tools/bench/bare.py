@@ -1,7 +1,7 @@
 """Bare apsw doing eventq's own inserts: the same rows in the same schema, and nothing else.
 
-The schema and the rows are copied from a log that the measured eventq has just made, so this must
-never name a column that only one version has.
+The schema and the rows are copied from a log that the measured eventq has just made. This must
+never name a column that only one version has: positions are what grows from row to row.
 """
 
 from __future__ import annotations
@@ -45,14 +45,13 @@ class BareTable:
             for (sql,) in made.execute(_SCHEMA):
                 connection.execute(sql)
             self._columns = tuple(name for (name,) in made.execute(_COLUMNS))
-            query = f"SELECT {', '.join(self._columns)} FROM events ORDER BY seq"  # noqa: S608 - ours
+            query = f"SELECT {', '.join(self._columns)} FROM events ORDER BY task"  # noqa: S608 - ours
             self._lone, self._inner, self._last = made.execute(query)
-        own = self._lone[self._columns.index("seq")]
-        # Where a row holds its own position: as its task too, if its task is named so.
+        rows = zip(self._lone, self._inner, self._last, strict=True)
         self._positions = [
-            index
-            for index, (name, value) in enumerate(zip(self._columns, self._lone, strict=True))
-            if name in {"seq", "task"} and value == own
+            (index, first - 1)
+            for index, (first, second, third) in enumerate(rows)
+            if isinstance(first, int) and (second, third) == (first + 1, first + 2)
         ]
 
     def commit(self, count: int = 1) -> None:
@@ -61,8 +60,8 @@ class BareTable:
         for left in range(count, 0, -1):
             row = list(self._inner if left > 1 else self._lone if count == 1 else self._last)
             self._seq += 1
-            for index in self._positions:
-                row[index] = self._seq
+            for index, zero in self._positions:
+                row[index] = zero + self._seq
             values += row
         execute = self._connection.execute
         execute("BEGIN IMMEDIATE")
