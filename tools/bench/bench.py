@@ -4,62 +4,52 @@ from __future__ import annotations
 
 import gc
 import itertools
+import math
 import multiprocessing
-from collections.abc import Callable, Iterator
+import resource
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
 from tools.bench.reference import raw_rows_a_second
-from tools.bench.report import Floor, Row
-from tools.mongod import ReplicaSet
+from tools.bench.report import Figure, Floor
 
 # A child that says nothing for so long has failed.
-CHILD_PATIENCE_S = 120.0
+CHILD_PATIENCE_S = 300.0
 
 # A child's side: it gets a connection, and then what it was given.
 Role = Callable[..., None]
+T = TypeVar("T")
 
 
-class Paired(Struct, frozen=True):
-    """Samples of a base and of what is compared with it, taken in turns."""
+class Skipped(Exception):  # noqa: N818 - it is no error
+    """The measure cannot be taken on this machine; the message says what it needs."""
 
-    bases: list[float]
-    others: list[float]
 
-    def row(self, name: str, measure: str, *, unit: str, base: str, floor: Floor | None) -> Row:
-        """The row for the ratio; each sample is held against the base right before and after."""
-        ratios = [
-            other / ((before + after) / 2)
-            for other, (before, after) in zip(
-                self.others, itertools.pairwise(self.bases), strict=True
-            )
-        ]
-        return Row(
-            name=name,
-            measure=measure,
-            measured=median(self.others),
-            unit=unit,
-            spread=(min(ratios), max(ratios)),
-            base=base,
-            ratio=median(ratios),
-            floor=floor,
-        )
+class Pace(Struct, frozen=True):
+    """How many calls a second, and what each cost all threads of the process."""
+
+    a_second: float
+    cpu_us: float
 
 
 class Bench:
-    """One run: where its files lie, on which servers if any, and how long its measures may take."""
+    """One sample: where its files lie, on which servers if any, and how long it may take.
 
-    def __init__(self, directory: Path, *, quick: bool, servers: ReplicaSet | None = None) -> None:
+    ``servers`` is the URL of a MongoDB replica set, with ``{}`` in place of the database.
+    """
+
+    def __init__(self, directory: Path, *, quick: bool, servers: str | None = None) -> None:
         self.directory = directory
         self.servers = servers
         self.quick = quick
         self._numbers = itertools.count(1)
-        self._raw_rates: list[float] = []
 
     def pick(self, full: int, quick: int) -> int:
         """A size or a number of rounds."""
@@ -72,7 +62,7 @@ class Bench:
     def url(self) -> str:
         """The URL of a log that does not exist yet."""
         if self.servers is not None:
-            return self.servers.url(f"bench{next(self._numbers)}")
+            return self.servers.format(f"bench{next(self._numbers)}")
         return f"sqlite:///{self.path()}"
 
     def raw_rate(self) -> float:
@@ -80,21 +70,52 @@ class Bench:
         path = self.path()
         rate = raw_rows_a_second(path, self.pick(200_000, 20_000))
         path.unlink()
-        self._raw_rates.append(rate)
         return rate
 
-    @property
-    def raw_rate_seen(self) -> float | None:
-        """The median of all samples of R; None before the first."""
-        return median(self._raw_rates) if self._raw_rates else None
+    def against_raw(
+        self, measure: str, rate: Callable[[], float], floor: Floor | None
+    ) -> Iterator[Figure]:
+        """A rate, and the same in R, which is measured before and after it."""
+        bases, others = in_turns(self.raw_rate, rate, 1)
+        yield Figure(measure, others[0], "tasks/s")
+        yield Figure(measure, held_against(bases, others), "R", floor)
 
-    def pair(self, base: Callable[[], float], other: Callable[[], float], rounds: int) -> Paired:
-        """Samples in turns, the base first and last: a slow moment of the machine hits both."""
-        bases, others = [_sample(base)], []
-        for _ in range(rounds):
-            others.append(_sample(other))
-            bases.append(_sample(base))
-        return Paired(bases, others)
+
+def in_turns(base: Callable[[], T], other: Callable[[], T], rounds: int) -> tuple[list[T], list[T]]:
+    """Samples in turns, the base first and last: a slow moment of the machine hits both."""
+    bases, others = [_sample(base)], []
+    for _ in range(rounds):
+        others.append(_sample(other))
+        bases.append(_sample(base))
+    return bases, others
+
+
+def held_against(bases: Sequence[float], others: Sequence[float]) -> float:
+    """The median ratio, each sample being held against the base right before and after."""
+    pairs = zip(others, itertools.pairwise(bases), strict=True)
+    return median(other / ((before + after) / 2) for other, (before, after) in pairs)
+
+
+def paced(call: Callable[[], object], seconds: float) -> Pace:
+    """Calls for about so long."""
+    count, cpu_s = 0, used_cpu_s()
+    began_s = now_s = time.perf_counter()
+    while now_s - began_s < seconds:
+        call()
+        count += 1
+        now_s = time.perf_counter()
+    return Pace(count / (now_s - began_s), 1e6 * (used_cpu_s() - cpu_s) / count)
+
+
+def used_cpu_s() -> float:
+    """CPU time of this process so far."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The smallest value that this share of all values does not exceed."""
+    return sorted(values)[math.ceil(share * len(values)) - 1]
 
 
 @contextmanager
@@ -131,7 +152,7 @@ def heard(connection: Connection) -> Any:  # noqa: ANN401 - what the child's rol
     raise RuntimeError("a child process died or hung; its own error stands above")
 
 
-def _sample(take: Callable[[], float]) -> float:
+def _sample(take: Callable[[], T]) -> T:
     # What earlier samples left behind is not this one's to clear away.
     gc.collect()
     return take()

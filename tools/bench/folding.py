@@ -1,4 +1,4 @@
-"""Rows 7 and 8: how fast a log is folded, and what a pending task weighs."""
+"""How fast a log is folded, and what a pending task weighs."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from eventq import Queue
 from eventq.eventlog import open_log
 from eventq.replay.fold import replay
 from tools.bench.bench import Bench, children, heard
-from tools.bench.rates import fill, no_op, three_tags
-from tools.bench.report import Floor, Row, plain_row
+from tools.bench.report import Figure, Floor
+from tools.bench.work import fill, no_op, three_tags
 
 NAMESPACE = "default"
 
 
-def replaying(bench: Bench) -> Iterator[Row]:
+def replaying(bench: Bench) -> Iterator[Figure]:
     """The fold with all its checks: of a drained log, and of a log of commits of one event."""
     drained, lone = bench.url(), bench.url()
     with Queue(drained) as queue:
@@ -29,16 +29,14 @@ def replaying(bench: Bench) -> Iterator[Row]:
     with Queue(lone) as queue:
         for number in range(bench.pick(5_000, 500)):
             queue.new(three_tags(number))
-    rounds = bench.pick(7, 2)
     for url, what, floor in (
         (drained, "replay of a drained log", Floor(300_000)),
         (lone, "replay of commits of one event", None),
     ):
-        samples = [_replay_rate(url) for _ in range(rounds)]
-        yield plain_row("replay", what, samples, unit="events/s", floor=floor)
+        yield Figure(what, _replay_rate(url), "events/s", floor)
 
 
-def memory(bench: Bench) -> Iterator[Row]:
+def memory(bench: Bench) -> Iterator[Figure]:
     """Bytes a pending task, in a process of its own that has just replayed them all."""
     url, count = bench.url(), bench.pick(200_000, 20_000)
     with Queue(url) as queue:
@@ -47,8 +45,7 @@ def memory(bench: Bench) -> Iterator[Row]:
         with children(weigh, [(url, traced)]) as (child,):
             weight_bytes = heard(child) / count
         what = f"memory a pending task, {how}"
-        row_floor = Floor(700, at_most=True)
-        yield plain_row("memory", what, [weight_bytes], unit="bytes", floor=row_floor)
+        yield Figure(what, weight_bytes, "bytes", Floor(700, at_most=True))
 
 
 def weigh(connection: Connection, url: str, traced: bool) -> None:  # noqa: FBT001 - by position

@@ -14,7 +14,7 @@ from typing import IO
 
 from eventq import Queue
 from tools.bench.bench import CHILD_PATIENCE_S, Bench
-from tools.bench.report import Floor, Row, plain_row
+from tools.bench.report import Figure, Floor
 from tools.bench.waiting import GAP_S, WARM_UP
 
 COMMANDS = {
@@ -24,18 +24,16 @@ COMMANDS = {
 BOUND_MS = 50
 
 
-def follow(bench: Bench) -> Iterator[Row]:
+def follow(bench: Bench) -> Iterator[Figure]:
     """From right before ``new()`` to the line's arrival at the reader of the command's pipe.
 
     The append, with its wait for the disk, is a part of it.
     """
     for name, words in COMMANDS.items():
-        delays_ms = _delays_ms(bench.url(), words, WARM_UP + bench.pick(200, 20))[WARM_UP:]
+        delays_ms = _delays_ms(bench.url(), words, WARM_UP + bench.pick(200, 10))[WARM_UP:]
         floor = Floor(BOUND_MS, at_most=True)
-        count = len(delays_ms)
-        yield plain_row("follow", f"{name}: half", [median(delays_ms)], unit="ms", floor=floor)
-        slowest = f"{name}: the slowest of {count}"
-        yield plain_row("follow", slowest, [max(delays_ms)], unit="ms", floor=floor)
+        yield Figure(f"{name}: half", median(delays_ms), "ms", floor)
+        yield Figure(f"{name}: the slowest of {len(delays_ms)}", max(delays_ms), "ms", floor)
 
 
 def _delays_ms(url: str, words: list[str], count: int) -> list[float]:

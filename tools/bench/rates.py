@@ -1,80 +1,73 @@
-"""Rows 1 to 4: how fast one process creates and drains tasks, against the bare driver."""
+"""How fast one process creates and drains tasks on SQLite, against the bare driver."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from statistics import median
 
-from eventq import Queue, Task
-from tools.bench.bench import Bench
-from tools.bench.reference import RawLoneCommits, raw_table
-from tools.bench.report import Floor, Row
+from eventq import Queue
+from tools.bench.bare import Committer, bare_table
+from tools.bench.bench import Bench, held_against, in_turns, paced
+from tools.bench.report import Figure, Floor
+from tools.bench.work import async_no_op, fill, no_op, three_tags
 
-BATCH = 1_000
 THREADS = 16
 
 
-def new_many(bench: Bench) -> Iterator[Row]:
+def new_many(bench: Bench) -> Iterator[Figure]:
     """Batches of 1,000: by a process that only produces, and by one that has read the queue."""
     for loaded in (False, True):
-        sample = partial(_fill, bench, loaded=loaded)
-        pair = bench.pair(bench.raw_rate, sample, bench.pick(7, 1))
+        rate = partial(_fill, bench, loaded=loaded)
         measure = "new_many, 1,000 a batch" + (", projection loaded" if loaded else "")
-        floor = None if loaded else Floor(0.2)
-        yield pair.row("new_many", measure, unit="tasks/s", base="R", floor=floor)
+        yield from bench.against_raw(measure, rate, None if loaded else Floor(0.5))
 
 
-def drain(bench: Bench) -> Iterator[Row]:
-    """``run(until="idle")`` of no-op ``def`` tasks."""
-    pair = bench.pair(bench.raw_rate, lambda: _drain(bench), bench.pick(7, 1))
-    yield pair.row("drain", "drain of no-op tasks", unit="tasks/s", base="R", floor=Floor(0.08))
+def drain(bench: Bench) -> Iterator[Figure]:
+    """``run(until="idle")`` of no-op ``def`` tasks by two workers."""
+    rate = partial(_drain, bench, no_op, workers=2)
+    yield from bench.against_raw("drain of no-op def tasks", rate, Floor(0.2))
 
 
-def lone(bench: Bench) -> Iterator[Row]:
-    """``new()`` in one thread, against commits of one event row and nothing else."""
-    seconds = bench.pick(50, 10) / 100
-    with raw_table(bench.path()) as connection, Queue(bench.url()) as queue:
-        raw = RawLoneCommits(connection)
-        pair = bench.pair(
-            lambda: raw.a_second(seconds),
-            lambda: _create(queue, threads=1, seconds=seconds),
-            bench.pick(11, 2),
+def drain_async(bench: Bench) -> Iterator[Figure]:
+    """The same, ``async def``, 64 at a time."""
+    rate = partial(_drain, bench, async_no_op, workers=64)
+    yield from bench.against_raw("drain of no-op async def tasks, 64 at a time", rate, Floor(0.15))
+
+
+def lone(bench: Bench) -> Iterator[Figure]:
+    """``new()`` in one thread, against the bare loop: BEGIN IMMEDIATE, the same insert, COMMIT."""
+    seconds, tags = bench.pick(20, 5) / 100, three_tags(1)
+    with bare_table(bench) as table, Queue(bench.url()) as queue:
+        bare, ours = in_turns(
+            lambda: paced(table.commit, seconds),
+            lambda: paced(lambda: queue.new(tags), seconds),
+            bench.pick(15, 1),
         )
-    yield pair.row("lone", "lone new()", unit="tasks/s", base="raw", floor=Floor(0.6))
+    rates = [pace.a_second for pace in ours]
+    cpu_us = [pace.cpu_us for pace in ours]
+    yield Figure("lone new()", median(rates), "tasks/s")
+    ratio = held_against([pace.a_second for pace in bare], rates)
+    yield Figure("lone new(), rate", ratio, "of bare", Floor(0.85))
+    yield Figure("lone new(), CPU", median(cpu_us), "us")
+    ratio = held_against([pace.cpu_us for pace in bare], cpu_us)
+    yield Figure("lone new(), CPU", ratio, "of bare", Floor(1.5, at_most=True))
 
 
-def threads(bench: Bench) -> Iterator[Row]:
-    """``new()`` from 16 threads together, against one thread."""
-    seconds = bench.pick(50, 10) / 100
-    with Queue(bench.url()) as queue:
-        pair = bench.pair(
-            lambda: _create(queue, threads=1, seconds=seconds),
-            lambda: _create(queue, threads=THREADS, seconds=seconds),
-            bench.pick(11, 2),
+def threads(bench: Bench) -> Iterator[Figure]:
+    """``new()`` from 16 threads, against 16 that hand a request to one bare committer and wait."""
+    seconds, tags = bench.pick(20, 10) / 100, three_tags(1)
+    with bare_table(bench) as table, Committer(table) as committer, Queue(bench.url()) as queue:
+        bare, ours = in_turns(
+            lambda: _together(committer.request, seconds),
+            lambda: _together(lambda: queue.new(tags), seconds),
+            bench.pick(15, 1),
         )
     measure = f"new() from {THREADS} threads"
-    yield pair.row("threads", measure, unit="tasks/s", base="lone", floor=Floor(5))
-
-
-def three_tags(number: int) -> dict[str, str]:
-    """Three short tags."""
-    return {"path": f"images/{number:05}.png", "width": "640", "user": f"u-{number % 100}"}
-
-
-def fill(queue: Queue, count: int) -> float:
-    """Creates tasks in batches; gives how many a second. Their tags are made before."""
-    tags = [three_tags(number) for number in range(count)]
-    began_s = time.perf_counter()
-    for start in range(0, count, BATCH):
-        queue.new_many(tags[start : start + BATCH])
-    return count / (time.perf_counter() - began_s)
-
-
-def no_op(_ctx: Any, _task: Task) -> None:  # noqa: ANN401 - a worker's two arguments
-    """A worker that does nothing."""
+    yield Figure(measure, median(ours), "tasks/s")
+    yield Figure(measure, held_against(bare, ours), "of bare", Floor(0.8))
 
 
 def _fill(bench: Bench, *, loaded: bool) -> float:
@@ -87,40 +80,40 @@ def _fill(bench: Bench, *, loaded: bool) -> float:
     return rate
 
 
-def _drain(bench: Bench) -> float:
-    path, count = bench.path(), bench.pick(50_000, 5_000)
-    with Queue(f"sqlite:///{path}") as queue:
+def _drain(bench: Bench, worker: Callable[..., object], *, workers: int) -> float:
+    path, count = bench.path(), bench.pick(200_000, 5_000)
+    with Queue(f"sqlite:///{path}", workers=workers) as queue:
         fill(queue, count)
-        # The fold of what is there is row 7's business.
+        # The first fold of what is there is another measure's business.
         queue.stats()
         began_s = time.perf_counter()
-        report = queue.run(no_op, until="idle")
+        report = queue.run(worker, until="idle")
         took_s = time.perf_counter() - began_s
     assert report.completed == count, "every task is completed once"
     path.unlink()
     return count / took_s
 
 
-def _create(queue: Queue, *, threads: int, seconds: float) -> float:
-    """Calls `new` from so many threads for about so long; gives tasks a second."""
+def _together(call: Callable[[], object], seconds: float) -> float:
+    """Calls from 16 threads for about so long; returns calls a second."""
     counts: list[int] = []
-    start = threading.Barrier(threads + 1)
+    start = threading.Barrier(THREADS + 1)
 
     def produce() -> None:
-        tags, count = three_tags(1), 0
+        count = 0
         start.wait()
         ends_s = time.perf_counter() + seconds
         while time.perf_counter() < ends_s:
-            queue.new(tags)
+            call()
             count += 1
         counts.append(count)
 
-    producers = [threading.Thread(target=produce) for _ in range(threads)]
+    producers = [threading.Thread(target=produce) for _ in range(THREADS)]
     for producer in producers:
         producer.start()
     start.wait()
     began_s = time.perf_counter()
     for producer in producers:
         producer.join()
-    assert len(counts) == threads, "no producer failed"
+    assert len(counts) == THREADS, "no producer failed"
     return sum(counts) / (time.perf_counter() - began_s)

@@ -1,4 +1,4 @@
-"""Rows 9 and 10: whether processes on one file get their share, and no errors."""
+"""Whether processes on one file get their share, and no errors."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 from eventq import Queue, Task
 from tools.bench.bench import Bench, children, heard
-from tools.bench.rates import fill, three_tags
-from tools.bench.report import Floor, Row, plain_row
+from tools.bench.report import Figure, Floor
+from tools.bench.work import fill, three_tags
 
 DRAINERS = 4
 WORKERS = 4
@@ -18,39 +18,28 @@ NAP_S = 0.020
 PRODUCERS = 8
 
 
-def fair_drain(bench: Bench) -> Iterator[Row]:
+def fair_drain(bench: Bench) -> Iterator[Figure]:
     """Four processes drain tasks of 20 ms: how far each is from the mean, at worst."""
-    samples = []
-    for _ in range(bench.pick(3, 1)):
-        url = bench.url()
-        with Queue(url) as queue:
-            fill(queue, bench.pick(2_000, 160))
-        with children(drain_naps, [(url,)] * DRAINERS) as drainers:
-            counts = all_together(drainers)
-        mean = sum(counts) / DRAINERS
-        samples.append(max(abs(count - mean) for count in counts) / mean * 100)
-    what = f"{DRAINERS} processes drain 20 ms tasks"
-    row_floor = Floor(20, at_most=True)
-    yield plain_row("fair_drain", what, samples, unit="% off the mean", floor=row_floor)
+    url = bench.url()
+    with Queue(url) as queue:
+        fill(queue, bench.pick(2_000, 160))
+    with children(drain_naps, [(url,)] * DRAINERS) as drainers:
+        counts = all_together(drainers)
+    mean = sum(counts) / DRAINERS
+    off = max(abs(count - mean) for count in counts) / mean * 100
+    what = f"{DRAINERS} processes drain 20 ms tasks: furthest"
+    yield Figure(what, off, "% off the mean", Floor(20, at_most=True))
 
 
-def fair_new(bench: Bench) -> Iterator[Row]:
+def fair_new(bench: Bench) -> Iterator[Figure]:
     """Eight processes call ``new()``: the slowest one's rate against the fastest one's."""
-    samples, totals, errors = [], [], []
-    seconds = bench.pick(4, 1)
-    for _ in range(bench.pick(3, 1)):
-        url = bench.url()
-        Queue(url).close()
-        with children(create_for, [(url, seconds)] * PRODUCERS) as producers:
-            results = all_together(producers)
-        counts = [count for count, _ in results]
-        errors += [error for _, error in results if error is not None]
-        samples.append(min(counts) / max(counts))
-        totals.append(sum(counts) / seconds)
-    what = f"{PRODUCERS} processes call new(): slowest"
-    row_floor = Floor(0.5)
-    yield plain_row("fair_new", what, samples, unit="of fastest", floor=row_floor, failures=errors)
-    yield plain_row("fair_new", f"{PRODUCERS} processes call new(): all", totals, unit="tasks/s")
+    url, seconds = bench.url(), bench.pick(40, 5) / 10
+    Queue(url).close()
+    with children(create_for, [(url, seconds)] * PRODUCERS) as producers:
+        counts = all_together(producers)
+    what = f"{PRODUCERS} processes call new()"
+    yield Figure(f"{what}: slowest", min(counts) / max(counts), "of fastest", Floor(0.5))
+    yield Figure(f"{what}: all", sum(counts) / seconds, "tasks/s")
 
 
 def drain_naps(connection: Connection, url: str) -> None:
@@ -63,19 +52,16 @@ def drain_naps(connection: Connection, url: str) -> None:
 
 
 def create_for(connection: Connection, url: str, seconds: float) -> None:
-    """A child that calls ``new()`` for so long and sends how often, and any error."""
-    count, error = 0, None
+    """A child that calls ``new()`` for so long and sends how often; any error ends it."""
+    count = 0
     with Queue(url) as queue:
         connection.send("ready")
         connection.recv()
         ends_s = time.monotonic() + seconds
-        try:
-            while time.monotonic() < ends_s:
-                queue.new(three_tags(count))
-                count += 1
-        except Exception as caught:  # noqa: BLE001 - any error at all makes the row short
-            error = repr(caught)
-    connection.send((count, error))
+        while time.monotonic() < ends_s:
+            queue.new(three_tags(count))
+            count += 1
+    connection.send(count)
 
 
 def _nap(_ctx: Any, _task: Task) -> None:  # noqa: ANN401 - a worker's two arguments
@@ -83,7 +69,7 @@ def _nap(_ctx: Any, _task: Task) -> None:  # noqa: ANN401 - a worker's two argum
 
 
 def all_together(ready: list[Connection]) -> list[Any]:
-    """Lets all children begin at once; gives what each sends at its end."""
+    """Lets all children begin at once; returns what each sends at its end."""
     for child in ready:
         child.send("go")
     return [heard(child) for child in ready]

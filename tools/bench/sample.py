@@ -1,0 +1,106 @@
+"""All measures by name, and a process that takes one sample of one: ``-m tools.bench.sample``.
+
+The eventq it measures is the one that its path of imports finds.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pymongo
+from msgspec import Struct
+
+from tools.bench import (
+    cost,
+    folding,
+    following,
+    full,
+    joining,
+    rates,
+    served,
+    sharing,
+    starting,
+    waiting,
+)
+from tools.bench.bench import Bench, Skipped
+from tools.bench.report import Figure
+
+MEASURES: dict[str, Callable[[Bench], Iterator[Figure]]] = {
+    "system_calls": cost.system_calls,
+    "frames": cost.frames,
+    "lone": rates.lone,
+    "threads": rates.threads,
+    "new_many": rates.new_many,
+    "drain": rates.drain,
+    "drain_async": rates.drain_async,
+    "wake": waiting.wake,
+    "busy": waiting.busy,
+    "full": full.full,
+    "start": starting.start,
+    "follow": following.follow,
+    "idle": waiting.idle,
+    "replay": folding.replaying,
+    "memory": folding.memory,
+    "fair_drain": sharing.fair_drain,
+    "fair_new": sharing.fair_new,
+    # On a throw-away replica set of one node.
+    "mongo_lone": served.lone,
+    "mongo_drain": served.drain,
+    "mongo_nodes": joining.nodes,
+    "mongo_producers": joining.producers,
+    "mongo_wake": waiting.wake_other,
+    "mongo_follow": following.follow,
+    "mongo_idle": waiting.idle,
+    "mongo_fair_drain": sharing.fair_drain,
+}
+
+
+class Order(Struct, frozen=True):
+    """What a sampling process is asked for; see Bench for the rest."""
+
+    measure: str
+    folder: str
+    quick: bool
+    servers: str | None
+
+
+class Sample(Struct, frozen=True):
+    """What it found, or why it measured nothing."""
+
+    figures: list[Figure] = []
+    skipped: str | None = None
+
+
+def main(order_text: str) -> None:
+    """Takes the sample, and leaves it beside the databases."""
+    order = msgspec.json.decode(order_text, type=Order)
+    folder = Path(order.folder)
+    bench = Bench(folder, quick=order.quick, servers=order.servers)
+    try:
+        sample = Sample(list(MEASURES[order.measure](bench)))
+    except Skipped as reason:
+        sample = Sample(skipped=str(reason))
+    finally:
+        if order.servers is not None:
+            _drop_databases(order.servers)
+    sample_path(folder).write_bytes(msgspec.json.encode(sample))
+
+
+def sample_path(folder: Path) -> Path:
+    """Where the sample is left."""
+    return folder / "sample.json"
+
+
+def _drop_databases(servers: str) -> None:
+    with pymongo.MongoClient[dict[str, Any]](servers.format("admin")) as client:
+        for name in client.list_database_names():
+            if name.startswith("bench"):
+                client.drop_database(name)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
