@@ -1,0 +1,37 @@
+"""How soon a thread that waits for Python's lock is given it, while a run has worker threads.
+
+A run makes about ten system calls and statements between hearing of a task and starting it, and
+must wait for the lock after each. Next to two workers that compute without a pause, that took 10 ms
+each at Python's own 5 ms, so that a task that came in began after 300 ms.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+SWITCH_S = 0.001
+
+_lock = threading.Lock()
+# How many runs go on, and the interval before the first of them.
+_runs: list[float] = []
+
+
+@contextmanager
+def quick_switching() -> Iterator[None]:
+    """Lowers the interval to SWITCH_S while a block lasts; the last block to end puts it back.
+
+    An interval that is lower already, or that somebody changes meanwhile, stays.
+    """
+    with _lock:
+        _runs.append(_runs[0] if _runs else sys.getswitchinterval())
+        sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_S))
+    try:
+        yield
+    finally:
+        with _lock:
+            before = _runs.pop()
+            if not _runs and sys.getswitchinterval() == min(before, SWITCH_S):
+                sys.setswitchinterval(before)
