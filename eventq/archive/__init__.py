@@ -1,6 +1,6 @@
 """Archives: the beginning of a log in compressed files, and a log read together with them."""
 
-from eventq.archive.archived_log import ArchivedLog, open_archived
+from eventq.archive.archived_log import open_archived
 from eventq.archive.folder import Archive
 from eventq.archive.retention import (
     ArchiveReport,
@@ -14,7 +14,6 @@ from eventq.archive.segments import Segment
 __all__ = [
     "Archive",
     "ArchiveReport",
-    "ArchivedLog",
     "CutReport",
     "Segment",
     "archive_events",

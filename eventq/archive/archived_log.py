@@ -3,40 +3,35 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, cast
 
 from eventq.archive.folder import Archive
 from eventq.core.events import Commit
 from eventq.core.seal import genesis
 from eventq.errors import LogArchivedError, LogCorruptError, LogForeignError
-from eventq.eventlog import EventLog, Head, Kept, Rows, StoredEvent, Watch
-from eventq.eventlog.contract import READ_EVENTS, SnapshotEntry, Snapshots
+from eventq.eventlog import EventLog, Head, StoredEvent
+from eventq.eventlog.contract import READ_EVENTS
 
 
 class ArchivedLog:
-    """An EventLog that begins with its archive; what is appended goes to the log.
+    """An EventLog that begins with its archive; all but reading the past is left to the log.
 
     Made by `open_archived`, which checks that the two are of one history. What the log still holds
-    is read there, whether it is archived already or not.
+    is read there, whether it is archived already or not. SQL sees what the database holds.
     """
 
     def __init__(self, log: EventLog, archive: Archive) -> None:
         self.log = log
         self.archive = archive
-        self.namespace = log.namespace
-        self.url = log.url
-        self.snapshots: Snapshots = _ArchivedSnapshots(log)
-        self.remote = log.remote
+        self.snapshots = _ArchivedSnapshots(log)
 
-    def head(self) -> Head:
-        """See EventLog.head."""
-        return self.log.head()
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever a log has
+        """See EventLog: appending, keys and the rest are the log's own."""
+        return getattr(self.log, name)
 
     def start(self) -> Head:
         """See EventLog.start: nothing is missing here."""
-        return Head(0, 0, genesis(self.namespace))
+        return Head(0, 0, genesis(self.log.namespace))
 
     def read(self, *, after: int, limit: int = READ_EVENTS) -> list[Commit]:
         """See EventLog.read: where the log has been cut, from the archive."""
@@ -63,58 +58,6 @@ class ArchivedLog:
         archived = self.archive.history(task)
         return archived + [event for event in held if event.seq > self.archive.end.seq]
 
-    def find_keys(self, keys: list[str]) -> dict[str, int]:
-        """See EventLog.find_keys: the log keeps those of archived tasks."""
-        return self.log.find_keys(keys)
-
-    def find_stray(self) -> int | None:
-        """See EventLog.find_stray."""
-        return self.log.find_stray()
-
-    def find_kept(self, tasks: list[int]) -> dict[int, Kept]:
-        """See EventLog.find_kept."""
-        return self.log.find_kept(tasks)
-
-    def keep(self, rows: list[Kept]) -> None:
-        """See EventLog.keep."""
-        self.log.keep(rows)
-
-    def cut(self, until: Head) -> None:
-        """See EventLog.cut."""
-        self.log.cut(until)
-
-    def writer_slot(self) -> AbstractContextManager[Head]:
-        """See EventLog.writer_slot."""
-        return self.log.writer_slot()
-
-    def append(self, commit: Commit) -> None:
-        """See EventLog.append."""
-        self.log.append(commit)
-
-    def query(self, text: str, values: Sequence[Any] = ()) -> Rows:
-        """See EventLog.query: SQL sees what the database holds, not the archive."""
-        return self.log.query(text, values)
-
-    def namespaces(self) -> list[str]:
-        """See EventLog.namespaces."""
-        return self.log.namespaces()
-
-    def watch(self, wake: Callable[[], None]) -> Watch:
-        """See EventLog.watch."""
-        return self.log.watch(wake)
-
-    def clock_offset_us(self) -> int:
-        """See EventLog.clock_offset_us."""
-        return self.log.clock_offset_us()
-
-    def after_fork(self) -> None:
-        """See EventLog.after_fork; no file of the archive stays open."""
-        self.log.after_fork()
-
-    def close(self) -> None:
-        """See EventLog.close."""
-        self.log.close()
-
 
 class _ArchivedSnapshots:
     """The log's snapshots; the one at its start stays, for those who come without the archive."""
@@ -122,22 +65,19 @@ class _ArchivedSnapshots:
     def __init__(self, log: EventLog) -> None:
         self._log = log
 
-    def entries(self) -> list[SnapshotEntry]:
-        """See Snapshots.entries."""
-        return self._log.snapshots.entries()
-
-    def get(self, seq: int) -> bytes | None:
-        """See Snapshots.get."""
-        return self._log.snapshots.get(seq)
-
-    def put(self, entry: SnapshotEntry, data: bytes) -> None:
-        """See Snapshots.put."""
-        self._log.snapshots.put(entry, data)
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever snapshots have
+        """See Snapshots."""
+        return getattr(self._log.snapshots, name)
 
     def delete(self, seq: int) -> bool:
         """See Snapshots.delete."""
         start = self._log.start().seq
         return not (start and start == seq) and self._log.snapshots.delete(seq)
+
+
+def with_archive(log: EventLog, archive: Archive) -> EventLog:
+    """The two as one log. They must be of one history: see `check_belongs`."""
+    return cast("EventLog", ArchivedLog(log, archive))
 
 
 def open_archived(log: EventLog, folder: str | os.PathLike[str] | None) -> EventLog:
@@ -155,7 +95,7 @@ def open_archived(log: EventLog, folder: str | os.PathLike[str] | None) -> Event
     except BaseException:
         log.close()
         raise
-    return ArchivedLog(log, archive)
+    return with_archive(log, archive)
 
 
 def check_belongs(log: EventLog, archive: Archive) -> None:

@@ -30,6 +30,7 @@ from eventq.eventlog import Head, StoredEvent
 from eventq.eventlog.durable import clear_unfinished, write_whole
 from eventq.eventlog.file_lock import FileLock
 from eventq.host.logger import SafeLogger
+from eventq.replay.fold import stored_of
 
 LOCK = ".eventq-archive-lock"
 
@@ -100,14 +101,12 @@ class Archive:
     def history(self, task: int) -> list[StoredEvent]:
         """As EventLog.history: unpacks only blocks that hold events of the task."""
         return [
-            StoredEvent(seq, commit.at, task, body)
+            event
             for segment in self._from(max(task, 1))
             for block in self._blocks_with(segment, task)
             for commit in self._commits(segment, block)
-            for seq, (number, body) in enumerate(
-                zip(commit.tasks, commit.bodies, strict=True), commit.first
-            )
-            if number == task
+            for event in stored_of(commit)
+            if event.task == task
         ]
 
     def verified(self, *, after: int = 0, until: int | None = None) -> Iterator[Commit]:

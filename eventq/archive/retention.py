@@ -12,7 +12,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from eventq import snapshot
-from eventq.archive.archived_log import ArchivedLog, check_belongs
+from eventq.archive.archived_log import check_belongs, with_archive
 from eventq.archive.folder import Archive
 from eventq.archive.segments import SEGMENT_EVENTS
 from eventq.core.events import Commit, Event, decode_at
@@ -142,7 +142,7 @@ class _Keeper:
         self._log = log
         self._ends = {segment.last for segment in archive.segments}
         at_start = Point(start.seq, start.at)
-        self._projection = snapshot.projection_at(ArchivedLog(log, archive), at_start)
+        self._projection = snapshot.projection_at(with_archive(log, archive), at_start)
         self._projection.suspend_indexes()
         # The created events of tasks with a key, while these are open.
         self._created: dict[int, Event] = {}

@@ -8,10 +8,8 @@ that a step costs the same anywhere. Nothing here reads a clock or appends an ev
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-
-from msgspec.structs import replace
 
 from eventq.audit.stepper.past import UndoLookup, reporting
 from eventq.audit.stepper.reversible import ReversibleProjection, Undo
@@ -22,7 +20,7 @@ from eventq.core.projection import Projection
 from eventq.core.task import Task
 from eventq.errors import EventqError, LogCorruptError, LogError
 from eventq.eventlog.contract import EventLog
-from eventq.replay.fold import catch_up, check_follows, task_history
+from eventq.replay.fold import apply_one, catch_up, check_follows, task_history
 from eventq.replay.points import Point, PointLike, find_point
 from eventq.replay.query import Stats, take_stats
 from eventq.snapshot import projection_at
@@ -40,9 +38,6 @@ PROGRESS_EVENTS = 1_000
 
 Progress = Callable[[int], None]
 Condition = Callable[[Projection, Event, Task | None], bool]
-
-# A kind, a task and a node; None for any.
-EventPattern = tuple[str | None, int | None, str | None]
 
 
 class Cursor:
@@ -117,53 +112,42 @@ class Cursor:
         # One more, since a step is looked at from the position before it.
         return self._is_near_behind(max(count - 1, -self.seq))
 
-    def find_next(
+    def find(
         self,
         *,
         kind: str | None = None,
         task: int | None = None,
         worker: str | None = None,
         condition: Condition | None = None,
+        back: bool = False,
         progress: Progress | None = None,
     ) -> bool:
         """Goes to the next event of this kind, task (its number) and worker, as far as given.
 
-        ``worker`` finds the events that name the node: leased, renewed, refused. A condition is
-        asked at every event, with the projection, the event and its task after it, and has to
-        hold too; the cursor then runs event by event, and stands at the end of the log when it
-        holds nowhere. Without a condition it stays where it is when there is none. Returns
-        whether it found one.
+        ``back`` goes to the last one before. ``worker`` finds the events that name the node:
+        leased, renewed, refused. A condition is asked at every event, with the projection, the
+        event and its task after it (back, only if that is open), and has to hold too; the cursor
+        then runs event by event, and stands at the end of its way when it holds nowhere. Without
+        a condition it stays where it is when there is none. Returns whether it found one.
         """
-        progress = progress or _ignore
-        if condition is not None:
-            return self._run(condition, (kind, task, worker), progress)
-        events = _of_task(self._log, task) or read_forward(self._log, self.seq)
-        return self._go_to(
-            (event for event in _reporting(events, progress) if event.seq > self.seq),
-            (kind, task, worker),
-            progress,
-        )
 
-    def find_previous(
-        self,
-        *,
-        kind: str | None = None,
-        task: int | None = None,
-        worker: str | None = None,
-        condition: Condition | None = None,
-        progress: Progress | None = None,
-    ) -> bool:
-        """As `find_next`, towards the beginning; with a condition it ends at position 0."""
+        def matches(event: Event) -> bool:
+            return (
+                kind in {None, event.kind}
+                and task in {None, event.task}
+                and worker in {None, getattr(event.body, "worker", None)}
+            )
+
         progress = progress or _ignore
         if condition is not None:
-            return self._run_back(condition, (kind, task, worker), progress)
-        history = _of_task(self._log, task)
-        events = reversed(history) if history else read_backward(self._log, self.seq)
-        return self._go_to(
-            (event for event in _reporting(events, progress) if event.seq < self.seq),
-            (kind, task, worker),
-            progress,
-        )
+            return self._run(condition, matches, progress, back=back)
+        for event in self._events_of(task, back=back):
+            if not event.seq % PROGRESS_EVENTS:
+                progress(event.seq)
+            if (event.seq < self.seq if back else event.seq > self.seq) and matches(event):
+                self._move(event.seq, progress)
+                return True
+        return False
 
     def events(self, *, before: int, after: int) -> list[Event]:
         """The events around the position: up to so many before it, itself, so many after it."""
@@ -239,23 +223,20 @@ class Cursor:
         return take_stats(self._projection, now=self._projection.advanced_to)
 
     def _on(self) -> Task | None:
-        seq = self.seq + 1
+        """Folds the next event; returns its task after it."""
         event = self._next_event()
-        commit = self._window.commit(seq)
+        commit = self._window.commit(event.seq)
         assert commit is not None, "the event has just been read from it"
         if self._checked != commit.first:
             check_follows(self._projection, commit)
             self._checked = commit.first
         undo = self._projection.undo_of(event)
-        index = seq - commit.first
-        part = replace(
-            commit, first=seq, tasks=[commit.tasks[index]], bodies=[commit.bodies[index]]
-        )
-        [task] = self._projection.apply(part)
+        task = apply_one(self._projection, commit, event)
         self._undos.append(undo)
         return task
 
-    def _back(self) -> None:
+    def _back(self) -> Task | None:
+        """Takes the last event back; returns the task of the one before, if it is open."""
         seq = self.seq
         event = self._window.event(seq)
         commit = self._window.commit(seq)
@@ -272,6 +253,7 @@ class Cursor:
         self._projection.step_back(event, undo, at=at, decided_at=decided_at, seal=seal)
         if self._undos:
             self._undos.pop()
+        return None if before is None else self._projection.tasks.get(before.task)
 
     def _stand(self) -> None:
         """Looks at the present position as if it had just been reached."""
@@ -293,48 +275,30 @@ class Cursor:
         open_task = self._projection.tasks.get(event.task)
         return self._past.task_before(event) if open_task is None else open_task
 
-    def _go_to(self, events: Iterator[Event], wanted: EventPattern, progress: Progress) -> bool:
-        found = next((event for event in events if _matches(event, *wanted)), None)
-        if found is None:
-            return False
-        self._move(found.seq, progress)
-        return True
+    def _events_of(self, task: int | None, *, back: bool) -> Iterable[Event]:
+        """The events of a task, or of all, in the order in which a search goes."""
+        if task in {None, NODE}:
+            read = read_backward if back else read_forward
+            return read(self._log, self.seq)
+        history = task_history(self._log, task)
+        return reversed(history) if back else history
 
     def _run(
         self,
         condition: Condition,
-        wanted: EventPattern,
+        matches: Callable[[Event], bool],
         progress: Progress,
+        *,
+        back: bool,
     ) -> bool:
         self._projection.advance_to(self._projection.decided_at)
         try:
-            while (event := self._window.event(self.seq + 1)) is not None:
-                changed = self._on()
-                if not self.seq % PROGRESS_EVENTS:
-                    progress(self.seq)
-                if condition(self._projection, event, changed) and _matches(event, *wanted):
-                    return True
-            return False
-        finally:
-            self._stand()
-
-    def _run_back(
-        self,
-        condition: Condition,
-        wanted: EventPattern,
-        progress: Progress,
-    ) -> bool:
-        self._projection.advance_to(self._projection.decided_at)
-        try:
-            while self.seq:
-                self._back()
+            while self.seq if back else self._window.event(self.seq + 1):
+                task = self._back() if back else self._on()
                 if not self.seq % PROGRESS_EVENTS:
                     progress(self.seq)
                 event = self._window.event(self.seq)
-                if event is None:
-                    break
-                open_task = self._projection.tasks.get(event.task)
-                if condition(self._projection, event, open_task) and _matches(event, *wanted):
+                if event and condition(self._projection, event, task) and matches(event):
                     return True
             return False
         finally:
@@ -343,23 +307,3 @@ class Cursor:
 
 def _ignore(_seq: int) -> None:
     """Reports to no one."""
-
-
-def _reporting(events: Iterable[Event], progress: Progress) -> Iterator[Event]:
-    for event in events:
-        if not event.seq % PROGRESS_EVENTS:
-            progress(event.seq)
-        yield event
-
-
-def _of_task(log: EventLog, task: int | None) -> list[Event] | None:
-    """All events of a task; None where no task is meant."""
-    return None if task in {None, NODE} else task_history(log, task)
-
-
-def _matches(event: Event, kind: str | None, task: int | None, worker: str | None) -> bool:
-    return (
-        kind in {None, event.kind}
-        and task in {None, event.task}
-        and worker in {None, getattr(event.body, "worker", None)}
-    )

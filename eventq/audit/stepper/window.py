@@ -14,12 +14,11 @@ from msgspec import Struct
 from eventq.core.events import Commit, Event, Unknown, decode_at, events_of
 from eventq.errors import LogCorruptError
 from eventq.eventlog.contract import EventLog
+from eventq.replay.fold import commits_back, commits_of
 
 # Events of one piece, and pieces kept: enough for some pages on both sides of a screen.
 PIECE_EVENTS = 1_000
 PIECES_KEPT = 6
-# A search reads larger pieces and keeps none.
-SEARCH_EVENTS = 5_000
 
 # How a body is called that is no JSON, or lacks what its kind must have.
 DAMAGED = "damaged"
@@ -116,25 +115,14 @@ class Window:
 
 def read_forward(log: EventLog, after: int) -> Iterator[Event]:
     """The events behind a position, to the present end. Raises LogCorruptError where it must."""
-    while commits := log.read(after=after, limit=SEARCH_EVENTS):
-        for commit in commits:
-            yield from readable_events(commit)[max(0, after + 1 - commit.first) :]
-        after = commits[-1].last
+    for commit in commits_of(log, after=after):
+        yield from (event for event in readable_events(commit) if event.seq > after)
 
 
 def read_backward(log: EventLog, before: int) -> Iterator[Event]:
     """The events before a position, the last one first. Raises LogCorruptError where it must."""
-    while before > 1:
-        after = max(0, before - 1 - SEARCH_EVENTS)
-        commits = log.read(after=after, limit=SEARCH_EVENTS)
-        if commits[-1].last < before - 1:
-            # A commit that begins before the piece has filled it.
-            commits += log.read(after=commits[-1].last, limit=before - 1 - commits[-1].last)
-        for commit in reversed(commits):
-            for event in reversed(readable_events(commit)):
-                if event.seq < before:
-                    yield event
-        before = commits[0].first
+    for commit in commits_back(log, until=before - 1):
+        yield from (event for event in reversed(readable_events(commit)) if event.seq < before)
 
 
 def readable_events(commit: Commit) -> list[Event]:

@@ -20,7 +20,7 @@ from eventq.core.projection import Projection
 from eventq.core.task import Task, TaskState
 from eventq.errors import DeadlineExceededError, Retry
 from eventq.eventlog.contract import EventLog
-from eventq.replay.fold import check_follows
+from eventq.replay.fold import check_follows, commits_of
 from eventq.replay.points import Point
 from eventq.runner.pacing import AHEAD_S
 from eventq.sandbox.whatif.metrics import Metrics
@@ -217,8 +217,9 @@ def read_trace(
     """
     projection = projection_at(log, after)
     trace = Trace(projection, group_of, workers=workers)
-    for commit in commits_between(log, after=after.seq, until=until, progress=progress):
+    for commit in commits_of(log, after=after.seq, until=until):
         trace.take(commit)
+        progress(commit.last)
     trace.finish()
     return trace
 
@@ -227,7 +228,8 @@ def read_arrivals(
     log: EventLog, *, after: int, until: int, progress: Progress
 ) -> Iterator[Arrival]:
     """What came from outside between two positions, in order; the events of nodes are left out."""
-    for commit in commits_between(log, after=after, until=until, progress=progress):
+    for commit in commits_of(log, after=after, until=until):
+        progress(commit.last)
         before = ""
         for number, text, kind in zip(commit.tasks, commit.bodies, kinds_of(commit), strict=True):
             # Behind a failure these are what the node decided about it.
@@ -235,19 +237,6 @@ def read_arrivals(
                 [body] = decode_at(commit.first, [text])
                 yield Arrival(commit.at, number, body)
             before = kind
-
-
-def commits_between(
-    log: EventLog, *, after: int, until: int, progress: Progress
-) -> Iterator[Commit]:
-    """The commits between two positions at which commits end; reports each batch."""
-    while after < until and (commits := log.read(after=after)):
-        for commit in commits:
-            if commit.first > until:
-                return
-            yield commit
-        after = commits[-1].last
-        progress(min(after, until))
 
 
 def kinds_of(commit: Commit) -> list[str]:
