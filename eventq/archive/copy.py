@@ -13,8 +13,9 @@ from eventq.errors import (
     LogForeignError,
     LogUnavailableError,
 )
-from eventq.eventlog.contract import EventLog, Head
+from eventq.eventlog.contract import EventLog
 from eventq.replay.fold import read_sealed, replay
+from eventq.replay.points import Point, find_end
 
 
 class CopyReport(Struct, frozen=True):
@@ -48,7 +49,8 @@ def copy_log(
     if source.namespace != target.namespace:
         raise LogForeignError("a copy keeps its namespace, which its seals cover")
     head = target.head()
-    _check_beginning(source, head, target.url)
+    if head.seq and find_end(source, Point(head.seq, head.at)) != head:
+        raise LogForeignError(f"{target.url}: holds another log than {source.url}")
     resumed_at, seal = head.seq, head.seal
     after, end = resumed_at, source.head().seq if until is None else until
     for commit in read_sealed(source, after=head, until=end):
@@ -65,15 +67,6 @@ def copy_log(
         raise LogUnavailableError("the source has become shorter; copy again")
     _check_equal(source, target, after)
     return CopyReport(resumed_at, after - resumed_at, after, seal.hex())
-
-
-def _check_beginning(source: EventLog, head: Head, target_url: str) -> None:
-    """Raises LogForeignError unless the target ends where one of the source's commits does."""
-    if head.seq == 0:
-        return
-    commits = source.read(after=head.seq - 1, limit=1)
-    if not commits or commits[0].last != head.seq or commits[0].seal != head.seal:
-        raise LogForeignError(f"{target_url}: holds another log than {source.url}")
 
 
 def _check_equal(source: EventLog, target: EventLog, until: int) -> None:

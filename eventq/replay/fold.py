@@ -22,13 +22,13 @@ BULK_EVENTS = 5_000
 BACK_EVENTS = 500
 
 
-def replay(log: EventLog, *, until: int | None = None, until_at: int | None = None) -> Projection:
-    """A new projection of the log, up to a position and an instant (microseconds), inclusive.
+def replay(log: EventLog, *, until: int | None = None) -> Projection:
+    """A new projection of the log, up to a position, inclusive.
 
     Raises LogCorruptError where a seal, an order or a move is wrong.
     """
     projection = Projection(log.namespace)
-    catch_up(projection, log, until=until, until_at=until_at)
+    catch_up(projection, log, until=until)
     return projection
 
 
@@ -37,7 +37,6 @@ def catch_up(
     log: EventLog,
     *,
     until: int | None = None,
-    until_at: int | None = None,
     briefly: bool = False,
 ) -> None:
     """Folds what the log holds beyond the projection. Raises LogCorruptError, see `replay`.
@@ -57,8 +56,9 @@ def catch_up(
     try:
         while commits:
             for commit in commits:
-                if not _fold(projection, commit, until, until_at):
-                    return
+                part = _part(projection, commit, until)
+                if part is not None:
+                    projection.apply(part, collect=False)
             if briefly and commits[-1].last - commits[0].first < READ_EVENTS - 1:
                 return
             commits = _read(log, projection.seq, until)
@@ -76,7 +76,7 @@ def steps(
     final tasks). The indexes are kept all the time. Raises LogCorruptError, see `replay`.
     """
     for commit in commits_of(log, after=projection.seq, until=until):
-        part, _ = _next_part(projection, commit, until)
+        part = _part(projection, commit, until)
         for event in [] if part is None else events_of(part):
             yield event, apply_one(projection, commit, event)
 
@@ -97,7 +97,7 @@ def folded(
     Yields it and the task after each of its events. Raises LogCorruptError, see `replay`.
     """
     for commit in commits_of(log, after=projection.seq, until=until):
-        part, _ = _next_part(projection, commit, until)
+        part = _part(projection, commit, until)
         if part is not None:
             yield part, projection.apply(part)
 
@@ -243,33 +243,20 @@ def _check_held(log: EventLog, position: int) -> None:
         raise LogArchivedError(position, start)
 
 
-def _fold(projection: Projection, commit: Commit, until: int | None, until_at: int | None) -> bool:
-    """Folds one commit, or what is left of it up to ``until``; returns whether to go on."""
-    if until_at is not None and commit.at > until_at:
-        return False
-    part, whole = _next_part(projection, commit, until)
-    if part is not None:
-        projection.apply(part, collect=False)
-    return whole
-
-
-def _next_part(
-    projection: Projection, commit: Commit, until: int | None
-) -> tuple[Commit | None, bool]:
-    """The commit, or what is left of it up to ``until``, and whether that is all of it."""
+def _part(projection: Projection, commit: Commit, until: int | None) -> Commit | None:
+    """What is left to fold of a commit, up to ``until``; None for nothing."""
     check_follows(projection, commit)
     # An earlier fold may have ended inside this commit.
     begin = projection.seq + 1 - commit.first
-    whole = until is None or commit.last <= until
-    if whole and not begin:
-        return commit, True
-    end = len(commit.bodies) if until is None or whole else until + 1 - commit.first
+    count = len(commit.bodies)
+    end = count if until is None else min(count, until + 1 - commit.first)
+    if not begin and end == count:
+        return commit
     if begin >= end:
-        return None, whole
-    part = replace(
+        return None
+    return replace(
         commit,
         first=commit.first + begin,
         tasks=commit.tasks[begin:end],
         bodies=commit.bodies[begin:end],
     )
-    return part, whole

@@ -11,10 +11,11 @@ from hashlib import sha256
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
-from eventq.errors import ArgumentError, LogArchivedError, LogCorruptError, shown
+from eventq.errors import ArgumentError, LogCorruptError, shown
 from eventq.eventlog.contract import EventLog
-from eventq.replay.points import Point
+from eventq.replay.points import Point, find_end
 from eventq.verify.seals import SEAL_BYTES
 from eventq.verify.terms import Report
 
@@ -41,11 +42,11 @@ def make_anchor(log: EventLog, point: Point, *, key: bytes | None) -> Anchor:
 
     Raises ArgumentError when there is none, LogCorruptError where the log cannot be read.
     """
-    seq, at, seal = _commit_end(log, point.seq)
-    if not seq:
+    end = find_end(log, point)
+    if not end.seq:
         raise ArgumentError("point", point.seq, "one at which a first commit has ended")
-    anchor = Anchor(log.namespace, seq, at, seal.hex())
-    return anchor if key is None else Anchor(log.namespace, seq, at, seal.hex(), mac(anchor, key))
+    anchor = Anchor(log.namespace, end.seq, end.at, end.seal.hex())
+    return anchor if key is None else replace(anchor, hmac=mac(anchor, key))
 
 
 def parse_anchor(text: bytes, name: str) -> Anchor:
@@ -175,19 +176,6 @@ class AnchorWatch:
     def _since(self) -> str:
         """Between which positions something was changed, as far as the anchors tell."""
         return " here or before" if self._last_held is None else f" behind {self._last_held}"
-
-
-def _commit_end(log: EventLog, seq: int) -> tuple[int, int, bytes]:
-    """Position, instant and seal of the last commit that ends at or before a position."""
-    start = log.start()
-    while seq > start.seq:
-        commit = log.read(after=seq - 1, limit=1)[0]
-        if commit.last <= seq:
-            return commit.last, commit.at, commit.seal
-        seq = commit.first - 1
-    if seq < start.seq:
-        raise LogArchivedError(seq, start.seq)
-    return start.seq, start.at, start.seal
 
 
 def _is_hex(text: str) -> bool:

@@ -10,7 +10,7 @@ import pytest
 
 from eventq import ArgumentError, Cancel, LogCorruptError, LogForeignError, Queue
 from eventq.eventlog import EventLog, open_log
-from eventq.replay.points import Point, commit_end, is_point
+from eventq.replay.points import Point, find_end, is_point
 from eventq.sandbox import ForkReport, fork
 from eventq.snapshot import projection_at
 from tests.archive.copying.conftest import new, opened
@@ -57,7 +57,7 @@ def test_a_point_inside_a_commit_takes_those_before() -> None:
         taken.append((report.asked, report.seq, target.head().seq))
 
     assert taken == [(2, 2, 2), (3, 2, 2), (4, 2, 2), (5, 5, 5), (6, 6, 6)]
-    assert [commit_end(source, seq) for seq in range(7)] == [0, 0, 2, 2, 2, 5, 6]
+    assert [find_end(source, Point(seq, 0)).seq for seq in range(7)] == [0, 0, 2, 2, 2, 5, 6]
 
 
 def test_a_fix_is_tried_on_a_fork() -> None:

@@ -23,7 +23,7 @@ from eventq.core.validation import (
 )
 from eventq.errors import ArgumentError
 from eventq.eventlog.contract import EventLog
-from eventq.replay.points import Point, commit_end
+from eventq.replay.points import Point, find_end
 from eventq.replay.query import TagFilter
 from eventq.sandbox.whatif.metrics import Numbers
 from eventq.sandbox.whatif.outcome_model import Changes
@@ -98,17 +98,22 @@ def whatif(
     for argument, count in (("workers", workers), ("workers_then", workers_then)):
         if count is not None:
             check_count(count, argument, least=1, most=MOST_WORKERS)
-    begin, end = commit_end(log, after.seq), commit_end(log, until.seq)
+    begin, end = find_end(log, after).seq, find_end(log, until).seq
     if begin >= end:
         raise ArgumentError("until", until.seq, f"a point some commits behind {after.seq}")
-    steps = _Steps(begin, end, progress)
+
+    def told(done: int) -> Callable[[int], None]:
+        """Takes the position reached after so many readings of the log."""
+        length = end - begin
+        return lambda seq: progress and progress(done * length + seq - begin, PASSES * length)
+
     trace = read_trace(
         log,
         after=Point(begin, after.at),
         until=end,
         group_of=_group_of(priorities),
         workers=workers_then,
-        progress=steps.progress,
+        progress=told(0),
     )
     if not trace.lengths_us:
         raise ArgumentError(
@@ -117,17 +122,14 @@ def whatif(
             f"a point by which at least one attempt of the tasks created behind {begin} has ended",
         )
 
-    def simulate(changes: Changes, workers: int | None) -> Numbers:
-        steps.next_pass()
+    def simulate(changes: Changes, workers: int | None, done: int) -> Numbers:
         simulation = Simulation(trace, changes, workers=workers, seed=seed)
-        return simulation.run(read_arrivals(log, after=begin, until=end, progress=steps.progress))
+        return simulation.run(read_arrivals(log, after=begin, until=end, progress=told(done)))
 
-    recorded = trace.metrics.numbers(workers=trace.workers)
-    as_it_was = simulate(Changes(), None)
     return WhatIf(
-        recorded=recorded,
-        as_it_was=as_it_was,
-        what_if=simulate(changes, workers),
+        recorded=trace.metrics.numbers(workers=trace.workers),
+        as_it_was=simulate(Changes(), None, 1),
+        what_if=simulate(changes, workers, 2),
         after=begin,
         until=end,
         left_out=trace.left_out,
@@ -135,25 +137,6 @@ def whatif(
         is_ahead=workers_then is None and trace.is_ahead,
         seed=seed,
     )
-
-
-class _Steps:
-    """The progress of all passes as one."""
-
-    def __init__(self, begin: int, end: int, progress: Callable[[int, int], None] | None) -> None:
-        self._begin = begin
-        self._length = end - begin
-        self._done = 0
-        self._progress = progress
-
-    def next_pass(self) -> None:
-        """Counts one more reading of the log."""
-        self._done += self._length
-
-    def progress(self, seq: int) -> None:
-        """This pass has come to a position."""
-        if self._progress is not None:
-            self._progress(self._done + seq - self._begin, PASSES * self._length)
 
 
 def _changes(

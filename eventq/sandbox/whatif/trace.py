@@ -136,10 +136,10 @@ class Trace:
             if kind == "created":
                 self._create(task, commit.at)
             elif kind in {"completed", "expired", "cancelled"}:
-                setattr(self.metrics, kind, getattr(self.metrics, kind) + 1)
+                self.metrics.ends[kind] += 1
                 self.metrics.end(commit.at)
             elif kind == "retried" and (was := _reopened(commit, index)) is not None:
-                setattr(self.metrics, was, getattr(self.metrics, was) - 1)
+                self.metrics.ends[was] -= 1
         self._nodes.measure()
         self.ended_at = commit.at
 
