@@ -113,10 +113,6 @@ def _leased(context: EventContext, body: Leased) -> str:
     return f"attempt {body.attempt} on {body.worker}, {waited} it became ready"
 
 
-def _completed(context: EventContext, _: Completed) -> str:
-    return context.ran
-
-
 def _failed(context: EventContext, body: Failed) -> str:
     task, kind = context.task, body.error.type
     if kind == LAPSED:
@@ -260,14 +256,6 @@ def _refused(context: EventContext, body: Refused) -> str:
     return f"{late}; the lease was lost at {ending.seq} ({ending.word}), {before} before"
 
 
-def _unknown(_context: EventContext, _body: Unknown) -> str:
-    return "a kind this version does not know, shown as it is stored"
-
-
-def _about_a_node(_context: EventContext, body: Renewed) -> str:
-    return f"node {body.worker} is alive"
-
-
 def _by(by: str | None) -> str:
     return "" if by is None else f" by {by}"
 
@@ -287,14 +275,14 @@ def _retries(number: int) -> str:
 _REASONS: dict[type, Callable[[EventContext, Any], str]] = {
     Created: _created,
     Leased: _leased,
-    Completed: _completed,
+    Completed: lambda context, _: context.ran,
     Failed: _failed,
     Retried: _retried,
     Expired: _expired,
     Cancelled: _cancelled,
-    Renewed: _about_a_node,
+    Renewed: lambda _, body: f"node {body.worker} is alive",
     Released: _released,
     Updated: _updated,
     Refused: _refused,
-    Unknown: _unknown,
+    Unknown: lambda *_: "a kind this version does not know, shown as it is stored",
 }

@@ -6,6 +6,7 @@ The log is only read; the same arguments give the same numbers.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType
@@ -101,12 +102,7 @@ def whatif(
     begin, end = find_end(log, after).seq, find_end(log, until).seq
     if begin >= end:
         raise ArgumentError("until", until.seq, f"a point some commits behind {after.seq}")
-
-    def told(done: int) -> Callable[[int], None]:
-        """Takes the position reached after so many readings of the log."""
-        length = end - begin
-        return lambda seq: progress and progress(done * length + seq - begin, PASSES * length)
-
+    told = partial(_told, progress, begin, end)
     trace = read_trace(
         log,
         after=Point(begin, after.at),
@@ -137,6 +133,14 @@ def whatif(
         is_ahead=workers_then is None and trace.is_ahead,
         seed=seed,
     )
+
+
+def _told(
+    progress: Callable[[int, int], None] | None, begin: int, end: int, done: int
+) -> Callable[[int], None]:
+    """Takes the position reached, after so many whole readings of the log."""
+    length = end - begin
+    return lambda seq: progress and progress(done * length + seq - begin, PASSES * length)
 
 
 def _changes(
