@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from eventq.core.projection import Projection
 from eventq.errors import (
     LogConflictError,
     LogCorruptError,
@@ -16,6 +15,7 @@ from eventq.errors import (
 from eventq.eventlog.contract import EventLog
 from eventq.replay.fold import read_sealed, replay
 from eventq.replay.points import Point, find_end
+from eventq.snapshot import compare
 
 
 class CopyReport(Struct, frozen=True):
@@ -73,10 +73,5 @@ def _check_equal(source: EventLog, target: EventLog, until: int) -> None:
     ours, theirs = replay(source, until=until), replay(target, until=until)
     if ours.seal != theirs.seal or theirs.seq != until:
         raise LogCorruptError(until, "source and target end differently")
-    if _content(ours) != _content(theirs):
+    if not compare(ours, theirs).is_empty:
         raise LogCorruptError(until, "source and target fold to different projections")
-
-
-def _content(projection: Projection) -> object:
-    holders = {worker: sorted(holder.tasks) for worker, holder in projection.holders.items()}
-    return projection.tasks, projection.counts, projection.final_counts(), holders

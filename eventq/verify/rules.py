@@ -29,7 +29,7 @@ from eventq.core.events import (
     Updated,
 )
 from eventq.errors import shown
-from eventq.verify.order import Order, Seen, content_hash, is_due
+from eventq.verify.order import Order, Seen, brought_back, is_due
 from eventq.verify.terms import BrokenError, Past, Report, Unreadable
 
 # Final tasks that may be reopened of which a hash is kept (about 100 bytes each), the latest ones.
@@ -222,11 +222,9 @@ class Rules:
             self._failed.add(number)
 
     def _end_lease(self, seq: int, number: int, fence: int, kind: type) -> Seen | None:
-        task = self.tasks.get(number)
-        if task is None or task.state != "leased":
-            task = self._in_state(seq, number, kind, "leased")
-            if task is None:
-                return None
+        task = self._in_state(seq, number, kind, "leased")
+        if task is None:
+            return None
         if fence != task.fence:
             # Rule 6.
             raise BrokenError("fence", f"fence {fence}, but the live one is {task.fence}")
@@ -239,7 +237,7 @@ class Rules:
         del self.tasks[task.number]
         self._failed.discard(task.number)
         kept = self._reopenable
-        kept[task.number] = content_hash(state, task)
+        kept[task.number] = _hash_of(state, task)
         if len(kept) > HASHES_KEPT:
             del kept[next(iter(kept))]
         if self._on_final is not None:
@@ -275,39 +273,19 @@ class Rules:
     def _remembered(self, number: int, content: Reopening | None) -> Seen | None:
         """The final task, when it is known to be just what the event brings back."""
         kept = self._reopenable.pop(number, None)
-        if kept is None or content is None or kept != content_hash(content.was, content):
+        if kept is None or content is None or kept != _hash_of(content.was, content):
             return None
-        return Seen(
-            number,
-            content.created_at,
-            content.key,
-            content.priority,
-            bytes(content.tags),
-            content.policy,
-            0,
-            None,
-            content.was,
-            attempt=content.attempt,
-            last_error=content.last_error,
-        )
+        known = brought_back(content)
+        return Seen(number, scheduled_at=0, expires_at=None, state=content.was, **known)
 
     def _reopen(self, task: Seen, at: int, content: Reopening | None) -> None:
         if content is None:
             raise BrokenError("move", "nothing says what reopens")
         if content.was != task.state:
             raise BrokenError("move", f"reopens what was {task.state}")
-        ours = {
-            "policy": task.policy,
-            "created_at": task.created_at,
-            "attempt": task.attempt,
-            "key": task.key,
-            "priority": task.priority,
-            "tags": task.tags,
-            "last_error": task.last_error,
-        }
-        for name, value in ours.items():
-            brought = getattr(content, name)
-            if (bytes(brought) if name == "tags" else brought) != value:
+        brought = brought_back(content)
+        for name, value in brought_back(task).items():
+            if brought[name] != value:
                 raise BrokenError("move", f"brings back another {name} than the task had")
         age_us = task.policy.max_age_us
         if content.expires_at != (None if age_us is None else at + age_us):
@@ -399,3 +377,7 @@ class Rules:
 
     def _unreadable(self, _seq: int, _at: int, _number: int, body: Unreadable) -> None:
         raise BrokenError("unreadable", f"the body cannot be understood: {body.problem}")
+
+
+def _hash_of(state: str, content: Seen | Reopening) -> int:
+    return hash((state, *brought_back(content).values()))
