@@ -127,12 +127,12 @@ class Archive:
         """
         before = self.end
         assert (commits[0].first, commits[0].prev) == (before.seq + 1, before.seal)
-        header, raw, index, text_bytes = encode_segment(self.namespace, commits)
+        header, raw, text_bytes = encode_segment(self.namespace, commits)
         path = self.folder / segment_name(self.namespace, header.first, header.last)
         segment = Segment(path, header)
         try:
             write_whole(path, raw)
-            self._write_index(segment, index)
+            self._write_index(segment, index_of(segment))
         except OSError as error:
             raise unavailable(path, error) from error
         self.segments.append(segment)

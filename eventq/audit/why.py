@@ -26,17 +26,14 @@ from eventq.core.events import (
     Retried,
     Updated,
 )
-from eventq.core.projection import Projection
 from eventq.core.task import FINAL, Task, TaskState, is_due, show_instant
 from eventq.eventlog.contract import EventLog
 from eventq.replay.fold import catch_up
 from eventq.replay.points import Point, position_at
-from eventq.snapshot import projection_at, restore_newest
+from eventq.snapshot import projection_at
+from eventq.snapshot.starting import is_quicker_from_snapshot
 
 LIMIT = 5
-
-# From this many events on, a snapshot in between is looked for.
-FAR = 100_000
 
 
 class Grant(Struct, frozen=True):
@@ -207,7 +204,11 @@ class _Wait:
     def until(self, at: int) -> Rank:
         """The rank at the end of the wait, as of that instant."""
         leased = self.projection.counts["leased"]
-        self.projection = _further(self._log, self.projection, Point(self._end, at))
+        begin, end = self.projection.seq, self._end
+        if is_quicker_from_snapshot(self._log, after=begin, until=end):
+            self.projection = projection_at(self._log, Point(end, at))
+        else:
+            catch_up(self.projection, self._log, until=end)
         self.leases = self.projection.counts["leased"] - leased
         return self._rank(at)
 
@@ -231,16 +232,6 @@ class _Wait:
     def _rank(self, at: int) -> Rank:
         task = self.projection.tasks[self._number]
         return rank_of(self.projection, task, at, limit=self._limit)
-
-
-def _further(log: EventLog, projection: Projection, point: Point) -> Projection:
-    """The projection at a later point: folded on, or from a snapshot where that saves much."""
-    if point.seq - projection.seq > FAR:
-        later = restore_newest(log, until=point.seq)
-        if later is not None and later.seq > projection.seq:
-            return projection_at(log, point)
-    catch_up(projection, log, until=point.seq)
-    return projection
 
 
 def _begin(log: EventLog, step: Step) -> int:

@@ -6,6 +6,7 @@ The secret key comes in as an argument and is neither kept nor shown.
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Sequence
 from hashlib import sha256
 
@@ -20,7 +21,7 @@ from eventq.verify.seals import SEAL_BYTES
 from eventq.verify.terms import Report
 
 EXPECTED = "an anchor: an object with namespace, seq, at, seal and hmac, as `anchor export` makes"
-HEX_SEAL = 2 * SEAL_BYTES
+HEX_SEAL = re.compile(f"[0-9a-f]{{{2 * SEAL_BYTES}}}")
 
 
 class Anchor(Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,8 +56,10 @@ def parse_anchor(text: bytes, name: str) -> Anchor:
         anchor = _decoder.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ArgumentError(name, str(error), EXPECTED) from None
-    if anchor.seq < 0 or len(anchor.seal) != HEX_SEAL or not _is_hex(anchor.seal):
-        raise ArgumentError(name, anchor.seal, f"{EXPECTED}, with a seal of {HEX_SEAL} digits")
+    if anchor.seq < 0 or not HEX_SEAL.fullmatch(anchor.seal):
+        raise ArgumentError(
+            name, anchor.seal, f"{EXPECTED}, with a seal of {2 * SEAL_BYTES} digits"
+        )
     return anchor
 
 
@@ -176,7 +179,3 @@ class AnchorWatch:
     def _since(self) -> str:
         """Between which positions something was changed, as far as the anchors tell."""
         return " here or before" if self._last_held is None else f" behind {self._last_held}"
-
-
-def _is_hex(text: str) -> bool:
-    return all(digit in "0123456789abcdef" for digit in text)

@@ -198,7 +198,7 @@ def test_a_search_can_be_stopped(log: MemoryLog, monkeypatch: pytest.MonkeyPatch
 
 def test_a_jump_can_be_stopped(log: MemoryLog, monkeypatch: pytest.MonkeyPatch) -> None:
     """It stays where it was."""
-    monkeypatch.setattr("eventq.audit.stepper.cursor.FOLDED_ON_EVENTS", 0)
+    monkeypatch.setattr("eventq.snapshot.starting.FAR_EVENTS", 0)
     monkeypatch.setattr("eventq.audit.stepper.cursor.STEPWISE_EVENTS", 0)
     cursor = Cursor(log, now=FAR)
     cursor.forward()
@@ -215,7 +215,7 @@ def test_a_jump_can_be_stopped(log: MemoryLog, monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_snapshot_on_the_way_is_taken(log: MemoryLog, monkeypatch: pytest.MonkeyPatch) -> None:
     """A jump over one starts there; one that folds on reads from where it was."""
-    monkeypatch.setattr("eventq.audit.stepper.cursor.FOLDED_ON_EVENTS", 3)
+    monkeypatch.setattr("eventq.snapshot.starting.FAR_EVENTS", 3)
     monkeypatch.setattr("eventq.audit.stepper.cursor.STEPWISE_EVENTS", 0)
     cursor = Cursor(log, now=FAR)
     cursor.forward()

@@ -15,6 +15,7 @@ import ast
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any, NamedTuple, NoReturn
 
 from eventq.audit.expression import vocabulary
@@ -29,7 +30,7 @@ CHARACTERS = 1_000
 # How deep parts may stand inside each other; far below where Python's own stack ends.
 DEPTH = 60
 
-_COMPARISONS: dict[type[ast.cmpop], str] = {
+_SIGNS: dict[type, str] = {
     ast.Eq: "==",
     ast.NotEq: "!=",
     ast.Lt: "<",
@@ -40,8 +41,10 @@ _COMPARISONS: dict[type[ast.cmpop], str] = {
     ast.NotIn: "not in",
     ast.Is: "==",
     ast.IsNot: "!=",
+    ast.Add: "+",
+    ast.Sub: "-",
+    ast.Mult: "*",
 }
-_ARITHMETIC: dict[type[ast.operator], str] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*"}
 _HINTS = {"=": "== to compare", "!": "not or !=", "'": "a closing quote", '"': "a closing quote"}
 _STATES = [str(state) for state in TaskState]
 # A text in quotes, or what stands outside of any and must not reach the parser as it is.
@@ -200,18 +203,30 @@ class _Reader(ast.NodeVisitor):
         """Comparisons, also chained ones."""
         nodes = [node.left, *node.comparators]
         parts = [self.visit(operand) for operand in nodes]
-        for place in range(1, len(nodes)):
-            self._check_states(parts[place - 1], parts[place], nodes[place])
-            self._check_states(parts[place], parts[place - 1], nodes[place - 1])
-        tests = [vocabulary.COMPARISONS[_COMPARISONS[type(op)]] for op in node.ops]
-        return _Part(_chain([part.rule for part in parts], tests))
+        for (left, one), (right, other) in pairwise(zip(nodes, parts, strict=True)):
+            self._check_states(one, other, right)
+            self._check_states(other, one, left)
+        tests = [vocabulary.COMPARISONS[_SIGNS[type(op)]] for op in node.ops]
+        first, *others = (part.rule for part in parts)
+
+        def rule(view: View) -> bool:
+            """Each value is asked for once, and only as far as it holds."""
+            left = first(view)
+            for test, other in zip(tests, others, strict=True):
+                right = other(view)
+                if not test(left, right):
+                    return False
+                left = right
+            return True
+
+        return _Part(rule)
 
     def visit_BinOp(self, node: ast.BinOp) -> _Part:
         """A sum or product of many: its nodes stand inside each other on the left."""
         rest: list[tuple[str, Rule]] = []
         first: ast.expr = node
         while isinstance(first, ast.BinOp):
-            sign = _ARITHMETIC.get(type(first.op))
+            sign = _SIGNS.get(type(first.op))
             if sign is None:
                 hint = {ast.BitAnd: "and", ast.BitOr: "or"}.get(type(first.op), "only + - *")
                 self._fail(hint, self._column_behind(first.left))
@@ -380,18 +395,3 @@ class _Reader(ast.NodeVisitor):
 
 def _literal(value: object) -> _Part:
     return _Part(lambda _: value, value, is_literal=True)
-
-
-def _chain(rules: list[Rule], tests: list[Callable[[Any, Any], bool]]) -> Rule:
-    """``a < b < c``: each value is asked for once, and only as far as it holds."""
-
-    def rule(view: View) -> bool:
-        left = rules[0](view)
-        for test, following in zip(tests, rules[1:], strict=True):
-            right = following(view)
-            if not test(left, right):
-                return False
-            left = right
-        return True
-
-    return rule

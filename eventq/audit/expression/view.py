@@ -31,9 +31,9 @@ class View:
         self._numbers: dict[str, int] = {}
         self._kept: dict[int, Task | None] = {}
         for key in keys:
-            number, task = _task_until(log, key, projection.seq)
-            self._numbers[key] = number
-            self._kept[number] = task
+            history = read_history(log, key)
+            number = self._numbers[key] = history[0].task
+            self._kept[number] = fold_events(log.namespace, history, until=projection.seq)
 
     @property
     def seq(self) -> int:
@@ -67,9 +67,3 @@ class View:
     def counts(self) -> dict[str, int]:
         """The numbers at this position and instant, by name; see `queue_counts`."""
         return queue_counts(self.projection, now=self.at)
-
-
-def _task_until(log: EventLog, key: str, seq: int) -> tuple[int, Task | None]:
-    """The number of the key's task, and the task as it stood at the position."""
-    history = read_history(log, key)
-    return history[0].task, fold_events(log.namespace, history, until=seq)

@@ -18,12 +18,13 @@ from eventq.audit.stepper.window import Window, read_backward, read_forward
 from eventq.core.events import NODE, Created, Event
 from eventq.core.projection import Projection
 from eventq.core.task import Task
-from eventq.errors import EventqError, LogCorruptError, LogError
+from eventq.errors import EventqError, LogCorruptError
 from eventq.eventlog.contract import EventLog
 from eventq.replay.fold import apply_one, catch_up, check_follows, task_history
 from eventq.replay.points import Point, PointLike, find_point
 from eventq.replay.query import Stats, take_stats
 from eventq.snapshot import projection_at
+from eventq.snapshot.starting import is_quicker_from_snapshot
 
 # Undos kept: that many steps back need no look at the log.
 UNDOS_KEPT = 20_000
@@ -31,8 +32,6 @@ UNDOS_KEPT = 20_000
 STEPWISE_EVENTS = 2_000
 # Up to this many events back are taken back one by one by their tasks' histories.
 LOOKED_UP_EVENTS = 3_000
-# From so many events on, a snapshot on the way is a short cut.
-FOLDED_ON_EVENTS = 100_000
 # A search reports its position every so many events.
 PROGRESS_EVENTS = 1_000
 
@@ -180,7 +179,7 @@ class Cursor:
         # The last stretch goes step by step, so that its undos are kept.
         near = max(0, seq - STEPWISE_EVENTS)
         try:
-            if distance < 0 or self._has_short_cut(near):
+            if distance < 0 or is_quicker_from_snapshot(self._log, after=self.seq, until=near):
                 self._start_at(near, progress)
             elif self.seq < near:
                 self._undos.clear()
@@ -191,14 +190,6 @@ class Cursor:
             raise
         while self.seq < seq:
             self._on()
-
-    def _has_short_cut(self, seq: int) -> bool:
-        """Whether the log has a snapshot between here and there that saves folding."""
-        try:
-            entries = self._log.snapshots.entries()
-        except LogError:
-            return False
-        return any(self.seq + FOLDED_ON_EVENTS < entry.seq <= seq for entry in entries)
 
     def _is_near_behind(self, distance: int) -> bool:
         """Whether events are to be taken back one by one, for that is the shortest way."""

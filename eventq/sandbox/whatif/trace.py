@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator
 
 from msgspec import Struct
 
+from eventq.audit import reasons
 from eventq.core.durations import SECOND_US
 from eventq.core.events import AnyBody, Commit, Retried, Unknown, decode_at
 from eventq.core.lease import LAPSED
 from eventq.core.policy import wait_us
 from eventq.core.projection import Projection
 from eventq.core.task import Task, TaskState
-from eventq.errors import DeadlineExceededError, Retry
 from eventq.eventlog.contract import EventLog
 from eventq.replay.fold import check_follows, commits_of
 from eventq.replay.points import Point
@@ -269,9 +269,9 @@ def _failure(failed: Task, following: Task | None, at: int) -> tuple[int, int]:
     delay_us = following.scheduled_at_us - at if retried else NONE
     if error.type == LAPSED:
         return ASKED, 0
-    if error.type == _name(DeadlineExceededError):
+    if error.type == reasons.LATE:
         return LATE, delay_us
-    asked = error.type == _name(Retry) and retried and not _is_own(failed, delay_us)
+    asked = error.type == reasons.RETRY and retried and not _is_own(failed, delay_us)
     return (ASKED if asked else FAILED), delay_us
 
 
@@ -280,10 +280,6 @@ def _is_own(task: Task, delay_us: int) -> bool:
     longest_us = wait_us(task.policy, retry=task.retry_count + 1, draw=0.0)
     shortest_us = wait_us(task.policy, retry=task.retry_count + 1, draw=1.0)
     return shortest_us <= delay_us <= longest_us
-
-
-def _name(kind: type) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _reopened(commit: Commit, index: int) -> str | None:
