@@ -11,14 +11,13 @@ from msgspec.structs import replace
 from eventq import LogCorruptError, Queue
 from eventq.audit.stepper.cursor import Cursor
 from eventq.core.events import Commit, Unknown
-from eventq.core.seal import seal_commit
 from eventq.core.task import Task
 from eventq.errors import ArgumentError
 from eventq.eventlog import EventLog, open_log
 from eventq.eventlog.memory import MemoryLog, MemoryStorage
 from eventq.replay.points import Point
 from eventq.snapshot import create
-from tests.driver import memory_log
+from tests.driver import append_texts, memory_log
 from tests.support import ManualClock
 
 TASKS = 5
@@ -82,19 +81,8 @@ def forged(log: MemoryLog, commit: Commit, **fields: object) -> MemoryLog:
 
 def with_unknown(log: MemoryLog) -> MemoryLog:
     """The log with two more events, of a kind that a newer version has."""
-    head = log.head()
     text = '{"kind":"paused","note":"[bold]"}'
-    log.append(
-        seal_commit(
-            commit_id="newer",
-            first=head.seq + 1,
-            at=head.at,
-            prev=head.seal,
-            tasks=[1, 0],
-            keys={},
-            bodies=[text, text],
-        )
-    )
+    append_texts(log, [1, 0], text, text)
     return log
 
 
@@ -335,18 +323,9 @@ def test_an_illegal_move_is_damage_at_its_own_position(
 ) -> None:
     """A forger's seals fit, yet the events before it in its commit can be stepped through."""
     monkeypatch.setattr("eventq.audit.stepper.cursor.STEPWISE_EVENTS", stepwise)
-    head = log.head()
     waits = '{"kind":"created","policy":{"backoff":"constant","backoff_us":0}}'
-    commit = seal_commit(
-        commit_id="forged",
-        first=head.seq + 1,
-        at=head.at,
-        prev=head.seal,
-        tasks=[head.seq + 1, 1],
-        keys={},
-        bodies=[waits, '{"kind":"expired","reason":"max_age"}'],
-    )
-    log.append(commit)
+    expired = '{"kind":"expired","reason":"max_age"}'
+    commit = append_texts(log, [log.head().seq + 1, 1], waits, expired)
     cursor = Cursor(log, now=FAR)
 
     for go in (to_the_end, walk_on):
