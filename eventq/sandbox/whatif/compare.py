@@ -12,16 +12,10 @@ from typing import Any
 from msgspec import UNSET, Struct, UnsetType
 
 from eventq.core.durations import Duration
-from eventq.core.events import NO_JITTER
+from eventq.core.new_task import TaskOptions, policy_changes
 from eventq.core.policy import Backoff
 from eventq.core.task import Task
-from eventq.core.validation import (
-    check_backoff,
-    check_count,
-    check_duration,
-    check_priority,
-    check_tags,
-)
+from eventq.core.validation import check_count, check_priority, check_tags
 from eventq.errors import ArgumentError
 from eventq.eventlog.contract import EventLog
 from eventq.replay.points import Point, find_end
@@ -94,7 +88,10 @@ def whatif(
     is the share of unrecorded attempts that fail; None has them end as the task's last recorded one
     did. Points count in whole commits. Raises ArgumentError.
     """
-    changes = _changes(backoff, max_retries, max_age, deadline, fail_rate)
+    options: TaskOptions = {"max_retries": max_retries, "max_age": max_age, "deadline": deadline}
+    if backoff is not None:
+        options["backoff"] = backoff
+    changes = _changes(options, fail_rate)
     check_count(seed, "seed", least=0, most=2**63)
     for argument, count in (("workers", workers), ("workers_then", workers_then)):
         if count is not None:
@@ -143,32 +140,10 @@ def _told(
     return lambda seq: progress and progress(done * length + seq - begin, PASSES * length)
 
 
-def _changes(
-    backoff: Backoff | Duration | None,
-    max_retries: int | UnsetType | None,
-    max_age: Duration | UnsetType | None,
-    deadline: Duration | UnsetType | None,
-    fail_rate: float | None,
-) -> Changes:
-    """The checked options as fields of a policy."""
-    policy: dict[str, Any] = {}
-    if backoff is not None:
-        checked = check_backoff(backoff)
-        policy |= {
-            "backoff": checked.kind,
-            "backoff_us": checked.base_us,
-            "backoff_cap_us": checked.cap_us,
-            "jitter": checked.jitter or NO_JITTER,
-        }
-    if max_retries is not UNSET:
-        retries = None if max_retries is None else check_count(max_retries, "max_retries", least=0)
-        policy["max_retries"] = retries
-    for name, value in (("max_age", max_age), ("deadline", deadline)):
-        if value is not UNSET:
-            policy[f"{name}_us"] = check_duration(value, name, least_us=1)
+def _changes(options: TaskOptions, fail_rate: float | None) -> Changes:
     if fail_rate is not None and not 0 <= fail_rate <= 1:
         raise ArgumentError("fail_rate", fail_rate, "a number from 0 to 1")
-    return Changes(policy, fail_rate, by_group=True)
+    return Changes(policy_changes(options), fail_rate, by_group=True)
 
 
 def _group_of(priorities: Sequence[PriorityRule]) -> GroupOf:
