@@ -6,6 +6,7 @@ streamed: memory is for the open tasks, and for what was reopened, however long 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Container, Iterator
 
@@ -131,16 +132,13 @@ def common_position(log: EventLog, other: EventLog, limit: int) -> int:
 
     A seal covers all before it, so equal seals are equal histories.
     """
-    low, high = 0, limit
-    while low < high:
-        middle = (low + high + 1) // 2
-        [mine, *_] = log.read(after=middle - 1, limit=1)
-        [theirs, *_] = other.read(after=middle - 1, limit=1)
-        if mine.seal == theirs.seal and mine.first == theirs.first:
-            low = min(mine.last, limit)
-        else:
-            high = middle - 1
-    return low
+
+    def part(seq: int) -> bool:
+        mine, theirs = (each.read(after=seq - 1, limit=1)[0] for each in (log, other))
+        return (mine.first, mine.seal) != (theirs.first, theirs.seal)
+
+    # False sorts before True: the first position that differs.
+    return bisect_left(range(1, limit + 1), True, key=part)  # noqa: FBT003 - what is looked for
 
 
 def find_until(log: EventLog, key: str, seq: int) -> Task | None:

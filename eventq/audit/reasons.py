@@ -101,7 +101,8 @@ def _created(context: EventContext, _: Created) -> str:
     if most is None:
         parts.append("retried without limit")
     else:
-        parts.append("never retried" if most == 0 else f"retried {_times(most)} at most")
+        times = {1: "once", 2: "twice"}.get(most, f"{most} times")
+        parts.append("never retried" if most == 0 else f"retried {times} at most")
     if task.expires_at_us is not None:
         parts.append(f"expires after {brief_duration(task.expires_at_us - at)}")
     return ", ".join(parts)
@@ -209,7 +210,8 @@ def _cancelled(context: EventContext, body: Cancelled) -> str:
     task = context.task
     if task.recorded_state is TaskState.FAILED:
         # The failure before it has given the lease back.
-        words = f"the worker{_on(body.by)} called it off"
+        on = "" if body.by is None else f" on {body.by}"
+        words = f"the worker{on} called it off"
     else:
         words = f"called off{_by(body.by)}"
     if task.recorded_state is TaskState.LEASED:
@@ -258,14 +260,6 @@ def _refused(context: EventContext, body: Refused) -> str:
 
 def _by(by: str | None) -> str:
     return "" if by is None else f" by {by}"
-
-
-def _on(by: str | None) -> str:
-    return "" if by is None else f" on {by}"
-
-
-def _times(number: int) -> str:
-    return {1: "once", 2: "twice"}.get(number, f"{number} times")
 
 
 def _retries(number: int) -> str:

@@ -6,6 +6,7 @@ A view at a point holds everything up to its position, and is told as of its ins
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from datetime import datetime, timedelta
 
 import msgspec
@@ -98,16 +99,11 @@ def position_at(log: EventLog, at: int) -> int:
     head = log.head()
     if head.at <= at:
         return head.seq
-    low, high = log.start().seq, head.seq
-    # The commit that holds low is not after the instant (or low is the start), that of high is.
-    while high - low > 1:
-        middle = (low + high) // 2
-        commit = log.read(after=middle - 1, limit=1)[0]
-        if commit.at <= at:
-            low = commit.last
-        else:
-            high = commit.first
-    return low
+    start = log.start().seq
+    positions = range(start + 1, head.seq + 1)
+    return start + bisect_right(
+        positions, at, key=lambda seq: log.read(after=seq - 1, limit=1)[0].at
+    )
 
 
 def _read(text: str, argument: str) -> int | timedelta | datetime:

@@ -93,17 +93,12 @@ def _ending(later: list[Event], fence: int) -> tuple[Ended, int | None]:
             result = None if body.result is UNSET else bytes(body.result)
             return Ended("completed", result, body.result_missing), event.decided_at
         if type(body) is Failed:
-            following = later[place + 1].body if place + 1 < len(later) else None
-            return _failure(body, following, late), event.decided_at
+            called_off = [type(each.body) for each in later[place + 1 : place + 2]] == [Cancelled]
+            lapsed = body.error.type == LAPSED
+            kind: Ending = "lapsed" if lapsed else "cancelled" if called_off else "failed"
+            return Ended(kind, error=body.error, late=late), event.decided_at
         if type(body) is Released:
             return Ended("released", late=late), event.decided_at
         if type(body) is Cancelled:
             return Ended("called off", late=late), event.decided_at
     return Ended("running"), None
-
-
-def _failure(body: Failed, following: object, late: Literal["completed", "failed"] | None) -> Ended:
-    if body.error.type == LAPSED:
-        return Ended("lapsed", error=body.error, late=late)
-    kind: Ending = "cancelled" if type(following) is Cancelled else "failed"
-    return Ended(kind, error=body.error, late=late)

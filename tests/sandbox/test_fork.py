@@ -13,8 +13,10 @@ from eventq.eventlog import EventLog, open_log
 from eventq.replay.points import Point, find_end, is_point
 from eventq.sandbox import ForkReport, fork
 from eventq.snapshot import projection_at
-from tests.archive.copying.conftest import new, opened
-from tests.archive.copying.logs import KINDS, NewUrl, Opener, fill, path_of
+from tests.archive.conftest import opened
+from tests.archive.copying.conftest import new
+from tests.archive.copying.logs import KINDS, NewUrl, fill, path_of
+from tests.archive.logs import Opener
 from tests.eventlog.commits import append_each, everything
 from tests.sandbox.trying import new_memory_url, read_only
 from tests.support import ManualClock

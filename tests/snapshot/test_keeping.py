@@ -16,7 +16,6 @@ from eventq.eventlog.contract import SnapshotEntry
 from eventq.replay.fold import replay
 from eventq.replay.points import Point, find_end
 from eventq.snapshot import (
-    Snapshot,
     create,
     create_every,
     get,
@@ -29,20 +28,9 @@ from eventq.snapshot import (
     take,
 )
 from eventq.snapshot.codec import decode, encode
-from tests.snapshot.story import COMMITS, ends, told
+from tests.snapshot.story import COMMITS, ends, of, told
 
 NOW = 5_000
-
-
-@pytest.fixture
-def log() -> EventLog:
-    """A log whose commits end at 5, 8, 11, 14, 15, 17, 20, 21."""
-    return told()
-
-
-def of(log: EventLog, seq: int) -> Snapshot:
-    """The right snapshot of a position."""
-    return take(replay(log, until=seq))
 
 
 def plant(log: EventLog, seq: int, data: bytes) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from eventq.audit.lookup import read_history
 from eventq.core.events import Event
@@ -59,6 +59,18 @@ class View:
         """Takes note of an event that the projection has folded, and of its task after it."""
         if task is not None and event.task in self._kept:
             self._kept[event.task] = task
+
+    def condition(
+        self, holds: Callable[[View], bool]
+    ) -> Callable[[Projection, Event, Task | None], bool]:
+        """Asks of the view what holds, for a cursor that runs forward from its projection."""
+
+        def now_holds(projection: Projection, event: Event, task: Task | None) -> bool:
+            self.projection = projection
+            self.keep(event, task)
+            return holds(self)
+
+        return now_holds
 
     def task(self, key: str) -> Task | None:
         """A task that was named, open or final; None before it is created."""

@@ -20,7 +20,8 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from eventq import Event, EventqError
-from eventq.audit.expression.condition import condition_of
+from eventq.audit.expression.parser import parse_expression
+from eventq.audit.expression.view import View
 from eventq.audit.stepper.cursor import Cursor, Progress
 from eventq.audit.stepper.standing import CursorView
 from eventq.cli.output import NOTE_CHARACTERS
@@ -236,7 +237,9 @@ class Stepper(App[None]):
 
     def _run_to(self, text: str) -> None:
         def run(progress: Progress) -> str:
-            condition = condition_of(self._events_log, self.cursor.projection, text)
+            asked = parse_expression(text, "condition")
+            view = View(self._events_log, self.cursor.projection, keys=asked.keys)
+            condition = view.condition(asked.holds)
             found = self.cursor.find(condition=condition, progress=progress)
             return "" if found else f"it held nowhere up to the end: {visible(text)}"
 

@@ -17,7 +17,8 @@ from eventq.errors import LogCorruptError, LogForeignError, LogTooNewError, LogU
 from eventq.eventlog.contract import READ_EVENTS
 from eventq.eventlog.memory import MemoryLog, MemoryStorage
 from eventq.eventlog.mongo.documents import COMMITS
-from tests.archive.copying.logs import KINDS, STORED, NewUrl, Opener, path_of
+from tests.archive.copying.logs import KINDS, STORED, NewUrl, path_of
+from tests.archive.logs import Opener
 from tests.eventlog.commits import append, append_each, commit_after, everything
 
 # -- what is refused -----------------------------------------------------------------------------
