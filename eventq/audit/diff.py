@@ -17,7 +17,14 @@ from eventq.core.events import Retried, decode_at
 from eventq.core.task import FINAL, Task, TaskState
 from eventq.errors import ArgumentError, TaskNotFoundError
 from eventq.eventlog.contract import EventLog
-from eventq.replay.fold import catch_up, commits_of, fold_events, stored_of, task_history
+from eventq.replay.fold import (
+    catch_up,
+    commits_of,
+    fold_events,
+    stored_kind,
+    stored_of,
+    task_history,
+)
 from eventq.replay.points import Point
 from eventq.snapshot import Difference, TaskDifference, compare, projection_at, restore, take
 from eventq.snapshot.comparing import task_difference
@@ -159,23 +166,17 @@ def _last_position(log: EventLog, number: int, seq: int) -> int:
     return max(event.seq for event in task_history(log, number) if event.seq <= seq)
 
 
-# Ends and reopenings, found by the beginnings of stored bodies: none of the others is decoded.
-_ENDS = {f'{{"kind":"{state}"': str(state) for state in sorted(FINAL)}
-_RETRIED = '{"kind":"retried"'
-
-
 def _turns(log: EventLog, after: int, until: int) -> Iterator[tuple[int, str, str | None]]:
     """The task, its final state, and None; or of a reopening the state it comes from, twice."""
     for commit in commits_of(log, after=after, until=until):
         for event in stored_of(commit):
-            text = event.body
-            beginning = text[: text.find('"', 9) + 1]
+            kind = stored_kind(event.body)
             if not after < event.seq <= until:
                 continue
-            if beginning in _ENDS:
-                yield event.task, _ENDS[beginning], None
-            elif beginning == _RETRIED:
-                [body] = decode_at(event.seq, [text])
+            if kind in FINAL:
+                yield event.task, kind, None
+            elif kind == "retried":
+                [body] = decode_at(event.seq, [event.body])
                 if type(body) is Retried and body.reopens is not None:
                     yield event.task, body.reopens.was, body.reopens.was
 

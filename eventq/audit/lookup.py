@@ -18,14 +18,11 @@ from eventq.replay.fold import (
     commits_back,
     decode_events,
     fold_events,
+    stored_kind,
     stored_of,
     task_history,
 )
 from eventq.replay.points import Point
-
-# Bodies are stored with their kind first, so most need no decoding to be passed over.
-LEASED_TEXT = '{"kind":"leased"'
-RENEWED_TEXT = '{"kind":"renewed"'
 
 
 def read_history(log: EventLog, key: str, point: Point | None = None) -> list[Event]:
@@ -65,13 +62,13 @@ def last_sign(log: EventLog, worker: str, *, after: int, before: int) -> Event |
     Reads backwards from ``before``, no further than ``after``; both are left out.
     """
     name = f'"worker":{msgspec.json.encode(worker).decode()}'
-    signs = (LEASED_TEXT, RENEWED_TEXT)
-    return _last(log, lambda text: text.startswith(signs) and name in text, after, before)
+    signs = {"leased", "renewed"}
+    return _last(log, lambda text: stored_kind(text) in signs and name in text, after, before)
 
 
 def last_lease(log: EventLog, *, after: int, before: int) -> Event | None:
     """The last lease of any task between two positions, found as `last_sign` finds one."""
-    return _last(log, lambda text: text.startswith(LEASED_TEXT), after, before)
+    return _last(log, lambda text: stored_kind(text) == "leased", after, before)
 
 
 def _last(log: EventLog, fits: Callable[[str], bool], after: int, before: int) -> Event | None:

@@ -20,6 +20,8 @@ from eventq.replay.tombstones import decode_kept
 BULK_EVENTS = 5_000
 # How many events a read from the end begins with; each further piece is twice as long.
 BACK_EVENTS = 500
+# How a stored body begins, so that most need no decoding to be passed over.
+KIND_FIRST = '{"kind":"'
 
 
 def replay(log: EventLog, *, until: int | None = None) -> Projection:
@@ -152,6 +154,12 @@ def stored_of(commit: Commit) -> Iterator[StoredEvent]:
     """The events of a commit as they are stored."""
     for seq, (task, body) in enumerate(zip(commit.tasks, commit.bodies, strict=True), commit.first):
         yield StoredEvent(seq, commit.at, task, body)
+
+
+def stored_kind(text: str) -> str:
+    """The kind of a body as eventq has stored it, with its kind first; nothing for another."""
+    end = text.find('"', len(KIND_FIRST))
+    return text[len(KIND_FIRST) : end] if text.startswith(KIND_FIRST) and end > 0 else ""
 
 
 def task_history(log: EventLog, number: int) -> list[Event]:

@@ -66,20 +66,11 @@ class Rules:
         self._judges_order = judges_order
         self._failed: set[int] = set()
         self._reopenable: dict[int, int] = {}
+        # A kind without a rule of its own cannot be judged, and shows here.
         self._rules: dict[type, Callable[[int, int, int, Any], None]] = {
-            Created: self._created,
-            Leased: self._leased,
-            Completed: self._completed,
-            Failed: self._take_failed,
-            Retried: self._retried,
-            Expired: self._expired,
-            Cancelled: self._cancelled,
-            Renewed: self._renewed,
-            Released: self._released,
-            Updated: self._updated,
-            Refused: self._refused,
+            **{kind: getattr(self, f"_take_{name}") for kind, name in KIND_OF.items()},
             Unknown: self._take_unknown,
-            Unreadable: self._unreadable,
+            Unreadable: self._take_unreadable,
         }
 
     def add(self, task: Seen, now: int) -> None:
@@ -151,7 +142,7 @@ class Rules:
             raise BrokenError("move", f"{KIND_OF[kind]} of task {number}: {task.state}")
         return task
 
-    def _created(self, seq: int, at: int, number: int, body: Created) -> None:
+    def _take_created(self, seq: int, at: int, number: int, body: Created) -> None:
         if body.key is not None:
             self.keyed.append((body.key, seq))
         if number != seq:
@@ -176,7 +167,7 @@ class Rules:
         )
         self._order.add(task, at)
 
-    def _leased(self, seq: int, at: int, number: int, body: Leased) -> None:
+    def _take_leased(self, seq: int, at: int, number: int, body: Leased) -> None:
         task = self.tasks.get(number)
         if task is None or task.state != "pending":
             # Rule 5: at most one live lease.
@@ -201,7 +192,7 @@ class Rules:
         task.fence = seq
         task.edition = 0
 
-    def _completed(self, seq: int, _at: int, number: int, body: Completed) -> None:
+    def _take_completed(self, seq: int, _at: int, number: int, body: Completed) -> None:
         # The commonest end by far, so it makes no further call when all is well.
         task = self.tasks.get(number)
         if task is None or task.state != "leased" or task.fence != body.fence:
@@ -243,7 +234,7 @@ class Rules:
         if self._on_final is not None:
             self._on_final(task)
 
-    def _retried(self, seq: int, at: int, number: int, body: Retried) -> None:
+    def _take_retried(self, seq: int, at: int, number: int, body: Retried) -> None:
         task = self._remembered(number, body.reopens)
         if task is None:
             task = self._in_state(seq, number, Retried, "failed", "expired", "cancelled")
@@ -293,7 +284,7 @@ class Rules:
         task.expires_at = content.expires_at
         task.retries = 0
 
-    def _expired(self, seq: int, at: int, number: int, body: Expired) -> None:
+    def _take_expired(self, seq: int, at: int, number: int, body: Expired) -> None:
         task = self._in_state(seq, number, Expired, "pending", "failed")
         if task is None:
             return
@@ -309,25 +300,25 @@ class Rules:
             raise BrokenError("expiry", "expired too early")
         self._finish(task, "expired")
 
-    def _cancelled(self, seq: int, _at: int, number: int, _body: Cancelled) -> None:
+    def _take_cancelled(self, seq: int, _at: int, number: int, _body: Cancelled) -> None:
         task = self._in_state(seq, number, Cancelled, "pending", "leased", "failed")
         if task is not None:
             self._finish(task, "cancelled")
 
-    def _renewed(self, _seq: int, _at: int, number: int, body: Renewed) -> None:
+    def _take_renewed(self, _seq: int, _at: int, number: int, body: Renewed) -> None:
         if number != 0:
             raise BrokenError("move", f"renewed names a task, {number}")
         if body.ttl_us <= 0:
             raise BrokenError("lease", "renewed for no time")
 
-    def _released(self, seq: int, at: int, number: int, body: Released) -> None:
+    def _take_released(self, seq: int, at: int, number: int, body: Released) -> None:
         task = self._end_lease(seq, number, body.fence, Released)
         if task is not None:
             task.state = "pending"
             task.attempt -= 1
             self._order.add(task, at)
 
-    def _updated(self, seq: int, at: int, number: int, body: Updated) -> None:
+    def _take_updated(self, seq: int, at: int, number: int, body: Updated) -> None:
         task = self._in_state(seq, number, Updated, "pending")
         if task is None:
             return
@@ -344,7 +335,7 @@ class Rules:
             task.scheduled_at = body.scheduled_at
         self._order.add(task, at)
 
-    def _refused(self, seq: int, _at: int, number: int, body: Refused) -> None:
+    def _take_refused(self, seq: int, _at: int, number: int, body: Refused) -> None:
         # Rule 15: evidence that the work ran twice.
         past, fence = self._past, body.fence
         task = self.tasks.get(number)
@@ -375,7 +366,7 @@ class Rules:
             self._judges_order = False
         self._drop(number)
 
-    def _unreadable(self, _seq: int, _at: int, _number: int, body: Unreadable) -> None:
+    def _take_unreadable(self, _seq: int, _at: int, _number: int, body: Unreadable) -> None:
         raise BrokenError("unreadable", f"the body cannot be understood: {body.problem}")
 
 

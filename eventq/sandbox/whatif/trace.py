@@ -20,7 +20,7 @@ from eventq.core.policy import wait_us
 from eventq.core.projection import Projection
 from eventq.core.task import Task, TaskState
 from eventq.eventlog.contract import EventLog
-from eventq.replay.fold import check_follows, commits_of
+from eventq.replay.fold import check_follows, commits_of, stored_kind
 from eventq.replay.points import Point
 from eventq.runner.pacing import AHEAD_S
 from eventq.sandbox.whatif.metrics import Metrics
@@ -37,8 +37,6 @@ NONE = -1
 # are what a node takes to hear of a task and to commit.
 ABSENT_US = SECOND_US // 10
 
-# Bodies are stored with their kind first, so most need no decoding.
-PREFIX = '{"kind":"'
 ARRIVING = frozenset({"created", "updated", "cancelled", "retried"})
 
 GroupOf = Callable[[Task], int]
@@ -241,14 +239,7 @@ def read_arrivals(
 
 def kinds_of(commit: Commit) -> list[str]:
     """The kinds of a commit's bodies. Raises LogCorruptError."""
-    return [_kind_of(commit.first, text) for text in commit.bodies]
-
-
-def _kind_of(seq: int, text: str) -> str:
-    """The kind of a stored body; it stands first in whatever eventq has written."""
-    if text.startswith(PREFIX) and (end := text.find('"', len(PREFIX))) > 0:
-        return text[len(PREFIX) : end]
-    return decode_at(seq, [text])[0].kind
+    return [stored_kind(text) or decode_at(commit.first, [text])[0].kind for text in commit.bodies]
 
 
 def _ending(kind: str, after: list[Task | None], at: int) -> tuple[int, int]:
