@@ -15,7 +15,7 @@ from eventq.audit.stepper.past import UndoLookup, reporting
 from eventq.audit.stepper.reversible import ReversibleProjection, Undo
 from eventq.audit.stepper.standing import CursorStep, CursorView, view_of
 from eventq.audit.stepper.window import Window, read_backward, read_forward
-from eventq.core.events import NODE, Created, Event
+from eventq.core.events import NODE, Commit, Event
 from eventq.core.projection import Projection
 from eventq.core.task import Task
 from eventq.errors import EventqError, LogCorruptError
@@ -204,8 +204,9 @@ class Cursor:
     def _forward(self) -> CursorStep:
         """One event on, and what it did."""
         earlier = self._stats()
-        event = self._next_event()
-        before = self._task_before(event)
+        _, event = self._stored(self.seq + 1)
+        # A final task is known by its history alone.
+        before = self._projection.tasks.get(event.task) or self._past.task_before(event)
         task = self._on()
         after = before if task is None else task
         return CursorStep(event, before, after, earlier, self._stats())
@@ -215,9 +216,7 @@ class Cursor:
 
     def _on(self) -> Task | None:
         """Folds the next event; returns its task after it."""
-        event = self._next_event()
-        commit = self._window.commit(event.seq)
-        assert commit is not None, "the event has just been read from it"
+        commit, event = self._stored(self.seq + 1)
         if self._checked != commit.first:
             check_follows(self._projection, commit)
             self._checked = commit.first
@@ -229,10 +228,7 @@ class Cursor:
     def _back(self) -> Task | None:
         """Takes the last event back; returns the task of the one before, if it is open."""
         seq = self.seq
-        event = self._window.event(seq)
-        commit = self._window.commit(seq)
-        if event is None or commit is None:
-            raise LogCorruptError(seq, "the event is no longer there")
+        commit, event = self._stored(seq)
         at, seal = commit.at, commit.seal
         if seq == commit.first:
             earlier = self._window.commit(seq - 1)
@@ -254,17 +250,12 @@ class Cursor:
                 self._back()
                 self.step = self._forward()
 
-    def _next_event(self) -> Event:
-        event = self._window.event(self.seq + 1)
-        if event is None:
-            raise LogCorruptError(self.seq + 1, "the event is no longer there")
-        return event
-
-    def _task_before(self, event: Event) -> Task | None:
-        if event.task == NODE or isinstance(event.body, Created):
-            return None
-        open_task = self._projection.tasks.get(event.task)
-        return self._past.task_before(event) if open_task is None else open_task
+    def _stored(self, seq: int) -> tuple[Commit, Event]:
+        """What the log has at a position at which there is an event."""
+        found = self._window.find(seq)
+        if found is None:
+            raise LogCorruptError(seq, "the event is no longer there")
+        return found
 
     def _events_of(self, task: int | None, *, back: bool) -> Iterable[Event]:
         """The events of a task, or of all, in the order in which a search goes."""

@@ -28,17 +28,30 @@ class Window:
         self._log = log
         self._pieces: deque[dict[int, tuple[Commit, Event]]] = deque(maxlen=PIECES_KEPT)
 
-    def commit(self, seq: int) -> Commit | None:
-        """The commit that holds the position; None behind the end of the log.
+    def find(self, seq: int) -> tuple[Commit, Event] | None:
+        """The event at the position, and its commit; None behind the end of the log.
 
         Raises LogCorruptError where the log cannot give it.
         """
-        found = self._find(seq)
+        for piece in reversed(self._pieces):
+            if seq in piece:
+                return piece[seq]
+        commits = self._read(seq) if seq > 0 else []
+        piece = {
+            event.seq: (commit, event) for commit in commits for event in readable_events(commit)
+        }
+        if seq in piece:
+            self._pieces.append(piece)
+        return piece.get(seq)
+
+    def commit(self, seq: int) -> Commit | None:
+        """The commit that holds the position; as `find`."""
+        found = self.find(seq)
         return found and found[0]
 
     def event(self, seq: int) -> Event | None:
-        """The event at the position; None behind the end. Raises as `commit` does."""
-        found = self._find(seq)
+        """The event at the position; as `find`."""
+        found = self.find(seq)
         return found and found[1]
 
     def events(self, first: int, last: int) -> list[Event]:
@@ -60,18 +73,6 @@ class Window:
         near = max(1, seq - PIECE_EVENTS)
         yield from reversed(self.events(near, seq - 1))
         yield from read_backward(self._log, near)
-
-    def _find(self, seq: int) -> tuple[Commit, Event] | None:
-        for piece in reversed(self._pieces):
-            if seq in piece:
-                return piece[seq]
-        commits = self._read(seq) if seq > 0 else []
-        piece = {
-            event.seq: (commit, event) for commit in commits for event in readable_events(commit)
-        }
-        if seq in piece:
-            self._pieces.append(piece)
-        return piece.get(seq)
 
     def _read(self, seq: int) -> list[Commit]:
         # With as many before it as behind it, since people go both ways.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
-import apsw
 import msgspec
 import pymongo
 import pytest
@@ -20,6 +20,7 @@ from eventq.eventlog.mongo.documents import COMMITS
 from tests.archive.copying.logs import KINDS, STORED, NewUrl, path_of
 from tests.archive.logs import Opener
 from tests.eventlog.commits import append, append_each, commit_after, everything
+from tests.verify.tampering import unguarded
 
 # -- what is refused -----------------------------------------------------------------------------
 
@@ -114,14 +115,10 @@ def damage(url: str, old: str, new: str) -> None:
         lines[2] = lines[2].replace(old.replace('"', '\\"'), new.replace('"', '\\"'))
         path.write_text("".join(lines))
     elif scheme == "sqlite":
-        connection = apsw.Connection(str(path_of(url)))
-        triggers = connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")
-        for (name,) in triggers.fetchall():
-            connection.execute(f"DROP TRIGGER {name}")
-        connection.execute(
-            "UPDATE events SET body = replace(body, ?, ?) WHERE seq BETWEEN 2 AND 4", (old, new)
-        )
-        connection.close()
+        with closing(unguarded(path_of(url))) as connection:
+            connection.execute(
+                "UPDATE events SET body = replace(body, ?, ?) WHERE seq BETWEEN 2 AND 4", (old, new)
+            )
     else:
         with pymongo.MongoClient[dict[str, Any]](url) as client:
             commits = client[parse_uri(url)["database"]][COMMITS]
