@@ -54,6 +54,22 @@ def record(
     return projection.apply(commit)
 
 
+def append_texts(log: EventLog, tasks: list[int], *texts: str, at: int | None = None) -> Commit:
+    """Appends bodies as they are to be stored, right or wrong, as one commit; gives it."""
+    head = log.head()
+    commit = seal_commit(
+        commit_id=f"texts-{head.seq}",
+        first=head.seq + 1,
+        at=head.at if at is None else at,
+        prev=head.seal,
+        tasks=tasks,
+        keys={},
+        bodies=list(texts),
+    )
+    log.append(commit)
+    return commit
+
+
 def existing_of(log: EventLog, keys: list[str]) -> dict[str, Event]:
     """The ``created`` event of each key that is taken, as deciding about new tasks needs it."""
     found = {}

@@ -7,9 +7,9 @@ from eventq.archive.retention import (
     CutReport,
     archive_events,
     delete_archived,
-    find_end,
 )
 from eventq.archive.segments import Segment
+from eventq.replay.points import find_end
 
 __all__ = [
     "Archive",

@@ -12,6 +12,7 @@ from eventq.core.seal import genesis
 from eventq.errors import LogArchivedError, LogCorruptError, LogForeignError
 from eventq.eventlog import EventLog, Head, Kept, Rows, StoredEvent, Watch
 from eventq.eventlog.contract import READ_EVENTS, Decide, SnapshotEntry, Snapshots
+from eventq.replay.points import Point, find_end
 
 
 class ArchivedLog:
@@ -172,7 +173,5 @@ def check_belongs(log: EventLog, archive: Archive) -> None:
     ends = {segment.last: segment.end for segment in archive.segments}
     if start.seq and ends.get(start.seq) != start:
         raise foreign
-    if end.seq > start.seq:
-        commits = log.read(after=end.seq - 1, limit=1)
-        if not commits or (commits[0].last, commits[0].seal) != (end.seq, end.seal):
-            raise foreign
+    if end.seq > start.seq and find_end(log, Point(end.seq, end.at)) != end:
+        raise foreign

@@ -6,15 +6,16 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from eventq.core.projection import Projection
 from eventq.errors import (
     LogConflictError,
     LogCorruptError,
     LogForeignError,
     LogUnavailableError,
 )
-from eventq.eventlog.contract import EventLog, Head
+from eventq.eventlog.contract import EventLog
 from eventq.replay.fold import read_sealed, replay
+from eventq.replay.points import Point, find_end
+from eventq.snapshot import compare
 
 
 class CopyReport(Struct, frozen=True):
@@ -48,7 +49,8 @@ def copy_log(
     if source.namespace != target.namespace:
         raise LogForeignError("a copy keeps its namespace, which its seals cover")
     head = target.head()
-    _check_beginning(source, head, target.url)
+    if head.seq and find_end(source, Point(head.seq, head.at)) != head:
+        raise LogForeignError(f"{target.url}: holds another log than {source.url}")
     resumed_at, seal = head.seq, head.seal
     after, end = resumed_at, source.head().seq if until is None else until
     for commit in read_sealed(source, after=head, until=end):
@@ -66,23 +68,9 @@ def copy_log(
     return CopyReport(resumed_at, after - resumed_at, after, seal.hex())
 
 
-def _check_beginning(source: EventLog, head: Head, target_url: str) -> None:
-    """Raises LogForeignError unless the target ends where one of the source's commits does."""
-    if head.seq == 0:
-        return
-    commits = source.read(after=head.seq - 1, limit=1)
-    if not commits or commits[0].last != head.seq or commits[0].seal != head.seal:
-        raise LogForeignError(f"{target_url}: holds another log than {source.url}")
-
-
 def _check_equal(source: EventLog, target: EventLog, until: int) -> None:
     ours, theirs = replay(source, until=until), replay(target, until=until)
     if ours.seal != theirs.seal or theirs.seq != until:
         raise LogCorruptError(until, "source and target end differently")
-    if _content(ours) != _content(theirs):
+    if not compare(ours, theirs).is_empty:
         raise LogCorruptError(until, "source and target fold to different projections")
-
-
-def _content(projection: Projection) -> object:
-    holders = {worker: sorted(holder.tasks) for worker, holder in projection.holders.items()}
-    return projection.tasks, projection.counts, projection.final_counts(), holders

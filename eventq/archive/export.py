@@ -12,7 +12,7 @@ from eventq.core.seal import genesis
 from eventq.errors import LogCorruptError
 from eventq.eventlog import EventLog, Head, StoredEvent
 from eventq.eventlog import lines as file_lines
-from eventq.replay.fold import read_sealed
+from eventq.replay.fold import commits_of, read_sealed, stored_of
 
 
 def export_log(log: EventLog, *, redactor: Redactor | None = None) -> Iterator[bytes]:
@@ -44,17 +44,8 @@ def export_log(log: EventLog, *, redactor: Redactor | None = None) -> Iterator[b
 
 def stored_events(log: EventLog, *, after: int, until: int) -> Iterator[StoredEvent]:
     """The events behind one position up to another, as they are stored."""
-    while after < until:
-        commits = log.read(after=after)
-        if not commits:
-            return
-        for commit in commits:
-            for seq, (task, body) in enumerate(
-                zip(commit.tasks, commit.bodies, strict=True), commit.first
-            ):
-                if after < seq <= until:
-                    yield StoredEvent(seq, commit.at, task, body)
-        after = commits[-1].last
+    for commit in commits_of(log, after=after, until=until):
+        yield from (event for event in stored_of(commit) if after < event.seq <= until)
 
 
 def event_line(event: StoredEvent, *, redactor: Redactor | None = None) -> dict[str, object]:

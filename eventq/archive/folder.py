@@ -30,6 +30,7 @@ from eventq.eventlog import Head, StoredEvent
 from eventq.eventlog.durable import clear_unfinished, write_whole
 from eventq.eventlog.file_lock import FileLock
 from eventq.host.logger import SafeLogger
+from eventq.replay.fold import stored_of
 
 LOCK = ".eventq-archive-lock"
 
@@ -100,14 +101,12 @@ class Archive:
     def history(self, task: int) -> list[StoredEvent]:
         """As EventLog.history: unpacks only blocks that hold events of the task."""
         return [
-            StoredEvent(seq, commit.at, task, body)
+            event
             for segment in self._from(max(task, 1))
             for block in self._blocks_with(segment, task)
             for commit in self._commits(segment, block)
-            for seq, (number, body) in enumerate(
-                zip(commit.tasks, commit.bodies, strict=True), commit.first
-            )
-            if number == task
+            for event in stored_of(commit)
+            if event.task == task
         ]
 
     def verified(self, *, after: int = 0, until: int | None = None) -> Iterator[Commit]:
@@ -128,12 +127,12 @@ class Archive:
         """
         before = self.end
         assert (commits[0].first, commits[0].prev) == (before.seq + 1, before.seal)
-        header, raw, index, text_bytes = encode_segment(self.namespace, commits)
+        header, raw, text_bytes = encode_segment(self.namespace, commits)
         path = self.folder / segment_name(self.namespace, header.first, header.last)
         segment = Segment(path, header)
         try:
             write_whole(path, raw)
-            self._write_index(segment, index)
+            self._write_index(segment, index_of(segment))
         except OSError as error:
             raise unavailable(path, error) from error
         self.segments.append(segment)

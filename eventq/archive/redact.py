@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import json
 from hashlib import blake2b, shake_256
-from typing import Any, assert_never
+from typing import Any, TypeVar
 
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import UNSET, Raw, Struct
 from msgspec.structs import replace
 
 from eventq.core.events import (
-    AnyBody,
     Cancelled,
     Commit,
     Completed,
@@ -43,6 +42,27 @@ NAME_DIGITS = 24
 
 # How many the largest number has that fits into 64 bits.
 LARGEST_DIGITS = 20
+
+# What in each kind of event somebody wrote. One that is missing here cannot be exported.
+VALUES: dict[type[Struct], tuple[str, ...]] = {
+    Created: ("key", "tags"),
+    Leased: ("worker",),
+    Completed: ("result", "result_missing"),
+    Failed: ("error",),
+    Retried: ("by", "reopens"),
+    Expired: (),
+    Cancelled: ("reason", "by"),
+    Renewed: ("worker",),
+    Released: ("reason",),
+    Updated: ("tags", "by"),
+    Refused: ("worker",),
+    Reopening: ("key", "tags", "last_error"),
+    ErrorInfo: ("message", "traceback"),
+}
+# Of these, names of tasks, nodes and people.
+NAMES = frozenset({"key", "by", "worker"})
+
+T = TypeVar("T", bound=Struct)
 
 _LETTERS = bytes(ord("a") + byte % 26 for byte in range(256))
 
@@ -74,7 +94,7 @@ class Redactor:
         [body] = decode_bodies([text])
         if isinstance(body, Unknown):
             return self._unknown(body.kind, text)
-        return encode_bodies([self._body(body)])[0]
+        return encode_bodies([self._shaped(body)])[0]
 
     def text(self, text: str) -> str:
         """Other letters, as many of them."""
@@ -101,33 +121,20 @@ class Redactor:
             return [self.value(each) for each in value]
         return {name: self.value(each) for name, each in value.items()}
 
-    def _body(self, body: AnyBody) -> AnyBody:  # noqa: PLR0911 - one for each kind with values
-        if isinstance(body, Created):
-            return replace(body, key=self._key(body.key), tags=self._json(body.tags))
-        if isinstance(body, Leased | Renewed | Refused):
-            return replace(body, worker=self.name(body.worker))
-        if isinstance(body, Completed):
-            missing = body.result_missing
-            return replace(
-                body,
-                result=self._json(body.result),
-                result_missing=None if missing is None else self.text(missing),
-            )
-        if isinstance(body, Failed):
-            return replace(body, error=self._error(body.error))
-        if isinstance(body, Retried):
-            reopens = None if body.reopens is None else self._reopening(body.reopens)
-            return replace(body, by=self._key(body.by), reopens=reopens)
-        if isinstance(body, Cancelled):
-            return replace(body, reason=self.text(body.reason), by=self._key(body.by))
-        if isinstance(body, Released):
-            return replace(body, reason=self.text(body.reason))
-        if isinstance(body, Updated):
-            return replace(body, tags=self._json(body.tags), by=self._key(body.by))
-        if isinstance(body, Expired):
-            return body
-        # A new kind must say here what in it is a value: types are checked for that.
-        assert_never(body)
+    def _shaped(self, struct: T) -> T:
+        """The body, or a part of one, with other values."""
+        values = {name: self._other(name, getattr(struct, name)) for name in VALUES[type(struct)]}
+        return replace(struct, **values)
+
+    def _other(self, name: str, value: object) -> object:
+        if value is None or value is UNSET:
+            return value
+        if isinstance(value, Struct):
+            return self._shaped(value)
+        if isinstance(value, Raw):
+            return self._json(value)
+        assert isinstance(value, str), "values are texts, JSON, or parts that hold these"
+        return self.name(value) if name in NAMES else self.text(value)
 
     def _unknown(self, kind: str, text: str) -> str:
         try:
@@ -137,24 +144,7 @@ class Redactor:
         except RecursionError:
             return json.dumps({"kind": kind}, separators=(",", ":"))
 
-    def _reopening(self, content: Reopening) -> Reopening:
-        error = content.last_error
-        return replace(
-            content,
-            key=self._key(content.key),
-            tags=self._json(content.tags),
-            last_error=None if error is None else self._error(error),
-        )
-
-    def _error(self, error: ErrorInfo) -> ErrorInfo:
-        return ErrorInfo(error.type, self.text(error.message), self.text(error.traceback))
-
-    def _key(self, key: str | None) -> str | None:
-        return None if key is None else self.name(key)
-
-    def _json(self, raw: Any) -> Any:  # noqa: ANN401 - Raw, or UNSET where there is none
-        if isinstance(raw, UnsetType):
-            return UNSET
+    def _json(self, raw: Raw) -> Raw:
         try:
             # Not msgspec, for which a number of any length is none.
             shaped = self.value(json.loads(bytes(raw)))

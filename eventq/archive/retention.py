@@ -55,20 +55,6 @@ class CutReport(Struct, frozen=True):
     """Where the log starts now."""
 
 
-def find_end(log: EventLog, point: Point) -> Head:
-    """The end of the last commit up to the point; where the log starts if there is none."""
-    start = log.start()
-    if point.seq <= start.seq:
-        return start
-    commit = log.read(after=point.seq - 1, limit=1)[0]
-    if commit.last == point.seq:
-        return Head(commit.last, commit.at, commit.seal)
-    before = commit.first - 1
-    if before == start.seq:
-        return start
-    return Head(before, log.read(after=before - 1, limit=1)[0].at, commit.prev)
-
-
 def archive_events(
     log: EventLog,
     folder: str | os.PathLike[str],

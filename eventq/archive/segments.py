@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
 
@@ -104,52 +105,43 @@ class Segment(Struct, frozen=True):
         """The error for something wrong in this file."""
         return LogCorruptError(position, f"{self.path}: {problem}")
 
-    def read_bytes(self) -> bytes:
-        """The whole file. Raises LogUnavailableError."""
-        try:
-            return self.path.read_bytes()
-        except OSError as error:
-            raise unavailable(self.path, error) from error
-
     def verified(self, start: Head) -> Iterator[Commit]:
         """All commits, each checked: its seal, its place behind the one before, its instant.
 
         Only when all have been taken is the segment known to be whole. Raises LogCorruptError,
         naming the file and the position, where it is not, or does not follow ``start``.
         """
-        digest = blake2b(digest_size=32)
-        count = commits = 0
-        parts = [data for _, _, data in self.parts(self.read_bytes())]
+        parts = [data for _, _, data in self.parts()]
         if len(parts) < 3 or parts[0] != encode_line(self.header):  # noqa: PLR2004 - see parts
             raise self.damage(self.first, "its header, its commits or its trailer are missing")
-        for data in parts[:-1]:
-            digest.update(data)
-        known = start
+        known, count = start, 0
         for data in parts[1:-1]:
             for commit in self.commits_of(data, known.seq + 1):
-                self._check(commit, known)
+                if commit.at < known.at:
+                    raise self.damage(commit.first, "time runs backwards")
+                with self._told_at(commit.first):
+                    check_seal(commit, prev=known.seal)
                 known = Head(commit.last, commit.at, commit.seal)
-                count, commits = count + len(commit.bodies), commits + 1
+                count += 1
                 yield commit
         if known != self.end:
             raise self.damage(known.seq + 1, "it does not end as its header says")
-        trailer = Trailer(count, commits, digest.hexdigest())
-        if parts[-1] != encode_line(trailer):
+        if parts[-1] != encode_line(_trailer(known.seq - start.seq, count, parts[:-1])):
             raise self.damage(self.last, "its trailer does not fit what stands before")
 
-    def parts(self, raw: bytes) -> Iterator[tuple[int, int, bytes]]:
-        """The members: the header, one or more blocks, the trailer."""
+    def parts(self) -> list[tuple[int, int, bytes]]:
+        """The members, with place and length: the header, one or more blocks, the trailer."""
         try:
-            yield from members(raw)
-        except MemberError as error:
-            raise self.damage(self.first, str(error)) from error
+            raw = self.path.read_bytes()
+        except OSError as error:
+            raise unavailable(self.path, error) from error
+        with self._told_at(self.first):
+            return list(members(raw))
 
     def block(self, raw: bytes, position: int) -> list[Commit]:
         """The commits of one member. Raises LogCorruptError."""
-        try:
+        with self._told_at(position):
             data, size = unpack(raw)
-        except MemberError as error:
-            raise self.damage(position, str(error)) from error
         if size != len(raw):
             raise self.damage(position, "a part of it ends too early")
         return self.commits_of(data, position)
@@ -158,23 +150,23 @@ class Segment(Struct, frozen=True):
         """The commits of lines, which must follow each other from the position on."""
         found = []
         for line in data.splitlines(keepends=True):
-            try:
+            with self._told_at(position):
                 commit = file_lines.to_commit(line, position)
-            except LogCorruptError as error:
-                raise self.damage(position, error.problem) from error
             if commit.first != position:
                 raise self.damage(position, "no commit holds this position")
             found.append(commit)
             position = commit.last + 1
         return found
 
-    def _check(self, commit: Commit, before: Head) -> None:
-        if commit.at < before.at:
-            raise self.damage(commit.first, "time runs backwards")
+    @contextmanager
+    def _told_at(self, position: int) -> Iterator[None]:
+        """Damage that is found within is told with this file and position."""
         try:
-            check_seal(commit, prev=before.seal)
+            yield
+        except MemberError as error:
+            raise self.damage(position, str(error)) from error
         except LogCorruptError as error:
-            raise self.damage(commit.first, error.problem) from error
+            raise self.damage(position, error.problem) from error
 
 
 def segment_name(namespace: str, first: int, last: int) -> str:
@@ -217,10 +209,8 @@ def open_segment(path: Path) -> Segment:
     return Segment(path, header)
 
 
-def encode_segment(
-    namespace: str, commits: list[Commit]
-) -> tuple[SegmentHeader, bytes, Index, int]:
-    """A segment with these commits: its header, its bytes, its index, its length as text."""
+def encode_segment(namespace: str, commits: list[Commit]) -> tuple[SegmentHeader, bytes, int]:
+    """A segment with these commits: its header, its bytes, its length as text."""
     first, last = commits[0], commits[-1]
     header = SegmentHeader(
         FORMAT,
@@ -232,27 +222,15 @@ def encode_segment(
         first.prev.hex(),
         last.seal.hex(),
     )
-    line = encode_line(header)
-    digest = blake2b(line, digest_size=32)
-    packed, blocks, text_bytes = [pack(line)], [], len(line)
-    offset = len(packed[0])
-    for block in _blocks(commits):
-        data = b"".join(map(file_lines.to_line, block))
-        digest.update(data)
-        text_bytes += len(data)
-        packed.append(pack(data))
-        blocks.append(Block(block[0].first, offset, len(packed[-1]), _older(block)))
-        offset += len(packed[-1])
-    trailer = Trailer(last.last - first.first + 1, len(commits), digest.hexdigest())
-    packed.append(pack(encode_line(trailer)))
-    raw = b"".join(packed)
-    return header, raw, Index(FORMAT, len(raw), header.seal, blocks), text_bytes
+    parts = [encode_line(header)]
+    parts += [b"".join(map(file_lines.to_line, block)) for block in _blocks(commits)]
+    trailer = encode_line(_trailer(last.last - first.first + 1, len(commits), parts))
+    return header, b"".join(map(pack, [*parts, trailer])), sum(map(len, parts))
 
 
 def index_of(segment: Segment) -> Index:
-    """The index, made anew from the segment's bytes. Raises LogCorruptError."""
-    raw = segment.read_bytes()
-    parts = list(segment.parts(raw))
+    """The index, made from the segment's bytes. Raises LogCorruptError."""
+    parts = segment.parts()
     blocks, position = [], segment.first
     for offset, size, data in parts[1:-1]:
         commits = segment.commits_of(data, position)
@@ -260,12 +238,20 @@ def index_of(segment: Segment) -> Index:
         position = commits[-1].last + 1 if commits else position
     if position != segment.last + 1:
         raise segment.damage(position, "no commit holds this position")
-    return Index(FORMAT, len(raw), segment.header.seal, blocks)
+    size_bytes = sum(size for _, size, _ in parts)
+    return Index(FORMAT, size_bytes, segment.header.seal, blocks)
 
 
 def encode_line(line: SegmentHeader | Trailer) -> bytes:
     """A header or a trailer as a line."""
     return msgspec.json.encode(line) + b"\n"
+
+
+def _trailer(events: int, commits: int, parts: list[bytes]) -> Trailer:
+    digest = blake2b(digest_size=32)
+    for part in parts:
+        digest.update(part)
+    return Trailer(events, commits, digest.hexdigest())
 
 
 def unavailable(path: Path, error: OSError) -> LogUnavailableError:

@@ -6,23 +6,28 @@ streamed: memory is for the open tasks, and for what was reopened, however long 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Container, Iterator
-from operator import attrgetter
 
-import msgspec
 from msgspec import Struct
 
 from eventq.audit.lookup import read_history
 from eventq.core.events import Retried, decode_at
-from eventq.core.projection import Projection
-from eventq.core.task import FINAL, Task, TaskState, state_as_of
+from eventq.core.task import FINAL, Task, TaskState
 from eventq.errors import ArgumentError, TaskNotFoundError
 from eventq.eventlog.contract import EventLog
-from eventq.replay.fold import catch_up, fold_events, task_history
+from eventq.replay.fold import (
+    catch_up,
+    commits_of,
+    fold_events,
+    stored_kind,
+    stored_of,
+    task_history,
+)
 from eventq.replay.points import Point
 from eventq.snapshot import Difference, TaskDifference, compare, projection_at, restore, take
-from eventq.snapshot.comparing import task_fields
+from eventq.snapshot.comparing import task_difference
 
 
 class LogDifference(Struct, frozen=True):
@@ -86,25 +91,16 @@ def diff_logs(log: EventLog, before: Point, other: EventLog, after: Point) -> Lo
     """
     old, new = projection_at(log, before), projection_at(other, after)
     same_until = common_position(log, other, min(before.seq, after.seq))
-    found = compare(old, new)
-    theirs = {task.key: task for task in new.tasks.values()}
-    tasks, elsewhere = [], {}
-    for task in sorted(old.tasks.values(), key=attrgetter("number")):
-        counterpart = theirs.pop(task.key, None)
-        if counterpart is None:
-            tasks.append(_one_sided(task, old, first=True))
+    found = compare(old, new, by_key=True)
+    elsewhere = {}
+    for task in found.tasks:
+        ended = None
+        if task.vanished:
             ended = find_until(other, task.key, after.seq)
-        else:
-            tasks += _changed(task, old, counterpart, new)
-            continue
+        elif task.appeared:
+            ended = find_until(log, task.key, before.seq)
         if ended is not None:
             elsewhere[task.key] = ended
-    for task in sorted(theirs.values(), key=attrgetter("number")):
-        tasks.append(_one_sided(task, new, first=False))
-        ended = find_until(log, task.key, before.seq)
-        if ended is not None:
-            elsewhere[task.key] = ended
-    found = msgspec.structs.replace(found, tasks=tasks)
     return LogDifference(before, after, same_until, found, elsewhere, {})
 
 
@@ -117,16 +113,25 @@ def ended_otherwise(
     index for each task that has ended since the logs parted.
     """
     since, before, after = difference.same_until, difference.before.seq, difference.after.seq
-    for number in _finished(log, since, before, frozenset()):
-        mine = _ended(log, number, before)
-        theirs = find_until(other, mine.key, after)
-        yield from _compared_ends(mine, theirs, one_sided=one_sided)
-    for number in _finished(other, since, after, frozenset()):
-        theirs = _ended(other, number, after)
-        mine_too = find_until(log, theirs.key, before)
-        # Those that have ended in the first log since the parting were compared above.
-        if mine_too is None or _last_position(log, mine_too.number, before) <= since:
-            yield from _compared_ends(mine_too, theirs, one_sided=one_sided)
+
+    def pairs() -> Iterator[tuple[Task | None, Task | None]]:
+        for number in _finished(log, since, before, frozenset()):
+            mine = _ended(log, number, before)
+            yield mine, find_until(other, mine.key, after)
+        for number in _finished(other, since, after, frozenset()):
+            theirs = _ended(other, number, after)
+            found = find_until(log, theirs.key, before)
+            # Those that have ended in the first log since the parting were compared above.
+            if found is None or _last_position(log, found.number, before) <= since:
+                yield found, theirs
+
+    for one, two in pairs():
+        final = [task.recorded_state in FINAL for task in (one, two) if task is not None]
+        # An open task is told with the projections.
+        if all(final) and (one_sided or (one and two)):
+            found = task_difference(one, two, (difference.before.at, difference.after.at))
+            if found is not None:
+                yield found
 
 
 def common_position(log: EventLog, other: EventLog, limit: int) -> int:
@@ -134,16 +139,13 @@ def common_position(log: EventLog, other: EventLog, limit: int) -> int:
 
     A seal covers all before it, so equal seals are equal histories.
     """
-    low, high = 0, limit
-    while low < high:
-        middle = (low + high + 1) // 2
-        [mine, *_] = log.read(after=middle - 1, limit=1)
-        [theirs, *_] = other.read(after=middle - 1, limit=1)
-        if mine.seal == theirs.seal and mine.first == theirs.first:
-            low = min(mine.last, limit)
-        else:
-            high = middle - 1
-    return low
+
+    def part(seq: int) -> bool:
+        mine, theirs = (each.read(after=seq - 1, limit=1)[0] for each in (log, other))
+        return (mine.first, mine.seal) != (theirs.first, theirs.seal)
+
+    # False sorts before True: the first position that differs.
+    return bisect_left(range(1, limit + 1), True, key=part)  # noqa: FBT003 - what is looked for
 
 
 def find_until(log: EventLog, key: str, seq: int) -> Task | None:
@@ -164,65 +166,19 @@ def _last_position(log: EventLog, number: int, seq: int) -> int:
     return max(event.seq for event in task_history(log, number) if event.seq <= seq)
 
 
-def _one_sided(task: Task, projection: Projection, *, first: bool) -> TaskDifference:
-    state = state_as_of(task, projection.advanced_to)
-    return TaskDifference(
-        task.number, task.key, {"state": (state, None) if first else (None, state)}
-    )
-
-
-def _changed(
-    task: Task, old: Projection, counterpart: Task, new: Projection
-) -> Iterator[TaskDifference]:
-    states = state_as_of(task, old.advanced_to), state_as_of(counterpart, new.advanced_to)
-    fields = {} if states[0] == states[1] else {"state": states}
-    fields |= task_fields(task, counterpart)
-    if fields:
-        yield TaskDifference(task.number, task.key, fields)
-
-
-def _compared_ends(
-    mine: Task | None, theirs: Task | None, *, one_sided: bool
-) -> Iterator[TaskDifference]:
-    task = mine or theirs
-    assert task is not None, "one of the two has ended"
-    if mine is None or theirs is None:
-        if one_sided:
-            states = mine and mine.recorded_state, theirs and theirs.recorded_state
-            yield TaskDifference(task.number, task.key, {"state": states})
-        return
-    if mine.recorded_state not in FINAL or theirs.recorded_state not in FINAL:
-        # An open task is told with the projections.
-        return
-    fields = task_fields(mine, theirs)
-    if mine.recorded_state is not theirs.recorded_state:
-        fields = {"state": (mine.recorded_state, theirs.recorded_state), **fields}
-    if fields:
-        yield TaskDifference(task.number, task.key, fields)
-
-
-# Ends and reopenings, found by the beginnings of stored bodies: none of the others is decoded.
-_ENDS = {f'{{"kind":"{state}"': str(state) for state in sorted(FINAL)}
-_RETRIED = '{"kind":"retried"'
-
-
 def _turns(log: EventLog, after: int, until: int) -> Iterator[tuple[int, str, str | None]]:
     """The task, its final state, and None; or of a reopening the state it comes from, twice."""
-    while after < until and (commits := log.read(after=after)):
-        for commit in commits:
-            for seq, number, text in zip(
-                range(commit.first, until + 1), commit.tasks, commit.bodies, strict=False
-            ):
-                if seq <= after:
-                    continue
-                beginning = text[: text.find('"', 9) + 1]
-                if beginning in _ENDS:
-                    yield number, _ENDS[beginning], None
-                elif beginning == _RETRIED:
-                    [body] = decode_at(seq, [text])
-                    if type(body) is Retried and body.reopens is not None:
-                        yield number, body.reopens.was, body.reopens.was
-        after = commits[-1].last
+    for commit in commits_of(log, after=after, until=until):
+        for event in stored_of(commit):
+            kind = stored_kind(event.body)
+            if not after < event.seq <= until:
+                continue
+            if kind in FINAL:
+                yield event.task, kind, None
+            elif kind == "retried":
+                [body] = decode_at(event.seq, [event.body])
+                if type(body) is Retried and body.reopens is not None:
+                    yield event.task, body.reopens.was, body.reopens.was
 
 
 def _count_passed(

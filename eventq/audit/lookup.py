@@ -5,25 +5,24 @@ Nothing here folds more than one task, and no more than a window of the log is e
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import msgspec
 
-from eventq.core.events import Created, Event, decode_at
+from eventq.core.events import Created, Event
 from eventq.core.task import Task, show_instant
 from eventq.core.validation import check_lookup_key
 from eventq.errors import TaskNotFoundError
 from eventq.eventlog.contract import EventLog
-from eventq.replay.fold import fold_events, task_history
+from eventq.replay.fold import (
+    commits_back,
+    decode_events,
+    fold_events,
+    stored_kind,
+    stored_of,
+    task_history,
+)
 from eventq.replay.points import Point
-
-# How far back the first look goes; each further one doubles it, up to what one read gives.
-FIRST_WINDOW = 500
-LARGEST_WINDOW = 10_000
-
-# Bodies are stored with their kind first, so most need no decoding to be passed over.
-LEASED_TEXT = '{"kind":"leased"'
-RENEWED_TEXT = '{"kind":"renewed"'
 
 
 def read_history(log: EventLog, key: str, point: Point | None = None) -> list[Event]:
@@ -63,43 +62,18 @@ def last_sign(log: EventLog, worker: str, *, after: int, before: int) -> Event |
     Reads backwards from ``before``, no further than ``after``; both are left out.
     """
     name = f'"worker":{msgspec.json.encode(worker).decode()}'
-    for seq, at, task, text in _backwards(log, after=after, before=before):
-        if text.startswith((LEASED_TEXT, RENEWED_TEXT)) and name in text:
-            [body] = decode_at(seq, [text])
-            return Event(seq, at, task, body)
-    return None
+    signs = {"leased", "renewed"}
+    return _last(log, lambda text: stored_kind(text) in signs and name in text, after, before)
 
 
 def last_lease(log: EventLog, *, after: int, before: int) -> Event | None:
     """The last lease of any task between two positions, found as `last_sign` finds one."""
-    for seq, at, task, text in _backwards(log, after=after, before=before):
-        if text.startswith(LEASED_TEXT):
-            [body] = decode_at(seq, [text])
-            return Event(seq, at, task, body)
+    return _last(log, lambda text: stored_kind(text) == "leased", after, before)
+
+
+def _last(log: EventLog, fits: Callable[[str], bool], after: int, before: int) -> Event | None:
+    for commit in commits_back(log, until=before - 1, after=after):
+        for event in reversed(list(stored_of(commit))):
+            if after < event.seq < before and fits(event.body):
+                return decode_events([event])[0]
     return None
-
-
-def _backwards(log: EventLog, *, after: int, before: int) -> Iterator[tuple[int, int, int, str]]:
-    """Position, instant, task and stored body of the events between, the last one first."""
-    window, high = FIRST_WINDOW, before
-    while high > after + 1:
-        low = max(after, high - 1 - window)
-        yield from reversed(_stored(log, after=low, before=high))
-        high, window = low + 1, min(window * 2, LARGEST_WINDOW)
-
-
-def _stored(log: EventLog, *, after: int, before: int) -> list[tuple[int, int, int, str]]:
-    found: list[tuple[int, int, int, str]] = []
-    while after + 1 < before:
-        commits = log.read(after=after, limit=before - 1 - after)
-        if not commits:
-            break
-        for commit in commits:
-            events = zip(commit.tasks, commit.bodies, strict=True)
-            found += [
-                (seq, commit.at, task, text)
-                for seq, (task, text) in enumerate(events, commit.first)
-                if after < seq < before
-            ]
-        after = commits[-1].last
-    return found

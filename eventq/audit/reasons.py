@@ -101,7 +101,8 @@ def _created(context: EventContext, _: Created) -> str:
     if most is None:
         parts.append("retried without limit")
     else:
-        parts.append("never retried" if most == 0 else f"retried {_times(most)} at most")
+        times = {1: "once", 2: "twice"}.get(most, f"{most} times")
+        parts.append("never retried" if most == 0 else f"retried {times} at most")
     if task.expires_at_us is not None:
         parts.append(f"expires after {brief_duration(task.expires_at_us - at)}")
     return ", ".join(parts)
@@ -111,10 +112,6 @@ def _leased(context: EventContext, body: Leased) -> str:
     waited_us = context.event.decided_at - context.ready_at
     waited = f"waited {brief_duration(waited_us)} after" if waited_us > 0 else "the moment"
     return f"attempt {body.attempt} on {body.worker}, {waited} it became ready"
-
-
-def _completed(context: EventContext, _: Completed) -> str:
-    return context.ran
 
 
 def _failed(context: EventContext, body: Failed) -> str:
@@ -213,7 +210,8 @@ def _cancelled(context: EventContext, body: Cancelled) -> str:
     task = context.task
     if task.recorded_state is TaskState.FAILED:
         # The failure before it has given the lease back.
-        words = f"the worker{_on(body.by)} called it off"
+        on = "" if body.by is None else f" on {body.by}"
+        words = f"the worker{on} called it off"
     else:
         words = f"called off{_by(body.by)}"
     if task.recorded_state is TaskState.LEASED:
@@ -260,24 +258,8 @@ def _refused(context: EventContext, body: Refused) -> str:
     return f"{late}; the lease was lost at {ending.seq} ({ending.word}), {before} before"
 
 
-def _unknown(_context: EventContext, _body: Unknown) -> str:
-    return "a kind this version does not know, shown as it is stored"
-
-
-def _about_a_node(_context: EventContext, body: Renewed) -> str:
-    return f"node {body.worker} is alive"
-
-
 def _by(by: str | None) -> str:
     return "" if by is None else f" by {by}"
-
-
-def _on(by: str | None) -> str:
-    return "" if by is None else f" on {by}"
-
-
-def _times(number: int) -> str:
-    return {1: "once", 2: "twice"}.get(number, f"{number} times")
 
 
 def _retries(number: int) -> str:
@@ -287,14 +269,14 @@ def _retries(number: int) -> str:
 _REASONS: dict[type, Callable[[EventContext, Any], str]] = {
     Created: _created,
     Leased: _leased,
-    Completed: _completed,
+    Completed: lambda context, _: context.ran,
     Failed: _failed,
     Retried: _retried,
     Expired: _expired,
     Cancelled: _cancelled,
-    Renewed: _about_a_node,
+    Renewed: lambda _, body: f"node {body.worker} is alive",
     Released: _released,
     Updated: _updated,
     Refused: _refused,
-    Unknown: _unknown,
+    Unknown: lambda *_: "a kind this version does not know, shown as it is stored",
 }

@@ -66,13 +66,13 @@ def timeline(
     body or a move is wrong.
     """
     met = _Met(log)
-    chosen = _Choice(wanted)
+    tags = TagFilter(wanted.tags)
     last_at: int | None = None
     for event in _events(log, after, wanted.keys, follow=follow):
         if until is not None and event.seq > until:
             return
         before, task = met.fold(event)
-        if chosen.has(event, before, task):
+        if _is_wanted(event, before, task, wanted, tags):
             gap_us = None if last_at is None else event.at - last_at
             last_at = event.at
             key = None if event.task == NODE else str(event.task) if task is None else task.key
@@ -110,9 +110,10 @@ class _Met:
         before = self._tasks.get(event.task)
         if before is None and type(event.body) is not Created:
             # The task began before this timeline, or was final: its history says what it was.
-            before = self._before(event)
-        if before is None and type(event.body) is not Created:
-            return None, None
+            history = task_history(self._log, event.task)
+            before = fold_events(self._log.namespace, history, until=event.seq - 1)
+            if before is None:
+                return None, None
         task = advance(self._log.namespace, before, event.seq, event.at, event.body)
         if task.recorded_state in FINAL:
             self._tasks.pop(event.task, None)
@@ -120,30 +121,20 @@ class _Met:
             self._tasks[event.task] = task
         return before, task
 
-    def _before(self, event: Event) -> Task | None:
-        history = task_history(self._log, event.task)
-        return fold_events(self._log.namespace, history, until=event.seq - 1)
 
-
-class _Choice:
-    """Whether an event is wanted."""
-
-    def __init__(self, wanted: Wanted) -> None:
-        self._wanted = wanted
-        self._tags = TagFilter(wanted.tags)
-
-    def has(self, event: Event, before: Task | None, after: Task | None) -> bool:
-        """Whether the event meets all that is set."""
-        wanted = self._wanted
-        if wanted.kinds and event.kind not in wanted.kinds:
-            return False
-        if wanted.keys and (after is None or after.key not in wanted.keys):
-            return False
-        if wanted.worker is not None and wanted.worker not in _workers(event, before):
-            return False
-        return not wanted.tags or any(
-            task is not None and self._tags.matches(task.tags_json) for task in (before, after)
-        )
+def _is_wanted(
+    event: Event, before: Task | None, after: Task | None, wanted: Wanted, tags: TagFilter
+) -> bool:
+    """Whether the event meets all that is set."""
+    if wanted.kinds and event.kind not in wanted.kinds:
+        return False
+    if wanted.keys and (after is None or after.key not in wanted.keys):
+        return False
+    if wanted.worker is not None and wanted.worker not in _workers(event, before):
+        return False
+    return not wanted.tags or any(
+        task is not None and tags.matches(task.tags_json) for task in (before, after)
+    )
 
 
 def _workers(event: Event, before: Task | None) -> set[str | None]:

@@ -6,6 +6,8 @@ before its lease, and at the point asked about.
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -24,17 +26,14 @@ from eventq.core.events import (
     Retried,
     Updated,
 )
-from eventq.core.projection import Projection
 from eventq.core.task import FINAL, Task, TaskState, is_due, show_instant
 from eventq.eventlog.contract import EventLog
 from eventq.replay.fold import catch_up
 from eventq.replay.points import Point, position_at
-from eventq.snapshot import projection_at, restore_newest
+from eventq.snapshot import projection_at
+from eventq.snapshot.starting import is_quicker_from_snapshot
 
 LIMIT = 5
-
-# From this many events on, a snapshot in between is looked for.
-FAR = 100_000
 
 
 class Grant(Struct, frozen=True):
@@ -134,18 +133,8 @@ def _ready(log: EventLog, steps: list[Step], task: Task, point: Point, limit: in
     held = sum(load.leases for load in loads)
     nodes = f"{counted(len(loads), 'node')} {'holds' if len(loads) == 1 else 'hold'}"
     notes.append(f"{nodes} {counted(held, 'lease')}" if loads else "no node holds a lease")
-    return Why(
-        seq=point.seq,
-        at=point.at,
-        task=task,
-        verdict=verdict,
-        notes=notes,
-        ready_at=ready_at,
-        ready_rank=wait.first,
-        rank=rank,
-        leases_since=wait.leases,
-        loads=loads,
-    )
+    told = Why(point.seq, point.at, task, verdict, notes, ready_at)
+    return replace(told, **wait.facts, rank=rank, loads=loads)
 
 
 def _given_up(log: EventLog, steps: list[Step], task: Task, point: Point, limit: int) -> Why:
@@ -162,19 +151,10 @@ def _given_up(log: EventLog, steps: list[Step], task: Task, point: Point, limit:
     notes = [
         f"it had been ready for {waited}, since {show_instant(ready_at)}",
         wait.words_until(end.event.decided_at),
+        f"at its end, {ahead_words(rank, past=True)}",
     ]
-    notes.append(f"at its end, {ahead_words(rank, past=True)}")
-    return Why(
-        seq=point.seq,
-        at=point.at,
-        task=task,
-        verdict=verdict,
-        notes=notes,
-        ready_at=ready_at,
-        ready_rank=wait.first,
-        rank=rank,
-        leases_since=wait.leases,
-    )
+    told = Why(point.seq, point.at, task, verdict, notes, ready_at)
+    return replace(told, **wait.facts, rank=rank)
 
 
 def _dispatched(log: EventLog, steps: list[Step], task: Task, point: Point, limit: int) -> Why:
@@ -204,17 +184,8 @@ def _dispatched(log: EventLog, steps: list[Step], task: Task, point: Point, limi
         notes.append(_signs(log, body.worker, grant, point))
     else:
         verdict = "its attempt has just failed; what follows stands in the same commit, behind"
-    return Why(
-        seq=point.seq,
-        at=point.at,
-        task=task,
-        verdict=verdict,
-        notes=notes,
-        ready_at=ready_at,
-        ready_rank=wait.first,
-        leases_since=wait.leases,
-        grant=grant,
-    )
+    told = Why(point.seq, point.at, task, verdict, notes, ready_at)
+    return replace(told, **wait.facts, grant=grant)
 
 
 class _Wait:
@@ -233,9 +204,18 @@ class _Wait:
     def until(self, at: int) -> Rank:
         """The rank at the end of the wait, as of that instant."""
         leased = self.projection.counts["leased"]
-        self.projection = _further(self._log, self.projection, Point(self._end, at))
+        begin, end = self.projection.seq, self._end
+        if is_quicker_from_snapshot(self._log, after=begin, until=end):
+            self.projection = projection_at(self._log, Point(end, at))
+        else:
+            catch_up(self.projection, self._log, until=end)
         self.leases = self.projection.counts["leased"] - leased
         return self._rank(at)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What `Why` says of it."""
+        return {"ready_rank": self.first, "leases_since": self.leases}
 
     @property
     def words(self) -> str:
@@ -252,16 +232,6 @@ class _Wait:
     def _rank(self, at: int) -> Rank:
         task = self.projection.tasks[self._number]
         return rank_of(self.projection, task, at, limit=self._limit)
-
-
-def _further(log: EventLog, projection: Projection, point: Point) -> Projection:
-    """The projection at a later point: folded on, or from a snapshot where that saves much."""
-    if point.seq - projection.seq > FAR:
-        later = restore_newest(log, until=point.seq)
-        if later is not None and later.seq > projection.seq:
-            return projection_at(log, point)
-    catch_up(projection, log, until=point.seq)
-    return projection
 
 
 def _begin(log: EventLog, step: Step) -> int:
@@ -295,13 +265,13 @@ def _signs(log: EventLog, worker: str, grant: Grant, point: Point) -> str:
 
 def _cause(steps: list[Step]) -> str:
     """The event that chose the instant for which the task is scheduled."""
-    causes = [
+    causes = (
         step
-        for step in steps
+        for step in reversed(steps)
         if isinstance(step.event.body, Created | Retried)
         or (isinstance(step.event.body, Updated) and step.event.body.scheduled_at is not None)
-    ]
-    return f"because of {_event(causes[-1])}"
+    )
+    return f"because of {_event(next(causes))}"
 
 
 def _event(step: Step) -> str:

@@ -80,7 +80,8 @@ def make_order(tags: object, policy: Policy, options: TaskOptions) -> NewTask:
     if scheduled_at is not None and delay_us is not None:
         raise ArgumentError("delay", options.get("delay"), "either delay or scheduled_at, not both")
     expires_at = check_instant(options.get("expires_at"), "expires_at")
-    policy = _overridden(policy, options)
+    if changes := policy_changes(options):
+        policy = msgspec.structs.replace(policy, **changes)
     if expires_at is not None and policy.max_age_us is not None:
         if options.get("max_age", UNSET) is not UNSET:
             raise ArgumentError(
@@ -158,7 +159,8 @@ def _like(pattern: NewTask, tags_json: bytes) -> NewTask:
     )
 
 
-def _overridden(policy: Policy, options: TaskOptions) -> Policy:
+def policy_changes(options: TaskOptions) -> dict[str, Any]:
+    """What options change about a policy, checked, by its fields."""
     changes: dict[str, Any] = {}
     if (backoff := options.get("backoff", UNSET)) is not UNSET:
         checked = check_backoff(backoff)
@@ -176,4 +178,4 @@ def _overridden(policy: Policy, options: TaskOptions) -> Policy:
         changes["max_age_us"] = check_duration(age, "max_age", least_us=1)
     if (deadline := options.get("deadline", UNSET)) is not UNSET:
         changes["deadline_us"] = check_duration(deadline, "deadline", least_us=1)
-    return msgspec.structs.replace(policy, **changes) if changes else policy
+    return changes

@@ -20,15 +20,17 @@ from eventq.replay.tombstones import decode_kept
 BULK_EVENTS = 5_000
 # How many events a read from the end begins with; each further piece is twice as long.
 BACK_EVENTS = 500
+# How a stored body begins, so that most need no decoding to be passed over.
+KIND_FIRST = '{"kind":"'
 
 
-def replay(log: EventLog, *, until: int | None = None, until_at: int | None = None) -> Projection:
-    """A new projection of the log, up to a position and an instant (microseconds), inclusive.
+def replay(log: EventLog, *, until: int | None = None) -> Projection:
+    """A new projection of the log, up to a position, inclusive.
 
     Raises LogCorruptError where a seal, an order or a move is wrong.
     """
     projection = Projection(log.namespace)
-    catch_up(projection, log, until=until, until_at=until_at)
+    catch_up(projection, log, until=until)
     return projection
 
 
@@ -37,7 +39,6 @@ def catch_up(
     log: EventLog,
     *,
     until: int | None = None,
-    until_at: int | None = None,
     briefly: bool = False,
 ) -> None:
     """Folds what the log holds beyond the projection. Raises LogCorruptError, see `replay`.
@@ -48,7 +49,7 @@ def catch_up(
     It may have ended inside a commit before, and goes on there. What lies behind ``until`` is not
     looked at, and may be damaged.
     """
-    commits = _read(log, projection, until)
+    commits = _read(log, projection.seq, until)
     if not commits:
         return
     bulk = commits[-1].last - projection.seq > max(BULK_EVENTS, 2 * len(projection.tasks))
@@ -57,11 +58,12 @@ def catch_up(
     try:
         while commits:
             for commit in commits:
-                if not _fold(projection, commit, until, until_at):
-                    return
+                part = _part(projection, commit, until)
+                if part is not None:
+                    projection.apply(part, collect=False)
             if briefly and commits[-1].last - commits[0].first < READ_EVENTS - 1:
                 return
-            commits = _read(log, projection, until)
+            commits = _read(log, projection.seq, until)
     finally:
         if bulk:
             projection.rebuild_indexes()
@@ -75,13 +77,18 @@ def steps(
     Yields the event and the task after it (None for events of a node and for late outcomes of
     final tasks). The indexes are kept all the time. Raises LogCorruptError, see `replay`.
     """
-    while commits := _read(log, projection, until):
-        for commit in commits:
-            part, whole = _next_part(projection, commit, until)
-            if part is not None:
-                yield from _steps_of(projection, part)
-            if not whole:
-                return
+    for commit in commits_of(log, after=projection.seq, until=until):
+        part = _part(projection, commit, until)
+        for event in [] if part is None else events_of(part):
+            yield event, apply_one(projection, commit, event)
+
+
+def apply_one(projection: Projection, commit: Commit, event: Event) -> Task | None:
+    """Folds one event of a commit alone, with the seal of the whole; returns its task after it."""
+    text = commit.bodies[event.seq - commit.first]
+    alone = replace(commit, first=event.seq, tasks=[event.task], bodies=[text])
+    [task] = projection.apply(alone, bodies=[event.body])
+    return task
 
 
 def folded(
@@ -91,13 +98,35 @@ def folded(
 
     Yields it and the task after each of its events. Raises LogCorruptError, see `replay`.
     """
-    while commits := _read(log, projection, until):
-        for commit in commits:
-            part, whole = _next_part(projection, commit, until)
-            if part is not None:
-                yield part, projection.apply(part)
-            if not whole:
-                return
+    for commit in commits_of(log, after=projection.seq, until=until):
+        part = _part(projection, commit, until)
+        if part is not None:
+            yield part, projection.apply(part)
+
+
+def commits_of(log: EventLog, *, after: int, until: int | None = None) -> Iterator[Commit]:
+    """The commits that hold the positions behind one, up to another or to the present end."""
+    while commits := _read(log, after, until):
+        yield from commits
+        after = commits[-1].last
+
+
+def commits_back(log: EventLog, *, until: int, after: int = 0) -> Iterator[Commit]:
+    """The commits that hold the positions up to one, newest first, down to behind ``after``.
+
+    Raises LogArchivedError where the log begins later.
+    """
+    start = log.start().seq
+    size = BACK_EVENTS
+    while until > max(start, after):
+        low = max(start, after, until - size)
+        piece = list(commits_of(log, after=low, until=until))
+        yield from reversed(piece)
+        # A failover may have taken back what was there.
+        until = piece[0].first - 1 if piece else low
+        size = min(2 * size, READ_EVENTS)
+    if start > after:
+        raise LogArchivedError(start, start)
 
 
 def read_all(log: EventLog, *, after: int) -> Iterator[tuple[Commit, list[Event]]]:
@@ -105,34 +134,7 @@ def read_all(log: EventLog, *, after: int) -> Iterator[tuple[Commit, list[Event]
 
     Raises LogCorruptError for a body that cannot be understood.
     """
-    while commits := log.read(after=after):
-        for commit in commits:
-            yield commit, events_of(commit)
-        after = commits[-1].last
-
-
-def read_back(log: EventLog, *, until: int) -> Iterator[Event]:
-    """The events up to a position, newest first, down to the first.
-
-    Raises LogCorruptError as `read_all` does, and LogArchivedError where the log begins later.
-    """
-    start = log.start().seq
-    size = BACK_EVENTS
-    while until > start:
-        after = max(start, until - size)
-        piece: list[Commit] = []
-        while not piece or piece[-1].last < until:
-            more = log.read(after=piece[-1].last if piece else after, limit=size)
-            if not more:
-                # A failover took back what was there.
-                break
-            piece += more
-        for commit in reversed(piece):
-            events = (event for event in reversed(events_of(commit)) if after < event.seq <= until)
-            yield from events
-        until, size = after, min(2 * size, READ_EVENTS)
-    if start:
-        raise LogArchivedError(start, start)
+    return ((commit, events_of(commit)) for commit in commits_of(log, after=after))
 
 
 def read_sealed(log: EventLog, *, after: Head, until: int) -> Iterator[Commit]:
@@ -140,15 +142,24 @@ def read_sealed(log: EventLog, *, after: Head, until: int) -> Iterator[Commit]:
 
     Raises LogCorruptError for a wrong seal. It ends early where the log holds no more.
     """
-    seq, seal = after.seq, after.seal
-    while seq < until:
-        commits = [commit for commit in log.read(after=seq) if commit.last <= until]
-        if not commits:
-            return
-        for commit in commits:
+    seal = after.seal
+    for commit in commits_of(log, after=after.seq, until=until):
+        if commit.last <= until:
             check_seal(commit, prev=seal)
             yield commit
-            seq, seal = commit.last, commit.seal
+            seal = commit.seal
+
+
+def stored_of(commit: Commit) -> Iterator[StoredEvent]:
+    """The events of a commit as they are stored."""
+    for seq, (task, body) in enumerate(zip(commit.tasks, commit.bodies, strict=True), commit.first):
+        yield StoredEvent(seq, commit.at, task, body)
+
+
+def stored_kind(text: str) -> str:
+    """The kind of a body as eventq has stored it, with its kind first; nothing for another."""
+    end = text.find('"', len(KIND_FIRST))
+    return text[len(KIND_FIRST) : end] if text.startswith(KIND_FIRST) and end > 0 else ""
 
 
 def task_history(log: EventLog, number: int) -> list[Event]:
@@ -223,11 +234,11 @@ def check_follows(projection: Projection, commit: Commit) -> None:
     check_seal(commit, prev=commit.prev if follows else b"")
 
 
-def _read(log: EventLog, projection: Projection, until: int | None) -> list[Commit]:
+def _read(log: EventLog, after: int, until: int | None) -> list[Commit]:
     if until is None:
-        return log.read(after=projection.seq)
-    left = until - projection.seq
-    return log.read(after=projection.seq, limit=min(READ_EVENTS, left)) if left > 0 else []
+        return log.read(after=after)
+    left = until - after
+    return log.read(after=after, limit=min(READ_EVENTS, left)) if left > 0 else []
 
 
 def _is_whole(events: list[Event]) -> bool:
@@ -240,50 +251,20 @@ def _check_held(log: EventLog, position: int) -> None:
         raise LogArchivedError(position, start)
 
 
-def _fold(projection: Projection, commit: Commit, until: int | None, until_at: int | None) -> bool:
-    """Folds one commit, or what is left of it up to ``until``; returns whether to go on."""
-    if until_at is not None and commit.at > until_at:
-        return False
-    part, whole = _next_part(projection, commit, until)
-    if part is not None:
-        projection.apply(part, collect=False)
-    return whole
-
-
-def _steps_of(projection: Projection, commit: Commit) -> Iterator[tuple[Event, Task | None]]:
-    """Folds each event of the commit as a commit of its own, with the seal of the whole."""
-    for event, text in zip(events_of(commit), commit.bodies, strict=True):
-        alone = Commit(
-            id=commit.id,
-            first=event.seq,
-            at=commit.at,
-            prev=commit.prev,
-            seal=commit.seal,
-            tasks=[event.task],
-            keys=commit.keys,
-            bodies=[text],
-        )
-        [task] = projection.apply(alone, bodies=[event.body])
-        yield event, task
-
-
-def _next_part(
-    projection: Projection, commit: Commit, until: int | None
-) -> tuple[Commit | None, bool]:
-    """The commit, or what is left of it up to ``until``, and whether that is all of it."""
+def _part(projection: Projection, commit: Commit, until: int | None) -> Commit | None:
+    """What is left to fold of a commit, up to ``until``; None for nothing."""
     check_follows(projection, commit)
     # An earlier fold may have ended inside this commit.
     begin = projection.seq + 1 - commit.first
-    whole = until is None or commit.last <= until
-    if whole and not begin:
-        return commit, True
-    end = len(commit.bodies) if until is None or whole else until + 1 - commit.first
+    count = len(commit.bodies)
+    end = count if until is None else min(count, until + 1 - commit.first)
+    if not begin and end == count:
+        return commit
     if begin >= end:
-        return None, whole
-    part = replace(
+        return None
+    return replace(
         commit,
         first=commit.first + begin,
         tasks=commit.tasks[begin:end],
         bodies=commit.bodies[begin:end],
     )
-    return part, whole

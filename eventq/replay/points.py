@@ -6,6 +6,7 @@ A view at a point holds everything up to its position, and is told as of its ins
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from datetime import datetime, timedelta
 
 import msgspec
@@ -16,7 +17,7 @@ from eventq.core.events import Commit, decode_bodies, time_of
 from eventq.core.plain import plain
 from eventq.core.task import EPOCH, instant
 from eventq.errors import ArgumentError, LogArchivedError
-from eventq.eventlog.contract import EventLog
+from eventq.eventlog.contract import EventLog, Head
 
 EXPECTED = (
     "a position like 1041, an instant with its time zone like 2030-01-31T12:00:00Z, a time ago "
@@ -27,6 +28,7 @@ END = "end"
 PointLike = int | str | datetime | timedelta
 
 _NUMBER = re.compile(r"-?\d{1,19}", re.ASCII)
+_NO_EVENT_BACK = re.compile(r"-0{1,19}")
 
 
 class Point(Struct, frozen=True):
@@ -46,39 +48,47 @@ def find_point(log: EventLog, value: PointLike, *, now: int, argument: str = "po
     as far as the log can tell: an instant that is yet to come has no state.
     """
     found = plain(value)
-    if type(found) is bool:
-        raise ArgumentError(argument, value, EXPECTED)
+    if type(found) is str:
+        if found == END:
+            head = log.head()
+            return Point(head.seq, max(_at_position(log, head.seq, argument).at, now))
+        if _NO_EVENT_BACK.fullmatch(found):
+            return _at_position(log, log.head().seq, argument)
+        found = _read(found, argument)
     if type(found) is int:
         return _at_position(log, found, argument)
     if type(found) is timedelta:
-        return _at_instant(log, now - parse_duration(found, argument), value, now, argument)
-    if type(found) is datetime:
-        return _at_instant(log, _microseconds(found, value, argument), value, now, argument)
-    if type(found) is str:
-        return _from_text(log, found, now, argument)
-    raise ArgumentError(argument, value, EXPECTED)
+        at = now - parse_duration(found, argument)
+    elif type(found) is datetime:
+        at = _microseconds(found, value, argument)
+    else:
+        raise ArgumentError(argument, value, EXPECTED)
+    return _at_instant(log, at, str(value), now, argument)
 
 
 def is_point(text: str) -> bool:
     """Whether the text has the form of a point; a log may still have nothing there."""
-    if text == END or _NUMBER.fullmatch(text):
-        return True
     try:
-        if text.startswith("-"):
-            _ago_us(text, "point")
-        else:
-            _parse(text, "point")
+        return text == END or _read(text, "point") is not None
     except ArgumentError:
         return False
-    return True
 
 
-def commit_end(log: EventLog, seq: int) -> int:
-    """The last position up to ``seq`` at which a commit ends; 0 where none does."""
-    if seq == log.start().seq:
-        return seq
-    commits = log.read(after=seq - 1, limit=1)
-    return seq if not commits or commits[0].last == seq else commits[0].first - 1
+def find_end(log: EventLog, point: Point) -> Head:
+    """Where the last commit up to a point ends; where the log starts if none does.
+
+    Raises LogArchivedError for a point before that.
+    """
+    start = log.start()
+    if point.seq == start.seq:
+        return start
+    commits = log.read(after=point.seq - 1, limit=1)
+    if not commits:
+        return log.head()
+    commit = commits[0]
+    if commit.last > point.seq:
+        return find_end(log, Point(commit.first - 1, commit.at))
+    return Head(commit.last, commit.at, commit.seal)
 
 
 def position_at(log: EventLog, at: int) -> int:
@@ -89,31 +99,23 @@ def position_at(log: EventLog, at: int) -> int:
     head = log.head()
     if head.at <= at:
         return head.seq
-    low, high = log.start().seq, head.seq
-    # The commit that holds low is not after the instant (or low is the start), that of high is.
-    while high - low > 1:
-        middle = (low + high) // 2
-        commit = log.read(after=middle - 1, limit=1)[0]
-        if commit.at <= at:
-            low = commit.last
-        else:
-            high = commit.first
-    return low
+    start = log.start().seq
+    positions = range(start + 1, head.seq + 1)
+    return start + bisect_right(
+        positions, at, key=lambda seq: log.read(after=seq - 1, limit=1)[0].at
+    )
 
 
-def _from_text(log: EventLog, text: str, now: int, argument: str) -> Point:
-    if text == END:
-        head = log.head()
-        return Point(head.seq, max(_at_position(log, head.seq, argument).at, now))
-    if _NUMBER.fullmatch(text):
-        # No event before the end, which is no position 0.
-        last = text.startswith("-") and not int(text)
-        return _at_position(log, log.head().seq if last else int(text), argument)
-    if text.startswith("-"):
-        at = now - _ago_us(text, argument)
-    else:
-        at = _microseconds(_parse(text, argument), text, argument)
-    return _at_instant(log, at, text, now, argument)
+def _read(text: str, argument: str) -> int | timedelta | datetime:
+    """What a text means, but for "end": a position, a time ago, an instant."""
+    try:
+        if _NUMBER.fullmatch(text):
+            return int(text)
+        if text.startswith("-"):
+            return timedelta(microseconds=parse_duration(text[1:], argument))
+        return datetime.fromisoformat(text)
+    except (ArgumentError, ValueError):
+        raise ArgumentError(argument, text, EXPECTED) from None
 
 
 def _at_position(log: EventLog, seq: int, argument: str) -> Point:
@@ -139,7 +141,7 @@ def _decided_at(commit: Commit) -> int:
         return commit.at
 
 
-def _at_instant(log: EventLog, at: int, value: object, now: int, argument: str) -> Point:
+def _at_instant(log: EventLog, at: int, value: str, now: int, argument: str) -> Point:
     start = log.start()
     if start.seq and at < start.at:
         raise LogArchivedError(start.seq, start.seq)
@@ -147,24 +149,10 @@ def _at_instant(log: EventLog, at: int, value: object, now: int, argument: str) 
     began_at = first[0].at if first else 0
     if start.seq == 0 and at < began_at:
         began = instant(began_at).isoformat()
-        raise ArgumentError(argument, str(value), f"an instant from {began} on, the first event's")
+        raise ArgumentError(argument, value, f"an instant from {began} on, the first event's")
     if at > max(now, log.head().at):
-        raise ArgumentError(argument, str(value), "an instant that is not in the future")
+        raise ArgumentError(argument, value, "an instant that is not in the future")
     return Point(position_at(log, at), at)
-
-
-def _ago_us(text: str, argument: str) -> int:
-    try:
-        return parse_duration(text[1:], argument)
-    except ArgumentError:
-        raise ArgumentError(argument, text, EXPECTED) from None
-
-
-def _parse(text: str, argument: str) -> datetime:
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        raise ArgumentError(argument, text, EXPECTED) from None
 
 
 def _microseconds(at: datetime, value: object, argument: str) -> int:

@@ -9,12 +9,21 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from eventq.core.events import NODE, Cancelled, Completed, Event, Expired, Refused, Unknown
+from eventq.core.events import (
+    NODE,
+    Cancelled,
+    Completed,
+    Event,
+    Expired,
+    Refused,
+    Unknown,
+    events_of,
+)
 from eventq.core.projection import Projection
 from eventq.core.task import FINAL, Task, TaskState
 from eventq.eventlog.contract import EventLog
 from eventq.eventlog.wakeup import Bell
-from eventq.replay.fold import read_all, read_back, task_of
+from eventq.replay.fold import commits_back, folded, read_all, task_of
 
 # More final tasks than this are found by one fold: each question to the log costs as much as
 # folding some ten events.
@@ -187,7 +196,7 @@ def follow_events(log: EventLog, after: int) -> Iterator[Event]:
 def _newest_final(log: EventLog, states: frozenset[TaskState], *, until: int) -> Iterator[Task]:
     """The tasks whose last event has brought them to one of these states, found from the end."""
     seen: set[int] = set()
-    for event in read_back(log, until=until):
+    for event in _read_back(log, until=until):
         number, kind = event.task, type(event.body)
         # A late outcome changes nothing, and what an unknown event changes, nobody here knows.
         if number == NODE or number in seen or kind is Refused or kind is Unknown:
@@ -200,14 +209,17 @@ def _newest_final(log: EventLog, states: frozenset[TaskState], *, until: int) ->
                 yield task
 
 
+def _read_back(log: EventLog, *, until: int) -> Iterator[Event]:
+    for commit in commits_back(log, until=until):
+        yield from (event for event in reversed(events_of(commit)) if event.seq <= until)
+
+
 def _final_tasks(log: EventLog, states: frozenset[TaskState], *, until: int) -> Iterator[Task]:
     found: dict[int, Task] = {}
     projection = Projection(log.namespace)
     projection.suspend_indexes()
-    for commit, _ in read_all(log, after=0):
-        if commit.first > until:
-            break
-        for number, task in zip(commit.tasks, projection.apply(commit), strict=True):
+    for commit, after in folded(projection, log, until=until):
+        for number, task in zip(commit.tasks, after, strict=True):
             if task is not None and task.recorded_state in states:
                 found[number] = task
             else:

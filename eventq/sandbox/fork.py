@@ -9,7 +9,7 @@ from msgspec import Struct
 from eventq.archive.copy import copy_log
 from eventq.errors import ArgumentError, LogForeignError
 from eventq.eventlog.contract import EventLog
-from eventq.replay.points import Point, commit_end
+from eventq.replay.points import Point, find_end
 
 
 class ForkReport(Struct, frozen=True):
@@ -59,7 +59,7 @@ def fork_end(source: EventLog, point: Point) -> int:
     """
     # A fork is the past from the first event on.
     source.read(after=0, limit=1)
-    seq = commit_end(source, point.seq)
+    seq = find_end(source, point).seq
     if not seq:
         raise ArgumentError("point", point.seq, "a point at which at least one commit has ended")
     return seq

@@ -9,6 +9,7 @@ from typing import Literal
 
 from msgspec import UNSET, Struct
 
+from eventq.audit.reasons import CANCEL
 from eventq.core.events import (
     Cancelled,
     Completed,
@@ -23,9 +24,6 @@ from eventq.core.lease import LAPSED
 from eventq.core.settle import Outcome
 from eventq.core.task import Task
 from eventq.replay.fold import fold_events
-
-# The type of the error that stands in the log for a worker's Cancel.
-CANCEL = "eventq.Cancel"
 
 Ending = Literal["completed", "failed", "cancelled", "lapsed", "released", "called off", "running"]
 # How an attempt ends by what its worker did; the other endings say nothing of the worker.
@@ -58,9 +56,13 @@ class RecordedAttempt(Struct, frozen=True):
     """Microseconds since 1970, as ``leased_at``; None while it runs."""
 
 
-def leases_of(history: list[Event]) -> list[Event]:
-    """The ``leased`` events, in order; an attempt that was given back comes again."""
-    return [event for event in history if type(event.body) is Leased]
+def leases_of(history: list[Event], *, until: int | None) -> list[tuple[Event, int]]:
+    """The ``leased`` events, in order, and their attempts; one that was given back comes again."""
+    return [
+        (event, event.body.attempt)
+        for event in history
+        if type(event.body) is Leased and (until is None or event.seq <= until)
+    ]
 
 
 def attempt_of(namespace: str, history: list[Event], lease: Event) -> RecordedAttempt:
@@ -91,17 +93,12 @@ def _ending(later: list[Event], fence: int) -> tuple[Ended, int | None]:
             result = None if body.result is UNSET else bytes(body.result)
             return Ended("completed", result, body.result_missing), event.decided_at
         if type(body) is Failed:
-            following = later[place + 1].body if place + 1 < len(later) else None
-            return _failure(body, following, late), event.decided_at
+            called_off = [type(each.body) for each in later[place + 1 : place + 2]] == [Cancelled]
+            lapsed = body.error.type == LAPSED
+            kind: Ending = "lapsed" if lapsed else "cancelled" if called_off else "failed"
+            return Ended(kind, error=body.error, late=late), event.decided_at
         if type(body) is Released:
             return Ended("released", late=late), event.decided_at
         if type(body) is Cancelled:
             return Ended("called off", late=late), event.decided_at
     return Ended("running"), None
-
-
-def _failure(body: Failed, following: object, late: Literal["completed", "failed"] | None) -> Ended:
-    if body.error.type == LAPSED:
-        return Ended("lapsed", error=body.error, late=late)
-    kind: Ending = "cancelled" if type(following) is Cancelled else "failed"
-    return Ended(kind, error=body.error, late=late)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Literal
 
 import msgspec
@@ -59,16 +60,12 @@ class Rerun(Struct, frozen=True):
 
 
 class PastClock:
-    """A clock that stands at a recorded instant when it is started, and goes on from there."""
+    """A clock that stands at a recorded instant when it is made, and goes on from there."""
 
     def __init__(self, at: int, clock: Clock) -> None:
         self._at = at
         self._clock = clock
         self._begun_s = clock.monotonic()
-
-    def start(self) -> None:
-        """Begins anew at the recorded instant."""
-        self._begun_s = self._clock.monotonic()
 
     def now_us(self) -> int:
         """See Clock.now_us."""
@@ -79,7 +76,7 @@ class PastClock:
         return self._clock.monotonic()
 
     def passed_us(self) -> int:
-        """Microseconds since it was started."""
+        """Microseconds since it was made."""
         return round((self._clock.monotonic() - self._begun_s) * SECOND_US)
 
 
@@ -123,20 +120,18 @@ def find_attempt(
     Raises TaskNotFoundError, and ArgumentError when there was none.
     """
     history = read_history(log, key)
-    leases = leases_of(history)
-    if at is not None:
-        leases = [lease for lease in leases if lease.seq <= at.seq]
+    leases = leases_of(history, until=None if at is None else at.seq)
     then = "" if at is None else f" by position {at.seq}"
     if not leases:
         raise ArgumentError("key", key, f"a task that has been leased{then}")
     if attempt is not None:
         check_count(attempt, "attempt", least=1)
-        numbers = [getattr(lease.body, "attempt", 0) for lease in leases]
-        leases = [lease for lease, n in zip(leases, numbers, strict=True) if n == attempt]
+        made = max(number for _, number in leases)
+        leases = [lease for lease in leases if lease[1] == attempt]
         if not leases:
-            made = f"one of the {max(numbers)} attempts of task {key}{then}"
-            raise ArgumentError("attempt", attempt, made)
-    return attempt_of(log.namespace, history, leases[-1])
+            expected = f"one of the {made} attempts of task {key}{then}"
+            raise ArgumentError("attempt", attempt, expected)
+    return attempt_of(log.namespace, history, leases[-1][0])
 
 
 def compare(recorded: Ended, here: Ended) -> tuple[RerunVerdict, str | None]:
@@ -162,7 +157,8 @@ class _Run:
         self.task: Task = recorded.task
         self.ran_us = 0
         self.error: BaseException | None = None
-        self._clock = PastClock(recorded.leased_at, clock)
+        self._begun = partial(PastClock, recorded.leased_at, clock)
+        self._clock = self._begun()
 
     def call(self, worker: Callable[[Any, Any], Any]) -> Outcome:
         """Calls a ``def`` worker; Ctrl-C passes through."""
@@ -216,7 +212,7 @@ class _Run:
             return self._raised(error)
 
     def _begin(self, kind: type[Context]) -> Context:
-        self._clock.start()
+        self._clock = self._begun()
         context = kind(self.task, self._clock)
         context.set_deadline(self.task.policy.deadline_us)
         return context

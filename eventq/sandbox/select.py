@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from eventq.core.projection import Projection
@@ -48,8 +49,13 @@ def attempted_keys(
                 found.put(number, task)
             else:
                 found.take_out(number)
-    keys = [key for number, key in found.newest_first() if _is_in(projection, number, at, states)]
-    return keys if limit is None else keys[:limit]
+    keys = (
+        key
+        for number, key in found.newest_first()
+        # Final tasks have been looked at.
+        if (task := projection.tasks.get(number)) is None or task.as_of(at.at).state in states
+    )
+    return list(islice(keys, limit))
 
 
 class AttemptedKeys:
@@ -79,9 +85,3 @@ class AttemptedKeys:
     def newest_first(self) -> Iterator[tuple[int, str]]:
         """Numbers and keys."""
         return reversed(self._keys.items())
-
-
-def _is_in(projection: Projection, number: int, at: Point, states: frozenset[TaskState]) -> bool:
-    """Whether a task is in one of the states; final ones have been looked at."""
-    task = projection.tasks.get(number)
-    return task is None or task.as_of(at.at).state in states

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from hashlib import blake2b
 from itertools import repeat
-from operator import lt
+from operator import attrgetter, lt
 from typing import Annotated
 
 import msgspec
@@ -35,6 +35,8 @@ DIGEST_BYTES = 32
 CONTENT_BYTES = 16 * 1024**3
 # The largest level takes six times as long for the same size: what repeats does so nearby.
 COMPRESSION = 1
+
+SCHEDULED, LEASED = TaskState.SCHEDULED, TaskState.LEASED
 
 Natural = Annotated[int, Meta(ge=0)]
 
@@ -80,6 +82,9 @@ class _Content(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 _COLUMNS = _Content.__struct_fields__[_Content.__struct_fields__.index("number") :]
+
+# Those that stand as the tasks have them.
+_AS_THEY_ARE = [name for name in _COLUMNS if name not in {"policy", "worker"}]
 
 _header_decoder = msgspec.json.Decoder(SnapshotHeader)
 _content_decoder = msgspec.msgpack.Decoder(_Content)
@@ -165,9 +170,8 @@ def _unpack(packed: bytes, content_bytes: int) -> bytes:
 def _to_content(snapshot: Snapshot) -> _Content:
     tasks = [snapshot.tasks[number] for number in sorted(snapshot.tasks)]
     states = {task.recorded_state for task in tasks}
-    assert states <= {TaskState.SCHEDULED, TaskState.LEASED}, "a commit's end leaves no others"
-    workers = sorted(snapshot.holders)
-    places = {worker: place for place, worker in enumerate(workers)}
+    assert states <= {SCHEDULED, LEASED}, "a commit's end leaves no others"
+    places = {worker: place for place, worker in enumerate(sorted(snapshot.holders))}
     policies: dict[Policy, int] = {}
     return _Content(
         counts=dict(sorted(snapshot.counts.items())),
@@ -176,25 +180,12 @@ def _to_content(snapshot: Snapshot) -> _Content:
         decided_at=snapshot.decided_at,
         holders=[
             (name, holder.ttl_us, holder.seen_seq, holder.seen_at)
-            for name, holder in zip(
-                workers, map(snapshot.holders.__getitem__, workers), strict=True
-            )
+            for name, holder in sorted(snapshot.holders.items())
         ],
         policy=[policies.setdefault(task.policy, len(policies)) for task in tasks],
         policies=list(policies),
-        number=[task.number for task in tasks],
-        caller_key=[task.caller_key for task in tasks],
-        priority=[task.priority for task in tasks],
-        tags_json=[task.tags_json for task in tasks],
-        created_at_us=[task.created_at_us for task in tasks],
-        scheduled_at_us=[task.scheduled_at_us for task in tasks],
-        expires_at_us=[task.expires_at_us for task in tasks],
-        seen_at_us=[task.seen_at_us for task in tasks],
-        attempt=[task.attempt for task in tasks],
-        retry_count=[task.retry_count for task in tasks],
-        fence=[task.fence for task in tasks],
         worker=[None if task.worker is None else places[task.worker] for task in tasks],
-        last_error=[task.last_error for task in tasks],
+        **{name: list(map(attrgetter(name), tasks)) for name in _AS_THEY_ARE},
     )
 
 
@@ -214,26 +205,14 @@ def _to_snapshot(header: SnapshotHeader, content: _Content) -> Snapshot:
     for number, worker in zip(content.number, workers, strict=True):
         if worker is not None:
             holders[worker].tasks.add(number)
+    columns = {name: getattr(content, name) for name in _AS_THEY_ARE} | {
+        "namespace": repeat(header.namespace),
+        "policy": map(content.policies.__getitem__, content.policy),
+        "recorded_state": [LEASED if worker is not None else SCHEDULED for worker in workers],
+        "worker": workers,
+    }
     # The order of Task's fields, by place: with names this takes three times as long.
-    tasks = map(
-        Task,
-        content.number,
-        repeat(header.namespace),
-        content.caller_key,
-        content.priority,
-        content.tags_json,
-        map(content.policies.__getitem__, content.policy),
-        content.created_at_us,
-        content.scheduled_at_us,
-        content.expires_at_us,
-        content.seen_at_us,
-        [TaskState.SCHEDULED if worker is None else TaskState.LEASED for worker in workers],
-        content.attempt,
-        content.retry_count,
-        content.fence,
-        workers,
-        content.last_error,
-    )
+    tasks = map(Task, *(columns[name] for name in Task.__struct_fields__ if name in columns))
     return Snapshot(
         namespace=header.namespace,
         seq=header.seq,

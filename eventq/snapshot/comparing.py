@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import Any
 
 from msgspec import Struct
@@ -75,45 +76,56 @@ class Difference(Struct, frozen=True):
         return not self.tasks and not self.holders and all(old == new for old, new in pairs)
 
 
-def compare(before: Projection, after: Projection) -> Difference:
+def compare(before: Projection, after: Projection, *, by_key: bool = False) -> Difference:
     """What differs between two projections, each as of the latest time it was asked about.
 
-    Their positions, instants and seals are not compared. O(open tasks).
+    Their positions, instants and seals are not compared. Tasks are the same if their numbers are
+    or, ``by_key``, if their keys are: then those of the second alone come last. O(open tasks).
     """
     old_counts = state_counts(before, now=before.advanced_to)
     new_counts = state_counts(after, now=after.advanced_to)
     kinds = sorted(before.counts.keys() | after.counts.keys())
+    tasks = list(_task_differences(before, after, by_key=by_key))
     return Difference(
         counts={state: (old_counts[state], new_counts[state]) for state in old_counts},
         events={kind: (before.counts.get(kind, 0), after.counts.get(kind, 0)) for kind in kinds},
-        tasks=list(_task_differences(before, after)),
+        tasks=tasks if by_key else sorted(tasks, key=attrgetter("number")),
         holders=list(_holder_differences(before.holders, after.holders)),
     )
 
 
-def task_fields(old: Task, new: Task) -> Fields:
-    """The fields of Task that differ, without the state; tags as values."""
-    fields = {
-        name: (getattr(old, name), getattr(new, name))
-        for name in _TASK_FIELDS
-        if getattr(old, name) != getattr(new, name)
-    }
-    if old.tags_json != new.tags_json:
-        fields["tags"] = (old.tags, new.tags)
-    return fields
+def task_difference(
+    old: Task | None, new: Task | None, instants: tuple[int, int]
+) -> TaskDifference | None:
+    """What differs between two tasks, or one and none, each as of its instant."""
+    task = old or new
+    assert task is not None, "one of the two is a task"
+    states = (_state(old, instants[0]), _state(new, instants[1]))
+    fields: Fields = {} if states[0] == states[1] else {"state": states}
+    if old is not None and new is not None and old != new:
+        fields |= {
+            name: (getattr(old, name), getattr(new, name))
+            for name in _TASK_FIELDS
+            if getattr(old, name) != getattr(new, name)
+        }
+        if old.tags_json != new.tags_json:
+            fields["tags"] = (old.tags, new.tags)
+    return TaskDifference(task.number, task.key, fields) if fields else None
 
 
-def _task_differences(before: Projection, after: Projection) -> Iterator[TaskDifference]:
-    for number in sorted(before.tasks.keys() | after.tasks.keys()):
-        old, new = before.tasks.get(number), after.tasks.get(number)
-        states = (_state(old, before.advanced_to), _state(new, after.advanced_to))
-        fields: Fields = {} if states[0] == states[1] else {"state": states}
-        if old is not None and new is not None and old != new:
-            fields.update(task_fields(old, new))
-        if fields:
-            task = new or old
-            assert task is not None, "the number is from one of the two"
-            yield TaskDifference(number, task.key, fields)
+def _task_differences(
+    before: Projection, after: Projection, *, by_key: bool
+) -> Iterator[TaskDifference]:
+    mark = attrgetter("key" if by_key else "number")
+    olds, news = (
+        {mark(task): task for task in sorted(projection.tasks.values(), key=attrgetter("number"))}
+        for projection in (before, after)
+    )
+    for name in olds | news:
+        instants = before.advanced_to, after.advanced_to
+        found = task_difference(olds.get(name), news.get(name), instants)
+        if found is not None:
+            yield found
 
 
 def _state(task: Task | None, at: int) -> TaskState | None:

@@ -8,7 +8,7 @@ from eventq.core.projection import Projection
 from eventq.errors import ArgumentError
 from eventq.eventlog.contract import EventLog, SnapshotEntry
 from eventq.replay.fold import catch_up
-from eventq.replay.points import Point, commit_end
+from eventq.replay.points import Point, find_end
 from eventq.snapshot.content import take
 from eventq.snapshot.keeping import put
 from eventq.snapshot.starting import projection_at
@@ -19,7 +19,7 @@ def create(log: EventLog, point: Point, *, now: int) -> SnapshotEntry:
 
     Raises ArgumentError where none does, LogError where it cannot be read or written.
     """
-    seq = commit_end(log, point.seq)
+    seq = find_end(log, point).seq
     if not seq:
         raise ArgumentError("point", point.seq, "a position at or behind the end of a commit")
     # As of the position, whatever the instant: a snapshot does not know what time it is.
@@ -69,7 +69,7 @@ def _create_every(
     end = log.head().seq
     projection = Projection(log.namespace)
     for wanted in range(events, end + 1, events):
-        seq = commit_end(log, wanted)
+        seq = find_end(log, Point(wanted, 0)).seq
         # A commit may be longer than the distance.
         if seq > projection.seq:
             catch_up(projection, log, until=seq)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from eventq.core.projection import Projection
-from eventq.errors import LogArchivedError, LogCorruptError
+from eventq.errors import LogArchivedError, LogCorruptError, LogError
 from eventq.eventlog.contract import EventLog
 from eventq.host.logger import SafeLogger
 from eventq.replay.fold import catch_up, replay
 from eventq.replay.points import Point
 from eventq.snapshot.content import restore
 from eventq.snapshot.keeping import newest
+
+# From so many events on, a snapshot on the way is a short cut.
+FAR_EVENTS = 100_000
 
 logger = SafeLogger(__name__)
 
@@ -42,6 +45,16 @@ def projection_at_start(log: EventLog, *, until: int) -> Projection:
     ``until``.
     """
     return restore_newest(log, until=min(until, log.start().seq)) or Projection(log.namespace)
+
+
+def is_quicker_from_snapshot(log: EventLog, *, after: int, until: int) -> bool:
+    """Whether a snapshot in between saves much to who would fold on from a position to another."""
+    if until - after <= FAR_EVENTS:
+        return False
+    try:
+        return any(after + FAR_EVENTS < entry.seq <= until for entry in log.snapshots.entries())
+    except LogError:
+        return False
 
 
 def _folded(log: EventLog, until: int) -> Projection:

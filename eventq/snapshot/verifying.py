@@ -65,21 +65,18 @@ def verify(
     Raises LogCorruptError where the log is damaged. One snapshot at a time is in memory.
     """
     chosen = list(stored_sources(log) if sources is None else sources)
-    verdicts: dict[int, SnapshotVerdict] = {}
-    found: list[tuple[int, int]] = []
-    for place, (name, give) in enumerate(chosen):
-        snapshot = _usable(log, give)
-        if isinstance(snapshot, SnapshotError):
-            verdicts[place] = SnapshotVerdict(name, None, snapshot.problem)
-        else:
-            found.append((snapshot.seq, place))
+    verdicts = [_verdict(log, name, give) for name, give in chosen]
+    found = sorted((v.seq, place) for place, v in enumerate(verdicts) if v.seq is not None)
     replayed = Projection(log.namespace)
-    end = max(found, default=(0, 0))[0]
-    for seq, place in sorted(found):
-        _fold_to(replayed, log, seq, end, progress)
-        name, give = chosen[place]
-        verdicts[place] = _compared(name, give, replayed)
-    return [verdicts[place] for place in range(len(chosen))]
+    for seq, place in found:
+        while (before := replayed.seq) < seq:
+            catch_up(replayed, log, until=min(seq, before + STEP_EVENTS))
+            if progress is not None:
+                progress(replayed.seq, found[-1][0])
+            assert replayed.seq > before, "a commit ends there, so the log reaches it"
+        # Read again, rather than all kept in memory at a time.
+        verdicts[place] = _verdict(log, *chosen[place], replayed)
+    return verdicts
 
 
 def stored_sources(
@@ -99,74 +96,49 @@ def find_flaw(snapshot: Snapshot, replayed: Snapshot) -> Flaw | None:
     return next(_flaws(snapshot, replayed), None)
 
 
-def _usable(log: EventLog, give: Callable[[], Snapshot]) -> Snapshot | SnapshotError:
+def _verdict(
+    log: EventLog, name: str, give: Callable[[], Snapshot], replayed: Projection | None = None
+) -> SnapshotVerdict:
+    """Whether it can be used and, given the replay up to its position, whether it is that."""
     try:
         snapshot = give()
         check_fits(log, snapshot)
     except SnapshotError as error:
-        return error
-    return snapshot
-
-
-def _compared(name: str, give: Callable[[], Snapshot], replayed: Projection) -> SnapshotVerdict:
-    try:
-        # Read again, rather than all kept in memory at a time.
-        snapshot = give()
-    except SnapshotError as error:
         return SnapshotVerdict(name, None, error.problem)
-    return SnapshotVerdict(name, snapshot.seq, flaw=find_flaw(snapshot, take(replayed)))
-
-
-def _fold_to(
-    projection: Projection,
-    log: EventLog,
-    seq: int,
-    end: int,
-    progress: Callable[[int, int], None] | None,
-) -> None:
-    while projection.seq < seq:
-        before = projection.seq
-        catch_up(projection, log, until=min(seq, before + STEP_EVENTS))
-        if progress is not None:
-            progress(projection.seq, end)
-        assert projection.seq > before, "a commit ends at the position, so the log reaches it"
+    flaw = None if replayed is None else find_flaw(snapshot, take(replayed))
+    return SnapshotVerdict(name, snapshot.seq, flaw=flaw)
 
 
 def _flaws(snapshot: Snapshot, replayed: Snapshot) -> Iterator[Flaw]:
     for name in ("namespace", "seq", "at", "seal", "unknown"):
-        yield from _pair(name, None, getattr(snapshot, name), getattr(replayed, name))
+        yield from _unlike(name, None, getattr(snapshot, name), getattr(replayed, name))
     for name in ("counts", "reopened"):
-        ours, theirs = getattr(snapshot, name), getattr(replayed, name)
-        for kind in sorted(ours.keys() | theirs.keys()):
-            yield from _pair(f"{name}.{kind}", None, ours.get(kind), theirs.get(kind))
-    if snapshot.tasks != replayed.tasks:
-        for number in sorted(snapshot.tasks.keys() | replayed.tasks.keys()):
-            ours, theirs = snapshot.tasks.get(number), replayed.tasks.get(number)
-            yield from _task_flaws(number, ours, theirs)
-    for worker in sorted(snapshot.holders.keys() | replayed.holders.keys()):
-        yield from _holder_flaws(worker, snapshot.holders.get(worker), replayed.holders.get(worker))
-
-
-def _task_flaws(number: int, ours: Task | None, theirs: Task | None) -> Iterator[Flaw]:
-    if ours is None or theirs is None:
-        if ours is not theirs:
+        for kind, ours, theirs in _pairs(getattr(snapshot, name), getattr(replayed, name)):
+            yield from _unlike(f"{name}.{kind}", None, ours, theirs)
+    for number, ours, theirs in _pairs(snapshot.tasks, replayed.tasks):
+        if ours is None or theirs is None:
             yield Flaw("number", number, ours and number, theirs and number)
-        return
-    for name in Task.__struct_fields__:
-        yield from _pair(name, number, getattr(ours, name), getattr(theirs, name))
+        elif ours != theirs:
+            for name in Task.__struct_fields__:
+                yield from _unlike(name, number, getattr(ours, name), getattr(theirs, name))
+    yield from _holder_flaws(snapshot.holders, replayed.holders)
 
 
-def _holder_flaws(worker: str, ours: Holder | None, theirs: Holder | None) -> Iterator[Flaw]:
-    if ours is None or theirs is None:
-        if ours is not theirs:
-            yield Flaw(f"holders.{worker}", None, ours, theirs)
-        return
-    for name in Holder.__struct_fields__:
-        yield from _pair(
-            f"holders.{worker}.{name}", None, getattr(ours, name), getattr(theirs, name)
-        )
+def _holder_flaws(snapshot: dict[str, Holder], replayed: dict[str, Holder]) -> Iterator[Flaw]:
+    for worker, ours, theirs in _pairs(snapshot, replayed):
+        place = f"holders.{worker}"
+        if ours is None or theirs is None:
+            yield Flaw(place, None, ours, theirs)
+            continue
+        for name in Holder.__struct_fields__:
+            yield from _unlike(f"{place}.{name}", None, getattr(ours, name), getattr(theirs, name))
 
 
-def _pair(name: str, task: int | None, ours: object, theirs: object) -> Iterator[Flaw]:
+def _pairs(ours: dict[Any, Any], theirs: dict[Any, Any]) -> Iterator[tuple[Any, Any, Any]]:
+    """Each name that one of the two has, with what it is in both."""
+    return ((name, ours.get(name), theirs.get(name)) for name in sorted(ours.keys() | theirs))
+
+
+def _unlike(name: str, task: int | None, ours: object, theirs: object) -> Iterator[Flaw]:
     if ours != theirs:
         yield Flaw(name, task, ours, theirs)

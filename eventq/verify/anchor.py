@@ -6,20 +6,22 @@ The secret key comes in as an argument and is neither kept nor shown.
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Sequence
 from hashlib import sha256
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
-from eventq.errors import ArgumentError, LogArchivedError, LogCorruptError, shown
+from eventq.errors import ArgumentError, LogCorruptError, shown
 from eventq.eventlog.contract import EventLog
-from eventq.replay.points import Point
+from eventq.replay.points import Point, find_end
 from eventq.verify.seals import SEAL_BYTES
 from eventq.verify.terms import Report
 
 EXPECTED = "an anchor: an object with namespace, seq, at, seal and hmac, as `anchor export` makes"
-HEX_SEAL = 2 * SEAL_BYTES
+HEX_SEAL = re.compile(f"[0-9a-f]{{{2 * SEAL_BYTES}}}")
 
 
 class Anchor(Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,11 +43,11 @@ def make_anchor(log: EventLog, point: Point, *, key: bytes | None) -> Anchor:
 
     Raises ArgumentError when there is none, LogCorruptError where the log cannot be read.
     """
-    seq, at, seal = _commit_end(log, point.seq)
-    if not seq:
+    end = find_end(log, point)
+    if not end.seq:
         raise ArgumentError("point", point.seq, "one at which a first commit has ended")
-    anchor = Anchor(log.namespace, seq, at, seal.hex())
-    return anchor if key is None else Anchor(log.namespace, seq, at, seal.hex(), mac(anchor, key))
+    anchor = Anchor(log.namespace, end.seq, end.at, end.seal.hex())
+    return anchor if key is None else replace(anchor, hmac=mac(anchor, key))
 
 
 def parse_anchor(text: bytes, name: str) -> Anchor:
@@ -54,8 +56,10 @@ def parse_anchor(text: bytes, name: str) -> Anchor:
         anchor = _decoder.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ArgumentError(name, str(error), EXPECTED) from None
-    if anchor.seq < 0 or len(anchor.seal) != HEX_SEAL or not _is_hex(anchor.seal):
-        raise ArgumentError(name, anchor.seal, f"{EXPECTED}, with a seal of {HEX_SEAL} digits")
+    if anchor.seq < 0 or not HEX_SEAL.fullmatch(anchor.seal):
+        raise ArgumentError(
+            name, anchor.seal, f"{EXPECTED}, with a seal of {2 * SEAL_BYTES} digits"
+        )
     return anchor
 
 
@@ -175,20 +179,3 @@ class AnchorWatch:
     def _since(self) -> str:
         """Between which positions something was changed, as far as the anchors tell."""
         return " here or before" if self._last_held is None else f" behind {self._last_held}"
-
-
-def _commit_end(log: EventLog, seq: int) -> tuple[int, int, bytes]:
-    """Position, instant and seal of the last commit that ends at or before a position."""
-    start = log.start()
-    while seq > start.seq:
-        commit = log.read(after=seq - 1, limit=1)[0]
-        if commit.last <= seq:
-            return commit.last, commit.at, commit.seal
-        seq = commit.first - 1
-    if seq < start.seq:
-        raise LogArchivedError(seq, start.seq)
-    return start.seq, start.at, start.seal
-
-
-def _is_hex(text: str) -> bool:
-    return all(digit in "0123456789abcdef" for digit in text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
+from typing import Any
 
 from msgspec import Struct
 
@@ -105,17 +106,14 @@ def is_due(task: Seen, now: int) -> bool:
     return task.scheduled_at <= now or task.scheduled_at == task.created_at
 
 
-def content_hash(state: str, content: Seen | Reopening) -> int:
-    """Of what a final task must bring back when it is reopened."""
-    return hash(
-        (
-            state,
-            content.policy,
-            content.created_at,
-            content.attempt,
-            content.key,
-            content.priority,
-            bytes(content.tags) if isinstance(content, Reopening) else content.tags,
-            content.last_error,
-        )
-    )
+def brought_back(content: Seen | Reopening) -> dict[str, Any]:
+    """What a final task must bring back when it is reopened, by the names of `Seen`."""
+    return {
+        "policy": content.policy,
+        "created_at": content.created_at,
+        "attempt": content.attempt,
+        "key": content.key,
+        "priority": content.priority,
+        "tags": bytes(content.tags),
+        "last_error": content.last_error,
+    }

@@ -66,12 +66,8 @@ def remember(number: int, history: History) -> Seen | None:
         return None
     if not history or history[0][0] != number or type(history[0][2]) is not Created:
         raise BrokenError("move", f"there is no task {number}: an event of it before created")
-    finals: dict[int, Seen] = {}
-
-    def keep(task: Seen) -> None:
-        finals[task.number] = task
-
-    rules = Rules(_Finals(finals), _ignore, on_final=keep, judges_order=False)
+    finals = _Finals()
+    rules = Rules(finals, _ignore, on_final=finals.keep, judges_order=False)
     try:
         for seq, at, body in history:
             if type(body) is not Refused:
@@ -79,18 +75,22 @@ def remember(number: int, history: History) -> Seen | None:
                 rules.judge(seq, now, number, body)
     except BrokenError:
         return None
-    return rules.tasks.get(number) or finals.get(number)
+    return rules.tasks.get(number) or finals.tasks.get(number)
 
 
 class _Finals:
     """The past of one task's history: what it was when it was final last."""
 
-    def __init__(self, finals: dict[int, Seen]) -> None:
-        self._finals = finals
+    def __init__(self) -> None:
+        self.tasks: dict[int, Seen] = {}
+
+    def keep(self, task: Seen) -> None:
+        """Takes in a task that is final now."""
+        self.tasks[task.number] = task
 
     def task(self, number: int, before: int) -> Seen | None:  # noqa: ARG002 - the latest
         """See Past.task."""
-        return self._finals.get(number)
+        return self.tasks.get(number)
 
     def event(self, seq: int) -> None:
         """See Past.event: only late outcomes ask, which are left out."""

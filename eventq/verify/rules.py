@@ -29,7 +29,7 @@ from eventq.core.events import (
     Updated,
 )
 from eventq.errors import shown
-from eventq.verify.order import Order, Seen, content_hash, is_due
+from eventq.verify.order import Order, Seen, brought_back, is_due
 from eventq.verify.terms import BrokenError, Past, Report, Unreadable
 
 # Final tasks that may be reopened of which a hash is kept (about 100 bytes each), the latest ones.
@@ -66,20 +66,11 @@ class Rules:
         self._judges_order = judges_order
         self._failed: set[int] = set()
         self._reopenable: dict[int, int] = {}
+        # A kind without a rule of its own cannot be judged, and shows here.
         self._rules: dict[type, Callable[[int, int, int, Any], None]] = {
-            Created: self._created,
-            Leased: self._leased,
-            Completed: self._completed,
-            Failed: self._take_failed,
-            Retried: self._retried,
-            Expired: self._expired,
-            Cancelled: self._cancelled,
-            Renewed: self._renewed,
-            Released: self._released,
-            Updated: self._updated,
-            Refused: self._refused,
+            **{kind: getattr(self, f"_take_{name}") for kind, name in KIND_OF.items()},
             Unknown: self._take_unknown,
-            Unreadable: self._unreadable,
+            Unreadable: self._take_unreadable,
         }
 
     def add(self, task: Seen, now: int) -> None:
@@ -151,7 +142,7 @@ class Rules:
             raise BrokenError("move", f"{KIND_OF[kind]} of task {number}: {task.state}")
         return task
 
-    def _created(self, seq: int, at: int, number: int, body: Created) -> None:
+    def _take_created(self, seq: int, at: int, number: int, body: Created) -> None:
         if body.key is not None:
             self.keyed.append((body.key, seq))
         if number != seq:
@@ -176,7 +167,7 @@ class Rules:
         )
         self._order.add(task, at)
 
-    def _leased(self, seq: int, at: int, number: int, body: Leased) -> None:
+    def _take_leased(self, seq: int, at: int, number: int, body: Leased) -> None:
         task = self.tasks.get(number)
         if task is None or task.state != "pending":
             # Rule 5: at most one live lease.
@@ -201,7 +192,7 @@ class Rules:
         task.fence = seq
         task.edition = 0
 
-    def _completed(self, seq: int, _at: int, number: int, body: Completed) -> None:
+    def _take_completed(self, seq: int, _at: int, number: int, body: Completed) -> None:
         # The commonest end by far, so it makes no further call when all is well.
         task = self.tasks.get(number)
         if task is None or task.state != "leased" or task.fence != body.fence:
@@ -222,11 +213,9 @@ class Rules:
             self._failed.add(number)
 
     def _end_lease(self, seq: int, number: int, fence: int, kind: type) -> Seen | None:
-        task = self.tasks.get(number)
-        if task is None or task.state != "leased":
-            task = self._in_state(seq, number, kind, "leased")
-            if task is None:
-                return None
+        task = self._in_state(seq, number, kind, "leased")
+        if task is None:
+            return None
         if fence != task.fence:
             # Rule 6.
             raise BrokenError("fence", f"fence {fence}, but the live one is {task.fence}")
@@ -239,13 +228,13 @@ class Rules:
         del self.tasks[task.number]
         self._failed.discard(task.number)
         kept = self._reopenable
-        kept[task.number] = content_hash(state, task)
+        kept[task.number] = _hash_of(state, task)
         if len(kept) > HASHES_KEPT:
             del kept[next(iter(kept))]
         if self._on_final is not None:
             self._on_final(task)
 
-    def _retried(self, seq: int, at: int, number: int, body: Retried) -> None:
+    def _take_retried(self, seq: int, at: int, number: int, body: Retried) -> None:
         task = self._remembered(number, body.reopens)
         if task is None:
             task = self._in_state(seq, number, Retried, "failed", "expired", "cancelled")
@@ -275,39 +264,19 @@ class Rules:
     def _remembered(self, number: int, content: Reopening | None) -> Seen | None:
         """The final task, when it is known to be just what the event brings back."""
         kept = self._reopenable.pop(number, None)
-        if kept is None or content is None or kept != content_hash(content.was, content):
+        if kept is None or content is None or kept != _hash_of(content.was, content):
             return None
-        return Seen(
-            number,
-            content.created_at,
-            content.key,
-            content.priority,
-            bytes(content.tags),
-            content.policy,
-            0,
-            None,
-            content.was,
-            attempt=content.attempt,
-            last_error=content.last_error,
-        )
+        known = brought_back(content)
+        return Seen(number, scheduled_at=0, expires_at=None, state=content.was, **known)
 
     def _reopen(self, task: Seen, at: int, content: Reopening | None) -> None:
         if content is None:
             raise BrokenError("move", "nothing says what reopens")
         if content.was != task.state:
             raise BrokenError("move", f"reopens what was {task.state}")
-        ours = {
-            "policy": task.policy,
-            "created_at": task.created_at,
-            "attempt": task.attempt,
-            "key": task.key,
-            "priority": task.priority,
-            "tags": task.tags,
-            "last_error": task.last_error,
-        }
-        for name, value in ours.items():
-            brought = getattr(content, name)
-            if (bytes(brought) if name == "tags" else brought) != value:
+        brought = brought_back(content)
+        for name, value in brought_back(task).items():
+            if brought[name] != value:
                 raise BrokenError("move", f"brings back another {name} than the task had")
         age_us = task.policy.max_age_us
         if content.expires_at != (None if age_us is None else at + age_us):
@@ -315,7 +284,7 @@ class Rules:
         task.expires_at = content.expires_at
         task.retries = 0
 
-    def _expired(self, seq: int, at: int, number: int, body: Expired) -> None:
+    def _take_expired(self, seq: int, at: int, number: int, body: Expired) -> None:
         task = self._in_state(seq, number, Expired, "pending", "failed")
         if task is None:
             return
@@ -331,25 +300,25 @@ class Rules:
             raise BrokenError("expiry", "expired too early")
         self._finish(task, "expired")
 
-    def _cancelled(self, seq: int, _at: int, number: int, _body: Cancelled) -> None:
+    def _take_cancelled(self, seq: int, _at: int, number: int, _body: Cancelled) -> None:
         task = self._in_state(seq, number, Cancelled, "pending", "leased", "failed")
         if task is not None:
             self._finish(task, "cancelled")
 
-    def _renewed(self, _seq: int, _at: int, number: int, body: Renewed) -> None:
+    def _take_renewed(self, _seq: int, _at: int, number: int, body: Renewed) -> None:
         if number != 0:
             raise BrokenError("move", f"renewed names a task, {number}")
         if body.ttl_us <= 0:
             raise BrokenError("lease", "renewed for no time")
 
-    def _released(self, seq: int, at: int, number: int, body: Released) -> None:
+    def _take_released(self, seq: int, at: int, number: int, body: Released) -> None:
         task = self._end_lease(seq, number, body.fence, Released)
         if task is not None:
             task.state = "pending"
             task.attempt -= 1
             self._order.add(task, at)
 
-    def _updated(self, seq: int, at: int, number: int, body: Updated) -> None:
+    def _take_updated(self, seq: int, at: int, number: int, body: Updated) -> None:
         task = self._in_state(seq, number, Updated, "pending")
         if task is None:
             return
@@ -366,7 +335,7 @@ class Rules:
             task.scheduled_at = body.scheduled_at
         self._order.add(task, at)
 
-    def _refused(self, seq: int, _at: int, number: int, body: Refused) -> None:
+    def _take_refused(self, seq: int, _at: int, number: int, body: Refused) -> None:
         # Rule 15: evidence that the work ran twice.
         past, fence = self._past, body.fence
         task = self.tasks.get(number)
@@ -397,5 +366,9 @@ class Rules:
             self._judges_order = False
         self._drop(number)
 
-    def _unreadable(self, _seq: int, _at: int, _number: int, body: Unreadable) -> None:
+    def _take_unreadable(self, _seq: int, _at: int, _number: int, body: Unreadable) -> None:
         raise BrokenError("unreadable", f"the body cannot be understood: {body.problem}")
+
+
+def _hash_of(state: str, content: Seen | Reopening) -> int:
+    return hash((state, *brought_back(content).values()))

@@ -56,4 +56,6 @@ def folder(tmp_path: Path) -> Path:
 def opened() -> Iterator[Opener]:
     """Opens logs and closes them after the test."""
     with ExitStack() as stack:
-        yield lambda url: stack.enter_context(closing(open_log(url)))
+        yield lambda url, namespace="default": stack.enter_context(
+            closing(open_log(url, namespace=namespace))
+        )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from eventq import Queue
 from eventq.archive import CutReport, archive_events, delete_archived, find_end, open_archived
@@ -14,7 +14,12 @@ from eventq.replay.points import find_point
 LOGS = ["memory", "sqlite", "mongo"]
 NOW = 2_000_000_000_000_000
 
-Opener = Callable[[str], EventLog]
+
+class Opener(Protocol):
+    """Opens logs for one test."""
+
+    def __call__(self, url: str, namespace: str = ...) -> EventLog:
+        """The log at the URL."""
 
 
 def fill(url: str) -> None:

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, get_args, get_origin, get_type_hints
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Raw
 
 from eventq import LogArchivedError, LogCorruptError, Queue, Retry
 from eventq.archive.copy import copy_log
 from eventq.archive.export import event_line, export_log, stored_events
-from eventq.archive.redact import Redactor
-from eventq.core.events import decode_bodies, encode_bodies, events_of
+from eventq.archive.redact import VALUES, Redactor
+from eventq.core.events import (
+    KIND_OF,
+    ErrorInfo,
+    Reopening,
+    decode_bodies,
+    encode_bodies,
+    events_of,
+)
 from eventq.eventlog import EventLog, StoredEvent, open_log
 from eventq.replay.fold import replay
 from tests.archive.logs import content, fill, move
@@ -113,6 +121,17 @@ def test_no_value_survives(content: dict[str, Any], key: str, error: str, reason
     for word in {key, error, reason, node, *leaves(content)}:
         assert word in plain
         assert word not in hidden
+
+
+def test_every_text_of_an_event_is_a_value_or_a_choice() -> None:
+    """A new kind, or a new field that holds text, must say whether somebody wrote it."""
+    assert VALUES.keys() == {*KIND_OF, Reopening, ErrorInfo}
+    for struct, names in VALUES.items():
+        for name, hint in get_type_hints(struct).items():
+            if get_origin(hint) is not ClassVar and name not in names:
+                assert not {str, Raw, ErrorInfo, Reopening} & {hint, *get_args(hint)} or (
+                    (struct, name) == (ErrorInfo, "type")
+                )
 
 
 @given(json_values)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from eventq.core.seal import seal_commit
 from eventq.eventlog.memory import MemoryLog
 from tests.audit.screens import Story
 from tests.cli.harness import NASTY
+from tests.driver import append_texts
 
 
 def nasty_log() -> MemoryLog:
@@ -15,7 +15,6 @@ def nasty_log() -> MemoryLog:
     tale = Story()
     tale.log.url = f"sqlite:///{NASTY}.db"
     tale.after(1, tale.orders("cat"))
-    head = tale.log.head()
     text = NASTY.replace("\\", "").encode("unicode_escape").decode()
     text = re.sub(r"\\x(..)", r"\\u00\1", text)
     created = '{"kind":"created","policy":{"backoff":"linear","backoff_us":1}'
@@ -28,16 +27,5 @@ def nasty_log() -> MemoryLog:
         f'{{"kind":"{text}","note":"{text}"}}',
         f'{created},"tags":[1],"scheduled_at":{2**62}}}',
     ]
-    tasks = [2, 2, 0, 2, 2, 2, 8]
-    tale.log.append(
-        seal_commit(
-            commit_id="nasty",
-            first=head.seq + 1,
-            at=head.at,
-            prev=head.seal,
-            tasks=tasks,
-            keys={},
-            bodies=bodies,
-        )
-    )
+    append_texts(tale.log, [2, 2, 0, 2, 2, 2, 8], *bodies)
     return tale.log

@@ -11,14 +11,13 @@ from msgspec.structs import replace
 from eventq import LogCorruptError, Queue
 from eventq.audit.stepper.cursor import Cursor
 from eventq.core.events import Commit, Unknown
-from eventq.core.seal import seal_commit
 from eventq.core.task import Task
 from eventq.errors import ArgumentError
 from eventq.eventlog import EventLog, open_log
 from eventq.eventlog.memory import MemoryLog, MemoryStorage
 from eventq.replay.points import Point
 from eventq.snapshot import create
-from tests.driver import memory_log
+from tests.driver import append_texts, memory_log
 from tests.support import ManualClock
 
 TASKS = 5
@@ -82,19 +81,8 @@ def forged(log: MemoryLog, commit: Commit, **fields: object) -> MemoryLog:
 
 def with_unknown(log: MemoryLog) -> MemoryLog:
     """The log with two more events, of a kind that a newer version has."""
-    head = log.head()
     text = '{"kind":"paused","note":"[bold]"}'
-    log.append(
-        seal_commit(
-            commit_id="newer",
-            first=head.seq + 1,
-            at=head.at,
-            prev=head.seal,
-            tasks=[1, 0],
-            keys={},
-            bodies=[text, text],
-        )
-    )
+    append_texts(log, [1, 0], text, text)
     return log
 
 
@@ -104,8 +92,8 @@ def test_an_empty_log_has_one_place() -> None:
     cursor.jump("end")
 
     assert (cursor.forward(), cursor.backward(), cursor.seq) == (False, False, 0)
-    assert not cursor.find_next(kind="leased")
-    assert not cursor.find_previous(task=1)
+    assert not cursor.find(kind="leased")
+    assert not cursor.find(back=True, task=1)
     assert cursor.events(before=9, after=9) == []
     assert (cursor.event, cursor.view().stats.total) == (None, 0)
 
@@ -113,7 +101,7 @@ def test_an_empty_log_has_one_place() -> None:
 def test_a_step_tells_what_its_event_changed(log: MemoryLog) -> None:
     """Fields of the task and numbers of the queue, before and after."""
     cursor = Cursor(log, now=FAR)
-    assert cursor.find_next(kind="leased")
+    assert cursor.find(kind="leased")
 
     changed = {change.name: (change.before, change.after) for change in cursor.step.task_changes}
     counts = {change.name: (change.before, change.after) for change in cursor.step.count_changes}
@@ -126,7 +114,7 @@ def test_a_step_tells_what_its_event_changed(log: MemoryLog) -> None:
 def test_a_final_task_is_shown_with_its_end(log: MemoryLog) -> None:
     """The projection forgets it; the step has it before and after."""
     cursor = Cursor(log, now=FAR)
-    assert cursor.find_next(kind="completed")
+    assert cursor.find(kind="completed")
 
     assert cursor.task is not None
     assert cursor.task.state == "completed"
@@ -136,7 +124,7 @@ def test_a_final_task_is_shown_with_its_end(log: MemoryLog) -> None:
 def test_a_reopened_task_is_shown_as_it_was(log: MemoryLog) -> None:
     """Before its reopening it was final, which only its history knows."""
     cursor = Cursor(log, now=FAR)
-    assert cursor.find_next(kind="retried", task=2)
+    assert cursor.find(kind="retried", task=2)
 
     changed = {change.name: (change.before, change.after) for change in cursor.step.task_changes}
     assert changed["state"] == ("cancelled", "ready")
@@ -146,32 +134,32 @@ def test_a_reopened_task_is_shown_as_it_was(log: MemoryLog) -> None:
 def test_a_node_is_found_by_its_name(log: MemoryLog) -> None:
     """The first event that names it is its first lease, the last one its last."""
     cursor = Cursor(log, now=FAR)
-    cursor.find_next(kind="leased")
+    cursor.find(kind="leased")
     [worker] = cursor.projection.holders
     first, last = cursor.seq, here(log)
 
-    assert last.find_previous(worker=worker)
+    assert last.find(back=True, worker=worker)
     assert last.event is not None
     assert last.event.kind == "leased"
     assert last.seq > first
     cursor.jump(0)
-    assert cursor.find_next(worker=worker)
+    assert cursor.find(worker=worker)
     assert cursor.seq == first
-    assert not cursor.find_previous(worker=worker)
+    assert not cursor.find(back=True, worker=worker)
 
 
 def test_a_condition_is_run_to_in_both_directions(log: MemoryLog) -> None:
     """Also one about the event's own task, which may be final by then."""
     cursor = Cursor(log, now=FAR)
 
-    assert cursor.find_next(condition=lambda _, __, task: state_of(task) == "expired")
+    assert cursor.find(condition=lambda _, __, task: state_of(task) == "expired")
     assert cursor.event is not None
     assert cursor.event.kind == "expired"
-    assert cursor.find_previous(condition=lambda projection, *_: projection.leased_count == 0)
+    assert cursor.find(back=True, condition=lambda projection, *_: projection.leased_count == 0)
     assert cursor.projection.leased_count == 0
-    assert not cursor.find_next(condition=lambda *_: False)
+    assert not cursor.find(condition=lambda *_: False)
     assert cursor.seq == log.head().seq
-    assert not cursor.find_previous(condition=lambda *_: False)
+    assert not cursor.find(back=True, condition=lambda *_: False)
     assert cursor.seq == 0
 
 
@@ -185,12 +173,12 @@ def test_a_search_can_be_stopped(log: MemoryLog, monkeypatch: pytest.MonkeyPatch
 
     cursor = Cursor(log, now=FAR)
     with pytest.raises(Stop):
-        cursor.find_next(condition=lambda *_: False, progress=progress)
+        cursor.find(condition=lambda *_: False, progress=progress)
     assert cursor.seq == 7
     assert cursor.event is not None
     assert cursor.event.seq == 7
     with pytest.raises(Stop):
-        cursor.find_next(kind="expired", progress=progress)
+        cursor.find(kind="expired", progress=progress)
     assert cursor.seq == 7
     assert cursor.forward()
     cursor.projection.check()
@@ -198,7 +186,7 @@ def test_a_search_can_be_stopped(log: MemoryLog, monkeypatch: pytest.MonkeyPatch
 
 def test_a_jump_can_be_stopped(log: MemoryLog, monkeypatch: pytest.MonkeyPatch) -> None:
     """It stays where it was."""
-    monkeypatch.setattr("eventq.audit.stepper.cursor.FOLDED_ON_EVENTS", 0)
+    monkeypatch.setattr("eventq.snapshot.starting.FAR_EVENTS", 0)
     monkeypatch.setattr("eventq.audit.stepper.cursor.STEPWISE_EVENTS", 0)
     cursor = Cursor(log, now=FAR)
     cursor.forward()
@@ -215,7 +203,7 @@ def test_a_jump_can_be_stopped(log: MemoryLog, monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_snapshot_on_the_way_is_taken(log: MemoryLog, monkeypatch: pytest.MonkeyPatch) -> None:
     """A jump over one starts there; one that folds on reads from where it was."""
-    monkeypatch.setattr("eventq.audit.stepper.cursor.FOLDED_ON_EVENTS", 3)
+    monkeypatch.setattr("eventq.snapshot.starting.FAR_EVENTS", 3)
     monkeypatch.setattr("eventq.audit.stepper.cursor.STEPWISE_EVENTS", 0)
     cursor = Cursor(log, now=FAR)
     cursor.forward()
@@ -326,7 +314,7 @@ def walk_on(cursor: Cursor) -> None:
 
 def run_on(cursor: Cursor) -> None:
     """Runs on for what never holds."""
-    cursor.find_next(condition=lambda *_: False)
+    cursor.find(condition=lambda *_: False)
 
 
 @pytest.mark.parametrize("stepwise", [0, 2_000])
@@ -335,18 +323,9 @@ def test_an_illegal_move_is_damage_at_its_own_position(
 ) -> None:
     """A forger's seals fit, yet the events before it in its commit can be stepped through."""
     monkeypatch.setattr("eventq.audit.stepper.cursor.STEPWISE_EVENTS", stepwise)
-    head = log.head()
     waits = '{"kind":"created","policy":{"backoff":"constant","backoff_us":0}}'
-    commit = seal_commit(
-        commit_id="forged",
-        first=head.seq + 1,
-        at=head.at,
-        prev=head.seal,
-        tasks=[head.seq + 1, 1],
-        keys={},
-        bodies=[waits, '{"kind":"expired","reason":"max_age"}'],
-    )
-    log.append(commit)
+    expired = '{"kind":"expired","reason":"max_age"}'
+    commit = append_texts(log, [log.head().seq + 1, 1], waits, expired)
     cursor = Cursor(log, now=FAR)
 
     for go in (to_the_end, walk_on):

@@ -21,6 +21,7 @@ from eventq.core.moves import fold_history
 from eventq.core.projection import Projection
 from eventq.core.task import TaskState
 from eventq.eventlog import EventLog
+from eventq.replay import fold as fold_module
 from eventq.replay.fold import read_all, replay
 from eventq.replay.query import Stats, take_stats
 from tests.test_stateful import QueueMachine
@@ -123,11 +124,11 @@ def walk(cursor: Cursor, past: Past, chance: random.Random) -> None:
                 cursor.jump(event.seq)
                 assert cursor.seq == event.seq
             case 3:
-                found = cursor.find_next(kind=event.kind)
+                found = cursor.find(kind=event.kind)
                 wanted = (e.seq for e in past.events[before:] if e.kind == event.kind)
                 assert (cursor.seq if found else None) == next(wanted, None)
             case 4:
-                found = cursor.find_previous(task=event.task, kind=event.kind)
+                found = cursor.find(back=True, task=event.task, kind=event.kind)
                 earlier = reversed(past.events[: max(0, before - 1)])
                 wanted = (e.seq for e in earlier if (e.task, e.kind) == (event.task, event.kind))
                 assert (cursor.seq if found else None) == next(wanted, None)
@@ -142,9 +143,7 @@ def run(cursor: Cursor, past: Past, *, leased_count: int) -> None:
     places = range(cursor.seq + 1, end + 1)
     wanted = next((seq for seq in places if past.at[seq].leased_count == leased_count), None)
 
-    found = cursor.find_next(
-        condition=lambda projection, *_: projection.leased_count == leased_count
-    )
+    found = cursor.find(condition=lambda projection, *_: projection.leased_count == leased_count)
 
     assert (found, cursor.seq) == (wanted is not None, end if wanted is None else wanted)
 
@@ -177,7 +176,7 @@ def test_no_threshold_changes_where_a_walk_stands(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(cursor_module, "LOOKED_UP_EVENTS", 3)
     monkeypatch.setattr(window_module, "PIECE_EVENTS", 3)
     monkeypatch.setattr(window_module, "PIECES_KEPT", 2)
-    monkeypatch.setattr(window_module, "SEARCH_EVENTS", 2)
+    monkeypatch.setattr(fold_module, "BACK_EVENTS", 2)
     tries = settings(FewKeptMachine.TestCase.settings, max_examples=25)
 
     run_state_machine_as_test(FewKeptMachine, settings=tries)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from importlib import import_module
 
 import pytest
 
@@ -124,8 +123,7 @@ def test_snapshots_change_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
 
     plain = answers()
     made = [*create_every(stage.log, 9, now=stage.now)]
-    # By its module: in the package, the name is the function's.
-    monkeypatch.setattr(import_module("eventq.audit.why"), "FAR", 0)
+    monkeypatch.setattr("eventq.snapshot.starting.FAR_EVENTS", 0)
 
     assert len(made) > 5
     assert answers() == plain

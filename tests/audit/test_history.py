@@ -10,12 +10,6 @@ from eventq.core.events import Policy
 from tests.stage import BEGIN_US, PLAIN, Stage, error_of, fail, last, told
 
 
-@pytest.fixture
-def stage() -> Stage:
-    """An empty queue."""
-    return Stage()
-
-
 class TestCreated:
     """What a task began with."""
 

@@ -11,12 +11,6 @@ from eventq.core.events import Policy
 from tests.stage import BEGIN_US, Stage, error_of, fail, last, told
 
 
-@pytest.fixture
-def stage() -> Stage:
-    """An empty queue."""
-    return Stage()
-
-
 class TestExpired:
     """Which limit was reached."""
 

@@ -7,17 +7,10 @@ import pytest
 from eventq import Cancel, LogCorruptError, Queue, Retry, TaskNotFoundError, TaskState
 from eventq.audit import Step, story, task_at
 from eventq.audit.lookup import last_lease, last_sign
-from eventq.core.seal import seal_commit
 from eventq.replay.points import Point
-from tests.driver import memory_log
+from tests.driver import append_texts, memory_log
 from tests.stage import BEGIN_US, Stage
 from tests.support import HookedLog, ManualClock, node_of, queue_on
-
-
-@pytest.fixture
-def stage() -> Stage:
-    """An empty queue."""
-    return Stage()
 
 
 def kinds(steps: list[Step]) -> list[str]:
@@ -98,19 +91,8 @@ def test_what_is_no_key(stage: Stage, key: str) -> None:
 def test_unknown_kinds_are_shown_raw_and_damage_is_told(stage: Stage) -> None:
     """Neither is guessed, and neither changes the task in the story."""
     stage.new()
-    head = stage.log.head()
     texts = ['{"kind":"paused","until":5}', '{"kind":"completed","fence":1}']
-    stage.log.append(
-        seal_commit(
-            commit_id="x",
-            first=2,
-            at=stage.now,
-            prev=head.seal,
-            tasks=[1, 1],
-            keys={},
-            bodies=texts,
-        )
-    )
+    append_texts(stage.log, [1, 1], *texts, at=stage.now)
     _, unknown, damaged = story(stage.log, "1")
 
     assert unknown.event.kind == "paused"
@@ -123,12 +105,7 @@ def test_unknown_kinds_are_shown_raw_and_damage_is_told(stage: Stage) -> None:
 def test_a_history_that_does_not_begin_is_no_task() -> None:
     """Events without a `created` before them belong to no task."""
     log = memory_log()
-    log.append(
-        seal_commit(
-            commit_id="x", first=1, at=1, prev=log.head().seal, tasks=[1], keys={},
-            bodies=['{"kind":"expired","reason":"max_age"}'],
-        )
-    )  # fmt: skip
+    append_texts(log, [1], '{"kind":"expired","reason":"max_age"}', at=1)
 
     with pytest.raises(TaskNotFoundError):
         story(log, "1")
@@ -137,13 +114,7 @@ def test_a_history_that_does_not_begin_is_no_task() -> None:
 def test_a_body_that_cannot_be_read_is_damage(stage: Stage) -> None:
     """The error names the position."""
     stage.new()
-    head = stage.log.head()
-    stage.log.append(
-        seal_commit(
-            commit_id="x", first=2, at=stage.now, prev=head.seal, tasks=[1], keys={},
-            bodies=['{"kind":"expired","reason":"boredom"}'],
-        )
-    )  # fmt: skip
+    append_texts(stage.log, [1], '{"kind":"expired","reason":"boredom"}', at=stage.now)
 
     with pytest.raises(LogCorruptError):
         story(stage.log, "1")

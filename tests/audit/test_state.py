@@ -10,10 +10,10 @@ from eventq import ArgumentError
 from eventq.audit import state_at, task_at
 from eventq.core.durations import SECOND_US
 from eventq.core.events import Policy
-from eventq.core.seal import seal_commit
 from eventq.core.task import Task
 from eventq.replay.points import Point, find_point
 from eventq.replay.query import read_events
+from tests.driver import append_texts
 from tests.stage import BEGIN_US, Stage, random_stage
 
 SOME = 10_000
@@ -133,17 +133,7 @@ def test_what_is_unknown_is_told() -> None:
     """A kind of a newer version stands in the answer, and hides nothing else."""
     stage = Stage()
     stage.new()
-    stage.log.append(
-        seal_commit(
-            commit_id="x",
-            first=2,
-            at=stage.now,
-            prev=stage.log.head().seal,
-            tasks=[1],
-            keys={},
-            bodies=['{"kind":"paused"}'],
-        )
-    )
+    append_texts(stage.log, [1], '{"kind":"paused"}', at=stage.now)
     found = state_at(stage.log, Point(2, stage.now))
 
     assert found.unknown == (2, "paused")

@@ -13,12 +13,6 @@ from eventq.replay.points import Point
 from tests.stage import BEGIN_US, PLAIN, Stage
 
 
-@pytest.fixture
-def stage() -> Stage:
-    """An empty queue."""
-    return Stage()
-
-
 def ask(stage: Stage, number: int, seq: int | None = None) -> Why:
     """The answer now, or at a position."""
     if seq is None:

@@ -7,8 +7,10 @@ import pytest
 from eventq.archive.copy import copy_log
 from eventq.replay.points import Point
 from eventq.sandbox import attempted_keys, rerun, whatif
-from tests.archive.copying.conftest import new, opened
-from tests.archive.copying.logs import KINDS, NewUrl, Opener, fill
+from tests.archive.conftest import opened
+from tests.archive.copying.conftest import new
+from tests.archive.copying.logs import KINDS, NewUrl, fill
+from tests.archive.logs import Opener
 from tests.eventlog.commits import everything
 
 __all__ = ["new", "opened"]

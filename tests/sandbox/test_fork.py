@@ -10,11 +10,13 @@ import pytest
 
 from eventq import ArgumentError, Cancel, LogCorruptError, LogForeignError, Queue
 from eventq.eventlog import EventLog, open_log
-from eventq.replay.points import Point, commit_end, is_point
+from eventq.replay.points import Point, find_end, is_point
 from eventq.sandbox import ForkReport, fork
 from eventq.snapshot import projection_at
-from tests.archive.copying.conftest import new, opened
-from tests.archive.copying.logs import KINDS, NewUrl, Opener, fill, path_of
+from tests.archive.conftest import opened
+from tests.archive.copying.conftest import new
+from tests.archive.copying.logs import KINDS, NewUrl, fill, path_of
+from tests.archive.logs import Opener
 from tests.eventlog.commits import append_each, everything
 from tests.sandbox.trying import new_memory_url, read_only
 from tests.support import ManualClock
@@ -57,7 +59,7 @@ def test_a_point_inside_a_commit_takes_those_before() -> None:
         taken.append((report.asked, report.seq, target.head().seq))
 
     assert taken == [(2, 2, 2), (3, 2, 2), (4, 2, 2), (5, 5, 5), (6, 6, 6)]
-    assert [commit_end(source, seq) for seq in range(7)] == [0, 0, 2, 2, 2, 5, 6]
+    assert [find_end(source, Point(seq, 0)).seq for seq in range(7)] == [0, 0, 2, 2, 2, 5, 6]
 
 
 def test_a_fix_is_tried_on_a_fork() -> None:

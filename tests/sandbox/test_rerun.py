@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 
 from eventq import Cancel, Queue, Retry, Task
-from eventq.core.settle import Outcome
 from eventq.sandbox import rerun
 from eventq.sandbox.rerun import compare
 from tests.core.bench import ERROR, Bench, order
-from tests.deciding import cancel, lapse, settle
+from tests.deciding import cancel
 from tests.driver import record
 from tests.sandbox.trying import (
     Worker,
     again,
+    end,
+    fall_silent,
     new_memory_url,
     raising,
     read_only,
@@ -262,15 +263,8 @@ def test_a_lapsed_attempt_has_nothing_to_compare() -> None:
     bench = Bench()
     [number] = bench.have(order())
     [fence] = bench.lease("dead")
-    drafts = lapse(bench.projection, worker="dead", seen_seq=fence, room=9, now=200)
-    record(bench.log, bench.projection, drafts, now=200)
-    late = Outcome(number, fence, "completed")
-    record(
-        bench.log,
-        bench.projection,
-        settle(bench.projection, [late], worker="dead", now=300),
-        now=300,
-    )
+    fall_silent(bench, "dead", fence, 200)
+    end(bench, number, fence, "completed", 300, worker="dead")
 
     found = rerun(bench.log, str(number), returning(None))
 
@@ -286,14 +280,10 @@ def test_what_came_too_late_is_told_of_its_own_attempt() -> None:
     bench = Bench()
     bench.have(order())
     [fence] = bench.lease("dead")
-    drafts = lapse(bench.projection, worker="dead", seen_seq=fence, room=9, now=200)
-    record(bench.log, bench.projection, drafts, now=200)
+    fall_silent(bench, "dead", fence, 200)
     [second] = bench.lease("node", now=210)
-    late = [Outcome(1, fence, "failed", error=ERROR)]
-    drafts = settle(bench.projection, late, worker="dead", now=300)
-    record(bench.log, bench.projection, drafts, now=300)
-    drafts = lapse(bench.projection, worker="node", seen_seq=second, room=9, now=400)
-    record(bench.log, bench.projection, drafts, now=400)
+    end(bench, 1, fence, "failed", 300, worker="dead", error=ERROR)
+    fall_silent(bench, "node", second, 400)
 
     found = [rerun(bench.log, "1", returning(None), attempt=n).recorded.ended for n in (1, 2)]
 
@@ -311,9 +301,7 @@ def test_other_attempts_without_an_outcome(kind: str) -> None:
     [fence] = bench.lease("node")
     projection = bench.projection
     if kind == "released":
-        given_back = Outcome(number, fence, "released")
-        drafts = settle(projection, [given_back], worker="node", now=200)
-        record(bench.log, projection, drafts, now=200)
+        end(bench, number, fence, "released", 200)
     elif kind == "called off":
         drafts = cancel(projection.tasks[number], reason="no", by=None)
         record(bench.log, projection, drafts, now=200)

@@ -9,13 +9,10 @@ from msgspec.structs import replace
 
 from eventq import Backoff, Cancel, Queue, Retry, Task
 from eventq.core.events import Policy
-from eventq.core.settle import Outcome
 from eventq.sandbox import Numbers, PriorityRule
 from tests.core.bench import Bench
 from tests.core.bench import order as plain_order
-from tests.deciding import lapse, settle
-from tests.driver import record
-from tests.sandbox.trying import ReadOnlyLog, new_memory_url, read_only
+from tests.sandbox.trying import ReadOnlyLog, end, fall_silent, new_memory_url, read_only, written
 from tests.sandbox.virtual import SECOND, START, Planned, made, order, supposed
 from tests.support import ManualClock
 
@@ -127,15 +124,8 @@ def test_what_was_leased_ahead_waits_for_its_worker() -> None:
     bench.have(*[plain_order()] * 4, now=100)
     fences = bench.lease("node", now=100)
     for number, fence in enumerate(fences, 1):
-        ends_at = 100 + 10 * number
-        drafts = settle(
-            bench.projection,
-            [Outcome(number, fence, "completed")],
-            worker="node",
-            now=ends_at,
-        )
-        record(bench.log, bench.projection, drafts, now=ends_at)
-    log = ReadOnlyLog(bench.log.storage, url="memory://", namespace="default")
+        end(bench, number, fence, "completed", 100 + 10 * number)
+    log = written(bench)
 
     naive, told = supposed(log), supposed(log, workers_then=1)
 
@@ -210,14 +200,11 @@ def test_a_lapse_is_as_it_was() -> None:
     bench = Bench()
     bench.have(plain_order(), plain_order(), now=100)
     [fence] = bench.lease("dead", count=1, now=100)
-    drafts = lapse(bench.projection, worker="dead", seen_seq=fence, room=9, now=130)
-    record(bench.log, bench.projection, drafts, now=130)
+    fall_silent(bench, "dead", fence, 130)
     for number, now in ((2, 130), (1, 135)):
         [fence] = bench.lease("node", count=1, now=now)
-        outcome = Outcome(number, fence, "completed")
-        drafts = settle(bench.projection, [outcome], worker="node", now=now + 5)
-        record(bench.log, bench.projection, drafts, now=now + 5)
-    log = ReadOnlyLog(bench.log.storage, url="memory://", namespace="default")
+        end(bench, number, fence, "completed", now + 5)
+    log = written(bench)
 
     found = supposed(log, backoff="1h")
 

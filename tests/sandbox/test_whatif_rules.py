@@ -8,14 +8,13 @@ import pytest
 
 from eventq import ArgumentError, Queue, Retry, Task
 from eventq.core.events import ErrorInfo, Policy
-from eventq.core.settle import Outcome
 from eventq.replay.points import Point
 from eventq.sandbox import PriorityRule, whatif
 from tests.core.bench import Bench
 from tests.core.bench import order as plain_order
-from tests.deciding import cancel, settle
+from tests.deciding import cancel
 from tests.driver import record
-from tests.sandbox.trying import ReadOnlyLog, end_of, new_memory_url, read_only
+from tests.sandbox.trying import ReadOnlyLog, end, end_of, new_memory_url, read_only, written
 from tests.sandbox.virtual import SECOND, START, Planned, made, order, supposed
 from tests.support import ManualClock
 
@@ -85,11 +84,8 @@ def test_what_ran_into_its_deadline_runs_into_any() -> None:
     late = ErrorInfo("eventq.DeadlineExceededError")
     for begun_at, kind, error in ((100, "failed", late), (150, "completed", None)):
         [fence] = bench.lease("node", now=begun_at)
-        outcome = Outcome(1, fence, kind, error=error)  # type: ignore[arg-type]
-        ends_at = begun_at + 30
-        drafts = settle(bench.projection, [outcome], worker="node", now=ends_at)
-        record(bench.log, bench.projection, drafts, now=ends_at)
-    log = ReadOnlyLog(bench.log.storage, url="memory://", namespace="default")
+        end(bench, 1, fence, kind, begun_at + 30, error=error)
+    log = written(bench)
 
     found = supposed(log, deadline=0.001, workers=1)
 
@@ -182,10 +178,8 @@ def test_what_was_given_back_is_one_attempt() -> None:
     bench.have(plain_order(), now=100)
     for now, kind in ((100, "released"), (120, "completed")):
         [fence] = bench.lease("node", now=now)
-        outcome = Outcome(1, fence, kind)  # type: ignore[arg-type]
-        drafts = settle(bench.projection, [outcome], worker="node", now=now + 10)
-        record(bench.log, bench.projection, drafts, now=now + 10)
-    log = ReadOnlyLog(bench.log.storage, url="memory://", namespace="default")
+        end(bench, 1, fence, kind, now + 10)
+    log = written(bench)
 
     found = supposed(log, workers=1)
 
@@ -200,9 +194,8 @@ def test_what_was_called_off_while_it_ran_stays_so() -> None:
     first, second = bench.lease("node", now=120)
     task = bench.projection.tasks[1]
     record(bench.log, bench.projection, cancel(task, reason="", by=None), now=150)
-    drafts = settle(bench.projection, [Outcome(2, second, "completed")], worker="node", now=160)
-    record(bench.log, bench.projection, drafts, now=160)
-    log = ReadOnlyLog(bench.log.storage, url="memory://", namespace="default")
+    end(bench, 2, second, "completed", 160)
+    log = written(bench)
 
     found = supposed(log, workers=2)
 

@@ -8,10 +8,14 @@ from typing import Any
 
 from eventq import Cancel, Queue, Retry
 from eventq.core.events import Commit
+from eventq.core.settle import Outcome
 from eventq.eventlog import EventLog, open_log
 from eventq.eventlog.memory import MemoryLog
 from eventq.replay.points import Point, find_point
 from eventq.sandbox import Rerun, rerun
+from tests.core.bench import Bench
+from tests.deciding import lapse, settle
+from tests.driver import record
 
 Worker = Callable[[Any, Any], Any]
 
@@ -91,3 +95,22 @@ def raising(error: BaseException) -> Worker:
         raise error
 
     return worker
+
+
+def end(bench: Bench, number: int, fence: int, kind: str, now: int, **options: Any) -> None:  # noqa: ANN401
+    """An attempt comes to an end; ``worker`` and ``error`` are the options."""
+    worker = options.pop("worker", "node")
+    outcome = Outcome(number, fence, kind, **options)  # type: ignore[arg-type]
+    drafts = settle(bench.projection, [outcome], worker=worker, now=now)
+    record(bench.log, bench.projection, drafts, now=now)
+
+
+def fall_silent(bench: Bench, worker: str, fence: int, now: int) -> None:
+    """The leases of a node lapse, whose last sign of life was a lease."""
+    drafts = lapse(bench.projection, worker=worker, seen_seq=fence, room=9, now=now)
+    record(bench.log, bench.projection, drafts, now=now)
+
+
+def written(bench: Bench) -> ReadOnlyLog:
+    """The log of a bench, which cannot grow."""
+    return ReadOnlyLog(bench.log.storage, url="memory://", namespace="default")

@@ -23,6 +23,8 @@ from eventq.core.events import (
 )
 from eventq.core.projection import Projection
 from eventq.eventlog.contract import EventLog
+from eventq.replay.fold import replay
+from eventq.snapshot import Snapshot, take
 from tests.driver import memory_log, record
 
 LINEAR = Policy("linear", 10)
@@ -66,3 +68,8 @@ def tell(log: EventLog, commits: list[list[Draft]] = COMMITS) -> Projection:
 def ends(log: EventLog) -> list[int]:
     """The positions at which commits end."""
     return [commit.last for commit in log.read(after=0)]
+
+
+def of(log: EventLog, seq: int) -> Snapshot:
+    """The right snapshot of a position."""
+    return take(replay(log, until=seq))

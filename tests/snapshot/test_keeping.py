@@ -14,9 +14,8 @@ from eventq.core.projection import FOLD_VERSION
 from eventq.eventlog import EventLog
 from eventq.eventlog.contract import SnapshotEntry
 from eventq.replay.fold import replay
-from eventq.replay.points import Point, commit_end
+from eventq.replay.points import Point, find_end
 from eventq.snapshot import (
-    Snapshot,
     create,
     create_every,
     get,
@@ -29,20 +28,9 @@ from eventq.snapshot import (
     take,
 )
 from eventq.snapshot.codec import decode, encode
-from tests.snapshot.story import COMMITS, ends, told
+from tests.snapshot.story import COMMITS, ends, of, told
 
 NOW = 5_000
-
-
-@pytest.fixture
-def log() -> EventLog:
-    """A log whose commits end at 5, 8, 11, 14, 15, 17, 20, 21."""
-    return told()
-
-
-def of(log: EventLog, seq: int) -> Snapshot:
-    """The right snapshot of a position."""
-    return take(replay(log, until=seq))
 
 
 def plant(log: EventLog, seq: int, data: bytes) -> None:
@@ -230,7 +218,7 @@ def test_any_other_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_point_rounds_down_to_the_end_of_a_commit(log: EventLog) -> None:
     """Within a commit, the one before it counts; before the first there is none."""
-    found = {seq: commit_end(log, seq) for seq in (0, 1, 4, 5, 6, 8, 20, 21)}
+    found = {seq: find_end(log, Point(seq, 0)).seq for seq in (0, 1, 4, 5, 6, 8, 20, 21)}
 
     assert found == {0: 0, 1: 0, 4: 0, 5: 5, 6: 5, 8: 8, 20: 20, 21: 21}
 

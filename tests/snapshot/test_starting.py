@@ -16,7 +16,7 @@ from eventq.replay.fold import replay
 from eventq.replay.points import Point
 from eventq.snapshot import Snapshot, create_every, projection_at, put, restore_newest, take
 from eventq.snapshot.codec import encode
-from tests.snapshot.story import ends, tell
+from tests.snapshot.story import ends, of, tell
 
 
 class CountingLog(MemoryLog):
@@ -43,7 +43,7 @@ def log() -> CountingLog:
 
 def wrong(log: MemoryLog, seq: int) -> Snapshot:
     """A snapshot that fits the log and says something else: a task less."""
-    right = take(replay(log, until=seq))
+    right = of(log, seq)
     number = next(n for n, task in right.tasks.items() if task.worker is None)
     tasks = {n: task for n, task in right.tasks.items() if n != number}
     counts = {**right.counts, "created": right.counts["created"] - 1}
@@ -68,7 +68,7 @@ def test_every_point_is_what_a_replay_gives(log: CountingLog, every: int) -> Non
 
 def test_only_the_tail_is_read(log: CountingLog) -> None:
     """Behind the commit that proves the snapshot, only what came since."""
-    put(log, take(replay(log, until=17)), now=0)
+    put(log, of(log, 17), now=0)
     log.read_seqs.clear()
 
     projection_at(log, Point(21, 0))
@@ -83,7 +83,7 @@ def test_a_log_without_snapshots_is_replayed(log: CountingLog) -> None:
 
 def test_a_node_starts_from_the_newest(log: CountingLog) -> None:
     """Its projection is what a replay gives, and it reads no more than the tail."""
-    put(log, take(replay(log, until=17)), now=0)
+    put(log, of(log, 17), now=0)
     log.read_seqs.clear()
     node = Node(log, clock=SystemClock())
 
@@ -99,8 +99,8 @@ def test_a_node_survives_damaged_snapshots(
 ) -> None:
     """Told as a warning each, and the log is replayed."""
     for seq in (8, 17):
-        entry = put(log, take(replay(log, until=seq)), now=0)
-        log.snapshots.put(entry, encode(take(replay(log, until=seq)))[:-1])
+        entry = put(log, of(log, seq), now=0)
+        log.snapshots.put(entry, encode(of(log, seq))[:-1])
     node = Node(log, clock=SystemClock())
 
     with node.reading() as projection:
@@ -127,7 +127,7 @@ def test_a_snapshot_that_leads_nowhere_is_replayed_away(
 
 def test_a_damaged_log_is_damaged_with_a_snapshot_too(log: CountingLog) -> None:
     """What is wrong behind the snapshot is not taken for a fault of the snapshot."""
-    put(log, take(replay(log, until=8)), now=0)
+    put(log, of(log, 8), now=0)
     commits = log.storage.commits[log.namespace]
     commits[4] = replace(commits[4], at=commits[4].at + 1)
 
@@ -142,8 +142,8 @@ def test_a_damaged_log_is_damaged_with_a_snapshot_too(log: CountingLog) -> None:
 
 def test_a_history_taken_back_takes_its_snapshots_along(log: CountingLog) -> None:
     """After a failover another commit may stand where a snapshot was taken: it is not used."""
-    put(log, take(replay(log, until=5)), now=0)
-    put(log, take(replay(log, until=21)), now=0)
+    put(log, of(log, 5), now=0)
+    put(log, of(log, 21), now=0)
     del log.storage.commits[log.namespace][-1]
 
     found = restore_newest(log)

@@ -13,7 +13,6 @@ from eventq import LogCorruptError, Task
 from eventq.core.events import ErrorInfo
 from eventq.core.holders import Holder
 from eventq.eventlog import EventLog
-from eventq.replay.fold import replay
 from eventq.snapshot import (
     Flaw,
     Snapshot,
@@ -21,26 +20,14 @@ from eventq.snapshot import (
     load,
     put,
     save,
-    take,
     verify,
 )
 from eventq.snapshot.codec import decode, encode
 from eventq.snapshot.verifying import find_flaw, stored_sources
-from tests.snapshot.story import CAPPED, tell, told
+from tests.snapshot.story import CAPPED, of, tell, told
 from tests.snapshot.test_starting import CountingLog
 
 Change = Callable[[Snapshot], Snapshot]
-
-
-@pytest.fixture
-def log() -> EventLog:
-    """A log whose commits end at 5, 8, 11, 14, 15, 17, 20, 21."""
-    return told()
-
-
-def of(log: EventLog, seq: int) -> Snapshot:
-    """The right snapshot of a position."""
-    return take(replay(log, until=seq))
 
 
 def plant(log: EventLog, snapshot: Snapshot) -> None:

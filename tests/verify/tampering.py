@@ -13,6 +13,7 @@ from typing import Any
 
 import apsw
 import msgspec
+import pytest
 from msgspec import Raw
 from msgspec.structs import replace
 
@@ -38,6 +39,7 @@ from eventq.core.events import (
 from eventq.core.seal import genesis, seal_commit
 from eventq.eventlog import EventLog, open_log
 from eventq.eventlog.lines import header, to_line
+from eventq.verify import Anchor, Verdict, verify
 from tests.driver import sealed
 from tests.eventlog.commits import BASE
 
@@ -119,6 +121,12 @@ def leaves(value: object, path: Path_ = ()) -> Iterator[Path_]:
             yield from leaves(inner, (*path, name))
     else:
         yield path
+
+
+FIELDS = [(seq, path) for seq in range(1, LAST + 1) for path in leaves(body_at(seq))]
+EACH_FIELD = pytest.mark.parametrize(
+    "seq, path", FIELDS, ids=[f"{seq}-{'.'.join(path)}" for seq, path in FIELDS]
+)
 
 
 # Other values that mean something too, where any other text would not.
@@ -216,6 +224,12 @@ def write_file(path: Path, commits: list[Commit]) -> str:
     """Makes a file log of just these commits, right or wrong; gives its URL."""
     path.write_bytes(header("default") + b"".join(map(to_line, commits)))
     return f"file:///{path}"
+
+
+def verdict_of(url: str, *anchors: Anchor) -> Verdict:
+    """What the verifier says of the log at the URL."""
+    with closing(open_log(url, create=False)) as log:
+        return verify(log, anchors=anchors, indexes="full")
 
 
 def append_all(log: EventLog) -> None:

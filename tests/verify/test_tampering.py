@@ -15,10 +15,11 @@ from msgspec.structs import replace
 from eventq.core.events import Commit
 from eventq.eventlog import open_log
 from eventq.replay import Point
-from eventq.verify import Anchor, Verdict, make_anchor, verify
+from eventq.verify import Anchor, make_anchor, verify
 from tests.eventlog.commits import by_place
 from tests.verify.tampering import (
     COMMITS,
+    EACH_FIELD,
     LAST,
     WRITERS,
     Path_,
@@ -26,21 +27,12 @@ from tests.verify.tampering import (
     body_at,
     changed,
     commit_of,
-    leaves,
     unguarded,
+    verdict_of,
     with_body,
     without,
     write_sqlite,
 )
-
-FIELDS = [(seq, path) for seq in range(1, LAST + 1) for path in leaves(body_at(seq))]
-FIELD_IDS = [f"{seq}-{'.'.join(path)}" for seq, path in FIELDS]
-
-
-def verdict_of(url: str, *anchors: Anchor) -> Verdict:
-    """What the verifier says of the log at the URL."""
-    with closing(open_log(url, create=False)) as log:
-        return verify(log, anchors=anchors, indexes="full")
 
 
 def anchor_at(tmp_path: Path, seq: int) -> Anchor:
@@ -58,7 +50,7 @@ def test_what_nobody_changed_is_good(tmp_path: Path, store: str) -> None:
 
 
 @pytest.mark.parametrize("store", WRITERS)
-@pytest.mark.parametrize("seq, path", FIELDS, ids=FIELD_IDS)
+@EACH_FIELD
 def test_a_changed_field_of_a_body_is_found(
     tmp_path: Path, store: str, seq: int, path: Path_
 ) -> None:
@@ -75,7 +67,7 @@ def test_a_changed_field_of_a_body_is_found(
     assert all(commit.first <= finding.seq <= commit.last for finding in verdict.findings)
 
 
-@pytest.mark.parametrize("seq, path", FIELDS, ids=FIELD_IDS)
+@EACH_FIELD
 def test_a_field_taken_out_of_a_body_is_found(tmp_path: Path, seq: int, path: Path_) -> None:
     """So does a field that is no longer there."""
     body = without(body_at(seq), path)
@@ -153,23 +145,25 @@ SQL = [
 ]
 
 
+def done_to(path: Path, statements: str) -> str:
+    """The URL of a log to which somebody has done this."""
+    url = write_sqlite(path, COMMITS)
+    with closing(unguarded(path)) as connection:
+        connection.execute(by_place(statements))
+    return url
+
+
 @pytest.mark.parametrize("statements, seq", SQL, ids=[statements for statements, _ in SQL])
 def test_what_is_done_to_the_database_is_found(tmp_path: Path, statements: str, seq: int) -> None:
     """Each column, the order of rows, and rows that are gone: the first position is named."""
-    url = write_sqlite(tmp_path / "log.db", COMMITS)
-    with closing(unguarded(tmp_path / "log.db")) as connection:
-        connection.execute(by_place(statements))
-
-    verdict = verdict_of(url)
+    verdict = verdict_of(done_to(tmp_path / "log.db", statements))
 
     assert verdict.findings[0].seq == seq
 
 
 def test_a_chain_under_another_name_is_found(tmp_path: Path) -> None:
     """The first seal covers the name of the namespace."""
-    url = write_sqlite(tmp_path / "log.db", COMMITS)
-    with closing(unguarded(tmp_path / "log.db")) as connection:
-        connection.execute("UPDATE namespaces SET name = 'other'")
+    url = done_to(tmp_path / "log.db", "UPDATE namespaces SET name = 'other'")
 
     with closing(open_log(url, namespace="other", create=False)) as log:
         [finding] = verify(log).findings
@@ -189,9 +183,7 @@ TAILS = [
 def test_a_cut_tail_is_found_by_an_anchor(tmp_path: Path, statements: str, seq: int) -> None:
     """What is left is a good log, and only an anchor knows that there was more."""
     anchor = anchor_at(tmp_path, LAST)
-    url = write_sqlite(tmp_path / "log.db", COMMITS)
-    with closing(unguarded(tmp_path / "log.db")) as connection:
-        connection.execute(by_place(statements))
+    url = done_to(tmp_path / "log.db", statements)
 
     alone, anchored = verdict_of(url), verdict_of(url, anchor)
 

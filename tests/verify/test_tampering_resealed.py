@@ -6,17 +6,16 @@ The seals are right then. What breaks a rule is named at its event; for the rest
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
 from eventq.core.events import Commit
-from eventq.eventlog import open_log
-from eventq.verify import Anchor, Verdict, verify
+from eventq.verify import Anchor
 from tests.verify.tampering import (
     COMMITS,
+    EACH_FIELD,
     LAST,
     WRITERS,
     Path_,
@@ -25,12 +24,11 @@ from tests.verify.tampering import (
     commit_of,
     leaves,
     resealed,
+    verdict_of,
     with_body,
     write_sqlite,
 )
 
-FIELDS = [(seq, path) for seq in range(1, LAST + 1) for path in leaves(body_at(seq))]
-FIELD_IDS = [f"{seq}-{'.'.join(path)}" for seq, path in FIELDS]
 # One at the end of each commit, as somebody keeps who exports one after each.
 ANCHORS = [Anchor("default", commit.last, commit.at, commit.seal.hex()) for commit in COMMITS]
 
@@ -74,14 +72,8 @@ SEEN_AT = {
 }
 
 
-def verdict_of(url: str, *anchors: Anchor) -> Verdict:
-    """What the verifier says of the log at the URL."""
-    with closing(open_log(url, create=False)) as log:
-        return verify(log, anchors=anchors, indexes="full")
-
-
 @pytest.mark.parametrize("store", WRITERS)
-@pytest.mark.parametrize("seq, path", FIELDS, ids=FIELD_IDS)
+@EACH_FIELD
 def test_a_changed_field_is_found_though_the_seals_are_right(
     tmp_path: Path, store: str, seq: int, path: Path_
 ) -> None:

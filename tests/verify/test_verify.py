@@ -32,7 +32,7 @@ from eventq.replay.fold import replay
 from eventq.verify import VerifyBase, base_of, verify
 from eventq.verify.bodies import read_bodies
 from eventq.verify.terms import Unreadable
-from tests.driver import memory_log, sealed
+from tests.driver import append_texts, memory_log, sealed
 from tests.verify.tampering import (
     COMMITS,
     LAST,
@@ -124,14 +124,9 @@ def test_an_unknown_kind_is_told_and_not_guessed(task: int) -> None:
     """It is a finding; the seals behind it are still verified, and its task is not judged."""
     log = memory_log()
     log.append(sealed([(NEW, Created(PLAIN)), (NEW, Created(PLAIN, "k"))]))
-    bodies = ['{"kind":"paused","until":5}', '{"kind":"paused","until":6}']
-    head = log.head()
-    commit = Commit("later", 3, 0, head.seal, b"", [task or 0, task or 0], {}, bodies)
-    [_, commit] = resealed([log.read(after=0)[0], commit])
-    log.append(commit)
-    head = log.head()
+    append_texts(log, [task] * 2, '{"kind":"paused","until":5}', '{"kind":"paused","until":6}')
     follow: list[Draft] = [(1, Leased(1, "n", 30)), (1, Completed(5)), (2, Leased(1, "n", 30))]
-    log.append(sealed(follow, first=5, prev=head.seal))
+    log.append(sealed(follow, first=5, prev=log.head().seal))
 
     verdict = verify(log)
 
@@ -144,8 +139,7 @@ def test_an_unknown_kind_about_no_task_may_change_the_order() -> None:
     """From there on nobody knows which task must come first."""
     log = memory_log()
     log.append(sealed([(NEW, Created(PLAIN)), (NEW, Created(PLAIN))]))
-    commit = Commit("later", 3, 0, b"", b"", [0], {}, ['{"kind":"turned"}'])
-    log.append(resealed([log.read(after=0)[0], commit])[1])
+    append_texts(log, [0], '{"kind":"turned"}')
     log.append(sealed([(2, Leased(1, "n", 30))], first=4, prev=log.head().seal))
 
     assert [(f.seq, f.rule) for f in verify(log).findings] == [(3, "unknown")]
@@ -155,8 +149,7 @@ def test_what_an_unknown_kind_did_to_a_final_task_is_not_guessed() -> None:
     """It may be anywhere in the order now, or nowhere, though it is reopened as it was."""
     log = memory_log()
     log.append(sealed([(NEW, Created(PLAIN)), (NEW, Created(PLAIN)), (1, Cancelled())]))
-    commit = Commit("later", 4, 0, b"", b"", [1], {}, ['{"kind":"paused"}'])
-    log.append(resealed([log.read(after=0)[0], commit])[1])
+    append_texts(log, [1], '{"kind":"paused"}')
     reopened = Retried(0, None, Reopening("cancelled", PLAIN, 0, 0))
     follow: list[Draft] = [(1, reopened), (2, Leased(1, "n", 30)), (1, Leased(1, "n", 30))]
     log.append(sealed(follow, first=5, prev=log.head().seal))

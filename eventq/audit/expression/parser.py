@@ -1,6 +1,6 @@
 """Conditions on a queue, as people write them: parsed by Python's own parser, never run as code.
 
-Only the nodes that `_Reader` lists have a meaning; all others are refused, with their place:
+Only the nodes that `_Reader` visits have a meaning; all others are refused, with their place:
 
     and, or, not; == != < <= > >= in, not in, is, is not; + - *; numbers, texts, None, True, False,
     lists of these; the names of `vocabulary`; task("KEY").FIELD, leases("NODE"), count("KIND"),
@@ -15,6 +15,7 @@ import ast
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any, NamedTuple, NoReturn
 
 from eventq.audit.expression import vocabulary
@@ -29,7 +30,7 @@ CHARACTERS = 1_000
 # How deep parts may stand inside each other; far below where Python's own stack ends.
 DEPTH = 60
 
-_COMPARISONS: dict[type[ast.cmpop], str] = {
+_SIGNS: dict[type, str] = {
     ast.Eq: "==",
     ast.NotEq: "!=",
     ast.Lt: "<",
@@ -40,8 +41,10 @@ _COMPARISONS: dict[type[ast.cmpop], str] = {
     ast.NotIn: "not in",
     ast.Is: "==",
     ast.IsNot: "!=",
+    ast.Add: "+",
+    ast.Sub: "-",
+    ast.Mult: "*",
 }
-_ARITHMETIC: dict[type[ast.operator], str] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*"}
 _HINTS = {"=": "== to compare", "!": "not or !=", "'": "a closing quote", '"': "a closing quote"}
 _STATES = [str(state) for state in TaskState]
 # A text in quotes, or what stands outside of any and must not reach the parser as it is.
@@ -96,27 +99,14 @@ class _Part(NamedTuple):
     is_state: bool = False
 
 
-class _Reader:
-    """Turns the nodes of one text into rules; a node without a method here is refused."""
+class _Reader(ast.NodeVisitor):
+    """Turns the nodes of one text into rules; a node without a method of its own is refused."""
 
     def __init__(self, text: str, argument: str) -> None:
         self.keys: set[str] = set()
         self._text = text
         self._argument = argument
         self._depth = 0
-        self._readers: dict[type[ast.expr], Callable[[Any], _Part]] = {
-            ast.BoolOp: self._joined,
-            ast.UnaryOp: self._unary,
-            ast.Compare: self._compared,
-            ast.BinOp: self._reckoned,
-            ast.Constant: self._constant,
-            ast.Tuple: self._list,
-            ast.List: self._list,
-            ast.Name: self._name,
-            ast.Call: self._call,
-            ast.Attribute: self._field,
-            ast.Subscript: self._field,
-        }
         self._functions: dict[str, Callable[[ast.expr], _Part]] = {
             "task": self._task,
             "leases": self._leases,
@@ -135,7 +125,7 @@ class _Reader:
         tree = self._parse()
         if isinstance(tree, ast.Tuple) and not self._source.startswith("("):
             self._fail("brackets around a list", self._column(tree))
-        return self._part(tree).rule
+        return self.visit(tree).rule
 
     def _parse(self) -> ast.expr:
         for escape in _ESCAPE.finditer(self._text):
@@ -174,27 +164,33 @@ class _Reader:
             expected = "a bracket that closes this one"
         self._fail(expected, self._blanks + place)
 
-    def _part(self, node: ast.expr) -> _Part:
-        reader = self._readers.get(type(node))
-        if reader is None:
-            kinds = "a comparison, and, or, not, a name, number, text, list or function"
-            self._fail(kinds, self._column(node))
+    def visit(self, node: ast.AST) -> _Part:
+        """The part that a node means, by the method of its kind."""
+        assert isinstance(node, ast.expr), "only these are visited"
         self._depth += 1
         if self._depth > DEPTH:
             self._fail(f"no more than {DEPTH} parts inside each other", self._column(node))
-        part = reader(node)
+        part: _Part = super().visit(node)
         self._depth -= 1
         return part
 
+    def generic_visit(self, node: ast.AST) -> NoReturn:
+        """Refuses a node that has no meaning here."""
+        assert isinstance(node, ast.expr), "only these are visited"
+        kinds = "a comparison, and, or, not, a name, number, text, list or function"
+        self._fail(kinds, self._column(node))
+
     # Operators.
 
-    def _joined(self, node: ast.BoolOp) -> _Part:
+    def visit_BoolOp(self, node: ast.BoolOp) -> _Part:
+        """``and`` and ``or``."""
         join = any if isinstance(node.op, ast.Or) else all
-        rules = [self._part(value).rule for value in node.values]
+        rules = [self.visit(value).rule for value in node.values]
         return _Part(lambda view: join(rule(view) for rule in rules))
 
-    def _unary(self, node: ast.UnaryOp) -> _Part:
-        operand = self._part(node.operand)
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> _Part:
+        """``not`` and a minus sign."""
+        operand = self.visit(node.operand)
         if isinstance(node.op, ast.Not):
             return _Part(lambda view: not operand.rule(view))
         if not isinstance(node.op, ast.USub):
@@ -203,31 +199,41 @@ class _Reader:
             return _literal(-operand.literal)
         return _Part(lambda view: vocabulary.reckon("-", 0, operand.rule(view)))
 
-    def _compared(self, node: ast.Compare) -> _Part:
+    def visit_Compare(self, node: ast.Compare) -> _Part:
+        """Comparisons, also chained ones."""
         nodes = [node.left, *node.comparators]
-        parts = [self._part(operand) for operand in nodes]
-        for place in range(1, len(nodes)):
-            self._check_states(parts[place - 1], parts[place], nodes[place])
-            self._check_states(parts[place], parts[place - 1], nodes[place - 1])
-        tests = [vocabulary.COMPARISONS[_COMPARISONS[type(op)]] for op in node.ops]
-        if len(tests) == 1:
-            test, left, right = tests[0], parts[0].rule, parts[1].rule
-            return _Part(lambda view: test(left(view), right(view)))
-        return _Part(_chain([part.rule for part in parts], tests))
+        parts = [self.visit(operand) for operand in nodes]
+        for (left, one), (right, other) in pairwise(zip(nodes, parts, strict=True)):
+            self._check_states(one, other, right)
+            self._check_states(other, one, left)
+        tests = [vocabulary.COMPARISONS[_SIGNS[type(op)]] for op in node.ops]
+        first, *others = (part.rule for part in parts)
 
-    def _reckoned(self, node: ast.BinOp) -> _Part:
+        def rule(view: View) -> bool:
+            """Each value is asked for once, and only as far as it holds."""
+            left = first(view)
+            for test, other in zip(tests, others, strict=True):
+                right = other(view)
+                if not test(left, right):
+                    return False
+                left = right
+            return True
+
+        return _Part(rule)
+
+    def visit_BinOp(self, node: ast.BinOp) -> _Part:
         """A sum or product of many: its nodes stand inside each other on the left."""
         rest: list[tuple[str, Rule]] = []
         first: ast.expr = node
         while isinstance(first, ast.BinOp):
-            sign = _ARITHMETIC.get(type(first.op))
+            sign = _SIGNS.get(type(first.op))
             if sign is None:
                 hint = {ast.BitAnd: "and", ast.BitOr: "or"}.get(type(first.op), "only + - *")
                 self._fail(hint, self._column_behind(first.left))
-            rest.append((sign, self._part(first.right).rule))
+            rest.append((sign, self.visit(first.right).rule))
             first = first.left
         rest.reverse()
-        first_rule = self._part(first).rule
+        first_rule = self.visit(first).rule
 
         def rule(view: View) -> object:
             result = first_rule(view)
@@ -239,7 +245,8 @@ class _Reader:
 
     # Values.
 
-    def _constant(self, node: ast.Constant) -> _Part:
+    def visit_Constant(self, node: ast.Constant) -> _Part:
+        """A text, a number, None, True or False."""
         value = node.value
         if not (value is None or isinstance(value, str | int | float)):
             self._fail("a text or a number", self._column(node))
@@ -247,21 +254,26 @@ class _Reader:
             self._fail("a number of at most 18 digits", self._column(node))
         return _literal(value)
 
-    def _list(self, node: ast.Tuple | ast.List) -> _Part:
-        parts = [self._part(item) for item in node.elts]
+    def visit_List(self, node: ast.Tuple | ast.List) -> _Part:
+        """A list of texts and numbers, in either kind of brackets."""
+        parts = [self.visit(item) for item in node.elts]
         for part, item in zip(parts, node.elts, strict=True):
             if not part.is_literal:
                 self._fail("only texts and numbers in a list", self._column(item))
         return _literal(tuple(part.literal for part in parts))
 
-    def _name(self, node: ast.Name) -> _Part:
+    visit_Tuple = visit_List  # noqa: N815 - the parser's name
+
+    def visit_Name(self, node: ast.Name) -> _Part:
+        """A number of the view."""
         if node.id not in NAMES:
             self._fail(f"one of {', '.join(NAMES)}, {self._names}", self._column(node))
         return _Part(NAMES[node.id])
 
     # Functions.
 
-    def _call(self, node: ast.Call) -> _Part:
+    def visit_Call(self, node: ast.Call) -> _Part:
+        """One of the functions."""
         name = node.func.id if isinstance(node.func, ast.Name) else ""
         if name not in self._functions:
             self._fail(f"a function: {self._names}", self._column(node.func))
@@ -270,7 +282,7 @@ class _Reader:
         return self._functions[name](node.args[0])
 
     def _length(self, argument: ast.expr) -> _Part:
-        rule = self._part(argument).rule
+        rule = self.visit(argument).rule
         return _Part(lambda view: vocabulary.length(rule(view)))
 
     def _task(self, argument: ast.expr) -> _Part:
@@ -306,7 +318,7 @@ class _Reader:
         except ArgumentError as error:
             self._fail(error.expected, self._column(argument))
 
-    def _field(self, node: ast.Attribute | ast.Subscript) -> _Part:
+    def visit_Attribute(self, node: ast.Attribute | ast.Subscript) -> _Part:
         """``task("KEY").FIELD``, and what stands below that in tags and results."""
         names: list[tuple[str, int]] = []
         base: ast.expr = node
@@ -314,7 +326,7 @@ class _Reader:
             names.append(self._name_below(base))
             first, base = base, base.value
         names.reverse()
-        self._part(base)
+        self.visit(base)
         if not (isinstance(base, ast.Call) and ast.unparse(base.func) == "task"):
             self._fail('a field only of a task, as in task("...").state', names[0][1])
         key = self._key_of(base.args[0])
@@ -334,6 +346,8 @@ class _Reader:
 
         return _Part(rule, is_state=name == "state")
 
+    visit_Subscript = visit_Attribute  # noqa: N815 - the parser's name
+
     def _name_below(self, node: ast.Attribute | ast.Subscript) -> tuple[str, int]:
         """The name behind a dot or in square brackets, and its column."""
         if isinstance(node, ast.Attribute):
@@ -347,7 +361,7 @@ class _Reader:
 
     def _written_out(self, node: ast.expr, types: tuple[type, ...], what: str) -> Any:  # noqa: ANN401
         """The value of a literal of one of the types; anything else is refused."""
-        part = self._part(node)
+        part = self.visit(node)
         if not part.is_literal or type(part.literal) not in types:
             self._fail(f"{what} written out, in quotes", self._column(node))
         return part.literal
@@ -381,18 +395,3 @@ class _Reader:
 
 def _literal(value: object) -> _Part:
     return _Part(lambda _: value, value, is_literal=True)
-
-
-def _chain(rules: list[Rule], tests: list[Callable[[Any, Any], bool]]) -> Rule:
-    """``a < b < c``: each value is asked for once, and only as far as it holds."""
-
-    def rule(view: View) -> bool:
-        left = rules[0](view)
-        for test, following in zip(tests, rules[1:], strict=True):
-            right = following(view)
-            if not test(left, right):
-                return False
-            left = right
-        return True
-
-    return rule

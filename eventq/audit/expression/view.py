@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from eventq.audit.lookup import read_history
 from eventq.core.events import Event
@@ -31,9 +31,9 @@ class View:
         self._numbers: dict[str, int] = {}
         self._kept: dict[int, Task | None] = {}
         for key in keys:
-            number, task = _task_until(log, key, projection.seq)
-            self._numbers[key] = number
-            self._kept[number] = task
+            history = read_history(log, key)
+            number = self._numbers[key] = history[0].task
+            self._kept[number] = fold_events(log.namespace, history, until=projection.seq)
 
     @property
     def seq(self) -> int:
@@ -60,6 +60,18 @@ class View:
         if task is not None and event.task in self._kept:
             self._kept[event.task] = task
 
+    def condition(
+        self, holds: Callable[[View], bool]
+    ) -> Callable[[Projection, Event, Task | None], bool]:
+        """Asks of the view what holds, for a cursor that runs forward from its projection."""
+
+        def now_holds(projection: Projection, event: Event, task: Task | None) -> bool:
+            self.projection = projection
+            self.keep(event, task)
+            return holds(self)
+
+        return now_holds
+
     def task(self, key: str) -> Task | None:
         """A task that was named, open or final; None before it is created."""
         return self._kept[self._numbers[key]]
@@ -67,9 +79,3 @@ class View:
     def counts(self) -> dict[str, int]:
         """The numbers at this position and instant, by name; see `queue_counts`."""
         return queue_counts(self.projection, now=self.at)
-
-
-def _task_until(log: EventLog, key: str, seq: int) -> tuple[int, Task | None]:
-    """The number of the key's task, and the task as it stood at the position."""
-    history = read_history(log, key)
-    return history[0].task, fold_events(log.namespace, history, until=seq)

@@ -6,6 +6,7 @@ the answer None, never an error; and nothing here can reach further than the vie
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -98,9 +99,9 @@ COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
-    "+": lambda left, right: left + right,
-    "-": lambda left, right: left - right,
-    "*": lambda left, right: left * right,
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
 }
 
 

@@ -8,24 +8,23 @@ that a step costs the same anywhere. Nothing here reads a clock or appends an ev
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-
-from msgspec.structs import replace
 
 from eventq.audit.stepper.past import UndoLookup, reporting
 from eventq.audit.stepper.reversible import ReversibleProjection, Undo
 from eventq.audit.stepper.standing import CursorStep, CursorView, view_of
 from eventq.audit.stepper.window import Window, read_backward, read_forward
-from eventq.core.events import NODE, Created, Event
+from eventq.core.events import NODE, Commit, Event
 from eventq.core.projection import Projection
 from eventq.core.task import Task
-from eventq.errors import EventqError, LogCorruptError, LogError
+from eventq.errors import EventqError, LogCorruptError
 from eventq.eventlog.contract import EventLog
-from eventq.replay.fold import catch_up, check_follows, task_history
+from eventq.replay.fold import apply_one, catch_up, check_follows, task_history
 from eventq.replay.points import Point, PointLike, find_point
 from eventq.replay.query import Stats, take_stats
 from eventq.snapshot import projection_at
+from eventq.snapshot.starting import is_quicker_from_snapshot
 
 # Undos kept: that many steps back need no look at the log.
 UNDOS_KEPT = 20_000
@@ -33,16 +32,11 @@ UNDOS_KEPT = 20_000
 STEPWISE_EVENTS = 2_000
 # Up to this many events back are taken back one by one by their tasks' histories.
 LOOKED_UP_EVENTS = 3_000
-# From so many events on, a snapshot on the way is a short cut.
-FOLDED_ON_EVENTS = 100_000
 # A search reports its position every so many events.
 PROGRESS_EVENTS = 1_000
 
 Progress = Callable[[int], None]
 Condition = Callable[[Projection, Event, Task | None], bool]
-
-# A kind, a task and a node; None for any.
-EventPattern = tuple[str | None, int | None, str | None]
 
 
 class Cursor:
@@ -117,53 +111,42 @@ class Cursor:
         # One more, since a step is looked at from the position before it.
         return self._is_near_behind(max(count - 1, -self.seq))
 
-    def find_next(
+    def find(
         self,
         *,
         kind: str | None = None,
         task: int | None = None,
         worker: str | None = None,
         condition: Condition | None = None,
+        back: bool = False,
         progress: Progress | None = None,
     ) -> bool:
         """Goes to the next event of this kind, task (its number) and worker, as far as given.
 
-        ``worker`` finds the events that name the node: leased, renewed, refused. A condition is
-        asked at every event, with the projection, the event and its task after it, and has to
-        hold too; the cursor then runs event by event, and stands at the end of the log when it
-        holds nowhere. Without a condition it stays where it is when there is none. Returns
-        whether it found one.
+        ``back`` goes to the last one before. ``worker`` finds the events that name the node:
+        leased, renewed, refused. A condition is asked at every event, with the projection, the
+        event and its task after it (back, only if that is open), and has to hold too; the cursor
+        then runs event by event, and stands at the end of its way when it holds nowhere. Without
+        a condition it stays where it is when there is none. Returns whether it found one.
         """
-        progress = progress or _ignore
-        if condition is not None:
-            return self._run(condition, (kind, task, worker), progress)
-        events = _of_task(self._log, task) or read_forward(self._log, self.seq)
-        return self._go_to(
-            (event for event in _reporting(events, progress) if event.seq > self.seq),
-            (kind, task, worker),
-            progress,
-        )
 
-    def find_previous(
-        self,
-        *,
-        kind: str | None = None,
-        task: int | None = None,
-        worker: str | None = None,
-        condition: Condition | None = None,
-        progress: Progress | None = None,
-    ) -> bool:
-        """As `find_next`, towards the beginning; with a condition it ends at position 0."""
+        def matches(event: Event) -> bool:
+            return (
+                kind in {None, event.kind}
+                and task in {None, event.task}
+                and worker in {None, getattr(event.body, "worker", None)}
+            )
+
         progress = progress or _ignore
         if condition is not None:
-            return self._run_back(condition, (kind, task, worker), progress)
-        history = _of_task(self._log, task)
-        events = reversed(history) if history else read_backward(self._log, self.seq)
-        return self._go_to(
-            (event for event in _reporting(events, progress) if event.seq < self.seq),
-            (kind, task, worker),
-            progress,
-        )
+            return self._run(condition, matches, progress, back=back)
+        for event in self._events_of(task, back=back):
+            if not event.seq % PROGRESS_EVENTS:
+                progress(event.seq)
+            if (event.seq < self.seq if back else event.seq > self.seq) and matches(event):
+                self._move(event.seq, progress)
+                return True
+        return False
 
     def events(self, *, before: int, after: int) -> list[Event]:
         """The events around the position: up to so many before it, itself, so many after it."""
@@ -196,7 +179,7 @@ class Cursor:
         # The last stretch goes step by step, so that its undos are kept.
         near = max(0, seq - STEPWISE_EVENTS)
         try:
-            if distance < 0 or self._has_short_cut(near):
+            if distance < 0 or is_quicker_from_snapshot(self._log, after=self.seq, until=near):
                 self._start_at(near, progress)
             elif self.seq < near:
                 self._undos.clear()
@@ -207,14 +190,6 @@ class Cursor:
             raise
         while self.seq < seq:
             self._on()
-
-    def _has_short_cut(self, seq: int) -> bool:
-        """Whether the log has a snapshot between here and there that saves folding."""
-        try:
-            entries = self._log.snapshots.entries()
-        except LogError:
-            return False
-        return any(self.seq + FOLDED_ON_EVENTS < entry.seq <= seq for entry in entries)
 
     def _is_near_behind(self, distance: int) -> bool:
         """Whether events are to be taken back one by one, for that is the shortest way."""
@@ -229,8 +204,9 @@ class Cursor:
     def _forward(self) -> CursorStep:
         """One event on, and what it did."""
         earlier = self._stats()
-        event = self._next_event()
-        before = self._task_before(event)
+        _, event = self._stored(self.seq + 1)
+        # A final task is known by its history alone.
+        before = self._projection.tasks.get(event.task) or self._past.task_before(event)
         task = self._on()
         after = before if task is None else task
         return CursorStep(event, before, after, earlier, self._stats())
@@ -239,28 +215,20 @@ class Cursor:
         return take_stats(self._projection, now=self._projection.advanced_to)
 
     def _on(self) -> Task | None:
-        seq = self.seq + 1
-        event = self._next_event()
-        commit = self._window.commit(seq)
-        assert commit is not None, "the event has just been read from it"
+        """Folds the next event; returns its task after it."""
+        commit, event = self._stored(self.seq + 1)
         if self._checked != commit.first:
             check_follows(self._projection, commit)
             self._checked = commit.first
         undo = self._projection.undo_of(event)
-        index = seq - commit.first
-        part = replace(
-            commit, first=seq, tasks=[commit.tasks[index]], bodies=[commit.bodies[index]]
-        )
-        [task] = self._projection.apply(part)
+        task = apply_one(self._projection, commit, event)
         self._undos.append(undo)
         return task
 
-    def _back(self) -> None:
+    def _back(self) -> Task | None:
+        """Takes the last event back; returns the task of the one before, if it is open."""
         seq = self.seq
-        event = self._window.event(seq)
-        commit = self._window.commit(seq)
-        if event is None or commit is None:
-            raise LogCorruptError(seq, "the event is no longer there")
+        commit, event = self._stored(seq)
         at, seal = commit.at, commit.seal
         if seq == commit.first:
             earlier = self._window.commit(seq - 1)
@@ -272,6 +240,7 @@ class Cursor:
         self._projection.step_back(event, undo, at=at, decided_at=decided_at, seal=seal)
         if self._undos:
             self._undos.pop()
+        return None if before is None else self._projection.tasks.get(before.task)
 
     def _stand(self) -> None:
         """Looks at the present position as if it had just been reached."""
@@ -281,60 +250,37 @@ class Cursor:
                 self._back()
                 self.step = self._forward()
 
-    def _next_event(self) -> Event:
-        event = self._window.event(self.seq + 1)
-        if event is None:
-            raise LogCorruptError(self.seq + 1, "the event is no longer there")
-        return event
-
-    def _task_before(self, event: Event) -> Task | None:
-        if event.task == NODE or isinstance(event.body, Created):
-            return None
-        open_task = self._projection.tasks.get(event.task)
-        return self._past.task_before(event) if open_task is None else open_task
-
-    def _go_to(self, events: Iterator[Event], wanted: EventPattern, progress: Progress) -> bool:
-        found = next((event for event in events if _matches(event, *wanted)), None)
+    def _stored(self, seq: int) -> tuple[Commit, Event]:
+        """What the log has at a position at which there is an event."""
+        found = self._window.find(seq)
         if found is None:
-            return False
-        self._move(found.seq, progress)
-        return True
+            raise LogCorruptError(seq, "the event is no longer there")
+        return found
+
+    def _events_of(self, task: int | None, *, back: bool) -> Iterable[Event]:
+        """The events of a task, or of all, in the order in which a search goes."""
+        if task in {None, NODE}:
+            read = read_backward if back else read_forward
+            return read(self._log, self.seq)
+        history = task_history(self._log, task)
+        return reversed(history) if back else history
 
     def _run(
         self,
         condition: Condition,
-        wanted: EventPattern,
+        matches: Callable[[Event], bool],
         progress: Progress,
+        *,
+        back: bool,
     ) -> bool:
         self._projection.advance_to(self._projection.decided_at)
         try:
-            while (event := self._window.event(self.seq + 1)) is not None:
-                changed = self._on()
-                if not self.seq % PROGRESS_EVENTS:
-                    progress(self.seq)
-                if condition(self._projection, event, changed) and _matches(event, *wanted):
-                    return True
-            return False
-        finally:
-            self._stand()
-
-    def _run_back(
-        self,
-        condition: Condition,
-        wanted: EventPattern,
-        progress: Progress,
-    ) -> bool:
-        self._projection.advance_to(self._projection.decided_at)
-        try:
-            while self.seq:
-                self._back()
+            while self.seq if back else self._window.event(self.seq + 1):
+                task = self._back() if back else self._on()
                 if not self.seq % PROGRESS_EVENTS:
                     progress(self.seq)
                 event = self._window.event(self.seq)
-                if event is None:
-                    break
-                open_task = self._projection.tasks.get(event.task)
-                if condition(self._projection, event, open_task) and _matches(event, *wanted):
+                if event and condition(self._projection, event, task) and matches(event):
                     return True
             return False
         finally:
@@ -343,23 +289,3 @@ class Cursor:
 
 def _ignore(_seq: int) -> None:
     """Reports to no one."""
-
-
-def _reporting(events: Iterable[Event], progress: Progress) -> Iterator[Event]:
-    for event in events:
-        if not event.seq % PROGRESS_EVENTS:
-            progress(event.seq)
-        yield event
-
-
-def _of_task(log: EventLog, task: int | None) -> list[Event] | None:
-    """All events of a task; None where no task is meant."""
-    return None if task in {None, NODE} else task_history(log, task)
-
-
-def _matches(event: Event, kind: str | None, task: int | None, worker: str | None) -> bool:
-    return (
-        kind in {None, event.kind}
-        and task in {None, event.task}
-        and worker in {None, getattr(event.body, "worker", None)}
-    )

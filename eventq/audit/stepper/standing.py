@@ -99,9 +99,8 @@ class CursorView(Struct, frozen=True):
 
 
 def view_of(projection: Projection, step: CursorStep, *, limit: int) -> CursorView:
-    """What a projection holds, with at most ``limit`` tasks of each sort; O(open) in leases."""
+    """What a projection holds, with at most ``limit`` tasks of each sort; O(n log n) in leases."""
     at = projection.advanced_to
-    held = (projection.tasks[n] for h in projection.holders.values() for n in h.tasks)
     nodes = (
         LeaseHolder(worker, len(holder.tasks), holder.seen_at, holder.ttl_us)
         for worker, holder in projection.holders.items()
@@ -112,7 +111,7 @@ def view_of(projection: Projection, step: CursorStep, *, limit: int) -> CursorVi
         stats=take_stats(projection, now=at),
         step=step,
         ready=_as_of(islice(projection.ready(at), limit), at),
-        leased=_as_of(heapq.nsmallest(limit, held, key=lambda task: task.fence), at),
+        leased=_as_of(islice(projection.leased(), limit), at),
         waiting=_as_of(islice(projection.waiting(), limit), at),
         nodes=heapq.nsmallest(limit, nodes, key=lambda node: (-node.lease_count, node.worker)),
     )

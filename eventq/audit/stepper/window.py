@@ -5,66 +5,54 @@ Bodies that cannot be understood are shown as they are stored: judging them is t
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator
-
-from msgspec import Struct
 
 from eventq.core.events import Commit, Event, Unknown, decode_at, events_of
 from eventq.errors import LogCorruptError
 from eventq.eventlog.contract import EventLog
+from eventq.replay.fold import commits_back, commits_of
 
 # Events of one piece, and pieces kept: enough for some pages on both sides of a screen.
 PIECE_EVENTS = 1_000
 PIECES_KEPT = 6
-# A search reads larger pieces and keeps none.
-SEARCH_EVENTS = 5_000
 
 # How a body is called that is no JSON, or lacks what its kind must have.
 DAMAGED = "damaged"
 
 
-class Piece(Struct):
-    """Some commits in a row, and their events as far as they were asked for."""
-
-    commits: list[Commit]
-    firsts: list[int]
-    events: dict[int, list[Event]]
-
-    def commit(self, seq: int) -> Commit | None:
-        """The commit that holds the position; None when it is not among these."""
-        index = bisect_right(self.firsts, seq) - 1
-        if index < 0 or seq > self.commits[index].last:
-            return None
-        return self.commits[index]
-
-    def event(self, commit: Commit, seq: int) -> Event:
-        """The event at a position of one of these commits."""
-        if commit.first not in self.events:
-            self.events[commit.first] = readable_events(commit)
-        return self.events[commit.first][seq - commit.first]
-
-
 class Window:
-    """A log's events by position."""
+    """A log's commits and events by position."""
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
-        self._pieces: deque[Piece] = deque(maxlen=PIECES_KEPT)
+        self._pieces: deque[dict[int, tuple[Commit, Event]]] = deque(maxlen=PIECES_KEPT)
 
-    def commit(self, seq: int) -> Commit | None:
-        """The commit that holds the position; None behind the end of the log.
+    def find(self, seq: int) -> tuple[Commit, Event] | None:
+        """The event at the position, and its commit; None behind the end of the log.
 
         Raises LogCorruptError where the log cannot give it.
         """
-        found = self._find(seq)
-        return None if found is None else found[1]
+        for piece in reversed(self._pieces):
+            if seq in piece:
+                return piece[seq]
+        commits = self._read(seq) if seq > 0 else []
+        piece = {
+            event.seq: (commit, event) for commit in commits for event in readable_events(commit)
+        }
+        if seq in piece:
+            self._pieces.append(piece)
+        return piece.get(seq)
+
+    def commit(self, seq: int) -> Commit | None:
+        """The commit that holds the position; as `find`."""
+        found = self.find(seq)
+        return found and found[0]
 
     def event(self, seq: int) -> Event | None:
-        """The event at the position; None behind the end. Raises as `commit` does."""
-        found = self._find(seq)
-        return None if found is None else found[0].event(found[1], seq)
+        """The event at the position; as `find`."""
+        found = self.find(seq)
+        return found and found[1]
 
     def events(self, first: int, last: int) -> list[Event]:
         """The events from one position to another, as far as the log has and can give them."""
@@ -86,21 +74,7 @@ class Window:
         yield from reversed(self.events(near, seq - 1))
         yield from read_backward(self._log, near)
 
-    def _find(self, seq: int) -> tuple[Piece, Commit] | None:
-        if seq < 1:
-            return None
-        for piece in reversed(self._pieces):
-            commit = piece.commit(seq)
-            if commit is not None:
-                return piece, commit
-        piece = self._read(seq)
-        commit = piece.commit(seq)
-        if commit is None:
-            return None
-        self._pieces.append(piece)
-        return piece, commit
-
-    def _read(self, seq: int) -> Piece:
+    def _read(self, seq: int) -> list[Commit]:
         # With as many before it as behind it, since people go both ways.
         start = max(0, seq - 1 - PIECE_EVENTS // 2)
         try:
@@ -111,30 +85,19 @@ class Window:
         if commits and commits[-1].last < seq:
             # Commits are large here.
             commits = self._log.read(after=seq - 1, limit=1)
-        return Piece(commits, [commit.first for commit in commits], {})
+        return commits
 
 
 def read_forward(log: EventLog, after: int) -> Iterator[Event]:
     """The events behind a position, to the present end. Raises LogCorruptError where it must."""
-    while commits := log.read(after=after, limit=SEARCH_EVENTS):
-        for commit in commits:
-            yield from readable_events(commit)[max(0, after + 1 - commit.first) :]
-        after = commits[-1].last
+    for commit in commits_of(log, after=after):
+        yield from (event for event in readable_events(commit) if event.seq > after)
 
 
 def read_backward(log: EventLog, before: int) -> Iterator[Event]:
     """The events before a position, the last one first. Raises LogCorruptError where it must."""
-    while before > 1:
-        after = max(0, before - 1 - SEARCH_EVENTS)
-        commits = log.read(after=after, limit=SEARCH_EVENTS)
-        if commits[-1].last < before - 1:
-            # A commit that begins before the piece has filled it.
-            commits += log.read(after=commits[-1].last, limit=before - 1 - commits[-1].last)
-        for commit in reversed(commits):
-            for event in reversed(readable_events(commit)):
-                if event.seq < before:
-                    yield event
-        before = commits[0].first
+    for commit in commits_back(log, until=before - 1):
+        yield from (event for event in reversed(readable_events(commit)) if event.seq < before)
 
 
 def readable_events(commit: Commit) -> list[Event]:

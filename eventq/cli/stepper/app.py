@@ -20,7 +20,8 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from eventq import Event, EventqError
-from eventq.audit.expression.condition import condition_of
+from eventq.audit.expression.parser import parse_expression
+from eventq.audit.expression.view import View
 from eventq.audit.stepper.cursor import Cursor, Progress
 from eventq.audit.stepper.standing import CursorView
 from eventq.cli.output import NOTE_CHARACTERS
@@ -226,10 +227,9 @@ class Stepper(App[None]):
         task = event.task if what == "task" else None
         kind = event.kind if what == "kind" else None
         name = f"event of task {task}" if kind is None else f"{visible(kind)} event"
-        find = self.cursor.find_previous if back else self.cursor.find_next
 
         def search(progress: Progress) -> str:
-            found = find(kind=kind, task=task, progress=progress)
+            found = self.cursor.find(kind=kind, task=task, back=back, progress=progress)
             return "" if found else f"there is no {'earlier' if back else 'later'} {name}"
 
         self._following = False
@@ -237,8 +237,10 @@ class Stepper(App[None]):
 
     def _run_to(self, text: str) -> None:
         def run(progress: Progress) -> str:
-            condition = condition_of(self._events_log, self.cursor.projection, text)
-            found = self.cursor.find_next(condition=condition, progress=progress)
+            asked = parse_expression(text, "condition")
+            view = View(self._events_log, self.cursor.projection, keys=asked.keys)
+            condition = view.condition(asked.holds)
+            found = self.cursor.find(condition=condition, progress=progress)
             return "" if found else f"it held nowhere up to the end: {visible(text)}"
 
         self._following = False

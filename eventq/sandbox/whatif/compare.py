@@ -6,24 +6,19 @@ The log is only read; the same arguments give the same numbers.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType
 
 from eventq.core.durations import Duration
-from eventq.core.events import NO_JITTER
+from eventq.core.new_task import TaskOptions, policy_changes
 from eventq.core.policy import Backoff
 from eventq.core.task import Task
-from eventq.core.validation import (
-    check_backoff,
-    check_count,
-    check_duration,
-    check_priority,
-    check_tags,
-)
+from eventq.core.validation import check_count, check_priority, check_tags
 from eventq.errors import ArgumentError
 from eventq.eventlog.contract import EventLog
-from eventq.replay.points import Point, commit_end
+from eventq.replay.points import Point, find_end
 from eventq.replay.query import TagFilter
 from eventq.sandbox.whatif.metrics import Numbers
 from eventq.sandbox.whatif.outcome_model import Changes
@@ -93,22 +88,25 @@ def whatif(
     is the share of unrecorded attempts that fail; None has them end as the task's last recorded one
     did. Points count in whole commits. Raises ArgumentError.
     """
-    changes = _changes(backoff, max_retries, max_age, deadline, fail_rate)
+    options: TaskOptions = {"max_retries": max_retries, "max_age": max_age, "deadline": deadline}
+    if backoff is not None:
+        options["backoff"] = backoff
+    changes = _changes(options, fail_rate)
     check_count(seed, "seed", least=0, most=2**63)
     for argument, count in (("workers", workers), ("workers_then", workers_then)):
         if count is not None:
             check_count(count, argument, least=1, most=MOST_WORKERS)
-    begin, end = commit_end(log, after.seq), commit_end(log, until.seq)
+    begin, end = find_end(log, after).seq, find_end(log, until).seq
     if begin >= end:
         raise ArgumentError("until", until.seq, f"a point some commits behind {after.seq}")
-    steps = _Steps(begin, end, progress)
+    told = partial(_told, progress, begin, end)
     trace = read_trace(
         log,
         after=Point(begin, after.at),
         until=end,
         group_of=_group_of(priorities),
         workers=workers_then,
-        progress=steps.progress,
+        progress=told(0),
     )
     if not trace.lengths_us:
         raise ArgumentError(
@@ -117,17 +115,14 @@ def whatif(
             f"a point by which at least one attempt of the tasks created behind {begin} has ended",
         )
 
-    def simulate(changes: Changes, workers: int | None) -> Numbers:
-        steps.next_pass()
+    def simulate(changes: Changes, workers: int | None, done: int) -> Numbers:
         simulation = Simulation(trace, changes, workers=workers, seed=seed)
-        return simulation.run(read_arrivals(log, after=begin, until=end, progress=steps.progress))
+        return simulation.run(read_arrivals(log, after=begin, until=end, progress=told(done)))
 
-    recorded = trace.metrics.numbers(workers=trace.workers)
-    as_it_was = simulate(Changes(), None)
     return WhatIf(
-        recorded=recorded,
-        as_it_was=as_it_was,
-        what_if=simulate(changes, workers),
+        recorded=trace.metrics.numbers(workers=trace.workers),
+        as_it_was=simulate(Changes(), None, 1),
+        what_if=simulate(changes, workers, 2),
         after=begin,
         until=end,
         left_out=trace.left_out,
@@ -137,51 +132,18 @@ def whatif(
     )
 
 
-class _Steps:
-    """The progress of all passes as one."""
-
-    def __init__(self, begin: int, end: int, progress: Callable[[int, int], None] | None) -> None:
-        self._begin = begin
-        self._length = end - begin
-        self._done = 0
-        self._progress = progress
-
-    def next_pass(self) -> None:
-        """Counts one more reading of the log."""
-        self._done += self._length
-
-    def progress(self, seq: int) -> None:
-        """This pass has come to a position."""
-        if self._progress is not None:
-            self._progress(self._done + seq - self._begin, PASSES * self._length)
+def _told(
+    progress: Callable[[int, int], None] | None, begin: int, end: int, done: int
+) -> Callable[[int], None]:
+    """Takes the position reached, after so many whole readings of the log."""
+    length = end - begin
+    return lambda seq: progress and progress(done * length + seq - begin, PASSES * length)
 
 
-def _changes(
-    backoff: Backoff | Duration | None,
-    max_retries: int | UnsetType | None,
-    max_age: Duration | UnsetType | None,
-    deadline: Duration | UnsetType | None,
-    fail_rate: float | None,
-) -> Changes:
-    """The checked options as fields of a policy."""
-    policy: dict[str, Any] = {}
-    if backoff is not None:
-        checked = check_backoff(backoff)
-        policy |= {
-            "backoff": checked.kind,
-            "backoff_us": checked.base_us,
-            "backoff_cap_us": checked.cap_us,
-            "jitter": checked.jitter or NO_JITTER,
-        }
-    if max_retries is not UNSET:
-        retries = None if max_retries is None else check_count(max_retries, "max_retries", least=0)
-        policy["max_retries"] = retries
-    for name, value in (("max_age", max_age), ("deadline", deadline)):
-        if value is not UNSET:
-            policy[f"{name}_us"] = check_duration(value, name, least_us=1)
+def _changes(options: TaskOptions, fail_rate: float | None) -> Changes:
     if fail_rate is not None and not 0 <= fail_rate <= 1:
         raise ArgumentError("fail_rate", fail_rate, "a number from 0 to 1")
-    return Changes(policy, fail_rate, by_group=True)
+    return Changes(policy_changes(options), fail_rate, by_group=True)
 
 
 def _group_of(priorities: Sequence[PriorityRule]) -> GroupOf:

@@ -6,6 +6,9 @@ Waiting times are kept as plain numbers, eight bytes an attempt, since a median 
 from __future__ import annotations
 
 from array import array
+from collections import defaultdict
+from collections.abc import Iterable
+from itertools import chain
 
 from msgspec import Struct
 
@@ -56,15 +59,14 @@ class Metrics:
 
     def __init__(self) -> None:
         self.tasks = 0
-        self.completed = 0
-        self.expired = 0
-        self.cancelled = 0
+        self.ends = {"completed": 0, "expired": 0, "cancelled": 0}
+        """Tasks that came to each end, without those brought back from it."""
         self.attempts = 0
         self.failures = 0
         self.drawn = 0
         self._first_at: int | None = None
         self._last_at: int | None = None
-        self._waits: dict[int, array[int]] = {}
+        self._waits: dict[int, array[int]] = defaultdict(lambda: array("q"))
 
     def arrive(self, at: int) -> None:
         """A task was created."""
@@ -75,10 +77,7 @@ class Metrics:
     def begin(self, group: int, wait_us: int) -> None:
         """An attempt began."""
         self.attempts += 1
-        waits = self._waits.get(group)
-        if waits is None:
-            waits = self._waits[group] = array("q")
-        waits.append(wait_us)
+        self._waits[group].append(wait_us)
 
     def end(self, at: int) -> None:
         """An attempt or a task came to an end."""
@@ -86,35 +85,30 @@ class Metrics:
 
     def numbers(self, *, workers: int) -> Numbers:
         """The numbers as they are now; O(n log n) in attempts."""
-        makespan_us = None
+        makespan_us, done = None, self.ends["completed"]
         if self._first_at is not None and self._last_at is not None:
             makespan_us = self._last_at - self._first_at
-        every: array[int] = array("q")
-        for waits in self._waits.values():
-            every.extend(waits)
         return Numbers(
             workers=workers,
             tasks=self.tasks,
-            completed=self.completed,
-            expired=self.expired,
-            cancelled=self.cancelled,
-            open=self.tasks - self.completed - self.expired - self.cancelled,
+            **self.ends,
+            open=self.tasks - sum(self.ends.values()),
             attempts=self.attempts,
             failures=self.failures,
             drawn=self.drawn,
             makespan_us=makespan_us,
-            completed_per_s=self.completed * SECOND_US / makespan_us if makespan_us else None,
-            waits=_waits(every),
+            completed_per_s=done * SECOND_US / makespan_us if makespan_us else None,
+            waits=_waits_of(chain(*self._waits.values())),
             by_priority={
-                group: _waits(self._waits[group]) for group in sorted(self._waits, reverse=True)
+                group: _waits_of(self._waits[group]) for group in sorted(self._waits, reverse=True)
             },
         )
 
 
-def _waits(found: array[int]) -> Waits:
-    if not found:
-        return Waits(0, None, None, None)
+def _waits_of(found: Iterable[int]) -> Waits:
     ordered = sorted(found)
+    if not ordered:
+        return Waits(0, None, None, None)
     return Waits(len(ordered), _rank(ordered, MEDIAN), _rank(ordered, P95), ordered[-1])
 
 

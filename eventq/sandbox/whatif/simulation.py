@@ -10,16 +10,15 @@ import heapq
 from collections.abc import Iterable, Iterator
 
 import msgspec
+from msgspec import Struct
 
 from eventq.core.command import NEW, Draft
 from eventq.core.events import (
     COMMIT_EVENTS,
-    AnyBody,
+    KIND_OF,
     Cancelled,
     Commit,
-    Completed,
     Created,
-    Expired,
     Failed,
     Leased,
     Policy,
@@ -45,20 +44,13 @@ ATTEMPTS_FACTOR, ATTEMPTS_SPARE = 50, 100_000
 NEVER = 2**63
 # Why a task ends that the trace leaves open.
 LET_GO = "the trace ends"
-# What is remembered of each task: still open, or how it ended.
-OPEN = 0
-FINAL_KINDS: dict[type, int] = {Completed: 1, Expired: 2, Cancelled: 3}
-FINAL_NAMES = {1: "completed", 2: "expired", 3: "cancelled"}
 
 
-class _Live:
+class _Live(Struct):
     """An open task's place in the trace, and its next recorded attempt."""
 
-    __slots__ = ("attempt", "place")
-
-    def __init__(self, place: int, attempt: int) -> None:
-        self.place = place
-        self.attempt = attempt
+    place: int
+    attempt: int
 
 
 class Simulation:
@@ -79,7 +71,8 @@ class Simulation:
         # Open tasks: by their number here, and the number here by the place in the trace.
         self._live: dict[int, _Live] = {}
         self._numbers: dict[int, int] = {}
-        self._states = bytearray(len(trace.numbers))
+        # Tasks that a retry by hand may bring back: how they ended, by the place in the trace.
+        self._reopenable: dict[int, str] = {}
         # Ends of attempts to come: (instant, order, number, what happens).
         self._ends: list[tuple[int, int, int, Predicted]] = []
 
@@ -195,8 +188,8 @@ class Simulation:
         self._count(drafts)
 
     def _reopen(self, place: int, at: int, body: Retried) -> None:
-        content = body.reopens
-        if content is None or FINAL_NAMES.get(self._states[place], "completed") == "completed":
+        content, was = body.reopens, self._reopenable.pop(place, None)
+        if content is None or was is None:
             # Here it is still open, or done.
             return
         policy = self._policy(content.policy)
@@ -213,9 +206,7 @@ class Simulation:
         known = self._trace.attempts_of(place)[content.attempt : content.attempt + 1]
         self._live[number] = _Live(place, known[0] if known else NONE)
         self._numbers[place] = number
-        name = FINAL_NAMES[self._states[place]]
-        setattr(self._metrics, name, getattr(self._metrics, name) - 1)
-        self._states[place] = OPEN
+        self._metrics.ends[was] -= 1
 
     # What the one node does.
 
@@ -287,16 +278,12 @@ class Simulation:
 
     def _apply(self, drafts: list[Draft]) -> list[Task | None]:
         """Folds the drafts as a commit that no log holds."""
-        first = self._projection.seq + 1
-        tasks = [
-            first + index if number == NEW else number for index, (number, _) in enumerate(drafts)
-        ]
-        bodies: list[AnyBody] = [body for _, body in drafts]
         if not drafts:
             return []
-        return self._projection.apply(
-            Commit("", first, self._now, b"", b"", tasks, {}, encode_bodies(bodies))
-        )
+        first = self._projection.seq + 1
+        tasks = [seq if number == NEW else number for seq, (number, _) in enumerate(drafts, first)]
+        bodies = encode_bodies([body for _, body in drafts])
+        return self._projection.apply(Commit("", first, self._now, b"", b"", tasks, {}, bodies))
 
     def _count(self, drafts: list[Draft]) -> None:
         for number, body in drafts:
@@ -304,16 +291,15 @@ class Simulation:
             if kind is Failed:
                 self._metrics.failures += 1
                 self._metrics.end(self._now)
-            elif kind in FINAL_KINDS:
+            elif (end := KIND_OF[kind]) in self._metrics.ends:
                 place = self._live.pop(number).place
                 del self._numbers[place]
-                if kind is Cancelled and body == Cancelled(LET_GO):
+                if body == Cancelled(LET_GO):
                     continue
                 self._metrics.end(self._now)
-                state = FINAL_KINDS[kind]
-                self._states[place] = state
-                name = FINAL_NAMES[state]
-                setattr(self._metrics, name, getattr(self._metrics, name) + 1)
+                self._metrics.ends[end] += 1
+                if end != "completed":
+                    self._reopenable[place] = end
 
 
 def _edits(task: Task, body: object, now: int) -> list[Draft]:

@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterator
 
 from msgspec import Struct
 
+from eventq.audit import reasons
 from eventq.core.durations import SECOND_US
 from eventq.core.events import AnyBody, Commit, Retried, Unknown, decode_at
 from eventq.core.lease import LAPSED
 from eventq.core.policy import wait_us
 from eventq.core.projection import Projection
 from eventq.core.task import Task, TaskState
-from eventq.errors import DeadlineExceededError, Retry
 from eventq.eventlog.contract import EventLog
-from eventq.replay.fold import check_follows
+from eventq.replay.fold import check_follows, commits_of, stored_kind
 from eventq.replay.points import Point
 from eventq.runner.pacing import AHEAD_S
 from eventq.sandbox.whatif.metrics import Metrics
@@ -37,8 +37,6 @@ NONE = -1
 # are what a node takes to hear of a task and to commit.
 ABSENT_US = SECOND_US // 10
 
-# Bodies are stored with their kind first, so most need no decoding.
-PREFIX = '{"kind":"'
 ARRIVING = frozenset({"created", "updated", "cancelled", "retried"})
 
 GroupOf = Callable[[Task], int]
@@ -136,10 +134,10 @@ class Trace:
             if kind == "created":
                 self._create(task, commit.at)
             elif kind in {"completed", "expired", "cancelled"}:
-                setattr(self.metrics, kind, getattr(self.metrics, kind) + 1)
+                self.metrics.ends[kind] += 1
                 self.metrics.end(commit.at)
             elif kind == "retried" and (was := _reopened(commit, index)) is not None:
-                setattr(self.metrics, was, getattr(self.metrics, was) - 1)
+                self.metrics.ends[was] -= 1
         self._nodes.measure()
         self.ended_at = commit.at
 
@@ -217,8 +215,9 @@ def read_trace(
     """
     projection = projection_at(log, after)
     trace = Trace(projection, group_of, workers=workers)
-    for commit in commits_between(log, after=after.seq, until=until, progress=progress):
+    for commit in commits_of(log, after=after.seq, until=until):
         trace.take(commit)
+        progress(commit.last)
     trace.finish()
     return trace
 
@@ -227,7 +226,8 @@ def read_arrivals(
     log: EventLog, *, after: int, until: int, progress: Progress
 ) -> Iterator[Arrival]:
     """What came from outside between two positions, in order; the events of nodes are left out."""
-    for commit in commits_between(log, after=after, until=until, progress=progress):
+    for commit in commits_of(log, after=after, until=until):
+        progress(commit.last)
         before = ""
         for number, text, kind in zip(commit.tasks, commit.bodies, kinds_of(commit), strict=True):
             # Behind a failure these are what the node decided about it.
@@ -237,29 +237,9 @@ def read_arrivals(
             before = kind
 
 
-def commits_between(
-    log: EventLog, *, after: int, until: int, progress: Progress
-) -> Iterator[Commit]:
-    """The commits between two positions at which commits end; reports each batch."""
-    while after < until and (commits := log.read(after=after)):
-        for commit in commits:
-            if commit.first > until:
-                return
-            yield commit
-        after = commits[-1].last
-        progress(min(after, until))
-
-
 def kinds_of(commit: Commit) -> list[str]:
     """The kinds of a commit's bodies. Raises LogCorruptError."""
-    return [_kind_of(commit.first, text) for text in commit.bodies]
-
-
-def _kind_of(seq: int, text: str) -> str:
-    """The kind of a stored body; it stands first in whatever eventq has written."""
-    if text.startswith(PREFIX) and (end := text.find('"', len(PREFIX))) > 0:
-        return text[len(PREFIX) : end]
-    return decode_at(seq, [text])[0].kind
+    return [stored_kind(text) or decode_at(commit.first, [text])[0].kind for text in commit.bodies]
 
 
 def _ending(kind: str, after: list[Task | None], at: int) -> tuple[int, int]:
@@ -280,9 +260,9 @@ def _failure(failed: Task, following: Task | None, at: int) -> tuple[int, int]:
     delay_us = following.scheduled_at_us - at if retried else NONE
     if error.type == LAPSED:
         return ASKED, 0
-    if error.type == _name(DeadlineExceededError):
+    if error.type == reasons.LATE:
         return LATE, delay_us
-    asked = error.type == _name(Retry) and retried and not _is_own(failed, delay_us)
+    asked = error.type == reasons.RETRY and retried and not _is_own(failed, delay_us)
     return (ASKED if asked else FAILED), delay_us
 
 
@@ -291,10 +271,6 @@ def _is_own(task: Task, delay_us: int) -> bool:
     longest_us = wait_us(task.policy, retry=task.retry_count + 1, draw=0.0)
     shortest_us = wait_us(task.policy, retry=task.retry_count + 1, draw=1.0)
     return shortest_us <= delay_us <= longest_us
-
-
-def _name(kind: type) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _reopened(commit: Commit, index: int) -> str | None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 
-from eventq.eventlog import open_log
-from tests.archive.copying.logs import NewUrl, Opener
+from tests.archive.copying.logs import NewUrl
 from tests.servers import new_url
 
 
@@ -31,12 +28,3 @@ def new(request: pytest.FixtureRequest, tmp_path: Path) -> NewUrl:
                 return f"sqlite:///{tmp_path}/{number}/log.db"
 
     return make
-
-
-@pytest.fixture
-def opened() -> Iterator[Opener]:
-    """Opens logs and closes them after the test."""
-    with ExitStack() as stack:
-        yield lambda url, namespace="default": stack.enter_context(
-            closing(open_log(url, namespace=namespace))
-        )

@@ -6,11 +6,11 @@ import secrets
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from eventq import Queue, Retry
 from eventq.archive.copy import copy_log
-from eventq.eventlog import EventLog, open_log
+from eventq.eventlog import open_log
 
 KINDS = ["memory", "sqlite", "mongo", "file"]
 # Those that outlive a process, and can be damaged by hand.
@@ -18,13 +18,6 @@ STORED = ["sqlite", "mongo", "file"]
 
 # Makes the URL, by kind, of a log that does not exist yet.
 NewUrl = Callable[[str], str]
-
-
-class Opener(Protocol):
-    """Opens logs for one test."""
-
-    def __call__(self, url: str, namespace: str = ...) -> EventLog:
-        """The log at the URL."""
 
 
 def fill(url: str, *, namespace: str = "default", tasks: int = 12) -> None:

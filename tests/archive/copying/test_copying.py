@@ -14,7 +14,8 @@ from eventq.archive.copy import CopyReport, copy_log
 from eventq.errors import LogForeignError
 from eventq.eventlog import EventLog, open_log
 from eventq.replay.fold import replay
-from tests.archive.copying.logs import KINDS, NewUrl, Opener, fill, path_of
+from tests.archive.copying.logs import KINDS, NewUrl, fill, path_of
+from tests.archive.logs import Opener
 from tests.eventlog.commits import append, append_each, everything
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
-import apsw
 import msgspec
 import pymongo
 import pytest
@@ -17,8 +17,10 @@ from eventq.errors import LogCorruptError, LogForeignError, LogTooNewError, LogU
 from eventq.eventlog.contract import READ_EVENTS
 from eventq.eventlog.memory import MemoryLog, MemoryStorage
 from eventq.eventlog.mongo.documents import COMMITS
-from tests.archive.copying.logs import KINDS, STORED, NewUrl, Opener, path_of
+from tests.archive.copying.logs import KINDS, STORED, NewUrl, path_of
+from tests.archive.logs import Opener
 from tests.eventlog.commits import append, append_each, by_place, commit_after, everything
+from tests.verify.tampering import unguarded
 
 # -- what is refused -----------------------------------------------------------------------------
 
@@ -113,13 +115,9 @@ def damage(url: str, old: str, new: str) -> None:
         lines[2] = lines[2].replace(old.replace('"', '\\"'), new.replace('"', '\\"'))
         path.write_text("".join(lines))
     elif scheme == "sqlite":
-        connection = apsw.Connection(str(path_of(url)))
-        triggers = connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")
-        for (name,) in triggers.fetchall():
-            connection.execute(f"DROP TRIGGER {name}")
-        changes = "UPDATE events SET body = replace(body, ?, ?) WHERE seq BETWEEN 2 AND 4"
-        connection.execute(by_place(changes), (old, new))
-        connection.close()
+        with closing(unguarded(path_of(url))) as connection:
+            changes = "UPDATE events SET body = replace(body, ?, ?) WHERE seq BETWEEN 2 AND 4"
+            connection.execute(by_place(changes), (old, new))
     else:
         with pymongo.MongoClient[dict[str, Any]](url) as client:
             commits = client[parse_uri(url)["database"]][COMMITS]
