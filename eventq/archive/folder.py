@@ -33,7 +33,7 @@ from eventq.host.logger import SafeLogger
 
 LOCK = ".eventq-archive-lock"
 
-logger = SafeLogger(__name__)
+logger = SafeLogger("eventq.archive")
 
 _index_decoder = msgspec.json.Decoder(Index)
 

@@ -11,7 +11,7 @@ from eventq.replay.points import Point
 from eventq.snapshot.content import restore
 from eventq.snapshot.keeping import newest
 
-logger = SafeLogger(__name__)
+logger = SafeLogger("eventq.snapshot")
 
 
 def projection_at(log: EventLog, point: Point) -> Projection:
