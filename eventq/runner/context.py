@@ -117,6 +117,13 @@ class Context:
         if self._stopped is not None:
             self._stopped.set()
 
+    def become_async(self) -> None:
+        """For the runner: the worker has handed out a coroutine, and none of it has run.
+
+        The coroutine holds this very context, so that its class is changed, not the context.
+        """
+        self.__class__ = AsyncContext
+
     @property
     def deadline_s(self) -> float | None:
         """For the runner: the deadline on the monotonic clock."""

@@ -12,7 +12,7 @@ from concurrent.futures import CancelledError
 from contextlib import suppress
 
 from eventq.errors import LoopEndedError
-from eventq.eventlog.wakeup import Bell
+from eventq.host.bell import Bell
 from eventq.host.clock import Clock
 
 # How long stopping waits for threads and tasks that have been told to end.

@@ -3,58 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context as Variables
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from eventq.errors import LoopEndedError
-from eventq.eventlog.wakeup import Bell
-from eventq.host.clock import Clock
 from eventq.host.forks import end_child
 from eventq.runner.attempt import Attempt, is_awaitable, returned
-from eventq.runner.context import AsyncContext, Context
-from eventq.runner.executors.contract import LOOP_ENDED, drained
-from eventq.runner.executors.loops import JOIN_S, LoopHost
-from eventq.runner.variables import RunVariables
+from eventq.runner.context import Context
+from eventq.runner.executors.contract import LOOP_ENDED, Executor
+from eventq.runner.executors.loops import JOIN_S
 
 
-class ThreadExecutor:
+class ThreadExecutor(Executor):
     """Calls a ``def`` worker in `workers` threads; what it hands out to be awaited, in a loop."""
 
-    def __init__(
-        self,
-        worker: Callable[[Any, Any], object],
-        *,
-        workers: int,
-        bell: Bell,
-        clock: Clock,
-        loop: asyncio.AbstractEventLoop | None = None,
-    ) -> None:
-        self.ring_below = 0
-        self._worker = worker
-        self._bell = bell
-        self._clock = clock
-        self._variables = RunVariables()
-        self._process = os.getpid()
-        self._inbox: SimpleQueue[Attempt | None] = SimpleQueue()
-        self._ended: deque[Attempt] = deque()
-        self.threads = [self._thread(place) for place in range(workers)]
-        # What each thread has in hand, and what killed it if it died.
-        self._at: list[Attempt | None] = [None] * workers
-        self._killed: dict[int, BaseException] = {}
-        self.host = LoopHost(loop, bell=bell, clock=clock)
-        self._awaiting: dict[_Awaited, Attempt] = {}
-        self._stopped = False
+    context_type = Context
 
-    @property
-    def context_type(self) -> type[Context]:
-        """See Executor.context_type."""
-        return Context
+    def __init__(self, worker: Callable[[Any, Any], Any], **options: Any) -> None:  # noqa: ANN401 - those of Executor
+        super().__init__(worker, **options)
+        self._inbox: SimpleQueue[Attempt | None] = SimpleQueue()
+        self.threads = [self._thread(place) for place in range(self._workers)]
+        # What each thread has in hand, and what killed it if it died.
+        self._at: list[Attempt | None] = [None] * self._workers
+        self._killed: dict[int, BaseException] = {}
+        self._awaiting: dict[_Awaited, Attempt] = {}
 
     def start(self) -> None:
         """See Executor.start."""
@@ -65,10 +42,6 @@ class ThreadExecutor:
         """See Executor.submit."""
         for attempt in attempts:
             self._inbox.put(attempt)
-
-    def take_ended(self) -> list[Attempt]:
-        """See Executor.take_ended."""
-        return drained(self._ended)
 
     def take_back(self) -> list[Attempt]:
         """See Executor.take_back."""
@@ -90,12 +63,6 @@ class ThreadExecutor:
         """See Executor.is_behind. A free thread takes what there is by itself."""
         return False
 
-    def cancel(self, attempt: Attempt, why: str) -> None:
-        """See Executor.cancel."""
-        attempt.context.stop(why)
-        if attempt.handle is not None:
-            self.host.call(attempt.handle.cancel)
-
     def works_here(self) -> bool:
         """See Executor.works_here."""
         if threading.current_thread() in self.threads:
@@ -104,33 +71,31 @@ class ThreadExecutor:
 
     def mend(self) -> bool:
         """See Executor.mend."""
-        if self._stopped:
-            return False
-        killed = self.host.death()
-        if killed is not None:
-            for awaited, attempt in list(self._awaiting.items()):
-                attempt.fail(killed)
-                self.cancel(attempt, LOOP_ENDED)
-                awaited.put(killed)
-            self.host.replace(killed)
+        loop_died = super().mend()
         dead = [place for place, thread in enumerate(self.threads) if not thread.is_alive()]
+        if self._stopped or not dead:
+            return loop_died
         for place in dead:
             self._bury(place)
             with suppress(RuntimeError):
                 # When no thread can be begun now, the next look tries again.
                 self.threads[place] = thread = self._thread(place)
                 thread.start()
-        return bool(dead) or killed is not None
+        return True
+
+    def end_lost(self, killed: BaseException) -> None:
+        """See Executor.end_lost."""
+        for awaited, attempt in list(self._awaiting.items()):
+            attempt.fail(killed)
+            attempt.stop(LOOP_ENDED)
+            awaited.put(killed)
 
     def is_alive(self) -> bool:
         """See Executor.is_alive."""
         return any(thread.is_alive() for thread in self.threads)
 
-    def stop(self) -> None:
-        """See Executor.stop."""
-        if self._stopped:
-            return
-        self._stopped = True
+    def end(self) -> None:
+        """See Executor.end."""
         for _ in self.threads:
             self._inbox.put(None)
         ends_s = self._clock.monotonic() + JOIN_S
@@ -149,7 +114,7 @@ class ThreadExecutor:
             self._serve(place)
         except BaseException as error:  # noqa: BLE001 - thrown at the thread from outside; see mend
             self._killed[place] = error
-            self._bell.ring()
+            self.bell.ring()
 
     def _serve(self, place: int) -> None:
         inbox, ended, monotonic = self._inbox, self._ended, self._clock.monotonic
@@ -178,7 +143,7 @@ class ThreadExecutor:
             ended.append(attempt)
             at[place] = None
             if inbox.qsize() <= self.ring_below:
-                self._bell.ring()
+                self.bell.ring()
 
     def _bury(self, place: int) -> None:
         """Ends what a dead thread had in hand, even if that has been handed out already."""
@@ -194,14 +159,12 @@ class ThreadExecutor:
         It runs in the loop, and the thread keeps its place until it has ended.
         """
         awaited = _Awaited()
-        # Nothing of it has run: from here on its context is that of a coroutine.
-        attempt.context.__class__ = AsyncContext
+        attempt.context.become_async()
 
         def begin() -> None:
             loop = asyncio.get_running_loop()
-            attempt.handle = handle = asyncio.Task(
-                _awaited(value, self._process), loop=loop, context=variables
-            )
+            handle = asyncio.Task(_awaited(value, self._process), loop=loop, context=variables)
+            attempt.interrupt = partial(self.host.call, handle.cancel)
             handle.add_done_callback(awaited.put)
             if attempt.context.cancelled:
                 # Whoever cancelled it may have been too early to find the handle.
