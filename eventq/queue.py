@@ -10,7 +10,7 @@ import random
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, cast
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -115,12 +115,7 @@ class Queue:
             else check_count(workers, "workers", least=1, most=10_000)
         )
         self._policy = make_policy(
-            {
-                "max_age": max_age,
-                "max_retries": max_retries,
-                "backoff": backoff,
-                "deadline": deadline,
-            }
+            max_age=max_age, max_retries=max_retries, backoff=backoff, deadline=deadline
         )
         create = check_flag(create, "create")
         if log is None:
@@ -369,12 +364,12 @@ class Queue:
 
     def _create(self, orders: list[NewTask]) -> list[Task]:
         committed = self._node.execute(CreateTasks(orders))
-        tasks = []
-        for place in committed.result:
-            task = place if isinstance(place, Task) else committed.tasks[place]
-            assert task is not None, "a created task is never missing"
-            tasks.append(task)
-        return tasks
+        tasks = [
+            place if isinstance(place, Task) else committed.tasks[place]
+            for place in committed.result
+        ]
+        assert all(tasks), "a created task is never missing"
+        return cast("list[Task]", tasks)
 
     def _manage(self, key: str, edit: CancelTask | RetryTask | UpdateTask) -> Task:
         committed = self._node.execute(ManageTask(check_lookup_key(key), edit))

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, TypedDict, Unpack
 
 from msgspec import UNSET, UnsetType
-from msgspec.structs import astuple, replace
+from msgspec.structs import replace
 
 from eventq.core.create import NewTask
 from eventq.core.durations import Duration
@@ -57,7 +57,7 @@ class TaskSpec:
         self.options = options
 
 
-def make_policy(options: TaskOptions) -> Policy:
+def make_policy(**options: Unpack[TaskOptions]) -> Policy:
     """The policy of a queue's own options."""
     return _overridden(Backoff.linear(DEFAULT_BACKOFF).policy(), _checked(options))
 
@@ -91,7 +91,7 @@ def make_orders(
     _check_names(options)
     if options.get("key") is not None:
         raise ArgumentError("key", options["key"], "a key in each TaskSpec, not one for all")
-    _, *rest = astuple(make_order(None, policy, options))
+    pattern = make_order(None, policy, options)
     orders = []
     for index, item in enumerate(items):
         try:
@@ -99,7 +99,7 @@ def make_orders(
                 merged: TaskOptions = {**options, **item.options}
                 orders.append(make_order(item.tags, policy, merged))
             else:
-                orders.append(NewTask(check_tags(item), *rest))
+                orders.append(replace(pattern, tags_json=check_tags(item)))
         except ArgumentError as error:
             raise ArgumentError(
                 f"tasks[{index}]: {error.argument}", error.value, error.expected

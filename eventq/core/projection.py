@@ -259,7 +259,9 @@ class Projection:
     ) -> Task | None:
         """Folds an event that is not about an open task."""
         if type(body) is Created:
-            return self._create(seq, at, body)
+            task = create(self.namespace, seq, at, body, self._policies.share(body.policy))
+            self._add(task)
+            return task
         if type(body) is Unknown:
             self.unknown = self.unknown or (seq, body.kind)
             return None
@@ -269,11 +271,6 @@ class Projection:
             self._leases.note_sign(body.worker, seq, at, body.ttl_us)
             return None
         return self._apply_to_final(seq, at, number, body)
-
-    def _create(self, seq: int, at: int, body: Created) -> Task:
-        task = create(self.namespace, seq, at, body, self._policies.share(body.policy))
-        self._add(task)
-        return task
 
     def _apply_to_final(self, seq: int, at: int, number: int, body: AnyBody) -> Task | None:
         if type(body) is Refused:

@@ -74,10 +74,6 @@ class Attempts:
             free += sum(not attempt.revoked for attempt in self.earlier)
         return free
 
-    def want_count(self) -> int:
-        """How many more tasks to lease: free slots, and work ahead when tasks are fast."""
-        return self.pace.want(self.free_count())
-
     def hold(self, task: Task) -> Attempt:
         """The attempt of a task that has just been leased; it has not begun."""
         before = self.held.get(task.number)

@@ -76,8 +76,9 @@ class Lookout:
             lost = attempts.lost(projection)
             orphans = attempts.orphans(projection, projection.leases_of(self._node.name))
             has_overdue = next(projection.past_expiry(now), None) is not None
+            free = attempts.free_count()
             has_next = not stopping.asked_count and can_lease(
-                projection, count=attempts.want_count(), free=attempts.free_count(), now=now
+                projection, count=attempts.pace.want(free), free=free, now=now
             )
             is_at_rest = self._options.until_idle and self._is_at_rest(projection, now)
             is_done = is_at_rest and not projection.retrying_count
@@ -92,12 +93,13 @@ class Lookout:
         for worker, seen_seq in lapsed:
             settler.lapse(worker, seen_seq=seen_seq)
         self._unblock(now_s)
-        if self.stuck.look(attempts.strays, now_s):
-            stopping.give_up(WorkersStuckError(self._options.workers))
+        if attempts.strays or self.stuck.told:
+            if self.stuck.look(attempts.strays, now_s):
+                stopping.give_up(WorkersStuckError(self._options.workers))
+            pause_s = min(pause_s, self.stuck.pause_s(now_s))
         if settler.is_due() or has_overdue or has_next:
             settler.settle_and_lease(leases=not stopping.asked_count)
         elif not lapsed:
-            pause_s = min(pause_s, self.stuck.pause_s(now_s))
             if is_at_rest and not is_done and self.moved is not None:
                 self.moved.skip(pause_s)
             return None if is_done and not attempts.unsettled else pause_s

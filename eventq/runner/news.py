@@ -30,11 +30,6 @@ REFUSED = "an outcome of task %(task)s was refused (%(outcome)s): its lease was 
 RESULT_LOST = "the result of task %(task)s was not kept: %(error)s"
 
 
-def is_news(body: AnyBody) -> bool:
-    """False for the plain completions of most tasks, of which `report` says nothing."""
-    return type(body) is not Completed or body.result_missing is not None
-
-
 def report(node: Node, committed: Committed[None]) -> None:
     """Logs what a command's events mean for attempts and their tasks."""
     failure: Failed | None = None

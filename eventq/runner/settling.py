@@ -74,13 +74,9 @@ class Settler:
         """Commits the outcomes of the last tasks together with the leases of the next."""
         held = self._attempts
         outcomes = [self._with_chance(each) for each in _batch(held.unsettled)]
-        command = SettleAndLease(
-            self._node.name,
-            outcomes,
-            self._ttl_us,
-            count=held.want_count() if leases else 0,
-            free=held.free_count(),
-        )
+        free = held.free_count()
+        count = held.pace.want(free) if leases else 0
+        command = SettleAndLease(self._node.name, outcomes, self._ttl_us, count, free)
         begun_s = self._clock.monotonic()
         committed = self._node.execute(command)
         del held.unsettled[: len(outcomes)]
@@ -94,7 +90,9 @@ class Settler:
                 attempts.append(held.hold(task))
             elif kind in COUNTED:
                 self.counts[COUNTED[kind]] += 1
-                is_news = is_news or news.is_news(body)
+                # Of the plain completions of most tasks there is nothing to report.
+                is_plain = type(body) is Completed and body.result_missing is None
+                is_news = is_news or not is_plain
                 if kind is Cancelled:
                     # A worker's Cancel is a failure in the log, right before this event.
                     self.counts["failed"] -= 1

@@ -23,7 +23,7 @@ ALL_STUCK = "all %(workers)s workers are stuck, so no task can be run: %(tasks)s
 
 
 class StuckWatch:
-    """Watches the attempts that keep a worker without a lease. Costs nothing while there is none.
+    """Watches the attempts that keep a worker without a lease.
 
     ``most_s`` is how long all workers may be stuck; None for any time.
     """
@@ -39,8 +39,6 @@ class StuckWatch:
 
     def look(self, strays: Collection[Attempt], now_s: float) -> bool:
         """Logs what is new; True once all workers have been stuck for longer than ``most_s``."""
-        if not (strays or self.told):
-            return False
         told = [stray for stray in strays if stray.begun_s is not None and stray.outcome is None]
         for attempt in told:
             attempt.told_s = min(attempt.told_s, now_s)

@@ -52,8 +52,9 @@ class Executor(ABC):
 
     def take_ended(self) -> list[Attempt]:
         """The attempts that ended since the last call."""
+        ended = self._ended
         # Nobody else takes any out.
-        return [self._ended.popleft() for _ in range(len(self._ended))]
+        return [ended.popleft() for _ in range(len(ended))] if ended else []
 
     def mend(self) -> bool:
         """Replaces threads and loops that have died; their attempts end with what killed them.
