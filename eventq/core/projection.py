@@ -26,7 +26,7 @@ from eventq.core.events import (
     decode_at,
     time_of,
 )
-from eventq.core.holders import Holder, Holders
+from eventq.core.holders import Holders
 from eventq.core.moves import change, check_fence, check_move, create, reopen
 from eventq.core.policy import SharedPolicies
 from eventq.core.seal import genesis
@@ -65,6 +65,8 @@ class Projection:
         self.unknown: tuple[int, str] | None = None
         self._pending = Pending(self.tasks)
         self._leases = Holders()
+        self.holders = self._leases.by_name
+        """The nodes that hold leases, by name."""
         self._keys: dict[str, int] = {}
         self._policies = SharedPolicies()
         self._is_applied = True
@@ -188,11 +190,6 @@ class Projection:
             if expires_at > now:
                 return
             yield self.tasks[number]
-
-    @property
-    def holders(self) -> dict[str, Holder]:
-        """The nodes that hold leases, by name."""
-        return self._leases.by_name
 
     def next_instant(self) -> int | None:
         """The earliest coming instant at which a pending task becomes ready or expires."""

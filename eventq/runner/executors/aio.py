@@ -58,7 +58,7 @@ class AsyncExecutor(Executor):
         if not self.host.is_here():
             return False
         # In the caller's own loop others run as well, who may well close the queue.
-        return self.host.is_own or asyncio.current_task() in self._running
+        return not self.host.is_given or asyncio.current_task() in self._running
 
     def is_alive(self) -> bool:
         """See Executor.is_alive."""

@@ -31,7 +31,7 @@ class ThreadExecutor(Executor):
         # What each thread has in hand, and what killed it if it died.
         self._at: list[Attempt | None] = [None] * self._workers
         self._killed: dict[int, BaseException] = {}
-        self._awaiting: dict[_Awaited, Attempt] = {}
+        self._awaiting: dict[SimpleQueue[Any], Attempt] = {}
 
     def start(self) -> None:
         """See Executor.start."""
@@ -85,10 +85,10 @@ class ThreadExecutor(Executor):
 
     def end_lost(self, killed: BaseException) -> None:
         """See Executor.end_lost."""
-        for awaited, attempt in list(self._awaiting.items()):
+        for box, attempt in list(self._awaiting.items()):
             attempt.fail(killed)
             attempt.stop(LOOP_ENDED)
-            awaited.put(killed)
+            box.put(killed)
 
     def is_alive(self) -> bool:
         """See Executor.is_alive."""
@@ -158,40 +158,29 @@ class ThreadExecutor(Executor):
 
         It runs in the loop, and the thread keeps its place until it has ended.
         """
-        awaited = _Awaited()
+        # Comes by its end: the asyncio task, or what ended its loop.
+        box: SimpleQueue[asyncio.Task[object] | BaseException] = SimpleQueue()
         attempt.context.become_async()
 
         def begin() -> None:
             loop = asyncio.get_running_loop()
             handle = asyncio.Task(_awaited(value, self._process), loop=loop, context=variables)
             attempt.interrupt = partial(self.host.call, handle.cancel)
-            handle.add_done_callback(awaited.put)
+            handle.add_done_callback(box.put)
             if attempt.context.cancelled:
                 # Whoever cancelled it may have been too early to find the handle.
                 handle.cancel()
 
-        self._awaiting[awaited] = attempt
+        self._awaiting[box] = attempt
         try:
             self.host.start()
             if not self.host.call(begin):
                 if hasattr(value, "close"):
                     value.close()
                 raise LoopEndedError("there is no event loop to await the worker's coroutine in")
-            return awaited.result()
+            ended = box.get()
         finally:
-            del self._awaiting[awaited]
-
-
-class _Awaited:
-    """Where a thread waits for an asyncio task, or for what ended its loop."""
-
-    def __init__(self) -> None:
-        self._box: SimpleQueue[asyncio.Task[object] | BaseException] = SimpleQueue()
-        self.put = self._box.put
-
-    def result(self) -> object:
-        """What the task returned; raises what it raised, or what ended its loop."""
-        ended = self._box.get()
+            del self._awaiting[box]
         if isinstance(ended, BaseException):
             raise ended
         return ended.result()
