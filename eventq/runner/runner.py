@@ -10,6 +10,7 @@ from msgspec import Struct
 from eventq.errors import LogUnavailableError, LoopEndedError
 from eventq.eventlog import Watch
 from eventq.host.clock import LogClock
+from eventq.host.interrupts import raise_interrupt
 from eventq.host.logger import SafeLogger
 from eventq.node.node import Node
 from eventq.runner.attempts import Attempts
@@ -124,6 +125,7 @@ class Runner:
             elif pause_s > 0:
                 self._rest(pause_s)
         except LogUnavailableError as error:
+            raise_interrupt(error)
             self.lookout.lapses.fail()
             if self.stopping.is_forced():
                 raise
