@@ -56,6 +56,10 @@ class Executor(ABC):
         # Nobody else takes any out.
         return [ended.popleft() for _ in range(len(ended))] if ended else []
 
+    def is_behind(self) -> bool:
+        """Whether it has not looked yet at what it was given last; a free thread always has."""
+        return False
+
     def mend(self) -> bool:
         """Replaces threads and loops that have died; their attempts end with what killed them.
 
@@ -89,10 +93,6 @@ class Executor(ABC):
     @abstractmethod
     def waiting_count(self) -> int:
         """How many attempts have not begun."""
-
-    @abstractmethod
-    def is_behind(self) -> bool:
-        """Whether it has not looked yet at what it was given last."""
 
     @abstractmethod
     def works_here(self) -> bool:

@@ -59,10 +59,6 @@ class ThreadExecutor(Executor):
         """See Executor.waiting_count."""
         return self._inbox.qsize()
 
-    def is_behind(self) -> bool:
-        """See Executor.is_behind. A free thread takes what there is by itself."""
-        return False
-
     def works_here(self) -> bool:
         """See Executor.works_here."""
         if threading.current_thread() in self.threads:
@@ -102,7 +98,7 @@ class ThreadExecutor(Executor):
         for thread in self.threads:
             if thread.ident is not None and thread is not threading.current_thread():
                 thread.join(max(0.0, ends_s - self._clock.monotonic()))
-        self.host.stop(_nothing)
+        self.host.stop(lambda: asyncio.sleep(0))
 
     def _thread(self, place: int) -> threading.Thread:
         # Daemons: a worker that ignores its cancellation must not keep the process alive.
@@ -191,7 +187,3 @@ async def _awaited(value: Any, process: int) -> object:  # noqa: ANN401 - whatev
         return await value
     finally:
         end_child(process)
-
-
-async def _nothing() -> None:
-    """What a run of threads has left to do in its loop."""
