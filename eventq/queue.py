@@ -10,7 +10,7 @@ import random
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, cast
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -25,14 +25,15 @@ from eventq.core.new_task import (
     TaskOptions,
     TaskSpec,
     batches,
-    check_policy,
     make_order,
     make_orders,
+    make_policy,
 )
 from eventq.core.policy import DEFAULT_BACKOFF, Backoff
 from eventq.core.task import FINAL, Task
 from eventq.core.validation import (
     States,
+    check_by,
     check_count,
     check_duration,
     check_flag,
@@ -113,7 +114,7 @@ class Queue:
             if workers is None
             else check_count(workers, "workers", least=1, most=10_000)
         )
-        self._policy = check_policy(
+        self._policy = make_policy(
             max_age=max_age, max_retries=max_retries, backoff=backoff, deadline=deadline
         )
         create = check_flag(create, "create")
@@ -307,9 +308,7 @@ class Queue:
 
         Raises TaskNotFoundError, NotAllowedError for a completed or expired task.
         """
-        reason = check_text(reason, "reason")
-        by = None if by is None else check_text(by, "by")
-        return self._manage(key, CancelTask(reason, by))
+        return self._manage(key, CancelTask(check_text(reason, "reason"), check_by(by)))
 
     def retry(self, key: str, *, by: str | None = None) -> Task:
         """Makes a waiting task ready now, or reopens an expired or cancelled one.
@@ -317,8 +316,7 @@ class Queue:
         A reopened task has its retries anew and its max_age counts from now. Raises
         TaskNotFoundError, NotAllowedError for a running or completed task.
         """
-        by = None if by is None else check_text(by, "by")
-        return self._manage(key, RetryTask(by))
+        return self._manage(key, RetryTask(check_by(by)))
 
     def update(
         self,
@@ -331,15 +329,13 @@ class Queue:
         by: str | None = None,
     ) -> Task:
         """Edits a task that is not running; None leaves a thing as it is. Raises as `retry`."""
-        new_priority = None if priority is None else check_priority(priority)
+        level = None if priority is None else check_priority(priority)
         tags_json = None if tags is None else check_tags(tags)
         at = check_instant(scheduled_at, "scheduled_at")
         delay_us = check_duration(delay, "delay")
-        by = None if by is None else check_text(by, "by")
         if at is not None and delay_us is not None:
             raise ArgumentError("delay", delay, "either delay or scheduled_at, not both")
-
-        return self._manage(key, UpdateTask(new_priority, tags_json, at, delay_us, by))
+        return self._manage(key, UpdateTask(level, tags_json, at, delay_us, check_by(by)))
 
     def close(self) -> None:
         """Stops a run in progress, waits for it, and closes the log; may come twice.
@@ -373,7 +369,7 @@ class Queue:
             for place in committed.result
         ]
         assert all(tasks), "a created task is never missing"
-        return [task for task in tasks if task is not None]
+        return cast("list[Task]", tasks)
 
     def _manage(self, key: str, edit: CancelTask | RetryTask | UpdateTask) -> Task:
         committed = self._node.execute(ManageTask(check_lookup_key(key), edit))

@@ -34,7 +34,7 @@ from eventq.replay.fold import stored_of
 
 LOCK = ".eventq-archive-lock"
 
-logger = SafeLogger(__name__)
+logger = SafeLogger("eventq.archive")
 
 _index_decoder = msgspec.json.Decoder(Index)
 

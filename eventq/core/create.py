@@ -48,7 +48,8 @@ class CreateTasks(Struct, frozen=True):
         """See Command.decide."""
         drafts: list[Draft] = []
         places: list[int | Task] = []
-        existing = self._existing(past, now)
+        keys = [order.key for order in self.orders if order.key is not None]
+        existing = _existing(keys, past, now) if keys else {}
         keyed: dict[str, int] = {}
         for order in self.orders:
             key = order.key
@@ -69,16 +70,16 @@ class CreateTasks(Struct, frozen=True):
             drafts.append((NEW, _created(order, now)))
         return Decision(drafts, places)
 
-    def _existing(self, past: PastTasks, now: int) -> dict[str, tuple[Event, Task]]:
-        """The ``created`` event and the task of every key that is taken."""
-        keys = [order.key for order in self.orders if order.key is not None]
-        found: dict[str, tuple[Event, Task]] = {}
-        for key, number in (past.find_keys(keys) if keys else {}).items():
-            created, task = past.created_and_task(number)
-            assert created is not None, "a key in the log has a created event"
-            assert task is not None
-            found[key] = created, task.as_of(now)
-        return found
+
+def _existing(keys: list[str], past: PastTasks, now: int) -> dict[str, tuple[Event, Task]]:
+    """The ``created`` event and the task of every key that is taken."""
+    found: dict[str, tuple[Event, Task]] = {}
+    for key, number in past.find_keys(keys).items():
+        created, task = past.created_and_task(number)
+        assert created is not None, "a key in the log has a created event"
+        assert task is not None
+        found[key] = created, task.as_of(now)
+    return found
 
 
 def _created(order: NewTask, now: int) -> Created:

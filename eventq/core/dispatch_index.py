@@ -28,12 +28,13 @@ class Pending:
         self.waiting: SortedList[tuple[int, int]] = SortedList()
         self.expiring: SortedList[tuple[int, int]] = SortedList()
         self._tasks = tasks
-        self._is_sorted = True
+        self.is_sorted = True
+        """False while sorting is suspended or under way, and where that was broken off."""
 
     def add(self, task: Task) -> None:
         """Adds a task that has become pending; O(log n)."""
         self.retrying_count += task.attempt > 0
-        if not self._is_sorted:
+        if not self.is_sorted:
             return
         if task.scheduled_at_us <= self.advanced_to or task.scheduled_at_us == task.created_at_us:
             self.ready.add(rank(task))
@@ -45,7 +46,7 @@ class Pending:
     def remove(self, task: Task) -> None:
         """Removes a task, as it was added, that is no longer pending; O(log n)."""
         self.retrying_count -= task.attempt > 0
-        if not self._is_sorted:
+        if not self.is_sorted:
             return
         if task.scheduled_at_us <= self.advanced_to or task.scheduled_at_us == task.created_at_us:
             self.ready.remove(rank(task))
@@ -60,7 +61,7 @@ class Pending:
         As a rule they are, since leases are granted in this order.
         """
         count = len(tasks)
-        if not self._is_sorted or self.ready[:count] != [rank(task) for task in tasks]:
+        if not self.is_sorted or self.ready[:count] != [rank(task) for task in tasks]:
             for task in tasks:
                 self.remove(task)
             return
@@ -74,13 +75,13 @@ class Pending:
         """Moves tasks whose instant has come from `waiting` to `ready`; O(log n) for each."""
         if now <= self.advanced_to:
             return
-        was_sorted, self._is_sorted = self._is_sorted, False
+        was_sorted, self.is_sorted = self.is_sorted, False
         self.advanced_to = now
         waiting = self.waiting
         while waiting and waiting[0][0] <= now:
             _, number = waiting.pop(0)
             self.ready.add(rank(self._tasks[number]))
-        self._is_sorted = was_sorted
+        self.is_sorted = was_sorted
 
     def go_back_to(self, now: int) -> None:
         """Goes back to an earlier time: the inverse of `advance_to`.
@@ -90,7 +91,7 @@ class Pending:
         """
         if now >= self.advanced_to:
             return
-        was_sorted, self._is_sorted = self._is_sorted, False
+        was_sorted, self.is_sorted = self.is_sorted, False
         self.advanced_to = now
         ready, begin = self.ready, 0
         early: list[tuple[int, int, int]] = []
@@ -104,12 +105,7 @@ class Pending:
             if not is_due(self._tasks[place[2]], now):
                 ready.remove(place)
                 self.waiting.add(place[1:])
-        self._is_sorted = was_sorted
-
-    @property
-    def is_sorted(self) -> bool:
-        """False while sorting is suspended or under way, and where that was broken off."""
-        return self._is_sorted
+        self.is_sorted = was_sorted
 
     def next_instant(self) -> int | None:
         """The earliest coming instant at which a task becomes ready or expires."""
@@ -118,7 +114,7 @@ class Pending:
 
     def suspend(self) -> None:
         """Stops sorting, for a long fold; `rebuild` ends it."""
-        self._is_sorted = False
+        self.is_sorted = False
         self.ready.clear()
         self.waiting.clear()
         self.expiring.clear()
@@ -128,13 +124,13 @@ class Pending:
         tasks = list(pending)
         self.ready, self.waiting, self.expiring = self._recounted(tasks)
         self.retrying_count = sum(task.attempt > 0 for task in tasks)
-        self._is_sorted = True
+        self.is_sorted = True
 
     def check(self, pending: Iterable[Task]) -> None:
         """Asserts that the indexes hold these tasks and no others, each in its place."""
         tasks = list(pending)
         assert self.retrying_count == sum(task.attempt > 0 for task in tasks)
-        if self._is_sorted:
+        if self.is_sorted:
             assert (self.ready, self.waiting, self.expiring) == self._recounted(tasks)
 
     def _recounted(

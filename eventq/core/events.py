@@ -204,10 +204,7 @@ AnyBody = (
     | Refused
 )
 
-
-KIND_OF: dict[type[Body], str] = {
-    body: str(body.__struct_config__.tag) for body in get_args(AnyBody)
-}
+KIND_OF = {body: str(body.__struct_config__.tag) for body in get_args(AnyBody)}
 KINDS = frozenset(KIND_OF.values())
 
 
@@ -276,17 +273,15 @@ def encode_bodies(bodies: list[AnyBody]) -> list[str]:
 def decode_bodies(texts: list[str]) -> list[AnyBody | Unknown]:
     """The bodies of stored texts; a kind of a newer version comes back as Unknown.
 
-    Raises msgspec.DecodeError (ValidationError is one) for a body of a known kind that is
-    damaged. Decodes the whole list in one call, which is what makes replay fast.
+    Raises msgspec.DecodeError for a damaged body of a known kind. One call decodes the whole list,
+    which is what makes replay fast.
     """
     try:
         bodies = _lines_decoder.decode(f"[{','.join(texts)}]")
     except (msgspec.DecodeError, RecursionError):
-        return [_decode_one(text) for text in texts]
-    if len(bodies) != len(texts):
-        # A damaged text held a comma between two bodies; alone it does not decode.
-        return [_decode_one(text) for text in texts]
-    return list(bodies)
+        bodies = []
+    # Else one is unknown, or damaged, perhaps by a comma between two bodies; it is found alone.
+    return list(bodies) if len(bodies) == len(texts) else [_decode_one(text) for text in texts]
 
 
 def decode_at(seq: int, texts: list[str]) -> list[AnyBody | Unknown]:
@@ -313,16 +308,12 @@ def events_of(commit: Commit) -> list[Event]:
 
 def _decode_one(text: str) -> AnyBody | Unknown:
     try:
-        return _decode_known_or_not(text)
+        try:
+            return _decoder.decode(text)
+        except msgspec.ValidationError:
+            kind = _kind_decoder.decode(text).get("kind")
+            if not isinstance(kind, str) or kind in KINDS:
+                raise
+            return Unknown(kind=kind, raw=text)
     except RecursionError as error:
         raise msgspec.DecodeError("it is nested too deeply") from error
-
-
-def _decode_known_or_not(text: str) -> AnyBody | Unknown:
-    try:
-        return _decoder.decode(text)
-    except msgspec.ValidationError:
-        kind = _kind_decoder.decode(text).get("kind")
-        if not isinstance(kind, str) or kind in KINDS:
-            raise
-        return Unknown(kind=kind, raw=text)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any, TypedDict, Unpack
 
-import msgspec
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from eventq.core.create import NewTask
 from eventq.core.durations import Duration
 from eventq.core.events import COMMIT_BYTES, COMMIT_EVENTS, NO_JITTER, Policy
-from eventq.core.policy import Backoff
+from eventq.core.policy import DEFAULT_BACKOFF, Backoff
 from eventq.core.validation import (
     check_backoff,
     check_count,
@@ -56,47 +57,29 @@ class TaskSpec:
         self.options = options
 
 
-def check_policy(
-    *,
-    max_age: Duration | None,
-    max_retries: int | None,
-    backoff: Backoff | Duration,
-    deadline: Duration | None,
-) -> Policy:
-    """The policy of a queue's or a task's options."""
-    return check_backoff(backoff).policy(
-        max_retries=None
-        if max_retries is None
-        else check_count(max_retries, "max_retries", least=0),
-        max_age_us=check_duration(max_age, "max_age", least_us=1),
-        deadline_us=check_duration(deadline, "deadline", least_us=1),
-    )
+def make_policy(**options: Unpack[TaskOptions]) -> Policy:
+    """The policy of a queue's own options."""
+    return _overridden(Backoff.linear(DEFAULT_BACKOFF).policy(), _checked(options))
 
 
 def make_order(tags: object, policy: Policy, options: TaskOptions) -> NewTask:
     """The order for one task; ``policy`` is the queue's, which the options may override."""
-    scheduled_at = check_instant(options.get("scheduled_at"), "scheduled_at")
-    delay_us = check_duration(options.get("delay"), "delay")
+    given = _checked(options)
+    tags_json = check_tags(tags)
+    if not given:
+        return NewTask(tags_json, policy)
+    scheduled_at, delay_us = given.get("scheduled_at"), given.get("delay")
     if scheduled_at is not None and delay_us is not None:
-        raise ArgumentError("delay", options.get("delay"), "either delay or scheduled_at, not both")
-    expires_at = check_instant(options.get("expires_at"), "expires_at")
-    if changes := policy_changes(options):
-        policy = msgspec.structs.replace(policy, **changes)
+        raise ArgumentError("delay", options["delay"], "either delay or scheduled_at, not both")
+    expires_at = given.get("expires_at")
+    policy = _overridden(policy, given)
     if expires_at is not None and policy.max_age_us is not None:
-        if options.get("max_age", UNSET) is not UNSET:
-            raise ArgumentError(
-                "expires_at", options.get("expires_at"), "either expires_at or max_age, not both"
-            )
-        policy = msgspec.structs.replace(policy, max_age_us=None)
-    return NewTask(
-        tags_json=check_tags(tags),
-        policy=policy,
-        priority=check_priority(options.get("priority", 0)),
-        key=check_key(options.get("key")),
-        scheduled_at=scheduled_at,
-        delay_us=delay_us,
-        expires_at=expires_at,
-    )
+        if "max_age" in given:
+            expected = "either expires_at or max_age, not both"
+            raise ArgumentError("expires_at", options["expires_at"], expected)
+        policy = replace(policy, max_age_us=None)
+    priority, key = given.get("priority", 0), given.get("key")
+    return NewTask(tags_json, policy, priority, key, scheduled_at, delay_us, expires_at)
 
 
 def make_orders(
@@ -116,7 +99,7 @@ def make_orders(
                 merged: TaskOptions = {**options, **item.options}
                 orders.append(make_order(item.tags, policy, merged))
             else:
-                orders.append(_like(pattern, check_tags(item)))
+                orders.append(replace(pattern, tags_json=check_tags(item)))
         except ArgumentError as error:
             raise ArgumentError(
                 f"tasks[{index}]: {error.argument}", error.value, error.expected
@@ -142,40 +125,68 @@ def batches(orders: list[NewTask]) -> Iterator[list[NewTask]]:
 
 def _check_names(options: Mapping[str, object]) -> None:
     for name, value in options.items():
-        if name not in TaskOptions.__annotations__:
+        if name not in _DEFAULTS:
             raise ArgumentError(name, value, "an option of `new`")
 
 
-def _like(pattern: NewTask, tags_json: bytes) -> NewTask:
-    """The pattern with other tags; made by position, since batches are a hot path."""
-    return NewTask(
-        tags_json,
-        pattern.policy,
-        pattern.priority,
-        None,
-        pattern.scheduled_at,
-        pattern.delay_us,
-        pattern.expires_at,
-    )
+def _check_retries(retries: object) -> int | None:
+    return None if retries is None else check_count(retries, "max_retries", least=0)
+
+
+# The options of which a policy has the value as it is checked, and its names for them.
+_LENGTHS = {"max_age": "max_age_us", "max_retries": "max_retries", "deadline": "deadline_us"}
+# What each option is where it is not given, and the check of one that is.
+_DEFAULTS: TaskOptions = {
+    "priority": 0,
+    "key": None,
+    "scheduled_at": None,
+    "delay": None,
+    "expires_at": None,
+    "max_age": UNSET,
+    "max_retries": UNSET,
+    "backoff": UNSET,
+    "deadline": UNSET,
+}
+_CHECKS: dict[str, Callable[[Any], Any]] = {
+    "priority": check_priority,
+    "key": check_key,
+    "scheduled_at": partial(check_instant, argument="scheduled_at"),
+    "delay": partial(check_duration, argument="delay"),
+    "expires_at": partial(check_instant, argument="expires_at"),
+    "max_age": partial(check_duration, argument="max_age", least_us=1),
+    "max_retries": _check_retries,
+    "backoff": check_backoff,
+    "deadline": partial(check_duration, argument="deadline", least_us=1),
+}
+
+
+def _checked(options: TaskOptions) -> dict[str, Any]:
+    """The options that are given, in eventq's own form."""
+    return {
+        name: _CHECKS[name](value)
+        for name, value in options.items()
+        if value is not _DEFAULTS[name]  # type: ignore[literal-required]
+    }
 
 
 def policy_changes(options: TaskOptions) -> dict[str, Any]:
     """What options change about a policy, checked, by its fields."""
-    changes: dict[str, Any] = {}
-    if (backoff := options.get("backoff", UNSET)) is not UNSET:
-        checked = check_backoff(backoff)
+    return _changes(_checked(options))
+
+
+def _overridden(policy: Policy, given: Mapping[str, Any]) -> Policy:
+    changes = _changes(given)
+    return replace(policy, **changes) if changes else policy
+
+
+def _changes(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a policy's fields are instead, of what is given and has been checked."""
+    changes = {name: given[option] for option, name in _LENGTHS.items() if option in given}
+    if (backoff := given.get("backoff")) is not None:
         changes |= {
-            "backoff": checked.kind,
-            "backoff_us": checked.base_us,
-            "backoff_cap_us": checked.cap_us,
-            "jitter": checked.jitter or NO_JITTER,
+            "backoff": backoff.kind,
+            "backoff_us": backoff.base_us,
+            "backoff_cap_us": backoff.cap_us,
+            "jitter": backoff.jitter or NO_JITTER,
         }
-    if (retries := options.get("max_retries", UNSET)) is not UNSET:
-        changes["max_retries"] = (
-            None if retries is None else check_count(retries, "max_retries", least=0)
-        )
-    if (age := options.get("max_age", UNSET)) is not UNSET:
-        changes["max_age_us"] = check_duration(age, "max_age", least_us=1)
-    if (deadline := options.get("deadline", UNSET)) is not UNSET:
-        changes["deadline_us"] = check_duration(deadline, "deadline", least_us=1)
     return changes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from msgspec import Struct
 from msgspec.structs import force_setattr
@@ -42,17 +42,19 @@ class Backoff(Struct, frozen=True, gc=False):
                 continue
             if type(wait) is not int or not 0 <= wait <= LONGEST_US:
                 raise ArgumentError(name, wait, f"microseconds from 0 to {LONGEST_US}")
-        force_setattr(self, "jitter", _checked_jitter(self.jitter))
+        if type(self.jitter) not in {int, float} or not 0 <= self.jitter <= 1:
+            raise ArgumentError("jitter", self.jitter, "a number from 0 to 1")
+        force_setattr(self, "jitter", float(self.jitter))
 
     @classmethod
     def constant(cls, wait: Duration, *, jitter: float = 0.0) -> Backoff:
         """Always ``wait``."""
-        return cls("constant", parse_duration(wait, "wait"), None, _checked_jitter(jitter))
+        return cls("constant", parse_duration(wait, "wait"), None, jitter)
 
     @classmethod
     def linear(cls, step: Duration, *, cap: Duration | None = None, jitter: float = 0.0) -> Backoff:
         """``n * step`` before the n-th retry, never more than ``cap``."""
-        return cls("linear", parse_duration(step, "step"), _cap(cap), _checked_jitter(jitter))
+        return cls("linear", parse_duration(step, "step"), _cap(cap), jitter)
 
     @classmethod
     def exponential(
@@ -63,7 +65,7 @@ class Backoff(Struct, frozen=True, gc=False):
         ``jitter`` is the share of the wait, 0 to 1, that chance may take away.
         """
         first_us = parse_duration(first, "first")
-        return cls("exponential", first_us, _cap(cap), _checked_jitter(jitter))
+        return cls("exponential", first_us, _cap(cap), jitter)
 
     def policy(
         self,
@@ -126,13 +128,6 @@ def after_failure(
 
 def _cap(cap: Duration | None) -> int | None:
     return None if cap is None else parse_duration(cap, "cap")
-
-
-def _checked_jitter(jitter: object) -> float:
-    value: Any = plain(jitter)
-    if type(value) not in {int, float} or not 0 <= value <= 1:
-        raise ArgumentError("jitter", jitter, "a number from 0 to 1")
-    return float(value)
 
 
 class SharedPolicies:

@@ -26,7 +26,7 @@ from eventq.core.events import (
     decode_at,
     time_of,
 )
-from eventq.core.holders import Holder, Holders
+from eventq.core.holders import Holders
 from eventq.core.moves import change, check_fence, check_move, create, reopen
 from eventq.core.policy import SharedPolicies
 from eventq.core.seal import genesis
@@ -65,6 +65,8 @@ class Projection:
         self.unknown: tuple[int, str] | None = None
         self._pending = Pending(self.tasks)
         self._leases = Holders()
+        self.holders = self._leases.by_name
+        """The nodes that hold leases, by name."""
         self._keys: dict[str, int] = {}
         self._policies = SharedPolicies()
         self._is_applied = True
@@ -189,11 +191,6 @@ class Projection:
                 return
             yield self.tasks[number]
 
-    @property
-    def holders(self) -> dict[str, Holder]:
-        """The nodes that hold leases, by name."""
-        return self._leases.by_name
-
     def next_instant(self) -> int | None:
         """The earliest coming instant at which a pending task becomes ready or expires."""
         return self._pending.next_instant()
@@ -259,7 +256,9 @@ class Projection:
     ) -> Task | None:
         """Folds an event that is not about an open task."""
         if type(body) is Created:
-            return self._create(seq, at, body)
+            task = create(self.namespace, seq, at, body, self._policies.share(body.policy))
+            self._add(task)
+            return task
         if type(body) is Unknown:
             self.unknown = self.unknown or (seq, body.kind)
             return None
@@ -269,11 +268,6 @@ class Projection:
             self._leases.note_sign(body.worker, seq, at, body.ttl_us)
             return None
         return self._apply_to_final(seq, at, number, body)
-
-    def _create(self, seq: int, at: int, body: Created) -> Task:
-        task = create(self.namespace, seq, at, body, self._policies.share(body.policy))
-        self._add(task)
-        return task
 
     def _apply_to_final(self, seq: int, at: int, number: int, body: AnyBody) -> Task | None:
         if type(body) is Refused:

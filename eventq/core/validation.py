@@ -203,6 +203,11 @@ def check_text(text: object, argument: str) -> str:
     return found
 
 
+def check_by(by: object) -> str | None:
+    """Who asks for something; None for somebody."""
+    return None if by is None else check_text(by, "by")
+
+
 def check_query(query: object) -> str:
     """The text of a statement."""
     text = plain(query)

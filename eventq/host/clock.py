@@ -44,19 +44,6 @@ class MovedClock(Clock, Protocol):
         """Moves it, for a run that has nothing to do for so long and would wait for ever."""
 
 
-class NoMoves:
-    """Stands in for the moves of a clock that moves by itself, or does not say when it is moved."""
-
-    def on_move(self, wake: Callable[[], None]) -> None:
-        """There are none."""
-
-    def off_move(self, wake: Callable[[], None]) -> None:
-        """There are none."""
-
-    def skip(self, seconds: float) -> None:
-        """Time will pass."""
-
-
 class SteadyTime:
     """A wall time that goes on from where it was when the clock jumps back: nothing waits it out.
 

@@ -22,7 +22,7 @@ from eventq.core.events import (
 from eventq.core.projection import Projection
 from eventq.core.task import FINAL, Task, TaskState
 from eventq.eventlog.contract import EventLog
-from eventq.eventlog.wakeup import Bell
+from eventq.host.bell import Bell
 from eventq.replay.fold import commits_back, folded, read_all, task_of
 
 # More final tasks than this are found by one fold: each question to the log costs as much as

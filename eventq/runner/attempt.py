@@ -7,33 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import traceback
+import math
 from collections.abc import Callable
-from typing import Any
-
-import msgspec
 
 from eventq.core.durations import SECOND_US, parse_duration
-from eventq.core.events import ERROR_BYTES, RESULT_BYTES, ErrorInfo
+from eventq.core.events import RESULT_BYTES, ErrorInfo
 from eventq.core.plain import plain
 from eventq.core.settle import Outcome
 from eventq.core.task import Task
 from eventq.core.validation import check_json
 from eventq.errors import ArgumentError, AttemptStoppedError, Cancel, Retry
 from eventq.runner.context import Context
+from eventq.runner.describing import MESSAGE_CHARACTERS, clean, describe
 
-# Of the 8 KiB an error may take, so that type and traceback always have room beside the message.
-MESSAGE_CHARACTERS = 1_000
-TYPE_CHARACTERS = 200
-# In a traceback that is too long, no message or line of code takes more than this.
-LINE_CHARACTERS = 500
-CUT = "...\n"
-# Their frames at the top of a traceback are how the worker was called.
-CALLERS = {
-    "eventq.runner.executors.aio",
-    "eventq.runner.executors.thread",
-    "eventq.sandbox.rerun",
-}
 UNDONE = "the worker returned a {}, which nobody runs: write it without yield"
 UNTOLD = ErrorInfo("Exception", "the worker raised an error that cannot be described")
 
@@ -41,7 +27,10 @@ UNTOLD = ErrorInfo("Exception", "the worker raised an error that cannot be descr
 class Attempt:
     """A leased task on its way through a worker. The runner's thread and one worker share it."""
 
-    __slots__ = ("begun_s", "context", "ended_s", "handle", "outcome", "revoked", "stopped", "task")
+    __slots__ = (
+        "begun_s", "context", "ended_s", "interrupt", "outcome", "reported", "revoked", "stopped",
+        "task", "told_s",
+    )  # fmt: skip
 
     def __init__(self, task: Task, context: Context) -> None:
         self.task = task
@@ -53,8 +42,12 @@ class Attempt:
         """The worker ended by letting ctx.check()'s error pass, or by asyncio's cancellation."""
         self.revoked = False
         """The lease is gone: the runner has settled the attempt without the worker."""
-        self.handle: Any = None
-        """What the executor needs to cancel it."""
+        self.interrupt: Callable[[], object] | None = None
+        """Cancels its asyncio task, once it has one; from any thread."""
+        self.told_s = math.inf
+        """Since when it goes on without a lease. Monotonic seconds."""
+        self.reported = False
+        """It is known to be stuck."""
 
     def begin(self, monotonic_s: float) -> None:
         """For the executor, right before the worker is called: the deadline counts from here."""
@@ -81,6 +74,12 @@ class Attempt:
         if self.outcome is None:
             self.stopped = is_stop(error)
             self.outcome = raised(self.task, error)
+
+    def stop(self, why: str) -> None:
+        """Asks its worker to end, which may take its time."""
+        self.context.stop(why)
+        if self.interrupt is not None:
+            self.interrupt()
 
     def end(self, error: BaseException, monotonic_s: float) -> None:
         """For the executor: what ended the attempt is its outcome, unless it has one."""
@@ -136,21 +135,9 @@ def released(attempt: Attempt, reason: str) -> Outcome:
     return Outcome(attempt.task.number, attempt.task.fence, "released", reason=reason)
 
 
-def describe(error: BaseException) -> ErrorInfo:
-    """The error as it is kept: type, message, and its traceback, 8 KiB at most."""
-    kind = type(error)
-    info = ErrorInfo(
-        type=_clean(_told(lambda: _name_of(kind), "type"), TYPE_CHARACTERS),
-        message=_clean(_told(lambda: str(plain(str(error))), "__str__"), MESSAGE_CHARACTERS),
-    )
-    if issubclass(kind, (Retry, AttemptStoppedError)):
-        return info
-    return msgspec.structs.replace(info, traceback=_cut(_lines(error, info), info))
-
-
 def _judged(task: Task, error: BaseException) -> Outcome:
     if isinstance(error, Cancel):
-        reason = _clean(str(plain(error.reason)), MESSAGE_CHARACTERS)
+        reason = clean(str(plain(error.reason)), MESSAGE_CHARACTERS)
         return Outcome(task.number, task.fence, "cancelled", reason=reason)
     delay_us = None
     if isinstance(error, Retry) and error.delay is not None:
@@ -193,75 +180,3 @@ def _is_undone(value: object) -> bool:
         value.close()
         return True
     return inspect.isawaitable(value) or inspect.isgenerator(value) or inspect.isasyncgen(value)
-
-
-def _name_of(kind: type) -> str:
-    name = kind.__qualname__
-    return name if kind.__module__ == "builtins" else f"{kind.__module__}.{name}"
-
-
-def _told(tell: Callable[[], str], what: str) -> str:
-    """What an exception says of itself, as plain text; its own code may do anything."""
-    try:
-        return str.__str__(tell())
-    except BaseException as broken:  # noqa: BLE001 - a broken __str__ must not lose the outcome
-        return f"<its {what} raised {type(broken).__name__}>"
-
-
-def _lines(error: BaseException, info: ErrorInfo) -> list[str]:
-    """The traceback from the worker's own frames on; as much as can be had of a broken one."""
-    try:
-        frames = error.__traceback__
-        while frames is not None and frames.tb_frame.f_globals.get("__name__") in CALLERS:
-            frames = frames.tb_next
-        try:
-            return traceback.format_exception(type(error), error, frames)
-        except BaseException:  # noqa: BLE001 - a SyntaxError, say, whose fields have other types
-            stack = traceback.format_tb(frames)
-            return [*stack, f"{info.type}: {info.message}\n"]
-    except BaseException:  # noqa: BLE001 - type and message are told all the same
-        return []
-
-
-def _clean(text: str, most: int) -> str:
-    """So many characters at most of a text, as every log can store it."""
-    return _storable(text[:most])[:most]
-
-
-def _storable(text: str) -> str:
-    """Text that every log can store: no lone surrogates, no NUL."""
-    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
-
-
-def _cut(lines: list[str], info: ErrorInfo) -> str:
-    """The traceback so that all fits into ERROR_BYTES as JSON.
-
-    First long messages are shortened, then what is in the middle goes: how the worker came there
-    is at the top, the error itself at the end.
-    """
-    room = ERROR_BYTES - len(msgspec.json.encode(info)) - 64
-    if sum(map(len, lines)) <= room:
-        whole = _storable("".join(lines))
-        if _size(whole) <= room:
-            return whole
-    longest = min(LINE_CHARACTERS, room // 12)
-    short = [_storable(line if len(line) <= longest else line[:longest] + CUT) for line in lines]
-    if sum(map(_size, short)) <= room:
-        return "".join(short)
-    top = _fitting(short, room // 3)
-    rest = short[top:]
-    end = _fitting(rest[::-1], room - room // 3)
-    return "".join([*short[:top], CUT, *rest[len(rest) - end :]])
-
-
-def _fitting(lines: list[str], room: int) -> int:
-    """How many of the first lines fit into so many bytes."""
-    for count, line in enumerate(lines):
-        room -= _size(line)
-        if room < 0:
-            return count
-    return len(lines)
-
-
-def _size(text: str) -> int:
-    return len(msgspec.json.encode(text)) - 2

@@ -1,6 +1,7 @@
 """The attempts of one run: whose lease this node holds, who keeps a worker without one, what ended.
 
-They are kept in memory alone. Outcomes wait here until they are settled.
+They are kept in memory alone. Outcomes wait here until they are settled. Attempts may outlive their
+run: the next one of the node goes on with them, so that no task is run a second time beside it.
 """
 
 from __future__ import annotations
@@ -13,61 +14,72 @@ from eventq.core.projection import Projection
 from eventq.core.settle import Outcome
 from eventq.core.task import Task
 from eventq.errors import DeadlineExceededError
-from eventq.host.clock import Clock
-from eventq.runner.attempt import Attempt, describe, failed, released
+from eventq.host.clock import Clock, LogClock
+from eventq.runner.attempt import Attempt, failed, released
 from eventq.runner.context import LATE
-from eventq.runner.earlier import BROKE_OFF, Earlier
+from eventq.runner.describing import describe
 from eventq.runner.executors import Executor
 from eventq.runner.pacing import Pace
 
 # What the worker is told when the log has ended its attempt.
 LOST = "the task was cancelled or its lease was lost"
+# What workers are told, and why a lease is given back, when a run ends by an error.
+BROKE_OFF = "the run broke off"
 
 
 class Attempts:
-    """The attempts that one executor works on, and those that an earlier run left."""
+    """The attempts that one executor works on, and those that earlier runs left."""
 
-    def __init__(self, executor: Executor, *, workers: int, clock: Clock, log_clock: Clock) -> None:
+    def __init__(self, executor: Executor, log_clock: LogClock, *, workers: int) -> None:
         self.executor = executor
         self.pace = Pace(workers)
         self.held: dict[int, Attempt] = {}
         """By task, the attempts whose lease this node holds."""
         self.strays: set[Attempt] = set()
         """Attempts that keep a worker without a lease."""
+        self.earlier: dict[Attempt, Executor] = {}
+        """Attempts of earlier runs that have not ended, and where they work.
+
+        Those not revoked keep their lease, and are held. None keeps a worker of this run.
+        """
         self.unsettled: list[Outcome] = []
-        self.earlier = Earlier()
         self.progress_s = 0.0
         """When an attempt last ended, or could begin at once. Monotonic seconds."""
         self._workers = workers
-        self._clock = clock
-        self._log_clock = log_clock
+        self._clock: Clock = log_clock
 
     def take_over(self, before: Attempts) -> None:
-        """Goes on with what an earlier run left, so that no task is run a second time beside it."""
+        """Goes on with what an earlier run left in its executor, and what that had taken over."""
+        before.executor.take_back()
         self.unsettled = before.unsettled
-        attempts = [*before.held.values(), *before.strays]
-        held = self.earlier.take_over(before.executor, attempts, before.earlier, self.unsettled)
-        self.held = {attempt.task.number: attempt for attempt in held}
+        known = {id(outcome) for outcome in self.unsettled}
+        left = dict.fromkeys([*before.held.values(), *before.strays], before.executor)
+        for attempt, executor in (left | before.earlier).items():
+            # One that the executor has not begun will never begin.
+            begun = attempt.begun_s is not None or attempt.interrupt is not None
+            if begun and id(attempt.outcome) not in known:
+                self.earlier[attempt] = executor
+                if not attempt.revoked:
+                    self.held[attempt.task.number] = attempt
 
     def works_here(self) -> bool:
         """Whether one of the workers calls this."""
-        executors = self.earlier.executors() | {self.executor}
+        executors = {self.executor, *self.earlier.values()}
         return any(executor.works_here() for executor in executors)
 
     def free_count(self) -> int:
         """How many workers have nothing to do; negative when tasks wait for one."""
-        return self._workers - len(self.held) - len(self.strays) + self.earlier.held_count()
-
-    def want_count(self) -> int:
-        """How many more tasks to lease: free slots, and work ahead when tasks are fast."""
-        return self.pace.want(self.free_count())
+        free = self._workers - len(self.held) - len(self.strays)
+        if self.earlier:
+            free += sum(not attempt.revoked for attempt in self.earlier)
+        return free
 
     def hold(self, task: Task) -> Attempt:
         """The attempt of a task that has just been leased; it has not begun."""
         before = self.held.get(task.number)
         if before is not None:  # It lost its lease since the last look.
             self.revoke(before, LOST, None)
-        attempt = Attempt(task, self.executor.context_type(task, self._log_clock))
+        attempt = Attempt(task, self.executor.context_type(task, self._clock))
         self.held[task.number] = attempt
         return attempt
 
@@ -114,7 +126,7 @@ class Attempts:
         del self.held[attempt.task.number]
         if attempt not in self.earlier:
             self.strays.add(attempt)
-        self.earlier.executor_of(attempt, self.executor).cancel(attempt, why)
+        attempt.stop(why)
         if outcome is not None:
             self.unsettled.append(outcome)
 
@@ -141,7 +153,7 @@ class Attempts:
         """After an error: cancels everything, since no outcome can be recorded any more."""
         self.executor.take_back()
         for attempt in self.held.values():
-            self.earlier.executor_of(attempt, self.executor).cancel(attempt, BROKE_OFF)
+            attempt.stop(BROKE_OFF)
 
     def lost(self, projection: Projection) -> list[Attempt]:
         """Attempts that go on although the log has ended their lease."""
@@ -165,7 +177,15 @@ class Attempts:
 
     def _collect_earlier(self) -> None:
         """Takes in what an earlier run began and has ended since."""
-        for attempt, outcome in self.earlier.take_ended():
+        for attempt, executor in list(self.earlier.items()):
+            # Looked at first: what ended it while it lived has left an outcome.
+            is_alive = executor.is_alive()
+            outcome = attempt.outcome
+            if outcome is None and is_alive:
+                continue
+            del self.earlier[attempt]
+            if attempt.stopped:
+                outcome = None if attempt.revoked else released(attempt, BROKE_OFF)
             is_held = self.held.get(attempt.task.number) is attempt
             if outcome is not None and (is_held or attempt.revoked):
                 self.unsettled.append(outcome)

@@ -22,16 +22,17 @@ _making_events = threading.Lock()
 class Context:
     """One attempt as its worker sees it. Safe to use from any thread the worker starts."""
 
-    __slots__ = (
-        "_clock", "_deadline_at", "_deadline_s", "_stopped", "_stopped_why", "task",
-    )  # fmt: skip
+    __slots__ = {
+        **dict.fromkeys(("_clock", "_deadline_at", "_stopped", "_stopped_why", "task")),
+        "deadline_s": "For the runner: the deadline on the monotonic clock.",
+    }
 
     def __init__(self, task: Task, clock: Clock) -> None:
         self.task = task
         self._clock = clock
         self._stopped_why: str | None = None
         self._stopped: threading.Event | None = None
-        self._deadline_s: float | None = None
+        self.deadline_s: float | None = None
         self._deadline_at: int | None = None
 
     @property
@@ -62,9 +63,9 @@ class Context:
 
     def remaining(self) -> float | None:
         """Seconds until the deadline, never negative; None without one."""
-        if self._deadline_s is None:
+        if self.deadline_s is None:
             return None
-        return max(0.0, self._deadline_s - self._clock.monotonic())
+        return max(0.0, self.deadline_s - self._clock.monotonic())
 
     def check(self) -> None:
         """Returns while the attempt should go on.
@@ -109,7 +110,7 @@ class Context:
         now = max(self._clock.now_us(), self.task.seen_at_us)
         ends_at = NEVER_US if length_us is None else max(now + length_us, self._deadline_at or 0)
         self._deadline_at = ends_at if expires_at is None else min(ends_at, expires_at)
-        self._deadline_s = self._clock.monotonic() + (self._deadline_at - now) / SECOND_US
+        self.deadline_s = self._clock.monotonic() + (self._deadline_at - now) / SECOND_US
 
     def stop(self, why: str) -> None:
         """For the runner: tells the worker to stop."""
@@ -117,13 +118,15 @@ class Context:
         if self._stopped is not None:
             self._stopped.set()
 
-    @property
-    def deadline_s(self) -> float | None:
-        """For the runner: the deadline on the monotonic clock."""
-        return self._deadline_s
+    def become_async(self) -> None:
+        """For the runner: the worker has handed out a coroutine, and none of it has run.
+
+        The coroutine holds this very context, so that its class is changed, not the context.
+        """
+        self.__class__ = AsyncContext
 
     def _is_late(self) -> bool:
-        return self._deadline_s is not None and self._clock.monotonic() >= self._deadline_s
+        return self.deadline_s is not None and self._clock.monotonic() >= self.deadline_s
 
 
 class AsyncContext(Context):

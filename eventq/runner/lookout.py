@@ -5,19 +5,16 @@ Leases that were lost, nodes that lapsed, tasks that are due, and how long nothi
 
 from __future__ import annotations
 
-from msgspec import Struct
-
 from eventq.core.durations import SECOND_US
 from eventq.core.lease import can_lease
 from eventq.core.projection import Projection
-from eventq.core.settle import Outcome
 from eventq.errors import WorkersStuckError
-from eventq.host.clock import Clock, MovedClock, NoMoves
+from eventq.host.clock import Clock, MovedClock
 from eventq.host.logger import SafeLogger
 from eventq.node.node import Node
-from eventq.runner.attempt import Attempt
 from eventq.runner.attempts import LOST, Attempts
 from eventq.runner.lapses import LapseWatch
+from eventq.runner.options import RunOptions
 from eventq.runner.settling import LINGER_S, Settler
 from eventq.runner.snapshots import SnapshotKeeper
 from eventq.runner.stopping import Stopping
@@ -35,20 +32,6 @@ IDLE_S = 60.0
 STUCK_S = 0.5
 
 
-class Sight(Struct):
-    """What one look at the projection has found."""
-
-    lost: list[Attempt]
-    orphans: list[Outcome]
-    lapsed: list[tuple[str, int]]
-    is_due: bool
-    """Tasks can be leased, or have expired."""
-    is_at_rest: bool
-    """The run ends when idle, and all that is left waits for its instant."""
-    is_done: bool
-    pause_s: float
-
-
 class Lookout:
     """Looks around for one run, and does what it sees to be due."""
 
@@ -58,26 +41,21 @@ class Lookout:
         attempts: Attempts,
         settler: Settler,
         stopping: Stopping,
-        *,
-        workers: int,
-        until_idle: bool,
-        max_stuck_us: int | None,
+        options: RunOptions,
     ) -> None:
         self.looked_s = 0.0
         """When it last looked. Monotonic seconds."""
         self.lapses = LapseWatch()
-        self.stuck = StuckWatch(
-            workers=workers, most_s=None if max_stuck_us is None else max_stuck_us / SECOND_US
-        )
+        self.stuck = StuckWatch(workers=options.workers, most_s=options.max_stuck_s)
         self.snapshots = SnapshotKeeper(node)
-        self.moves = node.clock if isinstance(node.clock, MovedClock) else NoMoves()
+        self.moved = node.clock if isinstance(node.clock, MovedClock) else None
+        """The clock, if it moves only when somebody moves it."""
         self._node = node
         self._clock: Clock = node.clock
         self._attempts = attempts
         self._settler = settler
         self._stopping = stopping
-        self._workers = workers
-        self._until_idle = until_idle
+        self._options = options
 
     def is_due(self) -> bool:
         """Whether the last look is so long ago that even a busy run looks again."""
@@ -88,58 +66,55 @@ class Lookout:
 
         Returns the seconds to wait then (0 for none), or None when there is nothing left to do.
         """
-        attempts, settler = self._attempts, self._settler
+        attempts, settler, stopping = self._attempts, self._settler, self._stopping
         self.looked_s = now_s = self._clock.monotonic()
         attempts.pace.stalled = attempts.pace.stalled and attempts.executor.is_behind()
-        sight = self._see(now_s)
+        # First all that is to be seen in the projection, then what comes of it.
+        with self._node.reading(as_left=settler.as_left) as projection:
+            now = self._node.now()
+            lapsed = self._lapsed(projection, now)
+            lost = attempts.lost(projection)
+            orphans = attempts.orphans(projection, projection.leases_of(self._node.name))
+            has_overdue = next(projection.past_expiry(now), None) is not None
+            free = attempts.free_count()
+            has_next = not stopping.asked_count and can_lease(
+                projection, count=attempts.pace.want(free), free=free, now=now
+            )
+            is_at_rest = self._options.until_idle and self._is_at_rest(projection, now)
+            is_done = is_at_rest and not projection.retrying_count
+            pause_s = self._pause_s(projection, now=now, now_s=now_s)
+            self.snapshots.look(projection, idle=not (attempts.held or has_next))
         settler.as_left = False
-        for attempt in sight.lost:
+        for attempt in lost:
             attempts.revoke(attempt, LOST, None)
-        attempts.unsettled += sight.orphans
+        attempts.unsettled += orphans
         # First: no node may be judged before the log is known to take appends.
         settler.renew_if_due(now_s, unproven_seq=self.lapses.unproven_seq)
-        for worker, seen_seq in sight.lapsed:
+        for worker, seen_seq in lapsed:
             settler.lapse(worker, seen_seq=seen_seq)
         self._unblock(now_s)
-        if self.stuck.look(attempts.strays, now_s):
-            self._stopping.give_up(WorkersStuckError(self._workers))
-        if settler.is_due() or sight.is_due:
-            settler.settle_and_lease(leases=not self._stopping.asked_count)
-        elif not sight.lapsed:
-            pause_s = min(sight.pause_s, self.stuck.pause_s(now_s))
-            if sight.is_at_rest and not sight.is_done:
-                self.moves.skip(pause_s)
-            return None if sight.is_done and not attempts.unsettled else pause_s
+        if attempts.strays or self.stuck.told:
+            if self.stuck.look(attempts.strays, now_s):
+                stopping.give_up(WorkersStuckError(self._options.workers))
+            pause_s = min(pause_s, self.stuck.pause_s(now_s))
+        if settler.is_due() or has_overdue or has_next:
+            settler.settle_and_lease(leases=not stopping.asked_count)
+        elif not lapsed:
+            if is_at_rest and not is_done and self.moved is not None:
+                self.moved.skip(pause_s)
+            return None if is_done and not attempts.unsettled else pause_s
         return 0
 
-    def _see(self, now_s: float) -> Sight:
-        attempts, me = self._attempts, self._node.name
-        with self._node.reading(as_left=self._settler.as_left) as projection:
-            now = self._node.now()
-            lapsed = self.lapses.look(
-                projection.holders,
-                me=me,
-                seq=projection.seq,
-                # Not `now_s`: reading may have taken long, and what was read is newer than that.
-                monotonic_s=self._clock.monotonic(),
-                now=now,
-            )
-            is_overdue = next(projection.past_expiry(now), None) is not None
-            is_leasable = not self._stopping.asked_count and can_lease(
-                projection, count=attempts.want_count(), free=attempts.free_count(), now=now
-            )
-            is_at_rest = self._until_idle and self._is_at_rest(projection, now)
-            sight = Sight(
-                lost=attempts.lost(projection),
-                orphans=attempts.orphans(projection, projection.leases_of(me)),
-                lapsed=lapsed,
-                is_due=is_overdue or is_leasable,
-                is_at_rest=is_at_rest,
-                is_done=is_at_rest and not projection.retrying_count,
-                pause_s=self._pause_s(projection, now=now, now_s=now_s),
-            )
-            self.snapshots.look(projection, idle=not (attempts.held or is_leasable))
-        return sight
+    def _lapsed(self, projection: Projection, now: int) -> list[tuple[str, int]]:
+        """The nodes that have stopped renewing, each with its last sign of life."""
+        return self.lapses.look(
+            projection.holders,
+            me=self._node.name,
+            seq=projection.seq,
+            # A new look at the clock: reading may have taken long, and what was read is newer.
+            monotonic_s=self._clock.monotonic(),
+            now=now,
+        )
 
     def _is_at_rest(self, projection: Projection, now: int) -> bool:
         """Whether nothing is ready or leased: all that is left waits for its instant."""

@@ -5,12 +5,11 @@ Warnings are for what ended without success for good. What will be retried is fo
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from eventq.core.events import AnyBody, Cancelled, Completed, Expired, Failed, Refused
 from eventq.core.lease import LAPSED
 from eventq.core.task import Task
 from eventq.errors import EventqError
+from eventq.host.interrupts import raise_interrupt
 from eventq.host.logger import SafeLogger
 from eventq.node.node import Node
 from eventq.node.waiting_line import Committed
@@ -28,11 +27,6 @@ CANCELLED = "attempt %(attempt)s of task %(task)s cancelled the task: %(error)s"
 AGED = "task %(task)s expired (%(reason)s)"
 REFUSED = "an outcome of task %(task)s was refused (%(outcome)s): its lease was over"
 RESULT_LOST = "the result of task %(task)s was not kept: %(error)s"
-
-
-def is_news(body: AnyBody) -> bool:
-    """False for the plain completions of most tasks, of which `report` says nothing."""
-    return type(body) is not Completed or body.result_missing is not None
 
 
 def report(node: Node, committed: Committed[None]) -> None:
@@ -75,8 +69,10 @@ def _report_refusal(node: Node, number: int, body: Refused) -> None:
     """The work may have been done twice: by then another node had the task, or it was final."""
     task = None
     # The projection has forgotten a final task; reading the log is costly, and refusals are rare.
-    with suppress(EventqError):
+    try:
         task = task_of(node.log, number)
+    except EventqError as error:
+        raise_interrupt(error)
     key = str(number) if task is None else task.key
     values = {"task": key, "fence": body.fence, "outcome": body.outcome}
     logger.warning(REFUSED, values, extra=values)

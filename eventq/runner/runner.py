@@ -5,19 +5,18 @@ Everything that lasts goes through the node; what is kept here may be lost at an
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
-
 from msgspec import Struct
 
 from eventq.errors import LogUnavailableError, LoopEndedError
-from eventq.eventlog.wakeup import Bell, ring_on_append
+from eventq.eventlog import Watch
 from eventq.host.clock import LogClock
+from eventq.host.interrupts import raise_interrupt
 from eventq.host.logger import SafeLogger
 from eventq.node.node import Node
 from eventq.runner.attempts import Attempts
 from eventq.runner.executors import Executor
 from eventq.runner.lookout import Lookout
+from eventq.runner.options import RunOptions
 from eventq.runner.settling import Settler
 from eventq.runner.stopping import Stopping
 
@@ -27,6 +26,7 @@ logger = SafeLogger("eventq.runner")
 UNAVAILABLE_S = 0.5
 # Threads and loops of the executor are looked after this often, also while nothing is due.
 MEND_S = 0.5
+UNENDED = "workers of an earlier run have not ended: %(tasks)s"
 
 
 class RunReport(Struct, frozen=True):
@@ -40,56 +40,25 @@ class RunReport(Struct, frozen=True):
     expired: int = 0
 
 
-class RunOptions(Struct, frozen=True):
-    """How to run. Times in microseconds."""
-
-    workers: int
-    lease_ttl_us: int
-    grace_us: int
-    until_idle: bool
-    max_stuck_us: int | None = None
-    chance: Callable[[], float] = random.random
-    """Draws a number from 0 up to 1, for the jitter of retries."""
-
-
-ExecutorFactory = Callable[[Bell], Executor]
-
-
 class Runner:
     """Runs tasks of one node with one executor until stopped, or until nothing is left to do."""
 
-    def __init__(self, node: Node, make_executor: ExecutorFactory, options: RunOptions) -> None:
-        self.bell = Bell()
-        self.executor = make_executor(self.bell)
-        clock = node.clock
-        self.attempts = Attempts(
-            self.executor,
-            workers=options.workers,
-            clock=clock,
-            log_clock=LogClock(clock, node.now),
-        )
-        self.settler = Settler(
-            node,
-            self.attempts,
-            clock=clock,
-            chance=options.chance,
-            lease_ttl_us=options.lease_ttl_us,
-        )
-        self.stopping = Stopping(self.bell, clock=clock, grace_us=options.grace_us)
-        self.lookout = Lookout(
-            node,
-            self.attempts,
-            self.settler,
-            self.stopping,
-            workers=options.workers,
-            until_idle=options.until_idle,
-            max_stuck_us=options.max_stuck_us,
-        )
+    def __init__(self, node: Node, executor: Executor, options: RunOptions) -> None:
+        self.executor = executor
+        self.bell = executor.bell
+        log_clock = LogClock(node.clock, node.now)
+        self.attempts = Attempts(executor, log_clock, workers=options.workers)
+        self.settler = Settler(node, self.attempts, options)
+        self.stopping = Stopping(self.bell, node.clock, grace_s=options.grace_s)
+        self.lookout = Lookout(node, self.attempts, self.settler, self.stopping, options)
         self._node = node
 
     def take_over(self, before: Runner) -> None:
         """Goes on with what an earlier run on the node left; before `run`."""
         self.attempts.take_over(before.attempts)
+        if self.attempts.earlier:
+            values = {"tasks": [attempt.task.key for attempt in self.attempts.earlier]}
+            logger.warning(UNENDED, values, extra=values)
 
     def run(self) -> RunReport:
         """Works until `stop`, or until idle if so asked. Raises what makes the log unusable.
@@ -99,9 +68,10 @@ class Runner:
         """
         node, ring = self._node, self.bell.ring
         node.warn_again()
-        watch = ring_on_append(node.log, self.bell)
+        watch = self._watch()
         node.on_append(ring)
-        self.lookout.moves.on_move(ring)
+        if self.lookout.moved is not None:
+            self.lookout.moved.on_move(ring)
         try:
             self.executor.start()
             while self._step():
@@ -113,7 +83,8 @@ class Runner:
             self.attempts.break_off()
             self.executor.stop()
             self.lookout.snapshots.stop()
-            self.lookout.moves.off_move(ring)
+            if self.lookout.moved is not None:
+                self.lookout.moved.off_move(ring)
             node.off_append(ring)
             watch.close()
         if self.stopping.cause is not None:
@@ -132,6 +103,14 @@ class Runner:
         """Whether one of this run's workers calls this."""
         return self.attempts.works_here()
 
+    def _watch(self) -> Watch:
+        """Has the bell rung soon after any process has appended; see EventLog.watch."""
+        log, bell = self._node.log, self.bell
+        if log.remote is None:
+            return log.watch(bell.ring)
+        # Its next ring may wait until the last one was heard.
+        return log.remote.watch(bell.ring, heard=bell.heard)
+
     def _step(self) -> bool:
         """Does one round; returns whether to go on."""
         try:
@@ -146,6 +125,7 @@ class Runner:
             elif pause_s > 0:
                 self._rest(pause_s)
         except LogUnavailableError as error:
+            raise_interrupt(error)
             self.lookout.lapses.fail()
             if self.stopping.is_forced():
                 raise

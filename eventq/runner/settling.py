@@ -6,8 +6,6 @@ reported here, once the log holds it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from msgspec.structs import replace
 
 from eventq.core.durations import SECOND_US
@@ -23,11 +21,11 @@ from eventq.core.events import (
 )
 from eventq.core.lease import Renew
 from eventq.core.settle import Lapse, Outcome, SettleAndLease
-from eventq.host.clock import Clock
 from eventq.host.logger import SafeLogger
 from eventq.node.node import Node
 from eventq.runner import news
 from eventq.runner.attempts import Attempts
+from eventq.runner.options import RunOptions
 from eventq.runner.pacing import BLOCK
 
 logger = SafeLogger("eventq.runner")
@@ -48,18 +46,10 @@ COUNTED = {
 class Settler:
     """Settles the attempts of one run and leases the next, on one node."""
 
-    def __init__(
-        self,
-        node: Node,
-        attempts: Attempts,
-        *,
-        clock: Clock,
-        chance: Callable[[], float],
-        lease_ttl_us: int,
-    ) -> None:
+    def __init__(self, node: Node, attempts: Attempts, options: RunOptions) -> None:
         self.counts = dict.fromkeys(COUNTED.values(), 0)
         """How many attempts ended in each way; ``expired`` counts tasks."""
-        self.renew_every_s = lease_ttl_us / SECOND_US / 3
+        self.renew_every_s = options.lease_ttl_us / SECOND_US / 3
         """Renewing three times within a ttl bears two that come late."""
         self.signed_s = 0.0
         """When this node last gave a sign of life. Monotonic seconds."""
@@ -67,9 +57,9 @@ class Settler:
         """The projection stands where the last commit of this run left it."""
         self._node = node
         self._attempts = attempts
-        self._clock = clock
-        self._chance = chance
-        self._ttl_us = lease_ttl_us
+        self._clock = node.clock
+        self._chance = options.chance
+        self._ttl_us = options.lease_ttl_us
         self._settled_s = 0.0
 
     def is_due(self) -> bool:
@@ -84,13 +74,9 @@ class Settler:
         """Commits the outcomes of the last tasks together with the leases of the next."""
         held = self._attempts
         outcomes = [self._with_chance(each) for each in _batch(held.unsettled)]
-        command = SettleAndLease(
-            self._node.name,
-            outcomes,
-            self._ttl_us,
-            count=held.want_count() if leases else 0,
-            free=held.free_count(),
-        )
+        free = held.free_count()
+        count = held.pace.want(free) if leases else 0
+        command = SettleAndLease(self._node.name, outcomes, self._ttl_us, count, free)
         begun_s = self._clock.monotonic()
         committed = self._node.execute(command)
         del held.unsettled[: len(outcomes)]
@@ -104,7 +90,9 @@ class Settler:
                 attempts.append(held.hold(task))
             elif kind in COUNTED:
                 self.counts[COUNTED[kind]] += 1
-                is_news = is_news or news.is_news(body)
+                # Of the plain completions of most tasks there is nothing to report.
+                is_plain = type(body) is Completed and body.result_missing is None
+                is_news = is_news or not is_plain
                 if kind is Cancelled:
                     # A worker's Cancel is a failure in the log, right before this event.
                     self.counts["failed"] -= 1

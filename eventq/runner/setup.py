@@ -12,10 +12,11 @@ from eventq.core.durations import SECOND_US, Duration, parse_duration
 from eventq.core.plain import plain
 from eventq.core.validation import check_duration
 from eventq.errors import ArgumentError
-from eventq.eventlog.wakeup import Bell
+from eventq.host.bell import Bell
 from eventq.node.node import Node
-from eventq.runner.executors import AsyncExecutor, Executor, ThreadExecutor
-from eventq.runner.runner import Runner, RunOptions
+from eventq.runner.executors import AsyncExecutor, ThreadExecutor
+from eventq.runner.options import RunOptions
+from eventq.runner.runner import Runner
 
 
 def make_runner(
@@ -43,21 +44,18 @@ def make_runner(
     lease_ttl_us = parse_duration(lease_ttl, "lease_ttl")
     if lease_ttl_us < SECOND_US:
         raise ArgumentError("lease_ttl", lease_ttl, "a duration of at least a second")
+    max_stuck_us = check_duration(max_stuck, "max_stuck", least_us=1)
     options = RunOptions(
         workers=workers,
         lease_ttl_us=lease_ttl_us,
-        grace_us=parse_duration(grace, "grace"),
+        grace_s=parse_duration(grace, "grace") / SECOND_US,
+        max_stuck_s=None if max_stuck_us is None else max_stuck_us / SECOND_US,
         until_idle=until is not None,
-        max_stuck_us=check_duration(max_stuck, "max_stuck", least_us=1),
         chance=chance,
     )
-
-    def make_executor(bell: Bell) -> Executor:
-        if is_async(worker):
-            return AsyncExecutor(worker, workers=workers, bell=bell, clock=node.clock, loop=loop)
-        return ThreadExecutor(worker, workers=workers, bell=bell, clock=node.clock, loop=loop)
-
-    return Runner(node, make_executor, options)
+    kind = AsyncExecutor if is_async(worker) else ThreadExecutor
+    executor = kind(worker, workers=workers, bell=Bell(), clock=node.clock, loop=loop)
+    return Runner(node, executor, options)
 
 
 def takes_an_attempt(worker: object) -> bool:

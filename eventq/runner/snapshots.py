@@ -37,11 +37,12 @@ class SnapshotKeeper:
 
     def look(self, projection: Projection, *, idle: bool) -> None:
         """Has a snapshot written if one is due. Costs nothing otherwise."""
-        if self._is_due(projection, IDLE_EVENTS if idle else BUSY_EVENTS):
+        events = IDLE_EVENTS if idle else BUSY_EVENTS
+        if self._is_due(projection, events):
             if self.thread is not None and self.thread.is_alive():
                 return
             thread = threading.Thread(
-                target=self._run, args=(idle,), name="eventq-snapshot", daemon=True
+                target=self._run, args=(events,), name="eventq-snapshot", daemon=True
             )
             try:
                 thread.start()
@@ -61,9 +62,9 @@ class SnapshotKeeper:
         behind = projection.seq - self._newest_seq
         return behind >= max(events, len(projection.tasks)) and projection.unknown is None
 
-    def _run(self, idle: bool) -> None:  # noqa: FBT001 - a thread's argument
+    def _run(self, events: int) -> None:
         try:
-            self._write_if_due(IDLE_EVENTS if idle else BUSY_EVENTS)
+            self._write_if_due(events)
         except EventqError as error:
             logger.warning("no snapshot written", extra={"error": str(error)})
         except Exception:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from eventq.core.durations import SECOND_US
 from eventq.errors import LoopEndedError, WorkersStuckError
-from eventq.eventlog.wakeup import Bell
+from eventq.host.bell import Bell
 from eventq.host.clock import Clock
 from eventq.host.logger import SafeLogger
 
@@ -17,7 +16,7 @@ class Stopping:
     May be asked from any thread, and from a signal handler.
     """
 
-    def __init__(self, bell: Bell, *, clock: Clock, grace_us: int) -> None:
+    def __init__(self, bell: Bell, clock: Clock, *, grace_s: float) -> None:
         self.asked_count = 0
         self.ends_s: float | None = None
         """When the grace period ends, once the run is winding down. Monotonic seconds."""
@@ -25,7 +24,7 @@ class Stopping:
         """What the run raises at its end."""
         self._bell = bell
         self._clock = clock
-        self._grace_s = grace_us / SECOND_US
+        self._grace_s = grace_s
 
     def ask(self) -> None:
         """Asks to stop; the second call forces."""

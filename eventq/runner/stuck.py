@@ -6,6 +6,7 @@ Nothing is ended here: what comes of it is the lookout's to do.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from operator import attrgetter
 
 from eventq.runner.attempt import Attempt
 from eventq.runner.news import logger
@@ -22,7 +23,7 @@ ALL_STUCK = "all %(workers)s workers are stuck, so no task can be run: %(tasks)s
 
 
 class StuckWatch:
-    """Watches the attempts that keep a worker without a lease. Costs nothing while there is none.
+    """Watches the attempts that keep a worker without a lease.
 
     ``most_s`` is how long all workers may be stuck; None for any time.
     """
@@ -30,38 +31,35 @@ class StuckWatch:
     def __init__(self, *, workers: int, most_s: float | None) -> None:
         self._workers = workers
         self._most_s = most_s
-        # When each was told to end, and which of them have been reported. Monotonic seconds.
-        self.told_s: dict[Attempt, float] = {}
-        self._reported: set[Attempt] = set()
+        self.told: list[Attempt] = []
+        """Those that go on, the one that was told first leading."""
         # Since when no worker is left, and when that was last said.
         self._all_s: float | None = None
         self._said_s: float | None = None
 
     def look(self, strays: Collection[Attempt], now_s: float) -> bool:
         """Logs what is new; True once all workers have been stuck for longer than ``most_s``."""
-        if not (strays or self.told_s):
-            return False
-        begun = [stray for stray in strays if stray.begun_s is not None and stray.outcome is None]
-        self.told_s = {stray: self.told_s.get(stray, now_s) for stray in begun}
-        self._reported.intersection_update(begun)
-        oldest_first = sorted(self.told_s.items(), key=lambda item: item[1])
-        stuck = [attempt for attempt, told_s in oldest_first if now_s - told_s >= PATIENCE_S]
+        told = [stray for stray in strays if stray.begun_s is not None and stray.outcome is None]
+        for attempt in told:
+            attempt.told_s = min(attempt.told_s, now_s)
+        self.told = sorted(told, key=attrgetter("told_s"))
+        stuck = [attempt for attempt in self.told if now_s - attempt.told_s >= PATIENCE_S]
         for attempt in stuck:
-            if attempt not in self._reported:
-                self._reported.add(attempt)
+            if not attempt.reported:
+                attempt.reported = True
                 values: dict[str, object] = {
                     "task": attempt.task.key,
                     "attempt": attempt.task.attempt,
-                    "since_s": self._since_s(attempt, now_s),
+                    "since_s": _since_s(attempt, now_s),
                 }
                 logger.warning(ONE_STUCK, values, extra=values)
         if len(stuck) < self._workers:
             self._all_s = self._said_s = None
             return False
-        self._all_s = max(self.told_s.values()) if self._all_s is None else self._all_s
+        self._all_s = self.told[-1].told_s if self._all_s is None else self._all_s
         if self._said_s is None or now_s - self._said_s >= REPEAT_S:
             self._said_s = now_s
-            named = [f"{a.task.key} ({self._since_s(a, now_s)} s)" for a in stuck[:NAMED_COUNT]]
+            named = [f"{a.task.key} ({_since_s(a, now_s)} s)" for a in stuck[:NAMED_COUNT]]
             values = {"workers": self._workers, "tasks": ", ".join(named)}
             logger.warning(ALL_STUCK, values, extra=values)
         return self._most_s is not None and now_s - self._all_s >= self._most_s
@@ -71,13 +69,14 @@ class StuckWatch:
         return max(0.001, min(self._dues(), default=float("inf")) - now_s)
 
     def _dues(self) -> Iterator[float]:
-        for attempt, told_s in self.told_s.items():
-            if attempt not in self._reported:
-                yield told_s + PATIENCE_S
+        for attempt in self.told:
+            if not attempt.reported:
+                yield attempt.told_s + PATIENCE_S
         if self._said_s is not None:
             yield self._said_s + REPEAT_S
         if self._all_s is not None and self._most_s is not None:
             yield self._all_s + self._most_s
 
-    def _since_s(self, attempt: Attempt, now_s: float) -> float:
-        return round(now_s - self.told_s[attempt], 1)
+
+def _since_s(attempt: Attempt, now_s: float) -> float:
+    return round(now_s - attempt.told_s, 1)

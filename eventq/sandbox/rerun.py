@@ -23,8 +23,9 @@ from eventq.errors import ArgumentError, DeadlineExceededError
 from eventq.eventlog.contract import EventLog
 from eventq.host.clock import Clock, SystemClock
 from eventq.replay.points import Point
-from eventq.runner.attempt import describe, failed, is_awaitable, raised, returned
+from eventq.runner.attempt import failed, is_awaitable, raised, returned
 from eventq.runner.context import LATE, AsyncContext, Context
+from eventq.runner.describing import describe
 from eventq.runner.setup import is_async, takes_an_attempt
 from eventq.runner.variables import RunVariables
 from eventq.sandbox.recorded_attempts import (

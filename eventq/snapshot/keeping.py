@@ -12,7 +12,7 @@ from eventq.host.logger import SafeLogger
 from eventq.snapshot.codec import decode, encode
 from eventq.snapshot.content import Snapshot
 
-logger = SafeLogger(__name__)
+logger = SafeLogger("eventq.snapshot")
 
 # After so many that cannot be used, as after an upgrade, the search costs more than a replay.
 PASSED_OVER = 10

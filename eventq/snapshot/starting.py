@@ -14,7 +14,7 @@ from eventq.snapshot.keeping import newest
 # From so many events on, a snapshot on the way is a short cut.
 FAR_EVENTS = 100_000
 
-logger = SafeLogger(__name__)
+logger = SafeLogger("eventq.snapshot")
 
 
 def projection_at(log: EventLog, point: Point) -> Projection:

@@ -27,8 +27,8 @@ from eventq.eventlog.sqlite import schema as sqlite_schema
 from eventq.eventlog.sqlite import snapshots as sqlite_snapshots
 from eventq.replay.query import Stats
 from eventq.runner import RunReport, lookout, pacing, settling
-from eventq.runner.attempt import MESSAGE_CHARACTERS
 from eventq.runner.context import Context
+from eventq.runner.describing import MESSAGE_CHARACTERS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import logging
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from eventq import Queue, Task
 from eventq.host import logger as safelog
 from eventq.host.logger import SafeLogger
 from eventq.runner import Context
+from eventq.runner.news import ATTEMPTS
 from tests.support import Gate, ManualClock, Spawned, ends, kinds, pass_time, running, wait_until
 
 PACKAGE = Path(eventq.__file__).parent
@@ -174,3 +176,19 @@ def test_a_worker_may_add_to_its_records(caplog: pytest.LogCaptureFixture) -> No
     assert (values["task"], values["attempt"], values["fence"]) == ("k", 1, 2)
     assert values["url"] == "u"
     assert record.filename == Path(__file__).name
+
+
+def test_every_logger_is_listed() -> None:
+    """The page on failures lists each logger, or one above it."""
+    page = (PACKAGE.parent / "docs/how-to/failures.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^\| `(eventq[.a-z]*)`", page, re.MULTILINE))
+    names = set()
+    for path in PACKAGE.rglob("*.py"):
+        module = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+        for name in re.findall(r"= SafeLogger\((.+)\)", path.read_text(encoding="utf-8")):
+            names.add({"__name__": module, "ATTEMPTS": ATTEMPTS}.get(name, name.strip('"')))
+
+    missing = {name for name in names if not any(f"{name}.".startswith(f"{a}.") for a in listed)}
+
+    assert {"eventq.runner", "eventq.runner.attempts"} <= names
+    assert missing == set()

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from eventq import Cancel, Queue, Retry, Task
+from eventq.core.events import Refused
+from eventq.errors import LogUnavailableError
 from eventq.eventlog.memory import MemoryLog, MemoryStorage
-from eventq.runner import Context
+from eventq.runner import Context, news
 from eventq.runner.news import CANCELLED, FAILED_FOR_GOOD, REFUSED, RESULT_LOST, RETRIED
 from eventq.runner.settling import LAPSED_LEASES
 from tests.support import (
@@ -119,6 +121,17 @@ def test_a_passed_deadline_and_a_late_outcome_are_warnings(found: Callable[[], F
         REFUSED,
         {"task": "k", "outcome": "completed"},
     )
+
+
+def test_an_interrupt_is_no_error_of_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose task was refused is looked up in the log, which may take Ctrl-C for its own failure."""
+
+    def interrupted(*_: object) -> None:
+        raise LogUnavailableError from KeyboardInterrupt()
+
+    monkeypatch.setattr(news, "task_of", interrupted)
+    with Queue("memory://") as queue, pytest.raises(KeyboardInterrupt):
+        news._report_refusal(node_of(queue), 1, Refused(fence=1, worker="n", outcome="completed"))
 
 
 def test_a_result_that_is_not_kept_is_a_warning(found: Callable[[], Found]) -> None:

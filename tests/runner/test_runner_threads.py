@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from eventq import Queue
-from eventq.runner.executors import thread as executor
+from eventq.runner.executors import contract
 from tests.checker import check_log
 from tests.runner.test_runner_watch import ThrownError, throw_at
 from tests.support import HookedLog, ends, kinds, queue_on, runner_of, running, wait_until
@@ -100,7 +100,7 @@ def kill_at_handing_out(monkeypatch: pytest.MonkeyPatch, moment: str) -> list[st
                 kills.append(attempt.task.key)
                 raise ThrownError
 
-    monkeypatch.setattr(executor, "deque", Deadly)
+    monkeypatch.setattr(contract, "deque", Deadly)
     return kills
 
 

@@ -100,7 +100,8 @@ def throw_at(thread: threading.Thread) -> None:
 
 def kill_loop(queue: Queue) -> None:
     """Has an error come up in the event loop itself."""
-    host = runner_of(queue).executor.host  # type: ignore[attr-defined]
+    host = runner_of(queue).executor.host
+    assert host.thread is not None
     throw_at(host.thread)
     host.call(lambda: None)
 

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from eventq import Queue
-from eventq.eventlog.wakeup import Bell
+from eventq.host.bell import Bell
 from eventq.host.signals import on_signals
 from eventq.runner import RunReport
 

@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from eventq.cli.output import note
 from eventq.cli.supervise.lifeline import FORCE, READY, STOP, words
-from eventq.eventlog.wakeup import SLICE_S
+from eventq.host.bell import SLICE_S
 from eventq.runner import RunReport
 
 # The pause before a restart doubles, from the first to the longest, with each short life.

@@ -3,51 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
-from eventq.eventlog.wakeup import Bell
-from eventq.host.clock import Clock
 from eventq.host.forks import end_child
 from eventq.runner.attempt import Attempt, returned
-from eventq.runner.context import AsyncContext, Context
-from eventq.runner.executors.contract import LOOP_ENDED, drained
-from eventq.runner.executors.loops import LoopHost, cancel
-from eventq.runner.variables import RunVariables
+from eventq.runner.context import AsyncContext
+from eventq.runner.executors.contract import LOOP_ENDED, Executor
+from eventq.runner.executors.loops import cancel
 
 
-class AsyncExecutor:
+class AsyncExecutor(Executor):
     """Calls an ``async def`` worker in one event loop: the one given, or its own in a thread."""
 
-    def __init__(
-        self,
-        worker: Callable[[Any, Any], Any],
-        *,
-        workers: int,
-        bell: Bell,
-        clock: Clock,
-        loop: asyncio.AbstractEventLoop | None = None,
-    ) -> None:
-        self.ring_below = 0
-        self._worker = worker
-        self._workers = workers
-        self._bell = bell
-        self._clock = clock
-        self._variables = RunVariables()
-        self._process = os.getpid()
+    context_type = AsyncContext
+
+    def __init__(self, worker: Callable[[Any, Any], Any], **options: Any) -> None:  # noqa: ANN401 - those of Executor
+        super().__init__(worker, **options)
         self._pending: deque[Attempt] = deque()
         self._unseen = False
-        self._ended: deque[Attempt] = deque()
         self._running: dict[asyncio.Task[None], Attempt] = {}
-        self.host = LoopHost(loop, bell=bell, clock=clock)
-        self._stopped = False
-
-    @property
-    def context_type(self) -> type[Context]:
-        """See Executor.context_type."""
-        return AsyncContext
 
     def start(self) -> None:
         """See Executor.start."""
@@ -59,13 +37,13 @@ class AsyncExecutor:
         self._unseen = True
         self.host.call(self._fill)
 
-    def take_ended(self) -> list[Attempt]:
-        """See Executor.take_ended."""
-        return drained(self._ended)
-
     def take_back(self) -> list[Attempt]:
         """See Executor.take_back."""
-        return drained(self._pending)
+        back: list[Attempt] = []
+        while self._pending:
+            with suppress(IndexError):  # The loop took the last one in between.
+                back.append(self._pending.popleft())
+        return back
 
     def waiting_count(self) -> int:
         """See Executor.waiting_count."""
@@ -75,18 +53,12 @@ class AsyncExecutor:
         """See Executor.is_behind. So it is while a worker, or who owns the loop, blocks it."""
         return self._unseen
 
-    def cancel(self, attempt: Attempt, why: str) -> None:
-        """See Executor.cancel."""
-        attempt.context.stop(why)
-        if attempt.handle is not None:
-            self.host.call(attempt.handle.cancel)
-
     def works_here(self) -> bool:
         """See Executor.works_here."""
         if not self.host.is_here():
             return False
         # In the caller's own loop others run as well, who may well close the queue.
-        return self.host.is_own or asyncio.current_task() in self._running
+        return not self.host.is_given or asyncio.current_task() in self._running
 
     def is_alive(self) -> bool:
         """See Executor.is_alive."""
@@ -94,25 +66,24 @@ class AsyncExecutor:
 
     def mend(self) -> bool:
         """See Executor.mend."""
-        killed = None if self._stopped else self.host.death()
-        if killed is None:
-            return False
+        has_died = super().mend()
+        if has_died:
+            self.host.call(self._fill)
+        return has_died
+
+    def end_lost(self, killed: BaseException) -> None:
+        """See Executor.end_lost."""
         # The loop runs no more, so that only this thread touches them.
         lost, self._running = self._running, {}
         for attempt in lost.values():
             attempt.end(killed, self._clock.monotonic())
             # Should its loop go on after all, its worker ends there.
-            self.cancel(attempt, LOOP_ENDED)
+            attempt.stop(LOOP_ENDED)
             self._ended.append(attempt)
-        self.host.replace(killed)
-        self.host.call(self._fill)
-        return True
 
-    def stop(self) -> None:
-        """See Executor.stop."""
-        if not self._stopped:
-            self._stopped = True
-            self.host.stop(lambda: cancel(set(self._running)))
+    def end(self) -> None:
+        """See Executor.end."""
+        self.host.stop(lambda: cancel(set(self._running)))
 
     def _fill(self) -> None:
         self._unseen = False
@@ -128,7 +99,7 @@ class AsyncExecutor:
                 loop=asyncio.get_running_loop(),
                 context=self._variables.copy(),
             )
-            attempt.handle = handle
+            attempt.interrupt = partial(self.host.call, handle.cancel)
             self._running[handle] = attempt
             handle.add_done_callback(self._ended_one)
 
@@ -157,4 +128,4 @@ class AsyncExecutor:
         self._ended.append(attempt)
         self._fill()
         if len(self._pending) <= self.ring_below:
-            self._bell.ring()
+            self.bell.ring()

@@ -12,7 +12,7 @@ from concurrent.futures import CancelledError
 from contextlib import suppress
 
 from eventq.errors import LoopEndedError
-from eventq.eventlog.wakeup import Bell
+from eventq.host.bell import Bell
 from eventq.host.clock import Clock
 
 # How long stopping waits for threads and tasks that have been told to end.
@@ -26,7 +26,8 @@ class LoopHost:
     """One event loop, and the thread it runs in where it is not the caller's."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None, *, bell: Bell, clock: Clock) -> None:
-        self._given = loop is not None
+        self.is_given = loop is not None
+        """It is the caller's; else nothing but workers runs in it."""
         self._loop = loop
         self._bell = bell
         self._clock = clock
@@ -39,7 +40,7 @@ class LoopHost:
     def start(self) -> None:
         """Begins the thread, where there is to be one and it has not begun; from any thread."""
         with self._starting:
-            if not self._given and self.thread is None:
+            if not self.is_given and self.thread is None:
                 self._begin()
 
     def call(self, function: Callable[[], object]) -> bool:
@@ -61,11 +62,6 @@ class LoopHost:
         except RuntimeError:
             return False
 
-    @property
-    def is_own(self) -> bool:
-        """Whether nothing but workers runs in the loop; else it is the caller's."""
-        return not self._given
-
     def is_open(self) -> bool:
         """Whether the loop may still run what was begun in it."""
         return self._loop is not None and not self._loop.is_closed()
@@ -74,7 +70,7 @@ class LoopHost:
         """What ended the loop, if it has ended unasked."""
         if self._over:
             return None
-        if self._given:
+        if self.is_given:
             return self._standstill()
         if self.thread is None or self.thread.is_alive():
             return None
@@ -82,7 +78,7 @@ class LoopHost:
 
     def replace(self, killed: BaseException) -> None:
         """A new loop for one that died. Raises LoopEndedError where there cannot be one."""
-        if self._given:
+        if self.is_given:
             raise LoopEndedError(str(killed)) from killed
         with self._starting:
             try:
@@ -100,7 +96,7 @@ class LoopHost:
                 self._await(last)
                 self._await(_cancel_all)
                 self._over = True
-                self.call(self._halt)
+                self.call(lambda: asyncio.get_running_loop().stop())
                 self.thread.join(JOIN_S)
         elif self._loop is not None and self._loop.is_running():
             self._await(last)
@@ -134,9 +130,6 @@ class LoopHost:
             with suppress(BaseException):
                 loop.close()
             self._bell.ring()
-
-    def _halt(self) -> None:
-        asyncio.get_running_loop().stop()
 
     def _await(self, function: Callable[[], Awaitable[object]]) -> None:
         async def awaited() -> None:

@@ -3,58 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context as Variables
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from eventq.errors import LoopEndedError
-from eventq.eventlog.wakeup import Bell
-from eventq.host.clock import Clock
 from eventq.host.forks import end_child
 from eventq.runner.attempt import Attempt, is_awaitable, returned
-from eventq.runner.context import AsyncContext, Context
-from eventq.runner.executors.contract import LOOP_ENDED, drained
-from eventq.runner.executors.loops import JOIN_S, LoopHost
-from eventq.runner.variables import RunVariables
+from eventq.runner.context import Context
+from eventq.runner.executors.contract import LOOP_ENDED, Executor
+from eventq.runner.executors.loops import JOIN_S
 
 
-class ThreadExecutor:
+class ThreadExecutor(Executor):
     """Calls a ``def`` worker in `workers` threads; what it hands out to be awaited, in a loop."""
 
-    def __init__(
-        self,
-        worker: Callable[[Any, Any], object],
-        *,
-        workers: int,
-        bell: Bell,
-        clock: Clock,
-        loop: asyncio.AbstractEventLoop | None = None,
-    ) -> None:
-        self.ring_below = 0
-        self._worker = worker
-        self._bell = bell
-        self._clock = clock
-        self._variables = RunVariables()
-        self._process = os.getpid()
-        self._inbox: SimpleQueue[Attempt | None] = SimpleQueue()
-        self._ended: deque[Attempt] = deque()
-        self.threads = [self._thread(place) for place in range(workers)]
-        # What each thread has in hand, and what killed it if it died.
-        self._at: list[Attempt | None] = [None] * workers
-        self._killed: dict[int, BaseException] = {}
-        self.host = LoopHost(loop, bell=bell, clock=clock)
-        self._awaiting: dict[_Awaited, Attempt] = {}
-        self._stopped = False
+    context_type = Context
 
-    @property
-    def context_type(self) -> type[Context]:
-        """See Executor.context_type."""
-        return Context
+    def __init__(self, worker: Callable[[Any, Any], Any], **options: Any) -> None:  # noqa: ANN401 - those of Executor
+        super().__init__(worker, **options)
+        self._inbox: SimpleQueue[Attempt | None] = SimpleQueue()
+        self.threads = [self._thread(place) for place in range(self._workers)]
+        # What each thread has in hand, and what killed it if it died.
+        self._at: list[Attempt | None] = [None] * self._workers
+        self._killed: dict[int, BaseException] = {}
+        self._awaiting: dict[SimpleQueue[Any], Attempt] = {}
 
     def start(self) -> None:
         """See Executor.start."""
@@ -65,10 +42,6 @@ class ThreadExecutor:
         """See Executor.submit."""
         for attempt in attempts:
             self._inbox.put(attempt)
-
-    def take_ended(self) -> list[Attempt]:
-        """See Executor.take_ended."""
-        return drained(self._ended)
 
     def take_back(self) -> list[Attempt]:
         """See Executor.take_back."""
@@ -86,16 +59,6 @@ class ThreadExecutor:
         """See Executor.waiting_count."""
         return self._inbox.qsize()
 
-    def is_behind(self) -> bool:
-        """See Executor.is_behind. A free thread takes what there is by itself."""
-        return False
-
-    def cancel(self, attempt: Attempt, why: str) -> None:
-        """See Executor.cancel."""
-        attempt.context.stop(why)
-        if attempt.handle is not None:
-            self.host.call(attempt.handle.cancel)
-
     def works_here(self) -> bool:
         """See Executor.works_here."""
         if threading.current_thread() in self.threads:
@@ -104,40 +67,38 @@ class ThreadExecutor:
 
     def mend(self) -> bool:
         """See Executor.mend."""
-        if self._stopped:
-            return False
-        killed = self.host.death()
-        if killed is not None:
-            for awaited, attempt in list(self._awaiting.items()):
-                attempt.fail(killed)
-                self.cancel(attempt, LOOP_ENDED)
-                awaited.put(killed)
-            self.host.replace(killed)
+        loop_died = super().mend()
         dead = [place for place, thread in enumerate(self.threads) if not thread.is_alive()]
+        if self._stopped or not dead:
+            return loop_died
         for place in dead:
             self._bury(place)
             with suppress(RuntimeError):
                 # When no thread can be begun now, the next look tries again.
                 self.threads[place] = thread = self._thread(place)
                 thread.start()
-        return bool(dead) or killed is not None
+        return True
+
+    def end_lost(self, killed: BaseException) -> None:
+        """See Executor.end_lost."""
+        for box, attempt in list(self._awaiting.items()):
+            attempt.fail(killed)
+            attempt.stop(LOOP_ENDED)
+            box.put(killed)
 
     def is_alive(self) -> bool:
         """See Executor.is_alive."""
         return any(thread.is_alive() for thread in self.threads)
 
-    def stop(self) -> None:
-        """See Executor.stop."""
-        if self._stopped:
-            return
-        self._stopped = True
+    def end(self) -> None:
+        """See Executor.end."""
         for _ in self.threads:
             self._inbox.put(None)
         ends_s = self._clock.monotonic() + JOIN_S
         for thread in self.threads:
             if thread.ident is not None and thread is not threading.current_thread():
                 thread.join(max(0.0, ends_s - self._clock.monotonic()))
-        self.host.stop(_nothing)
+        self.host.stop(lambda: asyncio.sleep(0))
 
     def _thread(self, place: int) -> threading.Thread:
         # Daemons: a worker that ignores its cancellation must not keep the process alive.
@@ -149,7 +110,7 @@ class ThreadExecutor:
             self._serve(place)
         except BaseException as error:  # noqa: BLE001 - thrown at the thread from outside; see mend
             self._killed[place] = error
-            self._bell.ring()
+            self.bell.ring()
 
     def _serve(self, place: int) -> None:
         inbox, ended, monotonic = self._inbox, self._ended, self._clock.monotonic
@@ -178,7 +139,7 @@ class ThreadExecutor:
             ended.append(attempt)
             at[place] = None
             if inbox.qsize() <= self.ring_below:
-                self._bell.ring()
+                self.bell.ring()
 
     def _bury(self, place: int) -> None:
         """Ends what a dead thread had in hand, even if that has been handed out already."""
@@ -193,42 +154,29 @@ class ThreadExecutor:
 
         It runs in the loop, and the thread keeps its place until it has ended.
         """
-        awaited = _Awaited()
-        # Nothing of it has run: from here on its context is that of a coroutine.
-        attempt.context.__class__ = AsyncContext
+        # Comes by its end: the asyncio task, or what ended its loop.
+        box: SimpleQueue[asyncio.Task[object] | BaseException] = SimpleQueue()
+        attempt.context.become_async()
 
         def begin() -> None:
             loop = asyncio.get_running_loop()
-            attempt.handle = handle = asyncio.Task(
-                _awaited(value, self._process), loop=loop, context=variables
-            )
-            handle.add_done_callback(awaited.put)
+            handle = asyncio.Task(_awaited(value, self._process), loop=loop, context=variables)
+            attempt.interrupt = partial(self.host.call, handle.cancel)
+            handle.add_done_callback(box.put)
             if attempt.context.cancelled:
                 # Whoever cancelled it may have been too early to find the handle.
                 handle.cancel()
 
-        self._awaiting[awaited] = attempt
+        self._awaiting[box] = attempt
         try:
             self.host.start()
             if not self.host.call(begin):
                 if hasattr(value, "close"):
                     value.close()
                 raise LoopEndedError("there is no event loop to await the worker's coroutine in")
-            return awaited.result()
+            ended = box.get()
         finally:
-            del self._awaiting[awaited]
-
-
-class _Awaited:
-    """Where a thread waits for an asyncio task, or for what ended its loop."""
-
-    def __init__(self) -> None:
-        self._box: SimpleQueue[asyncio.Task[object] | BaseException] = SimpleQueue()
-        self.put = self._box.put
-
-    def result(self) -> object:
-        """What the task returned; raises what it raised, or what ended its loop."""
-        ended = self._box.get()
+            del self._awaiting[box]
         if isinstance(ended, BaseException):
             raise ended
         return ended.result()
@@ -239,7 +187,3 @@ async def _awaited(value: Any, process: int) -> object:  # noqa: ANN401 - whatev
         return await value
     finally:
         end_child(process)
-
-
-async def _nothing() -> None:
-    """What a run of threads has left to do in its loop."""

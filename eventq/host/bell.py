@@ -5,8 +5,6 @@ from __future__ import annotations
 import threading
 import time
 
-from eventq.eventlog.contract import EventLog, Watch
-
 # A signal that arrives after Python last looked and before the lock sleeps is seen only when the
 # lock wakes. So no sleep lasts longer than this; waking twice a second costs nothing.
 SLICE_S = 0.5
@@ -47,13 +45,3 @@ class Bell:
                 return True
             if left_s < SLICE_S:
                 return False
-
-
-def ring_on_append(log: EventLog, bell: Bell) -> Watch:
-    """Rings the bell soon after any process has appended; see EventLog.watch.
-
-    A remote log may wait with the next ring until the last one was heard.
-    """
-    if log.remote is None:
-        return log.watch(bell.ring)
-    return log.remote.watch(bell.ring, heard=bell.heard)
