@@ -20,8 +20,7 @@ from eventq.audit.diff import diff_points
 from eventq.audit.expression.parser import parse_expression
 from eventq.cli import main
 from eventq.cli.demo.summary import Summary
-from eventq.cli.entry import EXIT_INTERRUPTED, EXIT_PIPE
-from eventq.cli.options import EXIT_FAILED, EXIT_MISUSED
+from eventq.cli.ending import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_MISUSED, EXIT_PIPE
 from eventq.cli.views.change import changed_task
 from eventq.cli.views.fields import json_fields
 from eventq.cli.views.snapshot import difference_fields

@@ -12,13 +12,15 @@ import click
 import msgspec
 
 from eventq import EventqError, Queue, WorkersStuckError
+from eventq.cli.ending import EXIT_FAILED, end_with_finding
 from eventq.cli.logs import log_to_stderr
-from eventq.cli.options import EXIT_FAILED, Place, end_with_finding, placed
 from eventq.cli.output import is_terminal, note, say, say_json
+from eventq.cli.place import Place, placed
 from eventq.cli.supervise.background import BackgroundRun, on_asking, stopping
 from eventq.cli.supervise.lifeline import Lifeline
 from eventq.cli.supervise.supervisor import STOPPING, Supervisor, child_command
 from eventq.cli.target import load_worker
+from eventq.cli.words import verbose_option
 from eventq.runner import RunReport
 
 # How long all workers of a process may be stuck before it is replaced.
@@ -72,7 +74,7 @@ Examples:
     help="End, exit code 1, when all workers have ignored for so long that they should end. "
     f"With --processes: replace that process. [default: never; with --processes {MAX_STUCK}]",
 )
-@click.option("-v", "--verbose", is_flag=True, help="Log to standard error, ctx.log included.")
+@verbose_option
 @click.option("--supervised-by", type=int, hidden=True)
 @placed
 def run(
@@ -139,9 +141,11 @@ def _run_supervised(background: BackgroundRun, lifeline: Lifeline) -> None:
 
 
 def _supervise(place: Place, command: list[str], *, count: int, until_idle: bool) -> None:
-    environment = {"EVENTQ_URL": place.found_url, "EVENTQ_NAMESPACE": place.found_namespace}
-    if place.found_archive is not None:
-        environment["EVENTQ_ARCHIVE"] = place.found_archive
+    environment = {
+        "EVENTQ_URL": place.url,
+        "EVENTQ_NAMESPACE": place.namespace,
+        "EVENTQ_ARCHIVE": place.archive or "",
+    }
     with suppress(EventqError):
         place.note_if_empty()
     supervisor = Supervisor(command, environment, count=count, until_idle=until_idle)

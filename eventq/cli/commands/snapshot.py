@@ -13,17 +13,9 @@ from pathlib import Path
 import click
 
 from eventq import ArgumentError, SnapshotError, snapshot
-from eventq.cli.options import (
-    Place,
-    PointCommand,
-    hand_down,
-    log_time,
-    misuse,
-    placed,
-    point_of,
-    refuse,
-)
+from eventq.cli.ending import misuse, refuse
 from eventq.cli.output import note, progress, say_json, say_list, say_record
+from eventq.cli.place import Place, expect_command, log_time, placed, point_of
 from eventq.cli.views.snapshot import (
     ENTRIES,
     VERDICTS,
@@ -31,6 +23,7 @@ from eventq.cli.views.snapshot import (
     say_difference,
     snapshot_pairs,
 )
+from eventq.cli.words import PointCommand, point_option
 from eventq.core.projection import Projection
 from eventq.eventlog import EventLog
 from eventq.replay.points import END
@@ -47,7 +40,8 @@ def group(*, place: Place) -> None:
     Nodes write snapshots themselves, and start from the newest. The log does not need them: each
     can be deleted at any time, and made again.
     """
-    hand_down(place)
+    del place
+    expect_command()
 
 
 @group.command(
@@ -57,11 +51,10 @@ Examples:
   eventq snapshot create --at 2026-11-23T12:00:00Z
   eventq snapshot create --every 100000"""
 )
-@click.option(
+@point_option(
     "--at",
     "point",
-    metavar="POINT",
-    help="Of this point: a position, an instant, a time ago like -2h. [default: end]",
+    text="Of this point: a position, an instant, a time ago like -2h. [default: end]",
 )
 @click.option(
     "--every",
@@ -187,7 +180,7 @@ Examples:
   eventq snapshot prune --before -30d""",
 )
 @click.option("--keep", type=click.IntRange(0), metavar="N", help="All but the newest N.")
-@click.option("--before", metavar="POINT", help="Those before this point.")
+@point_option("--before", text="Those before this point.")
 @placed
 def prune(*, place: Place, keep: int | None, before: str | None) -> None:
     """Delete snapshots from the log's database. The log itself loses nothing."""

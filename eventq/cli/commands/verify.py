@@ -10,18 +10,11 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from eventq.cli.options import (
-    Place,
-    check_there,
-    end_with_finding,
-    hand_down,
-    log_time,
-    misuse,
-    placed,
-    point_of,
-)
+from eventq.cli.ending import end_with_finding, misuse
 from eventq.cli.output import Column, Pairs, listing, note, progress, say_json, say_list, say_record
+from eventq.cli.place import Place, check_there, expect_command, log_time, placed, point_of
 from eventq.cli.text import visible
+from eventq.cli.words import point_option
 from eventq.eventlog import EventLog
 from eventq.host.clock import warn_if_ahead
 from eventq.replay.points import END
@@ -142,7 +135,8 @@ def verify_command(
 @placed
 def anchor_group(*, place: Place) -> None:
     """Keep a position and its seal outside the log, and check the log against them."""
-    hand_down(place)
+    del place
+    expect_command()
 
 
 @anchor_group.command(
@@ -152,7 +146,7 @@ Examples:
   eventq anchor export > anchor.json
   EVENTQ_ANCHOR_KEY=... eventq anchor export --at 2030-01-31T00:00:00Z > january.json""",
 )
-@click.option("--at", "point", default=END, show_default=True, metavar="POINT", help="Of when.")
+@point_option("--at", "point", text="Of when.", default=END)
 @_key_env
 @placed
 def export(*, place: Place, point: str, key_env: str) -> None:

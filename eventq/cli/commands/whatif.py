@@ -9,17 +9,11 @@ from typing import Any
 import click
 from msgspec import UNSET
 
-from eventq.cli.options import (
-    Place,
-    misuse,
-    parse_backoff,
-    placed,
-    point_of,
-    shown_word,
-    tag_option,
-)
+from eventq.cli.ending import misuse
 from eventq.cli.output import note, progress, say_json, say_table
+from eventq.cli.place import Place, placed, point_of
 from eventq.cli.views.sandbox import WHATIF_COLUMNS, took, whatif_rows
+from eventq.cli.words import parse_backoff, point_option, shown_word, tag_option
 from eventq.errors import ArgumentError
 from eventq.replay.points import END
 from eventq.sandbox import PriorityRule
@@ -61,17 +55,8 @@ Examples:
     metavar="SHARE",
     help="Of unrecorded attempts, 0 to 1. [default: each as the task's last recorded one]",
 )
-@click.option(
-    "--from",
-    "after",
-    default="0",
-    metavar="POINT",
-    show_default=True,
-    help="Only tasks created after it.",
-)
-@click.option(
-    "--to", "until", default=END, metavar="POINT", show_default=True, help="The record's end."
-)
+@point_option("--from", "after", text="Only tasks created after it.", default="0")
+@point_option("--to", "until", text="The record's end.", default=END)
 @click.option("--seed", type=int, default=0, show_default=True, help="Settles what is drawn.")
 @placed
 def whatif(

@@ -33,9 +33,10 @@ from eventq.cli.demo.files import (
 )
 from eventq.cli.demo.screen import Screen
 from eventq.cli.demo.summary import read_story, summarize, summary_lines
+from eventq.cli.ending import EXIT_INTERRUPTED, refuse
 from eventq.cli.logs import log_to_stderr
-from eventq.cli.options import Place, placed_by, refuse
 from eventq.cli.output import flush, is_terminal, note, say, say_json
+from eventq.cli.place import Place, placed_by
 from eventq.cli.supervise.background import BackgroundRun, stopping
 from eventq.cli.text import visible
 from eventq.core.durations import SECOND_US, parse_duration
@@ -48,7 +49,6 @@ MAX_RETRIES = 5
 LEASE_TTL = "5s"
 GRACE = "10s"
 KEYS_AT_ONCE = 500
-EXIT_INTERRUPTED = 130
 
 FOREIGN = (
     "another process holds leases: it works here too, or has died, and then they lapse "
@@ -89,6 +89,8 @@ Examples:
 @placed_by(
     url_help=f"Where the log is; EVENTQ_URL is not asked. [default: {DEMO_URL}]",
     namespace_help=f"Queue within the log. [default: {DEMO_NAMESPACE}]",
+    url=DEMO_URL,
+    namespace=DEMO_NAMESPACE,
 )
 def demo(
     *,
@@ -108,23 +110,28 @@ def demo(
     it again: it goes on where it was.
     """
     root = os.path.realpath(directory or sysconfig.get_path("stdlib"))
-    url = DEMO_URL if place.url is None else place.url
-    namespace = DEMO_NAMESPACE if place.namespace is None else place.namespace
     pace_s = parse_duration(pace, "pace") / SECOND_US
     if not 0 <= fail_share <= 1:
         # Not a number is in no range, which click does not see.
         raise ArgumentError("fail_share", fail_share, "a number from 0 to 1")
-    if url.startswith("memory:"):
-        raise ArgumentError("url", url, "a log that outlives the demo, like sqlite:///demo.db")
+    if place.url.startswith("memory:"):
+        raise ArgumentError(
+            "url", place.url, "a log that outlives the demo, like sqlite:///demo.db"
+        )
     # The screen and the summary show which attempts failed.
     log_to_stderr(verbose=False, attempts="none")
     # Installed packages are not part of the library.
     packages = None if directory else os.path.join(root, "site-packages")  # noqa: PTH118
-    files = _find_files(root, url, without=packages, limit=limit_files)
+    files = _find_files(root, place.url, without=packages, limit=limit_files)
     board = Board()
     worker = DiskWorker(root, board, seed=seed, fail_share=fail_share, pace_s=pace_s)
-    options = {"max_retries": MAX_RETRIES, "backoff": BACKOFF, "workers": workers}
-    with Queue(url, namespace=namespace, **options) as queue:
+    with Queue(
+        place.url,
+        namespace=place.namespace,
+        workers=workers,
+        max_retries=MAX_RETRIES,
+        backoff=BACKOFF,
+    ) as queue:
         _refuse_others(queue, root)
         try:
             _create_tasks(queue, root, files, seed=seed, tell=note if place.as_json else _say_now)

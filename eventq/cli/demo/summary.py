@@ -10,9 +10,10 @@ from msgspec import Struct
 
 from eventq import Queue, Stats, Task
 from eventq.cli.demo.files import path_of
-from eventq.cli.options import STATES, refuse
+from eventq.cli.ending import refuse
 from eventq.cli.text import short, visible
 from eventq.cli.views.tasks import EVENTS, error_text
+from eventq.cli.words import STATES
 from eventq.replay.fold import replay
 from eventq.replay.query import take_stats
 

@@ -204,27 +204,15 @@ class Supervisor:
                 slot.child.line.close()
 
 
-def child_command(
-    target: str,
-    *,
-    workers: int | None,
-    verbose: bool,
-    until_idle: bool,
-    grace: str,
-    lease_ttl: str,
-    max_stuck: str | None,
-) -> list[str]:
+def child_command(target: str, **options: str | int | None) -> list[str]:
     """The command line of a child; its last two words are ``--`` and the target."""
     command = [sys.executable, "-m", "eventq", "run"]
-    if workers is not None:
-        command += ["--workers", str(workers)]
-    if verbose:
-        command.append("--verbose")
-    if until_idle:
-        command.append("--until-idle")
-    command += ["--grace", grace, "--lease-ttl", lease_ttl]
-    if max_stuck is not None:
-        command += ["--max-stuck", max_stuck]
+    for name, value in options.items():
+        option = f"--{name.replace('_', '-')}"
+        if value is True:
+            command.append(option)
+        elif value not in {None, False}:
+            command += [option, str(value)]
     return [*command, "--", target]
 
 

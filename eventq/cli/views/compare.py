@@ -7,12 +7,19 @@ from typing import Any
 
 import msgspec
 
+from eventq.audit.bisect import Found
 from eventq.audit.diff import LogDifference
 from eventq.cli.output import Column, Pairs, listing
 from eventq.cli.text import json_text, short, tag_text, time_text, visible
 from eventq.cli.views.change import NAMES, PASSED, TaskChange
 from eventq.cli.views.fields import INSTANTS
-from eventq.cli.views.tasks import ERROR_CHARACTERS, VALUE_CHARACTERS, backoff_text, error_text
+from eventq.cli.views.tasks import (
+    ERROR_CHARACTERS,
+    VALUE_CHARACTERS,
+    backoff_text,
+    error_text,
+    event_text,
+)
 from eventq.core.events import ErrorInfo, Policy
 from eventq.core.task import Task
 
@@ -42,6 +49,22 @@ def count_rows(found: LogDifference) -> list[list[str]]:
         if old != new
     ]
     return rows
+
+
+def found_pairs(found: Found) -> Pairs:
+    """What a search found, as names and values."""
+    event, task = found.event, found.task_after
+    pairs = [
+        ("position", str(event.seq)),
+        ("at", time_text(event.at)),
+        ("task", "-" if task is None else visible(task.key)),
+        ("kind", visible(event.kind)),
+        ("what", event_text(event)),
+    ]
+    if task is not None and found.task_before is not None:
+        changes = task_changes(found.task_before, task)
+        pairs += [("" if place else "changed", text) for place, text in enumerate(changes)]
+    return pairs
 
 
 def found_rows(before: dict[str, int], after: dict[str, int]) -> list[list[str]]:

@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from eventq import Event, Task
+from eventq import Event, Stats, Task
 from eventq.cli.output import Column, Pairs, listing
 from eventq.cli.text import json_text, short, tag_text, time_text, visible, visible_lines
+from eventq.cli.words import STATES
 from eventq.core.durations import brief_duration, show_duration
 from eventq.core.events import (
     Cancelled,
@@ -66,6 +67,16 @@ def task_pairs(task: Task) -> Pairs:
         pairs.append(("last error", error_text(task.last_error)))
         pairs += traceback_pairs("traceback", task.last_error)
     return pairs
+
+
+def stats_pairs(stats: Stats) -> Pairs:
+    """A queue in numbers, as names and values."""
+    names = (*STATES, "total", "attempts", "failures", "refused")
+    return [
+        *((name, str(getattr(stats, name))) for name in names),
+        ("events", str(stats.seq)),
+        ("nodes", " ".join(visible(node) for node in stats.nodes) or "-"),
+    ]
 
 
 def traceback_pairs(name: str, error: ErrorInfo | None) -> Pairs:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import click
 
 from eventq.audit import QueueState, state_at, story, task_at, why
-from eventq.cli.options import Place, end_with_finding, note_if_empty, placed, point_of
+from eventq.cli.ending import end_with_finding
 from eventq.cli.output import say_lines, say_record, say_section, say_titles
+from eventq.cli.place import Place, note_if_empty, placed, point_of
 from eventq.cli.views.audit import (
     RIVALS,
     STEPS,
@@ -22,14 +23,13 @@ from eventq.cli.views.audit import (
 )
 from eventq.cli.views.fields import TaskAtPoint
 from eventq.cli.views.tasks import TASKS
+from eventq.cli.words import point_option
 from eventq.replay.points import END
 
-at_option = click.option(
+at_option = point_option(
     "--at",
+    text="As it stood then: a position, an instant, -2h for a time ago, -500 for events back.",
     default=END,
-    show_default=True,
-    metavar="POINT",
-    help="As it stood then: a position, an instant, -2h for a time ago, -500 for events back.",
 )
 list_limit_option = click.option(
     "--limit",
