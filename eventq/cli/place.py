@@ -34,11 +34,7 @@ class Place(Struct, frozen=True):
     def open(self, *, create: bool, workers: int | None = None) -> Queue:
         """The queue at this place."""
         return Queue(
-            self.url,
-            namespace=self.namespace,
-            archive=self.archive,
-            create=create,
-            workers=workers,
+            self.url, namespace=self.namespace, archive=self.archive, create=create, workers=workers
         )
 
     def at(self, url: str) -> Place:

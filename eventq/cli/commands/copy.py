@@ -51,8 +51,8 @@ def copy(*, place: Place, source: str, target: str) -> None:
         progress("copying") as tell,
     ):
         report = copy_log(before, after, progress=tell)
-    counts = [("resumed at", str(report.resumed_at)), ("copied", str(report.copied))]
-    pairs = [*counts, ("position", str(report.seq)), ("seal", report.seal)]
+    counts = [("resumed at", report.resumed_at), ("copied", report.copied)]
+    pairs = [*counts, ("position", report.seq), ("seal", report.seal)]
     _say_report(place, report, pairs, before, after)
 
 
@@ -84,7 +84,7 @@ def fork(*, place: Place, source: str, target: str, at: str | None) -> None:
             report = fork_log(before, point, after, progress=tell)
     left_out = f"{report.asked} lies inside a commit, which is left out"
     pairs = [
-        ("position", str(report.seq)),
+        ("position", report.seq),
         *([("", left_out)] if report.seq != report.asked else []),
         ("at", time_text(report.at)),
         ("seal", report.seal),

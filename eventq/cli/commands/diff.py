@@ -11,13 +11,7 @@ from itertools import chain, islice
 
 import click
 
-from eventq.audit.diff import (
-    LogDifference,
-    diff_logs,
-    diff_points,
-    ended_otherwise,
-    passed_tasks,
-)
+from eventq.audit.diff import LogDifference, diff_logs, diff_points, ended_otherwise, passed_tasks
 from eventq.cli.ending import end_with_finding
 from eventq.cli.output import (
     is_terminal,
@@ -28,7 +22,6 @@ from eventq.cli.output import (
     say_list,
     say_pairs,
     say_table,
-    say_titles,
 )
 from eventq.cli.place import Place, placed, point_of
 from eventq.cli.views.change import TaskChange, changed_task, passed_task
@@ -132,7 +125,6 @@ def _say_changes(changes: Iterator[TaskChange], limit: int, *, as_json: bool) ->
     if not as_json:
         say()
     if as_json or (not limit and not is_terminal()):
-        say_titles(CHANGES, as_json=as_json)
         say_lines(shown, CHANGES, as_json=as_json)
     else:
         say_list(shown, CHANGES, as_json=False)

@@ -9,7 +9,7 @@ import click
 
 from eventq.audit import QueueState, state_at, story, task_at, why
 from eventq.cli.ending import end_with_finding
-from eventq.cli.output import say_lines, say_record, say_section, say_titles
+from eventq.cli.output import say_lines, say_record, say_section
 from eventq.cli.place import Place, note_if_empty, placed, point_of
 from eventq.cli.views.audit import (
     RIVALS,
@@ -56,7 +56,6 @@ def history(*, place: Place, key: str, at: str) -> None:
     """
     with place.open_log() as log:
         steps = story(log, key, point_of(log, at, "--at"))
-    say_titles(STEPS, as_json=place.as_json)
     say_lines(steps, STEPS, as_json=place.as_json)
     if any(step.is_damage for step in steps):
         end_with_finding()

@@ -102,7 +102,7 @@ def tail(*, place: Place, follow: bool, after: int | None, lines: int) -> None:
             note_if_empty(queue.log)
             after = max(queue.log.start().seq, queue.log.head().seq - lines)
         events = queue.events(after=after, follow=follow)
-        say_lines(events, EVENTS, as_json=place.as_json, at_once=follow)
+        say_lines(events, EVENTS, as_json=place.as_json, at_once=follow, titled=False)
 
 
 @click.command(

@@ -5,14 +5,13 @@ Nothing here creates a database or appends an event.
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import Any
 
 import click
 
 from eventq.audit.timeline import Wanted, begin_before, timeline
 from eventq.cli.ending import misuse
-from eventq.cli.output import say_lines, say_titles
+from eventq.cli.output import say_lines
 from eventq.cli.place import Place, log_time, note_if_empty, placed, point_of
 from eventq.cli.stepper.open import step
 from eventq.cli.views.audit import MOMENTS
@@ -79,8 +78,4 @@ def replay(
         if until is not None and until < after:
             misuse(f"--to, position {until}, lies before --from, position {after + 1}")
         moments = timeline(log, after=after, until=until, wanted=wanted, follow=follow)
-        first = next(moments, None)
-        # Not before the first moment is found: a wrong key is an error and no table.
-        say_titles(MOMENTS, as_json=place.as_json)
-        found = [] if first is None else chain([first], moments)
-        say_lines(found, MOMENTS, as_json=place.as_json, at_once=follow)
+        say_lines(moments, MOMENTS, as_json=place.as_json, at_once=follow)

@@ -11,9 +11,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from eventq.cli.ending import end_with_finding, misuse
-from eventq.cli.output import Column, Pairs, listing, note, progress, say_json, say_list, say_record
+from eventq.cli.output import Listing, Pairs, note, progress, say_json, say_list, say_record
 from eventq.cli.place import Place, check_there, expect_command, log_time, placed, point_of
-from eventq.cli.text import visible
 from eventq.cli.words import point_option
 from eventq.eventlog import EventLog
 from eventq.host.clock import warn_if_ahead
@@ -28,15 +27,9 @@ KEY_ENV = "EVENTQ_ANCHOR_KEY"
 UNPROVEN = "hmac"
 TRUSTED = "what comes behind is verified, trusting the snapshot there; --archive verifies all"
 
-FINDINGS = listing(
-    Column("SEQ", lambda finding: str(finding.seq)),
-    Column("RULE", lambda finding: finding.rule),
-    Column("PROBLEM", lambda finding: visible(finding.problem)),
-)
-CHECKED_ANCHORS = listing(
-    Column("FILE", lambda result: visible(result.file)),
-    Column("SEQ", lambda result: str(result.seq)),
-    Column("RESULT", lambda result: "holds" if result.ok else visible(result.problem)),
+FINDINGS = Listing(("SEQ", "seq"), ("RULE", "rule"), ("PROBLEM", "problem"))
+CHECKED_ANCHORS = Listing(
+    ("FILE", "file"), ("SEQ", "seq"), ("RESULT", lambda result: result.problem or "holds")
 )
 
 
@@ -96,7 +89,7 @@ def verify_command(
     instant and key, and the order of dispatch. Names the first wrong position, if there is one,
     and then exits with 1.
     """
-    anchors = [(file.name, _read_anchor(file)) for file in files]
+    anchors = [(file.name, parse_anchor(file.read(), file.name)) for file in files]
     key = _find_key(key_env, [anchor for _, anchor in anchors])
     with place.open_log() as log:
         if not anchors:
@@ -175,7 +168,7 @@ def check(*, place: Place, files: tuple[IO[bytes], ...], key_env: str) -> None:
     It is quick, since it reads one commit for each anchor. That the seal fits all commits before
     it, verify proves.
     """
-    anchors = [(file.name, _read_anchor(file)) for file in files]
+    anchors = [(file.name, parse_anchor(file.read(), file.name)) for file in files]
     key = _find_key(key_env, [anchor for _, anchor in anchors])
     with place.open_log() as log:
         results = [_checked(log, name, anchor, key) for name, anchor in anchors]
@@ -192,13 +185,13 @@ def _span(verdict: Verdict) -> str:
 
 def _verdict_pairs(verdict: Verdict) -> Pairs:
     return [
-        ("namespace", visible(verdict.namespace)),
+        ("namespace", verdict.namespace),
         ("positions", _span(verdict)),
-        ("events", str(verdict.events)),
-        ("commits", str(verdict.commits)),
-        ("open tasks", str(verdict.open)),
+        ("events", verdict.events),
+        ("commits", verdict.commits),
+        ("open tasks", verdict.open),
         ("seal", verdict.seal),
-        ("anchors", str(verdict.anchors)),
+        ("anchors", verdict.anchors),
         ("verified", "nothing is wrong"),
     ]
 
@@ -207,10 +200,6 @@ def _checked(log: EventLog, name: str, anchor: Anchor, key: bytes | None) -> Che
     forged = check_mac(anchor, key)
     found = check_anchor(log, anchor) if forged is None else (anchor.seq, forged)
     return CheckedAnchor(name, anchor.seq, found is None, *(found or (None, None)))
-
-
-def _read_anchor(file: IO[bytes]) -> Anchor:
-    return parse_anchor(file.read(), file.name)
 
 
 def _key(name: str) -> bytes | None:

@@ -29,7 +29,7 @@ NUMBER_CHARACTERS = 20
 Examples:
   eventq whatif --workers 8
   eventq whatif --backoff exponential:1s:5m --max-retries 3
-  eventq whatif --priority kind=video:10 --from -2h --json""",
+  eventq whatif --priority kind=video:10 --from -2h --json"""
 )
 @click.option("--workers", type=int, metavar="N", help="Attempts at a time. [default: as it was]")
 @click.option(

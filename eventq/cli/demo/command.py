@@ -202,10 +202,7 @@ def _work(queue: Queue, worker: DiskWorker, root: str, board: Board, *, as_json:
     others = set(queue.stats().nodes)
     run = BackgroundRun(queue, worker, until="idle", grace=GRACE, lease_ttl=LEASE_TTL)
     stream = sys.stderr if as_json else sys.stdout
-    with (
-        stopping(run),
-        Screen(root, board, stream, live=is_terminal() and not as_json) as screen,
-    ):
+    with stopping(run), Screen(root, board, stream, live=is_terminal() and not as_json) as screen:
 
         def show() -> None:
             stats = queue.stats()

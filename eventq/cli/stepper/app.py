@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable
 from typing import ClassVar
 
-from msgspec import Struct
 from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
@@ -19,13 +18,19 @@ from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
-from eventq import Event, EventqError
+from eventq import EventqError
 from eventq.audit.expression.condition import condition_of
 from eventq.audit.stepper.cursor import Cursor, Progress
-from eventq.audit.stepper.standing import CursorView
 from eventq.cli.output import NOTE_CHARACTERS
 from eventq.cli.stepper.keys import HINTS, KEYS
-from eventq.cli.stepper.panes import Lines, detail_lines, event_lines, state_lines, title_line
+from eventq.cli.stepper.panes import (
+    Lines,
+    Scene,
+    detail_lines,
+    event_lines,
+    state_lines,
+    title_line,
+)
 from eventq.cli.text import short, visible
 from eventq.core.events import NODE
 from eventq.eventlog import EventLog
@@ -41,14 +46,6 @@ FOLLOW_S = 0.25
 
 class Stopped(Exception):  # noqa: N818 - no error: a person asked for it
     """Ends a long move; never leaves this module."""
-
-
-class Scene(Struct, frozen=True):
-    """All that the screen shows, taken from the cursor between moves."""
-
-    view: CursorView
-    events: list[Event]
-    end: int
 
 
 class Pane(Widget):
@@ -125,12 +122,24 @@ class Stepper(App[None]):
 
     def compose(self) -> ComposeResult:
         """See App.compose."""
-        yield Pane(self._title, name="title")
+
+        def title(width: int, _height: int) -> Lines:
+            place = f"{self._events_log.namespace}  {self._events_log.url}"
+            return [title_line(self._scene, place=place, width=width)]
+
+        def events(width: int, height: int) -> Lines:
+            return event_lines(self._scene, width=width, height=height)
+
+        def state(width: int, height: int) -> Lines:
+            view, changes_only = self._scene.view, self._changes_only
+            return state_lines(view, changes_only=changes_only, width=width, height=height)
+
+        yield Pane(title, name="title")
         with Horizontal(id="panes"):
-            yield Pane(self._events, name="events")
-            yield Pane(self._state, name="state")
-        yield Pane(self._message, name="message")
-        yield Pane(self._hints, name="hints")
+            yield Pane(events, name="events")
+            yield Pane(state, name="state")
+        yield Pane(lambda width, _: [_bar(self.message, "yellow", width)], name="message")
+        yield Pane(lambda width, _: [_bar(HINTS, "dim", width)], name="hints")
         yield Input(id="prompt", select_on_focus=False)
 
     def on_mount(self) -> None:
@@ -155,13 +164,9 @@ class Stepper(App[None]):
         else:
             self._at_length("going back", lambda _: move() or "")
 
-    def action_home(self) -> None:
-        """Goes before the first event."""
-        self._jump("0")
-
-    def action_end(self) -> None:
-        """Goes to the end of the log."""
-        self._jump("end")
+    def action_go(self, point: str) -> None:
+        """Goes to a point: before the first event, or to the end of the log."""
+        self._jump(point)
 
     def action_jump(self) -> None:
         """Asks for a point and goes there."""
@@ -171,13 +176,23 @@ class Stepper(App[None]):
         """Asks for a condition and runs to the next event after which it holds."""
         self._ask("run to where this holds (expired > 0, leased == 0, ...):", self._run_to)
 
-    def action_next(self, what: str) -> None:
-        """Goes to the next event of the same task or kind."""
-        self._find(what, back=False)
+    def action_find(self, what: str, direction: str) -> None:
+        """Goes to the next or the previous event of the same task or kind."""
+        event, is_back = self._scene.view.step.event, direction == "previous"
+        if event is None or (what == "task" and event.task == NODE):
+            self._say(f"the event here has no {what} to look for")
+            return
+        task = event.task if what == "task" else None
+        kind = event.kind if what == "kind" else None
+        name = f"event of task {task}" if kind is None else f"{visible(kind)} event"
+        find = self.cursor.find_previous if is_back else self.cursor.find_next
 
-    def action_previous(self, what: str) -> None:
-        """Goes to the previous event of the same task or kind."""
-        self._find(what, back=True)
+        def search(progress: Progress) -> str:
+            found = find(kind=kind, task=task, progress=progress)
+            return "" if found else f"there is no {'earlier' if is_back else 'later'} {name}"
+
+        self._following = False
+        self._at_length(f"looking for the {direction} {name}", search)
 
     def action_changes(self) -> None:
         """Shows only what the last event changed, or all again."""
@@ -217,23 +232,6 @@ class Stepper(App[None]):
         self._answered()
         if asking is not None and text:
             asking(text)
-
-    def _find(self, what: str, *, back: bool) -> None:
-        event = self._scene.view.step.event
-        if event is None or (what == "task" and event.task == NODE):
-            self._say(f"the event here has no {what} to look for")
-            return
-        task = event.task if what == "task" else None
-        kind = event.kind if what == "kind" else None
-        name = f"event of task {task}" if kind is None else f"{visible(kind)} event"
-        find = self.cursor.find_previous if back else self.cursor.find_next
-
-        def search(progress: Progress) -> str:
-            found = find(kind=kind, task=task, progress=progress)
-            return "" if found else f"there is no {'earlier' if back else 'later'} {name}"
-
-        self._following = False
-        self._at_length(f"looking for the {'previous' if back else 'next'} {name}", search)
 
     def _run_to(self, text: str) -> None:
         def run(progress: Progress) -> str:
@@ -349,28 +347,6 @@ class Stepper(App[None]):
         events = self.cursor.events(before=SIDE_EVENTS, after=SIDE_EVENTS)
         return Scene(self.cursor.view(limit=LISTED_TASKS), events, self._events_log.head().seq)
 
-    def _title(self, width: int, _height: int) -> Lines:
-        place = f"{self._events_log.namespace}  {self._events_log.url}"
-        return [title_line(self._scene.view, place=place, end=self._scene.end, width=width)]
 
-    def _events(self, width: int, height: int) -> Lines:
-        scene = self._scene
-        return event_lines(
-            scene.events,
-            scene.view.step,
-            seq=scene.view.seq,
-            end=scene.end,
-            width=width,
-            height=height,
-        )
-
-    def _state(self, width: int, height: int) -> Lines:
-        return state_lines(
-            self._scene.view, changes_only=self._changes_only, width=width, height=height
-        )
-
-    def _message(self, width: int, _height: int) -> Lines:
-        return [Text(f" {short(self.message, width - 1)}", style="yellow", no_wrap=True)]
-
-    def _hints(self, width: int, _height: int) -> Lines:
-        return [Text(f" {short(HINTS, width - 1)}", style="dim", no_wrap=True)]
+def _bar(text: str, style: str, width: int) -> Text:
+    return Text(f" {short(text, width - 1)}", style=style, no_wrap=True)
