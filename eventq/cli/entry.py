@@ -76,8 +76,9 @@ class CommandLine(click.Group):
         width = max(map(len, self.commands))
         for heading, commands in HEADINGS.items():
             with formatter.section(heading):
+                rows = [(str(each.name), each.get_short_help_str(HELP_WIDTH)) for each in commands]
                 formatter.write_dl(
-                    [((each.name or "").ljust(width), _first_sentence(each)) for each in commands]
+                    [(name.ljust(width), text.removesuffix(".")) for name, text in rows]
                 )
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click has it
@@ -115,7 +116,3 @@ def main(*, place: Place) -> None:
 for _commands in HEADINGS.values():
     for _command in _commands:
         main.add_command(_command)
-
-
-def _first_sentence(command: click.Command) -> str:
-    return command.get_short_help_str(limit=HELP_WIDTH).removesuffix(".")

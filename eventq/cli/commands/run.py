@@ -17,7 +17,7 @@ from eventq.cli.logs import log_to_stderr
 from eventq.cli.output import is_terminal, note, say, say_json
 from eventq.cli.place import Place, placed
 from eventq.cli.supervise.background import BackgroundRun, on_asking, stopping
-from eventq.cli.supervise.lifeline import Lifeline
+from eventq.cli.supervise.lifeline import READY, Lifeline
 from eventq.cli.supervise.supervisor import STOPPING, Supervisor, child_command
 from eventq.cli.target import load_worker
 from eventq.cli.words import verbose_option
@@ -129,11 +129,11 @@ def _run_supervised(background: BackgroundRun, lifeline: Lifeline) -> None:
     with on_asking(background.ask):
         background.start()
         lifeline.watch(ask=background.ask, force=background.force)
-        lifeline.tell_ready()
+        lifeline.tell(READY)
         while not background.wait(None):
             pass
         try:
-            lifeline.tell_report(background.result())
+            lifeline.tell(msgspec.json.encode(background.result()))
         except WorkersStuckError:
             # A thread pool of the worker's own is waited for at exit, perhaps for ever.
             threading.Timer(EXIT_S, os._exit, [EXIT_FAILED]).start()

@@ -32,7 +32,7 @@ from eventq.cli.demo.files import (
     storable,
 )
 from eventq.cli.demo.screen import Screen
-from eventq.cli.demo.summary import read_story, summarize, summary_lines
+from eventq.cli.demo.summary import read_story, summary_lines
 from eventq.cli.ending import EXIT_INTERRUPTED, refuse
 from eventq.cli.logs import log_to_stderr
 from eventq.cli.output import flush, is_terminal, note, say, say_json
@@ -227,14 +227,13 @@ def _say_interrupted(queue: Queue) -> NoReturn:
 
 
 def _summarize(queue: Queue, *, done_count: int, elapsed_s: float, as_json: bool) -> None:
-    story = read_story(queue)
-    summary = summarize(queue, story, done_count=done_count, elapsed_s=elapsed_s)
+    story = read_story(queue, done_count=done_count, elapsed_s=elapsed_s)
     if as_json:
-        say_json(summary)
+        say_json(story.numbers)
         return
     columns = shutil.get_terminal_size().columns if is_terminal() else None
     bold = str if columns is None else functools.partial(click.style, bold=True)
-    lines = summary_lines(queue, story, summary, bold=bold, columns=columns)
+    lines = summary_lines(queue, story, bold=bold, columns=columns)
     database = f"Database: {_shown_database(queue.url)}"
     for line in ["", *lines, "", database, bold("Try next:")]:
         say(line)

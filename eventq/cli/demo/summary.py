@@ -28,8 +28,37 @@ MEGABYTE = 1_000_000
 class Story(Struct, frozen=True):
     """The whole demo by its log; tasks stand in the order of their creation."""
 
+    url: str
+    namespace: str
     stats: Stats
     tasks: list[Task]
+    done_count: int
+    """How many tasks this run has brought to their end, and in how many seconds."""
+    elapsed_s: float
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """The demo in numbers, as programs get it."""
+        stats = self.stats
+        return {
+            "tasks": stats.total,
+            "completed": stats.completed,
+            "expired": stats.expired,
+            "cancelled": stats.cancelled,
+            "attempts": stats.attempts,
+            "failures": stats.failures,
+            "events": stats.seq,
+            "bytes": self.sum_of("bytes"),
+            "compressed_bytes": self.sum_of("compressed"),
+            "done_now": self.done_count,
+            "elapsed_s": round(self.elapsed_s, 3),
+            "slowest": [{"key": task.key, "seconds": _seconds(task)} for task in self.slowest],
+            "expired_keys": [task.key for task in self.expired],
+            "retried_key": None if self.retried is None else self.retried.key,
+            "log_verified": True,
+            "url": self.url,
+            "namespace": self.namespace,
+        }
 
     @property
     def slowest(self) -> list[Task]:
@@ -57,29 +86,7 @@ class Story(Struct, frozen=True):
         return sum(_result(task).get(name, 0) for task in self.completed)
 
 
-class Summary(Struct, frozen=True):
-    """The demo in numbers, as programs get it."""
-
-    tasks: int
-    completed: int
-    expired: int
-    cancelled: int
-    attempts: int
-    failures: int
-    events: int
-    bytes: int
-    compressed_bytes: int
-    done_now: int
-    elapsed_s: float
-    slowest: list[dict[str, Any]]
-    expired_keys: list[str]
-    retried_key: str | None
-    log_verified: bool
-    url: str
-    namespace: str
-
-
-def read_story(queue: Queue) -> Story:
+def read_story(queue: Queue, *, done_count: int, elapsed_s: float) -> Story:
     """Reads the whole log, and replays it with every seal recomputed.
 
     Raises LogCorruptError where the log contradicts itself.
@@ -95,49 +102,25 @@ def read_story(queue: Queue) -> Story:
                 f"the log does not verify: {name} is {getattr(stats, name)} in the queue, "
                 f"{getattr(again, name)} in a replay"
             )
-    return Story(stats, tasks)
-
-
-def summarize(queue: Queue, story: Story, *, done_count: int, elapsed_s: float) -> Summary:
-    """The summary of a story, of which this run completed ``done_count`` tasks."""
-    stats = story.stats
-    return Summary(
-        tasks=stats.total,
-        completed=stats.completed,
-        expired=stats.expired,
-        cancelled=stats.cancelled,
-        attempts=stats.attempts,
-        failures=stats.failures,
-        events=stats.seq,
-        bytes=story.sum_of("bytes"),
-        compressed_bytes=story.sum_of("compressed"),
-        done_now=done_count,
-        elapsed_s=round(elapsed_s, 3),
-        slowest=[{"key": task.key, "seconds": _seconds(task)} for task in story.slowest],
-        expired_keys=[task.key for task in story.expired],
-        retried_key=None if story.retried is None else story.retried.key,
-        log_verified=True,
-        url=queue.url,
-        namespace=queue.namespace,
-    )
+    return Story(queue.url, queue.namespace, stats, tasks, done_count, elapsed_s)
 
 
 def summary_lines(
-    queue: Queue, story: Story, summary: Summary, *, bold: Callable[[str], str], columns: int | None
+    queue: Queue, story: Story, *, bold: Callable[[str], str], columns: int | None
 ) -> list[str]:
     """The summary for people; ``columns`` is the width of their terminal, None for a pipe."""
-    size, packed = summary.bytes, summary.compressed_bytes
-    done = summary.done_now
-    rate = done / summary.elapsed_s if summary.elapsed_s else 0.0
-    cancelled = f", {summary.cancelled:,} cancelled" if summary.cancelled else ""
+    stats, size, packed = story.stats, story.sum_of("bytes"), story.sum_of("compressed")
+    done, elapsed_s = story.done_count, story.elapsed_s
+    rate = done / elapsed_s if elapsed_s else 0.0
+    cancelled = f", {stats.cancelled:,} cancelled" if stats.cancelled else ""
     ratio = f" (ratio {packed / size:.2f})" if size else ""
     lines = [
         bold("Summary"),
-        f"  {summary.tasks:,} tasks: {summary.completed:,} completed, {summary.expired:,} expired"
+        f"  {stats.total:,} tasks: {stats.completed:,} completed, {stats.expired:,} expired"
         + cancelled,
-        f"  {summary.attempts:,} attempts, {summary.failures:,} of them failed",
+        f"  {stats.attempts:,} attempts, {stats.failures:,} of them failed",
         f"  {size / MEGABYTE:,.1f} MB, compressed to {packed / MEGABYTE:,.1f} MB{ratio}",
-        f"  this run: {done:,} tasks in {summary.elapsed_s:.1f} s, {rate:,.0f} a second",
+        f"  this run: {done:,} tasks in {elapsed_s:.1f} s, {rate:,.0f} a second",
     ]
     if story.slowest:
         lines += ["", bold("Slowest")]
@@ -154,7 +137,7 @@ def summary_lines(
             seq, at, _, kind, what = EVENTS.row(event)
             lines.append(f"  {seq:>8}  {at}  {kind:<9}  {short(what, room)}".rstrip())
     proof = "every seal recomputed; a replay gives the same counts"
-    return [*lines, "", bold(f"log verified: {summary.events:,} events, {proof}")]
+    return [*lines, "", bold(f"log verified: {stats.seq:,} events, {proof}")]
 
 
 def _result(task: Task) -> dict[str, Any]:

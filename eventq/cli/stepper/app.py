@@ -147,30 +147,35 @@ class Stepper(App[None]):
         self.set_interval(LOOK_S, self._look)
         self.set_interval(FOLLOW_S, self._follow)
         self.query_one(Input).disabled = True
-        self._jump(self._start)
+        self.action_go(self._start)
 
     def action_step(self, count: int) -> None:
         """Goes on, or back, by ``count`` events."""
 
-        def move() -> str | None:
-            moved = self.cursor.forward(count) if count > 0 else self.cursor.backward(-count)
-            if moved:
-                return None
+        def move(_progress: Progress) -> str:
+            if self.cursor.forward(count) if count > 0 else self.cursor.backward(-count):
+                return ""
             return "the log ends here; f follows it" if count > 0 else "before the first event"
 
-        self._following = False
         if self.cursor.is_near(count):
+            self._following = False
             self._at_once(move)
         else:
-            self._at_length("going back", lambda _: move() or "")
+            self._at_length("going back", move)
 
     def action_go(self, point: str) -> None:
-        """Goes to a point: before the first event, or to the end of the log."""
-        self._jump(point)
+        """Goes to a point."""
+
+        def jump(progress: Progress) -> str:
+            self.cursor.now = self._clock.now_us() + self._events_log.clock_offset_us()
+            self.cursor.jump(point, progress=progress)
+            return ""
+
+        self._at_length(f"going to {visible(point)}", jump)
 
     def action_jump(self) -> None:
         """Asks for a point and goes there."""
-        self._ask("go to (1041, 2030-01-31T12:00:00Z, -2h, -500, end):", self._jump)
+        self._ask("go to (1041, 2030-01-31T12:00:00Z, -2h, -500, end):", self.action_go)
 
     def action_condition(self) -> None:
         """Asks for a condition and runs to the next event after which it holds."""
@@ -191,7 +196,6 @@ class Stepper(App[None]):
             found = find(kind=kind, task=task, progress=progress)
             return "" if found else f"there is no {'earlier' if is_back else 'later'} {name}"
 
-        self._following = False
         self._at_length(f"looking for the {direction} {name}", search)
 
     def action_changes(self) -> None:
@@ -239,17 +243,7 @@ class Stepper(App[None]):
             found = self.cursor.find_next(condition=condition, progress=progress)
             return "" if found else f"it held nowhere up to the end: {visible(text)}"
 
-        self._following = False
         self._at_length(f"running to {visible(text)}", run)
-
-    def _jump(self, point: str) -> None:
-        def jump(progress: Progress) -> str:
-            self.cursor.now = self._clock.now_us() + self._events_log.clock_offset_us()
-            self.cursor.jump(point, progress=progress)
-            return ""
-
-        self._following = False
-        self._at_length(f"going to {visible(point)}", jump)
 
     def _ask(self, question: str, then: Callable[[str], None]) -> None:
         if self.busy:
@@ -270,33 +264,36 @@ class Stepper(App[None]):
         self.set_focus(None)
         self._say("")
 
-    def _at_once(self, move: Callable[[], str | None]) -> None:
+    def _at_once(self, move: Callable[[Progress], str]) -> None:
         """Does what is quick, and shows the outcome."""
-        if self.busy:
-            return
-        try:
-            message = move() or ""
-        except EventqError as error:
-            message = str(error)
-        self._show(message)
+        if not self.busy:
+            self._done(*self._outcome(move))
 
     def _at_length(self, doing: str, move: Callable[[Progress], str]) -> None:
         """Does in a thread what may take long; escape stops it at its next ``progress``."""
+        self._following = False
         if self.busy:
             return
         self.busy, self._doing, self._reached = True, doing, self.cursor.seq
         self._stop.clear()
 
         def run() -> None:
-            try:
-                message = move(self._progress)
-            except Stopped:
-                message = "stopped"
-            except EventqError as error:
-                message = str(error)
-            self.call_from_thread(self._done, *self._seen(message))
+            self.call_from_thread(self._done, *self._outcome(move))
 
         self.run_worker(run, thread=True, exit_on_error=True)
+
+    def _outcome(self, move: Callable[[Progress], str]) -> tuple[Scene, str]:
+        """Moves; gives what is there then, or the last scene when the log cannot be reached."""
+        try:
+            message = move(self._progress)
+        except Stopped:
+            message = "stopped"
+        except EventqError as error:
+            message = str(error)
+        try:
+            return self._take_scene(), message
+        except EventqError as error:
+            return self._scene, str(error)
 
     def _progress(self, seq: int) -> None:
         self._reached = seq
@@ -325,18 +322,7 @@ class Stepper(App[None]):
             return
         if end > self.cursor.seq:
             message = self.message
-            self._at_once(lambda: message if self.cursor.forward(end) else None)
-
-    def _show(self, message: str) -> None:
-        self._scene, message = self._seen(message)
-        self._say(message)
-
-    def _seen(self, message: str) -> tuple[Scene, str]:
-        """What is there now; when the log cannot be reached, the last scene and the reason."""
-        try:
-            return self._take_scene(), message
-        except EventqError as error:
-            return self._scene, str(error)
+            self._at_once(lambda _: message if self.cursor.forward(end) else "")
 
     def _say(self, message: str) -> None:
         self.message = short(visible(message), NOTE_CHARACTERS)
