@@ -95,7 +95,11 @@ class CommandLine(click.Group):
 
 @click.group(
     cls=CommandLine,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": HELP_WIDTH},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": HELP_WIDTH,
+        "show_default": True,
+    },
     epilog="Try it: eventq demo",
     invoke_without_command=True,
 )

@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 from msgspec import Struct
-from msgspec.structs import replace
 
 from eventq import Queue, Task, TaskNotFoundError
 from eventq.archive import open_archived
@@ -36,10 +35,6 @@ class Place(Struct, frozen=True):
         return Queue(
             self.url, namespace=self.namespace, archive=self.archive, create=create, workers=workers
         )
-
-    def at(self, url: str) -> Place:
-        """The same place but for its URL."""
-        return replace(self, url=url)
 
     @contextmanager
     def open_log(self) -> Iterator[EventLog]:
@@ -104,7 +99,7 @@ def placed_by(
 
 
 def expect_command() -> None:
-    """For a group that was called alone: shows its help, and ends it as wrongly called."""
+    """Shows a group's help and ends it as wrongly called, unless a command of it was named."""
     context = click.get_current_context()
     if context.invoked_subcommand is None:
         with suppress(OSError):

@@ -55,8 +55,7 @@ class PointCommand(click.Command):
 
 def point_option(*names: str, text: str, default: str | None = None) -> Option:
     """An option that takes a point of the log; ``text`` is its help."""
-    shown = default is not None
-    return click.option(*names, metavar="POINT", default=default, show_default=shown, help=text)
+    return click.option(*names, metavar="POINT", default=default, help=text)
 
 
 def state_option(names: Sequence[str], text: str) -> Option:

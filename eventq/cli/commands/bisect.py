@@ -1,4 +1,4 @@
-"""``bisect``: which event it was after which a condition holds.
+"""``bisect``: finds the first event after which a condition holds.
 
 Nothing here creates a database or appends an event.
 """

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 import click
+from msgspec.structs import replace
 
 from eventq.archive.copy import CopyReport, copy_log
 from eventq.cli.ending import misuse
@@ -96,7 +97,7 @@ def fork(*, place: Place, source: str, target: str, at: str | None) -> None:
 def _source(place: Place, url: str) -> Iterator[EventLog]:
     """The log at a URL with the place's archive; refused when nothing is there."""
     check_namespace(place.namespace)
-    with place.at(url).open_log() as log:
+    with replace(place, url=url).open_log() as log:
         check_there(log)
         yield log
 

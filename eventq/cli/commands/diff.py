@@ -43,9 +43,7 @@ Examples:
 @click.option("--other-url", metavar="URL", help="B is a point of the log there.")
 @click.option("--other-namespace", metavar="NAME", help="B is a point of that queue.")
 @click.option("--all", "everything", is_flag=True, help="Also tasks that came and went in between.")
-@click.option(
-    "--limit", type=click.IntRange(0), default=100, show_default=True, help="0 for no limit."
-)
+@click.option("--limit", type=click.IntRange(0), default=100, help="0 for no limit.")
 @placed
 def diff(
     *,
@@ -116,7 +114,7 @@ def _say_numbers(found: LogDifference) -> None:
 
 
 def _say_changes(changes: Iterator[TaskChange], limit: int, *, as_json: bool) -> None:
-    """At most ``limit`` tasks as a table; without a limit (0), in a pipe, each as it is found."""
+    """Prints at most ``limit`` tasks (0: all); all, in a pipe, line by line as they are found."""
     shown = islice(changes, limit) if limit else changes
     first = next(shown, None)
     if first is None:

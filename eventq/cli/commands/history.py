@@ -32,11 +32,7 @@ at_option = point_option(
     default=END,
 )
 list_limit_option = click.option(
-    "--limit",
-    type=click.IntRange(1),
-    default=10,
-    show_default=True,
-    help="At most this many tasks in each list.",
+    "--limit", type=click.IntRange(1), default=10, help="At most this many tasks in each list."
 )
 
 

@@ -38,7 +38,6 @@ Examples:
     type=limit_option,
     default="100",
     metavar="N",
-    show_default=True,
     help="At most this many; none for no limit.",
 )
 @placed
@@ -91,9 +90,7 @@ Examples:
 @click.option(
     "--after", type=click.IntRange(0), metavar="SEQ", help="Begin after this position, 0 for all."
 )
-@click.option(
-    "-n", "--lines", type=click.IntRange(0), default=10, show_default=True, help="Without --after."
-)
+@click.option("-n", "--lines", type=click.IntRange(0), default=10, help="Without --after.")
 @placed
 def tail(*, place: Place, follow: bool, after: int | None, lines: int) -> None:
     """Show the last events of the log, of all tasks and nodes."""

@@ -58,14 +58,12 @@ Examples:
     "--grace",
     default="30s",
     metavar="DURATION",
-    show_default=True,
     help="How long running tasks may go on after the first Ctrl-C or SIGTERM.",
 )
 @click.option(
     "--lease-ttl",
     default="30s",
     metavar="DURATION",
-    show_default=True,
     help="Others take the tasks over when this process has been dead for so long.",
 )
 @click.option(

@@ -22,7 +22,7 @@ from eventq.cli.words import instant_option, tags_option
 
 @click.command(epilog="Example: eventq cancel 1042 --reason 'wrong bucket'")
 @click.argument("key")
-@click.option("--reason", default="", metavar="TEXT", help="Kept in the log.")
+@click.option("--reason", default="", show_default=False, metavar="TEXT", help="Kept in the log.")
 @placed
 def cancel(*, place: Place, key: str, reason: str) -> None:
     """Cancel a task; a running attempt is asked to stop."""

@@ -34,7 +34,7 @@ CHECKED_ANCHORS = Listing(
 
 
 class CheckedAnchor(Struct, frozen=True):
-    """What a check of an anchor gave: the position and the problem, or None for both."""
+    """A checked anchor: where the log contradicts it and how, or None for both."""
 
     file: str
     seq: int
@@ -46,7 +46,6 @@ class CheckedAnchor(Struct, frozen=True):
 _key_env = click.option(
     "--key-env",
     default=KEY_ENV,
-    show_default=True,
     metavar="NAME",
     help="The environment variable that holds the key.",
 )
@@ -76,7 +75,6 @@ Examples:
     "--indexes",
     type=click.Choice(["sample", "full", "none"]),
     default="sample",
-    show_default=True,
     help="Of how many tasks to compare what the log's indexes say.",
 )
 @placed

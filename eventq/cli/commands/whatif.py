@@ -57,7 +57,7 @@ Examples:
 )
 @point_option("--from", "after", text="Only tasks created after it.", default="0")
 @point_option("--to", "until", text="The record's end.", default=END)
-@click.option("--seed", type=int, default=0, show_default=True, help="Settles what is drawn.")
+@click.option("--seed", type=int, default=0, help="Settles what is drawn.")
 @placed
 def whatif(
     *,

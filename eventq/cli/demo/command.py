@@ -72,18 +72,18 @@ Examples:
 )
 @click.option("--workers", type=click.IntRange(1, 10_000), metavar="N", help="Files at a time.")
 @click.option("--limit-files", type=click.IntRange(1), metavar="N", help="Only the first N files.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Settles what fails.")
+@click.option("--seed", type=int, default=1, help="Settles what fails.")
 @click.option(
     "--fail-share",
     type=click.FloatRange(0, 1),
     default=0.05,
-    show_default=True,
     help="Share of attempts that fail as on a flaky disk; at most three a file.",
 )
 @click.option(
     "--pace",
     metavar="DURATION",
     default="0s",
+    show_default=False,
     help="Spend at least this long on a file, like 20ms, to have time to look.",
 )
 @placed_by(
@@ -150,7 +150,7 @@ def demo(
 
 
 def _find_files(root: str, url: str, *, without: str | None, limit: int | None) -> list[DemoFile]:
-    """The files to read: neither those ``without``, nor the demo's own database."""
+    """The files to read: all but the path ``without`` and the demo's own database."""
     own = _database(url)
 
     def left_out(path: str) -> bool:

@@ -26,14 +26,14 @@ MEGABYTE = 1_000_000
 
 
 class Story(Struct, frozen=True):
-    """The whole demo by its log; tasks stand in the order of their creation."""
+    """The whole demo as its log has it; tasks stand in the order of their creation."""
 
     url: str
     namespace: str
     stats: Stats
     tasks: list[Task]
     done_count: int
-    """How many tasks this run has brought to their end, and in how many seconds."""
+    """How many tasks this run has finished, in ``elapsed_s`` seconds."""
     elapsed_s: float
 
     @property

@@ -283,7 +283,7 @@ class Stepper(App[None]):
         self.run_worker(run, thread=True, exit_on_error=True)
 
     def _outcome(self, move: Callable[[Progress], str]) -> tuple[Scene, str]:
-        """Moves; gives what is there then, or the last scene when the log cannot be reached."""
+        """Makes the move; returns the scene after it, or the last one where the log is away."""
         try:
             message = move(self._progress)
         except Stopped:

@@ -36,7 +36,7 @@ HEADING = "bold"
 CURSOR = "reverse"
 QUIET = "dim"
 
-# The fields of a task that are shown though they have not changed, and what a field is called.
+# The fields of a task that are shown even if they have not changed; below, what fields are called.
 FIELDS = (
     "state", "priority", "attempt", "retry_count", "worker", "scheduled_at_us", "expires_at_us",
     "tags_json",

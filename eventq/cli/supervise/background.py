@@ -42,7 +42,7 @@ class BackgroundRun:
         self._told_count = 0
 
     def start(self) -> None:
-        """Begins; once."""
+        """Starts the run; call it once."""
         self._thread.start()
 
     def ask(self) -> None:

@@ -1,4 +1,4 @@
-"""The socket between a child and its supervisor; that it closes is a message too.
+"""The socket between a child and its supervisor; its closing is a message too.
 
 When the supervisor ends, for any reason, its children end gracefully, so none is left behind.
 """
@@ -38,7 +38,7 @@ class Lifeline:
         threading.Thread(target=listen, name="eventq-lifeline", daemon=True).start()
 
     def tell(self, word: bytes) -> None:
-        """Tells that the queue is open, READY, or what this child did, a report in JSON."""
+        """Sends READY once the queue is open, and at the end the run's report as JSON."""
         # `watch` notices a supervisor that has ended.
         tell(self._socket, word)
 
