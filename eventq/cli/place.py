@@ -43,11 +43,6 @@ class Place(Struct, frozen=True):
         with closing(open_archived(log, self.archive)) as whole:
             yield whole
 
-    def note_if_empty(self) -> None:
-        """Prints a note when the log here is empty: often the namespace is misspelled."""
-        with self.open_log() as log:
-            note_if_empty(log)
-
 
 def placed(command: Callable[..., None]) -> Callable[..., None]:
     """Gives a command --url, --namespace, --archive and --json as one argument, ``place``.

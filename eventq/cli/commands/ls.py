@@ -50,11 +50,11 @@ def ls(*, place: Place, states: tuple[str, ...], tags: dict[str, Any], limit: in
     with place.open(create=False) as queue:
         # One more than wanted shows whether there are more.
         tasks = queue.tasks(state=wanted or None, tags=tags or None, limit=limit + 1)
-    say_list(tasks[:limit], TASKS, as_json=place.as_json)
-    if not tasks:
-        if is_terminal() and not place.as_json:
-            note("no such tasks")
-        place.note_if_empty()
+        say_list(tasks[:limit], TASKS, as_json=place.as_json)
+        if not tasks:
+            if is_terminal() and not place.as_json:
+                note("no such tasks")
+            note_if_empty(queue.log)
     if len(tasks) > limit:
         note(f"there are more than {limit}; see --limit")
 
@@ -75,8 +75,7 @@ def stats(*, place: Place) -> None:
     """Count tasks by state, and what happened so far."""
     with place.open(create=False) as queue:
         numbers = queue.stats()
-    if not numbers.seq:
-        place.note_if_empty()
+        note_if_empty(queue.log)
     say_record(numbers, stats_pairs, as_json=place.as_json)
 
 

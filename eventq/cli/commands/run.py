@@ -15,7 +15,7 @@ from eventq import EventqError, Queue, WorkersStuckError
 from eventq.cli.ending import EXIT_FAILED, end_with_finding
 from eventq.cli.logs import log_to_stderr
 from eventq.cli.output import is_terminal, note, say, say_json
-from eventq.cli.place import Place, placed
+from eventq.cli.place import Place, note_if_empty, placed
 from eventq.cli.supervise.background import BackgroundRun, on_asking, stopping
 from eventq.cli.supervise.lifeline import READY, Lifeline
 from eventq.cli.supervise.supervisor import STOPPING, Supervisor, child_command
@@ -103,7 +103,7 @@ def run(
     with place.open(create=True, workers=workers) as queue:
         background = BackgroundRun(queue, worker, **options)
         if lifeline is None:
-            place.note_if_empty()
+            note_if_empty(queue.log)
             _say_report(place, _run_alone(queue, background), until_idle=until_idle)
         else:
             _run_supervised(background, lifeline)
@@ -144,8 +144,8 @@ def _supervise(place: Place, command: list[str], *, count: int, until_idle: bool
         "EVENTQ_NAMESPACE": place.namespace,
         "EVENTQ_ARCHIVE": place.archive or "",
     }
-    with suppress(EventqError):
-        place.note_if_empty()
+    with suppress(EventqError), place.open_log() as log:
+        note_if_empty(log)
     supervisor = Supervisor(command, environment, count=count, until_idle=until_idle)
     with on_asking(supervisor.asked):
         end = supervisor.run()

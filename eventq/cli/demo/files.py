@@ -82,17 +82,14 @@ class Board:
             return running, list(self._failures)
 
 
-class DiskWorker:
+class DiskWorker(Struct, frozen=True):
     """Reads a task's file: its SHA-256 and how well it compresses are the result."""
 
-    def __init__(
-        self, root: str, board: Board, *, seed: int, fail_share: float, pace_s: float
-    ) -> None:
-        self._root = root
-        self._board = board
-        self._seed = seed
-        self._fail_share = fail_share
-        self._pace_s = pace_s
+    root: str
+    board: Board
+    seed: int
+    fail_share: float
+    pace_s: float
 
     def __call__(self, ctx: Context, task: Task) -> dict[str, Any]:
         """Runs one attempt. Raises OSError as a disk would, and at random."""
@@ -100,18 +97,18 @@ class DiskWorker:
         if path is None:
             raise Cancel("not a task of the demo")
         begun_s = time.monotonic()
-        with self._board.working(task, path):
+        with self.board.working(task, path):
             self._fail_by_chance(path, task)
             result = self._read(ctx, path)
             seconds = time.monotonic() - begun_s
-            if seconds < self._pace_s:
-                ctx.sleep(self._pace_s - seconds)
+            if seconds < self.pace_s:
+                ctx.sleep(self.pace_s - seconds)
         return {**result, "seconds": round(seconds, 6)}
 
     def _fail_by_chance(self, path: str, task: Task) -> None:
         unlucky = (
             task.attempt <= UNLUCKY_ATTEMPTS
-            and chance(self._seed, path, task.attempt) < self._fail_share
+            and chance(self.seed, path, task.attempt) < self.fail_share
         )
         if unlucky or task.tags.get("broken"):
             raise OSError(errno.EIO, os.strerror(errno.EIO), path)
@@ -120,7 +117,7 @@ class DiskWorker:
         digest = hashlib.sha256()
         packer = zlib.compressobj(COMPRESSION_LEVEL)
         size_bytes = packed_bytes = 0
-        with open(os.path.join(self._root, path), "rb") as file:  # noqa: PTH118, PTH123 - odd names
+        with open(os.path.join(self.root, path), "rb") as file:  # noqa: PTH118, PTH123 - odd names
             while chunk := file.read(CHUNK_BYTES):
                 ctx.check()
                 digest.update(chunk)
