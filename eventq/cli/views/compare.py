@@ -27,18 +27,13 @@ def point_pairs(found: LogDifference) -> Pairs:
 
 def count_rows(found: LogDifference) -> list[list[str]]:
     """The numbers that differ, in cells below COUNT_COLUMNS."""
-    numbers = [*found.open.counts.items()]
+    numbers: list[tuple[str, tuple[int | None, int | None]]] = [*found.open.counts.items()]
     numbers += [(f"{kind} events", pair) for kind, pair in found.open.events.items()]
-    rows = [
-        [name, str(old), str(new), f"{new - old:+}"] for name, (old, new) in numbers if old != new
-    ]
-    rows += [
-        [f"leases of {visible(node.worker)}", str(old or 0), str(new or 0), _delta(old, new)]
+    numbers += [
+        (f"leases of {visible(node.worker)}", node.fields.get("leases", (0, 0)))
         for node in found.open.holders
-        for old, new in [node.fields.get("leases", (0, 0))]
-        if old != new
     ]
-    return rows
+    return [_count_row(name, old, new) for name, (old, new) in numbers if old != new]
 
 
 def found_pairs(found: Found) -> Pairs:
@@ -59,7 +54,7 @@ def found_pairs(found: Found) -> Pairs:
 
 def found_rows(before: dict[str, int], after: dict[str, int]) -> list[list[str]]:
     """All numbers, in cells below COUNT_COLUMNS."""
-    return [[name, str(n), str(after[name]), _delta(n, after[name])] for name, n in before.items()]
+    return [_count_row(name, count, after[name]) for name, count in before.items()]
 
 
 def task_changes(before: Task, after: Task) -> list[str]:
@@ -69,9 +64,9 @@ def task_changes(before: Task, after: Task) -> list[str]:
     return _field_texts({**state, **task_fields(before, after)})
 
 
-def _delta(old: int | None, new: int | None) -> str:
+def _count_row(name: str, old: int | None, new: int | None) -> list[str]:
     change = (new or 0) - (old or 0)
-    return f"{change:+}" if change else "-"
+    return [name, str(old or 0), str(new or 0), f"{change:+}" if change else "-"]
 
 
 def _ending(task: Task) -> str:
