@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -148,8 +147,7 @@ def diff(*, place: Place, before: str, after: str) -> None:
 
     Each is the position of a snapshot, a file, or any point of the log, which is replayed.
     """
-    with ExitStack() as opened:
-        old, new = (_projection(place, opened, word) for word in (before, after))
+    old, new = _projection(place, before), _projection(place, after)
     difference = snapshot.compare(old, new)
     if place.as_json:
         say_json(difference_fields(difference, old, new))
@@ -198,15 +196,16 @@ def _is_position(word: str) -> bool:
     return _POSITION.fullmatch(word) is not None
 
 
-def _no_file(path: str) -> ArgumentError:
-    return ArgumentError("snapshot", path, "a position, or a file that is there")
+def _file(path: str) -> str:
+    """The path of a snapshot's file, which must be there."""
+    if not Path(path).exists():
+        raise ArgumentError("snapshot", path, "a position, or a file that is there")
+    return path
 
 
 def _load(path: str) -> snapshot.Snapshot:
     try:
-        return snapshot.load(path)
-    except FileNotFoundError:
-        raise _no_file(path) from None
+        return snapshot.load(_file(path))
     except SnapshotError as error:
         refuse(f"{path}: {error}")
 
@@ -215,16 +214,15 @@ def _source(log: EventLog, word: str) -> tuple[str, Callable[[], snapshot.Snapsh
     if _is_position(word):
         [source] = stored_sources(log, [int(word)])
         return source
-    if not Path(word).exists():
-        raise _no_file(word)
-    return word, lambda: snapshot.load(word)
+    path = _file(word)
+    return word, lambda: snapshot.load(path)
 
 
-def _projection(place: Place, opened: ExitStack, word: str) -> Projection:
+def _projection(place: Place, word: str) -> Projection:
     """The projection a word means: of a snapshot, a file, or else a point of the log."""
     if not _is_position(word) and Path(word).is_file():
         return snapshot.restore(_load(word))
-    log = opened.enter_context(place.open_log())
-    if _is_position(word) and log.snapshots.get(int(word)) is not None:
-        return snapshot.restore(snapshot.get(log, int(word)))
-    return snapshot.projection_at(log, point_of(log, word, "snapshot"))
+    with place.open_log() as log:
+        if _is_position(word) and log.snapshots.get(int(word)) is not None:
+            return snapshot.restore(snapshot.get(log, int(word)))
+        return snapshot.projection_at(log, point_of(log, word, "snapshot"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -77,14 +77,13 @@ def whatif(
     rules = [_rule(word) for word in priorities]
     for name in ("max_age", "deadline"):
         options[name] = _limit(options[name])
-    retries = _limit(max_retries)
     with place.open_log() as log, progress("replaying") as tell, _as_typed():
         found = suppose(
             log,
             after=point_of(log, after, "--from"),
             until=point_of(log, until, "--to"),
             backoff=parse_backoff(backoff),
-            max_retries=_count(retries) if isinstance(retries, str) else retries,
+            max_retries=_limit(max_retries, _count),
             priorities=rules,
             progress=tell,
             **options,
@@ -113,10 +112,11 @@ def _as_typed() -> Iterator[None]:
         raise ArgumentError(name, error.value, error.expected) from None
 
 
-def _limit(word: str | None) -> Any:  # noqa: ANN401 - UNSET, None or the word
+def _limit(word: str | None, parse: Callable[[str], Any] = str) -> Any:  # noqa: ANN401 - parsed
+    """What a word sets a limit to, None for none; UNSET without a word."""
     if word is None:
         return UNSET
-    return None if word == NO_LIMIT else word
+    return None if word == NO_LIMIT else parse(word)
 
 
 def _count(word: str) -> int:
