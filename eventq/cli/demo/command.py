@@ -123,8 +123,7 @@ def demo(
     # Installed packages are not part of the library.
     packages = None if directory else os.path.join(root, "site-packages")  # noqa: PTH118
     files = _find_files(root, place.url, without=packages, limit=limit_files)
-    board = Board()
-    worker = DiskWorker(root, board, seed=seed, fail_share=fail_share, pace_s=pace_s)
+    worker = DiskWorker(root, Board(), seed=seed, fail_share=fail_share, pace_s=pace_s)
     with Queue(
         place.url,
         namespace=place.namespace,
@@ -137,7 +136,7 @@ def demo(
             _create_tasks(queue, root, files, seed=seed, tell=note if place.as_json else _say_now)
             open_count = queue.stats().open
             begun_s = time.monotonic()
-            stopped = _work(queue, worker, root, board, as_json=place.as_json)
+            stopped = _work(queue, worker, as_json=place.as_json)
             elapsed_s = time.monotonic() - begun_s
         except KeyboardInterrupt:
             # Signals are only handled once the tasks are created.
@@ -196,13 +195,13 @@ def _create_tasks(
         tell(f"demo: seed {seed} has chosen {visible(broken.path)} never to succeed")
 
 
-def _work(queue: Queue, worker: DiskWorker, root: str, board: Board, *, as_json: bool) -> bool:
+def _work(queue: Queue, worker: DiskWorker, *, as_json: bool) -> bool:
     """Runs everything; returns whether it was asked to stop."""
     # Leases that exist now belong to another process, alive or dead.
     others = set(queue.stats().nodes)
     run = BackgroundRun(queue, worker, until="idle", grace=GRACE, lease_ttl=LEASE_TTL)
-    stream = sys.stderr if as_json else sys.stdout
-    with stopping(run), Screen(root, board, stream, live=is_terminal() and not as_json) as screen:
+    stream, live = sys.stderr if as_json else sys.stdout, is_terminal() and not as_json
+    with stopping(run), Screen(worker.root, worker.board, stream, live=live) as screen:
 
         def show() -> None:
             stats = queue.stats()

@@ -76,7 +76,7 @@ def _wait_rows(name: str, waits: Sequence[Waits | None]) -> list[list[str]]:
 
 def _ended_text(ended: Ended) -> str:
     """How an attempt ended, on one line."""
-    text = _ENDINGS[ended.kind]
+    text = _ENDINGS.get(ended.kind, ended.kind)
     if ended.result_missing is not None:
         text += f", result missing: {visible(ended.result_missing)}"
     if ended.result_json is not None:
@@ -91,8 +91,6 @@ def _ended_text(ended: Ended) -> str:
 
 
 _ENDINGS = {
-    "completed": "completed",
-    "failed": "failed",
     "cancelled": "cancelled by the worker",
     "lapsed": "no outcome: its lease lapsed",
     "released": "no outcome: it was given back",
