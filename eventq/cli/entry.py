@@ -1,41 +1,33 @@
-"""The ``eventq`` command: all its commands, and the exit code for each kind of ending.
-
-0 is fine, 1 refused, failed or a finding, 2 wrongly called; 130 after Ctrl-C, 141 when the reader
-of the pipe has closed it. An expected error never shows a traceback.
-"""
+"""The ``eventq`` command: all its commands under their headings."""
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import click
-from click.exceptions import Exit
 
-from eventq import ArgumentError, EventqError, __version__
+from eventq import __version__
 from eventq.cli import output
 from eventq.cli.commands.archive import archive, export, import_
-from eventq.cli.commands.ask import history, state, why_command
-from eventq.cli.commands.compare import bisect_command, diff
+from eventq.cli.commands.bisect import bisect_command
 from eventq.cli.commands.copy import copy, fork
-from eventq.cli.commands.look import ls, show, sql, stats, tail
-from eventq.cli.commands.manage import cancel, retry, update
+from eventq.cli.commands.diff import diff
+from eventq.cli.commands.history import history, state, why_command
+from eventq.cli.commands.ls import ls, show, sql, stats, tail
 from eventq.cli.commands.new import new
 from eventq.cli.commands.replay import replay
 from eventq.cli.commands.rerun import rerun
 from eventq.cli.commands.run import run
 from eventq.cli.commands.snapshot import group as snapshot
+from eventq.cli.commands.update import cancel, retry, update
 from eventq.cli.commands.verify import anchor_group, verify_command
 from eventq.cli.commands.whatif import whatif
 from eventq.cli.demo.command import demo
+from eventq.cli.ending import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_MISUSED, ending
 from eventq.cli.logs import log_to_stderr
-from eventq.cli.options import EXIT_FAILED, EXIT_MISUSED, Place, hand_down, placed
-
-EXIT_INTERRUPTED = 128 + signal.SIGINT
-EXIT_PIPE = 128 + signal.SIGPIPE
+from eventq.cli.place import Place, expect_command, placed
 
 HELP_WIDTH = 100
 
@@ -84,25 +76,30 @@ class CommandLine(click.Group):
         width = max(map(len, self.commands))
         for heading, commands in HEADINGS.items():
             with formatter.section(heading):
+                rows = [(str(each.name), each.get_short_help_str(HELP_WIDTH)) for each in commands]
                 formatter.write_dl(
-                    [((each.name or "").ljust(width), _first_sentence(each)) for each in commands]
+                    [(name.ljust(width), text.removesuffix(".")) for name, text in rows]
                 )
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click has it
         """Runs the parsed command, and turns what it raises into a message and an exit code."""
-        with _ending():
+        with ending():
             super().invoke(ctx)
             output.flush()
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:  # noqa: ANN401
         """Parses the command line; --help and --version print here."""
-        with _ending():
+        with ending():
             return super().make_context(*args, **extra)
 
 
 @click.group(
     cls=CommandLine,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": HELP_WIDTH},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": HELP_WIDTH,
+        "show_default": True,
+    },
     epilog="Try it: eventq demo",
     invoke_without_command=True,
 )
@@ -114,7 +111,8 @@ def main(*, place: Place) -> None:
     Options here may also stand behind the command. Exit codes: 0 fine, 1 refused, failed, or
     something was found, 2 wrongly called.
     """
-    hand_down(place)
+    del place
+    expect_command()
     if click.get_current_context().invoked_subcommand not in LOGGING_BY_THEMSELVES:
         log_to_stderr(verbose=False)
 
@@ -122,29 +120,3 @@ def main(*, place: Place) -> None:
 for _commands in HEADINGS.values():
     for _command in _commands:
         main.add_command(_command)
-
-
-def _first_sentence(command: click.Command) -> str:
-    return command.get_short_help_str(limit=HELP_WIDTH).removesuffix(".")
-
-
-@contextmanager
-def _ending() -> Iterator[None]:
-    """Turns what the block raises into a message and an exit code."""
-    try:
-        yield
-    except BrokenPipeError:
-        output.give_up(sys.stdout)
-        raise Exit(EXIT_PIPE) from None
-    except KeyboardInterrupt:
-        raise Exit(EXIT_INTERRUPTED) from None
-    except ArgumentError as error:
-        output.note(str(error))
-        raise Exit(EXIT_MISUSED) from None
-    except EventqError as error:
-        output.note(str(error))
-        raise Exit(EXIT_FAILED) from None
-    except OSError as error:
-        output.note(f"{error.filename or 'output'}: {error.strerror or error}")
-        output.give_up(sys.stdout)
-        raise Exit(EXIT_FAILED) from None

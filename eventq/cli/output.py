@@ -10,19 +10,23 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from datetime import datetime
+from itertools import chain, islice
+from operator import attrgetter
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 from msgspec import Struct
 
-from eventq.cli.text import ascii_json, json_text, short, visible
+from eventq.cli.text import json_text, short, time_text, visible
 from eventq.cli.views.fields import json_fields
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 T = TypeVar("T")
-Pairs = list[tuple[str, str]]
+Pairs = list[tuple[str, Any]]
+"""Names and values of one thing; `cell` shows each value."""
 
 # A message names what was wrong and need not repeat a whole file.
 NOTE_CHARACTERS = 500
@@ -43,31 +47,28 @@ KIND_COLOURS = {
 # What a string of a column's width begins with: a kind or a state, in its colour.
 COLOURED = "<"
 
-
-class Column(NamedTuple):
-    """A column of a table, and how its text is got from a thing."""
-
-    title: str
-    text: Callable[[Any], str]
-    width: str = ""
-    """Where things are printed one by one on a terminal: how to pad it, like ``>8``."""
+Getter = str | Callable[[Any], object]
+"""The path of an attribute, or a function: how a column gets its value from a thing."""
 
 
-class Listing(Struct, frozen=True):
-    """How things of one kind are listed for people."""
+class Listing:
+    """How things of one kind are listed for people.
 
-    columns: tuple[Column, ...]
-    elastic: int = 1
-    """How many columns, at the end, share the width that the others leave."""
+    A column is its title, its getter and, where things are printed one by one on a terminal, how
+    to pad it, like ``>8``. The last ``elastic`` columns share the width that the others leave.
+    """
 
-    @property
-    def titles(self) -> list[str]:
-        """The head of the table."""
-        return [column.title for column in self.columns]
+    def __init__(
+        self, *columns: tuple[str, Getter] | tuple[str, Getter, str], elastic: int = 1
+    ) -> None:
+        self.titles = [column[0] for column in columns]
+        self.elastic = elastic
+        self._getters = [attrgetter(get) if isinstance(get, str) else get for _, get, *_ in columns]
+        self._widths = ["".join(column[2:]) for column in columns]
 
     def row(self, thing: object) -> list[str]:
         """The cells of a thing."""
-        return [column.text(thing) for column in self.columns]
+        return [cell(get(thing)) for get in self._getters]
 
     def line(self, thing: object) -> str:
         """A thing on a line of its own: aligned on a terminal, tab-separated in a pipe."""
@@ -75,17 +76,19 @@ class Listing(Struct, frozen=True):
         if not is_terminal():
             return "\t".join(cells)
         padded = []
-        for column, cell in zip(self.columns, cells, strict=True):
+        for width, text in zip(self._widths, cells, strict=True):
             # Padded before it is coloured: colours have no width.
-            room = format(cell, column.width)
-            is_coloured = column.width.startswith(COLOURED)
-            padded.append(room.replace(cell, coloured(cell), 1) if is_coloured else room)
+            room = format(text, width)
+            is_coloured = width.startswith(COLOURED)
+            padded.append(room.replace(text, _coloured(text), 1) if is_coloured else room)
         return "  ".join(padded).rstrip()
 
 
-def listing(*columns: Column, elastic: int = 1) -> Listing:
-    """How things of one kind are listed, a column each."""
-    return Listing(columns, elastic)
+def cell(value: object) -> str:
+    """A value on one line, safe to print: an instant in UTC, a hyphen for none."""
+    if value is None or isinstance(value, datetime):
+        return time_text(value)
+    return value.hex() if isinstance(value, bytes) else visible(str(value))
 
 
 def say_list(things: Iterable[object], how: Listing, *, as_json: bool) -> None:
@@ -98,22 +101,28 @@ def say_list(things: Iterable[object], how: Listing, *, as_json: bool) -> None:
 
 
 def say_lines(
-    things: Iterable[object], how: Listing, *, as_json: bool, at_once: bool = False
+    things: Iterable[object],
+    how: Listing,
+    *,
+    as_json: bool,
+    at_once: bool = False,
+    titled: bool = True,
 ) -> None:
-    """Prints things as they come, ``at_once`` for a reader who waits for each."""
-    for thing in things:
+    """Prints things as they come, ``at_once`` for a reader who waits for each.
+
+    ``titled``: in a pipe the head of the table comes before them, once the first is there.
+    """
+    things = iter(things)
+    first = list(islice(things, 1))
+    if titled and not (as_json or is_terminal()):
+        say("\t".join(how.titles))
+    for thing in chain(first, things):
         if as_json:
             say_json(thing)
         else:
             say(how.line(thing))
         if at_once:
             flush()
-
-
-def say_titles(how: Listing, *, as_json: bool) -> None:
-    """Prints the head of a table whose lines follow one by one; a terminal gets none."""
-    if not as_json and not is_terminal():
-        say("\t".join(how.titles))
 
 
 def say_section(title: str, things: Iterable[object], how: Listing) -> None:
@@ -135,8 +144,7 @@ def say_record(thing: T, pairs: Callable[[T], Pairs], *, as_json: bool) -> None:
 
 def plain_pairs(thing: Struct | dict[str, Any]) -> Pairs:
     """Each field's name in words, and its value."""
-    fields = json_fields(thing).items()
-    return [(name.replace("_", " "), visible(str(value))) for name, value in fields]
+    return [(name.replace("_", " "), str(value)) for name, value in json_fields(thing).items()]
 
 
 def prepare_streams() -> None:
@@ -168,10 +176,10 @@ def say_json(value: object) -> None:
 
     Structs in it have the fields of views/fields.py.
     """
-    text = json_text(json_fields(value))
-    if not (text.isascii() or _is_utf8(sys.stdout.encoding)):
-        text = ascii_json(text)
-    say(text)
+    encoding = sys.stdout.encoding
+    # Streams that keep text, as tests have them, have no encoding and lose nothing.
+    is_utf8 = encoding is None or codecs.lookup(encoding).name == "utf-8"
+    say(json_text(json_fields(value), ascii_only=not is_utf8))
 
 
 def flush() -> None:
@@ -269,23 +277,17 @@ def _widths(
     return widths
 
 
-def say_pairs(pairs: list[tuple[str, str]]) -> None:
+def say_pairs(pairs: Pairs) -> None:
     """Prints names and values: aligned on a terminal, tab-separated in a pipe."""
-    if is_terminal():
-        width = max(len(name) for name, _ in pairs)
-        for name, value in pairs:
-            say(f"{click.style(name.ljust(width), bold=True)}  {value}")
-    else:
-        for name, value in pairs:
-            say(f"{name}\t{value}")
+    width = max(len(name) for name, _ in pairs)
+    for name, value in pairs:
+        if is_terminal():
+            say(f"{click.style(name.ljust(width), bold=True)}  {cell(value)}")
+        else:
+            say(f"{name}\t{cell(value)}")
 
 
-def coloured(kind: str) -> str:
-    """An event's kind or a task's state, in its colour on a terminal; rich heeds NO_COLOR too."""
+def _coloured(kind: str) -> str:
+    """An event's kind or a task's state, in its colour; rich heeds NO_COLOR too."""
     colour = None if os.environ.get("NO_COLOR") else KIND_COLOURS.get(kind)
-    return click.style(kind, fg=colour) if colour and is_terminal() else kind
-
-
-def _is_utf8(encoding: str | None) -> bool:
-    # Streams that keep text, as tests have them, have no encoding and lose nothing.
-    return encoding is None or codecs.lookup(encoding).name == "utf-8"
+    return click.style(kind, fg=colour) if colour else kind

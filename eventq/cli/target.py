@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from eventq.cli.options import misuse, refuse, shown_word
+from eventq.cli.ending import misuse, refuse
+from eventq.cli.words import shown_word
 from eventq.runner.setup import takes_an_attempt
 
 EXPECTED = "MODULE:FUNCTION, like jobs:work for `def work(ctx, task)` in jobs.py"

@@ -22,7 +22,7 @@ def visible(text: str) -> str:
     """
     if text.isprintable():
         return text
-    return "".join(char if char.isprintable() else _escaped(char) for char in text)
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def visible_lines(text: str, *, indent: str = "") -> list[str]:
@@ -35,29 +35,26 @@ def short(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: max(0, width - 3)]}..."
 
 
-def json_text(value: object) -> str:
+def json_text(value: object, *, ascii_only: bool = False) -> str:
     r"""The value as one line of JSON, with each unprintable character escaped.
 
-    It reads back the same. Letters of all scripts are kept.
+    It reads back the same. Letters of all scripts are kept, unless only ASCII is wanted.
 
     >>> json_text({"name": "\u202eé\x9b"})
     '{"name":"\\u202eé\\u009b"}'
+    >>> json_text("é", ascii_only=True)
+    '"\\u00e9"'
     """
     text = msgspec.json.encode(value).decode()
-    if text.isprintable():
+    if text.isprintable() and (text.isascii() or not ascii_only):
         return text
-    # Outside of strings JSON is ASCII, so whatever does not print stands in a string.
-    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
-
-
-def ascii_json(text: str) -> str:
-    r"""The JSON text with everything beyond ASCII escaped; it reads back the same.
-
-    >>> ascii_json('{"name":"é"}')
-    '{"name":"\\u00e9"}'
-    """
-    # Outside of strings JSON is ASCII, so whatever is not stands in a string.
-    return "".join(char if char.isascii() else json.dumps(char)[1:-1] for char in text)
+    # Outside of strings JSON is printable ASCII, so whatever is not stands in a string.
+    return "".join(
+        char
+        if char.isprintable() and (char.isascii() or not ascii_only)
+        else json.dumps(char)[1:-1]
+        for char in text
+    )
 
 
 def tag_text(tags: object) -> str:
@@ -80,7 +77,3 @@ def iso_text(at: datetime | int) -> str:
     """An instant in UTC for programs, always with microseconds."""
     at = instant(at) if isinstance(at, int) else at
     return f"{at:%Y-%m-%dT%H:%M:%S.%f}Z"
-
-
-def _escaped(char: str) -> str:
-    return ascii(char)[1:-1]

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-SWITCH_S = 0.001
+SWITCH_S = 0.0005
 
 _lock = threading.Lock()
 # How many runs go on, and the interval before the first of them.

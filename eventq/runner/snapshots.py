@@ -11,7 +11,7 @@ from eventq.core.projection import Projection
 from eventq.errors import EventqError
 from eventq.host.logger import SafeLogger
 from eventq.node.node import Node
-from eventq.snapshot import newest, put, take
+from eventq.snapshot import put, take
 
 logger = SafeLogger("eventq.runner")
 
@@ -72,10 +72,11 @@ class SnapshotKeeper:
 
     def _write_if_due(self, events: int) -> None:
         log = self._node.log
-        # Another node may have written one, which is as good.
-        found = newest(log)
+        # Another node may have written one, which is as good. It is not unpacked to be proven: where
+        # it is damaged, the next one comes after as many events more.
+        newest_seq = max((entry.seq for entry in log.snapshots.entries()), default=0)
         with self._node.reading(as_left=True) as projection:
-            self._newest_seq = 0 if found is None else found.seq
+            self._newest_seq = newest_seq
             if not self._is_due(projection, events):
                 return
             snapshot = take(projection)

@@ -103,14 +103,20 @@ def task_difference(
     states = (_state(old, instants[0]), _state(new, instants[1]))
     fields: Fields = {} if states[0] == states[1] else {"state": states}
     if old is not None and new is not None and old != new:
-        fields |= {
-            name: (getattr(old, name), getattr(new, name))
-            for name in _TASK_FIELDS
-            if getattr(old, name) != getattr(new, name)
-        }
-        if old.tags_json != new.tags_json:
-            fields["tags"] = (old.tags, new.tags)
+        fields |= task_fields(old, new)
     return TaskDifference(task.number, task.key, fields) if fields else None
+
+
+def task_fields(old: Task, new: Task) -> Fields:
+    """The fields of Task that differ, without the state; tags as values."""
+    fields = {
+        name: (getattr(old, name), getattr(new, name))
+        for name in _TASK_FIELDS
+        if getattr(old, name) != getattr(new, name)
+    }
+    if old.tags_json != new.tags_json:
+        fields["tags"] = (old.tags, new.tags)
+    return fields
 
 
 def _task_differences(

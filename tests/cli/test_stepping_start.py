@@ -9,7 +9,7 @@ import click
 import pytest
 
 from eventq import Queue
-from eventq.cli.options import Place
+from eventq.cli.place import Place
 from eventq.cli.stepper import open as stepping
 from eventq.cli.stepper.app import Stepper
 from eventq.errors import ArgumentError

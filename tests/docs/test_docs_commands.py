@@ -19,9 +19,8 @@ from eventq.audit.bisect import Found, bisect
 from eventq.audit.diff import diff_points
 from eventq.audit.expression.parser import parse_expression
 from eventq.cli import main
-from eventq.cli.demo.summary import Summary
-from eventq.cli.entry import EXIT_INTERRUPTED, EXIT_PIPE
-from eventq.cli.options import EXIT_FAILED, EXIT_MISUSED
+from eventq.cli.demo.summary import Story
+from eventq.cli.ending import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_MISUSED, EXIT_PIPE
 from eventq.cli.views.change import changed_task
 from eventq.cli.views.fields import json_fields
 from eventq.cli.views.snapshot import difference_fields
@@ -129,7 +128,7 @@ def test_commands_page_has_every_json_field() -> None:
         "A queue at a point": list(json_fields(state)),
         "An answer": list(json_fields(answer)),
         "A queue in numbers": list(json_fields(stats)),
-        "A summary": [*Summary.__struct_fields__],
+        "A summary": list(Story("", "", stats, [], 0, 0.0).numbers),
         "A snapshot": list(json_fields(SnapshotEntry(1, 1, b"", 1, 1))),
         "What a snapshot holds": list(json_fields(take(empty))),
         "A verdict": list(json_fields(SnapshotVerdict("1", 1))),

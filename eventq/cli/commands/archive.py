@@ -19,9 +19,11 @@ from eventq.archive.copy import copy_log
 from eventq.archive.export import event_line, export_log, stored_events
 from eventq.archive.redact import Redactor
 from eventq.audit.lookup import read_history
-from eventq.cli.options import Place, log_time, misuse, placed, point_of, refuse
+from eventq.cli.ending import misuse, refuse
 from eventq.cli.output import is_terminal, note, plain_pairs, progress, say_json, say_record
+from eventq.cli.place import Place, log_time, placed, point_of
 from eventq.cli.views.fields import json_fields
+from eventq.cli.words import point_option
 from eventq.errors import LogArchivedError
 from eventq.eventlog import EventLog, Head, open_log
 from eventq.eventlog import lines as file_lines
@@ -55,11 +57,11 @@ def archive(*, place: Place, folder: str, before: str, dry_run: bool, yes: bool)
     """
     if not (dry_run or yes or is_terminal(sys.stdin)):
         misuse("it deletes events, so it needs --yes where it cannot ask")
-    with closing(open_log(place.found_url, namespace=place.found_namespace, create=False)) as log:
+    with closing(open_log(place.url, namespace=place.namespace, create=False)) as log:
         start = log.start()
         until = _find_until(log, before)
         if dry_run:
-            _say_plan(place, log, folder, until.seq)
+            say_record(_plan(log, folder, until.seq), plain_pairs, as_json=place.as_json)
             return
         with progress("writing") as tell:
             report = archive_events(log, folder, until=until, progress=tell)
@@ -93,8 +95,8 @@ Examples:
   eventq export --from -2h --to -1h"""
 )
 @click.argument("key", required=False)
-@click.option("--from", "begin", metavar="POINT", help="Only events after this point.")
-@click.option("--to", "end", metavar="POINT", help="Only events up to this point.")
+@point_option("--from", "begin", text="Only events after this point.")
+@point_option("--to", "end", text="Only events up to this point.")
 @click.option("--redact", is_flag=True, help="Without values: only names and shapes.")
 @placed
 def export(
@@ -163,15 +165,9 @@ def _find_until(log: EventLog, before: str) -> Head:
         return log.start()
 
 
-def _say_plan(place: Place, log: EventLog, folder: str, until: int) -> None:
-    done = 0
-    if Path(folder).is_dir():
-        done = Archive(folder, namespace=log.namespace).end.seq
+def _plan(log: EventLog, folder: str, until: int) -> dict[str, int]:
+    """What would be done up to a position."""
     start = log.start().seq
-    fields = {
-        "start": start,
-        "until": until,
-        "to_write": max(0, until - max(done, start)),
-        "to_delete": until - start,
-    }
-    say_record(fields, plain_pairs, as_json=place.as_json)
+    done = Archive(folder, namespace=log.namespace).end.seq if Path(folder).is_dir() else 0
+    to_write = max(0, until - max(done, start))
+    return {"start": start, "until": until, "to_write": to_write, "to_delete": until - start}

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import TypeVar
 
 import click
+from msgspec.structs import replace
 
 from eventq.archive.copy import CopyReport, copy_log
-from eventq.cli.options import Place, check_there, misuse, placed, point_of, url_of
-from eventq.cli.output import Pairs, progress, say_record
+from eventq.cli.ending import misuse
+from eventq.cli.output import Pairs, progress, say_json, say_pairs
+from eventq.cli.place import Place, check_there, placed, point_of
 from eventq.cli.text import time_text
 from eventq.core.validation import check_namespace
 from eventq.eventlog import EventLog, open_log
@@ -19,7 +21,8 @@ from eventq.sandbox import ForkReport
 from eventq.sandbox import fork as fork_log
 from eventq.sandbox.fork import fork_end
 
-T = TypeVar("T")
+# What a word begins with that names a variable instead of being a URL.
+ENVIRONMENT = "env:"
 
 
 @click.command(
@@ -40,7 +43,7 @@ def copy(*, place: Place, source: str, target: str) -> None:
     Positions and seals stay the same, and at the end both are folded and compared. A copy that
     was interrupted resumes where it stopped. A target that holds another log is refused.
     """
-    source, target = url_of(source), url_of(target)
+    source, target = _url_of(source), _url_of(target)
     if source == target:
         misuse("SOURCE and TARGET are one and the same log")
     with (
@@ -49,11 +52,8 @@ def copy(*, place: Place, source: str, target: str) -> None:
         progress("copying") as tell,
     ):
         report = copy_log(before, after, progress=tell)
-
-    def pairs(report: CopyReport) -> Pairs:
-        counts = [("resumed at", str(report.resumed_at)), ("copied", str(report.copied))]
-        return [*counts, ("position", str(report.seq)), ("seal", report.seal)]
-
+    counts = [("resumed at", report.resumed_at), ("copied", report.copied)]
+    pairs = [*counts, ("position", report.seq), ("seal", report.seal)]
     _say_report(place, report, pairs, before, after)
 
 
@@ -76,31 +76,28 @@ def fork(*, place: Place, source: str, target: str, at: str | None) -> None:
     new log must be empty; the old one, with its --archive, is only read.
     """
     url, written = _fork_source(source, at)
-    url, target = url_of(url), url_of(target)
+    url, target = _url_of(url), _url_of(target)
     with _source(place, url) as before:
         point = point_of(before, written, "POINT")
         # Before the target is made: what cannot be forked leaves nothing behind.
         fork_end(before, point)
         with _target(before, target) as after, progress("forking") as tell:
             report = fork_log(before, point, after, progress=tell)
-
-    def pairs(report: ForkReport) -> Pairs:
-        left_out = f"{report.asked} lies inside a commit, which is left out"
-        return [
-            ("position", str(report.seq)),
-            *([("", left_out)] if report.seq != report.asked else []),
-            ("at", time_text(report.at)),
-            ("seal", report.seal),
-        ]
-
+    left_out = f"{report.asked} lies inside a commit, which is left out"
+    pairs = [
+        ("position", report.seq),
+        *([("", left_out)] if report.seq != report.asked else []),
+        ("at", time_text(report.at)),
+        ("seal", report.seal),
+    ]
     _say_report(place, report, pairs, before, after)
 
 
 @contextmanager
 def _source(place: Place, url: str) -> Iterator[EventLog]:
     """The log at a URL with the place's archive; refused when nothing is there."""
-    check_namespace(place.found_namespace)
-    with place.at(url).open_log() as log:
+    check_namespace(place.namespace)
+    with replace(place, url=url).open_log() as log:
         check_there(log)
         yield log
 
@@ -110,13 +107,13 @@ def _target(source: EventLog, url: str) -> closing[EventLog]:
 
 
 def _say_report(
-    place: Place, report: T, pairs: Callable[[T], Pairs], before: EventLog, after: EventLog
+    place: Place, report: CopyReport | ForkReport, pairs: Pairs, before: EventLog, after: EventLog
 ) -> None:
-    def told(report: T) -> Pairs:
-        verified = ("verified", "same positions, seals and projection")
-        return [("from", before.url), ("to", after.url), *pairs(report), verified]
-
-    say_record(report, told, as_json=place.as_json)
+    if place.as_json:
+        say_json(report)
+        return
+    verified = ("verified", "same positions, seals and projection")
+    say_pairs([("from", before.url), ("to", after.url), *pairs, verified])
 
 
 def _fork_source(word: str, at: str | None) -> tuple[str, str]:
@@ -129,3 +126,13 @@ def _fork_source(word: str, at: str | None) -> tuple[str, str]:
         # The word itself is not shown: it may hold a password.
         misuse(f"expected URL@POINT, or URL with --at POINT; a POINT is {EXPECTED}")
     return url, written
+
+
+def _url_of(word: str) -> str:
+    """The URL: the word itself, or the value of the variable that it names."""
+    if not word.startswith(ENVIRONMENT):
+        return word
+    url = os.environ.get(word.removeprefix(ENVIRONMENT))
+    if not url:
+        misuse(f"{word}: there is no such environment variable")
+    return url

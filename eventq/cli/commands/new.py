@@ -6,66 +6,30 @@ Nothing is created before every line has been read and checked.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, BinaryIO
 
 import click
 
-from eventq import ArgumentError, TaskSpec
-from eventq.cli.options import (
-    Place,
+from eventq import ArgumentError, Task, TaskSpec
+from eventq.cli.ending import misuse
+from eventq.cli.output import say, say_json
+from eventq.cli.place import Place, placed
+from eventq.cli.text import visible
+from eventq.cli.words import (
     instant_option,
     joined_tags,
-    misuse,
     parse_backoff,
     parse_instant,
     parse_json,
-    placed,
     tag_option,
 )
-from eventq.cli.output import say, say_json
-from eventq.cli.text import visible
 from eventq.core.new_task import TaskOptions
 
 # What is named as wrong when it is not a single field.
 WHOLE_LINE = "line"
 FIELDS = frozenset({"tags", *TaskOptions.__annotations__})
 _ITEM = re.compile(r"tasks\[(\d+)\]: (.*)", re.DOTALL)
-
-
-def task_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The options of a task that `Queue.new` takes."""
-    for option in reversed(
-        (
-            click.option("--priority", type=int, help="Higher runs first. [default: 0]"),
-            click.option("--key", metavar="TEXT", help="Your own id: one key, one task."),
-            click.option("--delay", metavar="DURATION", help="Run this much later, like 90s."),
-            click.option(
-                "--at",
-                "scheduled_at",
-                type=instant_option,
-                metavar="INSTANT",
-                help="Run no earlier.",
-            ),
-            click.option(
-                "--expires-at",
-                type=instant_option,
-                metavar="INSTANT",
-                help="Give up at this instant.",
-            ),
-            click.option("--max-age", metavar="DURATION", help="Give up after this long."),
-            click.option("--max-retries", type=int, help="Attempts after the first."),
-            click.option(
-                "--backoff",
-                metavar="BACKOFF",
-                help="The n-th retry waits n times this, like 10s; or exponential:1s:5m, "
-                "constant:10s. [default: 10s]",
-            ),
-            click.option("--deadline", metavar="DURATION", help="Longest one attempt may run."),
-        )
-    ):
-        command = option(command)
-    return command
 
 
 @click.command(
@@ -85,7 +49,24 @@ Examples:
     help="One task for each line of JSON in FILE, - for standard input. Fields: tags, and the "
     "options here with underscores (scheduled_at for --at). All lines are checked first.",
 )
-@task_options
+@click.option("--priority", type=int, help="Higher runs first. [default: 0]")
+@click.option("--key", metavar="TEXT", help="Your own id: one key, one task.")
+@click.option("--delay", metavar="DURATION", help="Run this much later, like 90s.")
+@click.option(
+    "--at", "scheduled_at", type=instant_option, metavar="INSTANT", help="Run no earlier."
+)
+@click.option(
+    "--expires-at", type=instant_option, metavar="INSTANT", help="Give up at this instant."
+)
+@click.option("--max-age", metavar="DURATION", help="Give up after this long.")
+@click.option("--max-retries", type=int, help="Attempts after the first.")
+@click.option(
+    "--backoff",
+    metavar="BACKOFF",
+    help="The n-th retry waits n times this, like 10s; or exponential:1s:5m, "
+    "constant:10s. [default: 10s]",
+)
+@click.option("--deadline", metavar="DURATION", help="Longest one attempt may run.")
 @placed
 def new(
     *,
@@ -111,11 +92,7 @@ def new(
         return
     tags_given = joined_tags(tags, "tags") if json_tags is None else _object(json_tags)
     with place.open(create=True) as queue:
-        task = queue.new(tags_given, **given)
-    if place.as_json:
-        say_json(task)
-    else:
-        say(visible(task.key))
+        _say_keys(place, [queue.new(tags_given, **given)])
 
 
 def _create_many(place: Place, source: Iterable[bytes], options: dict[str, Any]) -> None:
@@ -137,6 +114,10 @@ def _create_many(place: Place, source: Iterable[bytes], options: dict[str, Any])
             if item is None:
                 raise
             raise _at_line(lines[int(item[1])], item[2], error) from error
+    _say_keys(place, tasks)
+
+
+def _say_keys(place: Place, tasks: list[Task]) -> None:
     for task in tasks:
         if place.as_json:
             say_json(task)

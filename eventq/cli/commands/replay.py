@@ -5,25 +5,17 @@ Nothing here creates a database or appends an event.
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import Any
 
 import click
 
 from eventq.audit.timeline import Wanted, begin_before, timeline
-from eventq.cli.options import (
-    Place,
-    joined_tags,
-    log_time,
-    misuse,
-    note_if_empty,
-    placed,
-    point_of,
-    tags_option,
-)
-from eventq.cli.output import say_lines, say_titles
+from eventq.cli.ending import misuse
+from eventq.cli.output import say_lines
+from eventq.cli.place import Place, log_time, note_if_empty, placed, point_of
 from eventq.cli.stepper.open import step
 from eventq.cli.views.audit import MOMENTS
+from eventq.cli.words import point_option, tags_option
 from eventq.core.events import KINDS
 
 
@@ -47,8 +39,8 @@ Examples:
 )
 @tags_option("Only tasks that have this tag then.")
 @click.option("--worker", metavar="NODE", help="Only what this node did, or its leases.")
-@click.option("--from", "begin", metavar="POINT", help="Begin there. [default: the first event]")
-@click.option("--to", "end", metavar="POINT", help="End there. [default: the last event]")
+@point_option("--from", "begin", text="Begin there. [default: the first event]")
+@point_option("--to", "end", text="End there. [default: the last event]")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what happens, until Ctrl-C.")
 @click.option("--step", "stepping", is_flag=True, help="Step through it on the full screen.")
 @placed
@@ -57,7 +49,7 @@ def replay(
     place: Place,
     kinds: tuple[str, ...],
     keys: tuple[str, ...],
-    tags: tuple[tuple[str, Any], ...],
+    tags: dict[str, Any],
     worker: str | None,
     begin: str | None,
     end: str | None,
@@ -69,7 +61,7 @@ def replay(
     A POINT is a position like 1041, an instant like 2030-01-31T12:00:00Z, a time ago like -2h, a
     number of events before the end like -500, or end.
     """
-    wanted = Wanted(frozenset(kinds), frozenset(keys), joined_tags(tags, "tag"), worker)
+    wanted = Wanted(frozenset(kinds), frozenset(keys), tags, worker)
     if follow and end is not None:
         misuse("--follow has no end, so it does not go with --to")
     if stepping:
@@ -86,8 +78,4 @@ def replay(
         if until is not None and until < after:
             misuse(f"--to, position {until}, lies before --from, position {after + 1}")
         moments = timeline(log, after=after, until=until, wanted=wanted, follow=follow)
-        first = next(moments, None)
-        # Not before the first moment is found: a wrong key is an error and no table.
-        say_titles(MOMENTS, as_json=place.as_json)
-        found = [] if first is None else chain([first], moments)
-        say_lines(found, MOMENTS, as_json=place.as_json, at_once=follow)
+        say_lines(moments, MOMENTS, as_json=place.as_json, at_once=follow)

@@ -13,29 +13,20 @@ from typing import Any
 
 import click
 
+from eventq.cli.ending import end_with_finding, misuse
 from eventq.cli.logs import log_to_stderr
-from eventq.cli.options import (
-    STATES,
-    Place,
-    end_with_finding,
-    joined_tags,
-    limit_option,
-    misuse,
-    placed,
-    point_of,
-    state_option,
-    tags_option,
-)
-from eventq.cli.output import (
-    flush,
-    is_terminal,
-    note,
-    say_json,
-    say_list,
-    say_record,
-)
+from eventq.cli.output import flush, is_terminal, note, say_json, say_list, say_record
+from eventq.cli.place import Place, placed, point_of
 from eventq.cli.target import load_worker
 from eventq.cli.views.sandbox import RERUNS, rerun_pairs
+from eventq.cli.words import (
+    STATES,
+    limit_option,
+    point_option,
+    state_option,
+    tags_option,
+    verbose_option,
+)
 from eventq.eventlog import EventLog
 from eventq.replay.points import END, Point
 from eventq.sandbox import Rerun, attempted_keys
@@ -56,9 +47,7 @@ Examples:
 @click.option(
     "--attempt", type=click.IntRange(1), metavar="N", help="Which attempt. [default: the last]"
 )
-@click.option(
-    "--at", default=END, metavar="POINT", show_default=True, help="As things stood at this point."
-)
+@point_option("--at", text="As things stood at this point.", default=END)
 @click.option("--pdb", is_flag=True, help="Open the debugger where the worker raised.")
 @click.option("--all", "every", is_flag=True, help="The last attempt of many tasks, newest first.")
 @state_option(STATES, "With --all: only of tasks in this state; may come several times.")
@@ -69,18 +58,21 @@ Examples:
     metavar="N",
     help="With --all: at most so many; none for no limit.  [default: 100]",
 )
-@click.option("-v", "--verbose", is_flag=True, help="Log to standard error, ctx.log included.")
+@verbose_option
 @placed
 def rerun(
     *,
     place: Place,
     key: str | None,
     target: str,
+    attempt: int | None,
     at: str,
     pdb: bool,
     every: bool,
+    states: tuple[str, ...],
+    tags: dict[str, Any],
+    limit: int | None,
     verbose: bool,
-    **options: Any,  # noqa: ANN401 - by their kind of call
 ) -> None:
     """Run a recorded attempt again, here, and compare its outcome with the recorded one.
 
@@ -88,36 +80,6 @@ def rerun(
     worker does to the rest of the world, it does again. Exit codes: 0 when every outcome is the
     recorded one, 1 otherwise.
     """
-    _check_call(key, every=every, pdb=pdb, **options)
-    worker = load_worker(target)
-    log_to_stderr(verbose=verbose)
-    with place.open_log() as log:
-        point = point_of(log, at, "--at")
-        if key is None:
-            same = _rerun_all(place, log, worker, point, **options)
-        else:
-            on_error = _debug if pdb else None
-            with _worker_output(place):
-                one = run_again(
-                    log, key, worker, attempt=options["attempt"], at=point, on_error=on_error
-                )
-            say_record(one, rerun_pairs, as_json=place.as_json)
-            same = one.verdict == SAME
-    if not same:
-        end_with_finding()
-
-
-def _check_call(
-    key: str | None,
-    *,
-    every: bool,
-    pdb: bool,
-    attempt: int | None,
-    states: tuple[str, ...],
-    tags: tuple[tuple[str, Any], ...],
-    limit: int | None,
-) -> None:
-    """Ends the command as wrongly called when its options contradict each other."""
     if every and key is not None:
         misuse("either a KEY or --all, not both")
     if every and attempt is not None:
@@ -130,29 +92,36 @@ def _check_call(
         misuse("--state, --tag and --limit go with --all")
     if pdb and not (is_terminal(sys.stdin) and is_terminal()):
         misuse("--pdb needs a terminal to debug on")
+    worker = load_worker(target)
+    log_to_stderr(verbose=verbose)
+    with place.open_log() as log:
+        point = point_of(log, at, "--at")
+        if key is None:
+            limit = 100 if limit is None else limit
+            keys = attempted_keys(
+                log, state=states or None, tags=tags or None, limit=limit + 1, at=point
+            )
+            same = _rerun_all(place, log, worker, keys, point, limit=limit)
+        else:
+            on_error = _debug if pdb else None
+            with _worker_output(place):
+                one = run_again(log, key, worker, attempt=attempt, at=point, on_error=on_error)
+            say_record(one, rerun_pairs, as_json=place.as_json)
+            same = one.verdict == SAME
+    if not same:
+        end_with_finding()
 
 
 def _rerun_all(
     place: Place,
     log: EventLog,
     worker: Callable[..., Any],
+    keys: list[str],
     point: Point,
     *,
-    states: tuple[str, ...],
-    tags: tuple[tuple[str, Any], ...],
-    limit: int | None,
-    attempt: None,
+    limit: int,
 ) -> bool:
     """Runs them one after the other; returns whether all outcomes are the same."""
-    del attempt
-    limit = 100 if limit is None else limit
-    keys = attempted_keys(
-        log,
-        state=list(states) or None,
-        tags=joined_tags(tags, "tag") or None,
-        limit=limit + 1,
-        at=point,
-    )
     if not keys:
         note("no such tasks have been leased")
         return True

@@ -12,13 +12,15 @@ import click
 import msgspec
 
 from eventq import EventqError, Queue, WorkersStuckError
+from eventq.cli.ending import EXIT_FAILED, end_with_finding
 from eventq.cli.logs import log_to_stderr
-from eventq.cli.options import EXIT_FAILED, Place, end_with_finding, placed
 from eventq.cli.output import is_terminal, note, say, say_json
+from eventq.cli.place import Place, note_if_empty, placed
 from eventq.cli.supervise.background import BackgroundRun, on_asking, stopping
-from eventq.cli.supervise.lifeline import Lifeline
+from eventq.cli.supervise.lifeline import READY, Lifeline
 from eventq.cli.supervise.supervisor import STOPPING, Supervisor, child_command
 from eventq.cli.target import load_worker
+from eventq.cli.words import verbose_option
 from eventq.runner import RunReport
 
 # How long all workers of a process may be stuck before it is replaced.
@@ -56,14 +58,12 @@ Examples:
     "--grace",
     default="30s",
     metavar="DURATION",
-    show_default=True,
     help="How long running tasks may go on after the first Ctrl-C or SIGTERM.",
 )
 @click.option(
     "--lease-ttl",
     default="30s",
     metavar="DURATION",
-    show_default=True,
     help="Others take the tasks over when this process has been dead for so long.",
 )
 @click.option(
@@ -72,7 +72,7 @@ Examples:
     help="End, exit code 1, when all workers have ignored for so long that they should end. "
     f"With --processes: replace that process. [default: never; with --processes {MAX_STUCK}]",
 )
-@click.option("-v", "--verbose", is_flag=True, help="Log to standard error, ctx.log included.")
+@verbose_option
 @click.option("--supervised-by", type=int, hidden=True)
 @placed
 def run(
@@ -103,7 +103,7 @@ def run(
     with place.open(create=True, workers=workers) as queue:
         background = BackgroundRun(queue, worker, **options)
         if lifeline is None:
-            place.note_if_empty()
+            note_if_empty(queue.log)
             _say_report(place, _run_alone(queue, background), until_idle=until_idle)
         else:
             _run_supervised(background, lifeline)
@@ -127,11 +127,11 @@ def _run_supervised(background: BackgroundRun, lifeline: Lifeline) -> None:
     with on_asking(background.ask):
         background.start()
         lifeline.watch(ask=background.ask, force=background.force)
-        lifeline.tell_ready()
+        lifeline.tell(READY)
         while not background.wait(None):
             pass
         try:
-            lifeline.tell_report(background.result())
+            lifeline.tell(msgspec.json.encode(background.result()))
         except WorkersStuckError:
             # A thread pool of the worker's own is waited for at exit, perhaps for ever.
             threading.Timer(EXIT_S, os._exit, [EXIT_FAILED]).start()
@@ -139,11 +139,13 @@ def _run_supervised(background: BackgroundRun, lifeline: Lifeline) -> None:
 
 
 def _supervise(place: Place, command: list[str], *, count: int, until_idle: bool) -> None:
-    environment = {"EVENTQ_URL": place.found_url, "EVENTQ_NAMESPACE": place.found_namespace}
-    if place.found_archive is not None:
-        environment["EVENTQ_ARCHIVE"] = place.found_archive
-    with suppress(EventqError):
-        place.note_if_empty()
+    environment = {
+        "EVENTQ_URL": place.url,
+        "EVENTQ_NAMESPACE": place.namespace,
+        "EVENTQ_ARCHIVE": place.archive or "",
+    }
+    with suppress(EventqError), place.open_log() as log:
+        note_if_empty(log)
     supervisor = Supervisor(command, environment, count=count, until_idle=until_idle)
     with on_asking(supervisor.asked):
         end = supervisor.run()

@@ -7,23 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 
 import click
 
 from eventq import ArgumentError, SnapshotError, snapshot
-from eventq.cli.options import (
-    Place,
-    PointCommand,
-    hand_down,
-    log_time,
-    misuse,
-    placed,
-    point_of,
-    refuse,
-)
+from eventq.cli.ending import misuse, refuse
 from eventq.cli.output import note, progress, say_json, say_list, say_record
+from eventq.cli.place import Place, expect_command, log_time, placed, point_of
 from eventq.cli.views.snapshot import (
     ENTRIES,
     VERDICTS,
@@ -31,6 +22,7 @@ from eventq.cli.views.snapshot import (
     say_difference,
     snapshot_pairs,
 )
+from eventq.cli.words import PointCommand, point_option
 from eventq.core.projection import Projection
 from eventq.eventlog import EventLog
 from eventq.replay.points import END
@@ -47,7 +39,8 @@ def group(*, place: Place) -> None:
     Nodes write snapshots themselves, and start from the newest. The log does not need them: each
     can be deleted at any time, and made again.
     """
-    hand_down(place)
+    del place
+    expect_command()
 
 
 @group.command(
@@ -57,11 +50,10 @@ Examples:
   eventq snapshot create --at 2026-11-23T12:00:00Z
   eventq snapshot create --every 100000"""
 )
-@click.option(
+@point_option(
     "--at",
     "point",
-    metavar="POINT",
-    help="Of this point: a position, an instant, a time ago like -2h. [default: end]",
+    text="Of this point: a position, an instant, a time ago like -2h. [default: end]",
 )
 @click.option(
     "--every",
@@ -155,8 +147,7 @@ def diff(*, place: Place, before: str, after: str) -> None:
 
     Each is the position of a snapshot, a file, or any point of the log, which is replayed.
     """
-    with ExitStack() as opened:
-        old, new = (_projection(place, opened, word) for word in (before, after))
+    old, new = _projection(place, before), _projection(place, after)
     difference = snapshot.compare(old, new)
     if place.as_json:
         say_json(difference_fields(difference, old, new))
@@ -187,7 +178,7 @@ Examples:
   eventq snapshot prune --before -30d""",
 )
 @click.option("--keep", type=click.IntRange(0), metavar="N", help="All but the newest N.")
-@click.option("--before", metavar="POINT", help="Those before this point.")
+@point_option("--before", text="Those before this point.")
 @placed
 def prune(*, place: Place, keep: int | None, before: str | None) -> None:
     """Delete snapshots from the log's database. The log itself loses nothing."""
@@ -205,15 +196,16 @@ def _is_position(word: str) -> bool:
     return _POSITION.fullmatch(word) is not None
 
 
-def _no_file(path: str) -> ArgumentError:
-    return ArgumentError("snapshot", path, "a position, or a file that is there")
+def _file(path: str) -> str:
+    """The path of a snapshot's file, which must be there."""
+    if not Path(path).exists():
+        raise ArgumentError("snapshot", path, "a position, or a file that is there")
+    return path
 
 
 def _load(path: str) -> snapshot.Snapshot:
     try:
-        return snapshot.load(path)
-    except FileNotFoundError:
-        raise _no_file(path) from None
+        return snapshot.load(_file(path))
     except SnapshotError as error:
         refuse(f"{path}: {error}")
 
@@ -222,16 +214,15 @@ def _source(log: EventLog, word: str) -> tuple[str, Callable[[], snapshot.Snapsh
     if _is_position(word):
         [source] = stored_sources(log, [int(word)])
         return source
-    if not Path(word).exists():
-        raise _no_file(word)
-    return word, lambda: snapshot.load(word)
+    path = _file(word)
+    return word, lambda: snapshot.load(path)
 
 
-def _projection(place: Place, opened: ExitStack, word: str) -> Projection:
+def _projection(place: Place, word: str) -> Projection:
     """The projection a word means: of a snapshot, a file, or else a point of the log."""
     if not _is_position(word) and Path(word).is_file():
         return snapshot.restore(_load(word))
-    log = opened.enter_context(place.open_log())
-    if _is_position(word) and log.snapshots.get(int(word)) is not None:
-        return snapshot.restore(snapshot.get(log, int(word)))
-    return snapshot.projection_at(log, point_of(log, word, "snapshot"))
+    with place.open_log() as log:
+        if _is_position(word) and log.snapshots.get(int(word)) is not None:
+            return snapshot.restore(snapshot.get(log, int(word)))
+        return snapshot.projection_at(log, point_of(log, word, "snapshot"))

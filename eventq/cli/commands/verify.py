@@ -10,18 +10,10 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from eventq.cli.options import (
-    Place,
-    check_there,
-    end_with_finding,
-    hand_down,
-    log_time,
-    misuse,
-    placed,
-    point_of,
-)
-from eventq.cli.output import Column, Pairs, listing, note, progress, say_json, say_list, say_record
-from eventq.cli.text import visible
+from eventq.cli.ending import end_with_finding, misuse
+from eventq.cli.output import Listing, Pairs, note, progress, say_json, say_list, say_record
+from eventq.cli.place import Place, check_there, expect_command, log_time, placed, point_of
+from eventq.cli.words import point_option
 from eventq.eventlog import EventLog
 from eventq.host.clock import warn_if_ahead
 from eventq.replay.points import END
@@ -35,20 +27,14 @@ KEY_ENV = "EVENTQ_ANCHOR_KEY"
 UNPROVEN = "hmac"
 TRUSTED = "what comes behind is verified, trusting the snapshot there; --archive verifies all"
 
-FINDINGS = listing(
-    Column("SEQ", lambda finding: str(finding.seq)),
-    Column("RULE", lambda finding: finding.rule),
-    Column("PROBLEM", lambda finding: visible(finding.problem)),
-)
-CHECKED_ANCHORS = listing(
-    Column("FILE", lambda result: visible(result.file)),
-    Column("SEQ", lambda result: str(result.seq)),
-    Column("RESULT", lambda result: "holds" if result.ok else visible(result.problem)),
+FINDINGS = Listing(("SEQ", "seq"), ("RULE", "rule"), ("PROBLEM", "problem"))
+CHECKED_ANCHORS = Listing(
+    ("FILE", "file"), ("SEQ", "seq"), ("RESULT", lambda result: result.problem or "holds")
 )
 
 
 class CheckedAnchor(Struct, frozen=True):
-    """What a check of an anchor gave: the position and the problem, or None for both."""
+    """A checked anchor: where the log contradicts it and how, or None for both."""
 
     file: str
     seq: int
@@ -60,7 +46,6 @@ class CheckedAnchor(Struct, frozen=True):
 _key_env = click.option(
     "--key-env",
     default=KEY_ENV,
-    show_default=True,
     metavar="NAME",
     help="The environment variable that holds the key.",
 )
@@ -90,7 +75,6 @@ Examples:
     "--indexes",
     type=click.Choice(["sample", "full", "none"]),
     default="sample",
-    show_default=True,
     help="Of how many tasks to compare what the log's indexes say.",
 )
 @placed
@@ -103,7 +87,7 @@ def verify_command(
     instant and key, and the order of dispatch. Names the first wrong position, if there is one,
     and then exits with 1.
     """
-    anchors = [(file.name, _read_anchor(file)) for file in files]
+    anchors = [(file.name, parse_anchor(file.read(), file.name)) for file in files]
     key = _find_key(key_env, [anchor for _, anchor in anchors])
     with place.open_log() as log:
         if not anchors:
@@ -142,7 +126,8 @@ def verify_command(
 @placed
 def anchor_group(*, place: Place) -> None:
     """Keep a position and its seal outside the log, and check the log against them."""
-    hand_down(place)
+    del place
+    expect_command()
 
 
 @anchor_group.command(
@@ -152,7 +137,7 @@ Examples:
   eventq anchor export > anchor.json
   EVENTQ_ANCHOR_KEY=... eventq anchor export --at 2030-01-31T00:00:00Z > january.json""",
 )
-@click.option("--at", "point", default=END, show_default=True, metavar="POINT", help="Of when.")
+@point_option("--at", "point", text="Of when.", default=END)
 @_key_env
 @placed
 def export(*, place: Place, point: str, key_env: str) -> None:
@@ -181,7 +166,7 @@ def check(*, place: Place, files: tuple[IO[bytes], ...], key_env: str) -> None:
     It is quick, since it reads one commit for each anchor. That the seal fits all commits before
     it, verify proves.
     """
-    anchors = [(file.name, _read_anchor(file)) for file in files]
+    anchors = [(file.name, parse_anchor(file.read(), file.name)) for file in files]
     key = _find_key(key_env, [anchor for _, anchor in anchors])
     with place.open_log() as log:
         results = [_checked(log, name, anchor, key) for name, anchor in anchors]
@@ -198,13 +183,13 @@ def _span(verdict: Verdict) -> str:
 
 def _verdict_pairs(verdict: Verdict) -> Pairs:
     return [
-        ("namespace", visible(verdict.namespace)),
+        ("namespace", verdict.namespace),
         ("positions", _span(verdict)),
-        ("events", str(verdict.events)),
-        ("commits", str(verdict.commits)),
-        ("open tasks", str(verdict.open)),
+        ("events", verdict.events),
+        ("commits", verdict.commits),
+        ("open tasks", verdict.open),
         ("seal", verdict.seal),
-        ("anchors", str(verdict.anchors)),
+        ("anchors", verdict.anchors),
         ("verified", "nothing is wrong"),
     ]
 
@@ -213,10 +198,6 @@ def _checked(log: EventLog, name: str, anchor: Anchor, key: bytes | None) -> Che
     forged = check_mac(anchor, key)
     found = check_anchor(log, anchor) if forged is None else (anchor.seq, forged)
     return CheckedAnchor(name, anchor.seq, found is None, *(found or (None, None)))
-
-
-def _read_anchor(file: IO[bytes]) -> Anchor:
-    return parse_anchor(file.read(), file.name)
 
 
 def _key(name: str) -> bytes | None:

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import click
 from msgspec import UNSET
 
-from eventq.cli.options import (
-    Place,
-    misuse,
-    parse_backoff,
-    placed,
-    point_of,
-    shown_word,
-    tag_option,
-)
+from eventq.cli.ending import misuse
 from eventq.cli.output import note, progress, say_json, say_table
+from eventq.cli.place import Place, placed, point_of
 from eventq.cli.views.sandbox import WHATIF_COLUMNS, took, whatif_rows
+from eventq.cli.words import parse_backoff, point_option, shown_word, tag_option
 from eventq.errors import ArgumentError
 from eventq.replay.points import END
 from eventq.sandbox import PriorityRule
@@ -35,7 +29,7 @@ NUMBER_CHARACTERS = 20
 Examples:
   eventq whatif --workers 8
   eventq whatif --backoff exponential:1s:5m --max-retries 3
-  eventq whatif --priority kind=video:10 --from -2h --json""",
+  eventq whatif --priority kind=video:10 --from -2h --json"""
 )
 @click.option("--workers", type=int, metavar="N", help="Attempts at a time. [default: as it was]")
 @click.option(
@@ -61,18 +55,9 @@ Examples:
     metavar="SHARE",
     help="Of unrecorded attempts, 0 to 1. [default: each as the task's last recorded one]",
 )
-@click.option(
-    "--from",
-    "after",
-    default="0",
-    metavar="POINT",
-    show_default=True,
-    help="Only tasks created after it.",
-)
-@click.option(
-    "--to", "until", default=END, metavar="POINT", show_default=True, help="The record's end."
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="Settles what is drawn.")
+@point_option("--from", "after", text="Only tasks created after it.", default="0")
+@point_option("--to", "until", text="The record's end.", default=END)
+@click.option("--seed", type=int, default=0, help="Settles what is drawn.")
 @placed
 def whatif(
     *,
@@ -92,14 +77,13 @@ def whatif(
     rules = [_rule(word) for word in priorities]
     for name in ("max_age", "deadline"):
         options[name] = _limit(options[name])
-    retries = _limit(max_retries)
     with place.open_log() as log, progress("replaying") as tell, _as_typed():
         found = suppose(
             log,
             after=point_of(log, after, "--from"),
             until=point_of(log, until, "--to"),
             backoff=parse_backoff(backoff),
-            max_retries=_count(retries) if isinstance(retries, str) else retries,
+            max_retries=_limit(max_retries, _count),
             priorities=rules,
             progress=tell,
             **options,
@@ -128,10 +112,11 @@ def _as_typed() -> Iterator[None]:
         raise ArgumentError(name, error.value, error.expected) from None
 
 
-def _limit(word: str | None) -> Any:  # noqa: ANN401 - UNSET, None or the word
+def _limit(word: str | None, parse: Callable[[str], Any] = str) -> Any:  # noqa: ANN401 - parsed
+    """What a word sets a limit to, None for none; UNSET without a word."""
     if word is None:
         return UNSET
-    return None if word == NO_LIMIT else word
+    return None if word == NO_LIMIT else parse(word)
 
 
 def _count(word: str) -> int:

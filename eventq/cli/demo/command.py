@@ -13,14 +13,12 @@ import sys
 import sysconfig
 import time
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 from urllib.parse import unquote, urlsplit
 
 import click
 import msgspec
-from msgspec import Struct
 
 from eventq import ArgumentError, Queue
 from eventq.cli.demo.files import (
@@ -33,15 +31,15 @@ from eventq.cli.demo.files import (
     specs_of,
     storable,
 )
-from eventq.cli.demo.screen import DemoProgress, Rate, Screen
-from eventq.cli.demo.summary import read_story, summarize, summary_lines
+from eventq.cli.demo.screen import Screen
+from eventq.cli.demo.summary import read_story, summary_lines
+from eventq.cli.ending import EXIT_INTERRUPTED, refuse
 from eventq.cli.logs import log_to_stderr
-from eventq.cli.options import Place, placed_by, refuse
 from eventq.cli.output import flush, is_terminal, note, say, say_json
+from eventq.cli.place import Place, placed_by
 from eventq.cli.supervise.background import BackgroundRun, stopping
 from eventq.cli.text import visible
 from eventq.core.durations import SECOND_US, parse_duration
-from eventq.eventlog import open_log
 
 DEMO_URL = "sqlite:///eventq-demo.db"
 DEMO_NAMESPACE = "demo"
@@ -51,21 +49,12 @@ MAX_RETRIES = 5
 LEASE_TTL = "5s"
 GRACE = "10s"
 KEYS_AT_ONCE = 500
-EXIT_INTERRUPTED = 130
 
-
-class DemoOptions(Struct, frozen=True):
-    """The options of one call."""
-
-    root: str
-    url: str
-    namespace: str
-    as_json: bool
-    workers: int | None
-    limit_files: int | None
-    seed: int
-    fail_share: float
-    pace_s: float
+FOREIGN = (
+    "another process holds leases: it works here too, or has died, and then they lapse "
+    "within seconds"
+)
+STOPPING = "stopping when what runs is done; Ctrl-C again to give it back"
 
 
 @click.command(
@@ -83,25 +72,36 @@ Examples:
 )
 @click.option("--workers", type=click.IntRange(1, 10_000), metavar="N", help="Files at a time.")
 @click.option("--limit-files", type=click.IntRange(1), metavar="N", help="Only the first N files.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Settles what fails.")
+@click.option("--seed", type=int, default=1, help="Settles what fails.")
 @click.option(
     "--fail-share",
     type=click.FloatRange(0, 1),
     default=0.05,
-    show_default=True,
     help="Share of attempts that fail as on a flaky disk; at most three a file.",
 )
 @click.option(
     "--pace",
     metavar="DURATION",
     default="0s",
+    show_default=False,
     help="Spend at least this long on a file, like 20ms, to have time to look.",
 )
 @placed_by(
     url_help=f"Where the log is; EVENTQ_URL is not asked. [default: {DEMO_URL}]",
     namespace_help=f"Queue within the log. [default: {DEMO_NAMESPACE}]",
+    url=DEMO_URL,
+    namespace=DEMO_NAMESPACE,
 )
-def demo(*, place: Place, directory: str | None, pace: str, **options: Any) -> None:  # noqa: ANN401
+def demo(
+    *,
+    place: Place,
+    directory: str | None,
+    workers: int | None,
+    limit_files: int | None,
+    seed: int,
+    fail_share: float,
+    pace: str,
+) -> None:
     """Read all files under DIR (the Python standard library) as tasks, with failures on the way.
 
     Each file is a task: its SHA-256 and compression ratio become the result. Priorities go by
@@ -109,147 +109,111 @@ def demo(*, place: Place, directory: str | None, pace: str, **options: Any) -> N
     One file never succeeds and expires after its retries. Stop it with Ctrl-C, or kill it, and run
     it again: it goes on where it was.
     """
-    chosen = DemoOptions(
-        root=os.path.realpath(_library() if directory is None else directory),
-        url=DEMO_URL if place.url is None else place.url,
-        namespace=DEMO_NAMESPACE if place.namespace is None else place.namespace,
-        as_json=place.as_json,
-        pace_s=parse_duration(pace, "pace") / SECOND_US,
-        **options,
-    )
-    if not 0 <= chosen.fail_share <= 1:
+    root = os.path.realpath(directory or sysconfig.get_path("stdlib"))
+    pace_s = parse_duration(pace, "pace") / SECOND_US
+    if not 0 <= fail_share <= 1:
         # Not a number is in no range, which click does not see.
-        raise ArgumentError("fail_share", chosen.fail_share, "a number from 0 to 1")
-    if chosen.url.startswith("memory:"):
+        raise ArgumentError("fail_share", fail_share, "a number from 0 to 1")
+    if place.url.startswith("memory:"):
         raise ArgumentError(
-            "url", chosen.url, "a log that outlives the demo, like sqlite:///demo.db"
+            "url", place.url, "a log that outlives the demo, like sqlite:///demo.db"
         )
     # The screen and the summary show which attempts failed.
     log_to_stderr(verbose=False, attempts="none")
-    files = _find_files(chosen, is_library=directory is None)
+    # Installed packages are not part of the library.
+    packages = None if directory else os.path.join(root, "site-packages")  # noqa: PTH118
+    files = _find_files(root, place.url, without=packages, limit=limit_files)
+    worker = DiskWorker(root, Board(), seed=seed, fail_share=fail_share, pace_s=pace_s)
     with Queue(
-        chosen.url,
-        namespace=chosen.namespace,
-        workers=chosen.workers,
+        place.url,
+        namespace=place.namespace,
+        workers=workers,
         max_retries=MAX_RETRIES,
         backoff=BACKOFF,
     ) as queue:
-        _refuse_others(queue, chosen)
+        _refuse_others(queue, root)
         try:
-            _create_tasks(queue, chosen, files)
-            before = queue.stats()
+            _create_tasks(queue, root, files, seed=seed, tell=note if place.as_json else _say_now)
+            open_count = queue.stats().open
             begun_s = time.monotonic()
-            stopped = _work(queue, chosen)
+            stopped = _work(queue, worker, as_json=place.as_json)
             elapsed_s = time.monotonic() - begun_s
         except KeyboardInterrupt:
             # Signals are only handled once the tasks are created.
             _say_interrupted(queue)
-        if stopped and queue.stats().open:
+        left_count = queue.stats().open
+        if stopped and left_count:
             _say_interrupted(queue)
-        done_count = before.open - queue.stats().open
-        _summarize(queue, chosen, done_count=done_count, elapsed_s=elapsed_s)
+        done_count = open_count - left_count
+        _summarize(queue, done_count=done_count, elapsed_s=elapsed_s, as_json=place.as_json)
 
 
-def _find_files(options: DemoOptions, *, is_library: bool) -> list[DemoFile]:
-    is_own = _own_files(options.url)
-    # Installed packages are not part of the library.
-    packages = os.path.join(options.root, "site-packages") if is_library else None  # noqa: PTH118
+def _find_files(root: str, url: str, *, without: str | None, limit: int | None) -> list[DemoFile]:
+    """The files to read: all but the path ``without`` and the demo's own database."""
+    own = _database(url)
 
-    def without(path: str) -> bool:
-        return path == packages or is_own(path)
+    def left_out(path: str) -> bool:
+        return path == without or (own is not None and (path == own or path.startswith(f"{own}-")))
 
-    files, unread = scan(options.root, without=without, limit=options.limit_files)
+    files, unread = scan(root, without=left_out, limit=limit)
     for path in unread:
         note(f"cannot read the directory {path}")
     if not files:
-        refuse(f"there are no regular files under {options.root}")
+        refuse(f"there are no regular files under {root}")
     return files
 
 
-def _own_files(url: str) -> Callable[[str], bool]:
-    """A test for the files of the demo's own database."""
-    parts = urlsplit(url)
-    if parts.scheme != "sqlite":
-        return lambda _: False
-    own = os.path.realpath(unquote(parts.path[1:]))
-    return lambda path: path == own or path.startswith(f"{own}-")
-
-
-def _refuse_others(queue: Queue, options: DemoOptions) -> None:
+def _refuse_others(queue: Queue, root: str) -> None:
     """The log must be empty, or hold the demo of the same tree."""
     first = next(iter(queue.events()), None)
     if first is None:
         return
-    tags = getattr(first.body, "tags", b"{}")
-    root = msgspec.json.decode(tags).get("root")
+    there = msgspec.json.decode(getattr(first.body, "tags", b"{}")).get("root")
     where = f"namespace {queue.namespace} of {queue.url}"
-    if root is None:
+    if there is None:
         refuse(f"{where} holds tasks that are not the demo's; choose another --namespace or --url")
-    if root != storable(options.root):
-        refuse(f"{where} holds the demo of {root}; choose another --namespace or --url")
+    if there != storable(root):
+        refuse(f"{where} holds the demo of {there}; choose another --namespace or --url")
 
 
-def _create_tasks(queue: Queue, options: DemoOptions, files: list[DemoFile]) -> None:
+def _create_tasks(
+    queue: Queue, root: str, files: list[DemoFile], *, seed: int, tell: Callable[[str], None]
+) -> None:
     """Creates tasks for the files that have none; those of an earlier run are kept."""
-    taken = _taken_keys(queue, [key_of(file.path) for file in files])
-    fresh = [file for file in files if key_of(file.path) not in taken]
-    # The broken one is in the first commit, so if anything is there, it is there.
-    broken = choose_broken(options.seed, files) if not taken else None
-    queue.new_many(specs_of(options.root, fresh, broken=broken))
-    _tell(options, f"demo: {len(files):,} files under {visible(options.root)}")
-    _tell(options, f"demo: {len(fresh):,} tasks created, {len(taken):,} were there already")
-    _tell(options, f"demo: database {_database(queue.url)}, namespace {queue.namespace}")
-    if broken is not None:
-        _tell(
-            options, f"demo: seed {options.seed} has chosen {visible(broken.path)} never to succeed"
-        )
-
-
-def _taken_keys(queue: Queue, keys: list[str]) -> set[str]:
+    keys = [key_of(file.path) for file in files]
     taken: set[str] = set()
-    with closing(open_log(queue.url, namespace=queue.namespace, create=False)) as log:
-        for start in range(0, len(keys), KEYS_AT_ONCE):
-            taken.update(log.find_keys(keys[start : start + KEYS_AT_ONCE]))
-    return taken
+    for start in range(0, len(keys), KEYS_AT_ONCE):
+        taken.update(queue.log.find_keys(keys[start : start + KEYS_AT_ONCE]))
+    fresh = [file for file, key in zip(files, keys, strict=True) if key not in taken]
+    # The broken one is in the first commit, so if anything is there, it is there.
+    broken = choose_broken(seed, files) if not taken else None
+    queue.new_many(specs_of(root, fresh, broken=broken))
+    tell(f"demo: {len(files):,} files under {visible(root)}")
+    tell(f"demo: {len(fresh):,} tasks created, {len(taken):,} were there already")
+    tell(f"demo: database {_shown_database(queue.url)}, namespace {queue.namespace}")
+    if broken is not None:
+        tell(f"demo: seed {seed} has chosen {visible(broken.path)} never to succeed")
 
 
-def _work(queue: Queue, options: DemoOptions) -> bool:
+def _work(queue: Queue, worker: DiskWorker, *, as_json: bool) -> bool:
     """Runs everything; returns whether it was asked to stop."""
-    board = Board()
-    worker = DiskWorker(
-        options.root, board, seed=options.seed, fail_share=options.fail_share, pace_s=options.pace_s
-    )
     # Leases that exist now belong to another process, alive or dead.
-    before = queue.stats()
-    others = set(before.nodes)
+    others = set(queue.stats().nodes)
     run = BackgroundRun(queue, worker, until="idle", grace=GRACE, lease_ttl=LEASE_TTL)
-    rate = Rate()
-    begun_s = time.monotonic()
-    rate.measure(begun_s, before.total - before.open)
+    stream, live = sys.stderr if as_json else sys.stdout, is_terminal() and not as_json
+    with stopping(run), Screen(worker.root, worker.board, stream, live=live) as screen:
 
-    def look() -> DemoProgress:
-        stats = queue.stats()
-        now_s = time.monotonic()
-        running, failures = board.seen()
-        return DemoProgress(
-            stats=stats,
-            elapsed_s=now_s - begun_s,
-            rate=rate.measure(now_s, stats.total - stats.open),
-            running=running,
-            failures=failures,
-            foreign=not others.isdisjoint(stats.nodes),
-            stopping=run.asked,
-        )
+        def show() -> None:
+            stats = queue.stats()
+            foreign = not others.isdisjoint(stats.nodes)
+            screen.show(stats, [FOREIGN] * foreign + [STOPPING] * run.asked)
 
-    live = is_terminal() and not options.as_json
-    stream = sys.stderr if options.as_json else sys.stdout
-    with stopping(run), Screen(options.root, stream, live=live) as screen:
         # Before anything changes, so that leases of a killed process are still reported.
-        screen.show(look())
+        show()
         run.start()
         while not run.wait(screen.every_s):
-            screen.show(look())
-        screen.show(look())
+            show()
+        show()
         run.result()
     return run.asked
 
@@ -261,16 +225,16 @@ def _say_interrupted(queue: Queue) -> NoReturn:
     raise click.exceptions.Exit(EXIT_INTERRUPTED)
 
 
-def _summarize(queue: Queue, options: DemoOptions, *, done_count: int, elapsed_s: float) -> None:
-    story = read_story(queue)
-    summary = summarize(queue, story, done_count=done_count, elapsed_s=elapsed_s)
-    if options.as_json:
-        say_json(summary)
+def _summarize(queue: Queue, *, done_count: int, elapsed_s: float, as_json: bool) -> None:
+    story = read_story(queue, done_count=done_count, elapsed_s=elapsed_s)
+    if as_json:
+        say_json(story.numbers)
         return
     columns = shutil.get_terminal_size().columns if is_terminal() else None
     bold = str if columns is None else functools.partial(click.style, bold=True)
-    lines = summary_lines(queue, story, summary, bold=bold, columns=columns)
-    for line in ["", *lines, "", f"Database: {_database(queue.url)}", bold("Try next:")]:
+    lines = summary_lines(queue, story, bold=bold, columns=columns)
+    database = f"Database: {_shown_database(queue.url)}"
+    for line in ["", *lines, "", database, bold("Try next:")]:
         say(line)
     shown = (story.retried or (story.slowest or story.tasks)[0]).key
     place = ["--url", queue.url, "--namespace", queue.namespace]
@@ -282,32 +246,26 @@ def _summarize(queue: Queue, options: DemoOptions, *, done_count: int, elapsed_s
         say(f"  {shlex.join([*_program(), *place, *words])}")
 
 
-def _tell(options: DemoOptions, line: str) -> None:
-    """Prints a line about the start, on standard error when the answer is JSON."""
-    if options.as_json:
-        note(line)
-    else:
-        say(line)
-        flush()
+def _say_now(line: str) -> None:
+    say(line)
+    flush()
 
 
-def _library() -> str:
-    return sysconfig.get_path("stdlib")
-
-
-def _database(url: str) -> str:
+def _database(url: str) -> str | None:
+    """The database's file, if the URL names one."""
     parts = urlsplit(url)
-    return (
-        visible(str(Path(unquote(parts.path[1:])).resolve())) if parts.scheme == "sqlite" else url
-    )
+    return os.path.realpath(unquote(parts.path[1:])) if parts.scheme == "sqlite" else None
+
+
+def _shown_database(url: str) -> str:
+    return visible(_database(url) or url)
 
 
 def _program() -> list[str]:
     """The words that started this command."""
-    started = sys.argv[0]
-    if Path(started).name == "__main__.py":
+    started = Path(sys.argv[0])
+    if started.name == "__main__.py":
         return [sys.orig_argv[0], "-m", "eventq"]
-    found = shutil.which(Path(started).name)
-    if found is not None and Path(found).resolve() == Path(started).resolve():
-        return [Path(started).name]
-    return [started]
+    found = shutil.which(started.name)
+    is_found = found is not None and Path(found).resolve() == started.resolve()
+    return [started.name if is_found else sys.argv[0]]

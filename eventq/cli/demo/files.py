@@ -47,63 +47,49 @@ class DemoFile(Struct, frozen=True):
     size_bytes: int
 
 
-class FileInWork(Struct, frozen=True):
-    """A file that is being read."""
-
-    path: str
-    since_s: float
-
-
-class Failure(Struct, frozen=True):
-    """One attempt that failed."""
-
-    path: str
-    attempt: int
-    error: str
-
-
 class Board:
-    """What the worker threads do, for the screen. Any thread may call any method."""
+    """What the worker threads do, as lines for the screen. Any thread may call any method."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._running: dict[int, FileInWork] = {}
-        self._failures: deque[Failure] = deque(maxlen=FAILURES_KEPT)
+        self._running: dict[int, tuple[float, str]] = {}
+        self._failures: deque[str] = deque(maxlen=FAILURES_KEPT)
 
     @contextmanager
     def working(self, task: Task, path: str) -> Iterator[None]:
         """Lists the attempt as running during the block, and its failure afterwards."""
         with self._lock:
-            self._running[task.number] = FileInWork(visible(path), time.monotonic())
+            self._running[task.number] = (time.monotonic(), visible(path))
         try:
             yield
         except OSError as error:
-            failure = Failure(visible(path), task.attempt, visible(error.strerror or str(error)))
+            what = visible(error.strerror or str(error))
             with self._lock:
-                self._failures.append(failure)
+                self._failures.appendleft(f"attempt {task.attempt}  {what}  {visible(path)}")
             raise
         finally:
             with self._lock:
                 del self._running[task.number]
 
-    def seen(self) -> tuple[list[FileInWork], list[Failure]]:
+    def lines(self) -> tuple[list[str], list[str]]:
         """The running attempts, longest first, and the last failures, newest first."""
+        now_s = time.monotonic()
         with self._lock:
-            running = sorted(self._running.values(), key=lambda one: one.since_s)
-            return running, list(reversed(self._failures))
+            running = [
+                f"{now_s - begun_s:6.2f} s  {path}"
+                for begun_s, path in sorted(self._running.values())
+            ]
+            return running, list(self._failures)
 
 
-class DiskWorker:
+class DiskWorker(Struct, frozen=True):
     """Reads a task's file: its SHA-256 and how well it compresses are the result."""
 
-    def __init__(
-        self, root: str, board: Board, *, seed: int, fail_share: float, pace_s: float
-    ) -> None:
-        self._root = root
-        self._board = board
-        self._seed = seed
-        self._fail_share = fail_share
-        self._pace_s = pace_s
+    root: str
+    board: Board
+    seed: int
+    fail_share: float
+    pace_s: float
 
     def __call__(self, ctx: Context, task: Task) -> dict[str, Any]:
         """Runs one attempt. Raises OSError as a disk would, and at random."""
@@ -111,18 +97,18 @@ class DiskWorker:
         if path is None:
             raise Cancel("not a task of the demo")
         begun_s = time.monotonic()
-        with self._board.working(task, path):
+        with self.board.working(task, path):
             self._fail_by_chance(path, task)
             result = self._read(ctx, path)
             seconds = time.monotonic() - begun_s
-            if seconds < self._pace_s:
-                ctx.sleep(self._pace_s - seconds)
+            if seconds < self.pace_s:
+                ctx.sleep(self.pace_s - seconds)
         return {**result, "seconds": round(seconds, 6)}
 
     def _fail_by_chance(self, path: str, task: Task) -> None:
         unlucky = (
             task.attempt <= UNLUCKY_ATTEMPTS
-            and chance(self._seed, path, task.attempt) < self._fail_share
+            and chance(self.seed, path, task.attempt) < self.fail_share
         )
         if unlucky or task.tags.get("broken"):
             raise OSError(errno.EIO, os.strerror(errno.EIO), path)
@@ -131,7 +117,7 @@ class DiskWorker:
         digest = hashlib.sha256()
         packer = zlib.compressobj(COMPRESSION_LEVEL)
         size_bytes = packed_bytes = 0
-        with open(os.path.join(self._root, path), "rb") as file:  # noqa: PTH118, PTH123 - odd names
+        with open(os.path.join(self.root, path), "rb") as file:  # noqa: PTH118, PTH123 - odd names
             while chunk := file.read(CHUNK_BYTES):
                 ctx.check()
                 digest.update(chunk)
@@ -172,24 +158,22 @@ def scan(
 
 def specs_of(root: str, files: list[DemoFile], *, broken: DemoFile | None) -> list[TaskSpec]:
     """The tasks of the files; ``broken`` comes first, so it is in the first commit."""
-    ordered = [file for file in files if file is not broken]
-    if broken is not None:
-        ordered.insert(0, broken)
     return [
-        TaskSpec(tags_of(root, file, broken=file is broken), **_options(file)) for file in ordered
+        TaskSpec(
+            tags_of(root, file, broken=file is broken),
+            key=key_of(file.path),
+            priority=size_class(file.size_bytes)[1],
+        )
+        for file in sorted(files, key=lambda file: file is not broken)
     ]
 
 
 def tags_of(root: str, file: DemoFile, *, broken: bool) -> dict[str, Any]:
     """A file's tags; ``path_hex`` has the bytes of a path that is not UTF-8."""
-    tags: dict[str, Any] = {"path": storable(file.path)}
-    if tags["path"] != file.path:
-        tags["path_hex"] = os.fsencode(file.path).hex()
-    tags["size"] = size_class(file.size_bytes)[0]
-    if broken:
-        tags["broken"] = True
-    tags["root"] = storable(root)
-    return tags
+    path, name = storable(file.path), size_class(file.size_bytes)[0]
+    odd = {} if path == file.path else {"path_hex": os.fsencode(file.path).hex()}
+    chosen = {"broken": True} if broken else {}
+    return {"path": path, **odd, "size": name, **chosen, "root": storable(root)}
 
 
 def path_of(tags: dict[str, Any]) -> str | None:
@@ -233,7 +217,3 @@ def size_class(size_bytes: int) -> tuple[str, int]:
 def storable(text: str) -> str:
     """The text, with what UTF-8 cannot hold written as escapes."""
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _options(file: DemoFile) -> dict[str, Any]:
-    return {"key": key_of(file.path), "priority": size_class(file.size_bytes)[1]}

@@ -9,15 +9,14 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Self, TextIO
 
-from msgspec import Struct
-
 from eventq import Stats
-from eventq.cli.demo.files import Failure, FileInWork
+from eventq.cli.demo.files import Board
 from eventq.cli.output import terminal
 from eventq.cli.text import visible
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.text import Text
 
 # The rate shown is that of the last seconds.
 RATE_WINDOW_S = 3.0
@@ -26,64 +25,24 @@ ROWS = 4
 LIVE_S = 0.1
 LINES_S = 1.0
 
-FOREIGN = (
-    "another process holds leases: it works here too, or has died, and then they lapse "
-    "within seconds"
-)
 COUNTED = {
     "ready": "", "scheduled": "yellow", "leased": "cyan", "completed": "green", "expired": "red",
     "failures": "red",
 }  # fmt: skip
-STOPPING = "stopping when what runs is done; Ctrl-C again to give it back"
-
-
-class DemoProgress(Struct, frozen=True):
-    """The demo at one instant."""
-
-    stats: Stats
-    elapsed_s: float
-    rate: float
-    """Tasks that became final, a second."""
-    running: list[FileInWork]
-    failures: list[Failure]
-    foreign: bool
-    """Leases of another process are in the way."""
-    stopping: bool
-
-    @property
-    def final_count(self) -> int:
-        """Tasks in a final state."""
-        return self.stats.total - self.stats.open
-
-    @property
-    def notices(self) -> list[str]:
-        """What the user should know, the most important last."""
-        return [FOREIGN] * self.foreign + [STOPPING] * self.stopping
-
-
-class Rate:
-    """Tasks a second over the last seconds."""
-
-    def __init__(self) -> None:
-        self._seen: deque[tuple[float, int]] = deque()
-
-    def measure(self, now_s: float, count: int) -> float:
-        """The rate, now that ``count`` tasks are final."""
-        self._seen.append((now_s, count))
-        while len(self._seen) > 2 and now_s - self._seen[1][0] >= RATE_WINDOW_S:  # noqa: PLR2004
-            self._seen.popleft()
-        then_s, before = self._seen[0]
-        return (count - before) / (now_s - then_s) if now_s > then_s else 0.0
 
 
 class Screen:
     """Shows progress: a display that is redrawn if ``live``, else a plain line each time."""
 
-    def __init__(self, root: str, stream: TextIO, *, live: bool) -> None:
+    def __init__(self, root: str, board: Board, stream: TextIO, *, live: bool) -> None:
         self.every_s = LIVE_S if live else LINES_S
         self._title = f"eventq demo  {visible(root)}"
+        self._board = board
         self._stream = stream
         self._said: set[str] = set()
+        self._begun_s = time.monotonic()
+        # When it was looked at, and how many tasks were final then.
+        self._seen: deque[tuple[float, int]] = deque()
         self._display = None
         if live:
             from rich.live import Live  # noqa: PLC0415 - slow to import, and pipes never need it
@@ -101,62 +60,64 @@ class Screen:
         if self._display is not None:
             self._display.stop()
 
-    def show(self, progress: DemoProgress) -> None:
-        """Shows the progress."""
+    def show(self, stats: Stats, notices: list[str]) -> None:
+        """Shows the numbers, and what the user should know, the most important last."""
+        now_s, done = time.monotonic(), stats.total - stats.open
+        elapsed_s, rate = now_s - self._begun_s, self._rate(now_s, done)
         if self._display is not None:
-            self._display.update(self._drawn(progress), refresh=True)
+            numbers = f"{done:,} of {stats.total:,}  {rate:,.0f}/s  {elapsed_s:.1f} s"
+            drawn = self._drawn(stats, numbers, ["", *notices][-1])
+            self._display.update(drawn, refresh=True)
             return
-        stats = progress.stats
-        news = [notice for notice in progress.notices if notice not in self._said]
+        news = [notice for notice in notices if notice not in self._said]
         self._said.update(news)
         line = (
-            f"{progress.elapsed_s:6.1f} s  {progress.final_count} of {stats.total} done, "
+            f"{elapsed_s:6.1f} s  {done} of {stats.total} done, "
             f"{stats.ready} ready, {stats.leased} leased, {stats.scheduled} scheduled, "
-            f"{stats.expired} expired, {stats.failures} failures, {progress.rate:.0f}/s"
+            f"{stats.expired} expired, {stats.failures} failures, {rate:.0f}/s"
         )
         self._stream.write("".join(f"{each}\n" for each in [*news, line]))
         self._stream.flush()
 
-    def _drawn(self, progress: DemoProgress) -> RenderableType:
+    def _rate(self, now_s: float, done: int) -> float:
+        """Tasks a second over the last seconds."""
+        self._seen.append((now_s, done))
+        while len(self._seen) > 2 and now_s - self._seen[1][0] >= RATE_WINDOW_S:  # noqa: PLR2004
+            self._seen.popleft()
+        then_s, before = self._seen[0]
+        return (done - before) / (now_s - then_s) if now_s > then_s else 0.0
+
+    def _drawn(self, stats: Stats, numbers: str, notice: str) -> RenderableType:
         from rich.console import Group  # noqa: PLC0415 - see __init__
         from rich.progress_bar import ProgressBar  # noqa: PLC0415
         from rich.table import Table  # noqa: PLC0415
 
-        total, done = max(1, progress.stats.total), progress.final_count
-        numbers = f"{done:,} of {total:,}  {progress.rate:,.0f}/s  {progress.elapsed_s:.1f} s"
         bar = Table.grid(padding=(0, 2), expand=True)
         bar.add_column(ratio=1)
         bar.add_column(justify="right", no_wrap=True)
+        done, total = stats.total - stats.open, max(1, stats.total)
         bar.add_row(ProgressBar(total=total, completed=done), numbers)
-        now_s = time.monotonic()
-        running = [f"{now_s - one.since_s:6.2f} s  {one.path}" for one in progress.running]
-        failures = [f"attempt {one.attempt}  {one.error}  {one.path}" for one in progress.failures]
+        counts = _line("", "")
+        for name, style in COUNTED.items():
+            counts.append(f"{name} ", "dim").append(f"{getattr(stats, name):,}  ", style)
+        running, failures = self._board.lines()
         return Group(
             _line(self._title, "bold"),
             bar,
-            _counts(progress.stats),
+            counts,
             *_block("running now", running, "cyan"),
             *_block("recent failures", failures, "red"),
-            _line(["", *progress.notices][-1], "yellow"),
+            _line(notice, "yellow"),
         )
 
 
-def _counts(stats: Stats) -> RenderableType:
-    from rich.text import Text  # noqa: PLC0415 - see Screen
-
-    text = Text(no_wrap=True, overflow="ellipsis")
-    for name, style in COUNTED.items():
-        text.append(f"{name} ", "dim").append(f"{getattr(stats, name):,}  ", style)
-    return text
-
-
-def _block(title: str, lines: list[str], style: str) -> list[RenderableType]:
+def _block(title: str, lines: list[str], style: str) -> list[Text]:
     """A titled block that always has the same height, so that nothing below it jumps."""
-    rows = [*lines[:ROWS], *[""] * ROWS][:ROWS]
+    rows = [*lines, *[""] * ROWS][:ROWS]
     return [_line(title, "bold"), *(_line(f"  {row}", style) for row in rows)]
 
 
-def _line(text: str, style: str) -> RenderableType:
+def _line(text: str, style: str) -> Text:
     from rich.text import Text  # noqa: PLC0415 - see Screen
 
     return Text(text, style=style, no_wrap=True, overflow="ellipsis")

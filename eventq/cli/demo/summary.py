@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from contextlib import closing
 from typing import Any
 
-import msgspec
-from msgspec import UNSET, Struct
+from msgspec import Struct
 
-from eventq import Queue, Stats
+from eventq import Queue, Stats, Task
 from eventq.cli.demo.files import path_of
-from eventq.cli.options import refuse
+from eventq.cli.ending import refuse
 from eventq.cli.text import short, visible
 from eventq.cli.views.tasks import EVENTS, error_text
-from eventq.core.events import Completed, Created, Expired, Failed
-from eventq.eventlog import open_log
+from eventq.cli.words import STATES
 from eventq.replay.fold import replay
 from eventq.replay.query import take_stats
 
@@ -28,111 +25,75 @@ WHAT_COLUMN = 49
 MEGABYTE = 1_000_000
 
 
-class DemoTask(Struct):
-    """What the log says about one task."""
-
-    key: str
-    path: str
-    broken: bool
-    failures: int = 0
-    error: str = ""
-    result: dict[str, Any] | None = None
-    expired: bool = False
-
-    @property
-    def seconds(self) -> float:
-        """How long it took to read the file."""
-        value = (self.result or {}).get("seconds", 0.0)
-        return float(value) if isinstance(value, (int, float)) else 0.0
-
-
 class Story(Struct, frozen=True):
-    """The whole demo by its log."""
+    """The whole demo as its log has it; tasks stand in the order of their creation."""
 
+    url: str
+    namespace: str
     stats: Stats
-    tasks: list[DemoTask]
+    tasks: list[Task]
+    done_count: int
+    """How many tasks this run has finished, in ``elapsed_s`` seconds."""
+    elapsed_s: float
 
     @property
-    def slowest(self) -> list[DemoTask]:
+    def numbers(self) -> dict[str, Any]:
+        """The demo in numbers, as programs get it."""
+        stats = self.stats
+        return {
+            "tasks": stats.total,
+            "completed": stats.completed,
+            "expired": stats.expired,
+            "cancelled": stats.cancelled,
+            "attempts": stats.attempts,
+            "failures": stats.failures,
+            "events": stats.seq,
+            "bytes": self.sum_of("bytes"),
+            "compressed_bytes": self.sum_of("compressed"),
+            "done_now": self.done_count,
+            "elapsed_s": round(self.elapsed_s, 3),
+            "slowest": [{"key": task.key, "seconds": _seconds(task)} for task in self.slowest],
+            "expired_keys": [task.key for task in self.expired],
+            "retried_key": None if self.retried is None else self.retried.key,
+            "log_verified": True,
+            "url": self.url,
+            "namespace": self.namespace,
+        }
+
+    @property
+    def slowest(self) -> list[Task]:
         """The completed tasks that took longest to read."""
-        return heapq.nlargest(SLOWEST_COUNT, self.completed, key=lambda task: task.seconds)
+        return heapq.nlargest(SLOWEST_COUNT, self.completed, key=_seconds)
 
     @property
-    def retried(self) -> DemoTask | None:
+    def retried(self) -> Task | None:
         """A task that failed most before it was completed."""
-        done = [task for task in self.completed if task.failures]
-        return max(done, key=lambda task: task.failures, default=None)
+        done = [task for task in self.completed if task.attempt > 1]
+        return max(done, key=lambda task: task.attempt, default=None)
 
     @property
-    def completed(self) -> list[DemoTask]:
+    def completed(self) -> list[Task]:
         """The tasks that have a result."""
-        return [task for task in self.tasks if task.result is not None]
+        return [task for task in self.tasks if task.state == "completed"]
 
     @property
-    def expired(self) -> list[DemoTask]:
+    def expired(self) -> list[Task]:
         """The tasks that expired."""
-        return [task for task in self.tasks if task.expired]
+        return [task for task in self.tasks if task.state == "expired"]
 
     def sum_of(self, name: str) -> int:
         """A number of the results, added up."""
-        return sum((task.result or {}).get(name, 0) for task in self.completed)
+        return sum(_result(task).get(name, 0) for task in self.completed)
 
 
-class Summary(Struct, frozen=True):
-    """The demo in numbers, as programs get it."""
-
-    tasks: int
-    completed: int
-    expired: int
-    cancelled: int
-    attempts: int
-    failures: int
-    events: int
-    bytes: int
-    compressed_bytes: int
-    done_now: int
-    elapsed_s: float
-    slowest: list[dict[str, Any]]
-    expired_keys: list[str]
-    retried_key: str | None
-    log_verified: bool
-    url: str
-    namespace: str
-
-
-def read_story(queue: Queue) -> Story:
-    """Reads the whole log once. Raises LogCorruptError where seals or counts do not agree."""
-    stats = queue.stats()
-    tasks: dict[int, DemoTask] = {}
-    for event in queue.events():
-        body = event.body
-        if type(body) is Created:
-            tags = msgspec.json.decode(body.tags)
-            key = body.key or str(event.seq)
-            path = visible(path_of(tags) or key)
-            tasks[event.task] = DemoTask(key, path, bool(tags.get("broken")))
-            continue
-        task = tasks.get(event.task)
-        if task is None:
-            continue
-        if type(body) is Completed:
-            value = None if body.result is UNSET else msgspec.json.decode(body.result)
-            task.result = value if isinstance(value, dict) else {}
-        elif type(body) is Failed:
-            task.failures += 1
-            task.error = error_text(body.error)
-        task.expired = type(body) is Expired
-    verify(queue, stats)
-    return Story(stats, list(tasks.values()))
-
-
-def verify(queue: Queue, stats: Stats) -> None:
-    """Replays the log with every seal recomputed, and compares its counts with the queue's.
+def read_story(queue: Queue, *, done_count: int, elapsed_s: float) -> Story:
+    """Reads the whole log, and replays it with every seal recomputed.
 
     Raises LogCorruptError where the log contradicts itself.
     """
-    with closing(open_log(queue.url, namespace=queue.namespace, create=False)) as log:
-        projection = replay(log, until=stats.seq)
+    stats = queue.stats()
+    tasks = sorted(queue.tasks(state=STATES), key=lambda task: task.number)
+    projection = replay(queue.log, until=stats.seq)
     again = take_stats(projection, now=projection.at)
     names = ("total", "open", "completed", "expired", "cancelled", "attempts", "failures", "seq")
     for name in names:
@@ -141,52 +102,29 @@ def verify(queue: Queue, stats: Stats) -> None:
                 f"the log does not verify: {name} is {getattr(stats, name)} in the queue, "
                 f"{getattr(again, name)} in a replay"
             )
-
-
-def summarize(queue: Queue, story: Story, *, done_count: int, elapsed_s: float) -> Summary:
-    """The summary of a story, of which this run completed ``done_count`` tasks."""
-    stats = story.stats
-    return Summary(
-        tasks=stats.total,
-        completed=stats.completed,
-        expired=stats.expired,
-        cancelled=stats.cancelled,
-        attempts=stats.attempts,
-        failures=stats.failures,
-        events=stats.seq,
-        bytes=story.sum_of("bytes"),
-        compressed_bytes=story.sum_of("compressed"),
-        done_now=done_count,
-        elapsed_s=round(elapsed_s, 3),
-        slowest=[{"key": task.key, "seconds": task.seconds} for task in story.slowest],
-        expired_keys=[task.key for task in story.expired],
-        retried_key=None if story.retried is None else story.retried.key,
-        log_verified=True,
-        url=queue.url,
-        namespace=queue.namespace,
-    )
+    return Story(queue.url, queue.namespace, stats, tasks, done_count, elapsed_s)
 
 
 def summary_lines(
-    queue: Queue, story: Story, summary: Summary, *, bold: Callable[[str], str], columns: int | None
+    queue: Queue, story: Story, *, bold: Callable[[str], str], columns: int | None
 ) -> list[str]:
     """The summary for people; ``columns`` is the width of their terminal, None for a pipe."""
-    size, packed = summary.bytes, summary.compressed_bytes
-    done = summary.done_now
-    rate = done / summary.elapsed_s if summary.elapsed_s else 0.0
-    cancelled = f", {summary.cancelled:,} cancelled" if summary.cancelled else ""
+    stats, size, packed = story.stats, story.sum_of("bytes"), story.sum_of("compressed")
+    done, elapsed_s = story.done_count, story.elapsed_s
+    rate = done / elapsed_s if elapsed_s else 0.0
+    cancelled = f", {stats.cancelled:,} cancelled" if stats.cancelled else ""
     ratio = f" (ratio {packed / size:.2f})" if size else ""
     lines = [
         bold("Summary"),
-        f"  {summary.tasks:,} tasks: {summary.completed:,} completed, {summary.expired:,} expired"
+        f"  {stats.total:,} tasks: {stats.completed:,} completed, {stats.expired:,} expired"
         + cancelled,
-        f"  {summary.attempts:,} attempts, {summary.failures:,} of them failed",
+        f"  {stats.attempts:,} attempts, {stats.failures:,} of them failed",
         f"  {size / MEGABYTE:,.1f} MB, compressed to {packed / MEGABYTE:,.1f} MB{ratio}",
-        f"  this run: {done:,} tasks in {summary.elapsed_s:.1f} s, {rate:,.0f} a second",
+        f"  this run: {done:,} tasks in {elapsed_s:.1f} s, {rate:,.0f} a second",
     ]
     if story.slowest:
         lines += ["", bold("Slowest")]
-        lines += [f"  {task.seconds:8.3f} s  {task.path}" for task in story.slowest]
+        lines += [f"  {_seconds(task):8.3f} s  {_path(task)}" for task in story.slowest]
     if story.expired:
         lines += ["", bold("Expired")]
         lines += [_expired_line(task) for task in story.expired[:EXPIRED_COUNT]]
@@ -194,16 +132,31 @@ def summary_lines(
             lines.append(f"  and {len(story.expired) - EXPIRED_COUNT:,} more")
     if story.retried is not None:
         room = WHAT_CHARACTERS if columns is None else max(0, columns - WHAT_COLUMN)
-        lines += ["", bold(f"The history of one that was retried: {visible(story.retried.path)}")]
+        lines += ["", bold(f"The history of one that was retried: {_path(story.retried)}")]
         for event in queue.history(story.retried.key):
             seq, at, _, kind, what = EVENTS.row(event)
             lines.append(f"  {seq:>8}  {at}  {kind:<9}  {short(what, room)}".rstrip())
     proof = "every seal recomputed; a replay gives the same counts"
-    return [*lines, "", bold(f"log verified: {summary.events:,} events, {proof}")]
+    return [*lines, "", bold(f"log verified: {stats.seq:,} events, {proof}")]
 
 
-def _expired_line(task: DemoTask) -> str:
-    chosen = " (the one chosen never to succeed)" if task.broken else ""
+def _result(task: Task) -> dict[str, Any]:
+    return task.result if isinstance(task.result, dict) else {}
+
+
+def _seconds(task: Task) -> float:
+    """How long it took to read the file."""
+    value = _result(task).get("seconds")
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def _path(task: Task) -> str:
+    return visible(path_of(task.tags) or task.key)
+
+
+def _expired_line(task: Task) -> str:
+    path, error = _path(task), task.last_error
+    chosen = " (the one chosen never to succeed)" if task.tags.get("broken") else ""
     # An OSError ends with the path, which stands here already.
-    error = task.error.removesuffix(f": {task.path!r}")
-    return f"  {task.path}: {error}, after {task.failures} attempts{chosen}"
+    why = "" if error is None else error_text(error).removesuffix(f": {path!r}")
+    return f"  {path}: {why}, after {task.attempt} attempts{chosen}"

@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable
 from typing import ClassVar
 
-from msgspec import Struct
 from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
@@ -19,14 +18,20 @@ from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
-from eventq import Event, EventqError
+from eventq import EventqError
 from eventq.audit.expression.parser import parse_expression
 from eventq.audit.expression.view import View
 from eventq.audit.stepper.cursor import Cursor, Progress
-from eventq.audit.stepper.standing import CursorView
 from eventq.cli.output import NOTE_CHARACTERS
 from eventq.cli.stepper.keys import HINTS, KEYS
-from eventq.cli.stepper.panes import Lines, detail_lines, event_lines, state_lines, title_line
+from eventq.cli.stepper.panes import (
+    Lines,
+    Scene,
+    detail_lines,
+    event_lines,
+    state_lines,
+    title_line,
+)
 from eventq.cli.text import short, visible
 from eventq.core.events import NODE
 from eventq.eventlog import EventLog
@@ -42,14 +47,6 @@ FOLLOW_S = 0.25
 
 class Stopped(Exception):  # noqa: N818 - no error: a person asked for it
     """Ends a long move; never leaves this module."""
-
-
-class Scene(Struct, frozen=True):
-    """All that the screen shows, taken from the cursor between moves."""
-
-    view: CursorView
-    events: list[Event]
-    end: int
 
 
 class Pane(Widget):
@@ -126,12 +123,24 @@ class Stepper(App[None]):
 
     def compose(self) -> ComposeResult:
         """See App.compose."""
-        yield Pane(self._title, name="title")
+
+        def title(width: int, _height: int) -> Lines:
+            place = f"{self._events_log.namespace}  {self._events_log.url}"
+            return [title_line(self._scene, place=place, width=width)]
+
+        def events(width: int, height: int) -> Lines:
+            return event_lines(self._scene, width=width, height=height)
+
+        def state(width: int, height: int) -> Lines:
+            view, changes_only = self._scene.view, self._changes_only
+            return state_lines(view, changes_only=changes_only, width=width, height=height)
+
+        yield Pane(title, name="title")
         with Horizontal(id="panes"):
-            yield Pane(self._events, name="events")
-            yield Pane(self._state, name="state")
-        yield Pane(self._message, name="message")
-        yield Pane(self._hints, name="hints")
+            yield Pane(events, name="events")
+            yield Pane(state, name="state")
+        yield Pane(lambda width, _: [_bar(self.message, "yellow", width)], name="message")
+        yield Pane(lambda width, _: [_bar(HINTS, "dim", width)], name="hints")
         yield Input(id="prompt", select_on_focus=False)
 
     def on_mount(self) -> None:
@@ -139,46 +148,55 @@ class Stepper(App[None]):
         self.set_interval(LOOK_S, self._look)
         self.set_interval(FOLLOW_S, self._follow)
         self.query_one(Input).disabled = True
-        self._jump(self._start)
+        self.action_go(self._start)
 
     def action_step(self, count: int) -> None:
         """Goes on, or back, by ``count`` events."""
 
-        def move() -> str | None:
-            moved = self.cursor.forward(count) if count > 0 else self.cursor.backward(-count)
-            if moved:
-                return None
+        def move(_progress: Progress) -> str:
+            if self.cursor.forward(count) if count > 0 else self.cursor.backward(-count):
+                return ""
             return "the log ends here; f follows it" if count > 0 else "before the first event"
 
-        self._following = False
         if self.cursor.is_near(count):
+            self._following = False
             self._at_once(move)
         else:
-            self._at_length("going back", lambda _: move() or "")
+            self._at_length("going back", move)
 
-    def action_home(self) -> None:
-        """Goes before the first event."""
-        self._jump("0")
+    def action_go(self, point: str) -> None:
+        """Goes to a point."""
 
-    def action_end(self) -> None:
-        """Goes to the end of the log."""
-        self._jump("end")
+        def jump(progress: Progress) -> str:
+            self.cursor.now = self._clock.now_us() + self._events_log.clock_offset_us()
+            self.cursor.jump(point, progress=progress)
+            return ""
+
+        self._at_length(f"going to {visible(point)}", jump)
 
     def action_jump(self) -> None:
         """Asks for a point and goes there."""
-        self._ask("go to (1041, 2030-01-31T12:00:00Z, -2h, -500, end):", self._jump)
+        self._ask("go to (1041, 2030-01-31T12:00:00Z, -2h, -500, end):", self.action_go)
 
     def action_condition(self) -> None:
         """Asks for a condition and runs to the next event after which it holds."""
         self._ask("run to where this holds (expired > 0, leased == 0, ...):", self._run_to)
 
-    def action_next(self, what: str) -> None:
-        """Goes to the next event of the same task or kind."""
-        self._find(what, back=False)
+    def action_find(self, what: str, direction: str) -> None:
+        """Goes to the next or the previous event of the same task or kind."""
+        event, is_back = self._scene.view.step.event, direction == "previous"
+        if event is None or (what == "task" and event.task == NODE):
+            self._say(f"the event here has no {what} to look for")
+            return
+        task = event.task if what == "task" else None
+        kind = event.kind if what == "kind" else None
+        name = f"event of task {task}" if kind is None else f"{visible(kind)} event"
 
-    def action_previous(self, what: str) -> None:
-        """Goes to the previous event of the same task or kind."""
-        self._find(what, back=True)
+        def search(progress: Progress) -> str:
+            found = self.cursor.find(kind=kind, task=task, back=is_back, progress=progress)
+            return "" if found else f"there is no {'earlier' if is_back else 'later'} {name}"
+
+        self._at_length(f"looking for the {direction} {name}", search)
 
     def action_changes(self) -> None:
         """Shows only what the last event changed, or all again."""
@@ -219,22 +237,6 @@ class Stepper(App[None]):
         if asking is not None and text:
             asking(text)
 
-    def _find(self, what: str, *, back: bool) -> None:
-        event = self._scene.view.step.event
-        if event is None or (what == "task" and event.task == NODE):
-            self._say(f"the event here has no {what} to look for")
-            return
-        task = event.task if what == "task" else None
-        kind = event.kind if what == "kind" else None
-        name = f"event of task {task}" if kind is None else f"{visible(kind)} event"
-
-        def search(progress: Progress) -> str:
-            found = self.cursor.find(kind=kind, task=task, back=back, progress=progress)
-            return "" if found else f"there is no {'earlier' if back else 'later'} {name}"
-
-        self._following = False
-        self._at_length(f"looking for the {'previous' if back else 'next'} {name}", search)
-
     def _run_to(self, text: str) -> None:
         def run(progress: Progress) -> str:
             asked = parse_expression(text, "condition")
@@ -243,17 +245,7 @@ class Stepper(App[None]):
             found = self.cursor.find(condition=condition, progress=progress)
             return "" if found else f"it held nowhere up to the end: {visible(text)}"
 
-        self._following = False
         self._at_length(f"running to {visible(text)}", run)
-
-    def _jump(self, point: str) -> None:
-        def jump(progress: Progress) -> str:
-            self.cursor.now = self._clock.now_us() + self._events_log.clock_offset_us()
-            self.cursor.jump(point, progress=progress)
-            return ""
-
-        self._following = False
-        self._at_length(f"going to {visible(point)}", jump)
 
     def _ask(self, question: str, then: Callable[[str], None]) -> None:
         if self.busy:
@@ -274,33 +266,36 @@ class Stepper(App[None]):
         self.set_focus(None)
         self._say("")
 
-    def _at_once(self, move: Callable[[], str | None]) -> None:
+    def _at_once(self, move: Callable[[Progress], str]) -> None:
         """Does what is quick, and shows the outcome."""
-        if self.busy:
-            return
-        try:
-            message = move() or ""
-        except EventqError as error:
-            message = str(error)
-        self._show(message)
+        if not self.busy:
+            self._done(*self._outcome(move))
 
     def _at_length(self, doing: str, move: Callable[[Progress], str]) -> None:
         """Does in a thread what may take long; escape stops it at its next ``progress``."""
+        self._following = False
         if self.busy:
             return
         self.busy, self._doing, self._reached = True, doing, self.cursor.seq
         self._stop.clear()
 
         def run() -> None:
-            try:
-                message = move(self._progress)
-            except Stopped:
-                message = "stopped"
-            except EventqError as error:
-                message = str(error)
-            self.call_from_thread(self._done, *self._seen(message))
+            self.call_from_thread(self._done, *self._outcome(move))
 
         self.run_worker(run, thread=True, exit_on_error=True)
+
+    def _outcome(self, move: Callable[[Progress], str]) -> tuple[Scene, str]:
+        """Makes the move; returns the scene after it, or the last one where the log is away."""
+        try:
+            message = move(self._progress)
+        except Stopped:
+            message = "stopped"
+        except EventqError as error:
+            message = str(error)
+        try:
+            return self._take_scene(), message
+        except EventqError as error:
+            return self._scene, str(error)
 
     def _progress(self, seq: int) -> None:
         self._reached = seq
@@ -329,18 +324,7 @@ class Stepper(App[None]):
             return
         if end > self.cursor.seq:
             message = self.message
-            self._at_once(lambda: message if self.cursor.forward(end) else None)
-
-    def _show(self, message: str) -> None:
-        self._scene, message = self._seen(message)
-        self._say(message)
-
-    def _seen(self, message: str) -> tuple[Scene, str]:
-        """What is there now; when the log cannot be reached, the last scene and the reason."""
-        try:
-            return self._take_scene(), message
-        except EventqError as error:
-            return self._scene, str(error)
+            self._at_once(lambda _: message if self.cursor.forward(end) else "")
 
     def _say(self, message: str) -> None:
         self.message = short(visible(message), NOTE_CHARACTERS)
@@ -351,28 +335,6 @@ class Stepper(App[None]):
         events = self.cursor.events(before=SIDE_EVENTS, after=SIDE_EVENTS)
         return Scene(self.cursor.view(limit=LISTED_TASKS), events, self._events_log.head().seq)
 
-    def _title(self, width: int, _height: int) -> Lines:
-        place = f"{self._events_log.namespace}  {self._events_log.url}"
-        return [title_line(self._scene.view, place=place, end=self._scene.end, width=width)]
 
-    def _events(self, width: int, height: int) -> Lines:
-        scene = self._scene
-        return event_lines(
-            scene.events,
-            scene.view.step,
-            seq=scene.view.seq,
-            end=scene.end,
-            width=width,
-            height=height,
-        )
-
-    def _state(self, width: int, height: int) -> Lines:
-        return state_lines(
-            self._scene.view, changes_only=self._changes_only, width=width, height=height
-        )
-
-    def _message(self, width: int, _height: int) -> Lines:
-        return [Text(f" {short(self.message, width - 1)}", style="yellow", no_wrap=True)]
-
-    def _hints(self, width: int, _height: int) -> Lines:
-        return [Text(f" {short(HINTS, width - 1)}", style="dim", no_wrap=True)]
+def _bar(text: str, style: str, width: int) -> Text:
+    return Text(f" {short(text, width - 1)}", style=style, no_wrap=True)

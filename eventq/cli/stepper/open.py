@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import sys
 
-from eventq.cli.options import Place, log_time, misuse, refuse
+from eventq.cli.ending import misuse, refuse
 from eventq.cli.output import is_terminal
+from eventq.cli.place import Place, point_of
 from eventq.host.clock import SystemClock
-from eventq.replay.points import END, find_point
+from eventq.replay.points import END
 
 INSTALL = "pip install 'eventq[step]'"
 
@@ -35,5 +36,5 @@ def step(place: Place, *, at: str | None) -> None:
     with place.open_log() as log:
         # An invalid point is reported before the screen opens.
         start = at or ("1" if log.head().seq else END)
-        find_point(log, start, now=log_time(log), argument="--from")
+        point_of(log, start, "--from")
         Stepper(log, clock=SystemClock(), start=start).run()

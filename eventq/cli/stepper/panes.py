@@ -10,22 +10,15 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from rich.cells import cell_len, set_cell_size
+from msgspec import Struct
+from rich.cells import cell_len
 from rich.text import Text
 
 from eventq import Event, Task
-from eventq.audit.stepper.standing import Change, CursorStep, CursorView
-from eventq.cli.output import KIND_COLOURS
-from eventq.cli.text import (
-    iso_text,
-    json_text,
-    short,
-    tag_text,
-    time_text,
-    visible,
-    visible_lines,
-)
-from eventq.cli.views.tasks import backoff_text, error_text, event_text, task_pairs
+from eventq.audit.stepper.standing import CursorStep, CursorView
+from eventq.cli.output import KIND_COLOURS, Pairs, cell
+from eventq.cli.text import iso_text, short, time_text, visible, visible_lines
+from eventq.cli.views.tasks import event_text, field_text, task_pairs
 from eventq.core.durations import brief_duration
 from eventq.core.events import Unknown
 
@@ -43,6 +36,24 @@ HEADING = "bold"
 CURSOR = "reverse"
 QUIET = "dim"
 
+# The fields of a task that are shown even if they have not changed; below, what fields are called.
+FIELDS = (
+    "state", "priority", "attempt", "retry_count", "worker", "scheduled_at_us", "expires_at_us",
+    "tags_json",
+)  # fmt: skip
+WORDS = {
+    "caller_key": "key",
+    "retry_count": "retries",
+    "last_error": "error",
+    "result_missing": "no result",
+    "final_reason": "reason",
+    "created_at_us": "created",
+    "scheduled_at_us": "scheduled",
+    "expires_at_us": "expires",
+    "tags_json": "tags",
+    "result_json": "result",
+}
+
 STATES = ("ready", "scheduled", "leased", "completed", "expired", "cancelled")
 TOTALS = ("attempts", "failures", "refused")
 
@@ -52,25 +63,36 @@ UNSHOWABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueErro
 Lines = list[Text]
 
 
-def title_line(view: CursorView, *, place: str, end: int, width: int) -> Text:
+class Scene(Struct, frozen=True):
+    """All that the screen shows, taken from the cursor between moves."""
+
+    view: CursorView
+    events: list[Event]
+    end: int
+
+
+def title_line(scene: Scene, *, place: str, width: int) -> Text:
     """Where the cursor is, and in which log."""
-    right = f"{view.seq:,} of {end:,}  {_shown(time_text, view.at) if view.seq else '-'} "
+    view = scene.view
+    right = f"{view.seq:,} of {scene.end:,}  {_shown(time_text, view.at) if view.seq else '-'} "
     room = max(0, width - cell_len(right) - 1)
-    return Text(_fitted(f" {visible(place)}", room) + " " + right, no_wrap=True)
+    line = Text(f" {visible(place)}" if room else "", no_wrap=True)
+    line.truncate(room, overflow="ellipsis", pad=True)
+    return line.append(f" {right}")
 
 
-def event_lines(
-    events: list[Event], step: CursorStep, *, seq: int, end: int, width: int, height: int
-) -> Lines:
+def event_lines(scene: Scene, *, width: int, height: int) -> Lines:
     """The events around the cursor, with its own in the middle if both sides have enough."""
-    digits = len(str(max(end, 1)))
+    events, step = scene.events, scene.view.step
     task = step.event.task if step.event is not None else 0
+    digits = len(str(max(scene.end, 1)))
     rows: list[Event | str] = [*events]
     if not events or events[0].seq == 1:
         rows.insert(0, f" {0:>{digits}} the beginning")
-    if (events[-1].seq if events else 0) < end:
+    if (events[-1].seq if events else 0) < scene.end:
         rows.append(" what follows cannot be read or is further on")
-    index = next((i for i, row in enumerate(rows) if isinstance(row, Event) and row.seq == seq), 0)
+    seqs = [0 if isinstance(row, str) else row.seq for row in rows]
+    index = seqs.index(scene.view.seq) if scene.view.seq in seqs else 0
     begin = max(0, min(index - height // 2, len(rows) - height))
     lines = [
         _line(row, QUIET, width)
@@ -145,115 +167,55 @@ def _count_lines(view: CursorView, *, changes_only: bool, width: int) -> Lines:
     cells = [_count_cell(name, getattr(view.stats, name), deltas.get(name, 0)) for name in names]
     if changes_only:
         return cells
+    column_width = max(each.cell_len for each in cells) + 2
+    for each in cells:
+        each.pad_right(column_width - each.cell_len)
     # The open states stand left, the final ones right, what happened so far in a third column.
-    columns = [cells[0:3], cells[3:6], cells[6:9]]
-    column_width = max(cell.cell_len for cell in cells) + 2
-    fitting = columns[: max(1, (width + 2) // column_width)]
-    lines = []
-    for row in zip(*fitting, strict=True):
-        line = Text(no_wrap=True)
-        for cell in row:
-            line.append_text(cell)
-            line.append(" " * (column_width - cell.cell_len))
+    columns = [cells[0:3], cells[3:6], cells[6:9]][: max(1, (width + 2) // column_width)]
+    lines = [Text(no_wrap=True).join(row) for row in zip(*columns, strict=True)]
+    for line in lines:
         line.truncate(width)
-        lines.append(line)
     return lines
 
 
 def _count_cell(name: str, count: int, delta: int) -> Text:
-    cell = Text(f"{name:<9} ", style="").append(f"{count:>5}", style=CHANGED if delta else "")
-    return cell.append(f" {delta:+}" if delta else "", style=CHANGED)
+    style = CHANGED if delta else ""
+    line = Text(f"{name:<9} ").append(f"{count:>5}", style)
+    return line.append(f" {delta:+}", style) if delta else line
 
 
 def _task_lines(step: CursorStep, *, changes_only: bool, width: int, room: int) -> Lines:
-    if step.task is None:
-        return _node_lines(step, width)
-    task = step.task
-    what = "new task" if step.before is None else "task"
-    lines = [Text(), _line(f"{what} {_named(task)}", HEADING, width)]
-    changes = [change for change in step.task_changes if change.after is not None or step.before]
-    lines += [_change_line(change, width, new=step.before is None) for change in changes]
+    event, task, is_new = step.event, step.task, step.before is None
+    if event is None:
+        return []
+    if task is None and event.task:
+        return [Text(), _line(f"task {event.task} is not open", QUIET, width)]
+    if task is None:
+        return [Text(), _line(f"a node: {_shown(event_text, event)}", CHANGED, width)]
+    lines = [Text(), _line(f"{'new task' if is_new else 'task'} {_named(task)}", HEADING, width)]
+    changes = [change for change in step.task_changes if change.after is not None or not is_new]
+    for change in changes:
+        after = _value(change.name, change.after)
+        text = after if is_new else f"{_value(change.name, change.before)} -> {after}"
+        lines.append(_field_line(change.name, text, CHANGED, width))
     if not changes:
         lines.append(_line("  nothing changes for the task", QUIET, width))
-    if not changes_only and step.before is not None:
+    if not changes_only and not is_new:
         changed = {change.name for change in changes}
-        lines += [
-            _field_line(name, value, "", width)
-            for name, value in _fields_of(task)
-            if name not in changed and value is not None
-        ]
+        for name in FIELDS:
+            value = getattr(task, name)
+            if name not in changed and value not in {None, b"{}"}:
+                lines.append(_field_line(name, _value(name, value), "", width))
     return lines[:room]
 
 
-def _node_lines(step: CursorStep, width: int) -> Lines:
-    event = step.event
-    if event is None:
-        return []
-    if event.task:
-        return [Text(), _line(f"task {event.task} is not open", QUIET, width)]
-    return [Text(), _line(f"a node: {_shown(event_text, event)}", CHANGED, width)]
+def _field_line(name: str, text: str, style: str, width: int) -> Text:
+    return _line(f"  {WORDS.get(name, name):<{FIELD_COLUMNS}} {text}", style, width)
 
 
-def _change_line(change: Change, width: int, *, new: bool) -> Text:
-    after = field_text(change.name, change.after)
-    value = after if new else f"{field_text(change.name, change.before)} -> {after}"
-    return _field_line(change.name, value, CHANGED, width, is_text=True)
-
-
-def _field_line(name: str, value: object, style: str, width: int, *, is_text: bool = False) -> Text:
-    text = str(value) if is_text else field_text(name, value)
-    return _line(f"  {_word(name):<{FIELD_COLUMNS}} {text}", style, width)
-
-
-def _fields_of(task: Task) -> list[tuple[str, object]]:
-    names = ("priority", "attempt", "retry_count", "worker", "scheduled_at_us", "expires_at_us")
-    return [
-        ("state", task.state),
-        *((n, getattr(task, n)) for n in names),
-        ("tags_json", _tags(task)),
-    ]
-
-
-def _tags(task: Task) -> bytes | None:
-    return None if task.tags_json == b"{}" else task.tags_json
-
-
-def field_text(name: str, value: Any) -> str:  # noqa: ANN401 - any field of a task
+def _value(name: str, value: Any) -> str:  # noqa: ANN401 - any field of a task
     """A field's value on one line, safe to print."""
-    return short(_shown(lambda given: _field_text(name, given), value), VALUE_CHARACTERS)
-
-
-def _field_text(name: str, value: Any) -> str:  # noqa: ANN401 - see field_text
-    if value is None:
-        return "-"
-    return _FIELD_TEXTS.get(name, lambda given: visible(str(given)))(value)
-
-
-_FIELD_TEXTS: dict[str, Callable[[Any], str]] = {
-    "created_at_us": time_text,
-    "scheduled_at_us": time_text,
-    "expires_at_us": time_text,
-    "policy": backoff_text,
-    "last_error": error_text,
-    "tags_json": lambda text: tag_text(msgspec.json.decode(text)) or "-",
-    "result_json": lambda text: json_text(msgspec.json.decode(text)),
-}
-_WORDS = {
-    "caller_key": "key",
-    "retry_count": "retries",
-    "last_error": "error",
-    "result_missing": "no result",
-    "final_reason": "reason",
-    "created_at_us": "created",
-    "scheduled_at_us": "scheduled",
-    "expires_at_us": "expires",
-    "tags_json": "tags",
-    "result_json": "result",
-}
-
-
-def _word(name: str) -> str:
-    return _WORDS.get(name, name)
+    return short(_shown(lambda given: field_text(name, given), value), VALUE_CHARACTERS)
 
 
 Block = tuple[str, list[tuple[int, str]], int]
@@ -263,15 +225,20 @@ Block = tuple[str, list[tuple[int, str]], int]
 def _blocks(view: CursorView, *, with_nodes: bool) -> list[Block]:
     """What runs next, runs now and comes later, and the nodes where there is room."""
 
+    def ago(at: int) -> str:
+        return _shown(brief_duration, view.at - at)
+
     def away(task: Task) -> str:
-        return _ago(abs(view.at - task.scheduled_at_us))
+        return _shown(brief_duration, abs(view.at - task.scheduled_at_us))
 
     def rows(tasks: list[Task], text: Callable[[Task], str]) -> list[tuple[int, str]]:
         return [(task.number, f"{_named(task)}  {text(task)}") for task in tasks]
 
     stats = view.stats
     ready = rows(view.ready, lambda task: f"priority {task.priority}  due for {away(task)}")
-    leased = rows(view.leased, _attempt_text)
+    leased = rows(
+        view.leased, lambda task: f"attempt {task.attempt} on {visible(task.worker or '-')}"
+    )
     waiting = rows(view.waiting, lambda task: f"in {away(task)}  priority {task.priority}")
     blocks = [
         ("next to run", ready, stats.ready),
@@ -280,20 +247,11 @@ def _blocks(view: CursorView, *, with_nodes: bool) -> list[Block]:
     ]
     if with_nodes:
         nodes = [
-            (-1, f"{visible(n.worker)}  {n.lease_count} leases, heard {heard} ago")
+            (-1, f"{visible(n.worker)}  {n.lease_count} leases, heard {ago(n.seen_at)} ago")
             for n in view.nodes
-            for heard in [_ago(view.at - n.seen_at)]
         ]
         blocks.append(("nodes", nodes, len(stats.nodes)))
     return blocks
-
-
-def _attempt_text(task: Task) -> str:
-    return f"attempt {task.attempt} on {visible(task.worker or '-')}"
-
-
-def _ago(duration_us: int) -> str:
-    return _shown(brief_duration, duration_us)
 
 
 def _shared(blocks: list[Block], view: CursorView, *, width: int, height: int) -> Lines:
@@ -302,7 +260,7 @@ def _shared(blocks: list[Block], view: CursorView, *, width: int, height: int) -
     room = max(0, height - 2 * len(blocks))
     wanted = [max(1, len(rows)) for _, rows, _ in blocks]
     shares = [0] * len(blocks)
-    while room and any(share < want for share, want in zip(shares, wanted, strict=True)):
+    while room and shares != wanted:
         for index, want in enumerate(wanted):
             if room and shares[index] < want:
                 shares[index] += 1
@@ -311,11 +269,8 @@ def _shared(blocks: list[Block], view: CursorView, *, width: int, height: int) -
     lines: Lines = []
     for (heading, rows, count), share in zip(blocks, shares, strict=True):
         lines += [Text(), _line(f"{heading}  {count:,}", HEADING, width)]
-        shown = rows[:share]
-        lines += [
-            _line(f"  {text}", CHANGED if number == touched else "", width)
-            for number, text in shown
-        ]
+        for number, text in rows[:share]:
+            lines.append(_line(f"  {text}", CHANGED if number == touched else "", width))
         if not rows and share:
             lines.append(_line("  none", QUIET, width))
     return lines
@@ -332,29 +287,21 @@ def _body_lines(event: Event) -> list[str]:
     return visible_lines(text, indent="  ")
 
 
-def _shown_pairs(task: Task) -> list[tuple[str, str]]:
+def _shown_pairs(task: Task) -> Pairs:
     try:
         return task_pairs(task)
     except UNSHOWABLE:
         return [(n, visible(repr(getattr(task, n)))) for n in Task.__struct_fields__]
 
 
-def _pair_lines(pairs: list[tuple[str, str]]) -> Lines:
-    return [Text(f"  {name:<15} {value}") for name, value in pairs]
+def _pair_lines(pairs: Pairs) -> Lines:
+    return [Text(f"  {name:<15} {cell(value)}") for name, value in pairs]
 
 
 def _line(text: str, style: str, width: int) -> Text:
     line = Text(text, style=style, no_wrap=True)
     line.truncate(width, overflow="ellipsis")
     return line
-
-
-def _fitted(text: str, width: int) -> str:
-    return set_cell_size(text, width) if cell_len(text) <= width else _cut(text, width)
-
-
-def _cut(text: str, width: int) -> str:
-    return set_cell_size(text, max(0, width - 1)) + "…" if width else ""
 
 
 def _shown(show: Callable[[Any], str], value: Any) -> str:  # noqa: ANN401 - whatever is shown

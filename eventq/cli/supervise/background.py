@@ -24,7 +24,7 @@ RETRY_S = 0.02
 
 
 class BackgroundRun:
-    """One `Queue.run` in a thread. `ask`, `force` and the properties may be used from anywhere."""
+    """One `Queue.run` in a thread. `ask`, `force` and the attributes may be used from anywhere."""
 
     def __init__(self, queue: Queue, worker: Callable[..., Any], **options: Any) -> None:  # noqa: ANN401
         self._queue = queue
@@ -35,36 +35,26 @@ class BackgroundRun:
         self._thread = threading.Thread(target=self._run, name="eventq-run", daemon=True)
         self._report: RunReport | None = None
         self._error: BaseException | None = None
-        self._done = False
+        self.done = False
         # Two flags, not a number: each is only ever set, so no request is lost between threads.
-        self._asked = False
+        self.asked = False
         self._forced = False
         self._told_count = 0
 
     def start(self) -> None:
-        """Begins; once."""
+        """Starts the run; call it once."""
         self._thread.start()
 
     def ask(self) -> None:
         """Asks the run to end gracefully; asking again changes nothing."""
-        self._asked = True
+        self.asked = True
         self._bell.ring()
 
     def force(self) -> None:
         """Makes the run give back what is still running."""
-        self._asked = True
+        self.asked = True
         self._forced = True
         self._bell.ring()
-
-    @property
-    def asked(self) -> bool:
-        """Whether the run was asked to end."""
-        return self._asked
-
-    @property
-    def done(self) -> bool:
-        """Whether the run has ended."""
-        return self._done
 
     def wait(self, timeout_s: float | None) -> bool:
         """Waits for the end, a request to stop, or the timeout; returns whether the run has ended.
@@ -72,7 +62,7 @@ class BackgroundRun:
         Requests reach the run only while a thread waits here; one may at a time.
         """
         ends_s = None if timeout_s is None else time.monotonic() + timeout_s
-        while not self._done:
+        while not self.done:
             left_s = None if ends_s is None else ends_s - time.monotonic()
             told = self._tell()
             if not told:
@@ -83,7 +73,7 @@ class BackgroundRun:
             if rang and told:
                 self._tell()
                 break
-        return self._done
+        return self.done
 
     def result(self) -> RunReport:
         """What the run did, once it has ended. Raises what it raised."""
@@ -99,12 +89,12 @@ class BackgroundRun:
         except BaseException as error:  # noqa: BLE001 - raised again by `result`
             self._error = error
         finally:
-            self._done = True
+            self.done = True
             self._bell.ring()
 
     def _tell(self) -> bool:
         """Passes requests on; returns whether none is left. A run that has not begun takes none."""
-        wanted_count = 2 if self._forced else int(self._asked)
+        wanted_count = 2 if self._forced else int(self.asked)
         while self._told_count < wanted_count and self._queue.stop():
             self._told_count += 1
         return self._told_count >= wanted_count

@@ -1,4 +1,4 @@
-"""The socket between a child and its supervisor; that it closes is a message too.
+"""The socket between a child and its supervisor; its closing is a message too.
 
 When the supervisor ends, for any reason, its children end gracefully, so none is left behind.
 """
@@ -9,10 +9,6 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-
-import msgspec
-
-from eventq.runner import RunReport
 
 READY = b"ready"
 STOP = b"stop"
@@ -41,18 +37,16 @@ class Lifeline:
 
         threading.Thread(target=listen, name="eventq-lifeline", daemon=True).start()
 
-    def tell_ready(self) -> None:
-        """Reports that the worker is imported and the queue open."""
-        self._tell(READY)
-
-    def tell_report(self, report: RunReport) -> None:
-        """Reports what this child did."""
-        self._tell(msgspec.json.encode(report))
-
-    def _tell(self, word: bytes) -> None:
+    def tell(self, word: bytes) -> None:
+        """Sends READY once the queue is open, and at the end the run's report as JSON."""
         # `watch` notices a supervisor that has ended.
-        with suppress(OSError):
-            self._socket.sendall(word + b"\n")
+        tell(self._socket, word)
+
+
+def tell(end: socket.socket, word: bytes) -> None:
+    """Sends a line to the other end, which may have gone."""
+    with suppress(OSError):
+        end.sendall(word + b"\n")
 
 
 def words(end: socket.socket) -> Iterator[bytes]:

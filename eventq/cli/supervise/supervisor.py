@@ -12,14 +12,13 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
 from queue import Empty, SimpleQueue
 
 import msgspec
 from msgspec import Struct
 
 from eventq.cli.output import note
-from eventq.cli.supervise.lifeline import FORCE, READY, STOP, words
+from eventq.cli.supervise.lifeline import FORCE, READY, STOP, tell, words
 from eventq.host.bell import SLICE_S
 from eventq.runner import RunReport
 
@@ -59,11 +58,6 @@ class Child:
             )
         finally:
             theirs.close()
-
-    def tell(self, word: bytes) -> None:
-        """Sends a request; a child that has just died needs none."""
-        with suppress(OSError):
-            self.line.sendall(word + b"\n")
 
 
 class Slot(Struct):
@@ -195,7 +189,7 @@ class Supervisor:
             if self._signal_count >= KILLING_COUNT:
                 slot.child.process.kill()
             else:
-                slot.child.tell(STOP if self._signal_count == 1 else FORCE)
+                tell(slot.child.line, STOP if self._signal_count == 1 else FORCE)
 
     def _abandon(self) -> None:
         """Closes all sockets, whatever ended us: children without one end by themselves."""
@@ -204,27 +198,15 @@ class Supervisor:
                 slot.child.line.close()
 
 
-def child_command(
-    target: str,
-    *,
-    workers: int | None,
-    verbose: bool,
-    until_idle: bool,
-    grace: str,
-    lease_ttl: str,
-    max_stuck: str | None,
-) -> list[str]:
+def child_command(target: str, **options: str | int | None) -> list[str]:
     """The command line of a child; its last two words are ``--`` and the target."""
     command = [sys.executable, "-m", "eventq", "run"]
-    if workers is not None:
-        command += ["--workers", str(workers)]
-    if verbose:
-        command.append("--verbose")
-    if until_idle:
-        command.append("--until-idle")
-    command += ["--grace", grace, "--lease-ttl", lease_ttl]
-    if max_stuck is not None:
-        command += ["--max-stuck", max_stuck]
+    for name, value in options.items():
+        option = f"--{name.replace('_', '-')}"
+        if value is True:
+            command.append(option)
+        elif value not in {None, False}:
+            command += [option, str(value)]
     return [*command, "--", target]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eventq.audit import QueueState, Step, Why
-from eventq.cli.output import Column, Listing, Pairs, listing
+from eventq.cli.output import Listing, Pairs
 from eventq.cli.text import iso_text, short, time_text, visible
 from eventq.cli.views.fields import TaskAtPoint
 from eventq.cli.views.tasks import VALUE_CHARACTERS, cut_event_text, event_text, task_pairs
@@ -17,50 +17,47 @@ REASON_CHARACTERS = 400
 
 def state_pairs(state: QueueState) -> Pairs:
     """A queue at a point, as names and values."""
-    pairs = [("at", time_text(state.at)), ("position", str(state.seq)), ("seal", state.seal)]
-    pairs += [(name, str(count)) for name, count in state.counts.items()]
-    pairs.append(("total", str(state.total)))
+    pairs = [("at", time_text(state.at)), ("position", state.seq), ("seal", state.seal)]
+    pairs += [*state.counts.items(), ("total", state.total)]
     if state.overdue:
         pairs.append(("past expiry", f"{state.overdue} of the ready ones"))
     if state.unknown is not None:
         seq, kind = state.unknown
-        pairs.append(("unknown", f"{visible(kind)} at {seq}: not counted from there on"))
+        pairs.append(("unknown", f"{kind} at {seq}: not counted from there on"))
     return pairs
 
 
 def task_at_pairs(shown: TaskAtPoint) -> Pairs:
     """A task at a point, as names and values."""
-    at, seq = time_text(shown.point.at), str(shown.point.seq)
-    return [("at", at), ("position", seq), *task_pairs(shown.task)]
+    point = shown.point
+    return [("at", time_text(point.at)), ("position", point.seq), *task_pairs(shown.task)]
 
 
 def why_pairs(why: Why) -> Pairs:
     """An answer of `why`, as names and values."""
-    words = [why.verdict, *why.notes]
+    task = why.task
+    words = [short(visible(text), REASON_CHARACTERS) for text in (why.verdict, *why.notes)]
     return [
-        ("key", visible(why.task.key)),
-        ("number", str(why.task.number)),
+        ("key", task.key),
+        ("number", task.number),
         ("at", time_text(why.at)),
-        ("position", str(why.seq)),
-        ("state", str(why.task.state)),
-        ("priority", str(why.task.priority)),
-        ("scheduled at", iso_text(why.task.scheduled_at)),
-        *(
-            ("" if index else "why", short(visible(text), REASON_CHARACTERS))
-            for index, text in enumerate(words)
-        ),
+        ("position", why.seq),
+        ("state", task.state),
+        ("priority", task.priority),
+        ("scheduled at", iso_text(task.scheduled_at)),
+        *(("" if index else "why", text) for index, text in enumerate(words)),
     ]
 
 
 def leases_at(now: int) -> Listing:
     """How leases are listed, as of an instant."""
-    return listing(
-        Column("KEY", lambda held: visible(held.task.key)),
-        Column("ATTEMPT", lambda held: str(held.task.attempt)),
-        Column("HELD FOR", lambda held: brief_duration(now - held.leased_at)),
-        Column("LAST SIGN", lambda held: f"{brief_duration(now - held.seen_at)} ago"),
-        Column("LEASE", lambda held: show_duration(held.ttl_us)),
-        Column("NODE", lambda held: visible(held.worker)),
+    return Listing(
+        ("KEY", "task.key"),
+        ("ATTEMPT", "task.attempt"),
+        ("HELD FOR", lambda held: brief_duration(now - held.leased_at)),
+        ("LAST SIGN", lambda held: f"{brief_duration(now - held.seen_at)} ago"),
+        ("LEASE", lambda held: show_duration(held.ttl_us)),
+        ("NODE", "worker"),
     )
 
 
@@ -71,19 +68,17 @@ def tasks_by(field: str, now: int) -> Listing:
         at = getattr(task, field)
         return brief_duration(at - now) if at > now else f"{brief_duration(at - now)} ago"
 
-    return listing(
-        Column("KEY", lambda task: visible(task.key)),
-        Column("IN", away),
-        Column("AT", lambda task: time_text(getattr(task, field))),
+    return Listing(
+        ("KEY", "key"), ("IN", away), ("AT", lambda task: time_text(getattr(task, field)))
     )
 
 
 def nodes_at(now: int) -> Listing:
     """How nodes with leases are listed, as of an instant."""
-    return listing(
-        Column("NODE", lambda load: visible(load.worker)),
-        Column("LEASES", lambda load: str(load.leases)),
-        Column("LAST SIGN", lambda load: f"{brief_duration(now - load.seen_at)} ago"),
+    return Listing(
+        ("NODE", "worker"),
+        ("LEASES", "leases"),
+        ("LAST SIGN", lambda load: f"{brief_duration(now - load.seen_at)} ago"),
         elastic=0,
     )
 
@@ -112,27 +107,27 @@ def _after(duration_us: int | None) -> str:
     return "-" if duration_us is None else f"+{brief_duration(duration_us)}"
 
 
-STEPS = listing(
-    Column("SEQ", lambda step: str(step.event.seq), ">8"),
-    Column("AT", lambda step: time_text(step.event.at)),
-    Column("SINCE", lambda step: _after(step.since_us), ">8"),
-    Column("KIND", lambda step: visible(step.event.kind), "<9"),
-    Column("STATE", lambda step: str(step.state), "<9"),
-    Column("WHAT", _step_text),
+STEPS = Listing(
+    ("SEQ", "event.seq", ">8"),
+    ("AT", lambda step: time_text(step.event.at)),
+    ("SINCE", lambda step: _after(step.since_us), ">8"),
+    ("KIND", "event.kind", "<9"),
+    ("STATE", "state", "<9"),
+    ("WHAT", _step_text),
 )
-MOMENTS = listing(
-    Column("SEQ", lambda moment: str(moment.event.seq), ">8"),
-    Column("AT", lambda moment: time_text(moment.event.at)),
-    Column("GAP", lambda moment: _after(moment.gap_us), ">9"),
+MOMENTS = Listing(
+    ("SEQ", "event.seq", ">8"),
+    ("AT", lambda moment: time_text(moment.event.at)),
+    ("GAP", lambda moment: _after(moment.gap_us), ">9"),
     # On a terminal a longer key pushes what is behind it to the right.
-    Column("TASK", lambda moment: "-" if moment.key is None else visible(moment.key), ">12"),
-    Column("KIND", lambda moment: visible(moment.event.kind), "<9"),
-    Column("WHAT", lambda moment: cut_event_text(moment.event)),
+    ("TASK", "key", ">12"),
+    ("KIND", "event.kind", "<9"),
+    ("WHAT", lambda moment: cut_event_text(moment.event)),
 )
-RIVALS = listing(
-    Column("KEY", lambda rival: visible(rival.task.key)),
-    Column("DECIDED BY", lambda rival: rival.field),
-    Column("PRIORITY", lambda rival: str(rival.task.priority)),
-    Column("NUMBER", lambda rival: str(rival.task.number)),
-    Column("SCHEDULED AT", lambda rival: iso_text(rival.task.scheduled_at)),
+RIVALS = Listing(
+    ("KEY", "task.key"),
+    ("DECIDED BY", "field"),
+    ("PRIORITY", "task.priority"),
+    ("NUMBER", "task.number"),
+    ("SCHEDULED AT", lambda rival: iso_text(rival.task.scheduled_at)),
 )

@@ -1,4 +1,4 @@
-"""One task that differs between two points, and how its fields are called."""
+"""One task that differs between two points, and what its fields are called."""
 
 from __future__ import annotations
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-import msgspec
-
+from eventq.audit.bisect import Found
 from eventq.audit.diff import LogDifference
-from eventq.cli.output import Column, Pairs, listing
-from eventq.cli.text import json_text, short, tag_text, time_text, visible
+from eventq.cli.output import Listing, Pairs
+from eventq.cli.text import json_text, short, time_text, visible
 from eventq.cli.views.change import NAMES, PASSED, TaskChange
-from eventq.cli.views.fields import INSTANTS
-from eventq.cli.views.tasks import ERROR_CHARACTERS, VALUE_CHARACTERS, backoff_text, error_text
-from eventq.core.events import ErrorInfo, Policy
+from eventq.cli.views.tasks import ERROR_CHARACTERS, VALUE_CHARACTERS, event_text, field_text
 from eventq.core.task import Task
+from eventq.snapshot.comparing import task_fields
 
 COUNT_COLUMNS = ["COUNT", "BEFORE", "AFTER", "CHANGE"]
 
@@ -30,43 +27,46 @@ def point_pairs(found: LogDifference) -> Pairs:
 
 def count_rows(found: LogDifference) -> list[list[str]]:
     """The numbers that differ, in cells below COUNT_COLUMNS."""
-    numbers = [*found.open.counts.items()]
+    numbers: list[tuple[str, tuple[int | None, int | None]]] = [*found.open.counts.items()]
     numbers += [(f"{kind} events", pair) for kind, pair in found.open.events.items()]
-    rows = [
-        [name, str(old), str(new), f"{new - old:+}"] for name, (old, new) in numbers if old != new
-    ]
-    rows += [
-        [f"leases of {visible(node.worker)}", str(old or 0), str(new or 0), _delta(old, new)]
+    numbers += [
+        (f"leases of {visible(node.worker)}", node.fields.get("leases", (0, 0)))
         for node in found.open.holders
-        for old, new in [node.fields.get("leases", (0, 0))]
-        if old != new
     ]
-    return rows
+    return [_count_row(name, old, new) for name, (old, new) in numbers if old != new]
+
+
+def found_pairs(found: Found) -> Pairs:
+    """What a search found, as names and values."""
+    event, task = found.event, found.task_after
+    pairs = [
+        ("position", event.seq),
+        ("at", time_text(event.at)),
+        ("task", None if task is None else task.key),
+        ("kind", event.kind),
+        ("what", event_text(event)),
+    ]
+    if task is not None and found.task_before is not None:
+        changes = task_changes(found.task_before, task)
+        pairs += [("" if place else "changed", text) for place, text in enumerate(changes)]
+    return pairs
 
 
 def found_rows(before: dict[str, int], after: dict[str, int]) -> list[list[str]]:
     """All numbers, in cells below COUNT_COLUMNS."""
-    return [[name, str(n), str(after[name]), _delta(n, after[name])] for name, n in before.items()]
+    return [_count_row(name, count, after[name]) for name, count in before.items()]
 
 
 def task_changes(before: Task, after: Task) -> list[str]:
     """What an event changed in its task, one text a field."""
-    names = [name for name in Task.__struct_fields__ if name not in {"seen_at_us", "tags_json"}]
-    fields = {
-        name: (getattr(before, name), getattr(after, name))
-        for name in names
-        if name != "recorded_state" and getattr(before, name) != getattr(after, name)
-    }
-    if before.state is not after.state:
-        fields = {"state": (before.state, after.state), **fields}
-    if before.tags_json != after.tags_json:
-        fields["tags"] = (before.tags, after.tags)
-    return list(_field_texts(fields))
+    states = (before.state, after.state)
+    state = {} if states[0] is states[1] else {"state": states}
+    return _field_texts({**state, **task_fields(before, after)})
 
 
-def _delta(old: int | None, new: int | None) -> str:
+def _count_row(name: str, old: int | None, new: int | None) -> list[str]:
     change = (new or 0) - (old or 0)
-    return f"{change:+}" if change else "-"
+    return [name, str(old or 0), str(new or 0), f"{change:+}" if change else "-"]
 
 
 def _ending(task: Task) -> str:
@@ -78,30 +78,16 @@ def _ending(task: Task) -> str:
     return ""
 
 
-def _field_texts(fields: dict[str, tuple[Any, Any]]) -> Iterator[str]:
-    for name, (old, new) in fields.items():
-        shown = NAMES.get(name, name)
-        yield f"{shown.replace('_', ' ')} {_text(shown, old)} -> {_text(shown, new)}"
+def _field_texts(fields: dict[str, tuple[Any, Any]]) -> list[str]:
+    return [
+        f"{NAMES.get(name, name).replace('_', ' ')} {_text(name, old)} -> {_text(name, new)}"
+        for name, (old, new) in fields.items()
+    ]
 
 
 def _text(name: str, value: object) -> str:
-    if value is None:
-        return "-"
-    if name in INSTANTS and isinstance(value, int):
-        return time_text(value)
-    if isinstance(value, Policy):
-        return backoff_text(value)
-    return short(_long_text(value), ERROR_CHARACTERS)
-
-
-def _long_text(value: object) -> str:
-    if isinstance(value, ErrorInfo):
-        return error_text(value)
-    if isinstance(value, bytes):
-        return json_text(msgspec.json.decode(value))
-    if isinstance(value, dict):
-        return tag_text(value) or "no tags"
-    return visible(str(value)) or "-"
+    text = field_text(name, value) or ("no tags" if name == "tags" else "-")
+    return short(text, ERROR_CHARACTERS)
 
 
 def _changes(change: TaskChange) -> str:
@@ -116,8 +102,8 @@ def _changes(change: TaskChange) -> str:
     return f"state {before or missing} -> {after or missing}{ending}"
 
 
-CHANGES = listing(
-    Column("KEY", lambda change: visible(change.key)),
-    Column("WHAT", lambda change: change.what),
-    Column("CHANGES", lambda change: short(_changes(change), VALUE_CHARACTERS)),
+CHANGES = Listing(
+    ("KEY", "key"),
+    ("WHAT", "what"),
+    ("CHANGES", lambda change: short(_changes(change), VALUE_CHARACTERS)),
 )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from eventq.cli.output import Column, Pairs, listing
+from eventq.cli.output import Listing, Pairs
 from eventq.cli.text import iso_text, json_text, short, visible
 from eventq.cli.views.tasks import ERROR_CHARACTERS, error_text, traceback_pairs
 from eventq.core.durations import SECOND_US, UNITS_US, brief_duration, show_duration
@@ -21,13 +21,13 @@ COUNTED = (
 
 def rerun_pairs(one: Rerun) -> Pairs:
     """A rerun as names and values."""
-    recorded = one.recorded
+    recorded, task = one.recorded, one.recorded.task
     then = _ended_text(recorded.ended)
     verdict = f"{one.verdict}: {one.differs}"
     pairs = [
-        ("key", visible(recorded.task.key)),
-        ("attempt", str(recorded.task.attempt)),
-        ("leased at", f"{iso_text(recorded.leased_at)} by {visible(recorded.task.worker or '-')}"),
+        ("key", task.key),
+        ("attempt", task.attempt),
+        ("leased at", f"{iso_text(recorded.leased_at)} by {task.worker or '-'}"),
         ("recorded", then if one.recorded_us is None else f"{then} ({took(one.recorded_us)})"),
         ("here", f"{_ended_text(one.here)} ({took(one.here_us)})"),
         ("verdict", one.verdict if one.differs in {None, "outcome"} else verdict),
@@ -76,7 +76,7 @@ def _wait_rows(name: str, waits: Sequence[Waits | None]) -> list[list[str]]:
 
 def _ended_text(ended: Ended) -> str:
     """How an attempt ended, on one line."""
-    text = _ENDINGS[ended.kind]
+    text = _ENDINGS.get(ended.kind, ended.kind)
     if ended.result_missing is not None:
         text += f", result missing: {visible(ended.result_missing)}"
     if ended.result_json is not None:
@@ -91,8 +91,6 @@ def _ended_text(ended: Ended) -> str:
 
 
 _ENDINGS = {
-    "completed": "completed",
-    "failed": "failed",
     "cancelled": "cancelled by the worker",
     "lapsed": "no outcome: its lease lapsed",
     "released": "no outcome: it was given back",
@@ -101,13 +99,13 @@ _ENDINGS = {
 }
 
 
-RERUNS = listing(
-    Column("KEY", lambda one: visible(one.recorded.task.key)),
-    Column("ATTEMPT", lambda one: str(one.recorded.task.attempt)),
-    Column("VERDICT", lambda one: one.verdict),
-    Column("THEN TOOK", lambda one: took(one.recorded_us)),
-    Column("NOW TOOK", lambda one: took(one.here_us)),
-    Column("THEN", lambda one: short(_ended_text(one.recorded.ended), ERROR_CHARACTERS)),
-    Column("NOW", lambda one: short(_ended_text(one.here), ERROR_CHARACTERS)),
+RERUNS = Listing(
+    ("KEY", "recorded.task.key"),
+    ("ATTEMPT", "recorded.task.attempt"),
+    ("VERDICT", "verdict"),
+    ("THEN TOOK", lambda one: took(one.recorded_us)),
+    ("NOW TOOK", lambda one: took(one.here_us)),
+    ("THEN", lambda one: short(_ended_text(one.recorded.ended), ERROR_CHARACTERS)),
+    ("NOW", lambda one: short(_ended_text(one.here), ERROR_CHARACTERS)),
     elastic=2,
 )

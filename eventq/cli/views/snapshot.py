@@ -5,34 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from eventq.cli.output import Column, Pairs, listing, say, say_table
+from eventq.cli.output import Listing, Pairs, say, say_table
 from eventq.cli.text import iso_text, json_text, short, time_text, visible
 from eventq.cli.views.fields import plain_value
 from eventq.cli.views.tasks import VALUE_CHARACTERS
 from eventq.core.projection import Projection
 from eventq.replay.query import state_counts
-from eventq.snapshot import Difference, Flaw, Snapshot, SnapshotVerdict, restore
+from eventq.snapshot import Difference, Snapshot, SnapshotVerdict, restore
 
 
 def snapshot_pairs(snapshot: Snapshot) -> Pairs:
     """What a snapshot holds, as names and values."""
-    states = state_counts(restore(snapshot), now=snapshot.at)
-    counted = {kind: count for kind, count in snapshot.counts.items() if count}
     pairs = [
-        ("namespace", visible(snapshot.namespace)),
-        ("position", str(snapshot.seq)),
+        ("namespace", snapshot.namespace),
+        ("position", snapshot.seq),
         ("at", time_text(snapshot.at)),
-        ("seal", snapshot.seal.hex()),
-        *((state, str(count)) for state, count in states.items()),
-        ("open", str(len(snapshot.tasks))),
-        *((f"{kind} events", str(count)) for kind, count in sorted(counted.items())),
+        ("seal", snapshot.seal),
+        *state_counts(restore(snapshot), now=snapshot.at).items(),
+        ("open", len(snapshot.tasks)),
+        *((f"{kind} events", n) for kind, n in sorted(snapshot.counts.items()) if n),
     ]
     for worker, holder in sorted(snapshot.holders.items()):
         seen = f"{len(holder.tasks)} leases, last sign of life at {time_text(holder.seen_at)}"
         pairs.append((f"node {visible(worker)}", seen))
     if snapshot.unknown is not None:
         seq, kind = snapshot.unknown
-        pairs.append(("unknown", f"event {seq} is of the unknown kind {visible(kind)}"))
+        pairs.append(("unknown", f"event {seq} is of the unknown kind {kind}"))
     return pairs
 
 
@@ -93,15 +91,12 @@ def _word(verdict: SnapshotVerdict) -> str:
     return "unusable" if verdict.flaw is None else "wrong"
 
 
-def _problem(verdict: SnapshotVerdict) -> str:
-    if verdict.is_proven:
-        return "-"
-    return visible(verdict.problem or "") if verdict.flaw is None else _flaw_text(verdict.flaw)
-
-
-def _flaw_text(flaw: Flaw) -> str:
+def _problem(verdict: SnapshotVerdict) -> str | None:
+    flaw = verdict.flaw
+    if verdict.is_proven or flaw is None:
+        return None if verdict.is_proven else verdict.problem or ""
     what = flaw.field if flaw.task is None else f"task {flaw.task}: {flaw.field}"
-    return f"{visible(what)} is {_text(flaw.snapshot)}, and {_text(flaw.replayed)} in the replay"
+    return f"{what} is {_text(flaw.snapshot)}, and {_text(flaw.replayed)} in the replay"
 
 
 def _text(value: object) -> str:
@@ -111,16 +106,11 @@ def _text(value: object) -> str:
     return short(text, VALUE_CHARACTERS)
 
 
-ENTRIES = listing(
-    Column("SEQ", lambda entry: str(entry.seq)),
-    Column("AT", lambda entry: time_text(entry.at)),
-    Column("TAKEN", lambda entry: time_text(entry.taken_at)),
-    Column("BYTES", lambda entry: str(entry.size_bytes)),
-    Column("SEAL", lambda entry: entry.seal.hex()),
+ENTRIES = Listing(
+    ("SEQ", "seq"),
+    ("AT", lambda entry: time_text(entry.at)),
+    ("TAKEN", lambda entry: time_text(entry.taken_at)),
+    ("BYTES", "size_bytes"),
+    ("SEAL", "seal"),
 )
-VERDICTS = listing(
-    Column("SNAPSHOT", lambda verdict: visible(verdict.name)),
-    Column("SEQ", lambda verdict: "-" if verdict.seq is None else str(verdict.seq)),
-    Column("VERDICT", _word),
-    Column("WHY", _problem),
-)
+VERDICTS = Listing(("SNAPSHOT", "name"), ("SEQ", "seq"), ("VERDICT", _word), ("WHY", _problem))

@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from eventq import Event, Task
-from eventq.cli.output import Column, Pairs, listing
+from eventq import Event, Stats, Task
+from eventq.cli.output import Listing, Pairs, cell
 from eventq.cli.text import json_text, short, tag_text, time_text, visible, visible_lines
+from eventq.cli.words import STATES
 from eventq.core.durations import brief_duration, show_duration
 from eventq.core.events import (
     Cancelled,
@@ -36,36 +37,44 @@ ERROR_CHARACTERS = 80
 
 def task_pairs(task: Task) -> Pairs:
     """Everything about a task, as names and values."""
-    policy = task.policy
+    policy, error = task.policy, task.last_error
     most_retries = "any number" if policy.max_retries is None else policy.max_retries
     pairs = [
-        ("key", visible(task.key)),
-        ("number", str(task.number)),
+        ("key", task.key),
+        ("number", task.number),
         ("namespace", task.namespace),
-        ("state", str(task.state)),
-        ("priority", str(task.priority)),
+        ("state", task.state),
+        ("priority", task.priority),
         ("tags", tag_text(task.tags) or "-"),
-        ("created at", time_text(task.created_at)),
-        ("scheduled at", time_text(task.scheduled_at)),
-        ("expires at", time_text(task.expires_at)),
+        ("created at", task.created_at),
+        ("scheduled at", task.scheduled_at),
+        ("expires at", task.expires_at),
         ("age", brief_duration(task.seen_at_us - task.created_at_us)),
-        ("attempts", str(task.attempt)),
+        ("attempts", task.attempt),
         ("retries", f"{task.retry_count} of {most_retries}"),
         ("backoff", backoff_text(policy)),
         ("deadline", "-" if policy.deadline_us is None else show_duration(policy.deadline_us)),
     ]
-    if task.worker is not None:
-        pairs.append(("worker", visible(task.worker)))
-    if task.final_reason:
-        pairs.append(("reason", visible(task.final_reason)))
-    if task.result_json is not None:
-        pairs.append(("result", json_text(task.result)))
-    if task.result_missing is not None:
-        pairs.append(("result missing", visible(task.result_missing)))
-    if task.last_error is not None:
-        pairs.append(("last error", error_text(task.last_error)))
-        pairs += traceback_pairs("traceback", task.last_error)
-    return pairs
+    some = [
+        ("worker", task.worker),
+        ("reason", task.final_reason or None),
+        ("result", None if task.result_json is None else json_text(task.result)),
+        ("result missing", task.result_missing),
+        ("last error", None if error is None else error_text(error)),
+    ]
+    pairs += [(name, value) for name, value in some if value is not None]
+    return pairs + traceback_pairs("traceback", error)
+
+
+def stats_pairs(stats: Stats) -> Pairs:
+    """A queue in numbers, as names and values."""
+    names = (*STATES, "total", "attempts", "failures", "refused")
+    nodes = " ".join(stats.nodes) or "-"
+    return [
+        *((name, getattr(stats, name)) for name in names),
+        ("events", stats.seq),
+        ("nodes", nodes),
+    ]
 
 
 def traceback_pairs(name: str, error: ErrorInfo | None) -> Pairs:
@@ -81,10 +90,28 @@ def error_text(error: ErrorInfo) -> str:
 
 def backoff_text(policy: Policy) -> str:
     """How long a retry waits, as ``--backoff`` takes it."""
-    text = f"{policy.backoff}:{show_duration(policy.backoff_us)}"
-    return (
-        text if policy.backoff_cap_us is None else f"{text}:{show_duration(policy.backoff_cap_us)}"
-    )
+    cap_us = policy.backoff_cap_us
+    cap = "" if cap_us is None else f":{show_duration(cap_us)}"
+    return f"{policy.backoff}:{show_duration(policy.backoff_us)}{cap}"
+
+
+def field_text(name: str, value: object) -> str:
+    """A field of Task on one line, by its name there; a hyphen for none."""
+    if value is None:
+        return "-"
+    return _FIELD_TEXTS.get(name, cell)(value)
+
+
+_FIELD_TEXTS: dict[str, Callable[[Any], str]] = {
+    "created_at_us": time_text,
+    "scheduled_at_us": time_text,
+    "expires_at_us": time_text,
+    "policy": backoff_text,
+    "last_error": error_text,
+    "tags": tag_text,
+    "tags_json": lambda text: tag_text(msgspec.json.decode(text)) or "-",
+    "result_json": lambda text: json_text(msgspec.json.decode(text)),
+}
 
 
 def event_text(event: Event) -> str:
@@ -163,21 +190,21 @@ def cut_event_text(event: Event) -> str:
     return short(event_text(event), VALUE_CHARACTERS)
 
 
-TASKS = listing(
-    Column("KEY", lambda task: visible(task.key)),
-    Column("STATE", lambda task: str(task.state)),
-    Column("PRIORITY", lambda task: str(task.priority)),
-    Column("ATTEMPTS", lambda task: str(task.attempt)),
-    Column("AGE", lambda task: brief_duration(task.seen_at_us - task.created_at_us)),
-    Column("DUE IN", _due),
-    Column("LAST ERROR", _last_error),
-    Column("TAGS", lambda task: short(tag_text(task.tags), VALUE_CHARACTERS)),
+TASKS = Listing(
+    ("KEY", "key"),
+    ("STATE", "state"),
+    ("PRIORITY", "priority"),
+    ("ATTEMPTS", "attempt"),
+    ("AGE", lambda task: brief_duration(task.seen_at_us - task.created_at_us)),
+    ("DUE IN", _due),
+    ("LAST ERROR", _last_error),
+    ("TAGS", lambda task: short(tag_text(task.tags), VALUE_CHARACTERS)),
     elastic=2,
 )
-EVENTS = listing(
-    Column("SEQ", lambda event: str(event.seq), ">8"),
-    Column("AT", lambda event: time_text(event.at)),
-    Column("TASK", lambda event: str(event.task) if event.task else "-", ">7"),
-    Column("KIND", lambda event: visible(event.kind), "<9"),
-    Column("WHAT", cut_event_text),
+EVENTS = Listing(
+    ("SEQ", "seq", ">8"),
+    ("AT", lambda event: time_text(event.at)),
+    ("TASK", lambda event: event.task or None, ">7"),
+    ("KIND", "kind", "<9"),
+    ("WHAT", cut_event_text),
 )

@@ -9,20 +9,7 @@ from typing import Any
 
 import click
 
-from eventq import Stats
-from eventq.cli.options import (
-    STATES,
-    Place,
-    existing_task,
-    joined_tags,
-    limit_option,
-    note_if_empty,
-    placed,
-    state_option,
-    tags_option,
-)
 from eventq.cli.output import (
-    Pairs,
     is_terminal,
     note,
     say_json,
@@ -31,8 +18,10 @@ from eventq.cli.output import (
     say_record,
     say_table,
 )
+from eventq.cli.place import Place, existing_task, note_if_empty, placed
 from eventq.cli.text import visible
-from eventq.cli.views.tasks import EVENTS, TASKS, task_pairs
+from eventq.cli.views.tasks import EVENTS, TASKS, stats_pairs, task_pairs
+from eventq.cli.words import STATES, limit_option, state_option, tags_option
 
 
 @click.command(
@@ -49,33 +38,24 @@ Examples:
     type=limit_option,
     default="100",
     metavar="N",
-    show_default=True,
     help="At most this many; none for no limit.",
 )
 @placed
-def ls(
-    *, place: Place, states: tuple[str, ...], tags: tuple[tuple[str, Any], ...], limit: int
-) -> None:
+def ls(*, place: Place, states: tuple[str, ...], tags: dict[str, Any], limit: int) -> None:
     """List tasks in the order in which they will run.
 
     Final tasks come last, newest first.
     """
-    wanted = list(STATES) if "all" in states else list(states)
+    wanted = STATES if "all" in states else list(states)
     with place.open(create=False) as queue:
         # One more than wanted shows whether there are more.
-        tasks = queue.tasks(
-            state=wanted or None,
-            tags=joined_tags(tags, "tag") or None,
-            limit=limit + 1,
-        )
-    more = len(tasks) > limit
-    tasks = tasks[:limit]
-    say_list(tasks, TASKS, as_json=place.as_json)
-    if not tasks:
-        if is_terminal() and not place.as_json:
-            note("no such tasks")
-        place.note_if_empty()
-    if more:
+        tasks = queue.tasks(state=wanted or None, tags=tags or None, limit=limit + 1)
+        say_list(tasks[:limit], TASKS, as_json=place.as_json)
+        if not tasks:
+            if is_terminal() and not place.as_json:
+                note("no such tasks")
+            note_if_empty(queue.log)
+    if len(tasks) > limit:
         note(f"there are more than {limit}; see --limit")
 
 
@@ -95,9 +75,8 @@ def stats(*, place: Place) -> None:
     """Count tasks by state, and what happened so far."""
     with place.open(create=False) as queue:
         numbers = queue.stats()
-    if not numbers.seq:
-        place.note_if_empty()
-    say_record(numbers, _stats_pairs, as_json=place.as_json)
+        note_if_empty(queue.log)
+    say_record(numbers, stats_pairs, as_json=place.as_json)
 
 
 @click.command(
@@ -110,17 +89,16 @@ Examples:
 @click.option(
     "--after", type=click.IntRange(0), metavar="SEQ", help="Begin after this position, 0 for all."
 )
-@click.option(
-    "-n", "--lines", type=click.IntRange(0), default=10, show_default=True, help="Without --after."
-)
+@click.option("-n", "--lines", type=click.IntRange(0), default=10, help="Without --after.")
 @placed
 def tail(*, place: Place, follow: bool, after: int | None, lines: int) -> None:
     """Show the last events of the log, of all tasks and nodes."""
     with place.open(create=False) as queue:
         if after is None:
-            after = _position_before(place, lines)
+            note_if_empty(queue.log)
+            after = max(queue.log.start().seq, queue.log.head().seq - lines)
         events = queue.events(after=after, follow=follow)
-        say_lines(events, EVENTS, as_json=place.as_json, at_once=follow)
+        say_lines(events, EVENTS, as_json=place.as_json, at_once=follow, titled=False)
 
 
 @click.command(
@@ -132,29 +110,11 @@ def sql(*, place: Place, query: str) -> None:
     """Ask the log one read-only SQL statement; SQLite only."""
     with place.open(create=False) as queue:
         found = queue.sql(query)
-    if place.as_json:
-        for row in found.rows:
-            say_json(dict(zip(found.columns, map(_json_value, row), strict=True)))
+    if not place.as_json:
+        rows = [["-" if cell is None else visible(str(cell)) for cell in row] for row in found.rows]
+        say_table([visible(name) for name in found.columns], rows)
         return
-    cells = [["-" if cell is None else visible(str(cell)) for cell in row] for row in found.rows]
-    say_table([visible(name) for name in found.columns], cells)
-
-
-def _stats_pairs(stats: Stats) -> Pairs:
-    names = (*STATES, "total", "attempts", "failures", "refused")
-    return [
-        *((name, str(getattr(stats, name))) for name in names),
-        ("events", str(stats.seq)),
-        ("nodes", " ".join(visible(node) for node in stats.nodes) or "-"),
-    ]
-
-
-def _json_value(cell: object) -> object:
-    """The cell as JSON has it: a BLOB, as seals are, in hexadecimal."""
-    return cell.hex() if isinstance(cell, bytes) else cell
-
-
-def _position_before(place: Place, lines: int) -> int:
-    with place.open_log() as log:
-        note_if_empty(log)
-        return max(log.start().seq, log.head().seq - lines)
+    for row in found.rows:
+        # JSON has no bytes: a BLOB, as seals are, stands in hexadecimal.
+        cells = [cell.hex() if isinstance(cell, bytes) else cell for cell in row]
+        say_json(dict(zip(found.columns, cells, strict=True)))

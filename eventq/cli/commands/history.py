@@ -8,8 +8,9 @@ from __future__ import annotations
 import click
 
 from eventq.audit import QueueState, state_at, story, task_at, why
-from eventq.cli.options import Place, end_with_finding, note_if_empty, placed, point_of
-from eventq.cli.output import say_lines, say_record, say_section, say_titles
+from eventq.cli.ending import end_with_finding
+from eventq.cli.output import say_lines, say_record, say_section
+from eventq.cli.place import Place, note_if_empty, placed, point_of
 from eventq.cli.views.audit import (
     RIVALS,
     STEPS,
@@ -22,21 +23,16 @@ from eventq.cli.views.audit import (
 )
 from eventq.cli.views.fields import TaskAtPoint
 from eventq.cli.views.tasks import TASKS
+from eventq.cli.words import point_option
 from eventq.replay.points import END
 
-at_option = click.option(
+at_option = point_option(
     "--at",
+    text="As it stood then: a position, an instant, -2h for a time ago, -500 for events back.",
     default=END,
-    show_default=True,
-    metavar="POINT",
-    help="As it stood then: a position, an instant, -2h for a time ago, -500 for events back.",
 )
 list_limit_option = click.option(
-    "--limit",
-    type=click.IntRange(1),
-    default=10,
-    show_default=True,
-    help="At most this many tasks in each list.",
+    "--limit", type=click.IntRange(1), default=10, help="At most this many tasks in each list."
 )
 
 
@@ -56,7 +52,6 @@ def history(*, place: Place, key: str, at: str) -> None:
     """
     with place.open_log() as log:
         steps = story(log, key, point_of(log, at, "--at"))
-    say_titles(STEPS, as_json=place.as_json)
     say_lines(steps, STEPS, as_json=place.as_json)
     if any(step.is_damage for step in steps):
         end_with_finding()

@@ -5,34 +5,29 @@ Only the library decides what is allowed.
 
 from __future__ import annotations
 
-from datetime import datetime
+import getpass
+import os
+import socket
 from typing import Any
 
 import click
 
 from eventq import Task
-from eventq.cli.options import (
-    Place,
-    existing_task,
-    instant_option,
-    joined_tags,
-    misuse,
-    person,
-    placed,
-    tags_option,
-)
+from eventq.cli.ending import misuse
 from eventq.cli.output import say, say_json
-from eventq.cli.text import time_text, visible
+from eventq.cli.place import Place, existing_task, placed
+from eventq.cli.text import short, time_text, visible
+from eventq.cli.words import instant_option, tags_option
 
 
 @click.command(epilog="Example: eventq cancel 1042 --reason 'wrong bucket'")
 @click.argument("key")
-@click.option("--reason", default="", metavar="TEXT", help="Kept in the log.")
+@click.option("--reason", default="", show_default=False, metavar="TEXT", help="Kept in the log.")
 @placed
 def cancel(*, place: Place, key: str, reason: str) -> None:
     """Cancel a task; a running attempt is asked to stop."""
     with place.open(create=False) as queue:
-        _answer(place, queue.cancel(key, reason=reason, by=person()))
+        _answer(place, queue.cancel(key, reason=reason, by=_person()))
 
 
 @click.command(epilog="Example: eventq retry 1042")
@@ -41,7 +36,7 @@ def cancel(*, place: Place, key: str, reason: str) -> None:
 def retry(*, place: Place, key: str) -> None:
     """Run a waiting task now, or reopen an expired or cancelled one."""
     with place.open(create=False) as queue:
-        _answer(place, queue.retry(key, by=person()))
+        _answer(place, queue.retry(key, by=_person()))
 
 
 @click.command(
@@ -63,27 +58,18 @@ def update(
     *,
     place: Place,
     key: str,
-    priority: int | None,
-    tags: tuple[tuple[str, Any], ...],
+    tags: dict[str, Any],
     clear_tags: bool,
-    delay: str | None,
-    scheduled_at: datetime | None,
+    **changes: Any,  # noqa: ANN401 - the library checks them
 ) -> None:
     """Edit a task that is not running."""
-    if priority is None and delay is None and scheduled_at is None and not (tags or clear_tags):
+    if not (tags or clear_tags) and all(value is None for value in changes.values()):
         misuse("say what to change: --priority, --tag, --clear-tags, --delay or --at")
-    changed = joined_tags(tags, "tag")
     with place.open(create=False) as queue:
-        before = existing_task(queue, key).tags if tags and not clear_tags else {}
-        task = queue.update(
-            key,
-            priority=priority,
-            tags={**before, **changed} if tags or clear_tags else None,
-            delay=delay,
-            scheduled_at=scheduled_at,
-            by=person(),
-        )
-    _answer(place, task)
+        if tags and not clear_tags:
+            tags = {**existing_task(queue, key).tags, **tags}
+        changes["tags"] = tags if tags or clear_tags else None
+        _answer(place, queue.update(key, by=_person(), **changes))
 
 
 def _answer(place: Place, task: Task) -> None:
@@ -92,3 +78,12 @@ def _answer(place: Place, task: Task) -> None:
     else:
         when = f" for {time_text(task.scheduled_at)}" if task.state == "scheduled" else ""
         say(f"{visible(task.key)} is {task.state}{when}, priority {task.priority}")
+
+
+def _person() -> str:
+    """Who runs this command, for the log: user@host."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = f"uid{os.getuid()}"
+    return visible(short(f"{user}@{socket.gethostname()}", 200))

@@ -1,0 +1,145 @@
+"""Where a command's queue is: its options, the log there, and notes about an empty one."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from typing import Any
+
+import click
+from msgspec import Struct
+
+from eventq import Queue, Task, TaskNotFoundError
+from eventq.archive import open_archived
+from eventq.cli.ending import EXIT_MISUSED, refuse
+from eventq.cli.output import note
+from eventq.eventlog import EventLog, open_log
+from eventq.host.clock import SystemClock
+from eventq.replay.points import Point, find_point
+
+DEFAULT_URL = "sqlite:///eventq.db"
+
+
+class Place(Struct, frozen=True):
+    """Where the queue is, and how to answer."""
+
+    url: str
+    namespace: str = "default"
+    archive: str | None = None
+    as_json: bool = False
+
+    def open(self, *, create: bool, workers: int | None = None) -> Queue:
+        """The queue at this place."""
+        return Queue(
+            self.url, namespace=self.namespace, archive=self.archive, create=create, workers=workers
+        )
+
+    @contextmanager
+    def open_log(self) -> Iterator[EventLog]:
+        """The log at this place, with its archive, for reading: nothing is created."""
+        log = open_log(self.url, namespace=self.namespace, create=False)
+        with closing(open_archived(log, self.archive)) as whole:
+            yield whole
+
+
+def placed(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command --url, --namespace, --archive and --json as one argument, ``place``.
+
+    They may also be given before the command's name; those after it win.
+    """
+    return placed_by(
+        url_help=f"Where the log is; else EVENTQ_URL. [default: {DEFAULT_URL}]",
+        namespace_help="Queue within the log; else EVENTQ_NAMESPACE. [default: default]",
+    )(command)
+
+
+def placed_by(
+    *, url_help: str, namespace_help: str, **defaults: str
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """As `placed`, for a command with other help, and ``defaults`` that beat the environment."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def with_place(
+            *,
+            url: str | None,
+            namespace: str | None,
+            archive: str | None,
+            as_json: bool,
+            **arguments: Any,  # noqa: ANN401 - those of the command
+        ) -> None:
+            words = {"url": url, "namespace": namespace, "archive": archive}
+            given = {name: word for name, word in words.items() if word is not None}
+            context = click.get_current_context()
+            # A group's commands inherit what was given to the group.
+            context.obj = {**(context.obj or {}), **given, **({"as_json": True} if as_json else {})}
+            command(place=Place(**{**_surroundings(), **defaults, **context.obj}), **arguments)
+
+        for option in (
+            click.option(
+                "--json", "as_json", is_flag=True, help="Answer in JSON, one object a line."
+            ),
+            click.option(
+                "--archive", metavar="DIR", help="Folder of its archive; else EVENTQ_ARCHIVE."
+            ),
+            click.option("--namespace", metavar="NAME", help=namespace_help),
+            click.option("--url", metavar="URL", help=url_help),
+        ):
+            with_place = option(with_place)
+        return with_place
+
+    return decorate
+
+
+def expect_command() -> None:
+    """Shows a group's help and ends it as wrongly called, unless a command of it was named."""
+    context = click.get_current_context()
+    if context.invoked_subcommand is None:
+        with suppress(OSError):
+            click.echo(context.get_help(), err=True)
+        context.exit(EXIT_MISUSED)
+
+
+def log_time(log: EventLog) -> int:
+    """Now, by this host's clock corrected by the log's; microseconds since 1970."""
+    return SystemClock().now_us() + log.clock_offset_us()
+
+
+def point_of(log: EventLog, word: str, argument: str) -> Point:
+    """The point of the log that a word means. Raises ArgumentError as `find_point` does."""
+    return find_point(log, word, now=log_time(log), argument=argument)
+
+
+def existing_task(queue: Queue, key: str) -> Task:
+    """The task with this key or number. Raises TaskNotFoundError when there is none."""
+    task = queue.get(key)
+    if task is None:
+        raise TaskNotFoundError(key)
+    return task
+
+
+def check_there(log: EventLog) -> None:
+    """Refuses an empty namespace: a misspelled one would be copied or verified in vain."""
+    if not log.head().seq:
+        refuse(f"{log.url}: no events in namespace {log.namespace!r} ({_there(log)})")
+
+
+def note_if_empty(log: EventLog) -> None:
+    """Prints a note when a log is empty: often the namespace is misspelled."""
+    if not log.head().seq:
+        note(f"{log.url}: namespace {log.namespace!r} holds nothing yet ({_there(log)})")
+
+
+def _there(log: EventLog) -> str:
+    return f"there: {', '.join(log.namespaces()) or 'none'}"
+
+
+def _surroundings() -> dict[str, str | None]:
+    """What the environment says of the place, or else the defaults; an empty word says nothing."""
+    return {
+        "url": os.environ.get("EVENTQ_URL") or DEFAULT_URL,
+        "namespace": os.environ.get("EVENTQ_NAMESPACE") or "default",
+        "archive": os.environ.get("EVENTQ_ARCHIVE") or None,
+    }
