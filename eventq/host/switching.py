@@ -15,8 +15,8 @@ from contextlib import contextmanager
 SWITCH_S = 0.0005
 
 _lock = threading.Lock()
-# How many runs go on, and the interval before the first of them.
-_runs: list[float] = []
+# For each run that goes on: the interval before, and the one that was set, as Python rounds it.
+_set: list[tuple[float, float]] = []
 
 
 @contextmanager
@@ -26,12 +26,14 @@ def quick_switching() -> Iterator[None]:
     An interval that is lower already, or that somebody changes meanwhile, stays.
     """
     with _lock:
-        _runs.append(_runs[0] if _runs else sys.getswitchinterval())
-        sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_S))
+        before = sys.getswitchinterval()
+        if before > SWITCH_S:
+            sys.setswitchinterval(SWITCH_S)
+        _set.append(_set[0] if _set else (before, sys.getswitchinterval()))
     try:
         yield
     finally:
         with _lock:
-            before = _runs.pop()
-            if not _runs and sys.getswitchinterval() == min(before, SWITCH_S):
+            before, lowered = _set.pop()
+            if not _set and lowered < before and sys.getswitchinterval() == lowered:
                 sys.setswitchinterval(before)
