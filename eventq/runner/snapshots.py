@@ -72,7 +72,7 @@ class SnapshotKeeper:
 
     def _write_if_due(self, events: int) -> None:
         log = self._node.log
-        # Another node may have written one, which is as good. Nobody unpacks it to prove that: where
+        # Another node may have written one, as good. Nobody unpacks it to prove that: where
         # it is damaged, the next one comes after as many events more.
         newest_seq = max((entry.seq for entry in log.snapshots.entries()), default=0)
         with self._node.reading(as_left=True) as projection:
