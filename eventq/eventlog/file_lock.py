@@ -16,6 +16,7 @@ from eventq.errors import LogUnavailableError
 
 T = TypeVar("T")
 
+# Files are for their owner only; to share a log, change the database's mode.
 FILE_MODE = 0o600
 
 
@@ -25,12 +26,11 @@ class FileLock(Generic[T]):
     Each has a descriptor of its own, so that threads queue as processes do: in the kernel, first
     come first served. With the message ``busy``, it does not wait, but raises LogUnavailableError.
     A missing file is made if ``create``. ``open_files`` holds the descriptor while it is open.
-    ``on_failure`` is called when the lock cannot be taken, and may raise a better error.
     """
 
     # See Holding.
     __slots__ = (
-        "__exit__", "_busy", "_create", "_file", "_on_failure", "_open_files", "_path", "_then",
+        "__exit__", "_busy", "_create", "_file", "_open_files", "_path", "_then",
     )  # fmt: skip
 
     if TYPE_CHECKING:
@@ -46,14 +46,12 @@ class FileLock(Generic[T]):
         open_files: set[FileIO] | None = None,
         busy: str | None = None,
         create: bool = True,
-        on_failure: Callable[[], None] = lambda: None,
     ) -> None:
         # Not open yet, so that an interrupt before the block leaves nothing behind.
         self._file = FileIO.__new__(FileIO)
         self.__exit__ = self._file.__exit__  # type: ignore[method-assign, assignment]
         self._open_files = set() if open_files is None else open_files
         self._create = create
-        self._on_failure = on_failure
         self._path = path
         self._then = then
         self._busy = busy
@@ -79,7 +77,6 @@ class FileLock(Generic[T]):
             wait = 0 if self._busy is None else fcntl.LOCK_NB
             fcntl.flock(self._file.fileno(), fcntl.LOCK_EX | wait)
         except OSError as error:
-            self._on_failure()
             reason = f"{self._path}: {error.strerror or error}"
             is_busy = self._busy is not None and isinstance(error, BlockingIOError)
             raise LogUnavailableError(self._busy if is_busy else reason) from error

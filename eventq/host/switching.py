@@ -15,8 +15,9 @@ from contextlib import contextmanager
 SWITCH_S = 0.0005
 
 _lock = threading.Lock()
-# For each run that goes on: the interval before, and the one that was set, as Python rounds it.
-_set: list[tuple[float, float]] = []
+_runs_count = 0
+# The interval before the runs that go on, and the one set for them, as Python rounds it.
+_before_s = _set_s = 0.0
 
 
 @contextmanager
@@ -25,15 +26,18 @@ def quick_switching() -> Iterator[None]:
 
     An interval that is lower already, or that somebody changes meanwhile, stays.
     """
+    global _runs_count, _before_s, _set_s  # noqa: PLW0603 - the interval is the process's, too
     with _lock:
-        before = sys.getswitchinterval()
-        if before > SWITCH_S:
-            sys.setswitchinterval(SWITCH_S)
-        _set.append(_set[0] if _set else (before, sys.getswitchinterval()))
+        if not _runs_count:
+            _before_s = sys.getswitchinterval()
+            if _before_s > SWITCH_S:
+                sys.setswitchinterval(SWITCH_S)
+            _set_s = sys.getswitchinterval()
+        _runs_count += 1
     try:
         yield
     finally:
         with _lock:
-            before, lowered = _set.pop()
-            if not _set and lowered < before and sys.getswitchinterval() == lowered:
-                sys.setswitchinterval(before)
+            _runs_count -= 1
+            if not _runs_count and _set_s < _before_s and sys.getswitchinterval() == _set_s:
+                sys.setswitchinterval(_before_s)

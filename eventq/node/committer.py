@@ -48,9 +48,10 @@ class Guess(enum.Enum):
 
 
 class InFlight(Struct):
-    """A commit on its way into the log, and who is in it. Its outcome may be unknown."""
+    """What was decided last, on its way into the log; its outcome may be unknown."""
 
-    commit: Commit
+    commit: Commit | None
+    """None where nobody decided on any event."""
     members: list[PendingCommand[Any]]
 
 
@@ -69,15 +70,13 @@ class Committer:
     ) -> None:
         """``ring`` is called after each append."""
         self.in_flight: InFlight | None = None
-        """A commit whose outcome is not known yet."""
+        """What was decided, until its outcome is known."""
         self._log = log
         self._line = line
         self._folded = folded
         self._past = past
         self._now = now
         self._ring = ring
-        self._members: list[PendingCommand[Any]] = []
-        """Who is in the commit that was decided last."""
         # What unconditional commands are handed.
         self._empty = Projection(log.namespace)
 
@@ -100,7 +99,6 @@ class Committer:
     def _commit(self) -> None:
         """Makes one commit of all who wait, as far as there is room."""
         for _ in range(CONFLICTS_BORNE):
-            self._members = []
             guess = self._guess()
             try:
                 commit = self._append_next(guess, partial(self._decide, guess))
@@ -111,9 +109,11 @@ class Committer:
                     raise
                 self._folded.note_conflict()
                 continue
+            assert self.in_flight is not None, "it has decided"
+            members = self.in_flight.members
             if commit is not None:
-                self._apply(commit)
-            for pending in self._members:
+                self._apply(commit, members)
+            for pending in members:
                 pending.committed = True
             # Not before all are marked: an interrupt would leave the rest with a wrong answer.
             self.in_flight = None
@@ -130,12 +130,12 @@ class Committer:
         """
         if self._log.remote is None or self._folded.end is None:
             return Guess.NONE
-        is_blind = self._is_unconditional()
+        is_unconditional = self._is_unconditional()
         if self._folded.is_alone and (
-            is_blind or all(each.command.leasing for each in self._line.batch)
+            is_unconditional or all(each.command.leasing for each in self._line.batch)
         ):
             return Guess.TRUSTED
-        if is_blind or self._folded.projection is None:
+        if is_unconditional or self._folded.projection is None:
             return Guess.NONE
         return Guess.SAVES_A_QUESTION
 
@@ -151,11 +151,9 @@ class Committer:
         place = self._catch_up(head, guess)
         # As late as can be: whoever came while the log was read comes along.
         self._line.take_waiting()
-        plan, self._members = self._plan(place, guess)
-        if not plan.bodies:
-            return None
-        commit = plan.sealed()
-        self.in_flight = InFlight(commit, self._members)
+        plan, members = self._plan(place, guess)
+        commit = plan.sealed() if plan.bodies else None
+        self.in_flight = InFlight(commit, members)
         return commit
 
     def _catch_up(self, head: Head, guess: Guess) -> Head:
@@ -180,7 +178,7 @@ class Committer:
         return head_of(projection)
 
     def _is_unconditional(self) -> bool:
-        """Whether nobody in the commit needs a projection."""
+        """Whether no command in the commit needs a projection."""
         return all(each.command.unconditional for each in self._line.batch)
 
     def _plan(self, place: Head, guess: Guess) -> tuple[CommitPlan, list[PendingCommand[Any]]]:
@@ -211,10 +209,10 @@ class Committer:
                 members.append(pending)
         return plan, members
 
-    def _apply(self, commit: Commit) -> None:
+    def _apply(self, commit: Commit, members: list[PendingCommand[Any]]) -> None:
         """Folds the commit, and gives commands their tasks."""
         after = self._folded.fold(commit)
-        for pending in self._members:
+        for pending in members:
             if after is None:
                 pending.tasks = pending.created(self._log.namespace, commit.at)
             else:
@@ -253,6 +251,8 @@ class Committer:
     def _resolve(self, torn: InFlight) -> None:
         """Reads back whether the commit was made."""
         commit = torn.commit
+        if commit is None:
+            return
         found = self._log.read(after=commit.first - 1, limit=1)
         if found and found[0].id == commit.id:
             for pending in torn.members:

@@ -36,7 +36,8 @@ class FoldedLog:
         self._log = log
         self._now = now
         self._undisturbed = 0
-        self._own_end: Head | None = None
+        self.end: Head | None = None
+        """Where the log ended when this node last saw it end; None where it never did."""
 
     @property
     def projection(self) -> Projection | None:
@@ -52,18 +53,10 @@ class FoldedLog:
         """Whether this node's were the last few appends, as far as it has seen."""
         return self._undisturbed >= ALONE
 
-    @property
-    def end(self) -> Head | None:
-        """Where the log ended when this node last saw it end; None where it never did."""
-        known, own = self.projection, self._own_end
-        if known is None or (own is not None and own.seq > known.seq):
-            return own
-        return head_of(known)
-
     def note_conflict(self) -> None:
         """Somebody else has appended."""
         self._undisturbed = 0
-        self._own_end = None
+        self.end = None
 
     def is_at(self, head: Head) -> bool:
         """Whether the projection is the fold up to this head.
@@ -75,8 +68,8 @@ class FoldedLog:
 
     def note_head(self, head: Head) -> None:
         """Notes where the log ends; drops the projection where a failover took back its end."""
-        own, known = self._own_end, self.projection
-        if own is not None and own.seal != head.seal:
+        known, before, self.end = self.projection, self.end, head
+        if before is not None and before.seal != head.seal:
             self._undisturbed = 0
         if known is not None and known.seq >= head.seq and known.seal != head.seal:
             self._projection = None
@@ -85,7 +78,7 @@ class FoldedLog:
         """Folds a commit of this node's; None when it is not right behind the projection."""
         known = self.projection
         self._undisturbed += 1
-        self._own_end = Head(commit.last, commit.at, commit.seal)
+        self.end = Head(commit.last, commit.at, commit.seal)
         if known is None or known.seal != commit.prev:
             return None
         # Should the fold break off half-way, the next command builds a new one from the log.
@@ -121,6 +114,7 @@ class FoldedLog:
         if projection.decided_at != projection.at:
             self._now(at_least=projection.decided_at)
         self._undisturbed = self._undisturbed if projection.seq == before else 0
+        self.end = head_of(projection)
         return projection
 
 

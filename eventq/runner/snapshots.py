@@ -12,6 +12,7 @@ from eventq.errors import EventqError
 from eventq.host.logger import SafeLogger
 from eventq.node.node import Node
 from eventq.snapshot import put, take
+from eventq.snapshot.keeping import newest_seq
 
 logger = SafeLogger("eventq.runner")
 
@@ -72,11 +73,10 @@ class SnapshotKeeper:
 
     def _write_if_due(self, events: int) -> None:
         log = self._node.log
-        # Another node may have written one, as good. Nobody unpacks it to prove that: where
-        # it is damaged, the next one comes after as many events more.
-        newest_seq = max((entry.seq for entry in log.snapshots.entries()), default=0)
+        # Another node may have written one, which is as good.
+        found_seq = newest_seq(log)
         with self._node.reading(as_left=True) as projection:
-            self._newest_seq = newest_seq
+            self._newest_seq = found_seq
             if not self._is_due(projection, events):
                 return
             snapshot = take(projection)

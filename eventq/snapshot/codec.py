@@ -110,10 +110,7 @@ def encode(snapshot: Snapshot) -> bytes:
 
 def decode(data: bytes) -> Snapshot:
     """The snapshot of these bytes. Raises SnapshotError for any others."""
-    line, digest, packed = _split(data)
-    header = _read_header(line)
-    if _digest(line, packed) != digest:
-        raise SnapshotError("it is damaged: its checksum does not match")
+    header, packed = _checked(data)
     content = _unpack(packed, header.content_bytes)
     try:
         snapshot = _to_snapshot(header, _content_decoder.decode(content))
@@ -123,6 +120,22 @@ def decode(data: bytes) -> Snapshot:
     if problem is not None:
         raise SnapshotError(f"it contradicts itself: {problem}")
     return snapshot
+
+
+def check(data: bytes) -> SnapshotHeader:
+    """The first line of a snapshot whose bytes are whole; its content is not unpacked.
+
+    Raises SnapshotError.
+    """
+    return _checked(data)[0]
+
+
+def _checked(data: bytes) -> tuple[SnapshotHeader, bytes]:
+    line, digest, packed = _split(data)
+    header = _read_header(line)
+    if _digest(line, packed) != digest:
+        raise SnapshotError("it is damaged: its checksum does not match")
+    return header, packed
 
 
 def _digest(line: bytes, packed: bytes) -> bytes:

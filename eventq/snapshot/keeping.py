@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from eventq.core.seal import is_sealed
 from eventq.errors import ArgumentError, LogError, SnapshotError
 from eventq.eventlog.contract import EventLog, SnapshotEntry
 from eventq.eventlog.durable import write_whole
 from eventq.host.logger import SafeLogger
-from eventq.snapshot.codec import decode, encode
+from eventq.snapshot.codec import check, decode, encode
 from eventq.snapshot.content import Snapshot
+
+T = TypeVar("T")
 
 logger = SafeLogger("eventq.snapshot")
 
@@ -49,9 +53,21 @@ def get(log: EventLog, seq: int) -> Snapshot:
 def newest(log: EventLog, *, until: int | None = None) -> Snapshot | None:
     """The newest snapshot in the log's database up to a position, if any can be used.
 
-    One that is damaged or does not fit is told as a warning and passed over, as is a database
+    One that is damaged or does not fit is reported as a warning and passed over, as is a database
     whose snapshots cannot be read: the log alone is enough.
     """
+    return _newest(log, get, until)
+
+
+def newest_seq(log: EventLog) -> int:
+    """The position of the newest snapshot in the log's database, 0 where none can be used.
+
+    Like `newest`, but the content is not unpacked: its checksum is enough.
+    """
+    return _newest(log, _position_of, None) or 0
+
+
+def _newest(log: EventLog, take: Callable[[EventLog, int], T], until: int | None) -> T | None:
     try:
         entries = log.snapshots.entries()
     except LogError as error:
@@ -60,10 +76,18 @@ def newest(log: EventLog, *, until: int | None = None) -> Snapshot | None:
     fitting = [entry for entry in entries if until is None or entry.seq <= until]
     for entry in _worth_a_try(log, fitting):
         try:
-            return get(log, entry.seq)
+            return take(log, entry.seq)
         except (SnapshotError, ArgumentError, LogError) as error:
             logger.warning("snapshot discarded", extra={"seq": entry.seq, "error": str(error)})
     return None
+
+
+def _position_of(log: EventLog, seq: int) -> int:
+    header = check(log.snapshots.get(seq) or b"")
+    _check_history(log, header.seq, header.at, bytes.fromhex(header.seal))
+    if header.namespace != log.namespace or header.seq != seq:
+        raise SnapshotError(f"it is of {header.namespace!r} and of position {header.seq}")
+    return seq
 
 
 def _worth_a_try(log: EventLog, entries: list[SnapshotEntry]) -> list[SnapshotEntry]:
@@ -96,15 +120,19 @@ def check_fits(log: EventLog, snapshot: Snapshot) -> None:
     """
     if snapshot.namespace != log.namespace:
         raise SnapshotError(f"it is of the namespace {snapshot.namespace!r}")
+    _check_history(log, snapshot.seq, snapshot.at, snapshot.seal)
+
+
+def _check_history(log: EventLog, seq: int, at: int, seal: bytes) -> None:
     start = log.start()
-    if snapshot.seq == start.seq:
+    if seq == start.seq:
         # There the archive ends: that of its last commit is all that the log has kept of it.
-        if (snapshot.at, snapshot.seal) != (start.at, start.seal):
-            raise SnapshotError(f"the log has another history up to its position {snapshot.seq}")
+        if (at, seal) != (start.at, start.seal):
+            raise SnapshotError(f"the log has another history up to its position {seq}")
         return
-    commits = log.read(after=snapshot.seq - 1, limit=1) if snapshot.seq else []
-    if not commits or commits[0].last != snapshot.seq:
-        raise SnapshotError(f"no commit of the log ends at its position {snapshot.seq}")
+    commits = log.read(after=seq - 1, limit=1) if seq else []
+    if not commits or commits[0].last != seq:
+        raise SnapshotError(f"no commit of the log ends at its position {seq}")
     commit = commits[0]
-    if commit.seal != snapshot.seal or commit.at != snapshot.at or not is_sealed(commit):
-        raise SnapshotError(f"the log has another history up to its position {snapshot.seq}")
+    if commit.seal != seal or commit.at != at or not is_sealed(commit):
+        raise SnapshotError(f"the log has another history up to its position {seq}")

@@ -66,9 +66,18 @@ class Rules:
         self._judges_order = judges_order
         self._failed: set[int] = set()
         self._reopenable: dict[int, int] = {}
-        # A kind without a rule of its own cannot be judged, and shows here.
         self._rules: dict[type, Callable[[int, int, int, Any], None]] = {
-            **{kind: getattr(self, f"_take_{name}") for kind, name in KIND_OF.items()},
+            Created: self._take_created,
+            Leased: self._take_leased,
+            Completed: self._take_completed,
+            Failed: self._take_failed,
+            Retried: self._take_retried,
+            Expired: self._take_expired,
+            Cancelled: self._take_cancelled,
+            Renewed: self._take_renewed,
+            Released: self._take_released,
+            Updated: self._take_updated,
+            Refused: self._take_refused,
             Unknown: self._take_unknown,
             Unreadable: self._take_unreadable,
         }

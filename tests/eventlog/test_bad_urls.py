@@ -148,6 +148,19 @@ def test_a_newer_database_is_left_alone(tmp_path: Path) -> None:
         Queue(f"sqlite:///{path}")
 
 
+def test_a_database_from_before_the_first_release_is_left_alone(tmp_path: Path) -> None:
+    """The error names its schema and the one that is needed."""
+    path = tmp_path / "eventq.db"
+    with Queue(f"sqlite:///{path}") as queue:
+        queue.new()
+    connection = apsw.Connection(str(path))
+    connection.execute("PRAGMA user_version = 1")
+    connection.close()
+
+    with pytest.raises(LogForeignError, match=r"has schema 1, .* needs 2: begin a new file"):
+        Queue(f"sqlite:///{path}")
+
+
 def test_places_where_no_file_can_be(tmp_path: Path) -> None:
     """A missing directory, a file as directory, a directory as file, a device, a dead link."""
     (tmp_path / "file").touch()

@@ -252,6 +252,19 @@ def test_rows_beyond_the_end_are_no_conflict(sqlite_log: SqliteLog, path: Path) 
     assert caught.value.position == 4
 
 
+def test_a_commit_that_lost_its_end_is_no_commit(sqlite_log: SqliteLog, path: Path) -> None:
+    """Its other rows stand outside of all commits, where `verify` looks, and hold up appends."""
+    kept, _ = append_each(sqlite_log, [3, 3])
+    damage(path, "DELETE FROM events WHERE seq = 6")
+
+    with pytest.raises(LogCorruptError) as caught:
+        append(sqlite_log)
+
+    assert caught.value.position == 4
+    assert sqlite_log.read(after=0) == [kept]
+    assert sqlite_log.find_stray() == 4
+
+
 def test_damaged_pages_are_our_error(sqlite_log: SqliteLog, path: Path) -> None:
     """A file that is torn inside gives LogCorruptError, not an error of the driver."""
     append_each(sqlite_log, [1_000] * 10)

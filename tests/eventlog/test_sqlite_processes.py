@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -15,7 +16,9 @@ import pytest
 from eventq.errors import LogUnavailableError
 from eventq.eventlog.sqlite import connection as sqlite_connection
 from eventq.eventlog.sqlite import fork as sqlite_fork
+from eventq.eventlog.sqlite import slot as sqlite_slot
 from eventq.eventlog.sqlite.log import SqliteLog
+from eventq.eventlog.sqlite.schema import SCHEMA_VERSION
 from tests.eventlog.commits import (
     WAIT_S,
     append,
@@ -237,6 +240,72 @@ def test_child_does_not_keep_its_parents_slot(start: Starter, sqlite_log: Sqlite
     assert sqlite_log.head().seq == 2
 
 
+# Another thread has the slot while the process forks.
+FORK_BESIDE_A_SLOT = """
+import time
+log = open_sqlite(path)
+append(log)
+leave, began = threading.Event(), threading.Event()
+def hold(head):
+    began.set()
+    leave.wait(30)
+holder = threading.Thread(target=log.append_next, args=(hold,))
+holder.start()
+began.wait(30)
+threading.Timer(0.2, leave.set).start()
+child = os.fork()
+if child == 0:
+    log.after_fork()
+    append_in_slot(log)
+    log.close()
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+holder.join()
+append_in_slot(log)
+log.close()
+"""
+
+
+def test_a_fork_beside_a_slot_waits_for_it(start: Starter, path: Path) -> None:
+    """A fork while another thread decides in its slot leaves both processes able to append."""
+    finish(start("import warnings; warnings.simplefilter('ignore')" + FORK_BESIDE_A_SLOT))
+
+    with closing(open_sqlite(path)) as log:
+        assert_tiles(everything(log))
+        assert log.head().seq == 3
+
+
+def slot_files(path: Path) -> int:
+    """How many descriptors of the side file this process has open."""
+    links = [link for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    return sum(str(link.readlink()) == f"{path}-lock" for link in links)
+
+
+def test_a_log_that_nobody_closed_leaves_no_descriptor(path: Path) -> None:
+    """What the collector takes is closed, as any file is."""
+    log = open_sqlite(path)
+    append(log)
+    held = slot_files(path)
+
+    log.connection._slots = sqlite_slot.Slots(f"{path}-lock")
+    gc.collect()
+
+    assert (held, slot_files(path)) == (1, 0)
+    log.close()
+
+
+def test_a_slot_that_an_interrupt_lost_is_closed(sqlite_log: SqliteLog, path: Path) -> None:
+    """A descriptor that was lent and never came back does not stay open."""
+    append(sqlite_log)
+    slots = sqlite_log.connection._slots
+
+    slots.lend()
+    gc.collect()
+
+    assert slot_files(path) == 0
+    append(sqlite_log)
+
+
 def test_parent_goes_on_after_a_fork(sqlite_log: SqliteLog, path: Path) -> None:
     """A fork closes connections for a moment; the parent's log opens them anew by itself."""
     commits = append_each(sqlite_log, [3, 4])
@@ -275,6 +344,6 @@ def test_fork_in_a_call_closes_the_log_to_the_child(
     with pytest.raises(LogUnavailableError, match="was forked in the middle of a call"):
         sqlite_log.head()
     sqlite_log.close()
-    assert reader.pragma("user_version") == 1
+    assert reader.pragma("user_version") == SCHEMA_VERSION
     sqlite_connection.abandoned.pop().close()
     sqlite_connection.abandoned.pop().close()

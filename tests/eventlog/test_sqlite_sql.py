@@ -27,6 +27,7 @@ from eventq.core.events import (
 )
 from eventq.eventlog.sqlite import schema
 from eventq.eventlog.sqlite.log import SqliteLog
+from eventq.verify import verify
 from tests.eventlog.commits import AT, append, commit_after
 
 # Runs one statement with the standard library's SQLite: another process, since two SQLite
@@ -71,6 +72,20 @@ def test_shell_cannot_change_the_log(sqlite_log: SqliteLog, path: Path, statemen
     assert sqlite_log.read(after=0) == [commit]
 
 
+def test_a_commit_whose_end_was_replaced_is_found(sqlite_log: SqliteLog, path: Path) -> None:
+    """No trigger refuses it, which would cost each insert a look-up, but its seal does not fit."""
+    append(sqlite_log, 3)
+
+    shell(
+        path,
+        "REPLACE INTO events SELECT place, at, task, key, count, 'other', seal, body "
+        "FROM events WHERE seal IS NOT NULL",
+    )
+
+    [finding] = verify(sqlite_log, indexes="none").findings[:1]
+    assert (finding.seq, finding.rule) == (1, "seal")
+
+
 def test_table_refuses_a_wrong_type(sqlite_log: SqliteLog, path: Path) -> None:
     """The tables are strict: text is no instant."""
     append(sqlite_log)
@@ -86,7 +101,7 @@ def test_database_says_whose_it_is(sqlite_log: SqliteLog, path: Path) -> None:
 
     marks = [shell(path, f"PRAGMA {name}") for name in ("application_id", "user_version")]
 
-    assert marks == [[[schema.APPLICATION_ID]], [[1]]]
+    assert marks == [[[schema.APPLICATION_ID]], [[schema.SCHEMA_VERSION]]]
     assert shell(path, "PRAGMA journal_mode") == [["wal"]]
     assert shell(path, "PRAGMA integrity_check") == [["ok"]]
 

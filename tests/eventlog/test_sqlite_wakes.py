@@ -49,6 +49,23 @@ def test_append_wakes_another_process(start: Starter, sqlite_log: SqliteLog) -> 
 
 
 @pytest.mark.usefixtures("no_polling")
+def test_who_begins_to_listen_misses_no_append(
+    sqlite_log: SqliteLog, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An appender that has just found nobody listening rings nobody, but is heard all the same."""
+    monkeypatch.setattr(notify, "UNHEARD_S", 0.2)
+    monkeypatch.setattr(notify, "POLL_S", 1_000.0)
+    woken = threading.Event()
+    with closing(open_sqlite(path)) as other:
+        append(other)
+
+        watch = sqlite_log.watch(woken.set)
+        append(other)
+
+        assert woken.wait(WAIT_S)
+        watch.close()
+
+
 def test_last_watch_leaves_nothing_behind(sqlite_log: SqliteLog, path: Path) -> None:
     """Sockets and their directory go when the watches do, and come again with the next."""
     bell = path.with_name("log.db-bell")

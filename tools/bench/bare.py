@@ -80,7 +80,7 @@ def bare_table(bench: Bench) -> Iterator[BareTable]:
         yield BareTable(connection, model)
 
 
-class Committer:
+class RawCommitter:
     """One thread that commits what others hand to it: all that wait, in one commit.
 
     It waits a moment for as many as the last time, since those it has just served come again;

@@ -18,7 +18,6 @@ from tools.bench.work import three_tags
 
 # Calls before the ones that count: statements are prepared, files are opened.
 WARM_UP = 20
-WAL_HEADER_BYTES = 32
 FRAME_HEADER_BYTES = 24
 # Where a line of strace's table has the number of calls; at its end stands the name.
 _CALLS_FIELD = 3

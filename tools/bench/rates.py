@@ -9,7 +9,7 @@ from functools import partial
 from statistics import median
 
 from eventq import Queue
-from tools.bench.bare import Committer, bare_table
+from tools.bench.bare import RawCommitter, bare_table
 from tools.bench.bench import Bench, held_against, in_turns, paced
 from tools.bench.report import Figure, Floor
 from tools.bench.work import async_no_op, fill, no_op, three_tags
@@ -59,7 +59,7 @@ def lone(bench: Bench) -> Iterator[Figure]:
 def threads(bench: Bench) -> Iterator[Figure]:
     """``new()`` from 16 threads, against 16 that hand a request to one bare committer and wait."""
     seconds, tags = bench.pick(20, 10) / 100, three_tags(1)
-    with bare_table(bench) as table, Committer(table) as committer, Queue(bench.url()) as queue:
+    with bare_table(bench) as table, RawCommitter(table) as committer, Queue(bench.url()) as queue:
         bare, ours = in_turns(
             lambda: _together(committer.request, seconds),
             lambda: _together(lambda: queue.new(tags), seconds),

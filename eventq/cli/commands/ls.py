@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from eventq.cli.output import (
+    cell,
     is_terminal,
     note,
     say_json,
@@ -111,10 +112,13 @@ def sql(*, place: Place, query: str) -> None:
     with place.open(create=False) as queue:
         found = queue.sql(query)
     if not place.as_json:
-        rows = [["-" if cell is None else visible(str(cell)) for cell in row] for row in found.rows]
+        rows = [[cell(value) for value in _shown(row)] for row in found.rows]
         say_table([visible(name) for name in found.columns], rows)
         return
     for row in found.rows:
-        # JSON has no bytes: a BLOB, as seals are, stands in hexadecimal.
-        cells = [cell.hex() if isinstance(cell, bytes) else cell for cell in row]
-        say_json(dict(zip(found.columns, cells, strict=True)))
+        say_json(dict(zip(found.columns, _shown(row), strict=True)))
+
+
+def _shown(row: tuple[object, ...]) -> list[object]:
+    """The values of a row; a BLOB, as seals are, stands in hexadecimal, since JSON has no bytes."""
+    return [value.hex() if isinstance(value, bytes) else value for value in row]

@@ -14,7 +14,7 @@ import apsw
 
 from eventq.errors import ArgumentError, LogForeignError, LogTooNewError, LogUnavailableError
 from eventq.eventlog.durable import sync_directory
-from eventq.eventlog.file_lock import FileLock
+from eventq.eventlog.file_lock import FILE_MODE, FileLock
 from eventq.eventlog.sqlite import schema
 
 # Where locks or shared memory do not work between hosts, or not at all.
@@ -27,9 +27,6 @@ NETWORK_FILESYSTEMS = {
 # How every SQLite database begins, and how long its header is.
 HEADER_START = b"SQLite format 3\0"
 HEADER_BYTES = 100
-
-# Files are for their owner only; to share a log, change the database's mode.
-FILE_MODE = 0o600
 
 # SQLite finds the files that belong to a database, such as the WAL with its newest commits, by its
 # name. A process that uses another name, or sees the file without its folder, does not find them.
@@ -227,6 +224,11 @@ def _number(header: bytes, offset: int) -> int:
 def _check_marks(path: str, *, mark: int, version: int) -> None:
     if mark != schema.APPLICATION_ID:
         raise LogForeignError(f"{path}: is a database of another program, not an eventq log")
+    if version < schema.SCHEMA_VERSION:
+        raise LogForeignError(
+            f"{path}: has schema {version}, of eventq before its first release; this one needs "
+            f"{schema.SCHEMA_VERSION}: begin a new file"
+        )
     if version > schema.SCHEMA_VERSION:
         raise LogTooNewError(
             f"{path}: has schema {version}, this eventq knows up to {schema.SCHEMA_VERSION}; "

@@ -31,7 +31,7 @@ from eventq.eventlog.sqlite.notify import Doorbell
 from eventq.eventlog.sqlite.retention import SqliteRetention
 from eventq.eventlog.sqlite.snapshots import SqliteSnapshots
 
-# How many events one pair of queries reads: it bounds what is in memory twice, as text.
+# How many events three queries read: it bounds what is in memory twice, as text.
 BLOCK_EVENTS = 2_000
 
 
@@ -65,7 +65,7 @@ class SqliteLog:
         return self.connection.ask(archived.find_start) or Head(0, 0, genesis(self.namespace))
 
     def read(self, *, after: int, limit: int = READ_EVENTS) -> list[Commit]:
-        """See EventLog.read. Costs two statements for 2,000 events."""
+        """See EventLog.read. Costs three statements for 2,000 events."""
         found: list[Commit] = []
         after = max(after, 0)
         while limit > 0 and after < schema.LAST_POSITION:
@@ -149,7 +149,7 @@ class SqliteLog:
 
 
 class Appending:
-    """An append on its way: once it is its turn, it decides, and inserts what was decided."""
+    """An append on its way: in its slot it decides, and inserts what was decided."""
 
     def __init__(self, namespace: str, decide: Decide) -> None:
         self.commit: Commit | None = None

@@ -31,7 +31,8 @@ ADDRESS_BYTES = 103
 # How often to make the directory again when a leaving listener has just removed it.
 BIND_ATTEMPTS = 10
 
-# For how long nobody listens after it was found so: who begins to looks at the log anyway.
+# How long an appender believes that nobody listens. Who begins to listen looks at the log once more
+# after that time, since an append in it rings nobody.
 UNHEARD_S = 0.01
 
 _OUR_NAME = re.compile(r"[0-9]+-[0-9a-f]{8}")
@@ -181,14 +182,16 @@ class BellWatch:
 
     def _run(self) -> None:
         try:
+            wait_s = 2 * UNHEARD_S
             while not self._closed.is_set():
-                rung = self._wait()
+                rung = self._wait(wait_s)
+                wait_s = POLL_S
                 if not self._closed.is_set() and (rung or self._has_moved()):
                     self.call_wake()
         finally:
             self._unbind()
 
-    def _wait(self) -> bool:
+    def _wait(self, wait_s: float) -> bool:
         """Sleeps until a ring (True) or until it is time to look at the position (False)."""
         if self._socket is None:
             self._closed.wait(POLL_ALONE_S)
@@ -197,7 +200,7 @@ class BellWatch:
             # Not select(), which knows no descriptor above 1,023.
             ears = select.poll()
             ears.register(self._socket, select.POLLIN)
-            if not ears.poll(POLL_S * 1_000):
+            if not ears.poll(wait_s * 1_000):
                 return False
             # One look serves all rings that have come by now.
             with suppress(BlockingIOError):

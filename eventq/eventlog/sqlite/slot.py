@@ -10,6 +10,7 @@ import fcntl
 import time
 from functools import partial
 from io import FileIO
+from weakref import WeakSet
 
 from eventq.eventlog.file_lock import making
 
@@ -30,6 +31,10 @@ class SlotFile(FileIO):
         # What `__exit__` of the class in C calls; `really_close` closes.
         self.close = partial(fcntl.flock, self.fileno(), fcntl.LOCK_UN)  # type: ignore[method-assign]
 
+    def __del__(self) -> None:
+        """Closes one that was lost: by an interrupt, or with a log that nobody closed."""
+        self.really_close()
+
     def wait(self) -> None:
         """Waits for the lock, first come first served."""
         fcntl.flock(self.fileno(), fcntl.LOCK_EX)
@@ -45,7 +50,7 @@ class Slots:
     def __init__(self, path: str) -> None:
         self._path = path
         self._idle: list[SlotFile] = []
-        self._all: set[SlotFile] = set()
+        self._all: WeakSet[SlotFile] = WeakSet()
 
     def lend(self) -> SlotFile:
         """Returns a descriptor for one slot. Raises OSError."""
