@@ -7,6 +7,7 @@ each at Python's own 5 ms, so that a task that came in began after 300 ms.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ def quick_switching() -> Iterator[None]:
 
     An interval that is lower already, or that somebody changes meanwhile, stays.
     """
-    global _runs_count, _before_s, _set_s  # noqa: PLW0603 - the interval is the process's, too
+    global _runs_count, _before_s, _set_s  # noqa: PLW0603 - so is the interval
     with _lock:
         if not _runs_count:
             _before_s = sys.getswitchinterval()
@@ -41,3 +42,15 @@ def quick_switching() -> Iterator[None]:
             _runs_count -= 1
             if not _runs_count and _set_s < _before_s and sys.getswitchinterval() == _set_s:
                 sys.setswitchinterval(_before_s)
+
+
+def _after_fork() -> None:
+    """A child has none of its parent's runs; the parent's lock may be held there."""
+    global _lock, _runs_count  # noqa: PLW0603 - so is the interval
+    _lock = threading.Lock()
+    if _runs_count and sys.getswitchinterval() == _set_s:
+        sys.setswitchinterval(_before_s)
+    _runs_count = 0
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -347,3 +347,27 @@ def test_fork_in_a_call_closes_the_log_to_the_child(
     assert reader.pragma("user_version") == SCHEMA_VERSION
     sqlite_connection.abandoned.pop().close()
     sqlite_connection.abandoned.pop().close()
+
+
+FORK_WHILE_IDLE = """
+from eventq.eventlog.sqlite import open_files
+open_files.LOOK_S = 0.0
+log = open_sqlite(path)
+append(log)
+child = os.fork()
+if child == 0:
+    log.after_fork()
+    append(log)
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+append(log)
+log.close()
+"""
+
+
+def test_an_idle_log_outlives_a_fork(start: Starter, path: Path) -> None:
+    """The WAL that SQLite deletes as the connections are closed for a fork was not lost."""
+    finish(start("import warnings; warnings.simplefilter('ignore')" + FORK_WHILE_IDLE))
+
+    with closing(open_sqlite(path)) as log:
+        assert log.head().seq == 3

@@ -106,6 +106,22 @@ SQL = [
     ("UPDATE events SET seal = zeroblob(31) WHERE seq = 8", 7),
     ("UPDATE events SET seal = zeroblob(32) WHERE seq = 24", 24),
     ("UPDATE events SET seal = NULL WHERE seq = 8", 9),
+    # What belongs to the end of a commit stands in another row of it.
+    (
+        """UPDATE events SET id = (SELECT id FROM events WHERE seq = 8) WHERE seq = 7;
+        UPDATE events SET id = NULL WHERE seq = 8""",
+        7,
+    ),
+    (
+        """UPDATE events SET count = 2 WHERE seq = 7;
+        UPDATE events SET count = NULL WHERE seq = 8""",
+        7,
+    ),
+    (
+        """UPDATE events SET id = 'a' || char(10) || 'b' WHERE seq = 3;
+        UPDATE events SET id = NULL WHERE seq = 8""",
+        1,
+    ),
     ("UPDATE events SET seal = NULL, count = NULL, id = NULL WHERE seq = 8", 9),
     ("UPDATE events SET seal = zeroblob(32), count = 1, id = 'id' WHERE seq = 7", 7),
     ("UPDATE events SET seal = (SELECT seal FROM events WHERE seq = 3) WHERE seq = 8", 7),

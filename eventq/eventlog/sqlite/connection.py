@@ -335,6 +335,7 @@ class SqliteConnection:
         self._slots.close_idle()
         self._drop_writer()
         self._drop_reader()
+        self._files.forget_beside()
 
     def _drop_writer(self) -> None:
         dropped, self._writer = self._writer, None

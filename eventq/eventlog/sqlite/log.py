@@ -14,7 +14,7 @@ import apsw
 
 from eventq.core.events import Commit
 from eventq.core.seal import genesis
-from eventq.errors import LogConflictError
+from eventq.errors import LogConflictError, LogUnavailableError
 from eventq.eventlog.contract import (
     READ_EVENTS,
     Decide,
@@ -166,6 +166,8 @@ class Appending:
         self.commit = commit = self._decide(head)
         if commit is None:
             return namespace_id
+        if commit.last > schema.LAST_POSITION:
+            raise LogUnavailableError(f"a namespace holds {schema.LAST_POSITION} events at most")
         assert "\n" not in commit.id, "line feeds part the ids when they are read"
         check_commit(commit, head)
         if commit.keys and archived.find_kept_keys(connection, namespace_id, list(commit.keys)):

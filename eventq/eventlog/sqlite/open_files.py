@@ -37,6 +37,10 @@ class OpenFiles:
         self._wal = _identity(f"{self._path}-wal")
         self._index = _identity(f"{self._path}-shm")
 
+    def forget_beside(self) -> None:
+        """Forgets them once no connection is open: SQLite deletes them with the last one."""
+        self._wal = self._index = None
+
     def check(self) -> None:
         """Raises LogLostError once one of the files is replaced or emptied, or has another name.
 

@@ -126,16 +126,16 @@ def _start_before(
 
 
 def _headers(
-    ends: list[int], columns: tuple[str | None, ...], before: int, prev: bytes
+    ends: list[int], columns: tuple[str, str, str, int], before: int, prev: bytes
 ) -> list[_Header] | None:
     """The headers of the commits that end there; None if they do not tile the positions."""
-    counts_text, ids_text, seals_text = columns
-    if counts_text is None or ids_text is None or seals_text is None:
+    counts_text, ids_text, seals_text, odd_count = columns
+    if odd_count:
         return None
     counts, ids = list(map(int, counts_text.split(","))), ids_text.split("\n")
     joined = bytes.fromhex(seals_text)
     seals = [joined[start : start + SEAL_BYTES] for start in range(0, len(joined), SEAL_BYTES)]
-    if not len(counts) == len(ids) == len(seals) == len(ends) or len(seals[-1]) != SEAL_BYTES:
+    if len(seals) != len(ends) or len(seals[-1]) != SEAL_BYTES:
         return None
     if [before, *ends] != [*accumulate(counts, initial=before)]:
         return None

@@ -82,7 +82,8 @@ SELECT
     events.body ->> '$.kind' AS kind,
     events.task AS task,
     events.key AS key,
-    events.body AS body
+    events.body AS body,
+    events.place AS place
 FROM events JOIN namespaces ON namespaces.id = events.place >> 40;
 
 -- Every commit: the events that were appended together.
@@ -185,14 +186,17 @@ WHERE namespaces.name = ?1
 # The statements below return one row each, however much they read: each row would give up the
 # GIL, and next to busy threads it can take 5 ms to get it back.
 
-# ?2 the end of the commit before, ?3 how many events to read until a commit ends. The columns have
-# as many values each, unless some were changed by hand.
+# ?2 the end of the commit before, ?3 how many events to read until a commit ends. The last column
+# counts rows that were changed by hand: a commit's columns are set together, and an id is one line.
 READ_ENDS = """
 SELECT
     group_concat(place - (?1 << 40)) FILTER (WHERE seal IS NOT NULL),
     group_concat(count),
     group_concat(id, char(10)),
-    group_concat(hex(seal), '')
+    group_concat(hex(seal), ''),
+    count(*) FILTER (
+        WHERE seal IS NULL OR count IS NULL OR id IS NULL OR instr(id, char(10))
+    )
 FROM (
     SELECT place, count, id, seal
     FROM events
