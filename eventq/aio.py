@@ -31,7 +31,6 @@ from eventq.eventlog import EventLog
 from eventq.host.interrupts import Holding
 from eventq.host.signals import stopping_on_signals
 from eventq.host.surroundings import running_loop
-from eventq.host.switching import quick_switching
 from eventq.node.node import Node
 from eventq.replay.query import FOLLOW_S, read_events
 
@@ -167,8 +166,7 @@ class RunSlot:
         if self._last is not None:
             runner.take_over(self._last)
         self._last = runner
-        with quick_switching():
-            return runner.run()
+        return runner.run()
 
     def _occupied(self, runner: Runner, loop: AbstractEventLoop | None) -> Holding[None]:
         def begin() -> None:

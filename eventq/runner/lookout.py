@@ -11,6 +11,7 @@ from eventq.core.projection import Projection
 from eventq.errors import WorkersStuckError
 from eventq.host.clock import Clock, MovedClock
 from eventq.host.logger import SafeLogger
+from eventq.host.switching import Switching
 from eventq.node.node import Node
 from eventq.runner.attempts import LOST, Attempts
 from eventq.runner.lapses import LapseWatch
@@ -24,6 +25,8 @@ logger = SafeLogger("eventq.runner")
 
 # Even a busy runner looks this often for cancelled tasks, lapsed nodes and its own renewal.
 LOOK_EVERY_S = 0.25
+# An attempt that goes on for longer may compute, and then what else comes in should start soon.
+LONG_S = 0.1
 # After a look at what the last own commit left, the log itself is looked at this soon.
 GLANCE_S = 0.005
 # Longest wait when nothing is due; bells wake it earlier.
@@ -48,6 +51,7 @@ class Lookout:
         self.lapses = LapseWatch()
         self.stuck = StuckWatch(workers=options.workers, most_s=options.max_stuck_s)
         self.snapshots = SnapshotKeeper(node)
+        self.switching = Switching()
         self.moved = node.clock if isinstance(node.clock, MovedClock) else None
         """The clock, if it moves only when somebody moves it."""
         self._node = node
@@ -69,6 +73,11 @@ class Lookout:
         attempts, settler, stopping = self._attempts, self._settler, self._stopping
         self.looked_s = now_s = self._clock.monotonic()
         attempts.pace.stalled = attempts.pace.stalled and attempts.executor.is_behind()
+        begun_s = min((a.begun_s or now_s for a in attempts.held.values()), default=now_s)
+        if now_s - begun_s > LONG_S:
+            self.switching.hurry()
+        else:
+            self.switching.relax()
         # First all that is to be seen in the projection, then what comes of it.
         with self._node.reading(as_left=settler.as_left) as projection:
             now = self._node.now()
@@ -128,6 +137,8 @@ class Lookout:
         if instant is not None:
             ends.append(now_s + (instant - now) / SECOND_US)
         if attempts.held:
+            if not self.switching.is_quick:
+                ends.append(now_s + LOOK_EVERY_S)
             dues = (a.due_s(now=now, monotonic_s=now_s) for a in attempts.held.values())
             ends += [due for due in dues if due is not None]
             ends.append(settler.signed_s + settler.renew_every_s)

@@ -83,6 +83,7 @@ class Runner:
             self.attempts.break_off()
             self.executor.stop()
             self.lookout.snapshots.stop()
+            self.lookout.switching.relax()
             if self.lookout.moved is not None:
                 self.lookout.moved.off_move(ring)
             node.off_append(ring)

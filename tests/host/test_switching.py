@@ -1,15 +1,18 @@
-"""A run lowers how long threads wait for Python's lock, and puts it back."""
+"""A run lowers how long threads wait for Python's lock next to long tasks, and puts it back."""
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
 
 from eventq import Queue, Task
-from eventq.host.switching import SWITCH_S, quick_switching
+from eventq.host.switching import SWITCH_S, Switching
 from eventq.runner.context import Context
+from tests.support import running, wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -21,41 +24,63 @@ def _usual() -> Iterator[None]:
     sys.setswitchinterval(before)
 
 
-def test_a_run_switches_quickly_while_it_lasts() -> None:
-    """Its workers see the low interval, and afterwards it is as before."""
-    seen: list[float] = []
+def is_quick() -> bool:
+    """Whether threads get the lock soon."""
+    return sys.getswitchinterval() == pytest.approx(SWITCH_S)
+
+
+def test_a_run_switches_quickly_next_to_a_long_task() -> None:
+    """Once a task has run for a while; afterwards all is as before."""
+    leave = threading.Event()
 
     def work(_ctx: Context, _task: Task) -> None:
-        seen.append(sys.getswitchinterval())
+        leave.wait(30)
 
-    with Queue("memory://") as queue:
+    with Queue("memory://") as queue, running(queue, work) as run:
         queue.new()
-        queue.run(work, until="idle")
+        wait_until(is_quick)
 
-    assert seen == [pytest.approx(SWITCH_S)]
+        leave.set()
+        queue.stop()
+        run.result()
+
     assert sys.getswitchinterval() == pytest.approx(0.005)
 
 
+def test_short_tasks_are_not_switched_quickly() -> None:
+    """Switching sooner would only cost them time."""
+    seen: set[bool] = set()
+
+    with Queue("memory://") as queue:
+        queue.new_many([{}] * 100)
+        queue.run(lambda _ctx, _task: seen.add(is_quick()), until="idle")
+
+    assert seen == {False}
+
+
 def test_the_last_of_several_runs_puts_it_back() -> None:
-    """Two runs in one process may end in any order."""
-    first, second = quick_switching(), quick_switching()
-    first.__enter__()
-    second.__enter__()
+    """Two runs in one process may end in any order, and end twice."""
+    first, second = Switching(), Switching()
+    first.hurry()
+    second.hurry()
 
-    first.__exit__(None, None, None)
-    between = sys.getswitchinterval()
-    second.__exit__(None, None, None)
+    first.relax()
+    first.relax()
+    between = is_quick()
+    second.relax()
 
-    assert between == pytest.approx(SWITCH_S)
+    assert between
     assert sys.getswitchinterval() == pytest.approx(0.005)
 
 
 def test_a_lower_interval_stays() -> None:
     """A program that has set a lower one keeps it."""
     sys.setswitchinterval(0.0001)
+    wish = Switching()
 
-    with quick_switching():
-        inside = sys.getswitchinterval()
+    wish.hurry()
+    inside = sys.getswitchinterval()
+    wish.relax()
 
     assert inside == pytest.approx(0.0001, rel=0.02)
     assert sys.getswitchinterval() == pytest.approx(0.0001, rel=0.02)
@@ -63,7 +88,25 @@ def test_a_lower_interval_stays() -> None:
 
 def test_an_interval_set_meanwhile_stays() -> None:
     """What a worker sets itself is not undone."""
-    with quick_switching():
-        sys.setswitchinterval(0.002)
+    wish = Switching()
+
+    wish.hurry()
+    sys.setswitchinterval(0.002)
+    wish.relax()
 
     assert sys.getswitchinterval() == pytest.approx(0.002)
+
+
+@pytest.mark.filterwarnings("ignore:This process")
+def test_a_forked_child_has_the_usual_interval() -> None:
+    """It has none of its parent's runs."""
+    wish = Switching()
+    wish.hurry()
+
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if sys.getswitchinterval() == pytest.approx(0.005) else 1)
+    _, status = os.waitpid(child, 0)
+
+    wish.relax()
+    assert status == 0
