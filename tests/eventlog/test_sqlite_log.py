@@ -198,7 +198,7 @@ def make_foreign(path: Path, kind: str) -> None:
             connection.execute("PRAGMA journal_mode = WAL")
         marks = {"other mark": 4711, "newer eventq": schema.APPLICATION_ID}
         connection.execute(f"PRAGMA application_id = {marks.get(kind, 0)}")
-        connection.execute("PRAGMA user_version = 2; CREATE TABLE people (name TEXT)")
+        connection.execute("PRAGMA user_version = 99; CREATE TABLE people (name TEXT)")
         connection.execute("INSERT INTO people VALUES ('Ada')")
 
 
