@@ -22,7 +22,7 @@ from eventq.core.events import (
     Refused,
     Retried,
 )
-from eventq.core.lease import LAPSED
+from eventq.core.events import LAPSED
 from eventq.core.projection import Projection
 from eventq.eventlog import EventLog, open_log
 from tests.driver import record

@@ -28,7 +28,7 @@ from eventq.core.events import (
     Unknown,
     Updated,
 )
-from eventq.core.lease import LAPSED
+from eventq.core.events import LAPSED
 from eventq.core.policy import wait_us
 from eventq.core.task import Task, TaskState
 from eventq.eventlog.contract import EventLog

@@ -11,7 +11,7 @@ from eventq.core.command import NEW, Decision, Draft, PastTasks
 from eventq.core.durations import show_duration
 from eventq.core.events import Created, Event, Policy
 from eventq.core.projection import Projection
-from eventq.core.task import Task, instant
+from eventq.core.task import PLAIN_ROUTE, Route, Task, instant
 from eventq.errors import ArgumentError, KeyConflictError
 
 
@@ -29,6 +29,7 @@ class NewTask(Struct, frozen=True, gc=False):
     scheduled_at: int | None = None
     delay_us: int | None = None
     expires_at: int | None = None
+    route: Route = PLAIN_ROUTE
 
 
 class CreateTasks(Struct, frozen=True):
@@ -102,14 +103,17 @@ def _created(order: NewTask, now: int) -> Created:
         tags=Raw(order.tags_json),
         scheduled_at=scheduled_at,
         expires_at=expires_at,
+        name=order.route.name,
+        lane=order.route.lane,
+        needs=order.route.needs,
     )
 
 
 def _check_same(key: str, order: NewTask, there: object, *, created_at: int, task: int) -> None:
     """Raises KeyConflictError unless the same call would have made the same task.
 
-    It compares what a task is to its caller: tags, priority, and when it runs. It does not compare
-    the policy, so that a queue whose default for retries has changed still knows its own tasks. A
+    It compares what a task is to its caller: name, lane, tags, priority, and when it runs. It does
+    not compare the policy, so that a queue whose default for retries has changed still knows its own tasks. A
     delay is compared as a length, since each call resolves it against its own now.
     """
     assert type(there) is Created
@@ -120,6 +124,8 @@ def _check_same(key: str, order: NewTask, there: object, *, created_at: int, tas
     if order.expires_at is None and there.policy.max_age_us is not None:
         expires_at = None
     pairs = {
+        "name": (order.route.name, there.name),
+        "lane": (order.route.lane, there.lane),
         "tags": (_sorted_json(order.tags_json), _sorted_json(bytes(there.tags))),
         "priority": (order.priority, there.priority),
         "scheduled_at": (scheduled_at, there.scheduled_at),

@@ -5,31 +5,53 @@ Nothing here knows events; the projection tells it which tasks come and go.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from heapq import heapify, heappop, heapreplace
 
 from sortedcontainers import SortedList
 
-from eventq.core.task import Task, is_due
+from eventq.core.audience import Audience
+from eventq.core.task import PLAIN_ROUTE, Route, Task, is_due
+
+# Dispatch order: highest priority, then earliest scheduled, then lowest number.
+Rank = tuple[int, int, int]
 
 
 class Pending:
     """Pending tasks in one of two indexes, and those that can expire in a third as well.
 
-    `ready` is sorted by (priority descending, scheduled_at, number). `waiting` is sorted by
-    (scheduled_at, number) and holds those whose instant lies after `advanced_to`, the time asked
-    about last. `expiring` is sorted by (expires_at, number). `tasks` is the projection's.
+    `ready` has a list for each route, sorted by rank; a route without ready tasks has none, but for
+    the plain one. `waiting` is sorted by (scheduled_at, number) and holds those whose instant lies
+    after `advanced_to`, the time asked about last. `expiring` is sorted by (expires_at, number).
+    `tasks` is the projection's.
     """
 
     def __init__(self, tasks: dict[int, Task]) -> None:
         self.advanced_to = 0
         self.retrying_count = 0
         """Tasks that have been attempted before."""
-        self.ready: SortedList[tuple[int, int, int]] = SortedList()
+        self.ready: dict[Route, SortedList[Rank]] = {PLAIN_ROUTE: SortedList()}
         self.waiting: SortedList[tuple[int, int]] = SortedList()
         self.expiring: SortedList[tuple[int, int]] = SortedList()
         self._tasks = tasks
         self.is_sorted = True
         """False while sorting is suspended or under way, and where that was broken off."""
+
+    def first_ready(self, audience: Audience | None = None) -> Iterator[Rank]:
+        """Ranks of the ready tasks that an audience may run, in order; None: of all.
+
+        O(routes) for the first, O(log routes) for each further one.
+        """
+        lists = [
+            ranks
+            for route, ranks in self.ready.items()
+            if ranks and (audience is None or audience.accepts(route))
+        ]
+        return iter(lists[0]) if len(lists) == 1 else _merged(lists)
+
+    def ready_count(self) -> int:
+        """How many tasks have their instant behind them."""
+        return sum(map(len, self.ready.values()))
 
     def add(self, task: Task) -> None:
         """Adds a task that has become pending; O(log n)."""
@@ -37,7 +59,7 @@ class Pending:
         if not self.is_sorted:
             return
         if task.scheduled_at_us <= self.advanced_to or task.scheduled_at_us == task.created_at_us:
-            self.ready.add(rank(task))
+            self._add_ready(task)
         else:
             self.waiting.add((task.scheduled_at_us, task.number))
         if task.expires_at_us is not None:
@@ -49,23 +71,26 @@ class Pending:
         if not self.is_sorted:
             return
         if task.scheduled_at_us <= self.advanced_to or task.scheduled_at_us == task.created_at_us:
-            self.ready.remove(rank(task))
+            self.ready[task.route].remove(rank(task))
+            self._drop_if_empty(task.route)
         else:
             self.waiting.remove((task.scheduled_at_us, task.number))
         if task.expires_at_us is not None:
             self.expiring.remove((task.expires_at_us, task.number))
 
     def remove_leased(self, tasks: list[Task]) -> None:
-        """Removes the tasks that a commit leased, in its order; quick where they lead `ready`.
+        """Removes the tasks that a commit leased, in its order; quick where they lead their list.
 
-        As a rule they are, since leases are granted in this order.
+        As a rule they are of one route and do, since leases are granted in this order.
         """
-        count = len(tasks)
-        if not self.is_sorted or self.ready[:count] != [rank(task) for task in tasks]:
+        count, route = len(tasks), tasks[0].route
+        ranks = self.ready.get(route)
+        if not self.is_sorted or ranks is None or ranks[:count] != [rank(task) for task in tasks]:
             for task in tasks:
                 self.remove(task)
             return
-        del self.ready[:count]
+        del ranks[:count]
+        self._drop_if_empty(route)
         for task in tasks:
             self.retrying_count -= task.attempt > 0
             if task.expires_at_us is not None:
@@ -80,31 +105,25 @@ class Pending:
         waiting = self.waiting
         while waiting and waiting[0][0] <= now:
             _, number = waiting.pop(0)
-            self.ready.add(rank(self._tasks[number]))
+            self._add_ready(self._tasks[number])
         self.is_sorted = was_sorted
 
     def go_back_to(self, now: int) -> None:
         """Goes back to an earlier time: the inverse of `advance_to`.
 
         For tools that step backward, and for logs far ahead of the clock. O(log n) for each task
-        moved and each priority: within one, tasks stand by their instant.
+        moved, each route and each priority: within one, tasks stand by their instant.
         """
         if now >= self.advanced_to:
             return
         was_sorted, self.is_sorted = self.is_sorted, False
         self.advanced_to = now
-        ready, begin = self.ready, 0
-        early: list[tuple[int, int, int]] = []
-        while begin < len(ready):
-            priority = ready[begin][0]
-            # A shorter tuple sorts before all that begin like it.
-            end = ready.bisect_left((priority + 1,))  # type: ignore[arg-type]
-            early += ready[ready.bisect_left((priority, now + 1)) : end]  # type: ignore[arg-type]
-            begin = end
-        for place in early:
-            if not is_due(self._tasks[place[2]], now):
-                ready.remove(place)
-                self.waiting.add(place[1:])
+        for route, ranks in list(self.ready.items()):
+            for place in _later_than(now, ranks):
+                if not is_due(self._tasks[place[2]], now):
+                    ranks.remove(place)
+                    self.waiting.add(place[1:])
+            self._drop_if_empty(route)
         self.is_sorted = was_sorted
 
     def next_instant(self) -> int | None:
@@ -115,7 +134,7 @@ class Pending:
     def suspend(self) -> None:
         """Stops sorting, for a long fold; `rebuild` ends it."""
         self.is_sorted = False
-        self.ready.clear()
+        self.ready = {PLAIN_ROUTE: SortedList()}
         self.waiting.clear()
         self.expiring.clear()
 
@@ -133,14 +152,28 @@ class Pending:
         if self.is_sorted:
             assert (self.ready, self.waiting, self.expiring) == self._recounted(tasks)
 
+    def _add_ready(self, task: Task) -> None:
+        ranks = self.ready.get(task.route)
+        if ranks is None:
+            ranks = self.ready[task.route] = SortedList()
+        ranks.add(rank(task))
+
+    def _drop_if_empty(self, route: Route) -> None:
+        if route is not PLAIN_ROUTE and not self.ready[route]:
+            del self.ready[route]
+
     def _recounted(
         self, tasks: list[Task]
     ) -> tuple[
-        SortedList[tuple[int, int, int]], SortedList[tuple[int, int]], SortedList[tuple[int, int]]
+        dict[Route, SortedList[Rank]], SortedList[tuple[int, int]], SortedList[tuple[int, int]]
     ]:
         now = self.advanced_to
+        due: dict[Route, list[Rank]] = {PLAIN_ROUTE: []}
+        for task in tasks:
+            if is_due(task, now):
+                due.setdefault(task.route, []).append(rank(task))
         return (
-            SortedList(rank(task) for task in tasks if is_due(task, now)),
+            {route: SortedList(ranks) for route, ranks in due.items()},
             SortedList(
                 (task.scheduled_at_us, task.number) for task in tasks if not is_due(task, now)
             ),
@@ -152,6 +185,36 @@ class Pending:
         )
 
 
-def rank(task: Task) -> tuple[int, int, int]:
+def rank(task: Task) -> Rank:
     """Dispatch order: highest priority, then earliest scheduled, then lowest number."""
     return (-task.priority, task.scheduled_at_us, task.number)
+
+
+def _merged(lists: list[SortedList[Rank]]) -> Iterator[Rank]:
+    """The ranks of several sorted lists in order."""
+    heads = [(ranks[0], place) for place, ranks in enumerate(lists)]
+    heapify(heads)
+    rests = [iter(ranks) for ranks in lists]
+    for rest in rests:
+        next(rest)
+    while heads:
+        first, place = heads[0]
+        yield first
+        following = next(rests[place], None)
+        if following is None:
+            heappop(heads)
+        else:
+            heapreplace(heads, (following, place))
+
+
+def _later_than(now: int, ranks: SortedList[Rank]) -> list[Rank]:
+    """The ranks whose instant lies after ``now``."""
+    found: list[Rank] = []
+    begin = 0
+    while begin < len(ranks):
+        priority = ranks[begin][0]
+        # A shorter tuple sorts before all that begin like it.
+        end = ranks.bisect_left((priority + 1,))  # type: ignore[arg-type]
+        found += ranks[ranks.bisect_left((priority, now + 1)) : end]  # type: ignore[arg-type]
+        begin = end
+    return found

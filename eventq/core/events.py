@@ -23,11 +23,14 @@ COMMIT_BYTES = 1024 * 1024
 
 # The task of an event about a node.
 NODE = 0
+# The type of the error of an attempt whose node stopped renewing.
+LAPSED = "LeaseLapsed"
 
 # One object, since msgspec leaves out a default only when it is the very same one.
 NO_JITTER = 0.0
 
 BackoffKind = Literal["constant", "linear", "exponential"]
+ExpiryReason = Literal["max_age", "max_retries", "max_lapses", "fatal"]
 
 
 class Policy(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -44,6 +47,7 @@ class Policy(Struct, frozen=True, omit_defaults=True, gc=False):
     max_retries: int | None = None
     max_age_us: int | None = None
     deadline_us: int | None = None
+    max_lapses: int | None = None
 
 
 class ErrorInfo(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -71,7 +75,11 @@ class Body(Struct, frozen=True, omit_defaults=True, tag_field="kind", gc=False, 
 
 @final
 class Created(Body, frozen=True, tag="created"):
-    """A task exists. ``scheduled_at`` None means at once: the instant of this event."""
+    """A task exists. ``scheduled_at`` None means at once: the instant of this event.
+
+    ``name`` None is a task for `run(worker)`; ``lane`` None is the lane "default". A node that does
+    not know a word of ``needs`` leaves the task alone.
+    """
 
     policy: Policy
     key: str | None = None
@@ -79,6 +87,9 @@ class Created(Body, frozen=True, tag="created"):
     tags: Raw = Raw(b"{}")
     scheduled_at: int | None = None
     expires_at: int | None = None
+    name: str | None = None
+    lane: str | None = None
+    needs: tuple[str, ...] = ()
 
 
 @final
@@ -102,10 +113,14 @@ class Completed(Body, frozen=True, tag="completed"):
 
 @final
 class Failed(Body, frozen=True, tag="failed"):
-    """The attempt is over without success; what follows for the task is the next event."""
+    """The attempt is over without success; what follows for the task is the next event.
+
+    ``rule`` says which of its handler's retry rules decided what follows; None: the task's backoff.
+    """
 
     fence: int
     error: ErrorInfo
+    rule: str | None = None
 
 
 class Reopening(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -120,6 +135,10 @@ class Reopening(Struct, frozen=True, omit_defaults=True, gc=False):
     tags: Raw = Raw(b"{}")
     expires_at: int | None = None
     last_error: ErrorInfo | None = None
+    name: str | None = None
+    lane: str | None = None
+    needs: tuple[str, ...] = ()
+    snoozes: int = 0
 
 
 @final
@@ -133,9 +152,9 @@ class Retried(Body, frozen=True, tag="retried"):
 
 @final
 class Expired(Body, frozen=True, tag="expired"):
-    """The task is given up, for ``max_age`` or ``max_retries``."""
+    """The task is given up: too old, out of retries or lapses, or failed for good (``fatal``)."""
 
-    reason: Literal["max_age", "max_retries"]
+    reason: ExpiryReason
 
 
 @final
@@ -156,10 +175,14 @@ class Renewed(Body, frozen=True, tag="renewed"):
 
 @final
 class Released(Body, frozen=True, tag="released"):
-    """The lease was given back and the attempt does not count."""
+    """The lease was given back and the attempt does not count.
+
+    ``scheduled_at`` is set where the attempt itself asked to be tried again then (a snooze).
+    """
 
     fence: int
     reason: str = ""
+    scheduled_at: int | None = None
 
 
 @final
@@ -182,11 +205,41 @@ class Refused(Body, frozen=True, tag="refused"):
 
 
 @final
+class Joined(Body, frozen=True, tag="joined"):
+    """What a node can run from here on, said before its first lease and each minute.
+
+    ``names`` are names or patterns with ``*``; ``unnamed``: also what has no name. ``lanes`` are
+    the lanes it takes from with its slots in each; None: all, with ``slots`` for them together.
+    ``signatures`` say what arguments the handlers of its names take.
+    """
+
+    worker: str
+    ttl_us: int
+    slots: int
+    version: str
+    names: tuple[str, ...] = ()
+    unnamed: bool = False
+    lanes: dict[str, int] | None = None
+    signatures: dict[str, str] = {}
+
+
+@final
+class Left(Body, frozen=True, tag="left"):
+    """The node runs nothing more."""
+
+    worker: str
+
+
+@final
 class Unknown(Struct, frozen=True, gc=False):
-    """A kind this version does not know, kept as it is stored."""
+    """A kind this version does not know, kept as it is stored.
+
+    One with ``skip`` changes nothing that a decision looks at, says whoever wrote it.
+    """
 
     kind: str
     raw: str
+    skip: bool = False
     decided_at: ClassVar[None] = None
 
 
@@ -202,6 +255,8 @@ AnyBody = (
     | Released
     | Updated
     | Refused
+    | Joined
+    | Left
 )
 
 KIND_OF = {body: str(body.__struct_config__.tag) for body in get_args(AnyBody)}
@@ -311,9 +366,10 @@ def _decode_one(text: str) -> AnyBody | Unknown:
         try:
             return _decoder.decode(text)
         except msgspec.ValidationError:
-            kind = _kind_decoder.decode(text).get("kind")
+            found = _kind_decoder.decode(text)
+            kind = found.get("kind")
             if not isinstance(kind, str) or kind in KINDS:
                 raise
-            return Unknown(kind=kind, raw=text)
+            return Unknown(kind=kind, raw=text, skip=found.get("skip") is True)
     except RecursionError as error:
         raise msgspec.DecodeError("it is nested too deeply") from error

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import ClassVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from eventq.core.audience import PLAIN_AUDIENCE, Audience
 from eventq.core.command import Decision, Draft, PastTasks
-from eventq.core.events import NODE, Expired, Leased, Renewed
+from eventq.core.events import LAPSED, NODE, Expired, Leased, Renewed
 from eventq.core.projection import Projection
-from eventq.core.task import Task
-
-# The type of the error of an attempt whose node stopped renewing.
-LAPSED = "LeaseLapsed"
+from eventq.core.task import Task, is_overdue
 
 
 class Renew(Struct, frozen=True):
@@ -35,6 +36,13 @@ class Renew(Struct, frozen=True):
         return Decision([(NODE, Renewed(self.worker, self.ttl_us))], None)
 
 
+class Wanted(Struct, frozen=True):
+    """How many tasks a node would take, and for how many of them a worker is free (None: all)."""
+
+    count: int
+    free: int | None = None
+
+
 def lease(
     projection: Projection,
     *,
@@ -44,34 +52,34 @@ def lease(
     room: int,
     now: int,
     free: int | None = None,
+    audience: Audience = PLAIN_AUDIENCE,
+    lanes: Mapping[str, Wanted] | None = None,
 ) -> list[Draft]:
     """Leases of up to ``count`` tasks in dispatch order; expires those found past their time.
 
     Returns at most ``room`` drafts in all. Only ``free`` tasks can begin at once (None: all); the
-    block ends before a task that must not wait, see `_may_wait`.
+    block ends before a task that must not wait, see `_may_wait`. ``lanes``, where they are given,
+    are those of the audience; each has bounds of its own, and one that is full is passed over.
     """
     drafts = expire(projection, room=room, now=now)
-    limit = min(count, room - len(drafts))
-    if limit <= 0:
-        return drafts
-    for task in projection.ready(now):
-        if task.expires_at_us is not None and task.expires_at_us <= now:
-            continue
-        if free is not None:
-            if free <= 0 and not _may_wait(task):
-                break
-            free -= 1
+    takeable = _takeable(projection, now, audience, lanes or Wanted(count, free))
+    for task in islice(takeable, room - len(drafts)):
         drafts.append((task.number, Leased(task.attempt + 1, worker, ttl_us)))
-        limit -= 1
-        if limit == 0:
-            break
     return drafts
 
 
-def can_lease(projection: Projection, *, count: int, free: int, now: int) -> bool:
-    """Whether `lease` would find a task to lease or to expire."""
-    first = next(projection.ready(now), None)
-    return count > 0 and first is not None and (free > 0 or _may_wait(first))
+def can_lease(
+    projection: Projection,
+    *,
+    count: int,
+    free: int,
+    now: int,
+    audience: Audience = PLAIN_AUDIENCE,
+    lanes: Mapping[str, Wanted] | None = None,
+) -> bool:
+    """Whether `lease` would find a task to lease."""
+    takeable = _takeable(projection, now, audience, lanes or Wanted(count, free))
+    return next(takeable, None) is not None
 
 
 def expire(projection: Projection, *, room: int, now: int) -> list[Draft]:
@@ -84,12 +92,63 @@ def expire(projection: Projection, *, room: int, now: int) -> list[Draft]:
     return drafts
 
 
+def _takeable(
+    projection: Projection, now: int, audience: Audience, wanted: Wanted | Mapping[str, Wanted]
+) -> Iterator[Task]:
+    """The tasks to lease, in dispatch order, until all that is wanted has been taken."""
+    if isinstance(wanted, Wanted):
+        place = _Place(wanted)
+        for task in projection.ready(now, audience):
+            if is_overdue(task, now):
+                continue
+            if not place.takes(task):
+                return
+            yield task
+        return
+    places = {lane: _Place(each) for lane, each in wanted.items()}
+    taken: set[int] = set()
+    while places:
+        full = None
+        for task in projection.ready(now, replace(audience, lanes=tuple(places))):
+            if task.number in taken or is_overdue(task, now):
+                continue
+            if not places[task.lane].takes(task):
+                full = task.lane
+                break
+            taken.add(task.number)
+            yield task
+        if full is None:
+            return
+        # Looked at no more: behind its first there may be any number of others.
+        del places[full]
+
+
+class _Place:
+    """How many tasks may still be taken, and how many of them can begin at once."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self._count = wanted.count
+        self._free = wanted.free
+
+    def takes(self, task: Task) -> bool:
+        """Takes the task if there is a place for it."""
+        if self._count <= 0:
+            return False
+        if self._free is not None:
+            if self._free <= 0 and not _may_wait(task):
+                return False
+            self._free -= 1
+        self._count -= 1
+        return True
+
+
 def _may_wait(task: Task) -> bool:
     """Whether the task may be leased before a worker is free for it.
 
     A lapse costs a task an attempt, begun or not. A task that has lapsed before, or that has no
-    attempt to spare, could expire because of what its neighbours did.
+    attempt or lapse to spare, could expire because of what its neighbours did.
     """
-    retries = task.policy.max_retries
-    spare = retries is None or task.retry_count < retries
-    return spare and (task.last_error is None or task.last_error.type != LAPSED)
+    policy = task.policy
+    if policy.max_retries is not None and task.retry_count >= policy.max_retries:
+        return False
+    return policy.max_lapses != 0 and (task.last_error is None or task.last_error.type != LAPSED)

@@ -10,7 +10,7 @@ from eventq.core.command import Decision, Draft, PastTasks
 from eventq.core.events import NODE, Cancelled, Reopening, Retried, Updated
 from eventq.core.projection import Projection
 from eventq.core.task import FINAL, REOPENABLE, Task, TaskState, instant, is_due
-from eventq.errors import ArgumentError, NotAllowedError, TaskNotFoundError
+from eventq.errors import ArgumentError, LogTooNewError, NotAllowedError, TaskNotFoundError
 
 
 class CancelTask(Struct, frozen=True):
@@ -55,6 +55,10 @@ class RetryTask(Struct, frozen=True):
             tags=Raw(task.tags_json),
             expires_at=None if age_us is None else now + age_us,
             last_error=task.last_error,
+            name=task.route.name,
+            lane=task.route.lane,
+            needs=task.route.needs,
+            snoozes=task.snoozes,
         )
         return [(task.number, Retried(scheduled_at=now, by=self.by, reopens=reopens))]
 
@@ -103,7 +107,18 @@ class ManageTask(Struct, frozen=True):
 
 
 def find_task(projection: Projection, past: PastTasks, key: str) -> Task:
-    """The task with this key, final or not. Raises TaskNotFoundError."""
+    """As `look_up`; raises LogTooNewError for a task that a newer eventq has touched."""
+    task = look_up(projection, past, key)
+    if task.newer is not None:
+        seq, kind = task.newer
+        raise LogTooNewError(
+            f"event {seq} about task {task.key} is of the unknown kind {kind!r}: upgrade eventq"
+        )
+    return task
+
+
+def look_up(projection: Projection, past: PastTasks, key: str) -> Task:
+    """The task with this key, final or not, also UNKNOWN. Raises TaskNotFoundError."""
     number = int(key) if key.isdigit() and key.isascii() else _number_of(projection, past, key)
     task = None
     if number is not None and number != NODE:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from msgspec import UNSET
 from msgspec.structs import replace
 
 from eventq.core.events import (
     KIND_OF,
+    LAPSED,
     AnyBody,
     Cancelled,
     Completed,
@@ -19,12 +21,23 @@ from eventq.core.events import (
     Policy,
     Refused,
     Released,
+    Reopening,
     Retried,
     Unknown,
     Updated,
     time_of,
 )
-from eventq.core.task import FINAL, REOPENABLE, Task, TaskState
+from eventq.core.task import (
+    FINAL,
+    NOTHING_RARE,
+    PLAIN_ROUTE,
+    REOPENABLE,
+    Ending,
+    Rarity,
+    Route,
+    Task,
+    TaskState,
+)
 from eventq.errors import LogCorruptError
 
 # The one table of legal moves: from which recorded states each kind may come. SCHEDULED stands
@@ -41,8 +54,10 @@ MOVES: dict[str, frozenset[TaskState]] = {
 }
 
 
-def create(namespace: str, seq: int, at: int, body: Created, policy: Policy) -> Task:
-    """The task a ``created`` event makes; ``policy`` is the event's, or an equal shared one."""
+def create(
+    namespace: str, seq: int, at: int, body: Created, policy: Policy, route: Route | None = None
+) -> Task:
+    """The task a ``created`` event makes; ``policy`` and ``route`` are the event's own or equal."""
     return Task(
         number=seq,
         namespace=namespace,
@@ -55,7 +70,15 @@ def create(namespace: str, seq: int, at: int, body: Created, policy: Policy) -> 
         scheduled_at_us=at if body.scheduled_at is None else body.scheduled_at,
         expires_at_us=body.expires_at,
         seen_at_us=at,
+        route=route_of(body) if route is None else route,
     )
+
+
+def route_of(body: Created | Reopening) -> Route:
+    """Which nodes may run the task; the common one is always the same object."""
+    if body.name is None and body.lane is None and not body.needs:
+        return PLAIN_ROUTE
+    return Route(body.name, body.lane, body.needs)
 
 
 def reopen(namespace: str, number: int, seq: int, at: int, body: Retried) -> Task:
@@ -79,6 +102,8 @@ def reopen(namespace: str, number: int, seq: int, at: int, body: Retried) -> Tas
         seen_at_us=at,
         attempt=content.attempt,
         last_error=content.last_error,
+        route=route_of(content),
+        rarity=Rarity(snoozes=content.snoozes) if content.snoozes else None,
     )
 
 
@@ -88,8 +113,10 @@ def change(task: Task, seq: int, at: int, body: AnyBody | Unknown) -> Task:
     Raises LogCorruptError when the move is not legal or the fence is not the live one.
     """
     kind = type(body)
-    if kind is Refused or kind is Unknown:
+    if kind is Refused:
         return task
+    if kind is Unknown or task.recorded_state is TaskState.UNKNOWN:
+        return _beside_newer(task, seq, at, body)
     check_move(task, seq, body)
     return _CHANGES[kind](task, seq, at, body)
 
@@ -138,6 +165,24 @@ def advance(namespace: str, task: Task | None, seq: int, at: int, body: AnyBody 
     return change(task, seq, at, body)
 
 
+def _beside_newer(task: Task, seq: int, at: int, body: AnyBody | Unknown) -> Task:
+    """The task after an event of a newer eventq, or after one that followed such an event.
+
+    Nobody here knows where it stands between the two, so only its end is believed.
+    """
+    if type(body) is Unknown:
+        if body.skip or task.newer is not None:
+            return task
+        rarity = replace(task.rarity or NOTHING_RARE, newer=(seq, body.kind))
+        state = task.recorded_state if task.recorded_state in FINAL else TaskState.UNKNOWN
+        return replace(task, recorded_state=state, fence=0, worker=None, rarity=rarity)
+    if type(body) is Completed:
+        return _completed(replace(task, fence=body.fence), seq, at, body)
+    if type(body) is Expired or type(body) is Cancelled:
+        return _CHANGES[type(body)](task, seq, at, body)
+    return task
+
+
 def _leased(task: Task, seq: int, at: int, body: Leased) -> Task:
     return replace(
         task,
@@ -146,6 +191,7 @@ def _leased(task: Task, seq: int, at: int, body: Leased) -> Task:
         fence=seq,
         worker=body.worker,
         seen_at_us=at,
+        started_at_us=at,
     )
 
 
@@ -157,8 +203,9 @@ def _completed(task: Task, seq: int, at: int, body: Completed) -> Task:
         fence=0,
         worker=None,
         seen_at_us=at,
-        result_json=None if body.result is UNSET else bytes(body.result),
-        result_missing=body.result_missing,
+        ending=Ending(
+            at, None if body.result is UNSET else bytes(body.result), body.result_missing
+        ),
     )
 
 
@@ -171,6 +218,7 @@ def _failed(task: Task, seq: int, at: int, body: Failed) -> Task:
         worker=None,
         seen_at_us=at,
         last_error=body.error,
+        rarity=_with_lapses(task, task.lapses + 1 if body.error.type == LAPSED else 0),
     )
 
 
@@ -187,7 +235,9 @@ def _retried(task: Task, seq: int, at: int, body: Retried) -> Task:
 
 
 def _expired(task: Task, _seq: int, at: int, body: Expired) -> Task:
-    return replace(task, recorded_state=TaskState.EXPIRED, seen_at_us=at, final_reason=body.reason)
+    return replace(
+        task, recorded_state=TaskState.EXPIRED, seen_at_us=at, ending=Ending(at, reason=body.reason)
+    )
 
 
 def _cancelled(task: Task, _seq: int, at: int, body: Cancelled) -> Task:
@@ -197,7 +247,7 @@ def _cancelled(task: Task, _seq: int, at: int, body: Cancelled) -> Task:
         fence=0,
         worker=None,
         seen_at_us=at,
-        final_reason=body.reason,
+        ending=Ending(at, reason=body.reason),
     )
 
 
@@ -210,7 +260,25 @@ def _released(task: Task, seq: int, at: int, body: Released) -> Task:
         fence=0,
         worker=None,
         seen_at_us=at,
+        **_snoozed(task, body.scheduled_at),
     )
+
+
+def _with_lapses(task: Task, lapses: int) -> Rarity | None:
+    """What is rare about the task, with so many lapses in a row; None where nothing is left."""
+    if lapses == task.lapses:
+        return task.rarity
+    rarity = replace(task.rarity or NOTHING_RARE, lapses=lapses)
+    return None if rarity == NOTHING_RARE else rarity
+
+
+def _snoozed(task: Task, scheduled_at: int | None) -> dict[str, Any]:
+    """What changes when a lease is given back; without an instant it was no snooze."""
+    rarity = _with_lapses(task, 0)
+    if scheduled_at is None:
+        return {"rarity": rarity}
+    rarity = replace(rarity or NOTHING_RARE, snoozes=task.snoozes + 1)
+    return {"rarity": rarity, "scheduled_at_us": scheduled_at}
 
 
 def _updated(task: Task, _seq: int, at: int, body: Updated) -> Task:

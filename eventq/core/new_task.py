@@ -20,9 +20,11 @@ from eventq.core.validation import (
     check_duration,
     check_instant,
     check_key,
+    check_name,
     check_priority,
     check_tags,
 )
+from eventq.core.task import DEFAULT_LANE, PLAIN_ROUTE, Route
 from eventq.errors import ArgumentError
 
 # What a created event takes beside its tags at the most: without a key, and with one.
@@ -42,6 +44,9 @@ class TaskOptions(TypedDict, total=False):
     max_retries: int | UnsetType | None
     backoff: Backoff | Duration | UnsetType
     deadline: Duration | UnsetType | None
+    max_lapses: int | UnsetType | None
+    name: str | None
+    lane: str | None
 
 
 class TaskSpec:
@@ -79,7 +84,14 @@ def make_order(tags: object, policy: Policy, options: TaskOptions) -> NewTask:
             raise ArgumentError("expires_at", options["expires_at"], expected)
         policy = replace(policy, max_age_us=None)
     priority, key = given.get("priority", 0), given.get("key")
-    return NewTask(tags_json, policy, priority, key, scheduled_at, delay_us, expires_at)
+    route = make_route(given.get("name"), given.get("lane"))
+    return NewTask(tags_json, policy, priority, key, scheduled_at, delay_us, expires_at, route)
+
+
+def make_route(name: str | None, lane: str | None) -> Route:
+    """Which nodes may run a task of this name and lane, both checked."""
+    lane = None if lane == DEFAULT_LANE else lane
+    return PLAIN_ROUTE if name is None and lane is None else Route(name, lane)
 
 
 def make_orders(
@@ -129,12 +141,17 @@ def _check_names(options: Mapping[str, object]) -> None:
             raise ArgumentError(name, value, "an option of `new`")
 
 
-def _check_retries(retries: object) -> int | None:
-    return None if retries is None else check_count(retries, "max_retries", least=0)
+def _check_most(most: object, argument: str) -> int | None:
+    return None if most is None else check_count(most, argument, least=0)
 
 
 # The options of which a policy has the value as it is checked, and its names for them.
-_LENGTHS = {"max_age": "max_age_us", "max_retries": "max_retries", "deadline": "deadline_us"}
+_LENGTHS = {
+    "max_age": "max_age_us",
+    "max_retries": "max_retries",
+    "deadline": "deadline_us",
+    "max_lapses": "max_lapses",
+}
 # What each option is where it is not given, and the check of one that is.
 _DEFAULTS: TaskOptions = {
     "priority": 0,
@@ -146,6 +163,9 @@ _DEFAULTS: TaskOptions = {
     "max_retries": UNSET,
     "backoff": UNSET,
     "deadline": UNSET,
+    "max_lapses": UNSET,
+    "name": None,
+    "lane": None,
 }
 _CHECKS: dict[str, Callable[[Any], Any]] = {
     "priority": check_priority,
@@ -154,9 +174,12 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "delay": partial(check_duration, argument="delay"),
     "expires_at": partial(check_instant, argument="expires_at"),
     "max_age": partial(check_duration, argument="max_age", least_us=1),
-    "max_retries": _check_retries,
+    "max_retries": partial(_check_most, argument="max_retries"),
     "backoff": check_backoff,
     "deadline": partial(check_duration, argument="deadline", least_us=1),
+    "max_lapses": partial(_check_most, argument="max_lapses"),
+    "name": partial(check_name, argument="name"),
+    "lane": partial(check_name, argument="lane"),
 }
 
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import repeat
 
+from eventq.core.audience import Audience
 from eventq.core.dispatch_index import Pending
 from eventq.core.events import (
     KIND_OF,
@@ -18,7 +19,9 @@ from eventq.core.events import (
     Commit,
     Completed,
     Created,
+    Joined,
     Leased,
+    Left,
     Refused,
     Renewed,
     Retried,
@@ -27,17 +30,18 @@ from eventq.core.events import (
     time_of,
 )
 from eventq.core.holders import Holders
-from eventq.core.moves import change, check_fence, check_move, create, reopen
+from eventq.core.members import Members
+from eventq.core.moves import change, check_fence, check_move, create, reopen, route_of
 from eventq.core.policy import SharedPolicies
 from eventq.core.seal import genesis
-from eventq.core.task import FINAL, Task, TaskState
+from eventq.core.task import FINAL, PLAIN_ROUTE, Route, Task, TaskState
 from eventq.errors import LogCorruptError
 
-SCHEDULED, LEASED = TaskState.SCHEDULED, TaskState.LEASED
+SCHEDULED, LEASED, UNKNOWN = TaskState.SCHEDULED, TaskState.LEASED, TaskState.UNKNOWN
 
 # To be raised whenever equal logs fold to something else than before, so that no older snapshot is
 # built upon.
-FOLD_VERSION = 1
+FOLD_VERSION = 2
 
 # Where a log is ahead of the clock, one node may decide a little earlier than another was asked
 # about. Further back than this, the indexes go back as well.
@@ -63,12 +67,18 @@ class Projection:
         self.reopened = {"expired": 0, "cancelled": 0}
         self.tasks: dict[int, Task] = {}
         self.unknown: tuple[int, str] | None = None
+        """The first event of a kind that only a newer eventq knows, about the queue or a node."""
+        self.members = Members()
+        """The nodes that have joined."""
+        self.unknown_count = 0
+        """Open tasks of which a newer eventq alone knows where they stand."""
         self._pending = Pending(self.tasks)
         self._leases = Holders()
         self.holders = self._leases.by_name
         """The nodes that hold leases, by name."""
         self._keys: dict[str, int] = {}
         self._policies = SharedPolicies()
+        self._routes: dict[Route, Route] = {}
         self._is_applied = True
 
     def apply(
@@ -108,14 +118,14 @@ class Projection:
                 holder = self._leases.hold(number, body.worker)
                 holder.seen_seq, holder.seen_at, holder.ttl_us = seq, at, body.ttl_us
                 after.append(changed)
-            elif type(body) is Completed and not collect:
+            elif type(body) is Completed and not collect and task.recorded_state is LEASED:
                 check_move(task, seq, body)
                 check_fence(task, seq, body.fence)
                 self._leases.let_go(task)
                 self._forget(task)
             else:
                 changed = change(task, seq, at, body)
-                self._replace(task, changed, seq, body)
+                self._replace(task, changed)
                 after.append(changed)
         if leased:
             self._pending.remove_leased(leased)
@@ -150,6 +160,7 @@ class Projection:
         tasks = self.tasks.values()
         self._keys = {t.caller_key: t.number for t in tasks if t.caller_key is not None}
         self._leases.leased_count = sum(t.recorded_state is LEASED for t in tasks)
+        self.unknown_count = sum(t.recorded_state is UNKNOWN for t in tasks)
         self.rebuild_indexes()
 
     def advance_to(self, now: int) -> None:
@@ -160,10 +171,13 @@ class Projection:
         self._pending.advance_to(now)
         self._pending.go_back_to(now)
 
-    def ready(self, now: int) -> Iterator[Task]:
-        """Pending tasks whose instant has come, in dispatch order; also those past expiry."""
+    def ready(self, now: int, audience: Audience | None = None) -> Iterator[Task]:
+        """Pending tasks whose instant has come, in dispatch order; also those past expiry.
+
+        Only those that the audience may run; None stands for all.
+        """
         self.advance_to(now)
-        return (self.tasks[number] for _, _, number in self._pending.ready)
+        return (self.tasks[number] for _, _, number in self._pending.first_ready(audience))
 
     def waiting(self) -> Iterator[Task]:
         """Pending tasks whose instant is to come, the next one first; call `advance_to` before."""
@@ -177,7 +191,12 @@ class Projection:
     def ready_count(self, now: int) -> int:
         """How many pending tasks have their instant behind them."""
         self.advance_to(now)
-        return len(self._pending.ready)
+        return self._pending.ready_count()
+
+    def ready_routes(self, now: int) -> dict[Route, int]:
+        """How many ready tasks there are of each route that has any."""
+        self.advance_to(now)
+        return {route: len(ranks) for route, ranks in self._pending.ready.items() if ranks}
 
     def scheduled_count(self, now: int) -> int:
         """How many pending tasks have their instant ahead of them."""
@@ -206,7 +225,7 @@ class Projection:
     @property
     def pending_count(self) -> int:
         """Open tasks that no node holds, ready and scheduled."""
-        return len(self.tasks) - self._leases.leased_count
+        return len(self.tasks) - self._leases.leased_count - self.unknown_count
 
     @property
     def leased_count(self) -> int:
@@ -232,7 +251,9 @@ class Projection:
         pending = [t for t in self.tasks.values() if t.recorded_state is SCHEDULED]
         leased = [t for t in self.tasks.values() if t.recorded_state is LEASED]
         self._pending.check(pending)
-        assert len(pending) + len(leased) == len(self.tasks)
+        unknown = [t for t in self.tasks.values() if t.recorded_state is UNKNOWN]
+        assert self.unknown_count == len(unknown)
+        assert len(pending) + len(leased) + len(unknown) == len(self.tasks)
         assert all(t.number == number for number, t in self.tasks.items())
         assert self._keys == {
             t.caller_key: t.number for t in self.tasks.values() if t.caller_key is not None
@@ -256,18 +277,26 @@ class Projection:
     ) -> Task | None:
         """Folds an event that is not about an open task."""
         if type(body) is Created:
-            task = create(self.namespace, seq, at, body, self._policies.share(body.policy))
+            policy = self._policies.share(body.policy)
+            route = self._share_route(route_of(body))
+            task = create(self.namespace, seq, at, body, policy, route)
             self._add(task)
             return task
-        if type(body) is Unknown:
-            self.unknown = self.unknown or (seq, body.kind)
-            return None
         if number == NODE:
-            if type(body) is not Renewed:
-                raise LogCorruptError(seq, f"{body.kind} names no task")
-            self._leases.note_sign(body.worker, seq, at, body.ttl_us)
+            self._apply_to_node(seq, at, body)
             return None
-        return self._apply_to_final(seq, at, number, body)
+        return None if type(body) is Unknown else self._apply_to_final(seq, at, number, body)
+
+    def _apply_to_node(self, seq: int, at: int, body: AnyBody | Unknown) -> None:
+        """Folds an event about a node or the queue."""
+        if type(body) is Renewed:
+            self._leases.note_sign(body.worker, seq, at, body.ttl_us)
+        elif isinstance(body, (Joined, Left)):
+            self.members.apply(seq, at, body)
+        elif type(body) is not Unknown:
+            raise LogCorruptError(seq, f"{body.kind} names no task")
+        elif not body.skip:
+            self.unknown = self.unknown or (seq, body.kind)
 
     def _apply_to_final(self, seq: int, at: int, number: int, body: AnyBody) -> Task | None:
         if type(body) is Refused:
@@ -287,16 +316,18 @@ class Projection:
             self._keys[task.caller_key] = task.number
         self._pending.add(task)
 
-    def _replace(self, old: Task, new: Task, seq: int, body: AnyBody | Unknown) -> None:
+    def _share_route(self, route: Route) -> Route:
+        return route if route is PLAIN_ROUTE else self._routes.setdefault(route, route)
+
+    def _replace(self, old: Task, new: Task) -> None:
         """Puts a changed task in the place of what it was; not for leases, see `apply`."""
         if old is new:
-            if type(body) is Unknown:
-                self.unknown = self.unknown or (seq, body.kind)
             return
         if old.recorded_state is SCHEDULED:
             self._pending.remove(old)
         elif old.recorded_state is LEASED:
             self._leases.let_go(old)
+        self.unknown_count += (new.recorded_state is UNKNOWN) - (old.recorded_state is UNKNOWN)
         if new.recorded_state in FINAL:
             self._forget(new)
             return

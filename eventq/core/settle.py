@@ -7,21 +7,25 @@ from typing import ClassVar, Literal
 
 from msgspec import UNSET, Raw, Struct
 
+from eventq.core.audience import PLAIN_AUDIENCE, Audience
 from eventq.core.command import Decision, Draft, PastTasks
 from eventq.core.events import (
     COMMIT_EVENTS,
+    LAPSED,
+    NODE,
     Cancelled,
     Completed,
     ErrorInfo,
     Event,
     Expired,
     Failed,
+    Joined,
     Refused,
     Released,
     Retried,
 )
-from eventq.core.lease import LAPSED, lease
-from eventq.core.policy import after_failure
+from eventq.core.lease import Wanted, lease
+from eventq.core.policy import after_failure, wait_us
 from eventq.core.projection import Projection
 from eventq.core.task import Task
 
@@ -29,7 +33,9 @@ from eventq.core.task import Task
 class Outcome(Struct, frozen=True, gc=False):
     """How an attempt ended. ``draw`` is a random number from 0 up to 1, for jitter.
 
-    A ``verdict`` comes from the runner, for an attempt whose worker has not ended. It is void once
+    ``delay_us`` is the wait until the next attempt: after a failure (None: as the policy says), or
+    after a release, which is then a snooze. A ``fatal`` failure is for good. ``rule`` says which
+    retry rule of the handler decided. A ``verdict`` comes from the runner, for an attempt whose worker has not ended. It is void once
     the lease is over, since the worker's own end is still to come.
     """
 
@@ -43,12 +49,14 @@ class Outcome(Struct, frozen=True, gc=False):
     draw: float = 0.0
     reason: str = ""
     verdict: bool = False
+    fatal: bool = False
+    rule: str | None = None
 
 
 class SettleAndLease(Struct, frozen=True):
-    """One commit: how the last attempts of a node ended, and up to ``count`` leases of the next.
+    """One commit: how the last attempts of a node ended, and leases of the next.
 
-    ``free`` of its workers have nothing to do. See `settle` and `lease`.
+    The node says first what it can run, where it has ``joined``. See `settle` and `lease`.
     """
 
     worker: str
@@ -56,6 +64,9 @@ class SettleAndLease(Struct, frozen=True):
     ttl_us: int
     count: int
     free: int | None = None
+    audience: Audience = PLAIN_AUDIENCE
+    lanes: dict[str, Wanted] | None = None
+    joined: Joined | None = None
     unconditional: ClassVar[bool] = False
     leasing: ClassVar[bool] = True
 
@@ -75,11 +86,14 @@ class SettleAndLease(Struct, frozen=True):
             ttl_us=self.ttl_us,
             count=self.count,
             free=self.free,
-            room=COMMIT_EVENTS - len(settled),
+            audience=self.audience,
+            lanes=self.lanes,
+            room=COMMIT_EVENTS - len(settled) - (self.joined is not None),
             now=now,
         )
+        said: list[Draft] = [] if self.joined is None else [(NODE, self.joined)]
         # Leases first: the choice is right at their position only while nothing came before.
-        return Decision(leased + settled, None)
+        return Decision(said + leased + settled, None)
 
 
 class Lapse(Struct, frozen=True):
@@ -104,8 +118,9 @@ class Lapse(Struct, frozen=True):
         error = ErrorInfo(type=LAPSED, message=f"node {self.worker} stopped renewing")
         for number in sorted(holder.tasks)[: self.room // 2]:
             task = projection.tasks[number]
-            # The ttl has been the wait: a dead node's tasks are leased again at once.
-            outcome = Outcome(number, task.fence, "failed", error=error, delay_us=0)
+            outcome = Outcome(
+                number, task.fence, "failed", error=error, delay_us=_wait_after_lapse(task)
+            )
             drafts += _fail(task, outcome, worker=self.worker, now=now)
         return Decision(drafts, None)
 
@@ -143,7 +158,8 @@ def settle(
             result = UNSET if outcome.result_json is None else Raw(outcome.result_json)
             drafts.append((task.number, Completed(outcome.fence, result, outcome.result_missing)))
         elif outcome.kind == "released":
-            drafts.append((task.number, Released(outcome.fence, outcome.reason)))
+            put_off = None if outcome.delay_us is None else now + outcome.delay_us
+            drafts.append((task.number, Released(outcome.fence, outcome.reason, put_off)))
         else:
             drafts += _fail(task, outcome, worker=worker, now=now)
     return drafts
@@ -168,9 +184,14 @@ def is_recorded(outcome: Outcome, history: list[Event]) -> bool:
 def _fail(task: Task, outcome: Outcome, *, worker: str, now: int) -> list[Draft]:
     error = _error_of(outcome)
     assert error is not None, "a failure says what failed"
-    failed = (task.number, Failed(outcome.fence, error))
+    failed = (task.number, Failed(outcome.fence, error, outcome.rule))
     if outcome.kind == "cancelled":
         return [failed, (task.number, Cancelled(outcome.reason, worker))]
+    if outcome.fatal:
+        return [failed, (task.number, Expired("fatal"))]
+    most = task.policy.max_lapses
+    if error.type == LAPSED and most is not None and task.lapses >= most:
+        return [failed, (task.number, Expired("max_lapses"))]
     following = after_failure(
         task.policy,
         retry_count=task.retry_count,
@@ -182,6 +203,14 @@ def _fail(task: Task, outcome: Outcome, *, worker: str, now: int) -> list[Draft]
     if isinstance(following, str):
         return [failed, (task.number, Expired(following))]
     return [failed, (task.number, Retried(scheduled_at=following))]
+
+
+def _wait_after_lapse(task: Task) -> int:
+    """None after the first: the ttl has been the wait. The n-th in a row waits n - 1 backoffs.
+
+    In full, without jitter: a task that takes its process along is in no hurry.
+    """
+    return wait_us(task.policy, retry=task.lapses, draw=0.0) if task.lapses else 0
 
 
 def _error_of(outcome: Outcome) -> ErrorInfo | None:

@@ -39,11 +39,46 @@ class TaskState(enum.StrEnum):
     """Final, given up; a retry by hand reopens it."""
     CANCELLED = "cancelled"
     """Final, called off; a retry by hand reopens it."""
+    UNKNOWN = "unknown"
+    """An event that only a newer eventq knows was about it; left by its end alone."""
 
 
 FINAL = frozenset({TaskState.COMPLETED, TaskState.EXPIRED, TaskState.CANCELLED})
 # What a retry by hand brings back.
 REOPENABLE = frozenset({TaskState.EXPIRED, TaskState.CANCELLED})
+
+
+class Route(Struct, frozen=True, gc=False):
+    """What decides which nodes may run a task. Tasks of equal routes share one object."""
+
+    name: str | None = None
+    """Of its handler; None for a task that `run(worker)` takes."""
+    lane: str | None = None
+    """None is the lane "default"."""
+    needs: tuple[str, ...] = ()
+    """Words that a node must know to run it."""
+
+
+class Ending(Struct, frozen=True, gc=False):
+    """How a final task ended."""
+
+    at_us: int
+    result_json: bytes | None = None
+    result_missing: str | None = None
+    reason: str | None = None
+
+
+class Rarity(Struct, frozen=True, gc=False):
+    """What few tasks have, in one place, so that all others carry nothing of it."""
+
+    lapses: int = 0
+    snoozes: int = 0
+    newer: tuple[int, str] | None = None
+
+
+PLAIN_ROUTE = Route()
+DEFAULT_LANE = "default"
+NOTHING_RARE = Rarity()
 
 
 class Task(Struct, frozen=True, gc=False):
@@ -74,11 +109,11 @@ class Task(Struct, frozen=True, gc=False):
     worker: str | None = None
     """The node that holds the lease."""
     last_error: ErrorInfo | None = None
-    result_json: bytes | None = None
-    result_missing: str | None = None
-    """Why a completed task's result was not kept, when it could not be."""
-    final_reason: str | None = None
-    """Why the task expired or was cancelled."""
+    route: Route = PLAIN_ROUTE
+    started_at_us: int = 0
+    """When its last attempt was leased; 0 before the first."""
+    ending: Ending | None = None
+    rarity: Rarity | None = None
 
     @property
     def key(self) -> str:
@@ -116,9 +151,65 @@ class Task(Struct, frozen=True, gc=False):
         return timedelta(microseconds=self.seen_at_us - self.created_at_us)
 
     @property
+    def name(self) -> str | None:
+        """The name of the handler that it is for; None for a task that `run(worker)` takes."""
+        return self.route.name
+
+    @property
+    def lane(self) -> str:
+        """The lane that workers choose it by."""
+        return DEFAULT_LANE if self.route.lane is None else self.route.lane
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Words that a node must know to run it."""
+        return self.route.needs
+
+    @property
+    def lapses(self) -> int:
+        """How many attempts in a row have died with their process."""
+        return 0 if self.rarity is None else self.rarity.lapses
+
+    @property
+    def snoozes(self) -> int:
+        """How often its attempts have put it off without counting."""
+        return 0 if self.rarity is None else self.rarity.snoozes
+
+    @property
+    def newer(self) -> tuple[int, str] | None:
+        """Position and kind of the event that made it UNKNOWN."""
+        return None if self.rarity is None else self.rarity.newer
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When its last attempt was leased; None before the first."""
+        return instant(self.started_at_us) if self.started_at_us else None
+
+    @property
+    def finished_at(self) -> datetime | None:
+        """When it came to its end; None while it is open."""
+        return None if self.ending is None else instant(self.ending.at_us)
+
+    @property
+    def final_reason(self) -> str | None:
+        """Why the task expired or was cancelled."""
+        return None if self.ending is None else self.ending.reason
+
+    @property
+    def result_json(self) -> bytes | None:
+        """The value the worker returned, as JSON text."""
+        return None if self.ending is None else self.ending.result_json
+
+    @property
+    def result_missing(self) -> str | None:
+        """Why a completed task's result was not kept, when it could not be."""
+        return None if self.ending is None else self.ending.result_missing
+
+    @property
     def result(self) -> Any:  # noqa: ANN401 - whatever JSON value the worker returned
         """The value the worker returned; None before that, or where none was kept."""
-        return None if self.result_json is None else msgspec.json.decode(self.result_json)
+        text = self.result_json
+        return None if text is None else msgspec.json.decode(text)
 
     def parse(self, into: type[T]) -> T:
         """The tags as a msgspec Struct, dataclass or TypedDict; ``"640"`` becomes an int.
@@ -149,6 +240,11 @@ def is_due(task: Task, now: int) -> bool:
     One made to run at once is due for good, also where the clock that made it was ahead.
     """
     return task.scheduled_at_us <= now or task.scheduled_at_us == task.created_at_us
+
+
+def is_overdue(task: Task, now: int) -> bool:
+    """Whether the task is past its expiry."""
+    return task.expires_at_us is not None and task.expires_at_us <= now
 
 
 def instant(at_us: int) -> datetime:

@@ -37,6 +37,9 @@ OPEN = frozenset({TaskState.SCHEDULED, TaskState.READY, TaskState.LEASED})
 States = TaskState | str | Iterable[TaskState | str]
 
 _TAG_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
+# What is in no name means something in a pattern, or would have to be quoted.
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,127}", re.ASCII)
+_PATTERN = re.compile(r"[A-Za-z0-9_.:/*-]{1,128}", re.ASCII)
 _NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 _encoder = msgspec.json.Encoder()
@@ -112,6 +115,29 @@ def check_namespace(namespace: object) -> str:
             "namespace", namespace, "1 to 64 of A-Z a-z 0-9 . _ -, not beginning with a sign"
         )
     return text
+
+
+def check_name(name: object, argument: str) -> str:
+    """The name of a handler, or a lane: 1 to 128 letters, digits and ``_ . : / -``."""
+    text = plain(name)
+    if type(text) is not str or not _NAME.fullmatch(text):
+        expected = "1 to 128 of A-Z a-z 0-9 _ . : / -, beginning with a letter, a digit or _"
+        raise ArgumentError(argument, name, expected)
+    return text
+
+
+def check_patterns(patterns: object, argument: str) -> tuple[str, ...]:
+    """Names, or patterns of names with ``*`` for any text."""
+    if isinstance(patterns, (str, bytes, Mapping)) or not isinstance(patterns, Iterable):
+        raise ArgumentError(argument, patterns, "a list of names or patterns like 'mail.*'")
+    found: tuple[str, ...] = ()
+    for pattern in map(plain, patterns):
+        if type(pattern) is not str or not _PATTERN.fullmatch(pattern):
+            raise ArgumentError(argument, pattern, "a name, or a pattern like 'mail.*'")
+        found += (pattern,)
+    if not found:
+        raise ArgumentError(argument, found, "at least one name or pattern")
+    return found
 
 
 def check_count(value: object, argument: str, *, least: int, most: int = 2**31) -> int:

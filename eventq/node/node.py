@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from eventq.core.command import Command
-from eventq.core.manage import find_task
+from eventq.core.manage import look_up
 from eventq.core.projection import Projection
 from eventq.core.task import Task
 from eventq.errors import QueueClosedError, ReentrantCallError
@@ -121,7 +121,7 @@ class Node:
         """
         projection = self._folded.projection
         assert projection is not None, "it is caught up inside `reading`"
-        return find_task(projection, self._past, key)
+        return look_up(projection, self._past, key)
 
     def on_append(self, wake: Callable[[], None]) -> None:
         """Has ``wake`` called after each append of this node, on the appending thread."""

@@ -20,7 +20,7 @@ from eventq.core.events import (
     Refused,
     Released,
 )
-from eventq.core.lease import LAPSED
+from eventq.core.events import LAPSED
 from eventq.core.settle import Outcome
 from eventq.core.task import Task
 from eventq.replay.fold import fold_events

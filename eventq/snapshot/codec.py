@@ -19,14 +19,15 @@ from msgspec import Meta, Struct
 
 from eventq.core.events import KINDS, ErrorInfo, Policy
 from eventq.core.holders import Holder
+from eventq.core.members import Member
 from eventq.core.projection import FOLD_VERSION
 from eventq.core.seal import SEAL_BYTES
-from eventq.core.task import Task, TaskState
+from eventq.core.task import PLAIN_ROUTE, Rarity, Route, Task, TaskState
 from eventq.errors import SnapshotError
 from eventq.snapshot.content import Snapshot
 
 # Of the bytes' layout; the fold has a number of its own.
-CODEC_VERSION = 2
+CODEC_VERSION = 3
 # What the first line begins with, in every version.
 MARK = b'{"eventq":"snapshot",'
 HEADER_BYTES = 1024
@@ -36,7 +37,7 @@ CONTENT_BYTES = 16 * 1024**3
 # The largest level takes six times as long for the same size: what repeats does so nearby.
 COMPRESSION = 1
 
-SCHEDULED, LEASED = TaskState.SCHEDULED, TaskState.LEASED
+SCHEDULED, LEASED, UNKNOWN = TaskState.SCHEDULED, TaskState.LEASED, TaskState.UNKNOWN
 
 Natural = Annotated[int, Meta(ge=0)]
 
@@ -63,8 +64,11 @@ class _Content(Struct, frozen=True, forbid_unknown_fields=True):
     decided_at: int
     # Worker, ttl_us, seen_seq, seen_at: by name; a task names its worker by the place here.
     holders: list[tuple[str, int, int, int]]
+    # By name.
+    members: list[Member]
     # In the order in which tasks first have them.
     policies: list[Policy]
+    routes: list[Route]
     number: list[Annotated[int, Meta(gt=0)]]
     caller_key: list[str | None]
     priority: list[int]
@@ -79,12 +83,15 @@ class _Content(Struct, frozen=True, forbid_unknown_fields=True):
     fence: list[Natural]
     worker: list[Natural | None]
     last_error: list[ErrorInfo | None]
+    route: list[Natural]
+    started_at_us: list[Natural]
+    rarity: list[Rarity | None]
 
 
 _COLUMNS = _Content.__struct_fields__[_Content.__struct_fields__.index("number") :]
 
 # Those that stand as the tasks have them.
-_AS_THEY_ARE = [name for name in _COLUMNS if name not in {"policy", "worker"}]
+_AS_THEY_ARE = [name for name in _COLUMNS if name not in {"policy", "route", "worker"}]
 
 _header_decoder = msgspec.json.Decoder(SnapshotHeader)
 _content_decoder = msgspec.msgpack.Decoder(_Content)
@@ -183,9 +190,10 @@ def _unpack(packed: bytes, content_bytes: int) -> bytes:
 def _to_content(snapshot: Snapshot) -> _Content:
     tasks = [snapshot.tasks[number] for number in sorted(snapshot.tasks)]
     states = {task.recorded_state for task in tasks}
-    assert states <= {SCHEDULED, LEASED}, "a commit's end leaves no others"
+    assert states <= {SCHEDULED, LEASED, UNKNOWN}, "a commit's end leaves no others"
     places = {worker: place for place, worker in enumerate(sorted(snapshot.holders))}
     policies: dict[Policy, int] = {}
+    routes: dict[Route, int] = {}
     return _Content(
         counts=dict(sorted(snapshot.counts.items())),
         reopened=dict(sorted(snapshot.reopened.items())),
@@ -195,8 +203,11 @@ def _to_content(snapshot: Snapshot) -> _Content:
             (name, holder.ttl_us, holder.seen_seq, holder.seen_at)
             for name, holder in sorted(snapshot.holders.items())
         ],
+        members=[member for _, member in sorted(snapshot.members.items())],
         policy=[policies.setdefault(task.policy, len(policies)) for task in tasks],
         policies=list(policies),
+        route=[routes.setdefault(task.route, len(routes)) for task in tasks],
+        routes=list(routes),
         worker=[None if task.worker is None else places[task.worker] for task in tasks],
         **{name: list(map(attrgetter(name), tasks)) for name in _AS_THEY_ARE},
     )
@@ -221,7 +232,8 @@ def _to_snapshot(header: SnapshotHeader, content: _Content) -> Snapshot:
     columns = {name: getattr(content, name) for name in _AS_THEY_ARE} | {
         "namespace": repeat(header.namespace),
         "policy": map(content.policies.__getitem__, content.policy),
-        "recorded_state": [LEASED if worker is not None else SCHEDULED for worker in workers],
+        "route": map(_shared(content.routes).__getitem__, content.route),
+        "recorded_state": list(map(_state, workers, content.rarity)),
         "worker": workers,
     }
     # The order of Task's fields, by place: with names this takes three times as long.
@@ -236,8 +248,20 @@ def _to_snapshot(header: SnapshotHeader, content: _Content) -> Snapshot:
         reopened=content.reopened,
         tasks=dict(zip(content.number, tasks, strict=True)),
         holders=holders,
+        members={member.joined.worker: member for member in content.members},
         unknown=content.unknown,
     )
+
+
+def _shared(routes: list[Route]) -> list[Route]:
+    """The routes; the plain one is always the same object."""
+    return [PLAIN_ROUTE if route == PLAIN_ROUTE else route for route in routes]
+
+
+def _state(worker: str | None, rarity: Rarity | None) -> TaskState:
+    if worker is not None:
+        return LEASED
+    return SCHEDULED if rarity is None or rarity.newer is None else UNKNOWN
 
 
 def _contradictions(snapshot: Snapshot) -> Iterator[str]:

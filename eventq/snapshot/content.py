@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from eventq.core.holders import Holder
+from eventq.core.members import Member, Members
 from eventq.core.projection import Projection
 from eventq.core.task import Task
 
@@ -25,6 +26,7 @@ class Snapshot(Struct, frozen=True):
     reopened: dict[str, int]
     tasks: dict[int, Task]
     holders: dict[str, Holder]
+    members: dict[str, Member]
     unknown: tuple[int, str] | None
 
 
@@ -40,6 +42,7 @@ def take(projection: Projection) -> Snapshot:
         reopened=dict(projection.reopened),
         tasks=dict(projection.tasks),
         holders=_copies(projection.holders),
+        members=dict(projection.members.by_name),
         unknown=projection.unknown,
     )
 
@@ -52,6 +55,7 @@ def restore(snapshot: Snapshot) -> Projection:
     projection.reopened = dict(snapshot.reopened)
     projection.tasks.update(snapshot.tasks)
     projection.holders.update(_copies(snapshot.holders))
+    projection.members = Members(snapshot.members)
     projection.unknown = snapshot.unknown
     projection.decided_at = snapshot.decided_at
     projection.advance_to(snapshot.decided_at)

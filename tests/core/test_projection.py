@@ -296,7 +296,7 @@ def test_suspended_indexes_come_back_equal(bench: Bench) -> None:
 
 def spoil_ready(p: Projection) -> None:
     """Loses a task that is ready."""
-    p._pending.ready.pop()
+    p._pending.ready[PLAIN_ROUTE].pop()
 
 
 def spoil_waiting(p: Projection) -> None:

@@ -10,11 +10,13 @@ from typing import Any, cast
 
 from eventq.audit.stepper.reversible import ReversibleProjection, Sign, Undo, worker_of
 from eventq.audit.stepper.window import Window
-from eventq.core.events import Commit, Created, Event, Leased, Renewed
+from eventq.core.events import NODE, Commit, Created, Event, Joined, Leased, Left, Renewed
+from eventq.core.members import Member
 from eventq.core.task import FINAL, Task
 from eventq.errors import LogCorruptError
 from eventq.eventlog.contract import READ_EVENTS, EventLog
-from eventq.replay.fold import fold_events, task_history
+from eventq.replay.fold import decode_events, fold_events, task_history
+from eventq.snapshot.starting import projection_at_start
 
 # Nodes whose last sign of life is remembered while going back.
 SIGNS_KEPT = 1_000
@@ -37,7 +39,8 @@ class UndoLookup:
         sign = None
         if worker is not None and self._needs_sign(projection, event, worker):
             sign = self._sign_before(worker, event.seq)
-        return Undo(event.seq, open_before, sign)
+        joins = isinstance(event.body, (Joined, Left))
+        return Undo(event.seq, open_before, sign, self._members_before(event) if joins else None)
 
     def task_before(self, event: Event) -> Task | None:
         """The event's task before it, final or not; None where there was none."""
@@ -45,6 +48,14 @@ class UndoLookup:
             return None
         history = task_history(self._log, event.task)
         return fold_events(self._log.namespace, history, until=event.seq - 1)
+
+    def _members_before(self, event: Event) -> dict[str, Member]:
+        """The nodes that had joined before the event; by index, from those known at the start."""
+        members = projection_at_start(self._log, until=event.seq).members
+        for stored in decode_events(self._log.history(NODE)):
+            if stored.seq < event.seq and isinstance(stored.body, (Joined, Left)):
+                members.apply(stored.seq, stored.decided_at, stored.body)
+        return members.by_name
 
     @staticmethod
     def _needs_sign(projection: ReversibleProjection, event: Event, worker: str) -> bool:

@@ -10,7 +10,19 @@ from typing import Self
 
 from msgspec import Struct
 
-from eventq.core.events import KIND_OF, NODE, Event, Leased, Refused, Renewed, Retried, Unknown
+from eventq.core.events import (
+    KIND_OF,
+    NODE,
+    Event,
+    Joined,
+    Leased,
+    Left,
+    Refused,
+    Renewed,
+    Retried,
+    Unknown,
+)
+from eventq.core.members import Member, Members
 from eventq.core.projection import Projection
 from eventq.core.task import FINAL, Task, TaskState
 
@@ -32,6 +44,8 @@ class Undo(Struct, frozen=True):
     """Its task before it; None where there was none open."""
     sign: Sign | None
     """The sign of life before it, of the node that it is about; None where that held nothing."""
+    members: dict[str, Member] | None
+    """The nodes that had joined before it; None where it does not change that."""
 
 
 class ReversibleProjection(Projection):
@@ -55,7 +69,9 @@ class ReversibleProjection(Projection):
         """What the event is about to replace; to be kept for `step_back`."""
         before = self.tasks.get(event.task)
         worker = worker_of(event, before)
-        return Undo(event.seq, before, None if worker is None else self.sign_of(worker))
+        sign = None if worker is None else self.sign_of(worker)
+        joins = isinstance(event.body, (Joined, Left))
+        return Undo(event.seq, before, sign, dict(self.members.by_name) if joins else None)
 
     def step_back(self, event: Event, undo: Undo, *, at: int, decided_at: int, seal: bytes) -> None:
         """Undoes the last event; instants and seal are those of the position before it.
@@ -65,21 +81,22 @@ class ReversibleProjection(Projection):
         """
         assert event.seq == undo.seq == self.seq, "only the last event can be taken back"
         body = event.body
-        if type(body) is Unknown:
-            if self.unknown == (event.seq, body.kind):
-                self.unknown = None
-        else:
+        if type(body) is not Unknown:
             self.counts[KIND_OF[type(body)]] -= 1
-            if type(body) is Retried and body.reopens is not None:
-                self.reopened[body.reopens.was] -= 1
-            # A refused outcome changes no task.
-            if event.task != NODE and type(body) is not Refused:
-                after = self.tasks.get(event.task)
-                if after is not None:
-                    self._remove(after)
-                if undo.before is not None:
-                    self._put_back(undo.before)
-            self._hear_again(undo.sign)
+        elif self.unknown == (event.seq, body.kind):
+            self.unknown = None
+        if type(body) is Retried and body.reopens is not None:
+            self.reopened[body.reopens.was] -= 1
+        # A refused outcome changes no task.
+        if event.task != NODE and type(body) is not Refused:
+            after = self.tasks.get(event.task)
+            if after is not None:
+                self._remove(after)
+            if undo.before is not None:
+                self._put_back(undo.before)
+        self._hear_again(undo.sign)
+        if undo.members is not None:
+            self.members = Members(undo.members)
         self.seq, self.at, self.seal = event.seq - 1, at, seal
         self.decided_at = decided_at
         self.advance_to(decided_at)
@@ -90,6 +107,7 @@ class ReversibleProjection(Projection):
             self._pending.remove(task)
         elif task.recorded_state is TaskState.LEASED:
             self._leases.let_go(task)
+        self.unknown_count -= task.recorded_state is TaskState.UNKNOWN
         self._forget(task)
 
     def _put_back(self, task: Task) -> None:
@@ -99,6 +117,7 @@ class ReversibleProjection(Projection):
         if task.caller_key is not None:
             self._keys[task.caller_key] = task.number
         # What has just failed, between two events of a commit, is in no index and held by nobody.
+        self.unknown_count += task.recorded_state is TaskState.UNKNOWN
         if task.recorded_state is TaskState.SCHEDULED:
             self._pending.add(task)
         elif task.worker is not None:
