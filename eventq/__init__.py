@@ -4,6 +4,7 @@ from eventq.core.events import Event
 from eventq.core.new_task import TaskSpec
 from eventq.core.policy import Backoff
 from eventq.core.task import Task, TaskState
+from eventq.core.version import __version__
 from eventq.errors import (
     AlreadyRunningError,
     ArgumentError,
@@ -34,8 +35,6 @@ from eventq.errors import (
 )
 from eventq.queue import AsyncQueue, Queue
 from eventq.replay.query import Stats
-
-__version__ = "0.1.0"
 
 __all__ = [
     "AlreadyRunningError",

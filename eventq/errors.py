@@ -26,8 +26,13 @@ The tree::
     |-- AttemptStoppedError                 raised by ctx.check() inside a worker
     |   |-- AttemptCancelledError
     |   `-- DeadlineExceededError
-    |-- Retry                               raised by a worker: try again later
-    `-- Cancel                              raised by a worker: never try again
+    |-- NotBoundError                       a handler was asked for a task, but has no queue
+    |-- NoAttemptError                      `current()` was called where no attempt runs
+    |-- TaskFailedError                     the result was asked for of a task that has none
+    |-- Retry                               raised by a worker: failed, try again later
+    |-- Fail                                raised by a worker: failed for good
+    |-- Snooze                              raised by a worker: not now, and no attempt counted
+    `-- Cancel                              raised by a worker: the task is pointless
 """
 
 from __future__ import annotations
@@ -36,6 +41,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from datetime import timedelta
+
+    from eventq.core.task import Task
 
 
 class EventqError(Exception):
@@ -253,17 +260,74 @@ class DeadlineExceededError(AttemptStoppedError):
     """The attempt ran past its deadline; it has been recorded as failed."""
 
 
+class NotBoundError(EventqError):
+    """A handler makes tasks through the one open queue that it is bound to; this one has not one.
+
+    Bind it with ``Queue(handlers=[...])``, or name the queue: ``queue.new(handler, ...)``.
+    """
+
+    def __init__(self, name: str, queues: int) -> None:
+        self.name = name
+        self.queues = queues
+        bound = f"{queues} open queues" if queues else "no open queue"
+        super().__init__(
+            f"handler {shown(name)} is bound to {bound}: say queue.new(handler, ...) on one"
+        )
+
+
+class NoAttemptError(EventqError):
+    """`current()` was called where no attempt runs; it is for code that a worker calls."""
+
+
+class TaskFailedError(EventqError):
+    """The task ended without success, or has not ended: there is no result.
+
+    ``task`` is the task as it was found; its ``last_error`` says what its last attempt met.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        how = f"is {task.state}" + (f" ({task.final_reason})" if task.final_reason else "")
+        error = task.last_error
+        met = "" if error is None else f"; its last error: {error.type}: {error.message}"
+        super().__init__(f"task {shown(task.key)} {how}{met}")
+
+
 class Retry(EventqError):  # noqa: N818 - an outcome a worker raises, not an error it meets
     """Raised by a worker: this attempt failed, try again after ``delay``.
 
     ``delay`` is a duration (see durations.py); None takes the task's own backoff. It counts as
-    a failure: when no retries are left, the task expires.
+    a failure: when no retries are left, the task expires. Raised ``from`` another error, that
+    one's type, message and traceback are kept.
     """
 
     def __init__(self, reason: str = "", *, delay: str | float | timedelta | None = None) -> None:
         self.reason = reason
         self.delay = delay
         super().__init__(reason or "the worker asked for a retry")
+
+
+class Fail(EventqError):  # noqa: N818 - an outcome a worker raises, not an error it meets
+    """Raised by a worker: this attempt failed, and so will all others. The task expires at once.
+
+    Raised ``from`` another error, that one's type, message and traceback are kept.
+    """
+
+    def __init__(self, reason: str = "") -> None:
+        self.reason = reason
+        super().__init__(reason or "the worker failed the task for good")
+
+
+class Snooze(EventqError):  # noqa: N818 - an outcome a worker raises, not an error it meets
+    """Raised by a worker: not now; the task is tried again after ``delay``, a duration.
+
+    It counts as no attempt and no failure, however often it comes; ``max_age`` bounds it.
+    """
+
+    def __init__(self, delay: str | float | timedelta, reason: str = "") -> None:
+        self.delay = delay
+        self.reason = reason
+        super().__init__(reason or "the worker put the task off")
 
 
 class Cancel(EventqError):  # noqa: N818 - an outcome a worker raises, not an error it meets

@@ -10,12 +10,11 @@ import random
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, cast
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, Unpack, cast, overload
 
 import msgspec
-from msgspec import UNSET, UnsetType
 
-from eventq.aio import RunSlot, Worker, awaited, follow_log, taking
+from eventq.aio import awaited, follow_log, taking
 from eventq.archive import open_archived
 from eventq.core.create import CreateTasks, NewTask
 from eventq.core.durations import Duration
@@ -28,6 +27,7 @@ from eventq.core.new_task import (
     make_order,
     make_orders,
     make_policy,
+    order_of,
 )
 from eventq.core.policy import DEFAULT_BACKOFF, Backoff
 from eventq.core.task import FINAL, Task
@@ -50,6 +50,10 @@ from eventq.core.validation import (
 )
 from eventq.errors import ArgumentError, EventLoopError, EventqError, TaskNotFoundError
 from eventq.eventlog import EventLog, Rows, open_log
+from eventq.handlers.around import Call
+from eventq.handlers.collection import Handlers
+from eventq.handlers.handler import Handler
+from eventq.handlers.registry import Registry
 from eventq.host.clock import Clock, SystemClock
 from eventq.host.surroundings import running_loop, usable_cores
 from eventq.node.node import Node
@@ -62,9 +66,13 @@ from eventq.replay.query import (
     read_events,
     take_stats,
 )
+from eventq.runner.slot import RunSlot
+from eventq.runner.workload import Workload, make_workload
 
 if TYPE_CHECKING:
-    from eventq.runner import RunReport
+    from eventq.runner.runner import RunReport
+
+P = ParamSpec("P")
 
 DEFAULT_URL = "sqlite:///eventq.db"
 
@@ -86,6 +94,8 @@ class Queue:
         workers: int | None = None,
         deadline: Duration | None = None,
         backoff: Backoff | Duration = DEFAULT_BACKOFF,
+        max_lapses: int | None = None,
+        handlers: Iterable[Handlers] = (),
         create: bool = True,
         archive: str | os.PathLike[str] | None = None,
         log: EventLog | None = None,
@@ -100,6 +110,8 @@ class Queue:
         process may use).
         ``deadline``: longest time an attempt may run (None: any).
         ``backoff``: a duration, the n-th retry comes n times it after the failure; or a Backoff.
+        ``max_lapses``: attempts in a row that may die with their process (None: without limit).
+        ``handlers``: collections of handlers that `run` calls, and whose tasks this queue makes.
         ``archive``: the folder of the log's archive, which is then read too.
         ``log``: an open log, instead of a URL and a namespace; the queue closes it.
         ``chance``: draws a number from 0 up to 1, for the jitter of retries.
@@ -115,15 +127,25 @@ class Queue:
             else check_count(workers, "workers", least=1, most=10_000)
         )
         self._policy = make_policy(
-            max_age=max_age, max_retries=max_retries, backoff=backoff, deadline=deadline
+            max_age=max_age,
+            max_retries=max_retries,
+            backoff=backoff,
+            deadline=deadline,
+            max_lapses=max_lapses,
         )
+        self._registry = Registry(self, handlers)
         create = check_flag(create, "create")
         if log is None:
             log = open_log(url, namespace=self.namespace, create=create)
         self.log = open_archived(log, archive)
         self.url = self.log.url
         self._node = Node(self.log, clock=clock or SystemClock())
-        self._slot = RunSlot(self._node, workers=self.workers, chance=chance or random.random)
+        self._slot = RunSlot(self._node, chance=chance or random.random)
+        self.task = self._registry.own.task
+        """Registers a handler on this queue; see `Handlers.task`."""
+        self.around = self._registry.own.around
+        """Wraps each attempt of this queue's runs; see `Handlers.around`."""
+        self._registry.bind()
         _open_queues.add(self)
 
     @property
@@ -133,39 +155,35 @@ class Queue:
 
     # Creating tasks.
 
+    @overload
     def new(
-        self,
-        tags: Mapping[str, Any] | None = None,
-        *,
-        priority: int = 0,
-        key: str | None = None,
-        scheduled_at: datetime | None = None,
-        delay: Duration | None = None,
-        expires_at: datetime | None = None,
-        max_age: Duration | UnsetType | None = UNSET,
-        max_retries: int | UnsetType | None = UNSET,
-        backoff: Backoff | Duration | UnsetType = UNSET,
-        deadline: Duration | UnsetType | None = UNSET,
-    ) -> Task:
+        self, tags: Mapping[str, Any] | None = None, /, **options: Unpack[TaskOptions]
+    ) -> Task: ...
+    @overload
+    def new(self, task: TaskSpec, /) -> Task: ...
+    @overload
+    def new(self, handler: Handler[P, Any, Any], /, *args: P.args, **kwargs: P.kwargs) -> Task: ...
+    def new(self, what: Any = None, /, *args: Any, **options: Any) -> Task:
         """Creates a task; when this returns, it is durable.
 
-        ``tags``: names (letters, digits, underscores) to JSON values, 64 KiB at most. ``priority``:
-        higher runs first. ``key``: the caller's own id; the same call again returns the task that
-        is there. Either ``scheduled_at`` or ``delay``, and either ``expires_at`` or ``max_age``.
-        Raises ArgumentError, KeyConflictError (the key's task has other content), LogError.
+        From ``tags``: names (letters, digits, underscores) to JSON values, 64 KiB at most; from a
+        TaskSpec; or from a handler and its arguments (its options come by `Handler.using`).
+        ``priority``: higher runs first. ``key``: the caller's own id; the same call again returns
+        the task that is there. Either ``scheduled_at`` or ``delay``, and either ``expires_at`` or
+        ``max_age``. ``max_retries``, ``max_lapses``, ``backoff`` and ``deadline``: instead of the
+        queue's. ``name``: of the handler that it is for; ``lane``: what workers choose it by.
+        Raises ArgumentError, KeyConflictError (the key's task has other content), LogError, and
+        TypeError for arguments that the handler does not take.
         """
-        options: TaskOptions = {
-            "priority": priority,
-            "key": key,
-            "scheduled_at": scheduled_at,
-            "delay": delay,
-            "expires_at": expires_at,
-            "max_age": max_age,
-            "max_retries": max_retries,
-            "backoff": backoff,
-            "deadline": deadline,
-        }
-        return self._create([make_order(tags, self._policy, options)])[0]
+        if isinstance(what, Handler):
+            return self._create([order_of(what.spec(*args, **options), self._policy)])[0]
+        if isinstance(what, TaskSpec):
+            _check_alone(args, options)
+            return self._create([order_of(what, self._policy)])[0]
+        _check_alone(args, {})
+        # By name, too: many write it like that at first.
+        what = options.pop("tags", None) if what is None else what
+        return self._create([make_order(what, self._policy, cast("TaskOptions", options))])[0]
 
     def new_many(
         self,
@@ -188,15 +206,22 @@ class Queue:
 
     def run(
         self,
-        worker: Worker,
+        worker: Call | None = None,
         *,
+        names: Iterable[str] | None = None,
+        lanes: Iterable[str] | Mapping[str, int] | None = None,
         until: Literal["idle"] | None = None,
         grace: Duration = "30s",
         lease_ttl: Duration = "30s",
         signals: bool = True,
         max_stuck: Duration | None = None,
     ) -> RunReport:
-        """Calls ``worker(ctx, task)`` for each task in priority order, until SIGTERM or SIGINT.
+        """Runs tasks in priority order until SIGTERM or SIGINT.
+
+        Without a ``worker``: those of this queue's handlers, or of the ``names`` among them (names,
+        or patterns like "mail.*"). With one: it is called as ``worker(ctx, task)`` for each task
+        that has no name, or for those of the ``names`` ("*": for all). ``lanes``: only tasks of
+        these; with a number for each, that many at a time of it, instead of ``workers`` of all.
 
         A ``def`` worker runs in threads, an ``async def`` one in one event loop. Returning
         completes the task; a JSON value is kept as its result. Raising fails the attempt; `Retry`
@@ -208,7 +233,7 @@ class Queue:
         that they should end (None: never).
         """
         return self._slot.run(
-            worker,
+            self._workload(worker, names, lanes),
             signals=signals,
             until=until,
             grace=grace,
@@ -344,6 +369,7 @@ class Queue:
         and EventLoopError in the event loop of an `AsyncQueue.run`, which it would hold up.
         """
         self._slot.close()
+        self._registry.release()
 
     def __enter__(self) -> Self:
         """The queue itself; the block's end closes it. Raises EventLoopError in an event loop."""
@@ -361,6 +387,14 @@ class Queue:
     def __repr__(self) -> str:
         """Where it is; never a password."""
         return f"<Queue {self.url} namespace={self.namespace!r}>"
+
+    def _workload(
+        self,
+        worker: Call | None,
+        names: Iterable[str] | None,
+        lanes: Iterable[str] | Mapping[str, int] | None,
+    ) -> Workload:
+        return make_workload(self._registry, worker, names=names, lanes=lanes, workers=self.workers)
 
     def _create(self, orders: list[NewTask]) -> list[Task]:
         committed = self._node.execute(CreateTasks(orders))
@@ -414,8 +448,10 @@ class AsyncQueue:
 
     async def run(
         self,
-        worker: Worker,
+        worker: Call | None = None,
         *,
+        names: Iterable[str] | None = None,
+        lanes: Iterable[str] | Mapping[str, int] | None = None,
         until: Literal["idle"] | None = None,
         grace: Duration = "30s",
         lease_ttl: Duration = "30s",
@@ -428,7 +464,7 @@ class AsyncQueue:
         Cancelling the awaiting task is a forced stop: attempts are cancelled and given back.
         """
         return await self._slot.run_in_loop(
-            worker,
+            self.queue._workload(worker, names, lanes),  # noqa: SLF001 - as `_slot`
             signals=signals,
             until=until,
             grace=grace,
@@ -463,6 +499,14 @@ class AsyncQueue:
     @property
     def _slot(self) -> RunSlot:
         return self.queue._slot  # noqa: SLF001 - the two share it
+
+
+def _check_alone(args: tuple[Any, ...], options: Mapping[str, Any]) -> None:
+    """Raises ArgumentError for arguments that only go with a handler."""
+    for value in args:
+        raise ArgumentError("arguments", value, "nothing behind the tags but options by name")
+    for name, value in options.items():
+        raise ArgumentError(name, value, "nothing beside a TaskSpec, which has its own options")
 
 
 def _note_on(error: BaseException | None, refusal: EventqError) -> None:

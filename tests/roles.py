@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 
 from eventq import Queue, Retry, Task, TaskSpec
-from eventq.runner.context import Context
+from eventq.handlers.context import Context
 
 LEASE_TTL = "1s"
 KEYS = 300

@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 from eventq import Queue, QueueClosedError, Task
-from eventq.aio import RunSlot
 from eventq.core.command import Draft
 from eventq.core.events import Commit, Leased
 from eventq.eventlog.memory import MemoryLog, MemoryStorage
 from eventq.host.clock import Clock
 from eventq.node.node import Node
-from eventq.runner import Runner
+from eventq.runner.runner import Runner
+from eventq.runner.slot import RunSlot
 from tests.commands import MadeCommand
 
 T = TypeVar("T")

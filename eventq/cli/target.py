@@ -12,7 +12,7 @@ from typing import Any
 
 from eventq.cli.ending import misuse, refuse
 from eventq.cli.words import shown_word
-from eventq.runner.setup import takes_an_attempt
+from eventq.handlers.work import takes_an_attempt
 
 EXPECTED = "MODULE:FUNCTION, like jobs:work for `def work(ctx, task)` in jobs.py"
 

@@ -5,7 +5,7 @@ Nothing here knows tasks or nodes; an audience is compared with routes.
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
+import re
 from functools import lru_cache
 
 from msgspec import Struct
@@ -52,8 +52,6 @@ def _accepts(audience: Audience, route: Route) -> bool:
 
 
 def matches(name: str, pattern: str) -> bool:
-    """Whether a name is the pattern's; ``*`` in it stands for any text.
-
-    Other signs that `fnmatch` knows are in no name and no pattern, see `check_name`.
-    """
-    return name == pattern or ("*" in pattern and fnmatchcase(name, pattern))
+    """Whether a name is the pattern's; ``*`` in it stands for any text."""
+    parts = map(re.escape, pattern.split(EVERY_NAME))
+    return name == pattern or re.fullmatch(".*".join(parts), name) is not None

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from eventq.core.audience import PLAIN_AUDIENCE, Audience
 from eventq.core.command import Decision, Draft, PastTasks
-from eventq.core.events import LAPSED, NODE, Expired, Leased, Renewed
+from eventq.core.events import LAPSED, NODE, Expired, Leased, Left, Renewed
 from eventq.core.projection import Projection
 from eventq.core.task import Task, is_overdue
 
@@ -34,6 +34,19 @@ class Renew(Struct, frozen=True):
         if not projection.leases_of(self.worker) and projection.seq != self.unproven_seq:
             return Decision([], None)
         return Decision([(NODE, Renewed(self.worker, self.ttl_us))], None)
+
+
+class Leave(Struct, frozen=True):
+    """The node runs nothing more; one that has not joined has nothing to say."""
+
+    worker: str
+    unconditional: ClassVar[bool] = False
+    leasing: ClassVar[bool] = False
+
+    def decide(self, projection: Projection, _past: PastTasks, _now: int) -> Decision[None]:
+        """See Command.decide."""
+        is_known = self.worker in projection.members.by_name
+        return Decision([(NODE, Left(self.worker))] if is_known else [], None)
 
 
 class Wanted(Struct, frozen=True):
@@ -70,16 +83,13 @@ def lease(
 
 def can_lease(
     projection: Projection,
+    wanted: Wanted | Mapping[str, Wanted],
     *,
-    count: int,
-    free: int,
     now: int,
     audience: Audience = PLAIN_AUDIENCE,
-    lanes: Mapping[str, Wanted] | None = None,
 ) -> bool:
-    """Whether `lease` would find a task to lease."""
-    takeable = _takeable(projection, now, audience, lanes or Wanted(count, free))
-    return next(takeable, None) is not None
+    """Whether `lease` would find a task to lease; ``wanted`` in all, or by lane."""
+    return next(_takeable(projection, now, audience, wanted), None) is not None
 
 
 def expire(projection: Projection, *, room: int, now: int) -> list[Draft]:

@@ -55,7 +55,7 @@ MOVES: dict[str, frozenset[TaskState]] = {
 
 
 def create(
-    namespace: str, seq: int, at: int, body: Created, policy: Policy, route: Route | None = None
+    namespace: str, seq: int, at: int, body: Created, policy: Policy, *, route: Route | None = None
 ) -> Task:
     """The task a ``created`` event makes; ``policy`` and ``route`` are the event's own or equal."""
     return Task(

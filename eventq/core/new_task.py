@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
-from typing import Any, TypedDict, Unpack
+from typing import Any, Self, TypedDict, Unpack, cast
 
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
@@ -14,6 +14,7 @@ from eventq.core.create import NewTask
 from eventq.core.durations import Duration
 from eventq.core.events import COMMIT_BYTES, COMMIT_EVENTS, NO_JITTER, Policy
 from eventq.core.policy import DEFAULT_BACKOFF, Backoff
+from eventq.core.task import DEFAULT_LANE, PLAIN_ROUTE, Route
 from eventq.core.validation import (
     check_backoff,
     check_count,
@@ -24,7 +25,6 @@ from eventq.core.validation import (
     check_priority,
     check_tags,
 )
-from eventq.core.task import DEFAULT_LANE, PLAIN_ROUTE, Route
 from eventq.errors import ArgumentError
 
 # What a created event takes beside its tags at the most: without a key, and with one.
@@ -52,14 +52,22 @@ class TaskOptions(TypedDict, total=False):
 class TaskSpec:
     """One task for `Queue.new_many` with options of its own: tags, and what `Queue.new` takes."""
 
-    __slots__ = ("options", "tags")
+    __slots__ = ("options", "tags", "tags_json")
 
     def __init__(
-        self, tags: Mapping[str, Any] | None = None, **options: Unpack[TaskOptions]
+        self, tags: Mapping[str, Any] | None = None, /, **options: Unpack[TaskOptions]
     ) -> None:
         _check_names(options)
         self.tags = tags
         self.options = options
+        self.tags_json: bytes | None = None
+
+    @classmethod
+    def encoded(cls, tags_json: bytes, options: TaskOptions) -> Self:
+        """One whose tags and options have been checked."""
+        spec = cls.__new__(cls)
+        spec.tags, spec.tags_json, spec.options = None, tags_json, options
+        return spec
 
 
 def make_policy(**options: Unpack[TaskOptions]) -> Policy:
@@ -69,8 +77,16 @@ def make_policy(**options: Unpack[TaskOptions]) -> Policy:
 
 def make_order(tags: object, policy: Policy, options: TaskOptions) -> NewTask:
     """The order for one task; ``policy`` is the queue's, which the options may override."""
+    return _pattern(check_tags(tags), policy, options)
+
+
+def order_of(spec: TaskSpec, policy: Policy) -> NewTask:
+    """The order for one task by its spec."""
+    return _pattern(_tags_of(spec), policy, spec.options)
+
+
+def _pattern(tags_json: bytes, policy: Policy, options: TaskOptions) -> NewTask:
     given = _checked(options)
-    tags_json = check_tags(tags)
     if not given:
         return NewTask(tags_json, policy)
     scheduled_at, delay_us = given.get("scheduled_at"), given.get("delay")
@@ -94,6 +110,25 @@ def make_route(name: str | None, lane: str | None) -> Route:
     return PLAIN_ROUTE if name is None and lane is None else Route(name, lane)
 
 
+def check_options(options: Mapping[str, Any]) -> TaskOptions:
+    """The options, if all are options of `new` and right. Raises ArgumentError."""
+    _check_names(options)
+    given = cast("TaskOptions", options)
+    _pattern(b"", make_policy(), given)
+    return given
+
+
+def overridden(options: TaskOptions, by: TaskOptions) -> TaskOptions:
+    """The options with others over them; of two that exclude each other, the other one goes."""
+    kept = dict(options)
+    for one, another in EXCLUDING:
+        if one in by:
+            kept.pop(another, None)
+        if another in by:
+            kept.pop(one, None)
+    return cast("TaskOptions", {**kept, **by})
+
+
 def make_orders(
     items: Iterable[Mapping[str, Any] | TaskSpec], policy: Policy, options: TaskOptions
 ) -> list[NewTask]:
@@ -104,19 +139,27 @@ def make_orders(
     if options.get("key") is not None:
         raise ArgumentError("key", options["key"], "a key in each TaskSpec, not one for all")
     pattern = make_order(None, policy, options)
+    last: tuple[TaskOptions, NewTask] = {}, pattern
     orders = []
     for index, item in enumerate(items):
         try:
-            if isinstance(item, TaskSpec):
-                merged: TaskOptions = {**options, **item.options}
-                orders.append(make_order(item.tags, policy, merged))
-            else:
+            if not isinstance(item, TaskSpec):
                 orders.append(replace(pattern, tags_json=check_tags(item)))
+                continue
+            tags_json = _tags_of(item)
+            # As a rule many in a row have the very same options: one handler's.
+            if item.options is not last[0]:
+                last = item.options, _pattern(b"", policy, overridden(options, item.options))
+            orders.append(replace(last[1], tags_json=tags_json))
         except ArgumentError as error:
             raise ArgumentError(
                 f"tasks[{index}]: {error.argument}", error.value, error.expected
             ) from error
     return orders
+
+
+def _tags_of(spec: TaskSpec) -> bytes:
+    return check_tags(spec.tags) if spec.tags_json is None else spec.tags_json
 
 
 def batches(orders: list[NewTask]) -> Iterator[list[NewTask]]:
@@ -145,6 +188,8 @@ def _check_most(most: object, argument: str) -> int | None:
     return None if most is None else check_count(most, argument, least=0)
 
 
+# Of each pair a task can have only one.
+EXCLUDING = (("scheduled_at", "delay"), ("expires_at", "max_age"))
 # The options of which a policy has the value as it is checked, and its names for them.
 _LENGTHS = {
     "max_age": "max_age_us",

@@ -279,7 +279,7 @@ class Projection:
         if type(body) is Created:
             policy = self._policies.share(body.policy)
             route = self._share_route(route_of(body))
-            task = create(self.namespace, seq, at, body, policy, route)
+            task = create(self.namespace, seq, at, body, policy, route=route)
             self._add(task)
             return task
         if number == NODE:

@@ -25,7 +25,7 @@ from eventq.core.events import (
     Retried,
 )
 from eventq.core.lease import Wanted, lease
-from eventq.core.policy import after_failure, wait_us
+from eventq.core.policy import Backoff, after_failure, wait_us
 from eventq.core.projection import Projection
 from eventq.core.task import Task
 
@@ -33,9 +33,11 @@ from eventq.core.task import Task
 class Outcome(Struct, frozen=True, gc=False):
     """How an attempt ended. ``draw`` is a random number from 0 up to 1, for jitter.
 
-    ``delay_us`` is the wait until the next attempt: after a failure (None: as the policy says), or
-    after a release, which is then a snooze. A ``fatal`` failure is for good. ``rule`` says which
-    retry rule of the handler decided. A ``verdict`` comes from the runner, for an attempt whose worker has not ended. It is void once
+    ``delay_us`` is the wait until the next attempt: after a failure (None: as ``backoff`` says, or
+    the policy without one), or after a release, which is then a snooze. A ``fatal`` failure is for
+    good. ``rule`` says which retry rule of the handler decided.
+
+    A ``verdict`` comes from the runner, for an attempt whose worker has not ended. It is void once
     the lease is over, since the worker's own end is still to come.
     """
 
@@ -50,6 +52,7 @@ class Outcome(Struct, frozen=True, gc=False):
     reason: str = ""
     verdict: bool = False
     fatal: bool = False
+    backoff: Backoff | None = None
     rule: str | None = None
 
 
@@ -192,8 +195,11 @@ def _fail(task: Task, outcome: Outcome, *, worker: str, now: int) -> list[Draft]
     most = task.policy.max_lapses
     if error.type == LAPSED and most is not None and task.lapses >= most:
         return [failed, (task.number, Expired("max_lapses"))]
+    policy = task.policy
+    if outcome.backoff is not None:
+        policy = outcome.backoff.policy(max_retries=policy.max_retries)
     following = after_failure(
-        task.policy,
+        policy,
         retry_count=task.retry_count,
         failed_at=now,
         expires_at=task.expires_at_us,

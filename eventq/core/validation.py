@@ -60,14 +60,19 @@ def check_tags(tags: object) -> bytes:
         if type(name) is not str:
             return check_tags(_plain_names(tags))
         if name not in _good_names:
-            _check_tag_name(name)
+            check_tag_name(name)
         if type(value) is not str:
             json_value = _plain_json(value, f"tags[{name!r}]", 1)
             if json_value is not value:
                 # What the caller holds stays as it is.
                 found = dict(tags) if found is tags else found
                 found[name] = json_value
-    return _encode(found, "tags", TAGS_BYTES)
+    return encode_tags(found)
+
+
+def encode_tags(tags: object, argument: str = "tags") -> bytes:
+    """Tags whose names and values have been checked, or one value of theirs, as JSON text."""
+    return _encode(tags, argument, TAGS_BYTES)
 
 
 def check_json(value: object, argument: str, limit_bytes: int) -> bytes:
@@ -253,7 +258,8 @@ def check_values(values: object) -> list[object]:
     return found
 
 
-def _check_tag_name(name: object) -> None:
+def check_tag_name(name: object) -> None:
+    """The name of a tag: letters, digits and underscores, the first a letter; 255 at most."""
     if type(name) is not str or not _TAG_NAME.fullmatch(name):
         raise ArgumentError("tags", name, "tag names of the form [A-Za-z][A-Za-z0-9_]*")
     if len(name) > KEY_BYTES:
@@ -267,7 +273,7 @@ def _plain_names(tags: Mapping[Any, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in tags.items():
         text = plain(name)
-        _check_tag_name(text)
+        check_tag_name(text)
         if text in found:
             raise ArgumentError("tags", name, "names that differ as text")
         found[str(text)] = value
@@ -298,14 +304,19 @@ def _plain_json(value: Any, argument: str, depth: int) -> Any:  # noqa: ANN401 -
     return found if changed else value
 
 
+def check_integer(value: int, argument: str) -> None:
+    """An integer that every reader of JSON takes."""
+    # Compared, not looked up in a range: a range counts through for an enum's number.
+    if not LEAST_INTEGER <= value <= MOST_INTEGER:
+        raise ArgumentError(argument, value, "integers of at most 64 bits")
+
+
 def _check_scalar(value: Any, argument: str) -> None:  # noqa: ANN401 - any scalar
     kind = type(value)
     if value is None or kind is str or kind is bool:
         return
     if kind is int:
-        # Compared, not looked up in a range: a range counts through for an enum's number.
-        if not LEAST_INTEGER <= value <= MOST_INTEGER:
-            raise ArgumentError(argument, value, "integers of at most 64 bits")
+        check_integer(value, argument)
     elif kind is not float:
         raise ArgumentError(argument, value, "a JSON value (text, number, bool, None, list, dict)")
     elif not math.isfinite(value):
@@ -320,7 +331,7 @@ def _encode(value: object, argument: str, limit_bytes: int) -> bytes:
     if len(text) > limit_bytes:
         raise ArgumentError(argument, value, f"at most {limit_bytes} bytes of JSON")
     # An even number of backslashes before it would make this plain text, so look closer.
-    if b"\\u0000" in text and _holds_nul(value):
+    if b"\\u0000" in text and _holds_nul(msgspec.json.decode(text)):
         raise ArgumentError(argument, value, "text without NUL characters")
     return text
 

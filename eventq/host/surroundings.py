@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
 CGROUPS = Path("/proc/self/cgroup")
+P = ParamSpec("P")
+R = TypeVar("R")
+
 # Where everybody mounts control groups: version 2 here, of version 1 each controller in a folder.
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 
@@ -39,6 +43,13 @@ def running_loop() -> AbstractEventLoop | None:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
+
+
+async def in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Calls it in a thread of the loop's pool; the loop goes on meanwhile."""
+    import asyncio  # noqa: PLC0415 - costs more to import than the rest of eventq
+
+    return await asyncio.to_thread(function, *args, **kwargs)
 
 
 def _quotas() -> list[float]:

@@ -11,13 +11,14 @@ import math
 from collections.abc import Callable
 
 from eventq.core.durations import SECOND_US, parse_duration
-from eventq.core.events import RESULT_BYTES, ErrorInfo
+from eventq.core.events import ErrorInfo
 from eventq.core.plain import plain
 from eventq.core.settle import Outcome
 from eventq.core.task import Task
-from eventq.core.validation import check_json
-from eventq.errors import ArgumentError, AttemptStoppedError, Cancel, Retry
-from eventq.runner.context import Context
+from eventq.errors import ArgumentError, AttemptStoppedError, Cancel, Fail, Retry, Snooze
+from eventq.handlers.context import Context
+from eventq.handlers.rules import RetryRules
+from eventq.handlers.work import Work
 from eventq.runner.describing import MESSAGE_CHARACTERS, clean, describe
 
 UNDONE = "the worker returned a {}, which nobody runs: write it without yield"
@@ -29,12 +30,13 @@ class Attempt:
 
     __slots__ = (
         "begun_s", "context", "ended_s", "interrupt", "outcome", "reported", "revoked", "stopped",
-        "task", "told_s",
+        "task", "told_s", "work",
     )  # fmt: skip
 
-    def __init__(self, task: Task, context: Context) -> None:
+    def __init__(self, task: Task, context: Context, work: Work) -> None:
         self.task = task
         self.context = context
+        self.work = work
         self.begun_s: float | None = None
         self.ended_s = 0.0
         self.outcome: Outcome | None = None
@@ -73,7 +75,7 @@ class Attempt:
         """For the executor: the worker raised. Never raises; an outcome that is there stays."""
         if self.outcome is None:
             self.stopped = is_stop(error)
-            self.outcome = raised(self.task, error)
+            self.outcome = raised(self.task, error, self.work)
 
     def stop(self, why: str) -> None:
         """Asks its worker to end, which may take its time."""
@@ -87,24 +89,26 @@ class Attempt:
         self.ended_s = monotonic_s
 
 
-def returned(task: Task, value: object) -> Outcome:
+def returned(task: Task, value: object, work: Work) -> Outcome:
     """The outcome of a worker that returned: completed, with the value if it can be kept."""
     if value is None:
         return Outcome(task.number, task.fence, "completed")
     try:
-        result_json = check_json(value, "result", RESULT_BYTES)
+        result_json = work.result_json(value)
     except ArgumentError as error:
         if _is_undone(value):
             return failed(task, describe(TypeError(UNDONE.format(type(value).__name__))))
+        if work.keeps_strictly:
+            return failed(task, describe(error))
         # The work is done; that its result cannot be kept must not run it again.
         return Outcome(task.number, task.fence, "completed", result_missing=str(error))
     return Outcome(task.number, task.fence, "completed", result_json=result_json)
 
 
-def raised(task: Task, error: BaseException) -> Outcome:
+def raised(task: Task, error: BaseException, work: Work) -> Outcome:
     """The outcome of a worker that raised; describing the error may raise as well."""
     try:
-        return _judged(task, _gist(error))
+        return _judged(task, _gist(error), work.rules)
     except BaseException as wrong:  # noqa: BLE001 - a broken exception must not take its thread along
         try:
             return failed(task, describe(wrong))
@@ -125,9 +129,9 @@ def is_awaitable(value: object) -> bool:
     return hasattr(type(value), "__await__")
 
 
-def failed(task: Task, error: ErrorInfo, *, delay_us: int | None = None) -> Outcome:
+def failed(task: Task, error: ErrorInfo) -> Outcome:
     """A failure; the chance that its backoff's jitter uses is drawn when it is settled."""
-    return Outcome(task.number, task.fence, "failed", error=error, delay_us=delay_us)
+    return Outcome(task.number, task.fence, "failed", error=error)
 
 
 def released(attempt: Attempt, reason: str) -> Outcome:
@@ -135,14 +139,32 @@ def released(attempt: Attempt, reason: str) -> Outcome:
     return Outcome(attempt.task.number, attempt.task.fence, "released", reason=reason)
 
 
-def _judged(task: Task, error: BaseException) -> Outcome:
+def _judged(task: Task, error: BaseException, rules: RetryRules) -> Outcome:
+    """What an error means: what it says itself, else the handler's rules, else the backoff."""
+    number, fence = task.number, task.fence
     if isinstance(error, Cancel):
-        reason = clean(str(plain(error.reason)), MESSAGE_CHARACTERS)
-        return Outcome(task.number, task.fence, "cancelled", reason=reason)
-    delay_us = None
-    if isinstance(error, Retry) and error.delay is not None:
+        met = None if error.__cause__ is None else describe(error.__cause__)
+        return Outcome(number, fence, "cancelled", error=met, reason=_reason_of(error))
+    if isinstance(error, Snooze):
         delay_us = parse_duration(error.delay, "delay")
-    return failed(task, describe(error), delay_us=delay_us)
+        return Outcome(number, fence, "released", delay_us=delay_us, reason=_reason_of(error))
+    met = describe(error)
+    if isinstance(error, Fail):
+        return Outcome(number, fence, "failed", error=met, fatal=True)
+    if isinstance(error, Retry):
+        wait_us = None if error.delay is None else parse_duration(error.delay, "delay")
+        return Outcome(number, fence, "failed", error=met, delay_us=wait_us)
+    rule = rules.find(error)
+    if rule is None:
+        return Outcome(number, fence, "failed", error=met)
+    fatal = rule.backoff is None
+    return Outcome(
+        number, fence, "failed", error=met, backoff=rule.backoff, fatal=fatal, rule=rule.text
+    )
+
+
+def _reason_of(error: Cancel | Snooze) -> str:
+    return clean(str(plain(error.reason)), MESSAGE_CHARACTERS)
 
 
 def _gist(error: BaseException) -> BaseException:
@@ -153,11 +175,12 @@ def _gist(error: BaseException) -> BaseException:
     if not isinstance(error, BaseExceptionGroup):
         return error
     leaves = _leaves(error)
-    for kind in (Cancel, AttemptStoppedError):
+    for kind in (Cancel, Fail, AttemptStoppedError):
         if all(isinstance(leaf, kind) for leaf in leaves):
             return leaves[0]
-    if all(isinstance(leaf, Retry) for leaf in leaves):
-        return max(leaves, key=_wait_of)
+    for waiting in (Retry, Snooze):
+        if all(isinstance(leaf, waiting) for leaf in leaves):
+            return max(leaves, key=_wait_of)
     return error
 
 

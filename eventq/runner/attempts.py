@@ -6,20 +6,21 @@ run: the next one of the node goes on with them, so that no task is run a second
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Iterable
 
 from msgspec.structs import replace
 
+from eventq.core.lease import Wanted
 from eventq.core.projection import Projection
 from eventq.core.settle import Outcome
 from eventq.core.task import Task
 from eventq.errors import DeadlineExceededError
+from eventq.handlers.context import LATE, AsyncContext, Context
 from eventq.host.clock import Clock, LogClock
-from eventq.runner.attempt import Attempt, failed, released
-from eventq.runner.context import LATE
-from eventq.runner.describing import describe
-from eventq.runner.executors import Executor
-from eventq.runner.pacing import Pace
+from eventq.runner.attempt import Attempt, raised, released
+from eventq.runner.pool import Pool
+from eventq.runner.workload import Workload
 
 # What the worker is told when the log has ended its attempt.
 LOST = "the task was cancelled or its lease was lost"
@@ -28,58 +29,83 @@ BROKE_OFF = "the run broke off"
 
 
 class Attempts:
-    """The attempts that one executor works on, and those that earlier runs left."""
+    """The attempts that the pools of one run work on, and those that earlier runs left."""
 
-    def __init__(self, executor: Executor, log_clock: LogClock, *, workers: int) -> None:
-        self.executor = executor
-        self.pace = Pace(workers)
+    def __init__(self, pools: dict[str | None, Pool], workload: Workload, clock: LogClock) -> None:
+        self.pools = list(pools.values())
         self.held: dict[int, Attempt] = {}
         """By task, the attempts whose lease this node holds."""
         self.strays: set[Attempt] = set()
         """Attempts that keep a worker without a lease."""
-        self.earlier: dict[Attempt, Executor] = {}
+        self.earlier: dict[Attempt, Pool] = {}
         """Attempts of earlier runs that have not ended, and where they work.
 
         Those not revoked keep their lease, and are held. None keeps a worker of this run.
         """
         self.unsettled: list[Outcome] = []
-        self.progress_s = 0.0
-        """When an attempt last ended, or could begin at once. Monotonic seconds."""
-        self._workers = workers
-        self._clock: Clock = log_clock
+        self.workload = workload
+        self._by_lane = pools
+        self._clock: Clock = clock
+
+    def pool_of(self, task: Task) -> Pool:
+        """The pool that works on the task's lane."""
+        return self._by_lane.get(task.lane) or self._by_lane[None]
 
     def take_over(self, before: Attempts) -> None:
         """Goes on with what an earlier run left in its executor, and what that had taken over."""
-        before.executor.take_back()
+        for pool in before.pools:
+            pool.take_back()
         self.unsettled = before.unsettled
         known = {id(outcome) for outcome in self.unsettled}
-        left = dict.fromkeys([*before.held.values(), *before.strays], before.executor)
-        for attempt, executor in (left | before.earlier).items():
+        left = {each: before.pool_of(each.task) for each in (*before.held.values(), *before.strays)}
+        for attempt, pool in (left | before.earlier).items():
             # One that the executor has not begun will never begin.
             begun = attempt.begun_s is not None or attempt.interrupt is not None
             if begun and id(attempt.outcome) not in known:
-                self.earlier[attempt] = executor
+                self.earlier[attempt] = pool
                 if not attempt.revoked:
                     self.held[attempt.task.number] = attempt
 
     def works_here(self) -> bool:
         """Whether one of the workers calls this."""
-        executors = {self.executor, *self.earlier.values()}
-        return any(executor.works_here() for executor in executors)
+        return any(pool.works_here() for pool in {*self.pools, *self.earlier.values()})
 
-    def free_count(self) -> int:
-        """How many workers have nothing to do; negative when tasks wait for one."""
-        free = self._workers - len(self.held) - len(self.strays)
+    def wanted(self) -> Wanted:
+        """How many tasks to lease, and how many can begin at once; see `lanes_wanted`.
+
+        Less than none can begin when tasks wait for a worker.
+        """
+        pool = self.pools[0]
+        free = pool.workers - len(self.held) - len(self.strays)
         if self.earlier:
             free += sum(not attempt.revoked for attempt in self.earlier)
-        return free
+        return Wanted(pool.pace.want(free), free)
+
+    def lanes_wanted(self) -> dict[str, Wanted] | None:
+        """The same for each lane that has slots of its own; None where all lanes share them."""
+        if None in self._by_lane:
+            return None
+        taken = self._taken([a for a in self.held.values() if a not in self.earlier])
+        taken.update(self.taken_by_strays())
+        wanted = {}
+        for lane, pool in self._by_lane.items():
+            assert lane is not None, "one without a lane stands alone"
+            free = pool.workers - taken[lane]
+            wanted[lane] = Wanted(pool.pace.want(free), free)
+        return wanted
+
+    def taken_by_strays(self) -> Counter[str]:
+        """How many slots of each lane attempts keep that have lost their lease."""
+        return self._taken(self.strays)
 
     def hold(self, task: Task) -> Attempt:
         """The attempt of a task that has just been leased; it has not begun."""
         before = self.held.get(task.number)
         if before is not None:  # It lost its lease since the last look.
             self.revoke(before, LOST, None)
-        attempt = Attempt(task, self.executor.context_type(task, self._clock))
+        work = self.workload.work_of(task)
+        context = (AsyncContext if work.is_async else Context)(task, self._clock)
+        attempt = Attempt(task, context, work)
         self.held[task.number] = attempt
         return attempt
 
@@ -87,9 +113,11 @@ class Attempts:
         """Takes in the attempts that have ended: their outcomes wait to be settled."""
         if self.earlier:
             self._collect_earlier()
-        ended = self.executor.take_ended()
-        if not ended:
-            return
+        for pool in self.pools:
+            if ended := pool.take_ended():
+                self._collect(pool, ended)
+
+    def _collect(self, pool: Pool, ended: list[Attempt]) -> None:
         total_s = 0.0
         for attempt in ended:
             assert attempt.outcome is not None
@@ -106,8 +134,8 @@ class Attempts:
                     self.unsettled.append(attempt.outcome)
                 self.strays.discard(attempt)
             # Else it was settled before it came: its thread died between two steps, or a stop.
-        self.pace.measure(total_s, len(ended))
-        self.progress_s = self._clock.monotonic()
+        pool.pace.measure(total_s, len(ended))
+        pool.progress_s = self._clock.monotonic()
 
     def fail_late(self) -> None:
         """Fails the attempts whose deadline has passed."""
@@ -116,8 +144,7 @@ class Attempts:
             due_s = attempt.context.deadline_s
             # One that has an outcome ended in time, and is collected in the next round.
             if due_s is not None and due_s <= now_s and attempt.outcome is None:
-                error = DeadlineExceededError(LATE)
-                outcome = failed(attempt.task, describe(error))
+                outcome = raised(attempt.task, DeadlineExceededError(LATE), attempt.work)
                 self.revoke(attempt, "deadline exceeded", replace(outcome, verdict=True))
 
     def revoke(self, attempt: Attempt, why: str, outcome: Outcome | None) -> None:
@@ -132,7 +159,12 @@ class Attempts:
 
     def give_back(self, reason: str) -> None:
         """Gives back what has not begun, so that other nodes can run it."""
-        for attempt in self.executor.take_back():
+        for pool in self.pools:
+            self.give_back_of(pool, reason)
+
+    def give_back_of(self, pool: Pool, reason: str) -> None:
+        """Gives back what has not begun in one pool."""
+        for attempt in pool.take_back():
             if not attempt.revoked:
                 del self.held[attempt.task.number]
                 self.unsettled.append(released(attempt, reason))
@@ -151,7 +183,8 @@ class Attempts:
 
     def break_off(self) -> None:
         """After an error: cancels everything, since no outcome can be recorded any more."""
-        self.executor.take_back()
+        for pool in self.pools:
+            pool.take_back()
         for attempt in self.held.values():
             attempt.stop(BROKE_OFF)
 
@@ -175,11 +208,14 @@ class Attempts:
             if number not in known
         ]
 
+    def _taken(self, attempts: Iterable[Attempt]) -> Counter[str]:
+        return Counter(attempt.task.lane for attempt in attempts)
+
     def _collect_earlier(self) -> None:
         """Takes in what an earlier run began and has ended since."""
-        for attempt, executor in list(self.earlier.items()):
+        for attempt, pool in list(self.earlier.items()):
             # Looked at first: what ended it while it lived has left an outcome.
-            is_alive = executor.is_alive()
+            is_alive = pool.is_alive()
             outcome = attempt.outcome
             if outcome is None and is_alive:
                 continue

@@ -12,7 +12,7 @@ import msgspec
 
 from eventq.core.events import ERROR_BYTES, ErrorInfo
 from eventq.core.plain import plain
-from eventq.errors import AttemptStoppedError, Retry
+from eventq.errors import AttemptStoppedError, Cancel, Fail, Retry
 
 # Of the 8 KiB an error may take, so that type and traceback always have room beside the message.
 MESSAGE_CHARACTERS = 1_000
@@ -29,13 +29,19 @@ CALLERS = {
 
 
 def describe(error: BaseException) -> ErrorInfo:
-    """The error as it is kept: type, message, and its traceback, 8 KiB at most."""
+    """The error as it is kept: type, message, and its traceback, 8 KiB at most.
+
+    A Retry, a Fail or a Cancel that was raised from another error says how to go on, and that one
+    says what happened.
+    """
+    if isinstance(error, (Retry, Fail, Cancel)) and error.__cause__ is not None:
+        return describe(error.__cause__)
     kind = type(error)
     info = ErrorInfo(
         type=clean(_told(lambda: _name_of(kind), "type"), TYPE_CHARACTERS),
         message=clean(_told(lambda: str(plain(str(error))), "__str__"), MESSAGE_CHARACTERS),
     )
-    if issubclass(kind, (Retry, AttemptStoppedError)):
+    if issubclass(kind, (Retry, Fail, AttemptStoppedError)):
         return info
     return msgspec.structs.replace(info, traceback=_cut(_lines(error, info), info))
 

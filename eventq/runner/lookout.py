@@ -49,7 +49,8 @@ class Lookout:
         self.looked_s = 0.0
         """When it last looked. Monotonic seconds."""
         self.lapses = LapseWatch()
-        self.stuck = StuckWatch(workers=options.workers, most_s=options.max_stuck_s)
+        workers = sum(pool.workers for pool in attempts.pools)
+        self.stuck = StuckWatch(workers=workers, most_s=options.max_stuck_s)
         self.snapshots = SnapshotKeeper(node)
         self.switching = Switching()
         self.moved = node.clock if isinstance(node.clock, MovedClock) else None
@@ -72,7 +73,8 @@ class Lookout:
         """
         attempts, settler, stopping = self._attempts, self._settler, self._stopping
         self.looked_s = now_s = self._clock.monotonic()
-        attempts.pace.stalled = attempts.pace.stalled and attempts.executor.is_behind()
+        for pool in attempts.pools:
+            pool.pace.stalled = pool.pace.stalled and pool.is_behind()
         begun_s = min((a.begun_s or now_s for a in attempts.held.values()), default=now_s)
         if now_s - begun_s > LONG_S:
             self.switching.hurry()
@@ -85,9 +87,11 @@ class Lookout:
             lost = attempts.lost(projection)
             orphans = attempts.orphans(projection, projection.leases_of(self._node.name))
             has_overdue = next(projection.past_expiry(now), None) is not None
-            free = attempts.free_count()
             has_next = not stopping.asked_count and can_lease(
-                projection, count=attempts.pace.want(free), free=free, now=now
+                projection,
+                attempts.lanes_wanted() or attempts.wanted(),
+                audience=attempts.workload.audience,
+                now=now,
             )
             is_at_rest = self._options.until_idle and self._is_at_rest(projection, now)
             is_done = is_at_rest and not projection.retrying_count
@@ -104,9 +108,10 @@ class Lookout:
         self._unblock(now_s)
         if attempts.strays or self.stuck.told:
             if self.stuck.look(attempts.strays, now_s):
-                stopping.give_up(WorkersStuckError(self._options.workers))
+                stopping.give_up(WorkersStuckError(self.stuck.workers))
             pause_s = min(pause_s, self.stuck.pause_s(now_s))
-        if settler.is_due() or has_overdue or has_next:
+        must_say = not stopping.asked_count and settler.must_say(now_s)
+        if settler.is_due() or has_overdue or has_next or must_say:
             settler.settle_and_lease(leases=not stopping.asked_count)
         elif not lapsed:
             if is_at_rest and not is_done and self.moved is not None:
@@ -131,7 +136,7 @@ class Lookout:
 
     def _pause_s(self, projection: Projection, *, now: int, now_s: float) -> float:
         """How long nothing will happen that rings no bell."""
-        attempts, settler, executor = self._attempts, self._settler, self._attempts.executor
+        attempts, settler = self._attempts, self._settler
         ends = [now_s + (GLANCE_S if settler.as_left else IDLE_S)]
         instant = projection.next_instant()
         if instant is not None:
@@ -142,13 +147,14 @@ class Lookout:
             dues = (a.due_s(now=now, monotonic_s=now_s) for a in attempts.held.values())
             ends += [due for due in dues if due is not None]
             ends.append(settler.signed_s + settler.renew_every_s)
-            if attempts.unsettled or executor.ring_below:
+            if attempts.unsettled or any(pool.is_ahead() for pool in attempts.pools):
                 ends.append(now_s + LINGER_S)
-            if executor.waiting_count():
-                ends.append(attempts.progress_s + STUCK_S)
+            ends += [pool.progress_s + STUCK_S for pool in attempts.pools if pool.waiting_count()]
         others = len(projection.holders) > (self._node.name in projection.holders)
-        if others or attempts.earlier or attempts.pace.stalled:
+        if others or attempts.earlier or any(pool.pace.stalled for pool in attempts.pools):
             ends.append(now_s + LOOK_EVERY_S)
+        if (says_s := settler.says_s()) is not None:
+            ends.append(says_s)
         if self._stopping.ends_s is not None:
             ends.append(self._stopping.ends_s)
         # At least a millisecond: a timer that fires early must not spin.
@@ -156,12 +162,12 @@ class Lookout:
 
     def _unblock(self, now_s: float) -> None:
         """Gives back what waits behind tasks that turned out slow, so that others can take it."""
-        attempts = self._attempts
-        executor, pace = attempts.executor, attempts.pace
-        if executor.waiting_count() and now_s - attempts.progress_s >= STUCK_S:
-            attempts.give_back("all workers are busy")
-            pace.measure(now_s - attempts.progress_s, 1)
-            executor.ring_below = 0
-            pace.stalled = executor.is_behind()
-            if pace.stalled:
+        for pool in self._attempts.pools:
+            if not pool.waiting_count() or now_s - pool.progress_s < STUCK_S:
+                continue
+            self._attempts.give_back_of(pool, "all workers are busy")
+            pool.pace.measure(now_s - pool.progress_s, 1)
+            pool.expect_nothing()
+            pool.pace.stalled = pool.is_behind()
+            if pool.pace.stalled:
                 logger.warning("the event loop is blocked: nothing is leased until it goes on")

@@ -10,7 +10,6 @@ from msgspec import Struct
 class RunOptions(Struct, frozen=True):
     """What a caller chose for one run. ``chance`` draws a number from 0 up to 1, for jitter."""
 
-    workers: int
     lease_ttl_us: int
     grace_s: float
     max_stuck_s: float | None

@@ -9,16 +9,18 @@ from msgspec import Struct
 
 from eventq.errors import LogUnavailableError, LoopEndedError
 from eventq.eventlog import Watch
+from eventq.host.bell import Bell
 from eventq.host.clock import LogClock
 from eventq.host.interrupts import raise_interrupt
 from eventq.host.logger import SafeLogger
 from eventq.node.node import Node
 from eventq.runner.attempts import Attempts
-from eventq.runner.executors import Executor
 from eventq.runner.lookout import Lookout
 from eventq.runner.options import RunOptions
+from eventq.runner.pool import Pool
 from eventq.runner.settling import Settler
 from eventq.runner.stopping import Stopping
+from eventq.runner.workload import Workload
 
 logger = SafeLogger("eventq.runner")
 
@@ -41,13 +43,19 @@ class RunReport(Struct, frozen=True):
 
 
 class Runner:
-    """Runs tasks of one node with one executor until stopped, or until nothing is left to do."""
+    """Runs tasks of one node until stopped, or until nothing is left to do."""
 
-    def __init__(self, node: Node, executor: Executor, options: RunOptions) -> None:
-        self.executor = executor
-        self.bell = executor.bell
-        log_clock = LogClock(node.clock, node.now)
-        self.attempts = Attempts(executor, log_clock, workers=options.workers)
+    def __init__(
+        self,
+        node: Node,
+        pools: dict[str | None, Pool],
+        bell: Bell,
+        workload: Workload,
+        options: RunOptions,
+    ) -> None:
+        self.bell = bell
+        self.executors = [executor for pool in pools.values() for executor in pool.executors]
+        self.attempts = Attempts(pools, workload, LogClock(node.clock, node.now))
         self.settler = Settler(node, self.attempts, options)
         self.stopping = Stopping(self.bell, node.clock, grace_s=options.grace_s)
         self.lookout = Lookout(node, self.attempts, self.settler, self.stopping, options)
@@ -73,15 +81,17 @@ class Runner:
         if self.lookout.moved is not None:
             self.lookout.moved.on_move(ring)
         try:
-            self.executor.start()
+            for executor in self.executors:
+                executor.start()
             while self._step():
                 pass
-            self.executor.stop()
+            self._end_workers()
             self.settler.settle_late()
+            self.settler.leave()
         finally:
             # Workers end first, so that none begins anew; then the wake-ups, which lean on the log.
             self.attempts.break_off()
-            self.executor.stop()
+            self._end_workers()
             self.lookout.snapshots.stop()
             self.lookout.switching.relax()
             if self.lookout.moved is not None:
@@ -111,6 +121,10 @@ class Runner:
             return log.watch(bell.ring)
         # Its next ring may wait until the last one was heard.
         return log.remote.watch(bell.ring, heard=bell.heard)
+
+    def _end_workers(self) -> None:
+        for executor in self.executors:
+            executor.stop()
 
     def _step(self) -> bool:
         """Does one round; returns whether to go on."""
@@ -156,7 +170,7 @@ class Runner:
         return self.lookout.look()
 
     def _rest(self, pause_s: float) -> None:
-        """Waits for the bell, and meanwhile has the executor replace what dies."""
+        """Waits for the bell, and meanwhile has the executors replace what dies."""
         while pause_s > MEND_S:
             if self.bell.wait(MEND_S) or self._mend():
                 return
@@ -164,9 +178,11 @@ class Runner:
         self.bell.wait(pause_s)
 
     def _mend(self) -> bool:
-        """Has the executor replace what died; where it cannot, the run winds down by force."""
+        """Has the executors replace what died; where it cannot, the run winds down by force."""
         try:
-            return self.executor.mend()
+            # Each of them, also behind one that had something to mend.
+            mended = [executor.mend() for executor in self.executors]
         except LoopEndedError as error:
             self.stopping.lose_loop(error)
             return True
+        return any(mended)

@@ -15,18 +15,21 @@ from eventq.core.events import (
     Completed,
     Expired,
     Failed,
+    Joined,
     Leased,
     Refused,
     Released,
 )
-from eventq.core.lease import Renew
+from eventq.core.lease import Leave, Renew, Wanted
 from eventq.core.settle import Lapse, Outcome, SettleAndLease
 from eventq.host.logger import SafeLogger
 from eventq.node.node import Node
 from eventq.runner import news
+from eventq.runner.attempt import Attempt
 from eventq.runner.attempts import Attempts
 from eventq.runner.options import RunOptions
 from eventq.runner.pacing import BLOCK
+from eventq.runner.pool import Pool
 
 logger = SafeLogger("eventq.runner")
 
@@ -35,6 +38,9 @@ logger = SafeLogger("eventq.runner")
 LINGER_S = 0.010
 # Results are cut into commits of about this many bytes, well under the cap of a commit.
 SETTLE_BYTES = 512 * 1024
+# A node says this often what it can run; one that has not for five minutes is taken for dead.
+JOIN_EVERY_S = 60.0
+NOTHING = Wanted(0, 0)
 LAPSED_LEASES = "node %(node)s stopped renewing: %(attempts)s leases lapsed"
 
 COUNTED = {
@@ -61,24 +67,36 @@ class Settler:
         self._chance = options.chance
         self._ttl_us = options.lease_ttl_us
         self._settled_s = 0.0
+        # When the node last said what it can run, and what. Monotonic seconds.
+        self._said: tuple[float, Joined] | None = None
 
     def is_due(self) -> bool:
         """Whether outcomes should be committed now: workers are, or will soon be, out of tasks."""
         if not self._attempts.unsettled:
             return False
-        executor = self._attempts.executor
-        lingered_s = self._clock.monotonic() - self._settled_s
-        return executor.waiting_count() <= executor.ring_below or lingered_s >= LINGER_S
+        if any(pool.is_low() for pool in self._attempts.pools):
+            return True
+        return self._clock.monotonic() - self._settled_s >= LINGER_S
 
     def settle_and_lease(self, *, leases: bool = True) -> None:
         """Commits the outcomes of the last tasks together with the leases of the next."""
         held = self._attempts
         outcomes = [self._with_chance(each) for each in _batch(held.unsettled)]
-        free = held.free_count()
-        count = held.pace.want(free) if leases else 0
-        command = SettleAndLease(self._node.name, outcomes, self._ttl_us, count, free)
         begun_s = self._clock.monotonic()
+        wanted = held.wanted() if leases else NOTHING
+        command = SettleAndLease(
+            self._node.name,
+            outcomes,
+            self._ttl_us,
+            wanted.count,
+            wanted.free,
+            held.workload.audience,
+            held.lanes_wanted() if leases else None,
+            self._joined(begun_s) if leases else None,
+        )
         committed = self._node.execute(command)
+        if command.joined is not None:
+            self._said = begun_s, command.joined
         del held.unsettled[: len(outcomes)]
         self._settled_s = self._clock.monotonic()
         self.as_left = bool(committed.events)
@@ -99,12 +117,46 @@ class Settler:
         if attempts:
             # Other nodes may see the sign of life before this one hears of its commit.
             self.signed_s = begun_s
-            if not held.executor.waiting_count():
-                held.progress_s = self._settled_s
-            held.executor.ring_below = len(attempts) // 2 if held.pace.ahead() else 0
-            held.executor.submit(attempts)
+            self._submit(attempts)
         if is_news:
             news.report(self._node, committed)
+
+    def _submit(self, attempts: list[Attempt]) -> None:
+        by_pool: dict[Pool, list[Attempt]] = {}
+        for attempt in attempts:
+            by_pool.setdefault(self._attempts.pool_of(attempt.task), []).append(attempt)
+        for pool, own in by_pool.items():
+            if not pool.waiting_count():
+                pool.progress_s = self._settled_s
+            pool.submit(own)
+
+    def must_say(self, now_s: float) -> bool:
+        """Whether the node has not said for a while what it can run, or can run something else."""
+        return self._joined(now_s) is not None
+
+    def says_s(self) -> float | None:
+        """When the node will say again what it can run; None for never. Monotonic seconds."""
+        return None if self._said is None else self._said[0] + JOIN_EVERY_S
+
+    def leave(self) -> None:
+        """Says that the node runs nothing more, where it has said what it can run."""
+        if self._said is not None:
+            self._said = None
+            self._node.execute(Leave(self._node.name))
+
+    def _joined(self, now_s: float) -> Joined | None:
+        """What the node has to say of itself in its next commit, if anything."""
+        workload = self._attempts.workload
+        if workload.is_plain:
+            return None
+        joined = workload.joined(
+            self._node.name, ttl_us=self._ttl_us, taken=self._attempts.taken_by_strays()
+        )
+        if self._said is not None:
+            said_s, before = self._said
+            if joined == before and now_s - said_s < JOIN_EVERY_S:
+                return None
+        return joined
 
     def settle_late(self) -> None:
         """Keeps what cancelled workers returned all the same: it is evidence."""

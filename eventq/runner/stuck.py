@@ -29,7 +29,7 @@ class StuckWatch:
     """
 
     def __init__(self, *, workers: int, most_s: float | None) -> None:
-        self._workers = workers
+        self.workers = workers
         self._most_s = most_s
         self.told: list[Attempt] = []
         """Those that go on, the one that was told first leading."""
@@ -53,14 +53,14 @@ class StuckWatch:
                     "since_s": _since_s(attempt, now_s),
                 }
                 logger.warning(ONE_STUCK, values, extra=values)
-        if len(stuck) < self._workers:
+        if len(stuck) < self.workers:
             self._all_s = self._said_s = None
             return False
         self._all_s = self.told[-1].told_s if self._all_s is None else self._all_s
         if self._said_s is None or now_s - self._said_s >= REPEAT_S:
             self._said_s = now_s
             named = [f"{a.task.key} ({_since_s(a, now_s)} s)" for a in stuck[:NAMED_COUNT]]
-            values = {"workers": self._workers, "tasks": ", ".join(named)}
+            values = {"workers": self.workers, "tasks": ", ".join(named)}
             logger.warning(ALL_STUCK, values, extra=values)
         return self._most_s is not None and now_s - self._all_s >= self._most_s
 

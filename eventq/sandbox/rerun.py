@@ -21,12 +21,12 @@ from eventq.core.task import Task
 from eventq.core.validation import check_count
 from eventq.errors import ArgumentError, DeadlineExceededError
 from eventq.eventlog.contract import EventLog
+from eventq.handlers.context import LATE, AsyncContext, Context, running
+from eventq.handlers.work import Work, work_of_worker
 from eventq.host.clock import Clock, SystemClock
 from eventq.replay.points import Point
 from eventq.runner.attempt import failed, is_awaitable, raised, returned
-from eventq.runner.context import LATE, AsyncContext, Context
 from eventq.runner.describing import describe
-from eventq.runner.setup import is_async, takes_an_attempt
 from eventq.runner.variables import RunVariables
 from eventq.sandbox.recorded_attempts import (
     OUTCOMES,
@@ -101,12 +101,11 @@ def rerun(
     gone afterwards. ``on_error`` is called with what it raised. Raises TaskNotFoundError, and
     ArgumentError for an attempt that was never made.
     """
-    if not takes_an_attempt(worker):
-        raise ArgumentError("worker", worker, "a function of (ctx, task)")
+    work = work_of_worker(worker)
     recorded = find_attempt(log, key, attempt=attempt, at=at)
-    run = _Run(recorded, clock or SystemClock())
-    call = run.call_async if is_async(worker) else run.call
-    ended = ended_as(RunVariables().copy().run(call, worker))
+    run = _Run(recorded, work, clock or SystemClock())
+    call = run.call_async if work.is_async else run.call
+    ended = ended_as(RunVariables().copy().run(call))
     verdict, differs = compare(recorded.ended, ended)
     if run.error is not None and on_error is not None:
         on_error(run.error)
@@ -154,35 +153,36 @@ def compare(recorded: Ended, here: Ended) -> tuple[RerunVerdict, str | None]:
 class _Run:
     """One call of the worker, and what becomes of it."""
 
-    def __init__(self, recorded: RecordedAttempt, clock: Clock) -> None:
+    def __init__(self, recorded: RecordedAttempt, work: Work, clock: Clock) -> None:
         self.task: Task = recorded.task
+        self._work = work
         self.ran_us = 0
         self.error: BaseException | None = None
         self._begun = partial(PastClock, recorded.leased_at, clock)
         self._clock = self._begun()
 
-    def call(self, worker: Callable[[Any, Any], Any]) -> Outcome:
+    def call(self) -> Outcome:
         """Calls a ``def`` worker; Ctrl-C passes through."""
         context = self._begin(Context)
         try:
-            value = worker(context, self.task)
+            value = self._work.call(context, self.task)
             if is_awaitable(value):
                 # Nothing of it has run: from here on its context is that of a coroutine.
                 context.__class__ = AsyncContext
                 return self._call_async(value, context)
-            outcome = returned(self.task, value)
+            outcome = returned(self.task, value, self._work)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - whatever a worker raises is its outcome
             outcome = self._raised(error)
         return self._in_time(context, outcome)
 
-    def call_async(self, worker: Callable[[Any, Any], Any]) -> Outcome:
+    def call_async(self) -> Outcome:
         """Calls an ``async def`` worker in a new loop; Ctrl-C passes through."""
         context = self._begin(AsyncContext)
 
         async def called() -> object:
-            return await worker(context, self.task)
+            return await self._work.call(context, self.task)
 
         return self._call_async(called(), context)
 
@@ -207,7 +207,7 @@ class _Run:
 
     async def _await(self, value: Awaitable[object]) -> Outcome:
         try:
-            return returned(self.task, await value)
+            return returned(self.task, await value, self._work)
         # Also Ctrl-C, which asyncio would print on its way through a loop.
         except BaseException as error:  # noqa: BLE001 - whatever a worker raises is its outcome
             return self._raised(error)
@@ -215,12 +215,13 @@ class _Run:
     def _begin(self, kind: type[Context]) -> Context:
         self._clock = self._begun()
         context = kind(self.task, self._clock)
+        running.set(context)
         context.set_deadline(self.task.policy.deadline_us)
         return context
 
     def _raised(self, error: BaseException) -> Outcome:
         self.error = error
-        return raised(self.task, error)
+        return raised(self.task, error, self._work)
 
     def _in_time(self, context: Context, outcome: Outcome) -> Outcome:
         """The outcome, or the failure that a node records for whatever ends past its deadline."""

@@ -14,7 +14,7 @@ import pytest
 from eventq import Queue
 from eventq.cli.supervise.background import BackgroundRun
 from eventq.cli.supervise.supervisor import FIRST_PAUSE_S, LONGEST_PAUSE_S, pause_s
-from eventq.runner import RunReport
+from eventq.runner.runner import RunReport
 from tests.cli.harness import ended, finished, started, until
 
 # A worker as a user writes it. It tells through files what happens, and waits for one.

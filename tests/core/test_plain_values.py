@@ -179,12 +179,12 @@ def test_a_namespace_and_keys_are_text_for_every_process(tmp_path: Path) -> None
 def test_every_option_takes_values() -> None:
     """A task made with subclasses and scalars is the one made with plain values."""
     with Queue("memory://", clock=ManualClock(), workers=Level.ONE, max_age=Span(1)) as queue:
-        ours = queue.new(
+        ours = queue.new(  # type: ignore[call-overload]
             {"n": Scalar(5), "list": [Level.ONE, {"a": Money(1.5)}]},
             priority=Level.THREE,
             scheduled_at=MOMENT,
             expires_at=Moment(2031, 1, 1, tzinfo=UTC),
-            max_retries=Scalar(3),  # type: ignore[arg-type]
+            max_retries=Scalar(3),
             backoff=Span(0, 5),
             deadline=Name.HOURS,
         )

@@ -31,6 +31,7 @@ from eventq.core.policy import POLICIES_KEPT
 from eventq.core.projection import Projection
 from eventq.core.seal import genesis
 from eventq.core.settle import Outcome
+from eventq.core.task import PLAIN_ROUTE
 from eventq.errors import LogCorruptError
 from tests import deciding as decide
 from tests.core.bench import PLAIN, TTL, Bench, order

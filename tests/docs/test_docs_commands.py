@@ -29,7 +29,7 @@ from eventq.core.projection import Projection
 from eventq.eventlog.contract import SnapshotEntry
 from eventq.replay import Point
 from eventq.replay.points import find_point
-from eventq.runner import RunReport
+from eventq.runner.runner import RunReport
 from eventq.snapshot import SnapshotVerdict, compare, take
 from tests.docs.test_docs import DOCS, PAGES, ROOT, blocks, name
 from tests.docs.test_docs_reference import column, read, section, table

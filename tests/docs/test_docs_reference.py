@@ -25,10 +25,11 @@ from eventq.core.moves import MOVES
 from eventq.core.task import TaskState
 from eventq.eventlog.sqlite import schema as sqlite_schema
 from eventq.eventlog.sqlite import snapshots as sqlite_snapshots
+from eventq.handlers.context import Context
 from eventq.replay.query import Stats
-from eventq.runner import RunReport, lookout, pacing, settling
-from eventq.runner.context import Context
+from eventq.runner import lookout, pacing, settling
 from eventq.runner.describing import MESSAGE_CHARACTERS
+from eventq.runner.runner import RunReport
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

@@ -13,9 +13,9 @@ import pytest
 
 import eventq
 from eventq import Queue, Task
+from eventq.handlers.context import Context
 from eventq.host import logger as safelog
 from eventq.host.logger import SafeLogger
-from eventq.runner import Context
 from eventq.runner.news import ATTEMPTS
 from tests.support import Gate, ManualClock, Spawned, ends, kinds, pass_time, running, wait_until
 

@@ -15,8 +15,8 @@ from types import FrameType
 import pytest
 
 from eventq import AsyncQueue, Queue, Task
+from eventq.handlers.context import Context
 from eventq.host.signals import stopping_on_signals
-from eventq.runner import Context
 from tests.checker import check_log
 
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from eventq import Queue, Task
+from eventq.handlers.context import Context
 from eventq.host.switching import SWITCH_S, Switching
-from eventq.runner.context import Context
 from tests.support import running, wait_until
 
 

@@ -24,8 +24,8 @@ from eventq import (
     TaskSpec,
     TaskState,
 )
+from eventq.handlers.context import AsyncContext, Context
 from eventq.host.clock import Clock, SystemClock
-from eventq.runner.context import AsyncContext, Context
 from tests.checker import check_log
 from tests.support import (
     PATIENCE_S,

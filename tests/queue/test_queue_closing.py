@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from eventq import EventLoopError, Queue, Task
-from eventq.runner.context import AsyncContext, Context
+from eventq.handlers.context import AsyncContext, Context
 from tests.checker import check_log
 from tests.support import PATIENCE_S, Gate, Spawned, is_closed, runner_of, slot_of, wait_until
 

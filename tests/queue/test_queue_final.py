@@ -167,7 +167,7 @@ class TestSlips:
     def test_tags_may_be_named(self) -> None:
         """``new(tags=...)`` is what many write first."""
         with Queue("memory://") as queue:
-            task = queue.new(tags={"a": "b"}, priority=1)
+            task = queue.new(tags={"a": "b"}, priority=1)  # type: ignore[call-overload]
             assert task.tags == {"a": "b"}
 
     def test_a_task_that_is_final_is_told_by_its_own_error(self) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from eventq import Backoff, Cancel, Queue, Retry, Task, TaskState
 from eventq.core.events import ERROR_BYTES, Cancelled, Failed, Retried
-from eventq.runner.context import Context
+from eventq.handlers.context import Context
 from tests.checker import check_log
 from tests.support import ManualClock, ends, final, kinds, pass_time, running, wait_until
 

@@ -9,7 +9,7 @@ import pytest
 
 from eventq import LogCorruptError, Queue, Task
 from eventq.core.events import Commit
-from eventq.runner.context import AsyncContext, Context
+from eventq.handlers.context import AsyncContext, Context
 from eventq.runner.executors import thread as executor
 from tests.checker import check_log
 from tests.support import (

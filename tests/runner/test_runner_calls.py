@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from eventq import ArgumentError, Queue, Task
-from eventq.runner.context import AsyncContext, Context
+from eventq.handlers.context import AsyncContext, Context
 from eventq.sandbox import rerun
 from tests.checker import check_log
 from tests.support import final, kinds, running, wait_until

@@ -11,7 +11,7 @@ import pytest
 
 from eventq import AttemptCancelledError, Cancel, DeadlineExceededError, Queue, Retry, Task
 from eventq.core.events import Retried
-from eventq.runner.context import AsyncContext, Context
+from eventq.handlers.context import AsyncContext, Context
 from tests.checker import check_log
 from tests.support import final, kinds, running, wait_until
 

@@ -11,7 +11,7 @@ import pytest
 
 from eventq import Queue, Task
 from eventq.core.events import Failed
-from eventq.runner.context import AsyncContext, Context
+from eventq.handlers.context import AsyncContext, Context
 from eventq.runner.pacing import AHEAD_S, BLOCK, Pace
 from tests.checker import check_log
 from tests.support import (

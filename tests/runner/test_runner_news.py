@@ -12,7 +12,8 @@ from eventq import Cancel, Queue, Retry, Task
 from eventq.core.events import Refused
 from eventq.errors import LogUnavailableError
 from eventq.eventlog.memory import MemoryLog, MemoryStorage
-from eventq.runner import Context, news
+from eventq.handlers.context import Context
+from eventq.runner import news
 from eventq.runner.news import CANCELLED, FAILED_FOR_GOOD, REFUSED, RESULT_LOST, RETRIED
 from eventq.runner.settling import LAPSED_LEASES
 from tests.support import (

@@ -11,7 +11,7 @@ import pytest
 from eventq import AttemptCancelledError, Queue, Task
 from eventq.core.events import Commit, Refused
 from eventq.eventlog.contract import READ_EVENTS, Decide
-from eventq.runner.context import Context
+from eventq.handlers.context import Context
 from eventq.runner.executors import ThreadExecutor, thread
 from tests.checker import check_log
 from tests.support import (
@@ -154,7 +154,7 @@ def test_a_late_outcome_at_the_end_of_a_run_leases_nothing(
         runner = runner_of(queue)
         clock.advance(30)
         nudge(queue)
-        wait_until(lambda: getattr(runner.executor, "_stopped"))  # noqa: B009 - of either kind
+        wait_until(lambda: getattr(runner.executors[0], "_stopped"))  # noqa: B009 - of either kind
         queue.new(key="late")
         gate.open()
         report = run.result()
@@ -186,7 +186,7 @@ def test_a_thread_that_was_stuck_ends_when_it_comes_back(
 
     with running(queue, lambda _ctx, _task: gate(), until="idle") as run:
         wait_until(gate.reached.is_set)
-        executor = runner_of(queue).executor
+        executor = runner_of(queue).executors[0]
         clock.advance(30)
         nudge(queue)
         run.result()
@@ -251,7 +251,7 @@ def test_two_threads_that_begin_to_sleep_together_are_both_woken(
             made.set()
         return threading.Event()
 
-    monkeypatch.setattr("eventq.runner.context.threading", SimpleNamespace(Event=make))
+    monkeypatch.setattr("eventq.handlers.context.threading", SimpleNamespace(Event=make))
     first = Spawned(ctx.sleep, "1h")
     wait_until(made.is_set)
     wait_until(lambda: ctx._stopped is not None)

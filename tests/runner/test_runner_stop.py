@@ -19,7 +19,7 @@ from eventq import (
     TaskState,
 )
 from eventq.core.events import Commit
-from eventq.runner.context import AsyncContext, Context
+from eventq.handlers.context import AsyncContext, Context
 from tests.checker import check_log
 from tests.support import (
     Gate,

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from eventq import ArgumentError, Queue, Task, WorkersStuckError
+from eventq.handlers.context import Context
+from eventq.handlers.work import work_of_worker
 from eventq.host.clock import SystemClock
 from eventq.runner.attempt import Attempt
-from eventq.runner.context import Context
 from eventq.runner.stuck import ALL_STUCK as ALL
 from eventq.runner.stuck import ONE_STUCK as ONE
 from eventq.runner.stuck import REPEAT_S, StuckWatch
@@ -52,7 +53,7 @@ def begun(key: str) -> Attempt:
     """An attempt that a worker is at."""
     with Queue("memory://") as queue:
         task = queue.new(key=key)
-    attempt = Attempt(task, Context(task, SystemClock()))
+    attempt = Attempt(task, Context(task, SystemClock()), work_of_worker(lambda _ctx, _task: None))
     attempt.begin(0.0)
     return attempt
 

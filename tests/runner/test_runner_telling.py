@@ -10,7 +10,7 @@ import pytest
 
 from eventq import AlreadyRunningError, AttemptCancelledError, DeadlineExceededError, Queue, Task
 from eventq.core.events import Expired
-from eventq.runner.context import AsyncContext, Context
+from eventq.handlers.context import AsyncContext, Context
 from tests.checker import check_log
 from tests.support import (
     Gate,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from eventq import LoopEndedError, Queue, Task
-from eventq.runner.context import AsyncContext, Context
+from eventq.handlers.context import AsyncContext, Context
 from tests.checker import check_log
 from tests.support import (
     HookedLog,
@@ -100,7 +100,7 @@ def throw_at(thread: threading.Thread) -> None:
 
 def kill_loop(queue: Queue) -> None:
     """Has an error come up in the event loop itself."""
-    host = runner_of(queue).executor.host
+    host = runner_of(queue).executors[0].host
     assert host.thread is not None
     throw_at(host.thread)
     host.call(lambda: None)
@@ -180,7 +180,7 @@ def test_a_forced_stop_waits_for_no_outcome_that_is_not_handed_out(queue: Queue)
     done = threading.Event()
 
     def worker(_ctx: Context, _task: Task) -> None:
-        runner_of(queue).executor.take_ended = list  # type: ignore[method-assign]
+        runner_of(queue).executors[0].take_ended = list  # type: ignore[method-assign]
         done.set()
 
     with running(queue, worker) as run:

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from eventq import ArgumentError, Queue, Task
+from eventq.handlers.context import Context
 from eventq.host.clock import MovedClock
-from eventq.runner.context import Context
 from eventq.testing import START, ManualClock
 from tests.checker import check_log
 from tests.support import Gate, final, kinds, look, running, wait_until

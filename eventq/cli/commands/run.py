@@ -21,7 +21,7 @@ from eventq.cli.supervise.lifeline import READY, Lifeline
 from eventq.cli.supervise.supervisor import STOPPING, Supervisor, child_command
 from eventq.cli.target import load_worker
 from eventq.cli.words import verbose_option
-from eventq.runner import RunReport
+from eventq.runner.runner import RunReport
 
 # How long all workers of a process may be stuck before it is replaced.
 MAX_STUCK = "5m"

@@ -22,7 +22,7 @@ from msgspec import Struct
 from eventq import Cancel, Task, TaskSpec
 from eventq.cli.text import visible
 from eventq.core.events import KEY_BYTES
-from eventq.runner.context import Context
+from eventq.handlers.context import Context
 
 # Small files first, so that results come soon: name, size below it, priority.
 SIZE_CLASSES = (

@@ -15,7 +15,7 @@ from typing import Any
 from eventq import Queue
 from eventq.host.bell import Bell
 from eventq.host.signals import on_signals
-from eventq.runner import RunReport
+from eventq.runner.runner import RunReport
 
 # A closing terminal is a request too, unless the program is to outlive it (nohup).
 ASKING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

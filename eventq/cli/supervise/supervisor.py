@@ -20,7 +20,7 @@ from msgspec import Struct
 from eventq.cli.output import note
 from eventq.cli.supervise.lifeline import FORCE, READY, STOP, tell, words
 from eventq.host.bell import SLICE_S
-from eventq.runner import RunReport
+from eventq.runner.runner import RunReport
 
 # The pause before a restart doubles, from the first to the longest, with each short life.
 FIRST_PAUSE_S = 0.5

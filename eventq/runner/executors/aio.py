@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from eventq.handlers.context import running
+from eventq.handlers.work import Work
 from eventq.host.forks import end_child
 from eventq.runner.attempt import Attempt, returned
-from eventq.runner.context import AsyncContext
 from eventq.runner.executors.contract import LOOP_ENDED, Executor
 from eventq.runner.executors.loops import cancel
 
@@ -19,13 +19,15 @@ from eventq.runner.executors.loops import cancel
 class AsyncExecutor(Executor):
     """Calls an ``async def`` worker in one event loop: the one given, or its own in a thread."""
 
-    context_type = AsyncContext
-
-    def __init__(self, worker: Callable[[Any, Any], Any], **options: Any) -> None:  # noqa: ANN401 - those of Executor
-        super().__init__(worker, **options)
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - those of Executor
+        super().__init__(**options)
         self._pending: deque[Attempt] = deque()
         self._unseen = False
         self._running: dict[asyncio.Task[None], Attempt] = {}
+
+    def calls(self, work: Work) -> bool:
+        """See Executor.calls."""
+        return work.is_async
 
     def start(self) -> None:
         """See Executor.start."""
@@ -79,7 +81,7 @@ class AsyncExecutor(Executor):
             attempt.end(killed, self._clock.monotonic())
             # Should its loop go on after all, its worker ends there.
             attempt.stop(LOOP_ENDED)
-            self._ended.append(attempt)
+            self.note_end(attempt)
 
     def end(self) -> None:
         """See Executor.end."""
@@ -93,11 +95,13 @@ class AsyncExecutor(Executor):
             except IndexError:
                 # None waits, or the runner's thread has just taken the last one back.
                 return
+            variables = self._variables.copy()
+            variables.run(running.set, attempt.context)
             # Not by the loop's own factory: an eager one would begin before its place is taken.
             handle = asyncio.Task(
                 self._run(attempt),
                 loop=asyncio.get_running_loop(),
-                context=self._variables.copy(),
+                context=variables,
             )
             attempt.interrupt = partial(self.host.call, handle.cancel)
             self._running[handle] = attempt
@@ -109,10 +113,10 @@ class AsyncExecutor(Executor):
             attempt.begin(self._clock.monotonic())
             attempt.context.check()
             try:
-                value = await self._worker(attempt.context, task)
+                value = await attempt.work.call(attempt.context, task)
             finally:
                 end_child(self._process)
-            outcome = returned(task, value)
+            outcome = returned(task, value, attempt.work)
         except BaseException as error:  # noqa: BLE001 - whatever a worker raises is its outcome
             attempt.fail(error)
         else:
@@ -125,7 +129,7 @@ class AsyncExecutor(Executor):
             return
         # Without an outcome when somebody else cancelled its asyncio task before the first step.
         attempt.end(asyncio.CancelledError(), self._clock.monotonic())
-        self._ended.append(attempt)
+        self.note_end(attempt)
         self._fill()
         if len(self._pending) <= self.ring_below:
             self.bell.ring()

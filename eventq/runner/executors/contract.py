@@ -10,12 +10,11 @@ import os
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
+from eventq.handlers.work import Work
 from eventq.host.bell import Bell
 from eventq.host.clock import Clock
 from eventq.runner.attempt import Attempt
-from eventq.runner.context import Context
 from eventq.runner.executors.loops import LoopHost
 from eventq.runner.variables import RunVariables
 
@@ -26,12 +25,8 @@ LOOP_ENDED = "the event loop ended"
 class Executor(ABC):
     """Runs attempts, `workers` at a time, in the order they were given."""
 
-    context_type: type[Context]
-    """What its workers are given as ``ctx``."""
-
     def __init__(
         self,
-        worker: Callable[[Any, Any], Any],
         *,
         workers: int,
         bell: Bell,
@@ -41,8 +36,9 @@ class Executor(ABC):
         self.bell = bell
         self.ring_below = 0
         """The bell is rung for an ended attempt when at most this many wait to begin."""
+        self.on_end: Callable[[], object] | None = None
+        """Called for each attempt that has ended, in whatever thread."""
         self.host = LoopHost(loop, bell=bell, clock=clock)
-        self._worker = worker
         self._workers = workers
         self._clock = clock
         self._variables = RunVariables()
@@ -55,6 +51,12 @@ class Executor(ABC):
         ended = self._ended
         # Nobody else takes any out.
         return [ended.popleft() for _ in range(len(ended))] if ended else []
+
+    def note_end(self, attempt: Attempt) -> None:
+        """Takes an ended attempt for `take_ended`."""
+        self._ended.append(attempt)
+        if self.on_end is not None:
+            self.on_end()
 
     def is_behind(self) -> bool:
         """Whether it has not looked yet at what it was given last; a free thread always has."""
@@ -77,6 +79,10 @@ class Executor(ABC):
         if not self._stopped:
             self._stopped = True
             self.end()
+
+    @abstractmethod
+    def calls(self, work: Work) -> bool:
+        """Whether it is the one for such work."""
 
     @abstractmethod
     def start(self) -> None:

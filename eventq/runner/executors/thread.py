@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context as Variables
 from functools import partial
@@ -12,9 +11,10 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from eventq.errors import LoopEndedError
+from eventq.handlers.context import running
+from eventq.handlers.work import Work
 from eventq.host.forks import end_child
 from eventq.runner.attempt import Attempt, is_awaitable, returned
-from eventq.runner.context import Context
 from eventq.runner.executors.contract import LOOP_ENDED, Executor
 from eventq.runner.executors.loops import JOIN_S
 
@@ -22,16 +22,18 @@ from eventq.runner.executors.loops import JOIN_S
 class ThreadExecutor(Executor):
     """Calls a ``def`` worker in `workers` threads; what it hands out to be awaited, in a loop."""
 
-    context_type = Context
-
-    def __init__(self, worker: Callable[[Any, Any], Any], **options: Any) -> None:  # noqa: ANN401 - those of Executor
-        super().__init__(worker, **options)
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - those of Executor
+        super().__init__(**options)
         self._inbox: SimpleQueue[Attempt | None] = SimpleQueue()
         self.threads = [self._thread(place) for place in range(self._workers)]
         # What each thread has in hand, and what killed it if it died.
         self._at: list[Attempt | None] = [None] * self._workers
         self._killed: dict[int, BaseException] = {}
         self._awaiting: dict[SimpleQueue[Any], Attempt] = {}
+
+    def calls(self, work: Work) -> bool:
+        """See Executor.calls."""
+        return not work.is_async
 
     def start(self) -> None:
         """See Executor.start."""
@@ -113,9 +115,8 @@ class ThreadExecutor(Executor):
             self.bell.ring()
 
     def _serve(self, place: int) -> None:
-        inbox, ended, monotonic = self._inbox, self._ended, self._clock.monotonic
-        worker, copy, at = self._worker, self._variables.copy, self._at
-        process = self._process
+        inbox, monotonic, copy = self._inbox, self._clock.monotonic, self._variables.copy
+        note_end, at, process = self.note_end, self._at, self._process
         # An error that is thrown at a thread (as libraries for time-outs do) comes up after a call,
         # so there is none between taking an attempt and noting that it is in hand.
         for attempt in iter(inbox.get, None):
@@ -126,17 +127,18 @@ class ThreadExecutor(Executor):
                 # A task that was cancelled or expired while it waited its turn must not begin.
                 attempt.context.check()
                 variables = copy()
+                variables.run(running.set, attempt.context)
                 try:
-                    value = variables.run(worker, attempt.context, task)
+                    value = variables.run(attempt.work.call, attempt.context, task)
                 finally:
                     end_child(process)
                 if value is not None and is_awaitable(value):
                     value = self._await(attempt, value, variables)
-                attempt.outcome = returned(task, value)
+                attempt.outcome = returned(task, value, attempt.work)
             except BaseException as error:  # noqa: BLE001 - whatever a worker raises is its outcome
                 attempt.fail(error)
             attempt.ended_s = monotonic()
-            ended.append(attempt)
+            note_end(attempt)
             at[place] = None
             if inbox.qsize() <= self.ring_below:
                 self.bell.ring()
@@ -147,7 +149,7 @@ class ThreadExecutor(Executor):
         attempt, self._at[place] = self._at[place], None
         if attempt is not None:
             attempt.end(killed, self._clock.monotonic())
-            self._ended.append(attempt)
+            self.note_end(attempt)
 
     def _await(self, attempt: Attempt, value: Any, variables: Variables) -> object:  # noqa: ANN401
         """What comes of a coroutine that the worker handed out, as a plain decorator does.

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
+from contextvars import ContextVar
 from datetime import datetime
 
 from eventq.core.durations import SECOND_US, Duration, parse_duration
 from eventq.core.task import Task, instant
-from eventq.errors import ArgumentError, AttemptCancelledError, DeadlineExceededError
+from eventq.errors import (
+    ArgumentError,
+    AttemptCancelledError,
+    DeadlineExceededError,
+    NoAttemptError,
+)
 from eventq.host.clock import Clock
 from eventq.host.logger import SafeLogger
 
@@ -17,6 +22,20 @@ LATE = "the attempt ran past its deadline"
 
 # One for all attempts, held for a moment: a lock in each would cost every task its making.
 _making_events = threading.Lock()
+
+running: ContextVar[Context] = ContextVar("eventq_running")
+
+
+def current() -> Context:
+    """The context of the attempt that runs here, also in what its worker calls.
+
+    Not in a thread that the worker starts, unless it copies the context variables to it. Raises
+    NoAttemptError where no attempt runs.
+    """
+    try:
+        return running.get()
+    except LookupError:
+        raise NoAttemptError("no attempt runs here") from None
 
 
 class Context:
@@ -136,6 +155,8 @@ class AsyncContext(Context):
 
     async def sleep(self, duration: Duration) -> None:  # type: ignore[override]
         """Sleeps without holding up the loop; the runner cancels it when it should stop."""
+        import asyncio  # noqa: PLC0415 - costs more to import than the rest of eventq
+
         length_s = parse_duration(duration) / SECOND_US
         remaining_s = self.remaining()
         await asyncio.sleep(length_s if remaining_s is None else min(length_s, remaining_s))

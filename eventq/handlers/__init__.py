@@ -1,0 +1,7 @@
+"""Functions registered under names: their signatures, retry rules, and what wraps each attempt."""
+
+from eventq.handlers.collection import Handlers
+from eventq.handlers.context import Context, current
+from eventq.handlers.handler import Handler
+
+__all__ = ["Context", "Handler", "Handlers", "current"]

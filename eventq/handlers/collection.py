@@ -1,0 +1,121 @@
+"""A collection of handlers, made without a queue or by one; names in it are unique."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, Unpack, cast, overload
+
+from eventq.errors import ArgumentError
+from eventq.handlers.around import Around, check_around
+from eventq.handlers.context import AsyncContext, Context
+from eventq.handlers.handler import Handler, HandlerOptions, MakesTasks
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Register(Protocol):
+    """Makes a handler of a function: what `Handlers.task` returns when it is given options."""
+
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[AsyncContext, P], Coroutine[Any, Any, R]], /
+    ) -> Handler[P, R, Coroutine[Any, Any, R]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /
+    ) -> Handler[P, R, Coroutine[Any, Any, R]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> Handler[P, R, Coroutine[Any, Any, R]]: ...
+    @overload
+    def __call__(self, function: Callable[Concatenate[Context, P], R], /) -> Handler[P, R, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Handler[P, R, R]: ...
+
+
+class Handlers:
+    """Functions registered under names, and what is wrapped around each attempt of them."""
+
+    def __init__(self) -> None:
+        self._by_name: dict[str, Handler[..., Any, Any]] = {}
+        self.arounds: list[Around] = []
+        """Outermost first. They wrap the handlers of this collection."""
+        self._queues: list[MakesTasks] = []
+
+    @overload
+    def task(
+        self, function: Callable[Concatenate[AsyncContext, P], Coroutine[Any, Any, R]], /
+    ) -> Handler[P, R, Coroutine[Any, Any, R]]: ...
+    @overload
+    def task(
+        self, function: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /
+    ) -> Handler[P, R, Coroutine[Any, Any, R]]: ...
+    @overload
+    def task(
+        self, function: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> Handler[P, R, Coroutine[Any, Any, R]]: ...
+    @overload
+    def task(self, function: Callable[Concatenate[Context, P], R], /) -> Handler[P, R, R]: ...
+    @overload
+    def task(self, function: Callable[P, R], /) -> Handler[P, R, R]: ...
+    @overload
+    def task(self, name: str | None = None, /, **options: Unpack[HandlerOptions]) -> Register: ...
+    def task(self, target: Any = None, /, **options: Any) -> Any:
+        """Registers a function: ``@handlers.task``, ``@handlers.task("mail.send", lane="mail")``.
+
+        ``name``: how the log knows it, for ever (None: the function's own name). ``lane``,
+        ``priority``, ``delay``, ``max_age``, ``max_retries``, ``max_lapses``, ``backoff`` and
+        ``deadline`` are as for `Queue.new`: defaults of its tasks. ``retry``: classes of errors,
+        each with a Backoff or a duration until the next attempt, or `Fail` for none; the nearest
+        class decides, and the log says which. ``result="strict"``: a result that cannot be kept
+        fails the attempt; else the task completes without it. A first parameter annotated with
+        `Context` is given the context. Raises ArgumentError for a function whose arguments cannot
+        be stored, and for a name that is taken.
+        """
+        if target is not None and not isinstance(target, str):
+            return self._add(Handler(target, None, cast("HandlerOptions", options)))
+
+        def register(function: Callable[..., Any]) -> Handler[..., Any, Any]:
+            return self._add(Handler(function, target, cast("HandlerOptions", options)))
+
+        return register
+
+    def around(self, function: Around) -> Around:
+        """Wraps each attempt: a generator function of the context that yields once.
+
+        What stands before its ``yield`` runs before the handler, the rest after it, in the thread
+        or loop of the attempt; an error of the handler is raised at the ``yield``. What it raises
+        itself fails the attempt. The first one registered is outermost. An async generator function
+        wraps handlers that are ``async def`` alone. Raises ArgumentError for anything else.
+        """
+        self.arounds.append(check_around(function))
+        return function
+
+    def bind(self, queue: MakesTasks) -> None:
+        """Has the queue make the tasks of these handlers, also of those to come."""
+        self._queues.append(queue)
+        for handler in self:
+            handler.binding.add(queue)
+
+    def release(self, queue: MakesTasks) -> None:
+        """The queue, which is closed, makes no more tasks."""
+        self._queues = [other for other in self._queues if other is not queue]
+        for handler in self:
+            handler.binding.remove(queue)
+
+    def __iter__(self) -> Iterator[Handler[..., Any, Any]]:
+        """The handlers, in the order in which they were registered."""
+        return iter(self._by_name.values())
+
+    def __len__(self) -> int:
+        """How many handlers there are."""
+        return len(self._by_name)
+
+    def _add(self, handler: Handler[..., Any, Any]) -> Handler[..., Any, Any]:
+        if self._by_name.setdefault(handler.name, handler) is not handler:
+            raise ArgumentError("name", handler.name, "a name that no other handler has")
+        for queue in self._queues:
+            handler.binding.add(queue)
+        return handler

@@ -1,0 +1,167 @@
+"""A handler: a named function whose calls are tasks, typed as the function is.
+
+It makes tasks through the queue that it is bound to. How it is called is told to the runner.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from copy import copy
+from typing import Any, Generic, ParamSpec, Protocol, Self, TypedDict, TypeVar, Unpack, cast
+
+from eventq.core.durations import Duration
+from eventq.core.new_task import TaskOptions, TaskSpec, check_options, overridden
+from eventq.core.policy import Backoff
+from eventq.core.task import Task, TaskState
+from eventq.core.validation import check_name, check_tags
+from eventq.errors import ArgumentError, NotBoundError, TaskFailedError
+from eventq.handlers.context import current
+from eventq.handlers.rules import RetryRules, RuleOptions
+from eventq.handlers.signature import HandlerSignature
+
+P = ParamSpec("P")
+R = TypeVar("R")
+# What a plain call returns: R, or a coroutine of it.
+C = TypeVar("C")
+
+
+class HandlerOptions(TypedDict, total=False):
+    """What `Handlers.task` takes beside a name; see there."""
+
+    lane: str | None
+    priority: int
+    delay: Duration | None
+    max_age: Duration | None
+    max_retries: int | None
+    max_lapses: int | None
+    backoff: Backoff | Duration
+    deadline: Duration | None
+    retry: RuleOptions | None
+    result: str
+
+
+LENIENT = "lenient"
+
+
+class CallOptions(TaskOptions, total=False):
+    """What `Handler.using` takes: options of one task, and tags beside its arguments."""
+
+    tags: Mapping[str, Any] | None
+
+
+class MakesTasks(Protocol):
+    """What makes a handler's tasks: a queue."""
+
+    def new(self, task: TaskSpec, /) -> Task:
+        """Creates the task; durable when it returns."""
+
+
+class Handler(Generic[P, R, C]):
+    """A function registered under a name. Called, it is that function; `new` makes a task of it."""
+
+    def __init__(
+        self, function: Callable[..., C], name: str | None, options: HandlerOptions
+    ) -> None:
+        """Raises ArgumentError for a function, or an option, that cannot be kept."""
+        check_function(function)
+        self.name = check_name(_name_of(function) if name is None else name, "name")
+        self.function = function
+        self.signature = HandlerSignature(function)
+        self.is_async = inspect.iscoroutinefunction(function)
+        given: dict[str, Any] = dict(options)
+        self.rules = RetryRules(given.pop("retry", None))
+        self.keeps_strictly = _is_strict(given.pop("result", LENIENT))
+        self.options = check_options({**given, "name": self.name})
+        self.binding = Binding()
+        self.tags: Mapping[str, Any] = {}
+        """What its tasks have beside the arguments."""
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> C:
+        """Calls the function, as ever, and makes no task.
+
+        One that takes a context is given that of the attempt that runs here. Raises
+        NoAttemptError where there is none.
+        """
+        if self.signature.takes_context:
+            return self.function(current(), *args, **kwargs)
+        return self.function(*args, **kwargs)
+
+    def new(self, *args: P.args, **kwargs: P.kwargs) -> Task:
+        """Creates a task that calls the function with these arguments; durable when it returns.
+
+        Raises TypeError for a call that Python would refuse, ArgumentError for an argument that
+        does not fit its annotation or cannot be kept, NotBoundError, and as `Queue.new`.
+        """
+        return self.binding.queue(self.name).new(self.spec(*args, **kwargs))
+
+    def spec(self, *args: P.args, **kwargs: P.kwargs) -> TaskSpec:
+        """The same task, to be made by `Queue.new_many` or `ctx.new`. Raises as `new`."""
+        return TaskSpec.encoded(self.signature.tags(args, kwargs, self.tags), self.options)
+
+    def using(self, **options: Unpack[CallOptions]) -> Self:
+        """The same handler with other options for its tasks: those of `Queue.new`.
+
+        ``tags`` are tags that they have beside the arguments. Raises ArgumentError.
+        """
+        given: dict[str, Any] = dict(options)
+        tags = {**self.tags, **(given.pop("tags", None) or {})}
+        check_tags(tags)
+        if "name" in given:
+            raise ArgumentError("name", given["name"], "no other name: it is the handler's")
+        if clash := self.signature.names & tags.keys():
+            raise ArgumentError("tags", min(clash), "names that are not those of arguments")
+        other = copy(self)
+        other.tags = tags
+        other.options = overridden(self.options, check_options(given))
+        return other
+
+    def result_of(self, task: Task) -> R:
+        """What the task returned, as the function's annotation says.
+
+        Raises TaskFailedError for a task that has not completed.
+        """
+        if task.state is not TaskState.COMPLETED:
+            raise TaskFailedError(task)
+        return cast("R", self.signature.result(task.result))
+
+
+class Binding:
+    """The queues that make a handler's tasks; a handler and its `using` twins share one."""
+
+    def __init__(self) -> None:
+        self._queues: list[MakesTasks] = []
+
+    def add(self, queue: MakesTasks) -> None:
+        """The queue makes its tasks from now on."""
+        self._queues.append(queue)
+
+    def remove(self, queue: MakesTasks) -> None:
+        """The queue, which is closed, makes none any more."""
+        self._queues = [other for other in self._queues if other is not queue]
+
+    def queue(self, name: str) -> MakesTasks:
+        """The only queue. Raises NotBoundError where there is none, or more than one."""
+        if len(self._queues) != 1:
+            raise NotBoundError(name, len(self._queues))
+        return self._queues[0]
+
+
+def check_function(function: object) -> None:
+    """Raises ArgumentError for what cannot be a handler."""
+    if not callable(function) or isinstance(function, type):
+        raise ArgumentError("handler", function, "a function")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise ArgumentError("handler", function, "a function without yield")
+
+
+def _name_of(function: Callable[..., Any]) -> object:
+    return getattr(function, "__name__", None)
+
+
+def _is_strict(result: object) -> bool:
+    if result not in {LENIENT, "strict"}:
+        raise ArgumentError("result", result, "'lenient' or 'strict'")
+    return result == "strict"

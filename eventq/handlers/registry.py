@@ -1,0 +1,74 @@
+"""All that one queue handles: its own handlers and those of collections that it was given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from eventq.core.audience import matches
+from eventq.errors import ArgumentError
+from eventq.handlers.collection import Handlers
+from eventq.handlers.handler import Handler, MakesTasks
+from eventq.handlers.work import Work, work_of_handler
+
+
+class Registry:
+    """The handlers of one queue, by name, and what is wrapped around each."""
+
+    def __init__(self, queue: MakesTasks, given: Iterable[Handlers]) -> None:
+        """Raises ArgumentError for what is no collection, and for a name that two have."""
+        self.own = Handlers()
+        self._queue = queue
+        self._collections = [self.own]
+        for collection in _listed(given):
+            self._include(collection)
+
+    def bind(self) -> None:
+        """Has the queue make the tasks of all handlers, also of those to come."""
+        for collection in self._collections:
+            collection.bind(self._queue)
+
+    def release(self) -> None:
+        """The queue makes no more tasks for the handlers."""
+        for collection in self._collections:
+            collection.release(self._queue)
+
+    def __iter__(self) -> Iterator[Handler[..., Any, Any]]:
+        """All handlers."""
+        return (handler for collection in self._collections for handler in collection)
+
+    def works(self, names: Iterable[str] | None) -> dict[str, Work]:
+        """What is called for each name that one of ``names`` matches (None: for all).
+
+        Raises ArgumentError for a name or pattern that no handler has, and for two handlers of one
+        name.
+        """
+        wanted = None if names is None else tuple(names)
+        found: dict[str, Work] = {}
+        for collection in self._collections:
+            outer = [] if collection is self.own else self.own.arounds
+            for handler in collection:
+                if handler.name in found:
+                    raise ArgumentError("name", handler.name, "a name that no other handler has")
+                if wanted is None or any(matches(handler.name, each) for each in wanted):
+                    arounds = [*outer, *collection.arounds]
+                    found[handler.name] = work_of_handler(handler, arounds)
+        for each in wanted or ():
+            if not any(matches(name, each) for name in found):
+                raise ArgumentError("names", each, "the name of a handler of this queue")
+        return found
+
+    def _include(self, collection: object) -> None:
+        if not isinstance(collection, Handlers):
+            raise ArgumentError("handlers", collection, "eventq.Handlers")
+        taken = {handler.name for handler in self}
+        for handler in collection:
+            if handler.name in taken:
+                raise ArgumentError("handlers", handler.name, "a name that no other handler has")
+        self._collections.append(collection)
+
+
+def _listed(given: object) -> list[object]:
+    if isinstance(given, Handlers) or not isinstance(given, Iterable):
+        raise ArgumentError("handlers", given, "a list of eventq.Handlers")
+    return list(given)
