@@ -205,7 +205,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert ours.next_instant() == model.next_instant(now)
         assert ours.pending_count == len(model.waiting())
         assert ours.leased_count == len(model.leased())
-        assert ours.retrying_count == sum(row.attempt > 0 for row in model.waiting())
+        assert ours.retrying_count() == sum(row.attempt > 0 for row in model.waiting())
         assert {kind: n for kind, n in ours.counts.items() if n} == dict(model.kinds)
         assert ours.final_counts() == {
             state: sum(row.state == state for row in model.rows)

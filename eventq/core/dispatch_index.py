@@ -5,6 +5,7 @@ Nothing here knows events; the projection tells it which tasks come and go.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from heapq import heapify, heappop, heapreplace
 
@@ -28,8 +29,8 @@ class Pending:
 
     def __init__(self, tasks: dict[int, Task]) -> None:
         self.advanced_to = 0
-        self.retrying_count = 0
-        """Tasks that have been attempted before."""
+        self.retrying: Counter[Route] = Counter()
+        """How many tasks of each route have been attempted before."""
         self.ready: dict[Route, SortedList[Rank]] = {PLAIN_ROUTE: SortedList()}
         self.waiting: SortedList[tuple[int, int]] = SortedList()
         self.expiring: SortedList[tuple[int, int]] = SortedList()
@@ -55,7 +56,8 @@ class Pending:
 
     def add(self, task: Task) -> None:
         """Adds a task that has become pending; O(log n)."""
-        self.retrying_count += task.attempt > 0
+        if task.attempt:
+            self.retrying[task.route] += 1
         if not self.is_sorted:
             return
         if task.scheduled_at_us <= self.advanced_to or task.scheduled_at_us == task.created_at_us:
@@ -67,7 +69,8 @@ class Pending:
 
     def remove(self, task: Task) -> None:
         """Removes a task, as it was added, that is no longer pending; O(log n)."""
-        self.retrying_count -= task.attempt > 0
+        if task.attempt:
+            self._unmark(task)
         if not self.is_sorted:
             return
         if task.scheduled_at_us <= self.advanced_to or task.scheduled_at_us == task.created_at_us:
@@ -92,7 +95,8 @@ class Pending:
         del ranks[:count]
         self._drop_if_empty(route)
         for task in tasks:
-            self.retrying_count -= task.attempt > 0
+            if task.attempt:
+                self._unmark(task)
             if task.expires_at_us is not None:
                 self.expiring.remove((task.expires_at_us, task.number))
 
@@ -142,13 +146,14 @@ class Pending:
         """Sorts the indexes anew: O(n log n), far less than n insertions."""
         tasks = list(pending)
         self.ready, self.waiting, self.expiring = self._recounted(tasks)
-        self.retrying_count = sum(task.attempt > 0 for task in tasks)
+        self.retrying = Counter(task.route for task in tasks if task.attempt)
         self.is_sorted = True
 
     def check(self, pending: Iterable[Task]) -> None:
         """Asserts that the indexes hold these tasks and no others, each in its place."""
         tasks = list(pending)
-        assert self.retrying_count == sum(task.attempt > 0 for task in tasks)
+        assert self.retrying == Counter(task.route for task in tasks if task.attempt)
+        assert all(self.retrying.values())
         if self.is_sorted:
             assert (self.ready, self.waiting, self.expiring) == self._recounted(tasks)
 
@@ -157,6 +162,11 @@ class Pending:
         if ranks is None:
             ranks = self.ready[task.route] = SortedList()
         ranks.add(rank(task))
+
+    def _unmark(self, task: Task) -> None:
+        self.retrying[task.route] -= 1
+        if not self.retrying[task.route]:
+            del self.retrying[task.route]
 
     def _drop_if_empty(self, route: Route) -> None:
         if route is not PLAIN_ROUTE and not self.ready[route]:

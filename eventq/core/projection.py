@@ -232,10 +232,13 @@ class Projection:
         """Open tasks that some node holds."""
         return self._leases.leased_count
 
-    @property
-    def retrying_count(self) -> int:
-        """Pending tasks that have been attempted before."""
-        return self._pending.retrying_count
+    def retrying_count(self, audience: Audience | None = None) -> int:
+        """Pending tasks that have been attempted before; only those that the audience may run."""
+        return sum(
+            count
+            for route, count in self._pending.retrying.items()
+            if audience is None or audience.accepts(route)
+        )
 
     def final_counts(self) -> dict[str, int]:
         """How many tasks are in each final state now."""

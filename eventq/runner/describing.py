@@ -22,6 +22,8 @@ LINE_CHARACTERS = 500
 CUT = "...\n"
 # Their frames at the top of a traceback are how the worker was called.
 CALLERS = {
+    "eventq.handlers.around",
+    "eventq.handlers.work",
     "eventq.runner.executors.aio",
     "eventq.runner.executors.thread",
     "eventq.sandbox.rerun",

@@ -94,7 +94,8 @@ class Lookout:
                 now=now,
             )
             is_at_rest = self._options.until_idle and self._is_at_rest(projection, now)
-            is_done = is_at_rest and not projection.retrying_count
+            audience = attempts.workload.audience
+            is_done = is_at_rest and not projection.retrying_count(audience)
             pause_s = self._pause_s(projection, now=now, now_s=now_s)
             self.snapshots.look(projection, idle=not (attempts.held or has_next))
         settler.as_left = False
@@ -131,8 +132,10 @@ class Lookout:
         )
 
     def _is_at_rest(self, projection: Projection, now: int) -> bool:
-        """Whether nothing is ready or leased: all that is left waits for its instant."""
-        return not (self._attempts.held or projection.leased_count or projection.ready_count(now))
+        """Whether nothing is leased, or ready for this run: all that is left waits, or is others'."""
+        if self._attempts.held or projection.leased_count:
+            return False
+        return next(projection.ready(now, self._attempts.workload.audience), None) is None
 
     def _pause_s(self, projection: Projection, *, now: int, now_s: float) -> float:
         """How long nothing will happen that rings no bell."""

@@ -79,7 +79,7 @@ def facts(projection: Projection) -> tuple[object, ...]:
         projection.unknown,
         projection.pending_count,
         projection.leased_count,
-        projection.retrying_count,
+        projection.retrying_count(),
         [task.number for task in projection.ready(at)],
         [task.number for task in projection.waiting()],
         [task.number for task in projection.past_expiry(2**62)],

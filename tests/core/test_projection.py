@@ -50,7 +50,7 @@ def test_empty_projection() -> None:
     assert (projection.seq, projection.at, projection.seal) == (0, 0, genesis("ns"))
     assert list(projection.ready(5)) == []
     assert projection.next_instant() is None
-    assert projection.pending_count == projection.leased_count == projection.retrying_count == 0
+    assert projection.pending_count == projection.leased_count == projection.retrying_count() == 0
 
 
 @pytest.mark.parametrize("first", [0, 1, 3])
@@ -242,7 +242,7 @@ def test_counts_by_state(bench: Bench) -> None:
     projection = bench.projection
     assert projection.pending_count == 2
     assert projection.leased_count == 1
-    assert projection.retrying_count == 1
+    assert projection.retrying_count() == 1
     assert projection.final_counts() == {"completed": 1, "expired": 1, "cancelled": 1}
     assert projection.counts["created"] == 6
 
@@ -327,7 +327,7 @@ def spoil_leased_count(p: Projection) -> None:
 
 def spoil_retrying_count(p: Projection) -> None:
     """Miscounts the retries."""
-    p._pending.retrying_count += 1
+    p._pending.retrying[PLAIN_ROUTE] += 1
 
 
 def spoil_created_count(p: Projection) -> None:
