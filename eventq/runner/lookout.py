@@ -5,17 +5,20 @@ Leases that were lost, nodes that lapsed, tasks that are due, and how long nothi
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from eventq.core.durations import SECOND_US
 from eventq.core.lease import can_lease
 from eventq.core.projection import Projection
 from eventq.errors import WorkersStuckError
-from eventq.host.clock import Clock, MovedClock
+from eventq.host.clock import Clock
 from eventq.host.logger import SafeLogger
 from eventq.host.switching import Switching
 from eventq.node.node import Node
 from eventq.runner.attempts import LOST, Attempts
 from eventq.runner.lapses import LapseWatch
 from eventq.runner.options import RunOptions
+from eventq.runner.resting import Resting
 from eventq.runner.settling import LINGER_S, Settler
 from eventq.runner.snapshots import SnapshotKeeper
 from eventq.runner.stopping import Stopping
@@ -45,6 +48,8 @@ class Lookout:
         settler: Settler,
         stopping: Stopping,
         options: RunOptions,
+        *,
+        ring: Callable[[], None],
     ) -> None:
         self.looked_s = 0.0
         """When it last looked. Monotonic seconds."""
@@ -53,14 +58,12 @@ class Lookout:
         self.stuck = StuckWatch(workers=workers, most_s=options.max_stuck_s)
         self.snapshots = SnapshotKeeper(node)
         self.switching = Switching()
-        self.moved = node.clock if isinstance(node.clock, MovedClock) else None
-        """The clock, if it moves only when somebody moves it."""
+        self.resting = Resting(node, attempts, options, ring=ring)
         self._node = node
         self._clock: Clock = node.clock
         self._attempts = attempts
         self._settler = settler
         self._stopping = stopping
-        self._options = options
 
     def is_due(self) -> bool:
         """Whether the last look is so long ago that even a busy run looks again."""
@@ -72,6 +75,7 @@ class Lookout:
         Returns the seconds to wait then (0 for none), or None when there is nothing left to do.
         """
         attempts, settler, stopping = self._attempts, self._settler, self._stopping
+        self.resting.end()
         self.looked_s = now_s = self._clock.monotonic()
         for pool in attempts.pools:
             pool.pace.stalled = pool.pace.stalled and pool.is_behind()
@@ -93,10 +97,8 @@ class Lookout:
                 audience=attempts.workload.audience,
                 now=now,
             )
-            is_at_rest = self._options.until_idle and self._is_at_rest(projection, now)
-            audience = attempts.workload.audience
-            is_done = is_at_rest and not projection.retrying_count(audience)
             pause_s = self._pause_s(projection, now=now, now_s=now_s)
+            rest = self.resting.look(projection, now=now, pause_s=pause_s)
             self.snapshots.look(projection, idle=not (attempts.held or has_next))
         settler.as_left = False
         for attempt in lost:
@@ -115,9 +117,7 @@ class Lookout:
         if settler.is_due() or has_overdue or has_next or must_say:
             settler.settle_and_lease(leases=not stopping.asked_count)
         elif not lapsed:
-            if is_at_rest and not is_done and self.moved is not None:
-                self.moved.skip(pause_s)
-            return None if is_done and not attempts.unsettled else pause_s
+            return pause_s if self.resting.begin(rest) else None
         return 0
 
     def _lapsed(self, projection: Projection, now: int) -> list[tuple[str, int]]:
@@ -130,12 +130,6 @@ class Lookout:
             monotonic_s=self._clock.monotonic(),
             now=now,
         )
-
-    def _is_at_rest(self, projection: Projection, now: int) -> bool:
-        """Whether nothing is leased, or ready for this run: all that is left waits, or is others'."""
-        if self._attempts.held or projection.leased_count:
-            return False
-        return next(projection.ready(now, self._attempts.workload.audience), None) is None
 
     def _pause_s(self, projection: Projection, *, now: int, now_s: float) -> float:
         """How long nothing will happen that rings no bell."""

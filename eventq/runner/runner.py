@@ -41,6 +41,12 @@ class RunReport(Struct, frozen=True):
     refused: int = 0
     expired: int = 0
 
+    def plus(self, other: RunReport) -> RunReport:
+        """The sums of two reports."""
+        return RunReport(
+            **{name: getattr(self, name) + getattr(other, name) for name in self.__struct_fields__}
+        )
+
 
 class Runner:
     """Runs tasks of one node until stopped, or until nothing is left to do."""
@@ -58,7 +64,9 @@ class Runner:
         self.attempts = Attempts(pools, workload, LogClock(node.clock, node.now))
         self.settler = Settler(node, self.attempts, options)
         self.stopping = Stopping(self.bell, node.clock, grace_s=options.grace_s)
-        self.lookout = Lookout(node, self.attempts, self.settler, self.stopping, options)
+        self.lookout = Lookout(
+            node, self.attempts, self.settler, self.stopping, options, ring=self.bell.ring
+        )
         self._node = node
 
     def take_over(self, before: Runner) -> None:
@@ -78,8 +86,8 @@ class Runner:
         node.warn_again()
         watch = self._watch()
         node.on_append(ring)
-        if self.lookout.moved is not None:
-            self.lookout.moved.on_move(ring)
+        if self.lookout.resting.moved is not None:
+            self.lookout.resting.moved.on_move(ring)
         try:
             for executor in self.executors:
                 executor.start()
@@ -94,8 +102,8 @@ class Runner:
             self._end_workers()
             self.lookout.snapshots.stop()
             self.lookout.switching.relax()
-            if self.lookout.moved is not None:
-                self.lookout.moved.off_move(ring)
+            if self.lookout.resting.moved is not None:
+                self.lookout.resting.moved.off_move(ring)
             node.off_append(ring)
             watch.close()
         if self.stopping.cause is not None:

@@ -44,7 +44,7 @@ def make_runner(
         lease_ttl_us=lease_ttl_us,
         grace_s=parse_duration(grace, "grace") / SECOND_US,
         max_stuck_s=None if max_stuck_us is None else max_stuck_us / SECOND_US,
-        until_idle=until is not None,
+        until=None if until is None else "idle",
         chance=chance,
     )
     bell = Bell()

@@ -145,7 +145,7 @@ class Supervisor:
         if word is None:
             self._bury(slot, child)
         elif word != READY:
-            self._report = added(self._report, msgspec.json.decode(word, type=RunReport))
+            self._report = self._report.plus(msgspec.json.decode(word, type=RunReport))
         elif not self._was_ready:
             self._was_ready = True
             if not self._signal_count:
@@ -217,10 +217,3 @@ def pause_s(short_lives: int) -> float:
     [0.5, 0.5, 1.0, 2.0, 30.0]
     """
     return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * float(2 ** min(max(0, short_lives - 1), 20)))
-
-
-def added(one: RunReport, other: RunReport) -> RunReport:
-    """The sums of two reports."""
-    return RunReport(
-        **{name: getattr(one, name) + getattr(other, name) for name in RunReport.__struct_fields__}
-    )
