@@ -30,6 +30,7 @@ class NewTask(Struct, frozen=True, gc=False):
     delay_us: int | None = None
     expires_at: int | None = None
     route: Route = PLAIN_ROUTE
+    repeats: int | None = None
 
 
 class CreateTasks(Struct, frozen=True):
@@ -68,7 +69,7 @@ class CreateTasks(Struct, frozen=True):
                     continue
                 keyed[key] = len(drafts)
             places.append(len(drafts))
-            drafts.append((NEW, _created(order, now)))
+            drafts.append((NEW, created_by(order, now)))
         return Decision(drafts, places)
 
 
@@ -83,7 +84,8 @@ def _existing(keys: list[str], past: PastTasks, now: int) -> dict[str, tuple[Eve
     return found
 
 
-def _created(order: NewTask, now: int) -> Created:
+def created_by(order: NewTask, now: int) -> Created:
+    """What the log says of a task that is made now. Raises ArgumentError if it can never run."""
     scheduled_at = order.scheduled_at
     if order.delay_us:
         scheduled_at = now + order.delay_us
@@ -106,6 +108,7 @@ def _created(order: NewTask, now: int) -> Created:
         name=order.route.name,
         lane=order.route.lane,
         needs=order.route.needs,
+        repeats=order.repeats,
     )
 
 
