@@ -50,7 +50,10 @@ class RunSlot:
     ) -> RunReport:
         """Runs the workload in this thread. Raises AlreadyRunningError, and as the run does."""
         signals = check_flag(signals, "signals")
-        runner = self._make_runner(workload, arguments, loop=None)
+        return self.run_with(self._make_runner(workload, arguments, loop=None), signals=signals)
+
+    def run_with(self, runner: Runner, *, signals: bool) -> RunReport:
+        """The same with a runner that is there already."""
         with self._occupied(runner, None), _signals_to(runner, listen=signals):
             try:
                 return self._work(runner)
