@@ -132,7 +132,7 @@ class Lookout:
         )
 
     def _is_at_rest(self, projection: Projection, now: int) -> bool:
-        """Whether nothing is leased, or ready for this run: all that is left waits, or is others'."""
+        """Whether nothing is leased or ready for this run: what is left waits, or is others'."""
         if self._attempts.held or projection.leased_count:
             return False
         return next(projection.ready(now, self._attempts.workload.audience), None) is None
