@@ -24,7 +24,7 @@ from eventq.core.events import (
     Released,
     Retried,
 )
-from eventq.core.lease import Wanted, lease
+from eventq.core.lease import Vacancy, lease
 from eventq.core.policy import Backoff, after_failure, wait_us
 from eventq.core.projection import Projection
 from eventq.core.task import Task
@@ -68,7 +68,7 @@ class SettleAndLease(Struct, frozen=True):
     count: int
     free: int | None = None
     audience: Audience = PLAIN_AUDIENCE
-    lanes: dict[str, Wanted] | None = None
+    lanes: dict[str, Vacancy] | None = None
     joined: Joined | None = None
     unconditional: ClassVar[bool] = False
     leasing: ClassVar[bool] = True

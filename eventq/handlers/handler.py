@@ -132,7 +132,9 @@ class Handler(Generic[P, R, C]):
         Raises TaskFailedError for a task that has not completed.
         """
         if task.state is not TaskState.COMPLETED:
-            raise TaskFailedError(task)
+            error = task.last_error
+            met = None if error is None else f"{error.type}: {error.message}"
+            raise TaskFailedError(task.key, task.state, reason=task.final_reason, error=met)
         return cast("R", self.signature.result(task.result))
 
 

@@ -14,7 +14,7 @@ from eventq.core.events import (
     Renewed,
     Retried,
 )
-from eventq.core.lease import Wanted
+from eventq.core.lease import Vacancy
 from eventq.core.settle import Outcome
 from tests import deciding as decide
 from tests.core.bench import ERROR, TTL, Bench, order
@@ -60,7 +60,7 @@ def test_a_block_ends_before_a_task_that_must_not_wait(bench: Bench) -> None:
         drafts = decide.lease(
             bench.projection, worker="n", ttl_us=TTL, count=9, room=9, now=100, free=free
         )
-        found = decide.can_lease(bench.projection, Wanted(9, free), now=100)
+        found = decide.can_lease(bench.projection, Vacancy(9, free), now=100)
         assert found == bool(drafts)
         return [number for number, _ in drafts]
 

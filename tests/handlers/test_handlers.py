@@ -278,7 +278,7 @@ def test_results_are_of_the_annotated_type(queue: Queue) -> None:
     assert handler.result_of(done) == datetime(2026, 1, 2, tzinfo=UTC)
     with pytest.raises(TaskFailedError, match="ValueError: no") as found:
         broken.result_of(failed)
-    assert found.value.task.state is TaskState.EXPIRED
+    assert (found.value.state, found.value.reason) == (TaskState.EXPIRED, "max_retries")
 
 
 def test_a_context_is_that_of_the_running_attempt(queue: Queue) -> None:

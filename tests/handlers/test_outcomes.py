@@ -188,7 +188,7 @@ def test_chained_and_grouped_errors_are_kept_legibly(queue: Queue) -> None:
 
     def handler() -> None:
         try:
-            {}["inner"]
+            dict[str, int]()["inner"]
         except KeyError as error:
             raise ExceptionGroup("both", [ValueError("one"), OSError("two")]) from error
 
