@@ -12,6 +12,7 @@ from msgspec import Raw
 from eventq.core.command import NEW, Draft
 from eventq.core.durations import SECOND_US
 from eventq.core.events import (
+    LAPSED,
     Completed,
     Created,
     ErrorInfo,
@@ -22,7 +23,6 @@ from eventq.core.events import (
     Refused,
     Retried,
 )
-from eventq.core.events import LAPSED
 from eventq.core.projection import Projection
 from eventq.eventlog import EventLog, open_log
 from tests.driver import record

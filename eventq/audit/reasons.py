@@ -14,6 +14,7 @@ from eventq.audit.lookup import last_sign
 from eventq.audit.phrases import ordinal, took, wait_words
 from eventq.core.durations import brief_duration, show_duration
 from eventq.core.events import (
+    LAPSED,
     Cancelled,
     Completed,
     Created,
@@ -28,7 +29,6 @@ from eventq.core.events import (
     Unknown,
     Updated,
 )
-from eventq.core.events import LAPSED
 from eventq.core.policy import wait_us
 from eventq.core.task import Task, TaskState
 from eventq.eventlog.contract import EventLog

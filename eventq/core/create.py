@@ -113,8 +113,8 @@ def _check_same(key: str, order: NewTask, there: object, *, created_at: int, tas
     """Raises KeyConflictError unless the same call would have made the same task.
 
     It compares what a task is to its caller: name, lane, tags, priority, and when it runs. It does
-    not compare the policy, so that a queue whose default for retries has changed still knows its own tasks. A
-    delay is compared as a length, since each call resolves it against its own now.
+    not compare the policy, so that a queue whose default for retries has changed still knows its
+    own tasks. A delay is compared as a length, since each call resolves it against its own now.
     """
     assert type(there) is Created
     scheduled_at = order.scheduled_at

@@ -55,9 +55,10 @@ MOVES: dict[str, frozenset[TaskState]] = {
 
 
 def create(
-    namespace: str, seq: int, at: int, body: Created, policy: Policy, route: Route | None = None
+    namespace: str, seq: int, at: int, body: Created, shared: tuple[Policy, Route] | None = None
 ) -> Task:
-    """The task a ``created`` event makes; ``policy`` and ``route`` are the event's own or equal."""
+    """The task a ``created`` event makes; what is ``shared`` is equal to the event's own."""
+    policy, route = (body.policy, route_of(body)) if shared is None else shared
     return Task(
         number=seq,
         namespace=namespace,
@@ -70,7 +71,7 @@ def create(
         scheduled_at_us=at if body.scheduled_at is None else body.scheduled_at,
         expires_at_us=body.expires_at,
         seen_at_us=at,
-        route=route_of(body) if route is None else route,
+        route=route,
     )
 
 
@@ -159,7 +160,7 @@ def advance(namespace: str, task: Task | None, seq: int, at: int, body: AnyBody 
     if task is None:
         if type(body) is not Created:
             raise LogCorruptError(seq, f"a task's history begins with {body.kind}")
-        return create(namespace, seq, at, body, body.policy)
+        return create(namespace, seq, at, body)
     if type(body) is Retried and task.recorded_state in REOPENABLE:
         return reopen(namespace, task.number, seq, at, body)
     return change(task, seq, at, body)

@@ -14,6 +14,7 @@ from eventq.core.create import NewTask
 from eventq.core.durations import Duration
 from eventq.core.events import COMMIT_BYTES, COMMIT_EVENTS, NO_JITTER, Policy
 from eventq.core.policy import DEFAULT_BACKOFF, Backoff
+from eventq.core.task import DEFAULT_LANE, PLAIN_ROUTE, Route
 from eventq.core.validation import (
     check_backoff,
     check_count,
@@ -24,7 +25,6 @@ from eventq.core.validation import (
     check_priority,
     check_tags,
 )
-from eventq.core.task import DEFAULT_LANE, PLAIN_ROUTE, Route
 from eventq.errors import ArgumentError
 
 # What a created event takes beside its tags at the most: without a key, and with one.

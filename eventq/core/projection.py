@@ -277,9 +277,8 @@ class Projection:
     ) -> Task | None:
         """Folds an event that is not about an open task."""
         if type(body) is Created:
-            policy = self._policies.share(body.policy)
-            route = self._share_route(route_of(body))
-            task = create(self.namespace, seq, at, body, policy, route)
+            shared = self._policies.share(body.policy), self._share_route(route_of(body))
+            task = create(self.namespace, seq, at, body, shared)
             self._add(task)
             return task
         if number == NODE:

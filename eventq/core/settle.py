@@ -35,8 +35,9 @@ class Outcome(Struct, frozen=True, gc=False):
 
     ``delay_us`` is the wait until the next attempt: after a failure (None: as the policy says), or
     after a release, which is then a snooze. A ``fatal`` failure is for good. ``rule`` says which
-    retry rule of the handler decided. A ``verdict`` comes from the runner, for an attempt whose worker has not ended. It is void once
-    the lease is over, since the worker's own end is still to come.
+    retry rule of the handler decided. A ``verdict`` comes from the runner, for an attempt whose
+    worker has not ended. It is void once the lease is over, since the worker's own end is still to
+    come.
     """
 
     task: int

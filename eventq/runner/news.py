@@ -5,8 +5,7 @@ Warnings are for what ended without success for good. What will be retried is fo
 
 from __future__ import annotations
 
-from eventq.core.events import AnyBody, Cancelled, Completed, Expired, Failed, Refused
-from eventq.core.events import LAPSED
+from eventq.core.events import LAPSED, AnyBody, Cancelled, Completed, Expired, Failed, Refused
 from eventq.core.task import Task
 from eventq.errors import EventqError
 from eventq.host.interrupts import raise_interrupt

@@ -11,6 +11,7 @@ from msgspec import UNSET, Struct
 
 from eventq.audit.reasons import CANCEL
 from eventq.core.events import (
+    LAPSED,
     Cancelled,
     Completed,
     ErrorInfo,
@@ -20,7 +21,6 @@ from eventq.core.events import (
     Refused,
     Released,
 )
-from eventq.core.events import LAPSED
 from eventq.core.settle import Outcome
 from eventq.core.task import Task
 from eventq.replay.fold import fold_events

@@ -8,8 +8,7 @@ from eventq.cli.text import iso_text, short, time_text, visible
 from eventq.cli.views.fields import TaskAtPoint
 from eventq.cli.views.tasks import VALUE_CHARACTERS, cut_event_text, event_text, task_pairs
 from eventq.core.durations import brief_duration, show_duration
-from eventq.core.events import Completed, Created, Event, Failed, Leased, Retried, Unknown
-from eventq.core.events import LAPSED
+from eventq.core.events import LAPSED, Completed, Created, Event, Failed, Leased, Retried, Unknown
 
 # A reason may hold one that a person gave, of any length.
 REASON_CHARACTERS = 400

@@ -14,8 +14,7 @@ from msgspec import Struct
 
 from eventq.audit import reasons
 from eventq.core.durations import SECOND_US
-from eventq.core.events import AnyBody, Commit, Retried, Unknown, decode_at
-from eventq.core.events import LAPSED
+from eventq.core.events import LAPSED, AnyBody, Commit, Retried, Unknown, decode_at
 from eventq.core.policy import wait_us
 from eventq.core.projection import Projection
 from eventq.core.task import Task, TaskState
