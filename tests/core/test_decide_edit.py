@@ -160,7 +160,11 @@ def test_a_task_that_a_newer_eventq_has_touched_is_left_alone(bench: Bench) -> N
     bench.have(order(key="k"), order(key="other"))
     append_texts(bench.log, [1], '{"kind":"frozen","until":7}')
     bench.projection.apply(bench.log.read(after=2)[0])
-    edits = [CancelTask("why"), RetryTask(), UpdateTask(7)]
+    edits: tuple[CancelTask | RetryTask | UpdateTask, ...] = (
+        CancelTask("why"),
+        RetryTask(),
+        UpdateTask(7),
+    )
 
     for edit in edits:
         with pytest.raises(LogTooNewError, match=r"event 3 about task k is of .* kind 'frozen'"):
