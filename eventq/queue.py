@@ -40,7 +40,9 @@ from eventq.core.validation import (
     check_instant,
     check_limit,
     check_lookup_key,
+    check_name,
     check_namespace,
+    check_pattern,
     check_priority,
     check_query,
     check_states,
@@ -56,6 +58,7 @@ from eventq.node.node import Node
 from eventq.replay.fold import task_history
 from eventq.replay.query import (
     Stats,
+    TaskFilter,
     final_tasks,
     follow_events,
     open_tasks,
@@ -83,6 +86,7 @@ class Queue:
         namespace: str = "default",
         max_age: Duration | None = None,
         max_retries: int | None = None,
+        max_lapses: int | None = None,
         workers: int | None = None,
         deadline: Duration | None = None,
         backoff: Backoff | Duration = DEFAULT_BACKOFF,
@@ -96,6 +100,7 @@ class Queue:
 
         ``max_age``: a task expires this long after its creation (None: never).
         ``max_retries``: attempts after the first (None: without limit).
+        ``max_lapses``: attempts in a row that may die with their process (None: without limit).
         ``workers``: how many tasks `run` works on at a time (None: one for each CPU core that this
         process may use).
         ``deadline``: longest time an attempt may run (None: any).
@@ -115,7 +120,11 @@ class Queue:
             else check_count(workers, "workers", least=1, most=10_000)
         )
         self._policy = make_policy(
-            max_age=max_age, max_retries=max_retries, backoff=backoff, deadline=deadline
+            max_age=max_age,
+            max_retries=max_retries,
+            max_lapses=max_lapses,
+            backoff=backoff,
+            deadline=deadline,
         )
         create = check_flag(create, "create")
         if log is None:
@@ -146,12 +155,16 @@ class Queue:
         max_retries: int | UnsetType | None = UNSET,
         backoff: Backoff | Duration | UnsetType = UNSET,
         deadline: Duration | UnsetType | None = UNSET,
+        max_lapses: int | UnsetType | None = UNSET,
+        name: str | None = None,
+        lane: str | None = None,
     ) -> Task:
         """Creates a task; when this returns, it is durable.
 
         ``tags``: names (letters, digits, underscores) to JSON values, 64 KiB at most. ``priority``:
         higher runs first. ``key``: the caller's own id; the same call again returns the task that
         is there. Either ``scheduled_at`` or ``delay``, and either ``expires_at`` or ``max_age``.
+        ``name``: only a node that handles this name runs it. ``lane``: which workers choose it by.
         Raises ArgumentError, KeyConflictError (the key's task has other content), LogError.
         """
         options: TaskOptions = {
@@ -164,6 +177,9 @@ class Queue:
             "max_retries": max_retries,
             "backoff": backoff,
             "deadline": deadline,
+            "max_lapses": max_lapses,
+            "name": name,
+            "lane": lane,
         }
         return self._create([make_order(tags, self._policy, options)])[0]
 
@@ -238,32 +254,39 @@ class Queue:
         self,
         *,
         state: States | None = None,
+        name: str | None = None,
+        lane: str | None = None,
         tags: Mapping[str, Any] | None = None,
         limit: int | None = None,
     ) -> list[Task]:
-        """Tasks in dispatch order: those leased, then ready, then scheduled.
+        """Tasks in dispatch order: those leased, then ready, then scheduled, then unknown.
 
-        ``state``: one or several of scheduled, ready, leased, completed, expired, cancelled; None
-        means all that are open. Final tasks come last, newest first, read from the end of the
-        log: with a ``limit`` that costs little. ``tags``: only tasks with these values.
+        ``state``: one or several of scheduled, ready, leased, unknown, completed, expired,
+        cancelled; None means all that are open. Final tasks come last, newest first, read from the
+        end of the log: with a ``limit`` that costs little. ``name``: only tasks with this name, or
+        with one like ``"mail.*"``. ``lane``, ``tags``: only tasks with these values.
         """
         limit = check_limit(limit)
-        wanted = check_states(state)
-        tags = None if tags is None else msgspec.json.decode(check_tags(tags))
+        states = check_states(state)
+        wanted = TaskFilter(
+            tags=None if tags is None else msgspec.json.decode(check_tags(tags)),
+            name=None if name is None else check_pattern(name, "name"),
+            lane=None if lane is None else check_name(lane, "lane"),
+        )
         with self._node.reading() as projection:
             now, seq = self._node.now(), projection.seq
-            found = open_tasks(projection, states=wanted, tags=tags, limit=limit, now=now)
+            found = open_tasks(projection, states=states, wanted=wanted, limit=limit, now=now)
             ends = projection.final_counts()
         left = None if limit is None else limit - len(found)
         # Not inside: it takes its time, in which a run must renew its leases.
         return found + final_tasks(
             self.log,
-            states=wanted,
-            tags=tags,
+            states=states,
+            wanted=wanted,
             limit=left,
             now=now,
             until=seq,
-            count=sum(ends[state] for state in wanted & FINAL),
+            count=sum(ends[state] for state in states & FINAL),
         )
 
     def history(self, key: str) -> list[Event]:

@@ -339,7 +339,7 @@ class QueueMachine(RuleBasedStateMachine):
             room=room,
             now=self.now,
             audience=self.projection.members.audience(worker),
-            lanes=lanes and {lane: Wanted(most) for lane, most in lanes.items()},
+            lanes=None if lanes is None else {lane: Wanted(n) for lane, n in lanes.items()},
         )
 
     def edit(self, expected: Callable[[], Any], decision: Callable[[], list[Draft]]) -> None:

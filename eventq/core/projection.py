@@ -30,7 +30,7 @@ from eventq.core.events import (
     time_of,
 )
 from eventq.core.holders import Holders
-from eventq.core.members import Members
+from eventq.core.members import Member, Members
 from eventq.core.moves import change, check_fence, check_move, create, reopen, route_of
 from eventq.core.policy import SharedPolicies
 from eventq.core.seal import genesis
@@ -221,6 +221,15 @@ class Projection:
     def leases_of(self, worker: str) -> set[int]:
         """Numbers of the tasks the node holds now. The set is live: do not keep or change it."""
         return self._leases.tasks_of(worker)
+
+    def alive_members(self, now: int) -> list[Member]:
+        """The nodes that have joined and run: they hold leases, or have joined lately."""
+        alive = self.members.alive(now)
+        return [
+            member
+            for name, member in self.members.by_name.items()
+            if name in alive or name in self.holders
+        ]
 
     @property
     def pending_count(self) -> int:

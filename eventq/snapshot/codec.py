@@ -235,9 +235,13 @@ def _to_snapshot(header: SnapshotHeader, content: _Content) -> Snapshot:
         "route": map(_shared(content.routes).__getitem__, content.route),
         "recorded_state": list(map(_state, workers, content.rarity)),
         "worker": workers,
+        "ending": repeat(None),
     }
+    members = {member.joined.worker: member for member in content.members}
+    if len(members) != len(content.members):
+        raise ValueError("a node has joined twice")
     # The order of Task's fields, by place: with names this takes three times as long.
-    tasks = map(Task, *(columns[name] for name in Task.__struct_fields__ if name in columns))
+    tasks = map(Task, *(columns[name] for name in Task.__struct_fields__))
     return Snapshot(
         namespace=header.namespace,
         seq=header.seq,
@@ -248,7 +252,7 @@ def _to_snapshot(header: SnapshotHeader, content: _Content) -> Snapshot:
         reopened=content.reopened,
         tasks=dict(zip(content.number, tasks, strict=True)),
         holders=holders,
-        members={member.joined.worker: member for member in content.members},
+        members=members,
         unknown=content.unknown,
     )
 
@@ -284,3 +288,7 @@ def _contradictions(snapshot: Snapshot) -> Iterator[str]:
         yield "a node holds no lease"
     if any((task.fence > 0) != (task.worker is not None) for task in snapshot.tasks.values()):
         yield "a lease and its fence do not go together"
+    if any(task.newer and task.worker for task in snapshot.tasks.values()):
+        yield "a node holds a task of which nobody knows"
+    if any(member.seq > snapshot.seq for member in snapshot.members.values()):
+        yield "a node is to join"

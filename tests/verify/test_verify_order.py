@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from eventq.core.audience import Audience
@@ -13,9 +15,9 @@ PLAIN = Policy("linear", 10)
 ALL = [Choice()]
 
 
-def pending(number: int, *, priority: int = 0, scheduled_at: int = 0, **more: object) -> Seen:
+def pending(number: int, *, priority: int = 0, scheduled_at: int = 0, **more: Any) -> Seen:  # noqa: ANN401 - fields of Seen
     """A task that waits."""
-    return Seen(number, 0, None, priority, b"{}", PLAIN, scheduled_at, None, **more)  # type: ignore[arg-type]
+    return Seen(number, 0, None, priority, b"{}", PLAIN, scheduled_at, None, **more)
 
 
 def ready(order: Order) -> list[Entry]:
@@ -66,7 +68,7 @@ def test_each_choice_has_a_first_of_its_own() -> None:
     tasks: dict[int, Seen] = {}
     order = Order(tasks)
     assert order.first(0, chosen) is None
-    kinds: list[dict[str, object]] = [{"name": "a"}, {"lane": "heavy"}, {}, {"needs": ("x",)}]
+    kinds: list[dict[str, Any]] = [{"name": "a"}, {"lane": "heavy"}, {}, {"needs": ("x",)}]
     for number in range(1, 9):
         tasks[number] = pending(number, priority=number, **kinds[number % 4])
         order.add(tasks[number], 0)
