@@ -180,7 +180,7 @@ FIELDS: dict[type, dict[str, Getter]] = {
     ),
     Why: _getters(
         "key=task.key seq at state=task.state verdict notes ready_at ready_rank rank leases_since "
-        "grant loads task"
+        "grant loads handled_by task"
     ),
     Grant: _getters("seq at worker attempt in_order rank"),
     Rank: _getters("seq at place ahead_count ahead_by ahead behind_count behind_by behind overdue"),
