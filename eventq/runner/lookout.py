@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from eventq.core.durations import SECOND_US
 from eventq.core.lease import can_lease
+from eventq.core.newer import newer_queue
 from eventq.core.projection import Projection
 from eventq.errors import WorkersStuckError
 from eventq.host.clock import Clock, MovedClock
@@ -81,10 +82,11 @@ class Lookout:
         # First all that is to be seen in the projection, then what comes of it.
         with self._node.reading(as_left=settler.as_left) as projection:
             now = self._node.now()
-            lapsed = self._lapsed(projection, now)
+            newer = projection.unknown
+            lapsed = [] if newer else self._lapsed(projection, now)
             lost = attempts.lost(projection)
             orphans = attempts.orphans(projection, projection.leases_of(self._node.name))
-            has_overdue = next(projection.past_expiry(now), None) is not None
+            has_overdue = not newer and next(projection.past_expiry(now), None) is not None
             free = attempts.free_count()
             has_next = not stopping.asked_count and can_lease(
                 projection, count=attempts.pace.want(free), free=free, now=now
@@ -94,6 +96,8 @@ class Lookout:
             pause_s = self._pause_s(projection, now=now, now_s=now_s)
             self.snapshots.look(projection, idle=not (attempts.held or has_next))
         settler.as_left = False
+        if newer is not None:
+            stopping.give_up(newer_queue(newer))
         for attempt in lost:
             attempts.revoke(attempt, LOST, None)
         attempts.unsettled += orphans
