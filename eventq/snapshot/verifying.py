@@ -112,7 +112,7 @@ def _verdict(
 def _flaws(snapshot: Snapshot, replayed: Snapshot) -> Iterator[Flaw]:
     for name in ("namespace", "seq", "at", "seal", "decided_at", "unknown"):
         yield from _unlike(name, None, getattr(snapshot, name), getattr(replayed, name))
-    for name in ("counts", "reopened"):
+    for name in ("counts", "reopened", "strange_ends", "strangers"):
         for kind, ours, theirs in _pairs(getattr(snapshot, name), getattr(replayed, name)):
             yield from _unlike(f"{name}.{kind}", None, ours, theirs)
     for number, ours, theirs in _pairs(snapshot.tasks, replayed.tasks):

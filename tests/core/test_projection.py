@@ -39,7 +39,9 @@ from eventq.core.task import PLAIN_ROUTE, Route, TaskState
 from eventq.errors import LogCorruptError
 from tests import deciding as decide
 from tests.core.bench import PLAIN, TTL, Bench, order
-from tests.driver import record, sealed
+from tests.driver import append_texts, record, sealed
+
+REOPENING = Reopening("cancelled", PLAIN, 100, 1)
 
 
 def applied(bench: Bench, *drafts: Draft, now: int = 100) -> None:
@@ -188,6 +190,23 @@ def test_an_unknown_kind_about_a_task_is_about_that_one_alone(
     assert sorted(bench.projection.tasks) == [2]
     assert bench.projection.unknown_count == 0
     assert bench.projection.final_counts()["completed"] == 1
+    bench.projection.check()
+
+
+@pytest.mark.parametrize("end", [Cancelled(), Completed(9), Expired("max_age")])
+def test_what_a_newer_eventq_brings_back_is_a_stranger(bench: Bench, end: AnyBody) -> None:
+    """Final tasks that it revives, and those it makes, go on in the log, and not here."""
+    bench.have(order(key="k"))
+    applied(bench, (1, Cancelled()))
+    before = bench.projection.final_counts()
+    for number, text in ((1, '{"kind":"revived"}'), (4, '{"kind":"imported"}')):
+        bench.projection.apply(append_texts(bench.log, [number], text))
+        applied(bench, (number, Leased(1, "n", TTL)), (number, end))
+        applied(bench, (number, Retried(100, None, REOPENING)))
+
+    assert bench.projection.strangers == {1: (3, "revived"), 4: (7, "imported")}
+    assert bench.projection.tasks == {}
+    assert bench.projection.final_counts() == before
     bench.projection.check()
 
 

@@ -162,6 +162,18 @@ def test_an_unknown_task_is_left_by_its_end_alone(kind: str) -> None:
         assert changed is task
 
 
+@pytest.mark.parametrize("kind", BODIES)
+def test_what_follows_an_end_that_is_touched_is_not_guessed(kind: str) -> None:
+    """A newer eventq may have brought it back: only another end is believed."""
+    ended = task_in(TaskState.EXPIRED, ending=Ending(60, reason="fatal"))
+    touched = change(ended, 8, 65, Unknown("revived", "{}"))
+
+    changed = change(touched, 9, 70, BODIES[kind])
+
+    assert changed.recorded_state == (kind if kind in FINAL else "unknown")
+    assert changed.newer == (8, "revived")
+
+
 @pytest.mark.parametrize("kind", ["completed", "failed", "released"])
 @pytest.mark.parametrize("fence", [0, 4, 6])
 def test_outcomes_must_carry_the_live_fence(kind: str, fence: int) -> None:
@@ -394,6 +406,16 @@ REOPENING = Reopening("cancelled", POLICY, 10, 1, "k", 3, Raw(b'{"a":1}'), 99, E
 def test_history_of_nothing_is_no_task() -> None:
     """No events, no task."""
     assert fold_history("ns", []) is None
+
+
+def test_a_task_that_only_a_newer_eventq_knows_is_none() -> None:
+    """It was made by an event of an unknown kind, and is no damage."""
+    history: list[tuple[int, int, AnyBody | Unknown]] = [
+        (1, 10, Unknown("imported", "{}")),
+        (2, 11, Leased(1, "n", 1)),
+    ]
+
+    assert fold_history("ns", history) is None
 
 
 def test_history_leads_through_a_reopening() -> None:

@@ -87,6 +87,7 @@ def whole() -> EventLog:
     """A log in memory with all that a snapshot can hold, also a task of a newer eventq."""
     log = told([*COMMITS, *LATER])
     append_texts(log, [27], NEWER)
+    append_texts(log, [1, 1], '{"kind":"revived"}', '{"kind":"cancelled"}')
     return log
 
 

@@ -78,6 +78,8 @@ def test_the_story_has_everything() -> None:
     assert {task.snoozes for task in tasks} == {0, 1}
     assert [task.newer for task in tasks if task.newer] == [(33, "frozen")]
     assert any(task.started_at for task in tasks)
+    assert SNAPSHOT.strangers == {1: (34, "revived")}
+    assert SNAPSHOT.strange_ends["cancelled"] == 1
     assert SNAPSHOT.reopened == {"cancelled": 1, "expired": 0}
     assert all(SNAPSHOT.counts.values())
     assert any(task.last_error for task in tasks)
@@ -103,7 +105,7 @@ def test_every_field_of_a_task_is_kept() -> None:
 # outlive the process.
 KEPT = {
     *("namespace", "seq", "at", "decided_at", "seal", "counts", "reopened", "tasks", "unknown"),
-    *("members", "holders"),
+    *("members", "holders", "strangers", "strange_ends"),
 }
 DERIVED = {
     *("unknown_count", "_pending", "_leases", "_keys", "_policies", "_routes", "_is_applied"),
@@ -124,7 +126,7 @@ def test_the_fold_means_what_it_meant() -> None:
     content = msgspec.msgpack.encode(inside._to_content(SNAPSHOT))
     digest = blake2b(content, digest_size=8).hexdigest()
 
-    assert (FOLD_VERSION, inside.CODEC_VERSION, digest) == (2, 3, "410d3e22eb75d3e8")
+    assert (FOLD_VERSION, inside.CODEC_VERSION, digest) == (2, 3, "1f30b98bcb775493")
 
 
 def test_order_and_time_do_not_count() -> None:
