@@ -73,7 +73,11 @@ def lease(
     Returns at most ``room`` drafts in all. Only ``free`` tasks can begin at once (None: all); the
     block ends before a task that must not wait, see `_may_wait`. ``lanes``, where they are given,
     are those of the audience; each has bounds of its own, and one that is full is passed over.
+
+    Nothing is leased or expired once a newer eventq has said something about the queue.
     """
+    if projection.unknown is not None:
+        return []
     drafts = expire(projection, room=room, now=now)
     takeable = _takeable(projection, now, audience, lanes or Vacancy(count, free))
     for task in islice(takeable, room - len(drafts)):
@@ -89,6 +93,8 @@ def can_lease(
     audience: Audience = PLAIN_AUDIENCE,
 ) -> bool:
     """Whether `lease` would find a task to lease; ``wanted`` in all, or by lane."""
+    if projection.unknown is not None:
+        return False
     return next(_takeable(projection, now, audience, wanted), None) is not None
 
 

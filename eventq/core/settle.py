@@ -94,7 +94,8 @@ class SettleAndLease(Struct, frozen=True):
             room=COMMIT_EVENTS - len(settled) - (self.joined is not None),
             now=now,
         )
-        said: list[Draft] = [] if self.joined is None else [(NODE, self.joined)]
+        says = self.joined is not None and projection.unknown is None
+        said: list[Draft] = [(NODE, self.joined)] if self.joined and says else []
         # Leases first: the choice is right at their position only while nothing came before.
         return Decision(said + leased + settled, None)
 
@@ -116,6 +117,9 @@ class Lapse(Struct, frozen=True):
         """See Command.decide."""
         holder = projection.holders.get(self.worker)
         drafts: list[Draft] = []
+        if projection.unknown is not None:
+            # What keeps a lease alive may have changed.
+            return Decision(drafts, None)
         if holder is None or holder.seen_seq != self.seen_seq:
             return Decision(drafts, None)
         error = ErrorInfo(type=LAPSED, message=f"node {self.worker} stopped renewing")
