@@ -55,9 +55,10 @@ MOVES: dict[str, frozenset[TaskState]] = {
 
 
 def create(
-    namespace: str, seq: int, at: int, body: Created, policy: Policy, *, route: Route | None = None
+    namespace: str, seq: int, at: int, body: Created, shared: tuple[Policy, Route] | None = None
 ) -> Task:
-    """The task a ``created`` event makes; ``policy`` and ``route`` are the event's own or equal."""
+    """The task a ``created`` event makes; what is ``shared`` is equal to the event's own."""
+    policy, route = (body.policy, route_of(body)) if shared is None else shared
     return Task(
         number=seq,
         namespace=namespace,
@@ -70,7 +71,7 @@ def create(
         scheduled_at_us=at if body.scheduled_at is None else body.scheduled_at,
         expires_at_us=body.expires_at,
         seen_at_us=at,
-        route=route_of(body) if route is None else route,
+        route=route,
     )
 
 
@@ -115,7 +116,7 @@ def change(task: Task, seq: int, at: int, body: AnyBody | Unknown) -> Task:
     kind = type(body)
     if kind is Refused:
         return task
-    if kind is Unknown or task.recorded_state is TaskState.UNKNOWN:
+    if kind is Unknown or task.newer is not None:
         return _beside_newer(task, seq, at, body)
     check_move(task, seq, body)
     return _CHANGES[kind](task, seq, at, body)
@@ -143,9 +144,12 @@ def fold_history(
 ) -> Task | None:
     """The task its whole history, (seq, at, body) in order, leads to; None for no history.
 
-    Given the ``task`` as it stood before it, the rest of a history will do.
+    None also for a task that an event of a newer eventq made: it is none that is known here. Given
+    the ``task`` as it stood before it, the rest of a history will do.
     """
     for seq, at, body in history:
+        if task is None and type(body) is Unknown:
+            return None
         task = advance(namespace, task, seq, at, body)
     return task
 
@@ -159,8 +163,8 @@ def advance(namespace: str, task: Task | None, seq: int, at: int, body: AnyBody 
     if task is None:
         if type(body) is not Created:
             raise LogCorruptError(seq, f"a task's history begins with {body.kind}")
-        return create(namespace, seq, at, body, body.policy)
-    if type(body) is Retried and task.recorded_state in REOPENABLE:
+        return create(namespace, seq, at, body)
+    if type(body) is Retried and task.recorded_state in REOPENABLE and task.newer is None:
         return reopen(namespace, task.number, seq, at, body)
     return change(task, seq, at, body)
 
@@ -168,7 +172,8 @@ def advance(namespace: str, task: Task | None, seq: int, at: int, body: AnyBody 
 def _beside_newer(task: Task, seq: int, at: int, body: AnyBody | Unknown) -> Task:
     """The task after an event of a newer eventq, or after one that followed such an event.
 
-    Nobody here knows where it stands between the two, so only its end is believed.
+    Nobody here knows where it stands between the two, so only its end is believed, until something
+    follows that too: a newer eventq may have brought it back.
     """
     if type(body) is Unknown:
         if body.skip or task.newer is not None:
@@ -180,6 +185,8 @@ def _beside_newer(task: Task, seq: int, at: int, body: AnyBody | Unknown) -> Tas
         return _completed(replace(task, fence=body.fence), seq, at, body)
     if type(body) is Expired or type(body) is Cancelled:
         return _CHANGES[type(body)](task, seq, at, body)
+    if task.recorded_state in FINAL:
+        return replace(task, recorded_state=TaskState.UNKNOWN, ending=None, seen_at_us=at)
     return task
 
 

@@ -111,7 +111,7 @@ class Task(Struct, frozen=True, gc=False):
     last_error: ErrorInfo | None = None
     route: Route = PLAIN_ROUTE
     started_at_us: int = 0
-    """When its last attempt was leased; 0 before the first."""
+    """When its last attempt was leased; 0 before the first since it was made or reopened."""
     ending: Ending | None = None
     rarity: Rarity | None = None
 
@@ -182,8 +182,13 @@ class Task(Struct, frozen=True, gc=False):
 
     @property
     def started_at(self) -> datetime | None:
-        """When its last attempt was leased; None before the first."""
+        """When its last attempt was leased; None before the first since it was made or reopened."""
         return instant(self.started_at_us) if self.started_at_us else None
+
+    @property
+    def finished_at_us(self) -> int | None:
+        """See `finished_at`."""
+        return None if self.ending is None else self.ending.at_us
 
     @property
     def finished_at(self) -> datetime | None:

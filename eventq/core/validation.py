@@ -20,7 +20,7 @@ from eventq.core.durations import Duration, parse_duration
 from eventq.core.events import COMMIT_BYTES, KEY_BYTES, TAGS_BYTES
 from eventq.core.plain import plain
 from eventq.core.policy import Backoff
-from eventq.core.task import EPOCH, TaskState
+from eventq.core.task import EPOCH, FINAL, TaskState
 from eventq.errors import ArgumentError
 
 # Nesting beyond this is a mistake, and would make every later reader recurse as deep.
@@ -32,7 +32,7 @@ NAMES_REMEMBERED = 10_000
 # More than that is a slip.
 MOST_LIMIT = 2**31
 
-OPEN = frozenset({TaskState.SCHEDULED, TaskState.READY, TaskState.LEASED})
+OPEN = frozenset(set(TaskState) - FINAL - {TaskState.FAILED})
 
 States = TaskState | str | Iterable[TaskState | str]
 
@@ -131,15 +131,19 @@ def check_name(name: object, argument: str) -> str:
     return text
 
 
+def check_pattern(pattern: object, argument: str) -> str:
+    """A name, or a pattern of names with ``*`` for any text."""
+    text = plain(pattern)
+    if type(text) is not str or not _PATTERN.fullmatch(text):
+        raise ArgumentError(argument, pattern, "a name, or a pattern like 'mail.*'")
+    return text
+
+
 def check_patterns(patterns: object, argument: str) -> tuple[str, ...]:
     """Names, or patterns of names with ``*`` for any text."""
     if isinstance(patterns, (str, bytes, Mapping)) or not isinstance(patterns, Iterable):
         raise ArgumentError(argument, patterns, "a list of names or patterns like 'mail.*'")
-    found: tuple[str, ...] = ()
-    for pattern in map(plain, patterns):
-        if type(pattern) is not str or not _PATTERN.fullmatch(pattern):
-            raise ArgumentError(argument, pattern, "a name, or a pattern like 'mail.*'")
-        found += (pattern,)
+    found = tuple(check_pattern(pattern, argument) for pattern in patterns)
     if not found:
         raise ArgumentError(argument, found, "at least one name or pattern")
     return found

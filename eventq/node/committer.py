@@ -21,7 +21,6 @@ from eventq.errors import (
     LogConflictError,
     LogError,
     LogOutcomeUnknownError,
-    LogTooNewError,
     LogUnavailableError,
 )
 from eventq.eventlog.contract import Decide, EventLog, Head
@@ -172,9 +171,6 @@ class Committer:
         projection = folded.projection
         if not (projection and projection.seq == head.seq):
             projection = folded.catch_up()
-        if projection.unknown is not None:
-            seq, kind = projection.unknown
-            raise LogTooNewError(f"event {seq} is of the unknown kind {kind!r}: upgrade eventq")
         return head_of(projection)
 
     def _is_unconditional(self) -> bool:

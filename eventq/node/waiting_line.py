@@ -74,9 +74,7 @@ class PendingCommand(Generic[R]):
     def created(self, namespace: str, at: int) -> list[Task | None]:
         """The tasks that its events created, without a projection; None for other events."""
         return [
-            create(namespace, seq, time_of(at, body), body, body.policy)
-            if type(body) is Created
-            else None
+            create(namespace, seq, time_of(at, body), body) if type(body) is Created else None
             for seq, (_, body) in enumerate(self.events, self.first)
         ]
 

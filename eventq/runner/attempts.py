@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 
 from msgspec.structs import replace
 
-from eventq.core.lease import Wanted
+from eventq.core.lease import Vacancy
 from eventq.core.projection import Projection
 from eventq.core.settle import Outcome
 from eventq.core.task import Task
@@ -70,7 +70,7 @@ class Attempts:
         """Whether one of the workers calls this."""
         return any(pool.works_here() for pool in {*self.pools, *self.earlier.values()})
 
-    def wanted(self) -> Wanted:
+    def wanted(self) -> Vacancy:
         """How many tasks to lease, and how many can begin at once; see `lanes_wanted`.
 
         Less than none can begin when tasks wait for a worker.
@@ -79,9 +79,9 @@ class Attempts:
         free = pool.workers - len(self.held) - len(self.strays)
         if self.earlier:
             free += sum(not attempt.revoked for attempt in self.earlier)
-        return Wanted(pool.pace.want(free), free)
+        return Vacancy(pool.pace.want(free), free)
 
-    def lanes_wanted(self) -> dict[str, Wanted] | None:
+    def lanes_wanted(self) -> dict[str, Vacancy] | None:
         """The same for each lane that has slots of its own; None where all lanes share them."""
         if None in self._by_lane:
             return None
@@ -91,7 +91,7 @@ class Attempts:
         for lane, pool in self._by_lane.items():
             assert lane is not None, "one without a lane stands alone"
             free = pool.workers - taken[lane]
-            wanted[lane] = Wanted(pool.pace.want(free), free)
+            wanted[lane] = Vacancy(pool.pace.want(free), free)
         return wanted
 
     def taken_by_strays(self) -> Counter[str]:

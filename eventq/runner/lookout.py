@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from eventq.core.durations import SECOND_US
 from eventq.core.lease import can_lease
+from eventq.core.newer import newer_queue
 from eventq.core.projection import Projection
 from eventq.errors import WorkersStuckError
 from eventq.host.clock import Clock
@@ -77,20 +78,15 @@ class Lookout:
         attempts, settler, stopping = self._attempts, self._settler, self._stopping
         self.resting.end()
         self.looked_s = now_s = self._clock.monotonic()
-        for pool in attempts.pools:
-            pool.pace.stalled = pool.pace.stalled and pool.is_behind()
-        begun_s = min((a.begun_s or now_s for a in attempts.held.values()), default=now_s)
-        if now_s - begun_s > LONG_S:
-            self.switching.hurry()
-        else:
-            self.switching.relax()
+        self._note_pace(now_s)
         # First all that is to be seen in the projection, then what comes of it.
         with self._node.reading(as_left=settler.as_left) as projection:
             now = self._node.now()
-            lapsed = self._lapsed(projection, now)
+            newer = projection.unknown
+            lapsed = [] if newer else self._lapsed(projection, now)
             lost = attempts.lost(projection)
             orphans = attempts.orphans(projection, projection.leases_of(self._node.name))
-            has_overdue = next(projection.past_expiry(now), None) is not None
+            has_overdue = not newer and next(projection.past_expiry(now), None) is not None
             has_next = not stopping.asked_count and can_lease(
                 projection,
                 attempts.lanes_wanted() or attempts.wanted(),
@@ -101,6 +97,8 @@ class Lookout:
             rest = self.resting.look(projection, now=now, pause_s=pause_s)
             self.snapshots.look(projection, idle=not (attempts.held or has_next))
         settler.as_left = False
+        if newer is not None:
+            stopping.give_up(newer_queue(newer))
         for attempt in lost:
             attempts.revoke(attempt, LOST, None)
         attempts.unsettled += orphans
@@ -119,6 +117,17 @@ class Lookout:
         elif not lapsed:
             return pause_s if self.resting.begin(rest) else None
         return 0
+
+    def _note_pace(self, now_s: float) -> None:
+        """Whether executors begin what they are given, and whether an attempt takes long."""
+        attempts = self._attempts
+        for pool in attempts.pools:
+            pool.pace.stalled = pool.pace.stalled and pool.is_behind()
+        begun_s = min((a.begun_s or now_s for a in attempts.held.values()), default=now_s)
+        if now_s - begun_s > LONG_S:
+            self.switching.hurry()
+        else:
+            self.switching.relax()
 
     def _lapsed(self, projection: Projection, now: int) -> list[tuple[str, int]]:
         """The nodes that have stopped renewing, each with its last sign of life."""

@@ -45,7 +45,7 @@ class Resting:
             self.moved.busy(self._ring)
 
     def look(self, projection: Projection, *, now: int, pause_s: float) -> Rest | None:
-        """The rest of the run, if it rests; ``pause_s`` as long nothing happens that rings a bell."""
+        """The rest of a run that rests; for ``pause_s`` nothing happens that rings its bell."""
         if (self._until is None and self.moved is None) or self._attempts.held:
             return None
         if next(projection.ready(now, self._attempts.workload.audience), None) is not None:

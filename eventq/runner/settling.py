@@ -20,7 +20,7 @@ from eventq.core.events import (
     Refused,
     Released,
 )
-from eventq.core.lease import Leave, Renew, Wanted
+from eventq.core.lease import Leave, Renew, Vacancy
 from eventq.core.settle import Lapse, Outcome, SettleAndLease
 from eventq.host.logger import SafeLogger
 from eventq.node.node import Node
@@ -40,7 +40,7 @@ LINGER_S = 0.010
 SETTLE_BYTES = 512 * 1024
 # A node says this often what it can run; one that has not for five minutes is taken for dead.
 JOIN_EVERY_S = 60.0
-NOTHING = Wanted(0, 0)
+FULL = Vacancy(0, 0)
 LAPSED_LEASES = "node %(node)s stopped renewing: %(attempts)s leases lapsed"
 
 COUNTED = {
@@ -83,7 +83,7 @@ class Settler:
         held = self._attempts
         outcomes = [self._with_chance(each) for each in _batch(held.unsettled)]
         begun_s = self._clock.monotonic()
-        wanted = held.wanted() if leases else NOTHING
+        wanted = held.wanted() if leases else FULL
         command = SettleAndLease(
             self._node.name,
             outcomes,

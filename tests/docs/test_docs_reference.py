@@ -148,7 +148,7 @@ def test_diagram_is_the_table_of_moves() -> None:
 
 def move_end(kind: str, start: TaskState) -> str:
     """The state in which the fold leaves a task that stood in ``start``."""
-    recorded = moves.create("docs", 1, 0, events.Created(policy()), policy())
+    recorded = moves.create("docs", 1, 0, events.Created(policy()))
     recorded = msgspec.structs.replace(
         recorded, recorded_state=start, fence=2 if start is TaskState.LEASED else 0
     )
