@@ -297,12 +297,13 @@ class TaskFailedError(EventqError):
 class WaitTimeoutError(EventqError, TimeoutError):
     """The task has not ended within the timeout; wait again, or ask `why` it has not.
 
-    ``task`` is the task as it stood then.
+    ``state`` is where the task stood then.
     """
 
-    def __init__(self, task: Task) -> None:
-        self.task = task
-        super().__init__(f"task {shown(task.key)} has not ended in time: it is {task.state}")
+    def __init__(self, key: str, state: str) -> None:
+        self.key = key
+        self.state = state
+        super().__init__(f"task {shown(key)} has not ended in time: it is {state}")
 
 
 class Retry(EventqError):  # noqa: N818 - an outcome a worker raises, not an error it meets

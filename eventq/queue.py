@@ -221,6 +221,7 @@ class Queue:
         lease_ttl: Duration = "30s",
         signals: bool = True,
         max_stuck: Duration | None = None,
+        health: str | os.PathLike[str] | None = None,
     ) -> RunReport:
         """Runs tasks in priority order until SIGTERM or SIGINT.
 
@@ -236,7 +237,8 @@ class Queue:
         second cancels them; without ``signals``, only `stop` does. Other nodes take the tasks over
         ``lease_ttl`` after this process died. Raises LogError when the log cannot be used,
         AlreadyRunningError, and WorkersStuckError when all workers have ignored for ``max_stuck``
-        that they should end (None: never).
+        that they should end (None: never). ``health``: a file that the run writes every few
+        seconds, for `eventq health`.
         """
         return self._slot.run(
             self._workload(worker, names, lanes),
@@ -245,6 +247,7 @@ class Queue:
             grace=grace,
             lease_ttl=lease_ttl,
             max_stuck=max_stuck,
+            health=health,
         )
 
     def stop(self) -> bool:
@@ -425,6 +428,11 @@ class Queue:
         """Where it is; never a password."""
         return f"<Queue {self.url} namespace={self.namespace!r}>"
 
+    @property
+    def handlers(self) -> list[Handler[..., Any, Any]]:
+        """All handlers of this queue: its own, and those of its collections."""
+        return list(self._registry)
+
     def _workload(
         self,
         worker: Call | None,
@@ -502,6 +510,7 @@ class AsyncQueue:
         lease_ttl: Duration = "30s",
         signals: bool = False,
         max_stuck: Duration | None = None,
+        health: str | os.PathLike[str] | None = None,
     ) -> RunReport:
         """See `Queue.run`; an ``async def`` worker runs in this event loop.
 
@@ -515,6 +524,7 @@ class AsyncQueue:
             grace=grace,
             lease_ttl=lease_ttl,
             max_stuck=max_stuck,
+            health=health,
         )
 
     async def wait(self, key: str, *, timeout: Duration | None = None) -> Task:  # noqa: ASYNC109

@@ -129,7 +129,7 @@ class EndWatch:
             raise waiter.error
         task = self._find(key)
         if waiter.is_late and task.state not in FINAL:
-            raise WaitTimeoutError(task)
+            raise WaitTimeoutError(task.key, task.state)
         return task
 
     def _add(self, waiter: Waiter) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
 from msgspec import Struct
@@ -20,3 +21,4 @@ class RunOptions(Struct, frozen=True):
     max_stuck_s: float | None
     until: Literal["idle"] | int | None
     chance: Callable[[], float]
+    health_path: Path | None = None

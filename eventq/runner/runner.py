@@ -15,6 +15,7 @@ from eventq.host.interrupts import raise_interrupt
 from eventq.host.logger import SafeLogger
 from eventq.node.node import Node
 from eventq.runner.attempts import Attempts
+from eventq.runner.health import HealthFile
 from eventq.runner.lookout import Lookout
 from eventq.runner.options import RunOptions
 from eventq.runner.pool import Pool
@@ -67,6 +68,11 @@ class Runner:
         self.lookout = Lookout(
             node, self.attempts, self.settler, self.stopping, options, ring=self.bell.ring
         )
+        path = options.health_path
+        slots = sum(pool.workers for pool in pools.values())
+        self._health = (
+            None if path is None else HealthFile(path, node.name, node.clock, slots=slots)
+        )
         self._node = node
 
     def take_over(self, before: Runner) -> None:
@@ -106,6 +112,8 @@ class Runner:
                 self.lookout.resting.moved.off_move(ring)
             node.off_append(ring)
             watch.close()
+            if self._health is not None:
+                self._health.end()
         if self.stopping.cause is not None:
             raise self.stopping.cause
         return RunReport(**self.settler.counts)
@@ -150,6 +158,7 @@ class Runner:
         except LogUnavailableError as error:
             raise_interrupt(error)
             self.lookout.lapses.fail()
+            self._tell_health(f"the log is unavailable: {error}")
             if self.stopping.is_forced():
                 raise
             values = {"error": str(error)}
@@ -175,7 +184,23 @@ class Runner:
         # Before anything is renewed: a lease must not outlive what works on its task.
         if self._mend():
             self.attempts.collect()
-        return self.lookout.look()
+        pause_s = self.lookout.look()
+        if self._health is None or pause_s is None:
+            return pause_s
+        self._tell_health(self._problem())
+        return min(pause_s, self._health.pause_s())
+
+    def _problem(self) -> str | None:
+        """What keeps all slots from being used, if anything does."""
+        if self.lookout.stuck.is_total:
+            return "all workers are stuck: they ignore that they should end"
+        if all(pool.pace.stalled for pool in self.attempts.pools):
+            return "the event loop is blocked"
+        return None
+
+    def _tell_health(self, problem: str | None) -> None:
+        if self._health is not None:
+            self._health.tell(problem, running=len(self.attempts.held))
 
     def _rest(self, pause_s: float) -> None:
         """Waits for the bell, and meanwhile has the executors replace what dies."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -30,6 +31,7 @@ class RunArguments(TypedDict):
     grace: Duration
     lease_ttl: Duration
     max_stuck: Duration | None
+    health: str | os.PathLike[str] | None
 
 
 class RunSlot:

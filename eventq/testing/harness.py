@@ -177,7 +177,8 @@ class Harness:
             next_at = self._next_instant()
         if ends_at is not None:
             self._work(ends_at)
-        raise WaitTimeoutError(self._get(key))
+        task = self._get(key)
+        raise WaitTimeoutError(key, task.state)
 
     # What goes wrong.
 
@@ -351,7 +352,7 @@ class Harness:
     def _stand_in(self) -> Task:
         now = self._node.now()
         policy = Backoff.linear(DEFAULT_BACKOFF).policy()
-        task = create(self.queue.namespace, 1, now, Created(policy=policy), policy)
+        task = create(self.queue.namespace, 1, now, Created(policy=policy))
         return replace(
             task, recorded_state=TaskState.LEASED, attempt=1, fence=2, worker=self._node.name
         )
