@@ -252,6 +252,15 @@ TASKS = Listing(
     ("TAGS", lambda task: short(tag_text(task.tags), VALUE_CHARACTERS)),
     elastic=2,
 )
+ATTEMPTS = Listing(
+    ("ATTEMPT", "attempt"),
+    ("NODE", "node"),
+    ("STARTED AT", "started_at"),
+    ("ENDED AT", "ended_at"),
+    ("OUTCOME", "outcome"),
+    ("LATE", "late"),
+    ("ERROR", lambda each: "-" if each.error is None else error_text(each.error)),
+)
 EVENTS = Listing(
     ("SEQ", "seq", ">8"),
     ("AT", lambda event: time_text(event.at)),
