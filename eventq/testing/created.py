@@ -27,7 +27,7 @@ class Made(Struct, frozen=True):
     tags: dict[str, Any]
 
 
-class Wanted:
+class CreatedSearch:
     """A handler, by itself or its name (None: any), and values of some of its arguments."""
 
     def __init__(self, target: AnyTarget | None, arguments: Mapping[str, object]) -> None:

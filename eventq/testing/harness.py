@@ -36,12 +36,13 @@ from eventq.host.bell import Bell
 from eventq.host.clock import LogClock
 from eventq.node.end_watch import EndWatch
 from eventq.queue import Queue
+from eventq.runner.attempts import LOST
 from eventq.runner.options import RunOptions
 from eventq.runner.pool import Pool
 from eventq.runner.runner import Runner, RunReport
 from eventq.runner.workload import Workload
 from eventq.testing.clock import START, ManualClock
-from eventq.testing.created import AnyTarget, Wanted, name_of
+from eventq.testing.created import AnyTarget, CreatedSearch, name_of
 from eventq.testing.faults import Faults, NodeDiedError
 from eventq.testing.inline import (
     InlineExecutor,
@@ -68,9 +69,7 @@ class HarnessQueue(Queue):
         return self.harness.note_created(super()._create(orders))
 
     def _manage(self, key: str, edit: CancelTask | RetryTask | UpdateTask) -> Task:
-        task = super()._manage(key, edit)
-        self.harness.executor.tell(task)
-        return task
+        return self.harness.note_changed(super()._manage(key, edit))
 
 
 class HarnessEndWatch(EndWatch):
@@ -128,6 +127,7 @@ class Harness:
         self._name_node()
         self.executor = self._make_executor(Bell())
         """Calls the handlers of the last run, or of the one that goes on."""
+        self._runner: Runner | None = None
         self._workload()
         for registry in self._registries:
             registry.lend(queue)
@@ -210,7 +210,7 @@ class Harness:
         In the order in which they were made; final ones, too. Raises TypeError for an argument that
         the handler does not take.
         """
-        found = Wanted(handler, arguments).find(self.queue)
+        found = CreatedSearch(handler, arguments).find(self.queue)
         return [self._get(event.key) for event in found]
 
     def assert_created(self, handler: AnyTarget, /, **arguments: object) -> Task:
@@ -218,7 +218,7 @@ class Harness:
 
         Raises AssertionError where there is none, with those that there are; else as `all_created`.
         """
-        wanted = Wanted(handler, arguments)
+        wanted = CreatedSearch(handler, arguments)
         for key in reversed([event.key for event in wanted.find(self.queue)]):
             return self._get(key)
         raise AssertionError(
@@ -228,7 +228,7 @@ class Harness:
 
     def refute_created(self, handler: AnyTarget, /, **arguments: object) -> None:
         """Raises AssertionError if a task was made for the handler with these arguments."""
-        wanted = Wanted(handler, arguments)
+        wanted = CreatedSearch(handler, arguments)
         if found := [event.key for event in wanted.find(self.queue)]:
             raise AssertionError(f"{wanted.text()} was made: task {', '.join(found)}")
 
@@ -264,6 +264,17 @@ class Harness:
         self.run()
         return [self._get(task.key) for task in tasks]
 
+    def note_changed(self, task: Task) -> Task:
+        """For the queue: the task after somebody has changed it; what ran on it has lost its lease.
+
+        A run would notice when it looks around, which it cannot while it calls a handler.
+        """
+        attempt = self.executor.attempt
+        if attempt is not None and attempt.task.number == task.number and not attempt.revoked:
+            assert self._runner is not None, "an attempt is one of a run"
+            self._runner.attempts.revoke(attempt, LOST, None)
+        return task
+
     def problems(self) -> list[str]:
         """What is wrong: rules that the log breaks, and faults that have not happened."""
         verdict = verify(self.queue.log, limit=FINDINGS)
@@ -282,7 +293,7 @@ class Harness:
             raise AlreadyRunningError(NESTED)
         report = RunReport()
         while True:
-            runner = self._make_runner(until_at)
+            runner = self._runner = self._make_runner(until_at)
             try:
                 return report.plus(self._slot.run_with(runner, signals=False))
             except NodeDiedError:

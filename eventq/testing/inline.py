@@ -11,13 +11,11 @@ from contextvars import Context as Variables
 from typing import Any, cast
 
 from eventq.core.durations import SECOND_US, Duration, parse_duration
-from eventq.core.task import Task
 from eventq.errors import DeadlineExceededError
 from eventq.handlers.context import LATE, AsyncContext, Context, running
 from eventq.handlers.work import Work
 from eventq.host.clock import LogClock
 from eventq.runner.attempt import Attempt, is_awaitable, raised, returned
-from eventq.runner.attempts import LOST
 from eventq.runner.executors import Executor
 from eventq.runner.pacing import Pace
 from eventq.testing.clock import ManualClock
@@ -73,14 +71,6 @@ class InlineExecutor(Executor):
         self._faults = faults
         self._thread: int | None = None
         self._waiting: deque[Attempt] = deque()
-
-    def tell(self, task: Task) -> None:
-        """Has the attempt that runs know what somebody has done to its task."""
-        attempt = self.attempt
-        if attempt is None or attempt.task.number != task.number:
-            return
-        if attempt.task.fence != task.fence:
-            attempt.stop(LOST)
 
     def calls(self, work: Work) -> bool:  # noqa: ARG002 - all of it
         """See Executor.calls."""
