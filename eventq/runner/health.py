@@ -95,7 +95,8 @@ def check_health_path(path: str | os.PathLike[str] | None) -> Path | None:
         return None
     try:
         found = Path(path)
-        is_possible = found.name and found.parent.is_dir() and not found.is_dir()
+        is_name = bool(found.name) and "\0" not in found.name
+        is_possible = is_name and found.parent.is_dir() and not found.is_dir()
     except (TypeError, ValueError):
         is_possible = False
     if not is_possible or not os.access(found.parent, os.W_OK):
