@@ -155,6 +155,8 @@ def _created(body: Created) -> str:
         parts.append(f"until {time_text(body.expires_at)}")
     if body.needs:
         parts.append(f"needs {visible(' '.join(body.needs))}")
+    if body.repeats is not None:
+        parts.append(f"like task {body.repeats}")
     tags = tag_text(msgspec.json.decode(body.tags))
     return ", ".join([*parts, tags] if tags else parts)
 
