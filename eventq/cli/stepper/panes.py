@@ -50,11 +50,13 @@ WORDS = {
     "created_at_us": "created",
     "scheduled_at_us": "scheduled",
     "expires_at_us": "expires",
+    "started_at_us": "started",
+    "finished_at_us": "finished",
     "tags_json": "tags",
     "result_json": "result",
 }
 
-STATES = ("ready", "scheduled", "leased", "completed", "expired", "cancelled")
+STATES = ("ready", "scheduled", "leased", "completed", "expired", "cancelled", "unknown")
 TOTALS = ("attempts", "failures", "refused")
 
 # What showing an absurd value may raise; a log that somebody altered can hold one.
