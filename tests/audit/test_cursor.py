@@ -270,10 +270,11 @@ def test_an_unknown_kind_changes_no_number(log: MemoryLog) -> None:
         assert isinstance(cursor.event and cursor.event.body, Unknown)
         assert {change.name for change in cursor.step.task_changes} <= {"newer"}
         assert cursor.step.count_changes == []
-    assert cursor.projection.unknown == (end - 1, "paused")
-    assert cursor.projection.strangers == {1: (end - 1, "paused")}
-    cursor.backward()
     assert cursor.projection.unknown is None
+    assert cursor.projection.strangers == {1: (end - 1, "paused")}
+    cursor.forward()
+    assert cursor.projection.unknown == (end, "paused")
+    cursor.backward(2)
     assert cursor.projection.strangers == {}
 
 
