@@ -119,7 +119,7 @@ class Projection:
             task = tasks.get(number)
             if task is None:
                 after.append(self._apply_to_none(seq, at, number, body))
-            elif type(body) is Leased:
+            elif type(body) is Leased and task.recorded_state is SCHEDULED:
                 changed = tasks[number] = change(task, seq, at, body)
                 leased.append(task)
                 holder = self._leases.hold(number, body.worker)

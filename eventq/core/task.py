@@ -76,6 +76,12 @@ class Rarity(Struct, frozen=True, gc=False):
     newer: tuple[int, str] | None = None
 
 
+# What the parts of a task hold, by the names that Task has for it: for whoever compares tasks.
+PARTS = {
+    "route": ("name", "lane", "needs"),
+    "ending": ("finished_at_us", "result_json", "result_missing", "final_reason"),
+    "rarity": ("lapses", "snoozes", "newer"),
+}
 PLAIN_ROUTE = Route()
 DEFAULT_LANE = "default"
 NOTHING_RARE = Rarity()
