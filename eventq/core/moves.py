@@ -27,6 +27,8 @@ from eventq.core.events import (
 from eventq.core.task import FINAL, REOPENABLE, Task, TaskState
 from eventq.errors import LogCorruptError
 
+SCHEDULED, LEASED = TaskState.SCHEDULED, TaskState.LEASED
+
 # The one table of legal moves: from which recorded states each kind may come. SCHEDULED stands
 # for READY too. What `retried` may reopen is final; `created` comes from nothing.
 MOVES: dict[str, frozenset[TaskState]] = {
@@ -94,6 +96,36 @@ def change(task: Task, seq: int, at: int, body: AnyBody | Unknown) -> Task:
     return _CHANGES[kind](task, seq, at, body)
 
 
+def lease(task: Task, seq: int, at: int, body: Leased) -> Task:
+    """The task leased. Raises as `change` does, and takes half of its time.
+
+    By position: this is what every node does for each lease of every other.
+    """
+    if task.recorded_state is not SCHEDULED:
+        check_move(task, seq, body)
+    return Task(
+        task.number,
+        task.namespace,
+        task.caller_key,
+        task.priority,
+        task.tags_json,
+        task.policy,
+        task.created_at_us,
+        task.scheduled_at_us,
+        task.expires_at_us,
+        at,
+        LEASED,
+        body.attempt,
+        task.retry_count,
+        seq,
+        body.worker,
+        task.last_error,
+        task.result_json,
+        task.result_missing,
+        task.final_reason,
+    )
+
+
 def check_move(task: Task, seq: int, body: AnyBody | Unknown) -> None:
     """Raises LogCorruptError unless the event may come next in the task's life."""
     kind = type(body)
@@ -136,17 +168,6 @@ def advance(namespace: str, task: Task | None, seq: int, at: int, body: AnyBody 
     if type(body) is Retried and task.recorded_state in REOPENABLE:
         return reopen(namespace, task.number, seq, at, body)
     return change(task, seq, at, body)
-
-
-def _leased(task: Task, seq: int, at: int, body: Leased) -> Task:
-    return replace(
-        task,
-        recorded_state=TaskState.LEASED,
-        attempt=body.attempt,
-        fence=seq,
-        worker=body.worker,
-        seen_at_us=at,
-    )
 
 
 def _completed(task: Task, seq: int, at: int, body: Completed) -> Task:
@@ -224,7 +245,7 @@ def _updated(task: Task, _seq: int, at: int, body: Updated) -> Task:
 
 
 _CHANGES: dict[type, Callable[..., Task]] = {
-    Leased: _leased,
+    Leased: lease,
     Completed: _completed,
     Failed: _failed,
     Retried: _retried,
