@@ -102,8 +102,15 @@ class Remote(Protocol):
     A caller does without where `EventLog.remote` is None, and loses nothing but time.
     """
 
-    def append_next(self, decide: Decide, *, guess: Head) -> Commit | None:
-        """Like `EventLog.append_next`, but takes the ``guess`` for the head instead of asking."""
+    @property
+    def append_s(self) -> float:
+        """How long an append takes lately, in seconds; 0 before the first."""
+
+    def append_next(self, decide: Decide, *, guess: Head, waits: bool = True) -> Commit | None:
+        """Like `EventLog.append_next`, but takes the ``guess`` for the head instead of asking.
+
+        Unless it ``waits``, it leaves out the wait for others: the caller has done so.
+        """
 
     def watch(self, wake: Callable[[], None], *, heard: Callable[[], bool]) -> Watch:
         """Like `EventLog.watch`, but may put off the next look until a wake was ``heard``."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from functools import partial
+from time import sleep
 from typing import Any
 
 from msgspec import Struct
@@ -28,12 +29,16 @@ from eventq.eventlog.contract import Decide, EventLog, Head
 from eventq.host.interrupts import raise_interrupt
 from eventq.node.commit_plan import CommitPlan, dated
 from eventq.node.folded_log import FoldedLog, Now, head_of
+from eventq.node.turns import turn_of
 from eventq.node.waiting_line import PendingCommand, WaitingLine
 from eventq.replay.fold import task_of
 
 # Attempts to append before a conflict is called a failure. Only logs whose writer slot lets every
 # writer through ever conflict.
 CONFLICTS_BORNE = 100
+# How soon to look again, in appends: for the one node that goes first, and for each one more.
+LOOK_APPENDS = 1.0
+LOOK_APPENDS_EACH = 1.5
 
 
 class Guess(enum.Enum):
@@ -65,18 +70,22 @@ class Committer:
         folded: FoldedLog,
         past: PastTasks,
         *,
+        name: str,
         now: Now,
         ring: Callable[[], None],
     ) -> None:
-        """``ring`` is called after each append."""
+        """``name`` is what the node leases by; ``ring`` is called after each append."""
         self.in_flight: InFlight | None = None
         """What was decided, until its outcome is known."""
         self._log = log
         self._line = line
         self._folded = folded
         self._past = past
+        self._name = name
         self._now = now
         self._ring = ring
+        # All who leased longer ago have appended: no other pacing is needed.
+        self._is_in_turn = False
         # What unconditional commands are handed.
         self._empty = Projection(log.namespace)
 
@@ -99,7 +108,7 @@ class Committer:
     def _commit(self) -> None:
         """Makes one commit of all who wait, as far as there is room."""
         for _ in range(CONFLICTS_BORNE):
-            guess = self._guess()
+            guess = self._guess(is_fresh=self._await_turn())
             try:
                 commit = self._append_next(guess, partial(self._decide, guess))
             except LogError as error:
@@ -122,7 +131,28 @@ class Committer:
             return
         raise LogUnavailableError(f"{CONFLICTS_BORNE} conflicts in a row; the log is too busy")
 
-    def _guess(self) -> Guess:
+    def _await_turn(self) -> bool:
+        """Folds what others append until it is this node's turn; see `turn_of`.
+
+        Returns whether it has just read the log.
+        """
+        remote, folded, is_fresh = self._log.remote, self._folded, False
+        self._is_in_turn = False
+        leases = any(pending.command.leasing for pending in self._line.batch)
+        if remote is None or not leases or folded.is_alone:
+            return False
+        while (projection := folded.projection) is not None:
+            turn = turn_of(projection, self._name, now=self._now(), append_s=remote.append_s)
+            self._is_in_turn = turn is not None and not turn.before_count
+            if turn is None or not turn.pause_s:
+                break
+            appends = LOOK_APPENDS_EACH * (turn.before_count - 1) or LOOK_APPENDS
+            sleep(min(turn.pause_s, appends * remote.append_s))
+            folded.catch_up(briefly=True)
+            is_fresh = True
+        return is_fresh
+
+    def _guess(self, *, is_fresh: bool) -> Guess:
         """What to do with the head that the node remembers.
 
         Only leases, outcomes and what needs no projection are decided by a trusted guess: they meet
@@ -131,7 +161,7 @@ class Committer:
         if self._log.remote is None or self._folded.end is None:
             return Guess.NONE
         is_unconditional = self._is_unconditional()
-        if self._folded.is_alone and (
+        if (is_fresh or self._folded.is_alone) and (
             is_unconditional or all(each.command.leasing for each in self._line.batch)
         ):
             return Guess.TRUSTED
@@ -144,7 +174,7 @@ class Committer:
         remote, end = self._log.remote, self._folded.end
         if guess is Guess.NONE or remote is None or end is None:
             return self._log.append_next(decide)
-        return remote.append_next(decide, guess=end)
+        return remote.append_next(decide, guess=end, waits=not self._is_in_turn)
 
     def _decide(self, guess: Guess, head: Head) -> Commit | None:
         """Decides what follows the head, and makes a commit of it; None where there is nothing."""

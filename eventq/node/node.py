@@ -11,6 +11,7 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, TypeVar
 
 from eventq.core.command import Command
@@ -57,7 +58,13 @@ class Node:
         self._past = LoggedPast(self.log)
         self._folded = FoldedLog(self.log, now=self.now)
         self._committer = Committer(
-            self.log, self._line, self._folded, self._past, now=self.now, ring=self._ring
+            self.log,
+            self._line,
+            self._folded,
+            self._past,
+            name=self.name,
+            now=self.now,
+            ring=self._ring,
         )
         # The commands of the threads in `execute`, by thread: a signal handler that comes back here
         # would wait for itself. Those that were interrupted stay, and are abandoned.
@@ -101,7 +108,9 @@ class Node:
         """
         self._check_open()
         self._check_not_inside()
-        return Holding(self._lock, self._as_left if as_left else self._folded.catch_up)
+        # Briefly: what came after this call began need not be seen.
+        look = self._as_left if as_left else partial(self._folded.catch_up, briefly=True)
+        return Holding(self._lock, look)
 
     def now(self, *, at_least: int = 0) -> int:
         """The node's time in microseconds: the log's clock, but never behind the log or itself.
