@@ -43,7 +43,7 @@ class MongoConnection:
         self._secret_url = url
         self._closed = False
         self._client: MongoClient[Document] | None = None
-        # Of this client: making it anew costs a tenth of an insert.
+        # Of this client: making it anew costs a twentieth of an insert.
         self._commits: Collection[Document] | None = None
         self._offset_us = 0
         self._measured_s = -OFFSET_S

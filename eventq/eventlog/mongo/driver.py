@@ -33,7 +33,7 @@ TIMEOUTS_MS = {
     "serverSelectionTimeoutMS": 5_000,
 }
 # For a write that the driver could repeat by itself, the server writes a second record. An append
-# is followed up here until its outcome is known, so that record would only cost a fifth of it.
+# is followed up here until its outcome is known, so that record would only cost time.
 RETRY_WRITES = False
 DEFAULT_DATABASE = "eventq"
 
