@@ -27,6 +27,9 @@ from eventq.core.events import (
 from eventq.core.task import FINAL, REOPENABLE, Task, TaskState
 from eventq.errors import LogCorruptError
 
+# Names of their own for what most events lead to: a member costs a fifth of the change to look up.
+LEASED, COMPLETED = TaskState.LEASED, TaskState.COMPLETED
+
 # The one table of legal moves: from which recorded states each kind may come. SCHEDULED stands
 # for READY too. What `retried` may reopen is final; `created` comes from nothing.
 MOVES: dict[str, frozenset[TaskState]] = {
@@ -141,7 +144,7 @@ def advance(namespace: str, task: Task | None, seq: int, at: int, body: AnyBody 
 def _leased(task: Task, seq: int, at: int, body: Leased) -> Task:
     return replace(
         task,
-        recorded_state=TaskState.LEASED,
+        recorded_state=LEASED,
         attempt=body.attempt,
         fence=seq,
         worker=body.worker,
@@ -153,7 +156,7 @@ def _completed(task: Task, seq: int, at: int, body: Completed) -> Task:
     check_fence(task, seq, body.fence)
     return replace(
         task,
-        recorded_state=TaskState.COMPLETED,
+        recorded_state=COMPLETED,
         fence=0,
         worker=None,
         seen_at_us=at,
