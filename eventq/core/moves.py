@@ -93,17 +93,15 @@ def change(task: Task, seq: int, at: int, body: AnyBody | Unknown) -> Task:
     kind = type(body)
     if kind is Refused or kind is Unknown:
         return task
-    check_move(task, seq, body)
+    if task.recorded_state not in _LEGAL.get(kind, ()):
+        raise _illegal(task, seq, body)
     return _CHANGES[kind](task, seq, at, body)
 
 
 def check_move(task: Task, seq: int, body: AnyBody | Unknown) -> None:
     """Raises LogCorruptError unless the event may come next in the task's life."""
-    kind = type(body)
-    legal = _LEGAL.get(kind)
-    if legal is None or task.recorded_state not in legal:
-        problem = f"task {task.number} is {task.recorded_state}, so {body.kind} is no legal move"
-        raise LogCorruptError(seq, problem)
+    if task.recorded_state not in _LEGAL.get(type(body), ()):
+        raise _illegal(task, seq, body)
 
 
 def check_fence(task: Task, seq: int, fence: int) -> None:
@@ -139,6 +137,11 @@ def advance(namespace: str, task: Task | None, seq: int, at: int, body: AnyBody 
     if type(body) is Retried and task.recorded_state in REOPENABLE:
         return reopen(namespace, task.number, seq, at, body)
     return change(task, seq, at, body)
+
+
+def _illegal(task: Task, seq: int, body: AnyBody | Unknown) -> LogCorruptError:
+    problem = f"task {task.number} is {task.recorded_state}, so {body.kind} is no legal move"
+    return LogCorruptError(seq, problem)
 
 
 def _leased(task: Task, seq: int, at: int, body: Leased) -> Task:

@@ -108,9 +108,12 @@ class Projection:
                 holder = self._leases.hold(number, body.worker)
                 holder.seen_seq, holder.seen_at, holder.ttl_us = seq, at, body.ttl_us
                 after.append(changed)
-            elif type(body) is Completed and not collect:
-                check_move(task, seq, body)
-                check_fence(task, seq, body.fence)
+            elif type(body) is Completed:
+                if collect:
+                    after.append(change(task, seq, at, body))
+                else:
+                    check_move(task, seq, body)
+                    check_fence(task, seq, body.fence)
                 self._leases.let_go(task)
                 self._forget(task)
             else:
