@@ -15,6 +15,8 @@ from eventq.runner.context import AsyncContext
 from eventq.runner.executors.contract import LOOP_ENDED, Executor
 from eventq.runner.executors.loops import cancel
 
+BROKEN_OFF = asyncio.CancelledError()
+
 
 class AsyncExecutor(Executor):
     """Calls an ``async def`` worker in one event loop: the one given, or its own in a thread."""
@@ -120,14 +122,16 @@ class AsyncExecutor(Executor):
             attempt.fail(error)
         else:
             attempt.outcome = attempt.outcome or outcome
-        # Here, since a callback of its asyncio task costs another turn of the loop.
-        self._end(attempt)
+        finally:
+            # Here, since a callback of its asyncio task costs another turn of the loop.
+            self._end(attempt)
 
     def _end(self, attempt: Attempt) -> None:
         if attempt not in self._running:
             # Its loop had been given up, and the attempt with it.
             return
-        attempt.ended_s = self._clock.monotonic()
+        # Without an outcome if an interrupt broke off the telling of it.
+        attempt.end(BROKEN_OFF, self._clock.monotonic())
         # In this order, so that an interrupt loses none; one handed out twice is settled once.
         self._ended.append(attempt)
         del self._running[attempt]
