@@ -27,7 +27,8 @@ from eventq.core.events import (
 from eventq.core.task import FINAL, REOPENABLE, Task, TaskState
 from eventq.errors import LogCorruptError
 
-SCHEDULED, LEASED = TaskState.SCHEDULED, TaskState.LEASED
+# Names of their own for what most events lead to: a member costs a fifth of the change to look up.
+SCHEDULED, LEASED, COMPLETED = TaskState.SCHEDULED, TaskState.LEASED, TaskState.COMPLETED
 
 # The one table of legal moves: from which recorded states each kind may come. SCHEDULED stands
 # for READY too. What `retried` may reopen is final; `created` comes from nothing.
@@ -92,7 +93,8 @@ def change(task: Task, seq: int, at: int, body: AnyBody | Unknown) -> Task:
     kind = type(body)
     if kind is Refused or kind is Unknown:
         return task
-    check_move(task, seq, body)
+    if task.recorded_state not in _LEGAL.get(kind, ()):
+        raise _illegal(task, seq, body)
     return _CHANGES[kind](task, seq, at, body)
 
 
@@ -128,11 +130,8 @@ def lease(task: Task, seq: int, at: int, body: Leased) -> Task:
 
 def check_move(task: Task, seq: int, body: AnyBody | Unknown) -> None:
     """Raises LogCorruptError unless the event may come next in the task's life."""
-    kind = type(body)
-    legal = _LEGAL.get(kind)
-    if legal is None or task.recorded_state not in legal:
-        problem = f"task {task.number} is {task.recorded_state}, so {body.kind} is no legal move"
-        raise LogCorruptError(seq, problem)
+    if task.recorded_state not in _LEGAL.get(type(body), ()):
+        raise _illegal(task, seq, body)
 
 
 def check_fence(task: Task, seq: int, fence: int) -> None:
@@ -170,11 +169,16 @@ def advance(namespace: str, task: Task | None, seq: int, at: int, body: AnyBody 
     return change(task, seq, at, body)
 
 
+def _illegal(task: Task, seq: int, body: AnyBody | Unknown) -> LogCorruptError:
+    problem = f"task {task.number} is {task.recorded_state}, so {body.kind} is no legal move"
+    return LogCorruptError(seq, problem)
+
+
 def _completed(task: Task, seq: int, at: int, body: Completed) -> Task:
     check_fence(task, seq, body.fence)
     return replace(
         task,
-        recorded_state=TaskState.COMPLETED,
+        recorded_state=COMPLETED,
         fence=0,
         worker=None,
         seen_at_us=at,

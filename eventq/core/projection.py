@@ -108,10 +108,11 @@ class Projection:
                 holder = leases.hold(number, body.worker)
                 holder.seen_seq, holder.seen_at, holder.ttl_us = seq, at, body.ttl_us
                 after.append(changed)
-            elif type(body) is Completed and not collect:
-                if task.recorded_state is not LEASED:
+            elif type(body) is Completed:
+                if collect:
+                    after.append(change(task, seq, at, body))
+                else:
                     check_move(task, seq, body)
-                if body.fence != task.fence:
                     check_fence(task, seq, body.fence)
                 leases.let_go(task)
                 self._forget(task)

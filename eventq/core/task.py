@@ -40,6 +40,9 @@ class TaskState(enum.StrEnum):
     CANCELLED = "cancelled"
     """Final, called off; a retry by hand reopens it."""
 
+    # That of enums is computed by Python, and each event looks a state up in a set.
+    __hash__ = str.__hash__
+
 
 FINAL = frozenset({TaskState.COMPLETED, TaskState.EXPIRED, TaskState.CANCELLED})
 # What a retry by hand brings back.

@@ -73,8 +73,7 @@ class Lookout:
         attempts, settler, stopping = self._attempts, self._settler, self._stopping
         self.looked_s = now_s = self._clock.monotonic()
         attempts.pace.stalled = attempts.pace.stalled and attempts.executor.is_behind()
-        begun_s = min((a.begun_s or now_s for a in attempts.held.values()), default=now_s)
-        if now_s - begun_s > LONG_S:
+        if attempts.longest_s(now_s) > LONG_S:
             self.switching.hurry()
         else:
             self.switching.relax()
@@ -91,7 +90,9 @@ class Lookout:
             )
             is_at_rest = self._options.until_idle and self._is_at_rest(projection, now)
             is_done = is_at_rest and not projection.retrying_count
-            pause_s = self._pause_s(projection, now=now, now_s=now_s)
+            # It asks each attempt, and who is busy makes no pause.
+            is_busy = has_overdue or has_next or settler.is_due()
+            pause_s = 0.0 if is_busy else self._pause_s(projection, now=now, now_s=now_s)
             self.snapshots.look(projection, idle=not (attempts.held or has_next))
         settler.as_left = False
         for attempt in lost:

@@ -73,7 +73,11 @@ class Settler:
     def settle_and_lease(self, *, leases: bool = True) -> None:
         """Commits the outcomes of the last tasks together with the leases of the next."""
         held = self._attempts
-        outcomes = [self._with_chance(each) for each in _batch(held.unsettled)]
+        # Only a failure needs chance, for the jitter of its backoff.
+        outcomes = [
+            each if each.error is None else replace(each, draw=self._chance())
+            for each in _batch(held.unsettled)
+        ]
         free = held.free_count()
         count = held.pace.want(free) if leases else 0
         command = SettleAndLease(self._node.name, outcomes, self._ttl_us, count, free)
@@ -82,20 +86,22 @@ class Settler:
         del held.unsettled[: len(outcomes)]
         self._settled_s = self._clock.monotonic()
         self.as_left = bool(committed.events)
-        attempts, is_news = [], False
+        attempts, is_news, completed_count = [], False, 0
         for (_, body), task in zip(committed.events, committed.tasks, strict=True):
             kind = type(body)
             if kind is Leased:
                 assert task is not None
                 attempts.append(held.hold(task))
+            elif type(body) is Completed and body.result_missing is None:
+                # So do most tasks end, and there is nothing to report.
+                completed_count += 1
             elif kind in COUNTED:
+                is_news = True
                 self.counts[COUNTED[kind]] += 1
-                # Of the plain completions of most tasks there is nothing to report.
-                is_plain = type(body) is Completed and body.result_missing is None
-                is_news = is_news or not is_plain
                 if kind is Cancelled:
                     # A worker's Cancel is a failure in the log, right before this event.
                     self.counts["failed"] -= 1
+        self.counts["completed"] += completed_count
         if attempts:
             # Other nodes may see the sign of life before this one hears of its commit.
             self.signed_s = begun_s
@@ -129,9 +135,6 @@ class Settler:
             logger.warning(LAPSED_LEASES, values, extra=values)
             self.counts["expired"] += sum(type(body) is Expired for _, body in committed.events)
             news.report(self._node, committed)
-
-    def _with_chance(self, outcome: Outcome) -> Outcome:
-        return outcome if outcome.error is None else replace(outcome, draw=self._chance())
 
 
 def _batch(outcomes: list[Outcome]) -> list[Outcome]:

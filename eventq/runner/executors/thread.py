@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context as Variables
-from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -161,7 +160,7 @@ class ThreadExecutor(Executor):
         def begin() -> None:
             loop = asyncio.get_running_loop()
             handle = asyncio.Task(_awaited(value, self._process), loop=loop, context=variables)
-            attempt.interrupt = partial(self.host.call, handle.cancel)
+            attempt.interrupt = lambda _: self.host.call(handle.cancel)
             handle.add_done_callback(box.put)
             if attempt.context.cancelled:
                 # Whoever cancelled it may have been too early to find the handle.
