@@ -86,7 +86,7 @@ class SqliteLog:
 
     def append_next(self, decide: Decide) -> Commit | None:
         """See EventLog.append_next."""
-        appending = Appending(self.namespace, decide)
+        appending = Appending(self.connection, decide)
         self.connection.note_namespace(self.connection.change(appending, appending.in_flight))
         if appending.commit is not None:
             self.doorbell.ring()
@@ -151,9 +151,9 @@ class SqliteLog:
 class Appending:
     """An append on its way: in its slot it decides, and inserts what was decided."""
 
-    def __init__(self, namespace: str, decide: Decide) -> None:
+    def __init__(self, place: SqliteConnection, decide: Decide) -> None:
         self.commit: Commit | None = None
-        self._namespace = namespace
+        self._place = place
         self._decide = decide
 
     def in_flight(self) -> Commit | None:
@@ -162,7 +162,8 @@ class Appending:
 
     def __call__(self, connection: apsw.Connection, namespace_id: int | None) -> int | None:
         """Inserts the commit inside a transaction; returns the namespace's number."""
-        head = read.head(connection, namespace_id, self._namespace)
+        place = self._place
+        head = place.head_left(connection) or read.head(connection, namespace_id, place.namespace)
         self.commit = commit = self._decide(head)
         if commit is None:
             return namespace_id
@@ -173,7 +174,7 @@ class Appending:
         if commit.keys and archived.find_kept_keys(connection, namespace_id, list(commit.keys)):
             raise LogConflictError(commit.first)
         if namespace_id is None:
-            rows = read.query(connection, schema.INSERT_NAMESPACE, (self._namespace,))
+            rows = read.query(connection, schema.INSERT_NAMESPACE, (place.namespace,))
             namespace_id = int(rows[0][0])
         _insert(connection, namespace_id, commit)
         return namespace_id
