@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from functools import partial
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from msgspec import Struct
@@ -141,9 +142,11 @@ class Committer:
 
     def _append_next(self, guess: Guess, decide: Decide) -> Commit | None:
         """Appends through the log; a guess saves asking where it ends."""
-        remote, end = self._log.remote, self._folded.end
-        if guess is Guess.NONE or remote is None or end is None:
+        if guess is Guess.NONE:
             return self._log.append_next(decide)
+        remote, end = self._log.remote, self._folded.end
+        assert remote is not None, "only a log behind a network is guessed about"
+        assert end is not None, "a guess is an end that was seen"
         return remote.append_next(decide, guess=end)
 
     def _decide(self, guess: Guess, head: Head) -> Commit | None:
@@ -179,14 +182,18 @@ class Committer:
 
     def _is_unconditional(self) -> bool:
         """Whether no command in the commit needs a projection."""
-        return all(each.command.unconditional for each in self._line.batch)
+        for pending in self._line.batch:  # noqa: SIM110 - `all` costs lone callers twice as much
+            if not pending.command.unconditional:
+                return False
+        return True
 
     def _plan(self, place: Head, guess: Guess) -> tuple[CommitPlan, list[PendingCommand[Any]]]:
         """Has the commands decide, leases first; returns the plan and those who are in it."""
         now = self._now(at_least=place.at)
-        plan, members = CommitPlan(place, now, max(now, place.at)), []
-        projection = self._folded.projection if self._folded.is_at(place) else None
-        for pending in sorted(self._line.batch, key=lambda pending: not pending.command.leasing):
+        plan, members = CommitPlan(place, now), []
+        projection = self._folded.projection_at(place)
+        # A sort by what is true first: a reversed one leaves equals in their order, too.
+        for pending in sorted(self._line.batch, key=_is_leasing, reverse=True):
             pending.error = None
             command, known = pending.command, projection
             if command.unconditional:
@@ -198,14 +205,14 @@ class Committer:
                 decision = command.decide(known, self._past, now)
                 if now != plan.at:
                     decision = replace(decision, events=dated(decision.events, now))
-                texts = encode_bodies([body for _, body in decision.events])
+                texts = encode_bodies(map(_body_of, decision.events))
             except Exception as error:  # noqa: BLE001 - its own caller raises it
                 raise_interrupt(error)
                 pending.error = error
                 continue
-            if plan.admits(decision.events, texts):
-                pending.decision = decision
-                pending.first = plan.add(decision.events, texts)
+            first = plan.add(decision.events, texts)
+            if first is not None:
+                pending.decision, pending.first = decision, first
                 members.append(pending)
         return plan, members
 
@@ -260,6 +267,11 @@ class Committer:
                 numbers = commit.tasks[start : start + len(pending.events)]
                 pending.tasks = [task_of(self._log, number) for number in numbers]
                 pending.committed = True
+
+
+# In C, since each is asked of every command.
+_body_of = itemgetter(1)
+_is_leasing = attrgetter("command.leasing")
 
 
 def _outcome_unknown(problem: object, unread: EventqError) -> LogOutcomeUnknownError:

@@ -11,6 +11,7 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from threading import get_ident
 from typing import Any, TypeVar
 
 from eventq.core.command import Command
@@ -69,10 +70,11 @@ class Node:
         Raises what the command's decision raised, or a LogError: then nothing was appended. What
         a signal handler raises ends this call alone; others' commands go on under another leader.
         """
-        self._check_open()
-        self._check_not_inside()
+        thread = get_ident()
+        if self._closed or thread in self._inside:
+            self._check_open()
+            self._check_not_inside()
         pending = PendingCommand(command)
-        thread = threading.get_ident()
         try:
             self._inside[thread] = pending
             self._line.join(pending)
@@ -148,7 +150,7 @@ class Node:
             raise QueueClosedError("the queue is closed")
 
     def _check_not_inside(self) -> None:
-        pending = self._inside.get(threading.get_ident())
+        pending = self._inside.get(get_ident())
         if pending is not None and not pending.abandoned:
             raise ReentrantCallError
 
