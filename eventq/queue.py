@@ -366,7 +366,7 @@ class Queue:
         committed = self._node.execute(CreateTasks(orders))
         # Of a created task's event, the task after it is never missing.
         tasks: list[Any] = committed.tasks
-        return [tasks[place] if type(place) is int else place for place in committed.result]
+        return [tasks[place] if isinstance(place, int) else place for place in committed.result]
 
     def _manage(self, key: str, edit: CancelTask | RetryTask | UpdateTask) -> Task:
         committed = self._node.execute(ManageTask(check_lookup_key(key), edit))
