@@ -15,7 +15,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from eventq.core.command import PastTasks
-from eventq.core.events import Commit, encode_bodies
+from eventq.core.events import Commit, Created, encode_bodies
+from eventq.core.lease import lease_created
 from eventq.core.projection import Projection
 from eventq.errors import (
     EventqError,
@@ -29,6 +30,7 @@ from eventq.eventlog.contract import Decide, EventLog, Head
 from eventq.host.interrupts import raise_interrupt
 from eventq.node.commit_plan import CommitPlan, dated
 from eventq.node.folded_log import FoldedLog, Now, head_of
+from eventq.node.standby import Standby
 from eventq.node.waiting_line import PendingCommand, WaitingLine
 from eventq.replay.fold import task_of
 
@@ -54,6 +56,8 @@ class InFlight(Struct):
     commit: Commit | None
     """None where nobody decided on any event."""
     members: list[PendingCommand[Any]]
+    is_leased: bool = False
+    """The last event leases the task of the only other one, for a run on standby."""
 
 
 class Committer:
@@ -65,6 +69,7 @@ class Committer:
         line: WaitingLine,
         folded: FoldedLog,
         past: PastTasks,
+        standby: Standby,
         *,
         now: Now,
         ring: Callable[[], None],
@@ -76,6 +81,7 @@ class Committer:
         self._line = line
         self._folded = folded
         self._past = past
+        self._standby = standby
         self._now = now
         self._ring = ring
         # What unconditional commands are handed.
@@ -113,7 +119,7 @@ class Committer:
             assert self.in_flight is not None, "it has decided"
             members = self.in_flight.members
             if commit is not None:
-                self._apply(commit, members)
+                self._apply(commit, self.in_flight)
             for pending in members:
                 pending.committed = True
             # Not before all are marked: an interrupt would leave the rest with a wrong answer.
@@ -155,8 +161,9 @@ class Committer:
         # As late as can be: whoever came while the log was read comes along.
         self._line.take_waiting()
         plan, members = self._plan(place, guess)
+        is_leased = self._standby.ttl_us is not None and self._lease_created(plan, members, place)
         commit = plan.sealed() if plan.bodies else None
-        self.in_flight = InFlight(commit, members)
+        self.in_flight = InFlight(commit, members, is_leased)
         return commit
 
     def _catch_up(self, head: Head, guess: Guess) -> Head:
@@ -216,10 +223,35 @@ class Committer:
                 members.append(pending)
         return plan, members
 
-    def _apply(self, commit: Commit, members: list[PendingCommand[Any]]) -> None:
-        """Folds the commit, and gives commands their tasks."""
+    def _lease_created(
+        self, plan: CommitPlan, members: list[PendingCommand[Any]], place: Head
+    ) -> bool:
+        """Leases the one task that the plan creates for a run on standby; returns whether it did.
+
+        Only where nothing else is planned: what is there is all that could run before it.
+        """
+        standby, projection = self._standby, self._folded.projection_at(place)
+        drafts = members[0].events if len(members) == 1 else []
+        if standby.ttl_us is None or projection is None or len(drafts) != 1:
+            return False
+        (_, body), number = drafts[0], members[0].first
+        # Where a log is ahead of the clock, bodies say by what instant they were decided.
+        if type(body) is not Created or body.decided_at is not None:
+            return False
+        lease = lease_created(
+            projection, body, worker=standby.worker, ttl_us=standby.ttl_us, now=plan.at
+        )
+        if lease is None:
+            return False
+        standby.note_decided()
+        return plan.add([(number, lease)], encode_bodies([lease])) is not None
+
+    def _apply(self, commit: Commit, made: InFlight) -> None:
+        """Folds the commit, and gives commands their tasks, and a run on standby its own."""
         after = self._folded.fold(commit)
-        for pending in members:
+        if made.is_leased and after and after[-1]:
+            self._standby.note_leased(after[-1])
+        for pending in made.members:
             if after is None:
                 pending.tasks = pending.created(self._log.namespace, commit.at)
             else:

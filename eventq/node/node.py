@@ -25,6 +25,7 @@ from eventq.host.interrupts import Holding, raise_interrupt
 from eventq.node.committer import Committer
 from eventq.node.folded_log import FoldedLog
 from eventq.node.logged_past import LoggedPast
+from eventq.node.standby import Standby
 from eventq.node.waiting_line import Committed, PendingCommand, WaitingLine
 
 R = TypeVar("R")
@@ -57,8 +58,16 @@ class Node:
         self._line = WaitingLine()
         self._past = LoggedPast(self.log)
         self._folded = FoldedLog(self.log, now=self.now)
+        self.standby = Standby(self.name, self.clock)
+        """What a run at rest offers; see there."""
         self._committer = Committer(
-            self.log, self._line, self._folded, self._past, now=self.now, ring=self._ring
+            self.log,
+            self._line,
+            self._folded,
+            self._past,
+            self.standby,
+            now=self.now,
+            ring=self._ring,
         )
         # The commands of the threads in `execute`, by thread: a signal handler that comes back here
         # would wait for itself. Those that were interrupted stay, and are abandoned.
