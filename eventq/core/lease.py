@@ -7,7 +7,7 @@ from typing import ClassVar
 from msgspec import Struct
 
 from eventq.core.command import Decision, Draft, PastTasks
-from eventq.core.events import NODE, Expired, Leased, Renewed
+from eventq.core.events import NODE, Created, Expired, Leased, Renewed
 from eventq.core.projection import Projection
 from eventq.core.task import Task
 
@@ -66,6 +66,19 @@ def lease(
         if limit == 0:
             break
     return drafts
+
+
+def lease_created(
+    projection: Projection, body: Created, *, worker: str, ttl_us: int, now: int
+) -> Leased | None:
+    """The lease of a task that is created at ``now``, right behind what the projection holds.
+
+    None unless it would be the next to run: then nothing else is ready.
+    """
+    is_due = body.scheduled_at is None or body.scheduled_at <= now
+    if not is_due or projection.unknown or next(projection.ready(now), None) is not None:
+        return None
+    return Leased(1, worker, ttl_us)
 
 
 def can_lease(projection: Projection, *, count: int, free: int, now: int) -> bool:

@@ -46,18 +46,19 @@ MOVES: dict[str, frozenset[TaskState]] = {
 
 def create(namespace: str, seq: int, at: int, body: Created, policy: Policy) -> Task:
     """The task a ``created`` event makes; ``policy`` is the event's, or an equal shared one."""
+    scheduled_at = body.scheduled_at
     return Task(
-        number=seq,
-        namespace=namespace,
-        caller_key=body.key,
-        priority=body.priority,
-        # bytes() copies: a Raw would keep the whole decoded commit alive.
-        tags_json=bytes(body.tags),
-        policy=policy,
-        created_at_us=at,
-        scheduled_at_us=at if body.scheduled_at is None else body.scheduled_at,
-        expires_at_us=body.expires_at,
-        seen_at_us=at,
+        seq,
+        namespace,
+        body.key,
+        body.priority,
+        # A copy: a Raw would keep the whole decoded commit alive.
+        bytes(body.tags),
+        policy,
+        at,
+        at if scheduled_at is None else scheduled_at,
+        body.expires_at,
+        at,
     )
 
 

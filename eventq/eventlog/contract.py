@@ -238,8 +238,9 @@ class EventLog(Protocol):
 
 def check_commit(commit: Commit, head: Head) -> None:
     """Raises what `append` must raise for a commit that does not fit the head."""
-    assert len(commit.tasks) == len(commit.bodies), "tasks and bodies run in parallel"
-    assert 0 < len(commit.bodies) <= COMMIT_EVENTS, "a commit has 1 to 1,000 events"
+    count = len(commit.bodies)
+    assert len(commit.tasks) == count, "tasks and bodies run in parallel"
+    assert 0 < count <= COMMIT_EVENTS, "a commit has 1 to 1,000 events"
     if commit.first != head.seq + 1 or commit.prev != head.seal:
         raise LogConflictError(commit.first)
     if commit.at < head.at:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from functools import partial
+from operator import attrgetter, itemgetter
 from time import sleep
 from typing import Any
 
@@ -15,7 +16,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from eventq.core.command import PastTasks
-from eventq.core.events import Commit, encode_bodies
+from eventq.core.events import Commit, Created, encode_bodies
+from eventq.core.lease import lease_created
 from eventq.core.projection import Projection
 from eventq.errors import (
     EventqError,
@@ -29,6 +31,7 @@ from eventq.eventlog.contract import Decide, EventLog, Head
 from eventq.host.interrupts import raise_interrupt
 from eventq.node.commit_plan import CommitPlan, dated
 from eventq.node.folded_log import FoldedLog, Now, head_of
+from eventq.node.standby import Standby
 from eventq.node.turns import turn_of
 from eventq.node.waiting_line import PendingCommand, WaitingLine
 from eventq.replay.fold import task_of
@@ -58,6 +61,8 @@ class InFlight(Struct):
     commit: Commit | None
     """None where nobody decided on any event."""
     members: list[PendingCommand[Any]]
+    is_leased: bool = False
+    """The last event leases the task of the only other one, for a run on standby."""
 
 
 class Committer:
@@ -69,6 +74,7 @@ class Committer:
         line: WaitingLine,
         folded: FoldedLog,
         past: PastTasks,
+        standby: Standby,
         *,
         name: str,
         now: Now,
@@ -82,6 +88,7 @@ class Committer:
         self._folded = folded
         self._past = past
         self._name = name
+        self._standby = standby
         self._now = now
         self._ring = ring
         # All who leased longer ago have appended: no other pacing is needed.
@@ -121,7 +128,7 @@ class Committer:
             assert self.in_flight is not None, "it has decided"
             members = self.in_flight.members
             if commit is not None:
-                self._apply(commit, members)
+                self._apply(commit, self.in_flight)
             for pending in members:
                 pending.committed = True
             # Not before all are marked: an interrupt would leave the rest with a wrong answer.
@@ -171,9 +178,11 @@ class Committer:
 
     def _append_next(self, guess: Guess, decide: Decide) -> Commit | None:
         """Appends through the log; a guess saves asking where it ends."""
-        remote, end = self._log.remote, self._folded.end
-        if guess is Guess.NONE or remote is None or end is None:
+        if guess is Guess.NONE:
             return self._log.append_next(decide)
+        remote, end = self._log.remote, self._folded.end
+        assert remote is not None, "only a log behind a network is guessed about"
+        assert end is not None, "a guess is an end that was seen"
         return remote.append_next(decide, guess=end, waits=not self._is_in_turn)
 
     def _decide(self, guess: Guess, head: Head) -> Commit | None:
@@ -182,8 +191,9 @@ class Committer:
         # As late as can be: whoever came while the log was read comes along.
         self._line.take_waiting()
         plan, members = self._plan(place, guess)
+        is_leased = self._standby.ttl_us is not None and self._lease_created(plan, members, place)
         commit = plan.sealed() if plan.bodies else None
-        self.in_flight = InFlight(commit, members)
+        self.in_flight = InFlight(commit, members, is_leased)
         return commit
 
     def _catch_up(self, head: Head, guess: Guess) -> Head:
@@ -209,14 +219,18 @@ class Committer:
 
     def _is_unconditional(self) -> bool:
         """Whether no command in the commit needs a projection."""
-        return all(each.command.unconditional for each in self._line.batch)
+        for pending in self._line.batch:  # noqa: SIM110 - `all` costs lone callers twice as much
+            if not pending.command.unconditional:
+                return False
+        return True
 
     def _plan(self, place: Head, guess: Guess) -> tuple[CommitPlan, list[PendingCommand[Any]]]:
         """Has the commands decide, leases first; returns the plan and those who are in it."""
         now = self._now(at_least=place.at)
-        plan, members = CommitPlan(place, now, max(now, place.at)), []
-        projection = self._folded.projection if self._folded.is_at(place) else None
-        for pending in sorted(self._line.batch, key=lambda pending: not pending.command.leasing):
+        plan, members = CommitPlan(place, now), []
+        projection = self._folded.projection_at(place)
+        # A sort by what is true first: a reversed one leaves equals in their order, too.
+        for pending in sorted(self._line.batch, key=_is_leasing, reverse=True):
             pending.error = None
             command, known = pending.command, projection
             if command.unconditional:
@@ -228,21 +242,46 @@ class Committer:
                 decision = command.decide(known, self._past, now)
                 if now != plan.at:
                     decision = replace(decision, events=dated(decision.events, now))
-                texts = encode_bodies([body for _, body in decision.events])
+                texts = encode_bodies(map(_body_of, decision.events))
             except Exception as error:  # noqa: BLE001 - its own caller raises it
                 raise_interrupt(error)
                 pending.error = error
                 continue
-            if plan.admits(decision.events, texts):
-                pending.decision = decision
-                pending.first = plan.add(decision.events, texts)
+            first = plan.add(decision.events, texts)
+            if first is not None:
+                pending.decision, pending.first = decision, first
                 members.append(pending)
         return plan, members
 
-    def _apply(self, commit: Commit, members: list[PendingCommand[Any]]) -> None:
-        """Folds the commit, and gives commands their tasks."""
+    def _lease_created(
+        self, plan: CommitPlan, members: list[PendingCommand[Any]], place: Head
+    ) -> bool:
+        """Leases the one task that the plan creates for a run on standby; returns whether it did.
+
+        Only where nothing else is planned: what is there is all that could run before it.
+        """
+        standby, projection = self._standby, self._folded.projection_at(place)
+        drafts = members[0].events if len(members) == 1 else []
+        if standby.ttl_us is None or projection is None or len(drafts) != 1:
+            return False
+        (_, body), number = drafts[0], members[0].first
+        # Where a log is ahead of the clock, bodies say by what instant they were decided.
+        if type(body) is not Created or body.decided_at is not None:
+            return False
+        lease = lease_created(
+            projection, body, worker=standby.worker, ttl_us=standby.ttl_us, now=plan.at
+        )
+        if lease is None:
+            return False
+        standby.note_decided()
+        return plan.add([(number, lease)], encode_bodies([lease])) is not None
+
+    def _apply(self, commit: Commit, made: InFlight) -> None:
+        """Folds the commit, and gives commands their tasks, and a run on standby its own."""
         after = self._folded.fold(commit)
-        for pending in members:
+        if made.is_leased and after and after[-1]:
+            self._standby.note_leased(after[-1])
+        for pending in made.members:
             if after is None:
                 pending.tasks = pending.created(self._log.namespace, commit.at)
             else:
@@ -290,6 +329,11 @@ class Committer:
                 numbers = commit.tasks[start : start + len(pending.events)]
                 pending.tasks = [task_of(self._log, number) for number in numbers]
                 pending.committed = True
+
+
+# In C, since each is asked of every command.
+_body_of = itemgetter(1)
+_is_leasing = attrgetter("command.leasing")
 
 
 def _outcome_unknown(problem: object, unread: EventqError) -> LogOutcomeUnknownError:

@@ -62,8 +62,17 @@ class Lookout:
         self._options = options
 
     def is_due(self) -> bool:
-        """Whether the last look is so long ago that even a busy run looks again."""
-        return self._clock.monotonic() - self.looked_s >= LOOK_EVERY_S
+        """Whether the last look is so long ago that even a busy run looks again.
+
+        Also where a task may be leased for it meanwhile: before it leases more, it must know.
+        """
+        return self._node.standby.is_on or self._clock.monotonic() - self.looked_s >= LOOK_EVERY_S
+
+    def stand_down(self) -> None:
+        """Has nothing more leased for this run by those who create tasks; takes what was."""
+        if self._node.standby.is_on:
+            with self._node.reading(as_left=True) as projection:
+                self._settler.begin(self._node.standby.take(projection))
 
     def look(self) -> float | None:
         """Does what the log and the time call for.
@@ -80,6 +89,7 @@ class Lookout:
         # First all that is to be seen in the projection, then what comes of it.
         with self._node.reading(as_left=settler.as_left) as projection:
             now = self._node.now()
+            settler.begin(self._node.standby.take(projection))
             lapsed = self._lapsed(projection, now)
             lost = attempts.lost(projection)
             orphans = attempts.orphans(projection, projection.leases_of(self._node.name))
@@ -112,8 +122,14 @@ class Lookout:
         elif not lapsed:
             if is_at_rest and not is_done and self.moved is not None:
                 self.moved.skip(pause_s)
+            self._stand_by(0 if is_done else free)
             return None if is_done and not attempts.unsettled else pause_s
         return 0
+
+    def _stand_by(self, free: int) -> None:
+        """Has a task that is created while the run rests leased for a free worker at once."""
+        if free > 0 and not (self._stopping.asked_count or self._attempts.pace.stalled):
+            self._node.standby.ttl_us = self._options.lease_ttl_us
 
     def _lapsed(self, projection: Projection, now: int) -> list[tuple[str, int]]:
         """The nodes that have stopped renewing, each with its last sign of life."""

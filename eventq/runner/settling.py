@@ -21,9 +21,11 @@ from eventq.core.events import (
 )
 from eventq.core.lease import Renew
 from eventq.core.settle import Lapse, Outcome, SettleAndLease
+from eventq.core.task import Task
 from eventq.host.logger import SafeLogger
 from eventq.node.node import Node
 from eventq.runner import news
+from eventq.runner.attempt import Attempt
 from eventq.runner.attempts import Attempts
 from eventq.runner.options import RunOptions
 from eventq.runner.pacing import BLOCK
@@ -105,12 +107,16 @@ class Settler:
         if attempts:
             # Other nodes may see the sign of life before this one hears of its commit.
             self.signed_s = begun_s
-            if not held.executor.waiting_count():
-                held.progress_s = self._settled_s
             held.executor.ring_below = len(attempts) // 2 if held.pace.ahead() else 0
-            held.executor.submit(attempts)
+            self._submit(attempts)
         if is_news:
             news.report(self._node, committed)
+
+    def begin(self, leased: list[Task]) -> None:
+        """Begins the tasks that were leased as they were created, for workers that are free."""
+        if leased:
+            self.signed_s = self._node.standby.leased_s
+            self._submit([self._attempts.hold(task) for task in leased])
 
     def settle_late(self) -> None:
         """Keeps what cancelled workers returned all the same: it is evidence."""
@@ -135,6 +141,12 @@ class Settler:
             logger.warning(LAPSED_LEASES, values, extra=values)
             self.counts["expired"] += sum(type(body) is Expired for _, body in committed.events)
             news.report(self._node, committed)
+
+    def _submit(self, attempts: list[Attempt]) -> None:
+        executor = self._attempts.executor
+        if not executor.waiting_count():
+            self._attempts.progress_s = self._clock.monotonic()
+        executor.submit(attempts)
 
 
 def _batch(outcomes: list[Outcome]) -> list[Outcome]:
