@@ -5,11 +5,9 @@ Nothing here waits in line or wakes anybody; that is the node's. Used under the 
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable
 from functools import partial
 from operator import attrgetter, itemgetter
-from time import sleep
 from typing import Any
 
 from msgspec import Struct
@@ -27,32 +25,18 @@ from eventq.errors import (
     LogTooNewError,
     LogUnavailableError,
 )
-from eventq.eventlog.contract import Decide, EventLog, Head
+from eventq.eventlog.contract import EventLog, Head
 from eventq.host.interrupts import raise_interrupt
+from eventq.node.approach import Approach, Guess
 from eventq.node.commit_plan import CommitPlan, dated
 from eventq.node.folded_log import FoldedLog, Now, head_of
 from eventq.node.standby import Standby
-from eventq.node.turns import turn_of
 from eventq.node.waiting_line import PendingCommand, WaitingLine
 from eventq.replay.fold import task_of
 
 # Attempts to append before a conflict is called a failure. Only logs whose writer slot lets every
 # writer through ever conflict.
 CONFLICTS_BORNE = 100
-# How soon to look again, in appends: for the one node that goes first, and for each one more.
-LOOK_APPENDS = 1.0
-LOOK_APPENDS_EACH = 1.5
-
-
-class Guess(enum.Enum):
-    """What a commit does with the head that the node remembers, on a log behind a network."""
-
-    NONE = enum.auto()
-    """It asks the log for its head."""
-    SAVES_A_QUESTION = enum.auto()
-    """It reads what the log holds behind the remembered head, and so learns the true head."""
-    TRUSTED = enum.auto()
-    """It decides by the remembered head, unread: a wrong one meets a conflict."""
 
 
 class InFlight(Struct):
@@ -87,12 +71,10 @@ class Committer:
         self._line = line
         self._folded = folded
         self._past = past
-        self._name = name
         self._standby = standby
         self._now = now
         self._ring = ring
-        # All who leased longer ago have appended: no other pacing is needed.
-        self._is_in_turn = False
+        self._approach = Approach(log, line, folded, name=name, now=now)
         # What unconditional commands are handed.
         self._empty = Projection(log.namespace)
 
@@ -115,9 +97,9 @@ class Committer:
     def _commit(self) -> None:
         """Makes one commit of all who wait, as far as there is room."""
         for _ in range(CONFLICTS_BORNE):
-            guess = self._guess(is_fresh=self._await_turn())
+            guess = self._approach.choose()
             try:
-                commit = self._append_next(guess, partial(self._decide, guess))
+                commit = self._approach.append_next(guess, partial(self._decide, guess))
             except LogError as error:
                 raise_interrupt(error)
                 self.in_flight = None  # The log has said what is known of it.
@@ -137,53 +119,6 @@ class Committer:
                 self._ring()
             return
         raise LogUnavailableError(f"{CONFLICTS_BORNE} conflicts in a row; the log is too busy")
-
-    def _await_turn(self) -> bool:
-        """Folds what others append until it is this node's turn; see `turn_of`.
-
-        Returns whether it has just read the log.
-        """
-        remote, folded, is_fresh = self._log.remote, self._folded, False
-        self._is_in_turn = False
-        leases = any(pending.command.leasing for pending in self._line.batch)
-        if remote is None or not leases or folded.is_alone:
-            return False
-        while (projection := folded.projection) is not None:
-            turn = turn_of(projection, self._name, now=self._now(), append_s=remote.append_s)
-            self._is_in_turn = turn is not None and not turn.before_count
-            if turn is None or not turn.pause_s:
-                break
-            appends = LOOK_APPENDS_EACH * (turn.before_count - 1) or LOOK_APPENDS
-            sleep(min(turn.pause_s, appends * remote.append_s))
-            folded.catch_up(briefly=True)
-            is_fresh = True
-        return is_fresh
-
-    def _guess(self, *, is_fresh: bool) -> Guess:
-        """What to do with the head that the node remembers.
-
-        Only leases, outcomes and what needs no projection are decided by a trusted guess: they meet
-        a conflict if it is wrong. For others it saves a question, since the log is read anyway.
-        """
-        if self._log.remote is None or self._folded.end is None:
-            return Guess.NONE
-        is_unconditional = self._is_unconditional()
-        if (is_fresh or self._folded.is_alone) and (
-            is_unconditional or all(each.command.leasing for each in self._line.batch)
-        ):
-            return Guess.TRUSTED
-        if is_unconditional or self._folded.projection is None:
-            return Guess.NONE
-        return Guess.SAVES_A_QUESTION
-
-    def _append_next(self, guess: Guess, decide: Decide) -> Commit | None:
-        """Appends through the log; a guess saves asking where it ends."""
-        if guess is Guess.NONE:
-            return self._log.append_next(decide)
-        remote, end = self._log.remote, self._folded.end
-        assert remote is not None, "only a log behind a network is guessed about"
-        assert end is not None, "a guess is an end that was seen"
-        return remote.append_next(decide, guess=end, waits=not self._is_in_turn)
 
     def _decide(self, guess: Guess, head: Head) -> Commit | None:
         """Decides what follows the head, and makes a commit of it; None where there is nothing."""
@@ -207,7 +142,7 @@ class Committer:
             # Where nothing is new, only the head shows whether a failover took something back.
             head = self._log.head() if known.seq == head.seq else head_of(known)
         folded.note_head(head)
-        if self._is_unconditional():
+        if self._line.is_unconditional():
             return head
         projection = folded.projection
         if not (projection and projection.seq == head.seq):
@@ -216,13 +151,6 @@ class Committer:
             seq, kind = projection.unknown
             raise LogTooNewError(f"event {seq} is of the unknown kind {kind!r}: upgrade eventq")
         return head_of(projection)
-
-    def _is_unconditional(self) -> bool:
-        """Whether no command in the commit needs a projection."""
-        for pending in self._line.batch:  # noqa: SIM110 - `all` costs lone callers twice as much
-            if not pending.command.unconditional:
-                return False
-        return True
 
     def _plan(self, place: Head, guess: Guess) -> tuple[CommitPlan, list[PendingCommand[Any]]]:
         """Has the commands decide, leases first; returns the plan and those who are in it."""

@@ -109,6 +109,13 @@ class WaitingLine:
             # One assignment, so that an interrupt finds each command in exactly one place.
             self.batch, self.waiting = [*self.batch, *self.waiting], deque()
 
+    def is_unconditional(self) -> bool:
+        """Whether no command in the commit needs a projection."""
+        for pending in self.batch:  # noqa: SIM110 - `all` costs lone callers twice as much
+            if not pending.command.unconditional:
+                return False
+        return True
+
     def hand_on(self) -> None:
         """Wakes whose command is done, puts the others back in line, and chooses who leads."""
         with self._guard:
