@@ -42,6 +42,9 @@ class TaskState(enum.StrEnum):
     UNKNOWN = "unknown"
     """An event that only a newer eventq knows was about it; left by its end alone."""
 
+    # That of enums is computed by Python, and each event looks a state up in a set.
+    __hash__ = str.__hash__
+
 
 FINAL = frozenset({TaskState.COMPLETED, TaskState.EXPIRED, TaskState.CANCELLED})
 # What a retry by hand brings back.
