@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ from eventq.core.events import (
     Updated,
     encode_bodies,
 )
+from eventq.errors import LogConflictError
+from eventq.eventlog import open_log
+from eventq.eventlog.contract import Head, Kept
 from eventq.eventlog.sqlite import schema
 from eventq.eventlog.sqlite.log import SqliteLog
 from eventq.verify import verify
@@ -206,3 +210,45 @@ def test_commits_are_synced(sqlite_log: SqliteLog) -> None:
     level = sqlite_log.connection.change(lambda writer, _: writer.pragma("synchronous"))
 
     assert level == 2
+
+
+def test_the_head_is_remembered_while_nobody_else_has_written(
+    sqlite_log: SqliteLog, path: Path
+) -> None:
+    """Any other change to the file, and any of this log's that is no append, has it asked anew."""
+
+    def remembered() -> int | None:
+        head = sqlite_log.connection.change(
+            lambda writer, _: sqlite_log.connection.head_left(writer)
+        )
+        return None if head is None else head.seq
+
+    assert remembered() is None
+    append(sqlite_log, 2)
+    assert remembered() == 2
+    append(sqlite_log, 3)
+    # What is refused changes nothing.
+    with pytest.raises(LogConflictError):
+        sqlite_log.append(commit_after(Head(1, AT, b"")))
+    assert remembered() == 5
+    with closing(open_log(f"sqlite:///{path}", namespace="other", create=False)) as other:
+        append(other)
+    assert remembered() is None
+    append(sqlite_log)
+    sqlite_log.keep([Kept(1, 2, "key", "{}")])
+    assert remembered() is None
+
+
+def test_a_head_is_not_remembered_by_a_new_connection(sqlite_log: SqliteLog, path: Path) -> None:
+    """Its count of changes begins anew, and would meet the old one's by chance."""
+    append(sqlite_log)
+    sqlite_log.connection.before_fork()
+    sqlite_log.connection.after_fork_in_parent()
+    with closing(open_log(f"sqlite:///{path}", namespace="default", create=False)) as other:
+        append(other)
+    # The first change by the new connection, as the append was by the old one.
+    sqlite_log.keep([Kept(1, 1, "key", "{}")])
+
+    append(sqlite_log)
+
+    assert sqlite_log.head().seq == 3
