@@ -115,6 +115,23 @@ def test_many_share_one_thread_and_one_watch(queue: Queue, log: CountingLog) -> 
     assert [each.result().number for each in waiting] == [task.number for task in tasks]
 
 
+def test_the_thread_ends_when_nobody_has_waited_for_a_while(
+    queue: Queue, log: CountingLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits after that has a new one."""
+    monkeypatch.setattr(end_watch, "LINGER_S", 0.01)
+    for count in (1, 2):
+        key = queue.new().key
+        waiting = Spawned(queue.wait, key)
+        wait_until(lambda: waiters(queue))
+        queue.cancel(key)
+        assert waiting.result().state == "cancelled"
+        wait_until(lambda: queue._ends._thread is None)
+        assert log.watches == count
+
+    assert "eventq-wait" not in [thread.name for thread in threading.enumerate()]
+
+
 def test_it_never_looks_because_time_has_passed(
     log: CountingLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,7 @@ import pytest
 from eventq import ArgumentError, LogUnavailableError, Queue
 from eventq.runner.health import HEALTH_S, FoundHealth, look_up_health
 from eventq.runner.pool import Pool
+from eventq.runner.runner import Runner
 from tests.support import (
     Gate,
     HookedLog,
@@ -82,6 +83,24 @@ def test_a_run_says_that_it_lives(queue: Queue, clock: ManualClock, tmp_path: Pa
         run.result()
 
     assert not path.exists()
+
+
+def test_an_idle_run_says_so_in_time(
+    queue: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It rests for no longer than until the file is to be written again."""
+    pauses: list[float] = []
+    rest = Runner._rest
+
+    def noted(runner: Runner, pause_s: float) -> None:
+        pauses.append(pause_s)
+        rest(runner, pause_s)
+
+    monkeypatch.setattr(Runner, "_rest", noted)
+    with running(queue, lambda *_: None, health=tmp_path / "health"):
+        look(queue)
+
+    assert 0 < max(pauses) <= HEALTH_S
 
 
 def test_a_run_that_breaks_off_takes_it_away(queue: Queue, log: HookedLog, tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def test_threads_are_waited_for_in_earnest(t: Harness) -> None:
     """A timeout that runs beside a thread does not come before its time."""
     let = threading.Event()
 
-    @t.queue.task
+    @t.queue.task(max_retries=0)
     async def asks() -> str:
         threading.Timer(0.01, let.set).start()
         async with asyncio.timeout(3_600):

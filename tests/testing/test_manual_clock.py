@@ -118,6 +118,7 @@ def test_a_dead_nodes_lease_does_not_hang_a_run_until_idle(
 ) -> None:
     """The clock goes on until the lease has lapsed, since nobody else would move it."""
     queue.new(key="k")
+    queue.new(key="later", delay="1h")
     lease(queue, ttl_us=30_000_000)
     node_of(queue).after_fork()
 
