@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import UNSET, Struct
 
 from eventq.audit.lookup import last_sign
-from eventq.audit.phrases import ordinal, took, wait_words
+from eventq.audit.phrases import counted, ordinal, took, wait_words
 from eventq.core.durations import brief_duration, show_duration
 from eventq.core.events import (
     LAPSED,
@@ -204,7 +204,7 @@ def _expired(context: EventContext, body: Expired) -> str:
             "the worker said so" if context.rule is None else f"by the rule for {context.rule}"
         )
     if body.reason == "max_lapses":
-        return f"{task.lapses} lapses in a row, {policy.max_lapses} allowed"
+        return f"{counted(task.lapses, 'lapse')} in a row, {policy.max_lapses} allowed"
     if body.reason == "max_retries":
         most = policy.max_retries
         return "no retries allowed" if not most else f"{task.retry_count} of {_retries(most)} used"

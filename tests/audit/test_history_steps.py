@@ -96,7 +96,9 @@ def test_unknown_kinds_are_shown_raw_and_damage_is_told(stage: Stage) -> None:
     _, unknown, damaged = story(stage.log, "1")
 
     assert unknown.event.kind == "paused"
-    assert unknown.reason == "a kind this version does not know, shown as it is stored"
+    assert unknown.reason == (
+        "a kind this version does not know, shown as it is stored: only a newer one goes on"
+    )
     assert damaged.reason == "damage: task 1 is scheduled, so completed is no legal move"
     assert [unknown.state, damaged.state] == [TaskState.READY, TaskState.READY]
     assert [unknown.is_damage, damaged.is_damage] == [False, True]
