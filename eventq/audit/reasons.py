@@ -82,6 +82,9 @@ class EventContext(Struct, frozen=True):
 
 def reason_of(context: EventContext) -> str:
     """Why the event happened, in words."""
+    before, body = context.before, context.event.body
+    if before is not None and before.newer is not None and type(body) is not Unknown:
+        return f"after event {before.newer[0]}, of which only a newer eventq knows what it did"
     return _REASONS[type(context.event.body)](context, context.event.body)
 
 

@@ -290,8 +290,10 @@ def test_nobody_judges_who_takes_a_task_of_unknown_needs() -> None:
     log = memory_log()
     projection = replay(log)
     needs = Created(PLAIN, name="a", needs=("telepathy",), priority=3)
-    drafts = [(NEW, needs), (NEW, needs), (NEW, Created(PLAIN))]
+    unnamed = replace(needs, name=None)
+    drafts = [(NEW, needs), (NEW, needs), (NEW, Created(PLAIN)), (NEW, unnamed)]
     record(log, projection, [*drafts, (NODE, JOINED), (1, LEASED), (3, Leased(1, "m", 30))], now=9)
+    record(log, projection, [(4, Leased(1, "m", 30))], now=9)
 
     verdict = verify(log)
 
