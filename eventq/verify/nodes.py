@@ -28,7 +28,7 @@ class _Node(Struct):
     """Its leases in each lane."""
 
 
-class Nodes:
+class JoinedNodes:
     """The nodes that have joined, by name."""
 
     def __init__(self, tasks: dict[int, Seen]) -> None:

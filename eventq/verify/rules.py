@@ -33,7 +33,7 @@ from eventq.core.events import (
 )
 from eventq.errors import shown
 from eventq.verify.allowance import check_given_up, check_retry
-from eventq.verify.nodes import PLAIN, Nodes, check_route
+from eventq.verify.nodes import PLAIN, JoinedNodes, check_route
 from eventq.verify.order import NO_LANE, Order, Seen, brought_back, is_due
 from eventq.verify.terms import BrokenError, Past, Report, Unreadable
 
@@ -69,7 +69,7 @@ class Rules:
         self._past = past
         self._report = report
         self._on_final = on_final
-        self.nodes = Nodes(self.tasks)
+        self.nodes = JoinedNodes(self.tasks)
         self._order = Order(self.tasks)
         self._judges_order = judges_order
         self._failed: set[int] = set()
