@@ -14,7 +14,7 @@ from eventq.core.events import Joined
 from eventq.verify.order import Choice, Seen
 from eventq.verify.terms import BrokenError
 
-PLAIN = (Choice(),)
+PLAIN: tuple[Choice, ...] = (Choice(),)
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,127}", re.ASCII)
 PATTERN = re.compile(r"[A-Za-z0-9_.:/*-]{1,128}", re.ASCII)
 

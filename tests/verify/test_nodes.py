@@ -316,6 +316,16 @@ def test_what_may_be_skipped_is_counted_and_no_finding(number: int) -> None:
     assert [(finding.seq, finding.rule) for finding in verify(log).findings] == [(4, "order")]
 
 
+def test_a_final_task_is_remembered_beside_what_may_be_skipped() -> None:
+    """Its history is judged again where an event refers to it: a second end is found."""
+    log = memory_log()
+    projection = replay(log)
+    record(log, projection, [(NEW, Created(PLAIN)), (1, LEASED), (1, Completed(2))], now=9)
+    append_texts(log, [1, 1], '{"kind":"told","skip":true}', '{"kind":"completed","fence":2}')
+
+    assert [(finding.seq, finding.rule) for finding in verify(log).findings] == [(5, "move")]
+
+
 def test_a_base_knows_who_has_joined() -> None:
     """What came before it was trusted, also what nodes had said; of others nobody can say."""
     log = memory_log()
