@@ -220,7 +220,7 @@ def test_nothing_is_leased_once_a_newer_eventq_spoke_of_the_queue(bench: Bench) 
     bench.projection.unknown = (4, "paused")
 
     assert decide.lease(bench.projection, worker="n", ttl_us=1, count=9, room=9, now=150) == []
-    assert not decide.can_lease(bench.projection, count=9, free=9, now=150)
+    assert not decide.can_lease(bench.projection, Vacancy(9, 9), now=150)
     assert decide.lapse(bench.projection, worker="dead", seen_seq=fences[0], room=9, now=150) == []
 
 
