@@ -21,6 +21,7 @@ from eventq.runner.settling import LINGER_S, Settler
 from eventq.runner.snapshots import SnapshotKeeper
 from eventq.runner.stopping import Stopping
 from eventq.runner.stuck import StuckWatch
+from eventq.runner.unhandled import UnhandledWatch
 
 logger = SafeLogger("eventq.runner")
 
@@ -53,6 +54,7 @@ class Lookout:
         workers = sum(pool.workers for pool in attempts.pools)
         self.stuck = StuckWatch(workers=workers, most_s=options.max_stuck_s)
         self.snapshots = SnapshotKeeper(node)
+        self.unhandled = UnhandledWatch()
         self.switching = Switching()
         self.moved = node.clock if isinstance(node.clock, MovedClock) else None
         """The clock, if it moves only when somebody moves it."""
@@ -106,6 +108,8 @@ class Lookout:
             is_busy = has_overdue or has_next or settler.is_due()
             pause_s = 0.0 if is_busy else self._pause_s(projection, now=now, now_s=now_s)
             self.snapshots.look(projection, idle=not (attempts.held or has_next))
+            if settler.has_said or attempts.workload.is_plain:
+                self.unhandled.look(projection, now=now, now_s=now_s)
         settler.as_left = False
         if newer is not None:
             stopping.give_up(newer_queue(newer))
