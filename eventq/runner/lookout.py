@@ -108,8 +108,7 @@ class Lookout:
             is_busy = has_overdue or has_next or settler.is_due()
             pause_s = 0.0 if is_busy else self._pause_s(projection, now=now, now_s=now_s)
             self.snapshots.look(projection, idle=not (attempts.held or has_next))
-            if settler.has_said or attempts.workload.is_plain:
-                self.unhandled.look(projection, now=now, now_s=now_s)
+            self.unhandled.look(projection, now=now, now_s=now_s, said=settler.has_said)
         settler.as_left = False
         if newer is not None:
             stopping.give_up(newer_queue(newer))

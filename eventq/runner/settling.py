@@ -145,8 +145,8 @@ class Settler:
 
     @property
     def has_said(self) -> bool:
-        """Whether the node has said what it can run."""
-        return self._said is not None
+        """Whether the node has said what it can run, or has nothing to say."""
+        return self._said is not None or self._attempts.workload.is_plain
 
     def must_say(self, now_s: float) -> bool:
         """Whether the node has not said for a while what it can run, or can run something else."""

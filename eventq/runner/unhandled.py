@@ -20,9 +20,12 @@ class UnhandledWatch:
     def __init__(self) -> None:
         self._looked_s = -math.inf
 
-    def look(self, projection: Projection, *, now: int, now_s: float) -> None:
-        """Warns where tasks are ready that nobody will take; ``now_s`` is monotonic."""
-        if now_s - self._looked_s < EVERY_S:
+    def look(self, projection: Projection, *, now: int, now_s: float, said: bool) -> None:
+        """Warns where tasks are ready that nobody will take; ``now_s`` is monotonic.
+
+        Not before this node has ``said`` what it can run itself.
+        """
+        if not said or now_s - self._looked_s < EVERY_S:
             return
         self._looked_s = now_s
         if counts := unhandled(projection, now=now):
