@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import UNSET, Struct
 
 from eventq.audit.lookup import last_sign
-from eventq.audit.phrases import ordinal, took, wait_words
+from eventq.audit.phrases import counted, ordinal, took, wait_words
 from eventq.core.durations import brief_duration, show_duration
 from eventq.core.events import (
     LAPSED,
@@ -82,6 +82,9 @@ class EventContext(Struct, frozen=True):
 
 def reason_of(context: EventContext) -> str:
     """Why the event happened, in words."""
+    before, body = context.before, context.event.body
+    if before is not None and before.newer is not None and type(body) is not Unknown:
+        return f"after event {before.newer[0]}, of which only a newer eventq knows what it did"
     return _REASONS[type(context.event.body)](context, context.event.body)
 
 
@@ -206,7 +209,7 @@ def _expired(context: EventContext, body: Expired) -> str:
             "the worker said so" if context.rule is None else f"by the rule for {context.rule}"
         )
     if body.reason == "max_lapses":
-        return f"{task.lapses} lapses in a row, {policy.max_lapses} allowed"
+        return f"{counted(task.lapses, 'lapse')} in a row, {policy.max_lapses} allowed"
     if body.reason == "max_retries":
         most = policy.max_retries
         return "no retries allowed" if not most else f"{task.retry_count} of {_retries(most)} used"

@@ -24,6 +24,7 @@ from eventq.runner.settling import LINGER_S, Settler
 from eventq.runner.snapshots import SnapshotKeeper
 from eventq.runner.stopping import Stopping
 from eventq.runner.stuck import StuckWatch
+from eventq.runner.unhandled import UnhandledWatch
 
 logger = SafeLogger("eventq.runner")
 
@@ -58,6 +59,7 @@ class Lookout:
         workers = sum(pool.workers for pool in attempts.pools)
         self.stuck = StuckWatch(workers=workers, most_s=options.max_stuck_s)
         self.snapshots = SnapshotKeeper(node)
+        self.unhandled = UnhandledWatch()
         self.switching = Switching()
         self.resting = Resting(node, attempts, options, ring=ring)
         self._node = node
@@ -109,6 +111,7 @@ class Lookout:
             pause_s = 0.0 if is_busy else self._pause_s(projection, now=now, now_s=now_s)
             rest = None if is_busy else self.resting.look(projection, now=now, pause_s=pause_s)
             self.snapshots.look(projection, idle=not (attempts.held or has_next))
+            self.unhandled.look(projection, now=now, now_s=now_s, said=settler.has_said)
         settler.as_left = False
         if newer is not None:
             stopping.give_up(newer_queue(newer))

@@ -143,6 +143,11 @@ class Settler:
                 pool.progress_s = self._clock.monotonic()
             pool.submit(own)
 
+    @property
+    def has_said(self) -> bool:
+        """Whether the node has said what it can run, or has nothing to say."""
+        return self._said is not None or self._attempts.workload.is_plain
+
     def must_say(self, now_s: float) -> bool:
         """Whether the node has not said for a while what it can run, or can run something else."""
         return self._joined(now_s) is not None

@@ -33,9 +33,9 @@ from eventq.core.events import (
 )
 from eventq.errors import shown
 from eventq.verify.allowance import check_given_up, check_retry
-from eventq.verify.nodes import Nodes, check_route
+from eventq.verify.nodes import PLAIN, JoinedNodes, check_route
 from eventq.verify.order import NO_LANE, Order, Seen, brought_back, is_due
-from eventq.verify.terms import BrokenError, Past, Report, Unreadable
+from eventq.verify.terms import BrokenError, Past, Report, Unreadable, check_created
 
 # Final tasks that may be reopened of which a hash is kept (about 100 bytes each), the latest ones.
 # Reopening an older one costs a look at its history.
@@ -69,7 +69,7 @@ class Rules:
         self._past = past
         self._report = report
         self._on_final = on_final
-        self.nodes = Nodes(self.tasks)
+        self.nodes = JoinedNodes(self.tasks)
         self._order = Order(self.tasks)
         self._judges_order = judges_order
         self._failed: set[int] = set()
@@ -168,15 +168,9 @@ class Rules:
             self.keyed.append((body.key, seq))
         if number != seq:
             raise BrokenError("position", f"a task's number is not its position: {number}")
-        if body.repeats is not None and not 0 < body.repeats < seq:
-            raise BrokenError("position", f"made like task {body.repeats}, which was not there yet")
         scheduled_at = at if body.scheduled_at is None else body.scheduled_at
         expires_at = body.expires_at
-        if expires_at is not None:
-            if expires_at <= at:
-                raise BrokenError("expiry", "created past its expiry")
-            if expires_at <= scheduled_at:
-                raise BrokenError("expiry", "scheduled past its expiry")
+        check_created(body, seq, at)
         check_route(body.name, body.lane, body.needs)
         for word in body.needs:
             self._tell_unknown(seq, f"need {word}", f"need {shown(word)}")
@@ -214,7 +208,8 @@ class Rules:
             raise BrokenError("lease", "leased for no time")
         if self._judges_order:
             self._judge_choice(seq, at, task, body.worker)
-        self.nodes.hold(body.worker, task.lane)
+        if self.nodes.joined:
+            self.nodes.hold(body.worker, task.lane)
         task.state = "leased"
         task.worker = body.worker
         task.attempt = body.attempt
@@ -223,8 +218,10 @@ class Rules:
 
     def _judge_choice(self, seq: int, at: int, task: Seen, worker: str) -> None:
         """Rule 7: the node can run the task, and none that it can run ranked higher."""
+        choices = PLAIN
         try:
-            choices = self.nodes.choices(worker, task)
+            if task.name is not None or task.needs or self.nodes.joined:
+                choices = self.nodes.choices(worker, task)
         except BrokenError as broken:
             self._report(seq, broken.rule, f"task {task.number}: {broken.problem}")
             return
@@ -241,7 +238,7 @@ class Rules:
             task = self._end_lease(seq, number, body.fence, Completed)
             if task is None:
                 return
-        else:
+        elif self.nodes.joined:
             self.nodes.let_go(task)
         task.state = "completed"
         task.fence = 0

@@ -270,12 +270,16 @@ def test_an_unknown_kind_changes_no_number(log: MemoryLog) -> None:
         assert isinstance(cursor.event and cursor.event.body, Unknown)
         assert {change.name for change in cursor.step.task_changes} <= {"newer"}
         assert cursor.step.count_changes == []
-    assert cursor.projection.unknown is None
-    assert cursor.projection.strangers == {1: (end - 1, "paused")}
+    assert newer_of(cursor) == (None, {1: (end - 1, "paused")})
     cursor.forward()
-    assert cursor.projection.unknown == (end, "paused")
+    assert newer_of(cursor) == ((end, "paused"), {1: (end - 1, "paused")})
     cursor.backward(2)
-    assert cursor.projection.strangers == {}
+    assert newer_of(cursor) == (None, {})
+
+
+def newer_of(cursor: Cursor) -> tuple[object, object]:
+    """What the projection there has met of a newer eventq."""
+    return cursor.projection.unknown, cursor.projection.strangers
 
 
 @pytest.mark.parametrize("stepwise", [0, 2_000])

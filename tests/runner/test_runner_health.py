@@ -135,6 +135,8 @@ def test_a_log_that_is_away_is_said(
         nudge(queue)
         wait_until(lambda: said(path)["problem"] is None)
 
+    assert not path.exists()
+
 
 def test_stuck_workers_are_said(queue: Queue, clock: ManualClock, tmp_path: Path) -> None:
     """Once all of them ignore that they should end, until one has ended."""
@@ -152,6 +154,8 @@ def test_stuck_workers_are_said(queue: Queue, clock: ManualClock, tmp_path: Path
         pass_time(queue, clock, 1)
         wait_until(lambda: said(path)["problem"] is None)
 
+    assert not path.exists()
+
 
 def test_a_blocked_loop_is_said(
     queue: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -164,6 +168,8 @@ def test_a_blocked_loop_is_said(
         runner_of(queue).attempts.pools[0].pace.stalled = True
         nudge(queue)
         wait_until(lambda: said(path)["problem"] == "the event loop is blocked")
+
+    assert not path.exists()
 
 
 def test_a_file_that_cannot_be_written_does_not_end_the_run(

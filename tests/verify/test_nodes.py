@@ -290,8 +290,10 @@ def test_nobody_judges_who_takes_a_task_of_unknown_needs() -> None:
     log = memory_log()
     projection = replay(log)
     needs = Created(PLAIN, name="a", needs=("telepathy",), priority=3)
-    drafts = [(NEW, needs), (NEW, needs), (NEW, Created(PLAIN))]
+    unnamed = replace(needs, name=None)
+    drafts = [(NEW, needs), (NEW, needs), (NEW, Created(PLAIN)), (NEW, unnamed)]
     record(log, projection, [*drafts, (NODE, JOINED), (1, LEASED), (3, Leased(1, "m", 30))], now=9)
+    record(log, projection, [(4, Leased(1, "m", 30))], now=9)
 
     verdict = verify(log)
 
@@ -312,6 +314,16 @@ def test_what_may_be_skipped_is_counted_and_no_finding(number: int) -> None:
     record(log, projection, [(1, LEASED)], now=9)
 
     assert [(finding.seq, finding.rule) for finding in verify(log).findings] == [(4, "order")]
+
+
+def test_a_final_task_is_remembered_beside_what_may_be_skipped() -> None:
+    """Its history is judged again where an event refers to it: a second end is found."""
+    log = memory_log()
+    projection = replay(log)
+    record(log, projection, [(NEW, Created(PLAIN)), (1, LEASED), (1, Completed(2))], now=9)
+    append_texts(log, [1, 1], '{"kind":"told","skip":true}', '{"kind":"completed","fence":2}')
+
+    assert [(finding.seq, finding.rule) for finding in verify(log).findings] == [(5, "move")]
 
 
 def test_a_base_knows_who_has_joined() -> None:

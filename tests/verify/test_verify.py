@@ -6,11 +6,13 @@ That each rule can say no is shown in test_checker.py, that no change escapes in
 from __future__ import annotations
 
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
+from eventq import Queue
 from eventq.core.command import NEW, Draft
 from eventq.core.events import (
     Cancelled,
@@ -32,7 +34,9 @@ from eventq.replay.fold import replay
 from eventq.verify import VerifyBase, base_of, verify
 from eventq.verify.bodies import read_bodies
 from eventq.verify.terms import Unreadable
+from tests.commands import MadeCommand
 from tests.driver import append_texts, memory_log, sealed
+from tests.support import node_of
 from tests.verify.tampering import (
     COMMITS,
     LAST,
@@ -297,3 +301,21 @@ def test_a_base_must_name_its_open_tasks(log: MemoryLog) -> None:
     verdict = verify(log, base=VerifyBase(first.last, first.at, first.seal))
 
     assert next((finding.seq, finding.rule) for finding in verdict.findings) == (4, "order")
+
+
+def made(drafts: list[Draft], _: object) -> list[Draft]:
+    """What a command decides, whatever the projection."""
+    return drafts
+
+
+def test_a_task_is_made_like_one_that_was_there() -> None:
+    """One that repeats itself, or one that is to come, has been made up."""
+    with Queue("memory://") as queue:
+        first = queue.new()
+        for repeats in (first.number, 3, 5):
+            drafts: list[Draft] = [(NEW, Created(policy=first.policy, repeats=repeats))]
+            node_of(queue).execute(MadeCommand(partial(made, drafts)))
+
+        found = verify(queue.log, limit=10).findings
+
+    assert [(each.seq, each.rule) for each in found] == [(3, "position"), (4, "position")]

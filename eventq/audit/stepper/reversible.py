@@ -103,9 +103,10 @@ class ReversibleProjection(Projection):
         # A refused outcome changes no task.
         if event.task != NODE and type(body) is not Refused:
             after = self.tasks.get(event.task)
-            if after is not None:
+            # Nor does what may be skipped: putting it back would forget its node's sign of life.
+            if after is not None and after != undo.before:
                 self._remove(after)
-            if undo.before is not None:
+            if undo.before is not None and after != undo.before:
                 self._put_back(undo.before)
         self._hear_again(undo.sign)
         if undo.members is not None:
