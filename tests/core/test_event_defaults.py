@@ -44,6 +44,7 @@ DEFAULTS: dict[str, dict[str, object]] = {
         "name": None,
         "lane": None,
         "needs": (),
+        "repeats": None,
     },
     "Leased": {},
     "Completed": {"result": UNSET, "result_missing": None},
