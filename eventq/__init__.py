@@ -36,6 +36,7 @@ from eventq.errors import (
     Snooze,
     TaskFailedError,
     TaskNotFoundError,
+    WaitTimeoutError,
     WorkersStuckError,
 )
 from eventq.handlers import Context, Handler, Handlers, current
@@ -84,6 +85,7 @@ __all__ = [
     "TaskNotFoundError",
     "TaskSpec",
     "TaskState",
+    "WaitTimeoutError",
     "WorkersStuckError",
     "__version__",
     "current",

@@ -29,6 +29,7 @@ The tree::
     |-- NotBoundError                       a handler was asked for a task, but has no queue
     |-- NoAttemptError                      `current()` was called where no attempt runs
     |-- TaskFailedError                     the result was asked for of a task that has none
+    |-- WaitTimeoutError (also TimeoutError)  the task waited for has not ended in time
     |-- Retry                               raised by a worker: failed, try again later
     |-- Fail                                raised by a worker: failed for good
     |-- Snooze                              raised by a worker: not now, and no attempt counted
@@ -291,6 +292,18 @@ class TaskFailedError(EventqError):
         how = f"is {state}" + (f" ({reason})" if reason else "")
         met = "" if error is None else f"; its last error: {error}"
         super().__init__(f"task {shown(key)} {how}{met}")
+
+
+class WaitTimeoutError(EventqError, TimeoutError):
+    """The task has not ended within the timeout; wait again, or ask `why` it has not.
+
+    ``state`` is where the task stood then.
+    """
+
+    def __init__(self, key: str, state: str) -> None:
+        self.key = key
+        self.state = state
+        super().__init__(f"task {shown(key)} has not ended in time: it is {state}")
 
 
 class Retry(EventqError):  # noqa: N818 - an outcome a worker raises, not an error it meets

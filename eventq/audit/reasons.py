@@ -100,10 +100,12 @@ def ending_of(event: Event) -> LeaseEnd | None:
     return LeaseEnd(event.seq, event.decided_at, word)
 
 
-def _created(context: EventContext, _: Created) -> str:
+def _created(context: EventContext, body: Created) -> str:
     task, at = context.after, context.event.decided_at
     later_us = task.scheduled_at_us - at
-    parts = ["ready at once" if later_us <= 0 else f"to run {brief_duration(later_us)} later"]
+    like = [] if body.repeats is None else [f"made like task {body.repeats}"]
+    when = "ready at once" if later_us <= 0 else f"to run {brief_duration(later_us)} later"
+    parts = [*like, when]
     if task.name is not None:
         parts.append(f"for who handles {task.name}")
     most = task.policy.max_retries

@@ -30,6 +30,7 @@ class NewTask(Struct, frozen=True, gc=False):
     delay_us: int | None = None
     expires_at: int | None = None
     route: Route = PLAIN_ROUTE
+    repeats: int | None = None
 
 
 class CreateTasks(Struct, frozen=True):
@@ -48,7 +49,7 @@ class CreateTasks(Struct, frozen=True):
     ) -> Decision[list[int | Task]]:
         """See Command.decide."""
         if len(self.orders) == 1 and self.orders[0].key is None:
-            return Decision([(NEW, _created(self.orders[0], now))], [0])
+            return Decision([(NEW, created_by(self.orders[0], now))], [0])
         drafts: list[Draft] = []
         places: list[int | Task] = []
         keys = [order.key for order in self.orders if order.key is not None]
@@ -70,7 +71,7 @@ class CreateTasks(Struct, frozen=True):
                     continue
                 keyed[key] = len(drafts)
             places.append(len(drafts))
-            drafts.append((NEW, _created(order, now)))
+            drafts.append((NEW, created_by(order, now)))
         return Decision(drafts, places)
 
 
@@ -85,7 +86,8 @@ def _existing(keys: list[str], past: PastTasks, now: int) -> dict[str, tuple[Eve
     return found
 
 
-def _created(order: NewTask, now: int) -> Created:
+def created_by(order: NewTask, now: int) -> Created:
+    """What the log says of a task that is made now. Raises ArgumentError if it can never run."""
     policy, scheduled_at, expires_at = order.policy, order.scheduled_at, order.expires_at
     if order.delay_us:
         scheduled_at = now + order.delay_us
@@ -107,6 +109,7 @@ def _created(order: NewTask, now: int) -> Created:
         name=order.route.name,
         lane=order.route.lane,
         needs=order.route.needs,
+        repeats=order.repeats,
     )
 
 

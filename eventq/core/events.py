@@ -79,7 +79,8 @@ class Created(Body, frozen=True, tag="created"):
     """A task exists. ``scheduled_at`` None means at once: the instant of this event.
 
     ``name`` None is a task for `run(worker)`; ``lane`` None is the lane "default". A node that does
-    not know a word of ``needs`` leaves the task alone.
+    not know a word of ``needs`` leaves the task alone. ``repeats`` is the final task that it was
+    made like, by `Queue.repeat`.
     """
 
     policy: Policy
@@ -91,6 +92,7 @@ class Created(Body, frozen=True, tag="created"):
     name: str | None = None
     lane: str | None = None
     needs: tuple[str, ...] = ()
+    repeats: int | None = None
 
 
 @final

@@ -154,20 +154,24 @@ class Binding:
 
     def __init__(self) -> None:
         self._queues: list[MakesTasks] = []
+        # Those that make its tasks instead, as in tests: the last one alone does.
+        self._over: list[MakesTasks] = []
 
-    def add(self, queue: MakesTasks) -> None:
-        """The queue makes its tasks from now on."""
-        self._queues.append(queue)
+    def add(self, queue: MakesTasks, *, over: bool = False) -> None:
+        """The queue makes its tasks from now on; ``over``: instead of all others."""
+        (self._over if over else self._queues).append(queue)
 
     def remove(self, queue: MakesTasks) -> None:
         """The queue, which is closed, makes none any more."""
         self._queues = [other for other in self._queues if other is not queue]
+        self._over = [other for other in self._over if other is not queue]
 
     def queue(self, name: str) -> MakesTasks:
         """The only queue. Raises NotBoundError where there is none, or more than one."""
-        if len(self._queues) != 1:
-            raise NotBoundError(name, len(self._queues))
-        return self._queues[0]
+        queues = self._over[-1:] or self._queues
+        if len(queues) != 1:
+            raise NotBoundError(name, len(queues))
+        return queues[0]
 
 
 def check_function(function: object) -> None:

@@ -18,6 +18,8 @@ from eventq.handlers.context import Context
 from eventq.handlers.handler import Handler
 from eventq.handlers.rules import RetryRules
 
+AnyHandler = Handler[..., Any, Any]
+
 
 class Work(Struct, frozen=True, gc=False):
     """One function of (context, task), ready to be called."""
@@ -41,11 +43,11 @@ def work_of_worker(worker: Call, arounds: Sequence[Around] = ()) -> Work:
     return Work(wrap(worker, arounds), is_loop, RetryRules(None), _plain_result)
 
 
-def work_of_handler(handler: Handler[..., Any, Any], arounds: Sequence[Around] = ()) -> Work:
-    """A handler's, with all that its queue wraps around it."""
+def work_of_handler(handler: AnyHandler, arounds: Sequence[Around] = (), *, call: Call) -> Work:
+    """A handler's, with all that its queue wraps around it; ``call`` as `unpacking` makes it."""
     wrap = wrapped_async if handler.is_async else _wrapped_sync
     return Work(
-        wrap(_unpacking(handler), arounds),
+        wrap(call, arounds),
         handler.is_async,
         handler.rules,
         handler.signature.result_json,
@@ -83,7 +85,7 @@ def is_async(worker: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(worker) or inspect.iscoroutinefunction(call)
 
 
-def _unpacking(handler: Handler[..., Any, Any]) -> Call:
+def unpacking(handler: AnyHandler) -> Call:
     """The handler's function, called with the arguments that a task's tags hold.
 
     A task whose tags do not fit fails for good: no later attempt would find others.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 
 from eventq.core.durations import SECOND_US, Duration, parse_duration
@@ -12,6 +13,7 @@ from eventq.errors import ArgumentError
 from eventq.host.bell import Bell
 from eventq.node.node import Node
 from eventq.runner.executors import AsyncExecutor, Executor, ThreadExecutor
+from eventq.runner.health import check_health_path
 from eventq.runner.options import RunOptions
 from eventq.runner.pool import Pool
 from eventq.runner.runner import Runner
@@ -27,6 +29,7 @@ def make_runner(
     grace: Duration,
     lease_ttl: Duration,
     max_stuck: Duration | None,
+    health: str | os.PathLike[str] | None,
     loop: asyncio.AbstractEventLoop | None = None,
 ) -> Runner:
     """A runner for the workload: threads for ``def``, one event loop for ``async def``.
@@ -44,8 +47,9 @@ def make_runner(
         lease_ttl_us=lease_ttl_us,
         grace_s=parse_duration(grace, "grace") / SECOND_US,
         max_stuck_s=None if max_stuck_us is None else max_stuck_us / SECOND_US,
-        until_idle=until is not None,
+        until=None if until is None else "idle",
         chance=chance,
+        health_path=check_health_path(health),
     )
     bell = Bell()
     pools = {

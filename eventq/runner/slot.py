@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -30,6 +31,7 @@ class RunArguments(TypedDict):
     grace: Duration
     lease_ttl: Duration
     max_stuck: Duration | None
+    health: str | os.PathLike[str] | None
 
 
 class RunSlot:
@@ -50,7 +52,10 @@ class RunSlot:
     ) -> RunReport:
         """Runs the workload in this thread. Raises AlreadyRunningError, and as the run does."""
         signals = check_flag(signals, "signals")
-        runner = self._make_runner(workload, arguments, loop=None)
+        return self.run_with(self._make_runner(workload, arguments, loop=None), signals=signals)
+
+    def run_with(self, runner: Runner, *, signals: bool) -> RunReport:
+        """The same with a runner that is there already."""
         with self._occupied(runner, None), _signals_to(runner, listen=signals):
             try:
                 return self._work(runner)

@@ -168,6 +168,8 @@ class Rules:
             self.keyed.append((body.key, seq))
         if number != seq:
             raise BrokenError("position", f"a task's number is not its position: {number}")
+        if body.repeats is not None and not 0 < body.repeats < seq:
+            raise BrokenError("position", f"made like task {body.repeats}, which was not there yet")
         scheduled_at = at if body.scheduled_at is None else body.scheduled_at
         expires_at = body.expires_at
         if expires_at is not None:

@@ -21,7 +21,7 @@ from eventq.cli.output import (
 )
 from eventq.cli.place import Place, existing_task, note_if_empty, placed
 from eventq.cli.text import visible
-from eventq.cli.views.tasks import EVENTS, TASKS, stats_pairs, task_pairs
+from eventq.cli.views.tasks import ATTEMPTS, EVENTS, TASKS, stats_pairs, task_pairs
 from eventq.cli.words import STATES, limit_option, state_option, tags_option
 
 
@@ -75,12 +75,23 @@ def ls(
         note(f"no running node handles {', '.join(unhandled)}")
 
 
-@click.command(epilog="Example: eventq show 1042")
+@click.command(
+    epilog="""\b
+Examples:
+  eventq show 1042
+  eventq show 1042 --attempts --json"""
+)
 @click.argument("key")
+@click.option(
+    "--attempts", "lists_attempts", is_flag=True, help="List its attempts instead, oldest first."
+)
 @placed
-def show(*, place: Place, key: str) -> None:
+def show(*, place: Place, key: str, lists_attempts: bool) -> None:
     """Show one task: a key of yours, or its number."""
     with place.open(create=False) as queue:
+        if lists_attempts:
+            say_list(queue.attempts(key), ATTEMPTS, as_json=place.as_json)
+            return
         task = existing_task(queue, key)
     say_record(task, task_pairs, as_json=place.as_json)
 

@@ -155,6 +155,8 @@ def _created(body: Created) -> str:
         parts.append(f"until {time_text(body.expires_at)}")
     if body.needs:
         parts.append(f"needs {visible(' '.join(body.needs))}")
+    if body.repeats is not None:
+        parts.append(f"like task {body.repeats}")
     tags = tag_text(msgspec.json.decode(body.tags))
     return ", ".join([*parts, tags] if tags else parts)
 
@@ -251,6 +253,15 @@ TASKS = Listing(
     ("LAST ERROR", _last_error),
     ("TAGS", lambda task: short(tag_text(task.tags), VALUE_CHARACTERS)),
     elastic=2,
+)
+ATTEMPTS = Listing(
+    ("ATTEMPT", "attempt"),
+    ("NODE", "node"),
+    ("STARTED AT", "started_at"),
+    ("ENDED AT", "ended_at"),
+    ("OUTCOME", "outcome"),
+    ("LATE", "late"),
+    ("ERROR", lambda each: "-" if each.error is None else error_text(each.error)),
 )
 EVENTS = Listing(
     ("SEQ", "seq", ">8"),
