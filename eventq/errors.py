@@ -26,6 +26,7 @@ The tree::
     |-- AttemptStoppedError                 raised by ctx.check() inside a worker
     |   |-- AttemptCancelledError
     |   `-- DeadlineExceededError
+    |-- ProcessDiedError                    the process of an isolated attempt ended under it
     |-- NotBoundError                       a handler was asked for a task, but has no queue
     |-- NoAttemptError                      `current()` was called where no attempt runs
     |-- TaskFailedError                     the result was asked for of a task that has none
@@ -258,6 +259,20 @@ class AttemptCancelledError(AttemptStoppedError):
 
 class DeadlineExceededError(AttemptStoppedError):
     """The attempt ran past its deadline; it has been recorded as failed."""
+
+
+class ProcessDiedError(EventqError):
+    """The process of an isolated attempt ended before the attempt did; it has failed.
+
+    It was killed by ``signal`` ("SIGSEGV"), or ended with the exit code ``code``. A SIGKILL that
+    eventq did not send comes from the system when memory runs out, or from a person.
+    """
+
+    def __init__(self, problem: str, *, code: int | None = None, signal: str | None = None) -> None:
+        self.problem = problem
+        self.code = code
+        self.signal = signal
+        super().__init__(problem)
 
 
 class NotBoundError(EventqError):

@@ -9,7 +9,7 @@ from eventq.core.audience import matches
 from eventq.errors import ArgumentError
 from eventq.handlers.collection import Handlers
 from eventq.handlers.handler import Handler, MakesTasks
-from eventq.handlers.work import Work, work_of_handler
+from eventq.handlers.work import Work, placed_work
 
 
 class Registry:
@@ -52,7 +52,7 @@ class Registry:
                     raise ArgumentError("name", handler.name, "a name that no other handler has")
                 if wanted is None or any(matches(handler.name, each) for each in wanted):
                     arounds = [*outer, *collection.arounds]
-                    found[handler.name] = work_of_handler(handler, arounds)
+                    found[handler.name] = placed_work(handler, arounds)
         for each in wanted or ():
             if not any(matches(name, each) for name in found):
                 raise ArgumentError("names", each, "the name of a handler of this queue")

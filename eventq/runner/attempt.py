@@ -29,8 +29,8 @@ class Attempt:
     """A leased task on its way through a worker. The runner's thread and one worker share it."""
 
     __slots__ = (
-        "begun_s", "context", "ended_s", "interrupt", "outcome", "reported", "revoked", "stopped",
-        "task", "told_s", "work",
+        "begun_s", "context", "ended_s", "hurried", "interrupt", "outcome", "reported", "revoked",
+        "stopped", "task", "told_s", "work",
     )  # fmt: skip
 
     def __init__(self, task: Task, context: Context, work: Work) -> None:
@@ -45,7 +45,12 @@ class Attempt:
         self.revoked = False
         """The lease is gone: the runner has settled the attempt without the worker."""
         self.interrupt: Callable[[], object] | None = None
-        """Cancels its asyncio task, once it has one; from any thread."""
+        """Cancels its asyncio task, or wakes who watches its process, once there is one.
+
+        From any thread.
+        """
+        self.hurried = False
+        """Its process is not given all the time to end that its handler asks for."""
         self.told_s = math.inf
         """Since when it goes on without a lease. Monotonic seconds."""
         self.reported = False
@@ -61,7 +66,8 @@ class Attempt:
     def due_s(self, *, now: int, monotonic_s: float) -> float | None:
         """When its deadline will pass, at the earliest; None for never. Monotonic seconds."""
         if self.context.deadline_s is not None:
-            return self.context.deadline_s
+            # Once it has been told to end, its process is watched elsewhere.
+            return None if self.context.stopped_why else self.context.deadline_s
         task = self.task
         # It may begin at any moment from now on.
         lengths_us = []
@@ -77,8 +83,9 @@ class Attempt:
             self.stopped = is_stop(error)
             self.outcome = raised(self.task, error, self.work)
 
-    def stop(self, why: str) -> None:
-        """Asks its worker to end, which may take its time."""
+    def stop(self, why: str, *, hurry: bool = False) -> None:
+        """Asks its worker to end, which may take its time; from the first time on."""
+        self.hurried = self.hurried or hurry
         self.context.stop(why)
         if self.interrupt is not None:
             self.interrupt()
