@@ -37,6 +37,7 @@ from eventq.errors import (
     Snooze,
     TaskFailedError,
     TaskNotFoundError,
+    UnguardedError,
     WorkersStuckError,
 )
 from eventq.handlers import Context, Handler, Handlers, current
@@ -86,6 +87,7 @@ __all__ = [
     "TaskNotFoundError",
     "TaskSpec",
     "TaskState",
+    "UnguardedError",
     "WorkersStuckError",
     "__version__",
     "current",

@@ -9,6 +9,7 @@ The tree::
     |-- NotAllowedError                     the task's state does not permit the command
     |-- QueueClosedError
     |-- AlreadyRunningError                 `run` was called while it runs
+    |-- UnguardedError                      a program ran while it was imported for its handlers
     |-- EventLoopError                      a call would hold up the event loop that it needs
     |-- WorkersStuckError                   all workers ignored their cancellation for too long
     |-- LoopEndedError                      the event loop of `AsyncQueue.run` ended
@@ -129,6 +130,20 @@ class AlreadyRunningError(EventqError):
     def __init__(self, problem: str = "this queue is already running a worker") -> None:
         self.problem = problem
         super().__init__(problem)
+
+
+class UnguardedError(EventqError):
+    """A program makes tasks, or runs them, while a process imports it for its isolated handlers.
+
+    Put what it does behind ``if __name__ == "__main__":``, so that importing it does nothing.
+    """
+
+    def __init__(self, call: str) -> None:
+        self.call = call
+        super().__init__(
+            f"{call} was called while this module is imported for its isolated handlers: "
+            'put it behind `if __name__ == "__main__":`'
+        )
 
 
 class EventLoopError(EventqError):

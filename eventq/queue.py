@@ -55,6 +55,7 @@ from eventq.handlers.collection import Handlers
 from eventq.handlers.handler import Handler
 from eventq.handlers.registry import Registry
 from eventq.host.clock import Clock, SystemClock
+from eventq.host.loading import check_guarded
 from eventq.host.surroundings import running_loop, usable_cores
 from eventq.node.node import Node
 from eventq.replay.fold import task_history
@@ -397,6 +398,7 @@ class Queue:
         return make_workload(self._registry, worker, names=names, lanes=lanes, workers=self.workers)
 
     def _create(self, orders: list[NewTask]) -> list[Task]:
+        check_guarded("new")
         committed = self._node.execute(CreateTasks(orders))
         tasks = [
             place if isinstance(place, Task) else committed.tasks[place]

@@ -1,9 +1,15 @@
-"""Whether this process imports an application's module to find a handler in it."""
+"""Whether this process imports an application's module to find a handler in it.
+
+Such a module must do nothing by itself: each process for isolated attempts imports it, so that it
+would make its tasks, and begin its run, once more in each.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from eventq.errors import UnguardedError
 
 
 class _State:
@@ -21,9 +27,10 @@ def loading() -> Iterator[None]:
         _state.is_loading = False
 
 
-def is_loading() -> bool:
-    """Whether a module that begins a run does so where nobody asked for it."""
-    return _state.is_loading
+def check_guarded(call: str) -> None:
+    """Raises UnguardedError for a call that a module makes while it is imported."""
+    if _state.is_loading:
+        raise UnguardedError(call)
 
 
 _state = _State()

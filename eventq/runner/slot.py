@@ -12,7 +12,7 @@ from eventq.core.durations import Duration
 from eventq.core.validation import check_flag
 from eventq.errors import AlreadyRunningError, EventLoopError
 from eventq.host.interrupts import Holding
-from eventq.host.loading import is_loading
+from eventq.host.loading import check_guarded
 from eventq.host.signals import stopping_on_signals
 from eventq.host.surroundings import in_thread, running_loop
 from eventq.node.node import Node
@@ -22,13 +22,6 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future
 
     from eventq.runner.runner import Runner, RunReport
-
-
-# Else each process for isolated attempts would begin a run, and processes of its own.
-UNGUARDED = (
-    "a process for isolated attempts imports this module, whose run must not begin there: "
-    "put it behind `if __name__ == '__main__':`"
-)
 
 
 class RunArguments(TypedDict):
@@ -135,8 +128,7 @@ class RunSlot:
     def _make_runner(
         self, workload: Workload, arguments: RunArguments, *, loop: AbstractEventLoop | None
     ) -> Runner:
-        if is_loading():
-            raise AlreadyRunningError(UNGUARDED)
+        check_guarded("run")
         from eventq.runner.setup import make_runner  # noqa: PLC0415 - loads asyncio
 
         return make_runner(

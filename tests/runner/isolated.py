@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import eventq
 from eventq import Context
@@ -58,7 +59,7 @@ def pid_limited() -> int:
 
 
 @handlers.task(isolate=True)
-def facts(ctx: Context) -> dict[str, object]:
+def facts(ctx: Context) -> dict[str, Any]:
     """Returns what the context says."""
     remaining = ctx.remaining()
     ctx.check()
@@ -97,7 +98,7 @@ def leave(code: int) -> None:
     os._exit(code)
 
 
-@handlers.task(isolate=True, max_retries=0, retry={eventq.ProcessDiedError: eventq.Fail})
+@handlers.task(isolate=True, max_retries=0, retry=[(eventq.ProcessDiedError, eventq.Fail)])
 def leave_for_good() -> None:
     """Ends its process, for which there is a rule."""
     os._exit(1)
@@ -115,6 +116,21 @@ def run_away(ctx: Context, path: str) -> int:
     tell(path, f"{os.getpid()} {grandchild.pid}")
     while True:
         pass
+
+
+@handlers.task(isolate=True, kill_after="10m", max_retries=0)
+def run_away_long(ctx: Context, path: str) -> int:
+    """The same with a long time to end."""
+    return run_away.function(ctx, path)
+
+
+@handlers.task(isolate=True)
+def finish_when(path: str) -> str:
+    """Ends when a file is there."""
+    tell(path, str(os.getpid()))
+    while not Path(f"{path}.go").exists():
+        threading.Event().wait(0.005)
+    return "finished"
 
 
 @handlers.task(isolate=True, kill_after="20s", max_retries=0)
@@ -149,10 +165,10 @@ def block(path: str) -> None:
 
 @handlers.task(isolate=True, kill_after="20s", max_retries=0)
 def return_late(ctx: Context, path: str) -> str:
-    """Returns after it was told to end."""
+    """Returns after its parent has told it to end."""
     tell(path, str(os.getpid()))
-    while not ctx.cancelled:
-        pass
+    while ctx.stopped_why is None:
+        threading.Event().wait(0.001)
     return "late"
 
 
@@ -160,6 +176,14 @@ def return_late(ctx: Context, path: str) -> str:
 def eat(size_bytes: int) -> int:
     """Takes memory."""
     return len(bytearray(size_bytes))
+
+
+@handlers.task(isolate=True, max_retries=0)
+def eat_and_die(size_bytes: int) -> None:
+    """Takes memory, touches it, and dies as if the system had killed it."""
+    eaten = b"x" * size_bytes
+    os.kill(os.getpid(), signal.SIGKILL)
+    assert eaten
 
 
 @handlers.task(isolate=True, max_retries=0)
@@ -175,7 +199,12 @@ class WrongError(Exception):
     """One of its own."""
 
 
-@handlers.task(isolate=True, max_retries=5, retry={WrongError: eventq.Fail})
+def raise_wrong() -> None:
+    """Raises it."""
+    raise WrongError("met")
+
+
+@handlers.task(isolate=True, max_retries=5, retry=[(WrongError, eventq.Fail)])
 def fail_by_rule() -> None:
     """Raises what there is a rule for."""
     raise WrongError("for good")
@@ -188,7 +217,7 @@ def exit_politely() -> None:
 
 
 @handlers.task(isolate=True)
-def return_object() -> object:
+def return_object() -> Any:  # noqa: ANN401 - what cannot be kept
     """Returns what JSON cannot hold."""
     return threading.Lock()
 
@@ -213,7 +242,7 @@ def log(ctx: Context) -> None:
     """Logs by its context, and by a logger of its own."""
     ctx.log.warning("half done", extra={"share": 0.5, "path": Path("a")})
     try:
-        raise WrongError("met")
+        raise_wrong()
     except WrongError:
         logging.getLogger("tests.own").exception("met an error")
     logging.getLogger("tests.own").debug("too much detail")
