@@ -20,6 +20,7 @@ from eventq.core.events import (
     Expired,
     Failed,
     Leased,
+    ProcessExit,
     Refused,
     Released,
     Renewed,
@@ -216,6 +217,8 @@ class Rules:
 
     def _take_failed(self, seq: int, _at: int, number: int, body: Failed) -> None:
         task = self._end_lease(seq, number, body.fence, Failed)
+        if body.exit is not None:
+            _check_exit(body.exit)
         if task is not None:
             task.state = "failed"
             task.last_error = body.error
@@ -381,3 +384,13 @@ class Rules:
 
 def _hash_of(state: str, content: Seen | Reopening) -> int:
     return hash((state, *brought_back(content).values()))
+
+
+def _check_exit(found: ProcessExit) -> None:
+    """A process ends once, and has some memory. Raises BrokenError."""
+    if found.code is not None and found.signal is not None:
+        raise BrokenError("exit", f"ended by code {found.code} and by {found.signal}")
+    for name in ("code", "killed_after_us", "peak_bytes", "memory_bytes"):
+        value = getattr(found, name)
+        if value is not None and value < 0:
+            raise BrokenError("exit", f"{name} is {value}")

@@ -138,6 +138,7 @@ class TestDeadline:
         assert body.error.type == "eventq.DeadlineExceededError"
         assert body.exit is not None
         assert body.exit.signal == "SIGKILL"
+        assert body.exit.peak_bytes is not None
         assert body.exit.killed_after_us is not None
         assert 500_000 <= body.exit.killed_after_us < 1_500_000
 

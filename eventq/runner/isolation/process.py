@@ -119,6 +119,7 @@ class WorkerProcess:
         self.least_bytes: int | None = None
         """Of what the system counts as its memory, this much need not have been its own."""
         self._is_reaped = False
+        self._peak: int | None = None
         self._clock = clock
         self._guard = guarded_by
         self._waker = waker
@@ -178,24 +179,26 @@ class WorkerProcess:
 
     def signal(self, number: signal.Signals) -> None:
         """Signals its whole group, which has its number as long as it is not reaped."""
+        if number is signal.SIGKILL:
+            # The system forgets it as soon as the process is dead.
+            self._peak = self._peak or peak_of(self.pid)
         signal_group(self.pid, number)
 
     def reap(self, *, killed_after_us: int | None = None) -> ProcessExit:
         """Kills its group, waits until all of it is gone, and returns how the process ended."""
         self._is_reaped = True
-        peak = peak_of(self.pid)
         self.signal(signal.SIGKILL)
         code, most = self._wait()
         end_group(self.pid)
         self._guard.remove(self.pid)
         self._channel.close()
         if most is not None and self.least_bytes is not None and most > self.least_bytes:
-            peak = max(most, peak or 0)
+            self._peak = max(most, self._peak or 0)
         return ProcessExit(
             code=code if code is not None and code >= 0 else None,
             signal=_name(-code) if code is not None and code < 0 else None,
             killed_after_us=killed_after_us,
-            peak_bytes=peak,
+            peak_bytes=self._peak,
             memory_bytes=self.memory_bytes,
         )
 

@@ -10,7 +10,7 @@ import signal
 import msgspec
 from msgspec.structs import replace
 
-from eventq.core.durations import SECOND_US, show_duration
+from eventq.core.durations import SECOND_US
 from eventq.core.events import ErrorInfo, ProcessExit
 from eventq.core.settle import Outcome
 from eventq.core.sizes import show_size
@@ -157,10 +157,8 @@ class Supervision:
         self.is_over = True
         found = self._process.reap(killed_after_us=self._killed_after_us)
         if self._is_late:
-            waited = show_duration(round((self._clock.monotonic() - self._told_s) * 1_000) * 1_000)
-            error: EventqError = DeadlineExceededError(
-                f"{LATE}; its process was gone {waited} later"
-            )
+            how = "was killed" if found.killed_after_us is not None else "ended under it"
+            error: EventqError = DeadlineExceededError(f"{LATE}; its process {how}")
         else:
             known = "" if isinstance(met, (EOFError, ConnectionError)) else str(met)
             error = ProcessDiedError(known or _words(found), code=found.code, signal=found.signal)
