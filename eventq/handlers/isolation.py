@@ -40,7 +40,7 @@ class Isolation(Struct, frozen=True):
     """So many attempts run in one process, before another takes its place."""
 
 
-class Place(Struct, frozen=True):
+class CodePlace(Struct, frozen=True):
     """Where a process finds something: the path of attributes in a module."""
 
     module: str
@@ -55,8 +55,8 @@ class IsolatedCall(Struct, frozen=True):
     """What the other process calls for a task, and how it is kept in bounds there."""
 
     name: str
-    handler: Place
-    arounds: tuple[Place, ...]
+    handler: CodePlace
+    arounds: tuple[CodePlace, ...]
     """Outermost first."""
     isolation: Isolation
 
@@ -97,7 +97,7 @@ def isolated_call(
     return IsolatedCall(name, _place_of(target, f"handler {name}"), places, isolation)
 
 
-def find(place: Place, main: ModuleType | None = None) -> Any:  # noqa: ANN401 - whatever is there
+def find(place: CodePlace, main: ModuleType | None = None) -> Any:  # noqa: ANN401 - whatever is there
     """What stands in a place, importing its module; ``main`` is what stands in for `__main__`.
 
     Raises what importing it raises, and AttributeError.
@@ -129,7 +129,7 @@ def main_source() -> tuple[str | None, str | None]:
     return None, path
 
 
-def _place_of(target: Callable[..., Any], argument: str) -> Place:
+def _place_of(target: Callable[..., Any], argument: str) -> CodePlace:
     module_name = getattr(target, "__module__", None)
     module = sys.modules.get(module_name or "")
     if module_name is None or module is None:
@@ -138,7 +138,7 @@ def _place_of(target: Callable[..., Any], argument: str) -> Place:
         if _stands(target, module, path):
             if module_name == MAIN:
                 _check_main(argument, target)
-            return Place(module_name, path)
+            return CodePlace(module_name, path)
     expected = f"one that module {module_name} has under a name: another process finds it by that"
     raise ArgumentError(argument, target, expected)
 

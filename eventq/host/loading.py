@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from eventq.errors import UnguardedError
 
 
-class _State:
+class _LoadingState:
     def __init__(self) -> None:
         self.is_loading = False
 
@@ -33,4 +33,4 @@ def check_guarded(call: str) -> None:
         raise UnguardedError(call)
 
 
-_state = _State()
+_state = _LoadingState()

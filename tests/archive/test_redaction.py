@@ -18,6 +18,8 @@ from eventq.archive.redact import VALUES, Redactor
 from eventq.core.events import (
     KIND_OF,
     ErrorInfo,
+    Failed,
+    ProcessExit,
     Reopening,
     decode_bodies,
     encode_bodies,
@@ -132,6 +134,17 @@ def test_every_text_of_an_event_is_a_value_or_a_choice() -> None:
                 assert not {str, Raw, ErrorInfo, Reopening} & {hint, *get_args(hint)} or (
                     (struct, name) == (ErrorInfo, "type")
                 )
+
+
+def test_how_a_process_ended_stays() -> None:
+    """Nobody wrote it: signals and amounts are what a redacted log is read for."""
+    found = ProcessExit(signal="SIGKILL", killed_after_us=5, peak_bytes=6, memory_bytes=7)
+    [text] = encode_bodies([Failed(2, ErrorInfo("E", "secret"), None, found)])
+    [redacted] = decode_bodies([Redactor(b"one").body(text)])
+
+    assert isinstance(redacted, Failed)
+    assert redacted.exit == found
+    assert redacted.error.message != "secret"
 
 
 @given(json_values)

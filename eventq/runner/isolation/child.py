@@ -38,14 +38,14 @@ from eventq.host.loading import loading
 from eventq.host.records import Forwarding
 from eventq.runner.attempt import is_awaitable, is_stop, raised, returned
 from eventq.runner.describing import describe
-from eventq.runner.isolation.context import AsyncIsolatedContext, IsolatedContext, Line
+from eventq.runner.isolation.context import AsyncIsolatedContext, IsolatedContext, ParentLine
 from eventq.runner.isolation.messages import (
     Answer,
     AttemptEnded,
     Channel,
     Hello,
-    Load,
     Loaded,
+    LoadHandler,
     Logged,
     Start,
     Stop,
@@ -67,16 +67,16 @@ def main(parent: int, descriptor: int) -> None:
     with suppress(AttributeError):
         # What a killed process has printed is not lost; there may be no standard output at all.
         sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    Child(Channel(end, ToProcess)).serve()
+    AttemptServer(Channel(end, ToProcess)).serve()
 
 
-class Child:
+class AttemptServer:
     """The main thread calls handlers; another one listens to the parent meanwhile."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self._line = Line(channel)
-        self._inbox: SimpleQueue[Hello | Load | Start | None] = SimpleQueue()
+        self._line = ParentLine(channel)
+        self._inbox: SimpleQueue[Hello | LoadHandler | Start | None] = SimpleQueue()
         self._works: dict[str, Work] = {}
         self._hello: Hello | None = None
         self._main: ModuleType | None = None
@@ -98,7 +98,7 @@ class Child:
             for message in iter(self._inbox.get, None):
                 if isinstance(message, Hello):
                     self._begin(message)
-                elif isinstance(message, Load):
+                elif isinstance(message, LoadHandler):
                     self._load(message.call)
                 else:
                     self._attempt()

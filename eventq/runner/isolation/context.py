@@ -19,7 +19,7 @@ from eventq.host.clock import SystemClock
 from eventq.runner.isolation.messages import Answer, Channel, ContextCall, Start
 
 
-class Line:
+class ParentLine:
     """Calls to the parent, and its answers; any thread may call."""
 
     def __init__(self, channel: Channel) -> None:
@@ -55,7 +55,7 @@ class IsolatedContext(Context):
 
     __slots__ = ("_line",)
 
-    def __init__(self, start: Start, line: Line) -> None:
+    def __init__(self, start: Start, line: ParentLine) -> None:
         super().__init__(start.task, SystemClock())
         self._line = line
         self._take_deadline(start.deadline_at, start.remaining_us)

@@ -37,7 +37,7 @@ class Hello(Struct, frozen=True, tag=True):
     """Of all loggers that have one of their own; "" is the root."""
 
 
-class Load(Struct, frozen=True, tag=True):
+class LoadHandler(Struct, frozen=True, tag=True):
     """To the process: find the handler, importing its module."""
 
     call: IsolatedCall
@@ -108,7 +108,7 @@ class Logged(Struct, frozen=True, tag=True):
     attributes: dict[str, str | int | float | bool | None]
 
 
-ToProcess = Hello | Load | Start | Stop | Answer
+ToProcess = Hello | LoadHandler | Start | Stop | Answer
 ToParent = Loaded | Unloaded | AttemptEnded | ContextCall | Logged
 
 

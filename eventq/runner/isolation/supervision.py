@@ -24,8 +24,8 @@ from eventq.runner.isolation.calls import answer, deadline_of
 from eventq.runner.isolation.messages import (
     AttemptEnded,
     ContextCall,
-    Load,
     Loaded,
+    LoadHandler,
     Logged,
     Start,
     Stop,
@@ -68,7 +68,7 @@ class Supervision:
             return True
         ends_s = self._clock.monotonic() + LOAD_S
         try:
-            self._process.send(Load(self._call))
+            self._process.send(LoadHandler(self._call))
             while (left_s := ends_s - self._clock.monotonic()) > 0:
                 message = self._next(left_s)
                 if isinstance(message, Loaded):
