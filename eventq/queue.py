@@ -486,6 +486,7 @@ class AsyncQueue:
     async def close(self) -> None:
         """See `Queue.close`; a run in the same event loop goes on to its end meanwhile."""
         await self._slot.close_in_loop()
+        self.queue._registry.release()  # noqa: SLF001 - as `_slot`
 
     async def __aenter__(self) -> Self:
         """The queue itself; the block's end closes it."""

@@ -210,6 +210,20 @@ def fail_by_rule() -> None:
     raise WrongError("for good")
 
 
+@handlers.task(isolate=True, max_retries=1)
+def ask_for(ctx: Context, what: str) -> int:
+    """Asks for something else than success or failure, the first time."""
+    if ctx.task.snoozes or ctx.task.attempt > 1:
+        return ctx.task.attempt
+    ends = {
+        "retry": eventq.Retry("again", delay=0),
+        "snooze": eventq.Snooze(0, "later"),
+        "fail": eventq.Fail("never"),
+        "cancel": eventq.Cancel("pointless"),
+    }
+    raise ends[what] from WrongError("met")
+
+
 @handlers.task(isolate=True, max_retries=0)
 def exit_politely() -> None:
     """Raises SystemExit, which ends the attempt alone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Iterator
@@ -11,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from eventq import ArgumentError, Context, Handler, Queue, Task, TaskState
+from eventq import ArgumentError, AsyncQueue, Context, Handler, Queue, Task, TaskState
 from eventq.core.events import Completed, Failed
 from tests.runner import isolated
-from tests.support import Spawned, final, wait_until
+from tests.support import Spawned, final, kinds, wait_until
 
 
 @pytest.fixture
@@ -73,6 +74,22 @@ class TestCalls:
 
         assert found[0] == found[2] == os.getpid()
         assert found[1] == found[3] != os.getpid()
+
+    def test_runs_beside_an_event_loop(self) -> None:
+        """A run in the application's loop has processes as well."""
+
+        async def run() -> tuple[Task | None, Task | None]:
+            async with AsyncQueue("memory://", workers=2, handlers=[isolated.handlers]) as queue:
+                tasks = [await queue.new(isolated.double, 4), await queue.new(isolated.pid)]
+                await queue.run(until="idle")
+                doubled, pid = [await queue.get(task.key) for task in tasks]
+                return doubled, pid
+
+        doubled, pid = asyncio.run(run())
+        assert doubled is not None
+        assert pid is not None
+        assert doubled.result == 8
+        assert pid.result != os.getpid()
 
     def test_a_lane_has_slots_of_its_own(self) -> None:
         """Each lane's pool has processes."""
@@ -244,6 +261,23 @@ class TestErrors:
         assert task.state is TaskState.EXPIRED
         assert task.final_reason == "fatal"
         assert failure(queue, task).rule == "tests.runner.isolated.WrongError: fail"
+
+    @pytest.mark.parametrize(
+        "what, expected",
+        [
+            ("retry", ["failed", "retried", "leased", "completed"]),
+            ("snooze", ["released", "leased", "completed"]),
+            ("fail", ["failed", "expired"]),
+            ("cancel", ["failed", "cancelled"]),
+        ],
+    )
+    def test_it_may_ask_for_other_ends(self, queue: Queue, what: str, expected: list[str]) -> None:
+        """Retry, Snooze, Fail and Cancel mean what they mean elsewhere, and keep what they met."""
+        task = done(queue, isolated.ask_for.new(what))
+
+        assert kinds(queue, task.key)[2:] == expected
+        if what != "snooze":
+            assert failure(queue, task).error.type == "tests.runner.isolated.WrongError"
 
     def test_an_exit_ends_the_attempt_alone(self, queue: Queue) -> None:
         """SystemExit is an error like others; the process goes on."""

@@ -297,20 +297,28 @@ RUNAWAY = """import subprocess
 class TestPrograms:
     """Programs in files, as users write them."""
 
-    def start(self, folder: Path, body: str, *, options: str = "") -> subprocess.Popen[str]:
+    def start(
+        self, folder: Path, body: str, *, options: str = "", as_module: bool = False
+    ) -> subprocess.Popen[str]:
         """A program that makes one task and runs it."""
         program = folder / "app.py"
         url, path = f"sqlite:///{folder / 'jobs.db'}", str(folder / "pids")
         program.write_text(PROGRAM.format(url=url, path=path, body=body, options=options))
         root = str(Path(__file__).parent.parent.parent)
-        environment = {**os.environ, "PYTHONPATH": root}
+        how = ["-m", "app"] if as_module else [str(program)]
         return subprocess.Popen(
-            [sys.executable, str(program)], stdout=subprocess.PIPE, text=True, env=environment
+            [sys.executable, *how],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": root},
+            cwd=folder,
         )
 
-    def test_a_handler_of_main(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("as_module", [False, True])
+    def test_a_handler_of_main(self, tmp_path: Path, *, as_module: bool) -> None:
         """A handler that stands in the program itself is found; its run does not begin twice."""
-        with self.start(tmp_path, "return f'{__name__} {os.getppid()}'") as program:
+        body = "return f'{__name__} {os.getppid()}'"
+        with self.start(tmp_path, body, as_module=as_module) as program:
             assert program.stdout is not None
             lines = program.stdout.read().split("\n")
 

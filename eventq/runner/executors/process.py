@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from eventq.errors import ProcessDiedError
@@ -27,8 +28,9 @@ class ProcessExecutor(Executor):
         super().__init__(**options)
         # By a slot's thread alone; the system kills a process when the thread ends that began it.
         self._processes: list[WorkerProcess | None] = [None] * self._workers
-        self._wakers = [Waker() for _ in range(self._workers)]
+        self._wakers: list[Waker | None] = [None] * self._workers
         self._guard: GroupGuard | None = None
+        self._guarding = threading.Lock()
         # That of processes, whatever clock the run goes by.
         self._own_clock: Clock = SystemClock()
         self.crew = Crew(self, self._workers, self._work_on, self._retire)
@@ -88,7 +90,8 @@ class ProcessExecutor(Executor):
         self.crew.join(HURRY_S + MARGIN_S, self._own_clock)
         for place, waker in enumerate(self._wakers):
             self._retire(place)
-            waker.close()
+            if waker is not None:
+                waker.close()
         if self._guard is not None:
             self._guard.close()
 
@@ -97,12 +100,12 @@ class ProcessExecutor(Executor):
         assert call is not None, "it calls only what is isolated"
         is_over = False
         try:
-            attempt.interrupt = self._wakers[place].wake
+            waker = self._wakers[place] = self._wakers[place] or Waker()
+            attempt.interrupt = waker.wake
             # What was cancelled or expired while it waited its turn must not begin.
             attempt.context.check()
-            supervision = Supervision(
-                attempt, call, self._process_for(place, call), self._own_clock
-            )
+            process = self._process_for(place, call, waker)
+            supervision = Supervision(attempt, call, process, self._own_clock)
             if supervision.load():
                 # Only now: importing its module is none of its time.
                 attempt.begin(self._clock.monotonic())
@@ -117,21 +120,17 @@ class ProcessExecutor(Executor):
         self.note_end(attempt)
         self._look_after(place, call, is_over=is_over)
 
-    def _process_for(self, place: int, call: IsolatedCall) -> WorkerProcess:
+    def _process_for(self, place: int, call: IsolatedCall, waker: Waker) -> WorkerProcess:
         """The slot's process, or a new one where it has none that will do."""
         process = self._processes[place]
         if process is not None:
             if process.memory_bytes == call.isolation.memory_bytes and process.is_alive():
                 return process
             self._retire(place)
-        if self._guard is None:
-            self._guard = GroupGuard()
-        process = WorkerProcess(
-            self._guard,
-            self._wakers[place],
-            memory_bytes=call.isolation.memory_bytes,
-            clock=self._own_clock,
-        )
+        with self._guarding:
+            self._guard = self._guard or GroupGuard()
+        memory_bytes, clock = call.isolation.memory_bytes, self._own_clock
+        process = WorkerProcess(self._guard, waker, memory_bytes=memory_bytes, clock=clock)
         self._processes[place] = process
         return process
 

@@ -7,6 +7,7 @@ attempts.
 from __future__ import annotations
 
 import os
+import resource
 import select
 import signal
 import socket
@@ -119,6 +120,7 @@ class WorkerProcess:
         self.least_bytes: int | None = None
         """Of what the system counts as its memory, this much need not have been its own."""
         self._is_reaped = False
+        self._status: tuple[int | None, int | None] | None = None
         self._peak: int | None = None
         self._clock = clock
         self._guard = guarded_by
@@ -170,10 +172,14 @@ class WorkerProcess:
         return message
 
     def is_alive(self) -> bool:
-        """Whether it has not ended; it is not reaped by this."""
+        """Whether it has not ended; where the system can tell, it is not reaped by this."""
+        if self._status is not None:
+            return False
         try:
-            options = os.WEXITED | os.WNOHANG | os.WNOWAIT
-            return os.waitid(os.P_PID, self.pid, options) is None
+            if hasattr(os, "waitid"):
+                options = os.WEXITED | os.WNOHANG | os.WNOWAIT
+                return os.waitid(os.P_PID, self.pid, options) is None
+            return not self._take_status(os.wait4(self.pid, os.WNOHANG))
         except ChildProcessError:
             return False
 
@@ -225,15 +231,20 @@ class WorkerProcess:
 
     def _wait(self) -> tuple[int | None, int | None]:
         """Exit code (negative: a signal) and memory; None where others have reaped it."""
-        try:
-            _, status, usage = os.wait4(self.pid, 0)
-        except ChildProcessError:
-            self._process.returncode = 0
-            return None, None
-        code = os.waitstatus_to_exitcode(status)
+        with suppress(ChildProcessError):
+            if self._status is None:
+                self._take_status(os.wait4(self.pid, 0))
+        found = self._status or (None, None)
         # Else it would be waited for once more.
-        self._process.returncode = code
-        return code, peak_bytes(usage.ru_maxrss)
+        self._process.returncode = found[0] or 0
+        return found
+
+    def _take_status(self, waited: tuple[int, int, resource.struct_rusage]) -> bool:
+        pid, status, usage = waited
+        if not pid:
+            return False
+        self._status = os.waitstatus_to_exitcode(status), peak_bytes(usage.ru_maxrss)
+        return True
 
 
 def _interpreter() -> list[str]:
