@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextvars import Context as Variables
 from functools import partial
 from queue import SimpleQueue
@@ -23,7 +24,7 @@ class ThreadExecutor(Executor):
 
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 - those of Executor
         super().__init__(**options)
-        self.crew = Crew(self, self._workers, self._work_on)
+        self.crew = Crew(self, self._workers, self._caller())
         self._awaiting: dict[SimpleQueue[Any], Attempt] = {}
 
     def calls(self, work: Work) -> bool:
@@ -80,25 +81,32 @@ class ThreadExecutor(Executor):
         self.crew.join(JOIN_S, self._clock)
         self.host.stop(lambda: asyncio.sleep(0))
 
-    def _work_on(self, _: int, attempt: Attempt) -> None:
-        task = attempt.task
-        try:
-            attempt.begin(self._clock.monotonic())
-            # A task that was cancelled or expired while it waited its turn must not begin.
-            attempt.context.check()
-            variables = self._variables.copy()
-            variables.run(running.set, attempt.context)
+    def _caller(self) -> Callable[[int, Attempt], None]:
+        """What the threads do with an attempt; what it needs for each is looked up once."""
+        monotonic, copy, note_end = self._clock.monotonic, self._variables.copy, self.note_end
+        process = self._process
+
+        def call(_: int, attempt: Attempt) -> None:
+            task = attempt.task
             try:
-                value = variables.run(attempt.work.call, attempt.context, task)
-            finally:
-                end_child(self._process)
-            if value is not None and is_awaitable(value):
-                value = self._await(attempt, value, variables)
-            attempt.outcome = returned(task, value, attempt.work)
-        except BaseException as error:  # noqa: BLE001 - whatever a worker raises is its outcome
-            attempt.fail(error)
-        attempt.ended_s = self._clock.monotonic()
-        self.note_end(attempt)
+                attempt.begin(monotonic())
+                # A task that was cancelled or expired while it waited its turn must not begin.
+                attempt.context.check()
+                variables = copy()
+                variables.run(running.set, attempt.context)
+                try:
+                    value = variables.run(attempt.work.call, attempt.context, task)
+                finally:
+                    end_child(process)
+                if value is not None and is_awaitable(value):
+                    value = self._await(attempt, value, variables)
+                attempt.outcome = returned(task, value, attempt.work)
+            except BaseException as error:  # noqa: BLE001 - whatever a worker raises is its outcome
+                attempt.fail(error)
+            attempt.ended_s = monotonic()
+            note_end(attempt)
+
+        return call
 
     def _await(self, attempt: Attempt, value: Any, variables: Variables) -> object:  # noqa: ANN401
         """What comes of a coroutine that the worker handed out, as a plain decorator does.

@@ -140,9 +140,9 @@ class AttemptServer:
             handle.get_loop().call_soon_threadsafe(handle.cancel)
 
     def _take_signal(self, _: int, __: object) -> None:
-        """Ends a handler that does not look at its context, where the parent has said so."""
+        """Ends a handler that does not look at its context, where the parent has said so; once."""
         context = self._context
-        if context is not None and context.cancelled:
+        if context is not None and context.cancelled and not self._was_signalled:
             self._was_signalled = True
             context.check()
 
