@@ -44,8 +44,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from eventq.core.task import Task
-
 
 class EventqError(Exception):
     """Base of all errors of eventq."""
@@ -312,15 +310,17 @@ class NoAttemptError(EventqError):
 class TaskFailedError(EventqError):
     """The task ended without success, or has not ended: there is no result.
 
-    ``task`` is the task as it was found; its ``last_error`` says what its last attempt met.
+    ``reason`` says why it expired or was cancelled, ``error`` what its last failed attempt met.
     """
 
-    def __init__(self, task: Task) -> None:
-        self.task = task
-        how = f"is {task.state}" + (f" ({task.final_reason})" if task.final_reason else "")
-        error = task.last_error
-        met = "" if error is None else f"; its last error: {error.type}: {error.message}"
-        super().__init__(f"task {shown(task.key)} {how}{met}")
+    def __init__(self, key: str, state: str, *, reason: str | None, error: str | None) -> None:
+        self.key = key
+        self.state = state
+        self.reason = reason
+        self.error = error
+        how = f"is {state}" + (f" ({reason})" if reason else "")
+        met = "" if error is None else f"; its last error: {error}"
+        super().__init__(f"task {shown(key)} {how}{met}")
 
 
 class Retry(EventqError):  # noqa: N818 - an outcome a worker raises, not an error it meets

@@ -40,7 +40,9 @@ from eventq.core.validation import (
     check_instant,
     check_limit,
     check_lookup_key,
+    check_name,
     check_namespace,
+    check_pattern,
     check_priority,
     check_query,
     check_states,
@@ -61,6 +63,7 @@ from eventq.node.node import Node
 from eventq.replay.fold import task_history
 from eventq.replay.query import (
     Stats,
+    TaskFilter,
     final_tasks,
     follow_events,
     open_tasks,
@@ -92,10 +95,10 @@ class Queue:
         namespace: str = "default",
         max_age: Duration | None = None,
         max_retries: int | None = None,
+        max_lapses: int | None = None,
         workers: int | None = None,
         deadline: Duration | None = None,
         backoff: Backoff | Duration = DEFAULT_BACKOFF,
-        max_lapses: int | None = None,
         handlers: Iterable[Handlers] = (),
         create: bool = True,
         archive: str | os.PathLike[str] | None = None,
@@ -107,11 +110,11 @@ class Queue:
 
         ``max_age``: a task expires this long after its creation (None: never).
         ``max_retries``: attempts after the first (None: without limit).
+        ``max_lapses``: attempts in a row that may die with their process (None: without limit).
         ``workers``: how many tasks `run` works on at a time (None: one for each CPU core that this
         process may use).
         ``deadline``: longest time an attempt may run (None: any).
         ``backoff``: a duration, the n-th retry comes n times it after the failure; or a Backoff.
-        ``max_lapses``: attempts in a row that may die with their process (None: without limit).
         ``handlers``: collections of handlers that `run` calls, and whose tasks this queue makes.
         ``archive``: the folder of the log's archive, which is then read too.
         ``log``: an open log, instead of a URL and a namespace; the queue closes it.
@@ -130,9 +133,9 @@ class Queue:
         self._policy = make_policy(
             max_age=max_age,
             max_retries=max_retries,
+            max_lapses=max_lapses,
             backoff=backoff,
             deadline=deadline,
-            max_lapses=max_lapses,
         )
         self._registry = Registry(self, handlers)
         create = check_flag(create, "create")
@@ -264,32 +267,39 @@ class Queue:
         self,
         *,
         state: States | None = None,
+        name: str | None = None,
+        lane: str | None = None,
         tags: Mapping[str, Any] | None = None,
         limit: int | None = None,
     ) -> list[Task]:
-        """Tasks in dispatch order: those leased, then ready, then scheduled.
+        """Tasks in dispatch order: those leased, then ready, then scheduled, then unknown.
 
-        ``state``: one or several of scheduled, ready, leased, completed, expired, cancelled; None
-        means all that are open. Final tasks come last, newest first, read from the end of the
-        log: with a ``limit`` that costs little. ``tags``: only tasks with these values.
+        ``state``: one or several of scheduled, ready, leased, unknown, completed, expired,
+        cancelled; None means all that are open. Final tasks come last, newest first, read from the
+        end of the log: with a ``limit`` that costs little. ``name``: only tasks with this name, or
+        with one like ``"mail.*"``. ``lane``, ``tags``: only tasks with these values.
         """
         limit = check_limit(limit)
-        wanted = check_states(state)
-        tags = None if tags is None else msgspec.json.decode(check_tags(tags))
+        states = check_states(state)
+        wanted = TaskFilter(
+            tags=None if tags is None else msgspec.json.decode(check_tags(tags)),
+            name=None if name is None else check_pattern(name, "name"),
+            lane=None if lane is None else check_name(lane, "lane"),
+        )
         with self._node.reading() as projection:
             now, seq = self._node.now(), projection.seq
-            found = open_tasks(projection, states=wanted, tags=tags, limit=limit, now=now)
+            found = open_tasks(projection, states=states, wanted=wanted, limit=limit, now=now)
             ends = projection.final_counts()
         left = None if limit is None else limit - len(found)
         # Not inside: it takes its time, in which a run must renew its leases.
         return found + final_tasks(
             self.log,
-            states=wanted,
-            tags=tags,
+            states=states,
+            wanted=wanted,
             limit=left,
             now=now,
             until=seq,
-            count=sum(ends[state] for state in wanted & FINAL),
+            count=sum(ends[state] for state in states & FINAL),
         )
 
     def history(self, key: str) -> list[Event]:
@@ -400,12 +410,9 @@ class Queue:
     def _create(self, orders: list[NewTask]) -> list[Task]:
         check_guarded("new")
         committed = self._node.execute(CreateTasks(orders))
-        tasks = [
-            place if isinstance(place, Task) else committed.tasks[place]
-            for place in committed.result
-        ]
-        assert all(tasks), "a created task is never missing"
-        return cast("list[Task]", tasks)
+        # Of a created task's event, the task after it is never missing.
+        tasks: list[Any] = committed.tasks
+        return [tasks[place] if isinstance(place, int) else place for place in committed.result]
 
     def _manage(self, key: str, edit: CancelTask | RetryTask | UpdateTask) -> Task:
         committed = self._node.execute(ManageTask(check_lookup_key(key), edit))

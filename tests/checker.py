@@ -53,8 +53,13 @@ class Report:
         return not any(task.state in OPEN for task in self.tasks.values())
 
 
-def check_log(log: EventLog, *, batch: int = 1_000, indexes: IndexMode = "full") -> Report:
-    """Checks a log that nobody appends to meanwhile: invariants 1 to 10, 15 and its own indexes."""
+def check_log(
+    log: EventLog, *, batch: int = 1_000, indexes: IndexMode = "full", newer: bool = False
+) -> Report:
+    """Checks a log that nobody appends to meanwhile: invariants 1 to 10, 15 and its own indexes.
+
+    With ``newer``, it may hold what only a newer eventq knows.
+    """
     tasks: dict[int, Seen] = {}
 
     def keep(task: Seen) -> None:
@@ -63,6 +68,8 @@ def check_log(log: EventLog, *, batch: int = 1_000, indexes: IndexMode = "full")
     verification = Verification(log, indexes=indexes, batch=batch, on_final=keep)
     verdict = verification.run(())
     for finding in verdict.findings:
+        if newer and finding.rule == "unknown":
+            continue
         raise AssertionError(f"{finding.seq}: {finding.problem}")
     assert verdict.complete, f"{verdict.seq}: the end was not reached"
     tasks |= verification.rules.tasks

@@ -42,7 +42,7 @@ class KnownPast:
         for event in self._existing.values():
             if event.task == number and type(event.body) is Created:
                 body = event.body
-                return event, created_task("default", event.seq, event.at, body, body.policy)
+                return event, created_task("default", event.seq, event.at, body)
         return None, None
 
     def history(self, _number: int) -> list[Event]:

@@ -7,6 +7,7 @@ it shares only the commands' input types.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
@@ -40,6 +41,9 @@ class Row:
     scheduled_at: int
     expires_at: int | None
     first_wish: tuple[Any, ...]
+    name: str | None = None
+    lane: str = "default"
+    needs: tuple[str, ...] = ()
     state: str = "waiting"
     attempt: int = 0
     retries: int = 0
@@ -48,6 +52,29 @@ class Row:
     error: str | None = None
     result: bytes | None = None
     reason: str | None = None
+    lapses: int = 0
+    snoozes: int = 0
+    started_at: int = 0
+    ended_at: int | None = None
+    newer: tuple[int, str] | None = None
+
+
+@dataclass
+class Node:
+    """What a node can run: the words of its last `joined`; how many tasks it takes a lane."""
+
+    names: tuple[str, ...] = ()
+    unnamed: bool = True
+    lanes: dict[str, int] | None = None
+    said: tuple[int, int] = (0, 0)
+
+    def runs(self, row: Row) -> bool:
+        """Whether it may run a task, by name, lane and needs."""
+        if row.needs or (self.lanes is not None and row.lane not in self.lanes):
+            return False
+        if row.name is None:
+            return self.unnamed or "*" in self.names
+        return any(re.fullmatch(p.replace("*", ".*"), row.name) for p in self.names)
 
 
 class Naive:
@@ -57,6 +84,7 @@ class Naive:
         self.rows: list[Row] = []
         self.seq = 0
         self.signs: dict[str, tuple[int, int, int]] = {}
+        self.nodes: dict[str, Node] = {}
         self.kinds: Counter[str] = Counter()
 
     def row(self, number: int) -> Row:
@@ -64,7 +92,7 @@ class Naive:
         return next(row for row in self.rows if row.number == number)
 
     def waiting(self) -> list[Row]:
-        """Open tasks that nobody holds."""
+        """Open tasks that nobody holds, but for those of which nobody knows."""
         return [row for row in self.rows if row.state == "waiting"]
 
     def leased(self, worker: str | None = None) -> list[Row]:
@@ -110,27 +138,67 @@ class Naive:
         return self._tell([(row.number, "created") for row in added]), places
 
     def lease(self, worker: str, count: int, room: int, ttl: int, now: int) -> Story:
-        """Expires what is overdue, then leases what ranks first."""
+        """Expires what is overdue, then leases what ranks first among what the node can run.
+
+        A node that has joined with lanes takes at most so many of each as it said.
+        """
         story = self.expire(room, now)
-        left = min(count, room - len(story))
+        node = self.nodes.get(worker, Node())
+        left = dict(node.lanes) if node.lanes else None
         for number in self.ready(now):
             row = self.row(number)
-            if left <= 0:
+            if len(story) >= room or (left is None and count <= 0):
                 break
-            if row in self.overdue(now):
+            if row in self.overdue(now) or not node.runs(row) or (left and left[row.lane] <= 0):
                 continue
-            left -= 1
+            if left is None:
+                count -= 1
+            else:
+                left[row.lane] -= 1
             story += self._tell([(number, "leased")])
-            row.state, row.worker, row.fence = "leased", worker, self.seq
+            row.state, row.worker, row.fence, row.started_at = "leased", worker, self.seq, now
             row.attempt += 1
             self.signs[worker] = (self.seq, now, ttl)
         return story
+
+    def join(
+        self,
+        worker: str,
+        names: tuple[str, ...],
+        lanes: dict[str, int] | None,
+        now: int,
+        *,
+        unnamed: bool,
+    ) -> Story:
+        """A node says what it can run; who has been silent for five minutes is forgotten."""
+        story = self._tell([(0, "joined")])
+        self.nodes[worker] = Node(names, unnamed, lanes, (self.seq, now))
+        for name, node in list(self.nodes.items()):
+            if node.said[1] < now - 300_000_000:
+                del self.nodes[name]
+        return story
+
+    def leave(self, worker: str) -> Story:
+        """A node runs nothing more."""
+        self.nodes.pop(worker, None)
+        return self._tell([(0, "left")])
+
+    def meet_newer(self, number: int, kind: str) -> Story:
+        """An event that only a newer eventq knows: the task is not to be touched any more."""
+        row = self.row(number)
+        self.seq += 1
+        if row.newer is None:
+            row.newer = (self.seq, kind)
+            row.fence, row.worker = 0, None
+            if row.ended_at is None:
+                row.state = "unknown"
+        return []
 
     def expire(self, room: int, now: int) -> Story:
         """Gives up what is overdue."""
         story: Story = []
         for row in self.overdue(now)[:room]:
-            row.state, row.reason = "expired", "max_age"
+            row.state, row.reason, row.ended_at = "expired", "max_age", now
             story += self._tell([(row.number, "expired")])
         return story
 
@@ -147,28 +215,39 @@ class Naive:
                 continue
             row.fence, row.worker = 0, None
             if outcome.kind == "completed":
-                row.state, row.result = "completed", outcome.result_json
+                row.state, row.result, row.ended_at = "completed", outcome.result_json, now
                 story += self._tell([(row.number, "completed")])
             elif outcome.kind == "released":
                 row.state = "waiting"
                 row.attempt -= 1
+                row.lapses = 0
+                if outcome.delay_us is not None:
+                    row.scheduled_at = now + outcome.delay_us
+                    row.snoozes += 1
                 story += self._tell([(row.number, "released")])
             elif outcome.kind == "cancelled":
                 row.state, row.reason, row.error = "cancelled", outcome.reason, "eventq.Cancel"
+                row.lapses, row.ended_at = 0, now
                 story += self._tell([(row.number, "failed"), (row.number, "cancelled")])
             else:
                 row.error = outcome.error.type if outcome.error else None
-                story += self._fail(row, now, outcome.draw, outcome.delay_us)
+                row.lapses = 0
+                wait = pause(row.policy, row.retries + 1, outcome.draw)
+                if outcome.delay_us is not None:
+                    wait = outcome.delay_us
+                story += self._fail(row, now, wait, fatal=outcome.fatal)
         return story
 
     def lapse(self, worker: str, seen_seq: int, room: int, now: int) -> Story:
-        """Fails the attempts of a node not heard of since; they may run again at once."""
+        """Fails the attempts of a node not heard of since; the first in a row may run at once."""
         story: Story = []
         if self.signs.get(worker, (0, 0, 0))[0] != seen_seq:
             return story
         for row in sorted(self.leased(worker), key=lambda row: row.number)[: room // 2]:
             row.fence, row.worker, row.error = 0, None, "LeaseLapsed"
-            story += self._fail(row, now, 0.0, 0)
+            row.lapses += 1
+            wait = pause(row.policy, row.lapses - 1, 0.0) if row.lapses > 1 else 0
+            story += self._fail(row, now, wait)
         return story
 
     def renew(self, worker: str, ttl: int, now: int) -> Story:
@@ -179,7 +258,7 @@ class Naive:
         self.signs[worker] = (self.seq, now, ttl)
         return story
 
-    def cancel(self, number: int, reason: str) -> Story:
+    def cancel(self, number: int, reason: str, now: int) -> Story:
         """Calls off an open task; twice is once."""
         row = self.row(number)
         if row.state == "cancelled":
@@ -187,6 +266,7 @@ class Naive:
         if row.state in {"completed", "expired"}:
             raise WrongError(NotAllowedError)
         row.state, row.reason, row.fence, row.worker = "cancelled", reason, 0, None
+        row.ended_at = now
         return self._tell([(number, "cancelled")])
 
     def retry(self, number: int, now: int) -> Story:
@@ -200,6 +280,7 @@ class Naive:
             row.scheduled_at = now
             return self._tell([(number, "updated")])
         row.state, row.reason, row.retries, row.scheduled_at = "waiting", None, 0, now
+        row.lapses, row.started_at, row.ended_at = 0, 0, None
         age = row.policy.max_age_us
         row.expires_at = None if age is None else now + age
         return self._tell([(number, "retried")])
@@ -220,15 +301,21 @@ class Naive:
         row.scheduled_at = row.scheduled_at if scheduled_at is None else scheduled_at
         return [] if row == before else self._tell([(number, "updated")])
 
-    def _fail(self, row: Row, now: int, draw: float, delay: int | None) -> Story:
-        again = now + (pause(row.policy, row.retries + 1, draw) if delay is None else delay)
-        if row.policy.max_retries is not None and row.retries == row.policy.max_retries:
+    def _fail(self, row: Row, now: int, wait: int, *, fatal: bool = False) -> Story:
+        policy = row.policy
+        if fatal:
+            row.state, row.reason = "expired", "fatal"
+        elif policy.max_lapses is not None and row.lapses > policy.max_lapses:
+            row.state, row.reason = "expired", "max_lapses"
+        elif policy.max_retries is not None and row.retries == policy.max_retries:
             row.state, row.reason = "expired", "max_retries"
-        elif row.expires_at is not None and again >= row.expires_at:
+        elif row.expires_at is not None and now + wait >= row.expires_at:
             row.state, row.reason = "expired", "max_age"
         else:
-            row.state, row.scheduled_at = "waiting", again
+            row.state, row.scheduled_at = "waiting", now + wait
             row.retries += 1
+        if row.state == "expired":
+            row.ended_at = now
         follows = "retried" if row.state == "waiting" else "expired"
         return self._tell([(row.number, "failed"), (row.number, follows)])
 
@@ -258,6 +345,9 @@ def new_row(order: NewTask, number: int, now: int) -> Row:
         scheduled_at=runs_at,
         expires_at=expires_at,
         first_wish=(order.priority, json.loads(order.tags_json), start, expires_at, age),
+        name=order.route.name,
+        lane=order.route.lane or "default",
+        needs=order.route.needs,
     )
 
 
@@ -269,6 +359,8 @@ def wished_start(order: NewTask, now: int) -> int | None:
 def same_wish(order: NewTask, twin: Row) -> bool:
     """Whether an order with a taken key asks for the task that has it."""
     priority, tags, start, expires_at, age = twin.first_wish
+    if (order.route.name, order.route.lane or "default") != (twin.name, twin.lane):
+        return False
     asked = (order.priority, json.loads(order.tags_json), wished_start(order, twin.created_at))
     if asked != (priority, tags, start):
         return False

@@ -29,5 +29,9 @@ def assert_same(ours: Projection, other: Projection, *, now: int) -> None:
     assert other.counts == ours.counts
     assert other.reopened == ours.reopened
     assert other.holders == ours.holders
+    assert other.members.by_name == ours.members.by_name
+    assert other.strangers == ours.strangers
+    assert other.strange_ends == ours.strange_ends
+    assert other.unknown_count == ours.unknown_count
     assert list(other.ready(now)) == list(ours.ready(now))
     assert other.next_instant() == ours.next_instant()

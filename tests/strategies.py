@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from eventq.core.create import NewTask
 from eventq.core.events import Policy
+from eventq.core.task import PLAIN_ROUTE, Route
 
 # Microseconds stand in for hours: small numbers meet each other far more often.
 START = 1_000
@@ -29,6 +30,19 @@ policies = st.builds(
     jitter=st.sampled_from([0.0, 0.0, 0.5, 1.0]),
     max_retries=st.none() | st.integers(0, 2),
     max_age_us=st.none() | st.none() | st.integers(12, 40),
+    max_lapses=st.none() | st.none() | st.integers(0, 2),
+)
+names = st.sampled_from(["a", "b", "b.c"])
+lanes = st.sampled_from(["heavy", "mail"])
+# Mostly plain, so that plain nodes have something to do.
+routes = st.one_of(
+    st.just(PLAIN_ROUTE),
+    st.builds(Route, st.none() | names, st.none() | lanes),
+    st.builds(Route, names, st.none(), st.just(("telepathy",))),
+)
+patterns = st.lists(st.sampled_from(["a", "b", "b.*", "*"]), max_size=2).map(tuple)
+slots = st.none() | st.dictionaries(
+    st.sampled_from(["default", "heavy", "mail"]), st.integers(0, 2), min_size=1
 )
 free_orders = st.builds(
     NewTask,
@@ -37,6 +51,7 @@ free_orders = st.builds(
     priority=st.integers(-1, 1),
     scheduled_at=st.none() | st.integers(-10, 10),
     expires_at=st.none() | st.none() | st.integers(11, 40),
+    route=routes,
 )
 delayed_orders = st.builds(
     NewTask, tags_json=tag_texts, policy=policies, delay_us=st.integers(0, 10)
@@ -48,6 +63,7 @@ keyed_orders = st.builds(
     policy=st.sampled_from([Policy("linear", 1), Policy("linear", 1, max_age_us=40)]),
     key=st.sampled_from(["red", "green"]),
     delay_us=st.none() | st.just(3),
+    route=st.sampled_from([PLAIN_ROUTE, PLAIN_ROUTE, Route("a"), Route("a", "heavy")]),
 )
 # Some of these can never run, which refuses the whole call.
 doubtful_orders = st.builds(

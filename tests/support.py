@@ -181,7 +181,11 @@ def runner_of(queue: Queue) -> Runner:
 
 
 @contextmanager
-def running(queue: Queue, worker: Callable[..., object], **options: Any) -> Iterator[Spawned[Any]]:  # noqa: ANN401
+def running(
+    queue: Queue,
+    worker: Callable[..., object] | None,
+    **options: Any,  # noqa: ANN401
+) -> Iterator[Spawned[Any]]:
     """Runs the worker in a thread while the block lasts, then stops it, by force if need be."""
     spawned = Spawned(queue.run, worker, **options)
     wait_until(lambda: slot_of(queue).runner is not None or not spawned.running, "the run to begin")

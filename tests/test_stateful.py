@@ -22,17 +22,19 @@ from hypothesis.stateful import (
 
 from eventq.core.command import NEW, Draft
 from eventq.core.create import NewTask
-from eventq.core.events import ErrorInfo
+from eventq.core.events import NODE, ErrorInfo, Joined, Left
+from eventq.core.lease import Vacancy
 from eventq.core.projection import Projection
 from eventq.core.settle import Outcome
-from eventq.core.task import Task, TaskState
+from eventq.core.task import Task
 from eventq.errors import EventqError
 from eventq.eventlog import EventLog
 from eventq.replay.fold import replay
 from tests import deciding as decide
 from tests.checker import check_log
-from tests.driver import existing_of, memory_log, record, task_in
-from tests.naive import Naive, Row, WrongError
+from tests.driver import append_texts, existing_of, memory_log, record, task_in
+from tests.facts import facts, row_facts
+from tests.naive import Naive, Node, Row, WrongError
 from tests.replays import assert_same, bulk_replay
 from tests.strategies import (
     START,
@@ -44,7 +46,9 @@ from tests.strategies import (
     indexes,
     kinds,
     orders,
+    patterns,
     rooms,
+    slots,
     tag_texts,
     workers,
 )
@@ -127,6 +131,43 @@ class QueueMachine(RuleBasedStateMachine):
         )
         self.commit(self.model.lapse(worker, seen_seq, room, self.now), drafts)
 
+    @rule(worker=workers, said=patterns, unnamed=st.booleans(), lanes=slots)
+    def join(
+        self,
+        worker: str,
+        said: tuple[str, ...],
+        unnamed: bool,  # noqa: FBT001 - a rule
+        lanes: dict[str, int] | None,
+    ) -> None:
+        """A node says what it can run, and in which lanes."""
+        body = Joined(worker, TTL, 4, "1", said, unnamed, lanes)
+        story = self.model.join(worker, said, lanes, self.now, unnamed=unnamed)
+        self.commit(story, [(NODE, body)])
+
+    @rule(worker=workers)
+    def leave(self, worker: str) -> None:
+        """A node stops, whether or not it had joined."""
+        self.commit(self.model.leave(worker), [(NODE, Left(worker))])
+
+    @rule(pick=indexes)
+    @precondition(lambda self: len(self.model.rows) > 5)
+    def meet_newer(self, pick: int) -> None:
+        """A newer eventq does something with a task, open or not."""
+        number = self.model.rows[pick % len(self.model.rows)].number
+        self.model.meet_newer(number, "frozen")
+        commit = append_texts(self.log, [number], '{"kind":"frozen"}', at=self.now)
+        self.projection.apply(commit)
+        self.past.append((self.projection.seq, dict(self.projection.tasks)))
+
+    @rule(pick=indexes)
+    @precondition(lambda self: bool(self.model.rows))
+    def meet_what_may_be_skipped(self, pick: int) -> None:
+        """A newer eventq tells something on which nothing depends."""
+        number = [0, *(row.number for row in self.model.rows)][pick % (len(self.model.rows) + 1)]
+        self.model.seq += 1
+        commit = append_texts(self.log, [number], '{"kind":"told","skip":true}', at=self.now)
+        self.projection.apply(commit)
+
     @rule(worker=workers)
     def renew(self, worker: str) -> None:
         """A node says that it lives."""
@@ -140,17 +181,17 @@ class QueueMachine(RuleBasedStateMachine):
         self.commit(self.model.expire(room, self.now), drafts)
 
     @rule(pick=indexes)
-    @precondition(lambda self: bool(self.model.rows))
+    @precondition(lambda self: bool(self.known()))
     def cancel(self, pick: int) -> None:
         """Somebody calls off any task."""
         task = self.any_task(pick)
         self.edit(
-            lambda: self.model.cancel(task.number, "why not"),
+            lambda: self.model.cancel(task.number, "why not", self.now),
             lambda: decide.cancel(task, reason="why not", by="me"),
         )
 
     @rule(pick=indexes)
-    @precondition(lambda self: bool(self.model.rows))
+    @precondition(lambda self: bool(self.known()))
     def retry(self, pick: int) -> None:
         """Somebody wants any task to run, also a final one."""
         task = self.any_task(pick)
@@ -165,7 +206,7 @@ class QueueMachine(RuleBasedStateMachine):
         tags=st.none() | tag_texts,
         distance=st.none() | st.integers(-10, 20),
     )
-    @precondition(lambda self: bool(self.model.rows))
+    @precondition(lambda self: bool(self.known()))
     def update(
         self, pick: int, priority: int | None, tags: bytes | None, distance: int | None
     ) -> None:
@@ -193,18 +234,28 @@ class QueueMachine(RuleBasedStateMachine):
     def projection_equals_the_list(self) -> None:
         """Every task and every query, against the naive model."""
         ours, model, now = self.projection, self.model, self.now
-        open_rows = [*model.waiting(), *model.leased()]
+        unknown = [row for row in model.rows if row.state == "unknown"]
+        open_rows = [*model.waiting(), *model.leased(), *unknown]
         assert ours.seq == model.seq
         assert {number: facts(task) for number, task in ours.tasks.items()} == {
             row.number: row_facts(row) for row in open_rows
         }
         assert [task.number for task in ours.ready(now)] == model.ready(now)
+        assert {name: (m.seq, m.at) for name, m in ours.members.by_name.items()} == {
+            name: node.said for name, node in model.nodes.items()
+        }
+        for name in ("anna", "bert", "cleo"):
+            node = model.nodes.get(name, Node())
+            runs = [number for number in model.ready(now) if node.runs(model.row(number))]
+            seen = ours.ready(now, ours.members.audience(name))
+            assert [task.number for task in seen] == runs
         assert ours.ready_count(now) == len(model.ready(now))
         late = [row.number for row in model.overdue(now)]
         assert [task.number for task in ours.past_expiry(now)] == late
         assert ours.next_instant() == model.next_instant(now)
         assert ours.pending_count == len(model.waiting())
         assert ours.leased_count == len(model.leased())
+        assert ours.unknown_count == len(unknown)
         assert ours.retrying_count() == sum(row.attempt > 0 for row in model.waiting())
         assert {kind: n for kind, n in ours.counts.items() if n} == dict(model.kinds)
         assert ours.final_counts() == {
@@ -233,9 +284,9 @@ class QueueMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         """The log alone shows invariants 1 to 10; each prefix folds to what was seen then."""
         assert_same(self.projection, replay(self.log), now=self.now)
-        report = check_log(self.log, batch=5)
-        states = {row.number: row.state for row in self.model.rows}
-        assert {number: task.state for number, task in report.tasks.items()} == {
+        report = check_log(self.log, batch=5, newer=True)
+        states = {row.number: row.state for row in self.model.rows if row.newer is None}
+        assert {n: task.state for n, task in report.tasks.items() if n in states} == {
             number: "pending" if state == "waiting" else state for number, state in states.items()
         }
         for seq, tasks in self.past:
@@ -248,7 +299,14 @@ class QueueMachine(RuleBasedStateMachine):
         at = None if order.scheduled_at is None else self.now + order.scheduled_at
         until = None if order.expires_at is None else self.now + order.expires_at
         return NewTask(
-            order.tags_json, order.policy, order.priority, order.key, at, order.delay_us, until
+            order.tags_json,
+            order.policy,
+            order.priority,
+            order.key,
+            at,
+            order.delay_us,
+            until,
+            order.route,
         )
 
     def outcome(
@@ -260,15 +318,29 @@ class QueueMachine(RuleBasedStateMachine):
         number, fence = among[pick % len(among)]
         return ended(number, fence, kind, delay_us, draw)
 
+    def known(self) -> list[Row]:
+        """The tasks that no newer eventq has touched."""
+        return [row for row in self.model.rows if row.newer is None]
+
     def any_task(self, pick: int) -> Task:
-        """Some task, final or not."""
-        number = self.model.rows[pick % len(self.model.rows)].number
+        """Some task that no newer eventq has touched, final or not."""
+        rows = self.known()
+        number = rows[pick % len(rows)].number
         return self.projection.tasks.get(number) or task_in(self.log, number)
 
     def leased(self, worker: str, count: int, room: int) -> list[Draft]:
-        """What the deciding function leases."""
+        """What the deciding function leases to the node, as it has joined."""
+        member = self.projection.members.by_name.get(worker)
+        lanes = None if member is None else member.joined.lanes
         return decide.lease(
-            self.projection, worker=worker, ttl_us=TTL, count=count, room=room, now=self.now
+            self.projection,
+            worker=worker,
+            ttl_us=TTL,
+            count=count,
+            room=room,
+            now=self.now,
+            audience=self.projection.members.audience(worker),
+            lanes=None if lanes is None else {lane: Vacancy(n) for lane, n in lanes.items()},
         )
 
     def edit(self, expected: Callable[[], Any], decision: Callable[[], list[Draft]]) -> None:
@@ -299,7 +371,7 @@ class QueueMachine(RuleBasedStateMachine):
         after = record(self.log, self.projection, drafts, now=self.now)
         for (number, kind), task in zip(story, after, strict=True):
             assert task is None or task.number == number
-            assert task is not None or kind in {"renewed", "refused"}
+            assert task is not None or kind in {"renewed", "refused", "joined", "left"}
         for seq, (number, kind) in enumerate(story, first):
             if kind == "leased":
                 self.fences.append((number, seq))
@@ -319,54 +391,18 @@ def attempted(decision: Callable[[], Any]) -> tuple[Any, EventqError | None]:
 def ended(number: int, fence: int, kind: OutcomeKind, delay_us: int | None, draw: float) -> Outcome:
     """The end of an attempt."""
     error = ErrorInfo("OSError", "disk") if kind == "failed" else None
+    fatal = kind == "failed" and delay_us == 5
     result = b"[1]" if kind == "completed" and number % 2 else None
     return Outcome(
-        number, fence, kind, result, error=error, delay_us=delay_us, draw=draw, reason="pointless"
-    )
-
-
-def facts(task: Task) -> tuple[object, ...]:
-    """All of a task that the model knows too."""
-    waits = task.recorded_state is TaskState.SCHEDULED
-    return (
-        task.number,
-        task.caller_key,
-        task.priority,
-        task.tags_json,
-        task.policy,
-        task.created_at_us,
-        task.scheduled_at_us,
-        task.expires_at_us,
-        "waiting" if waits else str(task.recorded_state),
-        task.attempt,
-        task.retry_count,
-        task.fence,
-        task.worker,
-        task.last_error.type if task.last_error else None,
-        task.result_json,
-        task.final_reason,
-    )
-
-
-def row_facts(row: Row) -> tuple[object, ...]:
-    """The same of the model's row."""
-    return (
-        row.number,
-        row.key,
-        row.priority,
-        row.tags,
-        row.policy,
-        row.created_at,
-        row.scheduled_at,
-        row.expires_at,
-        row.state,
-        row.attempt,
-        row.retries,
-        row.fence,
-        row.worker,
-        row.error,
-        row.result,
-        row.reason,
+        number,
+        fence,
+        kind,
+        result,
+        error=error,
+        delay_us=delay_us,
+        draw=draw,
+        reason="pointless",
+        fatal=fatal,
     )
 
 

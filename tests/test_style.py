@@ -27,7 +27,7 @@ EVERYTHING = [*PACKAGE, *TESTS, *TOOLS]
 # At about 400 lines a file should be asked whether it holds two ideas; this is where it must be.
 FILE_LINES = 430
 # Queue and AsyncQueue have each other, so that one module must hold both.
-LONGER = {"eventq/queue.py": 481}
+LONGER = {"eventq/queue.py": 600}
 FUNCTION_LINES = 70
 
 # The rooms of the design, in the order of its table; each name is a folder or a module of eventq.
@@ -39,6 +39,7 @@ ROOMS = (
     "replay",
     "snapshot",
     "node",
+    "handlers",
     "runner",
     "archive",
     "verify",
@@ -59,6 +60,7 @@ PURE_IMPORTS = {
     "dataclasses",
     "datetime",
     "enum",
+    "fnmatch",
     "functools",
     "hashlib",
     "heapq",

@@ -1,8 +1,8 @@
 """Taking the values out of a log and leaving its shape, so that it can be shown to strangers.
 
-Kinds, positions, instants, priorities, policies, names of tags and types of errors stay; everything
-that somebody wrote goes. One secret makes equal values equal again; it must be drawn anew for each
-export, and forgotten.
+Kinds, positions, instants, priorities, policies, names of tags and of handlers, lanes and types of
+errors stay; everything that somebody wrote goes. One secret makes equal values equal again; it must
+be drawn anew for each export, and forgotten.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from eventq.core.events import (
     ErrorInfo,
     Expired,
     Failed,
+    Joined,
     Leased,
+    Left,
     Refused,
     Released,
     Renewed,
@@ -56,6 +58,8 @@ VALUES: dict[type[Struct], tuple[str, ...]] = {
     Released: ("reason",),
     Updated: ("tags", "by"),
     Refused: ("worker",),
+    Joined: ("worker", "signatures"),
+    Left: ("worker",),
     Reopening: ("key", "tags", "last_error"),
     ErrorInfo: ("message", "traceback"),
 }
@@ -133,13 +137,21 @@ class Redactor:
             return self._shaped(value)
         if isinstance(value, Raw):
             return self._json(value)
+        if isinstance(value, dict):
+            # What arguments a handler takes, with defaults that are values.
+            return {each: self.text(text) for each, text in value.items()}
         assert isinstance(value, str), "values are texts, JSON, or parts that hold these"
         return self.name(value) if name in NAMES else self.text(value)
 
     def _unknown(self, kind: str, text: str) -> str:
         try:
             fields = json.loads(text)
-            shaped = {name: self.value(fields[name]) for name in fields if name != "kind"}
+            shaped = {
+                # Without it, a reader would take for a change what is none.
+                name: fields[name] if name == "skip" else self.value(fields[name])
+                for name in fields
+                if name != "kind"
+            }
             return json.dumps({"kind": kind, **shaped}, separators=(",", ":"))
         except RecursionError:
             return json.dumps({"kind": kind}, separators=(",", ":"))

@@ -5,15 +5,19 @@ The order is the design's: highest priority, then earliest scheduled_at, then lo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from msgspec import Struct
 
 from eventq.audit.phrases import counted
 from eventq.core.projection import Projection
-from eventq.core.task import Task
+from eventq.core.task import Route, Task
 
 Field = Literal["priority", "scheduled_at", "number"]
+
+# Whether tasks of a route are among those that are compared.
+Choice = Callable[[Route], bool]
 
 AHEAD: dict[str, str] = {
     "priority": "higher priority",
@@ -61,10 +65,13 @@ class Rank(Struct, frozen=True):
         return self.ahead_count + 1
 
 
-def rank_of(projection: Projection, task: Task, now: int, *, limit: int) -> Rank:
+def rank_of(
+    projection: Projection, task: Task, now: int, *, limit: int, choice: Choice | None = None
+) -> Rank:
     """The task's rank among those the projection has as ready; O(ready tasks).
 
-    The task itself need not be among them: then it is where it would stand.
+    The task itself need not be among them: then it is where it would stand. With a ``choice``, only
+    the ready tasks of these routes count.
     """
     ahead: list[Rival] = []
     behind: list[Rival] = []
@@ -72,7 +79,7 @@ def rank_of(projection: Projection, task: Task, now: int, *, limit: int) -> Rank
     behind_by = dict(ahead_by)
     overdue = 0
     for other in projection.ready(now):
-        if other.number == task.number:
+        if other.number == task.number or (choice is not None and not choice(other.route)):
             continue
         if other.expires_at_us is not None and other.expires_at_us <= now:
             overdue += 1

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from eventq.audit.lookup import read_history
 from eventq.audit.reasons import EventContext, LeaseEnd, ending_of, reason_of
-from eventq.core.events import Event, Leased, Refused
+from eventq.core.events import Event, Failed, Leased, Refused
 from eventq.core.moves import advance
 from eventq.core.task import REOPENABLE, Task, TaskState, is_due
 from eventq.errors import LogCorruptError
@@ -82,7 +82,18 @@ def steps_of(log: EventLog, history: list[Event]) -> Iterator[Step]:
             continue
         if task is None or (task.recorded_state in REOPENABLE and after is not task):
             opened_at = at
-        context = EventContext(log, event, task, after, opened_at, ready.at, leased_at, endings)
+        before = history[index - 1].body if index else None
+        context = EventContext(
+            log,
+            event,
+            task,
+            after,
+            opened_at,
+            ready.at,
+            leased_at,
+            endings,
+            before.rule if isinstance(before, Failed) else None,
+        )
         reason = reason_of(context)
         ready = _ready(task, after, ready, event)
         node = _node(task, event)

@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import UNSET, Struct
 
 from eventq.audit.lookup import last_sign
-from eventq.audit.phrases import exit_words, ordinal, took, wait_words
+from eventq.audit.phrases import counted, exit_words, ordinal, took, wait_words
 from eventq.core.durations import brief_duration, show_duration
 from eventq.core.events import (
     LAPSED,
@@ -21,7 +21,9 @@ from eventq.core.events import (
     Event,
     Expired,
     Failed,
+    Joined,
     Leased,
+    Left,
     Refused,
     Released,
     Renewed,
@@ -62,6 +64,8 @@ class EventContext(Struct, frozen=True):
     """When its last lease was granted."""
     endings: dict[int, LeaseEnd]
     """How each of its leases ended so far, by their fences."""
+    rule: str | None = None
+    """The retry rule that the failure right before it names."""
 
     @property
     def task(self) -> Task:
@@ -78,6 +82,9 @@ class EventContext(Struct, frozen=True):
 
 def reason_of(context: EventContext) -> str:
     """Why the event happened, in words."""
+    before, body = context.before, context.event.body
+    if before is not None and before.newer is not None and type(body) is not Unknown:
+        return f"after event {before.newer[0]}, of which only a newer eventq knows what it did"
     return _REASONS[type(context.event.body)](context, context.event.body)
 
 
@@ -97,6 +104,8 @@ def _created(context: EventContext, _: Created) -> str:
     task, at = context.after, context.event.decided_at
     later_us = task.scheduled_at_us - at
     parts = ["ready at once" if later_us <= 0 else f"to run {brief_duration(later_us)} later"]
+    if task.name is not None:
+        parts.append(f"for who handles {task.name}")
     most = task.policy.max_retries
     if most is None:
         parts.append("retried without limit")
@@ -152,8 +161,10 @@ def _wait(context: EventContext, real_us: int, number: int) -> str:
     """Why the retry comes this long after the failure."""
     task = context.task
     kind = "" if task.last_error is None else task.last_error.type
-    if kind == LAPSED and real_us == 0:
-        return "at once, since the lease had lapsed: its ttl was the wait"
+    if context.rule is not None:
+        return f"{brief_duration(real_us)} after the failure, by the rule for {context.rule}"
+    if kind == LAPSED and (lapsed := _wait_after_lapse(task, real_us)) is not None:
+        return lapsed
     policy = task.policy
     whole_us = wait_us(policy, retry=number, draw=0.0)
     words = f"{wait_words(policy, number)} after the failure"
@@ -169,6 +180,16 @@ def _wait(context: EventContext, real_us: int, number: int) -> str:
     return f"{real} after the failure; the log does not say why not {wait_words(policy, number)}"
 
 
+def _wait_after_lapse(task: Task, real_us: int) -> str | None:
+    """Why the retry of a task that has lapsed comes so late; None where that is not said here."""
+    if real_us == 0:
+        return "at once, since the lease had lapsed: its ttl was the wait"
+    count = task.lapses - 1
+    if count < 1 or real_us != wait_us(task.policy, retry=count, draw=0.0):
+        return None
+    return f"{wait_words(task.policy, count)} after the {ordinal(task.lapses)} lapse in a row"
+
+
 def _reopened(context: EventContext, body: Retried) -> str:
     assert body.reopens is not None, "asked for reopenings only"
     why = f" ({context.task.final_reason})" if context.task.final_reason else ""
@@ -182,9 +203,21 @@ def _reopened(context: EventContext, body: Retried) -> str:
 
 def _expired(context: EventContext, body: Expired) -> str:
     task, policy = context.task, context.task.policy
+    if body.reason == "fatal":
+        return "failed for good: " + (
+            "the worker said so" if context.rule is None else f"by the rule for {context.rule}"
+        )
+    if body.reason == "max_lapses":
+        return f"{counted(task.lapses, 'lapse')} in a row, {policy.max_lapses} allowed"
     if body.reason == "max_retries":
         most = policy.max_retries
         return "no retries allowed" if not most else f"{task.retry_count} of {_retries(most)} used"
+    return _aged(context)
+
+
+def _aged(context: EventContext) -> str:
+    """Why its expiry ended the task."""
+    task, policy = context.task, context.task.policy
     if task.expires_at_us is None:
         return "max_age, though the log gives the task no expiry"
     aged = policy.max_age_us is not None and (
@@ -223,6 +256,11 @@ def _cancelled(context: EventContext, body: Cancelled) -> str:
 
 def _released(context: EventContext, body: Released) -> str:
     held = took(context.event.decided_at - context.leased_at)
+    if body.scheduled_at is not None:
+        later = brief_duration(body.scheduled_at - context.event.decided_at)
+        words = f"put off for {later} by the worker on {context.task.worker}, after {held}"
+        why = f": {body.reason}" if body.reason else ""
+        return f"{words}{why}; the attempt does not count"
     why = body.reason or "the log does not say why"
     return f"given back by {context.task.worker} after {held}: {why}; the attempt does not count"
 
@@ -279,5 +317,11 @@ _REASONS: dict[type, Callable[[EventContext, Any], str]] = {
     Released: _released,
     Updated: _updated,
     Refused: _refused,
-    Unknown: lambda *_: "a kind this version does not know, shown as it is stored",
+    Joined: lambda _, body: f"node {body.worker} says what it can run",
+    Left: lambda _, body: f"node {body.worker} runs nothing more",
+    Unknown: lambda _, body: (
+        "a kind this version does not know, on which nothing depends"
+        if body.skip
+        else "a kind this version does not know, shown as it is stored: only a newer one goes on"
+    ),
 }

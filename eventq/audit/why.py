@@ -12,6 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from eventq.audit.dispatch_rank import Rank, ahead_words, beaten_words, rank_of
+from eventq.audit.handling import choice_of, handling_of, rivals_of
 from eventq.audit.history import Step, steps_of
 from eventq.audit.lookup import last_lease, last_sign, read_history
 from eventq.audit.phrases import counted
@@ -22,6 +23,7 @@ from eventq.core.events import (
     Created,
     Expired,
     Leased,
+    Released,
     Renewed,
     Retried,
     Updated,
@@ -83,6 +85,8 @@ class Why(Struct, frozen=True):
     """Its last lease until the point, if that is what came of the waiting."""
     loads: list[Load] = []
     """Nodes that held leases at the point, for a task that waits to be leased."""
+    handled_by: list[str] = []
+    """Nodes that had joined and could take it, for a task that waits to be leased."""
 
 
 def why(log: EventLog, key: str, point: Point, *, limit: int = LIMIT) -> Why:
@@ -95,6 +99,8 @@ def why(log: EventLog, key: str, point: Point, *, limit: int = LIMIT) -> Why:
     """
     steps = list(steps_of(log, read_history(log, key, point)))
     task = steps[-1].task.as_of(point.at)
+    if task.newer is not None:
+        return _untouchable(steps, task, point)
     if task.state is TaskState.SCHEDULED:
         return _scheduled(steps, task, point)
     if task.state is TaskState.READY:
@@ -103,6 +109,17 @@ def why(log: EventLog, key: str, point: Point, *, limit: int = LIMIT) -> Why:
     if end is not None and steps[end - 1].task.recorded_state is TaskState.SCHEDULED:
         return _given_up(log, steps[: end + 1], task, point, limit)
     return _dispatched(log, steps, task, point, limit)
+
+
+def _untouchable(steps: list[Step], task: Task, point: Point) -> Why:
+    """An event of a newer eventq was about it: what it may do, nobody here can say."""
+    assert task.newer is not None, "asked for such tasks only"
+    seq, kind = task.newer
+    verdict = f"event {seq} about it is of the unknown kind {kind}, written by a newer eventq"
+    end = _last(steps, Completed, Expired, Cancelled) if task.state in FINAL else None
+    left = "this eventq leaves it alone: only a newer one leases, changes or reopens it"
+    ended = [] if end is None else [f"it is {task.state}, by {_event(steps[end])}"]
+    return Why(point.seq, point.at, task, verdict, [*ended, left])
 
 
 def _scheduled(steps: list[Step], task: Task, point: Point) -> Why:
@@ -117,6 +134,7 @@ def _ready(log: EventLog, steps: list[Step], task: Task, point: Point, limit: in
     ready_at = steps[-1].ready_at
     wait = _Wait(log, steps[-1], end=point.seq, limit=limit)
     rank = wait.until(point.at)
+    handling = handling_of(wait.projection, task, point.at)
     loads = [
         Load(worker, len(holder.tasks), holder.seen_at)
         for worker, holder in sorted(wait.projection.holders.items())
@@ -126,6 +144,9 @@ def _ready(log: EventLog, steps: list[Step], task: Task, point: Point, limit: in
     if task.expires_at_us is not None and task.expires_at_us <= point.at:
         since = show_instant(task.expires_at_us)
         verdict = f"it is past its expiry since {since}: the next node that looks expires it"
+    elif handling.problem is not None:
+        verdict = handling.problem
+        notes += [ahead_words(rank)] if rank.ahead_count else []
     elif rank.ahead_count:
         verdict = ahead_words(rank)
     else:
@@ -133,7 +154,12 @@ def _ready(log: EventLog, steps: list[Step], task: Task, point: Point, limit: in
     held = sum(load.leases for load in loads)
     nodes = f"{counted(len(loads), 'node')} {'holds' if len(loads) == 1 else 'hold'}"
     notes.append(f"{nodes} {counted(held, 'lease')}" if loads else "no node holds a lease")
-    told = Why(point.seq, point.at, task, verdict, notes, ready_at)
+    if handling.words is not None:
+        notes.append(handling.words)
+    if wait.projection.unknown is not None:
+        seq, kind = wait.projection.unknown
+        notes.append(f"event {seq} is of the unknown kind {kind}: only a newer eventq leases now")
+    told = Why(point.seq, point.at, task, verdict, notes, ready_at, handled_by=handling.nodes)
     return replace(told, **wait.facts, rank=rank, loads=loads)
 
 
@@ -167,7 +193,7 @@ def _dispatched(log: EventLog, steps: list[Step], task: Task, point: Point, limi
     if ready_at > at:
         # Against the rules; the log that has such a lease is answered for all the same.
         step = replace(step, ready_at=at, ready_seq=seq - 1)
-    wait = _Wait(log, step, end=seq - 1, limit=limit)
+    wait = _Wait(log, step, end=seq - 1, limit=limit, worker=body.worker)
     rank = wait.until(at)
     grant = Grant(seq, at, body.worker, body.attempt, rank)
     notes = [f"lease {seq}, {step.reason}", wait.words_until(at), beaten_words(rank)]
@@ -191,8 +217,12 @@ def _dispatched(log: EventLog, steps: list[Step], task: Task, point: Point, limi
 class _Wait:
     """A task's time as a ready one: its rank when that began, and later, by one projection."""
 
-    def __init__(self, log: EventLog, step: Step, *, end: int, limit: int) -> None:
+    def __init__(
+        self, log: EventLog, step: Step, *, end: int, limit: int, worker: str | None = None
+    ) -> None:
+        """``worker`` is the node that ended the wait, where one did."""
         self._log = log
+        self._worker = worker
         self._number = step.task.number
         self._end = end
         self._limit = limit
@@ -230,8 +260,12 @@ class _Wait:
         return f"{self.words}, so no free worker asked until then" if idle else self.words
 
     def _rank(self, at: int) -> Rank:
-        task = self.projection.tasks[self._number]
-        return rank_of(self.projection, task, at, limit=self._limit)
+        projection, task = self.projection, self.projection.tasks[self._number]
+        if self._worker is None:
+            choice = rivals_of(projection, task, at)
+        else:
+            choice = choice_of(projection, self._worker, task)
+        return rank_of(projection, task, at, limit=self._limit, choice=choice)
 
 
 def _begin(log: EventLog, step: Step) -> int:
@@ -269,7 +303,10 @@ def _cause(steps: list[Step]) -> str:
         step
         for step in reversed(steps)
         if isinstance(step.event.body, Created | Retried)
-        or (isinstance(step.event.body, Updated) and step.event.body.scheduled_at is not None)
+        or (
+            isinstance(step.event.body, Updated | Released)
+            and step.event.body.scheduled_at is not None
+        )
     )
     return f"because of {_event(next(causes))}"
 

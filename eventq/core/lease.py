@@ -11,7 +11,8 @@ from msgspec.structs import replace
 
 from eventq.core.audience import PLAIN_AUDIENCE, Audience
 from eventq.core.command import Decision, Draft, PastTasks
-from eventq.core.events import LAPSED, NODE, Expired, Leased, Left, Renewed
+from eventq.core.events import LAPSED, NODE, Created, Expired, Leased, Left, Renewed
+from eventq.core.moves import route_of
 from eventq.core.projection import Projection
 from eventq.core.task import Task, is_overdue
 
@@ -49,8 +50,8 @@ class Leave(Struct, frozen=True):
         return Decision([(NODE, Left(self.worker))] if is_known else [], None)
 
 
-class Wanted(Struct, frozen=True):
-    """How many tasks a node would take, and for how many of them a worker is free (None: all)."""
+class Vacancy(Struct, frozen=True):
+    """How many tasks a node has places for, and for how many a worker is free now (None: all)."""
 
     count: int
     free: int | None = None
@@ -66,29 +67,56 @@ def lease(
     now: int,
     free: int | None = None,
     audience: Audience = PLAIN_AUDIENCE,
-    lanes: Mapping[str, Wanted] | None = None,
+    lanes: Mapping[str, Vacancy] | None = None,
 ) -> list[Draft]:
     """Leases of up to ``count`` tasks in dispatch order; expires those found past their time.
 
     Returns at most ``room`` drafts in all. Only ``free`` tasks can begin at once (None: all); the
     block ends before a task that must not wait, see `_may_wait`. ``lanes``, where they are given,
     are those of the audience; each has bounds of its own, and one that is full is passed over.
+
+    Nothing is leased or expired once a newer eventq has said something about the queue.
     """
+    if projection.unknown is not None:
+        return []
     drafts = expire(projection, room=room, now=now)
-    takeable = _takeable(projection, now, audience, lanes or Wanted(count, free))
+    takeable = _takeable(projection, now, audience, lanes or Vacancy(count, free))
     for task in islice(takeable, room - len(drafts)):
         drafts.append((task.number, Leased(task.attempt + 1, worker, ttl_us)))
     return drafts
 
 
+def lease_created(
+    projection: Projection,
+    body: Created,
+    *,
+    worker: str,
+    ttl_us: int,
+    now: int,
+    audience: Audience = PLAIN_AUDIENCE,
+) -> Leased | None:
+    """The lease of a task that is created at ``now``, right behind what the projection holds.
+
+    None unless it would be the next to run: then the audience has nothing else that is ready.
+    """
+    is_due = body.scheduled_at is None or body.scheduled_at <= now
+    if not is_due or projection.unknown or not audience.accepts(route_of(body)):
+        return None
+    if next(projection.ready(now, audience), None) is not None:
+        return None
+    return Leased(1, worker, ttl_us)
+
+
 def can_lease(
     projection: Projection,
-    wanted: Wanted | Mapping[str, Wanted],
+    wanted: Vacancy | Mapping[str, Vacancy],
     *,
     now: int,
     audience: Audience = PLAIN_AUDIENCE,
 ) -> bool:
     """Whether `lease` would find a task to lease; ``wanted`` in all, or by lane."""
+    if projection.unknown is not None:
+        return False
     return next(_takeable(projection, now, audience, wanted), None) is not None
 
 
@@ -103,10 +131,10 @@ def expire(projection: Projection, *, room: int, now: int) -> list[Draft]:
 
 
 def _takeable(
-    projection: Projection, now: int, audience: Audience, wanted: Wanted | Mapping[str, Wanted]
+    projection: Projection, now: int, audience: Audience, wanted: Vacancy | Mapping[str, Vacancy]
 ) -> Iterator[Task]:
     """The tasks to lease, in dispatch order, until all that is wanted has been taken."""
-    if isinstance(wanted, Wanted):
+    if isinstance(wanted, Vacancy):
         place = _Place(wanted)
         for task in projection.ready(now, audience):
             if is_overdue(task, now):
@@ -136,7 +164,7 @@ def _takeable(
 class _Place:
     """How many tasks may still be taken, and how many of them can begin at once."""
 
-    def __init__(self, wanted: Wanted) -> None:
+    def __init__(self, wanted: Vacancy) -> None:
         self._count = wanted.count
         self._free = wanted.free
 

@@ -8,9 +8,10 @@ from msgspec import UNSET, Raw, Struct
 
 from eventq.core.command import Decision, Draft, PastTasks
 from eventq.core.events import NODE, Cancelled, Reopening, Retried, Updated
+from eventq.core.newer import newer_queue, newer_task
 from eventq.core.projection import Projection
 from eventq.core.task import FINAL, REOPENABLE, Task, TaskState, instant, is_due
-from eventq.errors import ArgumentError, LogTooNewError, NotAllowedError, TaskNotFoundError
+from eventq.errors import ArgumentError, NotAllowedError, TaskNotFoundError
 
 
 class CancelTask(Struct, frozen=True):
@@ -92,7 +93,7 @@ class UpdateTask(Struct, frozen=True):
 class ManageTask(Struct, frozen=True):
     """Does one of these to the task with this key. The result is the task as it was found.
 
-    Raises TaskNotFoundError.
+    Raises TaskNotFoundError, LogTooNewError.
     """
 
     key: str
@@ -102,6 +103,8 @@ class ManageTask(Struct, frozen=True):
 
     def decide(self, projection: Projection, past: PastTasks, now: int) -> Decision[Task]:
         """See Command.decide."""
+        if projection.unknown is not None:
+            raise newer_queue(projection.unknown)
         task = find_task(projection, past, self.key)
         return Decision(self.edit.events(task, now), task)
 
@@ -110,10 +113,7 @@ def find_task(projection: Projection, past: PastTasks, key: str) -> Task:
     """As `look_up`; raises LogTooNewError for a task that a newer eventq has touched."""
     task = look_up(projection, past, key)
     if task.newer is not None:
-        seq, kind = task.newer
-        raise LogTooNewError(
-            f"event {seq} about task {task.key} is of the unknown kind {kind!r}: upgrade eventq"
-        )
+        raise newer_task(task.key, task.newer)
     return task
 
 

@@ -30,8 +30,8 @@ from eventq.core.events import (
     time_of,
 )
 from eventq.core.holders import Holders
-from eventq.core.members import Members
-from eventq.core.moves import change, check_fence, check_move, create, reopen, route_of
+from eventq.core.members import Member, Members
+from eventq.core.moves import change, check_fence, create, lease, reopen, route_of
 from eventq.core.policy import SharedPolicies
 from eventq.core.seal import genesis
 from eventq.core.task import FINAL, PLAIN_ROUTE, Route, Task, TaskState
@@ -46,6 +46,8 @@ FOLD_VERSION = 2
 # Where a log is ahead of the clock, one node may decide a little earlier than another was asked
 # about. Further back than this, the indexes go back as well.
 NEAR_US = 60_000_000
+# The kinds that end a task.
+END_KINDS = ("completed", "expired", "cancelled")
 # Events of a commit that are quicker counted one by one than by a counter, which has to be made.
 FEW = 16
 
@@ -72,6 +74,11 @@ class Projection:
         """The nodes that have joined."""
         self.unknown_count = 0
         """Open tasks of which a newer eventq alone knows where they stand."""
+        self.strangers: dict[int, tuple[int, str]] = {}
+        """Tasks that a newer eventq made, or touched and that have ended, by number, with the
+        position and kind of its event. They are not open here, whatever follows."""
+        self.strange_ends = dict.fromkeys(END_KINDS, 0)
+        """How often strangers have ended since."""
         self._pending = Pending(self.tasks)
         self._leases = Holders()
         self.holders = self._leases.by_name
@@ -99,7 +106,7 @@ class Projection:
         tasks = self.tasks
         # What was decided by another instant than its stamp goes by that one in all things.
         at = time_of(commit.at, bodies[0]) if bodies else commit.at
-        pending = self._pending
+        pending, leases = self._pending, self._leases
         self._is_applied = False
         if at == commit.at or pending.advanced_to - at < NEAR_US:
             pending.advance_to(at)
@@ -112,16 +119,18 @@ class Projection:
             task = tasks.get(number)
             if task is None:
                 after.append(self._apply_to_none(seq, at, number, body))
-            elif type(body) is Leased:
-                changed = tasks[number] = change(task, seq, at, body)
+            elif type(body) is Leased and task.recorded_state is SCHEDULED:
+                changed = tasks[number] = lease(task, seq, at, body)
                 leased.append(task)
-                holder = self._leases.hold(number, body.worker)
+                holder = leases.hold(number, body.worker)
                 holder.seen_seq, holder.seen_at, holder.ttl_us = seq, at, body.ttl_us
                 after.append(changed)
-            elif type(body) is Completed and not collect and task.recorded_state is LEASED:
-                check_move(task, seq, body)
-                check_fence(task, seq, body.fence)
-                self._leases.let_go(task)
+            elif type(body) is Completed and task.recorded_state is LEASED:
+                if collect:
+                    after.append(change(task, seq, at, body))
+                else:
+                    check_fence(task, seq, body.fence)
+                leases.let_go(task)
                 self._forget(task)
             else:
                 changed = change(task, seq, at, body)
@@ -222,6 +231,15 @@ class Projection:
         """Numbers of the tasks the node holds now. The set is live: do not keep or change it."""
         return self._leases.tasks_of(worker)
 
+    def alive_members(self, now: int) -> list[Member]:
+        """The nodes that have joined and run: they hold leases, or have joined lately."""
+        alive = self.members.alive(now)
+        return [
+            member
+            for name, member in self.members.by_name.items()
+            if name in alive or name in self.holders
+        ]
+
     @property
     def pending_count(self) -> int:
         """Open tasks that no node holds, ready and scheduled."""
@@ -243,10 +261,11 @@ class Projection:
     def final_counts(self) -> dict[str, int]:
         """How many tasks are in each final state now."""
         counts = self.counts
+        strange = self.strange_ends
         return {
-            "completed": counts["completed"],
-            "expired": counts["expired"] - self.reopened["expired"],
-            "cancelled": counts["cancelled"] - self.reopened["cancelled"],
+            "completed": counts["completed"] - strange["completed"],
+            "expired": counts["expired"] - self.reopened["expired"] - strange["expired"],
+            "cancelled": counts["cancelled"] - self.reopened["cancelled"] - strange["cancelled"],
         }
 
     def check(self) -> None:
@@ -280,15 +299,25 @@ class Projection:
     ) -> Task | None:
         """Folds an event that is not about an open task."""
         if type(body) is Created:
-            policy = self._policies.share(body.policy)
-            route = self._share_route(route_of(body))
-            task = create(self.namespace, seq, at, body, policy, route=route)
+            shared = self._policies.share(body.policy), self._share_route(route_of(body))
+            task = create(self.namespace, seq, at, body, shared)
             self._add(task)
             return task
         if number == NODE:
             self._apply_to_node(seq, at, body)
             return None
-        return None if type(body) is Unknown else self._apply_to_final(seq, at, number, body)
+        if number in self.strangers or type(body) is Unknown:
+            self._apply_to_stranger(seq, number, body)
+            return None
+        return self._apply_to_final(seq, at, number, body)
+
+    def _apply_to_stranger(self, seq: int, number: int, body: AnyBody | Unknown) -> None:
+        """Folds an event about a task of which only a newer eventq knows what it is."""
+        if type(body) is not Unknown:
+            if (kind := KIND_OF[type(body)]) in END_KINDS:
+                self.strange_ends[kind] += 1
+        elif not body.skip:
+            self.strangers.setdefault(number, (seq, body.kind))
 
     def _apply_to_node(self, seq: int, at: int, body: AnyBody | Unknown) -> None:
         """Folds an event about a node or the queue."""
@@ -333,6 +362,8 @@ class Projection:
         self.unknown_count += (new.recorded_state is UNKNOWN) - (old.recorded_state is UNKNOWN)
         if new.recorded_state in FINAL:
             self._forget(new)
+            if new.newer is not None:
+                self.strangers[new.number] = new.newer
             return
         self.tasks[new.number] = new
         if new.recorded_state is SCHEDULED:

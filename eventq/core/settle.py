@@ -25,7 +25,7 @@ from eventq.core.events import (
     Released,
     Retried,
 )
-from eventq.core.lease import Wanted, lease
+from eventq.core.lease import Vacancy, lease
 from eventq.core.policy import Backoff, after_failure, wait_us
 from eventq.core.projection import Projection
 from eventq.core.task import Task
@@ -70,7 +70,7 @@ class SettleAndLease(Struct, frozen=True):
     count: int
     free: int | None = None
     audience: Audience = PLAIN_AUDIENCE
-    lanes: dict[str, Wanted] | None = None
+    lanes: dict[str, Vacancy] | None = None
     joined: Joined | None = None
     unconditional: ClassVar[bool] = False
     leasing: ClassVar[bool] = True
@@ -96,7 +96,8 @@ class SettleAndLease(Struct, frozen=True):
             room=COMMIT_EVENTS - len(settled) - (self.joined is not None),
             now=now,
         )
-        said: list[Draft] = [] if self.joined is None else [(NODE, self.joined)]
+        says = self.joined is not None and projection.unknown is None
+        said: list[Draft] = [(NODE, self.joined)] if self.joined and says else []
         # Leases first: the choice is right at their position only while nothing came before.
         return Decision(said + leased + settled, None)
 
@@ -118,6 +119,9 @@ class Lapse(Struct, frozen=True):
         """See Command.decide."""
         holder = projection.holders.get(self.worker)
         drafts: list[Draft] = []
+        if projection.unknown is not None:
+            # What keeps a lease alive may have changed.
+            return Decision(drafts, None)
         if holder is None or holder.seen_seq != self.seen_seq:
             return Decision(drafts, None)
         error = ErrorInfo(type=LAPSED, message=f"node {self.worker} stopped renewing")

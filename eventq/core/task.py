@@ -42,6 +42,9 @@ class TaskState(enum.StrEnum):
     UNKNOWN = "unknown"
     """An event that only a newer eventq knows was about it; left by its end alone."""
 
+    # That of enums is computed by Python, and each event looks a state up in a set.
+    __hash__ = str.__hash__
+
 
 FINAL = frozenset({TaskState.COMPLETED, TaskState.EXPIRED, TaskState.CANCELLED})
 # What a retry by hand brings back.
@@ -76,6 +79,12 @@ class Rarity(Struct, frozen=True, gc=False):
     newer: tuple[int, str] | None = None
 
 
+# What the parts of a task hold, by the names that Task has for it: for whoever compares tasks.
+PARTS = {
+    "route": ("name", "lane", "needs"),
+    "ending": ("finished_at_us", "result_json", "result_missing", "final_reason"),
+    "rarity": ("lapses", "snoozes", "newer"),
+}
 PLAIN_ROUTE = Route()
 DEFAULT_LANE = "default"
 NOTHING_RARE = Rarity()
@@ -111,7 +120,7 @@ class Task(Struct, frozen=True, gc=False):
     last_error: ErrorInfo | None = None
     route: Route = PLAIN_ROUTE
     started_at_us: int = 0
-    """When its last attempt was leased; 0 before the first."""
+    """When its last attempt was leased; 0 before the first since it was made or reopened."""
     ending: Ending | None = None
     rarity: Rarity | None = None
 
@@ -182,8 +191,13 @@ class Task(Struct, frozen=True, gc=False):
 
     @property
     def started_at(self) -> datetime | None:
-        """When its last attempt was leased; None before the first."""
+        """When its last attempt was leased; None before the first since it was made or reopened."""
         return instant(self.started_at_us) if self.started_at_us else None
+
+    @property
+    def finished_at_us(self) -> int | None:
+        """See `finished_at`."""
+        return None if self.ending is None else self.ending.at_us
 
     @property
     def finished_at(self) -> datetime | None:

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from operator import is_not
 from types import NoneType
 from typing import Any
@@ -20,7 +21,7 @@ from eventq.core.durations import Duration, parse_duration
 from eventq.core.events import COMMIT_BYTES, KEY_BYTES, TAGS_BYTES
 from eventq.core.plain import plain
 from eventq.core.policy import Backoff
-from eventq.core.task import EPOCH, TaskState
+from eventq.core.task import EPOCH, FINAL, TaskState
 from eventq.errors import ArgumentError
 
 # Nesting beyond this is a mistake, and would make every later reader recurse as deep.
@@ -32,7 +33,7 @@ NAMES_REMEMBERED = 10_000
 # More than that is a slip.
 MOST_LIMIT = 2**31
 
-OPEN = frozenset({TaskState.SCHEDULED, TaskState.READY, TaskState.LEASED})
+OPEN = frozenset(set(TaskState) - FINAL - {TaskState.FAILED})
 
 States = TaskState | str | Iterable[TaskState | str]
 
@@ -45,6 +46,7 @@ _NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _encoder = msgspec.json.Encoder()
 # Names that have passed the check. Only a cache: clearing it changes nothing.
 _good_names: set[str] = set()
+_TEXT = frozenset({str})
 
 
 def check_tags(tags: object) -> bytes:
@@ -55,6 +57,9 @@ def check_tags(tags: object) -> bytes:
         if not isinstance(tags, Mapping):
             raise ArgumentError("tags", tags, "a mapping of names to JSON values")
         tags = dict(tags)
+    # In C: most tags are texts under names that have been seen.
+    if _TEXT.issuperset(map(type, chain(tags, tags.values()))) and _good_names.issuperset(tags):
+        return _encode(tags, "tags", TAGS_BYTES)
     found = tags
     for name, value in tags.items():
         if type(name) is not str:
@@ -131,15 +136,19 @@ def check_name(name: object, argument: str) -> str:
     return text
 
 
+def check_pattern(pattern: object, argument: str) -> str:
+    """A name, or a pattern of names with ``*`` for any text."""
+    text = plain(pattern)
+    if type(text) is not str or not _PATTERN.fullmatch(text):
+        raise ArgumentError(argument, pattern, "a name, or a pattern like 'mail.*'")
+    return text
+
+
 def check_patterns(patterns: object, argument: str) -> tuple[str, ...]:
     """Names, or patterns of names with ``*`` for any text."""
     if isinstance(patterns, (str, bytes, Mapping)) or not isinstance(patterns, Iterable):
         raise ArgumentError(argument, patterns, "a list of names or patterns like 'mail.*'")
-    found: tuple[str, ...] = ()
-    for pattern in map(plain, patterns):
-        if type(pattern) is not str or not _PATTERN.fullmatch(pattern):
-            raise ArgumentError(argument, pattern, "a name, or a pattern like 'mail.*'")
-        found += (pattern,)
+    found = tuple(check_pattern(pattern, argument) for pattern in patterns)
     if not found:
         raise ArgumentError(argument, found, "at least one name or pattern")
     return found

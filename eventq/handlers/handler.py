@@ -22,6 +22,7 @@ from eventq.handlers.context import current
 from eventq.handlers.isolation import take_isolation
 from eventq.handlers.rules import RetryRules, RuleOptions
 from eventq.handlers.signature import HandlerSignature
+from eventq.host.surroundings import in_thread
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -77,6 +78,8 @@ class Handler(Generic[P, R, C]):
         self.signature = HandlerSignature(function)
         self.is_async = inspect.iscoroutinefunction(function)
         given: dict[str, Any] = dict(options)
+        for option in given.keys() - HandlerOptions.__annotations__.keys():
+            raise ArgumentError(option, given[option], "an option of a handler")
         self.rules = RetryRules(given.pop("retry", None))
         self.keeps_strictly = _is_strict(given.pop("result", LENIENT))
         self.isolation = take_isolation(given, function)
@@ -126,14 +129,32 @@ class Handler(Generic[P, R, C]):
         other.options = overridden(self.options, check_options(given))
         return other
 
+    @property
+    def aio(self) -> AsyncNew[P]:
+        """The same for asyncio: ``await handler.aio.new(...)``."""
+        return AsyncNew(self.new)
+
     def result_of(self, task: Task) -> R:
         """What the task returned, as the function's annotation says.
 
         Raises TaskFailedError for a task that has not completed.
         """
         if task.state is not TaskState.COMPLETED:
-            raise TaskFailedError(task)
+            error = task.last_error
+            met = None if error is None else f"{error.type}: {error.message}"
+            raise TaskFailedError(task.key, task.state, reason=task.final_reason, error=met)
         return cast("R", self.signature.result(task.result))
+
+
+class AsyncNew(Generic[P]):
+    """What makes a handler's tasks without holding up the event loop."""
+
+    def __init__(self, new: Callable[P, Task]) -> None:
+        self._new = new
+
+    async def new(self, *args: P.args, **kwargs: P.kwargs) -> Task:
+        """See `Handler.new`."""
+        return await in_thread(self._new, *args, **kwargs)
 
 
 class Binding:

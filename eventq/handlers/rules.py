@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -15,7 +15,7 @@ from eventq.errors import ArgumentError, Fail
 # What a rule says: how long to wait before the next attempt, or that there is none.
 RuleValue = Backoff | Duration | type[Fail]
 RulePair = tuple[type[BaseException], RuleValue]
-RuleOptions = Mapping[type[BaseException], RuleValue] | Iterable[RulePair]
+RuleOptions = Mapping[type[BaseException], RuleValue] | Sequence[RulePair]
 
 
 class RetryRule(Struct, frozen=True):

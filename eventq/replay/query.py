@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
+from eventq.core.audience import audience_of, matches
 from eventq.core.events import (
     NODE,
     Cancelled,
@@ -49,6 +52,8 @@ class Stats(Struct, frozen=True):
     completed: int
     expired: int
     cancelled: int
+    unknown: int
+    """Open tasks of which only a newer eventq knows where they stand."""
     attempts: int
     """Leases granted."""
     failures: int
@@ -59,16 +64,39 @@ class Stats(Struct, frozen=True):
     """Nodes that hold leases."""
     seq: int
     """Position of the last event."""
+    unhandled: dict[str, int]
+    """Ready tasks whose name no running node handles, by name."""
 
     @property
     def open(self) -> int:
         """Tasks not in a final state."""
-        return self.scheduled + self.ready + self.leased
+        return self.scheduled + self.ready + self.leased + self.unknown
 
     @property
     def total(self) -> int:
         """All tasks ever created."""
         return self.open + self.completed + self.expired + self.cancelled
+
+
+class TaskFilter(Struct, frozen=True):
+    """Which tasks are looked for; None means any."""
+
+    tags: Mapping[str, Any] | None = None
+    """Names and values that a task has among its tags."""
+    name: str | None = None
+    """A name, or a pattern in which ``*`` stands for any text."""
+    lane: str | None = None
+
+    def chosen(self, tasks: Iterable[Task]) -> Iterator[Task]:
+        """Those of the tasks that are looked for, in their order."""
+        tags = TagFilter(self.tags)
+        for task in tasks:
+            if self.lane is not None and task.lane != self.lane:
+                continue
+            if self.name is not None and (task.name is None or not matches(task.name, self.name)):
+                continue
+            if tags.matches(task.tags_json):
+                yield task
 
 
 class TagFilter:
@@ -89,12 +117,28 @@ class TagFilter:
 
 
 def take_stats(projection: Projection, *, now: int) -> Stats:
-    """The projection's numbers at ``now``; O(nodes)."""
+    """The projection's numbers at ``now``; O(nodes and ready names)."""
     return Stats(
         **queue_counts(projection, now=now),
         nodes=sorted(projection.holders),
         seq=projection.seq,
+        unhandled=unhandled(projection, now=now),
     )
+
+
+def unhandled(projection: Projection, *, now: int) -> dict[str, int]:
+    """How many ready tasks have each name that no running node handles in their lane.
+
+    A node runs while it holds leases or has joined lately. Whether it knows what a task needs, it
+    does not say, so that is not asked. O(nodes times ready names).
+    """
+    audiences = {audience_of(member.joined) for member in projection.alive_members(now)}
+    found: dict[str, int] = {}
+    for route, count in projection.ready_routes(now).items():
+        plain = replace(route, needs=())
+        if route.name is not None and not any(each.accepts(plain) for each in audiences):
+            found[route.name] = found.get(route.name, 0) + count
+    return dict(sorted(found.items()))
 
 
 def queue_counts(projection: Projection, *, now: int) -> dict[str, int]:
@@ -114,6 +158,7 @@ def state_counts(projection: Projection, *, now: int) -> dict[str, int]:
         "ready": projection.ready_count(now),
         "leased": projection.leased_count,
         **projection.final_counts(),
+        "unknown": projection.unknown_count,
     }
 
 
@@ -121,11 +166,14 @@ def open_tasks(
     projection: Projection,
     *,
     states: frozenset[TaskState],
-    tags: Mapping[str, Any] | None,
+    wanted: TaskFilter,
     limit: int | None,
     now: int,
 ) -> list[Task]:
-    """Tasks in the open ones of these states: leased, ready, scheduled, in dispatch order."""
+    """Tasks in the open ones of these states: leased, ready, scheduled, in dispatch order.
+
+    Those that are unknown come last, by number; they are looked for only where there are any.
+    """
 
     def candidates() -> Iterator[Task]:
         if TaskState.LEASED in states:
@@ -135,15 +183,20 @@ def open_tasks(
         if TaskState.SCHEDULED in states:
             projection.advance_to(now)
             yield from projection.waiting()
+        if TaskState.UNKNOWN in states and projection.unknown_count:
+            yield from sorted(
+                (t for t in projection.tasks.values() if t.recorded_state is TaskState.UNKNOWN),
+                key=attrgetter("number"),
+            )
 
-    return _chosen(candidates(), tags=tags, limit=limit, now=now)
+    return _seen(wanted.chosen(candidates()), limit=limit, now=now)
 
 
 def final_tasks(
     log: EventLog,
     *,
     states: frozenset[TaskState],
-    tags: Mapping[str, Any] | None,
+    wanted: TaskFilter,
     limit: int | None,
     now: int,
     until: int,
@@ -152,24 +205,19 @@ def final_tasks(
     """Tasks that are in the final ones of these states at position ``until``, newest first.
 
     ``count`` is how many there are. They are read from the end of the log, which stops as soon as
-    the limit is reached or all are found. Only a list of many, or a search of tags that looked at
-    many, folds the whole log: that costs less then than asking for each task.
+    the limit is reached or all are found. Only a list of many, or a search that looked at many,
+    folds the whole log: that costs less then than asking for each task.
     """
-    wanted = count if limit is None else min(limit, count)
-    found: list[Task] = []
-    if not wanted:
-        return found
-    if wanted <= LOOKUPS:
-        matches = TagFilter(tags).matches
-        newest = _newest_final(log, states & FINAL, until=until)
-        for looked_at, task in enumerate(islice(newest, min(count, LOOKUPS)), 1):
-            if matches(task.tags_json):
-                found.append(task.as_of(now))
-            if len(found) == wanted or looked_at == count:
-                return found
-        if count <= LOOKUPS:
+    most = count if limit is None else min(limit, count)
+    if not most:
+        return []
+    if most <= LOOKUPS:
+        newest = islice(_newest_final(log, states & FINAL, until=until), min(count, LOOKUPS))
+        found = _seen(wanted.chosen(newest), limit=most, now=now)
+        if len(found) == most or count <= LOOKUPS:
             return found
-    return _chosen(_final_tasks(log, states & FINAL, until=until), tags=tags, limit=limit, now=now)
+    everything = _final_tasks(log, states & FINAL, until=until)
+    return _seen(wanted.chosen(everything), limit=limit, now=now)
 
 
 def read_events(log: EventLog, after: int) -> Iterator[Event]:
@@ -227,12 +275,8 @@ def _final_tasks(log: EventLog, states: frozenset[TaskState], *, until: int) -> 
     return reversed(found.values())
 
 
-def _chosen(
-    candidates: Iterator[Task], *, tags: Mapping[str, Any] | None, limit: int | None, now: int
-) -> list[Task]:
-    wanted = TagFilter(tags)
-    found = (task for task in candidates if wanted.matches(task.tags_json))
-    return [task.as_of(now) for task in islice(found, limit)]
+def _seen(tasks: Iterator[Task], *, limit: int | None, now: int) -> list[Task]:
+    return [task.as_of(now) for task in islice(tasks, limit)]
 
 
 def _canonical(value: object) -> bytes:

@@ -10,6 +10,8 @@ import inspect
 import math
 from collections.abc import Callable
 
+from msgspec import Struct
+
 from eventq.core.durations import SECOND_US, parse_duration
 from eventq.core.events import ErrorInfo
 from eventq.core.plain import plain
@@ -25,36 +27,30 @@ UNDONE = "the worker returned a {}, which nobody runs: write it without yield"
 UNTOLD = ErrorInfo("Exception", "the worker raised an error that cannot be described")
 
 
-class Attempt:
+class Attempt(Struct, eq=False):
     """A leased task on its way through a worker. The runner's thread and one worker share it."""
 
-    __slots__ = (
-        "begun_s", "context", "ended_s", "hurried", "interrupt", "outcome", "reported", "revoked",
-        "stopped", "task", "told_s", "work",
-    )  # fmt: skip
+    task: Task
+    context: Context
+    work: Work
+    begun_s: float | None = None
+    ended_s: float = 0.0
+    outcome: Outcome | None = None
+    stopped: bool = False
+    """The worker ended by letting ctx.check()'s error pass, or by asyncio's cancellation."""
+    revoked: bool = False
+    """The lease is gone: the runner has settled the attempt without the worker."""
+    interrupt: Callable[[Attempt], object] | None = None
+    """Given this, cancels its asyncio task, or wakes who watches its process; from any thread.
 
-    def __init__(self, task: Task, context: Context, work: Work) -> None:
-        self.task = task
-        self.context = context
-        self.work = work
-        self.begun_s: float | None = None
-        self.ended_s = 0.0
-        self.outcome: Outcome | None = None
-        self.stopped = False
-        """The worker ended by letting ctx.check()'s error pass, or by asyncio's cancellation."""
-        self.revoked = False
-        """The lease is gone: the runner has settled the attempt without the worker."""
-        self.interrupt: Callable[[], object] | None = None
-        """Cancels its asyncio task, or wakes who watches its process, once there is one.
-
-        From any thread.
-        """
-        self.hurried = False
-        """Its process is not given all the time to end that its handler asks for."""
-        self.told_s = math.inf
-        """Since when it goes on without a lease. Monotonic seconds."""
-        self.reported = False
-        """It is known to be stuck."""
+    None until there is one.
+    """
+    hurried: bool = False
+    """Its process is not given all the time to end that its handler asks for."""
+    told_s: float = math.inf
+    """Since when it goes on without a lease. Monotonic seconds."""
+    reported: bool = False
+    """It is known to be stuck."""
 
     def begin(self, monotonic_s: float) -> None:
         """For the executor, right before the worker is called: the deadline counts from here."""
@@ -88,7 +84,7 @@ class Attempt:
         self.hurried = self.hurried or hurry
         self.context.stop(why)
         if self.interrupt is not None:
-            self.interrupt()
+            self.interrupt(self)
 
     def end(self, error: BaseException, monotonic_s: float) -> None:
         """For the executor: what ended the attempt is its outcome, unless it has one."""

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 
 from msgspec.structs import replace
 
-from eventq.core.lease import Wanted
+from eventq.core.lease import Vacancy
 from eventq.core.projection import Projection
 from eventq.core.settle import Outcome
 from eventq.core.task import Task
@@ -73,7 +73,7 @@ class Attempts:
         """Whether one of the workers calls this."""
         return any(pool.works_here() for pool in {*self.pools, *self.earlier.values()})
 
-    def wanted(self) -> Wanted:
+    def wanted(self) -> Vacancy:
         """How many tasks to lease, and how many can begin at once; see `lanes_wanted`.
 
         Less than none can begin when tasks wait for a worker.
@@ -82,9 +82,9 @@ class Attempts:
         free = pool.workers - len(self.held) - len(self.strays)
         if self.earlier:
             free += sum(not attempt.revoked for attempt in self.earlier)
-        return Wanted(pool.pace.want(free), free)
+        return Vacancy(pool.pace.want(free), free)
 
-    def lanes_wanted(self) -> dict[str, Wanted] | None:
+    def lanes_wanted(self) -> dict[str, Vacancy] | None:
         """The same for each lane that has slots of its own; None where all lanes share them."""
         if None in self._by_lane:
             return None
@@ -94,7 +94,7 @@ class Attempts:
         for lane, pool in self._by_lane.items():
             assert lane is not None, "one without a lane stands alone"
             free = pool.workers - taken[lane]
-            wanted[lane] = Wanted(pool.pace.want(free), free)
+            wanted[lane] = Vacancy(pool.pace.want(free), free)
         return wanted
 
     def taken_by_strays(self) -> Counter[str]:
@@ -141,6 +141,11 @@ class Attempts:
             # Else it was settled before it came: its thread died between two steps, or a stop.
         pool.pace.measure(total_s, len(ended))
         pool.progress_s = self._clock.monotonic()
+
+    def longest_s(self, now_s: float) -> float:
+        """How long the attempt that began first has gone on; they begin in the order of `held`."""
+        first = next(iter(self.held.values()), None)
+        return 0.0 if first is None or first.begun_s is None else now_s - first.begun_s
 
     def fail_late(self) -> None:
         """Fails the attempts whose deadline has passed."""
@@ -205,12 +210,12 @@ class Attempts:
 
     def lost(self, projection: Projection) -> list[Attempt]:
         """Attempts that go on although the log has ended their lease."""
-        lost = []
-        for number, attempt in self.held.items():
-            task = projection.tasks.get(number)
-            if task is None or task.fence != attempt.task.fence:
-                lost.append(attempt)
-        return lost
+        tasks = projection.tasks
+        return [
+            attempt
+            for number, attempt in self.held.items()
+            if number not in tasks or tasks[number].fence != attempt.task.fence
+        ]
 
     def orphans(self, projection: Projection, leases: Collection[int]) -> list[Outcome]:
         """Ends for this node's leases without an attempt, left by a run that was torn away."""

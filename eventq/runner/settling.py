@@ -20,8 +20,9 @@ from eventq.core.events import (
     Refused,
     Released,
 )
-from eventq.core.lease import Leave, Renew, Wanted
+from eventq.core.lease import Leave, Renew, Vacancy
 from eventq.core.settle import Lapse, Outcome, SettleAndLease
+from eventq.core.task import Task
 from eventq.host.logger import SafeLogger
 from eventq.node.node import Node
 from eventq.runner import news
@@ -40,7 +41,7 @@ LINGER_S = 0.010
 SETTLE_BYTES = 512 * 1024
 # A node says this often what it can run; one that has not for five minutes is taken for dead.
 JOIN_EVERY_S = 60.0
-NOTHING = Wanted(0, 0)
+FULL = Vacancy(0, 0)
 LAPSED_LEASES = "node %(node)s stopped renewing: %(attempts)s leases lapsed"
 
 COUNTED = {
@@ -81,9 +82,13 @@ class Settler:
     def settle_and_lease(self, *, leases: bool = True) -> None:
         """Commits the outcomes of the last tasks together with the leases of the next."""
         held = self._attempts
-        outcomes = [self._with_chance(each) for each in _batch(held.unsettled)]
+        # Only a failure needs chance, for the jitter of its backoff.
+        outcomes = [
+            each if each.error is None else replace(each, draw=self._chance())
+            for each in _batch(held.unsettled)
+        ]
         begun_s = self._clock.monotonic()
-        wanted = held.wanted() if leases else NOTHING
+        wanted = held.wanted() if leases else FULL
         command = SettleAndLease(
             self._node.name,
             outcomes,
@@ -100,20 +105,22 @@ class Settler:
         del held.unsettled[: len(outcomes)]
         self._settled_s = self._clock.monotonic()
         self.as_left = bool(committed.events)
-        attempts, is_news = [], False
+        attempts, is_news, completed_count = [], False, 0
         for (_, body), task in zip(committed.events, committed.tasks, strict=True):
             kind = type(body)
             if kind is Leased:
                 assert task is not None
                 attempts.append(held.hold(task))
+            elif type(body) is Completed and body.result_missing is None:
+                # So do most tasks end, and there is nothing to report.
+                completed_count += 1
             elif kind in COUNTED:
+                is_news = True
                 self.counts[COUNTED[kind]] += 1
-                # Of the plain completions of most tasks there is nothing to report.
-                is_plain = type(body) is Completed and body.result_missing is None
-                is_news = is_news or not is_plain
                 if kind is Cancelled:
                     # A worker's Cancel is a failure in the log, right before this event.
                     self.counts["failed"] -= 1
+        self.counts["completed"] += completed_count
         if attempts:
             # Other nodes may see the sign of life before this one hears of its commit.
             self.signed_s = begun_s
@@ -121,14 +128,25 @@ class Settler:
         if is_news:
             news.report(self._node, committed)
 
+    def begin(self, leased: list[Task]) -> None:
+        """Begins the tasks that were leased as they were created, for workers that are free."""
+        if leased:
+            self.signed_s = self._node.standby.leased_s
+            self._submit([self._attempts.hold(task) for task in leased])
+
     def _submit(self, attempts: list[Attempt]) -> None:
         by_pool: dict[Pool, list[Attempt]] = {}
         for attempt in attempts:
             by_pool.setdefault(self._attempts.pool_of(attempt.task), []).append(attempt)
         for pool, own in by_pool.items():
             if not pool.waiting_count():
-                pool.progress_s = self._settled_s
+                pool.progress_s = self._clock.monotonic()
             pool.submit(own)
+
+    @property
+    def has_said(self) -> bool:
+        """Whether the node has said what it can run, or has nothing to say."""
+        return self._said is not None or self._attempts.workload.is_plain
 
     def must_say(self, now_s: float) -> bool:
         """Whether the node has not said for a while what it can run, or can run something else."""
@@ -181,9 +199,6 @@ class Settler:
             logger.warning(LAPSED_LEASES, values, extra=values)
             self.counts["expired"] += sum(type(body) is Expired for _, body in committed.events)
             news.report(self._node, committed)
-
-    def _with_chance(self, outcome: Outcome) -> Outcome:
-        return outcome if outcome.error is None else replace(outcome, draw=self._chance())
 
 
 def _batch(outcomes: list[Outcome]) -> list[Outcome]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eventq.errors import LoopEndedError, WorkersStuckError
+from eventq.errors import LogTooNewError, LoopEndedError, WorkersStuckError
 from eventq.host.bell import Bell
 from eventq.host.clock import Clock
 from eventq.host.logger import SafeLogger
@@ -20,7 +20,7 @@ class Stopping:
         self.asked_count = 0
         self.ends_s: float | None = None
         """When the grace period ends, once the run is winding down. Monotonic seconds."""
-        self.cause: LoopEndedError | WorkersStuckError | None = None
+        self.cause: LoopEndedError | WorkersStuckError | LogTooNewError | None = None
         """What the run raises at its end."""
         self._bell = bell
         self._clock = clock
@@ -42,8 +42,8 @@ class Stopping:
         late = self.ends_s is not None and self._clock.monotonic() >= self.ends_s
         return late or self.asked_count > 1
 
-    def give_up(self, error: WorkersStuckError) -> None:
-        """Asks to stop, since all workers are stuck: the run then raises the error.
+    def give_up(self, error: WorkersStuckError | LogTooNewError) -> None:
+        """Asks to stop, since nothing more can be done here: the run then raises the error.
 
         A run that has been asked already ends as it was asked to.
         """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from eventq.snapshot.comparing import (
     Difference,
     HolderDifference,
+    MemberDifference,
     TaskDifference,
     compare,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "Difference",
     "Flaw",
     "HolderDifference",
+    "MemberDifference",
     "Snapshot",
     "SnapshotVerdict",
     "TaskDifference",

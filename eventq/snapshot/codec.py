@@ -20,7 +20,7 @@ from msgspec import Meta, Struct
 from eventq.core.events import KINDS, ErrorInfo, Policy
 from eventq.core.holders import Holder
 from eventq.core.members import Member
-from eventq.core.projection import FOLD_VERSION
+from eventq.core.projection import END_KINDS, FOLD_VERSION
 from eventq.core.seal import SEAL_BYTES
 from eventq.core.task import PLAIN_ROUTE, Rarity, Route, Task, TaskState
 from eventq.errors import SnapshotError
@@ -66,6 +66,8 @@ class _Content(Struct, frozen=True, forbid_unknown_fields=True):
     holders: list[tuple[str, int, int, int]]
     # By name.
     members: list[Member]
+    strangers: dict[int, tuple[int, str]]
+    strange_ends: dict[str, int]
     # In the order in which tasks first have them.
     policies: list[Policy]
     routes: list[Route]
@@ -204,6 +206,8 @@ def _to_content(snapshot: Snapshot) -> _Content:
             for name, holder in sorted(snapshot.holders.items())
         ],
         members=[member for _, member in sorted(snapshot.members.items())],
+        strangers=dict(sorted(snapshot.strangers.items())),
+        strange_ends=dict(sorted(snapshot.strange_ends.items())),
         policy=[policies.setdefault(task.policy, len(policies)) for task in tasks],
         policies=list(policies),
         route=[routes.setdefault(task.route, len(routes)) for task in tasks],
@@ -235,9 +239,13 @@ def _to_snapshot(header: SnapshotHeader, content: _Content) -> Snapshot:
         "route": map(_shared(content.routes).__getitem__, content.route),
         "recorded_state": list(map(_state, workers, content.rarity)),
         "worker": workers,
+        "ending": repeat(None),
     }
+    members = {member.joined.worker: member for member in content.members}
+    if len(members) != len(content.members):
+        raise ValueError("a node has joined twice")
     # The order of Task's fields, by place: with names this takes three times as long.
-    tasks = map(Task, *(columns[name] for name in Task.__struct_fields__ if name in columns))
+    tasks = map(Task, *(columns[name] for name in Task.__struct_fields__))
     return Snapshot(
         namespace=header.namespace,
         seq=header.seq,
@@ -248,7 +256,9 @@ def _to_snapshot(header: SnapshotHeader, content: _Content) -> Snapshot:
         reopened=content.reopened,
         tasks=dict(zip(content.number, tasks, strict=True)),
         holders=holders,
-        members={member.joined.worker: member for member in content.members},
+        members=members,
+        strangers=content.strangers,
+        strange_ends=content.strange_ends,
         unknown=content.unknown,
     )
 
@@ -264,6 +274,14 @@ def _state(worker: str | None, rarity: Rarity | None) -> TaskState:
     return SCHEDULED if rarity is None or rarity.newer is None else UNKNOWN
 
 
+def _counts_known_kinds(snapshot: Snapshot) -> bool:
+    return (
+        snapshot.counts.keys() == KINDS
+        and snapshot.reopened.keys() == {"expired", "cancelled"}
+        and snapshot.strange_ends.keys() == set(END_KINDS)
+    )
+
+
 def _contradictions(snapshot: Snapshot) -> Iterator[str]:
     """What no fold could have led to: a projection must not be built on it."""
     numbers = list(snapshot.tasks)
@@ -271,10 +289,11 @@ def _contradictions(snapshot: Snapshot) -> Iterator[str]:
     final = sum(snapshot.counts.get(kind, 0) for kind in ("completed", "expired", "cancelled"))
     if len(snapshot.seal) != SEAL_BYTES:
         yield "its seal has another length"
+    others = sum(snapshot.reopened.values()) + sum(snapshot.strange_ends.values())
     # A kind more or less means that it was folded by another version.
-    if snapshot.counts.keys() != KINDS or snapshot.reopened.keys() != {"expired", "cancelled"}:
+    if not _counts_known_kinds(snapshot):
         yield "it counts other kinds of events"
-    elif len(numbers) + final - sum(snapshot.reopened.values()) != snapshot.counts["created"]:
+    elif len(numbers) + final - others != snapshot.counts["created"]:
         yield "its tasks are not as many as were created"
     if not all(map(lt, numbers, numbers[1:])) or numbers[-1:] > [snapshot.seq]:
         yield "its tasks are out of order"
@@ -282,5 +301,15 @@ def _contradictions(snapshot: Snapshot) -> Iterator[str]:
         yield "two of its tasks have one key"
     if not all(holder.tasks for holder in snapshot.holders.values()):
         yield "a node holds no lease"
+    yield from _contradicting_nodes(snapshot)
+
+
+def _contradicting_nodes(snapshot: Snapshot) -> Iterator[str]:
     if any((task.fence > 0) != (task.worker is not None) for task in snapshot.tasks.values()):
         yield "a lease and its fence do not go together"
+    if any(task.newer and task.worker for task in snapshot.tasks.values()):
+        yield "a node holds a task of which nobody knows"
+    if any(member.seq > snapshot.seq for member in snapshot.members.values()):
+        yield "a node is to join"
+    if snapshot.strangers.keys() & snapshot.tasks.keys():
+        yield "a task is open and is not"

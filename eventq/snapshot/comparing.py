@@ -9,18 +9,21 @@ from typing import Any
 from msgspec import Struct
 
 from eventq.core.holders import Holder
+from eventq.core.members import Member
 from eventq.core.projection import Projection
-from eventq.core.task import Task, TaskState, state_as_of
+from eventq.core.task import PARTS, Task, TaskState, state_as_of
 from eventq.replay.query import state_counts
 
 Fields = dict[str, tuple[Any, Any]]
 
-# Told in another form: the state as of the instant looked at, the tags as values.
-_TOLD_OTHERWISE = {"recorded_state", "tags_json"}
+# Told in another form: the state as of the instant looked at, the tags as values, and what a part
+# holds by the names that Task has for it.
+_TOLD_OTHERWISE = {"recorded_state", "tags_json", *PARTS}
 # The instant of the task's last event: it changes with each, and says nothing by itself.
 _UNTOLD = {"seen_at_us"}
 _TASK_FIELDS = [
-    name for name in Task.__struct_fields__ if name not in _TOLD_OTHERWISE and name not in _UNTOLD
+    *(name for name in Task.__struct_fields__ if name not in _TOLD_OTHERWISE | _UNTOLD),
+    *(name for names in PARTS.values() for name in names),
 ]
 
 
@@ -57,6 +60,16 @@ class HolderDifference(Struct, frozen=True):
     fields: Fields
 
 
+class MemberDifference(Struct, frozen=True):
+    """A node that has joined differently; None where it has not, or is forgotten.
+
+    The fields are those of `Joined`, and ``seq``: the position at which it last joined.
+    """
+
+    worker: str
+    fields: Fields
+
+
 class Difference(Struct, frozen=True):
     """What differs between two projections, each pair being the first's and the second's."""
 
@@ -68,12 +81,15 @@ class Difference(Struct, frozen=True):
     """By number."""
     holders: list[HolderDifference]
     """By name."""
+    members: list[MemberDifference]
+    """By name."""
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing differs."""
         pairs = [*self.counts.values(), *self.events.values()]
-        return not self.tasks and not self.holders and all(old == new for old, new in pairs)
+        things = [*self.tasks, *self.holders, *self.members]
+        return not things and all(old == new for old, new in pairs)
 
 
 def compare(before: Projection, after: Projection, *, by_key: bool = False) -> Difference:
@@ -91,6 +107,7 @@ def compare(before: Projection, after: Projection, *, by_key: bool = False) -> D
         events={kind: (before.counts.get(kind, 0), after.counts.get(kind, 0)) for kind in kinds},
         tasks=tasks if by_key else sorted(tasks, key=attrgetter("number")),
         holders=list(_holder_differences(before.holders, after.holders)),
+        members=list(_member_differences(before.members.by_name, after.members.by_name)),
     )
 
 
@@ -156,4 +173,23 @@ def _holder_fields(holder: Holder | None) -> dict[str, int | None]:
         "seen_seq": holder.seen_seq,
         "seen_at": holder.seen_at,
         "ttl_us": holder.ttl_us,
+    }
+
+
+def _member_differences(
+    before: dict[str, Member], after: dict[str, Member]
+) -> Iterator[MemberDifference]:
+    for worker in sorted(before.keys() | after.keys()):
+        old, new = _member_fields(before.get(worker)), _member_fields(after.get(worker))
+        fields = {name: (old[name], new[name]) for name in old if old[name] != new[name]}
+        if fields:
+            yield MemberDifference(worker, fields)
+
+
+def _member_fields(member: Member | None) -> dict[str, Any]:
+    names = ("names", "unnamed", "lanes", "slots", "version", "signatures", "ttl_us")
+    said = None if member is None else member.joined
+    return {
+        "seq": None if member is None else member.seq,
+        **{name: None if said is None else getattr(said, name) for name in names},
     }

@@ -27,6 +27,8 @@ class Snapshot(Struct, frozen=True):
     tasks: dict[int, Task]
     holders: dict[str, Holder]
     members: dict[str, Member]
+    strangers: dict[int, tuple[int, str]]
+    strange_ends: dict[str, int]
     unknown: tuple[int, str] | None
 
 
@@ -43,6 +45,8 @@ def take(projection: Projection) -> Snapshot:
         tasks=dict(projection.tasks),
         holders=_copies(projection.holders),
         members=dict(projection.members.by_name),
+        strangers=dict(projection.strangers),
+        strange_ends=dict(projection.strange_ends),
         unknown=projection.unknown,
     )
 
@@ -56,6 +60,8 @@ def restore(snapshot: Snapshot) -> Projection:
     projection.tasks.update(snapshot.tasks)
     projection.holders.update(_copies(snapshot.holders))
     projection.members = Members(snapshot.members)
+    projection.strangers = dict(snapshot.strangers)
+    projection.strange_ends = dict(snapshot.strange_ends)
     projection.unknown = snapshot.unknown
     projection.decided_at = snapshot.decided_at
     projection.advance_to(snapshot.decided_at)

@@ -110,9 +110,9 @@ def _verdict(
 
 
 def _flaws(snapshot: Snapshot, replayed: Snapshot) -> Iterator[Flaw]:
-    for name in ("namespace", "seq", "at", "seal", "unknown"):
+    for name in ("namespace", "seq", "at", "seal", "decided_at", "unknown"):
         yield from _unlike(name, None, getattr(snapshot, name), getattr(replayed, name))
-    for name in ("counts", "reopened"):
+    for name in ("counts", "reopened", "strange_ends", "strangers"):
         for kind, ours, theirs in _pairs(getattr(snapshot, name), getattr(replayed, name)):
             yield from _unlike(f"{name}.{kind}", None, ours, theirs)
     for number, ours, theirs in _pairs(snapshot.tasks, replayed.tasks):
@@ -122,6 +122,8 @@ def _flaws(snapshot: Snapshot, replayed: Snapshot) -> Iterator[Flaw]:
             for name in Task.__struct_fields__:
                 yield from _unlike(name, number, getattr(ours, name), getattr(theirs, name))
     yield from _holder_flaws(snapshot.holders, replayed.holders)
+    for worker, said, replay_said in _pairs(snapshot.members, replayed.members):
+        yield from _unlike(f"members.{worker}", None, said, replay_said)
 
 
 def _holder_flaws(snapshot: dict[str, Holder], replayed: dict[str, Holder]) -> Iterator[Flaw]:

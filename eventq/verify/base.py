@@ -17,7 +17,12 @@ def base_of(projection: Projection) -> VerifyBase:
         projection.seq,
         projection.at,
         projection.seal,
-        tuple(_seen(task) for task in projection.tasks.values()),
+        tuple(
+            _seen(task)
+            for task in projection.tasks.values()
+            if task.recorded_state is not TaskState.UNKNOWN
+        ),
+        tuple(member.joined for member in projection.members.by_name.values()),
     )
 
 
@@ -47,9 +52,15 @@ def _seen(task: Task) -> Seen:
         policy=task.policy,
         scheduled_at=task.scheduled_at_us,
         expires_at=task.expires_at_us,
+        name=task.name,
+        lane=task.lane,
+        needs=task.needs,
         state="leased" if leased else "pending",
         attempt=task.attempt,
         retries=task.retry_count,
+        lapses=task.lapses,
+        snoozes=task.snoozes,
         fence=task.fence,
+        worker=task.worker,
         last_error=task.last_error,
     )

@@ -62,7 +62,7 @@ def remember(number: int, history: History) -> Seen | None:
     None also for one with a kind that is not known: nothing is guessed. Raises BrokenError when the
     history does not begin with the task's creation.
     """
-    if any(type(body) is Unknown for _, _, body in history):
+    if any(type(body) is Unknown and not body.skip for _, _, body in history):
         return None
     if not history or history[0][0] != number or type(history[0][2]) is not Created:
         raise BrokenError("move", f"there is no task {number}: an event of it before created")

@@ -6,6 +6,7 @@ decoded. So what it finds holds, whoever wrote the log. Rules are numbered as in
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -19,8 +20,9 @@ from eventq.core.events import (
     Created,
     Expired,
     Failed,
+    Joined,
     Leased,
-    ProcessExit,
+    Left,
     Refused,
     Released,
     Renewed,
@@ -30,7 +32,10 @@ from eventq.core.events import (
     Updated,
 )
 from eventq.errors import shown
-from eventq.verify.order import Order, Seen, brought_back, is_due
+from eventq.verify.allowance import check_given_up, check_retry
+from eventq.verify.exits import LAPSE, check_exit
+from eventq.verify.nodes import PLAIN, JoinedNodes, check_route
+from eventq.verify.order import NO_LANE, Order, Seen, brought_back, is_due
 from eventq.verify.terms import BrokenError, Past, Report, Unreadable
 
 # Final tasks that may be reopened of which a hash is kept (about 100 bytes each), the latest ones.
@@ -63,6 +68,7 @@ class Rules:
         self._past = past
         self._report = report
         self._on_final = on_final
+        self.nodes = JoinedNodes(self.tasks)
         self._order = Order(self.tasks)
         self._judges_order = judges_order
         self._failed: set[int] = set()
@@ -79,6 +85,8 @@ class Rules:
             Released: self._take_released,
             Updated: self._take_updated,
             Refused: self._take_refused,
+            Joined: self._take_joined,
+            Left: self._take_left,
             Unknown: self._take_unknown,
             Unreadable: self._take_unreadable,
         }
@@ -133,7 +141,9 @@ class Rules:
         self._order.tidy()
 
     def _drop(self, number: int) -> None:
-        self.tasks.pop(number, None)
+        task = self.tasks.pop(number, None)
+        if task is not None and task.state == "leased":
+            self.nodes.let_go(task)
         self._reopenable.pop(number, None)
         self._failed.discard(number)
 
@@ -164,6 +174,9 @@ class Rules:
                 raise BrokenError("expiry", "created past its expiry")
             if expires_at <= scheduled_at:
                 raise BrokenError("expiry", "scheduled past its expiry")
+        check_route(body.name, body.lane, body.needs)
+        for word in body.needs:
+            self._tell_unknown(seq, f"need {word}", f"need {shown(word)}")
         task = self.tasks[seq] = Seen(
             seq,
             at,
@@ -174,6 +187,10 @@ class Rules:
             body.policy,
             scheduled_at,
             expires_at,
+            # One object for all tasks of a name.
+            None if body.name is None else sys.intern(body.name),
+            NO_LANE if body.lane is None else sys.intern(body.lane),
+            body.needs,
         )
         self._order.add(task, at)
 
@@ -193,14 +210,29 @@ class Rules:
         if body.ttl_us <= 0:
             raise BrokenError("lease", "leased for no time")
         if self._judges_order:
-            first = self._order.first(at)
-            if first != number:
-                ranks = f"task {first} ranks before {number}" if first else "it has no rank"
-                self._report(seq, "order", ranks)
+            self._judge_choice(seq, at, task, body.worker)
+        if self.nodes.joined:
+            self.nodes.hold(body.worker, task.lane)
         task.state = "leased"
+        task.worker = body.worker
         task.attempt = body.attempt
         task.fence = seq
         task.edition = 0
+
+    def _judge_choice(self, seq: int, at: int, task: Seen, worker: str) -> None:
+        """Rule 7: the node can run the task, and none that it can run ranked higher."""
+        choices = PLAIN
+        try:
+            if task.name is not None or task.needs or self.nodes.joined:
+                choices = self.nodes.choices(worker, task)
+        except BrokenError as broken:
+            self._report(seq, broken.rule, f"task {task.number}: {broken.problem}")
+            return
+        if choices:
+            first = self._order.first(at, choices)
+            if first != task.number:
+                ranks = f"task {first} ranks before {task.number}" if first else "it has no rank"
+                self._report(seq, "order", ranks)
 
     def _take_completed(self, seq: int, _at: int, number: int, body: Completed) -> None:
         # The commonest end by far, so it makes no further call when all is well.
@@ -209,6 +241,8 @@ class Rules:
             task = self._end_lease(seq, number, body.fence, Completed)
             if task is None:
                 return
+        elif self.nodes.joined:
+            self.nodes.let_go(task)
         task.state = "completed"
         task.fence = 0
         del self.tasks[number]
@@ -217,11 +251,11 @@ class Rules:
 
     def _take_failed(self, seq: int, _at: int, number: int, body: Failed) -> None:
         task = self._end_lease(seq, number, body.fence, Failed)
-        if body.exit is not None:
-            _check_exit(body.exit)
+        check_exit(body.exit)
         if task is not None:
             task.state = "failed"
             task.last_error = body.error
+            task.lapses = task.lapses + 1 if body.error.type == LAPSE else 0
             self._failed.add(number)
 
     def _end_lease(self, seq: int, number: int, fence: int, kind: type) -> Seen | None:
@@ -232,6 +266,7 @@ class Rules:
             # Rule 6.
             raise BrokenError("fence", f"fence {fence}, but the live one is {task.fence}")
         task.fence = 0
+        self.nodes.let_go(task)
         return task
 
     def _finish(self, task: Seen, state: str) -> None:
@@ -255,14 +290,8 @@ class Rules:
         if task.state == "failed":
             if body.reopens is not None:
                 raise BrokenError("move", "a failed task has nothing to reopen")
-            # Rule 9: an attempt that counts follows the creation, a reopening or a retry, and one
-            # that was given back does not count; so it is enough to count the retries.
             task.retries += 1
-            most = task.policy.max_retries
-            if most is not None and task.retries > most:
-                raise BrokenError("retries", f"more retries than allowed: {task.retries} of {most}")
-            if task.expires_at is not None and body.scheduled_at >= task.expires_at:
-                raise BrokenError("expiry", "retried at or past its expiry")
+            check_retry(task, at, body.scheduled_at)
         else:
             self._reopen(task, at, body.reopens)
         if body.scheduled_at < at:
@@ -294,27 +323,20 @@ class Rules:
         if content.expires_at != (None if age_us is None else at + age_us):
             raise BrokenError("expiry", "reopened with another expiry than its max_age makes")
         task.expires_at = content.expires_at
-        task.retries = 0
+        task.retries = task.lapses = 0
 
     def _take_expired(self, seq: int, at: int, number: int, body: Expired) -> None:
         task = self._in_state(seq, number, Expired, "pending", "failed")
         if task is None:
             return
-        if body.reason == "max_retries":
-            if task.state != "failed":
-                raise BrokenError("retries", "out of retries without a failure")
-            most = task.policy.max_retries
-            if most is None or task.retries < most:
-                raise BrokenError("retries", "retries are left")
-        elif task.expires_at is None:
-            raise BrokenError("expiry", "expired without an expiry")
-        elif task.state == "pending" and at < task.expires_at:
-            raise BrokenError("expiry", "expired too early")
+        check_given_up(task, at, body.reason)
         self._finish(task, "expired")
 
     def _take_cancelled(self, seq: int, _at: int, number: int, _body: Cancelled) -> None:
         task = self._in_state(seq, number, Cancelled, "pending", "leased", "failed")
         if task is not None:
+            if task.state == "leased":
+                self.nodes.let_go(task)
             self._finish(task, "cancelled")
 
     def _take_renewed(self, _seq: int, _at: int, number: int, body: Renewed) -> None:
@@ -323,11 +345,27 @@ class Rules:
         if body.ttl_us <= 0:
             raise BrokenError("lease", "renewed for no time")
 
+    def _take_joined(self, _seq: int, _at: int, number: int, body: Joined) -> None:
+        if number != 0:
+            raise BrokenError("move", f"joined names a task, {number}")
+        self.nodes.join(body)
+
+    def _take_left(self, _seq: int, _at: int, number: int, body: Left) -> None:
+        if number != 0:
+            raise BrokenError("move", f"left names a task, {number}")
+        self.nodes.leave(body.worker)
+
     def _take_released(self, seq: int, at: int, number: int, body: Released) -> None:
         task = self._end_lease(seq, number, body.fence, Released)
         if task is not None:
             task.state = "pending"
             task.attempt -= 1
+            task.lapses = 0
+            if body.scheduled_at is not None:
+                if body.scheduled_at < at:
+                    raise BrokenError("schedule", "put off into the past")
+                task.scheduled_at = body.scheduled_at
+                task.snoozes += 1
             self._order.add(task, at)
 
     def _take_updated(self, seq: int, at: int, number: int, body: Updated) -> None:
@@ -369,14 +407,20 @@ class Rules:
             raise BrokenError("fence", f"fence {fence} was no lease of the task")
 
     def _take_unknown(self, seq: int, _at: int, number: int, body: Unknown) -> None:
-        count = self.unknown[body.kind] = self.unknown.get(body.kind, 0) + 1
-        if count == 1:
-            problem = f"kind {shown(body.kind)} is unknown: written by a newer eventq"
-            self._report(seq, "unknown", problem)
+        if body.skip:
+            # Nothing depends on it, so there is nothing to judge.
+            self.unknown[body.kind] = self.unknown.get(body.kind, 0) + 1
+            return
+        self._tell_unknown(seq, body.kind, f"kind {shown(body.kind)}")
         if number == 0:
             # Whatever it says about all tasks may change which of them comes first.
             self._judges_order = False
         self._drop(number)
+
+    def _tell_unknown(self, seq: int, word: str, what: str) -> None:
+        count = self.unknown[word] = self.unknown.get(word, 0) + 1
+        if count == 1:
+            self._report(seq, "unknown", f"{what} is unknown: written by a newer eventq")
 
     def _take_unreadable(self, _seq: int, _at: int, _number: int, body: Unreadable) -> None:
         raise BrokenError("unreadable", f"the body cannot be understood: {body.problem}")
@@ -384,13 +428,3 @@ class Rules:
 
 def _hash_of(state: str, content: Seen | Reopening) -> int:
     return hash((state, *brought_back(content).values()))
-
-
-def _check_exit(found: ProcessExit) -> None:
-    """A process ends once, and has some memory. Raises BrokenError."""
-    if found.code is not None and found.signal is not None:
-        raise BrokenError("exit", f"ended by code {found.code} and by {found.signal}")
-    for name in ("code", "killed_after_us", "peak_bytes", "memory_bytes"):
-        value = getattr(found, name)
-        if value is not None and value < 0:
-            raise BrokenError("exit", f"{name} is {value}")

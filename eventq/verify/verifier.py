@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from msgspec import Struct
 
-from eventq.core.events import KIND_OF, Commit, Unknown
+from eventq.core.events import KIND_OF, Commit, Joined, Unknown
 from eventq.errors import ArgumentError, LogCorruptError, shown
 from eventq.eventlog.contract import EventLog, Head
 from eventq.verify.anchor import Anchor, AnchorWatch
@@ -43,13 +43,15 @@ class Finding(Struct, frozen=True):
 class VerifyBase(Struct, frozen=True):
     """Where to begin when the beginning is known to be good: right behind a commit.
 
-    ``tasks`` are all that were open there. See `base_of`.
+    ``tasks`` are all that were open there, of those that can be judged; ``joined`` is what nodes
+    had last said they can run. See `base_of`.
     """
 
     seq: int
     at: int
     seal: bytes
     tasks: tuple[Seen, ...] = ()
+    joined: tuple[Joined, ...] = ()
 
 
 class Verdict(Struct, frozen=True):
@@ -139,6 +141,9 @@ class Verification:
             self.rules.add(task, base.at)
             if task.key is not None:
                 self._keys.add(task.key, task.number)
+        self.rules.nodes.is_partial = base.seq > 0
+        for body in base.joined:
+            self.rules.nodes.join(body)
 
     def run(
         self, anchors: Sequence[Anchor], progress: Callable[[int, int], None] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from eventq.core.audience import PLAIN_AUDIENCE, Audience
 from eventq.core.create import NewTask
 from eventq.core.events import (
     ErrorInfo,
@@ -31,10 +32,22 @@ class Bench:
         record(self.log, self.projection, drafts, now=now)
         return [first - 1 - place for place in places]
 
-    def lease(self, worker: str = "n", count: int = 100, now: int = 100) -> list[int]:
+    def lease(
+        self,
+        worker: str = "n",
+        count: int = 100,
+        now: int = 100,
+        audience: Audience = PLAIN_AUDIENCE,
+    ) -> list[int]:
         """Leases tasks; gives the fences."""
         drafts = decide.lease(
-            self.projection, worker=worker, ttl_us=TTL, count=count, room=1_000, now=now
+            self.projection,
+            worker=worker,
+            ttl_us=TTL,
+            count=count,
+            room=1_000,
+            now=now,
+            audience=audience,
         )
         first = self.projection.seq + 1
         record(self.log, self.projection, drafts, now=now)

@@ -12,6 +12,7 @@ from eventq.core.events import (
     Policy,
 )
 from eventq.core.settle import Outcome
+from eventq.core.task import Route
 from eventq.errors import ArgumentError, KeyConflictError
 from tests import deciding as decide
 from tests.core.bench import AGING, PLAIN, Bench, order
@@ -26,6 +27,13 @@ def test_create_drafts_what_was_ordered() -> None:
 
     assert drafts == [(NEW, Created(AGING, "k", 3, Raw(b'{"a":"1"}'), 107, 150))]
     assert places == [-1]
+
+
+def test_create_drafts_name_lane_and_needs() -> None:
+    """What says who may run the task stands in the event."""
+    drafts, _ = decide.create([order(route=Route("a", "b", ("c",)))], {}, now=100)
+
+    assert drafts == [(NEW, Created(PLAIN, name="a", lane="b", needs=("c",)))]
 
 
 def test_create_leaves_out_what_was_not_said() -> None:
@@ -113,6 +121,8 @@ def test_same_key_same_content_is_the_same_task(bench: Bench, again: NewTask) ->
         (NewTask(b'{"a":1,"b":2}', AGING, 3, "k", delay_us=8), "scheduled_at"),
         (NewTask(b'{"a":1,"b":2}', AGING, 3, "k"), "scheduled_at"),
         (NewTask(b'{"a":1,"b":2}', AGING, 3, "k", delay_us=7, expires_at=151), "expires_at"),
+        (NewTask(b'{"a":1,"b":2}', AGING, 3, "k", delay_us=7, route=Route("x")), "name"),
+        (NewTask(b'{"a":1,"b":2}', AGING, 3, "k", delay_us=7, route=Route(None, "x")), "lane"),
     ],
 )
 def test_same_key_other_content_is_an_error(bench: Bench, other: NewTask, differs: str) -> None:

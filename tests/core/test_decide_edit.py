@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec import Raw
 
+from eventq.core.audience import Audience
 from eventq.core.create import NewTask
 from eventq.core.events import (
     Cancelled,
@@ -13,11 +14,13 @@ from eventq.core.events import (
     Retried,
     Updated,
 )
+from eventq.core.manage import CancelTask, ManageTask, RetryTask, UpdateTask
 from eventq.core.settle import Outcome
-from eventq.errors import ArgumentError, NotAllowedError
+from eventq.core.task import Route
+from eventq.errors import ArgumentError, LogTooNewError, NotAllowedError
 from tests import deciding as decide
 from tests.core.bench import AGING, ERROR, Bench, order
-from tests.driver import record, task_in
+from tests.driver import append_texts, record, task_in
 
 
 def state_bench(state: str) -> Bench:
@@ -150,3 +153,39 @@ def test_update_keeps_the_schedule_before_expiry(scheduled_at: int) -> None:
 
     with pytest.raises(ArgumentError, match="scheduled_at: expected an instant before"):
         decide.update(task, priority=None, tags_json=None, scheduled_at=scheduled_at, by=None)
+
+
+def test_a_task_that_a_newer_eventq_has_touched_is_left_alone(bench: Bench) -> None:
+    """Whatever a person asks of it is refused, naming the event; others are not concerned."""
+    bench.have(order(key="k"), order(key="other"))
+    append_texts(bench.log, [1], '{"kind":"frozen","until":7}')
+    bench.projection.apply(bench.log.read(after=2)[0])
+    edits: tuple[CancelTask | RetryTask | UpdateTask, ...] = (
+        CancelTask("why"),
+        RetryTask(),
+        UpdateTask(7),
+    )
+
+    for edit in edits:
+        with pytest.raises(LogTooNewError, match=r"event 3 about task k is of .* kind 'frozen'"):
+            ManageTask("k", edit).decide(bench.projection, decide.NOTHING, 100)
+    decision = ManageTask("other", edits[0]).decide(bench.projection, decide.NOTHING, 100)
+
+    assert decision.events == [(2, Cancelled("why"))]
+
+
+def test_a_reopened_task_keeps_its_name_lane_needs_and_snoozes(bench: Bench) -> None:
+    """Projections have forgotten them; the event brings them back."""
+    bench.have(order(route=Route("a", "heavy", ())))
+    [fence] = bench.lease("n", audience=Audience(("a",)))
+    outcomes = [Outcome(1, fence, "released", delay_us=0)]
+    drafts = decide.settle(bench.projection, outcomes, worker="n", now=100)
+    record(bench.log, bench.projection, drafts, now=100)
+    record(bench.log, bench.projection, [(1, Cancelled())], now=100)
+
+    drafts = decide.retry(task_in(bench.log, 1), by=None, now=110)
+    record(bench.log, bench.projection, drafts, now=110)
+
+    task = bench.projection.tasks[1]
+    assert (task.name, task.lane, task.snoozes) == ("a", "heavy", 1)
+    assert task == task_in(bench.log, 1)

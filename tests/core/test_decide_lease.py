@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from eventq.core.audience import PLAIN_AUDIENCE, Audience
 from eventq.core.events import (
     NODE,
     ErrorInfo,
@@ -14,8 +15,9 @@ from eventq.core.events import (
     Renewed,
     Retried,
 )
-from eventq.core.lease import Wanted
+from eventq.core.lease import Vacancy
 from eventq.core.settle import Outcome
+from eventq.core.task import PLAIN_ROUTE, Route
 from tests import deciding as decide
 from tests.core.bench import ERROR, TTL, Bench, order
 from tests.driver import record
@@ -60,7 +62,7 @@ def test_a_block_ends_before_a_task_that_must_not_wait(bench: Bench) -> None:
         drafts = decide.lease(
             bench.projection, worker="n", ttl_us=TTL, count=9, room=9, now=100, free=free
         )
-        found = decide.can_lease(bench.projection, Wanted(9, free), now=100)
+        found = decide.can_lease(bench.projection, Vacancy(9, free), now=100)
         assert found == bool(drafts)
         return [number for number, _ in drafts]
 
@@ -182,3 +184,151 @@ def test_renew_is_one_event_for_all_leases(bench: Bench) -> None:
 
     assert decide.renew(bench.projection, worker="n", ttl_us=40) == [(NODE, Renewed("n", 40))]
     assert decide.renew(bench.projection, worker="idle", ttl_us=40) == []
+
+
+LANES = [Route(None, "heavy"), PLAIN_ROUTE, Route(None, "mail")]
+
+
+def test_lease_takes_what_the_node_can_run(bench: Bench) -> None:
+    """A plain node takes what has no name, in any lane; needs that are not known stop all."""
+    bench.have(
+        order(9, route=Route("docs.ocr")),
+        order(8, route=Route(None, None, ("telepathy",))),
+        order(7, route=Route(None, "heavy")),
+        order(6),
+    )
+
+    def lease(audience: Audience) -> list[int]:
+        drafts = decide.lease(
+            bench.projection, worker="n", ttl_us=TTL, count=9, room=9, now=100, audience=audience
+        )
+        found = decide.can_lease(bench.projection, Vacancy(9, 9), now=100, audience=audience)
+        assert found == bool(drafts)
+        return [number for number, _ in drafts]
+
+    assert lease(PLAIN_AUDIENCE) == [3, 4]
+    assert lease(Audience(("docs.*",), unnamed=False)) == [1]
+    assert lease(Audience(("*",))) == [1, 3, 4]
+    assert lease(Audience(("*",), lanes=("heavy",))) == [3]
+    assert lease(Audience(("mail",), unnamed=False)) == []
+
+
+def test_nothing_is_leased_once_a_newer_eventq_spoke_of_the_queue(bench: Bench) -> None:
+    """Nor expired or lapsed: what holds for all tasks may be another thing now."""
+    bench.have(order(), order(expires_at=150))
+    fences = bench.lease("dead", count=1)
+    bench.projection.unknown = (4, "paused")
+
+    assert decide.lease(bench.projection, worker="n", ttl_us=1, count=9, room=9, now=150) == []
+    assert not decide.can_lease(bench.projection, Vacancy(9, 9), now=150)
+    assert decide.lapse(bench.projection, worker="dead", seen_seq=fences[0], room=9, now=150) == []
+
+
+def test_lease_expires_also_what_the_node_cannot_run(bench: Bench) -> None:
+    """Whatever is past its time is given up by whoever sees it."""
+    bench.have(order(route=Route("docs.ocr"), expires_at=150))
+
+    drafts = decide.lease(bench.projection, worker="n", ttl_us=TTL, count=9, room=9, now=150)
+
+    assert drafts == [(1, Expired("max_age"))]
+
+
+@pytest.mark.parametrize(
+    "wanted, leased",
+    [
+        ({"heavy": 1, "default": 2, "mail": 1}, [1, 2, 3, 5]),
+        ({"heavy": 0, "default": 9}, [2, 5, 8]),
+        ({"mail": 9}, [3, 6, 9]),
+        ({"heavy": 9, "default": 9, "mail": 9}, [1, 2, 3, 4, 5, 6, 7]),
+        ({"heavy": 0, "default": 0, "mail": 0}, []),
+    ],
+)
+def test_lease_passes_over_a_full_lane(
+    bench: Bench, wanted: dict[str, int], leased: list[int]
+) -> None:
+    """Each lane has its own bounds; the order holds among those with places, and the room."""
+    bench.have(*[order(-n, route=LANES[n % 3]) for n in range(9)])
+    lanes = {lane: Vacancy(count) for lane, count in wanted.items()}
+    audience = Audience(lanes=tuple(sorted(lanes)))
+
+    drafts = decide.lease(
+        bench.projection,
+        worker="n",
+        ttl_us=TTL,
+        count=0,
+        room=7,
+        now=100,
+        audience=audience,
+        lanes=lanes,
+    )
+
+    assert [number for number, _ in drafts] == leased
+    assert bool(leased) == decide.can_lease(bench.projection, lanes, now=100, audience=audience)
+
+
+def test_a_lane_ends_before_a_task_that_must_not_wait(bench: Bench) -> None:
+    """As a whole block does; the other lanes go on."""
+    last = Policy("linear", 10, max_retries=0)
+    bench.have(
+        order(9, policy=last), order(8, policy=last), order(7), order(6, route=Route(None, "mail"))
+    )
+    lanes = {"default": Vacancy(9, 1), "mail": Vacancy(9, 0)}
+
+    drafts = decide.lease(
+        bench.projection,
+        worker="n",
+        ttl_us=TTL,
+        count=0,
+        room=9,
+        now=100,
+        audience=Audience(lanes=("default", "mail")),
+        lanes=lanes,
+    )
+
+    assert [number for number, _ in drafts] == [1, 4]
+
+
+@pytest.mark.parametrize(
+    "policy, waits",
+    [
+        (Policy("linear", 10), [0, 10, 20]),
+        (Policy("constant", 10, jitter=1.0), [0, 10, 10]),
+        (Policy("exponential", 10), [0, 10, 20, 40]),
+        (Policy("linear", 10, max_lapses=2), [0, 10, "max_lapses"]),
+        (Policy("linear", 10, max_lapses=0), ["max_lapses"]),
+        (Policy("linear", 10, max_lapses=1, max_retries=0), ["max_retries"]),
+    ],
+)
+def test_lapses_in_a_row_wait_longer_and_end(
+    bench: Bench, policy: Policy, waits: list[int | str]
+) -> None:
+    """The first is retried at once, the n-th waits n - 1 backoffs; one too many is the last."""
+    bench.have(order(policy=policy))
+    now = 100
+
+    for wait in waits:
+        [fence] = bench.lease("dead", now=now)
+        drafts = decide.lapse(bench.projection, worker="dead", seen_seq=fence, room=9, now=now)
+        record(bench.log, bench.projection, drafts, now=now)
+
+        _, (_, follows) = drafts
+        if isinstance(wait, str):
+            assert follows == Expired(wait)  # type: ignore[arg-type]
+        else:
+            now += wait
+            assert follows == Retried(now)
+
+
+def test_any_other_end_begins_the_row_of_lapses_anew(bench: Bench) -> None:
+    """A failure of its own shows that the task does not take its node along."""
+    bench.have(order(policy=Policy("linear", 10, max_lapses=1)))
+    for ended in ("lapse", "failed", "lapse", "released", "lapse"):
+        [fence] = bench.lease("n")
+        if ended == "lapse":
+            drafts = decide.lapse(bench.projection, worker="n", seen_seq=fence, room=9, now=100)
+        else:
+            outcome = Outcome(1, fence, ended, error=ERROR, delay_us=0)  # type: ignore[arg-type]
+            drafts = decide.settle(bench.projection, [outcome], worker="n", now=100)
+        record(bench.log, bench.projection, drafts, now=100)
+
+        assert bench.projection.tasks[1].lapses == (ended == "lapse")

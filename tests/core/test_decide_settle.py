@@ -5,19 +5,24 @@ from __future__ import annotations
 import pytest
 from msgspec import UNSET, Raw
 
+from eventq.core.audience import Audience
 from eventq.core.events import (
+    NODE,
     Cancelled,
     Completed,
     ErrorInfo,
     Event,
     Expired,
     Failed,
+    Joined,
+    Leased,
     Policy,
     Refused,
     Released,
     Retried,
 )
-from eventq.core.settle import Outcome
+from eventq.core.settle import Outcome, SettleAndLease
+from eventq.core.task import Route
 from tests import deciding as decide
 from tests.core.bench import ERROR, PLAIN, Bench, order
 
@@ -32,7 +37,16 @@ from tests.core.bench import ERROR, PLAIN, Bench, order
             [Completed(2, UNSET, "too long")],
         ),
         ({"kind": "released", "reason": "stop"}, [Released(2, "stop")]),
+        ({"kind": "released", "reason": "busy", "delay_us": 7}, [Released(2, "busy", 107)]),
         ({"kind": "failed", "error": ERROR}, [Failed(2, ERROR), Retried(110)]),
+        (
+            {"kind": "failed", "error": ERROR, "fatal": True, "delay_us": 3},
+            [Failed(2, ERROR), Expired("fatal")],
+        ),
+        (
+            {"kind": "failed", "error": ERROR, "rule": "OSError", "delay_us": 3},
+            [Failed(2, ERROR, "OSError"), Retried(103)],
+        ),
         ({"kind": "failed", "error": ERROR, "delay_us": 3}, [Failed(2, ERROR), Retried(103)]),
         (
             {"kind": "cancelled", "reason": "gone"},
@@ -167,3 +181,16 @@ def test_settle_refuses_an_attempt_once(bench: Bench) -> None:
 
     assert together == [(1, refused)]
     assert later == []
+
+
+def test_settle_and_lease_says_first_what_the_node_can_run(bench: Bench) -> None:
+    """The leases of a commit are judged by what stands before them."""
+    bench.have(order(route=Route("a")), order())
+    joined = Joined("n", 30, 4, "1", names=("a",))
+    command = SettleAndLease(
+        "n", [], 30, 9, audience=Audience(("a",), unnamed=False), joined=joined
+    )
+
+    decision = command.decide(bench.projection, decide.NOTHING, 100)
+
+    assert decision.events == [(NODE, joined), (1, Leased(1, "n", 30))]

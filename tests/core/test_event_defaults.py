@@ -9,7 +9,7 @@ import typing
 
 import msgspec
 import pytest
-from msgspec import UNSET, Raw, Struct
+from msgspec import NODEFAULT, UNSET, Raw, Struct
 
 from eventq.core.events import AnyBody, Body, ErrorInfo, Policy, ProcessExit, Reopening
 
@@ -21,6 +21,7 @@ DEFAULTS: dict[str, dict[str, object]] = {
         "max_retries": None,
         "max_age_us": None,
         "deadline_us": None,
+        "max_lapses": None,
     },
     "ErrorInfo": {"message": "", "traceback": ""},
     "Reopening": {
@@ -29,6 +30,10 @@ DEFAULTS: dict[str, dict[str, object]] = {
         "tags": Raw(b"{}"),
         "expires_at": None,
         "last_error": None,
+        "name": None,
+        "lane": None,
+        "needs": (),
+        "snoozes": 0,
     },
     "Created": {
         "key": None,
@@ -36,6 +41,9 @@ DEFAULTS: dict[str, dict[str, object]] = {
         "tags": Raw(b"{}"),
         "scheduled_at": None,
         "expires_at": None,
+        "name": None,
+        "lane": None,
+        "needs": (),
     },
     "Leased": {},
     "Completed": {"result": UNSET, "result_missing": None},
@@ -51,9 +59,11 @@ DEFAULTS: dict[str, dict[str, object]] = {
     "Expired": {},
     "Cancelled": {"reason": "", "by": None},
     "Renewed": {},
-    "Released": {"reason": ""},
+    "Released": {"reason": "", "scheduled_at": None},
     "Updated": {"priority": None, "tags": UNSET, "scheduled_at": None, "by": None},
     "Refused": {},
+    "Joined": {"names": (), "unnamed": False, "lanes": None, "signatures": {}},
+    "Left": {},
 }
 STORED: list[type[Struct]] = [Policy, ErrorInfo, ProcessExit, Reopening, *typing.get_args(AnyBody)]
 
@@ -63,7 +73,11 @@ def test_defaults_never_change(struct: type[Struct]) -> None:
     """What is left out means today what it meant when it was written."""
     fields = msgspec.structs.fields(struct)
 
-    defaults = {field.name: field.default for field in fields if not field.required}
+    defaults = {
+        field.name: field.default if field.default_factory is NODEFAULT else field.default_factory()
+        for field in fields
+        if not field.required
+    }
 
     wanted = DEFAULTS[struct.__name__]
     assert defaults == (wanted | {"decided_at": None} if issubclass(struct, Body) else wanted)

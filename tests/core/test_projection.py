@@ -131,19 +131,6 @@ def test_illegal_moves_are_damage(bench: Bench, number: int, body: AnyBody) -> N
         bench.projection.apply(sealed([(number, body)], first=4, at=100))
 
 
-def test_an_unknown_kind_is_remembered_once(bench: Bench) -> None:
-    """The first position that a newer version wrote is kept; the fold goes on."""
-    bench.have(order())
-    commit = sealed([(1, Cancelled()), (1, Cancelled()), (NEW, Created(PLAIN))], first=2, at=100)
-    newer = replace(commit, bodies=['{"kind":"paused"}', '{"kind":"frozen"}', commit.bodies[2]])
-
-    bench.projection.apply(newer)
-
-    assert bench.projection.unknown == (2, "paused")
-    assert sorted(bench.projection.tasks) == [1, 4]
-    bench.projection.check()
-
-
 def test_ready_is_the_dispatch_order(bench: Bench) -> None:
     """Seeded: a thousand tasks come in the order of one plain sort."""
     chance = random.Random(20)

@@ -28,13 +28,24 @@ from eventq.core.events import (
     Updated,
 )
 from eventq.core.moves import MOVES, change, create, fold_history
-from eventq.core.task import FINAL, REOPENABLE, Task, TaskState
+from eventq.core.task import (
+    FINAL,
+    PLAIN_ROUTE,
+    REOPENABLE,
+    Ending,
+    Rarity,
+    Route,
+    Task,
+    TaskState,
+)
 from eventq.errors import LogCorruptError
 
 POLICY = Policy("linear", 10)
 FENCE = 5
 RECORDED = sorted(set(TaskState) - {TaskState.READY})
+NEWER = Rarity(newer=(8, "paused"))
 ERROR = ErrorInfo("OSError", "disk")
+LAPSE = ErrorInfo("LeaseLapsed", "node n1 stopped renewing")
 BODIES: dict[str, AnyBody] = {
     "leased": Leased(2, "n2", 30),
     "completed": Completed(FENCE, Raw(b'{"n":1}')),
@@ -64,18 +75,19 @@ LEGAL = {
 def task_in(state: TaskState, **changes: object) -> Task:
     """A task in a recorded state, leased with FENCE where it is."""
     held = state is TaskState.LEASED
-    task = create("default", 1, 50, Created(POLICY, "k", 3, Raw(b'{"a":"1"}'), 60, 200), POLICY)
+    task = create("default", 1, 50, Created(POLICY, "k", 3, Raw(b'{"a":"1"}'), 60, 200))
     return replace(
         task,
         recorded_state=state,
         attempt=1,
         fence=FENCE if held else 0,
         worker="n1" if held else None,
+        rarity=NEWER if state is TaskState.UNKNOWN else None,
         **changes,
     )
 
 
-@pytest.mark.parametrize("state", RECORDED)
+@pytest.mark.parametrize("state", sorted(set(RECORDED) - {TaskState.UNKNOWN}))
 @pytest.mark.parametrize("kind", BODIES)
 def test_only_legal_moves_happen(state: TaskState, kind: str) -> None:
     """The full matrix: each move ends where it must, every other is damage."""
@@ -100,9 +112,9 @@ def test_table_of_moves_is_the_one_written_here() -> None:
 
 
 @pytest.mark.parametrize("state", RECORDED)
-@pytest.mark.parametrize("body", [Refused(5, "n", "failed"), Unknown("paused", "{}")])
-def test_refused_and_unknown_change_nothing(state: TaskState, body: Refused | Unknown) -> None:
-    """Evidence and news from the future leave every state as it is."""
+@pytest.mark.parametrize("body", [Refused(5, "n", "failed"), Unknown("sung", "{}", skip=True)])
+def test_refused_and_skipped_change_nothing(state: TaskState, body: Refused | Unknown) -> None:
+    """Evidence, and news from the future that decides nothing, leave every state as it is."""
     task = task_in(state)
 
     assert change(task, 9, 70, body) is task
@@ -122,7 +134,7 @@ def test_created_gives_every_field() -> None:
     """A new task holds what its event says."""
     body = Created(POLICY, "k", 3, Raw(b'{"a":"1"}'), 60, 200)
 
-    task = create("ns", 4, 50, body, POLICY)
+    task = create("ns", 4, 50, body)
 
     assert task == Task(
         number=4,
@@ -140,7 +152,7 @@ def test_created_gives_every_field() -> None:
 
 def test_created_without_an_instant_is_ready_at_once() -> None:
     """No scheduled_at means the instant of the event itself."""
-    task = create("ns", 4, 50, Created(POLICY), POLICY)
+    task = create("ns", 4, 50, Created(POLICY))
 
     assert task.scheduled_at_us == 50
     assert task.state is TaskState.READY
@@ -160,18 +172,33 @@ EFFECTS = [
     Effect(
         TaskState.SCHEDULED,
         Leased(2, "n2", 30),
-        {"recorded_state": "leased", "attempt": 2, "fence": 9, "worker": "n2"},
+        {
+            "recorded_state": "leased",
+            "attempt": 2,
+            "fence": 9,
+            "worker": "n2",
+            "started_at_us": 70,
+        },
     ),
     Effect(
         TaskState.LEASED,
         Completed(FENCE, Raw(b"[1]"), "why"),
-        {"recorded_state": "completed", "result_json": b"[1]", "result_missing": "why", **FREE},
+        {"recorded_state": "completed", "ending": Ending(70, b"[1]", "why"), **FREE},
     ),
-    Effect(TaskState.LEASED, Completed(FENCE), {"recorded_state": "completed", **FREE}),
+    Effect(
+        TaskState.LEASED,
+        Completed(FENCE),
+        {"recorded_state": "completed", "ending": Ending(70), **FREE},
+    ),
     Effect(
         TaskState.LEASED,
         Failed(FENCE, ERROR),
         {"recorded_state": "failed", "last_error": ERROR, **FREE},
+    ),
+    Effect(
+        TaskState.LEASED,
+        Failed(FENCE, LAPSE),
+        {"recorded_state": "failed", "last_error": LAPSE, "rarity": Rarity(lapses=1), **FREE},
     ),
     Effect(
         TaskState.FAILED,
@@ -181,15 +208,26 @@ EFFECTS = [
     Effect(
         TaskState.FAILED,
         Expired("max_retries"),
-        {"recorded_state": "expired", "final_reason": "max_retries"},
+        {"recorded_state": "expired", "ending": Ending(70, reason="max_retries")},
     ),
     Effect(
         TaskState.LEASED,
         Cancelled("why"),
-        {"recorded_state": "cancelled", "final_reason": "why", **FREE},
+        {"recorded_state": "cancelled", "ending": Ending(70, reason="why"), **FREE},
     ),
     Effect(
         TaskState.LEASED, Released(FENCE), {"recorded_state": "scheduled", "attempt": 0, **FREE}
+    ),
+    Effect(
+        TaskState.LEASED,
+        Released(FENCE, "busy", 90),
+        {
+            "recorded_state": "scheduled",
+            "attempt": 0,
+            "scheduled_at_us": 90,
+            "rarity": Rarity(snoozes=1),
+            **FREE,
+        },
     ),
     Effect(TaskState.SCHEDULED, Updated(7), {"priority": 7}),
     Effect(TaskState.SCHEDULED, Updated(0), {"priority": 0}),
@@ -232,7 +270,12 @@ def test_properties_read_as_documented() -> None:
     """Instants are aware datetimes, tags and results are decoded."""
     second = 1_000_000
     task = task_in(
-        TaskState.LEASED, created_at_us=second, seen_at_us=3 * second, result_json=b"[1]"
+        TaskState.LEASED,
+        created_at_us=second,
+        started_at_us=2 * second,
+        seen_at_us=3 * second,
+        ending=Ending(3 * second, b"[1]", "why", "gone"),
+        route=Route("mail.send", "heavy", ("limits",)),
     )
 
     assert task.key == "k"
@@ -242,18 +285,25 @@ def test_properties_read_as_documented() -> None:
     assert task.expires_at == datetime(1970, 1, 1, 0, 0, 0, 200, tzinfo=UTC)
     assert task.age == timedelta(seconds=2)
     assert task.tags == {"a": "1"}
+    assert task.started_at == datetime(1970, 1, 1, 0, 0, 2, tzinfo=UTC)
+    assert task.finished_at == datetime(1970, 1, 1, 0, 0, 3, tzinfo=UTC)
     assert task.result == [1]
+    assert (task.result_missing, task.final_reason) == ("why", "gone")
+    assert (task.name, task.lane, task.needs) == ("mail.send", "heavy", ("limits",))
     assert repr(task) == "<Task 'k' leased priority=3>"
 
 
 def test_properties_of_a_bare_task() -> None:
     """What was not given is None, and the number is the key."""
-    task = create("ns", 4, 50, Created(POLICY), POLICY)
+    task = create("ns", 4, 50, Created(POLICY))
 
     assert task.key == "4"
     assert task.expires_at is None
+    assert (task.started_at, task.finished_at) == (None, None)
     assert task.result is None
     assert task.tags == {}
+    assert (task.name, task.lane, task.needs) == (None, "default", ())
+    assert (task.lapses, task.snoozes, task.newer) == (0, 0, None)
 
 
 def test_tags_are_the_readers_own() -> None:
@@ -331,6 +381,14 @@ def test_history_leads_through_a_reopening() -> None:
         attempt=1,
         last_error=ERROR,
     )
+
+
+def test_tasks_of_no_name_share_one_route() -> None:
+    """Most tasks carry no more than a reference."""
+    plain, named = Created(POLICY), Created(POLICY, name="a", lane="b", needs=("c",))
+
+    assert create("ns", 4, 50, plain).route is PLAIN_ROUTE
+    assert create("ns", 4, 50, named).route == Route("a", "b", ("c",))
 
 
 @pytest.mark.parametrize(

@@ -281,6 +281,14 @@ def leave_one_behind(path: str) -> None:
     tell(path, str(grandchild.pid))
 
 
+@handlers.task(isolate=True)
+def leave_one_behind_and_wait(path: str) -> None:
+    """Begins a process that ignores SIGTERM, and waits."""
+    leave_one_behind.function(path)
+    tell(f"{path}.both", f"{os.getpid()} {Path(path).read_text()}")
+    threading.Event().wait(600)
+
+
 @wrapped.around
 def note(_: Context) -> Iterator[None]:
     """Notes where it runs."""

@@ -14,15 +14,17 @@ import pytest
 
 from eventq import ArgumentError, AsyncQueue, Context, Handler, Queue, Task, TaskState
 from eventq.core.events import Completed, Failed
+from tests.checker import check_log
 from tests.runner import isolated
 from tests.support import Spawned, final, kinds, wait_until
 
 
 @pytest.fixture
 def queue() -> Iterator[Queue]:
-    """A queue of one worker."""
+    """A queue of one worker; what it leaves must be a good log."""
     with Queue("memory://", workers=1, handlers=[isolated.handlers]) as queue:
         yield queue
+        check_log(queue.log)
 
 
 def done(queue: Queue, task: Task) -> Task:

@@ -12,7 +12,9 @@ from eventq.core.events import (
     ErrorInfo,
     Expired,
     Failed,
+    Joined,
     Leased,
+    Left,
     Policy,
     Refused,
     Released,
@@ -25,11 +27,12 @@ from eventq.core.projection import Projection
 from eventq.eventlog.contract import EventLog
 from eventq.replay.fold import replay
 from eventq.snapshot import Snapshot, take
-from tests.driver import memory_log, record
+from tests.driver import append_texts, memory_log, record
 
 LINEAR = Policy("linear", 10)
 CAPPED = Policy("exponential", 5, backoff_cap_us=40, jitter=0.5, max_retries=2, deadline_us=7)
 ERROR = ErrorInfo("OSError", "disk", "line 1")
+LAPSE = ErrorInfo("LeaseLapsed", "node dora stopped renewing")
 
 # One list a commit; they come at 1,000, 1,010, 1,020, ...
 COMMITS: list[list[Draft]] = [
@@ -48,6 +51,21 @@ COMMITS: list[list[Draft]] = [
     [(5, Leased(1, "bert", 30)), (5, Released(18, "busy")), (NEW, Created(LINEAR, expires_at=2))],
     [(20, Expired("max_age"))],
 ]
+# What goes on behind them: names, lanes, nodes that join, lapses, snoozes.
+LATER: list[list[Draft]] = [
+    [
+        (0, Joined("dora", 30, 4, "1", ("mail.*",), lanes={"heavy": 2}, signatures={"a": "()"})),
+        (0, Joined("emil", 30, 4, "1", unnamed=True)),
+        (0, Left("emil")),
+        (NEW, Created(LINEAR, name="mail.send", lane="heavy", needs=("limits",))),
+        (NEW, Created(LINEAR, name="mail.send", lane="heavy")),
+        (NEW, Created(LINEAR, key="gone on")),
+    ],
+    [(26, Leased(1, "dora", 30)), (26, Failed(28, LAPSE)), (26, Retried(1_090))],
+    [(26, Leased(2, "dora", 30)), (26, Released(31, "busy", 1_200))],
+]
+# About task 27, of a kind that is not known.
+NEWER = '{"kind":"frozen","until":7}'
 
 
 def told(commits: list[list[Draft]] = COMMITS, *, namespace: str = "default") -> EventLog:
@@ -63,6 +81,14 @@ def tell(log: EventLog, commits: list[list[Draft]] = COMMITS) -> Projection:
     for place, drafts in enumerate(commits):
         record(log, projection, drafts, now=1_000 + 10 * place)
     return projection
+
+
+def whole() -> EventLog:
+    """A log in memory with all that a snapshot can hold, also a task of a newer eventq."""
+    log = told([*COMMITS, *LATER])
+    append_texts(log, [27], NEWER)
+    append_texts(log, [1, 1], '{"kind":"revived"}', '{"kind":"cancelled"}')
+    return log
 
 
 def ends(log: EventLog) -> list[int]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
 from eventq import Queue, Task
-from eventq.core.events import ErrorInfo
+from eventq.core.command import Draft
+from eventq.core.events import NODE, ErrorInfo, Joined, Left
 from eventq.core.projection import Projection
-from eventq.core.task import TaskState
+from eventq.core.task import Ending, Rarity, Route, TaskState
 from eventq.eventlog import open_log
 from eventq.replay.fold import replay
 from eventq.snapshot import TaskDifference, compare
+from tests.driver import memory_log, record
 
 URL = "memory://compared"
 
@@ -88,6 +92,7 @@ def test_a_lease_is_a_change_of_task_and_node(story: list[Projection]) -> None:
         "attempt": (0, 1),
         "fence": (0, task.fence),
         "worker": (None, task.worker),
+        "started_at_us": (0, task.started_at_us),
     }
     [holder] = found.holders
     assert holder.worker == task.worker
@@ -123,9 +128,20 @@ OTHER_VALUES: dict[str, object] = {
     "fence": 99,
     "worker": "other",
     "last_error": ErrorInfo("OSError"),
-    "result_json": b"1",
-    "result_missing": "other",
-    "final_reason": "other",
+    "route": Route("other"),
+    "started_at_us": 99,
+    "ending": Ending(99),
+    "rarity": Rarity(lapses=99),
+}
+# What a part holds is told by the names that Task has for it.
+PARTS: dict[str, dict[str, Any]] = {
+    "name": {"route": Route("other")},
+    "lane": {"route": Route(None, "other")},
+    "needs": {"route": Route(needs=("other",))},
+    "lapses": {"rarity": Rarity(lapses=99)},
+    "snoozes": {"rarity": Rarity(snoozes=99)},
+    "newer": {"rarity": Rarity(newer=(9, "other"))},
+    "finished_at_us": {"ending": Ending(99)},
 }
 
 
@@ -138,6 +154,47 @@ def test_every_field_of_a_task_is_compared(story: list[Projection], name: str) -
 
     [found] = compare(old, new).tasks
 
-    told = {"tags_json": "tags", "recorded_state": "state"}.get(name, name)
+    told = {
+        "tags_json": "tags",
+        "recorded_state": "state",
+        "route": "name",
+        "ending": "finished_at_us",
+        "rarity": "lapses",
+    }.get(name, name)
     assert found.number == 1
     assert list(found.fields) == [told]
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_what_a_part_of_a_task_holds_is_told_by_its_name(
+    story: list[Projection], name: str
+) -> None:
+    """Readers of a difference know no parts."""
+    new = replay(open_log(URL), until=2)
+    new.tasks[1] = msgspec.structs.replace(new.tasks[1], **PARTS[name])
+
+    [found] = compare(story[2], new).tasks
+
+    assert list(found.fields) == [name]
+
+
+def test_nodes_that_joined_are_compared() -> None:
+    """Who came, who said something else, and who left."""
+    first = Joined("anna", 30, 4, "1", names=("a",))
+    log = memory_log()
+    projection = Projection("default")
+    record(log, projection, [(NODE, first), (NODE, Joined("bert", 30, 4, "1"))], now=1)
+    before = replay(log)
+    second = Joined("anna", 30, 4, "1", names=("b",))
+    drafts: list[Draft] = [(NODE, second), (NODE, Left("bert")), (NODE, Joined("cleo", 30, 4, "1"))]
+    record(log, projection, drafts, now=2)
+
+    found = compare(before, projection)
+
+    assert not found.is_empty
+    assert {member.worker: member.fields["seq"] for member in found.members} == {
+        "anna": (1, 3),
+        "bert": (2, None),
+        "cleo": (None, 5),
+    }
+    assert found.members[0].fields["names"] == (("a",), ("b",))

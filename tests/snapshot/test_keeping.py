@@ -74,7 +74,9 @@ def wrong_ones(log: EventLog) -> dict[str, bytes]:
         "damaged": data[:-9] + b"\0" + data[-8:],
         "half": data[: len(data) // 2],
         "of something else": b"PNG" + data,
-        "of a newer fold": data.replace(b'"fold":1', b'"fold":%d' % (FOLD_VERSION + 1)),
+        "of a newer fold": data.replace(
+            b'"fold":%d' % FOLD_VERSION, b'"fold":%d' % (FOLD_VERSION + 1)
+        ),
         "of another namespace": encode(take(replay(told(namespace="other"), until=8))),
         "with another seal": encode(replace(right, seal=bytes(32))),
         "with another instant": encode(replace(right, at=right.at + 1)),

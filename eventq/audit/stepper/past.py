@@ -12,6 +12,7 @@ from eventq.audit.stepper.reversible import ReversibleProjection, Sign, Undo, wo
 from eventq.audit.stepper.window import Window
 from eventq.core.events import NODE, Commit, Created, Event, Joined, Leased, Left, Renewed
 from eventq.core.members import Member
+from eventq.core.projection import END_KINDS
 from eventq.core.task import FINAL, Task
 from eventq.errors import LogCorruptError
 from eventq.eventlog.contract import READ_EVENTS, EventLog
@@ -34,13 +35,21 @@ class UndoLookup:
     def undo_of(self, projection: ReversibleProjection, event: Event) -> Undo:
         """What the projection's last event replaced."""
         before = self.task_before(event)
-        open_before = None if before is None or before.recorded_state in FINAL else before
+        stranger = self._stranger_before(projection, event)
+        is_open = before is not None and before.recorded_state not in FINAL and stranger is None
+        open_before = before if is_open else None
         worker = worker_of(event, open_before)
         sign = None
         if worker is not None and self._needs_sign(projection, event, worker):
             sign = self._sign_before(worker, event.seq)
         joins = isinstance(event.body, (Joined, Left))
-        return Undo(event.seq, open_before, sign, self._members_before(event) if joins else None)
+        return Undo(
+            event.seq,
+            open_before,
+            sign,
+            self._members_before(event) if joins else None,
+            stranger,
+        )
 
     def task_before(self, event: Event) -> Task | None:
         """The event's task before it, final or not; None where there was none."""
@@ -48,6 +57,21 @@ class UndoLookup:
             return None
         history = task_history(self._log, event.task)
         return fold_events(self._log.namespace, history, until=event.seq - 1)
+
+    def _stranger_before(
+        self, projection: ReversibleProjection, event: Event
+    ) -> tuple[int, str] | None:
+        """What had made its task one of a newer eventq before the event; by index."""
+        made_by = projection.strangers.get(event.task)
+        if made_by is None or made_by[0] == event.seq:
+            return None
+        story = [e for e in task_history(self._log, event.task) if e.seq < event.seq]
+        then = fold_events(self._log.namespace, story, until=made_by[0] - 1)
+        if then is None or then.recorded_state in FINAL:
+            return made_by
+        # It was open: it is one since its end.
+        has_ended = any(e.kind in END_KINDS for e in story if e.seq > made_by[0])
+        return made_by if has_ended else None
 
     def _members_before(self, event: Event) -> dict[str, Member]:
         """The nodes that had joined before the event; by index, from those known at the start."""

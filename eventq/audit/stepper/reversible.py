@@ -23,7 +23,7 @@ from eventq.core.events import (
     Unknown,
 )
 from eventq.core.members import Member, Members
-from eventq.core.projection import Projection
+from eventq.core.projection import END_KINDS, Projection
 from eventq.core.task import FINAL, Task, TaskState
 
 
@@ -46,6 +46,8 @@ class Undo(Struct, frozen=True):
     """The sign of life before it, of the node that it is about; None where that held nothing."""
     members: dict[str, Member] | None
     """The nodes that had joined before it; None where it does not change that."""
+    stranger: tuple[int, str] | None
+    """What made its task one of a newer eventq before it, where that was not open."""
 
 
 class ReversibleProjection(Projection):
@@ -71,7 +73,13 @@ class ReversibleProjection(Projection):
         worker = worker_of(event, before)
         sign = None if worker is None else self.sign_of(worker)
         joins = isinstance(event.body, (Joined, Left))
-        return Undo(event.seq, before, sign, dict(self.members.by_name) if joins else None)
+        return Undo(
+            event.seq,
+            before,
+            sign,
+            dict(self.members.by_name) if joins else None,
+            self.strangers.get(event.task),
+        )
 
     def step_back(self, event: Event, undo: Undo, *, at: int, decided_at: int, seal: bytes) -> None:
         """Undoes the last event; instants and seal are those of the position before it.
@@ -85,14 +93,20 @@ class ReversibleProjection(Projection):
             self.counts[KIND_OF[type(body)]] -= 1
         elif self.unknown == (event.seq, body.kind):
             self.unknown = None
-        if type(body) is Retried and body.reopens is not None:
-            self.reopened[body.reopens.was] -= 1
+        if undo.stranger is not None:
+            if event.kind in END_KINDS:
+                self.strange_ends[event.kind] -= 1
+        else:
+            self.strangers.pop(event.task, None)
+            if type(body) is Retried and body.reopens is not None:
+                self.reopened[body.reopens.was] -= 1
         # A refused outcome changes no task.
         if event.task != NODE and type(body) is not Refused:
             after = self.tasks.get(event.task)
-            if after is not None:
+            # Nor does what may be skipped: putting it back would forget its node's sign of life.
+            if after is not None and after != undo.before:
                 self._remove(after)
-            if undo.before is not None:
+            if undo.before is not None and after != undo.before:
                 self._put_back(undo.before)
         self._hear_again(undo.sign)
         if undo.members is not None:

@@ -33,6 +33,8 @@ Examples:
   eventq ls --state all --limit none --json"""
 )
 @state_option([*STATES, "all"], "Only these; may come several times. [default: all that are open]")
+@click.option("--name", metavar="NAME", help="Only with this name, or with one like 'mail.*'.")
+@click.option("--lane", metavar="LANE", help="Only in this lane.")
 @tags_option("Only with this tag.")
 @click.option(
     "--limit",
@@ -42,7 +44,15 @@ Examples:
     help="At most this many; none for no limit.",
 )
 @placed
-def ls(*, place: Place, states: tuple[str, ...], tags: dict[str, Any], limit: int) -> None:
+def ls(
+    *,
+    place: Place,
+    states: tuple[str, ...],
+    name: str | None,
+    lane: str | None,
+    tags: dict[str, Any],
+    limit: int,
+) -> None:
     """List tasks in the order in which they will run.
 
     Final tasks come last, newest first.
@@ -50,14 +60,19 @@ def ls(*, place: Place, states: tuple[str, ...], tags: dict[str, Any], limit: in
     wanted = STATES if "all" in states else list(states)
     with place.open(create=False) as queue:
         # One more than wanted shows whether there are more.
-        tasks = queue.tasks(state=wanted or None, tags=tags or None, limit=limit + 1)
+        tasks = queue.tasks(
+            state=wanted or None, name=name, lane=lane, tags=tags or None, limit=limit + 1
+        )
         say_list(tasks[:limit], TASKS, as_json=place.as_json)
         if not tasks:
             if is_terminal() and not place.as_json:
                 note("no such tasks")
             note_if_empty(queue.log)
+        unhandled = queue.stats().unhandled
     if len(tasks) > limit:
         note(f"there are more than {limit}; see --limit")
+    if unhandled:
+        note(f"no running node handles {', '.join(unhandled)}")
 
 
 @click.command(epilog="Example: eventq show 1042")

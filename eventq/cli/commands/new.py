@@ -49,6 +49,8 @@ Examples:
     help="One task for each line of JSON in FILE, - for standard input. Fields: tags, and the "
     "options here with underscores (scheduled_at for --at). All lines are checked first.",
 )
+@click.option("--name", metavar="NAME", help="Only a node that handles this name runs it.")
+@click.option("--lane", metavar="LANE", help="Workers choose tasks by it. [default: default]")
 @click.option("--priority", type=int, help="Higher runs first. [default: 0]")
 @click.option("--key", metavar="TEXT", help="Your own id: one key, one task.")
 @click.option("--delay", metavar="DURATION", help="Run this much later, like 90s.")
@@ -60,6 +62,7 @@ Examples:
 )
 @click.option("--max-age", metavar="DURATION", help="Give up after this long.")
 @click.option("--max-retries", type=int, help="Attempts after the first.")
+@click.option("--max-lapses", type=int, help="Attempts in a row that may die with their process.")
 @click.option(
     "--backoff",
     metavar="BACKOFF",

@@ -16,6 +16,8 @@ NAMES = {
     "created_at_us": "created_at",
     "scheduled_at_us": "scheduled_at",
     "expires_at_us": "expires_at",
+    "started_at_us": "started_at",
+    "finished_at_us": "finished_at",
     "caller_key": "key",
     "result_json": "result",
 }

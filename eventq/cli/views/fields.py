@@ -24,16 +24,25 @@ from eventq.eventlog.contract import SnapshotEntry
 from eventq.replay.points import Point
 from eventq.replay.query import state_counts
 from eventq.sandbox import Ended, Numbers, Rerun
-from eventq.snapshot import Flaw, HolderDifference, Snapshot, SnapshotVerdict, restore
+from eventq.snapshot import (
+    Flaw,
+    HolderDifference,
+    MemberDifference,
+    Snapshot,
+    SnapshotVerdict,
+    restore,
+)
 from eventq.verify.verifier import Verdict
 
 # Fields that hold microseconds since 1970. ``resumed_at`` is a position.
 INSTANTS = frozenset(
-    {"at", "created_at", "scheduled_at", "expires_at", "leased_at", "seen_at", "taken_at"}
-    | {"lapses_at", "ready_at"}
+    {"at", "created_at", "scheduled_at", "expires_at", "started_at", "finished_at"}
+    | {"leased_at", "seen_at", "taken_at", "lapses_at", "ready_at"}
 )
 # Fields that are JSON already, as deep as users made it.
 READY = frozenset({"tags", "result", "body", "fields", "snapshot", "replayed"})
+# What a node has said of itself.
+MEMBER_FIELDS = ("names", "unnamed", "lanes", "slots", "version", "signatures", "ttl_us")
 MICROSECOND = timedelta(microseconds=1)
 
 Getter = Callable[[Any], Any]
@@ -111,11 +120,21 @@ def _snapshot_nodes(snapshot: Snapshot) -> list[dict[str, Any]]:
     ]
 
 
-def _unknown(state: QueueState) -> dict[str, Any] | None:
-    return None if state.unknown is None else dict(zip(("seq", "kind"), state.unknown, strict=True))
+def _snapshot_members(snapshot: Snapshot) -> list[dict[str, Any]]:
+    return [
+        {"node": worker, "seq": member.seq, "at": iso_text(member.at)}
+        | {name: getattr(member.joined, name) for name in MEMBER_FIELDS}
+        for worker, member in sorted(snapshot.members.items())
+    ]
 
 
-def _changed_fields(change: HolderDifference | TaskChange) -> dict[str, list[Any]]:
+def _newer(event: tuple[int, str] | None) -> dict[str, Any] | None:
+    return None if event is None else dict(zip(("seq", "kind"), event, strict=True))
+
+
+def _changed_fields(
+    change: HolderDifference | MemberDifference | TaskChange,
+) -> dict[str, list[Any]]:
     named = [(NAMES.get(name, name), pair) for name, pair in change.fields.items()]
     return {name: [_changed_value(name, each) for each in pair] for name, pair in named}
 
@@ -138,8 +157,10 @@ def _result(ended: Ended) -> Any:  # noqa: ANN401 - any JSON value
 # Of a struct that is not here, each field is shown under its own name.
 FIELDS: dict[type, dict[str, Getter]] = {
     Task: _getters(
-        "key number namespace state priority tags created_at scheduled_at expires_at age_us=age "
-        "attempt retry_count worker last_error result result_missing final_reason policy"
+        "key number namespace name lane needs state priority tags created_at scheduled_at "
+        "expires_at started_at finished_at age_us=age attempt retry_count lapses snoozes worker "
+        "last_error result result_missing final_reason policy newer",
+        newer=lambda task: _newer(task.newer),
     ),
     TaskAtPoint: _getters("*=task seq=point.seq at=point.at"),
     Event: _getters("seq at task kind body", body=_body),
@@ -150,7 +171,8 @@ FIELDS: dict[type, dict[str, Getter]] = {
     ),
     Moment: _getters("*=event key gap_us"),
     QueueState: _getters(
-        "seq at seal counts total overdue ready leases waiting expiring unknown", unknown=_unknown
+        "seq at seal counts total overdue ready leases waiting expiring unknown",
+        unknown=lambda state: _newer(state.unknown),
     ),
     Held: _getters(
         "key=task.key number=task.number fence=task.fence attempt=task.attempt worker leased_at "
@@ -158,7 +180,7 @@ FIELDS: dict[type, dict[str, Getter]] = {
     ),
     Why: _getters(
         "key=task.key seq at state=task.state verdict notes ready_at ready_rank rank leases_since "
-        "grant loads task"
+        "grant loads handled_by task"
     ),
     Grant: _getters("seq at worker attempt in_order rank"),
     Rank: _getters("seq at place ahead_count ahead_by ahead behind_count behind_by behind overdue"),
@@ -168,9 +190,10 @@ FIELDS: dict[type, dict[str, Getter]] = {
     ),
     LogDifference: _getters(
         "equal=is_empty before after same_until counts=open.counts events=open.events passed "
-        "nodes=open.holders"
+        "nodes=open.holders joined=open.members"
     ),
     HolderDifference: _getters("worker fields", fields=_changed_fields),
+    MemberDifference: _getters("worker fields", fields=_changed_fields),
     TaskChange: _getters("key number what fields final", fields=_changed_fields),
     Rerun: _getters(
         "key=recorded.task.key number=recorded.task.number attempt=recorded.task.attempt "
@@ -181,9 +204,10 @@ FIELDS: dict[type, dict[str, Getter]] = {
     Numbers: _getters(" ".join(Numbers.__struct_fields__), by_priority=_waits),
     SnapshotEntry: _getters("seq at taken_at bytes=size_bytes seal"),
     Snapshot: _getters(
-        "namespace seq at seal states events=counts nodes unknown",
+        "namespace seq at seal states events=counts nodes joined unknown",
         states=lambda snapshot: state_counts(restore(snapshot), now=snapshot.at),
         nodes=_snapshot_nodes,
+        joined=_snapshot_members,
     ),
     SnapshotVerdict: _getters("snapshot=name seq proven=is_proven problem flaw"),
     Flaw: _getters(

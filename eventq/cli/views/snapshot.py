@@ -8,7 +8,8 @@ from typing import Any
 from eventq.cli.output import Listing, Pairs, say, say_table
 from eventq.cli.text import iso_text, json_text, short, time_text, visible
 from eventq.cli.views.fields import plain_value
-from eventq.cli.views.tasks import VALUE_CHARACTERS
+from eventq.cli.views.tasks import VALUE_CHARACTERS, event_text
+from eventq.core.events import NODE, Event
 from eventq.core.projection import Projection
 from eventq.replay.query import state_counts
 from eventq.snapshot import Difference, Snapshot, SnapshotVerdict, restore
@@ -28,6 +29,9 @@ def snapshot_pairs(snapshot: Snapshot) -> Pairs:
     for worker, holder in sorted(snapshot.holders.items()):
         seen = f"{len(holder.tasks)} leases, last sign of life at {time_text(holder.seen_at)}"
         pairs.append((f"node {visible(worker)}", seen))
+    for _, member in sorted(snapshot.members.items()):
+        said = event_text(Event(member.seq, member.at, NODE, member.joined))
+        pairs.append(("joined", f"{said}, at {time_text(member.at)}"))
     if snapshot.unknown is not None:
         seq, kind = snapshot.unknown
         pairs.append(("unknown", f"event {seq} is of the unknown kind {kind}"))
@@ -54,6 +58,10 @@ def difference_fields(
             {"node": holder.worker, "fields": _plain_pairs(holder.fields)}
             for holder in difference.holders
         ],
+        "joined": [
+            {"node": member.worker, "fields": _plain_pairs(member.fields)}
+            for member in difference.members
+        ],
     }
 
 
@@ -68,6 +76,7 @@ def say_difference(difference: Difference, before: Projection, after: Projection
     say_table(["", "A", "B"], rows, elastic=0)
     _say_fields("TASK", [(task.key, task.fields) for task in difference.tasks])
     _say_fields("NODE", [(holder.worker, holder.fields) for holder in difference.holders])
+    _say_fields("JOINED", [(member.worker, member.fields) for member in difference.members])
 
 
 def _say_fields(title: str, things: Iterable[tuple[str, dict[str, tuple[Any, Any]]]]) -> None:

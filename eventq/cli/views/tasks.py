@@ -20,7 +20,9 @@ from eventq.core.events import (
     ErrorInfo,
     Expired,
     Failed,
+    Joined,
     Leased,
+    Left,
     Policy,
     Refused,
     Released,
@@ -43,12 +45,16 @@ def task_pairs(task: Task) -> Pairs:
         ("key", task.key),
         ("number", task.number),
         ("namespace", task.namespace),
+        ("name", task.name),
+        ("lane", task.lane),
         ("state", task.state),
         ("priority", task.priority),
         ("tags", tag_text(task.tags) or "-"),
         ("created at", task.created_at),
         ("scheduled at", task.scheduled_at),
         ("expires at", task.expires_at),
+        ("started at", task.started_at),
+        ("finished at", task.finished_at),
         ("age", brief_duration(task.seen_at_us - task.created_at_us)),
         ("attempts", task.attempt),
         ("retries", f"{task.retry_count} of {most_retries}"),
@@ -56,6 +62,11 @@ def task_pairs(task: Task) -> Pairs:
         ("deadline", "-" if policy.deadline_us is None else show_duration(policy.deadline_us)),
     ]
     some = [
+        ("needs", ", ".join(task.needs) or None),
+        ("lapses in a row", task.lapses or None),
+        ("lapses allowed", policy.max_lapses),
+        ("snoozes", task.snoozes or None),
+        ("unknown", None if task.newer is None else newer_text(task.newer)),
         ("worker", task.worker),
         ("reason", task.final_reason or None),
         ("result", None if task.result_json is None else json_text(task.result)),
@@ -74,7 +85,14 @@ def stats_pairs(stats: Stats) -> Pairs:
         *((name, getattr(stats, name)) for name in names),
         ("events", stats.seq),
         ("nodes", nodes),
+        *((f"unhandled {visible(name)}", count) for name, count in stats.unhandled.items()),
     ]
+
+
+def newer_text(newer: tuple[int, str]) -> str:
+    """What made a task unknown: position and kind of the event that only a newer eventq knows."""
+    seq, kind = newer
+    return f"event {seq} is of the unknown kind {visible(kind)}"
 
 
 def traceback_pairs(name: str, error: ErrorInfo | None) -> Pairs:
@@ -110,6 +128,10 @@ _FIELD_TEXTS: dict[str, Callable[[Any], str]] = {
     "last_error": error_text,
     "tags": tag_text,
     "tags_json": lambda text: tag_text(msgspec.json.decode(text)) or "-",
+    "finished_at_us": time_text,
+    "started_at_us": time_text,
+    "needs": " ".join,
+    "newer": newer_text,
     "result_json": lambda text: json_text(msgspec.json.decode(text)),
 }
 
@@ -121,12 +143,18 @@ def event_text(event: Event) -> str:
 
 def _created(body: Created) -> str:
     parts = [f"priority {body.priority}"]
+    if body.lane is not None:
+        parts.insert(0, f"lane {visible(body.lane)}")
+    if body.name is not None:
+        parts.insert(0, visible(body.name))
     if body.key is not None:
         parts.insert(0, f"key {visible(body.key)}")
     if body.scheduled_at is not None:
         parts.append(f"for {time_text(body.scheduled_at)}")
     if body.expires_at is not None:
         parts.append(f"until {time_text(body.expires_at)}")
+    if body.needs:
+        parts.append(f"needs {visible(' '.join(body.needs))}")
     tags = tag_text(msgspec.json.decode(body.tags))
     return ", ".join([*parts, tags] if tags else parts)
 
@@ -135,6 +163,25 @@ def _completed(body: Completed) -> str:
     if body.result_missing is not None:
         return f"result missing: {visible(body.result_missing)}"
     return "" if body.result is UNSET else f"result {json_text(body.result)}"
+
+
+def _failed(body: Failed) -> str:
+    rule = "" if body.rule is None else f" (rule {visible(body.rule)})"
+    return error_text(body.error) + rule
+
+
+def _released(body: Released) -> str:
+    if body.scheduled_at is None:
+        return visible(body.reason)
+    reason = f": {visible(body.reason)}" if body.reason else ""
+    return f"snoozed until {time_text(body.scheduled_at)}{reason}"
+
+
+def _joined(body: Joined) -> str:
+    names = [*map(visible, body.names), *(["what has no name"] if body.unnamed else [])]
+    slots = {"slots": body.slots} if body.lanes is None else body.lanes
+    lanes = ", ".join(f"{visible(lane)} {count}" for lane, count in slots.items())
+    return f"{visible(body.worker)} runs {' '.join(names) or 'nothing'}; {lanes or 'no lanes'}"
 
 
 def _retried(body: Retried) -> str:
@@ -159,12 +206,14 @@ _TEXTS: dict[type, Callable[[Any], str]] = {
         f"attempt {body.attempt} on {visible(body.worker)}, lease {show_duration(body.ttl_us)}"
     ),
     Completed: _completed,
-    Failed: lambda body: error_text(body.error),
+    Failed: _failed,
     Retried: _retried,
     Expired: lambda body: body.reason,
     Cancelled: lambda body: f"{visible(body.reason)}{_by(body.by)}".strip(),
     Renewed: lambda body: f"{visible(body.worker)} for {show_duration(body.ttl_us)}",
-    Released: lambda body: visible(body.reason),
+    Released: _released,
+    Joined: _joined,
+    Left: lambda body: visible(body.worker),
     Updated: _updated,
     Refused: lambda body: f"{body.outcome} came too late from {visible(body.worker)}",
     Unknown: lambda body: visible(body.raw),
@@ -193,6 +242,8 @@ def cut_event_text(event: Event) -> str:
 TASKS = Listing(
     ("KEY", "key"),
     ("STATE", "state"),
+    ("NAME", "name"),
+    ("LANE", lambda task: task.route.lane),
     ("PRIORITY", "priority"),
     ("ATTEMPTS", "attempt"),
     ("AGE", lambda task: brief_duration(task.seen_at_us - task.created_at_us)),

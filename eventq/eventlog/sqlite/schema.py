@@ -98,13 +98,27 @@ SELECT
 FROM events JOIN namespaces ON namespaces.id = events.place >> 40
 WHERE events.seal IS NOT NULL;
 
--- Every task as its events leave it. A scheduled task is ready once its time has come. Without
--- statistics the planner would walk the whole log for each task, hence INDEXED BY.
+-- Every task as its events leave it. A scheduled task is ready once its time has come; an unknown
+-- one was touched by an event of a kind that only a newer eventq knows. Without statistics the
+-- planner would walk the whole log for each task, hence INDEXED BY.
 CREATE VIEW task_states AS
-WITH later AS (
-    SELECT place >> 40 AS ns, place, task, body, body ->> '$.kind' AS kind
+WITH all_later AS (
+    SELECT
+        place >> 40 AS ns,
+        place,
+        task,
+        body,
+        body ->> '$.kind' AS kind,
+        body ->> '$.kind' IN (
+            'leased', 'completed', 'failed', 'retried', 'expired', 'cancelled', 'released',
+            'updated', 'refused'
+        ) AS is_known
     FROM events INDEXED BY events_by_task
     WHERE task <> (place & 1099511627775)
+),
+later AS (
+    SELECT *, NOT is_known AND body -> '$.skip' IS NOT 'true' AS is_unknown
+    FROM all_later
 )
 SELECT
     namespaces.name AS namespace,
@@ -112,14 +126,35 @@ SELECT
     coalesce(created.key, CAST(created.task AS TEXT)) AS key,
     strftime('%Y-%m-%dT%H:%M:%S', created.at / 1000000, 'unixepoch')
         || printf('.%06dZ', created.at % 1000000) AS created,
+    created.body ->> '$.name' AS name,
+    coalesce(created.body ->> '$.lane', 'default') AS lane,
     coalesce(
         (
-            SELECT CASE WHEN kind IN ('retried', 'released') THEN 'scheduled' ELSE kind END
+            SELECT
+                CASE
+                    WHEN kind IN ('completed', 'expired', 'cancelled') THEN kind
+                    WHEN EXISTS (
+                        SELECT 1
+                        FROM later AS newer
+                        WHERE newer.ns = namespaces.id
+                            AND newer.task = created.task
+                            AND newer.is_unknown
+                    ) THEN 'unknown'
+                    WHEN kind IN ('retried', 'released') THEN 'scheduled'
+                    ELSE kind
+                END
             FROM later
             WHERE ns = namespaces.id
                 AND task = created.task
+                AND is_known
                 AND kind NOT IN ('updated', 'refused')
             ORDER BY place DESC
+            LIMIT 1
+        ),
+        (
+            SELECT 'unknown'
+            FROM later
+            WHERE ns = namespaces.id AND task = created.task AND is_unknown
             LIMIT 1
         ),
         'scheduled'

@@ -101,7 +101,7 @@ class ProcessExecutor(Executor):
         is_over = False
         try:
             waker = self._wakers[place] = self._wakers[place] or Waker()
-            attempt.interrupt = waker.wake
+            attempt.interrupt = lambda _: waker.wake()
             # What was cancelled or expired while it waited its turn must not begin.
             attempt.context.check()
             process = self._process_for(place, call, waker)

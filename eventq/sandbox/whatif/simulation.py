@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 from msgspec import Struct
 
+from eventq.core.audience import EVERY_NAME, Audience
 from eventq.core.command import NEW, Draft
 from eventq.core.events import (
     COMMIT_EVENTS,
@@ -36,8 +37,11 @@ from eventq.sandbox.whatif.metrics import Metrics, Numbers
 from eventq.sandbox.whatif.outcome_model import Changes, OutcomeModel, Predicted
 from eventq.sandbox.whatif.trace import CALLED_OFF, NONE, Arrival, Trace
 
-# The one node of a simulation, and its leases, which need no renewal.
+# The one node of a simulation takes all names and lanes, and its leases need no renewal.
+EVERYTHING = Audience((EVERY_NAME,))
 NODE_NAME = "whatif"
+# More leases than a queue ever grants.
+ANY_NUMBER = 2**53
 TTL_US = 2**53
 # A policy that makes more attempts than so many times the recorded ones never comes to an end.
 ATTEMPTS_FACTOR, ATTEMPTS_SPARE = 50, 100_000
@@ -220,7 +224,13 @@ class Simulation:
         if workers := self._workers(now):
             free = workers - self._projection.leased_count + len(outcomes) + len(called_off)
             leased = lease(
-                self._projection, worker=NODE_NAME, ttl_us=TTL_US, count=free, room=NEVER, now=now
+                self._projection,
+                worker=NODE_NAME,
+                ttl_us=TTL_US,
+                count=free,
+                room=ANY_NUMBER,
+                now=now,
+                audience=EVERYTHING,
             )
             leased = [self._known(draft) for draft in leased]
         settled = settle(self._projection, outcomes, worker=NODE_NAME, now=now)
