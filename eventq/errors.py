@@ -9,6 +9,7 @@ The tree::
     |-- NotAllowedError                     the task's state does not permit the command
     |-- QueueClosedError
     |-- AlreadyRunningError                 `run` was called while it runs
+    |-- UnguardedError                      a program ran while it was imported for its handlers
     |-- EventLoopError                      a call would hold up the event loop that it needs
     |-- WorkersStuckError                   all workers ignored their cancellation for too long
     |-- LoopEndedError                      the event loop of `AsyncQueue.run` ended
@@ -26,6 +27,7 @@ The tree::
     |-- AttemptStoppedError                 raised by ctx.check() inside a worker
     |   |-- AttemptCancelledError
     |   `-- DeadlineExceededError
+    |-- ProcessDiedError                    the process of an isolated attempt ended under it
     |-- NotBoundError                       a handler was asked for a task, but has no queue
     |-- NoAttemptError                      `current()` was called where no attempt runs
     |-- TaskFailedError                     the result was asked for of a task that has none
@@ -127,6 +129,20 @@ class AlreadyRunningError(EventqError):
     def __init__(self, problem: str = "this queue is already running a worker") -> None:
         self.problem = problem
         super().__init__(problem)
+
+
+class UnguardedError(EventqError):
+    """A program makes tasks, or runs them, while a process imports it for its isolated handlers.
+
+    Put what it does behind ``if __name__ == "__main__":``, so that importing it does nothing.
+    """
+
+    def __init__(self, call: str) -> None:
+        self.call = call
+        super().__init__(
+            f"{call} was called while this module is imported for its isolated handlers: "
+            'put it behind `if __name__ == "__main__":`'
+        )
 
 
 class EventLoopError(EventqError):
@@ -257,6 +273,20 @@ class AttemptCancelledError(AttemptStoppedError):
 
 class DeadlineExceededError(AttemptStoppedError):
     """The attempt ran past its deadline; it has been recorded as failed."""
+
+
+class ProcessDiedError(EventqError):
+    """The process of an isolated attempt ended before the attempt did; it has failed.
+
+    It was killed by ``signal`` ("SIGSEGV"), or ended with the exit code ``code``. A SIGKILL that
+    eventq did not send comes from the system when memory runs out, or from a person.
+    """
+
+    def __init__(self, problem: str, *, code: int | None = None, signal: str | None = None) -> None:
+        self.problem = problem
+        self.code = code
+        self.signal = signal
+        super().__init__(problem)
 
 
 class NotBoundError(EventqError):

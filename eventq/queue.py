@@ -58,6 +58,7 @@ from eventq.handlers.collection import Handlers
 from eventq.handlers.handler import Handler
 from eventq.handlers.registry import Registry
 from eventq.host.clock import Clock, SystemClock
+from eventq.host.loading import check_guarded
 from eventq.host.surroundings import in_thread, running_loop, usable_cores
 from eventq.node.end_watch import EndWatch
 from eventq.node.node import Node
@@ -442,6 +443,7 @@ class Queue:
         return make_workload(self._registry, worker, names=names, lanes=lanes, workers=self.workers)
 
     def _create(self, orders: list[NewTask]) -> list[Task]:
+        check_guarded("new")
         committed = self._node.execute(CreateTasks(orders))
         # Of a created task's event, the task after it is never missing.
         tasks: list[Any] = committed.tasks

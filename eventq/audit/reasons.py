@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import UNSET, Struct
 
 from eventq.audit.lookup import last_sign
-from eventq.audit.phrases import counted, ordinal, took, wait_words
+from eventq.audit.phrases import counted, exit_words, ordinal, took, wait_words
 from eventq.core.durations import brief_duration, show_duration
 from eventq.core.events import (
     LAPSED,
@@ -129,10 +129,11 @@ def _failed(context: EventContext, body: Failed) -> str:
     task, kind = context.task, body.error.type
     if kind == LAPSED:
         return _lapsed(context)
+    ran = context.ran if body.exit is None else f"{context.ran}; {exit_words(body.exit)}"
     if kind == LATE and task.policy.deadline_us is not None:
-        return f"past its deadline of {show_duration(task.policy.deadline_us)}: {context.ran}"
+        return f"past its deadline of {show_duration(task.policy.deadline_us)}: {ran}"
     asked = {RETRY: "the worker asked for a retry: ", CANCEL: "the worker called it off: "}
-    return asked.get(kind, "") + context.ran
+    return asked.get(kind, "") + ran
 
 
 def _lapsed(context: EventContext) -> str:

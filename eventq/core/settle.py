@@ -20,6 +20,7 @@ from eventq.core.events import (
     Expired,
     Failed,
     Joined,
+    ProcessExit,
     Refused,
     Released,
     Retried,
@@ -54,6 +55,7 @@ class Outcome(Struct, frozen=True, gc=False):
     fatal: bool = False
     backoff: Backoff | None = None
     rule: str | None = None
+    exit: ProcessExit | None = None
 
 
 class SettleAndLease(Struct, frozen=True):
@@ -191,7 +193,7 @@ def is_recorded(outcome: Outcome, history: list[Event]) -> bool:
 def _fail(task: Task, outcome: Outcome, *, worker: str, now: int) -> list[Draft]:
     error = _error_of(outcome)
     assert error is not None, "a failure says what failed"
-    failed = (task.number, Failed(outcome.fence, error, outcome.rule))
+    failed = (task.number, Failed(outcome.fence, error, outcome.rule, outcome.exit))
     if outcome.kind == "cancelled":
         return [failed, (task.number, Cancelled(outcome.reason, worker))]
     if outcome.fatal:

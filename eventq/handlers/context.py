@@ -65,9 +65,19 @@ class Context:
         return None if self._deadline_at is None else instant(self._deadline_at)
 
     @property
+    def deadline_at(self) -> int | None:
+        """For the runner: the deadline in microseconds since 1970."""
+        return self._deadline_at
+
+    @property
+    def stopped_why(self) -> str | None:
+        """For the runner: what the worker was told when it was asked to end."""
+        return self._stopped_why
+
+    @property
     def cancelled(self) -> bool:
         """Whether the attempt should stop: cancelled, out of time, or its lease lost."""
-        return self._stopped_why is not None or self._is_late()
+        return self._stopped_why is not None or self.is_late()
 
     @property
     def log(self) -> SafeLogger:
@@ -92,7 +102,7 @@ class Context:
         Raises DeadlineExceededError past the deadline, AttemptCancelledError when the task was
         cancelled, its lease lost or given back. Let them pass through the worker.
         """
-        if self._is_late():
+        if self.is_late():
             raise DeadlineExceededError(LATE)
         if self._stopped_why is not None:
             raise AttemptCancelledError(self._stopped_why)
@@ -144,7 +154,8 @@ class Context:
         """
         self.__class__ = AsyncContext
 
-    def _is_late(self) -> bool:
+    def is_late(self) -> bool:
+        """For the runner: whether the deadline has passed."""
         return self.deadline_s is not None and self._clock.monotonic() >= self.deadline_s
 
 

@@ -14,10 +14,12 @@ from typing import Any, Generic, ParamSpec, Protocol, Self, TypedDict, TypeVar, 
 from eventq.core.durations import Duration
 from eventq.core.new_task import TaskOptions, TaskSpec, check_options, overridden
 from eventq.core.policy import Backoff
+from eventq.core.sizes import Size
 from eventq.core.task import Task, TaskState
 from eventq.core.validation import check_name, check_tags
 from eventq.errors import ArgumentError, NotBoundError, TaskFailedError
 from eventq.handlers.context import current
+from eventq.handlers.isolation import take_isolation
 from eventq.handlers.rules import RetryRules, RuleOptions
 from eventq.handlers.signature import HandlerSignature
 from eventq.host.surroundings import in_thread
@@ -41,6 +43,10 @@ class HandlerOptions(TypedDict, total=False):
     deadline: Duration | None
     retry: RuleOptions | None
     result: str
+    isolate: bool
+    memory: Size | None
+    kill_after: Duration
+    recycle: int | None
 
 
 LENIENT = "lenient"
@@ -76,6 +82,8 @@ class Handler(Generic[P, R, C]):
             raise ArgumentError(option, given[option], "an option of a handler")
         self.rules = RetryRules(given.pop("retry", None))
         self.keeps_strictly = _is_strict(given.pop("result", LENIENT))
+        self.isolation = take_isolation(given, function)
+        """How its attempts run in processes of their own; None: they run in this one."""
         self.options = check_options({**given, "name": self.name})
         self.binding = Binding()
         self.tags: Mapping[str, Any] = {}

@@ -9,7 +9,7 @@ from eventq.errors import ArgumentError
 from eventq.handlers.around import Call
 from eventq.handlers.collection import Handlers
 from eventq.handlers.handler import MakesTasks
-from eventq.handlers.work import AnyHandler, Work, unpacking, work_of_handler
+from eventq.handlers.work import AnyHandler, Work, placed_work, work_of_handler
 
 
 class Registry:
@@ -49,14 +49,13 @@ class Registry:
     def works(
         self,
         names: Iterable[str] | None,
-        call_of: Callable[[AnyHandler], Call] = unpacking,
+        call_of: Callable[[AnyHandler], Call] | None = None,
     ) -> dict[str, Work]:
         """What is called for each name that one of ``names`` matches (None: for all).
 
-        ``call_of`` makes of a handler what the arounds are wrapped around.
-
-        Raises ArgumentError for a name or pattern that no handler has, and for two handlers of one
-        name.
+        ``call_of`` makes of a handler what the arounds are wrapped around, and then it is called in
+        this process; None: its function, in a process of its own where it is isolated. Raises
+        ArgumentError for a name or pattern that no handler has, and for two handlers of one name.
         """
         wanted = None if names is None else tuple(names)
         found: dict[str, Work] = {}
@@ -67,7 +66,11 @@ class Registry:
                     raise ArgumentError("name", handler.name, "a name that no other handler has")
                 if wanted is None or any(matches(handler.name, each) for each in wanted):
                     arounds = [*outer, *collection.arounds]
-                    found[handler.name] = work_of_handler(handler, arounds, call=call_of(handler))
+                    found[handler.name] = (
+                        placed_work(handler, arounds)
+                        if call_of is None
+                        else work_of_handler(handler, arounds, call=call_of(handler))
+                    )
         for each in wanted or ():
             if not any(matches(name, each) for name in found):
                 raise ArgumentError("names", each, "the name of a handler of this queue")

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from eventq.core.events import RESULT_BYTES
 from eventq.core.task import Task
@@ -16,6 +17,7 @@ from eventq.errors import ArgumentError, Fail
 from eventq.handlers.around import Around, Call, wrapped, wrapped_async
 from eventq.handlers.context import Context
 from eventq.handlers.handler import Handler
+from eventq.handlers.isolation import IsolatedCall, isolated_call
 from eventq.handlers.rules import RetryRules
 
 AnyHandler = Handler[..., Any, Any]
@@ -31,6 +33,8 @@ class Work(Struct, frozen=True, gc=False):
     """What it returned, as JSON text. Raises ArgumentError for what cannot be kept."""
     keeps_strictly: bool = False
     """A result that cannot be kept fails the attempt."""
+    isolated: IsolatedCall | None = None
+    """What a process of its own calls in place of ``call``."""
 
 
 def work_of_worker(worker: Call, arounds: Sequence[Around] = ()) -> Work:
@@ -53,6 +57,18 @@ def work_of_handler(handler: AnyHandler, arounds: Sequence[Around] = (), *, call
         handler.signature.result_json,
         handler.keeps_strictly,
     )
+
+
+def placed_work(handler: AnyHandler, arounds: Sequence[Around] = ()) -> Work:
+    """The same, where an isolated handler is called in another process.
+
+    Raises ArgumentError for a handler or an around that another process could not find.
+    """
+    work = work_of_handler(handler, arounds, call=unpacking(handler))
+    if handler.isolation is None:
+        return work
+    call = isolated_call(handler.name, handler, arounds, handler.isolation)
+    return replace(work, isolated=call)
 
 
 def takes_an_attempt(worker: object) -> bool:

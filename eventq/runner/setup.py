@@ -10,9 +10,10 @@ from eventq.core.durations import SECOND_US, Duration, parse_duration
 from eventq.core.plain import plain
 from eventq.core.validation import check_duration
 from eventq.errors import ArgumentError
+from eventq.handlers.work import Work
 from eventq.host.bell import Bell
 from eventq.node.node import Node
-from eventq.runner.executors import AsyncExecutor, Executor, ThreadExecutor
+from eventq.runner.executors import AsyncExecutor, Executor, ProcessExecutor, ThreadExecutor
 from eventq.runner.health import check_health_path
 from eventq.runner.options import RunOptions
 from eventq.runner.pool import Pool
@@ -32,7 +33,7 @@ def make_runner(
     health: str | os.PathLike[str] | None,
     loop: asyncio.AbstractEventLoop | None = None,
 ) -> Runner:
-    """A runner for the workload: threads for ``def``, one event loop for ``async def``.
+    """A runner for the workload: threads for ``def``, one event loop for ``async def``, processes.
 
     ``loop`` is where coroutines run; for None, a loop in a thread of its own. Raises
     ArgumentError.
@@ -68,5 +69,11 @@ def _executors(
     workers: int,
 ) -> list[Executor]:
     """One executor for each kind of work that there is."""
-    kinds = dict.fromkeys(AsyncExecutor if w.is_async else ThreadExecutor for w in workload.works())
+    kinds = dict.fromkeys(_kind_of(work) for work in workload.works())
     return [kind(workers=workers, bell=bell, clock=node.clock, loop=loop) for kind in kinds]
+
+
+def _kind_of(work: Work) -> type[Executor]:
+    if work.isolated is not None:
+        return ProcessExecutor
+    return AsyncExecutor if work.is_async else ThreadExecutor

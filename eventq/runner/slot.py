@@ -13,6 +13,7 @@ from eventq.core.durations import Duration
 from eventq.core.validation import check_flag
 from eventq.errors import AlreadyRunningError, EventLoopError
 from eventq.host.interrupts import Holding
+from eventq.host.loading import check_guarded
 from eventq.host.signals import stopping_on_signals
 from eventq.host.surroundings import in_thread, running_loop
 from eventq.node.node import Node
@@ -132,6 +133,7 @@ class RunSlot:
     def _make_runner(
         self, workload: Workload, arguments: RunArguments, *, loop: AbstractEventLoop | None
     ) -> Runner:
+        check_guarded("run")
         from eventq.runner.setup import make_runner  # noqa: PLC0415 - loads asyncio
 
         return make_runner(

@@ -44,7 +44,12 @@ class StuckWatch:
 
     def look(self, strays: Collection[Attempt], now_s: float) -> bool:
         """Logs what is new; True once all workers have been stuck for longer than ``most_s``."""
-        told = [stray for stray in strays if stray.begun_s is not None and stray.outcome is None]
+        # An isolated one is killed soon.
+        told = [
+            stray
+            for stray in strays
+            if stray.begun_s is not None and stray.outcome is None and stray.work.isolated is None
+        ]
         for attempt in told:
             attempt.told_s = min(attempt.told_s, now_s)
         self.told = sorted(told, key=attrgetter("told_s"))

@@ -33,6 +33,7 @@ from eventq.core.events import (
 )
 from eventq.errors import shown
 from eventq.verify.allowance import check_given_up, check_retry
+from eventq.verify.exits import LAPSE, check_exit
 from eventq.verify.nodes import PLAIN, JoinedNodes, check_route
 from eventq.verify.order import NO_LANE, Order, Seen, brought_back, is_due
 from eventq.verify.terms import BrokenError, Past, Report, Unreadable, check_created
@@ -40,8 +41,6 @@ from eventq.verify.terms import BrokenError, Past, Report, Unreadable, check_cre
 # Final tasks that may be reopened of which a hash is kept (about 100 bytes each), the latest ones.
 # Reopening an older one costs a look at its history.
 HASHES_KEPT = 200_000
-# The type of the error of an attempt whose node stopped renewing.
-LAPSE = "LeaseLapsed"
 
 
 class Rules:
@@ -248,6 +247,7 @@ class Rules:
 
     def _take_failed(self, seq: int, _at: int, number: int, body: Failed) -> None:
         task = self._end_lease(seq, number, body.fence, Failed)
+        check_exit(body.exit)
         if task is not None:
             task.state = "failed"
             task.last_error = body.error

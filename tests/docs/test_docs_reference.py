@@ -97,7 +97,7 @@ def type_name(annotation: object) -> str:
         (annotation,) = set(typing.get_args(annotation)) - {types.NoneType, msgspec.UnsetType}
         return type_name(annotation)
     if isinstance(annotation, type) and issubclass(annotation, Struct):
-        return annotation.__name__.lower().removesuffix("info")
+        return annotation.__name__.lower().removesuffix("info").removeprefix("process")
     return names[annotation]
 
 
@@ -122,7 +122,12 @@ def field_rows(struct: type[Struct]) -> Rows:
 
 
 BODIES = [body for body in typing.get_args(events.AnyBody) if body is not events.Unknown]
-PARTS = {"policy": events.Policy, "error": events.ErrorInfo, "reopening": events.Reopening}
+PARTS = {
+    "policy": events.Policy,
+    "error": events.ErrorInfo,
+    "exit": events.ProcessExit,
+    "reopening": events.Reopening,
+}
 
 
 def test_events_page_lists_every_kind() -> None:

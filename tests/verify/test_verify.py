@@ -24,6 +24,7 @@ from eventq.core.events import (
     Failed,
     Leased,
     Policy,
+    ProcessExit,
     Reopening,
     Retried,
 )
@@ -187,6 +188,27 @@ def test_a_reopened_task_has_its_retries_anew(monkeypatch: pytest.MonkeyPatch, k
     log.append(sealed(drafts))
 
     assert verify(log).findings == ()
+
+
+@pytest.mark.parametrize(
+    "exit_, problem",
+    [
+        (ProcessExit(code=1, signal="SIGKILL"), "ended by code 1 and by SIGKILL"),
+        (ProcessExit(code=-9), "code is -9"),
+        (ProcessExit(peak_bytes=-1), "peak_bytes is -1"),
+        (ProcessExit(signal="SIGKILL", killed_after_us=-1), "killed_after_us is -1"),
+        (ProcessExit(memory_bytes=-1), "memory_bytes is -1"),
+    ],
+)
+def test_an_exit_that_no_process_has_is_found(exit_: ProcessExit, problem: str) -> None:
+    """A process ends by a code or by a signal, and nothing of it is negative."""
+    error = ErrorInfo("eventq.ProcessDiedError")
+    for ended, findings in ((ProcessExit(signal="SIGKILL", peak_bytes=1), []), (exit_, [problem])):
+        log = memory_log()
+        failed: list[Draft] = [(1, Failed(2, error, None, ended)), (1, Retried(0))]
+        log.append(sealed([(NEW, Created(PLAIN)), (1, Leased(1, "n", 30)), *failed]))
+
+        assert [f.problem for f in verify(log).findings if f.rule == "exit"] == findings
 
 
 def test_a_key_given_twice_is_found(tmp_path: Path) -> None:
