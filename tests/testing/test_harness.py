@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
@@ -306,3 +307,15 @@ def test_what_it_is_given_is_checked() -> None:
         pass
     with pytest.raises(NotBoundError):
         send.new(1)
+
+
+def test_isolated_handlers_run_in_the_test() -> None:
+    """In its own process and its own time, like all others."""
+    isolated = Handlers()
+    isolated.task("own", isolate=True)(os.getpid)
+    with harness([isolated]) as other:
+        [handler] = isolated
+        task = handler.new()
+        other.run()
+
+        assert other.queue.wait(task.key).result == os.getpid()
