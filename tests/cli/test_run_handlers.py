@@ -31,7 +31,7 @@ def send(to: str, *, copies: int = 1) -> str:
 async def index(ctx: eventq.Context, path: str) -> None:
     await ctx.sleep("1ms")
 
-@handlers.task("lone")
+@handlers.task("lone", isolate=True, recycle=9)
 def lone(n: int) -> int:
     return n
 
@@ -179,9 +179,11 @@ def test_handlers_are_listed(folder: Path) -> None:
         },
         "retry": ["ConnectionError: exponential 1s, cap 5m", "ValueError: fail"],
         "result": "strict",
+        "isolation": None,
     }  # fmt: skip
     assert json.loads(lines[0])["async"] is True
     assert json.loads(lone)["name"] == "lone"
+    assert json.loads(lone)["isolation"]["recycle"] == 9
     assert len(left(folder)) == 4
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from eventq import Backoff, Handler
 from eventq.cli.output import Listing
 from eventq.cli.views.tasks import backoff_text
@@ -28,6 +30,7 @@ def handler_json(handler: AnyHandler) -> dict[str, Any]:
         "options": _options(handler),
         "retry": handler.rules.texts,
         "result": "strict" if handler.keeps_strictly else "lenient",
+        "isolation": handler.isolation and msgspec.structs.asdict(handler.isolation),
     }
 
 
@@ -49,6 +52,7 @@ def _shown(name: str, value: Any) -> Any:  # noqa: ANN401 - whatever an option t
 
 def _words(handler: AnyHandler) -> str:
     words = ["async"] if handler.is_async else []
+    words += ["isolated"] if handler.isolation is not None else []
     words += [f"{name} {value}" for name, value in _options(handler).items()]
     words += handler.rules.texts
     return ", ".join([*words, *(["strict result"] if handler.keeps_strictly else [])]) or "-"
