@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 from msgspec import UNSET
 
-from eventq import Event, Stats, Task
+from eventq import Event, Stats, Task, TaskState
 from eventq.cli.output import Listing, Pairs, cell
 from eventq.cli.text import json_text, short, tag_text, time_text, visible, visible_lines
 from eventq.cli.words import STATES
@@ -77,12 +77,17 @@ def task_pairs(task: Task) -> Pairs:
     return pairs + traceback_pairs("traceback", error)
 
 
+def count_pairs(counts: Mapping[str, int]) -> Pairs:
+    """How many tasks are in each state; unknown ones are named where there are some."""
+    return [(name, n) for name, n in counts.items() if n or name != TaskState.UNKNOWN]
+
+
 def stats_pairs(stats: Stats) -> Pairs:
     """A queue in numbers, as names and values."""
     names = (*STATES, "total", "attempts", "failures", "refused")
     nodes = " ".join(stats.nodes) or "-"
     return [
-        *((name, getattr(stats, name)) for name in names),
+        *count_pairs({name: getattr(stats, name) for name in names}),
         ("events", stats.seq),
         ("nodes", nodes),
         *((f"unhandled {visible(name)}", count) for name, count in stats.unhandled.items()),
