@@ -138,7 +138,8 @@ def test_an_unknown_task_is_left_to_a_newer_eventq() -> None:
     assert open_answer.verdict == ask(log).verdict == words
     assert len(open_answer.notes) == 1
     assert ask(log).notes[0] == (
-        "it is cancelled, by cancelled at 3: after event 2, of which only a newer eventq knows what it did"
+        "it is cancelled, by cancelled at 3: "
+        "after event 2, of which only a newer eventq knows what it did"
     )
 
 
