@@ -3,7 +3,7 @@
 from eventq.core.events import Event
 from eventq.core.new_task import TaskSpec
 from eventq.core.policy import Backoff
-from eventq.core.task import Task, TaskState
+from eventq.core.task import Progress, Task, TaskState
 from eventq.core.version import __version__
 from eventq.errors import (
     AlreadyRunningError,
@@ -38,7 +38,7 @@ from eventq.errors import (
     TaskNotFoundError,
     WorkersStuckError,
 )
-from eventq.handlers import Context, Handler, Handlers, current
+from eventq.handlers import Context, Handler, Handlers, NewTaskRef, current
 from eventq.queue import AsyncQueue, Queue
 from eventq.replay.query import Stats
 
@@ -69,9 +69,11 @@ __all__ = [
     "LogTooNewError",
     "LogUnavailableError",
     "LoopEndedError",
+    "NewTaskRef",
     "NoAttemptError",
     "NotAllowedError",
     "NotBoundError",
+    "Progress",
     "Queue",
     "QueueClosedError",
     "ReentrantCallError",

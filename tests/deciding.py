@@ -30,8 +30,11 @@ __all__ = [
 class KnownPast:
     """A log of which only the ``created`` events of some keys are known."""
 
-    def __init__(self, existing: dict[str, Event] | None = None) -> None:
+    def __init__(
+        self, existing: dict[str, Event] | None = None, history: Sequence[Event] = ()
+    ) -> None:
         self._existing = existing or {}
+        self._history = list(history)
 
     def find_keys(self, keys: list[str]) -> dict[str, int]:
         """See PastTasks.find_keys."""

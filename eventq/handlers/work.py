@@ -29,6 +29,8 @@ class Work(Struct, frozen=True, gc=False):
     """What it returned, as JSON text. Raises ArgumentError for what cannot be kept."""
     keeps_strictly: bool = False
     """A result that cannot be kept fails the attempt."""
+    keeps_level: int | None = None
+    """From which level on what it logs is kept; None: nothing is."""
 
 
 def work_of_worker(worker: Call, arounds: Sequence[Around] = ()) -> Work:
@@ -50,6 +52,7 @@ def work_of_handler(handler: Handler[..., Any, Any], arounds: Sequence[Around] =
         handler.rules,
         handler.signature.result_json,
         handler.keeps_strictly,
+        handler.keeps_level,
     )
 
 

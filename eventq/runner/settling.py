@@ -6,10 +6,13 @@ reported here, once the log holds it.
 
 from __future__ import annotations
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from eventq.core.durations import SECOND_US
 from eventq.core.events import (
+    COMMIT_BYTES,
+    COMMIT_EVENTS,
     ERROR_BYTES,
     Cancelled,
     Completed,
@@ -21,7 +24,9 @@ from eventq.core.events import (
     Released,
 )
 from eventq.core.lease import Leave, Renew, Vacancy
+from eventq.core.new_task import size_bytes as order_bytes
 from eventq.core.settle import Lapse, Outcome, SettleAndLease
+from eventq.handlers.telling import told_bytes
 from eventq.host.logger import SafeLogger
 from eventq.node.node import Node
 from eventq.runner import news
@@ -36,8 +41,12 @@ logger = SafeLogger("eventq.runner")
 # An outcome waits at most this long for others to share its commit, and only while workers
 # have tasks to go on with.
 LINGER_S = 0.010
-# Results are cut into commits of about this many bytes, well under the cap of a commit.
+# Outcomes are cut into commits of about this many bytes, well under the cap of a commit, and of so
+# many events. One that makes tasks may be larger by itself.
 SETTLE_BYTES = 512 * 1024
+SETTLE_EVENTS = 700
+# All but leases: what outcomes leave of it is for what attempts tell that go on.
+FULL_BYTES = COMMIT_BYTES - 64 * 1024
 # A node says this often what it can run; one that has not for five minutes is taken for dead.
 JOIN_EVERY_S = 60.0
 FULL = Vacancy(0, 0)
@@ -81,8 +90,12 @@ class Settler:
     def settle_and_lease(self, *, leases: bool = True) -> None:
         """Commits the outcomes of the last tasks together with the leases of the next."""
         held = self._attempts
-        outcomes = [self._with_chance(each) for each in _batch(held.unsettled)]
+        batch = _batch(held.unsettled)
+        outcomes = [self._with_chance(each) for each in batch.outcomes]
         begun_s = self._clock.monotonic()
+        heard = held.hearing.take(
+            begun_s, most_events=batch.left_events, most_bytes=batch.left_bytes
+        )
         wanted = held.wanted() if leases else FULL
         command = SettleAndLease(
             self._node.name,
@@ -93,12 +106,12 @@ class Settler:
             held.workload.audience,
             held.lanes_wanted() if leases else None,
             self._joined(begun_s) if leases else None,
+            tuple((each.telling.number, body) for each in heard for body in each.bodies),
         )
         committed = self._node.execute(command)
-        if command.joined is not None:
-            self._said = begun_s, command.joined
         del held.unsettled[: len(outcomes)]
         self._settled_s = self._clock.monotonic()
+        held.hearing.settle(heard, begun_s)
         self.as_left = bool(committed.events)
         attempts, is_news = [], False
         for (_, body), task in zip(committed.events, committed.tasks, strict=True):
@@ -106,6 +119,8 @@ class Settler:
             if kind is Leased:
                 assert task is not None
                 attempts.append(held.hold(task))
+            elif type(body) is Joined:
+                self._said = begun_s, body
             elif kind in COUNTED:
                 self.counts[COUNTED[kind]] += 1
                 # Of the plain completions of most tasks there is nothing to report.
@@ -186,14 +201,29 @@ class Settler:
         return outcome if outcome.error is None else replace(outcome, draw=self._chance())
 
 
-def _batch(outcomes: list[Outcome]) -> list[Outcome]:
+class Batch(Struct, frozen=True):
+    """Outcomes that one commit settles, and the room that they leave."""
+
+    outcomes: list[Outcome]
+    left_events: int
+    left_bytes: int
+
+
+def _batch(outcomes: list[Outcome]) -> Batch:
     """The first outcomes that fit into one commit beside a block of leases."""
-    size_bytes = 0
-    for index, outcome in enumerate(outcomes[:BLOCK]):
+    size_bytes = events = count = 0
+    for count, outcome in enumerate(outcomes[:BLOCK], 1):
+        before = events, size_bytes
+        events += 1 if outcome.error is None else 2
         if outcome.result_json is not None:
             size_bytes += len(outcome.result_json)
         if outcome.error is not None:
             size_bytes += ERROR_BYTES
-        if size_bytes > SETTLE_BYTES and index:
-            return outcomes[:index]
-    return outcomes[:BLOCK]
+        if outcome.told or outcome.children:
+            events += len(outcome.told) + len(outcome.children)
+            size_bytes += told_bytes(outcome.told) + sum(map(order_bytes, outcome.children))
+        if count > 1 and (size_bytes > SETTLE_BYTES or events > SETTLE_EVENTS):
+            events, size_bytes = before
+            count -= 1  # noqa: PLW2901 - the last one is left for the next commit
+            break
+    return Batch(outcomes[:count], COMMIT_EVENTS - events, FULL_BYTES - size_bytes)

@@ -23,11 +23,15 @@ from eventq.core.events import (
     Joined,
     Leased,
     Left,
+    Noted,
+    Progressed,
     Refused,
     Released,
     Renewed,
     Reopening,
     Retried,
+    Saved,
+    Told,
     Unknown,
     Updated,
 )
@@ -73,6 +77,8 @@ class Rules:
         self._order = Order(self.tasks)
         self._judges_order = judges_order
         self._failed: set[int] = set()
+        # How many tasks the last completion says that its attempt made, without those that came.
+        self._owed = 0
         self._reopenable: dict[int, int] = {}
         self._rules: dict[type, Callable[[int, int, int, Any], None]] = {
             Created: self._take_created,
@@ -88,6 +94,9 @@ class Rules:
             Refused: self._take_refused,
             Joined: self._take_joined,
             Left: self._take_left,
+            Progressed: self._take_told,
+            Saved: self._take_told,
+            Noted: self._take_told,
             Unknown: self._take_unknown,
             Unreadable: self._take_unreadable,
         }
@@ -107,16 +116,29 @@ class Rules:
         at = self._decided_at(first, at, bodies)
         for number, body in zip(numbers, bodies, strict=True):
             seq += 1
+            if self._owed:
+                self._check_made(seq, body)
             try:
                 rules[type(body)](seq, at, number, body)
             except BrokenError as broken:
                 self._report(seq, broken.rule, broken.problem)
                 self._drop(number)
+        if self._owed:
+            # Rule 19: what an attempt makes is there exactly if its completion is.
+            self._report(seq, "made", f"{self._owed} tasks that an attempt made are missing")
+            self._owed = 0
         if self._failed:
             # Rule 4: a failure is always followed in its commit.
             self._report(seq, "move", f"nothing follows the failure of {sorted(self._failed)}")
             for number in list(self._failed):
                 self._drop(number)
+
+    def _check_made(self, seq: int, body: AnyBody | Unknown | Unreadable) -> None:
+        """Rule 19: behind a completion stand the tasks that its attempt made, and nothing else."""
+        self._owed -= 1
+        if not isinstance(body, Created | Unreadable):
+            self._report(seq, "made", f"{body.kind} where a task stands that an attempt made")
+            self._owed = 0
 
     def _decided_at(self, first: int, at: int, bodies: list[AnyBody | Unknown | Unreadable]) -> int:
         """The instant that a commit goes by: its stamp, but where that was ahead of the clock."""
@@ -234,6 +256,10 @@ class Rules:
 
     def _take_completed(self, seq: int, _at: int, number: int, body: Completed) -> None:
         # The commonest end by far, so it makes no further call when all is well.
+        if body.made:
+            if body.made < 0:
+                raise BrokenError("made", f"made {body.made} tasks")
+            self._owed = body.made
         task = self.tasks.get(number)
         if task is None or task.state != "leased" or task.fence != body.fence:
             task = self._end_lease(seq, number, body.fence, Completed)
@@ -243,6 +269,7 @@ class Rules:
             self.nodes.let_go(task)
         task.state = "completed"
         task.fence = 0
+        task.saved = None
         del self.tasks[number]
         if self._on_final is not None:
             self._on_final(task)
@@ -335,6 +362,18 @@ class Rules:
             if task.state == "leased":
                 self.nodes.let_go(task)
             self._finish(task, "cancelled")
+
+    def _take_told(self, seq: int, _at: int, number: int, body: Told) -> None:
+        # Nothing depends on it; but nothing else could have been appended at this position.
+        task = self._in_state(seq, number, type(body), "leased")
+        if task is None:
+            return
+        if body.fence != task.fence:
+            raise BrokenError("fence", f"fence {body.fence}, but the live one is {task.fence}")
+        if not body.skip:
+            raise BrokenError("move", f"{body.kind} is not to be skipped by who does not know it")
+        if type(body) is Saved:
+            task.saved = bytes(body.value)
 
     def _take_renewed(self, _seq: int, _at: int, number: int, body: Renewed) -> None:
         if number != 0:

@@ -20,6 +20,7 @@ from eventq.core.events import (
     Refused,
     Renewed,
     Retried,
+    Told,
     Unknown,
 )
 from eventq.core.members import Member, Members
@@ -102,17 +103,26 @@ class ReversibleProjection(Projection):
                 self.reopened[body.reopens.was] -= 1
         # A refused outcome changes no task.
         if event.task != NODE and type(body) is not Refused:
-            after = self.tasks.get(event.task)
-            if after is not None:
-                self._remove(after)
-            if undo.before is not None:
-                self._put_back(undo.before)
+            self._change_back(event, undo.before)
         self._hear_again(undo.sign)
         if undo.members is not None:
             self.members = Members(undo.members)
         self.seq, self.at, self.seal = event.seq - 1, at, seal
         self.decided_at = decided_at
         self.advance_to(decided_at)
+
+    def _change_back(self, event: Event, before: Task | None) -> None:
+        """Makes the event's task what it was."""
+        if isinstance(event.body, Told):
+            # Its attempt goes on, so that no index has changed.
+            if before is not None:
+                self.tasks[event.task] = before
+            return
+        after = self.tasks.get(event.task)
+        if after is not None:
+            self._remove(after)
+        if before is not None:
+            self._put_back(before)
 
     def _remove(self, task: Task) -> None:
         """Takes an open task out of the indexes and out of memory."""

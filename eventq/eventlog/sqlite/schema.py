@@ -8,7 +8,7 @@ from eventq.core.events import Commit
 
 # "evtq" in ASCII; `file jobs.db` and other tools show it.
 APPLICATION_ID = 0x65767471
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 # How many rows one INSERT carries. Fewer rows cost more statements, each of which gives up the
 # GIL; at 1,000 rows a statement SQLite is slower by a factor of four.
@@ -111,7 +111,7 @@ WITH all_later AS (
         body ->> '$.kind' AS kind,
         body ->> '$.kind' IN (
             'leased', 'completed', 'failed', 'retried', 'expired', 'cancelled', 'released',
-            'updated', 'refused'
+            'updated', 'refused', 'progressed', 'saved', 'noted'
         ) AS is_known
     FROM events INDEXED BY events_by_task
     WHERE task <> (place & 1099511627775)
@@ -157,7 +157,7 @@ SELECT
             FROM later
             WHERE ns = namespaces.id
                 AND task = created.task
-                AND kind NOT IN ('updated', 'refused')
+                AND kind NOT IN ('updated', 'refused', 'progressed', 'saved', 'noted')
                 AND (is_unknown OR is_known)
             -- What is not known says nothing of a state that is.
             ORDER BY is_unknown, place DESC
@@ -177,7 +177,22 @@ SELECT
         WHERE ns = namespaces.id AND task = created.task AND kind = 'failed'
         ORDER BY place DESC
         LIMIT 1
-    ) AS last_error
+    ) AS last_error,
+    (
+        SELECT
+            CASE
+                WHEN kind = 'progressed'
+                    THEN (body ->> '$.done')
+                        || coalesce(' of ' || (body ->> '$.total'), '')
+                        || coalesce(' ' || (body ->> '$.note'), '')
+            END
+        FROM later
+        WHERE ns = namespaces.id
+            AND task = created.task
+            AND kind IN ('progressed', 'leased', 'completed')
+        ORDER BY place DESC
+        LIMIT 1
+    ) AS progress
 FROM events AS created JOIN namespaces ON namespaces.id = created.place >> 40
 WHERE created.task = (created.place & 1099511627775);
 """
