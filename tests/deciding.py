@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from eventq.core.command import Draft
 from eventq.core.create import CreateTasks, NewTask
 from eventq.core.events import Created, Event
@@ -50,7 +52,7 @@ class KnownPast:
 
     def history(self, _number: int) -> list[Event]:
         """See PastTasks.history."""
-        return []
+        return self._history
 
 
 NOTHING = KnownPast()

@@ -19,13 +19,14 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from msgspec.structs import astuple, replace
 
 from eventq.core.command import NEW, Draft
 from eventq.core.create import NewTask
-from eventq.core.events import NODE, ErrorInfo, Joined, Left
+from eventq.core.events import NODE, AnyTold, ErrorInfo, Joined, Left
 from eventq.core.lease import Vacancy
 from eventq.core.projection import Projection
-from eventq.core.settle import Outcome
+from eventq.core.settle import Outcome, live_told
 from eventq.core.task import Task, TaskState
 from eventq.errors import EventqError
 from eventq.eventlog import EventLog
@@ -41,6 +42,7 @@ from tests.strategies import (
     OutcomeKind,
     doubtful_orders,
     ends,
+    families,
     free_orders,
     indexes,
     kinds,
@@ -49,6 +51,7 @@ from tests.strategies import (
     rooms,
     slots,
     tag_texts,
+    words,
     workers,
 )
 
@@ -117,6 +120,44 @@ class QueueMachine(RuleBasedStateMachine):
         ]
         drafts = decide.settle(self.projection, outcomes, worker=worker, now=self.now)
         self.commit(self.model.settle(outcomes, self.now), drafts)
+
+    @rule(worker=workers, given=st.lists(families, min_size=1, max_size=3))
+    @precondition(lambda self: bool(self.model.leased()))
+    def complete_with_children(
+        self, worker: str, given: list[tuple[int, list[NewTask], list[AnyTold]]]
+    ) -> None:
+        """Attempts complete, each with tasks of its own, some under keys that are taken."""
+        live = {row.number: row.fence for row in self.model.leased()}
+        outcomes = []
+        for pick, wanted, told in given:
+            number = list(live)[pick % len(live)]
+            outcomes.append(
+                Outcome(
+                    number,
+                    live[number],
+                    "completed",
+                    told=tuple(replace(body, fence=live[number]) for body in told),
+                    children=tuple(self.placed(order) for order in wanted),
+                )
+            )
+        keys = [order.key for outcome in outcomes for order in outcome.children if order.key]
+        past = decide.KnownPast(existing_of(self.log, keys))
+        drafts = decide.settle(self.projection, outcomes, worker=worker, now=self.now, past=past)
+        self.commit(self.model.settle(outcomes, self.now), drafts)
+
+    @rule(given=st.lists(st.tuples(indexes, words), min_size=1, max_size=4))
+    @precondition(lambda self: bool(self.fences))
+    def tell(self, given: list[tuple[int, AnyTold]]) -> None:
+        """Attempts tell how far they are, some of them long over."""
+        told = []
+        story = []
+        for pick, word in given:
+            live = [(row.number, row.fence) for row in self.model.leased()]
+            among = live if live and pick % 4 else self.fences
+            number, fence = among[pick % len(among)]
+            told.append((number, replace(word, fence=fence)))
+            story += self.model.tell(number, fence, word, self.now)
+        self.commit(story, live_told(self.projection, told, room=100))
 
     @rule(pick=indexes, fresh=st.booleans(), room=rooms)
     @precondition(lambda self: bool(self.signs))
@@ -433,6 +474,8 @@ def facts(task: Task) -> tuple[object, ...]:
         task.started_at_us,
         None if task.ending is None else task.ending.at_us,
         task.newer,
+        None if task.progress is None else astuple(task.progress),
+        task.saved_json,
     )
 
 
@@ -463,6 +506,8 @@ def row_facts(row: Row) -> tuple[object, ...]:
         row.started_at,
         row.ended_at,
         row.newer,
+        row.progress,
+        row.saved,
     )
 
 

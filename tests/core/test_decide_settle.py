@@ -176,7 +176,7 @@ def test_settle_refuses_an_attempt_once(bench: Bench) -> None:
         outcomes,
         worker="n",
         now=100,
-        past=KnownPast(history=[Event(12, 100, 1, refused)]),
+        past=decide.KnownPast(history=[Event(12, 100, 1, refused)]),
     )
 
     assert together == [(1, refused)]

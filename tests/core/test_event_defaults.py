@@ -34,6 +34,7 @@ DEFAULTS: dict[str, dict[str, object]] = {
         "lane": None,
         "needs": (),
         "snoozes": 0,
+        "saved": UNSET,
     },
     "Created": {
         "key": None,
@@ -46,7 +47,7 @@ DEFAULTS: dict[str, dict[str, object]] = {
         "needs": (),
     },
     "Leased": {},
-    "Completed": {"result": UNSET, "result_missing": None},
+    "Completed": {"result": UNSET, "result_missing": None, "made": 0},
     "Failed": {"rule": None},
     "Retried": {"by": None, "reopens": None},
     "Expired": {},
@@ -57,6 +58,10 @@ DEFAULTS: dict[str, dict[str, object]] = {
     "Refused": {},
     "Joined": {"names": (), "unnamed": False, "lanes": None, "signatures": {}},
     "Left": {},
+    # Stored all the same: who does not know the kind has to read it.
+    "Progressed": {"skip": True, "done": 0, "total": None, "note": ""},
+    "Saved": {"skip": True, "value": Raw(b"null")},
+    "Noted": {"skip": True, "lines": ()},
 }
 STORED: list[type[Struct]] = [Policy, ErrorInfo, Reopening, *typing.get_args(AnyBody)]
 
