@@ -234,6 +234,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
 
 def _checked(options: TaskOptions) -> dict[str, Any]:
     """The options that are given, in eventq's own form."""
+    _check_names(options)
     return {
         name: _CHECKS[name](value)
         for name, value in options.items()

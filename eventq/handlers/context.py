@@ -197,7 +197,7 @@ class Context:
         text = check_json(value, "value", RESULT_BYTES)
         telling = self._begin_telling()
         with telling.lock:
-            self._check_not_over()
+            self._check_on()
             telling.saved_json = text
             telling.saved = Saved(self.fence, value=Raw(text))
             self._be_heard(telling)
@@ -280,10 +280,8 @@ class Context:
         self.__class__ = AsyncContext
 
     def _check_on(self) -> None:
-        self._check_not_over()
+        """Raises as `check` does, and NoAttemptError once the attempt has ended."""
         self.check()
-
-    def _check_not_over(self) -> None:
         if self.is_over:
             raise NoAttemptError(OVER)
 
@@ -293,7 +291,7 @@ class Context:
             check_order(order, now)
         telling = self._begin_telling()
         with telling.lock:
-            self._check_not_over()
+            self._check_on()
             if telling.children is None:
                 telling.children = Children()
             return telling.children.add(orders)

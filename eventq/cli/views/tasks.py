@@ -289,3 +289,10 @@ EVENTS = Listing(
     ("KIND", "kind", "<10"),
     ("WHAT", cut_event_text),
 )
+# One task's, as they come: nothing of what it tells is cut.
+STORY = Listing(
+    ("SEQ", "seq", ">8"),
+    ("AT", lambda event: time_text(event.at)),
+    ("KIND", "kind", "<10"),
+    ("WHAT", event_text),
+)
