@@ -415,12 +415,9 @@ class Queue:
 
     def _create(self, orders: list[NewTask]) -> list[Task]:
         committed = self._node.execute(CreateTasks(orders))
-        tasks = [
-            place if isinstance(place, Task) else committed.tasks[place]
-            for place in committed.result
-        ]
-        assert all(tasks), "a created task is never missing"
-        return cast("list[Task]", tasks)
+        # Of a created task's event, the task after it is never missing.
+        tasks: list[Any] = committed.tasks
+        return [tasks[place] if isinstance(place, int) else place for place in committed.result]
 
     def _manage(self, key: str, edit: CancelTask | RetryTask | UpdateTask) -> Task:
         committed = self._node.execute(ManageTask(check_lookup_key(key), edit))

@@ -19,7 +19,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from msgspec.structs import astuple, replace
+from msgspec.structs import replace
 
 from eventq.core.command import NEW, Draft
 from eventq.core.create import NewTask
@@ -27,13 +27,14 @@ from eventq.core.events import NODE, AnyTold, ErrorInfo, Joined, Left
 from eventq.core.lease import Vacancy
 from eventq.core.projection import Projection
 from eventq.core.settle import Outcome, live_told
-from eventq.core.task import Task, TaskState
+from eventq.core.task import Task
 from eventq.errors import EventqError
 from eventq.eventlog import EventLog
 from eventq.replay.fold import replay
 from tests import deciding as decide
 from tests.checker import check_log
 from tests.driver import append_texts, existing_of, memory_log, record, task_in
+from tests.facts import facts, row_facts
 from tests.naive import Naive, Node, Row, WrongError
 from tests.replays import assert_same, bulk_replay
 from tests.strategies import (
@@ -443,71 +444,6 @@ def ended(number: int, fence: int, kind: OutcomeKind, delay_us: int | None, draw
         draw=draw,
         reason="pointless",
         fatal=fatal,
-    )
-
-
-def facts(task: Task) -> tuple[object, ...]:
-    """All of a task that the model knows too."""
-    waits = task.recorded_state is TaskState.SCHEDULED
-    return (
-        task.number,
-        task.caller_key,
-        task.priority,
-        task.tags_json,
-        task.policy,
-        task.created_at_us,
-        task.scheduled_at_us,
-        task.expires_at_us,
-        "waiting" if waits else str(task.recorded_state),
-        task.attempt,
-        task.retry_count,
-        task.fence,
-        task.worker,
-        task.last_error.type if task.last_error else None,
-        task.result_json,
-        task.final_reason,
-        task.name,
-        task.lane,
-        task.needs,
-        task.lapses,
-        task.snoozes,
-        task.started_at_us,
-        None if task.ending is None else task.ending.at_us,
-        task.newer,
-        None if task.progress is None else astuple(task.progress),
-        task.saved_json,
-    )
-
-
-def row_facts(row: Row) -> tuple[object, ...]:
-    """The same of the model's row."""
-    return (
-        row.number,
-        row.key,
-        row.priority,
-        row.tags,
-        row.policy,
-        row.created_at,
-        row.scheduled_at,
-        row.expires_at,
-        row.state,
-        row.attempt,
-        row.retries,
-        row.fence,
-        row.worker,
-        row.error,
-        row.result,
-        row.reason,
-        row.name,
-        row.lane,
-        row.needs,
-        row.lapses,
-        row.snoozes,
-        row.started_at,
-        row.ended_at,
-        row.newer,
-        row.progress,
-        row.saved,
     )
 
 

@@ -60,6 +60,7 @@ PURE_IMPORTS = {
     "dataclasses",
     "datetime",
     "enum",
+    "fnmatch",
     "functools",
     "hashlib",
     "heapq",

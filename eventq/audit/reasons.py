@@ -88,6 +88,9 @@ class EventContext(Struct, frozen=True):
 
 def reason_of(context: EventContext) -> str:
     """Why the event happened, in words."""
+    before, body = context.before, context.event.body
+    if before is not None and before.newer is not None and type(body) is not Unknown:
+        return f"after event {before.newer[0]}, of which only a newer eventq knows what it did"
     return _REASONS[type(context.event.body)](context, context.event.body)
 
 
@@ -229,7 +232,7 @@ def _expired(context: EventContext, body: Expired) -> str:
     if body.reason == "fatal":
         return "failed for good: " + _why_fatal(context)
     if body.reason == "max_lapses":
-        return f"{task.lapses} lapses in a row, {policy.max_lapses} allowed"
+        return f"{counted(task.lapses, 'lapse')} in a row, {policy.max_lapses} allowed"
     if body.reason == "max_retries":
         most = policy.max_retries
         return "no retries allowed" if not most else f"{task.retry_count} of {_retries(most)} used"

@@ -48,6 +48,8 @@ class CreateTasks(Struct, frozen=True):
         self, _projection: Projection, past: PastTasks, now: int
     ) -> Decision[list[int | Task]]:
         """See Command.decide."""
+        if len(self.orders) == 1 and self.orders[0].key is None:
+            return Decision([(NEW, _created(self.orders[0], now))], [0])
         drafts: list[Draft] = []
         places: list[int | Task] = []
         existing = _existing(self.orders, past, now)
@@ -131,12 +133,11 @@ def _existing(
 
 
 def _created(order: NewTask, now: int) -> Created:
-    scheduled_at = order.scheduled_at
+    policy, scheduled_at, expires_at = order.policy, order.scheduled_at, order.expires_at
     if order.delay_us:
         scheduled_at = now + order.delay_us
-    expires_at = order.expires_at
-    if expires_at is None and order.policy.max_age_us is not None:
-        expires_at = now + order.policy.max_age_us
+    if expires_at is None and policy.max_age_us is not None:
+        expires_at = now + policy.max_age_us
     if expires_at is not None and expires_at <= max(now, scheduled_at or now):
         if order.expires_at is None:
             age = show_duration(expires_at - now)
@@ -144,7 +145,7 @@ def _created(order: NewTask, now: int) -> Created:
         shown_at = instant(expires_at).isoformat()
         raise ArgumentError("expires_at", shown_at, "an instant after both now and scheduled_at")
     return Created(
-        policy=order.policy,
+        policy=policy,
         key=order.key,
         priority=order.priority,
         tags=Raw(order.tags_json),

@@ -6,6 +6,7 @@ that means what its absence meant before; nothing is renamed, retyped or reused.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar, Literal, final, get_args
 
 import msgspec
@@ -376,7 +377,7 @@ _lines_decoder: msgspec.json.Decoder[list[AnyBody]] = msgspec.json.Decoder(list[
 _kind_decoder = msgspec.json.Decoder(dict[str, Any])
 
 
-def encode_bodies(bodies: list[AnyBody]) -> list[str]:
+def encode_bodies(bodies: Iterable[AnyBody]) -> list[str]:
     """The stored text of each body: JSON without line breaks, the kind first."""
     return _encoder.encode_lines(bodies).decode().split("\n")[:-1]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
+from operator import is_not
 from typing import Any, Self, TypedDict, Unpack, cast
 
 from msgspec import UNSET, UnsetType
@@ -234,6 +235,11 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
 
 def _checked(options: TaskOptions) -> dict[str, Any]:
     """The options that are given, in eventq's own form."""
+    # A lone `new` names all of them and gives none, as a rule: that takes one line of Python.
+    if options.keys() <= _DEFAULTS.keys() and not any(
+        map(is_not, map(options.get, _DEFAULTS), _DEFAULTS.values())
+    ):
+        return {}
     _check_names(options)
     return {
         name: _CHECKS[name](value)

@@ -32,7 +32,7 @@ from eventq.core.events import (
 )
 from eventq.core.holders import Holders
 from eventq.core.members import Member, Members
-from eventq.core.moves import change, check_fence, check_move, create, reopen, route_of
+from eventq.core.moves import change, check_fence, create, lease, reopen, route_of
 from eventq.core.policy import SharedPolicies
 from eventq.core.seal import genesis
 from eventq.core.task import FINAL, PLAIN_ROUTE, Route, Task, TaskState
@@ -107,7 +107,7 @@ class Projection:
         tasks = self.tasks
         # What was decided by another instant than its stamp goes by that one in all things.
         at = time_of(commit.at, bodies[0]) if bodies else commit.at
-        pending = self._pending
+        pending, leases = self._pending, self._leases
         self._is_applied = False
         if at == commit.at or pending.advanced_to - at < NEAR_US:
             pending.advance_to(at)
@@ -120,16 +120,18 @@ class Projection:
             task = tasks.get(number)
             if task is None:
                 after.append(self._apply_to_none(seq, at, number, body))
-            elif type(body) is Leased:
-                changed = tasks[number] = change(task, seq, at, body)
+            elif type(body) is Leased and task.recorded_state is SCHEDULED:
+                changed = tasks[number] = lease(task, seq, at, body)
                 leased.append(task)
-                holder = self._leases.hold(number, body.worker)
+                holder = leases.hold(number, body.worker)
                 holder.seen_seq, holder.seen_at, holder.ttl_us = seq, at, body.ttl_us
                 after.append(changed)
-            elif type(body) is Completed and not collect and task.recorded_state is LEASED:
-                check_move(task, seq, body)
-                check_fence(task, seq, body.fence)
-                self._leases.let_go(task)
+            elif type(body) is Completed and task.recorded_state is LEASED:
+                if collect:
+                    after.append(change(task, seq, at, body))
+                else:
+                    check_fence(task, seq, body.fence)
+                leases.let_go(task)
                 self._forget(task)
             else:
                 changed = change(task, seq, at, body)

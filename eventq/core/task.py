@@ -42,6 +42,9 @@ class TaskState(enum.StrEnum):
     UNKNOWN = "unknown"
     """An event that only a newer eventq knows was about it; left by its end alone."""
 
+    # That of enums is computed by Python, and each event looks a state up in a set.
+    __hash__ = str.__hash__
+
 
 FINAL = frozenset({TaskState.COMPLETED, TaskState.EXPIRED, TaskState.CANCELLED})
 # What a retry by hand brings back.
@@ -93,6 +96,12 @@ class Rarity(Struct, frozen=True, gc=False):
     saved_json: bytes | None = None
 
 
+# What the parts of a task hold, by the names that Task has for it: for whoever compares tasks.
+PARTS = {
+    "route": ("name", "lane", "needs"),
+    "ending": ("finished_at_us", "result_json", "result_missing", "final_reason"),
+    "rarity": ("lapses", "snoozes", "newer", "progress", "saved_json"),
+}
 PLAIN_ROUTE = Route()
 DEFAULT_LANE = "default"
 NOTHING_RARE = Rarity()

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from operator import is_not
 from types import NoneType
 from typing import Any
@@ -45,6 +46,7 @@ _NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _encoder = msgspec.json.Encoder()
 # Names that have passed the check. Only a cache: clearing it changes nothing.
 _good_names: set[str] = set()
+_TEXT = frozenset({str})
 
 
 def check_tags(tags: object) -> bytes:
@@ -55,6 +57,9 @@ def check_tags(tags: object) -> bytes:
         if not isinstance(tags, Mapping):
             raise ArgumentError("tags", tags, "a mapping of names to JSON values")
         tags = dict(tags)
+    # In C: most tags are texts under names that have been seen.
+    if _TEXT.issuperset(map(type, chain(tags, tags.values()))) and _good_names.issuperset(tags):
+        return _encode(tags, "tags", TAGS_BYTES)
     found = tags
     for name, value in tags.items():
         if type(name) is not str:

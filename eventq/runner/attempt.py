@@ -10,6 +10,7 @@ import inspect
 import math
 from collections.abc import Callable
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from eventq.core.durations import SECOND_US, parse_duration
@@ -27,31 +28,25 @@ UNDONE = "the worker returned a {}, which nobody runs: write it without yield"
 UNTOLD = ErrorInfo("Exception", "the worker raised an error that cannot be described")
 
 
-class Attempt:
+class Attempt(Struct, eq=False):
     """A leased task on its way through a worker. The runner's thread and one worker share it."""
 
-    __slots__ = (
-        "begun_s", "context", "ended_s", "interrupt", "outcome", "reported", "revoked", "stopped",
-        "task", "told_s", "work",
-    )  # fmt: skip
-
-    def __init__(self, task: Task, context: Context, work: Work) -> None:
-        self.task = task
-        self.context = context
-        self.work = work
-        self.begun_s: float | None = None
-        self.ended_s = 0.0
-        self.outcome: Outcome | None = None
-        self.stopped = False
-        """The worker ended by letting ctx.check()'s error pass, or by asyncio's cancellation."""
-        self.revoked = False
-        """The lease is gone: the runner has settled the attempt without the worker."""
-        self.interrupt: Callable[[], object] | None = None
-        """Cancels its asyncio task, once it has one; from any thread."""
-        self.told_s = math.inf
-        """Since when it goes on without a lease. Monotonic seconds."""
-        self.reported = False
-        """It is known to be stuck."""
+    task: Task
+    context: Context
+    work: Work
+    begun_s: float | None = None
+    ended_s: float = 0.0
+    outcome: Outcome | None = None
+    stopped: bool = False
+    """The worker ended by letting ctx.check()'s error pass, or by asyncio's cancellation."""
+    revoked: bool = False
+    """The lease is gone: the runner has settled the attempt without the worker."""
+    interrupt: Callable[[Attempt], object] | None = None
+    """Given this, cancels its asyncio task, once it has one; from any thread."""
+    told_s: float = math.inf
+    """Since when it goes on without a lease. Monotonic seconds."""
+    reported: bool = False
+    """It is known to be stuck."""
 
     def begin(self, monotonic_s: float) -> None:
         """For the executor, right before the worker is called: the deadline counts from here."""
@@ -99,7 +94,7 @@ class Attempt:
         """Asks its worker to end, which may take its time."""
         self.context.stop(why)
         if self.interrupt is not None:
-            self.interrupt()
+            self.interrupt(self)
 
     def end(self, error: BaseException, monotonic_s: float) -> None:
         """For the executor: what ended the attempt is its outcome, unless it has one."""

@@ -153,6 +153,11 @@ class Attempts:
         pool.pace.measure(total_s, len(ended))
         pool.progress_s = self._clock.monotonic()
 
+    def longest_s(self, now_s: float) -> float:
+        """How long the attempt that began first has gone on; they begin in the order of `held`."""
+        first = next(iter(self.held.values()), None)
+        return 0.0 if first is None or first.begun_s is None else now_s - first.begun_s
+
     def fail_late(self) -> None:
         """Fails the attempts whose deadline has passed."""
         now_s = self._clock.monotonic()
@@ -207,12 +212,12 @@ class Attempts:
 
     def lost(self, projection: Projection) -> list[Attempt]:
         """Attempts that go on although the log has ended their lease."""
-        lost = []
-        for number, attempt in self.held.items():
-            task = projection.tasks.get(number)
-            if task is None or task.fence != attempt.task.fence:
-                lost.append(attempt)
-        return lost
+        tasks = projection.tasks
+        return [
+            attempt
+            for number, attempt in self.held.items()
+            if number not in tasks or tasks[number].fence != attempt.task.fence
+        ]
 
     def orphans(self, projection: Projection, leases: Collection[int]) -> list[Outcome]:
         """Ends for this node's leases without an attempt, left by a run that was torn away."""

@@ -21,6 +21,7 @@ from eventq.runner.settling import LINGER_S, Settler
 from eventq.runner.snapshots import SnapshotKeeper
 from eventq.runner.stopping import Stopping
 from eventq.runner.stuck import StuckWatch
+from eventq.runner.unhandled import UnhandledWatch
 
 logger = SafeLogger("eventq.runner")
 
@@ -53,6 +54,7 @@ class Lookout:
         workers = sum(pool.workers for pool in attempts.pools)
         self.stuck = StuckWatch(workers=workers, most_s=options.max_stuck_s)
         self.snapshots = SnapshotKeeper(node)
+        self.unhandled = UnhandledWatch()
         self.switching = Switching()
         self.moved = node.clock if isinstance(node.clock, MovedClock) else None
         """The clock, if it moves only when somebody moves it."""
@@ -64,8 +66,17 @@ class Lookout:
         self._options = options
 
     def is_due(self) -> bool:
-        """Whether the last look is so long ago that even a busy run looks again."""
-        return self._clock.monotonic() - self.looked_s >= LOOK_EVERY_S
+        """Whether the last look is so long ago that even a busy run looks again.
+
+        Also where a task may be leased for it meanwhile: before it leases more, it must know.
+        """
+        return self._node.standby.is_on or self._clock.monotonic() - self.looked_s >= LOOK_EVERY_S
+
+    def stand_down(self) -> None:
+        """Has nothing more leased for this run by those who create tasks; takes what was."""
+        if self._node.standby.is_on:
+            with self._node.reading(as_left=True) as projection:
+                self._settler.begin(self._node.standby.take(projection))
 
     def look(self) -> float | None:
         """Does what the log and the time call for.
@@ -78,6 +89,7 @@ class Lookout:
         # First all that is to be seen in the projection, then what comes of it.
         with self._node.reading(as_left=settler.as_left) as projection:
             now = self._node.now()
+            settler.begin(self._node.standby.take(projection))
             newer = projection.unknown
             lapsed = [] if newer else self._lapsed(projection, now)
             lost = attempts.lost(projection)
@@ -92,8 +104,11 @@ class Lookout:
             is_at_rest = self._options.until_idle and self._is_at_rest(projection, now)
             audience = attempts.workload.audience
             is_done = is_at_rest and not projection.retrying_count(audience)
-            pause_s = self._pause_s(projection, now=now, now_s=now_s)
+            # It asks each attempt, and who is busy makes no pause.
+            is_busy = has_overdue or has_next or settler.is_due()
+            pause_s = 0.0 if is_busy else self._pause_s(projection, now=now, now_s=now_s)
             self.snapshots.look(projection, idle=not (attempts.held or has_next))
+            self.unhandled.look(projection, now=now, now_s=now_s, said=settler.has_said)
         settler.as_left = False
         if newer is not None:
             stopping.give_up(newer_queue(newer))
@@ -117,19 +132,30 @@ class Lookout:
         elif not lapsed:
             if is_at_rest and not is_done and self.moved is not None:
                 self.moved.skip(pause_s)
+            if not is_done:
+                self._stand_by()
             return None if is_done and not attempts.unsettled else pause_s
         return 0
 
     def _note_pace(self, now_s: float) -> None:
         """Whether executors begin what they are given, and whether an attempt takes long."""
-        attempts = self._attempts
-        for pool in attempts.pools:
+        for pool in self._attempts.pools:
             pool.pace.stalled = pool.pace.stalled and pool.is_behind()
-        begun_s = min((a.begun_s or now_s for a in attempts.held.values()), default=now_s)
-        if now_s - begun_s > LONG_S:
+        if self._attempts.longest_s(now_s) > LONG_S:
             self.switching.hurry()
         else:
             self.switching.relax()
+
+    def _stand_by(self) -> None:
+        """Has a task that is created while the run rests leased for a free worker at once.
+
+        Not where lanes have slots of their own, of which only this run knows the free ones.
+        """
+        attempts = self._attempts
+        if self._stopping.asked_count or attempts.lanes_wanted() is not None:
+            return
+        if (attempts.wanted().free or 0) > 0 and not attempts.pools[0].pace.stalled:
+            self._node.standby.offer(attempts.workload.audience, self._options.lease_ttl_us)
 
     def _lapsed(self, projection: Projection, now: int) -> list[tuple[str, int]]:
         """The nodes that have stopped renewing, each with its last sign of life."""

@@ -91,6 +91,7 @@ class Runner:
             self.settler.settle_late()
             self.settler.leave()
         finally:
+            node.standby.ttl_us = None
             # Workers end first, so that none begins anew; then the wake-ups, which lean on the log.
             self.attempts.break_off()
             self._end_workers()
@@ -159,6 +160,7 @@ class Runner:
         given back, so that another node can begin before the ttl is over.
         """
         attempts = self.attempts
+        self.lookout.stand_down()
         self.stopping.begin(running_count=len(attempts.held))
         attempts.give_back("stopped before it began")
         if self.stopping.is_forced():

@@ -26,6 +26,7 @@ from eventq.core.events import (
 from eventq.core.lease import Leave, Renew, Vacancy
 from eventq.core.new_task import size_bytes as order_bytes
 from eventq.core.settle import Lapse, Outcome, SettleAndLease
+from eventq.core.task import Task
 from eventq.handlers.telling import told_bytes
 from eventq.host.logger import SafeLogger
 from eventq.node.node import Node
@@ -91,7 +92,11 @@ class Settler:
         """Commits the outcomes of the last tasks together with the leases of the next."""
         held = self._attempts
         batch = _batch(held.unsettled)
-        outcomes = [self._with_chance(each) for each in batch.outcomes]
+        # Only a failure needs chance, for the jitter of its backoff.
+        outcomes = [
+            each if each.error is None else replace(each, draw=self._chance())
+            for each in batch.outcomes
+        ]
         begun_s = self._clock.monotonic()
         heard = held.hearing.take(
             begun_s, most_events=batch.left_events, most_bytes=batch.left_bytes
@@ -113,22 +118,24 @@ class Settler:
         self._settled_s = self._clock.monotonic()
         held.hearing.settle(heard, begun_s)
         self.as_left = bool(committed.events)
-        attempts, is_news = [], False
+        attempts, is_news, completed_count = [], False, 0
         for (_, body), task in zip(committed.events, committed.tasks, strict=True):
             kind = type(body)
             if kind is Leased:
                 assert task is not None
                 attempts.append(held.hold(task))
+            elif type(body) is Completed and body.result_missing is None:
+                # So do most tasks end, and there is nothing to report.
+                completed_count += 1
             elif type(body) is Joined:
                 self._said = begun_s, body
             elif kind in COUNTED:
+                is_news = True
                 self.counts[COUNTED[kind]] += 1
-                # Of the plain completions of most tasks there is nothing to report.
-                is_plain = type(body) is Completed and body.result_missing is None
-                is_news = is_news or not is_plain
                 if kind is Cancelled:
                     # A worker's Cancel is a failure in the log, right before this event.
                     self.counts["failed"] -= 1
+        self.counts["completed"] += completed_count
         if attempts:
             # Other nodes may see the sign of life before this one hears of its commit.
             self.signed_s = begun_s
@@ -136,14 +143,25 @@ class Settler:
         if is_news:
             news.report(self._node, committed)
 
+    def begin(self, leased: list[Task]) -> None:
+        """Begins the tasks that were leased as they were created, for workers that are free."""
+        if leased:
+            self.signed_s = self._node.standby.leased_s
+            self._submit([self._attempts.hold(task) for task in leased])
+
     def _submit(self, attempts: list[Attempt]) -> None:
         by_pool: dict[Pool, list[Attempt]] = {}
         for attempt in attempts:
             by_pool.setdefault(self._attempts.pool_of(attempt.task), []).append(attempt)
         for pool, own in by_pool.items():
             if not pool.waiting_count():
-                pool.progress_s = self._settled_s
+                pool.progress_s = self._clock.monotonic()
             pool.submit(own)
+
+    @property
+    def has_said(self) -> bool:
+        """Whether the node has said what it can run, or has nothing to say."""
+        return self._said is not None or self._attempts.workload.is_plain
 
     def must_say(self, now_s: float) -> bool:
         """Whether the node has not said for a while what it can run, or can run something else."""
@@ -196,9 +214,6 @@ class Settler:
             logger.warning(LAPSED_LEASES, values, extra=values)
             self.counts["expired"] += sum(type(body) is Expired for _, body in committed.events)
             news.report(self._node, committed)
-
-    def _with_chance(self, outcome: Outcome) -> Outcome:
-        return outcome if outcome.error is None else replace(outcome, draw=self._chance())
 
 
 class Batch(Struct, frozen=True):

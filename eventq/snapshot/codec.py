@@ -275,8 +275,11 @@ def _state(worker: str | None, rarity: Rarity | None) -> TaskState:
 
 
 def _counts_known_kinds(snapshot: Snapshot) -> bool:
-    counted = snapshot.counts.keys(), snapshot.reopened.keys(), snapshot.strange_ends.keys()
-    return counted == (KINDS, {"expired", "cancelled"}, set(END_KINDS))
+    return (
+        snapshot.counts.keys() == KINDS
+        and snapshot.reopened.keys() == {"expired", "cancelled"}
+        and snapshot.strange_ends.keys() == set(END_KINDS)
+    )
 
 
 def _contradictions(snapshot: Snapshot) -> Iterator[str]:

@@ -37,7 +37,7 @@ from eventq.core.events import (
 )
 from eventq.errors import shown
 from eventq.verify.allowance import check_given_up, check_retry
-from eventq.verify.nodes import Nodes, check_route
+from eventq.verify.nodes import PLAIN, JoinedNodes, check_route
 from eventq.verify.order import NO_LANE, Order, Seen, brought_back, is_due
 from eventq.verify.terms import BrokenError, Past, Report, Unreadable
 
@@ -73,7 +73,7 @@ class Rules:
         self._past = past
         self._report = report
         self._on_final = on_final
-        self.nodes = Nodes(self.tasks)
+        self.nodes = JoinedNodes(self.tasks)
         self._order = Order(self.tasks)
         self._judges_order = judges_order
         self._failed: set[int] = set()
@@ -234,7 +234,8 @@ class Rules:
             raise BrokenError("lease", "leased for no time")
         if self._judges_order:
             self._judge_choice(seq, at, task, body.worker)
-        self.nodes.hold(body.worker, task.lane)
+        if self.nodes.joined:
+            self.nodes.hold(body.worker, task.lane)
         task.state = "leased"
         task.worker = body.worker
         task.attempt = body.attempt
@@ -243,8 +244,10 @@ class Rules:
 
     def _judge_choice(self, seq: int, at: int, task: Seen, worker: str) -> None:
         """Rule 7: the node can run the task, and none that it can run ranked higher."""
+        choices = PLAIN
         try:
-            choices = self.nodes.choices(worker, task)
+            if task.name is not None or task.needs or self.nodes.joined:
+                choices = self.nodes.choices(worker, task)
         except BrokenError as broken:
             self._report(seq, broken.rule, f"task {task.number}: {broken.problem}")
             return
@@ -265,7 +268,7 @@ class Rules:
             task = self._end_lease(seq, number, body.fence, Completed)
             if task is None:
                 return
-        else:
+        elif self.nodes.joined:
             self.nodes.let_go(task)
         task.state = "completed"
         task.fence = 0

@@ -365,7 +365,8 @@ def test_a_word_that_no_commit_could_take_is_told_by_the_next() -> None:
     """The log was away meanwhile."""
     log = HookedLog()
     with queue_on(log, workers=1) as queue:
-        gate, failures = Gate(), []
+        gate = Gate()
+        failures: list[Commit] = []
 
         def work(ctx: Context, _task: Task) -> None:
             ctx.save(1)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
 from eventq import Queue, Task
+from eventq.core.command import Draft
 from eventq.core.events import NODE, ErrorInfo, Joined, Left
 from eventq.core.projection import Projection
 from eventq.core.task import Ending, Progress, Rarity, Route, TaskState
@@ -131,7 +134,7 @@ OTHER_VALUES: dict[str, object] = {
     "rarity": Rarity(lapses=99),
 }
 # What a part holds is told by the names that Task has for it.
-PARTS = {
+PARTS: dict[str, dict[str, Any]] = {
     "name": {"route": Route("other")},
     "lane": {"route": Route(None, "other")},
     "needs": {"route": Route(needs=("other",))},
@@ -185,7 +188,7 @@ def test_nodes_that_joined_are_compared() -> None:
     record(log, projection, [(NODE, first), (NODE, Joined("bert", 30, 4, "1"))], now=1)
     before = replay(log)
     second = Joined("anna", 30, 4, "1", names=("b",))
-    drafts = [(NODE, second), (NODE, Left("bert")), (NODE, Joined("cleo", 30, 4, "1"))]
+    drafts: list[Draft] = [(NODE, second), (NODE, Left("bert")), (NODE, Joined("cleo", 30, 4, "1"))]
     record(log, projection, drafts, now=2)
 
     found = compare(before, projection)

@@ -113,12 +113,15 @@ class ReversibleProjection(Projection):
 
     def _change_back(self, event: Event, before: Task | None) -> None:
         """Makes the event's task what it was."""
+        after = self.tasks.get(event.task)
+        if after == before:
+            # Nor does what may be skipped: putting it back would forget its node's sign of life.
+            return
         if isinstance(event.body, Told):
             # Its attempt goes on, so that no index has changed.
-            if before is not None:
-                self.tasks[event.task] = before
+            assert before is not None, "only an open task has an attempt that tells"
+            self.tasks[event.task] = before
             return
-        after = self.tasks.get(event.task)
         if after is not None:
             self._remove(after)
         if before is not None:

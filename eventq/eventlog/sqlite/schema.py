@@ -139,17 +139,6 @@ SELECT
                         WHERE newer.ns = namespaces.id
                             AND newer.task = created.task
                             AND newer.is_unknown
-                            AND newer.place > coalesce(
-                                (
-                                    SELECT max(reopening.place)
-                                    FROM later AS reopening
-                                    WHERE reopening.ns = namespaces.id
-                                        AND reopening.task = created.task
-                                        AND reopening.kind = 'retried'
-                                        AND reopening.body ->> '$.reopens' IS NOT NULL
-                                ),
-                                0
-                            )
                     ) THEN 'unknown'
                     WHEN kind IN ('retried', 'released') THEN 'scheduled'
                     ELSE kind
@@ -157,10 +146,15 @@ SELECT
             FROM later
             WHERE ns = namespaces.id
                 AND task = created.task
+                AND is_known
                 AND kind NOT IN ('updated', 'refused', 'progressed', 'saved', 'noted')
-                AND (is_unknown OR is_known)
-            -- What is not known says nothing of a state that is.
-            ORDER BY is_unknown, place DESC
+            ORDER BY place DESC
+            LIMIT 1
+        ),
+        (
+            SELECT 'unknown'
+            FROM later
+            WHERE ns = namespaces.id AND task = created.task AND is_unknown
             LIMIT 1
         ),
         'scheduled'

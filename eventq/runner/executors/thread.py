@@ -6,7 +6,6 @@ import asyncio
 import threading
 from contextlib import suppress
 from contextvars import Context as Variables
-from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -163,7 +162,7 @@ class ThreadExecutor(Executor):
         def begin() -> None:
             loop = asyncio.get_running_loop()
             handle = asyncio.Task(_awaited(value, self._process), loop=loop, context=variables)
-            attempt.interrupt = partial(self.host.call, handle.cancel)
+            attempt.interrupt = lambda _: self.host.call(handle.cancel)
             handle.add_done_callback(box.put)
             if attempt.context.cancelled:
                 # Whoever cancelled it may have been too early to find the handle.
