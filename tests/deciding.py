@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from eventq.core.command import Draft
 from eventq.core.create import CreateTasks, NewTask
@@ -13,9 +14,11 @@ from eventq.core.moves import create as created_task
 from eventq.core.projection import Projection
 from eventq.core.settle import Lapse, settle
 from eventq.core.task import Task
+from eventq.errors import EventqError
 
 __all__ = [
     "KnownPast",
+    "attempted",
     "can_lease",
     "cancel",
     "create",
@@ -100,3 +103,11 @@ def update(
     """See UpdateTask."""
     edit = UpdateTask(priority, tags_json, scheduled_at, by=by)
     return edit.events(task, task.seen_at_us)
+
+
+def attempted(decision: Callable[[], Any]) -> tuple[Any, EventqError | None]:
+    """The answer, or the error of eventq that came instead."""
+    try:
+        return decision(), None
+    except EventqError as error:
+        return None, error

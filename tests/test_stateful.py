@@ -23,12 +23,11 @@ from msgspec.structs import replace
 
 from eventq.core.command import NEW, Draft
 from eventq.core.create import NewTask
-from eventq.core.events import NODE, AnyTold, ErrorInfo, Joined, Left
+from eventq.core.events import NODE, AnyTold, Joined, Left
 from eventq.core.lease import Vacancy
 from eventq.core.projection import Projection
 from eventq.core.settle import Outcome, live_told
 from eventq.core.task import Task
-from eventq.errors import EventqError
 from eventq.eventlog import EventLog
 from eventq.replay.fold import replay
 from tests import deciding as decide
@@ -42,6 +41,7 @@ from tests.strategies import (
     TTL,
     OutcomeKind,
     doubtful_orders,
+    ended,
     ends,
     families,
     free_orders,
@@ -393,7 +393,7 @@ class QueueMachine(RuleBasedStateMachine):
     def agree(self, expected: Callable[[], Any], decision: Callable[[], Any]) -> Any:  # noqa: ANN401 - a pair of answers
         """Both answers, or None when both refuse."""
         # The decision comes first: it must not see what the model is about to change.
-        answer, refusal = attempted(decision)
+        answer, refusal = decide.attempted(decision)
         if refusal is None:
             return expected(), answer
         with pytest.raises(WrongError) as wrong:
@@ -419,32 +419,6 @@ class QueueMachine(RuleBasedStateMachine):
         self.signs += [(name, h.seen_seq) for name, h in self.projection.holders.items()]
         if drafts:
             self.past.append((self.projection.seq, dict(self.projection.tasks)))
-
-
-def attempted(decision: Callable[[], Any]) -> tuple[Any, EventqError | None]:
-    """The answer, or the error of eventq that came instead."""
-    try:
-        return decision(), None
-    except EventqError as error:
-        return None, error
-
-
-def ended(number: int, fence: int, kind: OutcomeKind, delay_us: int | None, draw: float) -> Outcome:
-    """The end of an attempt."""
-    error = ErrorInfo("OSError", "disk") if kind == "failed" else None
-    fatal = kind == "failed" and delay_us == 5
-    result = b"[1]" if kind == "completed" and number % 2 else None
-    return Outcome(
-        number,
-        fence,
-        kind,
-        result,
-        error=error,
-        delay_us=delay_us,
-        draw=draw,
-        reason="pointless",
-        fatal=fatal,
-    )
 
 
 @pytest.mark.timeout(3_600)

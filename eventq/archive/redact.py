@@ -25,7 +25,7 @@ from eventq.core.events import (
     Joined,
     Leased,
     Left,
-    Line,
+    LogLine,
     Noted,
     Progressed,
     Refused,
@@ -67,7 +67,7 @@ VALUES: dict[type[Struct], tuple[str, ...]] = {
     Progressed: ("note",),
     Saved: ("value",),
     Noted: ("lines",),
-    Line: ("text",),
+    LogLine: ("text",),
     Reopening: ("key", "tags", "last_error", "saved"),
     ErrorInfo: ("message", "traceback"),
 }

@@ -21,9 +21,7 @@ ERROR_BYTES = 8 * 1024
 RESULT_BYTES = 64 * 1024
 COMMIT_EVENTS = 1_000
 COMMIT_BYTES = 1024 * 1024
-# What one attempt may keep of what it logs.
-NOTED_LINES = 1_000
-NOTED_BYTES = 64 * 1024
+NOTED_LINES, NOTED_BYTES = 1_000, 64 * 1024
 
 # The task of an event about a node.
 NODE = 0
@@ -242,11 +240,11 @@ class Left(Body, frozen=True, tag="left"):
 class Told(Body, frozen=True):
     """What an attempt tells while it runs; no decision looks at it, and losing one loses nothing.
 
-    It changes nothing unless ``fence`` is the live one. A node that does not know its kind goes on.
+    It changes nothing unless ``fence`` is the live one.
     """
 
     fence: int
-    # From a factory, so that it is always stored: who does not know the kind has to read it.
+    # From a factory, so that it is stored: who does not know the kind has to read it.
     skip: bool = field(default_factory=lambda: True)
 
 
@@ -266,7 +264,7 @@ class Saved(Told, frozen=True, tag="saved"):
     value: Raw = Raw(b"null")
 
 
-class Line(Struct, frozen=True, array_like=True, gc=False):
+class LogLine(Struct, frozen=True, array_like=True, gc=False):
     """One record that a worker logged: when, how severe, and its text."""
 
     at: int
@@ -278,7 +276,7 @@ class Line(Struct, frozen=True, array_like=True, gc=False):
 class Noted(Told, frozen=True, tag="noted"):
     """What the worker logged, as far as its handler keeps that."""
 
-    lines: tuple[Line, ...] = ()
+    lines: tuple[LogLine, ...] = ()
 
 
 @final
@@ -315,7 +313,6 @@ AnyBody = (
 
 KIND_OF = {body: str(body.__struct_config__.tag) for body in get_args(AnyBody)}
 KINDS = frozenset(KIND_OF.values())
-# What attempts tell while they run.
 AnyTold = Progressed | Saved | Noted
 TOLD = frozenset(get_args(AnyTold))
 

@@ -16,7 +16,7 @@ from msgspec import Raw
 
 from eventq.core.create import NewTask, check_order
 from eventq.core.durations import SECOND_US, Duration, parse_duration
-from eventq.core.events import RESULT_BYTES, Line, Progressed, Saved
+from eventq.core.events import RESULT_BYTES, LogLine, Progressed, Saved
 from eventq.core.new_task import TaskOptions, TaskSpec
 from eventq.core.plain import plain
 from eventq.core.task import Task, instant
@@ -300,7 +300,7 @@ class Context:
         """Keeps a line of the log with the attempt; once that has ended, in vain."""
         telling = self._begin_telling()
         with telling.lock:
-            if telling.add_line(Line(self._clock.now_us(), level, text)):
+            if telling.add_line(LogLine(self._clock.now_us(), level, text)):
                 self._be_heard(telling)
 
     def _begin_telling(self) -> Telling:

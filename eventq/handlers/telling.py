@@ -20,7 +20,7 @@ from eventq.core.events import (
     NOTED_BYTES,
     NOTED_LINES,
     AnyTold,
-    Line,
+    LogLine,
     Noted,
     Policy,
     Progressed,
@@ -72,7 +72,7 @@ class Telling:
         self.saved: Saved | None = None
         self.saved_json: bytes | None = None
         """What the attempt saved last, in the log or not."""
-        self.lines: list[Line] = []
+        self.lines: list[LogLine] = []
         self.kept_count = 0
         self.kept_bytes = 0
         self.from_s = -math.inf
@@ -84,14 +84,14 @@ class Telling:
         self.is_over = False
         """The attempt has ended: what is left goes with its outcome."""
 
-    def add_line(self, line: Line) -> bool:
+    def add_line(self, line: LogLine) -> bool:
         """Keeps a line, if there is room for it; returns whether something was kept."""
         size_bytes = len(msgspec.json.encode(line.text))
         if self.kept_count >= NOTED_LINES:
             return False
         is_last = self.kept_count == NOTED_LINES - 1
         if is_last or self.kept_bytes + size_bytes > NOTED_BYTES:
-            line = Line(line.at, "warning", CUT_OFF)
+            line = LogLine(line.at, "warning", CUT_OFF)
             self.kept_count = NOTED_LINES
         self.kept_count += 1
         self.kept_bytes += size_bytes

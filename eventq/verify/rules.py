@@ -39,7 +39,8 @@ from eventq.errors import shown
 from eventq.verify.allowance import check_given_up, check_retry
 from eventq.verify.nodes import PLAIN, JoinedNodes, check_route
 from eventq.verify.order import NO_LANE, Order, Seen, brought_back, is_due
-from eventq.verify.terms import BrokenError, Past, Report, Unreadable
+from eventq.verify.telling import Made, check_was_lease, take_told
+from eventq.verify.terms import BrokenError, Past, Report, Unreadable, decided_at
 
 # Final tasks that may be reopened of which a hash is kept (about 100 bytes each), the latest ones.
 # Reopening an older one costs a look at its history.
@@ -77,8 +78,7 @@ class Rules:
         self._order = Order(self.tasks)
         self._judges_order = judges_order
         self._failed: set[int] = set()
-        # How many tasks the last completion says that its attempt made, without those that came.
-        self._owed = 0
+        self._made = Made(report)
         self._reopenable: dict[int, int] = {}
         self._rules: dict[type, Callable[[int, int, int, Any], None]] = {
             Created: self._take_created,
@@ -113,47 +113,23 @@ class Rules:
         """Judges the events of one commit, or of a part of it."""
         seq = first - 1
         rules = self._rules
-        at = self._decided_at(first, at, bodies)
+        at, self._stamp = decided_at(first, at, self._stamp, bodies, self._report), at
         for number, body in zip(numbers, bodies, strict=True):
             seq += 1
-            if self._owed:
-                self._check_made(seq, body)
+            if self._made.owed:
+                self._made.take(seq, body)
             try:
                 rules[type(body)](seq, at, number, body)
             except BrokenError as broken:
                 self._report(seq, broken.rule, broken.problem)
                 self._drop(number)
-        if self._owed:
-            # Rule 19: what an attempt makes is there exactly if its completion is.
-            self._report(seq, "made", f"{self._owed} tasks that an attempt made are missing")
-            self._owed = 0
+        if self._made.owed:
+            self._made.finish(seq)
         if self._failed:
             # Rule 4: a failure is always followed in its commit.
             self._report(seq, "move", f"nothing follows the failure of {sorted(self._failed)}")
             for number in list(self._failed):
                 self._drop(number)
-
-    def _check_made(self, seq: int, body: AnyBody | Unknown | Unreadable) -> None:
-        """Rule 19: behind a completion stand the tasks that its attempt made, and nothing else."""
-        self._owed -= 1
-        if not isinstance(body, Created | Unreadable):
-            self._report(seq, "made", f"{body.kind} where a task stands that an attempt made")
-            self._owed = 0
-
-    def _decided_at(self, first: int, at: int, bodies: list[AnyBody | Unknown | Unreadable]) -> int:
-        """The instant that a commit goes by: its stamp, but where that was ahead of the clock."""
-        before, self._stamp = self._stamp, at
-        found = bodies[0].decided_at if bodies else None
-        if any(body.decided_at is not found and body.decided_at != found for body in bodies):
-            self._report(first, "clock", "decided by several instants")
-        if found is None:
-            return at
-        if not 0 < found < at:
-            self._report(first, "clock", "decided by an instant that is not before its stamp")
-        elif before not in {0, at}:
-            # A stamp is behind its clock only where the one before it was.
-            self._report(first, "clock", "decided before its stamp, which is not the one before it")
-        return found
 
     def judge(self, seq: int, at: int, number: int, body: AnyBody | Unknown) -> None:
         """Judges one event by itself. Raises BrokenError."""
@@ -260,9 +236,7 @@ class Rules:
     def _take_completed(self, seq: int, _at: int, number: int, body: Completed) -> None:
         # The commonest end by far, so it makes no further call when all is well.
         if body.made:
-            if body.made < 0:
-                raise BrokenError("made", f"made {body.made} tasks")
-            self._owed = body.made
+            self._made.expect(body.made)
         task = self.tasks.get(number)
         if task is None or task.state != "leased" or task.fence != body.fence:
             task = self._end_lease(seq, number, body.fence, Completed)
@@ -367,16 +341,8 @@ class Rules:
             self._finish(task, "cancelled")
 
     def _take_told(self, seq: int, _at: int, number: int, body: Told) -> None:
-        # Nothing depends on it; but nothing else could have been appended at this position.
-        task = self._in_state(seq, number, type(body), "leased")
-        if task is None:
-            return
-        if body.fence != task.fence:
-            raise BrokenError("fence", f"fence {body.fence}, but the live one is {task.fence}")
-        if not body.skip:
-            raise BrokenError("move", f"{body.kind} is not to be skipped by who does not know it")
-        if type(body) is Saved:
-            task.saved = bytes(body.value)
+        if task := self._in_state(seq, number, type(body), "leased"):
+            take_told(task, body)
 
     def _take_renewed(self, _seq: int, _at: int, number: int, body: Renewed) -> None:
         if number != 0:
@@ -438,12 +404,7 @@ class Rules:
                 raise BrokenError("move", f"refused of task {number} before created")
         elif task.state == "leased" and task.fence == fence:
             raise BrokenError("fence", "the outcome of a live lease was refused")
-        lease = past.event(fence) if 0 < fence < seq else None
-        if lease is None:
-            if not past.is_trusted(fence):
-                raise BrokenError("fence", f"fence {fence} was no lease of the task")
-        elif lease[0] != number or type(lease[1]) not in {Leased, Unknown}:
-            raise BrokenError("fence", f"fence {fence} was no lease of the task")
+        check_was_lease(past, seq, number, fence)
 
     def _take_unknown(self, seq: int, _at: int, number: int, body: Unknown) -> None:
         if body.skip:

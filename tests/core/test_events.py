@@ -22,7 +22,7 @@ from eventq.core.events import (
     Joined,
     Leased,
     Left,
-    Line,
+    LogLine,
     Noted,
     Policy,
     Progressed,
@@ -82,7 +82,7 @@ GOLDEN: list[tuple[AnyBody, str]] = [
     ),
     (Saved(9, value=Raw(b"[1]")), '{"kind":"saved","fence":9,"skip":true,"value":[1]}'),
     (
-        Noted(9, lines=(Line(7, "info", "hello"),)),
+        Noted(9, lines=(LogLine(7, "info", "hello"),)),
         '{"kind":"noted","fence":9,"skip":true,"lines":[[7,"info","hello"]]}',
     ),
     (

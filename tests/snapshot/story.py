@@ -15,7 +15,7 @@ from eventq.core.events import (
     Joined,
     Leased,
     Left,
-    Line,
+    LogLine,
     Noted,
     Policy,
     Progressed,
@@ -70,7 +70,7 @@ LATER: list[list[Draft]] = [
     [
         (4, Progressed(8, done=1, total=4, note="begun")),
         (4, Saved(8, value=Raw(b'{"page":7}'))),
-        (4, Noted(8, lines=(Line(1_100, "info", "hello"),))),
+        (4, Noted(8, lines=(LogLine(1_100, "info", "hello"),))),
     ],
 ]
 # About task 27, of a kind that is not known.

@@ -24,7 +24,7 @@ from eventq.core.events import (
     Joined,
     Leased,
     Left,
-    Line,
+    LogLine,
     Noted,
     Policy,
     Progressed,
@@ -107,7 +107,7 @@ def _progress(told: Progress | Progressed) -> str:
     return progress_words(told.done, told.total) + note
 
 
-def line_text(line: Line) -> str:
+def line_text(line: LogLine) -> str:
     """What a worker logged, on one line."""
     return visible(f"{line.level}: {line.text}")
 
