@@ -94,8 +94,8 @@ def type_name(annotation: object) -> str:
         )
         return f"{'object' if typing.get_origin(annotation) is dict else 'list'} of {of}"
     if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
-        (annotation,) = set(typing.get_args(annotation)) - {types.NoneType, msgspec.UnsetType}
-        return type_name(annotation)
+        kinds = set(typing.get_args(annotation)) - {types.NoneType, msgspec.UnsetType}
+        return "number" if kinds == {int, float} else type_name(*kinds)
     if isinstance(annotation, type) and issubclass(annotation, Struct):
         return annotation.__name__.lower().removesuffix("info")
     return names[annotation]
@@ -122,7 +122,12 @@ def field_rows(struct: type[Struct]) -> Rows:
 
 
 BODIES = [body for body in typing.get_args(events.AnyBody) if body is not events.Unknown]
-PARTS = {"policy": events.Policy, "error": events.ErrorInfo, "reopening": events.Reopening}
+PARTS = {
+    "policy": events.Policy,
+    "error": events.ErrorInfo,
+    "reopening": events.Reopening,
+    "logline": events.LogLine,
+}
 
 
 def test_events_page_lists_every_kind() -> None:
