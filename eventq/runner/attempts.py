@@ -139,7 +139,10 @@ class Attempts:
             if attempt.begun_s is not None:
                 total_s += attempt.ended_s - attempt.begun_s
             number = attempt.task.number
-            attempt.outcome = attempt.conclude(attempt.outcome)
+            # First this, then the look; see Context.conclude.
+            attempt.context.is_over = True
+            if attempt.context.telling is not None:
+                attempt.outcome = attempt.conclude(attempt.outcome)
             # The outcome first: should an interrupt come in between, it is not lost.
             if self.held.get(number) is attempt:
                 self.unsettled.append(attempt.outcome)

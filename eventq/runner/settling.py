@@ -227,18 +227,25 @@ class Batch(Struct, frozen=True):
 def _batch(outcomes: list[Outcome]) -> Batch:
     """The first outcomes that fit into one commit beside a block of leases."""
     size_bytes = events = count = 0
-    for count, outcome in enumerate(outcomes[:BLOCK], 1):
-        before = events, size_bytes
-        events += 1 if outcome.error is None else 2
-        if outcome.result_json is not None:
-            size_bytes += len(outcome.result_json)
-        if outcome.error is not None:
-            size_bytes += ERROR_BYTES
-        if outcome.told or outcome.children:
-            events += len(outcome.told) + len(outcome.children)
-            size_bytes += told_bytes(outcome.told) + sum(map(order_bytes, outcome.children))
-        if count > 1 and (size_bytes > SETTLE_BYTES or events > SETTLE_EVENTS):
-            events, size_bytes = before
-            count -= 1  # noqa: PLW2901 - the last one is left for the next commit
+    for outcome in outcomes[:BLOCK]:
+        more_bytes, more_events = _size_of(outcome)
+        is_full = size_bytes + more_bytes > SETTLE_BYTES or events + more_events > SETTLE_EVENTS
+        if is_full and count:
             break
+        size_bytes += more_bytes
+        events += more_events
+        count += 1
     return Batch(outcomes[:count], COMMIT_EVENTS - events, FULL_BYTES - size_bytes)
+
+
+def _size_of(outcome: Outcome) -> tuple[int, int]:
+    """How many bytes and events an outcome takes at the most."""
+    size_bytes = 0 if outcome.result_json is None else len(outcome.result_json)
+    events = 1
+    if outcome.error is not None:
+        size_bytes += ERROR_BYTES
+        events = 2
+    if outcome.told or outcome.children:
+        size_bytes += told_bytes(outcome.told) + sum(map(order_bytes, outcome.children))
+        events += len(outcome.told) + len(outcome.children)
+    return size_bytes, events

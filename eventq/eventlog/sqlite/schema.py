@@ -8,7 +8,7 @@ from eventq.core.events import Commit
 
 # "evtq" in ASCII; `file jobs.db` and other tools show it.
 APPLICATION_ID = 0x65767471
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 2
 
 # How many rows one INSERT carries. Fewer rows cost more statements, each of which gives up the
 # GIL; at 1,000 rows a statement SQLite is slower by a factor of four.
