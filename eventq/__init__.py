@@ -29,6 +29,7 @@ from eventq.errors import (
     NoAttemptError,
     NotAllowedError,
     NotBoundError,
+    ProcessDiedError,
     QueueClosedError,
     ReentrantCallError,
     Retry,
@@ -36,6 +37,8 @@ from eventq.errors import (
     Snooze,
     TaskFailedError,
     TaskNotFoundError,
+    UnguardedError,
+    WaitTimeoutError,
     WorkersStuckError,
 )
 from eventq.handlers import Context, Handler, Handlers, NewTaskRef, current
@@ -73,6 +76,7 @@ __all__ = [
     "NoAttemptError",
     "NotAllowedError",
     "NotBoundError",
+    "ProcessDiedError",
     "Progress",
     "Queue",
     "QueueClosedError",
@@ -86,6 +90,8 @@ __all__ = [
     "TaskNotFoundError",
     "TaskSpec",
     "TaskState",
+    "UnguardedError",
+    "WaitTimeoutError",
     "WorkersStuckError",
     "__version__",
     "current",

@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import UNSET, Struct
 
 from eventq.audit.lookup import last_sign
-from eventq.audit.phrases import counted, ordinal, progress_words, took, wait_words
+from eventq.audit.phrases import counted, exit_words, ordinal, progress_words, took, wait_words
 from eventq.core.durations import brief_duration, show_duration
 from eventq.core.events import (
     LAPSED,
@@ -106,10 +106,12 @@ def ending_of(event: Event) -> LeaseEnd | None:
     return LeaseEnd(event.seq, event.decided_at, word)
 
 
-def _created(context: EventContext, _: Created) -> str:
+def _created(context: EventContext, body: Created) -> str:
     task, at = context.after, context.event.decided_at
     later_us = task.scheduled_at_us - at
-    parts = ["ready at once" if later_us <= 0 else f"to run {brief_duration(later_us)} later"]
+    like = [] if body.repeats is None else [f"made like task {body.repeats}"]
+    when = "ready at once" if later_us <= 0 else f"to run {brief_duration(later_us)} later"
+    parts = [*like, when]
     if task.name is not None:
         parts.append(f"for who handles {task.name}")
     most = task.policy.max_retries
@@ -154,10 +156,11 @@ def _failed(context: EventContext, body: Failed) -> str:
     task, kind = context.task, body.error.type
     if kind == LAPSED:
         return _lapsed(context)
+    ran = context.ran if body.exit is None else f"{context.ran}; {exit_words(body.exit)}"
     if kind == LATE and task.policy.deadline_us is not None:
-        return f"past its deadline of {show_duration(task.policy.deadline_us)}: {context.ran}"
+        return f"past its deadline of {show_duration(task.policy.deadline_us)}: {ran}"
     asked = {RETRY: "the worker asked for a retry: ", CANCEL: "the worker called it off: "}
-    return asked.get(kind, "") + context.ran
+    return asked.get(kind, "") + ran
 
 
 def _lapsed(context: EventContext) -> str:

@@ -31,6 +31,7 @@ class NewTask(Struct, frozen=True, gc=False):
     delay_us: int | None = None
     expires_at: int | None = None
     route: Route = PLAIN_ROUTE
+    repeats: int | None = None
 
 
 class CreateTasks(Struct, frozen=True):
@@ -49,7 +50,7 @@ class CreateTasks(Struct, frozen=True):
     ) -> Decision[list[int | Task]]:
         """See Command.decide."""
         if len(self.orders) == 1 and self.orders[0].key is None:
-            return Decision([(NEW, _created(self.orders[0], now))], [0])
+            return Decision([(NEW, created_by(self.orders[0], now))], [0])
         drafts: list[Draft] = []
         places: list[int | Task] = []
         existing = _existing(self.orders, past, now)
@@ -66,7 +67,7 @@ class CreateTasks(Struct, frozen=True):
                     continue
                 keyed[key] = len(drafts)
             places.append(len(drafts))
-            drafts.append((NEW, _created(order, now)))
+            drafts.append((NEW, created_by(order, now)))
         return Decision(drafts, places)
 
 
@@ -96,7 +97,7 @@ class ChildDrafts:
                 if key in existing:
                     _same(key, order, existing[key])
                     continue
-            body = _created(order, self._now)
+            body = created_by(order, self._now)
             if key is not None:
                 keyed[key] = body
             drafts.append((NEW, body))
@@ -106,7 +107,7 @@ class ChildDrafts:
 
 def check_order(order: NewTask, now: int) -> None:
     """Raises ArgumentError for a task that could never run if it were made now."""
-    _created(order, now)
+    created_by(order, now)
 
 
 def _same(key: str, order: NewTask, there: tuple[Event, Task]) -> Task:
@@ -132,7 +133,8 @@ def _existing(
     return found
 
 
-def _created(order: NewTask, now: int) -> Created:
+def created_by(order: NewTask, now: int) -> Created:
+    """What the log says of a task that is made now. Raises ArgumentError if it can never run."""
     policy, scheduled_at, expires_at = order.policy, order.scheduled_at, order.expires_at
     if order.delay_us:
         scheduled_at = now + order.delay_us
@@ -154,6 +156,7 @@ def _created(order: NewTask, now: int) -> Created:
         name=order.route.name,
         lane=order.route.lane,
         needs=order.route.needs,
+        repeats=order.repeats,
     )
 
 

@@ -80,7 +80,8 @@ class Created(Body, frozen=True, tag="created"):
     """A task exists. ``scheduled_at`` None means at once: the instant of this event.
 
     ``name`` None is a task for `run(worker)`; ``lane`` None is the lane "default". A node that does
-    not know a word of ``needs`` leaves the task alone.
+    not know a word of ``needs`` leaves the task alone. ``repeats`` is the final task that it was
+    made like, by `Queue.repeat`.
     """
 
     policy: Policy
@@ -92,6 +93,7 @@ class Created(Body, frozen=True, tag="created"):
     name: str | None = None
     lane: str | None = None
     needs: tuple[str, ...] = ()
+    repeats: int | None = None
 
 
 @final
@@ -117,16 +119,34 @@ class Completed(Body, frozen=True, tag="completed"):
     made: int = 0
 
 
+class ProcessExit(Struct, frozen=True, omit_defaults=True, gc=False):
+    """How the process of an isolated attempt ended, or what it had when memory ran out.
+
+    It ended by ``code``, or by ``signal`` ("SIGKILL"); by neither if it lived on. eventq sent the
+    signal where ``killed_after_us`` says how long it had been told to end by then. ``peak_bytes``
+    is the most memory that it had at a time, over all its attempts; None: not known.
+    ``memory_bytes`` is the limit of its handler.
+    """
+
+    code: int | None = None
+    signal: str | None = None
+    killed_after_us: int | None = None
+    peak_bytes: int | None = None
+    memory_bytes: int | None = None
+
+
 @final
 class Failed(Body, frozen=True, tag="failed"):
     """The attempt is over without success; what follows for the task is the next event.
 
     ``rule`` says which of its handler's retry rules decided what follows; None: the task's backoff.
+    ``exit`` is there for an isolated attempt whose process ended, or ran out of memory.
     """
 
     fence: int
     error: ErrorInfo
     rule: str | None = None
+    exit: ProcessExit | None = None
 
 
 class Reopening(Struct, frozen=True, omit_defaults=True, gc=False):

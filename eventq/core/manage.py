@@ -6,11 +6,20 @@ from typing import ClassVar
 
 from msgspec import UNSET, Raw, Struct
 
-from eventq.core.command import Decision, Draft, PastTasks
+from eventq.core.command import NEW, Decision, Draft, PastTasks
+from eventq.core.create import NewTask, created_by
 from eventq.core.events import NODE, Cancelled, Reopening, Retried, Updated
 from eventq.core.newer import newer_queue, newer_task
 from eventq.core.projection import Projection
-from eventq.core.task import FINAL, REOPENABLE, Task, TaskState, instant, is_due
+from eventq.core.task import (
+    FINAL,
+    REOPENABLE,
+    Task,
+    TaskState,
+    instant,
+    is_due,
+    state_as_of,
+)
 from eventq.errors import ArgumentError, NotAllowedError, TaskNotFoundError
 
 
@@ -108,6 +117,27 @@ class ManageTask(Struct, frozen=True):
             raise newer_queue(projection.unknown)
         task = find_task(projection, past, self.key)
         return Decision(self.edit.events(task, now), task)
+
+
+class RepeatTask(Struct, frozen=True):
+    """Makes a new task like a final one: all but its key, its instants and its `expires_at`.
+
+    Raises TaskNotFoundError, and NotAllowedError for a task that is open.
+    """
+
+    key: str
+    unconditional: ClassVar[bool] = False
+    leasing: ClassVar[bool] = False
+
+    def decide(self, projection: Projection, past: PastTasks, now: int) -> Decision[None]:
+        """See Command.decide."""
+        task = find_task(projection, past, self.key)
+        if task.recorded_state not in FINAL:
+            raise NotAllowedError("repeat", task.key, state_as_of(task, now))
+        order = NewTask(
+            task.tags_json, task.policy, task.priority, route=task.route, repeats=task.number
+        )
+        return Decision([(NEW, created_by(order, now))], None)
 
 
 def find_task(projection: Projection, past: PastTasks, key: str) -> Task:

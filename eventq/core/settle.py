@@ -22,6 +22,7 @@ from eventq.core.events import (
     Expired,
     Failed,
     Joined,
+    ProcessExit,
     Refused,
     Released,
     Retried,
@@ -60,6 +61,7 @@ class Outcome(Struct, frozen=True, gc=False):
     fatal: bool = False
     backoff: Backoff | None = None
     rule: str | None = None
+    exit: ProcessExit | None = None
     told: tuple[AnyTold, ...] = ()
     """What the attempt has told that is not in the log yet."""
     children: tuple[NewTask, ...] = ()
@@ -239,7 +241,7 @@ def _complete(
 def _fail(task: Task, outcome: Outcome, *, worker: str, now: int) -> list[Draft]:
     error = _error_of(outcome)
     assert error is not None, "a failure says what failed"
-    failed = (task.number, Failed(outcome.fence, error, outcome.rule))
+    failed = (task.number, Failed(outcome.fence, error, outcome.rule, outcome.exit))
     if outcome.kind == "cancelled":
         return [failed, (task.number, Cancelled(outcome.reason, worker))]
     if outcome.fatal:

@@ -136,8 +136,8 @@ class Task(Struct, frozen=True, gc=False):
     """The node that holds the lease."""
     last_error: ErrorInfo | None = None
     route: Route = PLAIN_ROUTE
-    started_at_us: int = 0
-    """When its last attempt was leased; 0 before the first since it was made or reopened."""
+    started_at_us: int | None = None
+    """When its last attempt was leased; None before the first since it was made or reopened."""
     ending: Ending | None = None
     rarity: Rarity | None = None
 
@@ -225,7 +225,7 @@ class Task(Struct, frozen=True, gc=False):
     @property
     def started_at(self) -> datetime | None:
         """When its last attempt was leased; None before the first since it was made or reopened."""
-        return instant(self.started_at_us) if self.started_at_us else None
+        return None if self.started_at_us is None else instant(self.started_at_us)
 
     @property
     def finished_at_us(self) -> int | None:

@@ -104,9 +104,19 @@ class Context:
         return None if self._deadline_at is None else instant(self._deadline_at)
 
     @property
+    def deadline_at(self) -> int | None:
+        """For the runner: the deadline in microseconds since 1970."""
+        return self._deadline_at
+
+    @property
+    def stopped_why(self) -> str | None:
+        """For the runner: what the worker was told when it was asked to end."""
+        return self._stopped_why
+
+    @property
     def cancelled(self) -> bool:
         """Whether the attempt should stop: cancelled, out of time, or its lease lost."""
-        return self._stopped_why is not None or self._is_late()
+        return self._stopped_why is not None or self.is_late()
 
     @property
     def log(self) -> SafeLogger:
@@ -214,7 +224,7 @@ class Context:
         Raises DeadlineExceededError past the deadline, AttemptCancelledError when the task was
         cancelled, its lease lost or given back. Let them pass through the worker.
         """
-        if self._is_late():
+        if self.is_late():
             raise DeadlineExceededError(LATE)
         if self._stopped_why is not None:
             raise AttemptCancelledError(self._stopped_why)
@@ -317,7 +327,8 @@ class Context:
         telling.due_s = max(telling.from_s, self._clock.monotonic() + FIRST_S)
         self._setting.hear(telling)
 
-    def _is_late(self) -> bool:
+    def is_late(self) -> bool:
+        """For the runner: whether the deadline has passed."""
         return self.deadline_s is not None and self._clock.monotonic() >= self.deadline_s
 
 

@@ -15,10 +15,12 @@ from eventq.core.durations import Duration
 from eventq.core.new_task import TaskOptions, TaskSpec, check_options, overridden
 from eventq.core.plain import plain
 from eventq.core.policy import Backoff
+from eventq.core.sizes import Size
 from eventq.core.task import Task, TaskState
 from eventq.core.validation import check_name, check_tags
 from eventq.errors import ArgumentError, NotBoundError, TaskFailedError
 from eventq.handlers.context import current
+from eventq.handlers.isolation import take_isolation
 from eventq.handlers.rules import RetryRules, RuleOptions
 from eventq.handlers.signature import HandlerSignature
 from eventq.host.surroundings import in_thread
@@ -43,6 +45,10 @@ class HandlerOptions(TypedDict, total=False):
     retry: RuleOptions | None
     result: str
     keep_logs: str | None
+    isolate: bool
+    memory: Size | None
+    kill_after: Duration
+    recycle: int | None
 
 
 LENIENT = "lenient"
@@ -80,6 +86,8 @@ class Handler(Generic[P, R, C]):
         self.rules = RetryRules(given.pop("retry", None))
         self.keeps_strictly = _is_strict(given.pop("result", LENIENT))
         self.keeps_level = _level(given.pop("keep_logs", None))
+        self.isolation = take_isolation(given, function)
+        """How its attempts run in processes of their own; None: they run in this one."""
         self.options = check_options({**given, "name": self.name})
         self.binding = Binding()
         self.tags: Mapping[str, Any] = {}
@@ -158,20 +166,24 @@ class Binding:
 
     def __init__(self) -> None:
         self._queues: list[MakesTasks] = []
+        # Those that make its tasks instead, as in tests: the last one alone does.
+        self._over: list[MakesTasks] = []
 
-    def add(self, queue: MakesTasks) -> None:
-        """The queue makes its tasks from now on."""
-        self._queues.append(queue)
+    def add(self, queue: MakesTasks, *, over: bool = False) -> None:
+        """The queue makes its tasks from now on; ``over``: instead of all others."""
+        (self._over if over else self._queues).append(queue)
 
     def remove(self, queue: MakesTasks) -> None:
         """The queue, which is closed, makes none any more."""
         self._queues = [other for other in self._queues if other is not queue]
+        self._over = [other for other in self._over if other is not queue]
 
     def queue(self, name: str) -> MakesTasks:
         """The only queue. Raises NotBoundError where there is none, or more than one."""
-        if len(self._queues) != 1:
-            raise NotBoundError(name, len(self._queues))
-        return self._queues[0]
+        queues = self._over[-1:] or self._queues
+        if len(queues) != 1:
+            raise NotBoundError(name, len(queues))
+        return queues[0]
 
 
 def check_function(function: object) -> None:

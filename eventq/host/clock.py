@@ -40,8 +40,15 @@ class MovedClock(Clock, Protocol):
     def off_move(self, wake: Callable[[], None]) -> None:
         """Ends `on_move`."""
 
-    def skip(self, seconds: float) -> None:
-        """Moves it, for a run that has nothing to do for so long and would wait for ever."""
+    def rest(self, wake: Callable[[], None], until_us: int, *, moves: bool) -> None:
+        """The run that ``wake`` wakes has nothing to do before an instant of this clock.
+
+        Once all runs on it rest, the clock goes to the first of their instants, if one of them asks
+        for it (``moves``): they would wait for ever. A run rests until it is woken or says `busy`.
+        """
+
+    def busy(self, wake: Callable[[], None]) -> None:
+        """Ends `rest`: the run looks around."""
 
 
 class SteadyTime:
@@ -97,6 +104,7 @@ class LogClock:
     """The clock of a log's time: `SteadyTime` for the wall, the machine's own for lengths."""
 
     def __init__(self, clock: Clock, now: Callable[[], int]) -> None:
+        self.source = clock
         self.now_us = now
         self.monotonic = clock.monotonic
 

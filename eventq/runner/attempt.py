@@ -42,7 +42,12 @@ class Attempt(Struct, eq=False):
     revoked: bool = False
     """The lease is gone: the runner has settled the attempt without the worker."""
     interrupt: Callable[[Attempt], object] | None = None
-    """Given this, cancels its asyncio task, once it has one; from any thread."""
+    """Given this, cancels its asyncio task, or wakes who watches its process; from any thread.
+
+    None until there is one.
+    """
+    hurried: bool = False
+    """Its process is not given all the time to end that its handler asks for."""
     told_s: float = math.inf
     """Since when it goes on without a lease. Monotonic seconds."""
     reported: bool = False
@@ -58,7 +63,8 @@ class Attempt(Struct, eq=False):
     def due_s(self, *, now: int, monotonic_s: float) -> float | None:
         """When its deadline will pass, at the earliest; None for never. Monotonic seconds."""
         if self.context.deadline_s is not None:
-            return self.context.deadline_s
+            # Once it has been told to end, its process is watched elsewhere.
+            return None if self.context.stopped_why else self.context.deadline_s
         task = self.task
         # It may begin at any moment from now on.
         lengths_us = []
@@ -90,8 +96,9 @@ class Attempt(Struct, eq=False):
         noted = tuple(body for body in told if isinstance(body, Noted))
         return replace(outcome, told=noted, children=children)
 
-    def stop(self, why: str) -> None:
-        """Asks its worker to end, which may take its time."""
+    def stop(self, why: str, *, hurry: bool = False) -> None:
+        """Asks its worker to end, which may take its time; from the first time on."""
+        self.hurried = self.hurried or hurry
         self.context.stop(why)
         if self.interrupt is not None:
             self.interrupt(self)

@@ -28,6 +28,9 @@ from eventq.runner.workload import Workload
 LOST = "the task was cancelled or its lease was lost"
 # What workers are told, and why a lease is given back, when a run ends by an error.
 BROKE_OFF = "the run broke off"
+PAST_DEADLINE = "deadline exceeded"
+NODE_STOPS = "the node stops"
+STOPPED = "stopped while running"
 
 
 class Attempts:
@@ -145,7 +148,9 @@ class Attempts:
                 attempt.outcome = attempt.conclude(attempt.outcome)
             # The outcome first: should an interrupt come in between, it is not lost.
             if self.held.get(number) is attempt:
-                self.unsettled.append(attempt.outcome)
+                is_given_back = attempt.hurried and attempt.stopped
+                outcome = released(attempt, STOPPED) if is_given_back else attempt.outcome
+                self.unsettled.append(outcome)
                 del self.held[number]
             elif attempt in self.strays:
                 if not attempt.stopped:
@@ -168,8 +173,13 @@ class Attempts:
             due_s = attempt.context.deadline_s
             # One that has an outcome ended in time, and is collected in the next round.
             if due_s is not None and due_s <= now_s and attempt.outcome is None:
+                if attempt.work.isolated is not None:
+                    # Its lease is kept until its process is gone.
+                    if attempt.context.stopped_why is None:
+                        attempt.stop(PAST_DEADLINE)
+                    continue
                 outcome = raised(attempt.task, DeadlineExceededError(LATE), attempt.work)
-                self.revoke(attempt, "deadline exceeded", replace(outcome, verdict=True))
+                self.revoke(attempt, PAST_DEADLINE, replace(outcome, verdict=True))
 
     def revoke(self, attempt: Attempt, why: str, outcome: Outcome | None) -> None:
         """Ends an attempt without its worker, which is told, and may still hold its thread."""
@@ -195,11 +205,16 @@ class Attempts:
             self.strays.discard(attempt)
 
     def end_all(self) -> None:
-        """Ends what is running: its lease is given back, and what has ended is settled."""
+        """Ends what is running: its lease is given back, and what has ended is settled.
+
+        That of an isolated attempt only when its process is gone, for which the run waits.
+        """
         for attempt in list(self.held.values()):
-            if attempt.outcome is None:
-                end = released(attempt, "stopped while running")
-                self.revoke(attempt, "the node stops", end)
+            if attempt.outcome is None and attempt.work.isolated is not None:
+                if not attempt.hurried:
+                    attempt.stop(NODE_STOPS, hurry=True)
+            elif attempt.outcome is None:
+                self.revoke(attempt, NODE_STOPS, released(attempt, STOPPED))
             else:
                 # It ended, and is not waited for, whatever keeps it from being collected.
                 attempt.outcome = attempt.conclude(attempt.outcome)

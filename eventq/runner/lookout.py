@@ -5,18 +5,21 @@ Leases that were lost, nodes that lapsed, tasks that are due, and how long nothi
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from eventq.core.durations import SECOND_US
 from eventq.core.lease import can_lease
 from eventq.core.newer import newer_queue
 from eventq.core.projection import Projection
 from eventq.errors import WorkersStuckError
-from eventq.host.clock import Clock, MovedClock
+from eventq.host.clock import Clock
 from eventq.host.logger import SafeLogger
 from eventq.host.switching import Switching
 from eventq.node.node import Node
 from eventq.runner.attempts import LOST, Attempts
 from eventq.runner.lapses import LapseWatch
 from eventq.runner.options import RunOptions
+from eventq.runner.resting import Resting
 from eventq.runner.settling import LINGER_S, Settler
 from eventq.runner.snapshots import SnapshotKeeper
 from eventq.runner.stopping import Stopping
@@ -47,6 +50,8 @@ class Lookout:
         settler: Settler,
         stopping: Stopping,
         options: RunOptions,
+        *,
+        ring: Callable[[], None],
     ) -> None:
         self.looked_s = 0.0
         """When it last looked. Monotonic seconds."""
@@ -56,8 +61,7 @@ class Lookout:
         self.snapshots = SnapshotKeeper(node)
         self.unhandled = UnhandledWatch()
         self.switching = Switching()
-        self.moved = node.clock if isinstance(node.clock, MovedClock) else None
-        """The clock, if it moves only when somebody moves it."""
+        self.resting = Resting(node, attempts, options, ring=ring)
         self._node = node
         self._clock: Clock = node.clock
         self._attempts = attempts
@@ -84,6 +88,7 @@ class Lookout:
         Returns the seconds to wait then (0 for none), or None when there is nothing left to do.
         """
         attempts, settler, stopping = self._attempts, self._settler, self._stopping
+        self.resting.end()
         self.looked_s = now_s = self._clock.monotonic()
         self._note_pace(now_s)
         # First all that is to be seen in the projection, then what comes of it.
@@ -101,12 +106,10 @@ class Lookout:
                 audience=attempts.workload.audience,
                 now=now,
             )
-            is_at_rest = self._options.until_idle and self._is_at_rest(projection, now)
-            audience = attempts.workload.audience
-            is_done = is_at_rest and not projection.retrying_count(audience)
             # It asks each attempt, and who is busy makes no pause.
             is_busy = has_overdue or has_next or settler.is_due()
             pause_s = 0.0 if is_busy else self._pause_s(projection, now=now, now_s=now_s)
+            rest = None if is_busy else self.resting.look(projection, now=now, pause_s=pause_s)
             self.snapshots.look(projection, idle=not (attempts.held or has_next))
             self.unhandled.look(projection, now=now, now_s=now_s, said=settler.has_said)
         settler.as_left = False
@@ -130,11 +133,10 @@ class Lookout:
         if settler.is_due() or has_overdue or has_next or must_say:
             settler.settle_and_lease(leases=not stopping.asked_count)
         elif not lapsed:
-            if is_at_rest and not is_done and self.moved is not None:
-                self.moved.skip(pause_s)
-            if not is_done:
-                self._stand_by()
-            return None if is_done and not attempts.unsettled else pause_s
+            if not self.resting.begin(rest):
+                return None
+            self._stand_by()
+            return pause_s
         return 0
 
     def _note_pace(self, now_s: float) -> None:
@@ -167,12 +169,6 @@ class Lookout:
             monotonic_s=self._clock.monotonic(),
             now=now,
         )
-
-    def _is_at_rest(self, projection: Projection, now: int) -> bool:
-        """Whether nothing is leased or ready for this run: what is left waits, or is others'."""
-        if self._attempts.held or projection.leased_count:
-            return False
-        return next(projection.ready(now, self._attempts.workload.audience), None) is None
 
     def _pause_s(self, projection: Projection, *, now: int, now_s: float) -> float:
         """How long nothing will happen that rings no bell."""

@@ -86,7 +86,7 @@ class _Content(Struct, frozen=True, forbid_unknown_fields=True):
     worker: list[Natural | None]
     last_error: list[ErrorInfo | None]
     route: list[Natural]
-    started_at_us: list[Natural]
+    started_at_us: list[Natural | None]
     rarity: list[Rarity | None]
 
 

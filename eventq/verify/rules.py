@@ -37,16 +37,22 @@ from eventq.core.events import (
 )
 from eventq.errors import shown
 from eventq.verify.allowance import check_given_up, check_retry
+from eventq.verify.exits import LAPSE, check_exit
 from eventq.verify.nodes import PLAIN, JoinedNodes, check_route
 from eventq.verify.order import NO_LANE, Order, Seen, brought_back, is_due
 from eventq.verify.telling import Made, check_was_lease, take_told
-from eventq.verify.terms import BrokenError, Past, Report, Unreadable, decided_at
+from eventq.verify.terms import (
+    BrokenError,
+    Past,
+    Report,
+    Unreadable,
+    check_created,
+    decided_at,
+)
 
 # Final tasks that may be reopened of which a hash is kept (about 100 bytes each), the latest ones.
 # Reopening an older one costs a look at its history.
 HASHES_KEPT = 200_000
-# The type of the error of an attempt whose node stopped renewing.
-LAPSE = "LeaseLapsed"
 
 
 class Rules:
@@ -168,11 +174,7 @@ class Rules:
             raise BrokenError("position", f"a task's number is not its position: {number}")
         scheduled_at = at if body.scheduled_at is None else body.scheduled_at
         expires_at = body.expires_at
-        if expires_at is not None:
-            if expires_at <= at:
-                raise BrokenError("expiry", "created past its expiry")
-            if expires_at <= scheduled_at:
-                raise BrokenError("expiry", "scheduled past its expiry")
+        check_created(body, seq, at)
         check_route(body.name, body.lane, body.needs)
         for word in body.needs:
             self._tell_unknown(seq, f"need {word}", f"need {shown(word)}")
@@ -253,6 +255,7 @@ class Rules:
 
     def _take_failed(self, seq: int, _at: int, number: int, body: Failed) -> None:
         task = self._end_lease(seq, number, body.fence, Failed)
+        check_exit(body.exit)
         if task is not None:
             task.state = "failed"
             task.last_error = body.error

@@ -7,7 +7,7 @@ from typing import ClassVar, Protocol
 
 from msgspec import Struct
 
-from eventq.core.events import AnyBody, Unknown
+from eventq.core.events import AnyBody, Created, Unknown
 from eventq.verify.order import Seen
 
 
@@ -25,6 +25,18 @@ class BrokenError(Exception):
         self.rule = rule
         self.problem = problem
         super().__init__(problem)
+
+
+def check_created(body: Created, seq: int, at: int) -> None:
+    """Raises BrokenError for a task that could not be made so at this position and instant."""
+    if body.repeats is not None and not 0 < body.repeats < seq:
+        raise BrokenError("position", f"made like task {body.repeats}, which was not there yet")
+    if body.expires_at is None:
+        return
+    if body.expires_at <= at:
+        raise BrokenError("expiry", "created past its expiry")
+    if body.scheduled_at is not None and body.expires_at <= body.scheduled_at:
+        raise BrokenError("expiry", "scheduled past its expiry")
 
 
 class Past(Protocol):

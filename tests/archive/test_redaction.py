@@ -25,6 +25,7 @@ from eventq.core.events import (
     Joined,
     LogLine,
     Noted,
+    ProcessExit,
     Progressed,
     Reopening,
     Saved,
@@ -189,6 +190,17 @@ def test_what_may_be_skipped_stays_so() -> None:
     assert isinstance(found, Unknown)
     assert found.skip
     assert json.loads(found.raw)["done"] is False
+
+
+def test_how_a_process_ended_stays() -> None:
+    """Nobody wrote it: signals and amounts are what a redacted log is read for."""
+    found = ProcessExit(signal="SIGKILL", killed_after_us=5, peak_bytes=6, memory_bytes=7)
+    [text] = encode_bodies([Failed(2, ErrorInfo("E", "secret"), None, found)])
+    [redacted] = decode_bodies([Redactor(b"one").body(text)])
+
+    assert isinstance(redacted, Failed)
+    assert redacted.exit == found
+    assert redacted.error.message != "secret"
 
 
 @given(json_values)

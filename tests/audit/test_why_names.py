@@ -137,7 +137,10 @@ def test_an_unknown_task_is_left_to_a_newer_eventq() -> None:
     words = "event 2 about it is of the unknown kind frozen, written by a newer eventq"
     assert open_answer.verdict == ask(log).verdict == words
     assert len(open_answer.notes) == 1
-    assert ask(log).notes[0] == "it is cancelled, by cancelled at 3: called off"
+    assert ask(log).notes[0] == (
+        "it is cancelled, by cancelled at 3: "
+        "after event 2, of which only a newer eventq knows what it did"
+    )
 
 
 def test_what_nobody_handles_is_counted_by_name() -> None:

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from msgspec import NODEFAULT, UNSET, Raw, Struct
 
-from eventq.core.events import AnyBody, Body, ErrorInfo, Policy, Reopening
+from eventq.core.events import AnyBody, Body, ErrorInfo, Policy, ProcessExit, Reopening
 
 # New fields are added here with the default that means what their absence meant before.
 DEFAULTS: dict[str, dict[str, object]] = {
@@ -45,10 +45,18 @@ DEFAULTS: dict[str, dict[str, object]] = {
         "name": None,
         "lane": None,
         "needs": (),
+        "repeats": None,
     },
     "Leased": {},
     "Completed": {"result": UNSET, "result_missing": None, "made": 0},
-    "Failed": {"rule": None},
+    "Failed": {"rule": None, "exit": None},
+    "ProcessExit": {
+        "code": None,
+        "signal": None,
+        "killed_after_us": None,
+        "peak_bytes": None,
+        "memory_bytes": None,
+    },
     "Retried": {"by": None, "reopens": None},
     "Expired": {},
     "Cancelled": {"reason": "", "by": None},
@@ -63,7 +71,7 @@ DEFAULTS: dict[str, dict[str, object]] = {
     "Saved": {"skip": True, "value": Raw(b"null")},
     "Noted": {"skip": True, "lines": ()},
 }
-STORED: list[type[Struct]] = [Policy, ErrorInfo, Reopening, *typing.get_args(AnyBody)]
+STORED: list[type[Struct]] = [Policy, ErrorInfo, ProcessExit, Reopening, *typing.get_args(AnyBody)]
 
 
 @pytest.mark.parametrize("struct", STORED)

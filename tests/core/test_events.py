@@ -67,6 +67,10 @@ GOLDEN: list[tuple[AnyBody, str]] = [
         + ',"name":"mail.send","lane":"heavy","needs":["limits"]}',
     ),
     (
+        Created(PLAIN, repeats=12),
+        '{"kind":"created","policy":' + PLAIN_TEXT + ',"repeats":12}',
+    ),
+    (
         Created(Policy("linear", 10_000_000, max_lapses=2)),
         '{"kind":"created","policy":' + PLAIN_TEXT[:-1] + ',"max_lapses":2}}',
     ),

@@ -97,7 +97,7 @@ def type_name(annotation: object) -> str:
         kinds = set(typing.get_args(annotation)) - {types.NoneType, msgspec.UnsetType}
         return "number" if kinds == {int, float} else type_name(*kinds)
     if isinstance(annotation, type) and issubclass(annotation, Struct):
-        return annotation.__name__.lower().removesuffix("info")
+        return annotation.__name__.lower().removesuffix("info").removeprefix("process")
     return names[annotation]
 
 
@@ -125,6 +125,7 @@ BODIES = [body for body in typing.get_args(events.AnyBody) if body is not events
 PARTS = {
     "policy": events.Policy,
     "error": events.ErrorInfo,
+    "exit": events.ProcessExit,
     "reopening": events.Reopening,
     "logline": events.LogLine,
 }

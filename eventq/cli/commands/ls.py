@@ -24,7 +24,7 @@ from eventq.cli.output import (
 )
 from eventq.cli.place import Place, existing_task, note_if_empty, placed
 from eventq.cli.text import visible
-from eventq.cli.views.tasks import EVENTS, STORY, TASKS, stats_pairs, task_pairs
+from eventq.cli.views.tasks import ATTEMPTS, EVENTS, STORY, TASKS, stats_pairs, task_pairs
 from eventq.cli.words import STATES, limit_option, state_option, tags_option
 from eventq.core.projection import END_KINDS
 from eventq.core.task import FINAL
@@ -84,9 +84,13 @@ def ls(
     epilog="""\b
 Examples:
   eventq show 1042
-  eventq show -f 1042"""
+  eventq show -f 1042
+  eventq show 1042 --attempts --json"""
 )
 @click.argument("key")
+@click.option(
+    "--attempts", "lists_attempts", is_flag=True, help="List its attempts instead, oldest first."
+)
 @click.option(
     "-f",
     "--follow",
@@ -94,9 +98,12 @@ Examples:
     help="Go on with what happens to it and what it tells, until its end.",
 )
 @placed
-def show(*, place: Place, key: str, follow: bool) -> None:
+def show(*, place: Place, key: str, lists_attempts: bool, follow: bool) -> None:
     """Show one task: a key of yours, or its number."""
     with place.open(create=False) as queue:
+        if lists_attempts:
+            say_list(queue.attempts(key), ATTEMPTS, as_json=place.as_json)
+            return
         after = queue.log.head().seq
         task = existing_task(queue, key)
         say_record(task, task_pairs, as_json=place.as_json)

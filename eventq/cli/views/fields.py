@@ -37,7 +37,7 @@ from eventq.verify.verifier import Verdict
 
 # Fields that hold microseconds since 1970. ``resumed_at`` is a position.
 INSTANTS = frozenset(
-    {"at", "created_at", "scheduled_at", "expires_at", "started_at", "finished_at"}
+    {"at", "created_at", "scheduled_at", "expires_at", "started_at", "finished_at", "ended_at"}
     | {"leased_at", "seen_at", "taken_at", "lapses_at", "ready_at"}
 )
 # Fields that are JSON already, as deep as users made it.

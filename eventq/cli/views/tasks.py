@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 from msgspec import UNSET
 
-from eventq import Event, Stats, Task
+from eventq import Event, Stats, Task, TaskState
 from eventq.audit.phrases import counted, progress_words
 from eventq.cli.output import Listing, Pairs, cell
 from eventq.cli.text import json_text, short, tag_text, time_text, visible, visible_lines
@@ -85,12 +85,17 @@ def task_pairs(task: Task) -> Pairs:
     return pairs + traceback_pairs("traceback", error)
 
 
+def count_pairs(counts: Mapping[str, int]) -> Pairs:
+    """How many tasks are in each state; unknown ones are named where there are some."""
+    return [(name, n) for name, n in counts.items() if n or name != TaskState.UNKNOWN]
+
+
 def stats_pairs(stats: Stats) -> Pairs:
     """A queue in numbers, as names and values."""
     names = (*STATES, "total", "attempts", "failures", "refused")
     nodes = " ".join(stats.nodes) or "-"
     return [
-        *((name, getattr(stats, name)) for name in names),
+        *count_pairs({name: getattr(stats, name) for name in names}),
         ("events", stats.seq),
         ("nodes", nodes),
         *((f"unhandled {visible(name)}", count) for name, count in stats.unhandled.items()),
@@ -180,6 +185,8 @@ def _created(body: Created) -> str:
         parts.append(f"until {time_text(body.expires_at)}")
     if body.needs:
         parts.append(f"needs {visible(' '.join(body.needs))}")
+    if body.repeats is not None:
+        parts.append(f"like task {body.repeats}")
     tags = tag_text(msgspec.json.decode(body.tags))
     return ", ".join([*parts, tags] if tags else parts)
 
@@ -281,6 +288,15 @@ TASKS = Listing(
     ("LAST ERROR", _last_error),
     ("TAGS", lambda task: short(tag_text(task.tags), VALUE_CHARACTERS)),
     elastic=2,
+)
+ATTEMPTS = Listing(
+    ("ATTEMPT", "attempt"),
+    ("NODE", "node"),
+    ("STARTED AT", "started_at"),
+    ("ENDED AT", "ended_at"),
+    ("OUTCOME", "outcome"),
+    ("LATE", "late"),
+    ("ERROR", lambda each: "-" if each.error is None else error_text(each.error)),
 )
 EVENTS = Listing(
     ("SEQ", "seq", ">8"),

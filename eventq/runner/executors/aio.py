@@ -30,7 +30,7 @@ class AsyncExecutor(Executor):
 
     def calls(self, work: Work) -> bool:
         """See Executor.calls."""
-        return work.is_async
+        return work.is_async and work.isolated is None
 
     def start(self) -> None:
         """See Executor.start."""
