@@ -3,7 +3,7 @@
 from eventq.core.events import Event
 from eventq.core.new_task import TaskSpec
 from eventq.core.policy import Backoff
-from eventq.core.task import Task, TaskState
+from eventq.core.task import Progress, Task, TaskState
 from eventq.core.version import __version__
 from eventq.errors import (
     AlreadyRunningError,
@@ -41,7 +41,7 @@ from eventq.errors import (
     WaitTimeoutError,
     WorkersStuckError,
 )
-from eventq.handlers import Context, Handler, Handlers, current
+from eventq.handlers import Context, Handler, Handlers, NewTaskRef, current
 from eventq.queue import AsyncQueue, Queue
 from eventq.replay.query import Stats
 
@@ -72,10 +72,12 @@ __all__ = [
     "LogTooNewError",
     "LogUnavailableError",
     "LoopEndedError",
+    "NewTaskRef",
     "NoAttemptError",
     "NotAllowedError",
     "NotBoundError",
     "ProcessDiedError",
+    "Progress",
     "Queue",
     "QueueClosedError",
     "ReentrantCallError",

@@ -29,7 +29,7 @@ The tree::
     |   `-- DeadlineExceededError
     |-- ProcessDiedError                    the process of an isolated attempt ended under it
     |-- NotBoundError                       a handler was asked for a task, but has no queue
-    |-- NoAttemptError                      `current()` was called where no attempt runs
+    |-- NoAttemptError                      no attempt runs here, or this one has ended
     |-- TaskFailedError                     the result was asked for of a task that has none
     |-- WaitTimeoutError (also TimeoutError)  the task waited for has not ended in time
     |-- Retry                               raised by a worker: failed, try again later
@@ -305,7 +305,10 @@ class NotBoundError(EventqError):
 
 
 class NoAttemptError(EventqError):
-    """`current()` was called where no attempt runs; it is for code that a worker calls."""
+    """`current()` was called where no attempt runs, or `new` or `save` once theirs had ended.
+
+    They are for code that a worker calls before it returns.
+    """
 
 
 class TaskFailedError(EventqError):

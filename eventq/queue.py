@@ -440,7 +440,14 @@ class Queue:
         names: Iterable[str] | None,
         lanes: Iterable[str] | Mapping[str, int] | None,
     ) -> Workload:
-        return make_workload(self._registry, worker, names=names, lanes=lanes, workers=self.workers)
+        return make_workload(
+            self._registry,
+            worker,
+            names=names,
+            lanes=lanes,
+            workers=self.workers,
+            policy=self._policy,
+        )
 
     def _create(self, orders: list[NewTask]) -> list[Task]:
         check_guarded("new")

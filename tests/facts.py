@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import astuple
+
 from eventq.core.task import Task, TaskState
 from tests.naive import Row
 
@@ -34,6 +36,8 @@ def facts(task: Task) -> tuple[object, ...]:
         task.started_at_us,
         None if task.ending is None else task.ending.at_us,
         task.newer,
+        None if task.progress is None else astuple(task.progress),
+        task.saved_json,
     )
 
 
@@ -64,4 +68,6 @@ def row_facts(row: Row) -> tuple[object, ...]:
         row.started_at,
         row.ended_at,
         row.newer,
+        row.progress,
+        row.saved,
     )

@@ -57,6 +57,8 @@ class Row:
     started_at: int = 0
     ended_at: int | None = None
     newer: tuple[int, str] | None = None
+    progress: tuple[Any, ...] | None = None
+    saved: bytes | None = None
 
 
 @dataclass
@@ -121,6 +123,11 @@ class Naive:
 
     def create(self, orders: list[NewTask], now: int) -> tuple[Story, list[int]]:
         """New tasks; a key that is there already gives that task, or an error if it differs."""
+        added, places = self._plan(orders, self.seq + 1, now)
+        self.rows += added
+        return self._tell([(row.number, "created") for row in added]), places
+
+    def _plan(self, orders: Any, first: int, now: int) -> tuple[list[Row], list[int]]:  # noqa: ANN401
         added: list[Row] = []
         places = []
         for order in orders:
@@ -131,11 +138,10 @@ class Naive:
                     raise WrongError(KeyConflictError)
                 places.append(twin.number)
                 continue
-            row = new_row(order, self.seq + 1 + len(added), now)
+            row = new_row(order, first + len(added), now)
             added.append(row)
             places.append(row.number)
-        self.rows += added
-        return self._tell([(row.number, "created") for row in added]), places
+        return added, places
 
     def lease(self, worker: str, count: int, room: int, ttl: int, now: int) -> Story:
         """Expires what is overdue, then leases what ranks first among what the node can run.
@@ -158,6 +164,7 @@ class Naive:
             story += self._tell([(number, "leased")])
             row.state, row.worker, row.fence, row.started_at = "leased", worker, self.seq, now
             row.attempt += 1
+            row.progress = None
             self.signs[worker] = (self.seq, now, ttl)
         return story
 
@@ -213,10 +220,11 @@ class Naive:
                     refused.add(outcome.fence)
                     story += self._tell([(outcome.task, "refused")])
                 continue
+            for body in outcome.told:
+                story += self.tell(row.number, row.fence, body, now)
             row.fence, row.worker = 0, None
             if outcome.kind == "completed":
-                row.state, row.result, row.ended_at = "completed", outcome.result_json, now
-                story += self._tell([(row.number, "completed")])
+                story += self._complete(row, outcome, now)
             elif outcome.kind == "released":
                 row.state = "waiting"
                 row.attempt -= 1
@@ -237,6 +245,30 @@ class Naive:
                     wait = outcome.delay_us
                 story += self._fail(row, now, wait, fatal=outcome.fatal)
         return story
+
+    def tell(self, number: int, fence: int, body: Any, now: int) -> Story:  # noqa: ANN401
+        """An attempt tells something; nobody hears one whose lease is over."""
+        row = self.row(number)
+        if row.state != "leased" or row.fence != fence:
+            return []
+        if body.kind == "progressed":
+            row.progress = (body.done, body.total, body.note, now)
+        elif body.kind == "saved":
+            row.saved = bytes(body.value)
+        return self._tell([(number, body.kind)])
+
+    def _complete(self, row: Row, outcome: Outcome, now: int) -> Story:
+        """An attempt did its work; if a task that it makes cannot be made, it failed for good."""
+        try:
+            added, _ = self._plan(outcome.children, self.seq + 2, now)
+        except WrongError as wrong:
+            row.error, row.lapses = f"eventq.{wrong.error.__name__}", 0
+            return self._fail(row, now, 0, fatal=True)
+        row.state, row.result, row.ended_at = "completed", outcome.result_json, now
+        row.progress = row.saved = None
+        self.rows += added
+        numbers = [(each.number, "created") for each in added]
+        return self._tell([(row.number, "completed"), *numbers])
 
     def lapse(self, worker: str, seen_seq: int, room: int, now: int) -> Story:
         """Fails the attempts of a node not heard of since; the first in a row may run at once."""
@@ -280,7 +312,7 @@ class Naive:
             row.scheduled_at = now
             return self._tell([(number, "updated")])
         row.state, row.reason, row.retries, row.scheduled_at = "waiting", None, 0, now
-        row.lapses, row.started_at, row.ended_at = 0, 0, None
+        row.lapses, row.started_at, row.ended_at, row.progress = 0, 0, None, None
         age = row.policy.max_age_us
         row.expires_at = None if age is None else now + age
         return self._tell([(number, "retried")])

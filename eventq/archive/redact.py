@@ -25,11 +25,15 @@ from eventq.core.events import (
     Joined,
     Leased,
     Left,
+    LogLine,
+    Noted,
+    Progressed,
     Refused,
     Released,
     Renewed,
     Reopening,
     Retried,
+    Saved,
     Unknown,
     Updated,
     decode_bodies,
@@ -60,7 +64,11 @@ VALUES: dict[type[Struct], tuple[str, ...]] = {
     Refused: ("worker",),
     Joined: ("worker", "signatures"),
     Left: ("worker",),
-    Reopening: ("key", "tags", "last_error"),
+    Progressed: ("note",),
+    Saved: ("value",),
+    Noted: ("lines",),
+    LogLine: ("text",),
+    Reopening: ("key", "tags", "last_error", "saved"),
     ErrorInfo: ("message", "traceback"),
 }
 # Of these, names of tasks, nodes and people.
@@ -137,6 +145,8 @@ class Redactor:
             return self._shaped(value)
         if isinstance(value, Raw):
             return self._json(value)
+        if isinstance(value, tuple):
+            return tuple(self._shaped(each) for each in value)
         if isinstance(value, dict):
             # What arguments a handler takes, with defaults that are values.
             return {each: self.text(text) for each, text in value.items()}

@@ -37,6 +37,18 @@ def took(duration_us: int) -> str:
     return brief_duration(duration_us) if duration_us else "no time"
 
 
+def progress_words(done: float, total: float | None) -> str:
+    """How far something has come.
+
+    >>> progress_words(3, None), progress_words(1, 3), progress_words(0, 0)
+    ('3', '1 of 3 (33 %)', '0 of 0')
+    """
+    if total is None:
+        return f"{done:,}"
+    share = f" ({int(100 * done / total)} %)" if total else ""
+    return f"{done:,} of {total:,}{share}"
+
+
 def exit_words(found: ProcessExit) -> str:
     """How the process of an isolated attempt ended, and what memory it had.
 

@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import UNSET, Struct
 
 from eventq.audit.lookup import last_sign
-from eventq.audit.phrases import counted, exit_words, ordinal, took, wait_words
+from eventq.audit.phrases import counted, exit_words, ordinal, progress_words, took, wait_words
 from eventq.core.durations import brief_duration, show_duration
 from eventq.core.events import (
     LAPSED,
@@ -24,14 +24,18 @@ from eventq.core.events import (
     Joined,
     Leased,
     Left,
+    Noted,
+    Progressed,
     Refused,
     Released,
     Renewed,
     Retried,
+    Saved,
     Unknown,
     Updated,
 )
 from eventq.core.policy import wait_us
+from eventq.core.settle import UNMADE
 from eventq.core.task import Task, TaskState
 from eventq.eventlog.contract import EventLog
 
@@ -39,6 +43,8 @@ from eventq.eventlog.contract import EventLog
 RETRY = "eventq.Retry"
 CANCEL = "eventq.Cancel"
 LATE = "eventq.DeadlineExceededError"
+# Of what a worker logged, so many lines stand in the reason; all are in the event.
+SHOWN_LINES = 3
 
 
 class LeaseEnd(Struct, frozen=True):
@@ -125,6 +131,27 @@ def _leased(context: EventContext, body: Leased) -> str:
     return f"attempt {body.attempt} on {body.worker}, {waited} it became ready"
 
 
+def _completed(context: EventContext, body: Completed) -> str:
+    if not body.made:
+        return context.ran
+    first = context.event.seq + 1
+    last = context.event.seq + body.made
+    numbers = str(first) if first == last else f"{first} to {last}"
+    return f"{context.ran}; made {counted(body.made, 'task')}: {numbers}"
+
+
+def _progressed(context: EventContext, body: Progressed) -> str:
+    words = f"attempt {context.after.attempt} has done {progress_words(body.done, body.total)}"
+    return f"{words}: {body.note}" if body.note else words
+
+
+def _noted(body: Noted) -> str:
+    words = f"the worker logged {counted(len(body.lines), 'line')}"
+    first = " / ".join(line.text for line in body.lines[:SHOWN_LINES])
+    more = " / ..." if len(body.lines) > SHOWN_LINES else ""
+    return f"{words}: {first}{more}"
+
+
 def _failed(context: EventContext, body: Failed) -> str:
     task, kind = context.task, body.error.type
     if kind == LAPSED:
@@ -206,15 +233,22 @@ def _reopened(context: EventContext, body: Retried) -> str:
 def _expired(context: EventContext, body: Expired) -> str:
     task, policy = context.task, context.task.policy
     if body.reason == "fatal":
-        return "failed for good: " + (
-            "the worker said so" if context.rule is None else f"by the rule for {context.rule}"
-        )
+        return "failed for good: " + _why_fatal(context)
     if body.reason == "max_lapses":
         return f"{counted(task.lapses, 'lapse')} in a row, {policy.max_lapses} allowed"
     if body.reason == "max_retries":
         most = policy.max_retries
         return "no retries allowed" if not most else f"{task.retry_count} of {_retries(most)} used"
     return _aged(context)
+
+
+def _why_fatal(context: EventContext) -> str:
+    if context.rule is not None:
+        return f"by the rule for {context.rule}"
+    error = context.task.last_error
+    if error is not None and error.type in UNMADE:
+        return "a task that it was to make with its completion could not be made"
+    return "the worker said so"
 
 
 def _aged(context: EventContext) -> str:
@@ -310,7 +344,7 @@ def _retries(number: int) -> str:
 _REASONS: dict[type, Callable[[EventContext, Any], str]] = {
     Created: _created,
     Leased: _leased,
-    Completed: lambda context, _: context.ran,
+    Completed: _completed,
     Failed: _failed,
     Retried: _retried,
     Expired: _expired,
@@ -321,6 +355,9 @@ _REASONS: dict[type, Callable[[EventContext, Any], str]] = {
     Refused: _refused,
     Joined: lambda _, body: f"node {body.worker} says what it can run",
     Left: lambda _, body: f"node {body.worker} runs nothing more",
+    Progressed: _progressed,
+    Saved: lambda _, body: f"a value of {len(bytes(body.value)):,} bytes for the next attempt",
+    Noted: lambda _, body: _noted(body),
     Unknown: lambda _, body: (
         "a kind this version does not know, on which nothing depends"
         if body.skip

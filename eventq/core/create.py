@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import msgspec
@@ -52,8 +53,7 @@ class CreateTasks(Struct, frozen=True):
             return Decision([(NEW, created_by(self.orders[0], now))], [0])
         drafts: list[Draft] = []
         places: list[int | Task] = []
-        keys = [order.key for order in self.orders if order.key is not None]
-        existing = _existing(keys, past, now) if keys else {}
+        existing = _existing(self.orders, past, now)
         keyed: dict[str, int] = {}
         for order in self.orders:
             key = order.key
@@ -63,11 +63,7 @@ class CreateTasks(Struct, frozen=True):
                     places.append(index)
                     continue
                 if key in existing:
-                    event, task = existing[key]
-                    _check_same(
-                        key, order, event.body, created_at=event.decided_at, task=event.task
-                    )
-                    places.append(task)
+                    places.append(_same(key, order, existing[key]))
                     continue
                 keyed[key] = len(drafts)
             places.append(len(drafts))
@@ -75,9 +71,60 @@ class CreateTasks(Struct, frozen=True):
         return Decision(drafts, places)
 
 
-def _existing(keys: list[str], past: PastTasks, now: int) -> dict[str, tuple[Event, Task]]:
+class ChildDrafts:
+    """Drafts of the tasks that attempts make with their completions, all in one commit."""
+
+    def __init__(self, past: PastTasks, now: int) -> None:
+        self._past = past
+        self._now = now
+        self._keyed: dict[str, Created] = {}
+
+    def make(self, orders: Sequence[NewTask]) -> list[Draft]:
+        """The ``created`` events of one attempt's orders, but for tasks that are there already.
+
+        Raises KeyConflictError, and ArgumentError where a task could not run any more; then none of
+        them are made.
+        """
+        existing = _existing(orders, self._past, self._now)
+        keyed: dict[str, Created] = {}
+        drafts: list[Draft] = []
+        for order in orders:
+            key = order.key
+            if key is not None:
+                if (twin := keyed.get(key) or self._keyed.get(key)) is not None:
+                    _check_same(key, order, twin, created_at=self._now, task=NEW)
+                    continue
+                if key in existing:
+                    _same(key, order, existing[key])
+                    continue
+            body = created_by(order, self._now)
+            if key is not None:
+                keyed[key] = body
+            drafts.append((NEW, body))
+        self._keyed |= keyed
+        return drafts
+
+
+def check_order(order: NewTask, now: int) -> None:
+    """Raises ArgumentError for a task that could never run if it were made now."""
+    created_by(order, now)
+
+
+def _same(key: str, order: NewTask, there: tuple[Event, Task]) -> Task:
+    """The task that has the key. Raises KeyConflictError when it is another one."""
+    event, task = there
+    _check_same(key, order, event.body, created_at=event.decided_at, task=event.task)
+    return task
+
+
+def _existing(
+    orders: Sequence[NewTask], past: PastTasks, now: int
+) -> dict[str, tuple[Event, Task]]:
     """The ``created`` event and the task of every key that is taken."""
     found: dict[str, tuple[Event, Task]] = {}
+    keys = [order.key for order in orders if order.key is not None]
+    if not keys:
+        return found
     for key, number in past.find_keys(keys).items():
         created, task = past.created_and_task(number)
         assert created is not None, "a key in the log has a created event"

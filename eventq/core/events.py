@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any, ClassVar, Literal, final, get_args
 
 import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET, Raw, Struct, UnsetType, field
 
 from eventq.errors import LogCorruptError
 
@@ -21,6 +21,7 @@ ERROR_BYTES = 8 * 1024
 RESULT_BYTES = 64 * 1024
 COMMIT_EVENTS = 1_000
 COMMIT_BYTES = 1024 * 1024
+NOTED_LINES, NOTED_BYTES = 1_000, 64 * 1024
 
 # The task of an event about a node.
 NODE = 0
@@ -106,12 +107,16 @@ class Leased(Body, frozen=True, tag="leased"):
 
 @final
 class Completed(Body, frozen=True, tag="completed"):
-    """The attempt did its work. ``result_missing`` says why a result could not be kept."""
+    """The attempt did its work. ``result_missing`` says why a result could not be kept.
+
+    The attempt made the tasks of the ``made`` events right behind this one, in the same commit.
+    """
 
     fence: int
     # Not None: msgspec takes "Raw | None" for null alone and could not read a value back.
     result: Raw | UnsetType = UNSET
     result_missing: str | None = None
+    made: int = 0
 
 
 class ProcessExit(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -160,6 +165,7 @@ class Reopening(Struct, frozen=True, omit_defaults=True, gc=False):
     lane: str | None = None
     needs: tuple[str, ...] = ()
     snoozes: int = 0
+    saved: Raw | UnsetType = UNSET
 
 
 @final
@@ -251,6 +257,48 @@ class Left(Body, frozen=True, tag="left"):
     worker: str
 
 
+class Told(Body, frozen=True):
+    """What an attempt tells while it runs; no decision looks at it, and losing one loses nothing.
+
+    It changes nothing unless ``fence`` is the live one.
+    """
+
+    fence: int
+    # From a factory, so that it is stored: who does not know the kind has to read it.
+    skip: bool = field(default_factory=lambda: True)
+
+
+@final
+class Progressed(Told, frozen=True, tag="progressed"):
+    """How far the attempt has come: ``done`` of ``total``, where that is known."""
+
+    done: int | float = 0
+    total: int | float | None = None
+    note: str = ""
+
+
+@final
+class Saved(Told, frozen=True, tag="saved"):
+    """A value that is handed to the next attempt."""
+
+    value: Raw = Raw(b"null")
+
+
+class LogLine(Struct, frozen=True, array_like=True, gc=False):
+    """One record that a worker logged: when, how severe, and its text."""
+
+    at: int
+    level: str
+    text: str
+
+
+@final
+class Noted(Told, frozen=True, tag="noted"):
+    """What the worker logged, as far as its handler keeps that."""
+
+    lines: tuple[LogLine, ...] = ()
+
+
 @final
 class Unknown(Struct, frozen=True, gc=False):
     """A kind this version does not know, kept as it is stored.
@@ -278,10 +326,15 @@ AnyBody = (
     | Refused
     | Joined
     | Left
+    | Progressed
+    | Saved
+    | Noted
 )
 
 KIND_OF = {body: str(body.__struct_config__.tag) for body in get_args(AnyBody)}
 KINDS = frozenset(KIND_OF.values())
+AnyTold = Progressed | Saved | Noted
+TOLD = frozenset(get_args(AnyTold))
 
 
 class Event(Struct, frozen=True, gc=False):

@@ -69,6 +69,7 @@ class RetryTask(Struct, frozen=True):
             lane=task.route.lane,
             needs=task.route.needs,
             snoozes=task.snoozes,
+            saved=UNSET if task.saved_json is None else Raw(task.saved_json),
         )
         return [(task.number, Retried(scheduled_at=now, by=self.by, reopens=reopens))]
 

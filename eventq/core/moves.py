@@ -23,17 +23,18 @@ from eventq.core.events import (
     Released,
     Reopening,
     Retried,
+    Told,
     Unknown,
     Updated,
     time_of,
 )
+from eventq.core.rare import brought_back, rare, told
 from eventq.core.task import (
     FINAL,
     NOTHING_RARE,
     PLAIN_ROUTE,
     REOPENABLE,
     Ending,
-    Rarity,
     Route,
     Task,
     TaskState,
@@ -108,7 +109,7 @@ def reopen(namespace: str, number: int, seq: int, at: int, body: Retried) -> Tas
         attempt=content.attempt,
         last_error=content.last_error,
         route=route_of(content),
-        rarity=Rarity(snoozes=content.snoozes) if content.snoozes else None,
+        rarity=brought_back(content),
     )
 
 
@@ -120,6 +121,8 @@ def change(task: Task, seq: int, at: int, body: AnyBody | Unknown) -> Task:
     kind = type(body)
     if kind is Refused:
         return task
+    if isinstance(body, Told):
+        return told(task, at, body)
     if kind is Unknown or task.newer is not None:
         return _beside_newer(task, seq, at, body)
     if task.recorded_state not in _LEGAL.get(kind, ()):
@@ -154,7 +157,7 @@ def lease(task: Task, seq: int, at: int, body: Leased) -> Task:
         task.route,
         at,
         None,
-        task.rarity,
+        None if task.rarity is None else rare(task, progress=None),
     )
 
 
@@ -239,6 +242,7 @@ def _completed(task: Task, seq: int, at: int, body: Completed) -> Task:
         ending=Ending(
             at, None if body.result is UNSET else bytes(body.result), body.result_missing
         ),
+        rarity=None if task.rarity is None else rare(task, progress=None, saved_json=None),
     )
 
 
@@ -251,7 +255,7 @@ def _failed(task: Task, seq: int, at: int, body: Failed) -> Task:
         worker=None,
         seen_at_us=at,
         last_error=body.error,
-        rarity=_with_lapses(task, task.lapses + 1 if body.error.type == LAPSED else 0),
+        rarity=rare(task, lapses=task.lapses + 1 if body.error.type == LAPSED else 0),
     )
 
 
@@ -297,20 +301,11 @@ def _released(task: Task, seq: int, at: int, body: Released) -> Task:
     )
 
 
-def _with_lapses(task: Task, lapses: int) -> Rarity | None:
-    """What is rare about the task, with so many lapses in a row; None where nothing is left."""
-    if lapses == task.lapses:
-        return task.rarity
-    rarity = replace(task.rarity or NOTHING_RARE, lapses=lapses)
-    return None if rarity == NOTHING_RARE else rarity
-
-
 def _snoozed(task: Task, scheduled_at: int | None) -> dict[str, Any]:
     """What changes when a lease is given back; without an instant it was no snooze."""
-    rarity = _with_lapses(task, 0)
     if scheduled_at is None:
-        return {"rarity": rarity}
-    rarity = replace(rarity or NOTHING_RARE, snoozes=task.snoozes + 1)
+        return {"rarity": rare(task, lapses=0)}
+    rarity = rare(task, lapses=0, snoozes=task.snoozes + 1)
     return {"rarity": rarity, "scheduled_at_us": scheduled_at}
 
 

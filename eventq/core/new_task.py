@@ -166,17 +166,21 @@ def _tags_of(spec: TaskSpec) -> bytes:
 def batches(orders: list[NewTask]) -> Iterator[list[NewTask]]:
     """The orders in batches that each fit into a commit."""
     batch: list[NewTask] = []
-    size_bytes = 0
+    batch_bytes = 0
     for order in orders:
-        body_bytes = BODY_BYTES if order.key is None else KEYED_BODY_BYTES
-        order_bytes = len(order.tags_json) + body_bytes
-        if batch and (len(batch) == COMMIT_EVENTS or size_bytes + order_bytes > COMMIT_BYTES):
+        order_bytes = size_bytes(order)
+        if batch and (len(batch) == COMMIT_EVENTS or batch_bytes + order_bytes > COMMIT_BYTES):
             yield batch
-            batch, size_bytes = [], 0
+            batch, batch_bytes = [], 0
         batch.append(order)
-        size_bytes += order_bytes
+        batch_bytes += order_bytes
     if batch:
         yield batch
+
+
+def size_bytes(order: NewTask) -> int:
+    """What the order's ``created`` event takes at the most."""
+    return len(order.tags_json) + (BODY_BYTES if order.key is None else KEYED_BODY_BYTES)
 
 
 def _check_names(options: Mapping[str, object]) -> None:
@@ -232,8 +236,11 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
 def _checked(options: TaskOptions) -> dict[str, Any]:
     """The options that are given, in eventq's own form."""
     # A lone `new` names all of them and gives none, as a rule: that takes one line of Python.
-    if not any(map(is_not, map(options.get, _DEFAULTS), _DEFAULTS.values())):
+    if options.keys() <= _DEFAULTS.keys() and not any(
+        map(is_not, map(options.get, _DEFAULTS), _DEFAULTS.values())
+    ):
         return {}
+    _check_names(options)
     return {
         name: _CHECKS[name](value)
         for name, value in options.items()

@@ -25,6 +25,7 @@ from eventq.core.events import (
     Refused,
     Renewed,
     Retried,
+    Told,
     Unknown,
     decode_at,
     time_of,
@@ -41,7 +42,7 @@ SCHEDULED, LEASED, UNKNOWN = TaskState.SCHEDULED, TaskState.LEASED, TaskState.UN
 
 # To be raised whenever equal logs fold to something else than before, so that no older snapshot is
 # built upon.
-FOLD_VERSION = 2
+FOLD_VERSION = 3
 
 # Where a log is ahead of the clock, one node may decide a little earlier than another was asked
 # about. Further back than this, the indexes go back as well.
@@ -325,13 +326,15 @@ class Projection:
             self._leases.note_sign(body.worker, seq, at, body.ttl_us)
         elif isinstance(body, (Joined, Left)):
             self.members.apply(seq, at, body)
+        elif isinstance(body, Told):
+            return
         elif type(body) is not Unknown:
             raise LogCorruptError(seq, f"{body.kind} names no task")
         elif not body.skip:
             self.unknown = self.unknown or (seq, body.kind)
 
     def _apply_to_final(self, seq: int, at: int, number: int, body: AnyBody) -> Task | None:
-        if type(body) is Refused:
+        if type(body) is Refused or isinstance(body, Told):
             return None
         if type(body) is not Retried or body.reopens is None:
             raise LogCorruptError(
@@ -354,6 +357,10 @@ class Projection:
     def _replace(self, old: Task, new: Task) -> None:
         """Puts a changed task in the place of what it was; not for leases, see `apply`."""
         if old is new:
+            return
+        if old.recorded_state is LEASED is new.recorded_state:
+            # The attempt has told something, and goes on.
+            self.tasks[new.number] = new
             return
         if old.recorded_state is SCHEDULED:
             self._pending.remove(old)

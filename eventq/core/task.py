@@ -71,19 +71,36 @@ class Ending(Struct, frozen=True, gc=False):
     reason: str | None = None
 
 
+class Progress(Struct, frozen=True, gc=False):
+    """How far an attempt has come, by its own words."""
+
+    done: int | float
+    total: int | float | None
+    """None where it is not known."""
+    note: str
+    at_us: int
+
+    @property
+    def at(self) -> datetime:
+        """When the attempt said so."""
+        return instant(self.at_us)
+
+
 class Rarity(Struct, frozen=True, gc=False):
     """What few tasks have, in one place, so that all others carry nothing of it."""
 
     lapses: int = 0
     snoozes: int = 0
     newer: tuple[int, str] | None = None
+    progress: Progress | None = None
+    saved_json: bytes | None = None
 
 
 # What the parts of a task hold, by the names that Task has for it: for whoever compares tasks.
 PARTS = {
     "route": ("name", "lane", "needs"),
     "ending": ("finished_at_us", "result_json", "result_missing", "final_reason"),
-    "rarity": ("lapses", "snoozes", "newer"),
+    "rarity": ("lapses", "snoozes", "newer", "progress", "saved_json"),
 }
 PLAIN_ROUTE = Route()
 DEFAULT_LANE = "default"
@@ -183,6 +200,22 @@ class Task(Struct, frozen=True, gc=False):
     def snoozes(self) -> int:
         """How often its attempts have put it off without counting."""
         return 0 if self.rarity is None else self.rarity.snoozes
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far its last attempt has come, by its own words; None once it has completed."""
+        return None if self.rarity is None else self.rarity.progress
+
+    @property
+    def saved_json(self) -> bytes | None:
+        """The value that its attempts saved last, as JSON text."""
+        return None if self.rarity is None else self.rarity.saved_json
+
+    @property
+    def saved(self) -> Any:  # noqa: ANN401 - whatever JSON value an attempt saved
+        """The value that its attempts saved last; None without one, and once it has completed."""
+        text = self.saved_json
+        return None if text is None else msgspec.json.decode(text)
 
     @property
     def newer(self) -> tuple[int, str] | None:

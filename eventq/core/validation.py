@@ -313,6 +313,18 @@ def _plain_json(value: Any, argument: str, depth: int) -> Any:  # noqa: ANN401 -
     return found if changed else value
 
 
+def check_measure(value: object, argument: str) -> int | float:
+    """How much of something there is: a finite number, 0 or more."""
+    number = plain(value)
+    if type(number) is int:
+        check_integer(number, argument)
+    elif type(number) is not float or not math.isfinite(number):
+        raise ArgumentError(argument, value, "a finite number")
+    if number < 0:
+        raise ArgumentError(argument, value, "a number that is not negative")
+    return number
+
+
 def check_integer(value: int, argument: str) -> None:
     """An integer that every reader of JSON takes."""
     # Compared, not looked up in a range: a range counts through for an enum's number.

@@ -71,12 +71,14 @@ class Handlers:
         ``deadline`` are as for `Queue.new`: defaults of its tasks. ``retry``: classes of errors,
         each with a Backoff or a duration until the next attempt, or `Fail` for none; the nearest
         class decides, and the log says which. ``result="strict"``: a result that cannot be kept
-        fails the attempt; else the task completes without it. ``isolate``: each attempt runs in
-        another process, which is killed ``kill_after`` ("10s") it was told to end, may have
-        ``memory`` ("2GiB"; None: any), and is replaced after ``recycle`` attempts (None: never). A
-        first parameter annotated with `Context` is given the context. Raises ArgumentError for a
-        function whose arguments cannot be stored, for a name that is taken, and for an isolated
-        one that no other process can find by its module and name.
+        fails the attempt; else the task completes without it. ``keep_logs="info"``: what
+        ``ctx.log`` is given at this level or above is kept with the attempt, at most 1,000 lines
+        and 64 KiB. ``isolate``: each attempt runs in another process, which is killed
+        ``kill_after`` ("10s") it was told to end, may have ``memory`` ("2GiB"; None: any), and is
+        replaced after ``recycle`` attempts (None: never). A first parameter annotated with
+        `Context` is given the context. Raises ArgumentError for a function whose arguments cannot
+        be stored, for a name that is taken, and for an isolated one that no other process can find
+        by its module and name.
         """
         if target is not None and not isinstance(target, str):
             return self._add(Handler(target, None, cast("HandlerOptions", options)))

@@ -13,6 +13,7 @@ from typing import Any, Generic, ParamSpec, Protocol, Self, TypedDict, TypeVar, 
 
 from eventq.core.durations import Duration
 from eventq.core.new_task import TaskOptions, TaskSpec, check_options, overridden
+from eventq.core.plain import plain
 from eventq.core.policy import Backoff
 from eventq.core.sizes import Size
 from eventq.core.task import Task, TaskState
@@ -43,6 +44,7 @@ class HandlerOptions(TypedDict, total=False):
     deadline: Duration | None
     retry: RuleOptions | None
     result: str
+    keep_logs: str | None
     isolate: bool
     memory: Size | None
     kill_after: Duration
@@ -50,6 +52,7 @@ class HandlerOptions(TypedDict, total=False):
 
 
 LENIENT = "lenient"
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
 class CallOptions(TaskOptions, total=False):
@@ -82,6 +85,7 @@ class Handler(Generic[P, R, C]):
             raise ArgumentError(option, given[option], "an option of a handler")
         self.rules = RetryRules(given.pop("retry", None))
         self.keeps_strictly = _is_strict(given.pop("result", LENIENT))
+        self.keeps_level = _level(given.pop("keep_logs", None))
         self.isolation = take_isolation(given, function)
         """How its attempts run in processes of their own; None: they run in this one."""
         self.options = check_options({**given, "name": self.name})
@@ -192,6 +196,15 @@ def check_function(function: object) -> None:
 
 def _name_of(function: Callable[..., Any]) -> object:
     return getattr(function, "__name__", None)
+
+
+def _level(name: object) -> int | None:
+    if name is None:
+        return None
+    text = plain(name)
+    if not isinstance(text, str) or text not in LEVELS:
+        raise ArgumentError("keep_logs", name, f"None or one of {', '.join(LEVELS)}")
+    return LEVELS[text]
 
 
 def _is_strict(result: object) -> bool:

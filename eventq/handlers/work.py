@@ -33,6 +33,8 @@ class Work(Struct, frozen=True, gc=False):
     """What it returned, as JSON text. Raises ArgumentError for what cannot be kept."""
     keeps_strictly: bool = False
     """A result that cannot be kept fails the attempt."""
+    keeps_level: int | None = None
+    """From which level on what it logs is kept; None: nothing is."""
     isolated: IsolatedCall | None = None
     """What a process of its own calls in place of ``call``."""
 
@@ -56,6 +58,7 @@ def work_of_handler(handler: AnyHandler, arounds: Sequence[Around] = (), *, call
         handler.rules,
         handler.signature.result_json,
         handler.keeps_strictly,
+        handler.keeps_level,
     )
 
 

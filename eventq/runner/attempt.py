@@ -11,9 +11,10 @@ import math
 from collections.abc import Callable
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from eventq.core.durations import SECOND_US, parse_duration
-from eventq.core.events import ErrorInfo
+from eventq.core.events import ErrorInfo, Noted
 from eventq.core.plain import plain
 from eventq.core.settle import Outcome
 from eventq.core.task import Task
@@ -78,6 +79,22 @@ class Attempt(Struct, eq=False):
         if self.outcome is None:
             self.stopped = is_stop(error)
             self.outcome = raised(self.task, error, self.work)
+
+    def conclude(self, outcome: Outcome) -> Outcome:
+        """The outcome with what its worker has told, and the tasks that it makes if it completed.
+
+        From here on its context takes nothing more. What it kept for a next attempt, and how far it
+        came, is of no use to a completed one.
+        """
+        telling = self.context.conclude()
+        if telling is None:
+            return outcome
+        told = telling.bodies()
+        if outcome.kind != "completed":
+            return replace(outcome, told=tuple(told))
+        children = () if telling.children is None else tuple(telling.children.orders)
+        noted = tuple(body for body in told if isinstance(body, Noted))
+        return replace(outcome, told=noted, children=children)
 
     def stop(self, why: str, *, hurry: bool = False) -> None:
         """Asks its worker to end, which may take its time; from the first time on."""

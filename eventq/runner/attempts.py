@@ -17,8 +17,10 @@ from eventq.core.settle import Outcome
 from eventq.core.task import Task
 from eventq.errors import DeadlineExceededError
 from eventq.handlers.context import LATE, AsyncContext, Context
+from eventq.handlers.telling import Setting
 from eventq.host.clock import Clock, LogClock
 from eventq.runner.attempt import Attempt, raised, released
+from eventq.runner.hearing import Hearing
 from eventq.runner.pool import Pool
 from eventq.runner.workload import Workload
 
@@ -34,7 +36,13 @@ STOPPED = "stopped while running"
 class Attempts:
     """The attempts that the pools of one run work on, and those that earlier runs left."""
 
-    def __init__(self, pools: dict[str | None, Pool], workload: Workload, clock: LogClock) -> None:
+    def __init__(
+        self,
+        pools: dict[str | None, Pool],
+        workload: Workload,
+        clock: LogClock,
+        hearing: Hearing,
+    ) -> None:
         self.pools = list(pools.values())
         self.held: dict[int, Attempt] = {}
         """By task, the attempts whose lease this node holds."""
@@ -47,6 +55,11 @@ class Attempts:
         """
         self.unsettled: list[Outcome] = []
         self.workload = workload
+        self.hearing = hearing
+        self._settings = {
+            level: Setting(workload.policy, level, hearing.hear)
+            for level in {work.keeps_level for work in workload.works()}
+        }
         self._by_lane = pools
         self._clock: Clock = clock
 
@@ -58,6 +71,7 @@ class Attempts:
         """Goes on with what an earlier run left in its executor, and what that had taken over."""
         for pool in before.pools:
             pool.take_back()
+        self.hearing.take_over(before.hearing)
         self.unsettled = before.unsettled
         known = {id(outcome) for outcome in self.unsettled}
         left = {each: before.pool_of(each.task) for each in (*before.held.values(), *before.strays)}
@@ -107,7 +121,8 @@ class Attempts:
         if before is not None:  # It lost its lease since the last look.
             self.revoke(before, LOST, None)
         work = self.workload.work_of(task)
-        context = (AsyncContext if work.is_async else Context)(task, self._clock)
+        kind = AsyncContext if work.is_async else Context
+        context = kind(task, self._clock, self._settings[work.keeps_level])
         attempt = Attempt(task, context, work)
         self.held[task.number] = attempt
         return attempt
@@ -127,6 +142,10 @@ class Attempts:
             if attempt.begun_s is not None:
                 total_s += attempt.ended_s - attempt.begun_s
             number = attempt.task.number
+            # First this, then the look; see Context.conclude.
+            attempt.context.is_over = True
+            if attempt.context.telling is not None:
+                attempt.outcome = attempt.conclude(attempt.outcome)
             # The outcome first: should an interrupt come in between, it is not lost.
             if self.held.get(number) is attempt:
                 is_given_back = attempt.hurried and attempt.stopped
@@ -170,7 +189,7 @@ class Attempts:
             self.strays.add(attempt)
         attempt.stop(why)
         if outcome is not None:
-            self.unsettled.append(outcome)
+            self.unsettled.append(attempt.conclude(outcome))
 
     def give_back(self, reason: str) -> None:
         """Gives back what has not begun, so that other nodes can run it."""
@@ -198,6 +217,7 @@ class Attempts:
                 self.revoke(attempt, NODE_STOPS, released(attempt, STOPPED))
             else:
                 # It ended, and is not waited for, whatever keeps it from being collected.
+                attempt.outcome = attempt.conclude(attempt.outcome)
                 del self.held[attempt.task.number]
                 self.unsettled.append(attempt.outcome)
 
@@ -244,6 +264,6 @@ class Attempts:
                 outcome = None if attempt.revoked else released(attempt, BROKE_OFF)
             is_held = self.held.get(attempt.task.number) is attempt
             if outcome is not None and (is_held or attempt.revoked):
-                self.unsettled.append(outcome)
+                self.unsettled.append(attempt.conclude(outcome))
             if is_held:
                 del self.held[attempt.task.number]

@@ -128,6 +128,8 @@ class Lookout:
                 stopping.give_up(WorkersStuckError(self.stuck.workers))
             pause_s = min(pause_s, self.stuck.pause_s(now_s))
         must_say = not stopping.asked_count and settler.must_say(now_s)
+        told_s = attempts.hearing.due_s()
+        must_say = must_say or (told_s is not None and told_s <= now_s)
         if settler.is_due() or has_overdue or has_next or must_say:
             settler.settle_and_lease(leases=not stopping.asked_count)
         elif not lapsed:
@@ -187,8 +189,7 @@ class Lookout:
         others = len(projection.holders) > (self._node.name in projection.holders)
         if others or attempts.earlier or any(pool.pace.stalled for pool in attempts.pools):
             ends.append(now_s + LOOK_EVERY_S)
-        if (says_s := settler.says_s()) is not None:
-            ends.append(says_s)
+        ends += [s for s in (settler.says_s(), attempts.hearing.due_s()) if s is not None]
         if self._stopping.ends_s is not None:
             ends.append(self._stopping.ends_s)
         # At least a millisecond: a timer that fires early must not spin.

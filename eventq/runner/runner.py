@@ -16,6 +16,7 @@ from eventq.host.logger import SafeLogger
 from eventq.node.node import Node
 from eventq.runner.attempts import Attempts
 from eventq.runner.health import HealthFile
+from eventq.runner.hearing import Hearing
 from eventq.runner.lookout import Lookout
 from eventq.runner.options import RunOptions
 from eventq.runner.pool import Pool
@@ -62,7 +63,8 @@ class Runner:
     ) -> None:
         self.bell = bell
         self.executors = [executor for pool in pools.values() for executor in pool.executors]
-        self.attempts = Attempts(pools, workload, LogClock(node.clock, node.now))
+        clock = LogClock(node.clock, node.now)
+        self.attempts = Attempts(pools, workload, clock, Hearing(bell.ring))
         self.settler = Settler(node, self.attempts, options)
         self.stopping = Stopping(self.bell, node.clock, grace_s=options.grace_s)
         self.lookout = Lookout(

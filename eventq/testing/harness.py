@@ -113,7 +113,7 @@ class Harness:
         self.queue.harness = self
         queue = self.queue
         # The harness is the other half of its queue, and of those whose handlers it borrows.
-        self._node, self._slot = queue._node, queue._slot  # noqa: SLF001
+        self._node, self._slot, self._policy = queue._node, queue._slot, queue._policy  # noqa: SLF001
         self._registries = [
             each._registry  # noqa: SLF001
             for each in (queue, *given)
@@ -330,7 +330,7 @@ class Harness:
             signatures.update({each.name: each.signature.text for each in registry})
         audience = Audience(tuple(sorted(named)), unnamed=False)
         signatures = {name: signatures[name] for name in audience.names}
-        return Workload(audience, {None: 1}, named, None, signatures, is_plain=False)
+        return Workload(audience, {None: 1}, named, None, signatures, self._policy, is_plain=False)
 
     def _call_of(self, handler: AnyHandler) -> Call:
         call = unpacking(handler)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from heapq import heapify, heappop, heappush
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from eventq.core.events import ErrorInfo, Policy, Reopening
 
@@ -46,6 +46,8 @@ class Seen(Struct, gc=False):
     worker: str | None = None
     """Who holds it, or held it last."""
     last_error: ErrorInfo | None = None
+    saved: bytes | None = None
+    """What its attempts saved last."""
     edition: int = 0
     """Of its entry in the order; 0 when it has none."""
 
@@ -224,4 +226,5 @@ def brought_back(content: Seen | Reopening) -> dict[str, Any]:
         "lane": content.lane or NO_LANE,
         "needs": content.needs,
         "snoozes": content.snoozes,
+        "saved": bytes(content.saved) if isinstance(content.saved, bytes | Raw) else None,
     }

@@ -23,11 +23,15 @@ from eventq.core.events import (
     Joined,
     Leased,
     Left,
+    Noted,
+    Progressed,
     Refused,
     Released,
     Renewed,
     Reopening,
     Retried,
+    Saved,
+    Told,
     Unknown,
     Updated,
 )
@@ -36,7 +40,15 @@ from eventq.verify.allowance import check_given_up, check_retry
 from eventq.verify.exits import LAPSE, check_exit
 from eventq.verify.nodes import PLAIN, JoinedNodes, check_route
 from eventq.verify.order import NO_LANE, Order, Seen, brought_back, is_due
-from eventq.verify.terms import BrokenError, Past, Report, Unreadable, check_created
+from eventq.verify.telling import Made, check_was_lease, take_told
+from eventq.verify.terms import (
+    BrokenError,
+    Past,
+    Report,
+    Unreadable,
+    check_created,
+    decided_at,
+)
 
 # Final tasks that may be reopened of which a hash is kept (about 100 bytes each), the latest ones.
 # Reopening an older one costs a look at its history.
@@ -72,6 +84,7 @@ class Rules:
         self._order = Order(self.tasks)
         self._judges_order = judges_order
         self._failed: set[int] = set()
+        self._made = Made(report)
         self._reopenable: dict[int, int] = {}
         self._rules: dict[type, Callable[[int, int, int, Any], None]] = {
             Created: self._take_created,
@@ -87,6 +100,9 @@ class Rules:
             Refused: self._take_refused,
             Joined: self._take_joined,
             Left: self._take_left,
+            Progressed: self._take_told,
+            Saved: self._take_told,
+            Noted: self._take_told,
             Unknown: self._take_unknown,
             Unreadable: self._take_unreadable,
         }
@@ -103,34 +119,23 @@ class Rules:
         """Judges the events of one commit, or of a part of it."""
         seq = first - 1
         rules = self._rules
-        at = self._decided_at(first, at, bodies)
+        at, self._stamp = decided_at(first, at, self._stamp, bodies, self._report), at
         for number, body in zip(numbers, bodies, strict=True):
             seq += 1
+            if self._made.owed:
+                self._made.take(seq, body)
             try:
                 rules[type(body)](seq, at, number, body)
             except BrokenError as broken:
                 self._report(seq, broken.rule, broken.problem)
                 self._drop(number)
+        if self._made.owed:
+            self._made.finish(seq)
         if self._failed:
             # Rule 4: a failure is always followed in its commit.
             self._report(seq, "move", f"nothing follows the failure of {sorted(self._failed)}")
             for number in list(self._failed):
                 self._drop(number)
-
-    def _decided_at(self, first: int, at: int, bodies: list[AnyBody | Unknown | Unreadable]) -> int:
-        """The instant that a commit goes by: its stamp, but where that was ahead of the clock."""
-        before, self._stamp = self._stamp, at
-        found = bodies[0].decided_at if bodies else None
-        if any(body.decided_at is not found and body.decided_at != found for body in bodies):
-            self._report(first, "clock", "decided by several instants")
-        if found is None:
-            return at
-        if not 0 < found < at:
-            self._report(first, "clock", "decided by an instant that is not before its stamp")
-        elif before not in {0, at}:
-            # A stamp is behind its clock only where the one before it was.
-            self._report(first, "clock", "decided before its stamp, which is not the one before it")
-        return found
 
     def judge(self, seq: int, at: int, number: int, body: AnyBody | Unknown) -> None:
         """Judges one event by itself. Raises BrokenError."""
@@ -232,6 +237,8 @@ class Rules:
 
     def _take_completed(self, seq: int, _at: int, number: int, body: Completed) -> None:
         # The commonest end by far, so it makes no further call when all is well.
+        if body.made:
+            self._made.expect(body.made)
         task = self.tasks.get(number)
         if task is None or task.state != "leased" or task.fence != body.fence:
             task = self._end_lease(seq, number, body.fence, Completed)
@@ -241,6 +248,7 @@ class Rules:
             self.nodes.let_go(task)
         task.state = "completed"
         task.fence = 0
+        task.saved = None
         del self.tasks[number]
         if self._on_final is not None:
             self._on_final(task)
@@ -335,6 +343,10 @@ class Rules:
                 self.nodes.let_go(task)
             self._finish(task, "cancelled")
 
+    def _take_told(self, seq: int, _at: int, number: int, body: Told) -> None:
+        if task := self._in_state(seq, number, type(body), "leased"):
+            take_told(task, body)
+
     def _take_renewed(self, _seq: int, _at: int, number: int, body: Renewed) -> None:
         if number != 0:
             raise BrokenError("move", f"renewed names a task, {number}")
@@ -395,12 +407,7 @@ class Rules:
                 raise BrokenError("move", f"refused of task {number} before created")
         elif task.state == "leased" and task.fence == fence:
             raise BrokenError("fence", "the outcome of a live lease was refused")
-        lease = past.event(fence) if 0 < fence < seq else None
-        if lease is None:
-            if not past.is_trusted(fence):
-                raise BrokenError("fence", f"fence {fence} was no lease of the task")
-        elif lease[0] != number or type(lease[1]) not in {Leased, Unknown}:
-            raise BrokenError("fence", f"fence {fence} was no lease of the task")
+        check_was_lease(past, seq, number, fence)
 
     def _take_unknown(self, seq: int, _at: int, number: int, body: Unknown) -> None:
         if body.skip:

@@ -18,12 +18,17 @@ from eventq.archive.export import event_line, export_log, stored_events
 from eventq.archive.redact import VALUES, Redactor
 from eventq.core.events import (
     KIND_OF,
+    AnyBody,
     Created,
     ErrorInfo,
     Failed,
     Joined,
+    LogLine,
+    Noted,
     ProcessExit,
+    Progressed,
     Reopening,
+    Saved,
     Unknown,
     decode_bodies,
     encode_bodies,
@@ -41,6 +46,7 @@ values = st.text(st.sampled_from("ABCDEFGHIJKLMNOPQRSTUVWXYZäöü漢字"), min_
 KEPT = {
     (ErrorInfo, "type"),
     (Failed, "rule"),
+    (LogLine, "level"),
     *((struct, name) for struct in (Created, Reopening) for name in ("name", "lane", "needs")),
     *((Joined, name) for name in ("version", "names", "lanes")),
 }
@@ -138,7 +144,7 @@ def test_no_value_survives(content: dict[str, Any], key: str, error: str, reason
 
 def test_every_text_of_an_event_is_a_value_or_a_choice() -> None:
     """A new kind, or a new field that holds text, must say whether somebody wrote it."""
-    assert VALUES.keys() == {*KIND_OF, Reopening, ErrorInfo}
+    assert VALUES.keys() == {*KIND_OF, Reopening, ErrorInfo, LogLine}
     for struct, names in VALUES.items():
         for name, hint in get_type_hints(struct).items():
             if get_origin(hint) is not ClassVar and name not in names:
@@ -156,6 +162,25 @@ def test_what_nodes_say_keeps_its_names_and_lanes() -> None:
     assert found == replace(
         body, worker=redactor.name("HOST"), signatures={"a.c": redactor.text("(x=7)")}
     )
+
+
+def test_what_attempts_tell_keeps_its_shape() -> None:
+    """How far they came stays; notes, values and what was logged go."""
+    bodies: list[AnyBody] = [
+        Progressed(3, done=1, total=2, note="SECRET"),
+        Saved(3, value=Raw(b'{"page":"SECRET"}')),
+        Noted(3, lines=(LogLine(7, "info", "SECRET"),)),
+    ]
+    redactor = Redactor(b"secret")
+
+    found = decode_bodies([redactor.body(text) for text in encode_bodies(bodies)])
+
+    hidden = redactor.text("SECRET")
+    assert found == [
+        Progressed(3, done=1, total=2, note=hidden),
+        Saved(3, value=Raw(f'{{"page":"{hidden}"}}'.encode())),
+        Noted(3, lines=(LogLine(7, "info", hidden),)),
+    ]
 
 
 def test_what_may_be_skipped_stays_so() -> None:

@@ -34,6 +34,8 @@ TASK_FIELDS = [
     "lapses",
     "snoozes",
     "worker",
+    "progress",
+    "saved",
     "last_error",
     "result",
     "result_missing",

@@ -34,6 +34,7 @@ DEFAULTS: dict[str, dict[str, object]] = {
         "lane": None,
         "needs": (),
         "snoozes": 0,
+        "saved": UNSET,
     },
     "Created": {
         "key": None,
@@ -47,7 +48,7 @@ DEFAULTS: dict[str, dict[str, object]] = {
         "repeats": None,
     },
     "Leased": {},
-    "Completed": {"result": UNSET, "result_missing": None},
+    "Completed": {"result": UNSET, "result_missing": None, "made": 0},
     "Failed": {"rule": None, "exit": None},
     "ProcessExit": {
         "code": None,
@@ -65,6 +66,10 @@ DEFAULTS: dict[str, dict[str, object]] = {
     "Refused": {},
     "Joined": {"names": (), "unnamed": False, "lanes": None, "signatures": {}},
     "Left": {},
+    # Stored all the same: who does not know the kind has to read it.
+    "Progressed": {"skip": True, "done": 0, "total": None, "note": ""},
+    "Saved": {"skip": True, "value": Raw(b"null")},
+    "Noted": {"skip": True, "lines": ()},
 }
 STORED: list[type[Struct]] = [Policy, ErrorInfo, ProcessExit, Reopening, *typing.get_args(AnyBody)]
 

@@ -94,8 +94,8 @@ def type_name(annotation: object) -> str:
         )
         return f"{'object' if typing.get_origin(annotation) is dict else 'list'} of {of}"
     if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
-        (annotation,) = set(typing.get_args(annotation)) - {types.NoneType, msgspec.UnsetType}
-        return type_name(annotation)
+        kinds = set(typing.get_args(annotation)) - {types.NoneType, msgspec.UnsetType}
+        return "number" if kinds == {int, float} else type_name(*kinds)
     if isinstance(annotation, type) and issubclass(annotation, Struct):
         return annotation.__name__.lower().removesuffix("info").removeprefix("process")
     return names[annotation]
@@ -127,6 +127,7 @@ PARTS = {
     "error": events.ErrorInfo,
     "exit": events.ProcessExit,
     "reopening": events.Reopening,
+    "logline": events.LogLine,
 }
 
 

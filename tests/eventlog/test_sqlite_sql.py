@@ -16,14 +16,18 @@ import pytest
 from eventq.core.events import (
     KINDS,
     AnyBody,
+    Completed,
     Created,
     ErrorInfo,
     Expired,
     Failed,
     Leased,
+    Noted,
     Policy,
+    Progressed,
     Released,
     Retried,
+    Saved,
     Updated,
     encode_bodies,
 )
@@ -158,9 +162,28 @@ def test_task_states_view_tells_how_tasks_stand(path: Path) -> None:
     rows = shell(path, "SELECT * FROM task_states ORDER BY task")
 
     first, second = "2023-11-14T22:13:20.000000Z", "2023-11-14T22:13:21.000002Z"
+    error = "OSError: disk on fire"
     assert rows == [
-        ["default", 1, "first", first, None, "default", "scheduled", 1, "OSError: disk on fire"],
-        ["default", 5, "5", second, None, "default", "expired", 1, "ValueError"],
+        ["default", 1, "first", first, None, "default", "scheduled", 1, error, None],
+        ["default", 5, "5", second, None, "default", "expired", 1, "ValueError", None],
+    ]
+
+
+def test_task_states_view_tells_how_far_an_attempt_has_come(
+    sqlite_log: SqliteLog, path: Path
+) -> None:
+    """By its last word; what it tells changes no state, and its completion ends it."""
+    half, note = Progressed(2, done=1, total=2, note="pages"), Noted(2)
+    tell(sqlite_log, (1, Created(POLICY)), (1, Leased(1, "node", 5)))
+    seen = []
+    for body in (Progressed(2, done=3), half, Saved(2), note, Completed(2)):
+        tell(sqlite_log, (1, body), at=AT + 1)
+        seen += shell(path, "SELECT state, progress FROM task_states")
+
+    assert seen == [
+        ["leased", "3"],
+        *[["leased", "1 of 2 pages"]] * 3,
+        ["completed", None],
     ]
 
 

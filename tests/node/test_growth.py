@@ -75,7 +75,7 @@ def test_a_task_that_needs_what_is_not_known_is_left_alone(queue: Queue, newer: 
 def test_a_kind_to_be_skipped_changes_nothing(queue: Queue, newer: EventLog, number: int) -> None:
     """About the queue or a task; the log is as good as without it."""
     queue.new()
-    append_texts(newer, [number], '{"kind":"progressed","skip":true,"done":1}')
+    append_texts(newer, [number], '{"kind":"dreamt","skip":true,"done":1}')
 
     assert queue.run(nothing, until="idle").completed == 1
     assert verify(queue.log, indexes="full").ok

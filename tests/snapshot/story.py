@@ -15,12 +15,16 @@ from eventq.core.events import (
     Joined,
     Leased,
     Left,
+    LogLine,
+    Noted,
     Policy,
+    Progressed,
     Refused,
     Released,
     Renewed,
     Reopening,
     Retried,
+    Saved,
     Updated,
 )
 from eventq.core.projection import Projection
@@ -63,6 +67,11 @@ LATER: list[list[Draft]] = [
     ],
     [(26, Leased(1, "dora", 30)), (26, Failed(28, LAPSE)), (26, Retried(1_090))],
     [(26, Leased(2, "dora", 30)), (26, Released(31, "busy", 1_200))],
+    [
+        (4, Progressed(8, done=1, total=4, note="begun")),
+        (4, Saved(8, value=Raw(b'{"page":7}'))),
+        (4, Noted(8, lines=(LogLine(1_100, "info", "hello"),))),
+    ],
 ]
 # About task 27, of a kind that is not known.
 NEWER = '{"kind":"frozen","until":7}'

@@ -11,7 +11,7 @@ from eventq import Queue, Task
 from eventq.core.command import Draft
 from eventq.core.events import NODE, ErrorInfo, Joined, Left
 from eventq.core.projection import Projection
-from eventq.core.task import Ending, Rarity, Route, TaskState
+from eventq.core.task import Ending, Progress, Rarity, Route, TaskState
 from eventq.eventlog import open_log
 from eventq.replay.fold import replay
 from eventq.snapshot import TaskDifference, compare
@@ -141,6 +141,8 @@ PARTS: dict[str, dict[str, Any]] = {
     "lapses": {"rarity": Rarity(lapses=99)},
     "snoozes": {"rarity": Rarity(snoozes=99)},
     "newer": {"rarity": Rarity(newer=(9, "other"))},
+    "progress": {"rarity": Rarity(progress=Progress(1, 2, "other", 99))},
+    "saved_json": {"rarity": Rarity(saved_json=b"1")},
     "finished_at_us": {"ending": Ending(99)},
 }
 

@@ -111,7 +111,7 @@ WITH all_later AS (
         body ->> '$.kind' AS kind,
         body ->> '$.kind' IN (
             'leased', 'completed', 'failed', 'retried', 'expired', 'cancelled', 'released',
-            'updated', 'refused'
+            'updated', 'refused', 'progressed', 'saved', 'noted'
         ) AS is_known
     FROM events INDEXED BY events_by_task
     WHERE task <> (place & 1099511627775)
@@ -147,7 +147,7 @@ SELECT
             WHERE ns = namespaces.id
                 AND task = created.task
                 AND is_known
-                AND kind NOT IN ('updated', 'refused')
+                AND kind NOT IN ('updated', 'refused', 'progressed', 'saved', 'noted')
             ORDER BY place DESC
             LIMIT 1
         ),
@@ -171,7 +171,22 @@ SELECT
         WHERE ns = namespaces.id AND task = created.task AND kind = 'failed'
         ORDER BY place DESC
         LIMIT 1
-    ) AS last_error
+    ) AS last_error,
+    (
+        SELECT
+            CASE
+                WHEN kind = 'progressed'
+                    THEN (body ->> '$.done')
+                        || coalesce(' of ' || (body ->> '$.total'), '')
+                        || coalesce(' ' || (body ->> '$.note'), '')
+            END
+        FROM later
+        WHERE ns = namespaces.id
+            AND task = created.task
+            AND kind IN ('progressed', 'leased', 'completed')
+        ORDER BY place DESC
+        LIMIT 1
+    ) AS progress
 FROM events AS created JOIN namespaces ON namespaces.id = created.place >> 40
 WHERE created.task = (created.place & 1099511627775);
 """
