@@ -16,7 +16,15 @@ from msgspec import Raw
 
 from eventq.core.create import NewTask, check_order
 from eventq.core.durations import SECOND_US, Duration, parse_duration
-from eventq.core.events import RESULT_BYTES, LogLine, Progressed, Saved
+from eventq.core.events import (
+    RESULT_BYTES,
+    AnyBody,
+    LogLine,
+    Policy,
+    Progressed,
+    Saved,
+    Unknown,
+)
 from eventq.core.new_task import TaskOptions, TaskSpec
 from eventq.core.plain import plain
 from eventq.core.task import Task, instant
@@ -268,6 +276,18 @@ class Context:
         self._stopped_why = self._stopped_why or why
         if self._stopped is not None:
             self._stopped.set()
+
+    @property
+    def policy(self) -> Policy:
+        """For the runner: the queue's, for the tasks that the attempt makes."""
+        return self._setting.policy
+
+    def take_told(self, bodies: Iterable[AnyBody | Unknown]) -> None:
+        """For the runner: what the attempt has told in its own process."""
+        telling = self._begin_telling()
+        with telling.lock:
+            telling.take(bodies)
+            self._be_heard(telling)
 
     def conclude(self) -> Telling | None:
         """For the runner: the attempt has ended. What it has told and not been rid of, if anything.

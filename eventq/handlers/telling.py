@@ -19,12 +19,14 @@ from msgspec import Struct
 from eventq.core.events import (
     NOTED_BYTES,
     NOTED_LINES,
+    AnyBody,
     AnyTold,
     LogLine,
     Noted,
     Policy,
     Progressed,
     Saved,
+    Unknown,
     encode_bodies,
 )
 from eventq.core.new_task import make_policy
@@ -97,6 +99,16 @@ class Telling:
         self.kept_bytes += size_bytes
         self.lines.append(line)
         return True
+
+    def take(self, bodies: Iterable[AnyBody | Unknown]) -> None:
+        """Takes over what was told elsewhere."""
+        for body in bodies:
+            if isinstance(body, Progressed):
+                self.progress = body
+            elif isinstance(body, Saved):
+                self.saved, self.saved_json = body, bytes(body.value)
+            elif isinstance(body, Noted):
+                self.lines += body.lines
 
     def bodies(self) -> list[AnyTold]:
         """The events of all that is told and not taken yet; one of a kind."""

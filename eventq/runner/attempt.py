@@ -81,20 +81,8 @@ class Attempt(Struct, eq=False):
             self.outcome = raised(self.task, error, self.work)
 
     def conclude(self, outcome: Outcome) -> Outcome:
-        """The outcome with what its worker has told, and the tasks that it makes if it completed.
-
-        From here on its context takes nothing more. What it kept for a next attempt, and how far it
-        came, is of no use to a completed one.
-        """
-        telling = self.context.conclude()
-        if telling is None:
-            return outcome
-        told = telling.bodies()
-        if outcome.kind != "completed":
-            return replace(outcome, told=tuple(told))
-        children = () if telling.children is None else tuple(telling.children.orders)
-        noted = tuple(body for body in told if isinstance(body, Noted))
-        return replace(outcome, told=noted, children=children)
+        """See `concluded`."""
+        return concluded(outcome, self.context)
 
     def stop(self, why: str, *, hurry: bool = False) -> None:
         """Asks its worker to end, which may take its time; from the first time on."""
@@ -107,6 +95,25 @@ class Attempt(Struct, eq=False):
         """For the executor: what ended the attempt is its outcome, unless it has one."""
         self.fail(error)
         self.ended_s = monotonic_s
+
+
+def concluded(outcome: Outcome, context: Context) -> Outcome:
+    """The outcome with what its worker has told, and the tasks that it makes if it completed.
+
+    From here on the context takes nothing more. What was kept for a next attempt, and how far this
+    one came, is of no use to a completed one.
+    """
+    telling = context.conclude()
+    if telling is None:
+        return outcome
+    told = (*telling.bodies(), *outcome.told)
+    if outcome.kind != "completed":
+        return replace(outcome, told=told)
+    children = outcome.children
+    if telling.children is not None:
+        children = tuple(telling.children.orders)
+    noted = tuple(body for body in told if isinstance(body, Noted))
+    return replace(outcome, told=noted, children=children)
 
 
 def returned(task: Task, value: object, work: Work) -> Outcome:

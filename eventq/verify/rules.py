@@ -40,11 +40,10 @@ from eventq.verify.allowance import check_given_up, check_retry
 from eventq.verify.exits import LAPSE, check_exit
 from eventq.verify.nodes import PLAIN, JoinedNodes, check_route
 from eventq.verify.order import NO_LANE, Order, Seen, brought_back, is_due
-from eventq.verify.telling import OwedTasks, check_was_lease, take_told
+from eventq.verify.telling import MadeTasks, check_was_lease, take_told
 from eventq.verify.terms import BrokenError, Past, Report, Unreadable, check_created, decided_at
 
-# Final tasks that may be reopened of which a hash is kept (about 100 bytes each), the latest ones.
-# Reopening an older one costs a look at its history.
+# Hashes kept of final tasks that may be reopened (about 100 bytes each); others are looked up.
 HASHES_KEPT = 200_000
 
 
@@ -77,7 +76,7 @@ class Rules:
         self._order = Order(self.tasks)
         self._judges_order = judges_order
         self._failed: set[int] = set()
-        self._made = OwedTasks(report)
+        self._made = MadeTasks(report)
         self._reopenable: dict[int, int] = {}
         self._rules: dict[type, Callable[[int, int, int, Any], None]] = {
             Created: self._take_created,
@@ -122,8 +121,7 @@ class Rules:
             except BrokenError as broken:
                 self._report(seq, broken.rule, broken.problem)
                 self._drop(number)
-        if self._made.owed:
-            self._made.finish(seq)
+        self._made.finish(seq)
         if self._failed:
             # Rule 4: a failure is always followed in its commit.
             self._report(seq, "move", f"nothing follows the failure of {sorted(self._failed)}")
@@ -181,7 +179,6 @@ class Rules:
             body.policy,
             scheduled_at,
             expires_at,
-            # One object for all tasks of a name.
             None if body.name is None else sys.intern(body.name),
             NO_LANE if body.lane is None else sys.intern(body.lane),
             body.needs,

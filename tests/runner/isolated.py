@@ -320,3 +320,16 @@ def tell(path: str, text: str) -> None:
     """Writes a file whole."""
     Path(f"{path}.new").write_text(text)
     Path(f"{path}.new").replace(path)
+
+
+@handlers.task(isolate=True, keep_logs="info")
+def tells(ctx: Context) -> Any:  # noqa: ANN401 - what was kept before
+    """Tells all that an attempt can, and fails the first time."""
+    ctx.log.info("attempt %d", ctx.task.attempt)
+    ctx.progress(ctx.task.attempt, 2, "attempts")
+    before = ctx.saved
+    ctx.save({"attempt": ctx.task.attempt})
+    if ctx.task.attempt == 1:
+        raise ValueError("not yet")
+    ctx.new({"from": "a process"}, key="child", delay="1h")
+    return before

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Raw
 
 from eventq.core.durations import SECOND_US
+from eventq.core.events import decode_bodies
 from eventq.errors import EventqError
 from eventq.handlers.context import Context
 from eventq.runner.isolation.messages import Answer, ContextCall
@@ -39,4 +40,11 @@ def _extend(context: Context, arguments: dict[str, Any]) -> object:
     return deadline_of(context)
 
 
-METHODS: dict[str, Callable[[Context, dict[str, Any]], object]] = {"extend": _extend}
+def _tell(context: Context, arguments: dict[str, Any]) -> None:
+    context.take_told(decode_bodies(arguments["bodies"]))
+
+
+METHODS: dict[str, Callable[[Context, dict[str, Any]], object]] = {
+    "extend": _extend,
+    "tell": _tell,
+}

@@ -36,7 +36,7 @@ from eventq.host.forks import end_child
 from eventq.host.groups import die_with_parent, limit_memory, peak_bytes, peak_of
 from eventq.host.loading import loading
 from eventq.host.records import Forwarding
-from eventq.runner.attempt import is_awaitable, is_stop, raised, returned
+from eventq.runner.attempt import concluded, is_awaitable, is_stop, raised, returned
 from eventq.runner.describing import describe
 from eventq.runner.isolation.context import AsyncIsolatedContext, IsolatedContext, ParentLine
 from eventq.runner.isolation.messages import (
@@ -124,9 +124,9 @@ class AttemptServer:
             self._busy = True
             if isinstance(message, Start):
                 # Here, so that whatever comes right behind finds it.
-                is_async = self._works[message.task.name or ""].is_async
-                kind = AsyncIsolatedContext if is_async else IsolatedContext
-                self._context = kind(message, self._line)
+                work = self._works[message.task.name or ""]
+                kind = AsyncIsolatedContext if work.is_async else IsolatedContext
+                self._context = kind(message, self._line, keeps_level=work.keeps_level)
             self._inbox.put(message)  # type: ignore[arg-type]
 
     def _stop(self, stop: Stop) -> None:
@@ -194,6 +194,7 @@ class AttemptServer:
             stopped, ran_out = is_stop(error), _is_out_of_memory(error)
             outcome = raised(context.task, error, work)
         self._context = None
+        outcome = concluded(outcome, context)
         if ran_out:
             outcome = self._with_memory(outcome)
         # After either of these nobody knows what state its modules are in.

@@ -13,8 +13,10 @@ import msgspec
 from msgspec import Raw
 
 from eventq.core.durations import SECOND_US, Duration, parse_duration
+from eventq.core.events import encode_bodies
 from eventq.errors import ArgumentError
 from eventq.handlers.context import AsyncContext, Context
+from eventq.handlers.telling import FIRST_S, PLAIN_SETTING, Setting, Telling
 from eventq.host.clock import SystemClock
 from eventq.runner.isolation.messages import Answer, Channel, ContextCall, Start
 
@@ -55,8 +57,9 @@ class IsolatedContext(Context):
 
     __slots__ = ("_line",)
 
-    def __init__(self, start: Start, line: ParentLine) -> None:
-        super().__init__(start.task, SystemClock())
+    def __init__(self, start: Start, line: ParentLine, *, keeps_level: int | None) -> None:
+        policy = start.policy or PLAIN_SETTING.policy
+        super().__init__(start.task, SystemClock(), Setting(policy, keeps_level, self._forward))
         self._line = line
         self._take_deadline(start.deadline_at, start.remaining_us)
 
@@ -65,6 +68,16 @@ class IsolatedContext(Context):
         self.check()
         by_us = None if by is None else parse_duration(by, "by")
         self._take_deadline(*self._line.call("extend", {"by_us": by_us}))
+
+    def _forward(self, telling: Telling) -> None:
+        """Hands on what the attempt tells, under its lock; the rest goes with its outcome."""
+        telling.is_waiting = False
+        now_s = self._clock.monotonic()
+        if now_s >= telling.from_s or telling.saved is not None:
+            bodies = telling.bodies()
+            self._line.tell("tell", {"bodies": encode_bodies(list(bodies))})
+            telling.forget(bodies)
+            telling.from_s = now_s + FIRST_S
 
     def become_async(self) -> None:
         """See Context.become_async."""

@@ -13,7 +13,7 @@ import threading
 import msgspec
 from msgspec import Raw, Struct
 
-from eventq.core.events import ErrorInfo
+from eventq.core.events import ErrorInfo, Policy
 from eventq.core.settle import Outcome
 from eventq.core.task import Task
 from eventq.handlers.isolation import IsolatedCall
@@ -49,6 +49,8 @@ class Start(Struct, frozen=True, tag=True):
     task: Task
     deadline_at: int | None
     remaining_us: int | None
+    policy: Policy | None = None
+    """The queue's, for the tasks that the attempt makes."""
 
 
 class Stop(Struct, frozen=True, tag=True):

@@ -89,7 +89,8 @@ class Supervision:
         """Has the process call the handler; returns when the attempt has its outcome."""
         deadline_at, remaining_us = deadline_of(self._attempt.context)
         try:
-            self._process.send(Start(self._attempt.task, deadline_at, remaining_us))
+            policy = self._attempt.context.policy
+            self._process.send(Start(self._attempt.task, deadline_at, remaining_us, policy))
             while not isinstance(message := self._next(IDLE_S), AttemptEnded):
                 self._hear(message)
         except (EOFError, OSError, msgspec.DecodeError) as error:
