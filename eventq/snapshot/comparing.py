@@ -21,9 +21,12 @@ Fields = dict[str, tuple[Any, Any]]
 _TOLD_OTHERWISE = {"recorded_state", "tags_json", *PARTS}
 # The instant of the task's last event: it changes with each, and says nothing by itself.
 _UNTOLD = {"seen_at_us"}
+# Told last: they differ wherever an attempt lies between the two.
+_INSTANTS = ("started_at_us", "finished_at_us")
 _TASK_FIELDS = [
-    *(name for name in Task.__struct_fields__ if name not in _TOLD_OTHERWISE | _UNTOLD),
-    *(name for names in PARTS.values() for name in names),
+    *(n for n in Task.__struct_fields__ if n not in {*_TOLD_OTHERWISE, *_UNTOLD, *_INSTANTS}),
+    *(name for names in PARTS.values() for name in names if name not in _INSTANTS),
+    *_INSTANTS,
 ]
 
 

@@ -40,15 +40,8 @@ from eventq.verify.allowance import check_given_up, check_retry
 from eventq.verify.exits import LAPSE, check_exit
 from eventq.verify.nodes import PLAIN, JoinedNodes, check_route
 from eventq.verify.order import NO_LANE, Order, Seen, brought_back, is_due
-from eventq.verify.telling import MadeTasks, check_was_lease, take_told
-from eventq.verify.terms import (
-    BrokenError,
-    Past,
-    Report,
-    Unreadable,
-    check_created,
-    decided_at,
-)
+from eventq.verify.telling import OwedTasks, check_was_lease, take_told
+from eventq.verify.terms import BrokenError, Past, Report, Unreadable, check_created, decided_at
 
 # Hashes kept of final tasks that may be reopened (about 100 bytes each); others are looked up.
 HASHES_KEPT = 200_000
@@ -83,7 +76,7 @@ class Rules:
         self._order = Order(self.tasks)
         self._judges_order = judges_order
         self._failed: set[int] = set()
-        self._made = MadeTasks(report)
+        self._made = OwedTasks(report)
         self._reopenable: dict[int, int] = {}
         self._rules: dict[type, Callable[[int, int, int, Any], None]] = {
             Created: self._take_created,

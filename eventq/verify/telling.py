@@ -7,7 +7,7 @@ from eventq.verify.order import Seen
 from eventq.verify.terms import BrokenError, Past, Report, Unreadable
 
 
-class MadeTasks:
+class OwedTasks:
     """Rule 19: behind a completion, in its commit, stand the tasks that its attempt made."""
 
     def __init__(self, report: Report) -> None:

@@ -92,7 +92,7 @@ def test_a_lease_is_a_change_of_task_and_node(story: list[Projection]) -> None:
         "attempt": (0, 1),
         "fence": (0, task.fence),
         "worker": (None, task.worker),
-        "started_at_us": (0, task.started_at_us),
+        "started_at_us": (None, task.started_at_us),
     }
     [holder] = found.holders
     assert holder.worker == task.worker
