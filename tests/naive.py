@@ -54,7 +54,7 @@ class Row:
     reason: str | None = None
     lapses: int = 0
     snoozes: int = 0
-    started_at: int = 0
+    started_at: int | None = None
     ended_at: int | None = None
     newer: tuple[int, str] | None = None
     progress: tuple[Any, ...] | None = None
@@ -312,7 +312,7 @@ class Naive:
             row.scheduled_at = now
             return self._tell([(number, "updated")])
         row.state, row.reason, row.retries, row.scheduled_at = "waiting", None, 0, now
-        row.lapses, row.started_at, row.ended_at, row.progress = 0, 0, None, None
+        row.lapses, row.started_at, row.ended_at, row.progress = 0, None, None, None
         age = row.policy.max_age_us
         row.expires_at = None if age is None else now + age
         return self._tell([(number, "retried")])
