@@ -16,7 +16,6 @@ import msgspec
 
 from eventq.aio import awaited, follow_log, taking
 from eventq.archive import open_archived
-from eventq.audit.attempts import PastAttempt, past_attempts
 from eventq.core.create import CreateTasks, NewTask
 from eventq.core.durations import Duration
 from eventq.core.events import Event
@@ -62,6 +61,7 @@ from eventq.host.loading import check_guarded
 from eventq.host.surroundings import in_thread, running_loop, usable_cores
 from eventq.node.end_watch import EndWatch
 from eventq.node.node import Node
+from eventq.replay.attempts import PastAttempt, past_attempts
 from eventq.replay.fold import task_history
 from eventq.replay.query import (
     Stats,

@@ -78,7 +78,9 @@ IMPURE_CALLS = {"breakpoint", "input", "now", "open", "print", "today", "utcnow"
 UNSAFE_MODULES = {"dill", "marshal", "pickle", "shelve"}
 UNSAFE_CALLS = {"compile", "eval", "exec"}
 # Each makes `import eventq` slower for a program that may not need it.
-SLOW_MODULES = {"apsw", "asyncio", "click", "pymongo", "rich", "textual"}
+SLOW_MODULES = {"apsw", "asyncio", "click", "pymongo", "rich", "textual"} | {
+    f"eventq.{room}" for room in ("audit", "cli", "sandbox", "testing", "verify")
+}
 
 
 PUBLIC = set(eventq.__all__)
@@ -398,7 +400,7 @@ def test_no_test_sleeps() -> None:
 
 
 def test_import_stays_quick() -> None:
-    """``import eventq`` loads no database driver and nothing of the command line."""
+    """``import eventq`` loads no database driver, no tool, and nothing of the command line."""
     code = "import json, sys, eventq; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True

@@ -35,13 +35,12 @@ from eventq.core.events import (
     Updated,
 )
 from eventq.core.policy import wait_us
-from eventq.core.settle import UNMADE
+from eventq.core.settle import CANCEL, UNMADE
 from eventq.core.task import Task, TaskState
 from eventq.eventlog.contract import EventLog
 
-# What errors of eventq are called in a log.
+# What other errors of eventq are called in a log.
 RETRY = "eventq.Retry"
-CANCEL = "eventq.Cancel"
 LATE = "eventq.DeadlineExceededError"
 # Of what a worker logged, so many lines stand in the reason; all are in the event.
 SHOWN_LINES = 3

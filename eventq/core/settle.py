@@ -33,6 +33,8 @@ from eventq.core.projection import Projection
 from eventq.core.task import Task
 from eventq.errors import ArgumentError, KeyConflictError
 
+# The type of the error of an attempt that its worker called off.
+CANCEL = "eventq.Cancel"
 # The errors of attempts whose tasks could not be made with their completions.
 UNMADE = frozenset({"eventq.KeyConflictError", "eventq.ArgumentError"})
 
@@ -276,5 +278,5 @@ def _wait_after_lapse(task: Task) -> int:
 def _error_of(outcome: Outcome) -> ErrorInfo | None:
     """The error that its `failed` event records."""
     if outcome.kind == "cancelled" and outcome.error is None:
-        return ErrorInfo(type="eventq.Cancel", message=outcome.reason)
+        return ErrorInfo(type=CANCEL, message=outcome.reason)
     return outcome.error

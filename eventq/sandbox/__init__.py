@@ -1,6 +1,6 @@
 """Trying a fix or a policy on the recorded past. Nothing here changes the queue."""
 
-from eventq.audit.attempts import Ended, RecordedAttempt
+from eventq.replay.attempts import Ended, RecordedAttempt
 from eventq.sandbox.fork import ForkReport, fork
 from eventq.sandbox.rerun import Rerun, rerun
 from eventq.sandbox.select import attempted_keys

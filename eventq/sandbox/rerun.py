@@ -13,14 +13,6 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from eventq.audit.attempts import (
-    OUTCOMES,
-    Ended,
-    RecordedAttempt,
-    attempt_of,
-    ended_as,
-    leases_of,
-)
 from eventq.audit.lookup import read_history
 from eventq.core.durations import SECOND_US
 from eventq.core.events import ErrorInfo
@@ -32,6 +24,14 @@ from eventq.eventlog.contract import EventLog
 from eventq.handlers.context import LATE, AsyncContext, Context, running
 from eventq.handlers.work import Work, work_of_worker
 from eventq.host.clock import Clock, SystemClock
+from eventq.replay.attempts import (
+    OUTCOMES,
+    Ended,
+    RecordedAttempt,
+    attempt_of,
+    ended_as,
+    leases_of,
+)
 from eventq.replay.points import Point
 from eventq.runner.attempt import failed, is_awaitable, raised, returned
 from eventq.runner.describing import describe

@@ -10,7 +10,6 @@ from typing import Literal
 
 from msgspec import UNSET, Struct
 
-from eventq.audit.reasons import CANCEL
 from eventq.core.events import (
     LAPSED,
     Cancelled,
@@ -22,7 +21,7 @@ from eventq.core.events import (
     Refused,
     Released,
 )
-from eventq.core.settle import Outcome
+from eventq.core.settle import CANCEL, Outcome
 from eventq.core.task import Task, instant
 from eventq.replay.fold import fold_events
 
