@@ -10,7 +10,7 @@ import random
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, Unpack, overload
 
 import msgspec
 
@@ -24,10 +24,9 @@ from eventq.core.new_task import (
     TaskOptions,
     TaskSpec,
     batches,
-    make_order,
     make_orders,
     make_policy,
-    order_of,
+    order_for,
 )
 from eventq.core.policy import DEFAULT_BACKOFF, Backoff
 from eventq.core.task import FINAL, Task
@@ -182,15 +181,7 @@ class Queue:
         Raises ArgumentError, KeyConflictError (the key's task has other content), LogError, and
         TypeError for arguments that the handler does not take.
         """
-        if isinstance(what, Handler):
-            return self._create([order_of(what.spec(*args, **options), self._policy)])[0]
-        if isinstance(what, TaskSpec):
-            _check_alone(args, options)
-            return self._create([order_of(what, self._policy)])[0]
-        _check_alone(args, {})
-        # By name, too: many write it like that at first.
-        what = options.pop("tags", None) if what is None else what
-        return self._create([make_order(what, self._policy, cast("TaskOptions", options))])[0]
+        return self._create([order_for(what, args, options, self._policy)])[0]
 
     def new_many(
         self,
@@ -567,14 +558,6 @@ class AsyncQueue:
     @property
     def _slot(self) -> RunSlot:
         return self.queue._slot  # noqa: SLF001 - the two share it
-
-
-def _check_alone(args: tuple[Any, ...], options: Mapping[str, Any]) -> None:
-    """Raises ArgumentError for arguments that only go with a handler."""
-    for value in args:
-        raise ArgumentError("arguments", value, "nothing behind the tags but options by name")
-    for name, value in options.items():
-        raise ArgumentError(name, value, "nothing beside a TaskSpec, which has its own options")
 
 
 def _note_on(error: BaseException | None, refusal: EventqError) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
 from operator import is_not
-from typing import Any, Self, TypedDict, Unpack, cast
+from typing import Any, Generic, ParamSpec, Self, TypedDict, Unpack, cast
 
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
@@ -27,6 +27,8 @@ from eventq.core.validation import (
     check_tags,
 )
 from eventq.errors import ArgumentError
+
+P = ParamSpec("P")
 
 # What a created event takes beside its tags at the most: without a key, and with one.
 BODY_BYTES = 300
@@ -71,9 +73,35 @@ class TaskSpec:
         return spec
 
 
+class MakesSpecs(Generic[P]):
+    """What makes specs of arguments: a handler."""
+
+    def spec(self, *args: P.args, **kwargs: P.kwargs) -> TaskSpec:
+        """The task that calls it with these arguments."""
+        raise NotImplementedError
+
+
 def make_policy(**options: Unpack[TaskOptions]) -> Policy:
     """The policy of a queue's own options."""
     return _overridden(Backoff.linear(DEFAULT_BACKOFF).policy(), _checked(options))
+
+
+def order_for(what: Any, args: tuple[Any, ...], options: dict[str, Any], by: Policy) -> NewTask:  # noqa: ANN401
+    """The order for one task of what `Queue.new` takes; ``by`` is the queue's policy.
+
+    That is tags and options, a TaskSpec alone, or a handler and its arguments.
+    """
+    if isinstance(what, MakesSpecs):
+        return order_of(what.spec(*args, **options), by)
+    for value in args:
+        raise ArgumentError("arguments", value, "nothing behind the tags but options by name")
+    if isinstance(what, TaskSpec):
+        for name, value in options.items():
+            raise ArgumentError(name, value, "nothing beside a TaskSpec, which has its own options")
+        return order_of(what, by)
+    # By name, too: many write it like that at first.
+    what = options.pop("tags", None) if what is None else what
+    return make_order(what, by, cast("TaskOptions", options))
 
 
 def make_order(tags: object, policy: Policy, options: TaskOptions) -> NewTask:

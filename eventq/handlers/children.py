@@ -5,24 +5,12 @@ Nothing here makes one; the commit of the completion does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, ParamSpec, Protocol, cast, runtime_checkable
-
 from msgspec import Struct
 
 from eventq.core.create import NewTask
-from eventq.core.events import COMMIT_BYTES, COMMIT_EVENTS, RESULT_BYTES, Policy
-from eventq.core.new_task import (
-    TaskOptions,
-    TaskSpec,
-    make_order,
-    make_orders,
-    order_of,
-    size_bytes,
-)
+from eventq.core.events import COMMIT_BYTES, COMMIT_EVENTS, RESULT_BYTES
+from eventq.core.new_task import size_bytes
 from eventq.errors import ArgumentError
-
-P = ParamSpec("P")
 
 # Beside the completion, in one commit.
 MOST_CHILDREN = COMMIT_EVENTS - 1
@@ -38,14 +26,6 @@ class NewTaskRef(Struct, frozen=True):
     """How many its attempt has asked for before it."""
     key: str | None
     """The caller's key, by which it can be found once it is there."""
-
-
-@runtime_checkable
-class MakesSpecs(Protocol[P]):
-    """What makes specs of arguments: a handler."""
-
-    def spec(self, *args: P.args, **kwargs: P.kwargs) -> TaskSpec:
-        """The task that calls it with these arguments."""
 
 
 class Children:
@@ -66,24 +46,3 @@ class Children:
         self.orders += orders
         self.size_bytes += more_bytes
         return [NewTaskRef(index, order.key) for index, order in enumerate(orders, first)]
-
-
-def child_order(what: Any, args: tuple[Any, ...], options: dict[str, Any], by: Policy) -> NewTask:  # noqa: ANN401
-    """The order for what `Queue.new` takes; ``by`` is the queue's policy. Raises as that does."""
-    if isinstance(what, MakesSpecs):
-        return order_of(what.spec(*args, **options), by)
-    for value in args:
-        raise ArgumentError("arguments", value, "nothing behind the tags but options by name")
-    if isinstance(what, TaskSpec):
-        for name, value in options.items():
-            raise ArgumentError(name, value, "nothing beside a TaskSpec, which has its own options")
-        return order_of(what, by)
-    what = options.pop("tags", None) if what is None else what
-    return make_order(what, by, cast("TaskOptions", options))
-
-
-def child_orders(
-    tasks: Iterable[Mapping[str, Any] | TaskSpec], options: TaskOptions, by: Policy
-) -> list[NewTask]:
-    """The orders for what `Queue.new_many` takes. Raises as that does."""
-    return make_orders(tasks, by, options)

@@ -25,7 +25,7 @@ from eventq.core.events import (
     Saved,
     Unknown,
 )
-from eventq.core.new_task import TaskOptions, TaskSpec
+from eventq.core.new_task import MakesSpecs, TaskOptions, TaskSpec, make_orders, order_for
 from eventq.core.plain import plain
 from eventq.core.task import Task, instant
 from eventq.core.validation import check_json, check_measure
@@ -35,13 +35,7 @@ from eventq.errors import (
     DeadlineExceededError,
     NoAttemptError,
 )
-from eventq.handlers.children import (
-    Children,
-    MakesSpecs,
-    NewTaskRef,
-    child_order,
-    child_orders,
-)
+from eventq.handlers.children import Children, NewTaskRef
 from eventq.handlers.telling import (
     FIRST_S,
     NOTE_CHARACTERS,
@@ -157,7 +151,7 @@ class Context:
         ArgumentError beyond 999 tasks or 896 KiB.
         """
         self._check_on()
-        return self._ask_for([child_order(what, args, options, self._setting.policy)])[0]
+        return self._ask_for([order_for(what, args, options, self._setting.policy)])[0]
 
     def new_many(
         self, tasks: Iterable[Mapping[str, Any] | TaskSpec], /, **options: Unpack[TaskOptions]
@@ -167,7 +161,7 @@ class Context:
         ``options`` are for all. Raises as `new`.
         """
         self._check_on()
-        return self._ask_for(child_orders(tasks, options, self._setting.policy))
+        return self._ask_for(make_orders(tasks, self._setting.policy, options))
 
     def progress(self, done: float, total: float | None = None, note: str = "") -> None:
         """Says how far the attempt has come; the log is told once a second at most.

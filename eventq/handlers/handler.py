@@ -12,7 +12,7 @@ from copy import copy
 from typing import Any, Generic, ParamSpec, Protocol, Self, TypedDict, TypeVar, Unpack, cast
 
 from eventq.core.durations import Duration
-from eventq.core.new_task import TaskOptions, TaskSpec, check_options, overridden
+from eventq.core.new_task import MakesSpecs, TaskOptions, TaskSpec, check_options, overridden
 from eventq.core.plain import plain
 from eventq.core.policy import Backoff
 from eventq.core.sizes import Size
@@ -68,7 +68,7 @@ class MakesTasks(Protocol):
         """Creates the task; durable when it returns."""
 
 
-class Handler(Generic[P, R, C]):
+class Handler(MakesSpecs[P], Generic[P, R, C]):
     """A function registered under a name. Called, it is that function; `new` makes a task of it."""
 
     def __init__(
