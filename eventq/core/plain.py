@@ -2,6 +2,7 @@
 
 A subclass may answer every question in its own way (an enum's ``str``, a duration's ``//``), so it
 is never asked: the base class reads the value. Nothing here raises for a value of a wrong type.
+Text is brought to what every log can store.
 """
 
 from __future__ import annotations
@@ -36,6 +37,15 @@ def plain(value: Any) -> object:  # noqa: ANN401 - it has any attribute, or none
         with suppress(Exception):
             return _scalar(value)
     return value
+
+
+def storable(text: str, most: int | None = None) -> str:
+    r"""The text as every log can store it: no lone surrogates, no NUL; so many characters at most.
+
+    >>> storable("a\0b")
+    'a\\x00b'
+    """
+    return text[:most].encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")[:most]
 
 
 def _scalar(value: Any) -> object:  # noqa: ANN401 - as above

@@ -26,7 +26,7 @@ from eventq.core.events import (
     Unknown,
 )
 from eventq.core.new_task import MakesSpecs, TaskOptions, TaskSpec, make_orders, order_for
-from eventq.core.plain import plain
+from eventq.core.plain import plain, storable
 from eventq.core.task import Task, instant
 from eventq.core.validation import check_json, check_measure
 from eventq.errors import (
@@ -43,7 +43,6 @@ from eventq.handlers.telling import (
     KeptLogger,
     Setting,
     Telling,
-    storable,
 )
 from eventq.host.clock import Clock
 from eventq.host.logger import SafeLogger
@@ -175,7 +174,7 @@ class Context:
         text = plain(note)
         if not isinstance(text, str):
             raise ArgumentError("note", note, "text")
-        note = storable(text[:NOTE_CHARACTERS])[:NOTE_CHARACTERS]
+        note = storable(text, NOTE_CHARACTERS)
         telling = self._begin_telling()
         with telling.lock:
             telling.progress = Progressed(self.fence, done=done, total=total, note=note)

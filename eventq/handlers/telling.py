@@ -30,6 +30,7 @@ from eventq.core.events import (
     encode_bodies,
 )
 from eventq.core.new_task import make_policy
+from eventq.core.plain import storable
 from eventq.core.task import Task
 from eventq.handlers.children import Children
 from eventq.host.logger import SafeLogger
@@ -153,11 +154,6 @@ class KeptLogger(SafeLogger):
 def told_bytes(bodies: Iterable[AnyTold]) -> int:
     """How long events of these bodies are."""
     return sum(len(text) for text in encode_bodies(list(bodies)))
-
-
-def storable(text: str) -> str:
-    """Text that every log can store: no lone surrogates, no NUL."""
-    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 
 def _text(msg: object, args: tuple[object, ...], kwargs: MutableMapping[str, Any]) -> str:

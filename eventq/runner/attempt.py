@@ -15,14 +15,14 @@ from msgspec.structs import replace
 
 from eventq.core.durations import SECOND_US, parse_duration
 from eventq.core.events import ErrorInfo, Noted
-from eventq.core.plain import plain
+from eventq.core.plain import plain, storable
 from eventq.core.settle import Outcome
 from eventq.core.task import Task
 from eventq.errors import ArgumentError, AttemptStoppedError, Cancel, Fail, Retry, Snooze
 from eventq.handlers.context import Context
 from eventq.handlers.rules import RetryRules
 from eventq.handlers.work import Work
-from eventq.runner.describing import MESSAGE_CHARACTERS, clean, describe
+from eventq.runner.describing import MESSAGE_CHARACTERS, describe
 
 UNDONE = "the worker returned a {}, which nobody runs: write it without yield"
 UNTOLD = ErrorInfo("Exception", "the worker raised an error that cannot be described")
@@ -191,7 +191,7 @@ def _judged(task: Task, error: BaseException, rules: RetryRules) -> Outcome:
 
 
 def _reason_of(error: Cancel | Snooze) -> str:
-    return clean(str(plain(error.reason)), MESSAGE_CHARACTERS)
+    return storable(str(plain(error.reason)), MESSAGE_CHARACTERS)
 
 
 def _gist(error: BaseException) -> BaseException:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import msgspec
 
 from eventq.core.events import ERROR_BYTES, ErrorInfo
-from eventq.core.plain import plain
+from eventq.core.plain import plain, storable
 from eventq.errors import AttemptStoppedError, Cancel, Fail, ProcessDiedError, Retry
 
 # Of the 8 KiB an error may take, so that type and traceback always have room beside the message.
@@ -41,8 +41,8 @@ def describe(error: BaseException) -> ErrorInfo:
         return describe(error.__cause__)
     kind = type(error)
     info = ErrorInfo(
-        type=clean(_told(lambda: _name_of(kind), "type"), TYPE_CHARACTERS),
-        message=clean(_told(lambda: str(plain(str(error))), "__str__"), MESSAGE_CHARACTERS),
+        type=storable(_told(lambda: _name_of(kind), "type"), TYPE_CHARACTERS),
+        message=storable(_told(lambda: str(plain(str(error))), "__str__"), MESSAGE_CHARACTERS),
     )
     if issubclass(kind, (Retry, Fail, AttemptStoppedError, ProcessDiedError)):
         return info
@@ -77,16 +77,6 @@ def _lines(error: BaseException, info: ErrorInfo) -> list[str]:
         return []
 
 
-def clean(text: str, most: int) -> str:
-    """So many characters at most of a text, as every log can store it."""
-    return _storable(text[:most])[:most]
-
-
-def _storable(text: str) -> str:
-    """Text that every log can store: no lone surrogates, no NUL."""
-    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
-
-
 def _cut(lines: list[str], info: ErrorInfo) -> str:
     """The traceback so that all fits into ERROR_BYTES as JSON.
 
@@ -95,11 +85,11 @@ def _cut(lines: list[str], info: ErrorInfo) -> str:
     """
     room = ERROR_BYTES - len(msgspec.json.encode(info)) - 64
     if sum(map(len, lines)) <= room:
-        whole = _storable("".join(lines))
+        whole = storable("".join(lines))
         if _size(whole) <= room:
             return whole
     longest = min(LINE_CHARACTERS, room // 12)
-    short = [_storable(line if len(line) <= longest else line[:longest] + CUT) for line in lines]
+    short = [storable(line if len(line) <= longest else line[:longest] + CUT) for line in lines]
     if sum(map(_size, short)) <= room:
         return "".join(short)
     top = _fitting(short, room // 3)

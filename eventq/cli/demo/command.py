@@ -29,7 +29,6 @@ from eventq.cli.demo.files import (
     key_of,
     scan,
     specs_of,
-    storable,
 )
 from eventq.cli.demo.screen import Screen
 from eventq.cli.demo.summary import read_story, summary_lines
@@ -40,6 +39,7 @@ from eventq.cli.place import Place, placed_by
 from eventq.cli.supervise.background import BackgroundRun, stopping
 from eventq.cli.text import visible
 from eventq.core.durations import SECOND_US, parse_duration
+from eventq.core.plain import storable
 
 DEMO_URL = "sqlite:///eventq-demo.db"
 DEMO_NAMESPACE = "demo"

@@ -22,6 +22,7 @@ from msgspec import Struct
 from eventq import Cancel, Task, TaskSpec
 from eventq.cli.text import visible
 from eventq.core.events import KEY_BYTES
+from eventq.core.plain import storable
 from eventq.handlers.context import Context
 
 # Small files first, so that results come soon: name, size below it, priority.
@@ -212,8 +213,3 @@ def size_class(size_bytes: int) -> tuple[str, int]:
         if below_bytes is None or size_bytes < below_bytes:
             return name, priority
     raise AssertionError("the last class has no bound")
-
-
-def storable(text: str) -> str:
-    """The text, with what UTF-8 cannot hold written as escapes."""
-    return text.encode("utf-8", "backslashreplace").decode()
