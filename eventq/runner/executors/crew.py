@@ -27,7 +27,7 @@ class Crew:
     ) -> None:
         """``work_on`` is called with a thread's place and an attempt, and returns at its end.
 
-        ``leave`` is called with its place by a thread that ends.
+        ``leave`` is called with its place by a thread that ends, and for one that died.
         """
         self._executor = executor
         self._leave = leave
@@ -76,8 +76,8 @@ class Crew:
         """What a thread has in hand."""
         return self._at[place]
 
-    def replace_dead(self) -> Iterator[tuple[int, Attempt | None, BaseException]]:
-        """Replaces the threads that died: their place, what they had in hand, and what killed them.
+    def replace_dead(self) -> Iterator[tuple[Attempt | None, BaseException]]:
+        """Replaces the threads that died: what they had in hand, and what killed them.
 
         When no thread can be begun now, the next call tries again.
         """
@@ -86,7 +86,8 @@ class Crew:
                 continue
             killed = self._killed.pop(place, None) or RuntimeError("the worker's thread ended")
             attempt, self._at[place] = self._at[place], None
-            yield place, attempt, killed
+            self._leave(place)
+            yield attempt, killed
             with suppress(RuntimeError):
                 self.threads[place] = another = self._thread(place)
                 another.start()
@@ -126,3 +127,41 @@ class Crew:
             if inbox.qsize() <= executor.ring_below:
                 executor.bell.ring()
         self._leave(place)
+
+
+class CrewExecutor(Executor):
+    """One whose attempts each keep a thread of its crew."""
+
+    crew: Crew
+    """Made by each such executor when it is made."""
+
+    def start(self) -> None:
+        """See Executor.start."""
+        self.crew.start()
+
+    def submit(self, attempts: list[Attempt]) -> None:
+        """See Executor.submit."""
+        self.crew.submit(attempts)
+
+    def take_back(self) -> list[Attempt]:
+        """See Executor.take_back."""
+        return self.crew.take_back()
+
+    def waiting_count(self) -> int:
+        """See Executor.waiting_count."""
+        return self.crew.waiting_count()
+
+    def is_alive(self) -> bool:
+        """See Executor.is_alive."""
+        return self.crew.is_alive()
+
+    def replace_dead(self) -> bool:
+        """Replaces the threads that died, and ends their attempts; returns whether any had died."""
+        has_died = False
+        for attempt, killed in self.crew.replace_dead():
+            has_died = True
+            if attempt is not None:
+                # Even one that has been handed out already.
+                attempt.end(killed, self._clock.monotonic())
+                self.note_end(attempt)
+        return has_died

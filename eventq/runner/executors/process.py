@@ -10,8 +10,7 @@ from eventq.handlers.isolation import IsolatedCall
 from eventq.handlers.work import Work
 from eventq.host.clock import Clock, SystemClock
 from eventq.runner.attempt import Attempt
-from eventq.runner.executors.contract import Executor
-from eventq.runner.executors.crew import Crew
+from eventq.runner.executors.crew import Crew, CrewExecutor
 from eventq.runner.isolation.process import GroupGuard, Waker, WorkerProcess
 from eventq.runner.isolation.supervision import HURRY_S, Supervision
 
@@ -21,8 +20,11 @@ ENDING = "the run has ended"
 MARGIN_S = 3.0
 
 
-class ProcessExecutor(Executor):
-    """Runs isolated attempts in `workers` processes, each with a thread here that stands by it."""
+class ProcessExecutor(CrewExecutor):
+    """Runs isolated attempts in `workers` processes, each with a thread here that stands by it.
+
+    A process begins with the first attempt for it.
+    """
 
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 - those of Executor
         super().__init__(**options)
@@ -39,46 +41,16 @@ class ProcessExecutor(Executor):
         """See Executor.calls."""
         return work.isolated is not None
 
-    def start(self) -> None:
-        """See Executor.start. Processes begin with their first attempt."""
-        self.crew.start()
-
-    def submit(self, attempts: list[Attempt]) -> None:
-        """See Executor.submit."""
-        self.crew.submit(attempts)
-
-    def take_back(self) -> list[Attempt]:
-        """See Executor.take_back."""
-        return self.crew.take_back()
-
-    def waiting_count(self) -> int:
-        """See Executor.waiting_count."""
-        return self.crew.waiting_count()
-
     def works_here(self) -> bool:
         """See Executor.works_here. They work elsewhere."""
         return False
 
     def mend(self) -> bool:
-        """See Executor.mend."""
-        if self._stopped:
-            return False
-        has_died = False
-        for place, attempt, killed in self.crew.replace_dead():
-            has_died = True
-            self._retire(place)
-            if attempt is not None:
-                # Its process is gone by now, whatever it was at.
-                attempt.end(killed, self._clock.monotonic())
-                self.note_end(attempt)
-        return has_died
+        """See Executor.mend. No attempt here needs the loop."""
+        return not self._stopped and self.replace_dead()
 
     def end_lost(self, killed: BaseException) -> None:
         """See Executor.end_lost. There is no loop here."""
-
-    def is_alive(self) -> bool:
-        """See Executor.is_alive."""
-        return self.crew.is_alive()
 
     def end(self) -> None:
         """See Executor.end. What still runs is killed, and reaped."""

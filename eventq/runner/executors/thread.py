@@ -13,12 +13,12 @@ from eventq.handlers.context import running
 from eventq.handlers.work import Work
 from eventq.host.forks import end_child
 from eventq.runner.attempt import Attempt, is_awaitable, returned
-from eventq.runner.executors.contract import LOOP_ENDED, Executor
-from eventq.runner.executors.crew import Crew
+from eventq.runner.executors.contract import LOOP_ENDED
+from eventq.runner.executors.crew import Crew, CrewExecutor
 from eventq.runner.executors.loops import JOIN_S
 
 
-class ThreadExecutor(Executor):
+class ThreadExecutor(CrewExecutor):
     """Calls a ``def`` worker in `workers` threads; what it hands out to be awaited, in a loop."""
 
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 - those of Executor
@@ -30,22 +30,6 @@ class ThreadExecutor(Executor):
         """See Executor.calls."""
         return not work.is_async and work.isolated is None
 
-    def start(self) -> None:
-        """See Executor.start."""
-        self.crew.start()
-
-    def submit(self, attempts: list[Attempt]) -> None:
-        """See Executor.submit."""
-        self.crew.submit(attempts)
-
-    def take_back(self) -> list[Attempt]:
-        """See Executor.take_back."""
-        return self.crew.take_back()
-
-    def waiting_count(self) -> int:
-        """See Executor.waiting_count."""
-        return self.crew.waiting_count()
-
     def works_here(self) -> bool:
         """See Executor.works_here."""
         return self.crew.is_here() or (bool(self._awaiting) and self.host.is_here())
@@ -53,15 +37,7 @@ class ThreadExecutor(Executor):
     def mend(self) -> bool:
         """See Executor.mend."""
         has_died = super().mend()
-        if self._stopped:
-            return has_died
-        for _, attempt, killed in self.crew.replace_dead():
-            has_died = True
-            if attempt is not None:
-                # Even one that has been handed out already.
-                attempt.end(killed, self._clock.monotonic())
-                self.note_end(attempt)
-        return has_died
+        return has_died if self._stopped else self.replace_dead() or has_died
 
     def end_lost(self, killed: BaseException) -> None:
         """See Executor.end_lost."""
@@ -69,10 +45,6 @@ class ThreadExecutor(Executor):
             attempt.fail(killed)
             attempt.stop(LOOP_ENDED)
             box.put(killed)
-
-    def is_alive(self) -> bool:
-        """See Executor.is_alive."""
-        return self.crew.is_alive()
 
     def end(self) -> None:
         """See Executor.end."""
