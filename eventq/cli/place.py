@@ -17,9 +17,8 @@ from eventq.cli.ending import EXIT_MISUSED, refuse
 from eventq.cli.output import note
 from eventq.eventlog import EventLog, open_log
 from eventq.host.clock import SystemClock
+from eventq.queue import DEFAULT_URL
 from eventq.replay.points import Point, find_point
-
-DEFAULT_URL = "sqlite:///eventq.db"
 
 
 class Place(Struct, frozen=True):

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-import msgspec
 from msgspec import Raw, Struct
+from msgspec.json import decode
 
 from eventq.core.command import NEW, Decision, Draft, PastTasks
 from eventq.core.durations import show_duration
 from eventq.core.events import Created, Event, Policy
+from eventq.core.plain import sorted_json
 from eventq.core.projection import Projection
 from eventq.core.task import PLAIN_ROUTE, Route, Task, instant
 from eventq.errors import ArgumentError, KeyConflictError
@@ -177,7 +178,7 @@ def _check_same(key: str, order: NewTask, there: object, *, created_at: int, tas
     pairs = {
         "name": (order.route.name, there.name),
         "lane": (order.route.lane, there.lane),
-        "tags": (_sorted_json(order.tags_json), _sorted_json(bytes(there.tags))),
+        "tags": (sorted_json(decode(order.tags_json)), sorted_json(decode(there.tags))),
         "priority": (order.priority, there.priority),
         "scheduled_at": (scheduled_at, there.scheduled_at),
         "expires_at": (order.expires_at, expires_at),
@@ -185,7 +186,3 @@ def _check_same(key: str, order: NewTask, there: object, *, created_at: int, tas
     for field, (ours, theirs) in pairs.items():
         if ours != theirs:
             raise KeyConflictError(key, task, field)
-
-
-def _sorted_json(text: bytes) -> bytes:
-    return msgspec.json.encode(msgspec.json.decode(text), order="sorted")

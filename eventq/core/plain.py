@@ -12,6 +12,8 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
+
 # The kinds of numpy's types that are a bool, a number or text; times and bytes are not.
 _SCALAR_KINDS = frozenset("biufU")
 _DAYS, _SECONDS, _MICROSECONDS = (
@@ -46,6 +48,11 @@ def storable(text: str, most: int | None = None) -> str:
     'a\\x00b'
     """
     return text[:most].encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")[:most]
+
+
+def sorted_json(value: object) -> bytes:
+    """The value as JSON compares it: names in any order, True is not 1, and a tuple is a list."""
+    return msgspec.json.encode(value, order="sorted")
 
 
 def _scalar(value: Any) -> object:  # noqa: ANN401 - as above

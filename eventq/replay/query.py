@@ -23,6 +23,7 @@ from eventq.core.events import (
     Unknown,
     events_of,
 )
+from eventq.core.plain import sorted_json
 from eventq.core.projection import Projection
 from eventq.core.task import FINAL, Task, TaskState
 from eventq.eventlog.contract import EventLog
@@ -107,7 +108,7 @@ class TagFilter:
     """Says of a task's tags whether they hold all of these names with these values, as JSON."""
 
     def __init__(self, tags: Mapping[str, Any] | None) -> None:
-        self._wanted = {name: _canonical(value) for name, value in (tags or {}).items()}
+        self._wanted = {name: sorted_json(value) for name, value in (tags or {}).items()}
 
     def matches(self, tags_json: bytes) -> bool:
         """Whether these tags, as a log has them, match; without any wanted, all do."""
@@ -116,7 +117,7 @@ class TagFilter:
         tags: object = msgspec.json.decode(tags_json)
         # No eventq writes others than an object; a stranger's log may hold anything.
         return isinstance(tags, dict) and all(
-            name in tags and _canonical(tags[name]) == text for name, text in self._wanted.items()
+            name in tags and sorted_json(tags[name]) == text for name, text in self._wanted.items()
         )
 
 
@@ -280,8 +281,3 @@ def _final_tasks(log: EventLog, states: frozenset[TaskState], *, until: int) -> 
 
 def _seen(tasks: Iterator[Task], *, limit: int | None, now: int) -> list[Task]:
     return [task.as_of(now) for task in islice(tasks, limit)]
-
-
-def _canonical(value: object) -> bytes:
-    """As JSON compares it: True is not 1, and a tuple is a list."""
-    return msgspec.json.encode(value, order="sorted")

@@ -16,6 +16,7 @@ from msgspec import Struct
 from eventq.audit.lookup import read_history
 from eventq.core.durations import SECOND_US
 from eventq.core.events import ErrorInfo
+from eventq.core.plain import sorted_json
 from eventq.core.settle import Outcome
 from eventq.core.task import Task
 from eventq.core.validation import check_count
@@ -235,8 +236,10 @@ def _differing_result(recorded: Ended, here: Ended) -> str | None:
     # The reason often names an object by its address, which is another each time.
     if (recorded.result_missing is None) != (here.result_missing is None):
         return "whether a result is kept"
-    same = _canonical(recorded.result_json) == _canonical(here.result_json)
-    return None if same else "result"
+    ours, theirs = (
+        sorted_json(msgspec.json.decode(ended.result_json or b"null")) for ended in (recorded, here)
+    )
+    return None if ours == theirs else "result"
 
 
 def _differing_error(recorded: ErrorInfo | None, here: ErrorInfo | None) -> str | None:
@@ -245,8 +248,3 @@ def _differing_error(recorded: ErrorInfo | None, here: ErrorInfo | None) -> str 
     if recorded.type != here.type:
         return "error type"
     return None if recorded.message == here.message else "error message"
-
-
-def _canonical(text: bytes | None) -> bytes:
-    value = None if text is None else msgspec.json.decode(text)
-    return msgspec.json.encode(value, order="sorted")
