@@ -16,7 +16,7 @@ import msgspec
 
 from eventq.aio import awaited, follow_log, taking
 from eventq.archive import open_archived
-from eventq.core.create import CreateTasks, NewTask
+from eventq.core.create import NewTask, creating
 from eventq.core.durations import Duration
 from eventq.core.events import Event
 from eventq.core.manage import CancelTask, ManageTask, RetryTask, UpdateTask
@@ -175,6 +175,9 @@ class Queue:
         the task that is there. Either ``scheduled_at`` or ``delay``, and either ``expires_at`` or
         ``max_age``. ``max_retries``, ``max_lapses``, ``backoff`` and ``deadline``: instead of the
         queue's. ``name``: of the handler that it is for; ``lane``: what workers choose it by.
+        ``unique``: a text of which one task is open at a time, or True for name and tags. While one
+        is, that is returned; with ``on_duplicate`` "raise", DuplicateTaskError is raised, and with
+        "replace" it gets these tags and this schedule first, if it is pending.
         Raises ArgumentError, KeyConflictError (the key's task has other content), LogError, and
         TypeError for arguments that the handler does not take.
         """
@@ -407,7 +410,7 @@ class Queue:
         return make_workload(self._registry, worker, names=names, lanes=lanes, workers=self.workers)
 
     def _create(self, orders: list[NewTask]) -> list[Task]:
-        committed = self._node.execute(CreateTasks(orders))
+        committed = self._node.execute(creating(orders))
         tasks = [
             place if isinstance(place, Task) else committed.tasks[place]
             for place in committed.result

@@ -15,7 +15,13 @@ from typing import Any
 from eventq.core.create import NewTask
 from eventq.core.events import Policy
 from eventq.core.settle import Outcome
-from eventq.errors import ArgumentError, EventqError, KeyConflictError, NotAllowedError
+from eventq.errors import (
+    ArgumentError,
+    DuplicateTaskError,
+    EventqError,
+    KeyConflictError,
+    NotAllowedError,
+)
 
 Story = list[tuple[int, str]]
 
@@ -57,6 +63,12 @@ class Row:
     started_at: int = 0
     ended_at: int | None = None
     newer: tuple[int, str] | None = None
+    unique: str | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has not come to its end."""
+        return self.state in {"waiting", "leased", "unknown"}
 
 
 @dataclass
@@ -120,22 +132,71 @@ class Naive:
         return min(instants) if instants else None
 
     def create(self, orders: list[NewTask], now: int) -> tuple[Story, list[int]]:
-        """New tasks; a key that is there already gives that task, or an error if it differs."""
-        added: list[Row] = []
+        """New tasks; a key that is there already gives that task, or an error if it differs.
+
+        So does a unique value of an open task, which may be given the order's tags and instant.
+        """
+        rows, kinds = self.rows, self.kinds.copy()
+        self.rows = [replace(row) for row in rows]
+        try:
+            return self._create(orders, now)
+        except WrongError:
+            self.rows, self.kinds = rows, kinds
+            raise
+
+    def _create(self, orders: list[NewTask], now: int) -> tuple[Story, list[int]]:
+        story: Story = []
         places = []
         for order in orders:
-            known = [*self.rows, *added]
+            known = self.rows
             twin = next((row for row in known if order.key and row.key == order.key), None)
             if twin is not None:
                 if not same_wish(order, twin):
                     raise WrongError(KeyConflictError)
                 places.append(twin.number)
                 continue
-            row = new_row(order, self.seq + 1 + len(added), now)
-            added.append(row)
+            holder = next((row for row in known if self._holds(row, order.unique)), None)
+            if holder is not None and holder.number <= self.seq and holder in self.overdue(now):
+                holder.state, holder.reason, holder.ended_at = "expired", "max_age", now
+                story.append((holder.number, "expired"))
+                holder = None
+            if holder is not None:
+                if order.on_duplicate == "raise":
+                    raise WrongError(DuplicateTaskError)
+                if order.on_duplicate == "replace":
+                    is_made = holder.number > self.seq
+                    if self._supersede(holder, order, now) and not is_made:
+                        story.append((holder.number, "updated"))
+                places.append(holder.number)
+                continue
+            row = new_row(order, self.seq + 1 + len(story), now)
+            self.rows.append(row)
+            story.append((row.number, "created"))
             places.append(row.number)
-        self.rows += added
-        return self._tell([(row.number, "created") for row in added]), places
+        return self._tell(story), places
+
+    def _holds(self, row: Row, unique: str | None) -> bool:
+        return unique is not None and row.unique == unique and row.is_open
+
+    def _supersede(self, holder: Row, order: NewTask, now: int) -> bool:
+        """Gives a waiting task other tags and another instant; says whether that changed it."""
+        if holder.state != "waiting":
+            return False
+        before = replace(holder)
+        holder.tags = order.tags_json
+        start = wished_start(order, now)
+        at = now if start is None else start
+        stays = holder.scheduled_at <= now and at <= now and holder.number <= self.seq
+        if not stays and (holder.expires_at is None or at < holder.expires_at):
+            holder.scheduled_at = at
+        if holder.number > self.seq:
+            _, _, _, until, age = holder.first_wish
+            holder.first_wish = (holder.priority, json.loads(holder.tags), start, until, age)
+        return holder != before
+
+    def is_taken(self, row: Row) -> bool:
+        """Whether another open task has a final one's unique value."""
+        return any(self._holds(other, row.unique) for other in self.rows if other is not row)
 
     def lease(self, worker: str, count: int, room: int, ttl: int, now: int) -> Story:
         """Expires what is overdue, then leases what ranks first among what the node can run.
@@ -279,6 +340,8 @@ class Naive:
                 return []
             row.scheduled_at = now
             return self._tell([(number, "updated")])
+        if self.is_taken(row):
+            raise WrongError(NotAllowedError)
         row.state, row.reason, row.retries, row.scheduled_at = "waiting", None, 0, now
         row.lapses, row.started_at, row.ended_at = 0, 0, None
         age = row.policy.max_age_us
@@ -348,6 +411,7 @@ def new_row(order: NewTask, number: int, now: int) -> Row:
         name=order.route.name,
         lane=order.route.lane or "default",
         needs=order.route.needs,
+        unique=order.unique,
     )
 
 
@@ -360,6 +424,8 @@ def same_wish(order: NewTask, twin: Row) -> bool:
     """Whether an order with a taken key asks for the task that has it."""
     priority, tags, start, expires_at, age = twin.first_wish
     if (order.route.name, order.route.lane or "default") != (twin.name, twin.lane):
+        return False
+    if order.unique != twin.unique:
         return False
     asked = (order.priority, json.loads(order.tags_json), wished_start(order, twin.created_at))
     if asked != (priority, tags, start):

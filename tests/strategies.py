@@ -65,6 +65,14 @@ keyed_orders = st.builds(
     delay_us=st.none() | st.just(3),
     route=st.sampled_from([PLAIN_ROUTE, PLAIN_ROUTE, Route("a"), Route("a", "heavy")]),
 )
+unique_orders = st.builds(
+    NewTask,
+    tags_json=tag_texts,
+    policy=policies,
+    scheduled_at=st.none() | st.integers(-10, 20),
+    unique=st.sampled_from(["sun", "moon"]),
+    on_duplicate=st.sampled_from(["return", "replace", "replace", "raise"]),
+)
 # Some of these can never run, which refuses the whole call.
 doubtful_orders = st.builds(
     NewTask,
@@ -73,7 +81,9 @@ doubtful_orders = st.builds(
     delay_us=st.integers(0, 4),
     expires_at=st.none() | st.integers(-2, 4),
 )
-orders = st.one_of(free_orders, free_orders, free_orders, delayed_orders, keyed_orders)
+orders = st.one_of(
+    free_orders, free_orders, free_orders, delayed_orders, keyed_orders, unique_orders
+)
 OutcomeKind = Literal["completed", "failed", "cancelled", "released"]
 kinds = st.sampled_from(["completed", "failed", "failed", "cancelled", "released"])
 ends = st.tuples(indexes, kinds, st.integers(0, 3), st.none() | st.integers(0, 5), draws)

@@ -76,15 +76,15 @@ class QueueMachine(RuleBasedStateMachine):
         """Makes tasks, some under keys that are taken."""
         wanted = [self.placed(order) for order in wanted]
         existing = existing_of(self.log, [order.key for order in wanted if order.key])
-        first = self.projection.seq + 1
         answer = self.agree(
             lambda: self.model.create(wanted, self.now),
-            lambda: decide.create(wanted, existing, now=self.now),
+            lambda: decide.create(wanted, existing, now=self.now, projection=self.projection),
         )
         if answer is not None:
             (story, expected), (drafts, places) = answer
             self.commit(story, drafts)
-            assert [p if p > 0 else first - 1 - p for p in places] == expected
+            numbers = [story[-1 - place][0] if place < 0 else place for place in places]
+            assert numbers == expected
 
     @rule(worker=workers, count=st.integers(0, 5), room=rooms)
     def lease(self, worker: str, count: int, room: int) -> None:
@@ -196,7 +196,7 @@ class QueueMachine(RuleBasedStateMachine):
         task = self.any_task(pick)
         self.edit(
             lambda: self.model.retry(task.number, self.now),
-            lambda: decide.retry(task, by="me", now=self.now),
+            lambda: decide.retry(task, by="me", now=self.now, projection=self.projection),
         )
 
     @rule(
@@ -262,6 +262,10 @@ class QueueMachine(RuleBasedStateMachine):
             for state in ("completed", "expired", "cancelled")
         }
         for row in model.rows:
+            if row.unique is not None and row.is_open and row.newer is None:
+                holder = ours.holder_of(row.unique)
+                assert holder is not None
+                assert holder.number == row.number
             if row.key is not None:
                 assert ours.number_of(row.key) == (row.number if row in open_rows else None)
         assert {name: (h.seen_seq, h.seen_at, h.ttl_us) for name, h in ours.holders.items()} == {
@@ -306,6 +310,8 @@ class QueueMachine(RuleBasedStateMachine):
             order.delay_us,
             until,
             order.route,
+            order.unique,
+            order.on_duplicate,
         )
 
     def outcome(
@@ -433,6 +439,7 @@ def facts(task: Task) -> tuple[object, ...]:
         task.started_at_us,
         None if task.ending is None else task.ending.at_us,
         task.newer,
+        task.unique,
     )
 
 
@@ -463,6 +470,7 @@ def row_facts(row: Row) -> tuple[object, ...]:
         row.started_at,
         row.ended_at,
         row.newer,
+        row.unique,
     )
 
 

@@ -47,7 +47,7 @@ LARGEST_DIGITS = 20
 
 # What in each kind of event somebody wrote. One that is missing here cannot be exported.
 VALUES: dict[type[Struct], tuple[str, ...]] = {
-    Created: ("key", "tags"),
+    Created: ("key", "tags", "unique"),
     Leased: ("worker",),
     Completed: ("result", "result_missing"),
     Failed: ("error",),
@@ -60,11 +60,11 @@ VALUES: dict[type[Struct], tuple[str, ...]] = {
     Refused: ("worker",),
     Joined: ("worker", "signatures"),
     Left: ("worker",),
-    Reopening: ("key", "tags", "last_error"),
+    Reopening: ("key", "tags", "last_error", "unique"),
     ErrorInfo: ("message", "traceback"),
 }
 # Of these, names of tasks, nodes and people.
-NAMES = frozenset({"key", "by", "worker"})
+NAMES = frozenset({"key", "by", "worker", "unique"})
 
 T = TypeVar("T", bound=Struct)
 

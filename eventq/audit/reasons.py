@@ -111,6 +111,8 @@ def _created(context: EventContext, _: Created) -> str:
         parts.append("never retried" if most == 0 else f"retried {times} at most")
     if task.expires_at_us is not None:
         parts.append(f"expires after {brief_duration(task.expires_at_us - at)}")
+    if task.unique is not None:
+        parts.append(f"the only open one of {task.unique}")
     return ", ".join(parts)
 
 

@@ -1,4 +1,4 @@
-"""Creating tasks: what is drafted, what may never run, and what a caller's key means."""
+"""Creating tasks: what is drafted, what may never run, what a key and a unique value mean."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from typing import ClassVar
 
 import msgspec
 from msgspec import Raw, Struct
+from msgspec.structs import replace
 
 from eventq.core.command import NEW, Decision, Draft, PastTasks
 from eventq.core.durations import show_duration
-from eventq.core.events import Created, Event, Policy
+from eventq.core.events import Created, Event, Expired, Policy
+from eventq.core.moves import change
 from eventq.core.projection import Projection
-from eventq.core.task import PLAIN_ROUTE, Route, Task, instant
-from eventq.errors import ArgumentError, KeyConflictError
+from eventq.core.task import PLAIN_ROUTE, Route, Task, TaskState, instant, is_overdue
+from eventq.core.unique import OnDuplicate, replacement
+from eventq.errors import ArgumentError, DuplicateTaskError, KeyConflictError
 
 
 class NewTask(Struct, frozen=True, gc=False):
@@ -30,25 +33,30 @@ class NewTask(Struct, frozen=True, gc=False):
     delay_us: int | None = None
     expires_at: int | None = None
     route: Route = PLAIN_ROUTE
+    unique: str | None = None
+    on_duplicate: OnDuplicate = "return"
 
 
 class CreateTasks(Struct, frozen=True):
     """Creates all tasks or none. The result says for each order which task is its own.
 
-    That is a task that has the order's key already, or the index of the event that creates one.
-    Raises KeyConflictError when a key is taken by other content.
+    That is a task that is there already, by the order's key or unique value, or the index of the
+    event that creates or replaces one. Only orders without a unique value are unconditional; see
+    `creating`. Raises KeyConflictError when a key is taken by other content, and
+    DuplicateTaskError.
     """
 
     orders: list[NewTask]
-    unconditional: ClassVar[bool] = True
+    unconditional: bool = True
     leasing: ClassVar[bool] = False
 
     def decide(
-        self, _projection: Projection, past: PastTasks, now: int
+        self, projection: Projection, past: PastTasks, now: int
     ) -> Decision[list[int | Task]]:
         """See Command.decide."""
         drafts: list[Draft] = []
         places: list[int | Task] = []
+        uniques = None if self.unconditional else _Uniques(projection, now)
         keys = [order.key for order in self.orders if order.key is not None]
         existing = _existing(keys, past, now) if keys else {}
         keyed: dict[str, int] = {}
@@ -66,10 +74,84 @@ class CreateTasks(Struct, frozen=True):
                     )
                     places.append(task)
                     continue
+            if order.unique is not None:
+                assert uniques is not None, "who holds a value is asked of the projection"
+                place = uniques.place(order.unique, order, drafts)
+                if place is not None:
+                    places.append(place)
+                    continue
+            if key is not None:
                 keyed[key] = len(drafts)
             places.append(len(drafts))
             drafts.append((NEW, _created(order, now)))
         return Decision(drafts, places)
+
+
+def creating(orders: list[NewTask]) -> CreateTasks:
+    """The command for these orders; one with a unique value is decided by the projection."""
+    return CreateTasks(orders, all(order.unique is None for order in orders))
+
+
+class _Uniques:
+    """Which tasks hold the values of a call's orders, in the log or by an order before."""
+
+    def __init__(self, projection: Projection, now: int) -> None:
+        self._projection = projection
+        self._now = now
+        self._changed: dict[int, Task] = {}
+        self._ordered: dict[str, int] = {}
+
+    def place(self, unique: str, order: NewTask, drafts: list[Draft]) -> int | Task | None:
+        """What the order's caller gets instead of a new task; None where there is to be one.
+
+        Adds the events of a replacement to the drafts, and the end of a holder that is past its
+        expiry. Raises DuplicateTaskError.
+        """
+        if (index := self._ordered.get(unique)) is not None:
+            return self._ordered_before(unique, index, order, drafts)
+        holder = self._projection.holder_of(unique)
+        if holder is not None and _has_expired(holder, self._now):
+            drafts.append((holder.number, Expired("max_age")))
+            holder = None
+        if holder is None:
+            self._ordered[unique] = len(drafts)
+            return None
+        holder = self._changed.get(holder.number, holder)
+        if order.on_duplicate == "raise":
+            raise DuplicateTaskError(unique, key=holder.key, task=holder.number)
+        if order.on_duplicate == "replace":
+            body = replacement(holder, order.tags_json, _start(order, self._now), self._now)
+            if body is not None:
+                changed = change(holder, 0, self._now, body)
+                self._changed[holder.number] = changed
+                drafts.append((holder.number, body))
+                return len(drafts) - 1
+        return holder.as_of(self._now)
+
+    def _ordered_before(
+        self, unique: str, index: int, order: NewTask, drafts: list[Draft]
+    ) -> int:
+        """The place of the task that an earlier order of this call makes."""
+        if order.on_duplicate == "raise":
+            raise DuplicateTaskError(unique, key=None, task=0)
+        if order.on_duplicate == "replace":
+            number, made = drafts[index]
+            assert type(made) is Created
+            start = _start(order, self._now)
+            if made.expires_at is not None and start is not None and start >= made.expires_at:
+                start = made.scheduled_at
+            body = replace(made, tags=Raw(order.tags_json), scheduled_at=start)
+            drafts[index] = number, body
+        return index
+
+
+def _has_expired(task: Task, now: int) -> bool:
+    return task.recorded_state is TaskState.SCHEDULED and is_overdue(task, now)
+
+
+def _start(order: NewTask, now: int) -> int | None:
+    """The instant before which it must not run; None: it may at once."""
+    return now + order.delay_us if order.delay_us else order.scheduled_at
 
 
 def _existing(keys: list[str], past: PastTasks, now: int) -> dict[str, tuple[Event, Task]]:
@@ -84,9 +166,7 @@ def _existing(keys: list[str], past: PastTasks, now: int) -> dict[str, tuple[Eve
 
 
 def _created(order: NewTask, now: int) -> Created:
-    scheduled_at = order.scheduled_at
-    if order.delay_us:
-        scheduled_at = now + order.delay_us
+    scheduled_at = _start(order, now)
     expires_at = order.expires_at
     if expires_at is None and order.policy.max_age_us is not None:
         expires_at = now + order.policy.max_age_us
@@ -106,20 +186,20 @@ def _created(order: NewTask, now: int) -> Created:
         name=order.route.name,
         lane=order.route.lane,
         needs=order.route.needs,
+        unique=order.unique,
     )
 
 
 def _check_same(key: str, order: NewTask, there: object, *, created_at: int, task: int) -> None:
     """Raises KeyConflictError unless the same call would have made the same task.
 
-    It compares what a task is to its caller: name, lane, tags, priority, and when it runs. It does
+    It compares what a task is to its caller: name, lane, tags, priority, unique value, and when it
+    runs. It does
     not compare the policy, so that a queue whose default for retries has changed still knows its
     own tasks. A delay is compared as a length, since each call resolves it against its own now.
     """
     assert type(there) is Created
-    scheduled_at = order.scheduled_at
-    if order.delay_us:
-        scheduled_at = created_at + order.delay_us
+    scheduled_at = _start(order, created_at)
     expires_at = there.expires_at
     if order.expires_at is None and there.policy.max_age_us is not None:
         expires_at = None
@@ -128,6 +208,7 @@ def _check_same(key: str, order: NewTask, there: object, *, created_at: int, tas
         "lane": (order.route.lane, there.lane),
         "tags": (_sorted_json(order.tags_json), _sorted_json(bytes(there.tags))),
         "priority": (order.priority, there.priority),
+        "unique": (order.unique, there.unique),
         "scheduled_at": (scheduled_at, there.scheduled_at),
         "expires_at": (order.expires_at, expires_at),
     }

@@ -78,7 +78,8 @@ class Created(Body, frozen=True, tag="created"):
     """A task exists. ``scheduled_at`` None means at once: the instant of this event.
 
     ``name`` None is a task for `run(worker)`; ``lane`` None is the lane "default". A node that does
-    not know a word of ``needs`` leaves the task alone.
+    not know a word of ``needs`` leaves the task alone. Of one ``unique`` value, one task is open at
+    a time.
     """
 
     policy: Policy
@@ -90,6 +91,7 @@ class Created(Body, frozen=True, tag="created"):
     name: str | None = None
     lane: str | None = None
     needs: tuple[str, ...] = ()
+    unique: str | None = None
 
 
 @final
@@ -139,6 +141,7 @@ class Reopening(Struct, frozen=True, omit_defaults=True, gc=False):
     lane: str | None = None
     needs: tuple[str, ...] = ()
     snoozes: int = 0
+    unique: str | None = None
 
 
 @final

@@ -60,6 +60,7 @@ class RetryTask(Struct, frozen=True):
             lane=task.route.lane,
             needs=task.route.needs,
             snoozes=task.snoozes,
+            unique=task.unique,
         )
         return [(task.number, Retried(scheduled_at=now, by=self.by, reopens=reopens))]
 
@@ -106,7 +107,17 @@ class ManageTask(Struct, frozen=True):
         if projection.unknown is not None:
             raise newer_queue(projection.unknown)
         task = find_task(projection, past, self.key)
-        return Decision(self.edit.events(task, now), task)
+        drafts = self.edit.events(task, now)
+        if task.unique is not None and task.recorded_state in FINAL and drafts:
+            _check_free(projection, task, task.unique)
+        return Decision(drafts, task)
+
+
+def _check_free(projection: Projection, task: Task, unique: str) -> None:
+    """Raises NotAllowedError where another task is open that has the value of a final one."""
+    holder = projection.holder_of(unique)
+    if holder is not None:
+        raise NotAllowedError("retry", task.key, task.recorded_state, holder=holder.key)
 
 
 def find_task(projection: Projection, past: PastTasks, key: str) -> Task:

@@ -72,6 +72,7 @@ def create(
         expires_at_us=body.expires_at,
         seen_at_us=at,
         route=route,
+        rarity=None if body.unique is None else Rarity(unique=body.unique),
     )
 
 
@@ -104,7 +105,7 @@ def reopen(namespace: str, number: int, seq: int, at: int, body: Retried) -> Tas
         attempt=content.attempt,
         last_error=content.last_error,
         route=route_of(content),
-        rarity=Rarity(snoozes=content.snoozes) if content.snoozes else None,
+        rarity=_brought_back(content),
     )
 
 
@@ -269,6 +270,12 @@ def _released(task: Task, seq: int, at: int, body: Released) -> Task:
         seen_at_us=at,
         **_snoozed(task, body.scheduled_at),
     )
+
+
+def _brought_back(content: Reopening) -> Rarity | None:
+    """What is rare about a task that is reopened."""
+    rarity = Rarity(snoozes=content.snoozes, unique=content.unique)
+    return None if rarity == NOTHING_RARE else rarity
 
 
 def _with_lapses(task: Task, lapses: int) -> Rarity | None:

@@ -15,6 +15,7 @@ from eventq.core.durations import Duration
 from eventq.core.events import COMMIT_BYTES, COMMIT_EVENTS, NO_JITTER, Policy
 from eventq.core.policy import DEFAULT_BACKOFF, Backoff
 from eventq.core.task import DEFAULT_LANE, PLAIN_ROUTE, Route
+from eventq.core.unique import OnDuplicate, value_of
 from eventq.core.validation import (
     check_backoff,
     check_count,
@@ -22,14 +23,16 @@ from eventq.core.validation import (
     check_instant,
     check_key,
     check_name,
+    check_on_duplicate,
     check_priority,
     check_tags,
+    check_unique,
 )
 from eventq.errors import ArgumentError
 
-# What a created event takes beside its tags at the most: without a key, and with one.
+# What a created event takes beside its tags at the most, and what a key or a unique value adds.
 BODY_BYTES = 300
-KEYED_BODY_BYTES = 1_400
+KEYED_BYTES = 1_100
 
 
 class TaskOptions(TypedDict, total=False):
@@ -47,12 +50,14 @@ class TaskOptions(TypedDict, total=False):
     max_lapses: int | UnsetType | None
     name: str | None
     lane: str | None
+    unique: bool | str | None
+    on_duplicate: OnDuplicate
 
 
 class TaskSpec:
     """One task for `Queue.new_many` with options of its own: tags, and what `Queue.new` takes."""
 
-    __slots__ = ("options", "tags", "tags_json")
+    __slots__ = ("options", "tags", "tags_json", "unique")
 
     def __init__(
         self, tags: Mapping[str, Any] | None = None, /, **options: Unpack[TaskOptions]
@@ -61,12 +66,14 @@ class TaskSpec:
         self.tags = tags
         self.options = options
         self.tags_json: bytes | None = None
+        self.unique: str | None = None
 
     @classmethod
-    def encoded(cls, tags_json: bytes, options: TaskOptions) -> Self:
-        """One whose tags and options have been checked."""
+    def encoded(cls, tags_json: bytes, options: TaskOptions, unique: str | None = None) -> Self:
+        """One whose tags and options have been checked, with its unique value if it has one."""
         spec = cls.__new__(cls)
         spec.tags, spec.tags_json, spec.options = None, tags_json, options
+        spec.unique = unique
         return spec
 
 
@@ -77,12 +84,14 @@ def make_policy(**options: Unpack[TaskOptions]) -> Policy:
 
 def make_order(tags: object, policy: Policy, options: TaskOptions) -> NewTask:
     """The order for one task; ``policy`` is the queue's, which the options may override."""
-    return _pattern(check_tags(tags), policy, options)
+    order = _pattern(check_tags(tags), policy, options)
+    return _identified(order, options) if options else order
 
 
 def order_of(spec: TaskSpec, policy: Policy) -> NewTask:
     """The order for one task by its spec."""
-    return _pattern(_tags_of(spec), policy, spec.options)
+    order = _pattern(_tags_of(spec), policy, spec.options)
+    return _identified(order, spec.options, spec.unique)
 
 
 def _pattern(tags_json: bytes, policy: Policy, options: TaskOptions) -> NewTask:
@@ -101,7 +110,21 @@ def _pattern(tags_json: bytes, policy: Policy, options: TaskOptions) -> NewTask:
         policy = replace(policy, max_age_us=None)
     priority, key = given.get("priority", 0), given.get("key")
     route = make_route(given.get("name"), given.get("lane"))
-    return NewTask(tags_json, policy, priority, key, scheduled_at, delay_us, expires_at, route)
+    order = NewTask(tags_json, policy, priority, key, scheduled_at, delay_us, expires_at, route)
+    twin = given.get("on_duplicate")
+    return order if twin is None else replace(order, on_duplicate=twin)
+
+
+def _identified(order: NewTask, options: TaskOptions, value: str | None = None) -> NewTask:
+    """The order with its unique value, if it has one: ``value``, or as the options say."""
+    if value is None and (given := options.get("unique")):
+        unique = check_unique(given)
+        value = value_of(order.route.name, order.tags_json) if unique is True else str(unique)
+    if value is not None:
+        return replace(order, unique=value)
+    if order.on_duplicate != "return":
+        raise ArgumentError("on_duplicate", order.on_duplicate, "a `unique` value beside it")
+    return order
 
 
 def make_route(name: str | None, lane: str | None) -> Route:
@@ -138,19 +161,25 @@ def make_orders(
     _check_names(options)
     if options.get("key") is not None:
         raise ArgumentError("key", options["key"], "a key in each TaskSpec, not one for all")
-    pattern = make_order(None, policy, options)
-    last: tuple[TaskOptions, NewTask] = {}, pattern
+    if isinstance(options.get("unique"), str):
+        expected = "a value in each TaskSpec, or True: all of one value would be one task"
+        raise ArgumentError("unique", options["unique"], expected)
+    pattern = _pattern(b"", policy, options)
+    last: tuple[TaskOptions, TaskOptions, NewTask] = {}, options, pattern
     orders = []
     for index, item in enumerate(items):
         try:
             if not isinstance(item, TaskSpec):
-                orders.append(replace(pattern, tags_json=check_tags(item)))
+                order = replace(pattern, tags_json=check_tags(item))
+                orders.append(_identified(order, options) if options else order)
                 continue
             tags_json = _tags_of(item)
             # As a rule many in a row have the very same options: one handler's.
             if item.options is not last[0]:
-                last = item.options, _pattern(b"", policy, overridden(options, item.options))
-            orders.append(replace(last[1], tags_json=tags_json))
+                merged = overridden(options, item.options)
+                last = item.options, merged, _pattern(b"", policy, merged)
+            order = replace(last[2], tags_json=tags_json)
+            orders.append(_identified(order, last[1], item.unique) if last[1] else order)
         except ArgumentError as error:
             raise ArgumentError(
                 f"tasks[{index}]: {error.argument}", error.value, error.expected
@@ -165,14 +194,18 @@ def _tags_of(spec: TaskSpec) -> bytes:
 def batches(orders: list[NewTask]) -> Iterator[list[NewTask]]:
     """The orders in batches that each fit into a commit."""
     batch: list[NewTask] = []
-    size_bytes = 0
+    count = size_bytes = 0
     for order in orders:
-        body_bytes = BODY_BYTES if order.key is None else KEYED_BODY_BYTES
-        order_bytes = len(order.tags_json) + body_bytes
-        if batch and (len(batch) == COMMIT_EVENTS or size_bytes + order_bytes > COMMIT_BYTES):
+        order_bytes = len(order.tags_json) + BODY_BYTES + KEYED_BYTES * (order.key is not None)
+        events = 1
+        if order.unique is not None:
+            # What held its value may first have to expire.
+            events, order_bytes = 2, order_bytes + KEYED_BYTES + BODY_BYTES
+        if batch and (count + events > COMMIT_EVENTS or size_bytes + order_bytes > COMMIT_BYTES):
             yield batch
-            batch, size_bytes = [], 0
+            batch, count, size_bytes = [], 0, 0
         batch.append(order)
+        count += events
         size_bytes += order_bytes
     if batch:
         yield batch
@@ -211,6 +244,8 @@ _DEFAULTS: TaskOptions = {
     "max_lapses": UNSET,
     "name": None,
     "lane": None,
+    "unique": None,
+    "on_duplicate": "return",
 }
 _CHECKS: dict[str, Callable[[Any], Any]] = {
     "priority": check_priority,
@@ -225,6 +260,8 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "max_lapses": partial(_check_most, argument="max_lapses"),
     "name": partial(check_name, argument="name"),
     "lane": partial(check_name, argument="lane"),
+    "unique": check_unique,
+    "on_duplicate": check_on_duplicate,
 }
 
 

@@ -6,7 +6,7 @@ It alone owns its tasks and changes them, and only by applying events; it reads 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import repeat
 
 from eventq.core.audience import Audience
@@ -84,6 +84,7 @@ class Projection:
         self.holders = self._leases.by_name
         """The nodes that hold leases, by name."""
         self._keys: dict[str, int] = {}
+        self._uniques: dict[str, int] = {}
         self._policies = SharedPolicies()
         self._routes: dict[Route, Route] = {}
         self._is_applied = True
@@ -166,6 +167,7 @@ class Projection:
         """Derives anew from the tasks all that is kept beside them; O(n log n)."""
         tasks = self.tasks.values()
         self._keys = {t.caller_key: t.number for t in tasks if t.caller_key is not None}
+        self._uniques = _uniques_of(tasks)
         self._leases.leased_count = sum(t.recorded_state is LEASED for t in tasks)
         self.unknown_count = sum(t.recorded_state is UNKNOWN for t in tasks)
         self.rebuild_indexes()
@@ -225,6 +227,15 @@ class Projection:
         """The number of the open task with this caller's key; O(1)."""
         return self._keys.get(key)
 
+    def holder_of(self, unique: str) -> Task | None:
+        """The open task with this unique value; O(1), unless a newer eventq has touched tasks."""
+        if (number := self._uniques.get(unique)) is not None:
+            return self.tasks[number]
+        if not self.unknown_count:
+            return None
+        # Such a task may be open: to find it is to make no second one beside it.
+        return next((t for t in self.tasks.values() if t.unique == unique), None)
+
     def leases_of(self, worker: str) -> set[int]:
         """Numbers of the tasks the node holds now. The set is live: do not keep or change it."""
         return self._leases.tasks_of(worker)
@@ -278,6 +289,7 @@ class Projection:
         assert self._keys == {
             t.caller_key: t.number for t in self.tasks.values() if t.caller_key is not None
         }
+        assert self._uniques == _uniques_of(self.tasks.values())
         self._leases.check(leased)
         final = sum(self.final_counts().values())
         assert self.counts["created"] == len(self.tasks) + final
@@ -297,6 +309,7 @@ class Projection:
     ) -> Task | None:
         """Folds an event that is not about an open task."""
         if type(body) is Created:
+            self._check_free(seq, body.unique)
             shared = self._policies.share(body.policy), self._share_route(route_of(body))
             task = create(self.namespace, seq, at, body, shared)
             self._add(task)
@@ -335,15 +348,18 @@ class Projection:
             raise LogCorruptError(
                 seq, f"task {number} is not open, so {body.kind} is no legal move"
             )
+        self._check_free(seq, body.reopens.unique)
         task = reopen(self.namespace, number, seq, at, body)
         self.reopened[body.reopens.was] += 1
         self._add(task)
         return task
 
+    def _check_free(self, seq: int, unique: str | None) -> None:
+        if unique is not None and (there := self._uniques.get(unique)) is not None:
+            raise LogCorruptError(seq, f"task {there} is open and has the same unique value")
+
     def _add(self, task: Task) -> None:
-        self.tasks[task.number] = task
-        if task.caller_key is not None:
-            self._keys[task.caller_key] = task.number
+        self._remember(task)
         self._pending.add(task)
 
     def _share_route(self, route: Route) -> Route:
@@ -358,6 +374,8 @@ class Projection:
         elif old.recorded_state is LEASED:
             self._leases.let_go(old)
         self.unknown_count += (new.recorded_state is UNKNOWN) - (old.recorded_state is UNKNOWN)
+        if new.recorded_state is UNKNOWN:
+            self._free(old)
         if new.recorded_state in FINAL:
             self._forget(new)
             if new.newer is not None:
@@ -367,14 +385,35 @@ class Projection:
         if new.recorded_state is SCHEDULED:
             self._pending.add(new)
 
+    def _remember(self, task: Task) -> None:
+        """Open tasks are found by their number, and by what is theirs alone."""
+        self.tasks[task.number] = task
+        if task.caller_key is not None:
+            self._keys[task.caller_key] = task.number
+        if task.unique is not None and task.recorded_state is not UNKNOWN:
+            self._uniques[task.unique] = task.number
+
     def _forget(self, task: Task) -> None:
         """Final tasks leave the memory; logs keep them."""
         del self.tasks[task.number]
         if task.caller_key is not None:
             del self._keys[task.caller_key]
+        if task.rarity is not None:
+            self._free(task)
+
+    def _free(self, task: Task) -> None:
+        """Its unique value, if it has one, is no longer taken by it."""
+        if task.unique is not None and self._uniques.get(task.unique) == task.number:
+            del self._uniques[task.unique]
 
     def _count(self, bodies: list[AnyBody | Unknown]) -> None:
         kinds = map(type, bodies)
         for kind, count in Counter(kinds).items() if len(bodies) > FEW else zip(kinds, repeat(1)):
             if kind is not Unknown:
                 self.counts[KIND_OF[kind]] += count
+
+
+def _uniques_of(tasks: Iterable[Task]) -> dict[str, int]:
+    """The numbers of tasks by their unique values, without those of which nobody knows."""
+    known = (task for task in tasks if task.recorded_state is not UNKNOWN)
+    return {task.unique: task.number for task in known if task.unique is not None}

@@ -74,6 +74,7 @@ class Rarity(Struct, frozen=True, gc=False):
     lapses: int = 0
     snoozes: int = 0
     newer: tuple[int, str] | None = None
+    unique: str | None = None
 
 
 PLAIN_ROUTE = Route()
@@ -174,6 +175,11 @@ class Task(Struct, frozen=True, gc=False):
     def snoozes(self) -> int:
         """How often its attempts have put it off without counting."""
         return 0 if self.rarity is None else self.rarity.snoozes
+
+    @property
+    def unique(self) -> str | None:
+        """The value of which it is the only open task; None for a task without one."""
+        return None if self.rarity is None else self.rarity.unique
 
     @property
     def newer(self) -> tuple[int, str] | None:

@@ -70,7 +70,9 @@ class Handlers:
         ``deadline`` are as for `Queue.new`: defaults of its tasks. ``retry``: classes of errors,
         each with a Backoff or a duration until the next attempt, or `Fail` for none; the nearest
         class decides, and the log says which. ``result="strict"``: a result that cannot be kept
-        fails the attempt; else the task completes without it. A first parameter annotated with
+        fails the attempt; else the task completes without it. ``unique``: True, or the name of an
+        argument: one task is open at a time with these arguments, or with this one's value;
+        ``on_duplicate`` as for `Queue.new`. A first parameter annotated with
         `Context` is given the context. Raises ArgumentError for a function whose arguments cannot
         be stored, and for a name that is taken.
         """

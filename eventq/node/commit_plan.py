@@ -12,7 +12,15 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from eventq.core.command import Draft
-from eventq.core.events import COMMIT_BYTES, COMMIT_EVENTS, NODE, Commit, Created
+from eventq.core.events import (
+    COMMIT_BYTES,
+    COMMIT_EVENTS,
+    NODE,
+    AnyBody,
+    Commit,
+    Created,
+    Retried,
+)
 from eventq.core.seal import seal_commit
 from eventq.eventlog.contract import Head
 
@@ -35,9 +43,15 @@ class CommitPlan(Struct):
     bodies: list[str] = []
     size_bytes: int = 0
     touched: set[int] = set()
+    taken: set[str] = set()
+    """Unique values that tasks are made or reopened with."""
 
     def admits(self, drafts: list[Draft], texts: list[str]) -> bool:
-        """Whether the drafts fit: in number, in bytes, and touching no task or key twice."""
+        """Whether the drafts fit: in number, in bytes, and touching nothing twice.
+
+        That is no task, no key, and no unique value: whoever decided to take that did not see that
+        another one does, in the same commit.
+        """
         if not self.bodies:
             return True
         if len(self.bodies) + len(drafts) > COMMIT_EVENTS:
@@ -45,7 +59,8 @@ class CommitPlan(Struct):
         if self.size_bytes + _size_bytes(texts) > COMMIT_BYTES:
             return False
         return all(
-            body.key not in self.keys if type(body) is Created else number not in self.touched
+            (body.key not in self.keys if type(body) is Created else number not in self.touched)
+            and _unique_of(body) not in self.taken
             for number, body in drafts
             if number != NODE
         )
@@ -54,6 +69,8 @@ class CommitPlan(Struct):
         """Gives the drafts the next positions, and returns the first of them."""
         first = self.head.seq + len(self.bodies) + 1
         for seq, (number, body) in enumerate(drafts, first):
+            if (unique := _unique_of(body)) is not None:
+                self.taken.add(unique)
             if type(body) is Created:
                 # A task's number is its created event's position.
                 self.tasks.append(seq)
@@ -77,6 +94,13 @@ class CommitPlan(Struct):
             keys=self.keys,
             bodies=self.bodies,
         )
+
+
+def _unique_of(body: AnyBody) -> str | None:
+    """The unique value that a task is open with from this event on."""
+    if type(body) is Created:
+        return body.unique
+    return body.reopens.unique if type(body) is Retried and body.reopens is not None else None
 
 
 # Ids only have to differ, and asking the kernel for each would give up the GIL. Its own generator:

@@ -296,6 +296,9 @@ def _contradictions(snapshot: Snapshot) -> Iterator[str]:
         yield "its tasks are out of order"
     if len(set(keys)) != len(keys):
         yield "two of its tasks have one key"
+    known = [task for task in snapshot.tasks.values() if task.unique and not task.newer]
+    if len({task.unique for task in known}) != len(known):
+        yield "two of its tasks have one unique value"
     if not all(holder.tasks for holder in snapshot.holders.values()):
         yield "a node holds no lease"
     yield from _contradicting_nodes(snapshot)

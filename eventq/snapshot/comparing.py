@@ -21,7 +21,7 @@ Fields = dict[str, tuple[Any, Any]]
 _TOLD_OTHERWISE = {"recorded_state", "tags_json", "route", "ending", "rarity"}
 _TOLD_BY_PART = [
     *("name", "lane", "needs"),
-    *("lapses", "snoozes", "newer"),
+    *("lapses", "snoozes", "newer", "unique"),
     *("finished_at_us", "result_json", "result_missing", "final_reason"),
 ]
 # The instant of the task's last event: it changes with each, and says nothing by itself.

@@ -63,4 +63,5 @@ def _seen(task: Task) -> Seen:
         fence=task.fence,
         worker=task.worker,
         last_error=task.last_error,
+        unique=task.unique,
     )

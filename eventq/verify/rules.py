@@ -62,6 +62,7 @@ class Rules:
         self.tasks: dict[int, Seen] = {}
         # The stamp of the last commit; 0 where there was none yet.
         self._stamp = 0
+        self._open_uniques: dict[str, int] = {}
         self.keyed: list[tuple[str, int]] = []
         """Keys and positions of what was created; whoever reads them empties the list."""
         self.unknown: dict[str, int] = {}
@@ -95,6 +96,7 @@ class Rules:
     def add(self, task: Seen, now: int) -> None:
         """Takes over an open task from elsewhere."""
         self.tasks[task.number] = task
+        self._take_unique(task)
         if task.state == "pending":
             self._order.add(task, now)
 
@@ -143,8 +145,10 @@ class Rules:
 
     def _drop(self, number: int) -> None:
         task = self.tasks.pop(number, None)
-        if task is not None and task.state == "leased":
-            self.nodes.let_go(task)
+        if task is not None:
+            self._free_unique(task)
+            if task.state == "leased":
+                self.nodes.let_go(task)
         self._reopenable.pop(number, None)
         self._failed.discard(number)
 
@@ -192,8 +196,23 @@ class Rules:
             None if body.name is None else sys.intern(body.name),
             NO_LANE if body.lane is None else sys.intern(body.lane),
             body.needs,
+            unique=body.unique,
         )
+        self._take_unique(task)
         self._order.add(task, at)
+
+    def _take_unique(self, task: Seen) -> None:
+        """Rule 10: at most one open task a unique value."""
+        if task.unique is None:
+            return
+        other = self._open_uniques.setdefault(task.unique, task.number)
+        if other != task.number:
+            problem = f"task {other} is open and has the unique value {shown(task.unique)}, too"
+            raise BrokenError("unique", problem)
+
+    def _free_unique(self, task: Seen) -> None:
+        if task.unique is not None and self._open_uniques.get(task.unique) == task.number:
+            del self._open_uniques[task.unique]
 
     def _take_leased(self, seq: int, at: int, number: int, body: Leased) -> None:
         task = self.tasks.get(number)
@@ -244,6 +263,8 @@ class Rules:
         task.state = "completed"
         task.fence = 0
         del self.tasks[number]
+        if task.unique is not None:
+            self._free_unique(task)
         if self._on_final is not None:
             self._on_final(task)
 
@@ -270,6 +291,7 @@ class Rules:
         task.state = state
         task.fence = task.edition = 0
         del self.tasks[task.number]
+        self._free_unique(task)
         self._failed.discard(task.number)
         kept = self._reopenable
         kept[task.number] = _hash_of(state, task)
@@ -297,6 +319,7 @@ class Rules:
         task.scheduled_at = body.scheduled_at
         task.state = "pending"
         self.tasks[number] = task
+        self._take_unique(task)
         self._order.add(task, at)
 
     def _remembered(self, number: int, content: Reopening | None) -> Seen | None:

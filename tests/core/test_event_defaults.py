@@ -34,6 +34,7 @@ DEFAULTS: dict[str, dict[str, object]] = {
         "lane": None,
         "needs": (),
         "snoozes": 0,
+        "unique": None,
     },
     "Created": {
         "key": None,
@@ -44,6 +45,7 @@ DEFAULTS: dict[str, dict[str, object]] = {
         "name": None,
         "lane": None,
         "needs": (),
+        "unique": None,
     },
     "Leased": {},
     "Completed": {"result": UNSET, "result_missing": None},

@@ -126,9 +126,7 @@ class ReversibleProjection(Projection):
     def _put_back(self, task: Task) -> None:
         """Makes an earlier version of a task the one that counts."""
         assert task.recorded_state not in FINAL, "final tasks are not kept"
-        self.tasks[task.number] = task
-        if task.caller_key is not None:
-            self._keys[task.caller_key] = task.number
+        self._remember(task)
         # What has just failed, between two events of a commit, is in no index and held by nobody.
         self.unknown_count += task.recorded_state is TaskState.UNKNOWN
         if task.recorded_state is TaskState.SCHEDULED:

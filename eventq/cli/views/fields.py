@@ -159,7 +159,7 @@ FIELDS: dict[type, dict[str, Getter]] = {
     Task: _getters(
         "key number namespace name lane needs state priority tags created_at scheduled_at "
         "expires_at started_at finished_at age_us=age attempt retry_count lapses snoozes worker "
-        "last_error result result_missing final_reason policy newer",
+        "last_error result result_missing final_reason policy unique newer",
         newer=lambda task: _newer(task.newer),
     ),
     TaskAtPoint: _getters("*=task seq=point.seq at=point.at"),

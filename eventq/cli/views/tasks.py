@@ -62,6 +62,7 @@ def task_pairs(task: Task) -> Pairs:
         ("deadline", "-" if policy.deadline_us is None else show_duration(policy.deadline_us)),
     ]
     some = [
+        ("unique", task.unique),
         ("needs", ", ".join(task.needs) or None),
         ("lapses in a row", task.lapses or None),
         ("lapses allowed", policy.max_lapses),
@@ -153,6 +154,8 @@ def _created(body: Created) -> str:
         parts.append(f"for {time_text(body.scheduled_at)}")
     if body.expires_at is not None:
         parts.append(f"until {time_text(body.expires_at)}")
+    if body.unique is not None:
+        parts.append(f"unique {visible(body.unique)}")
     if body.needs:
         parts.append(f"needs {visible(' '.join(body.needs))}")
     tags = tag_text(msgspec.json.decode(body.tags))
