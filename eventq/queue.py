@@ -19,6 +19,7 @@ from eventq.archive import open_archived
 from eventq.core.create import NewTask, creating
 from eventq.core.durations import Duration
 from eventq.core.events import Event
+from eventq.core.follow import DropFollower
 from eventq.core.manage import CancelTask, ManageTask, RetryTask, UpdateTask
 from eventq.core.new_task import (
     TaskOptions,
@@ -60,6 +61,7 @@ from eventq.host.clock import Clock, SystemClock
 from eventq.host.surroundings import running_loop, usable_cores
 from eventq.node.node import Node
 from eventq.replay.fold import task_history
+from eventq.replay.following import FollowerState, follower_states
 from eventq.replay.query import (
     Stats,
     TaskFilter,
@@ -148,6 +150,8 @@ class Queue:
         """Registers a handler on this queue; see `Handlers.task`."""
         self.around = self._registry.own.around
         """Wraps each attempt of this queue's runs; see `Handlers.around`."""
+        self.follow = self._registry.own.follow
+        """Has a function called for events, by this queue's runs; see `Handlers.follow`."""
         self._registry.bind()
         _open_queues.add(self)
 
@@ -339,6 +343,15 @@ class Queue:
         """
         return self.log.query(check_query(query), check_values(values))
 
+    def followers(self) -> list[FollowerState]:
+        """Who follows the log: how far each has come, how far it is behind, who does its work.
+
+        Reads the log from the slowest one's position on.
+        """
+        with self._node.reading() as projection:
+            now, followers = self._node.now(), dict(projection.followers)
+        return follower_states(self.log, followers, now=now)
+
     # Managing.
 
     def cancel(self, key: str, *, reason: str = "", by: str | None = None) -> Task:
@@ -374,6 +387,13 @@ class Queue:
         if at is not None and delay_us is not None:
             raise ArgumentError("delay", delay, "either delay or scheduled_at, not both")
         return self._manage(key, UpdateTask(level, tags_json, at, delay_us, check_by(by)))
+
+    def drop_follower(self, name: str, *, by: str | None = None) -> None:
+        """Forgets a follower, so that archives do not wait for it. One that runs stops there.
+
+        A later run that has its code begins anew. Raises ArgumentError where there is none.
+        """
+        self._node.execute(DropFollower(check_name(name, "name"), check_by(by)))
 
     def close(self) -> None:
         """Stops a run in progress, waits for it, and closes the log; may come twice.
@@ -454,10 +474,12 @@ class AsyncQueue:
     tasks = awaited(Queue.tasks)
     history = awaited(Queue.history)
     stats = awaited(Queue.stats)
+    followers = awaited(Queue.followers)
     sql = awaited(Queue.sql)
     cancel = awaited(Queue.cancel)
     retry = awaited(Queue.retry)
     update = awaited(Queue.update)
+    drop_follower = awaited(Queue.drop_follower)
 
     async def run(
         self,

@@ -72,6 +72,15 @@ class Row:
 
 
 @dataclass
+class Reader:
+    """A follower: who has it, how far it has come, and when that was said for how long."""
+
+    worker: str
+    position: int
+    said: tuple[int, int, int]
+
+
+@dataclass
 class Node:
     """What a node can run: the words of its last `joined`; how many tasks it takes a lane."""
 
@@ -97,6 +106,7 @@ class Naive:
         self.seq = 0
         self.signs: dict[str, tuple[int, int, int]] = {}
         self.nodes: dict[str, Node] = {}
+        self.readers: dict[str, Reader] = {}
         self.kinds: Counter[str] = Counter()
 
     def row(self, number: int) -> Row:
@@ -243,6 +253,38 @@ class Naive:
         """A node runs nothing more."""
         self.nodes.pop(worker, None)
         return self._tell([(0, "left")])
+
+    def claim(self, name: str, worker: str, since: int | None, ttl: int, now: int) -> Story:
+        """A node takes a follower's work, unless another has it; a new one begins at the end."""
+        known = self.readers.get(name)
+        end = self.seq
+        if known is None:
+            position = end if since is None or since > end else since
+        else:
+            _, at, left = known.said
+            if known.worker != worker and now < at + left:
+                return []
+            position = known.position
+        story = self._tell([(0, "followed")])
+        self.readers[name] = Reader(worker, position, (self.seq, now, ttl))
+        return story
+
+    def follow(self, name: str, worker: str, position: int, ttl: int, now: int) -> Story:
+        """A node says how far a follower has come; it must have it still."""
+        known = self.readers.get(name)
+        if known is None or known.worker != worker:
+            return []
+        story = self._tell([(0, "followed")])
+        known.position = max(known.position, position)
+        known.said = (self.seq, now, ttl)
+        return story
+
+    def unfollow(self, name: str) -> Story:
+        """A follower is forgotten."""
+        if name not in self.readers:
+            raise WrongError(ArgumentError)
+        del self.readers[name]
+        return self._tell([(0, "unfollowed")])
 
     def meet_newer(self, number: int, kind: str) -> Story:
         """An event that only a newer eventq knows: the task is not to be touched any more."""

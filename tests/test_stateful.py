@@ -22,7 +22,8 @@ from hypothesis.stateful import (
 
 from eventq.core.command import NEW, Draft
 from eventq.core.create import NewTask
-from eventq.core.events import NODE, ErrorInfo, Joined, Left
+from eventq.core.events import NODE, ErrorInfo, Followed, Joined, Left
+from eventq.core.follow import AdvanceFollower, ClaimFollower, DropFollower
 from eventq.core.lease import Vacancy
 from eventq.core.projection import Projection
 from eventq.core.settle import Outcome
@@ -51,6 +52,8 @@ from tests.strategies import (
     tag_texts,
     workers,
 )
+
+NODE_KINDS = {"renewed", "refused", "joined", "left", "followed", "unfollowed"}
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -219,6 +222,30 @@ class QueueMachine(RuleBasedStateMachine):
             ),
         )
 
+    @rule(
+        worker=workers,
+        name=st.sampled_from(["red", "blue"]),
+        what=st.sampled_from(["claim", "claim", "say", "say", "give back", "drop"]),
+        number=st.none() | st.integers(0, 12),
+    )
+    def follow(self, worker: str, name: str, what: str, number: int | None) -> None:
+        """A node takes a follower's work, says how far it has come, or somebody drops it."""
+        ours, now, nothing = self.projection, self.now, decide.NOTHING
+        if what == "claim":
+            wanted = Followed(name, 0, worker, TTL)
+            drafts = ClaimFollower(wanted, number).decide(ours, nothing, now).events
+            self.commit(self.model.claim(name, worker, number, TTL, now), drafts)
+        elif what == "drop":
+            self.edit(
+                lambda: self.model.unfollow(name),
+                lambda: DropFollower(name).decide(ours, nothing, now).events,
+            )
+        else:
+            position, ttl = min(number or 0, ours.seq), 0 if what == "give back" else TTL
+            command = AdvanceFollower(name, worker, ttl, position)
+            drafts = command.decide(ours, nothing, now).events
+            self.commit(self.model.follow(name, worker, position, ttl, now), drafts)
+
     @rule(step=st.integers(1, 15))
     def wait(self, step: int) -> None:
         """Time passes."""
@@ -243,6 +270,10 @@ class QueueMachine(RuleBasedStateMachine):
         assert {name: (m.seq, m.at) for name, m in ours.members.by_name.items()} == {
             name: node.said for name, node in model.nodes.items()
         }
+        assert {
+            name: (each.said.worker, each.said.seq, (each.seq, each.at, each.said.ttl_us))
+            for name, each in ours.followers.items()
+        } == {name: (r.worker, r.position, r.said) for name, r in model.readers.items()}
         for name in ("anna", "bert", "cleo"):
             node = model.nodes.get(name, Node())
             runs = [number for number in model.ready(now) if node.runs(model.row(number))]
@@ -376,7 +407,7 @@ class QueueMachine(RuleBasedStateMachine):
         after = record(self.log, self.projection, drafts, now=self.now)
         for (number, kind), task in zip(story, after, strict=True):
             assert task is None or task.number == number
-            assert task is not None or kind in {"renewed", "refused", "joined", "left"}
+            assert task is not None or kind in NODE_KINDS
         for seq, (number, kind) in enumerate(story, first):
             if kind == "leased":
                 self.fences.append((number, seq))

@@ -20,13 +20,33 @@ from eventq.core.task import FINAL, Task
 from eventq.errors import LogCorruptError
 from eventq.eventlog import EventLog, Head
 from eventq.replay.fold import read_sealed
-from eventq.replay.points import Point
+from eventq.replay.following import slowest
+from eventq.replay.points import Point, find_end
 from eventq.replay.tombstones import KeptTask, decode_kept, encode_kept
 
 # How many tasks are looked up at once.
 LOOKUP_TASKS = 1_000
 
 Progress = Callable[[int, int], None]
+
+
+class HeldBack(Struct, frozen=True):
+    """Why an archive goes no further: a follower has yet to read what comes next."""
+
+    follower: str
+    until: Head
+    """The end of the last commit that it has dealt with whole."""
+
+
+def held_back(log: EventLog, until: Head) -> HeldBack | None:
+    """The slowest follower, if it stands before this position; None if all are past it."""
+    head = log.head()
+    follower = slowest(snapshot.projection_at(log, Point(head.seq, head.at)))
+    if follower is None or follower.said.seq >= until.seq:
+        return None
+    start, position = log.start(), follower.said.seq
+    end = start if position <= start.seq else find_end(log, Point(position, until.at))
+    return HeldBack(follower.said.follower, end)
 
 
 class ArchiveReport(Struct, frozen=True):

@@ -21,6 +21,7 @@ from eventq.core.events import (
     Event,
     Expired,
     Failed,
+    Followed,
     Joined,
     Leased,
     Left,
@@ -28,6 +29,7 @@ from eventq.core.events import (
     Released,
     Renewed,
     Retried,
+    Unfollowed,
     Unknown,
     Updated,
 )
@@ -317,6 +319,8 @@ _REASONS: dict[type, Callable[[EventContext, Any], str]] = {
     Refused: _refused,
     Joined: lambda _, body: f"node {body.worker} says what it can run",
     Left: lambda _, body: f"node {body.worker} runs nothing more",
+    Followed: lambda _, body: f"follower {body.follower} has come to {body.seq}",
+    Unfollowed: lambda _, body: f"follower {body.follower} is forgotten{_by(body.by)}",
     Unknown: lambda _, body: (
         "a kind this version does not know, on which nothing depends"
         if body.skip

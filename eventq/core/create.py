@@ -128,9 +128,7 @@ class _Uniques:
                 return len(drafts) - 1
         return holder.as_of(self._now)
 
-    def _ordered_before(
-        self, unique: str, index: int, order: NewTask, drafts: list[Draft]
-    ) -> int:
+    def _ordered_before(self, unique: str, index: int, order: NewTask, drafts: list[Draft]) -> int:
         """The place of the task that an earlier order of this call makes."""
         if order.on_duplicate == "raise":
             raise DuplicateTaskError(unique, key=None, task=0)

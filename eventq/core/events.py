@@ -234,6 +234,34 @@ class Left(Body, frozen=True, tag="left"):
 
 
 @final
+class Followed(Body, frozen=True, tag="followed"):
+    """How far a follower has come, and which node does its work, for another ``ttl_us``.
+
+    All events up to ``seq`` that it follows have been dealt with. ``ttl_us`` 0 gives it back.
+    ``kinds`` and ``names`` are those of its events (None: all), ``code`` is the function that is
+    called. ``error`` is why the last call failed, after ``failures`` of them in a row.
+    """
+
+    follower: str
+    seq: int
+    worker: str
+    ttl_us: int
+    kinds: tuple[str, ...] | None = None
+    names: tuple[str, ...] | None = None
+    code: str = ""
+    error: ErrorInfo | None = None
+    failures: int = 0
+
+
+@final
+class Unfollowed(Body, frozen=True, tag="unfollowed"):
+    """The follower is forgotten."""
+
+    follower: str
+    by: str | None = None
+
+
+@final
 class Unknown(Struct, frozen=True, gc=False):
     """A kind this version does not know, kept as it is stored.
 
@@ -260,10 +288,14 @@ AnyBody = (
     | Refused
     | Joined
     | Left
+    | Followed
+    | Unfollowed
 )
 
 KIND_OF = {body: str(body.__struct_config__.tag) for body in get_args(AnyBody)}
 KINDS = frozenset(KIND_OF.values())
+# Nobody follows these: each would be followed by another one, without end.
+OF_FOLLOWERS = frozenset({"followed", "unfollowed"})
 
 
 class Event(Struct, frozen=True, gc=False):

@@ -19,18 +19,20 @@ from eventq.core.events import (
     Commit,
     Completed,
     Created,
+    Followed,
     Joined,
     Leased,
     Left,
     Refused,
     Renewed,
     Retried,
+    Unfollowed,
     Unknown,
     decode_at,
     time_of,
 )
 from eventq.core.holders import Holders
-from eventq.core.members import Member, Members
+from eventq.core.members import Follower, Member, Members
 from eventq.core.moves import change, check_fence, check_move, create, reopen, route_of
 from eventq.core.policy import SharedPolicies
 from eventq.core.seal import genesis
@@ -72,6 +74,8 @@ class Projection:
         """The first event of a kind that only a newer eventq knows, about the queue or a node."""
         self.members = Members()
         """The nodes that have joined."""
+        self.followers: dict[str, Follower] = {}
+        """Who follows the log, by name."""
         self.unknown_count = 0
         """Open tasks of which a newer eventq alone knows where they stand."""
         self.strangers: dict[int, tuple[int, str]] = {}
@@ -336,6 +340,10 @@ class Projection:
             self._leases.note_sign(body.worker, seq, at, body.ttl_us)
         elif isinstance(body, (Joined, Left)):
             self.members.apply(seq, at, body)
+        elif type(body) is Followed:
+            self.followers[body.follower] = Follower(body, seq, at)
+        elif type(body) is Unfollowed:
+            self.followers.pop(body.follower, None)
         elif type(body) is not Unknown:
             raise LogCorruptError(seq, f"{body.kind} names no task")
         elif not body.skip:

@@ -43,10 +43,10 @@ def value_of(name: str | None, tags_json: bytes, arguments: Iterable[str] | None
 def replacement(holder: Task, tags_json: bytes, start: int | None, now: int) -> Updated | None:
     """What an order changes about the task that holds its value; None for nothing.
 
-    A pending task gets the order's tags, and its instant (``start``; None: at once). One that is due
-    keeps its place where the order is to run at once, too. One that would then expire before its
-    instant keeps that as it is: so a task that is put off again and again runs in time. A task that
-    is not pending stays as it is.
+    A pending task gets the order's tags, and its instant (``start``; None: at once). One that is
+    due keeps its place where the order is to run at once, too. One that would then expire before
+    its instant keeps that as it is: so a task that is put off again and again runs in time. A task
+    that is not pending stays as it is.
     """
     if holder.recorded_state is not TaskState.SCHEDULED:
         return None

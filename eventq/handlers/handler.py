@@ -150,7 +150,6 @@ class Handler(Generic[P, R, C]):
             raise TaskFailedError(task.key, task.state, reason=task.final_reason, error=met)
         return cast("R", self.signature.result(task.result))
 
-
     def _checked_unique(self, given: object) -> bool | str | None:
         """What makes two of its tasks one; a name that is no argument's would be a slip."""
         unique = check_unique(given or False) or None

@@ -8,6 +8,7 @@ from typing import Any
 from eventq.core.audience import matches
 from eventq.errors import ArgumentError
 from eventq.handlers.collection import Handlers
+from eventq.handlers.follow import Follow
 from eventq.handlers.handler import Handler, MakesTasks
 from eventq.handlers.work import Work, work_of_handler
 
@@ -36,6 +37,15 @@ class Registry:
     def __iter__(self) -> Iterator[Handler[..., Any, Any]]:
         """All handlers."""
         return (handler for collection in self._collections for handler in collection)
+
+    def follows(self) -> list[Follow]:
+        """All follows. Raises ArgumentError for two of one name."""
+        found: dict[str, Follow] = {}
+        for collection in self._collections:
+            for name, follow in collection.follows.items():
+                if found.setdefault(name, follow) is not follow:
+                    raise ArgumentError("name", name, "a name that no other follower has")
+        return list(found.values())
 
     def works(self, names: Iterable[str] | None) -> dict[str, Work]:
         """What is called for each name that one of ``names`` matches (None: for all).

@@ -19,7 +19,9 @@ from eventq.core.events import (
     AnyBody,
     Commit,
     Created,
+    Followed,
     Retried,
+    Unfollowed,
 )
 from eventq.core.seal import seal_commit
 from eventq.eventlog.contract import Head
@@ -43,14 +45,14 @@ class CommitPlan(Struct):
     bodies: list[str] = []
     size_bytes: int = 0
     touched: set[int] = set()
-    taken: set[str] = set()
-    """Unique values that tasks are made or reopened with."""
+    taken: set[tuple[str, str]] = set()
+    """Unique values that tasks are made or reopened with, and followers."""
 
     def admits(self, drafts: list[Draft], texts: list[str]) -> bool:
         """Whether the drafts fit: in number, in bytes, and touching nothing twice.
 
-        That is no task, no key, and no unique value: whoever decided to take that did not see that
-        another one does, in the same commit.
+        That is no task, no key, no unique value and no follower: whoever decided to take one did
+        not see that another does, in the same commit.
         """
         if not self.bodies:
             return True
@@ -60,24 +62,24 @@ class CommitPlan(Struct):
             return False
         return all(
             (body.key not in self.keys if type(body) is Created else number not in self.touched)
-            and _unique_of(body) not in self.taken
+            and _taken_by(body) not in self.taken
             for number, body in drafts
-            if number != NODE
         )
 
     def add(self, drafts: list[Draft], texts: list[str]) -> int:
         """Gives the drafts the next positions, and returns the first of them."""
         first = self.head.seq + len(self.bodies) + 1
         for seq, (number, body) in enumerate(drafts, first):
-            if (unique := _unique_of(body)) is not None:
-                self.taken.add(unique)
+            if (taken := _taken_by(body)) is not None:
+                self.taken.add(taken)
             if type(body) is Created:
                 # A task's number is its created event's position.
                 self.tasks.append(seq)
                 if body.key is not None:
                     self.keys[body.key] = seq
                 continue
-            self.touched.add(number)
+            if number != NODE:
+                self.touched.add(number)
             self.tasks.append(number)
         self.bodies += texts
         self.size_bytes += _size_bytes(texts)
@@ -96,11 +98,16 @@ class CommitPlan(Struct):
         )
 
 
-def _unique_of(body: AnyBody) -> str | None:
-    """The unique value that a task is open with from this event on."""
+def _taken_by(body: AnyBody) -> tuple[str, str] | None:
+    """The unique value that a task is open with from this event on, or the event's follower."""
+    unique = None
     if type(body) is Created:
-        return body.unique
-    return body.reopens.unique if type(body) is Retried and body.reopens is not None else None
+        unique = body.unique
+    elif type(body) is Retried and body.reopens is not None:
+        unique = body.reopens.unique
+    elif isinstance(body, (Followed, Unfollowed)):
+        return "follower", body.follower
+    return None if unique is None else ("unique", unique)
 
 
 # Ids only have to differ, and asking the kernel for each would give up the GIL. Its own generator:

@@ -20,6 +20,7 @@ from eventq.core.events import (
     Created,
     Expired,
     Failed,
+    Followed,
     Joined,
     Leased,
     Left,
@@ -28,11 +29,13 @@ from eventq.core.events import (
     Renewed,
     Reopening,
     Retried,
+    Unfollowed,
     Unknown,
     Updated,
 )
 from eventq.errors import shown
 from eventq.verify.allowance import check_given_up, check_retry
+from eventq.verify.followers import Followers
 from eventq.verify.nodes import Nodes, check_route
 from eventq.verify.order import NO_LANE, Order, Seen, brought_back, is_due
 from eventq.verify.terms import BrokenError, Past, Report, Unreadable
@@ -71,6 +74,7 @@ class Rules:
         self._report = report
         self._on_final = on_final
         self.nodes = Nodes(self.tasks)
+        self.followers = Followers()
         self._order = Order(self.tasks)
         self._judges_order = judges_order
         self._failed: set[int] = set()
@@ -89,6 +93,8 @@ class Rules:
             Refused: self._take_refused,
             Joined: self._take_joined,
             Left: self._take_left,
+            Followed: self._take_followed,
+            Unfollowed: self._take_unfollowed,
             Unknown: self._take_unknown,
             Unreadable: self._take_unreadable,
         }
@@ -374,6 +380,16 @@ class Rules:
         if number != 0:
             raise BrokenError("move", f"left names a task, {number}")
         self.nodes.leave(body.worker)
+
+    def _take_followed(self, seq: int, at: int, number: int, body: Followed) -> None:
+        if number != 0:
+            raise BrokenError("move", f"followed names a task, {number}")
+        self.followers.take(seq, at, body)
+
+    def _take_unfollowed(self, _seq: int, _at: int, number: int, body: Unfollowed) -> None:
+        if number != 0:
+            raise BrokenError("move", f"unfollowed names a task, {number}")
+        self.followers.drop(body)
 
     def _take_released(self, seq: int, at: int, number: int, body: Released) -> None:
         task = self._end_lease(seq, number, body.fence, Released)

@@ -59,6 +59,8 @@ DEFAULTS: dict[str, dict[str, object]] = {
     "Refused": {},
     "Joined": {"names": (), "unnamed": False, "lanes": None, "signatures": {}},
     "Left": {},
+    "Followed": {"kinds": None, "names": None, "code": "", "error": None, "failures": 0},
+    "Unfollowed": {"by": None},
 }
 STORED: list[type[Struct]] = [Policy, ErrorInfo, Reopening, *typing.get_args(AnyBody)]
 

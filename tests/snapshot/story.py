@@ -12,6 +12,7 @@ from eventq.core.events import (
     ErrorInfo,
     Expired,
     Failed,
+    Followed,
     Joined,
     Leased,
     Left,
@@ -21,6 +22,7 @@ from eventq.core.events import (
     Renewed,
     Reopening,
     Retried,
+    Unfollowed,
     Updated,
 )
 from eventq.core.projection import Projection
@@ -63,6 +65,13 @@ LATER: list[list[Draft]] = [
     ],
     [(26, Leased(1, "dora", 30)), (26, Failed(28, LAPSE)), (26, Retried(1_090))],
     [(26, Leased(2, "dora", 30)), (26, Released(31, "busy", 1_200))],
+    [
+        (NEW, Created(LINEAR, unique="sun")),
+        (0, Followed("alerts", 32, "dora", 30, ("failed",), ("mail.*",), "a:b", ERROR, 2)),
+        (0, Followed("other", 33, "dora", 0)),
+        (0, Followed("gone", 33, "dora", 30)),
+        (0, Unfollowed("gone", "me")),
+    ],
 ]
 # About task 27, of a kind that is not known.
 NEWER = '{"kind":"frozen","until":7}'

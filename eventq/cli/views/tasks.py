@@ -20,6 +20,7 @@ from eventq.core.events import (
     ErrorInfo,
     Expired,
     Failed,
+    Followed,
     Joined,
     Leased,
     Left,
@@ -28,6 +29,7 @@ from eventq.core.events import (
     Released,
     Renewed,
     Retried,
+    Unfollowed,
     Unknown,
     Updated,
 )
@@ -187,6 +189,13 @@ def _joined(body: Joined) -> str:
     return f"{visible(body.worker)} runs {' '.join(names) or 'nothing'}; {lanes or 'no lanes'}"
 
 
+def _followed(body: Followed) -> str:
+    words = f"{visible(body.follower)} at {body.seq}, by {visible(body.worker)}"
+    if body.error is not None:
+        words += f"; failed {body.failures} times: {error_text(body.error)}"
+    return words if body.ttl_us else f"{words}, given back"
+
+
 def _retried(body: Retried) -> str:
     what = "reopened for" if body.reopens is not None else "for"
     return f"{what} {time_text(body.scheduled_at)}{_by(body.by)}"
@@ -217,6 +226,8 @@ _TEXTS: dict[type, Callable[[Any], str]] = {
     Released: _released,
     Joined: _joined,
     Left: lambda body: visible(body.worker),
+    Followed: _followed,
+    Unfollowed: lambda body: f"{visible(body.follower)}{_by(body.by)}",
     Updated: _updated,
     Refused: lambda body: f"{body.outcome} came too late from {visible(body.worker)}",
     Unknown: lambda body: visible(body.raw),
