@@ -104,9 +104,14 @@ class FollowerRun:
             was, self.done = self.done, end
             self._say_stride()
             return 0 if end > was else self._until_said()
-        if not self._holds() and not self._claim():
-            self.is_aside = True
-            return LOOK_EVERY_S
+        if not self._holds():
+            before = self.done
+            if not self._takes_on():
+                self.is_aside = True
+                return LOOK_EVERY_S
+            if self.done > before:
+                # Another node has come further.
+                return 0
         return self._deal_with(events, end, stopping)
 
     def renew(self) -> None:
@@ -134,15 +139,12 @@ class FollowerRun:
         self, events: list[Event], end: int, stopping: Callable[[], bool]
     ) -> float | None:
         for event in events:
-            if event.seq <= self.done:
-                # Another node had it in between, and came further.
-                continue
             if stopping():
                 return None
-            if not self._holds() and not self._claim():
+            if not self._holds() and not self._takes_on():
                 return 0
-            if event.seq <= self.done:
-                continue
+            if not self._holds() or event.seq <= self.done:
+                return 0
             if not self._call(event):
                 return 0
             self.done = event.seq
@@ -196,13 +198,24 @@ class FollowerRun:
     def _holds(self) -> bool:
         return self._holds_until_s is not None and self._clock.monotonic() < self._holds_until_s
 
+    def _takes_on(self) -> bool:
+        """Claims the work, unless another node is known to have it, or has done it meanwhile.
+
+        Returns False where another has it.
+        """
+        known = self._known()
+        if known is not None and known.said.worker != self._node.name:
+            is_held = self._clock.monotonic() < self._held_elsewhere_until_s
+            if is_held and known.said.ttl_us:
+                return False
+            if known.said.seq > self.done:
+                self.done = known.said.seq
+                return True
+        return self._claim()
+
     def _claim(self) -> bool:
         """Takes the work on, if no other node has it; goes on from where that came to."""
         now_s = self._clock.monotonic()
-        if now_s < self._held_elsewhere_until_s:
-            known = self._known()
-            if known is not None and known.said.ttl_us:
-                return False
         wanted = self.follow.said(self._node.name, self._ttl_us)
         claim = self._node.execute(ClaimFollower(wanted, self.follow.since)).result
         if claim.left_us:

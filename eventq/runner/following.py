@@ -63,7 +63,7 @@ class Following:
         self._watch = self._node.log.watch(self._ring)
         self._node.on_append(self._ring)
         if isinstance(self._node.clock, MovedClock):
-            self._node.clock.on_move(self._ring)
+            self._node.clock.on_move(self._wake)
         self._pulse_thread = threading.Thread(
             target=self._renew, name="eventq-follow-renewal", daemon=True
         )
@@ -102,7 +102,7 @@ class Following:
         self._pulse_thread.join()
         self._node.off_append(self._ring)
         if isinstance(self._node.clock, MovedClock):
-            self._node.clock.off_move(self._ring)
+            self._node.clock.off_move(self._wake)
         if self._watch is not None:
             self._watch.close()
         if stuck := [each.name for each in self._threads if each.thread.is_alive()]:
@@ -112,6 +112,11 @@ class Following:
     def _ring(self) -> None:
         for each in self._threads:
             each.bell.ring()
+
+    def _wake(self) -> None:
+        """Time has moved: what waits for an instant looks at it, too."""
+        for each in self._threads:
+            each.wake()
 
     def _note(self) -> None:
         with self._rested:
@@ -133,6 +138,8 @@ class _FollowerThread:
     def __init__(self, node: Node, follow: Follow, ttl_us: int, rested: Callable[[], None]) -> None:
         self.name = follow.name
         self.bell = Bell()
+        """Rung whenever the log grows; one that stands aside does not hear it."""
+        self._aside = Bell()
         self.thread = threading.Thread(
             target=self._work, name=f"eventq-follow-{follow.name}", daemon=True
         )
@@ -164,7 +171,12 @@ class _FollowerThread:
     def ask_to_stop(self) -> None:
         """Has it end after the call that it is in."""
         self._is_stopping = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Has it look what there is to do, also if it stands aside."""
         self.bell.ring()
+        self._aside.ring()
 
     def renew(self) -> None:
         """Keeps the work if its function takes long."""
@@ -194,5 +206,6 @@ class _FollowerThread:
         if pause_s != 0:
             self._is_resting = True
             self._rested()
-            self.bell.wait(pause_s)
+            # Who stands aside would only look in vain at every append.
+            (self._aside if self._run.is_aside else self.bell).wait(pause_s)
             self._is_resting = False
