@@ -264,9 +264,9 @@ def test_two_of_one_value_never_share_a_commit() -> None:
     log.before_append = gate
     leader = Spawned(node.execute, MadeCommand(lambda _: []))
     first = Spawned(node.execute, creating([order]))
-    wait_until(lambda: gate.reached.is_set())
+    wait_until(gate.reached.is_set)
     others = [Spawned(node.execute, creating([order])) for _ in range(5)]
-    wait_until(lambda: len(node._line.waiting) >= 5)  # noqa: SLF001 - to be sure that they meet
+    wait_until(lambda: len(node._line.waiting) >= 5)
     gate.open()
     leader.wait()
     created = [each.result().events for each in (first, *others)]

@@ -213,8 +213,8 @@ def test_one_node_at_a_time_does_the_work() -> None:
     ours, theirs = two_queues(clock)
     wanted = [Followed("f", 0, name, 30_000_000) for name in ("anna", "bert")]
     anna, bert = (ClaimFollower(each, since=0) for each in wanted)
-    execute = ours._node.execute  # noqa: SLF001 - a node's own command
-    execute_there = theirs._node.execute  # noqa: SLF001 - see above
+    execute = ours._node.execute
+    execute_there = theirs._node.execute
 
     assert execute(anna).result.left_us == 0
     assert execute_there(bert).result.left_us == 30_000_000
