@@ -17,7 +17,7 @@ from eventq.archive.folder import Archive
 from eventq.archive.segments import SEGMENT_EVENTS
 from eventq.core.events import Commit, Event, decode_at
 from eventq.core.task import FINAL, Task
-from eventq.errors import LogCorruptError
+from eventq.errors import ArgumentError, LogCorruptError
 from eventq.eventlog import EventLog, Head
 from eventq.replay.fold import read_sealed
 from eventq.replay.following import slowest
@@ -121,16 +121,21 @@ def delete_archived(
     First every event to be cut is read back from the disk, checked and folded; what the log must
     keep and a snapshot are written; only then the log is cut. Broken off anywhere, the log is
     whole, and the same call goes on. ``now`` in microseconds. Raises LogCorruptError, naming the
-    file, when the archive is damaged: then nothing was deleted.
+    file, when the archive is damaged, and ArgumentError where a follower has yet to read what would
+    go: then nothing was deleted.
     """
     archive = Archive(folder, namespace=log.namespace)
     with archive.locked():
         check_belongs(log, archive)
         start = log.start()
         if until.seq <= start.seq:
-            # What an earlier cut, broken off, has left behind.
-            log.cut(start)
+            if start.seq:
+                # What an earlier cut, broken off, has left behind.
+                log.cut(start)
             return CutReport(0, 0, start)
+        if (held := held_back(log, until)) is not None:
+            expected = f"no further than {held.until.seq}, where follower {held.follower} is"
+            raise ArgumentError("until", until.seq, expected)
         keeper = _Keeper(log, archive, start)
         for commit in archive.verified(after=start.seq, until=until.seq):
             keeper.fold(commit)

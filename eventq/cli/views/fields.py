@@ -128,6 +128,14 @@ def _snapshot_members(snapshot: Snapshot) -> list[dict[str, Any]]:
     ]
 
 
+def _snapshot_followers(snapshot: Snapshot) -> list[dict[str, Any]]:
+    return [
+        {"follower": name, "seq": each.seq, "at": iso_text(each.at)}
+        | {"position": each.said.seq, "node": each.said.worker, "ttl_us": each.said.ttl_us}
+        for name, each in sorted(snapshot.followers.items())
+    ]
+
+
 def _newer(event: tuple[int, str] | None) -> dict[str, Any] | None:
     return None if event is None else dict(zip(("seq", "kind"), event, strict=True))
 
@@ -204,10 +212,11 @@ FIELDS: dict[type, dict[str, Getter]] = {
     Numbers: _getters(" ".join(Numbers.__struct_fields__), by_priority=_waits),
     SnapshotEntry: _getters("seq at taken_at bytes=size_bytes seal"),
     Snapshot: _getters(
-        "namespace seq at seal states events=counts nodes joined unknown",
+        "namespace seq at seal states events=counts nodes joined followers unknown",
         states=lambda snapshot: state_counts(restore(snapshot), now=snapshot.at),
         nodes=_snapshot_nodes,
         joined=_snapshot_members,
+        followers=_snapshot_followers,
     ),
     SnapshotVerdict: _getters("snapshot=name seq proven=is_proven problem flaw"),
     Flaw: _getters(

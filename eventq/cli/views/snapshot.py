@@ -32,6 +32,9 @@ def snapshot_pairs(snapshot: Snapshot) -> Pairs:
     for _, member in sorted(snapshot.members.items()):
         said = event_text(Event(member.seq, member.at, NODE, member.joined))
         pairs.append(("joined", f"{said}, at {time_text(member.at)}"))
+    for _, follower in sorted(snapshot.followers.items()):
+        said = event_text(Event(follower.seq, follower.at, NODE, follower.said))
+        pairs.append(("follower", f"{said}, at {time_text(follower.at)}"))
     if snapshot.unknown is not None:
         seq, kind = snapshot.unknown
         pairs.append(("unknown", f"event {seq} is of the unknown kind {kind}"))
