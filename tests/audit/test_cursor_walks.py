@@ -77,6 +77,7 @@ def facts(projection: Projection) -> tuple[object, ...]:
         projection.reopened,
         projection.holders,
         projection.unknown,
+        projection.followers,
         projection.pending_count,
         projection.leased_count,
         projection.retrying_count(),

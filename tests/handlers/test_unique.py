@@ -19,11 +19,10 @@ from eventq import (
 )
 from eventq.core.create import NewTask, creating
 from eventq.core.events import Policy
-from eventq.core.projection import Projection
 from eventq.core.unique import value_of
 from eventq.node.node import Node
 from tests.checker import check_log
-from tests.commands import MadeCommand
+from tests.commands import creation
 from tests.support import Gate, HookedLog, ManualClock, Spawned, wait_until
 
 
@@ -262,17 +261,15 @@ def test_two_of_one_value_never_share_a_commit() -> None:
     node = Node(log, clock=ManualClock())
     order = NewTask(b"{}", Policy("linear", 1), unique="v")
     log.before_append = gate
-    leader = Spawned(node.execute, MadeCommand(lambda _: []))
-    first = Spawned(node.execute, creating([order]))
+    leader = Spawned(node.execute, creation())
     wait_until(gate.reached.is_set)
-    others = [Spawned(node.execute, creating([order])) for _ in range(5)]
-    wait_until(lambda: len(node._line.waiting) >= 5)
+    twins = [Spawned(node.execute, creating([order])) for _ in range(5)]
+    wait_until(lambda: len(node._line.waiting) == 5)
     gate.open()
     leader.wait()
-    created = [each.result().events for each in (first, *others)]
+    created = [each.result().events for each in twins]
 
     assert sum(map(len, created)) == 1
     with node.reading() as projection:
-        assert isinstance(projection, Projection)
-        assert len(projection.tasks) == 1
+        assert len(projection.tasks) == 2
     check_log(log)
