@@ -70,16 +70,18 @@ class CommitPlan(Struct):
         """Gives the drafts the next positions, and returns the first of them."""
         first = self.head.seq + len(self.bodies) + 1
         for seq, (number, body) in enumerate(drafts, first):
-            if (taken := _taken_by(body)) is not None:
-                self.taken.add(taken)
             if type(body) is Created:
                 # A task's number is its created event's position.
                 self.tasks.append(seq)
                 if body.key is not None:
                     self.keys[body.key] = seq
+                if body.unique is not None:
+                    self.taken.add(("unique", body.unique))
                 continue
             if number != NODE:
                 self.touched.add(number)
+            if (taken := _taken_by(body)) is not None:
+                self.taken.add(taken)
             self.tasks.append(number)
         self.bodies += texts
         self.size_bytes += _size_bytes(texts)
