@@ -87,6 +87,8 @@ def type_name(annotation: object) -> str:
         return type_name(annotation)
     if isinstance(annotation, type) and issubclass(annotation, Struct):
         return annotation.__name__.lower().removesuffix("info")
+    if typing.get_origin(annotation) is tuple:
+        return f"list of {type_name(typing.get_args(annotation)[0])}"
     return names[annotation]
 
 
