@@ -20,25 +20,21 @@ from eventq.core.events import (
     Created,
     Expired,
     Failed,
-    Followed,
-    Joined,
     Leased,
-    Left,
     Refused,
     Released,
-    Renewed,
     Reopening,
     Retried,
-    Unfollowed,
     Unknown,
     Updated,
 )
 from eventq.errors import shown
 from eventq.verify.allowance import check_given_up, check_retry
-from eventq.verify.followers import Followers
+from eventq.verify.beside import RulesBeside
 from eventq.verify.nodes import Nodes, check_route
 from eventq.verify.order import NO_LANE, Order, Seen, brought_back, is_due
 from eventq.verify.terms import BrokenError, Past, Report, Unreadable
+from eventq.verify.uniques import Uniques
 
 # Final tasks that may be reopened of which a hash is kept (about 100 bytes each), the latest ones.
 # Reopening an older one costs a look at its history.
@@ -65,7 +61,6 @@ class Rules:
         self.tasks: dict[int, Seen] = {}
         # The stamp of the last commit; 0 where there was none yet.
         self._stamp = 0
-        self._open_uniques: dict[str, int] = {}
         self.keyed: list[tuple[str, int]] = []
         """Keys and positions of what was created; whoever reads them empties the list."""
         self.unknown: dict[str, int] = {}
@@ -74,7 +69,9 @@ class Rules:
         self._report = report
         self._on_final = on_final
         self.nodes = Nodes(self.tasks)
-        self.followers = Followers()
+        self._beside = RulesBeside(self.nodes)
+        self.followers = self._beside.followers
+        self._uniques = Uniques()
         self._order = Order(self.tasks)
         self._judges_order = judges_order
         self._failed: set[int] = set()
@@ -87,22 +84,18 @@ class Rules:
             Retried: self._take_retried,
             Expired: self._take_expired,
             Cancelled: self._take_cancelled,
-            Renewed: self._take_renewed,
             Released: self._take_released,
             Updated: self._take_updated,
             Refused: self._take_refused,
-            Joined: self._take_joined,
-            Left: self._take_left,
-            Followed: self._take_followed,
-            Unfollowed: self._take_unfollowed,
             Unknown: self._take_unknown,
             Unreadable: self._take_unreadable,
+            **self._beside.by_kind,
         }
 
     def add(self, task: Seen, now: int) -> None:
         """Takes over an open task from elsewhere."""
         self.tasks[task.number] = task
-        self._take_unique(task)
+        self._uniques.take(task)
         if task.state == "pending":
             self._order.add(task, now)
 
@@ -152,7 +145,7 @@ class Rules:
     def _drop(self, number: int) -> None:
         task = self.tasks.pop(number, None)
         if task is not None:
-            self._free_unique(task)
+            self._uniques.free(task)
             if task.state == "leased":
                 self.nodes.let_go(task)
         self._reopenable.pop(number, None)
@@ -204,21 +197,8 @@ class Rules:
             body.needs,
             unique=body.unique,
         )
-        self._take_unique(task)
+        self._uniques.take(task)
         self._order.add(task, at)
-
-    def _take_unique(self, task: Seen) -> None:
-        """Rule 10: at most one open task a unique value."""
-        if task.unique is None:
-            return
-        other = self._open_uniques.setdefault(task.unique, task.number)
-        if other != task.number:
-            problem = f"task {other} is open and has the unique value {shown(task.unique)}, too"
-            raise BrokenError("unique", problem)
-
-    def _free_unique(self, task: Seen) -> None:
-        if task.unique is not None and self._open_uniques.get(task.unique) == task.number:
-            del self._open_uniques[task.unique]
 
     def _take_leased(self, seq: int, at: int, number: int, body: Leased) -> None:
         task = self.tasks.get(number)
@@ -270,7 +250,7 @@ class Rules:
         task.fence = 0
         del self.tasks[number]
         if task.unique is not None:
-            self._free_unique(task)
+            self._uniques.free(task)
         if self._on_final is not None:
             self._on_final(task)
 
@@ -297,7 +277,7 @@ class Rules:
         task.state = state
         task.fence = task.edition = 0
         del self.tasks[task.number]
-        self._free_unique(task)
+        self._uniques.free(task)
         self._failed.discard(task.number)
         kept = self._reopenable
         kept[task.number] = _hash_of(state, task)
@@ -325,7 +305,7 @@ class Rules:
         task.scheduled_at = body.scheduled_at
         task.state = "pending"
         self.tasks[number] = task
-        self._take_unique(task)
+        self._uniques.take(task)
         self._order.add(task, at)
 
     def _remembered(self, number: int, content: Reopening | None) -> Seen | None:
@@ -364,32 +344,6 @@ class Rules:
             if task.state == "leased":
                 self.nodes.let_go(task)
             self._finish(task, "cancelled")
-
-    def _take_renewed(self, _seq: int, _at: int, number: int, body: Renewed) -> None:
-        if number != 0:
-            raise BrokenError("move", f"renewed names a task, {number}")
-        if body.ttl_us <= 0:
-            raise BrokenError("lease", "renewed for no time")
-
-    def _take_joined(self, _seq: int, _at: int, number: int, body: Joined) -> None:
-        if number != 0:
-            raise BrokenError("move", f"joined names a task, {number}")
-        self.nodes.join(body)
-
-    def _take_left(self, _seq: int, _at: int, number: int, body: Left) -> None:
-        if number != 0:
-            raise BrokenError("move", f"left names a task, {number}")
-        self.nodes.leave(body.worker)
-
-    def _take_followed(self, seq: int, at: int, number: int, body: Followed) -> None:
-        if number != 0:
-            raise BrokenError("move", f"followed names a task, {number}")
-        self.followers.take(seq, at, body)
-
-    def _take_unfollowed(self, _seq: int, _at: int, number: int, body: Unfollowed) -> None:
-        if number != 0:
-            raise BrokenError("move", f"unfollowed names a task, {number}")
-        self.followers.drop(body)
 
     def _take_released(self, seq: int, at: int, number: int, body: Released) -> None:
         task = self._end_lease(seq, number, body.fence, Released)
