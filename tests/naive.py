@@ -22,6 +22,8 @@ from eventq.errors import (
     KeyConflictError,
     NotAllowedError,
 )
+from tests.naive_followers import NaiveFollowers
+from tests.naive_times import pause, wished_start
 
 Story = list[tuple[int, str]]
 
@@ -72,15 +74,6 @@ class Row:
 
 
 @dataclass
-class Reader:
-    """A follower: who has it, how far it has come, and when that was said for how long."""
-
-    worker: str
-    position: int
-    said: tuple[int, int, int]
-
-
-@dataclass
 class Node:
     """What a node can run: the words of its last `joined`; how many tasks it takes a lane."""
 
@@ -106,7 +99,7 @@ class Naive:
         self.seq = 0
         self.signs: dict[str, tuple[int, int, int]] = {}
         self.nodes: dict[str, Node] = {}
-        self.readers: dict[str, Reader] = {}
+        self.followers = NaiveFollowers(lambda kind: self._tell([(0, kind)]))
         self.kinds: Counter[str] = Counter()
 
     def row(self, number: int) -> Row:
@@ -142,10 +135,7 @@ class Naive:
         return min(instants) if instants else None
 
     def create(self, orders: list[NewTask], now: int) -> tuple[Story, list[int]]:
-        """New tasks; a key that is there already gives that task, or an error if it differs.
-
-        So does a unique value of an open task, which may be given the order's tags and instant.
-        """
+        """New tasks; one that is there by its key or unique value is given, changed or an error."""
         rows, kinds = self.rows, self.kinds.copy()
         self.rows = [replace(row) for row in rows]
         try:
@@ -158,14 +148,14 @@ class Naive:
         story: Story = []
         places = []
         for order in orders:
-            known = self.rows
-            twin = next((row for row in known if order.key and row.key == order.key), None)
+            twin = next((row for row in self.rows if order.key and row.key == order.key), None)
             if twin is not None:
                 if not same_wish(order, twin):
                     raise WrongError(KeyConflictError)
                 places.append(twin.number)
                 continue
-            holder = next((row for row in known if self._holds(row, order.unique)), None)
+            open_rows = [row for row in self.rows if row.is_open and row.unique is not None]
+            holder = next((row for row in open_rows if row.unique == order.unique), None)
             if holder is not None and holder.number <= self.seq and holder in self.overdue(now):
                 holder.state, holder.reason, holder.ended_at = "expired", "max_age", now
                 story.append((holder.number, "expired"))
@@ -185,9 +175,6 @@ class Naive:
             places.append(row.number)
         return self._tell(story), places
 
-    def _holds(self, row: Row, unique: str | None) -> bool:
-        return unique is not None and row.unique == unique and row.is_open
-
     def _supersede(self, holder: Row, order: NewTask, now: int) -> bool:
         """Gives a waiting task other tags and another instant; says whether that changed it."""
         if holder.state != "waiting":
@@ -203,10 +190,6 @@ class Naive:
             _, _, _, until, age = holder.first_wish
             holder.first_wish = (holder.priority, json.loads(holder.tags), start, until, age)
         return holder != before
-
-    def is_taken(self, row: Row) -> bool:
-        """Whether another open task has a final one's unique value."""
-        return any(self._holds(other, row.unique) for other in self.rows if other is not row)
 
     def lease(self, worker: str, count: int, room: int, ttl: int, now: int) -> Story:
         """Expires what is overdue, then leases what ranks first among what the node can run.
@@ -254,37 +237,11 @@ class Naive:
         self.nodes.pop(worker, None)
         return self._tell([(0, "left")])
 
-    def claim(self, name: str, worker: str, since: int | None, ttl: int, now: int) -> Story:
-        """A node takes a follower's work, unless another has it; a new one begins at the end."""
-        known = self.readers.get(name)
-        end = self.seq
-        if known is None:
-            position = end if since is None or since > end else since
-        else:
-            _, at, left = known.said
-            if known.worker != worker and now < at + left:
-                return []
-            position = known.position
-        story = self._tell([(0, "followed")])
-        self.readers[name] = Reader(worker, position, (self.seq, now, ttl))
-        return story
-
-    def follow(self, name: str, worker: str, position: int, ttl: int, now: int) -> Story:
-        """A node says how far a follower has come; it must have it still."""
-        known = self.readers.get(name)
-        if known is None or known.worker != worker:
-            return []
-        story = self._tell([(0, "followed")])
-        known.position = max(known.position, position)
-        known.said = (self.seq, now, ttl)
-        return story
-
-    def unfollow(self, name: str) -> Story:
+    def drop_follower(self, name: str) -> Story:
         """A follower is forgotten."""
-        if name not in self.readers:
+        if name not in self.followers.readers:
             raise WrongError(ArgumentError)
-        del self.readers[name]
-        return self._tell([(0, "unfollowed")])
+        return self.followers.drop(name)
 
     def meet_newer(self, number: int, kind: str) -> Story:
         """An event that only a newer eventq knows: the task is not to be touched any more."""
@@ -382,7 +339,7 @@ class Naive:
                 return []
             row.scheduled_at = now
             return self._tell([(number, "updated")])
-        if self.is_taken(row):
+        if row.unique and any(o.is_open and o.unique == row.unique for o in self.rows):
             raise WrongError(NotAllowedError)
         row.state, row.reason, row.retries, row.scheduled_at = "waiting", None, 0, now
         row.lapses, row.started_at, row.ended_at = 0, 0, None
@@ -457,11 +414,6 @@ def new_row(order: NewTask, number: int, now: int) -> Row:
     )
 
 
-def wished_start(order: NewTask, now: int) -> int | None:
-    """When the caller wants it to run, as an instant; None for at once."""
-    return now + order.delay_us if order.delay_us else order.scheduled_at
-
-
 def same_wish(order: NewTask, twin: Row) -> bool:
     """Whether an order with a taken key asks for the task that has it."""
     priority, tags, start, expires_at, age = twin.first_wish
@@ -475,16 +427,3 @@ def same_wish(order: NewTask, twin: Row) -> bool:
     if order.expires_at is None:
         return expires_at is None or age is not None
     return bool(order.expires_at == expires_at)
-
-
-def pause(policy: Policy, n: int, draw: float) -> int:
-    """How long to wait before the n-th retry."""
-    if policy.backoff == "constant":
-        wait = policy.backoff_us
-    elif policy.backoff == "linear":
-        wait = sum([policy.backoff_us] * n)
-    else:
-        wait = [policy.backoff_us * 2**doublings for doublings in range(n)][-1]
-    if policy.backoff_cap_us is not None and wait > policy.backoff_cap_us:
-        wait = policy.backoff_cap_us
-    return wait - int(wait * policy.jitter * draw)

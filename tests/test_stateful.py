@@ -234,17 +234,19 @@ class QueueMachine(RuleBasedStateMachine):
         if what == "claim":
             wanted = Followed(name, 0, worker, TTL)
             drafts = ClaimFollower(wanted, number).decide(ours, nothing, now).events
-            self.commit(self.model.claim(name, worker, number, TTL, now), drafts)
+            claim = self.model.followers.claim
+            self.commit(claim(name, worker, number, ttl=TTL, now=now, end=ours.seq), drafts)
         elif what == "drop":
             self.edit(
-                lambda: self.model.unfollow(name),
+                lambda: self.model.drop_follower(name),
                 lambda: DropFollower(name).decide(ours, nothing, now).events,
             )
         else:
             position, ttl = min(number or 0, ours.seq), 0 if what == "give back" else TTL
             command = AdvanceFollower(name, worker, ttl, position)
             drafts = command.decide(ours, nothing, now).events
-            self.commit(self.model.follow(name, worker, position, ttl, now), drafts)
+            say = self.model.followers.say
+            self.commit(say(name, worker, position, ttl=ttl, now=now, end=ours.seq), drafts)
 
     @rule(step=st.integers(1, 15))
     def wait(self, step: int) -> None:
@@ -273,7 +275,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert {
             name: (each.said.worker, each.said.seq, (each.seq, each.at, each.said.ttl_us))
             for name, each in ours.followers.items()
-        } == {name: (r.worker, r.position, r.said) for name, r in model.readers.items()}
+        } == {name: (r.worker, r.position, r.said) for name, r in model.followers.readers.items()}
         for name in ("anna", "bert", "cleo"):
             node = model.nodes.get(name, Node())
             runs = [number for number in model.ready(now) if node.runs(model.row(number))]
