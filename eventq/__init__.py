@@ -3,7 +3,7 @@
 from eventq.core.events import Event
 from eventq.core.new_task import TaskSpec
 from eventq.core.policy import Backoff
-from eventq.core.task import Task, TaskState
+from eventq.core.task import Progress, Task, TaskState
 from eventq.core.version import __version__
 from eventq.errors import (
     AlreadyRunningError,
@@ -30,6 +30,7 @@ from eventq.errors import (
     NoAttemptError,
     NotAllowedError,
     NotBoundError,
+    ProcessDiedError,
     QueueClosedError,
     ReentrantCallError,
     Retry,
@@ -37,9 +38,11 @@ from eventq.errors import (
     Snooze,
     TaskFailedError,
     TaskNotFoundError,
+    UnguardedError,
+    WaitTimeoutError,
     WorkersStuckError,
 )
-from eventq.handlers import Context, Handler, Handlers, current
+from eventq.handlers import Context, Handler, Handlers, NewTaskRef, current
 from eventq.queue import AsyncQueue, Queue
 from eventq.replay.query import Stats
 
@@ -71,9 +74,12 @@ __all__ = [
     "LogTooNewError",
     "LogUnavailableError",
     "LoopEndedError",
+    "NewTaskRef",
     "NoAttemptError",
     "NotAllowedError",
     "NotBoundError",
+    "ProcessDiedError",
+    "Progress",
     "Queue",
     "QueueClosedError",
     "ReentrantCallError",
@@ -86,6 +92,8 @@ __all__ = [
     "TaskNotFoundError",
     "TaskSpec",
     "TaskState",
+    "UnguardedError",
+    "WaitTimeoutError",
     "WorkersStuckError",
     "__version__",
     "current",

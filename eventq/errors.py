@@ -10,6 +10,7 @@ The tree::
     |-- NotAllowedError                     the task's state does not permit the command
     |-- QueueClosedError
     |-- AlreadyRunningError                 `run` was called while it runs
+    |-- UnguardedError                      a program ran while it was imported for its handlers
     |-- EventLoopError                      a call would hold up the event loop that it needs
     |-- WorkersStuckError                   all workers ignored their cancellation for too long
     |-- LoopEndedError                      the event loop of `AsyncQueue.run` ended
@@ -27,9 +28,11 @@ The tree::
     |-- AttemptStoppedError                 raised by ctx.check() inside a worker
     |   |-- AttemptCancelledError
     |   `-- DeadlineExceededError
+    |-- ProcessDiedError                    the process of an isolated attempt ended under it
     |-- NotBoundError                       a handler was asked for a task, but has no queue
-    |-- NoAttemptError                      `current()` was called where no attempt runs
+    |-- NoAttemptError                      no attempt runs here, or this one has ended
     |-- TaskFailedError                     the result was asked for of a task that has none
+    |-- WaitTimeoutError (also TimeoutError)  the task waited for has not ended in time
     |-- Retry                               raised by a worker: failed, try again later
     |-- Fail                                raised by a worker: failed for good
     |-- Snooze                              raised by a worker: not now, and no attempt counted
@@ -147,6 +150,20 @@ class AlreadyRunningError(EventqError):
     def __init__(self, problem: str = "this queue is already running a worker") -> None:
         self.problem = problem
         super().__init__(problem)
+
+
+class UnguardedError(EventqError):
+    """A program makes tasks, or runs them, while a process imports it for its isolated handlers.
+
+    Put what it does behind ``if __name__ == "__main__":``, so that importing it does nothing.
+    """
+
+    def __init__(self, call: str) -> None:
+        self.call = call
+        super().__init__(
+            f"{call} was called while this module is imported for its isolated handlers: "
+            'put it behind `if __name__ == "__main__":`'
+        )
 
 
 class EventLoopError(EventqError):
@@ -279,6 +296,20 @@ class DeadlineExceededError(AttemptStoppedError):
     """The attempt ran past its deadline; it has been recorded as failed."""
 
 
+class ProcessDiedError(EventqError):
+    """The process of an isolated attempt ended before the attempt did; it has failed.
+
+    It was killed by ``signal`` ("SIGSEGV"), or ended with the exit code ``code``. A SIGKILL that
+    eventq did not send comes from the system when memory runs out, or from a person.
+    """
+
+    def __init__(self, problem: str, *, code: int | None = None, signal: str | None = None) -> None:
+        self.problem = problem
+        self.code = code
+        self.signal = signal
+        super().__init__(problem)
+
+
 class NotBoundError(EventqError):
     """A handler makes tasks through the one open queue that it is bound to; this one has not one.
 
@@ -295,7 +326,10 @@ class NotBoundError(EventqError):
 
 
 class NoAttemptError(EventqError):
-    """`current()` was called where no attempt runs; it is for code that a worker calls."""
+    """`current()` was called where no attempt runs, or `new` or `save` once theirs had ended.
+
+    They are for code that a worker calls before it returns.
+    """
 
 
 class TaskFailedError(EventqError):
@@ -312,6 +346,18 @@ class TaskFailedError(EventqError):
         how = f"is {state}" + (f" ({reason})" if reason else "")
         met = "" if error is None else f"; its last error: {error}"
         super().__init__(f"task {shown(key)} {how}{met}")
+
+
+class WaitTimeoutError(EventqError, TimeoutError):
+    """The task has not ended within the timeout; wait again, or ask `why` it has not.
+
+    ``state`` is where the task stood then.
+    """
+
+    def __init__(self, key: str, state: str) -> None:
+        self.key = key
+        self.state = state
+        super().__init__(f"task {shown(key)} has not ended in time: it is {state}")
 
 
 class Retry(EventqError):  # noqa: N818 - an outcome a worker raises, not an error it meets

@@ -16,11 +16,12 @@ import msgspec
 
 from eventq.aio import awaited, follow_log, taking
 from eventq.archive import open_archived
+from eventq.audit.attempts import PastAttempt, past_attempts
 from eventq.core.create import NewTask, creating
 from eventq.core.durations import Duration
 from eventq.core.events import Event
 from eventq.core.follow import DropFollower
-from eventq.core.manage import CancelTask, ManageTask, RetryTask, UpdateTask
+from eventq.core.manage import CancelTask, ManageTask, RepeatTask, RetryTask, UpdateTask
 from eventq.core.new_task import (
     TaskOptions,
     TaskSpec,
@@ -58,7 +59,9 @@ from eventq.handlers.collection import Handlers
 from eventq.handlers.handler import Handler
 from eventq.handlers.registry import Registry
 from eventq.host.clock import Clock, SystemClock
-from eventq.host.surroundings import running_loop, usable_cores
+from eventq.host.loading import check_guarded
+from eventq.host.surroundings import in_thread, running_loop, usable_cores
+from eventq.node.end_watch import EndWatch
 from eventq.node.node import Node
 from eventq.replay.fold import task_history
 from eventq.replay.following import FollowerState, follower_states
@@ -146,6 +149,7 @@ class Queue:
         self.url = self.log.url
         self._node = Node(self.log, clock=clock or SystemClock())
         self._slot = RunSlot(self._node, chance=chance or random.random)
+        self._ends = EndWatch(self._node)
         self.task = self._registry.own.task
         """Registers a handler on this queue; see `Handlers.task`."""
         self.around = self._registry.own.around
@@ -225,6 +229,7 @@ class Queue:
         lease_ttl: Duration = "30s",
         signals: bool = True,
         max_stuck: Duration | None = None,
+        health: str | os.PathLike[str] | None = None,
     ) -> RunReport:
         """Runs tasks in priority order until SIGTERM or SIGINT.
 
@@ -240,7 +245,8 @@ class Queue:
         second cancels them; without ``signals``, only `stop` does. Other nodes take the tasks over
         ``lease_ttl`` after this process died. Raises LogError when the log cannot be used,
         AlreadyRunningError, and WorkersStuckError when all workers have ignored for ``max_stuck``
-        that they should end (None: never).
+        that they should end (None: never). ``health``: a file that the run writes every few
+        seconds, for `eventq health`.
         """
         return self._slot.run(
             self._workload(worker, names, lanes),
@@ -249,6 +255,7 @@ class Queue:
             grace=grace,
             lease_ttl=lease_ttl,
             max_stuck=max_stuck,
+            health=health,
         )
 
     def stop(self) -> bool:
@@ -308,12 +315,26 @@ class Queue:
             count=sum(ends[state] for state in states & FINAL),
         )
 
+    def wait(self, key: str, *, timeout: Duration | None = None) -> Task:
+        """The task, once it has ended; None waits without limit.
+
+        Woken by the log, whichever process ends the task. Raises WaitTimeoutError,
+        TaskNotFoundError, QueueClosedError when the queue is closed meanwhile, and EventLoopError
+        in the event loop of an `AsyncQueue.run`, which it would hold up.
+        """
+        self._slot.check_not_in_loop("wait()", "`await queue.aio.wait()`")
+        return self._ends.wait(check_lookup_key(key), check_duration(timeout, "timeout"))
+
     def history(self, key: str) -> list[Event]:
         """All events of one task, oldest first. Raises TaskNotFoundError."""
         key = check_lookup_key(key)
         with self._node.reading():
             number = self._node.find(key).number
         return task_history(self.log, number)
+
+    def attempts(self, key: str) -> list[PastAttempt]:
+        """All attempts of one task, oldest first, read from the log. Raises TaskNotFoundError."""
+        return past_attempts(self.namespace, self.history(key))
 
     def events(self, *, after: int = 0, follow: bool = False) -> Iterator[Event]:
         """The events behind position ``after``; with ``follow``, waits for more without end.
@@ -369,6 +390,16 @@ class Queue:
         """
         return self._manage(key, RetryTask(check_by(by)))
 
+    def repeat(self, key: str) -> Task:
+        """Makes a new task like a final one: its name, lane, tags, priority and policy.
+
+        It has no key, and may run at once. Raises TaskNotFoundError, NotAllowedError for a task
+        that is open.
+        """
+        [task] = self._node.execute(RepeatTask(check_lookup_key(key))).tasks
+        assert task is not None, "it has just been created"
+        return task
+
     def update(
         self,
         key: str,
@@ -402,7 +433,7 @@ class Queue:
         and EventLoopError in the event loop of an `AsyncQueue.run`, which it would hold up.
         """
         self._slot.close()
-        self._registry.release()
+        self._give_up()
 
     def __enter__(self) -> Self:
         """The queue itself; the block's end closes it. Raises EventLoopError in an event loop."""
@@ -421,22 +452,32 @@ class Queue:
         """Where it is; never a password."""
         return f"<Queue {self.url} namespace={self.namespace!r}>"
 
+    @property
+    def handlers(self) -> list[Handler[..., Any, Any]]:
+        """All handlers of this queue: its own, and those of its collections."""
+        return list(self._registry)
+
     def _workload(
         self,
         worker: Call | None,
         names: Iterable[str] | None,
         lanes: Iterable[str] | Mapping[str, int] | None,
     ) -> Workload:
-        return make_workload(self._registry, worker, names=names, lanes=lanes, workers=self.workers)
+        return make_workload(
+            self._registry,
+            worker,
+            names=names,
+            lanes=lanes,
+            workers=self.workers,
+            policy=self._policy,
+        )
 
     def _create(self, orders: list[NewTask]) -> list[Task]:
+        check_guarded("new")
         committed = self._node.execute(creating(orders))
-        tasks = [
-            place if isinstance(place, Task) else committed.tasks[place]
-            for place in committed.result
-        ]
-        assert all(tasks), "a created task is never missing"
-        return cast("list[Task]", tasks)
+        # Of a created task's event, the task after it is never missing.
+        tasks: list[Any] = committed.tasks
+        return [tasks[place] if isinstance(place, int) else place for place in committed.result]
 
     def _manage(self, key: str, edit: CancelTask | RetryTask | UpdateTask) -> Task:
         committed = self._node.execute(ManageTask(check_lookup_key(key), edit))
@@ -444,8 +485,14 @@ class Queue:
         assert after is not None
         return after.as_of(self._node.now())
 
+    def _give_up(self) -> None:
+        """What is left to do once the log is closed."""
+        self._ends.close()
+        self._registry.release()
+
     def _after_fork(self) -> None:
         self._slot.after_fork()
+        self._ends.after_fork()
         self._node.after_fork()
 
 
@@ -478,6 +525,8 @@ class AsyncQueue:
     sql = awaited(Queue.sql)
     cancel = awaited(Queue.cancel)
     retry = awaited(Queue.retry)
+    attempts = awaited(Queue.attempts)
+    repeat = awaited(Queue.repeat)
     update = awaited(Queue.update)
     drop_follower = awaited(Queue.drop_follower)
 
@@ -492,6 +541,7 @@ class AsyncQueue:
         lease_ttl: Duration = "30s",
         signals: bool = False,
         max_stuck: Duration | None = None,
+        health: str | os.PathLike[str] | None = None,
     ) -> RunReport:
         """See `Queue.run`; an ``async def`` worker runs in this event loop.
 
@@ -505,7 +555,14 @@ class AsyncQueue:
             grace=grace,
             lease_ttl=lease_ttl,
             max_stuck=max_stuck,
+            health=health,
         )
+
+    async def wait(self, key: str, *, timeout: Duration | None = None) -> Task:  # noqa: ASYNC109
+        """See `Queue.wait`; no thread is held while it waits, however many do."""
+        ends = self.queue._ends  # noqa: SLF001 - as `_slot`
+        timeout_us = check_duration(timeout, "timeout")
+        return await ends.wait_in_loop(check_lookup_key(key), timeout_us)
 
     def stop(self) -> bool:
         """See `Queue.stop`; not awaited, since it never waits."""
@@ -519,6 +576,7 @@ class AsyncQueue:
     async def close(self) -> None:
         """See `Queue.close`; a run in the same event loop goes on to its end meanwhile."""
         await self._slot.close_in_loop()
+        await in_thread(self.queue._give_up)  # noqa: SLF001 - as `_slot`
 
     async def __aenter__(self) -> Self:
         """The queue itself; the block's end closes it."""

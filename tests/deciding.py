@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 from eventq.core.command import Draft
 from eventq.core.create import CreateTasks, NewTask
 from eventq.core.events import Created, Event
@@ -11,10 +14,12 @@ from eventq.core.moves import create as created_task
 from eventq.core.projection import Projection
 from eventq.core.settle import Lapse, settle
 from eventq.core.task import Task
+from eventq.errors import EventqError
 
 __all__ = [
     "FoundPast",
     "KnownPast",
+    "attempted",
     "can_lease",
     "cancel",
     "create",
@@ -31,8 +36,11 @@ __all__ = [
 class KnownPast:
     """A log of which only the ``created`` events of some keys are known."""
 
-    def __init__(self, existing: dict[str, Event] | None = None) -> None:
+    def __init__(
+        self, existing: dict[str, Event] | None = None, history: Sequence[Event] = ()
+    ) -> None:
         self._existing = existing or {}
+        self._history = list(history)
 
     def find_keys(self, keys: list[str]) -> dict[str, int]:
         """See PastTasks.find_keys."""
@@ -48,7 +56,7 @@ class KnownPast:
 
     def history(self, _number: int) -> list[Event]:
         """See PastTasks.history."""
-        return []
+        return self._history
 
 
 class FoundPast(KnownPast):
@@ -123,3 +131,11 @@ def update(
     """See UpdateTask."""
     edit = UpdateTask(priority, tags_json, scheduled_at, by=by)
     return edit.events(task, task.seen_at_us)
+
+
+def attempted(decision: Callable[[], Any]) -> tuple[Any, EventqError | None]:
+    """The answer, or the error of eventq that came instead."""
+    try:
+        return decision(), None
+    except EventqError as error:
+        return None, error

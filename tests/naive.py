@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -65,6 +67,8 @@ class Row:
     started_at: int = 0
     ended_at: int | None = None
     newer: tuple[int, str] | None = None
+    progress: tuple[Any, ...] | None = None
+    saved: bytes | None = None
     unique: str | None = None
 
     @property
@@ -91,12 +95,17 @@ class Node:
         return any(re.fullmatch(p.replace("*", ".*"), row.name) for p in self.names)
 
 
+Steps = list[tuple[Row, str]]
+
+
 class Naive:
     """The whole queue. Commands change it and give the (task, kind) pairs they should record."""
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
         self.seq = 0
+        # Where the commit begins that is being decided.
+        self.begun = 0
         self.signs: dict[str, tuple[int, int, int]] = {}
         self.nodes: dict[str, Node] = {}
         self.followers = NaiveFollowers(lambda kind: self._tell([(0, kind)]))
@@ -136,46 +145,65 @@ class Naive:
 
     def create(self, orders: list[NewTask], now: int) -> tuple[Story, list[int]]:
         """New tasks; one that is there by its key or unique value is given, changed or an error."""
-        rows, kinds = self.rows, self.kinds.copy()
-        self.rows = [replace(row) for row in rows]
+        self.begun = self.seq
+        with self._all_or_none():
+            steps, places = self._plan(orders, now)
+        story = self._tell(self._numbered(steps))
+        return story, [row.number for row in places]
+
+    @contextmanager
+    def _all_or_none(self) -> Iterator[None]:
+        """Rows are as they were where an error is expected."""
+        rows = self.rows
+        before = [replace(row) for row in rows]
         try:
-            return self._create(orders, now)
+            yield
         except WrongError:
-            self.rows, self.kinds = rows, kinds
+            for row, was in zip(rows, before, strict=False):
+                vars(row).update(vars(was))
+            self.rows = rows[: len(before)]
             raise
 
-    def _create(self, orders: list[NewTask], now: int) -> tuple[Story, list[int]]:
-        story: Story = []
+    def _plan(self, orders: Any, now: int) -> tuple[Steps, list[Row]]:  # noqa: ANN401
+        """What orders do, and the task of each; new ones have no number yet."""
+        steps: Steps = []
         places = []
         for order in orders:
             twin = next((row for row in self.rows if order.key and row.key == order.key), None)
             if twin is not None:
                 if not same_wish(order, twin):
                     raise WrongError(KeyConflictError)
-                places.append(twin.number)
+                places.append(twin)
                 continue
             open_rows = [row for row in self.rows if row.is_open and row.unique is not None]
             holder = next((row for row in open_rows if row.unique == order.unique), None)
-            if holder is not None and holder.number <= self.seq and holder in self.overdue(now):
+            is_made = holder is not None and (not holder.number or holder.number > self.begun)
+            if holder is not None and not is_made and holder in self.overdue(now):
                 holder.state, holder.reason, holder.ended_at = "expired", "max_age", now
-                story.append((holder.number, "expired"))
+                steps.append((holder, "expired"))
                 holder = None
             if holder is not None:
                 if order.on_duplicate == "raise":
                     raise WrongError(DuplicateTaskError)
-                if order.on_duplicate == "replace":
-                    is_made = holder.number > self.seq
-                    if self._supersede(holder, order, now) and not is_made:
-                        story.append((holder.number, "updated"))
-                places.append(holder.number)
+                replaces = order.on_duplicate == "replace"
+                changes = replaces and self._supersede(holder, order, now, is_made=is_made)
+                if changes and not is_made:
+                    steps.append((holder, "updated"))
+                places.append(holder)
                 continue
-            row = new_row(order, self.seq + 1 + len(story), now)
+            row = new_row(order, 0, now)
             self.rows.append(row)
-            story.append((row.number, "created"))
-            places.append(row.number)
-        return self._tell(story), places
+            steps.append((row, "created"))
+            places.append(row)
+        return steps, places
 
-    def _supersede(self, holder: Row, order: NewTask, now: int) -> bool:
+    def _numbered(self, steps: Steps) -> Story:
+        """The steps as a story; a new task's number is its place."""
+        for seq, (row, _) in enumerate(steps, self.seq + 1):
+            row.number = row.number or seq
+        return [(row.number, kind) for row, kind in steps]
+
+    def _supersede(self, holder: Row, order: NewTask, now: int, *, is_made: bool) -> bool:
         """Gives a waiting task other tags and another instant; says whether that changed it."""
         if holder.state != "waiting":
             return False
@@ -183,10 +211,10 @@ class Naive:
         holder.tags = order.tags_json
         start = wished_start(order, now)
         at = now if start is None else start
-        stays = holder.scheduled_at <= now and at <= now and holder.number <= self.seq
+        stays = holder.scheduled_at <= now and at <= now and not is_made
         if not stays and (holder.expires_at is None or at < holder.expires_at):
             holder.scheduled_at = at
-        if holder.number > self.seq:
+        if is_made:
             _, _, _, until, age = holder.first_wish
             holder.first_wish = (holder.priority, json.loads(holder.tags), start, until, age)
         return holder != before
@@ -212,6 +240,7 @@ class Naive:
             story += self._tell([(number, "leased")])
             row.state, row.worker, row.fence, row.started_at = "leased", worker, self.seq, now
             row.attempt += 1
+            row.progress = None
             self.signs[worker] = (self.seq, now, ttl)
         return story
 
@@ -266,6 +295,7 @@ class Naive:
         """Ends attempts; a fence that is not live changes nothing, and is refused once."""
         story: Story = []
         refused: set[int] = set()
+        self.begun = self.seq
         for outcome in outcomes:
             row = next((row for row in self.leased() if row.number == outcome.task), None)
             if row is None or row.fence != outcome.fence:
@@ -273,10 +303,11 @@ class Naive:
                     refused.add(outcome.fence)
                     story += self._tell([(outcome.task, "refused")])
                 continue
+            for body in outcome.told:
+                story += self.tell(row.number, row.fence, body, now)
             row.fence, row.worker = 0, None
             if outcome.kind == "completed":
-                row.state, row.result, row.ended_at = "completed", outcome.result_json, now
-                story += self._tell([(row.number, "completed")])
+                story += self._complete(row, outcome, now)
             elif outcome.kind == "released":
                 row.state = "waiting"
                 row.attempt -= 1
@@ -297,6 +328,31 @@ class Naive:
                     wait = outcome.delay_us
                 story += self._fail(row, now, wait, fatal=outcome.fatal)
         return story
+
+    def tell(self, number: int, fence: int, body: Any, now: int) -> Story:  # noqa: ANN401
+        """An attempt tells something; nobody hears one whose lease is over."""
+        row = self.row(number)
+        if row.state != "leased" or row.fence != fence:
+            return []
+        if body.kind == "progressed":
+            row.progress = (body.done, body.total, body.note, now)
+        elif body.kind == "saved":
+            row.saved = bytes(body.value)
+        return self._tell([(number, body.kind)])
+
+    def _complete(self, row: Row, outcome: Outcome, now: int) -> Story:
+        """An attempt did its work; if a task that it makes cannot be made, it failed for good."""
+        try:
+            with self._all_or_none():
+                row.state, row.result, row.ended_at = "completed", outcome.result_json, now
+                row.progress = row.saved = None
+                steps, _ = self._plan(outcome.children, now)
+        except WrongError as wrong:
+            row.error, row.lapses = f"eventq.{wrong.error.__name__}", 0
+            return self._fail(row, now, 0, fatal=True)
+        made = [step for step in steps if step[1] == "created"]
+        beside = [step for step in steps if step[1] != "created"]
+        return self._tell(self._numbered([*beside, (row, "completed"), *made]))
 
     def lapse(self, worker: str, seen_seq: int, room: int, now: int) -> Story:
         """Fails the attempts of a node not heard of since; the first in a row may run at once."""
@@ -342,7 +398,7 @@ class Naive:
         if row.unique and any(o.is_open and o.unique == row.unique for o in self.rows):
             raise WrongError(NotAllowedError)
         row.state, row.reason, row.retries, row.scheduled_at = "waiting", None, 0, now
-        row.lapses, row.started_at, row.ended_at = 0, 0, None
+        row.lapses, row.started_at, row.ended_at, row.progress = 0, 0, None, None
         age = row.policy.max_age_us
         row.expires_at = None if age is None else now + age
         return self._tell([(number, "retried")])

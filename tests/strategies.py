@@ -8,9 +8,11 @@ from __future__ import annotations
 from typing import Literal
 
 from hypothesis import strategies as st
+from msgspec import Raw
 
 from eventq.core.create import NewTask
-from eventq.core.events import Policy
+from eventq.core.events import AnyTold, ErrorInfo, LogLine, Noted, Policy, Progressed, Saved
+from eventq.core.settle import Outcome
 from eventq.core.task import PLAIN_ROUTE, Route
 
 # Microseconds stand in for hours: small numbers meet each other far more often.
@@ -85,5 +87,40 @@ orders = st.one_of(
     free_orders, free_orders, free_orders, delayed_orders, keyed_orders, unique_orders
 )
 OutcomeKind = Literal["completed", "failed", "cancelled", "released"]
+words: st.SearchStrategy[AnyTold] = st.one_of(
+    st.builds(
+        Progressed,
+        st.just(0),
+        done=st.integers(0, 3),
+        total=st.none() | st.just(3),
+        note=st.sampled_from(["", "half"]),
+    ),
+    st.builds(Saved, st.just(0), value=st.sampled_from([Raw(b"1"), Raw(b"null")])),
+    st.just(Noted(0, lines=(LogLine(1, "info", "hello"),))),
+)
+# An attempt among those that run, what it makes with its completion, and what it says last.
+families = st.tuples(
+    indexes,
+    st.lists(st.one_of(keyed_orders, unique_orders, free_orders, doubtful_orders), max_size=3),
+    st.lists(words, max_size=2),
+)
 kinds = st.sampled_from(["completed", "failed", "failed", "cancelled", "released"])
 ends = st.tuples(indexes, kinds, st.integers(0, 3), st.none() | st.integers(0, 5), draws)
+
+
+def ended(number: int, fence: int, kind: OutcomeKind, delay_us: int | None, draw: float) -> Outcome:
+    """The end of an attempt."""
+    error = ErrorInfo("OSError", "disk") if kind == "failed" else None
+    fatal = kind == "failed" and delay_us == 5
+    result = b"[1]" if kind == "completed" and number % 2 else None
+    return Outcome(
+        number,
+        fence,
+        kind,
+        result,
+        error=error,
+        delay_us=delay_us,
+        draw=draw,
+        reason="pointless",
+        fatal=fatal,
+    )

@@ -24,12 +24,15 @@ from eventq.core.events import (
     Expired,
     Failed,
     Leased,
+    Noted,
     Policy,
+    Progressed,
     Refused,
     Released,
     Renewed,
     Reopening,
     Retried,
+    Saved,
     Updated,
 )
 from eventq.eventlog.memory import MemoryLog
@@ -61,6 +64,9 @@ def chain(*commits: list[Draft], at: int = 10) -> list[Commit]:
 
 
 NEW_TASK: Step = (10, NEW, Created(PLAIN))
+MADE = Created(PLAIN)
+EARLY: Step = (9, NEW, Created(PLAIN))
+SIGN: Step = (9, NODE, Renewed("n", 30))
 GOOD: list[list[Step]] = [
     [],
     [NEW_TASK, (10, 1, LEASED), (11, 1, Completed(2)), (12, 1, Refused(2, "m", "completed"))],
@@ -91,6 +97,23 @@ GOOD: list[list[Step]] = [
         (40, 3, Leased(2, "m", 30)),
     ],
     [(10, NEW, Created(PLAIN, expires_at=30)), (30, 1, Expired("max_age"))],
+    [NEW_TASK, (10, 1, LEASED), (11, 1, Completed(2, made=2)), (11, NEW, MADE), (11, NEW, MADE)],
+    [
+        (10, NEW, Created(ONCE)),
+        (10, 1, LEASED),
+        (11, 1, Progressed(2, done=1)),
+        (11, 1, Saved(2, value=Raw(b"7"))),
+        (11, 1, Noted(2)),
+        (12, 1, Failed(2, FAILED)),
+        (12, 1, Expired("max_retries")),
+        (
+            20,
+            1,
+            Retried(
+                20, None, Reopening("expired", ONCE, 10, 1, last_error=FAILED, saved=Raw(b"7"))
+            ),
+        ),
+    ],
     [
         # A task past its expiry stands in nobody's way, even where nobody has expired it yet.
         (10, NEW, Created(PLAIN, priority=9, expires_at=30)),
@@ -229,6 +252,23 @@ BAD: list[tuple[str, list[Step]]] = [
             (10, 2, LEASED),
             (10, 1, Completed(3)),
             (10, 1, Refused(4, "n", "failed")),
+        ],
+    ),
+    ("where a task stands", [EARLY, (9, 1, LEASED), (9, 1, Completed(2, made=1)), SIGN]),
+    ("1 tasks .* missing", [EARLY, (9, 1, LEASED), (9, 1, Completed(2, made=2)), (9, NEW, MADE)]),
+    ("made -1", [EARLY, (9, 1, LEASED), (9, 1, Completed(2, made=-1))]),
+    ("the live one is", [EARLY, (9, 1, LEASED), (9, 1, Progressed(1))]),
+    ("saved of task 1: pending", [EARLY, (9, 1, Saved(0))]),
+    ("names no task", [(9, NODE, Noted(0))]),
+    ("not to be skipped", [EARLY, (9, 1, LEASED), (9, 1, Progressed(2, skip=False))]),
+    (
+        "another saved",
+        [
+            (9, NEW, Created(ONCE)),
+            (9, 1, LEASED),
+            (9, 1, Saved(2, value=Raw(b"7"))),
+            (9, 1, Cancelled()),
+            (9, 1, Retried(9, None, Reopening("cancelled", ONCE, 9, 1, saved=Raw(b"8")))),
         ],
     ),
     ("of a live lease", [NEW_TASK, (10, 1, LEASED), (10, 1, Refused(2, "n", "failed"))]),

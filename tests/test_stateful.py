@@ -19,21 +19,22 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from msgspec.structs import replace
 
 from eventq.core.command import NEW, Draft
 from eventq.core.create import NewTask
-from eventq.core.events import NODE, ErrorInfo, Followed, Joined, Left
+from eventq.core.events import NODE, AnyTold, Followed, Joined, Left
 from eventq.core.follow import AdvanceFollower, ClaimFollower, DropFollower
 from eventq.core.lease import Vacancy
 from eventq.core.projection import Projection
-from eventq.core.settle import Outcome
-from eventq.core.task import Task, TaskState
-from eventq.errors import EventqError
+from eventq.core.settle import Outcome, live_told
+from eventq.core.task import Task
 from eventq.eventlog import EventLog
 from eventq.replay.fold import replay
 from tests import deciding as decide
 from tests.checker import check_log
 from tests.driver import append_texts, existing_of, memory_log, record, task_in
+from tests.facts import facts, row_facts
 from tests.naive import Naive, Node, Row, WrongError
 from tests.replays import assert_same, bulk_replay
 from tests.strategies import (
@@ -41,7 +42,9 @@ from tests.strategies import (
     TTL,
     OutcomeKind,
     doubtful_orders,
+    ended,
     ends,
+    families,
     free_orders,
     indexes,
     kinds,
@@ -50,6 +53,7 @@ from tests.strategies import (
     rooms,
     slots,
     tag_texts,
+    words,
     workers,
 )
 
@@ -120,6 +124,44 @@ class QueueMachine(RuleBasedStateMachine):
         ]
         drafts = decide.settle(self.projection, outcomes, worker=worker, now=self.now)
         self.commit(self.model.settle(outcomes, self.now), drafts)
+
+    @rule(worker=workers, given=st.lists(families, min_size=1, max_size=3))
+    @precondition(lambda self: bool(self.model.leased()))
+    def complete_with_children(
+        self, worker: str, given: list[tuple[int, list[NewTask], list[AnyTold]]]
+    ) -> None:
+        """Attempts complete, each with tasks of its own, some under keys that are taken."""
+        live = {row.number: row.fence for row in self.model.leased()}
+        outcomes = []
+        for pick, wanted, told in given:
+            number = list(live)[pick % len(live)]
+            outcomes.append(
+                Outcome(
+                    number,
+                    live[number],
+                    "completed",
+                    told=tuple(replace(body, fence=live[number]) for body in told),
+                    children=tuple(self.placed(order) for order in wanted),
+                )
+            )
+        keys = [order.key for outcome in outcomes for order in outcome.children if order.key]
+        past = decide.KnownPast(existing_of(self.log, keys))
+        drafts = decide.settle(self.projection, outcomes, worker=worker, now=self.now, past=past)
+        self.commit(self.model.settle(outcomes, self.now), drafts)
+
+    @rule(given=st.lists(st.tuples(indexes, words), min_size=1, max_size=4))
+    @precondition(lambda self: bool(self.fences))
+    def tell(self, given: list[tuple[int, AnyTold]]) -> None:
+        """Attempts tell how far they are, some of them long over."""
+        told = []
+        story = []
+        for pick, word in given:
+            live = [(row.number, row.fence) for row in self.model.leased()]
+            among = live if live and pick % 4 else self.fences
+            number, fence = among[pick % len(among)]
+            told.append((number, replace(word, fence=fence)))
+            story += self.model.tell(number, fence, word, self.now)
+        self.commit(story, live_told(self.projection, told, room=100))
 
     @rule(pick=indexes, fresh=st.booleans(), room=rooms)
     @precondition(lambda self: bool(self.signs))
@@ -390,7 +432,7 @@ class QueueMachine(RuleBasedStateMachine):
     def agree(self, expected: Callable[[], Any], decision: Callable[[], Any]) -> Any:  # noqa: ANN401 - a pair of answers
         """Both answers, or None when both refuse."""
         # The decision comes first: it must not see what the model is about to change.
-        answer, refusal = attempted(decision)
+        answer, refusal = decide.attempted(decision)
         if refusal is None:
             return expected(), answer
         with pytest.raises(WrongError) as wrong:
@@ -416,95 +458,6 @@ class QueueMachine(RuleBasedStateMachine):
         self.signs += [(name, h.seen_seq) for name, h in self.projection.holders.items()]
         if drafts:
             self.past.append((self.projection.seq, dict(self.projection.tasks)))
-
-
-def attempted(decision: Callable[[], Any]) -> tuple[Any, EventqError | None]:
-    """The answer, or the error of eventq that came instead."""
-    try:
-        return decision(), None
-    except EventqError as error:
-        return None, error
-
-
-def ended(number: int, fence: int, kind: OutcomeKind, delay_us: int | None, draw: float) -> Outcome:
-    """The end of an attempt."""
-    error = ErrorInfo("OSError", "disk") if kind == "failed" else None
-    fatal = kind == "failed" and delay_us == 5
-    result = b"[1]" if kind == "completed" and number % 2 else None
-    return Outcome(
-        number,
-        fence,
-        kind,
-        result,
-        error=error,
-        delay_us=delay_us,
-        draw=draw,
-        reason="pointless",
-        fatal=fatal,
-    )
-
-
-def facts(task: Task) -> tuple[object, ...]:
-    """All of a task that the model knows too."""
-    waits = task.recorded_state is TaskState.SCHEDULED
-    return (
-        task.number,
-        task.caller_key,
-        task.priority,
-        task.tags_json,
-        task.policy,
-        task.created_at_us,
-        task.scheduled_at_us,
-        task.expires_at_us,
-        "waiting" if waits else str(task.recorded_state),
-        task.attempt,
-        task.retry_count,
-        task.fence,
-        task.worker,
-        task.last_error.type if task.last_error else None,
-        task.result_json,
-        task.final_reason,
-        task.name,
-        task.lane,
-        task.needs,
-        task.lapses,
-        task.snoozes,
-        task.started_at_us,
-        None if task.ending is None else task.ending.at_us,
-        task.newer,
-        task.unique,
-    )
-
-
-def row_facts(row: Row) -> tuple[object, ...]:
-    """The same of the model's row."""
-    return (
-        row.number,
-        row.key,
-        row.priority,
-        row.tags,
-        row.policy,
-        row.created_at,
-        row.scheduled_at,
-        row.expires_at,
-        row.state,
-        row.attempt,
-        row.retries,
-        row.fence,
-        row.worker,
-        row.error,
-        row.result,
-        row.reason,
-        row.name,
-        row.lane,
-        row.needs,
-        row.lapses,
-        row.snoozes,
-        row.started_at,
-        row.ended_at,
-        row.newer,
-        row.unique,
-    )
 
 
 @pytest.mark.timeout(3_600)

@@ -26,8 +26,9 @@ EVERYTHING = [*PACKAGE, *TESTS, *TOOLS]
 
 # At about 400 lines a file should be asked whether it holds two ideas; this is where it must be.
 FILE_LINES = 430
-# Queue and AsyncQueue have each other, so that one module must hold both.
-LONGER = {"eventq/queue.py": 600}
+# Queue and AsyncQueue have each other, so that one module must hold both; the kinds of events are
+# one union.
+LONGER = {"eventq/queue.py": 600, "eventq/core/events.py": 480}
 FUNCTION_LINES = 70
 
 # The rooms of the design, in the order of its table; each name is a folder or a module of eventq.
@@ -60,6 +61,7 @@ PURE_IMPORTS = {
     "dataclasses",
     "datetime",
     "enum",
+    "fnmatch",
     "functools",
     "hashlib",
     "heapq",

@@ -26,11 +26,15 @@ from eventq.core.events import (
     Joined,
     Leased,
     Left,
+    LogLine,
+    Noted,
+    Progressed,
     Refused,
     Released,
     Renewed,
     Reopening,
     Retried,
+    Saved,
     Unfollowed,
     Unknown,
     Updated,
@@ -64,7 +68,11 @@ VALUES: dict[type[Struct], tuple[str, ...]] = {
     Left: ("worker",),
     Followed: ("worker", "code", "error"),
     Unfollowed: ("by",),
-    Reopening: ("key", "tags", "last_error", "unique"),
+    Progressed: ("note",),
+    Saved: ("value",),
+    Noted: ("lines",),
+    LogLine: ("text",),
+    Reopening: ("key", "tags", "last_error", "unique", "saved"),
     ErrorInfo: ("message", "traceback"),
 }
 # Of these, names of tasks, nodes and people.
@@ -141,6 +149,8 @@ class Redactor:
             return self._shaped(value)
         if isinstance(value, Raw):
             return self._json(value)
+        if isinstance(value, tuple):
+            return tuple(self._shaped(each) for each in value)
         if isinstance(value, dict):
             # What arguments a handler takes, with defaults that are values.
             return {each: self.text(text) for each, text in value.items()}

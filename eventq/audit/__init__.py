@@ -9,7 +9,7 @@ from eventq.audit.history import Step, story
 from eventq.audit.lookup import task_at
 from eventq.audit.state import Held, QueueState, state_at
 from eventq.audit.stepper.cursor import Cursor
-from eventq.audit.timeline import Moment, Wanted, timeline
+from eventq.audit.timeline import Moment, Sought, timeline
 from eventq.audit.why import Grant, Load, Why, why
 
 __all__ = [
@@ -25,9 +25,9 @@ __all__ = [
     "QueueState",
     "Rank",
     "Rival",
+    "Sought",
     "Step",
     "View",
-    "Wanted",
     "Why",
     "bisect",
     "diff_logs",

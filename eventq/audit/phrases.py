@@ -5,8 +5,9 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from eventq.core.durations import brief_duration, show_duration
-from eventq.core.events import Policy
+from eventq.core.events import Policy, ProcessExit
 from eventq.core.policy import wait_us
+from eventq.core.sizes import show_size
 
 # The retry for which an exponential backoff has doubled once.
 SECOND = 2
@@ -34,6 +35,42 @@ def counted(number: int, noun: str) -> str:
 def took(duration_us: int) -> str:
     """A measured time, or that there was none."""
     return brief_duration(duration_us) if duration_us else "no time"
+
+
+def progress_words(done: float, total: float | None) -> str:
+    """How far something has come.
+
+    >>> progress_words(3, None), progress_words(1, 3), progress_words(0, 0)
+    ('3', '1 of 3 (33 %)', '0 of 0')
+    """
+    if total is None:
+        return f"{done:,}"
+    share = f" ({int(100 * done / total)} %)" if total else ""
+    return f"{done:,} of {total:,}{share}"
+
+
+def exit_words(found: ProcessExit) -> str:
+    """How the process of an isolated attempt ended, and what memory it had.
+
+    >>> exit_words(ProcessExit(signal="SIGKILL", killed_after_us=10_000_000, peak_bytes=2**20))
+    'its process was killed by SIGKILL, 10s after it was told to end; it had 1 MiB'
+    >>> exit_words(ProcessExit(code=3)), exit_words(ProcessExit(memory_bytes=2**30))
+    ('its process ended with exit code 3', 'its process lived on; its limit was 1 GiB')
+    """
+    if found.signal is not None:
+        words = f"its process was killed by {found.signal}"
+    elif found.code is not None:
+        words = f"its process ended with exit code {found.code}"
+    else:
+        words = "its process lived on"
+    if found.killed_after_us is not None:
+        words += f", {brief_duration(found.killed_after_us)} after it was told to end"
+    parts = [words]
+    if found.peak_bytes is not None:
+        parts.append(f"it had {show_size(found.peak_bytes)}")
+    if found.memory_bytes is not None and found.killed_after_us is None:
+        parts.append(f"its limit was {show_size(found.memory_bytes)}")
+    return "; ".join(parts)
 
 
 def wait_words(policy: Policy, retry: int) -> str:

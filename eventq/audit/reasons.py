@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import UNSET, Struct
 
 from eventq.audit.lookup import last_sign
-from eventq.audit.phrases import ordinal, took, wait_words
+from eventq.audit.phrases import counted, exit_words, ordinal, progress_words, took, wait_words
 from eventq.core.durations import brief_duration, show_duration
 from eventq.core.events import (
     LAPSED,
@@ -25,15 +25,19 @@ from eventq.core.events import (
     Joined,
     Leased,
     Left,
+    Noted,
+    Progressed,
     Refused,
     Released,
     Renewed,
     Retried,
+    Saved,
     Unfollowed,
     Unknown,
     Updated,
 )
 from eventq.core.policy import wait_us
+from eventq.core.settle import UNMADE
 from eventq.core.task import Task, TaskState
 from eventq.eventlog.contract import EventLog
 
@@ -41,6 +45,8 @@ from eventq.eventlog.contract import EventLog
 RETRY = "eventq.Retry"
 CANCEL = "eventq.Cancel"
 LATE = "eventq.DeadlineExceededError"
+# Of what a worker logged, so many lines stand in the reason; all are in the event.
+SHOWN_LINES = 3
 
 
 class LeaseEnd(Struct, frozen=True):
@@ -84,6 +90,9 @@ class EventContext(Struct, frozen=True):
 
 def reason_of(context: EventContext) -> str:
     """Why the event happened, in words."""
+    before, body = context.before, context.event.body
+    if before is not None and before.newer is not None and type(body) is not Unknown:
+        return f"after event {before.newer[0]}, of which only a newer eventq knows what it did"
     return _REASONS[type(context.event.body)](context, context.event.body)
 
 
@@ -99,10 +108,12 @@ def ending_of(event: Event) -> LeaseEnd | None:
     return LeaseEnd(event.seq, event.decided_at, word)
 
 
-def _created(context: EventContext, _: Created) -> str:
+def _created(context: EventContext, body: Created) -> str:
     task, at = context.after, context.event.decided_at
     later_us = task.scheduled_at_us - at
-    parts = ["ready at once" if later_us <= 0 else f"to run {brief_duration(later_us)} later"]
+    like = [] if body.repeats is None else [f"made like task {body.repeats}"]
+    when = "ready at once" if later_us <= 0 else f"to run {brief_duration(later_us)} later"
+    parts = [*like, when]
     if task.name is not None:
         parts.append(f"for who handles {task.name}")
     most = task.policy.max_retries
@@ -124,14 +135,36 @@ def _leased(context: EventContext, body: Leased) -> str:
     return f"attempt {body.attempt} on {body.worker}, {waited} it became ready"
 
 
+def _completed(context: EventContext, body: Completed) -> str:
+    if not body.made:
+        return context.ran
+    first = context.event.seq + 1
+    last = context.event.seq + body.made
+    numbers = str(first) if first == last else f"{first} to {last}"
+    return f"{context.ran}; made {counted(body.made, 'task')}: {numbers}"
+
+
+def _progressed(context: EventContext, body: Progressed) -> str:
+    words = f"attempt {context.after.attempt} has done {progress_words(body.done, body.total)}"
+    return f"{words}: {body.note}" if body.note else words
+
+
+def _noted(body: Noted) -> str:
+    words = f"the worker logged {counted(len(body.lines), 'line')}"
+    first = " / ".join(line.text for line in body.lines[:SHOWN_LINES])
+    more = " / ..." if len(body.lines) > SHOWN_LINES else ""
+    return f"{words}: {first}{more}"
+
+
 def _failed(context: EventContext, body: Failed) -> str:
     task, kind = context.task, body.error.type
     if kind == LAPSED:
         return _lapsed(context)
+    ran = context.ran if body.exit is None else f"{context.ran}; {exit_words(body.exit)}"
     if kind == LATE and task.policy.deadline_us is not None:
-        return f"past its deadline of {show_duration(task.policy.deadline_us)}: {context.ran}"
+        return f"past its deadline of {show_duration(task.policy.deadline_us)}: {ran}"
     asked = {RETRY: "the worker asked for a retry: ", CANCEL: "the worker called it off: "}
-    return asked.get(kind, "") + context.ran
+    return asked.get(kind, "") + ran
 
 
 def _lapsed(context: EventContext) -> str:
@@ -204,15 +237,22 @@ def _reopened(context: EventContext, body: Retried) -> str:
 def _expired(context: EventContext, body: Expired) -> str:
     task, policy = context.task, context.task.policy
     if body.reason == "fatal":
-        return "failed for good: " + (
-            "the worker said so" if context.rule is None else f"by the rule for {context.rule}"
-        )
+        return "failed for good: " + _why_fatal(context)
     if body.reason == "max_lapses":
-        return f"{task.lapses} lapses in a row, {policy.max_lapses} allowed"
+        return f"{counted(task.lapses, 'lapse')} in a row, {policy.max_lapses} allowed"
     if body.reason == "max_retries":
         most = policy.max_retries
         return "no retries allowed" if not most else f"{task.retry_count} of {_retries(most)} used"
     return _aged(context)
+
+
+def _why_fatal(context: EventContext) -> str:
+    if context.rule is not None:
+        return f"by the rule for {context.rule}"
+    error = context.task.last_error
+    if error is not None and error.type in UNMADE:
+        return "a task that it was to make with its completion could not be made"
+    return "the worker said so"
 
 
 def _aged(context: EventContext) -> str:
@@ -308,7 +348,7 @@ def _retries(number: int) -> str:
 _REASONS: dict[type, Callable[[EventContext, Any], str]] = {
     Created: _created,
     Leased: _leased,
-    Completed: lambda context, _: context.ran,
+    Completed: _completed,
     Failed: _failed,
     Retried: _retried,
     Expired: _expired,
@@ -321,6 +361,9 @@ _REASONS: dict[type, Callable[[EventContext, Any], str]] = {
     Left: lambda _, body: f"node {body.worker} runs nothing more",
     Followed: lambda _, body: f"follower {body.follower} has come to {body.seq}",
     Unfollowed: lambda _, body: f"follower {body.follower} is forgotten{_by(body.by)}",
+    Progressed: _progressed,
+    Saved: lambda _, body: f"a value of {len(bytes(body.value)):,} bytes for the next attempt",
+    Noted: lambda _, body: _noted(body),
     Unknown: lambda _, body: (
         "a kind this version does not know, on which nothing depends"
         if body.skip

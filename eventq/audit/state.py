@@ -44,7 +44,7 @@ class QueueState(Struct, frozen=True):
     seal: str
     """The seal of the commit that holds the position, in hexadecimal."""
     counts: dict[str, int]
-    """Tasks by state; ``failed`` only in the middle of a commit."""
+    """Tasks by state; ``failed`` only in the middle of a commit, ``unknown`` only if there are."""
     overdue: int
     """Ready tasks past their expiry: counted as ready, and never leased."""
     ready: list[Task]
@@ -89,6 +89,8 @@ def take_state(projection: Projection, now: int, *, limit: int = LIMIT) -> Queue
 
 def _counts(projection: Projection, now: int) -> dict[str, int]:
     counts = state_counts(projection, now=now)
+    if not counts["unknown"]:
+        del counts["unknown"]
     # A point in the middle of a commit may lie between a failure and what follows it.
     failed = projection.counts["created"] - sum(counts.values())
     return {**counts, "failed": failed} if failed else counts

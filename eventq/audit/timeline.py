@@ -26,7 +26,7 @@ from eventq.replay.query import TagFilter, follow_events, read_events
 _POSITION = re.compile(r"[0-9]+")
 
 
-class Wanted(Struct, frozen=True):
+class Sought(Struct, frozen=True):
     """Which events to show: those that meet all that is set; nothing set means every event."""
 
     kinds: frozenset[str] = frozenset()
@@ -48,7 +48,7 @@ class Moment(Struct, frozen=True):
     """Time since the moment before, microseconds; None for the first."""
 
 
-EVERYTHING = Wanted()
+EVERYTHING = Sought()
 
 
 def timeline(
@@ -56,7 +56,7 @@ def timeline(
     *,
     after: int = 0,
     until: int | None = None,
-    wanted: Wanted = EVERYTHING,
+    wanted: Sought = EVERYTHING,
     follow: bool = False,
 ) -> Iterator[Moment]:
     """The events behind position ``after``, up to ``until`` or the present end, in order.
@@ -123,7 +123,7 @@ class _Met:
 
 
 def _is_wanted(
-    event: Event, before: Task | None, after: Task | None, wanted: Wanted, tags: TagFilter
+    event: Event, before: Task | None, after: Task | None, wanted: Sought, tags: TagFilter
 ) -> bool:
     """Whether the event meets all that is set."""
     if wanted.kinds and event.kind not in wanted.kinds:

@@ -23,6 +23,7 @@ from eventq.core.events import (
     Created,
     Expired,
     Leased,
+    Released,
     Renewed,
     Retried,
     Updated,
@@ -302,7 +303,10 @@ def _cause(steps: list[Step]) -> str:
         step
         for step in reversed(steps)
         if isinstance(step.event.body, Created | Retried)
-        or (isinstance(step.event.body, Updated) and step.event.body.scheduled_at is not None)
+        or (
+            isinstance(step.event.body, Updated | Released)
+            and step.event.body.scheduled_at is not None
+        )
     )
     return f"because of {_event(next(causes))}"
 

@@ -15,6 +15,7 @@ from eventq.cli.commands.bisect import bisect_command
 from eventq.cli.commands.copy import copy, fork
 from eventq.cli.commands.diff import diff
 from eventq.cli.commands.followers import group as followers
+from eventq.cli.commands.health import handlers, health
 from eventq.cli.commands.history import history, state, why_command
 from eventq.cli.commands.ls import ls, show, sql, stats, tail
 from eventq.cli.commands.new import new
@@ -22,7 +23,7 @@ from eventq.cli.commands.replay import replay
 from eventq.cli.commands.rerun import rerun
 from eventq.cli.commands.run import run
 from eventq.cli.commands.snapshot import group as snapshot
-from eventq.cli.commands.update import cancel, retry, update
+from eventq.cli.commands.update import cancel, repeat, retry, update
 from eventq.cli.commands.verify import anchor_group, verify_command
 from eventq.cli.commands.whatif import whatif
 from eventq.cli.demo.command import demo
@@ -34,8 +35,8 @@ HELP_WIDTH = 100
 
 # How the help groups the commands: each has one heading.
 HEADINGS = {
-    "Work": (demo, new, run, cancel, retry, update),
-    "Look": (ls, show, stats, tail, followers, sql),
+    "Work": (demo, new, run, cancel, retry, repeat, update),
+    "Look": (ls, show, stats, tail, followers, sql, handlers, health),
     "Debug": (history, why_command, state, replay, diff, bisect_command),
     "Try": (rerun, fork, whatif),
     "Prove and keep": (verify_command, anchor_group, snapshot, archive, export, import_, copy),

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import click
 from msgspec import Struct
 
-from eventq import Queue, Task, TaskNotFoundError
+from eventq import Handlers, Queue, Task, TaskNotFoundError
 from eventq.archive import open_archived
 from eventq.cli.ending import EXIT_MISUSED, refuse
 from eventq.cli.output import note
@@ -30,10 +30,17 @@ class Place(Struct, frozen=True):
     archive: str | None = None
     as_json: bool = False
 
-    def open(self, *, create: bool, workers: int | None = None) -> Queue:
+    def open(
+        self, *, create: bool, workers: int | None = None, handlers: Iterable[Handlers] = ()
+    ) -> Queue:
         """The queue at this place."""
         return Queue(
-            self.url, namespace=self.namespace, archive=self.archive, create=create, workers=workers
+            self.url,
+            namespace=self.namespace,
+            archive=self.archive,
+            create=create,
+            workers=workers,
+            handlers=handlers,
         )
 
     @contextmanager
@@ -91,6 +98,24 @@ def placed_by(
         return with_place
 
     return decorate
+
+
+def given_place() -> list[str]:
+    """The options among --url, --namespace and --archive that this command was given."""
+    given = click.get_current_context().obj or {}
+    return [f"--{name}" for name in ("url", "namespace", "archive") if name in given]
+
+
+def answering(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command that has no place --json alone, as ``as_json``; see `placed`."""
+
+    @functools.wraps(command)
+    def with_answer(*, as_json: bool, **arguments: Any) -> None:  # noqa: ANN401 - the command's
+        inherited = (click.get_current_context().obj or {}).get("as_json", False)
+        command(as_json=as_json or inherited, **arguments)
+
+    text = "Answer in JSON, one object a line."
+    return click.option("--json", "as_json", is_flag=True, help=text)(with_answer)
 
 
 def expect_command() -> None:

@@ -1,4 +1,4 @@
-"""Imports the worker that ``module:function`` names; runs nothing else."""
+"""Imports what ``module:name`` names: a worker, a queue, or handlers; runs nothing else."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from eventq import AsyncQueue, Handler, Handlers, Queue
 from eventq.cli.ending import misuse, refuse
 from eventq.cli.words import shown_word
 from eventq.handlers.work import takes_an_attempt
 
 EXPECTED = "MODULE:FUNCTION, like jobs:work for `def work(ctx, task)` in jobs.py"
+EXPECTED_QUEUE = "MODULE:QUEUE, like jobs:queue for `queue = eventq.Queue(...)` in jobs.py"
 
 
 def load_worker(target: str) -> Callable[..., Any]:
@@ -23,24 +25,54 @@ def load_worker(target: str) -> Callable[..., Any]:
     Ends the command with a message: exit code 2 when there is no such worker, 1 when its module
     cannot be imported.
     """
+    return _check_worker(target, _load(target, EXPECTED))
+
+
+def load_work(target: str) -> Queue | Handlers | Callable[..., Any]:
+    """A queue, handlers, or a function, as `load_worker` has it."""
+    found = _load(target, EXPECTED)
+    if isinstance(found, AsyncQueue):
+        return found.queue
+    return found if isinstance(found, (Queue, Handlers)) else _check_worker(target, found)
+
+
+def load_handlers(target: str) -> list[Handler[..., Any, Any]]:
+    """The handlers of a queue, or of a collection, as `load_worker` has it."""
+    found = _load(target, EXPECTED_QUEUE)
+    if isinstance(found, AsyncQueue):
+        found = found.queue
+    if isinstance(found, Queue):
+        return found.handlers
+    if not isinstance(found, Handlers):
+        misuse(f"{target} is neither a queue nor eventq.Handlers, but a {type(found).__name__}")
+    return list(found)
+
+
+def _load(target: str, expected: str) -> Any:  # noqa: ANN401 - whatever stands there
     module_name, _, function_name = target.partition(":")
     if not (_is_dotted(module_name) and _is_dotted(function_name)):
-        misuse(f"expected {EXPECTED}, got {shown_word(target)}")
+        misuse(f"expected {expected}, got {shown_word(target)}")
     here = str(Path.cwd())
     if here not in sys.path and "" not in sys.path:
         sys.path.insert(0, here)
-    worker: Any = _import(module_name)
+    found: Any = _import(module_name)
     for name in function_name.split("."):
         try:
-            worker = getattr(worker, name)
+            found = getattr(found, name)
         except AttributeError:
             misuse(f"module {module_name} has no {function_name}")
+    return found
+
+
+def _check_worker(target: str, worker: Any) -> Callable[..., Any]:  # noqa: ANN401 - see _load
+    if isinstance(worker, Handler):
+        misuse(f"{target} is a handler: name its queue, with --name {worker.name}")
     if not callable(worker):
         misuse(f"{target} is not callable but of type {type(worker).__name__}")
     if not takes_an_attempt(worker):
         takes = inspect.signature(worker, follow_wrapped=False)
         misuse(f"{target} takes {takes}, but a worker is called with (ctx, task)")
-    return worker  # type: ignore[no-any-return]
+    return cast("Callable[..., Any]", worker)
 
 
 def _import(name: str) -> object:

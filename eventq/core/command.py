@@ -33,14 +33,33 @@ class Decision(Struct, Generic[R], frozen=True, gc=False):
 class PastTasks(Protocol):
     """What only the log knows: keys that are taken, final tasks, histories."""
 
-    def find_keys(self, keys: list[str]) -> dict[str, int]:
+    def find_keys(self, keys: list[str], /) -> dict[str, int]:
         """The tasks that callers' keys belong to; unknown keys are left out."""
 
-    def created_and_task(self, number: int) -> tuple[Event | None, Task | None]:
+    def created_and_task(self, number: int, /) -> tuple[Event | None, Task | None]:
         """A task's ``created`` event and the task as it stands; None for what is not kept."""
 
-    def history(self, number: int) -> list[Event]:
+    def history(self, number: int, /) -> list[Event]:
         """The task's events, as far as the log holds them."""
+
+
+class NoPast:
+    """A past in which nothing has been, for decisions that need none."""
+
+    def find_keys(self, _keys: list[str]) -> dict[str, int]:
+        """See PastTasks.find_keys."""
+        return {}
+
+    def created_and_task(self, _number: int) -> tuple[Event | None, Task | None]:
+        """See PastTasks.created_and_task."""
+        return None, None
+
+    def history(self, _number: int) -> list[Event]:
+        """See PastTasks.history."""
+        return []
+
+
+NO_PAST = NoPast()
 
 
 class Command(Protocol[R]):

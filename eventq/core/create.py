@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import msgspec
@@ -35,6 +36,7 @@ class NewTask(Struct, frozen=True, gc=False):
     route: Route = PLAIN_ROUTE
     unique: str | None = None
     on_duplicate: OnDuplicate = "return"
+    repeats: int | None = None
 
 
 class CreateTasks(Struct, frozen=True):
@@ -54,25 +56,22 @@ class CreateTasks(Struct, frozen=True):
         self, projection: Projection, past: PastTasks, now: int
     ) -> Decision[list[int | Task]]:
         """See Command.decide."""
+        if self.unconditional and len(self.orders) == 1 and self.orders[0].key is None:
+            return Decision([(NEW, created_by(self.orders[0], now))], [0])
         drafts: list[Draft] = []
         places: list[int | Task] = []
         uniques = None if self.unconditional else _Uniques(projection, now)
-        keys = [order.key for order in self.orders if order.key is not None]
-        existing = _existing(keys, past, now) if keys else {}
+        existing = existing_by_key(self.orders, past, now)
         keyed: dict[str, int] = {}
         for order in self.orders:
             key = order.key
             if key is not None:
                 if (index := keyed.get(key)) is not None:
-                    _check_same(key, order, drafts[index][1], created_at=now, task=NEW)
+                    check_same(key, order, drafts[index][1], created_at=now, task=NEW)
                     places.append(index)
                     continue
                 if key in existing:
-                    event, task = existing[key]
-                    _check_same(
-                        key, order, event.body, created_at=event.decided_at, task=event.task
-                    )
-                    places.append(task)
+                    places.append(task_of_key(key, order, existing[key]))
                     continue
             if order.unique is not None:
                 assert uniques is not None, "who holds a value is asked of the projection"
@@ -83,7 +82,7 @@ class CreateTasks(Struct, frozen=True):
             if key is not None:
                 keyed[key] = len(drafts)
             places.append(len(drafts))
-            drafts.append((NEW, _created(order, now)))
+            drafts.append((NEW, created_by(order, now)))
         return Decision(drafts, places)
 
 
@@ -110,7 +109,7 @@ class _Uniques:
         if (index := self._ordered.get(unique)) is not None:
             return self._ordered_before(unique, index, order, drafts)
         holder = self._projection.holder_of(unique)
-        if holder is not None and _has_expired(holder, self._now):
+        if holder is not None and has_expired(holder, self._now):
             drafts.append((holder.number, Expired("max_age")))
             holder = None
         if holder is None:
@@ -120,7 +119,7 @@ class _Uniques:
         if order.on_duplicate == "raise":
             raise DuplicateTaskError(unique, key=holder.key, task=holder.number)
         if order.on_duplicate == "replace":
-            body = replacement(holder, order.tags_json, _start(order, self._now), self._now)
+            body = replacement(holder, order.tags_json, start_of(order, self._now), self._now)
             if body is not None:
                 changed = change(holder, 0, self._now, body)
                 self._changed[holder.number] = changed
@@ -135,26 +134,48 @@ class _Uniques:
         if order.on_duplicate == "replace":
             number, made = drafts[index]
             assert type(made) is Created
-            start = _start(order, self._now)
-            if made.expires_at is not None and start is not None and start >= made.expires_at:
-                start = made.scheduled_at
-            body = replace(made, tags=Raw(order.tags_json), scheduled_at=start)
-            drafts[index] = number, body
+            drafts[index] = number, superseded(made, order, self._now)
         return index
 
 
-def _has_expired(task: Task, now: int) -> bool:
+def superseded(made: Created, order: NewTask, now: int) -> Created:
+    """What is made by an order that a later one of the same commit replaces."""
+    start = start_of(order, now)
+    if made.expires_at is not None and start is not None and start >= made.expires_at:
+        start = made.scheduled_at
+    return replace(made, tags=Raw(order.tags_json), scheduled_at=start)
+
+
+def has_expired(task: Task, now: int) -> bool:
+    """Whether the task is pending and past its time, so that its next event is its end."""
     return task.recorded_state is TaskState.SCHEDULED and is_overdue(task, now)
 
 
-def _start(order: NewTask, now: int) -> int | None:
+def start_of(order: NewTask, now: int) -> int | None:
     """The instant before which it must not run; None: it may at once."""
     return now + order.delay_us if order.delay_us else order.scheduled_at
 
 
-def _existing(keys: list[str], past: PastTasks, now: int) -> dict[str, tuple[Event, Task]]:
+def check_order(order: NewTask, now: int) -> None:
+    """Raises ArgumentError for a task that could never run if it were made now."""
+    created_by(order, now)
+
+
+def task_of_key(key: str, order: NewTask, there: tuple[Event, Task]) -> Task:
+    """The task that has the key. Raises KeyConflictError when it is another one."""
+    event, task = there
+    check_same(key, order, event.body, created_at=event.decided_at, task=event.task)
+    return task
+
+
+def existing_by_key(
+    orders: Sequence[NewTask], past: PastTasks, now: int
+) -> dict[str, tuple[Event, Task]]:
     """The ``created`` event and the task of every key that is taken."""
     found: dict[str, tuple[Event, Task]] = {}
+    keys = [order.key for order in orders if order.key is not None]
+    if not keys:
+        return found
     for key, number in past.find_keys(keys).items():
         created, task = past.created_and_task(number)
         assert created is not None, "a key in the log has a created event"
@@ -163,11 +184,11 @@ def _existing(keys: list[str], past: PastTasks, now: int) -> dict[str, tuple[Eve
     return found
 
 
-def _created(order: NewTask, now: int) -> Created:
-    scheduled_at = _start(order, now)
-    expires_at = order.expires_at
-    if expires_at is None and order.policy.max_age_us is not None:
-        expires_at = now + order.policy.max_age_us
+def created_by(order: NewTask, now: int) -> Created:
+    """What the log says of a task that is made now. Raises ArgumentError if it can never run."""
+    policy, scheduled_at, expires_at = order.policy, start_of(order, now), order.expires_at
+    if expires_at is None and policy.max_age_us is not None:
+        expires_at = now + policy.max_age_us
     if expires_at is not None and expires_at <= max(now, scheduled_at or now):
         if order.expires_at is None:
             age = show_duration(expires_at - now)
@@ -175,7 +196,7 @@ def _created(order: NewTask, now: int) -> Created:
         shown_at = instant(expires_at).isoformat()
         raise ArgumentError("expires_at", shown_at, "an instant after both now and scheduled_at")
     return Created(
-        policy=order.policy,
+        policy=policy,
         key=order.key,
         priority=order.priority,
         tags=Raw(order.tags_json),
@@ -184,20 +205,21 @@ def _created(order: NewTask, now: int) -> Created:
         name=order.route.name,
         lane=order.route.lane,
         needs=order.route.needs,
+        repeats=order.repeats,
         unique=order.unique,
     )
 
 
-def _check_same(key: str, order: NewTask, there: object, *, created_at: int, task: int) -> None:
+def check_same(key: str, order: NewTask, there: object, *, created_at: int, task: int) -> None:
     """Raises KeyConflictError unless the same call would have made the same task.
 
     It compares what a task is to its caller: name, lane, tags, priority, unique value, and when it
-    runs. It does
-    not compare the policy, so that a queue whose default for retries has changed still knows its
-    own tasks. A delay is compared as a length, since each call resolves it against its own now.
+    runs. It does not compare the policy, so that a queue whose default for retries has changed
+    still knows its own tasks. A delay is compared as a length, since each call resolves it against
+    its own now.
     """
     assert type(there) is Created
-    scheduled_at = _start(order, created_at)
+    scheduled_at = start_of(order, created_at)
     expires_at = there.expires_at
     if order.expires_at is None and there.policy.max_age_us is not None:
         expires_at = None

@@ -6,10 +6,11 @@ that means what its absence meant before; nothing is renamed, retyped or reused.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar, Literal, final, get_args
 
 import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET, Raw, Struct, UnsetType, field
 
 from eventq.errors import LogCorruptError
 
@@ -20,6 +21,7 @@ ERROR_BYTES = 8 * 1024
 RESULT_BYTES = 64 * 1024
 COMMIT_EVENTS = 1_000
 COMMIT_BYTES = 1024 * 1024
+NOTED_LINES, NOTED_BYTES = 1_000, 64 * 1024
 
 # The task of an event about a node.
 NODE = 0
@@ -79,7 +81,7 @@ class Created(Body, frozen=True, tag="created"):
 
     ``name`` None is a task for `run(worker)`; ``lane`` None is the lane "default". A node that does
     not know a word of ``needs`` leaves the task alone. Of one ``unique`` value, one task is open at
-    a time.
+    a time. ``repeats`` is the final task that it was made like, by `Queue.repeat`.
     """
 
     policy: Policy
@@ -92,6 +94,7 @@ class Created(Body, frozen=True, tag="created"):
     lane: str | None = None
     needs: tuple[str, ...] = ()
     unique: str | None = None
+    repeats: int | None = None
 
 
 @final
@@ -105,12 +108,32 @@ class Leased(Body, frozen=True, tag="leased"):
 
 @final
 class Completed(Body, frozen=True, tag="completed"):
-    """The attempt did its work. ``result_missing`` says why a result could not be kept."""
+    """The attempt did its work. ``result_missing`` says why a result could not be kept.
+
+    The attempt made the tasks of the ``made`` events right behind this one, in the same commit.
+    """
 
     fence: int
     # Not None: msgspec takes "Raw | None" for null alone and could not read a value back.
     result: Raw | UnsetType = UNSET
     result_missing: str | None = None
+    made: int = 0
+
+
+class ProcessExit(Struct, frozen=True, omit_defaults=True, gc=False):
+    """How the process of an isolated attempt ended, or what it had when memory ran out.
+
+    It ended by ``code``, or by ``signal`` ("SIGKILL"); by neither if it lived on. eventq sent the
+    signal where ``killed_after_us`` says how long it had been told to end by then. ``peak_bytes``
+    is the most memory that it had at a time, over all its attempts; None: not known.
+    ``memory_bytes`` is the limit of its handler.
+    """
+
+    code: int | None = None
+    signal: str | None = None
+    killed_after_us: int | None = None
+    peak_bytes: int | None = None
+    memory_bytes: int | None = None
 
 
 @final
@@ -118,11 +141,13 @@ class Failed(Body, frozen=True, tag="failed"):
     """The attempt is over without success; what follows for the task is the next event.
 
     ``rule`` says which of its handler's retry rules decided what follows; None: the task's backoff.
+    ``exit`` is there for an isolated attempt whose process ended, or ran out of memory.
     """
 
     fence: int
     error: ErrorInfo
     rule: str | None = None
+    exit: ProcessExit | None = None
 
 
 class Reopening(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -142,6 +167,7 @@ class Reopening(Struct, frozen=True, omit_defaults=True, gc=False):
     needs: tuple[str, ...] = ()
     snoozes: int = 0
     unique: str | None = None
+    saved: Raw | UnsetType = UNSET
 
 
 @final
@@ -233,6 +259,48 @@ class Left(Body, frozen=True, tag="left"):
     worker: str
 
 
+class Told(Body, frozen=True):
+    """What an attempt tells while it runs; no decision looks at it, and losing one loses nothing.
+
+    It changes nothing unless ``fence`` is the live one.
+    """
+
+    fence: int
+    # From a factory, so that it is stored: who does not know the kind has to read it.
+    skip: bool = field(default_factory=lambda: True)
+
+
+@final
+class Progressed(Told, frozen=True, tag="progressed"):
+    """How far the attempt has come: ``done`` of ``total``, where that is known."""
+
+    done: int | float = 0
+    total: int | float | None = None
+    note: str = ""
+
+
+@final
+class Saved(Told, frozen=True, tag="saved"):
+    """A value that is handed to the next attempt."""
+
+    value: Raw = Raw(b"null")
+
+
+class LogLine(Struct, frozen=True, array_like=True, gc=False):
+    """One record that a worker logged: when, how severe, and its text."""
+
+    at: int
+    level: str
+    text: str
+
+
+@final
+class Noted(Told, frozen=True, tag="noted"):
+    """What the worker logged, as far as its handler keeps that."""
+
+    lines: tuple[LogLine, ...] = ()
+
+
 @final
 class Followed(Body, frozen=True, tag="followed"):
     """How far a follower has come, and which node does its work, for another ``ttl_us``.
@@ -290,12 +358,17 @@ AnyBody = (
     | Left
     | Followed
     | Unfollowed
+    | Progressed
+    | Saved
+    | Noted
 )
 
 KIND_OF = {body: str(body.__struct_config__.tag) for body in get_args(AnyBody)}
 KINDS = frozenset(KIND_OF.values())
 # Nobody follows these: each would be followed by another one, without end.
 OF_FOLLOWERS = frozenset({"followed", "unfollowed"})
+AnyTold = Progressed | Saved | Noted
+TOLD = frozenset(get_args(AnyTold))
 
 
 class Event(Struct, frozen=True, gc=False):
@@ -355,7 +428,7 @@ _lines_decoder: msgspec.json.Decoder[list[AnyBody]] = msgspec.json.Decoder(list[
 _kind_decoder = msgspec.json.Decoder(dict[str, Any])
 
 
-def encode_bodies(bodies: list[AnyBody]) -> list[str]:
+def encode_bodies(bodies: Iterable[AnyBody]) -> list[str]:
     """The stored text of each body: JSON without line breaks, the kind first."""
     return _encoder.encode_lines(bodies).decode().split("\n")[:-1]
 

@@ -11,7 +11,8 @@ from msgspec.structs import replace
 
 from eventq.core.audience import PLAIN_AUDIENCE, Audience
 from eventq.core.command import Decision, Draft, PastTasks
-from eventq.core.events import LAPSED, NODE, Expired, Leased, Left, Renewed
+from eventq.core.events import LAPSED, NODE, Created, Expired, Leased, Left, Renewed
+from eventq.core.moves import route_of
 from eventq.core.projection import Projection
 from eventq.core.task import Task, is_overdue
 
@@ -83,6 +84,27 @@ def lease(
     for task in islice(takeable, room - len(drafts)):
         drafts.append((task.number, Leased(task.attempt + 1, worker, ttl_us)))
     return drafts
+
+
+def lease_created(
+    projection: Projection,
+    body: Created,
+    *,
+    worker: str,
+    ttl_us: int,
+    now: int,
+    audience: Audience = PLAIN_AUDIENCE,
+) -> Leased | None:
+    """The lease of a task that is created at ``now``, right behind what the projection holds.
+
+    None unless it would be the next to run: then the audience has nothing else that is ready.
+    """
+    is_due = body.scheduled_at is None or body.scheduled_at <= now
+    if not is_due or projection.unknown or not audience.accepts(route_of(body)):
+        return None
+    if next(projection.ready(now, audience), None) is not None:
+        return None
+    return Leased(1, worker, ttl_us)
 
 
 def can_lease(

@@ -6,11 +6,20 @@ from typing import ClassVar
 
 from msgspec import UNSET, Raw, Struct
 
-from eventq.core.command import Decision, Draft, PastTasks
+from eventq.core.command import NEW, Decision, Draft, PastTasks
+from eventq.core.create import NewTask, created_by
 from eventq.core.events import NODE, Cancelled, Reopening, Retried, Updated
 from eventq.core.newer import newer_queue, newer_task
 from eventq.core.projection import Projection
-from eventq.core.task import FINAL, REOPENABLE, Task, TaskState, instant, is_due
+from eventq.core.task import (
+    FINAL,
+    REOPENABLE,
+    Task,
+    TaskState,
+    instant,
+    is_due,
+    state_as_of,
+)
 from eventq.errors import ArgumentError, NotAllowedError, TaskNotFoundError
 
 
@@ -61,6 +70,7 @@ class RetryTask(Struct, frozen=True):
             needs=task.route.needs,
             snoozes=task.snoozes,
             unique=task.unique,
+            saved=UNSET if task.saved_json is None else Raw(task.saved_json),
         )
         return [(task.number, Retried(scheduled_at=now, by=self.by, reopens=reopens))]
 
@@ -109,15 +119,44 @@ class ManageTask(Struct, frozen=True):
         task = find_task(projection, past, self.key)
         drafts = self.edit.events(task, now)
         if task.unique is not None and task.recorded_state in FINAL and drafts:
-            _check_free(projection, task, task.unique)
+            _check_free("retry", projection, task, task.unique)
         return Decision(drafts, task)
 
 
-def _check_free(projection: Projection, task: Task, unique: str) -> None:
+def _check_free(action: str, projection: Projection, task: Task, unique: str) -> None:
     """Raises NotAllowedError where another task is open that has the value of a final one."""
     holder = projection.holder_of(unique)
     if holder is not None:
-        raise NotAllowedError("retry", task.key, task.recorded_state, holder=holder.key)
+        raise NotAllowedError(action, task.key, task.recorded_state, holder=holder.key)
+
+
+class RepeatTask(Struct, frozen=True):
+    """Makes a new task like a final one: all but its key, its instants and its `expires_at`.
+
+    Raises TaskNotFoundError, and NotAllowedError for a task that is open, or where another one that
+    is open has its unique value.
+    """
+
+    key: str
+    unconditional: ClassVar[bool] = False
+    leasing: ClassVar[bool] = False
+
+    def decide(self, projection: Projection, past: PastTasks, now: int) -> Decision[None]:
+        """See Command.decide."""
+        task = find_task(projection, past, self.key)
+        if task.recorded_state not in FINAL:
+            raise NotAllowedError("repeat", task.key, state_as_of(task, now))
+        if task.unique is not None:
+            _check_free("repeat", projection, task, task.unique)
+        order = NewTask(
+            task.tags_json,
+            task.policy,
+            task.priority,
+            route=task.route,
+            unique=task.unique,
+            repeats=task.number,
+        )
+        return Decision([(NEW, created_by(order, now))], None)
 
 
 def find_task(projection: Projection, past: PastTasks, key: str) -> Task:

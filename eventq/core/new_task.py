@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
+from operator import is_not
 from typing import Any, Self, TypedDict, Unpack, cast
 
 from msgspec import UNSET, UnsetType
@@ -194,21 +195,34 @@ def _tags_of(spec: TaskSpec) -> bytes:
 def batches(orders: list[NewTask]) -> Iterator[list[NewTask]]:
     """The orders in batches that each fit into a commit."""
     batch: list[NewTask] = []
-    count = size_bytes = 0
+    batch_count = batch_bytes = 0
     for order in orders:
-        order_bytes = len(order.tags_json) + BODY_BYTES + KEYED_BYTES * (order.key is not None)
-        events = 1
-        if order.unique is not None:
-            # What held its value may first have to expire.
-            events, order_bytes = 2, order_bytes + KEYED_BYTES + BODY_BYTES
-        if batch and (count + events > COMMIT_EVENTS or size_bytes + order_bytes > COMMIT_BYTES):
+        events, order_bytes = event_count(order), size_bytes(order)
+        if batch and (
+            batch_count + events > COMMIT_EVENTS or batch_bytes + order_bytes > COMMIT_BYTES
+        ):
             yield batch
-            batch, count, size_bytes = [], 0, 0
+            batch, batch_count, batch_bytes = [], 0, 0
         batch.append(order)
-        count += events
-        size_bytes += order_bytes
+        batch_count += events
+        batch_bytes += order_bytes
     if batch:
         yield batch
+
+
+def event_count(order: NewTask) -> int:
+    """How many events the order takes at the most: what holds its value may have to expire."""
+    return 1 if order.unique is None else 2
+
+
+def size_bytes(order: NewTask) -> int:
+    """What the order's events take at the most."""
+    order_bytes = len(order.tags_json) + BODY_BYTES
+    if order.key is not None:
+        order_bytes += KEYED_BYTES
+    if order.unique is not None:
+        order_bytes += KEYED_BYTES + BODY_BYTES
+    return order_bytes
 
 
 def _check_names(options: Mapping[str, object]) -> None:
@@ -267,6 +281,12 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
 
 def _checked(options: TaskOptions) -> dict[str, Any]:
     """The options that are given, in eventq's own form."""
+    # A lone `new` names all of them and gives none, as a rule: that takes one line of Python.
+    if options.keys() <= _DEFAULTS.keys() and not any(
+        map(is_not, map(options.get, _DEFAULTS), _DEFAULTS.values())
+    ):
+        return {}
+    _check_names(options)
     return {
         name: _CHECKS[name](value)
         for name, value in options.items()

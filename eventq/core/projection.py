@@ -26,6 +26,7 @@ from eventq.core.events import (
     Refused,
     Renewed,
     Retried,
+    Told,
     Unfollowed,
     Unknown,
     decode_at,
@@ -33,7 +34,7 @@ from eventq.core.events import (
 )
 from eventq.core.holders import Holders
 from eventq.core.members import Follower, Member, Members
-from eventq.core.moves import change, check_fence, check_move, create, reopen, route_of
+from eventq.core.moves import change, check_fence, create, lease, reopen, route_of
 from eventq.core.policy import SharedPolicies
 from eventq.core.seal import genesis
 from eventq.core.task import FINAL, PLAIN_ROUTE, Route, Task, TaskState
@@ -43,7 +44,7 @@ SCHEDULED, LEASED, UNKNOWN = TaskState.SCHEDULED, TaskState.LEASED, TaskState.UN
 
 # To be raised whenever equal logs fold to something else than before, so that no older snapshot is
 # built upon.
-FOLD_VERSION = 2
+FOLD_VERSION = 3
 
 # Where a log is ahead of the clock, one node may decide a little earlier than another was asked
 # about. Further back than this, the indexes go back as well.
@@ -111,7 +112,7 @@ class Projection:
         tasks = self.tasks
         # What was decided by another instant than its stamp goes by that one in all things.
         at = time_of(commit.at, bodies[0]) if bodies else commit.at
-        pending = self._pending
+        pending, leases = self._pending, self._leases
         self._is_applied = False
         if at == commit.at or pending.advanced_to - at < NEAR_US:
             pending.advance_to(at)
@@ -124,16 +125,18 @@ class Projection:
             task = tasks.get(number)
             if task is None:
                 after.append(self._apply_to_none(seq, at, number, body))
-            elif type(body) is Leased:
-                changed = tasks[number] = change(task, seq, at, body)
+            elif type(body) is Leased and task.recorded_state is SCHEDULED:
+                changed = tasks[number] = lease(task, seq, at, body)
                 leased.append(task)
-                holder = self._leases.hold(number, body.worker)
+                holder = leases.hold(number, body.worker)
                 holder.seen_seq, holder.seen_at, holder.ttl_us = seq, at, body.ttl_us
                 after.append(changed)
-            elif type(body) is Completed and not collect and task.recorded_state is LEASED:
-                check_move(task, seq, body)
-                check_fence(task, seq, body.fence)
-                self._leases.let_go(task)
+            elif type(body) is Completed and task.recorded_state is LEASED:
+                if collect:
+                    after.append(change(task, seq, at, body))
+                else:
+                    check_fence(task, seq, body.fence)
+                leases.let_go(task)
                 self._forget(task)
             else:
                 changed = change(task, seq, at, body)
@@ -344,13 +347,15 @@ class Projection:
             self.followers[body.follower] = Follower(body, seq, at)
         elif type(body) is Unfollowed:
             self.followers.pop(body.follower, None)
+        elif isinstance(body, Told):
+            return
         elif type(body) is not Unknown:
             raise LogCorruptError(seq, f"{body.kind} names no task")
         elif not body.skip:
             self.unknown = self.unknown or (seq, body.kind)
 
     def _apply_to_final(self, seq: int, at: int, number: int, body: AnyBody) -> Task | None:
-        if type(body) is Refused:
+        if type(body) is Refused or isinstance(body, Told):
             return None
         if type(body) is not Retried or body.reopens is None:
             raise LogCorruptError(
@@ -376,6 +381,10 @@ class Projection:
     def _replace(self, old: Task, new: Task) -> None:
         """Puts a changed task in the place of what it was; not for leases, see `apply`."""
         if old is new:
+            return
+        if old.recorded_state is LEASED is new.recorded_state:
+            # The attempt has told something, and goes on.
+            self.tasks[new.number] = new
             return
         if old.recorded_state is SCHEDULED:
             self._pending.remove(old)

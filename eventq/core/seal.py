@@ -39,18 +39,9 @@ def seal_commit(
     """
     header = _encoder.encode((commit_id, first, at, tasks, keys))
     # In one piece: each large one would give up the GIL.
-    text = "\n".join(["", *bodies, ""]).encode()
-    digest = blake2b(b"".join((prev, header, text)), digest_size=SEAL_BYTES)
-    return Commit(
-        id=commit_id,
-        first=first,
-        at=at,
-        prev=prev,
-        seal=digest.digest(),
-        tasks=tasks,
-        keys=keys,
-        bodies=bodies,
-    )
+    text = "\n".join(("", *bodies, "")).encode()
+    seal = blake2b(prev + header + text, digest_size=SEAL_BYTES).digest()
+    return Commit(commit_id, first, at, prev, seal, tasks, keys, bodies)
 
 
 def is_sealed(commit: Commit) -> bool:

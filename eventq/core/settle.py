@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from typing import ClassVar, Literal
 
 from msgspec import UNSET, Raw, Struct
+from msgspec.structs import replace
 
 from eventq.core.audience import PLAIN_AUDIENCE, Audience
-from eventq.core.command import Decision, Draft, PastTasks
+from eventq.core.children import ChildDrafts
+from eventq.core.command import NO_PAST, Decision, Draft, PastTasks
+from eventq.core.create import NewTask
 from eventq.core.events import (
     COMMIT_EVENTS,
     LAPSED,
     NODE,
+    AnyTold,
     Cancelled,
     Completed,
     ErrorInfo,
@@ -20,6 +24,7 @@ from eventq.core.events import (
     Expired,
     Failed,
     Joined,
+    ProcessExit,
     Refused,
     Released,
     Retried,
@@ -28,6 +33,11 @@ from eventq.core.lease import Vacancy, lease
 from eventq.core.policy import Backoff, after_failure, wait_us
 from eventq.core.projection import Projection
 from eventq.core.task import Task
+from eventq.errors import ArgumentError, DuplicateTaskError, KeyConflictError
+
+# The errors of attempts whose tasks could not be made with their completions.
+CANNOT_MAKE = (KeyConflictError, DuplicateTaskError, ArgumentError)
+UNMADE = frozenset(f"eventq.{error.__name__}" for error in CANNOT_MAKE)
 
 
 class Outcome(Struct, frozen=True, gc=False):
@@ -54,12 +64,18 @@ class Outcome(Struct, frozen=True, gc=False):
     fatal: bool = False
     backoff: Backoff | None = None
     rule: str | None = None
+    exit: ProcessExit | None = None
+    told: tuple[AnyTold, ...] = ()
+    """What the attempt has told that is not in the log yet."""
+    children: tuple[NewTask, ...] = ()
+    """The tasks that a completed attempt makes."""
 
 
 class SettleAndLease(Struct, frozen=True):
     """One commit: how the last attempts of a node ended, and leases of the next.
 
-    The node says first what it can run, where it has ``joined``. See `settle` and `lease`.
+    The node says first what it can run, where it has ``joined``. See `settle` and `lease`. What
+    attempts that go on have ``told`` comes along, as far as their leases live.
     """
 
     worker: str
@@ -70,19 +86,20 @@ class SettleAndLease(Struct, frozen=True):
     audience: Audience = PLAIN_AUDIENCE
     lanes: dict[str, Vacancy] | None = None
     joined: Joined | None = None
+    told: tuple[tuple[int, AnyTold], ...] = ()
     unconditional: ClassVar[bool] = False
     leasing: ClassVar[bool] = True
 
     def decide(self, projection: Projection, past: PastTasks, now: int) -> Decision[None]:
         """See Command.decide."""
+        making = ChildDrafts(projection, past, now)
         settled = settle(
-            projection,
-            self.outcomes,
-            worker=self.worker,
-            now=now,
-            # Archived events are not asked for: an outcome in doubt is never as old as that.
-            history=past.history,
+            projection, self.outcomes, worker=self.worker, now=now, past=past, making=making
         )
+        told = live_told(projection, self.told, room=COMMIT_EVENTS - len(settled))
+        taken = len(settled) + len(told)
+        # What fills a commit by itself leaves no place for it.
+        says = self.joined is not None and projection.unknown is None and taken < COMMIT_EVENTS
         leased = lease(
             projection,
             worker=self.worker,
@@ -91,13 +108,13 @@ class SettleAndLease(Struct, frozen=True):
             free=self.free,
             audience=self.audience,
             lanes=self.lanes,
-            room=COMMIT_EVENTS - len(settled) - (self.joined is not None),
+            # What changes which task comes first, or is late, must be in the log before.
+            room=0 if making.has_touched else COMMIT_EVENTS - taken - says,
             now=now,
         )
-        says = self.joined is not None and projection.unknown is None
         said: list[Draft] = [(NODE, self.joined)] if self.joined and says else []
         # Leases first: the choice is right at their position only while nothing came before.
-        return Decision(said + leased + settled, None)
+        return Decision(said + leased + told + settled, None)
 
 
 class Lapse(Struct, frozen=True):
@@ -138,22 +155,24 @@ def settle(
     *,
     worker: str,
     now: int,
-    history: Callable[[int], list[Event]] = lambda _: [],
+    past: PastTasks = NO_PAST,
+    making: ChildDrafts | None = None,
 ) -> list[Draft]:
     """Records how attempts ended. An outcome whose lease was lost is refused, not applied.
 
     So is a second outcome of one attempt: the first has given its lease back. No attempt is refused
-    twice. ``history`` returns a task's events. It is called where a lease is over: the log may hold
-    this very outcome already.
+    twice. The ``past`` is asked where a lease is over: the log may hold this very outcome already.
+    Archived events are not asked for: an outcome in doubt is never as old as that.
     """
     drafts: list[Draft] = []
+    making = making or ChildDrafts(projection, past, now)
     settled: set[int] = set()
     refused: set[int] = set()
     for outcome in outcomes:
         task = projection.tasks.get(outcome.task)
         if task is None or task.fence != outcome.fence or outcome.fence in settled:
             void = outcome.verdict or outcome.kind == "released" or outcome.fence in refused
-            if not void and not is_recorded(outcome, history(outcome.task)):
+            if not void and not is_recorded(outcome, past.history(outcome.task)):
                 refused.add(outcome.fence)
                 ended: Literal["completed", "failed"] = (
                     "completed" if outcome.kind == "completed" else "failed"
@@ -161,14 +180,30 @@ def settle(
                 drafts.append((outcome.task, Refused(outcome.fence, worker, ended)))
             continue
         settled.add(outcome.fence)
+        first = len(drafts)
+        if outcome.told:
+            drafts += [(task.number, body) for body in outcome.told]
         if outcome.kind == "completed":
-            result = UNSET if outcome.result_json is None else Raw(outcome.result_json)
-            drafts.append((task.number, Completed(outcome.fence, result, outcome.result_missing)))
+            drafts += _complete(task, outcome, making, drafts, worker=worker, now=now)
         elif outcome.kind == "released":
             put_off = None if outcome.delay_us is None else now + outcome.delay_us
             drafts.append((task.number, Released(outcome.fence, outcome.reason, put_off)))
         else:
             drafts += _fail(task, outcome, worker=worker, now=now)
+        if task.rarity is not None and task.unique is not None:
+            making.note(task, drafts[first:])
+    return drafts
+
+
+def live_told(
+    projection: Projection, told: Iterable[tuple[int, AnyTold]], *, room: int
+) -> list[Draft]:
+    """What attempts have told whose leases are live, at most ``room`` drafts of it."""
+    drafts: list[Draft] = []
+    for number, body in told:
+        task = projection.tasks.get(number)
+        if task is not None and task.fence == body.fence and len(drafts) < room:
+            drafts.append((number, body))
     return drafts
 
 
@@ -184,14 +219,45 @@ def is_recorded(outcome: Outcome, history: list[Event]) -> bool:
         if type(body) is Completed and body.fence == outcome.fence:
             return outcome.kind == "completed"
         if type(body) is Failed and body.fence == outcome.fence:
-            return body.error == _error_of(outcome)
+            unmade = bool(outcome.children) and body.error.type in UNMADE
+            return unmade or body.error == _error_of(outcome)
     return False
+
+
+def _complete(
+    task: Task,
+    outcome: Outcome,
+    making: ChildDrafts,
+    drafts: list[Draft],
+    *,
+    worker: str,
+    now: int,
+) -> list[Draft]:
+    """The end of an attempt that did its work, with the tasks that it makes, behind ``drafts``.
+
+    Where one of them cannot be made none is, and the attempt fails for good: no later one would
+    fare better.
+    """
+    result = UNSET if outcome.result_json is None else Raw(outcome.result_json)
+    body = Completed(outcome.fence, result, outcome.result_missing)
+    if not outcome.children:
+        return [(task.number, body)]
+    if task.unique is not None:
+        # Its value is free for a task that it makes.
+        making.note(task, [(task.number, body)])
+    try:
+        beside, children = making.make(outcome.children, drafts)
+    except CANNOT_MAKE as error:
+        met = ErrorInfo(f"eventq.{type(error).__name__}", str(error))
+        end = Outcome(outcome.task, outcome.fence, "failed", error=met, fatal=True)
+        return _fail(task, end, worker=worker, now=now)
+    return [*beside, (task.number, replace(body, made=len(children))), *children]
 
 
 def _fail(task: Task, outcome: Outcome, *, worker: str, now: int) -> list[Draft]:
     error = _error_of(outcome)
     assert error is not None, "a failure says what failed"
-    failed = (task.number, Failed(outcome.fence, error, outcome.rule))
+    failed = (task.number, Failed(outcome.fence, error, outcome.rule, outcome.exit))
     if outcome.kind == "cancelled":
         return [failed, (task.number, Cancelled(outcome.reason, worker))]
     if outcome.fatal:

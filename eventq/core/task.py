@@ -42,6 +42,9 @@ class TaskState(enum.StrEnum):
     UNKNOWN = "unknown"
     """An event that only a newer eventq knows was about it; left by its end alone."""
 
+    # That of enums is computed by Python, and each event looks a state up in a set.
+    __hash__ = str.__hash__
+
 
 FINAL = frozenset({TaskState.COMPLETED, TaskState.EXPIRED, TaskState.CANCELLED})
 # What a retry by hand brings back.
@@ -68,6 +71,21 @@ class Ending(Struct, frozen=True, gc=False):
     reason: str | None = None
 
 
+class Progress(Struct, frozen=True, gc=False):
+    """How far an attempt has come, by its own words."""
+
+    done: int | float
+    total: int | float | None
+    """None where it is not known."""
+    note: str
+    at_us: int
+
+    @property
+    def at(self) -> datetime:
+        """When the attempt said so."""
+        return instant(self.at_us)
+
+
 class Rarity(Struct, frozen=True, gc=False):
     """What few tasks have, in one place, so that all others carry nothing of it."""
 
@@ -75,8 +93,16 @@ class Rarity(Struct, frozen=True, gc=False):
     snoozes: int = 0
     newer: tuple[int, str] | None = None
     unique: str | None = None
+    progress: Progress | None = None
+    saved_json: bytes | None = None
 
 
+# What the parts of a task hold, by the names that Task has for it: for whoever compares tasks.
+PARTS = {
+    "route": ("name", "lane", "needs"),
+    "ending": ("finished_at_us", "result_json", "result_missing", "final_reason"),
+    "rarity": ("lapses", "snoozes", "newer", "unique", "progress", "saved_json"),
+}
 PLAIN_ROUTE = Route()
 DEFAULT_LANE = "default"
 NOTHING_RARE = Rarity()
@@ -111,8 +137,8 @@ class Task(Struct, frozen=True, gc=False):
     """The node that holds the lease."""
     last_error: ErrorInfo | None = None
     route: Route = PLAIN_ROUTE
-    started_at_us: int = 0
-    """When its last attempt was leased; 0 before the first since it was made or reopened."""
+    started_at_us: int | None = None
+    """When its last attempt was leased; None before the first since it was made or reopened."""
     ending: Ending | None = None
     rarity: Rarity | None = None
 
@@ -182,6 +208,22 @@ class Task(Struct, frozen=True, gc=False):
         return None if self.rarity is None else self.rarity.unique
 
     @property
+    def progress(self) -> Progress | None:
+        """How far its last attempt has come, by its own words; None once it has completed."""
+        return None if self.rarity is None else self.rarity.progress
+
+    @property
+    def saved_json(self) -> bytes | None:
+        """The value that its attempts saved last, as JSON text."""
+        return None if self.rarity is None else self.rarity.saved_json
+
+    @property
+    def saved(self) -> Any:  # noqa: ANN401 - whatever JSON value an attempt saved
+        """The value that its attempts saved last; None without one, and once it has completed."""
+        text = self.saved_json
+        return None if text is None else msgspec.json.decode(text)
+
+    @property
     def newer(self) -> tuple[int, str] | None:
         """Position and kind of the event that made it UNKNOWN."""
         return None if self.rarity is None else self.rarity.newer
@@ -189,7 +231,7 @@ class Task(Struct, frozen=True, gc=False):
     @property
     def started_at(self) -> datetime | None:
         """When its last attempt was leased; None before the first since it was made or reopened."""
-        return instant(self.started_at_us) if self.started_at_us else None
+        return None if self.started_at_us is None else instant(self.started_at_us)
 
     @property
     def finished_at_us(self) -> int | None:

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from operator import is_not
 from types import NoneType
 from typing import Any
@@ -46,6 +47,7 @@ _NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _encoder = msgspec.json.Encoder()
 # Names that have passed the check. Only a cache: clearing it changes nothing.
 _good_names: set[str] = set()
+_TEXT = frozenset({str})
 
 
 def check_tags(tags: object) -> bytes:
@@ -56,6 +58,9 @@ def check_tags(tags: object) -> bytes:
         if not isinstance(tags, Mapping):
             raise ArgumentError("tags", tags, "a mapping of names to JSON values")
         tags = dict(tags)
+    # In C: most tags are texts under names that have been seen.
+    if _TEXT.issuperset(map(type, chain(tags, tags.values()))) and _good_names.issuperset(tags):
+        return _encode(tags, "tags", TAGS_BYTES)
     found = tags
     for name, value in tags.items():
         if type(name) is not str:
@@ -328,6 +333,18 @@ def _plain_json(value: Any, argument: str, depth: int) -> Any:  # noqa: ANN401 -
         found[text] = _plain_json(item, argument, depth + 1)
         changed = changed or text is not name or found[text] is not item
     return found if changed else value
+
+
+def check_measure(value: object, argument: str) -> int | float:
+    """How much of something there is: a finite number, 0 or more."""
+    number = plain(value)
+    if type(number) is int:
+        check_integer(number, argument)
+    elif type(number) is not float or not math.isfinite(number):
+        raise ArgumentError(argument, value, "a finite number")
+    if number < 0:
+        raise ArgumentError(argument, value, "a number that is not negative")
+    return number
 
 
 def check_integer(value: int, argument: str) -> None:

@@ -102,8 +102,15 @@ class Remote(Protocol):
     A caller does without where `EventLog.remote` is None, and loses nothing but time.
     """
 
-    def append_next(self, decide: Decide, *, guess: Head) -> Commit | None:
-        """Like `EventLog.append_next`, but takes the ``guess`` for the head instead of asking."""
+    @property
+    def append_s(self) -> float:
+        """How long an append takes lately, in seconds; 0 before the first."""
+
+    def append_next(self, decide: Decide, *, guess: Head, waits: bool = True) -> Commit | None:
+        """Like `EventLog.append_next`, but takes the ``guess`` for the head instead of asking.
+
+        Unless it ``waits``, it leaves out the wait for others: the caller has done so.
+        """
 
     def watch(self, wake: Callable[[], None], *, heard: Callable[[], bool]) -> Watch:
         """Like `EventLog.watch`, but may put off the next look until a wake was ``heard``."""
@@ -231,8 +238,9 @@ class EventLog(Protocol):
 
 def check_commit(commit: Commit, head: Head) -> None:
     """Raises what `append` must raise for a commit that does not fit the head."""
-    assert len(commit.tasks) == len(commit.bodies), "tasks and bodies run in parallel"
-    assert 0 < len(commit.bodies) <= COMMIT_EVENTS, "a commit has 1 to 1,000 events"
+    count = len(commit.bodies)
+    assert len(commit.tasks) == count, "tasks and bodies run in parallel"
+    assert 0 < count <= COMMIT_EVENTS, "a commit has 1 to 1,000 events"
     if commit.first != head.seq + 1 or commit.prev != head.seal:
         raise LogConflictError(commit.first)
     if commit.at < head.at:

@@ -1,7 +1,8 @@
 """Functions registered under names: their signatures, retry rules, and what wraps each attempt."""
 
+from eventq.handlers.children import NewTaskRef
 from eventq.handlers.collection import Handlers
 from eventq.handlers.context import Context, current
 from eventq.handlers.handler import Handler
 
-__all__ = ["Context", "Handler", "Handlers", "current"]
+__all__ = ["Context", "Handler", "Handlers", "NewTaskRef", "current"]

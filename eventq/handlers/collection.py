@@ -46,7 +46,8 @@ class Handlers:
         """Outermost first. They wrap the handlers of this collection."""
         self.follows: dict[str, Follow] = {}
         """By name."""
-        self._queues: list[MakesTasks] = []
+        # The queues that make its tasks, and whether each does so instead of all before it.
+        self._queues: list[tuple[MakesTasks, bool]] = []
 
     @overload
     def task(
@@ -74,11 +75,16 @@ class Handlers:
         ``deadline`` are as for `Queue.new`: defaults of its tasks. ``retry``: classes of errors,
         each with a Backoff or a duration until the next attempt, or `Fail` for none; the nearest
         class decides, and the log says which. ``result="strict"``: a result that cannot be kept
-        fails the attempt; else the task completes without it. ``unique``: True, or the name of an
+        fails the attempt; else the task completes without it. ``keep_logs="info"``: what
+        ``ctx.log`` is given at this level or above is kept with the attempt, at most 1,000 lines
+        and 64 KiB. ``isolate``: each attempt runs in another process, which is killed
+        ``kill_after`` ("10s") it was told to end, may have ``memory`` ("2GiB"; None: any), and is
+        replaced after ``recycle`` attempts (None: never). ``unique``: True, or the name of an
         argument: one task is open at a time with these arguments, or with this one's value;
         ``on_duplicate`` as for `Queue.new`. A first parameter annotated with
         `Context` is given the context. Raises ArgumentError for a function whose arguments cannot
-        be stored, and for a name that is taken.
+        be stored, for a name that is taken, and for an isolated one that no other process can find
+        by its module and name.
         """
         if target is not None and not isinstance(target, str):
             return self._add(Handler(target, None, cast("HandlerOptions", options)))
@@ -127,15 +133,18 @@ class Handlers:
 
         return register
 
-    def bind(self, queue: MakesTasks) -> None:
-        """Has the queue make the tasks of these handlers, also of those to come."""
-        self._queues.append(queue)
+    def bind(self, queue: MakesTasks, *, over: bool = False) -> None:
+        """Has the queue make the tasks of these handlers, also of those to come.
+
+        ``over``: instead of all others, until it is released.
+        """
+        self._queues.append((queue, over))
         for handler in self:
-            handler.binding.add(queue)
+            handler.binding.add(queue, over=over)
 
     def release(self, queue: MakesTasks) -> None:
         """The queue, which is closed, makes no more tasks."""
-        self._queues = [other for other in self._queues if other is not queue]
+        self._queues = [each for each in self._queues if each[0] is not queue]
         for handler in self:
             handler.binding.remove(queue)
 
@@ -150,6 +159,6 @@ class Handlers:
     def _add(self, handler: Handler[..., Any, Any]) -> Handler[..., Any, Any]:
         if self._by_name.setdefault(handler.name, handler) is not handler:
             raise ArgumentError("name", handler.name, "a name that no other handler has")
-        for queue in self._queues:
-            handler.binding.add(queue)
+        for queue, over in self._queues:
+            handler.binding.add(queue, over=over)
         return handler

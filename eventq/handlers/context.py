@@ -1,27 +1,69 @@
-"""What a worker is given beside its task; it changes nothing but its own attempt's deadline."""
+"""What a worker is given beside its task; it changes nothing but its own attempt's deadline.
+
+What it tells, and the tasks that it asks for, wait in `telling` for a commit.
+"""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from contextvars import ContextVar
 from datetime import datetime
+from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
+import msgspec
+from msgspec import Raw
+
+from eventq.core.create import NewTask, check_order
 from eventq.core.durations import SECOND_US, Duration, parse_duration
+from eventq.core.events import (
+    RESULT_BYTES,
+    AnyBody,
+    LogLine,
+    Policy,
+    Progressed,
+    Saved,
+    Unknown,
+)
+from eventq.core.new_task import TaskOptions, TaskSpec
+from eventq.core.plain import plain
 from eventq.core.task import Task, instant
+from eventq.core.validation import check_json, check_measure
 from eventq.errors import (
     ArgumentError,
     AttemptCancelledError,
     DeadlineExceededError,
     NoAttemptError,
 )
+from eventq.handlers.children import (
+    Children,
+    MakesSpecs,
+    NewTaskRef,
+    child_order,
+    child_orders,
+)
+from eventq.handlers.telling import (
+    FIRST_S,
+    NOTE_CHARACTERS,
+    PLAIN_SETTING,
+    KeptLogger,
+    Setting,
+    Telling,
+    storable,
+)
 from eventq.host.clock import Clock
 from eventq.host.logger import SafeLogger
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 NEVER_US = 2**63
 LATE = "the attempt ran past its deadline"
+OVER = "the attempt has ended"
+LOGGER = "eventq.worker"
 
 # One for all attempts, held for a moment: a lock in each would cost every task its making.
-_making_events = threading.Lock()
+_making = threading.Lock()
 
 running: ContextVar[Context] = ContextVar("eventq_running")
 
@@ -42,12 +84,17 @@ class Context:
     """One attempt as its worker sees it. Safe to use from any thread the worker starts."""
 
     __slots__ = {
-        **dict.fromkeys(("_clock", "_deadline_at", "_stopped", "_stopped_why", "task")),
+        **dict.fromkeys(("_clock", "_deadline_at", "_setting", "_stopped", "_stopped_why", "task")),
         "deadline_s": "For the runner: the deadline on the monotonic clock.",
+        "is_over": "For the runner: it is set once what the attempt has told goes with its end.",
+        "telling": "For the runner: what the attempt has told; None where it has told nothing.",
     }
 
-    def __init__(self, task: Task, clock: Clock) -> None:
+    def __init__(self, task: Task, clock: Clock, setting: Setting = PLAIN_SETTING) -> None:
         self.task = task
+        self._setting = setting
+        self.telling: Telling | None = None
+        self.is_over = False
         self._clock = clock
         self._stopped_why: str | None = None
         self._stopped: threading.Event | None = None
@@ -65,20 +112,113 @@ class Context:
         return None if self._deadline_at is None else instant(self._deadline_at)
 
     @property
+    def deadline_at(self) -> int | None:
+        """For the runner: the deadline in microseconds since 1970."""
+        return self._deadline_at
+
+    @property
+    def stopped_why(self) -> str | None:
+        """For the runner: what the worker was told when it was asked to end."""
+        return self._stopped_why
+
+    @property
     def cancelled(self) -> bool:
         """Whether the attempt should stop: cancelled, out of time, or its lease lost."""
-        return self._stopped_why is not None or self._is_late()
+        return self._stopped_why is not None or self.is_late()
 
     @property
     def log(self) -> SafeLogger:
         """A logger (``eventq.worker``) whose records carry task, attempt and fence.
 
         Its calls may add an ``extra`` of their own. Whatever the application's logging raises,
-        the attempt goes on.
+        the attempt goes on. With ``keep_logs`` on the handler they are kept with the attempt.
         """
-        task = self.task
+        task, level = self.task, self._setting.keeps_level
         extra = {"task": task.key, "attempt": task.attempt, "fence": task.fence}
-        return SafeLogger("eventq.worker", extra)
+        if level is None:
+            return SafeLogger(LOGGER, extra)
+        return KeptLogger(LOGGER, extra, level=level, keep=self._keep)
+
+    @overload
+    def new(
+        self, tags: Mapping[str, Any] | None = None, /, **options: Unpack[TaskOptions]
+    ) -> NewTaskRef: ...
+    @overload
+    def new(self, task: TaskSpec, /) -> NewTaskRef: ...
+    @overload
+    def new(self, handler: MakesSpecs[P], /, *args: P.args, **kwargs: P.kwargs) -> NewTaskRef: ...
+    def new(self, what: Any = None, /, *args: Any, **options: Any) -> NewTaskRef:
+        """Makes a task in the same commit as this attempt's completion, and only then.
+
+        It takes what `Queue.new` takes, and checks it now; there is no number yet. An attempt that
+        ends in any other way makes none. A key that a task of the same content has gives that task;
+        one that belongs to another is found at the commit, and fails the attempt for good. Raises
+        as `Queue.new`, as `check` does, NoAttemptError once the attempt has ended, and
+        ArgumentError beyond 999 tasks or 896 KiB.
+        """
+        self._check_on()
+        return self._ask_for([child_order(what, args, options, self._setting.policy)])[0]
+
+    def new_many(
+        self, tasks: Iterable[Mapping[str, Any] | TaskSpec], /, **options: Unpack[TaskOptions]
+    ) -> list[NewTaskRef]:
+        """Makes many tasks with the completion, each from its tags or a TaskSpec, or none of them.
+
+        ``options`` are for all. Raises as `new`.
+        """
+        self._check_on()
+        return self._ask_for(child_orders(tasks, options, self._setting.policy))
+
+    def progress(self, done: float, total: float | None = None, note: str = "") -> None:
+        """Says how far the attempt has come; the log is told once a second at most.
+
+        Others see it as `Task.progress`. Losing it loses nothing: an attempt that has ended, or
+        lost its lease, says it in vain. Raises ArgumentError for what is no finite number, 0 or
+        more.
+        """
+        done = check_measure(done, "done")
+        total = None if total is None else check_measure(total, "total")
+        text = plain(note)
+        if not isinstance(text, str):
+            raise ArgumentError("note", note, "text")
+        note = storable(text[:NOTE_CHARACTERS])[:NOTE_CHARACTERS]
+        telling = self._begin_telling()
+        with telling.lock:
+            telling.progress = Progressed(self.fence, done=done, total=total, note=note)
+            self._be_heard(telling)
+
+    def track(self, items: Iterable[T], note: str = "") -> Iterator[T]:
+        """The items, one by one, with `progress` told of each that is done."""
+        total = len(items) if isinstance(items, Sized) else None
+        self.progress(0, total, note)
+        for done, item in enumerate(items, 1):
+            yield item
+            self.progress(done, total, note)
+
+    @property
+    def saved(self) -> Any:  # noqa: ANN401 - whatever JSON value was saved
+        """The value that was saved last, by this attempt or one before; None without one."""
+        telling = self.telling
+        text = self.task.saved_json
+        if telling is not None and telling.saved_json is not None:
+            text = telling.saved_json
+        return None if text is None else msgspec.json.decode(text)
+
+    def save(self, value: Any) -> None:  # noqa: ANN401 - any JSON value
+        """Keeps a JSON value, 64 KiB at most, for the next attempt, which has it as `saved`.
+
+        It is in the log within a second, and before the attempt's failure is; a later value takes
+        its place. The completion drops it. Raises ArgumentError, as `check` does, and
+        NoAttemptError once the attempt has ended.
+        """
+        self._check_on()
+        text = check_json(value, "value", RESULT_BYTES)
+        telling = self._begin_telling()
+        with telling.lock:
+            self._check_on()
+            telling.saved_json = text
+            telling.saved = Saved(self.fence, value=Raw(text))
+            self._be_heard(telling)
 
     def remaining(self) -> float | None:
         """Seconds until the deadline, never negative; None without one."""
@@ -92,7 +232,7 @@ class Context:
         Raises DeadlineExceededError past the deadline, AttemptCancelledError when the task was
         cancelled, its lease lost or given back. Let them pass through the worker.
         """
-        if self._is_late():
+        if self.is_late():
             raise DeadlineExceededError(LATE)
         if self._stopped_why is not None:
             raise AttemptCancelledError(self._stopped_why)
@@ -101,7 +241,7 @@ class Context:
         """Sleeps, but wakes and raises like `check` as soon as the attempt should stop."""
         length_s = parse_duration(duration) / SECOND_US
         remaining_s = self.remaining()
-        with _making_events:
+        with _making:
             # Two threads of one worker must wait for the same one.
             if self._stopped is None:
                 self._stopped = threading.Event()
@@ -137,6 +277,31 @@ class Context:
         if self._stopped is not None:
             self._stopped.set()
 
+    @property
+    def policy(self) -> Policy:
+        """For the runner: the queue's, for the tasks that the attempt makes."""
+        return self._setting.policy
+
+    def take_told(self, bodies: Iterable[AnyBody | Unknown]) -> None:
+        """For the runner: what the attempt has told in its own process."""
+        telling = self._begin_telling()
+        with telling.lock:
+            telling.take(bodies)
+            self._be_heard(telling)
+
+    def conclude(self) -> Telling | None:
+        """For the runner: the attempt has ended. What it has told and not been rid of, if anything.
+
+        From here on nothing is added to it.
+        """
+        # First this, then the look: whoever begins to tell meanwhile finds that it is over.
+        self.is_over = True
+        telling = self.telling
+        if telling is not None:
+            with telling.lock:
+                telling.is_over = True
+        return telling
+
     def become_async(self) -> None:
         """For the runner: the worker has handed out a coroutine, and none of it has run.
 
@@ -144,7 +309,46 @@ class Context:
         """
         self.__class__ = AsyncContext
 
-    def _is_late(self) -> bool:
+    def _check_on(self) -> None:
+        """Raises as `check` does, and NoAttemptError once the attempt has ended."""
+        self.check()
+        if self.is_over:
+            raise NoAttemptError(OVER)
+
+    def _ask_for(self, orders: list[NewTask]) -> list[NewTaskRef]:
+        now = max(self._clock.now_us(), self.task.seen_at_us)
+        for order in orders:
+            check_order(order, now)
+        telling = self._begin_telling()
+        with telling.lock:
+            self._check_on()
+            if telling.children is None:
+                telling.children = Children()
+            return telling.children.add(orders)
+
+    def _keep(self, level: str, text: str) -> None:
+        """Keeps a line of the log with the attempt; once that has ended, in vain."""
+        telling = self._begin_telling()
+        with telling.lock:
+            if telling.add_line(LogLine(self._clock.now_us(), level, text)):
+                self._be_heard(telling)
+
+    def _begin_telling(self) -> Telling:
+        with _making:
+            if self.telling is None:
+                self.telling = Telling(self.task)
+            return self.telling
+
+    def _be_heard(self, telling: Telling) -> None:
+        """Has the run know that there is something to take, under the telling's lock."""
+        if telling.is_waiting or self.is_over:
+            return
+        telling.is_waiting = True
+        telling.due_s = max(telling.from_s, self._clock.monotonic() + FIRST_S)
+        self._setting.hear(telling)
+
+    def is_late(self) -> bool:
+        """For the runner: whether the deadline has passed."""
         return self.deadline_s is not None and self._clock.monotonic() >= self.deadline_s
 
 

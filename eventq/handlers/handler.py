@@ -13,12 +13,15 @@ from typing import Any, Generic, ParamSpec, Protocol, Self, TypedDict, TypeVar, 
 
 from eventq.core.durations import Duration
 from eventq.core.new_task import TaskOptions, TaskSpec, check_options, overridden
+from eventq.core.plain import plain
 from eventq.core.policy import Backoff
+from eventq.core.sizes import Size
 from eventq.core.task import Task, TaskState
 from eventq.core.unique import OnDuplicate, value_of
 from eventq.core.validation import check_name, check_tags, check_unique
 from eventq.errors import ArgumentError, NotBoundError, TaskFailedError
 from eventq.handlers.context import current
+from eventq.handlers.isolation import take_isolation
 from eventq.handlers.rules import RetryRules, RuleOptions
 from eventq.handlers.signature import HandlerSignature
 from eventq.host.surroundings import in_thread
@@ -44,9 +47,15 @@ class HandlerOptions(TypedDict, total=False):
     result: str
     unique: bool | str | None
     on_duplicate: OnDuplicate
+    keep_logs: str | None
+    isolate: bool
+    memory: Size | None
+    kill_after: Duration
+    recycle: int | None
 
 
 LENIENT = "lenient"
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
 class CallOptions(TaskOptions, total=False):
@@ -80,6 +89,9 @@ class Handler(Generic[P, R, C]):
         self.rules = RetryRules(given.pop("retry", None))
         self.keeps_strictly = _is_strict(given.pop("result", LENIENT))
         self.unique = self._checked_unique(given.pop("unique", None))
+        self.keeps_level = _level(given.pop("keep_logs", None))
+        self.isolation = take_isolation(given, function)
+        """How its attempts run in processes of their own; None: they run in this one."""
         self.options = check_options({**given, "name": self.name})
         _check_twins(self.unique, self.options)
         self.binding = Binding()
@@ -180,20 +192,24 @@ class Binding:
 
     def __init__(self) -> None:
         self._queues: list[MakesTasks] = []
+        # Those that make its tasks instead, as in tests: the last one alone does.
+        self._over: list[MakesTasks] = []
 
-    def add(self, queue: MakesTasks) -> None:
-        """The queue makes its tasks from now on."""
-        self._queues.append(queue)
+    def add(self, queue: MakesTasks, *, over: bool = False) -> None:
+        """The queue makes its tasks from now on; ``over``: instead of all others."""
+        (self._over if over else self._queues).append(queue)
 
     def remove(self, queue: MakesTasks) -> None:
         """The queue, which is closed, makes none any more."""
         self._queues = [other for other in self._queues if other is not queue]
+        self._over = [other for other in self._over if other is not queue]
 
     def queue(self, name: str) -> MakesTasks:
         """The only queue. Raises NotBoundError where there is none, or more than one."""
-        if len(self._queues) != 1:
-            raise NotBoundError(name, len(self._queues))
-        return self._queues[0]
+        queues = self._over[-1:] or self._queues
+        if len(queues) != 1:
+            raise NotBoundError(name, len(queues))
+        return queues[0]
 
 
 def _check_twins(unique: object, options: TaskOptions) -> None:
@@ -213,6 +229,15 @@ def check_function(function: object) -> None:
 
 def _name_of(function: Callable[..., Any]) -> object:
     return getattr(function, "__name__", None)
+
+
+def _level(name: object) -> int | None:
+    if name is None:
+        return None
+    text = plain(name)
+    if not isinstance(text, str) or text not in LEVELS:
+        raise ArgumentError("keep_logs", name, f"None or one of {', '.join(LEVELS)}")
+    return LEVELS[text]
 
 
 def _is_strict(result: object) -> bool:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
 
 from eventq.core.audience import matches
 from eventq.errors import ArgumentError
+from eventq.handlers.around import Call
 from eventq.handlers.collection import Handlers
 from eventq.handlers.follow import Follow
-from eventq.handlers.handler import Handler, MakesTasks
-from eventq.handlers.work import Work, work_of_handler
+from eventq.handlers.handler import MakesTasks
+from eventq.handlers.work import AnyHandler, Work, placed_work, work_of_handler
 
 
 class Registry:
@@ -31,10 +31,9 @@ class Registry:
 
     def release(self) -> None:
         """The queue makes no more tasks for the handlers."""
-        for collection in self._collections:
-            collection.release(self._queue)
+        self.take_back(self._queue)
 
-    def __iter__(self) -> Iterator[Handler[..., Any, Any]]:
+    def __iter__(self) -> Iterator[AnyHandler]:
         """All handlers."""
         return (handler for collection in self._collections for handler in collection)
 
@@ -47,11 +46,26 @@ class Registry:
                     raise ArgumentError("name", name, "a name that no other follower has")
         return list(found.values())
 
-    def works(self, names: Iterable[str] | None) -> dict[str, Work]:
+    def lend(self, queue: MakesTasks) -> None:
+        """Has another queue make the tasks of all handlers, until it is given back."""
+        for collection in self._collections:
+            collection.bind(queue, over=True)
+
+    def take_back(self, queue: MakesTasks) -> None:
+        """Ends `lend`."""
+        for collection in self._collections:
+            collection.release(queue)
+
+    def works(
+        self,
+        names: Iterable[str] | None,
+        call_of: Callable[[AnyHandler], Call] | None = None,
+    ) -> dict[str, Work]:
         """What is called for each name that one of ``names`` matches (None: for all).
 
-        Raises ArgumentError for a name or pattern that no handler has, and for two handlers of one
-        name.
+        ``call_of`` makes of a handler what the arounds are wrapped around, and then it is called in
+        this process; None: its function, in a process of its own where it is isolated. Raises
+        ArgumentError for a name or pattern that no handler has, and for two handlers of one name.
         """
         wanted = None if names is None else tuple(names)
         found: dict[str, Work] = {}
@@ -62,7 +76,11 @@ class Registry:
                     raise ArgumentError("name", handler.name, "a name that no other handler has")
                 if wanted is None or any(matches(handler.name, each) for each in wanted):
                     arounds = [*outer, *collection.arounds]
-                    found[handler.name] = work_of_handler(handler, arounds)
+                    found[handler.name] = (
+                        placed_work(handler, arounds)
+                        if call_of is None
+                        else work_of_handler(handler, arounds, call=call_of(handler))
+                    )
         for each in wanted or ():
             if not any(matches(name, each) for name in found):
                 raise ArgumentError("names", each, "the name of a handler of this queue")

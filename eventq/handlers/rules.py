@@ -40,6 +40,11 @@ class RetryRules:
                 raise ArgumentError("retry", error, "one rule for each exception class")
             self._by_class[error] = _rule(error, value)
 
+    @property
+    def texts(self) -> list[str]:
+        """Each rule as the log records it."""
+        return [rule.text for rule in self._by_class.values()]
+
     def find(self, error: BaseException) -> RetryRule | None:
         """The rule of the nearest class in the error's line of descent; None: the task's backoff.
 

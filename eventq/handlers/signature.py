@@ -19,6 +19,7 @@ from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, UnsetType
+from msgspec.structs import asdict
 
 from eventq.core.events import RESULT_BYTES, TAGS_BYTES
 from eventq.core.validation import check_integer, check_json, check_tag_name, encode_tags
@@ -108,8 +109,11 @@ class HandlerSignature:
             found = self._decoder.decode(tags_json)
         except msgspec.ValidationError as error:
             raise _unfit(error, tags_json) from error
-        values = ((name, getattr(found, name)) for name in self._kinds)
-        return {name: value for name, value in values if value is not UNSET}
+        arguments = asdict(found)
+        for name in self._defaults:
+            if arguments[name] is UNSET:
+                del arguments[name]
+        return arguments
 
     def result_json(self, value: object) -> bytes:
         """A result as JSON text. Raises ArgumentError for what cannot be kept."""

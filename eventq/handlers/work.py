@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from eventq.core.events import RESULT_BYTES
 from eventq.core.task import Task
@@ -16,7 +17,10 @@ from eventq.errors import ArgumentError, Fail
 from eventq.handlers.around import Around, Call, wrapped, wrapped_async
 from eventq.handlers.context import Context
 from eventq.handlers.handler import Handler
+from eventq.handlers.isolation import IsolatedCall, isolated_call
 from eventq.handlers.rules import RetryRules
+
+AnyHandler = Handler[..., Any, Any]
 
 
 class Work(Struct, frozen=True, gc=False):
@@ -29,6 +33,10 @@ class Work(Struct, frozen=True, gc=False):
     """What it returned, as JSON text. Raises ArgumentError for what cannot be kept."""
     keeps_strictly: bool = False
     """A result that cannot be kept fails the attempt."""
+    keeps_level: int | None = None
+    """From which level on what it logs is kept; None: nothing is."""
+    isolated: IsolatedCall | None = None
+    """What a process of its own calls in place of ``call``."""
 
 
 def work_of_worker(worker: Call, arounds: Sequence[Around] = ()) -> Work:
@@ -41,16 +49,29 @@ def work_of_worker(worker: Call, arounds: Sequence[Around] = ()) -> Work:
     return Work(wrap(worker, arounds), is_loop, RetryRules(None), _plain_result)
 
 
-def work_of_handler(handler: Handler[..., Any, Any], arounds: Sequence[Around] = ()) -> Work:
-    """A handler's, with all that its queue wraps around it."""
+def work_of_handler(handler: AnyHandler, arounds: Sequence[Around] = (), *, call: Call) -> Work:
+    """A handler's, with all that its queue wraps around it; ``call`` as `unpacking` makes it."""
     wrap = wrapped_async if handler.is_async else _wrapped_sync
     return Work(
-        wrap(_unpacking(handler), arounds),
+        wrap(call, arounds),
         handler.is_async,
         handler.rules,
         handler.signature.result_json,
         handler.keeps_strictly,
+        handler.keeps_level,
     )
+
+
+def placed_work(handler: AnyHandler, arounds: Sequence[Around] = ()) -> Work:
+    """The same, where an isolated handler is called in another process.
+
+    Raises ArgumentError for a handler or an around that another process could not find.
+    """
+    work = work_of_handler(handler, arounds, call=unpacking(handler))
+    if handler.isolation is None:
+        return work
+    call = isolated_call(handler.name, handler, arounds, handler.isolation)
+    return replace(work, isolated=call)
 
 
 def takes_an_attempt(worker: object) -> bool:
@@ -83,7 +104,7 @@ def is_async(worker: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(worker) or inspect.iscoroutinefunction(call)
 
 
-def _unpacking(handler: Handler[..., Any, Any]) -> Call:
+def unpacking(handler: AnyHandler) -> Call:
     """The handler's function, called with the arguments that a task's tags hold.
 
     A task whose tags do not fit fails for good: no later attempt would find others.

@@ -40,8 +40,15 @@ class MovedClock(Clock, Protocol):
     def off_move(self, wake: Callable[[], None]) -> None:
         """Ends `on_move`."""
 
-    def skip(self, seconds: float) -> None:
-        """Moves it, for a run that has nothing to do for so long and would wait for ever."""
+    def rest(self, wake: Callable[[], None], until_us: int, *, moves: bool) -> None:
+        """The run that ``wake`` wakes has nothing to do before an instant of this clock.
+
+        Once all runs on it rest, the clock goes to the first of their instants, if one of them asks
+        for it (``moves``): they would wait for ever. A run rests until it is woken or says `busy`.
+        """
+
+    def busy(self, wake: Callable[[], None]) -> None:
+        """Ends `rest`: the run looks around."""
 
 
 class SteadyTime:
@@ -73,15 +80,16 @@ class SteadyTime:
             passed_us = int((now_s - self._last_s) * SECOND_US)
             expected_us = clock_us if self._clock_us is None else self._clock_us + passed_us
             most_us = clock_us + AHEAD_US
-            steady_us = self._last_us + passed_us
-            if at_least <= most_us:
-                steady_us = max(steady_us, at_least)
-            self._last_us = max(clock_us, steady_us if steady_us <= most_us else 0)
-            self._last_s, self._clock_us = now_s, clock_us
-            now_us = self._last_us
+            now_us = self._last_us + passed_us
+            if now_us < at_least <= most_us:
+                now_us = at_least
+            if not clock_us <= now_us <= most_us:
+                now_us = clock_us
+            self._last_us, self._last_s, self._clock_us = now_us, now_s, clock_us
             is_ahead = at_least > most_us and not self._is_told
-            self._is_told = self._is_told or is_ahead
-        if abs(clock_us - expected_us) > AHEAD_US:
+            if is_ahead:
+                self._is_told = True
+        if not -AHEAD_US <= clock_us - expected_us <= AHEAD_US:
             _warn(JUMPED, was_at=expected_us, clock_at=clock_us)
         if is_ahead:
             warn_if_ahead(at_least, clock_us)
@@ -96,6 +104,7 @@ class LogClock:
     """The clock of a log's time: `SteadyTime` for the wall, the machine's own for lengths."""
 
     def __init__(self, clock: Clock, now: Callable[[], int]) -> None:
+        self.source = clock
         self.now_us = now
         self.monotonic = clock.monotonic
 
@@ -109,13 +118,12 @@ def warn_if_ahead(log_at: int, clock_at: int) -> None:
 class SystemClock:
     """The machine's own clock."""
 
+    # Each attempt asks twice.
+    monotonic = staticmethod(time.monotonic)
+
     def now_us(self) -> int:
         """See Clock.now_us."""
         return time.time_ns() // 1_000
-
-    def monotonic(self) -> float:
-        """See Clock.monotonic."""
-        return time.monotonic()
 
 
 def _warn(message: str, **instants: int) -> None:

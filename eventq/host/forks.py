@@ -10,6 +10,17 @@ import sys
 import traceback
 from contextlib import suppress
 
+# This process; asking the system for each attempt costs more than all the rest of `end_child`.
+_process = os.getpid()
+
+
+def _after_fork() -> None:
+    global _process  # noqa: PLW0603 - the child is another one
+    _process = os.getpid()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
 
 def end_child(parent: int) -> None:
     """Ends this process, unless it is ``parent``, as its main thread's end would.
@@ -18,7 +29,7 @@ def end_child(parent: int) -> None:
     reported on standard error. Else the child would wait for ever beside a run of its own making,
     and whoever waits for the child would wait as long.
     """
-    if os.getpid() == parent:
+    if _process == parent:
         return
     code = 1
     # Whatever the error or the streams raise, the process ends.

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import random
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from eventq.core.command import Draft
@@ -26,78 +25,86 @@ from eventq.core.events import (
 from eventq.core.seal import seal_commit
 from eventq.eventlog.contract import Head
 
+# Beside `created`, what may take something that only one may have.
+TAKING = frozenset({Retried, Followed, Unfollowed})
+
 
 def dated(drafts: list[Draft], now: int) -> list[Draft]:
     """The drafts, each saying by what instant it was decided."""
     return [(number, replace(body, decided_at=now)) for number, body in drafts]
 
 
-class CommitPlan(Struct):
+class CommitPlan:
     """What one commit will hold. A command that finds no room waits for the next one."""
 
-    head: Head
-    now: int
-    """What decisions go by."""
-    at: int
-    """The stamp: never behind the head's, and so ahead of `now` where that one is."""
-    tasks: list[int] = []
-    keys: dict[str, int] = {}
-    bodies: list[str] = []
-    size_bytes: int = 0
-    touched: set[int] = set()
-    taken: set[tuple[str, str]] = set()
-    """Unique values that tasks are made or reopened with, and followers."""
+    __slots__ = ("_head", "_size_bytes", "_taken", "_touched", "at", "bodies", "keys", "tasks")
 
-    def admits(self, drafts: list[Draft], texts: list[str]) -> bool:
-        """Whether the drafts fit: in number, in bytes, and touching nothing twice.
+    def __init__(self, head: Head, now: int) -> None:
+        """``now`` is what decisions go by."""
+        # The stamp is never behind the head's, and so ahead of `now` where that one is.
+        self.at = max(now, head.at)
+        self.tasks: list[int] = []
+        self.keys: dict[str, int] = {}
+        self.bodies: list[str] = []
+        self._head = head
+        self._size_bytes = 0
+        self._touched: set[int] = set()
+        # Unique values that tasks are made or reopened with, and followers.
+        self._taken: set[tuple[str, str]] = set()
 
-        That is no task, no key, no unique value and no follower: whoever decided to take one did
+    def add(self, drafts: list[Draft], texts: list[str]) -> int | None:
+        """Gives the drafts the next positions, and returns the first of them.
+
+        It returns None where they do not fit: in number, in bytes, or since they touch a task, a
+        key, a unique value or a follower that is touched already: whoever decided to take one did
         not see that another does, in the same commit.
         """
-        if not self.bodies:
-            return True
-        if len(self.bodies) + len(drafts) > COMMIT_EVENTS:
-            return False
-        if self.size_bytes + _size_bytes(texts) > COMMIT_BYTES:
-            return False
-        return all(
-            (body.key not in self.keys if type(body) is Created else number not in self.touched)
-            and _taken_by(body) not in self.taken
-            for number, body in drafts
-        )
-
-    def add(self, drafts: list[Draft], texts: list[str]) -> int:
-        """Gives the drafts the next positions, and returns the first of them."""
-        first = self.head.seq + len(self.bodies) + 1
-        for seq, (number, body) in enumerate(drafts, first):
+        size_bytes = len("".join(texts).encode())
+        if self.bodies and not self._admits(drafts, size_bytes):
+            return None
+        first = seq = self._head.seq + len(self.bodies) + 1
+        for number, body in drafts:
             if type(body) is Created:
                 # A task's number is its created event's position.
                 self.tasks.append(seq)
                 if body.key is not None:
                     self.keys[body.key] = seq
                 if body.unique is not None:
-                    self.taken.add(("unique", body.unique))
-                continue
-            if number != NODE:
-                self.touched.add(number)
-            if (taken := _taken_by(body)) is not None:
-                self.taken.add(taken)
-            self.tasks.append(number)
+                    self._taken.add(("unique", body.unique))
+            else:
+                self.tasks.append(number)
+                if number != NODE:
+                    self._touched.add(number)
+                if type(body) in TAKING and (taken := _taken_by(body)) is not None:
+                    self._taken.add(taken)
+            seq += 1
         self.bodies += texts
-        self.size_bytes += _size_bytes(texts)
+        self._size_bytes += size_bytes
         return first
 
     def sealed(self) -> Commit:
         """The commit, chained to the head, under a new random id."""
+        head = self._head
         return seal_commit(
             commit_id=f"{_ids.getrandbits(128):032x}",
-            first=self.head.seq + 1,
+            first=head.seq + 1,
             at=self.at,
-            prev=self.head.seal,
+            prev=head.seal,
             tasks=self.tasks,
             keys=self.keys,
             bodies=self.bodies,
         )
+
+    def _admits(self, drafts: list[Draft], size_bytes: int) -> bool:
+        """Whether the drafts find room behind others."""
+        if len(self.bodies) + len(drafts) > COMMIT_EVENTS:
+            return False
+        if self._size_bytes + size_bytes > COMMIT_BYTES:
+            return False
+        for number, body in drafts:
+            if body.key in self.keys if type(body) is Created else number in self._touched:
+                return False
+        return not self._taken or all(_taken_by(body) not in self._taken for _, body in drafts)
 
 
 def _taken_by(body: AnyBody) -> tuple[str, str] | None:
@@ -116,7 +123,3 @@ def _taken_by(body: AnyBody) -> tuple[str, str] | None:
 # a program that seeds the common one in all its processes must not make their commits alike.
 _ids = random.Random()  # noqa: S311 - guards nothing
 os.register_at_fork(after_in_child=_ids.seed)
-
-
-def _size_bytes(texts: list[str]) -> int:
-    return len("".join(texts).encode())

@@ -5,16 +5,17 @@ Nothing here waits in line or wakes anybody; that is the node's. Used under the 
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable
 from functools import partial
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from eventq.core.command import PastTasks
-from eventq.core.events import Commit, encode_bodies
+from eventq.core.events import Commit, Created, encode_bodies
+from eventq.core.lease import lease_created
 from eventq.core.projection import Projection
 from eventq.errors import (
     EventqError,
@@ -23,10 +24,12 @@ from eventq.errors import (
     LogOutcomeUnknownError,
     LogUnavailableError,
 )
-from eventq.eventlog.contract import Decide, EventLog, Head
+from eventq.eventlog.contract import EventLog, Head
 from eventq.host.interrupts import raise_interrupt
+from eventq.node.approach import Approach, Guess
 from eventq.node.commit_plan import CommitPlan, dated
 from eventq.node.folded_log import FoldedLog, Now, head_of
+from eventq.node.standby import Standby
 from eventq.node.waiting_line import PendingCommand, WaitingLine
 from eventq.replay.fold import task_of
 
@@ -35,23 +38,14 @@ from eventq.replay.fold import task_of
 CONFLICTS_BORNE = 100
 
 
-class Guess(enum.Enum):
-    """What a commit does with the head that the node remembers, on a log behind a network."""
-
-    NONE = enum.auto()
-    """It asks the log for its head."""
-    SAVES_A_QUESTION = enum.auto()
-    """It reads what the log holds behind the remembered head, and so learns the true head."""
-    TRUSTED = enum.auto()
-    """It decides by the remembered head, unread: a wrong one meets a conflict."""
-
-
 class InFlight(Struct):
     """What was decided last, on its way into the log; its outcome may be unknown."""
 
     commit: Commit | None
     """None where nobody decided on any event."""
     members: list[PendingCommand[Any]]
+    is_leased: bool = False
+    """The last event leases the task of the only other one, for a run on standby."""
 
 
 class Committer:
@@ -63,19 +57,23 @@ class Committer:
         line: WaitingLine,
         folded: FoldedLog,
         past: PastTasks,
+        standby: Standby,
         *,
+        name: str,
         now: Now,
         ring: Callable[[], None],
     ) -> None:
-        """``ring`` is called after each append."""
+        """``name`` is what the node leases by; ``ring`` is called after each append."""
         self.in_flight: InFlight | None = None
         """What was decided, until its outcome is known."""
         self._log = log
         self._line = line
         self._folded = folded
         self._past = past
+        self._standby = standby
         self._now = now
         self._ring = ring
+        self._approach = Approach(log, line, folded, name=name, now=now)
         # What unconditional commands are handed.
         self._empty = Projection(log.namespace)
 
@@ -98,9 +96,9 @@ class Committer:
     def _commit(self) -> None:
         """Makes one commit of all who wait, as far as there is room."""
         for _ in range(CONFLICTS_BORNE):
-            guess = self._guess()
+            guess = self._approach.choose()
             try:
-                commit = self._append_next(guess, partial(self._decide, guess))
+                commit = self._approach.append_next(guess, partial(self._decide, guess))
             except LogError as error:
                 raise_interrupt(error)
                 self.in_flight = None  # The log has said what is known of it.
@@ -111,7 +109,7 @@ class Committer:
             assert self.in_flight is not None, "it has decided"
             members = self.in_flight.members
             if commit is not None:
-                self._apply(commit, members)
+                self._apply(commit, self.in_flight)
             for pending in members:
                 pending.committed = True
             # Not before all are marked: an interrupt would leave the rest with a wrong answer.
@@ -121,38 +119,15 @@ class Committer:
             return
         raise LogUnavailableError(f"{CONFLICTS_BORNE} conflicts in a row; the log is too busy")
 
-    def _guess(self) -> Guess:
-        """What to do with the head that the node remembers.
-
-        Only leases, outcomes and what needs no projection are decided by a trusted guess: they meet
-        a conflict if it is wrong. For others it saves a question, since the log is read anyway.
-        """
-        if self._log.remote is None or self._folded.end is None:
-            return Guess.NONE
-        is_unconditional = self._is_unconditional()
-        if self._folded.is_alone and (
-            is_unconditional or all(each.command.leasing for each in self._line.batch)
-        ):
-            return Guess.TRUSTED
-        if is_unconditional or self._folded.projection is None:
-            return Guess.NONE
-        return Guess.SAVES_A_QUESTION
-
-    def _append_next(self, guess: Guess, decide: Decide) -> Commit | None:
-        """Appends through the log; a guess saves asking where it ends."""
-        remote, end = self._log.remote, self._folded.end
-        if guess is Guess.NONE or remote is None or end is None:
-            return self._log.append_next(decide)
-        return remote.append_next(decide, guess=end)
-
     def _decide(self, guess: Guess, head: Head) -> Commit | None:
         """Decides what follows the head, and makes a commit of it; None where there is nothing."""
         place = self._catch_up(head, guess)
         # As late as can be: whoever came while the log was read comes along.
         self._line.take_waiting()
         plan, members = self._plan(place, guess)
+        is_leased = self._standby.ttl_us is not None and self._lease_created(plan, members, place)
         commit = plan.sealed() if plan.bodies else None
-        self.in_flight = InFlight(commit, members)
+        self.in_flight = InFlight(commit, members, is_leased)
         return commit
 
     def _catch_up(self, head: Head, guess: Guess) -> Head:
@@ -166,23 +141,20 @@ class Committer:
             # Where nothing is new, only the head shows whether a failover took something back.
             head = self._log.head() if known.seq == head.seq else head_of(known)
         folded.note_head(head)
-        if self._is_unconditional():
+        if self._line.is_unconditional():
             return head
         projection = folded.projection
         if not (projection and projection.seq == head.seq):
             projection = folded.catch_up()
         return head_of(projection)
 
-    def _is_unconditional(self) -> bool:
-        """Whether no command in the commit needs a projection."""
-        return all(each.command.unconditional for each in self._line.batch)
-
     def _plan(self, place: Head, guess: Guess) -> tuple[CommitPlan, list[PendingCommand[Any]]]:
         """Has the commands decide, leases first; returns the plan and those who are in it."""
         now = self._now(at_least=place.at)
-        plan, members = CommitPlan(place, now, max(now, place.at)), []
-        projection = self._folded.projection if self._folded.is_at(place) else None
-        for pending in sorted(self._line.batch, key=lambda pending: not pending.command.leasing):
+        plan, members = CommitPlan(place, now), []
+        projection = self._folded.projection_at(place)
+        # A sort by what is true first: a reversed one leaves equals in their order, too.
+        for pending in sorted(self._line.batch, key=_is_leasing, reverse=True):
             pending.error = None
             command, known = pending.command, projection
             if command.unconditional:
@@ -194,21 +166,51 @@ class Committer:
                 decision = command.decide(known, self._past, now)
                 if now != plan.at:
                     decision = replace(decision, events=dated(decision.events, now))
-                texts = encode_bodies([body for _, body in decision.events])
+                texts = encode_bodies(map(_body_of, decision.events))
             except Exception as error:  # noqa: BLE001 - its own caller raises it
                 raise_interrupt(error)
                 pending.error = error
                 continue
-            if plan.admits(decision.events, texts):
-                pending.decision = decision
-                pending.first = plan.add(decision.events, texts)
+            first = plan.add(decision.events, texts)
+            if first is not None:
+                pending.decision, pending.first = decision, first
                 members.append(pending)
         return plan, members
 
-    def _apply(self, commit: Commit, members: list[PendingCommand[Any]]) -> None:
-        """Folds the commit, and gives commands their tasks."""
+    def _lease_created(
+        self, plan: CommitPlan, members: list[PendingCommand[Any]], place: Head
+    ) -> bool:
+        """Leases the one task that the plan creates for a run on standby; returns whether it did.
+
+        Only where nothing else is planned: what is there is all that could run before it.
+        """
+        standby, projection = self._standby, self._folded.projection_at(place)
+        drafts = members[0].events if len(members) == 1 else []
+        if standby.ttl_us is None or projection is None or len(drafts) != 1:
+            return False
+        (_, body), number = drafts[0], members[0].first
+        # Where a log is ahead of the clock, bodies say by what instant they were decided.
+        if type(body) is not Created or body.decided_at is not None:
+            return False
+        lease = lease_created(
+            projection,
+            body,
+            worker=standby.worker,
+            ttl_us=standby.ttl_us,
+            now=plan.at,
+            audience=standby.audience,
+        )
+        if lease is None:
+            return False
+        standby.note_decided()
+        return plan.add([(number, lease)], encode_bodies([lease])) is not None
+
+    def _apply(self, commit: Commit, made: InFlight) -> None:
+        """Folds the commit, and gives commands their tasks, and a run on standby its own."""
         after = self._folded.fold(commit)
-        for pending in members:
+        if made.is_leased and after and after[-1]:
+            self._standby.note_leased(after[-1])
+        for pending in made.members:
             if after is None:
                 pending.tasks = pending.created(self._log.namespace, commit.at)
             else:
@@ -256,6 +258,11 @@ class Committer:
                 numbers = commit.tasks[start : start + len(pending.events)]
                 pending.tasks = [task_of(self._log, number) for number in numbers]
                 pending.committed = True
+
+
+# In C, since each is asked of every command.
+_body_of = itemgetter(1)
+_is_leasing = attrgetter("command.leasing")
 
 
 def _outcome_unknown(problem: object, unread: EventqError) -> LogOutcomeUnknownError:

@@ -35,9 +35,13 @@ class FoldedLog:
         self._projection: Projection | None = None
         self._log = log
         self._now = now
+        self._is_remote = log.remote is not None
         self._undisturbed = 0
         self.end: Head | None = None
-        """Where the log ended when this node last saw it end; None where it never did."""
+        """Where a log behind a network ended when this node last saw it end; None if it never did.
+
+        For guesses; the end of another log is cheaply asked for.
+        """
 
     @property
     def projection(self) -> Projection | None:
@@ -58,27 +62,30 @@ class FoldedLog:
         self._undisturbed = 0
         self.end = None
 
-    def is_at(self, head: Head) -> bool:
-        """Whether the projection is the fold up to this head.
+    def projection_at(self, head: Head) -> Projection | None:
+        """The projection, if it is the fold up to this head.
 
         The seal decides, not the position: a failover may have put another history there.
         """
-        known = self.projection
-        return known is not None and known.seal == head.seal
+        known = self._projection and self.projection
+        return known if known is not None and known.seal == head.seal else None
 
     def note_head(self, head: Head) -> None:
         """Notes where the log ends; drops the projection where a failover took back its end."""
-        known, before, self.end = self.projection, self.end, head
-        if before is not None and before.seal != head.seal:
-            self._undisturbed = 0
+        if self._is_remote:
+            before, self.end = self.end, head
+            if before is not None and before.seal != head.seal:
+                self._undisturbed = 0
+        known = self._projection
         if known is not None and known.seq >= head.seq and known.seal != head.seal:
             self._projection = None
 
     def fold(self, commit: Commit) -> list[Task | None] | None:
         """Folds a commit of this node's; None when it is not right behind the projection."""
         known = self.projection
-        self._undisturbed += 1
-        self.end = Head(commit.last, commit.at, commit.seal)
+        if self._is_remote:
+            self._undisturbed += 1
+            self.end = Head(commit.last, commit.at, commit.seal)
         if known is None or known.seal != commit.prev:
             return None
         # Should the fold break off half-way, the next command builds a new one from the log.

@@ -11,6 +11,8 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
+from threading import get_ident
 from typing import Any, TypeVar
 
 from eventq.core.command import Command
@@ -24,6 +26,7 @@ from eventq.host.interrupts import Holding, raise_interrupt
 from eventq.node.committer import Committer
 from eventq.node.folded_log import FoldedLog
 from eventq.node.logged_past import LoggedPast
+from eventq.node.standby import Standby
 from eventq.node.waiting_line import Committed, PendingCommand, WaitingLine
 
 R = TypeVar("R")
@@ -56,8 +59,17 @@ class Node:
         self._line = WaitingLine()
         self._past = LoggedPast(self.log)
         self._folded = FoldedLog(self.log, now=self.now)
+        self.standby = Standby(self.name, self.clock)
+        """What a run at rest offers; see there."""
         self._committer = Committer(
-            self.log, self._line, self._folded, self._past, now=self.now, ring=self._ring
+            self.log,
+            self._line,
+            self._folded,
+            self._past,
+            self.standby,
+            name=self.name,
+            now=self.now,
+            ring=self._ring,
         )
         # The commands of the threads in `execute`, by thread: a signal handler that comes back here
         # would wait for itself. Those that were interrupted stay, and are abandoned.
@@ -69,10 +81,11 @@ class Node:
         Raises what the command's decision raised, or a LogError: then nothing was appended. What
         a signal handler raises ends this call alone; others' commands go on under another leader.
         """
-        self._check_open()
-        self._check_not_inside()
+        thread = get_ident()
+        if self._closed or thread in self._inside:
+            self._check_open()
+            self._check_not_inside()
         pending = PendingCommand(command)
-        thread = threading.get_ident()
         try:
             self._inside[thread] = pending
             self._line.join(pending)
@@ -101,7 +114,9 @@ class Node:
         """
         self._check_open()
         self._check_not_inside()
-        return Holding(self._lock, self._as_left if as_left else self._folded.catch_up)
+        # Briefly: what came after this call began need not be seen.
+        look = self._as_left if as_left else partial(self._folded.catch_up, briefly=True)
+        return Holding(self._lock, look)
 
     def now(self, *, at_least: int = 0) -> int:
         """The node's time in microseconds: the log's clock, but never behind the log or itself.
@@ -148,7 +163,7 @@ class Node:
             raise QueueClosedError("the queue is closed")
 
     def _check_not_inside(self) -> None:
-        pending = self._inside.get(threading.get_ident())
+        pending = self._inside.get(get_ident())
         if pending is not None and not pending.abandoned:
             raise ReentrantCallError
 

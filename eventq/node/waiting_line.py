@@ -11,10 +11,10 @@ import threading
 from collections import deque
 from typing import Any, Generic, TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from eventq.core.command import Command, Decision, Draft
-from eventq.core.events import Created, time_of
+from eventq.core.events import Created
 from eventq.core.moves import create
 from eventq.core.task import Task
 
@@ -32,27 +32,21 @@ class Committed(Struct, Generic[R], frozen=True, gc=False):
     result: R
 
 
-class PendingCommand(Generic[R]):
+class PendingCommand(Struct, Generic[R], eq=False):
     """One caller's place in line, with the lock that its thread waits for."""
 
-    __slots__ = (
-        "abandoned", "command", "committed", "decision", "done", "error", "first", "ready", "tasks",
-    )  # fmt: skip
-
-    def __init__(self, command: Command[R]) -> None:
-        self.command = command
-        self.decision: Decision[R] | None = None
-        self.first = 0
-        self.tasks: list[Task | None] = []
-        self.error: BaseException | None = None
-        self.committed = False
-        """Its events, if it has any, are in the log."""
-        self.done = False
-        self.abandoned = False
-        """Its thread was interrupted and no longer waits."""
-        # Held until the command is done, or its thread is chosen to lead the next commit.
-        self.ready = threading.Lock()
-        self.ready.acquire()
+    command: Command[R]
+    ready: threading.Lock = field(default_factory=threading.Lock)
+    """Held, unless it leads, until it is done or its thread is chosen to lead the next commit."""
+    decision: Decision[R] | None = None
+    first: int = 0
+    tasks: list[Task | None] = []
+    error: BaseException | None = None
+    committed: bool = False
+    """Its events, if it has any, are in the log."""
+    done: bool = False
+    abandoned: bool = False
+    """Its thread was interrupted and no longer waits."""
 
     @property
     def events(self) -> list[Draft]:
@@ -61,8 +55,9 @@ class PendingCommand(Generic[R]):
 
     def wake(self) -> None:
         """Has its thread look whether it is done or leads; once too often does no harm."""
-        if self.ready.locked():
-            self.ready.release()
+        ready = self.ready
+        if ready.locked():
+            ready.release()
 
     def outcome(self) -> Committed[R]:
         """What the caller is given. Raises what the command ended with instead."""
@@ -73,10 +68,16 @@ class PendingCommand(Generic[R]):
 
     def created(self, namespace: str, at: int) -> list[Task | None]:
         """The tasks that its events created, without a projection; None for other events."""
-        return [
-            create(namespace, seq, time_of(at, body), body) if type(body) is Created else None
-            for seq, (_, body) in enumerate(self.events, self.first)
-        ]
+        tasks: list[Task | None] = []
+        seq = self.first
+        for _, body in self.events:
+            if type(body) is Created:
+                decided_at = at if body.decided_at is None else body.decided_at
+                tasks.append(create(namespace, seq, decided_at, body))
+            else:
+                tasks.append(None)
+            seq += 1
+        return tasks
 
 
 class WaitingLine:
@@ -94,9 +95,11 @@ class WaitingLine:
     def join(self, pending: PendingCommand[Any]) -> None:
         """Puts a command at the end; it leads when there is no leader."""
         with self._guard:
-            self.waiting.append(pending)
             if self.leader is None:
                 self.leader = pending
+            else:
+                pending.ready.acquire()
+            self.waiting.append(pending)
 
     def take_waiting(self) -> None:
         """Takes all who wait into the commit."""
@@ -106,6 +109,13 @@ class WaitingLine:
             # One assignment, so that an interrupt finds each command in exactly one place.
             self.batch, self.waiting = [*self.batch, *self.waiting], deque()
 
+    def is_unconditional(self) -> bool:
+        """Whether no command in the commit needs a projection."""
+        for pending in self.batch:  # noqa: SIM110 - `all` costs lone callers twice as much
+            if not pending.command.unconditional:
+                return False
+        return True
+
     def hand_on(self) -> None:
         """Wakes whose command is done, puts the others back in line, and chooses who leads."""
         with self._guard:
@@ -113,7 +123,8 @@ class WaitingLine:
             for pending in reversed(self.batch):
                 if pending.committed or pending.error is not None:
                     pending.done = True
-                    pending.wake()
+                    if pending is not self.leader:
+                        pending.wake()
                 elif not pending.abandoned and pending not in waiting:
                     waiting.appendleft(pending)
             self.batch = []

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from eventq.core.audience import audience_of, matches
 from eventq.core.events import (
     NODE,
+    TOLD,
     Cancelled,
     Completed,
     Event,
@@ -38,6 +39,9 @@ ENDS: dict[type, TaskState] = {
     Expired: TaskState.EXPIRED,
     Cancelled: TaskState.CANCELLED,
 }
+
+# A late outcome or word changes nothing, and what an unknown event changes, nobody here knows.
+SAYING_NOTHING = frozenset({Refused, Unknown}) | TOLD
 
 # A follower that heard no ring looks all the same after this many seconds.
 FOLLOW_S = 1.0
@@ -246,8 +250,7 @@ def _newest_final(log: EventLog, states: frozenset[TaskState], *, until: int) ->
     seen: set[int] = set()
     for event in _read_back(log, until=until):
         number, kind = event.task, type(event.body)
-        # A late outcome changes nothing, and what an unknown event changes, nobody here knows.
-        if number == NODE or number in seen or kind is Refused or kind is Unknown:
+        if number == NODE or number in seen or kind in SAYING_NOTHING:
             continue
         seen.add(number)
         if ENDS.get(kind) in states:

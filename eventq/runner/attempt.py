@@ -10,8 +10,11 @@ import inspect
 import math
 from collections.abc import Callable
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from eventq.core.durations import SECOND_US, parse_duration
-from eventq.core.events import ErrorInfo
+from eventq.core.events import ErrorInfo, Noted
 from eventq.core.plain import plain
 from eventq.core.settle import Outcome
 from eventq.core.task import Task
@@ -25,31 +28,30 @@ UNDONE = "the worker returned a {}, which nobody runs: write it without yield"
 UNTOLD = ErrorInfo("Exception", "the worker raised an error that cannot be described")
 
 
-class Attempt:
+class Attempt(Struct, eq=False):
     """A leased task on its way through a worker. The runner's thread and one worker share it."""
 
-    __slots__ = (
-        "begun_s", "context", "ended_s", "interrupt", "outcome", "reported", "revoked", "stopped",
-        "task", "told_s", "work",
-    )  # fmt: skip
+    task: Task
+    context: Context
+    work: Work
+    begun_s: float | None = None
+    ended_s: float = 0.0
+    outcome: Outcome | None = None
+    stopped: bool = False
+    """The worker ended by letting ctx.check()'s error pass, or by asyncio's cancellation."""
+    revoked: bool = False
+    """The lease is gone: the runner has settled the attempt without the worker."""
+    interrupt: Callable[[Attempt], object] | None = None
+    """Given this, cancels its asyncio task, or wakes who watches its process; from any thread.
 
-    def __init__(self, task: Task, context: Context, work: Work) -> None:
-        self.task = task
-        self.context = context
-        self.work = work
-        self.begun_s: float | None = None
-        self.ended_s = 0.0
-        self.outcome: Outcome | None = None
-        self.stopped = False
-        """The worker ended by letting ctx.check()'s error pass, or by asyncio's cancellation."""
-        self.revoked = False
-        """The lease is gone: the runner has settled the attempt without the worker."""
-        self.interrupt: Callable[[], object] | None = None
-        """Cancels its asyncio task, once it has one; from any thread."""
-        self.told_s = math.inf
-        """Since when it goes on without a lease. Monotonic seconds."""
-        self.reported = False
-        """It is known to be stuck."""
+    None until there is one.
+    """
+    hurried: bool = False
+    """Its process is not given all the time to end that its handler asks for."""
+    told_s: float = math.inf
+    """Since when it goes on without a lease. Monotonic seconds."""
+    reported: bool = False
+    """It is known to be stuck."""
 
     def begin(self, monotonic_s: float) -> None:
         """For the executor, right before the worker is called: the deadline counts from here."""
@@ -61,7 +63,8 @@ class Attempt:
     def due_s(self, *, now: int, monotonic_s: float) -> float | None:
         """When its deadline will pass, at the earliest; None for never. Monotonic seconds."""
         if self.context.deadline_s is not None:
-            return self.context.deadline_s
+            # Once it has been told to end, its process is watched elsewhere.
+            return None if self.context.stopped_why else self.context.deadline_s
         task = self.task
         # It may begin at any moment from now on.
         lengths_us = []
@@ -77,16 +80,40 @@ class Attempt:
             self.stopped = is_stop(error)
             self.outcome = raised(self.task, error, self.work)
 
-    def stop(self, why: str) -> None:
-        """Asks its worker to end, which may take its time."""
+    def conclude(self, outcome: Outcome) -> Outcome:
+        """See `concluded`."""
+        return concluded(outcome, self.context)
+
+    def stop(self, why: str, *, hurry: bool = False) -> None:
+        """Asks its worker to end, which may take its time; from the first time on."""
+        self.hurried = self.hurried or hurry
         self.context.stop(why)
         if self.interrupt is not None:
-            self.interrupt()
+            self.interrupt(self)
 
     def end(self, error: BaseException, monotonic_s: float) -> None:
         """For the executor: what ended the attempt is its outcome, unless it has one."""
         self.fail(error)
         self.ended_s = monotonic_s
+
+
+def concluded(outcome: Outcome, context: Context) -> Outcome:
+    """The outcome with what its worker has told, and the tasks that it makes if it completed.
+
+    From here on the context takes nothing more. What was kept for a next attempt, and how far this
+    one came, is of no use to a completed one.
+    """
+    telling = context.conclude()
+    if telling is None:
+        return outcome
+    told = (*telling.bodies(), *outcome.told)
+    if outcome.kind != "completed":
+        return replace(outcome, told=told)
+    children = outcome.children
+    if telling.children is not None:
+        children = tuple(telling.children.orders)
+    noted = tuple(body for body in told if isinstance(body, Noted))
+    return replace(outcome, told=noted, children=children)
 
 
 def returned(task: Task, value: object, work: Work) -> Outcome:

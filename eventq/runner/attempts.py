@@ -17,8 +17,10 @@ from eventq.core.settle import Outcome
 from eventq.core.task import Task
 from eventq.errors import DeadlineExceededError
 from eventq.handlers.context import LATE, AsyncContext, Context
+from eventq.handlers.telling import Setting
 from eventq.host.clock import Clock, LogClock
 from eventq.runner.attempt import Attempt, raised, released
+from eventq.runner.hearing import Hearing
 from eventq.runner.pool import Pool
 from eventq.runner.workload import Workload
 
@@ -26,12 +28,21 @@ from eventq.runner.workload import Workload
 LOST = "the task was cancelled or its lease was lost"
 # What workers are told, and why a lease is given back, when a run ends by an error.
 BROKE_OFF = "the run broke off"
+PAST_DEADLINE = "deadline exceeded"
+NODE_STOPS = "the node stops"
+STOPPED = "stopped while running"
 
 
 class Attempts:
     """The attempts that the pools of one run work on, and those that earlier runs left."""
 
-    def __init__(self, pools: dict[str | None, Pool], workload: Workload, clock: LogClock) -> None:
+    def __init__(
+        self,
+        pools: dict[str | None, Pool],
+        workload: Workload,
+        clock: LogClock,
+        hearing: Hearing,
+    ) -> None:
         self.pools = list(pools.values())
         self.held: dict[int, Attempt] = {}
         """By task, the attempts whose lease this node holds."""
@@ -44,6 +55,11 @@ class Attempts:
         """
         self.unsettled: list[Outcome] = []
         self.workload = workload
+        self.hearing = hearing
+        self._settings = {
+            level: Setting(workload.policy, level, hearing.hear)
+            for level in {work.keeps_level for work in workload.works()}
+        }
         self._by_lane = pools
         self._clock: Clock = clock
 
@@ -55,6 +71,7 @@ class Attempts:
         """Goes on with what an earlier run left in its executor, and what that had taken over."""
         for pool in before.pools:
             pool.take_back()
+        self.hearing.take_over(before.hearing)
         self.unsettled = before.unsettled
         known = {id(outcome) for outcome in self.unsettled}
         left = {each: before.pool_of(each.task) for each in (*before.held.values(), *before.strays)}
@@ -104,7 +121,8 @@ class Attempts:
         if before is not None:  # It lost its lease since the last look.
             self.revoke(before, LOST, None)
         work = self.workload.work_of(task)
-        context = (AsyncContext if work.is_async else Context)(task, self._clock)
+        kind = AsyncContext if work.is_async else Context
+        context = kind(task, self._clock, self._settings[work.keeps_level])
         attempt = Attempt(task, context, work)
         self.held[task.number] = attempt
         return attempt
@@ -124,9 +142,15 @@ class Attempts:
             if attempt.begun_s is not None:
                 total_s += attempt.ended_s - attempt.begun_s
             number = attempt.task.number
+            # First this, then the look; see Context.conclude.
+            attempt.context.is_over = True
+            if attempt.context.telling is not None:
+                attempt.outcome = attempt.conclude(attempt.outcome)
             # The outcome first: should an interrupt come in between, it is not lost.
             if self.held.get(number) is attempt:
-                self.unsettled.append(attempt.outcome)
+                is_given_back = attempt.hurried and attempt.stopped
+                outcome = released(attempt, STOPPED) if is_given_back else attempt.outcome
+                self.unsettled.append(outcome)
                 del self.held[number]
             elif attempt in self.strays:
                 if not attempt.stopped:
@@ -137,6 +161,11 @@ class Attempts:
         pool.pace.measure(total_s, len(ended))
         pool.progress_s = self._clock.monotonic()
 
+    def longest_s(self, now_s: float) -> float:
+        """How long the attempt that began first has gone on; they begin in the order of `held`."""
+        first = next(iter(self.held.values()), None)
+        return 0.0 if first is None or first.begun_s is None else now_s - first.begun_s
+
     def fail_late(self) -> None:
         """Fails the attempts whose deadline has passed."""
         now_s = self._clock.monotonic()
@@ -144,8 +173,13 @@ class Attempts:
             due_s = attempt.context.deadline_s
             # One that has an outcome ended in time, and is collected in the next round.
             if due_s is not None and due_s <= now_s and attempt.outcome is None:
+                if attempt.work.isolated is not None:
+                    # Its lease is kept until its process is gone.
+                    if attempt.context.stopped_why is None:
+                        attempt.stop(PAST_DEADLINE)
+                    continue
                 outcome = raised(attempt.task, DeadlineExceededError(LATE), attempt.work)
-                self.revoke(attempt, "deadline exceeded", replace(outcome, verdict=True))
+                self.revoke(attempt, PAST_DEADLINE, replace(outcome, verdict=True))
 
     def revoke(self, attempt: Attempt, why: str, outcome: Outcome | None) -> None:
         """Ends an attempt without its worker, which is told, and may still hold its thread."""
@@ -155,7 +189,7 @@ class Attempts:
             self.strays.add(attempt)
         attempt.stop(why)
         if outcome is not None:
-            self.unsettled.append(outcome)
+            self.unsettled.append(attempt.conclude(outcome))
 
     def give_back(self, reason: str) -> None:
         """Gives back what has not begun, so that other nodes can run it."""
@@ -171,13 +205,19 @@ class Attempts:
             self.strays.discard(attempt)
 
     def end_all(self) -> None:
-        """Ends what is running: its lease is given back, and what has ended is settled."""
+        """Ends what is running: its lease is given back, and what has ended is settled.
+
+        That of an isolated attempt only when its process is gone, for which the run waits.
+        """
         for attempt in list(self.held.values()):
-            if attempt.outcome is None:
-                end = released(attempt, "stopped while running")
-                self.revoke(attempt, "the node stops", end)
+            if attempt.outcome is None and attempt.work.isolated is not None:
+                if not attempt.hurried:
+                    attempt.stop(NODE_STOPS, hurry=True)
+            elif attempt.outcome is None:
+                self.revoke(attempt, NODE_STOPS, released(attempt, STOPPED))
             else:
                 # It ended, and is not waited for, whatever keeps it from being collected.
+                attempt.outcome = attempt.conclude(attempt.outcome)
                 del self.held[attempt.task.number]
                 self.unsettled.append(attempt.outcome)
 
@@ -190,12 +230,12 @@ class Attempts:
 
     def lost(self, projection: Projection) -> list[Attempt]:
         """Attempts that go on although the log has ended their lease."""
-        lost = []
-        for number, attempt in self.held.items():
-            task = projection.tasks.get(number)
-            if task is None or task.fence != attempt.task.fence:
-                lost.append(attempt)
-        return lost
+        tasks = projection.tasks
+        return [
+            attempt
+            for number, attempt in self.held.items()
+            if number not in tasks or tasks[number].fence != attempt.task.fence
+        ]
 
     def orphans(self, projection: Projection, leases: Collection[int]) -> list[Outcome]:
         """Ends for this node's leases without an attempt, left by a run that was torn away."""
@@ -224,6 +264,6 @@ class Attempts:
                 outcome = None if attempt.revoked else released(attempt, BROKE_OFF)
             is_held = self.held.get(attempt.task.number) is attempt
             if outcome is not None and (is_held or attempt.revoked):
-                self.unsettled.append(outcome)
+                self.unsettled.append(attempt.conclude(outcome))
             if is_held:
                 del self.held[attempt.task.number]

@@ -12,7 +12,7 @@ import msgspec
 
 from eventq.core.events import ERROR_BYTES, ErrorInfo
 from eventq.core.plain import plain
-from eventq.errors import AttemptStoppedError, Cancel, Fail, Retry
+from eventq.errors import AttemptStoppedError, Cancel, Fail, ProcessDiedError, Retry
 
 # Of the 8 KiB an error may take, so that type and traceback always have room beside the message.
 MESSAGE_CHARACTERS = 1_000
@@ -27,6 +27,7 @@ CALLERS = {
     "eventq.runner.executors.aio",
     "eventq.runner.follower",
     "eventq.runner.executors.thread",
+    "eventq.runner.isolation.child",
     "eventq.sandbox.rerun",
 }
 
@@ -44,7 +45,7 @@ def describe(error: BaseException) -> ErrorInfo:
         type=clean(_told(lambda: _name_of(kind), "type"), TYPE_CHARACTERS),
         message=clean(_told(lambda: str(plain(str(error))), "__str__"), MESSAGE_CHARACTERS),
     )
-    if issubclass(kind, (Retry, Fail, AttemptStoppedError)):
+    if issubclass(kind, (Retry, Fail, AttemptStoppedError, ProcessDiedError)):
         return info
     return msgspec.structs.replace(info, traceback=_cut(_lines(error, info), info))
 

@@ -5,22 +5,26 @@ Leases that were lost, nodes that lapsed, tasks that are due, and how long nothi
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from eventq.core.durations import SECOND_US
 from eventq.core.lease import can_lease
 from eventq.core.newer import newer_queue
 from eventq.core.projection import Projection
 from eventq.errors import WorkersStuckError
-from eventq.host.clock import Clock, MovedClock
+from eventq.host.clock import Clock
 from eventq.host.logger import SafeLogger
 from eventq.host.switching import Switching
 from eventq.node.node import Node
 from eventq.runner.attempts import LOST, Attempts
 from eventq.runner.lapses import LapseWatch
 from eventq.runner.options import RunOptions
+from eventq.runner.resting import Resting
 from eventq.runner.settling import LINGER_S, Settler
 from eventq.runner.snapshots import SnapshotKeeper
 from eventq.runner.stopping import Stopping
 from eventq.runner.stuck import StuckWatch
+from eventq.runner.unhandled import UnhandledWatch
 
 logger = SafeLogger("eventq.runner")
 
@@ -46,6 +50,8 @@ class Lookout:
         settler: Settler,
         stopping: Stopping,
         options: RunOptions,
+        *,
+        ring: Callable[[], None],
     ) -> None:
         self.looked_s = 0.0
         """When it last looked. Monotonic seconds."""
@@ -53,9 +59,9 @@ class Lookout:
         workers = sum(pool.workers for pool in attempts.pools)
         self.stuck = StuckWatch(workers=workers, most_s=options.max_stuck_s)
         self.snapshots = SnapshotKeeper(node)
+        self.unhandled = UnhandledWatch()
         self.switching = Switching()
-        self.moved = node.clock if isinstance(node.clock, MovedClock) else None
-        """The clock, if it moves only when somebody moves it."""
+        self.resting = Resting(node, attempts, options, ring=ring)
         self._node = node
         self._clock: Clock = node.clock
         self._attempts = attempts
@@ -64,8 +70,17 @@ class Lookout:
         self._options = options
 
     def is_due(self) -> bool:
-        """Whether the last look is so long ago that even a busy run looks again."""
-        return self._clock.monotonic() - self.looked_s >= LOOK_EVERY_S
+        """Whether the last look is so long ago that even a busy run looks again.
+
+        Also where a task may be leased for it meanwhile: before it leases more, it must know.
+        """
+        return self._node.standby.is_on or self._clock.monotonic() - self.looked_s >= LOOK_EVERY_S
+
+    def stand_down(self) -> None:
+        """Has nothing more leased for this run by those who create tasks; takes what was."""
+        if self._node.standby.is_on:
+            with self._node.reading(as_left=True) as projection:
+                self._settler.begin(self._node.standby.take(projection))
 
     def look(self) -> float | None:
         """Does what the log and the time call for.
@@ -73,11 +88,13 @@ class Lookout:
         Returns the seconds to wait then (0 for none), or None when there is nothing left to do.
         """
         attempts, settler, stopping = self._attempts, self._settler, self._stopping
+        self.resting.end()
         self.looked_s = now_s = self._clock.monotonic()
         self._note_pace(now_s)
         # First all that is to be seen in the projection, then what comes of it.
         with self._node.reading(as_left=settler.as_left) as projection:
             now = self._node.now()
+            settler.begin(self._node.standby.take(projection))
             newer = projection.unknown
             lapsed = [] if newer else self._lapsed(projection, now)
             lost = attempts.lost(projection)
@@ -89,11 +106,12 @@ class Lookout:
                 audience=attempts.workload.audience,
                 now=now,
             )
-            is_at_rest = self._options.until_idle and self._is_at_rest(projection, now)
-            audience = attempts.workload.audience
-            is_done = is_at_rest and not projection.retrying_count(audience)
-            pause_s = self._pause_s(projection, now=now, now_s=now_s)
+            # It asks each attempt, and who is busy makes no pause.
+            is_busy = has_overdue or has_next or settler.is_due()
+            pause_s = 0.0 if is_busy else self._pause_s(projection, now=now, now_s=now_s)
+            rest = None if is_busy else self.resting.look(projection, now=now, pause_s=pause_s)
             self.snapshots.look(projection, idle=not (attempts.held or has_next))
+            self.unhandled.look(projection, now=now, now_s=now_s, said=settler.has_said)
         settler.as_left = False
         if newer is not None:
             stopping.give_up(newer_queue(newer))
@@ -110,24 +128,36 @@ class Lookout:
                 stopping.give_up(WorkersStuckError(self.stuck.workers))
             pause_s = min(pause_s, self.stuck.pause_s(now_s))
         must_say = not stopping.asked_count and settler.must_say(now_s)
+        told_s = attempts.hearing.due_s()
+        must_say = must_say or (told_s is not None and told_s <= now_s)
         if settler.is_due() or has_overdue or has_next or must_say:
             settler.settle_and_lease(leases=not stopping.asked_count)
         elif not lapsed:
-            if is_at_rest and not is_done and self.moved is not None:
-                self.moved.skip(pause_s)
-            return None if is_done and not attempts.unsettled else pause_s
+            if not self.resting.begin(rest):
+                return None
+            self._stand_by()
+            return pause_s
         return 0
 
     def _note_pace(self, now_s: float) -> None:
         """Whether executors begin what they are given, and whether an attempt takes long."""
-        attempts = self._attempts
-        for pool in attempts.pools:
+        for pool in self._attempts.pools:
             pool.pace.stalled = pool.pace.stalled and pool.is_behind()
-        begun_s = min((a.begun_s or now_s for a in attempts.held.values()), default=now_s)
-        if now_s - begun_s > LONG_S:
+        if self._attempts.longest_s(now_s) > LONG_S:
             self.switching.hurry()
         else:
             self.switching.relax()
+
+    def _stand_by(self) -> None:
+        """Has a task that is created while the run rests leased for a free worker at once.
+
+        Not where lanes have slots of their own, of which only this run knows the free ones.
+        """
+        attempts = self._attempts
+        if self._stopping.asked_count or attempts.lanes_wanted() is not None:
+            return
+        if (attempts.wanted().free or 0) > 0 and not attempts.pools[0].pace.stalled:
+            self._node.standby.offer(attempts.workload.audience, self._options.lease_ttl_us)
 
     def _lapsed(self, projection: Projection, now: int) -> list[tuple[str, int]]:
         """The nodes that have stopped renewing, each with its last sign of life."""
@@ -139,12 +169,6 @@ class Lookout:
             monotonic_s=self._clock.monotonic(),
             now=now,
         )
-
-    def _is_at_rest(self, projection: Projection, now: int) -> bool:
-        """Whether nothing is leased or ready for this run: what is left waits, or is others'."""
-        if self._attempts.held or projection.leased_count:
-            return False
-        return next(projection.ready(now, self._attempts.workload.audience), None) is None
 
     def _pause_s(self, projection: Projection, *, now: int, now_s: float) -> float:
         """How long nothing will happen that rings no bell."""
@@ -165,8 +189,7 @@ class Lookout:
         others = len(projection.holders) > (self._node.name in projection.holders)
         if others or attempts.earlier or any(pool.pace.stalled for pool in attempts.pools):
             ends.append(now_s + LOOK_EVERY_S)
-        if (says_s := settler.says_s()) is not None:
-            ends.append(says_s)
+        ends += [s for s in (settler.says_s(), attempts.hearing.due_s()) if s is not None]
         if self._stopping.ends_s is not None:
             ends.append(self._stopping.ends_s)
         # At least a millisecond: a timer that fires early must not spin.

@@ -16,6 +16,8 @@ from eventq.host.logger import SafeLogger
 from eventq.node.node import Node
 from eventq.runner.attempts import Attempts
 from eventq.runner.following import Following
+from eventq.runner.health import HealthFile
+from eventq.runner.hearing import Hearing
 from eventq.runner.lookout import Lookout
 from eventq.runner.options import RunOptions
 from eventq.runner.pool import Pool
@@ -42,6 +44,12 @@ class RunReport(Struct, frozen=True):
     refused: int = 0
     expired: int = 0
 
+    def plus(self, other: RunReport) -> RunReport:
+        """The sums of two reports."""
+        return RunReport(
+            **{name: getattr(self, name) + getattr(other, name) for name in self.__struct_fields__}
+        )
+
 
 class Runner:
     """Runs tasks of one node until stopped, or until nothing is left to do."""
@@ -56,12 +64,20 @@ class Runner:
     ) -> None:
         self.bell = bell
         self.executors = [executor for pool in pools.values() for executor in pool.executors]
-        self.attempts = Attempts(pools, workload, LogClock(node.clock, node.now))
+        clock = LogClock(node.clock, node.now)
+        self.attempts = Attempts(pools, workload, clock, Hearing(bell.ring))
         self.settler = Settler(node, self.attempts, options)
         self.stopping = Stopping(self.bell, node.clock, grace_s=options.grace_s)
-        self.lookout = Lookout(node, self.attempts, self.settler, self.stopping, options)
+        self.lookout = Lookout(
+            node, self.attempts, self.settler, self.stopping, options, ring=self.bell.ring
+        )
         self.following = Following(node, workload.follows, ttl_us=options.lease_ttl_us)
         self._grace_s = options.grace_s
+        path = options.health_path
+        slots = sum(pool.workers for pool in pools.values())
+        self._health = (
+            None if path is None else HealthFile(path, node.name, node.clock, slots=slots)
+        )
         self._node = node
 
     def take_over(self, before: Runner) -> None:
@@ -82,8 +98,8 @@ class Runner:
         node.warn_again()
         watch = self._watch()
         node.on_append(ring)
-        if self.lookout.moved is not None:
-            self.lookout.moved.on_move(ring)
+        if self.lookout.resting.moved is not None:
+            self.lookout.resting.moved.on_move(ring)
         try:
             for executor in self.executors:
                 executor.start()
@@ -94,16 +110,19 @@ class Runner:
             self.settler.leave()
             self.following.stop(within_s=self._grace_s)
         finally:
+            node.standby.ttl_us = None
             # Workers end first, so that none begins anew; then the wake-ups, which lean on the log.
             self.attempts.break_off()
             self._end_workers()
             self.following.stop(within_s=0.0)
             self.lookout.snapshots.stop()
             self.lookout.switching.relax()
-            if self.lookout.moved is not None:
-                self.lookout.moved.off_move(ring)
+            if self.lookout.resting.moved is not None:
+                self.lookout.resting.moved.off_move(ring)
             node.off_append(ring)
             watch.close()
+            if self._health is not None:
+                self._health.end()
         if self.stopping.cause is not None:
             raise self.stopping.cause
         return RunReport(**self.settler.counts)
@@ -156,6 +175,7 @@ class Runner:
         except LogUnavailableError as error:
             raise_interrupt(error)
             self.lookout.lapses.fail()
+            self._tell_health(f"the log is unavailable: {error}")
             if self.stopping.is_forced():
                 raise
             values = {"error": str(error)}
@@ -171,6 +191,7 @@ class Runner:
         given back, so that another node can begin before the ttl is over.
         """
         attempts = self.attempts
+        self.lookout.stand_down()
         self.stopping.begin(running_count=len(attempts.held))
         attempts.give_back("stopped before it began")
         if self.stopping.is_forced():
@@ -181,7 +202,23 @@ class Runner:
         # Before anything is renewed: a lease must not outlive what works on its task.
         if self._mend():
             self.attempts.collect()
-        return self.lookout.look()
+        pause_s = self.lookout.look()
+        if self._health is None or pause_s is None:
+            return pause_s
+        self._tell_health(self._problem())
+        return min(pause_s, self._health.pause_s())
+
+    def _problem(self) -> str | None:
+        """What keeps all slots from being used, if anything does."""
+        if self.lookout.stuck.is_total:
+            return "all workers are stuck: they ignore that they should end"
+        if all(pool.pace.stalled for pool in self.attempts.pools):
+            return "the event loop is blocked"
+        return None
+
+    def _tell_health(self, problem: str | None) -> None:
+        if self._health is not None:
+            self._health.tell(problem, running=len(self.attempts.held))
 
     def _rest(self, pause_s: float) -> None:
         """Waits for the bell, and meanwhile has the executors replace what dies."""

@@ -6,10 +6,13 @@ reported here, once the log holds it.
 
 from __future__ import annotations
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from eventq.core.durations import SECOND_US
 from eventq.core.events import (
+    COMMIT_BYTES,
+    COMMIT_EVENTS,
     ERROR_BYTES,
     Cancelled,
     Completed,
@@ -21,7 +24,11 @@ from eventq.core.events import (
     Released,
 )
 from eventq.core.lease import Leave, Renew, Vacancy
+from eventq.core.new_task import event_count
+from eventq.core.new_task import size_bytes as order_bytes
 from eventq.core.settle import Lapse, Outcome, SettleAndLease
+from eventq.core.task import Task
+from eventq.handlers.telling import told_bytes
 from eventq.host.logger import SafeLogger
 from eventq.node.node import Node
 from eventq.runner import news
@@ -36,8 +43,12 @@ logger = SafeLogger("eventq.runner")
 # An outcome waits at most this long for others to share its commit, and only while workers
 # have tasks to go on with.
 LINGER_S = 0.010
-# Results are cut into commits of about this many bytes, well under the cap of a commit.
+# Outcomes are cut into commits of about this many bytes, well under the cap of a commit, and of so
+# many events. One that makes tasks may be larger by itself.
 SETTLE_BYTES = 512 * 1024
+SETTLE_EVENTS = 700
+# All but leases: what outcomes leave of it is for what attempts tell that go on.
+FULL_BYTES = COMMIT_BYTES - 64 * 1024
 # A node says this often what it can run; one that has not for five minutes is taken for dead.
 JOIN_EVERY_S = 60.0
 FULL = Vacancy(0, 0)
@@ -81,8 +92,16 @@ class Settler:
     def settle_and_lease(self, *, leases: bool = True) -> None:
         """Commits the outcomes of the last tasks together with the leases of the next."""
         held = self._attempts
-        outcomes = [self._with_chance(each) for each in _batch(held.unsettled)]
+        batch = _batch(held.unsettled)
+        # Only a failure needs chance, for the jitter of its backoff.
+        outcomes = [
+            each if each.error is None else replace(each, draw=self._chance())
+            for each in batch.outcomes
+        ]
         begun_s = self._clock.monotonic()
+        heard = held.hearing.take(
+            begun_s, most_events=batch.left_events, most_bytes=batch.left_bytes
+        )
         wanted = held.wanted() if leases else FULL
         command = SettleAndLease(
             self._node.name,
@@ -93,27 +112,31 @@ class Settler:
             held.workload.audience,
             held.lanes_wanted() if leases else None,
             self._joined(begun_s) if leases else None,
+            tuple((each.telling.number, body) for each in heard for body in each.bodies),
         )
         committed = self._node.execute(command)
-        if command.joined is not None:
-            self._said = begun_s, command.joined
         del held.unsettled[: len(outcomes)]
         self._settled_s = self._clock.monotonic()
+        held.hearing.settle(heard, begun_s)
         self.as_left = bool(committed.events)
-        attempts, is_news = [], False
+        attempts, is_news, completed_count = [], False, 0
         for (_, body), task in zip(committed.events, committed.tasks, strict=True):
             kind = type(body)
             if kind is Leased:
                 assert task is not None
                 attempts.append(held.hold(task))
+            elif type(body) is Completed and body.result_missing is None:
+                # So do most tasks end, and there is nothing to report.
+                completed_count += 1
+            elif type(body) is Joined:
+                self._said = begun_s, body
             elif kind in COUNTED:
+                is_news = True
                 self.counts[COUNTED[kind]] += 1
-                # Of the plain completions of most tasks there is nothing to report.
-                is_plain = type(body) is Completed and body.result_missing is None
-                is_news = is_news or not is_plain
                 if kind is Cancelled:
                     # A worker's Cancel is a failure in the log, right before this event.
                     self.counts["failed"] -= 1
+        self.counts["completed"] += completed_count
         if attempts:
             # Other nodes may see the sign of life before this one hears of its commit.
             self.signed_s = begun_s
@@ -121,14 +144,25 @@ class Settler:
         if is_news:
             news.report(self._node, committed)
 
+    def begin(self, leased: list[Task]) -> None:
+        """Begins the tasks that were leased as they were created, for workers that are free."""
+        if leased:
+            self.signed_s = self._node.standby.leased_s
+            self._submit([self._attempts.hold(task) for task in leased])
+
     def _submit(self, attempts: list[Attempt]) -> None:
         by_pool: dict[Pool, list[Attempt]] = {}
         for attempt in attempts:
             by_pool.setdefault(self._attempts.pool_of(attempt.task), []).append(attempt)
         for pool, own in by_pool.items():
             if not pool.waiting_count():
-                pool.progress_s = self._settled_s
+                pool.progress_s = self._clock.monotonic()
             pool.submit(own)
+
+    @property
+    def has_said(self) -> bool:
+        """Whether the node has said what it can run, or has nothing to say."""
+        return self._said is not None or self._attempts.workload.is_plain
 
     def must_say(self, now_s: float) -> bool:
         """Whether the node has not said for a while what it can run, or can run something else."""
@@ -182,18 +216,37 @@ class Settler:
             self.counts["expired"] += sum(type(body) is Expired for _, body in committed.events)
             news.report(self._node, committed)
 
-    def _with_chance(self, outcome: Outcome) -> Outcome:
-        return outcome if outcome.error is None else replace(outcome, draw=self._chance())
+
+class Batch(Struct, frozen=True):
+    """Outcomes that one commit settles, and the room that they leave."""
+
+    outcomes: list[Outcome]
+    left_events: int
+    left_bytes: int
 
 
-def _batch(outcomes: list[Outcome]) -> list[Outcome]:
+def _batch(outcomes: list[Outcome]) -> Batch:
     """The first outcomes that fit into one commit beside a block of leases."""
-    size_bytes = 0
-    for index, outcome in enumerate(outcomes[:BLOCK]):
-        if outcome.result_json is not None:
-            size_bytes += len(outcome.result_json)
-        if outcome.error is not None:
-            size_bytes += ERROR_BYTES
-        if size_bytes > SETTLE_BYTES and index:
-            return outcomes[:index]
-    return outcomes[:BLOCK]
+    size_bytes = events = count = 0
+    for outcome in outcomes[:BLOCK]:
+        more_bytes, more_events = _size_of(outcome)
+        is_full = size_bytes + more_bytes > SETTLE_BYTES or events + more_events > SETTLE_EVENTS
+        if is_full and count:
+            break
+        size_bytes += more_bytes
+        events += more_events
+        count += 1
+    return Batch(outcomes[:count], COMMIT_EVENTS - events, FULL_BYTES - size_bytes)
+
+
+def _size_of(outcome: Outcome) -> tuple[int, int]:
+    """How many bytes and events an outcome takes at the most."""
+    size_bytes = 0 if outcome.result_json is None else len(outcome.result_json)
+    events = 1
+    if outcome.error is not None:
+        size_bytes += ERROR_BYTES
+        events = 2
+    if outcome.told or outcome.children:
+        size_bytes += told_bytes(outcome.told) + sum(map(order_bytes, outcome.children))
+        events += len(outcome.told) + sum(map(event_count, outcome.children))
+    return size_bytes, events

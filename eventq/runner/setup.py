@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 
 from eventq.core.durations import SECOND_US, Duration, parse_duration
 from eventq.core.plain import plain
 from eventq.core.validation import check_duration
 from eventq.errors import ArgumentError
+from eventq.handlers.work import Work
 from eventq.host.bell import Bell
 from eventq.node.node import Node
-from eventq.runner.executors import AsyncExecutor, Executor, ThreadExecutor
+from eventq.runner.executors import AsyncExecutor, Executor, ProcessExecutor, ThreadExecutor
+from eventq.runner.health import check_health_path
 from eventq.runner.options import RunOptions
 from eventq.runner.pool import Pool
 from eventq.runner.runner import Runner
@@ -27,9 +30,10 @@ def make_runner(
     grace: Duration,
     lease_ttl: Duration,
     max_stuck: Duration | None,
+    health: str | os.PathLike[str] | None,
     loop: asyncio.AbstractEventLoop | None = None,
 ) -> Runner:
-    """A runner for the workload: threads for ``def``, one event loop for ``async def``.
+    """A runner for the workload: threads for ``def``, one event loop for ``async def``, processes.
 
     ``loop`` is where coroutines run; for None, a loop in a thread of its own. Raises
     ArgumentError.
@@ -44,8 +48,9 @@ def make_runner(
         lease_ttl_us=lease_ttl_us,
         grace_s=parse_duration(grace, "grace") / SECOND_US,
         max_stuck_s=None if max_stuck_us is None else max_stuck_us / SECOND_US,
-        until_idle=until is not None,
+        until=None if until is None else "idle",
         chance=chance,
+        health_path=check_health_path(health),
     )
     bell = Bell()
     pools = {
@@ -64,5 +69,11 @@ def _executors(
     workers: int,
 ) -> list[Executor]:
     """One executor for each kind of work that there is."""
-    kinds = dict.fromkeys(AsyncExecutor if w.is_async else ThreadExecutor for w in workload.works())
+    kinds = dict.fromkeys(_kind_of(work) for work in workload.works())
     return [kind(workers=workers, bell=bell, clock=node.clock, loop=loop) for kind in kinds]
+
+
+def _kind_of(work: Work) -> type[Executor]:
+    if work.isolated is not None:
+        return ProcessExecutor
+    return AsyncExecutor if work.is_async else ThreadExecutor

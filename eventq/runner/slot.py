@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -12,6 +13,7 @@ from eventq.core.durations import Duration
 from eventq.core.validation import check_flag
 from eventq.errors import AlreadyRunningError, EventLoopError
 from eventq.host.interrupts import Holding
+from eventq.host.loading import check_guarded
 from eventq.host.signals import stopping_on_signals
 from eventq.host.surroundings import in_thread, running_loop
 from eventq.node.node import Node
@@ -30,6 +32,7 @@ class RunArguments(TypedDict):
     grace: Duration
     lease_ttl: Duration
     max_stuck: Duration | None
+    health: str | os.PathLike[str] | None
 
 
 class RunSlot:
@@ -50,7 +53,10 @@ class RunSlot:
     ) -> RunReport:
         """Runs the workload in this thread. Raises AlreadyRunningError, and as the run does."""
         signals = check_flag(signals, "signals")
-        runner = self._make_runner(workload, arguments, loop=None)
+        return self.run_with(self._make_runner(workload, arguments, loop=None), signals=signals)
+
+    def run_with(self, runner: Runner, *, signals: bool) -> RunReport:
+        """The same with a runner that is there already."""
         with self._occupied(runner, None), _signals_to(runner, listen=signals):
             try:
                 return self._work(runner)
@@ -127,6 +133,7 @@ class RunSlot:
     def _make_runner(
         self, workload: Workload, arguments: RunArguments, *, loop: AbstractEventLoop | None
     ) -> Runner:
+        check_guarded("run")
         from eventq.runner.setup import make_runner  # noqa: PLC0415 - loads asyncio
 
         return make_runner(

@@ -37,9 +37,19 @@ class StuckWatch:
         self._all_s: float | None = None
         self._said_s: float | None = None
 
+    @property
+    def is_total(self) -> bool:
+        """Whether all workers were stuck at the last look."""
+        return self._all_s is not None
+
     def look(self, strays: Collection[Attempt], now_s: float) -> bool:
         """Logs what is new; True once all workers have been stuck for longer than ``most_s``."""
-        told = [stray for stray in strays if stray.begun_s is not None and stray.outcome is None]
+        # An isolated one is killed soon.
+        told = [
+            stray
+            for stray in strays
+            if stray.begun_s is not None and stray.outcome is None and stray.work.isolated is None
+        ]
         for attempt in told:
             attempt.told_s = min(attempt.told_s, now_s)
         self.told = sorted(told, key=attrgetter("told_s"))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 
 from eventq.core.audience import EVERY_NAME, Audience
-from eventq.core.events import Joined
+from eventq.core.events import Joined, Policy
 from eventq.core.task import Task
 from eventq.core.validation import check_count, check_name, check_patterns
 from eventq.core.version import __version__
@@ -31,6 +31,8 @@ class Workload(Struct, frozen=True):
     worker: Work | None
     """What is called for all others."""
     signatures: dict[str, str]
+    policy: Policy
+    """The queue's, for the tasks that attempts make."""
     is_plain: bool
     """It takes what has no name, in any lane; so does a node that says nothing."""
     follows: tuple[Follow, ...] = ()
@@ -74,6 +76,7 @@ def make_workload(
     names: Iterable[str] | None,
     lanes: Iterable[str] | Mapping[str, int] | None,
     workers: int,
+    policy: Policy,
 ) -> Workload:
     """The workload of ``Queue.run``; see there. Raises ArgumentError."""
     patterns = None if names is None else check_patterns(names, "names")
@@ -87,12 +90,14 @@ def make_workload(
         audience = Audience(tuple(sorted(named)), unnamed=False, lanes=own_lanes)
         texts = {handler.name: handler.signature.text for handler in registry}
         signatures = {name: texts[name] for name in sorted(named)}
-        return Workload(audience, slots, named, None, signatures, False, follows)  # noqa: FBT003
+        return Workload(
+            audience, slots, named, None, signatures, policy, is_plain=False, follows=follows
+        )
     work = work_of_worker(worker, registry.own.arounds)
     is_unnamed = patterns is None or EVERY_NAME in patterns
     audience = Audience(patterns or (), unnamed=is_unnamed, lanes=own_lanes)
     is_plain = patterns is None and lanes is None
-    return Workload(audience, slots, {}, work, {}, is_plain, follows)
+    return Workload(audience, slots, {}, work, {}, policy, is_plain=is_plain, follows=follows)
 
 
 def _names_of(lanes: object) -> list[str]:

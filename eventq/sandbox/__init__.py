@@ -1,7 +1,7 @@
 """Trying a fix or a policy on the recorded past. Nothing here changes the queue."""
 
+from eventq.audit.attempts import Ended, RecordedAttempt
 from eventq.sandbox.fork import ForkReport, fork
-from eventq.sandbox.recorded_attempts import Ended, RecordedAttempt
 from eventq.sandbox.rerun import Rerun, rerun
 from eventq.sandbox.select import attempted_keys
 from eventq.sandbox.whatif.compare import PriorityRule, WhatIf, whatif

@@ -13,6 +13,14 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from eventq.audit.attempts import (
+    OUTCOMES,
+    Ended,
+    RecordedAttempt,
+    attempt_of,
+    ended_as,
+    leases_of,
+)
 from eventq.audit.lookup import read_history
 from eventq.core.durations import SECOND_US
 from eventq.core.events import ErrorInfo
@@ -28,14 +36,6 @@ from eventq.replay.points import Point
 from eventq.runner.attempt import failed, is_awaitable, raised, returned
 from eventq.runner.describing import describe
 from eventq.runner.variables import RunVariables
-from eventq.sandbox.recorded_attempts import (
-    OUTCOMES,
-    Ended,
-    RecordedAttempt,
-    attempt_of,
-    ended_as,
-    leases_of,
-)
 
 RerunVerdict = Literal["same", "other result", "other error", "other outcome", "nothing to compare"]
 # Given the exception that a worker raised, once it has ended.

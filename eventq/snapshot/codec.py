@@ -27,7 +27,7 @@ from eventq.errors import SnapshotError
 from eventq.snapshot.content import Snapshot
 
 # Of the bytes' layout; the fold has a number of its own.
-CODEC_VERSION = 4
+CODEC_VERSION = 5
 # What the first line begins with, in every version.
 MARK = b'{"eventq":"snapshot",'
 HEADER_BYTES = 1024
@@ -87,7 +87,7 @@ class _Content(Struct, frozen=True, forbid_unknown_fields=True):
     worker: list[Natural | None]
     last_error: list[ErrorInfo | None]
     route: list[Natural]
-    started_at_us: list[Natural]
+    started_at_us: list[Natural | None]
     rarity: list[Rarity | None]
 
 
@@ -281,8 +281,11 @@ def _state(worker: str | None, rarity: Rarity | None) -> TaskState:
 
 
 def _counts_known_kinds(snapshot: Snapshot) -> bool:
-    counted = snapshot.counts.keys(), snapshot.reopened.keys(), snapshot.strange_ends.keys()
-    return counted == (KINDS, {"expired", "cancelled"}, set(END_KINDS))
+    return (
+        snapshot.counts.keys() == KINDS
+        and snapshot.reopened.keys() == {"expired", "cancelled"}
+        and snapshot.strange_ends.keys() == set(END_KINDS)
+    )
 
 
 def _contradictions(snapshot: Snapshot) -> Iterator[str]:

@@ -11,24 +11,22 @@ from msgspec import Struct
 from eventq.core.holders import Holder
 from eventq.core.members import Member
 from eventq.core.projection import Projection
-from eventq.core.task import Task, TaskState, state_as_of
+from eventq.core.task import PARTS, Task, TaskState, state_as_of
 from eventq.replay.query import state_counts
 
 Fields = dict[str, tuple[Any, Any]]
 
 # Told in another form: the state as of the instant looked at, the tags as values, and what a part
 # holds by the names that Task has for it.
-_TOLD_OTHERWISE = {"recorded_state", "tags_json", "route", "ending", "rarity"}
-_TOLD_BY_PART = [
-    *("name", "lane", "needs"),
-    *("lapses", "snoozes", "newer", "unique"),
-    *("finished_at_us", "result_json", "result_missing", "final_reason"),
-]
+_TOLD_OTHERWISE = {"recorded_state", "tags_json", *PARTS}
 # The instant of the task's last event: it changes with each, and says nothing by itself.
 _UNTOLD = {"seen_at_us"}
+# Told last: they differ wherever an attempt lies between the two.
+_INSTANTS = ("started_at_us", "finished_at_us")
 _TASK_FIELDS = [
-    *(name for name in Task.__struct_fields__ if name not in _TOLD_OTHERWISE | _UNTOLD),
-    *_TOLD_BY_PART,
+    *(n for n in Task.__struct_fields__ if n not in {*_TOLD_OTHERWISE, *_UNTOLD, *_INSTANTS}),
+    *(name for names in PARTS.values() for name in names if name not in _INSTANTS),
+    *_INSTANTS,
 ]
 
 

@@ -61,6 +61,7 @@ def _seen(task: Task) -> Seen:
         retries=task.retry_count,
         lapses=task.lapses,
         snoozes=task.snoozes,
+        saved=task.saved_json,
         fence=task.fence,
         worker=task.worker,
         last_error=task.last_error,

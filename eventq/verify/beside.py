@@ -7,14 +7,14 @@ from typing import Any
 
 from eventq.core.events import KIND_OF, Followed, Joined, Left, Renewed, Unfollowed
 from eventq.verify.followers import Followers
-from eventq.verify.nodes import Nodes
+from eventq.verify.nodes import JoinedNodes
 from eventq.verify.terms import BrokenError
 
 
 class RulesBeside:
     """Judges each of these; none of them names a task."""
 
-    def __init__(self, nodes: Nodes) -> None:
+    def __init__(self, nodes: JoinedNodes) -> None:
         self.followers = Followers()
         self._nodes = nodes
         self.by_kind: dict[type, Callable[[int, int, int, Any], None]] = {

@@ -14,7 +14,7 @@ from eventq.core.events import Joined
 from eventq.verify.order import Choice, Seen
 from eventq.verify.terms import BrokenError
 
-PLAIN = (Choice(),)
+PLAIN: tuple[Choice, ...] = (Choice(),)
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,127}", re.ASCII)
 PATTERN = re.compile(r"[A-Za-z0-9_.:/*-]{1,128}", re.ASCII)
 
@@ -28,12 +28,13 @@ class _Node(Struct):
     """Its leases in each lane."""
 
 
-class Nodes:
+class JoinedNodes:
     """The nodes that have joined, by name."""
 
     def __init__(self, tasks: dict[int, Seen]) -> None:
         self._tasks = tasks
-        self._joined: dict[str, _Node] = {}
+        self.joined: dict[str, _Node] = {}
+        """Most logs have none; then there is nothing to count."""
         self.is_partial = False
         """The log began before what is looked at, so that a node may have joined unseen."""
 
@@ -41,25 +42,25 @@ class Nodes:
         """Takes in what a node says. Raises BrokenError where no node would say so."""
         _check(body)
         lanes: list[str | None] = [None] if body.lanes is None else [*body.lanes]
-        known = self._joined.get(body.worker)
+        known = self.joined.get(body.worker)
         held = self._counted(body.worker) if known is None else known.held
         choices = {lane: Choice(body.names, body.unnamed, lane) for lane in lanes}
-        self._joined[body.worker] = _Node(choices, body.lanes or {}, held)
+        self.joined[body.worker] = _Node(choices, body.lanes or {}, held)
 
     def leave(self, worker: str) -> None:
         """The node runs nothing more, unless it is as one that has never joined."""
-        self._joined.pop(worker, None)
+        self.joined.pop(worker, None)
 
     def choices(self, worker: str, task: Seen) -> tuple[Choice, ...]:
         """What the node had to choose among when it took the task; none where nobody can say.
 
         Raises BrokenError where the task is not one that the node can run.
         """
-        node = self._joined.get(worker)
+        node = self.joined.get(worker)
         if node is None:
             if task.name is not None and not self.is_partial:
                 raise BrokenError("handled", f"node {worker} has not said that it runs {task.name}")
-            return PLAIN if task.name is None else ()
+            return () if task.name is not None or task.needs else PLAIN
         choice = node.choices.get(None) or node.choices.get(task.lane)
         if choice is None:
             raise BrokenError("handled", f"node {worker} does not take from lane {task.lane}")
@@ -81,13 +82,13 @@ class Nodes:
 
     def hold(self, worker: str, lane: str) -> None:
         """The node has leased a task of the lane."""
-        node = self._joined.get(worker)
+        node = self.joined.get(worker)
         if node is not None:
             node.held[lane] += 1
 
     def let_go(self, task: Seen) -> None:
         """The task is leased no more."""
-        node = self._joined.get(task.worker) if task.worker is not None else None
+        node = self.joined.get(task.worker) if task.worker is not None else None
         if node is not None:
             node.held[task.lane] -= 1
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from heapq import heapify, heappop, heappush
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from eventq.core.events import ErrorInfo, Policy, Reopening
 
@@ -48,6 +48,8 @@ class Seen(Struct, gc=False):
     last_error: ErrorInfo | None = None
     unique: str | None = None
     """The value of which it must be the only open task."""
+    saved: bytes | None = None
+    """What its attempts saved last."""
     edition: int = 0
     """Of its entry in the order; 0 when it has none."""
 
@@ -227,4 +229,5 @@ def brought_back(content: Seen | Reopening) -> dict[str, Any]:
         "needs": content.needs,
         "snoozes": content.snoozes,
         "unique": content.unique,
+        "saved": bytes(content.saved) if isinstance(content.saved, bytes | Raw) else None,
     }

@@ -21,26 +21,29 @@ from eventq.core.events import (
     Expired,
     Failed,
     Leased,
+    Noted,
+    Progressed,
     Refused,
     Released,
     Reopening,
     Retried,
+    Saved,
+    Told,
     Unknown,
     Updated,
 )
 from eventq.errors import shown
 from eventq.verify.allowance import check_given_up, check_retry
 from eventq.verify.beside import RulesBeside
-from eventq.verify.nodes import Nodes, check_route
+from eventq.verify.exits import LAPSE, check_exit
+from eventq.verify.nodes import PLAIN, JoinedNodes, check_route
 from eventq.verify.order import NO_LANE, Order, Seen, brought_back, is_due
-from eventq.verify.terms import BrokenError, Past, Report, Unreadable
+from eventq.verify.telling import MadeTasks, check_was_lease, take_told
+from eventq.verify.terms import BrokenError, Past, Report, Unreadable, check_created, decided_at
 from eventq.verify.uniques import Uniques
 
-# Final tasks that may be reopened of which a hash is kept (about 100 bytes each), the latest ones.
-# Reopening an older one costs a look at its history.
+# Hashes kept of final tasks that may be reopened (about 100 bytes each); others are looked up.
 HASHES_KEPT = 200_000
-# The type of the error of an attempt whose node stopped renewing.
-LAPSE = "LeaseLapsed"
 
 
 class Rules:
@@ -68,13 +71,14 @@ class Rules:
         self._past = past
         self._report = report
         self._on_final = on_final
-        self.nodes = Nodes(self.tasks)
+        self.nodes = JoinedNodes(self.tasks)
         self._beside = RulesBeside(self.nodes)
         self.followers = self._beside.followers
         self._uniques = Uniques()
         self._order = Order(self.tasks)
         self._judges_order = judges_order
         self._failed: set[int] = set()
+        self._made = MadeTasks(report)
         self._reopenable: dict[int, int] = {}
         self._rules: dict[type, Callable[[int, int, int, Any], None]] = {
             Created: self._take_created,
@@ -87,6 +91,9 @@ class Rules:
             Released: self._take_released,
             Updated: self._take_updated,
             Refused: self._take_refused,
+            Progressed: self._take_told,
+            Saved: self._take_told,
+            Noted: self._take_told,
             Unknown: self._take_unknown,
             Unreadable: self._take_unreadable,
             **self._beside.by_kind,
@@ -105,34 +112,22 @@ class Rules:
         """Judges the events of one commit, or of a part of it."""
         seq = first - 1
         rules = self._rules
-        at = self._decided_at(first, at, bodies)
+        at, self._stamp = decided_at(first, at, self._stamp, bodies, self._report), at
         for number, body in zip(numbers, bodies, strict=True):
             seq += 1
+            if self._made.owed:
+                self._made.take(seq, body)
             try:
                 rules[type(body)](seq, at, number, body)
             except BrokenError as broken:
                 self._report(seq, broken.rule, broken.problem)
                 self._drop(number)
+        self._made.finish(seq)
         if self._failed:
             # Rule 4: a failure is always followed in its commit.
             self._report(seq, "move", f"nothing follows the failure of {sorted(self._failed)}")
             for number in list(self._failed):
                 self._drop(number)
-
-    def _decided_at(self, first: int, at: int, bodies: list[AnyBody | Unknown | Unreadable]) -> int:
-        """The instant that a commit goes by: its stamp, but where that was ahead of the clock."""
-        before, self._stamp = self._stamp, at
-        found = bodies[0].decided_at if bodies else None
-        if any(body.decided_at is not found and body.decided_at != found for body in bodies):
-            self._report(first, "clock", "decided by several instants")
-        if found is None:
-            return at
-        if not 0 < found < at:
-            self._report(first, "clock", "decided by an instant that is not before its stamp")
-        elif before not in {0, at}:
-            # A stamp is behind its clock only where the one before it was.
-            self._report(first, "clock", "decided before its stamp, which is not the one before it")
-        return found
 
     def judge(self, seq: int, at: int, number: int, body: AnyBody | Unknown) -> None:
         """Judges one event by itself. Raises BrokenError."""
@@ -173,11 +168,7 @@ class Rules:
             raise BrokenError("position", f"a task's number is not its position: {number}")
         scheduled_at = at if body.scheduled_at is None else body.scheduled_at
         expires_at = body.expires_at
-        if expires_at is not None:
-            if expires_at <= at:
-                raise BrokenError("expiry", "created past its expiry")
-            if expires_at <= scheduled_at:
-                raise BrokenError("expiry", "scheduled past its expiry")
+        check_created(body, seq, at)
         check_route(body.name, body.lane, body.needs)
         for word in body.needs:
             self._tell_unknown(seq, f"need {word}", f"need {shown(word)}")
@@ -191,7 +182,6 @@ class Rules:
             body.policy,
             scheduled_at,
             expires_at,
-            # One object for all tasks of a name.
             None if body.name is None else sys.intern(body.name),
             NO_LANE if body.lane is None else sys.intern(body.lane),
             body.needs,
@@ -217,7 +207,8 @@ class Rules:
             raise BrokenError("lease", "leased for no time")
         if self._judges_order:
             self._judge_choice(seq, at, task, body.worker)
-        self.nodes.hold(body.worker, task.lane)
+        if self.nodes.joined:
+            self.nodes.hold(body.worker, task.lane)
         task.state = "leased"
         task.worker = body.worker
         task.attempt = body.attempt
@@ -226,8 +217,10 @@ class Rules:
 
     def _judge_choice(self, seq: int, at: int, task: Seen, worker: str) -> None:
         """Rule 7: the node can run the task, and none that it can run ranked higher."""
+        choices = PLAIN
         try:
-            choices = self.nodes.choices(worker, task)
+            if task.name is not None or task.needs or self.nodes.joined:
+                choices = self.nodes.choices(worker, task)
         except BrokenError as broken:
             self._report(seq, broken.rule, f"task {task.number}: {broken.problem}")
             return
@@ -239,15 +232,18 @@ class Rules:
 
     def _take_completed(self, seq: int, _at: int, number: int, body: Completed) -> None:
         # The commonest end by far, so it makes no further call when all is well.
+        if body.made:
+            self._made.expect(body.made)
         task = self.tasks.get(number)
         if task is None or task.state != "leased" or task.fence != body.fence:
             task = self._end_lease(seq, number, body.fence, Completed)
             if task is None:
                 return
-        else:
+        elif self.nodes.joined:
             self.nodes.let_go(task)
         task.state = "completed"
         task.fence = 0
+        task.saved = None
         del self.tasks[number]
         if task.unique is not None:
             self._uniques.free(task)
@@ -256,6 +252,7 @@ class Rules:
 
     def _take_failed(self, seq: int, _at: int, number: int, body: Failed) -> None:
         task = self._end_lease(seq, number, body.fence, Failed)
+        check_exit(body.exit)
         if task is not None:
             task.state = "failed"
             task.last_error = body.error
@@ -345,6 +342,10 @@ class Rules:
                 self.nodes.let_go(task)
             self._finish(task, "cancelled")
 
+    def _take_told(self, seq: int, _at: int, number: int, body: Told) -> None:
+        if task := self._in_state(seq, number, type(body), "leased"):
+            take_told(task, body)
+
     def _take_released(self, seq: int, at: int, number: int, body: Released) -> None:
         task = self._end_lease(seq, number, body.fence, Released)
         if task is not None:
@@ -389,12 +390,7 @@ class Rules:
                 raise BrokenError("move", f"refused of task {number} before created")
         elif task.state == "leased" and task.fence == fence:
             raise BrokenError("fence", "the outcome of a live lease was refused")
-        lease = past.event(fence) if 0 < fence < seq else None
-        if lease is None:
-            if not past.is_trusted(fence):
-                raise BrokenError("fence", f"fence {fence} was no lease of the task")
-        elif lease[0] != number or type(lease[1]) not in {Leased, Unknown}:
-            raise BrokenError("fence", f"fence {fence} was no lease of the task")
+        check_was_lease(past, seq, number, fence)
 
     def _take_unknown(self, seq: int, _at: int, number: int, body: Unknown) -> None:
         if body.skip:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Protocol
 
 from msgspec import Struct
 
-from eventq.core.events import AnyBody, Unknown
+from eventq.core.events import AnyBody, Created, Unknown
 from eventq.verify.order import Seen
 
 
@@ -27,6 +27,18 @@ class BrokenError(Exception):
         super().__init__(problem)
 
 
+def check_created(body: Created, seq: int, at: int) -> None:
+    """Raises BrokenError for a task that could not be made so at this position and instant."""
+    if body.repeats is not None and not 0 < body.repeats < seq:
+        raise BrokenError("position", f"made like task {body.repeats}, which was not there yet")
+    if body.expires_at is None:
+        return
+    if body.expires_at <= at:
+        raise BrokenError("expiry", "created past its expiry")
+    if body.scheduled_at is not None and body.expires_at <= body.scheduled_at:
+        raise BrokenError("expiry", "scheduled past its expiry")
+
+
 class Past(Protocol):
     """What the rules may ask about what came before, when they have not kept it."""
 
@@ -44,3 +56,27 @@ class Past(Protocol):
 
 
 Report = Callable[[int, str, str], None]
+
+
+def decided_at(
+    first: int,
+    at: int,
+    before: int,
+    bodies: Sequence[AnyBody | Unknown | Unreadable],
+    report: Report,
+) -> int:
+    """The instant that a commit goes by: its stamp, but where that was ahead of the clock.
+
+    ``before`` is the stamp of the commit before it; 0 where there was none.
+    """
+    found = bodies[0].decided_at if bodies else None
+    if any(body.decided_at is not found and body.decided_at != found for body in bodies):
+        report(first, "clock", "decided by several instants")
+    if found is None:
+        return at
+    if not 0 < found < at:
+        report(first, "clock", "decided by an instant that is not before its stamp")
+    elif before not in {0, at}:
+        # A stamp is behind its clock only where the one before it was.
+        report(first, "clock", "decided before its stamp, which is not the one before it")
+    return found

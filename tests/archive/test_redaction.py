@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
+from msgspec.structs import replace
 
 from eventq import LogArchivedError, LogCorruptError, Queue, Retry
 from eventq.archive.copy import copy_log
@@ -17,8 +18,20 @@ from eventq.archive.export import event_line, export_log, stored_events
 from eventq.archive.redact import VALUES, Redactor
 from eventq.core.events import (
     KIND_OF,
+    AnyBody,
+    Created,
     ErrorInfo,
+    Failed,
+    Followed,
+    Joined,
+    LogLine,
+    Noted,
+    ProcessExit,
+    Progressed,
     Reopening,
+    Saved,
+    Unfollowed,
+    Unknown,
     decode_bodies,
     encode_bodies,
     events_of,
@@ -31,6 +44,16 @@ from tests.support import node_of
 
 # Long enough that none of them comes out of chance, and of no letters that a redactor writes.
 values = st.text(st.sampled_from("ABCDEFGHIJKLMNOPQRSTUVWXYZäöü漢字"), min_size=6, max_size=20)
+# Text that stays: what code is called, not what it works on.
+KEPT = {
+    (ErrorInfo, "type"),
+    (Failed, "rule"),
+    (LogLine, "level"),
+    *((struct, name) for struct in (Created, Reopening) for name in ("name", "lane", "needs")),
+    *((Joined, name) for name in ("version", "names", "lanes")),
+    *((Followed, name) for name in ("follower", "kinds", "names")),
+    (Unfollowed, "follower"),
+}
 numbers = st.integers(10**12, 10**15)
 json_values: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | values | numbers,
@@ -123,18 +146,65 @@ def test_no_value_survives(content: dict[str, Any], key: str, error: str, reason
         assert word not in hidden
 
 
-# Names that a program gives to what it does, which stay.
-CHOSEN = {"name", "lane", "needs", "rule", "version", "names", "kinds", "follower"}
-
-
 def test_every_text_of_an_event_is_a_value_or_a_choice() -> None:
     """A new kind, or a new field that holds text, must say whether somebody wrote it."""
-    assert VALUES.keys() == {*KIND_OF, Reopening, ErrorInfo}
+    assert VALUES.keys() == {*KIND_OF, Reopening, ErrorInfo, LogLine}
     for struct, names in VALUES.items():
         for name, hint in get_type_hints(struct).items():
             if get_origin(hint) is not ClassVar and name not in names:
-                is_text = bool({str, Raw, ErrorInfo, Reopening} & {hint, *get_args(hint)})
-                assert not is_text or name in CHOSEN or (struct, name) == (ErrorInfo, "type")
+                of_text = {str, Raw, ErrorInfo, Reopening} & {hint, *get_args(hint)}
+                assert not of_text or (struct, name) in KEPT
+
+
+def test_what_nodes_say_keeps_its_names_and_lanes() -> None:
+    """So that a redacted log can still be verified; default values of arguments go."""
+    body = Joined("HOST", 30, 4, "1", ("a.*",), lanes={"b": 1}, signatures={"a.c": "(x=7)"})
+    redactor = Redactor(b"secret")
+
+    [found] = decode_bodies([redactor.body(encode_bodies([body])[0])])
+
+    assert found == replace(
+        body, worker=redactor.name("HOST"), signatures={"a.c": redactor.text("(x=7)")}
+    )
+
+
+def test_what_attempts_tell_keeps_its_shape() -> None:
+    """How far they came stays; notes, values and what was logged go."""
+    bodies: list[AnyBody] = [
+        Progressed(3, done=1, total=2, note="SECRET"),
+        Saved(3, value=Raw(b'{"page":"SECRET"}')),
+        Noted(3, lines=(LogLine(7, "info", "SECRET"),)),
+    ]
+    redactor = Redactor(b"secret")
+
+    found = decode_bodies([redactor.body(text) for text in encode_bodies(bodies)])
+
+    hidden = redactor.text("SECRET")
+    assert found == [
+        Progressed(3, done=1, total=2, note=hidden),
+        Saved(3, value=Raw(f'{{"page":"{hidden}"}}'.encode())),
+        Noted(3, lines=(LogLine(7, "info", hidden),)),
+    ]
+
+
+def test_what_may_be_skipped_stays_so() -> None:
+    """Else a reader of the redacted log would take it for a change."""
+    [found] = decode_bodies([Redactor(b"s").body('{"kind":"told","skip":true,"done":true}')])
+
+    assert isinstance(found, Unknown)
+    assert found.skip
+    assert json.loads(found.raw)["done"] is False
+
+
+def test_how_a_process_ended_stays() -> None:
+    """Nobody wrote it: signals and amounts are what a redacted log is read for."""
+    found = ProcessExit(signal="SIGKILL", killed_after_us=5, peak_bytes=6, memory_bytes=7)
+    [text] = encode_bodies([Failed(2, ErrorInfo("E", "secret"), None, found)])
+    [redacted] = decode_bodies([Redactor(b"one").body(text)])
+
+    assert isinstance(redacted, Failed)
+    assert redacted.exit == found
+    assert redacted.error.message != "secret"
 
 
 @given(json_values)

@@ -107,7 +107,7 @@ def test_a_step_tells_what_its_event_changed(log: MemoryLog) -> None:
     counts = {change.name: (change.before, change.after) for change in cursor.step.count_changes}
     assert changed["state"] == ("ready", "leased")
     assert changed["attempt"] == (0, 1)
-    assert set(changed) == {"state", "attempt", "fence", "worker"}
+    assert set(changed) == {"state", "attempt", "fence", "worker", "started_at_us"}
     assert counts == {"ready": (TASKS, TASKS - 1), "leased": (0, 1), "attempts": (0, 1)}
 
 
@@ -260,19 +260,26 @@ def test_a_log_may_grow(log: MemoryLog, clock: ManualClock) -> None:
     assert [event.seq for event in cursor.events(before=1, after=5)] == [end + 1, end + 2]
 
 
-def test_an_unknown_kind_changes_nothing(log: MemoryLog) -> None:
-    """It is shown as it is stored, in both directions, about a task or a node."""
+def test_an_unknown_kind_changes_no_number(log: MemoryLog) -> None:
+    """It is shown as it is stored, in both directions, about a final task or a node."""
     cursor = here(with_unknown(log))
     end = cursor.seq
 
     for seq in (end, end - 1):
         cursor.jump(seq)
         assert isinstance(cursor.event and cursor.event.body, Unknown)
-        assert cursor.step.task_changes == []
+        assert {change.name for change in cursor.step.task_changes} <= {"newer"}
         assert cursor.step.count_changes == []
-    assert cursor.projection.unknown == (end - 1, "paused")
-    cursor.backward()
-    assert cursor.projection.unknown is None
+    assert newer_of(cursor) == (None, {1: (end - 1, "paused")})
+    cursor.forward()
+    assert newer_of(cursor) == ((end, "paused"), {1: (end - 1, "paused")})
+    cursor.backward(2)
+    assert newer_of(cursor) == (None, {})
+
+
+def newer_of(cursor: Cursor) -> tuple[object, object]:
+    """What the projection there has met of a newer eventq."""
+    return cursor.projection.unknown, cursor.projection.strangers
 
 
 @pytest.mark.parametrize("stepwise", [0, 2_000])

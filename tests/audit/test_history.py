@@ -6,7 +6,7 @@ import pytest
 
 from eventq.audit import story
 from eventq.core.durations import SECOND_US
-from eventq.core.events import Policy
+from eventq.core.events import Policy, ProcessExit
 from tests.stage import BEGIN_US, PLAIN, Stage, error_of, fail, last, told
 
 
@@ -206,6 +206,18 @@ class TestFailed:
         assert (
             told(stage, 1)[2] == "past its deadline of 30s: ran 30.1s on h1, counted from its lease"
         )
+
+    def test_an_end_of_its_process(self, stage: Stage) -> None:
+        """How it ended is told beside the time that the attempt took."""
+        stage.new(policy=Policy("linear", 10, deadline_us=SECOND_US))
+        stage.lease()
+        stage.wait("1.5s")
+        killed = ProcessExit(signal="SIGKILL", killed_after_us=500_000, peak_bytes=2**31)
+        stage.settle(1, "failed", error=error_of("eventq.DeadlineExceededError"), exit=killed)
+
+        ran = "past its deadline of 1s: ran 1.5s on h1, counted from its lease"
+        how = "its process was killed by SIGKILL, 500ms after it was told to end; it had 2 GiB"
+        assert told(stage, 1)[2] == f"{ran}; {how}"
 
     def test_a_lapse_names_the_last_renewal(self, stage: Stage) -> None:
         """The node's last sign of life, not the lease, and not that of another node."""

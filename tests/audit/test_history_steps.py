@@ -88,17 +88,26 @@ def test_what_is_no_key(stage: Stage, key: str) -> None:
         story(stage.log, key)
 
 
+RELEASED = '{"kind":"released","fence":9}'
+COMPLETED = '{"kind":"completed","fence":9}'
+
+
 def test_unknown_kinds_are_shown_raw_and_damage_is_told(stage: Stage) -> None:
-    """Neither is guessed, and neither changes the task in the story."""
+    """Neither is guessed; damage changes nothing, behind the unknown only an end is believed."""
     stage.new()
-    texts = ['{"kind":"paused","until":5}', '{"kind":"completed","fence":1}']
-    append_texts(stage.log, [1, 1], *texts, at=stage.now)
-    _, unknown, damaged = story(stage.log, "1")
+    texts = ['{"kind":"completed","fence":1}', '{"kind":"paused","until":5}', RELEASED, COMPLETED]
+    append_texts(stage.log, [1] * 4, *texts, at=stage.now)
+    _, damaged, unknown, unheard, ended = story(stage.log, "1")
 
     assert unknown.event.kind == "paused"
-    assert unknown.reason == "a kind this version does not know, shown as it is stored"
+    assert unknown.reason == (
+        "a kind this version does not know, shown as it is stored: only a newer one goes on"
+    )
     assert damaged.reason == "damage: task 1 is scheduled, so completed is no legal move"
-    assert [unknown.state, damaged.state] == [TaskState.READY, TaskState.READY]
+    words = "after event 3, of which only a newer eventq knows what it did"
+    assert [unheard.reason, ended.reason] == [words, words]
+    states = [damaged.state, unknown.state, unheard.state, ended.state]
+    assert states == [TaskState.READY, *[TaskState.UNKNOWN] * 2, TaskState.COMPLETED]
     assert [unknown.is_damage, damaged.is_damage] == [False, True]
 
 

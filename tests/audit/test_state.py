@@ -133,11 +133,12 @@ def test_what_is_unknown_is_told() -> None:
     """A kind of a newer version stands in the answer, and hides nothing else."""
     stage = Stage()
     stage.new()
-    append_texts(stage.log, [1], '{"kind":"paused"}', at=stage.now)
-    found = state_at(stage.log, Point(2, stage.now))
+    stage.new()
+    append_texts(stage.log, [1, 0], '{"kind":"frozen"}', '{"kind":"paused"}', at=stage.now)
+    found = state_at(stage.log, Point(4, stage.now))
 
-    assert found.unknown == (2, "paused")
-    assert found.counts["ready"] == 1
+    assert found.unknown == (4, "paused")
+    assert (found.counts["ready"], found.counts["unknown"]) == (1, 1)
 
 
 def test_a_point_outside_the_log_is_refused() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from eventq import ArgumentError, Queue, Task, TaskNotFoundError
-from eventq.audit.timeline import Moment, Wanted, begin_before, timeline
+from eventq.audit.timeline import Moment, Sought, begin_before, timeline
 from eventq.core.events import KINDS
 from eventq.core.task import instant
 from eventq.eventlog import EventLog, open_log
@@ -95,15 +95,15 @@ def test_by_kind(log: EventLog, kind: str) -> None:
     wanted = [event.seq for event in read_events(log, 0) if event.kind == kind]
     created = [event.seq for event in read_events(log, 0) if event.kind == "created"]
 
-    assert seqs(log, wanted=Wanted(kinds=frozenset({kind}))) == wanted
-    both = Wanted(kinds=frozenset({kind, "created"}))
+    assert seqs(log, wanted=Sought(kinds=frozenset({kind}))) == wanted
+    both = Sought(kinds=frozenset({kind, "created"}))
     assert seqs(log, wanted=both) == sorted({*wanted, *created})
 
 
 def test_by_task(log: EventLog) -> None:
     """By key, number, or several, from anywhere."""
-    assert seqs(log, wanted=Wanted(keys=frozenset({"a"}))) == of(log, 1)
-    both = Wanted(keys=frozenset({"2", "a"}))
+    assert seqs(log, wanted=Sought(keys=frozenset({"a"}))) == of(log, 1)
+    both = Sought(keys=frozenset({"2", "a"}))
     assert seqs(log, wanted=both) == of(log, 1, 2)
     for after in of(log, 1, 2):
         wanted = [seq for seq in of(log, 1, 2) if after < seq <= after + 5]
@@ -114,7 +114,7 @@ def test_by_task(log: EventLog) -> None:
 def test_an_unknown_task_is_told(log: EventLog, key: str) -> None:
     """Rather than an empty timeline; a task with a key of its own has no other."""
     with pytest.raises(TaskNotFoundError):
-        seqs(log, wanted=Wanted(keys=frozenset({"a", key})))
+        seqs(log, wanted=Sought(keys=frozenset({"a", key})))
 
 
 def test_by_tag(log: EventLog) -> None:
@@ -123,13 +123,13 @@ def test_by_tag(log: EventLog) -> None:
     pictures = [seq for seq in of(log, 1, 3) if seq in of(log, 1) or seq <= edited]
     films = [seq for seq in of(log, 2, 3) if seq in of(log, 2) or seq >= edited]
 
-    assert seqs(log, wanted=Wanted(tags={"kind": "picture"})) == pictures
-    assert seqs(log, wanted=Wanted(tags={"kind": "film"})) == films
-    assert seqs(log, wanted=Wanted(tags={"kind": "film"}), after=edited) == [
+    assert seqs(log, wanted=Sought(tags={"kind": "picture"})) == pictures
+    assert seqs(log, wanted=Sought(tags={"kind": "film"})) == films
+    assert seqs(log, wanted=Sought(tags={"kind": "film"}), after=edited) == [
         seq for seq in films if seq > edited
     ]
-    assert seqs(log, wanted=Wanted(tags={"size": 3, "kind": "film"})) == of(log, 2)
-    assert seqs(log, wanted=Wanted(tags={"size": "3"})) == []
+    assert seqs(log, wanted=Sought(tags={"size": 3, "kind": "film"})) == of(log, 2)
+    assert seqs(log, wanted=Sought(tags={"size": "3"})) == []
 
 
 def test_by_node(log: EventLog) -> None:
@@ -144,14 +144,14 @@ def test_by_node(log: EventLog) -> None:
     ]
 
     assert first != second
-    shown = seqs(log, wanted=Wanted(worker=first))
+    shown = seqs(log, wanted=Sought(worker=first))
     assert [seq for seq in shown if events[seq - 1].kind != "renewed"] == wanted
-    assert seqs(log, wanted=Wanted(worker="nobody")) == []
+    assert seqs(log, wanted=Sought(worker="nobody")) == []
 
 
 def test_all_wishes_are_met_together(log: EventLog) -> None:
     """Kind, task and tag narrow each other; the gap is to the one shown before."""
-    wanted = Wanted(
+    wanted = Sought(
         kinds=frozenset({"created", "leased"}), keys=frozenset({"a", "2"}), tags={"kind": "film"}
     )
     shown = list(timeline(log, wanted=wanted))
@@ -193,7 +193,7 @@ def test_following_shows_what_is_appended(keys: frozenset[str], clock: ManualClo
     url = f"memory://followed-{len(keys)}"
     with Queue(url, clock=clock) as queue:
         queue.new(key="late")
-        followed = timeline(open_log(url), wanted=Wanted(keys=keys), follow=True)
+        followed = timeline(open_log(url), wanted=Sought(keys=keys), follow=True)
         assert next(followed).event.seq == 1
         coming = Spawned[Moment](next, followed)
         queue.update("late", priority=2)

@@ -17,21 +17,31 @@ TASK_FIELDS = [
     "key",
     "number",
     "namespace",
+    "name",
+    "lane",
+    "needs",
     "state",
     "priority",
     "tags",
     "created_at",
     "scheduled_at",
     "expires_at",
+    "started_at",
+    "finished_at",
     "age_us",
     "attempt",
     "retry_count",
+    "lapses",
+    "snoozes",
     "worker",
+    "progress",
+    "saved",
     "last_error",
     "result",
     "result_missing",
     "final_reason",
     "policy",
+    "newer",
 ]
 ASKING = [["history", "1"], ["state"], ["state", "1"], ["why", "1"]]
 READING = [["ls"], ["show", "1"], ["stats"], ["tail"], ["tail", "-f"], *ASKING]
@@ -46,10 +56,13 @@ COMMANDS = [
     "diff",
     "export",
     "fork",
+    "handlers",
+    "health",
     "history",
     "import",
     "ls",
     "new",
+    "repeat",
     "replay",
     "rerun",
     "retry",
@@ -107,11 +120,13 @@ def test_json_tags_is_the_whole_object(cli: Cli) -> None:
 
 def test_every_option_reaches_the_task(cli: Cli) -> None:
     """All options of `Queue.new` are there, and kept in the log."""
-    words = "new --priority -3 --key k --delay 2h --max-age 7d --max-retries 4"
+    words = "new --priority -3 --key k --delay 2h --max-age 7d --max-retries 4 --max-lapses 2"
+    words += " --name docs.ocr --lane heavy"
     task = cli.row(*words.split(), "--backoff", "exponential:1s:5m", "--deadline", "90s")
 
     assert list(task) == TASK_FIELDS
     assert (task["priority"], task["key"]) == (-3, "k")
+    assert (task["name"], task["lane"]) == ("docs.ocr", "heavy")
     created = datetime.fromisoformat(task["created_at"])
     assert datetime.fromisoformat(task["scheduled_at"]) == created + timedelta(hours=2)
     assert datetime.fromisoformat(task["expires_at"]) == created + timedelta(days=7)
@@ -123,6 +138,7 @@ def test_every_option_reaches_the_task(cli: Cli) -> None:
         "max_retries": 4,
         "max_age_us": 604_800_000_000,
         "deadline_us": 90_000_000,
+        "max_lapses": 2,
     }
 
 
@@ -208,8 +224,8 @@ def test_ls_shows_open_tasks_in_dispatch_order(cli: Cli) -> None:
     cli.ok("new", "n=3", "--delay", "1h")
     lines = [line.split("\t") for line in cli.ok("ls").splitlines()]
 
-    names = ["KEY", "STATE", "PRIORITY", "ATTEMPTS", "AGE", "DUE IN", "LAST ERROR", "TAGS"]
-    assert lines[0] == names
+    names = ["KEY", "STATE", "NAME", "LANE", "PRIORITY", "ATTEMPTS", "AGE", "DUE IN"]
+    assert lines[0] == [*names, "LAST ERROR", "TAGS"]
     assert [line[0] for line in lines[1:]] == ["2", "1", "3"]
     assert [line[-1] for line in lines[1:]] == ["n=2", "n=1", "n=3"]
     assert [list(row) for row in cli.rows("ls")] == [TASK_FIELDS] * 3
@@ -225,6 +241,21 @@ def test_ls_chooses_by_state(cli: Cli) -> None:
     assert {row["key"] for row in cli.rows("ls", "--state", "all")} == {"1", "2", "new"}
     two = cli.rows("ls", "--state", "ready", "--state", "completed")
     assert {row["key"] for row in two} == {"2", "new"}
+
+
+def test_ls_chooses_by_name_and_lane(cli: Cli) -> None:
+    """A name may be a pattern; what nobody handles is named beside the list."""
+    cli.ok("new", "--name", "mail.send", "--lane", "heavy")
+    cli.ok("new", "--name", "docs.ocr")
+    cli.ok("new")
+
+    assert [row["key"] for row in cli.rows("ls", "--name", "mail.*")] == ["1"]
+    assert [row["key"] for row in cli.rows("ls", "--lane", "default")] == ["2", "3"]
+    assert [row["key"] for row in cli.rows("ls", "--name", "*", "--lane", "heavy")] == ["1"]
+    assert cli.row("stats")["unhandled"] == {"docs.ocr": 1, "mail.send": 1}
+    assert "unhandled docs.ocr\t1" in cli.ok("stats")
+    assert cli.row("why", "2")["verdict"] == "no running node handles docs.ocr"
+    assert "name\tmail.send" in cli.ok("show", "1")
 
 
 def test_ls_chooses_by_tags(cli: Cli) -> None:

@@ -213,6 +213,17 @@ def test_lease_takes_what_the_node_can_run(bench: Bench) -> None:
     assert lease(Audience(("mail",), unnamed=False)) == []
 
 
+def test_nothing_is_leased_once_a_newer_eventq_spoke_of_the_queue(bench: Bench) -> None:
+    """Nor expired or lapsed: what holds for all tasks may be another thing now."""
+    bench.have(order(), order(expires_at=150))
+    fences = bench.lease("dead", count=1)
+    bench.projection.unknown = (4, "paused")
+
+    assert decide.lease(bench.projection, worker="n", ttl_us=1, count=9, room=9, now=150) == []
+    assert not decide.can_lease(bench.projection, Vacancy(9, 9), now=150)
+    assert decide.lapse(bench.projection, worker="dead", seen_seq=fences[0], room=9, now=150) == []
+
+
 def test_lease_expires_also_what_the_node_cannot_run(bench: Bench) -> None:
     """Whatever is past its time is given up by whoever sees it."""
     bench.have(order(route=Route("docs.ocr"), expires_at=150))

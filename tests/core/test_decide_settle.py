@@ -6,10 +6,12 @@ import pytest
 from msgspec import UNSET, Raw
 
 from eventq.core.audience import Audience
+from eventq.core.command import NEW, Draft
 from eventq.core.events import (
     NODE,
     Cancelled,
     Completed,
+    Created,
     ErrorInfo,
     Event,
     Expired,
@@ -17,14 +19,17 @@ from eventq.core.events import (
     Joined,
     Leased,
     Policy,
+    Progressed,
     Refused,
     Released,
     Retried,
+    Saved,
 )
 from eventq.core.settle import Outcome, SettleAndLease
 from eventq.core.task import Route
 from tests import deciding as decide
 from tests.core.bench import ERROR, PLAIN, Bench, order
+from tests.driver import record
 
 
 @pytest.mark.parametrize(
@@ -176,7 +181,7 @@ def test_settle_refuses_an_attempt_once(bench: Bench) -> None:
         outcomes,
         worker="n",
         now=100,
-        history=lambda task: [Event(12, 100, task, refused)],
+        past=decide.KnownPast(history=[Event(12, 100, 1, refused)]),
     )
 
     assert together == [(1, refused)]
@@ -194,3 +199,88 @@ def test_settle_and_lease_says_first_what_the_node_can_run(bench: Bench) -> None
     decision = command.decide(bench.projection, decide.NOTHING, 100)
 
     assert decision.events == [(NODE, joined), (1, Leased(1, "n", 30))]
+
+
+def test_children_stand_right_behind_the_completion(bench: Bench) -> None:
+    """In order, and the completion says how many they are."""
+    bench.have(order())
+    [fence] = bench.lease()
+    outcome = Outcome(1, fence, "completed", children=(order(priority=1), order(priority=2)))
+
+    (_, completed), *children = decide.settle(bench.projection, [outcome], worker="n", now=100)
+
+    assert completed == Completed(fence, made=2)
+    assert [(n, b.priority) for n, b in children if isinstance(b, Created)] == [(NEW, 1), (NEW, 2)]
+
+
+def test_two_attempts_that_settle_together_may_ask_for_one_key(bench: Bench) -> None:
+    """The first makes it; the same one is that, and another fails its attempt alone."""
+    bench.have(order(), order(), order())
+    wanted = [order(key="k"), order(key="k"), order(key="k", priority=3)]
+    outcomes = [
+        Outcome(number, fence, "completed", children=(order(), each))
+        for number, (fence, each) in enumerate(zip(bench.lease(), wanted, strict=True), 1)
+    ]
+
+    drafts = decide.settle(bench.projection, outcomes, worker="n", now=100)
+
+    assert [(number, body.kind) for number, body in drafts] == [
+        (1, "completed"),
+        (NEW, "created"),
+        (NEW, "created"),
+        (2, "completed"),
+        (NEW, "created"),
+        (3, "failed"),
+        (3, "expired"),
+    ]
+    assert [body.made for _, body in drafts if isinstance(body, Completed)] == [2, 1]
+
+
+@pytest.mark.parametrize("error, counts", [("eventq.KeyConflictError", 0), ("OSError", 1)])
+def test_a_completion_that_failed_for_its_children_is_recorded(
+    bench: Bench, error: str, counts: int
+) -> None:
+    """After an append of unknown fate it is found so, and is no late outcome; another one is."""
+    bench.have(order())
+    [fence] = bench.lease()
+    outcome = Outcome(1, fence, "completed", children=(order(),))
+    ends: list[Draft] = [(1, Failed(fence, ErrorInfo(error))), (1, Expired("fatal"))]
+    record(bench.log, bench.projection, ends, now=100)
+    past = decide.KnownPast(history=[Event(3, 100, 1, Failed(fence, ErrorInfo(error)))])
+
+    drafts = decide.settle(bench.projection, [outcome], worker="n", now=100, past=past)
+
+    assert len(drafts) == counts
+
+
+def test_what_was_told_stands_before_the_end_and_only_with_a_live_lease(bench: Bench) -> None:
+    """An old fence changes nothing."""
+    bench.have(order(), order())
+    one, two = bench.lease()
+    saved = Saved(one, value=Raw(b"1"))
+    gone = Saved(two + 9, value=Raw(b"2"))
+    outcome = Outcome(1, one, "failed", error=ERROR, told=(saved,))
+    command = SettleAndLease("n", [outcome], 30, 0, told=((2, gone), (2, Progressed(two))))
+
+    drafts = command.decide(bench.projection, decide.KnownPast(), 100).events
+
+    assert [(number, body.kind) for number, body in drafts] == [
+        (2, "progressed"),
+        (1, "saved"),
+        (1, "failed"),
+        (1, "retried"),
+    ]
+
+
+def test_a_commit_filled_by_one_completion_has_no_room_for_more(bench: Bench) -> None:
+    """Neither for leases nor for what the node has to say."""
+    bench.have(order(), order())
+    [fence] = bench.lease(count=1)
+    outcome = Outcome(1, fence, "completed", children=(order(),) * 999)
+    joined = Joined("n", 30, 1, "1")
+
+    full = SettleAndLease("n", [outcome], 30, 5, joined=joined)
+    drafts = full.decide(bench.projection, decide.KnownPast(), 100).events
+
+    assert len(drafts) == 1_000
+    assert {body.kind for _, body in drafts} == {"completed", "created"}

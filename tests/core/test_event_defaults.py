@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from msgspec import NODEFAULT, UNSET, Raw, Struct
 
-from eventq.core.events import AnyBody, Body, ErrorInfo, Policy, Reopening
+from eventq.core.events import AnyBody, Body, ErrorInfo, Policy, ProcessExit, Reopening
 
 # New fields are added here with the default that means what their absence meant before.
 DEFAULTS: dict[str, dict[str, object]] = {
@@ -35,6 +35,7 @@ DEFAULTS: dict[str, dict[str, object]] = {
         "needs": (),
         "snoozes": 0,
         "unique": None,
+        "saved": UNSET,
     },
     "Created": {
         "key": None,
@@ -46,10 +47,18 @@ DEFAULTS: dict[str, dict[str, object]] = {
         "lane": None,
         "needs": (),
         "unique": None,
+        "repeats": None,
     },
     "Leased": {},
-    "Completed": {"result": UNSET, "result_missing": None},
-    "Failed": {"rule": None},
+    "Completed": {"result": UNSET, "result_missing": None, "made": 0},
+    "Failed": {"rule": None, "exit": None},
+    "ProcessExit": {
+        "code": None,
+        "signal": None,
+        "killed_after_us": None,
+        "peak_bytes": None,
+        "memory_bytes": None,
+    },
     "Retried": {"by": None, "reopens": None},
     "Expired": {},
     "Cancelled": {"reason": "", "by": None},
@@ -61,8 +70,12 @@ DEFAULTS: dict[str, dict[str, object]] = {
     "Left": {},
     "Followed": {"kinds": None, "names": None, "code": "", "error": None, "failures": 0},
     "Unfollowed": {"by": None},
+    # Stored all the same: who does not know the kind has to read it.
+    "Progressed": {"skip": True, "done": 0, "total": None, "note": ""},
+    "Saved": {"skip": True, "value": Raw(b"null")},
+    "Noted": {"skip": True, "lines": ()},
 }
-STORED: list[type[Struct]] = [Policy, ErrorInfo, Reopening, *typing.get_args(AnyBody)]
+STORED: list[type[Struct]] = [Policy, ErrorInfo, ProcessExit, Reopening, *typing.get_args(AnyBody)]
 
 
 @pytest.mark.parametrize("struct", STORED)

@@ -120,60 +120,6 @@ def test_refused_and_skipped_change_nothing(state: TaskState, body: Refused | Un
     assert change(task, 9, 70, body) is task
 
 
-@pytest.mark.parametrize("state", sorted(set(RECORDED) - FINAL - {TaskState.UNKNOWN}))
-def test_a_newer_kind_makes_an_open_task_unknown(state: TaskState) -> None:
-    """Nobody here knows where it stands, so nobody holds it; the event is named."""
-    task = task_in(state)
-
-    changed = change(task, 9, 70, Unknown("paused", "{}"))
-
-    assert changed == replace(
-        task,
-        recorded_state=TaskState.UNKNOWN,
-        fence=0,
-        worker=None,
-        rarity=Rarity(newer=(9, "paused")),
-    )
-    assert changed.newer == (9, "paused")
-    assert change(changed, 10, 71, Unknown("frozen", "{}")) is changed
-
-
-@pytest.mark.parametrize("state", sorted(FINAL))
-def test_a_newer_kind_leaves_an_end_that_is_known(state: TaskState) -> None:
-    """The task has ended as was said, and that it is touched is kept."""
-    changed = change(task_in(state), 9, 70, Unknown("praised", "{}"))
-
-    assert changed == replace(task_in(state), rarity=Rarity(newer=(9, "praised")))
-
-
-@pytest.mark.parametrize("kind", BODIES)
-def test_an_unknown_task_is_left_by_its_end_alone(kind: str) -> None:
-    """What else follows tells nothing about where it stands, and is no damage."""
-    task = task_in(TaskState.UNKNOWN)
-
-    changed = change(task, 9, 70, BODIES[kind])
-
-    if kind in FINAL:
-        assert changed.recorded_state == kind
-        assert changed.ending is not None
-        assert changed.ending.at_us == 70
-        assert changed.newer == (8, "paused")
-    else:
-        assert changed is task
-
-
-@pytest.mark.parametrize("kind", BODIES)
-def test_what_follows_an_end_that_is_touched_is_not_guessed(kind: str) -> None:
-    """A newer eventq may have brought it back: only another end is believed."""
-    ended = task_in(TaskState.EXPIRED, ending=Ending(60, reason="fatal"))
-    touched = change(ended, 8, 65, Unknown("revived", "{}"))
-
-    changed = change(touched, 9, 70, BODIES[kind])
-
-    assert changed.recorded_state == (kind if kind in FINAL else "unknown")
-    assert changed.newer == (8, "revived")
-
-
 @pytest.mark.parametrize("kind", ["completed", "failed", "released"])
 @pytest.mark.parametrize("fence", [0, 4, 6])
 def test_outcomes_must_carry_the_live_fence(kind: str, fence: int) -> None:
@@ -408,16 +354,6 @@ def test_history_of_nothing_is_no_task() -> None:
     assert fold_history("ns", []) is None
 
 
-def test_a_task_that_only_a_newer_eventq_knows_is_none() -> None:
-    """It was made by an event of an unknown kind, and is no damage."""
-    history: list[tuple[int, int, AnyBody | Unknown]] = [
-        (1, 10, Unknown("imported", "{}")),
-        (2, 11, Leased(1, "n", 1)),
-    ]
-
-    assert fold_history("ns", history) is None
-
-
 def test_history_leads_through_a_reopening() -> None:
     """A cancelled task comes back with its content, fresh retries and its last error."""
     task = fold_history(
@@ -445,27 +381,6 @@ def test_history_leads_through_a_reopening() -> None:
         attempt=1,
         last_error=ERROR,
     )
-
-
-def test_lapses_are_counted_in_a_row_and_snoozes_in_all() -> None:
-    """Any other outcome begins the row anew; a reopened task keeps its snoozes alone."""
-    history: list[tuple[int, int, AnyBody | Unknown]] = [CREATED]
-
-    def counted(*ends: AnyBody) -> tuple[int, int]:
-        for end in ends:
-            history.append((len(history) + 1, 20, end))
-        task = fold_history("ns", history)
-        assert task is not None
-        return task.lapses, task.snoozes
-
-    assert counted(Leased(1, "n", 1), Failed(2, LAPSE), Retried(20)) == (1, 0)
-    assert counted(Leased(2, "n", 1), Failed(5, LAPSE), Retried(20)) == (2, 0)
-    assert counted(Leased(3, "n", 1), Released(8, "busy", 30)) == (0, 1)
-    assert counted(Leased(3, "n", 1), Failed(10, LAPSE), Retried(30)) == (1, 1)
-    assert counted(Leased(4, "n", 1), Failed(13, ERROR), Retried(30)) == (0, 1)
-    assert counted(Leased(5, "n", 1), Failed(16, LAPSE), Expired("max_lapses")) == (1, 1)
-    reopening = replace(REOPENING, was="expired", snoozes=1)
-    assert counted(Retried(20, None, reopening)) == (0, 1)
 
 
 def test_tasks_of_no_name_share_one_route() -> None:

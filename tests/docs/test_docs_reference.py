@@ -79,16 +79,25 @@ def public(owner: type) -> set[str]:
 
 def type_name(annotation: object) -> str:
     """A field's type in the words of the events page."""
-    names: dict[object, str] = {int: "integer", float: "number", str: "text", Raw: "JSON"}
+    names: dict[object, str] = {
+        int: "integer",
+        bool: "boolean",
+        float: "number",
+        str: "text",
+        Raw: "JSON",
+    }
     if typing.get_origin(annotation) is typing.Literal:
         return " or ".join(typing.get_args(annotation))
+    if typing.get_origin(annotation) in {tuple, dict}:
+        of = type_name(
+            typing.get_args(annotation)[-1 if typing.get_origin(annotation) is dict else 0]
+        )
+        return f"{'object' if typing.get_origin(annotation) is dict else 'list'} of {of}"
     if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
-        (annotation,) = set(typing.get_args(annotation)) - {types.NoneType, msgspec.UnsetType}
-        return type_name(annotation)
+        kinds = set(typing.get_args(annotation)) - {types.NoneType, msgspec.UnsetType}
+        return "number" if kinds == {int, float} else type_name(*kinds)
     if isinstance(annotation, type) and issubclass(annotation, Struct):
-        return annotation.__name__.lower().removesuffix("info")
-    if typing.get_origin(annotation) is tuple:
-        return f"list of {type_name(typing.get_args(annotation)[0])}"
+        return annotation.__name__.lower().removesuffix("info").removeprefix("process")
     return names[annotation]
 
 
@@ -103,13 +112,23 @@ def field_rows(struct: type[Struct]) -> Rows:
     """What the events page must say of a struct: field, type, default."""
     hints = typing.get_type_hints(struct)
     return [
-        [field.name, type_name(hints[field.name]), default_text(field.default)]
+        [
+            field.name,
+            type_name(hints[field.name]),
+            "{}" if field.default_factory is dict else default_text(field.default),
+        ]
         for field in msgspec.structs.fields(struct)
     ]
 
 
 BODIES = [body for body in typing.get_args(events.AnyBody) if body is not events.Unknown]
-PARTS = {"policy": events.Policy, "error": events.ErrorInfo, "reopening": events.Reopening}
+PARTS = {
+    "policy": events.Policy,
+    "error": events.ErrorInfo,
+    "exit": events.ProcessExit,
+    "reopening": events.Reopening,
+    "logline": events.LogLine,
+}
 
 
 def test_events_page_lists_every_kind() -> None:

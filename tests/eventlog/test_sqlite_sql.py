@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +14,30 @@ import apsw
 import pytest
 
 from eventq.core.events import (
+    KINDS,
     AnyBody,
+    Completed,
     Created,
     ErrorInfo,
     Expired,
     Failed,
     Leased,
+    Noted,
     Policy,
+    Progressed,
     Released,
     Retried,
+    Saved,
     Updated,
     encode_bodies,
 )
+from eventq.errors import LogConflictError
+from eventq.eventlog import open_log
+from eventq.eventlog.contract import Head, Kept
 from eventq.eventlog.sqlite import schema
 from eventq.eventlog.sqlite.log import SqliteLog
 from eventq.verify import verify
+from tests.driver import append_texts, task_in
 from tests.eventlog.commits import AT, append, commit_after
 
 # Runs one statement with the standard library's SQLite: another process, since two SQLite
@@ -152,10 +162,77 @@ def test_task_states_view_tells_how_tasks_stand(path: Path) -> None:
     rows = shell(path, "SELECT * FROM task_states ORDER BY task")
 
     first, second = "2023-11-14T22:13:20.000000Z", "2023-11-14T22:13:21.000002Z"
+    error = "OSError: disk on fire"
     assert rows == [
-        ["default", 1, "first", first, "scheduled", 1, "OSError: disk on fire"],
-        ["default", 5, "5", second, "expired", 1, "ValueError"],
+        ["default", 1, "first", first, None, "default", "scheduled", 1, error, None],
+        ["default", 5, "5", second, None, "default", "expired", 1, "ValueError", None],
     ]
+
+
+def test_task_states_view_tells_how_far_an_attempt_has_come(
+    sqlite_log: SqliteLog, path: Path
+) -> None:
+    """By its last word; what it tells changes no state, and its completion ends it."""
+    half, note = Progressed(2, done=1, total=2, note="pages"), Noted(2)
+    tell(sqlite_log, (1, Created(POLICY)), (1, Leased(1, "node", 5)))
+    seen = []
+    for body in (Progressed(2, done=3), half, Saved(2), note, Completed(2)):
+        tell(sqlite_log, (1, body), at=AT + 1)
+        seen += shell(path, "SELECT state, progress FROM task_states")
+
+    assert seen == [
+        ["leased", "3"],
+        *[["leased", "1 of 2 pages"]] * 3,
+        ["completed", None],
+    ]
+
+
+def test_task_states_view_knows_names_snoozes_and_newer_kinds(
+    sqlite_log: SqliteLog, path: Path
+) -> None:
+    """It says what a fold says: a known end is believed, what may be skipped changes nothing."""
+    created = '{"kind":"created","policy":{"backoff":"linear","backoff_us":1}'
+    leased, failed = (
+        '{"kind":"leased","attempt":1,"worker":"n","ttl_us":9}',
+        '"error":{"type":"E"}}',
+    )
+    frozen, told = '{"kind":"frozen"}', '{"kind":"told","skip":true}'
+    stories = {
+        1: [created + ',"name":"a","lane":"b"}'],
+        2: [created + "}", leased, '{"kind":"released","fence":3,"scheduled_at":9}'],
+        5: [created + "}", leased, frozen, '{"kind":"failed","fence":6,' + failed],
+        9: [created + "}", frozen, '{"kind":"expired","reason":"fatal"}', told],
+        13: [created + "}", '{"kind":"cancelled"}', frozen],
+        16: [created + "}", leased, told],
+        19: [created + "}", '{"kind":"cancelled"}', frozen, leased],
+        23: [created + "}", frozen],
+    }
+    for number, texts in stories.items():
+        append_texts(sqlite_log, [number] * len(texts), *texts)
+
+    rows = shell(path, "SELECT task, name, lane, state FROM task_states ORDER BY task")
+
+    states = {row[0]: row[3] for row in rows}
+    assert rows[0] == [1, "a", "b", "scheduled"]
+    assert states == {
+        1: "scheduled",
+        2: "scheduled",
+        5: "unknown",
+        9: "expired",
+        13: "cancelled",
+        16: "leased",
+        19: "unknown",
+        23: "unknown",
+    }
+    for number, state in states.items():
+        assert task_in(sqlite_log, number).recorded_state == state
+
+
+def test_task_states_view_knows_every_kind_about_a_task() -> None:
+    """A kind that is not in its list would make tasks unknown."""
+    listed = re.findall(r"'(\w+)'", schema.VIEWS.split("body ->> '$.kind' IN (")[1].split(")")[0])
+
+    assert {*listed, "created", "renewed", "joined", "left"} == KINDS
 
 
 @pytest.mark.parametrize(
@@ -206,3 +283,45 @@ def test_commits_are_synced(sqlite_log: SqliteLog) -> None:
     level = sqlite_log.connection.change(lambda writer, _: writer.pragma("synchronous"))
 
     assert level == 2
+
+
+def test_the_head_is_remembered_while_nobody_else_has_written(
+    sqlite_log: SqliteLog, path: Path
+) -> None:
+    """Any other change to the file, and any of this log's that is no append, has it asked anew."""
+
+    def remembered() -> int | None:
+        head = sqlite_log.connection.change(
+            lambda writer, _: sqlite_log.connection.head_left(writer)
+        )
+        return None if head is None else head.seq
+
+    assert remembered() is None
+    append(sqlite_log, 2)
+    assert remembered() == 2
+    append(sqlite_log, 3)
+    # What is refused changes nothing.
+    with pytest.raises(LogConflictError):
+        sqlite_log.append(commit_after(Head(1, AT, b"")))
+    assert remembered() == 5
+    with closing(open_log(f"sqlite:///{path}", namespace="other", create=False)) as other:
+        append(other)
+    assert remembered() is None
+    append(sqlite_log)
+    sqlite_log.keep([Kept(1, 2, "key", "{}")])
+    assert remembered() is None
+
+
+def test_a_head_is_not_remembered_by_a_new_connection(sqlite_log: SqliteLog, path: Path) -> None:
+    """Its count of changes begins anew, and would meet the old one's by chance."""
+    append(sqlite_log)
+    sqlite_log.connection.before_fork()
+    sqlite_log.connection.after_fork_in_parent()
+    with closing(open_log(f"sqlite:///{path}", namespace="default", create=False)) as other:
+        append(other)
+    # The first change by the new connection, as the append was by the old one.
+    sqlite_log.keep([Kept(1, 1, "key", "{}")])
+
+    append(sqlite_log)
+
+    assert sqlite_log.head().seq == 3

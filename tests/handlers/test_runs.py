@@ -12,6 +12,7 @@ import pytest
 from eventq import ArgumentError, Context, Handlers, Queue, Task, TaskState
 from eventq.core.events import Joined, Left
 from eventq.handlers.collection import Register
+from eventq.testing import ManualClock
 from tests.support import final, kinds, running, wait_until
 
 
@@ -339,3 +340,34 @@ def test_a_run_in_a_loop_calls_handlers_too() -> None:
             return done.state, done.result
 
     assert asyncio.run(main()) == (TaskState.COMPLETED, True)
+
+
+def test_names_that_nobody_handles_are_warned_of(
+    queue: Queue, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By a run that cannot take them; what it handles itself is none of them."""
+    queue.task("ours")(do_nothing).new()
+    queue.new_many([{}] * 3, name="theirs")
+
+    queue.run(until="idle")
+
+    said = [record.getMessage() for record in caplog.records if "no running" in record.msg]
+    assert said == ["no running node handles theirs (3 waiting)"]
+    # Once the run is over, nobody takes what it handled either, but of that nothing is left.
+    assert queue.stats().unhandled == {"theirs": 3}
+
+
+def test_the_warning_comes_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    """Also while nothing else happens, and by a plain run."""
+    clock = ManualClock()
+
+    def said() -> int:
+        return sum("no running" in record.msg for record in caplog.records)
+
+    with Queue("memory://", clock=clock) as queue:
+        queue.new(name="theirs")
+        with running(queue, lambda _ctx, _task: None):
+            for minute in (1, 2, 3):
+                wait_until(lambda: said() >= minute)  # noqa: B023 - called before the next one
+                assert said() == minute
+                clock.forward("61s")

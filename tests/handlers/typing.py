@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any, assert_type
 
-from eventq import Context, Handlers, Queue, Task, TaskSpec
+from eventq import Context, Handlers, NewTaskRef, Queue, Task, TaskSpec
 from eventq.handlers.context import AsyncContext
 
 queue = Queue("memory://")
@@ -34,7 +34,7 @@ async def awaited(ctx: AsyncContext, name: str) -> bool:
     return bool(name)
 
 
-async def right(task: Task) -> None:
+async def right(task: Task, ctx: Context) -> None:
     """All of this is as it should be."""
     assert_type(bare("a", dpi=3), float)
     assert_type(bare.new("a", dpi=3), Task)
@@ -49,10 +49,16 @@ async def right(task: Task) -> None:
     assert_type(awaited.result_of(task), bool)
     assert_type(await awaited.aio.new("x"), Task)
     assert_type(queue.new(named, 3), Task)
+    assert_type(ctx.new(named, 3), NewTaskRef)
+    assert_type(ctx.new(bare.using(priority=2), "a", dpi=3), NewTaskRef)
+    assert_type(ctx.new(bare.spec("a")), NewTaskRef)
+    assert_type(ctx.new({"path": "a"}, priority=3), NewTaskRef)
+    assert_type(ctx.new_many([{"path": "a"}, named.spec(3)], lane="heavy"), list[NewTaskRef])
+    assert_type(list(ctx.track(["a"])), list[str])
     assert_type(queue.new({"path": "a"}, priority=3), Task)
 
 
-async def wrong(task: Task) -> None:
+async def wrong(task: Task, ctx: Context) -> None:
     """Each of these is wrong, in the way that is said behind it."""
     bare.new(5)  # type: ignore[arg-type]
     bare.new()  # type: ignore[call-arg]
@@ -63,6 +69,8 @@ async def wrong(task: Task) -> None:
     await awaited.aio.new(5)  # type: ignore[arg-type]
     queue.new(named, "3")  # type: ignore[call-overload]
     queue.new({"path": "a"}, nope=1)  # type: ignore[call-overload]
+    ctx.new(named, "3")  # type: ignore[call-overload]
+    ctx.new({"path": "a"}, nope=1)  # type: ignore[call-overload]
     named.using(nope=1)  # type: ignore[call-arg]
     queue.task("a", nope=1)  # type: ignore[call-overload]
     text: str = bare.result_of(task)  # type: ignore[assignment]

@@ -86,11 +86,15 @@ def test_a_run_bears_logging_that_raises(broken: Broken) -> None:
 
 
 def test_no_module_logs_past_the_safe_way() -> None:
-    """Only host/logger.py asks for loggers; cli/logs.py sets up the command's own."""
+    """Only host/logger.py asks for loggers; cli/logs.py sets up the command's own.
+
+    And host/records.py hands over, as safely, what was logged in another process.
+    """
+    allowed = {"host/logger.py", "host/records.py", "cli/logs.py"}
     wrong = [
         f"{path}:{node.lineno}"
         for path in PACKAGE.rglob("*.py")
-        if path.relative_to(PACKAGE).as_posix() not in {"host/logger.py", "cli/logs.py"}
+        if path.relative_to(PACKAGE).as_posix() not in allowed
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Import) and any(name.name == "logging" for name in node.names)
     ]

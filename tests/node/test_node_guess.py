@@ -29,11 +29,19 @@ class DistantLog(HookedLog):
     def __init__(self, storage: MemoryStorage) -> None:
         super().__init__(storage)
         self.remote = self
+        self.append_s = 0.0
         self.journeys = 0
         self.conflicts = 0
-        self.in_slot: Callable[[], None] = lambda: None
+        self.in_slot: Callable[[], object] = lambda: None
+        self.in_read: Callable[[], object] = lambda: None
 
-    def append_next(self, decide: Decide, *, guess: Head | None = None) -> Commit | None:
+    def append_next(
+        self,
+        decide: Decide,
+        *,
+        guess: Head | None = None,
+        waits: bool = True,  # noqa: ARG002 - it never does
+    ) -> Commit | None:
         """See EventLog.append_next and Remote.append_next."""
         self.call_hook()
         if guess is None:
@@ -65,6 +73,8 @@ class DistantLog(HookedLog):
     def read(self, *, after: int, limit: int = READ_EVENTS) -> list[Commit]:
         """See EventLog.read."""
         self.journeys += 1
+        hook, self.in_read = self.in_read, lambda: None
+        hook()
         return super().read(after=after, limit=limit)
 
 
@@ -180,6 +190,24 @@ def test_who_reads_what_is_new_does_not_ask_for_the_end(
     node.execute(leasing(node))
 
     assert log.journeys == before + 1
+
+
+def test_a_node_lets_those_go_first_who_leased_longer_ago(
+    node: Node, other: Node, log: DistantLog
+) -> None:
+    """It folds what they append while it waits, and then neither reads again nor conflicts."""
+    node.execute(creation(3, unconditional=False))
+    other.execute(leasing(other))
+    node.execute(leasing(node))
+    log.append_s = 0.02
+    log.in_read = lambda: other.execute(leasing(other))
+    before = (log.journeys + 1, log.conflicts)
+
+    command = node.execute(leasing(node))
+
+    assert len(command.events) == 1
+    assert (log.journeys, log.conflicts) == before
+    assert check_log(log).states["leased"] == ALONE + 4
 
 
 def test_what_may_be_refused_is_read_for(node: Node, other: Node) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eventq import Cancel, LogOutcomeUnknownError, Task, TaskState
+from eventq import Cancel, Context, LogOutcomeUnknownError, Task, TaskState
 from eventq.core.events import Commit
 from tests.checker import check_log
 from tests.support import HookedLog, final, kinds, queue_on
@@ -62,3 +62,41 @@ def test_refusal_that_was_recorded_in_doubt_is_not_repeated() -> None:
 
         assert log.after_append.__name__ == "<lambda>", "the doubt was raised"
         assert kinds(queue, "k") == ["created", "leased", "cancelled", "refused"]
+
+
+def test_children_of_a_completion_in_doubt_are_made_once() -> None:
+    """They are in its commit, which is found again by the completion."""
+    log = HookedLog()
+    with queue_on(log, workers=1) as queue:
+        queue.new(key="parent")
+        doubt_once(log, "completed")
+
+        def work_and_make(ctx: Context, task: Task) -> None:
+            if task.key == "parent":
+                ctx.new({"n": 1})
+                ctx.new({"n": 2}, key="child")
+
+        queue.run(work_and_make, until="idle")
+        check_log(log)
+
+        assert log.after_append.__name__ == "<lambda>", "the doubt was raised"
+        assert [task.tags for task in queue.tasks(state="completed")][::-1] == [
+            {},
+            {"n": 1},
+            {"n": 2},
+        ]
+        assert queue.stats().refused == 0
+
+
+def test_a_conflict_of_children_in_doubt_is_no_late_outcome() -> None:
+    """The attempt has failed for good, once."""
+    log = HookedLog()
+    with queue_on(log, workers=1) as queue:
+        queue.new({"a": 1}, key="taken", delay="1h")
+        queue.new(key="parent")
+        doubt_once(log, "failed")
+        queue.run(lambda ctx, _task: str(ctx.new({"a": 2}, key="taken")), until="idle")
+        check_log(log)
+
+        assert log.after_append.__name__ == "<lambda>", "the doubt was raised"
+        assert kinds(queue, "parent") == ["created", "leased", "failed", "expired"]

@@ -193,7 +193,7 @@ def test_a_thread_that_was_stuck_ends_when_it_comes_back(
     gate.open()
 
     assert isinstance(executor, ThreadExecutor)
-    wait_until(lambda: not any(thread.is_alive() for thread in executor.threads))
+    wait_until(lambda: not any(thread.is_alive() for thread in executor.crew.threads))
 
 
 def test_a_close_that_comes_as_a_run_begins_stops_it(

@@ -106,6 +106,6 @@ def kill_at_handing_out(monkeypatch: pytest.MonkeyPatch, moment: str) -> list[st
 
 def threads_of(queue: Queue) -> list[threading.Thread]:
     """The threads of a run, once they have begun."""
-    threads = runner_of(queue).executors[0].threads  # type: ignore[attr-defined]
+    threads = runner_of(queue).executors[0].crew.threads  # type: ignore[attr-defined]
     wait_until(lambda: threads[-1].ident is not None)
     return list(threads)

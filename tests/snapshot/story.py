@@ -16,12 +16,16 @@ from eventq.core.events import (
     Joined,
     Leased,
     Left,
+    LogLine,
+    Noted,
     Policy,
+    Progressed,
     Refused,
     Released,
     Renewed,
     Reopening,
     Retried,
+    Saved,
     Unfollowed,
     Updated,
 )
@@ -71,6 +75,9 @@ LATER: list[list[Draft]] = [
         (0, Followed("other", 33, "dora", 0)),
         (0, Followed("gone", 33, "dora", 30)),
         (0, Unfollowed("gone", "me")),
+        (4, Progressed(8, done=1, total=4, note="begun")),
+        (4, Saved(8, value=Raw(b'{"page":7}'))),
+        (4, Noted(8, lines=(LogLine(1_100, "info", "hello"),))),
     ],
 ]
 # About task 27, of a kind that is not known.

@@ -76,9 +76,10 @@ def test_the_story_has_everything() -> None:
     assert set(SNAPSHOT.members) == {"dora"}
     assert len({task.route for task in tasks}) == 3
     assert {task.snoozes for task in tasks} == {0, 1}
-    assert [task.newer for task in tasks if task.newer] == [(38, "frozen")]
+    assert [task.newer for task in tasks if task.newer] == [(41, "frozen")]
     assert any(task.started_at for task in tasks)
-    assert SNAPSHOT.strangers == {1: (39, "revived")}
+    assert [(t.number, t.saved) for t in tasks if t.progress] == [(4, {"page": 7})]
+    assert SNAPSHOT.strangers == {1: (42, "revived")}
     assert SNAPSHOT.strange_ends["cancelled"] == 1
     assert SNAPSHOT.reopened == {"cancelled": 1, "expired": 0}
     assert all(SNAPSHOT.counts.values())
@@ -137,7 +138,7 @@ def test_the_fold_means_what_it_meant() -> None:
     content = msgspec.msgpack.encode(inside._to_content(SNAPSHOT))
     digest = blake2b(content, digest_size=8).hexdigest()
 
-    assert (FOLD_VERSION, inside.CODEC_VERSION, digest) == (2, 4, "807794871a86d2f1")
+    assert (FOLD_VERSION, inside.CODEC_VERSION, digest) == (3, 5, "e7c5d3939354e5ce")
 
 
 def test_order_and_time_do_not_count() -> None:
@@ -220,7 +221,7 @@ def resealed(data: bytes = DATA, *, packed: bytes | None = None, **header: objec
     "header, why",
     [
         ({"codec": 9}, "codec 9"),
-        ({"fold": FOLD_VERSION + 1}, "rules 2"),
+        ({"fold": FOLD_VERSION + 1}, f"rules {FOLD_VERSION}"),
         ({"fold": 0}, "rules 0"),
         ({"eventq": "something"}, "not one of eventq"),
         ({"seq": -1}, "first line"),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
 from eventq import Queue, Task
+from eventq.core.command import Draft
 from eventq.core.events import NODE, ErrorInfo, Joined, Left
 from eventq.core.projection import Projection
-from eventq.core.task import Ending, Rarity, Route, TaskState
+from eventq.core.task import Ending, Progress, Rarity, Route, TaskState
 from eventq.eventlog import open_log
 from eventq.replay.fold import replay
 from eventq.snapshot import TaskDifference, compare
@@ -89,7 +92,7 @@ def test_a_lease_is_a_change_of_task_and_node(story: list[Projection]) -> None:
         "attempt": (0, 1),
         "fence": (0, task.fence),
         "worker": (None, task.worker),
-        "started_at_us": (0, task.started_at_us),
+        "started_at_us": (None, task.started_at_us),
     }
     [holder] = found.holders
     assert holder.worker == task.worker
@@ -131,13 +134,15 @@ OTHER_VALUES: dict[str, object] = {
     "rarity": Rarity(lapses=99),
 }
 # What a part holds is told by the names that Task has for it.
-PARTS = {
+PARTS: dict[str, dict[str, Any]] = {
     "name": {"route": Route("other")},
     "lane": {"route": Route(None, "other")},
     "needs": {"route": Route(needs=("other",))},
     "lapses": {"rarity": Rarity(lapses=99)},
     "snoozes": {"rarity": Rarity(snoozes=99)},
     "newer": {"rarity": Rarity(newer=(9, "other"))},
+    "progress": {"rarity": Rarity(progress=Progress(1, 2, "other", 99))},
+    "saved_json": {"rarity": Rarity(saved_json=b"1")},
     "finished_at_us": {"ending": Ending(99)},
 }
 
@@ -183,7 +188,7 @@ def test_nodes_that_joined_are_compared() -> None:
     record(log, projection, [(NODE, first), (NODE, Joined("bert", 30, 4, "1"))], now=1)
     before = replay(log)
     second = Joined("anna", 30, 4, "1", names=("b",))
-    drafts = [(NODE, second), (NODE, Left("bert")), (NODE, Joined("cleo", 30, 4, "1"))]
+    drafts: list[Draft] = [(NODE, second), (NODE, Left("bert")), (NODE, Joined("cleo", 30, 4, "1"))]
     record(log, projection, drafts, now=2)
 
     found = compare(before, projection)

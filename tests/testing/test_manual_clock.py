@@ -7,12 +7,22 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from eventq import ArgumentError, Queue, Task
+from eventq import ArgumentError, Queue, Task, WaitTimeoutError
 from eventq.handlers.context import Context
 from eventq.host.clock import MovedClock
 from eventq.testing import START, ManualClock
 from tests.checker import check_log
-from tests.support import Gate, final, kinds, look, running, wait_until
+from tests.support import (
+    Gate,
+    Spawned,
+    final,
+    kinds,
+    lease,
+    look,
+    node_of,
+    running,
+    wait_until,
+)
 
 
 @pytest.fixture
@@ -101,3 +111,66 @@ def test_moving_it_wakes_a_run(queue: Queue, clock: ManualClock) -> None:
     assert error.type == "eventq.DeadlineExceededError"
     assert clock.now_us() == (START.timestamp() + 3_660) * 1_000_000
     assert clock._wakes == []
+
+
+def test_a_dead_nodes_lease_does_not_hang_a_run_until_idle(
+    queue: Queue, clock: ManualClock
+) -> None:
+    """The clock goes on until the lease has lapsed, since nobody else would move it."""
+    queue.new(key="k")
+    queue.new(key="later", delay="1h")
+    lease(queue, ttl_us=30_000_000)
+    node_of(queue).after_fork()
+
+    report = queue.run(lambda _ctx, _task: None, until="idle")
+
+    assert report.completed == 1
+    assert kinds(queue, "k") == ["created", "leased", "failed", "retried", "leased", "completed"]
+    assert 30.0 <= clock.monotonic() < 30.5
+
+
+def test_a_clock_that_two_runs_share_goes_on_when_both_rest(clock: ManualClock) -> None:
+    """To the first of their instants, once; while one of them works, it stands."""
+    gate = Gate()
+    began: list[float] = []
+
+    def works(_ctx: Context, task: Task) -> None:
+        if task.key == "slow":
+            gate()
+        else:
+            began.append(clock.monotonic())
+            assert task.attempt == 3
+
+    with (
+        Queue("memory://shared-clock", workers=1, backoff="10m", clock=clock) as one,
+        Queue("memory://shared-clock", workers=1, backoff="10m", clock=clock) as two,
+    ):
+        one.new(key="slow", priority=1)
+        with running(one, works, until="idle") as first:
+            wait_until(gate.reached.is_set)
+            one.new(key="retried")
+            with running(two, works, until="idle") as second:
+                wait_until(lambda: began)
+                look(two)
+                stood_at = clock.monotonic()
+                gate.open()
+                first.result()
+                second.result()
+        check_log(one.log)
+
+    assert stood_at == 0.0
+    assert began == [0.0, 600.0, 1_800.0]
+
+
+def test_moving_it_wakes_whoever_waits_for_a_task(queue: Queue, clock: ManualClock) -> None:
+    """A timeout goes by this clock, and does not keep a run from moving it."""
+    key = queue.new().key
+    waiting = Spawned(queue.wait, key, timeout="1h")
+    wait_until(lambda: clock._wakes)
+
+    clock.forward("59m")
+    assert waiting.running
+    clock.forward("1m")
+
+    with pytest.raises(WaitTimeoutError, match="it is ready"):
+        waiting.result()

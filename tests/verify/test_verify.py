@@ -6,11 +6,13 @@ That each rule can say no is shown in test_checker.py, that no change escapes in
 from __future__ import annotations
 
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
+from eventq import Queue
 from eventq.core.command import NEW, Draft
 from eventq.core.events import (
     Cancelled,
@@ -22,6 +24,7 @@ from eventq.core.events import (
     Failed,
     Leased,
     Policy,
+    ProcessExit,
     Reopening,
     Retried,
 )
@@ -32,7 +35,9 @@ from eventq.replay.fold import replay
 from eventq.verify import VerifyBase, base_of, verify
 from eventq.verify.bodies import read_bodies
 from eventq.verify.terms import Unreadable
+from tests.commands import MadeCommand
 from tests.driver import append_texts, memory_log, sealed
+from tests.support import node_of
 from tests.verify.tampering import (
     COMMITS,
     LAST,
@@ -185,6 +190,27 @@ def test_a_reopened_task_has_its_retries_anew(monkeypatch: pytest.MonkeyPatch, k
     assert verify(log).findings == ()
 
 
+@pytest.mark.parametrize(
+    "exit_, problem",
+    [
+        (ProcessExit(code=1, signal="SIGKILL"), "ended by code 1 and by SIGKILL"),
+        (ProcessExit(code=-9), "code is -9"),
+        (ProcessExit(peak_bytes=-1), "peak_bytes is -1"),
+        (ProcessExit(signal="SIGKILL", killed_after_us=-1), "killed_after_us is -1"),
+        (ProcessExit(memory_bytes=-1), "memory_bytes is -1"),
+    ],
+)
+def test_an_exit_that_no_process_has_is_found(exit_: ProcessExit, problem: str) -> None:
+    """A process ends by a code or by a signal, and nothing of it is negative."""
+    error = ErrorInfo("eventq.ProcessDiedError")
+    for ended, findings in ((ProcessExit(signal="SIGKILL", peak_bytes=1), []), (exit_, [problem])):
+        log = memory_log()
+        failed: list[Draft] = [(1, Failed(2, error, None, ended)), (1, Retried(0))]
+        log.append(sealed([(NEW, Created(PLAIN)), (1, Leased(1, "n", 30)), *failed]))
+
+        assert [f.problem for f in verify(log).findings if f.rule == "exit"] == findings
+
+
 def test_a_key_given_twice_is_found(tmp_path: Path) -> None:
     """Also over commits, where only an index could have prevented it."""
     second = replace(
@@ -297,3 +323,21 @@ def test_a_base_must_name_its_open_tasks(log: MemoryLog) -> None:
     verdict = verify(log, base=VerifyBase(first.last, first.at, first.seal))
 
     assert next((finding.seq, finding.rule) for finding in verdict.findings) == (4, "order")
+
+
+def made(drafts: list[Draft], _: object) -> list[Draft]:
+    """What a command decides, whatever the projection."""
+    return drafts
+
+
+def test_a_task_is_made_like_one_that_was_there() -> None:
+    """One that repeats itself, or one that is to come, has been made up."""
+    with Queue("memory://") as queue:
+        first = queue.new()
+        for repeats in (first.number, 3, 5):
+            drafts: list[Draft] = [(NEW, Created(policy=first.policy, repeats=repeats))]
+            node_of(queue).execute(MadeCommand(partial(made, drafts)))
+
+        found = verify(queue.log, limit=10).findings
+
+    assert [(each.seq, each.rule) for each in found] == [(3, "position"), (4, "position")]

@@ -48,10 +48,12 @@ def serve(connection: Connection, url: str, drained: int, pending: int, quick: b
         _drain(queue, quick)
         connection.send("ready")
         while (rate := connection.recv()) is not None:
-            connection.send(RATES[rate](queue, quick))
+            taken = RATES[rate](queue, quick)
             if not pending:
-                # What one sample leaves behind would count in the next.
+                # What one sample leaves behind would count in the next. And not after the answer:
+                # then the other log's sample begins, which this would slow down.
                 queue.run(no_op, until="idle")
+            connection.send(taken)
 
 
 def _ask(child: Connection, rate: str) -> float:

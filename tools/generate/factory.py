@@ -249,11 +249,10 @@ class Factory:
             self._learn(planned, self.projection.apply(commit), maker)
 
     def _plan(self, head: Head, work: list[list[Draft]]) -> tuple[CommitPlan, list[Draft]]:
-        plan, planned = CommitPlan(head, self.now, self.now), []
+        plan, planned = CommitPlan(head, self.now), []
         for drafts in work:
             texts = encode_bodies([body for _, body in drafts])
-            if drafts and plan.admits(drafts, texts):
-                plan.add(drafts, texts)
+            if drafts and plan.add(drafts, texts) is not None:
                 planned += drafts
         return plan, planned
 

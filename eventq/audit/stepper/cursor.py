@@ -16,6 +16,7 @@ from eventq.audit.stepper.reversible import ReversibleProjection, Undo
 from eventq.audit.stepper.standing import CursorStep, CursorView, view_of
 from eventq.audit.stepper.window import Window, read_backward, read_forward
 from eventq.core.events import NODE, Commit, Event
+from eventq.core.moves import change
 from eventq.core.projection import Projection
 from eventq.core.task import Task
 from eventq.errors import EventqError, LogCorruptError
@@ -209,6 +210,8 @@ class Cursor:
         before = self._projection.tasks.get(event.task) or self._past.task_before(event)
         task = self._on()
         after = before if task is None else task
+        if before is not None and event.task in self._projection.strangers:
+            after = change(before, event.seq, event.decided_at, event.body)
         return CursorStep(event, before, after, earlier, self._stats())
 
     def _stats(self) -> Stats:

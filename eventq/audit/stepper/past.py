@@ -47,7 +47,9 @@ class UndoLookup:
     def undo_of(self, projection: ReversibleProjection, event: Event) -> Undo:
         """What the projection's last event replaced."""
         before = self.task_before(event)
-        open_before = None if before is None or before.recorded_state in FINAL else before
+        stranger = self._stranger_before(projection, event)
+        is_open = before is not None and before.recorded_state not in FINAL and stranger is None
+        open_before = before if is_open else None
         worker = worker_of(event, open_before)
         sign = None
         if worker is not None and self._needs_sign(projection, event, worker):
@@ -58,7 +60,7 @@ class UndoLookup:
             open_before,
             sign,
             self._members_before(event) if joins else None,
-            self._stranger_before(projection, event),
+            stranger,
             self._followers_before(event) if isinstance(event.body, MOVES_FOLLOWERS) else None,
         )
 

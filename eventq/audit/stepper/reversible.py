@@ -21,6 +21,7 @@ from eventq.core.events import (
     Refused,
     Renewed,
     Retried,
+    Told,
     Unfollowed,
     Unknown,
 )
@@ -107,15 +108,27 @@ class ReversibleProjection(Projection):
                 self.reopened[body.reopens.was] -= 1
         # A refused outcome changes no task.
         if event.task != NODE and type(body) is not Refused:
-            after = self.tasks.get(event.task)
-            if after is not None:
-                self._remove(after)
-            if undo.before is not None:
-                self._put_back(undo.before)
+            self._change_back(event, undo.before)
         self._put_nodes_back(undo)
         self.seq, self.at, self.seal = event.seq - 1, at, seal
         self.decided_at = decided_at
         self.advance_to(decided_at)
+
+    def _change_back(self, event: Event, before: Task | None) -> None:
+        """Makes the event's task what it was."""
+        after = self.tasks.get(event.task)
+        if after == before:
+            # Nor does what may be skipped: putting it back would forget its node's sign of life.
+            return
+        if isinstance(event.body, Told):
+            # Its attempt goes on, so that no index has changed.
+            assert before is not None, "only an open task has an attempt that tells"
+            self.tasks[event.task] = before
+            return
+        if after is not None:
+            self._remove(after)
+        if before is not None:
+            self._put_back(before)
 
     def _remove(self, task: Task) -> None:
         """Takes an open task out of the indexes and out of memory."""

@@ -13,13 +13,19 @@ from msgspec import Struct
 
 from eventq.core.events import Event
 from eventq.core.projection import Projection
-from eventq.core.task import Task
+from eventq.core.task import PARTS, Task
 from eventq.replay.query import Stats, take_stats
 
-COUNTS = tuple(name for name in Stats.__struct_fields__ if name not in {"nodes", "seq"})
+COUNTS = tuple(
+    name for name in Stats.__struct_fields__ if name not in {"nodes", "seq", "unhandled"}
+)
 
 # Of a task's fields, those that say nothing about it.
 _PLAIN = {"number", "namespace", "seen_at_us", "recorded_state"}
+_NAMES = [
+    *(name for name in Task.__struct_fields__ if name not in _PLAIN | PARTS.keys()),
+    *(name for names in PARTS.values() for name in names),
+]
 
 
 class Change(Struct, frozen=True):
@@ -125,5 +131,4 @@ def _fields(task: Task | None) -> dict[str, object]:
     """A task's fields as a person compares them: the state is the one at its last event."""
     if task is None:
         return {}
-    names = [name for name in Task.__struct_fields__ if name not in _PLAIN]
-    return {"state": task.state, **{name: getattr(task, name) for name in names}}
+    return {"state": task.state, **{name: getattr(task, name) for name in _NAMES}}

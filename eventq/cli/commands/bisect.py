@@ -36,9 +36,9 @@ def bisect_command(*, place: Place, text: str, good: str, bad: str) -> None:
     goes. Exit code 1 when it holds after none, 2 when it holds at --good already.
 
     A condition compares, with == < > in and or not: tasks by state (scheduled, ready, leased,
-    completed, expired, cancelled, open, total), attempts, failures, refused, nodes, seq, at,
-    count("KIND") of events, leases("NODE"), and a task's fields, like task("KEY").state, priority,
-    attempt, worker, last_error_type, final_reason, result, tags.NAME.
+    completed, expired, cancelled, unknown, open, total), attempts, failures, refused, nodes, seq,
+    at, count("KIND") of events, leases("NODE"), and a task's fields, like task("KEY").state,
+    name, lane, priority, attempt, worker, last_error_type, final_reason, result, tags.NAME.
     """
     condition = parse_expression(text, "--expr")
     with place.open_log() as log:

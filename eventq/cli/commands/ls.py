@@ -5,12 +5,15 @@ Nothing here creates a database or appends an event.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
+from eventq import Event, Queue, Task
 from eventq.cli.output import (
     cell,
+    flush,
     is_terminal,
     note,
     say_json,
@@ -21,8 +24,10 @@ from eventq.cli.output import (
 )
 from eventq.cli.place import Place, existing_task, note_if_empty, placed
 from eventq.cli.text import visible
-from eventq.cli.views.tasks import EVENTS, TASKS, stats_pairs, task_pairs
+from eventq.cli.views.tasks import ATTEMPTS, EVENTS, STORY, TASKS, stats_pairs, task_pairs
 from eventq.cli.words import STATES, limit_option, state_option, tags_option
+from eventq.core.projection import END_KINDS
+from eventq.core.task import FINAL
 
 
 @click.command(
@@ -75,14 +80,46 @@ def ls(
         note(f"no running node handles {', '.join(unhandled)}")
 
 
-@click.command(epilog="Example: eventq show 1042")
+@click.command(
+    epilog="""\b
+Examples:
+  eventq show 1042
+  eventq show -f 1042
+  eventq show 1042 --attempts --json"""
+)
 @click.argument("key")
+@click.option(
+    "--attempts", "lists_attempts", is_flag=True, help="List its attempts instead, oldest first."
+)
+@click.option(
+    "-f",
+    "--follow",
+    is_flag=True,
+    help="Go on with what happens to it and what it tells, until its end.",
+)
 @placed
-def show(*, place: Place, key: str) -> None:
+def show(*, place: Place, key: str, lists_attempts: bool, follow: bool) -> None:
     """Show one task: a key of yours, or its number."""
     with place.open(create=False) as queue:
+        if lists_attempts:
+            say_list(queue.attempts(key), ATTEMPTS, as_json=place.as_json)
+            return
+        after = queue.log.head().seq
         task = existing_task(queue, key)
-    say_record(task, task_pairs, as_json=place.as_json)
+        say_record(task, task_pairs, as_json=place.as_json)
+        if follow and task.state not in FINAL:
+            events = _until_its_end(queue, task, after)
+            say_lines(events, STORY, as_json=place.as_json, at_once=True, titled=False)
+
+
+def _until_its_end(queue: Queue, task: Task, after: int) -> Iterator[Event]:
+    """What happens to the task behind a position, up to the event that ends it."""
+    flush()
+    for event in queue.events(after=after, follow=True):
+        if event.task == task.number:
+            yield event
+            if event.kind in END_KINDS:
+                return
 
 
 @click.command(epilog="Example: eventq stats --json")

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from eventq.audit.timeline import Wanted, begin_before, timeline
+from eventq.audit.timeline import Sought, begin_before, timeline
 from eventq.cli.ending import misuse
 from eventq.cli.output import say_lines
 from eventq.cli.place import Place, log_time, note_if_empty, placed, point_of
@@ -61,11 +61,11 @@ def replay(
     A POINT is a position like 1041, an instant like 2030-01-31T12:00:00Z, a time ago like -2h, a
     number of events before the end like -500, or end.
     """
-    wanted = Wanted(frozenset(kinds), frozenset(keys), tags, worker)
+    wanted = Sought(frozenset(kinds), frozenset(keys), tags, worker)
     if follow and end is not None:
         misuse("--follow has no end, so it does not go with --to")
     if stepping:
-        if wanted != Wanted() or end is not None or follow or place.as_json:
+        if wanted != Sought() or end is not None or follow or place.as_json:
             misuse("--step takes --from alone")
         step(place, at=begin)
         return

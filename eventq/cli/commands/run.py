@@ -1,25 +1,26 @@
-"""``eventq run``: a worker from a module, in this process or in several that are supervised."""
+"""``eventq run``: a worker or handlers from a module, in this process or in several, supervised."""
 
 from __future__ import annotations
 
 import os
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import click
 import msgspec
 
-from eventq import EventqError, Queue, WorkersStuckError
-from eventq.cli.ending import EXIT_FAILED, end_with_finding
+from eventq import EventqError, Handlers, Queue, WorkersStuckError
+from eventq.cli.ending import EXIT_FAILED, end_with_finding, misuse
 from eventq.cli.logs import log_to_stderr
 from eventq.cli.output import is_terminal, note, say, say_json
-from eventq.cli.place import Place, note_if_empty, placed
+from eventq.cli.place import Place, given_place, note_if_empty, placed
 from eventq.cli.supervise.background import BackgroundRun, on_asking, stopping
 from eventq.cli.supervise.lifeline import READY, Lifeline
 from eventq.cli.supervise.supervisor import STOPPING, Supervisor, child_command
-from eventq.cli.target import load_worker
+from eventq.cli.target import load_work
 from eventq.cli.words import verbose_option
 from eventq.runner.runner import RunReport
 
@@ -34,9 +35,25 @@ EXIT_S = 5.0
 Examples:
   eventq run jobs:work
   eventq run jobs:work --processes 4 --workers 8
-  eventq run jobs:work --until-idle --json"""
+  eventq run jobs:work --until-idle --json
+  eventq run jobs:queue --lane heavy=1 --lane default=4
+  eventq run jobs:queue --name 'mail.*' --health /tmp/eventq-health"""
 )
-@click.argument("target", metavar="MODULE:FUNCTION")
+@click.argument("target", metavar="MODULE:NAME")
+@click.option(
+    "--lane",
+    "lanes",
+    multiple=True,
+    metavar="LANE[=N]",
+    help="Only tasks of this lane, N of them at a time; may come several times.",
+)
+@click.option(
+    "--name",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="Only tasks of this name, or of names like 'mail.*'; may come several times.",
+)
 @click.option(
     "--workers",
     type=click.IntRange(1, 10_000),
@@ -72,8 +89,15 @@ Examples:
     help="End, exit code 1, when all workers have ignored for so long that they should end. "
     f"With --processes: replace that process. [default: never; with --processes {MAX_STUCK}]",
 )
+@click.option(
+    "--health",
+    metavar="FILE",
+    help="Write this file every few seconds, for `eventq health`; with --processes FILE.1 and "
+    "so on.",
+)
 @verbose_option
 @click.option("--supervised-by", type=int, hidden=True)
+@click.option("--with-place", is_flag=True, hidden=True)
 @placed
 def run(
     *,
@@ -82,31 +106,75 @@ def run(
     workers: int | None,
     processes: int | None,
     supervised_by: int | None,
+    with_place: bool,
     verbose: bool,
+    lanes: tuple[str, ...],
+    names: tuple[str, ...],
+    health: str | None,
     **options: Any,  # noqa: ANN401 - the library checks them
 ) -> None:
-    """Call MODULE:FUNCTION(ctx, task) for each task, until Ctrl-C or SIGTERM.
+    """Run the handlers of a queue, or call a function for each task, until Ctrl-C or SIGTERM.
 
-    The first signal lets running tasks finish, the second gives them back to be run by others.
-    Attempts that fail are shown on standard error as they do.
+    MODULE:NAME is a queue that the module opens, eventq.Handlers, or a function of (ctx, task),
+    which is called for tasks without a name. The first signal lets running tasks finish, the second
+    gives them back to be run by others. Attempts that fail are shown on standard error as they do.
     """
     if processes is not None:
         options["max_stuck"] = options["max_stuck"] or MAX_STUCK
+        until_idle = options["until_idle"]
+        is_placed = with_place or bool(given_place())
+        options |= {"lane": lanes, "name": names, "with_place": is_placed}
         command = child_command(target, workers=workers, verbose=verbose, **options)
-        _supervise(place, command, count=processes, until_idle=options["until_idle"])
+        _supervise(place, command, count=processes, until_idle=until_idle, health=health)
         return
     lifeline = None if supervised_by is None else Lifeline(supervised_by)
-    worker = load_worker(target)
+    work = load_work(target)
     log_to_stderr(verbose=verbose, attempts="all")
     until_idle = options.pop("until_idle")
-    options["until"] = "idle" if until_idle else None
-    with place.open(create=True, workers=workers) as queue:
+    options |= {"until": "idle" if until_idle else None, "health": health}
+    options |= {"lanes": _slots_of(lanes), "names": names or None}
+    with _opened(place, target, work, workers, with_place=with_place) as queue:
+        worker = None if isinstance(work, (Queue, Handlers)) else work
         background = BackgroundRun(queue, worker, **options)
         if lifeline is None:
             note_if_empty(queue.log)
             _say_report(place, _run_alone(queue, background), until_idle=until_idle)
         else:
             _run_supervised(background, lifeline)
+
+
+def _opened(
+    place: Place,
+    target: str,
+    work: Queue | Handlers | Callable[..., Any],
+    workers: int | None,
+    *,
+    with_place: bool,
+) -> Queue:
+    """The queue to run: the module's own, or one at the place."""
+    if not isinstance(work, Queue):
+        handlers = [work] if isinstance(work, Handlers) else []
+        return place.open(create=True, workers=workers, handlers=handlers)
+    if with_place or given_place():
+        given = ", ".join(given_place()) or "--url, --namespace or --archive"
+        misuse(f"{target} is a queue, and its module says where: leave out {given}")
+    if workers is not None:
+        work.workers = workers
+    return work
+
+
+def _slots_of(words: tuple[str, ...]) -> list[str] | dict[str, int] | None:
+    """Lanes, with a number of slots for each of them or for none."""
+    if not words:
+        return None
+    slots = {}
+    for word in words:
+        lane, sign, count = word.rpartition("=")
+        if sign and count.isascii() and count.isdigit():
+            slots[lane] = int(count[:20])
+    if slots and len(slots) != len(words):
+        misuse("--lane takes LANE=N each time, or LANE alone each time, and each lane once")
+    return slots or list(words)
 
 
 def _run_alone(queue: Queue, background: BackgroundRun) -> RunReport:
@@ -138,7 +206,9 @@ def _run_supervised(background: BackgroundRun, lifeline: Lifeline) -> None:
             raise
 
 
-def _supervise(place: Place, command: list[str], *, count: int, until_idle: bool) -> None:
+def _supervise(
+    place: Place, command: list[str], *, count: int, until_idle: bool, health: str | None
+) -> None:
     environment = {
         "EVENTQ_URL": place.url,
         "EVENTQ_NAMESPACE": place.namespace,
@@ -146,7 +216,7 @@ def _supervise(place: Place, command: list[str], *, count: int, until_idle: bool
     }
     with suppress(EventqError), place.open_log() as log:
         note_if_empty(log)
-    supervisor = Supervisor(command, environment, count=count, until_idle=until_idle)
+    supervisor = Supervisor(command, environment, count=count, until_idle=until_idle, health=health)
     with on_asking(supervisor.asked):
         end = supervisor.run()
     if end.exit_code:

@@ -1,4 +1,4 @@
-"""``cancel``, ``retry`` and ``update``: change a task; the log records who did it.
+"""``cancel``, ``retry``, ``repeat`` and ``update``: change a task; the log records who did it.
 
 Only the library decides what is allowed.
 """
@@ -37,6 +37,15 @@ def retry(*, place: Place, key: str) -> None:
     """Run a waiting task now, or reopen an expired or cancelled one."""
     with place.open(create=False) as queue:
         _answer(place, queue.retry(key, by=_person()))
+
+
+@click.command(epilog="Example: eventq repeat 1042")
+@click.argument("key")
+@placed
+def repeat(*, place: Place, key: str) -> None:
+    """Make a new task like one that has ended, without its key."""
+    with place.open(create=False) as queue:
+        _answer(place, queue.repeat(key))
 
 
 @click.command(

@@ -50,6 +50,8 @@ WORDS = {
     "created_at_us": "created",
     "scheduled_at_us": "scheduled",
     "expires_at_us": "expires",
+    "started_at_us": "started",
+    "finished_at_us": "finished",
     "tags_json": "tags",
     "result_json": "result",
 }
@@ -165,8 +167,11 @@ def _count_lines(view: CursorView, *, changes_only: bool, width: int) -> Lines:
     }
     names = [n for n in (*STATES, *TOTALS) if not changes_only or n in deltas]
     cells = [_count_cell(name, getattr(view.stats, name), deltas.get(name, 0)) for name in names]
+    rare = []
+    if view.stats.unknown or "unknown" in deltas:
+        rare = [_count_cell("unknown", view.stats.unknown, deltas.get("unknown", 0))]
     if changes_only:
-        return cells
+        return cells + rare
     column_width = max(each.cell_len for each in cells) + 2
     for each in cells:
         each.pad_right(column_width - each.cell_len)
@@ -175,7 +180,7 @@ def _count_lines(view: CursorView, *, changes_only: bool, width: int) -> Lines:
     lines = [Text(no_wrap=True).join(row) for row in zip(*columns, strict=True)]
     for line in lines:
         line.truncate(width)
-    return lines
+    return lines + rare
 
 
 def _count_cell(name: str, count: int, delta: int) -> Text:

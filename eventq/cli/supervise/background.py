@@ -26,7 +26,7 @@ RETRY_S = 0.02
 class BackgroundRun:
     """One `Queue.run` in a thread. `ask`, `force` and the attributes may be used from anywhere."""
 
-    def __init__(self, queue: Queue, worker: Callable[..., Any], **options: Any) -> None:  # noqa: ANN401
+    def __init__(self, queue: Queue, worker: Callable[..., Any] | None, **options: Any) -> None:  # noqa: ANN401
         self._queue = queue
         self._worker = worker
         self._options = options

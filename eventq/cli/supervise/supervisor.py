@@ -46,12 +46,12 @@ class End(Struct, frozen=True):
 class Child:
     """One running process."""
 
-    def __init__(self, command: list[str], environment: dict[str, str]) -> None:
+    def __init__(self, command: list[str], environment: dict[str, str], *more: str) -> None:
         self.line, theirs = socket.socketpair()
         self.started_s = time.monotonic()
         try:
             self.process = subprocess.Popen(  # noqa: S603 - our own command
-                [*command[:-2], "--supervised-by", str(theirs.fileno()), *command[-2:]],
+                [*command[:-2], *more, "--supervised-by", str(theirs.fileno()), *command[-2:]],
                 env={**os.environ, **environment},
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
@@ -77,11 +77,19 @@ class Supervisor:
     """
 
     def __init__(
-        self, command: list[str], environment: dict[str, str], *, count: int, until_idle: bool
+        self,
+        command: list[str],
+        environment: dict[str, str],
+        *,
+        count: int,
+        until_idle: bool,
+        health: str | None = None,
     ) -> None:
+        """``health``: of each child the file, with its number behind a dot."""
         self._command = command
         self._environment = environment
         self._until_idle = until_idle
+        self._health = health
         self._slots = [Slot(number) for number in range(1, count + 1)]
         # Words are (slot, child, word), the end of a child (slot, child, None), a signal None.
         self._inbox: SimpleQueue[tuple[Slot, Child, bytes | None] | None] = SimpleQueue()
@@ -119,7 +127,9 @@ class Supervisor:
         for slot in self._slots:
             if slot.due_s is not None and slot.due_s <= now_s:
                 slot.due_s = None
-                slot.child = Child(self._command, self._environment)
+                path = self._health
+                more = [] if path is None else ["--health", f"{path}.{slot.number}"]
+                slot.child = Child(self._command, self._environment, *more)
                 threading.Thread(target=self._listen, args=(slot, slot.child), daemon=True).start()
         return any(slot.child is not None or slot.due_s is not None for slot in self._slots)
 
@@ -145,7 +155,7 @@ class Supervisor:
         if word is None:
             self._bury(slot, child)
         elif word != READY:
-            self._report = added(self._report, msgspec.json.decode(word, type=RunReport))
+            self._report = self._report.plus(msgspec.json.decode(word, type=RunReport))
         elif not self._was_ready:
             self._was_ready = True
             if not self._signal_count:
@@ -198,12 +208,15 @@ class Supervisor:
                 slot.child.line.close()
 
 
-def child_command(target: str, **options: str | int | None) -> list[str]:
+def child_command(target: str, **options: str | int | tuple[str, ...] | None) -> list[str]:
     """The command line of a child; its last two words are ``--`` and the target."""
     command = [sys.executable, "-m", "eventq", "run"]
     for name, value in options.items():
         option = f"--{name.replace('_', '-')}"
-        if value is True:
+        if isinstance(value, tuple):
+            for each in value:
+                command += [option, each]
+        elif value is True:
             command.append(option)
         elif value not in {None, False}:
             command += [option, str(value)]
@@ -217,10 +230,3 @@ def pause_s(short_lives: int) -> float:
     [0.5, 0.5, 1.0, 2.0, 30.0]
     """
     return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * float(2 ** min(max(0, short_lives - 1), 20)))
-
-
-def added(one: RunReport, other: RunReport) -> RunReport:
-    """The sums of two reports."""
-    return RunReport(
-        **{name: getattr(one, name) + getattr(other, name) for name in RunReport.__struct_fields__}
-    )

@@ -6,7 +6,13 @@ from eventq.audit import QueueState, Step, Why
 from eventq.cli.output import Listing, Pairs
 from eventq.cli.text import iso_text, short, time_text, visible
 from eventq.cli.views.fields import TaskAtPoint
-from eventq.cli.views.tasks import VALUE_CHARACTERS, cut_event_text, event_text, task_pairs
+from eventq.cli.views.tasks import (
+    VALUE_CHARACTERS,
+    count_pairs,
+    cut_event_text,
+    event_text,
+    task_pairs,
+)
 from eventq.core.durations import brief_duration, show_duration
 from eventq.core.events import LAPSED, Completed, Created, Event, Failed, Leased, Retried, Unknown
 
@@ -17,7 +23,7 @@ REASON_CHARACTERS = 400
 def state_pairs(state: QueueState) -> Pairs:
     """A queue at a point, as names and values."""
     pairs = [("at", time_text(state.at)), ("position", state.seq), ("seal", state.seal)]
-    pairs += [*state.counts.items(), ("total", state.total)]
+    pairs += [*count_pairs(state.counts), ("total", state.total)]
     if state.overdue:
         pairs.append(("past expiry", f"{state.overdue} of the ready ones"))
     if state.unknown is not None:

@@ -20,6 +20,7 @@ from eventq.cli.text import iso_text
 from eventq.cli.views.change import NAMES, TaskChange
 from eventq.core.events import Unknown
 from eventq.core.holders import Holder
+from eventq.core.task import Progress
 from eventq.eventlog.contract import SnapshotEntry
 from eventq.replay.points import Point
 from eventq.replay.query import state_counts
@@ -36,11 +37,11 @@ from eventq.verify.verifier import Verdict
 
 # Fields that hold microseconds since 1970. ``resumed_at`` is a position.
 INSTANTS = frozenset(
-    {"at", "created_at", "scheduled_at", "expires_at", "started_at", "finished_at"}
+    {"at", "created_at", "scheduled_at", "expires_at", "started_at", "finished_at", "ended_at"}
     | {"leased_at", "seen_at", "taken_at", "lapses_at", "ready_at"}
 )
 # Fields that are JSON already, as deep as users made it.
-READY = frozenset({"tags", "result", "body", "fields", "snapshot", "replayed"})
+READY = frozenset({"tags", "result", "saved", "body", "fields", "snapshot", "replayed"})
 # What a node has said of itself.
 MEMBER_FIELDS = ("names", "unnamed", "lanes", "slots", "version", "signatures", "ttl_us")
 MICROSECOND = timedelta(microseconds=1)
@@ -167,9 +168,11 @@ FIELDS: dict[type, dict[str, Getter]] = {
     Task: _getters(
         "key number namespace name lane needs state priority tags created_at scheduled_at "
         "expires_at started_at finished_at age_us=age attempt retry_count lapses snoozes worker "
+        "progress saved "
         "last_error result result_missing final_reason policy unique newer",
         newer=lambda task: _newer(task.newer),
     ),
+    Progress: _getters("done total note at"),
     TaskAtPoint: _getters("*=task seq=point.seq at=point.at"),
     Event: _getters("seq at task kind body", body=_body),
     Stats: _getters(f"{' '.join(Stats.__struct_fields__)} open total"),

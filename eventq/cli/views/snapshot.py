@@ -8,7 +8,7 @@ from typing import Any
 from eventq.cli.output import Listing, Pairs, say, say_table
 from eventq.cli.text import iso_text, json_text, short, time_text, visible
 from eventq.cli.views.fields import plain_value
-from eventq.cli.views.tasks import VALUE_CHARACTERS, event_text
+from eventq.cli.views.tasks import VALUE_CHARACTERS, count_pairs, event_text
 from eventq.core.events import NODE, Event
 from eventq.core.projection import Projection
 from eventq.replay.query import state_counts
@@ -22,7 +22,7 @@ def snapshot_pairs(snapshot: Snapshot) -> Pairs:
         ("position", snapshot.seq),
         ("at", time_text(snapshot.at)),
         ("seal", snapshot.seal),
-        *state_counts(restore(snapshot), now=snapshot.at).items(),
+        *count_pairs(state_counts(restore(snapshot), now=snapshot.at)),
         ("open", len(snapshot.tasks)),
         *((f"{kind} events", n) for kind, n in sorted(snapshot.counts.items()) if n),
     ]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 from msgspec import UNSET
 
-from eventq import Event, Stats, Task
+from eventq import Event, Stats, Task, TaskState
+from eventq.audit.phrases import counted, progress_words
 from eventq.cli.output import Listing, Pairs, cell
 from eventq.cli.text import json_text, short, tag_text, time_text, visible, visible_lines
 from eventq.cli.words import STATES
@@ -24,15 +25,20 @@ from eventq.core.events import (
     Joined,
     Leased,
     Left,
+    LogLine,
+    Noted,
     Policy,
+    Progressed,
     Refused,
     Released,
     Renewed,
     Retried,
+    Saved,
     Unfollowed,
     Unknown,
     Updated,
 )
+from eventq.core.task import Progress
 
 # Long values are cut here where one line shows an event or a task.
 VALUE_CHARACTERS = 200
@@ -69,6 +75,8 @@ def task_pairs(task: Task) -> Pairs:
         ("lapses in a row", task.lapses or None),
         ("lapses allowed", policy.max_lapses),
         ("snoozes", task.snoozes or None),
+        ("progress", None if task.progress is None else progress_text(task.progress)),
+        ("saved", None if task.saved_json is None else json_text(task.saved)),
         ("unknown", None if task.newer is None else newer_text(task.newer)),
         ("worker", task.worker),
         ("reason", task.final_reason or None),
@@ -80,16 +88,36 @@ def task_pairs(task: Task) -> Pairs:
     return pairs + traceback_pairs("traceback", error)
 
 
+def count_pairs(counts: Mapping[str, int]) -> Pairs:
+    """How many tasks are in each state; unknown ones are named where there are some."""
+    return [(name, n) for name, n in counts.items() if n or name != TaskState.UNKNOWN]
+
+
 def stats_pairs(stats: Stats) -> Pairs:
     """A queue in numbers, as names and values."""
     names = (*STATES, "total", "attempts", "failures", "refused")
     nodes = " ".join(stats.nodes) or "-"
     return [
-        *((name, getattr(stats, name)) for name in names),
+        *count_pairs({name: getattr(stats, name) for name in names}),
         ("events", stats.seq),
         ("nodes", nodes),
         *((f"unhandled {visible(name)}", count) for name, count in stats.unhandled.items()),
     ]
+
+
+def progress_text(progress: Progress) -> str:
+    """How far an attempt has come, and when it said so."""
+    return f"{_progress(progress)}, at {time_text(progress.at_us)}"
+
+
+def _progress(told: Progress | Progressed) -> str:
+    note = f" {visible(told.note)}" if told.note else ""
+    return progress_words(told.done, told.total) + note
+
+
+def line_text(line: LogLine) -> str:
+    """What a worker logged, on one line."""
+    return visible(f"{line.level}: {line.text}")
 
 
 def newer_text(newer: tuple[int, str]) -> str:
@@ -135,6 +163,8 @@ _FIELD_TEXTS: dict[str, Callable[[Any], str]] = {
     "started_at_us": time_text,
     "needs": " ".join,
     "newer": newer_text,
+    "progress": progress_text,
+    "saved_json": lambda text: json_text(msgspec.json.decode(text)),
     "result_json": lambda text: json_text(msgspec.json.decode(text)),
 }
 
@@ -160,6 +190,8 @@ def _created(body: Created) -> str:
         parts.append(f"unique {visible(body.unique)}")
     if body.needs:
         parts.append(f"needs {visible(' '.join(body.needs))}")
+    if body.repeats is not None:
+        parts.append(f"like task {body.repeats}")
     tags = tag_text(msgspec.json.decode(body.tags))
     return ", ".join([*parts, tags] if tags else parts)
 
@@ -167,7 +199,9 @@ def _created(body: Created) -> str:
 def _completed(body: Completed) -> str:
     if body.result_missing is not None:
         return f"result missing: {visible(body.result_missing)}"
-    return "" if body.result is UNSET else f"result {json_text(body.result)}"
+    result = "" if body.result is UNSET else f"result {json_text(body.result)}"
+    made = f"made {counted(body.made, 'task')}" if body.made else ""
+    return ", ".join(part for part in (made, result) if part)
 
 
 def _failed(body: Failed) -> str:
@@ -228,6 +262,9 @@ _TEXTS: dict[type, Callable[[Any], str]] = {
     Left: lambda body: visible(body.worker),
     Followed: _followed,
     Unfollowed: lambda body: f"{visible(body.follower)}{_by(body.by)}",
+    Progressed: _progress,
+    Saved: lambda body: f"value {json_text(body.value)}",
+    Noted: lambda body: " | ".join(line_text(line) for line in body.lines),
     Updated: _updated,
     Refused: lambda body: f"{body.outcome} came too late from {visible(body.worker)}",
     Unknown: lambda body: visible(body.raw),
@@ -266,10 +303,26 @@ TASKS = Listing(
     ("TAGS", lambda task: short(tag_text(task.tags), VALUE_CHARACTERS)),
     elastic=2,
 )
+ATTEMPTS = Listing(
+    ("ATTEMPT", "attempt"),
+    ("NODE", "node"),
+    ("STARTED AT", "started_at"),
+    ("ENDED AT", "ended_at"),
+    ("OUTCOME", "outcome"),
+    ("LATE", "late"),
+    ("ERROR", lambda each: "-" if each.error is None else error_text(each.error)),
+)
 EVENTS = Listing(
     ("SEQ", "seq", ">8"),
     ("AT", lambda event: time_text(event.at)),
     ("TASK", lambda event: event.task or None, ">7"),
-    ("KIND", "kind", "<9"),
+    ("KIND", "kind", "<10"),
     ("WHAT", cut_event_text),
+)
+# One task's, as they come: nothing of what it tells is cut.
+STORY = Listing(
+    ("SEQ", "seq", ">8"),
+    ("AT", lambda event: time_text(event.at)),
+    ("KIND", "kind", "<10"),
+    ("WHAT", event_text),
 )

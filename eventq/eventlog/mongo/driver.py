@@ -32,6 +32,9 @@ TIMEOUTS_MS = {
     "socketTimeoutMS": 5_000,
     "serverSelectionTimeoutMS": 5_000,
 }
+# For a write that the driver could repeat by itself, the server writes a second record. An append
+# is followed up here until its outcome is known, so that record would only cost time.
+RETRY_WRITES = False
 DEFAULT_DATABASE = "eventq"
 
 _HINTS = {
@@ -90,13 +93,13 @@ def without_password(url: str) -> str:
 
 
 def open_client(url: str) -> MongoClient[dict[str, Any]]:
-    """A client with all timeouts set; what the URL sets stands."""
+    """A client with all timeouts set; those that the URL sets stand."""
     named = url.partition("?")[2].lower()
     options: dict[str, Any] = {
         name: value for name, value in TIMEOUTS_MS.items() if name.lower() not in named
     }
     try:
-        return MongoClient(url, appname="eventq", **options)
+        return MongoClient(url, appname="eventq", retryWrites=RETRY_WRITES, **options)
     except OSError as error:
         # A certificate or key that cannot be read.
         raise ArgumentError("url", without_password(url), f"readable files ({error})") from None

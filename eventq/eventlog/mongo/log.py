@@ -124,10 +124,17 @@ class MongoLog:
                 self.contention.met()
         return found
 
-    def append_next(self, decide: Decide, *, guess: Head | None = None) -> Commit | None:
+    @property
+    def append_s(self) -> float:
+        """See Remote.append_s."""
+        return self.contention.append_s
+
+    def append_next(
+        self, decide: Decide, *, guess: Head | None = None, waits: bool = True
+    ) -> Commit | None:
         """See EventLog and Remote: lets every writer through, but a recent winner waits first."""
         self.connection.check_open()
-        wait_s = self.contention.wait_s()
+        wait_s = self.contention.wait_s() if waits else 0.0
         if wait_s > 0:
             time.sleep(wait_s)
         commit = decide(guess or self.head())

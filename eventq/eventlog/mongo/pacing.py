@@ -36,7 +36,8 @@ class Contention:
     def __init__(self, monotonic: Callable[[], float], draw: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self._draw = draw
-        self._append_s = 0.0
+        self.append_s = 0.0
+        """How long an append takes lately; 0 before the first."""
         self._back_s = 0.0
         self._free_s = 0.0
         self._faded_s = 0.0
@@ -46,26 +47,26 @@ class Contention:
     def wait_s(self) -> float:
         """How long to wait now."""
         if self._lost:
-            return self._draw() * self._append_s
+            return self._draw() * self.append_s
         return max(0.0, self._free_s - self._monotonic())
 
     def appended(self, took_s: float) -> None:
         """An append succeeded."""
         took_s = min(took_s, SLOWEST_S)
-        self._append_s += NEWEST * (took_s - self._append_s) if self._append_s else took_s
+        self.append_s += NEWEST * (took_s - self.append_s) if self.append_s else took_s
         self._lost = False
         now_s = self._fade()
-        back_s = self._back_s if self._back_s > self._append_s / 4 else 0.0
+        back_s = self._back_s if self._back_s > self.append_s / 4 else 0.0
         if now_s - self._company_s < COMPANY_S:
-            back_s = max(back_s, POLITE * self._append_s)
+            back_s = max(back_s, POLITE * self.append_s)
         # Spread by half, so that nodes do not come back in step.
         self._free_s = now_s + back_s * (0.75 + self._draw() / 2)
 
     def conflicted(self, took_s: float) -> None:
         """Another node's append was first."""
-        self._append_s = self._append_s or min(took_s, SLOWEST_S)
+        self.append_s = self.append_s or min(took_s, SLOWEST_S)
         self._fade()
-        self._back_s = min(LONGEST * self._append_s, max(self._append_s, self._back_s * LONGER))
+        self._back_s = min(LONGEST * self.append_s, max(self.append_s, self._back_s * LONGER))
         self._lost = True
 
     def met(self) -> None:
@@ -75,7 +76,7 @@ class Contention:
     def _fade(self) -> float:
         """Brings the time to stand back up to date; returns the present instant."""
         now_s = self._monotonic()
-        self._back_s *= 0.5 ** ((now_s - self._faded_s) / (HALVED_IN * self._append_s))
+        self._back_s *= 0.5 ** ((now_s - self._faded_s) / (HALVED_IN * self.append_s))
         self._faded_s = now_s
         return now_s
 

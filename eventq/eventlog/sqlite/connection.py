@@ -8,6 +8,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
+from fcntl import LOCK_EX, flock
+from functools import partial
 from typing import Any, TypeVar
 
 import apsw
@@ -21,7 +23,7 @@ from eventq.errors import (
     LogUnavailableError,
     QueueClosedError,
 )
-from eventq.eventlog.contract import Rows
+from eventq.eventlog.contract import Head, Rows
 from eventq.eventlog.sqlite import files, fork, read, schema, wal
 from eventq.eventlog.sqlite.ask import run_query
 from eventq.eventlog.sqlite.open_files import OpenFiles
@@ -60,6 +62,7 @@ class SqliteConnection:
         self._closed = False
         self._broken_fork = False
         self._namespace_id: int | None = None
+        self._left: tuple[int, Head] | None = None
         self._slots = Slots(files.lock_path(path))
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
@@ -96,9 +99,9 @@ class SqliteConnection:
         slot = self._lend_slot()
         try:
             with slot:
-                slot.wait()
+                flock(slot.number, LOCK_EX)
                 with self._write_lock:
-                    return self._believed(lambda: self._change(step, in_flight), self._drop_writer)
+                    return self._believed(partial(self._change, step, in_flight), self._drop_writer)
         finally:
             self._slots.take_back(slot)
             if self._closed:
@@ -112,6 +115,14 @@ class SqliteConnection:
     def note_namespace(self, namespace_id: int | None) -> None:
         """Remembers the namespace's number, which is stored for good; None where it has none."""
         self._namespace_id = namespace_id
+
+    def head_left(self, connection: apsw.Connection) -> Head | None:
+        """The head that the last append left; None where anything has been written since.
+
+        For a step of `change`: in its transaction SQLite knows of every change to the file.
+        """
+        left = self._left
+        return left[1] if left is not None and left[0] == connection.data_version() else None
 
     def check_open(self) -> None:
         """Raises QueueClosedError after `close`, LogUnavailableError after a fork in a call."""
@@ -153,7 +164,7 @@ class SqliteConnection:
         self._broken_fork = bool(left)
         self._writer = self._reader = self.asker = None
         # Without a connection of the parent's, another file may have come here unnoticed.
-        self._namespace_id = None
+        self._namespace_id = self._left = None
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
         self._query_lock = threading.Lock()
@@ -189,6 +200,9 @@ class SqliteConnection:
                 # As late as can be: what a lost file holds is in no one's queue.
                 self._files.check()
                 is_done = True
+            if commit := in_flight():
+                head = Head(commit.last, commit.at, commit.seal)
+                self._left = connection.data_version(), head
         except apsw.Error as error:
             _roll_back(connection)
             commit = in_flight()
@@ -268,7 +282,8 @@ class SqliteConnection:
     # Connecting.
 
     def _check_writable(self) -> None:
-        self.check_open()
+        if self._closed or self._broken_fork:
+            self.check_open()
         if not self._writable:
             raise LogUnavailableError(f"{self._path}: is not writable, opened for reading only")
 
@@ -283,8 +298,8 @@ class SqliteConnection:
         return self._reader
 
     def _writing(self) -> apsw.Connection:
-        self._check_writable()
         if self._writer is None:
+            self._check_writable()
             self._files.check()
             self._writer = self._connect(writes=True)
             self._writer.transaction_mode = "IMMEDIATE"
@@ -338,6 +353,7 @@ class SqliteConnection:
         self._files.forget_beside()
 
     def _drop_writer(self) -> None:
+        self._left = None
         dropped, self._writer = self._writer, None
         self._close_one(dropped)
 

@@ -33,6 +33,7 @@ from eventq.eventlog.sqlite.snapshots import SqliteSnapshots
 
 # How many events three queries read: it bounds what is in memory twice, as text.
 BLOCK_EVENTS = 2_000
+INSERT_LONE = schema.insert_events(1, keyed=False, ends=True)
 
 
 class SqliteLog:
@@ -86,7 +87,7 @@ class SqliteLog:
 
     def append_next(self, decide: Decide) -> Commit | None:
         """See EventLog.append_next."""
-        appending = Appending(self.namespace, decide)
+        appending = Appending(self.connection, decide)
         self.connection.note_namespace(self.connection.change(appending, appending.in_flight))
         if appending.commit is not None:
             self.doorbell.ring()
@@ -151,9 +152,9 @@ class SqliteLog:
 class Appending:
     """An append on its way: in its slot it decides, and inserts what was decided."""
 
-    def __init__(self, namespace: str, decide: Decide) -> None:
+    def __init__(self, place: SqliteConnection, decide: Decide) -> None:
         self.commit: Commit | None = None
-        self._namespace = namespace
+        self._place = place
         self._decide = decide
 
     def in_flight(self) -> Commit | None:
@@ -162,7 +163,8 @@ class Appending:
 
     def __call__(self, connection: apsw.Connection, namespace_id: int | None) -> int | None:
         """Inserts the commit inside a transaction; returns the namespace's number."""
-        head = read.head(connection, namespace_id, self._namespace)
+        place = self._place
+        head = place.head_left(connection) or read.head(connection, namespace_id, place.namespace)
         self.commit = commit = self._decide(head)
         if commit is None:
             return namespace_id
@@ -173,7 +175,7 @@ class Appending:
         if commit.keys and archived.find_kept_keys(connection, namespace_id, list(commit.keys)):
             raise LogConflictError(commit.first)
         if namespace_id is None:
-            rows = read.query(connection, schema.INSERT_NAMESPACE, (self._namespace,))
+            rows = read.query(connection, schema.INSERT_NAMESPACE, (place.namespace,))
             namespace_id = int(rows[0][0])
         _insert(connection, namespace_id, commit)
         return namespace_id
@@ -182,6 +184,11 @@ class Appending:
 def _insert(connection: apsw.Connection, namespace_id: int, commit: Commit) -> None:
     keys = schema.key_column(commit) if commit.keys else None
     start, count = 0, len(commit.bodies)
+    if count == 1 and keys is None:
+        # Most commits; what follows would do the same, and take longer to find out.
+        lone = (namespace_id, commit.first, commit.at, *commit.tasks, *commit.bodies)
+        connection.execute(INSERT_LONE, (*lone, 1, commit.id, commit.seal))
+        return
     while start < count:
         rows_now = schema.statement_rows(count - start)
         end = start + rows_now

@@ -46,7 +46,8 @@ class OpenFiles:
 
         Costs one system call, and two more after LOOK_S. After a loss, every call raises.
         """
-        _check(self._path, self._file, least_bytes=1)
+        if _identity(self._path, 1) != self._file:
+            raise _replaced(self._path)
         now_s = time.monotonic()
         if self._wal is not None and now_s - self._looked_s >= LOOK_S:
             _check(f"{self._path}-wal", self._wal)
@@ -59,12 +60,16 @@ class OpenFiles:
             _check(f"{self._path}-shm", self._index)
 
 
-def _check(path: str, known: Identity, *, least_bytes: int = 0) -> None:
-    if _identity(path, least_bytes=least_bytes) != known:
-        raise LogLostError(f"{path}: was replaced by another file while it was open; {ANEW}")
+def _check(path: str, known: Identity) -> None:
+    if _identity(path) != known:
+        raise _replaced(path)
 
 
-def _identity(path: str, *, least_bytes: int = 0) -> Identity:
+def _replaced(path: str) -> LogLostError:
+    return LogLostError(f"{path}: was replaced by another file while it was open; {ANEW}")
+
+
+def _identity(path: str, least_bytes: int = 0) -> Identity:
     """What distinguishes a file from one that took its name. Raises LogLostError without a file."""
     try:
         status = os.stat(path)  # noqa: PTH116 - on the path of every append

@@ -111,7 +111,7 @@ WITH all_later AS (
         body ->> '$.kind' AS kind,
         body ->> '$.kind' IN (
             'leased', 'completed', 'failed', 'retried', 'expired', 'cancelled', 'released',
-            'updated', 'refused'
+            'updated', 'refused', 'progressed', 'saved', 'noted'
         ) AS is_known
     FROM events INDEXED BY events_by_task
     WHERE task <> (place & 1099511627775)
@@ -139,17 +139,6 @@ SELECT
                         WHERE newer.ns = namespaces.id
                             AND newer.task = created.task
                             AND newer.is_unknown
-                            AND newer.place > coalesce(
-                                (
-                                    SELECT max(reopening.place)
-                                    FROM later AS reopening
-                                    WHERE reopening.ns = namespaces.id
-                                        AND reopening.task = created.task
-                                        AND reopening.kind = 'retried'
-                                        AND reopening.body ->> '$.reopens' IS NOT NULL
-                                ),
-                                0
-                            )
                     ) THEN 'unknown'
                     WHEN kind IN ('retried', 'released') THEN 'scheduled'
                     ELSE kind
@@ -157,10 +146,15 @@ SELECT
             FROM later
             WHERE ns = namespaces.id
                 AND task = created.task
-                AND kind NOT IN ('updated', 'refused')
-                AND (is_unknown OR is_known)
-            -- What is not known says nothing of a state that is.
-            ORDER BY is_unknown, place DESC
+                AND is_known
+                AND kind NOT IN ('updated', 'refused', 'progressed', 'saved', 'noted')
+            ORDER BY place DESC
+            LIMIT 1
+        ),
+        (
+            SELECT 'unknown'
+            FROM later
+            WHERE ns = namespaces.id AND task = created.task AND is_unknown
             LIMIT 1
         ),
         'scheduled'
@@ -177,7 +171,22 @@ SELECT
         WHERE ns = namespaces.id AND task = created.task AND kind = 'failed'
         ORDER BY place DESC
         LIMIT 1
-    ) AS last_error
+    ) AS last_error,
+    (
+        SELECT
+            CASE
+                WHEN kind = 'progressed'
+                    THEN (body ->> '$.done')
+                        || coalesce(' of ' || (body ->> '$.total'), '')
+                        || coalesce(' ' || (body ->> '$.note'), '')
+            END
+        FROM later
+        WHERE ns = namespaces.id
+            AND task = created.task
+            AND kind IN ('progressed', 'leased', 'completed')
+        ORDER BY place DESC
+        LIMIT 1
+    ) AS progress
 FROM events AS created JOIN namespaces ON namespaces.id = created.place >> 40
 WHERE created.task = (created.place & 1099511627775);
 """

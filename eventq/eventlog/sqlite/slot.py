@@ -28,16 +28,13 @@ class SlotFile(FileIO):
     def __init__(self, path: str) -> None:
         super().__init__(path, opener=making)
         self.opened_s = time.monotonic()
+        self.number = self.fileno()
         # What `__exit__` of the class in C calls; `really_close` closes.
-        self.close = partial(fcntl.flock, self.fileno(), fcntl.LOCK_UN)  # type: ignore[method-assign]
+        self.close = partial(fcntl.flock, self.number, fcntl.LOCK_UN)  # type: ignore[method-assign]
 
     def __del__(self) -> None:
         """Closes one that was lost: by an interrupt, or with a log that nobody closed."""
         self.really_close()
-
-    def wait(self) -> None:
-        """Waits for the lock, first come first served."""
-        fcntl.flock(self.fileno(), fcntl.LOCK_EX)
 
     def really_close(self) -> None:
         """Closes the descriptor; where no other process has a copy, the lock ends with it."""

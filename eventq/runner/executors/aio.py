@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Generator
 from contextlib import suppress
-from functools import partial
+from types import coroutine
 from typing import Any
 
-from eventq.handlers.context import running
+from eventq.handlers.context import running as current_context
 from eventq.handlers.work import Work
 from eventq.host.forks import end_child
 from eventq.runner.attempt import Attempt, returned
 from eventq.runner.executors.contract import LOOP_ENDED, Executor
 from eventq.runner.executors.loops import cancel
+
+BROKEN_OFF = asyncio.CancelledError()
 
 
 class AsyncExecutor(Executor):
@@ -23,11 +26,11 @@ class AsyncExecutor(Executor):
         super().__init__(**options)
         self._pending: deque[Attempt] = deque()
         self._unseen = False
-        self._running: dict[asyncio.Task[None], Attempt] = {}
+        self._running: dict[Attempt, asyncio.Task[None]] = {}
 
     def calls(self, work: Work) -> bool:
         """See Executor.calls."""
-        return work.is_async
+        return work.is_async and work.isolated is None
 
     def start(self) -> None:
         """See Executor.start."""
@@ -60,7 +63,7 @@ class AsyncExecutor(Executor):
         if not self.host.is_here():
             return False
         # In the caller's own loop others run as well, who may well close the queue.
-        return not self.host.is_given or asyncio.current_task() in self._running
+        return not self.host.is_given or asyncio.current_task() in self._running.values()
 
     def is_alive(self) -> bool:
         """See Executor.is_alive."""
@@ -77,39 +80,42 @@ class AsyncExecutor(Executor):
         """See Executor.end_lost."""
         # The loop runs no more, so that only this thread touches them.
         lost, self._running = self._running, {}
-        for attempt in lost.values():
+        for attempt, handle in lost.items():
             attempt.end(killed, self._clock.monotonic())
-            # Should its loop go on after all, its worker ends there.
             attempt.stop(LOOP_ENDED)
+            # Should its loop go on after all, its worker ends there.
+            self.host.call(handle.cancel)
             self.note_end(attempt)
 
     def end(self) -> None:
         """See Executor.end."""
-        self.host.stop(lambda: cancel(set(self._running)))
+        self.host.stop(lambda: cancel(set(self._running.values())))
 
     def _fill(self) -> None:
         self._unseen = False
-        while len(self._running) < self._workers:
+        if not self.host.is_here():
+            # A loop that is over threw away an attempt's coroutine, which came here as it ended.
+            return
+        running, copy = self._running, self._variables.copy
+        while len(running) < self._workers:
             try:
                 attempt = self._pending.popleft()
             except IndexError:
                 # None waits, or the runner's thread has just taken the last one back.
                 return
-            variables = self._variables.copy()
-            variables.run(running.set, attempt.context)
+            course = self._run(attempt)
+            # To its first line, so that it hears of whatever cancels its asyncio task.
+            course.send(None)
+            variables = copy()
+            variables.run(current_context.set, attempt.context)
             # Not by the loop's own factory: an eager one would begin before its place is taken.
-            handle = asyncio.Task(
-                self._run(attempt),
-                loop=asyncio.get_running_loop(),
-                context=variables,
-            )
-            attempt.interrupt = partial(self.host.call, handle.cancel)
-            self._running[handle] = attempt
-            handle.add_done_callback(self._ended_one)
+            running[attempt] = asyncio.Task(course, context=variables)
+            attempt.interrupt = self._interrupt
 
     async def _run(self, attempt: Attempt) -> None:
         task = attempt.task
         try:
+            await _first_step()
             attempt.begin(self._clock.monotonic())
             attempt.context.check()
             try:
@@ -121,15 +127,30 @@ class AsyncExecutor(Executor):
             attempt.fail(error)
         else:
             attempt.outcome = attempt.outcome or outcome
+        finally:
+            # Here, since a callback of its asyncio task costs another turn of the loop.
+            self._end(attempt)
 
-    def _ended_one(self, handle: asyncio.Task[None]) -> None:
-        attempt = self._running.pop(handle, None)
-        if attempt is None:
+    def _end(self, attempt: Attempt) -> None:
+        if attempt not in self._running:
             # Its loop had been given up, and the attempt with it.
             return
-        # Without an outcome when somebody else cancelled its asyncio task before the first step.
-        attempt.end(asyncio.CancelledError(), self._clock.monotonic())
+        # Without an outcome if an interrupt broke off the telling of it.
+        attempt.end(BROKEN_OFF, self._clock.monotonic())
+        # In this order, so that an interrupt loses none; one handed out twice is settled once.
         self.note_end(attempt)
+        del self._running[attempt]
         self._fill()
         if len(self._pending) <= self.ring_below:
             self.bell.ring()
+
+    def _interrupt(self, attempt: Attempt) -> None:
+        handle = self._running.get(attempt)
+        if handle is not None:
+            self.host.call(handle.cancel)
+
+
+@coroutine
+def _first_step() -> Generator[None]:
+    """Waits for whoever sends a second time: the asyncio task."""
+    yield

@@ -40,6 +40,8 @@ from eventq.sandbox.whatif.trace import CALLED_OFF, NONE, Arrival, Trace
 # The one node of a simulation takes all names and lanes, and its leases need no renewal.
 EVERYTHING = Audience((EVERY_NAME,))
 NODE_NAME = "whatif"
+# More leases than a queue ever grants.
+ANY_NUMBER = 2**53
 TTL_US = 2**53
 # A policy that makes more attempts than so many times the recorded ones never comes to an end.
 ATTEMPTS_FACTOR, ATTEMPTS_SPARE = 50, 100_000
@@ -226,7 +228,7 @@ class Simulation:
                 worker=NODE_NAME,
                 ttl_us=TTL_US,
                 count=free,
-                room=NEVER,
+                room=ANY_NUMBER,
                 now=now,
                 audience=EVERYTHING,
             )

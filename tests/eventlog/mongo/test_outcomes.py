@@ -215,7 +215,7 @@ def known_head(log: MongoLog) -> Head:
 
 def test_preferences_in_the_url_do_not_weaken_the_log(mongod: ReplicaSet) -> None:
     """What a URL says of reading and writing is for other programs of the same URL."""
-    options = "readPreference=secondary&w=0&journal=false&readConcernLevel=local"
+    options = "readPreference=secondary&w=0&journal=false&readConcernLevel=local&retryWrites=true"
     url = new_url(mongod)
     sign = "&" if "?" in url else "?"
     with closing(MongoLog(f"{url}{sign}{options}", namespace="n", create=True)) as log:
@@ -226,6 +226,8 @@ def test_preferences_in_the_url_do_not_weaken_the_log(mongod: ReplicaSet) -> Non
         assert commits.read_preference == ReadPreference.PRIMARY
         assert commits.read_concern.level == "majority"
         assert commits.write_concern.document["w"] == "majority"
+        # The server would write a second record beside each commit.
+        assert not log.connection.client().options.retry_writes
 
 
 def look_before_inserts(monkeypatch: pytest.MonkeyPatch, log: MongoLog) -> None:

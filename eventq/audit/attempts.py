@@ -5,6 +5,7 @@ Nothing here runs anything, and nothing folds but `eventq.core.task`.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal
 
 from msgspec import UNSET, Struct
@@ -22,7 +23,7 @@ from eventq.core.events import (
     Released,
 )
 from eventq.core.settle import Outcome
-from eventq.core.task import Task
+from eventq.core.task import Task, instant
 from eventq.replay.fold import fold_events
 
 Ending = Literal["completed", "failed", "cancelled", "lapsed", "released", "called off", "running"]
@@ -56,6 +57,32 @@ class RecordedAttempt(Struct, frozen=True):
     """Microseconds since 1970, as ``leased_at``; None while it runs."""
 
 
+class PastAttempt(Struct, frozen=True):
+    """One attempt of a task: `Queue.attempts` returns them."""
+
+    attempt: int
+    """Its number; an attempt that was given back is not counted, so its number comes again."""
+    fence: int
+    """The position of its lease in the log."""
+    node: str
+    started_at: datetime
+    """When it was leased."""
+    ended_at: datetime | None
+    """None while it runs."""
+    outcome: Ending
+    error: ErrorInfo | None
+    late: Literal["completed", "failed"] | None
+    """What its worker came with after the lease was lost: the work may have been done twice."""
+
+
+def past_attempts(namespace: str, history: list[Event]) -> list[PastAttempt]:
+    """All attempts that a task's history holds, oldest first."""
+    return [
+        _shown(attempt_of(namespace, history, lease), lease)
+        for lease, _ in leases_of(history, until=None)
+    ]
+
+
 def leases_of(history: list[Event], *, until: int | None) -> list[tuple[Event, int]]:
     """The ``leased`` events, in order, and their attempts; one that was given back comes again."""
     return [
@@ -72,6 +99,20 @@ def attempt_of(namespace: str, history: list[Event], lease: Event) -> RecordedAt
     assert task is not None, "a history with a lease is not empty"
     ended, ended_at = _ending(history[place + 1 :], lease.seq)
     return RecordedAttempt(task, lease.decided_at, ended, ended_at)
+
+
+def _shown(found: RecordedAttempt, lease: Event) -> PastAttempt:
+    assert found.task.worker is not None, "it has just been leased"
+    return PastAttempt(
+        attempt=found.task.attempt,
+        fence=lease.seq,
+        node=found.task.worker,
+        started_at=instant(found.leased_at),
+        ended_at=None if found.ended_at is None else instant(found.ended_at),
+        outcome=found.ended.kind,
+        error=found.ended.error,
+        late=found.ended.late,
+    )
 
 
 def ended_as(outcome: Outcome) -> Ended:

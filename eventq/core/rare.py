@@ -1,0 +1,43 @@
+"""What few tasks have: how it changes, and what attempts tell while they run.
+
+Nothing here moves a task from one state to another; that is in `moves`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from eventq.core.events import Noted, Progressed, Reopening, Saved, Told
+from eventq.core.task import NOTHING_RARE, Progress, Rarity, Task
+
+
+def rare(task: Task, **changes: Any) -> Rarity | None:  # noqa: ANN401 - fields of Rarity
+    """What is rare about the task, with these changes; None where nothing is left."""
+    known = task.rarity or NOTHING_RARE
+    if all(getattr(known, name) == value for name, value in changes.items()):
+        return task.rarity
+    return _plainest(replace(known, **changes))
+
+
+def brought_back(content: Reopening) -> Rarity | None:
+    """What is rare about a task that comes back from a final state."""
+    saved_json = None if content.saved is UNSET else bytes(content.saved)
+    return _plainest(Rarity(snoozes=content.snoozes, unique=content.unique, saved_json=saved_json))
+
+
+def told(task: Task, at: int, body: Told) -> Task:
+    """The task after what its attempt told; the word of one whose lease is over changes nothing."""
+    if body.fence != task.fence or not task.fence or type(body) is Noted:
+        return task
+    if type(body) is Progressed:
+        progress = Progress(body.done, body.total, body.note, at)
+        return replace(task, rarity=rare(task, progress=progress))
+    assert type(body) is Saved, "there are three kinds"
+    return replace(task, rarity=rare(task, saved_json=bytes(body.value)))
+
+
+def _plainest(rarity: Rarity) -> Rarity | None:
+    return None if rarity == NOTHING_RARE else rarity

@@ -1,0 +1,94 @@
+"""The tasks that an attempt makes with its completion: what may be asked for, and how much of it.
+
+Nothing here makes one; the commit of the completion does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, ParamSpec, Protocol, cast, runtime_checkable
+
+from msgspec import Struct
+
+from eventq.core.create import NewTask
+from eventq.core.events import COMMIT_BYTES, COMMIT_EVENTS, RESULT_BYTES, Policy
+from eventq.core.new_task import (
+    TaskOptions,
+    TaskSpec,
+    event_count,
+    make_order,
+    make_orders,
+    order_of,
+    size_bytes,
+)
+from eventq.errors import ArgumentError
+
+P = ParamSpec("P")
+
+# Beside the completion, in one commit.
+MOST_CHILDREN = COMMIT_EVENTS - 1
+# The result of the attempt has its place in that commit, and so has a block of leases.
+CHILDREN_BYTES = COMMIT_BYTES - RESULT_BYTES - 64 * 1024
+TOO_MANY = f"no more than {MOST_CHILDREN} tasks and {CHILDREN_BYTES // 1024} KiB an attempt"
+
+
+class NewTaskRef(Struct, frozen=True):
+    """A task that will be made when its attempt completes; it has no number yet."""
+
+    index: int
+    """How many its attempt has asked for before it."""
+    key: str | None
+    """The caller's key, by which it can be found once it is there."""
+
+
+@runtime_checkable
+class MakesSpecs(Protocol[P]):
+    """What makes specs of arguments: a handler."""
+
+    def spec(self, *args: P.args, **kwargs: P.kwargs) -> TaskSpec:
+        """The task that calls it with these arguments."""
+
+
+class Children:
+    """The orders of one attempt, in the order in which it asked for them."""
+
+    __slots__ = ("event_count", "orders", "size_bytes")
+
+    def __init__(self) -> None:
+        self.orders: list[NewTask] = []
+        self.event_count = 0
+        self.size_bytes = 0
+
+    def add(self, orders: list[NewTask]) -> list[NewTaskRef]:
+        """Takes all of them or none. Raises ArgumentError for too many."""
+        first = len(self.orders)
+        more_bytes = sum(map(size_bytes, orders))
+        more_events = sum(map(event_count, orders))
+        is_full = self.event_count + more_events > MOST_CHILDREN
+        if is_full or self.size_bytes + more_bytes > CHILDREN_BYTES:
+            raise ArgumentError("tasks", first + len(orders), TOO_MANY)
+        self.orders += orders
+        self.event_count += more_events
+        self.size_bytes += more_bytes
+        return [NewTaskRef(index, order.key) for index, order in enumerate(orders, first)]
+
+
+def child_order(what: Any, args: tuple[Any, ...], options: dict[str, Any], by: Policy) -> NewTask:  # noqa: ANN401
+    """The order for what `Queue.new` takes; ``by`` is the queue's policy. Raises as that does."""
+    if isinstance(what, MakesSpecs):
+        return order_of(what.spec(*args, **options), by)
+    for value in args:
+        raise ArgumentError("arguments", value, "nothing behind the tags but options by name")
+    if isinstance(what, TaskSpec):
+        for name, value in options.items():
+            raise ArgumentError(name, value, "nothing beside a TaskSpec, which has its own options")
+        return order_of(what, by)
+    what = options.pop("tags", None) if what is None else what
+    return make_order(what, by, cast("TaskOptions", options))
+
+
+def child_orders(
+    tasks: Iterable[Mapping[str, Any] | TaskSpec], options: TaskOptions, by: Policy
+) -> list[NewTask]:
+    """The orders for what `Queue.new_many` takes. Raises as that does."""
+    return make_orders(tasks, by, options)
