@@ -64,7 +64,7 @@ class Row:
     reason: str | None = None
     lapses: int = 0
     snoozes: int = 0
-    started_at: int = 0
+    started_at: int | None = None
     ended_at: int | None = None
     newer: tuple[int, str] | None = None
     progress: tuple[Any, ...] | None = None
@@ -398,7 +398,7 @@ class Naive:
         if row.unique and any(o.is_open and o.unique == row.unique for o in self.rows):
             raise WrongError(NotAllowedError)
         row.state, row.reason, row.retries, row.scheduled_at = "waiting", None, 0, now
-        row.lapses, row.started_at, row.ended_at, row.progress = 0, 0, None, None
+        row.lapses, row.started_at, row.ended_at, row.progress = 0, None, None, None
         age = row.policy.max_age_us
         row.expires_at = None if age is None else now + age
         return self._tell([(number, "retried")])
