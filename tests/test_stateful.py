@@ -34,8 +34,9 @@ from eventq.replay.fold import replay
 from tests import deciding as decide
 from tests.checker import check_log
 from tests.driver import append_texts, existing_of, memory_log, record, task_in
-from tests.facts import facts, row_facts
-from tests.naive import Naive, Node, Row, WrongError
+from tests.facts import assert_equal, facts, row_facts
+from tests.naive import Naive
+from tests.naive_rows import Row, WrongError
 from tests.replays import assert_same, bulk_replay
 from tests.strategies import (
     START,
@@ -303,51 +304,7 @@ class QueueMachine(RuleBasedStateMachine):
     @invariant()
     def projection_equals_the_list(self) -> None:
         """Every task and every query, against the naive model."""
-        ours, model, now = self.projection, self.model, self.now
-        unknown = [row for row in model.rows if row.state == "unknown"]
-        open_rows = [*model.waiting(), *model.leased(), *unknown]
-        assert ours.seq == model.seq
-        assert {number: facts(task) for number, task in ours.tasks.items()} == {
-            row.number: row_facts(row) for row in open_rows
-        }
-        assert [task.number for task in ours.ready(now)] == model.ready(now)
-        assert {name: (m.seq, m.at) for name, m in ours.members.by_name.items()} == {
-            name: node.said for name, node in model.nodes.items()
-        }
-        assert {
-            name: (each.said.worker, each.said.seq, (each.seq, each.at, each.said.ttl_us))
-            for name, each in ours.followers.items()
-        } == {name: (r.worker, r.position, r.said) for name, r in model.followers.readers.items()}
-        for name in ("anna", "bert", "cleo"):
-            node = model.nodes.get(name, Node())
-            runs = [number for number in model.ready(now) if node.runs(model.row(number))]
-            seen = ours.ready(now, ours.members.audience(name))
-            assert [task.number for task in seen] == runs
-        assert ours.ready_count(now) == len(model.ready(now))
-        late = [row.number for row in model.overdue(now)]
-        assert [task.number for task in ours.past_expiry(now)] == late
-        assert ours.next_instant() == model.next_instant(now)
-        assert ours.pending_count == len(model.waiting())
-        assert ours.leased_count == len(model.leased())
-        assert ours.unknown_count == len(unknown)
-        assert ours.retrying_count() == sum(row.attempt > 0 for row in model.waiting())
-        assert {kind: n for kind, n in ours.counts.items() if n} == dict(model.kinds)
-        assert ours.final_counts() == {
-            state: sum(row.state == state for row in model.rows)
-            for state in ("completed", "expired", "cancelled")
-        }
-        for row in model.rows:
-            if row.unique is not None and row.is_open and row.newer is None:
-                holder = ours.holder_of(row.unique)
-                assert holder is not None
-                assert holder.number == row.number
-            if row.key is not None:
-                assert ours.number_of(row.key) == (row.number if row in open_rows else None)
-        assert {name: (h.seen_seq, h.seen_at, h.ttl_us) for name, h in ours.holders.items()} == {
-            name: model.signs[name] for name in {row.worker for row in model.leased()} if name
-        }
-        for name in ("anna", "bert", "cleo"):
-            assert ours.leases_of(name) == {row.number for row in model.leased(name)}
+        assert_equal(self.projection, self.model, self.now)
 
     @invariant()
     def replays_equal_the_projection(self) -> None:

@@ -6,7 +6,7 @@ It alone owns its tasks and changes them, and only by applying events; it reads 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import repeat
 
 from eventq.core.audience import Audience
@@ -38,6 +38,7 @@ from eventq.core.moves import change, check_fence, create, lease, reopen, route_
 from eventq.core.policy import SharedPolicies
 from eventq.core.seal import genesis
 from eventq.core.task import FINAL, PLAIN_ROUTE, Route, Task, TaskState
+from eventq.core.unique import uniques_of
 from eventq.errors import LogCorruptError
 
 SCHEDULED, LEASED, UNKNOWN = TaskState.SCHEDULED, TaskState.LEASED, TaskState.UNKNOWN
@@ -174,7 +175,7 @@ class Projection:
         """Derives anew from the tasks all that is kept beside them; O(n log n)."""
         tasks = self.tasks.values()
         self._keys = {t.caller_key: t.number for t in tasks if t.caller_key is not None}
-        self._uniques = _uniques_of(tasks)
+        self._uniques = uniques_of(tasks)
         self._leases.leased_count = sum(t.recorded_state is LEASED for t in tasks)
         self.unknown_count = sum(t.recorded_state is UNKNOWN for t in tasks)
         self.rebuild_indexes()
@@ -293,10 +294,9 @@ class Projection:
         assert self.unknown_count == len(unknown)
         assert len(pending) + len(leased) + len(unknown) == len(self.tasks)
         assert all(t.number == number for number, t in self.tasks.items())
-        assert self._keys == {
-            t.caller_key: t.number for t in self.tasks.values() if t.caller_key is not None
-        }
-        assert self._uniques == _uniques_of(self.tasks.values())
+        tasks = self.tasks.values()
+        assert self._keys == {t.caller_key: t.number for t in tasks if t.caller_key is not None}
+        assert self._uniques == uniques_of(tasks)
         self._leases.check(leased)
         final = sum(self.final_counts().values())
         assert self.counts["created"] == len(self.tasks) + final
@@ -428,9 +428,3 @@ class Projection:
         for kind, count in Counter(kinds).items() if len(bodies) > FEW else zip(kinds, repeat(1)):
             if kind is not Unknown:
                 self.counts[KIND_OF[kind]] += count
-
-
-def _uniques_of(tasks: Iterable[Task]) -> dict[str, int]:
-    """The numbers of tasks by their unique values, without those of which nobody knows."""
-    known = (task for task in tasks if task.recorded_state is not UNKNOWN)
-    return {task.unique: task.number for task in known if task.unique is not None}

@@ -60,3 +60,9 @@ def replacement(holder: Task, tags_json: bytes, start: int | None, now: int) -> 
     if scheduled_at is None and tags is UNSET:
         return None
     return Updated(tags=tags, scheduled_at=scheduled_at)
+
+
+def uniques_of(tasks: Iterable[Task]) -> dict[str, int]:
+    """The numbers of tasks by their unique values, without those of which nobody knows."""
+    known = (task for task in tasks if task.recorded_state is not TaskState.UNKNOWN)
+    return {task.unique: task.number for task in known if task.unique is not None}

@@ -27,6 +27,7 @@ from eventq.replay.query import state_counts
 from eventq.sandbox import Ended, Numbers, Rerun
 from eventq.snapshot import (
     Flaw,
+    FollowerDifference,
     HolderDifference,
     MemberDifference,
     Snapshot,
@@ -142,7 +143,7 @@ def _newer(event: tuple[int, str] | None) -> dict[str, Any] | None:
 
 
 def _changed_fields(
-    change: HolderDifference | MemberDifference | TaskChange,
+    change: HolderDifference | MemberDifference | FollowerDifference | TaskChange,
 ) -> dict[str, list[Any]]:
     named = [(NAMES.get(name, name), pair) for name, pair in change.fields.items()]
     return {name: [_changed_value(name, each) for each in pair] for name, pair in named}
@@ -201,10 +202,11 @@ FIELDS: dict[type, dict[str, Getter]] = {
     ),
     LogDifference: _getters(
         "equal=is_empty before after same_until counts=open.counts events=open.events passed "
-        "nodes=open.holders joined=open.members"
+        "nodes=open.holders joined=open.members followers=open.followers"
     ),
     HolderDifference: _getters("worker fields", fields=_changed_fields),
     MemberDifference: _getters("worker fields", fields=_changed_fields),
+    FollowerDifference: _getters("follower fields", fields=_changed_fields),
     TaskChange: _getters("key number what fields final", fields=_changed_fields),
     Rerun: _getters(
         "key=recorded.task.key number=recorded.task.number attempt=recorded.task.attempt "

@@ -65,11 +65,15 @@ def difference_fields(
             {"node": member.worker, "fields": _plain_pairs(member.fields)}
             for member in difference.members
         ],
+        "followers": [
+            {"follower": each.follower, "fields": _plain_pairs(each.fields)}
+            for each in difference.followers
+        ],
     }
 
 
 def say_difference(difference: Difference, before: Projection, after: Projection) -> None:
-    """Prints what differs: the two positions, counts that differ, tasks, nodes."""
+    """Prints what differs: the two positions, counts that differ, tasks, nodes, followers."""
     rows = [
         ["position", str(before.seq), str(after.seq)],
         ["at", time_text(before.advanced_to), time_text(after.advanced_to)],
@@ -80,6 +84,7 @@ def say_difference(difference: Difference, before: Projection, after: Projection
     _say_fields("TASK", [(task.key, task.fields) for task in difference.tasks])
     _say_fields("NODE", [(holder.worker, holder.fields) for holder in difference.holders])
     _say_fields("JOINED", [(member.worker, member.fields) for member in difference.members])
+    _say_fields("FOLLOWER", [(each.follower, each.fields) for each in difference.followers])
 
 
 def _say_fields(title: str, things: Iterable[tuple[str, dict[str, tuple[Any, Any]]]]) -> None:
