@@ -393,8 +393,8 @@ class Queue:
     def repeat(self, key: str) -> Task:
         """Makes a new task like a final one: its name, lane, tags, priority and policy.
 
-        It has no key, and may run at once. Raises TaskNotFoundError, NotAllowedError for a task
-        that is open.
+        It has no key, may run at once, and takes a unique value again. Raises TaskNotFoundError,
+        NotAllowedError for a task that is open, or where another open one has the value.
         """
         [task] = self._node.execute(RepeatTask(check_lookup_key(key))).tasks
         assert task is not None, "it has just been created"
