@@ -17,7 +17,7 @@ from tests.core.bench import AGING, ERROR, TTL, Bench, order
 from tests.driver import record
 
 
-def twin(on_duplicate: str = "return", n: int = 0, **options: Any) -> NewTask:
+def twin(on_duplicate: str = "return", n: int = 0, **options: Any) -> NewTask:  # noqa: ANN401
     """An order with the value that all of these tests are about."""
     tags = b'{"n":%d}' % n
     return order(unique="v", on_duplicate=on_duplicate, tags_json=tags, **options)

@@ -206,10 +206,12 @@ def test_followers_that_differ_are_told() -> None:
     """What each has come to, and those that only one side has."""
     log = memory_log()
     after = Projection(log.namespace)
-    record(log, after, [(NODE, Followed("a", 0, "n", 30)), (NODE, Followed("b", 0, "n", 30))])
+    record(
+        log, after, [(NODE, Followed("a", 0, "n", 30)), (NODE, Followed("b", 0, "n", 30))], now=100
+    )
     before = replay(log)
     moved = Followed("a", 2, "n", 30, error=ErrorInfo("OSError"), failures=1)
-    record(log, after, [(NODE, moved), (NODE, Unfollowed("b"))])
+    record(log, after, [(NODE, moved), (NODE, Unfollowed("b"))], now=200)
 
     found = compare(before, after)
 
