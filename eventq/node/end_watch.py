@@ -175,7 +175,10 @@ class EndWatch:
         try:
             while not self._closed:
                 if self._waiters:
-                    bell.wait(self._look())
+                    pause_s = self._look()
+                    # Once all are woken, nothing need ring any more.
+                    if self._waiters:
+                        bell.wait(pause_s)
                     needed_s = time.monotonic()
                 elif (left_s := needed_s + LINGER_S - time.monotonic()) > 0:
                     # Whoever comes rings; so does the log, which then concerns nobody.
