@@ -139,6 +139,18 @@ def test_of_children_that_one_commit_makes_only_one_has_the_value(bench: Bench) 
     assert (bytes(made.tags), made.scheduled_at) == (b'{"n":4}', 150)
 
 
+def test_an_attempt_may_replace_what_it_has_asked_for(bench: Bench) -> None:
+    """One task is made, as the last word says."""
+    [fence] = working(bench)
+
+    drafts = settled(bench, completed(1, fence, twin(n=1), twin("replace", 2)))
+
+    assert kinds(drafts) == [(1, "completed"), (NEW, "created")]
+    made = drafts[1][1]
+    assert isinstance(made, Created)
+    assert bytes(made.tags) == b'{"n":2}'
+
+
 def test_an_attempt_that_fails_leaves_what_others_make(bench: Bench) -> None:
     """Its own replacement is not made either."""
     one, two, three = working(bench, count=3)

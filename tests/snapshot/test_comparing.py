@@ -224,5 +224,13 @@ def test_followers_that_differ_are_told() -> None:
     }
     assert fields["b"]["seq"] == (2, None)
     assert fields["b"]["position"] == (0, None)
-    assert not found.is_empty
     assert compare(after, after).followers == []
+
+
+def test_logs_whose_followers_alone_differ_are_not_equal() -> None:
+    """As many events of each kind are no proof."""
+    one, other = (Projection("default") for _ in range(2))
+    for projection, node in ((one, "n"), (other, "m")):
+        record(memory_log(), projection, [(NODE, Followed("a", 0, node, 30))], now=100)
+
+    assert not compare(one, other).is_empty
