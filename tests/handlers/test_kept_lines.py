@@ -59,7 +59,9 @@ def test_lines_are_kept_with_the_attempt(queue: Queue, caplog: pytest.LogCapture
         ("info", "a record that has no text (TypeError)"),
     ]
     assert lines[2].text.endswith("'no'")
-    assert kinds(queue, "1") == ["created", "leased", "noted", "completed"]
+    # In one event or, on a busy host, in several.
+    created, leased, *noted, completed = kinds(queue, "1")
+    assert (created, leased, {*noted}, completed) == ("created", "leased", {"noted"}, "completed")
     assert "noted" not in kinds(queue, "2")
 
 
