@@ -5,6 +5,7 @@ The tree::
     EventqError
     |-- ArgumentError (also a ValueError)   an argument is wrong in type, range or form
     |-- KeyConflictError                    the key is taken by a task with other content
+    |-- DuplicateTaskError                  an open task has this unique value
     |-- TaskNotFoundError (also LookupError)
     |-- NotAllowedError                     the task's state does not permit the command
     |-- QueueClosedError
@@ -76,6 +77,21 @@ class KeyConflictError(EventqError):
         super().__init__(f"key {shown(key)} belongs to {owner}, which differs in {differs}")
 
 
+class DuplicateTaskError(EventqError):
+    """An open task has this ``unique`` value, and ``on_duplicate="raise"`` was asked for.
+
+    Nothing was created. ``key`` is that task's, ``task`` its number (0 for another task of the same
+    call, which has none yet). Its end frees the value.
+    """
+
+    def __init__(self, unique: str, *, key: str | None, task: int) -> None:
+        self.unique = unique
+        self.key = key
+        self.task = task
+        owner = f"task {shown(key)}" if key is not None else "another task of the same call"
+        super().__init__(f"{owner} is open and has the unique value {shown(unique)}")
+
+
 class TaskNotFoundError(EventqError, LookupError):
     """No task has this key in this namespace, or had it at the point asked about.
 
@@ -107,13 +123,18 @@ class TaskNotFoundError(EventqError, LookupError):
 
 
 class NotAllowedError(EventqError):
-    """The task's state does not permit the command; look at its history for the reason."""
+    """The task's state does not permit the command; look at its history for the reason.
 
-    def __init__(self, command: str, key: str, state: str) -> None:
+    ``holder`` is the key of the open task that has the task's ``unique`` value, where that is why.
+    """
+
+    def __init__(self, command: str, key: str, state: str, *, holder: str | None = None) -> None:
         self.command = command
         self.key = key
         self.state = state
-        super().__init__(f"cannot {command} task {shown(key)}: it is {state}")
+        self.holder = holder
+        why = "" if holder is None else f", and task {shown(holder)} has its unique value"
+        super().__init__(f"cannot {command} task {shown(key)}: it is {state}{why}")
 
 
 class QueueClosedError(EventqError):

@@ -16,18 +16,13 @@ import msgspec
 
 from eventq.aio import awaited, follow_log, taking
 from eventq.archive import open_archived
-from eventq.core.create import CreateTasks, NewTask
+from eventq.core.create import NewTask, creating
 from eventq.core.durations import Duration
 from eventq.core.events import Event
+from eventq.core.follow import DropFollower
 from eventq.core.manage import CancelTask, ManageTask, RepeatTask, RetryTask, UpdateTask
-from eventq.core.new_task import (
-    TaskOptions,
-    TaskSpec,
-    batches,
-    make_orders,
-    make_policy,
-    order_for,
-)
+from eventq.core.new_task import TaskSpec, batches, make_orders, order_for
+from eventq.core.options import TaskOptions, make_policy
 from eventq.core.policy import DEFAULT_BACKOFF, Backoff
 from eventq.core.task import FINAL, Task
 from eventq.core.validation import (
@@ -62,6 +57,7 @@ from eventq.node.end_watch import EndWatch
 from eventq.node.node import Node
 from eventq.replay.attempts import PastAttempt, past_attempts
 from eventq.replay.fold import task_history
+from eventq.replay.following import FollowerState, follower_states
 from eventq.replay.query import (
     Stats,
     TaskFilter,
@@ -151,6 +147,8 @@ class Queue:
         """Registers a handler on this queue; see `Handlers.task`."""
         self.around = self._registry.own.around
         """Wraps each attempt of this queue's runs; see `Handlers.around`."""
+        self.follow = self._registry.own.follow
+        """Has a function called for events, by this queue's runs; see `Handlers.follow`."""
         self._registry.bind()
         _open_queues.add(self)
 
@@ -178,6 +176,9 @@ class Queue:
         the task that is there. Either ``scheduled_at`` or ``delay``, and either ``expires_at`` or
         ``max_age``. ``max_retries``, ``max_lapses``, ``backoff`` and ``deadline``: instead of the
         queue's. ``name``: of the handler that it is for; ``lane``: what workers choose it by.
+        ``unique``: a text of which one task is open at a time, or True for name and tags. While one
+        is, that is returned; with ``on_duplicate`` "raise", DuplicateTaskError is raised, and with
+        "replace" it gets these tags and this schedule first, if it is pending.
         Raises ArgumentError, KeyConflictError (the key's task has other content), LogError, and
         TypeError for arguments that the handler does not take.
         """
@@ -348,6 +349,15 @@ class Queue:
         """
         return self.log.query(check_query(query), check_values(values))
 
+    def followers(self) -> list[FollowerState]:
+        """Who follows the log: how far each has come, how far it is behind, who does its work.
+
+        Reads the log from the slowest one's position on.
+        """
+        with self._node.reading() as projection:
+            now, followers = self._node.now(), dict(projection.followers)
+        return follower_states(self.log, followers, now=now)
+
     # Managing.
 
     def cancel(self, key: str, *, reason: str = "", by: str | None = None) -> Task:
@@ -368,8 +378,8 @@ class Queue:
     def repeat(self, key: str) -> Task:
         """Makes a new task like a final one: its name, lane, tags, priority and policy.
 
-        It has no key, and may run at once. Raises TaskNotFoundError, NotAllowedError for a task
-        that is open.
+        It has no key, may run at once, and takes a unique value again. Raises TaskNotFoundError,
+        NotAllowedError for a task that is open, or where another open one has the value.
         """
         [task] = self._node.execute(RepeatTask(check_lookup_key(key))).tasks
         assert task is not None, "it has just been created"
@@ -393,6 +403,13 @@ class Queue:
         if at is not None and delay_us is not None:
             raise ArgumentError("delay", delay, "either delay or scheduled_at, not both")
         return self._manage(key, UpdateTask(level, tags_json, at, delay_us, check_by(by)))
+
+    def drop_follower(self, name: str, *, by: str | None = None) -> None:
+        """Forgets a follower, so that archives do not wait for it. One that runs stops there.
+
+        A later run that has its code begins anew. Raises ArgumentError where there is none.
+        """
+        self._node.execute(DropFollower(check_name(name, "name"), check_by(by)))
 
     def close(self) -> None:
         """Stops a run in progress, waits for it, and closes the log; may come twice.
@@ -442,7 +459,7 @@ class Queue:
 
     def _create(self, orders: list[NewTask]) -> list[Task]:
         check_guarded("new")
-        committed = self._node.execute(CreateTasks(orders))
+        committed = self._node.execute(creating(orders))
         # Of a created task's event, the task after it is never missing.
         tasks: list[Any] = committed.tasks
         return [tasks[place] if isinstance(place, int) else place for place in committed.result]
@@ -489,12 +506,14 @@ class AsyncQueue:
     tasks = awaited(Queue.tasks)
     history = awaited(Queue.history)
     stats = awaited(Queue.stats)
+    followers = awaited(Queue.followers)
     sql = awaited(Queue.sql)
     cancel = awaited(Queue.cancel)
     retry = awaited(Queue.retry)
     attempts = awaited(Queue.attempts)
     repeat = awaited(Queue.repeat)
     update = awaited(Queue.update)
+    drop_follower = awaited(Queue.drop_follower)
 
     async def run(
         self,

@@ -9,7 +9,7 @@ from eventq.core.command import Draft
 from eventq.core.create import CreateTasks, NewTask
 from eventq.core.events import Created, Event
 from eventq.core.lease import Renew, can_lease, expire, lease
-from eventq.core.manage import CancelTask, RetryTask, UpdateTask
+from eventq.core.manage import CancelTask, ManageTask, RetryTask, UpdateTask
 from eventq.core.moves import create as created_task
 from eventq.core.projection import Projection
 from eventq.core.settle import Lapse, settle
@@ -17,6 +17,7 @@ from eventq.core.task import Task
 from eventq.errors import EventqError
 
 __all__ = [
+    "FoundPast",
     "KnownPast",
     "attempted",
     "can_lease",
@@ -58,14 +59,36 @@ class KnownPast:
         return self._history
 
 
+class FoundPast(KnownPast):
+    """A log in which one task is found."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self._task = task
+
+    def find_keys(self, keys: list[str]) -> dict[str, int]:
+        """See PastTasks.find_keys."""
+        return dict.fromkeys(keys, self._task.number)
+
+    def created_and_task(self, number: int) -> tuple[Event | None, Task | None]:
+        """See PastTasks.created_and_task."""
+        return None, self._task if number == self._task.number else None
+
+
 NOTHING = KnownPast()
 
 
 def create(
-    orders: list[NewTask], existing: dict[str, Event], *, now: int
+    orders: list[NewTask],
+    existing: dict[str, Event],
+    *,
+    now: int,
+    projection: Projection | None = None,
 ) -> tuple[list[Draft], list[int]]:
     """The events, and the place of each order's task: its number, or -1 - index of its event."""
-    decision = CreateTasks(orders).decide(Projection("default"), KnownPast(existing), now)
+    known = projection or Projection("default")
+    command = CreateTasks(orders, unconditional=projection is None)
+    decision = command.decide(known, KnownPast(existing), now)
     places = [place.number if isinstance(place, Task) else -1 - place for place in decision.result]
     return decision.events, places
 
@@ -87,9 +110,14 @@ def cancel(task: Task, *, reason: str, by: str | None) -> list[Draft]:
     return CancelTask(reason, by).events(task, task.seen_at_us)
 
 
-def retry(task: Task, *, by: str | None, now: int) -> list[Draft]:
-    """See RetryTask."""
-    return RetryTask(by).events(task, now)
+def retry(
+    task: Task, *, by: str | None, now: int, projection: Projection | None = None
+) -> list[Draft]:
+    """See RetryTask; given the projection, as ManageTask decides."""
+    if projection is None:
+        return RetryTask(by).events(task, now)
+    past = FoundPast(task)
+    return ManageTask(task.key, RetryTask(by)).decide(projection, past, now).events
 
 
 def update(

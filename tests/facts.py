@@ -1,11 +1,13 @@
-"""All of a task that the naive model knows too, from both sides, to be compared."""
+"""What the naive model knows of tasks and of the queue, from both sides, to be compared."""
 
 from __future__ import annotations
 
 from msgspec.structs import astuple
 
+from eventq.core.projection import Projection
 from eventq.core.task import Task, TaskState
-from tests.naive import Row
+from tests.naive import Naive
+from tests.naive_rows import Node, Row
 
 
 def facts(task: Task) -> tuple[object, ...]:
@@ -38,6 +40,7 @@ def facts(task: Task) -> tuple[object, ...]:
         task.newer,
         None if task.progress is None else astuple(task.progress),
         task.saved_json,
+        task.unique,
     )
 
 
@@ -70,4 +73,53 @@ def row_facts(row: Row) -> tuple[object, ...]:
         row.newer,
         row.progress,
         row.saved,
+        row.unique,
     )
+
+
+def assert_equal(ours: Projection, model: Naive, now: int) -> None:
+    """Every task and every query of the two is equal."""
+    unknown = [row for row in model.rows if row.state == "unknown"]
+    open_rows = [*model.waiting(), *model.leased(), *unknown]
+    assert ours.seq == model.seq
+    assert {number: facts(task) for number, task in ours.tasks.items()} == {
+        row.number: row_facts(row) for row in open_rows
+    }
+    assert [task.number for task in ours.ready(now)] == model.ready(now)
+    assert {name: (m.seq, m.at) for name, m in ours.members.by_name.items()} == {
+        name: node.said for name, node in model.nodes.items()
+    }
+    assert {
+        name: (each.said.worker, each.said.seq, (each.seq, each.at, each.said.ttl_us))
+        for name, each in ours.followers.items()
+    } == {name: (r.worker, r.position, r.said) for name, r in model.followers.readers.items()}
+    for name in ("anna", "bert", "cleo"):
+        node = model.nodes.get(name, Node())
+        runs = [number for number in model.ready(now) if node.runs(model.row(number))]
+        seen = ours.ready(now, ours.members.audience(name))
+        assert [task.number for task in seen] == runs
+    assert ours.ready_count(now) == len(model.ready(now))
+    late = [row.number for row in model.overdue(now)]
+    assert [task.number for task in ours.past_expiry(now)] == late
+    assert ours.next_instant() == model.next_instant(now)
+    assert ours.pending_count == len(model.waiting())
+    assert ours.leased_count == len(model.leased())
+    assert ours.unknown_count == len(unknown)
+    assert ours.retrying_count() == sum(row.attempt > 0 for row in model.waiting())
+    assert {kind: n for kind, n in ours.counts.items() if n} == dict(model.kinds)
+    assert ours.final_counts() == {
+        state: sum(row.state == state for row in model.rows)
+        for state in ("completed", "expired", "cancelled")
+    }
+    for row in model.rows:
+        if row.unique is not None and row.is_open and row.newer is None:
+            holder = ours.holder_of(row.unique)
+            assert holder is not None
+            assert holder.number == row.number
+        if row.key is not None:
+            assert ours.number_of(row.key) == (row.number if row in open_rows else None)
+    assert {name: (h.seen_seq, h.seen_at, h.ttl_us) for name, h in ours.holders.items()} == {
+        name: model.signs[name] for name in {row.worker for row in model.leased()} if name
+    }
+    for name in ("anna", "bert", "cleo"):
+        assert ours.leases_of(name) == {row.number for row in model.leased(name)}

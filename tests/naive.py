@@ -7,76 +7,27 @@ it shares only the commands' input types.
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from eventq.core.create import NewTask
-from eventq.core.events import Policy
 from eventq.core.settle import Outcome
-from eventq.errors import ArgumentError, EventqError, KeyConflictError, NotAllowedError
+from eventq.errors import (
+    ArgumentError,
+    DuplicateTaskError,
+    KeyConflictError,
+    NotAllowedError,
+)
+from tests.naive_followers import NaiveFollowers
+from tests.naive_rows import Node, Row, WrongError, new_row, same_wish
+from tests.naive_times import pause, wished_start
 
 Story = list[tuple[int, str]]
-
-
-class WrongError(Exception):
-    """The model expects this error of eventq."""
-
-    def __init__(self, error: type[EventqError]) -> None:
-        self.error = error
-        super().__init__(error.__name__)
-
-
-@dataclass
-class Row:
-    """One task. While it waits its state is "waiting", whether or not its instant has come."""
-
-    number: int
-    key: str | None
-    priority: int
-    tags: bytes
-    policy: Policy
-    created_at: int
-    scheduled_at: int
-    expires_at: int | None
-    first_wish: tuple[Any, ...]
-    name: str | None = None
-    lane: str = "default"
-    needs: tuple[str, ...] = ()
-    state: str = "waiting"
-    attempt: int = 0
-    retries: int = 0
-    fence: int = 0
-    worker: str | None = None
-    error: str | None = None
-    result: bytes | None = None
-    reason: str | None = None
-    lapses: int = 0
-    snoozes: int = 0
-    started_at: int | None = None
-    ended_at: int | None = None
-    newer: tuple[int, str] | None = None
-    progress: tuple[Any, ...] | None = None
-    saved: bytes | None = None
-
-
-@dataclass
-class Node:
-    """What a node can run: the words of its last `joined`; how many tasks it takes a lane."""
-
-    names: tuple[str, ...] = ()
-    unnamed: bool = True
-    lanes: dict[str, int] | None = None
-    said: tuple[int, int] = (0, 0)
-
-    def runs(self, row: Row) -> bool:
-        """Whether it may run a task, by name, lane and needs."""
-        if row.needs or (self.lanes is not None and row.lane not in self.lanes):
-            return False
-        if row.name is None:
-            return self.unnamed or "*" in self.names
-        return any(re.fullmatch(p.replace("*", ".*"), row.name) for p in self.names)
+# A story whose new tasks have no number yet.
+Steps = list[tuple[Row, str]]
 
 
 class Naive:
@@ -85,8 +36,11 @@ class Naive:
     def __init__(self) -> None:
         self.rows: list[Row] = []
         self.seq = 0
+        # Where the commit begins that is being decided.
+        self.begun = 0
         self.signs: dict[str, tuple[int, int, int]] = {}
         self.nodes: dict[str, Node] = {}
+        self.followers = NaiveFollowers(lambda kind: self._tell([(0, kind)]))
         self.kinds: Counter[str] = Counter()
 
     def row(self, number: int) -> Row:
@@ -122,26 +76,80 @@ class Naive:
         return min(instants) if instants else None
 
     def create(self, orders: list[NewTask], now: int) -> tuple[Story, list[int]]:
-        """New tasks; a key that is there already gives that task, or an error if it differs."""
-        added, places = self._plan(orders, self.seq + 1, now)
-        self.rows += added
-        return self._tell([(row.number, "created") for row in added]), places
+        """New tasks; one that is there by its key or unique value is given, changed or an error."""
+        self.begun = self.seq
+        with self._all_or_none():
+            steps, places = self._plan(orders, now)
+        story = self._tell(self._numbered(steps))
+        return story, [row.number for row in places]
 
-    def _plan(self, orders: Any, first: int, now: int) -> tuple[list[Row], list[int]]:  # noqa: ANN401
-        added: list[Row] = []
+    @contextmanager
+    def _all_or_none(self) -> Iterator[None]:
+        """Rows are as they were where an error is expected."""
+        rows = self.rows
+        before = [replace(row) for row in rows]
+        try:
+            yield
+        except WrongError:
+            for row, was in zip(rows, before, strict=False):
+                vars(row).update(vars(was))
+            self.rows = rows[: len(before)]
+            raise
+
+    def _plan(self, orders: Any, now: int) -> tuple[Steps, list[Row]]:  # noqa: ANN401
+        """What orders do, and the task of each; new ones have no number yet."""
+        steps: Steps = []
         places = []
         for order in orders:
-            known = [*self.rows, *added]
-            twin = next((row for row in known if order.key and row.key == order.key), None)
+            twin = next((row for row in self.rows if order.key and row.key == order.key), None)
             if twin is not None:
                 if not same_wish(order, twin):
                     raise WrongError(KeyConflictError)
-                places.append(twin.number)
+                places.append(twin)
                 continue
-            row = new_row(order, first + len(added), now)
-            added.append(row)
-            places.append(row.number)
-        return added, places
+            open_rows = [row for row in self.rows if row.is_open and row.unique is not None]
+            holder = next((row for row in open_rows if row.unique == order.unique), None)
+            is_made = holder is not None and (not holder.number or holder.number > self.begun)
+            if holder is not None and not is_made and holder in self.overdue(now):
+                holder.state, holder.reason, holder.ended_at = "expired", "max_age", now
+                steps.append((holder, "expired"))
+                holder = None
+            if holder is not None:
+                if order.on_duplicate == "raise":
+                    raise WrongError(DuplicateTaskError)
+                replaces = order.on_duplicate == "replace"
+                changes = replaces and self._supersede(holder, order, now, is_made=is_made)
+                if changes and not is_made:
+                    steps.append((holder, "updated"))
+                places.append(holder)
+                continue
+            row = new_row(order, 0, now)
+            self.rows.append(row)
+            steps.append((row, "created"))
+            places.append(row)
+        return steps, places
+
+    def _numbered(self, steps: Steps) -> Story:
+        """The steps as a story; a new task's number is its place."""
+        for seq, (row, _) in enumerate(steps, self.seq + 1):
+            row.number = row.number or seq
+        return [(row.number, kind) for row, kind in steps]
+
+    def _supersede(self, holder: Row, order: NewTask, now: int, *, is_made: bool) -> bool:
+        """Gives a waiting task other tags and another instant; says whether that changed it."""
+        if holder.state != "waiting":
+            return False
+        before = replace(holder)
+        holder.tags = order.tags_json
+        start = wished_start(order, now)
+        at = now if start is None else start
+        stays = holder.scheduled_at <= now and at <= now and not is_made
+        if not stays and (holder.expires_at is None or at < holder.expires_at):
+            holder.scheduled_at = at
+        if is_made:
+            _, _, _, until, age = holder.first_wish
+            holder.first_wish = (holder.priority, json.loads(holder.tags), start, until, age)
+        return holder != before
 
     def lease(self, worker: str, count: int, room: int, ttl: int, now: int) -> Story:
         """Expires what is overdue, then leases what ranks first among what the node can run.
@@ -190,6 +198,12 @@ class Naive:
         self.nodes.pop(worker, None)
         return self._tell([(0, "left")])
 
+    def drop_follower(self, name: str) -> Story:
+        """A follower is forgotten."""
+        if name not in self.followers.readers:
+            raise WrongError(ArgumentError)
+        return self.followers.drop(name)
+
     def meet_newer(self, number: int, kind: str) -> Story:
         """An event that only a newer eventq knows: the task is not to be touched any more."""
         row = self.row(number)
@@ -213,6 +227,7 @@ class Naive:
         """Ends attempts; a fence that is not live changes nothing, and is refused once."""
         story: Story = []
         refused: set[int] = set()
+        self.begun = self.seq
         for outcome in outcomes:
             row = next((row for row in self.leased() if row.number == outcome.task), None)
             if row is None or row.fence != outcome.fence:
@@ -260,15 +275,16 @@ class Naive:
     def _complete(self, row: Row, outcome: Outcome, now: int) -> Story:
         """An attempt did its work; if a task that it makes cannot be made, it failed for good."""
         try:
-            added, _ = self._plan(outcome.children, self.seq + 2, now)
+            with self._all_or_none():
+                row.state, row.result, row.ended_at = "completed", outcome.result_json, now
+                row.progress = row.saved = None
+                steps, _ = self._plan(outcome.children, now)
         except WrongError as wrong:
             row.error, row.lapses = f"eventq.{wrong.error.__name__}", 0
             return self._fail(row, now, 0, fatal=True)
-        row.state, row.result, row.ended_at = "completed", outcome.result_json, now
-        row.progress = row.saved = None
-        self.rows += added
-        numbers = [(each.number, "created") for each in added]
-        return self._tell([(row.number, "completed"), *numbers])
+        made = [step for step in steps if step[1] == "created"]
+        beside = [step for step in steps if step[1] != "created"]
+        return self._tell(self._numbered([*beside, (row, "completed"), *made]))
 
     def lapse(self, worker: str, seen_seq: int, room: int, now: int) -> Story:
         """Fails the attempts of a node not heard of since; the first in a row may run at once."""
@@ -311,6 +327,8 @@ class Naive:
                 return []
             row.scheduled_at = now
             return self._tell([(number, "updated")])
+        if row.unique and any(o.is_open and o.unique == row.unique for o in self.rows):
+            raise WrongError(NotAllowedError)
         row.state, row.reason, row.retries, row.scheduled_at = "waiting", None, 0, now
         row.lapses, row.started_at, row.ended_at, row.progress = 0, None, None, None
         age = row.policy.max_age_us
@@ -355,60 +373,3 @@ class Naive:
         self.seq += len(story)
         self.kinds.update(kind for _, kind in story)
         return story
-
-
-def new_row(order: NewTask, number: int, now: int) -> Row:
-    """The row of an order; WrongError when it would never be allowed to run."""
-    start = wished_start(order, now)
-    age = order.policy.max_age_us
-    expires_at = order.expires_at
-    if expires_at is None and age is not None:
-        expires_at = now + age
-    runs_at = now if start is None else start
-    if expires_at is not None and (expires_at <= runs_at or expires_at <= now):
-        raise WrongError(ArgumentError)
-    return Row(
-        number=number,
-        key=order.key,
-        priority=order.priority,
-        tags=order.tags_json,
-        policy=order.policy,
-        created_at=now,
-        scheduled_at=runs_at,
-        expires_at=expires_at,
-        first_wish=(order.priority, json.loads(order.tags_json), start, expires_at, age),
-        name=order.route.name,
-        lane=order.route.lane or "default",
-        needs=order.route.needs,
-    )
-
-
-def wished_start(order: NewTask, now: int) -> int | None:
-    """When the caller wants it to run, as an instant; None for at once."""
-    return now + order.delay_us if order.delay_us else order.scheduled_at
-
-
-def same_wish(order: NewTask, twin: Row) -> bool:
-    """Whether an order with a taken key asks for the task that has it."""
-    priority, tags, start, expires_at, age = twin.first_wish
-    if (order.route.name, order.route.lane or "default") != (twin.name, twin.lane):
-        return False
-    asked = (order.priority, json.loads(order.tags_json), wished_start(order, twin.created_at))
-    if asked != (priority, tags, start):
-        return False
-    if order.expires_at is None:
-        return expires_at is None or age is not None
-    return bool(order.expires_at == expires_at)
-
-
-def pause(policy: Policy, n: int, draw: float) -> int:
-    """How long to wait before the n-th retry."""
-    if policy.backoff == "constant":
-        wait = policy.backoff_us
-    elif policy.backoff == "linear":
-        wait = sum([policy.backoff_us] * n)
-    else:
-        wait = [policy.backoff_us * 2**doublings for doublings in range(n)][-1]
-    if policy.backoff_cap_us is not None and wait > policy.backoff_cap_us:
-        wait = policy.backoff_cap_us
-    return wait - int(wait * policy.jitter * draw)

@@ -67,6 +67,14 @@ keyed_orders = st.builds(
     delay_us=st.none() | st.just(3),
     route=st.sampled_from([PLAIN_ROUTE, PLAIN_ROUTE, Route("a"), Route("a", "heavy")]),
 )
+unique_orders = st.builds(
+    NewTask,
+    tags_json=tag_texts,
+    policy=policies,
+    scheduled_at=st.none() | st.integers(-10, 20),
+    unique=st.sampled_from(["sun", "moon"]),
+    on_duplicate=st.sampled_from(["return", "replace", "replace", "raise"]),
+)
 # Some of these can never run, which refuses the whole call.
 doubtful_orders = st.builds(
     NewTask,
@@ -75,7 +83,9 @@ doubtful_orders = st.builds(
     delay_us=st.integers(0, 4),
     expires_at=st.none() | st.integers(-2, 4),
 )
-orders = st.one_of(free_orders, free_orders, free_orders, delayed_orders, keyed_orders)
+orders = st.one_of(
+    free_orders, free_orders, free_orders, delayed_orders, keyed_orders, unique_orders
+)
 OutcomeKind = Literal["completed", "failed", "cancelled", "released"]
 words: st.SearchStrategy[AnyTold] = st.one_of(
     st.builds(
@@ -91,7 +101,7 @@ words: st.SearchStrategy[AnyTold] = st.one_of(
 # An attempt among those that run, what it makes with its completion, and what it says last.
 families = st.tuples(
     indexes,
-    st.lists(st.one_of(keyed_orders, keyed_orders, free_orders, doubtful_orders), max_size=3),
+    st.lists(st.one_of(keyed_orders, unique_orders, free_orders, doubtful_orders), max_size=3),
     st.lists(words, max_size=2),
 )
 kinds = st.sampled_from(["completed", "failed", "failed", "cancelled", "released"])

@@ -23,7 +23,8 @@ from msgspec.structs import replace
 
 from eventq.core.command import NEW, Draft
 from eventq.core.create import NewTask
-from eventq.core.events import NODE, AnyTold, Joined, Left
+from eventq.core.events import NODE, AnyTold, Followed, Joined, Left
+from eventq.core.follow import AdvanceFollower, ClaimFollower, DropFollower
 from eventq.core.lease import Vacancy
 from eventq.core.projection import Projection
 from eventq.core.settle import Outcome, live_told
@@ -33,8 +34,9 @@ from eventq.replay.fold import replay
 from tests import deciding as decide
 from tests.checker import check_log
 from tests.driver import append_texts, existing_of, memory_log, record, task_in
-from tests.facts import facts, row_facts
-from tests.naive import Naive, Node, Row, WrongError
+from tests.facts import assert_equal, facts, row_facts
+from tests.naive import Naive
+from tests.naive_rows import Row, WrongError
 from tests.replays import assert_same, bulk_replay
 from tests.strategies import (
     START,
@@ -55,6 +57,8 @@ from tests.strategies import (
     words,
     workers,
 )
+
+NODE_KINDS = {"renewed", "refused", "joined", "left", "followed", "unfollowed"}
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -80,15 +84,15 @@ class QueueMachine(RuleBasedStateMachine):
         """Makes tasks, some under keys that are taken."""
         wanted = [self.placed(order) for order in wanted]
         existing = existing_of(self.log, [order.key for order in wanted if order.key])
-        first = self.projection.seq + 1
         answer = self.agree(
             lambda: self.model.create(wanted, self.now),
-            lambda: decide.create(wanted, existing, now=self.now),
+            lambda: decide.create(wanted, existing, now=self.now, projection=self.projection),
         )
         if answer is not None:
             (story, expected), (drafts, places) = answer
             self.commit(story, drafts)
-            assert [p if p > 0 else first - 1 - p for p in places] == expected
+            numbers = [story[-1 - place][0] if place < 0 else place for place in places]
+            assert numbers == expected
 
     @rule(worker=workers, count=st.integers(0, 5), room=rooms)
     def lease(self, worker: str, count: int, room: int) -> None:
@@ -238,7 +242,7 @@ class QueueMachine(RuleBasedStateMachine):
         task = self.any_task(pick)
         self.edit(
             lambda: self.model.retry(task.number, self.now),
-            lambda: decide.retry(task, by="me", now=self.now),
+            lambda: decide.retry(task, by="me", now=self.now, projection=self.projection),
         )
 
     @rule(
@@ -261,6 +265,32 @@ class QueueMachine(RuleBasedStateMachine):
             ),
         )
 
+    @rule(
+        worker=workers,
+        name=st.sampled_from(["red", "blue"]),
+        what=st.sampled_from(["claim", "claim", "say", "say", "give back", "drop"]),
+        number=st.none() | st.integers(0, 12),
+    )
+    def follow(self, worker: str, name: str, what: str, number: int | None) -> None:
+        """A node takes a follower's work, says how far it has come, or somebody drops it."""
+        ours, now, nothing = self.projection, self.now, decide.NOTHING
+        if what == "claim":
+            wanted = Followed(name, 0, worker, TTL)
+            drafts = ClaimFollower(wanted, number).decide(ours, nothing, now).events
+            claim = self.model.followers.claim
+            self.commit(claim(name, worker, number, ttl=TTL, now=now, end=ours.seq), drafts)
+        elif what == "drop":
+            self.edit(
+                lambda: self.model.drop_follower(name),
+                lambda: DropFollower(name).decide(ours, nothing, now).events,
+            )
+        else:
+            position, ttl = min(number or 0, ours.seq), 0 if what == "give back" else TTL
+            command = AdvanceFollower(name, worker, ttl, position)
+            drafts = command.decide(ours, nothing, now).events
+            say = self.model.followers.say
+            self.commit(say(name, worker, position, ttl=ttl, now=now, end=ours.seq), drafts)
+
     @rule(step=st.integers(1, 15))
     def wait(self, step: int) -> None:
         """Time passes."""
@@ -274,43 +304,7 @@ class QueueMachine(RuleBasedStateMachine):
     @invariant()
     def projection_equals_the_list(self) -> None:
         """Every task and every query, against the naive model."""
-        ours, model, now = self.projection, self.model, self.now
-        unknown = [row for row in model.rows if row.state == "unknown"]
-        open_rows = [*model.waiting(), *model.leased(), *unknown]
-        assert ours.seq == model.seq
-        assert {number: facts(task) for number, task in ours.tasks.items()} == {
-            row.number: row_facts(row) for row in open_rows
-        }
-        assert [task.number for task in ours.ready(now)] == model.ready(now)
-        assert {name: (m.seq, m.at) for name, m in ours.members.by_name.items()} == {
-            name: node.said for name, node in model.nodes.items()
-        }
-        for name in ("anna", "bert", "cleo"):
-            node = model.nodes.get(name, Node())
-            runs = [number for number in model.ready(now) if node.runs(model.row(number))]
-            seen = ours.ready(now, ours.members.audience(name))
-            assert [task.number for task in seen] == runs
-        assert ours.ready_count(now) == len(model.ready(now))
-        late = [row.number for row in model.overdue(now)]
-        assert [task.number for task in ours.past_expiry(now)] == late
-        assert ours.next_instant() == model.next_instant(now)
-        assert ours.pending_count == len(model.waiting())
-        assert ours.leased_count == len(model.leased())
-        assert ours.unknown_count == len(unknown)
-        assert ours.retrying_count() == sum(row.attempt > 0 for row in model.waiting())
-        assert {kind: n for kind, n in ours.counts.items() if n} == dict(model.kinds)
-        assert ours.final_counts() == {
-            state: sum(row.state == state for row in model.rows)
-            for state in ("completed", "expired", "cancelled")
-        }
-        for row in model.rows:
-            if row.key is not None:
-                assert ours.number_of(row.key) == (row.number if row in open_rows else None)
-        assert {name: (h.seen_seq, h.seen_at, h.ttl_us) for name, h in ours.holders.items()} == {
-            name: model.signs[name] for name in {row.worker for row in model.leased()} if name
-        }
-        for name in ("anna", "bert", "cleo"):
-            assert ours.leases_of(name) == {row.number for row in model.leased(name)}
+        assert_equal(self.projection, self.model, self.now)
 
     @invariant()
     def replays_equal_the_projection(self) -> None:
@@ -348,6 +342,8 @@ class QueueMachine(RuleBasedStateMachine):
             order.delay_us,
             until,
             order.route,
+            order.unique,
+            order.on_duplicate,
         )
 
     def outcome(
@@ -412,7 +408,7 @@ class QueueMachine(RuleBasedStateMachine):
         after = record(self.log, self.projection, drafts, now=self.now)
         for (number, kind), task in zip(story, after, strict=True):
             assert task is None or task.number == number
-            assert task is not None or kind in {"renewed", "refused", "joined", "left"}
+            assert task is not None or kind in NODE_KINDS
         for seq, (number, kind) in enumerate(story, first):
             if kind == "leased":
                 self.fences.append((number, seq))

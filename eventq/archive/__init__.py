@@ -7,6 +7,7 @@ from eventq.archive.retention import (
     CutReport,
     archive_events,
     delete_archived,
+    held_back,
 )
 from eventq.archive.segments import Segment
 from eventq.replay.points import find_end
@@ -20,5 +21,6 @@ __all__ = [
     "archive_events",
     "delete_archived",
     "find_end",
+    "held_back",
     "open_archived",
 ]

@@ -22,6 +22,7 @@ from eventq.core.events import (
     ErrorInfo,
     Expired,
     Failed,
+    Followed,
     Joined,
     Leased,
     Left,
@@ -34,6 +35,7 @@ from eventq.core.events import (
     Reopening,
     Retried,
     Saved,
+    Unfollowed,
     Unknown,
     Updated,
     decode_bodies,
@@ -51,7 +53,7 @@ LARGEST_DIGITS = 20
 
 # What in each kind of event somebody wrote. One that is missing here cannot be exported.
 VALUES: dict[type[Struct], tuple[str, ...]] = {
-    Created: ("key", "tags"),
+    Created: ("key", "tags", "unique"),
     Leased: ("worker",),
     Completed: ("result", "result_missing"),
     Failed: ("error",),
@@ -64,15 +66,17 @@ VALUES: dict[type[Struct], tuple[str, ...]] = {
     Refused: ("worker",),
     Joined: ("worker", "signatures"),
     Left: ("worker",),
+    Followed: ("worker", "code", "error"),
+    Unfollowed: ("by",),
     Progressed: ("note",),
     Saved: ("value",),
     Noted: ("lines",),
     LogLine: ("text",),
-    Reopening: ("key", "tags", "last_error", "saved"),
+    Reopening: ("key", "tags", "last_error", "unique", "saved"),
     ErrorInfo: ("message", "traceback"),
 }
 # Of these, names of tasks, nodes and people.
-NAMES = frozenset({"key", "by", "worker"})
+NAMES = frozenset({"key", "by", "worker", "unique"})
 
 T = TypeVar("T", bound=Struct)
 

@@ -17,16 +17,36 @@ from eventq.archive.folder import Archive
 from eventq.archive.segments import SEGMENT_EVENTS
 from eventq.core.events import Commit, Event, decode_at
 from eventq.core.task import FINAL, Task
-from eventq.errors import LogCorruptError
+from eventq.errors import ArgumentError, LogCorruptError
 from eventq.eventlog import EventLog, Head
 from eventq.replay.fold import read_sealed
-from eventq.replay.points import Point
+from eventq.replay.following import slowest
+from eventq.replay.points import Point, find_end
 from eventq.replay.tombstones import KeptTask, decode_kept, encode_kept
 
 # How many tasks are looked up at once.
 LOOKUP_TASKS = 1_000
 
 Progress = Callable[[int, int], None]
+
+
+class HeldBack(Struct, frozen=True):
+    """Why an archive goes no further: a follower has yet to read what comes next."""
+
+    follower: str
+    until: Head
+    """The end of the last commit that it has dealt with whole."""
+
+
+def held_back(log: EventLog, until: Head) -> HeldBack | None:
+    """The slowest follower, if it stands before this position; None if all are past it."""
+    head = log.head()
+    follower = slowest(snapshot.projection_at(log, Point(head.seq, head.at)))
+    if follower is None or follower.said.seq >= until.seq:
+        return None
+    start, position = log.start(), follower.said.seq
+    end = start if position <= start.seq else find_end(log, Point(position, until.at))
+    return HeldBack(follower.said.follower, end)
 
 
 class ArchiveReport(Struct, frozen=True):
@@ -101,16 +121,21 @@ def delete_archived(
     First every event to be cut is read back from the disk, checked and folded; what the log must
     keep and a snapshot are written; only then the log is cut. Broken off anywhere, the log is
     whole, and the same call goes on. ``now`` in microseconds. Raises LogCorruptError, naming the
-    file, when the archive is damaged: then nothing was deleted.
+    file, when the archive is damaged, and ArgumentError where a follower has yet to read what would
+    go: then nothing was deleted.
     """
     archive = Archive(folder, namespace=log.namespace)
     with archive.locked():
         check_belongs(log, archive)
         start = log.start()
         if until.seq <= start.seq:
-            # What an earlier cut, broken off, has left behind.
-            log.cut(start)
+            if start.seq:
+                # What an earlier cut, broken off, has left behind.
+                log.cut(start)
             return CutReport(0, 0, start)
+        if (held := held_back(log, until)) is not None:
+            expected = f"no further than {held.until.seq}, where follower {held.follower} is"
+            raise ArgumentError("until", until.seq, expected)
         keeper = _Keeper(log, archive, start)
         for commit in archive.verified(after=start.seq, until=until.seq):
             keeper.fold(commit)

@@ -21,6 +21,7 @@ from eventq.core.events import (
     Event,
     Expired,
     Failed,
+    Followed,
     Joined,
     Leased,
     Left,
@@ -31,6 +32,7 @@ from eventq.core.events import (
     Renewed,
     Retried,
     Saved,
+    Unfollowed,
     Unknown,
     Updated,
 )
@@ -121,6 +123,8 @@ def _created(context: EventContext, body: Created) -> str:
         parts.append("never retried" if most == 0 else f"retried {times} at most")
     if task.expires_at_us is not None:
         parts.append(f"expires after {brief_duration(task.expires_at_us - at)}")
+    if task.unique is not None:
+        parts.append(f"the only open one of {task.unique}")
     return ", ".join(parts)
 
 
@@ -354,6 +358,8 @@ _REASONS: dict[type, Callable[[EventContext, Any], str]] = {
     Refused: _refused,
     Joined: lambda _, body: f"node {body.worker} says what it can run",
     Left: lambda _, body: f"node {body.worker} runs nothing more",
+    Followed: lambda _, body: f"follower {body.follower} has come to {body.seq}",
+    Unfollowed: lambda _, body: f"follower {body.follower} is forgotten{_by(body.by)}",
     Progressed: _progressed,
     Saved: lambda _, body: f"a value of {len(bytes(body.value)):,} bytes for the next attempt",
     Noted: lambda _, body: _noted(body),

@@ -1,4 +1,4 @@
-"""Creating tasks: what is drafted, what may never run, and what a caller's key means."""
+"""Creating tasks: what is drafted, what may never run, what a key and a unique value mean."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from typing import ClassVar
 
 from msgspec import Raw, Struct
 from msgspec.json import decode
+from msgspec.structs import replace
 
 from eventq.core.command import NEW, Decision, Draft, PastTasks
 from eventq.core.durations import show_duration
-from eventq.core.events import Created, Event, Policy
+from eventq.core.events import Created, Event, Expired, Policy
+from eventq.core.moves import change
 from eventq.core.plain import sorted_json
 from eventq.core.projection import Projection
-from eventq.core.task import PLAIN_ROUTE, Route, Task, instant
-from eventq.errors import ArgumentError, KeyConflictError
+from eventq.core.task import PLAIN_ROUTE, Route, Task, TaskState, instant, is_overdue
+from eventq.core.unique import OnDuplicate, replacement
+from eventq.errors import ArgumentError, DuplicateTaskError, KeyConflictError
 
 
 class NewTask(Struct, frozen=True, gc=False):
@@ -32,78 +35,126 @@ class NewTask(Struct, frozen=True, gc=False):
     delay_us: int | None = None
     expires_at: int | None = None
     route: Route = PLAIN_ROUTE
+    unique: str | None = None
+    on_duplicate: OnDuplicate = "return"
     repeats: int | None = None
 
 
 class CreateTasks(Struct, frozen=True):
     """Creates all tasks or none. The result says for each order which task is its own.
 
-    That is a task that has the order's key already, or the index of the event that creates one.
-    Raises KeyConflictError when a key is taken by other content.
+    That is a task that is there already, by the order's key or unique value, or the index of the
+    event that creates or replaces one. Only orders without a unique value are unconditional; see
+    `creating`. Raises KeyConflictError when a key is taken by other content, and
+    DuplicateTaskError.
     """
 
     orders: list[NewTask]
-    unconditional: ClassVar[bool] = True
+    unconditional: bool = True
     leasing: ClassVar[bool] = False
 
     def decide(
-        self, _projection: Projection, past: PastTasks, now: int
+        self, projection: Projection, past: PastTasks, now: int
     ) -> Decision[list[int | Task]]:
         """See Command.decide."""
-        if len(self.orders) == 1 and self.orders[0].key is None:
+        if self.unconditional and len(self.orders) == 1 and self.orders[0].key is None:
             return Decision([(NEW, created_by(self.orders[0], now))], [0])
         drafts: list[Draft] = []
         places: list[int | Task] = []
-        existing = _existing(self.orders, past, now)
+        uniques = None if self.unconditional else _Uniques(projection, now)
+        existing = existing_by_key(self.orders, past, now)
         keyed: dict[str, int] = {}
         for order in self.orders:
             key = order.key
             if key is not None:
                 if (index := keyed.get(key)) is not None:
-                    _check_same(key, order, drafts[index][1], created_at=now, task=NEW)
+                    check_same(key, order, drafts[index][1], created_at=now, task=NEW)
                     places.append(index)
                     continue
                 if key in existing:
-                    places.append(_same(key, order, existing[key]))
+                    places.append(task_of_key(key, order, existing[key]))
                     continue
+            if order.unique is not None:
+                assert uniques is not None, "who holds a value is asked of the projection"
+                place = uniques.place(order.unique, order, drafts)
+                if place is not None:
+                    places.append(place)
+                    continue
+            if key is not None:
                 keyed[key] = len(drafts)
             places.append(len(drafts))
             drafts.append((NEW, created_by(order, now)))
         return Decision(drafts, places)
 
 
-class ChildDrafts:
-    """Drafts of the tasks that attempts make with their completions, all in one commit."""
+def creating(orders: list[NewTask]) -> CreateTasks:
+    """The command for these orders; one with a unique value is decided by the projection."""
+    return CreateTasks(orders, all(order.unique is None for order in orders))
 
-    def __init__(self, past: PastTasks, now: int) -> None:
-        self._past = past
+
+class _Uniques:
+    """Which tasks hold the values of a call's orders, in the log or by an order before."""
+
+    def __init__(self, projection: Projection, now: int) -> None:
+        self._projection = projection
         self._now = now
-        self._keyed: dict[str, Created] = {}
+        self._changed: dict[int, Task] = {}
+        self._ordered: dict[str, int] = {}
 
-    def make(self, orders: Sequence[NewTask]) -> list[Draft]:
-        """The ``created`` events of one attempt's orders, but for tasks that are there already.
+    def place(self, unique: str, order: NewTask, drafts: list[Draft]) -> int | Task | None:
+        """What the order's caller gets instead of a new task; None where there is to be one.
 
-        Raises KeyConflictError, and ArgumentError where a task could not run any more; then none of
-        them are made.
+        Adds the events of a replacement to the drafts, and the end of a holder that is past its
+        expiry. Raises DuplicateTaskError.
         """
-        existing = _existing(orders, self._past, self._now)
-        keyed: dict[str, Created] = {}
-        drafts: list[Draft] = []
-        for order in orders:
-            key = order.key
-            if key is not None:
-                if (twin := keyed.get(key) or self._keyed.get(key)) is not None:
-                    _check_same(key, order, twin, created_at=self._now, task=NEW)
-                    continue
-                if key in existing:
-                    _same(key, order, existing[key])
-                    continue
-            body = created_by(order, self._now)
-            if key is not None:
-                keyed[key] = body
-            drafts.append((NEW, body))
-        self._keyed |= keyed
-        return drafts
+        if (index := self._ordered.get(unique)) is not None:
+            return self._ordered_before(unique, index, order, drafts)
+        holder = self._projection.holder_of(unique)
+        if holder is not None and has_expired(holder, self._now):
+            drafts.append((holder.number, Expired("max_age")))
+            holder = None
+        if holder is None:
+            self._ordered[unique] = len(drafts)
+            return None
+        holder = self._changed.get(holder.number, holder)
+        if order.on_duplicate == "raise":
+            raise DuplicateTaskError(unique, key=holder.key, task=holder.number)
+        if order.on_duplicate == "replace":
+            body = replacement(holder, order.tags_json, start_of(order, self._now), self._now)
+            if body is not None:
+                changed = change(holder, 0, self._now, body)
+                self._changed[holder.number] = changed
+                drafts.append((holder.number, body))
+                return len(drafts) - 1
+        return holder.as_of(self._now)
+
+    def _ordered_before(self, unique: str, index: int, order: NewTask, drafts: list[Draft]) -> int:
+        """The place of the task that an earlier order of this call makes."""
+        if order.on_duplicate == "raise":
+            raise DuplicateTaskError(unique, key=None, task=0)
+        if order.on_duplicate == "replace":
+            number, made = drafts[index]
+            assert type(made) is Created
+            drafts[index] = number, superseded(made, order, self._now)
+        return index
+
+
+def superseded(made: Created, order: NewTask, now: int) -> Created:
+    """What is made by an order that a later one of the same commit replaces."""
+    start = start_of(order, now)
+    if made.expires_at is not None and start is not None and start >= made.expires_at:
+        start = made.scheduled_at
+    return replace(made, tags=Raw(order.tags_json), scheduled_at=start)
+
+
+def has_expired(task: Task, now: int) -> bool:
+    """Whether the task is pending and past its time, so that its next event is its end."""
+    return task.recorded_state is TaskState.SCHEDULED and is_overdue(task, now)
+
+
+def start_of(order: NewTask, now: int) -> int | None:
+    """The instant before which it must not run; None: it may at once."""
+    return now + order.delay_us if order.delay_us else order.scheduled_at
 
 
 def check_order(order: NewTask, now: int) -> None:
@@ -111,14 +162,14 @@ def check_order(order: NewTask, now: int) -> None:
     created_by(order, now)
 
 
-def _same(key: str, order: NewTask, there: tuple[Event, Task]) -> Task:
+def task_of_key(key: str, order: NewTask, there: tuple[Event, Task]) -> Task:
     """The task that has the key. Raises KeyConflictError when it is another one."""
     event, task = there
-    _check_same(key, order, event.body, created_at=event.decided_at, task=event.task)
+    check_same(key, order, event.body, created_at=event.decided_at, task=event.task)
     return task
 
 
-def _existing(
+def existing_by_key(
     orders: Sequence[NewTask], past: PastTasks, now: int
 ) -> dict[str, tuple[Event, Task]]:
     """The ``created`` event and the task of every key that is taken."""
@@ -136,9 +187,7 @@ def _existing(
 
 def created_by(order: NewTask, now: int) -> Created:
     """What the log says of a task that is made now. Raises ArgumentError if it can never run."""
-    policy, scheduled_at, expires_at = order.policy, order.scheduled_at, order.expires_at
-    if order.delay_us:
-        scheduled_at = now + order.delay_us
+    policy, scheduled_at, expires_at = order.policy, start_of(order, now), order.expires_at
     if expires_at is None and policy.max_age_us is not None:
         expires_at = now + policy.max_age_us
     if expires_at is not None and expires_at <= max(now, scheduled_at or now):
@@ -158,20 +207,20 @@ def created_by(order: NewTask, now: int) -> Created:
         lane=order.route.lane,
         needs=order.route.needs,
         repeats=order.repeats,
+        unique=order.unique,
     )
 
 
-def _check_same(key: str, order: NewTask, there: object, *, created_at: int, task: int) -> None:
+def check_same(key: str, order: NewTask, there: object, *, created_at: int, task: int) -> None:
     """Raises KeyConflictError unless the same call would have made the same task.
 
-    It compares what a task is to its caller: name, lane, tags, priority, and when it runs. It does
-    not compare the policy, so that a queue whose default for retries has changed still knows its
-    own tasks. A delay is compared as a length, since each call resolves it against its own now.
+    It compares what a task is to its caller: name, lane, tags, priority, unique value, and when it
+    runs. It does not compare the policy, so that a queue whose default for retries has changed
+    still knows its own tasks. A delay is compared as a length, since each call resolves it against
+    its own now.
     """
     assert type(there) is Created
-    scheduled_at = order.scheduled_at
-    if order.delay_us:
-        scheduled_at = created_at + order.delay_us
+    scheduled_at = start_of(order, created_at)
     expires_at = there.expires_at
     if order.expires_at is None and there.policy.max_age_us is not None:
         expires_at = None
@@ -180,6 +229,7 @@ def _check_same(key: str, order: NewTask, there: object, *, created_at: int, tas
         "lane": (order.route.lane, there.lane),
         "tags": (sorted_json(decode(order.tags_json)), sorted_json(decode(there.tags))),
         "priority": (order.priority, there.priority),
+        "unique": (order.unique, there.unique),
         "scheduled_at": (scheduled_at, there.scheduled_at),
         "expires_at": (order.expires_at, expires_at),
     }

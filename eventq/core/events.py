@@ -80,8 +80,8 @@ class Created(Body, frozen=True, tag="created"):
     """A task exists. ``scheduled_at`` None means at once: the instant of this event.
 
     ``name`` None is a task for `run(worker)`; ``lane`` None is the lane "default". A node that does
-    not know a word of ``needs`` leaves the task alone. ``repeats`` is the final task that it was
-    made like, by `Queue.repeat`.
+    not know a word of ``needs`` leaves the task alone. Of one ``unique`` value, one task is open at
+    a time. ``repeats`` is the final task that it was made like, by `Queue.repeat`.
     """
 
     policy: Policy
@@ -93,6 +93,7 @@ class Created(Body, frozen=True, tag="created"):
     name: str | None = None
     lane: str | None = None
     needs: tuple[str, ...] = ()
+    unique: str | None = None
     repeats: int | None = None
 
 
@@ -165,6 +166,7 @@ class Reopening(Struct, frozen=True, omit_defaults=True, gc=False):
     lane: str | None = None
     needs: tuple[str, ...] = ()
     snoozes: int = 0
+    unique: str | None = None
     saved: Raw | UnsetType = UNSET
 
 
@@ -300,6 +302,34 @@ class Noted(Told, frozen=True, tag="noted"):
 
 
 @final
+class Followed(Body, frozen=True, tag="followed"):
+    """How far a follower has come, and which node does its work, for another ``ttl_us``.
+
+    All events up to ``seq`` that it follows have been dealt with. ``ttl_us`` 0 gives it back.
+    ``kinds`` and ``names`` are those of its events (None: all), ``code`` is the function that is
+    called. ``error`` is why the last call failed, after ``failures`` of them in a row.
+    """
+
+    follower: str
+    seq: int
+    worker: str
+    ttl_us: int
+    kinds: tuple[str, ...] | None = None
+    names: tuple[str, ...] | None = None
+    code: str = ""
+    error: ErrorInfo | None = None
+    failures: int = 0
+
+
+@final
+class Unfollowed(Body, frozen=True, tag="unfollowed"):
+    """The follower is forgotten."""
+
+    follower: str
+    by: str | None = None
+
+
+@final
 class Unknown(Struct, frozen=True, gc=False):
     """A kind this version does not know, kept as it is stored.
 
@@ -326,6 +356,8 @@ AnyBody = (
     | Refused
     | Joined
     | Left
+    | Followed
+    | Unfollowed
     | Progressed
     | Saved
     | Noted
@@ -333,6 +365,8 @@ AnyBody = (
 
 KIND_OF = {body: str(body.__struct_config__.tag) for body in get_args(AnyBody)}
 KINDS = frozenset(KIND_OF.values())
+# Nobody follows these: each would be followed by another one, without end.
+OF_FOLLOWERS = frozenset({"followed", "unfollowed"})
 AnyTold = Progressed | Saved | Noted
 TOLD = frozenset(get_args(AnyTold))
 

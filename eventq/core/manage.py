@@ -69,6 +69,7 @@ class RetryTask(Struct, frozen=True):
             lane=task.route.lane,
             needs=task.route.needs,
             snoozes=task.snoozes,
+            unique=task.unique,
             saved=UNSET if task.saved_json is None else Raw(task.saved_json),
         )
         return [(task.number, Retried(scheduled_at=now, by=self.by, reopens=reopens))]
@@ -116,13 +117,24 @@ class ManageTask(Struct, frozen=True):
         if projection.unknown is not None:
             raise newer_queue(projection.unknown)
         task = find_task(projection, past, self.key)
-        return Decision(self.edit.events(task, now), task)
+        drafts = self.edit.events(task, now)
+        if task.unique is not None and task.recorded_state in FINAL and drafts:
+            _check_free("retry", projection, task, task.unique)
+        return Decision(drafts, task)
+
+
+def _check_free(action: str, projection: Projection, task: Task, unique: str) -> None:
+    """Raises NotAllowedError where another task is open that has the value of a final one."""
+    holder = projection.holder_of(unique)
+    if holder is not None:
+        raise NotAllowedError(action, task.key, task.recorded_state, holder=holder.key)
 
 
 class RepeatTask(Struct, frozen=True):
     """Makes a new task like a final one: all but its key, its instants and its `expires_at`.
 
-    Raises TaskNotFoundError, and NotAllowedError for a task that is open.
+    Raises TaskNotFoundError, and NotAllowedError for a task that is open, or where another one that
+    is open has its unique value.
     """
 
     key: str
@@ -134,8 +146,15 @@ class RepeatTask(Struct, frozen=True):
         task = find_task(projection, past, self.key)
         if task.recorded_state not in FINAL:
             raise NotAllowedError("repeat", task.key, state_as_of(task, now))
+        if task.unique is not None:
+            _check_free("repeat", projection, task, task.unique)
         order = NewTask(
-            task.tags_json, task.policy, task.priority, route=task.route, repeats=task.number
+            task.tags_json,
+            task.policy,
+            task.priority,
+            route=task.route,
+            unique=task.unique,
+            repeats=task.number,
         )
         return Decision([(NEW, created_by(order, now))], None)
 

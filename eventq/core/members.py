@@ -1,4 +1,4 @@
-"""The nodes that have joined: what each can run, and when it last said so.
+"""The nodes that have joined, what each can run, and when it last said so; followers likewise.
 
 Nothing here knows leases; who holds one is in `holders`.
 """
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from eventq.core.audience import PLAIN_AUDIENCE, Audience, audience_of
-from eventq.core.events import Joined, Left
+from eventq.core.events import Followed, Joined, Left
 
 # A node that has not joined again for so long, in the log's time, is taken for dead: it joins each
 # minute while it runs.
@@ -23,6 +23,18 @@ class Member(Struct, frozen=True, gc=False):
     joined: Joined
     seq: int
     at: int
+
+
+class Follower(Struct, frozen=True, gc=False):
+    """What was last said of a follower, with the position and instant at which it was."""
+
+    said: Followed
+    seq: int
+    at: int
+
+    def left_us(self, now: int) -> int:
+        """For how long its node still holds it; 0 where anybody may take it."""
+        return max(0, self.at + self.said.ttl_us - now)
 
 
 class Members:

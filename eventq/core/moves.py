@@ -35,6 +35,7 @@ from eventq.core.task import (
     PLAIN_ROUTE,
     REOPENABLE,
     Ending,
+    Rarity,
     Route,
     Task,
     TaskState,
@@ -77,6 +78,7 @@ def create(
         body.expires_at,
         at,
         route=route,
+        rarity=None if body.unique is None else Rarity(unique=body.unique),
     )
 
 

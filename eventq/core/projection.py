@@ -19,6 +19,7 @@ from eventq.core.events import (
     Commit,
     Completed,
     Created,
+    Followed,
     Joined,
     Leased,
     Left,
@@ -26,16 +27,18 @@ from eventq.core.events import (
     Renewed,
     Retried,
     Told,
+    Unfollowed,
     Unknown,
     decode_at,
     time_of,
 )
 from eventq.core.holders import Holders
-from eventq.core.members import Member, Members
+from eventq.core.members import Follower, Member, Members
 from eventq.core.moves import change, check_fence, create, lease, reopen, route_of
 from eventq.core.policy import SharedPolicies
 from eventq.core.seal import genesis
 from eventq.core.task import FINAL, PLAIN_ROUTE, Route, Task, TaskState
+from eventq.core.unique import uniques_of
 from eventq.errors import LogCorruptError
 
 SCHEDULED, LEASED, UNKNOWN = TaskState.SCHEDULED, TaskState.LEASED, TaskState.UNKNOWN
@@ -73,6 +76,8 @@ class Projection:
         """The first event of a kind that only a newer eventq knows, about the queue or a node."""
         self.members = Members()
         """The nodes that have joined."""
+        self.followers: dict[str, Follower] = {}
+        """Who follows the log, by name."""
         self.unknown_count = 0
         """Open tasks of which a newer eventq alone knows where they stand."""
         self.strangers: dict[int, tuple[int, str]] = {}
@@ -85,6 +90,7 @@ class Projection:
         self.holders = self._leases.by_name
         """The nodes that hold leases, by name."""
         self._keys: dict[str, int] = {}
+        self._uniques: dict[str, int] = {}
         self._policies = SharedPolicies()
         self._routes: dict[Route, Route] = {}
         self._is_applied = True
@@ -169,6 +175,7 @@ class Projection:
         """Derives anew from the tasks all that is kept beside them; O(n log n)."""
         tasks = self.tasks.values()
         self._keys = {t.caller_key: t.number for t in tasks if t.caller_key is not None}
+        self._uniques = uniques_of(tasks)
         self._leases.leased_count = sum(t.recorded_state is LEASED for t in tasks)
         self.unknown_count = sum(t.recorded_state is UNKNOWN for t in tasks)
         self.rebuild_indexes()
@@ -228,6 +235,15 @@ class Projection:
         """The number of the open task with this caller's key; O(1)."""
         return self._keys.get(key)
 
+    def holder_of(self, unique: str) -> Task | None:
+        """The open task with this unique value; O(1), unless a newer eventq has touched tasks."""
+        if (number := self._uniques.get(unique)) is not None:
+            return self.tasks[number]
+        if not self.unknown_count:
+            return None
+        # Such a task may be open: to find it is to make no second one beside it.
+        return next((t for t in self.tasks.values() if t.unique == unique), None)
+
     def leases_of(self, worker: str) -> set[int]:
         """Numbers of the tasks the node holds now. The set is live: do not keep or change it."""
         return self._leases.tasks_of(worker)
@@ -278,9 +294,9 @@ class Projection:
         assert self.unknown_count == len(unknown)
         assert len(pending) + len(leased) + len(unknown) == len(self.tasks)
         assert all(t.number == number for number, t in self.tasks.items())
-        assert self._keys == {
-            t.caller_key: t.number for t in self.tasks.values() if t.caller_key is not None
-        }
+        tasks = self.tasks.values()
+        assert self._keys == {t.caller_key: t.number for t in tasks if t.caller_key is not None}
+        assert self._uniques == uniques_of(tasks)
         self._leases.check(leased)
         final = sum(self.final_counts().values())
         assert self.counts["created"] == len(self.tasks) + final
@@ -300,6 +316,7 @@ class Projection:
     ) -> Task | None:
         """Folds an event that is not about an open task."""
         if type(body) is Created:
+            self._check_free(seq, body.unique)
             shared = self._policies.share(body.policy), self._share_route(route_of(body))
             task = create(self.namespace, seq, at, body, shared)
             self._add(task)
@@ -326,6 +343,10 @@ class Projection:
             self._leases.note_sign(body.worker, seq, at, body.ttl_us)
         elif isinstance(body, (Joined, Left)):
             self.members.apply(seq, at, body)
+        elif type(body) is Followed:
+            self.followers[body.follower] = Follower(body, seq, at)
+        elif type(body) is Unfollowed:
+            self.followers.pop(body.follower, None)
         elif isinstance(body, Told):
             return
         elif type(body) is not Unknown:
@@ -340,15 +361,18 @@ class Projection:
             raise LogCorruptError(
                 seq, f"task {number} is not open, so {body.kind} is no legal move"
             )
+        self._check_free(seq, body.reopens.unique)
         task = reopen(self.namespace, number, seq, at, body)
         self.reopened[body.reopens.was] += 1
         self._add(task)
         return task
 
+    def _check_free(self, seq: int, unique: str | None) -> None:
+        if unique is not None and (there := self._uniques.get(unique)) is not None:
+            raise LogCorruptError(seq, f"task {there} is open and has the same unique value")
+
     def _add(self, task: Task) -> None:
-        self.tasks[task.number] = task
-        if task.caller_key is not None:
-            self._keys[task.caller_key] = task.number
+        self._remember(task)
         self._pending.add(task)
 
     def _share_route(self, route: Route) -> Route:
@@ -367,6 +391,8 @@ class Projection:
         elif old.recorded_state is LEASED:
             self._leases.let_go(old)
         self.unknown_count += (new.recorded_state is UNKNOWN) - (old.recorded_state is UNKNOWN)
+        if new.recorded_state is UNKNOWN:
+            self._free(old)
         if new.recorded_state in FINAL:
             self._forget(new)
             if new.newer is not None:
@@ -376,11 +402,26 @@ class Projection:
         if new.recorded_state is SCHEDULED:
             self._pending.add(new)
 
+    def _remember(self, task: Task) -> None:
+        """Open tasks are found by their number, and by what is theirs alone."""
+        self.tasks[task.number] = task
+        if task.caller_key is not None:
+            self._keys[task.caller_key] = task.number
+        if task.unique is not None and task.recorded_state is not UNKNOWN:
+            self._uniques[task.unique] = task.number
+
     def _forget(self, task: Task) -> None:
         """Final tasks leave the memory; logs keep them."""
         del self.tasks[task.number]
         if task.caller_key is not None:
             del self._keys[task.caller_key]
+        if task.rarity is not None:
+            self._free(task)
+
+    def _free(self, task: Task) -> None:
+        """Its unique value, if it has one, is no longer taken by it."""
+        if task.unique is not None and self._uniques.get(task.unique) == task.number:
+            del self._uniques[task.unique]
 
     def _count(self, bodies: list[AnyBody | Unknown]) -> None:
         kinds = map(type, bodies)

@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from typing import ClassVar, Literal
 
 from msgspec import UNSET, Raw, Struct
+from msgspec.structs import replace
 
 from eventq.core.audience import PLAIN_AUDIENCE, Audience
+from eventq.core.children import ChildDrafts
 from eventq.core.command import NO_PAST, Decision, Draft, PastTasks
-from eventq.core.create import ChildDrafts, NewTask
+from eventq.core.create import NewTask
 from eventq.core.events import (
     COMMIT_EVENTS,
     LAPSED,
@@ -31,12 +33,13 @@ from eventq.core.lease import Vacancy, lease
 from eventq.core.policy import Backoff, after_failure, wait_us
 from eventq.core.projection import Projection
 from eventq.core.task import Task
-from eventq.errors import ArgumentError, KeyConflictError
+from eventq.errors import ArgumentError, DuplicateTaskError, KeyConflictError
 
 # The type of the error of an attempt that its worker called off.
 CANCEL = "eventq.Cancel"
 # The errors of attempts whose tasks could not be made with their completions.
-UNMADE = frozenset({"eventq.KeyConflictError", "eventq.ArgumentError"})
+CANNOT_MAKE = (KeyConflictError, DuplicateTaskError, ArgumentError)
+UNMADE = frozenset(f"eventq.{error.__name__}" for error in CANNOT_MAKE)
 
 
 class Outcome(Struct, frozen=True, gc=False):
@@ -91,12 +94,9 @@ class SettleAndLease(Struct, frozen=True):
 
     def decide(self, projection: Projection, past: PastTasks, now: int) -> Decision[None]:
         """See Command.decide."""
+        making = ChildDrafts(projection, past, now)
         settled = settle(
-            projection,
-            self.outcomes,
-            worker=self.worker,
-            now=now,
-            past=past,
+            projection, self.outcomes, worker=self.worker, now=now, past=past, making=making
         )
         told = live_told(projection, self.told, room=COMMIT_EVENTS - len(settled))
         taken = len(settled) + len(told)
@@ -110,7 +110,8 @@ class SettleAndLease(Struct, frozen=True):
             free=self.free,
             audience=self.audience,
             lanes=self.lanes,
-            room=COMMIT_EVENTS - taken - says,
+            # What changes which task comes first, or is late, must be in the log before.
+            room=0 if making.has_touched else COMMIT_EVENTS - taken - says,
             now=now,
         )
         said: list[Draft] = [(NODE, self.joined)] if self.joined and says else []
@@ -157,6 +158,7 @@ def settle(
     worker: str,
     now: int,
     past: PastTasks = NO_PAST,
+    making: ChildDrafts | None = None,
 ) -> list[Draft]:
     """Records how attempts ended. An outcome whose lease was lost is refused, not applied.
 
@@ -165,7 +167,7 @@ def settle(
     Archived events are not asked for: an outcome in doubt is never as old as that.
     """
     drafts: list[Draft] = []
-    making = ChildDrafts(past, now)
+    making = making or ChildDrafts(projection, past, now)
     settled: set[int] = set()
     refused: set[int] = set()
     for outcome in outcomes:
@@ -180,15 +182,18 @@ def settle(
                 drafts.append((outcome.task, Refused(outcome.fence, worker, ended)))
             continue
         settled.add(outcome.fence)
+        first = len(drafts)
         if outcome.told:
             drafts += [(task.number, body) for body in outcome.told]
         if outcome.kind == "completed":
-            drafts += _complete(task, outcome, making, worker=worker, now=now)
+            drafts += _complete(task, outcome, making, drafts, worker=worker, now=now)
         elif outcome.kind == "released":
             put_off = None if outcome.delay_us is None else now + outcome.delay_us
             drafts.append((task.number, Released(outcome.fence, outcome.reason, put_off)))
         else:
             drafts += _fail(task, outcome, worker=worker, now=now)
+        if task.rarity is not None and task.unique is not None:
+            making.note(task, drafts[first:])
     return drafts
 
 
@@ -222,22 +227,33 @@ def is_recorded(outcome: Outcome, history: list[Event]) -> bool:
 
 
 def _complete(
-    task: Task, outcome: Outcome, making: ChildDrafts, *, worker: str, now: int
+    task: Task,
+    outcome: Outcome,
+    making: ChildDrafts,
+    drafts: list[Draft],
+    *,
+    worker: str,
+    now: int,
 ) -> list[Draft]:
-    """The end of an attempt that did its work, with the tasks that it makes.
+    """The end of an attempt that did its work, with the tasks that it makes, behind ``drafts``.
 
     Where one of them cannot be made none is, and the attempt fails for good: no later one would
     fare better.
     """
+    result = UNSET if outcome.result_json is None else Raw(outcome.result_json)
+    body = Completed(outcome.fence, result, outcome.result_missing)
+    if not outcome.children:
+        return [(task.number, body)]
+    if task.unique is not None:
+        # Its value is free for a task that it makes.
+        making.note(task, [(task.number, body)])
     try:
-        children = making.make(outcome.children) if outcome.children else []
-    except (KeyConflictError, ArgumentError) as error:
+        beside, children = making.make(outcome.children, drafts)
+    except CANNOT_MAKE as error:
         met = ErrorInfo(f"eventq.{type(error).__name__}", str(error))
         end = Outcome(outcome.task, outcome.fence, "failed", error=met, fatal=True)
         return _fail(task, end, worker=worker, now=now)
-    result = UNSET if outcome.result_json is None else Raw(outcome.result_json)
-    body = Completed(outcome.fence, result, outcome.result_missing, len(children))
-    return [(task.number, body), *children]
+    return [*beside, (task.number, replace(body, made=len(children))), *children]
 
 
 def _fail(task: Task, outcome: Outcome, *, worker: str, now: int) -> list[Draft]:

@@ -92,6 +92,7 @@ class Rarity(Struct, frozen=True, gc=False):
     lapses: int = 0
     snoozes: int = 0
     newer: tuple[int, str] | None = None
+    unique: str | None = None
     progress: Progress | None = None
     saved_json: bytes | None = None
 
@@ -100,7 +101,7 @@ class Rarity(Struct, frozen=True, gc=False):
 PARTS = {
     "route": ("name", "lane", "needs"),
     "ending": ("finished_at_us", "result_json", "result_missing", "final_reason"),
-    "rarity": ("lapses", "snoozes", "newer", "progress", "saved_json"),
+    "rarity": ("lapses", "snoozes", "newer", "unique", "progress", "saved_json"),
 }
 PLAIN_ROUTE = Route()
 DEFAULT_LANE = "default"
@@ -200,6 +201,11 @@ class Task(Struct, frozen=True, gc=False):
     def snoozes(self) -> int:
         """How often its attempts have put it off without counting."""
         return 0 if self.rarity is None else self.rarity.snoozes
+
+    @property
+    def unique(self) -> str | None:
+        """The value of which it is the only open task; None for a task without one."""
+        return None if self.rarity is None else self.rarity.unique
 
     @property
     def progress(self) -> Progress | None:

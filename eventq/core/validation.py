@@ -22,6 +22,7 @@ from eventq.core.events import COMMIT_BYTES, KEY_BYTES, TAGS_BYTES
 from eventq.core.plain import plain
 from eventq.core.policy import Backoff
 from eventq.core.task import EPOCH, FINAL, TaskState
+from eventq.core.unique import ON_DUPLICATE
 from eventq.errors import ArgumentError
 
 # Nesting beyond this is a mistake, and would make every later reader recurse as deep.
@@ -107,6 +108,27 @@ def check_lookup_key(key: object) -> str:
     if len(text.encode()) > KEY_BYTES:
         raise ArgumentError("key", key, f"text of at most {KEY_BYTES} bytes")
     return text
+
+
+def check_unique(unique: object) -> bool | str:
+    """A unique value: text as a key may be, or whether it is made of name and arguments."""
+    value = plain(unique)
+    if type(value) is bool:
+        return value
+    if type(value) is not str:
+        raise ArgumentError("unique", unique, "True, or text")
+    try:
+        return check_lookup_key(value)
+    except ArgumentError as error:
+        raise ArgumentError("unique", unique, error.expected) from error
+
+
+def check_on_duplicate(choice: object) -> str:
+    """What a call does whose unique value is taken."""
+    text = plain(choice)
+    if text not in ON_DUPLICATE:
+        raise ArgumentError("on_duplicate", choice, f"one of {', '.join(ON_DUPLICATE)}")
+    return str(text)
 
 
 def check_priority(priority: object) -> int:

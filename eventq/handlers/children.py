@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from eventq.core.create import NewTask
 from eventq.core.events import COMMIT_BYTES, COMMIT_EVENTS, RESULT_BYTES
-from eventq.core.new_task import size_bytes
+from eventq.core.new_task import event_count, size_bytes
 from eventq.errors import ArgumentError
 
 # Beside the completion, in one commit.
@@ -31,18 +31,22 @@ class NewTaskRef(Struct, frozen=True):
 class Children:
     """The orders of one attempt, in the order in which it asked for them."""
 
-    __slots__ = ("orders", "size_bytes")
+    __slots__ = ("event_count", "orders", "size_bytes")
 
     def __init__(self) -> None:
         self.orders: list[NewTask] = []
+        self.event_count = 0
         self.size_bytes = 0
 
     def add(self, orders: list[NewTask]) -> list[NewTaskRef]:
         """Takes all of them or none. Raises ArgumentError for too many."""
         first = len(self.orders)
         more_bytes = sum(map(size_bytes, orders))
-        if first + len(orders) > MOST_CHILDREN or self.size_bytes + more_bytes > CHILDREN_BYTES:
+        more_events = sum(map(event_count, orders))
+        is_full = self.event_count + more_events > MOST_CHILDREN
+        if is_full or self.size_bytes + more_bytes > CHILDREN_BYTES:
             raise ArgumentError("tasks", first + len(orders), TOO_MANY)
         self.orders += orders
+        self.event_count += more_events
         self.size_bytes += more_bytes
         return [NewTaskRef(index, order.key) for index, order in enumerate(orders, first)]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, Unpack, cast, overload
 
 from eventq.errors import ArgumentError
 from eventq.handlers.around import Around, check_around
 from eventq.handlers.context import AsyncContext, Context
+from eventq.handlers.follow import Follow, make_follow
 from eventq.handlers.handler import Handler, HandlerOptions, MakesTasks
 
 P = ParamSpec("P")
 R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Register(Protocol):
@@ -42,6 +44,8 @@ class Handlers:
         self._by_name: dict[str, Handler[..., Any, Any]] = {}
         self.arounds: list[Around] = []
         """Outermost first. They wrap the handlers of this collection."""
+        self.follows: dict[str, Follow] = {}
+        """By name."""
         # The queues that make its tasks, and whether each does so instead of all before it.
         self._queues: list[tuple[MakesTasks, bool]] = []
 
@@ -75,7 +79,9 @@ class Handlers:
         ``ctx.log`` is given at this level or above is kept with the attempt, at most 1,000 lines
         and 64 KiB. ``isolate``: each attempt runs in another process, which is killed
         ``kill_after`` ("10s") it was told to end, may have ``memory`` ("2GiB"; None: any), and is
-        replaced after ``recycle`` attempts (None: never). A first parameter annotated with
+        replaced after ``recycle`` attempts (None: never). ``unique``: True, or the name of an
+        argument: one task is open at a time with these arguments, or with this one's value;
+        ``on_duplicate`` as for `Queue.new`. A first parameter annotated with
         `Context` is given the context. Raises ArgumentError for a function whose arguments cannot
         be stored, for a name that is taken, and for an isolated one that no other process can find
         by its module and name.
@@ -98,6 +104,34 @@ class Handlers:
         """
         self.arounds.append(check_around(function))
         return function
+
+    def follow(
+        self,
+        name: str,
+        /,
+        *,
+        kinds: Iterable[str] | None = None,
+        names: Iterable[str] | None = None,
+        since: int | None = None,
+    ) -> Callable[[F], F]:
+        """Has a function called after the commit for every event that it follows, in order.
+
+        It is ``def`` or ``async def``, of ``(event)`` or of ``(event, task)`` with the task as the
+        event left it. ``kinds``: of events, such as "completed" (None: all); ``names``: of tasks,
+        or patterns like "mail.*" (None: all events). Each event comes at least once: how far it has
+        come is kept in the log under its ``name``, while a queue runs. It begins where the log ends
+        when a run first meets it, or behind position ``since`` (0: at the first event). One node at
+        a time does the work. One that raises is called again for the same event, after a wait.
+        Raises ArgumentError, also for a name that is taken.
+        """
+
+        def register(function: F) -> F:
+            follow = make_follow(name, function, kinds=kinds, names=names, since=since)
+            if self.follows.setdefault(follow.name, follow) is not follow:
+                raise ArgumentError("name", name, "a name that no other follower has")
+            return function
+
+        return register
 
     def bind(self, queue: MakesTasks, *, over: bool = False) -> None:
         """Has the queue make the tasks of these handlers, also of those to come.

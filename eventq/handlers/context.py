@@ -25,7 +25,8 @@ from eventq.core.events import (
     Saved,
     Unknown,
 )
-from eventq.core.new_task import MakesSpecs, TaskOptions, TaskSpec, make_orders, order_for
+from eventq.core.new_task import MakesSpecs, TaskSpec, make_orders, order_for
+from eventq.core.options import TaskOptions
 from eventq.core.plain import plain, storable
 from eventq.core.task import Task, instant
 from eventq.core.validation import check_json, check_measure

@@ -12,12 +12,14 @@ from copy import copy
 from typing import Any, Generic, ParamSpec, Protocol, Self, TypedDict, TypeVar, Unpack, cast
 
 from eventq.core.durations import Duration
-from eventq.core.new_task import MakesSpecs, TaskOptions, TaskSpec, check_options, overridden
+from eventq.core.new_task import MakesSpecs, TaskSpec, check_options
+from eventq.core.options import TaskOptions, overridden
 from eventq.core.plain import plain
 from eventq.core.policy import Backoff
 from eventq.core.sizes import Size
 from eventq.core.task import Task, TaskState
-from eventq.core.validation import check_name, check_tags
+from eventq.core.unique import OnDuplicate, value_of
+from eventq.core.validation import check_name, check_tags, check_unique
 from eventq.errors import ArgumentError, NotBoundError, TaskFailedError
 from eventq.handlers.context import current
 from eventq.handlers.isolation import take_isolation
@@ -44,6 +46,8 @@ class HandlerOptions(TypedDict, total=False):
     deadline: Duration | None
     retry: RuleOptions | None
     result: str
+    unique: bool | str | None
+    on_duplicate: OnDuplicate
     keep_logs: str | None
     isolate: bool
     memory: Size | None
@@ -85,10 +89,12 @@ class Handler(MakesSpecs[P], Generic[P, R, C]):
             raise ArgumentError(option, given[option], "an option of a handler")
         self.rules = RetryRules(given.pop("retry", None))
         self.keeps_strictly = _is_strict(given.pop("result", LENIENT))
+        self.unique = self._checked_unique(given.pop("unique", None))
         self.keeps_level = _level(given.pop("keep_logs", None))
         self.isolation = take_isolation(given, function)
         """How its attempts run in processes of their own; None: they run in this one."""
         self.options = check_options({**given, "name": self.name})
+        _check_twins(self.unique, self.options)
         self.binding = Binding()
         self.tags: Mapping[str, Any] = {}
         """What its tasks have beside the arguments."""
@@ -114,12 +120,15 @@ class Handler(MakesSpecs[P], Generic[P, R, C]):
 
     def spec(self, *args: P.args, **kwargs: P.kwargs) -> TaskSpec:
         """The same task, to be made by `Queue.new_many` or `ctx.new`. Raises as `new`."""
-        return TaskSpec.encoded(self.signature.tags(args, kwargs, self.tags), self.options)
+        tags_json = self.signature.tags(args, kwargs, self.tags)
+        unique = None if self.unique is None else self._unique_of(self.unique, tags_json)
+        return TaskSpec.encoded(tags_json, self.options, unique)
 
     def using(self, **options: Unpack[CallOptions]) -> Self:
         """The same handler with other options for its tasks: those of `Queue.new`.
 
-        ``tags`` are tags that they have beside the arguments. Raises ArgumentError.
+        ``tags`` are tags that they have beside the arguments. ``unique`` may be True, the name of
+        an argument, or any other text, which is then the value itself. Raises ArgumentError.
         """
         given: dict[str, Any] = dict(options)
         tags = {**self.tags, **(given.pop("tags", None) or {})}
@@ -130,7 +139,12 @@ class Handler(MakesSpecs[P], Generic[P, R, C]):
             raise ArgumentError("tags", min(clash), "names that are not those of arguments")
         other = copy(self)
         other.tags = tags
+        if "unique" in given:
+            other.unique = check_unique(given.pop("unique") or False) or None
         other.options = overridden(self.options, check_options(given))
+        if other.unique is None and "on_duplicate" not in given:
+            other.options.pop("on_duplicate", None)
+        _check_twins(other.unique, other.options)
         return other
 
     @property
@@ -148,6 +162,19 @@ class Handler(MakesSpecs[P], Generic[P, R, C]):
             met = None if error is None else f"{error.type}: {error.message}"
             raise TaskFailedError(task.key, task.state, reason=task.final_reason, error=met)
         return cast("R", self.signature.result(task.result))
+
+    def _checked_unique(self, given: object) -> bool | str | None:
+        """What makes two of its tasks one; a name that is no argument's would be a slip."""
+        unique = check_unique(given or False) or None
+        if isinstance(unique, str) and unique not in self.signature.names:
+            raise ArgumentError("unique", given, "True, or the name of an argument")
+        return unique
+
+    def _unique_of(self, unique: bool | str, tags_json: bytes) -> str:  # noqa: FBT001 - an option
+        if isinstance(unique, str) and unique not in self.signature.names:
+            return unique
+        arguments = self.signature.names if unique is True else [str(unique)]
+        return value_of(self.name, tags_json, arguments)
 
 
 class AsyncNew(Generic[P]):
@@ -184,6 +211,13 @@ class Binding:
         if len(queues) != 1:
             raise NotBoundError(name, len(queues))
         return queues[0]
+
+
+def _check_twins(unique: object, options: TaskOptions) -> None:
+    """Raises ArgumentError for a way with duplicates where there can be none."""
+    if unique is None and "on_duplicate" in options:
+        expected = "a `unique` value beside it"
+        raise ArgumentError("on_duplicate", options["on_duplicate"], expected)
 
 
 def check_function(function: object) -> None:

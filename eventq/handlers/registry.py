@@ -8,6 +8,7 @@ from eventq.core.audience import matches
 from eventq.errors import ArgumentError
 from eventq.handlers.around import Call
 from eventq.handlers.collection import Handlers
+from eventq.handlers.follow import Follow
 from eventq.handlers.handler import MakesTasks
 from eventq.handlers.work import AnyHandler, Work, placed_work, work_of_handler
 
@@ -35,6 +36,15 @@ class Registry:
     def __iter__(self) -> Iterator[AnyHandler]:
         """All handlers."""
         return (handler for collection in self._collections for handler in collection)
+
+    def follows(self) -> list[Follow]:
+        """All follows. Raises ArgumentError for two of one name."""
+        found: dict[str, Follow] = {}
+        for collection in self._collections:
+            for name, follow in collection.follows.items():
+                if found.setdefault(name, follow) is not follow:
+                    raise ArgumentError("name", name, "a name that no other follower has")
+        return list(found.values())
 
     def lend(self, queue: MakesTasks) -> None:
         """Has another queue make the tasks of all handlers, until it is given back."""

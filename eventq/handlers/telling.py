@@ -29,7 +29,7 @@ from eventq.core.events import (
     Unknown,
     encode_bodies,
 )
-from eventq.core.new_task import make_policy
+from eventq.core.options import make_policy
 from eventq.core.plain import storable
 from eventq.core.task import Task
 from eventq.handlers.children import Children

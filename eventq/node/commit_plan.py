@@ -11,9 +11,22 @@ import random
 from msgspec.structs import replace
 
 from eventq.core.command import Draft
-from eventq.core.events import COMMIT_BYTES, COMMIT_EVENTS, NODE, Commit, Created
+from eventq.core.events import (
+    COMMIT_BYTES,
+    COMMIT_EVENTS,
+    NODE,
+    AnyBody,
+    Commit,
+    Created,
+    Followed,
+    Retried,
+    Unfollowed,
+)
 from eventq.core.seal import seal_commit
 from eventq.eventlog.contract import Head
+
+# Beside `created`, what may take something that only one may have.
+TAKING = frozenset({Retried, Followed, Unfollowed})
 
 
 def dated(drafts: list[Draft], now: int) -> list[Draft]:
@@ -24,7 +37,7 @@ def dated(drafts: list[Draft], now: int) -> list[Draft]:
 class CommitPlan:
     """What one commit will hold. A command that finds no room waits for the next one."""
 
-    __slots__ = ("_head", "_size_bytes", "_touched", "at", "bodies", "keys", "tasks")
+    __slots__ = ("_head", "_size_bytes", "_taken", "_touched", "at", "bodies", "keys", "tasks")
 
     def __init__(self, head: Head, now: int) -> None:
         """``now`` is what decisions go by."""
@@ -36,12 +49,15 @@ class CommitPlan:
         self._head = head
         self._size_bytes = 0
         self._touched: set[int] = set()
+        # Unique values that tasks are made or reopened with, and followers.
+        self._taken: set[tuple[str, str]] = set()
 
     def add(self, drafts: list[Draft], texts: list[str]) -> int | None:
         """Gives the drafts the next positions, and returns the first of them.
 
-        It returns None where they do not fit: in number, in bytes, or since they touch a task or a
-        key that is touched already.
+        It returns None where they do not fit: in number, in bytes, or since they touch a task, a
+        key, a unique value or a follower that is touched already: whoever decided to take one did
+        not see that another does, in the same commit.
         """
         size_bytes = len("".join(texts).encode())
         if self.bodies and not self._admits(drafts, size_bytes):
@@ -53,10 +69,14 @@ class CommitPlan:
                 self.tasks.append(seq)
                 if body.key is not None:
                     self.keys[body.key] = seq
+                if body.unique is not None:
+                    self._taken.add(("unique", body.unique))
             else:
                 self.tasks.append(number)
                 if number != NODE:
                     self._touched.add(number)
+                if type(body) in TAKING and (taken := _taken_by(body)) is not None:
+                    self._taken.add(taken)
             seq += 1
         self.bodies += texts
         self._size_bytes += size_bytes
@@ -84,7 +104,19 @@ class CommitPlan:
         for number, body in drafts:
             if body.key in self.keys if type(body) is Created else number in self._touched:
                 return False
-        return True
+        return not self._taken or all(_taken_by(body) not in self._taken for _, body in drafts)
+
+
+def _taken_by(body: AnyBody) -> tuple[str, str] | None:
+    """The unique value that a task is open with from this event on, or the event's follower."""
+    unique = None
+    if type(body) is Created:
+        unique = body.unique
+    elif type(body) is Retried and body.reopens is not None:
+        unique = body.reopens.unique
+    elif isinstance(body, (Followed, Unfollowed)):
+        return "follower", body.follower
+    return None if unique is None else ("unique", unique)
 
 
 # Ids only have to differ, and asking the kernel for each would give up the GIL. Its own generator:

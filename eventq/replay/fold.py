@@ -174,18 +174,22 @@ def task_history(log: EventLog, number: int) -> list[Event]:
     return events
 
 
-def task_of(log: EventLog, number: int) -> Task | None:
-    """The task as its whole history leaves it, final or not; None when there is none.
+def task_of(log: EventLog, number: int, *, until: int | None = None) -> Task | None:
+    """The task as its history leaves it, whole or up to a position; None when there is none.
 
     When events of it are archived, then from what is kept of it. Raises LogArchivedError when
     nothing is, as of a final task without a key.
     """
-    return created_and_task(log, number)[1]
+    return created_and_task(log, number, until=until)[1]
 
 
-def created_and_task(log: EventLog, number: int) -> tuple[Event | None, Task | None]:
+def created_and_task(
+    log: EventLog, number: int, *, until: int | None = None
+) -> tuple[Event | None, Task | None]:
     """The task as in `task_of`, and its created event, as far as one is kept of it."""
     events = decode_events(log.history(number))
+    if until is not None:
+        events = [event for event in events if event.seq <= until]
     if _is_whole(events):
         return events[0], fold_events(log.namespace, events)
     row = log.find_kept([number]).get(number)

@@ -25,6 +25,7 @@ CALLERS = {
     "eventq.handlers.around",
     "eventq.handlers.work",
     "eventq.runner.executors.aio",
+    "eventq.runner.follower",
     "eventq.runner.executors.thread",
     "eventq.runner.isolation.child",
     "eventq.sandbox.rerun",

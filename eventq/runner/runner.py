@@ -15,6 +15,7 @@ from eventq.host.interrupts import raise_interrupt
 from eventq.host.logger import SafeLogger
 from eventq.node.node import Node
 from eventq.runner.attempts import Attempts
+from eventq.runner.following import Following
 from eventq.runner.health import HealthFile
 from eventq.runner.hearing import Hearing
 from eventq.runner.lookout import Lookout
@@ -70,6 +71,8 @@ class Runner:
         self.lookout = Lookout(
             node, self.attempts, self.settler, self.stopping, options, ring=self.bell.ring
         )
+        self.following = Following(node, workload.follows, ttl_us=options.lease_ttl_us)
+        self._grace_s = options.grace_s
         path = options.health_path
         slots = sum(pool.workers for pool in pools.values())
         self._health = (
@@ -80,6 +83,7 @@ class Runner:
     def take_over(self, before: Runner) -> None:
         """Goes on with what an earlier run on the node left; before `run`."""
         self.attempts.take_over(before.attempts)
+        self.following.take_over(before.following)
         if self.attempts.earlier:
             values = {"tasks": [attempt.task.key for attempt in self.attempts.earlier]}
             logger.warning(UNENDED, values, extra=values)
@@ -99,16 +103,18 @@ class Runner:
         try:
             for executor in self.executors:
                 executor.start()
-            while self._step():
-                pass
+            self.following.start()
+            self._work()
             self._end_workers()
             self.settler.settle_late()
             self.settler.leave()
+            self.following.stop(within_s=self._grace_s)
         finally:
             node.standby.ttl_us = None
             # Workers end first, so that none begins anew; then the wake-ups, which lean on the log.
             self.attempts.break_off()
             self._end_workers()
+            self.following.stop(within_s=0.0)
             self.lookout.snapshots.stop()
             self.lookout.switching.relax()
             if self.lookout.resting.moved is not None:
@@ -132,6 +138,14 @@ class Runner:
     def works_here(self) -> bool:
         """Whether one of this run's workers calls this."""
         return self.attempts.works_here()
+
+    def _work(self) -> None:
+        """Does rounds until there is nothing left to do, also for what followers have made."""
+        while True:
+            while self._step():
+                pass
+            if not self.following.drain(stopping=lambda: bool(self.stopping.asked_count)):
+                return
 
     def _watch(self) -> Watch:
         """Has the bell rung soon after any process has appended; see EventLog.watch."""

@@ -24,6 +24,7 @@ from eventq.core.events import (
     Released,
 )
 from eventq.core.lease import Leave, Renew, Vacancy
+from eventq.core.new_task import event_count
 from eventq.core.new_task import size_bytes as order_bytes
 from eventq.core.settle import Lapse, Outcome, SettleAndLease
 from eventq.core.task import Task
@@ -247,5 +248,5 @@ def _size_of(outcome: Outcome) -> tuple[int, int]:
         events = 2
     if outcome.told or outcome.children:
         size_bytes += told_bytes(outcome.told) + sum(map(order_bytes, outcome.children))
-        events += len(outcome.told) + len(outcome.children)
+        events += len(outcome.told) + sum(map(event_count, outcome.children))
     return size_bytes, events

@@ -13,6 +13,7 @@ from eventq.core.validation import check_count, check_name, check_patterns
 from eventq.core.version import __version__
 from eventq.errors import ArgumentError
 from eventq.handlers.around import Call
+from eventq.handlers.follow import Follow
 from eventq.handlers.registry import Registry
 from eventq.handlers.work import Work, work_of_worker
 
@@ -34,6 +35,8 @@ class Workload(Struct, frozen=True):
     """The queue's, for the tasks that attempts make."""
     is_plain: bool
     """It takes what has no name, in any lane; so does a node that says nothing."""
+    follows: tuple[Follow, ...] = ()
+    """What is called for events."""
 
     def work_of(self, task: Task) -> Work:
         """What is called for a task that the audience accepts."""
@@ -79,19 +82,22 @@ def make_workload(
     patterns = None if names is None else check_patterns(names, "names")
     slots = _slots(lanes, workers)
     own_lanes = None if lanes is None else tuple(sorted(_names_of(lanes)))
+    follows = tuple(registry.follows())
     if worker is None:
         named = registry.works(patterns)
-        if not named:
+        if not (named or follows):
             raise ArgumentError("worker", None, "a worker, since this queue has no handlers")
         audience = Audience(tuple(sorted(named)), unnamed=False, lanes=own_lanes)
         texts = {handler.name: handler.signature.text for handler in registry}
         signatures = {name: texts[name] for name in sorted(named)}
-        return Workload(audience, slots, named, None, signatures, policy, is_plain=False)
+        return Workload(
+            audience, slots, named, None, signatures, policy, is_plain=False, follows=follows
+        )
     work = work_of_worker(worker, registry.own.arounds)
     is_unnamed = patterns is None or EVERY_NAME in patterns
     audience = Audience(patterns or (), unnamed=is_unnamed, lanes=own_lanes)
     is_plain = patterns is None and lanes is None
-    return Workload(audience, slots, {}, work, {}, policy, is_plain=is_plain)
+    return Workload(audience, slots, {}, work, {}, policy, is_plain=is_plain, follows=follows)
 
 
 def _names_of(lanes: object) -> list[str]:

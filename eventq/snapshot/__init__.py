@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from eventq.snapshot.comparing import (
     Difference,
+    FollowerDifference,
     HolderDifference,
     MemberDifference,
     TaskDifference,
@@ -18,6 +19,7 @@ from eventq.snapshot.verifying import Flaw, SnapshotVerdict, verify
 __all__ = [
     "Difference",
     "Flaw",
+    "FollowerDifference",
     "HolderDifference",
     "MemberDifference",
     "Snapshot",

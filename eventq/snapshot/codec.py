@@ -19,7 +19,7 @@ from msgspec import Meta, Struct
 
 from eventq.core.events import KINDS, ErrorInfo, Policy
 from eventq.core.holders import Holder
-from eventq.core.members import Member
+from eventq.core.members import Follower, Member
 from eventq.core.projection import END_KINDS, FOLD_VERSION
 from eventq.core.seal import SEAL_BYTES
 from eventq.core.task import PLAIN_ROUTE, Rarity, Route, Task, TaskState
@@ -27,7 +27,7 @@ from eventq.errors import SnapshotError
 from eventq.snapshot.content import Snapshot
 
 # Of the bytes' layout; the fold has a number of its own.
-CODEC_VERSION = 4
+CODEC_VERSION = 5
 # What the first line begins with, in every version.
 MARK = b'{"eventq":"snapshot",'
 HEADER_BYTES = 1024
@@ -66,6 +66,7 @@ class _Content(Struct, frozen=True, forbid_unknown_fields=True):
     holders: list[tuple[str, int, int, int]]
     # By name.
     members: list[Member]
+    followers: list[Follower]
     strangers: dict[int, tuple[int, str]]
     strange_ends: dict[str, int]
     # In the order in which tasks first have them.
@@ -206,6 +207,7 @@ def _to_content(snapshot: Snapshot) -> _Content:
             for name, holder in sorted(snapshot.holders.items())
         ],
         members=[member for _, member in sorted(snapshot.members.items())],
+        followers=[follower for _, follower in sorted(snapshot.followers.items())],
         strangers=dict(sorted(snapshot.strangers.items())),
         strange_ends=dict(sorted(snapshot.strange_ends.items())),
         policy=[policies.setdefault(task.policy, len(policies)) for task in tasks],
@@ -244,6 +246,9 @@ def _to_snapshot(header: SnapshotHeader, content: _Content) -> Snapshot:
     members = {member.joined.worker: member for member in content.members}
     if len(members) != len(content.members):
         raise ValueError("a node has joined twice")
+    followers = {follower.said.follower: follower for follower in content.followers}
+    if len(followers) != len(content.followers):
+        raise ValueError("a follower comes twice")
     # The order of Task's fields, by place: with names this takes three times as long.
     tasks = map(Task, *(columns[name] for name in Task.__struct_fields__))
     return Snapshot(
@@ -257,6 +262,7 @@ def _to_snapshot(header: SnapshotHeader, content: _Content) -> Snapshot:
         tasks=dict(zip(content.number, tasks, strict=True)),
         holders=holders,
         members=members,
+        followers=followers,
         strangers=content.strangers,
         strange_ends=content.strange_ends,
         unknown=content.unknown,
@@ -299,6 +305,9 @@ def _contradictions(snapshot: Snapshot) -> Iterator[str]:
         yield "its tasks are out of order"
     if len(set(keys)) != len(keys):
         yield "two of its tasks have one key"
+    known = [task for task in snapshot.tasks.values() if task.unique and not task.newer]
+    if len({task.unique for task in known}) != len(known):
+        yield "two of its tasks have one unique value"
     if not all(holder.tasks for holder in snapshot.holders.values()):
         yield "a node holds no lease"
     yield from _contradicting_nodes(snapshot)
@@ -311,5 +320,7 @@ def _contradicting_nodes(snapshot: Snapshot) -> Iterator[str]:
         yield "a node holds a task of which nobody knows"
     if any(member.seq > snapshot.seq for member in snapshot.members.values()):
         yield "a node is to join"
+    if any(not each.said.seq < each.seq <= snapshot.seq for each in snapshot.followers.values()):
+        yield "a follower is ahead of what it follows"
     if snapshot.strangers.keys() & snapshot.tasks.keys():
         yield "a task is open and is not"

@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from eventq.core.holders import Holder
-from eventq.core.members import Member
+from eventq.core.members import Follower, Member
 from eventq.core.projection import Projection
 from eventq.core.task import PARTS, Task, TaskState, state_as_of
 from eventq.replay.query import state_counts
@@ -73,6 +73,17 @@ class MemberDifference(Struct, frozen=True):
     fields: Fields
 
 
+class FollowerDifference(Struct, frozen=True):
+    """A follower that has come to another position, or is kept otherwise; None where there is none.
+
+    The fields are those of `Followed` but its name; ``position`` is how far it has come, and
+    ``seq`` where that was last said.
+    """
+
+    follower: str
+    fields: Fields
+
+
 class Difference(Struct, frozen=True):
     """What differs between two projections, each pair being the first's and the second's."""
 
@@ -86,12 +97,14 @@ class Difference(Struct, frozen=True):
     """By name."""
     members: list[MemberDifference]
     """By name."""
+    followers: list[FollowerDifference]
+    """By name."""
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing differs."""
         pairs = [*self.counts.values(), *self.events.values()]
-        things = [*self.tasks, *self.holders, *self.members]
+        things = [*self.tasks, *self.holders, *self.members, *self.followers]
         return not things and all(old == new for old, new in pairs)
 
 
@@ -111,6 +124,7 @@ def compare(before: Projection, after: Projection, *, by_key: bool = False) -> D
         tasks=tasks if by_key else sorted(tasks, key=attrgetter("number")),
         holders=list(_holder_differences(before.holders, after.holders)),
         members=list(_member_differences(before.members.by_name, after.members.by_name)),
+        followers=list(_follower_differences(before.followers, after.followers)),
     )
 
 
@@ -194,5 +208,25 @@ def _member_fields(member: Member | None) -> dict[str, Any]:
     said = None if member is None else member.joined
     return {
         "seq": None if member is None else member.seq,
+        **{name: None if said is None else getattr(said, name) for name in names},
+    }
+
+
+def _follower_differences(
+    before: dict[str, Follower], after: dict[str, Follower]
+) -> Iterator[FollowerDifference]:
+    for name in sorted(before.keys() | after.keys()):
+        old, new = _follower_fields(before.get(name)), _follower_fields(after.get(name))
+        fields = {field: (old[field], new[field]) for field in old if old[field] != new[field]}
+        if fields:
+            yield FollowerDifference(name, fields)
+
+
+def _follower_fields(follower: Follower | None) -> dict[str, Any]:
+    names = ("worker", "ttl_us", "kinds", "names", "code", "error", "failures")
+    said = None if follower is None else follower.said
+    return {
+        "seq": None if follower is None else follower.seq,
+        "position": None if said is None else said.seq,
         **{name: None if said is None else getattr(said, name) for name in names},
     }

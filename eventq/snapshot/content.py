@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from eventq.core.holders import Holder
-from eventq.core.members import Member, Members
+from eventq.core.members import Follower, Member, Members
 from eventq.core.projection import Projection
 from eventq.core.task import Task
 
@@ -27,6 +27,7 @@ class Snapshot(Struct, frozen=True):
     tasks: dict[int, Task]
     holders: dict[str, Holder]
     members: dict[str, Member]
+    followers: dict[str, Follower]
     strangers: dict[int, tuple[int, str]]
     strange_ends: dict[str, int]
     unknown: tuple[int, str] | None
@@ -45,6 +46,7 @@ def take(projection: Projection) -> Snapshot:
         tasks=dict(projection.tasks),
         holders=_copies(projection.holders),
         members=dict(projection.members.by_name),
+        followers=dict(projection.followers),
         strangers=dict(projection.strangers),
         strange_ends=dict(projection.strange_ends),
         unknown=projection.unknown,
@@ -60,6 +62,7 @@ def restore(snapshot: Snapshot) -> Projection:
     projection.tasks.update(snapshot.tasks)
     projection.holders.update(_copies(snapshot.holders))
     projection.members = Members(snapshot.members)
+    projection.followers = dict(snapshot.followers)
     projection.strangers = dict(snapshot.strangers)
     projection.strange_ends = dict(snapshot.strange_ends)
     projection.unknown = snapshot.unknown

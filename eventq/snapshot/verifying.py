@@ -124,6 +124,8 @@ def _flaws(snapshot: Snapshot, replayed: Snapshot) -> Iterator[Flaw]:
     yield from _holder_flaws(snapshot.holders, replayed.holders)
     for worker, said, replay_said in _pairs(snapshot.members, replayed.members):
         yield from _unlike(f"members.{worker}", None, said, replay_said)
+    for name, ours, theirs in _pairs(snapshot.followers, replayed.followers):
+        yield from _unlike(f"followers.{name}", None, ours, theirs)
 
 
 def _holder_flaws(snapshot: dict[str, Holder], replayed: dict[str, Holder]) -> Iterator[Flaw]:

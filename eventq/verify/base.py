@@ -23,6 +23,7 @@ def base_of(projection: Projection) -> VerifyBase:
             if task.recorded_state is not TaskState.UNKNOWN
         ),
         tuple(member.joined for member in projection.members.by_name.values()),
+        tuple((follower.said, follower.at) for follower in projection.followers.values()),
     )
 
 
@@ -64,4 +65,5 @@ def _seen(task: Task) -> Seen:
         fence=task.fence,
         worker=task.worker,
         last_error=task.last_error,
+        unique=task.unique,
     )

@@ -46,6 +46,8 @@ class Seen(Struct, gc=False):
     worker: str | None = None
     """Who holds it, or held it last."""
     last_error: ErrorInfo | None = None
+    unique: str | None = None
+    """The value of which it must be the only open task."""
     saved: bytes | None = None
     """What its attempts saved last."""
     edition: int = 0
@@ -226,5 +228,6 @@ def brought_back(content: Seen | Reopening) -> dict[str, Any]:
         "lane": content.lane or NO_LANE,
         "needs": content.needs,
         "snoozes": content.snoozes,
+        "unique": content.unique,
         "saved": bytes(content.saved) if isinstance(content.saved, bytes | Raw) else None,
     }

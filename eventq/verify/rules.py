@@ -20,14 +20,11 @@ from eventq.core.events import (
     Created,
     Expired,
     Failed,
-    Joined,
     Leased,
-    Left,
     Noted,
     Progressed,
     Refused,
     Released,
-    Renewed,
     Reopening,
     Retried,
     Saved,
@@ -37,11 +34,13 @@ from eventq.core.events import (
 )
 from eventq.errors import shown
 from eventq.verify.allowance import check_given_up, check_retry
+from eventq.verify.beside import RulesBeside
 from eventq.verify.exits import LAPSE, check_exit
 from eventq.verify.nodes import PLAIN, JoinedNodes, check_route
 from eventq.verify.order import NO_LANE, Order, Seen, brought_back, is_due
 from eventq.verify.telling import MadeTasks, check_was_lease, take_told
 from eventq.verify.terms import BrokenError, Past, Report, Unreadable, check_created, decided_at
+from eventq.verify.uniques import Uniques
 
 # Hashes kept of final tasks that may be reopened (about 100 bytes each); others are looked up.
 HASHES_KEPT = 200_000
@@ -73,6 +72,9 @@ class Rules:
         self._report = report
         self._on_final = on_final
         self.nodes = JoinedNodes(self.tasks)
+        self._beside = RulesBeside(self.nodes)
+        self.followers = self._beside.followers
+        self._uniques = Uniques()
         self._order = Order(self.tasks)
         self._judges_order = judges_order
         self._failed: set[int] = set()
@@ -86,22 +88,21 @@ class Rules:
             Retried: self._take_retried,
             Expired: self._take_expired,
             Cancelled: self._take_cancelled,
-            Renewed: self._take_renewed,
             Released: self._take_released,
             Updated: self._take_updated,
             Refused: self._take_refused,
-            Joined: self._take_joined,
-            Left: self._take_left,
             Progressed: self._take_told,
             Saved: self._take_told,
             Noted: self._take_told,
             Unknown: self._take_unknown,
             Unreadable: self._take_unreadable,
+            **self._beside.by_kind,
         }
 
     def add(self, task: Seen, now: int) -> None:
         """Takes over an open task from elsewhere."""
         self.tasks[task.number] = task
+        self._uniques.take(task)
         if task.state == "pending":
             self._order.add(task, now)
 
@@ -138,8 +139,10 @@ class Rules:
 
     def _drop(self, number: int) -> None:
         task = self.tasks.pop(number, None)
-        if task is not None and task.state == "leased":
-            self.nodes.let_go(task)
+        if task is not None:
+            self._uniques.free(task)
+            if task.state == "leased":
+                self.nodes.let_go(task)
         self._reopenable.pop(number, None)
         self._failed.discard(number)
 
@@ -182,7 +185,9 @@ class Rules:
             None if body.name is None else sys.intern(body.name),
             NO_LANE if body.lane is None else sys.intern(body.lane),
             body.needs,
+            unique=body.unique,
         )
+        self._uniques.take(task)
         self._order.add(task, at)
 
     def _take_leased(self, seq: int, at: int, number: int, body: Leased) -> None:
@@ -240,6 +245,8 @@ class Rules:
         task.fence = 0
         task.saved = None
         del self.tasks[number]
+        if task.unique is not None:
+            self._uniques.free(task)
         if self._on_final is not None:
             self._on_final(task)
 
@@ -267,6 +274,7 @@ class Rules:
         task.state = state
         task.fence = task.edition = 0
         del self.tasks[task.number]
+        self._uniques.free(task)
         self._failed.discard(task.number)
         kept = self._reopenable
         kept[task.number] = _hash_of(state, task)
@@ -294,6 +302,7 @@ class Rules:
         task.scheduled_at = body.scheduled_at
         task.state = "pending"
         self.tasks[number] = task
+        self._uniques.take(task)
         self._order.add(task, at)
 
     def _remembered(self, number: int, content: Reopening | None) -> Seen | None:
@@ -336,22 +345,6 @@ class Rules:
     def _take_told(self, seq: int, _at: int, number: int, body: Told) -> None:
         if task := self._in_state(seq, number, type(body), "leased"):
             take_told(task, body)
-
-    def _take_renewed(self, _seq: int, _at: int, number: int, body: Renewed) -> None:
-        if number != 0:
-            raise BrokenError("move", f"renewed names a task, {number}")
-        if body.ttl_us <= 0:
-            raise BrokenError("lease", "renewed for no time")
-
-    def _take_joined(self, _seq: int, _at: int, number: int, body: Joined) -> None:
-        if number != 0:
-            raise BrokenError("move", f"joined names a task, {number}")
-        self.nodes.join(body)
-
-    def _take_left(self, _seq: int, _at: int, number: int, body: Left) -> None:
-        if number != 0:
-            raise BrokenError("move", f"left names a task, {number}")
-        self.nodes.leave(body.worker)
 
     def _take_released(self, seq: int, at: int, number: int, body: Released) -> None:
         task = self._end_lease(seq, number, body.fence, Released)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from msgspec import Struct
 
-from eventq.core.events import KIND_OF, Commit, Joined, Unknown
+from eventq.core.events import KIND_OF, Commit, Followed, Joined, Unknown
 from eventq.errors import ArgumentError, LogCorruptError, shown
 from eventq.eventlog.contract import EventLog, Head
 from eventq.verify.anchor import Anchor, AnchorWatch
@@ -44,7 +44,8 @@ class VerifyBase(Struct, frozen=True):
     """Where to begin when the beginning is known to be good: right behind a commit.
 
     ``tasks`` are all that were open there, of those that can be judged; ``joined`` is what nodes
-    had last said they can run. See `base_of`.
+    had last said they can run; ``followed`` what was last said of followers, and when. See
+    `base_of`.
     """
 
     seq: int
@@ -52,6 +53,7 @@ class VerifyBase(Struct, frozen=True):
     seal: bytes
     tasks: tuple[Seen, ...] = ()
     joined: tuple[Joined, ...] = ()
+    followed: tuple[tuple[Followed, int], ...] = ()
 
 
 class Verdict(Struct, frozen=True):
@@ -144,6 +146,9 @@ class Verification:
         self.rules.nodes.is_partial = base.seq > 0
         for body in base.joined:
             self.rules.nodes.join(body)
+        self.rules.followers.is_partial = base.seq > 0
+        for followed, at in base.followed:
+            self.rules.followers.add(followed, at)
 
     def run(
         self, anchors: Sequence[Anchor], progress: Callable[[int, int], None] | None = None

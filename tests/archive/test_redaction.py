@@ -22,6 +22,7 @@ from eventq.core.events import (
     Created,
     ErrorInfo,
     Failed,
+    Followed,
     Joined,
     LogLine,
     Noted,
@@ -29,6 +30,7 @@ from eventq.core.events import (
     Progressed,
     Reopening,
     Saved,
+    Unfollowed,
     Unknown,
     decode_bodies,
     encode_bodies,
@@ -49,6 +51,8 @@ KEPT = {
     (LogLine, "level"),
     *((struct, name) for struct in (Created, Reopening) for name in ("name", "lane", "needs")),
     *((Joined, name) for name in ("version", "names", "lanes")),
+    *((Followed, name) for name in ("follower", "kinds", "names")),
+    (Unfollowed, "follower"),
 }
 numbers = st.integers(10**12, 10**15)
 json_values: st.SearchStrategy[Any] = st.recursive(

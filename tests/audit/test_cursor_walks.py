@@ -81,6 +81,7 @@ def facts(projection: Projection) -> tuple[object, ...]:
         projection.strangers,
         projection.strange_ends,
         projection.members.by_name,
+        projection.followers,
         projection.pending_count,
         projection.leased_count,
         projection.retrying_count(),

@@ -41,6 +41,7 @@ TASK_FIELDS = [
     "result_missing",
     "final_reason",
     "policy",
+    "unique",
     "newer",
 ]
 ASKING = [["history", "1"], ["state"], ["state", "1"], ["why", "1"]]
@@ -55,6 +56,7 @@ COMMANDS = [
     "demo",
     "diff",
     "export",
+    "followers",
     "fork",
     "handlers",
     "health",

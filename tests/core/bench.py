@@ -27,7 +27,7 @@ class Bench:
 
     def have(self, *orders: NewTask, now: int = 100) -> list[int]:
         """Creates tasks; gives their numbers."""
-        drafts, places = decide.create(list(orders), {}, now=now)
+        drafts, places = decide.create(list(orders), {}, now=now, projection=self.projection)
         first = self.projection.seq + 1
         record(self.log, self.projection, drafts, now=now)
         return [first - 1 - place for place in places]

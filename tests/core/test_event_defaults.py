@@ -34,6 +34,7 @@ DEFAULTS: dict[str, dict[str, object]] = {
         "lane": None,
         "needs": (),
         "snoozes": 0,
+        "unique": None,
         "saved": UNSET,
     },
     "Created": {
@@ -45,6 +46,7 @@ DEFAULTS: dict[str, dict[str, object]] = {
         "name": None,
         "lane": None,
         "needs": (),
+        "unique": None,
         "repeats": None,
     },
     "Leased": {},
@@ -66,6 +68,8 @@ DEFAULTS: dict[str, dict[str, object]] = {
     "Refused": {},
     "Joined": {"names": (), "unnamed": False, "lanes": None, "signatures": {}},
     "Left": {},
+    "Followed": {"kinds": None, "names": None, "code": "", "error": None, "failures": 0},
+    "Unfollowed": {"by": None},
     # Stored all the same: who does not know the kind has to read it.
     "Progressed": {"skip": True, "done": 0, "total": None, "note": ""},
     "Saved": {"skip": True, "value": Raw(b"null")},

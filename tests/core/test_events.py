@@ -19,6 +19,7 @@ from eventq.core.events import (
     ErrorInfo,
     Expired,
     Failed,
+    Followed,
     Joined,
     Leased,
     Left,
@@ -32,6 +33,7 @@ from eventq.core.events import (
     Reopening,
     Retried,
     Saved,
+    Unfollowed,
     Unknown,
     Updated,
     decode_at,
@@ -148,6 +150,18 @@ GOLDEN: list[tuple[AnyBody, str]] = [
         ),
     ),
     (Left("n"), '{"kind":"left","worker":"n"}'),
+    (
+        Followed("f", 7, "n", 30),
+        '{"kind":"followed","follower":"f","seq":7,"worker":"n","ttl_us":30}',
+    ),
+    (
+        Followed("f", 7, "n", 0, ("failed",), ("a.*",), "app:f", ErrorInfo("OSError"), 2),
+        (
+            '{"kind":"followed","follower":"f","seq":7,"worker":"n","ttl_us":0,"kinds":["failed"],'
+            '"names":["a.*"],"code":"app:f","error":{"type":"OSError"},"failures":2}'
+        ),
+    ),
+    (Unfollowed("f", "me"), '{"kind":"unfollowed","follower":"f","by":"me"}'),
     (Updated(priority=0), '{"kind":"updated","priority":0}'),
     (
         Updated(1, Raw(b"{}"), 7, "me"),

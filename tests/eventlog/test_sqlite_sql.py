@@ -232,7 +232,7 @@ def test_task_states_view_knows_every_kind_about_a_task() -> None:
     """A kind that is not in its list would make tasks unknown."""
     listed = re.findall(r"'(\w+)'", schema.VIEWS.split("body ->> '$.kind' IN (")[1].split(")")[0])
 
-    assert {*listed, "created", "renewed", "joined", "left"} == KINDS
+    assert {*listed, "created", "renewed", "joined", "left", "followed", "unfollowed"} == KINDS
 
 
 @pytest.mark.parametrize(

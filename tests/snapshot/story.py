@@ -12,6 +12,7 @@ from eventq.core.events import (
     ErrorInfo,
     Expired,
     Failed,
+    Followed,
     Joined,
     Leased,
     Left,
@@ -25,6 +26,7 @@ from eventq.core.events import (
     Reopening,
     Retried,
     Saved,
+    Unfollowed,
     Updated,
 )
 from eventq.core.projection import Projection
@@ -68,6 +70,11 @@ LATER: list[list[Draft]] = [
     [(26, Leased(1, "dora", 30)), (26, Failed(28, LAPSE)), (26, Retried(1_090))],
     [(26, Leased(2, "dora", 30)), (26, Released(31, "busy", 1_200))],
     [
+        (NEW, Created(LINEAR, unique="sun")),
+        (0, Followed("alerts", 32, "dora", 30, ("failed",), ("mail.*",), "a:b", ERROR, 2)),
+        (0, Followed("other", 33, "dora", 0)),
+        (0, Followed("gone", 33, "dora", 30)),
+        (0, Unfollowed("gone", "me")),
         (4, Progressed(8, done=1, total=4, note="begun")),
         (4, Saved(8, value=Raw(b'{"page":7}'))),
         (4, Noted(8, lines=(LogLine(1_100, "info", "hello"),))),

@@ -76,16 +76,18 @@ def test_the_story_has_everything() -> None:
     assert set(SNAPSHOT.members) == {"dora"}
     assert len({task.route for task in tasks}) == 3
     assert {task.snoozes for task in tasks} == {0, 1}
-    assert [task.newer for task in tasks if task.newer] == [(36, "frozen")]
+    assert [task.newer for task in tasks if task.newer] == [(41, "frozen")]
     assert any(task.started_at for task in tasks)
     assert [(t.number, t.saved) for t in tasks if t.progress] == [(4, {"page": 7})]
-    assert SNAPSHOT.strangers == {1: (37, "revived")}
+    assert SNAPSHOT.strangers == {1: (42, "revived")}
     assert SNAPSHOT.strange_ends["cancelled"] == 1
     assert SNAPSHOT.reopened == {"cancelled": 1, "expired": 0}
     assert all(SNAPSHOT.counts.values())
     assert any(task.last_error for task in tasks)
     assert {task.caller_key for task in tasks} == {None, "four", "fünf", "gone on"}
     assert len({task.policy for task in tasks}) == 3
+    assert {task.unique for task in tasks} == {None, "sun"}
+    assert SNAPSHOT.followers.keys() == {"alerts", "other"}
 
 
 # What an open task never has, see `_completed` and the like in moves.py.
@@ -106,10 +108,19 @@ def test_every_field_of_a_task_is_kept() -> None:
 # outlive the process.
 KEPT = {
     *("namespace", "seq", "at", "decided_at", "seal", "counts", "reopened", "tasks", "unknown"),
-    *("members", "holders", "strangers", "strange_ends"),
+    *("members", "followers", "holders", "strangers", "strange_ends"),
 }
 DERIVED = {
-    *("unknown_count", "_pending", "_leases", "_keys", "_policies", "_routes", "_is_applied"),
+    *(
+        "unknown_count",
+        "_pending",
+        "_leases",
+        "_keys",
+        "_uniques",
+        "_policies",
+        "_routes",
+        "_is_applied",
+    ),
 }
 
 
@@ -127,7 +138,7 @@ def test_the_fold_means_what_it_meant() -> None:
     content = msgspec.msgpack.encode(inside._to_content(SNAPSHOT))
     digest = blake2b(content, digest_size=8).hexdigest()
 
-    assert (FOLD_VERSION, inside.CODEC_VERSION, digest) == (3, 4, "755533a984fcf09d")
+    assert (FOLD_VERSION, inside.CODEC_VERSION, digest) == (3, 5, "e7c5d3939354e5ce")
 
 
 def test_order_and_time_do_not_count() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from eventq import Queue, Task
 from eventq.core.command import Draft
-from eventq.core.events import NODE, ErrorInfo, Joined, Left
+from eventq.core.events import NODE, ErrorInfo, Followed, Joined, Left, Unfollowed
 from eventq.core.projection import Projection
 from eventq.core.task import Ending, Progress, Rarity, Route, TaskState
 from eventq.eventlog import open_log
@@ -200,3 +200,37 @@ def test_nodes_that_joined_are_compared() -> None:
         "cleo": (None, 5),
     }
     assert found.members[0].fields["names"] == (("a",), ("b",))
+
+
+def test_followers_that_differ_are_told() -> None:
+    """What each has come to, and those that only one side has."""
+    log = memory_log()
+    after = Projection(log.namespace)
+    record(
+        log, after, [(NODE, Followed("a", 0, "n", 30)), (NODE, Followed("b", 0, "n", 30))], now=100
+    )
+    before = replay(log)
+    moved = Followed("a", 2, "n", 30, error=ErrorInfo("OSError"), failures=1)
+    record(log, after, [(NODE, moved), (NODE, Unfollowed("b"))], now=200)
+
+    found = compare(before, after)
+
+    fields = {each.follower: each.fields for each in found.followers}
+    assert fields["a"] == {
+        "seq": (1, 3),
+        "position": (0, 2),
+        "error": (None, ErrorInfo("OSError")),
+        "failures": (0, 1),
+    }
+    assert fields["b"]["seq"] == (2, None)
+    assert fields["b"]["position"] == (0, None)
+    assert compare(after, after).followers == []
+
+
+def test_logs_whose_followers_alone_differ_are_not_equal() -> None:
+    """As many events of each kind are no proof."""
+    one, other = (Projection("default") for _ in range(2))
+    for projection, node in ((one, "n"), (other, "m")):
+        record(memory_log(), projection, [(NODE, Followed("a", 0, node, 30))], now=100)
+
+    assert not compare(one, other).is_empty

@@ -10,8 +10,19 @@ from typing import Any, cast
 
 from eventq.audit.stepper.reversible import ReversibleProjection, Sign, Undo, worker_of
 from eventq.audit.stepper.window import Window
-from eventq.core.events import NODE, Commit, Created, Event, Joined, Leased, Left, Renewed
-from eventq.core.members import Member
+from eventq.core.events import (
+    NODE,
+    Commit,
+    Created,
+    Event,
+    Followed,
+    Joined,
+    Leased,
+    Left,
+    Renewed,
+    Unfollowed,
+)
+from eventq.core.members import Follower, Member
 from eventq.core.projection import END_KINDS
 from eventq.core.task import FINAL, Task
 from eventq.errors import LogCorruptError
@@ -19,6 +30,7 @@ from eventq.eventlog.contract import READ_EVENTS, EventLog
 from eventq.replay.fold import decode_events, fold_events, task_history
 from eventq.snapshot.starting import projection_at_start
 
+MOVES_FOLLOWERS = (Followed, Unfollowed)
 # Nodes whose last sign of life is remembered while going back.
 SIGNS_KEPT = 1_000
 
@@ -49,6 +61,7 @@ class UndoLookup:
             sign,
             self._members_before(event) if joins else None,
             stranger,
+            self._followers_before(event) if isinstance(event.body, MOVES_FOLLOWERS) else None,
         )
 
     def task_before(self, event: Event) -> Task | None:
@@ -80,6 +93,19 @@ class UndoLookup:
             if stored.seq < event.seq and isinstance(stored.body, (Joined, Left)):
                 members.apply(stored.seq, stored.decided_at, stored.body)
         return members.by_name
+
+    def _followers_before(self, event: Event) -> dict[str, Follower]:
+        """Who followed the log before the event; found as `_members_before` finds nodes."""
+        found = dict(projection_at_start(self._log, until=event.seq).followers)
+        for stored in decode_events(self._log.history(NODE)):
+            if stored.seq >= event.seq:
+                break
+            if isinstance(stored.body, Followed):
+                said = stored.body
+                found[said.follower] = Follower(said, stored.seq, stored.decided_at)
+            elif isinstance(stored.body, Unfollowed):
+                found.pop(stored.body.follower, None)
+        return found
 
     @staticmethod
     def _needs_sign(projection: ReversibleProjection, event: Event, worker: str) -> bool:

@@ -14,6 +14,7 @@ from eventq.core.events import (
     KIND_OF,
     NODE,
     Event,
+    Followed,
     Joined,
     Leased,
     Left,
@@ -21,9 +22,10 @@ from eventq.core.events import (
     Renewed,
     Retried,
     Told,
+    Unfollowed,
     Unknown,
 )
-from eventq.core.members import Member, Members
+from eventq.core.members import Follower, Member, Members
 from eventq.core.projection import END_KINDS, Projection
 from eventq.core.task import FINAL, Task, TaskState
 
@@ -49,6 +51,8 @@ class Undo(Struct, frozen=True):
     """The nodes that had joined before it; None where it does not change that."""
     stranger: tuple[int, str] | None
     """What made its task one of a newer eventq before it, where that was not open."""
+    followers: dict[str, Follower] | None = None
+    """Who followed the log before it; None where it does not change that."""
 
 
 class ReversibleProjection(Projection):
@@ -80,6 +84,7 @@ class ReversibleProjection(Projection):
             sign,
             dict(self.members.by_name) if joins else None,
             self.strangers.get(event.task),
+            dict(self.followers) if isinstance(event.body, (Followed, Unfollowed)) else None,
         )
 
     def step_back(self, event: Event, undo: Undo, *, at: int, decided_at: int, seal: bytes) -> None:
@@ -104,9 +109,7 @@ class ReversibleProjection(Projection):
         # A refused outcome changes no task.
         if event.task != NODE and type(body) is not Refused:
             self._change_back(event, undo.before)
-        self._hear_again(undo.sign)
-        if undo.members is not None:
-            self.members = Members(undo.members)
+        self._put_nodes_back(undo)
         self.seq, self.at, self.seal = event.seq - 1, at, seal
         self.decided_at = decided_at
         self.advance_to(decided_at)
@@ -139,9 +142,7 @@ class ReversibleProjection(Projection):
     def _put_back(self, task: Task) -> None:
         """Makes an earlier version of a task the one that counts."""
         assert task.recorded_state not in FINAL, "final tasks are not kept"
-        self.tasks[task.number] = task
-        if task.caller_key is not None:
-            self._keys[task.caller_key] = task.number
+        self._remember(task)
         # What has just failed, between two events of a commit, is in no index and held by nobody.
         self.unknown_count += task.recorded_state is TaskState.UNKNOWN
         if task.recorded_state is TaskState.SCHEDULED:
@@ -149,7 +150,13 @@ class ReversibleProjection(Projection):
         elif task.worker is not None:
             self._leases.hold(task.number, task.worker)
 
-    def _hear_again(self, sign: Sign | None) -> None:
+    def _put_nodes_back(self, undo: Undo) -> None:
+        """Makes what nodes and followers had said before the event count again."""
+        if undo.members is not None:
+            self.members = Members(undo.members)
+        if undo.followers is not None:
+            self.followers = dict(undo.followers)
+        sign = undo.sign
         holder = None if sign is None else self.holders.get(sign.worker)
         if sign is not None and holder is not None:
             holder.seen_seq, holder.seen_at, holder.ttl_us = sign.seq, sign.at, sign.ttl_us

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import click
 
-from eventq.archive import Archive, archive_events, delete_archived, find_end
+from eventq.archive import Archive, archive_events, delete_archived, find_end, held_back
 from eventq.archive.copy import copy_log
 from eventq.archive.export import event_line, export_log, stored_events
 from eventq.archive.redact import Redactor
@@ -22,6 +22,7 @@ from eventq.audit.lookup import read_history
 from eventq.cli.ending import misuse, refuse
 from eventq.cli.output import is_terminal, note, plain_pairs, progress, say_json, say_record
 from eventq.cli.place import Place, log_time, placed, point_of
+from eventq.cli.text import visible
 from eventq.cli.views.fields import json_fields
 from eventq.cli.words import point_option
 from eventq.errors import LogArchivedError
@@ -60,6 +61,12 @@ def archive(*, place: Place, folder: str, before: str, dry_run: bool, yes: bool)
     with closing(open_log(place.url, namespace=place.namespace, create=False)) as log:
         start = log.start()
         until = _find_until(log, before)
+        if (held := held_back(log, until)) is not None:
+            until = held.until
+            note(
+                f"follower {visible(held.follower)} is at {until.seq}: what follows stays; "
+                "eventq followers drop forgets it"
+            )
         if dry_run:
             say_record(_plan(log, folder, until.seq), plain_pairs, as_json=place.as_json)
             return

@@ -24,7 +24,7 @@ from eventq.cli.words import (
     parse_json,
     tag_option,
 )
-from eventq.core.new_task import TaskOptions
+from eventq.core.options import TaskOptions
 
 # What is named as wrong when it is not a single field.
 WHOLE_LINE = "line"
@@ -53,6 +53,14 @@ Examples:
 @click.option("--lane", metavar="LANE", help="Workers choose tasks by it. [default: default]")
 @click.option("--priority", type=int, help="Higher runs first. [default: 0]")
 @click.option("--key", metavar="TEXT", help="Your own id: one key, one task.")
+@click.option(
+    "--unique", metavar="TEXT", help="One open task a text: while one is open, print its key."
+)
+@click.option(
+    "--on-duplicate",
+    type=click.Choice(["return", "raise", "replace"]),
+    help="What to do while such a task is open. [default: return]",
+)
 @click.option("--delay", metavar="DURATION", help="Run this much later, like 90s.")
 @click.option(
     "--at", "scheduled_at", type=instant_option, metavar="INSTANT", help="Run no earlier."

@@ -27,6 +27,7 @@ from eventq.replay.query import state_counts
 from eventq.sandbox import Ended, Numbers, Rerun
 from eventq.snapshot import (
     Flaw,
+    FollowerDifference,
     HolderDifference,
     MemberDifference,
     Snapshot,
@@ -129,12 +130,20 @@ def _snapshot_members(snapshot: Snapshot) -> list[dict[str, Any]]:
     ]
 
 
+def _snapshot_followers(snapshot: Snapshot) -> list[dict[str, Any]]:
+    return [
+        {"follower": name, "seq": each.seq, "at": iso_text(each.at)}
+        | {"position": each.said.seq, "node": each.said.worker, "ttl_us": each.said.ttl_us}
+        for name, each in sorted(snapshot.followers.items())
+    ]
+
+
 def _newer(event: tuple[int, str] | None) -> dict[str, Any] | None:
     return None if event is None else dict(zip(("seq", "kind"), event, strict=True))
 
 
 def _changed_fields(
-    change: HolderDifference | MemberDifference | TaskChange,
+    change: HolderDifference | MemberDifference | FollowerDifference | TaskChange,
 ) -> dict[str, list[Any]]:
     named = [(NAMES.get(name, name), pair) for name, pair in change.fields.items()]
     return {name: [_changed_value(name, each) for each in pair] for name, pair in named}
@@ -161,7 +170,7 @@ FIELDS: dict[type, dict[str, Getter]] = {
         "key number namespace name lane needs state priority tags created_at scheduled_at "
         "expires_at started_at finished_at age_us=age attempt retry_count lapses snoozes worker "
         "progress saved "
-        "last_error result result_missing final_reason policy newer",
+        "last_error result result_missing final_reason policy unique newer",
         newer=lambda task: _newer(task.newer),
     ),
     Progress: _getters("done total note at"),
@@ -193,10 +202,11 @@ FIELDS: dict[type, dict[str, Getter]] = {
     ),
     LogDifference: _getters(
         "equal=is_empty before after same_until counts=open.counts events=open.events passed "
-        "nodes=open.holders joined=open.members"
+        "nodes=open.holders joined=open.members followers=open.followers"
     ),
     HolderDifference: _getters("worker fields", fields=_changed_fields),
     MemberDifference: _getters("worker fields", fields=_changed_fields),
+    FollowerDifference: _getters("follower fields", fields=_changed_fields),
     TaskChange: _getters("key number what fields final", fields=_changed_fields),
     Rerun: _getters(
         "key=recorded.task.key number=recorded.task.number attempt=recorded.task.attempt "
@@ -207,10 +217,11 @@ FIELDS: dict[type, dict[str, Getter]] = {
     Numbers: _getters(" ".join(Numbers.__struct_fields__), by_priority=_waits),
     SnapshotEntry: _getters("seq at taken_at bytes=size_bytes seal"),
     Snapshot: _getters(
-        "namespace seq at seal states events=counts nodes joined unknown",
+        "namespace seq at seal states events=counts nodes joined followers unknown",
         states=lambda snapshot: state_counts(restore(snapshot), now=snapshot.at),
         nodes=_snapshot_nodes,
         joined=_snapshot_members,
+        followers=_snapshot_followers,
     ),
     SnapshotVerdict: _getters("snapshot=name seq proven=is_proven problem flaw"),
     Flaw: _getters(

@@ -32,6 +32,9 @@ def snapshot_pairs(snapshot: Snapshot) -> Pairs:
     for _, member in sorted(snapshot.members.items()):
         said = event_text(Event(member.seq, member.at, NODE, member.joined))
         pairs.append(("joined", f"{said}, at {time_text(member.at)}"))
+    for _, follower in sorted(snapshot.followers.items()):
+        said = event_text(Event(follower.seq, follower.at, NODE, follower.said))
+        pairs.append(("follower", f"{said}, at {time_text(follower.at)}"))
     if snapshot.unknown is not None:
         seq, kind = snapshot.unknown
         pairs.append(("unknown", f"event {seq} is of the unknown kind {kind}"))
@@ -62,11 +65,15 @@ def difference_fields(
             {"node": member.worker, "fields": _plain_pairs(member.fields)}
             for member in difference.members
         ],
+        "followers": [
+            {"follower": each.follower, "fields": _plain_pairs(each.fields)}
+            for each in difference.followers
+        ],
     }
 
 
 def say_difference(difference: Difference, before: Projection, after: Projection) -> None:
-    """Prints what differs: the two positions, counts that differ, tasks, nodes."""
+    """Prints what differs: the two positions, counts that differ, tasks, nodes, followers."""
     rows = [
         ["position", str(before.seq), str(after.seq)],
         ["at", time_text(before.advanced_to), time_text(after.advanced_to)],
@@ -77,6 +84,7 @@ def say_difference(difference: Difference, before: Projection, after: Projection
     _say_fields("TASK", [(task.key, task.fields) for task in difference.tasks])
     _say_fields("NODE", [(holder.worker, holder.fields) for holder in difference.holders])
     _say_fields("JOINED", [(member.worker, member.fields) for member in difference.members])
+    _say_fields("FOLLOWER", [(each.follower, each.fields) for each in difference.followers])
 
 
 def _say_fields(title: str, things: Iterable[tuple[str, dict[str, tuple[Any, Any]]]]) -> None:

@@ -21,6 +21,7 @@ from eventq.core.events import (
     ErrorInfo,
     Expired,
     Failed,
+    Followed,
     Joined,
     Leased,
     Left,
@@ -33,6 +34,7 @@ from eventq.core.events import (
     Renewed,
     Retried,
     Saved,
+    Unfollowed,
     Unknown,
     Updated,
 )
@@ -68,6 +70,7 @@ def task_pairs(task: Task) -> Pairs:
         ("deadline", "-" if policy.deadline_us is None else show_duration(policy.deadline_us)),
     ]
     some = [
+        ("unique", task.unique),
         ("needs", ", ".join(task.needs) or None),
         ("lapses in a row", task.lapses or None),
         ("lapses allowed", policy.max_lapses),
@@ -183,6 +186,8 @@ def _created(body: Created) -> str:
         parts.append(f"for {time_text(body.scheduled_at)}")
     if body.expires_at is not None:
         parts.append(f"until {time_text(body.expires_at)}")
+    if body.unique is not None:
+        parts.append(f"unique {visible(body.unique)}")
     if body.needs:
         parts.append(f"needs {visible(' '.join(body.needs))}")
     if body.repeats is not None:
@@ -218,6 +223,13 @@ def _joined(body: Joined) -> str:
     return f"{visible(body.worker)} runs {' '.join(names) or 'nothing'}; {lanes or 'no lanes'}"
 
 
+def _followed(body: Followed) -> str:
+    words = f"{visible(body.follower)} at {body.seq}, by {visible(body.worker)}"
+    if body.error is not None:
+        words += f"; failed {body.failures} times: {error_text(body.error)}"
+    return words if body.ttl_us else f"{words}, given back"
+
+
 def _retried(body: Retried) -> str:
     what = "reopened for" if body.reopens is not None else "for"
     return f"{what} {time_text(body.scheduled_at)}{_by(body.by)}"
@@ -248,6 +260,8 @@ _TEXTS: dict[type, Callable[[Any], str]] = {
     Released: _released,
     Joined: _joined,
     Left: lambda body: visible(body.worker),
+    Followed: _followed,
+    Unfollowed: lambda body: f"{visible(body.follower)}{_by(body.by)}",
     Progressed: _progress,
     Saved: lambda body: f"value {json_text(body.value)}",
     Noted: lambda body: " | ".join(line_text(line) for line in body.lines),

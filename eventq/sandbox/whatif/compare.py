@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import UNSET, Struct, UnsetType
 
 from eventq.core.durations import Duration
-from eventq.core.new_task import TaskOptions, policy_changes
+from eventq.core.options import TaskOptions, policy_changes
 from eventq.core.policy import Backoff
 from eventq.core.task import Task
 from eventq.core.validation import check_count, check_priority, check_tags

@@ -1,0 +1,52 @@
+"""What events say that are about no task: of nodes, and of followers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from eventq.core.events import KIND_OF, Followed, Joined, Left, Renewed, Unfollowed
+from eventq.verify.followers import Followers
+from eventq.verify.nodes import JoinedNodes
+from eventq.verify.terms import BrokenError
+
+
+class RulesBeside:
+    """Judges each of these; none of them names a task."""
+
+    def __init__(self, nodes: JoinedNodes) -> None:
+        self.followers = Followers()
+        self._nodes = nodes
+        self.by_kind: dict[type, Callable[[int, int, int, Any], None]] = {
+            Renewed: self._take_renewed,
+            Joined: self._take_joined,
+            Left: self._take_left,
+            Followed: self._take_followed,
+            Unfollowed: self._take_unfollowed,
+        }
+
+    def _take_renewed(self, _seq: int, _at: int, number: int, body: Renewed) -> None:
+        _check_none(number, Renewed)
+        if body.ttl_us <= 0:
+            raise BrokenError("lease", "renewed for no time")
+
+    def _take_joined(self, _seq: int, _at: int, number: int, body: Joined) -> None:
+        _check_none(number, Joined)
+        self._nodes.join(body)
+
+    def _take_left(self, _seq: int, _at: int, number: int, body: Left) -> None:
+        _check_none(number, Left)
+        self._nodes.leave(body.worker)
+
+    def _take_followed(self, seq: int, at: int, number: int, body: Followed) -> None:
+        _check_none(number, Followed)
+        self.followers.take(seq, at, body)
+
+    def _take_unfollowed(self, _seq: int, _at: int, number: int, body: Unfollowed) -> None:
+        _check_none(number, Unfollowed)
+        self.followers.drop(body)
+
+
+def _check_none(number: int, kind: type) -> None:
+    if number != 0:
+        raise BrokenError("move", f"{KIND_OF[kind]} names a task, {number}")
