@@ -14,7 +14,7 @@ from random import Random
 from msgspec import Struct
 
 from eventq.core.command import NEW, Draft
-from eventq.core.create import CreateTasks
+from eventq.core.create import creating
 from eventq.core.durations import SECOND_US
 from eventq.core.events import COMMIT_EVENTS, Commit, Leased, encode_bodies
 from eventq.core.lease import Renew, lease
@@ -212,7 +212,7 @@ class Factory:
         for _ in range(count):
             self._ordered += 1
             orders.append(draw_order(self._rng, self._ordered, self.now))
-        return CreateTasks(orders).decide(self.projection, self._past, self.now).events
+        return creating(orders).decide(self.projection, self._past, self.now).events
 
     def _silence(self, maker: Maker) -> None:
         """The node stops renewing: it wakes too late, or is replaced by another process."""
