@@ -28,7 +28,7 @@ from eventq.core.events import (
     Released,
     Retried,
 )
-from eventq.core.lease import Vacancy, lease
+from eventq.core.lease import Wanted, lease
 from eventq.core.policy import Backoff, after_failure, wait_us
 from eventq.core.projection import Projection
 from eventq.core.task import Task
@@ -82,10 +82,8 @@ class SettleAndLease(Struct, frozen=True):
     worker: str
     outcomes: list[Outcome]
     ttl_us: int
-    count: int
-    free: int | None = None
+    wanted: Wanted
     audience: Audience = PLAIN_AUDIENCE
-    lanes: dict[str, Vacancy] | None = None
     joined: Joined | None = None
     told: tuple[tuple[int, AnyTold], ...] = ()
     unconditional: ClassVar[bool] = False
@@ -105,10 +103,8 @@ class SettleAndLease(Struct, frozen=True):
             projection,
             worker=self.worker,
             ttl_us=self.ttl_us,
-            count=self.count,
-            free=self.free,
+            wanted=self.wanted,
             audience=self.audience,
-            lanes=self.lanes,
             # What changes which task comes first, or is late, must be in the log before.
             room=0 if making.has_touched else COMMIT_EVENTS - taken - says,
             now=now,

@@ -102,15 +102,12 @@ class Settler:
         heard = held.hearing.take(
             begun_s, most_events=batch.left_events, most_bytes=batch.left_bytes
         )
-        wanted = held.wanted() if leases else FULL
         command = SettleAndLease(
             self._node.name,
             outcomes,
             self._ttl_us,
-            wanted.count,
-            wanted.free,
+            held.wanted() if leases else FULL,
             held.workload.audience,
-            held.lanes_wanted() if leases else None,
             self._joined(begun_s) if leases else None,
             tuple((each.telling.number, body) for each in heard for body in each.bodies),
         )

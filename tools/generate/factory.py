@@ -17,7 +17,7 @@ from eventq.core.command import NEW, Draft
 from eventq.core.create import creating
 from eventq.core.durations import SECOND_US
 from eventq.core.events import COMMIT_EVENTS, Commit, Leased, encode_bodies
-from eventq.core.lease import Renew, lease
+from eventq.core.lease import Renew, Vacancy, lease
 from eventq.core.manage import CancelTask, RetryTask, UpdateTask
 from eventq.core.projection import Projection
 from eventq.core.seal import seal_commit
@@ -144,7 +144,14 @@ class Factory:
             due.append(heapq.heappop(maker.running))
         free = SLOTS - len(maker.running)
         work = [
-            lease(projection, worker=maker.worker, ttl_us=TTL_US, count=free, room=300, now=now)
+            lease(
+                projection,
+                worker=maker.worker,
+                ttl_us=TTL_US,
+                wanted=Vacancy(free),
+                room=300,
+                now=now,
+            )
         ]
         touched = {number for number, _ in work[0]}
         for entry in due:
