@@ -29,8 +29,11 @@ SAY_EVERY_S = 1.0
 # So many events without one to follow are said, too: a restart need not read them again, and an
 # archive may take them.
 STRIDE = 10_000
-# A function that raises is called again after a second, then two, four, ... up to this.
+# A function that raises is called again after this, then twice that, four times, ... up to a limit.
+FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 60.0
+# More doublings would end in a number that nobody waits for.
+DOUBLINGS = 10
 # While another node does the work, it is looked this often whether that has given it back.
 LOOK_EVERY_S = 0.25
 
@@ -141,11 +144,7 @@ class FollowerRun:
         for event in events:
             if stopping():
                 return None
-            if not self._holds() and not self._takes_on():
-                return 0
-            if not self._holds() or event.seq <= self.done:
-                return 0
-            if not self._call(event):
+            if not self._holds() or not self._call(event):
                 return 0
             self.done = event.seq
             self._is_dirty = True
@@ -177,7 +176,7 @@ class FollowerRun:
     def _fail(self, event: Event, error: BaseException) -> None:
         self._failures += 1
         self._error = describe(error)
-        wait_s = min(LONGEST_WAIT_S, SAY_EVERY_S * 2.0 ** min(self._failures - 1, 10))
+        wait_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(self._failures - 1, DOUBLINGS))
         values = {
             "follower": self.follow.name,
             "seq": event.seq,
