@@ -123,13 +123,14 @@ class Lookout:
         for worker, seen_seq in lapsed:
             settler.lapse(worker, seen_seq=seen_seq)
         self._unblock(now_s)
-        if attempts.strays or self.stuck.told:
+        if attempts.strays or self.stuck.strays:
             if self.stuck.look(attempts.strays, now_s):
                 stopping.give_up(WorkersStuckError(self.stuck.workers))
             pause_s = min(pause_s, self.stuck.pause_s(now_s))
-        must_say = not stopping.asked_count and settler.must_say(now_s)
-        told_s = attempts.hearing.due_s()
-        must_say = must_say or (told_s is not None and told_s <= now_s)
+        heard_s = attempts.hearing.due_s()
+        must_say = (heard_s is not None and heard_s <= now_s) or (
+            not stopping.asked_count and settler.must_say(now_s)
+        )
         if settler.is_due() or has_overdue or has_next or must_say:
             settler.settle_and_lease(leases=not stopping.asked_count)
         elif not lapsed:
