@@ -5,8 +5,8 @@ At least once, in order: what was done is said after it was done. Nothing lasts 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
 
 from eventq.core.durations import SECOND_US
 from eventq.core.events import ErrorInfo, Event
@@ -162,7 +162,7 @@ class FollowerRun:
                 arguments = event, task_after(self._node.log, event)
             found = self.follow.function(*arguments)
             if self.follow.is_async:
-                self._own_loop().run_until_complete(found)
+                self._finish(found)
         except BaseException as error:  # noqa: BLE001 - it is anybody's code, in a thread of its own
             self._fail(event, error)
             return False
@@ -187,12 +187,12 @@ class FollowerRun:
         self._again_s = self._clock.monotonic() + wait_s
         self._say()
 
-    def _own_loop(self) -> AbstractEventLoop:
+    def _finish(self, found: Coroutine[Any, Any, object]) -> None:
+        """Waits for a coroutine, in an event loop that stays for the next one."""
         import asyncio  # noqa: PLC0415 - see RunSlot.run_in_loop
 
-        if self._loop is None:
-            self._loop = asyncio.new_event_loop()
-        return self._loop
+        self._loop = self._loop or asyncio.new_event_loop()
+        self._loop.run_until_complete(found)
 
     def _holds(self) -> bool:
         return self._holds_until_s is not None and self._clock.monotonic() < self._holds_until_s
