@@ -16,7 +16,7 @@ from eventq.errors import LogArchivedError
 from eventq.handlers.follow import Follow
 from eventq.host.logger import SafeLogger
 from eventq.node.node import Node
-from eventq.replay.following import FollowedEvents, task_after
+from eventq.replay.followers import FollowedEvents, task_after
 from eventq.runner.describing import describe
 
 if TYPE_CHECKING:
