@@ -72,19 +72,24 @@ class Handlers:
 
         ``name``: how the log knows it, for ever (None: the function's own name). ``lane``,
         ``priority``, ``delay``, ``max_age``, ``max_retries``, ``max_lapses``, ``backoff`` and
-        ``deadline`` are as for `Queue.new`: defaults of its tasks. ``retry``: classes of errors,
-        each with a Backoff or a duration until the next attempt, or `Fail` for none; the nearest
-        class decides, and the log says which. ``result="strict"``: a result that cannot be kept
-        fails the attempt; else the task completes without it. ``keep_logs="info"``: what
-        ``ctx.log`` is given at this level or above is kept with the attempt, at most 1,000 lines
-        and 64 KiB. ``isolate``: each attempt runs in another process, which is killed
-        ``kill_after`` ("10s") it was told to end, may have ``memory`` ("2GiB"; None: any), and is
-        replaced after ``recycle`` attempts (None: never). ``unique``: True, or the name of an
-        argument: one task is open at a time with these arguments, or with this one's value;
-        ``on_duplicate`` as for `Queue.new`. A first parameter annotated with
-        `Context` is given the context. Raises ArgumentError for a function whose arguments cannot
-        be stored, for a name that is taken, and for an isolated one that no other process can find
-        by its module and name.
+        ``deadline`` are as for `Queue.new`: defaults of its tasks. A first parameter annotated with
+        `Context` is given the context, and is no argument.
+
+        ``retry``: classes of errors, each with a Backoff or a duration until the next attempt, or
+        `Fail` for none; the nearest class decides, and the log says which. ``result="strict"``: a
+        result that cannot be kept fails the attempt; else the task completes without it.
+        ``keep_logs="info"``: what ``ctx.log`` is given at this level or above is kept with the
+        attempt, at most 1,000 lines and 64 KiB.
+
+        ``unique``: True, or the name of an argument: one task is open at a time with these
+        arguments, or with this one's value; ``on_duplicate`` as for `Queue.new`.
+
+        ``isolate``: each attempt runs in a process of its own. That is killed ``kill_after``
+        ("10s") after it was told to end, has at most ``memory`` ("2GiB"; None: any), and is
+        replaced after ``recycle`` attempts (None: never).
+
+        Raises ArgumentError for a function whose arguments cannot be stored, for a name that is
+        taken, and for an isolated one that no other process can find by its module and name.
         """
         if target is not None and not isinstance(target, str):
             return self._add(target, None, options)
