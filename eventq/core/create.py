@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import ClassVar
 
 from msgspec import Raw, Struct
@@ -40,6 +41,10 @@ class NewTask(Struct, frozen=True, gc=False):
     repeats: int | None = None
 
 
+# In C, since it is asked of every order.
+_key_of = attrgetter("key")
+
+
 class CreateTasks(Struct, frozen=True):
     """Creates all tasks or none. The result says for each order which task is its own.
 
@@ -56,8 +61,12 @@ class CreateTasks(Struct, frozen=True):
         self, projection: Projection, past: PastTasks, now: int
     ) -> Decision[list[int | Task]]:
         """See Command.decide."""
-        if self.unconditional and len(self.orders) == 1 and self.orders[0].key is None:
-            return Decision([(NEW, created_by(self.orders[0], now))], [0])
+        if self.unconditional and not any(map(_key_of, self.orders)):
+            # As most are: none can be one that is there. A lone one is made without a loop.
+            if len(self.orders) == 1:
+                return Decision([(NEW, created_by(self.orders[0], now))], [0])
+            drafts: list[Draft] = [(NEW, created_by(order, now)) for order in self.orders]
+            return Decision(drafts, [*range(len(drafts))])
         made = Making(projection, past, now).make(self.orders, [])
         first = len(made.beside)
         places = [each if isinstance(each, Task) else first + each for each in made.places]
