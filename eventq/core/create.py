@@ -156,7 +156,7 @@ class _CommitTasks:
         key, unique = order.key, order.unique
         if key is not None:
             if (index := self._by_key.get(key)) is not None:
-                check_same(key, order, self.created[index], created_at=self._now, task=NEW)
+                check_same(key, order, self.created[index], created_at=self._now, task=0)
                 return index
             if key in existing:
                 return task_of_key(key, order, existing[key])
