@@ -217,7 +217,11 @@ class FollowerRun:
         """Takes the work on, if no other node has it; goes on from where that came to."""
         now_s = self._clock.monotonic()
         wanted = self.follow.said(self._node.name, self._ttl_us)
-        claim = self._node.execute(ClaimFollower(wanted, self.follow.since)).result
+        command = ClaimFollower(wanted, self.follow.since, has_begun=self.done >= 0)
+        claim = self._node.execute(command).result
+        if claim.is_dropped:
+            self._end()
+            return False
         if claim.left_us:
             self._held_elsewhere_until_s = now_s + claim.left_us / SECOND_US
             self._holds_until_s = None
@@ -245,10 +249,15 @@ class FollowerRun:
             return True
         self._holds_until_s = None
         if self._known() is None:
-            self.is_over = True
-            values = {"follower": self.follow.name}
-            logger.warning(DROPPED, values, extra=values)
+            self._end()
         return False
+
+    def _end(self) -> None:
+        """It was dropped, and goes on no more."""
+        self.is_over = True
+        self._holds_until_s = None
+        values = {"follower": self.follow.name}
+        logger.warning(DROPPED, values, extra=values)
 
     def _note_said(self, now_s: float, position: int) -> None:
         self._said_s, self._said = now_s, position

@@ -143,3 +143,27 @@ def test_all_kinds_are_all_but_those_about_followers(queue: Queue) -> None:
         ("expired", "expired"),
         ("left", None),
     ]
+
+
+def test_one_that_is_dropped_while_nobody_holds_its_work_ends() -> None:
+    """Its run does not bring it back at the next event."""
+    clock = ManualClock()
+    ours, _ = two_queues(clock)
+    seen: list[int] = []
+    follow = make_follow(
+        "f", lambda event: seen.append(event.task), kinds=["created"], names=None, since=0
+    )
+    run = FollowerRun(follow, node_of(ours), ttl_us=1_000_000)
+    first = ours.new().number
+    while run.step(lambda: False) == 0:
+        pass
+    clock.advance(2)
+    assert run.step(lambda: False) is None
+    clock.advance(2)
+    ours.drop_follower("f")
+    ours.new()
+
+    run.step(lambda: False)
+
+    assert (run.is_over, seen, ours.followers()) == (True, [first], [])
+    check_log(ours.log)
