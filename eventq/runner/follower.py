@@ -5,8 +5,8 @@ At least once, in order: what was done is said after it was done. Nothing lasts 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
 
 from eventq.core.durations import SECOND_US
 from eventq.core.events import ErrorInfo, Event
@@ -43,7 +43,15 @@ ARCHIVED = "follower %(follower)s missed events up to %(seq)s, which were archiv
 class FollowerRun:
     """What one thread does for one follower, step by step; other threads only look and renew."""
 
-    def __init__(self, follow: Follow, node: Node, *, ttl_us: int) -> None:
+    def __init__(
+        self,
+        follow: Follow,
+        node: Node,
+        *,
+        ttl_us: int,
+        finish: Callable[[Coroutine[Any, Any, object]], object] | None = None,
+    ) -> None:
+        """``finish`` runs what an ``async def`` returns; None: an event loop of its own does."""
         self.follow = follow
         self.calls = 0
         """How often its function has returned."""
@@ -67,6 +75,7 @@ class FollowerRun:
         self._error: ErrorInfo | None = None
         self._again_s = 0.0
         self._is_calling = False
+        self._finish = finish or self._finish_here
         self._loop: AbstractEventLoop | None = None
 
     def begin(self) -> None:
@@ -163,7 +172,7 @@ class FollowerRun:
                 arguments = event, task_after(self._node.log, event)
             found = self.follow.function(*arguments)
             if self.follow.is_async:
-                self._own_loop().run_until_complete(found)
+                self._finish(found)
         except BaseException as error:  # noqa: BLE001 - it is anybody's code, in a thread of its own
             self._fail(event, error)
             return False
@@ -188,12 +197,12 @@ class FollowerRun:
         self._again_s = self._clock.monotonic() + wait_s
         self._say()
 
-    def _own_loop(self) -> AbstractEventLoop:
+    def _finish_here(self, coroutine: Coroutine[Any, Any, object]) -> object:
         import asyncio  # noqa: PLC0415 - see RunSlot.run_in_loop
 
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
-        return self._loop
+        return self._loop.run_until_complete(coroutine)
 
     def _holds(self) -> bool:
         return self._holds_until_s is not None and self._clock.monotonic() < self._holds_until_s

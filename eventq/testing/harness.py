@@ -21,7 +21,7 @@ from eventq.core.manage import CancelTask, RetryTask, UpdateTask
 from eventq.core.moves import create
 from eventq.core.policy import DEFAULT_BACKOFF, Backoff
 from eventq.core.task import FINAL, Task, TaskState
-from eventq.core.validation import check_count, check_duration, check_instant
+from eventq.core.validation import check_count, check_duration
 from eventq.errors import (
     AlreadyRunningError,
     ArgumentError,
@@ -39,11 +39,13 @@ from eventq.queue import Queue
 from eventq.runner.attempts import LOST
 from eventq.runner.options import RunOptions
 from eventq.runner.pool import Pool
-from eventq.runner.runner import Runner, RunReport
+from eventq.runner.runner import RunReport
 from eventq.runner.workload import Workload
 from eventq.testing.clock import START, ManualClock
 from eventq.testing.created import AnyTarget, CreatedSearch, name_of
 from eventq.testing.faults import Faults, NodeDiedError
+from eventq.testing.followers import HarnessRunner, InlineFollowers
+from eventq.testing.given import follows_of, instant_of, listed
 from eventq.testing.inline import (
     InlineExecutor,
     OneByOne,
@@ -57,7 +59,7 @@ from eventq.verify import verify
 LEASE_TTL_US = 30 * SECOND_US
 # Findings of the verifier that a failing test names.
 FINDINGS = 20
-NESTED = "a handler cannot have the harness work: it goes on when the handler has returned"
+NESTED = "a handler or follower cannot have the harness work: it goes on when that has returned"
 
 
 class HarnessQueue(Queue):
@@ -99,8 +101,8 @@ class Harness:
         seed: int,
         **options: Any,  # noqa: ANN401 - those of Queue
     ) -> None:
-        given = _listed(handlers)
-        self.clock = ManualClock(_instant(start))
+        given = listed(handlers)
+        self.clock = ManualClock(instant_of(start))
         self.random = random.Random(check_count(seed, "seed", least=0, most=2**63))  # noqa: S311
         """What the jitter of retries is drawn from; for tests to draw from, too."""
         self.queue = HarnessQueue(
@@ -119,6 +121,7 @@ class Harness:
             for each in (queue, *given)
             if isinstance(each, Queue)
         ]
+        follows_of(self._registries)
         queue._ends = HarnessEndWatch(self)  # noqa: SLF001
         self._faults = Faults()
         self._loop = VirtualLoop(self.clock)
@@ -127,7 +130,7 @@ class Harness:
         self._name_node()
         self.executor = self._make_executor(Bell())
         """Calls the handlers of the last run, or of the one that goes on."""
-        self._runner: Runner | None = None
+        self._runner: HarnessRunner | None = None
         self._workload()
         for registry in self._registries:
             registry.lend(queue)
@@ -259,7 +262,7 @@ class Harness:
 
     def note_created(self, tasks: list[Task]) -> list[Task]:
         """For the queue: the tasks it has just made, as they are to be returned."""
-        if not self._inline_count or self.executor.attempt is not None:
+        if not self._inline_count or self._is_within():
             return tasks
         self.run()
         return [self._get(task.key) for task in tasks]
@@ -289,7 +292,7 @@ class Harness:
         self._loop.end()
 
     def _work(self, until_at: int) -> RunReport:
-        if self.executor.attempt is not None:
+        if self._is_within():
             raise AlreadyRunningError(NESTED)
         report = RunReport()
         while True:
@@ -302,7 +305,11 @@ class Harness:
                 self._slot.after_fork()
                 self._name_node()
 
-    def _make_runner(self, until_at: int) -> Runner:
+    def _is_within(self) -> bool:
+        """Whether a handler or a follower calls this."""
+        return self.executor.attempt is not None or self._followers.is_calling
+
+    def _make_runner(self, until_at: int) -> HarnessRunner:
         bell = Bell()
         self.executor = self._make_executor(bell)
         pool = Pool([self.executor], bell, workers=1)
@@ -314,7 +321,9 @@ class Harness:
             until=until_at,
             chance=self.random.random,
         )
-        return Runner(self._node, {None: pool}, bell, self._workload(), options)
+        runner = HarnessRunner(self._node, {None: pool}, bell, self._workload(), options)
+        runner.followers, runner.follows = self._followers, follows_of(self._registries)
+        return runner
 
     def _make_executor(self, bell: Bell) -> InlineExecutor:
         return InlineExecutor(self._loop, self._faults, workers=1, bell=bell, clock=self.clock)
@@ -345,6 +354,7 @@ class Harness:
         """Not at random, so that equal tests make equal logs."""
         self._nodes_count += 1
         self._node.name = f"node-{self._nodes_count}"
+        self._followers = InlineFollowers(self._node, self._loop, ttl_us=LEASE_TTL_US)
 
     def _get(self, key: str) -> Task:
         task = self.queue.get(key)
@@ -397,24 +407,3 @@ def harness(
             raise AssertionError("\n".join(problems))
     finally:
         made.close()
-
-
-def _listed(handlers: object) -> list[Handlers | Queue]:
-    expected = "a list of eventq.Handlers, or of queues that have handlers"
-    if isinstance(handlers, (Handlers, Queue)) or not isinstance(handlers, Iterable):
-        raise ArgumentError("handlers", handlers, expected)
-    given = list(handlers)
-    for each in given:
-        if not isinstance(each, (Handlers, Queue)):
-            raise ArgumentError("handlers", each, expected)
-    return given
-
-
-def _instant(start: datetime | str) -> datetime:
-    expected = "an instant with its time zone, like 2027-03-28T00:00:00+01:00"
-    try:
-        at = datetime.fromisoformat(start) if isinstance(start, str) else start
-    except ValueError:
-        raise ArgumentError("start", start, expected) from None
-    check_instant(at, "start")
-    return at
