@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from eventq import (
@@ -19,7 +20,7 @@ from eventq import (
     Task,
     TaskState,
 )
-from eventq.core.events import Failed, Released
+from eventq.core.events import ERROR_BYTES, Failed, Released
 from eventq.testing import ManualClock
 from tests.support import final, kinds
 
@@ -82,6 +83,25 @@ def test_the_error_behind_an_outcome_is_kept(queue: Queue, outcome: Exception) -
     assert failed.error.type == "FileNotFoundError"
     assert "/nowhere/at/all" in failed.error.message
     assert "read_text" in failed.error.traceback
+    # A Cancel's own reason stands in `cancelled`.
+    said = f"eventq.{type(outcome).__name__}: why\n"
+    assert failed.error.traceback.endswith(said) is not isinstance(outcome, Cancel)
+
+
+def test_a_long_traceback_leaves_room_for_the_reason(queue: Queue) -> None:
+    """All of an error fits where it is kept, and its end says what the worker said."""
+    many = ExceptionGroup("many", [ValueError("x" * 500) for _ in range(50)])
+
+    def handler() -> None:
+        raise Fail("no page is left") from many
+
+    queue.task("handler", max_retries=0)(handler).using(key="k").new()
+    queue.run(until="idle")
+
+    [failed] = failures(queue)
+    assert failed.error.type == "ExceptionGroup"
+    assert failed.error.traceback.endswith("\neventq.Fail: no page is left\n")
+    assert len(msgspec.json.encode(failed.error)) <= ERROR_BYTES
 
 
 def test_a_snooze_counts_as_no_attempt(queue: Queue, clock: ManualClock) -> None:
