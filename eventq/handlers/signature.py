@@ -46,6 +46,7 @@ class HandlerSignature:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         """Raises ArgumentError, naming the parameter, for what cannot be stored."""
+        self._called = getattr(function, "__name__", "handler")
         own = inspect.signature(function)
         parameters = list(own.parameters.values())
         kinds = {p.name: _annotation(function, p.name, p.annotation) for p in parameters}
@@ -147,7 +148,10 @@ class HandlerSignature:
             self._places[: len(args)]
         )
         if not fits or found.keys() != self._kinds.keys():
-            self._own.bind(*args, **kwargs)
+            try:
+                self._own.bind(*args, **kwargs)
+            except TypeError as error:
+                raise TypeError(f"{self._called}() {error}") from None
             raise AssertionError("a call that fits has all arguments and no others")
         return found
 

@@ -42,6 +42,9 @@ class Work(Struct, frozen=True, gc=False):
 def work_of_worker(worker: Call, arounds: Sequence[Around] = ()) -> Work:
     """A worker's own. Raises ArgumentError for one that cannot be called with (ctx, task)."""
     # With another signature each attempt of each task would fail alike, perhaps for ever.
+    if isinstance(worker, Handler):
+        expected = "a function of (ctx, task); handlers of a queue are run without a worker"
+        raise ArgumentError("worker", worker, expected)
     if not takes_an_attempt(worker):
         raise ArgumentError("worker", worker, "a function of (ctx, task)")
     is_loop = is_async(worker)
