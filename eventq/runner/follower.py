@@ -86,11 +86,13 @@ class FollowerRun:
             return
         said = self.follow.said(self._node.name, self._ttl_us)
         before = known.said
+        self.done = self._said = before.seq
+        self._error, self._failures = before.error, before.failures
         if (before.kinds, before.names, before.code) != (said.kinds, said.names, said.code):
             values = {"follower": self.follow.name, "before": before.code}
             logger.warning(OTHER_CODE, values, extra=values)
-        self.done = self._said = before.seq
-        self._error, self._failures = before.error, before.failures
+            # Else the log would say what it follows no more until there is something that it does.
+            self._claim()
 
     def step(self, stopping: Callable[[], bool]) -> float | None:
         """Deals with some of what there is to do, until ``stopping``.
