@@ -7,7 +7,9 @@ made, naming the parameter.
 from __future__ import annotations
 
 import enum
+import functools
 import inspect
+import operator
 import re
 import types
 import typing
@@ -177,10 +179,26 @@ def _annotation(function: Callable[..., Any], name: str, annotation: object) -> 
     holder = types.SimpleNamespace(__annotations__={name: annotation})
     names = getattr(inspect.unwrap(function), "__globals__", {})
     try:
-        return typing.get_type_hints(holder, globalns=names, include_extras=True)[name]
+        found = typing.get_type_hints(holder, globalns=names, include_extras=True)[name]
     except (NameError, TypeError, SyntaxError, AttributeError) as error:
         expected = f"an annotation that can be looked up when the program runs ({error})"
         raise ArgumentError(f"parameter {name}", annotation, expected) from error
+    return _with_any(found)
+
+
+def _with_any(kind: Any) -> Any:  # noqa: ANN401 - an annotation
+    """The annotation with Any for `object`, which is how careful code says the same of JSON."""
+    if kind is object:
+        return Any
+    arguments = typing.get_args(kind)
+    replaced = tuple(map(_with_any, arguments))
+    if all(map(operator.is_, replaced, arguments)):
+        return kind
+    if isinstance(kind, types.UnionType):
+        return functools.reduce(operator.or_, replaced)
+    if typing.get_origin(kind) is typing.Annotated:
+        return typing.Annotated[(replaced[0], *kind.__metadata__)]
+    return kind.copy_with(replaced) if hasattr(kind, "copy_with") else kind.__origin__[replaced]
 
 
 def _check_parameter(parameter: inspect.Parameter, kind: object) -> None:

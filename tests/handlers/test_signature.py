@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Optional
 from uuid import UUID
 
 import msgspec
@@ -381,3 +381,28 @@ def test_a_union_that_json_cannot_tell_apart_is_refused_with_the_reason() -> Non
 
     with pytest.raises(ArgumentError, match="more than one str-like type"):
         HandlerSignature(handler)
+
+
+@pytest.mark.parametrize(
+    "kind, value",
+    [
+        (object, [1, {"a": None}]),
+        (dict[str, object], {"a": [1, "b"]}),
+        (Mapping[str, object], {"a": 1}),
+        (list[dict[str, object]] | None, [{"a": 1}]),
+        (Annotated[list[object], "any"], [1, "a"]),
+        (Optional[list[object]], None),  # noqa: UP045 - as older code has it
+    ],
+)
+def test_object_is_any_json_value(kind: Any, value: object) -> None:  # noqa: ANN401
+    """As an argument, and as a result; what JSON would change is refused there, too."""
+
+    def handler(item: Any) -> Any: ...  # noqa: ANN401 - set below
+
+    handler.__annotations__.update({"item": kind, "return": kind})
+    signature = HandlerSignature(handler)
+
+    assert signature.arguments(signature.tags((value,), {}, None)) == {"item": value}
+    assert signature.result(msgspec.json.decode(signature.result_json(value))) == value
+    with pytest.raises(ArgumentError, match="item"):
+        signature.tags(({"a": [{"b": UUID(int=1)}]},), {}, None)
