@@ -134,6 +134,12 @@ class HandlerSignature:
                 raise ArgumentError("result", value, "a value that JSON can hold") from error
         return check_json(value, "result", RESULT_BYTES)
 
+    def strict_result_json(self, value: object) -> bytes:
+        """The same for a result that must come back by the annotation as what it is."""
+        text = self.result_json(value)
+        _check_kept("result", value, self.result(msgspec.json.decode(text)))
+        return text
+
     def result(self, value: object) -> Any:  # noqa: ANN401 - as the annotation says
         """A kept result as the annotation says. Raises ArgumentError for one that does not fit."""
         if self._returns is Any:

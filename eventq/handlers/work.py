@@ -55,11 +55,12 @@ def work_of_worker(worker: Call, arounds: Sequence[Around] = ()) -> Work:
 def work_of_handler(handler: AnyHandler, arounds: Sequence[Around] = (), *, call: Call) -> Work:
     """A handler's, with all that its queue wraps around it; ``call`` as `unpacking` makes it."""
     wrap = wrapped_async if handler.is_async else _wrapped_sync
+    signature = handler.signature
     return Work(
         wrap(call, arounds),
         handler.is_async,
         handler.rules,
-        handler.signature.result_json,
+        signature.strict_result_json if handler.keeps_strictly else signature.result_json,
         handler.keeps_strictly,
         handler.keeps_level,
     )

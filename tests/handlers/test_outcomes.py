@@ -191,6 +191,47 @@ def test_a_strict_result_fails_the_attempt(queue: Queue) -> None:
     )
 
 
+def text_for_a_number() -> int:
+    """Returns what its annotation does not say."""
+    wrong: Any = "five"
+    return wrong  # type: ignore[no-any-return]
+
+
+def bytes_in_a_dict() -> dict[str, Any]:
+    """Returns what JSON has as text."""
+    return {"raw": b"x"}
+
+
+@pytest.mark.parametrize("function", [text_for_a_number, bytes_in_a_dict])
+def test_a_strict_result_comes_back_by_its_annotation(
+    queue: Queue, function: Callable[[], Any]
+) -> None:
+    """Else whoever asks for it would be the first to learn of it."""
+    handler = queue.task("strict", result="strict", max_retries=0)(function)
+    strict = handler.new()
+    lenient = queue.task("lenient")(function).new()
+
+    queue.run(until="idle")
+
+    assert [final(queue, task.key).state for task in (strict, lenient)] == ["expired", "completed"]
+    error = final(queue, strict.key).last_error
+    assert error is not None
+    assert error.message.startswith("result: expected")
+
+
+def test_a_strict_result_that_fits_completes(queue: Queue) -> None:
+    """Also one that JSON has another form of."""
+
+    def handler() -> dict[int, tuple[str, bytes]]:
+        return {1: ("a", b"b")}
+
+    registered = queue.task("handler", result="strict")(handler)
+    key = registered.new().key
+    queue.run(until="idle")
+
+    assert registered.result_of(final(queue, key)) == {1: ("a", b"b")}
+
+
 def test_a_lenient_result_completes(queue: Queue) -> None:
     """The work is done; that its result cannot be kept must not run it again."""
 
