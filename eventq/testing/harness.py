@@ -126,6 +126,7 @@ class Harness:
         self._runner: Runner | None = None
         self._following: InlineFollowing | None = None
         self._handlers.workload(self._policy)
+        self._handlers.follows()
         self._handlers.borrow()
 
     # Time and work.
