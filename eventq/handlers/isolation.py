@@ -27,6 +27,7 @@ DEFAULT_KILL_AFTER = "10s"
 # Less than this Python itself needs.
 LEAST_BYTES = 32 * 2**20
 MAIN = "__main__"
+BELOW = "nothing below `if __name__ == '__main__'` is there"
 OWN_OPTIONS = ("memory", "kill_after", "recycle")
 
 
@@ -100,11 +101,14 @@ def isolated_call(
 def find(place: CodePlace, main: ModuleType | None = None) -> Any:  # noqa: ANN401 - whatever is there
     """What stands in a place, importing its module; ``main`` is what stands in for `__main__`.
 
-    Raises what importing it raises, and AttributeError.
+    Raises what importing it raises, and ArgumentError where the module does not have it.
     """
     is_main = place.module == MAIN and main is not None
     module = main if is_main else importlib.import_module(place.module)
-    return reduce(getattr, place.path.split("."), module)
+    try:
+        return reduce(getattr, place.path.split("."), module)
+    except AttributeError as error:
+        raise ArgumentError("handler", str(place), f"one that an import finds; {BELOW}") from error
 
 
 def main_source() -> tuple[str | None, str | None]:

@@ -130,6 +130,31 @@ class TestPrograms:
         os.kill(pids[1], signal.SIGKILL)
         assert is_gone(pids[0])
 
+    def test_a_handler_below_the_guard_is_told_where_to_stand(self, tmp_path: Path) -> None:
+        """Its process imports the program, and so never comes to it."""
+        program, url = tmp_path / "app.py", f"sqlite:///{tmp_path / 'jobs.db'}"
+        program.write_text(
+            f"""
+import eventq
+
+if __name__ == "__main__":
+    queue = eventq.Queue({url!r}, workers=1, max_retries=0)
+
+    @queue.task(isolate=True)
+    def job() -> None: ...
+
+    job.new()
+    queue.run(until="idle")
+"""
+        )
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent.parent)}
+        subprocess.run([sys.executable, str(program)], env=environment, check=True, timeout=60)
+        with Queue(url) as queue:
+            error = final(queue, "1").last_error
+
+        assert error is not None
+        assert "nothing below `if __name__ == '__main__'` is there" in error.message
+
     def test_an_unguarded_run_says_so(self, tmp_path: Path) -> None:
         """A program without its guard fails the attempt, and begins no run of its own."""
         program = tmp_path / "app.py"
