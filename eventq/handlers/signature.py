@@ -34,7 +34,8 @@ NAMED = {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
 STORED = "a type that JSON can hold: plain values, lists, dicts, dataclasses, msgspec types, enums"
 
 _MISSING = re.compile(r"missing required field `(\w+)`")
-_AT = re.compile(r"(.*) - at `\$\.(\w+)")
+# The argument, and the place within it.
+_AT = re.compile(r"(?:Expected )?(.*) - at `\$\.((\w+).*)`")
 
 
 class HandlerSignature:
@@ -244,9 +245,17 @@ def _look_into(name: str, value: object, kind: object) -> None:
 def _unfit(error: msgspec.ValidationError, tags_json: bytes) -> ArgumentError:
     """The error that names the argument which is missing or does not fit."""
     text = str(error)
-    if missing := _MISSING.search(text):
-        return ArgumentError(missing[1], None, "a value: the argument is missing")
+    missing = _MISSING.search(text)
     if found := _AT.match(text):
-        value = msgspec.json.decode(tags_json).get(found[2])
-        return ArgumentError(found[2], value, found[1].removeprefix("Expected "))
+        expected, place, name = found.groups()
+        value = msgspec.json.decode(tags_json).get(name)
+        if missing:
+            expected = f"a value for {place}.{missing[1]}"
+        elif place == name:
+            expected = expected.partition(", got ")[0]
+        else:
+            expected = f"{expected.replace(', got ', ', not ')} for {place}"
+        return ArgumentError(name, value, expected)
+    if missing:
+        return ArgumentError(missing[1], None, "a value: the argument is missing")
     return ArgumentError("arguments", tags_json.decode(), text)
