@@ -45,9 +45,9 @@ class ChildDrafts:
         self._twins.moved[task.number] = task
 
     def make(
-        self, orders: Sequence[NewTask], drafts: list[Draft]
+        self, task: Task, orders: Sequence[NewTask], drafts: list[Draft]
     ) -> tuple[list[Draft], list[Draft]]:
-        """What one attempt's orders do to tasks that are there, and the ``created`` events.
+        """What the orders of a task's attempt do to tasks that are there, and ``created`` events.
 
         ``drafts`` are those of the commit so far, in which a task that an earlier attempt makes may
         be replaced. Raises KeyConflictError, DuplicateTaskError, and ArgumentError where a task
@@ -70,7 +70,7 @@ class ChildDrafts:
                     continue
             if order.unique is not None and twins.meets(order.unique, order):
                 continue
-            body = created_by(order, self._now)
+            body = created_by(order, self._now, made_by=task.number)
             if key is not None:
                 keyed[key] = body
             if order.unique is not None:

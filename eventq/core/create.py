@@ -185,8 +185,11 @@ def existing_by_key(
     return found
 
 
-def created_by(order: NewTask, now: int) -> Created:
-    """What the log says of a task that is made now. Raises ArgumentError if it can never run."""
+def created_by(order: NewTask, now: int, *, made_by: int | None = None) -> Created:
+    """What the log says of a task that is made now, by the attempt of a task if ``made_by`` is one.
+
+    Raises ArgumentError if it can never run.
+    """
     policy, scheduled_at, expires_at = order.policy, start_of(order, now), order.expires_at
     if expires_at is None and policy.max_age_us is not None:
         expires_at = now + policy.max_age_us
@@ -208,6 +211,7 @@ def created_by(order: NewTask, now: int) -> Created:
         needs=order.route.needs,
         repeats=order.repeats,
         unique=order.unique,
+        made_by=made_by,
     )
 
 

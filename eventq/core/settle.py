@@ -248,7 +248,7 @@ def _complete(
         # Its value is free for a task that it makes.
         making.note(task, [(task.number, body)])
     try:
-        beside, children = making.make(outcome.children, drafts)
+        beside, children = making.make(task, outcome.children, drafts)
     except CANNOT_MAKE as error:
         met = ErrorInfo(f"eventq.{type(error).__name__}", str(error))
         end = Outcome(outcome.task, outcome.fence, "failed", error=met, fatal=True)
