@@ -42,13 +42,14 @@ from eventq.errors import (
     WaitTimeoutError,
     WorkersStuckError,
 )
-from eventq.handlers import Context, Handler, Handlers, NewTaskRef, current
+from eventq.handlers import AsyncContext, Context, Handler, Handlers, NewTaskRef, current
 from eventq.queue import AsyncQueue, Queue
 from eventq.replay.query import Stats
 
 __all__ = [
     "AlreadyRunningError",
     "ArgumentError",
+    "AsyncContext",
     "AsyncQueue",
     "AttemptCancelledError",
     "AttemptStoppedError",

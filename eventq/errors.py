@@ -66,14 +66,16 @@ class ArgumentError(EventqError, ValueError):
 
 
 class KeyConflictError(EventqError):
-    """A task with this key and other content exists; use another key, or the same content."""
+    """A task with this key and other content exists; use another key, or the same content.
+
+    ``task`` is its number, 0 for another task of the same call or commit, which has none yet.
+    """
 
     def __init__(self, key: str, task: int, differs: str) -> None:
         self.key = key
         self.task = task
         self.differs = differs
-        # The number is negative for a task of the same call, which has none yet.
-        owner = f"task {task}" if task > 0 else "another task of the same call"
+        owner = f"task {task}" if task else "another task of the same call"
         super().__init__(f"key {shown(key)} belongs to {owner}, which differs in {differs}")
 
 
@@ -81,7 +83,7 @@ class DuplicateTaskError(EventqError):
     """An open task has this ``unique`` value, and ``on_duplicate="raise"`` was asked for.
 
     Nothing was created. ``key`` is that task's, ``task`` its number (0 for another task of the same
-    call, which has none yet). Its end frees the value.
+    call or commit, which has none yet). Its end frees the value.
     """
 
     def __init__(self, unique: str, *, key: str | None, task: int) -> None:

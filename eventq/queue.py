@@ -57,7 +57,7 @@ from eventq.node.end_watch import EndWatch
 from eventq.node.node import Node
 from eventq.replay.attempts import PastAttempt, past_attempts
 from eventq.replay.fold import task_history
-from eventq.replay.following import FollowerState, follower_states
+from eventq.replay.followers import FollowerState, follower_states
 from eventq.replay.query import (
     Stats,
     TaskFilter,

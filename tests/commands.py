@@ -9,6 +9,7 @@ import msgspec
 
 from eventq.core.command import NEW, Decision, Draft, PastTasks
 from eventq.core.events import Created, Policy
+from eventq.core.lease import Vacancy
 from eventq.core.manage import CancelTask, ManageTask, UpdateTask
 from eventq.core.projection import Projection
 from eventq.core.settle import SettleAndLease
@@ -51,4 +52,4 @@ def edit(key: str, priority: int) -> ManageTask:
 
 def leasing(node: Node, count: int = 1) -> SettleAndLease:
     """A runner's command."""
-    return SettleAndLease(node.name, [], 1_000_000, count)
+    return SettleAndLease(node.name, [], 1_000_000, Vacancy(count))

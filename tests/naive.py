@@ -79,8 +79,8 @@ class Naive:
         """New tasks; one that is there by its key or unique value is given, changed or an error."""
         self.begun = self.seq
         with self._all_or_none():
-            steps, places = self._plan(orders, now)
-        story = self._tell(self._numbered(steps))
+            beside, made, places = self._plan(orders, now)
+        story = self._tell(self._numbered([*beside, *made]))
         return story, [row.number for row in places]
 
     @contextmanager
@@ -96,9 +96,10 @@ class Naive:
             self.rows = rows[: len(before)]
             raise
 
-    def _plan(self, orders: Any, now: int) -> tuple[Steps, list[Row]]:  # noqa: ANN401
-        """What orders do, and the task of each; new ones have no number yet."""
-        steps: Steps = []
+    def _plan(self, orders: Any, now: int) -> tuple[Steps, Steps, list[Row]]:  # noqa: ANN401
+        """What orders do to old tasks, the new ones, and the task of each; these lack a number."""
+        beside: Steps = []
+        made: Steps = []
         places = []
         for order in orders:
             twin = next((row for row in self.rows if order.key and row.key == order.key), None)
@@ -112,7 +113,7 @@ class Naive:
             is_made = holder is not None and (not holder.number or holder.number > self.begun)
             if holder is not None and not is_made and holder in self.overdue(now):
                 holder.state, holder.reason, holder.ended_at = "expired", "max_age", now
-                steps.append((holder, "expired"))
+                beside.append((holder, "expired"))
                 holder = None
             if holder is not None:
                 if order.on_duplicate == "raise":
@@ -120,14 +121,14 @@ class Naive:
                 replaces = order.on_duplicate == "replace"
                 changes = replaces and self._supersede(holder, order, now, is_made=is_made)
                 if changes and not is_made:
-                    steps.append((holder, "updated"))
+                    beside.append((holder, "updated"))
                 places.append(holder)
                 continue
             row = new_row(order, 0, now)
             self.rows.append(row)
-            steps.append((row, "created"))
+            made.append((row, "created"))
             places.append(row)
-        return steps, places
+        return beside, made, places
 
     def _numbered(self, steps: Steps) -> Story:
         """The steps as a story; a new task's number is its place."""
@@ -278,12 +279,10 @@ class Naive:
             with self._all_or_none():
                 row.state, row.result, row.ended_at = "completed", outcome.result_json, now
                 row.progress = row.saved = None
-                steps, _ = self._plan(outcome.children, now)
+                beside, made, _ = self._plan(outcome.children, now)
         except WrongError as wrong:
             row.error, row.lapses = f"eventq.{wrong.error.__name__}", 0
             return self._fail(row, now, 0, fatal=True)
-        made = [step for step in steps if step[1] == "created"]
-        beside = [step for step in steps if step[1] != "created"]
         return self._tell(self._numbered([*beside, (row, "completed"), *made]))
 
     def lapse(self, worker: str, seen_seq: int, room: int, now: int) -> Story:

@@ -373,11 +373,10 @@ class QueueMachine(RuleBasedStateMachine):
             self.projection,
             worker=worker,
             ttl_us=TTL,
-            count=count,
             room=room,
             now=self.now,
             audience=self.projection.members.audience(worker),
-            lanes=None if lanes is None else {lane: Vacancy(n) for lane, n in lanes.items()},
+            wanted={lane: Vacancy(n) for lane, n in lanes.items()} if lanes else Vacancy(count),
         )
 
     def edit(self, expected: Callable[[], Any], decision: Callable[[], list[Draft]]) -> None:

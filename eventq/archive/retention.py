@@ -20,7 +20,7 @@ from eventq.core.task import FINAL, Task
 from eventq.errors import ArgumentError, LogCorruptError
 from eventq.eventlog import EventLog, Head
 from eventq.replay.fold import read_sealed
-from eventq.replay.following import slowest
+from eventq.replay.followers import slowest
 from eventq.replay.points import Point, find_end
 from eventq.replay.tombstones import KeptTask, decode_kept, encode_kept
 

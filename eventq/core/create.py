@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import ClassVar
 
 from msgspec import Raw, Struct
@@ -11,11 +12,11 @@ from msgspec.structs import replace
 
 from eventq.core.command import NEW, Decision, Draft, PastTasks
 from eventq.core.durations import show_duration
-from eventq.core.events import Created, Event, Expired, Policy
+from eventq.core.events import Created, Event, Expired, Policy, Updated
 from eventq.core.moves import change
 from eventq.core.plain import sorted_json
 from eventq.core.projection import Projection
-from eventq.core.task import PLAIN_ROUTE, Route, Task, TaskState, instant, is_overdue
+from eventq.core.task import FINAL, PLAIN_ROUTE, Route, Task, TaskState, instant, is_overdue
 from eventq.core.unique import OnDuplicate, replacement
 from eventq.errors import ArgumentError, DuplicateTaskError, KeyConflictError
 
@@ -40,51 +41,36 @@ class NewTask(Struct, frozen=True, gc=False):
     repeats: int | None = None
 
 
+# In C, since it is asked of every order.
+_key_of = attrgetter("key")
+
+
 class CreateTasks(Struct, frozen=True):
     """Creates all tasks or none. The result says for each order which task is its own.
 
     That is a task that is there already, by the order's key or unique value, or the index of the
-    event that creates or replaces one. Only orders without a unique value are unconditional; see
-    `creating`. Raises KeyConflictError when a key is taken by other content, and
-    DuplicateTaskError.
+    event that creates one. Only orders without a unique value are unconditional; see `creating`.
+    Raises as `Making.make`.
     """
 
     orders: list[NewTask]
-    unconditional: bool = True
+    unconditional: bool
     leasing: ClassVar[bool] = False
 
     def decide(
         self, projection: Projection, past: PastTasks, now: int
     ) -> Decision[list[int | Task]]:
         """See Command.decide."""
-        if self.unconditional and len(self.orders) == 1 and self.orders[0].key is None:
-            return Decision([(NEW, created_by(self.orders[0], now))], [0])
-        drafts: list[Draft] = []
-        places: list[int | Task] = []
-        uniques = None if self.unconditional else _Uniques(projection, now)
-        existing = existing_by_key(self.orders, past, now)
-        keyed: dict[str, int] = {}
-        for order in self.orders:
-            key = order.key
-            if key is not None:
-                if (index := keyed.get(key)) is not None:
-                    check_same(key, order, drafts[index][1], created_at=now, task=NEW)
-                    places.append(index)
-                    continue
-                if key in existing:
-                    places.append(task_of_key(key, order, existing[key]))
-                    continue
-            if order.unique is not None:
-                assert uniques is not None, "who holds a value is asked of the projection"
-                place = uniques.place(order.unique, order, drafts)
-                if place is not None:
-                    places.append(place)
-                    continue
-            if key is not None:
-                keyed[key] = len(drafts)
-            places.append(len(drafts))
-            drafts.append((NEW, created_by(order, now)))
-        return Decision(drafts, places)
+        if self.unconditional and not any(map(_key_of, self.orders)):
+            # As most are: none can be one that is there. A lone one is made without a loop.
+            if len(self.orders) == 1:
+                return Decision([(NEW, created_by(self.orders[0], now))], [0])
+            drafts: list[Draft] = [(NEW, created_by(order, now)) for order in self.orders]
+            return Decision(drafts, [*range(len(drafts))])
+        made = Making(projection, past, now).make(self.orders, [])
+        first = len(made.beside)
+        places = [each if isinstance(each, Task) else first + each for each in made.places]
+        return Decision([*made.beside, *made.created], places)
 
 
 def creating(orders: list[NewTask]) -> CreateTasks:
@@ -92,51 +78,131 @@ def creating(orders: list[NewTask]) -> CreateTasks:
     return CreateTasks(orders, all(order.unique is None for order in orders))
 
 
-class _Uniques:
-    """Which tasks hold the values of a call's orders, in the log or by an order before."""
+class Drafted(Struct, frozen=True):
+    """What becomes of some orders."""
+
+    beside: list[Draft]
+    """What happens to tasks that are there: they are replaced, or end since they are late."""
+    created: list[Draft]
+    places: list[int | Task]
+    """Each order's own task: one that is there, or its index among all that the commit creates."""
+
+
+class Making:
+    """The tasks that one commit makes, and what their keys and unique values mean."""
+
+    def __init__(self, projection: Projection, past: PastTasks, now: int) -> None:
+        self.has_touched = False
+        """Whether a pending task that held a unique value is replaced, or ended since it is late.
+
+        What is leased in the same commit was chosen without knowing that.
+        """
+        self._past = past
+        self._now = now
+        self._tasks = _CommitTasks(projection, now)
+
+    def note(self, task: Task, drafts: Iterable[Draft]) -> None:
+        """Takes in what the commit does to a task that has a unique value."""
+        for number, body in drafts:
+            if number == task.number:
+                task = change(task, 0, self._now, body)
+        self._tasks.changed[task.number] = task
+
+    def make(
+        self, orders: Sequence[NewTask], drafts: list[Draft], *, made_by: int | None = None
+    ) -> Drafted:
+        """Drafts what the orders of one caller, or of one attempt, ask for: all of it or nothing.
+
+        ``drafts`` are the commit's so far; a task that they create may be replaced there.
+        ``made_by`` is the attempt's task. Raises KeyConflictError when a key is taken by other
+        content, DuplicateTaskError, and ArgumentError for a task that could never run.
+        """
+        before, tasks = self._tasks, self._tasks.copy()
+        first = len(before.created)
+        existing = existing_by_key(orders, self._past, self._now)
+        places = [tasks.place(order, existing, made_by) for order in orders]
+        for index in tasks.replaced:
+            if index < first:
+                place = drafts.index((NEW, before.created[index]))
+                drafts[place] = NEW, tasks.created[index]
+        self._tasks = tasks
+        self.has_touched = self.has_touched or bool(tasks.beside)
+        return Drafted(tasks.beside, [(NEW, body) for body in tasks.created[first:]], places)
+
+
+class _CommitTasks:
+    """Tasks as a commit leaves them: those that it creates, and those that it changes."""
 
     def __init__(self, projection: Projection, now: int) -> None:
+        self.created: list[Created] = []
+        self.changed: dict[int, Task] = {}
+        """Only tasks that have a unique value."""
+        self.beside: list[Draft] = []
+        """What is to happen to tasks that are there."""
+        self.replaced: set[int] = set()
+        """Which of the created have been changed by a later order."""
+        self._by_key: dict[str, int] = {}
+        self._by_unique: dict[str, int] = {}
         self._projection = projection
         self._now = now
-        self._changed: dict[int, Task] = {}
-        self._ordered: dict[str, int] = {}
 
-    def place(self, unique: str, order: NewTask, drafts: list[Draft]) -> int | Task | None:
-        """What the order's caller gets instead of a new task; None where there is to be one.
+    def copy(self) -> _CommitTasks:
+        """One that may be changed without this one, for the next caller's orders."""
+        other = _CommitTasks(self._projection, self._now)
+        other.created, other.changed = self.created.copy(), self.changed.copy()
+        other._by_key, other._by_unique = self._by_key.copy(), self._by_unique.copy()
+        return other
 
-        Adds the events of a replacement to the drafts, and the end of a holder that is past its
-        expiry. Raises DuplicateTaskError.
-        """
-        if (index := self._ordered.get(unique)) is not None:
-            return self._ordered_before(unique, index, order, drafts)
+    def place(
+        self, order: NewTask, existing: Mapping[str, tuple[Event, Task]], made_by: int | None
+    ) -> int | Task:
+        """The order's own task: one that is there, or the index of one that is created."""
+        key, unique = order.key, order.unique
+        if key is not None:
+            if (index := self._by_key.get(key)) is not None:
+                check_same(key, order, self.created[index], created_at=self._now, task=0)
+                return index
+            if key in existing:
+                return task_of_key(key, order, existing[key])
+        if unique is not None and (held := self._held(unique, order)) is not None:
+            return held
+        index = len(self.created)
+        self.created.append(created_by(order, self._now, made_by=made_by))
+        if key is not None:
+            self._by_key[key] = index
+        if unique is not None:
+            self._by_unique[unique] = index
+        return index
+
+    def _held(self, unique: str, order: NewTask) -> int | Task | None:
+        """Who holds the value, replaced if the order says so; None where there is to be another."""
+        if (index := self._by_unique.get(unique)) is not None:
+            if order.on_duplicate == "raise":
+                raise DuplicateTaskError(unique, key=None, task=0)
+            if order.on_duplicate == "replace":
+                self.created[index] = superseded(self.created[index], order, self._now)
+                self.replaced.add(index)
+            return index
         holder = self._projection.holder_of(unique)
-        if holder is not None and has_expired(holder, self._now):
-            drafts.append((holder.number, Expired("max_age")))
-            holder = None
-        if holder is None:
-            self._ordered[unique] = len(drafts)
+        if holder is not None:
+            holder = self.changed.get(holder.number, holder)
+        if holder is None or holder.recorded_state in FINAL:
             return None
-        holder = self._changed.get(holder.number, holder)
+        if has_expired(holder, self._now):
+            self._change(holder, Expired("max_age"))
+            return None
         if order.on_duplicate == "raise":
             raise DuplicateTaskError(unique, key=holder.key, task=holder.number)
         if order.on_duplicate == "replace":
-            body = replacement(holder, order.tags_json, start_of(order, self._now), self._now)
-            if body is not None:
-                changed = change(holder, 0, self._now, body)
-                self._changed[holder.number] = changed
-                drafts.append((holder.number, body))
-                return len(drafts) - 1
+            start = start_of(order, self._now)
+            body = replacement(holder, order.tags_json, start, self._now)
+            holder = holder if body is None else self._change(holder, body)
         return holder.as_of(self._now)
 
-    def _ordered_before(self, unique: str, index: int, order: NewTask, drafts: list[Draft]) -> int:
-        """The place of the task that an earlier order of this call makes."""
-        if order.on_duplicate == "raise":
-            raise DuplicateTaskError(unique, key=None, task=0)
-        if order.on_duplicate == "replace":
-            number, made = drafts[index]
-            assert type(made) is Created
-            drafts[index] = number, superseded(made, order, self._now)
-        return index
+    def _change(self, holder: Task, body: Expired | Updated) -> Task:
+        self.beside.append((holder.number, body))
+        after = self.changed[holder.number] = change(holder, 0, self._now, body)
+        return after
 
 
 def superseded(made: Created, order: NewTask, now: int) -> Created:

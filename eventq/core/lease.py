@@ -57,30 +57,32 @@ class Vacancy(Struct, frozen=True):
     free: int | None = None
 
 
+# In all, or for each lane that has places of its own.
+Wanted = Vacancy | Mapping[str, Vacancy]
+
+
 def lease(
     projection: Projection,
     *,
     worker: str,
     ttl_us: int,
-    count: int,
+    wanted: Wanted,
     room: int,
     now: int,
-    free: int | None = None,
     audience: Audience = PLAIN_AUDIENCE,
-    lanes: Mapping[str, Vacancy] | None = None,
 ) -> list[Draft]:
-    """Leases of up to ``count`` tasks in dispatch order; expires those found past their time.
+    """Leases of the tasks that are ``wanted``, in dispatch order; expires those past their time.
 
-    Returns at most ``room`` drafts in all. Only ``free`` tasks can begin at once (None: all); the
-    block ends before a task that must not wait, see `_may_wait`. ``lanes``, where they are given,
-    are those of the audience; each has bounds of its own, and one that is full is passed over.
+    Returns at most ``room`` drafts in all. Where not all can begin at once, the block ends before a
+    task that must not wait, see `_may_wait`. Lanes are those of the audience; one that is full is
+    passed over.
 
     Nothing is leased or expired once a newer eventq has said something about the queue.
     """
     if projection.unknown is not None:
         return []
     drafts = expire(projection, room=room, now=now)
-    takeable = _takeable(projection, now, audience, lanes or Vacancy(count, free))
+    takeable = _takeable(projection, now, audience, wanted)
     for task in islice(takeable, room - len(drafts)):
         drafts.append((task.number, Leased(task.attempt + 1, worker, ttl_us)))
     return drafts
@@ -109,12 +111,12 @@ def lease_created(
 
 def can_lease(
     projection: Projection,
-    wanted: Vacancy | Mapping[str, Vacancy],
+    wanted: Wanted,
     *,
     now: int,
     audience: Audience = PLAIN_AUDIENCE,
 ) -> bool:
-    """Whether `lease` would find a task to lease; ``wanted`` in all, or by lane."""
+    """Whether `lease` would find a task to lease."""
     if projection.unknown is not None:
         return False
     return next(_takeable(projection, now, audience, wanted), None) is not None
@@ -131,7 +133,7 @@ def expire(projection: Projection, *, room: int, now: int) -> list[Draft]:
 
 
 def _takeable(
-    projection: Projection, now: int, audience: Audience, wanted: Vacancy | Mapping[str, Vacancy]
+    projection: Projection, now: int, audience: Audience, wanted: Wanted
 ) -> Iterator[Task]:
     """The tasks to lease, in dispatch order, until all that is wanted has been taken."""
     if isinstance(wanted, Vacancy):

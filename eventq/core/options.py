@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
-from operator import is_not
 from typing import Any, TypedDict, Unpack, cast
 
 from msgspec import UNSET, UnsetType
@@ -117,11 +116,6 @@ def overridden(options: TaskOptions, by: TaskOptions) -> TaskOptions:
 
 def checked(options: TaskOptions) -> dict[str, Any]:
     """The options that are given, in eventq's own form."""
-    # A lone `new` names all of them and gives none, as a rule: that takes one line of Python.
-    if options.keys() <= _DEFAULTS.keys() and not any(
-        map(is_not, map(options.get, _DEFAULTS), _DEFAULTS.values())
-    ):
-        return {}
     check_known(options)
     return {
         name: _CHECKS[name](value)

@@ -9,9 +9,8 @@ from msgspec import UNSET, Raw, Struct
 from msgspec.structs import replace
 
 from eventq.core.audience import PLAIN_AUDIENCE, Audience
-from eventq.core.children import ChildDrafts
 from eventq.core.command import NO_PAST, Decision, Draft, PastTasks
-from eventq.core.create import NewTask
+from eventq.core.create import Making, NewTask
 from eventq.core.events import (
     COMMIT_EVENTS,
     LAPSED,
@@ -29,7 +28,7 @@ from eventq.core.events import (
     Released,
     Retried,
 )
-from eventq.core.lease import Vacancy, lease
+from eventq.core.lease import Wanted, lease
 from eventq.core.policy import Backoff, after_failure, wait_us
 from eventq.core.projection import Projection
 from eventq.core.task import Task
@@ -83,10 +82,8 @@ class SettleAndLease(Struct, frozen=True):
     worker: str
     outcomes: list[Outcome]
     ttl_us: int
-    count: int
-    free: int | None = None
+    wanted: Wanted
     audience: Audience = PLAIN_AUDIENCE
-    lanes: dict[str, Vacancy] | None = None
     joined: Joined | None = None
     told: tuple[tuple[int, AnyTold], ...] = ()
     unconditional: ClassVar[bool] = False
@@ -94,7 +91,7 @@ class SettleAndLease(Struct, frozen=True):
 
     def decide(self, projection: Projection, past: PastTasks, now: int) -> Decision[None]:
         """See Command.decide."""
-        making = ChildDrafts(projection, past, now)
+        making = Making(projection, past, now)
         settled = settle(
             projection, self.outcomes, worker=self.worker, now=now, past=past, making=making
         )
@@ -106,10 +103,8 @@ class SettleAndLease(Struct, frozen=True):
             projection,
             worker=self.worker,
             ttl_us=self.ttl_us,
-            count=self.count,
-            free=self.free,
+            wanted=self.wanted,
             audience=self.audience,
-            lanes=self.lanes,
             # What changes which task comes first, or is late, must be in the log before.
             room=0 if making.has_touched else COMMIT_EVENTS - taken - says,
             now=now,
@@ -158,7 +153,7 @@ def settle(
     worker: str,
     now: int,
     past: PastTasks = NO_PAST,
-    making: ChildDrafts | None = None,
+    making: Making | None = None,
 ) -> list[Draft]:
     """Records how attempts ended. An outcome whose lease was lost is refused, not applied.
 
@@ -167,7 +162,7 @@ def settle(
     Archived events are not asked for: an outcome in doubt is never as old as that.
     """
     drafts: list[Draft] = []
-    making = making or ChildDrafts(projection, past, now)
+    making = making or Making(projection, past, now)
     settled: set[int] = set()
     refused: set[int] = set()
     for outcome in outcomes:
@@ -229,7 +224,7 @@ def is_recorded(outcome: Outcome, history: list[Event]) -> bool:
 def _complete(
     task: Task,
     outcome: Outcome,
-    making: ChildDrafts,
+    making: Making,
     drafts: list[Draft],
     *,
     worker: str,
@@ -248,12 +243,13 @@ def _complete(
         # Its value is free for a task that it makes.
         making.note(task, [(task.number, body)])
     try:
-        beside, children = making.make(task, outcome.children, drafts)
+        made = making.make(outcome.children, drafts, made_by=task.number)
     except CANNOT_MAKE as error:
         met = ErrorInfo(f"eventq.{type(error).__name__}", str(error))
         end = Outcome(outcome.task, outcome.fence, "failed", error=met, fatal=True)
         return _fail(task, end, worker=worker, now=now)
-    return [*beside, (task.number, replace(body, made=len(children))), *children]
+    completed = task.number, replace(body, made=len(made.created))
+    return [*made.beside, completed, *made.created]
 
 
 def _fail(task: Task, outcome: Outcome, *, worker: str, now: int) -> list[Draft]:

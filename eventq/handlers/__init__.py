@@ -2,7 +2,7 @@
 
 from eventq.handlers.children import NewTaskRef
 from eventq.handlers.collection import Handlers
-from eventq.handlers.context import Context, current
+from eventq.handlers.context import AsyncContext, Context, current
 from eventq.handlers.handler import Handler
 
-__all__ = ["Context", "Handler", "Handlers", "NewTaskRef", "current"]
+__all__ = ["AsyncContext", "Context", "Handler", "Handlers", "NewTaskRef", "current"]

@@ -9,7 +9,7 @@ from eventq.errors import ArgumentError
 from eventq.handlers.around import Around, check_around
 from eventq.handlers.context import AsyncContext, Context
 from eventq.handlers.follow import Follow, make_follow
-from eventq.handlers.handler import Handler, HandlerOptions, MakesTasks
+from eventq.handlers.handler import Binding, Handler, HandlerOptions
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,8 +46,8 @@ class Handlers:
         """Outermost first. They wrap the handlers of this collection."""
         self.follows: dict[str, Follow] = {}
         """By name."""
-        # The queues that make its tasks, and whether each does so instead of all before it.
-        self._queues: list[tuple[MakesTasks, bool]] = []
+        self.binding = Binding()
+        """The queues that make the tasks of these handlers, also of those to come."""
 
     @overload
     def task(
@@ -72,27 +72,28 @@ class Handlers:
 
         ``name``: how the log knows it, for ever (None: the function's own name). ``lane``,
         ``priority``, ``delay``, ``max_age``, ``max_retries``, ``max_lapses``, ``backoff`` and
-        ``deadline`` are as for `Queue.new`: defaults of its tasks. ``retry``: classes of errors,
-        each with a Backoff or a duration until the next attempt, or `Fail` for none; the nearest
-        class decides, and the log says which. ``result="strict"``: a result that cannot be kept
-        fails the attempt; else the task completes without it. ``keep_logs="info"``: what
-        ``ctx.log`` is given at this level or above is kept with the attempt, at most 1,000 lines
-        and 64 KiB. ``isolate``: each attempt runs in another process, which is killed
-        ``kill_after`` ("10s") it was told to end, may have ``memory`` ("2GiB"; None: any), and is
-        replaced after ``recycle`` attempts (None: never). ``unique``: True, or the name of an
-        argument: one task is open at a time with these arguments, or with this one's value;
-        ``on_duplicate`` as for `Queue.new`. A first parameter annotated with
-        `Context` is given the context. Raises ArgumentError for a function whose arguments cannot
-        be stored, for a name that is taken, and for an isolated one that no other process can find
-        by its module and name.
+        ``deadline`` are as for `Queue.new`: defaults of its tasks. A first parameter annotated with
+        `Context` is given the context, and is no argument.
+
+        ``retry``: classes of errors, each with a Backoff or a duration until the next attempt, or
+        `Fail` for none; the nearest class decides, and the log says which. ``result="strict"``: a
+        result that cannot be kept fails the attempt; else the task completes without it.
+        ``keep_logs="info"``: what ``ctx.log`` is given at this level or above is kept with the
+        attempt, at most 1,000 lines and 64 KiB.
+
+        ``unique``: True, or the name of an argument: one task is open at a time with these
+        arguments, or with this one's value; ``on_duplicate`` as for `Queue.new`.
+
+        ``isolate``: each attempt runs in a process of its own. That is killed ``kill_after``
+        ("10s") after it was told to end, has at most ``memory`` ("2GiB"; None: any), and is
+        replaced after ``recycle`` attempts (None: never).
+
+        Raises ArgumentError for a function whose arguments cannot be stored, for a name that is
+        taken, and for an isolated one that no other process can find by its module and name.
         """
         if target is not None and not isinstance(target, str):
-            return self._add(Handler(target, None, cast("HandlerOptions", options)))
-
-        def register(function: Callable[..., Any]) -> Handler[..., Any, Any]:
-            return self._add(Handler(function, target, cast("HandlerOptions", options)))
-
-        return register
+            return self._add(target, None, options)
+        return lambda function: self._add(function, target, options)
 
     def around(self, function: Around) -> Around:
         """Wraps each attempt: a generator function of the context that yields once.
@@ -133,21 +134,6 @@ class Handlers:
 
         return register
 
-    def bind(self, queue: MakesTasks, *, over: bool = False) -> None:
-        """Has the queue make the tasks of these handlers, also of those to come.
-
-        ``over``: instead of all others, until it is released.
-        """
-        self._queues.append((queue, over))
-        for handler in self:
-            handler.binding.add(queue, over=over)
-
-    def release(self, queue: MakesTasks) -> None:
-        """The queue, which is closed, makes no more tasks."""
-        self._queues = [each for each in self._queues if each[0] is not queue]
-        for handler in self:
-            handler.binding.remove(queue)
-
     def __iter__(self) -> Iterator[Handler[..., Any, Any]]:
         """The handlers, in the order in which they were registered."""
         return iter(self._by_name.values())
@@ -156,9 +142,11 @@ class Handlers:
         """How many handlers there are."""
         return len(self._by_name)
 
-    def _add(self, handler: Handler[..., Any, Any]) -> Handler[..., Any, Any]:
+    def _add(
+        self, function: Callable[..., Any], name: str | None, options: dict[str, Any]
+    ) -> Handler[..., Any, Any]:
+        given = cast("HandlerOptions", options)
+        handler = Handler[..., Any, Any](function, name, given, self.binding)
         if self._by_name.setdefault(handler.name, handler) is not handler:
             raise ArgumentError("name", handler.name, "a name that no other handler has")
-        for queue, over in self._queues:
-            handler.binding.add(queue, over=over)
         return handler

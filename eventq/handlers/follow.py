@@ -58,20 +58,20 @@ def make_follow(
 ) -> Follow:
     """The follow of a function of (event), or of (event, task). Raises ArgumentError."""
     name = check_name(name, "name")
-    taken = _parameter_count(function)
+    takes_task = _takes_task(function)
     return Follow(
         name,
         function,
         None if kinds is None else _checked_kinds(kinds),
         None if names is None else _checked_names(names),
         None if since is None else check_count(since, "since", least=0, most=MOST_POSITION),
-        taken == len(("event", "task")),
+        takes_task,
         is_async(function),
     )
 
 
-def _parameter_count(function: object) -> int:
-    """How many of event and task a function takes: one where it can be called with one."""
+def _takes_task(function: object) -> bool:
+    """Whether a function takes (event, task), and not the event alone, as it does if it can."""
     if not callable(function) or isinstance(function, type):
         raise ArgumentError("follow", function, "a function of (event), or of (event, task)")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
@@ -84,7 +84,7 @@ def _parameter_count(function: object) -> int:
             signature.bind(*arguments)
         except TypeError:
             continue
-        return len(arguments)
+        return "task" in arguments
     raise ArgumentError("follow", function, "a function of (event), or of (event, task)")
 
 

@@ -76,7 +76,11 @@ class Handler(MakesSpecs[P], Generic[P, R, C]):
     """A function registered under a name. Called, it is that function; `new` makes a task of it."""
 
     def __init__(
-        self, function: Callable[..., C], name: str | None, options: HandlerOptions
+        self,
+        function: Callable[..., C],
+        name: str | None,
+        options: HandlerOptions,
+        binding: Binding,
     ) -> None:
         """Raises ArgumentError for a function, or an option, that cannot be kept."""
         check_function(function)
@@ -95,7 +99,7 @@ class Handler(MakesSpecs[P], Generic[P, R, C]):
         """How its attempts run in processes of their own; None: they run in this one."""
         self.options = check_options({**given, "name": self.name})
         _check_twins(self.unique, self.options)
-        self.binding = Binding()
+        self.binding = binding
         self.tags: Mapping[str, Any] = {}
         """What its tasks have beside the arguments."""
         functools.update_wrapper(self, function)
@@ -189,15 +193,15 @@ class AsyncNew(Generic[P]):
 
 
 class Binding:
-    """The queues that make a handler's tasks; a handler and its `using` twins share one."""
+    """The queues that make the tasks of one collection's handlers, and of their `using` twins."""
 
     def __init__(self) -> None:
         self._queues: list[MakesTasks] = []
-        # Those that make its tasks instead, as in tests: the last one alone does.
+        # Those that make them instead, as in tests: the last one alone does.
         self._over: list[MakesTasks] = []
 
     def add(self, queue: MakesTasks, *, over: bool = False) -> None:
-        """The queue makes its tasks from now on; ``over``: instead of all others."""
+        """The queue makes their tasks from now on; ``over``: instead of all others."""
         (self._over if over else self._queues).append(queue)
 
     def remove(self, queue: MakesTasks) -> None:
@@ -206,7 +210,7 @@ class Binding:
         self._over = [other for other in self._over if other is not queue]
 
     def queue(self, name: str) -> MakesTasks:
-        """The only queue. Raises NotBoundError where there is none, or more than one."""
+        """The only queue, for a handler of this name. Raises NotBoundError unless there is one."""
         queues = self._over[-1:] or self._queues
         if len(queues) != 1:
             raise NotBoundError(name, len(queues))

@@ -27,7 +27,7 @@ class Registry:
     def bind(self) -> None:
         """Has the queue make the tasks of all handlers, also of those to come."""
         for collection in self._collections:
-            collection.bind(self._queue)
+            collection.binding.add(self._queue)
 
     def release(self) -> None:
         """The queue makes no more tasks for the handlers."""
@@ -49,12 +49,12 @@ class Registry:
     def lend(self, queue: MakesTasks) -> None:
         """Has another queue make the tasks of all handlers, until it is given back."""
         for collection in self._collections:
-            collection.bind(queue, over=True)
+            collection.binding.add(queue, over=True)
 
     def take_back(self, queue: MakesTasks) -> None:
         """Ends `lend`."""
         for collection in self._collections:
-            collection.release(queue)
+            collection.binding.remove(queue)
 
     def works(
         self,

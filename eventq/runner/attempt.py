@@ -48,7 +48,7 @@ class Attempt(Struct, eq=False):
     """
     hurried: bool = False
     """Its process is not given all the time to end that its handler asks for."""
-    told_s: float = math.inf
+    stray_s: float = math.inf
     """Since when it goes on without a lease. Monotonic seconds."""
     reported: bool = False
     """It is known to be stuck."""

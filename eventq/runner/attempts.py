@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 
 from msgspec.structs import replace
 
-from eventq.core.lease import Vacancy
+from eventq.core.lease import Vacancy, Wanted
 from eventq.core.projection import Projection
 from eventq.core.settle import Outcome
 from eventq.core.task import Task
@@ -87,21 +87,20 @@ class Attempts:
         """Whether one of the workers calls this."""
         return any(pool.works_here() for pool in {*self.pools, *self.earlier.values()})
 
-    def wanted(self) -> Vacancy:
-        """How many tasks to lease, and how many can begin at once; see `lanes_wanted`.
+    def wanted(self) -> Wanted:
+        """How many tasks to lease, and how many can begin at once; by lane where each has slots.
 
         Less than none can begin when tasks wait for a worker.
         """
+        if None not in self._by_lane:
+            return self._lanes_wanted()
         pool = self.pools[0]
         free = pool.workers - len(self.held) - len(self.strays)
         if self.earlier:
             free += sum(not attempt.revoked for attempt in self.earlier)
         return Vacancy(pool.pace.want(free), free)
 
-    def lanes_wanted(self) -> dict[str, Vacancy] | None:
-        """The same for each lane that has slots of its own; None where all lanes share them."""
-        if None in self._by_lane:
-            return None
+    def _lanes_wanted(self) -> dict[str, Vacancy]:
         taken = self._taken([a for a in self.held.values() if a not in self.earlier])
         taken.update(self.taken_by_strays())
         wanted = {}

@@ -5,8 +5,8 @@ At least once, in order: what was done is said after it was done. Nothing lasts 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
 
 from eventq.core.durations import SECOND_US
 from eventq.core.events import ErrorInfo, Event
@@ -16,7 +16,7 @@ from eventq.errors import LogArchivedError
 from eventq.handlers.follow import Follow
 from eventq.host.logger import SafeLogger
 from eventq.node.node import Node
-from eventq.replay.following import FollowedEvents, task_after
+from eventq.replay.followers import FollowedEvents, task_after
 from eventq.runner.describing import describe
 
 if TYPE_CHECKING:
@@ -29,8 +29,11 @@ SAY_EVERY_S = 1.0
 # So many events without one to follow are said, too: a restart need not read them again, and an
 # archive may take them.
 STRIDE = 10_000
-# A function that raises is called again after a second, then two, four, ... up to this.
+# A function that raises is called again after this, then twice that, four times, ... up to a limit.
+FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 60.0
+# More doublings would end in a number that nobody waits for.
+DOUBLINGS = 10
 # While another node does the work, it is looked this often whether that has given it back.
 LOOK_EVERY_S = 0.25
 
@@ -141,11 +144,7 @@ class FollowerRun:
         for event in events:
             if stopping():
                 return None
-            if not self._holds() and not self._takes_on():
-                return 0
-            if not self._holds() or event.seq <= self.done:
-                return 0
-            if not self._call(event):
+            if not self._holds() or not self._call(event):
                 return 0
             self.done = event.seq
             self._is_dirty = True
@@ -163,7 +162,7 @@ class FollowerRun:
                 arguments = event, task_after(self._node.log, event)
             found = self.follow.function(*arguments)
             if self.follow.is_async:
-                self._own_loop().run_until_complete(found)
+                self._finish(found)
         except BaseException as error:  # noqa: BLE001 - it is anybody's code, in a thread of its own
             self._fail(event, error)
             return False
@@ -177,7 +176,7 @@ class FollowerRun:
     def _fail(self, event: Event, error: BaseException) -> None:
         self._failures += 1
         self._error = describe(error)
-        wait_s = min(LONGEST_WAIT_S, SAY_EVERY_S * 2.0 ** min(self._failures - 1, 10))
+        wait_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(self._failures - 1, DOUBLINGS))
         values = {
             "follower": self.follow.name,
             "seq": event.seq,
@@ -188,12 +187,12 @@ class FollowerRun:
         self._again_s = self._clock.monotonic() + wait_s
         self._say()
 
-    def _own_loop(self) -> AbstractEventLoop:
+    def _finish(self, found: Coroutine[Any, Any, object]) -> None:
+        """Waits for a coroutine, in an event loop that stays for the next one."""
         import asyncio  # noqa: PLC0415 - see RunSlot.run_in_loop
 
-        if self._loop is None:
-            self._loop = asyncio.new_event_loop()
-        return self._loop
+        self._loop = self._loop or asyncio.new_event_loop()
+        self._loop.run_until_complete(found)
 
     def _holds(self) -> bool:
         return self._holds_until_s is not None and self._clock.monotonic() < self._holds_until_s

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from eventq.core.durations import SECOND_US
-from eventq.core.lease import can_lease
+from eventq.core.lease import Vacancy, can_lease
 from eventq.core.newer import newer_queue
 from eventq.core.projection import Projection
 from eventq.errors import WorkersStuckError
@@ -102,7 +102,7 @@ class Lookout:
             has_overdue = not newer and next(projection.past_expiry(now), None) is not None
             has_next = not stopping.asked_count and can_lease(
                 projection,
-                attempts.lanes_wanted() or attempts.wanted(),
+                attempts.wanted(),
                 audience=attempts.workload.audience,
                 now=now,
             )
@@ -123,13 +123,14 @@ class Lookout:
         for worker, seen_seq in lapsed:
             settler.lapse(worker, seen_seq=seen_seq)
         self._unblock(now_s)
-        if attempts.strays or self.stuck.told:
+        if attempts.strays or self.stuck.strays:
             if self.stuck.look(attempts.strays, now_s):
                 stopping.give_up(WorkersStuckError(self.stuck.workers))
             pause_s = min(pause_s, self.stuck.pause_s(now_s))
-        must_say = not stopping.asked_count and settler.must_say(now_s)
-        told_s = attempts.hearing.due_s()
-        must_say = must_say or (told_s is not None and told_s <= now_s)
+        heard_s = attempts.hearing.due_s()
+        must_say = (heard_s is not None and heard_s <= now_s) or (
+            not stopping.asked_count and settler.must_say(now_s)
+        )
         if settler.is_due() or has_overdue or has_next or must_say:
             settler.settle_and_lease(leases=not stopping.asked_count)
         elif not lapsed:
@@ -154,9 +155,10 @@ class Lookout:
         Not where lanes have slots of their own, of which only this run knows the free ones.
         """
         attempts = self._attempts
-        if self._stopping.asked_count or attempts.lanes_wanted() is not None:
+        wanted = attempts.wanted()
+        if self._stopping.asked_count or not isinstance(wanted, Vacancy):
             return
-        if (attempts.wanted().free or 0) > 0 and not attempts.pools[0].pace.stalled:
+        if (wanted.free or 0) > 0 and not attempts.pools[0].pace.stalled:
             self._node.standby.offer(attempts.workload.audience, self._options.lease_ttl_us)
 
     def _lapsed(self, projection: Projection, now: int) -> list[tuple[str, int]]:

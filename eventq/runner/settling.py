@@ -31,6 +31,7 @@ from eventq.core.task import Task
 from eventq.handlers.telling import told_bytes
 from eventq.host.logger import SafeLogger
 from eventq.node.node import Node
+from eventq.node.waiting_line import Committed
 from eventq.runner import news
 from eventq.runner.attempt import Attempt
 from eventq.runner.attempts import Attempts
@@ -102,15 +103,12 @@ class Settler:
         heard = held.hearing.take(
             begun_s, most_events=batch.left_events, most_bytes=batch.left_bytes
         )
-        wanted = held.wanted() if leases else FULL
         command = SettleAndLease(
             self._node.name,
             outcomes,
             self._ttl_us,
-            wanted.count,
-            wanted.free,
+            held.wanted() if leases else FULL,
             held.workload.audience,
-            held.lanes_wanted() if leases else None,
             self._joined(begun_s) if leases else None,
             tuple((each.telling.number, body) for each in heard for body in each.bodies),
         )
@@ -118,13 +116,17 @@ class Settler:
         del held.unsettled[: len(outcomes)]
         self._settled_s = self._clock.monotonic()
         held.hearing.settle(heard, begun_s)
+        self._take_in(committed, begun_s)
+
+    def _take_in(self, committed: Committed[None], begun_s: float) -> None:
+        """Counts and reports what the log holds now, and begins what is leased."""
         self.as_left = bool(committed.events)
         attempts, is_news, completed_count = [], False, 0
         for (_, body), task in zip(committed.events, committed.tasks, strict=True):
             kind = type(body)
             if kind is Leased:
                 assert task is not None
-                attempts.append(held.hold(task))
+                attempts.append(self._attempts.hold(task))
             elif type(body) is Completed and body.result_missing is None:
                 # So do most tasks end, and there is nothing to report.
                 completed_count += 1

@@ -31,8 +31,8 @@ class StuckWatch:
     def __init__(self, *, workers: int, most_s: float | None) -> None:
         self.workers = workers
         self._most_s = most_s
-        self.told: list[Attempt] = []
-        """Those that go on, the one that was told first leading."""
+        self.strays: list[Attempt] = []
+        """Those that go on without a lease, for the longest time first."""
         # Since when no worker is left, and when that was last said.
         self._all_s: float | None = None
         self._said_s: float | None = None
@@ -45,15 +45,15 @@ class StuckWatch:
     def look(self, strays: Collection[Attempt], now_s: float) -> bool:
         """Logs what is new; True once all workers have been stuck for longer than ``most_s``."""
         # An isolated one is killed soon.
-        told = [
+        found = [
             stray
             for stray in strays
             if stray.begun_s is not None and stray.outcome is None and stray.work.isolated is None
         ]
-        for attempt in told:
-            attempt.told_s = min(attempt.told_s, now_s)
-        self.told = sorted(told, key=attrgetter("told_s"))
-        stuck = [attempt for attempt in self.told if now_s - attempt.told_s >= PATIENCE_S]
+        for attempt in found:
+            attempt.stray_s = min(attempt.stray_s, now_s)
+        self.strays = sorted(found, key=attrgetter("stray_s"))
+        stuck = [attempt for attempt in self.strays if now_s - attempt.stray_s >= PATIENCE_S]
         for attempt in stuck:
             if not attempt.reported:
                 attempt.reported = True
@@ -66,7 +66,7 @@ class StuckWatch:
         if len(stuck) < self.workers:
             self._all_s = self._said_s = None
             return False
-        self._all_s = self.told[-1].told_s if self._all_s is None else self._all_s
+        self._all_s = self.strays[-1].stray_s if self._all_s is None else self._all_s
         if self._said_s is None or now_s - self._said_s >= REPEAT_S:
             self._said_s = now_s
             named = [f"{a.task.key} ({_since_s(a, now_s)} s)" for a in stuck[:NAMED_COUNT]]
@@ -79,9 +79,9 @@ class StuckWatch:
         return max(0.001, min(self._dues(), default=float("inf")) - now_s)
 
     def _dues(self) -> Iterator[float]:
-        for attempt in self.told:
+        for attempt in self.strays:
             if not attempt.reported:
-                yield attempt.told_s + PATIENCE_S
+                yield attempt.stray_s + PATIENCE_S
         if self._said_s is not None:
             yield self._said_s + REPEAT_S
         if self._all_s is not None and self._most_s is not None:
@@ -89,4 +89,4 @@ class StuckWatch:
 
 
 def _since_s(attempt: Attempt, now_s: float) -> float:
-    return round(now_s - attempt.told_s, 1)
+    return round(now_s - attempt.stray_s, 1)

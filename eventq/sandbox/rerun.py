@@ -187,8 +187,7 @@ class _Run:
         try:
             value = self._work.call(context, self.task)
             if is_awaitable(value):
-                # Nothing of it has run: from here on its context is that of a coroutine.
-                context.__class__ = AsyncContext
+                context.become_async()
                 return self._call_async(value, context)
             outcome = returned(self.task, value, self._work)
         except KeyboardInterrupt:

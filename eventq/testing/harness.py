@@ -9,11 +9,11 @@ import random
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from math import ceil
 from typing import Any
 
 from msgspec.structs import replace
 
-from eventq.core.audience import Audience
 from eventq.core.create import NewTask
 from eventq.core.durations import SECOND_US, Duration, parse_duration
 from eventq.core.events import Created
@@ -28,10 +28,8 @@ from eventq.errors import (
     TaskNotFoundError,
     WaitTimeoutError,
 )
-from eventq.handlers.around import Call
 from eventq.handlers.collection import Handlers
 from eventq.handlers.context import Context, running
-from eventq.handlers.work import AnyHandler, Work, unpacking
 from eventq.host.bell import Bell
 from eventq.host.clock import LogClock
 from eventq.node.end_watch import EndWatch
@@ -40,10 +38,11 @@ from eventq.runner.attempts import LOST
 from eventq.runner.options import RunOptions
 from eventq.runner.pool import Pool
 from eventq.runner.runner import Runner, RunReport
-from eventq.runner.workload import Workload
+from eventq.testing.borrowed import BorrowedHandlers
 from eventq.testing.clock import START, ManualClock
 from eventq.testing.created import AnyTarget, CreatedSearch, name_of
 from eventq.testing.faults import Faults, NodeDiedError
+from eventq.testing.following import InlineFollowing
 from eventq.testing.inline import (
     InlineExecutor,
     OneByOne,
@@ -57,7 +56,7 @@ from eventq.verify import verify
 LEASE_TTL_US = 30 * SECOND_US
 # Findings of the verifier that a failing test names.
 FINDINGS = 20
-NESTED = "a handler cannot have the harness work: it goes on when the handler has returned"
+NESTED = "a handler or follower cannot have the harness work: it goes on when that has returned"
 
 
 class HarnessQueue(Queue):
@@ -114,13 +113,10 @@ class Harness:
         queue = self.queue
         # The harness is the other half of its queue, and of those whose handlers it borrows.
         self._node, self._slot, self._policy = queue._node, queue._slot, queue._policy  # noqa: SLF001
-        self._registries = [
-            each._registry  # noqa: SLF001
-            for each in (queue, *given)
-            if isinstance(each, Queue)
-        ]
         queue._ends = HarnessEndWatch(self)  # noqa: SLF001
         self._faults = Faults()
+        lenders = [each for each in given if isinstance(each, Queue)]
+        self._handlers = BorrowedHandlers(queue, lenders, self._faults)
         self._loop = VirtualLoop(self.clock)
         self._inline_count = 0
         self._nodes_count = 0
@@ -128,9 +124,9 @@ class Harness:
         self.executor = self._make_executor(Bell())
         """Calls the handlers of the last run, or of the one that goes on."""
         self._runner: Runner | None = None
-        self._workload()
-        for registry in self._registries:
-            registry.lend(queue)
+        self._following: InlineFollowing | None = None
+        self._handlers.workload(self._policy)
+        self._handlers.borrow()
 
     # Time and work.
 
@@ -259,7 +255,7 @@ class Harness:
 
     def note_created(self, tasks: list[Task]) -> list[Task]:
         """For the queue: the tasks it has just made, as they are to be returned."""
-        if not self._inline_count or self.executor.attempt is not None:
+        if not self._inline_count or self._slot.runner is not None:
             return tasks
         self.run()
         return [self._get(task.key) for task in tasks]
@@ -283,14 +279,22 @@ class Harness:
 
     def close(self) -> None:
         """Gives the handlers back, and closes the queue."""
-        for registry in self._registries:
-            registry.take_back(self.queue)
+        self._handlers.give_back()
         self.queue.close()
         self._loop.end()
 
     def _work(self, until_at: int) -> RunReport:
-        if self.executor.attempt is not None:
+        if self._slot.runner is not None:
             raise AlreadyRunningError(NESTED)
+        if not self._handlers.follows():
+            return self._work_until(until_at)
+        # From instant to instant: followers are called when something happens, not at the end.
+        report = self._work_until(self._node.now())
+        while (at := self._next_instant()) is not None and self._node.now() < at < until_at:
+            report = report.plus(self._work_until(at))
+        return report.plus(self._work_until(until_at))
+
+    def _work_until(self, until_at: int) -> RunReport:
         report = RunReport()
         while True:
             runner = self._runner = self._make_runner(until_at)
@@ -314,32 +318,15 @@ class Harness:
             until=until_at,
             chance=self.random.random,
         )
-        return Runner(self._node, {None: pool}, bell, self._workload(), options)
+        workload = self._handlers.workload(self._policy)
+        runner = Runner(self._node, {None: pool}, bell, workload, options)
+        runner.following = self._following = InlineFollowing(
+            self._node, self._handlers.follows(), self._loop, ttl_us=LEASE_TTL_US
+        )
+        return runner
 
     def _make_executor(self, bell: Bell) -> InlineExecutor:
         return InlineExecutor(self._loop, self._faults, workers=1, bell=bell, clock=self.clock)
-
-    def _workload(self) -> Workload:
-        named: dict[str, Work] = {}
-        signatures = {}
-        for registry in self._registries:
-            for name, work in registry.works(None, self._call_of).items():
-                if name in named:
-                    raise ArgumentError("handlers", name, "a name that no other handler has")
-                named[name] = work
-            signatures.update({each.name: each.signature.text for each in registry})
-        audience = Audience(tuple(sorted(named)), unnamed=False)
-        signatures = {name: signatures[name] for name in audience.names}
-        return Workload(audience, {None: 1}, named, None, signatures, self._policy, is_plain=False)
-
-    def _call_of(self, handler: AnyHandler) -> Call:
-        call = unpacking(handler)
-
-        def call_or_fail(context: Context, task: Task) -> object:
-            self._faults.raise_planned(handler.name)
-            return call(context, task)
-
-        return call_or_fail
 
     def _name_node(self) -> None:
         """Not at random, so that equal tests make equal logs."""
@@ -358,6 +345,9 @@ class Harness:
             ends = [projection.next_instant()]
             if projection.leased_count:
                 ends.append(self._node.now() + LEASE_TTL_US)
+        if self._following is not None and self._following.due_s is not None:
+            left_s = max(0.0, self._following.due_s - self.clock.monotonic())
+            ends.append(self._node.now() + ceil(left_s * SECOND_US))
         return min((at for at in ends if at is not None), default=None)
 
     def _stand_in(self) -> Task:

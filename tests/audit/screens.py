@@ -16,6 +16,7 @@ from eventq.core.command import Draft
 from eventq.core.create import NewTask
 from eventq.core.durations import SECOND_US
 from eventq.core.events import ErrorInfo, Policy
+from eventq.core.lease import Vacancy
 from eventq.core.projection import Projection
 from eventq.core.settle import Outcome
 from eventq.eventlog import EventLog
@@ -57,7 +58,12 @@ class Story:
     def leases(self, worker: str, count: int) -> list[Draft]:
         """The node takes what is next."""
         return decide.lease(
-            self.projection, worker=worker, ttl_us=TTL, count=count, room=100, now=self.now
+            self.projection,
+            worker=worker,
+            ttl_us=TTL,
+            wanted=Vacancy(count),
+            room=100,
+            now=self.now,
         )
 
     def ends(self, worker: str, **kinds: str) -> list[Draft]:

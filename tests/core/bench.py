@@ -8,6 +8,7 @@ from eventq.core.events import (
     ErrorInfo,
     Policy,
 )
+from eventq.core.lease import Vacancy
 from eventq.core.projection import Projection
 from tests import deciding as decide
 from tests.driver import memory_log, record
@@ -44,7 +45,7 @@ class Bench:
             self.projection,
             worker=worker,
             ttl_us=TTL,
-            count=count,
+            wanted=Vacancy(count),
             room=1_000,
             now=now,
             audience=audience,

@@ -35,7 +35,9 @@ def test_lease_follows_the_dispatch_order(bench: Bench) -> None:
         order(-1, scheduled_at=1),
     )
 
-    drafts = decide.lease(bench.projection, worker="n", ttl_us=TTL, count=100, room=100, now=100)
+    drafts = decide.lease(
+        bench.projection, worker="n", ttl_us=TTL, wanted=Vacancy(100), room=100, now=100
+    )
 
     assert [number for number, _ in drafts] == [4, 2, 3, 1, 5, 7]
     assert [body for _, body in drafts] == [Leased(1, "n", TTL)] * 6
@@ -48,7 +50,9 @@ def test_lease_keeps_to_count_and_room(bench: Bench, count: int, room: int, leas
     """Never more than asked for, nor than the commit holds."""
     bench.have(order(), order(), order(), order())
 
-    drafts = decide.lease(bench.projection, worker="n", ttl_us=TTL, count=count, room=room, now=100)
+    drafts = decide.lease(
+        bench.projection, worker="n", ttl_us=TTL, wanted=Vacancy(count), room=room, now=100
+    )
 
     assert [number for number, _ in drafts] == [1, 2, 3, 4][:leased]
 
@@ -60,7 +64,7 @@ def test_a_block_ends_before_a_task_that_must_not_wait(bench: Bench) -> None:
 
     def lease(free: int) -> list[int]:
         drafts = decide.lease(
-            bench.projection, worker="n", ttl_us=TTL, count=9, room=9, now=100, free=free
+            bench.projection, worker="n", ttl_us=TTL, wanted=Vacancy(9, free), room=9, now=100
         )
         found = decide.can_lease(bench.projection, Vacancy(9, free), now=100)
         assert found == bool(drafts)
@@ -78,7 +82,7 @@ def test_a_task_that_fell_with_its_node_waits_in_no_block_again(bench: Bench) ->
     record(bench.log, bench.projection, drafts, now=200)
 
     drafts = decide.lease(
-        bench.projection, worker="m", ttl_us=TTL, count=2, room=9, now=200, free=1
+        bench.projection, worker="m", ttl_us=TTL, wanted=Vacancy(2, 1), room=9, now=200
     )
 
     assert [number for number, _ in drafts] == [1]
@@ -94,7 +98,9 @@ def test_lease_expires_what_is_overdue_first(
     """A task past its time is never leased, not even where room is short."""
     bench.have(order(9, expires_at=150), order(0), now=100)
 
-    drafts = decide.lease(bench.projection, worker="n", ttl_us=TTL, count=5, room=room, now=150)
+    drafts = decide.lease(
+        bench.projection, worker="n", ttl_us=TTL, wanted=Vacancy(5), room=room, now=150
+    )
 
     assert [(number, body.kind) for number, body in drafts] == expected
 
@@ -103,7 +109,9 @@ def test_lease_passes_over_overdue_tasks_that_found_no_room(bench: Bench) -> Non
     """Sweeping is limited by the room, leasing the overdue is never allowed."""
     bench.have(*[order(9, expires_at=150)] * 3, order(0))
 
-    drafts = decide.lease(bench.projection, worker="n", ttl_us=TTL, count=5, room=2, now=150)
+    drafts = decide.lease(
+        bench.projection, worker="n", ttl_us=TTL, wanted=Vacancy(5), room=2, now=150
+    )
 
     assert drafts == [(1, Expired("max_age")), (2, Expired("max_age"))]
 
@@ -116,7 +124,9 @@ def test_lease_counts_attempts_on(bench: Bench) -> None:
     drafts = decide.settle(bench.projection, [outcome], worker="n", now=100)
     record(bench.log, bench.projection, drafts, now=100)
 
-    again = decide.lease(bench.projection, worker="m", ttl_us=TTL, count=1, room=9, now=100)
+    again = decide.lease(
+        bench.projection, worker="m", ttl_us=TTL, wanted=Vacancy(1), room=9, now=100
+    )
 
     assert again == [(1, Leased(2, "m", TTL))]
 
@@ -200,7 +210,13 @@ def test_lease_takes_what_the_node_can_run(bench: Bench) -> None:
 
     def lease(audience: Audience) -> list[int]:
         drafts = decide.lease(
-            bench.projection, worker="n", ttl_us=TTL, count=9, room=9, now=100, audience=audience
+            bench.projection,
+            worker="n",
+            ttl_us=TTL,
+            wanted=Vacancy(9),
+            room=9,
+            now=100,
+            audience=audience,
         )
         found = decide.can_lease(bench.projection, Vacancy(9, 9), now=100, audience=audience)
         assert found == bool(drafts)
@@ -219,7 +235,10 @@ def test_nothing_is_leased_once_a_newer_eventq_spoke_of_the_queue(bench: Bench) 
     fences = bench.lease("dead", count=1)
     bench.projection.unknown = (4, "paused")
 
-    assert decide.lease(bench.projection, worker="n", ttl_us=1, count=9, room=9, now=150) == []
+    assert (
+        decide.lease(bench.projection, worker="n", ttl_us=1, wanted=Vacancy(9), room=9, now=150)
+        == []
+    )
     assert not decide.can_lease(bench.projection, Vacancy(9, 9), now=150)
     assert decide.lapse(bench.projection, worker="dead", seen_seq=fences[0], room=9, now=150) == []
 
@@ -228,7 +247,9 @@ def test_lease_expires_also_what_the_node_cannot_run(bench: Bench) -> None:
     """Whatever is past its time is given up by whoever sees it."""
     bench.have(order(route=Route("docs.ocr"), expires_at=150))
 
-    drafts = decide.lease(bench.projection, worker="n", ttl_us=TTL, count=9, room=9, now=150)
+    drafts = decide.lease(
+        bench.projection, worker="n", ttl_us=TTL, wanted=Vacancy(9), room=9, now=150
+    )
 
     assert drafts == [(1, Expired("max_age"))]
 
@@ -255,11 +276,10 @@ def test_lease_passes_over_a_full_lane(
         bench.projection,
         worker="n",
         ttl_us=TTL,
-        count=0,
         room=7,
         now=100,
         audience=audience,
-        lanes=lanes,
+        wanted=lanes,
     )
 
     assert [number for number, _ in drafts] == leased
@@ -278,11 +298,10 @@ def test_a_lane_ends_before_a_task_that_must_not_wait(bench: Bench) -> None:
         bench.projection,
         worker="n",
         ttl_us=TTL,
-        count=0,
         room=9,
         now=100,
         audience=Audience(lanes=("default", "mail")),
-        lanes=lanes,
+        wanted=lanes,
     )
 
     assert [number for number, _ in drafts] == [1, 4]

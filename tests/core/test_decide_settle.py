@@ -25,6 +25,7 @@ from eventq.core.events import (
     Retried,
     Saved,
 )
+from eventq.core.lease import Vacancy
 from eventq.core.settle import Outcome, SettleAndLease
 from eventq.core.task import Route
 from tests import deciding as decide
@@ -193,7 +194,7 @@ def test_settle_and_lease_says_first_what_the_node_can_run(bench: Bench) -> None
     bench.have(order(route=Route("a")), order())
     joined = Joined("n", 30, 4, "1", names=("a",))
     command = SettleAndLease(
-        "n", [], 30, 9, audience=Audience(("a",), unnamed=False), joined=joined
+        "n", [], 30, Vacancy(9), audience=Audience(("a",), unnamed=False), joined=joined
     )
 
     decision = command.decide(bench.projection, decide.NOTHING, 100)
@@ -260,7 +261,7 @@ def test_what_was_told_stands_before_the_end_and_only_with_a_live_lease(bench: B
     saved = Saved(one, value=Raw(b"1"))
     gone = Saved(two + 9, value=Raw(b"2"))
     outcome = Outcome(1, one, "failed", error=ERROR, told=(saved,))
-    command = SettleAndLease("n", [outcome], 30, 0, told=((2, gone), (2, Progressed(two))))
+    command = SettleAndLease("n", [outcome], 30, Vacancy(0), told=((2, gone), (2, Progressed(two))))
 
     drafts = command.decide(bench.projection, decide.KnownPast(), 100).events
 
@@ -279,7 +280,7 @@ def test_a_commit_filled_by_one_completion_has_no_room_for_more(bench: Bench) ->
     outcome = Outcome(1, fence, "completed", children=(order(),) * 999)
     joined = Joined("n", 30, 1, "1")
 
-    full = SettleAndLease("n", [outcome], 30, 5, joined=joined)
+    full = SettleAndLease("n", [outcome], 30, Vacancy(5), joined=joined)
     drafts = full.decide(bench.projection, decide.KnownPast(), 100).events
 
     assert len(drafts) == 1_000

@@ -10,6 +10,7 @@ from msgspec import UNSET, Raw
 from eventq.core.command import NEW, Draft
 from eventq.core.create import NewTask
 from eventq.core.events import Completed, Created, Event, Expired, Failed, Updated
+from eventq.core.lease import Vacancy
 from eventq.core.settle import Outcome, SettleAndLease
 from tests import deciding as decide
 from tests.checker import check_log
@@ -75,7 +76,7 @@ def test_nothing_is_leased_beside_a_replacement(bench: Bench) -> None:
     [fence] = working(bench, twin(), order())
 
     def decided(child: NewTask) -> list[tuple[int, str]]:
-        command = SettleAndLease("n", [completed(1, fence, child)], TTL, 5)
+        command = SettleAndLease("n", [completed(1, fence, child)], TTL, Vacancy(5))
         return kinds(command.decide(bench.projection, decide.NOTHING, 100).events)
 
     assert decided(twin("replace", 2)) == [(3, "updated"), (1, "completed")]
@@ -86,7 +87,7 @@ def test_a_holder_past_its_expiry_ends_first(bench: Bench) -> None:
     """Nothing is leased or expired beside that, and a new task is made."""
     [fence] = working(bench, twin(policy=AGING))
 
-    command = SettleAndLease("n", [completed(1, fence, twin())], TTL, 5)
+    command = SettleAndLease("n", [completed(1, fence, twin())], TTL, Vacancy(5))
     decided = command.decide(bench.projection, decide.NOTHING, 200).events
     drafts = settled(bench, completed(1, fence, twin("raise")), now=200)
 

@@ -97,7 +97,7 @@ def test_errors_travel_between_processes(error: EventqError) -> None:
 
 def test_key_conflict_inside_one_call_names_no_number() -> None:
     """A task that its own call would create has no number yet."""
-    error = KeyConflictError("a", -1, "priority")
+    error = KeyConflictError("a", 0, "priority")
 
     assert (
         str(error) == "key 'a' belongs to another task of the same call, which differs in priority"

@@ -12,7 +12,7 @@ import pytest
 from eventq.core.command import Command, Draft
 from eventq.core.dispatch_index import Pending
 from eventq.core.events import COMMIT_BYTES, COMMIT_EVENTS, Commit
-from eventq.core.lease import lease
+from eventq.core.lease import Vacancy, lease
 from eventq.core.projection import Projection
 from eventq.errors import (
     LogConflictError,
@@ -203,7 +203,12 @@ class TestErrors:
         def decision(projection: Projection) -> list[Draft]:
             seen.append(projection.seq)
             return lease(
-                projection, worker=node.name, ttl_us=1_000_000, count=1, room=1, now=node.now()
+                projection,
+                worker=node.name,
+                ttl_us=1_000_000,
+                wanted=Vacancy(1),
+                room=1,
+                now=node.now(),
             )
 
         def overtake(_: Commit) -> None:

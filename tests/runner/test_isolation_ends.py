@@ -234,7 +234,7 @@ class TestCancel:
         watch = StuckWatch(workers=1, most_s=1.0)
 
         assert not any(watch.look([attempt], now_s) for now_s in (10.0, 100.0))
-        assert watch.told == []
+        assert watch.strays == []
 
     def test_by_a_forced_stop(self, queue: Queue, tmp_path: Path) -> None:
         """The lease is given back once the process has ended."""

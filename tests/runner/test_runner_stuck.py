@@ -138,7 +138,7 @@ def test_a_run_says_that_it_is_stuck_and_ends_when_told_so(said: Callable[[], Sa
                 return any(each == message for each, _ in waited)
 
             # Moved on only once the run has looked: it counts from there.
-            wait_until(lambda: runner_of(queue).lookout.stuck.told)
+            wait_until(lambda: runner_of(queue).lookout.stuck.strays)
             clock.advance(1)
             wait_until(lambda: has_said(ALL))
             assert (ONE, {"task": "k", "since_s": 1.0}) in waited

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from eventq.core.create import NewTask
 from eventq.core.events import ErrorInfo, Leased, Policy
+from eventq.core.lease import Vacancy
 from eventq.core.projection import Projection
 from eventq.core.settle import Outcome
 from eventq.replay.points import Point
@@ -70,7 +71,7 @@ def made(planned: list[Planned], *, workers: int) -> ReadOnlyLog:
         count = workers - projection.leased_count + len(outcomes)
         projection.advance_to(now)
         drafts = decide.lease(
-            projection, worker="node", ttl_us=FOREVER, count=count, room=1_000, now=now
+            projection, worker="node", ttl_us=FOREVER, wanted=Vacancy(count), room=1_000, now=now
         )
         drafts += decide.settle(projection, outcomes, worker="node", now=now)
         first = projection.seq + 1

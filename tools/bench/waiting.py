@@ -115,10 +115,14 @@ def listen(connection: Connection, url: str, count: int, busy: int) -> None:
 
 def rest(connection: Connection, url: str, settle_s: float, seconds: float) -> None:
     """A child that idles, and sends the share of a core it used, in percent."""
+    ended = threading.Event()
     with Queue(url, workers=WORKERS) as queue:
-        watcher = threading.Thread(target=_watch_cpu, args=(connection, queue, settle_s, seconds))
+        watcher = threading.Thread(
+            target=_watch_cpu, args=(connection, queue, settle_s, seconds, ended)
+        )
         watcher.start()
         queue.run(no_op)
+        ended.set()
         watcher.join()
 
 
@@ -127,14 +131,18 @@ def _say_ready(connection: Connection, listener: Listener) -> None:
     connection.send("ready")
 
 
-def _watch_cpu(connection: Connection, queue: Queue, settle_s: float, seconds: float) -> None:
+def _watch_cpu(
+    connection: Connection, queue: Queue, settle_s: float, seconds: float, ended: threading.Event
+) -> None:
     connection.send("ready")
     time.sleep(settle_s)
     before_s, began_s = used_cpu_s(), time.monotonic()
     time.sleep(seconds)
     share = (used_cpu_s() - before_s) / (time.monotonic() - began_s)
     connection.send(100 * share)
-    queue.stop()
+    # On a busy machine the run may not have begun by now, and would not hear of it.
+    while not ended.wait(0.05):
+        queue.stop()
 
 
 def _count(bench: Bench) -> int:

@@ -14,10 +14,10 @@ from random import Random
 from msgspec import Struct
 
 from eventq.core.command import NEW, Draft
-from eventq.core.create import CreateTasks
+from eventq.core.create import creating
 from eventq.core.durations import SECOND_US
 from eventq.core.events import COMMIT_EVENTS, Commit, Leased, encode_bodies
-from eventq.core.lease import Renew, lease
+from eventq.core.lease import Renew, Vacancy, lease
 from eventq.core.manage import CancelTask, RetryTask, UpdateTask
 from eventq.core.projection import Projection
 from eventq.core.seal import seal_commit
@@ -144,7 +144,14 @@ class Factory:
             due.append(heapq.heappop(maker.running))
         free = SLOTS - len(maker.running)
         work = [
-            lease(projection, worker=maker.worker, ttl_us=TTL_US, count=free, room=300, now=now)
+            lease(
+                projection,
+                worker=maker.worker,
+                ttl_us=TTL_US,
+                wanted=Vacancy(free),
+                room=300,
+                now=now,
+            )
         ]
         touched = {number for number, _ in work[0]}
         for entry in due:
@@ -212,7 +219,7 @@ class Factory:
         for _ in range(count):
             self._ordered += 1
             orders.append(draw_order(self._rng, self._ordered, self.now))
-        return CreateTasks(orders).decide(self.projection, self._past, self.now).events
+        return creating(orders).decide(self.projection, self._past, self.now).events
 
     def _silence(self, maker: Maker) -> None:
         """The node stops renewing: it wakes too late, or is replaced by another process."""

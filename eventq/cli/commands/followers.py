@@ -9,7 +9,7 @@ from eventq.cli.place import Place, placed
 from eventq.cli.text import short, time_text
 from eventq.cli.views.tasks import ERROR_CHARACTERS, error_text
 from eventq.core.durations import brief_duration
-from eventq.replay.following import FollowerState
+from eventq.replay.followers import FollowerState
 
 
 def _what(follower: FollowerState) -> str:

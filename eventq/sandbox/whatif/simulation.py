@@ -27,7 +27,7 @@ from eventq.core.events import (
     Updated,
     encode_bodies,
 )
-from eventq.core.lease import lease
+from eventq.core.lease import Vacancy, lease
 from eventq.core.manage import CancelTask, UpdateTask
 from eventq.core.projection import Projection
 from eventq.core.settle import Outcome, settle
@@ -227,7 +227,7 @@ class Simulation:
                 self._projection,
                 worker=NODE_NAME,
                 ttl_us=TTL_US,
-                count=free,
+                wanted=Vacancy(free),
                 room=ANY_NUMBER,
                 now=now,
                 audience=EVERYTHING,
