@@ -20,22 +20,25 @@ from eventq.errors import ArgumentError
 class Claim(Struct, frozen=True, gc=False):
     """What became of a claim: how far the follower has come, and how long another still holds it.
 
-    ``left_us`` 0: the claim holds.
+    ``left_us`` 0: the claim holds, unless the follower was dropped after it had begun.
     """
 
     position: int
     left_us: int
+    is_dropped: bool = False
 
 
 class ClaimFollower(Struct, frozen=True):
     """A node takes a follower's work on, unless another one's lease has time left.
 
-    A follower that the log does not know begins behind position ``since``, or where the log ends.
+    A follower that the log does not know begins behind position ``since``, or where the log ends;
+    if it had begun before, it was dropped since, and nothing is appended.
     """
 
     wanted: Followed
     """Who claims it, for how long, and what it follows; its position is not looked at."""
     since: int | None = None
+    has_begun: bool = False
     unconditional: ClassVar[bool] = False
     leasing: ClassVar[bool] = False
 
@@ -44,6 +47,8 @@ class ClaimFollower(Struct, frozen=True):
         if projection.unknown is not None:
             raise newer_queue(projection.unknown)
         wanted, known = self.wanted, projection.followers.get(self.wanted.follower)
+        if known is None and self.has_begun:
+            return Decision([], Claim(0, 0, is_dropped=True))
         if known is None:
             since = projection.seq if self.since is None else min(self.since, projection.seq)
             return Decision([(NODE, replace(wanted, seq=since))], Claim(since, 0))

@@ -104,7 +104,11 @@ class Handler(MakesSpecs[P], Generic[P, R, C]):
         """What its tasks have beside the arguments."""
         functools.update_wrapper(self, function)
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> C:
+    def __repr__(self) -> str:
+        """Its name, and what it takes."""
+        return f"<Handler {self.name}{self.signature.text}>"
+
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> C:
         """Calls the function, as ever, and makes no task.
 
         One that takes a context is given that of the attempt that runs here. Raises
@@ -114,7 +118,7 @@ class Handler(MakesSpecs[P], Generic[P, R, C]):
             return self.function(current(), *args, **kwargs)
         return self.function(*args, **kwargs)
 
-    def new(self, *args: P.args, **kwargs: P.kwargs) -> Task:
+    def new(self, /, *args: P.args, **kwargs: P.kwargs) -> Task:
         """Creates a task that calls the function with these arguments; durable when it returns.
 
         Raises TypeError for a call that Python would refuse, ArgumentError for an argument that
@@ -122,7 +126,7 @@ class Handler(MakesSpecs[P], Generic[P, R, C]):
         """
         return self.binding.queue(self.name).new(self.spec(*args, **kwargs))
 
-    def spec(self, *args: P.args, **kwargs: P.kwargs) -> TaskSpec:
+    def spec(self, /, *args: P.args, **kwargs: P.kwargs) -> TaskSpec:
         """The same task, to be made by `Queue.new_many` or `ctx.new`. Raises as `new`."""
         tags_json = self.signature.tags(args, kwargs, self.tags)
         unique = None if self.unique is None else self._unique_of(self.unique, tags_json)
@@ -135,7 +139,9 @@ class Handler(MakesSpecs[P], Generic[P, R, C]):
         an argument, or any other text, which is then the value itself. Raises ArgumentError.
         """
         given: dict[str, Any] = dict(options)
-        tags = {**self.tags, **(given.pop("tags", None) or {})}
+        more = given.pop("tags", None)
+        check_tags(more)
+        tags = {**self.tags, **(more or {})}
         check_tags(tags)
         if "name" in given:
             raise ArgumentError("name", given["name"], "no other name: it is the handler's")
@@ -187,7 +193,7 @@ class AsyncNew(Generic[P]):
     def __init__(self, new: Callable[P, Task]) -> None:
         self._new = new
 
-    async def new(self, *args: P.args, **kwargs: P.kwargs) -> Task:
+    async def new(self, /, *args: P.args, **kwargs: P.kwargs) -> Task:
         """See `Handler.new`."""
         return await in_thread(self._new, *args, **kwargs)
 
@@ -246,6 +252,6 @@ def _level(name: object) -> int | None:
 
 
 def _is_strict(result: object) -> bool:
-    if result not in {LENIENT, "strict"}:
+    if result not in (LENIENT, "strict"):
         raise ArgumentError("result", result, "'lenient' or 'strict'")
     return result == "strict"

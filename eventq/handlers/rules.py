@@ -76,9 +76,13 @@ def _pairs(rules: RuleOptions | None) -> Iterable[tuple[Any, Any]]:
 def _rule(error: type[BaseException], value: RuleValue) -> RetryRule:
     if value is Fail:
         return RetryRule(error, None, f"{_name(error)}: fail")
+    expected = f"a Backoff, a duration, or eventq.Fail for {_name(error)}"
     if isinstance(value, type):
-        raise ArgumentError("retry", value, "a Backoff, a duration, or eventq.Fail")
-    backoff = check_backoff(value)
+        raise ArgumentError("retry", value, expected)
+    try:
+        backoff = check_backoff(value)
+    except ArgumentError as wrong:
+        raise ArgumentError("retry", value, expected) from wrong
     return RetryRule(error, backoff, f"{_name(error)}: {_words(backoff)}")
 
 

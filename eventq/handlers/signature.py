@@ -7,7 +7,9 @@ made, naming the parameter.
 from __future__ import annotations
 
 import enum
+import functools
 import inspect
+import operator
 import re
 import types
 import typing
@@ -22,8 +24,10 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict
 
 from eventq.core.events import RESULT_BYTES, TAGS_BYTES
+from eventq.core.plain import plain
 from eventq.core.validation import check_integer, check_json, check_tag_name, encode_tags
-from eventq.errors import ArgumentError
+from eventq.errors import ArgumentError, shown
+from eventq.handlers.comparing import has_changed
 from eventq.handlers.context import Context
 
 # No value of these is too deep, or becomes another one as JSON.
@@ -31,11 +35,13 @@ FLAT = frozenset(
     {bool, int, str, bytes, UUID, Decimal, datetime, date, time, timedelta, types.NoneType}
 )
 NAMED = {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
+PLACED = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
+MISPLACED = "the context as the first parameter, given by its place and annotated with it alone"
 STORED = "a type that JSON can hold: plain values, lists, dicts, dataclasses, msgspec types, enums"
 
 _MISSING = re.compile(r"missing required field `(\w+)`")
 # The argument, and the place within it.
-_AT = re.compile(r"(?:Expected )?(.*) - at `\$\.((\w+).*)`")
+_AT = re.compile(r"(.*) - at `\$\.(\w+)(.*)`")
 
 
 class HandlerSignature:
@@ -43,10 +49,13 @@ class HandlerSignature:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         """Raises ArgumentError, naming the parameter, for what cannot be stored."""
+        self._called = getattr(function, "__name__", "handler")
         own = inspect.signature(function)
         parameters = list(own.parameters.values())
         kinds = {p.name: _annotation(function, p.name, p.annotation) for p in parameters}
-        self.takes_context = bool(parameters) and is_context(kinds[parameters[0].name])
+        self.takes_context = bool(parameters) and (
+            is_context(kinds[parameters[0].name]) and parameters[0].kind in PLACED
+        )
         if self.takes_context:
             parameters = parameters[1:]
         self._kinds = {parameter.name: kinds[parameter.name] for parameter in parameters}
@@ -65,8 +74,7 @@ class HandlerSignature:
         self._decoder = msgspec.json.Decoder(self._arguments)
         self._looked_into = {name for name, kind in self._kinds.items() if not _is_flat(kind)}
         self._returns = _annotation(function, "return", own.return_annotation)
-        if not _is_storable(self._returns):
-            raise ArgumentError("the annotation of what it returns", self._returns, STORED)
+        _check_storable("the annotation of what it returns", self._returns)
 
     @property
     def text(self) -> str:
@@ -90,15 +98,17 @@ class HandlerSignature:
         is_exact = True
         for name, kind in self._kinds.items():
             value = arguments[name]
+            if type(value) is not kind:
+                arguments[name] = value = plain(value)
+                is_exact = False
             if type(value) is int:
                 check_integer(value, name)
-            if type(value) is not kind or name in self._looked_into:
-                is_exact = False
         for name in self._looked_into:
             _look_into(name, arguments[name], self._kinds[name])
         text = self._encoded(arguments)
-        if not is_exact:
-            self.arguments(text)
+        if self._looked_into or not is_exact:
+            for name, kept in self.arguments(text).items():
+                _check_kept(name, arguments[name], kept)
         return encode_tags({**msgspec.json.decode(text), **more}) if more else text
 
     def arguments(self, tags_json: bytes) -> dict[str, Any]:
@@ -125,12 +135,18 @@ class HandlerSignature:
                 raise ArgumentError("result", value, "a value that JSON can hold") from error
         return check_json(value, "result", RESULT_BYTES)
 
+    def strict_result_json(self, value: object) -> bytes:
+        """The same for a result that must come back by the annotation as what it is."""
+        text = self.result_json(value)
+        _check_kept("result", value, self.result(msgspec.json.decode(text)))
+        return text
+
     def result(self, value: object) -> Any:  # noqa: ANN401 - as the annotation says
         """A kept result as the annotation says. Raises ArgumentError for one that does not fit."""
         if self._returns is Any:
             return value
         try:
-            return msgspec.convert(value, self._returns)
+            return msgspec.convert(value, self._returns, str_keys=True)
         except msgspec.ValidationError as error:
             raise ArgumentError("result", value, f"{self._returns} ({error})") from error
 
@@ -141,7 +157,10 @@ class HandlerSignature:
             self._places[: len(args)]
         )
         if not fits or found.keys() != self._kinds.keys():
-            self._own.bind(*args, **kwargs)
+            try:
+                self._own.bind(*args, **kwargs)
+            except TypeError as error:
+                raise TypeError(f"{self._called}() {error}") from None
             raise AssertionError("a call that fits has all arguments and no others")
         return found
 
@@ -167,10 +186,26 @@ def _annotation(function: Callable[..., Any], name: str, annotation: object) -> 
     holder = types.SimpleNamespace(__annotations__={name: annotation})
     names = getattr(inspect.unwrap(function), "__globals__", {})
     try:
-        return typing.get_type_hints(holder, globalns=names, include_extras=True)[name]
+        found = typing.get_type_hints(holder, globalns=names, include_extras=True)[name]
     except (NameError, TypeError, SyntaxError, AttributeError) as error:
         expected = f"an annotation that can be looked up when the program runs ({error})"
         raise ArgumentError(f"parameter {name}", annotation, expected) from error
+    return _with_any(found)
+
+
+def _with_any(kind: Any) -> Any:  # noqa: ANN401 - an annotation
+    """The annotation with Any for `object`, which is how careful code says the same of JSON."""
+    if kind is object:
+        return Any
+    arguments = typing.get_args(kind)
+    replaced = tuple(map(_with_any, arguments))
+    if all(map(operator.is_, replaced, arguments)):
+        return kind
+    if isinstance(kind, types.UnionType):
+        return functools.reduce(operator.or_, replaced)
+    if typing.get_origin(kind) is typing.Annotated:
+        return typing.Annotated[(replaced[0], *kind.__metadata__)]
+    return kind.copy_with(replaced) if hasattr(kind, "copy_with") else kind.__origin__[replaced]
 
 
 def _check_parameter(parameter: inspect.Parameter, kind: object) -> None:
@@ -183,15 +218,16 @@ def _check_parameter(parameter: inspect.Parameter, kind: object) -> None:
         check_tag_name(name)
     except ArgumentError as error:
         raise ArgumentError(label, name, error.expected) from error
-    if not _is_storable(kind):
-        raise ArgumentError(label, kind, STORED)
+    if is_context(kind) or any(map(is_context, typing.get_args(kind))):
+        raise ArgumentError(label, kind, MISPLACED)
+    _check_storable(label, kind)
     if parameter.default is parameter.empty:
         return
     try:
         _look_into(name, parameter.default, kind)
         text = encode_tags(parameter.default, name)
         if kind is not Any:
-            msgspec.json.decode(text, type=kind)
+            _check_kept(name, plain(parameter.default), msgspec.json.decode(text, type=kind))
     except (ArgumentError, msgspec.ValidationError) as error:
         expected = f"a default that can be stored and fits its annotation ({error})"
         raise ArgumentError(label, parameter.default, expected) from error
@@ -210,14 +246,16 @@ def _as_struct(
     return msgspec.defstruct("Arguments", fields, kw_only=True, gc=False)
 
 
-def _is_storable(kind: object) -> bool:
-    """Whether msgspec knows how to keep values of a type, whatever is in it."""
+def _check_storable(label: str, kind: object) -> None:
+    """Raises ArgumentError for a type whose values, or what is in them, msgspec cannot keep."""
     try:
         found = msgspec.inspect.type_info(kind)
         msgspec.json.Decoder(kind)
-    except (TypeError, ValueError, AttributeError):
-        return False
-    return "CustomType" not in repr(found) and "ExtType" not in repr(found)
+    except (TypeError, ValueError, AttributeError) as error:
+        reason = str(error).partition(" - type")[0]
+        raise ArgumentError(label, kind, f"{STORED} ({reason})") from error
+    if "CustomType" in repr(found) or "ExtType" in repr(found):
+        raise ArgumentError(label, kind, STORED)
 
 
 def _is_flat(kind: object) -> bool:
@@ -242,19 +280,29 @@ def _look_into(name: str, value: object, kind: object) -> None:
     check_json(value, name, TAGS_BYTES)
 
 
+def _check_kept(name: str, value: object, kept: object) -> None:
+    """Raises ArgumentError for a value that would come back as another one."""
+    if has_changed(value, kept):
+        expected = f"a value that comes back by its annotation; this one would be {shown(kept)}"
+        raise ArgumentError(name, value, expected)
+
+
 def _unfit(error: msgspec.ValidationError, tags_json: bytes) -> ArgumentError:
     """The error that names the argument which is missing or does not fit."""
     text = str(error)
     missing = _MISSING.search(text)
     if found := _AT.match(text):
-        expected, place, name = found.groups()
+        problem, name, place = found.groups()
         value = msgspec.json.decode(tags_json).get(name)
+        at = f" at {name}{place}" if place else ""
         if missing:
-            expected = f"a value for {place}.{missing[1]}"
-        elif place == name:
-            expected = expected.partition(", got ")[0]
+            expected = f"a value for {name}{place}.{missing[1]}"
+        elif not problem.startswith("Expected "):
+            expected = f"what its annotation says ({problem}{at})"
         else:
-            expected = f"{expected.replace(', got ', ', not ')} for {place}"
+            expected = problem.removeprefix("Expected ")
+            # What came in place of a whole argument is said behind it anyway.
+            expected = expected + at if at else expected.partition(", got ")[0]
         return ArgumentError(name, value, expected)
     if missing:
         return ArgumentError(missing[1], None, "a value: the argument is missing")

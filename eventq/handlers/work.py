@@ -42,6 +42,9 @@ class Work(Struct, frozen=True, gc=False):
 def work_of_worker(worker: Call, arounds: Sequence[Around] = ()) -> Work:
     """A worker's own. Raises ArgumentError for one that cannot be called with (ctx, task)."""
     # With another signature each attempt of each task would fail alike, perhaps for ever.
+    if isinstance(worker, Handler):
+        expected = "a function of (ctx, task); handlers of a queue are run without a worker"
+        raise ArgumentError("worker", worker, expected)
     if not takes_an_attempt(worker):
         raise ArgumentError("worker", worker, "a function of (ctx, task)")
     is_loop = is_async(worker)
@@ -52,11 +55,12 @@ def work_of_worker(worker: Call, arounds: Sequence[Around] = ()) -> Work:
 def work_of_handler(handler: AnyHandler, arounds: Sequence[Around] = (), *, call: Call) -> Work:
     """A handler's, with all that its queue wraps around it; ``call`` as `unpacking` makes it."""
     wrap = wrapped_async if handler.is_async else _wrapped_sync
+    signature = handler.signature
     return Work(
         wrap(call, arounds),
         handler.is_async,
         handler.rules,
-        handler.signature.result_json,
+        signature.strict_result_json if handler.keeps_strictly else signature.result_json,
         handler.keeps_strictly,
         handler.keeps_level,
     )

@@ -36,10 +36,12 @@ def describe(error: BaseException) -> ErrorInfo:
     """The error as it is kept: type, message, and its traceback, 8 KiB at most.
 
     A Retry, a Fail or a Cancel that was raised from another error says how to go on, and that one
-    says what happened.
+    says what happened; the reason of a Retry or a Fail stands behind its traceback.
     """
     if isinstance(error, (Retry, Fail, Cancel)) and error.__cause__ is not None:
-        return describe(error.__cause__)
+        info = describe(error.__cause__)
+        is_kept_elsewhere = isinstance(error, Cancel)
+        return info if is_kept_elsewhere or not error.reason else _with_reason(info, error)
     kind = type(error)
     info = ErrorInfo(
         type=storable(_told(lambda: _name_of(kind), "type"), TYPE_CHARACTERS),
@@ -48,6 +50,14 @@ def describe(error: BaseException) -> ErrorInfo:
     if issubclass(kind, (Retry, Fail, AttemptStoppedError, ProcessDiedError)):
         return info
     return msgspec.structs.replace(info, traceback=_cut(_lines(error, info), info))
+
+
+def _with_reason(info: ErrorInfo, error: BaseException) -> ErrorInfo:
+    """The error with what was raised from it behind its traceback."""
+    reason = storable(_told(lambda: str(plain(str(error))), "reason"), MESSAGE_CHARACTERS)
+    lines = [*info.traceback.splitlines(keepends=True), f"\n{_name_of(type(error))}: {reason}\n"]
+    bare = msgspec.structs.replace(info, traceback="")
+    return msgspec.structs.replace(info, traceback=_cut(lines, bare))
 
 
 def _name_of(kind: type) -> str:

@@ -46,7 +46,15 @@ ARCHIVED = "follower %(follower)s missed events up to %(seq)s, which were archiv
 class FollowerRun:
     """What one thread does for one follower, step by step; other threads only look and renew."""
 
-    def __init__(self, follow: Follow, node: Node, *, ttl_us: int) -> None:
+    def __init__(
+        self,
+        follow: Follow,
+        node: Node,
+        *,
+        ttl_us: int,
+        finish: Callable[[Coroutine[Any, Any, object]], object] | None = None,
+    ) -> None:
+        """``finish`` runs what an ``async def`` returns; None: an event loop of its own does."""
         self.follow = follow
         self.calls = 0
         """How often its function has returned."""
@@ -70,6 +78,7 @@ class FollowerRun:
         self._error: ErrorInfo | None = None
         self._again_s = 0.0
         self._is_calling = False
+        self._finish = finish or self._finish_here
         self._loop: AbstractEventLoop | None = None
 
     def begin(self) -> None:
@@ -80,11 +89,13 @@ class FollowerRun:
             return
         said = self.follow.said(self._node.name, self._ttl_us)
         before = known.said
+        self.done = self._said = before.seq
+        self._error, self._failures = before.error, before.failures
         if (before.kinds, before.names, before.code) != (said.kinds, said.names, said.code):
             values = {"follower": self.follow.name, "before": before.code}
             logger.warning(OTHER_CODE, values, extra=values)
-        self.done = self._said = before.seq
-        self._error, self._failures = before.error, before.failures
+            # Else the log would say what it follows no more until there is something that it does.
+            self._claim()
 
     def step(self, stopping: Callable[[], bool]) -> float | None:
         """Deals with some of what there is to do, until ``stopping``.
@@ -187,12 +198,12 @@ class FollowerRun:
         self._again_s = self._clock.monotonic() + wait_s
         self._say()
 
-    def _finish(self, found: Coroutine[Any, Any, object]) -> None:
-        """Waits for a coroutine, in an event loop that stays for the next one."""
+    def _finish_here(self, coroutine: Coroutine[Any, Any, object]) -> object:
         import asyncio  # noqa: PLC0415 - see RunSlot.run_in_loop
 
-        self._loop = self._loop or asyncio.new_event_loop()
-        self._loop.run_until_complete(found)
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+        return self._loop.run_until_complete(coroutine)
 
     def _holds(self) -> bool:
         return self._holds_until_s is not None and self._clock.monotonic() < self._holds_until_s
@@ -216,7 +227,11 @@ class FollowerRun:
         """Takes the work on, if no other node has it; goes on from where that came to."""
         now_s = self._clock.monotonic()
         wanted = self.follow.said(self._node.name, self._ttl_us)
-        claim = self._node.execute(ClaimFollower(wanted, self.follow.since)).result
+        command = ClaimFollower(wanted, self.follow.since, has_begun=self.done >= 0)
+        claim = self._node.execute(command).result
+        if claim.is_dropped:
+            self._end()
+            return False
         if claim.left_us:
             self._held_elsewhere_until_s = now_s + claim.left_us / SECOND_US
             self._holds_until_s = None
@@ -244,10 +259,15 @@ class FollowerRun:
             return True
         self._holds_until_s = None
         if self._known() is None:
-            self.is_over = True
-            values = {"follower": self.follow.name}
-            logger.warning(DROPPED, values, extra=values)
+            self._end()
         return False
+
+    def _end(self) -> None:
+        """It was dropped, and goes on no more."""
+        self.is_over = True
+        self._holds_until_s = None
+        values = {"follower": self.follow.name}
+        logger.warning(DROPPED, values, extra=values)
 
     def _note_said(self, now_s: float, position: int) -> None:
         self._said_s, self._said = now_s, position

@@ -25,11 +25,11 @@ class InlineFollower(FollowerRun):
     def __init__(self, follow: Follow, node: Node, loop: VirtualLoop, *, ttl_us: int) -> None:
         # Nothing was before the harness: all that has happened is the test's.
         follow = follow if follow.since is not None else replace(follow, since=0)
-        super().__init__(follow, node, ttl_us=ttl_us)
-        self._virtual = loop
 
-    def _finish(self, found: Coroutine[Any, Any, object]) -> None:
-        self._virtual.finish(found, copy_context(), lambda _: None)
+        def finish(coroutine: Coroutine[Any, Any, object]) -> object:
+            return loop.finish(coroutine, copy_context(), lambda _: None)
+
+        super().__init__(follow, node, ttl_us=ttl_us, finish=finish)
 
     def _fail(self, event: Event, error: BaseException) -> None:
         if isinstance(error, KeyboardInterrupt):

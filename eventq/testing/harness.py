@@ -117,6 +117,9 @@ class Harness:
         self._faults = Faults()
         lenders = [each for each in given if isinstance(each, Queue)]
         self._handlers = BorrowedHandlers(queue, lenders, self._faults)
+        # Refuses equal names before there is anything to close.
+        self._handlers.workload(self._policy)
+        self._handlers.follows()
         self._loop = VirtualLoop(self.clock)
         self._inline_count = 0
         self._nodes_count = 0
@@ -125,7 +128,6 @@ class Harness:
         """Calls the handlers of the last run, or of the one that goes on."""
         self._runner: Runner | None = None
         self._following: InlineFollowing | None = None
-        self._handlers.workload(self._policy)
         self._handlers.borrow()
 
     # Time and work.

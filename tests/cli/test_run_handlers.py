@@ -27,11 +27,11 @@ handlers = eventq.Handlers()
 def send(to: str, *, copies: int = 1) -> str:
     return to
 
-@queue.task
+@queue.task(unique="path", keep_logs="info")
 async def index(ctx: eventq.Context, path: str) -> None:
     await ctx.sleep("1ms")
 
-@handlers.task("lone", isolate=True, recycle=9)
+@handlers.task("lone", isolate=True, recycle=9, memory="1GiB", kill_after="3s")
 def lone(n: int) -> int:
     return n
 
@@ -166,6 +166,7 @@ def test_handlers_are_listed(folder: Path) -> None:
     text = finished("handlers", "jobs:queue", folder=folder).stdout
     lines = finished("handlers", "jobs:queue", "--json", folder=folder).stdout.splitlines()
     lone = finished("--json", "handlers", "jobs:handlers", folder=folder).stdout
+    lone_text = finished("handlers", "jobs:handlers", folder=folder).stdout
 
     assert [line.split("\t")[0] for line in text.splitlines()] == ["NAME", "index", "mail.send"]
     assert json.loads(lines[1]) == {
@@ -177,11 +178,16 @@ def test_handlers_are_listed(folder: Path) -> None:
         "options": {
             "deadline": "5m", "priority": 2, "max_retries": 3, "backoff": "linear:2s:1m",
         },
+        "unique": None,
         "retry": ["ConnectionError: exponential 1s, cap 5m", "ValueError: fail"],
         "result": "strict",
+        "keep_logs": None,
         "isolation": None,
     }  # fmt: skip
-    assert json.loads(lines[0])["async"] is True
+    index = json.loads(lines[0])
+    assert (index["async"], index["unique"], index["keep_logs"]) == (True, "path", "info")
+    assert "async, unique path, keeps logs from info" in text
+    assert "isolated, kill_after 3s, memory 1 GiB, recycle 9" in lone_text
     assert json.loads(lone)["name"] == "lone"
     assert json.loads(lone)["isolation"]["recycle"] == 9
     assert len(left(folder)) == 4

@@ -205,6 +205,7 @@ def test_what_is_no_function_is_no_handler(queue: Queue, function: Any) -> None:
         {"priority": "high"},
         {"max_retries": -1},
         {"result": "loose"},
+        {"result": []},
         {"retry": {int: "1s"}},
         {"key": "k"},
         {"nonsense": 1},
@@ -248,7 +249,7 @@ def test_nothing_is_appended_for_a_wrong_call(queue: Queue) -> None:
     def handler(path: str) -> None: ...
 
     call: Callable[..., Any] = handler.new
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match=r"^handler\(\) missing a required argument: 'path'"):
         call()
     with pytest.raises(ArgumentError):
         call(5)
@@ -320,3 +321,46 @@ def test_awaited_handlers_make_tasks_too() -> None:
             return handler.result_of(done), done.name
 
     assert asyncio.run(main()) == (5, "handler")
+
+
+def test_an_argument_may_have_any_name(queue: Queue) -> None:
+    """Also those that methods of a handler give to what they are called on."""
+
+    @queue.task
+    def handler(self: int, args: int, name: str, tags: int) -> list[Any]:
+        return [self, args, name, tags]
+
+    task = handler.new(self=1, args=2, name="x", tags=3)
+    queue.run(until="idle")
+
+    assert handler(self=1, args=2, name="x", tags=3) == [1, 2, "x", 3]
+    assert handler.result_of(queue.get(task.key) or task) == [1, 2, "x", 3]
+    assert asyncio.run(handler.aio.new(self=1, args=2, name="x", tags=3)).tags == task.tags
+
+
+def test_tags_of_using_are_names_with_values(queue: Queue) -> None:
+    """As those of `new`."""
+    wrong: Any = 5
+    handler = queue.task("handler")(lambda: None)
+
+    with pytest.raises(ArgumentError, match="tags"):
+        handler.using(tags=wrong)
+
+
+def test_a_handler_is_no_worker(queue: Queue) -> None:
+    """Else its tasks would wait for ever, and it would be called for others."""
+    handler = queue.task("handler")(lambda *, number=1: number)
+    handler.new()
+
+    with pytest.raises(ArgumentError, match="run without a worker"):
+        queue.run(handler, until="idle")
+
+
+def test_a_handler_shows_its_name_and_arguments(queue: Queue) -> None:
+    """In messages, and where somebody looks at it."""
+
+    def handler(path: str, *, dpi: int = 300) -> None: ...
+
+    assert (
+        repr(queue.task("docs.ocr")(handler)) == "<Handler docs.ocr(path: str, *, dpi: int = 300)>"
+    )

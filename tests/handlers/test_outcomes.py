@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from eventq import (
@@ -19,7 +20,7 @@ from eventq import (
     Task,
     TaskState,
 )
-from eventq.core.events import Failed, Released
+from eventq.core.events import ERROR_BYTES, Failed, Released
 from eventq.testing import ManualClock
 from tests.support import final, kinds
 
@@ -82,6 +83,25 @@ def test_the_error_behind_an_outcome_is_kept(queue: Queue, outcome: Exception) -
     assert failed.error.type == "FileNotFoundError"
     assert "/nowhere/at/all" in failed.error.message
     assert "read_text" in failed.error.traceback
+    # A Cancel's own reason stands in `cancelled`.
+    said = f"eventq.{type(outcome).__name__}: why\n"
+    assert failed.error.traceback.endswith(said) is not isinstance(outcome, Cancel)
+
+
+def test_a_long_traceback_leaves_room_for_the_reason(queue: Queue) -> None:
+    """All of an error fits where it is kept, and its end says what the worker said."""
+    many = ExceptionGroup("many", [ValueError("x" * 500) for _ in range(50)])
+
+    def handler() -> None:
+        raise Fail("no page is left") from many
+
+    queue.task("handler", max_retries=0)(handler).using(key="k").new()
+    queue.run(until="idle")
+
+    [failed] = failures(queue)
+    assert failed.error.type == "ExceptionGroup"
+    assert failed.error.traceback.endswith("\neventq.Fail: no page is left\n")
+    assert len(msgspec.json.encode(failed.error)) <= ERROR_BYTES
 
 
 def test_a_snooze_counts_as_no_attempt(queue: Queue, clock: ManualClock) -> None:
@@ -169,6 +189,47 @@ def test_a_strict_result_fails_the_attempt(queue: Queue) -> None:
         TaskState.EXPIRED,
         "eventq.ArgumentError",
     )
+
+
+def text_for_a_number() -> int:
+    """Returns what its annotation does not say."""
+    wrong: Any = "five"
+    return wrong  # type: ignore[no-any-return]
+
+
+def bytes_in_a_dict() -> dict[str, Any]:
+    """Returns what JSON has as text."""
+    return {"raw": b"x"}
+
+
+@pytest.mark.parametrize("function", [text_for_a_number, bytes_in_a_dict])
+def test_a_strict_result_comes_back_by_its_annotation(
+    queue: Queue, function: Callable[[], Any]
+) -> None:
+    """Else whoever asks for it would be the first to learn of it."""
+    handler = queue.task("strict", result="strict", max_retries=0)(function)
+    strict = handler.new()
+    lenient = queue.task("lenient")(function).new()
+
+    queue.run(until="idle")
+
+    assert [final(queue, task.key).state for task in (strict, lenient)] == ["expired", "completed"]
+    error = final(queue, strict.key).last_error
+    assert error is not None
+    assert error.message.startswith("result: expected")
+
+
+def test_a_strict_result_that_fits_completes(queue: Queue) -> None:
+    """Also one that JSON has another form of."""
+
+    def handler() -> dict[int, tuple[str, bytes]]:
+        return {1: ("a", b"b")}
+
+    registered = queue.task("handler", result="strict")(handler)
+    key = registered.new().key
+    queue.run(until="idle")
+
+    assert registered.result_of(final(queue, key)) == {1: ("a", b"b")}
 
 
 def test_a_lenient_result_completes(queue: Queue) -> None:

@@ -75,12 +75,16 @@ def test_a_group_may_have_a_rule_of_its_own() -> None:
         {ValueError(): "1s"},
         {ValueError: "soon"},
         {ValueError: ValueError},
+        {ValueError: None},
+        {ValueError: Fail("why")},
         [(ValueError, "1s"), (ValueError, "2s")],
         [ValueError],
         5,
     ],
 )
 def test_wrong_rules_are_refused(rules: Any) -> None:  # noqa: ANN401
-    """When the handler is made."""
-    with pytest.raises(ArgumentError):
+    """When the handler is made, as what they were given as."""
+    with pytest.raises(ArgumentError) as found:
         RetryRules(rules)
+
+    assert found.value.argument == "retry"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import enum
 import re
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Optional
 from uuid import UUID
 
 import msgspec
@@ -278,7 +278,7 @@ def test_a_generator_is_no_type_of_result() -> None:
     "page, words",
     [
         (5, "page: expected `object`, got 5"),
-        ({"number": "5"}, "page: expected `int`, not `str` for page.number, got {'number': '5'}"),
+        ({"number": "5"}, "page: expected `int`, got `str` at page.number, got {'number': '5'}"),
         ({"text": "a"}, "page: expected a value for page.number, got {'text': 'a'}"),
     ],
 )
@@ -291,3 +291,138 @@ def test_what_does_not_fit_within_an_argument_is_named_with_it(page: object, wor
         HandlerSignature(handler).tags((page,), {}, None)
 
     assert found.value.argument == "page"
+
+
+class Scalar(float):
+    """A number of another library, as numpy's are."""
+
+
+def loose(  # noqa: PLR0917 - one of each kind
+    text: str = "",
+    names: list[str] | None = None,
+    items: list | None = None,  # type: ignore[type-arg]
+    fields: dict[str, Any] | None = None,
+    page: Page | None = None,
+    number: float = 0.0,
+) -> dict[int, str]:
+    """Annotations that leave JSON's types as they are."""
+    raise AssertionError(text, names, items, fields, page, number)
+
+
+@pytest.mark.parametrize(
+    "argument, value",
+    [
+        ("text", b"a"),
+        ("text", UUID(int=5)),
+        ("text", datetime(2026, 1, 2, tzinfo=UTC)),
+        ("names", ["a", b"a"]),
+        ("items", [Decimal(1)]),
+        ("items", [Page(1)]),
+        ("fields", {"at": datetime(2026, 1, 2, tzinfo=UTC)}),
+        ("fields", {"deep": [{"colour": Colour.RED}]}),
+        ("fields", {1: "a"}),
+        ("page", Page(1, b"a")),  # type: ignore[arg-type]
+    ],
+)
+def test_a_value_that_would_come_back_as_another_is_refused(argument: str, value: object) -> None:
+    """As JSON it is text, or a dict, and no annotation says what it was."""
+    with pytest.raises(ArgumentError, match="comes back") as found:
+        HandlerSignature(loose).tags((), {argument: value}, None)
+
+    assert found.value.argument == argument
+
+
+@pytest.mark.parametrize(
+    "argument, value, kept",
+    [
+        ("items", [1, ("a", None)], [1, ["a", None]]),
+        ("fields", {"a": {"b": (1, 2.5)}}, {"a": {"b": [1, 2.5]}}),
+        ("number", Scalar(1.5), 1.5),
+        ("number", 2, 2.0),
+        ("page", {"number": 1}, Page(1)),
+    ],
+)
+def test_a_value_that_json_has_a_like_of_is_taken(
+    argument: str, value: object, kept: object
+) -> None:
+    """A tuple for a list, a whole number for a float, a dict for a dataclass."""
+    signature = HandlerSignature(loose)
+
+    text = signature.tags((), {argument: value}, None)
+
+    assert signature.arguments(text)[argument] == kept
+
+
+def test_keys_of_a_result_come_back_by_the_annotation() -> None:
+    """JSON has them as text."""
+    signature = HandlerSignature(loose)
+
+    kept = msgspec.json.decode(signature.result_json({1: "a"}))
+
+    assert (kept, signature.result(kept)) == ({"1": "a"}, {1: "a"})
+
+
+def late_context(path: str, ctx: Context) -> None:
+    """Its context is not the first."""
+
+
+def named_context(*, ctx: Context) -> None:
+    """Its context could only be given by name."""
+
+
+def optional_context(ctx: Context | None, path: str) -> None:
+    """Its context may be None, which it never is."""
+
+
+@pytest.mark.parametrize("function", [late_context, named_context, optional_context])
+def test_a_context_in_another_place_is_refused(function: Callable[..., None]) -> None:
+    """When the handler is made, not by each attempt."""
+    with pytest.raises(ArgumentError, match="the context as the first parameter"):
+        HandlerSignature(function)
+
+
+def test_messages_say_what_is_wrong_with_a_value_and_where() -> None:
+    """In the words of the annotation, and with the place in a value of many."""
+
+    def handler(pages: list[Page], at: datetime | None = None) -> None: ...
+
+    signature = HandlerSignature(handler)
+
+    with pytest.raises(ArgumentError, match=r"pages: expected `int`, got `str` at pages\[1\]\.num"):
+        signature.tags(([Page(1), {"number": "x"}],), {}, None)
+    with pytest.raises(ArgumentError, match=r"at: expected what its annotation says \(Invalid RFC"):
+        signature.tags(([], "noon"), {}, None)
+
+
+def test_a_union_that_json_cannot_tell_apart_is_refused_with_the_reason() -> None:
+    """Else a user would look for what is wrong with either of its types."""
+
+    def handler(path: str | bytes) -> None: ...
+
+    with pytest.raises(ArgumentError, match="more than one str-like type"):
+        HandlerSignature(handler)
+
+
+@pytest.mark.parametrize(
+    "kind, value",
+    [
+        (object, [1, {"a": None}]),
+        (dict[str, object], {"a": [1, "b"]}),
+        (Mapping[str, object], {"a": 1}),
+        (list[dict[str, object]] | None, [{"a": 1}]),
+        (Annotated[list[object], "any"], [1, "a"]),
+        (Optional[list[object]], None),  # noqa: UP045 - as older code has it
+    ],
+)
+def test_object_is_any_json_value(kind: Any, value: object) -> None:  # noqa: ANN401
+    """As an argument, and as a result; what JSON would change is refused there, too."""
+
+    def handler(item: Any) -> Any: ...  # noqa: ANN401 - set below
+
+    handler.__annotations__.update({"item": kind, "return": kind})
+    signature = HandlerSignature(handler)
+
+    assert signature.arguments(signature.tags((value,), {}, None)) == {"item": value}
+    assert signature.result(msgspec.json.decode(signature.result_json(value))) == value
+    with pytest.raises(ArgumentError, match="item"):
+        signature.tags(({"a": [{"b": UUID(int=1)}]},), {}, None)

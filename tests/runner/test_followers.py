@@ -12,6 +12,7 @@ import pytest
 
 from eventq import ArgumentError, Event, Handlers, Queue, Task
 from eventq.core.events import Followed
+from eventq.replay.followers import FollowerState
 from eventq.runner.follower import STRIDE
 from tests.checker import check_log
 from tests.support import running, wait_until
@@ -129,6 +130,7 @@ def test_one_that_raises_is_called_again_and_holds_nothing_up(queue: Queue) -> N
     """The same event first, after a wait; tasks and other followers go on; the log says why."""
     seen: list[int] = []
     others: list[int] = []
+    failed: list[FollowerState] = []
 
     @queue.follow("fragile", kinds=["created"], since=0)
     def _note(event: Event) -> None:
@@ -140,13 +142,17 @@ def test_one_that_raises_is_called_again_and_holds_nothing_up(queue: Queue) -> N
     def _other(event: Event) -> None:
         others.append(event.task)
 
+    def has_failed() -> bool:
+        failed[:] = [state for state in queue.followers() if state.error is not None]
+        return bool(failed)
+
     with running(queue, lambda _ctx, _task: None):
-        first, second = queue.new().number, queue.new().number
-        wait_until(lambda: len(others) == 2)
-        [failing] = [state for state in queue.followers() if state.name == "fragile"]
-        wait_until(lambda: len(seen) == 3)
+        first, second = (task.number for task in queue.new_many([{}, {}]))
+        wait_until(has_failed)
+        wait_until(lambda: (len(others), len(seen)) == (2, 3))
 
     assert seen == [first, first, second]
+    [failing] = failed
     assert failing.error is not None
     assert (failing.failures, failing.error.type, failing.error.message) == (
         1,

@@ -143,3 +143,49 @@ def test_all_kinds_are_all_but_those_about_followers(queue: Queue) -> None:
         ("expired", "expired"),
         ("left", None),
     ]
+
+
+def test_one_that_is_dropped_while_nobody_holds_its_work_ends() -> None:
+    """Its run does not bring it back at the next event."""
+    clock = ManualClock()
+    ours, _ = two_queues(clock)
+    seen: list[int] = []
+    follow = make_follow(
+        "f", lambda event: seen.append(event.task), kinds=["created"], names=None, since=0
+    )
+    run = FollowerRun(follow, node_of(ours), ttl_us=1_000_000)
+    first = ours.new().number
+    while run.step(lambda: False) == 0:
+        pass
+    clock.advance(2)
+    assert run.step(lambda: False) is None
+    clock.advance(2)
+    ours.drop_follower("f")
+    ours.new()
+
+    run.step(lambda: False)
+
+    assert (run.is_over, seen, ours.followers()) == (True, [first], [])
+    check_log(ours.log)
+
+
+def test_other_code_of_a_name_is_in_the_log_before_it_has_something_to_do(queue: Queue) -> None:
+    """Else its lag would be that of the code before it, and an archive would wait for nothing."""
+    first, second = (
+        make_follow("f", _seen, kinds=[kind], names=None, since=0)
+        for kind in ("created", "expired")
+    )
+    before = FollowerRun(first, node_of(queue), ttl_us=30_000_000)
+    before.begin()
+    before.leave()
+    queue.new()
+    assert [(each.kinds, each.lag_events) for each in queue.followers()] == [(("created",), 1)]
+
+    FollowerRun(second, node_of(queue), ttl_us=30_000_000).begin()
+
+    assert [(each.kinds, each.lag_events) for each in queue.followers()] == [(("expired",), 0)]
+    check_log(queue.log)
+
+
+def _seen(event: Event) -> None:
+    del event

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pytest
 
-from eventq import ArgumentError, Event, Handlers, Task
+from eventq import AlreadyRunningError, ArgumentError, Event, Handlers, Task
 from eventq.testing import harness
 from tests.support import kinds
 
@@ -143,5 +143,26 @@ def test_two_followers_of_one_name_are_refused() -> None:
     one, other = shop_with([]), Handlers()
     other.follow("thanks")(print)
 
-    with harness([one, other]) as t, pytest.raises(ArgumentError, match="thanks"):
-        t.run()
+    with pytest.raises(ArgumentError, match="thanks"), harness([one, other]):
+        pass
+
+
+def test_a_follower_cannot_have_the_harness_work() -> None:
+    """What it makes within `inline` is run once it has returned."""
+    handlers = Handlers()
+    seen: list[object] = []
+    handlers.task("tell")(lambda: seen.append("told"))
+    with harness([handlers]) as t:
+
+        @handlers.follow("nested", kinds=["created"], names=["first"])
+        def _nested(event: Event) -> None:
+            del event
+            t.queue.new(name="tell")
+            with pytest.raises(AlreadyRunningError, match="a handler or follower"):
+                t.run()
+            seen.append("returned")
+
+        with t.inline():
+            t.queue.new(name="first")
+
+        assert seen == ["returned", "told"]
