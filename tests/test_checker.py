@@ -64,7 +64,7 @@ def chain(*commits: list[Draft], at: int = 10) -> list[Commit]:
 
 
 NEW_TASK: Step = (10, NEW, Created(PLAIN))
-MADE = Created(PLAIN)
+MADE = Created(PLAIN, made_by=1)
 EARLY: Step = (9, NEW, Created(PLAIN))
 SIGN: Step = (9, NODE, Renewed("n", 30))
 GOOD: list[list[Step]] = [
@@ -256,6 +256,8 @@ BAD: list[tuple[str, list[Step]]] = [
     ),
     ("where a task stands", [EARLY, (9, 1, LEASED), (9, 1, Completed(2, made=1)), SIGN]),
     ("1 tasks .* missing", [EARLY, (9, 1, LEASED), (9, 1, Completed(2, made=2)), (9, NEW, MADE)]),
+    ("made by task None", [EARLY, (9, 1, LEASED), (9, 1, Completed(2, made=1)), EARLY]),
+    ("which has not said so", [EARLY, (9, NEW, MADE)]),
     ("made -1", [EARLY, (9, 1, LEASED), (9, 1, Completed(2, made=-1))]),
     ("the live one is", [EARLY, (9, 1, LEASED), (9, 1, Progressed(1))]),
     ("saved of task 1: pending", [EARLY, (9, 1, Saved(0))]),

@@ -111,6 +111,8 @@ def _created(context: EventContext, body: Created) -> str:
     task, at = context.after, context.event.decided_at
     later_us = task.scheduled_at_us - at
     like = [] if body.repeats is None else [f"made like task {body.repeats}"]
+    if body.made_by is not None:
+        like = [f"made by task {body.made_by}"]
     when = "ready at once" if later_us <= 0 else f"to run {brief_duration(later_us)} later"
     parts = [*like, when]
     if task.name is not None:

@@ -15,7 +15,7 @@ from eventq.audit.dispatch_rank import Rank, ahead_words, beaten_words, rank_of
 from eventq.audit.handling import choice_of, handling_of, rivals_of
 from eventq.audit.history import Step, steps_of
 from eventq.audit.lookup import last_lease, last_sign, read_history
-from eventq.audit.phrases import counted
+from eventq.audit.phrases import counted, progress_words
 from eventq.core.durations import brief_duration, show_duration
 from eventq.core.events import (
     Cancelled,
@@ -207,7 +207,7 @@ def _dispatched(log: EventLog, steps: list[Step], task: Task, point: Point, limi
     elif task.state is TaskState.LEASED:
         held = brief_duration(point.at - at)
         verdict = f"it is leased to {body.worker} since {show_instant(at)}, {held} ago"
-        notes.append(_signs(log, body.worker, grant, point))
+        notes += [_signs(log, body.worker, grant, point), *_told(task, point)]
     else:
         verdict = "its attempt has just failed; what follows stands in the same commit, behind"
     told = Why(point.seq, point.at, task, verdict, notes, ready_at)
@@ -295,6 +295,17 @@ def _signs(log: EventLog, worker: str, grant: Grant, point: Point) -> str:
     return f"last sign of life of the node {silent} ago, at {sign.seq}; its lease lasts " + (
         show_duration(sign.body.ttl_us)
     )
+
+
+def _told(task: Task, point: Point) -> list[str]:
+    """What the attempt has said of itself, if anything."""
+    if (told := task.progress) is None:
+        return []
+    note = f" {told.note}" if told.note else ""
+    ago = brief_duration(point.at - told.at_us)
+    return [
+        f"its attempt has done {progress_words(told.done, told.total)}{note}, by its word {ago} ago"
+    ]
 
 
 def _cause(steps: list[Step]) -> str:

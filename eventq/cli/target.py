@@ -19,17 +19,12 @@ EXPECTED = "MODULE:FUNCTION, like jobs:work for `def work(ctx, task)` in jobs.py
 EXPECTED_QUEUE = "MODULE:QUEUE, like jobs:queue for `queue = eventq.Queue(...)` in jobs.py"
 
 
-def load_worker(target: str) -> Callable[..., Any]:
-    """The function, imported with the current directory on the path, as ``python -m`` has it.
-
-    Ends the command with a message: exit code 2 when there is no such worker, 1 when its module
-    cannot be imported.
-    """
-    return _check_worker(target, _load(target, EXPECTED))
-
-
 def load_work(target: str) -> Queue | Handlers | Callable[..., Any]:
-    """A queue, handlers, or a function, as `load_worker` has it."""
+    """A queue, handlers, or a function of (ctx, task).
+
+    It is imported with the current directory on the path, as ``python -m`` has it. Ends the command
+    with a message: exit code 2 when there is no such thing, 1 when its module cannot be imported.
+    """
     found = _load(target, EXPECTED)
     if isinstance(found, AsyncQueue):
         return found.queue
@@ -37,7 +32,7 @@ def load_work(target: str) -> Queue | Handlers | Callable[..., Any]:
 
 
 def load_handlers(target: str) -> list[Handler[..., Any, Any]]:
-    """The handlers of a queue, or of a collection, as `load_worker` has it."""
+    """The handlers of a queue, or of a collection, as `load_work` has it."""
     found = _load(target, EXPECTED_QUEUE)
     if isinstance(found, AsyncQueue):
         found = found.queue
@@ -66,7 +61,7 @@ def _load(target: str, expected: str) -> Any:  # noqa: ANN401 - whatever stands 
 
 def _check_worker(target: str, worker: Any) -> Callable[..., Any]:  # noqa: ANN401 - see _load
     if isinstance(worker, Handler):
-        misuse(f"{target} is a handler: name its queue, with --name {worker.name}")
+        misuse(f"{target} is the handler {worker.name}: name its queue instead")
     if not callable(worker):
         misuse(f"{target} is not callable but of type {type(worker).__name__}")
     if not takes_an_attempt(worker):

@@ -108,17 +108,19 @@ class Making:
                 task = change(task, 0, self._now, body)
         self._tasks.changed[task.number] = task
 
-    def make(self, orders: Sequence[NewTask], drafts: list[Draft]) -> Drafted:
+    def make(
+        self, orders: Sequence[NewTask], drafts: list[Draft], *, made_by: int | None = None
+    ) -> Drafted:
         """Drafts what the orders of one caller, or of one attempt, ask for: all of it or nothing.
 
-        ``drafts`` are the commit's so far; a task that they create may be replaced there. Raises
-        KeyConflictError when a key is taken by other content, DuplicateTaskError, and ArgumentError
-        for a task that could never run.
+        ``drafts`` are the commit's so far; a task that they create may be replaced there.
+        ``made_by`` is the attempt's task. Raises KeyConflictError when a key is taken by other
+        content, DuplicateTaskError, and ArgumentError for a task that could never run.
         """
         before, tasks = self._tasks, self._tasks.copy()
         first = len(before.created)
         existing = existing_by_key(orders, self._past, self._now)
-        places = [tasks.place(order, existing) for order in orders]
+        places = [tasks.place(order, existing, made_by) for order in orders]
         for index in tasks.replaced:
             if index < first:
                 place = drafts.index((NEW, before.created[index]))
@@ -151,7 +153,9 @@ class _CommitTasks:
         other._by_key, other._by_unique = self._by_key.copy(), self._by_unique.copy()
         return other
 
-    def place(self, order: NewTask, existing: Mapping[str, tuple[Event, Task]]) -> int | Task:
+    def place(
+        self, order: NewTask, existing: Mapping[str, tuple[Event, Task]], made_by: int | None
+    ) -> int | Task:
         """The order's own task: one that is there, or the index of one that is created."""
         key, unique = order.key, order.unique
         if key is not None:
@@ -163,7 +167,7 @@ class _CommitTasks:
         if unique is not None and (held := self._held(unique, order)) is not None:
             return held
         index = len(self.created)
-        self.created.append(created_by(order, self._now))
+        self.created.append(created_by(order, self._now, made_by=made_by))
         if key is not None:
             self._by_key[key] = index
         if unique is not None:
@@ -247,8 +251,11 @@ def existing_by_key(
     return found
 
 
-def created_by(order: NewTask, now: int) -> Created:
-    """What the log says of a task that is made now. Raises ArgumentError if it can never run."""
+def created_by(order: NewTask, now: int, *, made_by: int | None = None) -> Created:
+    """What the log says of a task that is made now, by the attempt of a task if ``made_by`` is one.
+
+    Raises ArgumentError if it can never run.
+    """
     policy, scheduled_at, expires_at = order.policy, start_of(order, now), order.expires_at
     if expires_at is None and policy.max_age_us is not None:
         expires_at = now + policy.max_age_us
@@ -270,6 +277,7 @@ def created_by(order: NewTask, now: int) -> Created:
         needs=order.route.needs,
         repeats=order.repeats,
         unique=order.unique,
+        made_by=made_by,
     )
 
 

@@ -81,7 +81,8 @@ class Created(Body, frozen=True, tag="created"):
 
     ``name`` None is a task for `run(worker)`; ``lane`` None is the lane "default". A node that does
     not know a word of ``needs`` leaves the task alone. Of one ``unique`` value, one task is open at
-    a time. ``repeats`` is the final task that it was made like, by `Queue.repeat`.
+    a time. ``repeats`` is the final task that it was made like, by `Queue.repeat`; ``made_by`` the
+    one whose attempt made it with its completion.
     """
 
     policy: Policy
@@ -95,6 +96,7 @@ class Created(Body, frozen=True, tag="created"):
     needs: tuple[str, ...] = ()
     unique: str | None = None
     repeats: int | None = None
+    made_by: int | None = None
 
 
 @final

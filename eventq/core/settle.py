@@ -243,7 +243,7 @@ def _complete(
         # Its value is free for a task that it makes.
         making.note(task, [(task.number, body)])
     try:
-        made = making.make(outcome.children, drafts)
+        made = making.make(outcome.children, drafts, made_by=task.number)
     except CANNOT_MAKE as error:
         met = ErrorInfo(f"eventq.{type(error).__name__}", str(error))
         end = Outcome(outcome.task, outcome.fence, "failed", error=met, fatal=True)

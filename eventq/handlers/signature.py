@@ -40,6 +40,7 @@ MISPLACED = "the context as the first parameter, given by its place and annotate
 STORED = "a type that JSON can hold: plain values, lists, dicts, dataclasses, msgspec types, enums"
 
 _MISSING = re.compile(r"missing required field `(\w+)`")
+# The argument, and the place within it.
 _AT = re.compile(r"(.*) - at `\$\.(\w+)(.*)`")
 
 
@@ -289,14 +290,20 @@ def _check_kept(name: str, value: object, kept: object) -> None:
 def _unfit(error: msgspec.ValidationError, tags_json: bytes) -> ArgumentError:
     """The error that names the argument which is missing or does not fit."""
     text = str(error)
-    if missing := _MISSING.search(text):
-        return ArgumentError(missing[1], None, "a value: the argument is missing")
+    missing = _MISSING.search(text)
     if found := _AT.match(text):
         problem, name, place = found.groups()
         value = msgspec.json.decode(tags_json).get(name)
-        if place:
-            problem += f" at {name}{place}"
-        if problem.startswith("Expected "):
-            return ArgumentError(name, value, problem.removeprefix("Expected "))
-        return ArgumentError(name, value, f"what its annotation says ({problem})")
+        at = f" at {name}{place}" if place else ""
+        if missing:
+            expected = f"a value for {name}{place}.{missing[1]}"
+        elif not problem.startswith("Expected "):
+            expected = f"what its annotation says ({problem}{at})"
+        else:
+            expected = problem.removeprefix("Expected ")
+            # What came in place of a whole argument is said behind it anyway.
+            expected = expected + at if at else expected.partition(", got ")[0]
+        return ArgumentError(name, value, expected)
+    if missing:
+        return ArgumentError(missing[1], None, "a value: the argument is missing")
     return ArgumentError("arguments", tags_json.decode(), text)

@@ -35,7 +35,10 @@ UNENDED = "workers of an earlier run have not ended: %(tasks)s"
 
 
 class RunReport(Struct, frozen=True):
-    """What one `run` did, counted by outcome; ``expired`` counts tasks that it gave up."""
+    """What one `run` did, counted by outcome; ``expired`` counts tasks that it gave up.
+
+    ``left`` is how many tasks were open when it ended: scheduled for later, or not for this run.
+    """
 
     completed: int = 0
     failed: int = 0
@@ -43,12 +46,13 @@ class RunReport(Struct, frozen=True):
     released: int = 0
     refused: int = 0
     expired: int = 0
+    left: int = 0
 
-    def plus(self, other: RunReport) -> RunReport:
-        """The sums of two reports."""
-        return RunReport(
-            **{name: getattr(self, name) + getattr(other, name) for name in self.__struct_fields__}
-        )
+    def plus(self, later: RunReport) -> RunReport:
+        """The sums of two reports; ``left`` is that of the later one."""
+        names = self.__struct_fields__
+        sums = {name: getattr(self, name) + getattr(later, name) for name in names}
+        return RunReport(**{**sums, "left": later.left})
 
 
 class Runner:
@@ -125,7 +129,8 @@ class Runner:
                 self._health.end()
         if self.stopping.cause is not None:
             raise self.stopping.cause
-        return RunReport(**self.settler.counts)
+        with node.reading(as_left=True) as projection:
+            return RunReport(**self.settler.counts, left=len(projection.tasks))
 
     def stop(self) -> None:
         """Asks to stop; the second call forces. May be called from anywhere, also a handler.

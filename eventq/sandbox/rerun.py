@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 from msgspec import Struct
@@ -22,9 +22,12 @@ from eventq.core.task import Task
 from eventq.core.validation import check_count
 from eventq.errors import ArgumentError, DeadlineExceededError
 from eventq.eventlog.contract import EventLog
+from eventq.handlers.around import Call
+from eventq.handlers.collection import Handlers
 from eventq.handlers.context import LATE, AsyncContext, Context, running
-from eventq.handlers.work import Work, work_of_worker
+from eventq.handlers.work import Work, unpacking, work_of_handler, work_of_worker
 from eventq.host.clock import Clock, SystemClock
+from eventq.queue import Queue
 from eventq.replay.attempts import (
     OUTCOMES,
     Ended,
@@ -85,7 +88,7 @@ class PastClock:
 def rerun(
     log: EventLog,
     key: str,
-    worker: Callable[[Any, Any], Any],
+    worker: Call | Queue | Handlers,
     *,
     attempt: int | None = None,
     at: Point | None = None,
@@ -94,16 +97,18 @@ def rerun(
 ) -> Rerun:
     """Calls the worker, here and now, with the task as a recorded attempt was given it.
 
-    ``attempt`` is its number; None takes the last one, of those begun up to the point ``at``. The
-    worker really runs, and what it does to the world is done. Its ``ctx`` is of the recorded
-    instant: ``ctx.fence`` is the recorded one, ``ctx.deadline`` lies in the past as far from the
-    lease as it did then, ``ctx.remaining()`` counts from now. A ``def`` worker runs in this thread,
-    a coroutine in a loop of its own, so not from within a loop; context variables that it sets are
-    gone afterwards. ``on_error`` is called with what it raised. Raises TaskNotFoundError, and
-    ArgumentError for an attempt that was never made.
+    Of a queue or Handlers it is the handler of the task's name, with what is wrapped around it and
+    its rules; an isolated one is called in this process. ``attempt`` is its number; None takes the
+    last one, of those begun up to the point ``at``. The worker really runs, and what it does to the
+    world is done. Its ``ctx`` is of the recorded instant: ``ctx.fence`` is the recorded one,
+    ``ctx.deadline`` lies in the past as far from the lease as it did then, ``ctx.remaining()``
+    counts from now. A ``def`` worker runs in this thread, a coroutine in a loop of its own, so not
+    from within a loop; context variables that it sets are gone afterwards. ``on_error`` is called
+    with what it raised. Raises TaskNotFoundError, and ArgumentError for an attempt that was never
+    made, and for a task that none of the handlers is for.
     """
-    work = work_of_worker(worker)
     recorded = find_attempt(log, key, attempt=attempt, at=at)
+    work = _work_of(worker, recorded.task.name)
     run = _Run(recorded, work, clock or SystemClock())
     call = run.call_async if work.is_async else run.call
     ended = ended_as(RunVariables().copy().run(call))
@@ -111,6 +116,20 @@ def rerun(
     if run.error is not None and on_error is not None:
         on_error(run.error)
     return Rerun(recorded, ended, run.ran_us, verdict, differs)
+
+
+def _work_of(worker: Call | Queue | Handlers, name: str | None) -> Work:
+    """What is called for a task of this name."""
+    if isinstance(worker, Queue):
+        works = worker._registry.works(None, unpacking)  # noqa: SLF001 - as its own runs do
+    elif isinstance(worker, Handlers):
+        arounds = worker.arounds
+        works = {each.name: work_of_handler(each, arounds, call=unpacking(each)) for each in worker}
+    else:
+        return work_of_worker(worker)
+    if name not in works:
+        raise ArgumentError("worker", worker, f"handlers, of which one is for {name!r}")
+    return works[name]
 
 
 def find_attempt(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -23,14 +23,16 @@ def attempted_keys(
     *,
     state: States | None = None,
     tags: Mapping[str, Any] | None = None,
+    names: Collection[str] | None = None,
     limit: int | None = None,
     at: Point,
 ) -> list[str]:
     """Keys of the tasks that stood in these states at the point and had been leased before.
 
-    The newest come first. None means any state; ``tags`` that they had then. Found by folding the
-    log up to the point: O(events). With a ``limit``, memory holds no more completed tasks than
-    that; all others found, since those may be reopened. Raises ArgumentError.
+    The newest come first. None means any state; ``tags`` that they had then; ``names`` of which
+    each has one. Found by folding the log up to the point: O(events). With a ``limit``, memory
+    holds no more completed tasks than that; all others found, since those may be reopened. Raises
+    ArgumentError.
     """
     states = EVERY if state is None else check_states(state)
     check_tags(tags)
@@ -45,6 +47,7 @@ def attempted_keys(
             if task is None:
                 continue
             wrong = task.recorded_state in FINAL and task.recorded_state not in states
+            wrong = wrong or (names is not None and task.name not in names)
             if task.attempt and not wrong and wanted.matches(task.tags_json):
                 found.put(number, task)
             else:

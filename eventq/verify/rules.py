@@ -117,6 +117,8 @@ class Rules:
             seq += 1
             if self._made.owed:
                 self._made.take(seq, body)
+            elif type(body) is Created and body.made_by is not None:
+                self._report(seq, "made", f"made by task {body.made_by}, which has not said so")
             try:
                 rules[type(body)](seq, at, number, body)
             except BrokenError as broken:
@@ -233,7 +235,7 @@ class Rules:
     def _take_completed(self, seq: int, _at: int, number: int, body: Completed) -> None:
         # The commonest end by far, so it makes no further call when all is well.
         if body.made:
-            self._made.expect(body.made)
+            self._made.expect(number, body.made)
         task = self.tasks.get(number)
         if task is None or task.state != "leased" or task.fence != body.fence:
             task = self._end_lease(seq, number, body.fence, Completed)

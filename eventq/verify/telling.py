@@ -13,13 +13,14 @@ class MadeTasks:
     def __init__(self, report: Report) -> None:
         self.owed = 0
         """How many the last completion still announces."""
+        self._by: int | None = None
         self._report = report
 
-    def expect(self, count: int) -> None:
-        """A completion announces so many. Raises BrokenError."""
+    def expect(self, number: int, count: int) -> None:
+        """The completion of a task announces so many. Raises BrokenError."""
         if count < 0:
             raise BrokenError("made", f"made {count} tasks")
-        self.owed = count
+        self.owed, self._by = count, number
 
     def take(self, seq: int, body: AnyBody | Unknown | Unreadable) -> None:
         """Judges the next event."""
@@ -27,6 +28,9 @@ class MadeTasks:
         if not isinstance(body, Created | Unreadable):
             self._report(seq, "made", f"{body.kind} where a task stands that an attempt made")
             self.owed = 0
+        elif isinstance(body, Created) and body.made_by != self._by:
+            problem = f"made by task {body.made_by}, behind what task {self._by} has made"
+            self._report(seq, "made", problem)
 
     def finish(self, seq: int) -> None:
         """The commit ends here: nothing may be owed."""

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from eventq import Queue, Task
-from eventq.cli.demo.files import DemoFile, choose_broken, path_of
+from eventq.cli.demo.files import DemoFile, choose_broken, unquoted
+from eventq.core.events import Completed, Failed
 from tests.cli.harness import (
     FORBIDDEN,
     Cli,
@@ -40,6 +41,8 @@ NAMES = [
     "grün".encode(),
     b"[bold]:smile:",
     b"sha256:abc",
+    b"compress:123",
+    b"100%25",
     b"n" * 250,
     *([] if sys.platform == "darwin" else [b"latin-\xe9"]),
 ]
@@ -65,6 +68,8 @@ def make_tree(folder: Path) -> Path:
 
 
 FILE_COUNT = len(NAMES) + 3
+# All are hashed, and compressed but for the one that never succeeds.
+TASK_COUNT = 2 * FILE_COUNT - 1
 
 
 def make_plain_tree(folder: Path, count: int) -> Path:
@@ -114,34 +119,57 @@ def test_all_files_are_done_but_one(done_demo: tuple[Path, str]) -> None:
     found = tasks(folder)
     broken = [task for task in found.values() if task.tags.get("broken")]
 
-    assert len(found) == FILE_COUNT
+    assert len(found) == TASK_COUNT
     assert [task.state for task in broken] == ["expired"]
     assert broken[0].attempt == FAILED_ATTEMPTS
-    assert sum(task.state == "completed" for task in found.values()) == FILE_COUNT - 1
+    assert sum(task.state == "completed" for task in found.values()) == TASK_COUNT - 1
 
 
 def test_results_are_true(done_demo: tuple[Path, str]) -> None:
     """Digest, size and compressed size are those of the file's bytes."""
     folder, _ = done_demo
+    results: dict[str | None, int] = {"hash": 0, "compress": 0}
     for task in tasks(folder).values():
         if task.state == "expired":
             continue
-        path = path_of(task.tags)
-        assert path is not None
-        content = (folder / "tree" / path).read_bytes()
+        content = (folder / "tree" / unquoted(task.tags["path"])).read_bytes()
+        packed = len(zlib.compress(content, 6))
+        ratio = round(packed / len(content), 4) if content else None
+        true = {
+            "hash": hashlib.sha256(content).hexdigest(),
+            "compress": {"bytes": len(content), "compressed": packed, "ratio": ratio},
+        }
 
-        assert task.result["sha256"] == hashlib.sha256(content).hexdigest()
-        assert task.result["bytes"] == len(content)
-        assert task.result["compressed"] == len(zlib.compress(content, 6))
+        assert task.result == true[str(task.name)]
+        results[task.name] += 1
+    assert results == {"hash": FILE_COUNT - 1, "compress": FILE_COUNT - 1}
+
+
+def test_hashing_makes_the_task_of_compressing(done_demo: tuple[Path, str]) -> None:
+    """In the commit of its completion, for another lane, with its own priority."""
+    folder, _ = done_demo
+    found = tasks(folder)
+    with Queue(f"sqlite:///{folder}/eventq-demo.db", namespace="demo", create=False) as queue:
+        end, made = queue.history("hash:plain.txt")[-1], queue.history("compress:plain.txt")[0]
+    first, second = found["hash:plain.txt"], found["compress:plain.txt"]
+
+    assert (first.lane, second.lane) == ("disk", "cpu")
+    assert (first.priority, second.priority) == (30, 30)
+    assert isinstance(end.body, Completed)
+    assert (end.body.made, end.at) == (1, made.at)
 
 
 def test_failures_are_retried_with_backoff(done_demo: tuple[Path, str]) -> None:
-    """The seeded share fails as a disk does, and then succeeds."""
+    """The seeded share of each handler fails as a disk does, by its rule, and then succeeds."""
     folder, printed = done_demo
     retried = [t for t in tasks(folder).values() if t.state == "completed" and t.attempt > 1]
 
     assert retried
+    assert {t.name for t in retried} == {"hash", "compress"}
     assert all("Input/output error" in t.last_error.message for t in retried if t.last_error)
+    with Queue(f"sqlite:///{folder}/eventq-demo.db", namespace="demo", create=False) as queue:
+        rules = {event.body.rule for event in queue.events() if isinstance(event.body, Failed)}
+    assert rules == {"OSError: exponential 100ms, cap 2s"}
     assert "The history of one that was retried: " in printed
 
 
@@ -150,8 +178,8 @@ def test_the_printed_lines_tell_the_story(done_demo: tuple[Path, str]) -> None:
     _, printed = done_demo
 
     assert f"demo: {FILE_COUNT} tasks created, 0 were there already\n" in printed
-    assert f"{FILE_COUNT} of {FILE_COUNT} done, 0 ready, 0 leased, 0 scheduled" in printed
-    assert f"  {FILE_COUNT} tasks: {FILE_COUNT - 1} completed, 1 expired\n" in printed
+    assert f"{TASK_COUNT} of {TASK_COUNT} done, 0 ready, 0 leased, 0 scheduled" in printed
+    assert f"  {TASK_COUNT} tasks: {TASK_COUNT - 1} completed, 1 expired\n" in printed
     assert "(the one chosen never to succeed)\n" in printed
     assert "log verified: " in printed
     assert printed.replace("\n", "").isprintable()
@@ -172,13 +200,13 @@ def test_the_commands_to_try_next_work(done_demo: tuple[Path, str]) -> None:
 
 
 def test_a_second_run_creates_nothing(done_demo: tuple[Path, str]) -> None:
-    """Neither tasks nor events; even with another seed the one that never succeeds stays."""
+    """No task; even with another seed the one that never succeeds stays."""
     folder, _ = done_demo
     before = tasks(folder)
     form = summary(finished("demo", "tree", "--seed", "9", "--json", folder=folder))
 
     assert tasks(folder).keys() == before.keys()
-    assert (form["tasks"], form["expired"], form["done_now"]) == (FILE_COUNT, 1, 0)
+    assert (form["tasks"], form["expired"], form["done_now"]) == (TASK_COUNT, 1, 0)
     assert form["log_verified"] is True
     assert form["expired_keys"] == [key for key, task in before.items() if task.state == "expired"]
 
@@ -196,16 +224,16 @@ def test_a_new_file_is_all_that_a_second_run_adds(tmp_path: Path) -> None:
     (root / new.path).write_text("new")
     form = summary(finished("demo", "tree", "--fail-share", "0", "--json", folder=tmp_path))
 
-    assert (form["tasks"], form["expired"], form["done_now"]) == (4, 1, 1)
+    assert (form["tasks"], form["expired"], form["done_now"]) == (7, 1, 2)
 
 
 def test_chance_alone_never_expires_a_file(tmp_path: Path) -> None:
-    """Even when every attempt is unlucky, a file is read after three."""
+    """Even when every attempt is unlucky, a task's file is read after three."""
     make_plain_tree(tmp_path, 3)
     form = summary(finished("demo", "tree", "--fail-share", "1", "--json", folder=tmp_path))
 
-    assert (form["completed"], form["expired"]) == (2, 1)
-    assert form["failures"] == FAILED_ATTEMPTS + 2 * 3
+    assert (form["completed"], form["expired"]) == (4, 1)
+    assert form["failures"] == FAILED_ATTEMPTS + 4 * 3
 
 
 def test_another_tree_or_queue_is_refused(done_demo: tuple[Path, str], cli: Cli) -> None:
@@ -240,8 +268,8 @@ def test_ctrl_c_then_again_goes_on(tmp_path: Path) -> None:
     assert "to go on, run it again" in errors
     assert "demo tree --workers 1" in errors
     assert "Summary" not in output
-    assert 0 < before < 29
-    assert (form["completed"], form["expired"], form["done_now"]) == (29, 1, 30 - before)
+    assert 0 < before < 58
+    assert (form["completed"], form["expired"], form["done_now"]) == (58, 1, 59 - before)
     # Stopping in order burns no attempt: only the one that never succeeds has failed.
     assert form["failures"] == FAILED_ATTEMPTS
 
@@ -258,13 +286,13 @@ def test_kill_9_then_again_goes_on(tmp_path: Path) -> None:
     form = summary(done)
 
     assert "another process holds leases" in done.stderr
-    assert (form["completed"], form["expired"], form["tasks"]) == (19, 1, 20)
+    assert (form["completed"], form["expired"], form["tasks"]) == (38, 1, 39)
     # At least one attempt was cut off, and counts as failed.
     assert form["failures"] > FAILED_ATTEMPTS
 
 
 def test_a_file_that_vanishes_does_not_stop_the_demo(tmp_path: Path) -> None:
-    """It fails for real, is retried, expires, and is told of at the end."""
+    """It fails for real, for good by its rule, and is told of at the end."""
     root = make_plain_tree(tmp_path, 3)
     # The largest comes last, so there is time to take it away.
     (root / "gone").write_bytes(b"x" * 2_000_000)
@@ -276,8 +304,9 @@ def test_a_file_that_vanishes_does_not_stop_the_demo(tmp_path: Path) -> None:
     form = json.loads(output)
 
     assert code == 0
-    assert (form["completed"], form["expired"]) == (2, 2)
-    assert "gone" in form["expired_keys"]
+    assert (form["completed"], form["expired"]) == (4, 2)
+    assert "hash:gone" in form["expired_keys"]
+    assert form["failures"] == FAILED_ATTEMPTS + 1
 
 
 def test_the_display_is_live_and_safe(tmp_path: Path) -> None:
@@ -292,7 +321,7 @@ def test_the_display_is_live_and_safe(tmp_path: Path) -> None:
     assert [bad for bad in FORBIDDEN if bad in received] == []
     assert "\\x1b]0;owned\\x07" in received
     assert "[bold]:smile:" in received
-    for said in ("running now", "recent failures", "completed ", "log verified", "Try next:"):
+    for said in ("running now", "to be retried", "completed ", "log verified", "Try next:"):
         assert said in received
     assert received.rfind("\x1b[?25h") > received.rfind("\x1b[?25l")
 
@@ -304,7 +333,7 @@ def test_the_database_under_the_tree_is_no_part_of_it(tmp_path: Path) -> None:
     finished("demo", ".", "--fail-share", "0", folder=tmp_path)
     form = summary(finished("demo", ".", "--fail-share", "0", "--json", folder=tmp_path))
 
-    assert form["tasks"] == 3
+    assert form["tasks"] == 5
 
 
 def test_limit_files_takes_the_first(tmp_path: Path) -> None:
@@ -322,7 +351,10 @@ def test_limit_files_takes_the_first(tmp_path: Path) -> None:
         )
     )
 
-    assert form["tasks"] == 2
+    assert form["tasks"] == 3
     assert form["url"] == "sqlite:///eventq-demo.db"
     assert not (tmp_path / "q").exists()
-    assert set(tasks(tmp_path)) == {"file-00.txt", "file-01.txt"}
+    assert {task.tags["path"] for task in tasks(tmp_path).values()} == {
+        "file-00.txt",
+        "file-01.txt",
+    }

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,42 +15,44 @@ from eventq.cli.demo.files import (
     chance,
     choose_broken,
     key_of,
-    path_of,
+    quoted,
     scan,
     size_class,
     specs_of,
-    tags_of,
+    unquoted,
 )
+from eventq.cli.demo.handlers import FlakyDisk, demo_handlers
 
 
 @pytest.mark.parametrize(
     "path",
-    ["a\nb", "a\x1bb", "a\u202eb", "123", "²", "\udce9", "x" * 256, "ü" * 128, f"{DIGEST}x"],
+    ["a\nb", "a\x1bb", "a\u202eb", "\udce9", "x" * 251, "ü" * 126, f"{DIGEST}x"],
 )
 def test_paths_that_are_no_keys_get_a_digest(path: str) -> None:
     """Such a key names the path all the same, and no other."""
-    assert key_of(path) == DIGEST + hashlib.sha256(os.fsencode(path)).hexdigest()
+    assert key_of("hash", path) == f"hash:{DIGEST}" + hashlib.sha256(os.fsencode(path)).hexdigest()
 
 
-@pytest.mark.parametrize("path", ["a/b.py", "x" * 255, "grün", "with space", "-x"])
-def test_other_paths_are_their_own_keys(path: str) -> None:
+@pytest.mark.parametrize("path", ["a/b.py", "x" * 250, "grün", "with space", "-x", "123"])
+def test_other_paths_stand_in_their_keys(path: str) -> None:
     """So a person can ask for a file by its name."""
-    assert key_of(path) == path
+    assert key_of("hash", path) == f"hash:{path}"
 
 
-@pytest.mark.parametrize("path", ["a", "a\nb", "\udce9\udcff", "grün"])
-def test_tags_lead_back_to_the_path(path: str) -> None:
+@pytest.mark.parametrize("path", ["a", "a\nb", "\udce9\udcff", "grün", "100%", "%E9", "a%25"])
+def test_what_is_quoted_leads_back_to_the_path(path: str) -> None:
     """Also for what UTF-8 cannot hold, without loss."""
-    tags = tags_of("/root", DemoFile(path, 1), broken=False)
+    text = quoted(path)
 
-    assert path_of(tags) == path
-    json.dumps(tags, ensure_ascii=False).encode()
+    assert unquoted(text) == path
+    json.dumps(text, ensure_ascii=False).encode()
 
 
-@pytest.mark.parametrize("tags", [{}, {"path": "a"}, {"path": 1, "root": "/"}, {"path_hex": "x"}])
-def test_tags_of_others_are_told(tags: dict[str, Any]) -> None:
-    """A task that is not the demo's leads to no file."""
-    assert path_of(tags) is None
+def test_plain_names_are_not_quoted() -> None:
+    """Only what could be mistaken, and what tags cannot hold."""
+    names = ["grün/with space.py", "100%", "latin-\udce9"]
+
+    assert [quoted(name) for name in names] == [names[0], "100%25", "latin-%E9"]
 
 
 def test_chance_is_settled_by_its_arguments() -> None:
@@ -67,10 +68,11 @@ def test_the_broken_file_is_created_first() -> None:
     """Whatever is cut off while tasks are created, it is there."""
     files = [DemoFile(f"file-{number}", 10) for number in range(50)]
     broken = choose_broken(1, files)
-    specs = specs_of("/root", files, broken=broken)
+    _, handler = demo_handlers(FlakyDisk(1, 0.0, 0.0))
+    specs = specs_of(handler, "/root", files, broken=broken)
 
-    assert specs[0].options["key"] == broken.path
-    assert [spec.tags is not None and "broken" in spec.tags for spec in specs].count(True) == 1
+    assert specs[0].options["key"] == f"hash:{broken.path}"
+    assert [b'"broken":true' in (spec.tags_json or b"") for spec in specs] == [True] + [False] * 49
     assert len(specs) == len(files)
 
 

@@ -94,6 +94,7 @@ def test_a_worker_in_the_current_directory_is_found(folder: Path) -> None:
         "released": 0,
         "refused": 0,
         "expired": 0,
+        "left": 0,
     }
 
 
@@ -103,7 +104,8 @@ def test_other_kinds_of_workers_run(folder: Path, target: str) -> None:
     done = finished("run", target, "--until-idle", "--workers", "3", folder=folder)
 
     assert done.returncode == 0
-    assert done.stdout == "completed 10, failed 0, cancelled 0, released 0, refused 0, expired 0\n"
+    numbers = "completed 10, failed 0, cancelled 0, released 0, refused 0, expired 0, left 0"
+    assert done.stdout == f"{numbers}\n"
 
 
 @pytest.mark.parametrize("processes", [[], ["--processes", "2"]], ids=["alone", "children"])

@@ -130,7 +130,7 @@ def test_a_queue_says_itself_where_it_is(folder: Path, processes: list[str]) -> 
 @pytest.mark.parametrize(
     "words, problem",
     [
-        (["jobs:send"], "jobs:send is a handler: name its queue, with --name mail.send"),
+        (["jobs:send"], "jobs:send is the handler mail.send: name its queue instead"),
         (["jobs:queue", "--lane", "a=1", "--lane", "b"], "--lane takes LANE=N each time"),
         (["jobs:queue", "--lane", "a=1", "--lane", "a=2"], "--lane takes LANE=N each time"),
         (["jobs:queue", "--lane", "a=0"], "lanes['a']: expected a whole number"),

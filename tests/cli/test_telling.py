@@ -43,6 +43,7 @@ def test_a_running_task_shows_what_it_has_told(cli: Cli, queue: Queue) -> None:
 
     assert "progress\t1 of 3 (33 %) pages, at " in shown
     assert 'saved\t{"page":2}\n' in shown
+    assert "its attempt has done 1 of 3 (33 %) pages, by its word " in cli.ok("why", "1")
     assert {**row["progress"], "at": "then"} == {
         "done": 1, "total": 3, "note": "pages", "at": "then",
     }  # fmt: skip
@@ -98,7 +99,11 @@ def test_show_follows_a_task_to_its_end(cli: Cli) -> None:
     assert (first["key"], first["state"], code) == ("1", "leased", 0)
     assert [(row["task"], row["kind"]) for row in rows] == [(1, "progressed"), (1, "completed")]
     assert rows[1]["body"]["made"] == 1
-    assert "made 1 task" in cli.ok("history", "1")
+    child = max(cli.rows("ls", "--state", "scheduled"), key=lambda row: row["number"])
+    history = cli.ok("history", "1")
+    assert f"made 1 task: {child['number']}" in history
+    assert history.count("made 1 task") == 1
+    assert "made by task 1, to run 1h later" in cli.ok("history", child["key"])
 
 
 def test_show_follows_nothing_behind_an_end(cli: Cli) -> None:

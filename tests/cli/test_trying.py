@@ -84,6 +84,19 @@ def test_rerun_chooses(ran: Cli) -> None:
     assert (none.exit_code, none.stdout) == (0, "")
 
 
+def test_rerun_with_handlers(ran: Cli) -> None:
+    """A task is called by its handler; of many, those that no handler is for are left out."""
+    module = worker(ran, "handlers")
+    ran.ok("new", "n:=5", "--name", "double", "--key", "d")
+    ran.ok("run", module[1], "--until-idle", "--workers", "1")
+    one = ran.row("rerun", "d", *module)
+    every = ran("rerun", "--all", "--json", *module)
+
+    assert (one["verdict"], one["here"]["result"]) == ("same", 10)
+    assert [json.loads(line)["key"] for line in every.stdout.splitlines()] == ["d"]
+    assert "of which one is for None" in ran.one_error("rerun", "t1", *module, code=2)
+
+
 def test_rerun_leaves_the_database_alone(ran: Cli) -> None:
     """Not one byte of the log is another."""
     with closing(open_log(ran.url)) as log:

@@ -10,7 +10,13 @@ from tests.cli.harness import Cli
 
 JOBS = """\
 import sys
-from eventq import Cancel, Retry
+from eventq import Cancel, Handlers, Retry
+
+handlers = Handlers()
+
+@handlers.task("double")
+def double(n: int) -> int:
+    return 2 * n
 
 def work(ctx, task):
     if task.tags["n"] == 1:

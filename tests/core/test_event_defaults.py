@@ -48,6 +48,7 @@ DEFAULTS: dict[str, dict[str, object]] = {
         "needs": (),
         "unique": None,
         "repeats": None,
+        "made_by": None,
     },
     "Leased": {},
     "Completed": {"result": UNSET, "result_missing": None, "made": 0},

@@ -73,6 +73,10 @@ GOLDEN: list[tuple[AnyBody, str]] = [
         '{"kind":"created","policy":' + PLAIN_TEXT + ',"repeats":12}',
     ),
     (
+        Created(PLAIN, made_by=12),
+        '{"kind":"created","policy":' + PLAIN_TEXT + ',"made_by":12}',
+    ),
+    (
         Created(Policy("linear", 10_000_000, max_lapses=2)),
         '{"kind":"created","policy":' + PLAIN_TEXT[:-1] + ',"max_lapses":2}}',
     ),

@@ -52,7 +52,7 @@ VARIES = (
     (re.compile(r"\b\d{16}\b"), "<time>"),
     (re.compile(r"\b[\w-]+-\d+-[0-9a-f]{8}\b"), "<node>"),
     (re.compile(r"\b([0-9a-f]{64}|[0-9a-f]{32})\b", re.IGNORECASE), "<hash>"),
-    (re.compile(r"\b\d+(\.\d+)? ?(us|ms)\b|\b\d+\.\d+ ?s\b"), "<duration>"),
+    (re.compile(r"\b\d+(\.\d+)? ?(us|ms)\b|\b\d+\.\d+ ?s\b|(?<=\+)\d+s\b"), "<duration>"),
     (re.compile(r"[ \t]+"), " "),
     (re.compile(r"^ | $", re.MULTILINE), ""),
 )

@@ -87,6 +87,7 @@ def test_children_come_with_the_completion(queue: Queue) -> None:
         (None, 1, None, b'{"c":5}'),
         ("child", 1, "heavy", b'{"n":6}'),
     ]
+    assert [b.made_by for b in found] == [1] * 6
     assert found[1].scheduled_at == made[1].at + 3_600_000_000
     assert final(queue, "k").number == made[0].seq
     assert final(queue, "1").result == ["k", None, None, None, None, None]

@@ -34,7 +34,7 @@ def do_nothing() -> None:
 
 
 def test_a_run_takes_what_its_handlers_have_names_for(queue: Queue) -> None:
-    """A name that nobody handles, and what has none, waits and costs no attempt."""
+    """A name that nobody handles, and what has none, waits, and is counted as left."""
     queue.task("ours")(do_nothing).new()
     queue.new(name="theirs")
     queue.new()
@@ -42,7 +42,7 @@ def test_a_run_takes_what_its_handlers_have_names_for(queue: Queue) -> None:
     report = queue.run(until="idle")
 
     assert states(queue) == {"1": "completed", "2": "ready", "3": "ready"}
-    assert report.completed == 1
+    assert (report.completed, report.left) == (1, 2)
     assert [final(queue, key).attempt for key in "23"] == [0, 0]
 
 

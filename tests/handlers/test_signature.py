@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import re
 from collections.abc import Callable, Generator, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -271,6 +272,25 @@ def test_a_generator_is_no_type_of_result() -> None:
 
     with pytest.raises(ArgumentError, match="returns"):
         HandlerSignature(handler)
+
+
+@pytest.mark.parametrize(
+    "page, words",
+    [
+        (5, "page: expected `object`, got 5"),
+        ({"number": "5"}, "page: expected `int`, got `str` at page.number, got {'number': '5'}"),
+        ({"text": "a"}, "page: expected a value for page.number, got {'text': 'a'}"),
+    ],
+)
+def test_what_does_not_fit_within_an_argument_is_named_with_it(page: object, words: str) -> None:
+    """The argument comes first, which is what the caller knows."""
+
+    def handler(page: Page) -> None: ...
+
+    with pytest.raises(ArgumentError, match=f"^{re.escape(words)}$") as found:
+        HandlerSignature(handler).tags((page,), {}, None)
+
+    assert found.value.argument == "page"
 
 
 class Scalar(float):

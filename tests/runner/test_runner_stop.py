@@ -20,6 +20,7 @@ from eventq import (
 )
 from eventq.core.events import Commit
 from eventq.handlers.context import AsyncContext, Context
+from eventq.runner.runner import RunReport
 from tests.checker import check_log
 from tests.support import (
     Gate,
@@ -96,7 +97,7 @@ class TestStop:
             worker.gate.open()
             report = run.result()
 
-        assert (report.completed, report.released) == (51, 3)
+        assert (report.completed, report.released, report.left) == (51, 3, 3)
         assert worker.begun == ["slow"]
         assert [(task.attempt, task.state) for task in queue.tasks()] == [(0, "ready")] * 3
         assert kinds(queue, "ahead-0") == ["created", "leased", "released"]
@@ -232,11 +233,19 @@ class TestIdle:
         assert queue.run(lambda _ctx, _task: None, until="idle").completed == 0
 
     def test_far_first_attempts_are_not_waited_for(self, queue: Queue) -> None:
-        """A task scheduled for later that was never attempted is left alone."""
+        """A task scheduled for later that was never attempted is left alone, and counted."""
         queue.new(delay="1h")
+        queue.new()
+        report = queue.run(lambda _ctx, _task: None, until="idle")
 
-        assert queue.run(lambda _ctx, _task: None, until="idle").completed == 0
+        assert (report.completed, report.left) == (1, 1)
         assert len(queue.tasks(state="scheduled")) == 1
+
+    def test_what_is_left_is_that_of_the_later_report(self) -> None:
+        """All else of two reports is added up."""
+        both = RunReport(completed=2, expired=1, left=7).plus(RunReport(completed=3, left=4))
+
+        assert both == RunReport(completed=5, expired=1, left=4)
 
     def test_retries_are_waited_for(self, queue: Queue, clock: ManualClock) -> None:
         """A task that waits for its retry keeps the run going."""

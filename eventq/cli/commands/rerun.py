@@ -13,11 +13,12 @@ from typing import Any
 
 import click
 
+from eventq import Handlers, Queue
 from eventq.cli.ending import end_with_finding, misuse
 from eventq.cli.logs import log_to_stderr
 from eventq.cli.output import flush, is_terminal, note, say_json, say_list, say_record
 from eventq.cli.place import Place, placed, point_of
-from eventq.cli.target import load_worker
+from eventq.cli.target import load_work
 from eventq.cli.views.sandbox import RERUNS, rerun_pairs
 from eventq.cli.words import (
     STATES,
@@ -39,11 +40,18 @@ SAME = "same"
     epilog="""\b
 Examples:
   eventq rerun 1042 --worker jobs:work
-  eventq rerun 1042 --worker jobs:work --attempt 1 --pdb
+  eventq rerun 1042 --worker jobs:queue --attempt 1 --pdb
   eventq rerun --all --state expired --tag kind=video --worker jobs:work --json"""
 )
 @click.argument("key", required=False)
-@click.option("--worker", "target", required=True, metavar="MODULE:FUNCTION", help="What to call.")
+@click.option(
+    "--worker",
+    "target",
+    required=True,
+    metavar="MODULE:NAME",
+    help="What to call: a function of (ctx, task), or a queue or eventq.Handlers, whose handler of "
+    "the task's name it is then.",
+)
 @click.option(
     "--attempt", type=click.IntRange(1), metavar="N", help="Which attempt. [default: the last]"
 )
@@ -92,14 +100,21 @@ def rerun(
         misuse("--state, --tag and --limit go with --all")
     if pdb and not (is_terminal(sys.stdin) and is_terminal()):
         misuse("--pdb needs a terminal to debug on")
-    worker = load_worker(target)
+    worker = load_work(target)
     log_to_stderr(verbose=verbose)
     with place.open_log() as log:
         point = point_of(log, at, "--at")
         if key is None:
             limit = 100 if limit is None else limit
+            handlers = worker.handlers if isinstance(worker, Queue) else worker
+            names = None if callable(handlers) else {handler.name for handler in handlers}
             keys = attempted_keys(
-                log, state=states or None, tags=tags or None, limit=limit + 1, at=point
+                log,
+                state=states or None,
+                tags=tags or None,
+                names=names,
+                limit=limit + 1,
+                at=point,
             )
             same = _rerun_all(place, log, worker, keys, point, limit=limit)
         else:
@@ -115,7 +130,7 @@ def rerun(
 def _rerun_all(
     place: Place,
     log: EventLog,
-    worker: Callable[..., Any],
+    worker: Queue | Handlers | Callable[..., Any],
     keys: list[str],
     point: Point,
     *,

@@ -1,4 +1,4 @@
-"""``eventq demo``: makes a task for each file of a tree, runs them all, and sums up the log.
+"""``eventq demo``: makes a task for each file of a tree, runs what comes of them, sums up the log.
 
 It only reads the files, and never touches another queue.
 """
@@ -20,16 +20,17 @@ from urllib.parse import unquote, urlsplit
 import click
 import msgspec
 
-from eventq import ArgumentError, Queue
+from eventq import ArgumentError, Queue, Stats
 from eventq.cli.demo.files import (
-    Board,
     DemoFile,
-    DiskWorker,
+    FileHandler,
     choose_broken,
     key_of,
+    quoted,
     scan,
     specs_of,
 )
+from eventq.cli.demo.handlers import LANES, FlakyDisk, demo_handlers
 from eventq.cli.demo.screen import Screen
 from eventq.cli.demo.summary import read_story, summary_lines
 from eventq.cli.ending import EXIT_INTERRUPTED, refuse
@@ -39,13 +40,10 @@ from eventq.cli.place import Place, placed_by
 from eventq.cli.supervise.background import BackgroundRun, stopping
 from eventq.cli.text import visible
 from eventq.core.durations import SECOND_US, parse_duration
-from eventq.core.plain import storable
 
 DEMO_URL = "sqlite:///eventq-demo.db"
 DEMO_NAMESPACE = "demo"
-# Short, so that retries can be seen and a killed demo resumes soon.
-BACKOFF = "0.2s"
-MAX_RETRIES = 5
+# Short, so that a killed demo resumes soon.
 LEASE_TTL = "5s"
 GRACE = "10s"
 KEYS_AT_ONCE = 500
@@ -70,21 +68,23 @@ Examples:
     type=click.Path(exists=True, file_okay=False, readable=True),
     metavar="[DIR]",
 )
-@click.option("--workers", type=click.IntRange(1, 10_000), metavar="N", help="Files at a time.")
+@click.option(
+    "--workers", type=click.IntRange(1, 10_000), metavar="N", help="Files at a time, in each lane."
+)
 @click.option("--limit-files", type=click.IntRange(1), metavar="N", help="Only the first N files.")
 @click.option("--seed", type=int, default=1, help="Settles what fails.")
 @click.option(
     "--fail-share",
     type=click.FloatRange(0, 1),
     default=0.05,
-    help="Share of attempts that fail as on a flaky disk; at most three a file.",
+    help="Share of attempts that fail as on a flaky disk; at most three a task.",
 )
 @click.option(
     "--pace",
     metavar="DURATION",
     default="0s",
     show_default=False,
-    help="Spend at least this long on a file, like 20ms, to have time to look.",
+    help="Pause before each 256 KiB of a file, like 20ms, to have time to look.",
 )
 @placed_by(
     url_help=f"Where the log is; EVENTQ_URL is not asked. [default: {DEMO_URL}]",
@@ -104,10 +104,10 @@ def demo(
 ) -> None:
     """Read all files under DIR (the Python standard library) as tasks, with failures on the way.
 
-    Each file is a task: its SHA-256 and compression ratio become the result. Priorities go by
-    size: tiny files (under 4 KiB) 30, small ones (64 KiB) 20, medium ones (1 MiB) 10, large ones 0.
-    One file never succeeds and expires after its retries. Stop it with Ctrl-C, or kill it, and run
-    it again: it goes on where it was.
+    Each file is a task of the handler `hash`, in the lane `disk`; with its completion that makes
+    one of `compress`, in the lane `cpu`. Priorities go by size: tiny files (under 4 KiB) 30, small
+    ones (64 KiB) 20, medium ones (1 MiB) 10, large ones 0. One file never succeeds and expires
+    after its retries. Stop it with Ctrl-C, or kill it, and run it again: it goes on where it was.
     """
     root = os.path.realpath(directory or sysconfig.get_path("stdlib"))
     pace_s = parse_duration(pace, "pace") / SECOND_US
@@ -123,28 +123,23 @@ def demo(
     # Installed packages are not part of the library.
     packages = None if directory else os.path.join(root, "site-packages")  # noqa: PTH118
     files = _find_files(root, place.url, without=packages, limit=limit_files)
-    worker = DiskWorker(root, Board(), seed=seed, fail_share=fail_share, pace_s=pace_s)
-    with Queue(
-        place.url,
-        namespace=place.namespace,
-        workers=workers,
-        max_retries=MAX_RETRIES,
-        backoff=BACKOFF,
-    ) as queue:
+    handlers, first = demo_handlers(FlakyDisk(seed, fail_share, pace_s))
+    with Queue(place.url, namespace=place.namespace, workers=workers, handlers=[handlers]) as queue:
         _refuse_others(queue, root)
         try:
-            _create_tasks(queue, root, files, seed=seed, tell=note if place.as_json else _say_now)
-            open_count = queue.stats().open
+            tell = note if place.as_json else _say_now
+            _create_tasks(queue, first, root, files, seed=seed, tell=tell)
+            done_before = _done_count(queue.stats())
             begun_s = time.monotonic()
-            stopped = _work(queue, worker, as_json=place.as_json)
+            stopped = _work(queue, root, as_json=place.as_json)
             elapsed_s = time.monotonic() - begun_s
         except KeyboardInterrupt:
             # Signals are only handled once the tasks are created.
             _say_interrupted(queue)
-        left_count = queue.stats().open
-        if stopped and left_count:
+        stats = queue.stats()
+        if stopped and stats.open:
             _say_interrupted(queue)
-        done_count = open_count - left_count
+        done_count = _done_count(stats) - done_before
         _summarize(queue, done_count=done_count, elapsed_s=elapsed_s, as_json=place.as_json)
 
 
@@ -172,22 +167,28 @@ def _refuse_others(queue: Queue, root: str) -> None:
     where = f"namespace {queue.namespace} of {queue.url}"
     if there is None:
         refuse(f"{where} holds tasks that are not the demo's; choose another --namespace or --url")
-    if there != storable(root):
+    if there != quoted(root):
         refuse(f"{where} holds the demo of {there}; choose another --namespace or --url")
 
 
 def _create_tasks(
-    queue: Queue, root: str, files: list[DemoFile], *, seed: int, tell: Callable[[str], None]
+    queue: Queue,
+    first: FileHandler,
+    root: str,
+    files: list[DemoFile],
+    *,
+    seed: int,
+    tell: Callable[[str], None],
 ) -> None:
     """Creates tasks for the files that have none; those of an earlier run are kept."""
-    keys = [key_of(file.path) for file in files]
+    keys = [key_of(first.name, file.path) for file in files]
     taken: set[str] = set()
     for start in range(0, len(keys), KEYS_AT_ONCE):
         taken.update(queue.log.find_keys(keys[start : start + KEYS_AT_ONCE]))
     fresh = [file for file, key in zip(files, keys, strict=True) if key not in taken]
     # The broken one is in the first commit, so if anything is there, it is there.
     broken = choose_broken(seed, files) if not taken else None
-    queue.new_many(specs_of(root, fresh, broken=broken))
+    queue.new_many(specs_of(first, root, fresh, broken=broken))
     tell(f"demo: {len(files):,} files under {visible(root)}")
     tell(f"demo: {len(fresh):,} tasks created, {len(taken):,} were there already")
     tell(f"demo: database {_shown_database(queue.url)}, namespace {queue.namespace}")
@@ -195,13 +196,14 @@ def _create_tasks(
         tell(f"demo: seed {seed} has chosen {visible(broken.path)} never to succeed")
 
 
-def _work(queue: Queue, worker: DiskWorker, *, as_json: bool) -> bool:
+def _work(queue: Queue, root: str, *, as_json: bool) -> bool:
     """Runs everything; returns whether it was asked to stop."""
     # Leases that exist now belong to another process, alive or dead.
     others = set(queue.stats().nodes)
-    run = BackgroundRun(queue, worker, until="idle", grace=GRACE, lease_ttl=LEASE_TTL)
+    lanes = dict.fromkeys(LANES, queue.workers)
+    run = BackgroundRun(queue, None, lanes=lanes, until="idle", grace=GRACE, lease_ttl=LEASE_TTL)
     stream, live = sys.stderr if as_json else sys.stdout, is_terminal() and not as_json
-    with stopping(run), Screen(worker.root, worker.board, stream, live=live) as screen:
+    with stopping(run), Screen(root, queue, stream, live=live) as screen:
 
         def show() -> None:
             stats = queue.stats()
@@ -218,9 +220,13 @@ def _work(queue: Queue, worker: DiskWorker, *, as_json: bool) -> bool:
     return run.asked
 
 
+def _done_count(stats: Stats) -> int:
+    return stats.total - stats.open
+
+
 def _say_interrupted(queue: Queue) -> NoReturn:
     stats = queue.stats()
-    note(f"stopped: {stats.total - stats.open:,} of {stats.total:,} done; to go on, run it again:")
+    note(f"stopped: {_done_count(stats):,} of {stats.total:,} done; to go on, run it again:")
     note(f"  {shlex.join([*_program(), *sys.argv[1:]])}")
     raise click.exceptions.Exit(EXIT_INTERRUPTED)
 
@@ -239,7 +245,7 @@ def _summarize(queue: Queue, *, done_count: int, elapsed_s: float, as_json: bool
     shown = (story.retried or (story.slowest or story.tasks)[0]).key
     place = ["--url", queue.url, "--namespace", queue.namespace]
     for words in (
-        ["history", *(["--"] if shown.startswith("-") else []), shown],
+        ["history", shown],
         ["ls", "--state", "expired"],
         ["tail", "-n", "20"],
     ):

@@ -1,18 +1,21 @@
 """What the demo shows while it runs: a live display on a terminal, lines in a pipe.
 
-The screen gets everything from its caller and changes nothing.
+The screen asks the queue, whose log knows what runs and how far it has come, and changes nothing.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Self, TextIO
 
-from eventq import Stats
-from eventq.cli.demo.files import Board
+from eventq import Queue, Stats, Task
+from eventq.audit.phrases import progress_words
+from eventq.cli.demo.summary import described, described_error
 from eventq.cli.output import terminal
 from eventq.cli.text import visible
+from eventq.core.durations import SECOND_US
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -34,10 +37,10 @@ COUNTED = {
 class Screen:
     """Shows progress: a display that is redrawn if ``live``, else a plain line each time."""
 
-    def __init__(self, root: str, board: Board, stream: TextIO, *, live: bool) -> None:
+    def __init__(self, root: str, queue: Queue, stream: TextIO, *, live: bool) -> None:
         self.every_s = LIVE_S if live else LINES_S
         self._title = f"eventq demo  {visible(root)}"
-        self._board = board
+        self._queue = queue
         self._stream = stream
         self._said: set[str] = set()
         self._begun_s = time.monotonic()
@@ -100,18 +103,30 @@ class Screen:
         counts = _line("", "")
         for name, style in COUNTED.items():
             counts.append(f"{name} ", "dim").append(f"{getattr(stats, name):,}  ", style)
-        running, failures = self._board.lines()
+        running = map(_running, self._queue.tasks(state="leased", limit=ROWS))
+        failures = map(_failed, self._queue.tasks(state="scheduled", limit=ROWS))
         return Group(
             _line(self._title, "bold"),
             bar,
             counts,
             *_block("running now", running, "cyan"),
-            *_block("recent failures", failures, "red"),
+            *_block("to be retried", failures, "red"),
             _line(notice, "yellow"),
         )
 
 
-def _block(title: str, lines: list[str], style: str) -> list[Text]:
+def _running(task: Task) -> str:
+    told = task.progress
+    far = "" if told is None else visible(f"{progress_words(told.done, told.total)} {told.note}")
+    begun_us = task.started_at_us or task.seen_at_us
+    return f"{(task.seen_at_us - begun_us) / SECOND_US:6.2f} s  {described(task)}  {far}"
+
+
+def _failed(task: Task) -> str:
+    return f"attempt {task.attempt}  {described_error(task)}"
+
+
+def _block(title: str, lines: Iterable[str], style: str) -> list[Text]:
     """A titled block that always has the same height, so that nothing below it jumps."""
     rows = [*lines, *[""] * ROWS][:ROWS]
     return [_line(title, "bold"), *(_line(f"  {row}", style) for row in rows)]

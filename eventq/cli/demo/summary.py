@@ -9,11 +9,12 @@ from typing import Any
 from msgspec import Struct
 
 from eventq import Queue, Stats, Task
-from eventq.cli.demo.files import path_of
+from eventq.audit.phrases import counted
 from eventq.cli.ending import refuse
 from eventq.cli.text import short, visible
 from eventq.cli.views.tasks import EVENTS, error_text
 from eventq.cli.words import STATES
+from eventq.core.durations import SECOND_US
 from eventq.replay.fold import replay
 from eventq.replay.query import take_stats
 
@@ -62,7 +63,7 @@ class Story(Struct, frozen=True):
 
     @property
     def slowest(self) -> list[Task]:
-        """The completed tasks that took longest to read."""
+        """The completed tasks whose last attempt took longest."""
         return heapq.nlargest(SLOWEST_COUNT, self.completed, key=_seconds)
 
     @property
@@ -82,8 +83,9 @@ class Story(Struct, frozen=True):
         return [task for task in self.tasks if task.state == "expired"]
 
     def sum_of(self, name: str) -> int:
-        """A number of the results, added up."""
-        return sum(_result(task).get(name, 0) for task in self.completed)
+        """A number of what compressing gave, added up."""
+        results = (task.result for task in self.completed)
+        return sum(result.get(name, 0) for result in results if isinstance(result, dict))
 
 
 def read_story(queue: Queue, *, done_count: int, elapsed_s: float) -> Story:
@@ -124,7 +126,7 @@ def summary_lines(
     ]
     if story.slowest:
         lines += ["", bold("Slowest")]
-        lines += [f"  {_seconds(task):8.3f} s  {_path(task)}" for task in story.slowest]
+        lines += [f"  {_seconds(task):8.3f} s  {described(task)}" for task in story.slowest]
     if story.expired:
         lines += ["", bold("Expired")]
         lines += [_expired_line(task) for task in story.expired[:EXPIRED_COUNT]]
@@ -132,7 +134,7 @@ def summary_lines(
             lines.append(f"  and {len(story.expired) - EXPIRED_COUNT:,} more")
     if story.retried is not None:
         room = WHAT_CHARACTERS if columns is None else max(0, columns - WHAT_COLUMN)
-        lines += ["", bold(f"The history of one that was retried: {_path(story.retried)}")]
+        lines += ["", bold(f"The history of one that was retried: {visible(story.retried.key)}")]
         for event in queue.history(story.retried.key):
             seq, at, _, kind, what = EVENTS.row(event)
             lines.append(f"  {seq:>8}  {at}  {kind:<9}  {short(what, room)}".rstrip())
@@ -140,23 +142,25 @@ def summary_lines(
     return [*lines, "", bold(f"log verified: {stats.seq:,} events, {proof}")]
 
 
-def _result(task: Task) -> dict[str, Any]:
-    return task.result if isinstance(task.result, dict) else {}
-
-
 def _seconds(task: Task) -> float:
-    """How long it took to read the file."""
-    value = _result(task).get("seconds")
-    return float(value) if isinstance(value, int | float) else 0.0
+    """How long its last attempt took, from its lease."""
+    return ((task.finished_at_us or 0) - (task.started_at_us or 0)) / SECOND_US
 
 
-def _path(task: Task) -> str:
-    return visible(path_of(task.tags) or task.key)
+def described(task: Task) -> str:
+    """Which handler's task of which file it is."""
+    return visible(f"{task.name} {task.tags.get('path')}")
+
+
+def described_error(task: Task) -> str:
+    """The same, with its last error."""
+    if task.last_error is None:
+        return described(task)
+    # An OSError ends with the path, which stands here already.
+    why = error_text(task.last_error).removesuffix(f": {task.tags.get('path')!r}")
+    return f"{described(task)}: {why}"
 
 
 def _expired_line(task: Task) -> str:
-    path, error = _path(task), task.last_error
     chosen = " (the one chosen never to succeed)" if task.tags.get("broken") else ""
-    # An OSError ends with the path, which stands here already.
-    why = "" if error is None else error_text(error).removesuffix(f": {path!r}")
-    return f"  {path}: {why}, after {task.attempt} attempts{chosen}"
+    return f"  {described_error(task)}, after {counted(task.attempt, 'attempt')}{chosen}"

@@ -11,6 +11,7 @@ from eventq.cli.views.tasks import (
     count_pairs,
     cut_event_text,
     event_text,
+    result_text,
     task_pairs,
 )
 from eventq.core.durations import brief_duration, show_duration
@@ -103,7 +104,9 @@ def _content(event: Event) -> str:
     if isinstance(body, Retried):
         return f"for {time_text(body.scheduled_at)}"
     lapsed = isinstance(body, Failed) and body.error.type == LAPSED
-    if isinstance(body, Created | Completed | Failed | Unknown) and not lapsed:
+    if isinstance(body, Completed):
+        return result_text(body)
+    if isinstance(body, Created | Failed | Unknown) and not lapsed:
         return event_text(event)
     return ""
 

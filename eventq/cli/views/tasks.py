@@ -196,12 +196,16 @@ def _created(body: Created) -> str:
     return ", ".join([*parts, tags] if tags else parts)
 
 
-def _completed(body: Completed) -> str:
+def result_text(body: Completed) -> str:
+    """What an attempt returned, or why that was not kept; nothing where it returned nothing."""
     if body.result_missing is not None:
         return f"result missing: {visible(body.result_missing)}"
-    result = "" if body.result is UNSET else f"result {json_text(body.result)}"
+    return "" if body.result is UNSET else f"result {json_text(body.result)}"
+
+
+def _completed(body: Completed) -> str:
     made = f"made {counted(body.made, 'task')}" if body.made else ""
-    return ", ".join(part for part in (made, result) if part)
+    return ", ".join(part for part in (made, result_text(body)) if part)
 
 
 def _failed(body: Failed) -> str:
