@@ -40,6 +40,7 @@ ROOMS = (
     "replay",
     "snapshot",
     "node",
+    "schedules",
     "handlers",
     "runner",
     "archive",
@@ -78,7 +79,7 @@ IMPURE_CALLS = {"breakpoint", "input", "now", "open", "print", "today", "utcnow"
 UNSAFE_MODULES = {"dill", "marshal", "pickle", "shelve"}
 UNSAFE_CALLS = {"compile", "eval", "exec"}
 # Each makes `import eventq` slower for a program that may not need it.
-SLOW_MODULES = {"apsw", "asyncio", "click", "pymongo", "rich", "textual"} | {
+SLOW_MODULES = {"apsw", "asyncio", "click", "cronsim", "pymongo", "rich", "textual"} | {
     f"eventq.{room}" for room in ("audit", "cli", "sandbox", "testing", "verify")
 }
 
