@@ -5,10 +5,18 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from eventq.core.durations import brief_duration, show_duration
-from eventq.core.events import Policy, ProcessExit
+from eventq.core.events import Planned, Policy, ProcessExit, Ticked
 from eventq.core.policy import wait_us
 from eventq.core.sizes import show_size
+from eventq.core.task import show_instant
+from eventq.schedules import timing_words
 
+# What became of dues that made no task.
+OUTCOMES = {
+    "skipped": "made none",
+    "missed": "came too long ago to make one",
+    "paused": "came while it was paused",
+}
 # The retry for which an exponential backoff has doubled once.
 SECOND = 2
 
@@ -71,6 +79,30 @@ def exit_words(found: ProcessExit) -> str:
     if found.memory_bytes is not None and found.killed_after_us is None:
         parts.append(f"its limit was {show_size(found.memory_bytes)}")
     return "; ".join(parts)
+
+
+def planned_words(body: Planned) -> str:
+    """What a schedule is to do from here on, as its event says."""
+    if body.paused:
+        words = "is paused"
+    else:
+        words = f"comes {timing_words(body.timing)}"
+        if body.next_at is None:
+            words += "; none comes any more"
+        else:
+            words += f"; next for {show_instant(body.next_at)}"
+    return f"{words}: {body.reason}" if body.reason else words
+
+
+def ticked_words(body: Ticked) -> str:
+    """What became of a due, or of several, as the event says."""
+    what = f"the due of {show_instant(body.due)}"
+    if body.count > 1:
+        what = f"{body.count:,} dues from {show_instant(body.due)} on"
+    words = f"{what} made a task" if body.outcome == "made" else f"{what} {OUTCOMES[body.outcome]}"
+    if body.hand is not None:
+        words += f", by hand ({body.hand})"
+    return f"{words}: {body.reason}" if body.reason else words
 
 
 def wait_words(policy: Policy, retry: int) -> str:

@@ -11,6 +11,7 @@ from eventq.handlers.collection import Handlers
 from eventq.handlers.follow import Follow
 from eventq.handlers.handler import MakesTasks
 from eventq.handlers.work import AnyHandler, Work, placed_work, work_of_handler
+from eventq.schedules.plans import CodedSchedule
 
 
 class Registry:
@@ -44,6 +45,15 @@ class Registry:
             for name, follow in collection.follows.items():
                 if found.setdefault(name, follow) is not follow:
                     raise ArgumentError("name", name, "a name that no other follower has")
+        return list(found.values())
+
+    def schedules(self) -> list[CodedSchedule]:
+        """All schedules that code defines. Raises ArgumentError for two of one name."""
+        found: dict[str, CodedSchedule] = {}
+        for collection in self._collections:
+            for name, coded in collection.schedules.items():
+                if found.setdefault(name, coded) is not coded:
+                    raise ArgumentError("schedule", name, "a name that no other schedule has")
         return list(found.values())
 
     def lend(self, queue: MakesTasks) -> None:

@@ -41,6 +41,7 @@ from eventq.runner.options import RunOptions
 from eventq.runner.pool import Pool
 from eventq.runner.runner import Runner, RunReport
 from eventq.runner.workload import Workload
+from eventq.schedules.plans import CodedSchedule
 from eventq.testing.clock import START, ManualClock
 from eventq.testing.created import AnyTarget, CreatedSearch, name_of
 from eventq.testing.faults import Faults, NodeDiedError
@@ -330,7 +331,23 @@ class Harness:
             signatures.update({each.name: each.signature.text for each in registry})
         audience = Audience(tuple(sorted(named)), unnamed=False)
         signatures = {name: signatures[name] for name in audience.names}
-        return Workload(audience, {None: 1}, named, None, signatures, self._policy, is_plain=False)
+        return Workload(
+            audience,
+            {None: 1},
+            named,
+            None,
+            signatures,
+            self._policy,
+            is_plain=False,
+            schedules=self._schedules(),
+        )
+
+    def _schedules(self) -> tuple[CodedSchedule, ...]:
+        found: dict[str, CodedSchedule] = {}
+        for coded in (each for registry in self._registries for each in registry.schedules()):
+            if found.setdefault(coded.name, coded) is not coded:
+                raise ArgumentError("handlers", coded.name, "a name that no other schedule has")
+        return tuple(found.values())
 
     def _call_of(self, handler: AnyHandler) -> Call:
         call = unpacking(handler)
