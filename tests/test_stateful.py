@@ -59,6 +59,7 @@ from tests.strategies import (
 )
 
 NODE_KINDS = {"renewed", "refused", "joined", "left", "followed", "unfollowed"}
+NODE_KINDS |= {"planned", "unplanned", "ticked"}
 
 
 class QueueMachine(RuleBasedStateMachine):

@@ -114,7 +114,7 @@ def tick_of(known: Schedule, now: int) -> Tick:
     if missed := dues.count - len(kept):
         after = kept[0] if kept else dues.next_at
         bodies.append(Ticked(known.name, first, "missed", after, missed))
-    for due, after in zip(kept, [*kept[1:], dues.next_at], strict=True):
+    for due, after in zip(kept, [*kept[1:], dues.next_at], strict=False):
         bodies.append(Ticked(known.name, due, "made", after))
     return Tick(known.name, known.seq, tuple(bodies))
 
