@@ -120,12 +120,15 @@ def next_dues(rule: DueRule, at: int) -> Iterator[int]:
 def dues_until(rule: DueRule, first: int, until: int, *, most: int) -> Dues:
     """What has come from ``first`` on, a due, up to an instant, with the last ``most`` of them."""
     assert first <= until, "it has come"
-    dues = [first, *islice(dues_between(rule, first, until), COUNTED - 1)]
-    if len(dues) == COUNTED:
-        return Dues(first, COUNTED, _last(rule, until, most), rule.after(until))
-    return Dues(
-        first, len(dues), tuple(dues[len(dues) - min(most, len(dues)) :]), rule.after(until)
-    )
+    dues, next_at = [first], None
+    for due in next_dues(rule, first):
+        if due > until:
+            next_at = due
+            break
+        if len(dues) == COUNTED:
+            return Dues(first, COUNTED, _last(rule, until, most), rule.after(until))
+        dues.append(due)
+    return Dues(first, len(dues), tuple(dues[len(dues) - min(most, len(dues)) :]), next_at)
 
 
 def _last(rule: DueRule, until: int, most: int) -> tuple[int, ...]:
