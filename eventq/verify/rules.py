@@ -121,7 +121,7 @@ class Rules:
             if self.schedules.owed is not None:
                 self.schedules.take_next(seq, body)
             elif type(body) is Created and body.schedule is not None:
-                self._report(seq, "schedule", "a task of a schedule that has not ticked")
+                self._report(seq, "due", "a task of a schedule that has not ticked")
             try:
                 rules[type(body)](seq, at, number, body)
             except BrokenError as broken:

@@ -47,43 +47,43 @@ class ScheduleRules:
         _check_timing(name, body.timing)
         rules = body.rules
         if rules.overlap not in OVERLAPS or rules.catch_up < 0 or (rules.within_us or 1) <= 0:
-            raise BrokenError("schedule", f"schedule {name} has no such rules")
+            raise BrokenError("due", f"schedule {name} has no such rules")
         if not 0 <= body.shift_us <= body.timing.jitter_us:
-            raise BrokenError("schedule", f"schedule {name} is put off by more than its jitter")
+            raise BrokenError("due", f"schedule {name} is put off by more than its jitter")
         known = self._by_name.get(body.schedule)
         last_due = None if known is None else known.last_due
         if body.next_at is not None and last_due is not None and body.next_at <= last_due:
-            raise BrokenError("schedule", f"schedule {name} goes back behind a due it has ticked")
+            raise BrokenError("due", f"schedule {name} goes back behind a due it has ticked")
         self._by_name[body.schedule] = Standing(body.next_at, body.shift_us, body.paused, last_due)
 
     def forget(self, body: Unplanned) -> None:
         """The schedule stands no more. Raises BrokenError where it did not."""
         if self._by_name.pop(body.schedule, None) is None:
-            raise BrokenError("schedule", f"no schedule {shown(body.schedule)} to forget")
+            raise BrokenError("due", f"no schedule {shown(body.schedule)} to forget")
 
     def tick(self, at: int, body: Ticked) -> None:
         """A due has come. Raises BrokenError."""
         name = shown(body.schedule)
         known = self._by_name.get(body.schedule)
         if known is None:
-            raise BrokenError("schedule", f"no schedule {name} to tick")
+            raise BrokenError("due", f"no schedule {name} to tick")
         if body.outcome == "made":
             self.owed = body
         if body.count < 1 or (body.count > 1 and body.outcome not in {"missed", "paused"}):
-            raise BrokenError("schedule", f"schedule {name} ticks for {body.count} dues at once")
+            raise BrokenError("due", f"schedule {name} ticks for {body.count} dues at once")
         if body.hand is not None:
             if body.outcome not in {"made", "skipped"} or body.next_at is not None:
-                raise BrokenError("schedule", f"schedule {name} is moved by hand")
+                raise BrokenError("due", f"schedule {name} is moved by hand")
             return
         if known.paused != (body.outcome == "paused"):
-            raise BrokenError("schedule", f"schedule {name} ticks while it is paused")
+            raise BrokenError("due", f"schedule {name} ticks while it is paused")
         if body.due != known.next_at:
             problem = f"schedule {name} ticks {body.due}, but next comes {known.next_at}"
-            raise BrokenError("schedule", problem)
+            raise BrokenError("due", problem)
         if body.due + known.shift_us > at:
-            raise BrokenError("schedule", f"schedule {name} ticks too early")
+            raise BrokenError("due", f"schedule {name} ticks too early")
         if body.next_at is not None and body.next_at <= body.due:
-            raise BrokenError("schedule", f"schedule {name} goes back")
+            raise BrokenError("due", f"schedule {name} goes back")
         known.last_due, known.next_at = body.due, body.next_at
 
     def take_next(self, seq: int, body: AnyBody | Unknown | Unreadable) -> None:
@@ -94,17 +94,17 @@ class ScheduleRules:
             return
         wanted = (ticked.schedule, ticked.due)
         if not isinstance(body, Created) or (body.schedule, body.due) != wanted:
-            self._report(seq, "schedule", f"no task of schedule {shown(ticked.schedule)}")
+            self._report(seq, "due", f"no task of schedule {shown(ticked.schedule)}")
 
     def finish(self, seq: int) -> None:
         """The commit ends here: no task may be owed."""
         if self.owed is not None:
-            self._report(seq, "schedule", f"schedule {shown(self.owed.schedule)} made no task")
+            self._report(seq, "due", f"schedule {shown(self.owed.schedule)} made no task")
             self.owed = None
 
 
 def _check_timing(name: str, timing: Timing) -> None:
     if (timing.cron is None) == (timing.every_us is None):
-        raise BrokenError("schedule", f"schedule {name} has no timing, or two")
+        raise BrokenError("due", f"schedule {name} has no timing, or two")
     if (timing.every_us is not None and timing.every_us <= 0) or timing.jitter_us < 0:
-        raise BrokenError("schedule", f"schedule {name} comes in no time")
+        raise BrokenError("due", f"schedule {name} comes in no time")
