@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, Unpack, overloa
 
 import msgspec
 
-from eventq.aio import awaited, follow_log, taking
+from eventq.aio import AsyncSchedules, awaited, follow_log, taking
 from eventq.archive import open_archived
 from eventq.core.create import NewTask, creating
 from eventq.core.durations import Duration
@@ -69,6 +69,7 @@ from eventq.replay.query import (
 )
 from eventq.runner.slot import RunSlot
 from eventq.runner.workload import Workload, make_workload
+from eventq.schedules.managing import QueueSchedules
 
 if TYPE_CHECKING:
     from eventq.runner.runner import RunReport
@@ -151,6 +152,8 @@ class Queue:
         """Has a function called for events, by this queue's runs; see `Handlers.follow`."""
         self.cron = self._registry.own.cron
         """Makes tasks of a function by the clock; see `Handlers.cron`."""
+        self.schedules = QueueSchedules(self._node, self._registry.schedules)
+        """The schedules of the log, by name; see `QueueSchedules`."""
         self.every = self._registry.own.every
         """Makes tasks of a handler every so often; see `Handlers.every`."""
         self._registry.bind()
@@ -552,6 +555,11 @@ class AsyncQueue:
         ends = self.queue._ends  # noqa: SLF001 - as `_slot`
         timeout_us = check_duration(timeout, "timeout")
         return await ends.wait_in_loop(check_lookup_key(key), timeout_us)
+
+    @property
+    def schedules(self) -> AsyncSchedules:
+        """See `Queue.schedules`."""
+        return AsyncSchedules(self.queue.schedules)
 
     def stop(self) -> bool:
         """See `Queue.stop`; not awaited, since it never waits."""

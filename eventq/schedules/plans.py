@@ -56,6 +56,12 @@ def check_rules(*, catch_up: object, within: Duration | None, overlap: object) -
     return DueRules(count, within_us, cast("Overlap", kind))
 
 
+def catch_up_words(rules: DueRules) -> str | int:
+    """How many dues are caught up, as `check_rules` takes it."""
+    words = {count: word for word, count in CATCH_UPS.items()}
+    return words.get(rules.catch_up, rules.catch_up)
+
+
 def check_spec(spec: TaskSpec) -> TaskSpec:
     """What the tasks of a schedule are made of. Raises ArgumentError."""
     for option in NOT_OF_SCHEDULES:
