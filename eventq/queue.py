@@ -150,12 +150,10 @@ class Queue:
         """Wraps each attempt of this queue's runs; see `Handlers.around`."""
         self.follow = self._registry.own.follow
         """Has a function called for events, by this queue's runs; see `Handlers.follow`."""
-        self.cron = self._registry.own.cron
-        """Makes tasks of a function by the clock; see `Handlers.cron`."""
+        self.cron, self.every = self._registry.own.cron, self._registry.own.every
+        """Make tasks by the clock or every so often; see `Handlers.cron` and `Handlers.every`."""
         self.schedules = QueueSchedules(self._node, self._registry.schedules)
-        """The schedules of the log, by name; see `QueueSchedules`."""
-        self.every = self._registry.own.every
-        """Makes tasks of a handler every so often; see `Handlers.every`."""
+        """The schedules of the log, by name."""
         self._registry.bind()
         _open_queues.add(self)
 

@@ -23,25 +23,22 @@ from msgspec.structs import replace
 
 from eventq.core.command import NEW, Draft
 from eventq.core.create import NewTask
-from eventq.core.events import NODE, AnyTold, Call, Followed, Joined, Left, Planned, Unplanned
+from eventq.core.events import NODE, AnyTold, Followed, Joined, Left
 from eventq.core.follow import AdvanceFollower, ClaimFollower, DropFollower
 from eventq.core.lease import Vacancy
 from eventq.core.projection import Projection
-from eventq.core.scheduling import EditSchedule, MakeByHand, PlanSchedules, TickSchedules
 from eventq.core.settle import Outcome, live_told
 from eventq.core.task import Task
-from eventq.core.timing import DueRules, Overlap, Timing
 from eventq.eventlog import EventLog
 from eventq.replay.fold import replay
-from eventq.schedules.plans import tick_of
 from tests import deciding as decide
 from tests.checker import check_log
 from tests.driver import append_texts, existing_of, memory_log, record, task_in
 from tests.facts import assert_equal, facts, row_facts
-from tests.naive import DUE_POLICY, Naive
+from tests.naive import Naive
 from tests.naive_rows import Row, WrongError
-from tests.naive_schedules import EVERY
 from tests.replays import assert_same, bulk_replay
+from tests.stateful_schedules import PLANNING, Thing, played, schedule_things
 from tests.strategies import (
     START,
     TTL,
@@ -62,8 +59,7 @@ from tests.strategies import (
     workers,
 )
 
-NODE_KINDS = {"renewed", "refused", "joined", "left", "followed", "unfollowed"}
-NODE_KINDS |= {"planned", "unplanned", "ticked"}
+NODE_KINDS = {"renewed", "refused", "joined", "left", "followed", "unfollowed", *PLANNING}
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -296,42 +292,10 @@ class QueueMachine(RuleBasedStateMachine):
             say = self.model.followers.say
             self.commit(say(name, worker, position, ttl=ttl, now=now, end=ours.seq), drafts)
 
-    @rule(
-        name=st.sampled_from(["dawn", "dusk"]),
-        what=st.sampled_from(
-            ["plan", "tick", "tick", "tick", "trigger", "pause", "resume", "drop"]
-        ),
-        overlap=st.sampled_from(["skip", "allow", "cancel"]),
-    )
-    def schedule(self, name: str, what: str, overlap: Overlap) -> None:
+    @rule(thing=schedule_things)
+    def schedule(self, thing: Thing) -> None:
         """Code plans a schedule, its dues come, or somebody does something to it."""
-        ours, now, nothing, model = self.projection, self.now, decide.NOTHING, self.model.schedules
-        known = ours.schedules.get(name)
-        if what == "plan":
-            rules = DueRules(overlap=overlap)
-            wanted = Planned(
-                name, Timing(every_us=EVERY), Call(DUE_POLICY), rules, next_at=now + EVERY
-            )
-            drafts = PlanSchedules((wanted,), (0,)).decide(ours, nothing, now).events
-            self.commit(model.plan(name, overlap, now), drafts)
-        elif what == "tick":
-            ticks = [tick_of(known, now)] if known and (known.ticks_at or now + 1) <= now else []
-            drafts = TickSchedules(tuple(ticks)).decide(ours, nothing, now).events
-            self.commit(model.tick(name, now), drafts)
-        elif known is not None and what == "trigger":
-            drafts = MakeByHand(name, None).decide(ours, nothing, now).events
-            self.commit(model.trigger(name, now), drafts)
-        elif known is not None and what == "drop":
-            edit = EditSchedule(name, known.seq, (Unplanned(name),))
-            self.commit(model.drop(name), edit.decide(ours, nothing, now).events)
-        elif known is not None:
-            paused = what == "pause"
-            body = replace(known.planned, paused=paused, next_at=known.next_at)
-            edit = EditSchedule(name, known.seq, (body,))
-            assert (
-                EditSchedule(name, known.seq - 1, (body,)).decide(ours, nothing, now).events == []
-            )
-            self.commit(model.pause(name, paused=paused), edit.decide(ours, nothing, now).events)
+        self.commit(*played(self.projection, self.model.schedules, thing, self.now))
 
     @rule(step=st.integers(1, 15))
     def wait(self, step: int) -> None:

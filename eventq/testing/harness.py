@@ -31,6 +31,7 @@ from eventq.errors import (
 from eventq.handlers.around import Call
 from eventq.handlers.collection import Handlers
 from eventq.handlers.context import Context, running
+from eventq.handlers.registry import all_schedules
 from eventq.handlers.work import AnyHandler, Work, unpacking
 from eventq.host.bell import Bell
 from eventq.host.clock import LogClock
@@ -41,7 +42,6 @@ from eventq.runner.options import RunOptions
 from eventq.runner.pool import Pool
 from eventq.runner.runner import Runner, RunReport
 from eventq.runner.workload import Workload
-from eventq.schedules.plans import CodedSchedule
 from eventq.testing.clock import START, ManualClock
 from eventq.testing.created import AnyTarget, CreatedSearch, name_of
 from eventq.testing.faults import Faults, NodeDiedError
@@ -339,15 +339,8 @@ class Harness:
             signatures,
             self._policy,
             is_plain=False,
-            schedules=self._schedules(),
+            schedules=tuple(all_schedules(self._registries)),
         )
-
-    def _schedules(self) -> tuple[CodedSchedule, ...]:
-        found: dict[str, CodedSchedule] = {}
-        for coded in (each for registry in self._registries for each in registry.schedules()):
-            if found.setdefault(coded.name, coded) is not coded:
-                raise ArgumentError("handlers", coded.name, "a name that no other schedule has")
-        return tuple(found.values())
 
     def _call_of(self, handler: AnyHandler) -> Call:
         call = unpacking(handler)
