@@ -272,6 +272,7 @@ class Queue:
         state: States | None = None,
         name: str | None = None,
         lane: str | None = None,
+        schedule: str | None = None,
         tags: Mapping[str, Any] | None = None,
         limit: int | None = None,
     ) -> list[Task]:
@@ -280,7 +281,8 @@ class Queue:
         ``state``: one or several of scheduled, ready, leased, unknown, completed, expired,
         cancelled; None means all that are open. Final tasks come last, newest first, read from the
         end of the log: with a ``limit`` that costs little. ``name``: only tasks with this name, or
-        with one like ``"mail.*"``. ``lane``, ``tags``: only tasks with these values.
+        with one like ``"mail.*"``. ``lane``, ``tags``: only tasks with these values; ``schedule``:
+        only those that it made.
         """
         limit = check_limit(limit)
         states = check_states(state)
@@ -288,6 +290,7 @@ class Queue:
             tags=None if tags is None else msgspec.json.decode(check_tags(tags)),
             name=None if name is None else check_pattern(name, "name"),
             lane=None if lane is None else check_name(lane, "lane"),
+            schedule=None if schedule is None else check_name(schedule, "schedule"),
         )
         with self._node.reading() as projection:
             now, seq = self._node.now(), projection.seq

@@ -16,7 +16,9 @@ from tests.naive import DUE_POLICY
 from tests.naive_schedules import EVERY, NaiveSchedules, Story
 
 Thing = tuple[str, str, Overlap]
-PLANNING = ("planned", "unplanned", "ticked")
+# What is about no open task.
+NODE_KINDS = {"renewed", "refused", "joined", "left", "followed", "unfollowed"}
+NODE_KINDS |= {"planned", "unplanned", "ticked"}
 # Which schedule, what happens to it, and how its code has overlaps.
 schedule_things: st.SearchStrategy[Thing] = st.tuples(
     st.sampled_from(["dawn", "dusk"]),

@@ -38,7 +38,7 @@ from tests.facts import assert_equal, facts, row_facts
 from tests.naive import Naive
 from tests.naive_rows import Row, WrongError
 from tests.replays import assert_same, bulk_replay
-from tests.stateful_schedules import PLANNING, Thing, played, schedule_things
+from tests.stateful_schedules import NODE_KINDS, Thing, played, schedule_things
 from tests.strategies import (
     START,
     TTL,
@@ -58,8 +58,6 @@ from tests.strategies import (
     words,
     workers,
 )
-
-NODE_KINDS = {"renewed", "refused", "joined", "left", "followed", "unfollowed", *PLANNING}
 
 
 class QueueMachine(RuleBasedStateMachine):

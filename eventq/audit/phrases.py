@@ -91,7 +91,7 @@ def planned_words(body: Planned) -> str:
             words += "; none comes any more"
         else:
             words += f"; next for {show_instant(body.next_at)}"
-    return f"{words}: {body.reason}" if body.reason else words
+    return _said_by(words, body.by, body.reason)
 
 
 def ticked_words(body: Ticked) -> str:
@@ -102,7 +102,7 @@ def ticked_words(body: Ticked) -> str:
     words = f"{what} made a task" if body.outcome == "made" else f"{what} {OUTCOMES[body.outcome]}"
     if body.hand is not None:
         words += f", by hand ({body.hand})"
-    return f"{words}: {body.reason}" if body.reason else words
+    return _said_by(words, body.by, body.reason)
 
 
 def wait_words(policy: Policy, retry: int) -> str:
@@ -121,3 +121,8 @@ def wait_words(policy: Policy, retry: int) -> str:
     longest_us = wait_us(policy, retry=retry, draw=0.0)
     capped = longest_us < wait_us(replace(policy, backoff_cap_us=None), retry=retry, draw=0.0)
     return f"{show_duration(longest_us)}, the cap of {base}," if capped else base
+
+
+def _said_by(words: str, by: str | None, reason: str) -> str:
+    words = words if by is None else f"{words} by {by}"
+    return f"{words}: {reason}" if reason else words
