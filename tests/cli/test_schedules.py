@@ -91,6 +91,8 @@ def test_a_trigger_prints_the_task(planned: Cli) -> None:
     assert (task["schedule"], task["tags"]) == ("pages", {"n": 1})
     assert task["due"] == task["created_at"]
     assert "made by schedule pages for" in text
+    assert "schedule pages made it for" in planned.ok("why", key)
+    assert "schedule" in planned.ok("show", key)
     assert planned.row("schedules", "trigger", "pages")["task"]["schedule"] == "pages"
     assert [row["key"] for row in planned.rows("ls", "--schedule", "pages")][:1] == [key]
     assert planned.rows("ls", "--schedule", "look") == []

@@ -73,6 +73,8 @@ def task_pairs(task: Task) -> Pairs:
         ("deadline", "-" if policy.deadline_us is None else show_duration(policy.deadline_us)),
     ]
     some = [
+        ("schedule", task.schedule),
+        ("due", task.due),
         ("unique", task.unique),
         ("needs", ", ".join(task.needs) or None),
         ("lapses in a row", task.lapses or None),
