@@ -15,7 +15,16 @@ from eventq.core.create import (
     superseded,
     task_of_key,
 )
-from eventq.core.events import Created, Expired, Updated
+from eventq.core.events import (
+    Cancelled,
+    Completed,
+    Created,
+    Event,
+    Expired,
+    Updated,
+    Verdict,
+)
+from eventq.core.link import NO_LINK, Linking
 from eventq.core.moves import change
 from eventq.core.projection import Projection
 from eventq.core.task import FINAL, Task
@@ -28,10 +37,13 @@ class ChildDrafts:
 
     def __init__(self, projection: Projection, past: PastTasks, now: int) -> None:
         self.has_touched = False
-        """Whether a pending task that held a unique value is replaced, or ended since it is late.
+        """Whether nothing may be leased, expired or cancelled in the same commit: what is to be was
+        decided without knowing that.
 
-        What is leased in the same commit was chosen without knowing that.
+        A pending task that held a unique value is replaced, or ended since it is late, or a task is
+        made that comes after others.
         """
+        self._projection = projection
         self._past = past
         self._now = now
         self._keyed: dict[str, Created] = {}
@@ -45,44 +57,65 @@ class ChildDrafts:
         self._twins.moved[task.number] = task
 
     def make(
-        self, orders: Sequence[NewTask], drafts: list[Draft]
+        self, maker: Task, orders: Sequence[NewTask], drafts: list[Draft]
     ) -> tuple[list[Draft], list[Draft]]:
         """What one attempt's orders do to tasks that are there, and the ``created`` events.
 
-        ``drafts`` are those of the commit so far, in which a task that an earlier attempt makes may
-        be replaced. Raises KeyConflictError, DuplicateTaskError, and ArgumentError where a task
-        could not run any more; then none of them are made.
+        They belong to the flow of their ``maker`` while that is open. ``drafts`` are those of the
+        commit so far, in which a task that an earlier attempt makes may be replaced. Raises
+        KeyConflictError, DuplicateTaskError, ArgumentError where a task could not run any more, and
+        as `Linking.linked`; then none of them are made.
         """
         existing = existing_by_key(orders, self._past, self._now)
+        flow = maker.flow if self._projection.flows.takes_members(maker) else None
+        changed = _ends(maker, drafts) if any(order.link for order in orders) else None
+        linking = Linking(self._projection, self._past, changed)
         twins = self._twins
         if any(order.unique is not None for order in orders):
             twins = twins.copy()
         keyed: dict[str, Created] = {}
         made: list[Created] = []
         for order in orders:
-            key = order.key
-            if key is not None:
-                if (twin := keyed.get(key) or self._keyed.get(key)) is not None:
-                    check_same(key, order, twin, created_at=self._now, task=NEW)
-                    continue
-                if key in existing:
-                    task_of_key(key, order, existing[key])
-                    continue
+            if self._is_there(order, keyed, existing, linking):
+                continue
             if order.unique is not None and twins.meets(order.unique, order):
                 continue
             body = created_by(order, self._now)
-            if key is not None:
-                keyed[key] = body
+            if flow is not None or order.link is not None:
+                body = linking.linked(body, order.link or NO_LINK, flow=flow)
+            if order.key is not None:
+                keyed[order.key] = body
             if order.unique is not None:
                 twins.made[order.unique] = body
             made.append(body)
         self._keyed |= keyed
+        # What is leased or expired in this commit could end what they come after.
+        self.has_touched = self.has_touched or changed is not None
         if twins is not self._twins:
             _replace_made(drafts, self._twins.made, twins.made)
             made = [body if body.unique is None else twins.made[body.unique] for body in made]
             self.has_touched = self.has_touched or bool(twins.events)
             self._twins = twins
         return twins.take_events(), [(NEW, body) for body in made]
+
+    def _is_there(
+        self,
+        order: NewTask,
+        keyed: dict[str, Created],
+        existing: dict[str, tuple[Event, Task]],
+        linking: Linking,
+    ) -> bool:
+        """Whether the order's key has a task, in the log or in this commit."""
+        key = order.key
+        if key is None:
+            return False
+        if (twin := keyed.get(key) or self._keyed.get(key)) is not None:
+            check_same(key, order, twin, linking, created_at=self._now, task=NEW)
+            return True
+        if key in existing:
+            task_of_key(key, order, existing[key], linking)
+            return True
+        return False
 
 
 class _Twins:
@@ -140,6 +173,17 @@ class _Twins:
     def _do(self, holder: Task, body: Expired | Updated) -> None:
         self.moved[holder.number] = change(holder, 0, self._now, body)
         self.events.append((holder.number, body))
+
+
+def _ends(maker: Task, drafts: Iterable[Draft]) -> dict[int, Verdict | None]:
+    """What has ended in the commit so far, and the maker, which is about to complete."""
+    ended: dict[int, Verdict | None] = {maker.number: "completed"}
+    for number, body in drafts:
+        if type(body) is Completed:
+            ended[number] = "completed"
+        elif type(body) is Expired or type(body) is Cancelled:
+            ended[number] = "failed"
+    return ended
 
 
 def _replace_made(drafts: list[Draft], old: dict[str, Created], new: dict[str, Created]) -> None:

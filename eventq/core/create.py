@@ -12,10 +12,11 @@ from msgspec.structs import replace
 from eventq.core.command import NEW, Decision, Draft, PastTasks
 from eventq.core.durations import show_duration
 from eventq.core.events import Created, Event, Expired, Policy
+from eventq.core.link import NO_LINK, Link, Linking
 from eventq.core.moves import change
 from eventq.core.plain import sorted_json
 from eventq.core.projection import Projection
-from eventq.core.task import PLAIN_ROUTE, Route, Task, TaskState, instant, is_overdue
+from eventq.core.task import PENDING, PLAIN_ROUTE, Route, Task, instant, is_overdue
 from eventq.core.unique import OnDuplicate, replacement
 from eventq.errors import ArgumentError, DuplicateTaskError, KeyConflictError
 
@@ -38,15 +39,16 @@ class NewTask(Struct, frozen=True, gc=False):
     unique: str | None = None
     on_duplicate: OnDuplicate = "return"
     repeats: int | None = None
+    link: Link | None = None
 
 
 class CreateTasks(Struct, frozen=True):
     """Creates all tasks or none. The result says for each order which task is its own.
 
     That is a task that is there already, by the order's key or unique value, or the index of the
-    event that creates or replaces one. Only orders without a unique value are unconditional; see
-    `creating`. Raises KeyConflictError when a key is taken by other content, and
-    DuplicateTaskError.
+    event that creates or replaces one. Only orders without a unique value that come after nothing
+    are unconditional; see `creating`. Raises KeyConflictError when a key is taken by other content,
+    DuplicateTaskError, and as `Linking.linked`.
     """
 
     orders: list[NewTask]
@@ -63,16 +65,18 @@ class CreateTasks(Struct, frozen=True):
         places: list[int | Task] = []
         uniques = None if self.unconditional else _Uniques(projection, now)
         existing = existing_by_key(self.orders, past, now)
+        linking = Linking(projection, past)
         keyed: dict[str, int] = {}
         for order in self.orders:
             key = order.key
             if key is not None:
                 if (index := keyed.get(key)) is not None:
-                    check_same(key, order, drafts[index][1], created_at=now, task=NEW)
+                    twin = drafts[index][1]
+                    check_same(key, order, twin, linking, created_at=now, task=NEW)
                     places.append(index)
                     continue
                 if key in existing:
-                    places.append(task_of_key(key, order, existing[key]))
+                    places.append(task_of_key(key, order, existing[key], linking))
                     continue
             if order.unique is not None:
                 assert uniques is not None, "who holds a value is asked of the projection"
@@ -83,13 +87,14 @@ class CreateTasks(Struct, frozen=True):
             if key is not None:
                 keyed[key] = len(drafts)
             places.append(len(drafts))
-            drafts.append((NEW, created_by(order, now)))
+            body = created_by(order, now)
+            drafts.append((NEW, body if order.link is None else linking.linked(body, order.link)))
         return Decision(drafts, places)
 
 
 def creating(orders: list[NewTask]) -> CreateTasks:
-    """The command for these orders; one with a unique value is decided by the projection."""
-    return CreateTasks(orders, all(order.unique is None for order in orders))
+    """The command for these orders; one that is unique or linked is decided by the projection."""
+    return CreateTasks(orders, all(each.unique is None and each.link is None for each in orders))
 
 
 class _Uniques:
@@ -149,7 +154,7 @@ def superseded(made: Created, order: NewTask, now: int) -> Created:
 
 def has_expired(task: Task, now: int) -> bool:
     """Whether the task is pending and past its time, so that its next event is its end."""
-    return task.recorded_state is TaskState.SCHEDULED and is_overdue(task, now)
+    return task.recorded_state in PENDING and is_overdue(task, now)
 
 
 def start_of(order: NewTask, now: int) -> int | None:
@@ -162,10 +167,10 @@ def check_order(order: NewTask, now: int) -> None:
     created_by(order, now)
 
 
-def task_of_key(key: str, order: NewTask, there: tuple[Event, Task]) -> Task:
+def task_of_key(key: str, order: NewTask, there: tuple[Event, Task], linking: Linking) -> Task:
     """The task that has the key. Raises KeyConflictError when it is another one."""
     event, task = there
-    check_same(key, order, event.body, created_at=event.decided_at, task=event.task)
+    check_same(key, order, event.body, linking, created_at=event.decided_at, task=event.task)
     return task
 
 
@@ -211,13 +216,15 @@ def created_by(order: NewTask, now: int) -> Created:
     )
 
 
-def check_same(key: str, order: NewTask, there: object, *, created_at: int, task: int) -> None:
+def check_same(
+    key: str, order: NewTask, there: object, linking: Linking, *, created_at: int, task: int
+) -> None:
     """Raises KeyConflictError unless the same call would have made the same task.
 
-    It compares what a task is to its caller: name, lane, tags, priority, unique value, and when it
-    runs. It does not compare the policy, so that a queue whose default for retries has changed
-    still knows its own tasks. A delay is compared as a length, since each call resolves it against
-    its own now.
+    It compares what a task is to its caller: name, lane, tags, priority, unique value, what it
+    comes after, and when it runs. It does not compare the policy, so that a queue whose default for
+    retries has changed still knows its own tasks. A delay is compared as a length, since each call
+    resolves it against its own now.
     """
     assert type(there) is Created
     scheduled_at = start_of(order, created_at)
@@ -233,6 +240,14 @@ def check_same(key: str, order: NewTask, there: object, *, created_at: int, task
         "scheduled_at": (scheduled_at, there.scheduled_at),
         "expires_at": (order.expires_at, expires_at),
     }
+    if order.link is not None or there.after:
+        linked = linking.linked(there, order.link or NO_LINK)
+        if _link_facts(linked) != _link_facts(there):
+            raise KeyConflictError(key, task, "after")
     for field, (ours, theirs) in pairs.items():
         if ours != theirs:
             raise KeyConflictError(key, task, field)
+
+
+def _link_facts(body: Created) -> tuple[object, ...]:
+    return ({each.task for each in body.after}, body.if_failed, body.given)

@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from eventq.core.events import Noted, Progressed, Reopening, Saved, Told
+from eventq.core.events import Created, Noted, Progressed, Reopening, Saved, Told
 from eventq.core.task import NOTHING_RARE, Progress, Rarity, Task
 
 
@@ -22,10 +22,34 @@ def rare(task: Task, **changes: Any) -> Rarity | None:  # noqa: ANN401 - fields 
     return _plainest(replace(known, **changes))
 
 
+def made_with(body: Created) -> Rarity | None:
+    """What is rare about a task from its beginning."""
+    if body.unique is None and body.flow is None and not body.after:
+        return None
+    return Rarity(
+        unique=body.unique,
+        after=body.after,
+        if_failed=body.if_failed,
+        given=body.given,
+        flow=body.flow,
+        role=body.role,
+    )
+
+
 def brought_back(content: Reopening) -> Rarity | None:
     """What is rare about a task that comes back from a final state."""
-    saved_json = None if content.saved is UNSET else bytes(content.saved)
-    return _plainest(Rarity(snoozes=content.snoozes, unique=content.unique, saved_json=saved_json))
+    return _plainest(
+        Rarity(
+            snoozes=content.snoozes,
+            unique=content.unique,
+            saved_json=None if content.saved is UNSET else bytes(content.saved),
+            after=content.after,
+            if_failed=content.if_failed,
+            given=content.given,
+            flow=content.flow,
+            role=content.role,
+        )
+    )
 
 
 def told(task: Task, at: int, body: Told) -> Task:

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from msgspec import NODEFAULT, UNSET, Raw, Struct
 
-from eventq.core.events import AnyBody, Body, ErrorInfo, Policy, ProcessExit, Reopening
+from eventq.core.events import AnyBody, Body, ErrorInfo, Policy, Predecessor, ProcessExit, Reopening
 
 # New fields are added here with the default that means what their absence meant before.
 DEFAULTS: dict[str, dict[str, object]] = {
@@ -36,6 +36,11 @@ DEFAULTS: dict[str, dict[str, object]] = {
         "snoozes": 0,
         "unique": None,
         "saved": UNSET,
+        "after": (),
+        "if_failed": "cancel",
+        "given": None,
+        "flow": None,
+        "role": "member",
     },
     "Created": {
         "key": None,
@@ -48,6 +53,12 @@ DEFAULTS: dict[str, dict[str, object]] = {
         "needs": (),
         "unique": None,
         "repeats": None,
+        "after": (),
+        "if_failed": "cancel",
+        "given": None,
+        "flow": None,
+        "flow_key": None,
+        "role": "member",
     },
     "Leased": {},
     "Completed": {"result": UNSET, "result_missing": None, "made": 0},
@@ -59,12 +70,20 @@ DEFAULTS: dict[str, dict[str, object]] = {
         "peak_bytes": None,
         "memory_bytes": None,
     },
-    "Retried": {"by": None, "reopens": None},
+    "Retried": {"by": None, "reopens": None, "revives": False, "revived_by": None},
+    "Revived": {"skipped": ()},
+    "Predecessor": {"verdict": None},
     "Expired": {},
-    "Cancelled": {"reason": "", "by": None},
+    "Cancelled": {"reason": "", "by": None, "cause": None},
     "Renewed": {},
     "Released": {"reason": "", "scheduled_at": None},
-    "Updated": {"priority": None, "tags": UNSET, "scheduled_at": None, "by": None},
+    "Updated": {
+        "priority": None,
+        "tags": UNSET,
+        "scheduled_at": None,
+        "by": None,
+        "waives": False,
+    },
     "Refused": {},
     "Joined": {"names": (), "unnamed": False, "lanes": None, "signatures": {}},
     "Left": {},
@@ -75,7 +94,14 @@ DEFAULTS: dict[str, dict[str, object]] = {
     "Saved": {"skip": True, "value": Raw(b"null")},
     "Noted": {"skip": True, "lines": ()},
 }
-STORED: list[type[Struct]] = [Policy, ErrorInfo, ProcessExit, Reopening, *typing.get_args(AnyBody)]
+STORED: list[type[Struct]] = [
+    Policy,
+    ErrorInfo,
+    ProcessExit,
+    Predecessor,
+    Reopening,
+    *typing.get_args(AnyBody),
+]
 
 
 @pytest.mark.parametrize("struct", STORED)

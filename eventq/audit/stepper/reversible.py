@@ -137,7 +137,7 @@ class ReversibleProjection(Projection):
         elif task.recorded_state is TaskState.LEASED:
             self._leases.let_go(task)
         self.unknown_count -= task.recorded_state is TaskState.UNKNOWN
-        self._forget(task)
+        self._erase(task)
 
     def _put_back(self, task: Task) -> None:
         """Makes an earlier version of a task the one that counts."""

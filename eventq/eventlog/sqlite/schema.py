@@ -8,7 +8,7 @@ from eventq.core.events import Commit
 
 # "evtq" in ASCII; `file jobs.db` and other tools show it.
 APPLICATION_ID = 0x65767471
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 # How many rows one INSERT carries. Fewer rows cost more statements, each of which gives up the
 # GIL; at 1,000 rows a statement SQLite is slower by a factor of four.
@@ -31,14 +31,16 @@ CREATE TABLE namespaces (
 -- One row an event. `place` is the namespace's id, shifted by 40 bits, and the event's position:
 -- one number, so that a new event goes to the end of the table's last page. `task` is the position
 -- of the task's `created` event, 0 for a node; `key` is the caller's own key, on `created` events
--- only. The last event of a commit carries the number of the commit's events, its random id, and
--- the seal that chains it to the commit before. The kind stands in the body, and as a column in the
+-- only. `cause` is the task whose end caused a `cancelled` event. The last event of a commit has
+-- the number of the commit's events, its random id, and the seal that chains it to the commit
+-- before. The kind stands in the body, and as a column in the
 -- view `history`: here, even a virtual one costs a quarter of the insert rate.
 CREATE TABLE events (
     place INTEGER PRIMARY KEY,
     at INTEGER NOT NULL,
     task INTEGER NOT NULL,
     key TEXT,
+    cause INTEGER,
     count INTEGER,
     id TEXT,
     seal BLOB,
@@ -48,6 +50,7 @@ CREATE TABLE events (
 -- A task's `created` event is found by its own position.
 CREATE INDEX events_by_task ON events (task) WHERE task <> (place & 1099511627775);
 CREATE UNIQUE INDEX events_by_key ON events (place >> 40, key) WHERE key IS NOT NULL;
+CREATE INDEX events_by_cause ON events (cause) WHERE cause IS NOT NULL;
 """
 
 # INSERT OR REPLACE removes rows without firing DELETE triggers. Refusing it costs a look-up a row,
@@ -316,6 +319,13 @@ FROM (
 )
 """
 
+# ?2 the task.
+CAUSED_BY = """
+SELECT DISTINCT task
+FROM events INDEXED BY events_by_cause
+WHERE cause = ?2 AND place > (?1 << 40) AND place < ((?1 + 1) << 40)
+"""
+
 
 def statement_rows(left: int) -> int:
     """How many of the rows left the next INSERT takes: see INSERT_ROWS and INSERT_STEP."""
@@ -325,22 +335,24 @@ def statement_rows(left: int) -> int:
 
 
 @cache
-def insert_events(rows: int, *, keyed: bool, ends: bool) -> str:
+def insert_events(rows: int, *, found: bool, ends: bool) -> str:
     """An INSERT of this many events, which with ``ends`` are the last of their commit.
 
-    Parameters: namespace, position of the first row, instant; then all tasks, all bodies and,
-    if ``keyed``, all keys; and, if ``ends``, the commit's count, id and seal. What the rows share
-    is bound once, since binding costs too.
+    Parameters: namespace, position of the first row, instant; then all tasks, all bodies and, if
+    some can be ``found`` by key or cause, all keys and all causes; and, if ``ends``, the commit's
+    count, id and seal. What the rows share is bound once, since binding costs too.
     """
-    parts = 3 if keyed else 2
+    parts = 4 if found else 2
     end = 4 + parts * rows
     values = ",\n".join(
         f"((?1 << 40) + ?2 + {row}, ?3, ?{4 + row}, ?{4 + rows + row}, "
-        + (f"?{4 + 2 * rows + row}, " if keyed else "NULL, ")
+        + (f"?{4 + 2 * rows + row}, ?{4 + 3 * rows + row}, " if found else "NULL, NULL, ")
         + (f"?{end}, ?{end + 1}, ?{end + 2})" if ends and row == rows - 1 else "NULL, NULL, NULL)")
         for row in range(rows)
     )
-    return f"INSERT INTO events (place, at, task, body, key, count, id, seal)\nVALUES\n{values}"
+    return (
+        f"INSERT INTO events (place, at, task, body, key, cause, count, id, seal)\nVALUES\n{values}"
+    )
 
 
 @cache
