@@ -99,9 +99,9 @@ class Flows:
         for number, task in self._tasks.items():
             if task.role != "member" and task.recorded_state is TaskState.WAITING:
                 assert task.flow is not None
-                flow = self.by_number[task.flow]
-                is_known = number in flow.on_failure | flow.last
-                assert is_known or number in self._waits.unneeded
+                known = self.by_number.get(task.flow, Flow())
+                is_known = number in known.on_failure | known.last
+                assert is_known != (number in self._waits.unneeded)
 
     def _close(self, number: int, flow: Flow) -> list[int]:
         """What a flow's first close lets run; what it was for but will not be is doomed."""
