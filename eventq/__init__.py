@@ -3,6 +3,7 @@
 from eventq.core.events import Event
 from eventq.core.new_task import TaskSpec
 from eventq.core.policy import Backoff
+from eventq.core.reference import FlowTask
 from eventq.core.task import Progress, Task, TaskState
 from eventq.core.version import __version__
 from eventq.errors import (
@@ -16,6 +17,7 @@ from eventq.errors import (
     EventLoopError,
     EventqError,
     Fail,
+    FlowExistsError,
     KeyConflictError,
     LogArchivedError,
     LogConflictError,
@@ -42,7 +44,7 @@ from eventq.errors import (
     WaitTimeoutError,
     WorkersStuckError,
 )
-from eventq.handlers import Context, Handler, Handlers, NewTaskRef, current
+from eventq.handlers import Context, Flow, Handler, Handlers, NewTaskRef, current
 from eventq.queue import AsyncQueue, Queue
 from eventq.replay.query import Stats
 
@@ -61,6 +63,9 @@ __all__ = [
     "EventLoopError",
     "EventqError",
     "Fail",
+    "Flow",
+    "FlowExistsError",
+    "FlowTask",
     "Handler",
     "Handlers",
     "KeyConflictError",

@@ -16,6 +16,7 @@ from eventq.core.events import AnyBody, Created, IfFailed, Predecessor, Role, Ve
 from eventq.core.lookup import find_task
 from eventq.core.newer import newer_task
 from eventq.core.projection import Projection
+from eventq.core.reference import TaskRef
 from eventq.core.task import FINAL, Task, TaskState
 from eventq.errors import ArgumentError, LogArchivedError, TaskNotFoundError
 
@@ -23,9 +24,6 @@ from eventq.errors import ArgumentError, LogArchivedError, TaskNotFoundError
 AFTER = "after"
 # No caller's key has it: so the keys of flows and of tasks are never the same.
 FLOW_MARK = "\x1f"
-
-# A task: by its number, by its key, or by its place among the orders of one call.
-TaskRef = int | str
 
 
 class Link(Struct, frozen=True, gc=False):

@@ -16,6 +16,8 @@ from eventq.verify.terms import BrokenError, Past
 
 # The word for a node that must know this.
 AFTER = "after"
+# What a flow's key begins with among the commit's keys: no caller's can.
+FLOW_MARK = "\x1f"
 
 
 class SeenFlow(Struct):
@@ -219,7 +221,7 @@ class Links:
             flow = self.flows[body.flow] = SeenFlow(commit_end)
         if seq > flow.end:
             raise BrokenError("flow", f"joins flow {body.flow} from outside")
-        if body.flow_key is not None and body.flow != seq:
+        if body.flow_key is not None and (body.flow != seq or body.key is not None):
             raise BrokenError("flow", "has the key of another task's flow")
         if body.role == "member":
             flow.open += 1

@@ -37,7 +37,7 @@ from eventq.errors import shown
 from eventq.verify.allowance import check_given_up, check_retry
 from eventq.verify.beside import RulesBeside
 from eventq.verify.exits import LAPSE, check_exit
-from eventq.verify.links import Links
+from eventq.verify.links import FLOW_MARK, Links
 from eventq.verify.nodes import PLAIN, JoinedNodes, check_route
 from eventq.verify.order import (
     KNOWN_NEEDS,
@@ -185,6 +185,8 @@ class Rules:
     def _take_created(self, seq: int, at: int, number: int, body: Created) -> None:
         if body.key is not None:
             self.keyed.append((body.key, seq))
+        elif body.flow_key is not None:
+            self.keyed.append((FLOW_MARK + body.flow_key, seq))
         if number != seq:
             raise BrokenError("position", f"a task's number is not its position: {number}")
         scheduled_at = at if body.scheduled_at is None else body.scheduled_at
