@@ -77,6 +77,13 @@ class Waits:
             self.doomed.remove(number)
             self.unneeded.discard(number)
 
+    def clear(self) -> None:
+        """Nothing waits any more."""
+        for each in (self.by_task, self.by_predecessor, self.doomed, self.unneeded):
+            each.clear()
+        self.expiring.clear()
+        self.reviving.clear()
+
     def doom(self, number: int) -> None:
         """What a waiting task was there for will never be."""
         self.doomed.add(number)

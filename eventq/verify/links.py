@@ -40,8 +40,6 @@ class Links:
 
     def __init__(self, tasks: dict[int, Seen], past: Past, ready: Callable[[Seen], None]) -> None:
         self.flows: dict[int, SeenFlow] = {}
-        self.is_partial = False
-        """The log began before what is looked at, so that a flow may have begun unseen."""
         self._tasks = tasks
         self._past = past
         self._ready = ready

@@ -90,7 +90,7 @@ class Rules:
         self._judges_order = judges_order
         # One task's history alone does not tell.
         self._judges_links = judges_order
-        self._links = Links(self.tasks, past, self._start)
+        self.links = Links(self.tasks, past, self._start)
         # The instant, and the last position, of the commit that is looked at.
         self._now = self._end = 0
         self._failed: set[int] = set()
@@ -123,7 +123,7 @@ class Rules:
         if task.state == "pending":
             self._order.add(task, now)
         elif task.state == "waiting":
-            self._links.add(task)
+            self.links.add(task)
 
     def take(
         self, first: int, at: int, numbers: list[int], bodies: list[AnyBody | Unknown | Unreadable]
@@ -161,7 +161,7 @@ class Rules:
         task = self.tasks.pop(number, None)
         if task is not None:
             self._uniques.free(task)
-            self._links.drop(task)
+            self.links.drop(task)
             if task.state == "leased":
                 self.nodes.let_go(task)
         self._reopenable.pop(number, None)
@@ -215,14 +215,14 @@ class Rules:
             role=body.role,
         )
         self._uniques.take(task)
-        if self._judges_links and self._links.create(task, body, self._end):
+        if self._judges_links and self.links.create(task, body, self._end):
             task.state = "waiting"
         else:
             self._order.add(task, at)
 
     def _start(self, task: Seen) -> None:
         """The wait of a task is over."""
-        self._links.leave(task)
+        self.links.leave(task)
         task.state = "pending"
         self._order.add(task, self._now)
 
@@ -287,7 +287,7 @@ class Rules:
         if task.unique is not None:
             self._uniques.free(task)
         if self._judges_links:
-            self._links.end(task, completed=True, made=body.made)
+            self.links.end(task, completed=True, made=body.made)
         if self._on_final is not None:
             self._on_final(task)
 
@@ -312,12 +312,12 @@ class Rules:
         return task
 
     def _finish(self, task: Seen, state: str) -> None:
-        self._links.leave(task)
+        self.links.leave(task)
         task.state = state
         task.fence = task.edition = 0
         del self.tasks[task.number]
         if self._judges_links:
-            self._links.end(task, completed=False)
+            self.links.end(task, completed=False)
         self._uniques.free(task)
         self._failed.discard(task.number)
         kept = self._reopenable
@@ -342,7 +342,7 @@ class Rules:
         else:
             self._reopen(task, at, body.reopens)
             self.tasks[number] = task
-            waits = self._judges_links and self._links.reopen(seq, task, body)
+            waits = self._judges_links and self.links.reopen(seq, task, body)
         if body.scheduled_at < at:
             raise BrokenError("schedule", "retried into the past")
         self._failed.discard(number)
@@ -393,7 +393,7 @@ class Rules:
         task = self._in_state(seq, number, Cancelled, "waiting", "pending", "leased", "failed")
         if task is not None:
             if self._judges_links:
-                self._links.check_cancelled(task, body)
+                self.links.check_cancelled(task, body)
             task.cause = body.cause
             if task.state == "leased":
                 self.nodes.let_go(task)
@@ -432,7 +432,7 @@ class Rules:
             if useless and body.scheduled_at > at:
                 raise BrokenError("expiry", "moved past its expiry")
             task.scheduled_at = body.scheduled_at
-        if body.waives and self._judges_links and self._links.waive(task):
+        if body.waives and self._judges_links and self.links.waive(task):
             self._start(task)
         elif task.state == "pending":
             self._order.add(task, at)

@@ -101,8 +101,9 @@ SELECT
 FROM events JOIN namespaces ON namespaces.id = events.place >> 40
 WHERE events.seal IS NOT NULL;
 
--- Every task as its events leave it. A scheduled task is ready once its time has come; an unknown
--- one was touched by an event of a kind that only a newer eventq knows. Without statistics the
+-- Every task as its events leave it. A scheduled task is ready once its time has come; a waiting one
+-- comes after others, or is a finaliser that was not begun yet; an unknown one was touched by an
+-- event of a kind that only a newer eventq knows. Without statistics the
 -- planner would walk the whole log for each task, hence INDEXED BY.
 CREATE VIEW task_states AS
 WITH all_later AS (
@@ -114,7 +115,7 @@ WITH all_later AS (
         body ->> '$.kind' AS kind,
         body ->> '$.kind' IN (
             'leased', 'completed', 'failed', 'retried', 'expired', 'cancelled', 'released',
-            'updated', 'refused', 'progressed', 'saved', 'noted'
+            'updated', 'refused', 'progressed', 'saved', 'noted', 'revived'
         ) AS is_known
     FROM events INDEXED BY events_by_task
     WHERE task <> (place & 1099511627775)
@@ -122,11 +123,17 @@ WITH all_later AS (
 later AS (
     SELECT *, NOT is_known AND body -> '$.skip' IS NOT 'true' AS is_unknown
     FROM all_later
-)
+),
+states AS (
 SELECT
+    namespaces.id AS ns,
+    created.body AS made,
     namespaces.name AS namespace,
     created.task AS task,
-    coalesce(created.key, CAST(created.task AS TEXT)) AS key,
+    CASE
+        WHEN created.key IS NULL OR unicode(created.key) = 31 THEN CAST(created.task AS TEXT)
+        ELSE created.key
+    END AS key,
     strftime('%Y-%m-%dT%H:%M:%S', created.at / 1000000, 'unixepoch')
         || printf('.%06dZ', created.at % 1000000) AS created,
     created.body ->> '$.name' AS name,
@@ -150,7 +157,9 @@ SELECT
             WHERE ns = namespaces.id
                 AND task = created.task
                 AND is_known
-                AND kind NOT IN ('updated', 'refused', 'progressed', 'saved', 'noted')
+                AND kind NOT IN (
+                    'updated', 'refused', 'progressed', 'saved', 'noted', 'revived'
+                )
             ORDER BY place DESC
             LIMIT 1
         ),
@@ -191,7 +200,72 @@ SELECT
         LIMIT 1
     ) AS progress
 FROM events AS created JOIN namespaces ON namespaces.id = created.place >> 40
-WHERE created.task = (created.place & 1099511627775);
+WHERE created.task = (created.place & 1099511627775)
+)
+SELECT
+    namespace,
+    task,
+    key,
+    created,
+    name,
+    lane,
+    CASE
+        WHEN state <> 'scheduled' THEN state
+        WHEN made ->> '$.role' IS NOT NULL AND attempts = 0 THEN 'waiting'
+        WHEN made ->> '$.after' IS NOT NULL AND EXISTS (
+            SELECT 1
+            FROM (
+                SELECT coalesce(
+                    (
+                        SELECT body -> '$.reopens'
+                        FROM later
+                        WHERE ns = states.ns
+                            AND task = states.task
+                            AND kind = 'retried'
+                            AND body -> '$.reopens' IS NOT NULL
+                        ORDER BY place DESC
+                        LIMIT 1
+                    ),
+                    states.made
+                ) AS opened
+            ),
+            json_each(opened, '$.after') AS before
+            WHERE coalesce(before.value ->> 1, '') NOT IN ('completed', 'waived')
+                AND coalesce(
+                    (
+                        SELECT
+                            CASE
+                                WHEN kind = 'completed' THEN 'met'
+                                WHEN kind NOT IN ('expired', 'cancelled') THEN 'open'
+                                WHEN opened ->> '$.if_failed' = 'run' THEN 'met'
+                                WHEN EXISTS (
+                                    SELECT 1
+                                    FROM later AS edit
+                                    WHERE edit.ns = states.ns
+                                        AND edit.task = states.task
+                                        AND edit.kind = 'updated'
+                                        AND edit.body ->> '$.waives'
+                                ) THEN 'met'
+                                ELSE 'open'
+                            END
+                        FROM later AS other
+                        WHERE other.ns = states.ns
+                            AND other.task = before.value ->> 0
+                            AND kind NOT IN (
+                                'updated', 'refused', 'progressed', 'saved', 'noted', 'revived'
+                            )
+                        ORDER BY other.place DESC
+                        LIMIT 1
+                    ),
+                    'open'
+                ) = 'open'
+        ) THEN 'waiting'
+        ELSE state
+    END AS state,
+    attempts,
+    last_error,
+    progress
+FROM states;
 """
 
 MARKS = f"""
