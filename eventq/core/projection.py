@@ -160,9 +160,7 @@ class Projection:
                 leases.let_go(task)
                 self._forget(task, body)
             else:
-                changed = change(task, seq, at, body)
-                self._replace(task, changed, body)
-                after.append(changed)
+                after.append(self._replace(task, change(task, seq, at, body), body))
         if leased:
             self._pending.remove_leased(leased)
         self._count(bodies)
@@ -433,18 +431,21 @@ class Projection:
     def _share_route(self, route: Route) -> Route:
         return route if route is PLAIN_ROUTE else self._routes.setdefault(route, route)
 
-    def _replace(self, old: Task, new: Task, body: AnyBody | Unknown) -> None:
-        """Puts a changed task in the place of what it was; not for leases, see `apply`."""
+    def _replace(self, old: Task, new: Task, body: AnyBody | Unknown) -> Task:
+        """Puts a changed task in the place of what it was; not for leases, see `apply`.
+
+        Returns the task as it is then.
+        """
         if old is new:
             if type(body) is Revived:
                 self.waits.reviving.discard(new.number)
-            return
+            return new
         if old.recorded_state is new.recorded_state and old.recorded_state is not SCHEDULED:
             # The attempt has told something and goes on, or a waiting task was edited.
             self.tasks[new.number] = new
             if type(body) is Updated and body.waives and self.waits.waive(new.number):
                 self._start([new.number])
-            return
+            return self.tasks[new.number]
         self._take_out(old)
         self.unknown_count += (new.recorded_state is UNKNOWN) - (old.recorded_state is UNKNOWN)
         if new.recorded_state is UNKNOWN:
@@ -455,10 +456,11 @@ class Projection:
                 self.waits.reviving.discard(new.number)
             if new.newer is not None:
                 self.strangers[new.number] = new.newer
-            return
+            return new
         self.tasks[new.number] = new
         if new.recorded_state is SCHEDULED:
             self._pending.add(new)
+        return new
 
     def _take_out(self, task: Task) -> None:
         """A task is no longer where its state had it."""

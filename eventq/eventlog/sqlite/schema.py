@@ -101,9 +101,9 @@ SELECT
 FROM events JOIN namespaces ON namespaces.id = events.place >> 40
 WHERE events.seal IS NOT NULL;
 
--- Every task as its events leave it. A scheduled task is ready once its time has come; a waiting one
--- comes after others, or is a finaliser that was not begun yet; an unknown one was touched by an
--- event of a kind that only a newer eventq knows. Without statistics the
+-- Every task as its events leave it. A scheduled task is ready once its time has come; a waiting
+-- one comes after others, or is a finaliser that was not begun yet; an unknown one was touched by
+-- an event of a kind that only a newer eventq knows. Without statistics the
 -- planner would walk the whole log for each task, hence INDEXED BY.
 CREATE VIEW task_states AS
 WITH all_later AS (
