@@ -3,6 +3,7 @@
 from eventq.core.events import Event
 from eventq.core.new_task import TaskSpec
 from eventq.core.policy import Backoff
+from eventq.core.reference import FlowTask
 from eventq.core.task import Progress, Task, TaskState
 from eventq.core.version import __version__
 from eventq.errors import (
@@ -16,6 +17,7 @@ from eventq.errors import (
     EventLoopError,
     EventqError,
     Fail,
+    FlowExistsError,
     KeyConflictError,
     LogArchivedError,
     LogConflictError,
@@ -42,7 +44,7 @@ from eventq.errors import (
     WaitTimeoutError,
     WorkersStuckError,
 )
-from eventq.handlers import AsyncContext, Context, Handler, Handlers, NewTaskRef, current
+from eventq.handlers import AsyncContext, Context, Flow, Handler, Handlers, NewTaskRef, current
 from eventq.queue import AsyncQueue, Queue
 from eventq.replay.query import Stats
 
@@ -62,6 +64,9 @@ __all__ = [
     "EventLoopError",
     "EventqError",
     "Fail",
+    "Flow",
+    "FlowExistsError",
+    "FlowTask",
     "Handler",
     "Handlers",
     "KeyConflictError",

@@ -5,6 +5,7 @@ The tree::
     EventqError
     |-- ArgumentError (also a ValueError)   an argument is wrong in type, range or form
     |-- KeyConflictError                    the key is taken by a task with other content
+    |-- FlowExistsError                     a flow with this key was made before
     |-- DuplicateTaskError                  an open task has this unique value
     |-- TaskNotFoundError (also LookupError)
     |-- NotAllowedError                     the task's state does not permit the command
@@ -77,6 +78,18 @@ class KeyConflictError(EventqError):
         self.differs = differs
         owner = f"task {task}" if task else "another task of the same call"
         super().__init__(f"key {shown(key)} belongs to {owner}, which differs in {differs}")
+
+
+class FlowExistsError(EventqError):
+    """A flow with this key was made before; nothing was created. Use another key, or look at it.
+
+    ``flow`` is its number, by which `eventq flow` shows it, as by its key.
+    """
+
+    def __init__(self, key: str, flow: int) -> None:
+        self.key = key
+        self.flow = flow
+        super().__init__(f"there is a flow with the key {shown(key)}: it began at {flow}")
 
 
 class DuplicateTaskError(EventqError):

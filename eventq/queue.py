@@ -17,6 +17,7 @@ import msgspec
 from eventq.aio import AsyncSchedules, awaited, follow_log, taking
 from eventq.archive import open_archived
 from eventq.core.create import NewTask, creating
+from eventq.core.create_flow import CreateFlow
 from eventq.core.durations import Duration
 from eventq.core.events import Event
 from eventq.core.follow import DropFollower
@@ -24,6 +25,7 @@ from eventq.core.manage import CancelTask, ManageTask, RepeatTask, RetryTask, Up
 from eventq.core.new_task import TaskSpec, batches, make_orders, order_for
 from eventq.core.options import TaskOptions, make_policy
 from eventq.core.policy import DEFAULT_BACKOFF, Backoff
+from eventq.core.reference import ResultOf, check_after
 from eventq.core.task import FINAL, Task
 from eventq.core.validation import (
     States,
@@ -32,6 +34,7 @@ from eventq.core.validation import (
     check_duration,
     check_flag,
     check_instant,
+    check_key,
     check_limit,
     check_lookup_key,
     check_name,
@@ -48,6 +51,7 @@ from eventq.errors import ArgumentError, EventLoopError, EventqError, TaskNotFou
 from eventq.eventlog import EventLog, Rows, open_log
 from eventq.handlers.around import Call
 from eventq.handlers.collection import Handlers
+from eventq.handlers.flow import Flow
 from eventq.handlers.handler import Handler
 from eventq.handlers.registry import Registry
 from eventq.host.clock import Clock, SystemClock
@@ -183,9 +187,11 @@ class Queue:
         queue's. ``name``: of the handler that it is for; ``lane``: what workers choose it by.
         ``unique``: a text of which one task is open at a time, or True for name and tags. While one
         is, that is returned; with ``on_duplicate`` "raise", DuplicateTaskError is raised, and with
-        "replace" it gets these tags and this schedule first, if it is pending.
-        Raises ArgumentError, KeyConflictError (the key's task has other content), LogError, and
-        TypeError for arguments that the handler does not take.
+        "replace" it gets these tags and this schedule first, if it is pending. ``after``: tasks, or
+        their keys, that must complete before; ``if_failed`` "cancel", "run" or "hold": what becomes
+        of it if one of them does not. Raises ArgumentError, KeyConflictError (the key's task has
+        other content), TaskNotFoundError (``after``), LogError, and TypeError for arguments that
+        the handler does not take.
         """
         return self._create([order_for(what, args, options, self._policy)])[0]
 
@@ -205,6 +211,24 @@ class Queue:
         for batch in batches(orders):
             created += self._create(batch)
         return created
+
+    def flow(self, key: str | None = None) -> Flow:
+        """Tasks that are made together: ``with queue.flow("doc:42") as flow: flow.new(...)``.
+
+        One commit holds them all, made when the block ends; none, if it raises. Members come after
+        each other by ``after`` and ``.result``; finalisers come when all members are final. The
+        ``key`` is taken by this flow for good. Raises ArgumentError; and, at the block's end,
+        FlowExistsError, KeyConflictError, DuplicateTaskError and LogError.
+        """
+        return Flow(self._create_flow, self._policy, check_key(key))
+
+    def result(self, task: Task | str) -> Any:  # noqa: ANN401 - stands for any result
+        """Stands for a task's result, as an argument of another one that then comes after it.
+
+        ``ocr.new(queue.result(scan))`` waits until ``scan`` has completed. Nothing is asked now.
+        """
+        [named] = check_after(task)
+        return ResultOf(named)
 
     # Running them.
 
@@ -472,6 +496,12 @@ class Queue:
         tasks: list[Any] = committed.tasks
         return [tasks[place] if isinstance(place, int) else place for place in committed.result]
 
+    def _create_flow(self, orders: list[NewTask], key: str | None) -> list[Task]:
+        check_guarded("flow")
+        committed = self._node.execute(CreateFlow(orders, key))
+        tasks: list[Any] = committed.tasks
+        return tasks[committed.result :]
+
     def _manage(self, key: str, edit: CancelTask | RetryTask | UpdateTask) -> Task:
         committed = self._node.execute(ManageTask(check_lookup_key(key), edit))
         after = committed.tasks[-1] if committed.tasks else committed.result
@@ -522,6 +552,14 @@ class AsyncQueue:
     repeat = awaited(Queue.repeat)
     update = awaited(Queue.update)
     drop_follower = awaited(Queue.drop_follower)
+
+    def flow(self, key: str | None = None) -> Flow:
+        """See `Queue.flow`; here ``async with queue.flow() as flow``."""
+        return self.queue.flow(key)
+
+    def result(self, task: Task | str) -> Any:  # noqa: ANN401 - as there
+        """See `Queue.result`; not awaited, since it asks nothing."""
+        return self.queue.result(task)
 
     async def run(
         self,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from eventq.core.command import Draft
+from eventq.core.command import Draft, PastTasks
 from eventq.core.create import CreateTasks, NewTask
-from eventq.core.events import Created, Event
+from eventq.core.events import COMMIT_EVENTS, Created, Event
 from eventq.core.lease import Renew, can_lease, expire, lease
 from eventq.core.manage import CancelTask, ManageTask, RetryTask, UpdateTask
 from eventq.core.moves import create as created_task
@@ -58,6 +58,10 @@ class KnownPast:
         """See PastTasks.history."""
         return self._history
 
+    def caused_by(self, _number: int) -> list[int]:
+        """See PastTasks.caused_by."""
+        return []
+
 
 class FoundPast(KnownPast):
     """A log in which one task is found."""
@@ -84,11 +88,12 @@ def create(
     *,
     now: int,
     projection: Projection | None = None,
+    past: PastTasks | None = None,
 ) -> tuple[list[Draft], list[int]]:
     """The events, and the place of each order's task: its number, or -1 - index of its event."""
     known = projection or Projection("default")
     command = CreateTasks(orders, unconditional=projection is None)
-    decision = command.decide(known, KnownPast(existing), now)
+    decision = command.decide(known, past or KnownPast(existing), now)
     places = [place.number if isinstance(place, Task) else -1 - place for place in decision.result]
     return decision.events, places
 
@@ -111,13 +116,19 @@ def cancel(task: Task, *, reason: str, by: str | None) -> list[Draft]:
 
 
 def retry(
-    task: Task, *, by: str | None, now: int, projection: Projection | None = None
+    task: Task,
+    *,
+    by: str | None,
+    now: int,
+    projection: Projection | None = None,
+    past: PastTasks | None = None,
+    room: int = COMMIT_EVENTS,
 ) -> list[Draft]:
     """See RetryTask; given the projection, as ManageTask decides."""
     if projection is None:
-        return RetryTask(by).events(task, now)
-    past = FoundPast(task)
-    return ManageTask(task.key, RetryTask(by)).decide(projection, past, now).events
+        return RetryTask(by).events(task, Projection("default"), NOTHING, now)
+    command = ManageTask(task.key, RetryTask(by, room))
+    return command.decide(projection, past or FoundPast(task), now).events
 
 
 def update(

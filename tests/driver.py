@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from eventq.core.command import NEW, Draft
 from eventq.core.events import AnyBody, Commit, Created, Event, decode_bodies, encode_bodies
+from eventq.core.link import logged_key
 from eventq.core.moves import fold_history
 from eventq.core.projection import Projection
 from eventq.core.seal import genesis, seal_commit
@@ -30,8 +31,8 @@ def sealed(
     for seq, (number, body) in enumerate(drafts, first):
         tasks.append(seq if number == NEW else number)
         bodies.append(body)
-        if isinstance(body, Created) and body.key is not None:
-            keys[body.key] = seq
+        if isinstance(body, Created) and (key := logged_key(body)) is not None:
+            keys[key] = seq
     return seal_commit(
         commit_id=f"commit-{first}",
         first=first,

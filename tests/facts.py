@@ -5,14 +5,14 @@ from __future__ import annotations
 from msgspec.structs import astuple
 
 from eventq.core.projection import Projection
-from eventq.core.task import Task, TaskState
+from eventq.core.task import Task
 from tests.naive import Naive
 from tests.naive_rows import Node, Row
 
 
 def facts(task: Task) -> tuple[object, ...]:
     """All of a task that the model knows too."""
-    waits = task.recorded_state is TaskState.SCHEDULED
+    state = str(task.recorded_state)
     return (
         task.number,
         task.caller_key,
@@ -22,7 +22,7 @@ def facts(task: Task) -> tuple[object, ...]:
         task.created_at_us,
         task.scheduled_at_us,
         task.expires_at_us,
-        "waiting" if waits else str(task.recorded_state),
+        {"scheduled": "waiting", "waiting": "blocked"}.get(state, state),
         task.attempt,
         task.retry_count,
         task.fence,
@@ -43,6 +43,12 @@ def facts(task: Task) -> tuple[object, ...]:
         task.unique,
         task.schedule,
         task.due_us,
+        {each.task for each in task.after},
+        task.if_failed,
+        task.given,
+        task.flow,
+        task.role,
+        task.cause,
     )
 
 
@@ -78,13 +84,34 @@ def row_facts(row: Row) -> tuple[object, ...]:
         row.unique,
         row.schedule,
         row.due,
+        set(row.after),
+        row.if_failed,
+        row.given,
+        row.flow,
+        row.role,
+        row.cause,
     )
+
+
+def assert_waits_equal(ours: Projection, model: Naive, blocked: list[Row]) -> None:
+    """What each waiting task waits for, what is doomed, and the flows are equal."""
+    assert {n: (wait.open, wait.failed) for n, wait in ours.waits.by_task.items()} == {
+        row.number: (
+            {number for number, how in row.after.items() if how == "open"},
+            {number for number, how in row.after.items() if how == "failed"},
+        )
+        for row in blocked
+    }
+    assert list(ours.waits.doomed) == [row.number for row in model.links.doomed()]
+    assert list(ours.waits.reviving) == sorted(model.links.reviving)
+    assert set(ours.flows.by_number) == model.links.flows_in_progress()
 
 
 def assert_equal(ours: Projection, model: Naive, now: int) -> None:
     """Every task and every query of the two is equal."""
     unknown = [row for row in model.rows if row.state == "unknown"]
-    open_rows = [*model.waiting(), *model.leased(), *unknown]
+    blocked = [row for row in model.rows if row.state == "blocked"]
+    open_rows = [*model.waiting(), *model.leased(), *unknown, *blocked]
     assert ours.seq == model.seq
     assert {number: facts(task) for number, task in ours.tasks.items()} == {
         row.number: row_facts(row) for row in open_rows
@@ -115,6 +142,7 @@ def assert_equal(ours: Projection, model: Naive, now: int) -> None:
     late = [row.number for row in model.overdue(now)]
     assert [task.number for task in ours.past_expiry(now)] == late
     assert ours.next_instant() == model.next_instant(now)
+    assert_waits_equal(ours, model, blocked)
     assert ours.pending_count == len(model.waiting())
     assert ours.leased_count == len(model.leased())
     assert ours.unknown_count == len(unknown)

@@ -23,6 +23,7 @@ from eventq.errors import (
     NotAllowedError,
 )
 from tests.naive_followers import NaiveFollowers
+from tests.naive_links import NaiveLinks
 from tests.naive_rows import Node, Row, WrongError, new_row, same_wish
 from tests.naive_schedules import NaiveSchedules
 from tests.naive_times import pause, wished_start
@@ -50,6 +51,7 @@ class Naive:
             self._tell, self._make_due, self.row, lambda row, now: row in self.overdue(now)
         )
         self.kinds: Counter[str] = Counter()
+        self.links = NaiveLinks(self.rows, self.row)
 
     def row(self, number: int) -> Row:
         """The task with this number."""
@@ -74,13 +76,15 @@ class Naive:
 
     def overdue(self, now: int) -> list[Row]:
         """Waiting tasks past their expiry, the longest overdue first."""
-        late = [r for r in self.waiting() if r.expires_at is not None and r.expires_at <= now]
+        open_rows = [row for row in self.rows if row.state in {"waiting", "blocked"}]
+        late = [r for r in open_rows if r.expires_at is not None and r.expires_at <= now]
         return sorted(late, key=lambda row: (row.expires_at, row.number))
 
     def next_instant(self, now: int) -> int | None:
         """The next instant at which a waiting task becomes ready or expires."""
         instants = [row.scheduled_at for row in self.waiting() if row.scheduled_at > now]
-        instants += [row.expires_at for row in self.waiting() if row.expires_at is not None]
+        open_rows = [row for row in self.rows if row.state in {"waiting", "blocked"}]
+        instants += [row.expires_at for row in open_rows if row.expires_at is not None]
         return min(instants) if instants else None
 
     def create(self, orders: list[NewTask], now: int) -> tuple[Story, list[int]]:
@@ -101,10 +105,15 @@ class Naive:
         except WrongError:
             for row, was in zip(rows, before, strict=False):
                 vars(row).update(vars(was))
-            self.rows = rows[: len(before)]
+            del rows[len(before) :]
             raise
 
-    def _plan(self, orders: Any, now: int) -> tuple[Steps, Steps, list[Row]]:  # noqa: ANN401
+    def _plan(
+        self,
+        orders: Any,  # noqa: ANN401
+        now: int,
+        flow: int | None = None,
+    ) -> tuple[Steps, Steps, list[Row]]:
         """What orders do to old tasks, the new ones, and the task of each; these lack a number."""
         beside: Steps = []
         made: Steps = []
@@ -134,6 +143,11 @@ class Naive:
                 continue
             row = new_row(order, 0, now)
             self.rows.append(row)
+            if order.link is not None:
+                after = list(order.link.after)
+                self.links.link(row, after, order.link.if_failed, dict(order.link.given))
+            if flow is not None:
+                self.links.join(row, flow, "member")
             made.append((row, "created"))
             places.append(row)
         return beside, made, places
@@ -146,7 +160,7 @@ class Naive:
 
     def _supersede(self, holder: Row, order: NewTask, now: int, *, is_made: bool) -> bool:
         """Gives a waiting task other tags and another instant; says whether that changed it."""
-        if holder.state != "waiting":
+        if holder.state not in {"waiting", "blocked"}:
             return False
         before = replace(holder)
         holder.tags = order.tags_json
@@ -287,7 +301,8 @@ class Naive:
             with self._all_or_none():
                 row.state, row.result, row.ended_at = "completed", outcome.result_json, now
                 row.progress = row.saved = None
-                beside, made, _ = self._plan(outcome.children, now)
+                flow = row.flow if self.links.takes_members(row) else None
+                beside, made, _ = self._plan(outcome.children, now, flow)
         except WrongError as wrong:
             row.error, row.lapses = f"eventq.{wrong.error.__name__}", 0
             return self._fail(row, now, 0, fatal=True)
@@ -324,30 +339,89 @@ class Naive:
         row.ended_at = now
         return self._tell([(number, "cancelled")])
 
-    def retry(self, number: int, now: int) -> Story:
+    def retry(self, number: int, now: int, room: int = 1_000) -> Story:
         """Lets a waiting task run at once, or brings an expired or cancelled one back."""
         row = self.row(number)
         if row.state in {"leased", "completed"}:
             raise WrongError(NotAllowedError)
-        if row.state == "waiting":
-            if row.scheduled_at <= now:
+        if row.state in {"waiting", "blocked"}:
+            waives = row.state == "blocked" and self.links.is_stuck(row)
+            if row.scheduled_at <= now and not waives:
                 return []
-            row.scheduled_at = now
+            row.scheduled_at = min(row.scheduled_at, now)
+            if waives:
+                self.links.waive(row)
             return self._tell([(number, "updated")])
-        if row.unique and any(o.is_open and o.unique == row.unique for o in self.rows):
+        if self._is_taken(row.unique):
             raise WrongError(NotAllowedError)
+        self._reopen(row, now, waives=True)
+        return self._tell([(number, "retried"), *self._bring_back([number], room - 1, now)])
+
+    def bring_back(self, room: int, now: int) -> Story:
+        """A node goes on with what is to come back."""
+        story: Story = []
+        for number in sorted(self.links.reviving):
+            if len(story) < room - 1:
+                story += self._bring_back([number], room - len(story), now)
+        return self._tell(story)
+
+    def _bring_back(self, numbers: list[int], room: int, now: int) -> Story:
+        """Reopens what the ends of tasks had cancelled, and what that had cancelled."""
+        story: Story = []
+        while numbers:
+            number = numbers.pop(0)
+            skipped, is_done = False, True
+            for row in self.links.caused_by(number):
+                if self._is_taken(row.unique):
+                    skipped = True
+                elif len(story) >= room - 1:
+                    is_done = False
+                    break
+                else:
+                    self._reopen(row, now, waives=False)
+                    story.append((row.number, "retried"))
+                    numbers.append(row.number)
+            was_reviving = number in self.links.reviving
+            if is_done and (skipped or was_reviving):
+                story.append((number, "revived"))
+            if is_done and was_reviving:
+                self.links.reviving.remove(number)
+            elif not is_done and not was_reviving:
+                self.links.reviving.append(number)
+        return story
+
+    def _reopen(self, row: Row, now: int, *, waives: bool) -> None:
         row.state, row.reason, row.retries, row.scheduled_at = "waiting", None, 0, now
         row.lapses, row.started_at, row.ended_at, row.progress = 0, None, None, None
         age = row.policy.max_age_us
         row.expires_at = None if age is None else now + age
-        return self._tell([(number, "retried")])
+        self.links.reopen(row, waives=waives)
+
+    def _is_taken(self, unique: str | None) -> bool:
+        return bool(unique) and any(o.is_open and o.unique == unique for o in self.rows)
+
+    def create_flow(self, orders: list[NewTask], picks: list[list[int]], now: int) -> Story:
+        """New tasks of one flow, each after those before it with these places."""
+        first = self.seq + 1
+        for index, (order, places) in enumerate(zip(orders, picks, strict=True)):
+            row = new_row(order, first + index, now)
+            self.rows.append(row)
+            assert order.link is not None
+            after = [first + place for place in dict.fromkeys(places)]
+            self.links.link(row, after, order.link.if_failed, {})
+            self.links.join(row, first, order.link.role)
+        return self._tell([(first + index, "created") for index in range(len(orders))])
+
+    def cancel_doomed(self, room: int, now: int) -> Story:
+        """A node cancels what is doomed."""
+        return self._tell(self.links.cancel_doomed(room, now))
 
     def update(
         self, number: int, priority: int | None, tags: bytes | None, scheduled_at: int | None
     ) -> Story:
         """Edits a waiting task; an edit that changes nothing says nothing."""
         row = self.row(number)
-        if row.state != "waiting":
+        if row.state not in {"waiting", "blocked"}:
             raise WrongError(NotAllowedError)
         if scheduled_at is not None and row.expires_at is not None:  # noqa: SIM102 - one rule
             if scheduled_at >= row.expires_at:
@@ -386,4 +460,8 @@ class Naive:
     def _tell(self, story: Story) -> Story:
         self.seq += len(story)
         self.kinds.update(kind for _, kind in story)
+        for number, kind in story:
+            if kind in {"cancelled", "expired"} and number in self.links.reviving:
+                self.links.reviving.remove(number)
+        self.links.settle()
         return story

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from eventq.core.create import NewTask
@@ -23,7 +23,11 @@ class WrongError(Exception):
 
 @dataclass
 class Row:
-    """One task. While it waits its state is "waiting", whether or not its instant has come."""
+    """One task. While it waits its state is "waiting", whether or not its instant has come.
+
+    While it waits for other tasks, it is "blocked"; ``after`` says of each how it stands: "open",
+    "failed" or "met".
+    """
 
     number: int
     key: str | None
@@ -55,11 +59,18 @@ class Row:
     unique: str | None = None
     schedule: str | None = None
     due: int | None = None
+    after: dict[int, str] = field(default_factory=dict)
+    if_failed: str = "cancel"
+    given: dict[str, int] = field(default_factory=dict)
+    flow: int | None = None
+    role: str = "member"
+    cause: int | None = None
+    unneeded: bool = False
 
     @property
     def is_open(self) -> bool:
         """Whether it has not come to its end."""
-        return self.state in {"waiting", "leased", "unknown"}
+        return self.state in {"blocked", "waiting", "leased", "unknown"}
 
 
 @dataclass
@@ -73,7 +84,7 @@ class Node:
 
     def runs(self, row: Row) -> bool:
         """Whether it may run a task, by name, lane and needs."""
-        if row.needs or (self.lanes is not None and row.lane not in self.lanes):
+        if set(row.needs) - {"after"} or (self.lanes is not None and row.lane not in self.lanes):
             return False
         if row.name is None:
             return self.unnamed or "*" in self.names

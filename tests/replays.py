@@ -32,6 +32,13 @@ def assert_same(ours: Projection, other: Projection, *, now: int) -> None:
     assert other.members.by_name == ours.members.by_name
     assert other.followers == ours.followers
     assert other.schedules.by_name == ours.schedules.by_name
+    assert other.waits.by_task == ours.waits.by_task
+    assert other.waits.by_predecessor == ours.waits.by_predecessor
+    assert other.waits.doomed == ours.waits.doomed
+    assert other.waits.unneeded == ours.waits.unneeded
+    assert other.waits.expiring == ours.waits.expiring
+    assert other.waits.reviving == ours.waits.reviving
+    assert other.flows.by_number == ours.flows.by_number
     assert other.strangers == ours.strangers
     assert other.strange_ends == ours.strange_ends
     assert other.unknown_count == ours.unknown_count

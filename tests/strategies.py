@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from eventq.core.create import NewTask
-from eventq.core.events import AnyTold, ErrorInfo, LogLine, Noted, Policy, Progressed, Saved
+from eventq.core.events import (
+    AnyTold,
+    ErrorInfo,
+    IfFailed,
+    LogLine,
+    Noted,
+    Policy,
+    Progressed,
+    Role,
+    Saved,
+)
 from eventq.core.settle import Outcome
 from eventq.core.task import PLAIN_ROUTE, Route
 
@@ -85,6 +95,15 @@ doubtful_orders = st.builds(
 )
 orders = st.one_of(
     free_orders, free_orders, free_orders, delayed_orders, keyed_orders, unique_orders
+)
+# What becomes of a task when one fails that it comes after.
+rules: st.SearchStrategy[IfFailed] = st.sampled_from(["cancel", "cancel", "run", "hold"])
+member = st.tuples(free_orders, st.lists(indexes, max_size=2), rules, st.just("member"))
+finaliser: st.SearchStrategy[tuple[NewTask, list[int], IfFailed, Role]] = st.tuples(
+    free_orders, st.just([]), st.just("cancel"), st.sampled_from(["on_failure", "finally"])
+)
+flows = st.tuples(st.lists(member, min_size=1, max_size=4), st.lists(finaliser, max_size=3)).map(
+    lambda parts: [*parts[0], *parts[1]]
 )
 OutcomeKind = Literal["completed", "failed", "cancelled", "released"]
 words: st.SearchStrategy[AnyTold] = st.one_of(

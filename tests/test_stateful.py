@@ -21,15 +21,19 @@ from hypothesis.stateful import (
 )
 from msgspec.structs import replace
 
+from eventq.core.cascade import tend
 from eventq.core.command import NEW, Draft
 from eventq.core.create import NewTask
-from eventq.core.events import NODE, AnyTold, Followed, Joined, Left
+from eventq.core.create_flow import CreateFlow
+from eventq.core.events import NODE, AnyTold, Followed, IfFailed, Joined, Left, Role
 from eventq.core.follow import AdvanceFollower, ClaimFollower, DropFollower
 from eventq.core.lease import Vacancy
+from eventq.core.link import Link, placed, sibling
 from eventq.core.projection import Projection
 from eventq.core.settle import Outcome, live_told
 from eventq.core.task import Task
 from eventq.eventlog import EventLog
+from eventq.node.logged_past import LoggedPast
 from eventq.replay.fold import replay
 from tests import deciding as decide
 from tests.checker import check_log
@@ -47,12 +51,14 @@ from tests.strategies import (
     ended,
     ends,
     families,
+    flows,
     free_orders,
     indexes,
     kinds,
     orders,
     patterns,
     rooms,
+    rules,
     slots,
     tag_texts,
     words,
@@ -72,6 +78,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.fences: list[tuple[int, int]] = []
         self.signs: list[tuple[str, int]] = []
         self.past: list[tuple[int, dict[int, Task]]] = []
+        self.logged = LoggedPast(self.log)
 
     @initialize(wanted=st.lists(free_orders, min_size=3, max_size=8))
     def begin(self, wanted: list[NewTask]) -> None:
@@ -85,13 +92,53 @@ class QueueMachine(RuleBasedStateMachine):
         existing = existing_of(self.log, [order.key for order in wanted if order.key])
         answer = self.agree(
             lambda: self.model.create(wanted, self.now),
-            lambda: decide.create(wanted, existing, now=self.now, projection=self.projection),
+            lambda: decide.create(
+                wanted, existing, now=self.now, projection=self.projection, past=self.logged
+            ),
         )
         if answer is not None:
             (story, expected), (drafts, places) = answer
             self.commit(story, drafts)
             numbers = [story[-1 - place][0] if place < 0 else place for place in places]
             assert numbers == expected
+
+    @rule(
+        wanted=st.lists(st.tuples(orders, st.lists(indexes, max_size=3)), min_size=1, max_size=3),
+        if_failed=rules,
+    )
+    @precondition(lambda self: bool(self.known()))
+    def create_after(self, wanted: list[tuple[NewTask, list[int]]], if_failed: IfFailed) -> None:
+        """Makes tasks that come after others, open or final."""
+        rows = self.known()
+        linked = []
+        for order, picks in wanted:
+            after = dict.fromkeys(rows[pick % len(rows)].number for pick in picks)
+            linked.append(replace(order, key=None, link=Link(tuple(after), if_failed)))
+        self.create(linked)
+
+    @rule(wanted=flows)
+    def create_flow(self, wanted: list[tuple[NewTask, list[int], IfFailed, Role]]) -> None:
+        """Makes a flow whose tasks come after those before them in it."""
+        made: list[NewTask] = []
+        picks: list[list[int]] = []
+        for order, before, if_failed, role in wanted:
+            places = [pick % len(made) for pick in before] if made and role == "member" else []
+            after = tuple(sibling(place) for place in dict.fromkeys(places))
+            link = Link(after, if_failed, role=role)
+            made.append(replace(self.placed(order), link=link))
+            picks.append(places)
+        decision = CreateFlow(made).decide(self.projection, self.logged, self.now)
+        drafts = placed(decision, self.projection.seq + 1)
+        self.commit(self.model.create_flow(made, picks, self.now), drafts)
+
+    @rule(room=rooms)
+    @precondition(lambda self: self.projection.waits.has_work())
+    def tend(self, room: int) -> None:
+        """A node cancels what is doomed, or brings back what is to come back."""
+        story = self.model.cancel_doomed(room, self.now)
+        if not story:
+            story = self.model.bring_back(room, self.now)
+        self.commit(story, tend(self.projection, self.logged, but=(), room=room, now=self.now))
 
     @rule(worker=workers, count=st.integers(0, 5), room=rooms)
     def lease(self, worker: str, count: int, room: int) -> None:
@@ -144,9 +191,9 @@ class QueueMachine(RuleBasedStateMachine):
                     children=tuple(self.placed(order) for order in wanted),
                 )
             )
-        keys = [order.key for outcome in outcomes for order in outcome.children if order.key]
-        past = decide.KnownPast(existing_of(self.log, keys))
-        drafts = decide.settle(self.projection, outcomes, worker=worker, now=self.now, past=past)
+        drafts = decide.settle(
+            self.projection, outcomes, worker=worker, now=self.now, past=self.logged
+        )
         self.commit(self.model.settle(outcomes, self.now), drafts)
 
     @rule(given=st.lists(st.tuples(indexes, words), min_size=1, max_size=4))
@@ -234,14 +281,21 @@ class QueueMachine(RuleBasedStateMachine):
             lambda: decide.cancel(task, reason="why not", by="me"),
         )
 
-    @rule(pick=indexes)
+    @rule(pick=indexes, room=st.sampled_from([2, 3, 1_000]))
     @precondition(lambda self: bool(self.known()))
-    def retry(self, pick: int) -> None:
+    def retry(self, pick: int, room: int) -> None:
         """Somebody wants any task to run, also a final one."""
         task = self.any_task(pick)
         self.edit(
-            lambda: self.model.retry(task.number, self.now),
-            lambda: decide.retry(task, by="me", now=self.now, projection=self.projection),
+            lambda: self.model.retry(task.number, self.now, room),
+            lambda: decide.retry(
+                task,
+                by="me",
+                now=self.now,
+                projection=self.projection,
+                past=self.logged,
+                room=room,
+            ),
         )
 
     @rule(
@@ -326,12 +380,14 @@ class QueueMachine(RuleBasedStateMachine):
         report = check_log(self.log, batch=5, newer=True)
         states = {row.number: row.state for row in self.model.rows if row.newer is None}
         assert {n: task.state for n, task in report.tasks.items() if n in states} == {
-            number: "pending" if state == "waiting" else state for number, state in states.items()
+            number: {"waiting": "pending", "blocked": "waiting"}.get(state, state)
+            for number, state in states.items()
         }
         for seq, tasks in self.past:
             assert replay(self.log, until=seq).tasks == tasks
         for row in self.model.rows:
-            assert facts(task_in(self.log, row.number)) == row_facts(row)
+            task = self.projection.tasks.get(row.number) or task_in(self.log, row.number)
+            assert facts(task) == row_facts(row)
 
     def placed(self, order: NewTask) -> NewTask:
         """The order with its distances made instants."""
@@ -348,6 +404,7 @@ class QueueMachine(RuleBasedStateMachine):
             order.route,
             order.unique,
             order.on_duplicate,
+            link=order.link,
         )
 
     def outcome(

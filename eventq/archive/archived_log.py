@@ -67,6 +67,10 @@ class ArchivedLog:
         """See EventLog.find_keys: the log keeps those of archived tasks."""
         return self.log.find_keys(keys)
 
+    def caused_by(self, task: int) -> list[int]:
+        """See EventLog.caused_by: the log alone is asked."""
+        return self.log.caused_by(task)
+
     def find_stray(self) -> int | None:
         """See EventLog.find_stray."""
         return self.log.find_stray()

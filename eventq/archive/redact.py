@@ -37,6 +37,7 @@ from eventq.core.events import (
     Renewed,
     Reopening,
     Retried,
+    Revived,
     Saved,
     Ticked,
     Unfollowed,
@@ -46,6 +47,7 @@ from eventq.core.events import (
     decode_bodies,
     encode_bodies,
 )
+from eventq.core.link import FLOW_MARK
 from eventq.core.seal import seal_commit
 
 # What a commit of a redacted log has before its id; it stays when the log is imported.
@@ -58,11 +60,12 @@ LARGEST_DIGITS = 20
 
 # What in each kind of event somebody wrote. One that is missing here cannot be exported.
 VALUES: dict[type[Struct], tuple[str, ...]] = {
-    Created: ("key", "tags", "unique"),
+    Created: ("key", "tags", "unique", "flow_key"),
     Leased: ("worker",),
     Completed: ("result", "result_missing"),
     Failed: ("error",),
     Retried: ("by", "reopens"),
+    Revived: (),
     Expired: (),
     Cancelled: ("reason", "by"),
     Renewed: ("worker",),
@@ -87,7 +90,7 @@ VALUES: dict[type[Struct], tuple[str, ...]] = {
     ErrorInfo: ("message", "traceback"),
 }
 # Of these, names of tasks, nodes and people.
-NAMES = frozenset({"key", "by", "worker", "unique", "hash", "replaced"})
+NAMES = frozenset({"key", "by", "worker", "unique", "flow_key", "hash", "replaced"})
 
 T = TypeVar("T", bound=Struct)
 
@@ -112,7 +115,7 @@ class Redactor:
             at=commit.at,
             prev=prev,
             tasks=commit.tasks,
-            keys={self.name(key): seq for key, seq in commit.keys.items()},
+            keys={self._logged_key(key): seq for key, seq in commit.keys.items()},
             bodies=bodies,
         )
 
@@ -133,6 +136,11 @@ class Redactor:
     def name(self, text: str) -> str:
         """A key or a node's name: always as long, and never that of another one."""
         return f"x{self._digits(text)}"
+
+    def _logged_key(self, key: str) -> str:
+        """A key by which a log finds an event: a task's, or a flow's."""
+        is_flow = key.startswith(FLOW_MARK)
+        return FLOW_MARK + self.name(key[len(FLOW_MARK) :]) if is_flow else self.name(key)
 
     def value(self, value: Any) -> Any:  # noqa: ANN401 - any JSON value
         """A JSON value of the same shape: other text, other numbers, no truth, the same names."""

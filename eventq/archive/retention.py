@@ -19,7 +19,7 @@ from eventq.core.events import Commit, Event, decode_at
 from eventq.core.task import FINAL, Task
 from eventq.errors import ArgumentError, LogCorruptError
 from eventq.eventlog import EventLog, Head
-from eventq.replay.fold import read_sealed
+from eventq.replay.fold import read_sealed, task_of
 from eventq.replay.followers import slowest
 from eventq.replay.points import Point, find_end
 from eventq.replay.tombstones import KeptTask, decode_kept, encode_kept
@@ -153,7 +153,8 @@ class _Keeper:
         self._log = log
         self._ends = {segment.last for segment in archive.segments}
         at_start = Point(start.seq, start.at)
-        self._projection = snapshot.projection_at(ArchivedLog(log, archive), at_start)
+        self._whole = ArchivedLog(log, archive)
+        self._projection = snapshot.projection_at(self._whole, at_start)
         self._projection.suspend_indexes()
         # The created events of tasks with a key, while these are open.
         self._created: dict[int, Event] = {}
@@ -168,7 +169,8 @@ class _Keeper:
             [body] = decode_at(seq, [commit.bodies[seq - commit.first]])
             self._created[seq] = Event(seq, commit.at, seq, body)
         for task in after:
-            if task is not None and task.caller_key is not None:
+            # Also a task by which the key of its flow is found.
+            if task is not None and (task.caller_key is not None or task.number in self._created):
                 if task.recorded_state in FINAL:
                     self._final[task.number] = task
                 else:
@@ -184,13 +186,22 @@ class _Keeper:
         projection = self._projection
         if (projection.seq, projection.seal) != (until.seq, until.seal):
             raise LogCorruptError(projection.seq + 1, "the archive does not end where it must")
-        self._keep(list(projection.tasks.values()), until.seq)
+        self._keep([*projection.tasks.values(), *self._needed()], until.seq)
         projection.rebuild_indexes()
         taken = snapshot.take(projection)
         snapshot.put(self._log, taken, now=now)
         if snapshot.get(self._log, until.seq) != taken:
             raise LogCorruptError(until.seq, "its snapshot is not what was written")
         return self._kept
+
+    def _needed(self) -> list[Task]:
+        """The final tasks whose end, or result, an open one needs that comes after them."""
+        tasks = self._projection.tasks
+        numbers = {each.task for task in tasks.values() for each in task.after} - tasks.keys()
+        found = (
+            task_of(self._whole, number, until=self._projection.seq) for number in sorted(numbers)
+        )
+        return [task for task in found if task is not None]
 
     def _keep(self, tasks: list[Task], seq: int) -> None:
         for start in range(0, len(tasks), LOOKUP_TASKS):
@@ -203,11 +214,15 @@ class _Keeper:
 
     def _created_of(self, tasks: list[Task]) -> dict[int, Event]:
         """Their created events: folded a moment ago, or kept by an earlier cut or segment."""
-        keyed = [task.number for task in tasks if task.caller_key is not None]
+        keyed = [
+            task.number for task in tasks if task.caller_key is not None or task.flow == task.number
+        ]
         missing = [number for number in keyed if number not in self._created]
         kept = {number: decode_kept(row) for number, row in self._log.find_kept(missing).items()}
         found = {number: row.created for number, row in kept.items() if row.created is not None}
-        return found | {number: self._created[number] for number in keyed if number not in found}
+        # A flow need not have a key.
+        made = {n: self._created[n] for n in keyed if n not in found and n in self._created}
+        return found | made
 
 
 def _batches(log: EventLog, after: Head, until: Head) -> Iterator[list[Commit]]:

@@ -14,7 +14,7 @@ from eventq.core.events import Joined
 from eventq.core.task import DEFAULT_LANE, Route
 
 # Words of `created.needs` that this version knows.
-KNOWN_NEEDS: frozenset[str] = frozenset()
+KNOWN_NEEDS = frozenset({"after"})
 EVERY_NAME = "*"
 
 

@@ -28,6 +28,8 @@ class Decision(Struct, Generic[R], frozen=True, gc=False):
 
     events: list[Draft]
     result: R
+    is_linked: bool = False
+    """Its tasks refer to each other, by places: see `link.placed`."""
 
 
 class PastTasks(Protocol):
@@ -41,6 +43,9 @@ class PastTasks(Protocol):
 
     def history(self, number: int, /) -> list[Event]:
         """The task's events, as far as the log holds them."""
+
+    def caused_by(self, number: int, /) -> list[int]:
+        """The tasks that the task's end has cancelled at any time, as far as the log holds that."""
 
 
 class NoPast:
@@ -56,6 +61,10 @@ class NoPast:
 
     def history(self, _number: int) -> list[Event]:
         """See PastTasks.history."""
+        return []
+
+    def caused_by(self, _number: int) -> list[int]:
+        """See PastTasks.caused_by."""
         return []
 
 

@@ -12,11 +12,21 @@ from msgspec.structs import replace
 
 from eventq.core.command import NEW, Decision, Draft, PastTasks
 from eventq.core.durations import show_duration
-from eventq.core.events import Created, Event, Expired, Policy, Updated
+from eventq.core.events import (
+    Cancelled,
+    Completed,
+    Created,
+    Event,
+    Expired,
+    Policy,
+    Updated,
+    Verdict,
+)
+from eventq.core.link import NO_LINK, Link, Linking
 from eventq.core.moves import change
 from eventq.core.plain import sorted_json
 from eventq.core.projection import Projection
-from eventq.core.task import FINAL, PLAIN_ROUTE, Route, Task, TaskState, instant, is_overdue
+from eventq.core.task import FINAL, PENDING, PLAIN_ROUTE, Route, Task, instant, is_overdue
 from eventq.core.unique import OnDuplicate, replacement
 from eventq.errors import ArgumentError, DuplicateTaskError, KeyConflictError
 
@@ -39,6 +49,7 @@ class NewTask(Struct, frozen=True, gc=False):
     unique: str | None = None
     on_duplicate: OnDuplicate = "return"
     repeats: int | None = None
+    link: Link | None = None
 
 
 # In C, since it is asked of every order.
@@ -49,8 +60,8 @@ class CreateTasks(Struct, frozen=True):
     """Creates all tasks or none. The result says for each order which task is its own.
 
     That is a task that is there already, by the order's key or unique value, or the index of the
-    event that creates one. Only orders without a unique value are unconditional; see `creating`.
-    Raises as `Making.make`.
+    event that creates one. Only orders without a unique value that come after nothing are
+    unconditional; see `creating`. Raises as `Making.make`.
     """
 
     orders: list[NewTask]
@@ -74,8 +85,8 @@ class CreateTasks(Struct, frozen=True):
 
 
 def creating(orders: list[NewTask]) -> CreateTasks:
-    """The command for these orders; one with a unique value is decided by the projection."""
-    return CreateTasks(orders, all(order.unique is None for order in orders))
+    """The command for these orders; one that is unique or linked is decided by the projection."""
+    return CreateTasks(orders, all(each.unique is None and each.link is None for each in orders))
 
 
 class Drafted(Struct, frozen=True):
@@ -93,10 +104,13 @@ class Making:
 
     def __init__(self, projection: Projection, past: PastTasks, now: int) -> None:
         self.has_touched = False
-        """Whether a pending task that held a unique value is replaced, or ended since it is late.
+        """Whether nothing may be leased, expired or cancelled in the same commit: what is to be was
+        decided without knowing that.
 
-        What is leased in the same commit was chosen without knowing that.
+        A pending task that held a unique value is replaced, or ended since it is late, or a task is
+        made that comes after others.
         """
+        self._projection = projection
         self._past = past
         self._now = now
         self._tasks = _CommitTasks(projection, now)
@@ -109,25 +123,36 @@ class Making:
         self._tasks.changed[task.number] = task
 
     def make(
-        self, orders: Sequence[NewTask], drafts: list[Draft], *, made_by: int | None = None
+        self, orders: Sequence[NewTask], drafts: list[Draft], *, maker: Task | None = None
     ) -> Drafted:
         """Drafts what the orders of one caller, or of one attempt, ask for: all of it or nothing.
 
-        ``drafts`` are the commit's so far; a task that they create may be replaced there.
-        ``made_by`` is the attempt's task. Raises KeyConflictError when a key is taken by other
-        content, DuplicateTaskError, and ArgumentError for a task that could never run.
+        ``drafts`` are the commit's so far; a task that they create may be replaced there. Those of
+        an attempt have its task as their ``maker``, and belong to its flow while that is open.
+        Raises KeyConflictError when a key is taken by other content, DuplicateTaskError,
+        ArgumentError for a task that could never run, and as `Linking.linked`.
         """
         before, tasks = self._tasks, self._tasks.copy()
         first = len(before.created)
+        ended = None
+        if maker is not None and any(order.link for order in orders):
+            ended = _ends(maker, drafts)
+        linking = Linking(self._projection, self._past, ended)
+        flow = None
+        if maker is not None and self._projection.flows.takes_members(maker):
+            flow = maker.flow
         existing = existing_by_key(orders, self._past, self._now)
-        places = [tasks.place(order, existing, made_by) for order in orders]
+        for order in orders:
+            tasks.place(order, existing, linking, maker=maker, flow=flow)
         for index in tasks.replaced:
             if index < first:
                 place = drafts.index((NEW, before.created[index]))
                 drafts[place] = NEW, tasks.created[index]
         self._tasks = tasks
-        self.has_touched = self.has_touched or bool(tasks.beside)
-        return Drafted(tasks.beside, [(NEW, body) for body in tasks.created[first:]], places)
+        # What is leased or expired in this commit could end what they come after.
+        self.has_touched = self.has_touched or bool(tasks.beside) or ended is not None
+        created: list[Draft] = [(NEW, body) for body in tasks.created[first:]]
+        return Drafted(tasks.beside, created, tasks.places)
 
 
 class _CommitTasks:
@@ -141,6 +166,8 @@ class _CommitTasks:
         """What is to happen to tasks that are there."""
         self.replaced: set[int] = set()
         """Which of the created have been changed by a later order."""
+        self.places: list[int | Task] = []
+        """Each order's own task, in the order in which they were placed."""
         self._by_key: dict[str, int] = {}
         self._by_unique: dict[str, int] = {}
         self._projection = projection
@@ -154,25 +181,45 @@ class _CommitTasks:
         return other
 
     def place(
-        self, order: NewTask, existing: Mapping[str, tuple[Event, Task]], made_by: int | None
-    ) -> int | Task:
-        """The order's own task: one that is there, or the index of one that is created."""
+        self,
+        order: NewTask,
+        existing: Mapping[str, tuple[Event, Task]],
+        linking: Linking,
+        *,
+        maker: Task | None,
+        flow: int | None,
+    ) -> None:
+        """Finds the order's own task: one that is there, or one that it has created."""
         key, unique = order.key, order.unique
+        found: int | Task | None = None
         if key is not None:
-            if (index := self._by_key.get(key)) is not None:
-                check_same(key, order, self.created[index], created_at=self._now, task=0)
-                return index
-            if key in existing:
-                return task_of_key(key, order, existing[key])
-        if unique is not None and (held := self._held(unique, order)) is not None:
-            return held
-        index = len(self.created)
-        self.created.append(created_by(order, self._now, made_by=made_by))
-        if key is not None:
-            self._by_key[key] = index
-        if unique is not None:
-            self._by_unique[unique] = index
-        return index
+            found = self._of_key(key, order, existing, linking)
+        if found is None and unique is not None:
+            found = self._held(unique, order)
+        if found is None:
+            found = len(self.created)
+            body = created_by(order, self._now, made_by=None if maker is None else maker.number)
+            if flow is not None or order.link is not None:
+                body = linking.linked(body, order.link or NO_LINK, flow=flow)
+            self.created.append(body)
+            if key is not None:
+                self._by_key[key] = found
+            if unique is not None:
+                self._by_unique[unique] = found
+        self.places.append(found)
+
+    def _of_key(
+        self,
+        key: str,
+        order: NewTask,
+        existing: Mapping[str, tuple[Event, Task]],
+        linking: Linking,
+    ) -> int | Task | None:
+        if (index := self._by_key.get(key)) is not None:
+            there = self.created[index]
+            check_same(key, order, there, linking, created_at=self._now, task=0)
+            return index
+        return task_of_key(key, order, existing[key], linking) if key in existing else None
 
     def _held(self, unique: str, order: NewTask) -> int | Task | None:
         """Who holds the value, replaced if the order says so; None where there is to be another."""
@@ -205,6 +252,17 @@ class _CommitTasks:
         return after
 
 
+def _ends(maker: Task, drafts: Iterable[Draft]) -> dict[int, Verdict | None]:
+    """What has ended in the commit so far, and the maker, which is about to complete."""
+    ended: dict[int, Verdict | None] = {maker.number: "completed"}
+    for number, body in drafts:
+        if type(body) is Completed:
+            ended[number] = "completed"
+        elif type(body) is Expired or type(body) is Cancelled:
+            ended[number] = "failed"
+    return ended
+
+
 def superseded(made: Created, order: NewTask, now: int) -> Created:
     """What is made by an order that a later one of the same commit replaces."""
     start = start_of(order, now)
@@ -215,7 +273,7 @@ def superseded(made: Created, order: NewTask, now: int) -> Created:
 
 def has_expired(task: Task, now: int) -> bool:
     """Whether the task is pending and past its time, so that its next event is its end."""
-    return task.recorded_state is TaskState.SCHEDULED and is_overdue(task, now)
+    return task.recorded_state in PENDING and is_overdue(task, now)
 
 
 def start_of(order: NewTask, now: int) -> int | None:
@@ -228,10 +286,10 @@ def check_order(order: NewTask, now: int) -> None:
     created_by(order, now)
 
 
-def task_of_key(key: str, order: NewTask, there: tuple[Event, Task]) -> Task:
+def task_of_key(key: str, order: NewTask, there: tuple[Event, Task], linking: Linking) -> Task:
     """The task that has the key. Raises KeyConflictError when it is another one."""
     event, task = there
-    check_same(key, order, event.body, created_at=event.decided_at, task=event.task)
+    check_same(key, order, event.body, linking, created_at=event.decided_at, task=event.task)
     return task
 
 
@@ -281,13 +339,15 @@ def created_by(order: NewTask, now: int, *, made_by: int | None = None) -> Creat
     )
 
 
-def check_same(key: str, order: NewTask, there: object, *, created_at: int, task: int) -> None:
+def check_same(
+    key: str, order: NewTask, there: object, linking: Linking, *, created_at: int, task: int
+) -> None:
     """Raises KeyConflictError unless the same call would have made the same task.
 
-    It compares what a task is to its caller: name, lane, tags, priority, unique value, and when it
-    runs. It does not compare the policy, so that a queue whose default for retries has changed
-    still knows its own tasks. A delay is compared as a length, since each call resolves it against
-    its own now.
+    It compares what a task is to its caller: name, lane, tags, priority, unique value, what it
+    comes after, and when it runs. It does not compare the policy, so that a queue whose default for
+    retries has changed still knows its own tasks. A delay is compared as a length, since each call
+    resolves it against its own now.
     """
     assert type(there) is Created
     scheduled_at = start_of(order, created_at)
@@ -303,6 +363,14 @@ def check_same(key: str, order: NewTask, there: object, *, created_at: int, task
         "scheduled_at": (scheduled_at, there.scheduled_at),
         "expires_at": (order.expires_at, expires_at),
     }
+    if order.link is not None or there.after:
+        linked = linking.linked(there, order.link or NO_LINK)
+        if _link_facts(linked) != _link_facts(there):
+            raise KeyConflictError(key, task, "after")
     for field, (ours, theirs) in pairs.items():
         if ours != theirs:
             raise KeyConflictError(key, task, field)
+
+
+def _link_facts(body: Created) -> tuple[object, ...]:
+    return ({each.task for each in body.after}, body.if_failed, body.given)

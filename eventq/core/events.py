@@ -38,6 +38,22 @@ TickOutcome = Literal["made", "skipped", "missed", "paused"]
 ExpiryReason = Literal["max_age", "max_retries", "max_lapses", "fatal"]
 
 
+IfFailed = Literal["cancel", "run", "hold"]
+Role = Literal["member", "on_failure", "finally"]
+Verdict = Literal["completed", "failed", "waived"]
+
+
+class Predecessor(Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):
+    """A task that another one comes after, as it stood when that was made or reopened.
+
+    None: it was open. It counts from then on what becomes of it. "failed" is any end but
+    completion; "waived": it had ended like that, and by hand the other one was told not to mind.
+    """
+
+    task: int
+    verdict: Verdict | None = None
+
+
 class Policy(Struct, frozen=True, omit_defaults=True, gc=False):
     """How a task retries and ages, as it stood when the task was created.
 
@@ -86,6 +102,11 @@ class Created(Body, frozen=True, tag="created"):
     not know a word of ``needs`` leaves the task alone. Of one ``unique`` value, one task is open at
     a time. ``repeats`` is the final task that it was made like, by `Queue.repeat`; ``made_by`` the
     one whose attempt made it with its completion. ``schedule`` made it for the instant ``due``.
+
+    It comes after the tasks ``after``; ``if_failed`` says what becomes of it if one ends without
+    success. ``given`` are the arguments that are results of some of these, with their numbers.
+    ``flow`` is the number of the flow that it belongs to, which is that of the task with the
+    ``flow_key``, or of the flow's first; ``role`` is what it is there.
     """
 
     policy: Policy
@@ -102,6 +123,12 @@ class Created(Body, frozen=True, tag="created"):
     made_by: int | None = None
     schedule: str | None = None
     due: int | None = None
+    after: tuple[Predecessor, ...] = ()
+    if_failed: IfFailed = "cancel"
+    given: dict[str, int] | None = None
+    flow: int | None = None
+    flow_key: str | None = None
+    role: Role = "member"
 
 
 @final
@@ -177,15 +204,36 @@ class Reopening(Struct, frozen=True, omit_defaults=True, gc=False):
     saved: Raw | UnsetType = UNSET
     schedule: str | None = None
     due: int | None = None
+    after: tuple[Predecessor, ...] = ()
+    if_failed: IfFailed = "cancel"
+    given: dict[str, int] | None = None
+    flow: int | None = None
+    role: Role = "member"
 
 
 @final
 class Retried(Body, frozen=True, tag="retried"):
-    """The task is scheduled again; ``reopens`` is set when it had been final."""
+    """The task is scheduled again; ``reopens`` is set when it had been final.
+
+    It then ``revives`` what its end had cancelled, as far as that does not stand in this commit;
+    ``revived_by`` is the task whose reopening brings this one back.
+    """
 
     scheduled_at: int
     by: str | None = None
     reopens: Reopening | None = None
+    revives: bool = False
+    revived_by: int | None = None
+
+
+@final
+class Revived(Body, frozen=True, tag="revived"):
+    """All that the task's end had cancelled has been brought back, since the task was reopened.
+
+    But for those that were ``skipped``, since the unique value of each is taken.
+    """
+
+    skipped: tuple[int, ...] = ()
 
 
 @final
@@ -197,10 +245,11 @@ class Expired(Body, frozen=True, tag="expired"):
 
 @final
 class Cancelled(Body, frozen=True, tag="cancelled"):
-    """The task was called off."""
+    """The task was called off; by the end of another one, which is the ``cause``, or by hand."""
 
     reason: str = ""
     by: str | None = None
+    cause: int | None = None
 
 
 @final
@@ -225,12 +274,16 @@ class Released(Body, frozen=True, tag="released"):
 
 @final
 class Updated(Body, frozen=True, tag="updated"):
-    """A person or program edited the task; None or UNSET means unchanged."""
+    """A person or program edited the task; None or UNSET means unchanged.
+
+    One that ``waives`` waits no more for those tasks that have ended without success.
+    """
 
     priority: int | None = None
     tags: Raw | UnsetType = UNSET
     scheduled_at: int | None = None
     by: str | None = None
+    waives: bool = False
 
 
 @final
@@ -420,6 +473,7 @@ AnyBody = (
     | Completed
     | Failed
     | Retried
+    | Revived
     | Expired
     | Cancelled
     | Renewed

@@ -12,9 +12,9 @@ from msgspec.structs import replace
 from eventq.core.audience import PLAIN_AUDIENCE, Audience
 from eventq.core.command import Decision, Draft, PastTasks
 from eventq.core.events import LAPSED, NODE, Created, Expired, Leased, Left, Renewed
-from eventq.core.moves import route_of
+from eventq.core.moves import first_state, route_of
 from eventq.core.projection import Projection
-from eventq.core.task import Task, is_overdue
+from eventq.core.task import Task, TaskState, is_overdue
 
 
 class Renew(Struct, frozen=True):
@@ -102,6 +102,8 @@ def lease_created(
     None unless it would be the next to run: then the audience has nothing else that is ready.
     """
     is_due = body.scheduled_at is None or body.scheduled_at <= now
+    if (body.after or body.flow is not None) and first_state(body) is TaskState.WAITING:
+        return None
     if not is_due or projection.unknown or not audience.accepts(route_of(body)):
         return None
     if next(projection.ready(now, audience), None) is not None:

@@ -6,13 +6,17 @@ from typing import ClassVar
 
 from msgspec import UNSET, Raw, Struct
 
+from eventq.core.cascade import Revival
 from eventq.core.command import NEW, Decision, Draft, PastTasks
 from eventq.core.create import NewTask, created_by
-from eventq.core.events import NODE, Cancelled, Reopening, Retried, Updated
-from eventq.core.newer import newer_queue, newer_task
+from eventq.core.events import COMMIT_EVENTS, Cancelled, Updated
+from eventq.core.link import Link, Linking
+from eventq.core.lookup import find_task
+from eventq.core.newer import newer_queue
 from eventq.core.projection import Projection
 from eventq.core.task import (
     FINAL,
+    PENDING,
     REOPENABLE,
     Task,
     TaskState,
@@ -20,7 +24,7 @@ from eventq.core.task import (
     is_due,
     state_as_of,
 )
-from eventq.errors import ArgumentError, NotAllowedError, TaskNotFoundError
+from eventq.errors import ArgumentError, NotAllowedError
 
 
 class CancelTask(Struct, frozen=True):
@@ -39,42 +43,35 @@ class CancelTask(Struct, frozen=True):
 
 
 class RetryTask(Struct, frozen=True):
-    """Makes a waiting task ready now, or reopens an expired or cancelled one.
+    """Makes a task that waits ready now, or reopens an expired or cancelled one.
 
-    A reopened task has its retries anew, and its max_age counts from now.
+    A reopened task has its retries anew, and its max_age counts from now. What its end had
+    cancelled comes back. It waits no more for what has ended without success before it.
     """
 
     by: str | None = None
+    room: int = COMMIT_EVENTS
+    """How many events the commit may have: the rest is left to others."""
 
-    def events(self, task: Task, now: int) -> list[Draft]:
+    def events(self, task: Task, projection: Projection, past: PastTasks, now: int) -> list[Draft]:
         """What to append. Raises NotAllowedError when the task is running or completed."""
-        if task.recorded_state is TaskState.SCHEDULED:
-            if is_due(task, now):
+        if task.recorded_state in PENDING:
+            at = None if is_due(task, now) else now
+            waives = task.recorded_state is TaskState.WAITING and _is_stuck(projection, task)
+            if at is None and not waives:
                 return []
-            return [(task.number, Updated(scheduled_at=now, by=self.by))]
+            return [(task.number, Updated(scheduled_at=at, by=self.by, waives=waives))]
         if task.recorded_state not in REOPENABLE:
             raise NotAllowedError("retry", task.key, task.recorded_state)
-        age_us = task.policy.max_age_us
-        reopens = Reopening(
-            was="expired" if task.recorded_state is TaskState.EXPIRED else "cancelled",
-            policy=task.policy,
-            created_at=task.created_at_us,
-            attempt=task.attempt,
-            key=task.caller_key,
-            priority=task.priority,
-            tags=Raw(task.tags_json),
-            expires_at=None if age_us is None else now + age_us,
-            last_error=task.last_error,
-            name=task.route.name,
-            lane=task.route.lane,
-            needs=task.route.needs,
-            snoozes=task.snoozes,
-            unique=task.unique,
-            saved=UNSET if task.saved_json is None else Raw(task.saved_json),
-            schedule=task.schedule,
-            due=task.due_us,
-        )
-        return [(task.number, Retried(scheduled_at=now, by=self.by, reopens=reopens))]
+        revival = Revival(projection, past, room=self.room, now=now)
+        revival.reopen(task, by=self.by)
+        return revival.drafts
+
+
+def _is_stuck(projection: Projection, task: Task) -> bool:
+    """Whether something has ended that was not to end so."""
+    waits = projection.waits
+    return bool(waits.by_task[task.number].failed) or task.number in waits.unneeded
 
 
 class UpdateTask(Struct, frozen=True):
@@ -88,7 +85,7 @@ class UpdateTask(Struct, frozen=True):
 
     def events(self, task: Task, now: int) -> list[Draft]:
         """What to append; nothing for what is equal already. Raises NotAllowedError."""
-        if task.recorded_state is not TaskState.SCHEDULED:
+        if task.recorded_state not in PENDING:
             raise NotAllowedError("update", task.key, task.recorded_state)
         at = self.scheduled_at if self.delay_us is None else now + self.delay_us
         if at is not None and task.expires_at_us is not None and at >= task.expires_at_us:
@@ -119,7 +116,11 @@ class ManageTask(Struct, frozen=True):
         if projection.unknown is not None:
             raise newer_queue(projection.unknown)
         task = find_task(projection, past, self.key)
-        drafts = self.edit.events(task, now)
+        edit = self.edit
+        if isinstance(edit, RetryTask):
+            drafts = edit.events(task, projection, past, now)
+        else:
+            drafts = edit.events(task, now)
         if task.unique is not None and task.recorded_state in FINAL and drafts:
             _check_free("retry", projection, task, task.unique)
         return Decision(drafts, task)
@@ -158,29 +159,10 @@ class RepeatTask(Struct, frozen=True):
             unique=task.unique,
             repeats=task.number,
         )
-        return Decision([(NEW, created_by(order, now))], None)
-
-
-def find_task(projection: Projection, past: PastTasks, key: str) -> Task:
-    """As `look_up`; raises LogTooNewError for a task that a newer eventq has touched."""
-    task = look_up(projection, past, key)
-    if task.newer is not None:
-        raise newer_task(task.key, task.newer)
-    return task
-
-
-def look_up(projection: Projection, past: PastTasks, key: str) -> Task:
-    """The task with this key, final or not, also UNKNOWN. Raises TaskNotFoundError."""
-    number = int(key) if key.isdigit() and key.isascii() else _number_of(projection, past, key)
-    task = None
-    if number is not None and number != NODE:
-        task = projection.tasks.get(number) or past.created_and_task(number)[1]
-        # A caller's key hides the number: a task is found by one name only.
-        if task is not None and task.key == key:
-            return task
-    raise TaskNotFoundError(key, known_as=None if task is None else task.key)
-
-
-def _number_of(projection: Projection, past: PastTasks, key: str) -> int | None:
-    number = projection.number_of(key)
-    return past.find_keys([key]).get(key) if number is None else number
+        body = created_by(order, now)
+        if task.after:
+            # It is given the same results.
+            after = tuple(each.task for each in task.after)
+            link = Link(after, task.if_failed, tuple(task.given.items()))
+            body = Linking(projection, past).linked(body, link)
+        return Decision([(NEW, body)], None)

@@ -17,18 +17,20 @@ from eventq.core.events import (
     Created,
     Expired,
     Failed,
+    IfFailed,
     Leased,
     Policy,
     Refused,
     Released,
     Reopening,
     Retried,
+    Revived,
     Told,
     Unknown,
     Updated,
     time_of,
 )
-from eventq.core.rare import brought_back, created_rarity, rare, told
+from eventq.core.rare import brought_back, made_with, rare, told
 from eventq.core.task import (
     FINAL,
     NOTHING_RARE,
@@ -43,6 +45,13 @@ from eventq.errors import LogCorruptError
 
 # Names of their own for what most events lead to: a member costs a fifth of the change to look up.
 SCHEDULED, LEASED, COMPLETED = TaskState.SCHEDULED, TaskState.LEASED, TaskState.COMPLETED
+WAITING = TaskState.WAITING
+# What lets a task run that comes after another, by its rule for those that fail.
+MET_BY: dict[IfFailed, frozenset[str | None]] = {
+    "cancel": frozenset({"completed", "waived"}),
+    "hold": frozenset({"completed", "waived"}),
+    "run": frozenset({"completed", "failed", "waived"}),
+}
 
 # The one table of legal moves: from which recorded states each kind may come. SCHEDULED stands
 # for READY too. What `retried` may reopen is final; `created` comes from nothing.
@@ -52,9 +61,11 @@ MOVES: dict[str, frozenset[TaskState]] = {
     "failed": frozenset({TaskState.LEASED}),
     "released": frozenset({TaskState.LEASED}),
     "retried": frozenset({TaskState.FAILED, TaskState.EXPIRED, TaskState.CANCELLED}),
-    "expired": frozenset({TaskState.SCHEDULED, TaskState.FAILED}),
-    "cancelled": frozenset({TaskState.SCHEDULED, TaskState.LEASED, TaskState.FAILED}),
-    "updated": frozenset({TaskState.SCHEDULED}),
+    "expired": frozenset({TaskState.WAITING, TaskState.SCHEDULED, TaskState.FAILED}),
+    "cancelled": frozenset(
+        {TaskState.WAITING, TaskState.SCHEDULED, TaskState.LEASED, TaskState.FAILED}
+    ),
+    "updated": frozenset({TaskState.WAITING, TaskState.SCHEDULED}),
 }
 
 
@@ -76,9 +87,18 @@ def create(
         at if scheduled_at is None else scheduled_at,
         body.expires_at,
         at,
+        SCHEDULED if body.flow is None and not body.after else first_state(body),
         route=route,
-        rarity=None if body.unique is body.schedule is None else created_rarity(body),
+        rarity=made_with(body),
     )
+
+
+def first_state(body: Created | Reopening) -> TaskState:
+    """Whether a task that is made or reopened waits for others; its flow knows more."""
+    if body.role != "member":
+        return WAITING
+    met = MET_BY[body.if_failed]
+    return SCHEDULED if all(each.verdict in met for each in body.after) else WAITING
 
 
 def route_of(body: Created | Reopening) -> Route:
@@ -107,6 +127,7 @@ def reopen(namespace: str, number: int, seq: int, at: int, body: Retried) -> Tas
         scheduled_at_us=body.scheduled_at,
         expires_at_us=content.expires_at,
         seen_at_us=at,
+        recorded_state=first_state(content),
         attempt=content.attempt,
         last_error=content.last_error,
         route=route_of(content),
@@ -120,7 +141,7 @@ def change(task: Task, seq: int, at: int, body: AnyBody | Unknown) -> Task:
     Raises LogCorruptError when the move is not legal or the fence is not the live one.
     """
     kind = type(body)
-    if kind is Refused:
+    if kind is Refused or kind is Revived:
         return task
     if isinstance(body, Told):
         return told(task, at, body)
@@ -160,6 +181,11 @@ def lease(task: Task, seq: int, at: int, body: Leased) -> Task:
         None,
         None if task.rarity is None else rare(task, progress=None),
     )
+
+
+def wait_over(task: Task) -> Task:
+    """The task once nothing is in its way any more but its instant."""
+    return replace(task, recorded_state=SCHEDULED)
 
 
 def check_move(task: Task, seq: int, body: AnyBody | Unknown) -> None:
@@ -203,6 +229,9 @@ def advance(namespace: str, task: Task | None, seq: int, at: int, body: AnyBody 
         return create(namespace, seq, at, body)
     if type(body) is Retried and task.recorded_state in REOPENABLE and task.newer is None:
         return reopen(namespace, task.number, seq, at, body)
+    if type(body) is Leased and task.recorded_state is WAITING:
+        # Its own history does not tell when that ended.
+        task = wait_over(task)
     return change(task, seq, at, body)
 
 
@@ -286,6 +315,7 @@ def _cancelled(task: Task, _seq: int, at: int, body: Cancelled) -> Task:
         worker=None,
         seen_at_us=at,
         ending=Ending(at, reason=body.reason),
+        rarity=task.rarity if body.cause is None else rare(task, cause=body.cause),
     )
 
 

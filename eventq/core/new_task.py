@@ -6,12 +6,14 @@ Nothing here decides; `create` does.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Generic, ParamSpec, Self, Unpack, cast
 
 from msgspec.structs import replace
 
 from eventq.core.create import NewTask
 from eventq.core.events import COMMIT_BYTES, COMMIT_EVENTS, Policy
+from eventq.core.link import Link
 from eventq.core.options import (
     TaskOptions,
     changed_policy,
@@ -20,6 +22,7 @@ from eventq.core.options import (
     make_policy,
     overridden,
 )
+from eventq.core.reference import ResultOf, check_after, ref_of
 from eventq.core.task import DEFAULT_LANE, PLAIN_ROUTE, Route
 from eventq.core.unique import value_of
 from eventq.core.validation import check_tags, check_unique
@@ -30,12 +33,18 @@ P = ParamSpec("P")
 # What a created event takes beside its tags at the most, and what a key or a unique value adds.
 BODY_BYTES = 300
 KEYED_BYTES = 1_100
+# Each task that it comes after, and its place in a flow.
+LINKED_BYTES = 40
+
+
+# Of most tasks.
+NOTHING_GIVEN: Mapping[str, ResultOf] = MappingProxyType({})
 
 
 class TaskSpec:
     """One task for `Queue.new_many` with options of its own: tags, and what `Queue.new` takes."""
 
-    __slots__ = ("options", "tags", "tags_json", "unique")
+    __slots__ = ("given", "options", "tags", "tags_json", "unique")
 
     def __init__(
         self, tags: Mapping[str, Any] | None = None, /, **options: Unpack[TaskOptions]
@@ -45,13 +54,23 @@ class TaskSpec:
         self.options = options
         self.tags_json: bytes | None = None
         self.unique: str | None = None
+        self.given: Mapping[str, ResultOf] = NOTHING_GIVEN
 
     @classmethod
-    def encoded(cls, tags_json: bytes, options: TaskOptions, unique: str | None = None) -> Self:
-        """One whose tags and options have been checked, with its unique value if it has one."""
+    def encoded(
+        cls,
+        tags_json: bytes,
+        options: TaskOptions,
+        unique: str | None = None,
+        given: Mapping[str, ResultOf] = NOTHING_GIVEN,
+    ) -> Self:
+        """One whose tags and options have been checked, with its unique value if it has one.
+
+        ``given`` are arguments that are results of other tasks.
+        """
         spec = cls.__new__(cls)
         spec.tags, spec.tags_json, spec.options = None, tags_json, options
-        spec.unique = unique
+        spec.unique, spec.given = unique, given
         return spec
 
 
@@ -63,34 +82,41 @@ class MakesSpecs(Generic[P]):
         raise NotImplementedError
 
 
-def order_for(what: Any, args: tuple[Any, ...], options: dict[str, Any], by: Policy) -> NewTask:  # noqa: ANN401
+def order_for(
+    what: Any,  # noqa: ANN401
+    args: tuple[Any, ...],
+    options: dict[str, Any],
+    by: Policy,
+    flow: object = None,
+) -> NewTask:
     """The order for one task of what `Queue.new` takes; ``by`` is the queue's policy.
 
-    That is tags and options, a TaskSpec alone, or a handler and its arguments.
+    That is tags and options, a TaskSpec alone, or a handler and its arguments. It may refer to
+    others of the same ``flow``.
     """
     if isinstance(what, MakesSpecs):
-        return order_of(what.spec(*args, **options), by)
+        return order_of(what.spec(*args, **options), by, flow)
     for value in args:
         raise ArgumentError("arguments", value, "nothing behind the tags but options by name")
     if isinstance(what, TaskSpec):
         for name, value in options.items():
             raise ArgumentError(name, value, "nothing beside a TaskSpec, which has its own options")
-        return order_of(what, by)
+        return order_of(what, by, flow)
     # By name, too: many write it like that at first.
     what = options.pop("tags", None) if what is None else what
-    return make_order(what, by, cast("TaskOptions", options))
+    return make_order(what, by, cast("TaskOptions", options), flow)
 
 
-def make_order(tags: object, policy: Policy, options: TaskOptions) -> NewTask:
+def make_order(tags: object, policy: Policy, options: TaskOptions, flow: object = None) -> NewTask:
     """The order for one task; ``policy`` is the queue's, which the options may override."""
     order = _pattern(check_tags(tags), policy, options)
-    return _identified(order, options) if options else order
+    return _linked(_identified(order, options), options, flow=flow) if options else order
 
 
-def order_of(spec: TaskSpec, policy: Policy) -> NewTask:
+def order_of(spec: TaskSpec, policy: Policy, flow: object = None) -> NewTask:
     """The order for one task by its spec."""
-    order = _pattern(_tags_of(spec), policy, spec.options)
-    return _identified(order, spec.options, spec.unique)
+    order = _identified(_pattern(_tags_of(spec), policy, spec.options), spec.options, spec.unique)
+    return _linked(order, spec.options, spec.given, flow=flow)
 
 
 def _pattern(tags_json: bytes, policy: Policy, options: TaskOptions) -> NewTask:
@@ -126,6 +152,27 @@ def _identified(order: NewTask, options: TaskOptions, value: str | None = None) 
     return order
 
 
+def _linked(
+    order: NewTask,
+    options: TaskOptions,
+    given: Mapping[str, ResultOf] = NOTHING_GIVEN,
+    *,
+    flow: object = None,
+) -> NewTask:
+    """The order with what it comes after, if it does."""
+    after, if_failed = options.get("after"), options.get("if_failed", "cancel")
+    if not after and not given:
+        if if_failed != "cancel":
+            raise ArgumentError("if_failed", if_failed, "tasks beside it that come before: `after`")
+        return order
+    link = Link(
+        tuple(ref_of(each, flow) for each in check_after(after or ())),
+        if_failed,
+        tuple((name, ref_of(each.of, flow)) for name, each in given.items()),
+    )
+    return replace(order, link=link)
+
+
 def make_route(name: str | None, lane: str | None) -> Route:
     """Which nodes may run a task of this name and lane, both checked."""
     lane = None if lane == DEFAULT_LANE else lane
@@ -159,7 +206,9 @@ def make_orders(
         try:
             if not isinstance(item, TaskSpec):
                 order = replace(pattern, tags_json=check_tags(item))
-                orders.append(_identified(order, options) if options else order)
+                if options:
+                    order = _linked(_identified(order, options), options)
+                orders.append(order)
                 continue
             tags_json = _tags_of(item)
             # As a rule many in a row have the very same options: one handler's.
@@ -167,7 +216,10 @@ def make_orders(
                 merged = overridden(options, item.options)
                 last = item.options, merged, _pattern(b"", policy, merged)
             order = replace(last[2], tags_json=tags_json)
-            orders.append(_identified(order, last[1], item.unique) if last[1] else order)
+            if last[1] or item.given:
+                order = _identified(order, last[1], item.unique)
+                order = _linked(order, last[1], item.given)
+            orders.append(order)
         except ArgumentError as error:
             raise ArgumentError(
                 f"tasks[{index}]: {error.argument}", error.value, error.expected
@@ -209,4 +261,8 @@ def size_bytes(order: NewTask) -> int:
         order_bytes += KEYED_BYTES
     if order.unique is not None:
         order_bytes += KEYED_BYTES + BODY_BYTES
+    if order.link is not None:
+        link = order.link
+        order_bytes += LINKED_BYTES * (2 + len(link.after) + 2 * len(link.given))
+        order_bytes += sum(len(name) for name, _ in link.given)
     return order_bytes

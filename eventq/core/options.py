@@ -14,13 +14,15 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from eventq.core.durations import Duration
-from eventq.core.events import NO_JITTER, Policy
+from eventq.core.events import NO_JITTER, IfFailed, Policy
 from eventq.core.policy import DEFAULT_BACKOFF, Backoff
+from eventq.core.reference import After, check_after
 from eventq.core.unique import OnDuplicate
 from eventq.core.validation import (
     check_backoff,
     check_count,
     check_duration,
+    check_if_failed,
     check_instant,
     check_key,
     check_name,
@@ -48,6 +50,8 @@ class TaskOptions(TypedDict, total=False):
     lane: str | None
     unique: bool | str | None
     on_duplicate: OnDuplicate
+    after: After
+    if_failed: IfFailed
 
 
 def _check_most(most: object, argument: str) -> int | None:
@@ -79,6 +83,8 @@ _DEFAULTS: TaskOptions = {
     "lane": None,
     "unique": None,
     "on_duplicate": "return",
+    "after": (),
+    "if_failed": "cancel",
 }
 _CHECKS: dict[str, Callable[[Any], Any]] = {
     "priority": check_priority,
@@ -95,6 +101,8 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "lane": partial(check_name, argument="lane"),
     "unique": check_unique,
     "on_duplicate": check_on_duplicate,
+    "after": check_after,
+    "if_failed": check_if_failed,
 }
 
 

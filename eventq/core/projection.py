@@ -6,7 +6,8 @@ It alone owns its tasks and changes them, and only by applying events; it reads 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from heapq import merge
 from itertools import repeat
 
 from eventq.core.audience import Audience
@@ -27,23 +28,36 @@ from eventq.core.events import (
     Refused,
     Renewed,
     Retried,
+    Revived,
     Told,
     Unfollowed,
     Unknown,
+    Updated,
     decode_at,
     time_of,
 )
+from eventq.core.flows import Flows
 from eventq.core.holders import Holders
 from eventq.core.members import Follower, Member, Members
-from eventq.core.moves import change, check_fence, create, lease, reopen, route_of
+from eventq.core.moves import (
+    change,
+    check_fence,
+    create,
+    lease,
+    reopen,
+    route_of,
+    wait_over,
+)
 from eventq.core.policy import SharedPolicies
 from eventq.core.schedules import Schedules
 from eventq.core.seal import genesis
 from eventq.core.task import FINAL, PLAIN_ROUTE, Route, Task, TaskState
 from eventq.core.unique import uniques_of
+from eventq.core.waits import Waits
 from eventq.errors import LogCorruptError
 
 SCHEDULED, LEASED, UNKNOWN = TaskState.SCHEDULED, TaskState.LEASED, TaskState.UNKNOWN
+WAITING = TaskState.WAITING
 
 # To be raised whenever equal logs fold to something else than before, so that no older snapshot is
 # built upon.
@@ -89,6 +103,12 @@ class Projection:
         position and kind of its event. They are not open here, whatever follows."""
         self.strange_ends = dict.fromkeys(END_KINDS, 0)
         """How often strangers have ended since."""
+        self.waits = Waits(self.tasks)
+        """The tasks that wait for others."""
+        self.flows = Flows(self.tasks, self.waits)
+        """The flows that go on."""
+        # The waits' own, for the hot loop.
+        self._awaited = self.waits.by_predecessor
         self._pending = Pending(self.tasks)
         self._leases = Holders()
         self.holders = self._leases.by_name
@@ -142,11 +162,9 @@ class Projection:
                 else:
                     check_fence(task, seq, body.fence)
                 leases.let_go(task)
-                self._forget(task)
+                self._forget(task, body)
             else:
-                changed = change(task, seq, at, body)
-                self._replace(task, changed)
-                after.append(changed)
+                after.append(self._replace(task, change(task, seq, at, body), body))
         if leased:
             self._pending.remove_leased(leased)
         self._count(bodies)
@@ -225,15 +243,22 @@ class Projection:
         return len(self._pending.waiting)
 
     def past_expiry(self, now: int) -> Iterator[Task]:
-        """Pending tasks to expire, the longest overdue first."""
-        for expires_at, number in self._pending.expiring:
+        """Pending and waiting tasks to expire, the longest overdue first."""
+        expiring: Iterable[tuple[int, int]] = self._pending.expiring
+        if self.waits.expiring:
+            expiring = merge(expiring, self.waits.expiring)
+        for expires_at, number in expiring:
             if expires_at > now:
                 return
             yield self.tasks[number]
 
     def next_instant(self) -> int | None:
-        """The earliest coming instant at which a pending task becomes ready or expires."""
-        return self._pending.next_instant()
+        """The earliest coming instant at which a task becomes ready or expires."""
+        instant = self._pending.next_instant()
+        if not self.waits.expiring:
+            return instant
+        expires_at = self.waits.expiring[0][0]
+        return expires_at if instant is None else min(instant, expires_at)
 
     def number_of(self, key: str) -> int | None:
         """The number of the open task with this caller's key; O(1)."""
@@ -263,8 +288,9 @@ class Projection:
 
     @property
     def pending_count(self) -> int:
-        """Open tasks that no node holds, ready and scheduled."""
-        return len(self.tasks) - self._leases.leased_count - self.unknown_count
+        """Open tasks that no node holds and nothing but their instant holds up."""
+        waiting_count = len(self.waits.by_task)
+        return len(self.tasks) - self._leases.leased_count - self.unknown_count - waiting_count
 
     @property
     def leased_count(self) -> int:
@@ -296,7 +322,10 @@ class Projection:
         self._pending.check(pending)
         unknown = [t for t in self.tasks.values() if t.recorded_state is UNKNOWN]
         assert self.unknown_count == len(unknown)
-        assert len(pending) + len(leased) + len(unknown) == len(self.tasks)
+        self.waits.check()
+        self.flows.check()
+        waiting_count = len(self.waits.by_task)
+        assert len(pending) + len(leased) + len(unknown) + waiting_count == len(self.tasks)
         assert all(t.number == number for number, t in self.tasks.items())
         tasks = self.tasks.values()
         assert self._keys == {t.caller_key: t.number for t in tasks if t.caller_key is not None}
@@ -324,7 +353,9 @@ class Projection:
             self._check_free(seq, body.unique)
             shared = self._policies.share(body.policy), self._share_route(route_of(body))
             task = create(self.namespace, seq, at, body, shared)
-            self._add(task)
+            self._add(seq, task)
+            if task.rarity is not None and task.flow is not None:
+                self.flows.note_created(task)
             return task
         if number == NODE:
             self._apply_to_node(seq, at, body)
@@ -364,6 +395,9 @@ class Projection:
     def _apply_to_final(self, seq: int, at: int, number: int, body: AnyBody) -> Task | None:
         if type(body) is Refused or isinstance(body, Told):
             return None
+        if type(body) is Revived:
+            self.waits.reviving.discard(number)
+            return None
         if type(body) is not Retried or body.reopens is None:
             raise LogCorruptError(
                 seq, f"task {number} is not open, so {body.kind} is no legal move"
@@ -371,43 +405,78 @@ class Projection:
         self._check_free(seq, body.reopens.unique)
         task = reopen(self.namespace, number, seq, at, body)
         self.reopened[body.reopens.was] += 1
-        self._add(task)
+        is_held = task.flow is not None and self.flows.note_reopened(task)
+        if task.role != "member" and not is_held:
+            task = wait_over(task)
+        self._add(seq, task)
+        self.waits.note_reopened(number)
+        if body.revives:
+            self.waits.reviving.add(number)
         return task
 
     def _check_free(self, seq: int, unique: str | None) -> None:
         if unique is not None and (there := self._uniques.get(unique)) is not None:
             raise LogCorruptError(seq, f"task {there} is open and has the same unique value")
 
-    def _add(self, task: Task) -> None:
+    def _add(self, seq: int, task: Task) -> None:
         self._remember(task)
-        self._pending.add(task)
+        if task.recorded_state is WAITING:
+            self.waits.add(seq, task)
+        else:
+            self._pending.add(task)
+
+    def _start(self, numbers: Iterable[int]) -> None:
+        """The wait of these tasks is over."""
+        for number in numbers:
+            if number not in self.waits.by_task:
+                # A newer eventq has touched it.
+                continue
+            self.waits.remove(self.tasks[number])
+            task = self.tasks[number] = wait_over(self.tasks[number])
+            self._pending.add(task)
 
     def _share_route(self, route: Route) -> Route:
         return route if route is PLAIN_ROUTE else self._routes.setdefault(route, route)
 
-    def _replace(self, old: Task, new: Task) -> None:
-        """Puts a changed task in the place of what it was; not for leases, see `apply`."""
+    def _replace(self, old: Task, new: Task, body: AnyBody | Unknown) -> Task:
+        """Puts a changed task in the place of what it was; not for leases, see `apply`.
+
+        Returns the task as it is then.
+        """
         if old is new:
-            return
-        if old.recorded_state is LEASED is new.recorded_state:
-            # The attempt has told something, and goes on.
+            if type(body) is Revived:
+                self.waits.reviving.discard(new.number)
+            return new
+        if old.recorded_state is new.recorded_state and old.recorded_state is not SCHEDULED:
+            # The attempt has told something and goes on, or a waiting task was edited.
             self.tasks[new.number] = new
-            return
-        if old.recorded_state is SCHEDULED:
-            self._pending.remove(old)
-        elif old.recorded_state is LEASED:
-            self._leases.let_go(old)
+            if type(body) is Updated and body.waives and self.waits.waive(new.number):
+                self._start([new.number])
+            return self.tasks[new.number]
+        self._take_out(old)
         self.unknown_count += (new.recorded_state is UNKNOWN) - (old.recorded_state is UNKNOWN)
         if new.recorded_state is UNKNOWN:
             self._free(old)
         if new.recorded_state in FINAL:
-            self._forget(new)
+            self._forget(new, body)
+            if new.recorded_state is not TaskState.COMPLETED:
+                self.waits.reviving.discard(new.number)
             if new.newer is not None:
                 self.strangers[new.number] = new.newer
-            return
+            return new
         self.tasks[new.number] = new
         if new.recorded_state is SCHEDULED:
             self._pending.add(new)
+        return new
+
+    def _take_out(self, task: Task) -> None:
+        """A task is no longer where its state had it."""
+        if task.recorded_state is SCHEDULED:
+            self._pending.remove(task)
+        elif task.recorded_state is LEASED:
+            self._leases.let_go(task)
+        elif task.recorded_state is WAITING:
+            self.waits.remove(task)
 
     def _remember(self, task: Task) -> None:
         """Open tasks are found by their number, and by what is theirs alone."""
@@ -417,8 +486,16 @@ class Projection:
         if task.unique is not None and task.recorded_state is not UNKNOWN:
             self._uniques[task.unique] = task.number
 
-    def _forget(self, task: Task) -> None:
-        """Final tasks leave the memory; logs keep them."""
+    def _forget(self, task: Task, end: AnyBody | Unknown) -> None:
+        """Final tasks leave the memory; logs keep them. Whoever waited for them may run."""
+        self._erase(task)
+        if task.rarity is not None and task.rarity.flow is not None:
+            completed, made = type(end) is Completed, getattr(end, "made", 0)
+            self._start(self.flows.note_end(task, completed=completed, made=made))
+        if task.number in self._awaited:
+            self._start(self.waits.note_end(task.number, completed=type(end) is Completed))
+
+    def _erase(self, task: Task) -> None:
         del self.tasks[task.number]
         if task.caller_key is not None:
             del self._keys[task.caller_key]

@@ -22,21 +22,36 @@ def rare(task: Task, **changes: Any) -> Rarity | None:  # noqa: ANN401 - fields 
     return _plainest(replace(known, **changes))
 
 
-def created_rarity(body: Created) -> Rarity:
-    """What is rare about a task that is made."""
-    return Rarity(unique=body.unique, schedule=body.schedule, due_us=body.due)
+def made_with(body: Created) -> Rarity | None:
+    """What is rare about a task from its beginning."""
+    if body.unique is body.schedule is None and body.flow is None and not body.after:
+        return None
+    return Rarity(
+        unique=body.unique,
+        schedule=body.schedule,
+        due_us=body.due,
+        after=body.after,
+        if_failed=body.if_failed,
+        given=body.given,
+        flow=body.flow,
+        role=body.role,
+    )
 
 
 def brought_back(content: Reopening) -> Rarity | None:
     """What is rare about a task that comes back from a final state."""
-    saved_json = None if content.saved is UNSET else bytes(content.saved)
     return _plainest(
         Rarity(
             snoozes=content.snoozes,
             unique=content.unique,
-            saved_json=saved_json,
+            saved_json=None if content.saved is UNSET else bytes(content.saved),
             schedule=content.schedule,
             due_us=content.due,
+            after=content.after,
+            if_failed=content.if_failed,
+            given=content.given,
+            flow=content.flow,
+            role=content.role,
         )
     )
 

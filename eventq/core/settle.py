@@ -9,6 +9,7 @@ from msgspec import UNSET, Raw, Struct
 from msgspec.structs import replace
 
 from eventq.core.audience import PLAIN_AUDIENCE, Audience
+from eventq.core.cascade import tend
 from eventq.core.command import NO_PAST, Decision, Draft, PastTasks
 from eventq.core.create import Making, NewTask
 from eventq.core.events import (
@@ -110,8 +111,20 @@ class SettleAndLease(Struct, frozen=True):
             now=now,
         )
         said: list[Draft] = [(NODE, self.joined)] if self.joined and says else []
+        if projection.waits.has_work() and not making.has_touched:
+            leased += self._tended(projection, past, leased, now, taken + says)
         # Leases first: the choice is right at their position only while nothing came before.
         return Decision(said + leased + told + settled, None)
+
+    def _tended(
+        self, projection: Projection, past: PastTasks, leased: list[Draft], now: int, taken: int
+    ) -> list[Draft]:
+        """What the ends of tasks do to those that come after them, where there is room for it."""
+        if projection.unknown is not None or any(each.children for each in self.outcomes):
+            return []
+        expired = {number for number, body in leased if type(body) is Expired}
+        room = COMMIT_EVENTS - taken - len(leased)
+        return tend(projection, past, but=expired, room=room, now=now)
 
 
 class Lapse(Struct, frozen=True):
@@ -243,7 +256,7 @@ def _complete(
         # Its value is free for a task that it makes.
         making.note(task, [(task.number, body)])
     try:
-        made = making.make(outcome.children, drafts, made_by=task.number)
+        made = making.make(outcome.children, drafts, maker=task)
     except CANNOT_MAKE as error:
         met = ErrorInfo(f"eventq.{type(error).__name__}", str(error))
         end = Outcome(outcome.task, outcome.fence, "failed", error=met, fatal=True)

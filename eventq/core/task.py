@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from eventq.core.events import ErrorInfo, Policy
+from eventq.core.events import ErrorInfo, IfFailed, Policy, Predecessor, Role
 
 T = TypeVar("T")
 
@@ -25,6 +25,9 @@ FIRST, LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 class TaskState(enum.StrEnum):
     """Where a task stands. SCHEDULED and READY are one recorded state, told apart by the time."""
 
+    WAITING = "waiting"
+    """Comes after tasks that are open, or failed; entered by created and retried. The end of the
+    last of them ends it, without an event of its own."""
     SCHEDULED = "scheduled"
     """Waits for its instant; entered by created, retried, released and updated."""
     READY = "ready"
@@ -47,6 +50,8 @@ class TaskState(enum.StrEnum):
 
 
 FINAL = frozenset({TaskState.COMPLETED, TaskState.EXPIRED, TaskState.CANCELLED})
+# Open, and nobody holds it.
+PENDING = frozenset({TaskState.WAITING, TaskState.SCHEDULED})
 # What a retry by hand brings back.
 REOPENABLE = frozenset({TaskState.EXPIRED, TaskState.CANCELLED})
 
@@ -97,6 +102,12 @@ class Rarity(Struct, frozen=True, gc=False):
     saved_json: bytes | None = None
     schedule: str | None = None
     due_us: int | None = None
+    after: tuple[Predecessor, ...] = ()
+    if_failed: IfFailed = "cancel"
+    given: dict[str, int] | None = None
+    flow: int | None = None
+    role: Role = "member"
+    cause: int | None = None
 
 
 # What the parts of a task hold, by the names that Task has for it: for whoever compares tasks.
@@ -112,6 +123,12 @@ PARTS = {
         "saved_json",
         "schedule",
         "due_us",
+        "after",
+        "if_failed",
+        "given",
+        "flow",
+        "role",
+        "cause",
     ),
 }
 PLAIN_ROUTE = Route()
@@ -217,6 +234,36 @@ class Task(Struct, frozen=True, gc=False):
     def unique(self) -> str | None:
         """The value of which it is the only open task; None for a task without one."""
         return None if self.rarity is None else self.rarity.unique
+
+    @property
+    def after(self) -> tuple[Predecessor, ...]:
+        """The tasks that it comes after, as they stood when it was made or reopened."""
+        return () if self.rarity is None else self.rarity.after
+
+    @property
+    def if_failed(self) -> IfFailed:
+        """What becomes of it if one of these ends without success."""
+        return "cancel" if self.rarity is None else self.rarity.if_failed
+
+    @property
+    def given(self) -> dict[str, int]:
+        """Arguments that are results of tasks that it comes after, with their numbers."""
+        return {} if self.rarity is None else self.rarity.given or {}
+
+    @property
+    def flow(self) -> int | None:
+        """The number of the flow that it belongs to."""
+        return None if self.rarity is None else self.rarity.flow
+
+    @property
+    def role(self) -> Role:
+        """What it is in its flow."""
+        return "member" if self.rarity is None else self.rarity.role
+
+    @property
+    def cause(self) -> int | None:
+        """The task whose end cancelled it; None where it was called off by hand, or is open."""
+        return None if self.rarity is None else self.rarity.cause
 
     @property
     def progress(self) -> Progress | None:

@@ -14,7 +14,7 @@ from msgspec import UNSET, Raw
 
 from eventq.core.events import KEY_BYTES, Updated
 from eventq.core.plain import sorted_json
-from eventq.core.task import Task, TaskState, is_due
+from eventq.core.task import PENDING, Task, TaskState, is_due
 
 OnDuplicate = Literal["return", "raise", "replace"]
 ON_DUPLICATE = ("return", "raise", "replace")
@@ -49,7 +49,7 @@ def replacement(holder: Task, tags_json: bytes, start: int | None, now: int) -> 
     its instant keeps that as it is: so a task that is put off again and again runs in time. A task
     that is not pending stays as it is.
     """
-    if holder.recorded_state is not TaskState.SCHEDULED:
+    if holder.recorded_state not in PENDING:
         return None
     at = now if start is None else start
     is_late = holder.expires_at_us is not None and at >= holder.expires_at_us

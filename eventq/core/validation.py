@@ -34,6 +34,7 @@ NAMES_REMEMBERED = 10_000
 # More than that is a slip.
 MOST_LIMIT = 2**31
 
+IF_FAILED = ("cancel", "run", "hold")
 OPEN = frozenset(set(TaskState) - FINAL - {TaskState.FAILED})
 
 States = TaskState | str | Iterable[TaskState | str]
@@ -128,6 +129,14 @@ def check_on_duplicate(choice: object) -> str:
     text = plain(choice)
     if text not in ON_DUPLICATE:
         raise ArgumentError("on_duplicate", choice, f"one of {', '.join(ON_DUPLICATE)}")
+    return str(text)
+
+
+def check_if_failed(choice: object) -> str:
+    """What becomes of a task if one that it comes after ends without success."""
+    text = plain(choice)
+    if text not in IF_FAILED:
+        raise ArgumentError("if_failed", choice, f"one of {', '.join(IF_FAILED)}")
     return str(text)
 
 

@@ -181,6 +181,12 @@ class EventLog(Protocol):
         This includes tasks whose events have been archived: a key stays taken for ever.
         """
 
+    def caused_by(self, task: int) -> list[int]:
+        """Returns the tasks that a ``cancelled`` event in the log names this one as the cause of.
+
+        Each once, in any order. By index.
+        """
+
     def find_stray(self) -> int | None:
         """Returns a position before 1 or behind the end where an event is stored; None if none is.
 

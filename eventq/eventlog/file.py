@@ -30,6 +30,7 @@ from eventq.errors import (
     QueueClosedError,
 )
 from eventq.eventlog import lines as file_lines
+from eventq.eventlog.causes import causes_of
 from eventq.eventlog.contract import (
     READ_EVENTS,
     Decide,
@@ -82,6 +83,7 @@ class FileLog:
         self._tasks = array("q")
         self._by_task = array("q")
         self._keys: dict[str, int] = {}
+        self._caused: dict[int, list[int]] = {}
         self._recent: dict[int, Commit] = {}
         self._head = Head(0, 0, genesis(namespace))
         self._open(create=create)
@@ -157,6 +159,12 @@ class FileLog:
         with self._lock:
             self._catch_up()
             return {key: self._keys[key] for key in keys if key in self._keys}
+
+    def caused_by(self, task: int) -> list[int]:
+        """See EventLog.caused_by."""
+        with self._lock:
+            self._catch_up()
+            return list(dict.fromkeys(self._caused.get(task, ())))
 
     def find_stray(self) -> None:
         """See EventLog.find_stray: there is no place for any."""
@@ -350,6 +358,8 @@ class FileLog:
         self._lasts.append(commit.last)
         self._ends.append(end)
         self._keys.update(commit.keys)
+        for index, cause in causes_of(commit.bodies).items():
+            self._caused.setdefault(cause, []).append(commit.tasks[index])
         self._head = Head(commit.last, commit.at, commit.seal)
 
     def _forget_half_noted(self) -> None:

@@ -16,6 +16,7 @@ from eventq.errors import (
     LogCorruptError,
     QueueClosedError,
 )
+from eventq.eventlog.causes import causes_of
 from eventq.eventlog.contract import (
     READ_EVENTS,
     Decide,
@@ -41,7 +42,9 @@ class MemoryStorage:
         self.commits: dict[str, list[Commit]] = {}
         self.positions: dict[str, dict[int, list[int]]] = {}
         self.keys: dict[str, dict[str, int]] = {}
-        # Up to which position `positions` and `keys` hold each namespace's commits.
+        # By cause, the events that name it.
+        self.caused: dict[str, dict[int, list[int]]] = {}
+        # Up to which position `positions`, `keys` and `caused` hold each namespace's commits.
         self.indexed: dict[str, int] = {}
         self.starts: dict[str, Head] = {}
         self.kept: dict[str, dict[int, Kept]] = {}
@@ -132,6 +135,15 @@ class MemoryLog:
             known = self._index()[1]
             return {key: known[key] for key in keys if key in known}
 
+    def caused_by(self, task: int) -> list[int]:
+        """See EventLog.caused_by."""
+        commits = self._commits()
+        with self.storage.lock:
+            self._index()
+            start = self.start().seq
+            seqs = self.storage.caused.get(self.namespace, {}).get(task, [])
+            return list({self._stored(commits, seq).task: None for seq in seqs if seq > start})
+
     def find_stray(self) -> int | None:
         """See EventLog.find_stray: there is no place for any."""
         return None
@@ -209,6 +221,7 @@ class MemoryLog:
         storage, commits = self.storage, self._commits()
         positions = storage.positions.setdefault(self.namespace, {})
         keys = storage.keys.setdefault(self.namespace, {})
+        caused = storage.caused.setdefault(self.namespace, {})
         known = storage.indexed.get(self.namespace, 0)
         if not commits or commits[-1].last <= known:
             return positions, keys
@@ -220,6 +233,9 @@ class MemoryLog:
                 # After an interrupt, some are there already.
                 if not seqs or seqs[-1] < seq:
                     seqs.append(seq)
+            for index, cause in causes_of(commit.bodies).items():
+                # Twice does no harm: each task is told once.
+                caused.setdefault(cause, []).append(commit.first + index)
             storage.indexed[self.namespace] = commit.last
         return positions, keys
 

@@ -3,6 +3,7 @@
 from eventq.handlers.children import NewTaskRef
 from eventq.handlers.collection import Handlers
 from eventq.handlers.context import AsyncContext, Context, current
+from eventq.handlers.flow import Flow
 from eventq.handlers.handler import Handler
 
-__all__ = ["AsyncContext", "Context", "Handler", "Handlers", "NewTaskRef", "current"]
+__all__ = ["AsyncContext", "Context", "Flow", "Handler", "Handlers", "NewTaskRef", "current"]

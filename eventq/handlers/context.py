@@ -163,6 +163,16 @@ class Context:
         self._check_on()
         return self._ask_for(make_orders(tasks, self._setting.policy, options))
 
+    @property
+    def results(self) -> dict[str, Any]:
+        """The results of the tasks that it came after and that completed, by their keys."""
+        return {k: msgspec.json.decode(text) for k, text in self._setting.results.items()}
+
+    @property
+    def results_json(self) -> Mapping[str, bytes]:
+        """For the runner: the same as JSON text."""
+        return self._setting.results
+
     def progress(self, done: float, total: float | None = None, note: str = "") -> None:
         """Says how far the attempt has come; the log is told once a second at most.
 

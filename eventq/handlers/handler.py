@@ -16,6 +16,7 @@ from eventq.core.new_task import MakesSpecs, TaskSpec, check_options
 from eventq.core.options import TaskOptions, overridden
 from eventq.core.plain import plain
 from eventq.core.policy import Backoff
+from eventq.core.reference import ResultOf
 from eventq.core.sizes import Size
 from eventq.core.task import Task, TaskState
 from eventq.core.unique import OnDuplicate, value_of
@@ -128,9 +129,17 @@ class Handler(MakesSpecs[P], Generic[P, R, C]):
 
     def spec(self, /, *args: P.args, **kwargs: P.kwargs) -> TaskSpec:
         """The same task, to be made by `Queue.new_many` or `ctx.new`. Raises as `new`."""
+        if ResultOf in map(type, args) or (kwargs and ResultOf in map(type, kwargs.values())):
+            return self._spec_given(args, kwargs)
         tags_json = self.signature.tags(args, kwargs, self.tags)
         unique = None if self.unique is None else self._unique_of(self.unique, tags_json)
         return TaskSpec.encoded(tags_json, self.options, unique)
+
+    def _spec_given(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TaskSpec:
+        """The spec of a call with results of other tasks among its arguments."""
+        tags_json, given = self.signature.tags_given(args, kwargs, self.tags)
+        unique = None if self.unique is None else self._unique_of(self.unique, tags_json)
+        return TaskSpec.encoded(tags_json, self.options, unique, given)
 
     def using(self, **options: Unpack[CallOptions]) -> Self:
         """The same handler with other options for its tasks: those of `Queue.new`.

@@ -25,6 +25,7 @@ from msgspec.structs import asdict
 
 from eventq.core.events import RESULT_BYTES, TAGS_BYTES
 from eventq.core.plain import plain
+from eventq.core.reference import ResultOf
 from eventq.core.validation import check_integer, check_json, check_tag_name, encode_tags
 from eventq.errors import ArgumentError, shown
 from eventq.handlers.comparing import has_changed
@@ -110,6 +111,26 @@ class HandlerSignature:
             for name, kept in self.arguments(text).items():
                 _check_kept(name, arguments[name], kept)
         return encode_tags({**msgspec.json.decode(text), **more}) if more else text
+
+    def tags_given(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], more: Mapping[str, Any] | None
+    ) -> tuple[bytes, dict[str, ResultOf]]:
+        """As `tags`, where some arguments are results of other tasks: these are told apart."""
+        arguments = self._bound(args, kwargs)
+        given = {name: each for name, each in arguments.items() if type(each) is ResultOf}
+        known = {name: each for name, each in arguments.items() if name not in given}
+        for name, value in known.items():
+            if type(value) is int:
+                check_integer(value, name)
+            _look_into(name, value, self._kinds[name])
+        text = self._encoded({**known, **dict.fromkeys(given, UNSET)})
+        for name, raw in msgspec.json.decode(text, type=dict[str, msgspec.Raw]).items():
+            try:
+                msgspec.json.decode(raw, type=self._kinds[name])
+            except msgspec.ValidationError as error:
+                expected = str(error).removeprefix("Expected ")
+                raise ArgumentError(name, known[name], expected) from error
+        return encode_tags({**msgspec.json.decode(text), **(more or {})}), given
 
     def arguments(self, tags_json: bytes) -> dict[str, Any]:
         """The arguments that tags hold, as their annotations say; other tags are left out.

@@ -53,6 +53,8 @@ class Setting(Struct, frozen=True):
     """From which level on what they log is kept; None: nothing is."""
     hear: Callable[[Telling], object]
     """Called, in any thread, with an attempt that has something to tell."""
+    results: Mapping[str, bytes] = {}
+    """The results of the tasks that the attempt's comes after, by key, as JSON text."""
 
 
 class Telling:

@@ -20,9 +20,11 @@ from eventq.core.events import (
     Commit,
     Created,
     Followed,
+    Predecessor,
     Retried,
     Unfollowed,
 )
+from eventq.core.link import logged_key
 from eventq.core.seal import seal_commit
 from eventq.eventlog.contract import Head
 
@@ -63,13 +65,13 @@ class CommitPlan:
         size_bytes = len("".join(texts).encode())
         if self.bodies and not self._admits(drafts, size_bytes):
             return None
-        first = seq = self._head.seq + len(self.bodies) + 1
+        first = seq = self.next_seq
         for number, body in drafts:
             if type(body) is Created:
                 # A task's number is its created event's position.
                 self.tasks.append(seq)
-                if body.key is not None:
-                    self.keys[body.key] = seq
+                if (key := logged_key(body)) is not None:
+                    self.keys[key] = seq
                 if body.unique is not None:
                     self._taken.add(("unique", body.unique))
             else:
@@ -82,6 +84,11 @@ class CommitPlan:
         self.bodies += texts
         self._size_bytes += size_bytes
         return first
+
+    @property
+    def next_seq(self) -> int:
+        """The position of what is added next."""
+        return self._head.seq + len(self.bodies) + 1
 
     def sealed(self) -> Commit:
         """The commit, chained to the head, under a new random id."""
@@ -103,9 +110,21 @@ class CommitPlan:
         if self._size_bytes + size_bytes > COMMIT_BYTES:
             return False
         for number, body in drafts:
-            if body.key in self.keys if type(body) is Created else number in self._touched:
+            if type(body) is Created:
+                if logged_key(body) in self.keys or self._has_touched(body.after):
+                    return False
+            elif number in self._touched or self._has_touched(_after(body)):
                 return False
         return not self._taken or all(_taken_by(body) not in self._taken for _, body in drafts)
+
+    def _has_touched(self, after: tuple[Predecessor, ...]) -> bool:
+        """Whether it changes a task of which was said where it stands."""
+        return bool(after) and any(each.task in self._touched for each in after)
+
+
+def _after(body: AnyBody) -> tuple[Predecessor, ...]:
+    """The tasks of which the event says where they stand."""
+    return body.reopens.after if type(body) is Retried and body.reopens is not None else ()
 
 
 def _taken_by(body: AnyBody) -> tuple[str, str] | None:

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from eventq.core.command import PastTasks
 from eventq.core.events import Commit, Created, encode_bodies
 from eventq.core.lease import lease_created
+from eventq.core.link import placed
 from eventq.core.projection import Projection
 from eventq.errors import (
     EventqError,
@@ -164,6 +165,8 @@ class Committer:
                 continue
             try:
                 decision = command.decide(known, self._past, now)
+                if decision.is_linked:
+                    decision = replace(decision, events=placed(decision, plan.next_seq))
                 if now != plan.at:
                     decision = replace(decision, events=dated(decision.events, now))
                 texts = encode_bodies(map(_body_of, decision.events))

@@ -25,3 +25,7 @@ class LoggedPast:
     def history(self, number: int) -> list[Event]:
         """See PastTasks.history."""
         return decode_events(self._log.history(number))
+
+    def caused_by(self, number: int) -> list[int]:
+        """See PastTasks.caused_by."""
+        return self._log.caused_by(number)

@@ -16,7 +16,7 @@ from threading import get_ident
 from typing import Any, TypeVar
 
 from eventq.core.command import Command
-from eventq.core.manage import look_up
+from eventq.core.lookup import look_up
 from eventq.core.projection import Projection
 from eventq.core.task import Task
 from eventq.errors import QueueClosedError, ReentrantCallError

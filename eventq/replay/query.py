@@ -51,6 +51,8 @@ FOLLOW_S = 1.0
 class Stats(Struct, frozen=True):
     """A queue in numbers: tasks by state now, and what has happened since the first event."""
 
+    waiting: int
+    """Tasks that come after others."""
     scheduled: int
     ready: int
     leased: int
@@ -75,7 +77,7 @@ class Stats(Struct, frozen=True):
     @property
     def open(self) -> int:
         """Tasks not in a final state."""
-        return self.scheduled + self.ready + self.leased + self.unknown
+        return self.waiting + self.scheduled + self.ready + self.leased + self.unknown
 
     @property
     def total(self) -> int:
@@ -163,6 +165,7 @@ def queue_counts(projection: Projection, *, now: int) -> dict[str, int]:
 def state_counts(projection: Projection, *, now: int) -> dict[str, int]:
     """How many tasks are in each state at ``now``, without one that has failed in mid-commit."""
     return {
+        "waiting": len(projection.waits.by_task),
         "scheduled": projection.scheduled_count(now),
         "ready": projection.ready_count(now),
         "leased": projection.leased_count,
@@ -181,7 +184,7 @@ def open_tasks(
 ) -> list[Task]:
     """Tasks in the open ones of these states: leased, ready, scheduled, in dispatch order.
 
-    Those that are unknown come last, by number; they are looked for only where there are any.
+    Those that come after others, and those that are unknown, come last, by number.
     """
 
     def candidates() -> Iterator[Task]:
@@ -192,6 +195,8 @@ def open_tasks(
         if TaskState.SCHEDULED in states:
             projection.advance_to(now)
             yield from projection.waiting()
+        if TaskState.WAITING in states:
+            yield from (projection.tasks[number] for number in sorted(projection.waits.by_task))
         if TaskState.UNKNOWN in states and projection.unknown_count:
             yield from sorted(
                 (t for t in projection.tasks.values() if t.recorded_state is TaskState.UNKNOWN),

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from eventq.core.events import Created, Event
+from eventq.core.link import logged_key
 from eventq.core.task import Task
 from eventq.errors import LogCorruptError
 from eventq.eventlog.contract import Kept
@@ -41,11 +42,12 @@ def encode_kept(kept: KeptTask) -> Kept:
     """As a log keeps it."""
     task, created = kept.task, kept.created
     assert created is not None or task.caller_key is None, "a key is compared by its created event"
-    state = _State(task)
+    state, key = _State(task), task.caller_key
     if created is not None:
         assert isinstance(created.body, Created)
         state = _State(task, created.at, created.body)
-    return Kept(task.number, kept.seq, task.caller_key, _encoder.encode(state).decode())
+        key = logged_key(created.body)
+    return Kept(task.number, kept.seq, key, _encoder.encode(state).decode())
 
 
 def decode_kept(row: Kept) -> KeptTask:

@@ -16,12 +16,14 @@ from eventq.core.projection import Projection
 from eventq.core.settle import Outcome
 from eventq.core.task import Task
 from eventq.errors import DeadlineExceededError
+from eventq.eventlog.contract import EventLog
 from eventq.handlers.context import LATE, AsyncContext, Context
 from eventq.handlers.telling import Setting
 from eventq.host.clock import Clock, LogClock
 from eventq.runner.attempt import Attempt, raised, released
 from eventq.runner.hearing import Hearing
 from eventq.runner.pool import Pool
+from eventq.runner.results import with_results
 from eventq.runner.workload import Workload
 
 # What the worker is told when the log has ended its attempt.
@@ -42,6 +44,7 @@ class Attempts:
         workload: Workload,
         clock: LogClock,
         hearing: Hearing,
+        log: EventLog,
     ) -> None:
         self.pools = list(pools.values())
         self.held: dict[int, Attempt] = {}
@@ -62,6 +65,7 @@ class Attempts:
         }
         self._by_lane = pools
         self._clock: Clock = clock
+        self._log = log
 
     def pool_of(self, task: Task) -> Pool:
         """The pool that works on the task's lane."""
@@ -121,7 +125,11 @@ class Attempts:
             self.revoke(before, LOST, None)
         work = self.workload.work_of(task)
         kind = AsyncContext if work.is_async else Context
-        context = kind(task, self._clock, self._settings[work.keeps_level])
+        setting = self._settings[work.keeps_level]
+        if task.rarity is not None and task.after:
+            task, results = with_results(self._log, task)
+            setting = replace(setting, results=results)
+        context = kind(task, self._clock, setting)
         attempt = Attempt(task, context, work)
         self.held[task.number] = attempt
         return attempt

@@ -101,7 +101,9 @@ class Lookout:
             lapsed = [] if newer else self._lapsed(projection, now)
             lost = attempts.lost(projection)
             orphans = attempts.orphans(projection, projection.leases_of(self._node.name))
-            has_overdue = not newer and next(projection.past_expiry(now), None) is not None
+            has_overdue = not newer and (
+                projection.waits.has_work() or next(projection.past_expiry(now), None) is not None
+            )
             has_next = not stopping.asked_count and can_lease(
                 projection,
                 attempts.wanted(),

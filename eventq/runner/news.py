@@ -24,6 +24,7 @@ FAILED_FOR_GOOD = "attempt %(attempt)s of task %(task)s failed for good (%(reaso
 RETRIED = "attempt %(attempt)s of task %(task)s failed, to be retried: %(error)s"
 CANCELLED = "attempt %(attempt)s of task %(task)s cancelled the task: %(error)s"
 AGED = "task %(task)s expired (%(reason)s)"
+CALLED_OFF = "task %(task)s cancelled: %(reason)s (%(cause)s)"
 REFUSED = "an outcome of task %(task)s was refused (%(outcome)s): its lease was over"
 RESULT_LOST = "the result of task %(task)s was not kept: %(error)s"
 
@@ -41,6 +42,9 @@ def report(node: Node, committed: Committed[None]) -> None:
         elif isinstance(body, Expired):
             values = {**_named(number, task), "reason": body.reason}
             logger.warning(AGED, values, extra=values)
+        elif isinstance(body, Cancelled):
+            values = {**_named(number, task), "reason": body.reason, "cause": body.cause}
+            logger.info(CALLED_OFF, values, extra=values)
         elif isinstance(body, Refused):
             _report_refusal(node, number, body)
         elif isinstance(body, Completed) and body.result_missing is not None:

@@ -69,7 +69,7 @@ class Runner:
         self.bell = bell
         self.executors = [executor for pool in pools.values() for executor in pool.executors]
         clock = LogClock(node.clock, node.now)
-        self.attempts = Attempts(pools, workload, clock, Hearing(bell.ring))
+        self.attempts = Attempts(pools, workload, clock, Hearing(bell.ring), node.log)
         self.settler = Settler(node, self.attempts, options)
         self.stopping = Stopping(self.bell, node.clock, grace_s=options.grace_s)
         self.lookout = Lookout(

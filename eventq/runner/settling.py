@@ -134,10 +134,13 @@ class Settler:
                 self._said = begun_s, body
             elif kind in COUNTED:
                 is_news = True
-                self.counts[COUNTED[kind]] += 1
-                if kind is Cancelled:
+                if type(body) is Cancelled:
+                    if body.by is None:
+                        # The end of another task has cancelled it: no attempt has ended.
+                        continue
                     # A worker's Cancel is a failure in the log, right before this event.
                     self.counts["failed"] -= 1
+                self.counts[COUNTED[kind]] += 1
         self.counts["completed"] += completed_count
         if attempts:
             # Other nodes may see the sign of life before this one hears of its commit.

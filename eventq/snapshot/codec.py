@@ -18,12 +18,14 @@ import msgspec
 from msgspec import Meta, Struct
 
 from eventq.core.events import KINDS, ErrorInfo, Policy
+from eventq.core.flows import Flow
 from eventq.core.holders import Holder
 from eventq.core.members import Follower, Member
 from eventq.core.projection import END_KINDS, FOLD_VERSION
 from eventq.core.schedules import Schedule
 from eventq.core.seal import SEAL_BYTES
 from eventq.core.task import PLAIN_ROUTE, Rarity, Route, Task, TaskState
+from eventq.core.waits import Wait
 from eventq.errors import SnapshotError
 from eventq.snapshot.content import Snapshot
 
@@ -39,6 +41,7 @@ CONTENT_BYTES = 16 * 1024**3
 COMPRESSION = 1
 
 SCHEDULED, LEASED, UNKNOWN = TaskState.SCHEDULED, TaskState.LEASED, TaskState.UNKNOWN
+WAITING = TaskState.WAITING
 
 Natural = Annotated[int, Meta(ge=0)]
 
@@ -54,6 +57,16 @@ class SnapshotHeader(Struct, frozen=True):
     at: int
     seal: str
     content_bytes: Natural
+
+
+class _Flow(Struct, frozen=True, array_like=True):
+    """A flow; its numbers are sorted."""
+
+    open: Natural
+    failed: Natural
+    closed: bool
+    on_failure: list[int]
+    last: list[int]
 
 
 class _Content(Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,6 +85,11 @@ class _Content(Struct, frozen=True, forbid_unknown_fields=True):
     schedules: list[bytes]
     strangers: dict[int, tuple[int, str]]
     strange_ends: dict[str, int]
+    # Waiting task, what it waits for, what has failed; by number, as all that follows.
+    waits: list[tuple[int, list[int], list[int]]]
+    unneeded: list[int]
+    reviving: list[int]
+    flows: list[tuple[int, _Flow]]
     # In the order in which tasks first have them.
     policies: list[Policy]
     routes: list[Route]
@@ -197,7 +215,7 @@ def _unpack(packed: bytes, content_bytes: int) -> bytes:
 def _to_content(snapshot: Snapshot) -> _Content:
     tasks = [snapshot.tasks[number] for number in sorted(snapshot.tasks)]
     states = {task.recorded_state for task in tasks}
-    assert states <= {SCHEDULED, LEASED, UNKNOWN}, "a commit's end leaves no others"
+    assert states <= {WAITING, SCHEDULED, LEASED, UNKNOWN}, "a commit's end leaves no others"
     places = {worker: place for place, worker in enumerate(sorted(snapshot.holders))}
     policies: dict[Policy, int] = {}
     routes: dict[Route, int] = {}
@@ -215,6 +233,10 @@ def _to_content(snapshot: Snapshot) -> _Content:
         schedules=[msgspec.json.encode(each) for _, each in sorted(snapshot.schedules.items())],
         strangers=dict(sorted(snapshot.strangers.items())),
         strange_ends=dict(sorted(snapshot.strange_ends.items())),
+        waits=[(n, sorted(w.open), sorted(w.failed)) for n, w in sorted(snapshot.waits.items())],
+        unneeded=snapshot.unneeded,
+        reviving=snapshot.reviving,
+        flows=[(number, _packed(flow)) for number, flow in sorted(snapshot.flows.items())],
         policy=[policies.setdefault(task.policy, len(policies)) for task in tasks],
         policies=list(policies),
         route=[routes.setdefault(task.route, len(routes)) for task in tasks],
@@ -240,11 +262,17 @@ def _to_snapshot(header: SnapshotHeader, content: _Content) -> Snapshot:
     for number, worker in zip(content.number, workers, strict=True):
         if worker is not None:
             holders[worker].tasks.add(number)
+    waits = {number: Wait(set(some), set(failed)) for number, some, failed in content.waits}
     columns = {name: getattr(content, name) for name in _AS_THEY_ARE} | {
         "namespace": repeat(header.namespace),
         "policy": map(content.policies.__getitem__, content.policy),
         "route": map(_shared(content.routes).__getitem__, content.route),
-        "recorded_state": list(map(_state, workers, content.rarity)),
+        "recorded_state": [
+            WAITING if number in waits else _state(worker, rarity)
+            for number, worker, rarity in zip(content.number, workers, content.rarity, strict=True)
+        ]
+        if waits
+        else list(map(_state, workers, content.rarity)),
         "worker": workers,
         "ending": repeat(None),
     }
@@ -274,8 +302,21 @@ def _to_snapshot(header: SnapshotHeader, content: _Content) -> Snapshot:
         schedules=schedules,
         strangers=content.strangers,
         strange_ends=content.strange_ends,
+        waits=waits,
+        unneeded=content.unneeded,
+        reviving=content.reviving,
+        flows={number: _unpacked(flow) for number, flow in content.flows},
         unknown=content.unknown,
     )
+
+
+def _packed(flow: Flow) -> _Flow:
+    assert not flow.owed, "a commit's end leaves nothing to come"
+    return _Flow(flow.open, flow.failed, flow.closed, sorted(flow.on_failure), sorted(flow.last))
+
+
+def _unpacked(flow: _Flow) -> Flow:
+    return Flow(flow.open, 0, flow.failed, flow.closed, set(flow.on_failure), set(flow.last))
 
 
 def _shared(routes: list[Route]) -> list[Route]:
@@ -320,6 +361,7 @@ def _contradictions(snapshot: Snapshot) -> Iterator[str]:
     if not all(holder.tasks for holder in snapshot.holders.values()):
         yield "a node holds no lease"
     yield from _contradicting_nodes(snapshot)
+    yield from _contradicting_waits(snapshot)
 
 
 def _contradicting_nodes(snapshot: Snapshot) -> Iterator[str]:
@@ -333,3 +375,16 @@ def _contradicting_nodes(snapshot: Snapshot) -> Iterator[str]:
         yield "a follower is ahead of what it follows"
     if snapshot.strangers.keys() & snapshot.tasks.keys():
         yield "a task is open and is not"
+
+
+def _contradicting_waits(snapshot: Snapshot) -> Iterator[str]:
+    tasks = snapshot.tasks
+    if not all(number in tasks for number in snapshot.waits):
+        yield "a task waits that is not open"
+    elif not all(wait.open <= tasks.keys() for wait in snapshot.waits.values()):
+        yield "a task waits for another that is not open"
+    if not all(number in snapshot.waits for number in snapshot.unneeded):
+        yield "a task is to be cancelled that does not wait"
+    for flow in snapshot.flows.values():
+        if not (flow.on_failure | flow.last) <= tasks.keys():
+            yield "a flow has finalisers that are not open"

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any, TypeVar
+
 from msgspec import Struct
 
+from eventq.core.flows import Flow
 from eventq.core.holders import Holder
 from eventq.core.members import Follower, Member, Members
 from eventq.core.projection import Projection
 from eventq.core.schedules import Schedule, Schedules
 from eventq.core.task import Task
+from eventq.core.waits import Wait
+
+Whole = TypeVar("Whole", Wait, Flow)
 
 
 class Snapshot(Struct, frozen=True):
@@ -32,6 +38,11 @@ class Snapshot(Struct, frozen=True):
     schedules: dict[str, Schedule]
     strangers: dict[int, tuple[int, str]]
     strange_ends: dict[str, int]
+    waits: dict[int, Wait]
+    """By waiting task."""
+    unneeded: list[int]
+    reviving: list[int]
+    flows: dict[int, Flow]
     unknown: tuple[int, str] | None
 
 
@@ -52,6 +63,10 @@ def take(projection: Projection) -> Snapshot:
         schedules=dict(projection.schedules.by_name),
         strangers=dict(projection.strangers),
         strange_ends=dict(projection.strange_ends),
+        waits={number: copied(wait) for number, wait in projection.waits.by_task.items()},
+        unneeded=sorted(projection.waits.unneeded),
+        reviving=list(projection.waits.reviving),
+        flows={number: copied(flow) for number, flow in projection.flows.by_number.items()},
         unknown=projection.unknown,
     )
 
@@ -69,11 +84,24 @@ def restore(snapshot: Snapshot) -> Projection:
     projection.schedules = Schedules(snapshot.schedules)
     projection.strangers = dict(snapshot.strangers)
     projection.strange_ends = dict(snapshot.strange_ends)
+    for number, wait in snapshot.waits.items():
+        projection.waits.put(snapshot.tasks[number], copied(wait))
+    for number in snapshot.unneeded:
+        projection.waits.doom(number)
+    projection.waits.reviving.update(snapshot.reviving)
+    projection.flows.by_number.update({n: copied(flow) for n, flow in snapshot.flows.items()})
     projection.unknown = snapshot.unknown
     projection.decided_at = snapshot.decided_at
     projection.advance_to(snapshot.decided_at)
     projection.rebuild()
     return projection
+
+
+def copied(whole: Whole) -> Whole:
+    """A copy that shares no set with it."""
+    values = (getattr(whole, name) for name in whole.__struct_fields__)
+    copies: list[Any] = [set(each) if isinstance(each, set) else each for each in values]
+    return type(whole)(*copies)
 
 
 def _copies(holders: dict[str, Holder]) -> dict[str, Holder]:

@@ -121,10 +121,19 @@ def _flaws(snapshot: Snapshot, replayed: Snapshot) -> Iterator[Flaw]:
         elif ours != theirs:
             for name in Task.__struct_fields__:
                 yield from _unlike(name, number, getattr(ours, name), getattr(theirs, name))
+    yield from _link_flaws(snapshot, replayed)
     yield from _holder_flaws(snapshot.holders, replayed.holders)
     for field in ("members", "followers", "schedules"):
         for name, ours, theirs in _pairs(getattr(snapshot, field), getattr(replayed, field)):
             yield from _unlike(f"{field}.{name}", None, ours, theirs)
+
+
+def _link_flaws(snapshot: Snapshot, replayed: Snapshot) -> Iterator[Flaw]:
+    for name in ("waits", "flows"):
+        for number, ours, theirs in _pairs(getattr(snapshot, name), getattr(replayed, name)):
+            yield from _unlike(name, number, ours, theirs)
+    for name in ("unneeded", "reviving"):
+        yield from _unlike(name, None, getattr(snapshot, name), getattr(replayed, name))
 
 
 def _holder_flaws(snapshot: dict[str, Holder], replayed: dict[str, Holder]) -> Iterator[Flaw]:

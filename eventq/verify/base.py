@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from eventq.core.flows import Flow
 from eventq.core.projection import Projection
 from eventq.core.task import Task, TaskState
+from eventq.core.waits import Wait
 from eventq.errors import ArgumentError, LogArchivedError, SnapshotError
 from eventq.eventlog.contract import EventLog
 from eventq.snapshot import get, restore
-from eventq.verify.order import Seen
+from eventq.verify.links import SeenFlow
+from eventq.verify.order import Seen, given_of
 from eventq.verify.verifier import VerifyBase
 
 
@@ -18,7 +21,7 @@ def base_of(projection: Projection) -> VerifyBase:
         projection.at,
         projection.seal,
         tuple(
-            _seen(task)
+            _seen(task, projection.waits.by_task.get(task.number))
             for task in projection.tasks.values()
             if task.recorded_state is not TaskState.UNKNOWN
         ),
@@ -28,6 +31,7 @@ def base_of(projection: Projection) -> VerifyBase:
             (each.planned, each.next_at, None if each.ticked is None else each.ticked.due)
             for each in projection.schedules.by_name.values()
         ),
+        tuple((number, _flow(flow)) for number, flow in projection.flows.by_number.items()),
     )
 
 
@@ -46,8 +50,13 @@ def base_at_start(log: EventLog) -> VerifyBase | None:
         raise LogArchivedError(1, start) from error
 
 
-def _seen(task: Task) -> Seen:
-    leased = task.recorded_state is TaskState.LEASED
+def _flow(flow: Flow) -> SeenFlow:
+    on_failure, last = set(flow.on_failure), set(flow.last)
+    return SeenFlow(0, flow.open, flow.failed, flow.closed, on_failure, last)
+
+
+def _seen(task: Task, wait: Wait | None) -> Seen:
+    states = {TaskState.LEASED: "leased", TaskState.WAITING: "waiting"}
     return Seen(
         number=task.number,
         created_at=task.created_at_us,
@@ -60,7 +69,7 @@ def _seen(task: Task) -> Seen:
         name=task.name,
         lane=task.lane,
         needs=task.needs,
-        state="leased" if leased else "pending",
+        state=states.get(task.recorded_state, "pending"),
         attempt=task.attempt,
         retries=task.retry_count,
         lapses=task.lapses,
@@ -72,4 +81,11 @@ def _seen(task: Task) -> Seen:
         unique=task.unique,
         schedule=task.schedule,
         due=task.due_us,
+        after=tuple(each.task for each in task.after),
+        if_failed=task.if_failed,
+        given=given_of(task.given),
+        flow=task.flow,
+        role=task.role,
+        blocked_by=None if wait is None else set(wait.open),
+        failed_by=None if wait is None else set(wait.failed),
     )

@@ -12,6 +12,7 @@ from typing import Literal
 from eventq.core.events import Commit, Created
 from eventq.errors import LogCorruptError, shown
 from eventq.eventlog.contract import EventLog, Head
+from eventq.verify.links import FLOW_MARK
 from eventq.verify.terms import Past, Report
 
 IndexMode = Literal["none", "sample", "full"]
@@ -55,9 +56,12 @@ def _tell_twins(seqs: list[int], past: Past, report: Report) -> None:
     taken: dict[str, int] = {}
     for seq in seqs:
         event = past.event(seq)
-        if event is None or type(event[1]) is not Created or event[1].key is None:
+        if event is None or type(event[1]) is not Created:
             continue
-        key = event[1].key
+        body = event[1]
+        key = body.key if body.flow_key is None else FLOW_MARK + body.flow_key
+        if key is None:
+            continue
         if key in taken:
             report(seq, "key", f"key {shown(key)} is taken by task {taken[key]}")
         taken.setdefault(key, seq)

@@ -17,6 +17,9 @@ RANKINGS_KEPT = 64
 # The lane of a task that says none.
 NO_LANE = "default"
 
+# What this version knows.
+KNOWN_NEEDS = frozenset({"after"})
+
 Entry = tuple[int, int, int, int]
 
 
@@ -35,7 +38,7 @@ class Seen(Struct, gc=False):
     lane: str = NO_LANE
     needs: tuple[str, ...] = ()
     state: str = "pending"
-    """pending, leased, failed, completed, expired or cancelled."""
+    """waiting, pending, leased, failed, completed, expired or cancelled."""
     attempt: int = 0
     retries: int = 0
     """Since it was created or last reopened."""
@@ -53,6 +56,18 @@ class Seen(Struct, gc=False):
     schedule: str | None = None
     """What made it, for the instant `due`."""
     due: int | None = None
+    after: tuple[int, ...] = ()
+    """The tasks that it comes after."""
+    if_failed: str = "cancel"
+    given: tuple[tuple[str, int], ...] = ()
+    flow: int | None = None
+    role: str = "member"
+    cause: int | None = None
+    """The task whose end cancelled it last."""
+    blocked_by: set[int] | None = None
+    """Open tasks that it waits for."""
+    failed_by: set[int] | None = None
+    """Tasks in its way that ended without success."""
     edition: int = 0
     """Of its entry in the order; 0 when it has none."""
 
@@ -67,7 +82,7 @@ class Choice(Struct, frozen=True):
 
     def holds(self, task: Seen) -> bool:
         """Whether the task is among them. What needs a word that is not known here is in none."""
-        if task.needs or (self.lane is not None and self.lane != task.lane):
+        if has_foreign_needs(task) or (self.lane is not None and self.lane != task.lane):
             return False
         if task.name is None:
             return self.unnamed or "*" in self.names
@@ -190,6 +205,11 @@ class _Ranking:
         heapify(self.ready)
 
 
+def has_foreign_needs(task: Seen) -> bool:
+    """Whether it needs a word that is not known here."""
+    return bool(task.needs) and not KNOWN_NEEDS.issuperset(task.needs)
+
+
 def entry_of(task: Seen) -> Entry:
     """Its place in the order."""
     return (-task.priority, task.scheduled_at, task.number, task.edition)
@@ -198,6 +218,14 @@ def entry_of(task: Seen) -> Entry:
 def is_due(task: Seen, now: int) -> bool:
     """Whether its instant has come. What was made to run at once is due for good."""
     return task.scheduled_at <= now or task.scheduled_at == task.created_at
+
+
+Given = tuple[tuple[str, int], ...]
+
+
+def given_of(given: dict[str, int] | Given | None) -> Given:
+    """The arguments that are results, by name."""
+    return tuple(sorted(given.items())) if isinstance(given, dict) else given or ()
 
 
 def fits(name: str, pattern: str) -> bool:
@@ -235,4 +263,9 @@ def brought_back(content: Seen | Reopening) -> dict[str, Any]:
         "schedule": content.schedule,
         "due": content.due,
         "saved": bytes(content.saved) if isinstance(content.saved, bytes | Raw) else None,
+        "after": tuple(e if isinstance(e, int) else e.task for e in content.after),
+        "if_failed": content.if_failed,
+        "given": given_of(content.given),
+        "flow": content.flow,
+        "role": content.role,
     }

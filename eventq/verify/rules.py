@@ -27,6 +27,7 @@ from eventq.core.events import (
     Released,
     Reopening,
     Retried,
+    Revived,
     Saved,
     Told,
     Unknown,
@@ -36,8 +37,18 @@ from eventq.errors import shown
 from eventq.verify.allowance import check_given_up, check_retry
 from eventq.verify.beside import RulesBeside
 from eventq.verify.exits import LAPSE, check_exit
+from eventq.verify.links import FLOW_MARK, Links
 from eventq.verify.nodes import PLAIN, JoinedNodes, check_route
-from eventq.verify.order import NO_LANE, Order, Seen, brought_back, is_due
+from eventq.verify.order import (
+    KNOWN_NEEDS,
+    NO_LANE,
+    Order,
+    Seen,
+    brought_back,
+    given_of,
+    has_foreign_needs,
+    is_due,
+)
 from eventq.verify.telling import MadeTasks, check_was_lease, take_told
 from eventq.verify.terms import BrokenError, Past, Report, Unreadable, check_created, decided_at
 from eventq.verify.uniques import Uniques
@@ -78,15 +89,21 @@ class Rules:
         self._uniques = Uniques()
         self._order = Order(self.tasks)
         self._judges_order = judges_order
+        # One task's history alone does not tell.
+        self._judges_links = judges_order
+        self.links = Links(self.tasks, past, self._start)
+        # The instant, and the last position, of the commit that is looked at.
+        self._now = self._end = 0
         self._failed: set[int] = set()
         self._made = MadeTasks(report)
-        self._reopenable: dict[int, int] = {}
+        self._reopenable: dict[int, tuple[int, int | None]] = {}
         self._rules: dict[type, Callable[[int, int, int, Any], None]] = {
             Created: self._take_created,
             Leased: self._take_leased,
             Completed: self._take_completed,
             Failed: self._take_failed,
             Retried: self._take_retried,
+            Revived: self._take_revived,
             Expired: self._take_expired,
             Cancelled: self._take_cancelled,
             Released: self._take_released,
@@ -106,6 +123,8 @@ class Rules:
         self._uniques.take(task)
         if task.state == "pending":
             self._order.add(task, now)
+        elif task.state == "waiting":
+            self.links.add(task)
 
     def take(
         self, first: int, at: int, numbers: list[int], bodies: list[AnyBody | Unknown | Unreadable]
@@ -114,6 +133,7 @@ class Rules:
         seq = first - 1
         rules = self._rules
         at, self._stamp = decided_at(first, at, self._stamp, bodies, self._report), at
+        self._now, self._end = at, first + len(bodies) - 1
         for number, body in zip(numbers, bodies, strict=True):
             seq += 1
             if self._made.owed:
@@ -149,6 +169,7 @@ class Rules:
         task = self.tasks.pop(number, None)
         if task is not None:
             self._uniques.free(task)
+            self.links.drop(task)
             if task.state == "leased":
                 self.nodes.let_go(task)
         self._reopenable.pop(number, None)
@@ -172,13 +193,15 @@ class Rules:
     def _take_created(self, seq: int, at: int, number: int, body: Created) -> None:
         if body.key is not None:
             self.keyed.append((body.key, seq))
+        elif body.flow_key is not None:
+            self.keyed.append((FLOW_MARK + body.flow_key, seq))
         if number != seq:
             raise BrokenError("position", f"a task's number is not its position: {number}")
         scheduled_at = at if body.scheduled_at is None else body.scheduled_at
         expires_at = body.expires_at
         check_created(body, seq, at)
         check_route(body.name, body.lane, body.needs)
-        for word in body.needs:
+        for word in [word for word in body.needs if word not in KNOWN_NEEDS]:
             self._tell_unknown(seq, f"need {word}", f"need {shown(word)}")
         task = self.tasks[seq] = Seen(
             seq,
@@ -196,13 +219,29 @@ class Rules:
             unique=body.unique,
             schedule=body.schedule,
             due=body.due,
+            if_failed=body.if_failed,
+            given=given_of(body.given),
+            flow=body.flow,
+            role=body.role,
         )
         self._uniques.take(task)
-        self._order.add(task, at)
+        if self._judges_links and self.links.create(task, body, self._end):
+            task.state = "waiting"
+        else:
+            self._order.add(task, at)
+
+    def _start(self, task: Seen) -> None:
+        """The wait of a task is over."""
+        self.links.leave(task)
+        task.state = "pending"
+        self._order.add(task, self._now)
 
     def _take_leased(self, seq: int, at: int, number: int, body: Leased) -> None:
         task = self.tasks.get(number)
         if task is None or task.state != "pending":
+            if task is not None and task.state == "waiting":
+                # Rules 8 and 18.
+                raise BrokenError("wait", f"task {number} leased before what it comes after")
             # Rule 5: at most one live lease.
             task = self._in_state(seq, number, Leased, "pending")
             if task is None:
@@ -229,7 +268,7 @@ class Rules:
         """Rule 7: the node can run the task, and none that it can run ranked higher."""
         choices = PLAIN
         try:
-            if task.name is not None or task.needs or self.nodes.joined:
+            if task.name is not None or has_foreign_needs(task) or self.nodes.joined:
                 choices = self.nodes.choices(worker, task)
         except BrokenError as broken:
             self._report(seq, broken.rule, f"task {task.number}: {broken.problem}")
@@ -257,6 +296,8 @@ class Rules:
         del self.tasks[number]
         if task.unique is not None:
             self._uniques.free(task)
+        if self._judges_links:
+            self.links.end(task, completed=True, made=body.made)
         if self._on_final is not None:
             self._on_final(task)
 
@@ -281,19 +322,23 @@ class Rules:
         return task
 
     def _finish(self, task: Seen, state: str) -> None:
+        self.links.leave(task)
         task.state = state
         task.fence = task.edition = 0
         del self.tasks[task.number]
+        if self._judges_links:
+            self.links.end(task, completed=False)
         self._uniques.free(task)
         self._failed.discard(task.number)
         kept = self._reopenable
-        kept[task.number] = _hash_of(state, task)
+        kept[task.number] = _hash_of(state, task), task.cause
         if len(kept) > HASHES_KEPT:
             del kept[next(iter(kept))]
         if self._on_final is not None:
             self._on_final(task)
 
     def _take_retried(self, seq: int, at: int, number: int, body: Retried) -> None:
+        waits = False
         task = self._remembered(number, body.reopens)
         if task is None:
             task = self._in_state(seq, number, Retried, "failed", "expired", "cancelled")
@@ -306,22 +351,31 @@ class Rules:
             check_retry(task, at, body.scheduled_at)
         else:
             self._reopen(task, at, body.reopens)
+            self.tasks[number] = task
+            waits = self._judges_links and self.links.reopen(seq, task, body)
         if body.scheduled_at < at:
             raise BrokenError("schedule", "retried into the past")
         self._failed.discard(number)
         task.scheduled_at = body.scheduled_at
-        task.state = "pending"
+        task.state = "waiting" if waits else "pending"
         self.tasks[number] = task
         self._uniques.take(task)
-        self._order.add(task, at)
+        if not waits:
+            self._order.add(task, at)
+
+    def _take_revived(self, seq: int, _at: int, number: int, _body: Revived) -> None:
+        if number not in self.tasks and not 0 < number < seq:
+            raise BrokenError("move", f"revived of task {number} before created")
 
     def _remembered(self, number: int, content: Reopening | None) -> Seen | None:
         """The final task, when it is known to be just what the event brings back."""
-        kept = self._reopenable.pop(number, None)
+        kept, cause = self._reopenable.pop(number, (None, None))
         if kept is None or content is None or kept != _hash_of(content.was, content):
             return None
         known = brought_back(content)
-        return Seen(number, scheduled_at=0, expires_at=None, state=content.was, **known)
+        return Seen(
+            number, scheduled_at=0, expires_at=None, state=content.was, cause=cause, **known
+        )
 
     def _reopen(self, task: Seen, at: int, content: Reopening | None) -> None:
         if content is None:
@@ -339,15 +393,18 @@ class Rules:
         task.retries = task.lapses = 0
 
     def _take_expired(self, seq: int, at: int, number: int, body: Expired) -> None:
-        task = self._in_state(seq, number, Expired, "pending", "failed")
+        task = self._in_state(seq, number, Expired, "waiting", "pending", "failed")
         if task is None:
             return
         check_given_up(task, at, body.reason)
         self._finish(task, "expired")
 
-    def _take_cancelled(self, seq: int, _at: int, number: int, _body: Cancelled) -> None:
-        task = self._in_state(seq, number, Cancelled, "pending", "leased", "failed")
+    def _take_cancelled(self, seq: int, _at: int, number: int, body: Cancelled) -> None:
+        task = self._in_state(seq, number, Cancelled, "waiting", "pending", "leased", "failed")
         if task is not None:
+            if self._judges_links:
+                self.links.check_cancelled(task, body)
+            task.cause = body.cause
             if task.state == "leased":
                 self.nodes.let_go(task)
             self._finish(task, "cancelled")
@@ -370,10 +427,11 @@ class Rules:
             self._order.add(task, at)
 
     def _take_updated(self, seq: int, at: int, number: int, body: Updated) -> None:
-        task = self._in_state(seq, number, Updated, "pending")
+        task = self._in_state(seq, number, Updated, "waiting", "pending")
         if task is None:
             return
-        if body.priority is None and body.tags is UNSET and body.scheduled_at is None:
+        is_edited = (body.priority, body.tags, body.scheduled_at) != (None, UNSET, None)
+        if not (is_edited or body.waives):
             raise BrokenError("move", "updated nothing")
         if body.priority is not None:
             task.priority = body.priority
@@ -384,7 +442,10 @@ class Rules:
             if useless and body.scheduled_at > at:
                 raise BrokenError("expiry", "moved past its expiry")
             task.scheduled_at = body.scheduled_at
-        self._order.add(task, at)
+        if body.waives and self._judges_links and self.links.waive(task):
+            self._start(task)
+        elif task.state == "pending":
+            self._order.add(task, at)
 
     def _take_refused(self, seq: int, _at: int, number: int, body: Refused) -> None:
         # Rule 15: evidence that the work ran twice.

@@ -17,6 +17,7 @@ from eventq.eventlog.contract import EventLog, Head
 from eventq.verify.anchor import Anchor, AnchorWatch
 from eventq.verify.bodies import ReadBody, read_bodies
 from eventq.verify.indexes import Indexes, IndexMode, Keys
+from eventq.verify.links import SeenFlow
 from eventq.verify.order import Seen
 from eventq.verify.past import LogPast
 from eventq.verify.rules import Rules
@@ -45,7 +46,8 @@ class VerifyBase(Struct, frozen=True):
 
     ``tasks`` are all that were open there, of those that can be judged; ``joined`` is what nodes
     had last said they can run; ``followed`` what was last said of followers, and when; ``planned``
-    schedules, each with its next due and the last one that was ticked. See `base_of`.
+    schedules, each with its next due and the last one that was ticked; ``flows`` which flows go on.
+    See `base_of`.
     """
 
     seq: int
@@ -55,6 +57,7 @@ class VerifyBase(Struct, frozen=True):
     joined: tuple[Joined, ...] = ()
     followed: tuple[tuple[Followed, int], ...] = ()
     planned: tuple[tuple[Planned, int | None, int | None], ...] = ()
+    flows: tuple[tuple[int, SeenFlow], ...] = ()
 
 
 class Verdict(Struct, frozen=True):
@@ -144,6 +147,7 @@ class Verification:
             self.rules.add(task, base.at)
             if task.key is not None:
                 self._keys.add(task.key, task.number)
+        self.rules.links.flows.update(base.flows)
         self.rules.nodes.is_partial = base.seq > 0
         for body in base.joined:
             self.rules.nodes.join(body)

@@ -12,7 +12,16 @@ import pytest
 from msgspec import NODEFAULT, UNSET, Raw, Struct
 
 from eventq.core.definitions import Definition
-from eventq.core.events import AnyBody, Body, Call, ErrorInfo, Policy, ProcessExit, Reopening
+from eventq.core.events import (
+    AnyBody,
+    Body,
+    Call,
+    ErrorInfo,
+    Policy,
+    Predecessor,
+    ProcessExit,
+    Reopening,
+)
 from eventq.core.timing import DueRules, Timing
 
 # New fields are added here with the default that means what their absence meant before.
@@ -40,6 +49,11 @@ DEFAULTS: dict[str, dict[str, object]] = {
         "saved": UNSET,
         "schedule": None,
         "due": None,
+        "after": (),
+        "if_failed": "cancel",
+        "given": None,
+        "flow": None,
+        "role": "member",
     },
     "Created": {
         "key": None,
@@ -55,6 +69,12 @@ DEFAULTS: dict[str, dict[str, object]] = {
         "made_by": None,
         "schedule": None,
         "due": None,
+        "after": (),
+        "if_failed": "cancel",
+        "given": None,
+        "flow": None,
+        "flow_key": None,
+        "role": "member",
     },
     "Timing": {"cron": None, "zone": "UTC", "every_us": None, "jitter_us": 0},
     "DueRules": {"catch_up": 1, "within_us": None, "overlap": "skip"},
@@ -96,12 +116,20 @@ DEFAULTS: dict[str, dict[str, object]] = {
         "peak_bytes": None,
         "memory_bytes": None,
     },
-    "Retried": {"by": None, "reopens": None},
+    "Retried": {"by": None, "reopens": None, "revives": False, "revived_by": None},
+    "Revived": {"skipped": ()},
+    "Predecessor": {"verdict": None},
     "Expired": {},
-    "Cancelled": {"reason": "", "by": None},
+    "Cancelled": {"reason": "", "by": None, "cause": None},
     "Renewed": {},
     "Released": {"reason": "", "scheduled_at": None},
-    "Updated": {"priority": None, "tags": UNSET, "scheduled_at": None, "by": None},
+    "Updated": {
+        "priority": None,
+        "tags": UNSET,
+        "scheduled_at": None,
+        "by": None,
+        "waives": False,
+    },
     "Refused": {},
     "Joined": {"names": (), "unnamed": False, "lanes": None, "signatures": {}},
     "Left": {},
@@ -116,6 +144,7 @@ STORED: list[type[Struct]] = [
     Policy,
     ErrorInfo,
     ProcessExit,
+    Predecessor,
     Reopening,
     Timing,
     DueRules,

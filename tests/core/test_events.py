@@ -29,12 +29,14 @@ from eventq.core.events import (
     Noted,
     Planned,
     Policy,
+    Predecessor,
     Progressed,
     Refused,
     Released,
     Renewed,
     Reopening,
     Retried,
+    Revived,
     Saved,
     Ticked,
     Unfollowed,
@@ -81,6 +83,24 @@ GOLDEN: list[tuple[AnyBody, str]] = [
     (
         Created(PLAIN, made_by=12),
         '{"kind":"created","policy":' + PLAIN_TEXT + ',"made_by":12}',
+    ),
+    (
+        Created(
+            PLAIN,
+            needs=("after",),
+            after=(Predecessor(3), Predecessor(4, "failed")),
+            if_failed="run",
+            given={"text": 3},
+            flow=5,
+        ),
+        '{"kind":"created","policy":' + PLAIN_TEXT + ',"needs":["after"],"after":[[3,null],'
+        '[4,"failed"]],"if_failed":"run","given":{"text":3},"flow":5}',
+    ),
+    (
+        Created(PLAIN, flow=9, flow_key="doc:42", role="finally"),
+        '{"kind":"created","policy":'
+        + PLAIN_TEXT
+        + ',"flow":9,"flow_key":"doc:42","role":"finally"}',
     ),
     (
         Created(Policy("linear", 10_000_000, max_lapses=2)),
@@ -135,12 +155,19 @@ GOLDEN: list[tuple[AnyBody, str]] = [
         + PLAIN_TEXT
         + ',"created_at":1,"attempt":2,"name":"a","lane":"b","needs":["c"],"snoozes":3}}',
     ),
+    (
+        Retried(7, revives=True, revived_by=3),
+        '{"kind":"retried","scheduled_at":7,"revives":true,"revived_by":3}',
+    ),
+    (Revived(), '{"kind":"revived"}'),
+    (Revived((7, 8)), '{"kind":"revived","skipped":[7,8]}'),
     (Expired("max_age"), '{"kind":"expired","reason":"max_age"}'),
     (Expired("max_retries"), '{"kind":"expired","reason":"max_retries"}'),
     (Expired("max_lapses"), '{"kind":"expired","reason":"max_lapses"}'),
     (Expired("fatal"), '{"kind":"expired","reason":"fatal"}'),
     (Cancelled(), '{"kind":"cancelled"}'),
     (Cancelled("why", "me"), '{"kind":"cancelled","reason":"why","by":"me"}'),
+    (Cancelled("why", cause=3), '{"kind":"cancelled","reason":"why","cause":3}'),
     (Renewed("n", 30), '{"kind":"renewed","worker":"n","ttl_us":30}'),
     (Released(9), '{"kind":"released","fence":9}'),
     (Released(9, "stop"), '{"kind":"released","fence":9,"reason":"stop"}'),
@@ -223,6 +250,7 @@ GOLDEN: list[tuple[AnyBody, str]] = [
         Updated(1, Raw(b"{}"), 7, "me"),
         '{"kind":"updated","priority":1,"tags":{},"scheduled_at":7,"by":"me"}',
     ),
+    (Updated(waives=True), '{"kind":"updated","waives":true}'),
     (
         Refused(9, "n", "completed"),
         '{"kind":"refused","fence":9,"worker":"n","outcome":"completed"}',

@@ -58,6 +58,9 @@ BODIES: dict[str, AnyBody] = {
 }
 # Written out by hand, so that a change of the table in the code has to be meant.
 LEGAL = {
+    ("waiting", "expired", "expired"),
+    ("waiting", "cancelled", "cancelled"),
+    ("waiting", "updated", "waiting"),
     ("scheduled", "leased", "leased"),
     ("scheduled", "expired", "expired"),
     ("scheduled", "cancelled", "cancelled"),

@@ -10,6 +10,7 @@ from eventq.core.events import Commit
 from eventq.core.seal import genesis, is_sealed
 from eventq.errors import LogConflictError, LogCorruptError
 from eventq.eventlog import EventLog, Head, StoredEvent
+from tests.driver import append_texts
 from tests.eventlog.commits import (
     AT,
     EMPTY,
@@ -280,3 +281,23 @@ def test_log_opened_again_holds_the_same(open_another: Opener) -> None:
     again = open_another()
 
     assert everything(again) == commits
+
+
+def test_what_a_task_caused_is_found_by_index(log: EventLog) -> None:
+    """Each task once that names it as its cause; a reason that looks like one is none."""
+    texts = [
+        '{"kind":"cancelled","reason":"r","cause":7}',
+        '{"kind":"cancelled","decided_at":1,"cause":7}',
+        '{"kind":"cancelled","reason":"\\\\"cause\\\\":7"}',
+        '{"kind":"cancelled","cause":8}',
+        '{"kind":"updated","cause":7}',
+        '{"kind":"cancelled","cause":7}',
+    ]
+    append_texts(log, [11, 12, 13, 14, 15, 11], *texts)
+    append_texts(log, [16], texts[0])
+
+    assert sorted(log.caused_by(7)) == [11, 12, 16]
+    assert log.caused_by(8) == [14]
+    assert log.caused_by(9) == []
+    assert log.caused_by(0) == []
+    assert log.caused_by(-(2**70)) == log.caused_by(2**70) == []

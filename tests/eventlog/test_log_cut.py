@@ -15,6 +15,7 @@ from eventq.eventlog.mongo import log as mongo
 from eventq.eventlog.mongo import retention as mongo_cut
 from eventq.eventlog.mongo.log import MongoLog
 from eventq.eventlog.sqlite import retention as sqlite_cut
+from tests.driver import append_texts
 from tests.eventlog.commits import EMPTY, Opener, append, by_place, commit_after, head_after
 
 pytestmark = pytest.mark.usefixtures("_working")
@@ -220,3 +221,13 @@ def test_the_guards_are_back_after_a_cut(
         connection.execute("DELETE FROM events")
 
     assert len(log.read(after=2)) == 1
+
+
+def test_what_was_cut_is_caused_no_more(log: EventLog) -> None:
+    """The index of causes tells what the log still holds."""
+    first = append_texts(log, [11], '{"kind":"cancelled","cause":7}')
+    append_texts(log, [12], '{"kind":"cancelled","cause":7}')
+
+    log.cut(Head(first.last, first.at, first.seal))
+
+    assert log.caused_by(7) == [12]

@@ -21,12 +21,14 @@ from eventq.core.events import (
     Noted,
     Planned,
     Policy,
+    Predecessor,
     Progressed,
     Refused,
     Released,
     Renewed,
     Reopening,
     Retried,
+    Revived,
     Saved,
     Ticked,
     Unfollowed,
@@ -41,6 +43,7 @@ from eventq.snapshot import Snapshot, take
 from tests.driver import append_texts, memory_log, record
 
 LINEAR = Policy("linear", 10)
+AFTER = ("after",)
 CAPPED = Policy("exponential", 5, backoff_cap_us=40, jitter=0.5, max_retries=2, deadline_us=7)
 ERROR = ErrorInfo("OSError", "disk", "line 1")
 HOURLY = Timing(cron="0 * * * *", zone="Europe/Berlin", jitter_us=9)
@@ -85,6 +88,26 @@ LATER: list[list[Draft]] = [
         (4, Saved(8, value=Raw(b'{"page":7}'))),
         (4, Noted(8, lines=(LogLine(1_100, "info", "hello"),))),
     ],
+    # A flow, a task that is doomed, and one that holds since another has failed.
+    [
+        (NEW, Created(LINEAR, flow=41, flow_key="night")),
+        (NEW, Created(LINEAR, needs=AFTER, after=(Predecessor(41),), if_failed="hold", flow=41)),
+        (NEW, Created(LINEAR, needs=AFTER, flow=41, role="on_failure", expires_at=9_000)),
+        (NEW, Created(LINEAR, needs=AFTER, flow=41, role="finally")),
+        (NEW, Created(LINEAR, needs=AFTER, after=(Predecessor(20, "failed"),), given={"a": 20})),
+        (NEW, Created(LINEAR, needs=AFTER, after=(Predecessor(20, "failed"),), if_failed="hold")),
+        (5, Revived()),
+    ],
+    # A flow that has closed without a failure, and a task whose end had cancelled others.
+    [
+        (NEW, Created(LINEAR, flow=48)),
+        (NEW, Created(LINEAR, needs=AFTER, flow=48, role="on_failure")),
+        (48, Leased(1, "cleo", 30)),
+        (48, Completed(50)),
+        (NEW, Created(LINEAR)),
+        (52, Cancelled("no")),
+        (52, Retried(1_130, reopens=Reopening("cancelled", LINEAR, 1_130, 0), revives=True)),
+    ],
     [
         (0, Planned("hourly", HOURLY, Call(LINEAR, Raw(b'{"n":1}')), DueRules(), 1_120)),
         (0, Planned("resting", Timing(every_us=60), Call(CAPPED), DueRules(), 1_170, paused=True)),
@@ -120,7 +143,7 @@ def whole() -> EventLog:
     """A log in memory with all that a snapshot can hold, also a task of a newer eventq."""
     log = told([*COMMITS, *LATER])
     append_texts(log, [27], NEWER)
-    append_texts(log, [1, 1], '{"kind":"revived"}', '{"kind":"cancelled"}')
+    append_texts(log, [1, 1], '{"kind":"restored"}', '{"kind":"cancelled"}')
     return log
 
 

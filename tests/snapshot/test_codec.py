@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from eventq import SnapshotError, Task
 from eventq.core.create import NewTask
 from eventq.core.events import Commit
+from eventq.core.flows import Flow
 from eventq.core.projection import FOLD_VERSION, Projection
 from eventq.core.task import TaskState
 from eventq.replay.fold import catch_up, replay
@@ -74,14 +75,24 @@ def test_the_story_has_everything() -> None:
     assert decode(DATA) == SNAPSHOT
     assert set(SNAPSHOT.holders) == {"bert", "cleo"}
     assert set(SNAPSHOT.members) == {"dora"}
-    assert len({task.route for task in tasks}) == 3
+    assert len({task.route for task in tasks}) == 4
     assert {task.snoozes for task in tasks} == {0, 1}
-    assert [task.newer for task in tasks if task.newer] == [(50, "frozen")]
+    assert [task.newer for task in tasks if task.newer] == [(55, "frozen")]
     assert any(task.started_at for task in tasks)
     assert [(t.number, t.saved) for t in tasks if t.progress] == [(4, {"page": 7})]
-    assert SNAPSHOT.strangers == {1: (51, "revived")}
+    assert SNAPSHOT.strangers == {1: (56, "restored")}
     assert SNAPSHOT.strange_ends["cancelled"] == 1
-    assert SNAPSHOT.reopened == {"cancelled": 1, "expired": 0}
+    assert SNAPSHOT.reopened == {"cancelled": 2, "expired": 0}
+    assert {n: (w.open, w.failed) for n, w in SNAPSHOT.waits.items()} == {
+        42: ({41}, set()),
+        43: (set(), set()),
+        44: (set(), set()),
+        45: (set(), {20}),
+        46: (set(), {20}),
+        49: (set(), set()),
+    }
+    assert (SNAPSHOT.unneeded, SNAPSHOT.reviving) == ([49], [52])
+    assert SNAPSHOT.flows == {41: Flow(open=2, on_failure={43}, last={44})}
     assert all(SNAPSHOT.counts.values())
     assert any(task.last_error for task in tasks)
     assert {task.caller_key for task in tasks} == {None, "four", "fünf", "gone on"}
@@ -117,11 +128,23 @@ def test_every_field_of_a_task_is_kept() -> None:
 # outlive the process.
 KEPT = {
     *("namespace", "seq", "at", "decided_at", "seal", "counts", "reopened", "tasks", "unknown"),
-    *("members", "followers", "schedules", "holders", "strangers", "strange_ends"),
+    *(
+        "members",
+        "followers",
+        "schedules",
+        "holders",
+        "strangers",
+        "strange_ends",
+        "waits",
+        "flows",
+    ),
 }
+# Parts of `waits`.
+KEPT_PARTS = {"unneeded", "reviving"}
 DERIVED = {
     *(
         "unknown_count",
+        "_awaited",
         "_pending",
         "_leases",
         "_keys",
@@ -136,7 +159,7 @@ DERIVED = {
 def test_every_field_of_a_projection_is_kept_or_derived() -> None:
     """A field that Projection gains must be put in one of the two, and be true after a restore."""
     assert set(vars(replay(whole()))) == KEPT | DERIVED
-    assert set(Snapshot.__struct_fields__) == KEPT
+    assert set(Snapshot.__struct_fields__) == KEPT | KEPT_PARTS
 
 
 def test_the_fold_means_what_it_meant() -> None:
@@ -147,7 +170,7 @@ def test_the_fold_means_what_it_meant() -> None:
     content = msgspec.msgpack.encode(inside._to_content(SNAPSHOT))
     digest = blake2b(content, digest_size=8).hexdigest()
 
-    assert (FOLD_VERSION, inside.CODEC_VERSION, digest) == (4, 6, "bf8ea14961c00ed1")
+    assert (FOLD_VERSION, inside.CODEC_VERSION, digest) == (4, 6, "d14ac99ce017e36e")
 
 
 def test_order_and_time_do_not_count() -> None:

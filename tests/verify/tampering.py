@@ -38,6 +38,7 @@ from eventq.core.events import (
 )
 from eventq.core.seal import genesis, seal_commit
 from eventq.eventlog import EventLog, open_log
+from eventq.eventlog.causes import causes_of
 from eventq.eventlog.lines import header, to_line
 from eventq.verify import Anchor, Verdict, verify
 from tests.driver import sealed
@@ -215,8 +216,9 @@ def write_sqlite(path: Path, commits: list[Commit]) -> str:
             for seq, (task, body) in rows:
                 end = (len(commit.bodies), commit.id, commit.seal)
                 ends = end if seq == commit.last else (None, None, None)
-                values = (BASE + seq, commit.at, task, owners.get(seq), *ends, body)
-                connection.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
+                found = owners.get(seq), causes_of([body]).get(0)
+                values = (BASE + seq, commit.at, task, *found, *ends, body)
+                connection.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
     return url
 
 

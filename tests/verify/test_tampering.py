@@ -264,7 +264,7 @@ def test_a_log_in_memory_is_read_as_others(tmp_path: Path) -> None:
     assert (verdict.findings, verdict.anchors) == ((), 1)
 
 
-STRAY_EVENT = "INSERT INTO events VALUES ((1 << 40) + ?, 9, ?, ?, NULL, NULL, NULL, '{}')"
+STRAY_EVENT = "INSERT INTO events VALUES ((1 << 40) + ?, 9, ?, ?, NULL, NULL, NULL, NULL, '{}')"
 CUT_END = by_place("UPDATE events SET seal = NULL WHERE seq = ?")
 STRAYS: dict[str, tuple[str, tuple[int | str | None, ...]]] = {
     "event-behind": (STRAY_EVENT, (LAST + 1, 1, None)),

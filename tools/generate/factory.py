@@ -13,7 +13,7 @@ from random import Random
 
 from msgspec import Struct
 
-from eventq.core.command import NEW, Draft
+from eventq.core.command import NEW, NO_PAST, Draft
 from eventq.core.create import creating
 from eventq.core.durations import SECOND_US
 from eventq.core.events import COMMIT_EVENTS, Commit, Leased, encode_bodies
@@ -188,7 +188,7 @@ class Factory:
         if chance < 0.2 and finals:
             task = finals[rng.randrange(len(finals))]
             finals.remove(task)
-            return RetryTask("ada@desk").events(task, self.now)
+            return RetryTask("ada@desk").events(task, self.projection, NO_PAST, self.now)
         if not tasks:
             return []
         try:
@@ -200,7 +200,7 @@ class Factory:
         if chance < 0.5:
             return CancelTask("ordered by mistake", "ada@desk").events(task, self.now)
         if chance < 0.7:
-            return RetryTask("bob@desk").events(task, self.now)
+            return RetryTask("bob@desk").events(task, self.projection, NO_PAST, self.now)
         edit = UpdateTask(
             priority=self._rng.choice([0, 3, 7]) if chance < 0.9 else None,
             tags_json=b'{"kind":"mail","urgent":"yes"}' if chance > 0.85 else None,

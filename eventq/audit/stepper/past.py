@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
+from eventq.audit.stepper.links import LinksBefore, changed_links, links_of
 from eventq.audit.stepper.reversible import ReversibleProjection, Sign, Undo, worker_of
 from eventq.audit.stepper.window import Window
 from eventq.core.events import (
@@ -30,6 +31,8 @@ from eventq.core.task import FINAL, Task
 from eventq.errors import LogCorruptError
 from eventq.eventlog.contract import READ_EVENTS, EventLog
 from eventq.replay.fold import decode_events, fold_events, task_history
+from eventq.replay.points import Point
+from eventq.snapshot import projection_at
 from eventq.snapshot.starting import projection_at_start
 
 MOVES_FOLLOWERS = (Followed, Unfollowed)
@@ -65,6 +68,7 @@ class UndoLookup:
             stranger,
             self._followers_before(event) if isinstance(event.body, MOVES_FOLLOWERS) else None,
             self._schedules_before(event) if isinstance(event.body, OF_SCHEDULES) else None,
+            self._links_before(event) if changed_links(projection, event, before) else None,
         )
 
     def task_before(self, event: Event) -> Task | None:
@@ -96,6 +100,10 @@ class UndoLookup:
             if stored.seq < event.seq and isinstance(stored.body, (Joined, Left)):
                 members.apply(stored.seq, stored.decided_at, stored.body)
         return members.by_name
+
+    def _links_before(self, event: Event) -> LinksBefore:
+        """What tasks waited for before the event, by a fold: no index tells that."""
+        return links_of(projection_at(self._log, Point(event.seq - 1, event.at)))
 
     def _followers_before(self, event: Event) -> dict[str, Follower]:
         """Who followed the log before the event; found as `_members_before` finds nodes."""

@@ -10,6 +10,7 @@ from typing import Self
 
 from msgspec import Struct
 
+from eventq.audit.stepper.links import LinksBefore, changes_links, links_of, put_back
 from eventq.core.events import (
     KIND_OF,
     NODE,
@@ -57,6 +58,8 @@ class Undo(Struct, frozen=True):
     """Who followed the log before it; None where it does not change that."""
     schedules: dict[str, Schedule] | None = None
     """The schedules before it; None where it does not change them."""
+    links: LinksBefore | None = None
+    """What tasks waited for, and the flows; None where it does not change that."""
 
 
 class ReversibleProjection(Projection):
@@ -90,6 +93,7 @@ class ReversibleProjection(Projection):
             self.strangers.get(event.task),
             dict(self.followers) if isinstance(event.body, (Followed, Unfollowed)) else None,
             dict(self.schedules.by_name) if isinstance(event.body, OF_SCHEDULES) else None,
+            links_of(self) if changes_links(self, event, before) else None,
         )
 
     def step_back(self, event: Event, undo: Undo, *, at: int, decided_at: int, seal: bytes) -> None:
@@ -114,6 +118,8 @@ class ReversibleProjection(Projection):
         # A refused outcome changes no task.
         if event.task != NODE and type(body) is not Refused:
             self._change_back(event, undo.before)
+        if undo.links is not None:
+            self._put_links_back(undo.links, event.task)
         self._put_nodes_back(undo)
         self.seq, self.at, self.seal = event.seq - 1, at, seal
         self.decided_at = decided_at
@@ -142,7 +148,7 @@ class ReversibleProjection(Projection):
         elif task.recorded_state is TaskState.LEASED:
             self._leases.let_go(task)
         self.unknown_count -= task.recorded_state is TaskState.UNKNOWN
-        self._forget(task)
+        self._erase(task)
 
     def _put_back(self, task: Task) -> None:
         """Makes an earlier version of a task the one that counts."""
@@ -154,6 +160,14 @@ class ReversibleProjection(Projection):
             self._pending.add(task)
         elif task.worker is not None:
             self._leases.hold(task.number, task.worker)
+
+    def _put_links_back(self, links: LinksBefore, number: int) -> None:
+        """Makes tasks wait again that the event has let run."""
+        for task in put_back(self, links):
+            self._pending.remove(task)
+        for each, task in links.tasks.items():
+            if each != number:
+                self.tasks[each] = task
 
     def _put_nodes_back(self, undo: Undo) -> None:
         """Makes what nodes and followers had said before the event count again; and schedules."""

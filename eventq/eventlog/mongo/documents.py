@@ -12,8 +12,9 @@ from pymongo import ASCENDING, IndexModel
 
 from eventq.core.events import Commit
 from eventq.errors import LogCorruptError
+from eventq.eventlog.causes import causes_of
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 COMMITS = "commits"
 EVENTS_VIEW = "events"
 MARKS = "eventq"
@@ -30,6 +31,11 @@ INDEXES = [
         name="key",
         unique=True,
         partialFilterExpression={"keys": {"$exists": True}},
+    ),
+    IndexModel(
+        [("ns", ASCENDING), ("causes", ASCENDING)],
+        name="cause",
+        partialFilterExpression={"causes": {"$exists": True}},
     ),
 ]
 
@@ -68,6 +74,9 @@ def to_document(namespace: str, commit: Commit) -> Document:
     if commit.keys:
         document["keys"] = list(commit.keys)
         document["key_seqs"] = list(commit.keys.values())
+    if causes := causes_of(commit.bodies):
+        document["causes"] = list(causes.values())
+        document["caused"] = [commit.tasks[index] for index in causes]
     return document
 
 

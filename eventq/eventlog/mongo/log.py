@@ -209,6 +209,22 @@ class MongoLog:
             missing = wanted - found.keys()
             return found | (self.retention.find_kept_keys(missing) if missing else {})
 
+    def caused_by(self, task: int) -> list[int]:
+        """See EventLog.caused_by."""
+        if not 0 < task <= MAX_INTEGER:
+            return []
+        query = {"ns": self.namespace, "causes": task}
+        with self.connection.translating():
+            found = self.connection.commits().find(query, {"causes": 1, "caused": 1})
+            return list(
+                {
+                    int(number): None
+                    for document in found
+                    for cause, number in zip(document["causes"], document["caused"], strict=True)
+                    if cause == task
+                }
+            )
+
     def query(self, text: str, values: Sequence[Any] = ()) -> Rows:  # noqa: ARG002
         """See EventLog.query: there is a view for MongoDB's own shell instead."""
         raise ArgumentError("query", text, f"a log that speaks SQL, which {self.url} does not")

@@ -15,6 +15,7 @@ import apsw
 from eventq.core.events import Commit
 from eventq.core.seal import genesis
 from eventq.errors import LogConflictError, LogUnavailableError
+from eventq.eventlog.causes import causes_of
 from eventq.eventlog.contract import (
     READ_EVENTS,
     Decide,
@@ -33,7 +34,7 @@ from eventq.eventlog.sqlite.snapshots import SqliteSnapshots
 
 # How many events three queries read: it bounds what is in memory twice, as text.
 BLOCK_EVENTS = 2_000
-INSERT_LONE = schema.insert_events(1, keyed=False, ends=True)
+INSERT_LONE = schema.insert_events(1, found=False, ends=True)
 
 
 class SqliteLog:
@@ -102,6 +103,12 @@ class SqliteLog:
     def find_keys(self, keys: list[str]) -> dict[str, int]:
         """See EventLog.find_keys."""
         return self.connection.ask(partial(read.find_keys, keys=keys))
+
+    def caused_by(self, task: int) -> list[int]:
+        """See EventLog.caused_by."""
+        if not 0 < task <= schema.LAST_POSITION:
+            return []
+        return self.connection.ask(partial(read.caused_by, task=task))
 
     def find_stray(self) -> int | None:
         """See EventLog.find_stray."""
@@ -182,23 +189,25 @@ class Appending:
 
 
 def _insert(connection: apsw.Connection, namespace_id: int, commit: Commit) -> None:
-    keys = schema.key_column(commit) if commit.keys else None
-    start, count = 0, len(commit.bodies)
-    if count == 1 and keys is None:
+    causes = causes_of(commit.bodies)
+    start, count, is_found = 0, len(commit.bodies), bool(commit.keys or causes)
+    if count == 1 and not is_found:
         # Most commits; what follows would do the same, and take longer to find out.
         lone = (namespace_id, commit.first, commit.at, *commit.tasks, *commit.bodies)
         connection.execute(INSERT_LONE, (*lone, 1, commit.id, commit.seal))
         return
+    keys = schema.key_column(commit) if is_found else []
+    caused = [causes.get(index) for index in range(count)] if is_found else []
     while start < count:
         rows_now = schema.statement_rows(count - start)
         end = start + rows_now
         values: list[object] = [namespace_id, commit.first + start, commit.at]
         values += commit.tasks[start:end]
         values += commit.bodies[start:end]
-        if keys is not None:
-            values += keys[start:end]
+        values += keys[start:end]
+        values += caused[start:end]
         if end == count:
             values += (count, commit.id, commit.seal)
-        text = schema.insert_events(rows_now, keyed=keys is not None, ends=end == count)
+        text = schema.insert_events(rows_now, found=is_found, ends=end == count)
         connection.execute(text, values)
         start = end

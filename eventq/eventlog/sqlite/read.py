@@ -104,6 +104,11 @@ def find_keys(
     return found | find_kept_keys(connection, namespace_id, missing)
 
 
+def caused_by(connection: apsw.Connection, namespace_id: int | None, task: int) -> list[int]:
+    """See EventLog.caused_by."""
+    return [int(number) for (number,) in query(connection, schema.CAUSED_BY, (namespace_id, task))]
+
+
 def namespaces(connection: apsw.Connection) -> list[str]:
     """See EventLog.namespaces."""
     return sorted(name for (name,) in query(connection, schema.LIST_NAMESPACES, ()))

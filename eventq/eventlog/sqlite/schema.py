@@ -8,7 +8,7 @@ from eventq.core.events import Commit
 
 # "evtq" in ASCII; `file jobs.db` and other tools show it.
 APPLICATION_ID = 0x65767471
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 # How many rows one INSERT carries. Fewer rows cost more statements, each of which gives up the
 # GIL; at 1,000 rows a statement SQLite is slower by a factor of four.
@@ -31,14 +31,16 @@ CREATE TABLE namespaces (
 -- One row an event. `place` is the namespace's id, shifted by 40 bits, and the event's position:
 -- one number, so that a new event goes to the end of the table's last page. `task` is the position
 -- of the task's `created` event, 0 for a node; `key` is the caller's own key, on `created` events
--- only. The last event of a commit carries the number of the commit's events, its random id, and
--- the seal that chains it to the commit before. The kind stands in the body, and as a column in the
+-- only. `cause` is the task whose end caused a `cancelled` event. The last event of a commit has
+-- the number of the commit's events, its random id, and the seal that chains it to the commit
+-- before. The kind stands in the body, and as a column in the
 -- view `history`: here, even a virtual one costs a quarter of the insert rate.
 CREATE TABLE events (
     place INTEGER PRIMARY KEY,
     at INTEGER NOT NULL,
     task INTEGER NOT NULL,
     key TEXT,
+    cause INTEGER,
     count INTEGER,
     id TEXT,
     seal BLOB,
@@ -48,6 +50,7 @@ CREATE TABLE events (
 -- A task's `created` event is found by its own position.
 CREATE INDEX events_by_task ON events (task) WHERE task <> (place & 1099511627775);
 CREATE UNIQUE INDEX events_by_key ON events (place >> 40, key) WHERE key IS NOT NULL;
+CREATE INDEX events_by_cause ON events (cause) WHERE cause IS NOT NULL;
 """
 
 # INSERT OR REPLACE removes rows without firing DELETE triggers. Refusing it costs a look-up a row,
@@ -98,8 +101,9 @@ SELECT
 FROM events JOIN namespaces ON namespaces.id = events.place >> 40
 WHERE events.seal IS NOT NULL;
 
--- Every task as its events leave it. A scheduled task is ready once its time has come; an unknown
--- one was touched by an event of a kind that only a newer eventq knows. Without statistics the
+-- Every task as its events leave it. A scheduled task is ready once its time has come; a waiting
+-- one comes after others, or is a finaliser that was not begun yet; an unknown one was touched by
+-- an event of a kind that only a newer eventq knows. Without statistics the
 -- planner would walk the whole log for each task, hence INDEXED BY.
 CREATE VIEW task_states AS
 WITH all_later AS (
@@ -111,7 +115,7 @@ WITH all_later AS (
         body ->> '$.kind' AS kind,
         body ->> '$.kind' IN (
             'leased', 'completed', 'failed', 'retried', 'expired', 'cancelled', 'released',
-            'updated', 'refused', 'progressed', 'saved', 'noted'
+            'updated', 'refused', 'progressed', 'saved', 'noted', 'revived'
         ) AS is_known
     FROM events INDEXED BY events_by_task
     WHERE task <> (place & 1099511627775)
@@ -119,11 +123,17 @@ WITH all_later AS (
 later AS (
     SELECT *, NOT is_known AND body -> '$.skip' IS NOT 'true' AS is_unknown
     FROM all_later
-)
+),
+states AS (
 SELECT
+    namespaces.id AS ns,
+    created.body AS made,
     namespaces.name AS namespace,
     created.task AS task,
-    coalesce(created.key, CAST(created.task AS TEXT)) AS key,
+    CASE
+        WHEN created.key IS NULL OR unicode(created.key) = 31 THEN CAST(created.task AS TEXT)
+        ELSE created.key
+    END AS key,
     strftime('%Y-%m-%dT%H:%M:%S', created.at / 1000000, 'unixepoch')
         || printf('.%06dZ', created.at % 1000000) AS created,
     created.body ->> '$.name' AS name,
@@ -147,7 +157,9 @@ SELECT
             WHERE ns = namespaces.id
                 AND task = created.task
                 AND is_known
-                AND kind NOT IN ('updated', 'refused', 'progressed', 'saved', 'noted')
+                AND kind NOT IN (
+                    'updated', 'refused', 'progressed', 'saved', 'noted', 'revived'
+                )
             ORDER BY place DESC
             LIMIT 1
         ),
@@ -188,7 +200,72 @@ SELECT
         LIMIT 1
     ) AS progress
 FROM events AS created JOIN namespaces ON namespaces.id = created.place >> 40
-WHERE created.task = (created.place & 1099511627775);
+WHERE created.task = (created.place & 1099511627775)
+)
+SELECT
+    namespace,
+    task,
+    key,
+    created,
+    name,
+    lane,
+    CASE
+        WHEN state <> 'scheduled' THEN state
+        WHEN made ->> '$.role' IS NOT NULL AND attempts = 0 THEN 'waiting'
+        WHEN made ->> '$.after' IS NOT NULL AND EXISTS (
+            SELECT 1
+            FROM (
+                SELECT coalesce(
+                    (
+                        SELECT body -> '$.reopens'
+                        FROM later
+                        WHERE ns = states.ns
+                            AND task = states.task
+                            AND kind = 'retried'
+                            AND body -> '$.reopens' IS NOT NULL
+                        ORDER BY place DESC
+                        LIMIT 1
+                    ),
+                    states.made
+                ) AS opened
+            ),
+            json_each(opened, '$.after') AS before
+            WHERE coalesce(before.value ->> 1, '') NOT IN ('completed', 'waived')
+                AND coalesce(
+                    (
+                        SELECT
+                            CASE
+                                WHEN kind = 'completed' THEN 'met'
+                                WHEN kind NOT IN ('expired', 'cancelled') THEN 'open'
+                                WHEN opened ->> '$.if_failed' = 'run' THEN 'met'
+                                WHEN EXISTS (
+                                    SELECT 1
+                                    FROM later AS edit
+                                    WHERE edit.ns = states.ns
+                                        AND edit.task = states.task
+                                        AND edit.kind = 'updated'
+                                        AND edit.body ->> '$.waives'
+                                ) THEN 'met'
+                                ELSE 'open'
+                            END
+                        FROM later AS other
+                        WHERE other.ns = states.ns
+                            AND other.task = before.value ->> 0
+                            AND kind NOT IN (
+                                'updated', 'refused', 'progressed', 'saved', 'noted', 'revived'
+                            )
+                        ORDER BY other.place DESC
+                        LIMIT 1
+                    ),
+                    'open'
+                ) = 'open'
+        ) THEN 'waiting'
+        ELSE state
+    END AS state,
+    attempts,
+    last_error,
+    progress
+FROM states;
 """
 
 MARKS = f"""
@@ -316,6 +393,13 @@ FROM (
 )
 """
 
+# ?2 the task.
+CAUSED_BY = """
+SELECT DISTINCT task
+FROM events INDEXED BY events_by_cause
+WHERE cause = ?2 AND place > (?1 << 40) AND place < ((?1 + 1) << 40)
+"""
+
 
 def statement_rows(left: int) -> int:
     """How many of the rows left the next INSERT takes: see INSERT_ROWS and INSERT_STEP."""
@@ -325,22 +409,24 @@ def statement_rows(left: int) -> int:
 
 
 @cache
-def insert_events(rows: int, *, keyed: bool, ends: bool) -> str:
+def insert_events(rows: int, *, found: bool, ends: bool) -> str:
     """An INSERT of this many events, which with ``ends`` are the last of their commit.
 
-    Parameters: namespace, position of the first row, instant; then all tasks, all bodies and,
-    if ``keyed``, all keys; and, if ``ends``, the commit's count, id and seal. What the rows share
-    is bound once, since binding costs too.
+    Parameters: namespace, position of the first row, instant; then all tasks, all bodies and, if
+    some can be ``found`` by key or cause, all keys and all causes; and, if ``ends``, the commit's
+    count, id and seal. What the rows share is bound once, since binding costs too.
     """
-    parts = 3 if keyed else 2
+    parts = 4 if found else 2
     end = 4 + parts * rows
     values = ",\n".join(
         f"((?1 << 40) + ?2 + {row}, ?3, ?{4 + row}, ?{4 + rows + row}, "
-        + (f"?{4 + 2 * rows + row}, " if keyed else "NULL, ")
+        + (f"?{4 + 2 * rows + row}, ?{4 + 3 * rows + row}, " if found else "NULL, NULL, ")
         + (f"?{end}, ?{end + 1}, ?{end + 2})" if ends and row == rows - 1 else "NULL, NULL, NULL)")
         for row in range(rows)
     )
-    return f"INSERT INTO events (place, at, task, body, key, count, id, seal)\nVALUES\n{values}"
+    return (
+        f"INSERT INTO events (place, at, task, body, key, cause, count, id, seal)\nVALUES\n{values}"
+    )
 
 
 @cache

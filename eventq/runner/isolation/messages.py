@@ -51,6 +51,8 @@ class Start(Struct, frozen=True, tag=True):
     remaining_us: int | None
     policy: Policy | None = None
     """The queue's, for the tasks that the attempt makes."""
+    results: dict[str, Raw] = {}
+    """Those of the tasks that it comes after."""
 
 
 class Stop(Struct, frozen=True, tag=True):

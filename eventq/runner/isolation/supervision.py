@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 
 import msgspec
+from msgspec import Raw
 from msgspec.structs import replace
 
 from eventq.core.durations import SECOND_US
@@ -89,8 +90,10 @@ class Supervision:
         """Has the process call the handler; returns when the attempt has its outcome."""
         deadline_at, remaining_us = deadline_of(self._attempt.context)
         try:
-            policy = self._attempt.context.policy
-            self._process.send(Start(self._attempt.task, deadline_at, remaining_us, policy))
+            context, task = self._attempt.context, self._attempt.task
+            results = {key: Raw(text) for key, text in context.results_json.items()}
+            start = Start(task, deadline_at, remaining_us, context.policy, results)
+            self._process.send(start)
             while not isinstance(message := self._next(IDLE_S), AttemptEnded):
                 self._hear(message)
         except (EOFError, OSError, msgspec.DecodeError) as error:

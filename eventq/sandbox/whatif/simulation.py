@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from eventq.core.audience import EVERY_NAME, Audience
+from eventq.core.cascade import cancel_doomed
 from eventq.core.command import NEW, Draft
 from eventq.core.events import (
     COMMIT_EVENTS,
@@ -23,6 +25,8 @@ from eventq.core.events import (
     Failed,
     Leased,
     Policy,
+    Predecessor,
+    Reopening,
     Retried,
     Updated,
     encode_bodies,
@@ -46,6 +50,8 @@ TTL_US = 2**53
 # A policy that makes more attempts than so many times the recorded ones never comes to an end.
 ATTEMPTS_FACTOR, ATTEMPTS_SPARE = 50, 100_000
 NEVER = 2**63
+# Stands for a task that has failed and has no number any more.
+NOBODY = 0
 # Why a task ends that the trace leaves open.
 LET_GO = "the trace ends"
 
@@ -75,6 +81,8 @@ class Simulation:
         # Open tasks: by their number here, and the number here by the place in the trace.
         self._live: dict[int, _Live] = {}
         self._numbers: dict[int, int] = {}
+        # The flows here, by their numbers in the trace.
+        self._flows: dict[int, int] = {}
         # Tasks that a retry by hand may bring back: how they ended, by the place in the trace.
         self._reopenable: dict[int, str] = {}
         # Ends of attempts to come: (instant, order, number, what happens).
@@ -101,6 +109,8 @@ class Simulation:
         if self._ends:
             instants.append(self._ends[0][0])
         projection, now = self._projection, self._now
+        if projection.waits.doomed:
+            instants.append(now)
         if projection.pending_count:
             workers = self._workers(now)
             if self._span + 1 < len(self._capacity):
@@ -137,13 +147,14 @@ class Simulation:
         ):
             place = self._trace.place_of(following.task)
             places.append(place)
+            # Others of this commit may come after it.
+            self._numbers[place] = self._projection.seq + 1 + len(drafts)
             self._metrics.arrive(following.at)
             drafts.append((NEW, self._created(following.body, place, following.at)))
             following = next(coming, None)
         for place, task in zip(places, self._apply(drafts), strict=True):
             assert task is not None, "a created task is open"
             self._live[task.number] = _Live(place, self._trace.first[place])
-            self._numbers[place] = task.number
         return following
 
     def _created(self, body: Created, place: int, at: int) -> Created:
@@ -155,12 +166,34 @@ class Simulation:
             expires_at is None or body.policy.max_age_us is not None
         ):
             expires_at = None if policy.max_age_us is None else at + policy.max_age_us
-        return Created(
+        created = Created(
             policy=policy,
             priority=self._trace.groups[place] if self._changes.by_group else body.priority,
             scheduled_at=body.scheduled_at,
             expires_at=expires_at,
         )
+        if not body.after and body.flow is None:
+            return created
+        return msgspec.structs.replace(created, **self._links(body, self._numbers[place]))
+
+    def _links(self, content: Created | Reopening, number: int) -> dict[str, Any]:
+        """What the task comes after, and its flow, by the numbers here."""
+        after: list[Predecessor] = []
+        for each in content.after:
+            place = self._trace.place_of(each.task)
+            if place in self._numbers:
+                after.append(Predecessor(self._numbers[place]))
+            elif place in self._reopenable:
+                after.append(Predecessor(NOBODY, "failed"))
+        flow = content.flow
+        if flow is not None:
+            flow = self._flows.setdefault(flow, number)
+        return {
+            "after": tuple(after),
+            "if_failed": content.if_failed,
+            "flow": flow,
+            "role": content.role,
+        }
 
     def _policy(self, policy: Policy) -> Policy:
         if not self._changes.policy:
@@ -206,6 +239,7 @@ class Simulation:
             expires_at=None if age_us is None else at + age_us,
         )
         number = self._projection.seq + 1
+        reopens = msgspec.structs.replace(reopens, given=None, **self._links(content, number))
         self._apply([(number, Retried(body.scheduled_at, body.by, reopens))])
         known = self._trace.attempts_of(place)[content.attempt : content.attempt + 1]
         self._live[number] = _Live(place, known[0] if known else NONE)
@@ -233,6 +267,9 @@ class Simulation:
                 audience=EVERYTHING,
             )
             leased = [self._known(draft) for draft in leased]
+        # What was cancelled so is brought back as it was recorded.
+        ended = {number for number, body in leased if type(body) is not Leased}
+        leased += cancel_doomed(self._projection, room=ANY_NUMBER, but=ended)
         settled = settle(self._projection, outcomes, worker=NODE_NAME, now=now)
         drafts = leased + settled + called_off
         if not drafts:

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator
 from msgspec import Struct
 
 from eventq.audit import reasons
+from eventq.core.cascade import UNNEEDED
 from eventq.core.durations import SECOND_US
-from eventq.core.events import LAPSED, AnyBody, Commit, Retried, Unknown, decode_at
+from eventq.core.events import LAPSED, AnyBody, Cancelled, Commit, Retried, Unknown, decode_at
 from eventq.core.policy import wait_us
 from eventq.core.projection import Projection
 from eventq.core.task import Task, TaskState
@@ -232,8 +233,14 @@ def read_arrivals(
             # Behind a failure these are what the node decided about it.
             if kind in ARRIVING and number > after and (kind == "created" or before != "failed"):
                 [body] = decode_at(commit.first, [text])
-                yield Arrival(commit.at, number, body)
+                if not _is_cascade(body):
+                    yield Arrival(commit.at, number, body)
             before = kind
+
+
+def _is_cascade(body: AnyBody | Unknown) -> bool:
+    """Whether a node has cancelled the task since another one has ended, or its flow has closed."""
+    return isinstance(body, Cancelled) and (body.cause is not None or body == Cancelled(UNNEEDED))
 
 
 def kinds_of(commit: Commit) -> list[str]:

@@ -1,0 +1,93 @@
+"""What tasks wait for and which flows go on, kept while an event changes it, to be put back.
+
+Nothing here folds: it is taken from a projection before the event, and given back to one.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from eventq.core.events import Created, Event, Retried, Revived, Updated
+from eventq.core.flows import Flow
+from eventq.core.projection import END_KINDS, Projection
+from eventq.core.task import Task, TaskState
+from eventq.core.waits import Wait
+from eventq.snapshot.content import copied
+
+
+class LinksBefore(Struct, frozen=True):
+    """All waits and flows of a projection, with the waiting tasks."""
+
+    tasks: dict[int, Task]
+    waits: dict[int, Wait]
+    unneeded: set[int]
+    reviving: list[int]
+    flows: dict[int, Flow]
+
+
+def links_of(projection: Projection) -> LinksBefore:
+    """What the projection holds now; O(waiting tasks)."""
+    waits = projection.waits
+    return LinksBefore(
+        {number: projection.tasks[number] for number in waits.by_task},
+        {number: copied(wait) for number, wait in waits.by_task.items()},
+        set(waits.unneeded),
+        list(waits.reviving),
+        {number: copied(flow) for number, flow in projection.flows.by_number.items()},
+    )
+
+
+def changes_links(projection: Projection, event: Event, before: Task | None) -> bool:
+    """Whether the event is about to change them, or others by them."""
+    waits, number, body = projection.waits, event.task, event.body
+    if _says_so(event, before):
+        return True
+    if event.kind not in END_KINDS and not isinstance(body, Retried):
+        return False
+    return number in waits.by_predecessor or number in waits.reviving
+
+
+def changed_links(projection: Projection, event: Event, before: Task | None) -> bool:
+    """Whether the event, which was the projection's last, may have changed them; O(open tasks)."""
+    if _says_so(event, before):
+        return True
+    if event.kind not in END_KINDS and not isinstance(event.body, Retried):
+        return False
+    return any(each.task == event.task for task in projection.tasks.values() for each in task.after)
+
+
+def put_back(projection: Projection, links: LinksBefore) -> list[Task]:
+    """Has the projection hold these again; returns the tasks that had been let run by the event."""
+    waits = projection.waits
+    started = [
+        task
+        for number in links.tasks
+        if (task := projection.tasks.get(number)) is not None
+        and task.recorded_state is not TaskState.WAITING
+    ]
+    waits.clear()
+    for number, wait in links.waits.items():
+        waits.put(links.tasks[number], copied(wait))
+    for number in links.unneeded:
+        waits.doom(number)
+    waits.reviving.update(links.reviving)
+    projection.flows.by_number.clear()
+    projection.flows.by_number.update({n: copied(flow) for n, flow in links.flows.items()})
+    return started
+
+
+def _says_so(event: Event, before: Task | None) -> bool:
+    body = event.body
+    if isinstance(body, Created):
+        return bool(body.after) or body.flow is not None
+    if isinstance(body, Retried) and body.reopens is not None:
+        reopens = body.reopens
+        return bool(reopens.after) or reopens.flow is not None or body.revives
+    if isinstance(body, Updated):
+        return body.waives
+    if isinstance(body, Revived):
+        return True
+    is_linked = before is not None and (
+        before.recorded_state is TaskState.WAITING or before.flow is not None
+    )
+    return is_linked and event.kind in {*END_KINDS, "retried"}

@@ -1,0 +1,441 @@
+"""Tasks that come after others: what is decided when they are made, cancelled, and come back."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from msgspec import Raw
+from msgspec.structs import replace
+
+from eventq.core.cascade import CANCELLED_BY, UNNEEDED, cancel_doomed, tend
+from eventq.core.command import NEW, Draft
+from eventq.core.create import CreateTasks, NewTask
+from eventq.core.create_flow import CreateFlow
+from eventq.core.events import (
+    Cancelled,
+    Completed,
+    Created,
+    Event,
+    Leased,
+    Policy,
+    Predecessor,
+    Retried,
+    Revived,
+)
+from eventq.core.lease import lease_created
+from eventq.core.link import Link, placed, sibling
+from eventq.core.manage import ManageTask, RetryTask, UpdateTask
+from eventq.core.projection import Projection
+from eventq.core.task import Task, TaskState
+from eventq.errors import (
+    ArgumentError,
+    KeyConflictError,
+    LogArchivedError,
+    LogCorruptError,
+    TaskNotFoundError,
+)
+from eventq.node.logged_past import LoggedPast
+from tests.checker import check_log
+from tests.driver import memory_log, record
+
+POLICY = Policy("linear", 10)
+
+
+class Desk:
+    """A log with its projection, and the commands of these tests."""
+
+    def __init__(self) -> None:
+        self.log = memory_log()
+        self.projection = Projection("default")
+        self.past = LoggedPast(self.log)
+        self.now = 1_000
+
+    def append(self, *drafts: Draft) -> list[Task | None]:
+        """Appends and applies the drafts."""
+        after = record(self.log, self.projection, list(drafts), now=self.now)
+        self.projection.check()
+        return after
+
+    def make(self, *after: int | str, key: str | None = None, **link: object) -> int:
+        """Creates a task that comes after these; gives its number."""
+        order = NewTask(b"{}", POLICY, key=key, link=Link(after, **link) if after else None)  # type: ignore[arg-type]
+        command = CreateTasks([order], unconditional=False)
+        decision = command.decide(self.projection, self.past, self.now)
+        [task] = self.append(*decision.events)
+        assert task is not None
+        return task.number
+
+    def flow(self, *links: Link, key: str | None = None) -> int:
+        """Creates a flow; gives the number of its first task."""
+        orders = [NewTask(b"{}", POLICY, link=link) for link in links]
+        decision = CreateFlow(orders, key).decide(self.projection, self.past, self.now)
+        first = self.projection.seq + 1
+        self.append(*placed(decision, first))
+        return first
+
+    def end(self, number: int, *, made: tuple[Created, ...] = ()) -> None:
+        """The task completes, and makes others."""
+        self.append((number, Leased(1, "n", 30)))
+        completed = Completed(self.projection.seq, made=len(made))
+        self.append((number, completed), *((NEW, body) for body in made))
+
+    def tend(self, room: int = 1_000) -> list[Draft]:
+        """What a node does by the way."""
+        self.now += 1
+        drafts = tend(self.projection, self.past, but=(), room=room, now=self.now)
+        self.append(*drafts)
+        return drafts
+
+    def retry(self, number: int, room: int = 1_000) -> list[Draft]:
+        """Somebody retries the task."""
+        self.now += 1
+        command = ManageTask(str(number), RetryTask(room=room))
+        drafts = command.decide(self.projection, self.past, self.now).events
+        self.append(*drafts)
+        return drafts
+
+    def state(self, number: int) -> str:
+        """Where an open task stands; "final" for another."""
+        task = self.projection.tasks.get(number)
+        return "final" if task is None else str(task.recorded_state)
+
+
+@pytest.fixture
+def desk() -> Desk:
+    """An empty log."""
+    return Desk()
+
+
+def test_a_task_runs_once_all_before_it_have_completed(desk: Desk) -> None:
+    """The fold alone makes it ready: there is no event for that."""
+    one, two = desk.make(), desk.make()
+    after = desk.make(one, two)
+    desk.end(one)
+    assert desk.state(after) == "waiting"
+
+    desk.end(two)
+
+    assert desk.state(after) == "scheduled"
+    assert [task.number for task in desk.projection.ready(desk.now)] == [after]
+    desk.end(after)
+    check_log(desk.log)
+
+
+@pytest.mark.parametrize(
+    "if_failed, state", [("cancel", "waiting"), ("hold", "waiting"), ("run", "scheduled")]
+)
+def test_what_becomes_of_it_when_one_fails(desk: Desk, if_failed: str, state: str) -> None:
+    """Doomed tasks are cancelled by a node, naming the cause; held ones wait."""
+    first = desk.make()
+    after = desk.make(first, if_failed=if_failed)
+
+    desk.append((first, Cancelled()))
+
+    assert desk.state(after) == state
+    expected = [(after, Cancelled(CANCELLED_BY, cause=first))] if if_failed == "cancel" else []
+    assert desk.tend() == expected
+    assert desk.projection.waits.held() == ([after] if if_failed == "hold" else [])
+    check_log(desk.log)
+
+
+@pytest.mark.parametrize("is_completed", [True, False])
+def test_what_has_ended_before_is_settled_at_once(desk: Desk, is_completed: bool) -> None:  # noqa: FBT001
+    """The event says how it stood, so that no later reader has to ask."""
+    first = desk.make()
+    if is_completed:
+        desk.end(first)
+    else:
+        desk.append((first, Cancelled()))
+
+    after = desk.make(first)
+
+    completed = Predecessor(first, "completed" if is_completed else "failed")
+    assert desk.projection.tasks[after].after == (completed,)
+    assert desk.state(after) == ("scheduled" if is_completed else "waiting")
+    check_log(desk.log)
+
+
+def test_a_chain_is_cancelled_in_portions(desk: Desk) -> None:
+    """Each commit goes down the chain as far as it has room, and names who came right before."""
+    chain = [desk.make()]
+    for _ in range(9):
+        chain.append(desk.make(chain[-1]))
+    desk.append((chain[0], Cancelled()))
+
+    portions = [desk.tend(room=4) for _ in range(4)]
+
+    assert [len(portion) for portion in portions] == [4, 4, 1, 0]
+    causes = [body.cause for portion in portions for _, body in portion]  # type: ignore[union-attr]
+    assert causes == chain[:-1]
+    check_log(desk.log)
+
+
+def test_a_long_chain_is_cancelled_quickly() -> None:
+    """10,000 tasks one behind the other take ten commits, each decided in one pass."""
+    projection = Projection("default")
+    log = memory_log()
+    drafts: list[Draft] = [(NEW, Created(POLICY))]
+    drafts += [
+        (NEW, Created(POLICY, needs=("after",), after=(Predecessor(number),)))
+        for number in range(1, 10_000)
+    ]
+    for start in range(0, 10_000, 1_000):
+        record(log, projection, drafts[start : start + 1_000], now=1)
+    record(log, projection, [(1, Cancelled())], now=1)
+    begun_s = time.perf_counter()
+
+    commits = 0
+    while portion := cancel_doomed(projection, room=1_000):
+        record(log, projection, portion, now=1)
+        commits += 1
+
+    assert (commits, len(projection.tasks)) == (10, 0)
+    # It takes 0.2 s on an idle machine.
+    assert time.perf_counter() - begun_s < 10
+
+
+def test_reopening_brings_back_what_it_had_cancelled(desk: Desk) -> None:
+    """Transitively, in the same commit, and they wait for it again."""
+    first = desk.make()
+    second = desk.make(first)
+    third = desk.make(second)
+    desk.append((first, Cancelled()))
+    desk.tend()
+    assert {desk.state(each) for each in (first, second, third)} == {"final"}
+
+    drafts = desk.retry(first)
+
+    assert [(number, type(body)) for number, body in drafts] == [
+        (first, Retried),
+        (second, Retried),
+        (third, Retried),
+    ]
+    assert (desk.state(second), desk.state(third)) == ("waiting", "waiting")
+    for each in (first, second, third):
+        desk.end(each)
+    check_log(desk.log)
+
+
+def test_what_does_not_fit_comes_back_later(desk: Desk) -> None:
+    """The reopened task says so, and any node goes on until it says that all is back."""
+    first = desk.make()
+    others = [desk.make(first) for _ in range(4)]
+    desk.append((first, Cancelled()))
+    desk.tend()
+
+    drafts = desk.retry(first, room=3)
+    assert [number for number, _ in drafts] == [first, others[0]]
+    assert list(desk.projection.waits.reviving) == [first]
+    portions = [desk.tend(room=3), desk.tend(room=3)]
+
+    assert [[number for number, _ in portion] for portion in portions] == [
+        [others[1], others[2]],
+        [others[3], first],
+    ]
+    assert portions[-1][-1] == (first, Revived())
+    assert not desk.projection.waits.has_work()
+    check_log(desk.log)
+
+
+def test_one_whose_value_is_taken_is_skipped_and_told(desk: Desk) -> None:
+    """Somebody else has its unique value meanwhile, so it stays cancelled."""
+    first = desk.make()
+    order = NewTask(b"{}", POLICY, unique="sun", link=Link((first,)))
+    decided = CreateTasks([order], unconditional=False)
+    [after] = desk.append(*decided.decide(desk.projection, desk.past, desk.now).events)
+    assert after is not None
+    desk.append((first, Cancelled()))
+    desk.tend()
+    desk.append((NEW, Created(POLICY, unique="sun")))
+
+    drafts = desk.retry(first)
+
+    assert drafts[-1] == (first, Revived((after.number,)))
+    assert desk.state(after.number) == "final"
+    check_log(desk.log)
+
+
+def test_a_retry_by_hand_waives_what_has_failed(desk: Desk) -> None:
+    """Of a task that is held, doomed, or cancelled already; what is open it waits for still."""
+    first, other = desk.make(), desk.make()
+    held = desk.make(first, if_failed="hold")
+    doomed = desk.make(first)
+    gone = desk.make(first, other)
+    desk.append((first, Cancelled()))
+    desk.append((gone, Cancelled(CANCELLED_BY, cause=first)))
+
+    for each in (held, doomed, gone):
+        desk.retry(each)
+
+    assert [desk.state(each) for each in (held, doomed, gone)] == [
+        "scheduled",
+        "scheduled",
+        "waiting",
+    ]
+    assert desk.projection.tasks[gone].after == (
+        Predecessor(first, "waived"),
+        Predecessor(other),
+    )
+    # Brought back already, it is not brought back again.
+    assert [number for number, _ in desk.retry(first)] == [first]
+    check_log(desk.log)
+
+
+def test_a_held_task_goes_on_once_the_other_completes(desk: Desk) -> None:
+    """It waits until the other is reopened and completes."""
+    first = desk.make()
+    held = desk.make(first, if_failed="hold")
+    desk.append((first, Cancelled()))
+    desk.retry(first)
+    assert desk.state(held) == "waiting"
+
+    desk.end(first)
+
+    assert desk.state(held) == "scheduled"
+    check_log(desk.log)
+
+
+def test_a_flow_closes_and_its_finalisers_run_in_turn(desk: Desk) -> None:
+    """Those for a failure first, if any has failed; the last ones after them."""
+    first = desk.flow(
+        Link(),
+        Link((sibling(0),)),
+        Link(role="on_failure"),
+        Link(role="finally"),
+    )
+    second, on_failure, last = first + 1, first + 2, first + 3
+    desk.append((first, Cancelled()))
+    assert desk.state(on_failure) == "waiting"
+    desk.tend()
+    assert (desk.state(second), desk.state(on_failure)) == ("final", "scheduled")
+    assert desk.state(last) == "waiting"
+
+    desk.end(on_failure)
+
+    assert desk.state(last) == "scheduled"
+    desk.end(last)
+    assert desk.projection.flows.by_number == {}
+    check_log(desk.log)
+
+
+def test_what_is_there_for_a_failure_is_cancelled_without_one(desk: Desk) -> None:
+    """The last ones need not wait for that."""
+    first = desk.flow(Link(), Link(role="on_failure"), Link(role="finally"))
+
+    desk.end(first)
+
+    assert (desk.state(first + 1), desk.state(first + 2)) == ("waiting", "scheduled")
+    assert desk.tend() == [(first + 1, Cancelled(UNNEEDED))]
+    desk.end(first + 2)
+    check_log(desk.log)
+
+
+def test_what_members_make_is_waited_for(desk: Desk) -> None:
+    """A flow does not close between a completion and the tasks that it makes."""
+    first = desk.flow(Link(), Link(role="finally"))
+
+    desk.end(first, made=(Created(POLICY, flow=first), Created(POLICY, flow=first)))
+
+    child = desk.projection.seq
+    assert desk.state(first + 1) == "waiting"
+    desk.end(child - 1)
+    assert desk.state(first + 1) == "waiting"
+    desk.end(child)
+    assert desk.state(first + 1) == "scheduled"
+    check_log(desk.log)
+
+
+def test_finalisers_never_run_again(desk: Desk) -> None:
+    """A member that is reopened after the close counts no more."""
+    first = desk.flow(Link(), Link(role="on_failure"))
+    desk.append((first, Cancelled()))
+    desk.end(first + 1)
+
+    desk.retry(first)
+    desk.append((first, Cancelled()))
+
+    assert desk.projection.flows.by_number == {}
+    assert desk.projection.tasks == {}
+    check_log(desk.log)
+
+
+def test_the_same_key_is_the_same_task_only_behind_the_same(desk: Desk) -> None:
+    """What a task comes after belongs to what it is."""
+    one, two = desk.make(), desk.make()
+    desk.make(one, key="k")
+    seq = desk.projection.seq
+    again = NewTask(b"{}", POLICY, key="k", link=Link((one,)))
+
+    decision = CreateTasks([again], unconditional=False).decide(
+        desk.projection, desk.past, desk.now
+    )
+
+    assert decision.events == []
+    assert desk.projection.seq == seq
+    for link in (Link((two,)), Link((one, two)), Link((one,), "run"), None):
+        order = replace(again, link=link)
+        with pytest.raises(KeyConflictError, match="differs in after"):
+            CreateTasks([order], unconditional=False).decide(desk.projection, desk.past, desk.now)
+
+
+def test_what_nobody_knows_is_refused(desk: Desk) -> None:
+    """Unknown keys, and archived tasks of which nothing is kept."""
+    with pytest.raises(TaskNotFoundError):
+        desk.make("nobody")
+    with pytest.raises(TaskNotFoundError):
+        desk.make(99)
+    desk.past.created_and_task = _archived  # type: ignore[method-assign]
+    with pytest.raises(ArgumentError, match="after"):
+        desk.make(1)
+
+
+def _archived(number: int) -> tuple[Event | None, Task | None]:
+    raise LogArchivedError(number, 10)
+
+
+def test_a_waiting_task_is_not_leased_as_it_is_created(desk: Desk) -> None:
+    """Neither one that comes after others, nor a finaliser; one that has nothing to wait for is."""
+    desk.append((NEW, Created(POLICY, scheduled_at=9_000)))
+    bodies = [
+        Created(POLICY, after=(Predecessor(1),)),
+        Created(POLICY, flow=2, role="finally"),
+        Created(POLICY, after=(Predecessor(1, "completed"),)),
+    ]
+
+    leases = [
+        lease_created(desk.projection, body, worker="n", ttl_us=1, now=desk.now) for body in bodies
+    ]
+
+    assert leases[:2] == [None, None]
+    assert leases[2] is not None
+
+
+def test_a_wait_that_nothing_could_end_is_damage(desk: Desk) -> None:
+    """A task that is said to be open, and is not."""
+    body = Created(POLICY, needs=("after",), after=(Predecessor(7),))
+
+    with pytest.raises(LogCorruptError, match="waits for 7"):
+        desk.append((NEW, body))
+
+
+def test_waiting_tasks_expire_and_are_edited(desk: Desk) -> None:
+    """Age counts from creation, waiting included; an edit leaves the wait as it is."""
+    first = desk.make()
+    order = NewTask(b"{}", replace(POLICY, max_age_us=50), link=Link((first,)))
+    made = CreateTasks([order], unconditional=False)
+    [after] = desk.append(*made.decide(desk.projection, desk.past, desk.now).events)
+    assert after is not None
+    assert desk.projection.next_instant() == after.expires_at_us
+    assert [t.number for t in desk.projection.past_expiry(2_000)] == [after.number]
+
+    drafts = (
+        ManageTask(str(after.number), UpdateTask(priority=5))
+        .decide(desk.projection, desk.past, desk.now)
+        .events
+    )
+    [edited] = desk.append(*drafts)
+
+    assert edited is not None
+    assert (edited.priority, edited.recorded_state) == (5, TaskState.WAITING)
+    assert bytes(Raw(edited.tags_json)) == b"{}"
