@@ -96,14 +96,19 @@ class Schedules:
         assert all(each.name == name for name, each in self.by_name.items())
 
     def _put(self, name: str, before: Schedule | None, after: Schedule | None) -> None:
-        if before is not None and before.ticks_at is not None:
-            self._coming.remove((before.ticks_at, name))
+        old_at = None if before is None else before.ticks_at
         if after is None:
             self.by_name.pop(name, None)
+            new_at = None
+        else:
+            self.by_name[name] = after
+            new_at = after.ticks_at
+        if old_at == new_at:
             return
-        self.by_name[name] = after
-        if after.ticks_at is not None:
-            self._coming.add((after.ticks_at, name))
+        if old_at is not None:
+            self._coming.remove((old_at, name))
+        if new_at is not None:
+            self._coming.add((new_at, name))
 
 
 def _planned(known: Schedule | None, seq: int, at: int, body: Planned) -> Schedule:
@@ -121,6 +126,15 @@ def _ticked(known: Schedule, seq: int, at: int, body: Ticked) -> Schedule:
         return replace(known, seq=seq)
     if body.hand == "trigger":
         return replace(known, seq=seq, tasks=(*known.tasks, *made)[-TASKS_KEPT:])
-    # Those before have ended, or are not looked at.
-    tasks = made or known.tasks
-    return replace(known, seq=seq, next_at=body.next_at, ticked=body, ticked_at=at, tasks=tasks)
+    # By position, since each due of each schedule comes here. Tasks before have ended, or are not
+    # looked at.
+    return Schedule(
+        known.planned,
+        known.planned_seq,
+        known.planned_at,
+        seq,
+        body.next_at,
+        body,
+        at,
+        made or known.tasks,
+    )
