@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from eventq.core.durations import brief_duration, show_duration
-from eventq.core.events import Policy, ProcessExit
+from eventq.core.events import Created, Policy, ProcessExit, Reopening
 from eventq.core.policy import wait_us
 from eventq.core.sizes import show_size
 
@@ -89,3 +89,19 @@ def wait_words(policy: Policy, retry: int) -> str:
     longest_us = wait_us(policy, retry=retry, draw=0.0)
     capped = longest_us < wait_us(replace(policy, backoff_cap_us=None), retry=retry, draw=0.0)
     return f"{show_duration(longest_us)}, the cap of {base}," if capped else base
+
+
+def link_parts(body: Created | Reopening) -> list[str]:
+    """What a task comes after, and its place in a flow."""
+    parts = []
+    if body.after:
+        numbers = ", ".join(
+            f"{each.task} ({each.verdict})" if each.verdict else str(each.task)
+            for each in body.after
+        )
+        rule = "" if body.if_failed == "cancel" else f" ({body.if_failed} if one fails)"
+        parts.append(f"after task {numbers}{rule}")
+    if body.flow is not None:
+        roles = {"member": "in", "on_failure": "for a failure in", "finally": "last in"}
+        parts.append(f"{roles[body.role]} flow {body.flow}")
+    return parts

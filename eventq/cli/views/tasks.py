@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
 from msgspec import UNSET
 
 from eventq import Event, Stats, Task, TaskState
-from eventq.audit.phrases import counted, progress_words
+from eventq.audit.phrases import counted, link_parts, progress_words
 from eventq.cli.output import Listing, Pairs, cell
 from eventq.cli.text import json_text, short, tag_text, time_text, visible, visible_lines
 from eventq.cli.words import STATES
@@ -28,11 +28,13 @@ from eventq.core.events import (
     LogLine,
     Noted,
     Policy,
+    Predecessor,
     Progressed,
     Refused,
     Released,
     Renewed,
     Retried,
+    Revived,
     Saved,
     Unfollowed,
     Unknown,
@@ -70,6 +72,12 @@ def task_pairs(task: Task) -> Pairs:
         ("deadline", "-" if policy.deadline_us is None else show_duration(policy.deadline_us)),
     ]
     some = [
+        ("after", after_text(task.after) or None),
+        ("if failed", task.if_failed if task.after else None),
+        ("given", ", ".join(f"{n} of {of}" for n, of in task.given.items()) or None),
+        ("flow", task.flow),
+        ("role", None if task.flow is None else task.role),
+        ("cause", task.cause),
         ("unique", task.unique),
         ("needs", ", ".join(task.needs) or None),
         ("lapses in a row", task.lapses or None),
@@ -144,6 +152,11 @@ def backoff_text(policy: Policy) -> str:
     return f"{policy.backoff}:{show_duration(policy.backoff_us)}{cap}"
 
 
+def after_text(after: Iterable[Predecessor]) -> str:
+    """The tasks that one comes after, each with how it stood if it was final."""
+    return ", ".join(f"{e.task} {e.verdict}" if e.verdict else str(e.task) for e in after)
+
+
 def field_text(name: str, value: object) -> str:
     """A field of Task on one line, by its name there; a hyphen for none."""
     if value is None:
@@ -162,6 +175,8 @@ _FIELD_TEXTS: dict[str, Callable[[Any], str]] = {
     "finished_at_us": time_text,
     "started_at_us": time_text,
     "needs": " ".join,
+    "after": lambda after: after_text(after) or "-",
+    "given": lambda given: ", ".join(f"{name} of {of}" for name, of in given.items()) or "-",
     "newer": newer_text,
     "progress": progress_text,
     "saved_json": lambda text: json_text(msgspec.json.decode(text)),
@@ -192,6 +207,9 @@ def _created(body: Created) -> str:
         parts.append(f"needs {visible(' '.join(body.needs))}")
     if body.repeats is not None:
         parts.append(f"like task {body.repeats}")
+    if body.flow_key is not None:
+        parts.append(f"flow key {visible(body.flow_key)}")
+    parts += link_parts(body)
     tags = tag_text(msgspec.json.decode(body.tags))
     return ", ".join([*parts, tags] if tags else parts)
 
@@ -232,7 +250,14 @@ def _followed(body: Followed) -> str:
 
 def _retried(body: Retried) -> str:
     what = "reopened for" if body.reopens is not None else "for"
+    if body.revived_by is not None:
+        what = f"brought back with task {body.revived_by}, for"
     return f"{what} {time_text(body.scheduled_at)}{_by(body.by)}"
+
+
+def _cancelled(body: Cancelled) -> str:
+    cause = "" if body.cause is None else f" ({body.cause})"
+    return f"{visible(body.reason)}{cause}{_by(body.by)}".strip()
 
 
 def _updated(body: Updated) -> str:
@@ -243,6 +268,8 @@ def _updated(body: Updated) -> str:
         parts.append(f"for {time_text(body.scheduled_at)}")
     if body.tags is not UNSET:
         parts.append(tag_text(msgspec.json.decode(body.tags)) or "no tags")
+    if body.waives:
+        parts.append("waives what has failed")
     return ", ".join(parts) + _by(body.by)
 
 
@@ -255,7 +282,8 @@ _TEXTS: dict[type, Callable[[Any], str]] = {
     Failed: _failed,
     Retried: _retried,
     Expired: lambda body: body.reason,
-    Cancelled: lambda body: f"{visible(body.reason)}{_by(body.by)}".strip(),
+    Revived: lambda body: f"skipped {', '.join(map(str, body.skipped))}" if body.skipped else "",
+    Cancelled: _cancelled,
     Renewed: lambda body: f"{visible(body.worker)} for {show_duration(body.ttl_us)}",
     Released: _released,
     Joined: _joined,
