@@ -6,14 +6,14 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from eventq.core.flows import Flow
+from eventq.core.flows import FlowState
 from eventq.core.holders import Holder
 from eventq.core.members import Follower, Member, Members
 from eventq.core.projection import Projection
 from eventq.core.task import Task
 from eventq.core.waits import Wait
 
-Whole = TypeVar("Whole", Wait, Flow)
+Whole = TypeVar("Whole", Wait, FlowState)
 
 
 class Snapshot(Struct, frozen=True):
@@ -40,7 +40,7 @@ class Snapshot(Struct, frozen=True):
     """By waiting task."""
     unneeded: list[int]
     reviving: list[int]
-    flows: dict[int, Flow]
+    flows: dict[int, FlowState]
     unknown: tuple[int, str] | None
 
 

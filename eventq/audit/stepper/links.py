@@ -8,7 +8,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from eventq.core.events import Created, Event, Retried, Revived, Updated
-from eventq.core.flows import Flow
+from eventq.core.flows import FlowState
 from eventq.core.projection import END_KINDS, Projection
 from eventq.core.task import Task, TaskState
 from eventq.core.waits import Wait
@@ -22,7 +22,7 @@ class LinksBefore(Struct, frozen=True):
     waits: dict[int, Wait]
     unneeded: set[int]
     reviving: list[int]
-    flows: dict[int, Flow]
+    flows: dict[int, FlowState]
 
 
 def links_of(projection: Projection) -> LinksBefore:
