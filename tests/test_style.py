@@ -29,9 +29,14 @@ FILE_LINES = 430
 # Queue and AsyncQueue have each other, so that one module must hold both; the kinds of events are
 # one union; and the projection has all that folds.
 LONGER = {
-    "eventq/queue.py": 630,
-    "eventq/core/events.py": 570,
-    "eventq/core/projection.py": 440,
+    "eventq/queue.py": 650,
+    "eventq/errors.py": 450,
+    "eventq/core/events.py": 620,
+    "eventq/core/projection.py": 520,
+    "eventq/eventlog/sqlite/schema.py": 460,
+    "eventq/verify/rules.py": 500,
+    "tests/naive.py": 460,
+    "tests/test_stateful.py": 500,
 }
 FUNCTION_LINES = 70
 

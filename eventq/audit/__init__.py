@@ -5,6 +5,7 @@ from eventq.audit.diff import LogDifference, diff_logs, diff_points, ended_other
 from eventq.audit.dispatch_rank import Rank, Rival
 from eventq.audit.expression.parser import Expression, parse_expression
 from eventq.audit.expression.view import View
+from eventq.audit.flow import FlowStep, FlowView, flow_at
 from eventq.audit.history import Step, story
 from eventq.audit.lookup import task_at
 from eventq.audit.state import Held, QueueState, state_at
@@ -15,6 +16,8 @@ from eventq.audit.why import Grant, Load, Why, why
 __all__ = [
     "Cursor",
     "Expression",
+    "FlowStep",
+    "FlowView",
     "Found",
     "Grant",
     "Held",
@@ -33,6 +36,7 @@ __all__ = [
     "diff_logs",
     "diff_points",
     "ended_otherwise",
+    "flow_at",
     "parse_expression",
     "passed_tasks",
     "state_at",

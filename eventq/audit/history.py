@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from eventq.audit.lookup import read_history
 from eventq.audit.reasons import EventContext, LeaseEnd, ending_of, reason_of
+from eventq.audit.waiting import unblocked_at
 from eventq.core.events import Event, Failed, Leased, Refused
 from eventq.core.moves import advance
 from eventq.core.task import REOPENABLE, Task, TaskState, is_due
@@ -82,6 +83,8 @@ def steps_of(log: EventLog, history: list[Event]) -> Iterator[Step]:
             continue
         if task is None or (task.recorded_state in REOPENABLE and after is not task):
             opened_at = at
+        if type(body) is Leased and task is not None and task.recorded_state is TaskState.WAITING:
+            ready = _unblocked(log, task, seq)
         before = history[index - 1].body if index else None
         context = EventContext(
             log,
@@ -103,6 +106,14 @@ def steps_of(log: EventLog, history: list[Event]) -> Iterator[Step]:
         elif task is not None and task.fence and (ending := ending_of(event)) is not None:
             endings[task.fence] = ending
         task = after
+
+
+def _unblocked(log: EventLog, task: Task, seq: int) -> Ready:
+    """Since when a task was ready that came after others, and was leased at this position."""
+    found = unblocked_at(log, task, seq)
+    if found is None or task.scheduled_at_us > found[1]:
+        return Ready(task.scheduled_at_us, None)
+    return Ready(found[1], found[0])
 
 
 def _ready(before: Task | None, after: Task, known: Ready, event: Event) -> Ready:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import msgspec
 
 from eventq.core.events import Created, Event
-from eventq.core.task import Task, show_instant
+from eventq.core.task import Task, TaskState, show_instant
 from eventq.core.validation import check_lookup_key
 from eventq.errors import TaskNotFoundError
 from eventq.eventlog.contract import EventLog
@@ -23,6 +23,7 @@ from eventq.replay.fold import (
     task_history,
 )
 from eventq.replay.points import Point
+from eventq.snapshot import projection_at
 
 
 def read_history(log: EventLog, key: str, point: Point | None = None) -> list[Event]:
@@ -53,6 +54,9 @@ def task_at(log: EventLog, key: str, point: Point) -> Task:
     """
     task = fold_events(log.namespace, read_history(log, key, point))
     assert task is not None, "a history that was found is not empty"
+    if task.recorded_state is TaskState.WAITING:
+        # Its own history does not tell when that has ended.
+        task = projection_at(log, point).tasks[task.number]
     return task.as_of(point.at)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from eventq.core.durations import brief_duration, show_duration
-from eventq.core.events import Planned, Policy, ProcessExit, Ticked
+from eventq.core.events import Created, Planned, Policy, ProcessExit, Reopening, Ticked
 from eventq.core.policy import wait_us
 from eventq.core.sizes import show_size
 from eventq.core.task import show_instant
@@ -126,3 +126,19 @@ def wait_words(policy: Policy, retry: int) -> str:
 def _said_by(words: str, by: str | None, reason: str) -> str:
     words = words if by is None else f"{words} by {by}"
     return f"{words}: {reason}" if reason else words
+
+
+def link_parts(body: Created | Reopening) -> list[str]:
+    """What a task comes after, and its place in a flow."""
+    parts = []
+    if body.after:
+        numbers = ", ".join(
+            f"{each.task} ({each.verdict})" if each.verdict else str(each.task)
+            for each in body.after
+        )
+        rule = "" if body.if_failed == "cancel" else f" ({body.if_failed} if one fails)"
+        parts.append(f"after task {numbers}{rule}")
+    if body.flow is not None:
+        roles = {"member": "in", "on_failure": "for a failure in", "finally": "last in"}
+        parts.append(f"{roles[body.role]} flow {body.flow}")
+    return parts

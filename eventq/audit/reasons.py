@@ -14,6 +14,7 @@ from eventq.audit.lookup import last_sign
 from eventq.audit.phrases import (
     counted,
     exit_words,
+    link_parts,
     ordinal,
     planned_words,
     progress_words,
@@ -41,6 +42,7 @@ from eventq.core.events import (
     Released,
     Renewed,
     Retried,
+    Revived,
     Saved,
     Ticked,
     Unfollowed,
@@ -141,7 +143,7 @@ def _created(context: EventContext, body: Created) -> str:
         parts.append(f"expires after {brief_duration(task.expires_at_us - at)}")
     if task.unique is not None:
         parts.append(f"the only open one of {task.unique}")
-    return ", ".join(parts)
+    return ", ".join(parts + link_parts(body))
 
 
 def _leased(context: EventContext, body: Leased) -> str:
@@ -243,6 +245,9 @@ def _reopened(context: EventContext, body: Retried) -> str:
     why = f" ({context.task.final_reason})" if context.task.final_reason else ""
     had = "had expired" if body.reopens.was == "expired" else "had been cancelled"
     words = f"reopened{_by(body.by)}: {had}{why}, retries count anew"
+    if body.revived_by is not None:
+        words = f"brought back with task {body.revived_by}, whose end had cancelled it"
+    words = ", ".join([words, *link_parts(body.reopens)])
     if context.after.expires_at_us is None:
         return words
     left = brief_duration(context.after.expires_at_us - context.event.decided_at)
@@ -301,6 +306,8 @@ def _cancelled(context: EventContext, body: Cancelled) -> str:
         # The failure before it has given the lease back.
         on = "" if body.by is None else f" on {body.by}"
         words = f"the worker{on} called it off"
+    elif body.cause is not None:
+        words = f"cancelled by the end of task {body.cause}"
     else:
         words = f"called off{_by(body.by)}"
     if task.recorded_state is TaskState.LEASED:
@@ -331,7 +338,16 @@ def _updated(context: EventContext, body: Updated) -> str:
         old, new = before.tags, after.tags
         names = sorted(n for n in {*old, *new} if n not in old or n not in new or old[n] != new[n])
         parts.append(f"tags changed: {' '.join(names) or 'only in their order'}")
+    if body.waives:
+        parts.append("what has failed before it is not minded any more")
     return ", ".join(parts) + _by(body.by)
+
+
+def _revived(_: EventContext, body: Revived) -> str:
+    words = "all is back that its end had cancelled"
+    if not body.skipped:
+        return words
+    return f"{words}, but {', '.join(map(str, body.skipped))}: the unique values are taken"
 
 
 def _moved(old_us: int, new_us: int) -> str:
@@ -366,6 +382,7 @@ _REASONS: dict[type, Callable[[EventContext, Any], str]] = {
     Completed: _completed,
     Failed: _failed,
     Retried: _retried,
+    Revived: _revived,
     Expired: _expired,
     Cancelled: _cancelled,
     Renewed: lambda _, body: f"node {body.worker} is alive",

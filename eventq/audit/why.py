@@ -16,6 +16,7 @@ from eventq.audit.handling import choice_of, handling_of, rivals_of
 from eventq.audit.history import Step, steps_of
 from eventq.audit.lookup import last_lease, last_sign, read_history
 from eventq.audit.phrases import counted, progress_words
+from eventq.audit.waiting import unblocked_at, waiting_words
 from eventq.core.durations import brief_duration, show_duration
 from eventq.core.events import (
     Cancelled,
@@ -28,7 +29,7 @@ from eventq.core.events import (
     Retried,
     Updated,
 )
-from eventq.core.task import FINAL, Task, TaskState, is_due, show_instant
+from eventq.core.task import FINAL, PENDING, Task, TaskState, is_due, show_instant
 from eventq.eventlog.contract import EventLog
 from eventq.replay.fold import catch_up
 from eventq.replay.points import Point, position_at
@@ -99,7 +100,20 @@ def why(log: EventLog, key: str, point: Point, *, limit: int = LIMIT) -> Why:
     """
     steps = list(steps_of(log, read_history(log, key, point)))
     task = steps[-1].task.as_of(point.at)
-    told = _why(log, steps, task, point, limit)
+    if task.state is TaskState.WAITING:
+        # Its own history does not tell when that has ended.
+        projection = projection_at(log, point)
+        task = projection.tasks[task.number].as_of(point.at)
+        if task.state is TaskState.WAITING:
+            verdict, notes = waiting_words(projection, task, point)
+            return _with_schedule(Why(point.seq, point.at, task, verdict, notes))
+        steps[-1] = _unblocked(log, steps[-1], task, point)
+    return _with_schedule(_answer(log, steps, task, point, limit))
+
+
+def _with_schedule(told: Why) -> Why:
+    """The answer, with the schedule that made the task, if one did."""
+    task = told.task
     if task.schedule is None or task.due_us is None:
         return told
     late = brief_duration(task.created_at_us - task.due_us)
@@ -107,7 +121,8 @@ def why(log: EventLog, key: str, point: Point, *, limit: int = LIMIT) -> Why:
     return replace(told, notes=[*told.notes, made])
 
 
-def _why(log: EventLog, steps: list[Step], task: Task, point: Point, limit: int) -> Why:
+def _answer(log: EventLog, steps: list[Step], task: Task, point: Point, limit: int) -> Why:
+    """For a task that waits for no other one."""
     if task.newer is not None:
         return _untouchable(steps, task, point)
     if task.state is TaskState.SCHEDULED:
@@ -115,9 +130,30 @@ def _why(log: EventLog, steps: list[Step], task: Task, point: Point, limit: int)
     if task.state is TaskState.READY:
         return _ready(log, steps, task, point, limit)
     end = _last(steps, Completed, Expired, Cancelled) if task.state in FINAL else None
-    if end is not None and steps[end - 1].task.recorded_state is TaskState.SCHEDULED:
+    before = None if end is None else steps[end - 1].task.recorded_state
+    if end is not None and before in PENDING:
+        if before is TaskState.WAITING:
+            return _ended_waiting(steps[: end + 1], task, point)
         return _given_up(log, steps[: end + 1], task, point, limit)
     return _dispatched(log, steps, task, point, limit)
+
+
+def _unblocked(log: EventLog, step: Step, task: Task, point: Point) -> Step:
+    """The last step of a task that came after others: it is ready since the last of them ended."""
+    found = unblocked_at(log, task, point.seq + 1)
+    if found is None or found[0] < step.event.seq:
+        return replace(step, task=task)
+    seq, at = found
+    is_later = task.scheduled_at_us > at
+    ready_at = task.scheduled_at_us if is_later else at
+    return replace(step, task=task, ready_at=ready_at, ready_seq=None if is_later else seq)
+
+
+def _ended_waiting(steps: list[Step], task: Task, point: Point) -> Why:
+    """It came to its end while it waited for others."""
+    end = steps[-1]
+    verdict = f"it is {task.state} since {show_instant(end.event.decided_at)}, by {_event(end)}"
+    return Why(point.seq, point.at, task, verdict, ["it came after others, and was never leased"])
 
 
 def _untouchable(steps: list[Step], task: Task, point: Point) -> Why:

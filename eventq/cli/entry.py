@@ -14,6 +14,7 @@ from eventq.cli.commands.archive import archive, export, import_
 from eventq.cli.commands.bisect import bisect_command
 from eventq.cli.commands.copy import copy, fork
 from eventq.cli.commands.diff import diff
+from eventq.cli.commands.flow import flow_command
 from eventq.cli.commands.followers import group as followers
 from eventq.cli.commands.health import handlers, health
 from eventq.cli.commands.history import history, state, why_command
@@ -37,7 +38,7 @@ HELP_WIDTH = 100
 # How the help groups the commands: each has one heading.
 HEADINGS = {
     "Work": (demo, new, run, cancel, retry, repeat, update, schedules),
-    "Look": (ls, show, stats, tail, followers, sql, handlers, health),
+    "Look": (ls, show, stats, tail, flow_command, followers, sql, handlers, health),
     "Debug": (history, why_command, state, replay, diff, bisect_command),
     "Try": (rerun, fork, whatif),
     "Prove and keep": (verify_command, anchor_group, snapshot, archive, export, import_, copy),

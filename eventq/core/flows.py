@@ -10,10 +10,10 @@ from collections import Counter
 from msgspec import Struct
 
 from eventq.core.task import Task, TaskState
-from eventq.core.waits import Waits
+from eventq.core.waits import TaskWaits
 
 
-class Flow(Struct):
+class FlowState(Struct):
     """One flow, until the last of its finalisers may run."""
 
     open: int = 0
@@ -33,8 +33,8 @@ class Flow(Struct):
 class Flows:
     """The flows that have not closed, or whose finalisers wait, by number."""
 
-    def __init__(self, tasks: dict[int, Task], waits: Waits) -> None:
-        self.by_number: dict[int, Flow] = {}
+    def __init__(self, tasks: dict[int, Task], waits: TaskWaits) -> None:
+        self.by_number: dict[int, FlowState] = {}
         self._tasks = tasks
         self._waits = waits
 
@@ -46,7 +46,7 @@ class Flows:
     def note_created(self, task: Task) -> None:
         """A task of a flow was made."""
         assert task.flow is not None
-        flow = self.by_number.setdefault(task.flow, Flow())
+        flow = self.by_number.setdefault(task.flow, FlowState())
         if task.role != "member":
             (flow.on_failure if task.role == "on_failure" else flow.last).add(task.number)
         elif flow.owed:
@@ -99,11 +99,11 @@ class Flows:
         for number, task in self._tasks.items():
             if task.role != "member" and task.recorded_state is TaskState.WAITING:
                 assert task.flow is not None
-                known = self.by_number.get(task.flow, Flow())
+                known = self.by_number.get(task.flow, FlowState())
                 is_known = number in known.on_failure | known.last
                 assert is_known != (number in self._waits.unneeded)
 
-    def _close(self, number: int, flow: Flow) -> list[int]:
+    def _close(self, number: int, flow: FlowState) -> list[int]:
         """What a flow's first close lets run; what it was for but will not be is doomed."""
         if flow.failed and flow.on_failure:
             return sorted(flow.on_failure)
@@ -112,7 +112,7 @@ class Flows:
         flow.on_failure = set()
         return self._after_failure(number, flow)
 
-    def _after_failure(self, number: int, flow: Flow) -> list[int]:
+    def _after_failure(self, number: int, flow: FlowState) -> list[int]:
         """The last finalisers, once nothing stands before them; the flow is then forgotten."""
         if flow.on_failure:
             return []

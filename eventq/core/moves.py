@@ -37,6 +37,7 @@ from eventq.core.task import (
     PLAIN_ROUTE,
     REOPENABLE,
     Ending,
+    Rarity,
     Route,
     Task,
     TaskState,
@@ -98,7 +99,10 @@ def first_state(body: Created | Reopening) -> TaskState:
     if body.role != "member":
         return WAITING
     met = MET_BY[body.if_failed]
-    return SCHEDULED if all(each.verdict in met for each in body.after) else WAITING
+    for each in body.after:
+        if each.verdict not in met:
+            return WAITING
+    return SCHEDULED
 
 
 def route_of(body: Created | Reopening) -> Route:
@@ -179,8 +183,14 @@ def lease(task: Task, seq: int, at: int, body: Leased) -> Task:
         task.route,
         at,
         None,
-        None if task.rarity is None else rare(task, progress=None),
+        None if task.rarity is None else _begun(task),
     )
+
+
+def _begun(task: Task) -> Rarity | None:
+    """What is rare about a task that is leased: how far its last attempt came is over."""
+    rarity = task.rarity
+    return rarity if rarity is None or rarity.progress is None else rare(task, progress=None)
 
 
 def wait_over(task: Task) -> Task:

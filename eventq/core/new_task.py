@@ -30,12 +30,18 @@ from eventq.errors import ArgumentError
 
 P = ParamSpec("P")
 
+# That of a queue without options of its own.
+PLAIN_POLICY = make_policy()
+
 # What a created event takes beside its tags at the most, and what a key or a unique value adds.
 BODY_BYTES = 300
 KEYED_BYTES = 1_100
 # Each task that it comes after, and its place in a flow.
 LINKED_BYTES = 40
 
+
+# Orders by the identity of the options that they were made of, with these.
+Patterns = dict[int, tuple[TaskOptions, NewTask]]
 
 # Of most tasks.
 NOTHING_GIVEN: Mapping[str, ResultOf] = MappingProxyType({})
@@ -87,15 +93,17 @@ def order_for(
     args: tuple[Any, ...],
     options: dict[str, Any],
     by: Policy,
+    *,
     flow: object = None,
+    patterns: Patterns | None = None,
 ) -> NewTask:
     """The order for one task of what `Queue.new` takes; ``by`` is the queue's policy.
 
     That is tags and options, a TaskSpec alone, or a handler and its arguments. It may refer to
-    others of the same ``flow``.
+    others of the same ``flow``, whose ``patterns`` save the work for equal options.
     """
     if isinstance(what, MakesSpecs):
-        return order_of(what.spec(*args, **options), by, flow)
+        return order_of(what.spec(*args, **options), by, flow, patterns)
     for value in args:
         raise ArgumentError("arguments", value, "nothing behind the tags but options by name")
     if isinstance(what, TaskSpec):
@@ -113,9 +121,17 @@ def make_order(tags: object, policy: Policy, options: TaskOptions, flow: object 
     return _linked(_identified(order, options), options, flow=flow) if options else order
 
 
-def order_of(spec: TaskSpec, policy: Policy, flow: object = None) -> NewTask:
+def order_of(
+    spec: TaskSpec, policy: Policy, flow: object = None, patterns: Patterns | None = None
+) -> NewTask:
     """The order for one task by its spec."""
-    order = _identified(_pattern(_tags_of(spec), policy, spec.options), spec.options, spec.unique)
+    known = None if patterns is None else patterns.get(id(spec.options))
+    # The options are kept beside it, so that no others can have their id.
+    pattern = _pattern(b"", policy, spec.options) if known is None else known[1]
+    if patterns is not None and known is None:
+        patterns[id(spec.options)] = spec.options, pattern
+    order = replace(pattern, tags_json=_tags_of(spec))
+    order = _identified(order, spec.options, spec.unique)
     return _linked(order, spec.options, spec.given, flow=flow)
 
 
@@ -183,7 +199,7 @@ def check_options(options: Mapping[str, Any]) -> TaskOptions:
     """The options, if all are options of `new` and right. Raises ArgumentError."""
     check_known(options)
     given = cast("TaskOptions", options)
-    _pattern(b"", make_policy(), given)
+    _pattern(b"", PLAIN_POLICY, given)
     return given
 
 

@@ -53,7 +53,7 @@ from eventq.core.schedules import Schedules
 from eventq.core.seal import genesis
 from eventq.core.task import FINAL, PLAIN_ROUTE, Route, Task, TaskState
 from eventq.core.unique import uniques_of
-from eventq.core.waits import Waits
+from eventq.core.waits import TaskWaits
 from eventq.errors import LogCorruptError
 
 SCHEDULED, LEASED, UNKNOWN = TaskState.SCHEDULED, TaskState.LEASED, TaskState.UNKNOWN
@@ -103,7 +103,7 @@ class Projection:
         position and kind of its event. They are not open here, whatever follows."""
         self.strange_ends = dict.fromkeys(END_KINDS, 0)
         """How often strangers have ended since."""
-        self.waits = Waits(self.tasks)
+        self.waits = TaskWaits(self.tasks)
         """The tasks that wait for others."""
         self.flows = Flows(self.tasks, self.waits)
         """The flows that go on."""

@@ -21,7 +21,7 @@ class Wait(Struct):
     failed: set[int]
 
 
-class Waits:
+class TaskWaits:
     """The waiting tasks, by number, and who waits for a task.
 
     A task may wait for nothing here: one that its flow will start. ``tasks`` is the projection's.

@@ -14,7 +14,7 @@ from eventq.core.create import NewTask
 from eventq.core.create_flow import check_flow
 from eventq.core.events import COMMIT_BYTES, COMMIT_EVENTS, Policy, Role
 from eventq.core.link import NO_LINK
-from eventq.core.new_task import TaskSpec, event_count, order_for, size_bytes
+from eventq.core.new_task import Patterns, TaskSpec, event_count, order_for, size_bytes
 from eventq.core.options import TaskOptions
 from eventq.core.reference import FlowTask
 from eventq.core.task import Task
@@ -51,6 +51,7 @@ class Flow:
         self._policy = policy
         self._orders: list[NewTask] = []
         self._noted: list[FlowTask[Any]] = []
+        self._patterns: Patterns = {}
         self._is_open = False
 
     @property
@@ -135,7 +136,7 @@ class Flow:
     ) -> FlowTask[Any]:
         if not self._is_open:
             raise ArgumentError("flow", self.key, "the block of `with queue.flow()` around it")
-        order = order_for(what, args, options, self._policy, self)
+        order = order_for(what, args, options, self._policy, flow=self, patterns=self._patterns)
         link = order.link or NO_LINK
         if role != "member":
             if link.after or link.given:

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from eventq.core.events import KINDS, ErrorInfo, Policy
-from eventq.core.flows import Flow
+from eventq.core.flows import FlowState
 from eventq.core.holders import Holder
 from eventq.core.members import Follower, Member
 from eventq.core.projection import END_KINDS, FOLD_VERSION
@@ -310,13 +310,13 @@ def _to_snapshot(header: SnapshotHeader, content: _Content) -> Snapshot:
     )
 
 
-def _packed(flow: Flow) -> _Flow:
+def _packed(flow: FlowState) -> _Flow:
     assert not flow.owed, "a commit's end leaves nothing to come"
     return _Flow(flow.open, flow.failed, flow.closed, sorted(flow.on_failure), sorted(flow.last))
 
 
-def _unpacked(flow: _Flow) -> Flow:
-    return Flow(flow.open, 0, flow.failed, flow.closed, set(flow.on_failure), set(flow.last))
+def _unpacked(flow: _Flow) -> FlowState:
+    return FlowState(flow.open, 0, flow.failed, flow.closed, set(flow.on_failure), set(flow.last))
 
 
 def _shared(routes: list[Route]) -> list[Route]:

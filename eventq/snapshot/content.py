@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from eventq.core.flows import Flow
+from eventq.core.flows import FlowState
 from eventq.core.holders import Holder
 from eventq.core.members import Follower, Member, Members
 from eventq.core.projection import Projection
@@ -14,7 +14,7 @@ from eventq.core.schedules import Schedule, Schedules
 from eventq.core.task import Task
 from eventq.core.waits import Wait
 
-Whole = TypeVar("Whole", Wait, Flow)
+Whole = TypeVar("Whole", Wait, FlowState)
 
 
 class Snapshot(Struct, frozen=True):
@@ -42,7 +42,7 @@ class Snapshot(Struct, frozen=True):
     """By waiting task."""
     unneeded: list[int]
     reviving: list[int]
-    flows: dict[int, Flow]
+    flows: dict[int, FlowState]
     unknown: tuple[int, str] | None
 
 

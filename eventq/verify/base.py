@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eventq.core.flows import Flow
+from eventq.core.flows import FlowState
 from eventq.core.projection import Projection
 from eventq.core.task import Task, TaskState
 from eventq.core.waits import Wait
@@ -50,7 +50,7 @@ def base_at_start(log: EventLog) -> VerifyBase | None:
         raise LogArchivedError(1, start) from error
 
 
-def _flow(flow: Flow) -> SeenFlow:
+def _flow(flow: FlowState) -> SeenFlow:
     on_failure, last = set(flow.on_failure), set(flow.last)
     return SeenFlow(0, flow.open, flow.failed, flow.closed, on_failure, last)
 

@@ -55,6 +55,9 @@ class Past:
         of_task = event.task != 0
         after = fold_history(self.log.namespace, history) if of_task else None
         before = fold_history(self.log.namespace, history[:-1]) if of_task else None
+        # Its history alone does not tell when a task's wait for others has ended.
+        after = plain.tasks.get(event.task, after)
+        before = earlier.tasks.get(event.task, before)
         assert (cursor.task, cursor.step.before) == (after, before)
 
 
@@ -82,6 +85,10 @@ def facts(projection: Projection) -> tuple[object, ...]:
         projection.strange_ends,
         projection.members.by_name,
         projection.followers,
+        projection.waits.by_task,
+        list(projection.waits.doomed),
+        list(projection.waits.reviving),
+        projection.flows.by_number,
         projection.pending_count,
         projection.leased_count,
         projection.retrying_count(),

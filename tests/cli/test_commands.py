@@ -45,6 +45,12 @@ TASK_FIELDS = [
     "policy",
     "unique",
     "newer",
+    "after",
+    "if_failed",
+    "given",
+    "flow",
+    "role",
+    "cause",
 ]
 ASKING = [["history", "1"], ["state"], ["state", "1"], ["why", "1"]]
 READING = [["ls"], ["show", "1"], ["stats"], ["tail"], ["tail", "-f"], *ASKING]
@@ -58,6 +64,7 @@ COMMANDS = [
     "demo",
     "diff",
     "export",
+    "flow",
     "followers",
     "fork",
     "handlers",
@@ -202,7 +209,7 @@ def test_lines_take_instants_and_backoff_as_the_options_do(cli: Cli) -> None:
         ('{"tags": {}}\n{"priority": true}\n', "line 2: priority: expected a whole number"),
         ("{}\n{", "line 2: expected JSON"),
         ("[]", "line 1: expected a JSON object"),
-        ('{"prio": 1}', "line 1: field: expected one of backoff, deadline"),
+        ('{"prio": 1}', "line 1: field: expected one of after, backoff, deadline"),
         ('{"scheduled_at": "2031-01-01T00:00:00"}', "line 1: scheduled_at: expected an instant"),
         ('{"scheduled_at": 5}', "line 1: scheduled_at: expected an instant"),
         ('{"backoff": "often:1s"}', "line 1: backoff: expected a duration, constant:10s"),

@@ -8,24 +8,21 @@ import pytest
 from msgspec import Raw
 from msgspec.structs import replace
 
-from eventq.core.cascade import CANCELLED_BY, UNNEEDED, cancel_doomed, tend
+from eventq.core.cascade import CANCELLED_BY, cancel_doomed
 from eventq.core.command import NEW, Draft
 from eventq.core.create import CreateTasks, NewTask
-from eventq.core.create_flow import CreateFlow
 from eventq.core.events import (
     Cancelled,
-    Completed,
     Created,
     Event,
-    Leased,
     Policy,
     Predecessor,
     Retried,
     Revived,
 )
 from eventq.core.lease import lease_created
-from eventq.core.link import Link, placed, sibling
-from eventq.core.manage import ManageTask, RetryTask, UpdateTask
+from eventq.core.link import Link
+from eventq.core.manage import ManageTask, UpdateTask
 from eventq.core.projection import Projection
 from eventq.core.task import Task, TaskState
 from eventq.errors import (
@@ -35,70 +32,11 @@ from eventq.errors import (
     LogCorruptError,
     TaskNotFoundError,
 )
-from eventq.node.logged_past import LoggedPast
 from tests.checker import check_log
+from tests.core.desk import Desk
 from tests.driver import memory_log, record
 
 POLICY = Policy("linear", 10)
-
-
-class Desk:
-    """A log with its projection, and the commands of these tests."""
-
-    def __init__(self) -> None:
-        self.log = memory_log()
-        self.projection = Projection("default")
-        self.past = LoggedPast(self.log)
-        self.now = 1_000
-
-    def append(self, *drafts: Draft) -> list[Task | None]:
-        """Appends and applies the drafts."""
-        after = record(self.log, self.projection, list(drafts), now=self.now)
-        self.projection.check()
-        return after
-
-    def make(self, *after: int | str, key: str | None = None, **link: object) -> int:
-        """Creates a task that comes after these; gives its number."""
-        order = NewTask(b"{}", POLICY, key=key, link=Link(after, **link) if after else None)  # type: ignore[arg-type]
-        command = CreateTasks([order], unconditional=False)
-        decision = command.decide(self.projection, self.past, self.now)
-        [task] = self.append(*decision.events)
-        assert task is not None
-        return task.number
-
-    def flow(self, *links: Link, key: str | None = None) -> int:
-        """Creates a flow; gives the number of its first task."""
-        orders = [NewTask(b"{}", POLICY, link=link) for link in links]
-        decision = CreateFlow(orders, key).decide(self.projection, self.past, self.now)
-        first = self.projection.seq + 1
-        self.append(*placed(decision, first))
-        return first
-
-    def end(self, number: int, *, made: tuple[Created, ...] = ()) -> None:
-        """The task completes, and makes others."""
-        self.append((number, Leased(1, "n", 30)))
-        completed = Completed(self.projection.seq, made=len(made))
-        self.append((number, completed), *((NEW, body) for body in made))
-
-    def tend(self, room: int = 1_000) -> list[Draft]:
-        """What a node does by the way."""
-        self.now += 1
-        drafts = tend(self.projection, self.past, but=(), room=room, now=self.now)
-        self.append(*drafts)
-        return drafts
-
-    def retry(self, number: int, room: int = 1_000) -> list[Draft]:
-        """Somebody retries the task."""
-        self.now += 1
-        command = ManageTask(str(number), RetryTask(room=room))
-        drafts = command.decide(self.projection, self.past, self.now).events
-        self.append(*drafts)
-        return drafts
-
-    def state(self, number: int) -> str:
-        """Where an open task stands; "final" for another."""
-        task = self.projection.tasks.get(number)
-        return "final" if task is None else str(task.recorded_state)
 
 
 @pytest.fixture
@@ -293,70 +231,6 @@ def test_a_held_task_goes_on_once_the_other_completes(desk: Desk) -> None:
     desk.end(first)
 
     assert desk.state(held) == "scheduled"
-    check_log(desk.log)
-
-
-def test_a_flow_closes_and_its_finalisers_run_in_turn(desk: Desk) -> None:
-    """Those for a failure first, if any has failed; the last ones after them."""
-    first = desk.flow(
-        Link(),
-        Link((sibling(0),)),
-        Link(role="on_failure"),
-        Link(role="finally"),
-    )
-    second, on_failure, last = first + 1, first + 2, first + 3
-    desk.append((first, Cancelled()))
-    assert desk.state(on_failure) == "waiting"
-    desk.tend()
-    assert (desk.state(second), desk.state(on_failure)) == ("final", "scheduled")
-    assert desk.state(last) == "waiting"
-
-    desk.end(on_failure)
-
-    assert desk.state(last) == "scheduled"
-    desk.end(last)
-    assert desk.projection.flows.by_number == {}
-    check_log(desk.log)
-
-
-def test_what_is_there_for_a_failure_is_cancelled_without_one(desk: Desk) -> None:
-    """The last ones need not wait for that."""
-    first = desk.flow(Link(), Link(role="on_failure"), Link(role="finally"))
-
-    desk.end(first)
-
-    assert (desk.state(first + 1), desk.state(first + 2)) == ("waiting", "scheduled")
-    assert desk.tend() == [(first + 1, Cancelled(UNNEEDED))]
-    desk.end(first + 2)
-    check_log(desk.log)
-
-
-def test_what_members_make_is_waited_for(desk: Desk) -> None:
-    """A flow does not close between a completion and the tasks that it makes."""
-    first = desk.flow(Link(), Link(role="finally"))
-
-    desk.end(first, made=(Created(POLICY, flow=first), Created(POLICY, flow=first)))
-
-    child = desk.projection.seq
-    assert desk.state(first + 1) == "waiting"
-    desk.end(child - 1)
-    assert desk.state(first + 1) == "waiting"
-    desk.end(child)
-    assert desk.state(first + 1) == "scheduled"
-    check_log(desk.log)
-
-
-def test_finalisers_never_run_again(desk: Desk) -> None:
-    """A member that is reopened after the close counts no more."""
-    first = desk.flow(Link(), Link(role="on_failure"))
-    desk.append((first, Cancelled()))
-    desk.end(first + 1)
-
-    desk.retry(first)
-    desk.append((first, Cancelled()))
-
-    assert desk.projection.flows.by_number == {}
-    assert desk.projection.tasks == {}
     check_log(desk.log)
 
 

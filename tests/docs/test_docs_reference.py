@@ -163,6 +163,8 @@ def test_diagram_is_the_table_of_moves() -> None:
         (start, move_end(kind, start), kind) for kind in MOVES for start in MOVES[kind]
     }
     expected |= {("[*]", "scheduled", "created"), ("completed", "[*]", "")}
+    # The fold alone ends a wait.
+    expected |= {("[*]", "waiting", "created"), ("waiting", "scheduled", "")}
     assert {(start, end, kind) for start, end, kind in arrows} == expected
     assert len(arrows) == len(diagram.splitlines()) - 1
 

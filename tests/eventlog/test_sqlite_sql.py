@@ -88,7 +88,7 @@ def test_a_commit_whose_end_was_replaced_is_found(sqlite_log: SqliteLog, path: P
 
     shell(
         path,
-        "REPLACE INTO events SELECT place, at, task, key, count, 'other', seal, body "
+        "REPLACE INTO events SELECT place, at, task, key, cause, count, 'other', seal, body "
         "FROM events WHERE seal IS NOT NULL",
     )
 

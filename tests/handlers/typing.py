@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any, assert_type
 
-from eventq import Context, Handlers, NewTaskRef, Queue, Task, TaskSpec
+from eventq import Context, FlowTask, Handlers, NewTaskRef, Queue, Task, TaskSpec
 from eventq.handlers.context import AsyncContext
 
 queue = Queue("memory://")
@@ -34,6 +34,12 @@ async def awaited(ctx: AsyncContext, name: str) -> bool:
     return bool(name)
 
 
+@queue.task
+def takes_bool(flag: bool) -> None:  # noqa: FBT001 - an argument
+    """Takes what `awaited` returns."""
+    del flag
+
+
 async def right(task: Task, ctx: Context) -> None:
     """All of this is as it should be."""
     assert_type(bare("a", dpi=3), float)
@@ -56,6 +62,13 @@ async def right(task: Task, ctx: Context) -> None:
     assert_type(ctx.new_many([{"path": "a"}, named.spec(3)], lane="heavy"), list[NewTaskRef])
     assert_type(list(ctx.track(["a"])), list[str])
     assert_type(queue.new({"path": "a"}, priority=3), Task)
+    with queue.flow("k") as flow:
+        first = flow.new(awaited, "x")
+        assert_type(first, FlowTask[bool])
+        assert_type(first.result, bool)
+        flow.new(takes_bool.using(after=[first, task, "key"], if_failed="run"), first.result)
+        assert_type(flow.finally_(takes_bool, True), FlowTask[None])  # noqa: FBT003 - an argument
+        assert_type(flow.new({"path": "a"}, after=first), FlowTask[Any])
 
 
 async def wrong(task: Task, ctx: Context) -> None:
@@ -73,5 +86,8 @@ async def wrong(task: Task, ctx: Context) -> None:
     ctx.new({"path": "a"}, nope=1)  # type: ignore[call-overload]
     named.using(nope=1)  # type: ignore[call-arg]
     queue.task("a", nope=1)  # type: ignore[call-overload]
+    with queue.flow() as flow:
+        flow.new(bare, flow.new(awaited, "x").result)  # type: ignore[call-overload]
+        queue.new({"path": "a"}, after=7)  # type: ignore[call-overload]
     text: str = bare.result_of(task)  # type: ignore[assignment]
     del text

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from eventq import SnapshotError, Task
 from eventq.core.create import NewTask
 from eventq.core.events import Commit
-from eventq.core.flows import Flow
+from eventq.core.flows import FlowState
 from eventq.core.projection import FOLD_VERSION, Projection
 from eventq.core.task import TaskState
 from eventq.replay.fold import catch_up, replay
@@ -92,7 +92,7 @@ def test_the_story_has_everything() -> None:
         49: (set(), set()),
     }
     assert (SNAPSHOT.unneeded, SNAPSHOT.reviving) == ([49], [52])
-    assert SNAPSHOT.flows == {41: Flow(open=2, on_failure={43}, last={44})}
+    assert SNAPSHOT.flows == {41: FlowState(open=2, on_failure={43}, last={44})}
     assert all(SNAPSHOT.counts.values())
     assert any(task.last_error for task in tasks)
     assert {task.caller_key for task in tasks} == {None, "four", "fünf", "gone on"}

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from eventq.core.events import Created, Event, Retried, Revived, Updated
-from eventq.core.flows import Flow
+from eventq.core.events import Created, Event, Retried, Revived
+from eventq.core.flows import FlowState
 from eventq.core.projection import END_KINDS, Projection
 from eventq.core.task import Task, TaskState
 from eventq.core.waits import Wait
@@ -22,7 +22,7 @@ class LinksBefore(Struct, frozen=True):
     waits: dict[int, Wait]
     unneeded: set[int]
     reviving: list[int]
-    flows: dict[int, Flow]
+    flows: dict[int, FlowState]
 
 
 def links_of(projection: Projection) -> LinksBefore:
@@ -77,17 +77,15 @@ def put_back(projection: Projection, links: LinksBefore) -> list[Task]:
 
 
 def _says_so(event: Event, before: Task | None) -> bool:
+    """Whether the event and its task alone tell that others may be concerned."""
     body = event.body
     if isinstance(body, Created):
         return bool(body.after) or body.flow is not None
     if isinstance(body, Retried) and body.reopens is not None:
         reopens = body.reopens
         return bool(reopens.after) or reopens.flow is not None or body.revives
-    if isinstance(body, Updated):
-        return body.waives
-    if isinstance(body, Revived):
-        return True
-    is_linked = before is not None and (
-        before.recorded_state is TaskState.WAITING or before.flow is not None
-    )
-    return is_linked and event.kind in {*END_KINDS, "retried"}
+    if isinstance(body, Revived) or before is None:
+        return isinstance(body, Revived)
+    # What waits may be edited, ended, or touched by a newer eventq.
+    is_waiting = before.recorded_state is TaskState.WAITING
+    return is_waiting or (before.flow is not None and event.kind in {*END_KINDS, "retried"})

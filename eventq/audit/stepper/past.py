@@ -27,7 +27,7 @@ from eventq.core.events import (
 from eventq.core.members import Follower, Member
 from eventq.core.projection import END_KINDS
 from eventq.core.schedules import Schedule
-from eventq.core.task import FINAL, Task
+from eventq.core.task import FINAL, Task, TaskState
 from eventq.errors import LogCorruptError
 from eventq.eventlog.contract import READ_EVENTS, EventLog
 from eventq.replay.fold import decode_events, fold_events, task_history
@@ -52,6 +52,10 @@ class UndoLookup:
     def undo_of(self, projection: ReversibleProjection, event: Event) -> Undo:
         """What the projection's last event replaced."""
         before = self.task_before(event)
+        if before is not None and before.recorded_state is TaskState.WAITING:
+            # Its own history does not tell whether that had ended.
+            then = projection_at(self._log, Point(event.seq - 1, event.at)).tasks
+            before = then.get(event.task, before)
         stranger = self._stranger_before(projection, event)
         is_open = before is not None and before.recorded_state not in FINAL and stranger is None
         open_before = before if is_open else None

@@ -61,6 +61,17 @@ Examples:
     type=click.Choice(["return", "raise", "replace"]),
     help="What to do while such a task is open. [default: return]",
 )
+@click.option(
+    "--after",
+    multiple=True,
+    metavar="KEY",
+    help="Run once that task has completed. May come several times.",
+)
+@click.option(
+    "--if-failed",
+    type=click.Choice(["cancel", "run", "hold"]),
+    help="What to do if such a task does not complete. [default: cancel]",
+)
 @click.option("--delay", metavar="DURATION", help="Run this much later, like 90s.")
 @click.option(
     "--at", "scheduled_at", type=instant_option, metavar="INSTANT", help="Run no earlier."
@@ -91,7 +102,7 @@ def new(
 
     NAME=VALUE is a tag of text, NAME:=JSON one of any JSON value.
     """
-    given = {name: value for name, value in options.items() if value is not None}
+    given = {name: value for name, value in options.items() if value not in (None, ())}
     if "backoff" in given:
         given["backoff"] = parse_backoff(given["backoff"])
     if (bool(tags) + (json_tags is not None) + (source is not None)) > 1:

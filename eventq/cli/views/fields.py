@@ -15,7 +15,19 @@ from typing import Any
 import msgspec
 
 from eventq import Event, Stats, Task
-from eventq.audit import Grant, Held, LogDifference, Moment, QueueState, Rank, Rival, Step, Why
+from eventq.audit import (
+    FlowStep,
+    FlowView,
+    Grant,
+    Held,
+    LogDifference,
+    Moment,
+    QueueState,
+    Rank,
+    Rival,
+    Step,
+    Why,
+)
 from eventq.cli.text import iso_text
 from eventq.cli.views.change import NAMES, TaskChange
 from eventq.core.events import Unknown
@@ -194,13 +206,16 @@ FIELDS: dict[type, dict[str, Getter]] = {
         "key number namespace name lane needs state priority tags created_at scheduled_at "
         "expires_at started_at finished_at age_us=age attempt retry_count lapses snoozes worker "
         "progress saved schedule due "
-        "last_error result result_missing final_reason policy unique newer",
+        "last_error result result_missing final_reason policy unique newer after if_failed given "
+        "flow role cause",
         newer=lambda task: _newer(task.newer),
     ),
     Progress: _getters("done total note at"),
     TaskAtPoint: _getters("*=task seq=point.seq at=point.at"),
     Event: _getters("seq at task kind body", body=_body),
     Stats: _getters(f"{' '.join(Stats.__struct_fields__)} open total"),
+    FlowView: _getters("flow=number key closed=is_closed seq at tasks=steps"),
+    FlowStep: _getters("*=task made_by took_us depth"),
     Step: _getters(
         "*=event since_us node state attempt=task.attempt retry_count=task.retry_count reason "
         "is_damage"

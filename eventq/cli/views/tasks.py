@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
 from msgspec import UNSET
 
 from eventq import Event, Stats, Task, TaskState
-from eventq.audit.phrases import counted, planned_words, progress_words, ticked_words
+from eventq.audit.phrases import (
+    counted,
+    link_parts,
+    planned_words,
+    progress_words,
+    ticked_words,
+)
 from eventq.cli.output import Listing, Pairs, cell
 from eventq.cli.text import json_text, short, tag_text, time_text, visible, visible_lines
 from eventq.cli.words import STATES
@@ -29,11 +35,13 @@ from eventq.core.events import (
     Noted,
     Planned,
     Policy,
+    Predecessor,
     Progressed,
     Refused,
     Released,
     Renewed,
     Retried,
+    Revived,
     Saved,
     Ticked,
     Unfollowed,
@@ -75,6 +83,12 @@ def task_pairs(task: Task) -> Pairs:
     some = [
         ("schedule", task.schedule),
         ("due", task.due),
+        ("after", after_text(task.after) or None),
+        ("if failed", task.if_failed if task.after else None),
+        ("given", ", ".join(f"{n} of {of}" for n, of in task.given.items()) or None),
+        ("flow", task.flow),
+        ("role", None if task.flow is None else task.role),
+        ("cause", task.cause),
         ("unique", task.unique),
         ("needs", ", ".join(task.needs) or None),
         ("lapses in a row", task.lapses or None),
@@ -149,6 +163,11 @@ def backoff_text(policy: Policy) -> str:
     return f"{policy.backoff}:{show_duration(policy.backoff_us)}{cap}"
 
 
+def after_text(after: Iterable[Predecessor]) -> str:
+    """The tasks that one comes after, each with how it stood if it was final."""
+    return ", ".join(f"{e.task} {e.verdict}" if e.verdict else str(e.task) for e in after)
+
+
 def field_text(name: str, value: object) -> str:
     """A field of Task on one line, by its name there; a hyphen for none."""
     if value is None:
@@ -167,6 +186,8 @@ _FIELD_TEXTS: dict[str, Callable[[Any], str]] = {
     "finished_at_us": time_text,
     "started_at_us": time_text,
     "needs": " ".join,
+    "after": lambda after: after_text(after) or "-",
+    "given": lambda given: ", ".join(f"{name} of {of}" for name, of in given.items()) or "-",
     "newer": newer_text,
     "progress": progress_text,
     "saved_json": lambda text: json_text(msgspec.json.decode(text)),
@@ -180,25 +201,22 @@ def event_text(event: Event) -> str:
 
 
 def _created(body: Created) -> str:
-    parts = [f"priority {body.priority}"]
-    if body.lane is not None:
-        parts.insert(0, f"lane {visible(body.lane)}")
-    if body.name is not None:
-        parts.insert(0, visible(body.name))
-    if body.key is not None:
-        parts.insert(0, f"key {visible(body.key)}")
-    if body.scheduled_at is not None:
-        parts.append(f"for {time_text(body.scheduled_at)}")
-    if body.expires_at is not None:
-        parts.append(f"until {time_text(body.expires_at)}")
-    if body.unique is not None:
-        parts.append(f"unique {visible(body.unique)}")
-    if body.needs:
-        parts.append(f"needs {visible(' '.join(body.needs))}")
-    if body.repeats is not None:
-        parts.append(f"like task {body.repeats}")
-    if body.schedule is not None and body.due is not None:
-        parts.append(f"by schedule {visible(body.schedule)} for {time_text(body.due)}")
+    facts = [
+        ("key", body.key and visible(body.key)),
+        ("", body.name and visible(body.name)),
+        ("lane", body.lane and visible(body.lane)),
+        ("priority", str(body.priority)),
+        ("for", body.scheduled_at and time_text(body.scheduled_at)),
+        ("until", body.expires_at and time_text(body.expires_at)),
+        ("unique", body.unique and visible(body.unique)),
+        ("needs", visible(" ".join(body.needs))),
+        ("like task", body.repeats and str(body.repeats)),
+        ("by schedule", body.schedule and visible(body.schedule)),
+        ("due", body.due and time_text(body.due)),
+        ("flow key", body.flow_key and visible(body.flow_key)),
+    ]
+    parts = [f"{name} {text}".lstrip() for name, text in facts if text]
+    parts += link_parts(body)
     tags = tag_text(msgspec.json.decode(body.tags))
     return ", ".join([*parts, tags] if tags else parts)
 
@@ -243,7 +261,14 @@ def _followed(body: Followed) -> str:
 
 def _retried(body: Retried) -> str:
     what = "reopened for" if body.reopens is not None else "for"
+    if body.revived_by is not None:
+        what = f"brought back with task {body.revived_by}, for"
     return f"{what} {time_text(body.scheduled_at)}{_by(body.by)}"
+
+
+def _cancelled(body: Cancelled) -> str:
+    cause = "" if body.cause is None else f" ({body.cause})"
+    return f"{visible(body.reason)}{cause}{_by(body.by)}".strip()
 
 
 def _updated(body: Updated) -> str:
@@ -254,6 +279,8 @@ def _updated(body: Updated) -> str:
         parts.append(f"for {time_text(body.scheduled_at)}")
     if body.tags is not UNSET:
         parts.append(tag_text(msgspec.json.decode(body.tags)) or "no tags")
+    if body.waives:
+        parts.append("waives what has failed")
     return ", ".join(parts) + _by(body.by)
 
 
@@ -266,7 +293,8 @@ _TEXTS: dict[type, Callable[[Any], str]] = {
     Failed: _failed,
     Retried: _retried,
     Expired: lambda body: body.reason,
-    Cancelled: lambda body: f"{visible(body.reason)}{_by(body.by)}".strip(),
+    Revived: lambda body: f"skipped {', '.join(map(str, body.skipped))}" if body.skipped else "",
+    Cancelled: _cancelled,
     Renewed: lambda body: f"{visible(body.worker)} for {show_duration(body.ttl_us)}",
     Released: _released,
     Joined: _joined,
