@@ -23,6 +23,7 @@ from eventq.errors import (
 )
 from tests.naive_followers import NaiveFollowers
 from tests.naive_rows import Node, Row, WrongError, new_row, same_wish
+from tests.naive_rules import Bound, NaiveRules
 from tests.naive_times import pause, wished_start
 
 Story = list[tuple[int, str]]
@@ -42,6 +43,7 @@ class Naive:
         self.nodes: dict[str, Node] = {}
         self.followers = NaiveFollowers(lambda kind: self._tell([(0, kind)]))
         self.kinds: Counter[str] = Counter()
+        self.rules = NaiveRules()
 
     def row(self, number: int) -> Row:
         """The task with this number."""
@@ -78,6 +80,8 @@ class Naive:
     def create(self, orders: list[NewTask], now: int) -> tuple[Story, list[int]]:
         """New tasks; one that is there by its key or unique value is given, changed or an error."""
         self.begun = self.seq
+        for order in orders:
+            self._check_tags(order)
         with self._all_or_none():
             steps, places = self._plan(orders, now)
         story = self._tell(self._numbered(steps))
@@ -123,7 +127,14 @@ class Naive:
                     steps.append((holder, "updated"))
                 places.append(holder)
                 continue
+            self._check_tags(order)
             row = new_row(order, 0, now)
+            self.rules.place(row, row.first_buckets)
+            row.first_buckets = [
+                known if value is None and self.rules.bounds.get(limit) else (limit, value)
+                for limit, value in row.first_buckets
+                for known in [next(b for b in row.buckets if b[0] == limit)]
+            ]
             self.rows.append(row)
             steps.append((row, "created"))
             places.append(row)
@@ -158,23 +169,105 @@ class Naive:
         """
         story = self.expire(room, now)
         node = self.nodes.get(worker, Node())
-        left = dict(node.lanes) if node.lanes else None
-        for number in self.ready(now):
-            row = self.row(number)
-            if len(story) >= room or (left is None and count <= 0):
+        left = dict(node.lanes) if node.lanes else {None: count}
+        return story + self._take(worker, left, room - len(story), ttl, now)
+
+    def settle_and_lease(
+        self, worker: str, outcomes: list[Outcome], count: int, ttl: int, now: int
+    ) -> Story:
+        """Leases, then ends attempts, then leases what has room since attempts have ended.
+
+        Of the last none before which a task might come that is ready since then.
+        """
+        node = self.nodes.get(worker, Node())
+        left = dict(node.lanes) if node.lanes else {None: count}
+        story = self.expire(1_000, now)
+        story += self._take(worker, left, 1_000, ttl, now)
+        held = {row.number: row.fence for row in self.leased() if row.buckets}
+        ended = self.settle(outcomes, now)
+        story += ended
+        if all(self.row(number).fence == fence for number, fence in held.items()):
+            return story
+        ready = [self.row(number) for number in {number for number, _ in ended}]
+        ready = [row for row in ready if row.state == "waiting" and row.scheduled_at <= now]
+        return story + self._take(worker, left, 1_000, ttl, now, since=ready)
+
+    def _take(  # noqa: PLR0917 - all of a lease
+        self,
+        worker: str,
+        left: dict[Any, int],
+        room: int,
+        ttl: int,
+        now: int,
+        since: list[Row] | None = None,
+    ) -> Story:
+        """Leases what comes next, one after the other; ``left`` is how many, in all or by lane."""
+        story: Story = []
+        node, since = self.nodes.get(worker, Node()), since or []
+        late, rules = self.overdue(now), self.rules
+        while len(story) < room:
+            wanted = [
+                row
+                for row in map(self.row, self.ready(now))
+                if node.runs(row) and (left[None] if None in left else left.get(row.lane, 0)) > 0
+            ]
+            fit = [
+                row
+                for row in wanted
+                if row not in late and row not in since and not rules.is_paused(row, now)
+            ]
+            fit = rules.ranked([row for row in fit if rules.has_room(row, self.rows, now)])
+            if not fit or any(rules.might_precede(o, fit[0]) for o in since if o in wanted):
                 break
-            if row in self.overdue(now) or not node.runs(row) or (left and left[row.lane] <= 0):
-                continue
-            if left is None:
-                count -= 1
-            else:
-                left[row.lane] -= 1
-            story += self._tell([(number, "leased")])
+            row = fit[0]
+            left[None if None in left else row.lane] -= 1
+            story += self._tell([(row.number, "leased")])
             row.state, row.worker, row.fence, row.started_at = "leased", worker, self.seq, now
             row.attempt += 1
             row.progress = None
+            rules.lease(row, now)
             self.signs[worker] = (self.seq, now, ttl)
         return story
+
+    def limit(self, name: str, bound: Bound, now: int) -> Story:
+        """Somebody sets a limit."""
+        rows = [row for row in self.rows if row.is_open]
+        known = self.rules.bounds.get(name)
+        if known is not None and known.per != bound.per:  # noqa: SIM102 - one rule
+            if any(name == limit for row in rows for limit, _ in row.buckets):
+                raise WrongError(ArgumentError)
+        self.rules.limit(name, bound, rows, now)
+        return self._tell([(0, "limited")])
+
+    def pause(self, scope: Any, until: int | None, now: int) -> Story:  # noqa: ANN401
+        """Somebody pauses something."""
+        if until is not None and until <= now:
+            raise WrongError(ArgumentError)
+        self.rules.pauses[scope] = until
+        return self._tell([(0, "paused")])
+
+    def resume(self, scope: Any, now: int) -> Story:  # noqa: ANN401
+        """Somebody resumes something."""
+        if scope not in self.rules.pauses:
+            raise WrongError(ArgumentError)
+        until = self.rules.pauses.pop(scope)
+        if until is not None and until <= now:
+            raise WrongError(ArgumentError)
+        return self._tell([(0, "resumed")])
+
+    def share(self, per: str | None, weights: dict[str, int], *, lifted: bool) -> Story:
+        """Somebody has shares take turns, or no more."""
+        rows = [row for row in self.rows if row.is_open]
+        if lifted:
+            self.rules.no_turns(rows)
+        else:
+            self.rules.turns(per, weights, rows)
+        return self._tell([(0, "shared")])
+
+    def _check_tags(self, order: NewTask) -> None:
+        buckets = [(bucket.limit, bucket.value) for bucket in order.route.buckets]
+        if self.rules.lacks(order.tags_json, buckets):
+            raise WrongError(ArgumentError)
 
     def join(
         self,
@@ -333,6 +426,7 @@ class Naive:
         row.lapses, row.started_at, row.ended_at, row.progress = 0, None, None, None
         age = row.policy.max_age_us
         row.expires_at = None if age is None else now + age
+        self.rules.place(row, row.first_buckets)
         return self._tell([(number, "retried")])
 
     def update(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from eventq.core.create import NewTask
@@ -53,6 +53,11 @@ class Row:
     progress: tuple[Any, ...] | None = None
     saved: bytes | None = None
     unique: str | None = None
+    first_buckets: list[tuple[str, str | None]] = field(default_factory=list)
+    """What the event that made it says."""
+    buckets: list[tuple[str, str | None]] = field(default_factory=list)
+    own_share: str | None = None
+    share: str | None = None
 
     @property
     def is_open(self) -> bool:
@@ -71,7 +76,7 @@ class Node:
 
     def runs(self, row: Row) -> bool:
         """Whether it may run a task, by name, lane and needs."""
-        if row.needs or (self.lanes is not None and row.lane not in self.lanes):
+        if set(row.needs) - {"limits"} or (self.lanes is not None and row.lane not in self.lanes):
             return False
         if row.name is None:
             return self.unnamed or "*" in self.names
@@ -102,6 +107,8 @@ def new_row(order: NewTask, number: int, now: int) -> Row:
         lane=order.route.lane or "default",
         needs=order.route.needs,
         unique=order.unique,
+        first_buckets=[(bucket.limit, bucket.value) for bucket in order.route.buckets],
+        own_share=order.share,
     )
 
 

@@ -11,6 +11,7 @@ from eventq.core.create import (
     created_by,
     existing_by_key,
     has_expired,
+    resolve,
     start_of,
     superseded,
     task_of_key,
@@ -35,6 +36,7 @@ class ChildDrafts:
         self._past = past
         self._now = now
         self._keyed: dict[str, Created] = {}
+        self._per_of = projection.governing.limits.per_of
         self._twins = _Twins(projection, now, {}, {})
 
     def note(self, task: Task, drafts: Iterable[Draft]) -> None:
@@ -70,7 +72,7 @@ class ChildDrafts:
                     continue
             if order.unique is not None and twins.meets(order.unique, order):
                 continue
-            body = created_by(order, self._now)
+            body = created_by(resolve(order, self._per_of, "limits"), self._now)
             if key is not None:
                 keyed[key] = body
             if order.unique is not None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import ClassVar
 
 from msgspec import Raw, Struct
 from msgspec.json import decode
 from msgspec.structs import replace
 
+from eventq.core.buckets import FIT, all_buckets
 from eventq.core.command import NEW, Decision, Draft, PastTasks
 from eventq.core.durations import show_duration
-from eventq.core.events import Created, Event, Expired, Policy
+from eventq.core.events import Bucket, Created, Event, Expired, Policy
+from eventq.core.limits import tag_text
 from eventq.core.moves import change
 from eventq.core.plain import sorted_json
 from eventq.core.projection import Projection
@@ -35,9 +38,11 @@ class NewTask(Struct, frozen=True, gc=False):
     delay_us: int | None = None
     expires_at: int | None = None
     route: Route = PLAIN_ROUTE
+    """With its buckets, as far as their values are known."""
     unique: str | None = None
     on_duplicate: OnDuplicate = "return"
     repeats: int | None = None
+    share: str | None = None
 
 
 class CreateTasks(Struct, frozen=True):
@@ -61,10 +66,13 @@ class CreateTasks(Struct, frozen=True):
             return Decision([(NEW, created_by(self.orders[0], now))], [0])
         drafts: list[Draft] = []
         places: list[int | Task] = []
-        uniques = None if self.unconditional else _Uniques(projection, now)
-        existing = existing_by_key(self.orders, past, now)
+        uniques, orders = None, self.orders
+        if not self.unconditional:
+            uniques = _Uniques(projection, now)
+            orders = resolved(orders, projection.governing.limits.per_of)
+        existing = existing_by_key(orders, past, now)
         keyed: dict[str, int] = {}
-        for order in self.orders:
+        for order in orders:
             key = order.key
             if key is not None:
                 if (index := keyed.get(key)) is not None:
@@ -87,9 +95,49 @@ class CreateTasks(Struct, frozen=True):
         return Decision(drafts, places)
 
 
-def creating(orders: list[NewTask]) -> CreateTasks:
-    """The command for these orders; one with a unique value is decided by the projection."""
-    return CreateTasks(orders, all(order.unique is None for order in orders))
+def creating(
+    orders: list[NewTask], pers: Mapping[str, str | None] = MappingProxyType({})
+) -> CreateTasks:
+    """The command for these orders; ``pers`` are the tags of the limits that this process defines.
+
+    One with a unique value, or a limit that is defined elsewhere, is decided by the projection.
+    Raises ArgumentError for a task that lacks the tag of its limit.
+    """
+    is_plain = True
+    for order in orders:
+        is_plain = is_plain and order.unique is None
+        for bucket in order.route.buckets:
+            is_plain = is_plain and (bucket.value is not None or bucket.limit in pers)
+    return CreateTasks(resolved(orders, pers.get) if pers else orders, is_plain)
+
+
+def resolved(orders: list[NewTask], per_of: Callable[[str], str | None]) -> list[NewTask]:
+    """The orders with the value that their tags have for each bucket that is counted by a tag.
+
+    Raises ArgumentError where they have none that is fit.
+    """
+    if not any(order.route.buckets for order in orders):
+        return orders
+    many = len(orders) > 1
+    return [
+        resolve(order, per_of, f"tasks[{index}]: limits" if many else "limits")
+        for index, order in enumerate(orders)
+    ]
+
+
+def resolve(order: NewTask, per_of: Callable[[str], str | None], argument: str) -> NewTask:
+    """As `resolved`, for one order."""
+    found = []
+    for bucket in order.route.buckets:
+        per = per_of(bucket.limit) if bucket.value is None else None
+        value = bucket.value if per is None else tag_text(order.tags_json, per)
+        if per is not None and value is None:
+            raise ArgumentError(argument, bucket.limit, f"a tag {per!r} beside it, {FIT}")
+        found.append(Bucket(bucket.limit, value))
+    buckets = all_buckets(tuple(found))
+    if buckets == order.route.buckets:
+        return order
+    return replace(order, route=replace(order.route, buckets=buckets))
 
 
 class _Uniques:
@@ -208,6 +256,8 @@ def created_by(order: NewTask, now: int) -> Created:
         needs=order.route.needs,
         repeats=order.repeats,
         unique=order.unique,
+        limits=order.route.buckets,
+        share=order.share,
     )
 
 

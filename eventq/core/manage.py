@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from msgspec import UNSET, Raw, Struct
+from msgspec.structs import replace
 
 from eventq.core.command import NEW, Decision, Draft, PastTasks
 from eventq.core.create import NewTask, created_by
@@ -71,6 +72,8 @@ class RetryTask(Struct, frozen=True):
             snoozes=task.snoozes,
             unique=task.unique,
             saved=UNSET if task.saved_json is None else Raw(task.saved_json),
+            limits=task.buckets,
+            share=task.own_share,
         )
         return [(task.number, Retried(scheduled_at=now, by=self.by, reopens=reopens))]
 
@@ -152,9 +155,10 @@ class RepeatTask(Struct, frozen=True):
             task.tags_json,
             task.policy,
             task.priority,
-            route=task.route,
+            route=replace(task.route, share=None) if task.share is not None else task.route,
             unique=task.unique,
             repeats=task.number,
+            share=task.own_share,
         )
         return Decision([(NEW, created_by(order, now))], None)
 

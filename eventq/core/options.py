@@ -5,7 +5,7 @@ Nothing here makes an order of them; `new_task` does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import partial
 from operator import is_not
@@ -14,6 +14,7 @@ from typing import Any, TypedDict, Unpack, cast
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
+from eventq.core.buckets import LimitsOption, check_exclusive, check_limits, check_share
 from eventq.core.durations import Duration
 from eventq.core.events import NO_JITTER, Policy
 from eventq.core.policy import DEFAULT_BACKOFF, Backoff
@@ -49,6 +50,9 @@ class TaskOptions(TypedDict, total=False):
     lane: str | None
     unique: bool | str | None
     on_duplicate: OnDuplicate
+    limits: LimitsOption | None
+    exclusive: Iterable[str] | None
+    share: str | None
 
 
 def _check_most(most: object, argument: str) -> int | None:
@@ -80,6 +84,9 @@ _DEFAULTS: TaskOptions = {
     "lane": None,
     "unique": None,
     "on_duplicate": "return",
+    "limits": None,
+    "exclusive": None,
+    "share": None,
 }
 _CHECKS: dict[str, Callable[[Any], Any]] = {
     "priority": check_priority,
@@ -96,6 +103,9 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "lane": partial(check_name, argument="lane"),
     "unique": check_unique,
     "on_duplicate": check_on_duplicate,
+    "limits": check_limits,
+    "exclusive": check_exclusive,
+    "share": check_share,
 }
 
 

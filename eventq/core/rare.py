@@ -25,7 +25,14 @@ def rare(task: Task, **changes: Any) -> Rarity | None:  # noqa: ANN401 - fields 
 def brought_back(content: Reopening) -> Rarity | None:
     """What is rare about a task that comes back from a final state."""
     saved_json = None if content.saved is UNSET else bytes(content.saved)
-    return _plainest(Rarity(snoozes=content.snoozes, unique=content.unique, saved_json=saved_json))
+    return _plainest(
+        Rarity(
+            snoozes=content.snoozes,
+            unique=content.unique,
+            saved_json=saved_json,
+            own_share=content.share,
+        )
+    )
 
 
 def told(task: Task, at: int, body: Told) -> Task:

@@ -29,7 +29,8 @@ from eventq.core.events import (
     Released,
     Retried,
 )
-from eventq.core.lease import Vacancy, lease
+from eventq.core.lease import Leasing
+from eventq.core.places import Vacancy
 from eventq.core.policy import Backoff, after_failure, wait_us
 from eventq.core.projection import Projection
 from eventq.core.task import Task
@@ -102,21 +103,18 @@ class SettleAndLease(Struct, frozen=True):
         taken = len(settled) + len(told)
         # What fills a commit by itself leaves no place for it.
         says = self.joined is not None and projection.unknown is None and taken < COMMIT_EVENTS
-        leased = lease(
-            projection,
-            worker=self.worker,
-            ttl_us=self.ttl_us,
-            count=self.count,
-            free=self.free,
-            audience=self.audience,
-            lanes=self.lanes,
-            # What changes which task comes first, or is late, must be in the log before.
-            room=0 if making.has_touched else COMMIT_EVENTS - taken - says,
-            now=now,
-        )
+        with Leasing(projection, worker=self.worker, ttl_us=self.ttl_us, now=now) as leasing:
+            leased = leasing.early(
+                self.lanes or Vacancy(self.count, self.free),
+                audience=self.audience,
+                # What changes which task comes first, or is late, must be in the log before.
+                room=0 if making.has_touched else COMMIT_EVENTS - taken - says,
+            )
+            late = leasing.late(settled)
         said: list[Draft] = [(NODE, self.joined)] if self.joined and says else []
-        # Leases first: the choice is right at their position only while nothing came before.
-        return Decision(said + leased + told + settled, None)
+        # Leases first: the choice is right at their position only while nothing came before. What
+        # needs a place that an outcome frees stands behind all of them.
+        return Decision(said + leased + told + settled + late, None)
 
 
 class Lapse(Struct, frozen=True):

@@ -19,14 +19,18 @@ from eventq.core.events import (
     Commit,
     Created,
     Followed,
+    Limited,
+    Paused,
+    Resumed,
     Retried,
+    Shared,
     Unfollowed,
 )
 from eventq.core.seal import seal_commit
 from eventq.eventlog.contract import Head
 
 # Beside `created`, what may take something that only one may have.
-TAKING = frozenset({Retried, Followed, Unfollowed})
+TAKING = frozenset({Retried, Followed, Unfollowed, Limited, Shared, Paused, Resumed})
 
 
 def dated(drafts: list[Draft], now: int) -> list[Draft]:
@@ -49,15 +53,15 @@ class CommitPlan:
         self._head = head
         self._size_bytes = 0
         self._touched: set[int] = set()
-        # Unique values that tasks are made or reopened with, and followers.
-        self._taken: set[tuple[str, str]] = set()
+        # Unique values that tasks are made or reopened with, followers, limits, pauses.
+        self._taken: set[tuple[str, object]] = set()
 
     def add(self, drafts: list[Draft], texts: list[str]) -> int | None:
         """Gives the drafts the next positions, and returns the first of them.
 
         It returns None where they do not fit: in number, in bytes, or since they touch a task, a
-        key, a unique value or a follower that is touched already: whoever decided to take one did
-        not see that another does, in the same commit.
+        key, a unique value, a follower, a limit or a pause that is touched already: whoever decided
+        to take one did not see that another does, in the same commit.
         """
         size_bytes = len("".join(texts).encode())
         if self.bodies and not self._admits(drafts, size_bytes):
@@ -107,8 +111,11 @@ class CommitPlan:
         return not self._taken or all(_taken_by(body) not in self._taken for _, body in drafts)
 
 
-def _taken_by(body: AnyBody) -> tuple[str, str] | None:
-    """The unique value that a task is open with from this event on, or the event's follower."""
+def _taken_by(body: AnyBody) -> tuple[str, object] | None:
+    """What only one event of a commit may say something about.
+
+    The unique value that a task is open with from there on, a follower, a limit, turns, a pause.
+    """
     unique = None
     if type(body) is Created:
         unique = body.unique
@@ -116,6 +123,12 @@ def _taken_by(body: AnyBody) -> tuple[str, str] | None:
         unique = body.reopens.unique
     elif isinstance(body, (Followed, Unfollowed)):
         return "follower", body.follower
+    elif isinstance(body, Limited):
+        return "limit", body.limit
+    elif isinstance(body, Shared):
+        return "turns", None
+    elif isinstance(body, (Paused, Resumed)):
+        return "pause", body.scope
     return None if unique is None else ("unique", unique)
 
 

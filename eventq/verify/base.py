@@ -7,7 +7,8 @@ from eventq.core.task import Task, TaskState
 from eventq.errors import ArgumentError, LogArchivedError, SnapshotError
 from eventq.eventlog.contract import EventLog
 from eventq.snapshot import get, restore
-from eventq.verify.order import Seen
+from eventq.verify.bounds import BoundsBase
+from eventq.verify.seen import Seen
 from eventq.verify.verifier import VerifyBase
 
 
@@ -24,6 +25,7 @@ def base_of(projection: Projection) -> VerifyBase:
         ),
         tuple(member.joined for member in projection.members.by_name.values()),
         tuple((follower.said, follower.at) for follower in projection.followers.values()),
+        _bounds(projection),
     )
 
 
@@ -40,6 +42,18 @@ def base_at_start(log: EventLog) -> VerifyBase | None:
         return base_of(restore(get(log, start)))
     except (SnapshotError, ArgumentError) as error:
         raise LogArchivedError(1, start) from error
+
+
+def _bounds(projection: Projection) -> BoundsBase:
+    governing = projection.governing
+    instants = governing.limits.instants(projection.decided_at)
+    return BoundsBase(
+        tuple(limit.said for limit in governing.limits.by_name.values()),
+        {(bucket.limit, bucket.value): tuple(each) for bucket, each in instants.items()},
+        tuple(pause.said for pause in governing.pauses.by_scope.values()),
+        governing.turns.shared if governing.turns.is_on else None,
+        {p: (turn.level, turn.ahead) for p, turn in governing.turns.by_priority().items()},
+    )
 
 
 def _seen(task: Task) -> Seen:
@@ -66,4 +80,8 @@ def _seen(task: Task) -> Seen:
         worker=task.worker,
         last_error=task.last_error,
         unique=task.unique,
+        buckets=tuple((bucket.limit, bucket.value) for bucket in task.buckets),
+        first_buckets=tuple((bucket.limit, bucket.value) for bucket in task.buckets),
+        own_share=task.own_share,
+        share=task.share,
     )

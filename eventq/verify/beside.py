@@ -1,20 +1,38 @@
-"""What events say that are about no task: of nodes, and of followers."""
+"""What events say that are about no task: of nodes, of followers, of who may run when."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from eventq.core.events import KIND_OF, Followed, Joined, Left, Renewed, Unfollowed
+from eventq.core.events import (
+    KIND_OF,
+    Asked,
+    Followed,
+    Joined,
+    Left,
+    Limited,
+    Paused,
+    Renewed,
+    Resumed,
+    Shared,
+    Unfollowed,
+)
+from eventq.verify.bounds import Bounds
 from eventq.verify.followers import Followers
 from eventq.verify.nodes import JoinedNodes
+from eventq.verify.order import Order
+from eventq.verify.seen import Seen
 from eventq.verify.terms import BrokenError
 
 
 class RulesBeside:
     """Judges each of these; none of them names a task."""
 
-    def __init__(self, nodes: JoinedNodes) -> None:
+    def __init__(self, nodes: JoinedNodes, order: Order, tasks: dict[int, Seen]) -> None:
+        self.bounds = Bounds()
+        self._order = order
+        self._tasks = tasks
         self.followers = Followers()
         self._nodes = nodes
         self.by_kind: dict[type, Callable[[int, int, int, Any], None]] = {
@@ -23,6 +41,7 @@ class RulesBeside:
             Left: self._take_left,
             Followed: self._take_followed,
             Unfollowed: self._take_unfollowed,
+            **dict.fromkeys((Paused, Resumed, Limited, Shared), self._take_asked),
         }
 
     def _take_renewed(self, _seq: int, _at: int, number: int, body: Renewed) -> None:
@@ -41,6 +60,14 @@ class RulesBeside:
     def _take_followed(self, seq: int, at: int, number: int, body: Followed) -> None:
         _check_none(number, Followed)
         self.followers.take(seq, at, body)
+
+    def _take_asked(self, _seq: int, at: int, number: int, body: Asked) -> None:
+        _check_none(number, type(body))
+        self.bounds.say(at, body, self._tasks)
+        if isinstance(body, (Limited, Shared)) or not self._order.is_governed:
+            self._order.govern(self.bounds, at)
+        else:
+            self._order.open()
 
     def _take_unfollowed(self, _seq: int, _at: int, number: int, body: Unfollowed) -> None:
         _check_none(number, Unfollowed)

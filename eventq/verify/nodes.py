@@ -11,7 +11,7 @@ from collections import Counter
 from msgspec import Struct
 
 from eventq.core.events import Joined
-from eventq.verify.order import Choice, Seen
+from eventq.verify.seen import KNOWN, Choice, Seen
 from eventq.verify.terms import BrokenError
 
 PLAIN: tuple[Choice, ...] = (Choice(),)
@@ -60,12 +60,12 @@ class JoinedNodes:
         if node is None:
             if task.name is not None and not self.is_partial:
                 raise BrokenError("handled", f"node {worker} has not said that it runs {task.name}")
-            return () if task.name is not None or task.needs else PLAIN
+            return () if task.name is not None or set(task.needs) - KNOWN else PLAIN
         choice = node.choices.get(None) or node.choices.get(task.lane)
         if choice is None:
             raise BrokenError("handled", f"node {worker} does not take from lane {task.lane}")
         # Whether it knows what a task needs, it has not said.
-        if task.needs:
+        if set(task.needs) - KNOWN:
             return ()
         if not choice.holds(task):
             raise BrokenError("handled", f"node {worker} does not run {task.name or 'unnamed'}")

@@ -37,7 +37,8 @@ from eventq.verify.allowance import check_given_up, check_retry
 from eventq.verify.beside import RulesBeside
 from eventq.verify.exits import LAPSE, check_exit
 from eventq.verify.nodes import PLAIN, JoinedNodes, check_route
-from eventq.verify.order import NO_LANE, Order, Seen, brought_back, is_due
+from eventq.verify.order import Order
+from eventq.verify.seen import KNOWN, NO_LANE, Seen, brought_back, is_due
 from eventq.verify.telling import MadeTasks, check_was_lease, take_told
 from eventq.verify.terms import BrokenError, Past, Report, Unreadable, check_created, decided_at
 from eventq.verify.uniques import Uniques
@@ -72,10 +73,11 @@ class Rules:
         self._report = report
         self._on_final = on_final
         self.nodes = JoinedNodes(self.tasks)
-        self._beside = RulesBeside(self.nodes)
+        self._order = Order(self.tasks)
+        self._beside = RulesBeside(self.nodes, self._order, self.tasks)
+        self.bounds = self._beside.bounds
         self.followers = self._beside.followers
         self._uniques = Uniques()
-        self._order = Order(self.tasks)
         self._judges_order = judges_order
         self._failed: set[int] = set()
         self._made = MadeTasks(report)
@@ -103,6 +105,9 @@ class Rules:
         """Takes over an open task from elsewhere."""
         self.tasks[task.number] = task
         self._uniques.take(task)
+        self._place(task, task.buckets, now)
+        if task.state == "leased":
+            self.bounds.count(task)
         if task.state == "pending":
             self._order.add(task, now)
 
@@ -113,6 +118,8 @@ class Rules:
         seq = first - 1
         rules = self._rules
         at, self._stamp = decided_at(first, at, self._stamp, bodies, self._report), at
+        if self.bounds.pauses:
+            self.bounds.pass_by(at)
         for number, body in zip(numbers, bodies, strict=True):
             seq += 1
             if self._made.owed:
@@ -142,7 +149,7 @@ class Rules:
         if task is not None:
             self._uniques.free(task)
             if task.state == "leased":
-                self.nodes.let_go(task)
+                self._let_go(task)
         self._reopenable.pop(number, None)
         self._failed.discard(number)
 
@@ -170,7 +177,7 @@ class Rules:
         expires_at = body.expires_at
         check_created(body, seq, at)
         check_route(body.name, body.lane, body.needs)
-        for word in body.needs:
+        for word in set(body.needs) - KNOWN:
             self._tell_unknown(seq, f"need {word}", f"need {shown(word)}")
         task = self.tasks[seq] = Seen(
             seq,
@@ -186,7 +193,11 @@ class Rules:
             NO_LANE if body.lane is None else sys.intern(body.lane),
             body.needs,
             unique=body.unique,
+            own_share=body.share,
         )
+        task.first_buckets = tuple((bucket.limit, bucket.value) for bucket in body.limits)
+        if body.limits or self.bounds.is_used:
+            self._place(task, task.first_buckets, at)
         self._uniques.take(task)
         self._order.add(task, at)
 
@@ -207,6 +218,8 @@ class Rules:
             raise BrokenError("lease", "leased for no time")
         if self._judges_order:
             self._judge_choice(seq, at, task, body.worker)
+        if self.bounds.is_used:
+            self._judge_bounds(seq, at, task)
         if self.nodes.joined:
             self.nodes.hold(body.worker, task.lane)
         task.state = "leased"
@@ -230,6 +243,13 @@ class Rules:
                 ranks = f"task {first} ranks before {task.number}" if first else "it has no rank"
                 self._report(seq, "order", ranks)
 
+    def _judge_bounds(self, seq: int, at: int, task: Seen) -> None:
+        """Rule 16: every bucket has room; and nothing is leased that is paused."""
+        try:
+            self.bounds.lease(task, at)
+        except BrokenError as broken:
+            self._report(seq, broken.rule, f"task {task.number}: {broken.problem}")
+
     def _take_completed(self, seq: int, _at: int, number: int, body: Completed) -> None:
         # The commonest end by far, so it makes no further call when all is well.
         if body.made:
@@ -239,8 +259,8 @@ class Rules:
             task = self._end_lease(seq, number, body.fence, Completed)
             if task is None:
                 return
-        elif self.nodes.joined:
-            self.nodes.let_go(task)
+        elif self.nodes.joined or task.buckets:
+            self._let_go(task)
         task.state = "completed"
         task.fence = 0
         task.saved = None
@@ -267,7 +287,7 @@ class Rules:
             # Rule 6.
             raise BrokenError("fence", f"fence {fence}, but the live one is {task.fence}")
         task.fence = 0
-        self.nodes.let_go(task)
+        self._let_go(task)
         return task
 
     def _finish(self, task: Seen, state: str) -> None:
@@ -303,7 +323,22 @@ class Rules:
         task.state = "pending"
         self.tasks[number] = task
         self._uniques.take(task)
+        if body.reopens is not None:
+            self._place(task, task.first_buckets, at)
         self._order.add(task, at)
+
+    def _place(self, task: Seen, buckets: tuple[tuple[str, str | None], ...], at: int) -> None:
+        """Gives a task its buckets and its share."""
+        self.bounds.place(task, buckets)
+        if self.bounds.is_used and not self._order.is_governed:
+            self._order.govern(self.bounds, at)
+
+    def _let_go(self, task: Seen) -> None:
+        """The task is leased no more."""
+        self.nodes.let_go(task)
+        if task.buckets:
+            self.bounds.let_go(task)
+            self._order.open(task.buckets)
 
     def _remembered(self, number: int, content: Reopening | None) -> Seen | None:
         """The final task, when it is known to be just what the event brings back."""
@@ -339,7 +374,7 @@ class Rules:
         task = self._in_state(seq, number, Cancelled, "pending", "leased", "failed")
         if task is not None:
             if task.state == "leased":
-                self.nodes.let_go(task)
+                self._let_go(task)
             self._finish(task, "cancelled")
 
     def _take_told(self, seq: int, _at: int, number: int, body: Told) -> None:

@@ -16,11 +16,12 @@ from eventq.errors import ArgumentError, LogCorruptError, shown
 from eventq.eventlog.contract import EventLog, Head
 from eventq.verify.anchor import Anchor, AnchorWatch
 from eventq.verify.bodies import ReadBody, read_bodies
+from eventq.verify.bounds import BoundsBase
 from eventq.verify.indexes import Indexes, IndexMode, Keys
-from eventq.verify.order import Seen
 from eventq.verify.past import LogPast
 from eventq.verify.rules import Rules
 from eventq.verify.seals import SEAL_BYTES, Chain, first_seal
+from eventq.verify.seen import Seen
 from eventq.verify.terms import Unreadable
 
 # The most findings that are told: who wants more has a log to restore, not to read.
@@ -45,7 +46,7 @@ class VerifyBase(Struct, frozen=True):
 
     ``tasks`` are all that were open there, of those that can be judged; ``joined`` is what nodes
     had last said they can run; ``followed`` what was last said of followers, and when. See
-    `base_of`.
+    `base_of`. ``bounds`` is what had been said of limits, pauses and turns.
     """
 
     seq: int
@@ -54,6 +55,7 @@ class VerifyBase(Struct, frozen=True):
     tasks: tuple[Seen, ...] = ()
     joined: tuple[Joined, ...] = ()
     followed: tuple[tuple[Followed, int], ...] = ()
+    bounds: BoundsBase = BoundsBase()
 
 
 class Verdict(Struct, frozen=True):
@@ -139,6 +141,7 @@ class Verification:
         self._anchors = AnchorWatch(log.namespace, base.seq, base.seal, self._report)
         self._lost = False
         self._over = False
+        self.rules.bounds.begin(base.bounds)
         for task in base.tasks:
             self.rules.add(task, base.at)
             if task.key is not None:

@@ -11,8 +11,10 @@ import msgspec
 import pytest
 from msgspec import NODEFAULT, UNSET, Raw, Struct
 
-from eventq.core.events import AnyBody, Body, ErrorInfo, Policy, ProcessExit, Reopening
+from eventq.core.definitions import Definition
+from eventq.core.events import AnyBody, Body, ErrorInfo, Policy, ProcessExit, Reopening, Scope
 
+ASKED: dict[str, object] = {"by": None, "reason": "", "via": "code"}
 # New fields are added here with the default that means what their absence meant before.
 DEFAULTS: dict[str, dict[str, object]] = {
     "Policy": {
@@ -36,6 +38,8 @@ DEFAULTS: dict[str, dict[str, object]] = {
         "snoozes": 0,
         "unique": None,
         "saved": UNSET,
+        "limits": (),
+        "share": None,
     },
     "Created": {
         "key": None,
@@ -48,6 +52,8 @@ DEFAULTS: dict[str, dict[str, object]] = {
         "needs": (),
         "unique": None,
         "repeats": None,
+        "limits": (),
+        "share": None,
     },
     "Leased": {},
     "Completed": {"result": UNSET, "result_missing": None, "made": 0},
@@ -74,8 +80,29 @@ DEFAULTS: dict[str, dict[str, object]] = {
     "Progressed": {"skip": True, "done": 0, "total": None, "note": ""},
     "Saved": {"skip": True, "value": Raw(b"null")},
     "Noted": {"skip": True, "lines": ()},
+    "Scope": {"lane": None, "name": None, "limit": None, "value": None, "tags": ()},
+    "Definition": {"version": 0, "replaced": ()},
+    "Paused": {"until": None, **ASKED},
+    "Resumed": ASKED,
+    "Limited": {
+        "running": None,
+        "rate": None,
+        "per_us": None,
+        "per": None,
+        "code": None,
+        **ASKED,
+    },
+    "Shared": {"per": None, "weights": {}, "lifted": False, "code": None, **ASKED},
 }
-STORED: list[type[Struct]] = [Policy, ErrorInfo, ProcessExit, Reopening, *typing.get_args(AnyBody)]
+STORED: list[type[Struct]] = [
+    Policy,
+    ErrorInfo,
+    ProcessExit,
+    Reopening,
+    Scope,
+    Definition,
+    *typing.get_args(AnyBody),
+]
 
 
 @pytest.mark.parametrize("struct", STORED)
