@@ -15,6 +15,7 @@ from msgspec import UNSET, Raw, Struct
 from msgspec.structs import replace
 
 from eventq.core.events import (
+    Bucket,
     Cancelled,
     Commit,
     Completed,
@@ -26,15 +27,20 @@ from eventq.core.events import (
     Joined,
     Leased,
     Left,
+    Limited,
     LogLine,
     Noted,
+    Paused,
     Progressed,
     Refused,
     Released,
     Renewed,
     Reopening,
+    Resumed,
     Retried,
     Saved,
+    Scope,
+    Shared,
     Unfollowed,
     Unknown,
     Updated,
@@ -53,7 +59,7 @@ LARGEST_DIGITS = 20
 
 # What in each kind of event somebody wrote. One that is missing here cannot be exported.
 VALUES: dict[type[Struct], tuple[str, ...]] = {
-    Created: ("key", "tags", "unique"),
+    Created: ("key", "tags", "unique", "limits", "share"),
     Leased: ("worker",),
     Completed: ("result", "result_missing"),
     Failed: ("error",),
@@ -72,7 +78,13 @@ VALUES: dict[type[Struct], tuple[str, ...]] = {
     Saved: ("value",),
     Noted: ("lines",),
     LogLine: ("text",),
-    Reopening: ("key", "tags", "last_error", "unique", "saved"),
+    Paused: ("scope", "by", "reason"),
+    Resumed: ("scope", "by", "reason"),
+    Limited: ("by", "reason"),
+    Shared: ("weights", "by", "reason"),
+    Scope: ("value", "tags"),
+    Bucket: ("value",),
+    Reopening: ("key", "tags", "last_error", "unique", "saved", "limits", "share"),
     ErrorInfo: ("message", "traceback"),
 }
 # Of these, names of tasks, nodes and people.
@@ -150,12 +162,23 @@ class Redactor:
         if isinstance(value, Raw):
             return self._json(value)
         if isinstance(value, tuple):
-            return tuple(self._shaped(each) for each in value)
+            return self._each(name, value)
         if isinstance(value, dict):
-            # What arguments a handler takes, with defaults that are values.
-            return {each: self.text(text) for each, text in value.items()}
+            return self._named(name, value)
         assert isinstance(value, str), "values are texts, JSON, or parts that hold these"
         return self.name(value) if name in NAMES else self.text(value)
+
+    def _named(self, name: str, values: dict[str, Any]) -> dict[str, Any]:
+        if name == "weights":
+            return {self.text(share): weight for share, weight in values.items()}
+        # What arguments a handler takes, with defaults that are values.
+        return {each: self.text(text) for each, text in values.items()}
+
+    def _each(self, name: str, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        if name != "tags":
+            return tuple(self._shaped(each) for each in values)
+        # Of a scope: values as JSON text, so that they stay equal to those of tasks.
+        return tuple((tag, bytes(self._json(Raw(text.encode()))).decode()) for tag, text in values)
 
     def _unknown(self, kind: str, text: str) -> str:
         try:

@@ -12,9 +12,11 @@ from msgspec import UNSET, Struct
 
 from eventq.audit.lookup import last_sign
 from eventq.audit.phrases import counted, exit_words, ordinal, progress_words, took, wait_words
+from eventq.audit.rule_words import limit_words, scope_words, turn_words
 from eventq.core.durations import brief_duration, show_duration
 from eventq.core.events import (
     LAPSED,
+    Asked,
     Cancelled,
     Completed,
     Created,
@@ -25,13 +27,17 @@ from eventq.core.events import (
     Joined,
     Leased,
     Left,
+    Limited,
     Noted,
+    Paused,
     Progressed,
     Refused,
     Released,
     Renewed,
+    Resumed,
     Retried,
     Saved,
+    Shared,
     Unfollowed,
     Unknown,
     Updated,
@@ -344,6 +350,10 @@ def _retries(number: int) -> str:
     return f"{number} retry" if number == 1 else f"{number} retries"
 
 
+def _why(body: Asked) -> str:
+    return _by(body.by) + (f": {body.reason}" if body.reason else "")
+
+
 _REASONS: dict[type, Callable[[EventContext, Any], str]] = {
     Created: _created,
     Leased: _leased,
@@ -360,6 +370,10 @@ _REASONS: dict[type, Callable[[EventContext, Any], str]] = {
     Left: lambda _, body: f"node {body.worker} runs nothing more",
     Followed: lambda _, body: f"follower {body.follower} has come to {body.seq}",
     Unfollowed: lambda _, body: f"follower {body.follower} is forgotten{_by(body.by)}",
+    Paused: lambda _, body: f"no task of {scope_words(body.scope)} is leased{_why(body)}",
+    Resumed: lambda _, body: f"tasks of {scope_words(body.scope)} are leased again{_why(body)}",
+    Limited: lambda _, body: f"{limit_words(body)}{_why(body)}",
+    Shared: lambda _, body: f"{turn_words(body)}{_why(body)}",
     Progressed: _progressed,
     Saved: lambda _, body: f"a value of {len(bytes(body.value)):,} bytes for the next attempt",
     Noted: lambda _, body: _noted(body),

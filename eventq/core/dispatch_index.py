@@ -104,6 +104,10 @@ class Pending:
             self._aside_of[task.number] = scope
         return None
 
+    def awaits_rate(self, audience: Audience) -> bool:
+        """Whether a rate alone keeps back a task that the audience would be given."""
+        return self.heads is not None and self.heads.awaited(audience)
+
     def take_out(self, task: Task) -> None:
         """Takes a ready task out of its list for a while; O(log n)."""
         self.ready[task.route].remove(rank(task))

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from eventq.core.durations import SECOND_US
+from eventq.core.lease import next_eligible
 from eventq.core.projection import Projection
 from eventq.host.clock import MovedClock
 from eventq.node.node import Node
@@ -48,7 +49,7 @@ class Resting:
         """The rest of a run that rests; for ``pause_s`` nothing happens that rings its bell."""
         if (self._until is None and self.moved is None) or self._attempts.held:
             return None
-        if next(projection.ready(now, self._attempts.workload.audience), None) is not None:
+        if next_eligible(projection, now, self._attempts.workload.audience) is not None:
             return None
         return Rest(self._is_done(projection, now), self._until_us(projection, now, pause_s))
 
@@ -66,7 +67,11 @@ class Resting:
         if self._until != "idle":
             return now >= self._until
         audience = self._attempts.workload.audience
-        return not (projection.leased_count or projection.retrying_count(audience))
+        return not (
+            projection.leased_count
+            or projection.retrying_count(audience)
+            or projection.governing.pending.awaits_rate(audience)
+        )
 
     def _until_us(self, projection: Projection, now: int, pause_s: float) -> int:
         ends = [projection.next_instant()]

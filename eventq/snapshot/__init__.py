@@ -7,6 +7,7 @@ from eventq.snapshot.comparing import (
     FollowerDifference,
     HolderDifference,
     MemberDifference,
+    RuleDifference,
     TaskDifference,
     compare,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "FollowerDifference",
     "HolderDifference",
     "MemberDifference",
+    "RuleDifference",
     "Snapshot",
     "SnapshotVerdict",
     "TaskDifference",

@@ -17,17 +17,20 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from eventq.core.events import KINDS, ErrorInfo, Policy
+from eventq.core.events import KINDS, Bucket, ErrorInfo, Policy, Shared
 from eventq.core.holders import Holder
+from eventq.core.limits import Limit
 from eventq.core.members import Follower, Member
+from eventq.core.pauses import Pause
 from eventq.core.projection import END_KINDS, FOLD_VERSION
 from eventq.core.seal import SEAL_BYTES
 from eventq.core.task import PLAIN_ROUTE, Rarity, Route, Task, TaskState
+from eventq.core.turns import TurnState
 from eventq.errors import SnapshotError
 from eventq.snapshot.content import Snapshot
 
 # Of the bytes' layout; the fold has a number of its own.
-CODEC_VERSION = 5
+CODEC_VERSION = 6
 # What the first line begins with, in every version.
 MARK = b'{"eventq":"snapshot",'
 HEADER_BYTES = 1024
@@ -69,6 +72,13 @@ class _Content(Struct, frozen=True, forbid_unknown_fields=True):
     followers: list[Follower]
     strangers: dict[int, tuple[int, str]]
     strange_ends: dict[str, int]
+    # By name, by bucket, by scope.
+    limits: list[Limit]
+    instants: list[tuple[Bucket, list[int]]]
+    pauses: list[Pause]
+    shared: Shared | None
+    # By priority: how far it has come, and the shares that are ahead, by name, with how far.
+    turns: list[tuple[int, int, list[tuple[str | None, int]]]]
     # In the order in which tasks first have them.
     policies: list[Policy]
     routes: list[Route]
@@ -210,6 +220,14 @@ def _to_content(snapshot: Snapshot) -> _Content:
         followers=[follower for _, follower in sorted(snapshot.followers.items())],
         strangers=dict(sorted(snapshot.strangers.items())),
         strange_ends=dict(sorted(snapshot.strange_ends.items())),
+        limits=[limit for _, limit in sorted(snapshot.limits.items())],
+        instants=sorted(snapshot.instants.items(), key=lambda each: _bucket_key(each[0])),
+        pauses=sorted(snapshot.pauses.values(), key=lambda pause: pause.seq),
+        shared=snapshot.shared,
+        turns=[
+            (priority, turn.level, sorted(turn.ahead.items(), key=lambda each: each[0] or ""))
+            for priority, turn in sorted(snapshot.turns.items())
+        ],
         policy=[policies.setdefault(task.policy, len(policies)) for task in tasks],
         policies=list(policies),
         route=[routes.setdefault(task.route, len(routes)) for task in tasks],
@@ -265,8 +283,17 @@ def _to_snapshot(header: SnapshotHeader, content: _Content) -> Snapshot:
         followers=followers,
         strangers=content.strangers,
         strange_ends=content.strange_ends,
+        limits={limit.said.limit: limit for limit in content.limits},
+        instants=dict(content.instants),
+        pauses={pause.said.scope: pause for pause in content.pauses},
+        shared=content.shared,
+        turns={p: TurnState(level, dict(ahead)) for p, level, ahead in content.turns},
         unknown=content.unknown,
     )
+
+
+def _bucket_key(bucket: Bucket) -> tuple[str, str]:
+    return bucket.limit, bucket.value or ""
 
 
 def _shared(routes: list[Route]) -> list[Route]:
@@ -324,3 +351,15 @@ def _contradicting_nodes(snapshot: Snapshot) -> Iterator[str]:
         yield "a follower is ahead of what it follows"
     if snapshot.strangers.keys() & snapshot.tasks.keys():
         yield "a task is open and is not"
+    yield from _contradicting_rules(snapshot)
+
+
+def _contradicting_rules(snapshot: Snapshot) -> Iterator[str]:
+    said = [limit.seq for limit in snapshot.limits.values()]
+    said += [pause.seq for pause in snapshot.pauses.values()]
+    if any(seq > snapshot.seq for seq in said):
+        yield "a limit or a pause is to be set"
+    if any(each != sorted(each) for each in snapshot.instants.values()):
+        yield "leases that a rate looks at are out of order"
+    if any(f <= t.level for t in snapshot.turns.values() for f in t.ahead.values()):
+        yield "a share is ahead and is not"

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from eventq.core.events import Bucket, Scope, Shared
 from eventq.core.holders import Holder
+from eventq.core.limits import Limit
 from eventq.core.members import Follower, Member, Members
+from eventq.core.pauses import Pause
 from eventq.core.projection import Projection
 from eventq.core.task import Task
+from eventq.core.turns import TurnState
 
 
 class Snapshot(Struct, frozen=True):
@@ -31,6 +35,12 @@ class Snapshot(Struct, frozen=True):
     strangers: dict[int, tuple[int, str]]
     strange_ends: dict[str, int]
     unknown: tuple[int, str] | None
+    limits: dict[str, Limit]
+    instants: dict[Bucket, list[int]]
+    """Of leases that rates look at."""
+    pauses: dict[Scope, Pause]
+    shared: Shared | None
+    turns: dict[int, TurnState]
 
 
 def take(projection: Projection) -> Snapshot:
@@ -50,6 +60,11 @@ def take(projection: Projection) -> Snapshot:
         strangers=dict(projection.strangers),
         strange_ends=dict(projection.strange_ends),
         unknown=projection.unknown,
+        limits=dict(projection.governing.limits.by_name),
+        instants=projection.governing.limits.instants(projection.decided_at),
+        pauses=dict(projection.governing.pauses.by_scope),
+        shared=projection.governing.turns.shared,
+        turns=projection.governing.turns.by_priority(),
     )
 
 
@@ -67,6 +82,13 @@ def restore(snapshot: Snapshot) -> Projection:
     projection.strange_ends = dict(snapshot.strange_ends)
     projection.unknown = snapshot.unknown
     projection.decided_at = snapshot.decided_at
+    projection.governing.restore(
+        limits=snapshot.limits,
+        instants=snapshot.instants,
+        pauses=snapshot.pauses,
+        shared=snapshot.shared,
+        turns=snapshot.turns,
+    )
     projection.advance_to(snapshot.decided_at)
     projection.rebuild()
     return projection

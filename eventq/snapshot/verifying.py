@@ -122,10 +122,15 @@ def _flaws(snapshot: Snapshot, replayed: Snapshot) -> Iterator[Flaw]:
             for name in Task.__struct_fields__:
                 yield from _unlike(name, number, getattr(ours, name), getattr(theirs, name))
     yield from _holder_flaws(snapshot.holders, replayed.holders)
-    for worker, said, replay_said in _pairs(snapshot.members, replayed.members):
-        yield from _unlike(f"members.{worker}", None, said, replay_said)
-    for name, ours, theirs in _pairs(snapshot.followers, replayed.followers):
-        yield from _unlike(f"followers.{name}", None, ours, theirs)
+    yield from _other_flaws(snapshot, replayed)
+
+
+def _other_flaws(snapshot: Snapshot, replayed: Snapshot) -> Iterator[Flaw]:
+    for name in ("members", "followers", "limits", "turns"):
+        for each, ours, theirs in _pairs(getattr(snapshot, name), getattr(replayed, name)):
+            yield from _unlike(f"{name}.{each}", None, ours, theirs)
+    for name in ("instants", "pauses", "shared"):
+        yield from _unlike(name, None, getattr(snapshot, name), getattr(replayed, name))
 
 
 def _holder_flaws(snapshot: dict[str, Holder], replayed: dict[str, Holder]) -> Iterator[Flaw]:

@@ -30,6 +30,7 @@ from eventq.snapshot import (
     FollowerDifference,
     HolderDifference,
     MemberDifference,
+    RuleDifference,
     Snapshot,
     SnapshotVerdict,
     restore,
@@ -143,7 +144,7 @@ def _newer(event: tuple[int, str] | None) -> dict[str, Any] | None:
 
 
 def _changed_fields(
-    change: HolderDifference | MemberDifference | FollowerDifference | TaskChange,
+    change: HolderDifference | MemberDifference | FollowerDifference | RuleDifference | TaskChange,
 ) -> dict[str, list[Any]]:
     named = [(NAMES.get(name, name), pair) for name, pair in change.fields.items()]
     return {name: [_changed_value(name, each) for each in pair] for name, pair in named}
@@ -169,7 +170,7 @@ FIELDS: dict[type, dict[str, Getter]] = {
     Task: _getters(
         "key number namespace name lane needs state priority tags created_at scheduled_at "
         "expires_at started_at finished_at age_us=age attempt retry_count lapses snoozes worker "
-        "progress saved "
+        "progress saved buckets share "
         "last_error result result_missing final_reason policy unique newer",
         newer=lambda task: _newer(task.newer),
     ),
@@ -202,11 +203,12 @@ FIELDS: dict[type, dict[str, Getter]] = {
     ),
     LogDifference: _getters(
         "equal=is_empty before after same_until counts=open.counts events=open.events passed "
-        "nodes=open.holders joined=open.members followers=open.followers"
+        "nodes=open.holders joined=open.members followers=open.followers rules=open.rules"
     ),
     HolderDifference: _getters("worker fields", fields=_changed_fields),
     MemberDifference: _getters("worker fields", fields=_changed_fields),
     FollowerDifference: _getters("follower fields", fields=_changed_fields),
+    RuleDifference: _getters("rule fields", fields=_changed_fields),
     TaskChange: _getters("key number what fields final", fields=_changed_fields),
     Rerun: _getters(
         "key=recorded.task.key number=recorded.task.number attempt=recorded.task.attempt "

@@ -69,6 +69,9 @@ def difference_fields(
             {"follower": each.follower, "fields": _plain_pairs(each.fields)}
             for each in difference.followers
         ],
+        "rules": [
+            {"rule": each.rule, "fields": _plain_pairs(each.fields)} for each in difference.rules
+        ],
     }
 
 
@@ -85,6 +88,7 @@ def say_difference(difference: Difference, before: Projection, after: Projection
     _say_fields("NODE", [(holder.worker, holder.fields) for holder in difference.holders])
     _say_fields("JOINED", [(member.worker, member.fields) for member in difference.members])
     _say_fields("FOLLOWER", [(each.follower, each.fields) for each in difference.followers])
+    _say_fields("RULE", [(each.rule, each.fields) for each in difference.rules])
 
 
 def _say_fields(title: str, things: Iterable[tuple[str, dict[str, tuple[Any, Any]]]]) -> None:

@@ -10,11 +10,13 @@ from msgspec import UNSET
 
 from eventq import Event, Stats, Task, TaskState
 from eventq.audit.phrases import counted, progress_words
+from eventq.audit.rule_words import limit_words, scope_words, turn_words
 from eventq.cli.output import Listing, Pairs, cell
 from eventq.cli.text import json_text, short, tag_text, time_text, visible, visible_lines
 from eventq.cli.words import STATES
 from eventq.core.durations import brief_duration, show_duration
 from eventq.core.events import (
+    Asked,
     Cancelled,
     Completed,
     Created,
@@ -25,15 +27,19 @@ from eventq.core.events import (
     Joined,
     Leased,
     Left,
+    Limited,
     LogLine,
     Noted,
+    Paused,
     Policy,
     Progressed,
     Refused,
     Released,
     Renewed,
+    Resumed,
     Retried,
     Saved,
+    Shared,
     Unfollowed,
     Unknown,
     Updated,
@@ -246,6 +252,16 @@ def _updated(body: Updated) -> str:
     return ", ".join(parts) + _by(body.by)
 
 
+def _paused(body: Paused) -> str:
+    until = "" if body.until is None else f" until {time_text(body.until)}"
+    return f"{visible(scope_words(body.scope))}{until}{_asked(body)}"
+
+
+def _asked(body: Asked) -> str:
+    why = f": {visible(body.reason)}" if body.reason else ""
+    return _by(body.by) + why
+
+
 _TEXTS: dict[type, Callable[[Any], str]] = {
     Created: _created,
     Leased: lambda body: (
@@ -262,6 +278,10 @@ _TEXTS: dict[type, Callable[[Any], str]] = {
     Left: lambda body: visible(body.worker),
     Followed: _followed,
     Unfollowed: lambda body: f"{visible(body.follower)}{_by(body.by)}",
+    Paused: _paused,
+    Resumed: lambda body: f"{visible(scope_words(body.scope))}{_asked(body)}",
+    Limited: lambda body: f"{visible(limit_words(body))}{_asked(body)}",
+    Shared: lambda body: f"{visible(turn_words(body))}{_asked(body)}",
     Progressed: _progress,
     Saved: lambda body: f"value {json_text(body.value)}",
     Noted: lambda body: " | ".join(line_text(line) for line in body.lines),
