@@ -29,7 +29,7 @@ FILE_LINES = 430
 # Queue and AsyncQueue have each other, so that one module must hold both; the kinds of events are
 # one union.
 LONGER = {
-    "eventq/queue.py": 630,
+    "eventq/queue.py": 760,
     "eventq/core/events.py": 580,
     "eventq/core/projection.py": 470,
     "eventq/verify/rules.py": 455,

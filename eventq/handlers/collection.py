@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, Unpack, cast, overload
 
 from eventq.errors import ArgumentError
 from eventq.handlers.around import Around, check_around
 from eventq.handlers.context import AsyncContext, Context
+from eventq.handlers.definitions import RuleDefinitions
 from eventq.handlers.follow import Follow, make_follow
 from eventq.handlers.handler import Handler, HandlerOptions, MakesTasks
 
@@ -46,6 +47,8 @@ class Handlers:
         """Outermost first. They wrap the handlers of this collection."""
         self.follows: dict[str, Follow] = {}
         """By name."""
+        self.rules = RuleDefinitions({})
+        """Limits and turns, as this code defines them."""
         # The queues that make its tasks, and whether each does so instead of all before it.
         self._queues: list[tuple[MakesTasks, bool]] = []
 
@@ -79,7 +82,8 @@ class Handlers:
         ``ctx.log`` is given at this level or above is kept with the attempt, at most 1,000 lines
         and 64 KiB. ``isolate``: each attempt runs in another process, which is killed
         ``kill_after`` ("10s") it was told to end, may have ``memory`` ("2GiB"; None: any), and is
-        replaced after ``recycle`` attempts (None: never). ``unique``: True, or the name of an
+        replaced after ``recycle`` attempts (None: never). ``limits``, ``exclusive`` and
+        ``share`` as for `Queue.new`. ``unique``: True, or the name of an
         argument: one task is open at a time with these arguments, or with this one's value;
         ``on_duplicate`` as for `Queue.new`. A first parameter annotated with
         `Context` is given the context. Raises ArgumentError for a function whose arguments cannot
@@ -132,6 +136,39 @@ class Handlers:
             return function
 
         return register
+
+    def limit(
+        self,
+        name: str,
+        /,
+        *,
+        running: int | None = None,
+        rate: str | None = None,
+        per: str | None = None,
+        version: int = 0,
+    ) -> None:
+        """Defines a limit for tasks that name it, over all processes; set when a run begins.
+
+        ``running``: how many of them may run at a time. ``rate``: how many may begin in any window,
+        like "100/1m". ``per``: a tag; each of its values has these bounds for itself. A change by
+        hand holds until the code's definition changes. Code that comes with an earlier definition
+        does nothing and warns: a higher ``version`` brings it back. Raises ArgumentError.
+        """
+        self.rules.limit(name, version=version, running=running, rate=rate, per=per)
+
+    def fair(
+        self,
+        *,
+        per: str | None = None,
+        weights: Mapping[str, int] | None = None,
+        version: int = 0,
+    ) -> None:
+        """Has shares take turns among tasks of equal priority; set when a run begins.
+
+        ``per``: the tag whose value is the share of a task that is not given one. ``weights``: how
+        many turns a share has for one of the others. As for `limit` otherwise.
+        """
+        self.rules.fair(version=version, per=per, weights=weights)
 
     def bind(self, queue: MakesTasks, *, over: bool = False) -> None:
         """Has the queue make the tasks of these handlers, also of those to come.

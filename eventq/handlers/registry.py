@@ -8,6 +8,7 @@ from eventq.core.audience import matches
 from eventq.errors import ArgumentError
 from eventq.handlers.around import Call
 from eventq.handlers.collection import Handlers
+from eventq.handlers.definitions import RuleDefinitions, joined_definitions
 from eventq.handlers.follow import Follow
 from eventq.handlers.handler import MakesTasks
 from eventq.handlers.work import AnyHandler, Work, placed_work, work_of_handler
@@ -45,6 +46,16 @@ class Registry:
                 if found.setdefault(name, follow) is not follow:
                     raise ArgumentError("name", name, "a name that no other follower has")
         return list(found.values())
+
+    def rules(self) -> RuleDefinitions:
+        """All limits, and turns. Raises ArgumentError where two collections differ."""
+        return joined_definitions(collection.rules for collection in self._collections)
+
+    def pers(self) -> dict[str, str | None]:
+        """The tags of the limits that this process defines."""
+        if not any(collection.rules.limits for collection in self._collections):
+            return {}
+        return {name: each.wanted.per for name, each in self.rules().limits.items()}
 
     def lend(self, queue: MakesTasks) -> None:
         """Has another queue make the tasks of all handlers, until it is given back."""

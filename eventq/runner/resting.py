@@ -67,11 +67,12 @@ class Resting:
         if self._until != "idle":
             return now >= self._until
         audience = self._attempts.workload.audience
-        return not (
-            projection.leased_count
-            or projection.retrying_count(audience)
-            or projection.governing.pending.awaits_rate(audience)
-        )
+        if projection.leased_count or projection.governing.pending.awaits_rate(audience):
+            return False
+        if not projection.governing.is_on:
+            return not projection.retrying_count(audience)
+        # Of those to be retried, one that is due is kept back: by a pause, or a limit of nobody's.
+        return not any(t.attempt and audience.accepts(t.route) for t in projection.waiting())
 
     def _until_us(self, projection: Projection, now: int, pause_s: float) -> int:
         ends = [projection.next_instant()]

@@ -162,6 +162,7 @@ class Runner:
     def _step(self) -> bool:
         """Does one round; returns whether to go on."""
         try:
+            self.settler.define()
             self.attempts.collect()
             self.attempts.fail_late()
             if self.stopping.asked_count and self._wind_down():

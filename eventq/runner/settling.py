@@ -29,6 +29,7 @@ from eventq.core.new_task import size_bytes as order_bytes
 from eventq.core.places import Vacancy
 from eventq.core.settle import Lapse, Outcome, SettleAndLease
 from eventq.core.task import Task
+from eventq.handlers.definitions import name_of
 from eventq.handlers.telling import told_bytes
 from eventq.host.logger import SafeLogger
 from eventq.node.node import Node
@@ -53,6 +54,7 @@ FULL_BYTES = COMMIT_BYTES - 64 * 1024
 # A node says this often what it can run; one that has not for five minutes is taken for dead.
 JOIN_EVERY_S = 60.0
 FULL = Vacancy(0, 0)
+NOT_DEFINED = "%(rule)s is not set as this code defines it: %(problem)s"
 LAPSED_LEASES = "node %(node)s stopped renewing: %(attempts)s leases lapsed"
 
 COUNTED = {
@@ -79,6 +81,7 @@ class Settler:
         self._chance = options.chance
         self._ttl_us = options.lease_ttl_us
         self._settled_s = 0.0
+        self._rules = list(attempts.workload.rules)
         # When the node last said what it can run, and what. Monotonic seconds.
         self._said: tuple[float, Joined] | None = None
 
@@ -144,6 +147,16 @@ class Settler:
             self._submit(attempts)
         if is_news:
             news.report(self._node, committed)
+
+    def define(self) -> None:
+        """Sets the limits and turns that this run's code defines; each of them once."""
+        while self._rules:
+            definition = self._rules[0]
+            problem = self._node.execute(definition).result
+            if problem is not None:
+                values = {"rule": name_of(definition), "problem": problem}
+                logger.warning(NOT_DEFINED, values, extra=values)
+            del self._rules[0]
 
     def begin(self, leased: list[Task]) -> None:
         """Begins the tasks that were leased as they were created, for workers that are free."""

@@ -13,6 +13,7 @@ from eventq.core.validation import check_count, check_name, check_patterns
 from eventq.core.version import __version__
 from eventq.errors import ArgumentError
 from eventq.handlers.around import Call
+from eventq.handlers.definitions import AnyDefinition
 from eventq.handlers.follow import Follow
 from eventq.handlers.registry import Registry
 from eventq.handlers.work import Work, work_of_worker
@@ -37,6 +38,8 @@ class Workload(Struct, frozen=True):
     """It takes what has no name, in any lane; so does a node that says nothing."""
     follows: tuple[Follow, ...] = ()
     """What is called for events."""
+    rules: tuple[AnyDefinition, ...] = ()
+    """Limits and turns, to be set when it begins."""
 
     def work_of(self, task: Task) -> Work:
         """What is called for a task that the audience accepts."""
@@ -83,6 +86,7 @@ def make_workload(
     slots = _slots(lanes, workers)
     own_lanes = None if lanes is None else tuple(sorted(_names_of(lanes)))
     follows = tuple(registry.follows())
+    rules = _rules(registry)
     if worker is None:
         named = registry.works(patterns)
         if not (named or follows):
@@ -91,13 +95,29 @@ def make_workload(
         texts = {handler.name: handler.signature.text for handler in registry}
         signatures = {name: texts[name] for name in sorted(named)}
         return Workload(
-            audience, slots, named, None, signatures, policy, is_plain=False, follows=follows
+            audience,
+            slots,
+            named,
+            None,
+            signatures,
+            policy,
+            is_plain=False,
+            follows=follows,
+            rules=rules,
         )
     work = work_of_worker(worker, registry.own.arounds)
     is_unnamed = patterns is None or EVERY_NAME in patterns
     audience = Audience(patterns or (), unnamed=is_unnamed, lanes=own_lanes)
     is_plain = patterns is None and lanes is None
-    return Workload(audience, slots, {}, work, {}, policy, is_plain=is_plain, follows=follows)
+    return Workload(
+        audience, slots, {}, work, {}, policy, is_plain=is_plain, follows=follows, rules=rules
+    )
+
+
+def _rules(registry: Registry) -> tuple[AnyDefinition, ...]:
+    found = registry.rules()
+    turns = [] if found.turns is None else [found.turns]
+    return (*found.limits.values(), *turns)
 
 
 def _names_of(lanes: object) -> list[str]:
