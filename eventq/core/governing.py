@@ -72,6 +72,11 @@ class Governing:
             return False
         return self.pauses.of_task(replace(task, route=route), now) is None
 
+    def held_by(self, task: Task, now: int) -> Scope | Bucket | None:
+        """The pause, or the bucket without room, that keeps a ready task back; None for none."""
+        paused = self.pauses.of_task(task, now)
+        return self.limits.full(task.route.buckets, now) if paused is None else paused
+
     def leased(self, tasks: Iterable[Task], at: int) -> None:
         """These tasks are leased, in this order."""
         heads, turns = self.pending.heads, self.turns

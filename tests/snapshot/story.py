@@ -5,7 +5,9 @@ from __future__ import annotations
 from msgspec import Raw
 
 from eventq.core.command import NEW, Draft
+from eventq.core.definitions import Definition
 from eventq.core.events import (
+    Bucket,
     Cancelled,
     Completed,
     Created,
@@ -16,16 +18,21 @@ from eventq.core.events import (
     Joined,
     Leased,
     Left,
+    Limited,
     LogLine,
     Noted,
+    Paused,
     Policy,
     Progressed,
     Refused,
     Released,
     Renewed,
     Reopening,
+    Resumed,
     Retried,
     Saved,
+    Scope,
+    Shared,
     Unfollowed,
     Updated,
 )
@@ -58,6 +65,8 @@ COMMITS: list[list[Draft]] = [
     [(20, Expired("max_age"))],
 ]
 # What goes on behind them: names, lanes, nodes that join, lapses, snoozes.
+CODE = Definition("ab", 1, ("cd",))
+HOST = Raw(b'{"host":"mx1"}')
 LATER: list[list[Draft]] = [
     [
         (0, Joined("dora", 30, 4, "1", ("mail.*",), lanes={"heavy": 2}, signatures={"a": "()"})),
@@ -79,6 +88,16 @@ LATER: list[list[Draft]] = [
         (4, Saved(8, value=Raw(b'{"page":7}'))),
         (4, Noted(8, lines=(LogLine(1_100, "info", "hello"),))),
     ],
+    [
+        (0, Limited(limit="smtp", running=2, rate=3, per_us=500, per="host", code=CODE)),
+        (0, Limited(limit="ocr", running=1)),
+        (0, Paused(scope=Scope(lane="mail"), until=9_000, by="ada", reason="down")),
+        (0, Paused(scope=Scope(tags=(("n", "7"),)))),
+        (0, Resumed(scope=Scope(tags=(("n", "7"),)))),
+        (0, Shared(per="host", weights={"big": 3})),
+        (NEW, Created(LINEAR, tags=HOST, needs=("limits",), limits=(Bucket("smtp"),), share="b")),
+    ],
+    [(47, Leased(1, "bert", 20))],
 ]
 # About task 27, of a kind that is not known.
 NEWER = '{"kind":"frozen","until":7}'
