@@ -38,7 +38,7 @@ class Governing:
 
     def route_for(self, route: Route, share: str | None, tags_json: bytes) -> Route:
         """The route of a task that is made or reopened; equal ones are one object."""
-        if route.buckets or self.turns.is_on:
+        if self.is_on or route.buckets:
             self._turn_on()
             route = self._resolved(route, share, tags_json)
         return route if route is PLAIN_ROUTE else self._interned(route)

@@ -86,7 +86,7 @@ def make_workload(
     slots = _slots(lanes, workers)
     own_lanes = None if lanes is None else tuple(sorted(_names_of(lanes)))
     follows = tuple(registry.follows())
-    rules = _rules(registry)
+    rules = rules_of(registry)
     if worker is None:
         named = registry.works(patterns)
         if not (named or follows):
@@ -114,7 +114,8 @@ def make_workload(
     )
 
 
-def _rules(registry: Registry) -> tuple[AnyDefinition, ...]:
+def rules_of(registry: Registry) -> tuple[AnyDefinition, ...]:
+    """The limits and turns that a registry's code defines. Raises ArgumentError."""
     found = registry.rules()
     turns = [] if found.turns is None else [found.turns]
     return (*found.limits.values(), *turns)

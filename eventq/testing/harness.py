@@ -40,7 +40,7 @@ from eventq.runner.attempts import LOST
 from eventq.runner.options import RunOptions
 from eventq.runner.pool import Pool
 from eventq.runner.runner import Runner, RunReport
-from eventq.runner.workload import Workload
+from eventq.runner.workload import Workload, rules_of
 from eventq.testing.clock import START, ManualClock
 from eventq.testing.created import AnyTarget, CreatedSearch, name_of
 from eventq.testing.faults import Faults, NodeDiedError
@@ -330,7 +330,17 @@ class Harness:
             signatures.update({each.name: each.signature.text for each in registry})
         audience = Audience(tuple(sorted(named)), unnamed=False)
         signatures = {name: signatures[name] for name in audience.names}
-        return Workload(audience, {None: 1}, named, None, signatures, self._policy, is_plain=False)
+        rules = tuple(rule for registry in self._registries for rule in rules_of(registry))
+        return Workload(
+            audience,
+            {None: 1},
+            named,
+            None,
+            signatures,
+            self._policy,
+            is_plain=False,
+            rules=rules,
+        )
 
     def _call_of(self, handler: AnyHandler) -> Call:
         call = unpacking(handler)
