@@ -155,7 +155,7 @@ class Governing:
         share = self.turns.share_of(share, tags_json)
         if buckets == route.buckets and share == route.share:
             return route
-        return replace(route, buckets=buckets, share=share)
+        return Route(route.name, route.lane, route.needs, buckets, share)
 
     def _bucket(self, bucket: Bucket, tags_json: bytes) -> Bucket:
         if bucket.value is not None:
