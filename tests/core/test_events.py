@@ -178,8 +178,8 @@ GOLDEN: list[tuple[AnyBody, str]] = [
             via="cli",
         ),
         (
-            '{"kind":"paused","by":"ada","reason":"down","via":"cli",'
-            '"scope":{"lane":"mail","tags":[["tenant","\\"7\\""]]},"until":9}'
+            '{"kind":"paused","scope":{"lane":"mail","tags":[["tenant","\\"7\\""]]},'
+            '"until":9,"by":"ada","reason":"down","via":"cli"}'
         ),
     ),
     (
