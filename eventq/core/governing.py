@@ -72,6 +72,11 @@ class Governing:
             return False
         return self.pauses.of_task(replace(task, route=route), now) is None
 
+    def route_held_by(self, route: Route, now: int) -> Scope | Bucket | None:
+        """What keeps all ready tasks of a route back, but for pauses of tags; None for nothing."""
+        paused = self.pauses.of_base(route, now) or self.pauses.of_buckets(route, now)
+        return self.limits.full(route.buckets, now) if paused is None else paused
+
     def held_by(self, task: Task, now: int) -> Scope | Bucket | None:
         """The pause, or the bucket without room, that keeps a ready task back; None for none."""
         paused = self.pauses.of_task(task, now)

@@ -94,6 +94,32 @@ def undefined_limits(projection: Projection, now: int) -> dict[str, int]:
     return dict(sorted(found.items()))
 
 
+def held_back(projection: Projection, now: int) -> dict[str, int]:
+    """How many ready tasks each limit or pause keeps back; O(ready lists), with tags O(tasks)."""
+    governing = projection.governing
+    found: Counter[str] = Counter()
+    if not governing.is_on:
+        return {}
+    if any(scope.tags for scope in governing.pauses.by_scope):
+        for task in projection.ready(now):
+            if (held := governing.held_by(task, now)) is not None:
+                found[_kept_by(held)] += 1
+        return dict(sorted(found.items()))
+    for route, count in projection.ready_routes(now).items():
+        if (held := governing.route_held_by(route, now)) is not None:
+            found[_kept_by(held)] += count
+    return dict(sorted(found.items()))
+
+
+def _kept_by(held: Scope | Bucket) -> str:
+    if isinstance(held, Bucket):
+        return f"limit {held.limit}"
+    given = [(name, getattr(held, name)) for name in ("lane", "name", "limit", "value")]
+    parts = [f"{name} {value}" for name, value in given if value is not None]
+    parts += [f"tag {name}={text}" for name, text in held.tags]
+    return f"pause of {', '.join(parts) or 'everything'}"
+
+
 def pause_states(projection: Projection, now: int) -> list[PauseState]:
     """The pauses that go on, in the order in which they began; O(ready tasks) where there are."""
     pauses = projection.governing.pauses

@@ -196,7 +196,9 @@ FIELDS: dict[type, dict[str, Getter]] = {
         "grant loads handled_by task"
     ),
     Grant: _getters("seq at worker attempt in_order rank"),
-    Rank: _getters("seq at place ahead_count ahead_by ahead behind_count behind_by behind overdue"),
+    Rank: _getters(
+        "seq at place ahead_count ahead_by ahead behind_count behind_by behind overdue held_back"
+    ),
     Rival: _getters(
         "key=task.key number=task.number priority=task.priority scheduled_at=task.scheduled_at "
         "field"

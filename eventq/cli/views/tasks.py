@@ -108,6 +108,7 @@ def stats_pairs(stats: Stats) -> Pairs:
         ("events", stats.seq),
         ("nodes", nodes),
         *((f"unhandled {visible(name)}", count) for name, count in stats.unhandled.items()),
+        *((f"held by {visible(what)}", count) for what, count in stats.held.items()),
     ]
 
 
