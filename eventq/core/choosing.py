@@ -23,6 +23,9 @@ class Choosing:
     """The next task that an audience may be given, and the next after that."""
 
     def __init__(self, governing: Governing, tasks: dict[int, Task], now: int) -> None:
+        self._governing = governing
+        # Until all is put back; an interrupt may leave it so, and then all is folded anew.
+        governing.is_tried = True
         self._pending: Pending = governing.pending
         self._limits = governing.limits
         self._turns = governing.turns
@@ -100,6 +103,7 @@ class Choosing:
         for task in self._let_go:
             self._limits.count(task)
         self._let_go.clear()
+        self._governing.is_tried = False
 
     def _free(self, route: Route) -> None:
         heads = self._pending.heads
@@ -120,7 +124,5 @@ class Choosing:
 def choosing(governing: Governing, tasks: dict[int, Task], now: int) -> Iterator[Choosing]:
     """Chooses for a while; in the end all is as it was."""
     choice = Choosing(governing, tasks, now)
-    try:
-        yield choice
-    finally:
-        choice.put_back()
+    yield choice
+    choice.put_back()

@@ -181,11 +181,11 @@ class Pending:
         """Moves tasks whose instant has come from `waiting` to `ready`; O(log n) for each."""
         if now <= self.advanced_to:
             return
+        was_sorted, self.is_sorted = self.is_sorted, False
+        self.advanced_to = now
         if self.heads is not None:
             self.heads.advance(now)
             self._resume_ended(now)
-        was_sorted, self.is_sorted = self.is_sorted, False
-        self.advanced_to = now
         waiting = self.waiting
         while waiting and waiting[0][0] <= now:
             _, number = waiting.pop(0)
@@ -200,10 +200,10 @@ class Pending:
         """
         if now >= self.advanced_to:
             return
+        was_sorted, self.is_sorted = self.is_sorted, False
         for scope in list(self._aside):
             # Some of them may have to wait again.
             self.resume(scope)
-        was_sorted, self.is_sorted = self.is_sorted, False
         self.advanced_to = now
         for route, ranks in list(self.ready.items()):
             for place in later_than(now, ranks):

@@ -32,6 +32,8 @@ class Governing:
         self.pending = Pending(tasks, self.limits, self.pauses, self.turns)
         self.is_on = False
         """Whether any of it has been used; until then nothing here costs anything."""
+        self.is_tried = False
+        """Whether something is taken on trial just now, see `choosing`."""
         self._tasks = tasks
         self._routes: dict[Route, Route] = {PLAIN_ROUTE: PLAIN_ROUTE}
         self._most = FEW_ROUTES

@@ -100,9 +100,9 @@ class Leasing:
             self._choice = Choosing(projection.governing, projection.tasks, self._now)
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Puts back what was taken on trial."""
-        if self._choice is not None:
+    def __exit__(self, error: object, *_: object) -> None:
+        """Puts back what was taken on trial; what was broken off is folded anew."""
+        if self._choice is not None and error is None:
             self._choice.put_back()
 
     def early(

@@ -184,7 +184,8 @@ class Projection:
     @property
     def is_whole(self) -> bool:
         """False in the middle of a change, and for good where one was broken off there."""
-        return self._is_applied and self._pending.is_sorted
+        is_tried = self.governing.is_tried
+        return self._is_applied and self._pending.is_sorted and not is_tried
 
     @property
     def advanced_to(self) -> int:
