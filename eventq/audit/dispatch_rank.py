@@ -84,6 +84,8 @@ def rank_of(
     overdue = held_back = 0
     governing = projection.governing
     turns = governing.turns
+    # A history alone does not say whose turn it is.
+    task = projection.tasks.get(task.number, task)
     for other in projection.ready(now):
         if other.number == task.number or (choice is not None and not choice(other.route)):
             continue
