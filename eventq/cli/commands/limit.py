@@ -6,7 +6,7 @@ import click
 
 from eventq.audit.rule_words import bound_words
 from eventq.cli.output import Listing, plain_pairs, say_list, say_record
-from eventq.cli.place import Place, placed
+from eventq.cli.place import Place, expect_command, placed
 from eventq.cli.text import short, time_text, visible
 from eventq.core.events import Limited
 from eventq.replay.rules_now import BucketState
@@ -49,9 +49,13 @@ BUCKETS = Listing(
 Examples:
   eventq limit set smtp --running 2 --by ada
   eventq limit lift smtp""",
+    invoke_without_command=True,
 )
-def limit() -> None:
+@placed
+def limit(*, place: Place) -> None:
     """Set or lift a limit by hand; it holds until the code's own definition changes."""
+    del place
+    expect_command()
 
 
 @limit.command(name="set", epilog="Example: eventq limit set smtp --running 2 --rate 100/1m")
