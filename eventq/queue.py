@@ -10,22 +10,32 @@ import random
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, Unpack, overload
 
 import msgspec
+from msgspec.structs import replace
 
 from eventq.aio import AsyncSchedules, awaited, follow_log, taking
 from eventq.archive import open_archived
-from eventq.core.create import NewTask, creating
+from eventq.core.create import NewTask
 from eventq.core.create_flow import CreateFlow
+from eventq.core.create_tasks import creating
 from eventq.core.durations import Duration
-from eventq.core.events import Event
+from eventq.core.events import Asked, Event, Paused, Resumed, Shared
 from eventq.core.follow import DropFollower
+from eventq.core.govern import CancelRunning, PauseTasks, ResumeTasks, SetLimit, SetTurns
 from eventq.core.manage import CancelTask, ManageTask, RepeatTask, RetryTask, UpdateTask
 from eventq.core.new_task import TaskSpec, batches, make_orders, order_for
 from eventq.core.options import TaskOptions, make_policy
 from eventq.core.policy import DEFAULT_BACKOFF, Backoff
 from eventq.core.reference import ResultOf, check_after
+from eventq.core.rule_options import (
+    ScopeOptions,
+    check_until,
+    make_limited,
+    make_scope,
+    make_shared,
+)
 from eventq.core.task import FINAL, Task
 from eventq.core.validation import (
     States,
@@ -71,6 +81,7 @@ from eventq.replay.query import (
     read_events,
     take_stats,
 )
+from eventq.replay.rules_now import BucketState, PauseState, bucket_states, pause_states
 from eventq.runner.slot import RunSlot
 from eventq.runner.workload import Workload, make_workload
 from eventq.schedules.managing import QueueSchedules
@@ -79,6 +90,7 @@ if TYPE_CHECKING:
     from eventq.runner.runner import RunReport
 
 P = ParamSpec("P")
+A = TypeVar("A", bound=Asked)
 
 DEFAULT_URL = "sqlite:///eventq.db"
 
@@ -127,11 +139,8 @@ class Queue:
         if log is not None and (url != DEFAULT_URL or namespace not in {"default", log.namespace}):
             raise ArgumentError("log", log, "a log, or a URL and a namespace, not both")
         self.namespace = check_namespace(namespace) if log is None else log.namespace
-        self.workers = (
-            usable_cores()
-            if workers is None
-            else check_count(workers, "workers", least=1, most=10_000)
-        )
+        count = usable_cores() if workers is None else workers
+        self.workers = check_count(count, "workers", least=1, most=10_000)
         self._policy = make_policy(
             max_age=max_age,
             max_retries=max_retries,
@@ -158,6 +167,8 @@ class Queue:
         """Make tasks by the clock or every so often; see `Handlers.cron` and `Handlers.every`."""
         self.schedules = QueueSchedules(self._node, self._registry.schedules)
         """The schedules of the log, by name."""
+        self.limit, self.fair = self._registry.own.limit, self._registry.own.fair
+        """Define limits and turns, set by this queue's runs; see `Handlers.limit` and `fair`."""
         self._registry.bind()
         _open_queues.add(self)
 
@@ -189,9 +200,14 @@ class Queue:
         is, that is returned; with ``on_duplicate`` "raise", DuplicateTaskError is raised, and with
         "replace" it gets these tags and this schedule first, if it is pending. ``after``: tasks, or
         their keys, that must complete before; ``if_failed`` "cancel", "run" or "hold": what becomes
-        of it if one of them does not. Raises ArgumentError, KeyConflictError (the key's task has
-        other content), TaskNotFoundError (``after``), LogError, and TypeError for arguments that
-        the handler does not take.
+        of it if one of them does not. ``limits``: the limits that it takes a place in while it
+        runs, each by its tag's value or (``{"smtp": "mx1"}``) by one that is given.
+        ``exclusive``: values of each of which one task runs at a time. ``share``: whose turn it is
+        among equals, instead of its tag's value.
+
+        Raises ArgumentError, KeyConflictError (the key's task has other content),
+        TaskNotFoundError (``after``), LogError, and TypeError for arguments that the handler does
+        not take.
         """
         return self._create([order_for(what, args, options, self._policy)])[0]
 
@@ -436,6 +452,86 @@ class Queue:
             raise ArgumentError("delay", delay, "either delay or scheduled_at, not both")
         return self._manage(key, UpdateTask(level, tags_json, at, delay_us, check_by(by)))
 
+    # Who may run when.
+
+    def limits(self) -> list[BucketState]:
+        """All buckets of limits: bounds, what is taken, who holds and how many wait."""
+        with self._node.reading() as projection:
+            return bucket_states(projection, self._node.now())
+
+    def set_limit(
+        self,
+        name: str,
+        *,
+        running: int | None = None,
+        rate: str | None = None,
+        per: str | None = None,
+        by: str | None = None,
+        reason: str = "",
+    ) -> None:
+        """Sets a limit by hand; it holds until the code's own definition changes.
+
+        As `limit` otherwise; with neither ``running`` nor ``rate``, the limit is lifted. Raises
+        ArgumentError, also for another ``per`` while open tasks are counted by the one there is.
+        """
+        wanted = make_limited(name, running=running, rate=rate, per=per)
+        self._node.execute(SetLimit(self._asked(wanted, by, reason)))
+
+    def set_turns(
+        self,
+        *,
+        per: str | None = None,
+        weights: Mapping[str, int] | None = None,
+        lifted: bool = False,
+        by: str | None = None,
+        reason: str = "",
+    ) -> None:
+        """Has shares take turns as `fair` does, by hand; ``lifted``: no more."""
+        is_over = check_flag(lifted, "lifted")
+        wanted = Shared(lifted=True) if is_over else make_shared(per=per, weights=weights)
+        self._node.execute(SetTurns(self._asked(wanted, by, reason)))
+
+    def pause(
+        self,
+        *,
+        until: datetime | Duration | None = None,
+        cancel_running: bool = False,
+        by: str | None = None,
+        reason: str = "",
+        **scope: Unpack[ScopeOptions],
+    ) -> int:
+        """Has no task of a scope leased until it is resumed, or ``until`` an instant or so long.
+
+        The scope is a ``lane``, a ``name`` (or a pattern), a ``limit`` (with a ``value``: one of
+        its buckets), ``tags`` with values, or several of these; nothing given is everything. What
+        runs goes on, unless ``cancel_running``; returns how many were cancelled. Tasks are made,
+        and age, as ever. A pause of the same scope is replaced. Raises ArgumentError.
+        """
+        found = make_scope(**scope)
+        cancels = check_flag(cancel_running, "cancel_running")
+        at = check_until(until, self._node.now())
+        paused = self._asked(Paused(scope=found, until=at), by, reason)
+        self._node.execute(PauseTasks(paused))
+        cancelled = 0
+        while cancels:
+            command = CancelRunning(found, paused.reason or "paused", paused.by)
+            count = self._node.execute(command).result
+            cancelled += count
+            cancels = count > 0
+        return cancelled
+
+    def resume(
+        self, *, by: str | None = None, reason: str = "", **scope: Unpack[ScopeOptions]
+    ) -> None:
+        """Ends the pause of this scope. Raises ArgumentError where there is none."""
+        resumed = self._asked(Resumed(scope=make_scope(**scope)), by, reason)
+        self._node.execute(ResumeTasks(resumed))
+
+    def pauses(self) -> list[PauseState]:
+        """The pauses that go on, in the order in which they began."""
+        with self._node.reading() as projection:
+            return pause_states(projection, self._node.now())
+
     def drop_follower(self, name: str, *, by: str | None = None) -> None:
         """Forgets a follower, so that archives do not wait for it. One that runs stops there.
 
@@ -489,9 +585,13 @@ class Queue:
             policy=self._policy,
         )
 
+    @staticmethod
+    def _asked(body: A, by: str | None, reason: str) -> A:
+        return replace(body, by=check_by(by), reason=check_text(reason, "reason"))
+
     def _create(self, orders: list[NewTask]) -> list[Task]:
         check_guarded("new")
-        committed = self._node.execute(creating(orders))
+        committed = self._node.execute(creating(orders, self._registry.pers()))
         # Of a created task's event, the task after it is never missing.
         tasks: list[Any] = committed.tasks
         return [tasks[place] if isinstance(place, int) else place for place in committed.result]
@@ -552,6 +652,12 @@ class AsyncQueue:
     repeat = awaited(Queue.repeat)
     update = awaited(Queue.update)
     drop_follower = awaited(Queue.drop_follower)
+    limits = awaited(Queue.limits)
+    set_limit = awaited(Queue.set_limit)
+    set_turns = awaited(Queue.set_turns)
+    pause = awaited(Queue.pause)
+    resume = awaited(Queue.resume)
+    pauses = awaited(Queue.pauses)
 
     def flow(self, key: str | None = None) -> Flow:
         """See `Queue.flow`; here ``async with queue.flow() as flow``."""

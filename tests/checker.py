@@ -19,9 +19,9 @@ from eventq.core.events import AnyBody, Commit, Event, Unknown
 from eventq.eventlog.contract import EventLog, Head
 from eventq.eventlog.memory import MemoryLog, MemoryStorage
 from eventq.verify.indexes import IndexMode, Keys
-from eventq.verify.order import Seen
 from eventq.verify.past import remember
 from eventq.verify.rules import Rules
+from eventq.verify.seen import Seen
 from eventq.verify.verifier import Verification
 
 OPEN = ("pending", "leased", "failed")

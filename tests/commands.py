@@ -9,8 +9,8 @@ import msgspec
 
 from eventq.core.command import NEW, Decision, Draft, PastTasks
 from eventq.core.events import Created, Policy
-from eventq.core.lease import Vacancy
 from eventq.core.manage import CancelTask, ManageTask, UpdateTask
+from eventq.core.places import Vacancy
 from eventq.core.projection import Projection
 from eventq.core.settle import SettleAndLease
 from eventq.node.node import Node

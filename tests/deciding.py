@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from eventq.core.command import Draft, PastTasks
-from eventq.core.create import CreateTasks, NewTask
+from eventq.core.create import NewTask
+from eventq.core.create_tasks import CreateTasks
 from eventq.core.events import COMMIT_EVENTS, Created, Event
 from eventq.core.lease import Renew, can_lease, expire, lease
 from eventq.core.manage import CancelTask, ManageTask, RetryTask, UpdateTask
@@ -15,8 +16,10 @@ from eventq.core.projection import Projection
 from eventq.core.settle import Lapse, settle
 from eventq.core.task import Task
 from eventq.errors import EventqError
+from eventq.node.logged_past import LoggedPast
 
 __all__ = [
+    "ForgetfulPast",
     "FoundPast",
     "KnownPast",
     "attempted",
@@ -77,6 +80,14 @@ class FoundPast(KnownPast):
     def created_and_task(self, number: int) -> tuple[Event | None, Task | None]:
         """See PastTasks.created_and_task."""
         return None, self._task if number == self._task.number else None
+
+
+class ForgetfulPast(LoggedPast):
+    """A log that knows its tasks, but not how attempts have ended."""
+
+    def history(self, _number: int) -> list[Event]:
+        """See PastTasks.history."""
+        return []
 
 
 NOTHING = KnownPast()

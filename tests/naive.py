@@ -25,6 +25,7 @@ from eventq.errors import (
 from tests.naive_followers import NaiveFollowers
 from tests.naive_links import NaiveLinks
 from tests.naive_rows import Node, Row, WrongError, new_row, same_wish
+from tests.naive_rules import Bound, NaiveRules
 from tests.naive_schedules import NaiveSchedules
 from tests.naive_times import pause, wished_start
 
@@ -52,6 +53,7 @@ class Naive:
         )
         self.kinds: Counter[str] = Counter()
         self.links = NaiveLinks(self.rows, self.row)
+        self.rules = NaiveRules()
 
     def row(self, number: int) -> Row:
         """The task with this number."""
@@ -90,6 +92,8 @@ class Naive:
     def create(self, orders: list[NewTask], now: int) -> tuple[Story, list[int]]:
         """New tasks; one that is there by its key or unique value is given, changed or an error."""
         self.begun = self.seq
+        for order in orders:
+            self._check_tags(order)
         with self._all_or_none():
             beside, made, places = self._plan(orders, now)
         story = self._tell(self._numbered([*beside, *made]))
@@ -141,7 +145,14 @@ class Naive:
                     beside.append((holder, "updated"))
                 places.append(holder)
                 continue
+            self._check_tags(order)
             row = new_row(order, 0, now)
+            self.rules.place(row, row.first_buckets)
+            row.first_buckets = [
+                known if value is None and self.rules.bounds.get(limit) else (limit, value)
+                for limit, value in row.first_buckets
+                for known in [next(b for b in row.buckets if b[0] == limit)]
+            ]
             self.rows.append(row)
             if order.link is not None:
                 after = list(order.link.after)
@@ -179,25 +190,119 @@ class Naive:
 
         A node that has joined with lanes takes at most so many of each as it said.
         """
-        story = self.expire(room, now)
         node = self.nodes.get(worker, Node())
-        left = dict(node.lanes) if node.lanes else None
-        for number in self.ready(now):
-            row = self.row(number)
-            if len(story) >= room or (left is None and count <= 0):
+        left = dict(node.lanes) if node.lanes else {None: count}
+        return self._lease_early(worker, left, room, ttl, now)
+
+    def _lease_early(
+        self, worker: str, left: dict[Any, int], room: int, ttl: int, now: int
+    ) -> Story:
+        """Where what expires lets something else run, nothing is leased."""
+        before = set(self.ready(now))
+        story = self.expire(room, now)
+        if set(self.ready(now)) - before:
+            return story
+        return story + self._take(worker, left, room - len(story), ttl, now)
+
+    def settle_and_lease(
+        self, worker: str, outcomes: list[Outcome], count: int, ttl: int, now: int
+    ) -> Story:
+        """Leases, then ends attempts, then leases what has room since attempts have ended.
+
+        Of the last none before which a task might come that is ready since then.
+        """
+        node = self.nodes.get(worker, Node())
+        left = dict(node.lanes) if node.lanes else {None: count}
+        before, late = set(self.ready(now)), self.overdue(now)
+        doomed = self.links.choose_doomed(1_000, but=late)
+        story = self._lease_early(worker, left, 1_000, ttl, now)
+        held = {row.number: row.fence for row in self.leased() if row.buckets}
+        if doomed or late:
+            story += self._tell(self.links.cancel(doomed, now))
+        else:
+            story += self.bring_back(1_000, now)
+        story += self.settle(outcomes, now)
+        if all(self.row(number).fence == fence for number, fence in held.items()):
+            return story
+        ready = [self.row(number) for number in set(self.ready(now)) - before]
+        return story + self._take(worker, left, 1_000, ttl, now, since=ready)
+
+    def _take(  # noqa: PLR0917 - all of a lease
+        self,
+        worker: str,
+        left: dict[Any, int],
+        room: int,
+        ttl: int,
+        now: int,
+        since: list[Row] | None = None,
+    ) -> Story:
+        """Leases what comes next, one after the other; ``left`` is how many, in all or by lane."""
+        story: Story = []
+        node, since = self.nodes.get(worker, Node()), since or []
+        late, rules = self.overdue(now), self.rules
+        while len(story) < room:
+            wanted = [
+                row
+                for row in map(self.row, self.ready(now))
+                if node.runs(row) and (left[None] if None in left else left.get(row.lane, 0)) > 0
+            ]
+            fit = [
+                row
+                for row in wanted
+                if row not in late and row not in since and not rules.is_paused(row, now)
+            ]
+            fit = rules.ranked([row for row in fit if rules.has_room(row, self.rows, now)])
+            if not fit or any(rules.might_precede(o, fit[0]) for o in since if o in wanted):
                 break
-            if row in self.overdue(now) or not node.runs(row) or (left and left[row.lane] <= 0):
-                continue
-            if left is None:
-                count -= 1
-            else:
-                left[row.lane] -= 1
-            story += self._tell([(number, "leased")])
+            row = fit[0]
+            left[None if None in left else row.lane] -= 1
+            story += self._tell([(row.number, "leased")])
             row.state, row.worker, row.fence, row.started_at = "leased", worker, self.seq, now
             row.attempt += 1
             row.progress = None
+            rules.lease(row, now)
             self.signs[worker] = (self.seq, now, ttl)
         return story
+
+    def limit(self, name: str, bound: Bound, now: int) -> Story:
+        """Somebody sets a limit."""
+        rows = [row for row in self.rows if row.is_open]
+        known = self.rules.bounds.get(name)
+        if known is not None and known.per != bound.per:  # noqa: SIM102 - one rule
+            if any(name == limit for row in rows for limit, _ in row.buckets):
+                raise WrongError(ArgumentError)
+        self.rules.limit(name, bound, rows, now)
+        return self._tell([(0, "limited")])
+
+    def pause(self, scope: Any, until: int | None, now: int) -> Story:  # noqa: ANN401
+        """Somebody pauses something."""
+        if until is not None and until <= now:
+            raise WrongError(ArgumentError)
+        self.rules.pauses[scope] = until
+        return self._tell([(0, "paused")])
+
+    def resume(self, scope: Any, now: int) -> Story:  # noqa: ANN401
+        """Somebody resumes something."""
+        if scope not in self.rules.pauses:
+            raise WrongError(ArgumentError)
+        until = self.rules.pauses.pop(scope)
+        if until is not None and until <= now:
+            raise WrongError(ArgumentError)
+        return self._tell([(0, "resumed")])
+
+    def share(self, per: str | None, weights: dict[str, int], *, lifted: bool) -> Story:
+        """Somebody has shares take turns, or no more."""
+        rows = [row for row in self.rows if row.is_open]
+        if lifted:
+            self.rules.no_turns(rows)
+        else:
+            self.rules.turns(per, weights, rows)
+        return self._tell([(0, "shared")])
+
+    def _check_tags(self, order: NewTask) -> None:
+        buckets = [(bucket.limit, bucket.value) for bucket in order.route.buckets]
+        if self.rules.lacks(order.tags_json, buckets):
+            raise WrongError(ArgumentError)
 
     def join(
         self,
@@ -396,6 +501,7 @@ class Naive:
         age = row.policy.max_age_us
         row.expires_at = None if age is None else now + age
         self.links.reopen(row, waives=waives)
+        self.rules.place(row, row.first_buckets)
 
     def _is_taken(self, unique: str | None) -> bool:
         return bool(unique) and any(o.is_open and o.unique == unique for o in self.rows)
@@ -406,6 +512,7 @@ class Naive:
         for index, (order, places) in enumerate(zip(orders, picks, strict=True)):
             row = new_row(order, first + index, now)
             self.rows.append(row)
+            self.rules.place(row, row.first_buckets)
             assert order.link is not None
             after = [first + place for place in dict.fromkeys(places)]
             self.links.link(row, after, order.link.if_failed, {})
@@ -414,7 +521,7 @@ class Naive:
 
     def cancel_doomed(self, room: int, now: int) -> Story:
         """A node cancels what is doomed."""
-        return self._tell(self.links.cancel_doomed(room, now))
+        return self._tell(self.links.cancel(self.links.choose_doomed(room), now))
 
     def update(
         self, number: int, priority: int | None, tags: bytes | None, scheduled_at: int | None

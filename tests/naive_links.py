@@ -5,7 +5,7 @@ After each step all blocked rows are looked at anew. Nothing is kept by index.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from tests.naive_rows import Row
@@ -107,13 +107,13 @@ class NaiveLinks:
         ]
         return sorted(found, key=lambda row: row.number)
 
-    def cancel_doomed(self, room: int, now: int) -> Story:
-        """Cancels what is doomed, and what that dooms, the lowest number first."""
+    def choose_doomed(self, room: int, but: Sequence[Row] = ()) -> dict[int, int | None]:
+        """What is doomed, and what that dooms, the lowest number first; each with its cause."""
         chosen: dict[int, int | None] = {}
         while len(chosen) < room:
             best: tuple[int, int | None] | None = None
             for row in self.rows:
-                if row.state != "blocked" or row.number in chosen:
+                if row.state != "blocked" or row.number in chosen or row in but:
                     continue
                 cause = self._cause(row, chosen)
                 if (row.unneeded or cause is not None) and (best is None or row.number < best[0]):
@@ -121,6 +121,10 @@ class NaiveLinks:
             if best is None:
                 break
             chosen[best[0]] = best[1]
+        return chosen
+
+    def cancel(self, chosen: dict[int, int | None], now: int) -> Story:
+        """Cancels these, each for its cause."""
         for number, cause in chosen.items():
             row = self.row(number)
             row.state, row.ended_at, row.cause = "cancelled", now, cause

@@ -66,6 +66,11 @@ class Row:
     role: str = "member"
     cause: int | None = None
     unneeded: bool = False
+    first_buckets: list[tuple[str, str | None]] = field(default_factory=list)
+    """What the event that made it says."""
+    buckets: list[tuple[str, str | None]] = field(default_factory=list)
+    own_share: str | None = None
+    share: str | None = None
 
     @property
     def is_open(self) -> bool:
@@ -84,7 +89,9 @@ class Node:
 
     def runs(self, row: Row) -> bool:
         """Whether it may run a task, by name, lane and needs."""
-        if set(row.needs) - {"after"} or (self.lanes is not None and row.lane not in self.lanes):
+        if set(row.needs) - {"after", "limits"} or (
+            self.lanes is not None and row.lane not in self.lanes
+        ):
             return False
         if row.name is None:
             return self.unnamed or "*" in self.names
@@ -115,6 +122,8 @@ def new_row(order: NewTask, number: int, now: int) -> Row:
         lane=order.route.lane or "default",
         needs=order.route.needs,
         unique=order.unique,
+        first_buckets=[(bucket.limit, bucket.value) for bucket in order.route.buckets],
+        own_share=order.share,
     )
 
 

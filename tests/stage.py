@@ -15,7 +15,7 @@ from eventq.core.command import Draft
 from eventq.core.create import NewTask
 from eventq.core.durations import SECOND_US, parse_duration
 from eventq.core.events import ErrorInfo, Policy
-from eventq.core.lease import Vacancy
+from eventq.core.places import Vacancy
 from eventq.core.projection import Projection
 from eventq.core.settle import Outcome
 from eventq.core.task import Task, TaskState

@@ -9,18 +9,23 @@ from typing import Literal
 
 from hypothesis import strategies as st
 from msgspec import Raw
+from msgspec.structs import replace
 
 from eventq.core.create import NewTask
 from eventq.core.events import (
     AnyTold,
+    Bucket,
     ErrorInfo,
     IfFailed,
+    Limited,
     LogLine,
     Noted,
     Policy,
     Progressed,
     Role,
     Saved,
+    Scope,
+    Shared,
 )
 from eventq.core.settle import Outcome
 from eventq.core.task import PLAIN_ROUTE, Route
@@ -52,6 +57,49 @@ routes = st.one_of(
     st.builds(Route, st.none() | names, st.none() | lanes),
     st.builds(Route, names, st.none(), st.just(("telepathy",))),
 )
+buckets = st.lists(
+    st.sampled_from(
+        [
+            Bucket("smtp"),
+            Bucket("smtp"),
+            Bucket("smtp", "1"),
+            Bucket("ocr"),
+            Bucket("exclusive", "sun"),
+            Bucket("exclusive", "moon"),
+        ]
+    ),
+    max_size=2,
+    unique=True,
+).map(lambda chosen: tuple(sorted(chosen, key=lambda b: (b.limit, b.value or ""))))
+limited_routes = st.builds(
+    Route, st.none() | names, st.none() | lanes, st.just(("limits",)), buckets
+)
+bounds = st.builds(
+    Limited,
+    limit=st.sampled_from(["smtp", "ocr"]),
+    running=st.none() | st.integers(1, 2),
+    rate=st.none() | st.integers(1, 2),
+    per_us=st.sampled_from([5, 12]),
+    per=st.sampled_from([None, "size"]),
+).map(lambda body: body if body.rate else replace(body, per_us=None))
+scopes = st.sampled_from(
+    [
+        Scope(),
+        Scope(lane="heavy"),
+        Scope(lane="default"),
+        Scope(name="b*"),
+        Scope(limit="smtp"),
+        Scope(limit="exclusive", value="sun"),
+        Scope(tags=(("size", '"1"'),)),
+        Scope(lane="default", tags=(("size", '"2"'),)),
+    ]
+)
+turns = st.builds(
+    Shared,
+    per=st.sampled_from(["size", "size", None]),
+    weights=st.sampled_from([{}, {"1": 3}]),
+    lifted=st.sampled_from([False, False, False, True]),
+)
 patterns = st.lists(st.sampled_from(["a", "b", "b.*", "*"]), max_size=2).map(tuple)
 slots = st.none() | st.dictionaries(
     st.sampled_from(["default", "heavy", "mail"]), st.integers(0, 2), min_size=1
@@ -77,6 +125,14 @@ keyed_orders = st.builds(
     delay_us=st.none() | st.just(3),
     route=st.sampled_from([PLAIN_ROUTE, PLAIN_ROUTE, Route("a"), Route("a", "heavy")]),
 )
+limited_orders = st.builds(
+    NewTask,
+    tags_json=tag_texts,
+    policy=policies,
+    priority=st.integers(0, 1),
+    route=limited_routes,
+    share=st.none() | st.none() | st.sampled_from(["1", "big"]),
+)
 unique_orders = st.builds(
     NewTask,
     tags_json=tag_texts,
@@ -94,7 +150,7 @@ doubtful_orders = st.builds(
     expires_at=st.none() | st.integers(-2, 4),
 )
 orders = st.one_of(
-    free_orders, free_orders, free_orders, delayed_orders, keyed_orders, unique_orders
+    free_orders, free_orders, limited_orders, delayed_orders, keyed_orders, unique_orders
 )
 # What becomes of a task when one fails that it comes after.
 rules: st.SearchStrategy[IfFailed] = st.sampled_from(["cancel", "cancel", "run", "hold"])
@@ -120,7 +176,10 @@ words: st.SearchStrategy[AnyTold] = st.one_of(
 # An attempt among those that run, what it makes with its completion, and what it says last.
 families = st.tuples(
     indexes,
-    st.lists(st.one_of(keyed_orders, unique_orders, free_orders, doubtful_orders), max_size=3),
+    st.lists(
+        st.one_of(keyed_orders, unique_orders, free_orders, limited_orders, doubtful_orders),
+        max_size=3,
+    ),
     st.lists(words, max_size=2),
 )
 kinds = st.sampled_from(["completed", "failed", "failed", "cancelled", "released"])

@@ -25,12 +25,26 @@ from eventq.core.cascade import tend
 from eventq.core.command import NEW, Draft
 from eventq.core.create import NewTask
 from eventq.core.create_flow import CreateFlow
-from eventq.core.events import NODE, AnyTold, Followed, IfFailed, Joined, Left, Role
+from eventq.core.events import (
+    NODE,
+    AnyTold,
+    Followed,
+    IfFailed,
+    Joined,
+    Left,
+    Limited,
+    Paused,
+    Resumed,
+    Role,
+    Scope,
+    Shared,
+)
 from eventq.core.follow import AdvanceFollower, ClaimFollower, DropFollower
-from eventq.core.lease import Vacancy
+from eventq.core.govern import PauseTasks, ResumeTasks, SetLimit, SetTurns
 from eventq.core.link import Link, placed, sibling
+from eventq.core.places import Vacancy
 from eventq.core.projection import Projection
-from eventq.core.settle import Outcome, live_told
+from eventq.core.settle import Outcome, SettleAndLease, live_told
 from eventq.core.task import Task
 from eventq.eventlog import EventLog
 from eventq.node.logged_past import LoggedPast
@@ -41,12 +55,14 @@ from tests.driver import append_texts, existing_of, memory_log, record, task_in
 from tests.facts import assert_equal, facts, row_facts
 from tests.naive import Naive
 from tests.naive_rows import Row, WrongError
+from tests.naive_rules import Bound
 from tests.replays import assert_same, bulk_replay
 from tests.stateful_schedules import NODE_KINDS, Thing, played, schedule_things
 from tests.strategies import (
     START,
     TTL,
     OutcomeKind,
+    bounds,
     doubtful_orders,
     ended,
     ends,
@@ -59,8 +75,10 @@ from tests.strategies import (
     patterns,
     rooms,
     rules,
+    scopes,
     slots,
     tag_texts,
+    turns,
     words,
     workers,
 )
@@ -157,6 +175,64 @@ class QueueMachine(RuleBasedStateMachine):
         drafts = self.leased(worker, count, 8) if count else []
         drafts += decide.settle(self.projection, outcomes, worker=worker, now=self.now)
         story += self.model.settle(outcomes, self.now)
+        self.commit(story, drafts)
+
+    @rule(worker=workers, given=st.lists(ends, min_size=1, max_size=4), count=st.integers(0, 3))
+    @precondition(lambda self: bool(self.fences))
+    def go_on(
+        self, worker: str, given: list[tuple[int, OutcomeKind, int, int | None, float]], count: int
+    ) -> None:
+        """A node's own command: leases, ends of attempts, and leases of what has room since."""
+        outcomes = [self.outcome(*end) for end in given]
+        member = self.projection.members.by_name.get(worker)
+        lanes = None if member is None else member.joined.lanes
+        command = SettleAndLease(
+            worker,
+            outcomes,
+            TTL,
+            {lane: Vacancy(n) for lane, n in lanes.items()} if lanes else Vacancy(count),
+            self.projection.members.audience(worker),
+        )
+        past = decide.ForgetfulPast(self.log)
+        drafts = command.decide(self.projection, past, self.now).events
+        story = self.model.settle_and_lease(worker, outcomes, count, TTL, self.now)
+        self.commit(story, drafts)
+
+    @rule(body=bounds)
+    def limit(self, body: Limited) -> None:
+        """Somebody sets a limit, or lifts it."""
+        bound = Bound(body.running, body.rate, body.per_us, body.per)
+        self.edit(
+            lambda: self.model.limit(body.limit, bound, self.now),
+            lambda: SetLimit(body).decide(self.projection, decide.NOTHING, self.now).events,
+        )
+
+    @rule(scope=scopes, distance=st.none() | st.integers(0, 25))
+    def pause(self, scope: Scope, distance: int | None) -> None:
+        """Somebody pauses something, perhaps for a while."""
+        until = None if distance is None else self.now + distance
+        body = Paused(scope=scope, until=until)
+        self.edit(
+            lambda: self.model.pause(scope, until, self.now),
+            lambda: PauseTasks(body).decide(self.projection, decide.NOTHING, self.now).events,
+        )
+
+    @rule(scope=scopes, pick=indexes)
+    def resume(self, scope: Scope, pick: int) -> None:
+        """Somebody resumes something, as a rule what is paused."""
+        known = list(self.model.rules.pauses)
+        scope = known[pick % len(known)] if known and pick % 5 else scope
+        body = Resumed(scope=scope)
+        self.edit(
+            lambda: self.model.resume(scope, self.now),
+            lambda: ResumeTasks(body).decide(self.projection, decide.NOTHING, self.now).events,
+        )
+
+    @rule(body=turns)
+    def share(self, body: Shared) -> None:
+        """Somebody has shares take turns, or no more."""
+        drafts = SetTurns(body).decide(self.projection, decide.NOTHING, self.now).events
+        story = self.model.share(body.per, dict(body.weights), lifted=body.lifted)
         self.commit(story, drafts)
 
     @rule(worker=workers, ending=st.lists(kinds, min_size=1, max_size=3), step=st.integers(0, 9))
@@ -405,6 +481,7 @@ class QueueMachine(RuleBasedStateMachine):
             order.unique,
             order.on_duplicate,
             link=order.link,
+            share=order.share,
         )
 
     def outcome(

@@ -29,14 +29,16 @@ FILE_LINES = 430
 # Queue and AsyncQueue have each other, so that one module must hold both; the kinds of events are
 # one union; and the projection has all that folds.
 LONGER = {
-    "eventq/queue.py": 650,
+    "eventq/queue.py": 755,
     "eventq/errors.py": 450,
-    "eventq/core/events.py": 620,
-    "eventq/core/projection.py": 520,
+    "eventq/core/events.py": 715,
+    "eventq/core/projection.py": 555,
     "eventq/eventlog/sqlite/schema.py": 460,
-    "eventq/verify/rules.py": 500,
-    "tests/naive.py": 460,
-    "tests/test_stateful.py": 500,
+    "eventq/verify/rules.py": 520,
+    "tests/cli/test_commands.py": 440,
+    "tests/core/test_events.py": 460,
+    "tests/naive.py": 575,
+    "tests/test_stateful.py": 565,
 }
 FUNCTION_LINES = 70
 

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from eventq.core.definitions import Definition
 from eventq.core.events import (
+    Bucket,
     Call,
     Cancelled,
     Commit,
@@ -28,17 +29,22 @@ from eventq.core.events import (
     Joined,
     Leased,
     Left,
+    Limited,
     LogLine,
     Noted,
+    Paused,
     Planned,
     Progressed,
     Refused,
     Released,
     Renewed,
     Reopening,
+    Resumed,
     Retried,
     Revived,
     Saved,
+    Scope,
+    Shared,
     Ticked,
     Unfollowed,
     Unknown,
@@ -60,7 +66,7 @@ LARGEST_DIGITS = 20
 
 # What in each kind of event somebody wrote. One that is missing here cannot be exported.
 VALUES: dict[type[Struct], tuple[str, ...]] = {
-    Created: ("key", "tags", "unique", "flow_key"),
+    Created: ("key", "tags", "unique", "flow_key", "limits", "share"),
     Leased: ("worker",),
     Completed: ("result", "result_missing"),
     Failed: ("error",),
@@ -79,14 +85,20 @@ VALUES: dict[type[Struct], tuple[str, ...]] = {
     Planned: ("call", "code", "by", "reason"),
     Unplanned: ("by", "reason"),
     Ticked: ("by", "reason"),
-    Call: ("tags", "unique"),
-    # Made of what the schedule's tasks are given, so that these could be guessed by it.
+    Call: ("tags", "unique", "limits", "share"),
+    # Made of what a schedule's tasks are given, or of shares, so that these could be guessed by it.
     Definition: ("hash", "replaced"),
     Progressed: ("note",),
     Saved: ("value",),
     Noted: ("lines",),
     LogLine: ("text",),
-    Reopening: ("key", "tags", "last_error", "unique", "saved"),
+    Paused: ("scope", "by", "reason"),
+    Resumed: ("scope", "by", "reason"),
+    Limited: ("by", "reason"),
+    Shared: ("weights", "code", "by", "reason"),
+    Scope: ("value", "tags"),
+    Bucket: ("value",),
+    Reopening: ("key", "tags", "last_error", "unique", "saved", "limits", "share"),
     ErrorInfo: ("message", "traceback"),
 }
 # Of these, names of tasks, nodes and people.
@@ -169,12 +181,23 @@ class Redactor:
         if isinstance(value, Raw):
             return self._json(value)
         if isinstance(value, tuple):
-            return tuple(self._other(name, each) for each in value)
+            return self._each(name, value)
         if isinstance(value, dict):
-            # What arguments a handler takes, with defaults that are values.
-            return {each: self.text(text) for each, text in value.items()}
+            return self._named(name, value)
         assert isinstance(value, str), "values are texts, JSON, or parts that hold these"
         return self.name(value) if name in NAMES else self.text(value)
+
+    def _named(self, name: str, values: dict[str, Any]) -> dict[str, Any]:
+        if name == "weights":
+            return {self.text(share): weight for share, weight in values.items()}
+        # What arguments a handler takes, with defaults that are values.
+        return {each: self.text(text) for each, text in values.items()}
+
+    def _each(self, name: str, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        if name != "tags":
+            return tuple(self._other(name, each) for each in values)
+        # Of a scope: values as JSON text, so that they stay equal to those of tasks.
+        return tuple((tag, bytes(self._json(Raw(text.encode()))).decode()) for tag, text in values)
 
     def _unknown(self, kind: str, text: str) -> str:
         try:

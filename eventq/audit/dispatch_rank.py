@@ -1,6 +1,7 @@
 """A task's place among the ready ones at an instant, and the field that decides each comparison.
 
-The order is the design's: highest priority, then earliest scheduled_at, then lowest number.
+The order is the design's: highest priority, then whose turn it is where turns are taken, then
+earliest scheduled_at, then lowest number. What a limit or a pause keeps back is not among them.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from eventq.audit.phrases import counted
 from eventq.core.projection import Projection
 from eventq.core.task import Route, Task
 
-Field = Literal["priority", "scheduled_at", "number"]
+Field = Literal["priority", "turn", "scheduled_at", "number"]
 
 # Whether tasks of a route are among those that are compared.
 Choice = Callable[[Route], bool]
 
-AHEAD: dict[str, str] = {
+AHEAD: dict[Field, str] = {
     "priority": "higher priority",
+    "turn": "their share's turn",
     "scheduled_at": "earlier scheduled_at",
     "number": "lower number",
 }
@@ -48,6 +50,8 @@ class Rank(Struct, frozen=True):
     behind_by: dict[Field, int]
     overdue: int
     """Ready tasks past their expiry, which nobody leases."""
+    held_back: int = 0
+    """Ready tasks that a limit or a pause keeps back."""
 
     @property
     def ahead_count(self) -> int:
@@ -75,27 +79,43 @@ def rank_of(
     """
     ahead: list[Rival] = []
     behind: list[Rival] = []
-    ahead_by: dict[Field, int] = {"priority": 0, "scheduled_at": 0, "number": 0}
+    ahead_by: dict[Field, int] = dict.fromkeys(AHEAD, 0)
     behind_by = dict(ahead_by)
-    overdue = 0
+    overdue = held_back = 0
+    governing = projection.governing
+    turns = governing.turns
+    # A history alone does not say whose turn it is.
+    task = projection.tasks.get(task.number, task)
     for other in projection.ready(now):
         if other.number == task.number or (choice is not None and not choice(other.route)):
             continue
         if other.expires_at_us is not None and other.expires_at_us <= now:
             overdue += 1
             continue
-        field, is_ahead = compare(other, task)
+        if governing.is_on and governing.held_by(other, now) is not None:
+            held_back += 1
+            continue
+        turn = (
+            turns.ahead_of(other.priority, other.share),
+            turns.ahead_of(task.priority, task.share),
+        )
+        field, is_ahead = compare(other, task, turn)
         found, by = (ahead, ahead_by) if is_ahead else (behind, behind_by)
         by[field] += 1
         if len(found) < limit:
             found.append(Rival(other.as_of(now), field))
-    return Rank(projection.seq, now, ahead, ahead_by, behind, behind_by, overdue)
+    return Rank(projection.seq, now, ahead, ahead_by, behind, behind_by, overdue, held_back)
 
 
-def compare(one: Task, other: Task) -> tuple[Field, bool]:
-    """The field that decides between two ready tasks, and whether ``one`` is leased first."""
+def compare(one: Task, other: Task, turn: tuple[int, int] = (0, 0)) -> tuple[Field, bool]:
+    """The field that decides between two ready tasks, and whether ``one`` is leased first.
+
+    ``turn`` is how far the shares of the two are ahead.
+    """
     if one.priority != other.priority:
         return "priority", one.priority > other.priority
+    if turn[0] != turn[1]:
+        return "turn", turn[0] < turn[1]
     if one.scheduled_at_us != other.scheduled_at_us:
         return "scheduled_at", one.scheduled_at_us < other.scheduled_at_us
     return "number", one.number < other.number

@@ -22,9 +22,11 @@ from eventq.audit.phrases import (
     took,
     wait_words,
 )
+from eventq.audit.rule_words import limit_words, scope_words, turn_words
 from eventq.core.durations import brief_duration, show_duration
 from eventq.core.events import (
     LAPSED,
+    Asked,
     Cancelled,
     Completed,
     Created,
@@ -35,15 +37,19 @@ from eventq.core.events import (
     Joined,
     Leased,
     Left,
+    Limited,
     Noted,
+    Paused,
     Planned,
     Progressed,
     Refused,
     Released,
     Renewed,
+    Resumed,
     Retried,
     Revived,
     Saved,
+    Shared,
     Ticked,
     Unfollowed,
     Unknown,
@@ -376,6 +382,10 @@ def _retries(number: int) -> str:
     return f"{number} retry" if number == 1 else f"{number} retries"
 
 
+def _why(body: Asked) -> str:
+    return _by(body.by) + (f": {body.reason}" if body.reason else "")
+
+
 _REASONS: dict[type, Callable[[EventContext, Any], str]] = {
     Created: _created,
     Leased: _leased,
@@ -396,6 +406,10 @@ _REASONS: dict[type, Callable[[EventContext, Any], str]] = {
     Planned: lambda _, body: f"schedule {body.schedule} {planned_words(body)}",
     Unplanned: lambda _, body: f"schedule {body.schedule} is forgotten{_by(body.by)}",
     Ticked: lambda _, body: f"schedule {body.schedule}: {ticked_words(body)}",
+    Paused: lambda _, body: f"no task of {scope_words(body.scope)} is leased{_why(body)}",
+    Resumed: lambda _, body: f"tasks of {scope_words(body.scope)} are leased again{_why(body)}",
+    Limited: lambda _, body: f"{limit_words(body)}{_why(body)}",
+    Shared: lambda _, body: f"{turn_words(body)}{_why(body)}",
     Progressed: _progressed,
     Saved: lambda _, body: f"a value of {len(bytes(body.value)):,} bytes for the next attempt",
     Noted: lambda _, body: _noted(body),

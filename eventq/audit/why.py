@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from eventq.audit.dispatch_rank import Rank, ahead_words, beaten_words, rank_of
 from eventq.audit.handling import choice_of, handling_of, rivals_of
 from eventq.audit.history import Step, steps_of
+from eventq.audit.holding import held_words
 from eventq.audit.lookup import last_lease, last_sign, read_history
 from eventq.audit.phrases import counted, progress_words
 from eventq.audit.waiting import unblocked_at, waiting_words
@@ -189,6 +190,9 @@ def _ready(log: EventLog, steps: list[Step], task: Task, point: Point, limit: in
     if task.expires_at_us is not None and task.expires_at_us <= point.at:
         since = show_instant(task.expires_at_us)
         verdict = f"it is past its expiry since {since}: the next node that looks expires it"
+    elif (kept := held_words(wait.projection, task, point.at)) is not None:
+        verdict = kept[0]
+        notes += kept[1]
     elif handling.problem is not None:
         verdict = handling.problem
         notes += [ahead_words(rank)] if rank.ahead_count else []

@@ -18,8 +18,10 @@ from eventq.cli.commands.flow import flow_command
 from eventq.cli.commands.followers import group as followers
 from eventq.cli.commands.health import handlers, health
 from eventq.cli.commands.history import history, state, why_command
+from eventq.cli.commands.limit import fair, limit, limits
 from eventq.cli.commands.ls import ls, show, sql, stats, tail
 from eventq.cli.commands.new import new
+from eventq.cli.commands.pause import pause, pauses, resume
 from eventq.cli.commands.replay import replay
 from eventq.cli.commands.rerun import rerun
 from eventq.cli.commands.run import run
@@ -38,6 +40,7 @@ HELP_WIDTH = 100
 # How the help groups the commands: each has one heading.
 HEADINGS = {
     "Work": (demo, new, run, cancel, retry, repeat, update, schedules),
+    "Who may run when": (limit, limits, fair, pause, resume, pauses),
     "Look": (ls, show, stats, tail, flow_command, followers, sql, handlers, health),
     "Debug": (history, why_command, state, replay, diff, bisect_command),
     "Try": (rerun, fork, whatif),

@@ -14,7 +14,8 @@ from eventq.core.events import Joined
 from eventq.core.task import DEFAULT_LANE, Route
 
 # Words of `created.needs` that this version knows.
-KNOWN_NEEDS = frozenset({"after"})
+LIMITS = "limits"
+KNOWN_NEEDS = frozenset({"after", LIMITS})
 EVERY_NAME = "*"
 
 
@@ -28,7 +29,7 @@ class Audience(Struct, frozen=True):
 
     def accepts(self, route: Route) -> bool:
         """Whether a node with this audience may run tasks of the route; remembered."""
-        return _accepts(self, route)
+        return _accepts(self, route.base)
 
 
 PLAIN_AUDIENCE = Audience()

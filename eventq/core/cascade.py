@@ -185,4 +185,6 @@ def reopening(task: Task, after: tuple[Predecessor, ...], now: int) -> Reopening
         given=task.given or None,
         flow=task.flow,
         role=task.role,
+        limits=task.buckets,
+        share=task.own_share,
     )

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from operator import attrgetter
-from typing import ClassVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import Raw, Struct
 from msgspec.json import decode
 from msgspec.structs import replace
 
-from eventq.core.command import NEW, Decision, Draft, PastTasks
+from eventq.core.buckets import FIT, all_buckets
+from eventq.core.command import NEW, Draft, PastTasks
 from eventq.core.durations import show_duration
 from eventq.core.events import (
+    Bucket,
     Cancelled,
     Completed,
     Created,
@@ -22,6 +22,7 @@ from eventq.core.events import (
     Updated,
     Verdict,
 )
+from eventq.core.limits import tag_text
 from eventq.core.link import NO_LINK, Link, Linking
 from eventq.core.moves import change
 from eventq.core.plain import sorted_json
@@ -46,47 +47,41 @@ class NewTask(Struct, frozen=True, gc=False):
     delay_us: int | None = None
     expires_at: int | None = None
     route: Route = PLAIN_ROUTE
+    """With its buckets, as far as their values are known."""
     unique: str | None = None
     on_duplicate: OnDuplicate = "return"
     repeats: int | None = None
     link: Link | None = None
+    share: str | None = None
 
 
-# In C, since it is asked of every order.
-_key_of = attrgetter("key")
+def resolved(orders: list[NewTask], per_of: Callable[[str], str | None]) -> list[NewTask]:
+    """The orders with the value that their tags have for each bucket that is counted by a tag.
 
-
-class CreateTasks(Struct, frozen=True):
-    """Creates all tasks or none. The result says for each order which task is its own.
-
-    That is a task that is there already, by the order's key or unique value, or the index of the
-    event that creates one. Only orders without a unique value that come after nothing are
-    unconditional; see `creating`. Raises as `Making.make`.
+    Raises ArgumentError where they have none that is fit.
     """
-
-    orders: list[NewTask]
-    unconditional: bool
-    leasing: ClassVar[bool] = False
-
-    def decide(
-        self, projection: Projection, past: PastTasks, now: int
-    ) -> Decision[list[int | Task]]:
-        """See Command.decide."""
-        if self.unconditional and not any(map(_key_of, self.orders)):
-            # As most are: none can be one that is there. A lone one is made without a loop.
-            if len(self.orders) == 1:
-                return Decision([(NEW, created_by(self.orders[0], now))], [0])
-            drafts: list[Draft] = [(NEW, created_by(order, now)) for order in self.orders]
-            return Decision(drafts, [*range(len(drafts))])
-        made = Making(projection, past, now).make(self.orders, [])
-        first = len(made.beside)
-        places = [each if isinstance(each, Task) else first + each for each in made.places]
-        return Decision([*made.beside, *made.created], places)
+    if not any(order.route.buckets for order in orders):
+        return orders
+    many = len(orders) > 1
+    return [
+        resolve(order, per_of, f"tasks[{index}]: limits" if many else "limits")
+        for index, order in enumerate(orders)
+    ]
 
 
-def creating(orders: list[NewTask]) -> CreateTasks:
-    """The command for these orders; one that is unique or linked is decided by the projection."""
-    return CreateTasks(orders, all(each.unique is None and each.link is None for each in orders))
+def resolve(order: NewTask, per_of: Callable[[str], str | None], argument: str) -> NewTask:
+    """As `resolved`, for one order."""
+    found = []
+    for bucket in order.route.buckets:
+        per = per_of(bucket.limit) if bucket.value is None else None
+        value = bucket.value if per is None else tag_text(order.tags_json, per)
+        if per is not None and value is None:
+            raise ArgumentError(argument, bucket.limit, f"a tag {per!r} beside it, {FIT}")
+        found.append(Bucket(bucket.limit, value))
+    buckets = all_buckets(tuple(found))
+    if buckets == order.route.buckets:
+        return order
+    return replace(order, route=replace(order.route, buckets=buckets))
 
 
 class Drafted(Struct, frozen=True):
@@ -130,8 +125,10 @@ class Making:
         ``drafts`` are the commit's so far; a task that they create may be replaced there. Those of
         an attempt have its task as their ``maker``, and belong to its flow while that is open.
         Raises KeyConflictError when a key is taken by other content, DuplicateTaskError,
-        ArgumentError for a task that could never run, and as `Linking.linked`.
+        ArgumentError for a task that could never run, and as `resolved` and `Linking.linked`.
         """
+        if maker is not None:
+            orders = resolved(list(orders), self._projection.governing.limits.per_of)
         before, tasks = self._tasks, self._tasks.copy()
         first = len(before.created)
         ended = None
@@ -336,6 +333,8 @@ def created_by(order: NewTask, now: int, *, made_by: int | None = None) -> Creat
         repeats=order.repeats,
         unique=order.unique,
         made_by=made_by,
+        limits=order.route.buckets,
+        share=order.share,
     )
 
 

@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from eventq.core.command import NEW, Decision, Draft, PastTasks
-from eventq.core.create import NewTask, created_by, existing_by_key, has_expired
+from eventq.core.create import NewTask, created_by, existing_by_key, has_expired, resolved
 from eventq.core.events import Expired
 from eventq.core.link import NO_LINK, Link, Linking, flow_name, sibling
 from eventq.core.projection import Projection
@@ -21,7 +21,7 @@ class CreateFlow(Struct, frozen=True):
 
     Orders refer to those before them by their places, see `sibling`. The result is where the first
     task stands among the events. Raises FlowExistsError, KeyConflictError and DuplicateTaskError
-    where something is there already, and as `Linking.linked`.
+    where something is there already, and as `resolved` and `Linking.linked`.
     """
 
     orders: list[NewTask]
@@ -35,12 +35,13 @@ class CreateFlow(Struct, frozen=True):
             for number in past.find_keys([flow_name(self.key)]).values():
                 raise FlowExistsError(self.key, number)
         self._check_keys(past, now)
+        orders = resolved(self.orders, projection.governing.limits.per_of)
         drafts = self._freed(projection, now)
         begin = len(drafts)
         # A log finds an event by one key.
-        first = next(i for i, order in enumerate(self.orders) if order.key is None)
+        first = next(i for i, order in enumerate(orders) if order.key is None)
         linking = Linking(projection, past)
-        for index, order in enumerate(self.orders):
+        for index, order in enumerate(orders):
             link = _moved(order.link or NO_LINK, begin)
             body = linking.linked(created_by(order, now), link, flow=sibling(begin + first))
             if index == first:

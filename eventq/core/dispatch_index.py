@@ -1,43 +1,24 @@
 """The sorted indexes of the pending tasks: which runs, becomes ready or expires next.
 
-Nothing here knows events; the projection tells it which tasks come and go.
+Nothing here knows events; the projection tells it which tasks come and go. Which of the lists may
+be taken from, where limits, pauses or turns are used, is in `heads`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from heapq import heapify, heappop, heapreplace
 
 from sortedcontainers import SortedList
 
 from eventq.core.audience import Audience
+from eventq.core.events import Scope
+from eventq.core.heads import Base, Heads, TurnRank
+from eventq.core.limits import Limits
+from eventq.core.pauses import Pauses
+from eventq.core.ranks import Rank, Ranks, later_than, merged, rank
 from eventq.core.task import PLAIN_ROUTE, Route, Task, is_due
-
-# Dispatch order: highest priority, then earliest scheduled, then lowest number.
-Rank = tuple[int, int, int]
-
-
-class Ranks(SortedList[Rank]):
-    """A sorted list that loses its beginning at once: one by one takes five times as long."""
-
-    _lists: list[list[Rank]]
-    _maxes: list[Rank]
-    _index: list[int]
-    _len: int
-
-    def drop_first(self, count: int) -> None:
-        """Removes the first ``count``, or all if there are no more."""
-        left, whole = min(count, self._len), 0
-        self._len -= left
-        while left and left >= len(self._lists[whole]):
-            left -= len(self._lists[whole])
-            whole += 1
-        del self._lists[:whole], self._maxes[:whole]
-        if left:
-            del self._lists[0][:left]
-        # Made anew when it is next needed.
-        self._index.clear()
+from eventq.core.turns import Turns
 
 
 class Pending:
@@ -46,17 +27,25 @@ class Pending:
     `ready` has a list for each route, sorted by rank; a route without ready tasks has none, but for
     the plain one. `waiting` is sorted by (scheduled_at, number) and holds those whose instant lies
     after `advanced_to`, the time asked about last. `expiring` is sorted by (expires_at, number).
-    `tasks` is the projection's.
+    `tasks` is the projection's, and so are the rules that say which lists may be taken from.
     """
 
-    def __init__(self, tasks: dict[int, Task]) -> None:
+    def __init__(
+        self, tasks: dict[int, Task], limits: Limits, pauses: Pauses, turns: Turns
+    ) -> None:
         self.advanced_to = 0
         self.retrying: Counter[Route] = Counter()
-        """How many tasks of each route have been attempted before."""
+        """How many tasks of each route's base have been attempted before."""
         self.ready: dict[Route, Ranks] = {PLAIN_ROUTE: Ranks()}
         self.waiting: SortedList[tuple[int, int]] = SortedList()
         self.expiring: SortedList[tuple[int, int]] = SortedList()
+        self.heads: Heads | None = None
+        """The heads of the lists, where any of the rules is used; see `govern`."""
         self._tasks = tasks
+        self._rules = limits, pauses, turns
+        # Ready tasks with the value of a tag that is paused, met when they would have been next.
+        self._aside: dict[Scope, dict[int, Route]] = {}
+        self._aside_of: dict[int, Scope] = {}
         self.is_sorted = True
         """False while sorting is suspended or under way, and where that was broken off."""
 
@@ -70,16 +59,77 @@ class Pending:
             for route, ranks in self.ready.items()
             if ranks and (audience is None or audience.accepts(route))
         ]
-        return iter(lists[0]) if len(lists) == 1 else _merged(lists)
+        if self._aside_of:
+            aside = self._ranks_aside(audience)
+            lists += [aside] if aside else []
+        return iter(lists[0]) if len(lists) == 1 else merged(lists)
 
     def ready_count(self) -> int:
         """How many tasks have their instant behind them."""
-        return sum(map(len, self.ready.values()))
+        return sum(map(len, self.ready.values())) + len(self._aside_of)
+
+    def ready_routes(self) -> Counter[Route]:
+        """How many ready tasks there are of each route that has any."""
+        found = Counter({route: len(ranks) for route, ranks in self.ready.items() if ranks})
+        for tasks in self._aside.values():
+            found.update(tasks.values())
+        return found
+
+    def govern(self) -> None:
+        """Keeps the heads of the lists from here on, while the lists are sorted; O(lists)."""
+        if self.is_sorted:
+            self.heads = Heads(self._tasks, *self._rules)
+            for route, ranks in self.ready.items():
+                self.heads.note(route, ranks)
+
+    def first_of(self, audience: Audience, now: int) -> Iterator[tuple[TurnRank, Base]]:
+        """The best task of each base, which may be leased, in no order."""
+        assert self.heads is not None, "it is governed"
+        for base in list(self.heads.bases(audience, now)):
+            entry = self.first_in(base, now)
+            if entry is not None:
+                yield entry, base
+
+    def first_in(self, base: Base, now: int) -> TurnRank | None:
+        """The best task of one base, which may be leased; None where there is none."""
+        assert self.heads is not None, "it is governed"
+        _, pauses, _ = self._rules
+        while (entry := self.heads.first(base, now)) is not None:
+            task = self._tasks[entry[3]]
+            scope = pauses.of_tags(task, now)
+            if scope is None:
+                return entry
+            self.take_out(task)
+            self._aside.setdefault(scope, {})[task.number] = task.route
+            self._aside_of[task.number] = scope
+        return None
+
+    def awaits_rate(self, audience: Audience) -> bool:
+        """Whether a rate alone keeps back a task that the audience would be given."""
+        return self.heads is not None and self.heads.awaited(audience)
+
+    def take_out(self, task: Task) -> None:
+        """Takes a ready task out of its list for a while; O(log n)."""
+        self.ready[task.route].remove(rank(task))
+        self._drop_if_empty(task.route)
+        self._note(task.route)
+
+    def put_back(self, task: Task) -> None:
+        """Puts a task back that was taken out."""
+        self._add_ready(task)
+
+    def resume(self, scope: Scope) -> None:
+        """A pause has ended: what stood aside for it is in its place again; O(log n) for each."""
+        for number in self._aside.pop(scope, ()):
+            del self._aside_of[number]
+            self._add_ready(self._tasks[number])
+        if self.heads is not None:
+            self.heads.free(scope)
 
     def add(self, task: Task) -> None:
         """Adds a task that has become pending; O(log n)."""
         if task.attempt:
-            self.retrying[task.route] += 1
+            self.retrying[task.route.base] += 1
         if not self.is_sorted:
             return
         if task.scheduled_at_us <= self.advanced_to or task.scheduled_at_us == task.created_at_us:
@@ -96,8 +146,10 @@ class Pending:
         if not self.is_sorted:
             return
         if task.scheduled_at_us <= self.advanced_to or task.scheduled_at_us == task.created_at_us:
-            self.ready[task.route].remove(rank(task))
-            self._drop_if_empty(task.route)
+            if self._aside_of and (scope := self._aside_of.pop(task.number, None)) is not None:
+                del self._aside[scope][task.number]
+            else:
+                self.take_out(task)
         else:
             self.waiting.remove((task.scheduled_at_us, task.number))
         if task.expires_at_us is not None:
@@ -118,6 +170,7 @@ class Pending:
             return
         ready.drop_first(count)
         self._drop_if_empty(route)
+        self._note(route)
         for task in tasks:
             if task.attempt:
                 self._unmark(task)
@@ -130,6 +183,9 @@ class Pending:
             return
         was_sorted, self.is_sorted = self.is_sorted, False
         self.advanced_to = now
+        if self.heads is not None:
+            self.heads.advance(now)
+            self._resume_ended(now)
         waiting = self.waiting
         while waiting and waiting[0][0] <= now:
             _, number = waiting.pop(0)
@@ -145,52 +201,102 @@ class Pending:
         if now >= self.advanced_to:
             return
         was_sorted, self.is_sorted = self.is_sorted, False
+        for scope in list(self._aside):
+            # Some of them may have to wait again.
+            self.resume(scope)
         self.advanced_to = now
         for route, ranks in list(self.ready.items()):
-            for place in _later_than(now, ranks):
+            for place in later_than(now, ranks):
                 if not is_due(self._tasks[place[2]], now):
                     ranks.remove(place)
                     self.waiting.add(place[1:])
             self._drop_if_empty(route)
+            self._note(route)
         self.is_sorted = was_sorted
 
     def next_instant(self) -> int | None:
-        """The earliest coming instant at which a task becomes ready or expires."""
+        """The earliest coming instant at which a task becomes ready or expires.
+
+        Also one at which a rate gives room that is waited for, or a pause ends.
+        """
         instants = [index[0][0] for index in (self.waiting, self.expiring) if index]
+        if self.heads is not None:
+            _, pauses, _ = self._rules
+            wakes = (self.heads.next_wake(), pauses.next_end(self.advanced_to))
+            instants += [at for at in wakes if at is not None]
         return min(instants, default=None)
 
     def suspend(self) -> None:
         """Stops sorting, for a long fold; `rebuild` ends it."""
         self.is_sorted = False
+        self.heads = None
+        self._aside, self._aside_of = {}, {}
         self.ready = {PLAIN_ROUTE: Ranks()}
         self.waiting.clear()
         self.expiring.clear()
 
-    def rebuild(self, pending: Iterable[Task]) -> None:
+    def rebuild(self, pending: Iterable[Task], *, governed: bool = False) -> None:
         """Sorts the indexes anew: O(n log n), far less than n insertions."""
         tasks = list(pending)
         self.ready, self.waiting, self.expiring = self._recounted(tasks)
-        self.retrying = Counter(task.route for task in tasks if task.attempt)
+        self.retrying = Counter(task.route.base for task in tasks if task.attempt)
         self.is_sorted = True
+        self.heads = None
+        self._aside, self._aside_of = {}, {}
+        if governed:
+            self.govern()
 
     def check(self, pending: Iterable[Task]) -> None:
         """Asserts that the indexes hold these tasks and no others, each in its place."""
         tasks = list(pending)
-        assert self.retrying == Counter(task.route for task in tasks if task.attempt)
+        assert self.retrying == Counter(task.route.base for task in tasks if task.attempt)
         assert all(self.retrying.values())
+        aside = {number: scope for scope, held in self._aside.items() for number in held}
+        assert aside == self._aside_of
+        _, pauses, _ = self._rules
+        for number, scope in aside.items():
+            assert self._tasks[number].route == self._aside[scope][number]
+            assert pauses.by_scope[scope].is_on(self.advanced_to)
         if self.is_sorted:
-            assert (self.ready, self.waiting, self.expiring) == self._recounted(tasks)
+            ready, waiting, expiring = self._recounted(tasks)
+            for number in aside:
+                ready[self._tasks[number].route].remove(rank(self._tasks[number]))
+            ready = {r: ranks for r, ranks in ready.items() if ranks or r is PLAIN_ROUTE}
+            assert (self.ready, self.waiting, self.expiring) == (ready, waiting, expiring)
+            if self.heads is not None:
+                self.heads.check(self.ready, self.advanced_to)
 
     def _add_ready(self, task: Task) -> None:
         ranks = self.ready.get(task.route)
         if ranks is None:
             ranks = self.ready[task.route] = Ranks()
         ranks.add(rank(task))
+        if self.heads is not None:
+            self.heads.note(task.route, ranks)
+
+    def _note(self, route: Route) -> None:
+        if self.heads is not None:
+            self.heads.note(route, self.ready.get(route))
+
+    def _resume_ended(self, now: int) -> None:
+        _, pauses, _ = self._rules
+        for scope in list(self._aside):
+            if not pauses.by_scope[scope].is_on(now):
+                self.resume(scope)
+
+    def _ranks_aside(self, audience: Audience | None) -> Ranks:
+        return Ranks(
+            rank(self._tasks[number])
+            for tasks in self._aside.values()
+            for number, route in tasks.items()
+            if audience is None or audience.accepts(route)
+        )
 
     def _unmark(self, task: Task) -> None:
-        self.retrying[task.route] -= 1
-        if not self.retrying[task.route]:
-            del self.retrying[task.route]
+        base = task.route.base
+        self.retrying[base] -= 1
+        if not self.retrying[base]:
+            del self.retrying[base]
 
     def _drop_if_empty(self, route: Route) -> None:
         if route is not PLAIN_ROUTE and not self.ready[route]:
@@ -215,38 +321,3 @@ class Pending:
                 if task.expires_at_us is not None
             ),
         )
-
-
-def rank(task: Task) -> Rank:
-    """Dispatch order: highest priority, then earliest scheduled, then lowest number."""
-    return (-task.priority, task.scheduled_at_us, task.number)
-
-
-def _merged(lists: list[Ranks]) -> Iterator[Rank]:
-    """The ranks of several sorted lists in order."""
-    heads = [(ranks[0], place) for place, ranks in enumerate(lists)]
-    heapify(heads)
-    rests = [iter(ranks) for ranks in lists]
-    for rest in rests:
-        next(rest)
-    while heads:
-        first, place = heads[0]
-        yield first
-        following = next(rests[place], None)
-        if following is None:
-            heappop(heads)
-        else:
-            heapreplace(heads, (following, place))
-
-
-def _later_than(now: int, ranks: Ranks) -> list[Rank]:
-    """The ranks whose instant lies after ``now``."""
-    found: list[Rank] = []
-    begin = 0
-    while begin < len(ranks):
-        priority = ranks[begin][0]
-        # A shorter tuple sorts before all that begin like it.
-        end = ranks.bisect_left((priority + 1,))  # type: ignore[arg-type]
-        found += ranks[ranks.bisect_left((priority, now + 1)) : end]  # type: ignore[arg-type]
-        begin = end
-    return found

@@ -36,6 +36,8 @@ NO_JITTER = 0.0
 BackoffKind = Literal["constant", "linear", "exponential"]
 TickOutcome = Literal["made", "skipped", "missed", "paused"]
 ExpiryReason = Literal["max_age", "max_retries", "max_lapses", "fatal"]
+# By what way a person or a program asked for something.
+Via = Literal["code", "cli", "console"]
 
 
 IfFailed = Literal["cancel", "run", "hold"]
@@ -79,6 +81,32 @@ class ErrorInfo(Struct, frozen=True, omit_defaults=True, gc=False):
     traceback: str = ""
 
 
+class Bucket(Struct, frozen=True, array_like=True, gc=False):
+    """A limit for one value: what a task takes a place in while it runs.
+
+    ``value`` is that of the tag that the limit is counted by. None is the one bucket of a limit
+    without such a tag; of one with a tag, it stands for a value that is still to be read from the
+    task's tags, and no place is given.
+    """
+
+    limit: str
+    value: str | None = None
+
+
+class Scope(Struct, frozen=True, omit_defaults=True, gc=False):
+    """What a pause is about: tasks that fit all that is given; nothing given is everything.
+
+    ``name`` is a name or a pattern with ``*``. ``limit`` alone is all its buckets. ``tags`` are
+    names with their values as JSON text.
+    """
+
+    lane: str | None = None
+    name: str | None = None
+    limit: str | None = None
+    value: str | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+
+
 class Body(Struct, frozen=True, omit_defaults=True, tag_field="kind", gc=False, kw_only=True):
     """What happened, without the envelope; each kind is a subclass.
 
@@ -107,6 +135,9 @@ class Created(Body, frozen=True, tag="created"):
     success. ``given`` are the arguments that are results of some of these, with their numbers.
     ``flow`` is the number of the flow that it belongs to, which is that of the task with the
     ``flow_key``, or of the flow's first; ``role`` is what it is there.
+
+    It takes a place in each of the buckets of ``limits`` while it runs; ``share`` is whose turn it
+    is among equals, where turns are taken (None: as its tags say).
     """
 
     policy: Policy
@@ -129,6 +160,8 @@ class Created(Body, frozen=True, tag="created"):
     flow: int | None = None
     flow_key: str | None = None
     role: Role = "member"
+    limits: tuple[Bucket, ...] = ()
+    share: str | None = None
 
 
 @final
@@ -209,6 +242,8 @@ class Reopening(Struct, frozen=True, omit_defaults=True, gc=False):
     given: dict[str, int] | None = None
     flow: int | None = None
     role: Role = "member"
+    limits: tuple[Bucket, ...] = ()
+    share: str | None = None
 
 
 @final
@@ -402,6 +437,8 @@ class Call(Struct, frozen=True, omit_defaults=True, gc=False):
     needs: tuple[str, ...] = ()
     delay_us: int | None = None
     unique: str | None = None
+    limits: tuple[Bucket, ...] = ()
+    share: str | None = None
 
 
 @final
@@ -454,6 +491,63 @@ class Ticked(Body, frozen=True, tag="ticked"):
     via: str = "code"
 
 
+class Asked(Body, frozen=True, kw_only=True):
+    """What a person or a program has asked for, about the whole queue."""
+
+    by: str | None = None
+    reason: str = ""
+    via: Via = "code"
+
+
+@final
+class Paused(Asked, frozen=True, tag="paused"):
+    """No task in the scope is leased from here on, until it is resumed or the instant comes.
+
+    One scope has one pause at a time: a later one takes the place of an earlier one.
+    """
+
+    scope: Scope
+    until: int | None = None
+
+
+@final
+class Resumed(Asked, frozen=True, tag="resumed"):
+    """The pause of just this scope is over."""
+
+    scope: Scope
+
+
+@final
+class Limited(Asked, frozen=True, tag="limited"):
+    """What each bucket of a limit bears from here on; without bounds, the limit is lifted.
+
+    ``running`` leases may be live at a time, and ``rate`` leases may begin in any ``per_us``
+    microseconds. ``per`` is the tag whose values have a bucket each. ``code`` is the definition in
+    code that stands.
+    """
+
+    limit: str
+    running: int | None = None
+    rate: int | None = None
+    per_us: int | None = None
+    per: str | None = None
+    code: Definition | None = None
+
+
+@final
+class Shared(Asked, frozen=True, tag="shared"):
+    """From here on, shares take turns among tasks of equal priority, by their weights.
+
+    ``per`` is the tag whose value is the share of a task that has none of its own. A share without
+    a weight has 1. ``lifted``: no turns are taken any more.
+    """
+
+    per: str | None = None
+    weights: dict[str, int] = {}
+    lifted: bool = False
+    code: Definition | None = None
+
+
 @final
 class Unknown(Struct, frozen=True, gc=False):
     """A kind this version does not know, kept as it is stored.
@@ -490,6 +584,10 @@ AnyBody = (
     | Progressed
     | Saved
     | Noted
+    | Paused
+    | Resumed
+    | Limited
+    | Shared
 )
 
 KIND_OF = {body: str(body.__struct_config__.tag) for body in get_args(AnyBody)}
@@ -498,6 +596,7 @@ KINDS = frozenset(KIND_OF.values())
 OF_FOLLOWERS = frozenset({"followed", "unfollowed"})
 AnyPlanning = Planned | Unplanned | Ticked
 OF_SCHEDULES = get_args(AnyPlanning)
+AnyAsked = Paused | Resumed | Limited | Shared
 AnyTold = Progressed | Saved | Noted
 TOLD = frozenset(get_args(AnyTold))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from eventq.core.task import Task, TaskState
 from eventq.core.waits import TaskWaits
@@ -28,6 +29,10 @@ class FlowState(Struct):
     """Finalisers for a failure, as long as they are open."""
     last: set[int] = set()
     """Finalisers for any end, as long as they wait."""
+
+    def copy(self) -> FlowState:
+        """A copy that shares no set with it."""
+        return replace(self, on_failure=self.on_failure.copy(), last=self.last.copy())
 
 
 class Flows:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from eventq.core.audience import PLAIN_AUDIENCE, Audience
+from eventq.core.choosing import Choosing, choosing
 from eventq.core.command import Decision, Draft, PastTasks
-from eventq.core.events import LAPSED, NODE, Created, Expired, Leased, Left, Renewed
+from eventq.core.events import NODE, Created, Expired, Leased, Left, Renewed
+from eventq.core.freed import freed_by, takes_buckets
 from eventq.core.moves import first_state, route_of
+from eventq.core.places import Openings, Places, Vacancy, Wanted, places_by_lane
 from eventq.core.projection import Projection
 from eventq.core.task import Task, TaskState, is_overdue
 
@@ -50,17 +53,6 @@ class Leave(Struct, frozen=True):
         return Decision([(NODE, Left(self.worker))] if is_known else [], None)
 
 
-class Vacancy(Struct, frozen=True):
-    """How many tasks a node has places for, and for how many a worker is free now (None: all)."""
-
-    count: int
-    free: int | None = None
-
-
-# In all, or for each lane that has places of its own.
-Wanted = Vacancy | Mapping[str, Vacancy]
-
-
 def lease(
     projection: Projection,
     *,
@@ -79,13 +71,75 @@ def lease(
 
     Nothing is leased or expired once a newer eventq has said something about the queue.
     """
-    if projection.unknown is not None:
-        return []
-    drafts = expire(projection, room=room, now=now)
-    takeable = _takeable(projection, now, audience, wanted)
-    for task in islice(takeable, room - len(drafts)):
-        drafts.append((task.number, Leased(task.attempt + 1, worker, ttl_us)))
-    return drafts
+    with Leasing(projection, worker=worker, ttl_us=ttl_us, now=now) as leasing:
+        return leasing.early(wanted, audience=audience, room=room)
+
+
+class Leasing:
+    """The leases of one commit: first those of what is ready, later of what the commit frees."""
+
+    def __init__(self, projection: Projection, *, worker: str, ttl_us: int, now: int) -> None:
+        self._projection = projection
+        self._worker = worker
+        self._ttl_us = ttl_us
+        self._now = now
+        self._choice: Choosing | None = None
+        self._places: Places | None = None
+        self._expired: list[Draft] = []
+
+    def __enter__(self) -> Self:
+        """Chooses on trial where any rule says who may run when."""
+        projection = self._projection
+        if projection.governing.is_on:
+            projection.advance_to(self._now)
+            self._choice = Choosing(projection.governing, projection.tasks, self._now)
+        return self
+
+    def __exit__(self, error: object, *_: object) -> None:
+        """Puts back what was taken on trial; what was broken off is folded anew."""
+        if self._choice is not None and error is None:
+            self._choice.put_back()
+
+    def early(self, wanted: Wanted, *, audience: Audience, room: int) -> list[Draft]:
+        """The leases that are right at the beginning of the commit; see `lease`."""
+        projection = self._projection
+        if projection.unknown is not None:
+            return []
+        self._expired = expire(projection, room=room, now=self._now)
+        room -= len(self._expired)
+        if self._expired and freed_by(projection, self._expired, self._now)[1]:
+            # What these let run may come before all others, but is in no index yet.
+            room = 0
+        if self._choice is None:
+            takeable = _takeable(projection, self._now, audience, wanted)
+        else:
+            self._places = Places(wanted, audience)
+            takeable = self._places.chosen(self._choice, self._now)
+        return self._expired + self._leases(takeable, room)
+
+    def late(self, between: list[Draft], *, room: int) -> list[Draft]:
+        """The leases that are right behind all of the commit, whose outcomes end other leases.
+
+        ``between`` is what it has beside early leases. None is chosen that a task might come before
+        which the same commit makes ready.
+        """
+        choice, places = self._choice, self._places
+        if choice is None or places is None or room <= 0:
+            return []
+        if not takes_buckets(self._projection, between):
+            return []
+        let_go, ready = freed_by(self._projection, self._expired + between, self._now)
+        if not let_go:
+            return []
+        choice.let_go(let_go)
+        return self._leases(places.chosen(choice, self._now, before=ready), room)
+
+    def _leases(self, takeable: Iterable[Task], room: int) -> list[Draft]:
+        worker, ttl_us = self._worker, self._ttl_us
+        return [
+            (task.number, Leased(task.attempt + 1, worker, ttl_us))
+            for task in islice(takeable, room)
+        ]
 
 
 def lease_created(
@@ -106,9 +160,21 @@ def lease_created(
         return None
     if not is_due or projection.unknown or not audience.accepts(route_of(body)):
         return None
-    if next(projection.ready(now, audience), None) is not None:
+    governing = projection.governing
+    if (governing.is_on or body.limits) and not governing.would_bear(body, now):
+        return None
+    if next_eligible(projection, now, audience) is not None:
         return None
     return Leased(1, worker, ttl_us)
+
+
+def next_eligible(projection: Projection, now: int, audience: Audience) -> Task | None:
+    """The next task that the audience may be given; also one that is past its expiry."""
+    if not projection.governing.is_on:
+        return next(projection.ready(now, audience), None)
+    projection.advance_to(now)
+    with choosing(projection.governing, projection.tasks, now) as choice:
+        return choice.first(audience)
 
 
 def can_lease(
@@ -121,7 +187,11 @@ def can_lease(
     """Whether `lease` would find a task to lease."""
     if projection.unknown is not None:
         return False
-    return next(_takeable(projection, now, audience, wanted), None) is not None
+    if not projection.governing.is_on:
+        return next(_takeable(projection, now, audience, wanted), None) is not None
+    projection.advance_to(now)
+    with choosing(projection.governing, projection.tasks, now) as choice:
+        return next(Places(wanted, audience).chosen(choice, now), None) is not None
 
 
 def expire(projection: Projection, *, room: int, now: int) -> list[Draft]:
@@ -139,7 +209,7 @@ def _takeable(
 ) -> Iterator[Task]:
     """The tasks to lease, in dispatch order, until all that is wanted has been taken."""
     if isinstance(wanted, Vacancy):
-        place = _Place(wanted)
+        place = Openings(wanted)
         for task in projection.ready(now, audience):
             if is_overdue(task, now):
                 continue
@@ -147,7 +217,7 @@ def _takeable(
                 return
             yield task
         return
-    places = {lane: _Place(each) for lane, each in wanted.items()}
+    places = places_by_lane(wanted)
     taken: set[int] = set()
     while places:
         full = None
@@ -163,34 +233,3 @@ def _takeable(
             return
         # Looked at no more: behind its first there may be any number of others.
         del places[full]
-
-
-class _Place:
-    """How many tasks may still be taken, and how many of them can begin at once."""
-
-    def __init__(self, wanted: Vacancy) -> None:
-        self._count = wanted.count
-        self._free = wanted.free
-
-    def takes(self, task: Task) -> bool:
-        """Takes the task if there is a place for it."""
-        if self._count <= 0:
-            return False
-        if self._free is not None:
-            if self._free <= 0 and not _may_wait(task):
-                return False
-            self._free -= 1
-        self._count -= 1
-        return True
-
-
-def _may_wait(task: Task) -> bool:
-    """Whether the task may be leased before a worker is free for it.
-
-    A lapse costs a task an attempt, begun or not. A task that has lapsed before, or that has no
-    attempt or lapse to spare, could expire because of what its neighbours did.
-    """
-    policy = task.policy
-    if policy.max_retries is not None and task.retry_count >= policy.max_retries:
-        return False
-    return policy.max_lapses != 0 and (task.last_error is None or task.last_error.type != LAPSED)

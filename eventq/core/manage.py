@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from msgspec import UNSET, Raw, Struct
+from msgspec.structs import replace
 
 from eventq.core.cascade import Revival
 from eventq.core.command import NEW, Decision, Draft, PastTasks
@@ -155,9 +156,10 @@ class RepeatTask(Struct, frozen=True):
             task.tags_json,
             task.policy,
             task.priority,
-            route=task.route,
+            route=replace(task.route, share=None) if task.share is not None else task.route,
             unique=task.unique,
             repeats=task.number,
+            share=task.own_share,
         )
         body = created_by(order, now)
         if task.after:

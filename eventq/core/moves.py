@@ -107,12 +107,14 @@ def first_state(body: Created | Reopening) -> TaskState:
 
 def route_of(body: Created | Reopening) -> Route:
     """Which nodes may run the task; the common one is always the same object."""
-    if body.name is None and body.lane is None and not body.needs:
+    if body.name is None and body.lane is None and not body.needs and not body.limits:
         return PLAIN_ROUTE
-    return Route(body.name, body.lane, body.needs)
+    return Route(body.name, body.lane, body.needs, body.limits)
 
 
-def reopen(namespace: str, number: int, seq: int, at: int, body: Retried) -> Task:
+def reopen(
+    namespace: str, number: int, seq: int, at: int, body: Retried, *, route: Route | None = None
+) -> Task:
     """The task a ``retried`` event brings back from a final state, with fresh retries.
 
     Raises LogCorruptError when the event does not say what it brings back.
@@ -134,7 +136,7 @@ def reopen(namespace: str, number: int, seq: int, at: int, body: Retried) -> Tas
         recorded_state=first_state(content),
         attempt=content.attempt,
         last_error=content.last_error,
-        route=route_of(content),
+        route=route or route_of(content),
         rarity=brought_back(content),
     )
 

@@ -11,8 +11,10 @@ from typing import Any, Generic, ParamSpec, Self, Unpack, cast
 
 from msgspec.structs import replace
 
+from eventq.core.audience import LIMITS
+from eventq.core.buckets import all_buckets
 from eventq.core.create import NewTask
-from eventq.core.events import COMMIT_BYTES, COMMIT_EVENTS, Policy
+from eventq.core.events import COMMIT_BYTES, COMMIT_EVENTS, Bucket, Policy
 from eventq.core.link import Link
 from eventq.core.options import (
     TaskOptions,
@@ -38,7 +40,8 @@ BODY_BYTES = 300
 KEYED_BYTES = 1_100
 # Each task that it comes after, and its place in a flow.
 LINKED_BYTES = 40
-
+# What a bucket's limit and value, or a share, add.
+BUCKET_BYTES = 700
 
 # Orders by the identity of the options that they were made of, with these.
 Patterns = dict[int, tuple[TaskOptions, NewTask]]
@@ -150,10 +153,13 @@ def _pattern(tags_json: bytes, policy: Policy, options: TaskOptions) -> NewTask:
             raise ArgumentError("expires_at", options["expires_at"], expected)
         policy = replace(policy, max_age_us=None)
     priority, key = given.get("priority", 0), given.get("key")
-    route = make_route(given.get("name"), given.get("lane"))
+    buckets = all_buckets(given.get("limits"), given.get("exclusive"))
+    route = make_route(given.get("name"), given.get("lane"), buckets)
     order = NewTask(tags_json, policy, priority, key, scheduled_at, delay_us, expires_at, route)
-    twin = given.get("on_duplicate")
-    return order if twin is None else replace(order, on_duplicate=twin)
+    twin, share = given.get("on_duplicate"), given.get("share")
+    if twin is None and share is None:
+        return order
+    return replace(order, on_duplicate=twin or "return", share=share)
 
 
 def _identified(order: NewTask, options: TaskOptions, value: str | None = None) -> NewTask:
@@ -189,9 +195,11 @@ def _linked(
     return replace(order, link=link)
 
 
-def make_route(name: str | None, lane: str | None) -> Route:
-    """Which nodes may run a task of this name and lane, both checked."""
+def make_route(name: str | None, lane: str | None, buckets: tuple[Bucket, ...] = ()) -> Route:
+    """Which nodes may run a task of this name, lane and buckets, all checked."""
     lane = None if lane == DEFAULT_LANE else lane
+    if buckets:
+        return Route(name, lane, (LIMITS,), buckets)
     return PLAIN_ROUTE if name is None and lane is None else Route(name, lane)
 
 
@@ -281,4 +289,6 @@ def size_bytes(order: NewTask) -> int:
         link = order.link
         order_bytes += LINKED_BYTES * (2 + len(link.after) + 2 * len(link.given))
         order_bytes += sum(len(name) for name, _ in link.given)
+    if order.route.buckets or order.share is not None:
+        order_bytes += BUCKET_BYTES * (len(order.route.buckets) + 1)
     return order_bytes

@@ -5,7 +5,7 @@ Nothing here makes an order of them; `new_task` does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Any, TypedDict, Unpack, cast
@@ -13,6 +13,7 @@ from typing import Any, TypedDict, Unpack, cast
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
+from eventq.core.buckets import LimitsOption, check_exclusive, check_limits, check_share
 from eventq.core.durations import Duration
 from eventq.core.events import NO_JITTER, IfFailed, Policy
 from eventq.core.policy import DEFAULT_BACKOFF, Backoff
@@ -52,6 +53,9 @@ class TaskOptions(TypedDict, total=False):
     on_duplicate: OnDuplicate
     after: After
     if_failed: IfFailed
+    limits: LimitsOption | None
+    exclusive: Iterable[str] | None
+    share: str | None
 
 
 def _check_most(most: object, argument: str) -> int | None:
@@ -85,6 +89,9 @@ _DEFAULTS: TaskOptions = {
     "on_duplicate": "return",
     "after": (),
     "if_failed": "cancel",
+    "limits": None,
+    "exclusive": None,
+    "share": None,
 }
 _CHECKS: dict[str, Callable[[Any], Any]] = {
     "priority": check_priority,
@@ -103,6 +110,9 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "on_duplicate": check_on_duplicate,
     "after": check_after,
     "if_failed": check_if_failed,
+    "limits": check_limits,
+    "exclusive": check_exclusive,
+    "share": check_share,
 }
 
 

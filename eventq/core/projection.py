@@ -11,13 +11,14 @@ from heapq import merge
 from itertools import repeat
 
 from eventq.core.audience import Audience
-from eventq.core.dispatch_index import Pending
 from eventq.core.events import (
     KIND_OF,
     KINDS,
     NODE,
     OF_SCHEDULES,
+    AnyAsked,
     AnyBody,
+    Asked,
     Commit,
     Completed,
     Created,
@@ -37,6 +38,7 @@ from eventq.core.events import (
     time_of,
 )
 from eventq.core.flows import Flows
+from eventq.core.governing import Governing
 from eventq.core.holders import Holders
 from eventq.core.members import Follower, Member, Members
 from eventq.core.moves import (
@@ -51,7 +53,7 @@ from eventq.core.moves import (
 from eventq.core.policy import SharedPolicies
 from eventq.core.schedules import Schedules
 from eventq.core.seal import genesis
-from eventq.core.task import FINAL, PLAIN_ROUTE, Route, Task, TaskState
+from eventq.core.task import FINAL, Route, Task, TaskState
 from eventq.core.unique import uniques_of
 from eventq.core.waits import TaskWaits
 from eventq.errors import LogCorruptError
@@ -61,7 +63,7 @@ WAITING = TaskState.WAITING
 
 # To be raised whenever equal logs fold to something else than before, so that no older snapshot is
 # built upon.
-FOLD_VERSION = 4
+FOLD_VERSION = 5
 
 # Where a log is ahead of the clock, one node may decide a little earlier than another was asked
 # about. Further back than this, the indexes go back as well.
@@ -109,14 +111,17 @@ class Projection:
         """The flows that go on."""
         # The waits' own, for the hot loop.
         self._awaited = self.waits.by_predecessor
-        self._pending = Pending(self.tasks)
+        self.governing = Governing(self.tasks)
+        """Limits, pauses and turns: who may run when."""
+        self._pending = self.governing.pending
         self._leases = Holders()
         self.holders = self._leases.by_name
         """The nodes that hold leases, by name."""
         self._keys: dict[str, int] = {}
         self._uniques: dict[str, int] = {}
         self._policies = SharedPolicies()
-        self._routes: dict[Route, Route] = {}
+        # What the commit that is applied has leased, as far as it is still in the index.
+        self._leased: list[Task] = []
         self._is_applied = True
 
     def apply(
@@ -137,14 +142,18 @@ class Projection:
         tasks = self.tasks
         # What was decided by another instant than its stamp goes by that one in all things.
         at = time_of(commit.at, bodies[0]) if bodies else commit.at
-        pending, leases = self._pending, self._leases
+        pending, leases, governing = self._pending, self._leases, self.governing
+        is_governed = governing.is_on
+        let_go = self._let_go if is_governed else leases.let_go
         self._is_applied = False
         if at == commit.at or pending.advanced_to - at < NEAR_US:
             pending.advance_to(at)
         else:
             pending.go_back_to(at)
+        if is_governed:
+            governing.pauses.forget(at)
         after: list[Task | None] = []
-        leased: list[Task] = []
+        leased = self._leased
         # The loop that every node and every replay spends its time in, hence no call too many.
         for seq, (number, body) in enumerate(zip(commit.tasks, bodies, strict=True), commit.first):
             task = tasks.get(number)
@@ -161,12 +170,14 @@ class Projection:
                     after.append(change(task, seq, at, body))
                 else:
                     check_fence(task, seq, body.fence)
-                leases.let_go(task)
+                let_go(task)
                 self._forget(task, body)
             else:
                 after.append(self._replace(task, change(task, seq, at, body), body))
         if leased:
-            self._pending.remove_leased(leased)
+            self._take_leased(at)
+        if governing.is_on is not is_governed:
+            governing.recount()
         self._count(bodies)
         self.seq = commit.last
         self.at = commit.at
@@ -175,18 +186,29 @@ class Projection:
         self._is_applied = True
         return after if collect else []
 
+    def _take_leased(self, at: int) -> None:
+        """Takes what a commit has leased so far out of what is pending."""
+        self._pending.remove_leased(self._leased)
+        if self.governing.is_on:
+            self.governing.leased(self._leased, at)
+        self._leased.clear()
+
     def suspend_indexes(self) -> None:
         """Stops keeping the sorted indexes, for a long fold; ``rebuild_indexes`` ends it."""
         self._pending.suspend()
 
     def rebuild_indexes(self) -> None:
         """Sorts the indexes anew from the tasks: O(n log n), far less than n insertions."""
-        self._pending.rebuild(t for t in self.tasks.values() if t.recorded_state is SCHEDULED)
+        self._pending.rebuild(
+            (t for t in self.tasks.values() if t.recorded_state is SCHEDULED),
+            governed=self.governing.is_on,
+        )
 
     @property
     def is_whole(self) -> bool:
         """False in the middle of a change, and for good where one was broken off there."""
-        return self._is_applied and self._pending.is_sorted
+        is_tried = self.governing.is_tried
+        return self._is_applied and self._pending.is_sorted and not is_tried
 
     @property
     def advanced_to(self) -> int:
@@ -199,6 +221,7 @@ class Projection:
         self._keys = {t.caller_key: t.number for t in tasks if t.caller_key is not None}
         self._uniques = uniques_of(tasks)
         self._leases.leased_count = sum(t.recorded_state is LEASED for t in tasks)
+        self.governing.rebuild()
         self.unknown_count = sum(t.recorded_state is UNKNOWN for t in tasks)
         self.rebuild_indexes()
 
@@ -235,7 +258,7 @@ class Projection:
     def ready_routes(self, now: int) -> dict[Route, int]:
         """How many ready tasks there are of each route that has any."""
         self.advance_to(now)
-        return {route: len(ranks) for route, ranks in self._pending.ready.items() if ranks}
+        return self._pending.ready_routes()
 
     def scheduled_count(self, now: int) -> int:
         """How many pending tasks have their instant ahead of them."""
@@ -253,7 +276,10 @@ class Projection:
             yield self.tasks[number]
 
     def next_instant(self) -> int | None:
-        """The earliest coming instant at which a task becomes ready or expires."""
+        """The earliest coming instant at which a task becomes ready or expires.
+
+        Or a rate gives room that is waited for, or a pause ends.
+        """
         instant = self._pending.next_instant()
         if not self.waits.expiring:
             return instant
@@ -332,6 +358,7 @@ class Projection:
         assert self._uniques == uniques_of(tasks)
         self._leases.check(leased)
         self.schedules.check()
+        self.governing.check(leased)
         final = sum(self.final_counts().values())
         assert self.counts["created"] == len(self.tasks) + final
 
@@ -351,7 +378,8 @@ class Projection:
         """Folds an event that is not about an open task."""
         if type(body) is Created:
             self._check_free(seq, body.unique)
-            shared = self._policies.share(body.policy), self._share_route(route_of(body))
+            route = self.governing.route_for(route_of(body), body.share, body.tags)
+            shared = self._policies.share(body.policy), route
             task = create(self.namespace, seq, at, body, shared)
             self._add(seq, task)
             if task.rarity is not None and task.flow is not None:
@@ -387,10 +415,18 @@ class Projection:
             self.schedules.apply(seq, at, body)
         elif isinstance(body, Told):
             return
+        elif isinstance(body, Asked):
+            self._apply_to_rules(seq, at, body)
         elif type(body) is not Unknown:
             raise LogCorruptError(seq, f"{body.kind} names no task")
         elif not body.skip:
             self.unknown = self.unknown or (seq, body.kind)
+
+    def _apply_to_rules(self, seq: int, at: int, body: AnyAsked) -> None:
+        """Folds an event about who may run when; what was leased before it went by the others."""
+        if self._leased:
+            self._take_leased(at)
+        self.governing.apply(seq, at, body)
 
     def _apply_to_final(self, seq: int, at: int, number: int, body: AnyBody) -> Task | None:
         if type(body) is Refused or isinstance(body, Told):
@@ -403,7 +439,9 @@ class Projection:
                 seq, f"task {number} is not open, so {body.kind} is no legal move"
             )
         self._check_free(seq, body.reopens.unique)
-        task = reopen(self.namespace, number, seq, at, body)
+        content = body.reopens
+        route = self.governing.route_for(route_of(content), content.share, content.tags)
+        task = reopen(self.namespace, number, seq, at, body, route=route)
         self.reopened[body.reopens.was] += 1
         is_held = task.flow is not None and self.flows.note_reopened(task)
         if task.role != "member" and not is_held:
@@ -435,8 +473,11 @@ class Projection:
             task = self.tasks[number] = wait_over(self.tasks[number])
             self._pending.add(task)
 
-    def _share_route(self, route: Route) -> Route:
-        return route if route is PLAIN_ROUTE else self._routes.setdefault(route, route)
+    def _let_go(self, task: Task) -> None:
+        """A leased task is leased no more."""
+        self._leases.let_go(task)
+        if task.route.buckets:
+            self.governing.let_go(task)
 
     def _replace(self, old: Task, new: Task, body: AnyBody | Unknown) -> Task:
         """Puts a changed task in the place of what it was; not for leases, see `apply`.
@@ -474,7 +515,7 @@ class Projection:
         if task.recorded_state is SCHEDULED:
             self._pending.remove(task)
         elif task.recorded_state is LEASED:
-            self._leases.let_go(task)
+            self._let_go(task)
         elif task.recorded_state is WAITING:
             self.waits.remove(task)
 

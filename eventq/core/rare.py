@@ -24,7 +24,8 @@ def rare(task: Task, **changes: Any) -> Rarity | None:  # noqa: ANN401 - fields 
 
 def made_with(body: Created) -> Rarity | None:
     """What is rare about a task from its beginning."""
-    if body.unique is body.schedule is None and body.flow is None and not body.after:
+    is_plain = body.unique is body.schedule is body.share is None
+    if is_plain and body.flow is None and not body.after:
         return None
     return Rarity(
         unique=body.unique,
@@ -35,6 +36,7 @@ def made_with(body: Created) -> Rarity | None:
         given=body.given,
         flow=body.flow,
         role=body.role,
+        own_share=body.share,
     )
 
 
@@ -52,6 +54,7 @@ def brought_back(content: Reopening) -> Rarity | None:
             given=content.given,
             flow=content.flow,
             role=content.role,
+            own_share=content.share,
         )
     )
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from eventq.core.command import NEW, Decision, Draft, PastTasks
-from eventq.core.create import NewTask, created_by, has_expired
+from eventq.core.create import NewTask, created_by, has_expired, resolve
 from eventq.core.definitions import Definition, adopted, hash_of
 from eventq.core.events import (
     NODE,
@@ -124,7 +124,8 @@ class TickSchedules(Struct, frozen=True):
 class MakeByHand(Struct, frozen=True):
     """Makes tasks of a schedule beside its dues, also while it is paused.
 
-    ``dues`` None: one for now, a trigger. Raises ArgumentError where there is no such schedule.
+    ``dues`` None: one for now, a trigger. Raises ArgumentError where there is no such schedule, and
+    for tasks that lack the tag of their limit.
     """
 
     schedule: str
@@ -178,14 +179,15 @@ def replanned(known: Schedule | None, wanted: Planned, now: int) -> Planned:
 
 def order_of_call(call: Call) -> NewTask:
     """The order for the task that a schedule makes."""
-    is_plain = call.name is None and call.lane is None and not call.needs
+    route = Route(call.name, call.lane, call.needs, call.limits)
     return NewTask(
         bytes(call.tags),
         call.policy,
         call.priority,
         delay_us=call.delay_us,
-        route=PLAIN_ROUTE if is_plain else Route(call.name, call.lane, call.needs),
+        route=PLAIN_ROUTE if route == PLAIN_ROUTE else route,
         unique=call.unique,
+        share=call.share,
     )
 
 
@@ -226,6 +228,14 @@ class _Making:
             self.drafts.append((NODE, body))
             return False
         order = order_of_call(known.planned.call)
+        try:
+            order = resolve(order, self._projection.governing.limits.per_of, "limits")
+        except ArgumentError as error:
+            if body.hand is not None:
+                raise
+            # A limit may be given another tag at any time: that is not to stop the others.
+            self._skip(body, str(error))
+            return False
         if order.unique is not None:
             holder = self._projection.holder_of(order.unique)
             if holder is not None and has_expired(holder, self._now):

@@ -29,7 +29,8 @@ from eventq.core.events import (
     Released,
     Retried,
 )
-from eventq.core.lease import Wanted, lease
+from eventq.core.lease import Leasing
+from eventq.core.places import Wanted
 from eventq.core.policy import Backoff, after_failure, wait_us
 from eventq.core.projection import Projection
 from eventq.core.task import Task
@@ -100,30 +101,27 @@ class SettleAndLease(Struct, frozen=True):
         taken = len(settled) + len(told)
         # What fills a commit by itself leaves no place for it.
         says = self.joined is not None and projection.unknown is None and taken < COMMIT_EVENTS
-        leased = lease(
-            projection,
-            worker=self.worker,
-            ttl_us=self.ttl_us,
-            wanted=self.wanted,
-            audience=self.audience,
+        with Leasing(projection, worker=self.worker, ttl_us=self.ttl_us, now=now) as leasing:
             # What changes which task comes first, or is late, must be in the log before.
-            room=0 if making.has_touched else COMMIT_EVENTS - taken - says,
-            now=now,
-        )
+            room = 0 if making.has_touched else COMMIT_EVENTS - taken - says
+            leased = leasing.early(self.wanted, audience=self.audience, room=room)
+            room -= len(leased)
+            tended = self._tended(projection, past, leased, now, room)
+            late = leasing.late(tended + settled, room=room - len(tended))
         said: list[Draft] = [(NODE, self.joined)] if self.joined and says else []
-        if projection.waits.has_work() and not making.has_touched:
-            leased += self._tended(projection, past, leased, now, taken + says)
-        # Leases first: the choice is right at their position only while nothing came before.
-        return Decision(said + leased + told + settled, None)
+        # Leases first: the choice is right at their position only while nothing came before. What
+        # needs a place that an outcome frees stands behind all of them.
+        return Decision(said + leased + tended + told + settled + late, None)
 
     def _tended(
-        self, projection: Projection, past: PastTasks, leased: list[Draft], now: int, taken: int
+        self, projection: Projection, past: PastTasks, leased: list[Draft], now: int, room: int
     ) -> list[Draft]:
         """What the ends of tasks do to those that come after them, where there is room for it."""
+        if room <= 0 or not projection.waits.has_work():
+            return []
         if projection.unknown is not None or any(each.children for each in self.outcomes):
             return []
         expired = {number for number, body in leased if type(body) is Expired}
-        room = COMMIT_EVENTS - taken - len(leased)
         return tend(projection, past, but=expired, room=room, now=now)
 
 

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from eventq.core.events import ErrorInfo, IfFailed, Policy, Predecessor, Role
+from eventq.core.events import Bucket, ErrorInfo, IfFailed, Policy, Predecessor, Role
 
 T = TypeVar("T")
 
@@ -57,7 +57,7 @@ REOPENABLE = frozenset({TaskState.EXPIRED, TaskState.CANCELLED})
 
 
 class Route(Struct, frozen=True, gc=False):
-    """What decides which nodes may run a task. Tasks of equal routes share one object."""
+    """What decides which nodes may run a task, and when. Tasks of equal routes share one object."""
 
     name: str | None = None
     """Of its handler; None for a task that `run(worker)` takes."""
@@ -65,6 +65,17 @@ class Route(Struct, frozen=True, gc=False):
     """None is the lane "default"."""
     needs: tuple[str, ...] = ()
     """Words that a node must know to run it."""
+    buckets: tuple[Bucket, ...] = ()
+    """In which it takes a place while it runs."""
+    share: str | None = None
+    """Whose turn it is, while turns are taken."""
+
+    @property
+    def base(self) -> Route:
+        """The route without buckets and share: all by which nodes choose."""
+        if not self.buckets and self.share is None:
+            return self
+        return Route(self.name, self.lane, self.needs)
 
 
 class Ending(Struct, frozen=True, gc=False):
@@ -108,11 +119,12 @@ class Rarity(Struct, frozen=True, gc=False):
     flow: int | None = None
     role: Role = "member"
     cause: int | None = None
+    own_share: str | None = None
 
 
 # What the parts of a task hold, by the names that Task has for it: for whoever compares tasks.
 PARTS = {
-    "route": ("name", "lane", "needs"),
+    "route": ("name", "lane", "needs", "buckets", "share"),
     "ending": ("finished_at_us", "result_json", "result_missing", "final_reason"),
     "rarity": (
         "lapses",
@@ -129,6 +141,7 @@ PARTS = {
         "flow",
         "role",
         "cause",
+        "own_share",
     ),
 }
 PLAIN_ROUTE = Route()
@@ -219,6 +232,21 @@ class Task(Struct, frozen=True, gc=False):
     def needs(self) -> tuple[str, ...]:
         """Words that a node must know to run it."""
         return self.route.needs
+
+    @property
+    def buckets(self) -> tuple[Bucket, ...]:
+        """In which it takes a place while it runs."""
+        return self.route.buckets
+
+    @property
+    def share(self) -> str | None:
+        """Whose turn it is among equals, while turns are taken; None for that of all others."""
+        return self.route.share
+
+    @property
+    def own_share(self) -> str | None:
+        """The share that it was made with, whatever its tags say."""
+        return None if self.rarity is None else self.rarity.own_share
 
     @property
     def lapses(self) -> int:

@@ -20,6 +20,10 @@ class Wait(Struct):
     open: set[int]
     failed: set[int]
 
+    def copy(self) -> Wait:
+        """A copy that shares no set with it."""
+        return Wait(self.open.copy(), self.failed.copy())
+
 
 class TaskWaits:
     """The waiting tasks, by number, and who waits for a task.

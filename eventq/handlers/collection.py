@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from datetime import tzinfo
 from typing import (
     Any,
@@ -22,6 +22,7 @@ from eventq.core.timing import Overlap
 from eventq.errors import ArgumentError
 from eventq.handlers.around import Around, check_around
 from eventq.handlers.context import AsyncContext, Context
+from eventq.handlers.definitions import RuleDefinitions
 from eventq.handlers.follow import Follow, make_follow
 from eventq.handlers.handler import Binding, Handler, HandlerOptions
 from eventq.handlers.scheduled import ScheduleOptions, coded_schedule
@@ -64,6 +65,8 @@ class Handlers:
         """By name."""
         self.schedules: dict[str, CodedSchedule] = {}
         """By name."""
+        self.rules = RuleDefinitions({})
+        """Limits and turns, as this code defines them."""
         self.binding = Binding()
         """The queues that make the tasks of these handlers, also of those to come."""
 
@@ -90,8 +93,9 @@ class Handlers:
 
         ``name``: how the log knows it, for ever (None: the function's own name). ``lane``,
         ``priority``, ``delay``, ``max_age``, ``max_retries``, ``max_lapses``, ``backoff`` and
-        ``deadline`` are as for `Queue.new`: defaults of its tasks. A first parameter annotated with
-        `Context` is given the context, and is no argument.
+        ``deadline`` are as for `Queue.new`: defaults of its tasks. So are ``limits``, ``exclusive``
+        and ``share``. A first parameter annotated with `Context` is given the context, and is no
+        argument.
 
         ``retry``: classes of errors, each with a Backoff or a duration until the next attempt, or
         `Fail` for none; the nearest class decides, and the log says which. ``result="strict"``: a
@@ -156,6 +160,39 @@ class Handlers:
             return function
 
         return register
+
+    def limit(
+        self,
+        name: str,
+        /,
+        *,
+        running: int | None = None,
+        rate: str | None = None,
+        per: str | None = None,
+        version: int = 0,
+    ) -> None:
+        """Defines a limit for tasks that name it, over all processes; set when a run begins.
+
+        ``running``: how many of them may run at a time. ``rate``: how many may begin in any window,
+        like "100/1m". ``per``: a tag; each of its values has these bounds for itself. A change by
+        hand holds until the code's definition changes. Code that comes with an earlier definition
+        does nothing and warns: a higher ``version`` brings it back. Raises ArgumentError.
+        """
+        self.rules.limit(name, version=version, running=running, rate=rate, per=per)
+
+    def fair(
+        self,
+        *,
+        per: str | None = None,
+        weights: Mapping[str, int] | None = None,
+        version: int = 0,
+    ) -> None:
+        """Has shares take turns among tasks of equal priority; set when a run begins.
+
+        ``per``: the tag whose value is the share of a task that is not given one. ``weights``: how
+        many turns a share has for one of the others. As for `limit` otherwise.
+        """
+        self.rules.fair(version=version, per=per, weights=weights)
 
     def cron(
         self,

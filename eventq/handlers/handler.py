@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from typing import Any, Generic, ParamSpec, Protocol, Self, TypedDict, TypeVar, Unpack, cast
 
+from eventq.core.buckets import LimitsOption
 from eventq.core.durations import Duration
 from eventq.core.new_task import MakesSpecs, TaskSpec, check_options
 from eventq.core.options import TaskOptions, overridden
@@ -49,6 +50,9 @@ class HandlerOptions(TypedDict, total=False):
     result: str
     unique: bool | str | None
     on_duplicate: OnDuplicate
+    limits: LimitsOption | None
+    exclusive: Iterable[str] | None
+    share: str | None
     keep_logs: str | None
     isolate: bool
     memory: Size | None

@@ -8,6 +8,7 @@ from eventq.core.audience import matches
 from eventq.errors import ArgumentError
 from eventq.handlers.around import Call
 from eventq.handlers.collection import Handlers
+from eventq.handlers.definitions import RuleDefinitions, joined_definitions
 from eventq.handlers.follow import Follow
 from eventq.handlers.handler import MakesTasks
 from eventq.handlers.work import AnyHandler, Work, placed_work, work_of_handler
@@ -55,6 +56,16 @@ class Registry:
     def schedules(self) -> list[CodedSchedule]:
         """All schedules that code defines. Raises ArgumentError for two of one name."""
         return all_schedules([self])
+
+    def rules(self) -> RuleDefinitions:
+        """All limits, and turns. Raises ArgumentError where two collections differ."""
+        return all_rules([self])
+
+    def pers(self) -> dict[str, str | None]:
+        """The tags of the limits that this process defines."""
+        if not any(collection.rules.limits for collection in self._collections):
+            return {}
+        return {name: each.wanted.per for name, each in self.rules().limits.items()}
 
     def lend(self, queue: MakesTasks) -> None:
         """Has another queue make the tasks of all handlers, until it is given back."""
@@ -115,6 +126,13 @@ def all_schedules(registries: Iterable[Registry]) -> list[CodedSchedule]:
                 if found.setdefault(name, coded) is not coded:
                     raise ArgumentError("schedule", name, "a name that no other schedule has")
     return list(found.values())
+
+
+def all_rules(registries: Iterable[Registry]) -> RuleDefinitions:
+    """The limits and turns that code defines, of all these. Raises ArgumentError for two of one."""
+    return joined_definitions(
+        collection.rules for registry in registries for collection in registry.collections
+    )
 
 
 def _listed(given: object) -> list[object]:

@@ -20,8 +20,12 @@ from eventq.core.events import (
     Commit,
     Created,
     Followed,
+    Limited,
+    Paused,
     Predecessor,
+    Resumed,
     Retried,
+    Shared,
     Unfollowed,
 )
 from eventq.core.link import logged_key
@@ -29,7 +33,7 @@ from eventq.core.seal import seal_commit
 from eventq.eventlog.contract import Head
 
 # Beside `created`, what may take something that only one may have.
-TAKING = frozenset({Retried, Followed, Unfollowed, *OF_SCHEDULES})
+TAKING = frozenset({Retried, Followed, Unfollowed, *OF_SCHEDULES, Limited, Shared, Paused, Resumed})
 
 
 def dated(drafts: list[Draft], now: int) -> list[Draft]:
@@ -52,15 +56,15 @@ class CommitPlan:
         self._head = head
         self._size_bytes = 0
         self._touched: set[int] = set()
-        # Unique values that tasks are made or reopened with, followers, and schedules.
-        self._taken: set[tuple[str, str]] = set()
+        # Unique values that tasks are made or reopened with, followers, schedules, limits, pauses.
+        self._taken: set[tuple[str, object]] = set()
 
     def add(self, drafts: list[Draft], texts: list[str]) -> int | None:
         """Gives the drafts the next positions, and returns the first of them.
 
         It returns None where they do not fit: in number, in bytes, or since they touch a task, a
-        key, a unique value, a follower or a schedule that is touched already: whoever decided to
-        take one did not see that another does, in the same commit.
+        key, a unique value, a follower, a schedule, a limit or a pause that is touched already:
+        whoever decided to take one did not see that another does, in the same commit.
         """
         size_bytes = len("".join(texts).encode())
         if self.bodies and not self._admits(drafts, size_bytes):
@@ -127,8 +131,12 @@ def _after(body: AnyBody) -> tuple[Predecessor, ...]:
     return body.reopens.after if type(body) is Retried and body.reopens is not None else ()
 
 
-def _taken_by(body: AnyBody) -> tuple[str, str] | None:
-    """The unique value that a task is open with from this event on; or whom the event is about."""
+def _taken_by(body: AnyBody) -> tuple[str, object] | None:
+    """What only one event of a commit may say something about.
+
+    The unique value that a task is open with from there on, a follower, a schedule, a limit, turns,
+    a pause.
+    """
     unique = None
     if type(body) is Created:
         unique = body.unique
@@ -138,6 +146,12 @@ def _taken_by(body: AnyBody) -> tuple[str, str] | None:
         return "follower", body.follower
     elif isinstance(body, OF_SCHEDULES):
         return "schedule", body.schedule
+    elif isinstance(body, Limited):
+        return "limit", body.limit
+    elif isinstance(body, Shared):
+        return "turns", None
+    elif isinstance(body, (Paused, Resumed)):
+        return "pause", body.scope
     return None if unique is None else ("unique", unique)
 
 

@@ -29,6 +29,7 @@ from eventq.core.task import FINAL, Task, TaskState
 from eventq.eventlog.contract import EventLog
 from eventq.host.bell import Bell
 from eventq.replay.fold import commits_back, folded, read_all, task_of
+from eventq.replay.rules_now import held_back
 
 # More final tasks than this are found by one fold: each question to the log costs as much as
 # folding some ten events.
@@ -73,6 +74,8 @@ class Stats(Struct, frozen=True):
     """Position of the last event."""
     unhandled: dict[str, int]
     """Ready tasks whose name no running node handles, by name."""
+    held: dict[str, int]
+    """Ready tasks that a limit or a pause keeps back, by that."""
 
     @property
     def open(self) -> int:
@@ -134,6 +137,7 @@ def take_stats(projection: Projection, *, now: int) -> Stats:
         nodes=sorted(projection.holders),
         seq=projection.seq,
         unhandled=unhandled(projection, now=now),
+        held=held_back(projection, now),
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 
 from msgspec.structs import replace
 
-from eventq.core.lease import Vacancy, Wanted
+from eventq.core.places import Vacancy, Wanted
 from eventq.core.projection import Projection
 from eventq.core.settle import Outcome
 from eventq.core.task import Task

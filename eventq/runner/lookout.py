@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from eventq.core.durations import SECOND_US
-from eventq.core.lease import Vacancy, can_lease
+from eventq.core.lease import can_lease
 from eventq.core.newer import newer_queue
+from eventq.core.places import Vacancy
 from eventq.core.projection import Projection
 from eventq.errors import WorkersStuckError
 from eventq.host.clock import Clock
@@ -63,7 +64,7 @@ class Lookout:
         self.unhandled = UnhandledWatch()
         self.switching = Switching()
         self.resting = Resting(node, attempts, options, ring=ring)
-        self.ticking = Ticking(node, attempts.workload, options)
+        self.ticking = Ticking(node)
         self._node = node
         self._clock: Clock = node.clock
         self._attempts = attempts

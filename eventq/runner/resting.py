@@ -10,6 +10,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from eventq.core.durations import SECOND_US
+from eventq.core.lease import next_eligible
 from eventq.core.projection import Projection
 from eventq.host.clock import MovedClock
 from eventq.node.node import Node
@@ -53,7 +54,7 @@ class Resting:
         """
         if (self._until is None and self.moved is None) or self._attempts.held:
             return None
-        if next(projection.ready(now, self._attempts.workload.audience), None) is not None:
+        if next_eligible(projection, now, self._attempts.workload.audience) is not None:
             return None
         until_us = self._until_us(projection, ticks_at, now=now, pause_s=pause_s)
         return Rest(self._is_done(projection, now), until_us)
@@ -72,7 +73,12 @@ class Resting:
         if self._until != "idle":
             return now >= self._until
         audience = self._attempts.workload.audience
-        return not (projection.leased_count or projection.retrying_count(audience))
+        if projection.leased_count or projection.governing.pending.awaits_rate(audience):
+            return False
+        if not projection.governing.is_on:
+            return not projection.retrying_count(audience)
+        # Of those to be retried, one that is due is kept back: by a pause, or a limit of nobody's.
+        return not any(t.attempt and audience.accepts(t.route) for t in projection.waiting())
 
     def _until_us(
         self, projection: Projection, ticks_at: int | None, *, now: int, pause_s: float

@@ -15,6 +15,7 @@ from eventq.host.interrupts import raise_interrupt
 from eventq.host.logger import SafeLogger
 from eventq.node.node import Node
 from eventq.runner.attempts import Attempts
+from eventq.runner.defining import Defining
 from eventq.runner.following import Following
 from eventq.runner.health import HealthFile
 from eventq.runner.hearing import Hearing
@@ -71,6 +72,7 @@ class Runner:
         clock = LogClock(node.clock, node.now)
         self.attempts = Attempts(pools, workload, clock, Hearing(bell.ring), node.log)
         self.settler = Settler(node, self.attempts, options)
+        self.defining = Defining(node, workload, options)
         self.stopping = Stopping(self.bell, node.clock, grace_s=options.grace_s)
         self.lookout = Lookout(
             node, self.attempts, self.settler, self.stopping, options, ring=self.bell.ring
@@ -167,6 +169,7 @@ class Runner:
     def _step(self) -> bool:
         """Does one round; returns whether to go on."""
         try:
+            self.defining.define()
             self.attempts.collect()
             self.attempts.fail_late()
             if self.stopping.asked_count and self._wind_down():

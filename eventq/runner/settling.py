@@ -23,9 +23,10 @@ from eventq.core.events import (
     Refused,
     Released,
 )
-from eventq.core.lease import Leave, Renew, Vacancy
+from eventq.core.lease import Leave, Renew
 from eventq.core.new_task import event_count
 from eventq.core.new_task import size_bytes as order_bytes
+from eventq.core.places import Vacancy
 from eventq.core.settle import Lapse, Outcome, SettleAndLease
 from eventq.core.task import Task
 from eventq.handlers.telling import told_bytes

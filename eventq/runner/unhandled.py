@@ -1,4 +1,4 @@
-"""Says once a minute which names wait that no running node handles."""
+"""Says once a minute which names wait that no running node handles, and for which limits."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import math
 from eventq.core.projection import Projection
 from eventq.host.logger import SafeLogger
 from eventq.replay.query import unhandled
+from eventq.replay.rules_now import undefined_limits
 
 logger = SafeLogger("eventq.runner")
 
 EVERY_S = 60.0
+UNDEFINED = "nobody has defined %(limits)s, so that tasks wait"
 UNHANDLED = "no running node handles %(names)s"
 
 
@@ -31,3 +33,6 @@ class UnhandledWatch:
         if counts := unhandled(projection, now=now):
             names = ", ".join(f"{name} ({count} waiting)" for name, count in counts.items())
             logger.warning(UNHANDLED, {"names": names}, extra={"names": names})
+        if limits := undefined_limits(projection, now):
+            names = ", ".join(f"{name} ({count} waiting)" for name, count in limits.items())
+            logger.warning(UNDEFINED, {"limits": names}, extra={"limits": names})

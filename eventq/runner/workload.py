@@ -13,6 +13,7 @@ from eventq.core.validation import check_count, check_name, check_patterns
 from eventq.core.version import __version__
 from eventq.errors import ArgumentError
 from eventq.handlers.around import Call
+from eventq.handlers.definitions import AnyDefinition
 from eventq.handlers.follow import Follow
 from eventq.handlers.registry import Registry
 from eventq.handlers.work import Work, work_of_worker
@@ -40,6 +41,8 @@ class Workload(Struct, frozen=True):
     """What is called for events."""
     schedules: tuple[CodedSchedule, ...] = ()
     """What is planned when the run begins."""
+    rules: tuple[AnyDefinition, ...] = ()
+    """Limits and turns, to be set when it begins."""
 
     def work_of(self, task: Task) -> Work:
         """What is called for a task that the audience accepts."""
@@ -86,6 +89,7 @@ def make_workload(
     slots = _slots(lanes, workers)
     own_lanes = None if lanes is None else tuple(sorted(_names_of(lanes)))
     follows, schedules = tuple(registry.follows()), tuple(registry.schedules())
+    rules = registry.rules().all()
     if worker is None:
         named = registry.works(patterns)
         if not (named or follows):
@@ -103,6 +107,7 @@ def make_workload(
             is_plain=False,
             follows=follows,
             schedules=schedules,
+            rules=rules,
         )
     work = work_of_worker(worker, registry.own.arounds)
     is_unnamed = patterns is None or EVERY_NAME in patterns
@@ -118,6 +123,7 @@ def make_workload(
         is_plain=is_plain,
         follows=follows,
         schedules=schedules,
+        rules=rules,
     )
 
 

@@ -35,7 +35,13 @@ from eventq.core.validation import (
 )
 from eventq.errors import ArgumentError
 from eventq.node.node import Node
-from eventq.schedules.plans import CodedSchedule, catch_up_words, check_rules, paused_ticks
+from eventq.schedules.plans import (
+    CodedSchedule,
+    catch_up_words,
+    check_rules,
+    paused_ticks,
+    tick_bytes,
+)
 from eventq.schedules.rules import check_timing, dues_between, next_dues, rule_of
 from eventq.schedules.words import timing_words
 
@@ -44,7 +50,6 @@ BACKFILL = 100
 MOST_BACKFILL = 100_000
 # As many at a time: one commit takes them, whatever tags they have.
 PORTION_BYTES = 512 * 1024
-TICK_BYTES = 1_500
 PORTION = 200
 MOST_NEXT = 10_000
 
@@ -317,7 +322,7 @@ class QueueSchedule:
         if check_flag(preview, "preview"):
             return list(map(instant, dues))
         made: list[Task] = []
-        size_bytes = len(bytes(known.planned.call.tags)) + TICK_BYTES
+        size_bytes = tick_bytes(known.planned.call)
         portion = max(1, min(PORTION, PORTION_BYTES // size_bytes))
         for begin in range(0, len(dues), portion):
             each = tuple(dues[begin : begin + portion])

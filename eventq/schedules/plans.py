@@ -12,7 +12,7 @@ from msgspec import Raw, Struct
 from eventq.core.create import NewTask, check_order
 from eventq.core.durations import Duration
 from eventq.core.events import Call, Planned, Policy, Ticked
-from eventq.core.new_task import TaskSpec, order_of
+from eventq.core.new_task import BUCKET_BYTES, TaskSpec, order_of
 from eventq.core.plain import plain
 from eventq.core.schedules import Schedule
 from eventq.core.scheduling import Tick
@@ -22,7 +22,9 @@ from eventq.errors import ArgumentError
 from eventq.schedules.rules import dues_until, rule_of
 
 # What a schedule's tasks cannot have: each due makes a new one, when it has come.
-NOT_OF_SCHEDULES = ("key", "scheduled_at", "expires_at", "on_duplicate")
+NOT_OF_SCHEDULES = ("key", "scheduled_at", "expires_at", "on_duplicate", "after")
+# What a tick and its task take beside tags and buckets, at the most.
+TICK_BYTES = 1_500
 CATCH_UPS = {"none": 0, "last": 1, "all": ALL_DUES}
 OVERLAPS = ("skip", "allow", "cancel")
 
@@ -99,7 +101,14 @@ def call_of(order: NewTask) -> Call:
         needs=order.route.needs,
         delay_us=order.delay_us,
         unique=order.unique,
+        limits=order.route.buckets,
+        share=order.share,
     )
+
+
+def tick_bytes(call: Call) -> int:
+    """What a tick and its task take at the most."""
+    return len(bytes(call.tags)) + TICK_BYTES + BUCKET_BYTES * (len(call.limits) + 1)
 
 
 def tick_of(known: Schedule, now: int) -> Tick:

@@ -17,20 +17,23 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from eventq.core.events import KINDS, ErrorInfo, Policy
+from eventq.core.events import KINDS, Bucket, ErrorInfo, Policy, Shared
 from eventq.core.flows import FlowState
 from eventq.core.holders import Holder
+from eventq.core.limits import Limit
 from eventq.core.members import Follower, Member
+from eventq.core.pauses import Pause
 from eventq.core.projection import END_KINDS, FOLD_VERSION
 from eventq.core.schedules import Schedule
 from eventq.core.seal import SEAL_BYTES
 from eventq.core.task import PLAIN_ROUTE, Rarity, Route, Task, TaskState
+from eventq.core.turns import TurnState
 from eventq.core.waits import Wait
 from eventq.errors import SnapshotError
 from eventq.snapshot.content import Snapshot
 
 # Of the bytes' layout; the fold has a number of its own.
-CODEC_VERSION = 6
+CODEC_VERSION = 7
 # What the first line begins with, in every version.
 MARK = b'{"eventq":"snapshot",'
 HEADER_BYTES = 1024
@@ -90,6 +93,13 @@ class _Content(Struct, frozen=True, forbid_unknown_fields=True):
     unneeded: list[int]
     reviving: list[int]
     flows: list[tuple[int, _Flow]]
+    # By name, by bucket, by scope.
+    limits: list[Limit]
+    instants: list[tuple[Bucket, list[int]]]
+    pauses: list[Pause]
+    shared: Shared | None
+    # By priority: how far it has come, and the shares that are ahead, by name, with how far.
+    turns: list[tuple[int, int, list[tuple[str | None, int]]]]
     # In the order in which tasks first have them.
     policies: list[Policy]
     routes: list[Route]
@@ -237,6 +247,14 @@ def _to_content(snapshot: Snapshot) -> _Content:
         unneeded=snapshot.unneeded,
         reviving=snapshot.reviving,
         flows=[(number, _packed(flow)) for number, flow in sorted(snapshot.flows.items())],
+        limits=[limit for _, limit in sorted(snapshot.limits.items())],
+        instants=sorted(snapshot.instants.items(), key=lambda each: _bucket_key(each[0])),
+        pauses=sorted(snapshot.pauses.values(), key=lambda pause: pause.seq),
+        shared=snapshot.shared,
+        turns=[
+            (priority, turn.level, sorted(turn.ahead.items(), key=lambda each: each[0] or ""))
+            for priority, turn in sorted(snapshot.turns.items())
+        ],
         policy=[policies.setdefault(task.policy, len(policies)) for task in tasks],
         policies=list(policies),
         route=[routes.setdefault(task.route, len(routes)) for task in tasks],
@@ -306,6 +324,11 @@ def _to_snapshot(header: SnapshotHeader, content: _Content) -> Snapshot:
         unneeded=content.unneeded,
         reviving=content.reviving,
         flows={number: _unpacked(flow) for number, flow in content.flows},
+        limits={limit.said.limit: limit for limit in content.limits},
+        instants=dict(content.instants),
+        pauses={pause.said.scope: pause for pause in content.pauses},
+        shared=content.shared,
+        turns={p: TurnState(level, dict(ahead)) for p, level, ahead in content.turns},
         unknown=content.unknown,
     )
 
@@ -317,6 +340,10 @@ def _packed(flow: FlowState) -> _Flow:
 
 def _unpacked(flow: _Flow) -> FlowState:
     return FlowState(flow.open, 0, flow.failed, flow.closed, set(flow.on_failure), set(flow.last))
+
+
+def _bucket_key(bucket: Bucket) -> tuple[str, str]:
+    return bucket.limit, bucket.value or ""
 
 
 def _shared(routes: list[Route]) -> list[Route]:
@@ -362,6 +389,7 @@ def _contradictions(snapshot: Snapshot) -> Iterator[str]:
         yield "a node holds no lease"
     yield from _contradicting_nodes(snapshot)
     yield from _contradicting_waits(snapshot)
+    yield from _contradicting_rules(snapshot)
 
 
 def _contradicting_nodes(snapshot: Snapshot) -> Iterator[str]:
@@ -388,3 +416,14 @@ def _contradicting_waits(snapshot: Snapshot) -> Iterator[str]:
     for flow in snapshot.flows.values():
         if not (flow.on_failure | flow.last) <= tasks.keys():
             yield "a flow has finalisers that are not open"
+
+
+def _contradicting_rules(snapshot: Snapshot) -> Iterator[str]:
+    said = [limit.seq for limit in snapshot.limits.values()]
+    said += [pause.seq for pause in snapshot.pauses.values()]
+    if any(seq > snapshot.seq for seq in said):
+        yield "a limit or a pause is to be set"
+    if any(each != sorted(each) for each in snapshot.instants.values()):
+        yield "leases that a rate looks at are out of order"
+    if any(f <= t.level for t in snapshot.turns.values() for f in t.ahead.values()):
+        yield "a share is ahead and is not"

@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from eventq.core.events import Scope
+from eventq.core.governing import Governing
 from eventq.core.holders import Holder
 from eventq.core.members import Follower, Member
 from eventq.core.projection import Projection
@@ -30,6 +32,10 @@ _TASK_FIELDS = [
     *(name for names in PARTS.values() for name in names if name not in _INSTANTS),
     *_INSTANTS,
 ]
+
+
+# Who asked for a rule, and why, is no part of it.
+_HOW_IT_WAS_ASKED = {"by", "reason", "via", "decided_at", "code", "limit", "scope"}
 
 
 class TaskDifference(Struct, frozen=True):
@@ -97,6 +103,16 @@ class ScheduleDifference(Struct, frozen=True):
     fields: Fields
 
 
+class RuleDifference(Struct, frozen=True):
+    """A limit, a pause or the turns, said differently; None where nothing is said.
+
+    ``rule`` names it: "limit smtp", "pause of lane mail", "turns".
+    """
+
+    rule: str
+    fields: Fields
+
+
 class Difference(Struct, frozen=True):
     """What differs between two projections, each pair being the first's and the second's."""
 
@@ -114,12 +130,21 @@ class Difference(Struct, frozen=True):
     """By name."""
     schedules: list[ScheduleDifference]
     """By name."""
+    rules: list[RuleDifference]
+    """Limits by name, then pauses, then turns."""
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing differs."""
         pairs = [*self.counts.values(), *self.events.values()]
-        things = [*self.tasks, *self.holders, *self.members, *self.followers, *self.schedules]
+        things = [
+            *self.tasks,
+            *self.holders,
+            *self.members,
+            *self.followers,
+            *self.schedules,
+            *self.rules,
+        ]
         return not things and all(old == new for old, new in pairs)
 
 
@@ -141,6 +166,7 @@ def compare(before: Projection, after: Projection, *, by_key: bool = False) -> D
         members=list(_member_differences(before.members.by_name, after.members.by_name)),
         followers=list(_follower_differences(before.followers, after.followers)),
         schedules=list(_schedule_differences(before.schedules.by_name, after.schedules.by_name)),
+        rules=list(_rule_differences(before.governing, after.governing)),
     )
 
 
@@ -269,3 +295,33 @@ def _schedule_fields(schedule: Schedule | None) -> dict[str, Any]:
         "ticked": None if schedule is None or schedule.ticked is None else schedule.ticked.due,
         **{name: None if planned is None else getattr(planned, name) for name in names},
     }
+
+
+def _rule_differences(before: Governing, after: Governing) -> Iterator[RuleDifference]:
+    for rule, old, new in _rules(before, after):
+        names = [name for name in (old or new).__struct_fields__ if name not in _HOW_IT_WAS_ASKED]
+        fields = {
+            name: (old and getattr(old, name), new and getattr(new, name))
+            for name in names
+            if old is None or new is None or getattr(old, name) != getattr(new, name)
+        }
+        if fields:
+            yield RuleDifference(rule, fields)
+
+
+def _rules(before: Governing, after: Governing) -> Iterator[tuple[Any, ...]]:
+    limits = before.limits.by_name, after.limits.by_name
+    for name in sorted(limits[0].keys() | limits[1].keys()):
+        yield f"limit {name}", *(each[name].said if name in each else None for each in limits)
+    pauses = before.pauses.by_scope, after.pauses.by_scope
+    for scope in pauses[0] | pauses[1]:
+        said = (each[scope].said if scope in each else None for each in pauses)
+        yield f"pause of {_scope_text(scope)}", *said
+    if before.turns.shared != after.turns.shared:
+        yield "turns", before.turns.shared, after.turns.shared
+
+
+def _scope_text(scope: Scope) -> str:
+    given = [(name, getattr(scope, name)) for name in ("lane", "name", "limit", "value")]
+    parts = [f"{name} {value}" for name, value in given if value is not None]
+    return ", ".join(parts + [f"{n}={text}" for n, text in scope.tags]) or "everything"

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
-
 from msgspec import Struct
 
+from eventq.core.events import Bucket, Scope, Shared
 from eventq.core.flows import FlowState
 from eventq.core.holders import Holder
+from eventq.core.limits import Limit
 from eventq.core.members import Follower, Member, Members
+from eventq.core.pauses import Pause
 from eventq.core.projection import Projection
 from eventq.core.schedules import Schedule, Schedules
 from eventq.core.task import Task
+from eventq.core.turns import TurnState
 from eventq.core.waits import Wait
-
-Whole = TypeVar("Whole", Wait, FlowState)
 
 
 class Snapshot(Struct, frozen=True):
@@ -44,6 +44,12 @@ class Snapshot(Struct, frozen=True):
     reviving: list[int]
     flows: dict[int, FlowState]
     unknown: tuple[int, str] | None
+    limits: dict[str, Limit]
+    instants: dict[Bucket, list[int]]
+    """Of leases that rates look at."""
+    pauses: dict[Scope, Pause]
+    shared: Shared | None
+    turns: dict[int, TurnState]
 
 
 def take(projection: Projection) -> Snapshot:
@@ -63,11 +69,16 @@ def take(projection: Projection) -> Snapshot:
         schedules=dict(projection.schedules.by_name),
         strangers=dict(projection.strangers),
         strange_ends=dict(projection.strange_ends),
-        waits={number: copied(wait) for number, wait in projection.waits.by_task.items()},
+        waits={number: wait.copy() for number, wait in projection.waits.by_task.items()},
         unneeded=sorted(projection.waits.unneeded),
         reviving=list(projection.waits.reviving),
-        flows={number: copied(flow) for number, flow in projection.flows.by_number.items()},
+        flows={number: flow.copy() for number, flow in projection.flows.by_number.items()},
         unknown=projection.unknown,
+        limits=dict(projection.governing.limits.by_name),
+        instants=projection.governing.limits.instants(projection.decided_at),
+        pauses=dict(projection.governing.pauses.by_scope),
+        shared=projection.governing.turns.shared,
+        turns=projection.governing.turns.by_priority(),
     )
 
 
@@ -85,23 +96,23 @@ def restore(snapshot: Snapshot) -> Projection:
     projection.strangers = dict(snapshot.strangers)
     projection.strange_ends = dict(snapshot.strange_ends)
     for number, wait in snapshot.waits.items():
-        projection.waits.put(snapshot.tasks[number], copied(wait))
+        projection.waits.put(snapshot.tasks[number], wait.copy())
     for number in snapshot.unneeded:
         projection.waits.doom(number)
     projection.waits.reviving.update(snapshot.reviving)
-    projection.flows.by_number.update({n: copied(flow) for n, flow in snapshot.flows.items()})
+    projection.flows.by_number.update({n: flow.copy() for n, flow in snapshot.flows.items()})
     projection.unknown = snapshot.unknown
     projection.decided_at = snapshot.decided_at
+    projection.governing.restore(
+        limits=snapshot.limits,
+        instants=snapshot.instants,
+        pauses=snapshot.pauses,
+        shared=snapshot.shared,
+        turns=snapshot.turns,
+    )
     projection.advance_to(snapshot.decided_at)
     projection.rebuild()
     return projection
-
-
-def copied(whole: Whole) -> Whole:
-    """A copy that shares no set with it."""
-    values = (getattr(whole, name) for name in whole.__struct_fields__)
-    copies: list[Any] = [set(each) if isinstance(each, set) else each for each in values]
-    return type(whole)(*copies)
 
 
 def _copies(holders: dict[str, Holder]) -> dict[str, Holder]:

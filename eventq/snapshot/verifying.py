@@ -123,9 +123,7 @@ def _flaws(snapshot: Snapshot, replayed: Snapshot) -> Iterator[Flaw]:
                 yield from _unlike(name, number, getattr(ours, name), getattr(theirs, name))
     yield from _link_flaws(snapshot, replayed)
     yield from _holder_flaws(snapshot.holders, replayed.holders)
-    for field in ("members", "followers", "schedules"):
-        for name, ours, theirs in _pairs(getattr(snapshot, field), getattr(replayed, field)):
-            yield from _unlike(f"{field}.{name}", None, ours, theirs)
+    yield from _other_flaws(snapshot, replayed)
 
 
 def _link_flaws(snapshot: Snapshot, replayed: Snapshot) -> Iterator[Flaw]:
@@ -134,6 +132,14 @@ def _link_flaws(snapshot: Snapshot, replayed: Snapshot) -> Iterator[Flaw]:
             yield from _unlike(name, number, ours, theirs)
     for name in ("unneeded", "reviving"):
         yield from _unlike(name, None, getattr(snapshot, name), getattr(replayed, name))
+
+
+def _other_flaws(snapshot: Snapshot, replayed: Snapshot) -> Iterator[Flaw]:
+    for field in ("members", "followers", "schedules", "limits", "turns"):
+        for name, ours, theirs in _pairs(getattr(snapshot, field), getattr(replayed, field)):
+            yield from _unlike(f"{field}.{name}", None, ours, theirs)
+    for field in ("instants", "pauses", "shared"):
+        yield from _unlike(field, None, getattr(snapshot, field), getattr(replayed, field))
 
 
 def _holder_flaws(snapshot: dict[str, Holder], replayed: dict[str, Holder]) -> Iterator[Flaw]:

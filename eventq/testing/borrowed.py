@@ -11,7 +11,7 @@ from eventq.errors import ArgumentError
 from eventq.handlers.around import Call
 from eventq.handlers.context import Context
 from eventq.handlers.follow import Follow
-from eventq.handlers.registry import all_schedules
+from eventq.handlers.registry import all_rules, all_schedules
 from eventq.handlers.work import AnyHandler, Work, unpacking
 from eventq.queue import Queue
 from eventq.runner.workload import Workload
@@ -56,6 +56,7 @@ class BorrowedHandlers:
             policy,
             is_plain=False,
             schedules=tuple(all_schedules(self._registries)),
+            rules=all_rules(self._registries).all(),
         )
 
     def follows(self) -> list[Follow]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eventq.core.events import ExpiryReason, Policy
-from eventq.verify.order import Seen
+from eventq.verify.seen import Seen
 from eventq.verify.terms import BrokenError
 
 # The longest wait there is: a century, in microseconds.

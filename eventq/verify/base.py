@@ -9,8 +9,9 @@ from eventq.core.waits import Wait
 from eventq.errors import ArgumentError, LogArchivedError, SnapshotError
 from eventq.eventlog.contract import EventLog
 from eventq.snapshot import get, restore
+from eventq.verify.bounds import BoundsBase
 from eventq.verify.links import SeenFlow
-from eventq.verify.order import Seen, given_of
+from eventq.verify.seen import Seen, given_of
 from eventq.verify.verifier import VerifyBase
 
 
@@ -32,6 +33,7 @@ def base_of(projection: Projection) -> VerifyBase:
             for each in projection.schedules.by_name.values()
         ),
         tuple((number, _flow(flow)) for number, flow in projection.flows.by_number.items()),
+        _bounds(projection),
     )
 
 
@@ -53,6 +55,18 @@ def base_at_start(log: EventLog) -> VerifyBase | None:
 def _flow(flow: FlowState) -> SeenFlow:
     on_failure, last = set(flow.on_failure), set(flow.last)
     return SeenFlow(0, flow.open, flow.failed, flow.closed, on_failure, last)
+
+
+def _bounds(projection: Projection) -> BoundsBase:
+    governing = projection.governing
+    instants = governing.limits.instants(projection.decided_at)
+    return BoundsBase(
+        tuple(limit.said for limit in governing.limits.by_name.values()),
+        {(bucket.limit, bucket.value): tuple(each) for bucket, each in instants.items()},
+        tuple(pause.said for pause in governing.pauses.by_scope.values()),
+        governing.turns.shared if governing.turns.is_on else None,
+        {p: (turn.level, turn.ahead) for p, turn in governing.turns.by_priority().items()},
+    )
 
 
 def _seen(task: Task, wait: Wait | None) -> Seen:
@@ -88,4 +102,8 @@ def _seen(task: Task, wait: Wait | None) -> Seen:
         role=task.role,
         blocked_by=None if wait is None else set(wait.open),
         failed_by=None if wait is None else set(wait.failed),
+        buckets=tuple((bucket.limit, bucket.value) for bucket in task.buckets),
+        first_buckets=tuple((bucket.limit, bucket.value) for bucket in task.buckets),
+        own_share=task.own_share,
+        share=task.share,
     )

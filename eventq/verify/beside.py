@@ -1,4 +1,4 @@
-"""What events say that are about no task: of nodes, of followers, and of schedules."""
+"""What events say that are about no task: of nodes, followers, schedules, of who may run when."""
 
 from __future__ import annotations
 
@@ -7,25 +7,38 @@ from typing import Any
 
 from eventq.core.events import (
     KIND_OF,
+    Asked,
     Followed,
     Joined,
     Left,
+    Limited,
+    Paused,
     Planned,
     Renewed,
+    Resumed,
+    Shared,
     Ticked,
     Unfollowed,
     Unplanned,
 )
+from eventq.verify.bounds import Bounds
 from eventq.verify.followers import Followers
 from eventq.verify.nodes import JoinedNodes
+from eventq.verify.order import Order
 from eventq.verify.schedules import ScheduleRules
+from eventq.verify.seen import Seen
 from eventq.verify.terms import BrokenError, Report
 
 
 class RulesBeside:
     """Judges each of these; none of them names a task."""
 
-    def __init__(self, nodes: JoinedNodes, report: Report) -> None:
+    def __init__(
+        self, nodes: JoinedNodes, order: Order, tasks: dict[int, Seen], report: Report
+    ) -> None:
+        self.bounds = Bounds()
+        self._order = order
+        self._tasks = tasks
         self.followers = Followers()
         self.schedules = ScheduleRules(report)
         self._nodes = nodes
@@ -38,6 +51,7 @@ class RulesBeside:
             Planned: self._take_planned,
             Unplanned: self._take_unplanned,
             Ticked: self._take_ticked,
+            **dict.fromkeys((Paused, Resumed, Limited, Shared), self._take_asked),
         }
 
     def _take_renewed(self, _seq: int, _at: int, number: int, body: Renewed) -> None:
@@ -56,6 +70,14 @@ class RulesBeside:
     def _take_followed(self, seq: int, at: int, number: int, body: Followed) -> None:
         _check_none(number, Followed)
         self.followers.take(seq, at, body)
+
+    def _take_asked(self, _seq: int, at: int, number: int, body: Asked) -> None:
+        _check_none(number, type(body))
+        self.bounds.say(at, body, self._tasks)
+        if isinstance(body, (Limited, Shared)) or not self._order.is_governed:
+            self._order.govern(self.bounds, at)
+        else:
+            self._order.open()
 
     def _take_unfollowed(self, _seq: int, _at: int, number: int, body: Unfollowed) -> None:
         _check_none(number, Unfollowed)

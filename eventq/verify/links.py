@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from msgspec import Struct
 
 from eventq.core.events import Cancelled, Created, Predecessor, Reopening, Retried
-from eventq.verify.order import Seen
+from eventq.verify.seen import Seen
 from eventq.verify.terms import BrokenError, Past
 
 # The word for a node that must know this.

@@ -11,7 +11,7 @@ from collections import Counter
 from msgspec import Struct
 
 from eventq.core.events import Joined
-from eventq.verify.order import Choice, Seen, has_foreign_needs
+from eventq.verify.seen import Choice, Seen, are_foreign
 from eventq.verify.terms import BrokenError
 
 PLAIN: tuple[Choice, ...] = (Choice(),)
@@ -60,12 +60,12 @@ class JoinedNodes:
         if node is None:
             if task.name is not None and not self.is_partial:
                 raise BrokenError("handled", f"node {worker} has not said that it runs {task.name}")
-            return () if task.name is not None or has_foreign_needs(task) else PLAIN
+            return () if task.name is not None or are_foreign(task.needs) else PLAIN
         choice = node.choices.get(None) or node.choices.get(task.lane)
         if choice is None:
             raise BrokenError("handled", f"node {worker} does not take from lane {task.lane}")
         # Whether it knows what a task needs, it has not said.
-        if has_foreign_needs(task):
+        if are_foreign(task.needs):
             return ()
         if not choice.holds(task):
             raise BrokenError("handled", f"node {worker} does not run {task.name or 'unnamed'}")

@@ -4,89 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from heapq import heapify, heappop, heappush
-from typing import Any
 
-from msgspec import Raw, Struct
-
-from eventq.core.events import ErrorInfo, Policy, Reopening
+from eventq.verify.bounds import Bounds, Hold
+from eventq.verify.choice_order import GovernedOrder
+from eventq.verify.seen import Choice, Entry, Seen, entry_of, is_due
 
 # Stale entries that may stand in a heap beside those of the pending tasks.
 STALE_ENTRIES = 5_000
 # Rankings kept; when there are more all are given up, and those that are asked for made anew.
 RANKINGS_KEPT = 64
-# The lane of a task that says none.
-NO_LANE = "default"
-
-# What this version knows.
-KNOWN_NEEDS = frozenset({"after"})
-
-Entry = tuple[int, int, int, int]
-
-
-class Seen(Struct, gc=False):
-    """What the log has said about one task so far."""
-
-    number: int
-    created_at: int
-    key: str | None
-    priority: int
-    tags: bytes
-    policy: Policy
-    scheduled_at: int
-    expires_at: int | None
-    name: str | None = None
-    lane: str = NO_LANE
-    needs: tuple[str, ...] = ()
-    state: str = "pending"
-    """waiting, pending, leased, failed, completed, expired or cancelled."""
-    attempt: int = 0
-    retries: int = 0
-    """Since it was created or last reopened."""
-    lapses: int = 0
-    """In a row."""
-    snoozes: int = 0
-    fence: int = 0
-    worker: str | None = None
-    """Who holds it, or held it last."""
-    last_error: ErrorInfo | None = None
-    unique: str | None = None
-    """The value of which it must be the only open task."""
-    saved: bytes | None = None
-    """What its attempts saved last."""
-    schedule: str | None = None
-    """What made it, for the instant `due`."""
-    due: int | None = None
-    after: tuple[int, ...] = ()
-    """The tasks that it comes after."""
-    if_failed: str = "cancel"
-    given: tuple[tuple[str, int], ...] = ()
-    flow: int | None = None
-    role: str = "member"
-    cause: int | None = None
-    """The task whose end cancelled it last."""
-    blocked_by: set[int] | None = None
-    """Open tasks that it waits for."""
-    failed_by: set[int] | None = None
-    """Tasks in its way that ended without success."""
-    edition: int = 0
-    """Of its entry in the order; 0 when it has none."""
-
-
-class Choice(Struct, frozen=True):
-    """Which tasks somebody chooses among: by name, and in one lane or (None) in all."""
-
-    names: tuple[str, ...] = ()
-    """Names, or patterns in which ``*`` stands for any text."""
-    unnamed: bool = True
-    lane: str | None = None
-
-    def holds(self, task: Seen) -> bool:
-        """Whether the task is among them. What needs a word that is not known here is in none."""
-        if has_foreign_needs(task) or (self.lane is not None and self.lane != task.lane):
-            return False
-        if task.name is None:
-            return self.unnamed or "*" in self.names
-        return any(fits(task.name, pattern) for pattern in self.names)
 
 
 class Order:
@@ -94,10 +20,12 @@ class Order:
 
     Those whose instant is to come stand in one heap, those whose instant has come in one for each
     choice that was asked about. An entry carries the task's edition, so that one of a task that has
-    moved since is known to be stale.
+    moved since is known to be stale. Where limits, pauses or turns are used, all whose instant has
+    come stand in a `GovernedOrder` instead.
     """
 
     def __init__(self, tasks: dict[int, Seen]) -> None:
+        self._governed: GovernedOrder | None = None
         self._tasks = tasks
         self._edition = 0
         self._now = 0
@@ -120,6 +48,8 @@ class Order:
         if now < self._now:
             for ranking in self._rankings.values():
                 ranking.bring_back()
+            if self._governed is not None:
+                self._governed.bring_back()
         self._now = now
         waiting, tasks = self._waiting, self._tasks
         while waiting and waiting[0][0] <= now:
@@ -127,6 +57,8 @@ class Order:
             task = tasks.get(number)
             if task is not None and task.edition == edition:
                 self._rank(task)
+        if self._governed is not None:
+            return self._governed.first(now, choices)
         best: Entry | None = None
         for choice in choices:
             ranking = self._rankings.get(choice) or self._made(choice, now)
@@ -134,6 +66,29 @@ class Order:
             if entry is not None and (best is None or entry < best):
                 best = entry
         return None if best is None else best[2]
+
+    def govern(self, bounds: Bounds, now: int) -> None:
+        """Goes by limits, pauses and turns from here on, and by shares as tasks have them now."""
+        self._rankings.clear()
+        self._governed = GovernedOrder(self._tasks, bounds, self._wait)
+        for task in self._tasks.values():
+            if task.edition and is_due(task, now):
+                self._governed.add(task)
+
+    @property
+    def is_governed(self) -> bool:
+        """Whether it goes by limits, pauses and turns."""
+        return self._governed is not None
+
+    def open(self, holds: Iterable[Hold] | None = None) -> None:
+        """What kept tasks back may do so no more (None: anything)."""
+        if self._governed is None:
+            return
+        if holds is None:
+            self._governed.open_all()
+        else:
+            for hold in holds:
+                self._governed.open(hold)
 
     def tidy(self) -> None:
         """Drops stale entries once there are many; to be called now and then."""
@@ -152,6 +107,9 @@ class Order:
         heappush(self._waiting, (task.scheduled_at, task.number, task.edition))
 
     def _rank(self, task: Seen) -> None:
+        if self._governed is not None:
+            self._governed.add(task)
+            return
         for choice, ranking in self._rankings.items():
             if choice.holds(task):
                 heappush(ranking.ready, entry_of(task))
@@ -203,69 +161,3 @@ class _Ranking:
         self.ready = [e for e in self.ready if e[2] in tasks and tasks[e[2]].edition == e[3]]
         self._expired = [e for e in self._expired if e[2] in tasks and tasks[e[2]].edition == e[3]]
         heapify(self.ready)
-
-
-def has_foreign_needs(task: Seen) -> bool:
-    """Whether it needs a word that is not known here."""
-    return bool(task.needs) and not KNOWN_NEEDS.issuperset(task.needs)
-
-
-def entry_of(task: Seen) -> Entry:
-    """Its place in the order."""
-    return (-task.priority, task.scheduled_at, task.number, task.edition)
-
-
-def is_due(task: Seen, now: int) -> bool:
-    """Whether its instant has come. What was made to run at once is due for good."""
-    return task.scheduled_at <= now or task.scheduled_at == task.created_at
-
-
-Given = tuple[tuple[str, int], ...]
-
-
-def given_of(given: dict[str, int] | Given | None) -> Given:
-    """The arguments that are results, by name."""
-    return tuple(sorted(given.items())) if isinstance(given, dict) else given or ()
-
-
-def fits(name: str, pattern: str) -> bool:
-    """Whether the name is the pattern's, in which ``*`` stands for any text."""
-    first, *others = pattern.split("*")
-    if not others:
-        return name == pattern
-    *inner, last = others
-    if not name.startswith(first) or not name.endswith(last):
-        return False
-    at, end = len(first), len(name) - len(last)
-    for part in inner:
-        found = name.find(part, at, end)
-        if found < 0:
-            return False
-        at = found + len(part)
-    return at <= end
-
-
-def brought_back(content: Seen | Reopening) -> dict[str, Any]:
-    """What a final task must bring back when it is reopened, by the names of `Seen`."""
-    return {
-        "policy": content.policy,
-        "created_at": content.created_at,
-        "attempt": content.attempt,
-        "key": content.key,
-        "priority": content.priority,
-        "tags": bytes(content.tags),
-        "last_error": content.last_error,
-        "name": content.name,
-        "lane": content.lane or NO_LANE,
-        "needs": content.needs,
-        "snoozes": content.snoozes,
-        "unique": content.unique,
-        "schedule": content.schedule,
-        "due": content.due,
-        "saved": bytes(content.saved) if isinstance(content.saved, bytes | Raw) else None,
-        "after": tuple(e if isinstance(e, int) else e.task for e in content.after),
-        "if_failed": content.if_failed,
-        "given": given_of(content.given),
-        "flow": content.flow,
-        "role": content.role,
-    }

@@ -10,8 +10,8 @@ import msgspec
 from eventq.core.events import AnyBody, Created, Refused, Unknown, decode_bodies
 from eventq.errors import LogArchivedError, LogCorruptError
 from eventq.eventlog.contract import EventLog
-from eventq.verify.order import Seen
 from eventq.verify.rules import Rules
+from eventq.verify.seen import Seen
 from eventq.verify.terms import BrokenError
 
 History = list[tuple[int, int, AnyBody | Unknown]]

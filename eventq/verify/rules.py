@@ -39,16 +39,8 @@ from eventq.verify.beside import RulesBeside
 from eventq.verify.exits import LAPSE, check_exit
 from eventq.verify.links import FLOW_MARK, Links
 from eventq.verify.nodes import PLAIN, JoinedNodes, check_route
-from eventq.verify.order import (
-    KNOWN_NEEDS,
-    NO_LANE,
-    Order,
-    Seen,
-    brought_back,
-    given_of,
-    has_foreign_needs,
-    is_due,
-)
+from eventq.verify.order import Order
+from eventq.verify.seen import NO_LANE, Seen, are_foreign, brought_back, given_of, is_due
 from eventq.verify.telling import MadeTasks, check_was_lease, take_told
 from eventq.verify.terms import BrokenError, Past, Report, Unreadable, check_created, decided_at
 from eventq.verify.uniques import Uniques
@@ -83,11 +75,12 @@ class Rules:
         self._report = report
         self._on_final = on_final
         self.nodes = JoinedNodes(self.tasks)
-        self._beside = RulesBeside(self.nodes, report)
+        self._order = Order(self.tasks)
+        self._beside = RulesBeside(self.nodes, self._order, self.tasks, report)
+        self.bounds = self._beside.bounds
         self.followers = self._beside.followers
         self.schedules = self._beside.schedules
         self._uniques = Uniques()
-        self._order = Order(self.tasks)
         self._judges_order = judges_order
         # One task's history alone does not tell.
         self._judges_links = judges_order
@@ -121,6 +114,9 @@ class Rules:
         """Takes over an open task from elsewhere."""
         self.tasks[task.number] = task
         self._uniques.take(task)
+        self._place(task, task.buckets, now)
+        if task.state == "leased":
+            self.bounds.count(task)
         if task.state == "pending":
             self._order.add(task, now)
         elif task.state == "waiting":
@@ -134,6 +130,8 @@ class Rules:
         rules = self._rules
         at, self._stamp = decided_at(first, at, self._stamp, bodies, self._report), at
         self._now, self._end = at, first + len(bodies) - 1
+        if self.bounds.pauses:
+            self.bounds.pass_by(at)
         for number, body in zip(numbers, bodies, strict=True):
             seq += 1
             if self._made.owed:
@@ -171,7 +169,7 @@ class Rules:
             self._uniques.free(task)
             self.links.drop(task)
             if task.state == "leased":
-                self.nodes.let_go(task)
+                self._let_go(task)
         self._reopenable.pop(number, None)
         self._failed.discard(number)
 
@@ -201,7 +199,7 @@ class Rules:
         expires_at = body.expires_at
         check_created(body, seq, at)
         check_route(body.name, body.lane, body.needs)
-        for word in [word for word in body.needs if word not in KNOWN_NEEDS]:
+        for word in [word for word in body.needs if are_foreign((word,))]:
             self._tell_unknown(seq, f"need {word}", f"need {shown(word)}")
         task = self.tasks[seq] = Seen(
             seq,
@@ -223,7 +221,11 @@ class Rules:
             given=given_of(body.given),
             flow=body.flow,
             role=body.role,
+            own_share=body.share,
         )
+        task.first_buckets = tuple((bucket.limit, bucket.value) for bucket in body.limits)
+        if body.limits or self.bounds.is_used:
+            self._place(task, task.first_buckets, at)
         self._uniques.take(task)
         if self._judges_links and self.links.create(task, body, self._end):
             task.state = "waiting"
@@ -239,9 +241,7 @@ class Rules:
     def _take_leased(self, seq: int, at: int, number: int, body: Leased) -> None:
         task = self.tasks.get(number)
         if task is None or task.state != "pending":
-            if task is not None and task.state == "waiting":
-                # Rules 8 and 18.
-                raise BrokenError("wait", f"task {number} leased before what it comes after")
+            _check_waits(task)
             # Rule 5: at most one live lease.
             task = self._in_state(seq, number, Leased, "pending")
             if task is None:
@@ -256,6 +256,8 @@ class Rules:
             raise BrokenError("lease", "leased for no time")
         if self._judges_order:
             self._judge_choice(seq, at, task, body.worker)
+        if self.bounds.is_used:
+            self._judge_bounds(seq, at, task)
         if self.nodes.joined:
             self.nodes.hold(body.worker, task.lane)
         task.state = "leased"
@@ -268,7 +270,7 @@ class Rules:
         """Rule 7: the node can run the task, and none that it can run ranked higher."""
         choices = PLAIN
         try:
-            if task.name is not None or has_foreign_needs(task) or self.nodes.joined:
+            if task.name is not None or are_foreign(task.needs) or self.nodes.joined:
                 choices = self.nodes.choices(worker, task)
         except BrokenError as broken:
             self._report(seq, broken.rule, f"task {task.number}: {broken.problem}")
@@ -279,6 +281,13 @@ class Rules:
                 ranks = f"task {first} ranks before {task.number}" if first else "it has no rank"
                 self._report(seq, "order", ranks)
 
+    def _judge_bounds(self, seq: int, at: int, task: Seen) -> None:
+        """Rule 16: every bucket has room; and nothing is leased that is paused."""
+        try:
+            self.bounds.lease(task, at)
+        except BrokenError as broken:
+            self._report(seq, broken.rule, f"task {task.number}: {broken.problem}")
+
     def _take_completed(self, seq: int, _at: int, number: int, body: Completed) -> None:
         # The commonest end by far, so it makes no further call when all is well.
         if body.made:
@@ -288,8 +297,8 @@ class Rules:
             task = self._end_lease(seq, number, body.fence, Completed)
             if task is None:
                 return
-        elif self.nodes.joined:
-            self.nodes.let_go(task)
+        elif self.nodes.joined or task.buckets:
+            self._let_go(task)
         task.state = "completed"
         task.fence = 0
         task.saved = None
@@ -318,7 +327,7 @@ class Rules:
             # Rule 6.
             raise BrokenError("fence", f"fence {fence}, but the live one is {task.fence}")
         task.fence = 0
-        self.nodes.let_go(task)
+        self._let_go(task)
         return task
 
     def _finish(self, task: Seen, state: str) -> None:
@@ -360,12 +369,27 @@ class Rules:
         task.state = "waiting" if waits else "pending"
         self.tasks[number] = task
         self._uniques.take(task)
+        if body.reopens is not None:
+            self._place(task, task.first_buckets, at)
         if not waits:
             self._order.add(task, at)
 
     def _take_revived(self, seq: int, _at: int, number: int, _body: Revived) -> None:
         if number not in self.tasks and not 0 < number < seq:
             raise BrokenError("move", f"revived of task {number} before created")
+
+    def _place(self, task: Seen, buckets: tuple[tuple[str, str | None], ...], at: int) -> None:
+        """Gives a task its buckets and its share."""
+        self.bounds.place(task, buckets)
+        if self.bounds.is_used and not self._order.is_governed:
+            self._order.govern(self.bounds, at)
+
+    def _let_go(self, task: Seen) -> None:
+        """The task is leased no more."""
+        self.nodes.let_go(task)
+        if task.buckets:
+            self.bounds.let_go(task)
+            self._order.open(task.buckets)
 
     def _remembered(self, number: int, content: Reopening | None) -> Seen | None:
         """The final task, when it is known to be just what the event brings back."""
@@ -406,7 +430,7 @@ class Rules:
                 self.links.check_cancelled(task, body)
             task.cause = body.cause
             if task.state == "leased":
-                self.nodes.let_go(task)
+                self._let_go(task)
             self._finish(task, "cancelled")
 
     def _take_told(self, seq: int, _at: int, number: int, body: Told) -> None:
@@ -481,6 +505,12 @@ class Rules:
 
     def _take_unreadable(self, _seq: int, _at: int, _number: int, body: Unreadable) -> None:
         raise BrokenError("unreadable", f"the body cannot be understood: {body.problem}")
+
+
+def _check_waits(task: Seen | None) -> None:
+    """Rules 8 and 18."""
+    if task is not None and task.state == "waiting":
+        raise BrokenError("wait", f"task {task.number} leased before what it comes after")
 
 
 def _hash_of(state: str, content: Seen | Reopening) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eventq.core.events import AnyBody, Created, Leased, Saved, Told, Unknown
-from eventq.verify.order import Seen
+from eventq.verify.seen import Seen
 from eventq.verify.terms import BrokenError, Past, Report, Unreadable
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar, Protocol
 from msgspec import Struct
 
 from eventq.core.events import AnyBody, Created, Unknown
-from eventq.verify.order import Seen
+from eventq.verify.seen import Seen
 
 
 class Unreadable(Struct, frozen=True):

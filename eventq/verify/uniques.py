@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eventq.errors import shown
-from eventq.verify.order import Seen
+from eventq.verify.seen import Seen
 from eventq.verify.terms import BrokenError
 
 

@@ -16,12 +16,13 @@ from eventq.errors import ArgumentError, LogCorruptError, shown
 from eventq.eventlog.contract import EventLog, Head
 from eventq.verify.anchor import Anchor, AnchorWatch
 from eventq.verify.bodies import ReadBody, read_bodies
+from eventq.verify.bounds import BoundsBase
 from eventq.verify.indexes import Indexes, IndexMode, Keys
 from eventq.verify.links import SeenFlow
-from eventq.verify.order import Seen
 from eventq.verify.past import LogPast
 from eventq.verify.rules import Rules
 from eventq.verify.seals import SEAL_BYTES, Chain, first_seal
+from eventq.verify.seen import Seen
 from eventq.verify.terms import Unreadable
 
 # The most findings that are told: who wants more has a log to restore, not to read.
@@ -46,8 +47,8 @@ class VerifyBase(Struct, frozen=True):
 
     ``tasks`` are all that were open there, of those that can be judged; ``joined`` is what nodes
     had last said they can run; ``followed`` what was last said of followers, and when; ``planned``
-    schedules, each with its next due and the last one that was ticked; ``flows`` which flows go on.
-    See `base_of`.
+    schedules, each with its next due and the last one that was ticked; ``flows`` which flows go on;
+    ``bounds`` what had been said of limits, pauses and turns. See `base_of`.
     """
 
     seq: int
@@ -58,6 +59,7 @@ class VerifyBase(Struct, frozen=True):
     followed: tuple[tuple[Followed, int], ...] = ()
     planned: tuple[tuple[Planned, int | None, int | None], ...] = ()
     flows: tuple[tuple[int, SeenFlow], ...] = ()
+    bounds: BoundsBase = BoundsBase()
 
 
 class Verdict(Struct, frozen=True):
@@ -143,6 +145,7 @@ class Verification:
         self._anchors = AnchorWatch(log.namespace, base.seq, base.seal, self._report)
         self._lost = False
         self._over = False
+        self.rules.bounds.begin(base.bounds)
         for task in base.tasks:
             self.rules.add(task, base.at)
             if task.key is not None:

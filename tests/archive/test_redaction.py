@@ -20,12 +20,14 @@ from eventq.core.definitions import Definition
 from eventq.core.events import (
     KIND_OF,
     AnyBody,
+    Bucket,
     Call,
     Created,
     ErrorInfo,
     Failed,
     Followed,
     Joined,
+    Limited,
     LogLine,
     Noted,
     Planned,
@@ -33,6 +35,8 @@ from eventq.core.events import (
     Progressed,
     Reopening,
     Saved,
+    Scope,
+    Shared,
     Ticked,
     Unfollowed,
     Unknown,
@@ -61,6 +65,11 @@ KEPT = {
     *((Joined, name) for name in ("version", "names", "lanes")),
     *((Followed, name) for name in ("follower", "kinds", "names")),
     (Unfollowed, "follower"),
+    (Limited, "limit"),
+    (Limited, "per"),
+    (Shared, "per"),
+    (Bucket, "limit"),
+    *((Scope, name) for name in ("lane", "name", "limit")),
 }
 numbers = st.integers(10**12, 10**15)
 json_values: st.SearchStrategy[Any] = st.recursive(
@@ -156,7 +165,8 @@ def test_no_value_survives(content: dict[str, Any], key: str, error: str, reason
 
 def test_every_text_of_an_event_is_a_value_or_a_choice() -> None:
     """A new kind, or a new field that holds text, must say whether somebody wrote it."""
-    assert VALUES.keys() == {*KIND_OF, Reopening, ErrorInfo, LogLine, Call, Definition}
+    structs = {Reopening, ErrorInfo, LogLine, Call, Definition, Scope, Bucket}
+    assert VALUES.keys() == {*KIND_OF, *structs}
     for struct, names in VALUES.items():
         for name, hint in get_type_hints(struct).items():
             if get_origin(hint) is not ClassVar and name not in names:

@@ -81,7 +81,7 @@ def forged(log: MemoryLog, commit: Commit, **fields: object) -> MemoryLog:
 
 def with_unknown(log: MemoryLog) -> MemoryLog:
     """The log with two more events, of a kind that a newer version has."""
-    text = '{"kind":"paused","note":"[bold]"}'
+    text = '{"kind":"muted","note":"[bold]"}'
     append_texts(log, [1, 0], text, text)
     return log
 
@@ -270,9 +270,9 @@ def test_an_unknown_kind_changes_no_number(log: MemoryLog) -> None:
         assert isinstance(cursor.event and cursor.event.body, Unknown)
         assert {change.name for change in cursor.step.task_changes} <= {"newer"}
         assert cursor.step.count_changes == []
-    assert newer_of(cursor) == (None, {1: (end - 1, "paused")})
+    assert newer_of(cursor) == (None, {1: (end - 1, "muted")})
     cursor.forward()
-    assert newer_of(cursor) == ((end, "paused"), {1: (end - 1, "paused")})
+    assert newer_of(cursor) == ((end, "muted"), {1: (end - 1, "muted")})
     cursor.backward(2)
     assert newer_of(cursor) == (None, {})
 

@@ -95,11 +95,11 @@ COMPLETED = '{"kind":"completed","fence":9}'
 def test_unknown_kinds_are_shown_raw_and_damage_is_told(stage: Stage) -> None:
     """Neither is guessed; damage changes nothing, behind the unknown only an end is believed."""
     stage.new()
-    texts = ['{"kind":"completed","fence":1}', '{"kind":"paused","until":5}', RELEASED, COMPLETED]
+    texts = ['{"kind":"completed","fence":1}', '{"kind":"muted","until":5}', RELEASED, COMPLETED]
     append_texts(stage.log, [1] * 4, *texts, at=stage.now)
     _, damaged, unknown, unheard, ended = story(stage.log, "1")
 
-    assert unknown.event.kind == "paused"
+    assert unknown.event.kind == "muted"
     assert unknown.reason == (
         "a kind this version does not know, shown as it is stored: only a newer one goes on"
     )

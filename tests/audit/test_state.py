@@ -134,10 +134,10 @@ def test_what_is_unknown_is_told() -> None:
     stage = Stage()
     stage.new()
     stage.new()
-    append_texts(stage.log, [1, 0], '{"kind":"frozen"}', '{"kind":"paused"}', at=stage.now)
+    append_texts(stage.log, [1, 0], '{"kind":"frozen"}', '{"kind":"muted"}', at=stage.now)
     found = state_at(stage.log, Point(4, stage.now))
 
-    assert found.unknown == (4, "paused")
+    assert found.unknown == (4, "muted")
     assert (found.counts["ready"], found.counts["unknown"]) == (1, 1)
 
 

@@ -8,7 +8,7 @@ from eventq.core.events import (
     ErrorInfo,
     Policy,
 )
-from eventq.core.lease import Vacancy
+from eventq.core.places import Vacancy
 from eventq.core.projection import Projection
 from tests import deciding as decide
 from tests.driver import memory_log, record

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from eventq.core.cascade import tend
 from eventq.core.command import NEW, Draft
-from eventq.core.create import CreateTasks, NewTask
+from eventq.core.create import NewTask
 from eventq.core.create_flow import CreateFlow
+from eventq.core.create_tasks import CreateTasks
 from eventq.core.events import (
     Completed,
     Created,

@@ -15,7 +15,7 @@ from eventq.core.events import (
     Renewed,
     Retried,
 )
-from eventq.core.lease import Vacancy
+from eventq.core.places import Vacancy
 from eventq.core.settle import Outcome
 from eventq.core.task import PLAIN_ROUTE, Route
 from tests import deciding as decide
@@ -233,7 +233,7 @@ def test_nothing_is_leased_once_a_newer_eventq_spoke_of_the_queue(bench: Bench) 
     """Nor expired or lapsed: what holds for all tasks may be another thing now."""
     bench.have(order(), order(expires_at=150))
     fences = bench.lease("dead", count=1)
-    bench.projection.unknown = (4, "paused")
+    bench.projection.unknown = (4, "muted")
 
     assert (
         decide.lease(bench.projection, worker="n", ttl_us=1, wanted=Vacancy(9), room=9, now=150)

@@ -25,7 +25,7 @@ from eventq.core.events import (
     Retried,
     Saved,
 )
-from eventq.core.lease import Vacancy
+from eventq.core.places import Vacancy
 from eventq.core.settle import Outcome, SettleAndLease
 from eventq.core.task import Route
 from tests import deciding as decide

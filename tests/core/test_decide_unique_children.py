@@ -10,7 +10,7 @@ from msgspec import UNSET, Raw
 from eventq.core.command import NEW, Draft
 from eventq.core.create import NewTask
 from eventq.core.events import Completed, Created, Event, Expired, Failed, Updated
-from eventq.core.lease import Vacancy
+from eventq.core.places import Vacancy
 from eventq.core.settle import Outcome, SettleAndLease
 from tests import deciding as decide
 from tests.checker import check_log

@@ -21,9 +21,11 @@ from eventq.core.events import (
     Predecessor,
     ProcessExit,
     Reopening,
+    Scope,
 )
 from eventq.core.timing import DueRules, Timing
 
+ASKED: dict[str, object] = {"by": None, "reason": "", "via": "code"}
 # New fields are added here with the default that means what their absence meant before.
 DEFAULTS: dict[str, dict[str, object]] = {
     "Policy": {
@@ -54,6 +56,8 @@ DEFAULTS: dict[str, dict[str, object]] = {
         "given": None,
         "flow": None,
         "role": "member",
+        "limits": (),
+        "share": None,
     },
     "Created": {
         "key": None,
@@ -75,6 +79,8 @@ DEFAULTS: dict[str, dict[str, object]] = {
         "flow": None,
         "flow_key": None,
         "role": "member",
+        "limits": (),
+        "share": None,
     },
     "Timing": {"cron": None, "zone": "UTC", "every_us": None, "jitter_us": 0},
     "DueRules": {"catch_up": 1, "within_us": None, "overlap": "skip"},
@@ -87,6 +93,8 @@ DEFAULTS: dict[str, dict[str, object]] = {
         "needs": (),
         "delay_us": None,
         "unique": None,
+        "limits": (),
+        "share": None,
     },
     "Planned": {
         "next_at": None,
@@ -139,6 +147,18 @@ DEFAULTS: dict[str, dict[str, object]] = {
     "Progressed": {"skip": True, "done": 0, "total": None, "note": ""},
     "Saved": {"skip": True, "value": Raw(b"null")},
     "Noted": {"skip": True, "lines": ()},
+    "Scope": {"lane": None, "name": None, "limit": None, "value": None, "tags": ()},
+    "Paused": {"until": None, **ASKED},
+    "Resumed": ASKED,
+    "Limited": {
+        "running": None,
+        "rate": None,
+        "per_us": None,
+        "per": None,
+        "code": None,
+        **ASKED,
+    },
+    "Shared": {"per": None, "weights": {}, "lifted": False, "code": None, **ASKED},
 }
 STORED: list[type[Struct]] = [
     Policy,
@@ -150,6 +170,7 @@ STORED: list[type[Struct]] = [
     DueRules,
     Definition,
     Call,
+    Scope,
     *typing.get_args(AnyBody),
 ]
 

@@ -14,6 +14,7 @@ from eventq.core.definitions import Definition
 from eventq.core.events import (
     KINDS,
     AnyBody,
+    Bucket,
     Call,
     Cancelled,
     Completed,
@@ -25,8 +26,10 @@ from eventq.core.events import (
     Joined,
     Leased,
     Left,
+    Limited,
     LogLine,
     Noted,
+    Paused,
     Planned,
     Policy,
     Predecessor,
@@ -35,9 +38,12 @@ from eventq.core.events import (
     Released,
     Renewed,
     Reopening,
+    Resumed,
     Retried,
     Revived,
     Saved,
+    Scope,
+    Shared,
     Ticked,
     Unfollowed,
     Unknown,
@@ -210,7 +216,18 @@ GOLDEN: list[tuple[AnyBody, str]] = [
         Planned(
             "s",
             Timing(every_us=7, jitter_us=3),
-            Call(Policy("linear", 5), Raw(b'{"a":1}'), 2, "f", "heavy", ("x",), 9, "u"),
+            Call(
+                Policy("linear", 5),
+                Raw(b'{"a":1}'),
+                2,
+                "f",
+                "heavy",
+                ("x",),
+                9,
+                "u",
+                (Bucket("ocr"),),
+                "7",
+            ),
             DueRules(0, 8, "cancel"),
             next_at=70,
             shift_us=2,
@@ -223,7 +240,8 @@ GOLDEN: list[tuple[AnyBody, str]] = [
         (
             '{"kind":"planned","schedule":"s","timing":{"every_us":7,"jitter_us":3},'
             '"call":{"policy":{"backoff":"linear","backoff_us":5},"tags":{"a":1},"priority":2,'
-            '"name":"f","lane":"heavy","needs":["x"],"delay_us":9,"unique":"u"},'
+            '"name":"f","lane":"heavy","needs":["x"],"delay_us":9,"unique":"u",'
+            '"limits":[["ocr",null]],"share":"7"},'
             '"rules":{"catch_up":0,"within_us":8,"overlap":"cancel"},"next_at":70,"shift_us":2,'
             '"paused":true,"code":{"hash":"ab","version":1,"replaced":["cd"]},"by":"me",'
             '"reason":"why","via":"cli"}'
@@ -244,6 +262,41 @@ GOLDEN: list[tuple[AnyBody, str]] = [
             '{"kind":"ticked","schedule":"s","due":60,"outcome":"skipped","count":2,'
             '"hand":"trigger","by":"me","reason":"open","via":"cli"}'
         ),
+    ),
+    (
+        Paused(
+            scope=Scope(lane="mail", tags=(("tenant", '"7"'),)),
+            until=9,
+            by="ada",
+            reason="down",
+            via="cli",
+        ),
+        (
+            '{"kind":"paused","scope":{"lane":"mail","tags":[["tenant","\\"7\\""]]},'
+            '"until":9,"by":"ada","reason":"down","via":"cli"}'
+        ),
+    ),
+    (
+        Resumed(scope=Scope(limit="smtp", value="mx1")),
+        '{"kind":"resumed","scope":{"limit":"smtp","value":"mx1"}}',
+    ),
+    (
+        Limited(limit="smtp", running=3, rate=100, per_us=60, per="host", code=Definition("ab")),
+        (
+            '{"kind":"limited","limit":"smtp","running":3,"rate":100,"per_us":60,"per":"host",'
+            '"code":{"hash":"ab"}}'
+        ),
+    ),
+    (
+        Shared(per="tenant", weights={"big": 3}),
+        '{"kind":"shared","per":"tenant","weights":{"big":3}}',
+    ),
+    (Shared(lifted=True), '{"kind":"shared","lifted":true}'),
+    (
+        Created(PLAIN, limits=(Bucket("smtp", "mx1"), Bucket("ocr")), share="7"),
+        '{"kind":"created","policy":'
+        + PLAIN_TEXT
+        + ',"limits":[["smtp","mx1"],["ocr",null]],"share":"7"}',
     ),
     (Updated(priority=0), '{"kind":"updated","priority":0}'),
     (
@@ -317,11 +370,11 @@ def test_any_json_and_any_text_survive(value: object, words: str) -> None:
 
 def test_an_unknown_kind_is_kept_as_stored() -> None:
     """A kind of a newer version is shown, not guessed; its neighbours are read as ever."""
-    newer = '{"kind":"paused","until":[1, 2]}'
+    newer = '{"kind":"muted","until":[1, 2]}'
 
     read = decode_bodies(['{"kind":"cancelled"}', newer, '{"kind":"completed","fence":3}'])
 
-    assert read == [Cancelled(), Unknown("paused", newer), Completed(3)]
+    assert read == [Cancelled(), Unknown("muted", newer), Completed(3)]
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_what_members_make_is_waited_for(desk: Desk) -> None:
     """A flow does not close between a completion and the tasks that it makes."""
     first = desk.flow(Link(), Link(role="finally"))
 
-    desk.end(first, made=(Created(POLICY, flow=first), Created(POLICY, flow=first)))
+    desk.end(first, made=(Created(POLICY, flow=first, made_by=first),) * 2)
 
     child = desk.projection.seq
     assert desk.state(first + 1) == "waiting"

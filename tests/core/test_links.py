@@ -10,7 +10,8 @@ from msgspec.structs import replace
 
 from eventq.core.cascade import CANCELLED_BY, cancel_doomed
 from eventq.core.command import NEW, Draft
-from eventq.core.create import CreateTasks, NewTask
+from eventq.core.create import NewTask
+from eventq.core.create_tasks import CreateTasks
 from eventq.core.events import (
     Cancelled,
     Created,

@@ -38,11 +38,11 @@ def applied(bench: Bench, *drafts: Draft, now: int = 100) -> None:
 def test_an_unknown_kind_about_the_queue_is_remembered_once(bench: Bench) -> None:
     """The first position that a newer version wrote is kept; the fold goes on."""
     commit = sealed([(NODE, Left("n")), (NODE, Left("n")), (NEW, Created(PLAIN))], at=100)
-    newer = replace(commit, bodies=['{"kind":"paused"}', '{"kind":"frozen"}', commit.bodies[2]])
+    newer = replace(commit, bodies=['{"kind":"muted"}', '{"kind":"frozen"}', commit.bodies[2]])
 
     bench.projection.apply(newer)
 
-    assert bench.projection.unknown == (1, "paused")
+    assert bench.projection.unknown == (1, "muted")
     assert sorted(bench.projection.tasks) == [3]
     bench.projection.check()
 

@@ -43,7 +43,7 @@ from eventq.errors import LogCorruptError
 POLICY = Policy("linear", 10)
 FENCE = 5
 RECORDED = sorted(set(TaskState) - {TaskState.READY})
-NEWER = Rarity(newer=(8, "paused"))
+NEWER = Rarity(newer=(8, "muted"))
 ERROR = ErrorInfo("OSError", "disk")
 LAPSE = ErrorInfo("LeaseLapsed", "node n1 stopped renewing")
 BODIES: dict[str, AnyBody] = {

@@ -25,16 +25,16 @@ def test_a_newer_kind_makes_an_open_task_unknown(state: TaskState) -> None:
     """Nobody here knows where it stands, so nobody holds it; the event is named."""
     task = task_in(state)
 
-    changed = change(task, 9, 70, Unknown("paused", "{}"))
+    changed = change(task, 9, 70, Unknown("muted", "{}"))
 
     assert changed == replace(
         task,
         recorded_state=TaskState.UNKNOWN,
         fence=0,
         worker=None,
-        rarity=Rarity(newer=(9, "paused")),
+        rarity=Rarity(newer=(9, "muted")),
     )
-    assert changed.newer == (9, "paused")
+    assert changed.newer == (9, "muted")
     assert change(changed, 10, 71, Unknown("frozen", "{}")) is changed
 
 
@@ -57,7 +57,7 @@ def test_an_unknown_task_is_left_by_its_end_alone(kind: str) -> None:
         assert changed.recorded_state == kind
         assert changed.ending is not None
         assert changed.ending.at_us == 70
-        assert changed.newer == (8, "paused")
+        assert changed.newer == (8, "muted")
     else:
         assert changed is task
 

@@ -17,7 +17,8 @@ from eventq import (
     TaskSpec,
     TaskState,
 )
-from eventq.core.create import NewTask, creating
+from eventq.core.create import NewTask
+from eventq.core.create_tasks import creating
 from eventq.core.events import Policy
 from eventq.core.unique import value_of
 from eventq.node.node import Node

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from eventq import ArgumentError, Context, NotAllowedError, Queue, Task
-from eventq.core.create import creating
+from eventq.core.create_tasks import creating
 from eventq.core.new_task import make_order
 from eventq.core.options import make_policy
 from eventq.handlers.children import MOST_CHILDREN

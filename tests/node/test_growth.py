@@ -22,8 +22,8 @@ from eventq.verify import verify
 from tests.driver import append_texts
 
 NEEDING = (
-    '{"kind":"created","policy":{"backoff":"linear","backoff_us":1},"needs":["limits"],'
-    '"limits":["smtp"]}'
+    '{"kind":"created","policy":{"backoff":"linear","backoff_us":1},"needs":["telepathy"],'
+    '"minds":["smtp"]}'
 )
 
 
@@ -67,7 +67,7 @@ def test_a_task_that_needs_what_is_not_known_is_left_alone(queue: Queue, newer: 
     assert [task.key for task in queue.tasks()] == ["1"]
     assert queue.tasks()[0].attempt == 0
     assert queue.get(done.key).state is TaskState.COMPLETED  # type: ignore[union-attr]
-    assert told(queue, "1") == "it needs limits, which only a newer eventq knows"
+    assert told(queue, "1") == "it needs telepathy, which only a newer eventq knows"
     assert {finding.rule for finding in verify(queue.log).findings} == {"unknown"}
 
 
@@ -144,13 +144,13 @@ def test_an_unknown_kind_about_the_queue_ends_a_run(queue: Queue, newer: EventLo
 
     def work(_ctx: object, task: Task) -> str:
         if task.number == first.number:
-            append_texts(newer, [NODE], '{"kind":"paused","what":"all"}')
+            append_texts(newer, [NODE], '{"kind":"muted","what":"all"}')
             queue.new()
             go_on.set()
         assert go_on.wait(20)
         return "done"
 
-    with pytest.raises(LogTooNewError, match="'paused', written by a newer eventq"):
+    with pytest.raises(LogTooNewError, match="'muted', written by a newer eventq"):
         queue.run(work, until="idle")
 
     ended = queue.get(first.key)
@@ -159,9 +159,9 @@ def test_an_unknown_kind_about_the_queue_ends_a_run(queue: Queue, newer: EventLo
     assert queue.get(later.key).state is TaskState.READY  # type: ignore[union-attr]
     assert queue.new().state is TaskState.READY
     assert len(queue.tasks()) == 3
-    with pytest.raises(LogTooNewError, match="'paused'"):
+    with pytest.raises(LogTooNewError, match="'muted'"):
         queue.cancel(later.key)
-    with pytest.raises(LogTooNewError, match="'paused'"):
+    with pytest.raises(LogTooNewError, match="'muted'"):
         queue.run(nothing, until="idle")
     assert queue.stats().leased == 0
     assert {finding.rule for finding in verify(queue.log).findings} == {"unknown"}

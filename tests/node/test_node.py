@@ -12,7 +12,8 @@ import pytest
 from eventq.core.command import Command, Draft
 from eventq.core.dispatch_index import Pending
 from eventq.core.events import COMMIT_BYTES, COMMIT_EVENTS, Commit
-from eventq.core.lease import Vacancy, lease
+from eventq.core.lease import lease
+from eventq.core.places import Vacancy
 from eventq.core.projection import Projection
 from eventq.errors import (
     LogConflictError,

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from eventq.core.create import NewTask
 from eventq.core.events import ErrorInfo, Leased, Policy
-from eventq.core.lease import Vacancy
+from eventq.core.places import Vacancy
 from eventq.core.projection import Projection
 from eventq.core.settle import Outcome
 from eventq.replay.points import Point

@@ -5,7 +5,9 @@ from __future__ import annotations
 from msgspec import Raw
 
 from eventq.core.command import NEW, Draft
+from eventq.core.definitions import Definition
 from eventq.core.events import (
+    Bucket,
     Call,
     Cancelled,
     Completed,
@@ -17,8 +19,10 @@ from eventq.core.events import (
     Joined,
     Leased,
     Left,
+    Limited,
     LogLine,
     Noted,
+    Paused,
     Planned,
     Policy,
     Predecessor,
@@ -27,9 +31,12 @@ from eventq.core.events import (
     Released,
     Renewed,
     Reopening,
+    Resumed,
     Retried,
     Revived,
     Saved,
+    Scope,
+    Shared,
     Ticked,
     Unfollowed,
     Unplanned,
@@ -67,6 +74,8 @@ COMMITS: list[list[Draft]] = [
     [(20, Expired("max_age"))],
 ]
 # What goes on behind them: names, lanes, nodes that join, lapses, snoozes.
+CODE = Definition("ab", 1, ("cd",))
+HOST = Raw(b'{"host":"mx1"}')
 LATER: list[list[Draft]] = [
     [
         (0, Joined("dora", 30, 4, "1", ("mail.*",), lanes={"heavy": 2}, signatures={"a": "()"})),
@@ -119,6 +128,16 @@ LATER: list[list[Draft]] = [
         (0, Ticked("over", 1_121, "made", hand="trigger", by="me")),
         (NEW, Created(LINEAR, schedule="over", due=1_121)),
     ],
+    [
+        (0, Limited(limit="smtp", running=2, rate=3, per_us=500, per="host", code=CODE)),
+        (0, Limited(limit="ocr", running=1)),
+        (0, Paused(scope=Scope(lane="mail"), until=9_000, by="ada", reason="down")),
+        (0, Paused(scope=Scope(tags=(("n", "7"),)))),
+        (0, Resumed(scope=Scope(tags=(("n", "7"),)))),
+        (0, Shared(per="host", weights={"big": 3})),
+        (NEW, Created(LINEAR, tags=HOST, needs=("limits",), limits=(Bucket("smtp"),), share="b")),
+    ],
+    [(70, Leased(1, "bert", 20))],
 ]
 # About task 27, of a kind that is not known.
 NEWER = '{"kind":"frozen","until":7}'

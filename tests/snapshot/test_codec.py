@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from eventq import SnapshotError, Task
 from eventq.core.create import NewTask
-from eventq.core.events import Commit
+from eventq.core.events import Bucket, Commit, Scope
 from eventq.core.flows import FlowState
 from eventq.core.projection import FOLD_VERSION, Projection
 from eventq.core.task import TaskState
@@ -75,12 +75,12 @@ def test_the_story_has_everything() -> None:
     assert decode(DATA) == SNAPSHOT
     assert set(SNAPSHOT.holders) == {"bert", "cleo"}
     assert set(SNAPSHOT.members) == {"dora"}
-    assert len({task.route for task in tasks}) == 4
+    assert len({task.route for task in tasks}) == 5
     assert {task.snoozes for task in tasks} == {0, 1}
-    assert [task.newer for task in tasks if task.newer] == [(55, "frozen")]
+    assert [task.newer for task in tasks if task.newer] == [(72, "frozen")]
     assert any(task.started_at for task in tasks)
     assert [(t.number, t.saved) for t in tasks if t.progress] == [(4, {"page": 7})]
-    assert SNAPSHOT.strangers == {1: (56, "restored")}
+    assert SNAPSHOT.strangers == {1: (73, "restored")}
     assert SNAPSHOT.strange_ends["cancelled"] == 1
     assert SNAPSHOT.reopened == {"cancelled": 2, "expired": 0}
     assert {n: (w.open, w.failed) for n, w in SNAPSHOT.waits.items()} == {
@@ -108,6 +108,12 @@ def test_the_story_has_everything() -> None:
         ("hourly", 1_120),
         ("over", 1_121),
     }
+    assert SNAPSHOT.limits.keys() == {"smtp", "ocr"}
+    assert SNAPSHOT.instants.keys() == {Bucket("smtp", "mx1")}
+    assert SNAPSHOT.pauses.keys() == {Scope(lane="mail")}
+    assert SNAPSHOT.shared is not None
+    assert SNAPSHOT.turns[0].ahead.keys() == {"b"}
+    assert {task.own_share for task in tasks} == {None, "b"}
 
 
 # What an open task never has, see `_completed` and the like in moves.py.
@@ -150,16 +156,21 @@ DERIVED = {
         "_keys",
         "_uniques",
         "_policies",
-        "_routes",
+        "_leased",
+        "governing",
         "_is_applied",
     ),
 }
 
 
+# What is kept of `governing`.
+OF_GOVERNING = {"limits", "instants", "pauses", "shared", "turns"}
+
+
 def test_every_field_of_a_projection_is_kept_or_derived() -> None:
     """A field that Projection gains must be put in one of the two, and be true after a restore."""
     assert set(vars(replay(whole()))) == KEPT | DERIVED
-    assert set(Snapshot.__struct_fields__) == KEPT | KEPT_PARTS
+    assert set(Snapshot.__struct_fields__) == KEPT | KEPT_PARTS | OF_GOVERNING
 
 
 def test_the_fold_means_what_it_meant() -> None:
@@ -170,7 +181,7 @@ def test_the_fold_means_what_it_meant() -> None:
     content = msgspec.msgpack.encode(inside._to_content(SNAPSHOT))
     digest = blake2b(content, digest_size=8).hexdigest()
 
-    assert (FOLD_VERSION, inside.CODEC_VERSION, digest) == (4, 6, "d14ac99ce017e36e")
+    assert (FOLD_VERSION, inside.CODEC_VERSION, digest) == (5, 7, "b4331fe840f57c9c")
 
 
 def test_order_and_time_do_not_count() -> None:

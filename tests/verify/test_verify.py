@@ -129,7 +129,7 @@ def test_an_unknown_kind_is_told_and_not_guessed(task: int) -> None:
     """It is a finding; the seals behind it are still verified, and its task is not judged."""
     log = memory_log()
     log.append(sealed([(NEW, Created(PLAIN)), (NEW, Created(PLAIN, "k"))]))
-    append_texts(log, [task] * 2, '{"kind":"paused","until":5}', '{"kind":"paused","until":6}')
+    append_texts(log, [task] * 2, '{"kind":"muted","until":5}', '{"kind":"muted","until":6}')
     follow: list[Draft] = [(1, Leased(1, "n", 30)), (1, Completed(5)), (2, Leased(1, "n", 30))]
     log.append(sealed(follow, first=5, prev=log.head().seal))
 
@@ -137,7 +137,7 @@ def test_an_unknown_kind_is_told_and_not_guessed(task: int) -> None:
 
     assert [(f.seq, f.rule) for f in verdict.findings] == [(3, "unknown")]
     assert "newer eventq" in verdict.findings[0].problem
-    assert (verdict.complete, verdict.seq, verdict.counts["paused"]) == (True, 7, 2)
+    assert (verdict.complete, verdict.seq, verdict.counts["muted"]) == (True, 7, 2)
 
 
 def test_an_unknown_kind_about_no_task_may_change_the_order() -> None:
@@ -154,7 +154,7 @@ def test_what_an_unknown_kind_did_to_a_final_task_is_not_guessed() -> None:
     """It may be anywhere in the order now, or nowhere, though it is reopened as it was."""
     log = memory_log()
     log.append(sealed([(NEW, Created(PLAIN)), (NEW, Created(PLAIN)), (1, Cancelled())]))
-    append_texts(log, [1], '{"kind":"paused"}')
+    append_texts(log, [1], '{"kind":"muted"}')
     reopened = Retried(0, None, Reopening("cancelled", PLAIN, 0, 0))
     follow: list[Draft] = [(1, reopened), (2, Leased(1, "n", 30)), (1, Leased(1, "n", 30))]
     log.append(sealed(follow, first=5, prev=log.head().seal))

@@ -9,7 +9,9 @@ import pytest
 from eventq.core.audience import Audience
 from eventq.core.events import Policy
 from eventq.core.task import Route
-from eventq.verify.order import RANKINGS_KEPT, STALE_ENTRIES, Choice, Entry, Order, Seen, fits
+from eventq.verify.fitting import fits
+from eventq.verify.order import RANKINGS_KEPT, STALE_ENTRIES, Order
+from eventq.verify.seen import Choice, Entry, Seen
 
 PLAIN = Policy("linear", 10)
 ALL = [Choice()]

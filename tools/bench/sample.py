@@ -19,6 +19,7 @@ from tools.bench import (
     folding,
     following,
     full,
+    governed,
     handling,
     isolating,
     joining,
@@ -51,6 +52,9 @@ MEASURES: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "idle": waiting.idle,
     "replay": folding.replaying,
     "memory": folding.memory,
+    "parked": governed.parked,
+    "limited_drain": governed.limited_drain,
+    "tenants": governed.tenants,
     "fair_drain": sharing.fair_drain,
     "fair_new": sharing.fair_new,
     # On a throw-away replica set of one node.

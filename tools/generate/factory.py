@@ -14,11 +14,12 @@ from random import Random
 from msgspec import Struct
 
 from eventq.core.command import NEW, NO_PAST, Draft
-from eventq.core.create import creating
+from eventq.core.create_tasks import creating
 from eventq.core.durations import SECOND_US
 from eventq.core.events import COMMIT_EVENTS, Commit, Leased, encode_bodies
-from eventq.core.lease import Renew, Vacancy, lease
+from eventq.core.lease import Renew, lease
 from eventq.core.manage import CancelTask, RetryTask, UpdateTask
+from eventq.core.places import Vacancy
 from eventq.core.projection import Projection
 from eventq.core.seal import seal_commit
 from eventq.core.settle import Lapse, Outcome, settle

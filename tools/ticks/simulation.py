@@ -13,15 +13,16 @@ from msgspec import Struct
 from eventq.core.audience import PLAIN_AUDIENCE
 from eventq.core.durations import SECOND_US
 from eventq.core.events import Ticked
-from eventq.core.lease import Vacancy
 from eventq.core.new_task import TaskSpec
 from eventq.core.options import make_policy
+from eventq.core.places import Vacancy
 from eventq.core.scheduling import Tick
 from eventq.core.settle import Outcome, SettleAndLease
 from eventq.core.task import Task
 from eventq.eventlog.contract import EventLog
 from eventq.node.node import Node
 from eventq.replay.fold import read_all
+from eventq.runner.defining import Defining
 from eventq.runner.options import RunOptions
 from eventq.runner.ticking import Ticking
 from eventq.runner.workload import Workload
@@ -87,7 +88,8 @@ class Place:
         """Another process takes the place, which knows what the log holds."""
         self.node = Node(self._log, clock=Clock(self._ahead_us))
         options = RunOptions(30 * SECOND_US, 0.0, None, None, self._chance)
-        self._ticking = Ticking(self.node, self._workload, options)
+        self._defining = Defining(self.node, self._workload, options)
+        self._ticking = Ticking(self.node)
         self._leased: list[Task] = []
 
     def look(self) -> tuple[Tick, ...]:
@@ -97,6 +99,7 @@ class Place:
 
     def tick(self, ticks: tuple[Tick, ...]) -> None:
         """Plans and ticks."""
+        self._defining.define()
         self._ticking.tick(ticks)
 
     def work(self) -> None:

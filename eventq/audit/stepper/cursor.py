@@ -194,6 +194,8 @@ class Cursor:
 
     def _is_near_behind(self, distance: int) -> bool:
         """Whether events are to be taken back one by one, for that is the shortest way."""
+        if self._projection.governing.is_on:
+            return -1 <= distance <= 0
         return -len(self._undos) - LOOKED_UP_EVENTS <= distance <= 0
 
     def _start_at(self, seq: int, progress: Progress) -> None:
@@ -231,6 +233,11 @@ class Cursor:
     def _back(self) -> Task | None:
         """Takes the last event back; returns the task of the one before, if it is open."""
         seq = self.seq
+        if self._projection.governing.is_on:
+            # What rates and turns have forgotten, only the fold can tell.
+            self._start_at(seq - 1, _ignore)
+            before = self._window.event(seq - 1)
+            return None if before is None else self._projection.tasks.get(before.task)
         commit, event = self._stored(seq)
         at, seal = commit.at, commit.seal
         if seq == commit.first:

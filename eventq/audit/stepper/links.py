@@ -12,7 +12,6 @@ from eventq.core.flows import FlowState
 from eventq.core.projection import END_KINDS, Projection
 from eventq.core.task import Task, TaskState
 from eventq.core.waits import Wait
-from eventq.snapshot.content import copied
 
 
 class LinksBefore(Struct, frozen=True):
@@ -30,10 +29,10 @@ def links_of(projection: Projection) -> LinksBefore:
     waits = projection.waits
     return LinksBefore(
         {number: projection.tasks[number] for number in waits.by_task},
-        {number: copied(wait) for number, wait in waits.by_task.items()},
+        {number: wait.copy() for number, wait in waits.by_task.items()},
         set(waits.unneeded),
         list(waits.reviving),
-        {number: copied(flow) for number, flow in projection.flows.by_number.items()},
+        {number: flow.copy() for number, flow in projection.flows.by_number.items()},
     )
 
 
@@ -67,12 +66,12 @@ def put_back(projection: Projection, links: LinksBefore) -> list[Task]:
     ]
     waits.clear()
     for number, wait in links.waits.items():
-        waits.put(links.tasks[number], copied(wait))
+        waits.put(links.tasks[number], wait.copy())
     for number in links.unneeded:
         waits.doom(number)
     waits.reviving.update(links.reviving)
     projection.flows.by_number.clear()
-    projection.flows.by_number.update({n: copied(flow) for n, flow in links.flows.items()})
+    projection.flows.by_number.update({n: flow.copy() for n, flow in links.flows.items()})
     return started
 
 

@@ -89,6 +89,17 @@ Examples:
     "constant:10s. [default: 10s]",
 )
 @click.option("--deadline", metavar="DURATION", help="Longest one attempt may run.")
+@click.option(
+    "--limit",
+    "limits",
+    multiple=True,
+    metavar="NAME[=VALUE]",
+    help="It takes a place in this limit while it runs, by its tag or for this value.",
+)
+@click.option(
+    "--exclusive", multiple=True, metavar="VALUE", help="Of such tasks one runs at a time."
+)
+@click.option("--share", metavar="SHARE", help="Whose turn it is among equals.")
 @placed
 def new(
     *,
@@ -103,6 +114,9 @@ def new(
     NAME=VALUE is a tag of text, NAME:=JSON one of any JSON value.
     """
     given = {name: value for name, value in options.items() if value not in (None, ())}
+    if "limits" in given:
+        pairs = [text.partition("=") for text in given["limits"]]
+        given["limits"] = [(name, value) if sign else name for name, sign, value in pairs]
     if "backoff" in given:
         given["backoff"] = parse_backoff(given["backoff"])
     if (bool(tags) + (json_tags is not None) + (source is not None)) > 1:

@@ -43,6 +43,7 @@ from eventq.snapshot import (
     FollowerDifference,
     HolderDifference,
     MemberDifference,
+    RuleDifference,
     ScheduleDifference,
     Snapshot,
     SnapshotVerdict,
@@ -179,6 +180,7 @@ def _changed_fields(
     | MemberDifference
     | FollowerDifference
     | ScheduleDifference
+    | RuleDifference
     | TaskChange,
 ) -> dict[str, list[Any]]:
     named = [(NAMES.get(name, name), pair) for name, pair in change.fields.items()]
@@ -205,7 +207,7 @@ FIELDS: dict[type, dict[str, Getter]] = {
     Task: _getters(
         "key number namespace name lane needs state priority tags created_at scheduled_at "
         "expires_at started_at finished_at age_us=age attempt retry_count lapses snoozes worker "
-        "progress saved schedule due "
+        "progress saved schedule due buckets share "
         "last_error result result_missing final_reason policy unique newer after if_failed given "
         "flow role cause",
         newer=lambda task: _newer(task.newer),
@@ -234,7 +236,9 @@ FIELDS: dict[type, dict[str, Getter]] = {
         "grant loads handled_by task"
     ),
     Grant: _getters("seq at worker attempt in_order rank"),
-    Rank: _getters("seq at place ahead_count ahead_by ahead behind_count behind_by behind overdue"),
+    Rank: _getters(
+        "seq at place ahead_count ahead_by ahead behind_count behind_by behind overdue held_back"
+    ),
     Rival: _getters(
         "key=task.key number=task.number priority=task.priority scheduled_at=task.scheduled_at "
         "field"
@@ -242,12 +246,13 @@ FIELDS: dict[type, dict[str, Getter]] = {
     LogDifference: _getters(
         "equal=is_empty before after same_until counts=open.counts events=open.events passed "
         "nodes=open.holders joined=open.members followers=open.followers "
-        "schedules=open.schedules"
+        "schedules=open.schedules rules=open.rules"
     ),
     HolderDifference: _getters("worker fields", fields=_changed_fields),
     MemberDifference: _getters("worker fields", fields=_changed_fields),
     FollowerDifference: _getters("follower fields", fields=_changed_fields),
     ScheduleDifference: _getters("schedule fields", fields=_changed_fields),
+    RuleDifference: _getters("rule fields", fields=_changed_fields),
     TaskChange: _getters("key number what fields final", fields=_changed_fields),
     Rerun: _getters(
         "key=recorded.task.key number=recorded.task.number attempt=recorded.task.attempt "

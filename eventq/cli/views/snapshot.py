@@ -79,6 +79,9 @@ def difference_fields(
             {"schedule": each.schedule, "fields": _plain_pairs(each.fields)}
             for each in difference.schedules
         ],
+        "rules": [
+            {"rule": each.rule, "fields": _plain_pairs(each.fields)} for each in difference.rules
+        ],
     }
 
 
@@ -96,6 +99,7 @@ def say_difference(difference: Difference, before: Projection, after: Projection
     _say_fields("JOINED", [(member.worker, member.fields) for member in difference.members])
     _say_fields("FOLLOWER", [(each.follower, each.fields) for each in difference.followers])
     _say_fields("SCHEDULE", [(each.schedule, each.fields) for each in difference.schedules])
+    _say_fields("RULE", [(each.rule, each.fields) for each in difference.rules])
 
 
 def _say_fields(title: str, things: Iterable[tuple[str, dict[str, tuple[Any, Any]]]]) -> None:

@@ -16,11 +16,13 @@ from eventq.audit.phrases import (
     progress_words,
     ticked_words,
 )
+from eventq.audit.rule_words import limit_words, scope_words, turn_words
 from eventq.cli.output import Listing, Pairs, cell
 from eventq.cli.text import json_text, short, tag_text, time_text, visible, visible_lines
 from eventq.cli.words import STATES
 from eventq.core.durations import brief_duration, show_duration
 from eventq.core.events import (
+    Asked,
     Cancelled,
     Completed,
     Created,
@@ -31,8 +33,10 @@ from eventq.core.events import (
     Joined,
     Leased,
     Left,
+    Limited,
     LogLine,
     Noted,
+    Paused,
     Planned,
     Policy,
     Predecessor,
@@ -40,9 +44,11 @@ from eventq.core.events import (
     Refused,
     Released,
     Renewed,
+    Resumed,
     Retried,
     Revived,
     Saved,
+    Shared,
     Ticked,
     Unfollowed,
     Unknown,
@@ -121,6 +127,7 @@ def stats_pairs(stats: Stats) -> Pairs:
         ("events", stats.seq),
         ("nodes", nodes),
         *((f"unhandled {visible(name)}", count) for name, count in stats.unhandled.items()),
+        *((f"held by {visible(what)}", count) for what, count in stats.held.items()),
     ]
 
 
@@ -284,6 +291,16 @@ def _updated(body: Updated) -> str:
     return ", ".join(parts) + _by(body.by)
 
 
+def _paused(body: Paused) -> str:
+    until = "" if body.until is None else f" until {time_text(body.until)}"
+    return f"{visible(scope_words(body.scope))}{until}{_asked(body)}"
+
+
+def _asked(body: Asked) -> str:
+    why = f": {visible(body.reason)}" if body.reason else ""
+    return _by(body.by) + why
+
+
 _TEXTS: dict[type, Callable[[Any], str]] = {
     Created: _created,
     Leased: lambda body: (
@@ -304,6 +321,10 @@ _TEXTS: dict[type, Callable[[Any], str]] = {
     Planned: lambda body: f"{visible(body.schedule)} {visible(planned_words(body))}",
     Unplanned: lambda body: f"{visible(body.schedule)}{_by(body.by)}",
     Ticked: lambda body: f"{visible(body.schedule)}: {visible(ticked_words(body))}",
+    Paused: _paused,
+    Resumed: lambda body: f"{visible(scope_words(body.scope))}{_asked(body)}",
+    Limited: lambda body: f"{visible(limit_words(body))}{_asked(body)}",
+    Shared: lambda body: f"{visible(turn_words(body))}{_asked(body)}",
     Progressed: _progress,
     Saved: lambda body: f"value {json_text(body.value)}",
     Noted: lambda body: " | ".join(line_text(line) for line in body.lines),

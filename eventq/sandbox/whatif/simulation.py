@@ -31,8 +31,9 @@ from eventq.core.events import (
     Updated,
     encode_bodies,
 )
-from eventq.core.lease import Vacancy, lease
+from eventq.core.lease import lease
 from eventq.core.manage import CancelTask, UpdateTask
+from eventq.core.places import Vacancy
 from eventq.core.projection import Projection
 from eventq.core.settle import Outcome, settle
 from eventq.core.task import Task

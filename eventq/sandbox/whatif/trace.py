@@ -159,7 +159,10 @@ class Trace:
         """Notes a span in which a task was ready and nothing ran."""
         if at - self._idle_since <= ABSENT_US:
             return
-        ready_at = min((task.scheduled_at_us for task in self._projection.ready(at)), default=at)
+        projection, governing = self._projection, self._projection.governing
+        # What a limit or a pause keeps back waits for that, and not for a node.
+        ready = (task for task in projection.ready(at) if governing.held_by(task, at) is None)
+        ready_at = min((task.scheduled_at_us for task in ready), default=at)
         begun_at = max(ready_at, self._idle_since)
         if at - begun_at > ABSENT_US:
             self.absences.append((begun_at, at))

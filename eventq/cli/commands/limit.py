@@ -1,0 +1,141 @@
+"""``limit``, ``limits`` and ``fair``: how many tasks may run, how often, and whose turn it is."""
+
+from __future__ import annotations
+
+import click
+
+from eventq.audit.rule_words import bound_words
+from eventq.cli.output import Listing, plain_pairs, say_list, say_record
+from eventq.cli.place import Place, expect_command, placed
+from eventq.cli.text import short, time_text, visible
+from eventq.core.events import Limited
+from eventq.replay.rules_now import BucketState
+
+HOLDERS_CHARACTERS = 40
+
+by_option = click.option("--by", metavar="NAME", help="Who does it; kept in the log.")
+reason_option = click.option(
+    "--reason", default="", show_default=False, metavar="TEXT", help="Kept in the log."
+)
+
+
+def _bounds(bucket: BucketState) -> str:
+    if not bucket.is_defined:
+        return "not defined"
+    said = Limited(limit=bucket.limit, running=bucket.bound, rate=bucket.rate, per_us=bucket.per_us)
+    return bound_words(said)
+
+
+def _free_at(bucket: BucketState) -> str:
+    return "-" if bucket.free_at is None else time_text(bucket.free_at)
+
+
+BUCKETS = Listing(
+    ("LIMIT", "limit"),
+    ("VALUE", lambda bucket: "-" if bucket.value is None else visible(bucket.value)),
+    ("BOUND", _bounds),
+    ("RUNNING", "running"),
+    ("USED", "used"),
+    ("WAITING", "waiting"),
+    ("FREE AT", _free_at),
+    ("HELD BY", lambda bucket: short(" ".join(bucket.holders), HOLDERS_CHARACTERS) or "-"),
+    elastic=7,
+)
+
+
+@click.group(
+    name="limit",
+    epilog="""\b
+Examples:
+  eventq limit set smtp --running 2 --by ada
+  eventq limit lift smtp""",
+    invoke_without_command=True,
+)
+@placed
+def limit(*, place: Place) -> None:
+    """Set or lift a limit by hand; it holds until the code's own definition changes."""
+    del place
+    expect_command()
+
+
+@limit.command(name="set", epilog="Example: eventq limit set smtp --running 2 --rate 100/1m")
+@click.argument("name")
+@click.option("--running", type=int, metavar="N", help="So many at a time.")
+@click.option("--rate", metavar="N/DURATION", help="So many in any window, like 100/1m.")
+@click.option("--per", metavar="TAG", help="For each value of this tag.")
+@by_option
+@reason_option
+@placed
+def set_(
+    *,
+    place: Place,
+    name: str,
+    running: int | None,
+    rate: str | None,
+    per: str | None,
+    by: str | None,
+    reason: str,
+) -> None:
+    """Bound how many tasks that name a limit run at a time, or begin in a window."""
+    with place.open(create=True) as queue:
+        queue.set_limit(name, running=running, rate=rate, per=per, by=by, reason=reason)
+        seq = queue.log.head().seq
+    say_record({"limit": name, "seq": seq}, plain_pairs, as_json=place.as_json)
+
+
+@limit.command(epilog="Example: eventq limit lift smtp --by ada")
+@click.argument("name")
+@click.option("--per", metavar="TAG", help="The tag that it is counted by, if there is one.")
+@by_option
+@reason_option
+@placed
+def lift(*, place: Place, name: str, per: str | None, by: str | None, reason: str) -> None:
+    """Lift a limit: its tasks run without bound."""
+    with place.open(create=False) as queue:
+        queue.set_limit(name, per=per, by=by, reason=reason)
+        seq = queue.log.head().seq
+    say_record({"lifted": name, "seq": seq}, plain_pairs, as_json=place.as_json)
+
+
+@click.command(epilog="Example: eventq limits --json")
+@placed
+def limits(*, place: Place) -> None:
+    """List the buckets of limits: bounds, what is taken, who holds, how many wait."""
+    with place.open(create=False) as queue:
+        found = queue.limits()
+    say_list(found, BUCKETS, as_json=place.as_json)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  eventq fair --per tenant --weight big=3
+  eventq fair --lift"""
+)
+@click.option("--per", metavar="TAG", help="The tag whose value is a task's share.")
+@click.option("--weight", "weights", multiple=True, metavar="SHARE=N", help="N turns for one.")
+@click.option("--lift", is_flag=True, help="No turns any more.")
+@by_option
+@reason_option
+@placed
+def fair(
+    *,
+    place: Place,
+    per: str | None,
+    weights: tuple[str, ...],
+    lift: bool,
+    by: str | None,
+    reason: str,
+) -> None:
+    """Have shares take turns among tasks of equal priority, or no more."""
+    found = {}
+    for text in weights:
+        share, sign, number = text.rpartition("=")
+        if not sign or not number.isdigit():
+            raise click.BadParameter(f"{text!r} is not SHARE=N", param_hint="--weight")
+        found[share] = int(number)
+    with place.open(create=True) as queue:
+        queue.set_turns(per=per, weights=found, lifted=lift, by=by, reason=reason)
+        seq = queue.log.head().seq
+    answer = {"lifted": "turns"} if lift else {"per": per, "weights": found}
+    say_record(answer | {"seq": seq}, plain_pairs, as_json=place.as_json)

@@ -1,0 +1,174 @@
+"""What people and programs say of who may run when: limits, turns and pauses, as commands."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from eventq.core.command import Decision, PastTasks
+from eventq.core.definitions import Definition, adopted, hash_of
+from eventq.core.events import NODE, Cancelled, Limited, Paused, Resumed, Scope, Shared
+from eventq.core.limits import EXCLUSIVE
+from eventq.core.newer import newer_queue
+from eventq.core.pauses import fitting
+from eventq.core.projection import Projection
+from eventq.core.task import Task
+from eventq.errors import ArgumentError
+
+# Of one commit: a pause that calls off more takes several.
+CANCELLED_AT_ONCE = 500
+
+
+class SetLimit(Struct, frozen=True):
+    """Sets a limit, by hand: it holds until the definition in code changes.
+
+    The result is what stands. Raises ArgumentError where open tasks are counted by another tag.
+    """
+
+    wanted: Limited
+    unconditional: ClassVar[bool] = False
+    leasing: ClassVar[bool] = False
+
+    def decide(self, projection: Projection, _past: PastTasks, _now: int) -> Decision[Limited]:
+        """See Command.decide."""
+        check_known(projection)
+        known = projection.governing.limits.said(self.wanted.limit)
+        wanted = replace(self.wanted, code=None if known is None else known.code)
+        _check_per(projection, wanted)
+        return Decision([(NODE, wanted)], wanted)
+
+
+class DefineLimit(Struct, frozen=True):
+    """Sets a limit as code defines it, unless this or a newer definition has come before.
+
+    The result is None where it stands; else why it does not.
+    """
+
+    wanted: Limited
+    version: int = 0
+    unconditional: ClassVar[bool] = False
+    leasing: ClassVar[bool] = False
+
+    def decide(self, projection: Projection, _past: PastTasks, _now: int) -> Decision[str | None]:
+        """See Command.decide."""
+        check_known(projection)
+        wanted = self.wanted
+        known = projection.governing.limits.said(wanted.limit)
+        code = None if known is None else known.code
+        content = (wanted.running, wanted.rate, wanted.per_us, wanted.per)
+        found = adopted(code, hash_of(content), self.version)
+        if not isinstance(found, Definition):
+            return Decision([], None if found == "same" else OLDER)
+        wanted = replace(wanted, code=found)
+        try:
+            _check_per(projection, wanted)
+        except ArgumentError as error:
+            return Decision([], str(error))
+        return Decision([(NODE, wanted)], None)
+
+
+class SetTurns(Struct, frozen=True):
+    """Has shares take turns, or no more, by hand: it holds until the definition in code changes."""
+
+    wanted: Shared
+    unconditional: ClassVar[bool] = False
+    leasing: ClassVar[bool] = False
+
+    def decide(self, projection: Projection, _past: PastTasks, _now: int) -> Decision[None]:
+        """See Command.decide."""
+        check_known(projection)
+        known = projection.governing.turns.shared
+        wanted = replace(self.wanted, code=None if known is None else known.code)
+        return Decision([(NODE, wanted)], None)
+
+
+class DefineTurns(Struct, frozen=True):
+    """Has shares take turns as code defines it; see `DefineLimit`."""
+
+    wanted: Shared
+    version: int = 0
+    unconditional: ClassVar[bool] = False
+    leasing: ClassVar[bool] = False
+
+    def decide(self, projection: Projection, _past: PastTasks, _now: int) -> Decision[str | None]:
+        """See Command.decide."""
+        check_known(projection)
+        wanted, known = self.wanted, projection.governing.turns.shared
+        content = (wanted.per, wanted.weights)
+        code = None if known is None else known.code
+        found = adopted(code, hash_of(content), self.version)
+        if not isinstance(found, Definition):
+            return Decision([], None if found == "same" else OLDER)
+        return Decision([(NODE, replace(wanted, code=found))], None)
+
+
+class PauseTasks(Struct, frozen=True):
+    """Pauses what is in a scope. The result is the pause that stood before, if any."""
+
+    wanted: Paused
+    unconditional: ClassVar[bool] = False
+    leasing: ClassVar[bool] = False
+
+    def decide(self, projection: Projection, _past: PastTasks, now: int) -> Decision[None]:
+        """See Command.decide. Raises ArgumentError for an end that has been."""
+        check_known(projection)
+        until = self.wanted.until
+        if until is not None and until <= now:
+            raise ArgumentError("until", until, "an instant to come")
+        return Decision([(NODE, self.wanted)], None)
+
+
+class ResumeTasks(Struct, frozen=True):
+    """Ends the pause of just this scope. Raises ArgumentError where there is none."""
+
+    wanted: Resumed
+    unconditional: ClassVar[bool] = False
+    leasing: ClassVar[bool] = False
+
+    def decide(self, projection: Projection, _past: PastTasks, now: int) -> Decision[None]:
+        """See Command.decide."""
+        check_known(projection)
+        pause = projection.governing.pauses.by_scope.get(self.wanted.scope)
+        if pause is None or not pause.is_on(now):
+            raise ArgumentError("scope", self.wanted.scope, "what is paused, in the same words")
+        return Decision([(NODE, self.wanted)], None)
+
+
+class CancelRunning(Struct, frozen=True):
+    """Calls off tasks of a scope that run, a portion at a time. The result is how many."""
+
+    scope: Scope
+    reason: str = ""
+    by: str | None = None
+    unconditional: ClassVar[bool] = False
+    leasing: ClassVar[bool] = False
+
+    def decide(self, projection: Projection, _past: PastTasks, _now: int) -> Decision[int]:
+        """See Command.decide."""
+        check_known(projection)
+        found: list[Task] = list(fitting(self.scope, projection.leased()))[:CANCELLED_AT_ONCE]
+        body = Cancelled(self.reason, self.by)
+        return Decision([(task.number, body) for task in found], len(found))
+
+
+OLDER = "a newer definition has taken its place; give it a higher `version` to bring it back"
+
+
+def check_known(projection: Projection) -> None:
+    """Raises LogTooNewError where a newer eventq has said something about the queue."""
+    if projection.unknown is not None:
+        raise newer_queue(projection.unknown)
+
+
+def _check_per(projection: Projection, wanted: Limited) -> None:
+    """Raises ArgumentError where open tasks have buckets by another tag than the one wanted."""
+    if wanted.limit == EXCLUSIVE:
+        raise ArgumentError("limit", wanted.limit, f"another name: {EXCLUSIVE!r} is always there")
+    known = projection.governing.limits.said(wanted.limit)
+    if known is None or known.per == wanted.per:
+        return
+    if any(b.limit == wanted.limit for t in projection.tasks.values() for b in t.route.buckets):
+        expected = f"{known.per!r} as long as tasks are open that are counted by it"
+        raise ArgumentError("per", wanted.per, expected)

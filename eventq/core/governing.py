@@ -1,0 +1,208 @@
+"""Who may run when: limits, pauses and turns in one place, with the index that goes by them.
+
+The projection tells it which events there are; it changes the routes of its tasks alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from msgspec.structs import replace
+
+from eventq.core.buckets import all_buckets
+from eventq.core.dispatch_index import Pending
+from eventq.core.events import AnyAsked, Bucket, Created, Limited, Scope, Shared
+from eventq.core.limits import Limit, Limits, tag_text
+from eventq.core.moves import create
+from eventq.core.pauses import Pause, Pauses
+from eventq.core.task import PLAIN_ROUTE, Route, Task, TaskState
+from eventq.core.turns import Turns, TurnState
+
+# Routes that no open task has are looked for when there are twice as many as in the end last time.
+FEW_ROUTES = 1_000
+
+
+class Governing:
+    """Limits, pauses, turns, and the pending tasks by them."""
+
+    def __init__(self, tasks: dict[int, Task]) -> None:
+        self.limits = Limits()
+        self.pauses = Pauses()
+        self.turns = Turns()
+        self.pending = Pending(tasks, self.limits, self.pauses, self.turns)
+        self.is_on = False
+        """Whether any of it has been used; until then nothing here costs anything."""
+        self.is_tried = False
+        """Whether something is taken on trial just now, see `choosing`."""
+        self._tasks = tasks
+        self._routes: dict[Route, Route] = {PLAIN_ROUTE: PLAIN_ROUTE}
+        self._most = FEW_ROUTES
+
+    def route_for(self, route: Route, share: str | None, tags_json: bytes) -> Route:
+        """The route of a task that is made or reopened; equal ones are one object."""
+        if self.is_on or route.buckets:
+            self._turn_on()
+            route = self._resolved(route, share, tags_json)
+        return route if route is PLAIN_ROUTE else self._interned(route)
+
+    def apply(self, seq: int, at: int, body: AnyAsked) -> None:
+        """Folds one event."""
+        self._turn_on()
+        heads = self.pending.heads
+        if isinstance(body, Limited):
+            is_per_new = self._is_per_new(body)
+            self.limits.apply(seq, at, body)
+            if is_per_new:
+                self._reroute(task for task in self._tasks.values() if _names(task, body.limit))
+            if heads is not None:
+                heads.free_all(body.limit)
+        elif isinstance(body, Shared):
+            self.turns.apply(body)
+            self._reroute(self._tasks.values())
+            if heads is not None:
+                # Whoever stays in its list is level again.
+                self.pending.govern()
+        else:
+            self.pauses.apply(seq, at, body)
+            self.pending.resume(body.scope)
+
+    def would_bear(self, body: Created, now: int) -> bool:
+        """Whether a task that is made by this event might be leased, as far as the rules go."""
+        task = create("", 0, now, body)
+        route = self._resolved(task.route, body.share, task.tags_json)
+        if self.limits.full(route.buckets, now) is not None:
+            return False
+        return self.pauses.of_task(replace(task, route=route), now) is None
+
+    def route_held_by(self, route: Route, now: int) -> Scope | Bucket | None:
+        """What keeps all ready tasks of a route back, but for pauses of tags; None for nothing."""
+        paused = self.pauses.of_base(route, now) or self.pauses.of_buckets(route, now)
+        return self.limits.full(route.buckets, now) if paused is None else paused
+
+    def held_by(self, task: Task, now: int) -> Scope | Bucket | None:
+        """The pause, or the bucket without room, that keeps a ready task back; None for none."""
+        paused = self.pauses.of_task(task, now)
+        return self.limits.full(task.route.buckets, now) if paused is None else paused
+
+    def leased(self, tasks: Iterable[Task], at: int) -> None:
+        """These tasks are leased, in this order."""
+        heads, turns = self.pending.heads, self.turns
+        for task in tasks:
+            if task.route.buckets:
+                self.limits.hold(task.route.buckets, at)
+            if turns.is_on:
+                taken = turns.take(task.priority, task.route.share)
+                if heads is not None:
+                    heads.turned((taken.share, *taken.dropped))
+
+    def let_go(self, task: Task) -> None:
+        """A task that takes buckets is leased no more."""
+        self.limits.let_go(task.route.buckets)
+        heads = self.pending.heads
+        if heads is not None:
+            for bucket in task.route.buckets:
+                heads.free(bucket)
+
+    def restore(
+        self,
+        *,
+        limits: Mapping[str, Limit],
+        instants: Mapping[Bucket, Iterable[int]],
+        pauses: Mapping[Scope, Pause],
+        shared: Shared | None,
+        turns: Mapping[int, TurnState],
+    ) -> None:
+        """Takes over what stands in a snapshot; `rebuild` follows."""
+        self.limits.restore(limits, instants)
+        self.pauses.restore(pauses)
+        self.turns.rebuild(shared, turns)
+
+    def rebuild(self) -> None:
+        """Derives anew from the tasks what is derived; O(n)."""
+        self.recount()
+        routes = {task.route for task in self._tasks.values()}
+        self._routes = _shared(routes)
+        self.is_on = bool(
+            self.limits.by_name
+            or self.pauses.by_scope
+            or self.turns.is_on
+            or any(route.buckets for route in routes)
+        )
+
+    def recount(self) -> None:
+        """Counts anew what runs in each bucket; O(n)."""
+        self.limits.recount(t for t in self._tasks.values() if t.recorded_state is TaskState.LEASED)
+
+    def check(self, leased: list[Task]) -> None:
+        """Asserts what must hold of limits, pauses and turns."""
+        self.limits.check(leased)
+        self.pauses.check()
+        self.turns.check()
+        assert self.is_on or not (self.limits.uses or self.pauses.by_scope or self.turns.is_on)
+        for task in self._tasks.values():
+            assert task.route is PLAIN_ROUTE or self._routes[task.route] is task.route
+            assert self.turns.is_on or task.route.share is None
+        assert self.pending.heads is None or self.is_on
+
+    def _turn_on(self) -> None:
+        if not self.is_on:
+            self.is_on = True
+            self.pending.govern()
+
+    def _is_per_new(self, body: Limited) -> bool:
+        """Whether a limit is given a tag that it did not have."""
+        before = self.limits.said(body.limit)
+        return body.per is not None and (before is None or before.per is None)
+
+    def _resolved(self, route: Route, share: str | None, tags_json: bytes) -> Route:
+        """The route with the values that its buckets and its share have by the task's tags."""
+        buckets = route.buckets
+        if any(bucket.value is None for bucket in buckets):
+            buckets = all_buckets(tuple(self._bucket(bucket, tags_json) for bucket in buckets))
+        share = self.turns.share_of(share, tags_json)
+        if buckets == route.buckets and share == route.share:
+            return route
+        return Route(route.name, route.lane, route.needs, buckets, share)
+
+    def _bucket(self, bucket: Bucket, tags_json: bytes) -> Bucket:
+        if bucket.value is not None:
+            return bucket
+        said = self.limits.said(bucket.limit)
+        per = None if said is None else said.per
+        return bucket if per is None else Bucket(bucket.limit, tag_text(tags_json, per))
+
+    def _reroute(self, tasks: Iterable[Task]) -> None:
+        """Gives open tasks the route that they have by the rules as they stand now; O(n)."""
+        pending = self.pending
+        for task in list(tasks):
+            route = self._resolved(task.route, task.own_share, task.tags_json)
+            if route == task.route:
+                continue
+            changed = replace(task, route=self._interned(route))
+            state = task.recorded_state
+            if state is TaskState.SCHEDULED:
+                pending.remove(task)
+            elif state is TaskState.LEASED and route.buckets != task.route.buckets:
+                self.let_go(task)
+                self.limits.count(changed)
+            self._tasks[task.number] = changed
+            if state is TaskState.SCHEDULED:
+                pending.add(changed)
+
+    def _interned(self, route: Route) -> Route:
+        known = self._routes.get(route)
+        if known is None:
+            if len(self._routes) >= self._most:
+                self._routes = _shared(task.route for task in self._tasks.values())
+                self._most = max(FEW_ROUTES, 2 * len(self._routes))
+            known = self._routes[route] = route
+        return known
+
+
+def _shared(routes: Iterable[Route]) -> dict[Route, Route]:
+    """The routes, each by itself; the plain one is always the same object."""
+    return {PLAIN_ROUTE: PLAIN_ROUTE} | {r: r for r in routes if r is not PLAIN_ROUTE}
+
+
+def _names(task: Task, limit: str) -> bool:
+    return any(bucket.limit == limit and bucket.value is None for bucket in task.route.buckets)

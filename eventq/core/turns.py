@@ -1,0 +1,142 @@
+"""Turns: which share comes next among tasks of equal priority, by weights and by what it has had.
+
+Start-time fair queueing over leases, in whole numbers: Goyal, Vin and Cheng, 1996. A share that is
+idle falls behind no further than the others have come, so that idling gains nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from msgspec import Struct
+from sortedcontainers import SortedList
+
+from eventq.core.events import Shared
+from eventq.core.limits import tag_text
+
+# What a lease of weight 1 costs: divisible by all weights up to 16, so that these are exact.
+LEASE_COST = 720_720
+MOST_WEIGHT = 1_000
+
+
+class TurnState(NamedTuple):
+    """How far one priority has come, and the shares that are ahead of that, with how far they are.
+
+    A share that is not ahead is level with all others, and is not kept.
+    """
+
+    level: int
+    ahead: dict[str | None, int]
+
+
+class Taken(Struct, frozen=True):
+    """What a turn has changed, so that it can be taken back."""
+
+    priority: int
+    share: str | None
+    level: int
+    before: int | None
+    dropped: dict[str | None, int]
+
+
+class _Priority:
+    """The turns of one priority."""
+
+    def __init__(self, level: int = 0, ahead: Mapping[str | None, int] | None = None) -> None:
+        self.level = level
+        self.ahead = dict(ahead or {})
+        # By how far they are; a share is made a tuple, since None has no order.
+        self.sorted: SortedList[tuple[int, tuple[str, ...]]] = SortedList(
+            (finish, _key(share)) for share, finish in self.ahead.items()
+        )
+
+
+class Turns:
+    """Whose turn it is, while turns are taken."""
+
+    def __init__(self) -> None:
+        self.shared: Shared | None = None
+        """What was last said of it; None, or lifted: no turns are taken."""
+        self._priorities: dict[int, _Priority] = {}
+
+    @property
+    def is_on(self) -> bool:
+        """Whether turns are taken."""
+        return self.shared is not None and not self.shared.lifted
+
+    def apply(self, body: Shared) -> None:
+        """Folds one event; all shares are level then."""
+        self.shared = body
+        self._priorities = {}
+
+    def share_of(self, own: str | None, tags_json: bytes) -> str | None:
+        """The share of a task with this share of its own and these tags."""
+        if self.shared is None or self.shared.lifted:
+            return None
+        if own is not None or self.shared.per is None:
+            return own
+        return tag_text(tags_json, self.shared.per)
+
+    def ahead_of(self, priority: int, share: str | None) -> int:
+        """How far the share is ahead in a priority; 0 where it is level with those that wait."""
+        turn = self._priorities.get(priority)
+        return 0 if turn is None else turn.ahead.get(share, 0)
+
+    def take(self, priority: int, share: str | None) -> Taken:
+        """A task of the share is leased; what has changed. O(log n), amortised."""
+        turn = self._priorities.get(priority)
+        if turn is None:
+            turn = self._priorities[priority] = _Priority()
+        before, level = turn.ahead.get(share), turn.level
+        start = level if before is None else before
+        if before is not None:
+            turn.sorted.remove((before, _key(share)))
+        turn.level = start
+        finish = turn.ahead[share] = start + self._cost(share)
+        turn.sorted.add((finish, _key(share)))
+        dropped: dict[str | None, int] = {}
+        while turn.sorted[0][0] <= start:
+            _, key = turn.sorted.pop(0)
+            passed = key[0] if key else None
+            dropped[passed] = turn.ahead.pop(passed)
+        return Taken(priority, share, level, before, dropped)
+
+    def take_back(self, taken: Taken) -> None:
+        """Undoes the last `take`."""
+        turn = self._priorities[taken.priority]
+        turn.sorted.remove((turn.ahead.pop(taken.share), _key(taken.share)))
+        turn.level = taken.level
+        back = dict(taken.dropped)
+        if taken.before is not None:
+            back[taken.share] = taken.before
+        for share, finish in back.items():
+            turn.ahead[share] = finish
+            turn.sorted.add((finish, _key(share)))
+        if not turn.ahead:
+            del self._priorities[taken.priority]
+
+    def by_priority(self) -> dict[int, TurnState]:
+        """How far each priority has come, and who is ahead of that."""
+        return {p: TurnState(turn.level, dict(turn.ahead)) for p, turn in self._priorities.items()}
+
+    def rebuild(self, shared: Shared | None, priorities: Mapping[int, TurnState]) -> None:
+        """Takes over what `by_priority` gave."""
+        self.shared = shared
+        self._priorities = {p: _Priority(*turn) for p, turn in priorities.items()}
+
+    def check(self) -> None:
+        """Asserts that nobody is kept who is not ahead, and the order."""
+        assert self.is_on or not self._priorities
+        for turn in self._priorities.values():
+            assert turn.ahead
+            assert all(finish > turn.level for finish in turn.ahead.values())
+            assert list(turn.sorted) == sorted((f, _key(s)) for s, f in turn.ahead.items())
+
+    def _cost(self, share: str | None) -> int:
+        weights = {} if self.shared is None else self.shared.weights
+        return LEASE_COST // weights.get(share or "", 1)
+
+
+def _key(share: str | None) -> tuple[str, ...]:
+    return () if share is None else (share,)

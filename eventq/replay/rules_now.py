@@ -1,0 +1,144 @@
+"""Limits with their buckets, and pauses, as they stand: what bounds, who holds, who waits."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+
+from msgspec import Struct
+
+from eventq.core.events import Bucket, Limited, Scope
+from eventq.core.limits import EXCLUSIVE
+from eventq.core.projection import Projection
+from eventq.core.task import TaskState, instant
+
+
+class BucketState(Struct, frozen=True):
+    """One bucket at an instant."""
+
+    limit: str
+    value: str | None
+    is_defined: bool
+    """False for a limit that nobody has defined: it holds its tasks back."""
+    bound: int | None
+    """How many may run at a time; None: any number."""
+    running: int
+    rate: int | None
+    """How many leases may begin in any ``per_us`` microseconds; None: any number."""
+    per_us: int | None
+    used: int
+    """How many leases that window holds."""
+    holders: list[str]
+    """The keys of the tasks that run in it, in the order of their leases."""
+    waiting: int
+    """Pending tasks that are to take a place in it."""
+    free_at: datetime | None
+    """When the rate gives room by itself; None where it has, or where that is not what lacks."""
+
+
+class PauseState(Struct, frozen=True):
+    """One pause that goes on."""
+
+    scope: Scope
+    reason: str
+    by: str | None
+    since: datetime
+    until: datetime | None
+    waiting: int
+    """Ready tasks that it keeps back."""
+
+
+def bucket_states(projection: Projection, now: int) -> list[BucketState]:
+    """All buckets that are in use or waited for, and each limit without any; O(open tasks)."""
+    limits = projection.governing.limits
+    waiting: Counter[Bucket] = Counter()
+    holders: dict[Bucket, list[str]] = {}
+    for task in projection.tasks.values():
+        if task.route.buckets and task.recorded_state is TaskState.SCHEDULED:
+            waiting.update(task.route.buckets)
+    for task in projection.leased():
+        for bucket in task.route.buckets:
+            holders.setdefault(bucket, []).append(task.key)
+    buckets = {*waiting, *holders, *limits.uses}
+    idle = limits.by_name.keys() - {bucket.limit for bucket in buckets}
+    buckets |= {Bucket(name) for name in idle}
+    found = []
+    for bucket in sorted(buckets, key=lambda each: (each.limit, each.value or "")):
+        said = limits.said(bucket.limit) or Limited(limit=bucket.limit)
+        free_at = None if limits.has_room(bucket, now) else limits.frees_at(bucket, now)
+        found.append(
+            BucketState(
+                bucket.limit,
+                bucket.value,
+                bucket.limit in limits.by_name or bucket.limit == EXCLUSIVE,
+                said.running,
+                limits.running(bucket),
+                said.rate,
+                said.per_us,
+                limits.taken(bucket, now),
+                holders.get(bucket, []),
+                waiting[bucket],
+                None if free_at is None else instant(free_at),
+            )
+        )
+    return found
+
+
+def undefined_limits(projection: Projection, now: int) -> dict[str, int]:
+    """How many ready tasks wait for each limit that nobody has defined; O(ready lists)."""
+    limits = projection.governing.limits
+    found: Counter[str] = Counter()
+    if projection.governing.is_on:
+        for route, count in projection.ready_routes(now).items():
+            found.update({b.limit: count for b in route.buckets if limits.said(b.limit) is None})
+    return dict(sorted(found.items()))
+
+
+def held_back(projection: Projection, now: int) -> dict[str, int]:
+    """How many ready tasks each limit or pause keeps back; O(ready lists), with tags O(tasks)."""
+    governing = projection.governing
+    found: Counter[str] = Counter()
+    if not governing.is_on:
+        return {}
+    if any(scope.tags for scope in governing.pauses.by_scope):
+        for task in projection.ready(now):
+            if (held := governing.held_by(task, now)) is not None:
+                found[_kept_by(held)] += 1
+        return dict(sorted(found.items()))
+    for route, count in projection.ready_routes(now).items():
+        if (held := governing.route_held_by(route, now)) is not None:
+            found[_kept_by(held)] += count
+    return dict(sorted(found.items()))
+
+
+def _kept_by(held: Scope | Bucket) -> str:
+    if isinstance(held, Bucket):
+        return f"limit {held.limit}"
+    given = [(name, getattr(held, name)) for name in ("lane", "name", "limit", "value")]
+    parts = [f"{name} {value}" for name, value in given if value is not None]
+    parts += [f"tag {name}={text}" for name, text in held.tags]
+    return f"pause of {', '.join(parts) or 'everything'}"
+
+
+def pause_states(projection: Projection, now: int) -> list[PauseState]:
+    """The pauses that go on, in the order in which they began; O(ready tasks) where there are."""
+    pauses = projection.governing.pauses
+    going = [pause for pause in pauses.by_scope.values() if pause.is_on(now)]
+    if not going:
+        return []
+    kept: Counter[Scope] = Counter()
+    for task in projection.ready(now):
+        scope = pauses.of_task(task, now)
+        if scope is not None:
+            kept[scope] += 1
+    return [
+        PauseState(
+            pause.said.scope,
+            pause.said.reason,
+            pause.said.by,
+            instant(pause.at),
+            None if pause.said.until is None else instant(pause.said.until),
+            kept[pause.said.scope],
+        )
+        for pause in sorted(going, key=lambda pause: pause.seq)
+    ]

@@ -1,0 +1,159 @@
+"""Limits, pauses and turns against plain lists: many leases, few tasks, one seed a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import pytest
+
+from eventq.core.buckets import all_buckets
+from eventq.core.command import NEW, Draft
+from eventq.core.create import NewTask
+from eventq.core.events import Bucket, Limited, Paused, Policy, Resumed, Scope, Shared
+from eventq.core.govern import PauseTasks, ResumeTasks, SetLimit, SetTurns
+from eventq.core.places import Vacancy
+from eventq.core.projection import Projection
+from eventq.core.settle import Outcome, SettleAndLease
+from eventq.core.task import Route
+from tests import deciding as decide
+from tests.checker import check_log
+from tests.driver import memory_log, record
+from tests.naive import Naive
+from tests.naive_rows import WrongError
+from tests.naive_rules import Bound
+
+TTL = 1_000
+POLICY = Policy("constant", 3)
+BUCKETS = [Bucket("smtp"), Bucket("ocr"), Bucket("exclusive", "a"), Bucket("exclusive", "b")]
+SCOPES = [
+    Scope(),
+    Scope(lane="mail"),
+    Scope(limit="ocr"),
+    Scope(limit="exclusive", value="a"),
+    Scope(tags=(("host", '"1"'),)),
+]
+
+
+class Story:
+    """One run: the model and the projection do the same, and must tell the same."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        self.log = memory_log()
+        self.ours = Projection("default")
+        self.model = Naive()
+        self.now = 1_000
+
+    def step(self) -> None:
+        """One command of some kind, most often the next leases of a node."""
+        rules = self.model.rules
+        [act] = self.random.choices(
+            [self.go_on, self.create, self.limit, self.pause, self.share, self.resume],
+            [30, 8, 2, 2, 2, 3 if rules.pauses else 0],
+        )
+        self.now += self.random.choice([0, 1, 1, 4])
+        act()
+        self.ours.advance_to(self.now)
+        self.ours.check()
+
+    def create(self) -> None:
+        """A few tasks."""
+        draw = self.random
+        orders = []
+        for _ in range(draw.randint(1, 4)):
+            buckets = all_buckets(tuple(draw.sample(BUCKETS, draw.choice([0, 1, 1, 2]))))
+            lane = draw.choice([None, None, "mail"])
+            route = Route(None, lane, ("limits",) if buckets else (), buckets)
+            tags = draw.choice([b'{"host":"1"}', b'{"host":"2"}', b'{"host":"3"}'])
+            share = draw.choice([None, None, "big"])
+            orders.append(NewTask(tags, POLICY, draw.choice([0, 0, 1]), route=route, share=share))
+        self.agree(
+            lambda: self.model.create(orders, self.now)[0],
+            lambda: decide.create(orders, {}, now=self.now, projection=self.ours)[0],
+        )
+
+    def go_on(self) -> None:
+        """A node ends some of its attempts, and is leased the next."""
+        draw = self.random
+        held = self.model.leased("anna")
+        ended = draw.sample(held, min(len(held), draw.randint(0, 3)))
+        kinds: list[Any] = ["completed", "completed", "completed", "released"]
+        outcomes = [Outcome(row.number, row.fence, draw.choice(kinds)) for row in ended]
+        count = draw.randint(0, 3)
+        command = SettleAndLease("anna", outcomes, TTL, Vacancy(count))
+        drafts = command.decide(self.ours, decide.NOTHING, self.now).events
+        story = self.model.settle_and_lease("anna", outcomes, count, TTL, self.now)
+        self.commit(story, drafts)
+
+    def limit(self) -> None:
+        """Somebody sets a limit."""
+        draw = self.random
+        rate = draw.choice([None, None, 1, 3])
+        window = draw.choice([3, 10]) if rate else None
+        bound = Bound(draw.choice([None, 1, 2]), rate, window, draw.choice([None, "host", "host"]))
+        name = draw.choice(["smtp", "ocr"])
+        body = Limited(limit=name, running=bound.running, rate=rate, per_us=window, per=bound.per)
+        self.agree(
+            lambda: self.model.limit(name, bound, self.now),
+            lambda: SetLimit(body).decide(self.ours, decide.NOTHING, self.now).events,
+        )
+
+    def pause(self) -> None:
+        """Somebody pauses something, as a rule for a while."""
+        scope = self.random.choice(SCOPES)
+        until = self.random.choice([None, self.now + 2, self.now + 6])
+        body = Paused(scope=scope, until=until)
+        self.agree(
+            lambda: self.model.pause(scope, until, self.now),
+            lambda: PauseTasks(body).decide(self.ours, decide.NOTHING, self.now).events,
+        )
+
+    def resume(self) -> None:
+        """Somebody resumes what is paused, if it still is."""
+        scope = self.random.choice(list(self.model.rules.pauses))
+        body = Resumed(scope=scope)
+        self.agree(
+            lambda: self.model.resume(scope, self.now),
+            lambda: ResumeTasks(body).decide(self.ours, decide.NOTHING, self.now).events,
+        )
+
+    def share(self) -> None:
+        """Turns are set, or now and then lifted."""
+        weights = self.random.choice([{}, {"1": 2, "big": 3}])
+        body = Shared(per="host", weights=weights, lifted=self.random.random() < 0.2)
+        drafts = SetTurns(body).decide(self.ours, decide.NOTHING, self.now).events
+        story = self.model.share("host", dict(weights), lifted=body.lifted)
+        self.commit(story, drafts)
+
+    def agree(self, expected: Callable[[], Any], decision: Callable[[], Any]) -> None:
+        """Both sides do it, or both refuse."""
+        answer, refusal = decide.attempted(decision)
+        if refusal is None:
+            self.commit(expected(), answer)
+            return
+        with pytest.raises(WrongError):
+            expected()
+
+    def commit(self, story: list[tuple[int, str]], drafts: list[Draft]) -> None:
+        """Appends and applies what was decided, which must be what the model told."""
+        first = self.ours.seq + 1
+        told = [
+            (first + place if number == NEW else number, body.kind)
+            for place, (number, body) in enumerate(drafts)
+        ]
+        assert told == story
+        record(self.log, self.ours, drafts, now=self.now)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_leases_are_those_of_the_plain_lists(seed: int) -> None:
+    """After every step the index is whole; in the end the verifier finds nothing."""
+    story = Story(seed)
+    for _ in range(150):
+        story.step()
+
+    leases = story.ours.counts["leased"]
+    assert leases > 20
+    check_log(story.log)
