@@ -124,7 +124,7 @@ def test_a_final_task_that_a_newer_eventq_brings_back_does_no_harm(
     append_texts(
         newer,
         [1, 1],
-        '{"kind":"revived"}',
+        '{"kind":"restored"}',
         '{"kind":"leased","attempt":1,"worker":"m","ttl_us":9}',
     )
 
