@@ -124,12 +124,12 @@ def test_a_final_task_that_a_newer_eventq_brings_back_does_no_harm(
     append_texts(
         newer,
         [1, 1],
-        '{"kind":"revived"}',
+        '{"kind":"restored"}',
         '{"kind":"leased","attempt":1,"worker":"m","ttl_us":9}',
     )
 
     assert queue.get("k").state is TaskState.UNKNOWN  # type: ignore[union-attr]
-    with pytest.raises(LogTooNewError, match="'revived'"):
+    with pytest.raises(LogTooNewError, match="'restored'"):
         queue.retry("k")
     queue.new()
     assert queue.run(nothing, until="idle").completed == 1

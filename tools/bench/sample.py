@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from tools.bench import (
     cost,
+    flowing,
     folding,
     following,
     full,
@@ -45,6 +46,8 @@ MEASURES: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "wake": waiting.wake,
     "busy": waiting.busy,
     "full": full.full,
+    "flows": flowing.flows,
+    "chains": flowing.chains,
     "isolated": isolating.isolated,
     "start": starting.start,
     "follow": following.follow,
