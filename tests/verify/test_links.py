@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from eventq.core.command import NEW, Draft
 from eventq.core.events import (
@@ -77,7 +78,7 @@ WRONG: dict[str, tuple[str, list[list[Draft]]]] = {
         [
             [(NEW, Created(POLICY, flow=1))],
             [(1, Leased(1, "n", 30))],
-            [(1, Completed(2, made=1)), (NEW, PLAIN)],
+            [(1, Completed(2, made=1)), (NEW, replace(PLAIN, made_by=1))],
         ],
     ),
     "a finaliser too early": (
