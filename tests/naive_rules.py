@@ -75,7 +75,8 @@ class NaiveRules:
         self.bounds[name] = bound
         if bound.per is not None and (before is None or before.per is None):
             for row in rows:
-                self.place(row, row.buckets)
+                if (name, None) in row.buckets:
+                    self.place(row, row.buckets)
 
     def has_room(self, row: Row, rows: list[Row], now: int) -> bool:
         """Whether each of its buckets bears one more."""
