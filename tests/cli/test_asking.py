@@ -70,7 +70,8 @@ def test_state_of_the_queue(filled: Cli) -> None:
     then, now = filled.row("state", "--at", "3"), filled.row("state")
 
     assert then["counts"] == {
-        "scheduled": 1, "ready": 2, "leased": 0, "completed": 0, "expired": 0, "cancelled": 0,
+        "waiting": 0, "scheduled": 1, "ready": 2, "leased": 0, "completed": 0, "expired": 0,
+        "cancelled": 0,
     }  # fmt: skip
     assert [task["key"] for task in then["ready"]] == ["a", "b"]
     assert [task["key"] for task in then["waiting"]] == ["c"]

@@ -104,7 +104,7 @@ REFUSED = 1
         ("ls --\x1b[31m", MISUSED, "\\x1b[31m"),
         ("show", MISUSED, "Missing argument 'KEY'"),
         ("show 1 2", MISUSED, "unexpected extra argument"),
-        ("ls --state waiting", MISUSED, "'waiting' is not one of 'scheduled', 'ready'"),
+        ("ls --state asleep", MISUSED, "'asleep' is not one of 'waiting', 'scheduled', 'ready'"),
         ("ls --state failed", MISUSED, "'failed' is not one of"),
         ("update 1", MISUSED, "say what to change"),
         ("new --from nowhere.jsonl", MISUSED, "nowhere.jsonl"),
