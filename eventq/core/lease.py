@@ -77,11 +77,14 @@ def lease(
     task that must not wait, see `_may_wait`. Lanes are those of the audience; one that is full is
     passed over.
 
-    Nothing is leased or expired once a newer eventq has said something about the queue.
+    Nothing is leased or expired once a newer eventq has said something about the queue; and nothing
+    is leased beside the end of a task that others wait for, since these may rank first then.
     """
     if projection.unknown is not None:
         return []
     drafts = expire(projection, room=room, now=now)
+    if projection.waits.by_task and any(_is_awaited(projection, number) for number, _ in drafts):
+        return drafts
     takeable = _takeable(projection, now, audience, wanted)
     for task in islice(takeable, room - len(drafts)):
         drafts.append((task.number, Leased(task.attempt + 1, worker, ttl_us)))
@@ -132,6 +135,11 @@ def expire(projection: Projection, *, room: int, now: int) -> list[Draft]:
             break
         drafts.append((task.number, Expired("max_age")))
     return drafts
+
+
+def _is_awaited(projection: Projection, number: int) -> bool:
+    """Whether the end of a task may let another one run."""
+    return number in projection.waits.by_predecessor or projection.tasks[number].flow is not None
 
 
 def _takeable(
