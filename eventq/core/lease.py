@@ -69,7 +69,8 @@ def lease(
     task that must not wait, see `_may_wait`. Lanes are those of the audience; one that is full is
     passed over.
 
-    Nothing is leased or expired once a newer eventq has said something about the queue.
+    Nothing is leased or expired once a newer eventq has said something about the queue; and nothing
+    is leased beside ends that let others run, since these may rank first then.
     """
     with Leasing(projection, worker=worker, ttl_us=ttl_us, now=now) as leasing:
         return leasing.early(wanted, audience=audience, room=room)
