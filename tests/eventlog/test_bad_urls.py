@@ -157,7 +157,7 @@ def test_a_database_from_before_the_first_release_is_left_alone(tmp_path: Path) 
     connection.execute("PRAGMA user_version = 1")
     connection.close()
 
-    with pytest.raises(LogForeignError, match=r"has schema 1, .* needs 2: begin a new file"):
+    with pytest.raises(LogForeignError, match=r"has schema 1, .* needs 3: begin a new file"):
         Queue(f"sqlite:///{path}")
 
 

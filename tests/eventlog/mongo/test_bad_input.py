@@ -226,7 +226,7 @@ def test_collection_of_somebody_else(
 def test_log_of_a_newer_version(database: pymongo.database.Database[Any], url: str) -> None:
     """A schema that this version does not know is not touched."""
     open_log(url).close()
-    database[MARKS].update_one({}, {"$set": {"schema": 2}})
+    database[MARKS].update_one({}, {"$set": {"schema": 99}})
 
     with pytest.raises(LogTooNewError, match="upgrade"):
         open_log(url)
