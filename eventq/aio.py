@@ -1,4 +1,4 @@
-"""What `AsyncQueue` is made of: calls in threads, and the log followed in an event loop.
+"""What `AsyncQueue` is made of: calls in threads, the log followed in a loop, and schedules.
 
 Nothing here knows tasks or decides anything.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
+from datetime import datetime
 from functools import wraps
 from itertools import islice
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -15,6 +16,12 @@ from eventq.core.events import Event
 from eventq.eventlog import EventLog
 from eventq.host.surroundings import in_thread
 from eventq.replay.query import FOLLOW_S, read_events
+from eventq.schedules.managing import (
+    QueueSchedule,
+    QueueSchedules,
+    ScheduleState,
+    state_of,
+)
 
 # Events that `follow_log` reads at a time.
 PAGE = 1_000
@@ -62,6 +69,56 @@ def awaited(
         return await in_thread(method, self.queue, *args, **kwargs)
 
     return call
+
+
+def awaited_there(
+    method: Callable[Concatenate[Any, P], R],
+) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]:
+    """The same of what schedules have."""
+
+    @wraps(method)
+    async def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:  # noqa: ANN401
+        return await in_thread(method, self.there, *args, **kwargs)
+
+    return call
+
+
+class AsyncSchedule:
+    """One schedule for asyncio: the methods of `QueueSchedule`, awaited."""
+
+    def __init__(self, schedule: QueueSchedule) -> None:
+        self.name = schedule.name
+        self.there = schedule
+
+    pause = awaited_there(QueueSchedule.pause)
+    resume = awaited_there(QueueSchedule.resume)
+    trigger = awaited_there(QueueSchedule.trigger)
+    update = awaited_there(QueueSchedule.update)
+    drop = awaited_there(QueueSchedule.drop)
+    next = awaited_there(QueueSchedule.next)
+
+    async def state(self) -> ScheduleState:
+        """See `QueueSchedule.state`."""
+        return state_of(await in_thread(self.there.look))
+
+    async def backfill(self, since: datetime, until: datetime, **options: Any) -> Any:  # noqa: ANN401
+        """See `QueueSchedule.backfill`."""
+        there: Any = self.there
+        return await in_thread(there.backfill, since, until, **options)
+
+
+class AsyncSchedules:
+    """The schedules of a queue for asyncio: the methods of `QueueSchedules`, awaited."""
+
+    def __init__(self, schedules: QueueSchedules) -> None:
+        self.there = schedules
+
+    states = awaited_there(QueueSchedules.states)
+    prune = awaited_there(QueueSchedules.prune)
+
+    def __getitem__(self, name: str) -> AsyncSchedule:
+        """The schedule of this name; whether there is one, its methods find out."""
+        return AsyncSchedule(self.there.named(name))
 
 
 def taking(

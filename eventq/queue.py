@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, Unpack, overloa
 
 import msgspec
 
-from eventq.aio import awaited, follow_log, taking
+from eventq.aio import AsyncSchedules, awaited, follow_log, taking
 from eventq.archive import open_archived
 from eventq.core.create import NewTask, creating
 from eventq.core.durations import Duration
@@ -69,6 +69,7 @@ from eventq.replay.query import (
 )
 from eventq.runner.slot import RunSlot
 from eventq.runner.workload import Workload, make_workload
+from eventq.schedules.managing import QueueSchedules
 
 if TYPE_CHECKING:
     from eventq.runner.runner import RunReport
@@ -149,6 +150,10 @@ class Queue:
         """Wraps each attempt of this queue's runs; see `Handlers.around`."""
         self.follow = self._registry.own.follow
         """Has a function called for events, by this queue's runs; see `Handlers.follow`."""
+        self.cron, self.every = self._registry.own.cron, self._registry.own.every
+        """Make tasks by the clock or every so often; see `Handlers.cron` and `Handlers.every`."""
+        self.schedules = QueueSchedules(self._node, self._registry.schedules)
+        """The schedules of the log, by name."""
         self._registry.bind()
         _open_queues.add(self)
 
@@ -267,6 +272,7 @@ class Queue:
         state: States | None = None,
         name: str | None = None,
         lane: str | None = None,
+        schedule: str | None = None,
         tags: Mapping[str, Any] | None = None,
         limit: int | None = None,
     ) -> list[Task]:
@@ -275,7 +281,8 @@ class Queue:
         ``state``: one or several of scheduled, ready, leased, unknown, completed, expired,
         cancelled; None means all that are open. Final tasks come last, newest first, read from the
         end of the log: with a ``limit`` that costs little. ``name``: only tasks with this name, or
-        with one like ``"mail.*"``. ``lane``, ``tags``: only tasks with these values.
+        with one like ``"mail.*"``. ``lane``, ``tags``: only tasks with these values; ``schedule``:
+        only those that it made.
         """
         limit = check_limit(limit)
         states = check_states(state)
@@ -283,6 +290,7 @@ class Queue:
             tags=None if tags is None else msgspec.json.decode(check_tags(tags)),
             name=None if name is None else check_pattern(name, "name"),
             lane=None if lane is None else check_name(lane, "lane"),
+            schedule=None if schedule is None else check_name(schedule, "schedule"),
         )
         with self._node.reading() as projection:
             now, seq = self._node.now(), projection.seq
@@ -548,6 +556,11 @@ class AsyncQueue:
         ends = self.queue._ends  # noqa: SLF001 - as `_slot`
         timeout_us = check_duration(timeout, "timeout")
         return await ends.wait_in_loop(check_lookup_key(key), timeout_us)
+
+    @property
+    def schedules(self) -> AsyncSchedules:
+        """See `Queue.schedules`."""
+        return AsyncSchedules(self.queue.schedules)
 
     def stop(self) -> bool:
         """See `Queue.stop`; not awaited, since it never waits."""

@@ -41,6 +41,8 @@ def facts(task: Task) -> tuple[object, ...]:
         None if task.progress is None else astuple(task.progress),
         task.saved_json,
         task.unique,
+        task.schedule,
+        task.due_us,
     )
 
 
@@ -74,6 +76,8 @@ def row_facts(row: Row) -> tuple[object, ...]:
         row.progress,
         row.saved,
         row.unique,
+        row.schedule,
+        row.due,
     )
 
 
@@ -93,6 +97,15 @@ def assert_equal(ours: Projection, model: Naive, now: int) -> None:
         name: (each.said.worker, each.said.seq, (each.seq, each.at, each.said.ttl_us))
         for name, each in ours.followers.items()
     } == {name: (r.worker, r.position, r.said) for name, r in model.followers.readers.items()}
+    assert {
+        each.name: (each.planned.rules.overlap, each.next_at, each.planned.paused, [*each.tasks])
+        for each in ours.schedules.by_name.values()
+    } == {
+        name: (plan.overlap, plan.next_at, plan.paused, plan.made)
+        for name, plan in model.schedules.plans.items()
+    }
+    coming = [plan.next_at for plan in model.schedules.plans.values() if not plan.paused]
+    assert ours.schedules.next_instant() == min(coming, default=None)
     for name in ("anna", "bert", "cleo"):
         node = model.nodes.get(name, Node())
         runs = [number for number in model.ready(now) if node.runs(model.row(number))]

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from eventq.core.create import NewTask
+from eventq.core.events import Policy
 from eventq.core.settle import Outcome
 from eventq.errors import (
     ArgumentError,
@@ -23,7 +24,11 @@ from eventq.errors import (
 )
 from tests.naive_followers import NaiveFollowers
 from tests.naive_rows import Node, Row, WrongError, new_row, same_wish
+from tests.naive_schedules import NaiveSchedules
 from tests.naive_times import pause, wished_start
+
+# Of the tasks that schedules make.
+DUE_POLICY = Policy("linear", 3, max_age_us=20)
 
 Story = list[tuple[int, str]]
 # A story whose new tasks have no number yet.
@@ -41,6 +46,9 @@ class Naive:
         self.signs: dict[str, tuple[int, int, int]] = {}
         self.nodes: dict[str, Node] = {}
         self.followers = NaiveFollowers(lambda kind: self._tell([(0, kind)]))
+        self.schedules = NaiveSchedules(
+            self._tell, self._make_due, self.row, lambda row, now: row in self.overdue(now)
+        )
         self.kinds: Counter[str] = Counter()
 
     def row(self, number: int) -> Row:
@@ -367,6 +375,13 @@ class Naive:
             row.ended_at = now
         follows = "retried" if row.state == "waiting" else "expired"
         return self._tell([(row.number, "failed"), (row.number, follows)])
+
+    def _make_due(self, schedule: str, due: int, now: int) -> Row:
+        row = new_row(NewTask(b"{}", DUE_POLICY), self.seq + 1, now)
+        row.schedule, row.due = schedule, due
+        self.rows.append(row)
+        self._tell([(row.number, "created")])
+        return row
 
     def _tell(self, story: Story) -> Story:
         self.seq += len(story)

@@ -53,6 +53,8 @@ class Row:
     progress: tuple[Any, ...] | None = None
     saved: bytes | None = None
     unique: str | None = None
+    schedule: str | None = None
+    due: int | None = None
 
     @property
     def is_open(self) -> bool:

@@ -31,6 +31,7 @@ def assert_same(ours: Projection, other: Projection, *, now: int) -> None:
     assert other.holders == ours.holders
     assert other.members.by_name == ours.members.by_name
     assert other.followers == ours.followers
+    assert other.schedules.by_name == ours.schedules.by_name
     assert other.strangers == ours.strangers
     assert other.strange_ends == ours.strange_ends
     assert other.unknown_count == ours.unknown_count

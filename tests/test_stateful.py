@@ -38,6 +38,7 @@ from tests.facts import assert_equal, facts, row_facts
 from tests.naive import Naive
 from tests.naive_rows import Row, WrongError
 from tests.replays import assert_same, bulk_replay
+from tests.stateful_schedules import NODE_KINDS, Thing, played, schedule_things
 from tests.strategies import (
     START,
     TTL,
@@ -57,8 +58,6 @@ from tests.strategies import (
     words,
     workers,
 )
-
-NODE_KINDS = {"renewed", "refused", "joined", "left", "followed", "unfollowed"}
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -290,6 +289,11 @@ class QueueMachine(RuleBasedStateMachine):
             drafts = command.decide(ours, nothing, now).events
             say = self.model.followers.say
             self.commit(say(name, worker, position, ttl=ttl, now=now, end=ours.seq), drafts)
+
+    @rule(thing=schedule_things)
+    def schedule(self, thing: Thing) -> None:
+        """Code plans a schedule, its dues come, or somebody does something to it."""
+        self.commit(*played(self.projection, self.model.schedules, thing, self.now))
 
     @rule(step=st.integers(1, 15))
     def wait(self, step: int) -> None:

@@ -27,8 +27,12 @@ EVERYTHING = [*PACKAGE, *TESTS, *TOOLS]
 # At about 400 lines a file should be asked whether it holds two ideas; this is where it must be.
 FILE_LINES = 430
 # Queue and AsyncQueue have each other, so that one module must hold both; the kinds of events are
-# one union.
-LONGER = {"eventq/queue.py": 630, "eventq/core/events.py": 490}
+# one union; and the projection has all that folds.
+LONGER = {
+    "eventq/queue.py": 630,
+    "eventq/core/events.py": 570,
+    "eventq/core/projection.py": 440,
+}
 FUNCTION_LINES = 70
 
 # The rooms of the design, in the order of its table; each name is a folder or a module of eventq.
@@ -40,6 +44,7 @@ ROOMS = (
     "replay",
     "snapshot",
     "node",
+    "schedules",
     "handlers",
     "runner",
     "archive",
@@ -78,7 +83,7 @@ IMPURE_CALLS = {"breakpoint", "input", "now", "open", "print", "today", "utcnow"
 UNSAFE_MODULES = {"dill", "marshal", "pickle", "shelve"}
 UNSAFE_CALLS = {"compile", "eval", "exec"}
 # Each makes `import eventq` slower for a program that may not need it.
-SLOW_MODULES = {"apsw", "asyncio", "click", "pymongo", "rich", "textual"} | {
+SLOW_MODULES = {"apsw", "asyncio", "click", "cronsim", "pymongo", "rich", "textual"} | {
     f"eventq.{room}" for room in ("audit", "cli", "sandbox", "testing", "verify")
 }
 
@@ -305,7 +310,7 @@ def test_the_verifier_shares_no_code_with_what_it_verifies() -> None:
     # The bridge from a projection that is trusted, and the names; verifying does without them.
     verifier = set(room.glob("*.py")) - {room / "base.py", room / "__init__.py"}
     own = (f"verify.{path.stem}" for path in verifier)
-    allowed = ("errors", "eventlog", "core.events", "replay.points", *own)
+    allowed = ("errors", "eventlog", "core.events", "core.timing", "replay.points", *own)
     shared = [
         f"{place(path, line)}: {name}"
         for path in sorted(verifier)

@@ -14,7 +14,9 @@ from typing import Any, TypeVar
 from msgspec import UNSET, Raw, Struct
 from msgspec.structs import replace
 
+from eventq.core.definitions import Definition
 from eventq.core.events import (
+    Call,
     Cancelled,
     Commit,
     Completed,
@@ -28,6 +30,7 @@ from eventq.core.events import (
     Left,
     LogLine,
     Noted,
+    Planned,
     Progressed,
     Refused,
     Released,
@@ -35,8 +38,10 @@ from eventq.core.events import (
     Reopening,
     Retried,
     Saved,
+    Ticked,
     Unfollowed,
     Unknown,
+    Unplanned,
     Updated,
     decode_bodies,
     encode_bodies,
@@ -68,6 +73,12 @@ VALUES: dict[type[Struct], tuple[str, ...]] = {
     Left: ("worker",),
     Followed: ("worker", "code", "error"),
     Unfollowed: ("by",),
+    Planned: ("call", "code", "by", "reason"),
+    Unplanned: ("by", "reason"),
+    Ticked: ("by", "reason"),
+    Call: ("tags", "unique"),
+    # Made of what the schedule's tasks are given, so that these could be guessed by it.
+    Definition: ("hash", "replaced"),
     Progressed: ("note",),
     Saved: ("value",),
     Noted: ("lines",),
@@ -76,7 +87,7 @@ VALUES: dict[type[Struct], tuple[str, ...]] = {
     ErrorInfo: ("message", "traceback"),
 }
 # Of these, names of tasks, nodes and people.
-NAMES = frozenset({"key", "by", "worker", "unique"})
+NAMES = frozenset({"key", "by", "worker", "unique", "hash", "replaced"})
 
 T = TypeVar("T", bound=Struct)
 
@@ -150,7 +161,7 @@ class Redactor:
         if isinstance(value, Raw):
             return self._json(value)
         if isinstance(value, tuple):
-            return tuple(self._shaped(each) for each in value)
+            return tuple(self._other(name, each) for each in value)
         if isinstance(value, dict):
             # What arguments a handler takes, with defaults that are values.
             return {each: self.text(text) for each, text in value.items()}

@@ -5,10 +5,18 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from eventq.core.durations import brief_duration, show_duration
-from eventq.core.events import Policy, ProcessExit
+from eventq.core.events import Planned, Policy, ProcessExit, Ticked
 from eventq.core.policy import wait_us
 from eventq.core.sizes import show_size
+from eventq.core.task import show_instant
+from eventq.schedules import timing_words
 
+# What became of dues that made no task.
+OUTCOMES = {
+    "skipped": "made none",
+    "missed": "came too long ago to make one",
+    "paused": "came while it was paused",
+}
 # The retry for which an exponential backoff has doubled once.
 SECOND = 2
 
@@ -73,6 +81,30 @@ def exit_words(found: ProcessExit) -> str:
     return "; ".join(parts)
 
 
+def planned_words(body: Planned) -> str:
+    """What a schedule is to do from here on, as its event says."""
+    if body.paused:
+        words = "is paused"
+    else:
+        words = f"comes {timing_words(body.timing)}"
+        if body.next_at is None:
+            words += "; none comes any more"
+        else:
+            words += f"; next for {show_instant(body.next_at)}"
+    return _said_by(words, body.by, body.reason)
+
+
+def ticked_words(body: Ticked) -> str:
+    """What became of a due, or of several, as the event says."""
+    what = f"the due of {show_instant(body.due)}"
+    if body.count > 1:
+        what = f"{body.count:,} dues from {show_instant(body.due)} on"
+    words = f"{what} made a task" if body.outcome == "made" else f"{what} {OUTCOMES[body.outcome]}"
+    if body.hand is not None:
+        words += f", by hand ({body.hand})"
+    return _said_by(words, body.by, body.reason)
+
+
 def wait_words(policy: Policy, retry: int) -> str:
     """How the policy comes to its wait before this retry, before chance takes any of it.
 
@@ -89,3 +121,8 @@ def wait_words(policy: Policy, retry: int) -> str:
     longest_us = wait_us(policy, retry=retry, draw=0.0)
     capped = longest_us < wait_us(replace(policy, backoff_cap_us=None), retry=retry, draw=0.0)
     return f"{show_duration(longest_us)}, the cap of {base}," if capped else base
+
+
+def _said_by(words: str, by: str | None, reason: str) -> str:
+    words = words if by is None else f"{words} by {by}"
+    return f"{words}: {reason}" if reason else words

@@ -11,7 +11,16 @@ from typing import Any
 from msgspec import UNSET, Struct
 
 from eventq.audit.lookup import last_sign
-from eventq.audit.phrases import counted, exit_words, ordinal, progress_words, took, wait_words
+from eventq.audit.phrases import (
+    counted,
+    exit_words,
+    ordinal,
+    planned_words,
+    progress_words,
+    ticked_words,
+    took,
+    wait_words,
+)
 from eventq.core.durations import brief_duration, show_duration
 from eventq.core.events import (
     LAPSED,
@@ -26,19 +35,22 @@ from eventq.core.events import (
     Leased,
     Left,
     Noted,
+    Planned,
     Progressed,
     Refused,
     Released,
     Renewed,
     Retried,
     Saved,
+    Ticked,
     Unfollowed,
     Unknown,
+    Unplanned,
     Updated,
 )
 from eventq.core.policy import wait_us
 from eventq.core.settle import CANCEL, UNMADE
-from eventq.core.task import Task, TaskState
+from eventq.core.task import Task, TaskState, show_instant
 from eventq.eventlog.contract import EventLog
 
 # What other errors of eventq are called in a log.
@@ -115,6 +127,8 @@ def _created(context: EventContext, body: Created) -> str:
         like = [f"made by task {body.made_by}"]
     when = "ready at once" if later_us <= 0 else f"to run {brief_duration(later_us)} later"
     parts = [*like, when]
+    if body.schedule is not None and body.due is not None:
+        parts.insert(0, f"made by schedule {body.schedule} for {show_instant(body.due)}")
     if task.name is not None:
         parts.append(f"for who handles {task.name}")
     most = task.policy.max_retries
@@ -362,6 +376,9 @@ _REASONS: dict[type, Callable[[EventContext, Any], str]] = {
     Left: lambda _, body: f"node {body.worker} runs nothing more",
     Followed: lambda _, body: f"follower {body.follower} has come to {body.seq}",
     Unfollowed: lambda _, body: f"follower {body.follower} is forgotten{_by(body.by)}",
+    Planned: lambda _, body: f"schedule {body.schedule} {planned_words(body)}",
+    Unplanned: lambda _, body: f"schedule {body.schedule} is forgotten{_by(body.by)}",
+    Ticked: lambda _, body: f"schedule {body.schedule}: {ticked_words(body)}",
     Progressed: _progressed,
     Saved: lambda _, body: f"a value of {len(bytes(body.value)):,} bytes for the next attempt",
     Noted: lambda _, body: _noted(body),

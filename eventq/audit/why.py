@@ -99,6 +99,15 @@ def why(log: EventLog, key: str, point: Point, *, limit: int = LIMIT) -> Why:
     """
     steps = list(steps_of(log, read_history(log, key, point)))
     task = steps[-1].task.as_of(point.at)
+    told = _why(log, steps, task, point, limit)
+    if task.schedule is None or task.due_us is None:
+        return told
+    late = brief_duration(task.created_at_us - task.due_us)
+    made = f"schedule {task.schedule} made it for {show_instant(task.due_us)}, {late} after that"
+    return replace(told, notes=[*told.notes, made])
+
+
+def _why(log: EventLog, steps: list[Step], task: Task, point: Point, limit: int) -> Why:
     if task.newer is not None:
         return _untouchable(steps, task, point)
     if task.state is TaskState.SCHEDULED:

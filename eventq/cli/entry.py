@@ -22,6 +22,7 @@ from eventq.cli.commands.new import new
 from eventq.cli.commands.replay import replay
 from eventq.cli.commands.rerun import rerun
 from eventq.cli.commands.run import run
+from eventq.cli.commands.schedules import group as schedules
 from eventq.cli.commands.snapshot import group as snapshot
 from eventq.cli.commands.update import cancel, repeat, retry, update
 from eventq.cli.commands.verify import anchor_group, verify_command
@@ -35,7 +36,7 @@ HELP_WIDTH = 100
 
 # How the help groups the commands: each has one heading.
 HEADINGS = {
-    "Work": (demo, new, run, cancel, retry, repeat, update),
+    "Work": (demo, new, run, cancel, retry, repeat, update, schedules),
     "Look": (ls, show, stats, tail, followers, sql, handlers, health),
     "Debug": (history, why_command, state, replay, diff, bisect_command),
     "Try": (rerun, fork, whatif),

@@ -12,6 +12,8 @@ from typing import Any, ClassVar, Literal, final, get_args
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType, field
 
+from eventq.core.definitions import Definition
+from eventq.core.timing import DueRules, Timing
 from eventq.errors import LogCorruptError
 
 # Caps, from design section 4: they keep a commit small enough for every log.
@@ -32,6 +34,7 @@ LAPSED = "LeaseLapsed"
 NO_JITTER = 0.0
 
 BackoffKind = Literal["constant", "linear", "exponential"]
+TickOutcome = Literal["made", "skipped", "missed", "paused"]
 ExpiryReason = Literal["max_age", "max_retries", "max_lapses", "fatal"]
 
 
@@ -82,7 +85,7 @@ class Created(Body, frozen=True, tag="created"):
     ``name`` None is a task for `run(worker)`; ``lane`` None is the lane "default". A node that does
     not know a word of ``needs`` leaves the task alone. Of one ``unique`` value, one task is open at
     a time. ``repeats`` is the final task that it was made like, by `Queue.repeat`; ``made_by`` the
-    one whose attempt made it with its completion.
+    one whose attempt made it with its completion. ``schedule`` made it for the instant ``due``.
     """
 
     policy: Policy
@@ -97,6 +100,8 @@ class Created(Body, frozen=True, tag="created"):
     unique: str | None = None
     repeats: int | None = None
     made_by: int | None = None
+    schedule: str | None = None
+    due: int | None = None
 
 
 @final
@@ -170,6 +175,8 @@ class Reopening(Struct, frozen=True, omit_defaults=True, gc=False):
     snoozes: int = 0
     unique: str | None = None
     saved: Raw | UnsetType = UNSET
+    schedule: str | None = None
+    due: int | None = None
 
 
 @final
@@ -331,6 +338,69 @@ class Unfollowed(Body, frozen=True, tag="unfollowed"):
     by: str | None = None
 
 
+class Call(Struct, frozen=True, omit_defaults=True, gc=False):
+    """The task that a schedule makes for each due; fields as those of `Created`."""
+
+    policy: Policy
+    tags: Raw = Raw(b"{}")
+    priority: int = 0
+    name: str | None = None
+    lane: str | None = None
+    needs: tuple[str, ...] = ()
+    delay_us: int | None = None
+    unique: str | None = None
+
+
+@final
+class Planned(Body, frozen=True, tag="planned"):
+    """A schedule is to make tasks as this says from here on, whatever was said of it before.
+
+    ``next_at`` is its first due; None: none comes any more. Each is ticked ``shift_us`` later,
+    which was drawn when it was planned. ``code`` is the definition in code that it is of.
+    """
+
+    schedule: str
+    timing: Timing
+    call: Call
+    rules: DueRules
+    next_at: int | None = None
+    shift_us: int = 0
+    paused: bool = False
+    code: Definition | None = None
+    by: str | None = None
+    reason: str = ""
+    via: str = "code"
+
+
+@final
+class Unplanned(Body, frozen=True, tag="unplanned"):
+    """The schedule is forgotten."""
+
+    schedule: str
+    by: str | None = None
+    reason: str = ""
+    via: str = "code"
+
+
+@final
+class Ticked(Body, frozen=True, tag="ticked"):
+    """A due of a schedule has come; the task that was made for it is created right behind.
+
+    What is missed or paused stands for ``count`` dues (10,000: or more), from ``due`` on. The next
+    one behind them is ``next_at``. One by ``hand`` is no due of the clock's, and moves nothing.
+    """
+
+    schedule: str
+    due: int
+    outcome: TickOutcome
+    next_at: int | None = None
+    count: int = 1
+    hand: Literal["trigger", "backfill"] | None = None
+    by: str | None = None
+    reason: str = ""
+    via: str = "code"
+
+
 @final
 class Unknown(Struct, frozen=True, gc=False):
     """A kind this version does not know, kept as it is stored.
@@ -360,6 +430,9 @@ AnyBody = (
     | Left
     | Followed
     | Unfollowed
+    | Planned
+    | Unplanned
+    | Ticked
     | Progressed
     | Saved
     | Noted
@@ -369,6 +442,8 @@ KIND_OF = {body: str(body.__struct_config__.tag) for body in get_args(AnyBody)}
 KINDS = frozenset(KIND_OF.values())
 # Nobody follows these: each would be followed by another one, without end.
 OF_FOLLOWERS = frozenset({"followed", "unfollowed"})
+AnyPlanning = Planned | Unplanned | Ticked
+OF_SCHEDULES = get_args(AnyPlanning)
 AnyTold = Progressed | Saved | Noted
 TOLD = frozenset(get_args(AnyTold))
 

@@ -71,6 +71,8 @@ class RetryTask(Struct, frozen=True):
             snoozes=task.snoozes,
             unique=task.unique,
             saved=UNSET if task.saved_json is None else Raw(task.saved_json),
+            schedule=task.schedule,
+            due=task.due_us,
         )
         return [(task.number, Retried(scheduled_at=now, by=self.by, reopens=reopens))]
 

@@ -28,14 +28,13 @@ from eventq.core.events import (
     Updated,
     time_of,
 )
-from eventq.core.rare import brought_back, rare, told
+from eventq.core.rare import brought_back, created_rarity, rare, told
 from eventq.core.task import (
     FINAL,
     NOTHING_RARE,
     PLAIN_ROUTE,
     REOPENABLE,
     Ending,
-    Rarity,
     Route,
     Task,
     TaskState,
@@ -78,7 +77,7 @@ def create(
         body.expires_at,
         at,
         route=route,
-        rarity=None if body.unique is None else Rarity(unique=body.unique),
+        rarity=None if body.unique is body.schedule is None else created_rarity(body),
     )
 
 

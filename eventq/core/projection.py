@@ -15,6 +15,7 @@ from eventq.core.events import (
     KIND_OF,
     KINDS,
     NODE,
+    OF_SCHEDULES,
     AnyBody,
     Commit,
     Completed,
@@ -36,6 +37,7 @@ from eventq.core.holders import Holders
 from eventq.core.members import Follower, Member, Members
 from eventq.core.moves import change, check_fence, create, lease, reopen, route_of
 from eventq.core.policy import SharedPolicies
+from eventq.core.schedules import Schedules
 from eventq.core.seal import genesis
 from eventq.core.task import FINAL, PLAIN_ROUTE, Route, Task, TaskState
 from eventq.core.unique import uniques_of
@@ -45,7 +47,7 @@ SCHEDULED, LEASED, UNKNOWN = TaskState.SCHEDULED, TaskState.LEASED, TaskState.UN
 
 # To be raised whenever equal logs fold to something else than before, so that no older snapshot is
 # built upon.
-FOLD_VERSION = 3
+FOLD_VERSION = 4
 
 # Where a log is ahead of the clock, one node may decide a little earlier than another was asked
 # about. Further back than this, the indexes go back as well.
@@ -78,6 +80,8 @@ class Projection:
         """The nodes that have joined."""
         self.followers: dict[str, Follower] = {}
         """Who follows the log, by name."""
+        self.schedules = Schedules()
+        """What makes tasks at due instants."""
         self.unknown_count = 0
         """Open tasks of which a newer eventq alone knows where they stand."""
         self.strangers: dict[int, tuple[int, str]] = {}
@@ -298,6 +302,7 @@ class Projection:
         assert self._keys == {t.caller_key: t.number for t in tasks if t.caller_key is not None}
         assert self._uniques == uniques_of(tasks)
         self._leases.check(leased)
+        self.schedules.check()
         final = sum(self.final_counts().values())
         assert self.counts["created"] == len(self.tasks) + final
 
@@ -347,6 +352,8 @@ class Projection:
             self.followers[body.follower] = Follower(body, seq, at)
         elif type(body) is Unfollowed:
             self.followers.pop(body.follower, None)
+        elif isinstance(body, OF_SCHEDULES):
+            self.schedules.apply(seq, at, body)
         elif isinstance(body, Told):
             return
         elif type(body) is not Unknown:

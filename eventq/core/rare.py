@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from eventq.core.events import Noted, Progressed, Reopening, Saved, Told
+from eventq.core.events import Created, Noted, Progressed, Reopening, Saved, Told
 from eventq.core.task import NOTHING_RARE, Progress, Rarity, Task
 
 
@@ -22,10 +22,23 @@ def rare(task: Task, **changes: Any) -> Rarity | None:  # noqa: ANN401 - fields 
     return _plainest(replace(known, **changes))
 
 
+def created_rarity(body: Created) -> Rarity:
+    """What is rare about a task that is made."""
+    return Rarity(unique=body.unique, schedule=body.schedule, due_us=body.due)
+
+
 def brought_back(content: Reopening) -> Rarity | None:
     """What is rare about a task that comes back from a final state."""
     saved_json = None if content.saved is UNSET else bytes(content.saved)
-    return _plainest(Rarity(snoozes=content.snoozes, unique=content.unique, saved_json=saved_json))
+    return _plainest(
+        Rarity(
+            snoozes=content.snoozes,
+            unique=content.unique,
+            saved_json=saved_json,
+            schedule=content.schedule,
+            due_us=content.due,
+        )
+    )
 
 
 def told(task: Task, at: int, body: Told) -> Task:

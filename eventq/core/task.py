@@ -95,13 +95,24 @@ class Rarity(Struct, frozen=True, gc=False):
     unique: str | None = None
     progress: Progress | None = None
     saved_json: bytes | None = None
+    schedule: str | None = None
+    due_us: int | None = None
 
 
 # What the parts of a task hold, by the names that Task has for it: for whoever compares tasks.
 PARTS = {
     "route": ("name", "lane", "needs"),
     "ending": ("finished_at_us", "result_json", "result_missing", "final_reason"),
-    "rarity": ("lapses", "snoozes", "newer", "unique", "progress", "saved_json"),
+    "rarity": (
+        "lapses",
+        "snoozes",
+        "newer",
+        "unique",
+        "progress",
+        "saved_json",
+        "schedule",
+        "due_us",
+    ),
 }
 PLAIN_ROUTE = Route()
 DEFAULT_LANE = "default"
@@ -222,6 +233,21 @@ class Task(Struct, frozen=True, gc=False):
         """The value that its attempts saved last; None without one, and once it has completed."""
         text = self.saved_json
         return None if text is None else msgspec.json.decode(text)
+
+    @property
+    def schedule(self) -> str | None:
+        """The schedule that made it; None for a task that none has made."""
+        return None if self.rarity is None else self.rarity.schedule
+
+    @property
+    def due_us(self) -> int | None:
+        """See `due`."""
+        return None if self.rarity is None else self.rarity.due_us
+
+    @property
+    def due(self) -> datetime | None:
+        """The instant that its schedule made it for."""
+        return None if self.due_us is None else instant(self.due_us)
 
     @property
     def newer(self) -> tuple[int, str] | None:

@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Iterator
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, Unpack, cast, overload
+from datetime import tzinfo
+from typing import (
+    Any,
+    Concatenate,
+    Literal,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    Unpack,
+    cast,
+    overload,
+)
 
+from eventq.core.durations import Duration
+from eventq.core.new_task import TaskSpec
+from eventq.core.timing import Overlap
 from eventq.errors import ArgumentError
 from eventq.handlers.around import Around, check_around
 from eventq.handlers.context import AsyncContext, Context
 from eventq.handlers.follow import Follow, make_follow
 from eventq.handlers.handler import Binding, Handler, HandlerOptions
+from eventq.handlers.scheduled import ScheduleOptions, coded_schedule
+from eventq.schedules.plans import CodedSchedule
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -45,6 +61,8 @@ class Handlers:
         self.arounds: list[Around] = []
         """Outermost first. They wrap the handlers of this collection."""
         self.follows: dict[str, Follow] = {}
+        """By name."""
+        self.schedules: dict[str, CodedSchedule] = {}
         """By name."""
         self.binding = Binding()
         """The queues that make the tasks of these handlers, also of those to come."""
@@ -92,8 +110,13 @@ class Handlers:
         taken, and for an isolated one that no other process can find by its module and name.
         """
         if target is not None and not isinstance(target, str):
-            return self._add(target, None, options)
-        return lambda function: self._add(function, target, options)
+            return self._add(Handler(target, None, cast("HandlerOptions", options), self.binding))
+
+        def register(function: Callable[..., Any]) -> Handler[..., Any, Any]:
+            given = cast("HandlerOptions", options)
+            return self._add(Handler(function, target, given, self.binding))
+
+        return register
 
     def around(self, function: Around) -> Around:
         """Wraps each attempt: a generator function of the context that yields once.
@@ -134,6 +157,78 @@ class Handlers:
 
         return register
 
+    def cron(
+        self,
+        spec: str,
+        /,
+        *,
+        tz: str | tzinfo = "UTC",
+        schedule: str | None = None,
+        catch_up: Literal["none", "last", "all"] | int = "last",
+        within: Duration | None = None,
+        overlap: Overlap = "skip",
+        jitter: Duration | None = None,
+        version: int = 0,
+        name: str | None = None,
+        **options: Unpack[HandlerOptions],
+    ) -> Register:
+        """Has a task made of a function at each due of a cron expression, by the clock of ``tz``.
+
+        The function is registered as by `task`, under ``name`` and with its ``options``; or it is a
+        handler already. It takes no arguments, or has defaults for them. The schedule has the
+        handler's name (or ``schedule``), and is planned when a run begins: from then on any run on
+        the log makes its tasks. ``catch_up``: of dues that came while nothing ran, the "last" one
+        is made, "all" of the last 100, or so many, or "none" that is over a minute late;
+        ``within``: none that is later than this. ``overlap``: while the task of the due before is
+        open, the next is not made ("skip"), is made all the same ("allow"), or that task is
+        cancelled ("cancel"). ``jitter``: a wait up to this long, drawn once, puts each off.
+        ``version``: raise it to bring back a definition that was replaced. What the clock skips
+        comes right after the gap, what it shows twice comes once; an expression whose minute or
+        hour begins with ``*`` goes by elapsed time. Raises ArgumentError.
+        """
+        rules: ScheduleOptions = {
+            "schedule": schedule,
+            "catch_up": catch_up,
+            "within": within,
+            "overlap": overlap,
+            "jitter": jitter,
+            "version": version,
+        }
+
+        def register(function: Any) -> Any:  # noqa: ANN401 - checked as by task
+            if isinstance(function, Handler):
+                for option, value in {
+                    **({} if name is None else {"name": name}),
+                    **options,
+                }.items():
+                    raise ArgumentError(option, value, "none beside a handler, which has its own")
+                handler = function
+            else:
+                handler = Handler(function, name, options, self.binding)
+            coded = coded_schedule(handler, (), rules, cron=spec, zone=tz)
+            if handler is not function:
+                self._add(handler)
+            self._schedule(coded)
+            return handler
+
+        return register
+
+    def every(
+        self,
+        interval: Duration,
+        handler: Handler[..., Any, Any] | TaskSpec,
+        /,
+        *args: Any,  # noqa: ANN401 - those of the handler
+        **options: Unpack[ScheduleOptions],
+    ) -> None:
+        """Has a task made of a handler and its arguments, or of a TaskSpec, every so often.
+
+        In elapsed time, first one ``interval`` after the run that plans it. The ``schedule`` has
+        the handler's name unless it is given another; the options are those of `cron`. Raises
+        ArgumentError.
+        """
+        self._schedule(coded_schedule(handler, args, options, every=interval))
+
     def __iter__(self) -> Iterator[Handler[..., Any, Any]]:
         """The handlers, in the order in which they were registered."""
         return iter(self._by_name.values())
@@ -142,11 +237,11 @@ class Handlers:
         """How many handlers there are."""
         return len(self._by_name)
 
-    def _add(
-        self, function: Callable[..., Any], name: str | None, options: dict[str, Any]
-    ) -> Handler[..., Any, Any]:
-        given = cast("HandlerOptions", options)
-        handler = Handler[..., Any, Any](function, name, given, self.binding)
+    def _schedule(self, coded: CodedSchedule) -> None:
+        if self.schedules.setdefault(coded.name, coded) is not coded:
+            raise ArgumentError("schedule", coded.name, "a name that no other schedule has")
+
+    def _add(self, handler: Handler[..., Any, Any]) -> Handler[..., Any, Any]:
         if self._by_name.setdefault(handler.name, handler) is not handler:
             raise ArgumentError("name", handler.name, "a name that no other handler has")
         return handler

@@ -11,6 +11,7 @@ from eventq.handlers.collection import Handlers
 from eventq.handlers.follow import Follow
 from eventq.handlers.handler import MakesTasks
 from eventq.handlers.work import AnyHandler, Work, placed_work, work_of_handler
+from eventq.schedules.plans import CodedSchedule
 
 
 class Registry:
@@ -29,6 +30,11 @@ class Registry:
         for collection in self._collections:
             collection.binding.add(self._queue)
 
+    @property
+    def collections(self) -> list[Handlers]:
+        """Its own handlers, and the collections that it was given."""
+        return self._collections
+
     def release(self) -> None:
         """The queue makes no more tasks for the handlers."""
         self.take_back(self._queue)
@@ -45,6 +51,10 @@ class Registry:
                 if found.setdefault(name, follow) is not follow:
                     raise ArgumentError("name", name, "a name that no other follower has")
         return list(found.values())
+
+    def schedules(self) -> list[CodedSchedule]:
+        """All schedules that code defines. Raises ArgumentError for two of one name."""
+        return all_schedules([self])
 
     def lend(self, queue: MakesTasks) -> None:
         """Has another queue make the tasks of all handlers, until it is given back."""
@@ -94,6 +104,17 @@ class Registry:
             if handler.name in taken:
                 raise ArgumentError("handlers", handler.name, "a name that no other handler has")
         self._collections.append(collection)
+
+
+def all_schedules(registries: Iterable[Registry]) -> list[CodedSchedule]:
+    """The schedules that code defines, of all these. Raises ArgumentError for two of one name."""
+    found: dict[str, CodedSchedule] = {}
+    for registry in registries:
+        for collection in registry.collections:
+            for name, coded in collection.schedules.items():
+                if found.setdefault(name, coded) is not coded:
+                    raise ArgumentError("schedule", name, "a name that no other schedule has")
+    return list(found.values())
 
 
 def _listed(given: object) -> list[object]:

@@ -15,6 +15,7 @@ from eventq.core.events import (
     COMMIT_BYTES,
     COMMIT_EVENTS,
     NODE,
+    OF_SCHEDULES,
     AnyBody,
     Commit,
     Created,
@@ -26,7 +27,7 @@ from eventq.core.seal import seal_commit
 from eventq.eventlog.contract import Head
 
 # Beside `created`, what may take something that only one may have.
-TAKING = frozenset({Retried, Followed, Unfollowed})
+TAKING = frozenset({Retried, Followed, Unfollowed, *OF_SCHEDULES})
 
 
 def dated(drafts: list[Draft], now: int) -> list[Draft]:
@@ -49,15 +50,15 @@ class CommitPlan:
         self._head = head
         self._size_bytes = 0
         self._touched: set[int] = set()
-        # Unique values that tasks are made or reopened with, and followers.
+        # Unique values that tasks are made or reopened with, followers, and schedules.
         self._taken: set[tuple[str, str]] = set()
 
     def add(self, drafts: list[Draft], texts: list[str]) -> int | None:
         """Gives the drafts the next positions, and returns the first of them.
 
         It returns None where they do not fit: in number, in bytes, or since they touch a task, a
-        key, a unique value or a follower that is touched already: whoever decided to take one did
-        not see that another does, in the same commit.
+        key, a unique value, a follower or a schedule that is touched already: whoever decided to
+        take one did not see that another does, in the same commit.
         """
         size_bytes = len("".join(texts).encode())
         if self.bodies and not self._admits(drafts, size_bytes):
@@ -108,7 +109,7 @@ class CommitPlan:
 
 
 def _taken_by(body: AnyBody) -> tuple[str, str] | None:
-    """The unique value that a task is open with from this event on, or the event's follower."""
+    """The unique value that a task is open with from this event on; or whom the event is about."""
     unique = None
     if type(body) is Created:
         unique = body.unique
@@ -116,6 +117,8 @@ def _taken_by(body: AnyBody) -> tuple[str, str] | None:
         unique = body.reopens.unique
     elif isinstance(body, (Followed, Unfollowed)):
         return "follower", body.follower
+    elif isinstance(body, OF_SCHEDULES):
+        return "schedule", body.schedule
     return None if unique is None else ("unique", unique)
 
 

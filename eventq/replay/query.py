@@ -91,12 +91,16 @@ class TaskFilter(Struct, frozen=True):
     name: str | None = None
     """A name, or a pattern in which ``*`` stands for any text."""
     lane: str | None = None
+    schedule: str | None = None
+    """What made it."""
 
     def chosen(self, tasks: Iterable[Task]) -> Iterator[Task]:
         """Those of the tasks that are looked for, in their order."""
         tags = TagFilter(self.tags)
         for task in tasks:
             if self.lane is not None and task.lane != self.lane:
+                continue
+            if self.schedule is not None and task.schedule != self.schedule:
                 continue
             if self.name is not None and (task.name is None or not matches(task.name, self.name)):
                 continue

@@ -24,6 +24,7 @@ from eventq.runner.settling import LINGER_S, Settler
 from eventq.runner.snapshots import SnapshotKeeper
 from eventq.runner.stopping import Stopping
 from eventq.runner.stuck import StuckWatch
+from eventq.runner.ticking import Ticking
 from eventq.runner.unhandled import UnhandledWatch
 
 logger = SafeLogger("eventq.runner")
@@ -62,6 +63,7 @@ class Lookout:
         self.unhandled = UnhandledWatch()
         self.switching = Switching()
         self.resting = Resting(node, attempts, options, ring=ring)
+        self.ticking = Ticking(node, attempts.workload, options)
         self._node = node
         self._clock: Clock = node.clock
         self._attempts = attempts
@@ -107,9 +109,16 @@ class Lookout:
                 now=now,
             )
             # It asks each attempt, and who is busy makes no pause.
-            is_busy = has_overdue or has_next or settler.is_due()
-            pause_s = 0.0 if is_busy else self._pause_s(projection, now=now, now_s=now_s)
-            rest = None if is_busy else self.resting.look(projection, now=now, pause_s=pause_s)
+            is_over = newer or stopping.asked_count
+            ticks = () if is_over else self.ticking.look(projection, now=now)
+            is_busy = has_overdue or has_next or bool(ticks) or settler.is_due()
+            ticks_at = self.ticking.next_instant(projection)
+            pause_s = 0.0 if is_busy else self._pause_s(projection, ticks_at, now=now, now_s=now_s)
+            rest = (
+                None
+                if is_busy
+                else self.resting.look(projection, ticks_at, now=now, pause_s=pause_s)
+            )
             self.snapshots.look(projection, idle=not (attempts.held or has_next))
             self.unhandled.look(projection, now=now, now_s=now_s, said=settler.has_said)
         settler.as_left = False
@@ -122,6 +131,9 @@ class Lookout:
         settler.renew_if_due(now_s, unproven_seq=self.lapses.unproven_seq)
         for worker, seen_seq in lapsed:
             settler.lapse(worker, seen_seq=seen_seq)
+        if not is_over and self.ticking.tick(ticks):
+            # Its tasks are seen by the next look.
+            return 0
         self._unblock(now_s)
         if attempts.strays or self.stuck.strays:
             if self.stuck.look(attempts.strays, now_s):
@@ -172,13 +184,14 @@ class Lookout:
             now=now,
         )
 
-    def _pause_s(self, projection: Projection, *, now: int, now_s: float) -> float:
+    def _pause_s(
+        self, projection: Projection, ticks_at: int | None, *, now: int, now_s: float
+    ) -> float:
         """How long nothing will happen that rings no bell."""
         attempts, settler = self._attempts, self._settler
         ends = [now_s + (GLANCE_S if settler.as_left else IDLE_S)]
-        instant = projection.next_instant()
-        if instant is not None:
-            ends.append(now_s + (instant - now) / SECOND_US)
+        instants = (projection.next_instant(), ticks_at)
+        ends += [now_s + (at - now) / SECOND_US for at in instants if at is not None]
         if attempts.held:
             if not self.switching.is_quick:
                 ends.append(now_s + LOOK_EVERY_S)

@@ -44,13 +44,19 @@ class Resting:
         if self.moved is not None:
             self.moved.busy(self._ring)
 
-    def look(self, projection: Projection, *, now: int, pause_s: float) -> Rest | None:
-        """The rest of a run that rests; for ``pause_s`` nothing happens that rings its bell."""
+    def look(
+        self, projection: Projection, ticks_at: int | None, *, now: int, pause_s: float
+    ) -> Rest | None:
+        """The rest of a run that rests; for ``pause_s`` nothing happens that rings its bell.
+
+        ``ticks_at`` is when the next schedule ticks.
+        """
         if (self._until is None and self.moved is None) or self._attempts.held:
             return None
         if next(projection.ready(now, self._attempts.workload.audience), None) is not None:
             return None
-        return Rest(self._is_done(projection, now), self._until_us(projection, now, pause_s))
+        until_us = self._until_us(projection, ticks_at, now=now, pause_s=pause_s)
+        return Rest(self._is_done(projection, now), until_us)
 
     def begin(self, rest: Rest | None) -> bool:
         """Lets the clock go on; returns whether the run is to go on, too."""
@@ -68,8 +74,10 @@ class Resting:
         audience = self._attempts.workload.audience
         return not (projection.leased_count or projection.retrying_count(audience))
 
-    def _until_us(self, projection: Projection, now: int, pause_s: float) -> int:
-        ends = [projection.next_instant()]
+    def _until_us(
+        self, projection: Projection, ticks_at: int | None, *, now: int, pause_s: float
+    ) -> int:
+        ends = [projection.next_instant(), ticks_at]
         if isinstance(self._until, int):
             ends.append(self._until)
         known = [at for at in ends if at is not None]

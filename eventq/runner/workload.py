@@ -16,6 +16,7 @@ from eventq.handlers.around import Call
 from eventq.handlers.follow import Follow
 from eventq.handlers.registry import Registry
 from eventq.handlers.work import Work, work_of_worker
+from eventq.schedules.plans import CodedSchedule
 
 MOST_SLOTS = 10_000
 
@@ -37,6 +38,8 @@ class Workload(Struct, frozen=True):
     """It takes what has no name, in any lane; so does a node that says nothing."""
     follows: tuple[Follow, ...] = ()
     """What is called for events."""
+    schedules: tuple[CodedSchedule, ...] = ()
+    """What is planned when the run begins."""
 
     def work_of(self, task: Task) -> Work:
         """What is called for a task that the audience accepts."""
@@ -82,7 +85,7 @@ def make_workload(
     patterns = None if names is None else check_patterns(names, "names")
     slots = _slots(lanes, workers)
     own_lanes = None if lanes is None else tuple(sorted(_names_of(lanes)))
-    follows = tuple(registry.follows())
+    follows, schedules = tuple(registry.follows()), tuple(registry.schedules())
     if worker is None:
         named = registry.works(patterns)
         if not (named or follows):
@@ -91,13 +94,31 @@ def make_workload(
         texts = {handler.name: handler.signature.text for handler in registry}
         signatures = {name: texts[name] for name in sorted(named)}
         return Workload(
-            audience, slots, named, None, signatures, policy, is_plain=False, follows=follows
+            audience,
+            slots,
+            named,
+            None,
+            signatures,
+            policy,
+            is_plain=False,
+            follows=follows,
+            schedules=schedules,
         )
     work = work_of_worker(worker, registry.own.arounds)
     is_unnamed = patterns is None or EVERY_NAME in patterns
     audience = Audience(patterns or (), unnamed=is_unnamed, lanes=own_lanes)
     is_plain = patterns is None and lanes is None
-    return Workload(audience, slots, {}, work, {}, policy, is_plain=is_plain, follows=follows)
+    return Workload(
+        audience,
+        slots,
+        {},
+        work,
+        {},
+        policy,
+        is_plain=is_plain,
+        follows=follows,
+        schedules=schedules,
+    )
 
 
 def _names_of(lanes: object) -> list[str]:

@@ -7,6 +7,7 @@ from eventq.snapshot.comparing import (
     FollowerDifference,
     HolderDifference,
     MemberDifference,
+    ScheduleDifference,
     TaskDifference,
     compare,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "FollowerDifference",
     "HolderDifference",
     "MemberDifference",
+    "ScheduleDifference",
     "Snapshot",
     "SnapshotVerdict",
     "TaskDifference",

@@ -21,13 +21,14 @@ from eventq.core.events import KINDS, ErrorInfo, Policy
 from eventq.core.holders import Holder
 from eventq.core.members import Follower, Member
 from eventq.core.projection import END_KINDS, FOLD_VERSION
+from eventq.core.schedules import Schedule
 from eventq.core.seal import SEAL_BYTES
 from eventq.core.task import PLAIN_ROUTE, Rarity, Route, Task, TaskState
 from eventq.errors import SnapshotError
 from eventq.snapshot.content import Snapshot
 
 # Of the bytes' layout; the fold has a number of its own.
-CODEC_VERSION = 5
+CODEC_VERSION = 6
 # What the first line begins with, in every version.
 MARK = b'{"eventq":"snapshot",'
 HEADER_BYTES = 1024
@@ -67,6 +68,8 @@ class _Content(Struct, frozen=True, forbid_unknown_fields=True):
     # By name.
     members: list[Member]
     followers: list[Follower]
+    # As JSON, which is what their tags are.
+    schedules: list[bytes]
     strangers: dict[int, tuple[int, str]]
     strange_ends: dict[str, int]
     # In the order in which tasks first have them.
@@ -97,6 +100,7 @@ _COLUMNS = _Content.__struct_fields__[_Content.__struct_fields__.index("number")
 _AS_THEY_ARE = [name for name in _COLUMNS if name not in {"policy", "route", "worker"}]
 
 _header_decoder = msgspec.json.Decoder(SnapshotHeader)
+_schedule_decoder = msgspec.json.Decoder(Schedule)
 _content_decoder = msgspec.msgpack.Decoder(_Content)
 
 
@@ -208,6 +212,7 @@ def _to_content(snapshot: Snapshot) -> _Content:
         ],
         members=[member for _, member in sorted(snapshot.members.items())],
         followers=[follower for _, follower in sorted(snapshot.followers.items())],
+        schedules=[msgspec.json.encode(each) for _, each in sorted(snapshot.schedules.items())],
         strangers=dict(sorted(snapshot.strangers.items())),
         strange_ends=dict(sorted(snapshot.strange_ends.items())),
         policy=[policies.setdefault(task.policy, len(policies)) for task in tasks],
@@ -249,6 +254,9 @@ def _to_snapshot(header: SnapshotHeader, content: _Content) -> Snapshot:
     followers = {follower.said.follower: follower for follower in content.followers}
     if len(followers) != len(content.followers):
         raise ValueError("a follower comes twice")
+    schedules = {each.name: each for each in map(_schedule_decoder.decode, content.schedules)}
+    if len(schedules) != len(content.schedules):
+        raise ValueError("a schedule comes twice")
     # The order of Task's fields, by place: with names this takes three times as long.
     tasks = map(Task, *(columns[name] for name in Task.__struct_fields__))
     return Snapshot(
@@ -263,6 +271,7 @@ def _to_snapshot(header: SnapshotHeader, content: _Content) -> Snapshot:
         holders=holders,
         members=members,
         followers=followers,
+        schedules=schedules,
         strangers=content.strangers,
         strange_ends=content.strange_ends,
         unknown=content.unknown,

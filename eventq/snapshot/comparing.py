@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from operator import attrgetter
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from eventq.core.holders import Holder
 from eventq.core.members import Follower, Member
 from eventq.core.projection import Projection
+from eventq.core.schedules import Schedule
 from eventq.core.task import PARTS, Task, TaskState, state_as_of
 from eventq.replay.query import state_counts
 
@@ -84,6 +86,17 @@ class FollowerDifference(Struct, frozen=True):
     fields: Fields
 
 
+class ScheduleDifference(Struct, frozen=True):
+    """A schedule that stands differently; None where there is none.
+
+    The fields are those of `Planned` but its name, the ``call`` as JSON; ``ticked``, the last due
+    that has come; and ``seq``, the position of the last event about it.
+    """
+
+    schedule: str
+    fields: Fields
+
+
 class Difference(Struct, frozen=True):
     """What differs between two projections, each pair being the first's and the second's."""
 
@@ -99,12 +112,14 @@ class Difference(Struct, frozen=True):
     """By name."""
     followers: list[FollowerDifference]
     """By name."""
+    schedules: list[ScheduleDifference]
+    """By name."""
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing differs."""
         pairs = [*self.counts.values(), *self.events.values()]
-        things = [*self.tasks, *self.holders, *self.members, *self.followers]
+        things = [*self.tasks, *self.holders, *self.members, *self.followers, *self.schedules]
         return not things and all(old == new for old, new in pairs)
 
 
@@ -125,6 +140,7 @@ def compare(before: Projection, after: Projection, *, by_key: bool = False) -> D
         holders=list(_holder_differences(before.holders, after.holders)),
         members=list(_member_differences(before.members.by_name, after.members.by_name)),
         followers=list(_follower_differences(before.followers, after.followers)),
+        schedules=list(_schedule_differences(before.schedules.by_name, after.schedules.by_name)),
     )
 
 
@@ -229,4 +245,27 @@ def _follower_fields(follower: Follower | None) -> dict[str, Any]:
         "seq": None if follower is None else follower.seq,
         "position": None if said is None else said.seq,
         **{name: None if said is None else getattr(said, name) for name in names},
+    }
+
+
+def _schedule_differences(
+    before: dict[str, Schedule], after: dict[str, Schedule]
+) -> Iterator[ScheduleDifference]:
+    for name in sorted(before.keys() | after.keys()):
+        old, new = _schedule_fields(before.get(name)), _schedule_fields(after.get(name))
+        fields = {field: (old[field], new[field]) for field in old if old[field] != new[field]}
+        if fields:
+            yield ScheduleDifference(name, fields)
+
+
+def _schedule_fields(schedule: Schedule | None) -> dict[str, Any]:
+    names = ("timing", "rules", "shift_us", "paused", "code")
+    planned = None if schedule is None else schedule.planned
+    return {
+        "seq": None if schedule is None else schedule.seq,
+        "next_at": None if schedule is None else schedule.next_at,
+        # As JSON, which its tags are.
+        "call": None if planned is None else msgspec.json.encode(planned.call),
+        "ticked": None if schedule is None or schedule.ticked is None else schedule.ticked.due,
+        **{name: None if planned is None else getattr(planned, name) for name in names},
     }

@@ -7,6 +7,7 @@ from msgspec import Struct
 from eventq.core.holders import Holder
 from eventq.core.members import Follower, Member, Members
 from eventq.core.projection import Projection
+from eventq.core.schedules import Schedule, Schedules
 from eventq.core.task import Task
 
 
@@ -28,6 +29,7 @@ class Snapshot(Struct, frozen=True):
     holders: dict[str, Holder]
     members: dict[str, Member]
     followers: dict[str, Follower]
+    schedules: dict[str, Schedule]
     strangers: dict[int, tuple[int, str]]
     strange_ends: dict[str, int]
     unknown: tuple[int, str] | None
@@ -47,6 +49,7 @@ def take(projection: Projection) -> Snapshot:
         holders=_copies(projection.holders),
         members=dict(projection.members.by_name),
         followers=dict(projection.followers),
+        schedules=dict(projection.schedules.by_name),
         strangers=dict(projection.strangers),
         strange_ends=dict(projection.strange_ends),
         unknown=projection.unknown,
@@ -63,6 +66,7 @@ def restore(snapshot: Snapshot) -> Projection:
     projection.holders.update(_copies(snapshot.holders))
     projection.members = Members(snapshot.members)
     projection.followers = dict(snapshot.followers)
+    projection.schedules = Schedules(snapshot.schedules)
     projection.strangers = dict(snapshot.strangers)
     projection.strange_ends = dict(snapshot.strange_ends)
     projection.unknown = snapshot.unknown

@@ -122,10 +122,9 @@ def _flaws(snapshot: Snapshot, replayed: Snapshot) -> Iterator[Flaw]:
             for name in Task.__struct_fields__:
                 yield from _unlike(name, number, getattr(ours, name), getattr(theirs, name))
     yield from _holder_flaws(snapshot.holders, replayed.holders)
-    for worker, said, replay_said in _pairs(snapshot.members, replayed.members):
-        yield from _unlike(f"members.{worker}", None, said, replay_said)
-    for name, ours, theirs in _pairs(snapshot.followers, replayed.followers):
-        yield from _unlike(f"followers.{name}", None, ours, theirs)
+    for field in ("members", "followers", "schedules"):
+        for name, ours, theirs in _pairs(getattr(snapshot, field), getattr(replayed, field)):
+            yield from _unlike(f"{field}.{name}", None, ours, theirs)
 
 
 def _holder_flaws(snapshot: dict[str, Holder], replayed: dict[str, Holder]) -> Iterator[Flaw]:

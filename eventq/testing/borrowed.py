@@ -11,6 +11,7 @@ from eventq.errors import ArgumentError
 from eventq.handlers.around import Call
 from eventq.handlers.context import Context
 from eventq.handlers.follow import Follow
+from eventq.handlers.registry import all_schedules
 from eventq.handlers.work import AnyHandler, Work, unpacking
 from eventq.queue import Queue
 from eventq.runner.workload import Workload
@@ -46,7 +47,16 @@ class BorrowedHandlers:
             signatures.update({each.name: each.signature.text for each in registry})
         audience = Audience(tuple(sorted(named)), unnamed=False)
         signatures = {name: signatures[name] for name in audience.names}
-        return Workload(audience, {None: 1}, named, None, signatures, policy, is_plain=False)
+        return Workload(
+            audience,
+            {None: 1},
+            named,
+            None,
+            signatures,
+            policy,
+            is_plain=False,
+            schedules=tuple(all_schedules(self._registries)),
+        )
 
     def follows(self) -> list[Follow]:
         """Their followers. Raises ArgumentError for equal names."""

@@ -24,6 +24,10 @@ def base_of(projection: Projection) -> VerifyBase:
         ),
         tuple(member.joined for member in projection.members.by_name.values()),
         tuple((follower.said, follower.at) for follower in projection.followers.values()),
+        tuple(
+            (each.planned, each.next_at, None if each.ticked is None else each.ticked.due)
+            for each in projection.schedules.by_name.values()
+        ),
     )
 
 
@@ -66,4 +70,6 @@ def _seen(task: Task) -> Seen:
         worker=task.worker,
         last_error=task.last_error,
         unique=task.unique,
+        schedule=task.schedule,
+        due=task.due_us,
     )

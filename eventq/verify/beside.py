@@ -1,21 +1,33 @@
-"""What events say that are about no task: of nodes, and of followers."""
+"""What events say that are about no task: of nodes, of followers, and of schedules."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from eventq.core.events import KIND_OF, Followed, Joined, Left, Renewed, Unfollowed
+from eventq.core.events import (
+    KIND_OF,
+    Followed,
+    Joined,
+    Left,
+    Planned,
+    Renewed,
+    Ticked,
+    Unfollowed,
+    Unplanned,
+)
 from eventq.verify.followers import Followers
 from eventq.verify.nodes import JoinedNodes
-from eventq.verify.terms import BrokenError
+from eventq.verify.schedules import ScheduleRules
+from eventq.verify.terms import BrokenError, Report
 
 
 class RulesBeside:
     """Judges each of these; none of them names a task."""
 
-    def __init__(self, nodes: JoinedNodes) -> None:
+    def __init__(self, nodes: JoinedNodes, report: Report) -> None:
         self.followers = Followers()
+        self.schedules = ScheduleRules(report)
         self._nodes = nodes
         self.by_kind: dict[type, Callable[[int, int, int, Any], None]] = {
             Renewed: self._take_renewed,
@@ -23,6 +35,9 @@ class RulesBeside:
             Left: self._take_left,
             Followed: self._take_followed,
             Unfollowed: self._take_unfollowed,
+            Planned: self._take_planned,
+            Unplanned: self._take_unplanned,
+            Ticked: self._take_ticked,
         }
 
     def _take_renewed(self, _seq: int, _at: int, number: int, body: Renewed) -> None:
@@ -45,6 +60,18 @@ class RulesBeside:
     def _take_unfollowed(self, _seq: int, _at: int, number: int, body: Unfollowed) -> None:
         _check_none(number, Unfollowed)
         self.followers.drop(body)
+
+    def _take_planned(self, _seq: int, _at: int, number: int, body: Planned) -> None:
+        _check_none(number, Planned)
+        self.schedules.plan(body)
+
+    def _take_unplanned(self, _seq: int, _at: int, number: int, body: Unplanned) -> None:
+        _check_none(number, Unplanned)
+        self.schedules.forget(body)
+
+    def _take_ticked(self, _seq: int, at: int, number: int, body: Ticked) -> None:
+        _check_none(number, Ticked)
+        self.schedules.tick(at, body)
 
 
 def _check_none(number: int, kind: type) -> None:

@@ -50,6 +50,9 @@ class Seen(Struct, gc=False):
     """The value of which it must be the only open task."""
     saved: bytes | None = None
     """What its attempts saved last."""
+    schedule: str | None = None
+    """What made it, for the instant `due`."""
+    due: int | None = None
     edition: int = 0
     """Of its entry in the order; 0 when it has none."""
 
@@ -229,5 +232,7 @@ def brought_back(content: Seen | Reopening) -> dict[str, Any]:
         "needs": content.needs,
         "snoozes": content.snoozes,
         "unique": content.unique,
+        "schedule": content.schedule,
+        "due": content.due,
         "saved": bytes(content.saved) if isinstance(content.saved, bytes | Raw) else None,
     }

@@ -72,8 +72,9 @@ class Rules:
         self._report = report
         self._on_final = on_final
         self.nodes = JoinedNodes(self.tasks)
-        self._beside = RulesBeside(self.nodes)
+        self._beside = RulesBeside(self.nodes, report)
         self.followers = self._beside.followers
+        self.schedules = self._beside.schedules
         self._uniques = Uniques()
         self._order = Order(self.tasks)
         self._judges_order = judges_order
@@ -119,12 +120,17 @@ class Rules:
                 self._made.take(seq, body)
             elif type(body) is Created and body.made_by is not None:
                 self._report(seq, "made", f"made by task {body.made_by}, which has not said so")
+            if self.schedules.owed is not None:
+                self.schedules.take_next(seq, body)
+            elif type(body) is Created and body.schedule is not None:
+                self._report(seq, "due", "a task of a schedule that has not ticked")
             try:
                 rules[type(body)](seq, at, number, body)
             except BrokenError as broken:
                 self._report(seq, broken.rule, broken.problem)
                 self._drop(number)
         self._made.finish(seq)
+        self.schedules.finish(seq)
         if self._failed:
             # Rule 4: a failure is always followed in its commit.
             self._report(seq, "move", f"nothing follows the failure of {sorted(self._failed)}")
@@ -188,6 +194,8 @@ class Rules:
             NO_LANE if body.lane is None else sys.intern(body.lane),
             body.needs,
             unique=body.unique,
+            schedule=body.schedule,
+            due=body.due,
         )
         self._uniques.take(task)
         self._order.add(task, at)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from msgspec import Struct
 
-from eventq.core.events import KIND_OF, Commit, Followed, Joined, Unknown
+from eventq.core.events import KIND_OF, Commit, Followed, Joined, Planned, Unknown
 from eventq.errors import ArgumentError, LogCorruptError, shown
 from eventq.eventlog.contract import EventLog, Head
 from eventq.verify.anchor import Anchor, AnchorWatch
@@ -44,8 +44,8 @@ class VerifyBase(Struct, frozen=True):
     """Where to begin when the beginning is known to be good: right behind a commit.
 
     ``tasks`` are all that were open there, of those that can be judged; ``joined`` is what nodes
-    had last said they can run; ``followed`` what was last said of followers, and when. See
-    `base_of`.
+    had last said they can run; ``followed`` what was last said of followers, and when; ``planned``
+    schedules, each with its next due and the last one that was ticked. See `base_of`.
     """
 
     seq: int
@@ -54,6 +54,7 @@ class VerifyBase(Struct, frozen=True):
     tasks: tuple[Seen, ...] = ()
     joined: tuple[Joined, ...] = ()
     followed: tuple[tuple[Followed, int], ...] = ()
+    planned: tuple[tuple[Planned, int | None, int | None], ...] = ()
 
 
 class Verdict(Struct, frozen=True):
@@ -149,6 +150,8 @@ class Verification:
         self.rules.followers.is_partial = base.seq > 0
         for followed, at in base.followed:
             self.rules.followers.add(followed, at)
+        for planned, next_at, last_due in base.planned:
+            self.rules.schedules.add(planned, next_at, last_due)
 
     def run(
         self, anchors: Sequence[Anchor], progress: Callable[[int, int], None] | None = None

@@ -16,9 +16,11 @@ from eventq import LogArchivedError, LogCorruptError, Queue, Retry
 from eventq.archive.copy import copy_log
 from eventq.archive.export import event_line, export_log, stored_events
 from eventq.archive.redact import VALUES, Redactor
+from eventq.core.definitions import Definition
 from eventq.core.events import (
     KIND_OF,
     AnyBody,
+    Call,
     Created,
     ErrorInfo,
     Failed,
@@ -26,12 +28,15 @@ from eventq.core.events import (
     Joined,
     LogLine,
     Noted,
+    Planned,
     ProcessExit,
     Progressed,
     Reopening,
     Saved,
+    Ticked,
     Unfollowed,
     Unknown,
+    Unplanned,
     decode_bodies,
     encode_bodies,
     events_of,
@@ -50,6 +55,9 @@ KEPT = {
     (Failed, "rule"),
     (LogLine, "level"),
     *((struct, name) for struct in (Created, Reopening) for name in ("name", "lane", "needs")),
+    *((struct, "schedule") for struct in (Created, Reopening, Planned, Unplanned, Ticked)),
+    *((Call, name) for name in ("name", "lane", "needs")),
+    *((struct, "via") for struct in (Planned, Unplanned, Ticked)),
     *((Joined, name) for name in ("version", "names", "lanes")),
     *((Followed, name) for name in ("follower", "kinds", "names")),
     (Unfollowed, "follower"),
@@ -148,7 +156,7 @@ def test_no_value_survives(content: dict[str, Any], key: str, error: str, reason
 
 def test_every_text_of_an_event_is_a_value_or_a_choice() -> None:
     """A new kind, or a new field that holds text, must say whether somebody wrote it."""
-    assert VALUES.keys() == {*KIND_OF, Reopening, ErrorInfo, LogLine}
+    assert VALUES.keys() == {*KIND_OF, Reopening, ErrorInfo, LogLine, Call, Definition}
     for struct, names in VALUES.items():
         for name, hint in get_type_hints(struct).items():
             if get_origin(hint) is not ClassVar and name not in names:

@@ -11,7 +11,9 @@ import msgspec
 import pytest
 from msgspec import NODEFAULT, UNSET, Raw, Struct
 
-from eventq.core.events import AnyBody, Body, ErrorInfo, Policy, ProcessExit, Reopening
+from eventq.core.definitions import Definition
+from eventq.core.events import AnyBody, Body, Call, ErrorInfo, Policy, ProcessExit, Reopening
+from eventq.core.timing import DueRules, Timing
 
 # New fields are added here with the default that means what their absence meant before.
 DEFAULTS: dict[str, dict[str, object]] = {
@@ -36,6 +38,8 @@ DEFAULTS: dict[str, dict[str, object]] = {
         "snoozes": 0,
         "unique": None,
         "saved": UNSET,
+        "schedule": None,
+        "due": None,
     },
     "Created": {
         "key": None,
@@ -49,6 +53,38 @@ DEFAULTS: dict[str, dict[str, object]] = {
         "unique": None,
         "repeats": None,
         "made_by": None,
+        "schedule": None,
+        "due": None,
+    },
+    "Timing": {"cron": None, "zone": "UTC", "every_us": None, "jitter_us": 0},
+    "DueRules": {"catch_up": 1, "within_us": None, "overlap": "skip"},
+    "Definition": {"version": 0, "replaced": ()},
+    "Call": {
+        "tags": Raw(b"{}"),
+        "priority": 0,
+        "name": None,
+        "lane": None,
+        "needs": (),
+        "delay_us": None,
+        "unique": None,
+    },
+    "Planned": {
+        "next_at": None,
+        "shift_us": 0,
+        "paused": False,
+        "code": None,
+        "by": None,
+        "reason": "",
+        "via": "code",
+    },
+    "Unplanned": {"by": None, "reason": "", "via": "code"},
+    "Ticked": {
+        "next_at": None,
+        "count": 1,
+        "hand": None,
+        "by": None,
+        "reason": "",
+        "via": "code",
     },
     "Leased": {},
     "Completed": {"result": UNSET, "result_missing": None, "made": 0},
@@ -76,7 +112,17 @@ DEFAULTS: dict[str, dict[str, object]] = {
     "Saved": {"skip": True, "value": Raw(b"null")},
     "Noted": {"skip": True, "lines": ()},
 }
-STORED: list[type[Struct]] = [Policy, ErrorInfo, ProcessExit, Reopening, *typing.get_args(AnyBody)]
+STORED: list[type[Struct]] = [
+    Policy,
+    ErrorInfo,
+    ProcessExit,
+    Reopening,
+    Timing,
+    DueRules,
+    Definition,
+    Call,
+    *typing.get_args(AnyBody),
+]
 
 
 @pytest.mark.parametrize("struct", STORED)

@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
+from eventq.core.definitions import Definition
 from eventq.core.events import (
     KINDS,
     AnyBody,
+    Call,
     Cancelled,
     Completed,
     Created,
@@ -25,6 +27,7 @@ from eventq.core.events import (
     Left,
     LogLine,
     Noted,
+    Planned,
     Policy,
     Progressed,
     Refused,
@@ -33,14 +36,17 @@ from eventq.core.events import (
     Reopening,
     Retried,
     Saved,
+    Ticked,
     Unfollowed,
     Unknown,
+    Unplanned,
     Updated,
     decode_at,
     decode_bodies,
     encode_bodies,
     events_of,
 )
+from eventq.core.timing import DueRules, Timing
 from eventq.errors import LogCorruptError
 from tests.driver import sealed
 
@@ -166,6 +172,52 @@ GOLDEN: list[tuple[AnyBody, str]] = [
         ),
     ),
     (Unfollowed("f", "me"), '{"kind":"unfollowed","follower":"f","by":"me"}'),
+    (
+        Planned("s", Timing(cron="* * * * *"), Call(Policy("linear", 5)), DueRules()),
+        (
+            '{"kind":"planned","schedule":"s","timing":{"cron":"* * * * *"},'
+            '"call":{"policy":{"backoff":"linear","backoff_us":5}},"rules":{}}'
+        ),
+    ),
+    (
+        Planned(
+            "s",
+            Timing(every_us=7, jitter_us=3),
+            Call(Policy("linear", 5), Raw(b'{"a":1}'), 2, "f", "heavy", ("x",), 9, "u"),
+            DueRules(0, 8, "cancel"),
+            next_at=70,
+            shift_us=2,
+            paused=True,
+            code=Definition("ab", 1, ("cd",)),
+            by="me",
+            reason="why",
+            via="cli",
+        ),
+        (
+            '{"kind":"planned","schedule":"s","timing":{"every_us":7,"jitter_us":3},'
+            '"call":{"policy":{"backoff":"linear","backoff_us":5},"tags":{"a":1},"priority":2,'
+            '"name":"f","lane":"heavy","needs":["x"],"delay_us":9,"unique":"u"},'
+            '"rules":{"catch_up":0,"within_us":8,"overlap":"cancel"},"next_at":70,"shift_us":2,'
+            '"paused":true,"code":{"hash":"ab","version":1,"replaced":["cd"]},"by":"me",'
+            '"reason":"why","via":"cli"}'
+        ),
+    ),
+    (Unplanned("s"), '{"kind":"unplanned","schedule":"s"}'),
+    (
+        Unplanned("s", "me", "gone", "cli"),
+        '{"kind":"unplanned","schedule":"s","by":"me","reason":"gone","via":"cli"}',
+    ),
+    (
+        Ticked("s", 60, "made", 70),
+        '{"kind":"ticked","schedule":"s","due":60,"outcome":"made","next_at":70}',
+    ),
+    (
+        Ticked("s", 60, "skipped", None, 2, "trigger", "me", "open", "cli"),
+        (
+            '{"kind":"ticked","schedule":"s","due":60,"outcome":"skipped","count":2,'
+            '"hand":"trigger","by":"me","reason":"open","via":"cli"}'
+        ),
+    ),
     (Updated(priority=0), '{"kind":"updated","priority":0}'),
     (
         Updated(1, Raw(b"{}"), 7, "me"),

@@ -6,6 +6,7 @@ from msgspec import Raw
 
 from eventq.core.command import NEW, Draft
 from eventq.core.events import (
+    Call,
     Cancelled,
     Completed,
     Created,
@@ -18,6 +19,7 @@ from eventq.core.events import (
     Left,
     LogLine,
     Noted,
+    Planned,
     Policy,
     Progressed,
     Refused,
@@ -26,10 +28,13 @@ from eventq.core.events import (
     Reopening,
     Retried,
     Saved,
+    Ticked,
     Unfollowed,
+    Unplanned,
     Updated,
 )
 from eventq.core.projection import Projection
+from eventq.core.timing import DueRules, Timing
 from eventq.eventlog.contract import EventLog
 from eventq.replay.fold import replay
 from eventq.snapshot import Snapshot, take
@@ -38,6 +43,7 @@ from tests.driver import append_texts, memory_log, record
 LINEAR = Policy("linear", 10)
 CAPPED = Policy("exponential", 5, backoff_cap_us=40, jitter=0.5, max_retries=2, deadline_us=7)
 ERROR = ErrorInfo("OSError", "disk", "line 1")
+HOURLY = Timing(cron="0 * * * *", zone="Europe/Berlin", jitter_us=9)
 LAPSE = ErrorInfo("LeaseLapsed", "node dora stopped renewing")
 
 # One list a commit; they come at 1,000, 1,010, 1,020, ...
@@ -78,6 +84,17 @@ LATER: list[list[Draft]] = [
         (4, Progressed(8, done=1, total=4, note="begun")),
         (4, Saved(8, value=Raw(b'{"page":7}'))),
         (4, Noted(8, lines=(LogLine(1_100, "info", "hello"),))),
+    ],
+    [
+        (0, Planned("hourly", HOURLY, Call(LINEAR, Raw(b'{"n":1}')), DueRules(), 1_120)),
+        (0, Planned("resting", Timing(every_us=60), Call(CAPPED), DueRules(), 1_170, paused=True)),
+        (0, Planned("over", HOURLY, Call(LINEAR), DueRules(5, overlap="allow"))),
+        (0, Planned("gone", HOURLY, Call(LINEAR), DueRules(), 1_130)),
+        (0, Unplanned("gone", "me")),
+        (0, Ticked("hourly", 1_120, "made", 1_180)),
+        (NEW, Created(LINEAR, tags=Raw(b'{"n":1}'), schedule="hourly", due=1_120)),
+        (0, Ticked("over", 1_121, "made", hand="trigger", by="me")),
+        (NEW, Created(LINEAR, schedule="over", due=1_121)),
     ],
 ]
 # About task 27, of a kind that is not known.

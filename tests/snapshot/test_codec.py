@@ -76,10 +76,10 @@ def test_the_story_has_everything() -> None:
     assert set(SNAPSHOT.members) == {"dora"}
     assert len({task.route for task in tasks}) == 3
     assert {task.snoozes for task in tasks} == {0, 1}
-    assert [task.newer for task in tasks if task.newer] == [(41, "frozen")]
+    assert [task.newer for task in tasks if task.newer] == [(50, "frozen")]
     assert any(task.started_at for task in tasks)
     assert [(t.number, t.saved) for t in tasks if t.progress] == [(4, {"page": 7})]
-    assert SNAPSHOT.strangers == {1: (42, "revived")}
+    assert SNAPSHOT.strangers == {1: (51, "revived")}
     assert SNAPSHOT.strange_ends["cancelled"] == 1
     assert SNAPSHOT.reopened == {"cancelled": 1, "expired": 0}
     assert all(SNAPSHOT.counts.values())
@@ -88,6 +88,15 @@ def test_the_story_has_everything() -> None:
     assert len({task.policy for task in tasks}) == 3
     assert {task.unique for task in tasks} == {None, "sun"}
     assert SNAPSHOT.followers.keys() == {"alerts", "other"}
+    assert {each.name: each.next_at for each in SNAPSHOT.schedules.values()} == {
+        "hourly": 1_180,
+        "over": None,
+        "resting": 1_170,
+    }
+    assert {(task.schedule, task.due_us) for task in tasks if task.schedule} == {
+        ("hourly", 1_120),
+        ("over", 1_121),
+    }
 
 
 # What an open task never has, see `_completed` and the like in moves.py.
@@ -108,7 +117,7 @@ def test_every_field_of_a_task_is_kept() -> None:
 # outlive the process.
 KEPT = {
     *("namespace", "seq", "at", "decided_at", "seal", "counts", "reopened", "tasks", "unknown"),
-    *("members", "followers", "holders", "strangers", "strange_ends"),
+    *("members", "followers", "schedules", "holders", "strangers", "strange_ends"),
 }
 DERIVED = {
     *(
@@ -138,7 +147,7 @@ def test_the_fold_means_what_it_meant() -> None:
     content = msgspec.msgpack.encode(inside._to_content(SNAPSHOT))
     digest = blake2b(content, digest_size=8).hexdigest()
 
-    assert (FOLD_VERSION, inside.CODEC_VERSION, digest) == (3, 5, "e7c5d3939354e5ce")
+    assert (FOLD_VERSION, inside.CODEC_VERSION, digest) == (4, 6, "bf8ea14961c00ed1")
 
 
 def test_order_and_time_do_not_count() -> None:

@@ -20,8 +20,9 @@ def test_a_made_log_is_legal_and_mixed() -> None:
     report = check_log(log)
     assert (report.events, report.commits, len(report.tasks)) == (made.events, made.commits, 2_000)
     assert report.states["pending"] == made.pending == 100
-    # What only runs of handlers, their attempts and followers say is in no made log.
+    # What only runs of handlers, their attempts, followers and schedules say is in no made log.
     said = {"joined", "left", "progressed", "saved", "noted", "followed", "unfollowed"}
+    said |= {"planned", "unplanned", "ticked"}
     assert set(report.kinds) == KINDS - said
     assert 3.0 < made.events / made.tasks < 3.8
 

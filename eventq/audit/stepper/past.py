@@ -12,6 +12,7 @@ from eventq.audit.stepper.reversible import ReversibleProjection, Sign, Undo, wo
 from eventq.audit.stepper.window import Window
 from eventq.core.events import (
     NODE,
+    OF_SCHEDULES,
     Commit,
     Created,
     Event,
@@ -24,6 +25,7 @@ from eventq.core.events import (
 )
 from eventq.core.members import Follower, Member
 from eventq.core.projection import END_KINDS
+from eventq.core.schedules import Schedule
 from eventq.core.task import FINAL, Task
 from eventq.errors import LogCorruptError
 from eventq.eventlog.contract import READ_EVENTS, EventLog
@@ -62,6 +64,7 @@ class UndoLookup:
             self._members_before(event) if joins else None,
             stranger,
             self._followers_before(event) if isinstance(event.body, MOVES_FOLLOWERS) else None,
+            self._schedules_before(event) if isinstance(event.body, OF_SCHEDULES) else None,
         )
 
     def task_before(self, event: Event) -> Task | None:
@@ -106,6 +109,14 @@ class UndoLookup:
             elif isinstance(stored.body, Unfollowed):
                 found.pop(stored.body.follower, None)
         return found
+
+    def _schedules_before(self, event: Event) -> dict[str, Schedule]:
+        """The schedules before the event; found as `_members_before` finds nodes."""
+        schedules = projection_at_start(self._log, until=event.seq).schedules
+        for stored in decode_events(self._log.history(NODE)):
+            if stored.seq < event.seq and isinstance(stored.body, OF_SCHEDULES):
+                schedules.apply(stored.seq, stored.decided_at, stored.body)
+        return schedules.by_name
 
     @staticmethod
     def _needs_sign(projection: ReversibleProjection, event: Event, worker: str) -> bool:

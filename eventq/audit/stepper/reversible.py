@@ -13,6 +13,7 @@ from msgspec import Struct
 from eventq.core.events import (
     KIND_OF,
     NODE,
+    OF_SCHEDULES,
     Event,
     Followed,
     Joined,
@@ -27,6 +28,7 @@ from eventq.core.events import (
 )
 from eventq.core.members import Follower, Member, Members
 from eventq.core.projection import END_KINDS, Projection
+from eventq.core.schedules import Schedule, Schedules
 from eventq.core.task import FINAL, Task, TaskState
 
 
@@ -53,6 +55,8 @@ class Undo(Struct, frozen=True):
     """What made its task one of a newer eventq before it, where that was not open."""
     followers: dict[str, Follower] | None = None
     """Who followed the log before it; None where it does not change that."""
+    schedules: dict[str, Schedule] | None = None
+    """The schedules before it; None where it does not change them."""
 
 
 class ReversibleProjection(Projection):
@@ -85,6 +89,7 @@ class ReversibleProjection(Projection):
             dict(self.members.by_name) if joins else None,
             self.strangers.get(event.task),
             dict(self.followers) if isinstance(event.body, (Followed, Unfollowed)) else None,
+            dict(self.schedules.by_name) if isinstance(event.body, OF_SCHEDULES) else None,
         )
 
     def step_back(self, event: Event, undo: Undo, *, at: int, decided_at: int, seal: bytes) -> None:
@@ -151,11 +156,13 @@ class ReversibleProjection(Projection):
             self._leases.hold(task.number, task.worker)
 
     def _put_nodes_back(self, undo: Undo) -> None:
-        """Makes what nodes and followers had said before the event count again."""
+        """Makes what nodes and followers had said before the event count again; and schedules."""
         if undo.members is not None:
             self.members = Members(undo.members)
         if undo.followers is not None:
             self.followers = dict(undo.followers)
+        if undo.schedules is not None:
+            self.schedules = Schedules(undo.schedules)
         sign = undo.sign
         holder = None if sign is None else self.holders.get(sign.worker)
         if sign is not None and holder is not None:

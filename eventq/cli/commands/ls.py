@@ -40,6 +40,7 @@ Examples:
 @state_option([*STATES, "all"], "Only these; may come several times. [default: all that are open]")
 @click.option("--name", metavar="NAME", help="Only with this name, or with one like 'mail.*'.")
 @click.option("--lane", metavar="LANE", help="Only in this lane.")
+@click.option("--schedule", metavar="NAME", help="Only those that this schedule made.")
 @tags_option("Only with this tag.")
 @click.option(
     "--limit",
@@ -55,6 +56,7 @@ def ls(
     states: tuple[str, ...],
     name: str | None,
     lane: str | None,
+    schedule: str | None,
     tags: dict[str, Any],
     limit: int,
 ) -> None:
@@ -66,7 +68,12 @@ def ls(
     with place.open(create=False) as queue:
         # One more than wanted shows whether there are more.
         tasks = queue.tasks(
-            state=wanted or None, name=name, lane=lane, tags=tags or None, limit=limit + 1
+            state=wanted or None,
+            name=name,
+            lane=lane,
+            schedule=schedule,
+            tags=tags or None,
+            limit=limit + 1,
         )
         say_list(tasks[:limit], TASKS, as_json=place.as_json)
         if not tasks:

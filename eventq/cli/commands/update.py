@@ -27,7 +27,7 @@ from eventq.cli.words import instant_option, tags_option
 def cancel(*, place: Place, key: str, reason: str) -> None:
     """Cancel a task; a running attempt is asked to stop."""
     with place.open(create=False) as queue:
-        _answer(place, queue.cancel(key, reason=reason, by=_person()))
+        _answer(place, queue.cancel(key, reason=reason, by=person()))
 
 
 @click.command(epilog="Example: eventq retry 1042")
@@ -36,7 +36,7 @@ def cancel(*, place: Place, key: str, reason: str) -> None:
 def retry(*, place: Place, key: str) -> None:
     """Run a waiting task now, or reopen an expired or cancelled one."""
     with place.open(create=False) as queue:
-        _answer(place, queue.retry(key, by=_person()))
+        _answer(place, queue.retry(key, by=person()))
 
 
 @click.command(epilog="Example: eventq repeat 1042")
@@ -78,7 +78,7 @@ def update(
         if tags and not clear_tags:
             tags = {**existing_task(queue, key).tags, **tags}
         changes["tags"] = tags if tags or clear_tags else None
-        _answer(place, queue.update(key, by=_person(), **changes))
+        _answer(place, queue.update(key, by=person(), **changes))
 
 
 def _answer(place: Place, task: Task) -> None:
@@ -89,7 +89,7 @@ def _answer(place: Place, task: Task) -> None:
         say(f"{visible(task.key)} is {task.state}{when}, priority {task.priority}")
 
 
-def _person() -> str:
+def person() -> str:
     """Who runs this command, for the log: user@host."""
     try:
         user = getpass.getuser()

@@ -20,6 +20,7 @@ from eventq.cli.text import iso_text
 from eventq.cli.views.change import NAMES, TaskChange
 from eventq.core.events import Unknown
 from eventq.core.holders import Holder
+from eventq.core.schedules import Schedule
 from eventq.core.task import Progress
 from eventq.eventlog.contract import SnapshotEntry
 from eventq.replay.points import Point
@@ -30,6 +31,7 @@ from eventq.snapshot import (
     FollowerDifference,
     HolderDifference,
     MemberDifference,
+    ScheduleDifference,
     Snapshot,
     SnapshotVerdict,
     restore,
@@ -39,7 +41,7 @@ from eventq.verify.verifier import Verdict
 # Fields that hold microseconds since 1970. ``resumed_at`` is a position.
 INSTANTS = frozenset(
     {"at", "created_at", "scheduled_at", "expires_at", "started_at", "finished_at", "ended_at"}
-    | {"leased_at", "seen_at", "taken_at", "lapses_at", "ready_at"}
+    | {"leased_at", "seen_at", "taken_at", "lapses_at", "ready_at", "next_at", "due"}
 )
 # Fields that are JSON already, as deep as users made it.
 READY = frozenset({"tags", "result", "saved", "body", "fields", "snapshot", "replayed"})
@@ -91,6 +93,9 @@ def plain_value(value: object) -> Any:  # noqa: ANN401 - whatever JSON can hold
             return value.hex()
     if isinstance(value, Holder):
         return {**msgspec.to_builtins(value), "tasks": sorted(value.tasks)}
+    if isinstance(value, Schedule):
+        # By way of JSON, which its tags are.
+        return msgspec.json.decode(msgspec.json.encode(value))
     return sorted(value) if isinstance(value, set) else msgspec.to_builtins(value)
 
 
@@ -138,12 +143,31 @@ def _snapshot_followers(snapshot: Snapshot) -> list[dict[str, Any]]:
     ]
 
 
+def _snapshot_schedules(snapshot: Snapshot) -> list[dict[str, Any]]:
+    return [
+        {
+            "schedule": name,
+            "seq": each.seq,
+            "next_at": None if each.next_at is None else iso_text(each.next_at),
+            "paused": each.planned.paused,
+            "cron": each.planned.timing.cron,
+            "zone": each.planned.timing.zone,
+            "every_us": each.planned.timing.every_us,
+        }
+        for name, each in sorted(snapshot.schedules.items())
+    ]
+
+
 def _newer(event: tuple[int, str] | None) -> dict[str, Any] | None:
     return None if event is None else dict(zip(("seq", "kind"), event, strict=True))
 
 
 def _changed_fields(
-    change: HolderDifference | MemberDifference | FollowerDifference | TaskChange,
+    change: HolderDifference
+    | MemberDifference
+    | FollowerDifference
+    | ScheduleDifference
+    | TaskChange,
 ) -> dict[str, list[Any]]:
     named = [(NAMES.get(name, name), pair) for name, pair in change.fields.items()]
     return {name: [_changed_value(name, each) for each in pair] for name, pair in named}
@@ -169,7 +193,7 @@ FIELDS: dict[type, dict[str, Getter]] = {
     Task: _getters(
         "key number namespace name lane needs state priority tags created_at scheduled_at "
         "expires_at started_at finished_at age_us=age attempt retry_count lapses snoozes worker "
-        "progress saved "
+        "progress saved schedule due "
         "last_error result result_missing final_reason policy unique newer",
         newer=lambda task: _newer(task.newer),
     ),
@@ -202,11 +226,13 @@ FIELDS: dict[type, dict[str, Getter]] = {
     ),
     LogDifference: _getters(
         "equal=is_empty before after same_until counts=open.counts events=open.events passed "
-        "nodes=open.holders joined=open.members followers=open.followers"
+        "nodes=open.holders joined=open.members followers=open.followers "
+        "schedules=open.schedules"
     ),
     HolderDifference: _getters("worker fields", fields=_changed_fields),
     MemberDifference: _getters("worker fields", fields=_changed_fields),
     FollowerDifference: _getters("follower fields", fields=_changed_fields),
+    ScheduleDifference: _getters("schedule fields", fields=_changed_fields),
     TaskChange: _getters("key number what fields final", fields=_changed_fields),
     Rerun: _getters(
         "key=recorded.task.key number=recorded.task.number attempt=recorded.task.attempt "
@@ -217,11 +243,12 @@ FIELDS: dict[type, dict[str, Getter]] = {
     Numbers: _getters(" ".join(Numbers.__struct_fields__), by_priority=_waits),
     SnapshotEntry: _getters("seq at taken_at bytes=size_bytes seal"),
     Snapshot: _getters(
-        "namespace seq at seal states events=counts nodes joined followers unknown",
+        "namespace seq at seal states events=counts nodes joined followers schedules unknown",
         states=lambda snapshot: state_counts(restore(snapshot), now=snapshot.at),
         nodes=_snapshot_nodes,
         joined=_snapshot_members,
         followers=_snapshot_followers,
+        schedules=_snapshot_schedules,
     ),
     SnapshotVerdict: _getters("snapshot=name seq proven=is_proven problem flaw"),
     Flaw: _getters(

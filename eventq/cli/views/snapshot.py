@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from msgspec.structs import replace
+
 from eventq.cli.output import Listing, Pairs, say, say_table
 from eventq.cli.text import iso_text, json_text, short, time_text, visible
 from eventq.cli.views.fields import plain_value
@@ -35,6 +37,10 @@ def snapshot_pairs(snapshot: Snapshot) -> Pairs:
     for _, follower in sorted(snapshot.followers.items()):
         said = event_text(Event(follower.seq, follower.at, NODE, follower.said))
         pairs.append(("follower", f"{said}, at {time_text(follower.at)}"))
+    for _, schedule in sorted(snapshot.schedules.items()):
+        planned = replace(schedule.planned, next_at=schedule.next_at)
+        said = event_text(Event(schedule.planned_seq, schedule.planned_at, NODE, planned))
+        pairs.append(("schedule", said))
     if snapshot.unknown is not None:
         seq, kind = snapshot.unknown
         pairs.append(("unknown", f"event {seq} is of the unknown kind {kind}"))
@@ -69,11 +75,15 @@ def difference_fields(
             {"follower": each.follower, "fields": _plain_pairs(each.fields)}
             for each in difference.followers
         ],
+        "schedules": [
+            {"schedule": each.schedule, "fields": _plain_pairs(each.fields)}
+            for each in difference.schedules
+        ],
     }
 
 
 def say_difference(difference: Difference, before: Projection, after: Projection) -> None:
-    """Prints what differs: the two positions, counts that differ, tasks, nodes, followers."""
+    """Prints what differs: the two positions, counts that differ, and each thing that does."""
     rows = [
         ["position", str(before.seq), str(after.seq)],
         ["at", time_text(before.advanced_to), time_text(after.advanced_to)],
@@ -85,6 +95,7 @@ def say_difference(difference: Difference, before: Projection, after: Projection
     _say_fields("NODE", [(holder.worker, holder.fields) for holder in difference.holders])
     _say_fields("JOINED", [(member.worker, member.fields) for member in difference.members])
     _say_fields("FOLLOWER", [(each.follower, each.fields) for each in difference.followers])
+    _say_fields("SCHEDULE", [(each.schedule, each.fields) for each in difference.schedules])
 
 
 def _say_fields(title: str, things: Iterable[tuple[str, dict[str, tuple[Any, Any]]]]) -> None:

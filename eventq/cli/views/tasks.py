@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET
 
 from eventq import Event, Stats, Task, TaskState
-from eventq.audit.phrases import counted, progress_words
+from eventq.audit.phrases import counted, planned_words, progress_words, ticked_words
 from eventq.cli.output import Listing, Pairs, cell
 from eventq.cli.text import json_text, short, tag_text, time_text, visible, visible_lines
 from eventq.cli.words import STATES
@@ -27,6 +27,7 @@ from eventq.core.events import (
     Left,
     LogLine,
     Noted,
+    Planned,
     Policy,
     Progressed,
     Refused,
@@ -34,8 +35,10 @@ from eventq.core.events import (
     Renewed,
     Retried,
     Saved,
+    Ticked,
     Unfollowed,
     Unknown,
+    Unplanned,
     Updated,
 )
 from eventq.core.task import Progress
@@ -70,6 +73,8 @@ def task_pairs(task: Task) -> Pairs:
         ("deadline", "-" if policy.deadline_us is None else show_duration(policy.deadline_us)),
     ]
     some = [
+        ("schedule", task.schedule),
+        ("due", task.due),
         ("unique", task.unique),
         ("needs", ", ".join(task.needs) or None),
         ("lapses in a row", task.lapses or None),
@@ -192,6 +197,8 @@ def _created(body: Created) -> str:
         parts.append(f"needs {visible(' '.join(body.needs))}")
     if body.repeats is not None:
         parts.append(f"like task {body.repeats}")
+    if body.schedule is not None and body.due is not None:
+        parts.append(f"by schedule {visible(body.schedule)} for {time_text(body.due)}")
     tags = tag_text(msgspec.json.decode(body.tags))
     return ", ".join([*parts, tags] if tags else parts)
 
@@ -266,6 +273,9 @@ _TEXTS: dict[type, Callable[[Any], str]] = {
     Left: lambda body: visible(body.worker),
     Followed: _followed,
     Unfollowed: lambda body: f"{visible(body.follower)}{_by(body.by)}",
+    Planned: lambda body: f"{visible(body.schedule)} {visible(planned_words(body))}",
+    Unplanned: lambda body: f"{visible(body.schedule)}{_by(body.by)}",
+    Ticked: lambda body: f"{visible(body.schedule)}: {visible(ticked_words(body))}",
     Progressed: _progress,
     Saved: lambda body: f"value {json_text(body.value)}",
     Noted: lambda body: " | ".join(line_text(line) for line in body.lines),
