@@ -62,23 +62,11 @@ async def follow_log(log: EventLog, after: int, *, waits: bool) -> AsyncIterator
 def awaited(
     method: Callable[Concatenate[Any, P], R],
 ) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]:
-    """A queue's method as one of its AsyncQueue: it runs in a thread."""
+    """The same method of an object whose `_original` has it, awaited: it runs in a thread."""
 
     @wraps(method)
     async def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:  # noqa: ANN401
-        return await in_thread(method, self.queue, *args, **kwargs)
-
-    return call
-
-
-def awaited_there(
-    method: Callable[Concatenate[Any, P], R],
-) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]:
-    """The same of what schedules have."""
-
-    @wraps(method)
-    async def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:  # noqa: ANN401
-        return await in_thread(method, self.there, *args, **kwargs)
+        return await in_thread(method, self._original, *args, **kwargs)
 
     return call
 
@@ -88,37 +76,37 @@ class AsyncSchedule:
 
     def __init__(self, schedule: QueueSchedule) -> None:
         self.name = schedule.name
-        self.there = schedule
+        self._original = schedule
 
-    pause = awaited_there(QueueSchedule.pause)
-    resume = awaited_there(QueueSchedule.resume)
-    trigger = awaited_there(QueueSchedule.trigger)
-    update = awaited_there(QueueSchedule.update)
-    drop = awaited_there(QueueSchedule.drop)
-    next = awaited_there(QueueSchedule.next)
+    pause = awaited(QueueSchedule.pause)
+    resume = awaited(QueueSchedule.resume)
+    trigger = awaited(QueueSchedule.trigger)
+    update = awaited(QueueSchedule.update)
+    drop = awaited(QueueSchedule.drop)
+    next = awaited(QueueSchedule.next)
 
     async def state(self) -> ScheduleState:
         """See `QueueSchedule.state`."""
-        return state_of(await in_thread(self.there.look))
+        return state_of(await in_thread(self._original.look))
 
     async def backfill(self, since: datetime, until: datetime, **options: Any) -> Any:  # noqa: ANN401
         """See `QueueSchedule.backfill`."""
-        there: Any = self.there
-        return await in_thread(there.backfill, since, until, **options)
+        original: Any = self._original
+        return await in_thread(original.backfill, since, until, **options)
 
 
 class AsyncSchedules:
     """The schedules of a queue for asyncio: the methods of `QueueSchedules`, awaited."""
 
     def __init__(self, schedules: QueueSchedules) -> None:
-        self.there = schedules
+        self._original = schedules
 
-    states = awaited_there(QueueSchedules.states)
-    prune = awaited_there(QueueSchedules.prune)
+    states = awaited(QueueSchedules.states)
+    prune = awaited(QueueSchedules.prune)
 
     def __getitem__(self, name: str) -> AsyncSchedule:
         """The schedule of this name; whether there is one, its methods find out."""
-        return AsyncSchedule(self.there.named(name))
+        return AsyncSchedule(self._original.named(name))
 
 
 def taking(

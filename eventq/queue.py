@@ -702,6 +702,11 @@ class AsyncQueue:
         return await ends.wait_in_loop(check_lookup_key(key), timeout_us)
 
     @property
+    def _original(self) -> Queue:
+        """Whose methods are awaited here."""
+        return self.queue
+
+    @property
     def schedules(self) -> AsyncSchedules:
         """See `Queue.schedules`."""
         return AsyncSchedules(self.queue.schedules)

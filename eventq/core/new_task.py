@@ -5,7 +5,7 @@ Nothing here decides; `create` does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Generic, ParamSpec, Self, Unpack, cast
 
@@ -86,9 +86,8 @@ class TaskSpec:
 class MakesSpecs(Generic[P]):
     """What makes specs of arguments: a handler."""
 
-    def spec(self, *args: P.args, **kwargs: P.kwargs) -> TaskSpec:
-        """The task that calls it with these arguments."""
-        raise NotImplementedError
+    spec: Callable[P, TaskSpec]
+    """The task that calls it with these arguments."""
 
 
 def order_for(

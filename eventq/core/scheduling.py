@@ -5,7 +5,7 @@ Whoever asks has looked at a schedule as one event left it; once there is anothe
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import ClassVar, Literal
 
 import msgspec
@@ -13,12 +13,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from eventq.core.command import NEW, Decision, Draft, PastTasks
-from eventq.core.create import NewTask, created_by, has_expired, resolve
+from eventq.core.create import Making, NewTask, has_expired, resolve
 from eventq.core.definitions import Definition, adopted, hash_of
 from eventq.core.events import (
     NODE,
     Call,
     Cancelled,
+    Created,
     Expired,
     Planned,
     Ticked,
@@ -106,19 +107,19 @@ class TickSchedules(Struct, frozen=True):
     unconditional: ClassVar[bool] = False
     leasing: ClassVar[bool] = False
 
-    def decide(self, projection: Projection, _past: PastTasks, now: int) -> Decision[int]:
+    def decide(self, projection: Projection, past: PastTasks, now: int) -> Decision[int]:
         """See Command.decide."""
         if projection.unknown is not None:
             return Decision([], 0)
-        making = _Making(projection, now)
+        ticks = _Ticks(projection, past, now)
         count = 0
         for tick in self.ticks:
             known = projection.schedules.get(tick.schedule)
             if known is None or known.seq != tick.seen or known.planned.paused:
                 continue
-            making.tick(known, tick.bodies)
+            ticks.tick(known, tick.bodies)
             count += 1
-        return Decision(making.drafts, count)
+        return Decision(ticks.drafts, count)
 
 
 class MakeByHand(Struct, frozen=True):
@@ -136,7 +137,7 @@ class MakeByHand(Struct, frozen=True):
     unconditional: ClassVar[bool] = False
     leasing: ClassVar[bool] = False
 
-    def decide(self, projection: Projection, _past: PastTasks, now: int) -> Decision[None]:
+    def decide(self, projection: Projection, past: PastTasks, now: int) -> Decision[None]:
         """See Command.decide."""
         if projection.unknown is not None:
             raise newer_queue(projection.unknown)
@@ -144,13 +145,13 @@ class MakeByHand(Struct, frozen=True):
         if known is None:
             raise ArgumentError("schedule", self.schedule, NAME_EXPECTED)
         hand: Literal["trigger", "backfill"] = "trigger" if self.dues is None else "backfill"
-        making = _Making(projection, now)
+        ticks = _Ticks(projection, past, now)
         for due in (now,) if self.dues is None else self.dues:
             body = Ticked(
                 self.schedule, due, "made", hand=hand, by=self.by, reason=self.reason, via=self.via
             )
-            making.make(known, body)
-        return Decision(making.drafts, None)
+            ticks.make(known, body)
+        return Decision(ticks.drafts, None)
 
 
 def definition_hash(wanted: Planned) -> str:
@@ -191,14 +192,14 @@ def order_of_call(call: Call) -> NewTask:
     )
 
 
-class _Making:
+class _Ticks:
     """Drafts of ticks and their tasks, in one commit."""
 
-    def __init__(self, projection: Projection, now: int) -> None:
+    def __init__(self, projection: Projection, past: PastTasks, now: int) -> None:
         self.drafts: list[Draft] = []
         self._projection = projection
         self._now = now
-        self._uniques: set[str] = set()
+        self._tasks = Making(projection, past, now)
 
     def tick(self, known: Schedule, bodies: Iterable[Ticked]) -> None:
         """What becomes of dues that have come, in order."""
@@ -219,7 +220,7 @@ class _Making:
                 self._skip(body, "a newer eventq has touched the one before")
                 continue
             reason = f"the next due of schedule {known.name} has come"
-            self.drafts += [(number, Cancelled(reason)) for number in open_tasks]
+            self._end({number: Cancelled(reason) for number in open_tasks})
             is_made = self.make(known, body)
 
     def make(self, known: Schedule, body: Ticked) -> bool:
@@ -236,18 +237,15 @@ class _Making:
             # A limit may be given another tag at any time: that is not to stop the others.
             self._skip(body, str(error))
             return False
-        if order.unique is not None:
-            holder = self._projection.holder_of(order.unique)
-            if holder is not None and has_expired(holder, self._now):
-                self.drafts.append((holder.number, Expired("max_age")))
-                holder = None
-            if holder is not None or order.unique in self._uniques:
-                self._skip(body, "a task with its unique value is open")
-                return False
-            self._uniques.add(order.unique)
-        made = replace(created_by(order, self._now), schedule=known.name, due=body.due)
-        self.drafts += [(NODE, body), (NEW, made)]
-        return True
+        drafted = self._tasks.make([order], self.drafts)
+        self.drafts += drafted.beside
+        for _, made in drafted.created:
+            assert type(made) is Created, "that is what it creates"
+            task = replace(made, schedule=known.name, due=body.due)
+            self.drafts += [(NODE, body), (NEW, task)]
+            return True
+        self._skip(body, "a task with its unique value is open")
+        return False
 
     def _skip(self, body: Ticked, reason: str) -> None:
         self.drafts.append((NODE, replace(body, outcome="skipped", reason=reason)))
@@ -258,7 +256,15 @@ class _Making:
         for number in known.tasks:
             task = self._projection.tasks.get(number)
             if task is not None and has_expired(task, self._now):
-                self.drafts.append((number, Expired("max_age")))
+                self._end({number: Expired("max_age")})
             elif task is not None:
                 found.append(number)
         return found
+
+    def _end(self, ends: Mapping[int, Cancelled | Expired]) -> None:
+        """Ends open tasks; a unique value that one of them has is free then."""
+        for number, body in ends.items():
+            self.drafts.append((number, body))
+            task = self._projection.tasks[number]
+            if task.unique is not None:
+                self._tasks.note(task, [(number, body)])

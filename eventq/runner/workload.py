@@ -90,37 +90,28 @@ def make_workload(
     own_lanes = None if lanes is None else tuple(sorted(_names_of(lanes)))
     follows, schedules = tuple(registry.follows()), tuple(registry.schedules())
     rules = registry.rules().all()
+    named: dict[str, Work] = {}
+    signatures: dict[str, str] = {}
     if worker is None:
         named = registry.works(patterns)
         if not (named or follows):
             raise ArgumentError("worker", None, "a worker, since this queue has no handlers")
+        work = None
         audience = Audience(tuple(sorted(named)), unnamed=False, lanes=own_lanes)
         texts = {handler.name: handler.signature.text for handler in registry}
         signatures = {name: texts[name] for name in sorted(named)}
-        return Workload(
-            audience,
-            slots,
-            named,
-            None,
-            signatures,
-            policy,
-            is_plain=False,
-            follows=follows,
-            schedules=schedules,
-            rules=rules,
-        )
-    work = work_of_worker(worker, registry.own.arounds)
-    is_unnamed = patterns is None or EVERY_NAME in patterns
-    audience = Audience(patterns or (), unnamed=is_unnamed, lanes=own_lanes)
-    is_plain = patterns is None and lanes is None
+    else:
+        work = work_of_worker(worker, registry.own.arounds)
+        is_unnamed = patterns is None or EVERY_NAME in patterns
+        audience = Audience(patterns or (), unnamed=is_unnamed, lanes=own_lanes)
     return Workload(
         audience,
         slots,
-        {},
+        named,
         work,
-        {},
+        signatures,
         policy,
-        is_plain=is_plain,
+        is_plain=worker is not None and patterns is None and lanes is None,
         follows=follows,
         schedules=schedules,
         rules=rules,

@@ -243,7 +243,7 @@ class QueueSchedule:
                 timing = replace(timing, jitter_us=planned.timing.jitter_us)
             rules = check_rules(
                 catch_up=catch_up_words(rules) if catch_up is None else catch_up,
-                within=None if within is None else within,
+                within=within,
                 overlap=rules.overlap if overlap is None else overlap,
             )
             if within is None:

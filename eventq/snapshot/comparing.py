@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -18,6 +18,7 @@ from eventq.core.schedules import Schedule
 from eventq.core.task import PARTS, Task, TaskState, state_as_of
 from eventq.replay.query import state_counts
 
+T = TypeVar("T")
 Fields = dict[str, tuple[Any, Any]]
 
 # Told in another form: the state as of the instant looked at, the tags as values, and what a part
@@ -162,11 +163,28 @@ def compare(before: Projection, after: Projection, *, by_key: bool = False) -> D
         counts={state: (old_counts[state], new_counts[state]) for state in old_counts},
         events={kind: (before.counts.get(kind, 0), after.counts.get(kind, 0)) for kind in kinds},
         tasks=tasks if by_key else sorted(tasks, key=attrgetter("number")),
-        holders=list(_holder_differences(before.holders, after.holders)),
-        members=list(_member_differences(before.members.by_name, after.members.by_name)),
-        followers=list(_follower_differences(before.followers, after.followers)),
-        schedules=list(_schedule_differences(before.schedules.by_name, after.schedules.by_name)),
-        rules=list(_rule_differences(before.governing, after.governing)),
+        holders=[
+            HolderDifference(*found)
+            for found in _differing(before.holders, after.holders, _holder_fields)
+        ],
+        members=[
+            MemberDifference(*found)
+            for found in _differing(before.members.by_name, after.members.by_name, _member_fields)
+        ],
+        followers=[
+            FollowerDifference(*found)
+            for found in _differing(before.followers, after.followers, _follower_fields)
+        ],
+        schedules=[
+            ScheduleDifference(*found)
+            for found in _differing(
+                before.schedules.by_name, after.schedules.by_name, _schedule_fields
+            )
+        ],
+        rules=[
+            RuleDifference(*found)
+            for found in _differing(_rules(before.governing), _rules(after.governing), _rule_fields)
+        ],
     )
 
 
@@ -214,14 +232,16 @@ def _state(task: Task | None, at: int) -> TaskState | None:
     return None if task is None else state_as_of(task, at)
 
 
-def _holder_differences(
-    before: dict[str, Holder], after: dict[str, Holder]
-) -> Iterator[HolderDifference]:
-    for worker in sorted(before.keys() | after.keys()):
-        old, new = _holder_fields(before.get(worker)), _holder_fields(after.get(worker))
-        fields = {name: (old[name], new[name]) for name in old if old[name] != new[name]}
+def _differing(
+    before: Mapping[str, T], after: Mapping[str, T], fields_of: Callable[[T | None], dict[str, Any]]
+) -> Iterator[tuple[str, Fields]]:
+    """The names of what differs, in order, with the fields that do; of none, all are None."""
+    for name in sorted(before.keys() | after.keys()):
+        old, new = fields_of(before.get(name)), fields_of(after.get(name))
+        pairs = {field: (old.get(field), new.get(field)) for field in old | new}
+        fields = {field: pair for field, pair in pairs.items() if pair[0] != pair[1]}
         if fields:
-            yield HolderDifference(worker, fields)
+            yield name, fields
 
 
 def _holder_fields(holder: Holder | None) -> dict[str, int | None]:
@@ -235,16 +255,6 @@ def _holder_fields(holder: Holder | None) -> dict[str, int | None]:
     }
 
 
-def _member_differences(
-    before: dict[str, Member], after: dict[str, Member]
-) -> Iterator[MemberDifference]:
-    for worker in sorted(before.keys() | after.keys()):
-        old, new = _member_fields(before.get(worker)), _member_fields(after.get(worker))
-        fields = {name: (old[name], new[name]) for name in old if old[name] != new[name]}
-        if fields:
-            yield MemberDifference(worker, fields)
-
-
 def _member_fields(member: Member | None) -> dict[str, Any]:
     names = ("names", "unnamed", "lanes", "slots", "version", "signatures", "ttl_us")
     said = None if member is None else member.joined
@@ -252,16 +262,6 @@ def _member_fields(member: Member | None) -> dict[str, Any]:
         "seq": None if member is None else member.seq,
         **{name: None if said is None else getattr(said, name) for name in names},
     }
-
-
-def _follower_differences(
-    before: dict[str, Follower], after: dict[str, Follower]
-) -> Iterator[FollowerDifference]:
-    for name in sorted(before.keys() | after.keys()):
-        old, new = _follower_fields(before.get(name)), _follower_fields(after.get(name))
-        fields = {field: (old[field], new[field]) for field in old if old[field] != new[field]}
-        if fields:
-            yield FollowerDifference(name, fields)
 
 
 def _follower_fields(follower: Follower | None) -> dict[str, Any]:
@@ -272,16 +272,6 @@ def _follower_fields(follower: Follower | None) -> dict[str, Any]:
         "position": None if said is None else said.seq,
         **{name: None if said is None else getattr(said, name) for name in names},
     }
-
-
-def _schedule_differences(
-    before: dict[str, Schedule], after: dict[str, Schedule]
-) -> Iterator[ScheduleDifference]:
-    for name in sorted(before.keys() | after.keys()):
-        old, new = _schedule_fields(before.get(name)), _schedule_fields(after.get(name))
-        fields = {field: (old[field], new[field]) for field in old if old[field] != new[field]}
-        if fields:
-            yield ScheduleDifference(name, fields)
 
 
 def _schedule_fields(schedule: Schedule | None) -> dict[str, Any]:
@@ -297,28 +287,18 @@ def _schedule_fields(schedule: Schedule | None) -> dict[str, Any]:
     }
 
 
-def _rule_differences(before: Governing, after: Governing) -> Iterator[RuleDifference]:
-    for rule, old, new in _rules(before, after):
-        names = [name for name in (old or new).__struct_fields__ if name not in _HOW_IT_WAS_ASKED]
-        fields = {
-            name: (old and getattr(old, name), new and getattr(new, name))
-            for name in names
-            if old is None or new is None or getattr(old, name) != getattr(new, name)
-        }
-        if fields:
-            yield RuleDifference(rule, fields)
+def _rules(governing: Governing) -> dict[str, Any]:
+    """What is said of each rule, by its name."""
+    limits = sorted(governing.limits.by_name.items())
+    found: dict[str, Any] = {f"limit {name}": limit.said for name, limit in limits}
+    for scope, pause in governing.pauses.by_scope.items():
+        found[f"pause of {_scope_text(scope)}"] = pause.said
+    return found | {"turns": governing.turns.shared}
 
 
-def _rules(before: Governing, after: Governing) -> Iterator[tuple[Any, ...]]:
-    limits = before.limits.by_name, after.limits.by_name
-    for name in sorted(limits[0].keys() | limits[1].keys()):
-        yield f"limit {name}", *(each[name].said if name in each else None for each in limits)
-    pauses = before.pauses.by_scope, after.pauses.by_scope
-    for scope in pauses[0] | pauses[1]:
-        said = (each[scope].said if scope in each else None for each in pauses)
-        yield f"pause of {_scope_text(scope)}", *said
-    if before.turns.shared != after.turns.shared:
-        yield "turns", before.turns.shared, after.turns.shared
+def _rule_fields(said: Any) -> dict[str, Any]:  # noqa: ANN401
+    names = () if said is None else said.__struct_fields__
+    return {name: getattr(said, name) for name in names if name not in _HOW_IT_WAS_ASKED}
 
 
 def _scope_text(scope: Scope) -> str:

@@ -216,6 +216,20 @@ def test_a_unique_value_that_is_taken_skips_the_due() -> None:
         assert "unique value" in ticks(t)[1].reason
 
 
+def test_a_task_that_is_cancelled_frees_its_unique_value_for_the_next() -> None:
+    """In the same commit: `overlap="cancel"` goes together with `unique`."""
+    handlers = Handlers()
+    spec = TaskSpec({}, unique="one")
+    handlers.every("10m", spec, schedule="unique", overlap="cancel")
+    with harness(handlers=[handlers], start=START) as t:
+        t.run()
+        t.forward("25m")
+
+        assert outcomes(t) == ["00:10 made", "00:20 made"]
+        both = ["ready", "cancelled"]
+        assert [task.state for task in t.queue.tasks(state=both)] == both
+
+
 def test_jitter_is_drawn_once_and_stored() -> None:
     """All ticks of a schedule come so much later; their dues stay as they are."""
     with harness(handlers=[minutely(jitter="5m")], start=START, seed=3) as t:

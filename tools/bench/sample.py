@@ -5,8 +5,9 @@ The eventq it measures is the one that its path of imports finds.
 
 from __future__ import annotations
 
+import importlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,61 +15,46 @@ import msgspec
 import pymongo
 from msgspec import Struct
 
-from tools.bench import (
-    cost,
-    flowing,
-    folding,
-    following,
-    full,
-    governed,
-    handling,
-    isolating,
-    joining,
-    lagging,
-    rates,
-    served,
-    sharing,
-    starting,
-    waiting,
-)
 from tools.bench.bench import Bench, Skipped
 from tools.bench.report import Figure
 
-MEASURES: dict[str, Callable[[Bench], Iterator[Figure]]] = {
-    "system_calls": cost.system_calls,
-    "frames": cost.frames,
-    "lone": rates.lone,
-    "threads": rates.threads,
-    "new_many": rates.new_many,
-    "drain": rates.drain,
-    "drain_async": rates.drain_async,
-    "handlers": handling.handlers,
-    "wake": waiting.wake,
-    "busy": waiting.busy,
-    "full": full.full,
-    "flows": flowing.flows,
-    "chains": flowing.chains,
-    "isolated": isolating.isolated,
-    "start": starting.start,
-    "follow": following.follow,
-    "lag": lagging.lag,
-    "idle": waiting.idle,
-    "replay": folding.replaying,
-    "memory": folding.memory,
-    "parked": governed.parked,
-    "limited_drain": governed.limited_drain,
-    "tenants": governed.tenants,
-    "fair_drain": sharing.fair_drain,
-    "fair_new": sharing.fair_new,
+# The module in tools.bench and its function. Only the one that is asked for is loaded: an older
+# checkout may lack what another one needs.
+MEASURES = {
+    "system_calls": "cost:system_calls",
+    "frames": "cost:frames",
+    "lone": "rates:lone",
+    "threads": "rates:threads",
+    "new_many": "rates:new_many",
+    "drain": "rates:drain",
+    "drain_async": "rates:drain_async",
+    "handlers": "handling:handlers",
+    "wake": "waiting:wake",
+    "busy": "waiting:busy",
+    "full": "full:full",
+    "flows": "flowing:flows",
+    "chains": "flowing:chains",
+    "isolated": "isolating:isolated",
+    "start": "starting:start",
+    "follow": "following:follow",
+    "lag": "lagging:lag",
+    "idle": "waiting:idle",
+    "replay": "folding:replaying",
+    "memory": "folding:memory",
+    "parked": "governed:parked",
+    "limited_drain": "governed:limited_drain",
+    "tenants": "governed:tenants",
+    "fair_drain": "sharing:fair_drain",
+    "fair_new": "sharing:fair_new",
     # On a throw-away replica set of one node.
-    "mongo_lone": served.lone,
-    "mongo_drain": served.drain,
-    "mongo_nodes": joining.nodes,
-    "mongo_producers": joining.producers,
-    "mongo_wake": waiting.wake_other,
-    "mongo_follow": following.follow,
-    "mongo_idle": waiting.idle,
-    "mongo_fair_drain": sharing.fair_drain,
+    "mongo_lone": "served:lone",
+    "mongo_drain": "served:drain",
+    "mongo_nodes": "joining:nodes",
+    "mongo_producers": "joining:producers",
+    "mongo_wake": "waiting:wake_other",
+    "mongo_follow": "following:follow",
+    "mongo_idle": "waiting:idle",
+    "mongo_fair_drain": "sharing:fair_drain",
 }
 
 
@@ -94,13 +80,21 @@ def main(order_text: str) -> None:
     folder = Path(order.folder)
     bench = Bench(folder, quick=order.quick, servers=order.servers)
     try:
-        sample = Sample(list(MEASURES[order.measure](bench)))
+        sample = Sample(list(_measure(order.measure)(bench)))
     except Skipped as reason:
         sample = Sample(skipped=str(reason))
     finally:
         if order.servers is not None:
             _drop_databases(order.servers)
     sample_path(folder).write_bytes(msgspec.json.encode(sample))
+
+
+def _measure(name: str) -> Callable[[Bench], Iterable[Figure]]:
+    module, function = MEASURES[name].split(":")
+    found: Callable[[Bench], Iterable[Figure]] = getattr(
+        importlib.import_module(f"tools.bench.{module}"), function
+    )
+    return found
 
 
 def sample_path(folder: Path) -> Path:
