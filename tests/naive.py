@@ -20,6 +20,7 @@ from eventq.errors import (
     ArgumentError,
     DuplicateTaskError,
     KeyConflictError,
+    LogTooNewError,
     NotAllowedError,
 )
 from tests.naive_followers import NaiveFollowers
@@ -183,6 +184,7 @@ class Naive:
         if is_made:
             _, _, _, until, age = holder.first_wish
             holder.first_wish = (holder.priority, json.loads(holder.tags), start, until, age)
+            self.rules.share(holder)
         return holder != before
 
     def lease(self, worker: str, count: int, room: int, ttl: int, now: int) -> Story:
@@ -459,6 +461,8 @@ class Naive:
             return self._tell([(number, "updated")])
         if self._is_taken(row.unique):
             raise WrongError(NotAllowedError)
+        if self.links.comes_after_newer(row):
+            raise WrongError(LogTooNewError)
         self._reopen(row, now, waives=True)
         return self._tell([(number, "retried"), *self._bring_back([number], room - 1, now)])
 
@@ -477,7 +481,7 @@ class Naive:
             number = numbers.pop(0)
             skipped, is_done = False, True
             for row in self.links.caused_by(number):
-                if self._is_taken(row.unique):
+                if self._is_taken(row.unique) or self.links.comes_after_newer(row):
                     skipped = True
                 elif len(story) >= room - 1:
                     is_done = False

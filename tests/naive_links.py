@@ -145,6 +145,10 @@ class NaiveLinks:
         """The rows that the end of another one has cancelled, and that are so still."""
         return [row for row in self.rows if row.cause == number and row.state == "cancelled"]
 
+    def comes_after_newer(self, row: Row) -> bool:
+        """Whether only a newer eventq knows how something stands that it comes after."""
+        return any(self.row(number).newer is not None for number in row.after)
+
     def _cause(self, row: Row, chosen: dict[int, int | None]) -> int | None:
         if row.if_failed != "cancel":
             return None

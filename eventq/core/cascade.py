@@ -18,6 +18,7 @@ from eventq.core.events import Cancelled, Predecessor, Reopening, Retried, Reviv
 from eventq.core.link import Linking
 from eventq.core.projection import Projection
 from eventq.core.task import Task, TaskState
+from eventq.errors import ArgumentError, LogTooNewError
 
 CANCELLED_BY = "a task that it comes after ended without success"
 UNNEEDED = "no member of its flow failed"
@@ -88,7 +89,7 @@ class Revival:
 
     def reopen(self, task: Task, *, by: str | None) -> None:
         """A person retries a final task: it does not mind what has failed before it."""
-        self._reopen(task, waives=True, by=by, revived_by=None)
+        self._reopen(task, self._linking.again(task, waives=True), by=by, revived_by=None)
         self._revive(task.number)
 
     def go_on(self) -> None:
@@ -120,12 +121,13 @@ class Revival:
             task = self._cancelled_by(number, each)
             if task is None:
                 continue
-            if task.unique is not None and self._is_taken(task.unique):
+            after = self._again(task)
+            if after is None or (task.unique is not None and self._is_taken(task.unique)):
                 skipped.append(each)
                 continue
             if self._is_full():
                 return revived, False
-            self._reopen(task, waives=False, by=None, revived_by=number)
+            self._reopen(task, after, by=None, revived_by=number)
             revived.append(each)
         if skipped or number in self._projection.waits.reviving:
             self.drafts.append((number, Revived(tuple(skipped))))
@@ -140,6 +142,13 @@ class Revival:
             return None
         return None if task.newer is not None else task
 
+    def _again(self, task: Task) -> tuple[Predecessor, ...] | None:
+        """What it comes after, as that stands now; None where nobody here can tell."""
+        try:
+            return self._linking.again(task, waives=False)
+        except (ArgumentError, LogTooNewError):
+            return None
+
     def _is_full(self) -> bool:
         # One place is left for the word that all is back.
         return len(self.drafts) >= self._room - 1 or self._left_bytes <= 0
@@ -147,8 +156,9 @@ class Revival:
     def _is_taken(self, unique: str) -> bool:
         return unique in self._uniques or self._projection.holder_of(unique) is not None
 
-    def _reopen(self, task: Task, *, waives: bool, by: str | None, revived_by: int | None) -> None:
-        after = self._linking.again(task, waives=waives) if task.after else ()
+    def _reopen(
+        self, task: Task, after: tuple[Predecessor, ...], *, by: str | None, revived_by: int | None
+    ) -> None:
         self._open[task.number] = None
         if task.unique is not None:
             self._uniques.add(task.unique)

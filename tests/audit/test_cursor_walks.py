@@ -55,9 +55,12 @@ class Past:
         of_task = event.task != 0
         after = fold_history(self.log.namespace, history) if of_task else None
         before = fold_history(self.log.namespace, history[:-1]) if of_task else None
-        # Its history alone does not tell when a task's wait for others has ended.
-        after = plain.tasks.get(event.task, after)
+        # Its history alone does not tell when a task's wait for others has ended, nor whose turn
+        # and which buckets are its own.
         before = earlier.tasks.get(event.task, before)
+        if after is not None and event.task in earlier.tasks:
+            after = replace(after, route=earlier.tasks[event.task].route)
+        after = plain.tasks.get(event.task, after)
         assert (cursor.task, cursor.step.before) == (after, before)
 
 

@@ -31,11 +31,12 @@ from eventq.errors import (
     KeyConflictError,
     LogArchivedError,
     LogCorruptError,
+    LogTooNewError,
     TaskNotFoundError,
 )
 from tests.checker import check_log
 from tests.core.desk import Desk
-from tests.driver import memory_log, record
+from tests.driver import append_texts, memory_log, record
 
 POLICY = Policy("linear", 10)
 
@@ -193,6 +194,23 @@ def test_one_whose_value_is_taken_is_skipped_and_told(desk: Desk) -> None:
     assert drafts[-1] == (first, Revived((after.number,)))
     assert desk.state(after.number) == "final"
     check_log(desk.log)
+
+
+def test_one_that_comes_after_a_task_of_a_newer_eventq_is_skipped_and_told(desk: Desk) -> None:
+    """Nobody here can tell how that stands; no node's commit fails for it, as a person's does."""
+    first, other = desk.make(), desk.make()
+    after = desk.make(first, other)
+    desk.append((first, Cancelled()))
+    desk.tend()
+    commit = append_texts(desk.log, [other], '{"kind":"frozen"}', at=desk.now)
+    desk.projection.apply(commit)
+
+    drafts = desk.retry(first)
+
+    assert drafts[-1] == (first, Revived((after,)))
+    assert desk.state(after) == "final"
+    with pytest.raises(LogTooNewError, match="frozen"):
+        desk.retry(after)
 
 
 def test_a_retry_by_hand_waives_what_has_failed(desk: Desk) -> None:

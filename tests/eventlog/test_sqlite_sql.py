@@ -233,7 +233,7 @@ def test_task_states_view_knows_every_kind_about_a_task() -> None:
     listed = re.findall(r"'(\w+)'", schema.VIEWS.split("body ->> '$.kind' IN (")[1].split(")")[0])
 
     beside = {"renewed", "joined", "left", "followed", "unfollowed"}
-    beside |= {"planned", "unplanned", "ticked"}
+    beside |= {"planned", "unplanned", "ticked", "limited", "shared", "paused", "resumed"}
     assert {*listed, "created", *beside} == KINDS
 
 
