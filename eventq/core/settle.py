@@ -34,12 +34,26 @@ from eventq.core.places import Wanted
 from eventq.core.policy import Backoff, after_failure, wait_us
 from eventq.core.projection import Projection
 from eventq.core.task import Task
-from eventq.errors import ArgumentError, DuplicateTaskError, KeyConflictError
+from eventq.errors import (
+    ArgumentError,
+    DuplicateTaskError,
+    KeyConflictError,
+    LogArchivedError,
+    LogTooNewError,
+    TaskNotFoundError,
+)
 
 # The type of the error of an attempt that its worker called off.
 CANCEL = "eventq.Cancel"
 # The errors of attempts whose tasks could not be made with their completions.
-CANNOT_MAKE = (KeyConflictError, DuplicateTaskError, ArgumentError)
+CANNOT_MAKE = (
+    ArgumentError,
+    DuplicateTaskError,
+    KeyConflictError,
+    LogArchivedError,
+    LogTooNewError,
+    TaskNotFoundError,
+)
 UNMADE = frozenset(f"eventq.{error.__name__}" for error in CANNOT_MAKE)
 
 
