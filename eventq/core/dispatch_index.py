@@ -160,11 +160,16 @@ class Pending:
 
         As a rule they are of one route and do, since leases are granted in this order.
         """
+        if not self.is_sorted:
+            for task in tasks:
+                if task.attempt:
+                    self._unmark(task)
+            return
         count, route = len(tasks), tasks[0].route
         ready = self.ready.get(route)
         # As in `rank`, without a call for each.
         ranks = [(-task.priority, task.scheduled_at_us, task.number) for task in tasks]
-        if not self.is_sorted or ready is None or ready[:count] != ranks:
+        if ready is None or ready[:count] != ranks:
             for task in tasks:
                 self.remove(task)
             return
