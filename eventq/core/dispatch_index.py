@@ -79,8 +79,7 @@ class Pending:
         """Keeps the heads of the lists from here on, while the lists are sorted; O(lists)."""
         if self.is_sorted:
             self.heads = Heads(self._tasks, *self._rules)
-            for route, ranks in self.ready.items():
-                self.heads.note(route, ranks)
+            self.heads.fill(self.ready, self.advanced_to)
 
     def first_of(self, audience: Audience, now: int) -> Iterator[tuple[TurnRank, Base]]:
         """The best task of each base, which may be leased, in no order."""
