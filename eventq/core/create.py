@@ -335,6 +335,7 @@ def created_by(
         repeats=order.repeats,
         unique=order.unique,
         made_by=made_by,
+        flow=flow,
         limits=order.route.buckets,
         share=order.share,
     )
