@@ -29,7 +29,7 @@ from eventq.core.task import PLAIN_ROUTE, Route, Task, TaskState
 from eventq.core.turns import Turns, TurnState
 
 # Routes that no open task has are looked for when there are twice as many as in the end last time.
-FEW_ROUTES = 1_000
+FEW_ROUTES = 10_000
 
 _Said = tuple[str | None, str | None, tuple[str, ...], tuple[Bucket, ...], str | None]
 
@@ -185,9 +185,8 @@ class Governing:
 
     def _route_for(self, said: Created | Reopening, share: str | None, key: _Said) -> Route:
         route = self._resolved(route_of(said), share, said.tags)
-        if route is PLAIN_ROUTE:
-            return route
-        route = self._interned(route)
+        if route is not PLAIN_ROUTE:
+            route = self._interned(route)
         if route.buckets == said.limits and not self._asks_tags(said.limits):
             self._known[key] = route
         return route
@@ -203,8 +202,8 @@ class Governing:
 
     def _asks_tags(self, buckets: Iterable[Bucket]) -> bool:
         """Whether any of these has a value that stands in a tag."""
-        per_of = self.limits.per_of
-        return any(b.value is None and per_of(b.limit) is not None for b in buckets)
+        by_tags = self.limits.by_tags
+        return any(bucket.value is None and bucket.limit in by_tags for bucket in buckets)
 
     def _bucket(self, bucket: Bucket, tags_json: bytes | Raw) -> Bucket:
         per = self.limits.per_of(bucket.limit) if bucket.value is None else None

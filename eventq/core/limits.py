@@ -44,6 +44,8 @@ class Limits:
         self.uses: dict[Bucket, Use] = {}
         self.has_rates = False
         """Whether any limit looks at the instants of leases."""
+        self.by_tags: set[str] = set()
+        """The limits with a bucket for each value of a tag."""
         self._most = FEW_BUCKETS
         # Leases whose instants stand in no bucket yet, see `note`.
         self._noted: list[tuple[int, tuple[Bucket, ...]]] = []
@@ -63,7 +65,7 @@ class Limits:
                 _forget(use.instants, at - before.per_us)
             self._drop_if_free(bucket, use)
         self.by_name[body.limit] = Limit(body, seq, at)
-        self._look_for_rates()
+        self._look_over()
 
     def said(self, name: str) -> Limited | None:
         """What a limit is; None for one that nobody has defined."""
@@ -97,8 +99,7 @@ class Limits:
         noted = self._noted
         noted += [(at, task.route.buckets) for task in tasks]
         if len(noted) >= self._most_noted:
-            since = at - max(limit.said.per_us or 0 for limit in self.by_name.values())
-            self._noted = [each for each in noted if each[0] > since]
+            self._forget_noted()
             self._most_noted = max(FEW_NOTED, 2 * len(self._noted))
 
     def let_go(self, buckets: Iterable[Bucket]) -> None:
@@ -185,7 +186,7 @@ class Limits:
         """Takes over the limits, and what `instants` gave; `recount` follows."""
         self.by_name = dict(limits)
         self.uses = {bucket: Use(0, deque(each)) for bucket, each in instants.items()}
-        self._look_for_rates()
+        self._look_over()
 
     def recount(self, leased: Iterable[Task]) -> None:
         """Counts anew what runs."""
@@ -217,18 +218,27 @@ class Limits:
             said = self.said(bucket.limit)
             assert not use.instants or (said is not None and said.rate is not None)
 
-    def _look_for_rates(self) -> None:
-        self.has_rates = any(limit.said.rate is not None for limit in self.by_name.values())
+    def _look_over(self) -> None:
+        limits = self.by_name.values()
+        self.has_rates = any(limit.said.rate is not None for limit in limits)
+        self.by_tags = {limit.said.limit for limit in limits if limit.said.per is not None}
+
+    def _forget_noted(self) -> None:
+        longest_us = max((limit.said.per_us or 0 for limit in self.by_name.values()), default=0)
+        since = self._noted[-1][0] - longest_us
+        self._noted = [each for each in self._noted if each[0] > since]
 
     def _place_noted(self) -> None:
+        if not self._noted:
+            return
+        self._forget_noted()
         noted, self._noted = self._noted, []
+        rated = {name for name, limit in self.by_name.items() if limit.said.rate is not None}
         for at, buckets in noted:
             for bucket in buckets:
-                use = self.uses.get(bucket)
-                if use is None:
-                    use = self._begin(bucket, at)
-                self._keep(bucket, use, at)
-                self._drop_if_free(bucket, use)
+                if bucket.limit in rated:
+                    use = self.uses.get(bucket) or self._begin(bucket, at)
+                    self._keep(bucket, use, at)
 
     def _keep(self, bucket: Bucket, use: Use, at: int) -> None:
         """Keeps the instant of a lease as long as the rate of its bucket looks at it."""
