@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from eventq.core.events import Bucket
-from eventq.core.limits import EXCLUSIVE, fit_text
+from eventq.core.limits import EXCLUSIVE
 from eventq.core.plain import plain
+from eventq.core.tag_texts import fit_text
 from eventq.core.validation import check_name
 from eventq.errors import ArgumentError
 

@@ -22,11 +22,11 @@ from eventq.core.events import (
     Updated,
     Verdict,
 )
-from eventq.core.limits import tag_text
 from eventq.core.link import NO_LINK, Link, Linking
 from eventq.core.moves import change
 from eventq.core.plain import sorted_json
 from eventq.core.projection import Projection
+from eventq.core.tag_texts import tag_text
 from eventq.core.task import FINAL, PENDING, PLAIN_ROUTE, Route, Task, instant, is_overdue
 from eventq.core.unique import OnDuplicate, replacement
 from eventq.errors import ArgumentError, DuplicateTaskError, KeyConflictError
@@ -306,10 +306,12 @@ def existing_by_key(
     return found
 
 
-def created_by(order: NewTask, now: int, *, made_by: int | None = None) -> Created:
+def created_by(
+    order: NewTask, now: int, *, made_by: int | None = None, flow: int | None = None
+) -> Created:
     """What the log says of a task that is made now, by the attempt of a task if ``made_by`` is one.
 
-    Raises ArgumentError if it can never run.
+    It is without its link. Raises ArgumentError if it can never run.
     """
     policy, scheduled_at, expires_at = order.policy, start_of(order, now), order.expires_at
     if expires_at is None and policy.max_age_us is not None:
@@ -333,6 +335,7 @@ def created_by(order: NewTask, now: int, *, made_by: int | None = None) -> Creat
         repeats=order.repeats,
         unique=order.unique,
         made_by=made_by,
+        flow=flow,
         limits=order.route.buckets,
         share=order.share,
     )

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from eventq.core.command import NEW, Decision, Draft, PastTasks
 from eventq.core.create import NewTask, created_by, existing_by_key, has_expired, resolved
 from eventq.core.events import Expired
-from eventq.core.link import NO_LINK, Link, Linking, flow_name, sibling
+from eventq.core.link import Link, Linking, flow_name, sibling
 from eventq.core.projection import Projection
 from eventq.core.reference import TaskRef
 from eventq.errors import ArgumentError, DuplicateTaskError, FlowExistsError, KeyConflictError
@@ -40,10 +40,11 @@ class CreateFlow(Struct, frozen=True):
         begin = len(drafts)
         # A log finds an event by one key.
         first = next(i for i, order in enumerate(orders) if order.key is None)
-        linking = Linking(projection, past)
+        linking, flow = Linking(projection, past), sibling(begin + first)
         for index, order in enumerate(orders):
-            link = _moved(order.link or NO_LINK, begin)
-            body = linking.linked(created_by(order, now), link, flow=sibling(begin + first))
+            body = created_by(order, now, flow=flow)
+            if order.link is not None:
+                body = linking.linked(body, _moved(order.link, begin), flow=flow)
             if index == first:
                 body = replace(body, flow_key=self.key)
             drafts.append((NEW, body))
@@ -86,6 +87,8 @@ def check_flow(orders: list[NewTask]) -> None:
 
 def _moved(link: Link, begin: int) -> Link:
     """The link where the orders' events stand behind others."""
+    if not begin:
+        return link
 
     def moved(ref: TaskRef) -> TaskRef:
         return ref - begin if isinstance(ref, int) and ref < 0 else ref

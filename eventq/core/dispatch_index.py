@@ -79,8 +79,7 @@ class Pending:
         """Keeps the heads of the lists from here on, while the lists are sorted; O(lists)."""
         if self.is_sorted:
             self.heads = Heads(self._tasks, *self._rules)
-            for route, ranks in self.ready.items():
-                self.heads.note(route, ranks)
+            self.heads.fill(self.ready, self.advanced_to)
 
     def first_of(self, audience: Audience, now: int) -> Iterator[tuple[TurnRank, Base]]:
         """The best task of each base, which may be leased, in no order."""
@@ -160,11 +159,16 @@ class Pending:
 
         As a rule they are of one route and do, since leases are granted in this order.
         """
+        if not self.is_sorted:
+            for task in tasks:
+                if task.attempt:
+                    self._unmark(task)
+            return
         count, route = len(tasks), tasks[0].route
         ready = self.ready.get(route)
         # As in `rank`, without a call for each.
         ranks = [(-task.priority, task.scheduled_at_us, task.number) for task in tasks]
-        if not self.is_sorted or ready is None or ready[:count] != ranks:
+        if ready is None or ready[:count] != ranks:
             for task in tasks:
                 self.remove(task)
             return

@@ -51,7 +51,9 @@ class Flows:
     def note_created(self, task: Task) -> None:
         """A task of a flow was made."""
         assert task.flow is not None
-        flow = self.by_number.setdefault(task.flow, FlowState())
+        flow = self.by_number.get(task.flow)
+        if flow is None:
+            flow = self.by_number[task.flow] = FlowState()
         if task.role != "member":
             (flow.on_failure if task.role == "on_failure" else flow.last).add(task.number)
         elif flow.owed:

@@ -7,19 +7,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from msgspec import Raw
 from msgspec.structs import replace
 
 from eventq.core.buckets import all_buckets
 from eventq.core.dispatch_index import Pending
-from eventq.core.events import AnyAsked, Bucket, Created, Limited, Scope, Shared
-from eventq.core.limits import Limit, Limits, tag_text
-from eventq.core.moves import create
+from eventq.core.events import (
+    AnyAsked,
+    Bucket,
+    Created,
+    Limited,
+    Reopening,
+    Scope,
+    Shared,
+)
+from eventq.core.limits import Limit, Limits
+from eventq.core.moves import create, route_of
 from eventq.core.pauses import Pause, Pauses
+from eventq.core.tag_texts import tag_text
 from eventq.core.task import PLAIN_ROUTE, Route, Task, TaskState
 from eventq.core.turns import Turns, TurnState
 
 # Routes that no open task has are looked for when there are twice as many as in the end last time.
-FEW_ROUTES = 1_000
+FEW_ROUTES = 10_000
+
+_Said = tuple[str | None, str | None, tuple[str, ...], tuple[Bucket, ...], str | None]
 
 
 class Governing:
@@ -37,39 +49,45 @@ class Governing:
         self._tasks = tasks
         self._routes: dict[Route, Route] = {PLAIN_ROUTE: PLAIN_ROUTE}
         self._most = FEW_ROUTES
+        # Those of tasks by what their events say and their share, where no tag says more.
+        self._known: dict[_Said, Route] = {}
 
-    def route_for(self, route: Route, share: str | None, tags_json: bytes) -> Route:
+    def route_for(self, said: Created | Reopening) -> Route:
         """The route of a task that is made or reopened; equal ones are one object."""
-        if self.is_on or route.buckets:
-            self._turn_on()
-            route = self._resolved(route, share, tags_json)
-        return route if route is PLAIN_ROUTE else self._interned(route)
+        if not self.is_on and not said.limits:
+            route = route_of(said)
+            return route if route is PLAIN_ROUTE else self._interned(route)
+        self._turn_on()
+        share = self.turns.share_of(said.share, said.tags)
+        key = (said.name, said.lane, said.needs, said.limits, share)
+        return self._known.get(key) or self._route_for(said, share, key)
 
     def apply(self, seq: int, at: int, body: AnyAsked) -> None:
         """Folds one event."""
         self._turn_on()
-        heads = self.pending.heads
+        self._known.clear()
         if isinstance(body, Limited):
             is_per_new = self._is_per_new(body)
             self.limits.apply(seq, at, body)
             if is_per_new:
                 self._reroute(task for task in self._tasks.values() if _names(task, body.limit))
-            if heads is not None:
-                heads.free_all(body.limit)
+            self.pending.govern()
         elif isinstance(body, Shared):
             self.turns.apply(body)
             self._reroute(self._tasks.values())
-            if heads is not None:
-                # Whoever stays in its list is level again.
-                self.pending.govern()
+            # Whoever stays in its list is level again.
+            self.pending.govern()
         else:
             self.pauses.apply(seq, at, body)
             self.pending.resume(body.scope)
+            if body.scope.limit is not None and body.scope.value is None:
+                self.pending.govern()
 
     def would_bear(self, body: Created, now: int) -> bool:
         """Whether a task that is made by this event might be leased, as far as the rules go."""
         task = create("", 0, now, body)
-        route = self._resolved(task.route, body.share, task.tags_json)
+        share = self.turns.share_of(body.share, task.tags_json)
+        route = self._resolved(task.route, share, task.tags_json)
         if self.limits.full(route.buckets, now) is not None:
             return False
         return self.pauses.of_task(replace(task, route=route), now) is None
@@ -84,9 +102,16 @@ class Governing:
         paused = self.pauses.of_task(task, now)
         return self.limits.full(task.route.buckets, now) if paused is None else paused
 
-    def leased(self, tasks: Iterable[Task], at: int) -> None:
+    def leased(self, tasks: list[Task], at: int) -> None:
         """These tasks are leased, in this order."""
         heads, turns = self.pending.heads, self.turns
+        if not self.pending.is_sorted:
+            # What a recount cannot tell from the tasks.
+            if self.limits.has_rates:
+                self.limits.note(tasks, at)
+            if turns.is_on:
+                turns.note(tasks)
+            return
         for task in tasks:
             if task.route.buckets:
                 self.limits.hold(task.route.buckets, at)
@@ -97,6 +122,8 @@ class Governing:
 
     def let_go(self, task: Task) -> None:
         """A task that takes buckets is leased no more."""
+        if not self.pending.is_sorted:
+            return
         self.limits.let_go(task.route.buckets)
         heads = self.pending.heads
         if heads is not None:
@@ -118,10 +145,9 @@ class Governing:
         self.turns.rebuild(shared, turns)
 
     def rebuild(self) -> None:
-        """Derives anew from the tasks what is derived; O(n)."""
-        self.recount()
+        """Derives anew from the tasks what is derived; O(n). `recount` follows."""
         routes = {task.route for task in self._tasks.values()}
-        self._routes = _shared(routes)
+        self._share_routes(routes)
         self.is_on = bool(
             self.limits.by_name
             or self.pauses.by_scope
@@ -130,12 +156,15 @@ class Governing:
         )
 
     def recount(self) -> None:
-        """Counts anew what runs in each bucket; O(n)."""
+        """Counts anew what runs in each bucket, and sorts who is ahead, where any are; O(n)."""
+        if not self.is_on:
+            return
         self.limits.recount(t for t in self._tasks.values() if t.recorded_state is TaskState.LEASED)
+        self.turns.tidy()
 
     def check(self, leased: list[Task]) -> None:
         """Asserts what must hold of limits, pauses and turns."""
-        self.limits.check(leased)
+        self.limits.check(leased if self.pending.is_sorted else None)
         self.pauses.check()
         self.turns.check()
         assert self.is_on or not (self.limits.uses or self.pauses.by_scope or self.turns.is_on)
@@ -154,28 +183,38 @@ class Governing:
         before = self.limits.said(body.limit)
         return body.per is not None and (before is None or before.per is None)
 
-    def _resolved(self, route: Route, share: str | None, tags_json: bytes) -> Route:
-        """The route with the values that its buckets and its share have by the task's tags."""
+    def _route_for(self, said: Created | Reopening, share: str | None, key: _Said) -> Route:
+        route = self._resolved(route_of(said), share, said.tags)
+        if route is not PLAIN_ROUTE:
+            route = self._interned(route)
+        if route.buckets == said.limits and not self._asks_tags(said.limits):
+            self._known[key] = route
+        return route
+
+    def _resolved(self, route: Route, share: str | None, tags_json: bytes | Raw) -> Route:
+        """The route with this share, and the values that its buckets have by the task's tags."""
         buckets = route.buckets
-        if any(bucket.value is None for bucket in buckets):
+        if self._asks_tags(buckets):
             buckets = all_buckets(tuple(self._bucket(bucket, tags_json) for bucket in buckets))
-        share = self.turns.share_of(share, tags_json)
-        if buckets == route.buckets and share == route.share:
+        elif share == route.share:
             return route
         return Route(route.name, route.lane, route.needs, buckets, share)
 
-    def _bucket(self, bucket: Bucket, tags_json: bytes) -> Bucket:
-        if bucket.value is not None:
-            return bucket
-        said = self.limits.said(bucket.limit)
-        per = None if said is None else said.per
+    def _asks_tags(self, buckets: Iterable[Bucket]) -> bool:
+        """Whether any of these has a value that stands in a tag."""
+        by_tags = self.limits.by_tags
+        return any(bucket.value is None and bucket.limit in by_tags for bucket in buckets)
+
+    def _bucket(self, bucket: Bucket, tags_json: bytes | Raw) -> Bucket:
+        per = self.limits.per_of(bucket.limit) if bucket.value is None else None
         return bucket if per is None else Bucket(bucket.limit, tag_text(tags_json, per))
 
     def _reroute(self, tasks: Iterable[Task]) -> None:
         """Gives open tasks the route that they have by the rules as they stand now; O(n)."""
         pending = self.pending
         for task in list(tasks):
-            route = self._resolved(task.route, task.own_share, task.tags_json)
+            share = self.turns.share_of(task.own_share, task.tags_json)
+            route = self._resolved(task.route, share, task.tags_json)
             if route == task.route:
                 continue
             changed = replace(task, route=self._interned(route))
@@ -193,15 +232,16 @@ class Governing:
         known = self._routes.get(route)
         if known is None:
             if len(self._routes) >= self._most:
-                self._routes = _shared(task.route for task in self._tasks.values())
+                self._share_routes(task.route for task in self._tasks.values())
                 self._most = max(FEW_ROUTES, 2 * len(self._routes))
             known = self._routes[route] = route
         return known
 
-
-def _shared(routes: Iterable[Route]) -> dict[Route, Route]:
-    """The routes, each by itself; the plain one is always the same object."""
-    return {PLAIN_ROUTE: PLAIN_ROUTE} | {r: r for r in routes if r is not PLAIN_ROUTE}
+    def _share_routes(self, routes: Iterable[Route]) -> None:
+        """These alone are shared from here on; the plain one is always the same object."""
+        self._routes = {PLAIN_ROUTE: PLAIN_ROUTE}
+        self._routes |= {route: route for route in routes if route is not PLAIN_ROUTE}
+        self._known.clear()
 
 
 def _names(task: Task, limit: str) -> bool:

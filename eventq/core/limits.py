@@ -7,19 +7,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
-from typing import Any
 
-import msgspec
 from msgspec import Struct
 
-from eventq.core.events import KEY_BYTES, Bucket, Limited
-from eventq.core.plain import sorted_json
+from eventq.core.events import Bucket, Limited
 from eventq.core.task import Task
 
 # The limit that is always there, with a bucket a value that one task holds at a time.
 EXCLUSIVE = "exclusive"
-# Buckets that nobody uses are looked for when there are twice as many as in the end last time.
+# Buckets that nobody uses are looked for when there are twice as many as in the end last time; so
+# are noted leases that no rate looks at any more.
 FEW_BUCKETS = 1_000
+FEW_NOTED = 5_000
 
 
 class Limit(Struct, frozen=True, gc=False):
@@ -43,10 +42,18 @@ class Limits:
     def __init__(self) -> None:
         self.by_name: dict[str, Limit] = {}
         self.uses: dict[Bucket, Use] = {}
+        self.has_rates = False
+        """Whether any limit looks at the instants of leases."""
+        self.by_tags: set[str] = set()
+        """The limits with a bucket for each value of a tag."""
         self._most = FEW_BUCKETS
+        # Leases whose instants stand in no bucket yet, see `note`.
+        self._noted: list[tuple[int, tuple[Bucket, ...]]] = []
+        self._most_noted = FEW_NOTED
 
     def apply(self, seq: int, at: int, body: Limited) -> None:
         """Folds one event; O(buckets)."""
+        self._place_noted()
         before = self.said(body.limit)
         for bucket in [bucket for bucket in self.uses if bucket.limit == body.limit]:
             use = self.uses[bucket]
@@ -58,6 +65,7 @@ class Limits:
                 _forget(use.instants, at - before.per_us)
             self._drop_if_free(bucket, use)
         self.by_name[body.limit] = Limit(body, seq, at)
+        self._look_over()
 
     def said(self, name: str) -> Limited | None:
         """What a limit is; None for one that nobody has defined."""
@@ -78,16 +86,21 @@ class Limits:
             if use is None:
                 use = self._begin(bucket, at)
             use.running += 1
-            said = self.said(bucket.limit)
-            if said is not None and said.rate is not None and said.per_us is not None:
-                instants = use.instants
-                while instants and instants[-1] > at:
-                    # The clock was wrong, and its leases are of a time that has not been.
-                    instants.pop()
-                _forget(instants, at - said.per_us)
-                instants.append(at)
+            if self.has_rates:
+                self._keep(bucket, use, at)
             # At 0, what ended in the same commit was counted first.
             self._drop_if_free(bucket, use)
+
+    def note(self, tasks: list[Task], at: int) -> None:
+        """These are leased, while nobody counts what runs: `recount` follows.
+
+        Most instants are forgotten before anybody asks, so that they are placed in the end.
+        """
+        noted = self._noted
+        noted += [(at, task.route.buckets) for task in tasks]
+        if len(noted) >= self._most_noted:
+            self._forget_noted()
+            self._most_noted = max(FEW_NOTED, 2 * len(self._noted))
 
     def let_go(self, buckets: Iterable[Bucket]) -> None:
         """A task that takes these buckets is leased no more."""
@@ -157,6 +170,7 @@ class Limits:
 
     def instants(self, at: int) -> dict[Bucket, list[int]]:
         """The instants of leases that rates look at after this instant, by bucket."""
+        self._place_noted()
         found = {}
         for bucket, use in self.uses.items():
             said = self.said(bucket.limit)
@@ -172,33 +186,74 @@ class Limits:
         """Takes over the limits, and what `instants` gave; `recount` follows."""
         self.by_name = dict(limits)
         self.uses = {bucket: Use(0, deque(each)) for bucket, each in instants.items()}
+        self._look_over()
 
     def recount(self, leased: Iterable[Task]) -> None:
         """Counts anew what runs."""
+        self._place_noted()
         self.uses = {b: Use(0, use.instants) for b, use in self.uses.items() if use.instants}
         for task in leased:
             self.count(task)
+        self._most = max(FEW_BUCKETS, 2 * len(self.uses))
 
     def count(self, task: Task) -> None:
         """Counts one more that runs."""
         for bucket in task.route.buckets:
             self.uses.setdefault(bucket, Use(0, deque())).running += 1
 
-    def check(self, leased: list[Task]) -> None:
-        """Asserts that what is taken equals a recount."""
+    def check(self, leased: list[Task] | None) -> None:
+        """Asserts that what is taken equals a recount; None where nobody counts what runs."""
+        assert self.has_rates == any(limit.said.rate for limit in self.by_name.values())
+        if leased is None:
+            return
         running: dict[Bucket, int] = {}
         for task in leased:
             for bucket in task.route.buckets:
                 running[bucket] = running.get(bucket, 0) + 1
         assert {b: use.running for b, use in self.uses.items() if use.running} == running
+        assert not self._noted
         for bucket, use in self.uses.items():
             assert use.running or use.instants
             assert list(use.instants) == sorted(use.instants)
             said = self.said(bucket.limit)
             assert not use.instants or (said is not None and said.rate is not None)
 
+    def _look_over(self) -> None:
+        limits = self.by_name.values()
+        self.has_rates = any(limit.said.rate is not None for limit in limits)
+        self.by_tags = {limit.said.limit for limit in limits if limit.said.per is not None}
+
+    def _forget_noted(self) -> None:
+        longest_us = max((limit.said.per_us or 0 for limit in self.by_name.values()), default=0)
+        since = self._noted[-1][0] - longest_us
+        self._noted = [each for each in self._noted if each[0] > since]
+
+    def _place_noted(self) -> None:
+        if not self._noted:
+            return
+        self._forget_noted()
+        noted, self._noted = self._noted, []
+        rated = {name for name, limit in self.by_name.items() if limit.said.rate is not None}
+        for at, buckets in noted:
+            for bucket in buckets:
+                if bucket.limit in rated:
+                    use = self.uses.get(bucket) or self._begin(bucket, at)
+                    self._keep(bucket, use, at)
+
+    def _keep(self, bucket: Bucket, use: Use, at: int) -> None:
+        """Keeps the instant of a lease as long as the rate of its bucket looks at it."""
+        said = self.said(bucket.limit)
+        if said is None or said.rate is None or said.per_us is None:
+            return
+        instants = use.instants
+        while instants and instants[-1] > at:
+            # The clock was wrong, and its leases are of a time that has not been.
+            instants.pop()
+        _forget(instants, at - said.per_us)
+        instants.append(at)
+
     def _begin(self, bucket: Bucket, at: int) -> Use:
-        if len(self.uses) >= self._most:
+        if self.has_rates and len(self.uses) >= self._most:
             self._tidy(at)
         use = self.uses[bucket] = Use(0, deque())
         return use
@@ -221,23 +276,6 @@ def _permits(instants: deque[int], rate: int, per_us: int, now: int) -> bool:
         # Where a clock was wrong: what has not been yet does not count.
         return sum(since < at <= now for at in instants) < rate
     return len(instants) < rate or instants[-rate] <= since
-
-
-def tag_text(tags_json: bytes, name: str) -> str | None:
-    """The value of a tag as the name of a bucket or share; None where it has none that is fit.
-
-    Text stands for itself, another value for its JSON. Longer text than a key, and text with
-    control characters, is not fit.
-    """
-    return fit_text(msgspec.json.decode(tags_json).get(name))
-
-
-def fit_text(value: Any) -> str | None:  # noqa: ANN401 - whatever JSON a tag holds
-    """A value as the name of a bucket or a share; None where it is not fit to be one."""
-    if value is None or value == "":
-        return None
-    text = value if isinstance(value, str) else sorted_json(value).decode()
-    return text if text.isprintable() and len(text.encode()) <= KEY_BYTES else None
 
 
 def _forget(instants: deque[int], until: int) -> None:

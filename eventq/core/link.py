@@ -143,6 +143,8 @@ def _placed(body: AnyBody, first: int) -> AnyBody:
     def at(number: int) -> int:
         return number if number >= 0 else first + (-2 - number)
 
+    if not body.after:
+        return body if body.flow is None else replace(body, flow=at(body.flow))
     return replace(
         body,
         after=tuple(Predecessor(at(each.task), each.verdict) for each in body.after),

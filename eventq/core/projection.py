@@ -47,7 +47,6 @@ from eventq.core.moves import (
     create,
     lease,
     reopen,
-    route_of,
     wait_over,
 )
 from eventq.core.policy import SharedPolicies
@@ -144,7 +143,7 @@ class Projection:
         at = time_of(commit.at, bodies[0]) if bodies else commit.at
         pending, leases, governing = self._pending, self._leases, self.governing
         is_governed = governing.is_on
-        let_go = self._let_go if is_governed else leases.let_go
+        let_go = self._let_go if is_governed and pending.is_sorted else leases.let_go
         self._is_applied = False
         if at == commit.at or pending.advanced_to - at < NEAR_US:
             pending.advance_to(at)
@@ -176,7 +175,7 @@ class Projection:
                 after.append(self._replace(task, change(task, seq, at, body), body))
         if leased:
             self._take_leased(at)
-        if governing.is_on is not is_governed:
+        if governing.is_on is not is_governed and pending.is_sorted:
             governing.recount()
         self._count(bodies)
         self.seq = commit.last
@@ -199,6 +198,7 @@ class Projection:
 
     def rebuild_indexes(self) -> None:
         """Sorts the indexes anew from the tasks: O(n log n), far less than n insertions."""
+        self.governing.recount()
         self._pending.rebuild(
             (t for t in self.tasks.values() if t.recorded_state is SCHEDULED),
             governed=self.governing.is_on,
@@ -378,7 +378,7 @@ class Projection:
         """Folds an event that is not about an open task."""
         if type(body) is Created:
             self._check_free(seq, body.unique)
-            route = self.governing.route_for(route_of(body), body.share, body.tags)
+            route = self.governing.route_for(body)
             shared = self._policies.share(body.policy), route
             task = create(self.namespace, seq, at, body, shared)
             self._add(seq, task)
@@ -439,8 +439,7 @@ class Projection:
                 seq, f"task {number} is not open, so {body.kind} is no legal move"
             )
         self._check_free(seq, body.reopens.unique)
-        content = body.reopens
-        route = self.governing.route_for(route_of(content), content.share, content.tags)
+        route = self.governing.route_for(body.reopens)
         task = reopen(self.namespace, number, seq, at, body, route=route)
         self.reopened[body.reopens.was] += 1
         is_held = task.flow is not None and self.flows.note_reopened(task)

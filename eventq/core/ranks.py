@@ -5,7 +5,7 @@ Nothing here knows which lists there are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from heapq import heapify, heappop, heapreplace
 
 from sortedcontainers import SortedList
@@ -16,13 +16,33 @@ from eventq.core.task import Task
 Rank = tuple[int, int, int]
 
 
+# From more on, the list must be laid out as its base does it.
+FEW = 1_000
+
+
 class Ranks(SortedList[Rank]):
-    """A sorted list that loses its beginning at once: one by one takes five times as long."""
+    """A sorted list that is quickly made of few, and loses its beginning at once.
+
+    Where 100,000 buckets have a list each, almost all time goes into making them.
+    """
 
     _lists: list[list[Rank]]
     _maxes: list[Rank]
     _index: list[int]
     _len: int
+
+    def __init__(self, ranks: Iterable[Rank] = ()) -> None:
+        """Sorts these; for few of them in a fifth of the time that its base takes."""
+        found = sorted(ranks)
+        is_few = 0 < len(found) <= FEW
+        self._load = FEW
+        self._len = len(found) if is_few else 0
+        self._lists = [found] if is_few else []
+        self._maxes = found[-1:] if is_few else []
+        self._index = []
+        self._offset = 0
+        if not is_few:
+            self.update(found)
 
     def drop_first(self, count: int) -> None:
         """Removes the first ``count``, or all if there are no more."""

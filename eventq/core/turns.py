@@ -6,18 +6,21 @@ idle falls behind no further than the others have come, so that idling gains not
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 from sortedcontainers import SortedList
 
 from eventq.core.events import Shared
-from eventq.core.limits import tag_text
+from eventq.core.tag_texts import TagTexts
+from eventq.core.task import Task
 
 # What a lease of weight 1 costs: divisible by all weights up to 16, so that these are exact.
 LEASE_COST = 720_720
 MOST_WEIGHT = 1_000
+# Shares that are level again are looked for when there are twice as many as in the end last time.
+FEW_SHARES = 1_000
 
 
 class TurnState(NamedTuple):
@@ -46,10 +49,19 @@ class _Priority:
     def __init__(self, level: int = 0, ahead: Mapping[str | None, int] | None = None) -> None:
         self.level = level
         self.ahead = dict(ahead or {})
+        self.most = FEW_SHARES
         # By how far they are; a share is made a tuple, since None has no order.
-        self.sorted: SortedList[tuple[int, tuple[str, ...]]] = SortedList(
-            (finish, _key(share)) for share, finish in self.ahead.items()
-        )
+        self.sorted: SortedList[tuple[int, tuple[str, ...]]] = SortedList()
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Forgets the shares that are level, and sorts the others."""
+        self.ahead = {share: f for share, f in self.ahead.items() if f > self.level}
+        self.most = max(FEW_SHARES, 2 * len(self.ahead))
+        self.sorted = SortedList((finish, _key(share)) for share, finish in self.ahead.items())
+
+
+NO_TURN = _Priority()
 
 
 class Turns:
@@ -59,6 +71,10 @@ class Turns:
         self.shared: Shared | None = None
         """What was last said of it; None, or lifted: no turns are taken."""
         self._priorities: dict[int, _Priority] = {}
+        self._texts: TagTexts | None = None
+        # Those that `note` has left with shares that are level again.
+        self._untidy: dict[int, _Priority] = {}
+        self._costs: dict[str, int] = {}
 
     @property
     def is_on(self) -> bool:
@@ -67,16 +83,15 @@ class Turns:
 
     def apply(self, body: Shared) -> None:
         """Folds one event; all shares are level then."""
-        self.shared = body
-        self._priorities = {}
+        self._say(body, {})
 
-    def share_of(self, own: str | None, tags_json: bytes) -> str | None:
+    def share_of(self, own: str | None, tags_json: bytes | Raw) -> str | None:
         """The share of a task with this share of its own and these tags."""
         if self.shared is None or self.shared.lifted:
             return None
-        if own is not None or self.shared.per is None:
+        if own is not None or self._texts is None:
             return own
-        return tag_text(tags_json, self.shared.per)
+        return self._texts.of(tags_json)
 
     def ahead_of(self, priority: int, share: str | None) -> int:
         """How far the share is ahead in a priority; 0 where it is level with those that wait."""
@@ -102,6 +117,30 @@ class Turns:
             dropped[passed] = turn.ahead.pop(passed)
         return Taken(priority, share, level, before, dropped)
 
+    def note(self, tasks: Iterable[Task]) -> None:
+        """As `take` for each of these, while nobody asks who is ahead: `tidy` follows."""
+        priority, turn = None, NO_TURN
+        cost_of = self._costs.get
+        for task in tasks:
+            if task.priority != priority:
+                priority = task.priority
+                turn = self._untidy.get(priority) or self._begin_untidy(priority)
+            share, ahead = task.route.share, turn.ahead
+            # As `max`, which costs more than all else here.
+            start = ahead.get(share, 0)
+            if start < turn.level:  # noqa: PLR1730
+                start = turn.level
+            turn.level = start
+            ahead[share] = start + cost_of(share or "", LEASE_COST)
+            if len(ahead) >= turn.most:
+                turn.tidy()
+
+    def tidy(self) -> None:
+        """Forgets the shares that are level, and sorts the others; O(n log n)."""
+        for turn in self._untidy.values():
+            turn.tidy()
+        self._untidy = {}
+
     def take_back(self, taken: Taken) -> None:
         """Undoes the last `take`."""
         turn = self._priorities[taken.priority]
@@ -118,24 +157,37 @@ class Turns:
 
     def by_priority(self) -> dict[int, TurnState]:
         """How far each priority has come, and who is ahead of that."""
+        self.tidy()
         return {p: TurnState(turn.level, dict(turn.ahead)) for p, turn in self._priorities.items()}
 
     def rebuild(self, shared: Shared | None, priorities: Mapping[int, TurnState]) -> None:
         """Takes over what `by_priority` gave."""
-        self.shared = shared
-        self._priorities = {p: _Priority(*turn) for p, turn in priorities.items()}
+        self._say(shared, {p: _Priority(*turn) for p, turn in priorities.items()})
 
     def check(self) -> None:
         """Asserts that nobody is kept who is not ahead, and the order."""
+        self.tidy()
         assert self.is_on or not self._priorities
         for turn in self._priorities.values():
             assert turn.ahead
             assert all(finish > turn.level for finish in turn.ahead.values())
             assert list(turn.sorted) == sorted((f, _key(s)) for s, f in turn.ahead.items())
 
+    def _begin_untidy(self, priority: int) -> _Priority:
+        turn = self._priorities.setdefault(priority, _Priority())
+        self._untidy[priority] = turn
+        return turn
+
+    def _say(self, shared: Shared | None, priorities: dict[int, _Priority]) -> None:
+        self.shared = shared
+        self._priorities, self._untidy = priorities, {}
+        weights = {} if shared is None else shared.weights
+        self._costs = {share: LEASE_COST // weight for share, weight in weights.items()}
+        per = None if shared is None else shared.per
+        self._texts = None if per is None else TagTexts(per)
+
     def _cost(self, share: str | None) -> int:
-        weights = {} if self.shared is None else self.shared.weights
-        return LEASE_COST // weights.get(share or "", 1)
+        return self._costs.get(share or "", LEASE_COST)
 
 
 def _key(share: str | None) -> tuple[str, ...]:

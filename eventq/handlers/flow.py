@@ -141,8 +141,8 @@ class Flow:
         if role != "member":
             if link.after or link.given:
                 raise ArgumentError("after", role, "nothing: it comes after all members")
-            link = replace(link, role=role)
-        self._orders.append(replace(order, link=link))
+            order = replace(order, link=replace(link, role=role))
+        self._orders.append(order)
         noted: FlowTask[Any] = FlowTask(self, len(self._noted))
         self._noted.append(noted)
         return noted

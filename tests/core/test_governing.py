@@ -8,11 +8,23 @@ from typing import Any
 
 import pytest
 
+from eventq.core import limits, turns
 from eventq.core.buckets import all_buckets
 from eventq.core.command import NEW, Draft
 from eventq.core.create import NewTask
-from eventq.core.events import Bucket, Limited, Paused, Policy, Resumed, Scope, Shared
+from eventq.core.events import (
+    NODE,
+    Bucket,
+    Created,
+    Limited,
+    Paused,
+    Policy,
+    Resumed,
+    Scope,
+    Shared,
+)
 from eventq.core.govern import PauseTasks, ResumeTasks, SetLimit, SetTurns
+from eventq.core.heads import Heads
 from eventq.core.places import Vacancy
 from eventq.core.projection import Projection
 from eventq.core.settle import Outcome, SettleAndLease
@@ -23,6 +35,7 @@ from tests.driver import memory_log, record
 from tests.naive import Naive
 from tests.naive_rows import WrongError
 from tests.naive_rules import Bound
+from tests.replays import assert_same, bulk_replay
 
 TTL = 1_000
 POLICY = Policy("constant", 3)
@@ -50,8 +63,16 @@ class Story:
         """One command of some kind, most often the next leases of a node."""
         rules = self.model.rules
         [act] = self.random.choices(
-            [self.go_on, self.create, self.limit, self.pause, self.share, self.resume],
-            [30, 8, 2, 2, 2, 3 if rules.pauses else 0],
+            [
+                self.go_on,
+                self.create,
+                self.limit,
+                self.pause,
+                self.share,
+                self.ours.rebuild_indexes,
+                self.resume,
+            ],
+            [30, 8, 2, 2, 2, 2, 3 if rules.pauses else 0],
         )
         self.now += self.random.choice([0, 1, 1, 4])
         act()
@@ -148,8 +169,13 @@ class Story:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_leases_are_those_of_the_plain_lists(seed: int) -> None:
-    """After every step the index is whole; in the end the verifier finds nothing."""
+def test_leases_are_those_of_the_plain_lists(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After every step the index is whole; in the end the verifier finds nothing.
+
+    And a long fold, which counts nothing on its way, comes to the same.
+    """
+    monkeypatch.setattr(limits, "FEW_NOTED", 3)
+    monkeypatch.setattr(turns, "FEW_SHARES", 2)
     story = Story(seed)
     for _ in range(150):
         story.step()
@@ -157,3 +183,42 @@ def test_leases_are_those_of_the_plain_lists(seed: int) -> None:
     leases = story.ours.counts["leased"]
     assert leases > 20
     check_log(story.log)
+    assert_same(story.ours, bulk_replay(story.log, limit=20), now=story.now)
+
+
+@pytest.mark.parametrize("rebuilt", [True, False], ids=["loading", "a new bound"])
+def test_full_buckets_are_not_met_one_by_one(
+    monkeypatch: pytest.MonkeyPatch,
+    rebuilt: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    """The first decision costs what any other does: what is full by then stands aside at once."""
+    projection, log = Projection("default"), memory_log()
+    said = Limited(limit="host", running=1)
+    record(log, projection, [(NODE, said)], now=1)
+    for _ in range(2):
+        made: list[Draft] = [
+            (NEW, Created(POLICY, limits=(Bucket("host", str(n)),))) for n in range(50)
+        ]
+        record(log, projection, made, now=1)
+    command = SettleAndLease("anna", [], TTL, Vacancy(49))
+    record(log, projection, command.decide(projection, decide.NOTHING, 1).events, now=1)
+    if rebuilt:
+        projection.rebuild_indexes()
+    else:
+        record(log, projection, [(NODE, said)], now=1)
+    met: list[Route] = []
+    put_aside = Heads._put_aside
+
+    def noted(heads: Heads, route: Route, blocker: Bucket | Scope, now: int) -> None:
+        met.append(route)
+        put_aside(heads, route, blocker, now)
+
+    monkeypatch.setattr(Heads, "_put_aside", noted)
+
+    [(number, _)] = (
+        SettleAndLease("bert", [], TTL, Vacancy(1)).decide(projection, decide.NOTHING, 1).events
+    )
+
+    assert projection.tasks[number].buckets == (Bucket("host", "49"),)
+    # Its own, once it is taken.
+    assert [route.buckets for route in met] == [(Bucket("host", "49"),)]

@@ -15,7 +15,7 @@ from eventq.core.events import Bucket, Commit, Completed, Created, Leased, Limit
 from eventq.core.places import Vacancy
 from eventq.core.projection import Projection
 from eventq.core.settle import Outcome, SettleAndLease
-from tools.bench.bench import Bench
+from tools.bench.bench import Bench, held_against, in_turns
 from tools.bench.report import Figure, Floor
 from tools.bench.work import no_op
 
@@ -30,17 +30,36 @@ Buckets = tuple[Bucket, ...]
 def parked(bench: Bench) -> Iterator[Figure]:
     """One lease, and the end of the one before, in the pure core."""
     count = bench.pick(1_000_000, 10_000)
-    alone = _step_us(_projection(1_000, lambda _: ()))
-    beside = _projection(count, lambda n: () if n % 500 == 0 else (Bucket("one"),))
+    nothing = _projection(1_000, lambda _: ())
+    beside = _projection(count, lambda n: () if n % 100 == 0 else (Bucket("one"),))
     _lease_one(beside)
-    yield Figure("lease beside nothing", alone, "us")
+    # In turns: on a busy machine, one after the other are two machines.
+    rounds = bench.pick(20, 1)
+    alone, ours = in_turns(lambda: _step_us(nothing, 20), lambda: _step_us(beside, 20), rounds)
+    yield Figure("lease beside nothing", median(alone), "us")
     measure = f"lease beside {count:,} tasks behind a full bucket"
-    ratio = _step_us(beside) / alone
+    ratio = held_against(alone, ours)
     yield Figure(measure, ratio, "of one beside nothing", Floor(1.2, at_most=True))
     shared = _projection(2 * LISTS, lambda n: (Bucket("one"), Bucket("each", str(n % LISTS))))
     _steps(shared, 1)
     measure = f"lease and release among {LISTS:,} lists that share a bucket"
     yield Figure(measure, _step_us(shared) / 1_000, "ms", Floor(2, at_most=True))
+
+
+def first(bench: Bench) -> Iterator[Figure]:
+    """The first decision after loading 100,000 buckets of which all but ten are full."""
+    count = bench.pick(100_000, 1_000)
+    full = _projection(2 * count, lambda n: (Bucket("each", str(n % count)),))
+    numbers = list(full.tasks)[: count - 10]
+    for start in range(0, len(numbers), 1_000):
+        _apply(full, [(n, Leased(1, "other", 30)) for n in numbers[start : start + 1_000]])
+    began_s = time.perf_counter()
+    full.rebuild_indexes()
+    yield Figure(f"loading {count:,} buckets", time.perf_counter() - began_s, "s")
+    [first_s] = _steps(full, 1)
+    measure = f"the first decision beside {count - 10:,} full buckets"
+    yield Figure(measure, 1_000 * first_s, "ms", Floor(5, at_most=True))
+    yield Figure(f"each further one beside {count - 10:,}", _step_us(full, 5), "us")
 
 
 def limited_drain(bench: Bench) -> Iterator[Figure]:
@@ -135,5 +154,5 @@ def _steps(projection: Projection, count: int) -> list[float]:
     return times
 
 
-def _step_us(projection: Projection) -> float:
-    return median(_steps(projection, 200)) * 1_000_000
+def _step_us(projection: Projection, count: int = 200) -> float:
+    return median(_steps(projection, count)) * 1_000_000

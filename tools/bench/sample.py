@@ -40,10 +40,13 @@ MEASURES = {
     "lag": "lagging:lag",
     "idle": "waiting:idle",
     "replay": "folding:replaying",
+    "replay_ruled": "folding:ruled",
     "memory": "folding:memory",
     "parked": "governed:parked",
+    "parked_first": "governed:first",
     "limited_drain": "governed:limited_drain",
     "tenants": "governed:tenants",
+    "rate": "rating:rate",
     "fair_drain": "sharing:fair_drain",
     "fair_new": "sharing:fair_new",
     # On a throw-away replica set of one node.
@@ -55,6 +58,7 @@ MEASURES = {
     "mongo_follow": "following:follow",
     "mongo_idle": "waiting:idle",
     "mongo_fair_drain": "sharing:fair_drain",
+    "mongo_rate": "rating:rate",
 }
 
 
