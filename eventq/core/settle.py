@@ -34,12 +34,24 @@ from eventq.core.places import Wanted
 from eventq.core.policy import Backoff, after_failure, wait_us
 from eventq.core.projection import Projection
 from eventq.core.task import Task
-from eventq.errors import ArgumentError, DuplicateTaskError, KeyConflictError
+from eventq.errors import (
+    ArgumentError,
+    DuplicateTaskError,
+    KeyConflictError,
+    LogTooNewError,
+    TaskNotFoundError,
+)
 
 # The type of the error of an attempt that its worker called off.
 CANCEL = "eventq.Cancel"
 # The errors of attempts whose tasks could not be made with their completions.
-CANNOT_MAKE = (KeyConflictError, DuplicateTaskError, ArgumentError)
+CANNOT_MAKE = (
+    KeyConflictError,
+    DuplicateTaskError,
+    TaskNotFoundError,
+    LogTooNewError,
+    ArgumentError,
+)
 UNMADE = frozenset(f"eventq.{error.__name__}" for error in CANNOT_MAKE)
 
 
@@ -244,7 +256,7 @@ def _complete(
     """The end of an attempt that did its work, with the tasks that it makes, behind ``drafts``.
 
     Where one of them cannot be made none is, and the attempt fails for good: no later one would
-    fare better.
+    fare better, save on a newer node.
     """
     result = UNSET if outcome.result_json is None else Raw(outcome.result_json)
     body = Completed(outcome.fence, result, outcome.result_missing)
@@ -257,7 +269,8 @@ def _complete(
         made = making.make(outcome.children, drafts, maker=task)
     except CANNOT_MAKE as error:
         met = ErrorInfo(f"eventq.{type(error).__name__}", str(error))
-        end = Outcome(outcome.task, outcome.fence, "failed", error=met, fatal=True)
+        fatal = not isinstance(error, LogTooNewError)
+        end = Outcome(outcome.task, outcome.fence, "failed", error=met, fatal=fatal)
         return _fail(task, end, worker=worker, now=now)
     completed = task.number, replace(body, made=len(made.created))
     return [*made.beside, completed, *made.created]
