@@ -339,6 +339,21 @@ def test_what_is_wrong_is_refused_where_it_is_defined(
     assert len(handlers) == len(handlers.schedules) == 0
 
 
+def test_a_schedule_takes_no_result_of_a_task() -> None:
+    """Its tasks come after none; so there is no such schedule."""
+    queue = Queue("memory://")
+
+    @queue.task("double")
+    def double(number: int) -> int:
+        return 2 * number
+
+    task = double.new(1)
+    with queue, pytest.raises(ArgumentError, match="number: expected no result"):
+        queue.every("1m", double, queue.result(task))
+
+    assert list(queue._registry.schedules()) == []
+
+
 @pytest.mark.parametrize("every", [0, "0s", "soon"])
 def test_an_interval_of_nothing_is_refused(every: object) -> None:
     """As are a key of its own, and arguments that the handler does not take."""
