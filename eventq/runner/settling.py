@@ -54,7 +54,7 @@ FULL_BYTES = COMMIT_BYTES - 64 * 1024
 # A node says this often what it can run; one that has not for five minutes is taken for dead.
 JOIN_EVERY_S = 60.0
 FULL = Vacancy(0, 0)
-LAPSED_LEASES = "node %(node)s stopped renewing: %(attempts)s leases lapsed"
+LAPSED_LEASES = "node %(node)s stopped renewing; leases of it that lapsed: %(attempts)s"
 
 COUNTED = {
     kind: kind.__name__.lower()
