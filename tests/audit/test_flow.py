@@ -77,6 +77,8 @@ def test_a_flow_is_a_tree(doc: Doc) -> None:
     assert states(after) == [*["completed"] * 3, "expired", "completed", "completed"]
     assert (before.is_closed, after.is_closed) == (False, True)
     assert states(doc.at("doc:1", str(doc.made_at))) == states(before)
+    doc.queue.retry(str(two))
+    assert states(doc.at("doc:1", str(after.seq))) == states(after)
 
 
 def test_a_flow_is_found_by_any_of_its_tasks(doc: Doc) -> None:
