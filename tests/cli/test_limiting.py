@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from eventq import Queue
+from eventq.cli.person import person
 from tests.cli.harness import Cli
 
 
@@ -41,6 +42,6 @@ def test_what_is_paused_is_shown_and_resumed(cli: Cli) -> None:
     cli.ok("resume", "--tag", "tenant=7")
     error = cli.one_error("resume", "--lane", "mail", code=2)
 
-    assert [(each["reason"], each["by"]) for each in shown] == [("down", "ada"), ("", None)]
+    assert [(each["reason"], each["by"]) for each in shown] == [("down", "ada"), ("", person())]
     assert "what is paused" in error
     assert cli.ok("pauses").count("mail") == 0
