@@ -365,17 +365,6 @@ def test_cancel_keeps_reason_and_person(cli: Cli) -> None:
     assert body["by"] == f"{getpass.getuser()}@{socket.gethostname()}"
 
 
-def test_whoever_does_it_may_give_another_name(cli: Cli) -> None:
-    """As a name of theirs, where many share one account."""
-    cli.ok("new")
-    cli.ok("update", "1", "--priority", "5", "--by", "ada")
-    cli.ok("cancel", "1", "--by", "bob")
-    cli.ok("retry", "1", "--by", "eve")
-
-    rows = cli.rows("history", "1")[1:]
-    assert [row["body"]["by"] for row in rows] == ["ada", "bob", "eve"]
-
-
 def test_retry_reopens(cli: Cli) -> None:
     """An expired task is ready again, and the log knows by whom."""
     expire_one(cli)
