@@ -276,6 +276,21 @@ def test_a_run_that_rests_without_schedules_computes_nothing() -> None:
         assert not {event.kind for event in t.queue.events()} & {"planned", "ticked"}
 
 
+def test_a_due_that_makes_none_against_its_will_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """Once for a reason; what its overlap or its unique value skips is not."""
+    handlers = minutely(limits=["smtp"])
+    handlers.limit("smtp", running=1, per="host")
+    other = minutely(name="other")
+    with harness(handlers=[handlers, other], start=START) as t:
+        t.queue.pause()
+        t.forward("35m")
+
+        [found] = [record.getMessage() for record in caplog.records]
+        assert found.startswith("schedule look makes no task: limits: expected a tag 'host'")
+        kinds = Counter((body.schedule, body.outcome) for body in ticks(t))
+        assert kinds == {("look", "skipped"): 3, ("other", "made"): 1, ("other", "skipped"): 2}
+
+
 class Plan(Struct, frozen=True):
     """Appends a plan, whatever it says."""
 
