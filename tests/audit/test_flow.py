@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from eventq import ArgumentError, Context, Flow, Queue, TaskNotFoundError
-from eventq.audit import FlowView, flow_at, why
+from eventq.audit import FlowView, flow_at, story, why
 from eventq.replay.points import find_point
 from tests.cli.harness import Cli
 
@@ -111,6 +111,29 @@ def test_why_follows_what_a_task_waits_for(doc: Doc) -> None:
 
     assert verdicts[0] == "it comes after task one (page), which is ready"
     assert verdicts[1:] == [f"3 members of its flow {doc.flow.number} must end first"] * 2
+
+
+def test_a_history_says_what_a_task_waits_for(doc: Doc) -> None:
+    """Where it begins to wait; and what has failed before it is made holds it back."""
+    one, two, last, failed, closed = doc.numbers
+    queue = doc.queue
+    queue.run(until="idle")
+    later = queue.new({"n": 1}, after=[str(two), queue.new({"n": 2}, delay="1h")], delay="2h")
+    held = queue.new({"n": 3}, after=str(two), if_failed="hold")
+    numbers = [one, last, failed, closed, later.number, held.number]
+    keys = ["one", *map(str, numbers[1:])]
+    told = [
+        story(queue.log, key)[0].reason.split(", for who")[0].split(", retried")[0] for key in keys
+    ]
+
+    assert told == [
+        "ready at once",
+        f"waits for task {one}",
+        "waits for others of its flow",
+        "waits for others of its flow",
+        f"waits for task {later.number - 1}, to run 2h later",
+        "held back by what had failed before it",
+    ]
 
 
 def test_the_command_draws_it(tmp_path: Path) -> None:
