@@ -21,7 +21,7 @@ PORTION_EVENTS = 400
 PORTION_BYTES = 256 * 1024
 UNKNOWN_ZONE = "schedule %(schedule)s cannot be ticked by this node: %(error)s"
 SKIPPED = "schedule %(schedule)s makes no task: %(reason)s"
-MISSED = "schedule %(schedule)s has missed %(count)s dues"
+MISSED = "schedule %(schedule)s has missed dues: %(count)s"
 
 
 class Ticking:

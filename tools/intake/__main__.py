@@ -59,4 +59,5 @@ def tell(played: Played) -> None:
         print(f"{moment.held_by}: why {moment.task} --at {moment.seq}: {answer.verdict}")
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())
