@@ -28,7 +28,7 @@ from eventq.core.manage import CancelTask, ManageTask, RepeatTask, RetryTask, Up
 from eventq.core.new_task import TaskSpec, batches, make_orders, order_for
 from eventq.core.options import TaskOptions, make_policy
 from eventq.core.policy import DEFAULT_BACKOFF, Backoff
-from eventq.core.reference import ResultOf, check_after
+from eventq.core.reference import ResultOf, check_task
 from eventq.core.rule_options import (
     ScopeOptions,
     check_until,
@@ -243,8 +243,7 @@ class Queue:
 
         ``ocr.new(queue.result(scan))`` waits until ``scan`` has completed. Nothing is asked now.
         """
-        [named] = check_after(task)
-        return ResultOf(named)
+        return ResultOf(check_task(task))
 
     # Running them.
 
@@ -604,9 +603,9 @@ class Queue:
 
     def _manage(self, key: str, edit: CancelTask | RetryTask | UpdateTask) -> Task:
         committed = self._node.execute(ManageTask(check_lookup_key(key), edit))
-        after = committed.tasks[-1] if committed.tasks else committed.result
-        assert after is not None
-        return after.as_of(self._node.now())
+        # A retry may bring others back with it.
+        own = [each for each in committed.tasks if each and each.number == committed.result.number]
+        return (own[-1] if own else committed.result).as_of(self._node.now())
 
     def _give_up(self) -> None:
         """What is left to do once the log is closed."""

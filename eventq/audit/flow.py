@@ -13,7 +13,7 @@ from eventq.core.events import Completed, Created, Event, events_of
 from eventq.core.link import flow_name
 from eventq.core.task import FINAL, Task
 from eventq.core.validation import check_lookup_key
-from eventq.errors import TaskNotFoundError
+from eventq.errors import ArgumentError, TaskNotFoundError
 from eventq.eventlog.contract import EventLog
 from eventq.replay.fold import fold_events, task_history
 from eventq.replay.points import Point
@@ -58,9 +58,10 @@ class FlowView(Struct, frozen=True):
 
 
 def flow_at(log: EventLog, key: str, point: Point) -> FlowView:
-    """The flow with this key, or the number of any of its tasks.
+    """The flow with this key, or with a task of this key or number.
 
-    Raises TaskNotFoundError where there is none, or none yet.
+    Raises TaskNotFoundError where there is none, or none yet, and ArgumentError for a task that is
+    in no flow.
     """
     number = _number_of(log, key, point)
     found = list(_created(log, number, point))
@@ -81,10 +82,14 @@ def flow_at(log: EventLog, key: str, point: Point) -> FlowView:
 def _number_of(log: EventLog, key: str, point: Point) -> int:
     key = check_lookup_key(key)
     name = flow_name(key)
-    number = log.find_keys([name]).get(name)
-    if number is None and key.isdigit() and key.isascii() and 0 < int(key) < 2**63:
-        history = task_history(log, int(key))
+    found = log.find_keys([name, key])
+    number = found.get(name)
+    if number is None:
+        task = int(key) if key.isdigit() and key.isascii() else found.get(key, 0)
+        history = task_history(log, task) if 0 < task < 2**63 else []
         body = history[0].body if history else None
+        if isinstance(body, Created) and body.flow is None:
+            raise ArgumentError("key", key, "the key of a flow, or of a task that is in one")
         number = body.flow if isinstance(body, Created) else None
     if number is None or number > point.seq:
         raise TaskNotFoundError(key)

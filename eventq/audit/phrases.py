@@ -8,7 +8,7 @@ from eventq.core.durations import brief_duration, show_duration
 from eventq.core.events import Created, Planned, Policy, ProcessExit, Reopening, Ticked
 from eventq.core.policy import wait_us
 from eventq.core.sizes import show_size
-from eventq.core.task import show_instant
+from eventq.core.task import Task, TaskState, show_instant
 from eventq.schedules import timing_words
 
 # What became of dues that made no task.
@@ -142,3 +142,16 @@ def link_parts(body: Created | Reopening) -> list[str]:
         roles = {"member": "in", "on_failure": "for a failure in", "finally": "last in"}
         parts.append(f"{roles[body.role]} flow {body.flow}")
     return parts
+
+
+def start_parts(task: Task, body: Created, later_us: int) -> list[str]:
+    """When it may run, as far as that is known when it is made."""
+    later = [f"to run {brief_duration(later_us)} later"] if later_us > 0 else []
+    if task.recorded_state is not TaskState.WAITING:
+        return later or ["ready at once"]
+    if body.role != "member":
+        return ["waits for others of its flow", *later]
+    numbers = [str(each.task) for each in body.after if each.verdict is None]
+    if not numbers:
+        return ["held back by what had failed before it", *later]
+    return [f"waits for task {', '.join(numbers)}", *later]

@@ -18,6 +18,7 @@ from eventq.audit.phrases import (
     ordinal,
     planned_words,
     progress_words,
+    start_parts,
     ticked_words,
     took,
     wait_words,
@@ -129,12 +130,10 @@ def ending_of(event: Event) -> LeaseEnd | None:
 
 def _created(context: EventContext, body: Created) -> str:
     task, at = context.after, context.event.decided_at
-    later_us = task.scheduled_at_us - at
     like = [] if body.repeats is None else [f"made like task {body.repeats}"]
     if body.made_by is not None:
         like = [f"made by task {body.made_by}"]
-    when = "ready at once" if later_us <= 0 else f"to run {brief_duration(later_us)} later"
-    parts = [*like, when]
+    parts = [*like, *start_parts(task, body, task.scheduled_at_us - at)]
     if body.schedule is not None and body.due is not None:
         parts.insert(0, f"made by schedule {body.schedule} for {show_instant(body.due)}")
     if task.name is not None:
@@ -149,7 +148,7 @@ def _created(context: EventContext, body: Created) -> str:
         parts.append(f"expires after {brief_duration(task.expires_at_us - at)}")
     if task.unique is not None:
         parts.append(f"the only open one of {task.unique}")
-    return ", ".join(parts + link_parts(body))
+    return ", ".join(parts)
 
 
 def _leased(context: EventContext, body: Leased) -> str:

@@ -61,6 +61,13 @@ class FlowTask(Generic[R]):
 After = Collection[FlowTask[Any] | Task | str] | FlowTask[Any] | Task | str
 
 
+def check_task(value: object) -> FlowTask[Any] | Task | str:
+    """A task whose result is wanted, or its key. Raises ArgumentError."""
+    if not isinstance(value, str | Task | FlowTask):
+        raise ArgumentError("task", value, "a task, its key, or what `flow.new` returned")
+    return check_after(value)[0]
+
+
 def check_after(value: object) -> tuple[FlowTask[Any] | Task | str, ...]:
     """The tasks that another one is to come after; one may stand alone. Raises ArgumentError."""
     if isinstance(value, str | Task | FlowTask):

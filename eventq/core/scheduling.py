@@ -33,6 +33,11 @@ from eventq.errors import ArgumentError
 
 NAME_EXPECTED = "the name of a schedule of this queue"
 
+# Why a due that is skipped made no task, where that is as its schedule or handler wants it.
+ONE_OPEN = "the one before is open"
+VALUE_TAKEN = "a task with its unique value is open"
+AS_WANTED = frozenset({ONE_OPEN, VALUE_TAKEN})
+
 
 class PlanSchedules(Struct, frozen=True):
     """Code says which schedules there are to be, each as if it were new.
@@ -214,7 +219,7 @@ class _Ticks:
                 continue
             open_tasks = [] if is_made else self._open_tasks(known)
             if is_made or (open_tasks and overlap == "skip"):
-                self._skip(body, "the one before is open")
+                self._skip(body, ONE_OPEN)
                 continue
             if any(self._projection.tasks[n].newer is not None for n in open_tasks):
                 self._skip(body, "a newer eventq has touched the one before")
@@ -244,7 +249,7 @@ class _Ticks:
             task = replace(made, schedule=known.name, due=body.due)
             self.drafts += [(NODE, body), (NEW, task)]
             return True
-        self._skip(body, "a task with its unique value is open")
+        self._skip(body, VALUE_TAKEN)
         return False
 
     def _skip(self, body: Ticked, reason: str) -> None:

@@ -258,7 +258,7 @@ def _complete(
     """The end of an attempt that did its work, with the tasks that it makes, behind ``drafts``.
 
     Where one of them cannot be made none is, and the attempt fails for good: no later one would
-    fare better.
+    fare better, save on a newer node.
     """
     result = UNSET if outcome.result_json is None else Raw(outcome.result_json)
     body = Completed(outcome.fence, result, outcome.result_missing)
@@ -271,7 +271,8 @@ def _complete(
         made = making.make(outcome.children, drafts, maker=task)
     except CANNOT_MAKE as error:
         met = ErrorInfo(f"eventq.{type(error).__name__}", str(error))
-        end = Outcome(outcome.task, outcome.fence, "failed", error=met, fatal=True)
+        fatal = not isinstance(error, LogTooNewError)
+        end = Outcome(outcome.task, outcome.fence, "failed", error=met, fatal=fatal)
         return _fail(task, end, worker=worker, now=now)
     completed = task.number, replace(body, made=len(made.created))
     return [*made.beside, completed, *made.created]

@@ -13,7 +13,7 @@ import operator
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -25,9 +25,11 @@ from msgspec.structs import asdict
 
 from eventq.core.events import RESULT_BYTES, TAGS_BYTES
 from eventq.core.plain import plain
-from eventq.core.reference import ResultOf
+from eventq.core.reference import FlowTask, ResultOf
+from eventq.core.task import Task
 from eventq.core.validation import check_integer, check_json, check_tag_name, encode_tags
 from eventq.errors import ArgumentError, shown
+from eventq.handlers.children import NewTaskRef
 from eventq.handlers.comparing import has_changed
 from eventq.handlers.context import Context
 
@@ -38,6 +40,12 @@ FLAT = frozenset(
 NAMED = {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
 PLACED = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
 MISPLACED = "the context as the first parameter, given by its place and annotated with it alone"
+# What callers pass where they mean its result.
+TASKS = (Task, FlowTask, NewTaskRef)
+RESULT = (
+    "a value, or for the whole of it a result: `queue.result(task)`, or `.result` of what "
+    "`flow.new` returned"
+)
 STORED = "a type that JSON can hold: plain values, lists, dicts, dataclasses, msgspec types, enums"
 
 _MISSING = re.compile(r"missing required field `(\w+)`")
@@ -96,6 +104,13 @@ class HandlerSignature:
         naming an argument that does not fit its annotation.
         """
         arguments = self._bound(args, kwargs)
+        try:
+            return self._tags(arguments, more)
+        except ArgumentError:
+            _check_no_tasks(arguments)
+            raise
+
+    def _tags(self, arguments: dict[str, Any], more: Mapping[str, Any] | None) -> bytes:
         is_exact = True
         for name, kind in self._kinds.items():
             value = arguments[name]
@@ -119,6 +134,7 @@ class HandlerSignature:
         arguments = self._bound(args, kwargs)
         given = {name: each for name, each in arguments.items() if type(each) is ResultOf}
         known = {name: each for name, each in arguments.items() if name not in given}
+        _check_no_tasks(known)
         for name, value in known.items():
             if type(value) is int:
                 check_integer(value, name)
@@ -193,6 +209,17 @@ class HandlerSignature:
             for name, value in arguments.items():
                 encode_tags(value, name)
             raise
+
+
+def _check_no_tasks(arguments: Mapping[str, object]) -> None:
+    """Raises ArgumentError for a task as an argument, or for a task or a result inside of one."""
+    for name, value in arguments.items():
+        inside: Iterable[object] = value if isinstance(value, list | tuple | set) else ()
+        if isinstance(value, dict):
+            inside = value.values()
+        is_inside = any(isinstance(each, (*TASKS, ResultOf)) for each in inside)
+        if isinstance(value, TASKS) or is_inside:
+            raise ArgumentError(name, value, RESULT) from None
 
 
 def is_context(kind: object) -> bool:

@@ -123,7 +123,7 @@ class Lookout:
                 else self.resting.look(projection, ticks_at, now=now, pause_s=pause_s)
             )
             self.snapshots.look(projection, idle=not (attempts.held or has_next))
-            self.unhandled.look(projection, now=now, now_s=now_s, said=settler.has_said)
+            self.unhandled.look(projection, now=now, now_s=now_s, said=settler.has_said(now_s))
         settler.as_left = False
         if newer is not None:
             stopping.give_up(newer_queue(newer))

@@ -54,7 +54,7 @@ FULL_BYTES = COMMIT_BYTES - 64 * 1024
 # A node says this often what it can run; one that has not for five minutes is taken for dead.
 JOIN_EVERY_S = 60.0
 FULL = Vacancy(0, 0)
-LAPSED_LEASES = "node %(node)s stopped renewing: %(attempts)s leases lapsed"
+LAPSED_LEASES = "node %(node)s stopped renewing; leases of it that lapsed: %(attempts)s"
 
 COUNTED = {
     kind: kind.__name__.lower()
@@ -165,10 +165,14 @@ class Settler:
                 pool.progress_s = self._clock.monotonic()
             pool.submit(own)
 
-    @property
-    def has_said(self) -> bool:
-        """Whether the node has said what it can run, or has nothing to say."""
-        return self._said is not None or self._attempts.workload.is_plain
+    def has_said(self, now_s: float) -> bool:
+        """Whether the node has said lately what it can run, or has nothing to say.
+
+        Where time has made a leap, the log may have forgotten what it said before.
+        """
+        if self._said is None:
+            return self._attempts.workload.is_plain
+        return now_s - self._said[0] < JOIN_EVERY_S
 
     def must_say(self, now_s: float) -> bool:
         """Whether the node has not said for a while what it can run, or can run something else."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from eventq.core.events import Ticked
 from eventq.core.projection import Projection
 from eventq.core.schedules import Schedule
-from eventq.core.scheduling import Tick, TickSchedules
+from eventq.core.scheduling import AS_WANTED, Tick, TickSchedules
 from eventq.errors import ArgumentError
 from eventq.host.logger import SafeLogger
 from eventq.node.node import Node
@@ -20,7 +20,8 @@ logger = SafeLogger("eventq.runner")
 PORTION_EVENTS = 400
 PORTION_BYTES = 256 * 1024
 UNKNOWN_ZONE = "schedule %(schedule)s cannot be ticked by this node: %(error)s"
-MISSED = "schedule %(schedule)s has missed %(count)s dues"
+SKIPPED = "schedule %(schedule)s makes no task: %(reason)s"
+MISSED = "schedule %(schedule)s has missed dues: %(count)s"
 
 
 class Ticking:
@@ -30,6 +31,8 @@ class Ticking:
         self._node = node
         # Those whose dues this process cannot compute, with the event that was looked at.
         self._beyond: dict[str, int] = {}
+        # The schedules that make none against their will, with the reason that was told.
+        self._skipped: dict[str, str] = {}
 
     def look(self, projection: Projection, *, now: int) -> tuple[Tick, ...]:
         """What is to be ticked, a portion of it; for `tick`."""
@@ -61,10 +64,21 @@ class Ticking:
         """Ticks; returns whether there was anything to do."""
         if ticks:
             for _, body in self._node.execute(TickSchedules(ticks)).events:
-                if isinstance(body, Ticked) and body.outcome == "missed":
-                    values = {"schedule": body.schedule, "count": body.count}
-                    logger.warning(MISSED, values, extra=values)
+                if isinstance(body, Ticked):
+                    self._warn(body)
         return bool(ticks)
+
+    def _warn(self, body: Ticked) -> None:
+        """Of a due that made nothing against the will of its schedule; of one reason once."""
+        if body.outcome == "missed":
+            values = {"schedule": body.schedule, "count": body.count}
+            logger.warning(MISSED, values, extra=values)
+        elif body.outcome != "skipped":
+            self._skipped.pop(body.schedule, None)
+        elif body.reason not in AS_WANTED and self._skipped.get(body.schedule) != body.reason:
+            self._skipped[body.schedule] = body.reason
+            reasons = {"schedule": body.schedule, "reason": body.reason}
+            logger.warning(SKIPPED, reasons, extra=reasons)
 
     def _tick_of(self, known: Schedule, now: int) -> Tick | None:
         if self._beyond.get(known.name) == known.seq:

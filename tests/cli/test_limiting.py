@@ -1,10 +1,11 @@
-"""``limit``, ``limits``, ``fair``, ``pause``, ``resume`` and ``pauses``."""
+"""``limit``, ``limits``, ``fair``, ``pause``, ``resume`` and ``pauses``; and who does it."""
 
 from __future__ import annotations
 
 import json
 
 from eventq import Queue
+from eventq.cli.person import person
 from tests.cli.harness import Cli
 
 
@@ -41,6 +42,17 @@ def test_what_is_paused_is_shown_and_resumed(cli: Cli) -> None:
     cli.ok("resume", "--tag", "tenant=7")
     error = cli.one_error("resume", "--lane", "mail", code=2)
 
-    assert [(each["reason"], each["by"]) for each in shown] == [("down", "ada"), ("", None)]
+    assert [(each["reason"], each["by"]) for each in shown] == [("down", "ada"), ("", person())]
     assert "what is paused" in error
     assert cli.ok("pauses").count("mail") == 0
+
+
+def test_whoever_does_it_may_give_another_name(cli: Cli) -> None:
+    """As a name of theirs, where many share one account."""
+    cli.ok("new")
+    cli.ok("update", "1", "--priority", "5", "--by", "ada")
+    cli.ok("cancel", "1", "--by", "bob")
+    cli.ok("retry", "1", "--by", "eve")
+
+    rows = cli.rows("history", "1")[1:]
+    assert [row["body"]["by"] for row in rows] == ["ada", "bob", "eve"]

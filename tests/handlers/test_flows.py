@@ -192,6 +192,65 @@ def test_arguments_beside_results_are_checked(shop: Shop) -> None:
     assert shop.length.spec(result, plus=2).tags_json == b'{"plus":2}'
 
 
+@pytest.mark.parametrize("way", ["task", "member", "in a list", "in a mapping", "its result"])
+def test_a_task_is_no_argument(shop: Shop, way: str) -> None:
+    """What is meant is its result, and that is the whole of an argument: the error says so."""
+
+    @shop.queue.task("take")
+    def take(what: int | list[int] | dict[str, int], more: str = "") -> None: ...
+
+    task = shop.ocr.new("a.png")
+    with shop.queue.flow() as flow:
+        member: Any = flow.new(shop.ocr, "b.png")
+        given = {
+            "task": task,
+            "member": member,
+            "in a list": [shop.queue.result(task)],
+            "in a mapping": {"a": member},
+            "its result": (member.result,),
+        }
+        for more in ("", member.result):
+            with pytest.raises(ArgumentError, match=r"what: .* a result: `queue.result\(task\)`"):
+                flow.new(take, given[way], more)
+
+
+def test_a_result_is_asked_of_a_task(shop: Shop) -> None:
+    """The error names the argument that was wrong."""
+    with pytest.raises(ArgumentError, match="task: expected a task, its key"):
+        shop.queue.result(17)  # type: ignore[arg-type]
+
+
+def test_a_retry_returns_its_own_task(shop: Shop) -> None:
+    """Also where it brings back what the end of the task had cancelled."""
+    first = shop.fail.new()
+    shop.tell.new(shop.queue.result(first))
+    shop.run()
+
+    again = shop.queue.retry(first.key)
+
+    assert (again.key, str(again.state)) == (first.key, "ready")
+    assert [str(task.state) for task in shop.queue.tasks()] == ["ready", "waiting"]
+
+
+def test_an_attempt_whose_task_comes_after_none_that_is_there_has_failed(shop: Shop) -> None:
+    """For good, and it makes none; what else the commit holds, and the run, go on."""
+
+    @shop.queue.task("make")
+    def make(ctx: Context) -> None:
+        ctx.new(shop.tell, "first")
+        ctx.new(shop.tell.using(after="nothing"), "second")
+
+    task = make.new()
+    shop.tell.new("third")
+    shop.run()
+
+    ended = shop.queue.wait(task.key)
+    assert (str(ended.state), ended.final_reason) == ("expired", "fatal")
+    assert ended.last_error is not None
+    assert ended.last_error.type == "eventq.TaskNotFoundError"
+    assert shop.calls == [("tell", "third")]
+
+
 def test_a_failure_ends_the_flow(shop: Shop) -> None:
     """What comes after it is cancelled, and each finaliser runs once; a retry does not again."""
     with shop.queue.flow() as flow:

@@ -276,6 +276,21 @@ def test_a_run_that_rests_without_schedules_computes_nothing() -> None:
         assert not {event.kind for event in t.queue.events()} & {"planned", "ticked"}
 
 
+def test_a_due_that_makes_none_against_its_will_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """Once for a reason; what its overlap or its unique value skips is not."""
+    handlers = minutely(limits=["smtp"])
+    handlers.limit("smtp", running=1, per="host")
+    other = minutely(name="other")
+    with harness(handlers=[handlers, other], start=START) as t:
+        t.queue.pause()
+        t.forward("35m")
+
+        [found] = [record.getMessage() for record in caplog.records]
+        assert found.startswith("schedule look makes no task: limits: expected a tag 'host'")
+        kinds = Counter((body.schedule, body.outcome) for body in ticks(t))
+        assert kinds == {("look", "skipped"): 3, ("other", "made"): 1, ("other", "skipped"): 2}
+
+
 class Plan(Struct, frozen=True):
     """Appends a plan, whatever it says."""
 
@@ -337,6 +352,21 @@ def test_what_is_wrong_is_refused_where_it_is_defined(
 
     assert wrong.value.argument == argument
     assert len(handlers) == len(handlers.schedules) == 0
+
+
+def test_a_schedule_takes_no_result_of_a_task() -> None:
+    """Its tasks come after none; so there is no such schedule."""
+    queue = Queue("memory://")
+
+    @queue.task("double")
+    def double(number: int) -> int:
+        return 2 * number
+
+    task = double.new(1)
+    with queue, pytest.raises(ArgumentError, match="number: expected no result"):
+        queue.every("1m", double, queue.result(task))
+
+    assert list(queue._registry.schedules()) == []
 
 
 @pytest.mark.parametrize("every", [0, "0s", "soon"])

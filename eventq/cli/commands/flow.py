@@ -63,8 +63,8 @@ Examples:
 def flow_command(*, place: Place, key: str, at: str) -> None:
     """Draw a flow as a tree: its tasks, where each stands, and when it ran.
 
-    KEY is the flow's, or the number of any of its tasks. A task stands below the last one that it
-    comes after, or that made it.
+    KEY is the flow's, or that of any of its tasks. A task stands below the last one that it comes
+    after, or that made it.
     """
     with place.open_log() as log:
         flow = flow_at(log, key, point_of(log, at, "--at"))

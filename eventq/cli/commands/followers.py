@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from eventq.cli.output import Listing, plain_pairs, say_list, say_record
+from eventq.cli.person import by_option
 from eventq.cli.place import Place, placed
 from eventq.cli.text import short, time_text
 from eventq.cli.views.tasks import ERROR_CHARACTERS, error_text
@@ -61,9 +62,9 @@ def group(*, place: Place) -> None:
 
 @group.command(epilog="Example: eventq followers drop alerts --by ada")
 @click.argument("name")
-@click.option("--by", metavar="NAME", help="Who does it; kept in the log.")
+@by_option
 @placed
-def drop(*, place: Place, name: str, by: str | None) -> None:
+def drop(*, place: Place, name: str, by: str) -> None:
     """Forget a follower: archives wait for it no more.
 
     One that runs stops there. When its code runs again later, it begins anew.

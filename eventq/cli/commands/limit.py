@@ -6,17 +6,13 @@ import click
 
 from eventq.audit.rule_words import bound_words
 from eventq.cli.output import Listing, plain_pairs, say_list, say_record
+from eventq.cli.person import told
 from eventq.cli.place import Place, expect_command, placed
 from eventq.cli.text import short, time_text, visible
 from eventq.core.events import Limited
 from eventq.replay.rules_now import BucketState
 
 HOLDERS_CHARACTERS = 40
-
-by_option = click.option("--by", metavar="NAME", help="Who does it; kept in the log.")
-reason_option = click.option(
-    "--reason", default="", show_default=False, metavar="TEXT", help="Kept in the log."
-)
 
 
 def _bounds(bucket: BucketState) -> str:
@@ -63,8 +59,7 @@ def limit(*, place: Place) -> None:
 @click.option("--running", type=int, metavar="N", help="So many at a time.")
 @click.option("--rate", metavar="N/DURATION", help="So many in any window, like 100/1m.")
 @click.option("--per", metavar="TAG", help="For each value of this tag.")
-@by_option
-@reason_option
+@told
 @placed
 def set_(
     *,
@@ -73,7 +68,7 @@ def set_(
     running: int | None,
     rate: str | None,
     per: str | None,
-    by: str | None,
+    by: str,
     reason: str,
 ) -> None:
     """Bound how many tasks that name a limit run at a time, or begin in a window."""
@@ -86,10 +81,9 @@ def set_(
 @limit.command(epilog="Example: eventq limit lift smtp --by ada")
 @click.argument("name")
 @click.option("--per", metavar="TAG", help="The tag that it is counted by, if there is one.")
-@by_option
-@reason_option
+@told
 @placed
-def lift(*, place: Place, name: str, per: str | None, by: str | None, reason: str) -> None:
+def lift(*, place: Place, name: str, per: str | None, by: str, reason: str) -> None:
     """Lift a limit: its tasks run without bound."""
     with place.open(create=False) as queue:
         queue.set_limit(name, per=per, by=by, reason=reason)
@@ -115,8 +109,7 @@ Examples:
 @click.option("--per", metavar="TAG", help="The tag whose value is a task's share.")
 @click.option("--weight", "weights", multiple=True, metavar="SHARE=N", help="N turns for one.")
 @click.option("--lift", is_flag=True, help="No turns any more.")
-@by_option
-@reason_option
+@told
 @placed
 def fair(
     *,
@@ -124,7 +117,7 @@ def fair(
     per: str | None,
     weights: tuple[str, ...],
     lift: bool,
-    by: str | None,
+    by: str,
     reason: str,
 ) -> None:
     """Have shares take turns among tasks of equal priority, or no more."""

@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from eventq.audit.rule_words import scope_words
-from eventq.cli.commands.limit import by_option, reason_option
 from eventq.cli.output import Listing, plain_pairs, say_list, say_record
+from eventq.cli.person import told
 from eventq.cli.place import Place, placed
 from eventq.cli.text import time_text, visible
 from eventq.cli.words import tags_option
@@ -49,8 +49,7 @@ Examples:
 @_scope_options
 @click.option("--until", metavar="DURATION", help="It ends by itself after so long.")
 @click.option("--cancel-running", is_flag=True, help="Cancel what runs, too.")
-@by_option
-@reason_option
+@told
 @placed
 def pause(
     *,
@@ -58,7 +57,7 @@ def pause(
     tags: dict[str, Any],
     until: str | None,
     cancel_running: bool,
-    by: str | None,
+    by: str,
     reason: str,
     **scope: Any,  # noqa: ANN401 - the library checks them
 ) -> None:
@@ -78,14 +77,13 @@ def pause(
 
 @click.command(epilog="Example: eventq resume --lane mail --by ada")
 @_scope_options
-@by_option
-@reason_option
+@told
 @placed
 def resume(
     *,
     place: Place,
     tags: dict[str, Any],
-    by: str | None,
+    by: str,
     reason: str,
     **scope: Any,  # noqa: ANN401 - the library checks them
 ) -> None:

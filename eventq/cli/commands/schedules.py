@@ -5,15 +5,14 @@ Only the library decides what is allowed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import click
 
 from eventq import Handlers, Queue
-from eventq.cli.commands.update import person
 from eventq.cli.ending import misuse
 from eventq.cli.output import Listing, plain_pairs, say, say_json, say_list, say_record
+from eventq.cli.person import told
 from eventq.cli.place import Place, placed
 from eventq.cli.target import load_work
 from eventq.cli.text import time_text, visible
@@ -63,15 +62,6 @@ def _pairs(state: ScheduleState) -> list[tuple[str, str]]:
     ]
 
 
-def told(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command --by and --reason."""
-    by = click.option("--by", metavar="NAME", help="Who does it. [default: USER@HOST]")
-    reason = click.option(
-        "--reason", default="", show_default=False, metavar="TEXT", help="Kept in the log."
-    )
-    return by(reason(command))
-
-
 @click.group(
     name="schedules",
     epilog="""\b
@@ -119,10 +109,10 @@ def next_command(*, place: Place, name: str, count: int) -> None:
 @click.argument("name")
 @told
 @placed
-def pause(*, place: Place, name: str, by: str | None, reason: str) -> None:
+def pause(*, place: Place, name: str, by: str, reason: str) -> None:
     """Have the dues of a schedule make nothing, until it is resumed."""
     with place.open(create=False) as queue:
-        queue.schedules[name].pause(by=by or person(), reason=reason, via="cli")
+        queue.schedules[name].pause(by=by, reason=reason, via="cli")
         _say_state(place, queue, name)
 
 
@@ -130,10 +120,10 @@ def pause(*, place: Place, name: str, by: str | None, reason: str) -> None:
 @click.argument("name")
 @told
 @placed
-def resume(*, place: Place, name: str, by: str | None, reason: str) -> None:
+def resume(*, place: Place, name: str, by: str, reason: str) -> None:
     """Have a paused schedule go on; what came meanwhile makes nothing."""
     with place.open(create=False) as queue:
-        queue.schedules[name].resume(by=by or person(), reason=reason, via="cli")
+        queue.schedules[name].resume(by=by, reason=reason, via="cli")
         _say_state(place, queue, name)
 
 
@@ -141,10 +131,10 @@ def resume(*, place: Place, name: str, by: str | None, reason: str) -> None:
 @click.argument("name")
 @told
 @placed
-def trigger(*, place: Place, name: str, by: str | None, reason: str) -> None:
+def trigger(*, place: Place, name: str, by: str, reason: str) -> None:
     """Make one more task of a schedule now; its dues stay where they are."""
     with place.open(create=False) as queue:
-        task = queue.schedules[name].trigger(by=by or person(), reason=reason, via="cli")
+        task = queue.schedules[name].trigger(by=by, reason=reason, via="cli")
     if place.as_json:
         say_json({"schedule": name, "task": task})
     else:
@@ -166,7 +156,7 @@ Examples:
 @click.option("--overlap", metavar="HOW", help="skip, allow or cancel.")
 @told
 @placed
-def update(*, place: Place, name: str, by: str | None, reason: str, **changes: Any) -> None:  # noqa: ANN401
+def update(*, place: Place, name: str, by: str, reason: str, **changes: Any) -> None:  # noqa: ANN401
     """Change a schedule by hand, until its definition in code changes."""
     if all(value is None for value in changes.values()):
         misuse("say what to change: --spec, --tz, --every, --catch-up, --within or --overlap")
@@ -174,7 +164,7 @@ def update(*, place: Place, name: str, by: str | None, reason: str, **changes: A
     if caught is not None and caught.isdecimal():
         changes["catch_up"] = int(caught)
     with place.open(create=False) as queue:
-        queue.schedules[name].update(by=by or person(), reason=reason, via="cli", **changes)
+        queue.schedules[name].update(by=by, reason=reason, via="cli", **changes)
         _say_state(place, queue, name)
 
 
@@ -193,7 +183,7 @@ def backfill(
     place: Place,
     name: str,
     yes: bool,
-    by: str | None,
+    by: str,
     reason: str,
     **span: Any,  # noqa: ANN401
 ) -> None:
@@ -201,7 +191,7 @@ def backfill(
     with place.open(create=False) as queue:
         schedule = queue.schedules[name]
         if yes:
-            made = schedule.backfill(**span, by=by or person(), reason=reason, via="cli")
+            made = schedule.backfill(**span, by=by, reason=reason, via="cli")
             rows = [{"schedule": name, "due": task.due, "task": task.number} for task in made]
         else:
             rows = [
@@ -220,14 +210,14 @@ def backfill(
 @click.option("--yes", is_flag=True, help="Forget them; without it they are only shown.")
 @told
 @placed
-def prune(*, place: Place, target: str, yes: bool, by: str | None, reason: str) -> None:
+def prune(*, place: Place, target: str, yes: bool, by: str, reason: str) -> None:
     """Forget the schedules that the code of a queue does not define; without --yes, show which."""
     work = load_work(target)
     if not isinstance(work, (Queue, Handlers)):
         misuse(f"{target} is neither a queue nor eventq.Handlers, and defines no schedules")
     collections = [work] if isinstance(work, Handlers) else work._registry.collections  # noqa: SLF001
     with place.open(create=False, handlers=collections) as queue:
-        found = queue.schedules.prune(preview=not yes, by=by or person(), reason=reason, via="cli")
+        found = queue.schedules.prune(preview=not yes, by=by, reason=reason, via="cli")
     for name in found:
         if place.as_json:
             say_json({"schedule": name, "forgotten": yes})
@@ -239,10 +229,10 @@ def prune(*, place: Place, target: str, yes: bool, by: str | None, reason: str) 
 @click.argument("name")
 @told
 @placed
-def drop(*, place: Place, name: str, by: str | None, reason: str) -> None:
+def drop(*, place: Place, name: str, by: str, reason: str) -> None:
     """Forget one schedule; a run whose code defines it plans it anew."""
     with place.open(create=False) as queue:
-        queue.schedules[name].drop(by=by or person(), reason=reason, via="cli")
+        queue.schedules[name].drop(by=by, reason=reason, via="cli")
         seq = queue.log.head().seq
     say_record({"dropped": name, "seq": seq}, plain_pairs, as_json=place.as_json)
 

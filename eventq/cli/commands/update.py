@@ -5,9 +5,6 @@ Only the library decides what is allowed.
 
 from __future__ import annotations
 
-import getpass
-import os
-import socket
 from typing import Any
 
 import click
@@ -15,28 +12,30 @@ import click
 from eventq import Task
 from eventq.cli.ending import misuse
 from eventq.cli.output import say, say_json
+from eventq.cli.person import by_option, told
 from eventq.cli.place import Place, existing_task, placed
-from eventq.cli.text import short, time_text, visible
+from eventq.cli.text import time_text, visible
 from eventq.cli.words import instant_option, tags_option
 
 
 @click.command(epilog="Example: eventq cancel 1042 --reason 'wrong bucket'")
 @click.argument("key")
-@click.option("--reason", default="", show_default=False, metavar="TEXT", help="Kept in the log.")
+@told
 @placed
-def cancel(*, place: Place, key: str, reason: str) -> None:
+def cancel(*, place: Place, key: str, by: str, reason: str) -> None:
     """Cancel a task; a running attempt is asked to stop."""
     with place.open(create=False) as queue:
-        _answer(place, queue.cancel(key, reason=reason, by=person()))
+        _answer(place, queue.cancel(key, reason=reason, by=by))
 
 
 @click.command(epilog="Example: eventq retry 1042")
 @click.argument("key")
+@by_option
 @placed
-def retry(*, place: Place, key: str) -> None:
+def retry(*, place: Place, key: str, by: str) -> None:
     """Run a waiting task now, or reopen an expired or cancelled one."""
     with place.open(create=False) as queue:
-        _answer(place, queue.retry(key, by=person()))
+        _answer(place, queue.retry(key, by=by))
 
 
 @click.command(epilog="Example: eventq repeat 1042")
@@ -62,6 +61,7 @@ Examples:
 @click.option(
     "--at", "scheduled_at", type=instant_option, metavar="INSTANT", help="Run no earlier."
 )
+@by_option
 @placed
 def update(
     *,
@@ -69,6 +69,7 @@ def update(
     key: str,
     tags: dict[str, Any],
     clear_tags: bool,
+    by: str,
     **changes: Any,  # noqa: ANN401 - the library checks them
 ) -> None:
     """Edit a task that is not running."""
@@ -78,7 +79,7 @@ def update(
         if tags and not clear_tags:
             tags = {**existing_task(queue, key).tags, **tags}
         changes["tags"] = tags if tags or clear_tags else None
-        _answer(place, queue.update(key, by=person(), **changes))
+        _answer(place, queue.update(key, by=by, **changes))
 
 
 def _answer(place: Place, task: Task) -> None:
@@ -87,12 +88,3 @@ def _answer(place: Place, task: Task) -> None:
     else:
         when = f" for {time_text(task.scheduled_at)}" if task.state == "scheduled" else ""
         say(f"{visible(task.key)} is {task.state}{when}, priority {task.priority}")
-
-
-def person() -> str:
-    """Who runs this command, for the log: user@host."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = f"uid{os.getuid()}"
-    return visible(short(f"{user}@{socket.gethostname()}", 200))
