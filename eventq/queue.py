@@ -70,6 +70,7 @@ from eventq.host.surroundings import in_thread, running_loop, usable_cores
 from eventq.node.end_watch import EndWatch
 from eventq.node.node import Node
 from eventq.replay.attempts import PastAttempt, past_attempts
+from eventq.replay.blocking import waits_for
 from eventq.replay.fold import task_history
 from eventq.replay.followers import FollowerState, follower_states
 from eventq.replay.query import (
@@ -389,6 +390,14 @@ class Queue:
         with self._node.reading() as projection:
             return take_stats(projection, now=self._node.now())
 
+    def waits_for(self, tasks: Iterable[Task]) -> dict[int, str]:
+        """What keeps each of these open tasks from running, in words, by the tasks' numbers.
+
+        That is another task, a pause, or a limit without room; one that nothing keeps is left out.
+        """
+        with self._node.reading() as projection:
+            return waits_for(projection, tasks, self._node.now())
+
     def sql(self, query: str, values: Sequence[Any] = ()) -> Rows:
         """One read-only SQL statement over the log, on SQLite; the docs list the views.
 
@@ -643,6 +652,7 @@ class AsyncQueue:
     tasks = awaited(Queue.tasks)
     history = awaited(Queue.history)
     stats = awaited(Queue.stats)
+    waits_for = awaited(Queue.waits_for)
     followers = awaited(Queue.followers)
     sql = awaited(Queue.sql)
     cancel = awaited(Queue.cancel)

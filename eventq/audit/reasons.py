@@ -23,7 +23,6 @@ from eventq.audit.phrases import (
     took,
     wait_words,
 )
-from eventq.audit.rule_words import limit_words, scope_words, turn_words
 from eventq.core.durations import brief_duration, show_duration
 from eventq.core.events import (
     LAPSED,
@@ -61,6 +60,7 @@ from eventq.core.policy import wait_us
 from eventq.core.settle import CANCEL, UNMADE
 from eventq.core.task import Task, TaskState, show_instant
 from eventq.eventlog.contract import EventLog
+from eventq.replay.rule_words import limit_words, scope_words, turn_words
 
 # What other errors of eventq are called in a log.
 RETRY = "eventq.Retry"

@@ -1,4 +1,4 @@
-"""The whole queue as it stood at a point: counts, what would run next, leases, the schedule."""
+"""The whole queue as it stood at a point: counts, what would run next, what may not, leases."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from itertools import islice
 
 from msgspec import Struct
 
+from eventq.core.events import Shared
 from eventq.core.projection import Projection
 from eventq.core.task import Task
 from eventq.eventlog.contract import EventLog
+from eventq.replay.blocking import held_back, next_tasks
 from eventq.replay.points import Point
 from eventq.replay.query import state_counts
+from eventq.replay.rules_now import BucketState, PauseState, bucket_states, pause_states
+from eventq.schedules.managing import ScheduleState, state_of
 from eventq.snapshot import projection_at
 
 # No task expires later than this: far behind the largest instant that can be written.
@@ -48,13 +52,23 @@ class QueueState(Struct, frozen=True):
     overdue: int
     """Ready tasks past their expiry: counted as ready, and never leased."""
     ready: list[Task]
-    """What would be leased next, in dispatch order."""
+    """What would be leased next, in dispatch order, by nodes that handle everything."""
+    held: dict[str, int]
+    """How many ready tasks each limit or pause keeps back."""
     leases: list[Held]
     """In the order in which they were granted."""
     waiting: list[Task]
     """Scheduled tasks, the next to become ready first."""
     expiring: list[Task]
     """Pending tasks with an expiry, the next to expire first."""
+    limits: list[BucketState]
+    """Buckets that are in use or waited for, and limits without any, by name."""
+    pauses: list[PauseState]
+    """In the order in which they began."""
+    turns: Shared | None
+    """Whose turn it is, where turns are taken."""
+    schedules: list[ScheduleState]
+    """By name."""
     unknown: tuple[int, str] | None
     """The first event of a kind this version does not know; what it changed is not in here."""
 
@@ -71,18 +85,23 @@ def state_at(log: EventLog, point: Point, *, limit: int = LIMIT) -> QueueState:
 
 def take_state(projection: Projection, now: int, *, limit: int = LIMIT) -> QueueState:
     """The queue as a projection has it, as of ``now``; O(open tasks)."""
-    overdue = {task.number for task in projection.past_expiry(now)}
-    eligible = (task for task in projection.ready(now) if task.number not in overdue)
+    governing, schedules = projection.governing, projection.schedules.by_name
+    is_ruled = governing.is_on
     return QueueState(
         seq=projection.seq,
         at=now,
         seal=projection.seal.hex(),
         counts=_counts(projection, now),
-        overdue=len(overdue),
-        ready=_first(eligible, limit, now),
+        overdue=sum(1 for _ in projection.past_expiry(now)),
+        ready=_first(iter(next_tasks(projection, now, limit=limit)), limit, now),
+        held=held_back(projection, now),
         leases=[_held(projection, task, now) for task in islice(projection.leased(), limit)],
         waiting=_first(projection.waiting(), limit, now),
         expiring=_first(projection.past_expiry(NEVER), limit, now),
+        limits=bucket_states(projection, now)[:limit] if is_ruled else [],
+        pauses=pause_states(projection, now)[:limit],
+        turns=governing.turns.shared if governing.turns.is_on else None,
+        schedules=[state_of(each) for _, each in sorted(schedules.items())[:limit]],
         unknown=projection.unknown,
     )
 

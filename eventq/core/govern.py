@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from eventq.core.command import Decision, PastTasks
 from eventq.core.definitions import Definition, adopted, hash_of
@@ -14,7 +14,7 @@ from eventq.core.limits import EXCLUSIVE
 from eventq.core.newer import newer_queue
 from eventq.core.pauses import fitting
 from eventq.core.projection import Projection
-from eventq.core.task import Task
+from eventq.core.task import Task, show_instant
 from eventq.errors import ArgumentError
 
 # Of one commit: a pause that calls off more takes several.
@@ -116,7 +116,7 @@ class PauseTasks(Struct, frozen=True):
         check_known(projection)
         until = self.wanted.until
         if until is not None and until <= now:
-            raise ArgumentError("until", until, "an instant to come")
+            raise ArgumentError("until", show_instant(until), "an instant to come")
         return Decision([(NODE, self.wanted)], None)
 
 
@@ -132,7 +132,9 @@ class ResumeTasks(Struct, frozen=True):
         check_known(projection)
         pause = projection.governing.pauses.by_scope.get(self.wanted.scope)
         if pause is None or not pause.is_on(now):
-            raise ArgumentError("scope", self.wanted.scope, "what is paused, in the same words")
+            given = {name: value for name, value in asdict(self.wanted.scope).items() if value}
+            expected = "what is paused, in the same words"
+            raise ArgumentError("scope", given or "everything", expected)
         return Decision([(NODE, self.wanted)], None)
 
 

@@ -56,11 +56,21 @@ class Governing:
         """The route of a task that is made or reopened; equal ones are one object."""
         if not self.is_on and not said.limits:
             route = route_of(said)
-            return route if route is PLAIN_ROUTE else self._interned(route)
+            return route if route is PLAIN_ROUTE else self.shared(route)
         self._turn_on()
         share = self.turns.share_of(said.share, said.tags)
         key = (said.name, said.lane, said.needs, said.limits, share)
         return self._known.get(key) or self._route_for(said, share, key)
+
+    def shared(self, route: Route) -> Route:
+        """The same route, which all tasks have as one object."""
+        known = self._routes.get(route)
+        if known is None:
+            if len(self._routes) >= self._most:
+                self._share_routes(task.route for task in self._tasks.values())
+                self._most = max(FEW_ROUTES, 2 * len(self._routes))
+            known = self._routes[route] = route
+        return known
 
     def apply(self, seq: int, at: int, body: AnyAsked) -> None:
         """Folds one event."""
@@ -186,7 +196,7 @@ class Governing:
     def _route_for(self, said: Created | Reopening, share: str | None, key: _Said) -> Route:
         route = self._resolved(route_of(said), share, said.tags)
         if route is not PLAIN_ROUTE:
-            route = self._interned(route)
+            route = self.shared(route)
         if route.buckets == said.limits and not self._asks_tags(said.limits):
             self._known[key] = route
         return route
@@ -217,7 +227,7 @@ class Governing:
             route = self._resolved(task.route, share, task.tags_json)
             if route == task.route:
                 continue
-            changed = replace(task, route=self._interned(route))
+            changed = replace(task, route=self.shared(route))
             state = task.recorded_state
             if state is TaskState.SCHEDULED:
                 pending.remove(task)
@@ -227,15 +237,6 @@ class Governing:
             self._tasks[task.number] = changed
             if state is TaskState.SCHEDULED:
                 pending.add(changed)
-
-    def _interned(self, route: Route) -> Route:
-        known = self._routes.get(route)
-        if known is None:
-            if len(self._routes) >= self._most:
-                self._share_routes(task.route for task in self._tasks.values())
-                self._most = max(FEW_ROUTES, 2 * len(self._routes))
-            known = self._routes[route] = route
-        return known
 
     def _share_routes(self, routes: Iterable[Route]) -> None:
         """These alone are shared from here on; the plain one is always the same object."""

@@ -48,8 +48,7 @@ def make_limited(
     limit = check_name(name, "limit")
     if limit == EXCLUSIVE:
         raise ArgumentError("limit", name, f"another name: {EXCLUSIVE!r} is always there")
-    if per is not None:
-        check_tag_name(per)
+    _check_per(per)
     most = None if running is None else check_count(running, "running", least=1)
     count, window_us = (None, None) if rate is None else parse_rate(rate)
     return Limited(
@@ -82,8 +81,7 @@ def parse_rate(rate: object) -> tuple[int, int]:
 
 def make_shared(*, per: object = None, weights: Mapping[str, int] | None = None) -> Shared:
     """Turns that shares take: by the values of the tag ``per``, with these weights (else 1)."""
-    if per is not None:
-        check_tag_name(per)
+    _check_per(per)
     given: object = weights
     if given is not None and not isinstance(given, Mapping):
         raise ArgumentError("weights", given, "a mapping of shares to numbers")
@@ -124,6 +122,14 @@ def make_scope(
         value=None if value is None else check_bucket_value(value, "value"),
         tags=tuple(sorted(found)),
     )
+
+
+def _check_per(per: object) -> None:
+    if per is not None:
+        try:
+            check_tag_name(per)
+        except ArgumentError as error:
+            raise ArgumentError("per", per, f"a tag: {error.expected}") from None
 
 
 def check_until(until: datetime | Duration | None, now: int) -> int | None:

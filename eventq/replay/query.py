@@ -28,8 +28,8 @@ from eventq.core.projection import Projection
 from eventq.core.task import FINAL, Task, TaskState
 from eventq.eventlog.contract import EventLog
 from eventq.host.bell import Bell
+from eventq.replay.blocking import held_back
 from eventq.replay.fold import commits_back, folded, read_all, task_of
-from eventq.replay.rules_now import held_back
 
 # More final tasks than this are found by one fold: each question to the log costs as much as
 # folding some ten events.
@@ -76,6 +76,12 @@ class Stats(Struct, frozen=True):
     """Ready tasks whose name no running node handles, by name."""
     held: dict[str, int]
     """Ready tasks that a limit or a pause keeps back, by that."""
+    limits: int
+    """Limits that are defined; `Queue.limits` tells of each."""
+    pauses: int
+    """Pauses that go on; `Queue.pauses` tells of each."""
+    schedules: int
+    """Schedules, paused ones among them; `Queue.schedules` tells of each."""
 
     @property
     def open(self) -> int:
@@ -138,6 +144,9 @@ def take_stats(projection: Projection, *, now: int) -> Stats:
         seq=projection.seq,
         unhandled=unhandled(projection, now=now),
         held=held_back(projection, now),
+        limits=len(projection.governing.limits.by_name),
+        pauses=sum(p.is_on(now) for p in projection.governing.pauses.by_scope.values()),
+        schedules=len(projection.schedules.by_name),
     )
 
 

@@ -1,4 +1,7 @@
-"""Limits with their buckets, and pauses, as they stand: what bounds, who holds, who waits."""
+"""Limits with their buckets, and pauses, as they stand: what bounds, who holds, who waits.
+
+What keeps a single task back is told by `blocking`.
+"""
 
 from __future__ import annotations
 
@@ -82,42 +85,6 @@ def bucket_states(projection: Projection, now: int) -> list[BucketState]:
             )
         )
     return found
-
-
-def undefined_limits(projection: Projection, now: int) -> dict[str, int]:
-    """How many ready tasks wait for each limit that nobody has defined; O(ready lists)."""
-    limits = projection.governing.limits
-    found: Counter[str] = Counter()
-    if projection.governing.is_on:
-        for route, count in projection.ready_routes(now).items():
-            found.update({b.limit: count for b in route.buckets if limits.said(b.limit) is None})
-    return dict(sorted(found.items()))
-
-
-def held_back(projection: Projection, now: int) -> dict[str, int]:
-    """How many ready tasks each limit or pause keeps back; O(ready lists), with tags O(tasks)."""
-    governing = projection.governing
-    found: Counter[str] = Counter()
-    if not governing.is_on:
-        return {}
-    if any(scope.tags for scope in governing.pauses.by_scope):
-        for task in projection.ready(now):
-            if (held := governing.held_by(task, now)) is not None:
-                found[_kept_by(held)] += 1
-        return dict(sorted(found.items()))
-    for route, count in projection.ready_routes(now).items():
-        if (held := governing.route_held_by(route, now)) is not None:
-            found[_kept_by(held)] += count
-    return dict(sorted(found.items()))
-
-
-def _kept_by(held: Scope | Bucket) -> str:
-    if isinstance(held, Bucket):
-        return f"limit {held.limit}"
-    given = [(name, getattr(held, name)) for name in ("lane", "name", "limit", "value")]
-    parts = [f"{name} {value}" for name, value in given if value is not None]
-    parts += [f"tag {name}={text}" for name, text in held.tags]
-    return f"pause of {', '.join(parts) or 'everything'}"
 
 
 def pause_states(projection: Projection, now: int) -> list[PauseState]:

@@ -6,8 +6,8 @@ import math
 
 from eventq.core.projection import Projection
 from eventq.host.logger import SafeLogger
+from eventq.replay.blocking import undefined_limits
 from eventq.replay.query import unhandled
-from eventq.replay.rules_now import undefined_limits
 
 logger = SafeLogger("eventq.runner")
 

@@ -6,14 +6,19 @@ from eventq.sandbox.rerun import Rerun, rerun
 from eventq.sandbox.select import attempted_keys
 from eventq.sandbox.whatif.compare import PriorityRule, WhatIf, whatif
 from eventq.sandbox.whatif.metrics import Numbers, Waits
+from eventq.sandbox.whatif.supposed_dues import DueCount
+from eventq.sandbox.whatif.suppositions import LimitRule, TurnRule
 
 __all__ = [
+    "DueCount",
     "Ended",
     "ForkReport",
+    "LimitRule",
     "Numbers",
     "PriorityRule",
     "RecordedAttempt",
     "Rerun",
+    "TurnRule",
     "Waits",
     "WhatIf",
     "attempted_keys",

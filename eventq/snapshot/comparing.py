@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
-from eventq.core.events import Scope
 from eventq.core.governing import Governing
 from eventq.core.holders import Holder
 from eventq.core.members import Follower, Member
@@ -17,6 +16,7 @@ from eventq.core.projection import Projection
 from eventq.core.schedules import Schedule
 from eventq.core.task import PARTS, Task, TaskState, state_as_of
 from eventq.replay.query import state_counts
+from eventq.replay.rule_words import scope_words
 
 T = TypeVar("T")
 Fields = dict[str, tuple[Any, Any]]
@@ -292,16 +292,13 @@ def _rules(governing: Governing) -> dict[str, Any]:
     limits = sorted(governing.limits.by_name.items())
     found: dict[str, Any] = {f"limit {name}": limit.said for name, limit in limits}
     for scope, pause in governing.pauses.by_scope.items():
-        found[f"pause of {_scope_text(scope)}"] = pause.said
+        found[f"pause of {scope_words(scope)}"] = pause.said
     return found | {"turns": governing.turns.shared}
 
 
 def _rule_fields(said: Any) -> dict[str, Any]:  # noqa: ANN401
-    names = () if said is None else said.__struct_fields__
-    return {name: getattr(said, name) for name in names if name not in _HOW_IT_WAS_ASKED}
-
-
-def _scope_text(scope: Scope) -> str:
-    given = [(name, getattr(scope, name)) for name in ("lane", "name", "limit", "value")]
-    parts = [f"{name} {value}" for name, value in given if value is not None]
-    return ", ".join(parts + [f"{n}={text}" for n, text in scope.tags]) or "everything"
+    if said is None:
+        return {}
+    names = (name for name in said.__struct_fields__ if name not in _HOW_IT_WAS_ASKED)
+    # Its kind, since a pause without an end has no other field that would tell of it.
+    return {said.kind: True, **{name: getattr(said, name) for name in names}}

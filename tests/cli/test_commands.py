@@ -244,11 +244,11 @@ def test_ls_shows_open_tasks_in_dispatch_order(cli: Cli) -> None:
     cli.ok("new", "n=3", "--delay", "1h")
     lines = [line.split("\t") for line in cli.ok("ls").splitlines()]
 
-    names = ["KEY", "STATE", "NAME", "LANE", "PRIORITY", "ATTEMPTS", "AGE", "DUE IN"]
+    names = ["KEY", "STATE", "NAME", "LANE", "PRIORITY", "ATTEMPTS", "AGE", "WAITS FOR"]
     assert lines[0] == [*names, "LAST ERROR", "TAGS"]
     assert [line[0] for line in lines[1:]] == ["2", "1", "3"]
     assert [line[-1] for line in lines[1:]] == ["n=2", "n=1", "n=3"]
-    assert [list(row) for row in cli.rows("ls")] == [TASK_FIELDS] * 3
+    assert [list(row) for row in cli.rows("ls")] == [[*TASK_FIELDS, "waits_for"]] * 3
 
 
 def test_ls_chooses_by_state(cli: Cli) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from eventq import Queue
 from eventq.cli.person import person
 from tests.cli.harness import Cli
@@ -56,3 +58,85 @@ def test_whoever_does_it_may_give_another_name(cli: Cli) -> None:
 
     rows = cli.rows("history", "1")[1:]
     assert [row["body"]["by"] for row in rows] == ["ada", "bob", "eve"]
+
+
+@pytest.mark.parametrize(
+    "words, told",
+    [
+        ("limit set smtp --running 0", "running: expected a whole number"),
+        ("limit set smtp --rate 100", "rate: expected a number of leases and a duration"),
+        ("limit set smtp", "expected --running or --rate"),
+        ("limit set smtp --running 1 --per a-b", "per: expected a tag"),
+        ("limit set exclusive --running 2", "'exclusive' is always there"),
+        ("new a=1 --limit hosts", "limits: expected a tag 'host'"),
+        ("new a=1 --exclusive \x01", "exclusive: expected printable text of at most 255 bytes"),
+        (f"new a=1 --limit hosts={'x' * 65_536}", "limits: expected printable text"),
+        ("new a=1 --after nokey", "no task has the key 'nokey'"),
+        ("resume --lane mail", "what is paused, in the same words, got {'lane': 'mail'}"),
+        ("resume", "what is paused, in the same words, got 'everything'"),
+        ("pause --until 0s", "until: expected an instant to come"),
+        ("pause --value mx1", "value: expected a `limit` beside it"),
+        ("fair --per tenant --weight a=0", "weights: expected a whole number"),
+        ("flow nokey", "nokey"),
+        ("schedules resume nope", "schedule: expected the name of a schedule"),
+    ],
+)
+def test_bad_input_names_what_was_wrong(cli: Cli, words: str, told: str) -> None:
+    """On one line, and nothing is appended."""
+    cli.ok("limit", "set", "hosts", "--running", "1", "--per", "host")
+
+    result = cli(*words.split(" "))
+
+    assert result.exit_code in {1, 2}
+    [line] = result.stderr.splitlines()
+    assert told in line
+    assert len(line) < 600
+    with Queue(cli.url) as queue:
+        assert queue.log.head().seq == 1
+
+
+def test_lists_tell_what_a_task_waits_for(cli: Cli) -> None:
+    """`ls`, `stats`, `state` and a snapshot tell limits, pauses, turns and what they hold back."""
+    cli.ok("limit", "set", "smtp", "--running", "1", "--per", "host")
+    cli.ok("fair", "--per", "tenant", "--weight", "big=2")
+    cli.ok("pause", "--lane", "mail", "--by", "ada")
+    for words in ("--lane mail", "--limit smtp host=mx1", "--limit nobody", "--after 4", ""):
+        cli.ok("new", *words.split())
+    rows = {row["number"]: row["waits_for"] for row in cli.rows("ls")}
+    state = cli.row("state")
+    cli.ok("snapshot", "create")
+    snapshot = cli.row("snapshot", "show", "8")
+
+    assert rows == {
+        4: "pause of lane mail",
+        5: None,
+        6: "limit nobody",
+        7: "task 4",
+        8: None,
+    }
+    assert [task["number"] for task in state["ready"]] == [5, 8]
+    assert state["held"] == {"limit nobody": 1, "pause of lane mail": 1}
+    assert [each["limit"] for each in state["limits"]] == ["nobody", "smtp"]
+    assert [each["by"] for each in state["pauses"]] == ["ada"]
+    assert state["turns"] == snapshot["turns"] == {"per": "tenant", "weights": {"big": 2}}
+    assert [each["limit"] for each in snapshot["limits"]] == ["smtp"]
+    assert [each["scope"]["lane"] for each in snapshot["pauses"]] == ["mail"]
+    assert (snapshot["waits"], snapshot["flows"]) == (1, 0)
+    assert "task 4" in cli.ok("ls", "--state", "waiting")
+    assert "pause\tlane mail by ada" in cli.ok("snapshot", "show", "8")
+    for title in ("held back", "limits", "pauses"):
+        assert f"\n{title}\n" in cli.ok("state")
+    stats = cli.row("stats")
+    assert (stats["limits"], stats["pauses"], stats["schedules"]) == (1, 1, 0)
+
+
+def test_a_difference_tells_rules(cli: Cli) -> None:
+    """Limits and pauses that were said between the two points."""
+    cli.ok("limit", "set", "smtp", "--running", "1")
+    cli.ok("limit", "set", "smtp", "--running", "2")
+    cli.ok("pause", "--lane", "mail")
+
+    told = cli("diff", "1", "end").stdout
+
+    assert "limit smtp\trunning\t1\t2" in told
+    assert "pause of lane mail" in told

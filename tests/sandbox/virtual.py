@@ -6,12 +6,14 @@ It knows nothing of the simulation: it decides, appends and applies as a node do
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
 
 from eventq.core.create import NewTask
-from eventq.core.events import ErrorInfo, Leased, Policy
+from eventq.core.events import NODE, AnyAsked, ErrorInfo, Leased, Policy
+from eventq.core.lease import can_lease
 from eventq.core.places import Vacancy
 from eventq.core.projection import Projection
 from eventq.core.settle import Outcome
@@ -41,22 +43,34 @@ class Planned(Struct, frozen=True):
     lengths_us: list[int]
 
 
-def made(planned: list[Planned], *, workers: int) -> ReadOnlyLog:
-    """The log of one node that leases whatever is ready whenever a worker is free."""
+def made(
+    planned: list[Planned], *, workers: int, said: Sequence[tuple[int, AnyAsked]] = ()
+) -> ReadOnlyLog:
+    """The log of one node that leases whatever may be leased whenever a worker is free.
+
+    ``said`` is what is said of limits, pauses and turns, and when.
+    """
     log = memory_log()
     projection = Projection(log.namespace)
+    at = 0
+    saying = sorted(said, key=lambda each: each[0])
     coming = sorted(planned, key=lambda each: each.at)
     plans: dict[int, Planned] = {}
     ends: list[tuple[int, int, int, int]] = []
     while coming or projection.tasks:
         free = workers - projection.leased_count
+        at = max(at, projection.at)
+        may_lease = free and can_lease(projection, Vacancy(1), now=at)
         now = min(
+            saying[0][0] if saying else FOREVER,
             coming[0].at if coming else FOREVER,
             ends[0][0] if ends else FOREVER,
             projection.next_instant() or FOREVER,
-            projection.at if free and projection.ready_count(projection.at) else FOREVER,
+            at if may_lease else FOREVER,
         )
-        now = max(now, projection.at)
+        now = at = max(now, at)
+        while saying and saying[0][0] <= now:
+            record(log, projection, [(NODE, saying.pop(0)[1])], now=now)
         while coming and coming[0].at <= now:
             plan = coming.pop(0)
             drafts, _ = decide.create([plan.order], {}, now=now)

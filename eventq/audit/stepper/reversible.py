@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Self
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from eventq.audit.stepper.links import LinksBefore, changes_links, links_of, put_back
 from eventq.core.events import (
@@ -153,6 +154,7 @@ class ReversibleProjection(Projection):
     def _put_back(self, task: Task) -> None:
         """Makes an earlier version of a task the one that counts."""
         assert task.recorded_state not in FINAL, "final tasks are not kept"
+        task = self._at_home(task)
         self._remember(task)
         # What has just failed, between two events of a commit, is in no index and held by nobody.
         self.unknown_count += task.recorded_state is TaskState.UNKNOWN
@@ -167,7 +169,12 @@ class ReversibleProjection(Projection):
             self._pending.remove(task)
         for each, task in links.tasks.items():
             if each != number:
-                self.tasks[each] = task
+                self.tasks[each] = self._at_home(task)
+
+    def _at_home(self, task: Task) -> Task:
+        """The task, which may come from elsewhere, with the route that others here have."""
+        route = self.governing.shared(task.route)
+        return task if route is task.route else replace(task, route=route)
 
     def _put_nodes_back(self, undo: Undo) -> None:
         """Makes what nodes and followers had said before the event count again; and schedules."""

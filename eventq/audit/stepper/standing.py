@@ -14,11 +14,12 @@ from msgspec import Struct
 from eventq.core.events import Event
 from eventq.core.projection import Projection
 from eventq.core.task import PARTS, Task
+from eventq.replay.blocking import next_tasks
 from eventq.replay.query import Stats, take_stats
 
-COUNTS = tuple(
-    name for name in Stats.__struct_fields__ if name not in {"nodes", "seq", "unhandled"}
-)
+# Of what Stats tells, what is no number, or one of every event.
+_NO_COUNTS = {"nodes", "seq", "unhandled", "held"}
+COUNTS = tuple(name for name in Stats.__struct_fields__ if name not in _NO_COUNTS)
 
 # Of a task's fields, those that say nothing about it.
 _PLAIN = {"number", "namespace", "seen_at_us", "recorded_state"}
@@ -116,7 +117,7 @@ def view_of(projection: Projection, step: CursorStep, *, limit: int) -> CursorVi
         at=at,
         stats=take_stats(projection, now=at),
         step=step,
-        ready=_as_of(islice(projection.ready(at), limit), at),
+        ready=_as_of(next_tasks(projection, at, limit=limit), at),
         leased=_as_of(islice(projection.leased(), limit), at),
         waiting=_as_of(islice(projection.waiting(), limit), at),
         nodes=heapq.nsmallest(limit, nodes, key=lambda node: (-node.lease_count, node.worker)),

@@ -26,6 +26,7 @@ from eventq.cli.output import (
 from eventq.cli.place import Place, placed, point_of
 from eventq.cli.views.change import TaskChange, changed_task, passed_task
 from eventq.cli.views.compare import CHANGES, COUNT_COLUMNS, count_rows, point_pairs
+from eventq.cli.views.snapshot import say_rules
 from eventq.cli.words import PointCommand
 from eventq.eventlog import EventLog
 
@@ -111,6 +112,7 @@ def _say_numbers(found: LogDifference) -> None:
     if rows := count_rows(found):
         say()
         say_table(COUNT_COLUMNS, rows)
+    say_rules(found.open)
 
 
 def _say_changes(changes: Iterator[TaskChange], limit: int, *, as_json: bool) -> None:

@@ -21,7 +21,8 @@ from eventq.cli.views.audit import (
     tasks_by,
     why_pairs,
 )
-from eventq.cli.views.fields import TaskAtPoint
+from eventq.cli.views.fields import ListedTask, TaskAtPoint
+from eventq.cli.views.rules import BUCKETS, HELD, PAUSES, SCHEDULES
 from eventq.cli.views.tasks import TASKS
 from eventq.cli.words import point_option
 from eventq.replay.points import END
@@ -71,7 +72,8 @@ Examples:
 def state(*, place: Place, key: str | None, at: str, limit: int) -> None:
     """Show the queue, or one task, as it stood at a point.
 
-    The queue: tasks by state, which would have run next, leases, and the schedule.
+    The queue: tasks by state, which would have run next, what is held back, leases, what becomes
+    ready and expires, limits, pauses and schedules.
     """
     with place.open_log() as log:
         point = point_of(log, at, "--at")
@@ -118,7 +120,11 @@ def _say_state(place: Place, found: QueueState) -> None:
     say_record(found, state_pairs, as_json=place.as_json)
     if place.as_json:
         return
-    say_section("next", found.ready, TASKS)
+    say_section("next", map(ListedTask, found.ready), TASKS)
+    say_section("held back", found.held.items(), HELD)
     say_section("leases", found.leases, leases_at(found.at))
     say_section("next to become ready", found.waiting, tasks_by("scheduled_at_us", found.at))
     say_section("next to expire", found.expiring, tasks_by("expires_at_us", found.at))
+    say_section("limits", found.limits, BUCKETS)
+    say_section("pauses", found.pauses, PAUSES)
+    say_section("schedules", found.schedules, SCHEDULES)

@@ -4,39 +4,11 @@ from __future__ import annotations
 
 import click
 
-from eventq.audit.rule_words import bound_words
-from eventq.cli.output import Listing, plain_pairs, say_list, say_record
+from eventq.cli.ending import misuse
+from eventq.cli.output import plain_pairs, say_list, say_record
 from eventq.cli.person import told
 from eventq.cli.place import Place, expect_command, placed
-from eventq.cli.text import short, time_text, visible
-from eventq.core.events import Limited
-from eventq.replay.rules_now import BucketState
-
-HOLDERS_CHARACTERS = 40
-
-
-def _bounds(bucket: BucketState) -> str:
-    if not bucket.is_defined:
-        return "not defined"
-    said = Limited(limit=bucket.limit, running=bucket.bound, rate=bucket.rate, per_us=bucket.per_us)
-    return bound_words(said)
-
-
-def _free_at(bucket: BucketState) -> str:
-    return "-" if bucket.free_at is None else time_text(bucket.free_at)
-
-
-BUCKETS = Listing(
-    ("LIMIT", "limit"),
-    ("VALUE", lambda bucket: "-" if bucket.value is None else visible(bucket.value)),
-    ("BOUND", _bounds),
-    ("RUNNING", "running"),
-    ("USED", "used"),
-    ("WAITING", "waiting"),
-    ("FREE AT", _free_at),
-    ("HELD BY", lambda bucket: short(" ".join(bucket.holders), HOLDERS_CHARACTERS) or "-"),
-    elastic=7,
-)
+from eventq.cli.views.rules import BUCKETS
 
 
 @click.group(
@@ -72,6 +44,8 @@ def set_(
     reason: str,
 ) -> None:
     """Bound how many tasks that name a limit run at a time, or begin in a window."""
+    if running is None and rate is None:
+        misuse("expected --running or --rate; `eventq limit lift` is what leaves no bound")
     with place.open(create=True) as queue:
         queue.set_limit(name, running=running, rate=rate, per=per, by=by, reason=reason)
         seq = queue.log.head().seq

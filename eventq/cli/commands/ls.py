@@ -24,6 +24,7 @@ from eventq.cli.output import (
 )
 from eventq.cli.place import Place, existing_task, note_if_empty, placed
 from eventq.cli.text import visible
+from eventq.cli.views.fields import ListedTask
 from eventq.cli.views.tasks import ATTEMPTS, EVENTS, STORY, TASKS, stats_pairs, task_pairs
 from eventq.cli.words import STATES, limit_option, state_option, tags_option
 from eventq.core.projection import END_KINDS
@@ -75,7 +76,9 @@ def ls(
             tags=tags or None,
             limit=limit + 1,
         )
-        say_list(tasks[:limit], TASKS, as_json=place.as_json)
+        waits_for = queue.waits_for(tasks)
+        listed = [ListedTask(task, waits_for.get(task.number)) for task in tasks[:limit]]
+        say_list(listed, TASKS, as_json=place.as_json)
         if not tasks:
             if is_terminal() and not place.as_json:
                 note("no such tasks")

@@ -7,24 +7,13 @@ from typing import Any
 
 import click
 
-from eventq.audit.rule_words import scope_words
-from eventq.cli.output import Listing, plain_pairs, say_list, say_record
+from eventq.cli.output import plain_pairs, say_list, say_record
 from eventq.cli.person import told
 from eventq.cli.place import Place, placed
-from eventq.cli.text import time_text, visible
+from eventq.cli.views.rules import PAUSES
 from eventq.cli.words import tags_option
 
 F = Callable[..., Any]
-
-PAUSES = Listing(
-    ("PAUSED", lambda pause: visible(scope_words(pause.scope))),
-    ("SINCE", lambda pause: time_text(pause.since)),
-    ("UNTIL", lambda pause: "-" if pause.until is None else time_text(pause.until)),
-    ("WAITING", "waiting"),
-    ("BY", lambda pause: "-" if pause.by is None else visible(pause.by)),
-    ("REASON", lambda pause: visible(pause.reason) or "-"),
-    elastic=5,
-)
 
 
 def _scope_options(command: F) -> F:

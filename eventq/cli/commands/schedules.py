@@ -11,35 +11,15 @@ import click
 
 from eventq import Handlers, Queue
 from eventq.cli.ending import misuse
-from eventq.cli.output import Listing, plain_pairs, say, say_json, say_list, say_record
+from eventq.cli.output import plain_pairs, say, say_json, say_list, say_record
 from eventq.cli.person import told
 from eventq.cli.place import Place, placed
 from eventq.cli.target import load_work
 from eventq.cli.text import time_text, visible
+from eventq.cli.views.rules import SCHEDULES, last_text, next_text
 from eventq.cli.words import instant_option
 from eventq.core.durations import show_duration
 from eventq.schedules.managing import ScheduleState
-
-
-def _last(state: ScheduleState) -> str:
-    if state.last_due is None:
-        return "-"
-    return f"{time_text(state.last_due)} {state.last_outcome}"
-
-
-def _next(state: ScheduleState) -> str:
-    if state.paused:
-        return "paused"
-    return "-" if state.next_at is None else time_text(state.next_at)
-
-
-SCHEDULES = Listing(
-    ("NAME", "schedule"),
-    ("NEXT", _next),
-    ("LAST", _last),
-    ("COMES", "spec"),
-    elastic=3,
-)
 
 
 def _pairs(state: ScheduleState) -> list[tuple[str, str]]:
@@ -50,8 +30,8 @@ def _pairs(state: ScheduleState) -> list[tuple[str, str]]:
         ("comes", visible(state.spec)),
         ("cron", visible(state.cron or "-")),
         ("handler", visible(state.name or "-")),
-        ("next", _next(state)),
-        ("last", _last(state)),
+        ("next", next_text(state)),
+        ("last", last_text(state)),
         ("last task", "-" if state.task is None else str(state.task)),
         ("catch up", state.catch_up),
         ("within", within),

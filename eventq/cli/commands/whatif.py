@@ -12,11 +12,12 @@ from msgspec import UNSET
 from eventq.cli.ending import misuse
 from eventq.cli.output import note, progress, say_json, say_table
 from eventq.cli.place import Place, placed, point_of
+from eventq.cli.text import visible
 from eventq.cli.views.sandbox import WHATIF_COLUMNS, took, whatif_rows
 from eventq.cli.words import parse_backoff, point_option, shown_word, tag_option
 from eventq.errors import ArgumentError
 from eventq.replay.points import END
-from eventq.sandbox import PriorityRule
+from eventq.sandbox import LimitRule, PriorityRule, TurnRule
 from eventq.sandbox import whatif as suppose
 
 NO_LIMIT = "none"
@@ -29,7 +30,9 @@ NUMBER_CHARACTERS = 20
 Examples:
   eventq whatif --workers 8
   eventq whatif --backoff exponential:1s:5m --max-retries 3
-  eventq whatif --priority kind=video:10 --from -2h --json"""
+  eventq whatif --priority kind=video:10 --from -2h --json
+  eventq whatif --limit smtp:running=10 --fair tenant --weight big=3
+  eventq whatif --cron 'tidy=0 * * * *'"""
 )
 @click.option("--workers", type=int, metavar="N", help="Attempts at a time. [default: as it was]")
 @click.option(
@@ -50,6 +53,23 @@ Examples:
     help="Priority P for tasks with this tag; may come several times, the first that fits counts.",
 )
 @click.option(
+    "--limit",
+    "limits",
+    multiple=True,
+    metavar="NAME:BOUNDS",
+    help="Bounds of a limit, all the time: running=N, rate=N/DURATION, or both with a comma; none "
+    "in place of a value, or of all.",
+)
+@click.option("--fair", metavar="TAG", help="Its values take turns, all the time; none for none.")
+@click.option("--weight", "weights", multiple=True, metavar="SHARE=N", help="With --fair.")
+@click.option(
+    "--cron",
+    "crons",
+    multiple=True,
+    metavar="NAME=SPEC",
+    help="When a schedule comes, like 'tidy=0 * * * *'; none for never.",
+)
+@click.option(
     "--fail-rate",
     type=float,
     metavar="SHARE",
@@ -67,6 +87,10 @@ def whatif(
     backoff: str | None,
     max_retries: str | None,
     priorities: tuple[str, ...],
+    limits: tuple[str, ...],
+    fair: str | None,
+    weights: tuple[str, ...],
+    crons: tuple[str, ...],
     **options: Any,  # noqa: ANN401 - the library checks them
 ) -> None:
     """Replay recorded tasks under another policy, and compare waiting times and ends with what was.
@@ -85,6 +109,9 @@ def whatif(
             backoff=parse_backoff(backoff),
             max_retries=_limit(max_retries, _count),
             priorities=rules,
+            limits=[_limit_rule(word) for word in limits],
+            turns=_turns(fair, weights),
+            crons=dict(map(_cron, crons)),
             progress=tell,
             **options,
         )
@@ -92,6 +119,10 @@ def whatif(
         say_json(found)
         return
     say_table(WHATIF_COLUMNS, whatif_rows(found), elastic=0)
+    for each in found.schedules:
+        counts = f"{each.recorded} dues made a task, {each.what_if} in the what-if"
+        skipped = f", where {each.skipped} are skipped" if each.skipped else ""
+        note(f"schedule {visible(each.schedule)}: {counts}{skipped}")
     if found.left_out:
         note(f"left out: {found.left_out} tasks that were open before {found.after + 1}")
     if found.is_ahead:
@@ -131,6 +162,49 @@ def _rule(word: str) -> PriorityRule:
         misuse(f"--priority: expected NAME=VALUE:P, like kind=video:10, got {shown_word(word)}")
     name, value = tag_option(tag)
     return PriorityRule({name: value}, int(priority))
+
+
+def _limit_rule(word: str) -> LimitRule:
+    name, sign, bounds = word.rpartition(":")
+    given: dict[str, Any] = {}
+    if bounds == NO_LIMIT:
+        given = {"running": None, "rate": None}
+    else:
+        for bound in bounds.split(","):
+            what, _, value = bound.partition("=")
+            is_fit = value == NO_LIMIT or what == "rate" or _is_number(value)
+            if what not in {"running", "rate"} or what in given or not value or not is_fit:
+                sign = ""
+                break
+            number = None if value == NO_LIMIT else value
+            given[what] = int(value) if what == "running" and number is not None else number
+    if not sign or not name:
+        expected = "NAME:running=N,rate=N/DURATION, like smtp:running=10"
+        misuse(f"--limit: expected {expected}, got {shown_word(word)}")
+    return LimitRule(name, **given)
+
+
+def _turns(per: str | None, weights: tuple[str, ...]) -> Any:  # noqa: ANN401 - UNSET for none given
+    if per is None and weights:
+        misuse("--weight: expected --fair beside it")
+    if per is None:
+        return UNSET
+    if per == NO_LIMIT:
+        return None
+    found = {}
+    for word in weights:
+        share, sign, number = word.rpartition("=")
+        if not sign or not _is_number(number):
+            misuse(f"--weight: expected SHARE=N, like big=3, got {shown_word(word)}")
+        found[share] = int(number)
+    return TurnRule(per, found)
+
+
+def _cron(word: str) -> tuple[str, str | None]:
+    name, sign, spec = word.partition("=")
+    if not sign or not spec:
+        misuse(f"--cron: expected NAME=SPEC, like 'tidy=0 * * * *', got {shown_word(word)}")
+    return name, None if spec == NO_LIMIT else spec
 
 
 def _is_number(word: str) -> bool:

@@ -58,6 +58,8 @@ WORDS = {
 
 STATES = ("ready", "scheduled", "leased", "completed", "expired", "cancelled")
 TOTALS = ("attempts", "failures", "refused")
+# Told only where there are any.
+RARE = ("waiting", "unknown", "limits", "pauses", "schedules")
 
 # What showing an absurd value may raise; a log that somebody altered can hold one.
 UNSHOWABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
@@ -167,9 +169,11 @@ def _count_lines(view: CursorView, *, changes_only: bool, width: int) -> Lines:
     }
     names = [n for n in (*STATES, *TOTALS) if not changes_only or n in deltas]
     cells = [_count_cell(name, getattr(view.stats, name), deltas.get(name, 0)) for name in names]
-    rare = []
-    if view.stats.unknown or "unknown" in deltas:
-        rare = [_count_cell("unknown", view.stats.unknown, deltas.get("unknown", 0))]
+    rare = [
+        _count_cell(name, getattr(view.stats, name), deltas.get(name, 0))
+        for name in RARE
+        if getattr(view.stats, name) or name in deltas
+    ]
     if changes_only:
         return cells + rare
     column_width = max(each.cell_len for each in cells) + 2
@@ -246,10 +250,13 @@ def _blocks(view: CursorView, *, with_nodes: bool) -> list[Block]:
     )
     waiting = rows(view.waiting, lambda task: f"in {away(task)}  priority {task.priority}")
     blocks = [
-        ("next to run", ready, stats.ready),
+        ("next to run", ready, stats.ready - sum(stats.held.values())),
         ("leases", leased, stats.leased),
         ("schedule", waiting, stats.scheduled),
     ]
+    if stats.held:
+        held = [(-1, f"{count} by {visible(what)}") for what, count in stats.held.items()]
+        blocks.insert(1, ("held back", held, sum(stats.held.values())))
     if with_nodes:
         nodes = [
             (-1, f"{visible(n.worker)}  {n.lease_count} leases, heard {ago(n.seen_at)} ago")

@@ -16,6 +16,7 @@ from eventq.cli.views.tasks import (
 )
 from eventq.core.durations import brief_duration, show_duration
 from eventq.core.events import LAPSED, Completed, Created, Event, Failed, Leased, Retried, Unknown
+from eventq.replay.rule_words import turn_words
 
 # A reason may hold one that a person gave, of any length.
 REASON_CHARACTERS = 400
@@ -27,6 +28,8 @@ def state_pairs(state: QueueState) -> Pairs:
     pairs += [*count_pairs(state.counts), ("total", state.total)]
     if state.overdue:
         pairs.append(("past expiry", f"{state.overdue} of the ready ones"))
+    if state.turns is not None:
+        pairs.append(("turns", visible(turn_words(state.turns))))
     if state.unknown is not None:
         seq, kind = state.unknown
         pairs.append(("unknown", f"{kind} at {seq}: not counted from there on"))

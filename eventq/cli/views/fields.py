@@ -30,7 +30,7 @@ from eventq.audit import (
 )
 from eventq.cli.text import iso_text
 from eventq.cli.views.change import NAMES, TaskChange
-from eventq.core.events import Unknown
+from eventq.core.events import Shared, Unknown
 from eventq.core.holders import Holder
 from eventq.core.schedules import Schedule
 from eventq.core.task import Progress
@@ -70,6 +70,13 @@ class TaskAtPoint(msgspec.Struct, frozen=True):
 
     task: Task
     point: Point
+
+
+class ListedTask(msgspec.Struct, frozen=True):
+    """A task of a list, and what keeps it from running, where something does."""
+
+    task: Task
+    waits_for: str | None = None
 
 
 def json_fields(value: Any) -> Any:  # noqa: ANN401 - whatever a command answers
@@ -171,6 +178,35 @@ def _snapshot_schedules(snapshot: Snapshot) -> list[dict[str, Any]]:
     ]
 
 
+def _snapshot_limits(snapshot: Snapshot) -> list[dict[str, Any]]:
+    names = ("limit", "running", "rate", "per_us", "per")
+    return [
+        {name: getattr(limit.said, name) for name in names}
+        | {"seq": limit.seq, "at": iso_text(limit.at)}
+        for _, limit in sorted(snapshot.limits.items())
+    ]
+
+
+def _snapshot_pauses(snapshot: Snapshot) -> list[dict[str, Any]]:
+    found = sorted(snapshot.pauses.values(), key=attrgetter("seq"))
+    return [
+        {
+            "scope": msgspec.structs.asdict(pause.said.scope),
+            "until": None if pause.said.until is None else iso_text(pause.said.until),
+            "by": pause.said.by,
+            "reason": pause.said.reason,
+            "seq": pause.seq,
+            "at": iso_text(pause.at),
+        }
+        for pause in found
+    ]
+
+
+def _turns(said: Shared | None) -> dict[str, Any] | None:
+    """Whose turn it is; None where no turns are taken."""
+    return None if said is None or said.lifted else {"per": said.per, "weights": said.weights}
+
+
 def _newer(event: tuple[int, str] | None) -> dict[str, Any] | None:
     return None if event is None else dict(zip(("seq", "kind"), event, strict=True))
 
@@ -198,6 +234,13 @@ def _waits(numbers: Numbers) -> list[dict[str, Any]]:
     ]
 
 
+def _share_waits(numbers: Numbers) -> list[dict[str, Any]]:
+    return [
+        {"share": share, **msgspec.structs.asdict(waits)}
+        for share, waits in numbers.by_share.items()
+    ]
+
+
 def _result(ended: Ended) -> Any:  # noqa: ANN401 - any JSON value
     return None if ended.result_json is None else msgspec.json.decode(ended.result_json)
 
@@ -214,6 +257,7 @@ FIELDS: dict[type, dict[str, Getter]] = {
     ),
     Progress: _getters("done total note at"),
     TaskAtPoint: _getters("*=task seq=point.seq at=point.at"),
+    ListedTask: _getters("*=task waits_for"),
     Event: _getters("seq at task kind body", body=_body),
     Stats: _getters(f"{' '.join(Stats.__struct_fields__)} open total"),
     FlowView: _getters("flow=number key closed=is_closed seq at tasks=steps"),
@@ -224,7 +268,9 @@ FIELDS: dict[type, dict[str, Getter]] = {
     ),
     Moment: _getters("*=event key gap_us"),
     QueueState: _getters(
-        "seq at seal counts total overdue ready leases waiting expiring unknown",
+        "seq at seal counts total overdue ready held leases waiting expiring limits pauses turns "
+        "schedules unknown",
+        turns=lambda state: _turns(state.turns),
         unknown=lambda state: _newer(state.unknown),
     ),
     Held: _getters(
@@ -260,15 +306,23 @@ FIELDS: dict[type, dict[str, Getter]] = {
         "verdict differs recorded=recorded.ended here recorded_us here_us"
     ),
     Ended: _getters("outcome=kind result result_missing error delay_us late", result=_result),
-    Numbers: _getters(" ".join(Numbers.__struct_fields__), by_priority=_waits),
+    Numbers: _getters(
+        " ".join(Numbers.__struct_fields__), by_priority=_waits, by_share=_share_waits
+    ),
     SnapshotEntry: _getters("seq at taken_at bytes=size_bytes seal"),
     Snapshot: _getters(
-        "namespace seq at seal states events=counts nodes joined followers schedules unknown",
+        "namespace seq at seal states events=counts nodes joined followers schedules limits "
+        "pauses turns waits flows unknown",
         states=lambda snapshot: state_counts(restore(snapshot), now=snapshot.at),
         nodes=_snapshot_nodes,
         joined=_snapshot_members,
         followers=_snapshot_followers,
         schedules=_snapshot_schedules,
+        limits=_snapshot_limits,
+        pauses=_snapshot_pauses,
+        turns=lambda snapshot: _turns(snapshot.shared),
+        waits=lambda snapshot: len(snapshot.waits),
+        flows=lambda snapshot: len(snapshot.flows),
     ),
     SnapshotVerdict: _getters("snapshot=name seq proven=is_proven problem flaw"),
     Flaw: _getters(

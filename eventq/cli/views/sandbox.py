@@ -10,9 +10,11 @@ from eventq.cli.output import Listing, Pairs
 from eventq.cli.text import iso_text, json_text, short, visible
 from eventq.cli.views.tasks import ERROR_CHARACTERS, error_text, traceback_pairs
 from eventq.core.durations import SECOND_US, UNITS_US, brief_duration, show_duration
-from eventq.sandbox import Ended, Rerun, Waits, WhatIf
+from eventq.sandbox import Ended, Numbers, Rerun, Waits, WhatIf
 
 WHATIF_COLUMNS = ["", "RECORDED", "AS IT WAS", "WHAT IF"]
+# Of so many shares, people are told.
+SHARES = 10
 COUNTED = (
     "workers", "tasks", "completed", "expired", "cancelled", "open", "attempts", "failures",
     "drawn",
@@ -59,12 +61,23 @@ def whatif_rows(found: WhatIf) -> list[list[str]]:
     rates = [numbers.completed_per_s for numbers in three]
     rows.append(["completed/s", *["-" if rate is None else f"{rate:,.3g}" for rate in rates]])
     rows += _wait_rows("wait", [numbers.waits for numbers in three])
+    by_share = [numbers.by_share for numbers in three]
+    for share in _most_attempted(found.what_if):
+        waits = [each.get(share) for each in by_share]
+        rows += _wait_rows(f"share {visible(share) or '-'} wait", waits)
     priorities = sorted({p for numbers in three for p in numbers.by_priority}, reverse=True)
     if len(priorities) > 1:
         for priority in priorities:
             waits = [numbers.by_priority.get(priority) for numbers in three]
             rows += _wait_rows(f"priority {priority} wait", waits)
     return rows
+
+
+def _most_attempted(numbers: Numbers) -> list[str]:
+    """The shares with the most attempts, by name."""
+    shares = numbers.by_share
+    most = sorted(shares, key=lambda share: -shares[share].attempts)[:SHARES]
+    return sorted(most)
 
 
 def _wait_rows(name: str, waits: Sequence[Waits | None]) -> list[list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import attrgetter
 from typing import Any
 
 from msgspec.structs import replace
@@ -41,6 +42,14 @@ def snapshot_pairs(snapshot: Snapshot) -> Pairs:
         planned = replace(schedule.planned, next_at=schedule.next_at)
         said = event_text(Event(schedule.planned_seq, schedule.planned_at, NODE, planned))
         pairs.append(("schedule", said))
+    limits = sorted(snapshot.limits.items())
+    pairs += [("limit", event_text(Event(x.seq, x.at, NODE, x.said))) for _, x in limits]
+    paused = sorted(snapshot.pauses.values(), key=attrgetter("seq"))
+    pairs += [("pause", event_text(Event(x.seq, x.at, NODE, x.said))) for x in paused]
+    if snapshot.shared is not None:
+        pairs.append(("turns", event_text(Event(NODE, NODE, NODE, snapshot.shared))))
+    if snapshot.waits or snapshot.flows:
+        pairs.append(("waits", f"{len(snapshot.waits)} tasks, {len(snapshot.flows)} flows"))
     if snapshot.unknown is not None:
         seq, kind = snapshot.unknown
         pairs.append(("unknown", f"event {seq} is of the unknown kind {kind}"))
@@ -98,6 +107,11 @@ def say_difference(difference: Difference, before: Projection, after: Projection
     _say_fields("NODE", [(holder.worker, holder.fields) for holder in difference.holders])
     _say_fields("JOINED", [(member.worker, member.fields) for member in difference.members])
     _say_fields("FOLLOWER", [(each.follower, each.fields) for each in difference.followers])
+    say_rules(difference)
+
+
+def say_rules(difference: Difference) -> None:
+    """Prints what differs of schedules, limits, pauses and turns."""
     _say_fields("SCHEDULE", [(each.schedule, each.fields) for each in difference.schedules])
     _say_fields("RULE", [(each.rule, each.fields) for each in difference.rules])
 

@@ -16,13 +16,14 @@ from eventq.audit.phrases import (
     progress_words,
     ticked_words,
 )
-from eventq.audit.rule_words import limit_words, scope_words, turn_words
 from eventq.cli.output import Listing, Pairs, cell
 from eventq.cli.text import json_text, short, tag_text, time_text, visible, visible_lines
+from eventq.cli.views.fields import ListedTask
 from eventq.cli.words import STATES
 from eventq.core.durations import brief_duration, show_duration
 from eventq.core.events import (
     Asked,
+    Bucket,
     Cancelled,
     Completed,
     Created,
@@ -56,10 +57,13 @@ from eventq.core.events import (
     Updated,
 )
 from eventq.core.task import Progress
+from eventq.replay.rule_words import bucket_words, limit_words, scope_words, turn_words
 
 # Long values are cut here where one line shows an event or a task.
 VALUE_CHARACTERS = 200
 ERROR_CHARACTERS = 80
+# Told of a queue where there are any.
+RULES = ("limits", "pauses", "schedules")
 
 
 def task_pairs(task: Task) -> Pairs:
@@ -95,6 +99,8 @@ def task_pairs(task: Task) -> Pairs:
         ("flow", task.flow),
         ("role", None if task.flow is None else task.role),
         ("cause", task.cause),
+        ("limits", buckets_text(task.buckets) or None),
+        ("share", task.share),
         ("unique", task.unique),
         ("needs", ", ".join(task.needs) or None),
         ("lapses in a row", task.lapses or None),
@@ -128,6 +134,7 @@ def stats_pairs(stats: Stats) -> Pairs:
         ("nodes", nodes),
         *((f"unhandled {visible(name)}", count) for name, count in stats.unhandled.items()),
         *((f"held by {visible(what)}", count) for what, count in stats.held.items()),
+        *((name, n) for name in RULES if (n := getattr(stats, name))),
     ]
 
 
@@ -175,6 +182,11 @@ def after_text(after: Iterable[Predecessor]) -> str:
     return ", ".join(f"{e.task} {e.verdict}" if e.verdict else str(e.task) for e in after)
 
 
+def buckets_text(buckets: Iterable[Bucket]) -> str:
+    """The buckets that a task takes a place in, each by its limit and its value."""
+    return visible(", ".join(map(bucket_words, buckets)))
+
+
 def field_text(name: str, value: object) -> str:
     """A field of Task on one line, by its name there; a hyphen for none."""
     if value is None:
@@ -192,7 +204,8 @@ _FIELD_TEXTS: dict[str, Callable[[Any], str]] = {
     "tags_json": lambda text: tag_text(msgspec.json.decode(text)) or "-",
     "finished_at_us": time_text,
     "started_at_us": time_text,
-    "needs": " ".join,
+    "needs": lambda needs: visible(" ".join(needs)) or "-",
+    "buckets": lambda buckets: buckets_text(buckets) or "-",
     "after": lambda after: after_text(after) or "-",
     "given": lambda given: ", ".join(f"{name} of {of}" for name, of in given.items()) or "-",
     "newer": newer_text,
@@ -217,6 +230,8 @@ def _created(body: Created) -> str:
         ("until", body.expires_at and time_text(body.expires_at)),
         ("unique", body.unique and visible(body.unique)),
         ("needs", visible(" ".join(body.needs))),
+        ("limits", buckets_text(body.limits)),
+        ("share", body.share and visible(body.share)),
         ("like task", body.repeats and str(body.repeats)),
         ("by schedule", body.schedule and visible(body.schedule)),
         ("due", body.due and time_text(body.due)),
@@ -344,6 +359,10 @@ def _due(task: Task) -> str:
     return brief_duration(task.scheduled_at_us - task.seen_at_us) if is_waiting else "-"
 
 
+def _waits_for(listed: ListedTask) -> str:
+    return _due(listed.task) if listed.waits_for is None else visible(listed.waits_for)
+
+
 def _last_error(task: Task) -> str:
     return "-" if task.last_error is None else short(error_text(task.last_error), ERROR_CHARACTERS)
 
@@ -354,16 +373,16 @@ def cut_event_text(event: Event) -> str:
 
 
 TASKS = Listing(
-    ("KEY", "key"),
-    ("STATE", "state"),
-    ("NAME", "name"),
-    ("LANE", lambda task: task.route.lane),
-    ("PRIORITY", "priority"),
-    ("ATTEMPTS", "attempt"),
-    ("AGE", lambda task: brief_duration(task.seen_at_us - task.created_at_us)),
-    ("DUE IN", _due),
-    ("LAST ERROR", _last_error),
-    ("TAGS", lambda task: short(tag_text(task.tags), VALUE_CHARACTERS)),
+    ("KEY", "task.key"),
+    ("STATE", "task.state"),
+    ("NAME", "task.name"),
+    ("LANE", "task.route.lane"),
+    ("PRIORITY", "task.priority"),
+    ("ATTEMPTS", "task.attempt"),
+    ("AGE", lambda one: brief_duration(one.task.seen_at_us - one.task.created_at_us)),
+    ("WAITS FOR", _waits_for),
+    ("LAST ERROR", lambda one: _last_error(one.task)),
+    ("TAGS", lambda one: short(tag_text(one.task.tags), VALUE_CHARACTERS)),
     elastic=2,
 )
 ATTEMPTS = Listing(

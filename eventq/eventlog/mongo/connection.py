@@ -64,10 +64,8 @@ class MongoConnection:
                 if not create:
                     raise LogUnavailableError(f"{self.url}: there is no eventq log")
                 self._make(database)
-            elif mark.get("schema") != documents.SCHEMA_VERSION:
-                raise LogTooNewError(
-                    f"{self.url}: schema {mark.get('schema')!r} is of a newer eventq: upgrade"
-                )
+            else:
+                self._check_schema(mark.get("schema"))
 
     def client(self) -> MongoClient[Document]:
         """The driver's client. Raises QueueClosedError."""
@@ -133,6 +131,19 @@ class MongoConnection:
         if self._client is not None:
             self._client.close()
             self._client = self._commits = None
+
+    def _check_schema(self, schema: object) -> None:
+        """Raises LogTooNewError, or LogForeignError for one that no release of eventq reads."""
+        known = documents.SCHEMA_VERSION
+        if isinstance(schema, int) and schema > known:
+            raise LogTooNewError(
+                f"{self.url}: has schema {schema}, this eventq knows up to {known}; upgrade eventq"
+            )
+        if schema != known:
+            raise LogForeignError(
+                f"{self.url}: has schema {schema!r}, written before the first release by an eventq "
+                f"that this one cannot read, which has {known}: name another database in the URL"
+            )
 
     def _make(self, database: Database[Document]) -> None:
         for found in database.list_collections(filter={"name": EVENTS_VIEW}):

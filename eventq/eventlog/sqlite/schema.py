@@ -264,7 +264,31 @@ SELECT
     END AS state,
     attempts,
     last_error,
-    progress
+    progress,
+    coalesce(
+        (
+            SELECT coalesce(body -> '$.tags', body -> '$.reopens.tags')
+            FROM later
+            WHERE ns = states.ns
+                AND task = states.task
+                AND coalesce(body -> '$.tags', body -> '$.reopens.tags') IS NOT NULL
+                AND kind IN ('updated', 'retried')
+            ORDER BY place DESC
+            LIMIT 1
+        ),
+        made -> '$.tags',
+        '{}'
+    ) AS tags,
+    made ->> '$.schedule' AS schedule,
+    strftime('%Y-%m-%dT%H:%M:%SZ', (made ->> '$.due') / 1000000, 'unixepoch') AS due,
+    made ->> '$.flow' AS flow,
+    (
+        SELECT json_group_array(value ->> 0)
+        FROM json_each(made, '$.after')
+        HAVING count(*) > 0
+    ) AS comes_after,
+    made -> '$.limits' AS limits,
+    made ->> '$.share' AS share
 FROM states;
 """
 

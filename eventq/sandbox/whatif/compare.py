@@ -14,16 +14,20 @@ from msgspec import UNSET, Struct, UnsetType
 from eventq.core.durations import Duration
 from eventq.core.options import TaskOptions, policy_changes
 from eventq.core.policy import Backoff
+from eventq.core.tag_texts import tag_text
 from eventq.core.task import Task
 from eventq.core.validation import check_count, check_priority, check_tags
 from eventq.errors import ArgumentError
 from eventq.eventlog.contract import EventLog
 from eventq.replay.points import Point, find_end
 from eventq.replay.query import TagFilter
+from eventq.sandbox.whatif.arrivals import read_arrivals
 from eventq.sandbox.whatif.metrics import Numbers
 from eventq.sandbox.whatif.outcome_model import Changes
 from eventq.sandbox.whatif.simulation import Simulation
-from eventq.sandbox.whatif.trace import GroupOf, read_arrivals, read_trace
+from eventq.sandbox.whatif.supposed_dues import DueCount, merged, suppose_dues
+from eventq.sandbox.whatif.suppositions import LimitRule, RuleChanges, TurnRule, check_rules
+from eventq.sandbox.whatif.trace import GroupOf, ShareOf, Trace, read_trace
 
 MOST_WORKERS = 100_000
 # The log is read three times: for the trace, and for the arrivals of each simulation.
@@ -50,6 +54,8 @@ class WhatIf(Struct, frozen=True):
     """The position behind which the tasks were created."""
     until: int
     """The position up to which the trace goes."""
+    schedules: list[DueCount]
+    """What became of the dues of schedules with another timing."""
     left_out: int
     """Tasks that were open before; they take no part."""
     absent_us: int
@@ -72,6 +78,9 @@ def whatif(
     max_age: Duration | UnsetType | None = UNSET,
     deadline: Duration | UnsetType | None = UNSET,
     priorities: Sequence[PriorityRule] = (),
+    limits: Sequence[LimitRule] = (),
+    turns: TurnRule | UnsetType | None = UNSET,
+    crons: Mapping[str, str | None] | None = None,
     fail_rate: float | None = None,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -84,18 +93,19 @@ def whatif(
     they are leased: give it where tasks are so short that nodes lease ahead, see ``is_ahead``.
 
     The other options are those of a queue; what is not given stays as each task has it. The first
-    of the ``priorities`` that matches a task's tags at its creation counts. ``fail_rate``, 0 to 1,
+    of the ``priorities`` that matches a task's tags at its creation counts. ``limits`` and
+    ``turns`` (None: no turns) hold all the time, whatever the record says of them. ``crons`` are
+    other expressions for schedules, in the zone of each; None: no due. ``fail_rate``, 0 to 1,
     is the share of unrecorded attempts that fail; None has them end as the task's last recorded one
     did. Points count in whole commits. Raises ArgumentError.
     """
     options: TaskOptions = {"max_retries": max_retries, "max_age": max_age, "deadline": deadline}
     if backoff is not None:
         options["backoff"] = backoff
-    changes = _changes(options, fail_rate)
+    rules = check_rules(limits, turns, crons or {})
+    changes = _changes(options, fail_rate, rules)
     check_count(seed, "seed", least=0, most=2**63)
-    for argument, count in (("workers", workers), ("workers_then", workers_then)):
-        if count is not None:
-            check_count(count, argument, least=1, most=MOST_WORKERS)
+    _check_workers(workers=workers, workers_then=workers_then)
     begin, end = find_end(log, after).seq, find_end(log, until).seq
     if begin >= end:
         raise ArgumentError("until", until.seq, f"a point some commits behind {after.seq}")
@@ -106,23 +116,25 @@ def whatif(
         until=end,
         group_of=_group_of(priorities),
         workers=workers_then,
+        share_of=_share_of(rules),
+        schedules=rules.crons,
         progress=told(0),
     )
-    if not trace.lengths_us:
-        raise ArgumentError(
-            "until",
-            until.seq,
-            f"a point by which at least one attempt of the tasks created behind {begin} has ended",
-        )
+    _check_trace(trace, rules, begin, until)
+    span = (trace.begun_at, trace.ended_at)
+    dues = suppose_dues(trace, rules.crons, span=span, number=end + 1, seed=seed)
 
     def simulate(changes: Changes, workers: int | None, done: int) -> Numbers:
-        simulation = Simulation(trace, changes, workers=workers, seed=seed)
-        return simulation.run(read_arrivals(log, after=begin, until=end, progress=told(done)))
+        others = dues if changes.rules.crons else None
+        simulation = Simulation(trace, changes, workers=workers, seed=seed, dues=others)
+        arrivals = read_arrivals(log, after=begin, until=end, progress=told(done))
+        return simulation.run(arrivals if others is None else merged(arrivals, trace, others))
 
     return WhatIf(
         recorded=trace.metrics.numbers(workers=trace.workers),
         as_it_was=simulate(Changes(), None, 1),
         what_if=simulate(changes, workers, 2),
+        schedules=dues.counts(),
         after=begin,
         until=end,
         left_out=trace.left_out,
@@ -130,6 +142,17 @@ def whatif(
         is_ahead=workers_then is None and trace.is_ahead,
         seed=seed,
     )
+
+
+def _check_trace(trace: Trace, rules: RuleChanges, begin: int, until: Point) -> None:
+    """Raises ArgumentError where the record does not tell enough."""
+    if not trace.lengths_us:
+        raise ArgumentError(
+            "until",
+            until.seq,
+            f"a point by which at least one attempt of the tasks created behind {begin} has ended",
+        )
+    rules.check_taken(trace.limits_taken)
 
 
 def _told(
@@ -140,10 +163,27 @@ def _told(
     return lambda seq: progress and progress(done * length + seq - begin, PASSES * length)
 
 
-def _changes(options: TaskOptions, fail_rate: float | None) -> Changes:
+def _check_workers(**counts: int | None) -> None:
+    for argument, count in counts.items():
+        if count is not None:
+            check_count(count, argument, least=1, most=MOST_WORKERS)
+
+
+def _changes(options: TaskOptions, fail_rate: float | None, rules: RuleChanges) -> Changes:
     if fail_rate is not None and not 0 <= fail_rate <= 1:
         raise ArgumentError("fail_rate", fail_rate, "a number from 0 to 1")
-    return Changes(policy_changes(options), fail_rate, by_group=True)
+    return Changes(policy_changes(options), fail_rate, by_group=True, rules=rules)
+
+
+def _share_of(rules: RuleChanges) -> ShareOf:
+    """The share of a task, by the turns that are supposed, or else that are taken."""
+    turns = rules.turns
+    if turns is UNSET or turns is None:
+        return lambda task: task.route.share
+    per = turns.per
+    if per is None:
+        return lambda task: task.own_share
+    return lambda task: task.own_share or tag_text(task.tags_json, per)
 
 
 def _group_of(priorities: Sequence[PriorityRule]) -> GroupOf:

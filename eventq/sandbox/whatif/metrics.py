@@ -49,6 +49,9 @@ class Numbers(Struct, frozen=True):
     """From the first arrival to the last end of an attempt or task; None when nothing ended."""
     completed_per_s: float | None
     waits: Waits
+    by_share: dict[str, Waits]
+    """By share, where turns are taken in the record or in the what-if; "" is that of tasks without
+    one. Each is of the same tasks in all three accounts."""
     by_priority: dict[int, Waits]
     """By the priority that a task is created with in the what-if, so that each row is of the same
     tasks, whatever their priority was."""
@@ -67,6 +70,7 @@ class Metrics:
         self._first_at: int | None = None
         self._last_at: int | None = None
         self._waits: dict[int, array[int]] = defaultdict(lambda: array("q"))
+        self._by_share: dict[str, array[int]] = defaultdict(lambda: array("q"))
 
     def arrive(self, at: int) -> None:
         """A task was created."""
@@ -74,10 +78,11 @@ class Metrics:
         if self._first_at is None:
             self._first_at = at
 
-    def begin(self, group: int, wait_us: int) -> None:
+    def begin(self, group: int, wait_us: int, share: str = "") -> None:
         """An attempt began."""
         self.attempts += 1
         self._waits[group].append(wait_us)
+        self._by_share[share].append(wait_us)
 
     def end(self, at: int) -> None:
         """An attempt or a task came to an end."""
@@ -99,10 +104,17 @@ class Metrics:
             makespan_us=makespan_us,
             completed_per_s=done * SECOND_US / makespan_us if makespan_us else None,
             waits=_waits_of(chain(*self._waits.values())),
+            by_share=self._waits_by_share(),
             by_priority={
                 group: _waits_of(self._waits[group]) for group in sorted(self._waits, reverse=True)
             },
         )
+
+    def _waits_by_share(self) -> dict[str, Waits]:
+        shares = self._by_share
+        if not shares.keys() - {""}:
+            return {}
+        return {share: _waits_of(shares[share]) for share in sorted(shares)}
 
 
 def _waits_of(found: Iterable[int]) -> Waits:

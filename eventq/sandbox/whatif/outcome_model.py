@@ -14,6 +14,7 @@ from msgspec import Struct
 from eventq.core.events import ErrorInfo
 from eventq.core.settle import Outcome
 from eventq.core.task import Task
+from eventq.sandbox.whatif.suppositions import RuleChanges
 from eventq.sandbox.whatif.trace import (
     ASKED,
     CALLED_OFF,
@@ -37,6 +38,7 @@ class Changes(Struct, frozen=True):
     """The share of unrecorded attempts that fail; None goes by the task's last recorded one."""
     by_group: bool = False
     """Whether tasks are created with the priority of their group, not with their own."""
+    rules: RuleChanges = RuleChanges()
 
 
 class Predicted(Struct, frozen=True, gc=False):

@@ -13,37 +13,45 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from eventq.core.audience import EVERY_NAME, Audience
 from eventq.core.cascade import cancel_doomed
 from eventq.core.command import NEW, Draft
 from eventq.core.events import (
     COMMIT_EVENTS,
     KIND_OF,
+    NODE,
+    AnyAsked,
     Cancelled,
     Commit,
     Created,
     Failed,
     Leased,
+    Limited,
+    Paused,
     Policy,
     Predecessor,
     Reopening,
+    Resumed,
     Retried,
-    Updated,
+    Shared,
     encode_bodies,
 )
-from eventq.core.lease import lease
-from eventq.core.manage import CancelTask, UpdateTask
+from eventq.core.lease import can_lease, lease
+from eventq.core.manage import CancelTask
 from eventq.core.places import Vacancy
 from eventq.core.projection import Projection
 from eventq.core.settle import Outcome, settle
 from eventq.core.task import Task
 from eventq.errors import ArgumentError, NotAllowedError
+from eventq.replay.blocking import EVERYTHING
+from eventq.sandbox.whatif.arrivals import Arrival
+from eventq.sandbox.whatif.edits import edits_of, governed_fields
 from eventq.sandbox.whatif.metrics import Metrics, Numbers
 from eventq.sandbox.whatif.outcome_model import Changes, OutcomeModel, Predicted
-from eventq.sandbox.whatif.trace import CALLED_OFF, NONE, Arrival, Trace
+from eventq.sandbox.whatif.ready_since import ReadySince
+from eventq.sandbox.whatif.supposed_dues import SupposedDues
+from eventq.sandbox.whatif.trace import CALLED_OFF, ENDING, NONE, Trace
 
 # The one node of a simulation takes all names and lanes, and its leases need no renewal.
-EVERYTHING = Audience((EVERY_NAME,))
 NODE_NAME = "whatif"
 # More leases than a queue ever grants.
 ANY_NUMBER = 2**53
@@ -67,7 +75,16 @@ class _Live(Struct):
 class Simulation:
     """One run over a trace; `run` once. The same arguments give the same numbers."""
 
-    def __init__(self, trace: Trace, changes: Changes, *, workers: int | None, seed: int) -> None:
+    def __init__(
+        self,
+        trace: Trace,
+        changes: Changes,
+        *,
+        workers: int | None,
+        seed: int,
+        dues: SupposedDues | None = None,
+    ) -> None:
+        """``dues`` are those that are supposed, which are among the arrivals then."""
         self._trace = trace
         self._changes = changes
         self._model = OutcomeModel(trace, changes, seed=seed)
@@ -77,7 +94,12 @@ class Simulation:
         # How many workers there are from when on, and where in it the present is.
         self._capacity = trace.capacity(workers)
         self._span = 0
+        # Limits, pauses and turns cost each task its tags, and each instant a choice on trial.
+        self._is_governed = trace.is_governed or changes.rules.is_any
+        self._ready_since = ReadySince(self._projection)
+        self._dues = dues
         self._policies: dict[Policy, Policy] = {}
+        self._let_go: set[int] = set()
         self._most_attempts = ATTEMPTS_SPARE + ATTEMPTS_FACTOR * len(trace.lengths_us)
         # Open tasks: by their number here, and the number here by the place in the trace.
         self._live: dict[int, _Live] = {}
@@ -94,6 +116,11 @@ class Simulation:
 
         Raises ArgumentError for a policy under which attempts never end.
         """
+        self._now = self._trace.begun_at
+        rules = self._changes.rules
+        self._apply([(NODE, body) for body in rules.first(self._trace.limits_said)])
+        for body in self._trace.said:
+            self._govern(body)
         coming = iter(arrivals)
         following = next(coming, None)
         while (now := self._next_instant(following)) is not None:
@@ -116,12 +143,17 @@ class Simulation:
             workers = self._workers(now)
             if self._span + 1 < len(self._capacity):
                 instants.append(self._capacity[self._span + 1][0])
-            if workers > projection.leased_count and projection.ready_count(now):
+            if workers > projection.leased_count and self._can_lease(now):
                 # Something has become ready right behind the last decision.
                 instants.append(now)
             elif workers and (instant := projection.next_instant()) is not None:
                 instants.append(max(instant, now))
         return min(instants, default=None)
+
+    def _can_lease(self, now: int) -> bool:
+        if not self._is_governed:
+            return self._projection.ready_count(now) > 0
+        return can_lease(self._projection, Vacancy(1), now=now, audience=EVERYTHING)
 
     def _workers(self, now: int) -> int:
         """How many workers there are."""
@@ -137,6 +169,8 @@ class Simulation:
         if type(arrival.body) is not Created:
             self._edit(arrival)
             return next(coming, None)
+        if self._is_skipped(arrival, arrival.body):
+            return next(coming, None)
         drafts: list[Draft] = []
         places = []
         following: Arrival | None = arrival
@@ -145,6 +179,8 @@ class Simulation:
             and type(following.body) is Created
             and following.at == arrival.at
             and len(drafts) < COMMIT_EVENTS
+            # A due is decided by itself.
+            and (self._dues is None or following is arrival)
         ):
             place = self._trace.place_of(following.task)
             places.append(place)
@@ -173,9 +209,33 @@ class Simulation:
             scheduled_at=body.scheduled_at,
             expires_at=expires_at,
         )
+        if self._is_governed:
+            created = msgspec.structs.replace(created, **governed_fields(body))
         if not body.after and body.flow is None:
             return created
         return msgspec.structs.replace(created, **self._links(body, self._numbers[place]))
+
+    def _is_skipped(self, arrival: Arrival, body: Created) -> bool:
+        """Whether a due makes no task, since that of the one before is open; or is not there."""
+        dues, name = self._dues, body.schedule
+        if dues is None or name is None or not dues.is_due(arrival):
+            return dues is not None and dues.is_dropped(arrival)
+        last = dues.last_of(name)
+        number = None if last is None else self._numbers.get(self._trace.place_of(last))
+        overlap = dues.overlaps[name]
+        is_skipped = number is not None and overlap == "skip"
+        dues.note(arrival, name, skipped=is_skipped)
+        if number is not None and overlap == "cancel":
+            drafts = CancelTask().events(self._projection.tasks[number], self._now)
+            self._apply(drafts)
+            self._count(drafts)
+        return is_skipped
+
+    def _govern(self, body: AnyAsked) -> None:
+        """Something is said of limits, pauses or turns."""
+        changed = self._changes.rules.changed(body)
+        if changed is not None:
+            self._apply([(NODE, changed)])
 
     def _links(self, content: Created | Reopening, number: int) -> dict[str, Any]:
         """What the task comes after, and its flow, by the numbers here."""
@@ -209,6 +269,9 @@ class Simulation:
 
     def _edit(self, arrival: Arrival) -> None:
         """What a person did to a task, as far as the task still stands so that it can be done."""
+        if isinstance(arrival.body, Limited | Paused | Resumed | Shared):
+            self._govern(arrival.body)
+            return
         place = self._trace.place_of(arrival.task)
         if type(arrival.body) is Retried:
             self._reopen(place, arrival.at, arrival.body)
@@ -218,7 +281,7 @@ class Simulation:
             return
         task = self._projection.tasks[number]
         try:
-            drafts = _edits(task, arrival.body, self._now)
+            drafts = edits_of(task, arrival.body, self._now)
         except (NotAllowedError, ArgumentError):
             # It runs, or expires before: here the edit would have been refused.
             return
@@ -236,7 +299,8 @@ class Simulation:
             content,
             policy=policy,
             key=None,
-            tags=Created(policy).tags,
+            tags=content.tags if self._is_governed else Created(policy).tags,
+            limits=content.limits if self._is_governed else (),
             expires_at=None if age_us is None else at + age_us,
         )
         number = self._projection.seq + 1
@@ -309,7 +373,8 @@ class Simulation:
     def _begin(self, task: Task) -> None:
         """Begins an attempt: how it will end is known at once."""
         live, trace = self._live[task.number], self._trace
-        self._metrics.begin(trace.groups[live.place], self._now - task.scheduled_at_us)
+        waited_us = self._now - self._ready_since.of(task)
+        self._metrics.begin(trace.groups[live.place], waited_us, trace.share_at(live.place))
         if self._metrics.attempts > self._most_attempts:
             raise ArgumentError(
                 "backoff", task.policy.backoff_us, "a policy under which failing tasks end or wait"
@@ -328,6 +393,10 @@ class Simulation:
         """Folds the drafts as a commit that no log holds."""
         if not drafts:
             return []
+        if self._projection.waits.by_task:
+            for number, body in drafts:
+                if KIND_OF[type(body)] in ENDING:
+                    self._ready_since.note_end(number, self._now)
         first = self._projection.seq + 1
         tasks = [seq if number == NEW else number for seq, (number, _) in enumerate(drafts, first)]
         bodies = encode_bodies([body for _, body in drafts])
@@ -342,19 +411,11 @@ class Simulation:
             elif (end := KIND_OF[kind]) in self._metrics.ends:
                 place = self._live.pop(number).place
                 del self._numbers[place]
-                if body == Cancelled(LET_GO):
+                if body == Cancelled(LET_GO) or getattr(body, "cause", None) in self._let_go:
+                    # What came after it is no more known than itself.
+                    self._let_go.add(number)
                     continue
                 self._metrics.end(self._now)
                 self._metrics.ends[end] += 1
                 if end != "completed":
                     self._reopenable[place] = end
-
-
-def _edits(task: Task, body: object, now: int) -> list[Draft]:
-    """What the deciding code makes of a recorded edit."""
-    if type(body) is Cancelled:
-        return CancelTask(body.reason, body.by).events(task, now)
-    if type(body) is Updated:
-        edit = UpdateTask(body.priority, scheduled_at=body.scheduled_at, by=body.by)
-        return edit.events(task, now)
-    return []

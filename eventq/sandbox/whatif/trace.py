@@ -8,23 +8,23 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
-
-from msgspec import Struct
+from collections.abc import Callable, Iterable
 
 from eventq.audit import reasons
-from eventq.core.cascade import UNNEEDED
 from eventq.core.durations import SECOND_US
-from eventq.core.events import LAPSED, AnyBody, Cancelled, Commit, Retried, Unknown, decode_at
+from eventq.core.events import LAPSED, AnyAsked, Commit, Limited, Retried, decode_at
 from eventq.core.policy import wait_us
 from eventq.core.projection import Projection
 from eventq.core.task import Task, TaskState
 from eventq.eventlog.contract import EventLog
-from eventq.replay.fold import check_follows, commits_of, stored_kind
+from eventq.replay.fold import check_follows, commits_of
 from eventq.replay.points import Point
 from eventq.runner.pacing import AHEAD_S
+from eventq.sandbox.whatif.arrivals import GOVERNING, Progress, kinds_of
+from eventq.sandbox.whatif.dues import ScheduleRecords
 from eventq.sandbox.whatif.metrics import Metrics
 from eventq.sandbox.whatif.node_activity import Nodes
+from eventq.sandbox.whatif.ready_since import ReadySince
 from eventq.snapshot import projection_at
 
 # How an attempt ended.
@@ -37,27 +37,43 @@ NONE = -1
 # are what a node takes to hear of a task and to commit.
 ABSENT_US = SECOND_US // 10
 
-ARRIVING = frozenset({"created", "updated", "cancelled", "retried"})
+# The kinds that others may wait for.
+ENDING = frozenset({"completed", "expired", "cancelled"})
+# Those that tell of schedules, and of what their dues bring.
+OF_SCHEDULES = frozenset({"created", "planned", "unplanned"})
 
 GroupOf = Callable[[Task], int]
-Progress = Callable[[int], None]
-
-
-class Arrival(Struct, frozen=True, gc=False):
-    """What came from outside: a task created, edited, called off or reopened."""
-
-    at: int
-    task: int
-    body: AnyBody | Unknown
+ShareOf = Callable[[Task], str | None]
 
 
 class Trace:
     """What the log holds between two positions, for tasks created there."""
 
     def __init__(
-        self, projection: Projection, group_of: GroupOf, *, workers: int | None = None
+        self,
+        projection: Projection,
+        group_of: GroupOf,
+        *,
+        workers: int | None = None,
+        share_of: ShareOf,
+        schedules: Iterable[str] = (),
     ) -> None:
         self.metrics = Metrics()
+        governing = projection.governing
+        self.said: list[AnyAsked] = [
+            *(limit.said for limit in governing.limits.by_name.values()),
+            *(pause.said for pause in governing.pauses.by_scope.values()),
+        ]
+        """What had been said of limits, pauses and turns before."""
+        if governing.turns.shared is not None:
+            self.said.append(governing.turns.shared)
+        self.limits_said: dict[str, str | None] = {}
+        """Limits that are defined in the trace, with the tag that each has there first."""
+        self.limits_taken: set[str] = set()
+        """Those that a task takes a place in."""
+        self.is_governed = bool(self.said)
+        """Whether limits, pauses or turns play a part."""
+        self.schedules = ScheduleRecords(projection.schedules.by_name.values(), schedules)
         self.absences: list[tuple[int, int]] = []
         """Spans in which no node worked, in order."""
         self.ended_at = projection.at
@@ -73,11 +89,20 @@ class Trace:
         self.delays_us: array[int] = array("q")
         self.endings: array[int] = array("b")
         self.following: array[int] = array("q")
+        # One entry a task: its share, by its place among their names.
+        self.shares: array[int] = array("i")
+        self.begun_at = projection.at
+        self._share_names: list[str] = []
+        self._share_places: dict[str, int] = {}
         self._group_of = group_of
+        self._share_of = share_of
+        self._ready_since = ReadySince(projection)
         self._projection = projection
         self._after = projection.seq
         self._nodes = Nodes(workers)
         self._idle_since = projection.at
+        # When it was last said who may run.
+        self._ruled_at = 0
         for task in projection.leased():
             self._lease(task.number, task, task.seen_at_us)
         self._nodes.measure()
@@ -103,6 +128,17 @@ class Trace:
             attempt = self.following[attempt]
         return found
 
+    def share_at(self, place: int) -> str:
+        """The share of a task; O(1)."""
+        return self._share_names[self.shares[place]]
+
+    def repeat(self, number: int, new: int) -> None:
+        """Writes a task behind all others that is as another one, with the same attempts."""
+        place = self.place_of(number)
+        self.numbers.append(new)
+        for values in (self.groups, self.first, self.last, self.shares):
+            values.append(values[place])
+
     @property
     def fail_rate(self) -> float:
         """The share of attempts that failed."""
@@ -123,6 +159,7 @@ class Trace:
         kinds = kinds_of(commit)
         if not self._nodes.running and "leased" in kinds:
             self._notice_absence(commit.at)
+        self._take_rules(commit, kinds)
         after = self._projection.apply(commit)
         for index, (number, kind, task) in enumerate(zip(commit.tasks, kinds, after, strict=True)):
             if kind == "leased":
@@ -146,14 +183,45 @@ class Trace:
         self._nodes.finish(self.ended_at)
         for number, running in self._nodes.running.items():
             if running.begun_at is not None and (place := self.place_of(number)) != NONE:
-                self.metrics.begin(self.groups[place], running.begun_at - running.ready_at)
+                self._begin(place, running.begun_at - running.ready_at)
+
+    def _begin(self, place: int, wait_us: int) -> None:
+        self.metrics.begin(self.groups[place], wait_us, self.share_at(place))
+
+    def _take_rules(self, commit: Commit, kinds: list[str]) -> None:
+        """Reads what a commit says of rules and schedules, and whose end others wait for."""
+        if not GOVERNING.isdisjoint(kinds):
+            self.is_governed, self._ruled_at = True, commit.at
+            for place, kind in enumerate(kinds):
+                if kind == "limited":
+                    [body] = decode_at(commit.first + place, [commit.bodies[place]])
+                    assert isinstance(body, Limited), "it is of this kind"
+                    self.limits_said.setdefault(body.limit, body.per)
+        if self.schedules.by_name and not OF_SCHEDULES.isdisjoint(kinds):
+            bodies = decode_at(commit.first, commit.bodies)
+            self.schedules.take(self._after, commit.at, commit.tasks, bodies)
+        if self._projection.waits.by_task:
+            for number, kind in zip(commit.tasks, kinds, strict=True):
+                if kind in ENDING:
+                    self._ready_since.note_end(number, commit.at)
 
     def _create(self, task: Task, at: int) -> None:
         self.metrics.arrive(at)
+        if task.route.buckets:
+            self.is_governed = True
+            self.limits_taken.update(bucket.limit for bucket in task.route.buckets)
+        self.shares.append(self._share_place(task))
         self.numbers.append(task.number)
         self.groups.append(self._group_of(task))
         self.first.append(NONE)
         self.last.append(NONE)
+
+    def _share_place(self, task: Task) -> int:
+        share = self._share_of(task) or ""
+        known = self._share_places.setdefault(share, len(self._share_names))
+        if known == len(self._share_names):
+            self._share_names.append(share)
+        return known
 
     def _notice_absence(self, at: int) -> None:
         """Notes a span in which a task was ready and nothing ran."""
@@ -161,16 +229,21 @@ class Trace:
             return
         projection, governing = self._projection, self._projection.governing
         # What a limit or a pause keeps back waits for that, and not for a node.
-        ready = (task for task in projection.ready(at) if governing.held_by(task, at) is None)
+        # A rate or a pause may just have ended, and then no node was late.
+        before = at - ABSENT_US
+        ready = (task for task in projection.ready(at) if governing.held_by(task, before) is None)
         ready_at = min((task.scheduled_at_us for task in ready), default=at)
-        begun_at = max(ready_at, self._idle_since)
+        begun_at = max(ready_at, self._idle_since, self._ruled_at)
         if at - begun_at > ABSENT_US:
             self.absences.append((begun_at, at))
 
     def _lease(self, number: int, task: Task | None, at: int) -> None:
         assert task is not None, "a leased task is open"
         assert task.worker is not None, "a lease has a node"
-        self._nodes.lease(number, task.worker, ready_at=task.scheduled_at_us, at=at)
+        if (place := self.place_of(number)) != NONE:
+            # Turns may have been taken only since it was made.
+            self.shares[place] = self._share_place(task)
+        self._nodes.lease(number, task.worker, ready_at=self._ready_since.of(task), at=at)
 
     def _end(self, kind: str, number: int, commit: Commit, after: list[Task | None]) -> None:
         """Ends the running attempt; ``after`` is the task now, and after the event that follows."""
@@ -184,7 +257,7 @@ class Trace:
             # One that was given back begins again, and is counted then.
             return
         assert running.begun_at is not None, "what has ended has begun"
-        self.metrics.begin(self.groups[place], running.begun_at - running.ready_at)
+        self._begin(place, running.begun_at - running.ready_at)
         self.metrics.end(commit.at)
         ending, delay_us = _ending(kind, after, commit.at)
         self.metrics.failures += kind == "failed"
@@ -210,45 +283,22 @@ def read_trace(
     until: int,
     group_of: GroupOf,
     workers: int | None,
+    share_of: ShareOf,
+    schedules: Iterable[str],
     progress: Progress,
 ) -> Trace:
     """Reads the log between two positions at which commits end; O(events).
 
-    ``workers`` is how many each node had, if that is known.
+    ``workers`` is how many each node had, if that is known. Of these ``schedules`` it is kept what
+    their dues brought.
     """
     projection = projection_at(log, after)
-    trace = Trace(projection, group_of, workers=workers)
+    trace = Trace(projection, group_of, workers=workers, share_of=share_of, schedules=schedules)
     for commit in commits_of(log, after=after.seq, until=until):
         trace.take(commit)
         progress(commit.last)
     trace.finish()
     return trace
-
-
-def read_arrivals(
-    log: EventLog, *, after: int, until: int, progress: Progress
-) -> Iterator[Arrival]:
-    """What came from outside between two positions, in order; the events of nodes are left out."""
-    for commit in commits_of(log, after=after, until=until):
-        progress(commit.last)
-        before = ""
-        for number, text, kind in zip(commit.tasks, commit.bodies, kinds_of(commit), strict=True):
-            # Behind a failure these are what the node decided about it.
-            if kind in ARRIVING and number > after and (kind == "created" or before != "failed"):
-                [body] = decode_at(commit.first, [text])
-                if not _is_cascade(body):
-                    yield Arrival(commit.at, number, body)
-            before = kind
-
-
-def _is_cascade(body: AnyBody | Unknown) -> bool:
-    """Whether a node has cancelled the task since another one has ended, or its flow has closed."""
-    return isinstance(body, Cancelled) and (body.cause is not None or body == Cancelled(UNNEEDED))
-
-
-def kinds_of(commit: Commit) -> list[str]:
-    """The kinds of a commit's bodies. Raises LogCorruptError."""
-    return [stored_kind(text) or decode_at(commit.first, [text])[0].kind for text in commit.bodies]
 
 
 def _ending(kind: str, after: list[Task | None], at: int) -> tuple[int, int]:

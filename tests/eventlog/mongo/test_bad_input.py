@@ -232,6 +232,20 @@ def test_log_of_a_newer_version(database: pymongo.database.Database[Any], url: s
         open_log(url)
 
 
+@pytest.mark.parametrize("mark", [1, None, "2"])
+def test_log_of_an_older_version(
+    database: pymongo.database.Database[Any], url: str, mark: object
+) -> None:
+    """Its reader is not told to upgrade, which would not help."""
+    open_log(url).close()
+    database[MARKS].update_one({}, {"$set": {"schema": mark}})
+
+    with pytest.raises(LogForeignError, match="cannot read") as caught:
+        open_log(url)
+
+    assert repr(mark) in str(caught.value)
+
+
 def test_missing_log_is_not_made_unless_asked(
     database: pymongo.database.Database[Any], url: str
 ) -> None:

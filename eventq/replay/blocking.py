@@ -1,0 +1,103 @@
+"""What keeps tasks from running: other tasks, limits and pauses; and what would run next."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from itertools import islice
+
+from eventq.core.audience import EVERY_NAME, Audience
+from eventq.core.choosing import choosing
+from eventq.core.events import Bucket, Scope
+from eventq.core.places import Places, Vacancy
+from eventq.core.projection import Projection
+from eventq.core.task import Task, TaskState, is_overdue, state_as_of
+from eventq.replay.rule_words import bucket_words, scope_words
+
+EVERYTHING = Audience((EVERY_NAME,))
+# So many tasks that one waits for are named.
+NAMED = 3
+
+
+def next_tasks(projection: Projection, now: int, *, limit: int) -> list[Task]:
+    """What nodes that handle all would be given next, if so many asked now, in this order.
+
+    Without what a limit or a pause keeps back, and what is past its expiry.
+    """
+    if not projection.governing.is_on:
+        ready = (task for task in projection.ready(now) if not is_overdue(task, now))
+        return list(islice(ready, limit))
+    projection.advance_to(now)
+    with choosing(projection.governing, projection.tasks, now) as choice:
+        return list(Places(Vacancy(limit), EVERYTHING).chosen(choice, now))
+
+
+def waits_for(projection: Projection, tasks: Iterable[Task], now: int) -> dict[int, str]:
+    """What keeps each of these from running, by number, in words; without those that none does."""
+    found = {}
+    for task in tasks:
+        # As the projection has it, with its buckets.
+        known = projection.tasks.get(task.number)
+        if known is not None and (words := _waits_for(projection, known, now)) is not None:
+            found[task.number] = words
+    return found
+
+
+def undefined_limits(projection: Projection, now: int) -> dict[str, int]:
+    """How many ready tasks wait for each limit that nobody has defined; O(ready lists)."""
+    limits = projection.governing.limits
+    found: Counter[str] = Counter()
+    if projection.governing.is_on:
+        for route, count in projection.ready_routes(now).items():
+            found.update({b.limit: count for b in route.buckets if limits.said(b.limit) is None})
+    return dict(sorted(found.items()))
+
+
+def held_back(projection: Projection, now: int) -> dict[str, int]:
+    """How many ready tasks each limit or pause keeps back; O(ready lists), with tags O(tasks)."""
+    governing = projection.governing
+    found: Counter[str] = Counter()
+    if not governing.is_on:
+        return {}
+    if any(scope.tags for scope in governing.pauses.by_scope):
+        for task in projection.ready(now):
+            if (held := governing.held_by(task, now)) is not None:
+                found[_limit_or_pause(held)] += 1
+        return dict(sorted(found.items()))
+    for route, count in projection.ready_routes(now).items():
+        if (held := governing.route_held_by(route, now)) is not None:
+            found[_limit_or_pause(held)] += count
+    return dict(sorted(found.items()))
+
+
+def _waits_for(projection: Projection, task: Task, now: int) -> str | None:
+    state = state_as_of(task, now)
+    if state is TaskState.WAITING:
+        return _predecessors(projection, task)
+    if state is not TaskState.READY or not projection.governing.is_on:
+        return None
+    held = projection.governing.held_by(task, now)
+    if isinstance(held, Bucket):
+        return f"limit {bucket_words(held)}"
+    return None if held is None else _limit_or_pause(held)
+
+
+def _predecessors(projection: Projection, task: Task) -> str:
+    wait = projection.waits.by_task[task.number]
+    if task.number in projection.waits.doomed:
+        return "its cancellation"
+    if wait.failed:
+        return f"a retry of task {', '.join(map(str, sorted(wait.failed)[:NAMED]))}"
+    if task.role != "member":
+        return f"the end of flow {task.flow}"
+    numbers = sorted(wait.open)
+    keys = ", ".join(projection.tasks[number].key for number in numbers[:NAMED])
+    more = ", ..." if len(numbers) > NAMED else ""
+    return f"{'task' if len(numbers) == 1 else 'tasks'} {keys}{more}"
+
+
+def _limit_or_pause(held: Scope | Bucket) -> str:
+    """A limit without its value: there may be very many."""
+    if isinstance(held, Bucket):
+        return f"limit {held.limit}"
+    return f"pause of {scope_words(held)}"

@@ -1,0 +1,26 @@
+"""What a simulation takes over of recorded events; nothing here keeps anything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from eventq.core.command import Draft
+from eventq.core.events import Cancelled, Created, Updated
+from eventq.core.manage import CancelTask, UpdateTask
+from eventq.core.task import Task
+
+
+def governed_fields(body: Created) -> dict[str, Any]:
+    """What limits, pauses and turns look at."""
+    names = ("name", "lane", "tags", "limits", "share")
+    return {name: getattr(body, name) for name in names}
+
+
+def edits_of(task: Task, body: object, now: int) -> list[Draft]:
+    """What the deciding code makes of a recorded edit."""
+    if type(body) is Cancelled:
+        return CancelTask(body.reason, body.by).events(task, now)
+    if type(body) is Updated:
+        edit = UpdateTask(body.priority, scheduled_at=body.scheduled_at, by=body.by)
+        return edit.events(task, now)
+    return []

@@ -1,0 +1,110 @@
+"""What is supposed of limits, turns and schedules, checked; `compare` supposes the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from msgspec import UNSET, Struct, UnsetType
+
+from eventq.core.events import AnyAsked, Limited, Shared
+from eventq.core.limits import EXCLUSIVE
+from eventq.core.rule_options import make_limited, make_shared, parse_rate
+from eventq.core.timing import Timing
+from eventq.core.validation import check_name
+from eventq.errors import ArgumentError
+from eventq.schedules.rules import check_timing
+
+
+class LimitRule(Struct, frozen=True):
+    """What a limit bears, all the time; what is UNSET stays as it was, None is no bound."""
+
+    limit: str
+    running: int | UnsetType | None = UNSET
+    rate: str | UnsetType | None = UNSET
+
+
+class TurnRule(Struct, frozen=True):
+    """Shares take turns, all the time, as `Queue.fair` has it."""
+
+    per: str | None = None
+    weights: Mapping[str, int] = {}
+
+
+class RuleChanges(Struct, frozen=True):
+    """What of the rules of a queue is other than it was."""
+
+    limits: dict[str, dict[str, Any]] = {}
+    """By limit: the fields of Limited that are replaced."""
+    turns: Shared | UnsetType | None = UNSET
+    """None: no turns are taken."""
+    crons: dict[str, Timing | None] = {}
+    """By schedule: when its dues come. None: they do not."""
+
+    @property
+    def is_any(self) -> bool:
+        """Whether who may run when goes by other rules."""
+        return bool(self.limits) or self.turns is not UNSET
+
+    def check_taken(self, taken: Iterable[str]) -> None:
+        """Raises ArgumentError for a limit that plays no part, since no task names it."""
+        for limit in self.limits:
+            if limit not in taken:
+                expected = "a limit of a task that was created between the points"
+                raise ArgumentError("limits", limit, expected)
+
+    def changed(self, body: AnyAsked) -> AnyAsked | None:
+        """What is said here instead of what was said; None for nothing."""
+        if isinstance(body, Limited) and body.limit in self.limits:
+            return _with(body, self.limits[body.limit])
+        if isinstance(body, Shared) and self.turns is not UNSET:
+            return None
+        return body
+
+    def first(self, pers: Mapping[str, str | None]) -> list[AnyAsked]:
+        """What is said here before all else; ``pers`` are the tags that limits get later."""
+        bodies: list[AnyAsked] = [
+            _with(Limited(limit=limit, per=pers.get(limit)), fields)
+            for limit, fields in sorted(self.limits.items())
+        ]
+        return bodies if self.turns is UNSET or self.turns is None else [*bodies, self.turns]
+
+
+def check_rules(
+    limits: Iterable[LimitRule],
+    turns: TurnRule | UnsetType | None,
+    crons: Mapping[str, str | None],
+) -> RuleChanges:
+    """What is supposed. Raises ArgumentError."""
+    return RuleChanges(
+        limits={each.limit: _limit_fields(each) for each in limits},
+        turns=make_shared(per=turns.per, weights=turns.weights)
+        if isinstance(turns, TurnRule)
+        else turns,
+        crons={
+            check_name(name, "crons"): None if spec is None else _timing(spec)
+            for name, spec in crons.items()
+        },
+    )
+
+
+def _limit_fields(rule: LimitRule) -> dict[str, Any]:
+    if rule.limit == EXCLUSIVE:
+        raise ArgumentError("limit", rule.limit, f"another name: {EXCLUSIVE!r} is always there")
+    given = {name: v for name in ("running", "rate") if (v := getattr(rule, name)) is not UNSET}
+    # Checked as one that somebody sets.
+    make_limited(rule.limit, **given)
+    if "rate" in given:
+        rate = given["rate"]
+        given["rate"], given["per_us"] = (None, None) if rate is None else parse_rate(rate)
+    return given
+
+
+def _timing(spec: str) -> Timing:
+    # The zone is that of the schedule, of which nothing is known yet.
+    return check_timing(cron=spec, zone="UTC", jitter=0)
+
+
+def _with(body: Limited, fields: dict[str, Any]) -> Limited:
+    known = {"running": body.running, "rate": body.rate, "per_us": body.per_us, **fields}
+    return Limited(limit=body.limit, per=body.per, **known)
