@@ -9,6 +9,7 @@ from typing import Any
 import click
 from msgspec import UNSET
 
+from eventq.audit.phrases import counted
 from eventq.cli.ending import misuse
 from eventq.cli.output import note, progress, say_json, say_table
 from eventq.cli.place import Place, placed, point_of
@@ -120,7 +121,7 @@ def whatif(
         return
     say_table(WHATIF_COLUMNS, whatif_rows(found), elastic=0)
     for each in found.schedules:
-        counts = f"{each.recorded} dues made a task, {each.what_if} in the what-if"
+        counts = f"{counted(each.recorded, 'due')} made a task, {each.what_if} in the what-if"
         skipped = f", where {each.skipped} are skipped" if each.skipped else ""
         note(f"schedule {visible(each.schedule)}: {counts}{skipped}")
     if found.left_out:

@@ -100,15 +100,10 @@ def whatif(
     did. Points count in whole commits. Raises ArgumentError.
     """
     options: TaskOptions = {"max_retries": max_retries, "max_age": max_age, "deadline": deadline}
-    if backoff is not None:
-        options["backoff"] = backoff
     rules = check_rules(limits, turns, crons or {})
-    changes = _changes(options, fail_rate, rules)
-    check_count(seed, "seed", least=0, most=2**63)
-    _check_workers(workers=workers, workers_then=workers_then)
-    begin, end = find_end(log, after).seq, find_end(log, until).seq
-    if begin >= end:
-        raise ArgumentError("until", until.seq, f"a point some commits behind {after.seq}")
+    changes = _changes(options, backoff, fail_rate, rules)
+    _check_counts(seed, workers=workers, workers_then=workers_then)
+    begin, end = _window(log, after, until)
     told = partial(_told, progress, begin, end)
     trace = read_trace(
         log,
@@ -121,8 +116,7 @@ def whatif(
         progress=told(0),
     )
     _check_trace(trace, rules, begin, until)
-    span = (trace.begun_at, trace.ended_at)
-    dues = suppose_dues(trace, rules.crons, span=span, number=end + 1, seed=seed)
+    dues = suppose_dues(trace, rules.crons, number=end + 1, seed=seed)
 
     def simulate(changes: Changes, workers: int | None, done: int) -> Numbers:
         others = dues if changes.rules.crons else None
@@ -163,13 +157,29 @@ def _told(
     return lambda seq: progress and progress(done * length + seq - begin, PASSES * length)
 
 
-def _check_workers(**counts: int | None) -> None:
+def _window(log: EventLog, after: Point, until: Point) -> tuple[int, int]:
+    """The positions of the two points, in whole commits."""
+    begin, end = find_end(log, after).seq, find_end(log, until).seq
+    if begin >= end:
+        raise ArgumentError("until", until.seq, f"a point some commits behind {after.seq}")
+    return begin, end
+
+
+def _check_counts(seed: int, **counts: int | None) -> None:
+    check_count(seed, "seed", least=0, most=2**63)
     for argument, count in counts.items():
         if count is not None:
             check_count(count, argument, least=1, most=MOST_WORKERS)
 
 
-def _changes(options: TaskOptions, fail_rate: float | None, rules: RuleChanges) -> Changes:
+def _changes(
+    options: TaskOptions,
+    backoff: Backoff | Duration | None,
+    fail_rate: float | None,
+    rules: RuleChanges,
+) -> Changes:
+    if backoff is not None:
+        options["backoff"] = backoff
     if fail_rate is not None and not 0 <= fail_rate <= 1:
         raise ArgumentError("fail_rate", fail_rate, "a number from 0 to 1")
     return Changes(policy_changes(options), fail_rate, by_group=True, rules=rules)

@@ -89,16 +89,15 @@ def suppose_dues(
     trace: Trace,
     crons: Mapping[str, Timing | None],
     *,
-    span: tuple[int, int],
     number: int,
     seed: int,
 ) -> SupposedDues:
-    """The dues by other timings, between two instants, written into the trace behind all others.
+    """The dues by other timings, all along the trace, written into it behind all others.
 
     ``number`` is the first that no task of the record has. Raises ArgumentError for a schedule of
     which the record tells no due.
     """
-    dues = SupposedDues()
+    dues, span = SupposedDues(), (trace.begun_at, trace.ended_at)
     for name, timing in crons.items():
         record = trace.schedules.by_name[name]
         if record.planned is None or not record.families:
