@@ -111,6 +111,7 @@ class Naive:
             for row, was in zip(rows, before, strict=False):
                 vars(row).update(vars(was))
             del rows[len(before) :]
+            self.links.forget_unmade()
             raise
 
     def _plan(
