@@ -134,8 +134,8 @@ def test_show_tells_what_it_holds(filled: Cli, tmp_path: Path) -> None:
     text = filled.ok("snapshot", "show", "8")
 
     assert row["states"] == {
-        "scheduled": 1, "ready": 1, "leased": 3, "completed": 0, "expired": 0, "cancelled": 0,
-        "unknown": 0,
+        "waiting": 0, "scheduled": 1, "ready": 1, "leased": 3, "completed": 0, "expired": 0,
+        "cancelled": 0, "unknown": 0,
     }  # fmt: skip
     assert row["events"]["created"] == 5
     assert [(node["node"], node["leases"]) for node in row["nodes"]] == [("anna", 2), ("bert", 1)]
