@@ -20,6 +20,8 @@ class Chain:
         self.seq = 0
         self.at = 0
         self._seal = blake2b(f"eventq:{namespace}".encode(), digest_size=32).digest()
+        self.seals: dict[int, bytes] = {}
+        """The seal at the end of each commit, by its last position."""
         self._ids: set[str] = set()
         self._report = report
 
@@ -43,6 +45,7 @@ class Chain:
             report(1, first, "the seal does not recompute")
         self._ids.add(commit.id)
         self.seq, self.at, self._seal = self.seq + count, commit.at, commit.seal
+        self.seals[self.seq] = commit.seal
         return True
 
 

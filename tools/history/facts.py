@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 Body = dict[str, Any]
 
@@ -38,6 +38,15 @@ class Finding:
         """One line for people."""
         where = "" if self.seq is None else f" at {self.seq}"
         return f"invariant {self.invariant}{where}: {self.text}"
+
+
+class Event(NamedTuple):
+    """One event, with the instant that it was decided by."""
+
+    seq: int
+    at: int
+    task: int
+    body: Body
 
 
 Report = Callable[[int | str, int | None, str], None]
