@@ -30,6 +30,8 @@ CREATED_WITH = (
     "limits",
     "share",
 )
+# What else it brings back where it says nothing of it.
+UNSAID: Body = {"priority": 0, "tags": {}, "snoozes": 0}
 
 
 class Moves:
@@ -288,8 +290,9 @@ class Moves:
         if content is None or content["was"] != task.state:
             raise BrokenError(4, f"reopens what was {task.state}, and does not say so")
         for name, was in self._brought_back(task).items():
-            if content.get(name) != was:
-                text = f"brings back {name} {content.get(name)!r:.80}, but it was {was!r:.80}"
+            brought = content.get(name, UNSAID.get(name))
+            if brought != was:
+                text = f"brings back {name} {brought!r:.80}, but it was {was!r:.80}"
                 raise BrokenError(4, text)
         age_us = task.policy.get("max_age_us")
         if content.get("expires_at") != (None if age_us is None else self._world.now + age_us):
@@ -301,15 +304,15 @@ class Moves:
         return self._links.reopen(task, body)
 
     def _brought_back(self, task: Task) -> dict[str, Any]:
-        """What a reopening has to say, by its fields; a default is left out, and so None here."""
+        """What a reopening has to say, by its fields."""
         return {
             **{name: task.made.get(name) for name in CREATED_WITH},
             "created_at": task.created_at,
             "attempt": task.attempt,
-            "priority": task.priority or None,
-            "tags": task.tags or None,
+            "priority": task.priority,
+            "tags": task.tags,
             "last_error": task.last_error,
-            "snoozes": task.snoozes or None,
+            "snoozes": task.snoozes,
             "saved": task.saved[0] if task.saved else None,
         }
 
