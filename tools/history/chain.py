@@ -19,7 +19,7 @@ class Chain:
     def __init__(self, namespace: str, report: Report) -> None:
         self.seq = 0
         self.at = 0
-        self._seal = blake2b(f"eventq:{namespace}".encode(), digest_size=32).digest()
+        self._seal = first_seal(namespace)
         self.seals: dict[int, bytes] = {}
         """The seal at the end of each commit, by its last position."""
         self._ids: set[str] = set()
@@ -47,6 +47,11 @@ class Chain:
         self.seq, self.at, self._seal = self.seq + count, commit.at, commit.seal
         self.seals[self.seq] = commit.seal
         return True
+
+
+def first_seal(namespace: str) -> bytes:
+    """The seal before the first commit."""
+    return blake2b(f"eventq:{namespace}".encode(), digest_size=32).digest()
 
 
 def seal_of(commit: RawCommit) -> bytes:

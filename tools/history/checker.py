@@ -169,7 +169,7 @@ class Checker:
             return
         if number == 0:
             self._dispatch.is_blind = True
-        self.moves.lose(number)
+        self.moves.meet_lost(number)
 
     def _decoded(self, commit: RawCommit) -> list[Body]:
         try:

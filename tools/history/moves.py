@@ -244,6 +244,15 @@ class Moves:
             self._let_go(task)
         task.state = "lost"
 
+    def meet_lost(self, number: int) -> None:
+        """A newer eventq says something of a task; perhaps it has made it."""
+        if number > 0 and number not in self._world.tasks:
+            stub: Body = {"policy": {}}
+            self._world.tasks[number] = Task(
+                number, stub, 0, 0, None, 0, {}, {}, None, NO_LANE, is_foreign=True
+            )
+        self.lose(number)
+
     def end_lost(self, number: int) -> None:
         """A lost task has come to its end, which is believed: its unique value is free."""
         self._free_unique(self._world.tasks[number])
