@@ -62,7 +62,8 @@ def told_of(commits: Iterable[RawCommit]) -> list[Told]:
 def checked(commits: Iterable[RawCommit], **options: Any) -> list[Finding]:  # noqa: ANN401
     """What the checker finds; the stamps are those of a clock that is right."""
     drained_at = options.pop("drained_at", None)
-    checker = Checker(NAMESPACE, **{"retries_by_policy": True, **options})
+    namespace = options.pop("namespace", NAMESPACE)
+    checker = Checker(namespace, **{"retries_by_policy": True, **options})
     for commit in commits:
         checker.add(commit, true_at=commit.at)
     return checker.finish(drained_at=drained_at)

@@ -43,7 +43,10 @@ def read_log(url: str, namespace: str) -> Iterator[RawCommit]:
 
 def read_sqlite(path: Path, namespace: str) -> Iterator[RawCommit]:
     """The commits in a SQLite file, as they stand when the first one is asked for."""
-    database = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+    try:
+        database = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+    except sqlite3.Error as error:
+        raise NoHistoryError(f"{path}: {error}") from error
     try:
         found = database.execute("SELECT id FROM namespaces WHERE name = ?", (namespace,))
         row = found.fetchone()

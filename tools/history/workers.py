@@ -60,8 +60,7 @@ class WorkerJudge:
         left = {e.body["worker"] for e in events if e.body.get("kind") == "left"}
         for fence, line in self._starts.items():
             lease = events[fence - 1] if 0 < fence <= len(events) else None
-            wanted = (line["task"], "leased", line["node"])
-            if lease is None or wanted != (lease.task, lease.body["kind"], lease.body["worker"]):
+            if lease is None or not _is_lease(lease, line):
                 self._find(15, fence, f"task {line['task']} ran on {line['node']} without a lease")
         for event in events:
             if event.body.get("kind") != "completed":
@@ -155,6 +154,12 @@ class WorkerJudge:
 
     def _find(self, invariant: int | str, seq: int, text: str) -> None:
         self.findings.append(Finding(invariant, seq, text))
+
+
+def _is_lease(event: Event, line: Line) -> bool:
+    """Whether an event is the lease of the attempt that a line says has begun."""
+    leased = event.task, event.body.get("kind"), event.body.get("worker")
+    return leased == (line["task"], "leased", line["node"])
 
 
 def _lease_ends(events: Iterable[Event]) -> dict[int, Event]:
