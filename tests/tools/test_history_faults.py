@@ -663,6 +663,38 @@ DRAINED: dict[str, tuple[list[Told], bool]] = {
     "ready": ([ago(9, created())], True),
     "leased": ([ago(9, created(), leased(1))], True),
     "doomed": ([ago(9, created(), created(**AFTER), of(1, "cancelled"))], True),
+    "not back": (
+        [
+            ago(9, created(), created(**AFTER), of(1, "cancelled"), of(2, "cancelled", cause=1)),
+            ago(9, retried(1, AT_9, reopens=reopening()), leased(1), completed(1, 6)),
+        ],
+        True,
+    ),
+    "skipped": (
+        [
+            ago(9, created(), created(**AFTER), of(1, "cancelled"), of(2, "cancelled", cause=1)),
+            ago(9, retried(1, AT_9, reopens=reopening()), of(1, "revived", skipped=[2])),
+            ago(9, leased(1), completed(1, 7)),
+        ],
+        False,
+    ),
+    "a flow's end": (
+        [
+            ago(9, created(flow=1), created(flow=1, role="finally", needs=["after"])),
+            ago(9, leased(1), completed(1, 3)),
+        ],
+        True,
+    ),
+    "before a flow's end": (
+        [
+            ago(
+                9,
+                created(flow=1, scheduled_at=200 * SECOND),
+                created(flow=1, role="finally", needs=["after"]),
+            )
+        ],
+        False,
+    ),
     "a due": ([ago(9, said("planned", **PLANNED))], True),
     "scheduled": ([ago(9, created(scheduled_at=200 * SECOND))], False),
     "paused": ([ago(9, created(), said("paused", scope={}))], False),

@@ -26,7 +26,6 @@ __all__ = ["Checker", "Finding", "RawCommit"]
 MOST_FINDINGS = 100
 # So far the log's time must be ahead of a clock before that goes by itself.
 AHEAD_US = 60 * 1_000_000
-ENDS = frozenset({"completed", "expired", "cancelled"})
 
 
 class Checker:
@@ -152,10 +151,10 @@ class Checker:
         self.schedules.pass_by(seq, kind, body)
         if (of_task := self._of_tasks.get(kind)) is not None:
             task = self.world.tasks.get(number)
-            if task is None or task.state != "lost":
+            if task is None or not task.is_lost:
                 of_task(seq, number, body)
-            elif kind in ENDS:
-                self.moves.end_lost(number)
+            else:
+                self.moves.move_lost(seq, number, body)
         elif (of_queue := self._of_queue.get(kind)) is None:
             self._take_unknown(number, body)
         elif number == 0:

@@ -17,6 +17,12 @@ def judge_drained(
         if task.state in OPEN and not _is_excused(task, links, bounds, drained_at):
             text = f"task {number} is left {task.state}, scheduled at {task.scheduled_at}"
             world.report(14, None, text)
+        cause = world.tasks.get(task.cause or 0)
+        if task.state == "cancelled" and cause is not None and not cause.is_lost:
+            is_back = cause.reopened_seq > task.ended_seq and number not in cause.skipped
+            if is_back and not task.is_lost:
+                text = f"task {number} is not back, though task {task.cause} is"
+                world.report(14, None, text)
     for name in schedules.overdue(drained_at):
         world.report(17, None, f"schedule {name} has not ticked what has come")
 

@@ -142,7 +142,8 @@ class Links:
         """Whether a waiting task may wait for good: held, or behind what is open."""
         if role_of(task) != "member":
             flow = self.flow_of(task)
-            return flow is not None and not flow.is_closed
+            is_over = flow is None or (flow.is_closed and self._has_turn(flow, task))
+            return not (is_over or self._is_unneeded(task))
         hows = task.after.values()
         return "open" in hows or task.made.get("if_failed", "cancel") == "hold"
 
@@ -193,7 +194,7 @@ class Links:
                 raise BrokenError(8, f"it comes after {number}, which is no task")
             how = told[verdict[0] if verdict else None]
             stands = "open" if other.state not in FINAL else self._end_of(other)
-            if other.state != "lost" and stands != ("failed" if how == "waived" else how):
+            if not other.is_lost and stands != ("failed" if how == "waived" else how):
                 raise BrokenError(8, f"task {number} is {other.state}, not {how}")
             behind = self._behind.setdefault(number, [])
             if task.number not in behind:

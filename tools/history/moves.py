@@ -11,7 +11,7 @@ from tools.history.links import Links
 from tools.history.nodes import Nodes
 from tools.history.ready import Ready
 from tools.history.retries import Retries, is_lapse
-from tools.history.world import NO_LANE, OPEN, WORDS, BrokenError, Task, World
+from tools.history.world import FINAL, NO_LANE, OPEN, WORDS, BrokenError, Task, World
 
 # What a reopened task brings back just as it was created; absent is absent.
 CREATED_WITH = (
@@ -214,7 +214,7 @@ class Moves:
             raise BrokenError(15, f"refused of task {number}, which there is not")
         if task.state == "leased" and task.fence == fence:
             raise BrokenError(15, "the outcome of a live lease is refused")
-        if task.state != "lost" and fence not in task.fences:
+        if not task.is_lost and fence not in task.fences:
             raise BrokenError(15, f"fence {fence} was no lease of task {number}")
         if fence in task.refused:
             self._world.report(15, _seq, f"attempt {fence} is refused twice")
@@ -228,10 +228,12 @@ class Moves:
         if body["kind"] == "saved":
             task.saved = [body.get("value")]
 
-    def revived(self, _seq: int, number: int, _body: Body) -> None:
-        """All is back that the end of a reopened task had cancelled."""
-        if number not in self._world.tasks:
+    def revived(self, _seq: int, number: int, body: Body) -> None:
+        """All is back that the end of a reopened task had cancelled, but for what was skipped."""
+        task = self._world.tasks.get(number)
+        if task is None:
             raise BrokenError(4, f"revived of task {number}, which there is not")
+        task.skipped.update(body.get("skipped", ()))
 
     def lose(self, number: int) -> None:
         """Nothing more can be said of the task."""
@@ -242,7 +244,9 @@ class Moves:
         self._ready.remove(task)
         if task.state == "leased":
             self._let_go(task)
-        task.state = "lost"
+        if task.state in OPEN:
+            task.state = "lost"
+        task.is_lost = True
 
     def meet_lost(self, number: int) -> None:
         """A newer eventq says something of a task; perhaps it has made it."""
@@ -253,9 +257,15 @@ class Moves:
             )
         self.lose(number)
 
-    def end_lost(self, number: int) -> None:
-        """A lost task has come to its end, which is believed: its unique value is free."""
-        self._free_unique(self._world.tasks[number])
+    def move_lost(self, seq: int, number: int, body: Body) -> None:
+        """Of a lost task its end is believed, and that it comes back."""
+        task, kind = self._world.tasks[number], body["kind"]
+        if kind == "retried" and task.state in FINAL:
+            task.state = "lost"
+        elif kind in FINAL and task.state == "lost":
+            task.state = kind
+            self._free_unique(task)
+            self._links.end(seq, task, body.get("made", 0))
 
     def finish(self, seq: int) -> None:
         """The commit ends here: what follows a failure stands in it."""
@@ -290,7 +300,7 @@ class Moves:
     def _finish(self, seq: int, task: Task, state: str, made: int = 0) -> None:
         self._ready.remove(task)
         self.failed.pop(task.number, None)
-        task.state = state
+        task.state, task.ended_seq = state, seq
         self._free_unique(task)
         self._links.end(seq, task, made)
 
@@ -308,6 +318,7 @@ class Moves:
             self._world.report(8, seq, "reopened with another expiry than its max_age makes")
         task.expires_at = content.get("expires_at")
         task.retries = task.lapses = task.leases = task.given_back = 0
+        task.reopened_seq = seq
         self._take_unique(task)
         self._bounds.place(task)
         return self._links.reopen(task, body)

@@ -32,7 +32,7 @@ class Task:
     """One task. ``made`` is its `created` event, which a reopening has to bring back.
 
     ``state`` is waiting, pending, leased, failed, one of the final ones, or "lost": a newer eventq
-    or a broken event has touched it, and it is judged no more.
+    or a broken event has touched it. Then it ``is_lost`` for good, and not judged any more.
     """
 
     number: int
@@ -47,6 +47,7 @@ class Task:
     lane: str
     is_foreign: bool
     state: str = "pending"
+    is_lost: bool = False
     attempt: int = 0
     """Leases, less those given back."""
     leases: int = 0
@@ -66,6 +67,11 @@ class Task:
     after: dict[int, str] = field(default_factory=dict)
     """How what it comes after stands: open, met, failed or waived."""
     cause: int | None = None
+    """The task whose end has cancelled it."""
+    ended_seq: int = 0
+    reopened_seq: int = 0
+    skipped: set[int] = field(default_factory=set)
+    """What its own coming back has left cancelled."""
     buckets: tuple[Bucket, ...] = ()
     share: str | None = None
     rank: Rank | None = None
