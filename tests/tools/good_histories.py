@@ -281,6 +281,7 @@ def schedules() -> list[RawCommit]:
         return None
 
     shop.every("7m", TaskSpec({}, name="nobodys"), schedule="nobodys", overlap="cancel")
+    shop.every("11m", TaskSpec({}, name="nobodys"), schedule="skips")
     with playing(shop) as t:
         t.forward("3h")
         t.clock.forward(5 * 3600)
@@ -344,6 +345,25 @@ def lanes() -> list[RawCommit]:
         return raw_commits(queue._node.log)
 
 
+def crowds() -> list[RawCommit]:
+    """Many tasks leased in blocks: priorities, turns, and buckets of two limits at once."""
+    with eventq.Queue("memory://", workers=8) as queue:
+        queue.set_limit("smtp", running=2, rate="20/100ms", per="host")
+        queue.set_limit("disk", running=5)
+        queue.set_turns(per="tenant", weights={"t1": 2, "t2": 5})
+        orders = [
+            eventq.TaskSpec(
+                {"host": f"h{number % 5}", "tenant": f"t{number % 4}"},
+                limits=[[], ["smtp"], ["smtp", "disk"]][number % 3],
+                priority=number % 2,
+            )
+            for number in range(90)
+        ]
+        queue.new_many(orders)
+        queue.run(lambda _ctx, _task: None, until="idle")
+        return raw_commits(queue._node.log)
+
+
 STORIES: dict[str, Story] = {
     story.__name__: story
     for story in (
@@ -359,5 +379,6 @@ STORIES: dict[str, Story] = {
         schedules,
         followers,
         lanes,
+        crowds,
     )
 }

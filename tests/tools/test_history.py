@@ -29,6 +29,7 @@ OCCURS = {
     "uniques": {"updated": 1, "created": 5, "completed": 5},
     "schedules": {"ticked": 60, "created": 50, "planned": 6},
     "followers": {"followed": 4, "unfollowed": 1, "expired": 3},
+    "crowds": {"limited": 2, "shared": 1, "leased": 90},
     "lanes": {"joined": 2, "leased": 28},
 }
 

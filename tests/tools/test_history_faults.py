@@ -17,6 +17,7 @@ from tools.history.facts import Body
 
 SECOND = 1_000_000
 TTL = 30 * SECOND
+DAY = 86_400 * SECOND
 POLICY: Body = {"backoff": "linear", "backoff_us": 10 * SECOND, "max_retries": 1}
 LAPSE: Body = {"type": "LeaseLapsed", "message": "node n stopped renewing"}
 NEW, QUEUE = -1, 0
@@ -431,6 +432,23 @@ FAULTS: dict[str, tuple[int | str, list[Told]]] = {
         [
             ago(9, said("planned", **PLANNED)),
             ago(60, said("ticked", **{**TICKED, "next_at": 180 * SECOND}), FROM_S),
+        ],
+    ),
+    "it begins too late": (
+        17,
+        [ago(9, said("planned", **{**PLANNED, "next_at": 70 * SECOND}))],
+    ),
+    "a night is left out": (
+        17,
+        [
+            ago(9, said("planned", **{**PLANNED, "timing": {"cron": "0 2 * * *"}, "next_at": DAY})),
+        ],
+    ),
+    "a plan moves a due": (
+        17,
+        [
+            ago(9, said("planned", **PLANNED)),
+            ago(50, said("planned", **{**PLANNED, "next_at": 110 * SECOND})),
         ],
     ),
     "a tick without its task": (

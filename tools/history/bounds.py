@@ -124,6 +124,11 @@ class Bounds:
         """The task is leased no more."""
         self._running.subtract(task.buckets)
 
+    @property
+    def pauses_tags(self) -> bool:
+        """Whether a pause looks at tags, so that no two tasks need be alike to it."""
+        return any(pause["scope"].get("tags") for pause in self._pauses)
+
     def keeps(self, task: Task) -> tuple[int, str] | None:
         """What keeps a task back: the invariant that speaks of it, and what it is; or nothing."""
         for pause in self._pauses:

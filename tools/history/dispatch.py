@@ -44,23 +44,27 @@ class Dispatch:
         lanes, takes_turns = node.lanes_beside(lane), bounds.shared is not None
         best: Task | None = None
         best_rank: tuple[int, int, int, int] | None = None
-        full = set()
+        # Of those that are kept back alike, and whose turn comes together, the first one says it.
+        alike: set[tuple[object, ...]] = set()
         for priority, at, number in self._ready.come(world.now):
-            if best_rank is not None and (not takes_turns or priority != best_rank[0]):
+            if best_rank is not None and (priority != best_rank[0] or not best_rank[1]):
+                # All that follows comes later: by its priority, or since no share is before it.
                 break
             task = world.tasks[number]
+            rank = (priority, bounds.ahead(task) if takes_turns else 0, at, number)
+            if best_rank is not None and rank > best_rank:
+                continue
             if task.expires_at is not None and task.expires_at <= world.now:
                 continue
             if not node.runs(task) or (lanes is not None and task.lane not in lanes):
                 continue
             if bounds.is_used:
-                if task.buckets in full:
+                group = (priority, task.share, task.buckets, task.name, task.lane)
+                if group in alike:
                     continue
-                if (kept := bounds.keeps(task)) is not None:
-                    if kept[0] == 16:
-                        full.add(task.buckets)
+                if not bounds.pauses_tags:
+                    alike.add(group)
+                if bounds.keeps(task) is not None:
                     continue
-            rank = (priority, bounds.ahead(task) if takes_turns else 0, at, number)
-            if best_rank is None or rank < best_rank:
-                best, best_rank = task, rank
+            best, best_rank = task, rank
         return best

@@ -43,6 +43,11 @@ class Schedules:
         if rules.get("catch_up", 1) < 0 or rules.get("within_us", 1) < 1:
             raise BrokenError(17, f"schedule {name} has impossible rules")
         known = self.by_name.get(name)
+        if known is not None and known.planned["timing"] == timing:
+            if next_at != known.next_at:
+                raise BrokenError(17, f"schedule {name} keeps its timing, and not its next due")
+        elif next_at is not None:
+            self._judge_first(name, timing, next_at)
         if known is None:
             self.by_name[name] = Schedule(body, next_at)
             return
@@ -104,6 +109,14 @@ class Schedules:
             and not each.planned.get("paused")
             and each.next_at + each.planned.get("shift_us", 0) <= at
         ]
+
+    def _judge_first(self, name: str, timing: Body, next_at: int) -> None:
+        """A timing is new: no due lies between now and the first one that is to come."""
+        if next_at <= self._world.now:
+            return
+        first = next_due(timing, self._world.now)
+        if first is not None and (("cron" in timing and first != next_at) or next_at > first):
+            raise BrokenError(17, f"schedule {name} begins with {next_at}, but {first} comes first")
 
     def _judge_due(self, known: Schedule, body: Body, count: int) -> None:
         name, due, next_at = body["schedule"], body["due"], body.get("next_at")
