@@ -194,6 +194,10 @@ def pauses() -> list[RawCommit]:
         t.queue.pause(lane="mail", until="2m", by="ada", reason="provider down")
         t.queue.pause(tags={"tenant": "7"})
         t.queue.pause(limit="smtp", value="mx1", until="30s")
+        t.queue.pause(tags={"number": 99}, until="40s")
+        t.forward("25s")
+        does.new(99)
+        does.using(limits=[]).new(99)
         for number in range(6):
             sends.new(str(6 + number % 3))
             does.new(number)

@@ -272,6 +272,28 @@ FAULTS: dict[str, tuple[int | str, list[Told]]] = {
         8,
         [ago(9, created(), created(**AFTER)), ago(9, of(2, "cancelled", cause=1))],
     ),
+    "no cause is named": (
+        8,
+        [
+            ago(9, created(), created(**AFTER), of(1, "cancelled")),
+            ago(9, of(2, "cancelled", reason="a task that it comes after ended without success")),
+        ],
+    ),
+    "a finaliser that is needed": (
+        18,
+        [
+            ago(9, created(flow=1), created(flow=1, role="on_failure", needs=["after"])),
+            ago(9, of(2, "cancelled", reason="no member of its flow failed")),
+        ],
+    ),
+    "a due cancels what it must not": (
+        17,
+        [
+            ago(9, said("planned", **PLANNED)),
+            ago(60, said("ticked", **TICKED), FROM_S),
+            ago(120, of(3, "cancelled", reason="the next due of schedule s has come")),
+        ],
+    ),
     "revived by another": (
         8,
         [

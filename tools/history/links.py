@@ -10,6 +10,9 @@ from tools.history.ready import Ready
 from tools.history.world import FINAL, BrokenError, Task, World
 
 FLOW_MARK = "\x1f"
+# What eventq says where it cancels what comes after others, and a finaliser.
+BEHIND = "a task that it comes after ended without success"
+UNNEEDED = "no member of its flow failed"
 
 
 @dataclass
@@ -88,11 +91,14 @@ class Links:
         if self._is_unneeded(task) or not self.is_waiting(task):
             self._start(task)
 
-    def judge_cause(self, task: Task, cause: int | None) -> None:
-        """Judges the task whose end is said to have cancelled this one."""
-        if cause is None:
+    def judge_cause(self, task: Task, body: Body) -> None:
+        """Judges why the task is said to be cancelled."""
+        cause, reason = body.get("cause"), body.get("reason")
+        if reason == UNNEEDED and not self._is_unneeded(task):
+            raise BrokenError(18, "it is cancelled as unneeded, and is not")
+        if cause is None and reason != BEHIND:
             return
-        if task.state != "waiting" or task.after.get(cause) != "failed":
+        if task.state != "waiting" or cause is None or task.after.get(cause) != "failed":
             raise BrokenError(8, f"task {cause} is no cause of this end")
         if task.made.get("if_failed", "cancel") != "cancel":
             raise BrokenError(8, "it is cancelled, but should run or hold when others fail")

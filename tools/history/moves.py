@@ -183,7 +183,7 @@ class Moves:
     def cancelled(self, seq: int, number: int, body: Body) -> None:
         """The task is called off."""
         task = self._in_state(number, "cancelled", ("waiting", "pending", "leased", "failed"))
-        self._links.judge_cause(task, body.get("cause"))
+        self._links.judge_cause(task, body)
         if task.state == "leased":
             self._let_go(task)
         task.cause = body.get("cause")

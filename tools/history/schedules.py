@@ -10,6 +10,8 @@ from tools.history.world import OPEN, BrokenError, World
 
 # Of more dues at once it is only said that there are so many.
 COUNTED = 10_000
+# What eventq says where the next due has the task of the one before cancelled.
+NEXT_DUE = "the next due of schedule "
 
 
 @dataclass
@@ -86,6 +88,8 @@ class Schedules:
 
     def pass_by(self, seq: int, kind: str, body: Body) -> None:
         """Judges whether the task of a tick stands right behind it, and no other one has one."""
+        if kind == "cancelled":
+            self._judge_cancelled(seq, body.get("reason", ""))
         owed, self._owed = self._owed, None
         if owed is not None:
             wanted = owed["schedule"], owed["due"]
@@ -139,6 +143,14 @@ class Schedules:
                 f"schedule {name}: behind {count} dues from {due} comes {expected}, not {next_at}"
             )
             raise BrokenError(17, text)
+
+    def _judge_cancelled(self, seq: int, reason: str) -> None:
+        """Only a schedule that says so cancels the task of the due before."""
+        if not reason.startswith(NEXT_DUE):
+            return
+        known = self.by_name.get(reason.removeprefix(NEXT_DUE).split(" ")[0])
+        if known is None or known.planned["rules"].get("overlap") != "cancel":
+            self._world.report(17, seq, f"no schedule cancels like that: {reason}")
 
     def _judge_overlap(self, seq: int, known: Schedule) -> None:
         if known.planned["rules"].get("overlap", "skip") == "allow":
