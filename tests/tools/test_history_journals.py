@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.tools.histories import NAMESPACE, checked, sealed
-from tests.tools.test_history_faults import (
+from tests.tools.telling import (
     AT_9,
     LAPSE,
     ago,

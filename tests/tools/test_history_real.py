@@ -5,10 +5,10 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import eventq
+from tests.support import wait_until
 from tools.history.journals import read_folder
 
 ROOT = Path(__file__).parents[2]
@@ -22,12 +22,9 @@ def begin(url: str, folder: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, cwd=ROOT)
 
 
-def wait_for_starts(folder: Path, count: int) -> None:
-    """Until so many attempts have begun in all."""
-    ends_at = time.monotonic() + WAIT_S
-    while sum(line["what"] == "start" for line in read_folder(folder)) < count:
-        assert time.monotonic() < ends_at, "the processes do nothing"
-        time.sleep(0.01)
+def starts(folder: Path) -> int:
+    """How many attempts have begun in all."""
+    return sum(line["what"] == "start" for line in read_folder(folder))
 
 
 def test_killed_processes_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
@@ -47,7 +44,8 @@ def test_killed_processes_lose_nothing_and_double_nothing(tmp_path: Path) -> Non
             )
     processes = [begin(url, workers) for _ in range(2)]
     for round_ in range(1, 3):
-        wait_for_starts(workers, round_ * 20)
+        wanted = round_ * 20
+        wait_until(lambda wanted=wanted: starts(workers) >= wanted, "attempts")  # type: ignore[misc]
         processes[0].send_signal(signal.SIGKILL)
         processes[0].wait()
         processes = [*processes[1:], begin(url, workers)]
