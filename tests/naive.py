@@ -111,15 +111,9 @@ class Naive:
             for row, was in zip(rows, before, strict=False):
                 vars(row).update(vars(was))
             del rows[len(before) :]
-            self.links.forget_unmade()
             raise
 
-    def _plan(
-        self,
-        orders: Any,  # noqa: ANN401
-        now: int,
-        flow: int | None = None,
-    ) -> tuple[Steps, Steps, list[Row]]:
+    def _plan(self, orders: Any, now: int) -> tuple[Steps, Steps, list[Row]]:  # noqa: ANN401
         """What orders do to old tasks, the new ones, and the task of each; these lack a number."""
         beside: Steps = []
         made: Steps = []
@@ -159,8 +153,6 @@ class Naive:
             if order.link is not None:
                 after = list(order.link.after)
                 self.links.link(row, after, order.link.if_failed, dict(order.link.given))
-            if flow is not None:
-                self.links.join(row, flow, "member")
             made.append((row, "created"))
             places.append(row)
         return beside, made, places
@@ -410,10 +402,14 @@ class Naive:
                 row.state, row.result, row.ended_at = "completed", outcome.result_json, now
                 row.progress = row.saved = None
                 flow = row.flow if self.links.takes_members(row) else None
-                beside, made, _ = self._plan(outcome.children, now, flow)
+                beside, made, _ = self._plan(outcome.children, now)
         except WrongError as wrong:
             row.error, row.lapses = f"eventq.{wrong.error.__name__}", 0
             return self._fail(row, now, 0, fatal=True)
+        # Not before all are made: where one cannot be, none has been in the flow.
+        if flow is not None:
+            for child, _ in made:
+                self.links.join(child, flow, "member")
         return self._tell(self._numbered([*beside, (row, "completed"), *made]))
 
     def lapse(self, worker: str, seen_seq: int, room: int, now: int) -> Story:

@@ -51,11 +51,6 @@ class NaiveLinks:
         known.finalisers.append(row)
         row.state, row.needs = "blocked", (*row.needs, "after")
 
-    def forget_unmade(self) -> None:
-        """What was about to be made joins no flow."""
-        for flow in self.flows.values():
-            flow.members = [row for row in flow.members if row.number]
-
     def takes_members(self, row: Row) -> bool:
         """Whether what the row makes joins its flow."""
         if row.flow is None or row.role != "member":
