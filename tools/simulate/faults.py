@@ -1,0 +1,128 @@
+"""What goes wrong, one fault a step; and how all of it ends.
+
+A fault strikes a host, its process, its view of the log, or a clock. Nothing here repairs but `end`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+from eventq.core.durations import SECOND_US
+from eventq.snapshot import put, take
+from tools.simulate.hosts import Host
+from tools.simulate.view import CONFLICT, DIE_AFTER, DIE_BEFORE, LOST_AFTER, LOST_BEFORE
+from tools.simulate.world import World
+
+HOUR_US = 3_600 * SECOND_US
+
+
+class Faults:
+    """The faults of one simulation: those kinds that its seed has drawn."""
+
+    def __init__(self, world: World, hosts: Sequence[Host], *, without: Collection[str]) -> None:
+        self._world = world
+        self._hosts = hosts
+        kinds: list[Callable[[Host], None]] = [
+            self._crash,
+            self._stall,
+            self._arm,
+            self._arm,
+            self._take_away,
+            self._fill_disk,
+            self._freeze,
+            self._slow,
+            self._jump,
+            self._stop,
+            self._snapshot,
+        ]
+        # Few kinds at a time find more than all together: each then meets itself.
+        drawn = world.chance.some(kinds, share=0.6) or kinds
+        self._kinds = [kind for kind in drawn if kind.__name__[1:] not in without]
+
+    def strike(self) -> None:
+        """One fault."""
+        chance = self._world.chance
+        host = chance.pick(self._hosts)
+        if self._kinds and host.process is not None:
+            kind = chance.pick(self._kinds)
+            self._world.tell(f"  fault: {kind.__name__[1:]} {host.name}")
+            kind(host)
+
+    def end(self) -> None:
+        """Everything works from here on; clocks that are wrong stay so."""
+        for host in self._hosts:
+            host.stalled_until_us = 0
+            host.starts_us = min(host.starts_us, self._world.now_us)
+            if host.process is not None:
+                host.process.view.heal()
+                host.process.wake(self._world.now_us)
+
+    def _lasts_us(self) -> int:
+        return int(self._world.chance.pick((0.4, 3.0, 40.0)) * SECOND_US)
+
+    def _crash(self, host: Host) -> None:
+        self._world.sometimes["crash"] += 1
+        host.lose()
+
+    def _stall(self, host: Host) -> None:
+        """The whole process stands still, attempts and all."""
+        length_us = int(self._world.chance.pick((0.5, 1.5, 4.0)) * host.plan.ttl_us)
+        assert host.process is not None, "a process is struck"
+        runner = host.process.runner
+        if runner is not None and runner.attempts.held and length_us > host.plan.ttl_us:
+            self._world.sometimes["stall beyond the lease"] += 1
+        host.stalled_until_us = self._world.now_us + length_us
+
+    def _arm(self, host: Host) -> None:
+        assert host.process is not None, "a process is struck"
+        host.process.view.armed = self._world.chance.pick(
+            (CONFLICT, CONFLICT, DIE_BEFORE, DIE_AFTER, LOST_BEFORE, LOST_AFTER, LOST_AFTER)
+        )
+
+    def _take_away(self, host: Host) -> None:
+        until_us = self._world.now_us + self._lasts_us()
+        for each in self._hosts if self._world.chance.one_in(3) else [host]:
+            if each.process is not None:
+                each.process.view.away_until_us = until_us
+
+    def _fill_disk(self, _: Host) -> None:
+        until_us = self._world.now_us + self._lasts_us()
+        for each in self._hosts:
+            if each.process is not None:
+                each.process.view.full_until_us = until_us
+
+    def _freeze(self, host: Host) -> None:
+        assert host.process is not None, "a process is struck"
+        view = host.process.view
+        if view.frozen is None and self._world.now_us >= view.away_until_us:
+            view.frozen = view.head()
+
+    def _slow(self, host: Host) -> None:
+        assert host.process is not None, "a process is struck"
+        host.process.view.is_slow = not host.process.view.is_slow
+
+    def _jump(self, host: Host) -> None:
+        """The wall clock jumps, forth or back, and the other one goes on."""
+        self._world.sometimes["wall clock jumps"] += 1
+        jump_us = self._world.chance.pick((-HOUR_US, -90 * SECOND_US, -SECOND_US, SECOND_US, HOUR_US))
+        host.clock.offset_us += jump_us
+
+    def _stop(self, host: Host) -> None:
+        """Its run is asked to stop, once or twice."""
+        assert host.process is not None, "a process is struck"
+        if (runner := host.process.runner) is not None:
+            self._world.sometimes["graceful stop"] += 1
+            runner.stop()
+            if self._world.chance.one_in(3):
+                runner.stop()
+
+    def _snapshot(self, host: Host) -> None:
+        """A snapshot is put into the log's database, for processes that start later."""
+        assert host.process is not None, "a process is struck"
+        if self._world.now_us < host.process.view.away_until_us:
+            return
+        node = host.process.node
+        with node.reading(as_left=True) as projection:
+            if projection.seq:
+                put(host.process.view, take(projection), now=node.now())
+                self._world.sometimes["snapshot"] += 1
