@@ -5,6 +5,7 @@ A fault strikes a host, its process, its view of the log, or a clock. Nothing he
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Collection, Sequence
 
 from eventq.core.durations import SECOND_US
@@ -35,6 +36,10 @@ class Faults:
             self._stop,
             self._snapshot,
         ]
+        self.foreign: list[int] = []
+        """Positions of events that only a newer eventq knows."""
+        self.archive: tempfile.TemporaryDirectory[str] | None = None
+        """Where archives are, once there is one."""
         # Few kinds at a time find more than all together: each then meets itself.
         drawn = world.chance.some(kinds, share=0.6) or kinds
         self._kinds = [kind for kind in drawn if kind.__name__[1:] not in without]
@@ -106,6 +111,7 @@ class Faults:
         self._world.sometimes["wall clock jumps"] += 1
         jump_us = self._world.chance.pick((-HOUR_US, -90 * SECOND_US, -SECOND_US, SECOND_US, HOUR_US))
         host.clock.offset_us += jump_us
+        host.clock.was_wrong = True
 
     def _stop(self, host: Host) -> None:
         """Its run is asked to stop, once or twice."""

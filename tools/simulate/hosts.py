@@ -105,7 +105,8 @@ class Process:
         self.queue = Queue(log=view, clock=clock, chance=world.chance.random, workers=1)
         self.node = self.queue._node  # noqa: SLF001 - the other half of its queue
         self.runner: RoundRunner | None = None
-        self.executor: VirtualExecutor | None = None
+        self.executors: list[VirtualExecutor] = []
+        """Those of all its runs: attempts may outlive theirs."""
         self.followers: list[FollowerRun] = []
         self._clock = clock
 
@@ -118,7 +119,7 @@ class Process:
         self.bell = VirtualBell()
         pools = {}
         for lane, workers in plan.workload.slots.items():
-            self.executor = VirtualExecutor(
+            executor = VirtualExecutor(
                 world,
                 self.name,
                 effects,
@@ -127,7 +128,8 @@ class Process:
                 bell=self.bell,
                 clock=self._clock,
             )
-            pools[lane] = Pool([self.executor], self.bell, workers=workers)
+            self.executors.append(executor)
+            pools[lane] = Pool([executor], self.bell, workers=workers)
             pools[lane].pace = FixedPace(workers, plan.ahead)
         options = RunOptions(plan.ttl_us, 3.0, None, None, world.chance.random)
         self.runner = RoundRunner(self.node, pools, self.bell, plan.workload, options)
@@ -144,7 +146,7 @@ class Process:
         """When it has something to do."""
         if self.runner is None:
             return NEVER_US
-        ends_us = min(each.due_us for each in self.runner.executors)
+        ends_us = min(each.due_us for each in self.executors)
         return min(self.due_us, self.follower_due_us, ends_us)
 
     def act(self) -> bool:
@@ -152,7 +154,7 @@ class Process:
         world, runner = self._world, self.runner
         assert runner is not None, "only a run acts"
         now_us = world.now_us
-        due = [each.act for each in runner.executors if each.due_us <= now_us]
+        due = [each.act for each in self.executors if each.due_us <= now_us]
         if self.follower_due_us <= now_us:
             due.append(self._follow)
         # Where nothing is due, it is woken for nothing.

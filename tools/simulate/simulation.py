@@ -25,7 +25,10 @@ FAULTS, CALLS = 0.04, 0.25
 # No more tasks are made while so many are open.
 OPEN_TASKS = 25
 # Steps in which all must have drained.
-CALM_STEPS = 20_000
+CALM_STEPS = 6_000
+# It is looked this often whether they have; and followers have so many steps more.
+DRAIN_LOOKS = 20
+FOLLOW_STEPS = 60
 
 
 class Played(Struct, frozen=True):
@@ -58,6 +61,12 @@ class Simulation:
         self.clients = Clients(world)
         self.faults = Faults(world, self.hosts, without=without)
         self.step = 0
+        self.is_drained = False
+        """All has ended that could."""
+        self.drained_seq = 0
+        """Up to here followers have had time to come."""
+        self.foreign = self.faults.foreign
+        self.archive = self.faults.archive
         self._is_interloping = False
         world.interlope = self._interlope
         world.on_commit = self._wake_watchers
@@ -78,6 +87,9 @@ class Simulation:
             calm_steps = self._drain(steps)
         except Exception as error:  # noqa: BLE001 - whatever breaks is a finding
             findings.append(Finding("broke", self.step, _text_of(error)))
+        if not findings and not self.is_drained:
+            left = open_left(self)
+            findings.append(Finding("drain", len(world.appended), f"{left} have not ended"))
         findings += check_all(self)
         return Played(
             world.seed, steps, calm_steps, len(world.appended), dict(world.sometimes), findings
@@ -156,19 +168,20 @@ class Simulation:
         for host in self.hosts:
             if host.process is None and not host.is_retired:
                 host.start()
-        self._settle(400)
+            if host.process is not None and host.process.runner is not None:
+                host.process.runner.defining.define()
         queue = next(host.process.queue for host in self.hosts if host.process is not None)
         for schedule in list(queue.schedules):
             schedule.drop()
         for pause in queue.pauses():
             queue._node.execute(_resuming(pause))  # noqa: SLF001 - any scope, as it stands
         for name in ("l0", "l1", "l2"):
-            if name not in {each.limit for each in queue.limits()}:
-                _define(queue, name)
+            _define(queue, name)
 
-    def _settle(self, steps: int) -> None:
-        for _ in range(steps):
-            self._go_on()
+    @property
+    def are_clocks_right(self) -> bool:
+        """Whether the log's stamps can be trusted, but for what clocks differ by a moment."""
+        return not any(host.clock.was_wrong for host in self.hosts)
 
     def _drain(self, steps: int) -> int:
         """Goes on until nothing is left that can go on; returns how many steps that took."""
@@ -176,9 +189,13 @@ class Simulation:
         for step in range(CALM_STEPS):
             world.chance.begin_step(steps + 1 + step)
             self._go_on()
-            if step % 50 == 49 and not open_left(self):
-                return step
-        return CALM_STEPS
+            if step % DRAIN_LOOKS == 0 and not open_left(self):
+                self.is_drained = True
+                break
+        self.drained_seq = len(self.world.storage.positions) and world.appended[-1].commit.last
+        for _ in range(FOLLOW_STEPS if self.workloads.has_followers else 0):
+            self._go_on()
+        return step
 
 
 def _hosts(world: World, workloads: Workloads) -> list[Host]:
@@ -216,16 +233,21 @@ def _clock(world: World, *, is_remote: bool) -> PlaceClock:
     """A clock that is right, or not: by milliseconds, or by an hour where the log corrects it."""
     chance = world.chance
     offset_us, rate = int(chance.random() * 5_000), 1.0
+    was_wrong = False
     if chance.one_in(3):
+        was_wrong = not is_remote
         rate = 0.9 + chance.random() * 0.2
         world.sometimes["clock drifts"] += 1
     if is_remote and chance.one_in(3):
         offset_us = chance.pick((-3_600, 3_600)) * SECOND_US
         world.sometimes["clock an hour off"] += 1
     elif chance.one_in(6):
+        was_wrong = not is_remote
         offset_us = chance.pick((-3_600, 3_600, 20, -90)) * SECOND_US
         world.sometimes["clock wrong on its own"] += 1
-    return PlaceClock(world, offset_us=offset_us, rate=rate)
+    clock = PlaceClock(world, offset_us=offset_us, rate=rate)
+    clock.was_wrong = was_wrong
+    return clock
 
 
 def _resuming(pause: PauseState) -> ResumeTasks:
@@ -233,8 +255,9 @@ def _resuming(pause: PauseState) -> ResumeTasks:
 
 
 def _define(queue: Queue, name: str) -> None:
-    """A limit that nobody has defined blocks for good."""
-    queue.set_limit(name, running=2, per="host" if name == "l2" else None)
+    """A limit that nobody has defined blocks for good; a rate takes its time."""
+    per = {state.value for state in queue.limits() if state.limit == name}
+    queue.set_limit(name, running=2, per="host" if per - {None} else None)
 
 
 def _text_of(error: Exception) -> str:

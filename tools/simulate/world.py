@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from math import ceil
 
 from msgspec import Struct
 
@@ -85,6 +86,8 @@ class PlaceClock:
         self.offset_us = offset_us
         """How far the wall is ahead of the true time, drift left out; a jump changes it."""
         self.rate = rate
+        self.was_wrong = False
+        """It was, and nothing corrected it."""
         self._world = world
         self._born_us = world.now_us
 
@@ -102,5 +105,5 @@ class PlaceClock:
         return self.now_us() - self._world.now_us
 
     def true_us(self, length_s: float) -> int:
-        """How long a length of this clock takes in truth, in microseconds."""
-        return int(length_s * SECOND_US / self.rate)
+        """How long a length of this clock takes in truth, in microseconds; 0 only for none."""
+        return ceil(length_s * SECOND_US / self.rate)
