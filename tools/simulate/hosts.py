@@ -23,8 +23,8 @@ from tools.simulate.executor import NEVER_US, Effect, FixedPace, VirtualExecutor
 from tools.simulate.view import View
 from tools.simulate.world import NodeDiedError, PlaceClock, World
 
-# A follower looks again this soon after the log was away.
-AWAY_US = SECOND_US // 2
+# A follower looks again this soon after the log was away, in seconds.
+AWAY_S = 0.5
 
 
 class VirtualBell(Bell):
@@ -108,6 +108,7 @@ class Process:
         self.executors: list[VirtualExecutor] = []
         """Those of all its runs: attempts may outlive theirs."""
         self.followers: list[FollowerRun] = []
+        self._follower_dues: dict[FollowerRun, int] = {}
         self._clock = clock
 
     def begin_run(self, effects: list[Effect]) -> None:
@@ -139,8 +140,8 @@ class Process:
         for executor in self.runner.executors:
             executor.start()
         self.followers = [FollowerRun(each, self.node, ttl_us=plan.ttl_us) for each in plan.follows]
-        self.follower_due_us = world.now_us if self.followers else NEVER_US
-        self.due_us = world.now_us
+        self._follower_dues = {}
+        self.wake(world.now_us)
 
     def next_us(self) -> int:
         """When it has something to do."""
@@ -177,8 +178,9 @@ class Process:
     def wake(self, at_us: int) -> None:
         """Something has happened that it hears of then."""
         self.due_us = min(self.due_us, at_us)
-        if self.followers:
-            self.follower_due_us = min(self.follower_due_us, at_us)
+        for each in self.followers:
+            self._follower_dues[each] = min(self._follower_dues.get(each, NEVER_US), at_us)
+        self.follower_due_us = min(self._follower_dues.values(), default=NEVER_US)
 
     def _round(self, runner: RoundRunner) -> bool:
         bell, world = self.bell, self._world
@@ -197,18 +199,14 @@ class Process:
     def _follow(self) -> None:
         """Lets one follower do a step."""
         world = self._world
-        run = world.chance.pick(self.followers)
+        run = min(self.followers, key=self._follower_dues.__getitem__)
         try:
             pause_s = None if run.is_over else run.step(lambda: False)
         except LogUnavailableError:
-            self.follower_due_us = world.now_us + AWAY_US
-            return
-        if len(self.followers) > 1 and (pause_s is None or pause_s > 0.1):
-            pause_s = 0.1
-        if pause_s is None:
-            self.follower_due_us = NEVER_US
-        else:
-            self.follower_due_us = world.now_us + self._clock.true_us(pause_s)
+            pause_s = AWAY_S
+        due_us = NEVER_US if pause_s is None else world.now_us + self._clock.true_us(pause_s)
+        self._follower_dues[run] = due_us
+        self.follower_due_us = min(self._follower_dues.values())
 
 
 class Host:

@@ -26,9 +26,8 @@ FAULTS, CALLS = 0.04, 0.25
 OPEN_TASKS = 25
 # Steps in which all must have drained.
 CALM_STEPS = 6_000
-# It is looked this often whether they have; and followers have so many steps more.
+# It is looked this often whether they have.
 DRAIN_LOOKS = 20
-FOLLOW_STEPS = 60
 
 
 class Played(Struct, frozen=True):
@@ -192,10 +191,19 @@ class Simulation:
             if step % DRAIN_LOOKS == 0 and not open_left(self):
                 self.is_drained = True
                 break
-        self.drained_seq = len(self.world.storage.positions) and world.appended[-1].commit.last
-        for _ in range(FOLLOW_STEPS if self.workloads.has_followers else 0):
+        self.drained_seq = world.appended[-1].commit.last if world.appended else 0
+        while not self._have_followed() and step < 2 * CALM_STEPS:
             self._go_on()
+            step += 1
         return step
+
+    def _have_followed(self) -> bool:
+        """Whether each follower has come to where all had drained, on one node or another."""
+        come: dict[str, int] = {}
+        for host in self.hosts:
+            for run in [] if host.process is None else host.process.followers:
+                come[run.follow.name] = max(come.get(run.follow.name, 0), run.done)
+        return all(seq >= self.drained_seq for seq in come.values())
 
 
 def _hosts(world: World, workloads: Workloads) -> list[Host]:
@@ -217,7 +225,7 @@ def _hosts(world: World, workloads: Workloads) -> list[Host]:
         plan = HostPlan(
             f"n{index}",
             workload,
-            workloads.follows(chance),
+            [] if makes_only else workloads.follows(chance),
             workers=workers,
             ahead=chance.pick((0, 0, 2)),
             ttl_us=ttl_us,
