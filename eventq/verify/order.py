@@ -111,12 +111,16 @@ class Order:
 
     def _wait_again(self, now: int) -> None:
         """Has all wait that are not due now, also what was due at a later instant."""
-        self._waiting = [
+        tasks = self._tasks
+        waiting = [e for e in self._waiting if e[1] in tasks and tasks[e[1]].edition == e[2]]
+        known = {number for _, number, _ in waiting}
+        waiting += [
             (task.scheduled_at, task.number, task.edition)
-            for task in self._tasks.values()
-            if task.edition and not is_due(task, now)
+            for task in tasks.values()
+            if task.edition and task.number not in known and not is_due(task, now)
         ]
-        heapify(self._waiting)
+        heapify(waiting)
+        self._waiting = waiting
 
     def _wait(self, task: Seen) -> None:
         heappush(self._waiting, (task.scheduled_at, task.number, task.edition))

@@ -10,7 +10,7 @@ from msgspec import Raw
 from eventq.core.audience import Audience
 from eventq.core.command import NEW, Draft
 from eventq.core.durations import SECOND_US
-from eventq.core.events import NODE, Created, Leased, Paused, Policy, Scope, Shared
+from eventq.core.events import NODE, Created, Leased, Paused, Policy, Released, Scope, Shared
 from eventq.core.projection import Projection
 from eventq.core.task import Route
 from eventq.verify import verify
@@ -144,5 +144,21 @@ def test_what_was_due_is_so_again_after_time_has_gone_back() -> None:
     say((NODE, Shared(per="big", decided_at=12)), now=ahead_us)
     say((NEW, Created(PLAIN)), now=ahead_us)
     say((1, Leased(1, "n", 30)), now=ahead_us)
+
+    assert verify(log, limit=9).findings == ()
+
+
+def test_what_becomes_due_after_time_has_gone_back_is_not_lost() -> None:
+    """It was told of before anybody asked for the order at the earlier time."""
+    log, ahead_us = memory_log(), 3_600 * SECOND_US
+    projection = Projection(log.namespace)
+
+    def say(*drafts: Draft, now: int) -> None:
+        record(log, projection, list(drafts), now=now)
+
+    say((NEW, Created(PLAIN)), now=ahead_us)
+    say((1, Leased(1, "n", 30)), now=ahead_us)
+    say((1, Released(2, scheduled_at=20, decided_at=10)), now=ahead_us)
+    say((1, Leased(1, "n", 30, decided_at=30)), now=ahead_us)
 
     assert verify(log, limit=9).findings == ()
