@@ -19,7 +19,7 @@ from eventq.core.scheduling import Tick
 from eventq.core.timing import ALL_DUES, IN_TIME_US, MOST_DUES, DueRules, Overlap, Timing
 from eventq.core.validation import check_count, check_duration
 from eventq.errors import ArgumentError
-from eventq.schedules.rules import dues_until, rule_of
+from eventq.schedules.rules import COUNTED, dues_until, rule_of
 
 # What a schedule's tasks cannot have: each due makes a new one, when it has come.
 NOT_OF_SCHEDULES = ("key", "scheduled_at", "expires_at", "on_duplicate", "after")
@@ -128,6 +128,8 @@ def tick_of(known: Schedule, now: int) -> Tick:
     bodies = []
     if missed := dues.count - len(kept):
         after = kept[0] if kept else dues.next_at
+        # Of so many that were not all counted it is not known how many are left of them.
+        missed = COUNTED if dues.count == COUNTED else missed
         bodies.append(Ticked(known.name, first, "missed", after, missed))
     for due, after in zip(kept, [*kept[1:], dues.next_at], strict=False):
         bodies.append(Ticked(known.name, due, "made", after))

@@ -1,0 +1,137 @@
+"""Invariant 17: each due of a schedule is ticked once, at its instant or later, none left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tools.history.dues import next_due
+from tools.history.facts import Body
+from tools.history.world import OPEN, BrokenError, World
+
+# Of more dues at once it is only said that there are so many.
+COUNTED = 10_000
+
+
+@dataclass
+class Schedule:
+    """How a schedule stands."""
+
+    planned: Body
+    next_at: int | None
+    ticked: set[int] = field(default_factory=set)
+    tasks: list[int] = field(default_factory=list)
+    """Those that the next due may overlap with."""
+
+
+class Schedules:
+    """The schedules by name."""
+
+    def __init__(self, world: World) -> None:
+        self.by_name: dict[str, Schedule] = {}
+        self._world = world
+        self._owed: Body | None = None
+        """The tick whose task has to come next."""
+
+    def plan(self, body: Body) -> None:
+        """A schedule is to go on as this says."""
+        name, next_at = body["schedule"], body.get("next_at")
+        timing, rules = body["timing"], body["rules"]
+        if ("cron" in timing) == ("every_us" in timing) or timing.get("every_us", 1) < 1:
+            raise BrokenError(17, f"schedule {name} has no timing, or two")
+        if not 0 <= body.get("shift_us", 0) <= timing.get("jitter_us", 0):
+            raise BrokenError(17, f"schedule {name} is put off by more than its jitter")
+        if rules.get("catch_up", 1) < 0 or rules.get("within_us", 1) < 1:
+            raise BrokenError(17, f"schedule {name} has impossible rules")
+        known = self.by_name.get(name)
+        if known is None:
+            self.by_name[name] = Schedule(body, next_at)
+            return
+        if next_at is not None and known.ticked and next_at <= max(known.ticked):
+            raise BrokenError(17, f"schedule {name} goes back behind a due that it has ticked")
+        known.planned, known.next_at = body, next_at
+
+    def forget(self, body: Body) -> None:
+        """The schedule is no more."""
+        if self.by_name.pop(body["schedule"], None) is None:
+            raise BrokenError(17, f"there is no schedule {body['schedule']} to forget")
+
+    def tick(self, seq: int, body: Body) -> None:
+        """A due has come."""
+        name, due, outcome = body["schedule"], body["due"], body["outcome"]
+        known = self.by_name.get(name)
+        if known is None:
+            raise BrokenError(17, f"there is no schedule {name} to tick")
+        count, hand = body.get("count", 1), body.get("hand")
+        if count < 1 or (count > 1 and outcome not in {"missed", "paused"}):
+            raise BrokenError(17, f"schedule {name} ticks for {count} dues at once")
+        if outcome == "made":
+            self._owed = body
+        if hand is not None:
+            if outcome not in {"made", "skipped"} or "next_at" in body:
+                raise BrokenError(17, f"schedule {name} is moved by hand")
+            if hand == "trigger" and outcome == "made":
+                known.tasks.append(seq + 1)
+            return
+        self._judge_due(known, body, count)
+        if outcome == "made":
+            self._judge_overlap(seq, known)
+            known.tasks = [seq + 1]
+        known.ticked.add(due)
+        known.next_at = body.get("next_at")
+
+    def pass_by(self, seq: int, kind: str, body: Body) -> None:
+        """Judges whether the task of a tick stands right behind it, and no other one has one."""
+        owed, self._owed = self._owed, None
+        if owed is not None:
+            wanted = owed["schedule"], owed["due"]
+            if kind != "created" or (body.get("schedule"), body.get("due")) != wanted:
+                self._world.report(17, seq, f"{kind} where a task of {wanted} stands")
+        elif kind == "created" and body.get("schedule") is not None:
+            self._world.report(17, seq, f"a task of schedule {body['schedule']}, without a tick")
+
+    def finish(self, seq: int) -> None:
+        """The commit ends here."""
+        if self._owed is not None:
+            self._world.report(17, seq, f"schedule {self._owed['schedule']} made no task")
+            self._owed = None
+
+    def overdue(self, at: int) -> list[str]:
+        """The schedules that have not ticked what had come by an instant."""
+        return [
+            name
+            for name, each in self.by_name.items()
+            if each.next_at is not None
+            and not each.planned.get("paused")
+            and each.next_at + each.planned.get("shift_us", 0) <= at
+        ]
+
+    def _judge_due(self, known: Schedule, body: Body, count: int) -> None:
+        name, due, next_at = body["schedule"], body["due"], body.get("next_at")
+        planned = known.planned
+        if bool(planned.get("paused")) != (body["outcome"] == "paused"):
+            raise BrokenError(17, f"schedule {name} ticks ({body['outcome']}), paused or not")
+        if due in known.ticked:
+            raise BrokenError(17, f"schedule {name} ticks {due} twice")
+        if due != known.next_at:
+            raise BrokenError(17, f"schedule {name} ticks {due}, but {known.next_at} comes next")
+        if due + planned.get("shift_us", 0) > self._world.now:
+            raise BrokenError(17, f"schedule {name} ticks {due} too early")
+        if count >= COUNTED:
+            return
+        expected: int | None = due
+        for _ in range(count):
+            expected = None if expected is None else next_due(planned["timing"], expected)
+        if next_at != expected:
+            text = (
+                f"schedule {name}: behind {count} dues from {due} comes {expected}, not {next_at}"
+            )
+            raise BrokenError(17, text)
+
+    def _judge_overlap(self, seq: int, known: Schedule) -> None:
+        if known.planned["rules"].get("overlap", "skip") == "allow":
+            return
+        tasks = self._world.tasks
+        open_tasks = [each for each in known.tasks if each in tasks and tasks[each].state in OPEN]
+        if open_tasks:
+            text = f"a due is made while tasks {open_tasks} of the one before are open"
+            self._world.report(17, seq, text)
