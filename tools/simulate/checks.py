@@ -33,6 +33,7 @@ from eventq.eventlog import EventLog
 from eventq.eventlog.memory import MemoryLog
 from eventq.replay.fold import catch_up
 from eventq.verify import verify
+from tools.history.checker import Checker, RawCommit
 from tools.simulate.world import NAMESPACE
 
 if TYPE_CHECKING:
@@ -83,10 +84,36 @@ def check_all(simulation: Simulation) -> list[Finding]:
         for each in verify(log, limit=MOST + len(simulation.foreign)).findings
         if each.rule != "unknown"
     ]
+    findings += _history(simulation)
     findings += _projections(simulation, log)
     for check in (_appended, _calls, _effects, _followers, _lapses):
         findings += list(check(simulation, facts))[:MOST]
     return findings
+
+
+def _history(simulation: Simulation) -> list[Finding]:
+    """What the history checker says, which shares no code with eventq."""
+    newer = {"future"} if simulation.foreign else ()
+    checker = Checker(NAMESPACE, newer=newer, lapse_slack=1 - 1 / FASTEST)
+    for each in simulation.world.appended:
+        commit = each.commit
+        raw = RawCommit(
+            commit.id,
+            commit.first,
+            commit.at,
+            commit.prev,
+            commit.seal,
+            commit.tasks,
+            commit.keys,
+            commit.bodies,
+        )
+        checker.add(raw, true_at=each.at_us if simulation.are_clocks_right else None)
+    return [
+        Finding(f"history: {each.invariant}", each.seq or 0, each.text)
+        for each in checker.finish()
+        # A pause that has ended by a stamp far ahead is over for nodes, and goes on for the checker.
+        if simulation.are_clocks_right or each.invariant != 7
+    ][:MOST]
 
 
 def open_left(simulation: Simulation) -> list[int]:

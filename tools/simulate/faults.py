@@ -111,7 +111,7 @@ class Faults:
         self._world.sometimes["wall clock jumps"] += 1
         jump_us = self._world.chance.pick((-HOUR_US, -90 * SECOND_US, -SECOND_US, SECOND_US, HOUR_US))
         host.clock.offset_us += jump_us
-        host.clock.was_wrong = True
+        host.clock.was_wrong = host.clock.was_wrong or not host.is_remote
 
     def _stop(self, host: Host) -> None:
         """Its run is asked to stop, once or twice."""

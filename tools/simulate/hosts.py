@@ -228,7 +228,7 @@ class Host:
         self.processes: list[str] = []
         """The names of all its processes, one after the other."""
         self._world = world
-        self._is_remote = is_remote
+        self.is_remote = is_remote
 
     @property
     def name(self) -> str:
@@ -262,7 +262,7 @@ class Host:
         world = self._world
         name = f"{self.name}-{len(self.processes)}"
         self.processes.append(name)
-        view = View(world, name, self.clock, is_remote=self._is_remote)
+        view = View(world, name, self.clock, is_remote=self.is_remote)
         self.process = Process(world, name, self.plan, self.clock, view)
         self.process.begin_run(self.effects)
         world.tell(f"{name} starts")

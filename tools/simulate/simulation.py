@@ -36,7 +36,7 @@ class Played(Struct, frozen=True):
     seed: int
     steps: int
     calm_steps: int
-    events: int
+    commits: int
     sometimes: dict[str, int]
     findings: list[Finding]
 
