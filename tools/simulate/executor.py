@@ -16,7 +16,6 @@ from eventq.errors import AttemptCancelledError, AttemptStoppedError, EventqErro
 from eventq.handlers.work import Work
 from eventq.runner.attempt import Attempt, returned
 from eventq.runner.executors import Executor
-from eventq.runner.pacing import Pace
 from tools.simulate.world import World
 
 NEVER_US = 2**62
@@ -42,18 +41,6 @@ class Running(Struct, eq=False):
     tells_us: int
     is_stubborn: bool
     """It goes on whatever it is told."""
-
-
-class FixedPace(Pace):
-    """Leases a fixed number ahead: how long tasks take is no measure here."""
-
-    def __init__(self, workers: int, ahead: int) -> None:
-        super().__init__(workers)
-        self._ahead = ahead
-
-    def ahead(self) -> int:
-        """See Pace.ahead."""
-        return self._ahead
 
 
 class VirtualExecutor(Executor):
@@ -127,6 +114,12 @@ class VirtualExecutor(Executor):
                 self._finish(each)
                 self._fill()
                 break
+        self._set_due()
+
+    def hasten(self) -> None:
+        """All that runs ends soon."""
+        for each in self._running:
+            each.ends_us = min(each.ends_us, self._world.now_us + SECOND_US // 10)
         self._set_due()
 
     def _fill(self) -> None:

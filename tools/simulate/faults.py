@@ -60,6 +60,8 @@ class Faults:
             host.starts_us = min(host.starts_us, self._world.now_us)
             if host.process is not None:
                 host.process.view.heal()
+                for executor in host.process.executors:
+                    executor.hasten()
                 host.process.wake(self._world.now_us)
 
     def _lasts_us(self) -> int:

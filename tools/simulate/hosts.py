@@ -19,7 +19,7 @@ from eventq.runner.options import RunOptions
 from eventq.runner.pool import Pool
 from eventq.runner.runner import Runner
 from eventq.runner.workload import Workload
-from tools.simulate.executor import NEVER_US, Effect, FixedPace, VirtualExecutor
+from tools.simulate.executor import NEVER_US, Effect, VirtualExecutor
 from tools.simulate.view import View
 from tools.simulate.world import NodeDiedError, PlaceClock, World
 
@@ -75,7 +75,6 @@ class HostPlan:
         follows: Sequence[Follow],
         *,
         workers: int,
-        ahead: int,
         ttl_us: int,
         lengths: Callable[[], int],
     ) -> None:
@@ -84,7 +83,6 @@ class HostPlan:
         """None: it only makes tasks."""
         self.follows = follows
         self.workers = workers
-        self.ahead = ahead
         self.ttl_us = ttl_us
         self.lengths = lengths
 
@@ -131,7 +129,6 @@ class Process:
             )
             self.executors.append(executor)
             pools[lane] = Pool([executor], self.bell, workers=workers)
-            pools[lane].pace = FixedPace(workers, plan.ahead)
         options = RunOptions(plan.ttl_us, 3.0, None, None, world.chance.random)
         self.runner = RoundRunner(self.node, pools, self.bell, plan.workload, options)
         if before is not None:

@@ -227,7 +227,6 @@ def _hosts(world: World, workloads: Workloads) -> list[Host]:
             workload,
             [] if makes_only else workloads.follows(chance),
             workers=workers,
-            ahead=chance.pick((0, 0, 2)),
             ttl_us=ttl_us,
             lengths=lengths,
         )
