@@ -76,12 +76,12 @@ def check_all(simulation: Simulation) -> list[Finding]:
     """All that is wrong with one simulation."""
     world = simulation.world
     log: EventLog = MemoryLog(world.storage, url="memory://truth", namespace=NAMESPACE)
-    if simulation.archive is not None and log.start().seq:
-        log = ArchivedLog(log, Archive(simulation.archive.name, namespace=NAMESPACE))
+    if simulation.faults.archive is not None and log.start().seq:
+        log = ArchivedLog(log, Archive(simulation.faults.archive.name, namespace=NAMESPACE))
     facts = Facts(simulation)
     findings = [
         Finding(f"verify: {each.rule}", each.seq, each.problem)
-        for each in verify(log, limit=MOST + len(simulation.foreign)).findings
+        for each in verify(log, limit=MOST + len(simulation.faults.foreign)).findings
         if each.rule != "unknown"
     ]
     findings += _history(simulation)
@@ -93,7 +93,7 @@ def check_all(simulation: Simulation) -> list[Finding]:
 
 def _history(simulation: Simulation) -> list[Finding]:
     """What the history checker says, which shares no code with eventq."""
-    newer = {"future"} if simulation.foreign else ()
+    newer = {"future"} if simulation.faults.foreign else ()
     checker = Checker(NAMESPACE, newer=newer, lapse_slack=1 - 1 / FASTEST)
     for each in simulation.world.appended:
         commit = each.commit

@@ -7,14 +7,29 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 
+from eventq.archive import archive_events, delete_archived, find_end
 from eventq.core.durations import SECOND_US
+from eventq.core.events import NODE
+from eventq.core.places import Vacancy
+from eventq.core.seal import seal_commit
+from eventq.core.settle import Outcome, SettleAndLease
+from eventq.errors import ArgumentError, LogUnavailableError
+from eventq.eventlog.contract import Head
+from eventq.eventlog.memory import MemoryLog
+from eventq.replay.points import Point
 from eventq.snapshot import put, take
 from tools.simulate.hosts import Host
 from tools.simulate.view import CONFLICT, DIE_AFTER, DIE_BEFORE, LOST_AFTER, LOST_BEFORE
-from tools.simulate.world import World
+from tools.simulate.world import NodeDiedError, World
 
 HOUR_US = 3_600 * SECOND_US
+# A task that needs a word that nobody here knows.
+CREATED_NEWER = (
+    '{"kind":"created","policy":{"backoff":"linear","backoff_us":10000000},'
+    '"tags":{},"needs":["wings"]}'
+)
 
 
 class Faults:
@@ -35,6 +50,9 @@ class Faults:
             self._jump,
             self._stop,
             self._snapshot,
+            self._write_newer,
+            self._archive,
+            self._settle_twice,
         ]
         self.foreign: list[int] = []
         """Positions of events that only a newer eventq knows."""
@@ -134,3 +152,69 @@ class Faults:
             if projection.seq:
                 put(host.process.view, take(projection), now=node.now())
                 self._world.sometimes["snapshot"] += 1
+
+    def _write_newer(self, host: Host) -> None:
+        """A node of a newer eventq writes what these do not know, about a task or aside."""
+        assert host.process is not None, "a process is struck"
+        world, view = self._world, host.process.view
+        known = host.process.node._folded.projection  # noqa: SLF001 - a look that reads nothing
+        if world.now_us < max(view.away_until_us, view.full_until_us) or view.frozen is not None:
+            return
+        task, text = NODE, '{"kind":"dreamt","skip":true}'
+        if world.chance.one_in(3):
+            task, text = 0, CREATED_NEWER
+        elif known is not None and known.tasks and world.chance.one_in(3):
+            task, text = world.chance.pick(list(known.tasks)), '{"kind":"pondered"}'
+        head = MemoryLog.head(view)
+        is_new = text == CREATED_NEWER
+        commit = seal_commit(
+            commit_id=f"{head.seq:032x}",
+            first=head.seq + 1,
+            at=head.at,
+            prev=head.seal,
+            tasks=[head.seq + 1 if is_new else task],
+            keys={},
+            bodies=[text],
+        )
+        armed, view.armed = view.armed, None
+        view.append(commit)
+        view.armed = armed
+        self.foreign.append(commit.first)
+        world.sometimes["task of a newer eventq" if is_new or task else "newer event aside"] += 1
+
+    def _archive(self, host: Host) -> None:
+        """The beginning of the log goes into an archive, and as a rule from the log."""
+        assert host.process is not None, "a process is struck"
+        world, view = self._world, host.process.view
+        if world.now_us < view.away_until_us or view.frozen is not None or view.is_slow:
+            return
+        if self.archive is None:
+            self.archive = tempfile.TemporaryDirectory(prefix="simulated-")
+        head = view.head()
+        end = find_end(view, Point(max(view.start().seq, head.seq - 20), head.at))
+        if end.seq <= view.start().seq:
+            return
+        until = Head(end.seq, end.at, end.seal)
+        report = archive_events(view, self.archive.name, until=until)
+        world.sometimes["archived"] += 1
+        if world.chance.one_in(4):
+            return
+        try:
+            delete_archived(view, self.archive.name, until=report.until, now=host.clock.now_us())
+        except ArgumentError:
+            world.sometimes["cut held back by a follower"] += 1
+        else:
+            world.sometimes["cut"] += 1
+
+    def _settle_twice(self, host: Host) -> None:
+        """An outcome comes once more, long after it was settled, or for a lease long lost."""
+        assert host.process is not None, "a process is struck"
+        world, ended = self._world, [each for each in host.effects if each.what == "end"]
+        if not ended or host.process.runner is None:
+            return
+        effect = world.chance.pick(ended)
+        outcome = Outcome(effect.task, effect.fence, "completed")
+        command = SettleAndLease(effect.node, [outcome], host.plan.ttl_us, Vacancy(0, 0))
+        with suppress(LogUnavailableError, NodeDiedError):
+            host.call(lambda queue: queue._node.execute(command))  # noqa: SLF001 - a late reply
+            world.sometimes["late outcome"] += 1

@@ -64,8 +64,6 @@ class Simulation:
         """All has ended that could."""
         self.drained_seq = 0
         """Up to here followers have had time to come."""
-        self.foreign = self.faults.foreign
-        self.archive = self.faults.archive
         self._is_interloping = False
         world.interlope = self._interlope
         world.on_commit = self._wake_watchers
