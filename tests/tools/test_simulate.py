@@ -1,4 +1,4 @@
-"""The simulation: some seeds each time, equal runs for equal seeds, and faults that it must find."""
+"""The simulation: some seeds each time, equal runs of equal seeds, and faults that it finds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Seeded chance. Each step draws from a seed of its own, so that one left out changes no other's."""
+"""Seeded chance. Each step draws from a seed of its own: one left out changes no other's."""
 
 from __future__ import annotations
 

@@ -15,7 +15,6 @@ from eventq.core.policy import Backoff as AnyBackoff
 from eventq.core.task import Task
 from eventq.errors import EventqError, LogOutcomeUnknownError, LogUnavailableError
 from eventq.queue import Queue
-from tools.simulate.chance import Chance
 from tools.simulate.hosts import Host
 from tools.simulate.workloads import LANES, NAMES
 from tools.simulate.world import NodeDiedError, World
@@ -88,7 +87,9 @@ class Clients:
             call.status = "ok"
             self._note(call, made)
         if world.is_told:
-            world.tell(f"  call {call.number} {call.what} on {host.name}: {call.status} {call.made}")
+            world.tell(
+                f"  call {call.number} {call.what} on {host.name}: {call.status} {call.made}"
+            )
 
     def _note(self, call: Call, made: object) -> None:
         tasks = made if isinstance(made, list) else [made]
@@ -103,7 +104,11 @@ class Clients:
         chance = self._world.chance
         self._marks += 1
         self._call.marks.append(self._marks)
-        return {"mark": self._marks, "host": chance.below(3), "tenant": chance.pick(("big", "s", "t"))}
+        return {
+            "mark": self._marks,
+            "host": chance.below(3),
+            "tenant": chance.pick(("big", "s", "t")),
+        }
 
     def _options(self) -> dict[str, Any]:
         chance = self._world.chance
@@ -269,13 +274,6 @@ class Clients:
         if chance.one_in(2):
             queue.resume(**scope)
         else:
-            queue.pause(
-                until=chance.pick((3, 30)), cancel_running=chance.one_in(4), **scope
-            )
+            queue.pause(until=chance.pick((3, 30)), cancel_running=chance.one_in(4), **scope)
             self._world.sometimes["paused"] += 1
         return None
-
-
-def mark_tags(chance: Chance) -> dict[str, Any]:
-    """Tags that no call is asked about."""
-    return {"mark": -1, "n": chance.below(9)}

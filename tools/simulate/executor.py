@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct
 
 from eventq.core.durations import SECOND_US
-from eventq.errors import AttemptCancelledError, AttemptStoppedError, EventqError
+from eventq.errors import EventqError
 from eventq.handlers.work import Work
 from eventq.runner.attempt import Attempt, returned
 from eventq.runner.executors import Executor
@@ -128,17 +128,13 @@ class VirtualExecutor(Executor):
             attempt = self._waiting.popleft()
             attempt.begin(self._clock.monotonic())
             self._effects.append(
-                Effect(
-                    "start", attempt.task.number, attempt.task.fence, self._node, world.now_us
-                )
+                Effect("start", attempt.task.number, attempt.task.fence, self._node, world.now_us)
             )
             length_us = self._lengths()
             tells_us = NEVER_US
             if not world.is_calm and world.chance.one_in(6):
                 tells_us = world.now_us + length_us // 2
-            running = Running(
-                attempt, world.now_us + length_us, tells_us, world.chance.one_in(3)
-            )
+            running = Running(attempt, world.now_us + length_us, tells_us, world.chance.one_in(3))
             attempt.interrupt = self._hurry
             self._running.append(running)
         self._set_due()
@@ -155,7 +151,7 @@ class VirtualExecutor(Executor):
         try:
             context.progress(1, 2)
             context.save({"half": True})
-        except (AttemptStoppedError, EventqError):
+        except EventqError:
             return
         self._world.sometimes["progress told"] += 1
 
@@ -163,8 +159,8 @@ class VirtualExecutor(Executor):
         attempt = running.attempt
         context = attempt.context
         try:
-            if context.cancelled and not running.is_stubborn:
-                raise AttemptCancelledError(context.stopped_why or "late")
+            if not running.is_stubborn:
+                context.check()
             value = attempt.work.call(context, attempt.task)
             attempt.outcome = returned(attempt.task, value, attempt.work)
         except Exception as error:  # noqa: BLE001 - whatever a worker raises is its outcome

@@ -1,6 +1,6 @@
 """What goes wrong, one fault a step; and how all of it ends.
 
-A fault strikes a host, its process, its view of the log, or a clock. Nothing here repairs but `end`.
+A fault strikes a host, its process, its view of the log, or a clock. Only `end` repairs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from eventq.core.events import NODE
 from eventq.core.places import Vacancy
 from eventq.core.seal import seal_commit
 from eventq.core.settle import Outcome, SettleAndLease
-from eventq.errors import ArgumentError, LogUnavailableError
+from eventq.errors import ArgumentError, EventqError, LogUnavailableError
 from eventq.eventlog.contract import Head
 from eventq.eventlog.memory import MemoryLog
 from eventq.replay.points import Point
@@ -129,7 +129,9 @@ class Faults:
     def _jump(self, host: Host) -> None:
         """The wall clock jumps, forth or back, and the other one goes on."""
         self._world.sometimes["wall clock jumps"] += 1
-        jump_us = self._world.chance.pick((-HOUR_US, -90 * SECOND_US, -SECOND_US, SECOND_US, HOUR_US))
+        jump_us = self._world.chance.pick(
+            (-HOUR_US, -90 * SECOND_US, -SECOND_US, SECOND_US, HOUR_US)
+        )
         host.clock.offset_us += jump_us
         host.clock.was_wrong = host.clock.was_wrong or not host.is_remote
 
@@ -149,9 +151,11 @@ class Faults:
             return
         node = host.process.node
         with node.reading(as_left=True) as projection:
-            if projection.seq:
-                put(host.process.view, take(projection), now=node.now())
-                self._world.sometimes["snapshot"] += 1
+            taken = take(projection)
+        # What it stands for may have been cut from the log meanwhile.
+        with suppress(EventqError):
+            put(host.process.view, taken, now=node.now())
+            self._world.sometimes["snapshot"] += 1
 
     def _write_newer(self, host: Host) -> None:
         """A node of a newer eventq writes what these do not know, about a task or aside."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from eventq.core.audience import Audience
 from eventq.core.durations import SECOND_US
 from eventq.errors import LogTooNewError, LogUnavailableError
 from eventq.handlers.follow import Follow
@@ -33,6 +32,11 @@ class VirtualBell(Bell):
     def __init__(self) -> None:
         self.is_rung = False
         self.asked_s: float | None = None
+
+    def begin_round(self) -> None:
+        """What rang before is heard by the round that begins."""
+        self.is_rung = False
+        self.asked_s = None
 
     def ring(self) -> None:
         """See Bell.ring."""
@@ -90,7 +94,9 @@ class HostPlan:
 class Process:
     """A queue and its run; in memory, so that it can be lost."""
 
-    def __init__(self, world: World, name: str, plan: HostPlan, clock: PlaceClock, view: View) -> None:
+    def __init__(
+        self, world: World, name: str, plan: HostPlan, clock: PlaceClock, view: View
+    ) -> None:
         self.name = name
         self.view = view
         self.due_us = world.now_us
@@ -134,8 +140,6 @@ class Process:
         if before is not None:
             self.runner.take_over(before)
         self.node.on_append(self.bell.ring)
-        for executor in self.runner.executors:
-            executor.start()
         self.followers = [FollowerRun(each, self.node, ttl_us=plan.ttl_us) for each in plan.follows]
         self._follower_dues = {}
         self.wake(world.now_us)
@@ -181,8 +185,7 @@ class Process:
 
     def _round(self, runner: RoundRunner) -> bool:
         bell, world = self.bell, self._world
-        bell.is_rung = False
-        bell.asked_s = None
+        bell.begin_round()
         goes_on = runner.round()
         pause_us = 0 if bell.asked_s is None else self._clock.true_us(bell.asked_s)
         if bell.is_rung:
@@ -209,9 +212,7 @@ class Process:
 class Host:
     """A machine: its clocks, and one process after the other."""
 
-    def __init__(
-        self, world: World, plan: HostPlan, clock: PlaceClock, *, is_remote: bool
-    ) -> None:
+    def __init__(self, world: World, plan: HostPlan, clock: PlaceClock, *, is_remote: bool) -> None:
         self.plan = plan
         self.clock = clock
         self.process: Process | None = None
@@ -279,15 +280,16 @@ class Host:
 
     def call(self, ask: Callable[[Queue], object]) -> object:
         """Has its process ask something of the queue. Raises as that does; see `act`."""
-        assert self.process is not None, "only a process asks"
+        process = self.process
+        assert process is not None, "only a process asks"
         try:
-            return ask(self.process.queue)
+            return ask(process.queue)
         except NodeDiedError:
             self.lose()
             raise
         finally:
-            if self.process is not None and self.process.bell.is_rung:
-                self.process.due_us = self._world.now_us
+            if process.bell.is_rung:
+                process.due_us = self._world.now_us
 
     def _end_run(self, process: Process) -> None:
         process.end_run()
@@ -301,8 +303,3 @@ class Host:
         else:
             self.process = None
             self.starts_us = self._world.now_us + SECOND_US
-
-
-def audience_of(workload: Workload | None) -> Audience | None:
-    """What a host's run takes."""
-    return None if workload is None else workload.audience

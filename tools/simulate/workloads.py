@@ -1,4 +1,4 @@
-"""What the hosts of one simulation run, drawn by its seed: workers, followers, schedules, limits."""
+"""What the hosts of one simulation run, drawn by its seed: workers, followers, schedules."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from eventq.core.events import Event, Policy
 from eventq.core.new_task import TaskSpec
 from eventq.core.options import make_policy
 from eventq.core.task import Task
-from eventq.errors import AttemptStoppedError, Cancel, EventqError, Fail, Retry, Snooze
+from eventq.errors import Cancel, Fail, Retry, Snooze
 from eventq.handlers.context import Context
 from eventq.handlers.definitions import AnyDefinition, RuleDefinitions
 from eventq.handlers.follow import Follow
@@ -86,8 +86,8 @@ class Workers:
     def _make_children(self, context: Context) -> object:
         chance = self._world.chance
         for _ in range(1 + chance.below(2)):
-            options = {"key": f"child-{chance.below(30)}"} if chance.one_in(4) else {}
-            context.new({"child": context.fence}, priority=chance.below(3), **options)  # type: ignore[arg-type]
+            key = f"child-{chance.below(30)}" if chance.one_in(4) else None
+            context.new({"child": context.fence}, priority=chance.below(3), key=key)
         self._world.sometimes["children asked for"] += 1
         return None
 
@@ -158,7 +158,9 @@ def _schedules(chance: Chance) -> tuple[CodedSchedule, ...]:
     found = []
     for index in range(1 + chance.below(3)):
         if chance.one_in(2):
-            timing = check_timing(every=chance.pick(("5s", "40s", "10m")), jitter=chance.pick((None, "2s")))
+            timing = check_timing(
+                every=chance.pick(("5s", "40s", "10m")), jitter=chance.pick((None, "2s"))
+            )
         else:
             cron = chance.pick(("* * * * *", "*/5 * * * *", "30 2 * * *"))
             timing = check_timing(cron=cron, zone="Europe/Berlin", jitter=None)
@@ -189,6 +191,3 @@ def lengths_of(world: World) -> Callable[[], int]:
         return int(world.chance.pick(mix) * SECOND_US * (0.5 + world.chance.random()))
 
     return drawn
-
-
-STOPS = (AttemptStoppedError, EventqError)
