@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from eventq.core.holders import Holder
 from eventq.core.lease import Renew
-from eventq.core.projection import Projection
-from eventq.core.settle import Lapse
+from eventq.runner.lapses import LapseWatch
 from tools.simulate.campaign import Campaign, play
 from tools.simulate.shrinking import rule_of, shrink, steps_of, text_of
 from tools.simulate.simulation import Simulation
 
 # Short ones, so that all of this takes seconds.
-STEPS = 400
-SEEDS = 40
+STEPS = 200
+SEEDS = 60
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """What nodes warn of is what is done to them here."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
 
 
 def test_some_seeds_find_nothing_and_reach_rare_cases(tmp_path: Path) -> None:
@@ -40,28 +49,20 @@ def test_a_seed_is_the_same_each_time() -> None:
         simulation.play(STEPS)
         seals.append([each.commit.seal for each in simulation.world.appended])
 
-    assert len(seals[0]) > 50
+    assert len(seals[0]) > 20
     assert seals[0] == seals[1]
 
 
 def test_a_lapse_that_comes_too_early_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A planted fault: signs of life are taken for none."""
-    decide = Lapse.decide
+    """A planted fault: whoever else holds leases is taken for dead at each look."""
 
-    def decide_anew(self: Lapse, projection: Projection, *more: object) -> object:
-        return decide(self, projection, *more)  # type: ignore[arg-type]
+    def look(_: LapseWatch, holders: dict[str, Holder], *, me: str, **__: object) -> object:
+        return [(name, holder.seen_seq) for name, holder in holders.items() if name != me]
 
-    monkeypatch.setattr(Lapse, "decide", decide_anew)
-    monkeypatch.setattr(
-        "eventq.runner.lapses.LapseWatch.look",
-        lambda _self, holders, *, me, **_: [
-            (name, holder.seen_seq) for name, holder in holders.items() if name != me
-        ],
-    )
+    monkeypatch.setattr(LapseWatch, "look", look)
+    found = (each.rule for seed in range(9) for each in play(seed, steps=STEPS).findings)
 
-    found = Counter(f.rule for seed in range(12) for f in play(seed, steps=STEPS).findings)
-
-    assert found["lapse"] or any(rule.startswith("history: 13") for rule in found)
+    assert next(rule for rule in found if rule in {"lapse", "history: 13"})
 
 
 def test_a_failing_seed_shrinks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,7 +100,7 @@ class Campaign:
         self.sometimes.update(played.sometimes)
         if played.findings:
             self.failed.append(played.seed)
-            print(f"seed {played.seed} failed: python -m tools.simulate --seed {played.seed}")
+            print(f"seed {played.seed} failed: --seed {played.seed} --steps {self._steps}")
             for finding in played.findings:
                 print(f"    {finding.rule} at {finding.at}: {finding.text}")
 

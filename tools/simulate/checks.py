@@ -22,6 +22,7 @@ from eventq.core.events import (
     Completed,
     Created,
     Failed,
+    Followed,
     Leased,
     Renewed,
     Unknown,
@@ -271,9 +272,15 @@ def _followers(simulation: Simulation, facts: Facts) -> Iterable[Finding]:
     """Each follower was called for all that it follows, in order, at least once."""
     follows = {each.name: each for host in simulation.hosts for each in host.plan.follows}
     for name, follow in follows.items():
+        begun = next(
+            (s for s, _, body in facts.bodies if type(body) is Followed and body.follower == name),
+            0,
+        )
+        # What was cut before the log knew of it, it has missed.
+        since = max((cut for end, cut in simulation.world.cuts if end < begun), default=0)
         wanted = [
             seq
-            for seq, _, body in facts.bodies[: simulation.drained_seq]
+            for seq, _, body in facts.bodies[since : simulation.drained_seq]
             if type(body) is not Unknown
             and body.kind not in OF_FOLLOWERS
             and (follow.kinds is None or body.kind in follow.kinds)

@@ -209,6 +209,7 @@ class Faults:
             world.sometimes["cut held back by a follower"] += 1
         else:
             world.sometimes["cut"] += 1
+            world.cuts.append((head.seq, report.until.seq))
 
     def _settle_twice(self, host: Host) -> None:
         """An outcome comes once more, long after it was settled, or for a lease long lost."""

@@ -46,6 +46,8 @@ class World:
         self.storage = MemoryStorage()
         self.appended: list[Appended] = []
         """All that the log has taken, in order; no cut takes anything from it."""
+        self.cuts: list[tuple[int, int]] = []
+        """Where the log ended when it was cut, and up to where."""
         self.refused_ids: set[str] = set()
         """Commits that the log said it did not take."""
         self.sometimes: Counter[str] = Counter()
