@@ -25,7 +25,7 @@ FAULTS, CALLS = 0.04, 0.25
 # No more tasks are made while so many are open.
 OPEN_TASKS = 25
 # Steps in which all must have drained.
-CALM_STEPS = 6_000
+CALM_STEPS = 20_000
 # It is looked this often whether they have.
 DRAIN_LOOKS = 20
 
