@@ -115,7 +115,9 @@ class Flows:
         if flow.failed and flow.on_failure:
             return sorted(flow.on_failure)
         for each in flow.on_failure:
-            self._waits.doom(each)
+            # Of one that a newer eventq has touched, nothing more is decided here.
+            if each in self._waits.by_task:
+                self._waits.doom(each)
         flow.on_failure = set()
         return self._after_failure(number, flow)
 

@@ -11,7 +11,7 @@ from eventq.core.cascade import Revival
 from eventq.core.command import NEW, Decision, Draft, PastTasks
 from eventq.core.create import NewTask, created_by
 from eventq.core.events import COMMIT_EVENTS, Cancelled, Updated
-from eventq.core.link import Link, Linking
+from eventq.core.link import AFTER, Link, Linking
 from eventq.core.lookup import find_task
 from eventq.core.newer import newer_queue
 from eventq.core.projection import Projection
@@ -72,7 +72,9 @@ class RetryTask(Struct, frozen=True):
 def _is_stuck(projection: Projection, task: Task) -> bool:
     """Whether something has ended that was not to end so."""
     waits = projection.waits
-    return bool(waits.by_task[task.number].failed) or task.number in waits.unneeded
+    # Where several may append at a time, the log may know of a task that is not folded yet.
+    wait = waits.by_task.get(task.number)
+    return (wait is not None and bool(wait.failed)) or task.number in waits.unneeded
 
 
 class UpdateTask(Struct, frozen=True):
@@ -156,7 +158,12 @@ class RepeatTask(Struct, frozen=True):
             task.tags_json,
             task.policy,
             task.priority,
-            route=replace(task.route, share=None) if task.share is not None else task.route,
+            # What it comes after is linked anew; a finaliser's copy comes after nothing.
+            route=replace(
+                task.route,
+                share=None,
+                needs=tuple(need for need in task.route.needs if need != AFTER),
+            ),
             unique=task.unique,
             repeats=task.number,
             share=task.own_share,

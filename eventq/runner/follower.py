@@ -215,12 +215,13 @@ class FollowerRun:
         """
         known = self._known()
         if known is not None and known.said.worker != self._node.name:
-            is_held = self._clock.monotonic() < self._held_elsewhere_until_s
-            if is_held and known.said.ttl_us:
-                return False
+            # First: else what the other one has done would be read again at each look.
             if known.said.seq > self.done:
                 self.done = known.said.seq
                 return True
+            is_held = self._clock.monotonic() < self._held_elsewhere_until_s
+            if is_held and known.said.ttl_us:
+                return False
         return self._claim()
 
     def _claim(self) -> bool:

@@ -132,7 +132,8 @@ class Settler:
                 # So do most tasks end, and there is nothing to report.
                 completed_count += 1
             elif type(body) is Joined:
-                self._said = begun_s, body
+                # A log that is ahead of the clock says when: that is no part of what the node is.
+                self._said = begun_s, replace(body, decided_at=None)
             elif kind in COUNTED:
                 is_news = True
                 if type(body) is Cancelled:

@@ -91,11 +91,15 @@ class Bounds:
         elif isinstance(body, Resumed) and self.pauses.pop(body.scope, 0) == 0:
             raise BrokenError("pause", "resumes what was not paused")
 
-    def pass_by(self, at: int) -> None:
-        """Time has come to here: pauses that end by themselves have ended."""
-        for scope, until in list(self.pauses.items()):
-            if until is not None and until <= at:
-                del self.pauses[scope]
+    def pass_by(self, at: int) -> list[Scope]:
+        """Time has come to here: returns the pauses that have ended by themselves.
+
+        They have ended for good, also where time goes back afterwards.
+        """
+        over = [scope for scope, until in self.pauses.items() if until is not None and until <= at]
+        for scope in over:
+            del self.pauses[scope]
+        return over
 
     def is_paused(self, name: str | None, lane: str, at: int) -> bool:
         """Whether all tasks of a name and lane are paused."""

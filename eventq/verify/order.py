@@ -46,10 +46,7 @@ class Order:
         It is the first in any of the choices.
         """
         if now < self._now:
-            for ranking in self._rankings.values():
-                ranking.bring_back()
-            if self._governed is not None:
-                self._governed.bring_back()
+            self._go_back(now)
         self._now = now
         waiting, tasks = self._waiting, self._tasks
         while waiting and waiting[0][0] <= now:
@@ -71,6 +68,7 @@ class Order:
         """Goes by limits, pauses and turns from here on, and by shares as tasks have them now."""
         self._rankings.clear()
         self._governed = GovernedOrder(self._tasks, bounds, self._wait)
+        self._wait_again(now)
         for task in self._tasks.values():
             if task.edition and is_due(task, now):
                 self._governed.add(task)
@@ -102,6 +100,27 @@ class Order:
             heapify(self._waiting)
         for ranking in self._rankings.values():
             ranking.tidy(tasks, most)
+
+    def _go_back(self, now: int) -> None:
+        """Time goes back: what was due, or past its expiry, may not be so any more."""
+        for ranking in self._rankings.values():
+            ranking.bring_back()
+        if self._governed is not None:
+            self._governed.bring_back()
+        self._wait_again(now)
+
+    def _wait_again(self, now: int) -> None:
+        """Has all wait that are not due now, also what was due at a later instant."""
+        tasks = self._tasks
+        waiting = [e for e in self._waiting if e[1] in tasks and tasks[e[1]].edition == e[2]]
+        known = {number for _, number, _ in waiting}
+        waiting += [
+            (task.scheduled_at, task.number, task.edition)
+            for task in tasks.values()
+            if task.edition and task.number not in known and not is_due(task, now)
+        ]
+        heapify(waiting)
+        self._waiting = waiting
 
     def _wait(self, task: Seen) -> None:
         heappush(self._waiting, (task.scheduled_at, task.number, task.edition))

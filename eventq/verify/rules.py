@@ -131,7 +131,7 @@ class Rules:
         at, self._stamp = decided_at(first, at, self._stamp, bodies, self._report), at
         self._now, self._end = at, first + len(bodies) - 1
         if self.bounds.pauses:
-            self.bounds.pass_by(at)
+            self._order.open(self.bounds.pass_by(at))
         for number, body in zip(numbers, bodies, strict=True):
             seq += 1
             if self._made.owed:
@@ -302,7 +302,8 @@ class Rules:
         task.state = "completed"
         task.fence = 0
         task.saved = None
-        del self.tasks[number]
+        # After a finding it may be known from its history alone.
+        self.tasks.pop(number, None)
         if task.unique is not None:
             self._uniques.free(task)
         if self._judges_links:
@@ -334,7 +335,7 @@ class Rules:
         self.links.leave(task)
         task.state = state
         task.fence = task.edition = 0
-        del self.tasks[task.number]
+        self.tasks.pop(task.number, None)
         if self._judges_links:
             self.links.end(task, completed=False)
         self._uniques.free(task)

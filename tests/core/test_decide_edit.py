@@ -14,12 +14,15 @@ from eventq.core.events import (
     Retried,
     Updated,
 )
+from eventq.core.link import Link
 from eventq.core.manage import CancelTask, ManageTask, RetryTask, UpdateTask
+from eventq.core.projection import Projection
 from eventq.core.settle import Outcome
-from eventq.core.task import Route
+from eventq.core.task import Route, TaskState
 from eventq.errors import ArgumentError, LogTooNewError, NotAllowedError
 from tests import deciding as decide
 from tests.core.bench import AGING, ERROR, Bench, order
+from tests.deciding import FoundPast
 from tests.driver import append_texts, record, task_in
 
 
@@ -189,3 +192,16 @@ def test_a_reopened_task_keeps_its_name_lane_needs_and_snoozes(bench: Bench) -> 
     task = bench.projection.tasks[1]
     assert (task.name, task.lane, task.snoozes) == ("a", "heavy", 1)
     assert task == task_in(bench.log, 1)
+
+
+def test_a_retry_of_what_is_not_folded_yet_changes_nothing() -> None:
+    """Where several may append at a time, the log may hold a task that the projection does not."""
+    bench = Bench()
+    bench.have(order())
+    bench.have(order(link=Link((1,))))
+    task = task_in(bench.log, 2)
+
+    decision = ManageTask("2", RetryTask()).decide(Projection("default"), FoundPast(task), 10)
+
+    assert task.recorded_state is TaskState.WAITING
+    assert decision.events == []

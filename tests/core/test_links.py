@@ -8,6 +8,7 @@ import pytest
 from msgspec import Raw
 from msgspec.structs import replace
 
+from eventq import Queue
 from eventq.core.cascade import CANCELLED_BY, cancel_doomed
 from eventq.core.command import NEW, Draft
 from eventq.core.create import NewTask
@@ -211,6 +212,23 @@ def test_one_that_comes_after_a_task_of_a_newer_eventq_is_skipped_and_told(desk:
     assert desk.state(after) == "final"
     with pytest.raises(LogTooNewError, match="frozen"):
         desk.retry(after)
+
+
+def test_a_finaliser_that_a_newer_eventq_has_touched_is_left_alone() -> None:
+    """Its flow closes without it, and nobody's commit fails for it."""
+    queue = Queue("memory://")
+    with queue.flow() as flow:
+        flow.new()
+        last = flow.on_failure()
+    assert last.task is not None
+    append_texts(queue.log, [last.task.number], '{"kind":"frozen"}')
+
+    report = queue.run(lambda *_: None, until="idle")
+    queue.new()
+
+    assert report.completed == 1
+    assert queue.run(lambda *_: None, until="idle").completed == 1
+    assert queue.tasks(state="unknown")[0].number == last.task.number
 
 
 def test_a_retry_by_hand_waives_what_has_failed(desk: Desk) -> None:

@@ -123,3 +123,19 @@ def test_attempts_that_run_or_came_late_are_told() -> None:
 
         [attempt] = t.queue.attempts(task.key)
     assert (attempt.outcome, attempt.late) == ("called off", "completed")
+
+
+def test_a_finaliser_is_repeated_by_itself(queue: Queue) -> None:
+    """Its copy comes after nothing, and says so."""
+    with queue.flow() as flow:
+        flow.new()
+        last = flow.finally_({"n": 5})
+    queue.run(lambda *_: None, until="idle")
+    assert last.task is not None
+
+    again = queue.repeat(last.task.key)
+    queue.run(lambda _ctx, task: task.tags["n"], until="idle")
+
+    assert again.needs == ()
+    assert queue.wait(again.key).result == 5
+    assert verify(queue.log).ok

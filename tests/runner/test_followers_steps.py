@@ -91,6 +91,26 @@ def test_what_was_done_and_not_said_is_done_again() -> None:
     check_log(ours.log)
 
 
+def test_one_that_stands_by_reads_nothing_twice() -> None:
+    """What the other one has said that it has done is behind both."""
+    clock = ManualClock()
+    ours, theirs = two_queues(clock)
+    follow = make_follow("f", lambda event: None, kinds=["created"], names=None, since=0)
+    first, second = (FollowerRun(follow, node_of(q), ttl_us=30_000_000) for q in (ours, theirs))
+    for _ in range(3):
+        ours.new()
+        for run in (first, second):
+            while run.step(lambda: False) == 0:
+                pass
+        clock.advance(2)
+        first.step(lambda: False)
+    ours.new()
+    second.step(lambda: False)
+
+    assert first.done > 3
+    assert second.done >= told(ours)[-1].seq
+
+
 def test_the_wait_after_a_failure_doubles() -> None:
     """Up to a minute; what has come since waits, too, and success ends it."""
     clock = ManualClock()

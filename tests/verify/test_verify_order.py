@@ -5,13 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec import Raw
 
 from eventq.core.audience import Audience
-from eventq.core.events import Policy
+from eventq.core.command import NEW, Draft
+from eventq.core.durations import SECOND_US
+from eventq.core.events import NODE, Created, Leased, Paused, Policy, Released, Scope, Shared
+from eventq.core.projection import Projection
 from eventq.core.task import Route
+from eventq.verify import verify
 from eventq.verify.fitting import fits
 from eventq.verify.order import RANKINGS_KEPT, STALE_ENTRIES, Order
 from eventq.verify.seen import Choice, Entry, Seen
+from tests.driver import memory_log, record
 
 PLAIN = Policy("linear", 10)
 ALL = [Choice()]
@@ -102,3 +108,57 @@ def test_rankings_are_given_up_when_there_are_many() -> None:
 def test_patterns_mean_what_they_mean_to_a_node(pattern: str, name: str) -> None:
     """Two pieces of code, one meaning."""
     assert fits(name, pattern) == Audience((pattern,), unnamed=False).accepts(Route(name))
+
+
+def test_a_pause_that_has_ended_is_over_also_where_time_goes_back() -> None:
+    """One stamp far ahead ends it for nodes, and so it does here."""
+    log, ahead_us = memory_log(), 3_600 * SECOND_US
+    projection = Projection(log.namespace)
+    scope = Scope(tags=(("big", "1"),))
+
+    def say(*drafts: Draft, now: int) -> None:
+        record(log, projection, list(drafts), now=now)
+
+    say((NEW, Created(PLAIN, tags=Raw(b'{"big":1}'))), now=10)
+    say((NEW, Created(PLAIN)), now=10)
+    say((NODE, Paused(scope=scope, until=20 * SECOND_US)), now=10)
+    # The paused one is put aside here.
+    say((2, Leased(1, "n", 30)), now=11)
+    say((NEW, Created(PLAIN)), now=ahead_us)
+    say((1, Leased(1, "n", 30, decided_at=SECOND_US)), now=ahead_us)
+
+    assert verify(log, limit=9).findings == ()
+
+
+def test_what_was_due_is_so_again_after_time_has_gone_back() -> None:
+    """Also where turns are set just then."""
+    log, ahead_us = memory_log(), 3_600 * SECOND_US
+    projection = Projection(log.namespace)
+
+    def say(*drafts: Draft, now: int) -> None:
+        record(log, projection, list(drafts), now=now)
+
+    say((NEW, Created(PLAIN, scheduled_at=ahead_us - 1)), now=10)
+    say((NEW, Created(PLAIN, priority=1)), now=ahead_us)
+    say((2, Leased(1, "n", 30)), now=ahead_us)
+    say((NODE, Shared(per="big", decided_at=12)), now=ahead_us)
+    say((NEW, Created(PLAIN)), now=ahead_us)
+    say((1, Leased(1, "n", 30)), now=ahead_us)
+
+    assert verify(log, limit=9).findings == ()
+
+
+def test_what_becomes_due_after_time_has_gone_back_is_not_lost() -> None:
+    """It was told of before anybody asked for the order at the earlier time."""
+    log, ahead_us = memory_log(), 3_600 * SECOND_US
+    projection = Projection(log.namespace)
+
+    def say(*drafts: Draft, now: int) -> None:
+        record(log, projection, list(drafts), now=now)
+
+    say((NEW, Created(PLAIN)), now=ahead_us)
+    say((1, Leased(1, "n", 30)), now=ahead_us)
+    say((1, Released(2, scheduled_at=20, decided_at=10)), now=ahead_us)
+    say((1, Leased(1, "n", 30, decided_at=30)), now=ahead_us)
+
+    assert verify(log, limit=9).findings == ()

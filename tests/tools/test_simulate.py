@@ -1,0 +1,78 @@
+"""The simulation: some seeds each time, equal runs of equal seeds, and faults that it finds."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from eventq.core.holders import Holder
+from eventq.core.lease import Renew
+from eventq.runner.lapses import LapseWatch
+from tools.simulate.campaign import Campaign, play
+from tools.simulate.shrinking import rule_of, shrink, steps_of, text_of
+from tools.simulate.simulation import Simulation
+
+# Short ones, so that all of this takes seconds.
+STEPS = 200
+SEEDS = 60
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """What nodes warn of is what is done to them here."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+def test_some_seeds_find_nothing_and_reach_rare_cases(tmp_path: Path) -> None:
+    """What happens to real nodes happens here; a campaign that was broken off goes on."""
+    resume = tmp_path / "simulated.json"
+    Campaign(first=5_000, count=SEEDS // 2, steps=STEPS, resume=resume).run()
+    campaign = Campaign(first=5_000, count=SEEDS, steps=STEPS, resume=resume)
+
+    assert campaign.run() == []
+
+    assert campaign.seeds == SEEDS
+    wanted = {"crash with leases", "conflict", "reply lost", "unavailable", "graceful stop"}
+    assert wanted <= campaign.sometimes.keys()
+
+
+def test_a_seed_is_the_same_each_time() -> None:
+    """To the last byte of its log."""
+    seals = []
+    for _ in range(2):
+        simulation = Simulation(5_001)
+        simulation.play(STEPS)
+        seals.append([each.commit.seal for each in simulation.world.appended])
+
+    assert len(seals[0]) > 20
+    assert seals[0] == seals[1]
+
+
+def test_a_lapse_that_comes_too_early_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A planted fault: whoever else holds leases is taken for dead at each look."""
+
+    def look(_: LapseWatch, holders: dict[str, Holder], *, me: str, **__: object) -> object:
+        return [(name, holder.seen_seq) for name, holder in holders.items() if name != me]
+
+    monkeypatch.setattr(LapseWatch, "look", look)
+    found = (each.rule for seed in range(9) for each in play(seed, steps=STEPS).findings)
+
+    assert next(rule for rule in found if rule in {"lapse", "history: 13"})
+
+
+def test_a_failing_seed_shrinks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To fewer steps that fail alike, told so that they can be played again."""
+    monkeypatch.setattr(Renew, "decide", lambda *_: 1 / 0)
+    said: list[str] = []
+    seed = next(seed for seed in range(9) if rule_of(seed, 100, set()) is not None)
+
+    skipped = shrink(seed, 100, said.append)
+
+    assert len(skipped) > 20
+    assert said[-1].endswith(f"--skip {text_of(skipped)}")
+    assert rule_of(seed, 100, steps_of(text_of(skipped))) == "broke"

@@ -1,0 +1,58 @@
+"""``python -m tools.simulate``: many seeds, or one of them step by step.
+
+For example::
+
+    python -m tools.simulate --seeds 10000 --steps 1000 --jobs 2 --resume simulated.json
+    python -m tools.simulate --seed 42
+    python -m tools.simulate --seed 42 --shrink
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from tools.simulate.campaign import Campaign
+from tools.simulate.shrinking import shrink, steps_of
+from tools.simulate.simulation import Simulation
+
+
+def main() -> int:
+    """Runs what is asked for; returns 1 if anything was found."""
+    parser = argparse.ArgumentParser(prog="python -m tools.simulate", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=100, help="how many")
+    parser.add_argument("--from", dest="first", type=int, default=0, help="the first seed")
+    parser.add_argument("--steps", type=int, default=1_000, help="of each, before all drains")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--minutes", type=float, help="no more seeds are begun after that")
+    parser.add_argument("--resume", type=Path, help="a file that keeps how far it has come")
+    parser.add_argument("--seed", type=int, help="replays one, and prints what happens")
+    parser.add_argument("--shrink", action="store_true", help="finds fewer steps that fail alike")
+    parser.add_argument("--skip", default="", help="steps that are left out, like 3-17,40")
+    parser.add_argument("--without", default="", help="faults that are left out, like crash,stall")
+    arguments = parser.parse_args()
+    # What nodes warn of is what is done to them here.
+    logging.disable(logging.CRITICAL)
+    if arguments.seed is None:
+        campaign = Campaign(
+            first=arguments.first,
+            count=arguments.seeds,
+            steps=arguments.steps,
+            jobs=arguments.jobs,
+            minutes=arguments.minutes,
+            resume=arguments.resume,
+        )
+        return 1 if campaign.run() else 0
+    without = tuple(filter(None, arguments.without.split(",")))
+    if arguments.shrink:
+        return 1 if shrink(arguments.seed, arguments.steps, print) else 0
+    simulation = Simulation(arguments.seed, without=without, tell=print)
+    played = simulation.play(arguments.steps, skipped=steps_of(arguments.skip))
+    for finding in played.findings:
+        print(f"{finding.rule} at {finding.at}: {finding.text}")
+    return 1 if played.findings else 0
+
+
+sys.exit(main())

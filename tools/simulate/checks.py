@@ -1,0 +1,316 @@
+"""What must hold when a simulation is over, asked of log, nodes and what was written down.
+
+Each check reads evidence that does not come from what it checks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from eventq.archive import Archive, ArchivedLog
+from eventq.core.audience import Audience
+from eventq.core.durations import SECOND_US
+from eventq.core.events import (
+    LAPSED,
+    OF_FOLLOWERS,
+    AnyBody,
+    Completed,
+    Created,
+    Failed,
+    Followed,
+    Leased,
+    Renewed,
+    Unknown,
+    decode_bodies,
+)
+from eventq.core.projection import Projection
+from eventq.core.task import TaskState
+from eventq.eventlog import EventLog
+from eventq.eventlog.memory import MemoryLog
+from eventq.replay.fold import catch_up
+from eventq.verify import verify
+from tools.history.checker import Checker, RawCommit
+from tools.simulate.world import NAMESPACE
+
+if TYPE_CHECKING:
+    from tools.simulate.simulation import Simulation
+
+# So many findings of one kind are enough.
+MOST = 3
+# Clocks drift by this at the most: a lapse may come so much earlier by the true time.
+FASTEST = 1.11
+
+
+class Finding(Struct, frozen=True):
+    """One thing that must not be."""
+
+    rule: str
+    at: int
+    """A position of the log, or a step."""
+    text: str
+
+
+class Facts:
+    """The whole log, decoded once."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self.bodies: list[tuple[int, int, AnyBody | Unknown]] = []
+        """(position, task, body) of every event that the log has taken."""
+        self.by: list[tuple[str, int]] = []
+        """Who appended each of them, and when by the true time."""
+        for each in simulation.world.appended:
+            commit = each.commit
+            said = (each.by, each.at_us)
+            for seq, (task, body) in enumerate(
+                zip(commit.tasks, decode_bodies(commit.bodies), strict=True), commit.first
+            ):
+                self.bodies.append((seq, task, body))
+                self.by.append(said)
+
+
+def check_all(simulation: Simulation) -> list[Finding]:
+    """All that is wrong with one simulation."""
+    world = simulation.world
+    log: EventLog = MemoryLog(world.storage, url="memory://truth", namespace=NAMESPACE)
+    if simulation.faults.archive is not None and log.start().seq:
+        log = ArchivedLog(log, Archive(simulation.faults.archive.name, namespace=NAMESPACE))
+    facts = Facts(simulation)
+    findings = [
+        Finding(f"verify: {each.rule}", each.seq, each.problem)
+        for each in verify(log, limit=MOST + len(simulation.faults.foreign)).findings
+        if each.rule != "unknown"
+    ]
+    findings += _history(simulation)
+    findings += _projections(simulation, log)
+    for check in (_appended, _calls, _effects, _followers, _lapses):
+        findings += list(check(simulation, facts))[:MOST]
+    return findings
+
+
+def _history(simulation: Simulation) -> list[Finding]:
+    """What the history checker says, which shares no code with eventq."""
+    newer = {"future"} if simulation.faults.foreign else ()
+    checker = Checker(NAMESPACE, newer=newer, lapse_slack=1 - 1 / FASTEST)
+    for each in simulation.world.appended:
+        commit = each.commit
+        raw = RawCommit(
+            commit.id,
+            commit.first,
+            commit.at,
+            commit.prev,
+            commit.seal,
+            commit.tasks,
+            commit.keys,
+            commit.bodies,
+        )
+        checker.add(raw, true_at=each.at_us if simulation.are_clocks_right else None)
+    return [
+        Finding(f"history: {each.invariant}", each.seq or 0, each.text)
+        for each in checker.finish()
+        # A pause that a stamp far ahead has ended is over for nodes, and not for the checker; and
+        # a node may be behind a stamp by less than a minute once its clock has jumped.
+        if simulation.are_clocks_right or each.invariant not in {7, "clock"}
+    ][:MOST]
+
+
+def open_left(simulation: Simulation) -> list[int]:
+    """The tasks that should have come to an end, and have not."""
+    live = [host.process for host in simulation.hosts if host.process and not host.is_retired]
+    audiences = [
+        host.plan.workload.audience
+        for host in simulation.hosts
+        if host.plan.workload is not None and not host.is_retired
+    ]
+    if not audiences:
+        return []
+    with live[0].node.reading() as projection:
+        excused = _excused(projection, audiences)
+        return [number for number in projection.tasks if number not in excused]
+
+
+def _excused(projection: Projection, audiences: list[Audience]) -> set[int]:
+    """Tasks that wait without end, as they should."""
+    tasks, waits = projection.tasks, projection.waits
+    excused = {
+        number
+        for number, task in tasks.items()
+        if task.recorded_state is TaskState.UNKNOWN
+        or not any(audience.accepts(task.route) for audience in audiences)
+    }
+    excused.update(waits.held())
+    before = -1
+    while before != len(excused):
+        before = len(excused)
+        flows = {tasks[number].flow for number in excused if tasks[number].flow is not None}
+        for number, wait in waits.by_task.items():
+            task = tasks[number]
+            if not excused.isdisjoint(wait.open) or (task.role != "member" and task.flow in flows):
+                excused.add(number)
+    return excused
+
+
+def _projections(simulation: Simulation, log: EventLog) -> Iterable[Finding]:
+    """Rule 11 and 12: every node's fold is the log's, and its indexes are as a recount says."""
+    fresh = Projection(NAMESPACE)
+    catch_up(fresh, log)
+    now = fresh.decided_at
+    fresh.advance_to(now)
+    findings = []
+    expected = _said_of(fresh)
+    try:
+        fresh.check()
+    except AssertionError as error:
+        findings.append(Finding("indexes", fresh.seq, f"a fresh fold: {error}"))
+    for host in simulation.hosts:
+        if host.process is None or host.is_retired:
+            continue
+        with host.process.node.reading() as projection:
+            projection.advance_to(now)
+            try:
+                projection.check()
+            except AssertionError as error:
+                text = f"{host.process.name}: {error!r}"
+                findings.append(Finding("indexes", projection.seq, text))
+            for (name, ours), (_, theirs) in zip(expected, _said_of(projection), strict=True):
+                if ours != theirs:
+                    text = f"{host.process.name} has other {name} than a replay"
+                    findings.append(Finding("fold", projection.seq, text))
+    return findings[:MOST]
+
+
+def _said_of(projection: Projection) -> list[tuple[str, object]]:
+    """All that a projection says."""
+    governing = projection.governing
+    return [
+        ("end", (projection.seq, projection.at, projection.seal)),
+        ("unknown", (projection.unknown, projection.unknown_count)),
+        ("tasks", projection.tasks),
+        ("counts", (projection.counts, projection.reopened)),
+        ("holders", projection.holders),
+        ("members", projection.members.by_name),
+        ("followers", projection.followers),
+        ("schedules", projection.schedules.by_name),
+        ("waits", (projection.waits.by_task, projection.waits.by_predecessor)),
+        ("doomed", (list(projection.waits.doomed), projection.waits.unneeded)),
+        ("reviving", (list(projection.waits.expiring), list(projection.waits.reviving))),
+        ("flows", projection.flows.by_number),
+        ("strangers", (projection.strangers, projection.strange_ends)),
+        ("limits", governing.limits.by_name),
+        ("instants", governing.limits.instants(projection.decided_at)),
+        (
+            "uses",
+            {bucket: use.running for bucket, use in governing.limits.uses.items() if use.running},
+        ),
+        ("pauses", governing.pauses.by_scope),
+        ("turns", (governing.turns.shared, governing.turns.by_priority())),
+        ("order", [task.number for task in projection.ready(projection.decided_at)]),
+    ]
+
+
+def _appended(simulation: Simulation, _: Facts) -> Iterable[Finding]:
+    """Rule 2: what was acknowledged is there as it was, and what was refused is nowhere."""
+    world = simulation.world
+    ids = Counter(each.commit.id for each in world.appended)
+    for identity, count in ids.items():
+        if count > 1 or identity in world.refused_ids:
+            yield Finding("append", 0, f"commit {identity} was refused, or is there twice")
+    stored = world.storage.commits.get(NAMESPACE, [])
+    kept = [each.commit for each in world.appended][len(world.appended) - len(stored) :]
+    if kept != stored:
+        yield Finding("append", 0, "the log does not hold what it has taken")
+
+
+def _calls(simulation: Simulation, facts: Facts) -> Iterable[Finding]:
+    """What callers were told is so: ok is there, refused or failed is not, unknown at most once."""
+    marks: Counter[int] = Counter()
+    created = set()
+    for seq, _, body in facts.bodies:
+        if type(body) is Created:
+            created.add(seq)
+            if body.repeats is None:
+                mark = msgspec.json.decode(body.tags).get("mark")
+                if mark is not None:
+                    marks[mark] += 1
+    for call in simulation.clients.calls:
+        found = sum(marks[mark] for mark in call.marks)
+        if any(marks[mark] > 1 for mark in call.marks):
+            yield Finding("call", call.number, f"{call.what} ({call.status}) was done twice")
+        if found and call.status in {"refused", "failed"}:
+            yield Finding("call", call.number, f"{call.what} was {call.status}, and is in the log")
+        for number in call.made:
+            if number not in created:
+                yield Finding("call", call.number, f"{call.what} returned {number}, not in the log")
+
+
+def _effects(simulation: Simulation, facts: Facts) -> Iterable[Finding]:
+    """Rule 15: what was run had been leased, what completed had been run, each attempt once."""
+    leased = {seq: (task, body.worker) for seq, task, body in facts.bodies if type(body) is Leased}
+    begun: Counter[int] = Counter()
+    ended = set()
+    for host in simulation.hosts:
+        for effect in host.effects:
+            if effect.what == "end":
+                ended.add(effect.fence)
+                continue
+            begun[effect.fence] += 1
+            if leased.get(effect.fence) != (effect.task, effect.node):
+                yield Finding("effect", effect.fence, f"{effect.node} ran what it had not leased")
+    for fence, count in begun.items():
+        if count > 1:
+            yield Finding("effect", fence, "one attempt was begun twice")
+    for seq, task, body in facts.bodies:
+        if type(body) is Completed and body.fence not in ended:
+            yield Finding("effect", seq, f"task {task} completed, and nobody has run it")
+
+
+def _followers(simulation: Simulation, facts: Facts) -> Iterable[Finding]:
+    """Each follower was called for all that it follows, in order, at least once."""
+    follows = {each.name: each for host in simulation.hosts for each in host.plan.follows}
+    for name, follow in follows.items():
+        begun = next(
+            (s for s, _, body in facts.bodies if type(body) is Followed and body.follower == name),
+            0,
+        )
+        # What was cut before the log knew of it, it has missed.
+        since = max((cut for end, cut in simulation.world.cuts if end < begun), default=0)
+        wanted = [
+            seq
+            for seq, _, body in facts.bodies[since : simulation.drained_seq]
+            if type(body) is not Unknown
+            and body.kind not in OF_FOLLOWERS
+            and (follow.kinds is None or body.kind in follow.kinds)
+        ]
+        called = simulation.workloads.workers.followed.get(name, [])
+        missed = set(wanted).difference(called)
+        if missed and simulation.is_drained:
+            yield Finding(
+                "follower", min(missed), f"{name} was not called for {len(missed)} events"
+            )
+        first = list(dict.fromkeys(called))
+        if first != sorted(first):
+            yield Finding("follower", first[0], f"{name} was called out of order")
+
+
+def _lapses(simulation: Simulation, facts: Facts) -> Iterable[Finding]:
+    """Rule 13: nothing lapses before its ttl has passed since its node's last sign."""
+    if not simulation.are_clocks_right:
+        # At its first look, a node judges by what the log's stamps say.
+        return
+    signs: dict[str, tuple[int, int]] = {}
+    holder: dict[int, str] = {}
+    for (seq, task, body), (_, at_us) in zip(facts.bodies, facts.by, strict=True):
+        if type(body) is Leased:
+            signs[body.worker] = at_us, body.ttl_us
+            holder[task] = body.worker
+        elif type(body) is Renewed:
+            signs[body.worker] = at_us, body.ttl_us
+        elif type(body) is Failed and body.error.type == LAPSED:
+            seen_us, ttl_us = signs[holder[task]]
+            if at_us - seen_us < ttl_us / FASTEST - SECOND_US / 100:
+                passed_s = (at_us - seen_us) / SECOND_US
+                yield Finding("lapse", seq, f"task {task} lapsed {passed_s} s after a sign")

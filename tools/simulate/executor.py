@@ -1,0 +1,179 @@
+"""Attempts that take virtual time: each begins when a slot is free, and ends when its time comes.
+
+The worker itself is called at its attempt's end; what it told on the way comes before.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Struct
+
+from eventq.core.durations import SECOND_US
+from eventq.errors import EventqError
+from eventq.handlers.work import Work
+from eventq.runner.attempt import Attempt, returned
+from eventq.runner.executors import Executor
+from tools.simulate.world import World
+
+NEVER_US = 2**62
+
+
+class Effect(Struct, frozen=True):
+    """A line of a worker's journal, which is outside the log and outlives its process."""
+
+    what: str
+    """``start`` or ``end``."""
+    task: int
+    fence: int
+    node: str
+    at_us: int
+    """The true time."""
+
+
+class Running(Struct, eq=False):
+    """One attempt that goes on."""
+
+    attempt: Attempt
+    ends_us: int
+    tells_us: int
+    is_stubborn: bool
+    """It goes on whatever it is told."""
+
+
+class VirtualExecutor(Executor):
+    """Runs attempts in a few slots, in virtual time."""
+
+    def __init__(
+        self,
+        world: World,
+        node: str,
+        effects: list[Effect],
+        lengths: Callable[[], int],
+        **options: Any,  # noqa: ANN401 - those of Executor
+    ) -> None:
+        """``lengths`` draws how long an attempt takes, in microseconds."""
+        super().__init__(**options)
+        self.due_us = NEVER_US
+        """When there is something to do."""
+        self._world = world
+        self._node = node
+        self._effects = effects
+        self._lengths = lengths
+        self._waiting: deque[Attempt] = deque()
+        self._running: list[Running] = []
+
+    def calls(self, work: Work) -> bool:  # noqa: ARG002 - all of it
+        """See Executor.calls."""
+        return True
+
+    def start(self) -> None:
+        """See Executor.start."""
+
+    def submit(self, attempts: list[Attempt]) -> None:
+        """See Executor.submit."""
+        self._waiting.extend(attempts)
+        self._fill()
+
+    def take_back(self) -> list[Attempt]:
+        """See Executor.take_back."""
+        back = list(self._waiting)
+        self._waiting.clear()
+        return back
+
+    def waiting_count(self) -> int:
+        """See Executor.waiting_count."""
+        return len(self._waiting)
+
+    def works_here(self) -> bool:
+        """See Executor.works_here."""
+        return False
+
+    def is_alive(self) -> bool:
+        """See Executor.is_alive."""
+        return bool(self._running)
+
+    def end_lost(self, killed: BaseException) -> None:
+        """See Executor.end_lost: there is no loop."""
+
+    def end(self) -> None:
+        """See Executor.end: attempts go on that ignore it."""
+
+    def act(self) -> None:
+        """One attempt ends, or tells something."""
+        now_us = self._world.now_us
+        for each in self._running:
+            if each.tells_us <= now_us:
+                each.tells_us = NEVER_US
+                self._tell(each)
+                break
+            if each.ends_us <= now_us:
+                self._running.remove(each)
+                self._finish(each)
+                self._fill()
+                break
+        self._set_due()
+
+    def hasten(self) -> None:
+        """All that runs ends soon."""
+        for each in self._running:
+            each.ends_us = min(each.ends_us, self._world.now_us + SECOND_US // 10)
+        self._set_due()
+
+    def _fill(self) -> None:
+        world = self._world
+        while self._waiting and len(self._running) < self._workers:
+            attempt = self._waiting.popleft()
+            attempt.begin(self._clock.monotonic())
+            self._effects.append(
+                Effect("start", attempt.task.number, attempt.task.fence, self._node, world.now_us)
+            )
+            length_us = self._lengths()
+            tells_us = NEVER_US
+            if not world.is_calm and world.chance.one_in(6):
+                tells_us = world.now_us + length_us // 2
+            running = Running(attempt, world.now_us + length_us, tells_us, world.chance.one_in(3))
+            attempt.interrupt = self._hurry
+            self._running.append(running)
+        self._set_due()
+
+    def _hurry(self, attempt: Attempt) -> None:
+        """An attempt is told to end: it soon does, unless it is stubborn."""
+        for each in self._running:
+            if each.attempt is attempt and not each.is_stubborn:
+                each.ends_us = min(each.ends_us, self._world.now_us + SECOND_US // 10)
+        self._set_due()
+
+    def _tell(self, running: Running) -> None:
+        context = running.attempt.context
+        try:
+            context.progress(1, 2)
+            context.save({"half": True})
+        except EventqError:
+            return
+        self._world.sometimes["progress told"] += 1
+
+    def _finish(self, running: Running) -> None:
+        attempt = running.attempt
+        context = attempt.context
+        try:
+            if not running.is_stubborn:
+                context.check()
+            value = attempt.work.call(context, attempt.task)
+            attempt.outcome = returned(attempt.task, value, attempt.work)
+        except Exception as error:  # noqa: BLE001 - whatever a worker raises is its outcome
+            attempt.fail(error)
+        attempt.ended_s = self._clock.monotonic()
+        self._effects.append(
+            Effect("end", attempt.task.number, attempt.task.fence, self._node, self._world.now_us)
+        )
+        self.note_end(attempt)
+        if len(self._waiting) <= self.ring_below:
+            self.bell.ring()
+
+    def _set_due(self) -> None:
+        self.due_us = min(
+            (min(each.ends_us, each.tells_us) for each in self._running), default=NEVER_US
+        )

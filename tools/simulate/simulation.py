@@ -1,0 +1,269 @@
+"""One simulation: steps drawn by a seed, faults among them; then calm, in which all must drain."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Collection
+
+from msgspec import Struct
+
+from eventq.core.durations import SECOND_US
+from eventq.core.events import Resumed
+from eventq.core.govern import ResumeTasks
+from eventq.node import commit_plan
+from eventq.queue import Queue
+from eventq.replay.rules_now import PauseState
+from tools.simulate.checks import Finding, check_all, open_left
+from tools.simulate.clients import Clients
+from tools.simulate.faults import Faults
+from tools.simulate.hosts import Host, HostPlan
+from tools.simulate.workloads import Workloads, lengths_of
+from tools.simulate.world import PlaceClock, World
+
+# Of the steps, so many are faults, and calls of clients.
+FAULTS, CALLS = 0.04, 0.25
+# No more tasks are made while so many are open.
+OPEN_TASKS = 25
+# Steps in which all must have drained.
+CALM_STEPS = 20_000
+# It is looked this often whether they have.
+DRAIN_LOOKS = 20
+
+
+class Played(Struct, frozen=True):
+    """What came of one seed."""
+
+    seed: int
+    steps: int
+    calm_steps: int
+    commits: int
+    sometimes: dict[str, int]
+    findings: list[Finding]
+
+
+class Simulation:
+    """One seed's hosts, and what happens to them."""
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        without: Collection[str] = (),
+        tell: Callable[[str], None] | None = None,
+    ) -> None:
+        """``without``: kinds of faults that are left out."""
+        commit_plan._ids.seed(seed)  # noqa: SLF001 - else seals would be of chance
+        self.world = world = World(seed, tell=tell)
+        world.chance.begin_step(0)
+        self.workloads = Workloads(world)
+        self.hosts = _hosts(world, self.workloads)
+        self.clients = Clients(world)
+        self.faults = Faults(world, self.hosts, without=without)
+        self.step = 0
+        self.is_drained = False
+        """All has ended that could."""
+        self.drained_seq = 0
+        """Up to here followers have had time to come."""
+        self._is_interloping = False
+        world.interlope = self._interlope
+        world.on_commit = self._wake_watchers
+
+    def play(self, steps: int, *, skipped: Collection[int] = ()) -> Played:
+        """Does so many steps, but those skipped; then calms down, drains and checks."""
+        world, chance = self.world, self.world.chance
+        findings: list[Finding] = []
+        calm_steps = 0
+        try:
+            for step in range(1, steps + 1):
+                if step in skipped:
+                    continue
+                self.step = step
+                chance.begin_step(step)
+                self._do_step()
+            self._calm_down()
+            calm_steps = self._drain(steps)
+        except Exception as error:  # noqa: BLE001 - whatever breaks is a finding
+            findings.append(Finding("broke", self.step, _text_of(error)))
+        if not findings and not self.is_drained:
+            left = open_left(self)
+            findings.append(Finding("drain", len(world.appended), f"{left} have not ended"))
+        findings += check_all(self)
+        return Played(
+            world.seed, steps, calm_steps, len(world.appended), dict(world.sometimes), findings
+        )
+
+    def _do_step(self) -> None:
+        draw = self.world.chance.random()
+        if draw < FAULTS:
+            self.faults.strike()
+        elif draw < FAULTS + CALLS:
+            self._call()
+        else:
+            self._go_on()
+
+    def _call(self) -> None:
+        host = self.world.chance.pick(self.hosts)
+        if host.process is not None and host.stalled_until_us <= self.world.now_us:
+            self.clients.act(host, is_full=self._is_full(host))
+
+    def _go_on(self) -> None:
+        """Whoever has something to do does it; if nobody has, time passes."""
+        world = self.world
+        now_us = world.now_us
+        dues = [(host.next_us(), host) for host in self.hosts]
+        due = [host for at_us, host in dues if at_us <= now_us]
+        if due:
+            world.chance.pick(due).act()
+            return
+        next_us = min(at_us for at_us, _ in dues)
+        if not world.is_calm and world.chance.one_in(8):
+            next_us += int(world.chance.random() * 3 * SECOND_US)
+        world.now_us = max(now_us, min(next_us, now_us + 600 * SECOND_US))
+
+    def _interlope(self, name: str) -> None:
+        """Another host acts, in the middle of what a process does."""
+        others = [
+            host
+            for host in self.hosts
+            if host.process is not None
+            and host.process.name != name
+            and host.stalled_until_us <= self.world.now_us
+        ]
+        if not others or self._is_interloping:
+            return
+        self._is_interloping = True
+        try:
+            host = self.world.chance.pick(others)
+            if host.process is not None and host.process.runner and self.world.chance.one_in(2):
+                host.act()
+            else:
+                self.clients.act(host, is_full=False)
+        finally:
+            self._is_interloping = False
+
+    def _wake_watchers(self) -> None:
+        """A commit is heard of soon, as a rule."""
+        world = self.world
+        for host in self.hosts:
+            if host.process is not None and host.process.runner is not None:
+                delay_us = 0 if world.is_calm else world.chance.pick((0, 20_000, SECOND_US))
+                host.process.wake(world.now_us + delay_us)
+
+    @staticmethod
+    def _is_full(host: Host) -> bool:
+        assert host.process is not None, "its process is asked"
+        known = host.process.node._folded.projection  # noqa: SLF001 - a look that reads nothing
+        return known is not None and len(known.tasks) > OPEN_TASKS
+
+    # The end.
+
+    def _calm_down(self) -> None:
+        """No more faults, and nothing that makes tasks without end."""
+        world = self.world
+        world.is_calm = True
+        self.faults.end()
+        for host in self.hosts:
+            if host.process is None and not host.is_retired:
+                host.start()
+            if host.process is not None and host.process.runner is not None:
+                host.process.runner.defining.define()
+        queue = next(host.process.queue for host in self.hosts if host.process is not None)
+        for schedule in list(queue.schedules):
+            schedule.drop()
+        for pause in queue.pauses():
+            queue._node.execute(_resuming(pause))  # noqa: SLF001 - any scope, as it stands
+        for name in ("l0", "l1", "l2"):
+            _define(queue, name)
+
+    @property
+    def are_clocks_right(self) -> bool:
+        """Whether the log's stamps can be trusted, but for what clocks differ by a moment."""
+        return not any(host.clock.was_wrong for host in self.hosts)
+
+    def _drain(self, steps: int) -> int:
+        """Goes on until nothing is left that can go on; returns how many steps that took."""
+        world = self.world
+        for step in range(CALM_STEPS):
+            world.chance.begin_step(steps + 1 + step)
+            self._go_on()
+            if step % DRAIN_LOOKS == 0 and not open_left(self):
+                self.is_drained = True
+                break
+        self.drained_seq = world.appended[-1].commit.last if world.appended else 0
+        while not self._have_followed() and step < 2 * CALM_STEPS:
+            self._go_on()
+            step += 1
+        return step
+
+    def _have_followed(self) -> bool:
+        """Whether each follower has come to where all had drained, on one node or another."""
+        come: dict[str, int] = {}
+        for host in self.hosts:
+            for run in [] if host.process is None else host.process.followers:
+                come[run.follow.name] = max(come.get(run.follow.name, 0), run.done)
+        return all(seq >= self.drained_seq for seq in come.values())
+
+
+def _hosts(world: World, workloads: Workloads) -> list[Host]:
+    chance = world.chance
+    count = 2 + chance.below(3)
+    ttl_us = chance.pick((2, 5, 30)) * SECOND_US
+    is_remote = chance.one_in(2)
+    lengths = lengths_of(world)
+    hosts = []
+    for index in range(count):
+        workers = 1 + chance.below(3)
+        # One does nothing but make tasks, where there are many.
+        makes_only = index == count - 1 and count > 2
+        workload = (
+            None
+            if makes_only
+            else workloads.workload(chance, workers=workers, takes_all=index == 0)
+        )
+        plan = HostPlan(
+            f"n{index}",
+            workload,
+            [] if makes_only else workloads.follows(chance),
+            workers=workers,
+            ttl_us=ttl_us,
+            lengths=lengths,
+        )
+        hosts.append(Host(world, plan, _clock(world, is_remote=is_remote), is_remote=is_remote))
+    for host in hosts:
+        host.start()
+    return hosts
+
+
+def _clock(world: World, *, is_remote: bool) -> PlaceClock:
+    """A clock that is right, or not: by milliseconds, or by an hour where the log corrects it."""
+    chance = world.chance
+    offset_us, rate = int(chance.random() * 5_000), 1.0
+    was_wrong = False
+    if chance.one_in(3):
+        was_wrong = not is_remote
+        rate = 0.9 + chance.random() * 0.2
+        world.sometimes["clock drifts"] += 1
+    if is_remote and chance.one_in(3):
+        offset_us = chance.pick((-3_600, 3_600)) * SECOND_US
+        world.sometimes["clock an hour off"] += 1
+    elif chance.one_in(6):
+        was_wrong = not is_remote
+        offset_us = chance.pick((-3_600, 3_600, 20, -90)) * SECOND_US
+        world.sometimes["clock wrong on its own"] += 1
+    clock = PlaceClock(world, offset_us=offset_us, rate=rate)
+    clock.was_wrong = was_wrong
+    return clock
+
+
+def _resuming(pause: PauseState) -> ResumeTasks:
+    return ResumeTasks(Resumed(scope=pause.scope))
+
+
+def _define(queue: Queue, name: str) -> None:
+    """A limit that nobody has defined blocks for good; a rate takes its time."""
+    per = {state.value for state in queue.limits() if state.limit == name}
+    queue.set_limit(name, running=2, per="host" if per - {None} else None)
+
+
+def _text_of(error: Exception) -> str:
+    return "".join(traceback.format_exception(error)[-6:])

@@ -1,0 +1,155 @@
+"""One process's way to the log that all share: it fails, lags, lies about outcomes, and conflicts.
+
+The storage behind it is one and never fails; what a view did to it, the world writes down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from eventq.core.events import Commit
+from eventq.errors import LogConflictError, LogOutcomeUnknownError, LogUnavailableError
+from eventq.eventlog.contract import READ_EVENTS, Decide, Head, StoredEvent, Watch
+from eventq.eventlog.memory import MemoryLog
+from tools.simulate.world import NAMESPACE, NodeDiedError, PlaceClock, World
+
+# What is to happen at the next append of a view, once.
+CONFLICT = "conflict"
+DIE_BEFORE = "death before the append"
+DIE_AFTER = "death after the append"
+LOST_BEFORE = "append lost"
+LOST_AFTER = "reply lost"
+
+
+class View(MemoryLog):
+    """A log of one process."""
+
+    def __init__(self, world: World, name: str, clock: PlaceClock, *, is_remote: bool) -> None:
+        super().__init__(world.storage, url="memory://simulated", namespace=NAMESPACE)
+        self.name = name
+        self.armed: str | None = None
+        """What happens at the next append."""
+        self.away_until_us = 0
+        """Until when nothing can be reached."""
+        self.full_until_us = 0
+        """Until when the disk is full."""
+        self.frozen: Head | None = None
+        """Where the log ends for a reader that lags, until it finds out."""
+        self.is_slow = False
+        """Reads return one commit at a time, and others go on in between."""
+        self._world = world
+        self._clock = clock
+        self._is_remote = is_remote
+        if is_remote:
+            self.remote = RemoteView(self)
+
+    def head(self) -> Head:
+        """See EventLog.head."""
+        self._reach()
+        return self.frozen or super().head()
+
+    def read(self, *, after: int, limit: int = READ_EVENTS) -> list[Commit]:
+        """See EventLog.read."""
+        self._reach()
+        if self.is_slow:
+            self._world.sometimes["slow read"] += 1
+            self._world.interlope(self.name)
+            limit = 1
+        found = super().read(after=after, limit=limit)
+        if self.frozen is not None:
+            last = self.frozen.seq
+            if found and found[-1].last > last:
+                self._world.sometimes["stale read"] += 1
+            return [commit for commit in found if commit.last <= last]
+        return found
+
+    def append_next(self, decide: Decide) -> Commit | None:
+        """See EventLog.append_next: one that lets every writer through, and may conflict."""
+        commit = decide(self.head())
+        if commit is not None:
+            self.append(commit)
+        return commit
+
+    def append(self, commit: Commit) -> None:
+        """See EventLog.append."""
+        world, armed = self._world, self.armed
+        self.armed = None
+        self._reach()
+        if armed is None and world.now_us >= self.full_until_us:
+            self._append(commit)
+            return
+        if armed == CONFLICT:
+            world.interlope(self.name)
+        elif armed in {DIE_BEFORE, LOST_BEFORE}:
+            world.refused_ids.add(commit.id)
+            world.sometimes[armed] += 1
+            raise NodeDiedError if armed == DIE_BEFORE else LogOutcomeUnknownError(armed)
+        if world.now_us < self.full_until_us:
+            world.refused_ids.add(commit.id)
+            world.sometimes["full disk"] += 1
+            raise LogUnavailableError("the disk is full")
+        self._append(commit)
+        if armed in {DIE_AFTER, LOST_AFTER}:
+            world.sometimes[armed] += 1
+            raise NodeDiedError if armed == DIE_AFTER else LogOutcomeUnknownError(armed)
+
+    def history(self, task: int) -> list[StoredEvent]:
+        """See EventLog.history."""
+        self._reach()
+        return super().history(task)
+
+    def find_keys(self, keys: list[str]) -> dict[str, int]:
+        """See EventLog.find_keys."""
+        self._reach()
+        return super().find_keys(keys)
+
+    def caused_by(self, task: int) -> list[int]:
+        """See EventLog.caused_by."""
+        self._reach()
+        return super().caused_by(task)
+
+    def clock_offset_us(self) -> int:
+        """See EventLog.clock_offset_us: a log behind a network has one clock for all."""
+        return -self._clock.ahead_us() if self._is_remote else 0
+
+    def heal(self) -> None:
+        """Takes all faults away."""
+        self.armed = self.frozen = None
+        self.away_until_us = self.full_until_us = 0
+        self.is_slow = False
+
+    def _reach(self) -> None:
+        if self._world.now_us < self.away_until_us:
+            self._world.sometimes["unavailable"] += 1
+            raise LogUnavailableError("the log is away")
+
+    def _append(self, commit: Commit) -> None:
+        # Whoever lags learns of it here.
+        self.frozen = None
+        try:
+            super().append(commit)
+        except LogConflictError:
+            self._world.refused_ids.add(commit.id)
+            self._world.sometimes["conflict"] += 1
+            raise
+        self._world.note_appended(commit, self.name)
+
+
+class RemoteView:
+    """What a view offers that stands for a log behind a network: a guess saves a question."""
+
+    append_s = 0.0
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+
+    def append_next(self, decide: Decide, *, guess: Head, waits: bool = True) -> Commit | None:  # noqa: ARG002
+        """See Remote.append_next."""
+        commit = decide(guess)
+        if commit is not None:
+            self._view.append(commit)
+        return commit
+
+    def watch(self, wake: Callable[[], None], *, heard: Callable[[], bool]) -> Watch:  # noqa: ARG002
+        """See Remote.watch."""
+        return self._view.watch(wake)
