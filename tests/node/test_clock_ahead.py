@@ -25,7 +25,6 @@ from eventq.eventlog.memory import MemoryStorage
 from eventq.replay.fold import replay
 from eventq.replay.points import find_point
 from eventq.replay.query import take_stats
-from eventq.runner.setup import make_runner
 from eventq.snapshot import restore, take
 from eventq.snapshot.codec import decode, encode
 from eventq.snapshot.comparing import compare
@@ -415,25 +414,3 @@ def test_verify_goes_by_what_was_decided(changes: dict[str, Any], rule: str) -> 
     verdict = verify(target)
 
     assert verdict.findings[0].rule == rule
-
-
-def test_a_node_says_once_what_it_can_run() -> None:
-    """Its own event says by what instant it was decided, and is known to be its own."""
-    place = Place()
-    place.bad.new(name="other")
-    queue = place.queue()
-    runner = make_runner(
-        node_of(queue),
-        queue._workload(lambda *_: None, ["mine"], None),
-        chance=lambda: 0.5,
-        until=None,
-        grace=1,
-        lease_ttl=30,
-        max_stuck=None,
-        health=None,
-    )
-
-    for _ in range(3):
-        runner.lookout.look()
-
-    assert [event.kind for event in queue.events()] == ["created", "joined"]

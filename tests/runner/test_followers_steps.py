@@ -95,7 +95,7 @@ def test_one_that_stands_by_reads_nothing_twice() -> None:
     """What the other one has said that it has done is behind both."""
     clock = ManualClock()
     ours, theirs = two_queues(clock)
-    follow = make_follow("f", lambda event: None, kinds=["created"], names=None, since=0)
+    follow = make_follow("f", lambda _event: None, kinds=["created"], names=None, since=0)
     first, second = (FollowerRun(follow, node_of(q), ttl_us=30_000_000) for q in (ours, theirs))
     for _ in range(3):
         ours.new()

@@ -11,13 +11,14 @@ import pytest
 from eventq.core.holders import Holder
 from eventq.core.lease import Renew
 from eventq.runner.lapses import LapseWatch
+from tools.simulate import simulation
 from tools.simulate.campaign import Campaign, play
 from tools.simulate.shrinking import rule_of, shrink, steps_of, text_of
 from tools.simulate.simulation import Simulation
 
 # Short ones, so that all of this takes seconds.
 STEPS = 200
-SEEDS = 60
+SEEDS = 50
 
 
 @pytest.fixture(autouse=True)
@@ -45,9 +46,9 @@ def test_a_seed_is_the_same_each_time() -> None:
     """To the last byte of its log."""
     seals = []
     for _ in range(2):
-        simulation = Simulation(5_001)
-        simulation.play(STEPS)
-        seals.append([each.commit.seal for each in simulation.world.appended])
+        played = Simulation(5_001)
+        played.play(STEPS)
+        seals.append([each.commit.seal for each in played.world.appended])
 
     assert len(seals[0]) > 20
     assert seals[0] == seals[1]
@@ -60,6 +61,7 @@ def test_a_lapse_that_comes_too_early_is_found(monkeypatch: pytest.MonkeyPatch) 
         return [(name, holder.seen_seq) for name, holder in holders.items() if name != me]
 
     monkeypatch.setattr(LapseWatch, "look", look)
+    monkeypatch.setattr(simulation, "CALM_STEPS", 300)
     found = (each.rule for seed in range(9) for each in play(seed, steps=STEPS).findings)
 
     assert next(rule for rule in found if rule in {"lapse", "history: 13"})
