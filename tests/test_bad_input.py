@@ -234,6 +234,10 @@ class TestOthers:
         check_refused(queue, lambda queue: queue.events(after=after), "after")
         check_refused(queue, lambda queue: queue.events(follow=after), "follow")
 
+    def test_too_many_tasks_before(self, queue: Queue) -> None:
+        """What names them has to fit into a commit, also when the task comes back."""
+        check_refused(queue, lambda queue: queue.new(after=["k"] * 10_001), "after")
+
     @pytest.mark.parametrize("text", [5, b"x", ["x"], "x" * 1_001, "\ud800", "\0", True])
     def test_reasons_and_names(self, queue: Queue, text: Any) -> None:  # noqa: ANN401
         """Reasons and authors are short text."""

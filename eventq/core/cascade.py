@@ -14,7 +14,14 @@ from msgspec import UNSET, Raw
 from msgspec.structs import replace
 
 from eventq.core.command import Draft, PastTasks
-from eventq.core.events import Cancelled, Predecessor, Reopening, Retried, Revived
+from eventq.core.events import (
+    Cancelled,
+    Predecessor,
+    Reopening,
+    Retried,
+    Revived,
+    encode_bodies,
+)
 from eventq.core.link import Linking
 from eventq.core.projection import Projection
 from eventq.core.task import Task, TaskState
@@ -24,8 +31,6 @@ CANCELLED_BY = "a task that it comes after ended without success"
 UNNEEDED = "no member of its flow failed"
 # What one commit brings back, at about the most: the rest is for others.
 REVIVED_BYTES = 512 * 1024
-# What a `retried` event takes beside the tags and the error.
-REOPENING_BYTES = 600
 
 
 def cancel_doomed(projection: Projection, *, room: int, but: Container[int] = ()) -> list[Draft]:
@@ -162,10 +167,10 @@ class Revival:
         self._open[task.number] = None
         if task.unique is not None:
             self._uniques.add(task.unique)
-        error_bytes = 0 if task.last_error is None else len(task.last_error.traceback)
-        self._left_bytes -= REOPENING_BYTES + len(task.tags_json) + error_bytes
         self._places[task.number] = len(self.drafts)
         body = Retried(self._now, by, reopening(task, after, self._now), revived_by=revived_by)
+        # All that it brings back: it may come after thousands of tasks.
+        self._left_bytes -= len(encode_bodies([body])[0])
         self.drafts.append((task.number, body))
 
 

@@ -19,6 +19,8 @@ R = TypeVar("R")
 # A task: by its number, by its key, or (negative) by its place in its flow.
 TaskRef = int | str
 
+# More would not fit into a commit beside what else its task has.
+MOST_AFTER = 10_000
 AFTER = "tasks, their keys, or what `flow.new` returned"
 ELSEWHERE = "a task of the same flow, or of one that has been made"
 
@@ -76,6 +78,8 @@ def check_after(value: object) -> tuple[FlowTask[Any] | Task | str, ...]:
     if not isinstance(value, Collection) or isinstance(value, bytes):
         raise ArgumentError("after", value, AFTER)
     found = tuple(value)
+    if len(found) > MOST_AFTER:
+        raise ArgumentError("after", f"{len(found)} tasks", f"at most {MOST_AFTER}")
     for each in found:
         if isinstance(each, str):
             check_lookup_key(each)

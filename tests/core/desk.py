@@ -41,11 +41,14 @@ class Desk:
     def make(self, *after: int | str, key: str | None = None, **link: object) -> int:
         """Creates a task that comes after these; gives its number."""
         order = NewTask(b"{}", POLICY, key=key, link=Link(after, **link) if after else None)  # type: ignore[arg-type]
-        command = CreateTasks([order], unconditional=False)
+        [number] = self.make_many([order])
+        return number
+
+    def make_many(self, orders: list[NewTask]) -> list[int]:
+        """Creates tasks in one commit; gives their numbers."""
+        command = CreateTasks(orders, unconditional=False)
         decision = command.decide(self.projection, self.past, self.now)
-        [task] = self.append(*decision.events)
-        assert task is not None
-        return task.number
+        return [task.number for task in self.append(*decision.events) if task is not None]
 
     def flow(self, *links: Link, key: str | None = None) -> int:
         """Creates a flow; gives the number of its first task."""

@@ -14,6 +14,7 @@ from eventq.core.command import NEW, Draft
 from eventq.core.create import NewTask
 from eventq.core.create_tasks import CreateTasks
 from eventq.core.events import (
+    COMMIT_BYTES,
     Cancelled,
     Created,
     Event,
@@ -21,6 +22,7 @@ from eventq.core.events import (
     Predecessor,
     Retried,
     Revived,
+    encode_bodies,
 )
 from eventq.core.lease import lease_created
 from eventq.core.link import Link
@@ -177,6 +179,24 @@ def test_what_does_not_fit_comes_back_later(desk: Desk) -> None:
     assert portions[-1][-1] == (first, Revived())
     assert not desk.projection.waits.has_work()
     check_log(desk.log)
+
+
+def test_what_comes_after_much_comes_back_in_commits_that_fit(desk: Desk) -> None:
+    """All that a reopened task brings back counts for its commit, not only its tags."""
+    first = desk.make()
+    before = tuple(desk.make_many([NewTask(b"{}", POLICY)] * 999))
+    others = desk.make_many([NewTask(b"{}", POLICY, link=Link((first, *before)))] * 80)
+    desk.append((first, Cancelled()))
+    desk.tend()
+
+    portions = [desk.retry(first)]
+    while desk.projection.waits.has_work():
+        portions.append(desk.tend())
+
+    sizes = [sum(map(len, encode_bodies(body for _, body in each))) for each in portions]
+    assert len(sizes) > 1
+    assert max(sizes) <= COMMIT_BYTES
+    assert {desk.state(each) for each in others} == {"waiting"}
 
 
 def test_one_whose_value_is_taken_is_skipped_and_told(desk: Desk) -> None:
