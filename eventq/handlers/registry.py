@@ -63,8 +63,6 @@ class Registry:
 
     def pers(self) -> dict[str, str | None]:
         """The tags of the limits that this process defines."""
-        if not any(collection.rules.limits for collection in self._collections):
-            return {}
         return {name: each.wanted.per for name, each in self.rules().limits.items()}
 
     def lend(self, queue: MakesTasks) -> None:
