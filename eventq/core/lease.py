@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from eventq.core.audience import PLAIN_AUDIENCE, Audience
-from eventq.core.choosing import Choosing, choosing
+from eventq.core.choosing import Choosing
 from eventq.core.command import Decision, Draft, PastTasks
 from eventq.core.events import NODE, Created, Expired, Leased, Left, Renewed
 from eventq.core.freed import freed_by, takes_buckets
@@ -66,7 +66,7 @@ def lease(
     """Leases of the tasks that are ``wanted``, in dispatch order; expires those past their time.
 
     Returns at most ``room`` drafts in all. Where not all can begin at once, the block ends before a
-    task that must not wait, see `_may_wait`. Lanes are those of the audience; one that is full is
+    task that must not wait, see `Openings`. Lanes are those of the audience; one that is full is
     passed over.
 
     Nothing is leased or expired once a newer eventq has said something about the queue; and nothing
@@ -90,16 +90,14 @@ class Leasing:
 
     def __enter__(self) -> Self:
         """Chooses on trial where any rule says who may run when."""
-        projection = self._projection
-        if projection.governing.is_on:
-            projection.advance_to(self._now)
-            self._choice = Choosing(projection.governing, projection.tasks, self._now)
+        if self._projection.governing.is_on:
+            self._choice = Choosing(self._projection, self._now).__enter__()
         return self
 
-    def __exit__(self, error: object, *_: object) -> None:
-        """Puts back what was taken on trial; what was broken off is folded anew."""
-        if self._choice is not None and error is None:
-            self._choice.put_back()
+    def __exit__(self, error: object, *rest: object) -> None:
+        """Puts back what was taken on trial."""
+        if self._choice is not None:
+            self._choice.__exit__(error, *rest)
 
     def early(self, wanted: Wanted, *, audience: Audience, room: int) -> list[Draft]:
         """The leases that are right at the beginning of the commit; see `lease`."""
@@ -173,8 +171,7 @@ def next_eligible(projection: Projection, now: int, audience: Audience) -> Task 
     """The next task that the audience may be given; also one that is past its expiry."""
     if not projection.governing.is_on:
         return next(projection.ready(now, audience), None)
-    projection.advance_to(now)
-    with choosing(projection.governing, projection.tasks, now) as choice:
+    with Choosing(projection, now) as choice:
         return choice.first(audience)
 
 
@@ -190,8 +187,7 @@ def can_lease(
         return False
     if not projection.governing.is_on:
         return next(_takeable(projection, now, audience, wanted), None) is not None
-    projection.advance_to(now)
-    with choosing(projection.governing, projection.tasks, now) as choice:
+    with Choosing(projection, now) as choice:
         return next(Places(wanted, audience).chosen(choice, now), None) is not None
 
 

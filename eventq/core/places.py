@@ -39,7 +39,10 @@ class Places:
             self._narrow()
 
     def chosen(self, choice: Choosing, now: int, before: Sequence[Task] = ()) -> Iterator[Task]:
-        """The tasks to lease, as `_takeable`; it ends where one of ``before`` might come first."""
+        """The tasks to lease, in order, each taken on trial.
+
+        It ends where one of ``before``, which become ready in the same commit, might come first.
+        """
         while not self._is_over and (task := choice.first(self._audience)) is not None:
             if is_overdue(task, now):
                 choice.pass_over(task)
@@ -85,7 +88,7 @@ class Openings:
         return self._count <= 0
 
     def takes(self, task: Task) -> bool:
-        """Takes the task if there is a place for it."""
+        """Takes the task if there is a place for it, and a worker unless it may wait for one."""
         if self._count <= 0:
             return False
         if self._free is not None:

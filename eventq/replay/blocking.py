@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from itertools import islice
 
 from eventq.core.audience import EVERY_NAME, Audience
-from eventq.core.choosing import choosing
+from eventq.core.choosing import Choosing
 from eventq.core.events import Bucket, Scope
 from eventq.core.places import Places, Vacancy
 from eventq.core.projection import Projection
@@ -27,8 +27,7 @@ def next_tasks(projection: Projection, now: int, *, limit: int) -> list[Task]:
     if not projection.governing.is_on:
         ready = (task for task in projection.ready(now) if not is_overdue(task, now))
         return list(islice(ready, limit))
-    projection.advance_to(now)
-    with choosing(projection.governing, projection.tasks, now) as choice:
+    with Choosing(projection, now) as choice:
         return list(Places(Vacancy(limit), EVERYTHING).chosen(choice, now))
 
 
