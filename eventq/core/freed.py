@@ -97,9 +97,8 @@ class _Trial:
 
     def reopen(self, task: Task) -> Task:
         """A task comes back; returns it as it is then."""
-        is_held = task.flow is not None and self._flows.note_reopened(task)
         self._waits.note_reopened(task.number)
-        return wait_over(task) if task.role != "member" and not is_held else task
+        return task if task.flow is None else self._flows.note_reopened(task)
 
     def _start(self, numbers: Iterable[int]) -> None:
         for number in numbers:
