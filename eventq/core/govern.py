@@ -11,7 +11,6 @@ from msgspec.structs import asdict, replace
 from eventq.core.command import Decision, Draft, PastTasks
 from eventq.core.definitions import Definition, adopted, hash_of
 from eventq.core.events import NODE, Cancelled, Limited, Paused, Resumed, Scope, Shared
-from eventq.core.limits import EXCLUSIVE
 from eventq.core.newer import check_understood
 from eventq.core.pauses import fitting
 from eventq.core.projection import Projection
@@ -163,8 +162,6 @@ class CancelRunning(Struct, frozen=True):
 
 def _check_per(projection: Projection, wanted: Limited) -> None:
     """Raises ArgumentError where open tasks have buckets by another tag than the one wanted."""
-    if wanted.limit == EXCLUSIVE:
-        raise ArgumentError("limit", wanted.limit, f"another name: {EXCLUSIVE!r} is always there")
     known = projection.governing.limits.said(wanted.limit)
     if known is None or known.per == wanted.per:
         return
