@@ -16,11 +16,22 @@ from eventq.errors import ArgumentError
 
 R = TypeVar("R")
 
-# A task: by its number, by its key, or (negative) by its place in its flow.
+# A task: by its number, by its key, or (negative, see `sibling`) by its place among those that are
+# made with it.
 TaskRef = int | str
 
 AFTER = "tasks, their keys, or what `flow.new` returned"
 ELSEWHERE = "a task of the same flow, or of one that has been made"
+
+
+def sibling(place: int) -> int:
+    """Stands for the number of a task that is made in the same commit, by its place there."""
+    return -2 - place
+
+
+def place_of(number: int) -> int:
+    """The inverse of `sibling`."""
+    return -2 - number
 
 
 class ResultOf(Struct, frozen=True):
@@ -51,7 +62,7 @@ class FlowTask(Generic[R]):
             return self.task.number
         if flow is None or flow is not self._flow:
             raise ArgumentError("after", self, ELSEWHERE)
-        return -2 - self._place
+        return sibling(self._place)
 
     def __repr__(self) -> str:
         """Short, and free of tag values."""
