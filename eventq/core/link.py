@@ -11,6 +11,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from eventq.core.audience import AFTER
 from eventq.core.command import Decision, Draft, PastTasks
 from eventq.core.events import AnyBody, Created, IfFailed, Predecessor, Role, Verdict
 from eventq.core.lookup import find_task
@@ -20,8 +21,6 @@ from eventq.core.reference import TaskRef, place_of
 from eventq.core.task import FINAL, Task, TaskState
 from eventq.errors import ArgumentError, LogArchivedError, TaskNotFoundError
 
-# What a node must know to run a task that comes after others.
-AFTER = "after"
 # No caller's key has it: so the keys of flows and of tasks are never the same.
 FLOW_MARK = "\x1f"
 

@@ -20,7 +20,7 @@ R = TypeVar("R")
 # made with it.
 TaskRef = int | str
 
-AFTER = "tasks, their keys, or what `flow.new` returned"
+AFTER_EXPECTED = "tasks, their keys, or what `flow.new` returned"
 ELSEWHERE = "a task of the same flow, or of one that has been made"
 
 
@@ -85,13 +85,13 @@ def check_after(value: object) -> tuple[FlowTask[Any] | Task | str, ...]:
         value = [value]
     # Not what can be looked at only once.
     if not isinstance(value, Collection) or isinstance(value, bytes):
-        raise ArgumentError("after", value, AFTER)
+        raise ArgumentError("after", value, AFTER_EXPECTED)
     found = tuple(value)
     for each in found:
         if isinstance(each, str):
             check_lookup_key(each)
         elif not isinstance(each, Task | FlowTask):
-            raise ArgumentError("after", each, AFTER)
+            raise ArgumentError("after", each, AFTER_EXPECTED)
     return found
 
 

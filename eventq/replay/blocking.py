@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from itertools import islice
 
-from eventq.core.audience import EVERY_NAME, Audience
+from eventq.core.audience import EVERYTHING
 from eventq.core.choosing import Choosing
 from eventq.core.events import Bucket, Scope
 from eventq.core.places import Places, Vacancy
@@ -14,7 +14,6 @@ from eventq.core.projection import Projection
 from eventq.core.task import Task, TaskState, is_overdue, state_as_of
 from eventq.replay.rule_words import bucket_words, scope_words
 
-EVERYTHING = Audience((EVERY_NAME,))
 # So many tasks that one waits for are named.
 NAMED = 3
 

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from eventq.core.audience import EVERYTHING
 from eventq.core.cascade import cancel_doomed
 from eventq.core.command import NEW, Draft
 from eventq.core.events import (
@@ -42,7 +43,6 @@ from eventq.core.projection import Projection
 from eventq.core.settle import Outcome, settle
 from eventq.core.task import Task
 from eventq.errors import ArgumentError, NotAllowedError
-from eventq.replay.blocking import EVERYTHING
 from eventq.sandbox.whatif.arrivals import Arrival
 from eventq.sandbox.whatif.edits import edits_of, governed_fields
 from eventq.sandbox.whatif.metrics import Metrics, Numbers
