@@ -21,25 +21,22 @@ from eventq.core.events import (
     KIND_OF,
     NODE,
     AnyAsked,
+    Asked,
     Cancelled,
     Commit,
     Created,
     Failed,
     Leased,
-    Limited,
-    Paused,
     Policy,
     Predecessor,
     Reopening,
-    Resumed,
     Retried,
-    Shared,
     encode_bodies,
 )
 from eventq.core.lease import can_lease, lease
 from eventq.core.manage import CancelTask
 from eventq.core.places import Vacancy
-from eventq.core.projection import Projection
+from eventq.core.projection import END_KINDS, Projection
 from eventq.core.settle import Outcome, settle
 from eventq.core.task import Task
 from eventq.errors import ArgumentError, NotAllowedError
@@ -49,7 +46,7 @@ from eventq.sandbox.whatif.metrics import Metrics, Numbers
 from eventq.sandbox.whatif.outcome_model import Changes, OutcomeModel, Predicted
 from eventq.sandbox.whatif.ready_since import ReadySince
 from eventq.sandbox.whatif.supposed_dues import SupposedDues
-from eventq.sandbox.whatif.trace import CALLED_OFF, ENDING, NONE, Trace
+from eventq.sandbox.whatif.trace import CALLED_OFF, NONE, Trace
 
 # The one node of a simulation takes all names and lanes, and its leases need no renewal.
 NODE_NAME = "whatif"
@@ -269,7 +266,7 @@ class Simulation:
 
     def _edit(self, arrival: Arrival) -> None:
         """What a person did to a task, as far as the task still stands so that it can be done."""
-        if isinstance(arrival.body, Limited | Paused | Resumed | Shared):
+        if isinstance(arrival.body, Asked):
             self._govern(arrival.body)
             return
         place = self._trace.place_of(arrival.task)
@@ -395,7 +392,7 @@ class Simulation:
             return []
         if self._projection.waits.by_task:
             for number, body in drafts:
-                if KIND_OF[type(body)] in ENDING:
+                if KIND_OF[type(body)] in END_KINDS:
                     self._ready_since.note_end(number, self._now)
         first = self._projection.seq + 1
         tasks = [seq if number == NEW else number for seq, (number, _) in enumerate(drafts, first)]
