@@ -15,15 +15,20 @@ from eventq.cli.output import note, progress, say_json, say_table
 from eventq.cli.place import Place, placed, point_of
 from eventq.cli.text import visible
 from eventq.cli.views.sandbox import WHATIF_COLUMNS, took, whatif_rows
-from eventq.cli.words import parse_backoff, point_option, shown_word, tag_option
+from eventq.cli.words import (
+    is_number,
+    parse_backoff,
+    point_option,
+    shown_word,
+    tag_option,
+    weight_option,
+)
 from eventq.errors import ArgumentError
 from eventq.replay.points import END
 from eventq.sandbox import LimitRule, PriorityRule, TurnRule
 from eventq.sandbox import whatif as suppose
 
 NO_LIMIT = "none"
-# What 64 bits need; the library checks the rest.
-NUMBER_CHARACTERS = 20
 
 
 @click.command(
@@ -62,7 +67,7 @@ Examples:
     "in place of a value, or of all.",
 )
 @click.option("--fair", metavar="TAG", help="Its values take turns, all the time; none for none.")
-@click.option("--weight", "weights", multiple=True, metavar="SHARE=N", help="With --fair.")
+@weight_option("With --fair.")
 @click.option(
     "--cron",
     "crons",
@@ -90,7 +95,7 @@ def whatif(
     priorities: tuple[str, ...],
     limits: tuple[str, ...],
     fair: str | None,
-    weights: tuple[str, ...],
+    weights: tuple[tuple[str, int], ...],
     crons: tuple[str, ...],
     **options: Any,  # noqa: ANN401 - the library checks them
 ) -> None:
@@ -152,14 +157,14 @@ def _limit(word: str | None, parse: Callable[[str], Any] = str) -> Any:  # noqa:
 
 
 def _count(word: str) -> int:
-    if not _is_number(word):
+    if not is_number(word):
         misuse(f"--max-retries: expected a whole number or none, got {shown_word(word)}")
     return int(word)
 
 
 def _rule(word: str) -> PriorityRule:
     tag, sign, priority = word.rpartition(":")
-    if not sign or not _is_number(priority):
+    if not sign or not is_number(priority):
         misuse(f"--priority: expected NAME=VALUE:P, like kind=video:10, got {shown_word(word)}")
     name, value = tag_option(tag)
     return PriorityRule({name: value}, int(priority))
@@ -173,7 +178,7 @@ def _limit_rule(word: str) -> LimitRule:
     else:
         for bound in bounds.split(","):
             what, _, value = bound.partition("=")
-            is_fit = value == NO_LIMIT or what == "rate" or _is_number(value)
+            is_fit = value == NO_LIMIT or what == "rate" or is_number(value)
             if what not in {"running", "rate"} or what in given or not value or not is_fit:
                 sign = ""
                 break
@@ -185,20 +190,14 @@ def _limit_rule(word: str) -> LimitRule:
     return LimitRule(name, **given)
 
 
-def _turns(per: str | None, weights: tuple[str, ...]) -> Any:  # noqa: ANN401 - UNSET for none given
+def _turns(per: str | None, weights: tuple[tuple[str, int], ...]) -> Any:  # noqa: ANN401 - or UNSET
     if per is None and weights:
         misuse("--weight: expected --fair beside it")
     if per is None:
         return UNSET
     if per == NO_LIMIT:
         return None
-    found = {}
-    for word in weights:
-        share, sign, number = word.rpartition("=")
-        if not sign or not _is_number(number):
-            misuse(f"--weight: expected SHARE=N, like big=3, got {shown_word(word)}")
-        found[share] = int(number)
-    return TurnRule(per, found)
+    return TurnRule(per, dict(weights))
 
 
 def _cron(word: str) -> tuple[str, str | None]:
@@ -206,7 +205,3 @@ def _cron(word: str) -> tuple[str, str | None]:
     if not sign or not spec:
         misuse(f"--cron: expected NAME=SPEC, like 'tidy=0 * * * *', got {shown_word(word)}")
     return name, None if spec == NO_LIMIT else spec
-
-
-def _is_number(word: str) -> bool:
-    return word.removeprefix("-").isdecimal() and len(word) <= NUMBER_CHARACTERS
