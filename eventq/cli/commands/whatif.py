@@ -171,23 +171,32 @@ def _rule(word: str) -> PriorityRule:
 
 
 def _limit_rule(word: str) -> LimitRule:
-    name, sign, bounds = word.rpartition(":")
-    given: dict[str, Any] = {}
-    if bounds == NO_LIMIT:
-        given = {"running": None, "rate": None}
-    else:
-        for bound in bounds.split(","):
-            what, _, value = bound.partition("=")
-            is_fit = value == NO_LIMIT or what == "rate" or is_number(value)
-            if what not in {"running", "rate"} or what in given or not value or not is_fit:
-                sign = ""
-                break
-            number = None if value == NO_LIMIT else value
-            given[what] = int(value) if what == "running" and number is not None else number
-    if not sign or not name:
+    name, _, words = word.rpartition(":")
+    bounds = _bounds(words)
+    if not name or bounds is None:
         expected = "NAME:running=N,rate=N/DURATION, like smtp:running=10"
         misuse(f"--limit: expected {expected}, got {shown_word(word)}")
-    return LimitRule(name, **given)
+    return LimitRule(name, **bounds)
+
+
+def _bounds(words: str) -> dict[str, Any] | None:
+    """The bounds that a limit is to have, by name; None for what cannot be read."""
+    if words == NO_LIMIT:
+        return {"running": None, "rate": None}
+    found: dict[str, Any] = {}
+    for word in words.split(","):
+        name, _, value = word.partition("=")
+        if name not in {"running", "rate"} or name in found or not value:
+            return None
+        if value == NO_LIMIT:
+            found[name] = None
+        elif name == "rate":
+            found[name] = value
+        elif is_number(value):
+            found[name] = int(value)
+        else:
+            return None
+    return found
 
 
 def _turns(per: str | None, weights: tuple[tuple[str, int], ...]) -> Any:  # noqa: ANN401 - or UNSET
