@@ -143,7 +143,7 @@ class Revival:
         return None if task.newer is not None else task
 
     def _again(self, task: Task) -> tuple[Predecessor, ...] | None:
-        """What it comes after, as that stands now; None where nobody here can tell."""
+        """What it comes after, as that stands now; None where this eventq cannot tell."""
         try:
             return self._linking.again(task, waives=False)
         except (ArgumentError, LogTooNewError):

@@ -83,7 +83,7 @@ class Choosing:
         self._undone.append((task, taken, True))
 
     def pass_over(self, task: Task) -> None:
-        """The task is not to be leased, and stands in nobody's way."""
+        """The task is not to be leased, and later choices leave it out."""
         self._pending.take_out(task)
         self._undone.append((task, None, False))
 

@@ -21,7 +21,7 @@ LAST_NUMBER = 2**63 - 1
 
 
 def takes_buckets(projection: Projection, drafts: Iterable[Draft]) -> bool:
-    """Whether any of the tasks takes a place in a bucket; else nobody waits for their ends."""
+    """Whether any of the tasks takes a place in a bucket; else no lease waits for their ends."""
     tasks = projection.tasks
     return any(number in tasks and tasks[number].route.buckets for number, _ in drafts)
 

@@ -126,7 +126,7 @@ class TaskWaits:
         return freed
 
     def note_reopened(self, number: int) -> None:
-        """A task that had failed is open again, so that nobody is doomed or held by it."""
+        """A task that had failed is open again, and dooms or holds no other one."""
         for waiting in self.by_predecessor.get(number, ()):
             wait = self.by_task[waiting]
             wait.failed.discard(number)

@@ -42,7 +42,7 @@ def waits_for(projection: Projection, tasks: Iterable[Task], now: int) -> dict[i
 
 
 def undefined_limits(projection: Projection, now: int) -> dict[str, int]:
-    """How many ready tasks wait for each limit that nobody has defined; O(ready lists)."""
+    """How many ready tasks wait for each limit that is not defined; O(ready lists)."""
     limits = projection.governing.limits
     found: Counter[str] = Counter()
     if projection.governing.is_on:

@@ -21,7 +21,7 @@ class BucketState(Struct, frozen=True):
     limit: str
     value: str | None
     is_defined: bool
-    """False for a limit that nobody has defined: it holds its tasks back."""
+    """False for a limit that is not defined: it holds its tasks back."""
     bound: int | None
     """How many may run at a time; None: any number."""
     running: int

@@ -41,7 +41,7 @@ def test_why_names_the_limit_and_who_holds_it() -> None:
         lost = queue.new({}, limits=["nobody"])
 
         assert told[0] == "limit smtp has no room: 1 at a time"
-        assert verdict(queue, lost.key).startswith("nobody has defined limit nobody")
+        assert verdict(queue, lost.key).startswith("limit nobody is not defined")
         assert queue.stats().held == {"limit nobody": 1}
         assert queue.get(first.key) is not None
 

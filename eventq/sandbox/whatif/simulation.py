@@ -57,7 +57,7 @@ TTL_US = 2**53
 ATTEMPTS_FACTOR, ATTEMPTS_SPARE = 50, 100_000
 NEVER = 2**63
 # Stands for a task that has failed and has no number any more.
-NOBODY = 0
+NO_TASK = 0
 # Why a task ends that the trace leaves open.
 LET_GO = "the trace ends"
 
@@ -242,7 +242,7 @@ class Simulation:
             if place in self._numbers:
                 after.append(Predecessor(self._numbers[place]))
             elif place in self._reopenable:
-                after.append(Predecessor(NOBODY, "failed"))
+                after.append(Predecessor(NO_TASK, "failed"))
         flow = content.flow
         if flow is not None:
             flow = self._flows.setdefault(flow, number)
