@@ -16,7 +16,7 @@ from msgspec import Struct
 from eventq.core.events import Asked, Limited, Paused, Resumed, Scope, Shared
 from eventq.errors import shown
 from eventq.verify.fitting import fits
-from eventq.verify.seen import NO_LANE, Seen
+from eventq.verify.seen import NO_LANE, BucketKey, Seen
 from eventq.verify.terms import BrokenError
 
 # The limit that needs no definition, with one place a value.
@@ -25,7 +25,6 @@ EXCLUSIVE = Limited(limit="exclusive", running=1)
 TURN = 720_720
 LONGEST_VALUE = 255
 
-BucketKey = tuple[str, str | None]
 # What keeps a task back: a bucket, or a pause.
 Hold = BucketKey | Scope
 

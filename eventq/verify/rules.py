@@ -40,7 +40,16 @@ from eventq.verify.exits import LAPSE, check_exit
 from eventq.verify.links import FLOW_MARK, Links
 from eventq.verify.nodes import PLAIN, JoinedNodes, check_route
 from eventq.verify.order import Order
-from eventq.verify.seen import NO_LANE, Seen, are_foreign, brought_back, given_of, is_due
+from eventq.verify.seen import (
+    NO_LANE,
+    BucketKey,
+    Seen,
+    are_foreign,
+    brought_back,
+    given_of,
+    is_due,
+    keys_of,
+)
 from eventq.verify.telling import MadeTasks, check_was_lease, take_told
 from eventq.verify.terms import BrokenError, Past, Report, Unreadable, check_created, decided_at
 from eventq.verify.uniques import Uniques
@@ -223,7 +232,7 @@ class Rules:
             role=body.role,
             own_share=body.share,
         )
-        task.first_buckets = tuple((bucket.limit, bucket.value) for bucket in body.limits)
+        task.first_buckets = keys_of(body.limits)
         if body.limits or self.bounds.is_used:
             self._place(task, task.first_buckets, at)
         self._uniques.take(task)
@@ -378,7 +387,7 @@ class Rules:
         if number not in self.tasks and not 0 < number < seq:
             raise BrokenError("move", f"revived of task {number} before created")
 
-    def _place(self, task: Seen, buckets: tuple[tuple[str, str | None], ...], at: int) -> None:
+    def _place(self, task: Seen, buckets: tuple[BucketKey, ...], at: int) -> None:
         """Gives a task its buckets and its share."""
         self.bounds.place(task, buckets)
         if self.bounds.is_used and not self._order.is_governed:
