@@ -81,8 +81,9 @@ class Revival:
         self._room = room
         self._left_bytes = REVIVED_BYTES
         self._now = now
-        self._open: dict[int, None] = {}
-        self._linking = Linking(projection, past, self._open)
+        # What this commit has reopened so far, as `Linking` asks for it.
+        self._reopened: dict[int, None] = {}
+        self._linking = Linking(projection, past, self._reopened)
         self._uniques: set[str] = set()
         # Where each task stands among the drafts that is brought back by them.
         self._places: dict[int, int] = {}
@@ -159,7 +160,7 @@ class Revival:
     def _reopen(
         self, task: Task, after: tuple[Predecessor, ...], *, by: str | None, revived_by: int | None
     ) -> None:
-        self._open[task.number] = None
+        self._reopened[task.number] = None
         if task.unique is not None:
             self._uniques.add(task.unique)
         error_bytes = 0 if task.last_error is None else len(task.last_error.traceback)
