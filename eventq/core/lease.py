@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import islice
 from typing import ClassVar, Self
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from eventq.core.audience import PLAIN_AUDIENCE, Audience
 from eventq.core.choosing import Choosing
@@ -15,9 +14,9 @@ from eventq.core.command import Decision, Draft, PastTasks
 from eventq.core.events import NODE, Created, Expired, Leased, Left, Renewed
 from eventq.core.freed import freed_by, takes_buckets
 from eventq.core.moves import first_state, route_of
-from eventq.core.places import Openings, Places, Vacancy, Wanted, places_by_lane
+from eventq.core.places import Places, Wanted, takeable
 from eventq.core.projection import Projection
-from eventq.core.task import Task, TaskState, is_overdue
+from eventq.core.task import Task, TaskState
 
 
 class Renew(Struct, frozen=True):
@@ -110,11 +109,11 @@ class Leasing:
             # What these let run may come before all others, but is in no index yet.
             room = 0
         if self._choice is None:
-            takeable = _takeable(projection, self._now, audience, wanted)
+            chosen = takeable(projection, self._now, audience, wanted)
         else:
             self._places = Places(wanted, audience)
-            takeable = self._places.chosen(self._choice, self._now)
-        return self._expired + self._leases(takeable, room)
+            chosen = self._places.chosen(self._choice, self._now)
+        return self._expired + self._leases(chosen, room)
 
     def late(self, between: list[Draft], *, room: int) -> list[Draft]:
         """The leases that are right behind all of the commit, whose outcomes end other leases.
@@ -133,11 +132,10 @@ class Leasing:
         choice.let_go(let_go)
         return self._leases(places.chosen(choice, self._now, before=ready), room)
 
-    def _leases(self, takeable: Iterable[Task], room: int) -> list[Draft]:
+    def _leases(self, chosen: Iterable[Task], room: int) -> list[Draft]:
         worker, ttl_us = self._worker, self._ttl_us
         return [
-            (task.number, Leased(task.attempt + 1, worker, ttl_us))
-            for task in islice(takeable, room)
+            (task.number, Leased(task.attempt + 1, worker, ttl_us)) for task in islice(chosen, room)
         ]
 
 
@@ -186,7 +184,7 @@ def can_lease(
     if projection.unknown is not None:
         return False
     if not projection.governing.is_on:
-        return next(_takeable(projection, now, audience, wanted), None) is not None
+        return next(takeable(projection, now, audience, wanted), None) is not None
     with Choosing(projection, now) as choice:
         return next(Places(wanted, audience).chosen(choice, now), None) is not None
 
@@ -199,34 +197,3 @@ def expire(projection: Projection, *, room: int, now: int) -> list[Draft]:
             break
         drafts.append((task.number, Expired("max_age")))
     return drafts
-
-
-def _takeable(
-    projection: Projection, now: int, audience: Audience, wanted: Wanted
-) -> Iterator[Task]:
-    """The tasks to lease, in dispatch order, until all that is wanted has been taken."""
-    if isinstance(wanted, Vacancy):
-        place = Openings(wanted)
-        for task in projection.ready(now, audience):
-            if is_overdue(task, now):
-                continue
-            if not place.takes(task):
-                return
-            yield task
-        return
-    places = places_by_lane(wanted)
-    taken: set[int] = set()
-    while places:
-        full = None
-        for task in projection.ready(now, replace(audience, lanes=tuple(places))):
-            if task.number in taken or is_overdue(task, now):
-                continue
-            if not places[task.lane].takes(task):
-                full = task.lane
-                break
-            taken.add(task.number)
-            yield task
-        if full is None:
-            return
-        # Looked at no more: behind its first there may be any number of others.
-        del places[full]
