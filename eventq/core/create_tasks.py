@@ -18,7 +18,7 @@ from eventq.core.task import Task
 _key_of = attrgetter("key")
 
 
-def no_pers() -> dict[str, str | None]:
+def no_limit_tags() -> dict[str, str | None]:
     """The tags of limits where this process defines none."""
     return {}
 
@@ -55,9 +55,9 @@ class CreateTasks(Struct, frozen=True):
 
 
 def creating(
-    orders: list[NewTask], pers: Callable[[], Mapping[str, str | None]] = no_pers
+    orders: list[NewTask], limit_tags: Callable[[], Mapping[str, str | None]] = no_limit_tags
 ) -> CreateTasks:
-    """The command for these orders; ``pers`` tells the tags of limits defined in this process.
+    """The command for these orders; ``limit_tags`` gives the tag of each limit defined here.
 
     It is asked only where an order has a limit. An order that is unique or linked, or has a limit
     that is defined elsewhere, is decided by the projection. Raises ArgumentError for a task that
@@ -69,7 +69,7 @@ def creating(
         has_limits = has_limits or order.route.buckets != ()
     if not has_limits:
         return CreateTasks(orders, is_plain)
-    known = pers()
+    known = limit_tags()
     orders = resolved(orders, known.get)
     buckets = chain.from_iterable(order.route.buckets for order in orders)
     is_known = all(bucket.value is not None or bucket.limit in known for bucket in buckets)

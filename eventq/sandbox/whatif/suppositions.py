@@ -60,10 +60,10 @@ class RuleChanges(Struct, frozen=True):
             return None
         return body
 
-    def first(self, pers: Mapping[str, str | None]) -> list[AnyAsked]:
-        """What is said here before all else; ``pers`` are the tags that limits get later."""
+    def first(self, limit_tags: Mapping[str, str | None]) -> list[AnyAsked]:
+        """What is said here before all else; ``limit_tags`` are what limits get later."""
         bodies: list[AnyAsked] = [
-            _with(Limited(limit=limit, per=pers.get(limit)), fields)
+            _with(Limited(limit=limit, per=limit_tags.get(limit)), fields)
             for limit, fields in sorted(self.limits.items())
         ]
         return bodies if self.turns is UNSET or self.turns is None else [*bodies, self.turns]
