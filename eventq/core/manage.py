@@ -155,7 +155,7 @@ class RepeatTask(Struct, frozen=True):
             task.tags_json,
             task.policy,
             task.priority,
-            route=replace(task.route, share=None) if task.share is not None else task.route,
+            route=replace(task.route, share=None),
             unique=task.unique,
             repeats=task.number,
             share=task.own_share,
