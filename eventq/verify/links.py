@@ -256,5 +256,11 @@ class Links:
                     del self._concerned[number]
 
 
+def check_leased(task: Seen | None) -> None:
+    """Judges whether a task that is leased had to wait. Raises BrokenError."""
+    if task is not None and task.state == "waiting":
+        raise BrokenError("wait", f"task {task.number} leased before what it comes after")
+
+
 def _numbers(after: tuple[Predecessor, ...]) -> set[int]:
     return {each.task for each in after}

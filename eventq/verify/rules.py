@@ -37,7 +37,7 @@ from eventq.errors import shown
 from eventq.verify.allowance import check_given_up, check_retry
 from eventq.verify.beside import RulesBeside
 from eventq.verify.exits import LAPSE, check_exit
-from eventq.verify.links import FLOW_MARK, Links
+from eventq.verify.links import FLOW_MARK, Links, check_leased
 from eventq.verify.nodes import PLAIN, JoinedNodes, check_route
 from eventq.verify.order import Order
 from eventq.verify.seen import (
@@ -250,7 +250,7 @@ class Rules:
     def _take_leased(self, seq: int, at: int, number: int, body: Leased) -> None:
         task = self.tasks.get(number)
         if task is None or task.state != "pending":
-            _check_waits(task)
+            check_leased(task)
             # Rule 5: at most one live lease.
             task = self._in_state(seq, number, Leased, "pending")
             if task is None:
@@ -514,12 +514,6 @@ class Rules:
 
     def _take_unreadable(self, _seq: int, _at: int, _number: int, body: Unreadable) -> None:
         raise BrokenError("unreadable", f"the body cannot be understood: {body.problem}")
-
-
-def _check_waits(task: Seen | None) -> None:
-    """Rules 8 and 18."""
-    if task is not None and task.state == "waiting":
-        raise BrokenError("wait", f"task {task.number} leased before what it comes after")
 
 
 def _hash_of(state: str, content: Seen | Reopening) -> int:
