@@ -599,7 +599,7 @@ class Queue:
 
     def _create(self, orders: list[NewTask]) -> list[Task]:
         check_guarded("new")
-        committed = self._node.execute(creating(orders, self._registry.pers()))
+        committed = self._node.execute(creating(orders, self._registry.limit_tags))
         # Of a created task's event, the task after it is never missing.
         tasks: list[Any] = committed.tasks
         return [tasks[place] if isinstance(place, int) else place for place in committed.result]

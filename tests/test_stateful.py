@@ -41,9 +41,10 @@ from eventq.core.events import (
 )
 from eventq.core.follow import AdvanceFollower, ClaimFollower, DropFollower
 from eventq.core.govern import PauseTasks, ResumeTasks, SetLimit, SetTurns
-from eventq.core.link import Link, placed, sibling
+from eventq.core.link import Link, placed
 from eventq.core.places import Vacancy
 from eventq.core.projection import Projection
+from eventq.core.reference import sibling
 from eventq.core.settle import Outcome, SettleAndLease, live_told
 from eventq.core.task import Task
 from eventq.eventlog import EventLog

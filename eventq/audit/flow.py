@@ -5,6 +5,7 @@ Found by index: by the commit that made the flow, and by what its members made.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 
 from msgspec import Struct
@@ -99,11 +100,11 @@ def _number_of(log: EventLog, key: str, point: Point) -> int:
 def _created(log: EventLog, number: int, point: Point) -> Iterator[tuple[Event, int | None]]:
     """The ``created`` events of the flow's tasks, each with the task that made it."""
     [commit] = log.read(after=number - 1, limit=1)
-    waiting: list[tuple[Event, int | None]] = [
+    waiting: deque[tuple[Event, int | None]] = deque(
         (event, None) for event in events_of(commit) if _is_in(event, number)
-    ]
+    )
     while waiting:
-        event, made_by = waiting.pop(0)
+        event, made_by = waiting.popleft()
         if event.seq > point.seq:
             continue
         yield event, made_by
@@ -121,21 +122,20 @@ def _is_in(event: Event, number: int) -> bool:
 
 def _tree(found: list[tuple[Event, int | None]], tasks: dict[int, Task]) -> list[FlowStep]:
     """The tasks in the order of the tree."""
-    below: dict[int | None, list[tuple[Event, int | None]]] = {}
+    links: dict[int, tuple[tuple[int, ...], int | None]] = {}
+    below: dict[int | None, list[int]] = {}
     for event, made_by in found:
         assert isinstance(event.body, Created)
-        inside = [each.task for each in event.body.after if each.task in tasks]
-        parents = [*inside, *([made_by] if made_by is not None else [])]
-        below.setdefault(max(parents, default=None), []).append((event, made_by))
+        after = tuple(each.task for each in event.body.after)
+        links[event.task] = after, made_by
+        parents = [number for number in after if number in tasks]
+        parents += [] if made_by is None else [made_by]
+        below.setdefault(max(parents, default=None), []).append(event.task)
     steps: list[FlowStep] = []
     open_ends: list[tuple[int | None, int]] = [(None, 0)]
     while open_ends:
         number, depth = open_ends.pop()
         if number is not None:
-            event, made_by = next(each for each in found if each[0].task == number)
-            assert isinstance(event.body, Created)
-            after = tuple(each.task for each in event.body.after)
-            steps.append(FlowStep(tasks[number], after, made_by, depth - 1))
-        children = below.get(number, [])
-        open_ends += [(event.task, depth + 1) for event, _ in reversed(children)]
+            steps.append(FlowStep(tasks[number], *links[number], depth - 1))
+        open_ends += [(child, depth + 1) for child in reversed(below.get(number, []))]
     return steps

@@ -44,7 +44,7 @@ def _full(projection: Projection, bucket: Bucket, now: int) -> tuple[str, list[s
     limits = projection.governing.limits
     said = limits.said(bucket.limit)
     if said is None:
-        return f"nobody has defined limit {bucket.limit}, and so it holds all its tasks back", []
+        return f"limit {bucket.limit} is not defined, and so it holds all its tasks back", []
     if bucket.value is None and said.per is not None:
         return f"it has no tag {said.per} that limit {bucket.limit} could be counted by", []
     holders = [task for task in projection.leased() if bucket in task.route.buckets]

@@ -19,6 +19,8 @@ from eventq.cli.text import short
 Option = Callable[[Callable[..., None]], Callable[..., None]]
 
 SHOWN_CHARACTERS = 60
+# What 64 bits need; the library checks the rest.
+NUMBER_CHARACTERS = 20
 
 # More than any log has; the library counts to 2**31.
 NO_LIMIT = 2_000_000_000
@@ -76,6 +78,13 @@ def tags_option(text: str) -> Option:
     )
 
 
+def weight_option(text: str) -> Option:
+    """An option that takes the weights of shares, as SHARE=N, any number of times."""
+    return click.option(
+        "--weight", "weights", multiple=True, metavar="SHARE=N", type=_weight, help=text
+    )
+
+
 def verbose_option(command: Callable[..., None]) -> Callable[..., None]:
     """The option --verbose of a command that calls a user's worker."""
     text = "Log to standard error, ctx.log included."
@@ -103,6 +112,18 @@ def limit_option(word: str) -> int:
     if word.isascii() and word.isdigit() and (limit := int(word[:20])):
         return min(limit, NO_LIMIT)
     raise click.BadParameter(f"expected a whole number above 0, or none, got {shown_word(word)}")
+
+
+def _weight(word: str) -> tuple[str, int]:
+    share, sign, number = word.rpartition("=")
+    if not sign or not is_number(number):
+        raise click.BadParameter(f"expected SHARE=N, like big=3, got {shown_word(word)}")
+    return share, int(number)
+
+
+def is_number(word: str) -> bool:
+    """Whether the word is a whole number, of no more digits than 64 bits need."""
+    return word.removeprefix("-").isdecimal() and len(word) <= NUMBER_CHARACTERS
 
 
 def instant_option(word: str) -> datetime:

@@ -14,8 +14,8 @@ from eventq.core.events import Joined
 from eventq.core.task import DEFAULT_LANE, Route
 
 # Words of `created.needs` that this version knows.
-LIMITS = "limits"
-KNOWN_NEEDS = frozenset({"after", LIMITS})
+AFTER, LIMITS = "after", "limits"
+KNOWN_NEEDS = frozenset({AFTER, LIMITS})
 EVERY_NAME = "*"
 
 
@@ -33,6 +33,7 @@ class Audience(Struct, frozen=True):
 
 
 PLAIN_AUDIENCE = Audience()
+EVERYTHING = Audience((EVERY_NAME,))
 
 
 def audience_of(body: Joined) -> Audience:

@@ -5,13 +5,15 @@ Nothing here knows what is taken in a bucket; that is in `limits`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+
+from msgspec import Raw
 
 from eventq.core.events import Bucket
 from eventq.core.limits import EXCLUSIVE
 from eventq.core.plain import plain
-from eventq.core.tag_texts import fit_text
+from eventq.core.tag_texts import fit_text, tag_text
 from eventq.core.validation import check_name
 from eventq.errors import ArgumentError
 
@@ -54,6 +56,12 @@ def check_bucket_value(value: object, argument: str) -> str:
     if text is None:
         raise ArgumentError(argument, value, FIT)
     return text
+
+
+def valued(bucket: Bucket, tags_json: bytes | Raw, per_of: Callable[[str], str | None]) -> Bucket:
+    """The bucket with the value that these tags have for it, where it is counted by a tag."""
+    per = per_of(bucket.limit) if bucket.value is None else None
+    return bucket if per is None else Bucket(bucket.limit, tag_text(tags_json, per))
 
 
 def all_buckets(*given: tuple[Bucket, ...] | None) -> tuple[Bucket, ...]:

@@ -86,8 +86,9 @@ class Revival:
         self._room = room
         self._left_bytes = REVIVED_BYTES
         self._now = now
-        self._open: dict[int, None] = {}
-        self._linking = Linking(projection, past, self._open)
+        # What this commit has reopened so far, as `Linking` asks for it.
+        self._reopened: dict[int, None] = {}
+        self._linking = Linking(projection, past, self._reopened)
         self._uniques: set[str] = set()
         # Where each task stands among the drafts that is brought back by them.
         self._places: dict[int, int] = {}
@@ -148,7 +149,7 @@ class Revival:
         return None if task.newer is not None else task
 
     def _again(self, task: Task) -> tuple[Predecessor, ...] | None:
-        """What it comes after, as that stands now; None where nobody here can tell."""
+        """What it comes after, as that stands now; None where this eventq cannot tell."""
         try:
             return self._linking.again(task, waives=False)
         except (ArgumentError, LogTooNewError):
@@ -164,7 +165,7 @@ class Revival:
     def _reopen(
         self, task: Task, after: tuple[Predecessor, ...], *, by: str | None, revived_by: int | None
     ) -> None:
-        self._open[task.number] = None
+        self._reopened[task.number] = None
         if task.unique is not None:
             self._uniques.add(task.unique)
         self._places[task.number] = len(self.drafts)

@@ -1,41 +1,54 @@
 """Choosing what to lease where limits, pauses or turns are used: one after the other, on trial.
 
 What is chosen is taken for a while, so that the next choice sees it taken; then all is put back as
-it was. Nothing here decides how many are wanted; `lease` does.
+it was. Nothing here knows how many are wanted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from heapq import heapify, heapreplace
+from typing import Self
 
 from eventq.core.audience import Audience
 from eventq.core.dispatch_index import Pending
-from eventq.core.governing import Governing
 from eventq.core.heads import Base, TurnRank
+from eventq.core.projection import Projection
 from eventq.core.ranks import rank
 from eventq.core.task import Route, Task
 from eventq.core.turns import Taken
 
 
 class Choosing:
-    """The next task that an audience may be given, and the next after that."""
+    """The next task that an audience may be given, and the next after that, for a while.
 
-    def __init__(self, governing: Governing, tasks: dict[int, Task], now: int) -> None:
-        self._governing = governing
-        # Until all is put back; an interrupt may leave it so, and then all is folded anew.
-        governing.is_tried = True
+    What an error or an interrupt breaks off is not put back: all is folded anew then.
+    """
+
+    def __init__(self, projection: Projection, now: int) -> None:
+        governing = self._governing = projection.governing
+        self._projection = projection
         self._pending: Pending = governing.pending
         self._limits = governing.limits
         self._turns = governing.turns
-        self._tasks = tasks
+        self._tasks = projection.tasks
         self._now = now
         # The best of each base; an entry may be stale, and then comes too early.
         self._bests: list[tuple[TurnRank, int, Base]] | None = None
         self._audience: Audience | None = None
         self._undone: list[tuple[Task, Taken | None, bool]] = []
         self._let_go: list[Task] = []
+
+    def __enter__(self) -> Self:
+        """Begins to take things on trial."""
+        self._projection.advance_to(self._now)
+        self._governing.is_tried = True
+        return self
+
+    def __exit__(self, error: object, *_: object) -> None:
+        """Has all as it was."""
+        if error is None:
+            self._put_back()
 
     def first(self, audience: Audience) -> Task | None:
         """The best task of an audience that may be leased now; None where there is none."""
@@ -70,7 +83,7 @@ class Choosing:
         self._undone.append((task, taken, True))
 
     def pass_over(self, task: Task) -> None:
-        """The task is not to be leased, and stands in nobody's way."""
+        """The task is not to be leased, and later choices leave it out."""
         self._pending.take_out(task)
         self._undone.append((task, None, False))
 
@@ -89,8 +102,7 @@ class Choosing:
             return other.priority >= task.priority
         return rank(other) < rank(task)
 
-    def put_back(self) -> None:
-        """Has all as it was."""
+    def _put_back(self) -> None:
         while self._undone:
             task, taken, is_taken = self._undone.pop()
             if taken is not None:
@@ -118,11 +130,3 @@ class Choosing:
         if taken.dropped:
             # Those are level again, so that what is known of them comes too late.
             self._bests = None
-
-
-@contextmanager
-def choosing(governing: Governing, tasks: dict[int, Task], now: int) -> Iterator[Choosing]:
-    """Chooses for a while; in the end all is as it was."""
-    choice = Choosing(governing, tasks, now)
-    yield choice
-    choice.put_back()

@@ -8,11 +8,10 @@ from msgspec import Raw, Struct
 from msgspec.json import decode
 from msgspec.structs import replace
 
-from eventq.core.buckets import FIT, all_buckets
+from eventq.core.buckets import FIT, all_buckets, valued
 from eventq.core.command import NEW, Draft, PastTasks
 from eventq.core.durations import show_duration
 from eventq.core.events import (
-    Bucket,
     Cancelled,
     Completed,
     Created,
@@ -26,7 +25,6 @@ from eventq.core.link import NO_LINK, Link, Linking
 from eventq.core.moves import change
 from eventq.core.plain import sorted_json
 from eventq.core.projection import Projection
-from eventq.core.tag_texts import tag_text
 from eventq.core.task import FINAL, PENDING, PLAIN_ROUTE, Route, Task, instant, is_overdue
 from eventq.core.unique import OnDuplicate, replacement
 from eventq.errors import ArgumentError, DuplicateTaskError, KeyConflictError
@@ -73,11 +71,10 @@ def resolve(order: NewTask, per_of: Callable[[str], str | None], argument: str) 
     """As `resolved`, for one order."""
     found = []
     for bucket in order.route.buckets:
-        per = per_of(bucket.limit) if bucket.value is None else None
-        value = bucket.value if per is None else tag_text(order.tags_json, per)
-        if per is not None and value is None:
+        each = valued(bucket, order.tags_json, per_of)
+        if each.value is None and (per := per_of(bucket.limit)) is not None:
             raise ArgumentError(argument, bucket.limit, f"a tag {per!r} beside it, {FIT}")
-        found.append(Bucket(bucket.limit, value))
+        found.append(each)
     buckets = all_buckets(tuple(found))
     if buckets == order.route.buckets:
         return order

@@ -10,9 +10,9 @@ from msgspec.structs import replace
 from eventq.core.command import NEW, Decision, Draft, PastTasks
 from eventq.core.create import NewTask, created_by, existing_by_key, has_expired, resolved
 from eventq.core.events import Expired
-from eventq.core.link import Link, Linking, flow_name, sibling
+from eventq.core.link import Link, Linking, flow_name
 from eventq.core.projection import Projection
-from eventq.core.reference import TaskRef
+from eventq.core.reference import TaskRef, sibling
 from eventq.errors import ArgumentError, DuplicateTaskError, FlowExistsError, KeyConflictError
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from itertools import chain
 from operator import attrgetter
-from types import MappingProxyType
 from typing import ClassVar
 
 from msgspec import Struct
@@ -16,6 +16,11 @@ from eventq.core.task import Task
 
 # In C, since it is asked of every order.
 _key_of = attrgetter("key")
+
+
+def no_limit_tags() -> dict[str, str | None]:
+    """The tags of limits where this process defines none."""
+    return {}
 
 
 class CreateTasks(Struct, frozen=True):
@@ -50,16 +55,22 @@ class CreateTasks(Struct, frozen=True):
 
 
 def creating(
-    orders: list[NewTask], pers: Mapping[str, str | None] = MappingProxyType({})
+    orders: list[NewTask], limit_tags: Callable[[], Mapping[str, str | None]] = no_limit_tags
 ) -> CreateTasks:
-    """The command for these orders; ``pers`` are the tags of the limits that this process defines.
+    """The command for these orders; ``limit_tags`` gives the tag of each limit defined here.
 
-    One that is unique or linked, or has a limit that is defined elsewhere, is decided by the
-    projection. Raises ArgumentError for a task that lacks the tag of its limit.
+    It is asked only where an order has a limit. An order that is unique or linked, or has a limit
+    that is defined elsewhere, is decided by the projection. Raises ArgumentError for a task that
+    lacks the tag of its limit.
     """
-    is_plain = True
+    is_plain, has_limits = True, False
     for order in orders:
         is_plain = is_plain and order.unique is None and order.link is None
-        for bucket in order.route.buckets:
-            is_plain = is_plain and (bucket.value is not None or bucket.limit in pers)
-    return CreateTasks(resolved(orders, pers.get) if pers else orders, is_plain)
+        has_limits = has_limits or order.route.buckets != ()
+    if not has_limits:
+        return CreateTasks(orders, is_plain)
+    known = limit_tags()
+    orders = resolved(orders, known.get)
+    buckets = chain.from_iterable(order.route.buckets for order in orders)
+    is_known = all(bucket.value is not None or bucket.limit in known for bucket in buckets)
+    return CreateTasks(orders, is_plain and is_known)

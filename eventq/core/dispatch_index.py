@@ -42,7 +42,7 @@ class Pending:
         self.heads: Heads | None = None
         """The heads of the lists, where any of the rules is used; see `govern`."""
         self._tasks = tasks
-        self._rules = limits, pauses, turns
+        self._limits, self._pauses, self._turns = limits, pauses, turns
         # Ready tasks with the value of a tag that is paused, met when they would have been next.
         self._aside: dict[Scope, dict[int, Route]] = {}
         self._aside_of: dict[int, Scope] = {}
@@ -78,7 +78,7 @@ class Pending:
     def govern(self) -> None:
         """Keeps the heads of the lists from here on, while the lists are sorted; O(lists)."""
         if self.is_sorted:
-            self.heads = Heads(self._tasks, *self._rules)
+            self.heads = Heads(self._tasks, self._limits, self._pauses, self._turns)
             self.heads.fill(self.ready, self.advanced_to)
 
     def first_of(self, audience: Audience, now: int) -> Iterator[tuple[TurnRank, Base]]:
@@ -92,10 +92,9 @@ class Pending:
     def first_in(self, base: Base, now: int) -> TurnRank | None:
         """The best task of one base, which may be leased; None where there is none."""
         assert self.heads is not None, "it is governed"
-        _, pauses, _ = self._rules
         while (entry := self.heads.first(base, now)) is not None:
             task = self._tasks[entry[3]]
-            scope = pauses.of_tags(task, now)
+            scope = self._pauses.of_tags(task, now)
             if scope is None:
                 return entry
             self.take_out(task)
@@ -225,8 +224,7 @@ class Pending:
         """
         instants = [index[0][0] for index in (self.waiting, self.expiring) if index]
         if self.heads is not None:
-            _, pauses, _ = self._rules
-            wakes = (self.heads.next_wake(), pauses.next_end(self.advanced_to))
+            wakes = (self.heads.next_wake(), self._pauses.next_end(self.advanced_to))
             instants += [at for at in wakes if at is not None]
         return min(instants, default=None)
 
@@ -257,10 +255,9 @@ class Pending:
         assert all(self.retrying.values())
         aside = {number: scope for scope, held in self._aside.items() for number in held}
         assert aside == self._aside_of
-        _, pauses, _ = self._rules
         for number, scope in aside.items():
             assert self._tasks[number].route == self._aside[scope][number]
-            assert pauses.by_scope[scope].is_on(self.advanced_to)
+            assert self._pauses.by_scope[scope].is_on(self.advanced_to)
         if self.is_sorted:
             ready, waiting, expiring = self._recounted(tasks)
             for number in aside:
@@ -283,9 +280,8 @@ class Pending:
             self.heads.note(route, self.ready.get(route))
 
     def _resume_ended(self, now: int) -> None:
-        _, pauses, _ = self._rules
         for scope in list(self._aside):
-            if not pauses.by_scope[scope].is_on(now):
+            if not self._pauses.by_scope[scope].is_on(now):
                 self.resume(scope)
 
     def _ranks_aside(self, audience: Audience | None) -> Ranks:

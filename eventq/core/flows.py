@@ -6,10 +6,12 @@ Nothing here knows events; the projection says which tasks come and go, and is t
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from eventq.core.moves import wait_over
 from eventq.core.task import Task, TaskState
 from eventq.core.waits import TaskWaits
 
@@ -43,6 +45,15 @@ class Flows:
         self._tasks = tasks
         self._waits = waits
 
+    def restore(self, flows: Mapping[int, FlowState]) -> None:
+        """Takes over the flows that were known elsewhere, in place of those that are known here."""
+        self.by_number.clear()
+        self.by_number.update({number: flow.copy() for number, flow in flows.items()})
+
+    def copies(self) -> dict[int, FlowState]:
+        """The flows by number; nothing of them is shared."""
+        return {number: flow.copy() for number, flow in self.by_number.items()}
+
     def takes_members(self, task: Task) -> bool:
         """Whether what the task makes belongs to its flow."""
         flow = None if task.flow is None else self.by_number.get(task.flow)
@@ -61,22 +72,25 @@ class Flows:
         else:
             flow.open += 1
 
-    def note_reopened(self, task: Task) -> bool:
-        """A task of a flow is open again; returns whether its flow will start it, or it may run."""
+    def note_reopened(self, task: Task) -> Task:
+        """A task of a flow is open again; returns it as it is then.
+
+        A finaliser waits no more once its turn has come.
+        """
         assert task.flow is not None
         flow = self.by_number.get(task.flow)
+        if task.role == "member":
+            if flow is not None and not flow.closed:
+                flow.open += 1
+                flow.failed -= 1
+            return task
         if flow is None:
-            return False
+            return wait_over(task)
         if task.role == "on_failure":
             flow.on_failure.add(task.number)
-            return not flow.closed
-        if task.role == "finally":
-            flow.last.add(task.number)
-            return True
-        if not flow.closed:
-            flow.open += 1
-            flow.failed -= 1
-        return False
+            return wait_over(task) if flow.closed else task
+        flow.last.add(task.number)
+        return task
 
     def note_end(self, task: Task, *, completed: bool, made: int) -> list[int]:
         """A task of a flow has ended, and made others; returns the finalisers that may run now."""

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from eventq.core.command import Decision, PastTasks
 from eventq.core.events import NODE, ErrorInfo, Followed, Unfollowed
-from eventq.core.newer import newer_queue
+from eventq.core.newer import check_understood
 from eventq.core.projection import Projection
 from eventq.errors import ArgumentError
 
@@ -44,8 +44,7 @@ class ClaimFollower(Struct, frozen=True):
 
     def decide(self, projection: Projection, _past: PastTasks, now: int) -> Decision[Claim]:
         """See Command.decide."""
-        if projection.unknown is not None:
-            raise newer_queue(projection.unknown)
+        check_understood(projection.unknown)
         wanted, known = self.wanted, projection.followers.get(self.wanted.follower)
         if known is None and self.has_begun:
             return Decision([], Claim(0, 0, is_dropped=True))

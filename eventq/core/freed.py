@@ -21,7 +21,7 @@ LAST_NUMBER = 2**63 - 1
 
 
 def takes_buckets(projection: Projection, drafts: Iterable[Draft]) -> bool:
-    """Whether any of the tasks takes a place in a bucket; else nobody waits for their ends."""
+    """Whether any of the tasks takes a place in a bucket; else no lease waits for their ends."""
     tasks = projection.tasks
     return any(number in tasks and tasks[number].route.buckets for number, _ in drafts)
 
@@ -97,9 +97,8 @@ class _Trial:
 
     def reopen(self, task: Task) -> Task:
         """A task comes back; returns it as it is then."""
-        is_held = task.flow is not None and self._flows.note_reopened(task)
         self._waits.note_reopened(task.number)
-        return wait_over(task) if task.role != "member" and not is_held else task
+        return task if task.flow is None else self._flows.note_reopened(task)
 
     def _start(self, numbers: Iterable[int]) -> None:
         for number in numbers:

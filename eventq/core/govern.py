@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import ClassVar
 
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
-from eventq.core.command import Decision, PastTasks
+from eventq.core.command import Decision, Draft, PastTasks
 from eventq.core.definitions import Definition, adopted, hash_of
 from eventq.core.events import NODE, Cancelled, Limited, Paused, Resumed, Scope, Shared
-from eventq.core.limits import EXCLUSIVE
-from eventq.core.newer import newer_queue
+from eventq.core.newer import check_understood
 from eventq.core.pauses import fitting
 from eventq.core.projection import Projection
-from eventq.core.task import Task, show_instant
+from eventq.core.task import show_instant
 from eventq.errors import ArgumentError
 
 # Of one commit: a pause that calls off more takes several.
 CANCELLED_AT_ONCE = 500
+OLDER = "a newer definition has taken its place; give it a higher `version` to bring it back"
 
 
 class SetLimit(Struct, frozen=True):
@@ -33,7 +34,7 @@ class SetLimit(Struct, frozen=True):
 
     def decide(self, projection: Projection, _past: PastTasks, _now: int) -> Decision[Limited]:
         """See Command.decide."""
-        check_known(projection)
+        check_understood(projection.unknown)
         known = projection.governing.limits.said(self.wanted.limit)
         wanted = replace(self.wanted, code=None if known is None else known.code)
         _check_per(projection, wanted)
@@ -53,7 +54,7 @@ class DefineLimit(Struct, frozen=True):
 
     def decide(self, projection: Projection, _past: PastTasks, _now: int) -> Decision[str | None]:
         """See Command.decide."""
-        check_known(projection)
+        check_understood(projection.unknown)
         wanted = self.wanted
         known = projection.governing.limits.said(wanted.limit)
         code = None if known is None else known.code
@@ -78,7 +79,7 @@ class SetTurns(Struct, frozen=True):
 
     def decide(self, projection: Projection, _past: PastTasks, _now: int) -> Decision[None]:
         """See Command.decide."""
-        check_known(projection)
+        check_understood(projection.unknown)
         known = projection.governing.turns.shared
         wanted = replace(self.wanted, code=None if known is None else known.code)
         return Decision([(NODE, wanted)], None)
@@ -94,7 +95,7 @@ class DefineTurns(Struct, frozen=True):
 
     def decide(self, projection: Projection, _past: PastTasks, _now: int) -> Decision[str | None]:
         """See Command.decide."""
-        check_known(projection)
+        check_understood(projection.unknown)
         wanted, known = self.wanted, projection.governing.turns.shared
         content = (wanted.per, wanted.weights)
         code = None if known is None else known.code
@@ -105,15 +106,18 @@ class DefineTurns(Struct, frozen=True):
 
 
 class PauseTasks(Struct, frozen=True):
-    """Pauses what is in a scope. The result is the pause that stood before, if any."""
+    """Pauses what is in a scope, in place of a pause of just this scope.
+
+    Raises ArgumentError for an end that has been.
+    """
 
     wanted: Paused
     unconditional: ClassVar[bool] = False
     leasing: ClassVar[bool] = False
 
     def decide(self, projection: Projection, _past: PastTasks, now: int) -> Decision[None]:
-        """See Command.decide. Raises ArgumentError for an end that has been."""
-        check_known(projection)
+        """See Command.decide."""
+        check_understood(projection.unknown)
         until = self.wanted.until
         if until is not None and until <= now:
             raise ArgumentError("until", show_instant(until), "an instant to come")
@@ -129,7 +133,7 @@ class ResumeTasks(Struct, frozen=True):
 
     def decide(self, projection: Projection, _past: PastTasks, now: int) -> Decision[None]:
         """See Command.decide."""
-        check_known(projection)
+        check_understood(projection.unknown)
         pause = projection.governing.pauses.by_scope.get(self.wanted.scope)
         if pause is None or not pause.is_on(now):
             given = {name: value for name, value in asdict(self.wanted.scope).items() if value}
@@ -149,25 +153,15 @@ class CancelRunning(Struct, frozen=True):
 
     def decide(self, projection: Projection, _past: PastTasks, _now: int) -> Decision[int]:
         """See Command.decide."""
-        check_known(projection)
-        found: list[Task] = list(fitting(self.scope, projection.leased()))[:CANCELLED_AT_ONCE]
+        check_understood(projection.unknown)
         body = Cancelled(self.reason, self.by)
-        return Decision([(task.number, body) for task in found], len(found))
-
-
-OLDER = "a newer definition has taken its place; give it a higher `version` to bring it back"
-
-
-def check_known(projection: Projection) -> None:
-    """Raises LogTooNewError where a newer eventq has said something about the queue."""
-    if projection.unknown is not None:
-        raise newer_queue(projection.unknown)
+        found = islice(fitting(self.scope, projection.leased()), CANCELLED_AT_ONCE)
+        drafts: list[Draft] = [(task.number, body) for task in found]
+        return Decision(drafts, len(drafts))
 
 
 def _check_per(projection: Projection, wanted: Limited) -> None:
     """Raises ArgumentError where open tasks have buckets by another tag than the one wanted."""
-    if wanted.limit == EXCLUSIVE:
-        raise ArgumentError("limit", wanted.limit, f"another name: {EXCLUSIVE!r} is always there")
     known = projection.governing.limits.said(wanted.limit)
     if known is None or known.per == wanted.per:
         return

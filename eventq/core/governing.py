@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from msgspec import Raw
 from msgspec.structs import replace
 
-from eventq.core.buckets import all_buckets
+from eventq.core.buckets import all_buckets, valued
 from eventq.core.dispatch_index import Pending
 from eventq.core.events import (
     AnyAsked,
@@ -24,7 +24,6 @@ from eventq.core.events import (
 from eventq.core.limits import Limit, Limits
 from eventq.core.moves import create, route_of
 from eventq.core.pauses import Pause, Pauses
-from eventq.core.tag_texts import tag_text
 from eventq.core.task import PLAIN_ROUTE, Route, Task, TaskState
 from eventq.core.turns import Turns, TurnState
 
@@ -205,7 +204,8 @@ class Governing:
         """The route with this share, and the values that its buckets have by the task's tags."""
         buckets = route.buckets
         if self._asks_tags(buckets):
-            buckets = all_buckets(tuple(self._bucket(bucket, tags_json) for bucket in buckets))
+            per_of = self.limits.per_of
+            buckets = all_buckets(tuple(valued(bucket, tags_json, per_of) for bucket in buckets))
         elif share == route.share:
             return route
         return Route(route.name, route.lane, route.needs, buckets, share)
@@ -214,10 +214,6 @@ class Governing:
         """Whether any of these has a value that stands in a tag."""
         by_tags = self.limits.by_tags
         return any(bucket.value is None and bucket.limit in by_tags for bucket in buckets)
-
-    def _bucket(self, bucket: Bucket, tags_json: bytes | Raw) -> Bucket:
-        per = self.limits.per_of(bucket.limit) if bucket.value is None else None
-        return bucket if per is None else Bucket(bucket.limit, tag_text(tags_json, per))
 
     def _reroute(self, tasks: Iterable[Task]) -> None:
         """Gives open tasks the route that they have by the rules as they stand now; O(n)."""

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import islice
 from typing import ClassVar, Self
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from eventq.core.audience import PLAIN_AUDIENCE, Audience
-from eventq.core.choosing import Choosing, choosing
+from eventq.core.choosing import Choosing
 from eventq.core.command import Decision, Draft, PastTasks
 from eventq.core.events import NODE, Created, Expired, Leased, Left, Renewed
 from eventq.core.freed import freed_by, takes_buckets
 from eventq.core.moves import first_state, route_of
-from eventq.core.places import Openings, Places, Vacancy, Wanted, places_by_lane
+from eventq.core.places import Places, Wanted, takeable
 from eventq.core.projection import Projection
-from eventq.core.task import Task, TaskState, is_overdue
+from eventq.core.task import Task, TaskState
 
 
 class Renew(Struct, frozen=True):
@@ -66,7 +65,7 @@ def lease(
     """Leases of the tasks that are ``wanted``, in dispatch order; expires those past their time.
 
     Returns at most ``room`` drafts in all. Where not all can begin at once, the block ends before a
-    task that must not wait, see `_may_wait`. Lanes are those of the audience; one that is full is
+    task that must not wait, see `Openings`. Lanes are those of the audience; one that is full is
     passed over.
 
     Nothing is leased or expired once a newer eventq has said something about the queue; and nothing
@@ -90,16 +89,14 @@ class Leasing:
 
     def __enter__(self) -> Self:
         """Chooses on trial where any rule says who may run when."""
-        projection = self._projection
-        if projection.governing.is_on:
-            projection.advance_to(self._now)
-            self._choice = Choosing(projection.governing, projection.tasks, self._now)
+        if self._projection.governing.is_on:
+            self._choice = Choosing(self._projection, self._now).__enter__()
         return self
 
-    def __exit__(self, error: object, *_: object) -> None:
-        """Puts back what was taken on trial; what was broken off is folded anew."""
-        if self._choice is not None and error is None:
-            self._choice.put_back()
+    def __exit__(self, error: object, *rest: object) -> None:
+        """Puts back what was taken on trial."""
+        if self._choice is not None:
+            self._choice.__exit__(error, *rest)
 
     def early(self, wanted: Wanted, *, audience: Audience, room: int) -> list[Draft]:
         """The leases that are right at the beginning of the commit; see `lease`."""
@@ -112,11 +109,11 @@ class Leasing:
             # What these let run may come before all others, but is in no index yet.
             room = 0
         if self._choice is None:
-            takeable = _takeable(projection, self._now, audience, wanted)
+            chosen = takeable(projection, self._now, audience, wanted)
         else:
             self._places = Places(wanted, audience)
-            takeable = self._places.chosen(self._choice, self._now)
-        return self._expired + self._leases(takeable, room)
+            chosen = self._places.chosen(self._choice, self._now)
+        return self._expired + self._leases(chosen, room)
 
     def late(self, between: list[Draft], *, room: int) -> list[Draft]:
         """The leases that are right behind all of the commit, whose outcomes end other leases.
@@ -135,11 +132,10 @@ class Leasing:
         choice.let_go(let_go)
         return self._leases(places.chosen(choice, self._now, before=ready), room)
 
-    def _leases(self, takeable: Iterable[Task], room: int) -> list[Draft]:
+    def _leases(self, chosen: Iterable[Task], room: int) -> list[Draft]:
         worker, ttl_us = self._worker, self._ttl_us
         return [
-            (task.number, Leased(task.attempt + 1, worker, ttl_us))
-            for task in islice(takeable, room)
+            (task.number, Leased(task.attempt + 1, worker, ttl_us)) for task in islice(chosen, room)
         ]
 
 
@@ -173,8 +169,7 @@ def next_eligible(projection: Projection, now: int, audience: Audience) -> Task 
     """The next task that the audience may be given; also one that is past its expiry."""
     if not projection.governing.is_on:
         return next(projection.ready(now, audience), None)
-    projection.advance_to(now)
-    with choosing(projection.governing, projection.tasks, now) as choice:
+    with Choosing(projection, now) as choice:
         return choice.first(audience)
 
 
@@ -189,9 +184,8 @@ def can_lease(
     if projection.unknown is not None:
         return False
     if not projection.governing.is_on:
-        return next(_takeable(projection, now, audience, wanted), None) is not None
-    projection.advance_to(now)
-    with choosing(projection.governing, projection.tasks, now) as choice:
+        return next(takeable(projection, now, audience, wanted), None) is not None
+    with Choosing(projection, now) as choice:
         return next(Places(wanted, audience).chosen(choice, now), None) is not None
 
 
@@ -203,34 +197,3 @@ def expire(projection: Projection, *, room: int, now: int) -> list[Draft]:
             break
         drafts.append((task.number, Expired("max_age")))
     return drafts
-
-
-def _takeable(
-    projection: Projection, now: int, audience: Audience, wanted: Wanted
-) -> Iterator[Task]:
-    """The tasks to lease, in dispatch order, until all that is wanted has been taken."""
-    if isinstance(wanted, Vacancy):
-        place = Openings(wanted)
-        for task in projection.ready(now, audience):
-            if is_overdue(task, now):
-                continue
-            if not place.takes(task):
-                return
-            yield task
-        return
-    places = places_by_lane(wanted)
-    taken: set[int] = set()
-    while places:
-        full = None
-        for task in projection.ready(now, replace(audience, lanes=tuple(places))):
-            if task.number in taken or is_overdue(task, now):
-                continue
-            if not places[task.lane].takes(task):
-                full = task.lane
-                break
-            taken.add(task.number)
-            yield task
-        if full is None:
-            return
-        # Looked at no more: behind its first there may be any number of others.
-        del places[full]

@@ -15,7 +15,7 @@ from eventq.core.task import Task
 
 # The limit that is always there, with a bucket a value that one task holds at a time.
 EXCLUSIVE = "exclusive"
-# Buckets that nobody uses are looked for when there are twice as many as in the end last time; so
+# Unused buckets are looked for when there are twice as many as in the end last time; so
 # are noted leases that no rate looks at any more.
 FEW_BUCKETS = 1_000
 FEW_NOTED = 5_000
@@ -68,7 +68,7 @@ class Limits:
         self._look_over()
 
     def said(self, name: str) -> Limited | None:
-        """What a limit is; None for one that nobody has defined."""
+        """What a limit is; None for one that is not defined."""
         if name == EXCLUSIVE:
             return _EXCLUSIVE
         limit = self.by_name.get(name)
@@ -92,9 +92,9 @@ class Limits:
             self._drop_if_free(bucket, use)
 
     def note(self, tasks: list[Task], at: int) -> None:
-        """These are leased, while nobody counts what runs: `recount` follows.
+        """These are leased, while what runs is not counted: `recount` follows.
 
-        Most instants are forgotten before anybody asks, so that they are placed in the end.
+        Most instants are forgotten before they are asked for, so that they are placed in the end.
         """
         noted = self._noted
         noted += [(at, task.route.buckets) for task in tasks]
@@ -202,7 +202,7 @@ class Limits:
             self.uses.setdefault(bucket, Use(0, deque())).running += 1
 
     def check(self, leased: list[Task] | None) -> None:
-        """Asserts that what is taken equals a recount; None where nobody counts what runs."""
+        """Asserts that what is taken equals a recount; None while what runs is not counted."""
         assert self.has_rates == any(limit.said.rate for limit in self.by_name.values())
         if leased is None:
             return

@@ -11,17 +11,16 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from eventq.core.audience import AFTER
 from eventq.core.command import Decision, Draft, PastTasks
 from eventq.core.events import AnyBody, Created, IfFailed, Predecessor, Role, Verdict
 from eventq.core.lookup import find_task
 from eventq.core.newer import newer_task
 from eventq.core.projection import Projection
-from eventq.core.reference import TaskRef
+from eventq.core.reference import TaskRef, place_of
 from eventq.core.task import FINAL, Task, TaskState
 from eventq.errors import ArgumentError, LogArchivedError, TaskNotFoundError
 
-# What a node must know to run a task that comes after others.
-AFTER = "after"
 # No caller's key has it: so the keys of flows and of tasks are never the same.
 FLOW_MARK = "\x1f"
 
@@ -37,11 +36,6 @@ class Link(Struct, frozen=True, gc=False):
 
 
 NO_LINK = Link()
-
-
-def sibling(index: int) -> int:
-    """Stands for the number of the task that the event with this index of a decision makes."""
-    return -2 - index
 
 
 def flow_name(key: str) -> str:
@@ -141,7 +135,7 @@ def _placed(body: AnyBody, first: int) -> AnyBody:
         return body
 
     def at(number: int) -> int:
-        return number if number >= 0 else first + (-2 - number)
+        return number if number >= 0 else first + place_of(number)
 
     if not body.after:
         return body if body.flow is None else replace(body, flow=at(body.flow))

@@ -13,7 +13,7 @@ from eventq.core.create import NewTask, created_by
 from eventq.core.events import COMMIT_EVENTS, Cancelled, Updated
 from eventq.core.link import AFTER, Link, Linking
 from eventq.core.lookup import find_task
-from eventq.core.newer import newer_queue
+from eventq.core.newer import check_understood
 from eventq.core.projection import Projection
 from eventq.core.task import (
     FINAL,
@@ -116,8 +116,7 @@ class ManageTask(Struct, frozen=True):
 
     def decide(self, projection: Projection, past: PastTasks, now: int) -> Decision[Task]:
         """See Command.decide."""
-        if projection.unknown is not None:
-            raise newer_queue(projection.unknown)
+        check_understood(projection.unknown)
         task = find_task(projection, past, self.key)
         edit = self.edit
         if isinstance(edit, RetryTask):

@@ -5,6 +5,12 @@ from __future__ import annotations
 from eventq.errors import LogTooNewError
 
 
+def check_understood(unknown: tuple[int, str] | None) -> None:
+    """Raises LogTooNewError where a projection has met an event about the queue that is unknown."""
+    if unknown is not None:
+        raise newer_queue(unknown)
+
+
 def newer_queue(event: tuple[int, str]) -> LogTooNewError:
     """The error for an event about the queue of a kind that is not known: position and kind."""
     seq, kind = event

@@ -442,9 +442,8 @@ class Projection:
         route = self.governing.route_for(body.reopens)
         task = reopen(self.namespace, number, seq, at, body, route=route)
         self.reopened[body.reopens.was] += 1
-        is_held = task.flow is not None and self.flows.note_reopened(task)
-        if task.role != "member" and not is_held:
-            task = wait_over(task)
+        if task.flow is not None:
+            task = self.flows.note_reopened(task)
         self._add(seq, task)
         self.waits.note_reopened(number)
         if body.revives:

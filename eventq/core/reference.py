@@ -16,13 +16,24 @@ from eventq.errors import ArgumentError
 
 R = TypeVar("R")
 
-# A task: by its number, by its key, or (negative) by its place in its flow.
+# A task: by its number, by its key, or (negative, see `sibling`) by its place among those that are
+# made with it.
 TaskRef = int | str
 
 # More would not fit into a commit beside what else its task has.
 MOST_AFTER = 10_000
-AFTER = "tasks, their keys, or what `flow.new` returned"
+AFTER_EXPECTED = "tasks, their keys, or what `flow.new` returned"
 ELSEWHERE = "a task of the same flow, or of one that has been made"
+
+
+def sibling(place: int) -> int:
+    """Stands for the number of a task that is made in the same commit, by its place there."""
+    return -2 - place
+
+
+def place_of(number: int) -> int:
+    """The inverse of `sibling`."""
+    return -2 - number
 
 
 class ResultOf(Struct, frozen=True):
@@ -53,7 +64,7 @@ class FlowTask(Generic[R]):
             return self.task.number
         if flow is None or flow is not self._flow:
             raise ArgumentError("after", self, ELSEWHERE)
-        return -2 - self._place
+        return sibling(self._place)
 
     def __repr__(self) -> str:
         """Short, and free of tag values."""
@@ -76,7 +87,7 @@ def check_after(value: object) -> tuple[FlowTask[Any] | Task | str, ...]:
         value = [value]
     # Not what can be looked at only once.
     if not isinstance(value, Collection) or isinstance(value, bytes):
-        raise ArgumentError("after", value, AFTER)
+        raise ArgumentError("after", value, AFTER_EXPECTED)
     found = tuple(value)
     if len(found) > MOST_AFTER:
         raise ArgumentError("after", f"{len(found)} tasks", f"at most {MOST_AFTER}")
@@ -84,7 +95,7 @@ def check_after(value: object) -> tuple[FlowTask[Any] | Task | str, ...]:
         if isinstance(each, str):
             check_lookup_key(each)
         elif not isinstance(each, Task | FlowTask):
-            raise ArgumentError("after", each, AFTER)
+            raise ArgumentError("after", each, AFTER_EXPECTED)
     return found
 
 

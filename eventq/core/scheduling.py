@@ -25,7 +25,7 @@ from eventq.core.events import (
     Ticked,
     Unplanned,
 )
-from eventq.core.newer import newer_queue
+from eventq.core.newer import check_understood
 from eventq.core.projection import Projection
 from eventq.core.schedules import Schedule
 from eventq.core.task import PLAIN_ROUTE, Route
@@ -53,8 +53,7 @@ class PlanSchedules(Struct, frozen=True):
 
     def decide(self, projection: Projection, _past: PastTasks, now: int) -> Decision[list[str]]:
         """See Command.decide."""
-        if projection.unknown is not None:
-            raise newer_queue(projection.unknown)
+        check_understood(projection.unknown)
         drafts: list[Draft] = []
         older: list[str] = []
         for wanted, version in zip(self.wanted, self.version, strict=True):
@@ -83,8 +82,7 @@ class EditSchedule(Struct, frozen=True):
 
     def decide(self, projection: Projection, _past: PastTasks, _now: int) -> Decision[bool]:
         """See Command.decide."""
-        if projection.unknown is not None:
-            raise newer_queue(projection.unknown)
+        check_understood(projection.unknown)
         known = projection.schedules.get(self.schedule)
         if known is None or known.seq != self.seen:
             return Decision([], result=False)
@@ -144,8 +142,7 @@ class MakeByHand(Struct, frozen=True):
 
     def decide(self, projection: Projection, past: PastTasks, now: int) -> Decision[None]:
         """See Command.decide."""
-        if projection.unknown is not None:
-            raise newer_queue(projection.unknown)
+        check_understood(projection.unknown)
         known = projection.schedules.get(self.schedule)
         if known is None:
             raise ArgumentError("schedule", self.schedule, NAME_EXPECTED)

@@ -118,7 +118,7 @@ class Turns:
         return Taken(priority, share, level, before, dropped)
 
     def note(self, tasks: Iterable[Task]) -> None:
-        """As `take` for each of these, while nobody asks who is ahead: `tidy` follows."""
+        """As `take` for each of these, while it is not asked who is ahead: `tidy` follows."""
         priority, turn = None, NO_TURN
         cost_of = self._costs.get
         for task in tasks:
@@ -165,7 +165,7 @@ class Turns:
         self._say(shared, {p: _Priority(*turn) for p, turn in priorities.items()})
 
     def check(self) -> None:
-        """Asserts that nobody is kept who is not ahead, and the order."""
+        """Asserts that only shares that are ahead are kept, and their order."""
         self.tidy()
         assert self.is_on or not self._priorities
         for turn in self._priorities.values():

@@ -13,12 +13,12 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain
 from operator import is_not
 from types import NoneType
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
 from eventq.core.durations import Duration, parse_duration
-from eventq.core.events import COMMIT_BYTES, KEY_BYTES, TAGS_BYTES
+from eventq.core.events import COMMIT_BYTES, KEY_BYTES, TAGS_BYTES, IfFailed
 from eventq.core.plain import plain
 from eventq.core.policy import Backoff
 from eventq.core.task import EPOCH, FINAL, TaskState
@@ -34,7 +34,7 @@ NAMES_REMEMBERED = 10_000
 # More than that is a slip.
 MOST_LIMIT = 2**31
 
-IF_FAILED = ("cancel", "run", "hold")
+IF_FAILED = get_args(IfFailed)
 OPEN = frozenset(set(TaskState) - FINAL - {TaskState.FAILED})
 
 States = TaskState | str | Iterable[TaskState | str]

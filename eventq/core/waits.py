@@ -5,7 +5,7 @@ Nothing here knows events; the projection says which tasks come and go, and is t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 from sortedcontainers import SortedList
@@ -81,12 +81,28 @@ class TaskWaits:
             self.doomed.remove(number)
             self.unneeded.discard(number)
 
-    def clear(self) -> None:
-        """Nothing waits any more."""
-        for each in (self.by_task, self.by_predecessor, self.doomed, self.unneeded):
-            each.clear()
-        self.expiring.clear()
-        self.reviving.clear()
+    def restore(
+        self,
+        tasks: Mapping[int, Task],
+        waits: Mapping[int, Wait],
+        *,
+        unneeded: Iterable[int],
+        reviving: Iterable[int],
+    ) -> None:
+        """Takes over what was known elsewhere, in place of all that is known here."""
+        for index in (self.by_task, self.by_predecessor, self.unneeded):
+            index.clear()
+        for ordered in (self.doomed, self.expiring, self.reviving):
+            ordered.clear()
+        for number, wait in waits.items():
+            self.put(tasks[number], wait.copy())
+        for number in unneeded:
+            self.doom(number)
+        self.reviving.update(reviving)
+
+    def copies(self) -> dict[int, Wait]:
+        """What each waiting task waits for, by number; nothing of it is shared."""
+        return {number: wait.copy() for number, wait in self.by_task.items()}
 
     def doom(self, number: int) -> None:
         """What a waiting task was there for will never be."""
@@ -110,7 +126,7 @@ class TaskWaits:
         return freed
 
     def note_reopened(self, number: int) -> None:
-        """A task that had failed is open again, so that nobody is doomed or held by it."""
+        """A task that had failed is open again, and dooms or holds no other one."""
         for waiting in self.by_predecessor.get(number, ()):
             wait = self.by_task[waiting]
             wait.failed.discard(number)
@@ -133,14 +149,6 @@ class TaskWaits:
     def has_work(self) -> bool:
         """Whether there are tasks to cancel, or to bring back."""
         return bool(self.doomed or self.reviving)
-
-    def held(self) -> list[int]:
-        """The waiting tasks that are held since something failed, by number."""
-        return sorted(
-            number
-            for number, wait in self.by_task.items()
-            if wait.failed and self._tasks[number].if_failed == "hold"
-        )
 
     def check(self) -> None:
         """Asserts that what is found by one way is found by all."""

@@ -28,29 +28,30 @@ class RuleDefinitions(Struct):
 
     def limit(self, name: str, *, version: int, **bounds: Any) -> None:  # noqa: ANN401 - checked
         """Defines a limit. Raises ArgumentError, also for one that is defined otherwise."""
-        wanted = DefineLimit(make_limited(name, **bounds), _version(version))
-        if self.limits.setdefault(wanted.wanted.limit, wanted) != wanted:
-            raise ArgumentError("limit", name, "one definition of each limit")
+        self.add(DefineLimit(make_limited(name, **bounds), _version(version)))
 
     def fair(self, *, version: int, **turns: Any) -> None:  # noqa: ANN401 - checked
         """Defines turns. Raises ArgumentError, also where they are defined otherwise."""
-        wanted = DefineTurns(make_shared(**turns), _version(version))
-        if self.turns is not None and self.turns != wanted:
-            raise ArgumentError("per", wanted.wanted.per, "one definition of turns")
-        self.turns = wanted
+        self.add(DefineTurns(make_shared(**turns), _version(version)))
+
+    def add(self, definition: AnyDefinition) -> None:
+        """Adds one. Raises ArgumentError where the same is defined otherwise."""
+        if isinstance(definition, DefineLimit):
+            name = definition.wanted.limit
+            if self.limits.setdefault(name, definition) != definition:
+                raise ArgumentError("limit", name, "one definition of each limit")
+        elif self.turns is not None and self.turns != definition:
+            raise ArgumentError("per", definition.wanted.per, "one definition of turns")
+        else:
+            self.turns = definition
 
 
 def joined_definitions(all_: Iterable[RuleDefinitions]) -> RuleDefinitions:
     """All that several collections define. Raises ArgumentError where two differ."""
     found = RuleDefinitions({})
     for each in all_:
-        for name, wanted in each.limits.items():
-            if found.limits.setdefault(name, wanted) != wanted:
-                raise ArgumentError("limit", name, "one definition of each limit")
-        if each.turns is not None:
-            if found.turns is not None and found.turns != each.turns:
-                raise ArgumentError("per", each.turns.wanted.per, "one definition of turns")
-            found.turns = each.turns
+        for definition in each.all():
+            found.add(definition)
     return found
 
 

@@ -113,8 +113,7 @@ class Flow:
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         """Makes the tasks, unless the block has raised; a flow without any makes none."""
-        self._is_open = False
-        if error is None and self._orders:
+        if self._ends(error):
             self._commit()
 
     async def __aenter__(self) -> Self:
@@ -123,9 +122,13 @@ class Flow:
 
     async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
         """See `__exit__`."""
-        self._is_open = False
-        if error is None and self._orders:
+        if self._ends(error):
             await in_thread(self._commit)
+
+    def _ends(self, error: BaseException | None) -> bool:
+        """The block has ended; returns whether its tasks are to be made."""
+        self._is_open = False
+        return error is None and bool(self._orders)
 
     def _note(
         self,

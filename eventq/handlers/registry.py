@@ -61,10 +61,8 @@ class Registry:
         """All limits, and turns. Raises ArgumentError where two collections differ."""
         return all_rules([self])
 
-    def pers(self) -> dict[str, str | None]:
-        """The tags of the limits that this process defines."""
-        if not any(collection.rules.limits for collection in self._collections):
-            return {}
+    def limit_tags(self) -> dict[str, str | None]:
+        """The limits that this process defines, each with the tag that it is counted by."""
         return {name: each.wanted.per for name, each in self.rules().limits.items()}
 
     def lend(self, queue: MakesTasks) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+from typing import get_args
 
 from msgspec.structs import replace
 
@@ -16,6 +17,7 @@ from eventq.core.events import (
     COMMIT_EVENTS,
     NODE,
     OF_SCHEDULES,
+    AnyAsked,
     AnyBody,
     Commit,
     Created,
@@ -33,7 +35,7 @@ from eventq.core.seal import seal_commit
 from eventq.eventlog.contract import Head
 
 # Beside `created`, what may take something that only one may have.
-TAKING = frozenset({Retried, Followed, Unfollowed, *OF_SCHEDULES, Limited, Shared, Paused, Resumed})
+TAKING = frozenset({Retried, Followed, Unfollowed, *OF_SCHEDULES, *get_args(AnyAsked)})
 
 
 def dated(drafts: list[Draft], now: int) -> list[Draft]:

@@ -6,15 +6,14 @@ from collections import Counter
 from collections.abc import Iterable
 from itertools import islice
 
-from eventq.core.audience import EVERY_NAME, Audience
-from eventq.core.choosing import choosing
+from eventq.core.audience import EVERYTHING
+from eventq.core.choosing import Choosing
 from eventq.core.events import Bucket, Scope
 from eventq.core.places import Places, Vacancy
 from eventq.core.projection import Projection
 from eventq.core.task import Task, TaskState, is_overdue, state_as_of
 from eventq.replay.rule_words import bucket_words, scope_words
 
-EVERYTHING = Audience((EVERY_NAME,))
 # So many tasks that one waits for are named.
 NAMED = 3
 
@@ -27,8 +26,7 @@ def next_tasks(projection: Projection, now: int, *, limit: int) -> list[Task]:
     if not projection.governing.is_on:
         ready = (task for task in projection.ready(now) if not is_overdue(task, now))
         return list(islice(ready, limit))
-    projection.advance_to(now)
-    with choosing(projection.governing, projection.tasks, now) as choice:
+    with Choosing(projection, now) as choice:
         return list(Places(Vacancy(limit), EVERYTHING).chosen(choice, now))
 
 
@@ -44,7 +42,7 @@ def waits_for(projection: Projection, tasks: Iterable[Task], now: int) -> dict[i
 
 
 def undefined_limits(projection: Projection, now: int) -> dict[str, int]:
-    """How many ready tasks wait for each limit that nobody has defined; O(ready lists)."""
+    """How many ready tasks wait for each limit that is not defined; O(ready lists)."""
     limits = projection.governing.limits
     found: Counter[str] = Counter()
     if projection.governing.is_on:

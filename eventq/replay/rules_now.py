@@ -11,7 +11,6 @@ from datetime import datetime
 from msgspec import Struct
 
 from eventq.core.events import Bucket, Limited, Scope
-from eventq.core.limits import EXCLUSIVE
 from eventq.core.projection import Projection
 from eventq.core.task import TaskState, instant
 
@@ -22,7 +21,7 @@ class BucketState(Struct, frozen=True):
     limit: str
     value: str | None
     is_defined: bool
-    """False for a limit that nobody has defined: it holds its tasks back."""
+    """False for a limit that is not defined: it holds its tasks back."""
     bound: int | None
     """How many may run at a time; None: any number."""
     running: int
@@ -67,13 +66,14 @@ def bucket_states(projection: Projection, now: int) -> list[BucketState]:
     buckets |= {Bucket(name) for name in idle}
     found = []
     for bucket in sorted(buckets, key=lambda each: (each.limit, each.value or "")):
-        said = limits.said(bucket.limit) or Limited(limit=bucket.limit)
+        known = limits.said(bucket.limit)
+        said = known or Limited(limit=bucket.limit)
         free_at = None if limits.has_room(bucket, now) else limits.frees_at(bucket, now)
         found.append(
             BucketState(
                 bucket.limit,
                 bucket.value,
-                bucket.limit in limits.by_name or bucket.limit == EXCLUSIVE,
+                known is not None,
                 said.running,
                 limits.running(bucket),
                 said.rate,

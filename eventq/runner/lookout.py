@@ -102,7 +102,7 @@ class Lookout:
             lapsed = [] if newer else self._lapsed(projection, now)
             lost = attempts.lost(projection)
             orphans = attempts.orphans(projection, projection.leases_of(self._node.name))
-            has_overdue = not newer and (
+            has_chores = not newer and (
                 projection.waits.has_work() or next(projection.past_expiry(now), None) is not None
             )
             has_next = not stopping.asked_count and can_lease(
@@ -114,7 +114,7 @@ class Lookout:
             # It asks each attempt, and who is busy makes no pause.
             is_over = newer or stopping.asked_count
             ticks = () if is_over else self.ticking.look(projection, now=now)
-            is_busy = has_overdue or has_next or bool(ticks) or settler.is_due()
+            is_busy = has_chores or has_next or bool(ticks) or settler.is_due()
             ticks_at = self.ticking.next_instant(projection)
             pause_s = 0.0 if is_busy else self._pause_s(projection, ticks_at, now=now, now_s=now_s)
             rest = (
@@ -146,7 +146,7 @@ class Lookout:
         must_say = (heard_s is not None and heard_s <= now_s) or (
             not stopping.asked_count and settler.must_say(now_s)
         )
-        if settler.is_due() or has_overdue or has_next or must_say:
+        if settler.is_due() or has_chores or has_next or must_say:
             settler.settle_and_lease(leases=not stopping.asked_count)
         elif not lapsed:
             if not self.resting.begin(rest):

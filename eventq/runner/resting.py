@@ -77,7 +77,7 @@ class Resting:
             return False
         if not projection.governing.is_on:
             return not projection.retrying_count(audience)
-        # Of those to be retried, one that is due is kept back: by a pause, or a limit of nobody's.
+        # Of those to be retried, one that is due is kept back: by a pause or an undefined limit.
         return not any(t.attempt and audience.accepts(t.route) for t in projection.waiting())
 
     def _until_us(

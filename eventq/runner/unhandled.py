@@ -12,7 +12,7 @@ from eventq.replay.query import unhandled
 logger = SafeLogger("eventq.runner")
 
 EVERY_S = 60.0
-UNDEFINED = "nobody has defined %(limits)s, so that tasks wait"
+UNDEFINED = "tasks wait for limits that are not defined: %(limits)s"
 UNHANDLED = "no running node handles %(names)s"
 
 

@@ -23,7 +23,7 @@ from eventq.schedules.rules import COUNTED, dues_until, rule_of
 
 # What a schedule's tasks cannot have: each due makes a new one, when it has come.
 NOT_OF_SCHEDULES = ("key", "scheduled_at", "expires_at", "on_duplicate", "after")
-NONE = "none, since each due makes a task of its own"
+NONE_EXPECTED = "none, since each due makes a task of its own"
 # What a tick and its task take beside tags and buckets, at the most.
 TICK_BYTES = 1_500
 CATCH_UPS = {"none": 0, "last": 1, "all": ALL_DUES}
@@ -70,7 +70,7 @@ def check_spec(spec: TaskSpec) -> TaskSpec:
     for option in NOT_OF_SCHEDULES:
         value = spec.options.get(option)
         if value is not None and value != "return":
-            raise ArgumentError(option, value, NONE)
+            raise ArgumentError(option, value, NONE_EXPECTED)
     for name, value in spec.given.items():
         raise ArgumentError(name, value, "no result: nothing comes after other tasks by a schedule")
     return spec

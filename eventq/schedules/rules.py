@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, tzinfo
 from functools import lru_cache
-from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
@@ -146,11 +145,6 @@ def dues_between(rule: DueRule, at: int, until: int) -> Iterator[int]:
         if due > until:
             return
         yield due
-
-
-def first_dues(rule: DueRule, at: int, count: int) -> list[int]:
-    """The next dues behind an instant, so many at the most."""
-    return list(islice(next_dues(rule, at), count))
 
 
 def _check_spec(spec: object) -> str:

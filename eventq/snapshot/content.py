@@ -69,10 +69,10 @@ def take(projection: Projection) -> Snapshot:
         schedules=dict(projection.schedules.by_name),
         strangers=dict(projection.strangers),
         strange_ends=dict(projection.strange_ends),
-        waits={number: wait.copy() for number, wait in projection.waits.by_task.items()},
+        waits=projection.waits.copies(),
         unneeded=sorted(projection.waits.unneeded),
         reviving=list(projection.waits.reviving),
-        flows={number: flow.copy() for number, flow in projection.flows.by_number.items()},
+        flows=projection.flows.copies(),
         unknown=projection.unknown,
         limits=dict(projection.governing.limits.by_name),
         instants=projection.governing.limits.instants(projection.decided_at),
@@ -95,12 +95,10 @@ def restore(snapshot: Snapshot) -> Projection:
     projection.schedules = Schedules(snapshot.schedules)
     projection.strangers = dict(snapshot.strangers)
     projection.strange_ends = dict(snapshot.strange_ends)
-    for number, wait in snapshot.waits.items():
-        projection.waits.put(snapshot.tasks[number], wait.copy())
-    for number in snapshot.unneeded:
-        projection.waits.doom(number)
-    projection.waits.reviving.update(snapshot.reviving)
-    projection.flows.by_number.update({n: flow.copy() for n, flow in snapshot.flows.items()})
+    projection.waits.restore(
+        snapshot.tasks, snapshot.waits, unneeded=snapshot.unneeded, reviving=snapshot.reviving
+    )
+    projection.flows.restore(snapshot.flows)
     projection.unknown = snapshot.unknown
     projection.decided_at = snapshot.decided_at
     projection.governing.restore(

@@ -11,7 +11,7 @@ from eventq.eventlog.contract import EventLog
 from eventq.snapshot import get, restore
 from eventq.verify.bounds import BoundsBase
 from eventq.verify.links import SeenFlow
-from eventq.verify.seen import Seen, given_of
+from eventq.verify.seen import Seen, given_of, keys_of
 from eventq.verify.verifier import VerifyBase
 
 
@@ -102,8 +102,8 @@ def _seen(task: Task, wait: Wait | None) -> Seen:
         role=task.role,
         blocked_by=None if wait is None else set(wait.open),
         failed_by=None if wait is None else set(wait.failed),
-        buckets=tuple((bucket.limit, bucket.value) for bucket in task.buckets),
-        first_buckets=tuple((bucket.limit, bucket.value) for bucket in task.buckets),
+        buckets=keys_of(task.buckets),
+        first_buckets=keys_of(task.buckets),
         own_share=task.own_share,
         share=task.share,
     )

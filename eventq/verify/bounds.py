@@ -16,16 +16,15 @@ from msgspec import Struct
 from eventq.core.events import Asked, Limited, Paused, Resumed, Scope, Shared
 from eventq.errors import shown
 from eventq.verify.fitting import fits
-from eventq.verify.seen import NO_LANE, Seen
+from eventq.verify.seen import NO_LANE, BucketKey, Seen
 from eventq.verify.terms import BrokenError
 
-# The limit that nobody defines, with one place a value.
+# The limit that needs no definition, with one place a value.
 EXCLUSIVE = Limited(limit="exclusive", running=1)
 # What one turn of weight 1 costs.
 TURN = 720_720
 LONGEST_VALUE = 255
 
-BucketKey = tuple[str, str | None]
 # What keeps a task back: a bucket, or a pause.
 Hold = BucketKey | Scope
 
@@ -245,7 +244,7 @@ class Bounds:
 
 
 def _check(body: Limited) -> None:
-    """Raises BrokenError for a limit that nobody can have meant."""
+    """Raises BrokenError for a limit that eventq does not write."""
     if any(bound is not None and bound < 1 for bound in (body.running, body.rate, body.per_us)):
         raise BrokenError("limit", "a bound below 1")
     if (body.rate is None) != (body.per_us is None):

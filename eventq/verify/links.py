@@ -68,11 +68,9 @@ class Links:
         if any(each.verdict == "waived" for each in body.after):
             raise BrokenError("wait", "made with something waived")
         self._wait(task.number, task, body.after)
-        if not (body.given or {}).keys() or set((body.given or {}).values()) <= _numbers(
-            body.after
-        ):
-            return self._waits(task)
-        raise BrokenError("wait", "given the result of a task that it does not come after")
+        if not set((body.given or {}).values()) <= _numbers(body.after):
+            raise BrokenError("wait", "given the result of a task that it does not come after")
+        return self._waits(task)
 
     def reopen(self, seq: int, task: Seen, body: Retried) -> bool:
         """Judges a task's coming back, and tells those it concerns; returns whether it waits."""
@@ -164,9 +162,9 @@ class Links:
         if known is None:
             return
         is_final = known.state in {"completed", "expired", "cancelled"}
-        told = {"completed": "completed", "failed": "failed", "waived": "failed", None: None}
         stands = ("completed" if known.state == "completed" else "failed") if is_final else None
-        if told[each.verdict] != stands:
+        # What is waived has failed.
+        if ("failed" if each.verdict == "waived" else each.verdict) != stands:
             raise BrokenError("wait", f"task {each.task} is {known.state}, not {each.verdict}")
 
     def _waits(self, task: Seen) -> bool:
@@ -256,6 +254,12 @@ class Links:
                 concerned.discard(task.number)
                 if not concerned:
                     del self._concerned[number]
+
+
+def check_leased(task: Seen | None) -> None:
+    """Judges whether a task that is leased had to wait. Raises BrokenError."""
+    if task is not None and task.state == "waiting":
+        raise BrokenError("wait", f"task {task.number} leased before what it comes after")
 
 
 def _numbers(after: tuple[Predecessor, ...]) -> set[int]:

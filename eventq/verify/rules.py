@@ -37,10 +37,19 @@ from eventq.errors import shown
 from eventq.verify.allowance import check_given_up, check_retry
 from eventq.verify.beside import RulesBeside
 from eventq.verify.exits import LAPSE, check_exit
-from eventq.verify.links import FLOW_MARK, Links
+from eventq.verify.links import FLOW_MARK, Links, check_leased
 from eventq.verify.nodes import PLAIN, JoinedNodes, check_route
 from eventq.verify.order import Order
-from eventq.verify.seen import NO_LANE, Seen, are_foreign, brought_back, given_of, is_due
+from eventq.verify.seen import (
+    NO_LANE,
+    BucketKey,
+    Seen,
+    are_foreign,
+    brought_back,
+    given_of,
+    is_due,
+    keys_of,
+)
 from eventq.verify.telling import MadeTasks, check_was_lease, take_told
 from eventq.verify.terms import BrokenError, Past, Report, Unreadable, check_created, decided_at
 from eventq.verify.uniques import Uniques
@@ -223,7 +232,7 @@ class Rules:
             role=body.role,
             own_share=body.share,
         )
-        task.first_buckets = tuple((bucket.limit, bucket.value) for bucket in body.limits)
+        task.first_buckets = keys_of(body.limits)
         if body.limits or self.bounds.is_used:
             self._place(task, task.first_buckets, at)
         self._uniques.take(task)
@@ -241,7 +250,7 @@ class Rules:
     def _take_leased(self, seq: int, at: int, number: int, body: Leased) -> None:
         task = self.tasks.get(number)
         if task is None or task.state != "pending":
-            _check_waits(task)
+            check_leased(task)
             # Rule 5: at most one live lease.
             task = self._in_state(seq, number, Leased, "pending")
             if task is None:
@@ -379,7 +388,7 @@ class Rules:
         if number not in self.tasks and not 0 < number < seq:
             raise BrokenError("move", f"revived of task {number} before created")
 
-    def _place(self, task: Seen, buckets: tuple[tuple[str, str | None], ...], at: int) -> None:
+    def _place(self, task: Seen, buckets: tuple[BucketKey, ...], at: int) -> None:
         """Gives a task its buckets and its share."""
         self.bounds.place(task, buckets)
         if self.bounds.is_used and not self._order.is_governed:
@@ -506,12 +515,6 @@ class Rules:
 
     def _take_unreadable(self, _seq: int, _at: int, _number: int, body: Unreadable) -> None:
         raise BrokenError("unreadable", f"the body cannot be understood: {body.problem}")
-
-
-def _check_waits(task: Seen | None) -> None:
-    """Rules 8 and 18."""
-    if task is not None and task.state == "waiting":
-        raise BrokenError("wait", f"task {task.number} leased before what it comes after")
 
 
 def _hash_of(state: str, content: Seen | Reopening) -> int:

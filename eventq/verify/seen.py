@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import Raw, Struct
 
-from eventq.core.events import ErrorInfo, Policy, Reopening
+from eventq.core.events import Bucket, ErrorInfo, Policy, Reopening
 from eventq.verify.fitting import fits
 
 # The lane of a task that says none.
@@ -15,6 +15,8 @@ NO_LANE = "default"
 KNOWN = frozenset({"after", "limits"})
 
 Entry = tuple[int, int, int, int]
+# A bucket by its limit and its value.
+BucketKey = tuple[str, str | None]
 Given = tuple[tuple[str, int], ...]
 
 
@@ -63,9 +65,9 @@ class Seen(Struct, gc=False):
     """Open tasks that it waits for."""
     failed_by: set[int] | None = None
     """Tasks in its way that ended without success."""
-    buckets: tuple[tuple[str, str | None], ...] = ()
+    buckets: tuple[BucketKey, ...] = ()
     """In which it takes a place while it runs."""
-    first_buckets: tuple[tuple[str, str | None], ...] = ()
+    first_buckets: tuple[BucketKey, ...] = ()
     """The same, as the event that made it says."""
     own_share: str | None = None
     share: str | None = None
@@ -112,6 +114,11 @@ def is_due(task: Seen, now: int) -> bool:
     return task.scheduled_at <= now or task.scheduled_at == task.created_at
 
 
+def keys_of(buckets: tuple[Bucket, ...]) -> tuple[BucketKey, ...]:
+    """The buckets as they are compared here."""
+    return tuple((bucket.limit, bucket.value) for bucket in buckets)
+
+
 def given_of(given: dict[str, int] | Given | None) -> Given:
     """The arguments that are results, by name."""
     return tuple(sorted(given.items())) if isinstance(given, dict) else given or ()
@@ -141,9 +148,7 @@ def brought_back(content: Seen | Reopening) -> dict[str, Any]:
         "flow": content.flow,
         "role": content.role,
         "first_buckets": (
-            content.first_buckets
-            if isinstance(content, Seen)
-            else tuple((bucket.limit, bucket.value) for bucket in content.limits)
+            content.first_buckets if isinstance(content, Seen) else keys_of(content.limits)
         ),
         "own_share": content.own_share if isinstance(content, Seen) else content.share,
     }

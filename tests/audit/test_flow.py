@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from eventq import ArgumentError, Context, Flow, Queue, TaskNotFoundError
+from eventq import ArgumentError, Context, Queue, TaskNotFoundError
 from eventq.audit import FlowView, flow_at, story, why
 from eventq.replay.points import find_point
-from tests.cli.harness import Cli
 
 
 class Doc:
@@ -134,20 +132,3 @@ def test_a_history_says_what_a_task_waits_for(doc: Doc) -> None:
         f"waits for task {later.number - 1}, to run 2h later",
         "held back by what had failed before it",
     ]
-
-
-def test_the_command_draws_it(tmp_path: Path) -> None:
-    """As a list whose tasks are indented, or in JSON."""
-    cli = Cli(tmp_path)
-    with Queue(cli.url, workers=1) as queue:
-        flow: Flow = Doc(queue).flow
-        queue.run(until="idle", signals=False)
-    lines = cli.ok("flow", "one").splitlines()
-    one = next(index for index, line in enumerate(lines) if line.startswith("one\t"))
-    row = cli.row("flow", "doc:1")
-
-    assert [lines[1], lines[2], lines[5]] == ["key\tdoc:1", "tasks\t6", "closed\tTrue"]
-    assert lines[one + 1].startswith(f"  {flow.tasks[2].number}\ttell\tcompleted\t")
-    assert f"{flow.tasks[3].number} (on failure)\ttell\tcompleted" in "\n".join(lines)
-    assert [step["depth"] for step in row["tasks"]] == [0, 1, 1, 0, 0, 0]
-    assert cli.one_error("flow", "nothing", code=1) == "eventq: no task has the key 'nothing'"

@@ -2,64 +2,93 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from eventq import Queue
-from eventq.audit import Cursor, why
+from eventq.audit import Cursor, Why, why
 from eventq.replay.fold import replay
-from eventq.replay.points import find_point
+from eventq.replay.points import PointLike, find_point
 from eventq.snapshot import compare
+from eventq.testing import ManualClock
 from tests.replays import rules_of
 
 
-def verdict(queue: Queue, key: str) -> str:
-    """Why the task has not run yet."""
-    now = queue._node.now()
-    return why(queue.log, key, find_point(queue.log, "end", now=now)).verdict
+def asked(queue: Queue, key: str, at: PointLike = "end") -> Why:
+    """The answer at a point."""
+    return why(queue.log, key, find_point(queue.log, at, now=queue._node.now()))
 
 
-def test_why_names_the_pause() -> None:
-    """With who made it and why."""
-    with Queue("memory://") as queue:
-        task = queue.new({}, lane="mail")
-        queue.pause(lane="mail", by="ada", reason="provider down")
-
-        assert verdict(queue, task.key).startswith("lane mail is paused by ada since ")
-        assert verdict(queue, task.key).endswith(": provider down")
-        assert queue.stats().held == {"pause of lane mail": 1}
+@pytest.fixture
+def queue() -> Any:  # noqa: ANN401 - a fixture
+    """A queue of one worker, and a clock that only a run that waits moves."""
+    with Queue("memory://", workers=1, clock=ManualClock()) as queue:
+        yield queue
 
 
-def test_why_names_the_limit_and_who_holds_it() -> None:
-    """A full bucket, one that nobody has defined, and a rate that is used up."""
-    with Queue("memory://", workers=1) as queue:
-        queue.set_limit("smtp", running=1)
-        queue.set_limit("api", rate="1/1h")
-        first, second = queue.new({}, limits=["smtp"]), queue.new({}, limits=["smtp"])
-        told = []
-        queue.run(lambda *_: told.append(verdict(queue, second.key)), until="idle")
-        queue.new_many([{}, {}], limits=["api"])
-        lost = queue.new({}, limits=["nobody"])
+def test_why_at_a_moment_when_the_limit_held_it(queue: Queue) -> None:
+    """The limit, who was in it; and when a rate gave room again."""
+    queue.set_limit("smtp", running=1, per="host")
+    queue.set_limit("api", rate="1/1m")
+    queue.new({"host": "mx1"}, key="a", limits=["smtp"])
+    queue.new({"host": "mx1"}, key="b", limits=["smtp"])
+    queue.new({"n": 1}, key="c", limits=["api"])
+    queue.new({"n": 1}, key="d", limits=["api"])
+    queue.run(lambda _ctx, _task: None, until="idle")
+    seqs = {e.task: e.seq for e in queue.events() if e.kind == "leased"}
+    numbers = {key: queue.get(key).number for key in "abcd"}  # type: ignore[union-attr]
+    at_limit = asked(queue, "b", seqs[numbers["a"]])
+    at_rate = asked(queue, "d", seqs[numbers["c"]])
 
-        assert told[0] == "limit smtp has no room: 1 at a time"
-        assert verdict(queue, lost.key).startswith("nobody has defined limit nobody")
-        assert queue.stats().held == {"limit nobody": 1}
-        assert queue.get(first.key) is not None
+    assert at_limit.verdict == "limit smtp of mx1 has no room: 1 at a time"
+    assert any(note.startswith("1 task runs in it: a on ") for note in at_limit.notes)
+    assert at_rate.verdict == "limit api has no room: 1 in 1m"
+    assert "1 lease began in its window" in at_rate.notes
+    assert any(note.endswith("in 1m") for note in at_rate.notes)
 
 
-def test_why_names_the_turn() -> None:
-    """Of equal priority, another share came before."""
-    with Queue("memory://", workers=1) as queue:
-        queue.set_turns(per="tenant")
-        a, b = queue.new({"tenant": "a"}), queue.new({"tenant": "a"})
-        other = queue.new({"tenant": "b"})
-        order: list[str] = []
-        queue.run(lambda _, task: order.append(task.key), until="idle")
-        lease = next(e.seq for e in queue.events() if e.kind == "leased" and e.task == b.number)
-        answer = why(queue.log, b.key, find_point(queue.log, lease - 1, now=queue._node.now()))
+def test_why_at_a_moment_when_a_pause_held_it(queue: Queue) -> None:
+    """Also once it is over, and for one that ends by itself."""
+    queue.new({"n": 1}, key="a", lane="mail")
+    queue.pause(lane="mail", by="ada", reason="down", until="2h")
+    paused, held = queue.log.head().seq, queue.stats().held
+    queue.resume(lane="mail", by="ada")
+    queue.run(lambda _ctx, _task: None, until="idle")
+    answer = asked(queue, "a", paused)
 
-        assert order == [a.key, other.key, b.key]
-        assert answer.rank is not None
-        assert answer.rank.ahead_by["turn"] in {0, 1}
+    assert held == {"pause of lane mail": 1}
+    assert answer.verdict.startswith("lane mail is paused by ada since ")
+    assert answer.verdict.endswith(": down")
+    assert any(note.startswith("the pause ends at ") for note in answer.notes)
+    assert asked(queue, "a").verdict.startswith("it is completed")
+
+
+def test_why_at_a_moment_when_another_share_had_its_turn(queue: Queue) -> None:
+    """A task of lower number waits for one of another share, whose turn it is."""
+    queue.set_turns(per="tenant")
+    for key, tenant in (("a", "huge"), ("b", "huge"), ("c", "small")):
+        queue.new({"tenant": tenant}, key=key)
+    order: list[str] = []
+    queue.run(lambda _ctx, task: order.append(task.key), until="idle")
+    seqs = {e.task: e.seq for e in queue.events() if e.kind == "leased"}
+    first = queue.get("a")
+    assert first is not None
+    answer = asked(queue, "b", seqs[first.number])
+
+    assert order == ["a", "c", "b"]
+    assert answer.verdict == "1 task is ahead: 1 by their share's turn"
+    assert answer.rank is not None
+    assert [(rival.task.key, rival.field) for rival in answer.rank.ahead] == [("c", "turn")]
+
+
+def test_why_names_a_limit_that_is_not_defined(queue: Queue) -> None:
+    """A slip in its name would be no limit at all otherwise."""
+    lost = queue.new({}, limits=["lost"])
+    answer = asked(queue, lost.key)
+
+    assert answer.verdict == "limit lost is not defined, and so it holds all its tasks back"
+    assert queue.stats().held == {"limit lost": 1}
 
 
 @pytest.mark.parametrize("begin", ["end", "after its steps"])

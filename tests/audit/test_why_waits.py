@@ -1,4 +1,4 @@
-"""What `why` tells of tasks that wait for others, now and at past points; and of rules then."""
+"""What `why` tells of tasks that wait for others, now and at past points."""
 
 from __future__ import annotations
 
@@ -73,57 +73,3 @@ def test_why_tells_what_has_failed(queue: Queue) -> None:
     assert asked(queue, "last").notes == ["task held is held"]
     words = queue.waits_for(queue.tasks())
     assert words == {2: "a retry of task 1", 4: "the end of flow 1"}
-
-
-def test_why_at_a_moment_when_the_limit_held_it(queue: Queue) -> None:
-    """The limit, who was in it; and when a rate gave room again."""
-    queue.set_limit("smtp", running=1, per="host")
-    queue.set_limit("api", rate="1/1m")
-    queue.new({"host": "mx1"}, key="a", limits=["smtp"])
-    queue.new({"host": "mx1"}, key="b", limits=["smtp"])
-    queue.new({"n": 1}, key="c", limits=["api"])
-    queue.new({"n": 1}, key="d", limits=["api"])
-    queue.run(lambda _ctx, _task: None, until="idle")
-    seqs = {e.task: e.seq for e in queue.events() if e.kind == "leased"}
-    numbers = {key: queue.get(key).number for key in "abcd"}  # type: ignore[union-attr]
-    at_limit = asked(queue, "b", seqs[numbers["a"]])
-    at_rate = asked(queue, "d", seqs[numbers["c"]])
-
-    assert at_limit.verdict == "limit smtp of mx1 has no room: 1 at a time"
-    assert any(note.startswith("1 task runs in it: a on ") for note in at_limit.notes)
-    assert at_rate.verdict == "limit api has no room: 1 in 1m"
-    assert "1 lease began in its window" in at_rate.notes
-    assert any(note.endswith("in 1m") for note in at_rate.notes)
-
-
-def test_why_at_a_moment_when_a_pause_held_it(queue: Queue) -> None:
-    """Also once it is over, and for one that ends by itself."""
-    queue.new({"n": 1}, key="a", lane="mail")
-    queue.pause(lane="mail", by="ada", reason="down", until="2h")
-    paused = queue.log.head().seq
-    queue.resume(lane="mail", by="ada")
-    queue.run(lambda _ctx, _task: None, until="idle")
-    answer = asked(queue, "a", paused)
-
-    assert answer.verdict.startswith("lane mail is paused by ada since ")
-    assert answer.verdict.endswith(": down")
-    assert any(note.startswith("the pause ends at ") for note in answer.notes)
-    assert asked(queue, "a").verdict.startswith("it is completed")
-
-
-def test_why_at_a_moment_when_another_share_had_its_turn(queue: Queue) -> None:
-    """A task of lower number waits for one of another share, whose turn it is."""
-    queue.set_turns(per="tenant")
-    for key, tenant in (("a", "huge"), ("b", "huge"), ("c", "small")):
-        queue.new({"tenant": tenant}, key=key)
-    order: list[str] = []
-    queue.run(lambda _ctx, task: order.append(task.key), until="idle")
-    seqs = {e.task: e.seq for e in queue.events() if e.kind == "leased"}
-    first = queue.get("a")
-    assert first is not None
-    answer = asked(queue, "b", seqs[first.number])
-
-    assert order == ["a", "c", "b"]
-    assert answer.verdict == "1 task is ahead: 1 by their share's turn"
-    assert answer.rank is not None
-    assert [(rival.task.key, rival.field) for rival in answer.rank.ahead] == [("c", "turn")]

@@ -6,6 +6,22 @@ from eventq import Queue
 from tests.cli.harness import Cli
 
 
+def test_a_flow_is_drawn(cli: Cli) -> None:
+    """As a list whose tasks are indented; finalisers are named so."""
+    with Queue(cli.url) as queue:
+        with queue.flow("doc") as flow:
+            one = flow.new({"n": 1})
+            flow.new({"n": 2}, key="two", after=one)
+            flow.on_failure({"n": 3})
+        queue.run(lambda _ctx, _task: None, until="idle")
+    lines = cli.ok("flow", "two").splitlines()
+    rows = [line.split("\t")[0] for line in lines[-3:]]
+
+    assert lines[:3] == ["flow\t1", "key\tdoc", "tasks\t3"]
+    assert lines[3:6] == ["completed\t2", "cancelled\t1", "closed\tTrue"]
+    assert rows == ["1", "  two", "3 (on failure)"]
+
+
 def test_a_flow_in_json(cli: Cli) -> None:
     """Each task with its fields, what it comes after, how deep it stands; as it stood, too."""
     with Queue(cli.url) as queue:

@@ -59,7 +59,7 @@ def test_other_rules_are_supposed(ruled: Cli) -> None:
         (("--limit", "smtp:running=0"), "running: expected a whole number"),
         (("--limit", "other:none"), "limits: expected a limit of a task"),
         (("--weight", "a=1"), "--weight: expected --fair beside it"),
-        (("--fair", "tenant", "--weight", "a"), "--weight: expected SHARE=N"),
+        (("--fair", "tenant", "--weight", "a"), "'--weight': expected SHARE=N"),
         (("--cron", "tidy"), "--cron: expected NAME=SPEC"),
         (("--cron", "other=0 * * * *"), "crons: expected a schedule that made a task"),
         (("--cron", "tidy=0 0 31 2 *"), "spec: expected a cron expression"),

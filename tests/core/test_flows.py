@@ -10,7 +10,8 @@ from eventq.core.events import (
     Created,
     Policy,
 )
-from eventq.core.link import Link, sibling
+from eventq.core.link import Link
+from eventq.core.reference import sibling
 from tests.checker import check_log
 from tests.core.desk import Desk
 

@@ -78,7 +78,6 @@ def test_what_becomes_of_it_when_one_fails(desk: Desk, if_failed: str, state: st
     assert desk.state(after) == state
     expected = [(after, Cancelled(CANCELLED_BY, cause=first))] if if_failed == "cancel" else []
     assert desk.tend() == expected
-    assert desk.projection.waits.held() == ([after] if if_failed == "hold" else [])
     check_log(desk.log)
 
 

@@ -29,49 +29,42 @@ def links_of(projection: Projection) -> LinksBefore:
     waits = projection.waits
     return LinksBefore(
         {number: projection.tasks[number] for number in waits.by_task},
-        {number: wait.copy() for number, wait in waits.by_task.items()},
+        waits.copies(),
         set(waits.unneeded),
         list(waits.reviving),
-        {number: flow.copy() for number, flow in projection.flows.by_number.items()},
+        projection.flows.copies(),
     )
 
 
 def changes_links(projection: Projection, event: Event, before: Task | None) -> bool:
     """Whether the event is about to change them, or others by them."""
-    waits, number, body = projection.waits, event.task, event.body
     if _says_so(event, before):
         return True
-    if event.kind not in END_KINDS and not isinstance(body, Retried):
-        return False
-    return number in waits.by_predecessor or number in waits.reviving
+    waits, number = projection.waits, event.task
+    return _ends_or_reopens(event) and (number in waits.by_predecessor or number in waits.reviving)
 
 
 def changed_links(projection: Projection, event: Event, before: Task | None) -> bool:
     """Whether the event, which was the projection's last, may have changed them; O(open tasks)."""
     if _says_so(event, before):
         return True
-    if event.kind not in END_KINDS and not isinstance(event.body, Retried):
-        return False
-    return any(each.task == event.task for task in projection.tasks.values() for each in task.after)
+    return _ends_or_reopens(event) and any(
+        each.task == event.task for task in projection.tasks.values() for each in task.after
+    )
 
 
 def put_back(projection: Projection, links: LinksBefore) -> list[Task]:
     """Has the projection hold these again; returns the tasks that had been let run by the event."""
-    waits = projection.waits
     started = [
         task
         for number in links.tasks
         if (task := projection.tasks.get(number)) is not None
         and task.recorded_state is not TaskState.WAITING
     ]
-    waits.clear()
-    for number, wait in links.waits.items():
-        waits.put(links.tasks[number], wait.copy())
-    for number in links.unneeded:
-        waits.doom(number)
-    waits.reviving.update(links.reviving)
-    projection.flows.by_number.clear()
-    projection.flows.by_number.update({n: flow.copy() for n, flow in links.flows.items()})
+    projection.waits.restore(
+        links.tasks, links.waits, unneeded=links.unneeded, reviving=links.reviving
+    )
+    projection.flows.restore(links.flows)
     return started
 
 
@@ -87,4 +80,8 @@ def _says_so(event: Event, before: Task | None) -> bool:
         return isinstance(body, Revived)
     # What waits may be edited, ended, or touched by a newer eventq.
     is_waiting = before.recorded_state is TaskState.WAITING
-    return is_waiting or (before.flow is not None and event.kind in {*END_KINDS, "retried"})
+    return is_waiting or (before.flow is not None and _ends_or_reopens(event))
+
+
+def _ends_or_reopens(event: Event) -> bool:
+    return event.kind in END_KINDS or isinstance(event.body, Retried)

@@ -9,6 +9,7 @@ from eventq.cli.output import plain_pairs, say_list, say_record
 from eventq.cli.person import told
 from eventq.cli.place import Place, expect_command, placed
 from eventq.cli.views.rules import BUCKETS
+from eventq.cli.words import weight_option
 
 
 @click.group(
@@ -81,7 +82,7 @@ Examples:
   eventq fair --lift"""
 )
 @click.option("--per", metavar="TAG", help="The tag whose value is a task's share.")
-@click.option("--weight", "weights", multiple=True, metavar="SHARE=N", help="N turns for one.")
+@weight_option("N turns for one.")
 @click.option("--lift", is_flag=True, help="No turns any more.")
 @told
 @placed
@@ -89,18 +90,13 @@ def fair(
     *,
     place: Place,
     per: str | None,
-    weights: tuple[str, ...],
+    weights: tuple[tuple[str, int], ...],
     lift: bool,
     by: str,
     reason: str,
 ) -> None:
     """Have shares take turns among tasks of equal priority, or no more."""
-    found = {}
-    for text in weights:
-        share, sign, number = text.rpartition("=")
-        if not sign or not number.isdigit():
-            raise click.BadParameter(f"{text!r} is not SHARE=N", param_hint="--weight")
-        found[share] = int(number)
+    found = dict(weights)
     with place.open(create=True) as queue:
         queue.set_turns(per=per, weights=found, lifted=lift, by=by, reason=reason)
         seq = queue.log.head().seq

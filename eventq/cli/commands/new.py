@@ -25,6 +25,7 @@ from eventq.cli.words import (
     tag_option,
 )
 from eventq.core.options import TaskOptions
+from eventq.core.validation import IF_FAILED
 
 # What is named as wrong when it is not a single field.
 WHOLE_LINE = "line"
@@ -69,7 +70,7 @@ Examples:
 )
 @click.option(
     "--if-failed",
-    type=click.Choice(["cancel", "run", "hold"]),
+    type=click.Choice(IF_FAILED),
     help="What to do if such a task does not complete. [default: cancel]",
 )
 @click.option("--delay", metavar="DURATION", help="Run this much later, like 90s.")

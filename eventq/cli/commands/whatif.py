@@ -15,15 +15,20 @@ from eventq.cli.output import note, progress, say_json, say_table
 from eventq.cli.place import Place, placed, point_of
 from eventq.cli.text import visible
 from eventq.cli.views.sandbox import WHATIF_COLUMNS, took, whatif_rows
-from eventq.cli.words import parse_backoff, point_option, shown_word, tag_option
+from eventq.cli.words import (
+    is_number,
+    parse_backoff,
+    point_option,
+    shown_word,
+    tag_option,
+    weight_option,
+)
 from eventq.errors import ArgumentError
 from eventq.replay.points import END
 from eventq.sandbox import LimitRule, PriorityRule, TurnRule
 from eventq.sandbox import whatif as suppose
 
 NO_LIMIT = "none"
-# What 64 bits need; the library checks the rest.
-NUMBER_CHARACTERS = 20
 
 
 @click.command(
@@ -62,7 +67,7 @@ Examples:
     "in place of a value, or of all.",
 )
 @click.option("--fair", metavar="TAG", help="Its values take turns, all the time; none for none.")
-@click.option("--weight", "weights", multiple=True, metavar="SHARE=N", help="With --fair.")
+@weight_option("With --fair.")
 @click.option(
     "--cron",
     "crons",
@@ -90,7 +95,7 @@ def whatif(
     priorities: tuple[str, ...],
     limits: tuple[str, ...],
     fair: str | None,
-    weights: tuple[str, ...],
+    weights: tuple[tuple[str, int], ...],
     crons: tuple[str, ...],
     **options: Any,  # noqa: ANN401 - the library checks them
 ) -> None:
@@ -152,53 +157,56 @@ def _limit(word: str | None, parse: Callable[[str], Any] = str) -> Any:  # noqa:
 
 
 def _count(word: str) -> int:
-    if not _is_number(word):
+    if not is_number(word):
         misuse(f"--max-retries: expected a whole number or none, got {shown_word(word)}")
     return int(word)
 
 
 def _rule(word: str) -> PriorityRule:
     tag, sign, priority = word.rpartition(":")
-    if not sign or not _is_number(priority):
+    if not sign or not is_number(priority):
         misuse(f"--priority: expected NAME=VALUE:P, like kind=video:10, got {shown_word(word)}")
     name, value = tag_option(tag)
     return PriorityRule({name: value}, int(priority))
 
 
 def _limit_rule(word: str) -> LimitRule:
-    name, sign, bounds = word.rpartition(":")
-    given: dict[str, Any] = {}
-    if bounds == NO_LIMIT:
-        given = {"running": None, "rate": None}
-    else:
-        for bound in bounds.split(","):
-            what, _, value = bound.partition("=")
-            is_fit = value == NO_LIMIT or what == "rate" or _is_number(value)
-            if what not in {"running", "rate"} or what in given or not value or not is_fit:
-                sign = ""
-                break
-            number = None if value == NO_LIMIT else value
-            given[what] = int(value) if what == "running" and number is not None else number
-    if not sign or not name:
+    name, _, words = word.rpartition(":")
+    bounds = _bounds(words)
+    if not name or bounds is None:
         expected = "NAME:running=N,rate=N/DURATION, like smtp:running=10"
         misuse(f"--limit: expected {expected}, got {shown_word(word)}")
-    return LimitRule(name, **given)
+    return LimitRule(name, **bounds)
 
 
-def _turns(per: str | None, weights: tuple[str, ...]) -> Any:  # noqa: ANN401 - UNSET for none given
+def _bounds(words: str) -> dict[str, Any] | None:
+    """The bounds that a limit is to have, by name; None for what cannot be read."""
+    if words == NO_LIMIT:
+        return {"running": None, "rate": None}
+    found: dict[str, Any] = {}
+    for word in words.split(","):
+        name, _, value = word.partition("=")
+        if name not in {"running", "rate"} or name in found or not value:
+            return None
+        if value == NO_LIMIT:
+            found[name] = None
+        elif name == "rate":
+            found[name] = value
+        elif is_number(value):
+            found[name] = int(value)
+        else:
+            return None
+    return found
+
+
+def _turns(per: str | None, weights: tuple[tuple[str, int], ...]) -> Any:  # noqa: ANN401 - or UNSET
     if per is None and weights:
         misuse("--weight: expected --fair beside it")
     if per is None:
         return UNSET
     if per == NO_LIMIT:
         return None
-    found = {}
-    for word in weights:
-        share, sign, number = word.rpartition("=")
-        if not sign or not _is_number(number):
-            misuse(f"--weight: expected SHARE=N, like big=3, got {shown_word(word)}")
-        found[share] = int(number)
-    return TurnRule(per, found)
+    return TurnRule(per, dict(weights))
 
 
 def _cron(word: str) -> tuple[str, str | None]:
@@ -206,7 +214,3 @@ def _cron(word: str) -> tuple[str, str | None]:
     if not sign or not spec:
         misuse(f"--cron: expected NAME=SPEC, like 'tidy=0 * * * *', got {shown_word(word)}")
     return name, None if spec == NO_LIMIT else spec
-
-
-def _is_number(word: str) -> bool:
-    return word.removeprefix("-").isdecimal() and len(word) <= NUMBER_CHARACTERS

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from eventq.core.audience import EVERYTHING
 from eventq.core.cascade import cancel_doomed
 from eventq.core.command import NEW, Draft
 from eventq.core.events import (
@@ -20,36 +21,32 @@ from eventq.core.events import (
     KIND_OF,
     NODE,
     AnyAsked,
+    Asked,
     Cancelled,
     Commit,
     Created,
     Failed,
     Leased,
-    Limited,
-    Paused,
     Policy,
     Predecessor,
     Reopening,
-    Resumed,
     Retried,
-    Shared,
     encode_bodies,
 )
 from eventq.core.lease import can_lease, lease
 from eventq.core.manage import CancelTask
 from eventq.core.places import Vacancy
-from eventq.core.projection import Projection
+from eventq.core.projection import END_KINDS, Projection
 from eventq.core.settle import Outcome, settle
 from eventq.core.task import Task
 from eventq.errors import ArgumentError, NotAllowedError
-from eventq.replay.blocking import EVERYTHING
 from eventq.sandbox.whatif.arrivals import Arrival
 from eventq.sandbox.whatif.edits import edits_of, governed_fields
 from eventq.sandbox.whatif.metrics import Metrics, Numbers
 from eventq.sandbox.whatif.outcome_model import Changes, OutcomeModel, Predicted
 from eventq.sandbox.whatif.ready_since import ReadySince
 from eventq.sandbox.whatif.supposed_dues import SupposedDues
-from eventq.sandbox.whatif.trace import CALLED_OFF, ENDING, NONE, Trace
+from eventq.sandbox.whatif.trace import CALLED_OFF, NONE, Trace
 
 # The one node of a simulation takes all names and lanes, and its leases need no renewal.
 NODE_NAME = "whatif"
@@ -60,7 +57,7 @@ TTL_US = 2**53
 ATTEMPTS_FACTOR, ATTEMPTS_SPARE = 50, 100_000
 NEVER = 2**63
 # Stands for a task that has failed and has no number any more.
-NOBODY = 0
+NO_TASK = 0
 # Why a task ends that the trace leaves open.
 LET_GO = "the trace ends"
 
@@ -245,7 +242,7 @@ class Simulation:
             if place in self._numbers:
                 after.append(Predecessor(self._numbers[place]))
             elif place in self._reopenable:
-                after.append(Predecessor(NOBODY, "failed"))
+                after.append(Predecessor(NO_TASK, "failed"))
         flow = content.flow
         if flow is not None:
             flow = self._flows.setdefault(flow, number)
@@ -269,7 +266,7 @@ class Simulation:
 
     def _edit(self, arrival: Arrival) -> None:
         """What a person did to a task, as far as the task still stands so that it can be done."""
-        if isinstance(arrival.body, Limited | Paused | Resumed | Shared):
+        if isinstance(arrival.body, Asked):
             self._govern(arrival.body)
             return
         place = self._trace.place_of(arrival.task)
@@ -395,7 +392,7 @@ class Simulation:
             return []
         if self._projection.waits.by_task:
             for number, body in drafts:
-                if KIND_OF[type(body)] in ENDING:
+                if KIND_OF[type(body)] in END_KINDS:
                     self._ready_since.note_end(number, self._now)
         first = self._projection.seq + 1
         tasks = [seq if number == NEW else number for seq, (number, _) in enumerate(drafts, first)]

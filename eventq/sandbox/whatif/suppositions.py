@@ -8,8 +8,7 @@ from typing import Any
 from msgspec import UNSET, Struct, UnsetType
 
 from eventq.core.events import AnyAsked, Limited, Shared
-from eventq.core.limits import EXCLUSIVE
-from eventq.core.rule_options import make_limited, make_shared, parse_rate
+from eventq.core.rule_options import make_limited, make_shared
 from eventq.core.timing import Timing
 from eventq.core.validation import check_name
 from eventq.errors import ArgumentError
@@ -61,10 +60,10 @@ class RuleChanges(Struct, frozen=True):
             return None
         return body
 
-    def first(self, pers: Mapping[str, str | None]) -> list[AnyAsked]:
-        """What is said here before all else; ``pers`` are the tags that limits get later."""
+    def first(self, limit_tags: Mapping[str, str | None]) -> list[AnyAsked]:
+        """What is said here before all else; ``limit_tags`` are what limits get later."""
         bodies: list[AnyAsked] = [
-            _with(Limited(limit=limit, per=pers.get(limit)), fields)
+            _with(Limited(limit=limit, per=limit_tags.get(limit)), fields)
             for limit, fields in sorted(self.limits.items())
         ]
         return bodies if self.turns is UNSET or self.turns is None else [*bodies, self.turns]
@@ -89,15 +88,10 @@ def check_rules(
 
 
 def _limit_fields(rule: LimitRule) -> dict[str, Any]:
-    if rule.limit == EXCLUSIVE:
-        raise ArgumentError("limit", rule.limit, f"another name: {EXCLUSIVE!r} is always there")
     given = {name: v for name in ("running", "rate") if (v := getattr(rule, name)) is not UNSET}
-    # Checked as one that somebody sets.
-    make_limited(rule.limit, **given)
-    if "rate" in given:
-        rate = given["rate"]
-        given["rate"], given["per_us"] = (None, None) if rate is None else parse_rate(rate)
-    return given
+    said = make_limited(rule.limit, **given)
+    fields = {name: getattr(said, name) for name in given}
+    return fields | {"per_us": said.per_us} if "rate" in given else fields
 
 
 def _timing(spec: str) -> Timing:

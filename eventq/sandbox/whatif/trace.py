@@ -14,7 +14,7 @@ from eventq.audit import reasons
 from eventq.core.durations import SECOND_US
 from eventq.core.events import LAPSED, AnyAsked, Commit, Limited, Retried, decode_at
 from eventq.core.policy import wait_us
-from eventq.core.projection import Projection
+from eventq.core.projection import END_KINDS, Projection
 from eventq.core.task import Task, TaskState
 from eventq.eventlog.contract import EventLog
 from eventq.replay.fold import check_follows, commits_of
@@ -37,8 +37,6 @@ NONE = -1
 # are what a node takes to hear of a task and to commit.
 ABSENT_US = SECOND_US // 10
 
-# The kinds that others may wait for.
-ENDING = frozenset({"completed", "expired", "cancelled"})
 # Those that tell of schedules, and of what their dues bring.
 OF_SCHEDULES = frozenset({"created", "planned", "unplanned"})
 
@@ -170,7 +168,7 @@ class Trace:
                 continue
             if kind == "created":
                 self._create(task, commit.at)
-            elif kind in {"completed", "expired", "cancelled"}:
+            elif kind in END_KINDS:
                 self.metrics.ends[kind] += 1
                 self.metrics.end(commit.at)
             elif kind == "retried" and (was := _reopened(commit, index)) is not None:
@@ -202,7 +200,7 @@ class Trace:
             self.schedules.take(self._after, commit.at, commit.tasks, bodies)
         if self._projection.waits.by_task:
             for number, kind in zip(commit.tasks, kinds, strict=True):
-                if kind in ENDING:
+                if kind in END_KINDS:
                     self._ready_since.note_end(number, commit.at)
 
     def _create(self, task: Task, at: int) -> None:
