@@ -13,13 +13,11 @@ from types import SimpleNamespace
 import pytest
 
 from eventq import Queue, Task
-from eventq.core.command import Draft
-from eventq.core.events import Leased
 from eventq.eventlog.contract import Decide
 from eventq.handlers.context import Context
 from eventq.node import node
 from eventq.runner import snapshots
-from tests.commands import MadeCommand
+from tests.classics.nodes import lease_tasks
 from tests.support import (
     Gate,
     HookedLog,
@@ -100,8 +98,8 @@ def test_ten_thousand_that_cannot_be_rescued_hide_none_that_can(
         for _ in range(5):
             judge.new_many([{}] * 1_000, name="nobodys", priority=9)
         judge.new(key="k")
-        lease_all(node_of(alive), range(1, 5_001), ttl_us=3_600_000_000)
-        lease_all(node_of(dead), range(5_001, 10_002), ttl_us=3_000_000)
+        lease_tasks(alive, range(1, 5_001), ttl_us=3_600_000_000)
+        lease_tasks(dead, range(5_001, 10_002), ttl_us=3_000_000)
 
     with running(judge, lambda _ctx, _task: "rescued", lease_ttl="3s"):
         look(judge)
@@ -111,14 +109,6 @@ def test_ten_thousand_that_cannot_be_rescued_hide_none_that_can(
     assert kinds(judge, "k") == ["created", "leased", "failed", "retried", "leased", "completed"]
     stats = judge.stats()
     assert (stats.leased, stats.completed) == (5_000, 1)
-
-
-def lease_all(holder: node.Node, numbers: range, *, ttl_us: int) -> None:
-    """Leases these tasks for a node that does nothing more."""
-    for first in range(numbers.start, numbers.stop, 1_000):
-        some = range(first, min(first + 1_000, numbers.stop))
-        drafts: list[Draft] = [(number, Leased(number, holder.name, ttl_us)) for number in some]
-        holder.execute(MadeCommand(lambda _, drafts=drafts: drafts, leasing=True))  # type: ignore[misc]
 
 
 def test_no_task_is_both_finished_and_failed(
@@ -313,7 +303,7 @@ def greedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_an_isolated_task_that_holds_the_interpreters_lock_keeps_its_lease(
-    log: HookedLog, clock: ManualClock, judge: Queue, greedy: Path
+    log: HookedLog, clock: ManualClock, judge: Queue, judges_clock: ManualClock, greedy: Path
 ) -> None:
     """Elsewhere no heartbeat left a process whose task held the lock, and the task was run again.
 
@@ -324,17 +314,16 @@ def test_an_isolated_task_that_holds_the_interpreters_lock_keeps_its_lease(
     pipe = os.open(greedy / "pipe", os.O_RDWR)
     with queue_on(log, clock=clock, workers=1, handlers=[jobs.handlers]) as queue:
         task = jobs.alone.new(str(greedy / "pipe"))
-        with (
-            running(queue, None, lease_ttl="3s"),
-            running(judge, lambda _ctx, _task: "stolen", names=["*"], lease_ttl="3s"),
-        ):
+        with running(queue, None, lease_ttl="3s"):
             wait_until((greedy / "pipe.begun").exists)
-            for _ in range(30):
-                seq = queue.log.head().seq
-                clock.advance(1)
-                nudge(queue)
-                wait_until(lambda seq=seq: queue.log.head().seq > seq, "a renewal")  # type: ignore[misc]
-                look(judge)
+            with running(judge, lambda _ctx, _task: "stolen", names=["*"], lease_ttl="3s"):
+                for _ in range(30):
+                    seq = queue.log.head().seq
+                    clock.advance(1)
+                    nudge(queue)
+                    wait_until(lambda seq=seq: queue.log.head().seq > seq, "a renewal")  # type: ignore[misc]
+                    judges_clock.advance(1)
+                    look(judge)
             os.write(pipe, b"x")
             wait_until(lambda: final(queue, task.key).state == "completed")
         os.close(pipe)
