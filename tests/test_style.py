@@ -34,7 +34,7 @@ LONGER = {
     "eventq/core/events.py": 715,
     "eventq/core/projection.py": 555,
     "eventq/eventlog/sqlite/schema.py": 481,
-    "eventq/verify/rules.py": 520,
+    "eventq/verify/rules.py": 521,
     "tests/cli/test_commands.py": 440,
     "tests/core/test_events.py": 460,
     "tests/naive.py": 575,

@@ -7,11 +7,12 @@ from typing import ClassVar
 from msgspec import UNSET, Raw, Struct
 from msgspec.structs import replace
 
+from eventq.core.audience import AFTER
 from eventq.core.cascade import Revival
 from eventq.core.command import NEW, Decision, Draft, PastTasks
 from eventq.core.create import NewTask, created_by
 from eventq.core.events import COMMIT_EVENTS, Cancelled, Updated
-from eventq.core.link import AFTER, Link, Linking
+from eventq.core.link import Link, Linking
 from eventq.core.lookup import find_task
 from eventq.core.newer import check_understood
 from eventq.core.projection import Projection

@@ -142,7 +142,11 @@ def _excused(projection: Projection, audiences: list[Audience]) -> set[int]:
         if task.recorded_state is TaskState.UNKNOWN
         or not any(audience.accepts(task.route) for audience in audiences)
     }
-    excused.update(waits.held())
+    excused.update(
+        number
+        for number, wait in waits.by_task.items()
+        if wait.failed and tasks[number].if_failed == "hold"
+    )
     before = -1
     while before != len(excused):
         before = len(excused)
