@@ -168,16 +168,24 @@ FORK = """
 import os, sys, warnings
 import eventq
 warnings.simplefilter("ignore")
+
+def handles():
+    folder, database = "/proc/self/fd", sys.argv[1].removeprefix("sqlite:///")
+    found = os.listdir(folder) if os.path.isdir(folder) else []
+    return sum(os.path.realpath(f"{folder}/{each}").startswith(database) for each in found)
+
 with eventq.Queue(sys.argv[1], workers=1) as queue:
     queue.new(key="before")
+    assert handles() or not os.path.isdir("/proc/self/fd")
     children = []
     for child in range(3):
         if (pid := os.fork()) == 0:
+            carried = handles()
             for number in range(20):
                 queue.new(key=f"child-{child}-{number}")
             queue.run(lambda ctx, task: task.key, until="idle", signals=False)
             queue.close()
-            os._exit(0)
+            os._exit(carried)
         children.append(pid)
     for number in range(20):
         queue.new(key=f"parent-{number}")
