@@ -134,6 +134,14 @@ def instant_option(word: str) -> datetime:
         raise click.BadParameter(f"expected {error.expected}, got {shown_word(word)}") from None
 
 
+def instant_or_word(word: str) -> datetime | str:
+    """A click type: an instant, or what the library is to read, such as a duration."""
+    try:
+        return parse_instant(word, "instant")
+    except ArgumentError:
+        return word
+
+
 def parse_instant(text: str, argument: str) -> datetime:
     """The aware datetime of ISO 8601 text. Raises ArgumentError, also without a time zone."""
     expected = "an instant with its time zone, like 2030-01-31T12:00:00Z or +02:00 at its end"

@@ -218,10 +218,11 @@ class _CommitTasks:
     def _held(self, unique: str, order: NewTask) -> int | Task | None:
         """Who holds the value, replaced if the order says so; None where there is to be another."""
         if (index := self._by_unique.get(unique)) is not None:
-            if order.on_duplicate == "raise":
+            made = self.created[index]
+            if order.on_duplicate == "raise" or _has_results(order, made.given or {}):
                 raise DuplicateTaskError(unique, key=None, task=0)
             if order.on_duplicate == "replace":
-                self.created[index] = superseded(self.created[index], order, self._now)
+                self.created[index] = superseded(made, order, self._now)
                 self.replaced.add(index)
             return index
         holder = self._projection.holder_of(unique)
@@ -232,7 +233,8 @@ class _CommitTasks:
         if has_expired(holder, self._now):
             self._change(holder, Expired("max_age"))
             return None
-        if order.on_duplicate == "raise":
+        given = holder.given if holder.recorded_state in PENDING else None
+        if order.on_duplicate == "raise" or _has_results(order, given):
             raise DuplicateTaskError(unique, key=holder.key, task=holder.number)
         if order.on_duplicate == "replace":
             start = start_of(order, self._now)
@@ -244,6 +246,16 @@ class _CommitTasks:
         self.beside.append((holder.number, body))
         after = self.changed[holder.number] = change(holder, 0, self._now, body)
         return after
+
+
+def _has_results(order: NewTask, given: Mapping[str, int] | None) -> bool:
+    """Whether the order would replace arguments that are results, which an edit cannot change.
+
+    ``given`` are those of the task that holds its value; None where that stays as it is.
+    """
+    if order.on_duplicate != "replace" or given is None:
+        return False
+    return bool(given) or (order.link is not None and bool(order.link.given))
 
 
 def _ends(maker: Task, drafts: Iterable[Draft]) -> dict[int, Verdict | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from msgspec import UNSET, Raw, Struct
+from msgspec.json import decode
 from msgspec.structs import replace
 
 from eventq.core.audience import AFTER
@@ -97,11 +98,23 @@ class UpdateTask(Struct, frozen=True):
             raise ArgumentError("scheduled_at", shown_at, "an instant before the task expires")
         priority = None if self.priority == task.priority else self.priority
         tags_json = None if self.tags_json == task.tags_json else self.tags_json
+        if tags_json is not None and task.given:
+            _check_not_given(tags_json, task)
         at = None if at == task.scheduled_at_us else at
         if priority is None and tags_json is None and at is None:
             return []
         tags = UNSET if tags_json is None else Raw(tags_json)
         return [(task.number, Updated(priority, tags, at, self.by))]
+
+
+def _check_not_given(tags_json: bytes, task: Task) -> None:
+    """Raises ArgumentError for an argument that is the result of another task: that would win."""
+    tags = decode(tags_json)
+    for name, number in task.given.items():
+        if name in tags:
+            raise ArgumentError(
+                "tags", name, f"other arguments: this is the result of task {number}"
+            )
 
 
 class ManageTask(Struct, frozen=True):

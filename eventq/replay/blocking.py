@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 
 from eventq.core.audience import EVERYTHING
@@ -44,11 +44,17 @@ def waits_for(projection: Projection, tasks: Iterable[Task], now: int) -> dict[i
 def undefined_limits(projection: Projection, now: int) -> dict[str, int]:
     """How many ready tasks wait for each limit that is not defined; O(ready lists)."""
     limits = projection.governing.limits
-    found: Counter[str] = Counter()
-    if projection.governing.is_on:
-        for route, count in projection.ready_routes(now).items():
-            found.update({b.limit: count for b in route.buckets if limits.said(b.limit) is None})
-    return dict(sorted(found.items()))
+    return _waiting_for(projection, now, lambda bucket: limits.said(bucket.limit) is None)
+
+
+def untagged_limits(projection: Projection, now: int) -> dict[str, int]:
+    """How many ready tasks lack the tag that a limit of theirs is counted by; O(ready lists)."""
+    limits = projection.governing.limits
+    return _waiting_for(
+        projection,
+        now,
+        lambda bucket: bucket.value is None and limits.per_of(bucket.limit) is not None,
+    )
 
 
 def held_back(projection: Projection, now: int) -> dict[str, int]:
@@ -65,6 +71,17 @@ def held_back(projection: Projection, now: int) -> dict[str, int]:
     for route, count in projection.ready_routes(now).items():
         if (held := governing.route_held_by(route, now)) is not None:
             found[_limit_or_pause(held)] += count
+    return dict(sorted(found.items()))
+
+
+def _waiting_for(
+    projection: Projection, now: int, chosen: Callable[[Bucket], bool]
+) -> dict[str, int]:
+    """How many ready tasks have a chosen bucket of each limit."""
+    found: Counter[str] = Counter()
+    if projection.governing.is_on:
+        for route, count in projection.ready_routes(now).items():
+            found.update({bucket.limit: count for bucket in route.buckets if chosen(bucket)})
     return dict(sorted(found.items()))
 
 

@@ -1,4 +1,4 @@
-"""Says once a minute which names wait that no running node handles, and for which limits."""
+"""Says once a minute which names no running node handles, and which limits hold tasks for good."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import math
 
 from eventq.core.projection import Projection
 from eventq.host.logger import SafeLogger
-from eventq.replay.blocking import undefined_limits
+from eventq.replay.blocking import undefined_limits, untagged_limits
 from eventq.replay.query import unhandled
 
 logger = SafeLogger("eventq.runner")
 
 EVERY_S = 60.0
 UNDEFINED = "tasks wait for limits that are not defined: %(limits)s"
+UNTAGGED = "tasks wait that lack the tag by which their limit is counted: %(limits)s"
 UNHANDLED = "no running node handles %(names)s"
 
 
@@ -33,6 +34,8 @@ class UnhandledWatch:
         if counts := unhandled(projection, now=now):
             names = ", ".join(f"{name} ({count} waiting)" for name, count in counts.items())
             logger.warning(UNHANDLED, {"names": names}, extra={"names": names})
-        if limits := undefined_limits(projection, now):
-            names = ", ".join(f"{name} ({count} waiting)" for name, count in limits.items())
-            logger.warning(UNDEFINED, {"limits": names}, extra={"limits": names})
+        held = ((UNDEFINED, undefined_limits), (UNTAGGED, untagged_limits))
+        for text, found in held:
+            if limits := found(projection, now):
+                names = ", ".join(f"{name} ({count} waiting)" for name, count in limits.items())
+                logger.warning(text, {"limits": names}, extra={"limits": names})

@@ -38,13 +38,14 @@ def test_turns_are_set_and_lifted(cli: Cli) -> None:
 def test_what_is_paused_is_shown_and_resumed(cli: Cli) -> None:
     """In the same words; what is not paused cannot be resumed."""
     cli.ok("pause", "--lane", "mail", "--reason", "down", "--by", "ada", "--until", "2h")
-    cli.ok("pause", "--tag", "tenant=7")
+    cli.ok("pause", "--tag", "tenant=7", "--until", "2100-01-01T01:00:00+01:00")
     shown = [json.loads(line) for line in cli.ok("pauses", "--json").splitlines()]
     cli.ok("resume", "--lane", "mail")
     cli.ok("resume", "--tag", "tenant=7")
     error = cli.one_error("resume", "--lane", "mail", code=2)
 
     assert [(each["reason"], each["by"]) for each in shown] == [("down", "ada"), ("", person())]
+    assert shown[1]["until"] == "2100-01-01T00:00:00.000000Z"
     assert "what is paused" in error
     assert cli.ok("pauses").count("mail") == 0
 

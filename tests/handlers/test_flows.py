@@ -214,6 +214,17 @@ def test_a_task_is_no_argument(shop: Shop, way: str) -> None:
                 flow.new(take, given[way], more)
 
 
+def test_an_argument_that_is_a_result_is_not_edited(shop: Shop) -> None:
+    """The result would win; other arguments are edited as ever."""
+    task = shop.length.new(shop.queue.result(shop.ocr.new("a.png")), plus=1)
+    [name] = task.given
+
+    with pytest.raises(ArgumentError, match=f"result of task 1, got '{name}'"):
+        shop.queue.update(task.key, tags={name: "words", "plus": 2})
+
+    assert shop.queue.update(task.key, tags={"plus": 2}).tags == {"plus": 2}
+
+
 def test_a_result_is_asked_of_a_task(shop: Shop) -> None:
     """The error names the argument that was wrong."""
     with pytest.raises(ArgumentError, match="task: expected a task, its key"):

@@ -371,3 +371,21 @@ def test_the_warning_comes_once_a_minute(caplog: pytest.LogCaptureFixture) -> No
                 wait_until(lambda: said() >= minute)  # noqa: B023 - called before the next one
                 assert said() == minute
                 clock.forward("61s")
+
+
+def test_limits_that_hold_tasks_for_good_are_warned_of(
+    queue: Queue, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody has defined one; the other is counted by a tag since a task without it was made."""
+    queue.new(limits=["nobody"])
+    queue.new(limits=["smtp"])
+    queue.new(limits=["plain"])
+    queue.limit("smtp", running=1, per="host")
+    queue.limit("plain", running=1)
+
+    queue.run(lambda *_: None, until="idle")
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "tasks wait for limits that are not defined: nobody (1 waiting)",
+        "tasks wait that lack the tag by which their limit is counted: smtp (1 waiting)",
+    ]

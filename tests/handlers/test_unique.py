@@ -9,6 +9,7 @@ import pytest
 
 from eventq import (
     ArgumentError,
+    Context,
     DuplicateTaskError,
     Handlers,
     NotAllowedError,
@@ -253,6 +254,44 @@ def test_reopening_onto_a_taken_value_names_the_holder(queue: Queue) -> None:
     queue.cancel(holder.key)
     assert queue.retry(first.key).unique == "v"
     assert queue.new(unique="v").number == first.number
+
+
+def test_arguments_that_are_results_are_not_replaced(queue: Queue) -> None:
+    """An edit cannot change them: the task would run with the old one, or without any."""
+    use = queue.task(send)
+    result = queue.result(queue.new())
+    with_result = use.using(unique="a").new(result)
+    without = use.using(unique="b").new(1)
+    before = kinds(queue)
+
+    for unique, argument in [("a", 1), ("a", result), ("b", result)]:
+        with pytest.raises(DuplicateTaskError):
+            use.using(unique=unique, on_duplicate="replace").new(argument)
+
+    assert kinds(queue) == before
+    assert use.using(unique="b", on_duplicate="replace").new(2).number == without.number
+    assert queue.get(with_result.key) == with_result
+
+
+def test_an_attempt_cannot_replace_what_it_asked_for_by_one_with_a_result(queue: Queue) -> None:
+    """It has failed for good, and makes neither."""
+    use = queue.task(send)
+    other = queue.new(lane="elsewhere")
+
+    @queue.task
+    def make(ctx: Context) -> None:
+        ctx.new(use.using(unique="c"), 1)
+        ctx.new(use.using(unique="c", on_duplicate="replace"), queue.result(other))
+
+    made = make.new()
+    queue.run(until="idle")
+
+    task = queue.get(made.key)
+    assert task is not None
+    assert task.state is TaskState.EXPIRED
+    assert task.last_error is not None
+    assert task.last_error.type == "eventq.DuplicateTaskError"
+    assert [each.number for each in queue.tasks()] == [other.number]
 
 
 def test_two_of_one_value_never_share_a_commit() -> None:

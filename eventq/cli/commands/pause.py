@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import click
@@ -11,7 +12,7 @@ from eventq.cli.output import plain_pairs, say_list, say_record
 from eventq.cli.person import told
 from eventq.cli.place import Place, placed
 from eventq.cli.views.rules import PAUSES
-from eventq.cli.words import tags_option
+from eventq.cli.words import instant_or_word, tags_option
 
 F = Callable[..., Any]
 
@@ -36,7 +37,12 @@ Examples:
   eventq pause --tag tenant=7"""
 )
 @_scope_options
-@click.option("--until", metavar="DURATION", help="It ends by itself after so long.")
+@click.option(
+    "--until",
+    type=instant_or_word,
+    metavar="DURATION|INSTANT",
+    help="It ends by itself after so long, or then.",
+)
 @click.option("--cancel-running", is_flag=True, help="Cancel what runs, too.")
 @told
 @placed
@@ -44,7 +50,7 @@ def pause(
     *,
     place: Place,
     tags: dict[str, Any],
-    until: str | None,
+    until: datetime | str | None,
     cancel_running: bool,
     by: str,
     reason: str,
