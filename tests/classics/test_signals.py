@@ -171,6 +171,8 @@ def test_a_run_that_is_told_to_end_begins_nothing_more(queue: Queue) -> None:
             wait_until(lambda: queue.stats().leased == 3, "tasks to be leased ahead")
             os.kill(os.getpid(), signal.SIGTERM)
             wait_until(lambda: queue.stats().leased == 1, "the others to be given back")
+            gate.open()
+            wait_until(lambda: final(queue, "slow").state == "completed")
 
     driver = Spawned(drive)
     queue.run(worker)
