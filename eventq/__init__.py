@@ -1,6 +1,6 @@
 """eventq: an auditable task queue on an append-only event log."""
 
-from eventq.core.events import Event
+from eventq.core.commits import Event
 from eventq.core.new_task import TaskSpec
 from eventq.core.policy import Backoff
 from eventq.core.reference import FlowTask

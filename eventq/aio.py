@@ -12,7 +12,7 @@ from functools import wraps
 from itertools import islice
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from eventq.core.events import Event
+from eventq.core.commits import Event
 from eventq.eventlog import EventLog
 from eventq.host.surroundings import in_thread
 from eventq.replay.query import FOLLOW_S, read_events

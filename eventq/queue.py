@@ -17,17 +17,18 @@ from msgspec.structs import replace
 
 from eventq.aio import AsyncSchedules, awaited, follow_log, taking
 from eventq.archive import open_archived
+from eventq.core.commits import Event
 from eventq.core.create import NewTask
 from eventq.core.create_flow import CreateFlow
 from eventq.core.create_tasks import creating
 from eventq.core.durations import Duration
-from eventq.core.events import Asked, Event, Paused, Resumed, Shared
 from eventq.core.follow import DropFollower
 from eventq.core.govern import CancelRunning, PauseTasks, ResumeTasks, SetLimit, SetTurns
 from eventq.core.manage import CancelTask, ManageTask, RepeatTask, RetryTask, UpdateTask
 from eventq.core.new_task import TaskSpec, batches, make_orders, order_for
 from eventq.core.options import TaskOptions, make_policy
 from eventq.core.policy import DEFAULT_BACKOFF, Backoff
+from eventq.core.queue_events import Asked, Paused, Resumed, Shared
 from eventq.core.reference import ResultOf, check_task
 from eventq.core.rule_options import (
     ScopeOptions,

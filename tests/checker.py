@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from eventq.core.events import AnyBody, Commit, Event, Unknown
+from eventq.core.commits import AnyBody, Commit, Event, Unknown
 from eventq.eventlog.contract import EventLog, Head
 from eventq.eventlog.memory import MemoryLog, MemoryStorage
 from eventq.verify.indexes import IndexMode, Keys

@@ -8,11 +8,12 @@ from typing import Any
 import msgspec
 
 from eventq.core.command import NEW, Decision, Draft, PastTasks
-from eventq.core.events import Created, Policy
+from eventq.core.events import Created
 from eventq.core.manage import CancelTask, ManageTask, UpdateTask
 from eventq.core.places import Vacancy
 from eventq.core.projection import Projection
 from eventq.core.settle import SettleAndLease
+from eventq.core.values import Policy
 from eventq.node.node import Node
 
 POLICY = Policy("linear", 1_000_000)

@@ -6,15 +6,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from eventq.core.command import Draft, PastTasks
+from eventq.core.commits import Event
 from eventq.core.create import NewTask
 from eventq.core.create_tasks import CreateTasks
-from eventq.core.events import COMMIT_EVENTS, Created, Event
+from eventq.core.events import Created
 from eventq.core.lease import Renew, can_lease, expire, lease
 from eventq.core.manage import CancelTask, ManageTask, RetryTask, UpdateTask
 from eventq.core.moves import create as created_task
 from eventq.core.projection import Projection
 from eventq.core.settle import Lapse, settle
 from eventq.core.task import Task
+from eventq.core.values import COMMIT_EVENTS
 from eventq.errors import EventqError
 from eventq.node.logged_past import LoggedPast
 

@@ -6,7 +6,8 @@ No clock and no thread: each caller says what time it is.
 from __future__ import annotations
 
 from eventq.core.command import NEW, Draft
-from eventq.core.events import AnyBody, Commit, Created, Event, decode_bodies, encode_bodies
+from eventq.core.commits import AnyBody, Commit, Event, decode_bodies, encode_bodies
+from eventq.core.events import Created
 from eventq.core.link import logged_key
 from eventq.core.moves import fold_history
 from eventq.core.projection import Projection

@@ -14,8 +14,8 @@ from dataclasses import replace
 from typing import Any
 
 from eventq.core.create import NewTask
-from eventq.core.events import Policy
 from eventq.core.settle import Outcome
+from eventq.core.values import Policy
 from eventq.errors import (
     ArgumentError,
     DuplicateTaskError,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from eventq.core.create import NewTask
-from eventq.core.events import Policy
+from eventq.core.values import Policy
 from eventq.errors import ArgumentError, EventqError
 from tests.naive_times import wished_start
 

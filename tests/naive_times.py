@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eventq.core.create import NewTask
-from eventq.core.events import Policy
+from eventq.core.values import Policy
 
 
 def wished_start(order: NewTask, now: int) -> int | None:

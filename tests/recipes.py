@@ -11,19 +11,9 @@ from msgspec import Raw
 
 from eventq.core.command import NEW, Draft
 from eventq.core.durations import SECOND_US
-from eventq.core.events import (
-    LAPSED,
-    Completed,
-    Created,
-    ErrorInfo,
-    Expired,
-    Failed,
-    Leased,
-    Policy,
-    Refused,
-    Retried,
-)
+from eventq.core.events import Completed, Created, Expired, Failed, Leased, Refused, Retried
 from eventq.core.projection import Projection
+from eventq.core.values import LAPSED, ErrorInfo, Policy
 from eventq.eventlog import EventLog, open_log
 from tests.driver import record
 

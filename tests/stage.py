@@ -14,11 +14,11 @@ from eventq.audit import story
 from eventq.core.command import Draft
 from eventq.core.create import NewTask
 from eventq.core.durations import SECOND_US, parse_duration
-from eventq.core.events import ErrorInfo, Policy
 from eventq.core.places import Vacancy
 from eventq.core.projection import Projection
 from eventq.core.settle import Outcome
 from eventq.core.task import Task, TaskState
+from eventq.core.values import ErrorInfo, Policy
 from eventq.replay.fold import task_of
 from eventq.replay.points import Point
 from tests import deciding as decide

@@ -6,10 +6,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from eventq.core.command import Draft
-from eventq.core.events import Call, Planned, Unplanned
 from eventq.core.projection import Projection
+from eventq.core.queue_events import Planned, Unplanned
 from eventq.core.scheduling import EditSchedule, MakeByHand, PlanSchedules, TickSchedules
 from eventq.core.timing import DueRules, Overlap, Timing
+from eventq.core.values import Call
 from eventq.schedules.plans import tick_of
 from tests import deciding as decide
 from tests.naive import DUE_POLICY

@@ -11,24 +11,13 @@ from hypothesis import strategies as st
 from msgspec import Raw
 from msgspec.structs import replace
 
+from eventq.core.commits import AnyTold
 from eventq.core.create import NewTask
-from eventq.core.events import (
-    AnyTold,
-    Bucket,
-    ErrorInfo,
-    IfFailed,
-    Limited,
-    LogLine,
-    Noted,
-    Policy,
-    Progressed,
-    Role,
-    Saved,
-    Scope,
-    Shared,
-)
+from eventq.core.events import Noted, Progressed, Saved
+from eventq.core.queue_events import Limited, Shared
 from eventq.core.settle import Outcome
 from eventq.core.task import PLAIN_ROUTE, Route
+from eventq.core.values import Bucket, ErrorInfo, IfFailed, LogLine, Policy, Role, Scope
 
 # Microseconds stand in for hours: small numbers meet each other far more often.
 START = 1_000

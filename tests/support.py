@@ -13,7 +13,8 @@ from typing import Any, Generic, TypeVar
 
 from eventq import Queue, QueueClosedError, Task
 from eventq.core.command import Draft
-from eventq.core.events import Commit, Leased
+from eventq.core.commits import Commit
+from eventq.core.events import Leased
 from eventq.eventlog.memory import MemoryLog, MemoryStorage
 from eventq.host.clock import Clock
 from eventq.node.node import Node

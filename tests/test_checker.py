@@ -12,29 +12,25 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from eventq.core.command import NEW, Draft
+from eventq.core.commits import AnyBody, Commit, Event
 from eventq.core.events import (
-    NODE,
-    AnyBody,
     Cancelled,
-    Commit,
     Completed,
     Created,
-    ErrorInfo,
-    Event,
     Expired,
     Failed,
     Leased,
     Noted,
-    Policy,
     Progressed,
     Refused,
     Released,
-    Renewed,
     Reopening,
     Retried,
     Saved,
     Updated,
 )
+from eventq.core.queue_events import Renewed
+from eventq.core.values import NODE, ErrorInfo, Policy
 from eventq.eventlog.memory import MemoryLog
 from tests.checker import check_commits, check_events, check_log
 from tests.driver import memory_log, sealed

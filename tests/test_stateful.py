@@ -23,30 +23,19 @@ from msgspec.structs import replace
 
 from eventq.core.cascade import tend
 from eventq.core.command import NEW, Draft
+from eventq.core.commits import AnyTold
 from eventq.core.create import NewTask
 from eventq.core.create_flow import CreateFlow
-from eventq.core.events import (
-    NODE,
-    AnyTold,
-    Followed,
-    IfFailed,
-    Joined,
-    Left,
-    Limited,
-    Paused,
-    Resumed,
-    Role,
-    Scope,
-    Shared,
-)
 from eventq.core.follow import AdvanceFollower, ClaimFollower, DropFollower
 from eventq.core.govern import PauseTasks, ResumeTasks, SetLimit, SetTurns
 from eventq.core.link import Link, placed
 from eventq.core.places import Vacancy
 from eventq.core.projection import Projection
+from eventq.core.queue_events import Followed, Joined, Left, Limited, Paused, Resumed, Shared
 from eventq.core.reference import sibling
 from eventq.core.settle import Outcome, SettleAndLease, live_told
 from eventq.core.task import Task
+from eventq.core.values import NODE, IfFailed, Role, Scope
 from eventq.eventlog import EventLog
 from eventq.node.logged_past import LoggedPast
 from eventq.replay.fold import replay

@@ -31,10 +31,9 @@ FILE_LINES = 430
 LONGER = {
     "eventq/queue.py": 767,
     "eventq/errors.py": 450,
-    "eventq/core/events.py": 715,
     "eventq/core/projection.py": 555,
     "eventq/eventlog/sqlite/schema.py": 481,
-    "eventq/verify/rules.py": 521,
+    "eventq/verify/rules.py": 519,
     "tests/cli/test_commands.py": 440,
     "tests/core/test_events.py": 460,
     "tests/naive.py": 575,
@@ -317,7 +316,8 @@ def test_the_verifier_shares_no_code_with_what_it_verifies() -> None:
     # The bridge from a projection that is trusted, and the names; verifying does without them.
     verifier = set(room.glob("*.py")) - {room / "base.py", room / "__init__.py"}
     own = (f"verify.{path.stem}" for path in verifier)
-    allowed = ("errors", "eventlog", "core.events", "core.timing", "replay.points", *own)
+    facts = ("core.values", "core.events", "core.queue_events", "core.commits", "core.timing")
+    allowed = ("errors", "eventlog", *facts, "replay.points", *own)
     shared = [
         f"{place(path, line)}: {name}"
         for path in sorted(verifier)

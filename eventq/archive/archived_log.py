@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from eventq.archive.folder import Archive
-from eventq.core.events import Commit
+from eventq.core.commits import Commit
 from eventq.core.seal import genesis
 from eventq.errors import LogArchivedError, LogCorruptError, LogForeignError
 from eventq.eventlog import EventLog, Head, Kept, Rows, StoredEvent, Watch

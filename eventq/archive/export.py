@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from eventq.archive.redact import Redactor
-from eventq.core.events import decode_bodies, unreadable
+from eventq.core.commits import decode_bodies, unreadable
 from eventq.core.seal import genesis
 from eventq.errors import LogCorruptError
 from eventq.eventlog import EventLog, Head, StoredEvent

@@ -22,7 +22,7 @@ from eventq.archive.segments import (
     segment_name,
     unavailable,
 )
-from eventq.core.events import Commit
+from eventq.core.commits import Commit
 from eventq.core.plain import plain
 from eventq.core.seal import genesis
 from eventq.errors import ArgumentError, LogForeignError

@@ -14,47 +14,42 @@ from typing import Any, TypeVar
 from msgspec import UNSET, Raw, Struct
 from msgspec.structs import replace
 
+from eventq.core.commits import Commit, Unknown, decode_bodies, encode_bodies
 from eventq.core.definitions import Definition
 from eventq.core.events import (
-    Bucket,
-    Call,
     Cancelled,
-    Commit,
     Completed,
     Created,
-    ErrorInfo,
     Expired,
     Failed,
-    Followed,
-    Joined,
     Leased,
-    Left,
-    Limited,
-    LogLine,
     Noted,
-    Paused,
-    Planned,
     Progressed,
     Refused,
     Released,
-    Renewed,
     Reopening,
-    Resumed,
     Retried,
     Revived,
     Saved,
-    Scope,
+    Updated,
+)
+from eventq.core.link import FLOW_MARK
+from eventq.core.queue_events import (
+    Followed,
+    Joined,
+    Left,
+    Limited,
+    Paused,
+    Planned,
+    Renewed,
+    Resumed,
     Shared,
     Ticked,
     Unfollowed,
-    Unknown,
     Unplanned,
-    Updated,
-    decode_bodies,
-    encode_bodies,
 )
-from eventq.core.link import FLOW_MARK
 from eventq.core.seal import seal_commit
+from eventq.core.values import Bucket, Call, ErrorInfo, LogLine, Scope
 
 # What a commit of a redacted log has before its id; it stays when the log is imported.
 MARK = "redacted-"

@@ -15,7 +15,7 @@ from eventq import snapshot
 from eventq.archive.archived_log import ArchivedLog, check_belongs
 from eventq.archive.folder import Archive
 from eventq.archive.segments import SEGMENT_EVENTS
-from eventq.core.events import Commit, Event, decode_at
+from eventq.core.commits import Commit, Event, decode_at
 from eventq.core.task import FINAL, Task
 from eventq.errors import ArgumentError, LogCorruptError
 from eventq.eventlog import EventLog, Head

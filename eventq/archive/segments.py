@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from eventq.archive.members import MemberError, members, pack, unpack
-from eventq.core.events import Commit
+from eventq.core.commits import Commit
 from eventq.core.seal import check_seal
 from eventq.errors import LogCorruptError, LogForeignError, LogTooNewError, LogUnavailableError
 from eventq.eventlog import Head

@@ -13,7 +13,8 @@ from collections.abc import Container, Iterator
 from msgspec import Struct
 
 from eventq.audit.lookup import read_history
-from eventq.core.events import Retried, decode_at
+from eventq.core.commits import decode_at
+from eventq.core.events import Retried
 from eventq.core.task import FINAL, Task, TaskState
 from eventq.errors import ArgumentError, TaskNotFoundError
 from eventq.eventlog.contract import EventLog

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from eventq.core.events import Completed, Created, Event, events_of
+from eventq.core.commits import Event, events_of
+from eventq.core.events import Completed, Created
 from eventq.core.link import flow_name
 from eventq.core.task import FINAL, Task
 from eventq.core.validation import check_lookup_key

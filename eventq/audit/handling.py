@@ -13,8 +13,8 @@ from msgspec.structs import replace
 
 from eventq.audit.dispatch_rank import Choice
 from eventq.core.audience import KNOWN_NEEDS, PLAIN_AUDIENCE, Audience, audience_of
-from eventq.core.events import Joined
 from eventq.core.projection import Projection
+from eventq.core.queue_events import Joined
 from eventq.core.task import DEFAULT_LANE, Route, Task
 
 

@@ -14,7 +14,8 @@ from msgspec import Struct
 from eventq.audit.lookup import read_history
 from eventq.audit.reasons import EventContext, LeaseEnd, ending_of, reason_of
 from eventq.audit.waiting import unblocked_at
-from eventq.core.events import Event, Failed, Leased, Refused
+from eventq.core.commits import Event
+from eventq.core.events import Failed, Leased, Refused
 from eventq.core.moves import advance
 from eventq.core.task import REOPENABLE, Task, TaskState, is_due
 from eventq.errors import LogCorruptError

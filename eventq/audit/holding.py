@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from eventq.audit.phrases import counted
 from eventq.core.durations import brief_duration
-from eventq.core.events import Bucket, Scope
 from eventq.core.projection import Projection
 from eventq.core.task import Task, show_instant
+from eventq.core.values import Bucket, Scope
 from eventq.replay.rule_words import bound_words, bucket_words, scope_words
 
 # So many that hold a place are named.

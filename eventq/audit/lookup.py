@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from eventq.core.events import Created, Event
+from eventq.core.commits import Event
+from eventq.core.events import Created
 from eventq.core.task import Task, TaskState, show_instant
 from eventq.core.validation import check_lookup_key
 from eventq.errors import TaskNotFoundError

@@ -5,10 +5,12 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from eventq.core.durations import brief_duration, show_duration
-from eventq.core.events import Created, Planned, Policy, ProcessExit, Reopening, Ticked
+from eventq.core.events import Created, Reopening
 from eventq.core.policy import wait_us
+from eventq.core.queue_events import Planned, Ticked
 from eventq.core.sizes import show_size
 from eventq.core.task import Task, TaskState, show_instant
+from eventq.core.values import Policy, ProcessExit
 from eventq.schedules import timing_words
 
 # What became of dues that made no task.

@@ -23,42 +23,43 @@ from eventq.audit.phrases import (
     took,
     wait_words,
 )
+from eventq.core.commits import Event, Unknown
 from eventq.core.durations import brief_duration, show_duration
 from eventq.core.events import (
-    LAPSED,
-    Asked,
     Cancelled,
     Completed,
     Created,
-    Event,
     Expired,
     Failed,
-    Followed,
-    Joined,
     Leased,
-    Left,
-    Limited,
     Noted,
-    Paused,
-    Planned,
     Progressed,
     Refused,
     Released,
-    Renewed,
-    Resumed,
     Retried,
     Revived,
     Saved,
-    Shared,
-    Ticked,
-    Unfollowed,
-    Unknown,
-    Unplanned,
     Updated,
 )
 from eventq.core.policy import wait_us
+from eventq.core.queue_events import (
+    Asked,
+    Followed,
+    Joined,
+    Left,
+    Limited,
+    Paused,
+    Planned,
+    Renewed,
+    Resumed,
+    Shared,
+    Ticked,
+    Unfollowed,
+    Unplanned,
+)
 from eventq.core.settle import CANCEL, UNMADE
 from eventq.core.task import Task, TaskState, show_instant
+from eventq.core.values import LAPSED
 from eventq.eventlog.contract import EventLog
 from eventq.replay.rule_words import limit_words, scope_words, turn_words
 

@@ -7,8 +7,8 @@ from itertools import islice
 
 from msgspec import Struct
 
-from eventq.core.events import Shared
 from eventq.core.projection import Projection
+from eventq.core.queue_events import Shared
 from eventq.core.task import Task
 from eventq.eventlog.contract import EventLog
 from eventq.replay.blocking import held_back, next_tasks

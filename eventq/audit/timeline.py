@@ -15,9 +15,11 @@ from typing import Any
 from msgspec import Struct
 
 from eventq.audit.lookup import read_history
-from eventq.core.events import NODE, Created, Event
+from eventq.core.commits import Event
+from eventq.core.events import Created
 from eventq.core.moves import advance
 from eventq.core.task import FINAL, Task
+from eventq.core.values import NODE
 from eventq.eventlog.contract import EventLog
 from eventq.replay.fold import fold_events, task_history
 from eventq.replay.points import END, PointLike, find_point, position_at

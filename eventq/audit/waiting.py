@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from eventq.audit.flow import flow_at
 from eventq.audit.phrases import counted
+from eventq.core.commits import Event
 from eventq.core.durations import brief_duration
-from eventq.core.events import Cancelled, Completed, Event, Expired
+from eventq.core.events import Cancelled, Completed, Expired
 from eventq.core.projection import Projection
 from eventq.core.task import Task, TaskState, show_instant, state_as_of
 from eventq.eventlog.contract import EventLog

@@ -26,10 +26,10 @@ from eventq.core.events import (
     Expired,
     Leased,
     Released,
-    Renewed,
     Retried,
     Updated,
 )
+from eventq.core.queue_events import Renewed
 from eventq.core.task import FINAL, PENDING, Task, TaskState, is_due, show_instant
 from eventq.eventlog.contract import EventLog
 from eventq.replay.fold import catch_up

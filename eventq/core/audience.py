@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from msgspec import Struct
 
-from eventq.core.events import Joined
+from eventq.core.queue_events import Joined
 from eventq.core.task import DEFAULT_LANE, Route
 
 # Words of `created.needs` that this version knows.

@@ -10,11 +10,11 @@ from typing import Any
 
 from msgspec import Raw
 
-from eventq.core.events import Bucket
 from eventq.core.limits import EXCLUSIVE
 from eventq.core.plain import plain
 from eventq.core.tag_texts import fit_text, tag_text
 from eventq.core.validation import check_name
+from eventq.core.values import Bucket
 from eventq.errors import ArgumentError
 
 # More for one task would be a slip; each costs a look at every lease.

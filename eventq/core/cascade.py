@@ -14,17 +14,12 @@ from msgspec import UNSET, Raw
 from msgspec.structs import replace
 
 from eventq.core.command import Draft, PastTasks
-from eventq.core.events import (
-    Cancelled,
-    Predecessor,
-    Reopening,
-    Retried,
-    Revived,
-    encode_bodies,
-)
+from eventq.core.commits import encode_bodies
+from eventq.core.events import Cancelled, Reopening, Retried, Revived
 from eventq.core.link import Linking
 from eventq.core.projection import Projection
 from eventq.core.task import Task, TaskState
+from eventq.core.values import Predecessor
 from eventq.errors import ArgumentError, LogTooNewError
 
 CANCELLED_BY = "a task that it comes after ended without success"

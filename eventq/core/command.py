@@ -10,7 +10,7 @@ from typing import Generic, Protocol, TypeVar
 
 from msgspec import Struct
 
-from eventq.core.events import AnyBody, Event
+from eventq.core.commits import AnyBody, Event
 from eventq.core.projection import Projection
 from eventq.core.task import Task
 

@@ -10,23 +10,16 @@ from msgspec.structs import replace
 
 from eventq.core.buckets import FIT, all_buckets, valued
 from eventq.core.command import NEW, Draft, PastTasks
+from eventq.core.commits import Event
 from eventq.core.durations import show_duration
-from eventq.core.events import (
-    Cancelled,
-    Completed,
-    Created,
-    Event,
-    Expired,
-    Policy,
-    Updated,
-    Verdict,
-)
+from eventq.core.events import Cancelled, Completed, Created, Expired, Updated
 from eventq.core.link import NO_LINK, Link, Linking
 from eventq.core.moves import change
 from eventq.core.plain import sorted_json
 from eventq.core.projection import Projection
 from eventq.core.task import FINAL, PENDING, PLAIN_ROUTE, Route, Task, instant, is_overdue
 from eventq.core.unique import OnDuplicate, replacement
+from eventq.core.values import Policy, Verdict
 from eventq.errors import ArgumentError, DuplicateTaskError, KeyConflictError
 
 

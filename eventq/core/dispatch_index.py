@@ -12,13 +12,13 @@ from collections.abc import Iterable, Iterator
 from sortedcontainers import SortedList
 
 from eventq.core.audience import Audience
-from eventq.core.events import Scope
 from eventq.core.heads import Base, Heads, TurnRank
 from eventq.core.limits import Limits
 from eventq.core.pauses import Pauses
 from eventq.core.ranks import Rank, Ranks, later_than, merged, rank
 from eventq.core.task import PLAIN_ROUTE, Route, Task, is_due
 from eventq.core.turns import Turns
+from eventq.core.values import Scope
 
 
 class Pending:

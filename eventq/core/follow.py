@@ -11,9 +11,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from eventq.core.command import Decision, PastTasks
-from eventq.core.events import NODE, ErrorInfo, Followed, Unfollowed
 from eventq.core.newer import check_understood
 from eventq.core.projection import Projection
+from eventq.core.queue_events import Followed, Unfollowed
+from eventq.core.values import NODE, ErrorInfo
 from eventq.errors import ArgumentError
 
 

@@ -10,11 +10,13 @@ from msgspec.structs import asdict, replace
 
 from eventq.core.command import Decision, Draft, PastTasks
 from eventq.core.definitions import Definition, adopted, hash_of
-from eventq.core.events import NODE, Cancelled, Limited, Paused, Resumed, Scope, Shared
+from eventq.core.events import Cancelled
 from eventq.core.newer import check_understood
 from eventq.core.pauses import fitting
 from eventq.core.projection import Projection
+from eventq.core.queue_events import Limited, Paused, Resumed, Shared
 from eventq.core.task import show_instant
+from eventq.core.values import NODE, Scope
 from eventq.errors import ArgumentError
 
 # Of one commit: a pause that calls off more takes several.

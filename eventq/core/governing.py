@@ -11,21 +11,16 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from eventq.core.buckets import all_buckets, valued
+from eventq.core.commits import AnyAsked
 from eventq.core.dispatch_index import Pending
-from eventq.core.events import (
-    AnyAsked,
-    Bucket,
-    Created,
-    Limited,
-    Reopening,
-    Scope,
-    Shared,
-)
+from eventq.core.events import Created, Reopening
 from eventq.core.limits import Limit, Limits
 from eventq.core.moves import create, route_of
 from eventq.core.pauses import Pause, Pauses
+from eventq.core.queue_events import Limited, Shared
 from eventq.core.task import PLAIN_ROUTE, Route, Task, TaskState
 from eventq.core.turns import Turns, TurnState
+from eventq.core.values import Bucket, Scope
 
 # Routes that no open task has are looked for when there are twice as many as in the end last time.
 FEW_ROUTES = 10_000

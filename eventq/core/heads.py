@@ -15,12 +15,12 @@ from itertools import count
 from sortedcontainers import SortedList
 
 from eventq.core.audience import Audience
-from eventq.core.events import Bucket, Scope
 from eventq.core.limits import Limits
 from eventq.core.pauses import Pauses
 from eventq.core.ranks import Rank, Ranks
 from eventq.core.task import Route, Task
 from eventq.core.turns import Turns
+from eventq.core.values import Bucket, Scope
 
 # What keeps a list from being taken from: a bucket without room, or a pause of one.
 Blocker = Bucket | Scope

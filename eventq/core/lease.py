@@ -11,12 +11,14 @@ from msgspec import Struct
 from eventq.core.audience import PLAIN_AUDIENCE, Audience
 from eventq.core.choosing import Choosing
 from eventq.core.command import Decision, Draft, PastTasks
-from eventq.core.events import NODE, Created, Expired, Leased, Left, Renewed
+from eventq.core.events import Created, Expired, Leased
 from eventq.core.freed import freed_by, takes_buckets
 from eventq.core.moves import first_state, route_of
 from eventq.core.places import Places, Wanted, takeable
 from eventq.core.projection import Projection
+from eventq.core.queue_events import Left, Renewed
 from eventq.core.task import Task, TaskState
+from eventq.core.values import NODE
 
 
 class Renew(Struct, frozen=True):

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
-from eventq.core.events import Bucket, Limited
+from eventq.core.queue_events import Limited
 from eventq.core.task import Task
+from eventq.core.values import Bucket
 
 # The limit that is always there, with a bucket a value that one task holds at a time.
 EXCLUSIVE = "exclusive"

@@ -13,12 +13,14 @@ from msgspec.structs import replace
 
 from eventq.core.audience import AFTER
 from eventq.core.command import Decision, Draft, PastTasks
-from eventq.core.events import AnyBody, Created, IfFailed, Predecessor, Role, Verdict
+from eventq.core.commits import AnyBody
+from eventq.core.events import Created
 from eventq.core.lookup import find_task
 from eventq.core.newer import newer_task
 from eventq.core.projection import Projection
 from eventq.core.reference import TaskRef, place_of
 from eventq.core.task import FINAL, Task, TaskState
+from eventq.core.values import IfFailed, Predecessor, Role, Verdict
 from eventq.errors import ArgumentError, LogArchivedError, TaskNotFoundError
 
 # No caller's key has it: so the keys of flows and of tasks are never the same.

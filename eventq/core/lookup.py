@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from eventq.core.command import PastTasks
-from eventq.core.events import NODE
 from eventq.core.newer import newer_task
 from eventq.core.projection import Projection
 from eventq.core.task import Task
+from eventq.core.values import NODE
 from eventq.errors import TaskNotFoundError
 
 

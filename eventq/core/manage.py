@@ -12,7 +12,7 @@ from eventq.core.audience import AFTER
 from eventq.core.cascade import Revival
 from eventq.core.command import NEW, Decision, Draft, PastTasks
 from eventq.core.create import NewTask, created_by
-from eventq.core.events import COMMIT_EVENTS, Cancelled, Updated
+from eventq.core.events import Cancelled, Updated
 from eventq.core.link import Link, Linking
 from eventq.core.lookup import find_task
 from eventq.core.newer import check_understood
@@ -27,6 +27,7 @@ from eventq.core.task import (
     is_due,
     state_as_of,
 )
+from eventq.core.values import COMMIT_EVENTS
 from eventq.errors import ArgumentError, NotAllowedError
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from eventq.core.audience import PLAIN_AUDIENCE, Audience, audience_of
-from eventq.core.events import Followed, Joined, Left
+from eventq.core.queue_events import Followed, Joined, Left
 
 # A node that has not joined again for so long, in the log's time, is taken for dead: it joins each
 # minute while it runs.

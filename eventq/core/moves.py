@@ -8,27 +8,21 @@ from typing import Any
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from eventq.core.commits import KIND_OF, AnyBody, Unknown, time_of
 from eventq.core.events import (
-    KIND_OF,
-    LAPSED,
-    AnyBody,
     Cancelled,
     Completed,
     Created,
     Expired,
     Failed,
-    IfFailed,
     Leased,
-    Policy,
     Refused,
     Released,
     Reopening,
     Retried,
     Revived,
     Told,
-    Unknown,
     Updated,
-    time_of,
 )
 from eventq.core.rare import brought_back, made_with, rare, told
 from eventq.core.task import (
@@ -42,6 +36,7 @@ from eventq.core.task import (
     Task,
     TaskState,
 )
+from eventq.core.values import LAPSED, IfFailed, Policy
 from eventq.errors import LogCorruptError
 
 # Names of their own for what most events lead to: a member costs a fifth of the change to look up.

@@ -14,7 +14,6 @@ from msgspec.structs import replace
 from eventq.core.audience import LIMITS
 from eventq.core.buckets import all_buckets
 from eventq.core.create import NewTask
-from eventq.core.events import COMMIT_BYTES, COMMIT_EVENTS, Bucket, Policy
 from eventq.core.link import Link
 from eventq.core.options import (
     TaskOptions,
@@ -28,6 +27,7 @@ from eventq.core.reference import ResultOf, check_after, ref_of
 from eventq.core.task import DEFAULT_LANE, PLAIN_ROUTE, Route
 from eventq.core.unique import value_of
 from eventq.core.validation import check_tags, check_unique
+from eventq.core.values import COMMIT_BYTES, COMMIT_EVENTS, Bucket, Policy
 from eventq.errors import ArgumentError
 
 P = ParamSpec("P")

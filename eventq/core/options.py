@@ -15,7 +15,6 @@ from msgspec.structs import replace
 
 from eventq.core.buckets import LimitsOption, check_exclusive, check_limits, check_share
 from eventq.core.durations import Duration
-from eventq.core.events import NO_JITTER, IfFailed, Policy
 from eventq.core.policy import DEFAULT_BACKOFF, Backoff
 from eventq.core.reference import After, check_after
 from eventq.core.unique import OnDuplicate
@@ -31,6 +30,7 @@ from eventq.core.validation import (
     check_priority,
     check_unique,
 )
+from eventq.core.values import NO_JITTER, IfFailed, Policy
 from eventq.errors import ArgumentError
 
 

@@ -12,9 +12,10 @@ import msgspec
 from msgspec import Struct
 
 from eventq.core.audience import matches
-from eventq.core.events import Paused, Resumed, Scope
 from eventq.core.plain import sorted_json
+from eventq.core.queue_events import Paused, Resumed
 from eventq.core.task import DEFAULT_LANE, Route, Task
+from eventq.core.values import Scope
 
 
 class Pause(Struct, frozen=True, gc=False):

@@ -12,9 +12,9 @@ from msgspec.structs import replace
 
 from eventq.core.audience import Audience
 from eventq.core.choosing import Choosing
-from eventq.core.events import LAPSED
 from eventq.core.projection import Projection
 from eventq.core.task import Task, is_overdue
+from eventq.core.values import LAPSED
 
 
 class Vacancy(Struct, frozen=True):

@@ -8,8 +8,8 @@ from msgspec import Struct
 from msgspec.structs import force_setattr
 
 from eventq.core.durations import LONGEST_US, Duration, parse_duration
-from eventq.core.events import NO_JITTER, BackoffKind, Policy
 from eventq.core.plain import plain
+from eventq.core.values import NO_JITTER, BackoffKind, Policy
 from eventq.errors import ArgumentError
 
 # The n-th retry comes n times this after the failure, unless the caller says otherwise.

@@ -11,32 +11,18 @@ from heapq import merge
 from itertools import repeat
 
 from eventq.core.audience import Audience
-from eventq.core.events import (
+from eventq.core.commits import (
     KIND_OF,
     KINDS,
-    NODE,
     OF_SCHEDULES,
     AnyAsked,
     AnyBody,
-    Asked,
     Commit,
-    Completed,
-    Created,
-    Followed,
-    Joined,
-    Leased,
-    Left,
-    Refused,
-    Renewed,
-    Retried,
-    Revived,
-    Told,
-    Unfollowed,
     Unknown,
-    Updated,
     decode_at,
     time_of,
 )
+from eventq.core.events import Completed, Created, Leased, Refused, Retried, Revived, Told, Updated
 from eventq.core.flows import Flows
 from eventq.core.governing import Governing
 from eventq.core.holders import Holders
@@ -50,10 +36,12 @@ from eventq.core.moves import (
     wait_over,
 )
 from eventq.core.policy import SharedPolicies
+from eventq.core.queue_events import Asked, Followed, Joined, Left, Renewed, Unfollowed
 from eventq.core.schedules import Schedules
 from eventq.core.seal import genesis
 from eventq.core.task import FINAL, Route, Task, TaskState
 from eventq.core.unique import uniques_of
+from eventq.core.values import NODE
 from eventq.core.waits import TaskWaits
 from eventq.errors import LogCorruptError
 

@@ -9,9 +9,9 @@ from typing import Any, TypedDict
 
 from eventq.core.buckets import check_bucket_value
 from eventq.core.durations import Duration, parse_duration
-from eventq.core.events import TAGS_BYTES, Limited, Scope, Shared
 from eventq.core.limits import EXCLUSIVE
 from eventq.core.plain import plain, sorted_json
+from eventq.core.queue_events import Limited, Shared
 from eventq.core.turns import MOST_WEIGHT
 from eventq.core.validation import (
     check_count,
@@ -21,6 +21,7 @@ from eventq.core.validation import (
     check_pattern,
     check_tag_name,
 )
+from eventq.core.values import TAGS_BYTES, Scope
 from eventq.errors import ArgumentError
 
 

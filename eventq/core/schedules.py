@@ -11,7 +11,8 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 from sortedcontainers import SortedList
 
-from eventq.core.events import AnyPlanning, Planned, Ticked, Unplanned
+from eventq.core.commits import AnyPlanning
+from eventq.core.queue_events import Planned, Ticked, Unplanned
 from eventq.errors import LogCorruptError
 
 # Tasks of which it is asked whether they are open when the next due comes: the last one, with those

@@ -15,20 +15,13 @@ from msgspec.structs import replace
 from eventq.core.command import NEW, Decision, Draft, PastTasks
 from eventq.core.create import Making, NewTask, has_expired, resolve
 from eventq.core.definitions import Definition, adopted, hash_of
-from eventq.core.events import (
-    NODE,
-    Call,
-    Cancelled,
-    Created,
-    Expired,
-    Planned,
-    Ticked,
-    Unplanned,
-)
+from eventq.core.events import Cancelled, Created, Expired
 from eventq.core.newer import check_understood
 from eventq.core.projection import Projection
+from eventq.core.queue_events import Planned, Ticked, Unplanned
 from eventq.core.schedules import Schedule
 from eventq.core.task import PLAIN_ROUTE, Route
+from eventq.core.values import NODE, Call
 from eventq.errors import ArgumentError
 
 NAME_EXPECTED = "the name of a schedule of this queue"

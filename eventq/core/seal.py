@@ -9,7 +9,7 @@ from hashlib import blake2b
 
 import msgspec
 
-from eventq.core.events import Commit
+from eventq.core.commits import Commit
 from eventq.errors import LogCorruptError
 
 SEAL_BYTES = 32

@@ -11,29 +11,16 @@ from msgspec.structs import replace
 from eventq.core.audience import PLAIN_AUDIENCE, Audience
 from eventq.core.cascade import tend
 from eventq.core.command import NO_PAST, Decision, Draft, PastTasks
+from eventq.core.commits import AnyTold, Event
 from eventq.core.create import Making, NewTask
-from eventq.core.events import (
-    COMMIT_EVENTS,
-    LAPSED,
-    NODE,
-    AnyTold,
-    Cancelled,
-    Completed,
-    ErrorInfo,
-    Event,
-    Expired,
-    Failed,
-    Joined,
-    ProcessExit,
-    Refused,
-    Released,
-    Retried,
-)
+from eventq.core.events import Cancelled, Completed, Expired, Failed, Refused, Released, Retried
 from eventq.core.lease import Leasing
 from eventq.core.places import Wanted
 from eventq.core.policy import Backoff, after_failure, wait_us
 from eventq.core.projection import Projection
+from eventq.core.queue_events import Joined
 from eventq.core.task import Task
+from eventq.core.values import COMMIT_EVENTS, LAPSED, NODE, ErrorInfo, ProcessExit
 from eventq.errors import (
     ArgumentError,
     DuplicateTaskError,

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from eventq.core.events import KEY_BYTES
 from eventq.core.plain import sorted_json
+from eventq.core.values import KEY_BYTES
 
 # So many values are remembered before all are forgotten.
 VALUES_KEPT = 10_000

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from eventq.core.events import Bucket, ErrorInfo, IfFailed, Policy, Predecessor, Role
+from eventq.core.values import Bucket, ErrorInfo, IfFailed, Policy, Predecessor, Role
 
 T = TypeVar("T")
 

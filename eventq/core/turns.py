@@ -12,7 +12,7 @@ from typing import NamedTuple
 from msgspec import Raw, Struct
 from sortedcontainers import SortedList
 
-from eventq.core.events import Shared
+from eventq.core.queue_events import Shared
 from eventq.core.tag_texts import TagTexts
 from eventq.core.task import Task
 

@@ -12,9 +12,10 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, Raw
 
-from eventq.core.events import KEY_BYTES, Updated
+from eventq.core.events import Updated
 from eventq.core.plain import sorted_json
 from eventq.core.task import PENDING, Task, TaskState, is_due
+from eventq.core.values import KEY_BYTES
 
 OnDuplicate = Literal["return", "raise", "replace"]
 ON_DUPLICATE = ("return", "raise", "replace")

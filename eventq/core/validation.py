@@ -18,11 +18,11 @@ from typing import Any, get_args
 import msgspec
 
 from eventq.core.durations import Duration, parse_duration
-from eventq.core.events import COMMIT_BYTES, KEY_BYTES, TAGS_BYTES, IfFailed
 from eventq.core.plain import plain
 from eventq.core.policy import Backoff
 from eventq.core.task import EPOCH, FINAL, TaskState
 from eventq.core.unique import ON_DUPLICATE
+from eventq.core.values import COMMIT_BYTES, KEY_BYTES, TAGS_BYTES, IfFailed
 from eventq.errors import ArgumentError
 
 # Nesting beyond this is a mistake, and would make every later reader recurse as deep.

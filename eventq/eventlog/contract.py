@@ -7,7 +7,8 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from eventq.core.events import COMMIT_EVENTS, Commit
+from eventq.core.commits import Commit
+from eventq.core.values import COMMIT_EVENTS
 from eventq.errors import LogConflictError, LogCorruptError, LogForeignError
 
 # How many events one `read` asks for by default: large enough to fold fast, a few MB at most.

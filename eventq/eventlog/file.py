@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 from io import FileIO
 from typing import Any, NoReturn
 
-from eventq.core.events import Commit
+from eventq.core.commits import Commit
 from eventq.core.seal import genesis
 from eventq.errors import (
     ArgumentError,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
-from eventq.core.events import Commit
+from eventq.core.commits import Commit
 from eventq.errors import LogCorruptError
 
 FORMAT = 1

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from eventq.core.events import Commit
+from eventq.core.commits import Commit
 from eventq.core.seal import genesis
 from eventq.errors import (
     ArgumentError,

@@ -8,8 +8,8 @@ from __future__ import annotations
 from msgspec import Struct
 
 from eventq.core.create import NewTask
-from eventq.core.events import COMMIT_BYTES, COMMIT_EVENTS, RESULT_BYTES
 from eventq.core.new_task import event_count, size_bytes
+from eventq.core.values import COMMIT_BYTES, COMMIT_EVENTS, RESULT_BYTES
 from eventq.errors import ArgumentError
 
 # Beside the completion, in one commit.

@@ -14,22 +14,16 @@ from typing import Any, ParamSpec, TypeVar, Unpack, overload
 import msgspec
 from msgspec import Raw
 
+from eventq.core.commits import AnyBody, Unknown
 from eventq.core.create import NewTask, check_order
 from eventq.core.durations import SECOND_US, Duration, parse_duration
-from eventq.core.events import (
-    RESULT_BYTES,
-    AnyBody,
-    LogLine,
-    Policy,
-    Progressed,
-    Saved,
-    Unknown,
-)
+from eventq.core.events import Progressed, Saved
 from eventq.core.new_task import MakesSpecs, TaskSpec, make_orders, order_for
 from eventq.core.options import TaskOptions
 from eventq.core.plain import plain, storable
 from eventq.core.task import Task, instant
 from eventq.core.validation import check_json, check_measure
+from eventq.core.values import RESULT_BYTES, LogLine, Policy
 from eventq.errors import (
     ArgumentError,
     AttemptCancelledError,

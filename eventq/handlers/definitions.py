@@ -7,8 +7,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from eventq.core.events import Limited, Shared
 from eventq.core.govern import DefineLimit, DefineTurns
+from eventq.core.queue_events import Limited, Shared
 from eventq.core.rule_options import make_limited, make_shared
 from eventq.core.validation import check_count
 from eventq.errors import ArgumentError

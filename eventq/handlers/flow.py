@@ -12,12 +12,12 @@ from msgspec.structs import replace
 
 from eventq.core.create import NewTask
 from eventq.core.create_flow import check_flow
-from eventq.core.events import COMMIT_BYTES, COMMIT_EVENTS, Policy, Role
 from eventq.core.link import NO_LINK
 from eventq.core.new_task import Patterns, TaskSpec, event_count, order_for, size_bytes
 from eventq.core.options import TaskOptions
 from eventq.core.reference import FlowTask
 from eventq.core.task import Task
+from eventq.core.values import COMMIT_BYTES, COMMIT_EVENTS, Policy, Role
 from eventq.errors import ArgumentError
 from eventq.handlers.handler import Handler
 from eventq.host.surroundings import in_thread

@@ -8,7 +8,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from eventq.core.events import KINDS, OF_FOLLOWERS, Followed
+from eventq.core.commits import KINDS, OF_FOLLOWERS
+from eventq.core.queue_events import Followed
 from eventq.core.validation import check_count, check_name, check_patterns
 from eventq.errors import ArgumentError
 from eventq.handlers.work import is_async

@@ -23,11 +23,11 @@ import msgspec
 from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict
 
-from eventq.core.events import RESULT_BYTES, TAGS_BYTES
 from eventq.core.plain import plain
 from eventq.core.reference import FlowTask, ResultOf
 from eventq.core.task import Task
 from eventq.core.validation import check_integer, check_json, check_tag_name, encode_tags
+from eventq.core.values import RESULT_BYTES, TAGS_BYTES
 from eventq.errors import ArgumentError, shown
 from eventq.handlers.children import NewTaskRef
 from eventq.handlers.comparing import has_changed

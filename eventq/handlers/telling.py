@@ -16,22 +16,12 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from eventq.core.events import (
-    NOTED_BYTES,
-    NOTED_LINES,
-    AnyBody,
-    AnyTold,
-    LogLine,
-    Noted,
-    Policy,
-    Progressed,
-    Saved,
-    Unknown,
-    encode_bodies,
-)
+from eventq.core.commits import AnyBody, AnyTold, Unknown, encode_bodies
+from eventq.core.events import Noted, Progressed, Saved
 from eventq.core.options import make_policy
 from eventq.core.plain import storable
 from eventq.core.task import Task
+from eventq.core.values import NOTED_BYTES, NOTED_LINES, LogLine, Policy
 from eventq.handlers.children import Children
 from eventq.host.logger import SafeLogger
 

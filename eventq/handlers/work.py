@@ -10,9 +10,9 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from eventq.core.events import RESULT_BYTES
 from eventq.core.task import Task
 from eventq.core.validation import check_json
+from eventq.core.values import RESULT_BYTES
 from eventq.errors import ArgumentError, Fail
 from eventq.handlers.around import Around, Call, wrapped, wrapped_async
 from eventq.handlers.context import Context

@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 from time import sleep
 
-from eventq.core.events import Commit
+from eventq.core.commits import Commit
 from eventq.eventlog.contract import Decide, EventLog
 from eventq.node.folded_log import FoldedLog, Now
 from eventq.node.turns import turn_of

@@ -12,26 +12,12 @@ from typing import get_args
 from msgspec.structs import replace
 
 from eventq.core.command import Draft
-from eventq.core.events import (
-    COMMIT_BYTES,
-    COMMIT_EVENTS,
-    NODE,
-    OF_SCHEDULES,
-    AnyAsked,
-    AnyBody,
-    Commit,
-    Created,
-    Followed,
-    Limited,
-    Paused,
-    Predecessor,
-    Resumed,
-    Retried,
-    Shared,
-    Unfollowed,
-)
+from eventq.core.commits import OF_SCHEDULES, AnyAsked, AnyBody, Commit
+from eventq.core.events import Created, Retried
 from eventq.core.link import logged_key
+from eventq.core.queue_events import Followed, Limited, Paused, Resumed, Shared, Unfollowed
 from eventq.core.seal import seal_commit
+from eventq.core.values import COMMIT_BYTES, COMMIT_EVENTS, NODE, Predecessor
 from eventq.eventlog.contract import Head
 
 # Beside `created`, what may take something that only one may have.

@@ -14,7 +14,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from eventq.core.command import PastTasks
-from eventq.core.events import Commit, Created, encode_bodies
+from eventq.core.commits import Commit, encode_bodies
+from eventq.core.events import Created
 from eventq.core.lease import lease_created
 from eventq.core.link import placed
 from eventq.core.projection import Projection

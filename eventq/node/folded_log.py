@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from eventq.core.events import Commit
+from eventq.core.commits import Commit
 from eventq.core.projection import Projection
 from eventq.core.task import Task
 from eventq.errors import LogArchivedError, LogCorruptError

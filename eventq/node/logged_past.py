@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eventq.core.events import Event
+from eventq.core.commits import Event
 from eventq.core.task import Task
 from eventq.eventlog.contract import EventLog
 from eventq.replay.fold import created_and_task, decode_events

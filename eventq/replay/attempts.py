@@ -10,19 +10,11 @@ from typing import Literal
 
 from msgspec import UNSET, Struct
 
-from eventq.core.events import (
-    LAPSED,
-    Cancelled,
-    Completed,
-    ErrorInfo,
-    Event,
-    Failed,
-    Leased,
-    Refused,
-    Released,
-)
+from eventq.core.commits import Event
+from eventq.core.events import Cancelled, Completed, Failed, Leased, Refused, Released
 from eventq.core.settle import CANCEL, Outcome
 from eventq.core.task import Task, instant
+from eventq.core.values import LAPSED, ErrorInfo
 from eventq.replay.fold import fold_events
 
 Ending = Literal["completed", "failed", "cancelled", "lapsed", "released", "called off", "running"]

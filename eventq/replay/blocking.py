@@ -8,10 +8,10 @@ from itertools import islice
 
 from eventq.core.audience import EVERYTHING
 from eventq.core.choosing import Choosing
-from eventq.core.events import Bucket, Scope
 from eventq.core.places import Places, Vacancy
 from eventq.core.projection import Projection
 from eventq.core.task import Task, TaskState, is_overdue, state_as_of
+from eventq.core.values import Bucket, Scope
 from eventq.replay.rule_words import bucket_words, scope_words
 
 # So many tasks that one waits for are named.

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from eventq.core.events import NODE, Commit, Created, Event, Retried, decode_at, events_of
+from eventq.core.commits import Commit, Event, decode_at, events_of
+from eventq.core.events import Created, Retried
 from eventq.core.moves import fold_history, reopen
 from eventq.core.projection import Projection
 from eventq.core.seal import check_seal
 from eventq.core.task import Task
+from eventq.core.values import NODE
 from eventq.errors import LogArchivedError
 from eventq.eventlog.contract import READ_EVENTS, EventLog, Head, StoredEvent
 from eventq.replay.tombstones import decode_kept

@@ -7,18 +7,12 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from eventq.core.audience import matches
-from eventq.core.events import (
-    NODE,
-    OF_FOLLOWERS,
-    Created,
-    ErrorInfo,
-    Event,
-    Retried,
-    decode_at,
-)
+from eventq.core.commits import OF_FOLLOWERS, Event, decode_at
+from eventq.core.events import Created, Retried
 from eventq.core.members import Follower
 from eventq.core.projection import Projection
 from eventq.core.task import Task
+from eventq.core.values import NODE, ErrorInfo
 from eventq.errors import LogArchivedError
 from eventq.eventlog.contract import EventLog, StoredEvent
 from eventq.replay.fold import stored_kind, task_of

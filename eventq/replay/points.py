@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 import msgspec
 from msgspec import Struct
 
+from eventq.core.commits import Commit, decode_bodies, time_of
 from eventq.core.durations import parse_duration
-from eventq.core.events import Commit, decode_bodies, time_of
 from eventq.core.plain import plain
 from eventq.core.task import EPOCH, instant
 from eventq.errors import ArgumentError, LogArchivedError

@@ -12,20 +12,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from eventq.core.audience import audience_of, matches
-from eventq.core.events import (
-    NODE,
-    TOLD,
-    Cancelled,
-    Completed,
-    Event,
-    Expired,
-    Refused,
-    Unknown,
-    events_of,
-)
+from eventq.core.commits import TOLD, Event, Unknown, events_of
+from eventq.core.events import Cancelled, Completed, Expired, Refused
 from eventq.core.plain import sorted_json
 from eventq.core.projection import Projection
 from eventq.core.task import FINAL, Task, TaskState
+from eventq.core.values import NODE
 from eventq.eventlog.contract import EventLog
 from eventq.host.bell import Bell
 from eventq.replay.blocking import held_back

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from eventq.core.durations import show_duration
-from eventq.core.events import Bucket, Limited, Scope, Shared
+from eventq.core.queue_events import Limited, Shared
+from eventq.core.values import Bucket, Scope
 
 
 def scope_words(scope: Scope) -> str:

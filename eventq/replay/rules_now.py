@@ -10,9 +10,10 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from eventq.core.events import Bucket, Limited, Scope
 from eventq.core.projection import Projection
+from eventq.core.queue_events import Limited
 from eventq.core.task import TaskState, instant
+from eventq.core.values import Bucket, Scope
 
 
 class BucketState(Struct, frozen=True):

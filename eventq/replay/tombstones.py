@@ -8,7 +8,8 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
-from eventq.core.events import Created, Event
+from eventq.core.commits import Event
+from eventq.core.events import Created
 from eventq.core.link import logged_key
 from eventq.core.task import Task
 from eventq.errors import LogCorruptError

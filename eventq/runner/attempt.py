@@ -14,10 +14,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from eventq.core.durations import SECOND_US, parse_duration
-from eventq.core.events import ErrorInfo, Noted
+from eventq.core.events import Noted
 from eventq.core.plain import plain, storable
 from eventq.core.settle import Outcome
 from eventq.core.task import Task
+from eventq.core.values import ErrorInfo
 from eventq.errors import ArgumentError, AttemptStoppedError, Cancel, Fail, Retry, Snooze
 from eventq.handlers.context import Context
 from eventq.handlers.rules import RetryRules

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from eventq.core.events import Planned
+from eventq.core.queue_events import Planned
 from eventq.core.scheduling import PlanSchedules
 from eventq.handlers.definitions import AnyDefinition, name_of
 from eventq.host.logger import SafeLogger

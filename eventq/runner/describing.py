@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from eventq.core.events import ERROR_BYTES, ErrorInfo
 from eventq.core.plain import plain, storable
+from eventq.core.values import ERROR_BYTES, ErrorInfo
 from eventq.errors import AttemptStoppedError, Cancel, Fail, ProcessDiedError, Retry
 
 # Of the 8 KiB an error may take, so that type and traceback always have room beside the message.

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
+from eventq.core.commits import Event
 from eventq.core.durations import SECOND_US
-from eventq.core.events import ErrorInfo, Event
 from eventq.core.follow import AdvanceFollower, ClaimFollower
 from eventq.core.members import Follower
+from eventq.core.values import ErrorInfo
 from eventq.errors import LogArchivedError
 from eventq.handlers.follow import Follow
 from eventq.host.logger import SafeLogger

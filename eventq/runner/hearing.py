@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from eventq.core.events import AnyTold
+from eventq.core.commits import AnyTold
 from eventq.handlers.telling import EVERY_S, Telling, told_bytes
 
 # Of one commit, beside outcomes and leases.

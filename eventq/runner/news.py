@@ -5,8 +5,10 @@ Warnings are for what ended without success for good. What will be retried is fo
 
 from __future__ import annotations
 
-from eventq.core.events import LAPSED, AnyBody, Cancelled, Completed, Expired, Failed, Refused
+from eventq.core.commits import AnyBody
+from eventq.core.events import Cancelled, Completed, Expired, Failed, Refused
 from eventq.core.task import Task
+from eventq.core.values import LAPSED
 from eventq.errors import EventqError
 from eventq.host.interrupts import raise_interrupt
 from eventq.host.logger import SafeLogger

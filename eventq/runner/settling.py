@@ -10,25 +10,15 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from eventq.core.durations import SECOND_US
-from eventq.core.events import (
-    COMMIT_BYTES,
-    COMMIT_EVENTS,
-    ERROR_BYTES,
-    Cancelled,
-    Completed,
-    Expired,
-    Failed,
-    Joined,
-    Leased,
-    Refused,
-    Released,
-)
+from eventq.core.events import Cancelled, Completed, Expired, Failed, Leased, Refused, Released
 from eventq.core.lease import Leave, Renew
 from eventq.core.new_task import event_count
 from eventq.core.new_task import size_bytes as order_bytes
 from eventq.core.places import Vacancy
+from eventq.core.queue_events import Joined
 from eventq.core.settle import Lapse, Outcome, SettleAndLease
 from eventq.core.task import Task
+from eventq.core.values import COMMIT_BYTES, COMMIT_EVENTS, ERROR_BYTES
 from eventq.handlers.telling import told_bytes
 from eventq.host.logger import SafeLogger
 from eventq.node.node import Node

@@ -5,8 +5,8 @@ Any node does so, and whichever comes first; nothing is kept here that another o
 
 from __future__ import annotations
 
-from eventq.core.events import Ticked
 from eventq.core.projection import Projection
+from eventq.core.queue_events import Ticked
 from eventq.core.schedules import Schedule
 from eventq.core.scheduling import AS_WANTED, Tick, TickSchedules
 from eventq.errors import ArgumentError

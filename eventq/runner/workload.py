@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 
 from eventq.core.audience import EVERY_NAME, Audience
-from eventq.core.events import Joined, Policy
+from eventq.core.queue_events import Joined
 from eventq.core.task import Task
 from eventq.core.validation import check_count, check_name, check_patterns
+from eventq.core.values import Policy
 from eventq.core.version import __version__
 from eventq.errors import ArgumentError
 from eventq.handlers.around import Call

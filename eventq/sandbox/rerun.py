@@ -15,11 +15,11 @@ from msgspec import Struct
 
 from eventq.audit.lookup import read_history
 from eventq.core.durations import SECOND_US
-from eventq.core.events import ErrorInfo
 from eventq.core.plain import sorted_json
 from eventq.core.settle import Outcome
 from eventq.core.task import Task
 from eventq.core.validation import check_count
+from eventq.core.values import ErrorInfo
 from eventq.errors import ArgumentError, DeadlineExceededError
 from eventq.eventlog.contract import EventLog
 from eventq.handlers.around import Call

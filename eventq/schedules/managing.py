@@ -15,8 +15,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from eventq.core.durations import Duration
-from eventq.core.events import Created, Planned, Ticked, Unplanned
+from eventq.core.events import Created
 from eventq.core.plain import plain
+from eventq.core.queue_events import Planned, Ticked, Unplanned
 from eventq.core.schedules import Schedule
 from eventq.core.scheduling import (
     NAME_EXPECTED,

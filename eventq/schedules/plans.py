@@ -11,13 +11,14 @@ from msgspec import Raw, Struct
 
 from eventq.core.create import NewTask, check_order
 from eventq.core.durations import Duration
-from eventq.core.events import Call, Planned, Policy, Ticked
 from eventq.core.new_task import BUCKET_BYTES, TaskSpec, order_of
 from eventq.core.plain import plain
+from eventq.core.queue_events import Planned, Ticked
 from eventq.core.schedules import Schedule
 from eventq.core.scheduling import Tick
 from eventq.core.timing import ALL_DUES, IN_TIME_US, MOST_DUES, DueRules, Overlap, Timing
 from eventq.core.validation import check_count, check_duration
+from eventq.core.values import Call, Policy
 from eventq.errors import ArgumentError
 from eventq.schedules.rules import COUNTED, dues_until, rule_of
 

@@ -1,8 +1,7 @@
 """A snapshot as bytes and back; bytes that are not exactly what was written are refused.
 
 First a line of JSON that anybody can read, then a checksum of everything, then the content:
-msgpack, one array a field of Task, compressed with zlib. Equal projections give equal bytes, so
-nothing here depends on the order in which tasks came, or on when somebody asked about them.
+msgpack, one array a field of Task, compressed with zlib. Equal projections give equal bytes.
 """
 
 from __future__ import annotations
@@ -17,17 +16,19 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from eventq.core.events import KINDS, Bucket, ErrorInfo, Policy, Shared
+from eventq.core.commits import KINDS
 from eventq.core.flows import FlowState
 from eventq.core.holders import Holder
 from eventq.core.limits import Limit
 from eventq.core.members import Follower, Member
 from eventq.core.pauses import Pause
 from eventq.core.projection import END_KINDS, FOLD_VERSION
+from eventq.core.queue_events import Shared
 from eventq.core.schedules import Schedule
 from eventq.core.seal import SEAL_BYTES
 from eventq.core.task import PLAIN_ROUTE, Rarity, Route, Task, TaskState
 from eventq.core.turns import TurnState
+from eventq.core.values import Bucket, ErrorInfo, Policy
 from eventq.core.waits import Wait
 from eventq.errors import SnapshotError
 from eventq.snapshot.content import Snapshot

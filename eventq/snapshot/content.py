@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from eventq.core.events import Bucket, Scope, Shared
 from eventq.core.flows import FlowState
 from eventq.core.holders import Holder
 from eventq.core.limits import Limit
 from eventq.core.members import Follower, Member, Members
 from eventq.core.pauses import Pause
 from eventq.core.projection import Projection
+from eventq.core.queue_events import Shared
 from eventq.core.schedules import Schedule, Schedules
 from eventq.core.task import Task
 from eventq.core.turns import TurnState
+from eventq.core.values import Bucket, Scope
 from eventq.core.waits import Wait
 
 

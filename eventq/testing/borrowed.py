@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from eventq.core.audience import Audience
-from eventq.core.events import Policy
 from eventq.core.task import Task
+from eventq.core.values import Policy
 from eventq.errors import ArgumentError
 from eventq.handlers.around import Call
 from eventq.handlers.context import Context

@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from eventq.core.events import Event
+from eventq.core.commits import Event
 from eventq.handlers.follow import Follow
 from eventq.node.node import Node
 from eventq.runner.follower import FollowerRun

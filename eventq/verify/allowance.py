@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eventq.core.events import ExpiryReason, Policy
+from eventq.core.values import ExpiryReason, Policy
 from eventq.verify.seen import Seen
 from eventq.verify.terms import BrokenError
 

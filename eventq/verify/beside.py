@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from eventq.core.events import (
-    KIND_OF,
+from eventq.core.commits import KIND_OF
+from eventq.core.queue_events import (
     Asked,
     Followed,
     Joined,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from eventq.core.events import AnyBody, Unknown, decode_bodies
+from eventq.core.commits import AnyBody, Unknown, decode_bodies
 from eventq.verify.terms import Unreadable
 
 ReadBody = AnyBody | Unknown | Unreadable

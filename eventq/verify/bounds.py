@@ -13,7 +13,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from eventq.core.events import Asked, Limited, Paused, Resumed, Scope, Shared
+from eventq.core.queue_events import Asked, Limited, Paused, Resumed, Shared
+from eventq.core.values import Scope
 from eventq.errors import shown
 from eventq.verify.fitting import fits
 from eventq.verify.seen import NO_LANE, BucketKey, Seen

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eventq.core.events import ProcessExit
+from eventq.core.values import ProcessExit
 from eventq.verify.terms import BrokenError
 
 # The type of the error of an attempt whose node stopped renewing.

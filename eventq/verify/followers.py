@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eventq.core.events import Followed, Unfollowed
+from eventq.core.queue_events import Followed, Unfollowed
 from eventq.errors import shown
 from eventq.verify.nodes import check_route
 from eventq.verify.terms import BrokenError

@@ -9,7 +9,8 @@ from array import array
 from collections.abc import Callable
 from typing import Literal
 
-from eventq.core.events import Commit, Created
+from eventq.core.commits import Commit
+from eventq.core.events import Created
 from eventq.errors import LogCorruptError, shown
 from eventq.eventlog.contract import EventLog, Head
 from eventq.verify.links import FLOW_MARK

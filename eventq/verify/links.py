@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable
 
 from msgspec import Struct
 
-from eventq.core.events import Cancelled, Created, Predecessor, Reopening, Retried
+from eventq.core.events import Cancelled, Created, Reopening, Retried
+from eventq.core.values import Predecessor
 from eventq.verify.seen import Seen
 from eventq.verify.terms import BrokenError, Past
 

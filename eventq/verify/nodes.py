@@ -10,7 +10,7 @@ from collections import Counter
 
 from msgspec import Struct
 
-from eventq.core.events import Joined
+from eventq.core.queue_events import Joined
 from eventq.verify.seen import Choice, Seen, are_foreign
 from eventq.verify.terms import BrokenError
 

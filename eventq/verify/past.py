@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
-from eventq.core.events import AnyBody, Created, Refused, Unknown, decode_bodies
+from eventq.core.commits import AnyBody, Unknown, decode_bodies
+from eventq.core.events import Created, Refused
 from eventq.errors import LogArchivedError, LogCorruptError
 from eventq.eventlog.contract import EventLog
 from eventq.verify.rules import Rules

@@ -12,9 +12,8 @@ from typing import Any
 
 from msgspec import UNSET
 
+from eventq.core.commits import KIND_OF, AnyBody, Unknown
 from eventq.core.events import (
-    KIND_OF,
-    AnyBody,
     Cancelled,
     Completed,
     Created,
@@ -30,7 +29,6 @@ from eventq.core.events import (
     Revived,
     Saved,
     Told,
-    Unknown,
     Updated,
 )
 from eventq.errors import shown

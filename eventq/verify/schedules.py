@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from eventq.core.events import AnyBody, Created, Planned, Ticked, Unknown, Unplanned
+from eventq.core.commits import AnyBody, Unknown
+from eventq.core.events import Created
+from eventq.core.queue_events import Planned, Ticked, Unplanned
 from eventq.core.timing import Timing
 from eventq.errors import shown
 from eventq.verify.nodes import check_route

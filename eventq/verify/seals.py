@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from hashlib import blake2b
 
-from eventq.core.events import Commit
+from eventq.core.commits import Commit
 from eventq.verify.terms import Report
 
 COMMIT_EVENTS = 1_000

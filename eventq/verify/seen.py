@@ -6,7 +6,8 @@ from typing import Any
 
 from msgspec import Raw, Struct
 
-from eventq.core.events import Bucket, ErrorInfo, Policy, Reopening
+from eventq.core.events import Reopening
+from eventq.core.values import Bucket, ErrorInfo, Policy
 from eventq.verify.fitting import fits
 
 # The lane of a task that says none.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from eventq.core.events import AnyBody, Created, Leased, Saved, Told, Unknown
+from eventq.core.commits import AnyBody, Unknown
+from eventq.core.events import Created, Leased, Saved, Told
 from eventq.verify.seen import Seen
 from eventq.verify.terms import BrokenError, Past, Report, Unreadable
 

@@ -7,7 +7,8 @@ from typing import ClassVar, Protocol
 
 from msgspec import Struct
 
-from eventq.core.events import AnyBody, Created, Unknown
+from eventq.core.commits import AnyBody, Unknown
+from eventq.core.events import Created
 from eventq.verify.seen import Seen
 
 

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from msgspec import Struct
 
-from eventq.core.events import KIND_OF, Commit, Followed, Joined, Planned, Unknown
+from eventq.core.commits import KIND_OF, Commit, Unknown
+from eventq.core.queue_events import Followed, Joined, Planned
 from eventq.errors import ArgumentError, LogCorruptError, shown
 from eventq.eventlog.contract import EventLog, Head
 from eventq.verify.anchor import Anchor, AnchorWatch

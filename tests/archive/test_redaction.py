@@ -16,35 +16,20 @@ from eventq import LogArchivedError, LogCorruptError, Queue, Retry
 from eventq.archive.copy import copy_log
 from eventq.archive.export import event_line, export_log, stored_events
 from eventq.archive.redact import VALUES, Redactor
+from eventq.core.commits import KIND_OF, AnyBody, Unknown, decode_bodies, encode_bodies, events_of
 from eventq.core.definitions import Definition
-from eventq.core.events import (
-    KIND_OF,
-    AnyBody,
-    Bucket,
-    Call,
-    Created,
-    ErrorInfo,
-    Failed,
+from eventq.core.events import Created, Failed, Noted, Progressed, Reopening, Saved
+from eventq.core.queue_events import (
     Followed,
     Joined,
     Limited,
-    LogLine,
-    Noted,
     Planned,
-    ProcessExit,
-    Progressed,
-    Reopening,
-    Saved,
-    Scope,
     Shared,
     Ticked,
     Unfollowed,
-    Unknown,
     Unplanned,
-    decode_bodies,
-    encode_bodies,
-    events_of,
 )
+from eventq.core.values import Bucket, Call, ErrorInfo, LogLine, ProcessExit, Scope
 from eventq.eventlog import EventLog, StoredEvent, open_log
 from eventq.replay.fold import replay
 from tests.archive.logs import content, fill, move

@@ -15,10 +15,10 @@ from eventq.cli.stepper.app import Stepper
 from eventq.core.command import Draft
 from eventq.core.create import NewTask
 from eventq.core.durations import SECOND_US
-from eventq.core.events import ErrorInfo, Policy
 from eventq.core.places import Vacancy
 from eventq.core.projection import Projection
 from eventq.core.settle import Outcome
+from eventq.core.values import ErrorInfo, Policy
 from eventq.eventlog import EventLog
 from eventq.eventlog.memory import MemoryLog, MemoryStorage
 from tests import deciding as decide

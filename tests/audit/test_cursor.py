@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from eventq import LogCorruptError, Queue
 from eventq.audit.stepper.cursor import Cursor
-from eventq.core.events import Commit, Unknown
+from eventq.core.commits import Commit, Unknown
 from eventq.core.task import Task
 from eventq.errors import ArgumentError
 from eventq.eventlog import EventLog, open_log

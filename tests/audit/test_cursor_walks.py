@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from eventq.audit.stepper import cursor as cursor_module
 from eventq.audit.stepper import window as window_module
 from eventq.audit.stepper.cursor import Cursor
-from eventq.core.events import Event
+from eventq.core.commits import Event
 from eventq.core.moves import fold_history
 from eventq.core.projection import Projection
 from eventq.core.task import TaskState

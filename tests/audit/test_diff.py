@@ -19,9 +19,10 @@ from eventq.audit.diff import (
     passed_tasks,
 )
 from eventq.core.command import NEW, Draft
-from eventq.core.events import Cancelled, Created, Policy, Reopening, Retried
+from eventq.core.events import Cancelled, Created, Reopening, Retried
 from eventq.core.projection import Projection
 from eventq.core.task import FINAL
+from eventq.core.values import Policy
 from eventq.eventlog import EventLog, open_log
 from eventq.replay.fold import fold_events, replay, task_history
 from eventq.replay.points import Point, find_point

@@ -9,7 +9,7 @@ import pytest
 
 from eventq import TaskNotFoundError
 from eventq.audit import Rank, Why, state_at, task_at, why
-from eventq.core.events import Event
+from eventq.core.commits import Event
 from eventq.replay.points import Point, position_at
 from eventq.replay.query import read_events
 from eventq.snapshot import create_every

@@ -14,8 +14,10 @@ from eventq.audit.expression import vocabulary
 from eventq.audit.expression.parser import CHARACTERS, DEPTH, Expression, parse_expression
 from eventq.audit.expression.view import View
 from eventq.core.command import NEW, Draft
-from eventq.core.events import KINDS, Completed, Created, Leased, Policy, Refused
+from eventq.core.commits import KINDS
+from eventq.core.events import Completed, Created, Leased, Refused
 from eventq.core.projection import Projection
+from eventq.core.values import Policy
 from eventq.eventlog import EventLog, open_log
 from eventq.replay.fold import replay, task_history
 from tests.driver import memory_log, record

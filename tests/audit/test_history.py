@@ -6,7 +6,7 @@ import pytest
 
 from eventq.audit import story
 from eventq.core.durations import SECOND_US
-from eventq.core.events import Policy, ProcessExit
+from eventq.core.values import Policy, ProcessExit
 from tests.stage import BEGIN_US, PLAIN, Stage, error_of, fail, last, told
 
 

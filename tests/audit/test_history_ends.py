@@ -7,7 +7,7 @@ import pytest
 from eventq import TaskState
 from eventq.audit import story
 from eventq.core.durations import SECOND_US
-from eventq.core.events import Policy
+from eventq.core.values import Policy
 from tests.stage import BEGIN_US, Stage, error_of, fail, last, told
 
 

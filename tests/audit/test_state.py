@@ -9,8 +9,8 @@ import pytest
 from eventq import ArgumentError
 from eventq.audit import state_at, task_at
 from eventq.core.durations import SECOND_US
-from eventq.core.events import Policy
 from eventq.core.task import Task
+from eventq.core.values import Policy
 from eventq.replay.points import Point, find_point
 from eventq.replay.query import read_events
 from tests.driver import append_texts

@@ -11,7 +11,7 @@ import pytest
 
 from eventq import ArgumentError, Queue, Task, TaskNotFoundError
 from eventq.audit.timeline import Moment, Sought, begin_before, timeline
-from eventq.core.events import KINDS
+from eventq.core.commits import KINDS
 from eventq.core.task import instant
 from eventq.eventlog import EventLog, open_log
 from eventq.replay.points import PointLike

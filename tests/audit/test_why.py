@@ -7,8 +7,8 @@ import pytest
 from eventq import TaskNotFoundError
 from eventq.audit import Why, why
 from eventq.core.durations import SECOND_US
-from eventq.core.events import Policy
 from eventq.core.seal import seal_commit
+from eventq.core.values import Policy
 from eventq.replay.points import Point
 from tests.stage import BEGIN_US, PLAIN, Stage
 

@@ -7,22 +7,11 @@ from msgspec.structs import replace
 
 from eventq.audit import Why, story, why
 from eventq.core.command import NEW, Draft
-from eventq.core.events import (
-    NODE,
-    Cancelled,
-    Created,
-    ErrorInfo,
-    Expired,
-    Failed,
-    Joined,
-    Leased,
-    Left,
-    Policy,
-    Released,
-    Retried,
-)
+from eventq.core.events import Cancelled, Created, Expired, Failed, Leased, Released, Retried
 from eventq.core.members import SILENT_US
 from eventq.core.projection import Projection
+from eventq.core.queue_events import Joined, Left
+from eventq.core.values import NODE, ErrorInfo, Policy
 from eventq.eventlog import EventLog
 from eventq.replay.points import Point
 from eventq.replay.query import unhandled

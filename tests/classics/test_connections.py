@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from eventq import LogOutcomeUnknownError, LogUnavailableError, Queue
-from eventq.core.events import Commit
+from eventq.core.commits import Commit
 from eventq.verify import verify
 from tests import servers
 from tests.eventlog.mongo.proxy import MOMENTS, Proxy

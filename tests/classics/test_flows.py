@@ -17,7 +17,7 @@ from eventq import (
     LogUnavailableError,
     Queue,
 )
-from eventq.core.events import Commit
+from eventq.core.commits import Commit
 from eventq.testing import harness
 from eventq.verify import verify
 from tests.support import HookedLog, final, queue_on

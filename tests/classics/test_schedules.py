@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from eventq import Handlers, Queue
-from eventq.core.events import Ticked
+from eventq.core.queue_events import Ticked
 from eventq.eventlog.contract import Decide
 from eventq.eventlog.memory import MemoryStorage
 from eventq.testing import Harness, harness

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from eventq import Handlers, Queue, Task
-from eventq.core.events import Commit
+from eventq.core.commits import Commit
 from eventq.handlers.context import Context
 from eventq.testing import harness
 from tests.runner import isolated

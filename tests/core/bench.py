@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from eventq.core.audience import PLAIN_AUDIENCE, Audience
 from eventq.core.create import NewTask
-from eventq.core.events import (
-    ErrorInfo,
-    Policy,
-)
 from eventq.core.places import Vacancy
 from eventq.core.projection import Projection
+from eventq.core.values import ErrorInfo, Policy
 from tests import deciding as decide
 from tests.driver import memory_log, record
 

@@ -7,16 +7,12 @@ from eventq.core.command import NEW, Draft
 from eventq.core.create import NewTask
 from eventq.core.create_flow import CreateFlow
 from eventq.core.create_tasks import CreateTasks
-from eventq.core.events import (
-    Completed,
-    Created,
-    Leased,
-    Policy,
-)
+from eventq.core.events import Completed, Created, Leased
 from eventq.core.link import Link, placed
 from eventq.core.manage import ManageTask, RetryTask
 from eventq.core.projection import Projection
 from eventq.core.task import Task
+from eventq.core.values import Policy
 from eventq.node.logged_past import LoggedPast
 from tests.driver import memory_log, record
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from eventq.core.audience import Audience, audience_of
-from eventq.core.events import Joined
+from eventq.core.queue_events import Joined
 from eventq.core.task import PLAIN_ROUTE, Route
 from eventq.core.validation import check_name, check_patterns
 from eventq.errors import ArgumentError

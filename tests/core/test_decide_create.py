@@ -7,12 +7,10 @@ from msgspec import Raw
 
 from eventq.core.command import NEW
 from eventq.core.create import NewTask
-from eventq.core.events import (
-    Created,
-    Policy,
-)
+from eventq.core.events import Created
 from eventq.core.settle import Outcome
 from eventq.core.task import Route
+from eventq.core.values import Policy
 from eventq.errors import ArgumentError, KeyConflictError
 from tests import deciding as decide
 from tests.core.bench import AGING, PLAIN, Bench, order

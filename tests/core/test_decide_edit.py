@@ -7,18 +7,13 @@ from msgspec import Raw
 
 from eventq.core.audience import Audience
 from eventq.core.create import NewTask
-from eventq.core.events import (
-    Cancelled,
-    Policy,
-    Reopening,
-    Retried,
-    Updated,
-)
+from eventq.core.events import Cancelled, Reopening, Retried, Updated
 from eventq.core.link import Link
 from eventq.core.manage import CancelTask, ManageTask, RetryTask, UpdateTask
 from eventq.core.projection import Projection
 from eventq.core.settle import Outcome
 from eventq.core.task import Route, TaskState
+from eventq.core.values import Policy
 from eventq.errors import ArgumentError, LogTooNewError, NotAllowedError
 from tests import deciding as decide
 from tests.core.bench import AGING, ERROR, Bench, order

@@ -5,19 +5,12 @@ from __future__ import annotations
 import pytest
 
 from eventq.core.audience import PLAIN_AUDIENCE, Audience
-from eventq.core.events import (
-    NODE,
-    ErrorInfo,
-    Expired,
-    Failed,
-    Leased,
-    Policy,
-    Renewed,
-    Retried,
-)
+from eventq.core.events import Expired, Failed, Leased, Retried
 from eventq.core.places import Vacancy
+from eventq.core.queue_events import Renewed
 from eventq.core.settle import Outcome
 from eventq.core.task import PLAIN_ROUTE, Route
+from eventq.core.values import NODE, ErrorInfo, Policy
 from tests import deciding as decide
 from tests.core.bench import ERROR, TTL, Bench, order
 from tests.driver import record

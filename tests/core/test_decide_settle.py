@@ -7,18 +7,14 @@ from msgspec import UNSET, Raw
 
 from eventq.core.audience import Audience
 from eventq.core.command import NEW, Draft
+from eventq.core.commits import Event
 from eventq.core.events import (
-    NODE,
     Cancelled,
     Completed,
     Created,
-    ErrorInfo,
-    Event,
     Expired,
     Failed,
-    Joined,
     Leased,
-    Policy,
     Progressed,
     Refused,
     Released,
@@ -26,8 +22,10 @@ from eventq.core.events import (
     Saved,
 )
 from eventq.core.places import Vacancy
+from eventq.core.queue_events import Joined
 from eventq.core.settle import Outcome, SettleAndLease
 from eventq.core.task import Route
+from eventq.core.values import NODE, ErrorInfo, Policy
 from tests import deciding as decide
 from tests.core.bench import ERROR, PLAIN, Bench, order
 from tests.driver import record

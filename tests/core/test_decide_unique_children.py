@@ -8,8 +8,9 @@ import pytest
 from msgspec import UNSET, Raw
 
 from eventq.core.command import NEW, Draft
+from eventq.core.commits import Event
 from eventq.core.create import NewTask
-from eventq.core.events import Completed, Created, Event, Expired, Failed, Updated
+from eventq.core.events import Completed, Created, Expired, Failed, Updated
 from eventq.core.places import Vacancy
 from eventq.core.settle import Outcome, SettleAndLease
 from tests import deciding as decide

@@ -11,19 +11,11 @@ import msgspec
 import pytest
 from msgspec import NODEFAULT, UNSET, Raw, Struct
 
+from eventq.core.commits import AnyBody
 from eventq.core.definitions import Definition
-from eventq.core.events import (
-    AnyBody,
-    Body,
-    Call,
-    ErrorInfo,
-    Policy,
-    Predecessor,
-    ProcessExit,
-    Reopening,
-    Scope,
-)
+from eventq.core.events import Body, Reopening
 from eventq.core.timing import DueRules, Timing
+from eventq.core.values import Call, ErrorInfo, Policy, Predecessor, ProcessExit, Scope
 
 ASKED: dict[str, object] = {"by": None, "reason": "", "via": "code"}
 # New fields are added here with the default that means what their absence meant before.

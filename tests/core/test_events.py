@@ -10,51 +10,49 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from eventq.core.definitions import Definition
-from eventq.core.events import (
+from eventq.core.commits import (
     KINDS,
     AnyBody,
-    Bucket,
-    Call,
-    Cancelled,
-    Completed,
-    Created,
-    ErrorInfo,
-    Expired,
-    Failed,
-    Followed,
-    Joined,
-    Leased,
-    Left,
-    Limited,
-    LogLine,
-    Noted,
-    Paused,
-    Planned,
-    Policy,
-    Predecessor,
-    Progressed,
-    Refused,
-    Released,
-    Renewed,
-    Reopening,
-    Resumed,
-    Retried,
-    Revived,
-    Saved,
-    Scope,
-    Shared,
-    Ticked,
-    Unfollowed,
     Unknown,
-    Unplanned,
-    Updated,
     decode_at,
     decode_bodies,
     encode_bodies,
     events_of,
 )
+from eventq.core.definitions import Definition
+from eventq.core.events import (
+    Cancelled,
+    Completed,
+    Created,
+    Expired,
+    Failed,
+    Leased,
+    Noted,
+    Progressed,
+    Refused,
+    Released,
+    Reopening,
+    Retried,
+    Revived,
+    Saved,
+    Updated,
+)
+from eventq.core.queue_events import (
+    Followed,
+    Joined,
+    Left,
+    Limited,
+    Paused,
+    Planned,
+    Renewed,
+    Resumed,
+    Shared,
+    Ticked,
+    Unfollowed,
+    Unplanned,
+)
 from eventq.core.timing import DueRules, Timing
+from eventq.core.values import Bucket, Call, ErrorInfo, LogLine, Policy, Predecessor, Scope
 from eventq.errors import LogCorruptError
 from tests.driver import sealed
 

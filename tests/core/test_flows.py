@@ -5,13 +5,10 @@ from __future__ import annotations
 import pytest
 
 from eventq.core.cascade import UNNEEDED
-from eventq.core.events import (
-    Cancelled,
-    Created,
-    Policy,
-)
+from eventq.core.events import Cancelled, Created
 from eventq.core.link import Link
 from eventq.core.reference import sibling
+from eventq.core.values import Policy
 from tests.checker import check_log
 from tests.core.desk import Desk
 

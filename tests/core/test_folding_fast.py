@@ -7,10 +7,11 @@ import random
 import pytest
 from msgspec.structs import fields, replace
 
-from eventq.core.events import ErrorInfo, Leased
+from eventq.core.events import Leased
 from eventq.core.moves import lease
 from eventq.core.ranks import Ranks
 from eventq.core.task import Rarity, Route, Task, TaskState
+from eventq.core.values import ErrorInfo
 from eventq.errors import LogCorruptError
 from tests.core.bench import PLAIN
 

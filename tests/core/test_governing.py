@@ -12,23 +12,15 @@ from eventq.core import limits, turns
 from eventq.core.buckets import all_buckets
 from eventq.core.command import NEW, Draft
 from eventq.core.create import NewTask
-from eventq.core.events import (
-    NODE,
-    Bucket,
-    Created,
-    Limited,
-    Paused,
-    Policy,
-    Resumed,
-    Scope,
-    Shared,
-)
+from eventq.core.events import Created
 from eventq.core.govern import PauseTasks, ResumeTasks, SetLimit, SetTurns
 from eventq.core.heads import Heads
 from eventq.core.places import Vacancy
 from eventq.core.projection import Projection
+from eventq.core.queue_events import Limited, Paused, Resumed, Shared
 from eventq.core.settle import Outcome, SettleAndLease
 from eventq.core.task import Route
+from eventq.core.values import NODE, Bucket, Policy, Scope
 from tests import deciding as decide
 from tests.checker import check_log
 from tests.driver import memory_log, record

@@ -11,24 +11,16 @@ from msgspec.structs import replace
 from eventq import Queue
 from eventq.core.cascade import CANCELLED_BY, cancel_doomed
 from eventq.core.command import NEW, Draft
+from eventq.core.commits import Event, encode_bodies
 from eventq.core.create import NewTask
 from eventq.core.create_tasks import CreateTasks
-from eventq.core.events import (
-    COMMIT_BYTES,
-    Cancelled,
-    Created,
-    Event,
-    Policy,
-    Predecessor,
-    Retried,
-    Revived,
-    encode_bodies,
-)
+from eventq.core.events import Cancelled, Created, Retried, Revived
 from eventq.core.lease import lease_created
 from eventq.core.link import Link
 from eventq.core.manage import ManageTask, UpdateTask
 from eventq.core.projection import Projection
 from eventq.core.task import Task, TaskState
+from eventq.core.values import COMMIT_BYTES, Policy, Predecessor
 from eventq.errors import (
     ArgumentError,
     KeyConflictError,

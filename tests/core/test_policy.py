@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventq.core.durations import LONGEST_US
-from eventq.core.events import Policy
 from eventq.core.policy import Backoff, after_failure, wait_us
+from eventq.core.values import Policy
 from eventq.errors import ArgumentError
 
 SECOND = 1_000_000

@@ -9,29 +9,27 @@ import pytest
 from msgspec.structs import replace
 
 from eventq.core.command import NEW, Draft
+from eventq.core.commits import AnyBody
 from eventq.core.create import NewTask
 from eventq.core.events import (
-    NODE,
-    AnyBody,
     Cancelled,
     Completed,
     Created,
-    ErrorInfo,
     Expired,
     Leased,
-    Policy,
     Refused,
     Released,
-    Renewed,
     Reopening,
     Retried,
     Updated,
 )
 from eventq.core.policy import POLICIES_KEPT
 from eventq.core.projection import Projection
+from eventq.core.queue_events import Renewed
 from eventq.core.seal import genesis
 from eventq.core.settle import Outcome
 from eventq.core.task import PLAIN_ROUTE
+from eventq.core.values import NODE, ErrorInfo, Policy
 from eventq.errors import LogCorruptError
 from tests import deciding as decide
 from tests.core.bench import PLAIN, TTL, Bench, order

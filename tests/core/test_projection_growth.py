@@ -9,21 +9,12 @@ from msgspec.structs import replace
 
 from eventq.core.audience import PLAIN_AUDIENCE, Audience
 from eventq.core.command import NEW, Draft
-from eventq.core.events import (
-    NODE,
-    AnyBody,
-    Cancelled,
-    Completed,
-    Created,
-    Expired,
-    Joined,
-    Leased,
-    Left,
-    Reopening,
-    Retried,
-)
+from eventq.core.commits import AnyBody
+from eventq.core.events import Cancelled, Completed, Created, Expired, Leased, Reopening, Retried
 from eventq.core.members import SILENT_US, Member
+from eventq.core.queue_events import Joined, Left
 from eventq.core.task import PLAIN_ROUTE, Route, TaskState
+from eventq.core.values import NODE
 from tests.core.bench import PLAIN, TTL, Bench, order
 from tests.driver import append_texts, record, sealed
 

@@ -5,20 +5,15 @@ from __future__ import annotations
 import pytest
 from msgspec import Raw
 
+from eventq.core.commits import AnyBody, AnyTold
 from eventq.core.events import (
-    NODE,
-    AnyBody,
-    AnyTold,
     Cancelled,
     Completed,
     Created,
-    ErrorInfo,
     Expired,
     Failed,
     Leased,
-    LogLine,
     Noted,
-    Policy,
     Progressed,
     Released,
     Retried,
@@ -27,6 +22,7 @@ from eventq.core.events import (
 from eventq.core.moves import fold_history
 from eventq.core.projection import Projection
 from eventq.core.task import Progress, Task
+from eventq.core.values import NODE, ErrorInfo, LogLine, Policy
 from eventq.replay.fold import replay
 from tests.driver import memory_log, record
 

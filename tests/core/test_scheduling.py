@@ -6,10 +6,13 @@ import pytest
 from msgspec.structs import replace
 
 from eventq.core.command import Draft
-from eventq.core.events import NODE, Call, Created, Planned, Ticked, encode_bodies
+from eventq.core.commits import encode_bodies
+from eventq.core.events import Created
 from eventq.core.projection import Projection
+from eventq.core.queue_events import Planned, Ticked
 from eventq.core.scheduling import EditSchedule, MakeByHand, PlanSchedules, Tick, TickSchedules
 from eventq.core.timing import DueRules, Overlap, Timing
+from eventq.core.values import NODE, Call
 from eventq.errors import ArgumentError, LogCorruptError, LogTooNewError
 from eventq.eventlog.contract import Head
 from eventq.node.commit_plan import CommitPlan

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from eventq.core.events import Commit
+from eventq.core.commits import Commit
 from eventq.core.seal import SEAL_BYTES, check_seal, genesis, is_sealed, seal_commit
 from eventq.errors import LogCorruptError
 

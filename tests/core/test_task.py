@@ -10,21 +10,18 @@ import pytest
 from msgspec import Raw
 from msgspec.structs import replace
 
+from eventq.core.commits import AnyBody, Unknown
 from eventq.core.events import (
-    AnyBody,
     Cancelled,
     Completed,
     Created,
-    ErrorInfo,
     Expired,
     Failed,
     Leased,
-    Policy,
     Refused,
     Released,
     Reopening,
     Retried,
-    Unknown,
     Updated,
 )
 from eventq.core.moves import MOVES, change, create, fold_history
@@ -38,6 +35,7 @@ from eventq.core.task import (
     Task,
     TaskState,
 )
+from eventq.core.values import ErrorInfo, Policy
 from eventq.errors import LogCorruptError
 
 POLICY = Policy("linear", 10)

@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from eventq.core.events import (
-    AnyBody,
-    Expired,
-    Failed,
-    Leased,
-    Released,
-    Retried,
-    Unknown,
-)
+from eventq.core.commits import AnyBody, Unknown
+from eventq.core.events import Expired, Failed, Leased, Released, Retried
 from eventq.core.moves import fold_history
 from tests.core.test_task import CREATED, ERROR, LAPSE, REOPENING
 

@@ -5,11 +5,8 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from eventq.core.events import (
-    AnyBody,
-    Leased,
-    Unknown,
-)
+from eventq.core.commits import AnyBody, Unknown
+from eventq.core.events import Leased
 from eventq.core.moves import change, fold_history
 from eventq.core.task import (
     FINAL,

@@ -18,7 +18,7 @@ from msgspec import NODEFAULT, UNSET, Raw, Struct
 
 import eventq
 from eventq import errors
-from eventq.core import events, moves, task
+from eventq.core import commits, events, moves, task, values
 from eventq.core import validation as checks
 from eventq.core.durations import LONGEST_US, UNITS_US
 from eventq.core.moves import MOVES
@@ -121,13 +121,13 @@ def field_rows(struct: type[Struct]) -> Rows:
     ]
 
 
-BODIES = [body for body in typing.get_args(events.AnyBody) if body is not events.Unknown]
+BODIES = [body for body in typing.get_args(commits.AnyBody) if body is not commits.Unknown]
 PARTS = {
-    "policy": events.Policy,
-    "error": events.ErrorInfo,
-    "exit": events.ProcessExit,
+    "policy": values.Policy,
+    "error": values.ErrorInfo,
+    "exit": values.ProcessExit,
     "reopening": events.Reopening,
-    "logline": events.LogLine,
+    "logline": values.LogLine,
 }
 
 
@@ -135,7 +135,7 @@ def test_events_page_lists_every_kind() -> None:
     """The events page has a section for each kind and no other."""
     kinds = re.findall(r"^### `(\w+)`$", section(read("events.md"), "## Kinds"), re.MULTILINE)
 
-    assert sorted(kinds) == sorted(events.KINDS)
+    assert sorted(kinds) == sorted(commits.KINDS)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def move_end(kind: str, start: TaskState) -> str:
         recorded, recorded_state=start, fence=2 if start is TaskState.LEASED else 0
     )
     reopens = events.Reopening("expired", policy(), 0, 1)
-    body: events.AnyBody
+    body: commits.AnyBody
     match kind:
         case "retried" if start in task.REOPENABLE:
             body = events.Retried(9, reopens=reopens)
@@ -186,7 +186,7 @@ def move_end(kind: str, start: TaskState) -> str:
         case "completed":
             body = events.Completed(2)
         case "failed":
-            body = events.Failed(2, events.ErrorInfo("Error"))
+            body = events.Failed(2, values.ErrorInfo("Error"))
         case "released":
             body = events.Released(2)
         case "retried":
@@ -201,7 +201,7 @@ def move_end(kind: str, start: TaskState) -> str:
     return moves.change(recorded, 9, 9, body).recorded_state
 
 
-def policy() -> events.Policy:
+def policy() -> values.Policy:
     """Any policy."""
     return eventq.Backoff.linear("1s").policy()
 
@@ -337,16 +337,16 @@ def test_limits_are_those_of_the_code() -> None:
     priority = checks.PRIORITY_LIMIT
 
     expected = {
-        "Tags of a task": f"{events.TAGS_BYTES // KIB} KiB of JSON",
+        "Tags of a task": f"{values.TAGS_BYTES // KIB} KiB of JSON",
         "Depth of a JSON value": str(checks.JSON_DEPTH),
-        "Key": f"{events.KEY_BYTES} bytes, printable, not all digits",
+        "Key": f"{values.KEY_BYTES} bytes, printable, not all digits",
         "Priority": f"{-priority} to {priority - 1}",
-        "Result": f"{events.RESULT_BYTES // KIB} KiB of JSON",
-        "Error": f"{events.ERROR_BYTES // KIB} KiB of JSON",
+        "Result": f"{values.RESULT_BYTES // KIB} KiB of JSON",
+        "Error": f"{values.ERROR_BYTES // KIB} KiB of JSON",
         "Message of an error": f"{MESSAGE_CHARACTERS:,} characters",
         "reason and by": f"{checks.TEXT_CHARACTERS:,} characters",
-        "Events in a commit": f"{events.COMMIT_EVENTS:,}",
-        "Bytes in a commit": f"{events.COMMIT_BYTES // KIB**2} MiB",
+        "Events in a commit": f"{values.COMMIT_EVENTS:,}",
+        "Bytes in a commit": f"{values.COMMIT_BYTES // KIB**2} MiB",
         "Duration": f"{int(LONGEST_US / UNITS_US['d'] / 365.25)} years",
         "Work leased ahead of free workers": f"{pacing.AHEAD_S * 1000:g} ms",
         "An outcome waits for others to share its commit, at most": (

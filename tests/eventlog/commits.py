@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 
-from eventq.core.events import Commit
+from eventq.core.commits import Commit
 from eventq.core.seal import genesis, is_sealed, seal_commit
 from eventq.eventlog import EventLog, Head
 from eventq.eventlog.sqlite.log import SqliteLog

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from eventq import ArgumentError, Queue, Task
-from eventq.core.events import Commit
+from eventq.core.commits import Commit
 from eventq.errors import (
     LogConflictError,
     LogCorruptError,

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from eventq.core.events import Commit
+from eventq.core.commits import Commit
 from eventq.core.seal import genesis, is_sealed
 from eventq.errors import LogConflictError, LogCorruptError
 from eventq.eventlog import EventLog, Head, StoredEvent

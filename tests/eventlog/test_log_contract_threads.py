@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from eventq.core.events import Commit
+from eventq.core.commits import Commit
 from eventq.errors import LogConflictError, QueueClosedError
 from eventq.eventlog import EventLog
 from tests.eventlog.commits import (

@@ -11,7 +11,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from eventq.core.events import Commit
+from eventq.core.commits import Commit
 from eventq.errors import LogError, LogOutcomeUnknownError, LogUnavailableError
 from eventq.eventlog.contract import Kept, SnapshotEntry
 from eventq.eventlog.sqlite.log import SqliteLog

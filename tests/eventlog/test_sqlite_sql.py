@@ -13,24 +13,21 @@ from typing import Any
 import apsw
 import pytest
 
+from eventq.core.commits import KINDS, AnyBody, encode_bodies
 from eventq.core.events import (
-    KINDS,
-    AnyBody,
     Completed,
     Created,
-    ErrorInfo,
     Expired,
     Failed,
     Leased,
     Noted,
-    Policy,
     Progressed,
     Released,
     Retried,
     Saved,
     Updated,
-    encode_bodies,
 )
+from eventq.core.values import ErrorInfo, Policy
 from eventq.errors import LogConflictError
 from eventq.eventlog import open_log
 from eventq.eventlog.contract import Head, Kept

@@ -24,7 +24,8 @@ from eventq import (
     Task,
     TaskSpec,
 )
-from eventq.core.events import Completed, Created, Event, Failed
+from eventq.core.commits import Event
+from eventq.core.events import Completed, Created, Failed
 from eventq.handlers.children import CHILDREN_BYTES, MOST_CHILDREN
 from eventq.handlers.context import AsyncContext
 from tests.checker import check_log

@@ -20,7 +20,8 @@ from eventq import (
     Task,
     TaskState,
 )
-from eventq.core.events import ERROR_BYTES, Failed, Released
+from eventq.core.events import Failed, Released
+from eventq.core.values import ERROR_BYTES
 from eventq.testing import ManualClock
 from tests.support import final, kinds
 

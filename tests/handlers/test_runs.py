@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from eventq import ArgumentError, Context, Handlers, Queue, Task, TaskState
-from eventq.core.events import Joined, Left
+from eventq.core.queue_events import Joined, Left
 from eventq.handlers.collection import Register
 from eventq.testing import ManualClock
 from tests.support import final, kinds, running, wait_until

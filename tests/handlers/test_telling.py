@@ -20,7 +20,8 @@ from eventq import (
     Snooze,
     Task,
 )
-from eventq.core.events import Commit, Event, Noted, Progressed, Saved
+from eventq.core.commits import Commit, Event
+from eventq.core.events import Noted, Progressed, Saved
 from eventq.handlers.context import AsyncContext
 from tests.checker import check_log
 from tests.support import (

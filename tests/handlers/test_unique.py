@@ -20,8 +20,8 @@ from eventq import (
 )
 from eventq.core.create import NewTask
 from eventq.core.create_tasks import creating
-from eventq.core.events import Policy
 from eventq.core.unique import value_of
+from eventq.core.values import Policy
 from eventq.node.node import Node
 from tests.checker import check_log
 from tests.commands import creation

@@ -17,8 +17,8 @@ from msgspec.structs import replace
 from eventq import Queue, Stats, Task
 from eventq.audit.stepper.cursor import Cursor
 from eventq.audit.why import why
+from eventq.core.commits import decode_bodies, encode_bodies
 from eventq.core.durations import SECOND_US
-from eventq.core.events import decode_bodies, encode_bodies
 from eventq.core.seal import seal_commit
 from eventq.core.task import instant
 from eventq.eventlog.memory import MemoryStorage

@@ -21,7 +21,7 @@ from eventq import (
     TaskNotFoundError,
     WaitTimeoutError,
 )
-from eventq.core.events import Commit
+from eventq.core.commits import Commit
 from eventq.eventlog import Watch
 from eventq.host.bell import Bell
 from eventq.node import end_watch

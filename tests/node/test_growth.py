@@ -15,7 +15,7 @@ import pytest
 
 from eventq import LogTooNewError, Queue, Task, TaskState
 from eventq.audit import why
-from eventq.core.events import NODE
+from eventq.core.values import NODE
 from eventq.eventlog import EventLog, open_log
 from eventq.replay.points import find_point
 from eventq.verify import verify

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from eventq.core.events import Commit
+from eventq.core.commits import Commit
 from eventq.errors import EventqError
 from tests.support import HookedLog, queue_on
 

@@ -20,7 +20,7 @@ import pytest
 
 import eventq
 from eventq.core.command import Command
-from eventq.core.events import Commit
+from eventq.core.commits import Commit
 from eventq.core.task import Task
 from eventq.errors import LogOutcomeUnknownError, LogUnavailableError
 from eventq.host.clock import SystemClock

@@ -10,11 +10,12 @@ import msgspec
 import pytest
 
 from eventq.core.command import Command, Draft
+from eventq.core.commits import Commit
 from eventq.core.dispatch_index import Pending
-from eventq.core.events import COMMIT_BYTES, COMMIT_EVENTS, Commit
 from eventq.core.lease import lease
 from eventq.core.places import Vacancy
 from eventq.core.projection import Projection
+from eventq.core.values import COMMIT_BYTES, COMMIT_EVENTS
 from eventq.errors import (
     LogConflictError,
     LogUnavailableError,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from eventq.core.command import Draft
-from eventq.core.events import Commit
+from eventq.core.commits import Commit
 from eventq.core.projection import Projection
 from eventq.errors import LogConflictError
 from eventq.eventlog import Head, Watch

@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 import pytest
 
-from eventq.core.events import Commit
+from eventq.core.commits import Commit
 from eventq.core.seal import seal_commit
 from eventq.core.task import TaskState
 from eventq.errors import (

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from eventq import ArgumentError, Backoff, KeyConflictError, Queue, TaskSpec, TaskState
-from eventq.core.events import COMMIT_BYTES
 from eventq.core.task import EPOCH
+from eventq.core.values import COMMIT_BYTES
 from tests.checker import check_log
 from tests.support import ManualClock, Spawned
 

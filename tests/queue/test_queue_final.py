@@ -9,7 +9,7 @@ import pytest
 
 from eventq import ArgumentError, Cancel, LogArchivedError, NotAllowedError, Queue, Task
 from eventq.archive import archive_events, delete_archived, find_end
-from eventq.core.events import Commit
+from eventq.core.commits import Commit
 from eventq.eventlog.memory import MemoryLog, MemoryStorage
 from eventq.replay import query
 from eventq.replay.fold import BACK_EVENTS

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from eventq import LogCorruptError, Queue
-from eventq.core.events import NODE
 from eventq.core.projection import Projection
+from eventq.core.values import NODE
 from eventq.eventlog import EventLog, open_log
 from eventq.replay.fold import catch_up, read_all, replay, steps
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from eventq import ArgumentError, Event, Handlers, Queue, Task
-from eventq.core.events import Followed
+from eventq.core.queue_events import Followed
 from eventq.replay.followers import FollowerState
 from eventq.runner.follower import STRIDE
 from tests.checker import check_log

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from eventq import Event, Queue, Task
-from eventq.core.events import Followed
 from eventq.core.follow import AdvanceFollower, ClaimFollower
+from eventq.core.queue_events import Followed
 from eventq.eventlog.memory import MemoryLog, MemoryStorage
 from eventq.handlers.follow import make_follow
 from eventq.runner.follower import FollowerRun

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from eventq import Context, Handler, Queue, TaskState
-from eventq.core.events import ErrorInfo
+from eventq.core.values import ErrorInfo
 from eventq.handlers.work import placed_work
 from eventq.host.groups import peak_bytes
 from eventq.runner.attempt import Attempt

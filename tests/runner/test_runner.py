@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from eventq import Backoff, Cancel, Queue, Retry, Task, TaskState
-from eventq.core.events import ERROR_BYTES, Cancelled, Failed, Retried
+from eventq.core.events import Cancelled, Failed, Retried
+from eventq.core.values import ERROR_BYTES
 from eventq.handlers.context import Context
 from tests.checker import check_log
 from tests.support import ManualClock, ends, final, kinds, pass_time, running, wait_until

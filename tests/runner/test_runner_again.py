@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from eventq import LogCorruptError, Queue, Task
-from eventq.core.events import Commit
+from eventq.core.commits import Commit
 from eventq.handlers.context import AsyncContext, Context
 from eventq.runner.executors import thread as executor
 from tests.checker import check_log

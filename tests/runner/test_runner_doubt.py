@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from eventq import Cancel, Context, LogOutcomeUnknownError, Task, TaskState
-from eventq.core.events import Commit
+from eventq.core.commits import Commit
 from tests.checker import check_log
 from tests.support import HookedLog, final, kinds, queue_on
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from eventq import LogUnavailableError, Queue
-from eventq.core.events import Commit
+from eventq.core.commits import Commit
 from eventq.core.holders import Holder
 from eventq.runner.lapses import LOOK_S, LapseWatch
 from tests.checker import check_log

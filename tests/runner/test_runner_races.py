@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from eventq import AttemptCancelledError, Queue, Task
-from eventq.core.events import Commit, Refused
+from eventq.core.commits import Commit
+from eventq.core.events import Refused
 from eventq.eventlog.contract import READ_EVENTS, Decide
 from eventq.handlers.context import Context
 from eventq.runner.executors import ThreadExecutor, thread

@@ -18,7 +18,7 @@ from eventq import (
     Task,
     TaskState,
 )
-from eventq.core.events import Commit
+from eventq.core.commits import Commit
 from eventq.handlers.context import AsyncContext, Context
 from eventq.runner.runner import RunReport
 from tests.checker import check_log

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from eventq import Backoff, Cancel, Queue, Retry, Task
-from eventq.core.events import Policy
+from eventq.core.values import Policy
 from eventq.sandbox import Numbers, PriorityRule
 from tests.core.bench import Bench
 from tests.core.bench import order as plain_order

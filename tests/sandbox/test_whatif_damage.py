@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from eventq.core.events import Commit
+from eventq.core.commits import Commit
 from eventq.errors import LogCorruptError
 from eventq.eventlog import open_log
 from eventq.replay.points import Point

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from eventq import ArgumentError, Context, Handlers, Queue
-from eventq.core.events import AnyAsked, Bucket, Limited, Paused, Resumed, Scope, Shared
+from eventq.core.commits import AnyAsked
+from eventq.core.queue_events import Limited, Paused, Resumed, Shared
 from eventq.core.task import Route
+from eventq.core.values import Bucket, Scope
 from eventq.sandbox import DueCount, LimitRule, Numbers, TurnRule
 from tests.sandbox.trying import ReadOnlyLog, new_memory_url, read_only
 from tests.sandbox.virtual import SECOND, START, Planned, made, order, supposed

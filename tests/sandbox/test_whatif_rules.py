@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from eventq import ArgumentError, Queue, Retry, Task
-from eventq.core.events import ErrorInfo, Policy
+from eventq.core.values import ErrorInfo, Policy
 from eventq.replay.points import Point
 from eventq.sandbox import PriorityRule, whatif
 from tests.core.bench import Bench

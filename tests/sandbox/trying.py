@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from eventq import Cancel, Queue, Retry
-from eventq.core.events import Commit
+from eventq.core.commits import Commit
 from eventq.core.settle import Outcome
 from eventq.eventlog import EventLog, open_log
 from eventq.eventlog.memory import MemoryLog

@@ -11,12 +11,14 @@ from typing import Any
 
 from msgspec import Struct
 
+from eventq.core.commits import AnyAsked
 from eventq.core.create import NewTask
-from eventq.core.events import NODE, AnyAsked, ErrorInfo, Leased, Policy
+from eventq.core.events import Leased
 from eventq.core.lease import can_lease
 from eventq.core.places import Vacancy
 from eventq.core.projection import Projection
 from eventq.core.settle import Outcome
+from eventq.core.values import NODE, ErrorInfo, Policy
 from eventq.replay.points import Point
 from eventq.sandbox import WhatIf, whatif
 from tests import deciding as decide

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from eventq import ArgumentError, Handlers, Queue
-from eventq.core.events import Planned, Ticked
 from eventq.core.new_task import TaskSpec
+from eventq.core.queue_events import Planned, Ticked
 from eventq.testing import harness
 from eventq.testing.harness import Harness
 

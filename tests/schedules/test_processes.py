@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from eventq import Queue
-from eventq.core.events import Ticked
+from eventq.core.queue_events import Ticked
 from eventq.verify import verify
 from tests.schedules.program import SCHEDULES
 from tests.support import wait_until

@@ -12,9 +12,10 @@ from msgspec.structs import replace
 
 from eventq import ArgumentError, Handlers, Queue
 from eventq.core.command import Decision
-from eventq.core.events import NODE, Planned, Ticked
 from eventq.core.new_task import TaskSpec
+from eventq.core.queue_events import Planned, Ticked
 from eventq.core.timing import Timing
+from eventq.core.values import NODE
 from eventq.testing import harness
 from eventq.testing.harness import Harness
 

@@ -7,43 +7,39 @@ from msgspec import Raw
 from eventq.core.command import NEW, Draft
 from eventq.core.definitions import Definition
 from eventq.core.events import (
-    Bucket,
-    Call,
     Cancelled,
     Completed,
     Created,
-    ErrorInfo,
     Expired,
     Failed,
-    Followed,
-    Joined,
     Leased,
-    Left,
-    Limited,
-    LogLine,
     Noted,
-    Paused,
-    Planned,
-    Policy,
-    Predecessor,
     Progressed,
     Refused,
     Released,
-    Renewed,
     Reopening,
-    Resumed,
     Retried,
     Revived,
     Saved,
-    Scope,
+    Updated,
+)
+from eventq.core.projection import Projection
+from eventq.core.queue_events import (
+    Followed,
+    Joined,
+    Left,
+    Limited,
+    Paused,
+    Planned,
+    Renewed,
+    Resumed,
     Shared,
     Ticked,
     Unfollowed,
     Unplanned,
-    Updated,
 )
-from eventq.core.projection import Projection
 from eventq.core.timing import DueRules, Timing
+from eventq.core.values import Bucket, Call, ErrorInfo, LogLine, Policy, Predecessor, Scope
 from eventq.eventlog.contract import EventLog
 from eventq.replay.fold import replay
 from eventq.snapshot import Snapshot, take

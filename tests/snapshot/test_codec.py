@@ -16,11 +16,12 @@ from hypothesis.stateful import initialize, invariant, rule, run_state_machine_a
 from msgspec.structs import replace
 
 from eventq import SnapshotError, Task
+from eventq.core.commits import Commit
 from eventq.core.create import NewTask
-from eventq.core.events import Bucket, Commit, Scope
 from eventq.core.flows import FlowState
 from eventq.core.projection import FOLD_VERSION, Projection
 from eventq.core.task import TaskState
+from eventq.core.values import Bucket, Scope
 from eventq.replay.fold import catch_up, replay
 from eventq.snapshot import Snapshot, restore, take
 from eventq.snapshot import codec as inside

@@ -9,9 +9,10 @@ import pytest
 
 from eventq import Queue, Task
 from eventq.core.command import Draft
-from eventq.core.events import NODE, ErrorInfo, Followed, Joined, Left, Unfollowed
 from eventq.core.projection import Projection
+from eventq.core.queue_events import Followed, Joined, Left, Unfollowed
 from eventq.core.task import Ending, Progress, Rarity, Route, TaskState
+from eventq.core.values import NODE, ErrorInfo
 from eventq.eventlog import open_log
 from eventq.replay.fold import replay
 from eventq.snapshot import TaskDifference, compare

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from eventq import LogCorruptError
-from eventq.core.events import Commit
+from eventq.core.commits import Commit
 from eventq.eventlog.memory import MemoryLog, MemoryStorage
 from eventq.host.clock import SystemClock
 from eventq.node.node import Node

@@ -10,8 +10,8 @@ import pytest
 from msgspec.structs import replace
 
 from eventq import LogCorruptError, Task
-from eventq.core.events import ErrorInfo
 from eventq.core.holders import Holder
+from eventq.core.values import ErrorInfo
 from eventq.eventlog import EventLog
 from eventq.snapshot import (
     Flaw,

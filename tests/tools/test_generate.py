@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eventq.core.events import KINDS
+from eventq.core.commits import KINDS
 from eventq.errors import ArgumentError
 from tests.checker import check_log
 from tests.driver import memory_log

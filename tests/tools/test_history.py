@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from eventq.core.events import KINDS
+from eventq.core.commits import KINDS
 from tests.driver import memory_log
 from tests.stage import random_stage
 from tests.tools.good_histories import STORIES

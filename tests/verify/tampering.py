@@ -18,25 +18,23 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from eventq.core.command import NEW, Draft
+from eventq.core.commits import Commit
 from eventq.core.events import (
-    NODE,
     Cancelled,
-    Commit,
     Completed,
     Created,
-    ErrorInfo,
     Expired,
     Failed,
     Leased,
-    Policy,
     Refused,
     Released,
-    Renewed,
     Reopening,
     Retried,
     Updated,
 )
+from eventq.core.queue_events import Renewed
 from eventq.core.seal import genesis, seal_commit
+from eventq.core.values import NODE, ErrorInfo, Policy
 from eventq.eventlog import EventLog, open_log
 from eventq.eventlog.causes import causes_of
 from eventq.eventlog.lines import header, to_line

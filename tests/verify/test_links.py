@@ -6,19 +6,10 @@ import pytest
 from msgspec.structs import replace
 
 from eventq.core.command import NEW, Draft
-from eventq.core.events import (
-    Cancelled,
-    Completed,
-    Created,
-    Leased,
-    Policy,
-    Predecessor,
-    Reopening,
-    Retried,
-    Updated,
-)
+from eventq.core.events import Cancelled, Completed, Created, Leased, Reopening, Retried, Updated
 from eventq.core.link import logged_key
 from eventq.core.seal import genesis
+from eventq.core.values import Policy, Predecessor
 from eventq.verify.verifier import Finding, verify
 from tests.driver import memory_log, sealed
 

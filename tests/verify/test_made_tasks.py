@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from eventq.core.command import NEW, Draft
-from eventq.core.events import Completed, Created, Joined, Leased, Policy
+from eventq.core.events import Completed, Created, Leased
 from eventq.core.projection import Projection
+from eventq.core.queue_events import Joined
+from eventq.core.values import Policy
 from eventq.verify import verify
 from tests.driver import memory_log, record
 

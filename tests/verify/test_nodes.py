@@ -6,24 +6,20 @@ import pytest
 from msgspec.structs import replace
 
 from eventq.core.command import NEW
+from eventq.core.commits import AnyBody, Event
 from eventq.core.events import (
-    NODE,
-    AnyBody,
     Cancelled,
     Completed,
     Created,
-    ErrorInfo,
-    Event,
     Expired,
     Failed,
-    Joined,
     Leased,
-    Left,
-    Policy,
     Released,
     Reopening,
     Retried,
 )
+from eventq.core.queue_events import Joined, Left
+from eventq.core.values import NODE, ErrorInfo, Policy
 from eventq.replay.fold import replay
 from eventq.verify import base_of, verify
 from tests.checker import check_events

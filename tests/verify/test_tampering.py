@@ -12,7 +12,7 @@ import apsw
 import pytest
 from msgspec.structs import replace
 
-from eventq.core.events import Commit
+from eventq.core.commits import Commit
 from eventq.eventlog import open_log
 from eventq.replay import Point
 from eventq.verify import Anchor, make_anchor, verify

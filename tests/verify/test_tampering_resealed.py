@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from eventq.core.events import Commit
+from eventq.core.commits import Commit
 from eventq.verify import Anchor
 from tests.verify.tampering import (
     COMMITS,

@@ -14,20 +14,18 @@ from msgspec.structs import replace
 
 from eventq import Queue
 from eventq.core.command import NEW, Draft
+from eventq.core.commits import Commit
 from eventq.core.events import (
     Cancelled,
-    Commit,
     Completed,
     Created,
-    ErrorInfo,
     Expired,
     Failed,
     Leased,
-    Policy,
-    ProcessExit,
     Reopening,
     Retried,
 )
+from eventq.core.values import ErrorInfo, Policy, ProcessExit
 from eventq.errors import ArgumentError
 from eventq.eventlog import Head, open_log
 from eventq.eventlog.memory import MemoryLog

@@ -5,20 +5,10 @@ from __future__ import annotations
 import pytest
 from msgspec import Raw
 
-from eventq.core.events import (
-    AnyBody,
-    Cancelled,
-    Completed,
-    Created,
-    Event,
-    Followed,
-    Leased,
-    Policy,
-    Reopening,
-    Retried,
-    Unfollowed,
-    Updated,
-)
+from eventq.core.commits import AnyBody, Event
+from eventq.core.events import Cancelled, Completed, Created, Leased, Reopening, Retried, Updated
+from eventq.core.queue_events import Followed, Unfollowed
+from eventq.core.values import Policy
 from tests.checker import check_events
 
 PLAIN = Policy("linear", 1)

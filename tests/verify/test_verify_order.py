@@ -10,9 +10,11 @@ from msgspec import Raw
 from eventq.core.audience import Audience
 from eventq.core.command import NEW, Draft
 from eventq.core.durations import SECOND_US
-from eventq.core.events import NODE, Created, Leased, Paused, Policy, Released, Scope, Shared
+from eventq.core.events import Created, Leased, Released
 from eventq.core.projection import Projection
+from eventq.core.queue_events import Paused, Shared
 from eventq.core.task import Route
+from eventq.core.values import NODE, Policy, Scope
 from eventq.verify import verify
 from eventq.verify.fitting import fits
 from eventq.verify.order import RANKINGS_KEPT, STALE_ENTRIES, Order

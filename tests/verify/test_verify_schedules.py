@@ -6,20 +6,11 @@ from typing import Any
 
 import pytest
 
-from eventq.core.events import (
-    AnyBody,
-    Call,
-    Cancelled,
-    Created,
-    Event,
-    Planned,
-    Policy,
-    Reopening,
-    Retried,
-    Ticked,
-    Unplanned,
-)
+from eventq.core.commits import AnyBody, Event
+from eventq.core.events import Cancelled, Created, Reopening, Retried
+from eventq.core.queue_events import Planned, Ticked, Unplanned
 from eventq.core.timing import DueRules, Timing
+from eventq.core.values import Call, Policy
 from tests.checker import check_events
 
 PLAIN = Policy("linear", 1)

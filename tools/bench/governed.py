@@ -11,10 +11,13 @@ from msgspec import Raw
 
 from eventq import Queue, TaskSpec
 from eventq.core.command import NEW, NO_PAST, Draft
-from eventq.core.events import Bucket, Commit, Completed, Created, Leased, Limited, Policy
+from eventq.core.commits import Commit
+from eventq.core.events import Completed, Created, Leased
 from eventq.core.places import Vacancy
 from eventq.core.projection import Projection
+from eventq.core.queue_events import Limited
 from eventq.core.settle import Outcome, SettleAndLease
+from eventq.core.values import Bucket, Policy
 from tools.bench.bench import Bench, held_against, in_turns
 from tools.bench.report import Figure, Floor
 from tools.bench.work import no_op

@@ -14,9 +14,10 @@ from random import Random
 from msgspec import Struct
 
 from eventq.core.command import NEW, NO_PAST, Draft
+from eventq.core.commits import Commit, encode_bodies
 from eventq.core.create_tasks import creating
 from eventq.core.durations import SECOND_US
-from eventq.core.events import COMMIT_EVENTS, Commit, Leased, encode_bodies
+from eventq.core.events import Leased
 from eventq.core.lease import Renew, lease
 from eventq.core.manage import CancelTask, RetryTask, UpdateTask
 from eventq.core.places import Vacancy
@@ -24,6 +25,7 @@ from eventq.core.projection import Projection
 from eventq.core.seal import seal_commit
 from eventq.core.settle import Lapse, Outcome, settle
 from eventq.core.task import REOPENABLE, Task
+from eventq.core.values import COMMIT_EVENTS
 from eventq.errors import ArgumentError, NotAllowedError
 from eventq.eventlog import EventLog, Head
 from eventq.node.commit_plan import CommitPlan

@@ -6,8 +6,8 @@ from random import Random
 
 from eventq.core.create import NewTask
 from eventq.core.durations import SECOND_US
-from eventq.core.events import ErrorInfo, Policy
 from eventq.core.settle import Outcome
+from eventq.core.values import ErrorInfo, Policy
 
 MINUTE_US = 60 * SECOND_US
 HOUR_US = 60 * MINUTE_US

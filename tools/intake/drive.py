@@ -17,7 +17,9 @@ from msgspec import Struct
 
 from eventq import Queue, Task
 from eventq.audit import why
-from eventq.core.events import LAPSED, Failed, Ticked
+from eventq.core.events import Failed
+from eventq.core.queue_events import Ticked
+from eventq.core.values import LAPSED
 from eventq.replay.points import find_point
 from eventq.verify import verify
 from tools.intake.moments import Moment, moments

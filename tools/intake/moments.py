@@ -7,17 +7,9 @@ from collections.abc import Iterable, Iterator
 import msgspec
 from msgspec import Struct
 
-from eventq.core.events import (
-    Cancelled,
-    Completed,
-    Created,
-    Event,
-    Failed,
-    Leased,
-    Paused,
-    Released,
-    Resumed,
-)
+from eventq.core.commits import Event
+from eventq.core.events import Cancelled, Completed, Created, Failed, Leased, Released
+from eventq.core.queue_events import Paused, Resumed
 
 # What frees a place.
 ENDS = (Cancelled, Completed, Failed, Released)

@@ -14,22 +14,13 @@ from msgspec import Struct
 
 from eventq.archive import Archive, ArchivedLog
 from eventq.core.audience import Audience
+from eventq.core.commits import OF_FOLLOWERS, AnyBody, Unknown, decode_bodies
 from eventq.core.durations import SECOND_US
-from eventq.core.events import (
-    LAPSED,
-    OF_FOLLOWERS,
-    AnyBody,
-    Completed,
-    Created,
-    Failed,
-    Followed,
-    Leased,
-    Renewed,
-    Unknown,
-    decode_bodies,
-)
+from eventq.core.events import Completed, Created, Failed, Leased
 from eventq.core.projection import Projection
+from eventq.core.queue_events import Followed, Renewed
 from eventq.core.task import TaskState
+from eventq.core.values import LAPSED
 from eventq.eventlog import EventLog
 from eventq.eventlog.memory import MemoryLog
 from eventq.replay.fold import catch_up

@@ -11,10 +11,10 @@ from contextlib import suppress
 
 from eventq.archive import archive_events, delete_archived, find_end
 from eventq.core.durations import SECOND_US
-from eventq.core.events import NODE
 from eventq.core.places import Vacancy
 from eventq.core.seal import seal_commit
 from eventq.core.settle import Outcome, SettleAndLease
+from eventq.core.values import NODE
 from eventq.errors import ArgumentError, EventqError, LogUnavailableError
 from eventq.eventlog.contract import Head
 from eventq.eventlog.memory import MemoryLog

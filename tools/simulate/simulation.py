@@ -8,8 +8,8 @@ from collections.abc import Callable, Collection
 from msgspec import Struct
 
 from eventq.core.durations import SECOND_US
-from eventq.core.events import Resumed
 from eventq.core.govern import ResumeTasks
+from eventq.core.queue_events import Resumed
 from eventq.node import commit_plan
 from eventq.queue import Queue
 from eventq.replay.rules_now import PauseState

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from eventq.core.events import Commit
+from eventq.core.commits import Commit
 from eventq.errors import LogConflictError, LogOutcomeUnknownError, LogUnavailableError
 from eventq.eventlog.contract import READ_EVENTS, Decide, Head, StoredEvent, Watch
 from eventq.eventlog.memory import MemoryLog

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from eventq.core.audience import EVERY_NAME, Audience
+from eventq.core.commits import Event
 from eventq.core.durations import SECOND_US
-from eventq.core.events import Event, Policy
 from eventq.core.new_task import TaskSpec
 from eventq.core.options import make_policy
 from eventq.core.task import Task
+from eventq.core.values import Policy
 from eventq.errors import Cancel, Fail, Retry, Snooze
 from eventq.handlers.context import Context
 from eventq.handlers.definitions import AnyDefinition, RuleDefinitions

@@ -11,8 +11,8 @@ from math import ceil
 
 from msgspec import Struct
 
+from eventq.core.commits import Commit
 from eventq.core.durations import SECOND_US
-from eventq.core.events import Commit
 from eventq.eventlog.memory import MemoryStorage
 from tools.simulate.chance import Chance
 

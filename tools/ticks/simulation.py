@@ -12,10 +12,10 @@ from msgspec import Struct
 
 from eventq.core.audience import PLAIN_AUDIENCE
 from eventq.core.durations import SECOND_US
-from eventq.core.events import Ticked
 from eventq.core.new_task import TaskSpec
 from eventq.core.options import make_policy
 from eventq.core.places import Vacancy
+from eventq.core.queue_events import Ticked
 from eventq.core.scheduling import Tick
 from eventq.core.settle import Outcome, SettleAndLease
 from eventq.core.task import Task

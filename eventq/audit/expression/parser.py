@@ -21,8 +21,8 @@ from typing import Any, NamedTuple, NoReturn
 from eventq.audit.expression import vocabulary
 from eventq.audit.expression.view import View
 from eventq.audit.expression.vocabulary import FIELDS, LARGEST, NAMES, Rule
+from eventq.core.commits import KINDS
 from eventq.core.durations import parse_duration
-from eventq.core.events import KINDS
 from eventq.core.task import EPOCH, TaskState
 from eventq.errors import ArgumentError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from eventq.audit.lookup import read_history
-from eventq.core.events import Event
+from eventq.core.commits import Event
 from eventq.core.projection import Projection
 from eventq.core.task import Task
 from eventq.eventlog.contract import EventLog

@@ -15,10 +15,11 @@ from eventq.audit.stepper.past import UndoLookup, reporting
 from eventq.audit.stepper.reversible import ReversibleProjection, Undo
 from eventq.audit.stepper.standing import CursorStep, CursorView, view_of
 from eventq.audit.stepper.window import Window, read_backward, read_forward
-from eventq.core.events import NODE, Commit, Event
+from eventq.core.commits import Commit, Event
 from eventq.core.moves import change
 from eventq.core.projection import Projection
 from eventq.core.task import Task
+from eventq.core.values import NODE
 from eventq.errors import EventqError, LogCorruptError
 from eventq.eventlog.contract import EventLog
 from eventq.replay.fold import apply_one, catch_up, check_follows, task_history

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from eventq.core.events import Created, Event, Retried, Revived
+from eventq.core.commits import Event
+from eventq.core.events import Created, Retried, Revived
 from eventq.core.flows import FlowState
 from eventq.core.projection import END_KINDS, Projection
 from eventq.core.task import Task, TaskState

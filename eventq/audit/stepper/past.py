@@ -11,23 +11,14 @@ from typing import Any, cast
 from eventq.audit.stepper.links import LinksBefore, changed_links, links_of
 from eventq.audit.stepper.reversible import ReversibleProjection, Sign, Undo, worker_of
 from eventq.audit.stepper.window import Window
-from eventq.core.events import (
-    NODE,
-    OF_SCHEDULES,
-    Commit,
-    Created,
-    Event,
-    Followed,
-    Joined,
-    Leased,
-    Left,
-    Renewed,
-    Unfollowed,
-)
+from eventq.core.commits import OF_SCHEDULES, Commit, Event
+from eventq.core.events import Created, Leased
 from eventq.core.members import Follower, Member
 from eventq.core.projection import END_KINDS
+from eventq.core.queue_events import Followed, Joined, Left, Renewed, Unfollowed
 from eventq.core.schedules import Schedule
 from eventq.core.task import FINAL, Task, TaskState
+from eventq.core.values import NODE
 from eventq.errors import LogCorruptError
 from eventq.eventlog.contract import READ_EVENTS, EventLog
 from eventq.replay.fold import decode_events, fold_events, task_history

@@ -12,26 +12,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from eventq.audit.stepper.links import LinksBefore, changes_links, links_of, put_back
-from eventq.core.events import (
-    KIND_OF,
-    NODE,
-    OF_SCHEDULES,
-    Event,
-    Followed,
-    Joined,
-    Leased,
-    Left,
-    Refused,
-    Renewed,
-    Retried,
-    Told,
-    Unfollowed,
-    Unknown,
-)
+from eventq.core.commits import KIND_OF, OF_SCHEDULES, Event, Unknown
+from eventq.core.events import Leased, Refused, Retried, Told
 from eventq.core.members import Follower, Member, Members
 from eventq.core.projection import END_KINDS, Projection
+from eventq.core.queue_events import Followed, Joined, Left, Renewed, Unfollowed
 from eventq.core.schedules import Schedule, Schedules
 from eventq.core.task import FINAL, Task, TaskState
+from eventq.core.values import NODE
 
 
 class Sign(Struct, frozen=True, gc=False):

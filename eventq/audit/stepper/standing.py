@@ -11,7 +11,7 @@ from itertools import islice
 
 from msgspec import Struct
 
-from eventq.core.events import Event
+from eventq.core.commits import Event
 from eventq.core.projection import Projection
 from eventq.core.task import PARTS, Task
 from eventq.replay.blocking import next_tasks

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
-from eventq.core.events import Commit, Event, Unknown, decode_at, events_of
+from eventq.core.commits import Commit, Event, Unknown, decode_at, events_of
 from eventq.errors import LogCorruptError
 from eventq.eventlog.contract import EventLog
 from eventq.replay.fold import commits_back, commits_of

@@ -16,7 +16,7 @@ from eventq.cli.place import Place, log_time, note_if_empty, placed, point_of
 from eventq.cli.stepper.open import step
 from eventq.cli.views.audit import MOMENTS
 from eventq.cli.words import point_option, tags_option
-from eventq.core.events import KINDS
+from eventq.core.commits import KINDS
 
 
 @click.command(

@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes
 from msgspec import Struct
 
 from eventq import TaskSpec
-from eventq.core.events import KEY_BYTES
+from eventq.core.values import KEY_BYTES
 from eventq.handlers.handler import Handler
 
 # Small files first, so that results come soon: name, size below it, priority.

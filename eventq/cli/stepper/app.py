@@ -33,7 +33,7 @@ from eventq.cli.stepper.panes import (
     title_line,
 )
 from eventq.cli.text import short, visible
-from eventq.core.events import NODE
+from eventq.core.values import NODE
 from eventq.eventlog import EventLog
 from eventq.host.clock import Clock
 

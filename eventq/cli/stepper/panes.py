@@ -19,8 +19,8 @@ from eventq.audit.stepper.standing import CursorStep, CursorView
 from eventq.cli.output import KIND_COLOURS, Pairs, cell
 from eventq.cli.text import iso_text, short, time_text, visible, visible_lines
 from eventq.cli.views.tasks import event_text, field_text, task_pairs
+from eventq.core.commits import Unknown
 from eventq.core.durations import brief_duration
-from eventq.core.events import Unknown
 
 # What an event's line takes besides its numbers and its instant, which stands there in
 # milliseconds, in seconds, or not at all, as there is room.

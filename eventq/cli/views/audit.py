@@ -14,8 +14,10 @@ from eventq.cli.views.tasks import (
     result_text,
     task_pairs,
 )
+from eventq.core.commits import Event, Unknown
 from eventq.core.durations import brief_duration, show_duration
-from eventq.core.events import LAPSED, Completed, Created, Event, Failed, Leased, Retried, Unknown
+from eventq.core.events import Completed, Created, Failed, Leased, Retried
+from eventq.core.values import LAPSED
 from eventq.replay.rule_words import turn_words
 
 # A reason may hold one that a person gave, of any length.

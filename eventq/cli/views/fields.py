@@ -30,8 +30,9 @@ from eventq.audit import (
 )
 from eventq.cli.text import iso_text
 from eventq.cli.views.change import NAMES, TaskChange
-from eventq.core.events import Shared, Unknown
+from eventq.core.commits import Unknown
 from eventq.core.holders import Holder
+from eventq.core.queue_events import Shared
 from eventq.core.schedules import Schedule
 from eventq.core.task import Progress
 from eventq.eventlog.contract import SnapshotEntry

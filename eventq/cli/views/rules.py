@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from eventq.cli.output import Listing
 from eventq.cli.text import short, time_text, visible
-from eventq.core.events import Limited
+from eventq.core.queue_events import Limited
 from eventq.replay.rule_words import bound_words, scope_words
 from eventq.replay.rules_now import BucketState
 from eventq.schedules.managing import ScheduleState

@@ -12,8 +12,9 @@ from eventq.cli.output import Listing, Pairs, say, say_table
 from eventq.cli.text import iso_text, json_text, short, time_text, visible
 from eventq.cli.views.fields import plain_value
 from eventq.cli.views.tasks import VALUE_CHARACTERS, count_pairs, event_text
-from eventq.core.events import NODE, Event
+from eventq.core.commits import Event
 from eventq.core.projection import Projection
+from eventq.core.values import NODE
 from eventq.replay.query import state_counts
 from eventq.snapshot import Difference, Snapshot, SnapshotVerdict, restore
 

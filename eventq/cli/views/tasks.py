@@ -20,43 +20,41 @@ from eventq.cli.output import Listing, Pairs, cell
 from eventq.cli.text import json_text, short, tag_text, time_text, visible, visible_lines
 from eventq.cli.views.fields import ListedTask
 from eventq.cli.words import STATES
+from eventq.core.commits import Unknown
 from eventq.core.durations import brief_duration, show_duration
 from eventq.core.events import (
-    Asked,
-    Bucket,
     Cancelled,
     Completed,
     Created,
-    ErrorInfo,
     Expired,
     Failed,
-    Followed,
-    Joined,
     Leased,
-    Left,
-    Limited,
-    LogLine,
     Noted,
-    Paused,
-    Planned,
-    Policy,
-    Predecessor,
     Progressed,
     Refused,
     Released,
-    Renewed,
-    Resumed,
     Retried,
     Revived,
     Saved,
+    Updated,
+)
+from eventq.core.queue_events import (
+    Asked,
+    Followed,
+    Joined,
+    Left,
+    Limited,
+    Paused,
+    Planned,
+    Renewed,
+    Resumed,
     Shared,
     Ticked,
     Unfollowed,
-    Unknown,
     Unplanned,
-    Updated,
 )
 from eventq.core.task import Progress
+from eventq.core.values import Bucket, ErrorInfo, LogLine, Policy, Predecessor
 from eventq.replay.rule_words import bucket_words, limit_words, scope_words, turn_words
 
 # Long values are cut here where one line shows an event or a task.

@@ -20,7 +20,7 @@ from pymongo.errors import (
 )
 from pymongo.read_concern import ReadConcern
 
-from eventq.core.events import Commit
+from eventq.core.commits import Commit
 from eventq.errors import (
     EventqError,
     LogConflictError,

@@ -10,7 +10,7 @@ from typing import Any
 
 from pymongo import ASCENDING, IndexModel
 
-from eventq.core.events import Commit
+from eventq.core.commits import Commit
 from eventq.errors import LogCorruptError
 from eventq.eventlog.causes import causes_of
 

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct
 from pymongo import ASCENDING, DESCENDING
 
-from eventq.core.events import Commit
+from eventq.core.commits import Commit
 from eventq.errors import ArgumentError, LogConflictError
 from eventq.eventlog.contract import (
     READ_EVENTS,

@@ -10,8 +10,8 @@ import time
 
 from pymongo import ASCENDING, DESCENDING, IndexModel, UpdateOne
 
+from eventq.core.commits import Commit
 from eventq.core.durations import SECOND_US
-from eventq.core.events import Commit
 from eventq.core.seal import genesis
 from eventq.errors import LogArchivedError, LogCorruptError, LogError
 from eventq.eventlog.contract import Head, Kept, check_cut

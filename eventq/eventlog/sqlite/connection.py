@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import apsw
 
-from eventq.core.events import Commit
+from eventq.core.commits import Commit
 from eventq.errors import (
     LogConflictError,
     LogCorruptError,

@@ -12,7 +12,7 @@ from typing import Any
 
 import apsw
 
-from eventq.core.events import Commit
+from eventq.core.commits import Commit
 from eventq.core.seal import genesis
 from eventq.errors import LogConflictError, LogUnavailableError
 from eventq.eventlog.causes import causes_of

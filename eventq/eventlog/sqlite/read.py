@@ -12,7 +12,7 @@ from typing import Any
 import apsw
 import msgspec
 
-from eventq.core.events import Commit
+from eventq.core.commits import Commit
 from eventq.core.seal import SEAL_BYTES, genesis
 from eventq.errors import LogArchivedError, LogCorruptError
 from eventq.eventlog.contract import Head, StoredEvent, is_storable

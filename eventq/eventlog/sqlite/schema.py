@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from eventq.core.events import Commit
+from eventq.core.commits import Commit
 
 # "evtq" in ASCII; `file jobs.db` and other tools show it.
 APPLICATION_ID = 0x65767471

@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from eventq.core.commits import decode_bodies
 from eventq.core.durations import SECOND_US
-from eventq.core.events import decode_bodies
 from eventq.errors import EventqError
 from eventq.handlers.context import Context
 from eventq.runner.isolation.messages import Answer, ContextCall

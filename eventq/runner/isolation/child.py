@@ -25,8 +25,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from eventq.core.events import ProcessExit
 from eventq.core.settle import Outcome
+from eventq.core.values import ProcessExit
 from eventq.errors import ArgumentError
 from eventq.handlers.context import running
 from eventq.handlers.handler import Handler

@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from eventq.core.commits import encode_bodies
 from eventq.core.durations import SECOND_US, Duration, parse_duration
-from eventq.core.events import encode_bodies
 from eventq.errors import ArgumentError
 from eventq.handlers.context import AsyncContext, Context
 from eventq.handlers.telling import FIRST_S, PLAIN_SETTING, Setting, Telling

@@ -13,9 +13,9 @@ import threading
 import msgspec
 from msgspec import Raw, Struct
 
-from eventq.core.events import ErrorInfo, Policy
 from eventq.core.settle import Outcome
 from eventq.core.task import Task
+from eventq.core.values import ErrorInfo, Policy
 from eventq.handlers.isolation import IsolatedCall
 
 # No message of ours comes near it: what claims to be longer is none.

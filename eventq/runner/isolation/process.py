@@ -18,7 +18,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from eventq.core.events import ProcessExit
+from eventq.core.values import ProcessExit
 from eventq.handlers.isolation import main_source
 from eventq.host import records
 from eventq.host.clock import Clock

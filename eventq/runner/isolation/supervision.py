@@ -12,9 +12,9 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from eventq.core.durations import SECOND_US
-from eventq.core.events import ErrorInfo, ProcessExit
 from eventq.core.settle import Outcome
 from eventq.core.sizes import show_size
+from eventq.core.values import ErrorInfo, ProcessExit
 from eventq.errors import DeadlineExceededError, EventqError, ProcessDiedError
 from eventq.handlers.context import LATE
 from eventq.handlers.isolation import IsolatedCall

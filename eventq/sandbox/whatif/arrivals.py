@@ -8,7 +8,8 @@ from typing import get_args
 from msgspec import Struct
 
 from eventq.core.cascade import UNNEEDED
-from eventq.core.events import KIND_OF, AnyAsked, AnyBody, Cancelled, Commit, Unknown, decode_at
+from eventq.core.commits import KIND_OF, AnyAsked, AnyBody, Commit, Unknown, decode_at
+from eventq.core.events import Cancelled
 from eventq.eventlog.contract import EventLog
 from eventq.replay.fold import commits_of, stored_kind
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from eventq.core.events import AnyBody, Created, Planned, Ticked, Unknown, Unplanned
+from eventq.core.commits import AnyBody, Unknown
+from eventq.core.events import Created
+from eventq.core.queue_events import Planned, Ticked, Unplanned
 from eventq.core.schedules import Schedule
 from eventq.sandbox.whatif.arrivals import Arrival
 

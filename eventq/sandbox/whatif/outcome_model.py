@@ -11,9 +11,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from eventq.core.events import ErrorInfo
 from eventq.core.settle import Outcome
 from eventq.core.task import Task
+from eventq.core.values import ErrorInfo
 from eventq.sandbox.whatif.suppositions import RuleChanges
 from eventq.sandbox.whatif.trace import (
     ASKED,

@@ -16,29 +16,16 @@ from msgspec import Struct
 from eventq.core.audience import EVERYTHING
 from eventq.core.cascade import cancel_doomed
 from eventq.core.command import NEW, Draft
-from eventq.core.events import (
-    COMMIT_EVENTS,
-    KIND_OF,
-    NODE,
-    AnyAsked,
-    Asked,
-    Cancelled,
-    Commit,
-    Created,
-    Failed,
-    Leased,
-    Policy,
-    Predecessor,
-    Reopening,
-    Retried,
-    encode_bodies,
-)
+from eventq.core.commits import KIND_OF, AnyAsked, Commit, encode_bodies
+from eventq.core.events import Cancelled, Created, Failed, Leased, Reopening, Retried
 from eventq.core.lease import can_lease, lease
 from eventq.core.manage import CancelTask
 from eventq.core.places import Vacancy
 from eventq.core.projection import END_KINDS, Projection
+from eventq.core.queue_events import Asked
 from eventq.core.settle import Outcome, settle
 from eventq.core.task import Task
+from eventq.core.values import COMMIT_EVENTS, NODE, Policy, Predecessor
 from eventq.errors import ArgumentError, NotAllowedError
 from eventq.sandbox.whatif.arrivals import Arrival
 from eventq.sandbox.whatif.edits import edits_of, governed_fields

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from eventq.core.events import Created, Predecessor
+from eventq.core.events import Created
 from eventq.core.timing import Timing
+from eventq.core.values import Predecessor
 from eventq.errors import ArgumentError
 from eventq.sandbox.whatif.arrivals import Arrival
 from eventq.sandbox.whatif.dues import ScheduleRecord

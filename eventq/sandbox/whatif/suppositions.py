@@ -7,7 +7,8 @@ from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType
 
-from eventq.core.events import AnyAsked, Limited, Shared
+from eventq.core.commits import AnyAsked
+from eventq.core.queue_events import Limited, Shared
 from eventq.core.rule_options import make_limited, make_shared
 from eventq.core.timing import Timing
 from eventq.core.validation import check_name

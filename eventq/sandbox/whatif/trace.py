@@ -11,11 +11,14 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable
 
 from eventq.audit import reasons
+from eventq.core.commits import AnyAsked, Commit, decode_at
 from eventq.core.durations import SECOND_US
-from eventq.core.events import LAPSED, AnyAsked, Commit, Limited, Retried, decode_at
+from eventq.core.events import Retried
 from eventq.core.policy import wait_us
 from eventq.core.projection import END_KINDS, Projection
+from eventq.core.queue_events import Limited
 from eventq.core.task import Task, TaskState
+from eventq.core.values import LAPSED
 from eventq.eventlog.contract import EventLog
 from eventq.replay.fold import check_follows, commits_of
 from eventq.replay.points import Point

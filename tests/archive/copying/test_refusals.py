@@ -12,7 +12,7 @@ import pytest
 from pymongo.uri_parser import parse_uri
 
 from eventq.archive.copy import copy_log
-from eventq.core.events import Commit
+from eventq.core.commits import Commit
 from eventq.errors import LogCorruptError, LogForeignError, LogTooNewError, LogUnavailableError
 from eventq.eventlog.contract import READ_EVENTS
 from eventq.eventlog.memory import MemoryLog, MemoryStorage

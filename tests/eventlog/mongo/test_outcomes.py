@@ -17,7 +17,7 @@ from pymongo.errors import (
     WriteConcernError,
 )
 
-from eventq.core.events import Commit
+from eventq.core.commits import Commit
 from eventq.errors import LogConflictError, LogOutcomeUnknownError, LogUnavailableError
 from eventq.eventlog import Head, open_log
 from eventq.eventlog.mongo import append as mongo_append
