@@ -5,7 +5,7 @@ The projection tells it which events there are; it changes the routes of its tas
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from msgspec import Raw
 from msgspec.structs import replace
@@ -74,11 +74,12 @@ class Governing:
             is_per_new = self._is_per_new(body)
             self.limits.apply(seq, at, body)
             if is_per_new:
-                self._reroute(task for task in self._tasks.values() if _names(task, body.limit))
+                named = [task for task in self._tasks.values() if _names(task, body.limit)]
+                self._reroute(named, self._with_buckets)
             self.pending.govern()
         elif isinstance(body, Shared):
             self.turns.apply(body)
-            self._reroute(self._tasks.values())
+            self._reroute(list(self._tasks.values()), self._with_share)
             # Whoever stays in its list is level again.
             self.pending.govern()
         else:
@@ -210,12 +211,17 @@ class Governing:
         by_tags = self.limits.by_tags
         return any(bucket.value is None and bucket.limit in by_tags for bucket in buckets)
 
-    def _reroute(self, tasks: Iterable[Task]) -> None:
-        """Gives open tasks the route that they have by the rules as they stand now; O(n)."""
+    def _with_buckets(self, task: Task) -> Route:
+        return self._resolved(task.route, task.share, task.tags_json)
+
+    def _with_share(self, task: Task) -> Route:
+        return replace(task.route, share=self.turns.share_of(task.own_share, task.tags_json))
+
+    def _reroute(self, tasks: list[Task], route_now: Callable[[Task], Route]) -> None:
+        """Gives open tasks the route that they have now; O(n)."""
         pending = self.pending
-        for task in list(tasks):
-            share = self.turns.share_of(task.own_share, task.tags_json)
-            route = self._resolved(task.route, share, task.tags_json)
+        for task in tasks:
+            route = route_now(task)
             if route == task.route:
                 continue
             changed = replace(task, route=self.shared(route))

@@ -7,12 +7,13 @@ from random import Random
 from typing import Any
 
 import pytest
+from msgspec import Raw
 
 from eventq.core import limits, turns
 from eventq.core.buckets import all_buckets
 from eventq.core.command import NEW, Draft
 from eventq.core.create import NewTask
-from eventq.core.events import Created
+from eventq.core.events import Created, Updated
 from eventq.core.govern import PauseTasks, ResumeTasks, SetLimit, SetTurns
 from eventq.core.heads import Heads
 from eventq.core.places import Vacancy
@@ -214,3 +215,18 @@ def test_full_buckets_are_not_met_one_by_one(
     assert projection.tasks[number].buckets == (Bucket("host", "49"),)
     # Its own, once it is taken.
     assert [route.buckets for route in met] == [(Bucket("host", "49"),)]
+
+
+def test_turns_change_no_bucket() -> None:
+    """A task that lacked the tag of its limit has it since an edit: turns do not make it count."""
+    log, projection = memory_log(), Projection("default")
+    made = Created(POLICY, limits=(Bucket("smtp"),))
+    record(log, projection, [(NEW, made)], now=1_000)
+    record(log, projection, [(NODE, Limited(limit="smtp", running=1, per="host"))], now=1_000)
+    record(log, projection, [(1, Updated(tags=Raw(b'{"host":"1"}')))], now=1_000)
+
+    record(log, projection, [(NODE, Shared(per="host"))], now=1_000)
+
+    task = projection.tasks[1]
+    assert (task.buckets, task.share) == ((Bucket("smtp"),), "1")
+    check_log(log)
