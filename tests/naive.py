@@ -402,8 +402,8 @@ class Naive:
                 row.state, row.result, row.ended_at = "completed", outcome.result_json, now
                 row.progress = row.saved = None
                 flow = row.flow if self.links.takes_members(row) else None
-                for child in outcome.children:
-                    self._check_tags(child)
+                for order in outcome.children:
+                    self._check_tags(order)
                 beside, made, _ = self._plan(outcome.children, now)
         except WrongError as wrong:
             row.error, row.lapses = f"eventq.{wrong.error.__name__}", 0
