@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import gc
 import signal
+import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from itertools import cycle
@@ -65,11 +67,26 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @contextmanager
 def alarms(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Handles SIGALRM while the block lasts."""
+    """Handles SIGALRM while the block lasts; an alarm that Python itself dropped is no failure."""
+    rung: list[BaseException] = []
+
+    def ring(number: int, frame: FrameType | None) -> None:
+        try:
+            handler(number, frame)
+        except BaseException as error:
+            rung.append(error)
+            raise
+
+    def report(dropped: sys.UnraisableHookArgs) -> None:
+        # It struck in what nobody called: a finaliser, or a callback of a weak reference.
+        if not any(dropped.exc_value is error for error in rung):
+            reports(dropped)
+
     # Hypothesis leaves a callback there, in which Python reports an alarm and drops it.
     callbacks = [*gc.callbacks]
     gc.callbacks.clear()
-    before = signal.signal(signal.SIGALRM, handler)
+    reports, sys.unraisablehook = sys.unraisablehook, report
+    before = signal.signal(signal.SIGALRM, ring)
     try:
         yield
     finally:
@@ -78,6 +95,34 @@ def alarms(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
         for _ in range(2):
             signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        sys.unraisablehook = reports
+
+
+def test_an_alarm_that_python_drops_fails_no_test() -> None:
+    """One that strikes in the callback of a weak reference is dropped; another error is told."""
+
+    class Thing:
+        """That dies."""
+
+    def ring(_number: int, _frame: FrameType | None) -> None:
+        raise AlarmError
+
+    def callback(_dead: object) -> None:
+        signal.raise_signal(signal.SIGALRM)
+
+    told: list[object] = []
+    before, sys.unraisablehook = sys.unraisablehook, lambda args: told.append(args.exc_value)
+    try:
+        with alarms(ring):
+            thing = Thing()
+            _kept = weakref.ref(thing, callback)
+            del thing
+            other = Thing()
+            _also = weakref.ref(other, lambda _dead: int("none"))
+            del other
+    finally:
+        sys.unraisablehook = before
+    assert [type(error) for error in told] == [ValueError]
 
 
 @pytest.mark.parametrize("url", ["memory", "sqlite"], indirect=True)
