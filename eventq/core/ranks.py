@@ -12,11 +12,10 @@ from sortedcontainers import SortedList
 
 from eventq.core.task import Task
 
-# Dispatch order: highest priority, then earliest scheduled, then lowest number.
+# As `rank` makes it.
 Rank = tuple[int, int, int]
 
-
-# From more on, the list must be laid out as its base does it.
+# As many as the base keeps in one piece; more it has to lay out itself.
 FEW = 1_000
 
 
