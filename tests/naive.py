@@ -169,6 +169,7 @@ class Naive:
             return False
         before = replace(holder)
         holder.tags = order.tags_json
+        self.rules.place(holder, holder.buckets)
         start = wished_start(order, now)
         at = now if start is None else start
         stays = holder.scheduled_at <= now and at <= now and not is_made
@@ -177,7 +178,6 @@ class Naive:
         if is_made:
             _, _, _, until, age = holder.first_wish
             holder.first_wish = (holder.priority, json.loads(holder.tags), start, until, age)
-            self.rules.share(holder)
         return holder != before
 
     def lease(self, worker: str, count: int, room: int, ttl: int, now: int) -> Story:
@@ -538,7 +538,9 @@ class Naive:
                 raise WrongError(ArgumentError)
         before = replace(row)
         row.priority = row.priority if priority is None else priority
-        row.tags = row.tags if tags is None else tags
+        if tags is not None:
+            row.tags = tags
+            self.rules.place(row, row.buckets)
         row.scheduled_at = row.scheduled_at if scheduled_at is None else scheduled_at
         return [] if row == before else self._tell([(number, "updated")])
 

@@ -33,10 +33,10 @@ LONGER = {
     "eventq/errors.py": 450,
     "eventq/core/projection.py": 555,
     "eventq/eventlog/sqlite/schema.py": 481,
-    "eventq/verify/rules.py": 519,
+    "eventq/verify/rules.py": 521,
     "tests/cli/test_commands.py": 440,
     "tests/core/test_events.py": 460,
-    "tests/naive.py": 577,
+    "tests/naive.py": 579,
     "tests/test_stateful.py": 565,
 }
 FUNCTION_LINES = 70

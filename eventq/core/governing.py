@@ -5,7 +5,7 @@ The projection tells it which events there are; it changes the routes of its tas
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from msgspec import Raw
 from msgspec.structs import replace
@@ -56,6 +56,12 @@ class Governing:
         key = (said.name, said.lane, said.needs, said.limits, share)
         return self._known.get(key) or self._route_for(said, share, key)
 
+    def routed(self, task: Task) -> Task:
+        """The task with the route that it has by its tags and by the rules as they stand now."""
+        share = self.turns.share_of(task.own_share, task.tags_json)
+        route = self._resolved(task.route, share, task.tags_json)
+        return task if route == task.route else replace(task, route=self.shared(route))
+
     def shared(self, route: Route) -> Route:
         """The same route, which all tasks have as one object."""
         known = self._routes.get(route)
@@ -74,12 +80,11 @@ class Governing:
             is_per_new = self._is_per_new(body)
             self.limits.apply(seq, at, body)
             if is_per_new:
-                named = [task for task in self._tasks.values() if _names(task, body.limit)]
-                self._reroute(named, self._with_buckets)
+                self._reroute(task for task in self._tasks.values() if _names(task, body.limit))
             self.pending.govern()
         elif isinstance(body, Shared):
             self.turns.apply(body)
-            self._reroute(list(self._tasks.values()), self._with_share)
+            self._reroute(self._tasks.values())
             # Whoever stays in its list is level again.
             self.pending.govern()
         else:
@@ -211,24 +216,16 @@ class Governing:
         by_tags = self.limits.by_tags
         return any(bucket.value is None and bucket.limit in by_tags for bucket in buckets)
 
-    def _with_buckets(self, task: Task) -> Route:
-        return self._resolved(task.route, task.share, task.tags_json)
-
-    def _with_share(self, task: Task) -> Route:
-        return replace(task.route, share=self.turns.share_of(task.own_share, task.tags_json))
-
-    def _reroute(self, tasks: list[Task], route_now: Callable[[Task], Route]) -> None:
-        """Gives open tasks the route that they have now; O(n)."""
+    def _reroute(self, tasks: Iterable[Task]) -> None:
+        """Gives open tasks the route that they have by the rules as they stand now; O(n)."""
         pending = self.pending
-        for task in tasks:
-            route = route_now(task)
-            if route == task.route:
+        for task in list(tasks):
+            changed, state = self.routed(task), task.recorded_state
+            if changed is task:
                 continue
-            changed = replace(task, route=self.shared(route))
-            state = task.recorded_state
             if state is TaskState.SCHEDULED:
                 pending.remove(task)
-            elif state is TaskState.LEASED and route.buckets != task.route.buckets:
+            elif state is TaskState.LEASED and changed.buckets != task.buckets:
                 self.let_go(task)
                 self.limits.count(changed)
             self._tasks[task.number] = changed

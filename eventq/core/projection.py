@@ -160,7 +160,7 @@ class Projection:
                 let_go(task)
                 self._forget(task, body)
             else:
-                after.append(self._replace(task, change(task, seq, at, body), body))
+                after.append(self._replace(task, self._changed(task, seq, at, body), body))
         if leased:
             self._take_leased(at)
         if governing.is_on is not is_governed and pending.is_sorted:
@@ -464,6 +464,12 @@ class Projection:
         self._leases.let_go(task)
         if task.route.buckets:
             self.governing.let_go(task)
+
+    def _changed(self, task: Task, seq: int, at: int, body: AnyBody | Unknown) -> Task:
+        """The task after an event; its tags may say another share, or a bucket, from then on."""
+        changed = change(task, seq, at, body)
+        is_governed = type(body) is Updated and self.governing.is_on
+        return self.governing.routed(changed) if is_governed else changed
 
     def _replace(self, old: Task, new: Task, body: AnyBody | Unknown) -> Task:
         """Puts a changed task in the place of what it was; not for leases, see `apply`.

@@ -469,6 +469,8 @@ class Rules:
             task.priority = body.priority
         if body.tags is not UNSET:
             task.tags = bytes(body.tags)
+            if self.bounds.is_used:
+                self.bounds.place(task, task.buckets)
         if body.scheduled_at is not None:
             useless = task.expires_at is not None and task.expires_at <= body.scheduled_at
             if useless and body.scheduled_at > at:

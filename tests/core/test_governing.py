@@ -217,16 +217,26 @@ def test_full_buckets_are_not_met_one_by_one(
     assert [route.buckets for route in met] == [(Bucket("host", "49"),)]
 
 
-def test_turns_change_no_bucket() -> None:
-    """A task that lacked the tag of its limit has it since an edit: turns do not make it count."""
+def test_an_edit_of_tags_gives_another_share_and_the_bucket_that_was_lacking() -> None:
+    """A bucket that a task has already stays: its place there was said when it was made."""
     log, projection = memory_log(), Projection("default")
-    made = Created(POLICY, limits=(Bucket("smtp"),))
-    record(log, projection, [(NEW, made)], now=1_000)
-    record(log, projection, [(NODE, Limited(limit="smtp", running=1, per="host"))], now=1_000)
-    record(log, projection, [(1, Updated(tags=Raw(b'{"host":"1"}')))], now=1_000)
+    rules: list[Draft] = [
+        (NODE, Limited(limit="smtp", running=1, per="host")),
+        (NODE, Shared(per="tenant")),
+    ]
+    record(log, projection, [(NEW, Created(POLICY, limits=(Bucket("smtp"),)))], now=1_000)
+    record(log, projection, rules, now=1_000)
+    found = []
+    for tags in (b'{"tenant":"a"}', b'{"tenant":"b","host":"1"}', b'{"tenant":"b","host":"2"}'):
+        record(log, projection, [(1, Updated(tags=Raw(tags)))], now=1_000)
+        task = projection.tasks[1]
+        found.append((task.buckets, task.share))
+    projection.check()
 
-    record(log, projection, [(NODE, Shared(per="host"))], now=1_000)
-
-    task = projection.tasks[1]
-    assert (task.buckets, task.share) == ((Bucket("smtp"),), "1")
+    assert found == [
+        ((Bucket("smtp"),), "a"),
+        ((Bucket("smtp", "1"),), "b"),
+        ((Bucket("smtp", "1"),), "b"),
+    ]
+    assert_same(projection, bulk_replay(log, limit=20), now=1_000)
     check_log(log)

@@ -70,7 +70,7 @@ class Bounds:
         if said.per is not None and before.per is None:
             for task in self._world.tasks.values():
                 if (name, None) in task.buckets and task.state in OPEN:
-                    self._read_again(task)
+                    self.read_again(task)
 
     def share(self, body: Body) -> None:
         """Shares take turns from here on, and all are level; or no turns are taken any more."""
@@ -104,6 +104,16 @@ class Bounds:
         if limits:
             self.is_used = True
             task.buckets = self._read(task, limits)
+        if self.shared is not None:
+            task.share = self._share_of(task)
+
+    def read_again(self, task: Task) -> None:
+        """Its tags, or the tag of a limit, may say now what they did not: a bucket, or a share."""
+        if task.state == "leased":
+            self.let_go(task)
+        task.buckets = self._read(task, task.buckets)
+        if task.state == "leased":
+            self._running.update(task.buckets)
         if self.shared is not None:
             task.share = self._share_of(task)
 
@@ -182,13 +192,6 @@ class Bounds:
         own: str | None = task.made.get("share")
         per = self.shared.get("per")
         return own if own is not None or per is None else _text_of(task.tags.get(per))
-
-    def _read_again(self, task: Task) -> None:
-        if task.state == "leased":
-            self.let_go(task)
-        task.buckets = self._read(task, task.buckets)
-        if task.state == "leased":
-            self._running.update(task.buckets)
 
     def _read(self, task: Task, buckets: Iterable[Iterable[Any]]) -> tuple[Bucket, ...]:
         """The buckets, each with the value that the task's tags have for it, once."""

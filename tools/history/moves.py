@@ -197,7 +197,9 @@ class Moves:
             raise BrokenError(4, "updated nothing")
         self._ready.remove(task)
         task.priority = body.get("priority", task.priority)
-        task.tags = body.get("tags", task.tags)
+        if "tags" in body:
+            task.tags = body["tags"]
+            self._bounds.read_again(task)
         if at is not None:
             if task.expires_at is not None and task.expires_at <= at > self._world.now:
                 self._world.report(8, seq, "moved to or past its expiry")
