@@ -86,6 +86,7 @@ def rank_of(
     turns = governing.turns
     # A history alone does not say whose turn it is.
     task = projection.tasks.get(task.number, task)
+    its_turn = turns.ahead_of(task.priority, task.share)
     for other in projection.ready(now):
         if other.number == task.number or (choice is not None and not choice(other.route)):
             continue
@@ -95,10 +96,7 @@ def rank_of(
         if governing.is_on and governing.held_by(other, now) is not None:
             held_back += 1
             continue
-        turn = (
-            turns.ahead_of(other.priority, other.share),
-            turns.ahead_of(task.priority, task.share),
-        )
+        turn = turns.ahead_of(other.priority, other.share), its_turn
         field, is_ahead = compare(other, task, turn)
         found, by = (ahead, ahead_by) if is_ahead else (behind, behind_by)
         by[field] += 1
@@ -107,7 +105,7 @@ def rank_of(
     return Rank(projection.seq, now, ahead, ahead_by, behind, behind_by, overdue, held_back)
 
 
-def compare(one: Task, other: Task, turn: tuple[int, int] = (0, 0)) -> tuple[Field, bool]:
+def compare(one: Task, other: Task, turn: tuple[int, int]) -> tuple[Field, bool]:
     """The field that decides between two ready tasks, and whether ``one`` is leased first.
 
     ``turn`` is how far the shares of the two are ahead.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from itertools import islice
 
 from msgspec import Struct
@@ -86,19 +86,18 @@ def state_at(log: EventLog, point: Point, *, limit: int = LIMIT) -> QueueState:
 def take_state(projection: Projection, now: int, *, limit: int = LIMIT) -> QueueState:
     """The queue as a projection has it, as of ``now``; O(open tasks)."""
     governing, schedules = projection.governing, projection.schedules.by_name
-    is_ruled = governing.is_on
     return QueueState(
         seq=projection.seq,
         at=now,
         seal=projection.seal.hex(),
         counts=_counts(projection, now),
         overdue=sum(1 for _ in projection.past_expiry(now)),
-        ready=_first(iter(next_tasks(projection, now, limit=limit)), limit, now),
+        ready=_first(next_tasks(projection, now, limit=limit), limit, now),
         held=held_back(projection, now),
         leases=[_held(projection, task, now) for task in islice(projection.leased(), limit)],
         waiting=_first(projection.waiting(), limit, now),
         expiring=_first(projection.past_expiry(NEVER), limit, now),
-        limits=bucket_states(projection, now)[:limit] if is_ruled else [],
+        limits=bucket_states(projection, now)[:limit],
         pauses=pause_states(projection, now)[:limit],
         turns=governing.turns.shared if governing.turns.is_on else None,
         schedules=[state_of(each) for _, each in sorted(schedules.items())[:limit]],
@@ -129,5 +128,5 @@ def _held(projection: Projection, task: Task, now: int) -> Held:
     )
 
 
-def _first(tasks: Iterator[Task], limit: int, now: int) -> list[Task]:
+def _first(tasks: Iterable[Task], limit: int, now: int) -> list[Task]:
     return [task.as_of(now) for task in islice(tasks, limit)]

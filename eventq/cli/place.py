@@ -14,7 +14,7 @@ from msgspec import Struct
 from eventq import Handlers, Queue, Task, TaskNotFoundError
 from eventq.archive import open_archived
 from eventq.cli.ending import EXIT_MISUSED, refuse
-from eventq.cli.output import note
+from eventq.cli.output import note, plain_pairs, say_record
 from eventq.eventlog import EventLog, open_log
 from eventq.host.clock import SystemClock
 from eventq.queue import DEFAULT_URL
@@ -124,6 +124,12 @@ def expect_command() -> None:
         with suppress(OSError):
             click.echo(context.get_help(), err=True)
         context.exit(EXIT_MISUSED)
+
+
+def say_done(place: Place, queue: Queue, done: dict[str, Any]) -> None:
+    """Says what a command has done, and at which position the log ends now."""
+    answer = done | {"seq": queue.log.head().seq}
+    say_record(answer, plain_pairs, as_json=place.as_json)
 
 
 def log_time(log: EventLog) -> int:

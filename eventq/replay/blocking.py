@@ -60,16 +60,17 @@ def untagged_limits(projection: Projection, now: int) -> dict[str, int]:
 def held_back(projection: Projection, now: int) -> dict[str, int]:
     """How many ready tasks each limit or pause keeps back; O(ready lists), with tags O(tasks)."""
     governing = projection.governing
-    found: Counter[str] = Counter()
     if not governing.is_on:
         return {}
+    counts: Iterable[tuple[Scope | Bucket | None, int]]
     if any(scope.tags for scope in governing.pauses.by_scope):
-        for task in projection.ready(now):
-            if (held := governing.held_by(task, now)) is not None:
-                found[_limit_or_pause(held)] += 1
-        return dict(sorted(found.items()))
-    for route, count in projection.ready_routes(now).items():
-        if (held := governing.route_held_by(route, now)) is not None:
+        counts = ((governing.held_by(task, now), 1) for task in projection.ready(now))
+    else:
+        routes = projection.ready_routes(now)
+        counts = ((governing.route_held_by(route, now), n) for route, n in routes.items())
+    found: Counter[str] = Counter()
+    for held, count in counts:
+        if held is not None:
             found[_limit_or_pause(held)] += count
     return dict(sorted(found.items()))
 

@@ -53,6 +53,8 @@ class PauseState(Struct, frozen=True):
 
 def bucket_states(projection: Projection, now: int) -> list[BucketState]:
     """All buckets that are in use or waited for, and each limit without any; O(open tasks)."""
+    if not projection.governing.is_on:
+        return []
     limits = projection.governing.limits
     waiting: Counter[Bucket] = Counter()
     holders: dict[Bucket, list[str]] = {}

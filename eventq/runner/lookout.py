@@ -111,11 +111,11 @@ class Lookout:
                 audience=attempts.workload.audience,
                 now=now,
             )
-            # It asks each attempt, and who is busy makes no pause.
             is_over = newer or stopping.asked_count
             ticks = () if is_over else self.ticking.look(projection, now=now)
             is_busy = has_chores or has_next or bool(ticks) or settler.is_due()
             ticks_at = self.ticking.next_instant(projection)
+            # It asks each attempt, and who is busy makes no pause.
             pause_s = 0.0 if is_busy else self._pause_s(projection, ticks_at, now=now, now_s=now_s)
             rest = (
                 None
@@ -134,7 +134,8 @@ class Lookout:
         settler.renew_if_due(now_s, unproven_seq=self.lapses.unproven_seq)
         for worker, seen_seq in lapsed:
             settler.lapse(worker, seen_seq=seen_seq)
-        if not is_over and self.ticking.tick(ticks):
+        if ticks:
+            self.ticking.tick(ticks)
             # Its tasks are seen by the next look.
             return 0
         self._unblock(now_s)

@@ -60,13 +60,11 @@ class Ticking:
         coming = projection.schedules.coming()
         return next((at for at, name in coming if name not in self._beyond), None)
 
-    def tick(self, ticks: tuple[Tick, ...]) -> bool:
-        """Ticks; returns whether there was anything to do."""
-        if ticks:
-            for _, body in self._node.execute(TickSchedules(ticks)).events:
-                if isinstance(body, Ticked):
-                    self._warn(body)
-        return bool(ticks)
+    def tick(self, ticks: tuple[Tick, ...]) -> None:
+        """Says of these dues what becomes of them."""
+        for _, body in self._node.execute(TickSchedules(ticks)).events:
+            if isinstance(body, Ticked):
+                self._warn(body)
 
     def _warn(self, body: Ticked) -> None:
         """Of a due that made nothing against the will of its schedule; of one reason once."""

@@ -33,10 +33,8 @@ _TASK_FIELDS = [
     *(name for names in PARTS.values() for name in names if name not in _INSTANTS),
     *_INSTANTS,
 ]
-
-
-# Who asked for a rule, and why, is no part of it.
-_HOW_IT_WAS_ASKED = {"by", "reason", "via", "decided_at", "code", "limit", "scope"}
+# Of what is said of a rule: who asked for it and why, which is no part of it, and its name.
+_BESIDE_A_RULE = {"by", "reason", "via", "decided_at", "code", "limit", "scope"}
 
 
 class TaskDifference(Struct, frozen=True):
@@ -299,6 +297,6 @@ def _rules(governing: Governing) -> dict[str, Any]:
 def _rule_fields(said: Any) -> dict[str, Any]:  # noqa: ANN401
     if said is None:
         return {}
-    names = (name for name in said.__struct_fields__ if name not in _HOW_IT_WAS_ASKED)
+    names = (name for name in said.__struct_fields__ if name not in _BESIDE_A_RULE)
     # Its kind, since a pause without an end has no other field that would tell of it.
     return {said.kind: True, **{name: getattr(said, name) for name in names}}

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from msgspec.structs import replace
 
 from eventq import LogCorruptError, Queue
 from eventq.audit.stepper.cursor import Cursor
-from eventq.core.commits import Commit, Unknown
+from eventq.core.commits import Commit, Event, Unknown
+from eventq.core.projection import Projection
 from eventq.core.task import Task
 from eventq.errors import ArgumentError
 from eventq.eventlog import EventLog, open_log
 from eventq.eventlog.memory import MemoryLog, MemoryStorage
 from eventq.replay.points import Point
-from eventq.snapshot import create
+from eventq.snapshot import create, projection_at
 from tests.driver import append_texts, memory_log
 from tests.support import ManualClock
 
@@ -54,6 +56,11 @@ def fail_the_third(_ctx: object, task: object) -> None:
     """A worker for whom one task is too much."""
     if getattr(task, "key", "") == "3":
         raise ValueError("too much")
+
+
+def is_among(wanted: range, _projection: Projection, event: Event, _task: Task | None) -> bool:
+    """A condition: whether the event has one of these positions."""
+    return event.seq in wanted
 
 
 def here(log: EventLog) -> Cursor:
@@ -159,6 +166,34 @@ def test_a_condition_is_run_to_in_both_directions(log: MemoryLog) -> None:
     assert cursor.projection.leased_count == 0
     assert not cursor.find(condition=lambda *_: False)
     assert cursor.seq == log.head().seq
+    assert not cursor.find(back=True, condition=lambda *_: False)
+    assert cursor.seq == 0
+
+
+def test_a_search_back_by_a_condition_folds_rarely_where_a_limit_is_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is run forward by stretches, and finds what a search event by event would find."""
+    url = f"memory://cursor-{next(NUMBERS)}"
+    with Queue(url, clock=ManualClock(), workers=1) as queue:
+        queue.set_limit("smtp", running=1)
+        queue.new_many({"n": n} for n in range(60))
+    log = open_log(url)
+    cursor = Cursor(log, now=FAR)
+    folds: list[int] = []
+
+    def counted(log: EventLog, point: Point) -> Projection:
+        folds.append(point.seq)
+        return projection_at(log, point)
+
+    monkeypatch.setattr("eventq.audit.stepper.cursor.projection_at", counted)
+    monkeypatch.setattr("eventq.audit.stepper.cursor.STEPWISE_EVENTS", 5)
+    for seq in range(1, log.head().seq):
+        cursor.jump("end")
+        folds.clear()
+        assert cursor.find(back=True, condition=partial(is_among, range(seq + 1)))
+        assert cursor.seq == seq
+        assert len(folds) <= 8
     assert not cursor.find(back=True, condition=lambda *_: False)
     assert cursor.seq == 0
 

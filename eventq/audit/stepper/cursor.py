@@ -2,7 +2,8 @@
 
 Forward is the fold's own `apply`. Backward is its inverse: each event taken back by what it
 replaced, which is kept for the last events and looked up by the task's history for older ones, so
-that a step costs the same anywhere. Nothing here reads a clock or appends an event.
+that a step costs the same anywhere; only where limits, pauses or turns are used, a step back folds
+anew. Nothing here reads a clock or appends an event.
 """
 
 from __future__ import annotations
@@ -284,18 +285,46 @@ class Cursor:
         *,
         back: bool,
     ) -> bool:
+
+        def holds(task: Task | None) -> bool:
+            if not self.seq % PROGRESS_EVENTS:
+                progress(self.seq)
+            event = self._window.event(self.seq)
+            return bool(event and condition(self._projection, event, task) and matches(event))
+
         self._projection.advance_to(self._projection.decided_at)
         try:
+            if back and self._projection.governing.is_on:
+                return self._run_stretches(holds, progress)
             while self.seq if back else self._window.event(self.seq + 1):
-                task = self._back() if back else self._on()
-                if not self.seq % PROGRESS_EVENTS:
-                    progress(self.seq)
-                event = self._window.event(self.seq)
-                if event and condition(self._projection, event, task) and matches(event):
+                if holds(self._back() if back else self._on()):
                     return True
             return False
         finally:
             self._stand()
+
+    def _run_stretches(self, holds: Callable[[Task | None], bool], progress: Progress) -> bool:
+        """Goes back to where it holds, by stretches that are run forward: a fold each, not a step.
+
+        Each is twice as long as the one before, so that few are folded however long the log is.
+        """
+        until, length = self.seq, STEPWISE_EVENTS
+        while until:
+            begin, found = max(0, until - length), None
+            self._start_at(begin, progress)
+            while True:
+                event = self._window.event(self.seq)
+                if holds(None if event is None else self._projection.tasks.get(event.task)):
+                    found = self.seq
+                if self.seq == until - 1:
+                    break
+                self._on()
+            if found is not None:
+                self._start_at(found, progress)
+                return True
+            until, length = begin, 2 * length
+        self._start_at(0, progress)
+        return False
 
 
 def _ignore(_seq: int) -> None:

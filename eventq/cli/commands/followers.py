@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from eventq.cli.output import Listing, plain_pairs, say_list, say_record
+from eventq.cli.output import Listing, say_list
 from eventq.cli.person import by_option
-from eventq.cli.place import Place, placed
+from eventq.cli.place import Place, placed, say_done
 from eventq.cli.text import short, time_text
 from eventq.cli.views.tasks import ERROR_CHARACTERS, error_text
 from eventq.core.durations import brief_duration
@@ -71,5 +71,4 @@ def drop(*, place: Place, name: str, by: str) -> None:
     """
     with place.open(create=False) as queue:
         queue.drop_follower(name, by=by)
-        seq = queue.log.head().seq
-    say_record({"dropped": name, "seq": seq}, plain_pairs, as_json=place.as_json)
+        say_done(place, queue, {"dropped": name})

@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from eventq.cli.ending import misuse
-from eventq.cli.output import plain_pairs, say_list, say_record
+from eventq.cli.output import say_list
 from eventq.cli.person import told
-from eventq.cli.place import Place, expect_command, placed
+from eventq.cli.place import Place, expect_command, placed, say_done
 from eventq.cli.views.rules import BUCKETS
 from eventq.cli.words import weight_option
 
@@ -49,8 +49,7 @@ def set_(
         misuse("expected --running or --rate; `eventq limit lift` is what leaves no bound")
     with place.open(create=True) as queue:
         queue.set_limit(name, running=running, rate=rate, per=per, by=by, reason=reason)
-        seq = queue.log.head().seq
-    say_record({"limit": name, "seq": seq}, plain_pairs, as_json=place.as_json)
+        say_done(place, queue, {"limit": name})
 
 
 @limit.command(epilog="Example: eventq limit lift smtp --by ada")
@@ -62,8 +61,7 @@ def lift(*, place: Place, name: str, per: str | None, by: str, reason: str) -> N
     """Lift a limit: its tasks run without bound."""
     with place.open(create=False) as queue:
         queue.set_limit(name, per=per, by=by, reason=reason)
-        seq = queue.log.head().seq
-    say_record({"lifted": name, "seq": seq}, plain_pairs, as_json=place.as_json)
+        say_done(place, queue, {"lifted": name})
 
 
 @click.command(epilog="Example: eventq limits --json")
@@ -99,6 +97,5 @@ def fair(
     found = dict(weights)
     with place.open(create=True) as queue:
         queue.set_turns(per=per, weights=found, lifted=lift, by=by, reason=reason)
-        seq = queue.log.head().seq
-    answer = {"lifted": "turns"} if lift else {"per": per, "weights": found}
-    say_record(answer | {"seq": seq}, plain_pairs, as_json=place.as_json)
+        done = {"lifted": "turns"} if lift else {"per": per, "weights": found}
+        say_done(place, queue, done)

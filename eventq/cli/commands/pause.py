@@ -10,7 +10,7 @@ import click
 
 from eventq.cli.output import plain_pairs, say_list, say_record
 from eventq.cli.person import told
-from eventq.cli.place import Place, placed
+from eventq.cli.place import Place, placed, say_done
 from eventq.cli.views.rules import PAUSES
 from eventq.cli.words import instant_or_word, tags_option
 
@@ -85,8 +85,7 @@ def resume(
     """End a pause, told in the same words as it was begun."""
     with place.open(create=False) as queue:
         queue.resume(by=by, reason=reason, tags=tags or None, **scope)
-        seq = queue.log.head().seq
-    say_record({"seq": seq}, plain_pairs, as_json=place.as_json)
+        say_done(place, queue, {})
 
 
 @click.command(epilog="Example: eventq pauses --json")

@@ -11,9 +11,9 @@ import click
 
 from eventq import Handlers, Queue
 from eventq.cli.ending import misuse
-from eventq.cli.output import plain_pairs, say, say_json, say_list, say_record
+from eventq.cli.output import say, say_json, say_list, say_record
 from eventq.cli.person import told
-from eventq.cli.place import Place, placed
+from eventq.cli.place import Place, placed, say_done
 from eventq.cli.target import load_work
 from eventq.cli.text import time_text, visible
 from eventq.cli.views.rules import SCHEDULES, last_text, next_text
@@ -213,8 +213,7 @@ def drop(*, place: Place, name: str, by: str, reason: str) -> None:
     """Forget one schedule; a run whose code defines it plans it anew."""
     with place.open(create=False) as queue:
         queue.schedules[name].drop(by=by, reason=reason, via="cli")
-        seq = queue.log.head().seq
-    say_record({"dropped": name, "seq": seq}, plain_pairs, as_json=place.as_json)
+        say_done(place, queue, {"dropped": name})
 
 
 def _say_state(place: Place, queue: Queue, name: str) -> None:

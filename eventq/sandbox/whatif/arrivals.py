@@ -21,7 +21,7 @@ Progress = Callable[[int], None]
 
 
 class Arrival(Struct, frozen=True, gc=False):
-    """What came from outside: a task created, edited, called off or reopened."""
+    """What came from outside: a task created, edited, called off or reopened, or a rule said."""
 
     at: int
     task: int

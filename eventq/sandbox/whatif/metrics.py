@@ -78,7 +78,7 @@ class Metrics:
         if self._first_at is None:
             self._first_at = at
 
-    def begin(self, group: int, wait_us: int, share: str = "") -> None:
+    def begin(self, group: int, wait_us: int, share: str) -> None:
         """An attempt began."""
         self.attempts += 1
         self._waits[group].append(wait_us)

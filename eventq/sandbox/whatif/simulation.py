@@ -150,6 +150,9 @@ class Simulation:
 
     def _arrive(self, arrival: Arrival, coming: Iterator[Arrival]) -> Arrival | None:
         """Takes one arrival, or all new tasks that came at once; returns the one behind."""
+        if isinstance(arrival.body, Asked):
+            self._govern(arrival.body)
+            return next(coming, None)
         if type(arrival.body) is not Created:
             self._edit(arrival)
             return next(coming, None)
@@ -200,10 +203,15 @@ class Simulation:
         return msgspec.structs.replace(created, **self._links(body, self._numbers[place]))
 
     def _is_skipped(self, arrival: Arrival, body: Created) -> bool:
-        """Whether a due makes no task, since that of the one before is open; or is not there."""
+        """Decides a due; returns whether it makes no task, since that of the one before is open.
+
+        Nor do the others come that a skipped due would have brought.
+        """
         dues, name = self._dues, body.schedule
-        if dues is None or name is None or not dues.is_due(arrival):
-            return dues is not None and dues.is_dropped(arrival)
+        if dues is None:
+            return False
+        if name is None or not dues.is_due(arrival):
+            return dues.is_dropped(arrival)
         last = dues.last_of(name)
         number = None if last is None else self._numbers.get(self._trace.place_of(last))
         overlap = dues.overlaps[name]
@@ -253,9 +261,6 @@ class Simulation:
 
     def _edit(self, arrival: Arrival) -> None:
         """What a person did to a task, as far as the task still stands so that it can be done."""
-        if isinstance(arrival.body, Asked):
-            self._govern(arrival.body)
-            return
         place = self._trace.place_of(arrival.task)
         if type(arrival.body) is Retried:
             self._reopen(place, arrival.at, arrival.body)
