@@ -1,4 +1,4 @@
-"""What all tests share: how hard hypothesis tries, and the MongoDB servers of a run."""
+"""What all tests share: how hard hypothesis tries, the MongoDB servers of a run, a log, a clock."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 from tests import servers
+from tests.support import HookedLog, ManualClock
 from tools.mongod import ReplicaSet
 
 # The gate must give one verdict for one tree, so it draws the same examples each time.
@@ -48,3 +49,15 @@ def three_mongods() -> Iterator[ReplicaSet]:
     """A replica set of three nodes; whoever harms it leaves it whole."""
     with servers.running(3) as three:
         yield three
+
+
+@pytest.fixture
+def log() -> HookedLog:
+    """A log in memory, which several nodes may share."""
+    return HookedLog()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """A clock to move: the first node's, where there are several."""
+    return ManualClock()

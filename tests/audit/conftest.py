@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
+from eventq import Queue
+from eventq.testing import ManualClock
 from tests.stage import Stage
 
 
@@ -11,3 +15,10 @@ from tests.stage import Stage
 def stage() -> Stage:
     """An empty queue."""
     return Stage()
+
+
+@pytest.fixture
+def queue() -> Iterator[Queue]:
+    """A queue of one worker, and a clock that only a run that waits moves."""
+    with Queue("memory://", workers=1, clock=ManualClock()) as queue:
+        yield queue

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from eventq import ArgumentError, Context, Queue, TaskNotFoundError
-from eventq.audit import FlowView, flow_at, story, why
+from eventq.audit import FlowView, flow_at, story
 from eventq.replay.points import find_point
+from tests.audit.asking import asked
 
 
 class Doc:
@@ -104,8 +105,7 @@ def test_what_is_in_no_flow_is_told_so(doc: Doc) -> None:
 def test_why_follows_what_a_task_waits_for(doc: Doc) -> None:
     """Down to the one that can run; a finaliser waits for the members of its flow."""
     _, _, last, failed, closed = doc.numbers
-    point = find_point(doc.queue.log, "end", now=doc.queue._node.now())
-    verdicts = [why(doc.queue.log, str(number), point).verdict for number in (last, failed, closed)]
+    verdicts = [asked(doc.queue, str(number)).verdict for number in (last, failed, closed)]
 
     assert verdicts[0] == "it comes after task one (page), which is ready"
     assert verdicts[1:] == [f"3 members of its flow {doc.flow.number} must end first"] * 2

@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from eventq import Queue
-from eventq.audit import Cursor, Why, why
+from eventq.audit import Cursor
 from eventq.replay.fold import replay
-from eventq.replay.points import PointLike, find_point
 from eventq.snapshot import compare
-from eventq.testing import ManualClock
+from tests.audit.asking import asked
 from tests.replays import rules_of
-
-
-def asked(queue: Queue, key: str, at: PointLike = "end") -> Why:
-    """The answer at a point."""
-    return why(queue.log, key, find_point(queue.log, at, now=queue._node.now()))
-
-
-@pytest.fixture
-def queue() -> Any:  # noqa: ANN401 - a fixture
-    """A queue of one worker, and a clock that only a run that waits moves."""
-    with Queue("memory://", workers=1, clock=ManualClock()) as queue:
-        yield queue
 
 
 def test_why_at_a_moment_when_the_limit_held_it(queue: Queue) -> None:

@@ -4,24 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from eventq import Queue
-from eventq.audit import Why, why
-from eventq.replay.points import PointLike, find_point
-from eventq.testing import ManualClock
-
-
-def asked(queue: Queue, key: str, at: PointLike = "end") -> Why:
-    """The answer at a point."""
-    return why(queue.log, key, find_point(queue.log, at, now=queue._node.now()))
-
-
-@pytest.fixture
-def queue() -> Any:  # noqa: ANN401 - a fixture
-    """A queue of one worker, and a clock that only a run that waits moves."""
-    with Queue("memory://", workers=1, clock=ManualClock()) as queue:
-        yield queue
+from tests.audit.asking import asked
 
 
 def test_why_goes_down_to_the_task_that_runs(queue: Queue) -> None:

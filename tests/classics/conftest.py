@@ -1,4 +1,4 @@
-"""What the classics share: a log in memory, and two nodes on it, each with a clock of its own."""
+"""What the classics share: two nodes on one log in memory, each with a clock of its own."""
 
 from __future__ import annotations
 
@@ -7,28 +7,16 @@ from collections.abc import Iterator
 import pytest
 
 from eventq import Queue
-from eventq.verify import verify
+from tests.checker import check_log
 from tests.support import HookedLog, ManualClock, queue_on
 
 
 @pytest.fixture
-def log() -> HookedLog:
-    """The log that all nodes share; it must be a good one in the end."""
-    return HookedLog()
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    """The first node's clock."""
-    return ManualClock()
-
-
-@pytest.fixture
 def queue(log: HookedLog, clock: ManualClock) -> Iterator[Queue]:
-    """The first node."""
+    """The first node; what it leaves must be a good log."""
     with queue_on(log, clock=clock, workers=1, backoff="1s") as queue:
         yield queue
-    assert verify(HookedLog(log.storage)).findings == ()
+    check_log(HookedLog(log.storage))
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from eventq.eventlog.contract import Decide
 from eventq.handlers.context import Context
 from eventq.node import node
 from eventq.runner import snapshots
-from tests.classics.nodes import lease_tasks
+from tests.classics.nodes import Slow, lease_tasks
 from tests.support import (
     Gate,
     HookedLog,
@@ -238,28 +238,19 @@ def test_what_was_leased_ahead_is_not_begun_after_its_lease_has_lapsed(
 
     Here a node that stood still drops what it had not begun, and the other one runs it, once.
     """
-    gate, begun, taken = Gate(), list[str](), list[str]()
-    queue.new_many([{}] * 50, priority=1)
-    for key in ("slow", "ahead-0", "ahead-1", "ahead-2"):
-        queue.new(key=key)
+    slow, taken = Slow(queue, "ahead-0", "ahead-1", "ahead-2"), list[str]()
 
-    def worker(_ctx: Context, task: Task) -> None:
-        if task.caller_key is not None:
-            begun.append(task.key)
-        if task.key == "slow":
-            gate()
-
-    with running(queue, worker, lease_ttl="3s"):
-        wait_until(gate.reached.is_set)
+    with running(queue, slow, lease_ttl="3s"):
+        wait_until(slow.gate.reached.is_set)
         wait_until(lambda: queue.stats().leased == 4, "tasks to be leased ahead")
         with running(judge, lambda _, task: taken.append(task.key), lease_ttl="3s"):
             look(judge)
             let_lapse(judge, judges_clock)
             wait_until(lambda: not judge.tasks(), "the judge to take all over")
-            gate.open()
+            slow.gate.open()
             wait_until(lambda: judge.stats().refused)
 
-    assert begun == ["slow"]
+    assert slow.begun == ["slow"]
     assert sorted(taken) == ["ahead-0", "ahead-1", "ahead-2", "slow"]
 
 

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from eventq import Handlers, Queue, Task
+from eventq import Handlers, Queue
 from eventq.core.commits import Commit
-from eventq.handlers.context import Context
 from eventq.testing import harness
+from tests.classics.nodes import Slow
 from tests.runner import isolated
 from tests.support import (
     Gate,
@@ -154,30 +154,21 @@ def test_a_run_that_is_told_to_end_begins_nothing_more(queue: Queue) -> None:
 
     Here what it has leased ahead is given back at once, with no attempt counted.
     """
-    gate, begun = Gate(), list[str]()
-    queue.new_many([{}] * 50, priority=1)
-    for key in ("slow", "next-0", "next-1"):
-        queue.new(key=key)
-
-    def worker(_ctx: Context, task: Task) -> None:
-        if task.caller_key is not None:
-            begun.append(task.key)
-        if task.key == "slow":
-            gate()
+    slow = Slow(queue, "next-0", "next-1")
 
     def drive() -> None:
-        with ending(queue, gate):
-            wait_until(gate.reached.is_set)
+        with ending(queue, slow.gate):
+            wait_until(slow.gate.reached.is_set)
             wait_until(lambda: queue.stats().leased == 3, "tasks to be leased ahead")
             os.kill(os.getpid(), signal.SIGTERM)
             wait_until(lambda: queue.stats().leased == 1, "the others to be given back")
-            gate.open()
+            slow.gate.open()
             wait_until(lambda: final(queue, "slow").state == "completed")
 
     driver = Spawned(drive)
-    queue.run(worker)
+    queue.run(slow)
     driver.result()
 
-    assert begun == ["slow"]
+    assert slow.begun == ["slow"]
     assert kinds(queue, "next-0") == ["created", "leased", "released"]
     assert [task.attempt for task in queue.tasks()] == [0, 0]

@@ -353,22 +353,3 @@ def test_a_key_of_another_task_fails_the_attempt_for_good() -> None:
         assert queue.get("child of bad") is None
         assert {final(queue, f"child of {key}").state for key in ("one", "two")} == {"completed"}
         assert final(queue, "taken").tags == {"a": 1}
-
-
-def test_a_child_that_comes_after_nobody_fails_the_attempt_for_good(queue: Queue) -> None:
-    """The run goes on: this attempt alone asked for what cannot be."""
-    queue.new(key="bad")
-    queue.new(key="good")
-
-    def work(ctx: Context, task: Task) -> None:
-        if task.key == "bad":
-            ctx.new({"a": 1}, after="nowhere")
-
-    report = queue.run(work, until="idle")
-
-    assert (report.completed, report.expired) == (1, 1)
-    bad = final(queue, "bad")
-    assert bad.final_reason == "fatal"
-    assert bad.last_error is not None
-    assert bad.last_error.type == "eventq.TaskNotFoundError"
-    assert [event.kind for event in queue.events()].count("created") == 2

@@ -260,6 +260,7 @@ def test_an_attempt_whose_task_comes_after_none_that_is_there_has_failed(shop: S
     assert ended.last_error is not None
     assert ended.last_error.type == "eventq.TaskNotFoundError"
     assert shop.calls == [("tell", "third")]
+    assert [event.kind for event in shop.queue.events()].count("created") == 2
 
 
 def test_a_failure_ends_the_flow(shop: Shop) -> None:

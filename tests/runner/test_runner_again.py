@@ -26,18 +26,6 @@ from tests.support import (
 
 
 @pytest.fixture
-def log() -> HookedLog:
-    """The log below the queue."""
-    return HookedLog()
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    """A clock to move."""
-    return ManualClock()
-
-
-@pytest.fixture
 def queue(log: HookedLog, clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Queue]:
     """A queue of two workers whose runs wait for nobody; what it leaves must be a good log."""
     monkeypatch.setattr(executor, "JOIN_S", 0.0)

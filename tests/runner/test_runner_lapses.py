@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -10,7 +10,6 @@ from eventq import LogUnavailableError, Queue
 from eventq.core.commits import Commit
 from eventq.core.holders import Holder
 from eventq.runner.lapses import LOOK_S, LapseWatch
-from tests.checker import check_log
 from tests.support import (
     Gate,
     HookedLog,
@@ -22,26 +21,6 @@ from tests.support import (
     running,
     wait_until,
 )
-
-
-@pytest.fixture
-def log() -> HookedLog:
-    """The log that all nodes share."""
-    return HookedLog()
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    """The first node's clock."""
-    return ManualClock()
-
-
-@pytest.fixture
-def queue(log: HookedLog, clock: ManualClock) -> Iterator[Queue]:
-    """The first node."""
-    with queue_on(log, clock=clock, workers=1) as queue:
-        yield queue
-    check_log(HookedLog(log.storage))
 
 
 def refuse(_commit: Commit) -> None:

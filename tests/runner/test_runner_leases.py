@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from eventq import Queue, Task
 from eventq.core.events import Failed
@@ -28,26 +25,6 @@ from tests.support import (
     running,
     wait_until,
 )
-
-
-@pytest.fixture
-def log() -> HookedLog:
-    """The log that all nodes share."""
-    return HookedLog()
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    """The first node's clock."""
-    return ManualClock()
-
-
-@pytest.fixture
-def queue(log: HookedLog, clock: ManualClock) -> Iterator[Queue]:
-    """The first node."""
-    with queue_on(log, clock=clock, workers=1) as queue:
-        yield queue
-    check_log(HookedLog(log.storage))
 
 
 class TestLapses:

@@ -61,12 +61,13 @@ def outcomes() -> list[RawCommit]:
     """What workers raise on purpose: later, never, for good, put off; what they tell and make."""
     shop = eventq.Handlers()
 
-    @shop.task("does", max_retries=2)
+    @shop.task("does", max_retries=2, keep_logs="info")
     def does(ctx: eventq.Context, what: str) -> str:
         if what == "snooze" and ctx.task.snoozes < 2:
             raise eventq.Snooze("30s")
         if what == "retry" and ctx.task.attempt < 2:
             ctx.progress(1, 2, note="half")
+            ctx.log.info("half of it")
             ctx.save({"tried": 1})
             raise eventq.Retry(delay="45s")
         if what == "cancel":
@@ -210,7 +211,7 @@ def pauses() -> list[RawCommit]:
 
 
 def flows() -> list[RawCommit]:
-    """Flows that go well and that fail, with results, holds, cascades and their coming back."""
+    """Flows that go well and that fail: results, holds, cascades, and what comes back or cannot."""
     shop = eventq.Handlers()
 
     @shop.task("scans", max_retries=0)
@@ -241,7 +242,10 @@ def flows() -> list[RawCommit]:
         held = tells.using(after=bad, if_failed="hold").new("held")
         tells.using(after=bad, if_failed="run").new("run")
         tells.using(after=held).new("behind")
+        tells.using(after=bad, unique="one").new("skipped")
         t.run()
+        # What it cancelled comes back with it, but for one whose value is taken.
+        tells.using(unique="one", delay="10s").new("taken")
         t.queue.retry(bad.key, by="ada")
         failed = next(each for each in t.queue.tasks(state="expired") if each.name == "scans")
         t.queue.retry(failed.key, by="ada")
@@ -269,7 +273,7 @@ def uniques() -> list[RawCommit]:
 
 
 def schedules() -> list[RawCommit]:
-    """Cron and interval, over the night on which clocks change; overlaps, pauses, missed dues."""
+    """Cron and interval, in the night when clocks change; overlaps, pauses, missed dues, an end."""
     shop = eventq.Handlers()
 
     @shop.cron("30 2 * * *", tz="Europe/Berlin", catch_up="last")
@@ -295,6 +299,8 @@ def schedules() -> list[RawCommit]:
         t.queue.schedules["often"].trigger(by="ada")
         t.queue.schedules["often"].resume(by="ada")
         t.forward("30h")
+        t.queue.schedules["often"].drop(by="ada")
+        t.forward("1h")
         return commits_of(t)
 
 

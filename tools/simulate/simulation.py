@@ -62,6 +62,8 @@ class Simulation:
         self.step = 0
         self.is_drained = False
         """All has ended that could."""
+        self.left: list[int] = []
+        """The tasks that should have ended when the calm steps were over, and had not."""
         self.drained_seq = 0
         """Up to here followers have had time to come."""
         self._is_interloping = False
@@ -85,8 +87,8 @@ class Simulation:
         except Exception as error:  # noqa: BLE001 - whatever breaks is a finding
             findings.append(Finding("broke", self.step, _text_of(error)))
         if not findings and not self.is_drained:
-            left = open_left(self)
-            findings.append(Finding("drain", len(world.appended), f"{left} have not ended"))
+            text = f"{self.left} had not ended after {CALM_STEPS} calm steps"
+            findings.append(Finding("drain", len(world.appended), text))
         findings += check_all(self)
         return Played(
             world.seed, steps, calm_steps, len(world.appended), dict(world.sometimes), findings
@@ -186,9 +188,11 @@ class Simulation:
         for step in range(CALM_STEPS):
             world.chance.begin_step(steps + 1 + step)
             self._go_on()
-            if step % DRAIN_LOOKS == 0 and not open_left(self):
-                self.is_drained = True
-                break
+            if step % DRAIN_LOOKS == 0:
+                self.left = open_left(self)
+                if not self.left:
+                    self.is_drained = True
+                    break
         self.drained_seq = world.appended[-1].commit.last if world.appended else 0
         while not self._have_followed() and step < 2 * CALM_STEPS:
             self._go_on()
