@@ -21,6 +21,8 @@ class NaiveFlow:
     finalisers: list[Row] = field(default_factory=list)
     is_closed: bool = False
     has_failed: bool = False
+    is_over: bool = False
+    """No finaliser waits any more; one that is reopened later waits for nobody."""
 
 
 class NaiveLinks:
@@ -84,7 +86,7 @@ class NaiveLinks:
         if flow is not None and flow.is_closed and row in flow.members:
             flow.members.remove(row)
         if flow is not None and row.role != "member":
-            turn = not flow.is_closed or (row.role == "finally" and self._fails_on(flow))
+            turn = not flow.is_closed or (row.role == "finally" and not flow.is_over)
             row.state = "blocked" if turn else "waiting"
 
     def is_stuck(self, row: Row) -> bool:
@@ -135,11 +137,7 @@ class NaiveLinks:
 
     def flows_in_progress(self) -> set[int]:
         """The flows that go on, or whose last finalisers wait for others."""
-        return {
-            number
-            for number, flow in self.flows.items()
-            if not flow.is_closed or self._fails_on(flow)
-        }
+        return {number for number, flow in self.flows.items() if not flow.is_over}
 
     def caused_by(self, number: int) -> list[Row]:
         """The rows that the end of another one has cancelled, and that are so still."""
@@ -172,8 +170,9 @@ class NaiveLinks:
         for row in flow.finalisers:
             if row.state == "blocked" and row.role == "on_failure" and not row.unneeded:
                 row.state = "waiting"
+        flow.is_over = flow.is_over or not self._fails_on(flow)
         for row in flow.finalisers:
-            if row.state == "blocked" and row.role == "finally" and not self._fails_on(flow):
+            if row.state == "blocked" and row.role == "finally" and flow.is_over:
                 row.state = "waiting"
 
     def _fails_on(self, flow: NaiveFlow) -> bool:

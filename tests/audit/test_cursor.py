@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Iterator
 from functools import partial
 
 import pytest
 from msgspec.structs import replace
 
-from eventq import LogCorruptError, Queue
+from eventq import Context, LogCorruptError, Queue
 from eventq.audit.stepper.cursor import Cursor
 from eventq.core.commits import Commit, Event, Unknown
 from eventq.core.projection import Projection
@@ -56,6 +57,12 @@ def fail_the_third(_ctx: object, task: object) -> None:
     """A worker for whom one task is too much."""
     if getattr(task, "key", "") == "3":
         raise ValueError("too much")
+
+
+def save_and_fail(ctx: Context, _task: object) -> None:
+    """A worker that hands something to an attempt that will not come."""
+    ctx.save(1)
+    raise ValueError("too much")
 
 
 def is_among(wanted: range, _projection: Projection, event: Event, _task: Task | None) -> bool:
@@ -293,6 +300,23 @@ def test_a_log_may_grow(log: MemoryLog, clock: ManualClock) -> None:
     assert cursor.forward(1_000)
     assert cursor.seq == end + 2
     assert [event.seq for event in cursor.events(before=1, after=5)] == [end + 1, end + 2]
+
+
+def test_what_an_attempt_told_is_taken_back_by_its_history(clock: ManualClock) -> None:
+    """Also of a named task, whose route it shares with others, when no undo was kept."""
+    url = f"memory://cursor-{next(NUMBERS)}"
+    with Queue(url, clock=clock, workers=1, max_retries=0) as queue:
+        queue.new({}, name="mail")
+        queue.run(save_and_fail, names=["*"], until="idle")
+    cursor = Cursor(open_log(url), now=FAR)
+    cursor._undos = deque(maxlen=0)
+    cursor.find(kind="failed")
+
+    cursor.backward()
+
+    assert cursor.event is not None
+    assert cursor.event.kind == "saved"
+    cursor.projection.check()
 
 
 def test_an_unknown_kind_changes_no_number(log: MemoryLog) -> None:

@@ -123,7 +123,7 @@ class ReversibleProjection(Projection):
         if isinstance(event.body, Told):
             # Its attempt goes on, so that no index has changed.
             assert before is not None, "only an open task has an attempt that tells"
-            self.tasks[event.task] = before
+            self.tasks[event.task] = self._at_home(before)
             return
         if after is not None:
             self._remove(after)
