@@ -243,6 +243,25 @@ FAULTS: dict[str, tuple[int | str, list[Told]]] = {
             ago(9, retried(1, AT_9, reopens=reopening(), revived_by=1)),
         ],
     ),
+    "retried by hand, and minds what has failed": (
+        8,
+        [
+            ago(9, created(), created(**AFTER), of(1, "cancelled")),
+            ago(9, of(2, "cancelled", reason="why not")),
+            ago(9, retried(2, AT_9, reopens=reopening(after=[[1, "failed"]], needs=["after"]))),
+        ],
+    ),
+    "completed, and refused": (
+        15,
+        [
+            ago(9, created(), leased(1), completed(1, 2)),
+            ago(9, of(1, "refused", fence=2, worker="n", outcome="completed")),
+        ],
+    ),
+    "leased behind what only a newer eventq knows": (
+        7,
+        [ago(9, created()), ago(9, of(1, "pondered")), ago(9, leased(1))],
+    ),
     "a retry too many": (
         9,
         [

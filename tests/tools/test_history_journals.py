@@ -11,6 +11,7 @@ from tests.tools.histories import NAMESPACE, checked, sealed
 from tests.tools.telling import (
     AT_9,
     LAPSE,
+    POLICY,
     ago,
     completed,
     created,
@@ -188,6 +189,21 @@ DEEDS: dict[str, tuple[int | str, dict[str, Line | None]]] = {
     "begun too late": (13, {"start 1": start(1, 4, "n", 41_100_000), "end 1": None}),
     "skipped by a follower": ("follower", {"called again": None}),
 }
+
+
+def test_what_goes_on_behind_its_deadline_must_not_complete() -> None:
+    """Two seconds are borne."""
+    policy = {**POLICY, "deadline_us": 1_000_000}
+    found = Checker(NAMESPACE)
+    for commit in sealed([ago(9, created(policy=policy), leased(1)), ago(19, completed(1, 2))]):
+        found.add(commit)
+
+    def judged(us: int) -> list[int | str]:
+        lines = [start(1, 2, "n", 9_000_000), end(1, 2, "n", 9_000_000 + us)]
+        return [each.invariant for each in judge_workers(found, lines)]
+
+    assert judged(3_000_000) == []
+    assert judged(3_000_001) == ["deadline"]
 
 
 @pytest.mark.parametrize("name", DEEDS)

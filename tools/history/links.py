@@ -63,6 +63,8 @@ class Links:
         numbers = [each[0] for each in content.get("after", ())]
         if numbers != list(task.after):
             raise BrokenError(8, f"it comes back after {numbers}, not after {list(task.after)}")
+        if by is None and any(each[1:] == ["failed"] for each in content.get("after", ())):
+            raise BrokenError(8, "it is retried by hand, and minds what has failed before it")
         if by is not None and task.cause != by:
             raise BrokenError(8, f"it is revived by task {by}, which had not cancelled it")
         self._wait(task, content.get("after", ()))

@@ -218,6 +218,8 @@ class Moves:
             raise BrokenError(15, "the outcome of a live lease is refused")
         if not task.is_lost and fence not in task.fences:
             raise BrokenError(15, f"fence {fence} was no lease of task {number}")
+        if (task.state, task.fence, body["outcome"]) == ("completed", fence, "completed"):
+            self._world.report(15, _seq, f"attempt {fence} has completed, and is refused as well")
         if fence in task.refused:
             self._world.report(15, _seq, f"attempt {fence} is refused twice")
         task.refused.add(fence)
@@ -258,10 +260,19 @@ class Moves:
                 number, stub, 0, 0, None, 0, {}, {}, None, NO_LANE, is_foreign=True
             )
         self.lose(number)
+        if number in self._world.tasks:
+            self._world.tasks[number].is_foreign = True
 
     def move_lost(self, seq: int, number: int, body: Body) -> None:
-        """Of a lost task its end is believed, and that it comes back."""
+        """Of a lost task its end is believed, and that it comes back.
+
+        Only a node of the eventq that has touched it knows whether it may run.
+        """
         task, kind = self._world.tasks[number], body["kind"]
+        if kind == "leased" and task.is_foreign:
+            if not self._nodes.is_newer(self._nodes.get(body["worker"])):
+                text = f"node {body['worker']} leases task {number}: a newer eventq has touched it"
+                self._world.report(7, seq, text)
         if kind == "retried" and task.state in FINAL:
             task.state = "lost"
         elif kind in FINAL and task.state == "lost":

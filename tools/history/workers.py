@@ -70,6 +70,8 @@ class WorkerJudge:
                 self._find(15, event.seq, f"task {event.task} completed without having run")
             elif end["outcome"] != "completed":
                 self._find(15, event.seq, f"task {event.task} completed, but {end['outcome']}")
+            else:
+                self._judge_deadline(event, end)
         refused = {e.body["fence"] for e in events if e.body.get("kind") == "refused"}
         for fence, end in self._ends.items():
             lease_end = self._lease_ends.get(fence)
@@ -78,6 +80,15 @@ class WorkerJudge:
                 continue
             if end["node"] in left:
                 self._find(15, fence, f"task {end['task']} was done, and no event says so")
+
+    def _judge_deadline(self, event: Event, end: Line) -> None:
+        """What goes on for long behind its deadline fails, whatever its worker says."""
+        task = self._checker.world.tasks[event.task]
+        deadline_us = task.policy.get("deadline_us")
+        took_us = end["clock"] - self._starts[event.body["fence"]]["clock"]
+        if deadline_us is not None and took_us > deadline_us + LATE_US:
+            text = f"task {event.task} completed after {took_us} us, with a deadline of {deadline_us}"
+            self._find("deadline", event.seq, text)
 
     def _judge_overlaps(self) -> None:
         """Two attempts of one task go on at a time only where the first has lost its lease."""
