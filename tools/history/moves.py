@@ -270,9 +270,7 @@ class Moves:
         """
         task, kind = self._world.tasks[number], body["kind"]
         if kind == "leased" and task.is_foreign:
-            if not self._nodes.is_newer(self._nodes.get(body["worker"])):
-                text = f"node {body['worker']} leases task {number}: a newer eventq has touched it"
-                self._world.report(7, seq, text)
+            self._judge_lost_lease(seq, number, body["worker"])
         if kind == "retried" and task.state in FINAL:
             task.state = "lost"
         elif kind in FINAL and task.state == "lost":
@@ -296,6 +294,11 @@ class Moves:
                 invariant = 8
             raise BrokenError(invariant, f"{kind} of task {number}, which is {task.state}")
         return task
+
+    def _judge_lost_lease(self, seq: int, number: int, worker: str) -> None:
+        if not self._nodes.is_newer(self._nodes.get(worker)):
+            text = f"node {worker} leases task {number}, which a newer eventq has touched"
+            self._world.report(7, seq, text)
 
     def _end_lease(self, number: int, kind: str, body: Body) -> Task:
         task = self._in_state(number, kind, ("leased",))

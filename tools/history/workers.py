@@ -87,7 +87,7 @@ class WorkerJudge:
         deadline_us = task.policy.get("deadline_us")
         took_us = end["clock"] - self._starts[event.body["fence"]]["clock"]
         if deadline_us is not None and took_us > deadline_us + LATE_US:
-            text = f"task {event.task} completed after {took_us} us, with a deadline of {deadline_us}"
+            text = f"task {event.task} completed after {took_us} us, of {deadline_us} at the most"
             self._find("deadline", event.seq, text)
 
     def _judge_overlaps(self) -> None:

@@ -9,7 +9,8 @@ ATTEMPTS = (
         name="fence-not-asked",
         breaks="6: an outcome counts for whoever holds the lease now",
         file="core/settle.py",
-        old="        task = projection.tasks.get(outcome.task)\n        if task is None or task.fence",
+        old="        task = projection.tasks.get(outcome.task)\n"
+        "        if task is None or task.fence",
         new="        task = projection.tasks.get(outcome.task)\n"
         "        if task is not None and task.fence:\n"
         "            outcome = replace(outcome, fence=task.fence)\n"
@@ -19,7 +20,8 @@ ATTEMPTS = (
         name="refused-twice",
         breaks="15: one attempt leaves more than one `refused`",
         file="core/settle.py",
-        old="    if any(type(e.body) is Refused and e.body.fence == outcome.fence for e in history):\n"
+        old="    if any(type(e.body) is Refused and e.body.fence == outcome.fence"
+        " for e in history):\n"
         "        return True\n",
         new="",
     ),

@@ -58,7 +58,8 @@ DUES = (
         name="due-forgotten-by-plan",
         breaks="17: who plans a schedule anew drops a due that has come",
         file="core/scheduling.py",
-        old="    return replace(planned, next_at=known.next_at) if has_come or goes_back else planned\n",
+        old="    return replace(planned, next_at=known.next_at) if has_come or"
+        " goes_back else planned\n",
         new="    return planned\n",
     ),
     Mutant(

@@ -30,7 +30,8 @@ FLOWS = (
         name="cascade-by-half",
         breaks="14: only what waits at the moment of an end is cancelled, not what is told later",
         file="core/waits.py",
-        old='        if wait.failed and task.if_failed == "cancel":\n            self.doomed.add(number)\n',
+        old='        if wait.failed and task.if_failed == "cancel":\n'
+        "            self.doomed.add(number)\n",
         new="",
     ),
     Mutant(
@@ -114,7 +115,8 @@ FLOWS = (
         name="key-content-not-compared",
         breaks="10: a key stands for two contents",
         file="core/create.py",
-        old='        "tags": (sorted_json(decode(order.tags_json)), sorted_json(decode(there.tags))),\n',
+        old='        "tags": (sorted_json(decode(order.tags_json)),'
+        " sorted_json(decode(there.tags))),\n",
         new="",
     ),
     Mutant(

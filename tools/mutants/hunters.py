@@ -24,6 +24,8 @@ FAILED = re.compile(r"seed (\d+) failed: ")
 SAID = re.compile(r"    (.+?) at (\d+): (.+)")
 # From this seed on, each stage of a hunt; tests of the simulation have others.
 FIRST_SEED = 20_000
+# The part of a run of processes in which there are calls; then all is to end.
+CALLING = 0.18
 # A process that says nothing more gets so long to end by itself, in seconds.
 ENDS_S = 5.0
 
@@ -51,8 +53,8 @@ class Stage:
 
 # Small budgets first: most is found at once.
 STAGES = (
-    Stage("simulation", 20.0, 300),
-    Stage("processes", 35.0),
+    Stage("simulation", 15.0, 300),
+    Stage("processes", 40.0),
     Stage("simulation", 65.0, 800),
 )
 
@@ -89,7 +91,7 @@ def simulate(folder: Path, *, seconds: float, steps: int) -> Find | None:
 
 def run_processes(folder: Path, *, seconds: float) -> Find | None:
     """Has real processes work on a file, some of which are killed, and judges what they left."""
-    command = ["tools.mutants.rough", "--seconds", f"{max(4.0, seconds * 0.3):.1f}"]
+    command = ["tools.mutants.rough", "--seconds", f"{seconds * CALLING:.1f}"]
     command += ["--most", f"{seconds:.1f}"]
     with _running(folder, command, seconds=seconds + ENDS_S) as lines:
         said = [line.rstrip("\n") for line in lines]

@@ -10,7 +10,8 @@ LOGS = (
         breaks="2: an append of unknown outcome is made again",
         file="node/committer.py",
         old="                if not isinstance(error, LogConflictError):\n",
-        new="                if not isinstance(error, (LogConflictError, LogOutcomeUnknownError)):\n",
+        new="                if not isinstance(error, (LogConflictError,"
+        " LogOutcomeUnknownError)):\n",
     ),
     Mutant(
         name="slot-read-back-blindly",

@@ -1,4 +1,4 @@
-"""What a planted fault is, and how it gets into a copy of the package. The original is only read."""
+"""What a planted fault is, and how it gets into a copy of the package, which alone is changed."""
 
 from __future__ import annotations
 

@@ -16,7 +16,8 @@ ORDER = (
         name="tie-reversed",
         breaks="7: of two lists that are level, the later one runs first",
         file="core/ranks.py",
-        old="    heads = [(ranks[0], place) for place, ranks in enumerate(lists)]\n    heapify(heads)\n",
+        old="    heads = [(ranks[0], place) for place, ranks in enumerate(lists)]\n"
+        "    heapify(heads)\n",
         new="    heads = [(ranks[0], place) for place, ranks in enumerate(lists)]\n"
         "    heapify(heads)\n"
         "    if len(heads) > 1 and heads[0][0][0] == heads[1][0][0]:\n"
@@ -75,7 +76,8 @@ ORDER = (
         name="limit-off-by-one",
         breaks="16: one lease more than a limit bears",
         file="core/limits.py",
-        old="if said.running is not None and use.running >= said.running:\n            return False",
+        old="if said.running is not None and use.running >= said.running:\n"
+        "            return False",
         new="if said.running is not None and use.running > said.running:\n            return False",
     ),
     Mutant(
@@ -180,7 +182,8 @@ ORDER = (
         name="standby-minds-no-limit",
         breaks="16: what is made while a run rests is leased though its limit is full",
         file="core/governing.py",
-        old="        if self.limits.full(route.buckets, now) is not None:\n            return False\n",
+        old="        if self.limits.full(route.buckets, now) is not None:\n"
+        "            return False\n",
         new="",
     ),
     Mutant(

@@ -30,8 +30,8 @@ def table_of(results: Mapping[str, Result]) -> str:
     by = Counter(each.find.hunter.split(",")[0] for each in found if each.find is not None)
     hunters = ", ".join(f"{count} by the {hunter}" for hunter, count in sorted(by.items()))
     lines = [
-        f"On {today}, with Python {platform.python_version()}: {len(found)} of {len(known)} were "
-        f"found, {hunters}. {_control(results.get(CONTROL))}",
+        f"On {today}, with Python {platform.python_version()}: {len(found)} of {len(known)} found.",
+        f"{hunters[:1].upper()}{hunters[1:]}. {_control(results.get(CONTROL))}",
         "",
         "| Fault | What it breaks | Found by | As | After |",
         "|---|---|---|---|---|",

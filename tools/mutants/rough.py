@@ -8,6 +8,7 @@ what no journal can show is looked at here. It imports eventq only to call it.
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import signal
 import subprocess
@@ -32,6 +33,8 @@ CALLERS = 4
 GAP_S = 0.02
 # Until all is done, a stopped process has ended, and a task that could begin has.
 DRAIN_S, STOP_S, BEGIN_S = 15.0, 20.0, 4.0
+# A process that stands still comes back so long after its leases are over.
+STALL_S = 1.0
 PROBES = 9
 # What is made while a process rests begins so soon; half of the time that it would be polled.
 PROMPT_S = 0.25
@@ -54,7 +57,7 @@ class Callers:
         self._queue = queue
         self._is_over = threading.Event()
         self._lock = threading.Lock()
-        self._calls = 0
+        self._calls = self._numbers = 0
         self._keys: list[str] = []
         self._threads = [
             threading.Thread(target=self._go_on, args=(random.Random(number),))
@@ -71,6 +74,11 @@ class Callers:
         self._is_over.set()
         for thread in self._threads:
             thread.join()
+
+    def next(self) -> int:
+        """A number that no other task has in its tags."""
+        self._numbers -= 1
+        return self._numbers
 
     def make(self, tags: dict[str, Any], **options: Any) -> eventq.Task | None:  # noqa: ANN401
         """One call for a task, written down."""
@@ -190,8 +198,9 @@ class Callers:
             lambda: self._queue.pause(limit="two", until=0.3),
         ]
         if keys:
+            old = chance.choice(self._keys[-150:])
             asks += [lambda: self._queue.cancel(keys[0], by=by)]
-            asks += [lambda: self._queue.retry(keys[0], by=by)] * 4
+            asks += [lambda: self._queue.retry(old, by=by)] * 4
             asks += [lambda: self._queue.update(keys[0], priority=chance.randrange(3), by=by)]
         try:
             chance.choice(asks)()
@@ -203,7 +212,8 @@ class Processes:
     """The processes of workers, and what was done to them."""
 
     def __init__(self, url: str, folder: Path) -> None:
-        self.killed: set[int] = set()
+        self.silenced: set[int] = set()
+        """Those that were killed, or stood still for longer than their leases."""
         self.told: dict[int, int] = {}
         """By process, when it was told to stop; microseconds since boot."""
         self.broken: list[str] = []
@@ -218,10 +228,17 @@ class Processes:
     def kill(self, pid: int) -> None:
         """SIGKILL for one."""
         process = self._take(pid)
-        self.killed.add(pid)
+        self.silenced.add(pid)
         self._note_end(process.poll())
         process.kill()
         process.wait()
+
+    def stall(self, pid: int) -> None:
+        """SIGSTOP for one, and SIGCONT when its leases are long over."""
+        self.silenced.add(pid)
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(TTL_S + STALL_S)
+        os.kill(pid, signal.SIGCONT)
 
     def stop(self, pid: int) -> None:
         """SIGTERM for one, which must end well."""
@@ -303,19 +320,24 @@ def play(folder: Path, *, seconds: float, most: float) -> list[Finding]:
 
 
 def go_on(callers: Callers, processes: Processes, workers: Path, seconds: float) -> None:
-    """Has callers call and processes work; one is killed, one told to stop amid long tasks."""
+    """Has callers call and processes work; each fault strikes one amid a long task."""
+
+    def busy() -> int:
+        slow = [callers.make({"what": "slow", "number": callers.next()}, priority=9) for _ in "123"]
+        return runs(workers, slow)
+
     processes.start()
     processes.start()
     callers.start()
-    time.sleep(seconds * 0.4)
-    slow = [callers.make({"what": "slow", "number": -number}, priority=9) for number in (1, 2, 3)]
-    processes.kill(runs(workers, slow))
-    processes.start()
     time.sleep(seconds * 0.3)
-    slow = [callers.make({"what": "slow", "number": -number}, priority=9) for number in (4, 5, 6)]
-    late = {"what": "late", "number": -7}
+    processes.kill(busy())
+    processes.start()
+    time.sleep(seconds * 0.2)
+    processes.stall(busy())
+    time.sleep(seconds * 0.2)
+    late = {"what": "late", "number": callers.next()}
     callers.make(late, priority=9, deadline=DEADLINE_S, max_retries=0)
-    told = runs(workers, slow)
+    told = busy()
     time.sleep(seconds * 0.1)
     # Others are open now: it must begin none of them.
     stops = threading.Thread(target=processes.stop, args=(told,))
@@ -348,7 +370,7 @@ def probe(callers: Callers, workers: Path) -> list[Finding]:
         delay_s = 0.3 if number == 0 else 0.0
         options = {"delay": delay_s} if delay_s else {}
         begun_us = boot_us()
-        task = callers.make({"what": "does", "number": -100 - number}, priority=50, **options)
+        task = callers.make({"what": "does", "number": callers.next()}, priority=50, **options)
         assert task is not None, "nothing refuses it"
         started = wait_for(lambda task=task: started_at(workers, task.number), BEGIN_S)  # type: ignore[misc]
         if started is None:
@@ -406,7 +428,7 @@ def judge(url: str, workers: Path, callers: Callers, processes: Processes) -> li
 
 
 def judge_lapses(checker: Checker, processes: Processes) -> Iterator[Finding]:
-    """Only what was killed lapses, and soon."""
+    """Only what was silenced lapses, and soon."""
     signs: dict[str, int] = {}
     for event in checker.events:
         body = event.body
@@ -414,7 +436,7 @@ def judge_lapses(checker: Checker, processes: Processes) -> Iterator[Finding]:
             signs[body["worker"]] = event.at
         elif body["kind"] == "failed" and body["error"]["type"] == "LeaseLapsed":
             node = checker.events[body["fence"] - 1].body["worker"]
-            if pid_of(node) not in processes.killed:
+            if pid_of(node) not in processes.silenced:
                 yield Finding(13, event.seq, f"{node} lives, and its lease has lapsed")
             late_us = event.at - signs[node] - int(TTL_S * 1_000_000) - 2_000_000
             if late_us > SLACK_US:

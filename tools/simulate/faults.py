@@ -221,5 +221,6 @@ class Faults:
         outcome = Outcome(effect.task, effect.fence, "completed")
         command = SettleAndLease(effect.node, [outcome], host.plan.ttl_us, Vacancy(0, 0))
         with suppress(LogUnavailableError, NodeDiedError):
-            host.call(lambda queue: queue._node.execute(command))  # noqa: SLF001 - a late reply
-            world.sometimes["late outcome"] += 1
+            for _ in range(1 + world.chance.below(2)):
+                host.call(lambda queue: queue._node.execute(command))  # noqa: SLF001 - a late reply
+                world.sometimes["late outcome"] += 1
