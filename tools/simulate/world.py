@@ -55,7 +55,7 @@ class World:
         self.sometimes: Counter[str] = Counter()
         """How often each rare case was reached."""
         self.happenings = 0
-        """Steps: wake-ups, attempts' begins and ends, calls, faults, starts, appends, deliveries."""
+        """Steps: wake-ups, attempts' begins and ends, calls, faults, starts, appends, news."""
         self.looks_since_us: dict[str, int] = {}
         """When each process has begun its last run, by the true time."""
         self.is_calm = False
