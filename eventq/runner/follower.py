@@ -108,9 +108,9 @@ class FollowerRun:
         if self.done < 0:
             self.begin()
         now_s = self._clock.monotonic()
-        if now_s < self._again_s:
+        if now_s < self._again_s or self._stands_by(now_s):
             self.is_aside = True
-            return self._again_s - now_s
+            return self._again_s - now_s if now_s < self._again_s else LOOK_EVERY_S
         try:
             events, end = self._events.read(self.done)
         except LogArchivedError as error:
@@ -215,15 +215,26 @@ class FollowerRun:
         Returns False where another has it.
         """
         known = self._known()
-        if known is not None and known.said.worker != self._node.name:
-            # First: else what the other one has done would be read again at each look.
-            if known.said.seq > self.done:
-                self.done = known.said.seq
-                return True
-            is_held = self._clock.monotonic() < self._held_elsewhere_until_s
-            if is_held and known.said.ttl_us:
-                return False
+        if (
+            known is not None
+            and known.said.worker != self._node.name
+            and known.said.seq > self.done
+        ):
+            self.done = known.said.seq
+            return True
         return self._claim()
+
+    def _stands_by(self, now_s: float) -> bool:
+        """Whether another node is known to have the work, and to be no further: nothing is read."""
+        if now_s >= self._held_elsewhere_until_s or self._holds():
+            return False
+        known = self._known()
+        return (
+            known is not None
+            and known.said.worker != self._node.name
+            and known.said.ttl_us > 0
+            and known.said.seq <= self.done
+        )
 
     def _claim(self) -> bool:
         """Takes the work on, if no other node has it; goes on from where that came to."""

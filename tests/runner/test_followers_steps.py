@@ -11,6 +11,7 @@ from eventq.core.follow import AdvanceFollower, ClaimFollower
 from eventq.core.queue_events import Followed
 from eventq.eventlog.memory import MemoryLog, MemoryStorage
 from eventq.handlers.follow import make_follow
+from eventq.replay.followers import FollowedEvents
 from eventq.runner.follower import FollowerRun
 from tests.checker import check_log
 from tests.runner.test_followers import fail_odd, told
@@ -109,6 +110,34 @@ def test_one_that_stands_by_reads_nothing_twice() -> None:
 
     assert first.done > 3
     assert second.done >= told(ours)[-1].seq
+
+
+def test_one_that_stands_by_does_not_read_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the other one has it and is no further, there is nothing to be looked at."""
+    clock = ManualClock()
+    ours, theirs = two_queues(clock)
+    follow = make_follow("f", lambda _event: 1 / 0, kinds=["created"], names=None, since=0)
+    first, second = (FollowerRun(follow, node_of(q), ttl_us=30_000_000) for q in (ours, theirs))
+    ours.new()
+    for run in (first, second):
+        while not run.is_aside:
+            run.step(lambda: False)
+    reads: list[int] = []
+    read = FollowedEvents.read
+
+    def counted(events: FollowedEvents, after: int) -> tuple[list[Event], int]:
+        reads.append(after)
+        return read(events, after)
+
+    monkeypatch.setattr(FollowedEvents, "read", counted)
+
+    assert second.step(lambda: False) == 0.25
+    assert reads == []
+
+    # Until it has stood by for long enough.
+    clock.advance(31)
+    second.step(lambda: False)
+    assert reads
 
 
 def test_the_wait_after_a_failure_doubles() -> None:

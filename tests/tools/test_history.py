@@ -12,7 +12,8 @@ from eventq.core.commits import KINDS
 from tests.driver import memory_log
 from tests.stage import random_stage
 from tests.tools.good_histories import STORIES
-from tests.tools.histories import checked, raw_commits, told_of
+from tests.tools.histories import checked, invariants, raw_commits, sealed, told_of
+from tests.tools.telling import AT_9, PLANNED, SECOND, TICKED, ago, created, said
 from tools.generate import generate
 
 TOOL = Path(__file__).parents[2] / "tools" / "history"
@@ -82,3 +83,20 @@ def test_it_shares_nothing_with_eventq() -> None:
 
     ours = {root for root in roots if root.split(".")[0] in {"eventq", "tests", "tools"}}
     assert {root for root in ours if not root.startswith("tools.history.")} == set()
+
+
+def test_a_due_that_a_wrong_clock_has_passed_is_not_planned_again() -> None:
+    """Ticked an hour ahead, it goes on from there when a right clock sets another timing."""
+    hour = 3_600 * SECOND
+    ticked = {"due": 60 * SECOND, "outcome": "missed", "count": 60, "next_at": 3_660 * SECOND}
+    kept = {"timing": {"every_us": 45 * SECOND}, "next_at": 3_660 * SECOND, "decided_at": AT_9}
+    told = [
+        ago(9, said("planned", **PLANNED)),
+        (hour, [said("ticked", **{**TICKED, **ticked})]),
+        (hour, [said("planned", **{**PLANNED, **kept})]),
+    ]
+
+    assert checked(sealed(told)) == []
+
+    # Where nothing has been ticked that far, it would begin too late.
+    assert invariants(checked(sealed([told[0], (hour, [created()]), told[2]]))) == [17]

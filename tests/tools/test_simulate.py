@@ -13,7 +13,7 @@ from eventq.core.lease import Renew
 from eventq.runner.lapses import LapseWatch
 from tools.simulate import simulation
 from tools.simulate.campaign import Campaign, play
-from tools.simulate.shrinking import rule_of, shrink, steps_of, text_of
+from tools.simulate.shrinking import rule_of, shrink, text_of, turns_of
 from tools.simulate.simulation import Simulation
 
 # Short ones, so that all of this takes seconds.
@@ -61,7 +61,7 @@ def test_a_lapse_that_comes_too_early_is_found(monkeypatch: pytest.MonkeyPatch) 
         return [(name, holder.seen_seq) for name, holder in holders.items() if name != me]
 
     monkeypatch.setattr(LapseWatch, "look", look)
-    monkeypatch.setattr(simulation, "CALM_STEPS", 300)
+    monkeypatch.setattr(simulation, "CALM_TURNS", 300)
     found = (each.rule for seed in range(9) for each in play(seed, steps=STEPS).findings)
 
     assert next(rule for rule in found if rule in {"lapse", "history: 13"})
@@ -71,10 +71,18 @@ def test_a_failing_seed_shrinks(monkeypatch: pytest.MonkeyPatch) -> None:
     """To fewer steps that fail alike, told so that they can be played again."""
     monkeypatch.setattr(Renew, "decide", lambda *_: 1 / 0)
     said: list[str] = []
-    seed = next(seed for seed in range(9) if rule_of(seed, 100, set()) is not None)
+    seed = next(seed for seed in range(9) if play(seed, steps=100).findings)
 
     skipped = shrink(seed, 100, said.append)
 
     assert len(skipped) > 20
-    assert said[-1].endswith(f"--skip {text_of(skipped)}")
-    assert rule_of(seed, 100, steps_of(text_of(skipped))) == "broke"
+    options = dict(zip(*[iter(said[-1].split()[3:])] * 2, strict=True))
+    assert options["--skip"] == text_of(skipped)
+    found = rule_of(
+        seed,
+        100,
+        int(options["--turns"]),
+        without=options["--without"].split(","),
+        skipped=turns_of(options["--skip"]),
+    )
+    assert found == "broke"

@@ -48,7 +48,7 @@ class Schedules:
         if known is not None and known.planned["timing"] == timing:
             if next_at != known.next_at:
                 raise BrokenError(17, f"schedule {name} keeps its timing, and not its next due")
-        elif next_at is not None:
+        elif next_at is not None and not self._is_kept(known, timing, next_at):
             self._judge_first(name, timing, next_at)
         if known is None:
             self.by_name[name] = Schedule(body, next_at)
@@ -113,6 +113,16 @@ class Schedules:
             and not each.planned.get("paused")
             and each.next_at + each.planned.get("shift_us", 0) <= at
         ]
+
+    def _is_kept(self, known: Schedule | None, timing: Body, next_at: int) -> bool:
+        """The due before stands, since the timing's own first one is behind what has been ticked.
+
+        A clock that was ahead has ticked it.
+        """
+        if known is None or next_at != known.next_at or not known.ticked:
+            return False
+        first = next_due(timing, self._world.now)
+        return first is not None and first <= max(known.ticked)
 
     def _judge_first(self, name: str, timing: Body, next_at: int) -> None:
         """A timing is new: no due lies between now and the first one that is to come."""

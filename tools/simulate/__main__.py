@@ -1,6 +1,9 @@
-"""``python -m tools.simulate``: many seeds, or one of them step by step.
+"""``python -m tools.simulate``: many seeds, or one of them by itself.
 
-For example::
+A step is one thing that happens at an instant of virtual time: a process wakes up for a round, an
+attempt begins or ends, a caller asks, a fault strikes, a process starts, the log takes a commit, or
+a process hears of one. A turn draws what is next, by a seed of its own, or lets time pass. For
+example::
 
     python -m tools.simulate --seeds 10000 --steps 1000 --jobs 2 --resume simulated.json
     python -m tools.simulate --seed 42
@@ -15,13 +18,17 @@ import sys
 from pathlib import Path
 
 from tools.simulate.campaign import Campaign
-from tools.simulate.shrinking import shrink, steps_of
+from tools.simulate.shrinking import shrink, turns_of
 from tools.simulate.simulation import Simulation
 
 
 def main() -> int:
     """Runs what is asked for; returns 1 if anything was found."""
-    parser = argparse.ArgumentParser(prog="python -m tools.simulate", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.simulate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--seeds", type=int, default=100, help="how many")
     parser.add_argument("--from", dest="first", type=int, default=0, help="the first seed")
     parser.add_argument("--steps", type=int, default=1_000, help="of each, before all drains")
@@ -29,9 +36,12 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, help="no more seeds are begun after that")
     parser.add_argument("--resume", type=Path, help="a file that keeps how far it has come")
     parser.add_argument("--seed", type=int, help="replays one, and prints what happens")
-    parser.add_argument("--shrink", action="store_true", help="finds fewer steps that fail alike")
-    parser.add_argument("--skip", default="", help="steps that are left out, like 3-17,40")
-    parser.add_argument("--without", default="", help="faults that are left out, like crash,stall")
+    parser.add_argument("--shrink", action="store_true", help="finds less that fails alike")
+    parser.add_argument("--turns", type=int, help="replays so many turns instead of steps")
+    parser.add_argument("--skip", default="", help="turns that are left out, like 3-17,40")
+    parser.add_argument(
+        "--without", default="", help="hosts, features, faults and calls, like n1,schedules,crash"
+    )
     arguments = parser.parse_args()
     # What nodes warn of is what is done to them here.
     logging.disable(logging.CRITICAL)
@@ -49,7 +59,9 @@ def main() -> int:
     if arguments.shrink:
         return 1 if shrink(arguments.seed, arguments.steps, print) else 0
     simulation = Simulation(arguments.seed, without=without, tell=print)
-    played = simulation.play(arguments.steps, skipped=steps_of(arguments.skip))
+    played = simulation.play(
+        arguments.steps, turns=arguments.turns, skipped=turns_of(arguments.skip)
+    )
     for finding in played.findings:
         print(f"{finding.rule} at {finding.at}: {finding.text}")
     return 1 if played.findings else 0

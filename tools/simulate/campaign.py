@@ -46,7 +46,7 @@ class Campaign:
         self.sometimes: Counter[str] = Counter()
         """How often each rare case was reached, by all seeds together."""
         self.failed: list[int] = []
-        self.seeds = self.commits = self.calm_steps = 0
+        self.seeds = self.commits = self.turns = self.calm_turns = 0
         self._first = first
         self._count = count
         self._steps = steps
@@ -96,7 +96,8 @@ class Campaign:
     def _take(self, played: Played) -> None:
         self.seeds += 1
         self.commits += played.commits
-        self.calm_steps += played.calm_steps
+        self.turns += played.turns
+        self.calm_turns += played.calm_turns
         self.sometimes.update(played.sometimes)
         if played.findings:
             self.failed.append(played.seed)
@@ -107,8 +108,9 @@ class Campaign:
     def _line(self) -> str:
         steps = self.seeds * self._steps
         return (
-            f"{self.seeds:,} seeds, {steps:,} steps and {self.calm_steps:,} calm ones, "
-            f"{self.commits:,} commits in {self._spent_s:,.0f} s; {len(self.failed)} failed"
+            f"{self.seeds:,} seeds, {steps:,} steps in {self.turns:,} turns and "
+            f"{self.calm_turns:,} calm ones, {self.commits:,} commits in {self._spent_s:,.0f} s; "
+            f"{len(self.failed)} failed"
         )
 
     def _load(self) -> None:
@@ -118,7 +120,8 @@ class Campaign:
                 self.sometimes = Counter(known["sometimes"])
                 self.failed = known["failed"]
                 self.seeds, self.commits = known["seeds"], known["commits"]
-                self.calm_steps, self._spent_s = known["calm_steps"], known["spent_s"]
+                self.turns, self.calm_turns = known["turns"], known["calm_turns"]
+                self._spent_s = known["spent_s"]
 
     def _save(self) -> None:
         if self._resume is None:
@@ -128,7 +131,8 @@ class Campaign:
             "steps": self._steps,
             "seeds": self.seeds,
             "commits": self.commits,
-            "calm_steps": self.calm_steps,
+            "turns": self.turns,
+            "calm_turns": self.calm_turns,
             "spent_s": self._spent_s,
             "failed": self.failed,
             "sometimes": self.sometimes,

@@ -1,29 +1,37 @@
-"""Seeded chance. Each step draws from a seed of its own: one left out changes no other's."""
+"""Seeded chance. Each turn draws from a seed of its own: one left out changes no other's."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
 
-# Seeds and steps share one number: no run has so many steps.
-STEPS = 1_000_000
+# Seeds and turns share one number: no run has so many turns.
+TURNS = 1_000_000
+# Those of splitmix64, which is seeded in no time.
+STRIDE, FIRST, SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+MASK = 2**64 - 1
 
 
 class Chance:
-    """What a simulation draws from, seeded anew for each step."""
+    """What a simulation draws from, seeded anew for each turn."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
-        self._random = random.Random(seed)
-        self.random = self._random.random
-        """A number from 0 up to 1."""
+        self._state = 0
+        self.begin_turn(0)
 
-    def begin_step(self, step: int) -> None:
-        """Draws from now on what belongs to this step, whatever was drawn before it."""
-        self._random.seed((self._seed + 1) * STEPS + step)
+    def begin_turn(self, turn: int) -> None:
+        """Draws from now on what belongs to this turn, whatever was drawn before it."""
+        self._state = ((self._seed + 1) * TURNS + turn) * SECOND & MASK
+
+    def random(self) -> float:
+        """A number from 0 up to 1."""
+        self._state = (self._state + STRIDE) & MASK
+        mixed = ((self._state ^ (self._state >> 30)) * FIRST) & MASK
+        mixed = ((mixed ^ (mixed >> 27)) * SECOND) & MASK
+        return ((mixed ^ (mixed >> 31)) >> 11) * 2**-53
 
     def one_in(self, count: float) -> bool:
         """True once in so many times."""

@@ -5,7 +5,7 @@ Each call is written down before and after, as Jepsen's clients do: ok, failed, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from msgspec import Struct
@@ -39,7 +39,8 @@ class Call(Struct):
 class Clients:
     """All callers of one simulation."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, *, without: Collection[str] = ()) -> None:
+        """``without``: kinds of calls that are left out."""
         self.calls: list[Call] = []
         self.keys: list[str] = []
         """The keys of the tasks that calls have returned."""
@@ -63,12 +64,19 @@ class Clients:
             self._pause,
         ]
         self._managers = chance.some(managers, share=0.7) or managers
+        for calls in (self._makers, self._managers):
+            calls[:] = [call for call in calls if call.__name__[1:] not in without]
+        self.names = sorted({call.__name__[1:] for call in self._makers + self._managers})
 
     def act(self, host: Host, *, is_full: bool) -> None:
         """One call of somebody on this host; ``is_full``: there are tasks enough."""
         world, chance = self._world, self._world.chance
+        world.happenings += 1
         does_make = not is_full and chance.random() < 0.6
-        ask = chance.pick(self._makers if does_make else self._managers)
+        asks = self._makers if does_make else self._managers
+        if not asks:
+            return
+        ask = chance.pick(asks)
         call = self._call = Call(len(self.calls), ask.__name__[1:])
         self.calls.append(call)
         try:

@@ -126,6 +126,7 @@ class VirtualExecutor(Executor):
         world = self._world
         while self._waiting and len(self._running) < self._workers:
             attempt = self._waiting.popleft()
+            world.happenings += 1
             attempt.begin(self._clock.monotonic())
             self._effects.append(
                 Effect("start", attempt.task.number, attempt.task.fence, self._node, world.now_us)

@@ -61,6 +61,7 @@ class Faults:
         # Few kinds at a time find more than all together: each then meets itself.
         drawn = world.chance.some(kinds, share=0.6) or kinds
         self._kinds = [kind for kind in drawn if kind.__name__[1:] not in without]
+        self.names = sorted({kind.__name__[1:] for kind in self._kinds})
 
     def strike(self) -> None:
         """One fault."""
@@ -68,6 +69,7 @@ class Faults:
         host = chance.pick(self._hosts)
         if self._kinds and host.process is not None:
             kind = chance.pick(self._kinds)
+            self._world.happenings += 1
             self._world.tell(f"  fault: {kind.__name__[1:]} {host.name}")
             kind(host)
 

@@ -120,6 +120,7 @@ class Process:
         plan, world = self._plan, self._world
         if plan.workload is None:
             return
+        world.looks_since_us[self.name] = world.now_us
         before = self.runner
         self.bell = VirtualBell()
         pools = {}
@@ -200,12 +201,14 @@ class Process:
         """Lets one follower do a step."""
         world = self._world
         run = min(self.followers, key=self._follower_dues.__getitem__)
+        self._follower_dues[run] = NEVER_US
         try:
             pause_s = None if run.is_over else run.step(lambda: False)
         except LogUnavailableError:
             pause_s = AWAY_S
         due_us = NEVER_US if pause_s is None else world.now_us + self._clock.true_us(pause_s)
-        self._follower_dues[run] = due_us
+        # It may have been woken meanwhile.
+        self._follower_dues[run] = min(self._follower_dues[run], due_us)
         self.follower_due_us = min(self._follower_dues.values())
 
 
@@ -242,6 +245,7 @@ class Host:
 
     def act(self) -> None:
         """Does one of the things that are due."""
+        self._world.happenings += 1
         process = self.process
         if process is None:
             self.start()

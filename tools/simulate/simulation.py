@@ -1,4 +1,9 @@
-"""One simulation: steps drawn by a seed, faults among them; then calm, in which all must drain."""
+"""One simulation: what a seed draws, faults among it; then calm, in which all must drain.
+
+A step is one thing that happens at an instant: a wake-up, the begin or the end of an attempt, a
+call, a fault, a start of a process, an append, or a commit that a process hears of. A turn draws
+what happens next; where nothing does, time passes.
+"""
 
 from __future__ import annotations
 
@@ -17,25 +22,31 @@ from tools.simulate.checks import Finding, check_all, open_left
 from tools.simulate.clients import Clients
 from tools.simulate.faults import Faults
 from tools.simulate.hosts import Host, HostPlan
-from tools.simulate.workloads import Workloads, lengths_of
+from tools.simulate.workloads import FEATURES, Workloads, lengths_of
 from tools.simulate.world import PlaceClock, World
 
-# Of the steps, so many are faults, and calls of clients.
+# Of the turns, so many are faults, and calls of clients.
 FAULTS, CALLS = 0.04, 0.25
 # No more tasks are made while so many are open.
 OPEN_TASKS = 25
-# Steps in which all must have drained.
-CALM_STEPS = 20_000
+# A log of which all nodes keep away has no more happen: so many turns a step are enough.
+MOST_TURNS = 4
+# Turns in which all must have drained.
+CALM_TURNS = 20_000
+# Once nothing was appended about a task in so many calm turns, all come later to what they do: by
+# twice as much each time, up to this.
+IDLE_TURNS = 16
+LONGEST_IDLE_US = 60 * SECOND_US
 # It is looked this often whether they have.
-DRAIN_LOOKS = 20
+DRAIN_LOOKS = 8
 
 
 class Played(Struct, frozen=True):
     """What came of one seed."""
 
     seed: int
-    steps: int
-    calm_steps: int
+    turns: int
+    calm_turns: int
     commits: int
     sometimes: dict[str, int]
     findings: list[Finding]
@@ -51,50 +62,65 @@ class Simulation:
         without: Collection[str] = (),
         tell: Callable[[str], None] | None = None,
     ) -> None:
-        """``without``: kinds of faults that are left out."""
+        """``without``: what is left out of `parts`."""
         commit_plan._ids.seed(seed)  # noqa: SLF001 - else seals would be of chance
         self.world = world = World(seed, tell=tell)
-        world.chance.begin_step(0)
-        self.workloads = Workloads(world)
-        self.hosts = _hosts(world, self.workloads)
-        self.clients = Clients(world)
+        world.chance.begin_turn(0)
+        self.workloads = Workloads(world, without=without)
+        self.hosts = _hosts(world, self.workloads, without=without)
+        self.clients = Clients(world, without=without)
         self.faults = Faults(world, self.hosts, without=without)
-        self.step = 0
+        self.turn = 0
         self.is_drained = False
         """All has ended that could."""
         self.left: list[int] = []
-        """The tasks that should have ended when the calm steps were over, and had not."""
+        """The tasks that should have ended when the calm turns were over, and had not."""
+        # All come too late by so much, since nothing is to be done but to wait.
+        self._idle_us = 0
+        # How much was appended when it was last looked, and in which turn.
+        self._appended_count = self._last_turn = 0
         self.drained_seq = 0
         """Up to here followers have had time to come."""
         self._is_interloping = False
         world.interlope = self._interlope
         world.on_commit = self._wake_watchers
 
-    def play(self, steps: int, *, skipped: Collection[int] = ()) -> Played:
-        """Does so many steps, but those skipped; then calms down, drains and checks."""
+    def parts(self) -> list[str]:
+        """What can be left out: hosts, features, kinds of faults and of calls."""
+        hosts = [host.name for host in self.hosts[1:]]
+        return [*hosts, *FEATURES, *self.faults.names, *self.clients.names]
+
+    def play(
+        self, steps: int, *, turns: int | None = None, skipped: Collection[int] = ()
+    ) -> Played:
+        """Does so many steps; then calms down, drains and checks.
+
+        With ``turns`` it takes so many of them instead, whatever happens in each, but for those
+        that are skipped.
+        """
         world, chance = self.world, self.world.chance
         findings: list[Finding] = []
-        calm_steps = 0
+        taken = calm_turns = 0
+        most = MOST_TURNS * steps if turns is None else turns
         try:
-            for step in range(1, steps + 1):
-                if step in skipped:
-                    continue
-                self.step = step
-                chance.begin_step(step)
-                self._do_step()
+            while self.turn < most and (turns is not None or world.happenings < steps):
+                self.turn = taken = self.turn + 1
+                if self.turn not in skipped:
+                    chance.begin_turn(self.turn)
+                    self._take_turn()
             self._calm_down()
-            calm_steps = self._drain(steps)
+            calm_turns = self._drain()
         except Exception as error:  # noqa: BLE001 - whatever breaks is a finding
-            findings.append(Finding("broke", self.step, _text_of(error)))
+            findings.append(Finding("broke", self.turn, _text_of(error)))
         if not findings and not self.is_drained:
-            text = f"{self.left} had not ended after {CALM_STEPS} calm steps"
+            text = f"{self.left} had not ended after {CALM_TURNS} calm turns"
             findings.append(Finding("drain", len(world.appended), text))
         findings += check_all(self)
         return Played(
-            world.seed, steps, calm_steps, len(world.appended), dict(world.sometimes), findings
+            world.seed, taken, calm_turns, len(world.appended), dict(world.sometimes), findings
         )
 
-    def _do_step(self) -> None:
+    def _take_turn(self) -> None:
         draw = self.world.chance.random()
         if draw < FAULTS:
             self.faults.strike()
@@ -118,7 +144,9 @@ class Simulation:
             world.chance.pick(due).act()
             return
         next_us = min(at_us for at_us, _ in dues)
-        if not world.is_calm and world.chance.one_in(8):
+        if world.is_calm:
+            next_us += self._idle_us
+        elif world.chance.one_in(8):
             next_us += int(world.chance.random() * 3 * SECOND_US)
         world.now_us = max(now_us, min(next_us, now_us + 600 * SECOND_US))
 
@@ -149,6 +177,7 @@ class Simulation:
         for host in self.hosts:
             if host.process is not None and host.process.runner is not None:
                 delay_us = 0 if world.is_calm else world.chance.pick((0, 20_000, SECOND_US))
+                world.happenings += 1
                 host.process.wake(world.now_us + delay_us)
 
     @staticmethod
@@ -182,22 +211,33 @@ class Simulation:
         """Whether the log's stamps can be trusted, but for what clocks differ by a moment."""
         return not any(host.clock.was_wrong for host in self.hosts)
 
-    def _drain(self, steps: int) -> int:
-        """Goes on until nothing is left that can go on; returns how many steps that took."""
-        world = self.world
-        for step in range(CALM_STEPS):
-            world.chance.begin_step(steps + 1 + step)
-            self._go_on()
-            if step % DRAIN_LOOKS == 0:
+    def _drain(self) -> int:
+        """Goes on until nothing is left that can go on; returns how many turns that took."""
+        world, begun = self.world, self.turn
+        while self.turn - begun < CALM_TURNS:
+            if (self.turn - begun) % DRAIN_LOOKS == 0:
                 self.left = open_left(self)
                 if not self.left:
                     self.is_drained = True
                     break
+            self._go_on_calmly()
         self.drained_seq = world.appended[-1].commit.last if world.appended else 0
-        while not self._have_followed() and step < 2 * CALM_STEPS:
-            self._go_on()
-            step += 1
-        return step
+        while not self._have_followed() and self.turn - begun < 2 * CALM_TURNS:
+            self._go_on_calmly()
+        return self.turn - begun
+
+    def _go_on_calmly(self) -> None:
+        """One turn; the longer nothing but waiting was done, the faster time passes."""
+        self.turn += 1
+        self.world.chance.begin_turn(self.turn)
+        self._go_on()
+        appended = self.world.appended
+        if any(any(each.commit.tasks) for each in appended[self._appended_count :]):
+            self._last_turn, self._idle_us = self.turn, 0
+        elif self.turn - self._last_turn >= IDLE_TURNS:
+            self._last_turn = self.turn
+            self._idle_us = min(2 * self._idle_us + SECOND_US, LONGEST_IDLE_US)
+        self._appended_count = len(appended)
 
     def _have_followed(self) -> bool:
         """Whether each follower has come to where all had drained, on one node or another."""
@@ -208,7 +248,7 @@ class Simulation:
         return all(seq >= self.drained_seq for seq in come.values())
 
 
-def _hosts(world: World, workloads: Workloads) -> list[Host]:
+def _hosts(world: World, workloads: Workloads, *, without: Collection[str]) -> list[Host]:
     chance = world.chance
     count = 2 + chance.below(3)
     ttl_us = chance.pick((2, 5, 30)) * SECOND_US
@@ -232,7 +272,9 @@ def _hosts(world: World, workloads: Workloads) -> list[Host]:
             ttl_us=ttl_us,
             lengths=lengths,
         )
-        hosts.append(Host(world, plan, _clock(world, is_remote=is_remote), is_remote=is_remote))
+        host = Host(world, plan, _clock(world, is_remote=is_remote), is_remote=is_remote)
+        if host.name not in without:
+            hosts.append(host)
     for host in hosts:
         host.start()
     return hosts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from eventq.core.audience import EVERY_NAME, Audience
 from eventq.core.commits import Event
@@ -23,6 +23,7 @@ from tools.simulate.chance import Chance
 from tools.simulate.world import World
 
 NAMES = ("alpha", "beta")
+FEATURES = ("schedules", "followers", "rules")
 LANES = ("default", "heavy")
 KINDS = ("completed", "expired", "cancelled", "created", "leased")
 
@@ -100,12 +101,13 @@ class Workers:
 class Workloads:
     """Draws what each host runs."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, *, without: Collection[str] = ()) -> None:
+        """``without``: features that are left out."""
         self.workers = Workers(world)
         self.policy: Policy = make_policy(backoff=world.chance.pick((0.5, 3, 10)))
-        self.has_schedules = world.chance.one_in(2)
-        self.has_followers = world.chance.one_in(2)
-        self.has_rules = world.chance.one_in(2)
+        self.has_schedules = world.chance.one_in(2) and "schedules" not in without
+        self.has_followers = world.chance.one_in(2) and "followers" not in without
+        self.has_rules = world.chance.one_in(2) and "rules" not in without
         self.are_plain = world.chance.one_in(2)
         """All hosts take what has no name, in any lane; else they join."""
         self._work: Work = work_of_worker(self.workers.work)

@@ -33,6 +33,8 @@ class Appended(Struct, frozen=True):
     """The process."""
     at_us: int
     """The true time."""
+    looks_since_us: int
+    """Since when its process, in this run, has judged whether others have lapsed."""
 
 
 class World:
@@ -52,6 +54,10 @@ class World:
         """Commits that the log said it did not take."""
         self.sometimes: Counter[str] = Counter()
         """How often each rare case was reached."""
+        self.happenings = 0
+        """Steps: wake-ups, attempts' begins and ends, calls, faults, starts, appends, news."""
+        self.looks_since_us: dict[str, int] = {}
+        """When each process has begun its last run, by the true time."""
         self.is_calm = False
         """No more faults: everything is to drain."""
         self.interlope: Callable[[str], None] = lambda _: None
@@ -72,7 +78,9 @@ class World:
 
     def note_appended(self, commit: Commit, by: str) -> None:
         """The log has taken a commit."""
-        self.appended.append(Appended(commit, by, self.now_us))
+        looks_since_us = self.looks_since_us.get(by, self.now_us)
+        self.appended.append(Appended(commit, by, self.now_us, looks_since_us))
+        self.happenings += 1
         self.on_commit()
         if self._tell is not None:
             kinds = [body.split('"', 4)[3] for body in commit.bodies]
