@@ -32,7 +32,7 @@ def hunt_one(name: str, mutant: Mutant | None, *, seconds: float) -> Result:
         folder = Path(temporary)
         plant(mutant, folder)
         for stage in stages(seconds):
-            find = hunt(folder, stage)
+            find = hunt(folder, stage, compares=mutant is not None)
             if find is not None:
                 return Result(name, find, time.monotonic() - begun_s)
     return Result(name, None, time.monotonic() - begun_s)

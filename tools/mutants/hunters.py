@@ -66,15 +66,18 @@ def stages(seconds: float) -> Iterator[Stage]:
         yield Stage(stage.hunter, stage.seconds * seconds / whole, stage.steps)
 
 
-def hunt(folder: Path, stage: Stage) -> Find | None:
-    """One stage of a hunt in a folder with a copy; None where it finds nothing."""
+def hunt(folder: Path, stage: Stage, *, compares: bool = True) -> Find | None:
+    """One stage of a hunt in a folder with a copy; None where it finds nothing.
+
+    With ``compares``, what is found counts only where it is not found in the original, too.
+    """
     if stage.hunter == "simulation":
-        return simulate(folder, seconds=stage.seconds, steps=stage.steps)
+        return simulate(folder, seconds=stage.seconds, steps=stage.steps, compares=compares)
     return run_processes(folder, seconds=stage.seconds)
 
 
-def simulate(folder: Path, *, seconds: float, steps: int) -> Find | None:
-    """Plays seeds until one fails that does not fail without the fault as well."""
+def simulate(folder: Path, *, seconds: float, steps: int, compares: bool = True) -> Find | None:
+    """Plays seeds until one fails; with ``compares``, one that does not fail alike without it."""
     ends_s = time.monotonic() + seconds
     first = FIRST_SEED + steps
     while (left_s := ends_s - time.monotonic()) > 0:
@@ -82,8 +85,9 @@ def simulate(folder: Path, *, seconds: float, steps: int) -> Find | None:
         if failed is None:
             return None
         seed, invariant, text = failed
-        if folder == ROOT or _rule_of(seed, steps) != invariant:
-            return Find(f"simulation, `--seed {seed} --steps {steps}`", invariant, text)
+        if not compares or seed is None or _rule_of(seed, steps) != invariant:
+            again = "" if seed is None else f", `--seed {seed} --steps {steps}`"
+            return Find(f"simulation{again}", invariant, text)
         # So it does without the fault.
         first = seed + 1
     return None
@@ -105,7 +109,11 @@ def run_processes(folder: Path, *, seconds: float) -> Find | None:
 
 def _first_failing(
     folder: Path, *, first: int, seconds: float, steps: int
-) -> tuple[int, str, str] | None:
+) -> tuple[int | None, str, str] | None:
+    """The first seed that fails, what is found first, and what is said of it.
+
+    Without a seed: the program itself has broken.
+    """
     command = ["tools.simulate", "--seeds", "1000000", "--from", str(first)]
     command += ["--steps", str(steps), "--minutes", f"{seconds / 60:.3f}"]
     last = ""
@@ -117,7 +125,7 @@ def _first_failing(
             last = line.strip() or last
     if time.monotonic() - begun_s < seconds * 0.9:
         # It never ends by itself before that.
-        return 0, "broke", last
+        return None, "broke", last
     return None
 
 

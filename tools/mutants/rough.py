@@ -30,9 +30,11 @@ from tools.history.workers import judge_workers
 from tools.mutants.worker import DEADLINE_S, TTL_S, boot_us
 
 CALLERS = 4
-GAP_S = 0.02
-# Until all is done, a stopped process has ended, and a task that could begin has.
-DRAIN_S, STOP_S, BEGIN_S = 15.0, 20.0, 4.0
+GAP_S = 0.03
+# A stopped process has ended by then, and a task that could begin has begun.
+STOP_S, BEGIN_S = 20.0, 4.0
+# When no attempt has begun for so long, none will: longer than a lapse takes.
+QUIET_S = 6.0
 # A process that stands still comes back so long after its leases are over.
 STALL_S = 1.0
 PROBES = 9
@@ -296,6 +298,7 @@ def play(folder: Path, *, seconds: float, most: float) -> list[Finding]:
     url, workers = f"sqlite:///{folder / 'tasks.db'}", folder / "workers"
     workers.mkdir()
     processes = Processes(url, workers)
+    is_drained = False
     try:
         with eventq.Queue(url, backoff="50ms") as queue:
             queue.set_limit("two", running=2)
@@ -306,7 +309,7 @@ def play(folder: Path, *, seconds: float, most: float) -> list[Finding]:
             try:
                 go_on(callers, processes, workers, seconds)
                 slow = probe(callers, workers)
-                drain(queue, min(DRAIN_S, ends_s - time.monotonic()))
+                is_drained = drain(queue, ends_s)
             except (StuckError, eventq.EventqError) as error:
                 slow = [Finding("broke", None, f"{type(error).__name__}: {error}")]
             finally:
@@ -316,14 +319,17 @@ def play(folder: Path, *, seconds: float, most: float) -> list[Finding]:
         processes.end()
     broken = [*callers.broken, *processes.broken]
     found = [Finding("broke", None, text) for text in broken]
-    return found + slow + judge(url, workers, callers, processes)
+    found += slow
+    return found + judge(url, workers, callers, processes, is_drained=is_drained)
 
 
 def go_on(callers: Callers, processes: Processes, workers: Path, seconds: float) -> None:
     """Has callers call and processes work; each fault strikes one amid a long task."""
 
     def busy() -> int:
-        slow = [callers.make({"what": "slow", "number": callers.next()}, priority=9) for _ in "123"]
+        slow = [
+            callers.make({"what": "slow", "number": callers.next()}, priority=9) for _ in "1234"
+        ]
         return runs(workers, slow)
 
     processes.start()
@@ -399,23 +405,35 @@ def wait_for(ask: Callable[[], int | None], most_s: float) -> int | None:
     return found
 
 
-def drain(queue: eventq.Queue, most_s: float) -> None:
-    """Waits until all has ended, also for the follower, or as long as it may take."""
+def drain(queue: eventq.Queue, ends_s: float) -> bool:
+    """Waits until all has ended, also for the follower, or nothing more begins.
+
+    Returns False where time is up before: then nobody can say what would have ended.
+    """
     queue.schedules["beats"].pause()
+    attempts, changed_s = 0, time.monotonic()
+    while time.monotonic() < max(ends_s, changed_s + QUIET_S):
+        stats = queue.stats()
+        if not stats.open and not any(each.lag_events for each in queue.followers()):
+            return True
+        if stats.attempts != attempts:
+            if time.monotonic() > ends_s:
+                return False
+            attempts, changed_s = stats.attempts, time.monotonic()
+        elif time.monotonic() > changed_s + QUIET_S:
+            return True
+        time.sleep(0.05)
+    return True
 
-    def is_done() -> int | None:
-        behind = queue.stats().open or any(each.lag_events for each in queue.followers())
-        return None if behind else 1
 
-    wait_for(is_done, most_s)
-
-
-def judge(url: str, workers: Path, callers: Callers, processes: Processes) -> list[Finding]:
+def judge(
+    url: str, workers: Path, callers: Callers, processes: Processes, *, is_drained: bool
+) -> list[Finding]:
     """All that log and journals show."""
     checker = Checker("default", retries_by_policy=True)
     for commit in read_log(url, "default"):
         checker.add(commit, true_at=commit.at)
-    found = checker.finish(drained_at=checker.chain.at).copy()
+    found = checker.finish(drained_at=checker.chain.at if is_drained else None).copy()
     lines = read_folder(workers)
     return [
         *found,
@@ -423,7 +441,7 @@ def judge(url: str, workers: Path, callers: Callers, processes: Processes) -> li
         *judge_workers(checker, lines),
         *judge_lapses(checker, processes),
         *judge_stops(lines, processes),
-        *judge_follower(checker),
+        *(judge_follower(checker) if is_drained else ()),
     ]
 
 

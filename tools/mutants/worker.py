@@ -19,6 +19,7 @@ TTL_S = 2.0
 SLOTS = 4
 # What a task of the kind ``slow`` takes: longer than a lease that nobody renews. In seconds.
 SLOW_S = 3.0
+PARTS = 6
 DEADLINE_S = 0.3
 # A stubborn one ignores its deadline for so much longer.
 STUBBORN_S = 2.7
@@ -58,8 +59,13 @@ def boot_us() -> int:
 def act(ctx: eventq.Context, what: str, number: int) -> None:
     """Does what a task's tags say."""
     attempt = ctx.task.attempt
-    if what == "slow":
+    if what == "slow" and number % 2:
         time.sleep(SLOW_S)
+    elif what == "slow":
+        # It tells how far it is, as long as it is let.
+        for part in range(PARTS):
+            time.sleep(SLOW_S / PARTS)
+            ctx.progress(part, PARTS)
     elif what == "late":
         # It does not look at its deadline.
         time.sleep(STUBBORN_S)

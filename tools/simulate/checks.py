@@ -16,7 +16,7 @@ from eventq.archive import Archive, ArchivedLog
 from eventq.core.audience import Audience
 from eventq.core.commits import OF_FOLLOWERS, AnyBody, Unknown, decode_bodies
 from eventq.core.durations import SECOND_US
-from eventq.core.events import Completed, Created, Failed, Leased
+from eventq.core.events import Completed, Created, Failed, Leased, Released
 from eventq.core.projection import Projection
 from eventq.core.queue_events import Followed, Renewed
 from eventq.core.task import TaskState
@@ -31,6 +31,8 @@ from tools.simulate.world import NAMESPACE
 if TYPE_CHECKING:
     from tools.simulate.simulation import Simulation
 
+# Why a node gives a lease back that it has no attempt of.
+NOBODY = "nobody runs it"
 # So many findings of one kind are enough.
 MOST = 3
 # Clocks drift by this at the most: a lapse may come so much earlier by the true time.
@@ -288,6 +290,8 @@ def _effects(simulation: Simulation, facts: Facts) -> Iterable[Finding]:
     for seq, task, body in facts.bodies:
         if type(body) is Completed and body.fence not in ended:
             yield Finding("effect", seq, f"task {task} completed, and nobody has run it")
+        if type(body) is Released and body.reason == NOBODY and body.fence in ended:
+            yield Finding("effect", seq, f"task {task} was run, and its outcome is lost")
 
 
 def _followers(simulation: Simulation, facts: Facts) -> Iterable[Finding]:

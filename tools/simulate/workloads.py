@@ -20,7 +20,7 @@ from eventq.runner.workload import Workload
 from eventq.schedules.plans import CodedSchedule, check_rules
 from eventq.schedules.rules import check_timing
 from tools.simulate.chance import Chance
-from tools.simulate.world import World
+from tools.simulate.world import NodeDiedError, World
 
 NAMES = ("alpha", "beta")
 FEATURES = ("schedules", "followers", "rules")
@@ -46,6 +46,7 @@ class Workers:
             self._call_off,
             self._make_children,
             self._make_children_and_fail,
+            self._take_process_along,
         ]
 
     def work(self, context: Context, task: Task) -> object:  # noqa: ARG002 - the context has it
@@ -92,6 +93,10 @@ class Workers:
             context.new({"child": context.fence}, priority=chance.below(3), key=key)
         self._world.sometimes["children asked for"] += 1
         return None
+
+    def _take_process_along(self, _: Context) -> object:
+        self._world.sometimes["process taken along"] += 1
+        raise NodeDiedError
 
     def _make_children_and_fail(self, context: Context) -> object:
         self._make_children(context)
