@@ -23,6 +23,11 @@ from tests.tools.telling import (
     said,
 )
 
+EVERY_7 = {
+    **{name: value for name, value in PLANNED.items() if name != "next_at"},
+    "timing": {"every_us": 7 * SECOND},
+}
+
 FAULTS: dict[str, tuple[int | str, list[Told]]] = {
     "refused, though live": (
         15,
@@ -110,6 +115,13 @@ FAULTS: dict[str, tuple[int | str, list[Told]]] = {
         [
             ago(9, said("planned", **PLANNED)),
             ago(50, said("planned", **{**PLANNED, "next_at": 110 * SECOND})),
+        ],
+    ),
+    "a new timing drops a due that has come": (
+        17,
+        [
+            ago(9, said("planned", **PLANNED)),
+            ago(61, said("planned", **EVERY_7, next_at=68 * SECOND)),
         ],
     ),
     "a tick without its task": (

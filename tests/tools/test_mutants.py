@@ -82,7 +82,7 @@ def test_what_was_found_is_kept_and_told(tmp_path: Path) -> None:
         name: Result(name, Find("simulation, `--seed 7 --steps 300`", "history: 5", "text"), 3.0),
     }
     save(kept, results.values())
-    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    page.write_text(f"before\n{BEGIN}\nwhat was there\n{END}\nafter\n")
 
     assert load(kept) == results
     write_report(page, load(kept))
@@ -93,5 +93,5 @@ def test_what_was_found_is_kept_and_told(tmp_path: Path) -> None:
     assert text.endswith(f"{END}\nafter\n")
     assert "1 of 1 found.\n1 by the simulation. Without a fault, nothing was found in" in text
     assert text.count(f"| `{name}` | {MUTANTS[name].breaks} | simulation, `--seed 7") == 1
-    assert "old" not in text
+    assert "what was there" not in text
     assert load(tmp_path / "none.json") == {}

@@ -48,6 +48,8 @@ class Schedules:
         if known is not None and known.planned["timing"] == timing:
             if next_at != known.next_at:
                 raise BrokenError(17, f"schedule {name} keeps its timing, and not its next due")
+        elif known is not None and self._has_come(known) and next_at != known.next_at:
+            raise BrokenError(17, f"schedule {name} drops {known.next_at}, which has come")
         elif next_at is not None and not self._is_kept(known, timing, next_at):
             self._judge_first(name, timing, next_at)
         if known is None:
@@ -123,6 +125,10 @@ class Schedules:
             return False
         first = next_due(timing, self._world.now)
         return first is not None and first <= max(known.ticked)
+
+    def _has_come(self, known: Schedule) -> bool:
+        """Whether its next due has come, and waits to be ticked."""
+        return known.next_at is not None and known.next_at <= self._world.now
 
     def _judge_first(self, name: str, timing: Body, next_at: int) -> None:
         """A timing is new: no due lies between now and the first one that is to come."""

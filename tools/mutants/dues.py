@@ -29,9 +29,9 @@ DUES = (
     Mutant(
         name="interval-from-now",
         breaks="17: an interval counts from the tick, not from its due",
-        file="schedules/rules.py",
-        old="return self.known + ((at - self.known) // self.every_us + 1) * self.every_us",
-        new="return at + self.every_us + (at - self.known) % self.every_us // 2",
+        file="schedules/plans.py",
+        old="dues_until(rule_of(planned.timing, first), first, until,",
+        new="dues_until(rule_of(planned.timing, until), first, until,",
     ),
     Mutant(
         name="missed-not-counted",
@@ -61,12 +61,5 @@ DUES = (
         old="    return replace(planned, next_at=known.next_at) if has_come or"
         " goes_back else planned\n",
         new="    return planned\n",
-    ),
-    Mutant(
-        name="ticked-too-early",
-        breaks="17: a due is ticked a second before it comes",
-        file="core/schedules.py",
-        old="        return self.next_at + self.planned.shift_us\n",
-        new="        return self.next_at + self.planned.shift_us - 1_000_000\n",
     ),
 )

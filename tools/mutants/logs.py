@@ -14,13 +14,6 @@ LOGS = (
         " LogOutcomeUnknownError)):\n",
     ),
     Mutant(
-        name="slot-read-back-blindly",
-        breaks="2: another's commit in the slot is taken for one's own",
-        file="node/committer.py",
-        old="        if found and found[0].id == commit.id:\n",
-        new="        if found:\n",
-    ),
-    Mutant(
         name="conflict-taken-for-success",
         breaks="2: a refused append is acknowledged",
         file="eventlog/memory.py",
@@ -73,11 +66,11 @@ LOGS = (
         new="        instants={},\n",
     ),
     Mutant(
-        name="snapshot-without-unneeded",
-        breaks="11: a snapshot does not know which finalisers there is no need for",
+        name="snapshot-without-flows",
+        breaks="11: a snapshot does not know which flows go on",
         file="snapshot/content.py",
-        old="unneeded=snapshot.unneeded, reviving=snapshot.reviving",
-        new="unneeded=[], reviving=snapshot.reviving",
+        old="    projection.flows.restore(snapshot.flows)\n",
+        new="",
     ),
     Mutant(
         name="doorbell-silent",
@@ -116,10 +109,10 @@ LOGS = (
         new="        if left_us < 0:\n",
     ),
     Mutant(
-        name="follower-goes-back",
-        breaks="a node that has lost a follower moves it back",
-        file="core/follow.py",
-        old="if known is None or known.said.worker != self.worker:",
-        new="if known is None:",
+        name="follower-a-step-ahead",
+        breaks="a follower says that it is done with the event that comes next",
+        file="runner/follower.py",
+        old="now_s, done = self._clock.monotonic(), max(self.done, 0)\n",
+        new="now_s, done = self._clock.monotonic(), max(self.done + 1, 0)\n",
     ),
 )

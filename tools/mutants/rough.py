@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from tools.mutants.worker import DEADLINE_S, TTL_S, boot_us
 
 CALLERS = 4
 GAP_S = 0.03
+# So often all callers ask for the same at the same moment.
+RUSH_S = 0.3
 # A stopped process has ended by then, and a task that could begin has begun.
 STOP_S, BEGIN_S = 20.0, 4.0
 # When no attempt has begun for so long, none will: longer than a lapse takes.
@@ -61,6 +64,8 @@ class Callers:
         self._lock = threading.Lock()
         self._calls = self._numbers = 0
         self._keys: list[str] = []
+        self._heads: list[str] = []
+        """What others come after."""
         self._threads = [
             threading.Thread(target=self._go_on, args=(random.Random(number),))
             for number in range(CALLERS)
@@ -101,10 +106,18 @@ class Callers:
             self._flow,
             self._manage,
             self._manage,
+            self._chain,
         ]
+        rushed = 0
         while not self._is_over.wait(chance.random() * 2 * GAP_S):
+            rush = int(time.monotonic() / RUSH_S)
             try:
-                chance.choice(asks)(chance)
+                if rush > rushed:
+                    rushed = rush + 1
+                    time.sleep((rush + 1) * RUSH_S - time.monotonic())
+                    self._rush(rush)
+                else:
+                    chance.choice(asks)(chance)
             except Exception as error:  # noqa: BLE001 - whatever it is, it is to be reported
                 self.broken.append(f"{type(error).__name__}: {error}")
 
@@ -133,7 +146,7 @@ class Callers:
         return made
 
     def _tags(self, chance: random.Random, what: str | None = None) -> dict[str, Any]:
-        kinds = ("does", "does", "fails", "hopeless", "snoozes", "makes")
+        kinds = ("does", "does", "fails", "hopeless", "snoozes", "makes", "calls")
         return {"what": what or chance.choice(kinds), "number": chance.randrange(10**9)}
 
     def _some(self, chance: random.Random) -> list[str]:
@@ -191,6 +204,24 @@ class Callers:
 
         self._told([{"op": "new", "tags": each} for each in (*tags, *ends)], ask)
 
+    def _chain(self, chance: random.Random) -> None:
+        made = self.make({**self._tags(chance, "hopeless")}, max_retries=0)
+        self._heads += [made.key] if made is not None else []
+        for _ in range(2):
+            if made is not None:
+                made = self.make(self._tags(chance, "does"), after=[made])
+
+    def _rush(self, number: int) -> None:
+        """All callers come here at the same moment, so that they share a commit."""
+        kind = number % 3
+        if kind == 0:
+            self.make({"what": "does", "number": number}, key=f"rush-{number}")
+        elif kind == 1:
+            self.make({"what": "does", "number": number}, unique="rush")
+        elif self._keys:
+            with suppress(eventq.NotAllowedError):
+                self._queue.cancel(self._keys[-1])
+
     def _manage(self, chance: random.Random) -> None:
         keys = self._some(chance)
         by = f"c{self._calls}-{chance.randrange(10**9)}"
@@ -202,24 +233,26 @@ class Callers:
         if keys:
             old = chance.choice(self._keys[-150:])
             asks += [lambda: self._queue.cancel(keys[0], by=by)]
-            asks += [lambda: self._queue.retry(old, by=by)] * 4
+            asks += [lambda: self._queue.retry(old, by=by)] * 2
             asks += [lambda: self._queue.update(keys[0], priority=chance.randrange(3), by=by)]
-        try:
+        if self._heads:
+            head = chance.choice(self._heads[-10:])
+            asks += [lambda: self._queue.retry(head, by=by)] * 2
+        with suppress(eventq.NotAllowedError):
             chance.choice(asks)()
-        except eventq.NotAllowedError:
-            return
 
 
 class Processes:
     """The processes of workers, and what was done to them."""
 
-    def __init__(self, url: str, folder: Path) -> None:
+    def __init__(self, url: str, folder: Path, calls: Path) -> None:
         self.silenced: set[int] = set()
         """Those that were killed, or stood still for longer than their leases."""
         self.told: dict[int, int] = {}
         """By process, when it was told to stop; microseconds since boot."""
         self.broken: list[str] = []
-        self._command = [sys.executable, "-m", "tools.mutants.worker", url, str(folder)]
+        self._command = [sys.executable, "-m", "tools.mutants.worker", url]
+        self._command += [str(folder), str(calls)]
         self._errors = (folder / "errors").open("w+", encoding="utf-8")
         self._live: list[subprocess.Popen[bytes]] = []
 
@@ -295,9 +328,10 @@ def main() -> int:
 def play(folder: Path, *, seconds: float, most: float) -> list[Finding]:
     """Plays it in an empty folder; returns what was found."""
     ends_s = time.monotonic() + most
-    url, workers = f"sqlite:///{folder / 'tasks.db'}", folder / "workers"
+    url, workers, calls = f"sqlite:///{folder / 'tasks.db'}", folder / "workers", folder / "calls"
     workers.mkdir()
-    processes = Processes(url, workers)
+    calls.mkdir()
+    processes = Processes(url, workers, calls)
     is_drained = False
     try:
         with eventq.Queue(url, backoff="50ms") as queue:
@@ -308,6 +342,8 @@ def play(folder: Path, *, seconds: float, most: float) -> list[Finding]:
             callers = Callers(queue)
             try:
                 go_on(callers, processes, workers, seconds)
+                # Nothing but what is made is to wake the process that is left.
+                queue.schedules["beats"].pause()
                 slow = probe(callers, workers)
                 is_drained = drain(queue, ends_s)
             except (StuckError, eventq.EventqError) as error:
@@ -320,6 +356,7 @@ def play(folder: Path, *, seconds: float, most: float) -> list[Finding]:
     broken = [*callers.broken, *processes.broken]
     found = [Finding("broke", None, text) for text in broken]
     found += slow
+    callers.lines += read_folder(calls)
     return found + judge(url, workers, callers, processes, is_drained=is_drained)
 
 
@@ -410,7 +447,6 @@ def drain(queue: eventq.Queue, ends_s: float) -> bool:
 
     Returns False where time is up before: then nobody can say what would have ended.
     """
-    queue.schedules["beats"].pause()
     attempts, changed_s = 0, time.monotonic()
     while time.monotonic() < max(ends_s, changed_s + QUIET_S):
         stats = queue.stats()

@@ -1,4 +1,4 @@
-"""A process of workers that write down what they do: ``python -m tools.mutants.worker URL FOLDER``.
+"""A process of workers that write down what they do: its arguments are a URL and two folders.
 
 What a task does stands in its tags. It works until SIGTERM.
 """
@@ -82,9 +82,19 @@ def act(ctx: eventq.Context, what: str, number: int) -> None:
             ctx.new({"what": "does", "number": child}, name="does")
 
 
+def call(queue: eventq.Queue, calls: Journal, fence: int) -> None:
+    """Makes tasks as any caller does, in the process that leases."""
+    for number in range(4):
+        entry = {"call": f"w{fence}-{number}"}
+        tags = {"what": "does", "number": -fence * 10 - number}
+        calls.write("call", state="invoked", op="new", tags=tags, **entry)
+        task = queue.new(tags, name="does", priority=number)
+        calls.write("call", state="ok", task=task.number, **entry)
+
+
 def main() -> None:
     """Runs the queue until it is told to stop."""
-    url, journal = sys.argv[1], Journal(Path(sys.argv[2]))
+    url, journal, calls = sys.argv[1], Journal(Path(sys.argv[2])), Journal(Path(sys.argv[3]))
     queue = eventq.Queue(url, workers=SLOTS, backoff="50ms")
     refused: set[int] = set()
 
@@ -92,6 +102,8 @@ def main() -> None:
     def does(ctx: eventq.Context, what: str, number: int, host: int = 0) -> int:  # noqa: ARG001
         with journal.attempt(ctx):
             act(ctx, what, number)
+            if what == "calls":
+                call(queue, calls, ctx.fence)
         return number
 
     @queue.follow("ends", kinds=["completed", "expired", "cancelled"])
