@@ -16,7 +16,6 @@ from eventq.core.durations import SECOND_US
 from eventq.core.govern import ResumeTasks
 from eventq.core.queue_events import Resumed
 from eventq.node import commit_plan
-from eventq.queue import Queue
 from eventq.replay.rules_now import PauseState
 from tools.simulate.checks import Finding, check_all, open_left
 from tools.simulate.clients import Clients
@@ -204,7 +203,10 @@ class Simulation:
         for pause in queue.pauses():
             queue._node.execute(_resuming(pause))  # noqa: SLF001 - any scope, as it stands
         for name in ("l0", "l1", "l2"):
-            _define(queue, name)
+            with queue._node.reading() as projection:  # noqa: SLF001 - as it stands
+                per = projection.governing.limits.per_of(name)
+            # One that nobody has defined blocks for good, and a rate takes its time.
+            queue.set_limit(name, running=2, per=per)
 
     @property
     def are_clocks_right(self) -> bool:
@@ -303,12 +305,6 @@ def _clock(world: World, *, is_remote: bool) -> PlaceClock:
 
 def _resuming(pause: PauseState) -> ResumeTasks:
     return ResumeTasks(Resumed(scope=pause.scope))
-
-
-def _define(queue: Queue, name: str) -> None:
-    """A limit that nobody has defined blocks for good; a rate takes its time."""
-    per = {state.value for state in queue.limits() if state.limit == name}
-    queue.set_limit(name, running=2, per="host" if per - {None} else None)
 
 
 def _text_of(error: Exception) -> str:
