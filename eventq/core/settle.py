@@ -80,6 +80,9 @@ class SettleAndLease(Struct, frozen=True):
 
     The node says first what it can run, where it has ``joined``. See `settle` and `lease`. What
     attempts that go on have ``told`` comes along, as far as their leases live.
+
+    By ``held``, the tasks that it takes for its own, it has counted the places of its lanes. Where
+    the log has ended one it leases nothing: the place is free by the log, which judges the order.
     """
 
     worker: str
@@ -89,6 +92,7 @@ class SettleAndLease(Struct, frozen=True):
     audience: Audience = PLAIN_AUDIENCE
     joined: Joined | None = None
     told: tuple[tuple[int, AnyTold], ...] = ()
+    held: tuple[int, ...] = ()
     unconditional: ClassVar[bool] = False
     leasing: ClassVar[bool] = True
 
@@ -105,6 +109,8 @@ class SettleAndLease(Struct, frozen=True):
         with Leasing(projection, worker=self.worker, ttl_us=self.ttl_us, now=now) as leasing:
             # What changes which task comes first, or is late, must be in the log before.
             room = 0 if making.has_touched else COMMIT_EVENTS - taken - says
+            if self.held and not projection.leases_of(self.worker).issuperset(self.held):
+                room = 0
             leased = leasing.early(self.wanted, audience=self.audience, room=room)
             room -= len(leased)
             tended = self._tended(projection, past, leased, now, room)

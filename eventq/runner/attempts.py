@@ -105,7 +105,7 @@ class Attempts:
         return Vacancy(pool.pace.want(free), free)
 
     def _lanes_wanted(self) -> dict[str, Vacancy]:
-        taken = self._taken([a for a in self.held.values() if a not in self.earlier])
+        taken = self._taken([self.held[number] for number in self.in_lanes()])
         taken.update(self.taken_by_strays())
         wanted = {}
         for lane, pool in self._by_lane.items():
@@ -113,6 +113,12 @@ class Attempts:
             free = pool.workers - taken[lane]
             wanted[lane] = Vacancy(pool.pace.want(free), free)
         return wanted
+
+    def in_lanes(self) -> tuple[int, ...]:
+        """The tasks that take places of this run's lanes; none where lanes have no places."""
+        if None in self._by_lane:
+            return ()
+        return tuple(number for number, a in self.held.items() if a not in self.earlier)
 
     def taken_by_strays(self) -> Counter[str]:
         """How many slots of each lane attempts keep that have lost their lease."""

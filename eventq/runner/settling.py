@@ -102,6 +102,7 @@ class Settler:
             held.workload.audience,
             self._joined(begun_s) if leases else None,
             tuple((each.telling.number, body) for each in heard for body in each.bodies),
+            held.in_lanes() if leases else (),
         )
         committed = self._node.execute(command)
         del held.unsettled[: len(outcomes)]

@@ -200,6 +200,23 @@ def test_settle_and_lease_says_first_what_the_node_can_run(bench: Bench) -> None
     assert decision.events == [(NODE, joined), (1, Leased(1, "n", 30))]
 
 
+def test_a_place_that_the_log_has_freed_keeps_a_node_from_leasing(bench: Bench) -> None:
+    """Else it would pass over a lane that has room by the log, where a task ranks higher."""
+    bench.have(order())
+    bench.lease()
+    bench.have(order(priority=9), order(route=Route(lane="heavy")))
+    wanted = {"default": Vacancy(0, 0), "heavy": Vacancy(1, 1)}
+    audience = Audience(lanes=("default", "heavy"), unnamed=True)
+    command = SettleAndLease("n", [], 30, wanted, audience, held=(1,))
+
+    before = command.decide(bench.projection, decide.NOTHING, 100).events
+    record(bench.log, bench.projection, [(1, Cancelled("why not"))], now=100)
+    after = command.decide(bench.projection, decide.NOTHING, 100).events
+
+    assert [(number, body.kind) for number, body in before] == [(4, "leased")]
+    assert after == []
+
+
 def test_children_stand_right_behind_the_completion(bench: Bench) -> None:
     """In order, and the completion says how many they are."""
     bench.have(order())

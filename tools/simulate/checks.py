@@ -18,7 +18,7 @@ from eventq.core.commits import OF_FOLLOWERS, AnyBody, Unknown, decode_bodies
 from eventq.core.durations import SECOND_US
 from eventq.core.events import Completed, Created, Failed, Leased, Released
 from eventq.core.projection import Projection
-from eventq.core.queue_events import Followed, Renewed
+from eventq.core.queue_events import Followed, Renewed, Unfollowed
 from eventq.core.task import TaskState
 from eventq.core.values import LAPSED
 from eventq.eventlog import EventLog
@@ -141,6 +141,9 @@ def _not_asked(simulation: Simulation) -> set[int | str]:
 def open_left(simulation: Simulation) -> list[int]:
     """The tasks that should have come to an end, and have not."""
     live = [host.process for host in simulation.hosts if host.process and not host.is_retired]
+    if simulation.faults.has_newer_queue:
+        # Whoever works stops.
+        return [0 for host in simulation.hosts if host.plan.workload and not host.is_retired]
     audiences = [
         host.plan.workload.audience
         for host in simulation.hosts
@@ -298,12 +301,19 @@ def _followers(simulation: Simulation, facts: Facts) -> Iterable[Finding]:
     """Each follower was called for all that it follows, in order, at least once."""
     follows = {each.name: each for host in simulation.hosts for each in host.plan.follows}
     for name, follow in follows.items():
-        begun = next(
-            (s for s, _, body in facts.bodies if type(body) is Followed and body.follower == name),
-            0,
-        )
+        of_it = [
+            (seq, type(body))
+            for seq, _, body in facts.bodies
+            if isinstance(body, (Followed, Unfollowed)) and body.follower == name
+        ]
+        dropped = max((seq for seq, kind in of_it if kind is Unfollowed), default=0)
+        begun = next((seq for seq, kind in of_it if kind is Followed and seq > dropped), None)
+        if begun is None and dropped:
+            # No run has begun anew since.
+            continue
         # What was cut before the log knew of it, it has missed.
-        since = max((cut for end, cut in simulation.world.cuts if end < begun), default=0)
+        cuts = [cut for end, cut in simulation.world.cuts if end < (begun or 0)]
+        since = max(cuts, default=0)
         wanted = [
             seq
             for seq, _, body in facts.bodies[since : simulation.drained_seq]
@@ -313,7 +323,7 @@ def _followers(simulation: Simulation, facts: Facts) -> Iterable[Finding]:
         ]
         called = simulation.workloads.workers.followed.get(name, [])
         missed = set(wanted).difference(called)
-        if missed and simulation.is_drained:
+        if missed and simulation.is_drained and not simulation.faults.has_newer_queue:
             yield Finding(
                 "follower", min(missed), f"{name} was not called for {len(missed)} events"
             )

@@ -10,11 +10,13 @@ from typing import Any
 
 from msgspec import Struct
 
+from eventq.core.durations import SECOND_US
 from eventq.core.new_task import TaskSpec
 from eventq.core.policy import Backoff as AnyBackoff
-from eventq.core.task import Task
+from eventq.core.task import Task, instant
 from eventq.errors import EventqError, LogOutcomeUnknownError, LogUnavailableError
 from eventq.queue import Queue
+from eventq.schedules.managing import QueueSchedule
 from tools.simulate.hosts import Host
 from tools.simulate.workloads import LANES, NAMES
 from tools.simulate.world import NodeDiedError, World
@@ -62,6 +64,7 @@ class Clients:
             self._schedule,
             self._rule,
             self._pause,
+            self._drop_follower,
         ]
         self._managers = chance.some(managers, share=0.7) or managers
         for calls in (self._makers, self._managers):
@@ -252,8 +255,20 @@ class Clients:
             schedule.resume,
             schedule.trigger,
             lambda: schedule.update(every=chance.pick((7, 45))),
+            lambda: self._backfill(schedule, queue),
         ]
-        chance.pick(ask)()
+        return chance.pick(ask)()
+
+    def _backfill(self, schedule: QueueSchedule, queue: Queue) -> object:
+        chance, now = self._world.chance, queue._node.now()  # noqa: SLF001 - its host's time
+        length_us = chance.pick((20, 180, 3_600)) * SECOND_US
+        made = schedule.backfill(instant(now - length_us), instant(now))
+        self._world.sometimes["backfilled by hand"] += bool(made)
+        return made
+
+    def _drop_follower(self, queue: Queue) -> object:
+        queue.drop_follower(self._world.chance.pick(("alerts", "mirror")))
+        self._world.sometimes["follower dropped"] += 1
         return None
 
     def _rule(self, queue: Queue) -> object:

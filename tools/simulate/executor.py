@@ -10,11 +10,14 @@ from collections.abc import Callable
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from eventq.core.durations import SECOND_US
-from eventq.errors import EventqError
+from eventq.core.values import ProcessExit
+from eventq.errors import DeadlineExceededError, EventqError, ProcessDiedError
+from eventq.handlers.context import LATE
 from eventq.handlers.work import Work
-from eventq.runner.attempt import Attempt, returned
+from eventq.runner.attempt import Attempt, raised, returned
 from eventq.runner.executors import Executor
 from tools.simulate.world import World
 
@@ -31,6 +34,8 @@ class Effect(Struct, frozen=True):
     node: str
     at_us: int
     """The true time."""
+    outcome: str = ""
+    """How it ended; empty for one that has begun."""
 
 
 class Running(Struct, eq=False):
@@ -40,7 +45,11 @@ class Running(Struct, eq=False):
     ends_us: int
     tells_us: int
     is_stubborn: bool
-    """It goes on whatever it is told."""
+    """It goes on whatever it is told; in a process of its own, until that is killed."""
+    told_us: int | None = None
+    """When it was told to end."""
+    is_late: bool = False
+    """Because its deadline had passed."""
 
 
 class VirtualExecutor(Executor):
@@ -142,9 +151,19 @@ class VirtualExecutor(Executor):
 
     def _hurry(self, attempt: Attempt) -> None:
         """An attempt is told to end: it soon does, unless it is stubborn."""
+        now_us, isolated = self._world.now_us, attempt.work.isolated
         for each in self._running:
-            if each.attempt is attempt and not each.is_stubborn:
-                each.ends_us = min(each.ends_us, self._world.now_us + SECOND_US // 10)
+            if each.attempt is not attempt:
+                continue
+            if each.told_us is None:
+                each.told_us, each.is_late = now_us, attempt.context.is_late()
+            if not each.is_stubborn:
+                each.ends_us = min(each.ends_us, now_us + SECOND_US // 10)
+            elif isolated is not None:
+                patience_us = isolated.isolation.kill_after_us
+                if attempt.hurried:
+                    patience_us = min(patience_us, SECOND_US // 2)
+                each.ends_us = min(each.ends_us, each.told_us + patience_us)
         self._set_due()
 
     def _tell(self, running: Running) -> None:
@@ -158,6 +177,22 @@ class VirtualExecutor(Executor):
 
     def _finish(self, running: Running) -> None:
         attempt = running.attempt
+        if attempt.work.isolated is None:
+            self._call(running)
+        else:
+            self._end_isolated(running)
+        attempt.ended_s = self._clock.monotonic()
+        assert attempt.outcome is not None, "it has just ended"
+        task, kind = attempt.task, attempt.outcome.kind
+        self._effects.append(
+            Effect("end", task.number, task.fence, self._node, self._world.now_us, kind)
+        )
+        self.note_end(attempt)
+        if len(self._waiting) <= self.ring_below:
+            self.bell.ring()
+
+    def _call(self, running: Running) -> None:
+        attempt = running.attempt
         context = attempt.context
         try:
             if not running.is_stubborn:
@@ -166,13 +201,28 @@ class VirtualExecutor(Executor):
             attempt.outcome = returned(attempt.task, value, attempt.work)
         except Exception as error:  # noqa: BLE001 - whatever a worker raises is its outcome
             attempt.fail(error)
-        attempt.ended_s = self._clock.monotonic()
-        self._effects.append(
-            Effect("end", attempt.task.number, attempt.task.fence, self._node, self._world.now_us)
-        )
-        self.note_end(attempt)
-        if len(self._waiting) <= self.ring_below:
-            self.bell.ring()
+
+    def _end_isolated(self, running: Running) -> None:
+        """As `runner.isolation.supervision` does, whose process is played here."""
+        attempt, world = running.attempt, self._world
+        is_told = running.told_us is not None
+        is_killed = is_told and running.is_stubborn
+        if not is_killed and (world.is_calm or not world.chance.one_in(12)):
+            self._call(running)
+            if running.is_late and attempt.outcome is not None:
+                late = raised(attempt.task, DeadlineExceededError(LATE), attempt.work)
+                attempt.outcome = replace(late, exit=attempt.outcome.exit)
+                attempt.stopped = False
+            return
+        world.sometimes["isolated process killed" if is_killed else "isolated process died"] += 1
+        found = ProcessExit(signal="SIGSEGV")
+        if running.told_us is not None and is_killed:
+            found = ProcessExit(signal="SIGKILL", killed_after_us=world.now_us - running.told_us)
+        error: EventqError = ProcessDiedError("its process is gone", signal=found.signal)
+        if running.is_late:
+            error = DeadlineExceededError(LATE)
+        attempt.stopped = is_told and not running.is_late
+        attempt.outcome = replace(raised(attempt.task, error, attempt.work), exit=found)
 
     def _set_due(self) -> None:
         self.due_us = min(

@@ -25,6 +25,8 @@ from tools.simulate.view import CONFLICT, DIE_AFTER, DIE_BEFORE, LOST_AFTER, LOS
 from tools.simulate.world import NodeDiedError, World
 
 HOUR_US = 3_600 * SECOND_US
+# What all must know who lease.
+RULED_NEWER = '{"kind":"ruled"}'
 # A task that needs a word that nobody here knows.
 CREATED_NEWER = (
     '{"kind":"created","policy":{"backoff":"linear","backoff_us":10000000},'
@@ -56,6 +58,8 @@ class Faults:
         ]
         self.foreign: list[int] = []
         """Positions of events that only a newer eventq knows."""
+        self.has_newer_queue = False
+        """One of them is about the queue: nobody here decides any more."""
         self.archive: tempfile.TemporaryDirectory[str] | None = None
         """Where archives are, once there is one."""
         # Few kinds at a time find more than all together: each then meets itself.
@@ -167,7 +171,10 @@ class Faults:
         if world.now_us < max(view.away_until_us, view.full_until_us) or view.frozen is not None:
             return
         task, text = NODE, '{"kind":"dreamt","skip":true}'
-        if world.chance.one_in(3):
+        if world.chance.one_in(20):
+            text, self.has_newer_queue = RULED_NEWER, True
+            world.sometimes["newer event about the queue"] += 1
+        elif world.chance.one_in(3):
             task, text = 0, CREATED_NEWER
         elif known is not None and known.tasks and world.chance.one_in(3):
             task, text = world.chance.pick(list(known.tasks)), '{"kind":"pondered"}'
@@ -186,7 +193,9 @@ class Faults:
         view.append(commit)
         view.armed = armed
         self.foreign.append(commit.first)
-        world.sometimes["task of a newer eventq" if is_new or task else "newer event aside"] += 1
+        if text != RULED_NEWER:
+            known_as = "task of a newer eventq" if is_new or task else "newer event aside"
+            world.sometimes[known_as] += 1
 
     def _archive(self, host: Host) -> None:
         """The beginning of the log goes into an archive, and as a rule from the log."""
@@ -216,7 +225,9 @@ class Faults:
     def _settle_twice(self, host: Host) -> None:
         """An outcome comes once more, long after it was settled, or for a lease long lost."""
         assert host.process is not None, "a process is struck"
-        world, ended = self._world, [each for each in host.effects if each.what == "end"]
+        world, start = self._world, host.process.view.start().seq
+        # None is in doubt for so long that archives have it.
+        ended = [each for each in host.effects if each.what == "end" and each.fence > start]
         if not ended or host.process.runner is None:
             return
         effect = world.chance.pick(ended)

@@ -206,6 +206,9 @@ class Process:
             pause_s = None if run.is_over else run.step(lambda: False)
         except LogUnavailableError:
             pause_s = AWAY_S
+        except LogTooNewError:
+            # Its thread ends.
+            pause_s = None
         due_us = NEVER_US if pause_s is None else world.now_us + self._clock.true_us(pause_s)
         # It may have been woken meanwhile.
         self._follower_dues[run] = min(self._follower_dues[run], due_us)

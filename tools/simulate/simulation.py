@@ -16,9 +16,8 @@ from eventq.core.durations import SECOND_US
 from eventq.core.govern import ResumeTasks
 from eventq.core.queue_events import Resumed
 from eventq.node import commit_plan
-from eventq.queue import Queue
 from eventq.replay.rules_now import PauseState
-from tools.simulate.checks import Finding, check_all, open_left
+from tools.simulate.checks import FASTEST, Finding, check_all, open_left
 from tools.simulate.clients import Clients
 from tools.simulate.faults import Faults
 from tools.simulate.hosts import Host, HostPlan
@@ -29,7 +28,7 @@ from tools.simulate.world import PlaceClock, World
 FAULTS, CALLS = 0.04, 0.25
 # No more tasks are made while so many are open.
 OPEN_TASKS = 25
-# A log of which all nodes keep away has no more happen: so many turns a step are enough.
+# So many turns a step, where little happens.
 MOST_TURNS = 4
 # Turns in which all must have drained.
 CALM_TURNS = 20_000
@@ -37,6 +36,8 @@ CALM_TURNS = 20_000
 # twice as much each time, up to this.
 IDLE_TURNS = 16
 LONGEST_IDLE_US = 60 * SECOND_US
+# So long after a lease time was over, once faults are, another node has noticed it.
+LAPSES_US = 2 * SECOND_US
 # It is looked this often whether they have.
 DRAIN_LOOKS = 8
 
@@ -71,6 +72,10 @@ class Simulation:
         self.clients = Clients(world, without=without)
         self.faults = Faults(world, self.hosts, without=without)
         self.turn = 0
+        self._findings: list[Finding] = []
+        self._orphans: frozenset[int] = frozenset()
+        # When none of them may be left.
+        self._lapsed_by_us: int | None = None
         self.is_drained = False
         """All has ended that could."""
         self.left: list[int] = []
@@ -99,11 +104,13 @@ class Simulation:
         that are skipped.
         """
         world, chance = self.world, self.world.chance
-        findings: list[Finding] = []
+        findings = self._findings
         taken = calm_turns = 0
         most = MOST_TURNS * steps if turns is None else turns
         try:
             while self.turn < most and (turns is not None or world.happenings < steps):
+                if all(host.is_retired for host in self.hosts if host.plan.workload is not None):
+                    break
                 self.turn = taken = self.turn + 1
                 if self.turn not in skipped:
                     chance.begin_turn(self.turn)
@@ -196,6 +203,10 @@ class Simulation:
         for host in self.hosts:
             if host.process is None and not host.is_retired:
                 host.start()
+        self._note_orphans()
+        if self.faults.has_newer_queue:
+            return
+        for host in self.hosts:
             if host.process is not None and host.process.runner is not None:
                 host.process.runner.defining.define()
         queue = next(host.process.queue for host in self.hosts if host.process is not None)
@@ -204,7 +215,36 @@ class Simulation:
         for pause in queue.pauses():
             queue._node.execute(_resuming(pause))  # noqa: SLF001 - any scope, as it stands
         for name in ("l0", "l1", "l2"):
-            _define(queue, name)
+            with queue._node.reading() as projection:  # noqa: SLF001 - as it stands
+                per = projection.governing.limits.per_of(name)
+            # One that nobody has defined blocks for good, and a rate takes its time.
+            queue.set_limit(name, running=2, per=per)
+
+    def _note_orphans(self) -> None:
+        """Notes the leases of processes that are gone, and until when they must have lapsed."""
+        world = self.world
+        live = {host.process.name for host in self.hosts if host.process is not None}
+        node = next((h.process.node for h in self.hosts if h.process is not None), None)
+        if node is None or self.faults.has_newer_queue:
+            return
+        with node.reading() as projection:
+            gone = [each for name, each in projection.holders.items() if name not in live]
+            fences = (projection.tasks[number].fence for each in gone for number in each.tasks)
+            self._orphans = frozenset(fences)
+            longest_us = max((each.ttl_us for each in gone), default=0)
+        if self._orphans:
+            self._lapsed_by_us = world.now_us + int(longest_us * FASTEST) + LAPSES_US
+
+    def _judge_orphans(self) -> None:
+        """Rule 13: what a dead process held is ready again, in time."""
+        world, self._lapsed_by_us = self.world, None
+        node = next(host.process.node for host in self.hosts if host.process is not None)
+        with node.reading() as projection:
+            left = [t.number for t in projection.tasks.values() if t.fence in self._orphans]
+        world.sometimes["orphans lapsed in time"] += len(self._orphans) - len(left)
+        if left:
+            text = f"tasks {left} of processes that are gone have not lapsed in time"
+            self._findings.append(Finding("late lapse", len(world.appended), text))
 
     @property
     def are_clocks_right(self) -> bool:
@@ -217,7 +257,7 @@ class Simulation:
         while self.turn - begun < CALM_TURNS:
             if (self.turn - begun) % DRAIN_LOOKS == 0:
                 self.left = open_left(self)
-                if not self.left:
+                if not self.left and self._lapsed_by_us is None:
                     self.is_drained = True
                     break
             self._go_on_calmly()
@@ -230,6 +270,10 @@ class Simulation:
         """One turn; the longer nothing but waiting was done, the faster time passes."""
         self.turn += 1
         self.world.chance.begin_turn(self.turn)
+        if self._lapsed_by_us is not None:
+            self._idle_us = 0
+            if self.world.now_us > self._lapsed_by_us:
+                self._judge_orphans()
         self._go_on()
         appended = self.world.appended
         if any(any(each.commit.tasks) for each in appended[self._appended_count :]):
@@ -243,7 +287,10 @@ class Simulation:
         """Whether each follower has come to where all had drained, on one node or another."""
         come: dict[str, int] = {}
         for host in self.hosts:
-            for run in [] if host.process is None else host.process.followers:
+            runs = [] if host.process is None or host.is_retired else host.process.followers
+            for run in runs:
+                if run.is_over:
+                    continue
                 come[run.follow.name] = max(come.get(run.follow.name, 0), run.done)
         return all(seq >= self.drained_seq for seq in come.values())
 
@@ -303,12 +350,6 @@ def _clock(world: World, *, is_remote: bool) -> PlaceClock:
 
 def _resuming(pause: PauseState) -> ResumeTasks:
     return ResumeTasks(Resumed(scope=pause.scope))
-
-
-def _define(queue: Queue, name: str) -> None:
-    """A limit that nobody has defined blocks for good; a rate takes its time."""
-    per = {state.value for state in queue.limits() if state.limit == name}
-    queue.set_limit(name, running=2, per="host" if per - {None} else None)
 
 
 def _text_of(error: Exception) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
+from msgspec.structs import replace
+
 from eventq.core.audience import EVERY_NAME, Audience
 from eventq.core.commits import Event
 from eventq.core.durations import SECOND_US
@@ -15,6 +17,7 @@ from eventq.errors import Cancel, Fail, Retry, Snooze
 from eventq.handlers.context import Context
 from eventq.handlers.definitions import AnyDefinition, RuleDefinitions
 from eventq.handlers.follow import Follow
+from eventq.handlers.isolation import CodePlace, IsolatedCall, Isolation
 from eventq.handlers.work import Work, work_of_worker
 from eventq.runner.workload import Workload
 from eventq.schedules.plans import CodedSchedule, check_rules
@@ -23,7 +26,7 @@ from tools.simulate.chance import Chance
 from tools.simulate.world import NodeDiedError, World
 
 NAMES = ("alpha", "beta")
-FEATURES = ("schedules", "followers", "rules")
+FEATURES = ("schedules", "followers", "rules", "isolation")
 LANES = ("default", "heavy")
 KINDS = ("completed", "expired", "cancelled", "created", "leased")
 
@@ -116,6 +119,10 @@ class Workloads:
         self.are_plain = world.chance.one_in(2)
         """All hosts take what has no name, in any lane; else they join."""
         self._work: Work = work_of_worker(self.workers.work)
+        if world.chance.one_in(4) and "isolation" not in without:
+            bounds = Isolation(world.chance.pick((100_000, 5_000_000)), None, None)
+            call = IsolatedCall("simulated", CodePlace("simulated", "work"), (), bounds)
+            self._work = replace(self._work, isolated=call)
         self._schedules = _schedules(world.chance) if self.has_schedules else ()
         self._rules = _rules(world.chance) if self.has_rules else ()
 
