@@ -34,6 +34,7 @@ CALLERS = 4
 GAP_S = 0.03
 # So often all callers ask for the same at the same moment.
 RUSH_S = 0.3
+COME_BACK_S = 1.0
 # A stopped process has ended by then, and a task that could begin has begun.
 STOP_S, BEGIN_S = 20.0, 4.0
 # When no attempt has begun for so long, none will: longer than a lapse takes.
@@ -67,8 +68,6 @@ class Callers:
         self._lock = threading.Lock()
         self._calls = self._numbers = 0
         self._keys: list[str] = []
-        self._heads: list[str] = []
-        """What others come after."""
         self._threads = [
             threading.Thread(target=self._go_on, args=(random.Random(number),))
             for number in range(CALLERS)
@@ -109,7 +108,7 @@ class Callers:
             self._flow,
             self._manage,
             self._manage,
-            self._chain,
+            self._come_back,
         ]
         rushed = 0
         while not self._is_over.wait(chance.random() * 2 * GAP_S):
@@ -207,12 +206,27 @@ class Callers:
 
         self._told([{"op": "new", "tags": each} for each in (*tags, *ends)], ask)
 
-    def _chain(self, chance: random.Random) -> None:
+    def _come_back(self, chance: random.Random) -> None:
+        """What the end of a task has cancelled comes back with it, or by itself."""
         made = self.make({**self._tags(chance, "hopeless")}, max_retries=0)
-        self._heads += [made.key] if made is not None else []
+        chain = [made]
         for _ in range(2):
             if made is not None:
                 made = self.make(self._tags(chance, "does"), after=[made])
+                chain.append(made)
+        first, second, last = (None if each is None else each.key for each in chain)
+        if first is None or second is None or last is None:
+            return
+        wait_for(lambda: self._ended_at(last), COME_BACK_S)
+        with suppress(eventq.NotAllowedError):
+            if chance.random() < 0.5:
+                self._queue.retry(second)
+                self._queue.cancel(second)
+            self._queue.retry(first)
+
+    def _ended_at(self, key: str) -> int | None:
+        task = self._queue.get(key)
+        return None if task is None else task.finished_at_us
 
     def _rush(self, number: int) -> None:
         """All callers come here at the same moment, so that they share a commit."""
@@ -238,9 +252,6 @@ class Callers:
             asks += [lambda: self._queue.cancel(keys[0], by=by)]
             asks += [lambda: self._queue.retry(old, by=by)] * 2
             asks += [lambda: self._queue.update(keys[0], priority=chance.randrange(3), by=by)]
-        if self._heads:
-            head = chance.choice(self._heads[-10:])
-            asks += [lambda: self._queue.retry(head, by=by)] * 2
         with suppress(eventq.NotAllowedError):
             chance.choice(asks)()
 
@@ -347,7 +358,8 @@ def play(folder: Path, *, seconds: float, most: float) -> list[Finding]:
                 go_on(callers, processes, workers, seconds)
                 # Nothing but what is made is to wake the process that is left.
                 queue.schedules["beats"].pause()
-                slow = probe(callers, workers)
+                is_drained = drain(queue, ends_s)
+                slow = probe(callers, workers) if is_drained else []
                 is_drained = drain(queue, ends_s)
             except (StuckError, eventq.EventqError) as error:
                 slow = [Finding("broke", None, f"{type(error).__name__}: {error}")]

@@ -53,6 +53,10 @@ class Played(Struct, frozen=True):
     findings: list[Finding]
 
 
+# Features and calls that say who may run when.
+GOVERNING = ("rules", "new_governed", "rule", "pause")
+
+
 class Simulation:
     """One seed's hosts, and what happens to them."""
 
@@ -67,6 +71,10 @@ class Simulation:
         commit_plan._ids.seed(seed)  # noqa: SLF001 - else seals would be of chance
         self.world = world = World(seed, tell=tell)
         world.chance.begin_turn(0)
+        if world.chance.one_in(4):
+            # Who comes first is found in another way where no rule says who may run when.
+            without = {*without, *GOVERNING}
+            world.sometimes["nothing governed"] += 1
         self.workloads = Workloads(world, without=without)
         self.hosts = _hosts(world, self.workloads, without=without)
         self.clients = Clients(world, without=without)
