@@ -12,11 +12,10 @@ from tools.mutants.hunters import Find, simulate, stages
 from tools.mutants.mutant import Mutant, NotApplicableError, plant, source_of
 from tools.mutants.report import BEGIN, END, write_report
 
-# How many there have to be, and what each may take.
+# How many there have to be, and what each may take, in seconds.
 LEAST, MOST_S = 45, 120.0
 # What is found by the first seeds.
 SOON = ("released-counts", "snooze-forgotten")
-PATIENCE_S = 90.0
 
 
 def test_there_are_enough() -> None:
@@ -49,11 +48,10 @@ def test_a_fault_is_found(name: str) -> None:
     """By the simulation, in a copy of the package; the original is as it was."""
     before = (Path("eventq") / MUTANTS[name].file).read_text(encoding="utf-8")
 
-    result = hunt_one(name, MUTANTS[name], seconds=PATIENCE_S * 8)
+    result = hunt_one(name, MUTANTS[name], seconds=MOST_S)
 
     assert result.find is not None
     assert result.find.hunter.startswith("simulation, `--seed ")
-    assert result.seconds < PATIENCE_S
     assert (Path("eventq") / MUTANTS[name].file).read_text(encoding="utf-8") == before
 
 
@@ -62,7 +60,7 @@ def test_without_a_fault_nothing_is_found(tmp_path: Path) -> None:
     """The control."""
     plant(None, tmp_path)
 
-    assert simulate(tmp_path, seconds=5.0, steps=200, compares=False) is None
+    assert simulate(tmp_path, seeds=30, steps=200, compares=False) is None
 
 
 def test_a_hunt_takes_no_longer_than_it_may() -> None:

@@ -10,7 +10,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,8 +25,10 @@ SAID = re.compile(r"    (.+?) at (\d+): (.+)")
 FIRST_SEED = 20_000
 # The part of a run of processes in which there are calls; then all is to end.
 CALLING = 0.18
-# A process that says nothing more gets so long to end by itself, in seconds.
-ENDS_S = 5.0
+# How many steps of seeds one core plays in a second, about.
+STEPS_PER_S = 1_800
+# A hunter that takes so many times longer than it may hangs; many share a machine. In seconds.
+PATIENCE, ENDS_S = 12, 60.0
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,18 @@ class Find:
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of a hunt, and for how long it goes on, in seconds."""
+    """A part of a hunt, and for how long it goes on, in seconds of a core of its own."""
 
     hunter: str
     """``simulation`` or ``processes``."""
     seconds: float
     steps: int = 0
     """Of each seed."""
+
+    @property
+    def seeds(self) -> int:
+        """How many are played: so many, whatever else the machine does meanwhile."""
+        return max(1, round(self.seconds * STEPS_PER_S / self.steps))
 
 
 # Small budgets first: most is found at once.
@@ -72,16 +78,15 @@ def hunt(folder: Path, stage: Stage, *, compares: bool = True) -> Find | None:
     With ``compares``, what is found counts only where it is not found in the original, too.
     """
     if stage.hunter == "simulation":
-        return simulate(folder, seconds=stage.seconds, steps=stage.steps, compares=compares)
+        return simulate(folder, seeds=stage.seeds, steps=stage.steps, compares=compares)
     return run_processes(folder, seconds=stage.seconds)
 
 
-def simulate(folder: Path, *, seconds: float, steps: int, compares: bool = True) -> Find | None:
+def simulate(folder: Path, *, seeds: int, steps: int, compares: bool = True) -> Find | None:
     """Plays seeds until one fails; with ``compares``, one that does not fail alike without it."""
-    ends_s = time.monotonic() + seconds
-    first = FIRST_SEED + steps
-    while (left_s := ends_s - time.monotonic()) > 0:
-        failed = _first_failing(folder, first=first, seconds=left_s, steps=steps)
+    first, end = FIRST_SEED + steps, FIRST_SEED + steps + seeds
+    while first < end:
+        failed = _first_failing(folder, first=first, count=end - first, steps=steps)
         if failed is None:
             return None
         seed, invariant, text = failed
@@ -97,36 +102,33 @@ def run_processes(folder: Path, *, seconds: float) -> Find | None:
     """Has real processes work on a file, some of which are killed, and judges what they left."""
     command = ["tools.mutants.rough", "--seconds", f"{seconds * CALLING:.1f}"]
     command += ["--most", f"{seconds:.1f}"]
-    with _running(folder, command, seconds=seconds + ENDS_S) as lines:
+    with _running(folder, command, seconds=seconds * PATIENCE) as lines:
         said = [line.rstrip("\n") for line in lines]
     for line in said:
         if (found := SAID.fullmatch(line)) is not None:
             return Find("processes", found[1], found[3])
     if any(line.startswith("nothing found") for line in said):
         return None
-    return Find("processes", "broke", " | ".join(said[-3:])[-300:])
+    return Find("processes", "broke", " | ".join(said[-3:])[-300:] or "it hangs")
 
 
 def _first_failing(
-    folder: Path, *, first: int, seconds: float, steps: int
+    folder: Path, *, first: int, count: int, steps: int
 ) -> tuple[int | None, str, str] | None:
     """The first seed that fails, what is found first, and what is said of it.
 
-    Without a seed: the program itself has broken.
+    Without a seed: the program itself has broken, or hangs.
     """
-    command = ["tools.simulate", "--seeds", "1000000", "--from", str(first)]
-    command += ["--steps", str(steps), "--minutes", f"{seconds / 60:.3f}"]
-    last = ""
-    begun_s = time.monotonic()
-    with _running(folder, command, seconds=seconds + ENDS_S) as lines:
+    command = ["tools.simulate", "--seeds", str(count), "--from", str(first), "--steps", str(steps)]
+    last, patience_s = "", ENDS_S + PATIENCE * count * steps / STEPS_PER_S
+    with _running(folder, command, seconds=patience_s) as lines:
         for line in lines:
             if (failed := FAILED.match(line)) is not None:
                 return int(failed[1]), *_said(lines)
+            if line.startswith(f"{count:,} seeds, "):
+                return None
             last = line.strip() or last
-    if time.monotonic() - begun_s < seconds * 0.9:
-        # It never ends by itself before that.
-        return None, "broke", last
-    return None
+    return None, "broke", last or "it hangs"
 
 
 def _said(lines: Iterator[str]) -> tuple[str, str]:

@@ -320,8 +320,8 @@ class Processes:
     def _note_end(self, code: int | None) -> None:
         if code:
             self._errors.seek(0)
-            said = self._errors.read().strip().split("\n")
-            self.broken.append(f"a process ended with {code}: {said[-1][-200:]}")
+            said = [line for line in self._errors if "Error: " in line] or ["nothing said"]
+            self.broken.append(f"a process ended with {code}: {said[-1].strip()[-200:]}")
 
 
 def main() -> int:
