@@ -116,7 +116,8 @@ def main() -> None:
     @queue.task("beats")
     def beats(ctx: eventq.Context) -> None:
         with journal.attempt(ctx):
-            ctx.sleep(0.01)
+            # Longer than until the next one.
+            ctx.sleep(0.9)
 
     queue.every("400ms", beats)
     queue.run(lease_ttl=TTL_S, grace="10s")
