@@ -168,13 +168,14 @@ def _running(folder: Path, command: list[str], *, seconds: float) -> Iterator[It
     )
     timer = Timer(seconds, _kill, [process])
     timer.start()
+    assert process.stdout is not None, "it is a pipe"
     try:
-        assert process.stdout is not None
         yield iter(process.stdout)
     finally:
         timer.cancel()
         _kill(process)
         process.wait()
+        process.stdout.close()
 
 
 def _kill(process: subprocess.Popen[str]) -> None:

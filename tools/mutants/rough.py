@@ -403,8 +403,9 @@ def go_on(callers: Callers, processes: Processes, workers: Path, seconds: float)
     told = busy()
     time.sleep(seconds * 0.1)
     # It must begin none of these, though it has slots for them.
-    for _ in range(BACKLOG):
-        callers.make({"what": "does", "number": callers.next()})
+    for number in range(BACKLOG):
+        limits = [] if number % 4 else ["rated"]
+        callers.make({"what": "does", "number": callers.next()}, limits=limits)
     stops = threading.Thread(target=processes.stop, args=(told,))
     stops.start()
     time.sleep(seconds * 0.2)

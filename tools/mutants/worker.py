@@ -19,7 +19,7 @@ TTL_S = 2.0
 SLOTS = 4
 # What a task of the kind ``slow`` takes: longer than a lease that nobody renews. In seconds.
 SLOW_S = 3.0
-PARTS = 6
+PARTS = 12
 DEADLINE_S = 0.3
 # A stubborn one ignores its deadline for so much longer.
 STUBBORN_S = 2.7
