@@ -26,6 +26,7 @@ from eventq.eventlog.memory import MemoryLog
 from eventq.replay.fold import catch_up
 from eventq.verify import verify
 from tools.history.checker import Checker, RawCommit
+from tools.simulate.journals import judge_journals
 from tools.simulate.world import NAMESPACE
 
 if TYPE_CHECKING:
@@ -115,14 +116,27 @@ def _history(simulation: Simulation, facts: Facts) -> list[Finding]:
             commit.bodies,
         )
         checker.add(raw, true_at=each.at_us)
+    found = checker.finish(drained_at=_drained_at(simulation))
+    if not simulation.faults.foreign:
+        found = [*found, *judge_journals(simulation, checker)]
     return [
         Finding(f"history: {each.invariant}", each.seq or 0, each.text)
-        for each in checker.finish()
+        for each in found
         # A pause that a stamp far ahead has ended is over for nodes, and not for the checker; and
         # a node may be behind a stamp by less than a minute once its clock has jumped.
         if (simulation.are_clocks_right or each.invariant not in {7, "clock"})
         and not (each.invariant == 13 and each.seq in by_stamps)
     ][:MOST]
+
+
+def _drained_at(simulation: Simulation) -> int | None:
+    """When all must have ended by the log; None where something waits that nobody here takes."""
+    world, first = simulation.world, simulation.hosts[0]
+    if not simulation.is_drained or not simulation.are_clocks_right or not world.appended:
+        return None
+    if simulation.faults.foreign or simulation.workloads.are_plain or first.is_retired:
+        return None
+    return world.appended[-1].commit.at
 
 
 def open_left(simulation: Simulation) -> list[int]:
