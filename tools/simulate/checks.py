@@ -27,6 +27,7 @@ from eventq.replay.fold import catch_up
 from eventq.verify import verify
 from tools.history.checker import Checker, RawCommit
 from tools.simulate.journals import judge_journals
+from tools.simulate.reached import reached
 from tools.simulate.world import NAMESPACE
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ def check_all(simulation: Simulation) -> list[Finding]:
     if simulation.faults.archive is not None and log.start().seq:
         log = ArchivedLog(log, Archive(simulation.faults.archive.name, namespace=NAMESPACE))
     facts = Facts(simulation)
+    world.sometimes.update(reached(facts))
     findings = [
         Finding(f"verify: {each.rule}", each.seq, each.problem)
         for each in verify(log, limit=MOST + len(simulation.faults.foreign)).findings

@@ -123,6 +123,8 @@ class Simulation:
             text = f"{self.left} had not ended after {CALM_TURNS} calm turns"
             findings.append(Finding("drain", len(world.appended), text))
         findings += check_all(self)
+        # A process that goes on has folders of its own.
+        self.faults.close()
         return Played(
             world.seed, taken, calm_turns, len(world.appended), dict(world.sometimes), findings
         )
