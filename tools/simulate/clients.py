@@ -163,7 +163,7 @@ class Clients:
         options, keys = self._options(), self._newest()
         if keys:
             options["after"] = keys
-            options["if_failed"] = self._world.chance.pick(("cancel", "run", "hold"))
+            options["if_failed"] = self._world.chance.pick(("cancel", "cancel", "run", "hold"))
         return queue.new(self._tags(), **options)
 
     def _new_many(self, queue: Queue) -> object:
@@ -230,7 +230,9 @@ class Clients:
         return None
 
     def _retry(self, queue: Queue) -> object:
-        queue.retry(self._one())
+        chance, causes = self._world.chance, self._world.causes
+        # Whose end has hurt others is what people see, and mend.
+        queue.retry(str(chance.pick(causes)) if causes and chance.one_in(2) else self._one())
         return None
 
     def _update(self, queue: Queue) -> object:

@@ -30,16 +30,17 @@ if TYPE_CHECKING:
 RARE = (
     "a due is missed",
     "a due is skipped",
+    "a final task comes back",
     "a finaliser runs",
     "a lapse frees a limit",
     "a limit is lifted",
     "a place of a limit is waited for",
     "a rate is used up",
+    "a revival in portions",
     "a replaced one of a unique value",
     "a schedule's due",
-    "a task comes back by hand",
     "a twin of a final task",
-    "all that an end has cancelled comes back",
+    "a revival is done",
     "append lost",
     "archived",
     "backfilled by hand",
@@ -170,6 +171,12 @@ def _of_ticked(body: Ticked) -> str | None:
     return "a due is skipped" if body.outcome == "skipped" else "a schedule's due"
 
 
+def _of_retried(body: Retried) -> str | None:
+    if body.reopens is None:
+        return None
+    return "a revival in portions" if body.revives else "a final task comes back"
+
+
 _SAYS: dict[type, Callable[[Any], str | None]] = {
     Failed: _of_failed,
     Cancelled: _of_cancelled,
@@ -177,8 +184,8 @@ _SAYS: dict[type, Callable[[Any], str | None]] = {
     Expired: lambda body: f"expired: {body.reason}",
     Refused: lambda _: "refused",
     Released: lambda _: "released",
-    Revived: lambda _: "all that an end has cancelled comes back",
-    Retried: lambda body: None if body.reopens is None else "a task comes back by hand",
+    Revived: lambda _: "a revival is done",
+    Retried: _of_retried,
     Created: lambda body: None if body.repeats is None else "a twin of a final task",
     Updated: lambda body: None if not body.tags else "a replaced one of a unique value",
     Limited: lambda body: "a limit is lifted" if body.running is body.rate is None else None,

@@ -12,6 +12,8 @@ from collections.abc import Callable, Collection
 
 from msgspec import Struct
 
+from eventq.core import cascade
+from eventq.core.cascade import REVIVED_BYTES
 from eventq.core.durations import SECOND_US
 from eventq.core.govern import ResumeTasks
 from eventq.core.queue_events import Resumed
@@ -67,6 +69,8 @@ class Simulation:
         commit_plan._ids.seed(seed)  # noqa: SLF001 - else seals would be of chance
         self.world = world = World(seed, tell=tell)
         world.chance.begin_turn(0)
+        # A revival of so many bytes is one commit; less than any has makes portions of it.
+        cascade.REVIVED_BYTES = world.chance.pick((REVIVED_BYTES, REVIVED_BYTES, 400))
         self.workloads = Workloads(world, without=without)
         self.hosts = _hosts(world, self.workloads, without=without)
         self.clients = Clients(world, without=without)
