@@ -226,6 +226,15 @@ def test_work_that_no_event_tells_of_is_found() -> None:
     assert texts == ["task 1 was done, and no event says so"]
 
 
+def test_a_node_that_has_left_may_run_again_and_die() -> None:
+    """What it has done since, and nobody has settled, is no lie."""
+    found = Checker(NAMESPACE)
+    for commit in sealed([ago(9, created(), said("left", worker="n")), ago(9, leased(1))]):
+        found.add(commit)
+
+    assert judge_workers(found, [start(1, 3, "n", 1), end(1, 3, "n", 2)]) == []
+
+
 def test_two_attempts_at_a_time_are_found() -> None:
     """The second began before the first had ended, which by its own word had failed before."""
     told = [

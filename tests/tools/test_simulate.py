@@ -7,12 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from eventq.core.holders import Holder
 from eventq.core.lease import Renew
+from eventq.core.settle import Outcome
+from eventq.runner import settling
 from eventq.runner.lapses import LapseWatch
-from tools.simulate import simulation
+from tools.simulate import campaign, simulation
 from tools.simulate.campaign import Campaign, play
+from tools.simulate.report import add_to
 from tools.simulate.shrinking import rule_of, shrink, text_of, turns_of
 from tools.simulate.simulation import Simulation
 
@@ -65,6 +69,52 @@ def test_a_lapse_that_comes_too_early_is_found(monkeypatch: pytest.MonkeyPatch) 
     found = (each.rule for seed in range(9) for each in play(seed, steps=STEPS).findings)
 
     assert next(rule for rule in found if rule in {"lapse", "history: 13"})
+
+
+def test_a_lapse_that_nobody_sees_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A planted fault: what the dead have held stays with them."""
+    monkeypatch.setattr(LapseWatch, "look", lambda *_, **__: [])
+    monkeypatch.setattr(simulation, "CALM_TURNS", 600)
+    found = (each.rule for seed in range(30) for each in play(seed, steps=STEPS).findings)
+
+    assert "late lapse" in found
+
+
+def test_what_callers_and_workers_wrote_down_is_held_against_the_log(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A planted fault: the log gets another outcome than the worker had."""
+    batch = settling._batch
+
+    def wrong(outcomes: list[Outcome]) -> settling.Batch:
+        lies = [replace(each, kind="completed", error=None) for each in outcomes]
+        return batch(lies)
+
+    monkeypatch.setattr(settling, "_batch", wrong)
+    found = [each for seed in range(9) for each in play(seed, steps=STEPS).findings]
+
+    assert [each for each in found if each.text.endswith("completed, but failed")]
+
+
+def test_a_long_campaign_must_reach_what_is_rare(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says what was not reached often enough, on the page of figures, too."""
+    page = tmp_path / "reliability.md"
+    page.write_text("# Figures\n\n- None yet.\n")
+    played = Campaign(first=5_000, count=2, steps=STEPS)
+    played.run()
+    was_long = played.is_long
+    add_to(page, played, jobs=0)
+    monkeypatch.setattr(campaign, "LONG_STEPS", 2 * STEPS)
+    add_to(page, played, jobs=0)
+
+    assert (was_long, played.is_long) == (False, True)
+    assert "a lapse frees a limit" in played.short()
+    first, second = page.read_text().splitlines()[-2:]
+    assert "2 seeds, 400 steps" in first
+    assert second.startswith(first.rstrip("."))
+    assert "Reached less than a hundred times: " in second
 
 
 def test_a_failing_seed_shrinks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,7 +57,8 @@ class WorkerJudge:
     def _judge_runs(self) -> None:
         """Each run has a lease, each completion a run that came to its end, each end its event."""
         events = self._checker.events
-        left = {e.body["worker"] for e in events if e.body.get("kind") == "left"}
+        # A node may run again once it has left.
+        left = {e.body["worker"]: e.seq for e in events if e.body.get("kind") == "left"}
         for fence, line in self._starts.items():
             lease = events[fence - 1] if 0 < fence <= len(events) else None
             if lease is None or not _is_lease(lease, line):
@@ -78,7 +79,7 @@ class WorkerJudge:
             was_completed = lease_end is not None and lease_end.body["kind"] == "completed"
             if end["outcome"] != "completed" or was_completed or fence in refused:
                 continue
-            if end["node"] in left:
+            if left.get(end["node"], 0) > fence:
                 self._find(15, fence, f"task {end['task']} was done, and no event says so")
 
     def _judge_deadline(self, event: Event, end: Line) -> None:

@@ -6,6 +6,7 @@ a process hears of one. A turn draws what is next, by a seed of its own, or lets
 example::
 
     python -m tools.simulate --seeds 10000 --steps 1000 --jobs 2 --resume simulated.json
+    python -m tools.simulate --seeds 10000 --jobs 2 --report docs/explanation/reliability.md
     python -m tools.simulate --seed 42
     python -m tools.simulate --seed 42 --shrink
 """
@@ -18,6 +19,7 @@ import sys
 from pathlib import Path
 
 from tools.simulate.campaign import Campaign
+from tools.simulate.report import add_to
 from tools.simulate.shrinking import shrink, turns_of
 from tools.simulate.simulation import Simulation
 
@@ -32,9 +34,10 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=100, help="how many")
     parser.add_argument("--from", dest="first", type=int, default=0, help="the first seed")
     parser.add_argument("--steps", type=int, default=1_000, help="of each, before all drains")
-    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--jobs", type=int, default=1, help="processes that play")
     parser.add_argument("--minutes", type=float, help="no more seeds are begun after that")
     parser.add_argument("--resume", type=Path, help="a file that keeps how far it has come")
+    parser.add_argument("--report", type=Path, help="a page to which the figures are added")
     parser.add_argument("--seed", type=int, help="replays one, and prints what happens")
     parser.add_argument("--shrink", action="store_true", help="finds less that fails alike")
     parser.add_argument("--turns", type=int, help="replays so many turns instead of steps")
@@ -54,7 +57,10 @@ def main() -> int:
             minutes=arguments.minutes,
             resume=arguments.resume,
         )
-        return 1 if campaign.run() else 0
+        campaign.run()
+        if arguments.report is not None:
+            add_to(arguments.report, campaign, jobs=arguments.jobs)
+        return 1 if campaign.failed or (campaign.is_long and campaign.short()) else 0
     without = tuple(filter(None, arguments.without.split(",")))
     if arguments.shrink:
         return 1 if shrink(arguments.seed, arguments.steps, print) else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import logging
 import multiprocessing
 import time
 from collections import Counter
@@ -11,23 +12,21 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
+from tools.simulate.reached import RARE
 from tools.simulate.simulation import Played, Simulation
 
 # How often it is said how far it has come, in seconds.
 SAY_S = 20.0
-# What a campaign of many seeds must have reached so often.
+# A campaign of so many steps must have reached each rare case so often.
+LONG_STEPS = 10_000_000
 REACHED = 100
+# A process plays so many seeds, and leaves it to its end to free what they have made.
+SEEDS_A_PROCESS = 40
 
 
 def play(seed: int, *, steps: int) -> Played:
     """One seed."""
-    # Cycles are few, and looked for after each seed alone.
-    gc.disable()
-    try:
-        return Simulation(seed).play(steps)
-    finally:
-        gc.enable()
-        gc.collect(0)
+    return Simulation(seed).play(steps)
 
 
 class Campaign:
@@ -39,50 +38,71 @@ class Campaign:
         first: int,
         count: int,
         steps: int,
-        jobs: int = 1,
+        jobs: int = 0,
         minutes: float | None = None,
         resume: Path | None = None,
     ) -> None:
+        """``jobs`` processes play; 0: this one does."""
         self.sometimes: Counter[str] = Counter()
         """How often each rare case was reached, by all seeds together."""
         self.failed: list[int] = []
         self.seeds = self.commits = self.turns = self.calm_turns = 0
+        self.spent_s = 0.0
         self._first = first
         self._count = count
         self._steps = steps
         self._jobs = jobs
         self._minutes = minutes
         self._resume = resume
-        self._spent_s = 0.0
 
     def run(self) -> list[int]:
         """Plays what is left; returns the seeds that failed."""
         self._load()
         begun_s = said_s = time.monotonic()
-        before_s = self._spent_s
+        before_s = self.spent_s
         for played in self._played(begun_s):
             self._take(played)
             now_s = time.monotonic()
-            self._spent_s = before_s + now_s - begun_s
+            self.spent_s = before_s + now_s - begun_s
             if now_s - said_s >= SAY_S:
                 said_s = now_s
                 self._save()
-                print(self._line(), flush=True)
+                print(self.line(), flush=True)
         self._save()
-        print(self._line())
-        for name, reached in sorted(self.sometimes.items()):
-            rare = " (rare)" if reached < REACHED else ""
-            print(f"  {reached:9,} {name}{rare}")
+        print(self.line())
+        for name in sorted(self.sometimes.keys() | set(RARE)):
+            missing = f"  fewer than {REACHED}" if name in self.short() else ""
+            print(f"  {self.sometimes[name]:9,} {name}{missing}")
         return self.failed
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it must have reached all that is rare."""
+        return self.seeds * self._steps >= LONG_STEPS
+
+    def short(self) -> list[str]:
+        """The rare cases that were not reached often enough."""
+        return [name for name in RARE if self.sometimes[name] < REACHED]
+
+    def line(self) -> str:
+        """How far it has come."""
+        steps = self.seeds * self._steps
+        return (
+            f"{self.seeds:,} seeds, {steps:,} steps in {self.turns:,} turns and "
+            f"{self.calm_turns:,} calm ones, {self.commits:,} commits in {self.spent_s:,.0f} s; "
+            f"{len(self.failed)} failed"
+        )
 
     def _played(self, begun_s: float) -> Iterator[Played]:
         one = partial(play, steps=self._steps)
         seeds = self._left(begun_s)
-        if self._jobs == 1:
+        if not self._jobs:
             yield from map(one, seeds)
             return
-        context = multiprocessing.get_context("spawn")
-        with context.Pool(self._jobs, _quiet) as pool:
+        # Processes are forked from one that has imported all of this.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__])
+        with context.Pool(self._jobs, _prepare, maxtasksperchild=SEEDS_A_PROCESS) as pool:
             yield from pool.imap(one, seeds)
 
     def _left(self, begun_s: float) -> Iterable[int]:
@@ -103,15 +123,7 @@ class Campaign:
             self.failed.append(played.seed)
             print(f"seed {played.seed} failed: --seed {played.seed} --steps {self._steps}")
             for finding in played.findings:
-                print(f"    {finding.rule} at {finding.at}: {finding.text}")
-
-    def _line(self) -> str:
-        steps = self.seeds * self._steps
-        return (
-            f"{self.seeds:,} seeds, {steps:,} steps in {self.turns:,} turns and "
-            f"{self.calm_turns:,} calm ones, {self.commits:,} commits in {self._spent_s:,.0f} s; "
-            f"{len(self.failed)} failed"
-        )
+                print(f"    {finding.rule} at {finding.at}: {finding.text}", flush=True)
 
     def _load(self) -> None:
         if self._resume is not None and self._resume.exists():
@@ -121,7 +133,7 @@ class Campaign:
                 self.failed = known["failed"]
                 self.seeds, self.commits = known["seeds"], known["commits"]
                 self.turns, self.calm_turns = known["turns"], known["calm_turns"]
-                self._spent_s = known["spent_s"]
+                self.spent_s = known["spent_s"]
 
     def _save(self) -> None:
         if self._resume is None:
@@ -133,7 +145,7 @@ class Campaign:
             "commits": self.commits,
             "turns": self.turns,
             "calm_turns": self.calm_turns,
-            "spent_s": self._spent_s,
+            "spent_s": self.spent_s,
             "failed": self.failed,
             "sometimes": self.sometimes,
         }
@@ -142,8 +154,8 @@ class Campaign:
         beside.replace(self._resume)
 
 
-def _quiet() -> None:
-    """For each process: what nodes warn of is what is done to them."""
-    import logging  # noqa: PLC0415 - a process of its own
-
+def _prepare() -> None:
+    """For each process, which ends soon."""
+    # What nodes warn of is what is done to them.
     logging.disable(logging.CRITICAL)
+    gc.disable()

@@ -26,6 +26,8 @@ from eventq.eventlog.memory import MemoryLog
 from eventq.replay.fold import catch_up
 from eventq.verify import verify
 from tools.history.checker import Checker, RawCommit
+from tools.simulate.journals import judge_journals
+from tools.simulate.reached import reached
 from tools.simulate.world import NAMESPACE
 
 if TYPE_CHECKING:
@@ -87,6 +89,7 @@ def check_all(simulation: Simulation) -> list[Finding]:
     if simulation.faults.archive is not None and log.start().seq:
         log = ArchivedLog(log, Archive(simulation.faults.archive.name, namespace=NAMESPACE))
     facts = Facts(simulation)
+    world.sometimes.update(reached(facts))
     findings = [
         Finding(f"verify: {each.rule}", each.seq, each.problem)
         for each in verify(log, limit=MOST + len(simulation.faults.foreign)).findings
@@ -117,9 +120,12 @@ def _history(simulation: Simulation, facts: Facts) -> list[Finding]:
             commit.bodies,
         )
         checker.add(raw, true_at=each.at_us)
+    found = checker.finish(drained_at=_drained_at(simulation))
+    if not simulation.faults.foreign:
+        found = [*found, *judge_journals(simulation, checker)]
     return [
         Finding(f"history: {each.invariant}", each.seq or 0, each.text)
-        for each in checker.finish()
+        for each in found
         if each.invariant not in _not_asked(simulation)
         and not (each.invariant == 13 and each.seq in by_stamps)
     ][:MOST]
@@ -136,6 +142,16 @@ def _not_asked(simulation: Simulation) -> set[int | str]:
         # What is archived is not looked at for an outcome that comes so late: it is refused anew.
         found.add(15)
     return found
+
+
+def _drained_at(simulation: Simulation) -> int | None:
+    """When all must have ended by the log; None where something waits that nobody here takes."""
+    world, first = simulation.world, simulation.hosts[0]
+    if not simulation.is_drained or not simulation.are_clocks_right or not world.appended:
+        return None
+    if simulation.faults.foreign or simulation.workloads.are_plain or first.is_retired:
+        return None
+    return world.appended[-1].commit.at
 
 
 def open_left(simulation: Simulation) -> list[int]:
@@ -208,6 +224,20 @@ def _projections(simulation: Simulation, log: EventLog) -> Iterable[Finding]:
                     text = f"{host.process.name} has other {name} than a replay"
                     findings.append(Finding("fold", projection.seq, text))
     return findings[:MOST]
+
+
+def check_indexes(simulation: Simulation) -> list[Finding]:
+    """Rule 12, as each node stands; what is still to be done when calm comes may put it right."""
+    findings = []
+    for host in simulation.hosts:
+        known = None if host.process is None else host.process.node._folded.projection  # noqa: SLF001 - a look that reads nothing
+        if known is None:
+            continue
+        try:
+            known.check()
+        except AssertionError as error:
+            findings.append(Finding("indexes", known.seq, f"{host.name}: {error!r}"))
+    return findings
 
 
 def _said_of(projection: Projection) -> list[tuple[str, object]]:

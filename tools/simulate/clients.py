@@ -36,6 +36,8 @@ class Call(Struct):
     """The tasks that it returned."""
     marks: list[int] = []
     """What stands in the tags of the tasks that it may have made."""
+    asked: list[tuple[str | None, dict[str, Any], bool]] = []
+    """Those tasks: key, tags, and whether another one may have been given instead."""
 
 
 class Clients:
@@ -115,11 +117,13 @@ class Clients:
         chance = self._world.chance
         self._marks += 1
         self._call.marks.append(self._marks)
-        return {
+        tags = {
             "mark": self._marks,
             "host": chance.below(3),
             "tenant": chance.pick(("big", "s", "t")),
         }
+        self._call.asked.append((None, dict(tags), False))
+        return tags
 
     def _options(self) -> dict[str, Any]:
         chance = self._world.chance
@@ -159,7 +163,7 @@ class Clients:
         options, keys = self._options(), self._newest()
         if keys:
             options["after"] = keys
-            options["if_failed"] = self._world.chance.pick(("cancel", "run", "hold"))
+            options["if_failed"] = self._world.chance.pick(("cancel", "cancel", "run", "hold"))
         return queue.new(self._tags(), **options)
 
     def _new_many(self, queue: Queue) -> object:
@@ -175,13 +179,17 @@ class Clients:
         self._marks += 1
         self._call.marks.append(self._marks)
         # Twice the same, or something else.
-        return queue.new({"keyed": chance.below(2)}, key=key)
+        tags = {"keyed": chance.below(2)}
+        self._call.asked.append((key, tags, False))
+        return queue.new(tags, key=key)
 
     def _new_unique(self, queue: Queue) -> object:
         chance, options = self._world.chance, self._options()
         options["unique"] = f"u{chance.below(4)}"
         options["on_duplicate"] = chance.pick(("return", "raise", "replace"))
-        return queue.new(self._tags(), **options)
+        tags = self._tags()
+        self._call.asked[-1] = None, tags, True
+        return queue.new(tags, **options)
 
     def _flow(self, queue: Queue) -> object:
         chance = self._world.chance
@@ -222,7 +230,9 @@ class Clients:
         return None
 
     def _retry(self, queue: Queue) -> object:
-        queue.retry(self._one())
+        chance, causes = self._world.chance, self._world.causes
+        # Whose end has hurt others is what people see, and mend.
+        queue.retry(str(chance.pick(causes)) if causes and chance.one_in(2) else self._one())
         return None
 
     def _update(self, queue: Queue) -> object:

@@ -88,6 +88,11 @@ class Faults:
                     executor.hasten()
                 host.process.wake(self._world.now_us)
 
+    def close(self) -> None:
+        """Takes the archives away."""
+        if self.archive is not None:
+            self.archive.cleanup()
+
     def _lasts_us(self) -> int:
         return int(self._world.chance.pick((0.4, 3.0, 40.0)) * SECOND_US)
 
@@ -227,7 +232,7 @@ class Faults:
         assert host.process is not None, "a process is struck"
         world, start = self._world, host.process.view.start().seq
         # None is in doubt for so long that archives have it.
-        ended = [each for each in host.effects if each.what == "end" and each.fence > start]
+        ended = [e for e in host.effects if e.outcome == "completed" and e.fence > start]
         if not ended or host.process.runner is None:
             return
         effect = world.chance.pick(ended)

@@ -261,6 +261,9 @@ class Host:
         except LogUnavailableError:
             # A run that cannot end as it should ends by an error.
             self.lose()
+        except LogTooNewError:
+            # So does one that cannot even define what its code says.
+            self._retire()
 
     def start(self) -> None:
         """A new process, which knows nothing but what the log holds."""
@@ -298,12 +301,15 @@ class Host:
             if process.bell.is_rung:
                 process.due_us = self._world.now_us
 
+    def _retire(self) -> None:
+        self._world.sometimes["stopped by a newer log"] += 1
+        self.is_retired = True
+
     def _end_run(self, process: Process) -> None:
         process.end_run()
         assert process.runner is not None, "it has just ended"
         if isinstance(process.runner.stopping.cause, LogTooNewError):
-            self._world.sometimes["stopped by a newer log"] += 1
-            self.is_retired = True
+            self._retire()
         elif self._world.chance.one_in(2):
             self._world.sometimes["run after a run"] += 1
             process.begin_run(self.effects)

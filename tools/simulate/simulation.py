@@ -12,12 +12,14 @@ from collections.abc import Callable, Collection
 
 from msgspec import Struct
 
+from eventq.core import cascade
+from eventq.core.cascade import REVIVED_BYTES
 from eventq.core.durations import SECOND_US
 from eventq.core.govern import ResumeTasks
 from eventq.core.queue_events import Resumed
 from eventq.node import commit_plan
 from eventq.replay.rules_now import PauseState
-from tools.simulate.checks import FASTEST, Finding, check_all, open_left
+from tools.simulate.checks import FASTEST, Finding, check_all, check_indexes, open_left
 from tools.simulate.clients import Clients
 from tools.simulate.faults import Faults
 from tools.simulate.hosts import Host, HostPlan
@@ -75,6 +77,8 @@ class Simulation:
             # Who comes first is found in another way where no rule says who may run when.
             without = {*without, *GOVERNING}
             world.sometimes["nothing governed"] += 1
+        # A revival of so many bytes is one commit; less than any has makes portions of it.
+        cascade.REVIVED_BYTES = world.chance.pick((REVIVED_BYTES, REVIVED_BYTES, 400))
         self.workloads = Workloads(world, without=without)
         self.hosts = _hosts(world, self.workloads, without=without)
         self.clients = Clients(world, without=without)
@@ -123,6 +127,7 @@ class Simulation:
                 if self.turn not in skipped:
                     chance.begin_turn(self.turn)
                     self._take_turn()
+            findings += check_indexes(self)
             self._calm_down()
             calm_turns = self._drain()
         except Exception as error:  # noqa: BLE001 - whatever breaks is a finding
@@ -131,6 +136,8 @@ class Simulation:
             text = f"{self.left} had not ended after {CALM_TURNS} calm turns"
             findings.append(Finding("drain", len(world.appended), text))
         findings += check_all(self)
+        # A process that goes on has folders of its own.
+        self.faults.close()
         return Played(
             world.seed, taken, calm_turns, len(world.appended), dict(world.sometimes), findings
         )

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from eventq.core.commits import Commit
 from eventq.errors import LogConflictError, LogOutcomeUnknownError, LogUnavailableError
 from eventq.eventlog.contract import READ_EVENTS, Decide, Head, StoredEvent, Watch
-from eventq.eventlog.memory import MemoryLog
+from eventq.eventlog.memory import MemoryLog, MemoryShelf, MemorySnapshots
 from tools.simulate.world import NAMESPACE, NodeDiedError, PlaceClock, World
 
 # What is to happen at the next append of a view, once.
@@ -40,6 +40,7 @@ class View(MemoryLog):
         self._world = world
         self._clock = clock
         self._is_remote = is_remote
+        self.snapshots = CountedSnapshots(world, self._shelf)
         if is_remote:
             self.remote = RemoteView(self)
 
@@ -133,6 +134,19 @@ class View(MemoryLog):
             self._world.sometimes["conflict"] += 1
             raise
         self._world.note_appended(commit, self.name)
+
+
+class CountedSnapshots(MemorySnapshots):
+    """Snapshots whose use is noted."""
+
+    def __init__(self, world: World, shelf: Callable[[], MemoryShelf]) -> None:
+        super().__init__(shelf)
+        self._world = world
+
+    def get(self, seq: int) -> bytes | None:
+        """See Snapshots.get."""
+        self._world.sometimes["fold from a snapshot"] += 1
+        return super().get(seq)
 
 
 class RemoteView:

@@ -5,6 +5,7 @@ Nothing here decides; `simulation` does one step after the other.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from math import ceil
@@ -19,6 +20,7 @@ from tools.simulate.chance import Chance
 # 28 March 2027, half an hour before clocks in Berlin are changed.
 START_US = 1_806_193_800 * SECOND_US
 NAMESPACE = "default"
+CAUSE = re.compile(r'"cause":(\d+)')
 
 
 class NodeDiedError(BaseException):
@@ -48,6 +50,8 @@ class World:
         self.storage = MemoryStorage()
         self.appended: list[Appended] = []
         """All that the log has taken, in order; no cut takes anything from it."""
+        self.causes: list[int] = []
+        """The tasks whose ends have cancelled others."""
         self.cuts: list[tuple[int, int]] = []
         """Where the log ended when it was cut, and up to where."""
         self.refused_ids: set[str] = set()
@@ -80,6 +84,9 @@ class World:
         """The log has taken a commit."""
         looks_since_us = self.looks_since_us.get(by, self.now_us)
         self.appended.append(Appended(commit, by, self.now_us, looks_since_us))
+        for body in commit.bodies:
+            if body.startswith('{"kind":"cancelled"') and (found := CAUSE.search(body)):
+                self.causes.append(int(found[1]))
         self.happenings += 1
         self.on_commit()
         if self._tell is not None:

@@ -1,0 +1,55 @@
+"""What callers and workers of a simulation wrote down, in the lines that the history checker reads.
+
+Left out is what such a line cannot tell: calls that make several tasks, or give them results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from tools.history.checker import Checker
+from tools.history.clients import judge_clients
+from tools.history.facts import Finding
+from tools.history.journals import Line, calls_of
+from tools.history.workers import judge_workers
+
+if TYPE_CHECKING:
+    from tools.simulate.simulation import Simulation
+
+
+def judge_journals(simulation: Simulation, checker: Checker) -> list[Finding]:
+    """What does not fit between these lines and the log that the checker has read."""
+    found = judge_workers(checker, _of_workers(simulation))
+    if simulation.world.cuts or "unfollowed" in checker.kinds:
+        # It may have missed what was archived, or come anew.
+        found = [each for each in found if each.invariant != "follower"]
+    calls = calls_of(_of_clients(simulation))
+    return found + judge_clients(checker, calls)
+
+
+def _of_clients(simulation: Simulation) -> Iterator[Line]:
+    for call in simulation.clients.calls:
+        for place, (key, tags, is_unique) in enumerate(call.asked):
+            name = f"c{call.number}-{place}"
+            line = {"call": name, "op": "new", "key": key, "tags": tags, "unique": is_unique}
+            yield {**line, "state": "invoked"}
+            if call.status == "ok" and len(call.made) == len(call.asked):
+                yield {"call": name, "state": "ok", "task": call.made[place]}
+            elif call.status in {"failed", "refused"}:
+                yield {"call": name, "state": "failed"}
+
+
+def _of_workers(simulation: Simulation) -> Iterator[Line]:
+    for host in simulation.hosts:
+        for effect in host.effects:
+            line = {"what": effect.what, "task": effect.task, "fence": effect.fence}
+            line |= {"node": effect.node, "clock": effect.at_us}
+            yield line if effect.what == "start" else {**line, "outcome": effect.outcome}
+    if simulation.are_clocks_right and all(host.clock.rate == 1 for host in simulation.hosts):
+        for each in simulation.world.appended:
+            line = {"what": "append", "first": each.commit.first, "last": each.commit.last}
+            yield {**line, "began": each.at_us, "clock": each.at_us}
+    for name, positions in simulation.workloads.workers.followed.items():
+        for seq in positions:
+            yield {"what": "called", "follower": name, "seq": seq}

@@ -1,0 +1,192 @@
+"""Which rare cases a simulation has reached, by what its log says and by what was done to it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from eventq.core.commits import Unknown
+from eventq.core.durations import SECOND_US
+from eventq.core.events import (
+    Cancelled,
+    Created,
+    Expired,
+    Failed,
+    Leased,
+    Refused,
+    Released,
+    Retried,
+    Revived,
+    Updated,
+)
+from eventq.core.queue_events import Limited, Ticked
+from eventq.core.values import LAPSED, Bucket
+
+if TYPE_CHECKING:
+    from tools.simulate.checks import Facts
+
+# Of a long campaign, each of these must have been reached a hundred times.
+RARE = (
+    "a due is missed",
+    "a due is skipped",
+    "a final task comes back",
+    "a finaliser runs",
+    "a lapse frees a limit",
+    "a limit is lifted",
+    "a place of a limit is waited for",
+    "a rate is used up",
+    "a revival in portions",
+    "a replaced one of a unique value",
+    "a schedule's due",
+    "a twin of a final task",
+    "a revival is done",
+    "append lost",
+    "archived",
+    "backfilled by hand",
+    "call with an unknown outcome",
+    "cancelled by another's end",
+    "cancelled by its worker",
+    "children asked for",
+    "clock an hour off",
+    "clock drifts",
+    "clock wrong on its own",
+    "conflict",
+    "crash",
+    "crash with leases",
+    "cut",
+    "cut held back by a follower",
+    "death after the append",
+    "death before the append",
+    "decided by a clock that is behind the log",
+    "deadline passed",
+    "expired: fatal",
+    "expired: max_age",
+    "expired: max_lapses",
+    "expired: max_retries",
+    "fold from a snapshot",
+    "follower dropped",
+    "follower failed",
+    "full disk",
+    "graceful stop",
+    "isolated process died",
+    "isolated process killed",
+    "lapsed",
+    "late outcome",
+    "many dues are missed at once",
+    "newer event about the queue",
+    "newer event aside",
+    "orphans lapsed in time",
+    "paused",
+    "progress told",
+    "refused",
+    "reply lost",
+    "run after a run",
+    "slow read",
+    "snapshot",
+    "snoozed",
+    "stale read",
+    "stall beyond the lease",
+    "stopped by a newer log",
+    "task of a newer eventq",
+    "unavailable",
+    "wall clock jumps",
+)
+
+
+def reached(facts: Facts) -> Counter[str]:
+    """How often the log says so."""
+    found: Counter[str] = Counter()
+    limits = _Limits(found)
+    made: dict[int, Created] = {}
+    for (_, number, body), said in zip(facts.bodies, facts.by, strict=True):
+        if isinstance(body, Unknown):
+            continue
+        if type(body) is Created:
+            made[number] = body
+        found.update(_said(body))
+        if body.decided_at is not None:
+            found["decided by a clock that is behind the log"] += 1
+        if type(body) is Leased and made[number].role is not None:
+            found["a finaliser runs"] += made[number].role != "member"
+        limits.see(body, made.get(number), said.decided_at)
+    return found
+
+
+class _Limits:
+    """What was rare about limits, seen from their leases alone."""
+
+    def __init__(self, found: Counter[str]) -> None:
+        self._found = found
+        self._rates: dict[str, tuple[int, int]] = {}
+        self._begun: dict[Bucket, list[int]] = {}
+
+    def see(self, body: Any, made: Created | None, at: int) -> None:  # noqa: ANN401 - any event
+        """Looks at one event, about a task that was made like this."""
+        if type(body) is Limited:
+            self._rates.pop(body.limit, None)
+            if body.rate is not None and body.per_us is not None:
+                self._rates[body.limit] = body.rate, body.per_us
+        if made is None or not made.limits:
+            return
+        if type(body) is Failed and body.error.type == LAPSED:
+            self._found["a lapse frees a limit"] += 1
+        if type(body) is not Leased:
+            return
+        ready_at = made.scheduled_at or 0
+        self._found["a place of a limit is waited for"] += at - ready_at > SECOND_US
+        for bucket in made.limits:
+            if bucket.limit in self._rates:
+                rate, per_us = self._rates[bucket.limit]
+                begun = self._begun.setdefault(bucket, [])
+                begun.append(at)
+                used = sum(at - per_us < each <= at for each in begun)
+                self._found["a rate is used up"] += used == rate
+
+
+def _said(body: Any) -> Iterable[str]:  # noqa: ANN401 - any event
+    """What one event says that is rare."""
+    say: Callable[[Any], str | None] | None = _SAYS.get(type(body))
+    said = None if say is None else say(body)
+    return () if said is None else (said,)
+
+
+def _of_failed(body: Failed) -> str | None:
+    if body.error.type == LAPSED:
+        return "lapsed"
+    return "deadline passed" if body.error.type.endswith("DeadlineExceededError") else None
+
+
+def _of_cancelled(body: Cancelled) -> str | None:
+    if body.cause is not None:
+        return "cancelled by another's end"
+    return "cancelled by its worker" if body.reason == "pointless" else None
+
+
+def _of_ticked(body: Ticked) -> str | None:
+    if body.hand is not None:
+        return None
+    if body.outcome == "missed":
+        return "a due is missed" if body.count == 1 else "many dues are missed at once"
+    return "a due is skipped" if body.outcome == "skipped" else "a schedule's due"
+
+
+def _of_retried(body: Retried) -> str | None:
+    if body.reopens is None:
+        return None
+    return "a revival in portions" if body.revives else "a final task comes back"
+
+
+_SAYS: dict[type, Callable[[Any], str | None]] = {
+    Failed: _of_failed,
+    Cancelled: _of_cancelled,
+    Ticked: _of_ticked,
+    Expired: lambda body: f"expired: {body.reason}",
+    Refused: lambda _: "refused",
+    Released: lambda _: "released",
+    Revived: lambda _: "a revival is done",
+    Retried: _of_retried,
+    Created: lambda body: None if body.repeats is None else "a twin of a final task",
+    Updated: lambda body: None if not body.tags else "a replaced one of a unique value",
+    Limited: lambda body: "a limit is lifted" if body.running is body.rate is None else None,
+}
