@@ -14,7 +14,7 @@ from tools.mutants.rough.worker import TTL_S, boot_us
 # A stopped process has ended by then.
 STOP_S = 20.0
 # One that stands still comes back so long after its leases are over.
-STALL_S = 1.0
+STALL_S = 2.0
 
 
 class Processes:
