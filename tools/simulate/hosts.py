@@ -281,6 +281,7 @@ class Host:
         if self.process is None:
             return
         world.tell(f"{self.process.name} dies")
+        world.dead.add(self.process.name)
         runner = self.process.runner
         if runner is not None and runner.attempts.held:
             world.sometimes["crash with leases"] += 1

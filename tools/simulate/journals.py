@@ -14,6 +14,9 @@ from tools.history.facts import Finding
 from tools.history.journals import Line, calls_of
 from tools.history.workers import judge_workers
 
+# What the checker says of work that nobody has settled.
+UNTOLD = "was done, and no event says so"
+
 if TYPE_CHECKING:
     from tools.simulate.simulation import Simulation
 
@@ -24,6 +27,10 @@ def judge_journals(simulation: Simulation, checker: Checker) -> list[Finding]:
     if simulation.world.cuts or "unfollowed" in checker.kinds:
         # It may have missed what was archived, or come anew.
         found = [each for each in found if each.invariant != "follower"]
+    # An attempt may outlive the run that its node has left, and the process then dies.
+    effects = (effect for host in simulation.hosts for effect in host.effects)
+    untold = {each.fence for each in effects if each.node in simulation.world.dead}
+    found = [each for each in found if not (each.seq in untold and each.text.endswith(UNTOLD))]
     calls = calls_of(_of_clients(simulation))
     return found + judge_clients(checker, calls)
 
