@@ -174,7 +174,7 @@ class Callers:
 
     def _come_back(self, chance: random.Random) -> None:
         """What the end of a task has cancelled comes back with it, or by itself."""
-        made = self.make({**self._tags(chance, "hopeless")}, max_retries=0)
+        made = self.make(self._tags(chance, "hopeless"), max_retries=0, priority=5)
         chain = [made]
         for _ in range(2):
             if made is not None:
