@@ -20,6 +20,7 @@ GAP_S = 0.03
 RUSH_S = 0.3
 COME_BACK_S = 1.0
 PAUSE_S = 0.4
+MEND_S = 1.5
 
 
 class Callers:
@@ -75,6 +76,7 @@ class Callers:
             self._manage,
             self._manage,
             self._come_back,
+            self._mend,
         ]
         rushed = 0
         while not self._is_over.wait(chance.random() * 2 * GAP_S):
@@ -189,6 +191,24 @@ class Callers:
                 self._queue.retry(second)
                 self._queue.cancel(second)
             self._queue.retry(first)
+
+    def _mend(self, chance: random.Random) -> None:
+        """A member that has failed is mended before its flow is over, which then has no failure."""
+        tags = [self._tags(chance, "fails"), self._tags(chance, "does"), self._tags(chance, "does")]
+
+        def ask() -> list[eventq.Task]:
+            with self._queue.flow() as flow:
+                flow.new(tags[0], name="does", max_retries=0, priority=5)
+                flow.new(tags[1], name="does", delay=MEND_S)
+                flow.on_failure(tags[2], name="does")
+            return flow.tasks
+
+        made = self._told([{"op": "new", "tags": each} for each in tags], ask)
+        for _ in range(2):
+            if made:
+                wait_for(lambda: self._ended_at(made[0].key), COME_BACK_S)
+                with suppress(eventq.NotAllowedError):
+                    self._queue.retry(made[0].key)
 
     def _ended_at(self, key: str) -> int | None:
         task = self._queue.get(key)
