@@ -89,6 +89,7 @@ from eventq.runner.workload import Workload, make_workload
 from eventq.schedules.managing import QueueSchedules
 
 if TYPE_CHECKING:
+    from eventq.anchors import AnchorKeeper, KeepAnchors
     from eventq.runner.runner import RunReport
 
 P = ParamSpec("P")
@@ -118,6 +119,7 @@ class Queue:
         handlers: Iterable[Handlers] = (),
         create: bool = True,
         archive: str | os.PathLike[str] | None = None,
+        anchors: KeepAnchors | None = None,
         log: EventLog | None = None,
         clock: Clock | None = None,
         chance: Callable[[], float] | None = None,
@@ -133,6 +135,7 @@ class Queue:
         ``backoff``: a duration, the n-th retry comes n times it after the failure; or a Backoff.
         ``handlers``: collections of handlers that `run` calls, and whose tasks this queue makes.
         ``archive``: the folder of the log's archive, which is then read too.
+        ``anchors``: how `run` keeps anchors of the log while it goes on.
         ``log``: an open log, instead of a URL and a namespace; the queue closes it.
         ``chance``: draws a number from 0 up to 1, for the jitter of retries.
         Durations are timedelta, seconds, or text like ``"2h30m"``. The task options are defaults:
@@ -143,6 +146,7 @@ class Queue:
         self.namespace = check_namespace(namespace) if log is None else log.namespace
         count = usable_cores() if workers is None else workers
         self.workers = check_count(count, "workers", least=1, most=10_000)
+        self.anchors = anchors
         self._policy = make_policy(
             max_age=max_age,
             max_retries=max_retries,
@@ -157,7 +161,7 @@ class Queue:
         self.log = open_archived(log, archive)
         self.url = self.log.url
         self._node = Node(self.log, clock=clock or SystemClock())
-        self._slot = RunSlot(self._node, chance=chance or random.random)
+        self._slot = RunSlot(self._node, chance=chance or random.random, beside=self._anchor_keeper)
         self._ends = EndWatch(self._node)
         self.task = self._registry.own.task
         """Registers a handler on this queue; see `Handlers.task`."""
@@ -593,6 +597,9 @@ class Queue:
             workers=self.workers,
             policy=self._policy,
         )
+
+    def _anchor_keeper(self) -> AnchorKeeper | None:
+        return None if self.anchors is None else self.anchors.keeper(self.log)
 
     @staticmethod
     def _asked(body: A, by: str | None, reason: str) -> A:
