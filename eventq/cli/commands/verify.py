@@ -164,7 +164,7 @@ def _say(place: Place, verified: Verified, *, go_on: bool) -> None:
         if not verdict.complete:
             rest = "the rest is lost" if go_on else "see --all"
             note(f"verified {_span(verdict)} only; {rest}")
-    if verified.warning is not None and verdict.ok:
+    if verified.warning is not None and verdict.ok and not place.as_json:
         note(f"warning: {verified.warning}")
 
 
