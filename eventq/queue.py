@@ -78,6 +78,7 @@ from eventq.replay.query import (
     Stats,
     TaskFilter,
     final_tasks,
+    first_instant,
     follow_events,
     open_tasks,
     read_events,
@@ -393,7 +394,8 @@ class Queue:
         """
         self._node.warn_again()
         with self._node.reading() as projection:
-            return take_stats(projection, now=self._node.now())
+            numbers = take_stats(projection, now=self._node.now())
+        return replace(numbers, first_at=first_instant(self.log))
 
     def waits_for(self, tasks: Iterable[Task]) -> dict[int, str]:
         """What keeps each of these open tasks from running, in words, by the tasks' numbers.

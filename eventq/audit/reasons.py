@@ -71,11 +71,12 @@ SHOWN_LINES = 3
 
 
 class LeaseEnd(Struct, frozen=True):
-    """How a lease ended: the event, and one word for it."""
+    """How a lease ended: the event, and one word for it; and when it was granted."""
 
     seq: int
     at: int
     word: str
+    leased_at: int
 
 
 class EventContext(Struct, frozen=True):
@@ -117,7 +118,7 @@ def reason_of(context: EventContext) -> str:
     return _REASONS[type(context.event.body)](context, context.event.body)
 
 
-def ending_of(event: Event) -> LeaseEnd | None:
+def ending_of(event: Event, *, leased_at: int) -> LeaseEnd | None:
     """How a lease ended, for an event that ends one."""
     body = event.body
     if type(body) is Failed:
@@ -126,7 +127,7 @@ def ending_of(event: Event) -> LeaseEnd | None:
         word = event.kind
     else:
         return None
-    return LeaseEnd(event.seq, event.decided_at, word)
+    return LeaseEnd(event.seq, event.decided_at, word, leased_at)
 
 
 def _created(context: EventContext, body: Created) -> str:
@@ -201,7 +202,16 @@ def _lapsed(context: EventContext) -> str:
         brief_duration(event.decided_at - sign.decided_at),
         show_duration(sign.body.ttl_us),
     )
-    return f"{words} (last sign of life {silent} before, at {sign.seq}; lease {ttl})"
+    about = sign_words(sign, task.number)
+    return f"{words} (last sign of life {silent} before, {about}; lease {ttl})"
+
+
+def sign_words(sign: Event, number: int) -> str:
+    """Which event a node's last sign of life was, as seen from one of its tasks."""
+    if sign.kind == "renewed":
+        return f"at {sign.seq}, when it renewed its leases"
+    whose = "this task" if sign.task == number else f"task {sign.task}"
+    return f"at {sign.seq}, when it leased {whose}"
 
 
 def _retried(context: EventContext, body: Retried) -> str:
@@ -366,12 +376,14 @@ def _moved(old_us: int, new_us: int) -> str:
 
 
 def _refused(context: EventContext, body: Refused) -> str:
-    late = f"late: fence {body.fence} is no longer held by {body.worker}"
+    late = f"late outcome of an attempt that had lost its lease: {body.outcome} on {body.worker}"
     ending = context.endings.get(body.fence)
     if ending is None:
-        return f"{late}; the log has no end of such a lease of this task"
+        return f"{late}; the log has no end of such a lease ({body.fence}) of this task"
+    ran = took(context.event.decided_at - ending.leased_at)
     before = took(context.event.decided_at - ending.at)
-    return f"{late}; the lease was lost at {ending.seq} ({ending.word}), {before} before"
+    lost = f"its lease {body.fence} was lost at {ending.seq} ({ending.word}), {before} before"
+    return f"{late}, after {ran}; {lost}"
 
 
 def _by(by: str | None) -> str:

@@ -6,17 +6,29 @@ before its lease, and at the point asked about.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from eventq.audit.dispatch_rank import Rank, ahead_words, beaten_words, rank_of
+from eventq.audit.dispatch_rank import (
+    Choice,
+    Rank,
+    Rival,
+    ahead_words,
+    beaten_words,
+    compare,
+    numbers_ahead,
+    overtaken_words,
+    rank_of,
+)
 from eventq.audit.handling import choice_of, handling_of, rivals_of
 from eventq.audit.history import Step, steps_of
 from eventq.audit.holding import held_words
 from eventq.audit.lookup import last_lease, last_sign, read_history
 from eventq.audit.phrases import counted, progress_words
+from eventq.audit.reasons import sign_words
 from eventq.audit.waiting import unblocked_at, waiting_words
 from eventq.core.durations import brief_duration, show_duration
 from eventq.core.events import (
@@ -32,7 +44,7 @@ from eventq.core.events import (
 from eventq.core.queue_events import Renewed
 from eventq.core.task import FINAL, PENDING, Task, TaskState, is_due, show_instant
 from eventq.eventlog.contract import EventLog
-from eventq.replay.fold import catch_up
+from eventq.replay.fold import catch_up, commits_of, fold_events, stored_kind, task_history
 from eventq.replay.points import Point, position_at
 from eventq.snapshot import projection_at
 from eventq.snapshot.starting import is_quicker_from_snapshot
@@ -81,6 +93,10 @@ class Why(Struct, frozen=True):
     """Its rank at that instant."""
     rank: Rank | None = None
     """Its rank at the point, or when it stopped waiting, if it waited."""
+    overtaken: list[Rival] = []
+    """The first of the tasks that were leased since it is ready, and were not ahead of it then."""
+    overtaken_count: int = 0
+    """How many there are."""
     leases_since: int | None = None
     """Leases granted to other tasks between the two."""
     grant: Grant | None = None
@@ -187,6 +203,9 @@ def _ready(log: EventLog, steps: list[Step], task: Task, point: Point, limit: in
     ]
     waited = brief_duration(point.at - ready_at)
     notes = [f"it has been ready for {waited}, since {show_instant(ready_at)}", wait.words]
+    overtaken, count = wait.overtaken()
+    if count:
+        notes.append(overtaken_words(overtaken, count))
     if task.expires_at_us is not None and task.expires_at_us <= point.at:
         since = show_instant(task.expires_at_us)
         verdict = f"it is past its expiry since {since}: the next node that looks expires it"
@@ -209,6 +228,7 @@ def _ready(log: EventLog, steps: list[Step], task: Task, point: Point, limit: in
         seq, kind = wait.projection.unknown
         notes.append(f"event {seq} is of the unknown kind {kind}: only a newer eventq leases now")
     told = Why(point.seq, point.at, task, verdict, notes, ready_at, handled_by=handling.nodes)
+    told = replace(told, overtaken=overtaken, overtaken_count=count)
     return replace(told, **wait.facts, rank=rank, loads=loads)
 
 
@@ -256,7 +276,7 @@ def _dispatched(log: EventLog, steps: list[Step], task: Task, point: Point, limi
     elif task.state is TaskState.LEASED:
         held = brief_duration(point.at - at)
         verdict = f"it is leased to {body.worker} since {show_instant(at)}, {held} ago"
-        notes += [_signs(log, body.worker, grant, point), *_told(task, point)]
+        notes += [_signs(log, body.worker, grant, point, task.number), *_told(task, point)]
     else:
         verdict = "its attempt has just failed; what follows stands in the same commit, behind"
     told = Why(point.seq, point.at, task, verdict, notes, ready_at)
@@ -278,6 +298,7 @@ class _Wait:
         self.begin = min(_begin(log, step), end)
         self.projection = projection_at(log, Point(self.begin, step.ready_at))
         self.first = self._rank(step.ready_at)
+        self._was_ahead = self._ahead(step.ready_at)
         self.leases = 0
 
     def until(self, at: int) -> Rank:
@@ -290,6 +311,27 @@ class _Wait:
             catch_up(self.projection, self._log, until=end)
         self.leases = self.projection.counts["leased"] - leased
         return self._rank(at)
+
+    def overtaken(self) -> tuple[list[Rival], int]:
+        """Who was leased since and had not been ahead when it became ready; and how many."""
+        if not self.leases:
+            return [], 0
+        task = self.projection.tasks[self._number]
+        found: dict[int, int] = {}
+        for commit in commits_of(self._log, after=self.begin, until=self._end):
+            for seq, (number, text) in enumerate(
+                zip(commit.tasks, commit.bodies, strict=True), commit.first
+            ):
+                passes = number != task.number and number not in self._was_ahead
+                if seq > self.begin and passes and stored_kind(text) == "leased":
+                    found.setdefault(number, seq)
+        rivals = []
+        for number, seq in islice(found.items(), self._limit):
+            other = fold_events(self._log.namespace, task_history(self._log, number), until=seq - 1)
+            if other is not None:
+                field, _ = compare(other, task, (0, 0))
+                rivals.append(Rival(other.as_of(self.first.at), field))
+        return rivals, len(found)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -310,11 +352,20 @@ class _Wait:
 
     def _rank(self, at: int) -> Rank:
         projection, task = self.projection, self.projection.tasks[self._number]
+        return rank_of(projection, task, at, limit=self._limit, choice=self._choice(at))
+
+    def _ahead(self, at: int) -> frozenset[int]:
+        """The numbers of all that are ahead; of use where nothing has ended the wait."""
+        if self._worker is not None:
+            return frozenset()
+        projection, task = self.projection, self.projection.tasks[self._number]
+        return numbers_ahead(projection, task, at, choice=self._choice(at))
+
+    def _choice(self, at: int) -> Choice:
+        projection, task = self.projection, self.projection.tasks[self._number]
         if self._worker is None:
-            choice = rivals_of(projection, task, at)
-        else:
-            choice = choice_of(projection, self._worker, task)
-        return rank_of(projection, task, at, limit=self._limit, choice=choice)
+            return rivals_of(projection, task, at)
+        return choice_of(projection, self._worker, task)
 
 
 def _begin(log: EventLog, step: Step) -> int:
@@ -335,15 +386,15 @@ def _nobody_asked(log: EventLog, wait: _Wait, point: Point) -> str:
     return f"no lease has been granted since {last.seq}, {ago} ago, so no free worker has asked"
 
 
-def _signs(log: EventLog, worker: str, grant: Grant, point: Point) -> str:
+def _signs(log: EventLog, worker: str, grant: Grant, point: Point, number: int) -> str:
     """What the log shows of the node that holds the lease."""
     sign = last_sign(log, worker, after=grant.seq - 1, before=point.seq + 1)
     assert sign is not None, "its lease is one"
     assert isinstance(sign.body, Leased | Renewed), "signs of life are of these kinds"
     silent = brief_duration(point.at - sign.decided_at)
-    return f"last sign of life of the node {silent} ago, at {sign.seq}; its lease lasts " + (
-        show_duration(sign.body.ttl_us)
-    )
+    about = sign_words(sign, number)
+    lasts = show_duration(sign.body.ttl_us)
+    return f"last sign of life of the node {silent} ago, {about}; its lease lasts {lasts}"
 
 
 def _told(task: Task, point: Point) -> list[str]:

@@ -270,7 +270,7 @@ FIELDS: dict[type, dict[str, Getter]] = {
     Moment: _getters("*=event key gap_us"),
     QueueState: _getters(
         "seq at seal counts total overdue ready held leases waiting expiring limits pauses turns "
-        "schedules unknown",
+        "schedules unknown cut",
         turns=lambda state: _turns(state.turns),
         unknown=lambda state: _newer(state.unknown),
     ),
@@ -280,7 +280,7 @@ FIELDS: dict[type, dict[str, Getter]] = {
     ),
     Why: _getters(
         "key=task.key seq at state=task.state verdict notes ready_at ready_rank rank leases_since "
-        "grant loads handled_by task"
+        "overtaken overtaken_count grant loads handled_by task"
     ),
     Grant: _getters("seq at worker attempt in_order rank"),
     Rank: _getters(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from eventq.cli.output import Listing, Pairs
-from eventq.cli.text import iso_text, json_text, short, visible
+from eventq.cli.text import json_text, short, time_text, visible
 from eventq.cli.views.tasks import ERROR_CHARACTERS, error_text, traceback_pairs
 from eventq.core.durations import SECOND_US, UNITS_US, brief_duration, show_duration
 from eventq.sandbox import Ended, Miss, Numbers, Rerun, Waits, WhatIf
@@ -29,7 +29,7 @@ def rerun_pairs(one: Rerun) -> Pairs:
     pairs = [
         ("key", task.key),
         ("attempt", task.attempt),
-        ("leased at", f"{iso_text(recorded.leased_at)} by {task.worker or '-'}"),
+        ("leased at", f"{time_text(recorded.leased_at)} by {task.worker or '-'}"),
         ("recorded", then if one.recorded_us is None else f"{then} ({took(one.recorded_us)})"),
         ("here", f"{_ended_text(one.here)} ({took(one.here_us)})"),
         ("verdict", one.verdict if one.differs in {None, "outcome"} else verdict),
