@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 
 from eventq.core.task import EPOCH, instant
 
@@ -12,7 +12,7 @@ DAYS = {"today": 0, "yesterday": 1}
 
 
 def read_instant(text: str, *, now: int) -> datetime | None:
-    """The instant of ISO 8601 text, of a bare date or time, ``today`` or ``yesterday``.
+    """The instant, in UTC, of ISO 8601 text, of a bare date or time, ``today`` or ``yesterday``.
 
     What has no zone is of this host's zone: a date is its first instant, a time is today's; ``now``
     in microseconds since 1970 says which day that is. None for what is no instant.
@@ -20,13 +20,12 @@ def read_instant(text: str, *, now: int) -> datetime | None:
     today = instant(now).astimezone()
     if text in DAYS:
         day = today.date() - timedelta(days=DAYS[text])
-        return datetime.combine(day, time()).astimezone()
+        return datetime.combine(day, time()).astimezone(UTC)
     try:
         if _TIME.fullmatch(text):
-            return datetime.combine(today.date(), time.fromisoformat(text)).astimezone()
-        at = datetime.fromisoformat(text)
+            return datetime.combine(today.date(), time.fromisoformat(text)).astimezone(UTC)
         # Near the ends of the calendar there is no such instant.
-        return at.astimezone() if at.utcoffset() is None else at
+        return datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
 
