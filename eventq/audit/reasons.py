@@ -18,6 +18,7 @@ from eventq.audit.phrases import (
     ordinal,
     planned_words,
     progress_words,
+    sign_words,
     start_parts,
     ticked_words,
     took,
@@ -204,14 +205,6 @@ def _lapsed(context: EventContext) -> str:
     )
     about = sign_words(sign, task.number)
     return f"{words} (last sign of life {silent} before, {about}; lease {ttl})"
-
-
-def sign_words(sign: Event, number: int) -> str:
-    """Which event a node's last sign of life was, as seen from one of its tasks."""
-    if sign.kind == "renewed":
-        return f"at {sign.seq}, when it renewed its leases"
-    whose = "this task" if sign.task == number else f"task {sign.task}"
-    return f"at {sign.seq}, when it leased {whose}"
 
 
 def _retried(context: EventContext, body: Retried) -> str:
