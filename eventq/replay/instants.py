@@ -8,6 +8,7 @@ from datetime import UTC, datetime, time, timedelta
 from eventq.core.task import EPOCH, instant
 
 _TIME = re.compile(r"\d\d:\d\d(:\d\d(\.\d+)?)?", re.ASCII)
+LAST_YEAR = 9999
 DAYS = {"today": 0, "yesterday": 1}
 
 
@@ -24,8 +25,11 @@ def read_instant(text: str, *, now: int) -> datetime | None:
     try:
         if _TIME.fullmatch(text):
             return datetime.combine(today.date(), time.fromisoformat(text)).astimezone(UTC)
-        # Near the ends of the calendar there is no such instant.
-        return datetime.fromisoformat(text).astimezone(UTC)
+        at = datetime.fromisoformat(text)
+        if at.utcoffset() is not None and not 1 < at.year < LAST_YEAR:
+            # UTC may have no such instant.
+            return at
+        return at.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
 
