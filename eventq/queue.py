@@ -147,7 +147,6 @@ class Queue:
         self.namespace = check_namespace(namespace) if log is None else log.namespace
         count = usable_cores() if workers is None else workers
         self.workers = check_count(count, "workers", least=1, most=10_000)
-        self.anchors = anchors
         self._policy = make_policy(
             max_age=max_age,
             max_retries=max_retries,
@@ -157,12 +156,11 @@ class Queue:
         )
         self._registry = Registry(self, handlers)
         create = check_flag(create, "create")
-        if log is None:
-            log = open_log(url, namespace=self.namespace, create=create)
+        log = open_log(url, namespace=self.namespace, create=create) if log is None else log
         self.log = open_archived(log, archive)
-        self.url = self.log.url
+        self.url, self.anchors = self.log.url, anchors
         self._node = Node(self.log, clock=clock or SystemClock())
-        self._slot = RunSlot(self._node, chance=chance or random.random, beside=self._anchor_keeper)
+        self._slot = RunSlot(self._node, chance=chance or random.random, beside=self._keeper)
         self._ends = EndWatch(self._node)
         self.task = self._registry.own.task
         """Registers a handler on this queue; see `Handlers.task`."""
@@ -600,7 +598,7 @@ class Queue:
             policy=self._policy,
         )
 
-    def _anchor_keeper(self) -> AnchorKeeper | None:
+    def _keeper(self) -> AnchorKeeper | None:
         return None if self.anchors is None else self.anchors.keeper(self.log)
 
     @staticmethod

@@ -146,11 +146,12 @@ class TestDispatched:
             (3, "number"), (4, "scheduled_at"), (5, "priority"),
         ]  # fmt: skip
         ahead = "1 task was ahead: 1 by higher priority"
+        leased = "when it leased this task"
         assert answer.notes == [
             "lease 7, attempt 1 on h1, waited 1s after it became ready",
             f"when it became ready {ahead}; 1 lease went to others since",
             "it beat 3 tasks: 1 by higher priority, 1 by earlier scheduled_at, 1 by lower number",
-            "last sign of life of the node 0s ago, at 7, when it leased this task; its lease lasts 30s",
+            f"last sign of life of the node 0s ago, at 7, {leased}; its lease lasts 30s",
         ]
 
     def test_an_earlier_lease_by_its_position(self, stage: Stage) -> None:

@@ -29,6 +29,8 @@ from eventq.runner.runner import RunReport
 
 # How long all workers of a process may be stuck before it is replaced.
 MAX_STUCK = "5m"
+# The options of `KeepAnchors` that are given here, behind "anchor_".
+ANCHORING = ("every", "to_file", "to_command", "to_git", "stamp_url", "key_file")
 # How long such a process may take to end before it is forced.
 EXIT_S = 5.0
 
@@ -122,12 +124,6 @@ def run(
     lanes: tuple[str, ...],
     names: tuple[str, ...],
     health: str | None,
-    anchor_every: str,
-    anchor_to_file: str | None,
-    anchor_to_command: str | None,
-    anchor_to_git: str | None,
-    anchor_stamp_url: str | None,
-    anchor_key_file: str | None,
     **options: Any,  # noqa: ANN401 - the library checks them
 ) -> None:
     """Run the handlers of a queue, or call a function for each task, until Ctrl-C or SIGTERM.
@@ -136,14 +132,7 @@ def run(
     which is called for tasks without a name. The first signal lets running tasks finish, the second
     gives them back to be run by others. Attempts that fail are shown on standard error as they do.
     """
-    anchoring = {
-        "every": anchor_every,
-        "to_file": anchor_to_file,
-        "to_command": anchor_to_command,
-        "to_git": anchor_to_git,
-        "stamp_url": anchor_stamp_url,
-        "key_file": anchor_key_file,
-    }
+    anchoring = {name: options.pop(f"anchor_{name}") for name in ANCHORING}
     anchors = _keep_anchors(anchoring)
     if processes is not None:
         options["max_stuck"] = options["max_stuck"] or MAX_STUCK

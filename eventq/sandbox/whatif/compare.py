@@ -90,17 +90,14 @@ def whatif(
 ) -> WhatIf:
     """Replays the tasks created between two points under another policy, in virtual time.
 
-    ``workers`` are attempts at a time, always; None takes those there were: ``workers_then`` of
-    each node, or unless that is told as many as it held leases at the most, from its first lease to
-    the end of its last. With ``workers_then`` attempts begin when one of them is free, not when
-    they are leased: give it where tasks are so short that nodes lease ahead, see ``is_ahead``.
+    ``workers`` are attempts at a time; None takes those there were: ``workers_then`` of each node,
+    else as many as it held leases at the most, from its first lease to the end of its last. With
+    ``workers_then`` attempts begin when one of them is free: see ``is_ahead``.
 
-    The other options are those of a queue; what is not given stays as each task has it. The first
-    of the ``priorities`` that matches a task's tags at its creation counts. ``limits`` and
-    ``turns`` (None: no turns) hold all the time, whatever the record says of them. ``crons`` are
-    other expressions for schedules, in the zone of each; None: no due. ``fail_rate``, 0 to 1,
-    is the share of unrecorded attempts that fail; None has them end as the task's last recorded one
-    did. Points count in whole commits. Raises ArgumentError.
+    What is not given stays as each task has it. The first of the ``priorities`` that matches a
+    task's tags counts. ``limits`` and ``turns`` (None: no turns) hold all the time. ``crons`` are
+    other expressions for schedules; None: no due. ``fail_rate``, 0 to 1, is the share of unrecorded
+    attempts that fail; None has them end as the task's last one. Raises ArgumentError.
     """
     options: TaskOptions = {"max_retries": max_retries, "max_age": max_age, "deadline": deadline}
     rules = check_rules(limits, turns, crons or {})
