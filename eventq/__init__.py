@@ -8,6 +8,7 @@ from eventq.core.task import Progress, Task, TaskState
 from eventq.core.version import __version__
 from eventq.errors import (
     AlreadyRunningError,
+    AnchorError,
     ArgumentError,
     AttemptCancelledError,
     AttemptStoppedError,
@@ -50,6 +51,7 @@ from eventq.replay.query import Stats
 
 __all__ = [
     "AlreadyRunningError",
+    "AnchorError",
     "ArgumentError",
     "AsyncContext",
     "AsyncQueue",

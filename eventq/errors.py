@@ -17,6 +17,7 @@ The tree::
     |-- LoopEndedError                      the event loop of `AsyncQueue.run` ended
     |-- ReentrantCallError                  a signal handler called the queue it has interrupted
     |-- SnapshotError                       a snapshot is damaged or does not fit
+    |-- AnchorError                         an anchor could not be kept, or not be stamped
     |-- LogError                            the log underneath
     |   |-- LogUnavailableError             cannot be reached, read or written now
     |   |   `-- LogOutcomeUnknownError      and an append may have been made
@@ -238,6 +239,17 @@ class SnapshotError(EventqError):
     def __init__(self, problem: str) -> None:
         self.problem = problem
         super().__init__(f"the snapshot cannot be used: {problem}")
+
+
+class AnchorError(EventqError):
+    """An anchor could not be kept, stamped or read; the log is as it was. It is tried again.
+
+    ``problem`` says what went wrong, and where.
+    """
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
+        super().__init__(problem)
 
 
 class LogError(EventqError):

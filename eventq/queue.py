@@ -78,6 +78,7 @@ from eventq.replay.query import (
     Stats,
     TaskFilter,
     final_tasks,
+    first_instant,
     follow_events,
     open_tasks,
     read_events,
@@ -89,6 +90,7 @@ from eventq.runner.workload import Workload, make_workload
 from eventq.schedules.managing import QueueSchedules
 
 if TYPE_CHECKING:
+    from eventq.anchors import AnchorKeeper, KeepAnchors
     from eventq.runner.runner import RunReport
 
 P = ParamSpec("P")
@@ -118,6 +120,7 @@ class Queue:
         handlers: Iterable[Handlers] = (),
         create: bool = True,
         archive: str | os.PathLike[str] | None = None,
+        anchors: KeepAnchors | None = None,
         log: EventLog | None = None,
         clock: Clock | None = None,
         chance: Callable[[], float] | None = None,
@@ -133,6 +136,7 @@ class Queue:
         ``backoff``: a duration, the n-th retry comes n times it after the failure; or a Backoff.
         ``handlers``: collections of handlers that `run` calls, and whose tasks this queue makes.
         ``archive``: the folder of the log's archive, which is then read too.
+        ``anchors``: how `run` keeps anchors of the log while it goes on.
         ``log``: an open log, instead of a URL and a namespace; the queue closes it.
         ``chance``: draws a number from 0 up to 1, for the jitter of retries.
         Durations are timedelta, seconds, or text like ``"2h30m"``. The task options are defaults:
@@ -152,12 +156,11 @@ class Queue:
         )
         self._registry = Registry(self, handlers)
         create = check_flag(create, "create")
-        if log is None:
-            log = open_log(url, namespace=self.namespace, create=create)
+        log = open_log(url, namespace=self.namespace, create=create) if log is None else log
         self.log = open_archived(log, archive)
-        self.url = self.log.url
+        self.url, self.anchors = self.log.url, anchors
         self._node = Node(self.log, clock=clock or SystemClock())
-        self._slot = RunSlot(self._node, chance=chance or random.random)
+        self._slot = RunSlot(self._node, chance=chance or random.random, beside=self._keeper)
         self._ends = EndWatch(self._node)
         self.task = self._registry.own.task
         """Registers a handler on this queue; see `Handlers.task`."""
@@ -389,7 +392,8 @@ class Queue:
         """
         self._node.warn_again()
         with self._node.reading() as projection:
-            return take_stats(projection, now=self._node.now())
+            numbers = take_stats(projection, now=self._node.now())
+        return replace(numbers, first_at=first_instant(self.log))
 
     def waits_for(self, tasks: Iterable[Task]) -> dict[int, str]:
         """What keeps each of these open tasks from running, in words, by the tasks' numbers.
@@ -593,6 +597,9 @@ class Queue:
             workers=self.workers,
             policy=self._policy,
         )
+
+    def _keeper(self) -> AnchorKeeper | None:
+        return None if self.anchors is None else self.anchors.keeper(self.log)
 
     @staticmethod
     def _asked(body: A, by: str | None, reason: str) -> A:

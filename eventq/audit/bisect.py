@@ -48,8 +48,12 @@ def bisect(log: EventLog, expression: Expression, *, good: Point, bad: Point) ->
     if (bad.seq, bad.at) < (good.seq, good.at):
         raise ArgumentError("bad", bad.seq, f"a point behind the good one, position {good.seq}")
     view = View(log, projection_at(log, good), keys=expression.keys)
+    expression.begin(view)
     if expression.holds(view):
-        expected = f"a condition that does not hold at the good point, position {good.seq}"
+        expected = (
+            f"a condition that does not hold at the good point, position {good.seq}; "
+            "since_good(...) counts from there"
+        )
         raise ArgumentError(expression.argument, expression.text, expected)
     holds, counts = expression.holds, view.counts
     before = counts()

@@ -105,6 +105,38 @@ def rank_of(
     return Rank(projection.seq, now, ahead, ahead_by, behind, behind_by, overdue, held_back)
 
 
+def numbers_ahead(
+    projection: Projection, task: Task, now: int, *, choice: Choice | None = None
+) -> frozenset[int]:
+    """The numbers of all that `rank_of` counts as ahead; O(ready tasks)."""
+    turns, governing = projection.governing.turns, projection.governing
+    its_turn = turns.ahead_of(task.priority, task.share)
+    return frozenset(
+        other.number
+        for other in projection.ready(now)
+        if other.number != task.number
+        and (choice is None or choice(other.route))
+        and (other.expires_at_us is None or other.expires_at_us > now)
+        and not (governing.is_on and governing.held_by(other, now) is not None)
+        and compare(other, task, (turns.ahead_of(other.priority, other.share), its_turn))[1]
+    )
+
+
+def overtaken_words(found: list[Rival], count: int) -> str:
+    """Who went past a task that waits, and why the first of them could."""
+    first = found[0]
+    words = f"{counted(count, 'task')} overtook it since it is ready"
+    why = {
+        "priority": f"higher priority, {first.task.priority}",
+        "turn": "its share's turn",
+        "scheduled_at": "earlier scheduled_at",
+        "number": "lower number",
+    }
+    names = ", ".join(rival.task.key for rival in found)
+    more = ", ..." if count > len(found) else ""
+    return f"{words}: {names}{more}; {first.task.key} by {why[first.field]}"
+
+
 def compare(one: Task, other: Task, turn: tuple[int, int]) -> tuple[Field, bool]:
     """The field that decides between two ready tasks, and whether ``one`` is leased first.
 

@@ -104,7 +104,11 @@ def steps_of(log: EventLog, history: list[Event]) -> Iterator[Step]:
         yield Step(event, since_us, node, after.as_of(at), ready.at, ready.seq, reason)
         if type(body) is Leased:
             leased_at = at
-        elif task is not None and task.fence and (ending := ending_of(event)) is not None:
+        elif (
+            task is not None
+            and task.fence
+            and (ending := ending_of(event, leased_at=leased_at)) is not None
+        ):
             endings[task.fence] = ending
         task = after
 

@@ -5,14 +5,16 @@ Nothing here folds more than one task, and no more than a window of the log is e
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
+from msgspec import Struct
 
 from eventq.core.commits import Event
 from eventq.core.events import Created
 from eventq.core.task import Task, TaskState, show_instant
 from eventq.core.validation import check_lookup_key
+from eventq.core.values import NODE
 from eventq.errors import TaskNotFoundError
 from eventq.eventlog.contract import EventLog
 from eventq.replay.fold import (
@@ -25,6 +27,9 @@ from eventq.replay.fold import (
 )
 from eventq.replay.points import Point
 from eventq.snapshot import projection_at
+
+# So many keys of tasks are remembered while events go by.
+MOST_KEYS = 10_000
 
 
 def read_history(log: EventLog, key: str, point: Point | None = None) -> list[Event]:
@@ -59,6 +64,31 @@ def task_at(log: EventLog, key: str, point: Point) -> Task:
         # Its own history does not tell when that has ended.
         task = projection_at(log, point).tasks[task.number]
     return task.as_of(point.at)
+
+
+class NamedEvent(Struct, frozen=True):
+    """An event, and the key of its task: a caller's, or its number; None for an event of none."""
+
+    event: Event
+    key: str | None
+
+
+def named_events(log: EventLog, events: Iterable[Event]) -> Iterator[NamedEvent]:
+    """The events with their tasks' keys, of which some thousands are remembered."""
+    known: dict[int, str] = {NODE: ""}
+    for event in events:
+        key = known.get(event.task)
+        if key is None:
+            first = [event]
+            if type(event.body) is not Created:
+                first = decode_events(log.history(event.task)[:1])
+            own = None
+            if first and isinstance(first[0].body, Created):
+                own = first[0].body.key
+            if len(known) > MOST_KEYS:
+                known = {NODE: ""}
+            key = known[event.task] = own or str(event.task)
+        yield NamedEvent(event, key or None)
 
 
 def last_sign(log: EventLog, worker: str, *, after: int, before: int) -> Event | None:

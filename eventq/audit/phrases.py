@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from eventq.core.commits import Event
 from eventq.core.durations import brief_duration, show_duration
 from eventq.core.events import Created, Reopening
 from eventq.core.policy import wait_us
@@ -128,6 +129,14 @@ def wait_words(policy: Policy, retry: int) -> str:
 def _said_by(words: str, by: str | None, reason: str) -> str:
     words = words if by is None else f"{words} by {by}"
     return f"{words}: {reason}" if reason else words
+
+
+def sign_words(sign: Event, number: int) -> str:
+    """Which event a node's last sign of life was, as seen from one of its tasks."""
+    if sign.kind == "renewed":
+        return f"at {sign.seq}, when it renewed its leases"
+    whose = "this task" if sign.task == number else f"task {sign.task}"
+    return f"at {sign.seq}, when it leased {whose}"
 
 
 def link_parts(body: Created | Reopening) -> list[str]:

@@ -18,6 +18,7 @@ from eventq.audit.phrases import (
     ordinal,
     planned_words,
     progress_words,
+    sign_words,
     start_parts,
     ticked_words,
     took,
@@ -71,11 +72,12 @@ SHOWN_LINES = 3
 
 
 class LeaseEnd(Struct, frozen=True):
-    """How a lease ended: the event, and one word for it."""
+    """How a lease ended: the event, and one word for it; and when it was granted."""
 
     seq: int
     at: int
     word: str
+    leased_at: int
 
 
 class EventContext(Struct, frozen=True):
@@ -117,7 +119,7 @@ def reason_of(context: EventContext) -> str:
     return _REASONS[type(context.event.body)](context, context.event.body)
 
 
-def ending_of(event: Event) -> LeaseEnd | None:
+def ending_of(event: Event, *, leased_at: int) -> LeaseEnd | None:
     """How a lease ended, for an event that ends one."""
     body = event.body
     if type(body) is Failed:
@@ -126,7 +128,7 @@ def ending_of(event: Event) -> LeaseEnd | None:
         word = event.kind
     else:
         return None
-    return LeaseEnd(event.seq, event.decided_at, word)
+    return LeaseEnd(event.seq, event.decided_at, word, leased_at)
 
 
 def _created(context: EventContext, body: Created) -> str:
@@ -201,7 +203,8 @@ def _lapsed(context: EventContext) -> str:
         brief_duration(event.decided_at - sign.decided_at),
         show_duration(sign.body.ttl_us),
     )
-    return f"{words} (last sign of life {silent} before, at {sign.seq}; lease {ttl})"
+    about = sign_words(sign, task.number)
+    return f"{words} (last sign of life {silent} before, {about}; lease {ttl})"
 
 
 def _retried(context: EventContext, body: Retried) -> str:
@@ -366,12 +369,14 @@ def _moved(old_us: int, new_us: int) -> str:
 
 
 def _refused(context: EventContext, body: Refused) -> str:
-    late = f"late: fence {body.fence} is no longer held by {body.worker}"
+    late = f"late outcome of an attempt that had lost its lease: {body.outcome} on {body.worker}"
     ending = context.endings.get(body.fence)
     if ending is None:
-        return f"{late}; the log has no end of such a lease of this task"
+        return f"{late}; the log has no end of such a lease ({body.fence}) of this task"
+    ran = took(context.event.decided_at - ending.leased_at)
     before = took(context.event.decided_at - ending.at)
-    return f"{late}; the lease was lost at {ending.seq} ({ending.word}), {before} before"
+    lost = f"its lease {body.fence} was lost at {ending.seq} ({ending.word}), {before} before"
+    return f"{late}, after {ran}; {lost}"
 
 
 def _by(by: str | None) -> str:

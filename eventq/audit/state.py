@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import islice
+from typing import Any
 
 from msgspec import Struct
 
@@ -71,6 +72,8 @@ class QueueState(Struct, frozen=True):
     """By name."""
     unknown: tuple[int, str] | None
     """The first event of a kind this version does not know; what it changed is not in here."""
+    cut: list[str] = []
+    """The lists that were cut at ``limit``."""
 
     @property
     def total(self) -> int:
@@ -86,22 +89,28 @@ def state_at(log: EventLog, point: Point, *, limit: int = LIMIT) -> QueueState:
 def take_state(projection: Projection, now: int, *, limit: int = LIMIT) -> QueueState:
     """The queue as a projection has it, as of ``now``; O(open tasks)."""
     governing, schedules = projection.governing, projection.schedules.by_name
+    # One more than wanted shows whether there are more.
+    more = limit + 1
+    lists: dict[str, list[Any]] = {
+        "ready": _first(next_tasks(projection, now, limit=more), more, now),
+        "leases": [_held(projection, task, now) for task in islice(projection.leased(), more)],
+        "waiting": _first(projection.waiting(), more, now),
+        "expiring": _first(projection.past_expiry(NEVER), more, now),
+        "limits": bucket_states(projection, now)[:more],
+        "pauses": pause_states(projection, now)[:more],
+        "schedules": [state_of(each) for _, each in sorted(schedules.items())[:more]],
+    }
     return QueueState(
         seq=projection.seq,
         at=now,
         seal=projection.seal.hex(),
         counts=_counts(projection, now),
         overdue=sum(1 for _ in projection.past_expiry(now)),
-        ready=_first(next_tasks(projection, now, limit=limit), limit, now),
         held=held_back(projection, now),
-        leases=[_held(projection, task, now) for task in islice(projection.leased(), limit)],
-        waiting=_first(projection.waiting(), limit, now),
-        expiring=_first(projection.past_expiry(NEVER), limit, now),
-        limits=bucket_states(projection, now)[:limit],
-        pauses=pause_states(projection, now)[:limit],
         turns=governing.turns.shared if governing.turns.is_on else None,
-        schedules=[state_of(each) for _, each in sorted(schedules.items())[:limit]],
         unknown=projection.unknown,
+        cut=[name for name, found in lists.items() if len(found) > limit],
+        **{name: found[:limit] for name, found in lists.items()},
     )
 
 

@@ -6,17 +6,22 @@ before its lease, and at the point asked about.
 
 from __future__ import annotations
 
-from typing import Any
-
 from msgspec import Struct
 from msgspec.structs import replace
 
-from eventq.audit.dispatch_rank import Rank, ahead_words, beaten_words, rank_of
-from eventq.audit.handling import choice_of, handling_of, rivals_of
+from eventq.audit.dispatch_rank import (
+    Rank,
+    Rival,
+    ahead_words,
+    beaten_words,
+    overtaken_words,
+)
+from eventq.audit.handling import handling_of
 from eventq.audit.history import Step, steps_of
 from eventq.audit.holding import held_words
 from eventq.audit.lookup import last_lease, last_sign, read_history
-from eventq.audit.phrases import counted, progress_words
+from eventq.audit.phrases import counted, progress_words, sign_words
+from eventq.audit.ready_wait import ReadyWait
 from eventq.audit.waiting import unblocked_at, waiting_words
 from eventq.core.durations import brief_duration, show_duration
 from eventq.core.events import (
@@ -32,10 +37,8 @@ from eventq.core.events import (
 from eventq.core.queue_events import Renewed
 from eventq.core.task import FINAL, PENDING, Task, TaskState, is_due, show_instant
 from eventq.eventlog.contract import EventLog
-from eventq.replay.fold import catch_up
-from eventq.replay.points import Point, position_at
+from eventq.replay.points import Point
 from eventq.snapshot import projection_at
-from eventq.snapshot.starting import is_quicker_from_snapshot
 
 LIMIT = 5
 
@@ -81,6 +84,10 @@ class Why(Struct, frozen=True):
     """Its rank at that instant."""
     rank: Rank | None = None
     """Its rank at the point, or when it stopped waiting, if it waited."""
+    overtaken: list[Rival] = []
+    """The first of the tasks that were leased since it is ready, and were not ahead of it then."""
+    overtaken_count: int = 0
+    """How many there are."""
     leases_since: int | None = None
     """Leases granted to other tasks between the two."""
     grant: Grant | None = None
@@ -178,7 +185,7 @@ def _scheduled(steps: list[Step], task: Task, point: Point) -> Why:
 def _ready(log: EventLog, steps: list[Step], task: Task, point: Point, limit: int) -> Why:
     """It waits for a worker: who was ahead when it became ready, who is now, who has asked."""
     ready_at = steps[-1].ready_at
-    wait = _Wait(log, steps[-1], end=point.seq, limit=limit)
+    wait = ReadyWait(log, steps[-1], end=point.seq, limit=limit)
     rank = wait.until(point.at)
     handling = handling_of(wait.projection, task, point.at)
     loads = [
@@ -187,6 +194,9 @@ def _ready(log: EventLog, steps: list[Step], task: Task, point: Point, limit: in
     ]
     waited = brief_duration(point.at - ready_at)
     notes = [f"it has been ready for {waited}, since {show_instant(ready_at)}", wait.words]
+    overtaken, count = wait.overtaken()
+    if count:
+        notes.append(overtaken_words(overtaken, count))
     if task.expires_at_us is not None and task.expires_at_us <= point.at:
         since = show_instant(task.expires_at_us)
         verdict = f"it is past its expiry since {since}: the next node that looks expires it"
@@ -209,6 +219,7 @@ def _ready(log: EventLog, steps: list[Step], task: Task, point: Point, limit: in
         seq, kind = wait.projection.unknown
         notes.append(f"event {seq} is of the unknown kind {kind}: only a newer eventq leases now")
     told = Why(point.seq, point.at, task, verdict, notes, ready_at, handled_by=handling.nodes)
+    told = replace(told, overtaken=overtaken, overtaken_count=count)
     return replace(told, **wait.facts, rank=rank, loads=loads)
 
 
@@ -220,7 +231,7 @@ def _given_up(log: EventLog, steps: list[Step], task: Task, point: Point, limit:
         due = f"it was still scheduled, for {show_instant(ready_at)}"
         notes = [due, _cause(steps[:-1])]
         return Why(point.seq, point.at, task, verdict, notes, ready_at=ready_at)
-    wait = _Wait(log, steps[-2], end=end.event.seq - 1, limit=limit)
+    wait = ReadyWait(log, steps[-2], end=end.event.seq - 1, limit=limit)
     rank = wait.until(end.event.decided_at)
     waited = brief_duration(end.event.decided_at - ready_at)
     notes = [
@@ -242,7 +253,7 @@ def _dispatched(log: EventLog, steps: list[Step], task: Task, point: Point, limi
     if ready_at > at:
         # Against the rules; the log that has such a lease is answered for all the same.
         step = replace(step, ready_at=at, ready_seq=seq - 1)
-    wait = _Wait(log, step, end=seq - 1, limit=limit, worker=body.worker)
+    wait = ReadyWait(log, step, end=seq - 1, limit=limit, worker=body.worker)
     rank = wait.until(at)
     grant = Grant(seq, at, body.worker, body.attempt, rank)
     notes = [f"lease {seq}, {step.reason}", wait.words_until(at), beaten_words(rank)]
@@ -256,77 +267,14 @@ def _dispatched(log: EventLog, steps: list[Step], task: Task, point: Point, limi
     elif task.state is TaskState.LEASED:
         held = brief_duration(point.at - at)
         verdict = f"it is leased to {body.worker} since {show_instant(at)}, {held} ago"
-        notes += [_signs(log, body.worker, grant, point), *_told(task, point)]
+        notes += [_signs(log, body.worker, grant, point, task.number), *_told(task, point)]
     else:
         verdict = "its attempt has just failed; what follows stands in the same commit, behind"
     told = Why(point.seq, point.at, task, verdict, notes, ready_at)
     return replace(told, **wait.facts, grant=grant)
 
 
-class _Wait:
-    """A task's time as a ready one: its rank when that began, and later, by one projection."""
-
-    def __init__(
-        self, log: EventLog, step: Step, *, end: int, limit: int, worker: str | None = None
-    ) -> None:
-        """``worker`` is the node that ended the wait, where one did."""
-        self._log = log
-        self._worker = worker
-        self._number = step.task.number
-        self._end = end
-        self._limit = limit
-        self.begin = min(_begin(log, step), end)
-        self.projection = projection_at(log, Point(self.begin, step.ready_at))
-        self.first = self._rank(step.ready_at)
-        self.leases = 0
-
-    def until(self, at: int) -> Rank:
-        """The rank at the end of the wait, as of that instant."""
-        leased = self.projection.counts["leased"]
-        begin, end = self.projection.seq, self._end
-        if is_quicker_from_snapshot(self._log, after=begin, until=end):
-            self.projection = projection_at(self._log, Point(end, at))
-        else:
-            catch_up(self.projection, self._log, until=end)
-        self.leases = self.projection.counts["leased"] - leased
-        return self._rank(at)
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What `Why` says of it."""
-        return {"ready_rank": self.first, "leases_since": self.leases}
-
-    @property
-    def words(self) -> str:
-        """Who was ahead at first, and how many went in between."""
-        ahead = ahead_words(self.first, past=True)
-        leases = counted(self.leases, "lease") if self.leases else "no lease"
-        return f"when it became ready {ahead}; {leases} went to others since"
-
-    def words_until(self, at: int) -> str:
-        """The same for a wait that has ended."""
-        idle = not self.leases and at > self.first.at
-        return f"{self.words}, so no free worker asked until then" if idle else self.words
-
-    def _rank(self, at: int) -> Rank:
-        projection, task = self.projection, self.projection.tasks[self._number]
-        if self._worker is None:
-            choice = rivals_of(projection, task, at)
-        else:
-            choice = choice_of(projection, self._worker, task)
-        return rank_of(projection, task, at, limit=self._limit, choice=choice)
-
-
-def _begin(log: EventLog, step: Step) -> int:
-    """The last position before, or with, the task's being ready."""
-    if step.ready_seq is None:
-        # Not before its creation, where the log was ahead of the clock and stamps say little.
-        return max(position_at(log, step.ready_at - 1), step.task.number)
-    # What came with it in one commit was there at once.
-    return log.read(after=step.ready_seq - 1, limit=1)[0].last
-
-
-def _nobody_asked(log: EventLog, wait: _Wait, point: Point) -> str:
+def _nobody_asked(log: EventLog, wait: ReadyWait, point: Point) -> str:
     """Since when no task has been leased, of which this one would have been the first."""
     last = last_lease(log, after=wait.begin, before=point.seq + 1) if wait.leases else None
     if last is None:
@@ -335,15 +283,15 @@ def _nobody_asked(log: EventLog, wait: _Wait, point: Point) -> str:
     return f"no lease has been granted since {last.seq}, {ago} ago, so no free worker has asked"
 
 
-def _signs(log: EventLog, worker: str, grant: Grant, point: Point) -> str:
+def _signs(log: EventLog, worker: str, grant: Grant, point: Point, number: int) -> str:
     """What the log shows of the node that holds the lease."""
     sign = last_sign(log, worker, after=grant.seq - 1, before=point.seq + 1)
     assert sign is not None, "its lease is one"
     assert isinstance(sign.body, Leased | Renewed), "signs of life are of these kinds"
     silent = brief_duration(point.at - sign.decided_at)
-    return f"last sign of life of the node {silent} ago, at {sign.seq}; its lease lasts " + (
-        show_duration(sign.body.ttl_us)
-    )
+    about = sign_words(sign, number)
+    lasts = show_duration(sign.body.ttl_us)
+    return f"last sign of life of the node {silent} ago, {about}; its lease lasts {lasts}"
 
 
 def _told(task: Task, point: Point) -> list[str]:

@@ -10,6 +10,7 @@ import click
 
 from eventq import __version__
 from eventq.cli import output
+from eventq.cli.commands.anchor import anchor_group
 from eventq.cli.commands.archive import archive, export, import_
 from eventq.cli.commands.bisect import bisect_command
 from eventq.cli.commands.copy import copy, fork
@@ -28,7 +29,7 @@ from eventq.cli.commands.run import run
 from eventq.cli.commands.schedules import group as schedules
 from eventq.cli.commands.snapshot import group as snapshot
 from eventq.cli.commands.update import cancel, repeat, retry, update
-from eventq.cli.commands.verify import anchor_group, verify_command
+from eventq.cli.commands.verify import verify_command
 from eventq.cli.commands.whatif import whatif
 from eventq.cli.demo.command import demo
 from eventq.cli.ending import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_MISUSED, ending

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import codecs
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -71,16 +73,31 @@ class Listing:
         return [cell(get(thing)) for get in self._getters]
 
     def line(self, thing: object) -> str:
-        """A thing on a line of its own: aligned on a terminal, tab-separated in a pipe."""
+        """A thing on a line of its own: aligned on a terminal, tab-separated in a pipe.
+
+        On a terminal what does not fit stands on further lines, below its column.
+        """
         cells = self.row(thing)
+        return self._aligned(cells, coloured=True) if is_terminal() else "\t".join(cells)
+
+    @property
+    def head(self) -> str:
+        """The titles, as `line` aligns what stands below them."""
         if not is_terminal():
-            return "\t".join(cells)
-        padded = []
-        for width, text in zip(self._widths, cells, strict=True):
+            return "\t".join(self.titles)
+        return click.style(self._aligned(self.titles, coloured=False), bold=True)
+
+    def _aligned(self, cells: list[str], *, coloured: bool) -> str:
+        padded = [format(text, width) for text, width in zip(cells, self._widths, strict=True)]
+        begin = sum(len(each) + 2 for each in padded[:-1])
+        room = shutil.get_terminal_size().columns - begin
+        if room >= ELASTIC_CELLS and len(padded[-1]) > room:
+            rest = textwrap.wrap(cells[-1], room, break_on_hyphens=False)
+            padded[-1] = ("\n" + " " * begin).join(rest)
+        for place, (width, text) in enumerate(zip(self._widths, cells, strict=True)):
             # Padded before it is coloured: colours have no width.
-            room = format(text, width)
-            is_coloured = width.startswith(COLOURED)
-            padded.append(room.replace(text, _coloured(text), 1) if is_coloured else room)
+            if coloured and width.startswith(COLOURED):
+                padded[place] = padded[place].replace(text, _coloured(text), 1)
         return "  ".join(padded).rstrip()
 
 
@@ -110,12 +127,12 @@ def say_lines(
 ) -> None:
     """Prints things as they come, ``at_once`` for a reader who waits for each.
 
-    ``titled``: in a pipe the head of the table comes before them, once the first is there.
+    ``titled``: the head of the table comes before them, once the first is there.
     """
     things = iter(things)
     first = list(islice(things, 1))
-    if titled and not (as_json or is_terminal()):
-        say("\t".join(how.titles))
+    if titled and not as_json and (first or not is_terminal()):
+        say(how.head)
     for thing in chain(first, things):
         if as_json:
             say_json(thing)

@@ -15,9 +15,11 @@ from eventq import Handlers, Queue, Task, TaskNotFoundError
 from eventq.archive import open_archived
 from eventq.cli.ending import EXIT_MISUSED, refuse
 from eventq.cli.output import note, plain_pairs, say_record
+from eventq.cli.text import time_text
 from eventq.eventlog import EventLog, open_log
 from eventq.host.clock import SystemClock
 from eventq.queue import DEFAULT_URL
+from eventq.replay.instants import is_local, read_instant
 from eventq.replay.points import Point, find_point
 
 
@@ -139,7 +141,10 @@ def log_time(log: EventLog) -> int:
 
 def point_of(log: EventLog, word: str, argument: str) -> Point:
     """The point of the log that a word means. Raises ArgumentError as `find_point` does."""
-    return find_point(log, word, now=log_time(log), argument=argument)
+    now = log_time(log)
+    if is_local(word) and (at := read_instant(word, now=now)) is not None:
+        note(f"{argument}: {word} here is {time_text(at)}")
+    return find_point(log, word, now=now, argument=argument)
 
 
 def existing_task(queue: Queue, key: str) -> Task:

@@ -126,22 +126,6 @@ def is_number(word: str) -> bool:
     return word.removeprefix("-").isdecimal() and len(word) <= NUMBER_CHARACTERS
 
 
-def instant_option(word: str) -> datetime:
-    """A click type: an ISO 8601 instant with its time zone."""
-    try:
-        return parse_instant(word, "instant")
-    except ArgumentError as error:
-        raise click.BadParameter(f"expected {error.expected}, got {shown_word(word)}") from None
-
-
-def instant_or_word(word: str) -> datetime | str:
-    """A click type: an instant, or what the library is to read, such as a duration."""
-    try:
-        return parse_instant(word, "instant")
-    except ArgumentError:
-        return word
-
-
 def parse_instant(text: str, argument: str) -> datetime:
     """The aware datetime of ISO 8601 text. Raises ArgumentError, also without a time zone."""
     expected = "an instant with its time zone, like 2030-01-31T12:00:00Z or +02:00 at its end"

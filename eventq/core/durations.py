@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import re
 from datetime import timedelta
-from itertools import islice
 
 from eventq.core.plain import plain
 from eventq.errors import ArgumentError
@@ -27,6 +26,10 @@ UNITS_US = {
 }
 # A hundred years: anything longer is a mistake in the unit, and sums stay far inside 64 bits.
 LONGEST_US = 36_525 * UNITS_US["d"]
+
+# To what a length below each unit is rounded; what is longer, to the last.
+ROUNDED = ((1_000, "s"), (SECOND_US // 10, "m"), (SECOND_US, "h"), (60 * SECOND_US, "d"))
+HOUR_US = UNITS_US["h"]
 
 _PART = re.compile(r"(\d+(?:\.\d+)?)(d|h|ms|m|us|s)", re.ASCII)
 
@@ -85,21 +88,26 @@ def show_duration(duration_us: int) -> str:
 def brief_duration(duration_us: int) -> str:
     """A measured time for people: one unit below a minute, the two largest from there on.
 
-    Cut off, not rounded. What is negative shows as its length.
+    Rounded, a half up. What is negative shows as its length.
 
     >>> [brief_duration(us) for us in (842, 16_499, 3_250_000, 30_000_000, 9_000_000_001)]
-    ['842us', '16ms', '3.2s', '30s', '2h30m']
+    ['842us', '16ms', '3.3s', '30s', '2h30m']
+    >>> [brief_duration(us) for us in (999_600, 59_960_000, 7_199_500_000)]
+    ['1s', '1m', '2h']
     """
     length_us = abs(duration_us)
     if length_us < UNITS_US["ms"]:
         return show_duration(length_us)
-    if length_us < UNITS_US["s"]:
-        return show_duration(length_us // 1_000 * 1_000)
-    if length_us < UNITS_US["m"]:
-        tenths = length_us // 100_000
+    for step_us, below in ROUNDED:
+        rounded_us = (length_us + step_us // 2) // step_us * step_us
+        if rounded_us < UNITS_US[below]:
+            break
+    else:
+        rounded_us = (length_us + HOUR_US // 2) // HOUR_US * HOUR_US
+    if below == "m" and rounded_us >= SECOND_US:
+        tenths = rounded_us // (SECOND_US // 10)
         return f"{tenths // 10}.{tenths % 10}s".replace(".0s", "s")
-    parts = _PART.finditer(show_duration(length_us // SECOND_US * SECOND_US))
-    return "".join(part[0] for part in islice(parts, 2))
+    return show_duration(rounded_us)
 
 
 def _parse_text(text: str, argument: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from eventq.core.plain import plain
@@ -67,6 +68,14 @@ def _open(url: str, *, namespace: str, create: bool) -> EventLog:
 
         return SqliteLog(path, url=url, namespace=namespace, create=create)
     raise ArgumentError("url", _without_password(url), EXPECTED)
+
+
+def file_of(url: str) -> Path | None:
+    """The file that a log of this URL is in; None for one that is in none on this host."""
+    for scheme in ("sqlite", "file"):
+        if url.startswith(f"{scheme}:///"):
+            return Path(_path(url, scheme)).absolute()
+    return None
 
 
 def _path(url: str, scheme: str) -> str:

@@ -18,9 +18,10 @@ from eventq.core.plain import plain
 from eventq.core.task import EPOCH, instant
 from eventq.errors import ArgumentError, LogArchivedError
 from eventq.eventlog.contract import EventLog, Head
+from eventq.replay.instants import read_instant
 
 EXPECTED = (
-    "a position like 1041, an instant with its time zone like 2030-01-31T12:00:00Z, a time ago "
+    "a position like 1041, an instant like 2030-01-31T12:00:00Z or 2030-01-31, a time ago "
     "like -2h, a number of events before the end like -500, or end"
 )
 END = "end"
@@ -42,10 +43,11 @@ def find_point(log: EventLog, value: PointLike, *, now: int, argument: str = "po
     """The point of a log that ``value`` means; ``now`` in microseconds since 1970.
 
     A number is a position, 0 standing before the first event; a negative number counts events
-    back from the end. An aware datetime, or ISO 8601 text with a time zone, is that instant; a
-    timedelta, or text like ``"-2h"``, is that long before now. ``"end"`` is now. Raises
-    ArgumentError for anything else, and for a point before the first event or after the last,
-    as far as the log can tell: an instant that is yet to come has no state.
+    back from the end. An aware datetime, or ISO 8601 text, is that instant; what text leaves out is
+    this host's zone and today: see `read_instant`. A timedelta, or text like ``"-2h"``, is that
+    long before now. ``"end"`` is now. Raises ArgumentError for anything else, and for a point
+    before the first event or after the last, as far as the log can tell: an instant that is yet to
+    come has no state.
     """
     found = plain(value)
     if type(found) is str:
@@ -54,7 +56,7 @@ def find_point(log: EventLog, value: PointLike, *, now: int, argument: str = "po
             return Point(head.seq, max(_at_position(log, head.seq, argument).at, now))
         if _NO_EVENT_BACK.fullmatch(found):
             return _at_position(log, log.head().seq, argument)
-        found = _read(found, argument)
+        found = _read(found, argument, now)
     if type(found) is int:
         return _at_position(log, found, argument)
     if type(found) is timedelta:
@@ -69,7 +71,7 @@ def find_point(log: EventLog, value: PointLike, *, now: int, argument: str = "po
 def is_point(text: str) -> bool:
     """Whether the text has the form of a point; a log may still have nothing there."""
     try:
-        return text == END or _read(text, "point") is not None
+        return text == END or _read(text, "point", 0) is not None
     except ArgumentError:
         return False
 
@@ -106,16 +108,19 @@ def position_at(log: EventLog, at: int) -> int:
     )
 
 
-def _read(text: str, argument: str) -> int | timedelta | datetime:
+def _read(text: str, argument: str, now: int) -> int | timedelta | datetime:
     """What a text means, but for "end": a position, a time ago, an instant."""
     try:
         if _NUMBER.fullmatch(text):
             return int(text)
         if text.startswith("-"):
             return timedelta(microseconds=parse_duration(text[1:], argument))
-        return datetime.fromisoformat(text)
-    except (ArgumentError, ValueError):
+    except ArgumentError:
         raise ArgumentError(argument, text, EXPECTED) from None
+    at = read_instant(text, now=now)
+    if at is None:
+        raise ArgumentError(argument, text, EXPECTED)
+    return at
 
 
 def _at_position(log: EventLog, seq: int, argument: str) -> Point:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from itertools import islice
 from operator import attrgetter
 from typing import Any
@@ -16,7 +17,7 @@ from eventq.core.commits import TOLD, Event, Unknown, events_of
 from eventq.core.events import Cancelled, Completed, Expired, Refused
 from eventq.core.plain import sorted_json
 from eventq.core.projection import Projection
-from eventq.core.task import FINAL, Task, TaskState
+from eventq.core.task import FINAL, Task, TaskState, instant
 from eventq.core.values import NODE
 from eventq.eventlog.contract import EventLog
 from eventq.host.bell import Bell
@@ -74,6 +75,10 @@ class Stats(Struct, frozen=True):
     """Pauses that go on; `Queue.pauses` tells of each."""
     schedules: int
     """Schedules, paused ones among them; `Queue.schedules` tells of each."""
+    first_at: datetime | None = None
+    """When the first event came that the log still holds; None where that was not asked."""
+    last_at: datetime | None = None
+    """When the last event came; None before the first."""
 
     @property
     def open(self) -> int:
@@ -130,8 +135,9 @@ class TagFilter:
 
 def take_stats(projection: Projection, *, now: int) -> Stats:
     """The projection's numbers at ``now``; O(nodes and ready names)."""
+    counts: dict[str, Any] = {**queue_counts(projection, now=now)}
     return Stats(
-        **queue_counts(projection, now=now),
+        **counts,
         nodes=sorted(projection.holders),
         seq=projection.seq,
         unhandled=unhandled(projection, now=now),
@@ -139,7 +145,14 @@ def take_stats(projection: Projection, *, now: int) -> Stats:
         limits=len(projection.governing.limits.by_name),
         pauses=sum(p.is_on(now) for p in projection.governing.pauses.by_scope.values()),
         schedules=len(projection.schedules.by_name),
+        last_at=instant(projection.at) if projection.seq else None,
     )
+
+
+def first_instant(log: EventLog) -> datetime | None:
+    """When the first event came that the log still holds; None where it holds none."""
+    commits = log.read(after=log.start().seq, limit=1)
+    return instant(commits[0].at) if commits else None
 
 
 def unhandled(projection: Projection, *, now: int) -> dict[str, int]:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Literal, Protocol, TypedDict, Unpack
 
 from eventq.core.durations import Duration
 from eventq.core.validation import check_flag
@@ -25,6 +25,16 @@ if TYPE_CHECKING:
     from eventq.runner.runner import Runner, RunReport
 
 
+class Beside(Protocol):
+    """What goes on beside a run, for as long as it does."""
+
+    def start(self) -> None:
+        """Starts it."""
+
+    def stop(self) -> None:
+        """Ends it, and waits for that."""
+
+
 class RunArguments(TypedDict):
     """What a run takes beside its worker; see `Queue.run`."""
 
@@ -38,13 +48,17 @@ class RunArguments(TypedDict):
 class RunSlot:
     """A place for one run; a second one is refused while the first goes on."""
 
-    def __init__(self, node: Node, *, chance: Callable[[], float]) -> None:
+    def __init__(
+        self, node: Node, *, chance: Callable[[], float], beside: Callable[[], Beside | None]
+    ) -> None:
+        """``beside`` gives what is to go on beside each run; None for nothing."""
         self.runner: Runner | None = None
         self.closing = False
         # Its workers may outlive it.
         self._last: Runner | None = None
         self._node = node
         self._chance = chance
+        self._beside = beside
         self._lock = threading.Lock()
         self._loop: AbstractEventLoop | None = None
 
@@ -149,7 +163,14 @@ class RunSlot:
         if self._last is not None:
             runner.take_over(self._last)
         self._last = runner
-        return runner.run()
+        beside = self._beside()
+        if beside is None:
+            return runner.run()
+        beside.start()
+        try:
+            return runner.run()
+        finally:
+            beside.stop()
 
     def _occupied(self, runner: Runner, loop: AbstractEventLoop | None) -> Holding[None]:
         def begin() -> None:

@@ -5,6 +5,7 @@ from eventq.sandbox.fork import ForkReport, fork
 from eventq.sandbox.rerun import Rerun, rerun
 from eventq.sandbox.select import attempted_keys
 from eventq.sandbox.whatif.compare import PriorityRule, WhatIf, whatif
+from eventq.sandbox.whatif.meeting import Miss
 from eventq.sandbox.whatif.metrics import Numbers, Waits
 from eventq.sandbox.whatif.supposed_dues import DueCount
 from eventq.sandbox.whatif.suppositions import LimitRule, TurnRule
@@ -14,6 +15,7 @@ __all__ = [
     "Ended",
     "ForkReport",
     "LimitRule",
+    "Miss",
     "Numbers",
     "PriorityRule",
     "RecordedAttempt",

@@ -1,6 +1,6 @@
 """The independent verifier, and anchors; nothing here shares a rule with what it verifies."""
 
-from eventq.verify.anchor import Anchor, check_anchor, check_mac, make_anchor, parse_anchor
+from eventq.verify.anchor import Anchor, check_anchor, make_anchor, parse_anchor
 from eventq.verify.base import base_at_start, base_of
 from eventq.verify.verifier import Finding, Verdict, VerifyBase, verify
 
@@ -12,7 +12,6 @@ __all__ = [
     "base_at_start",
     "base_of",
     "check_anchor",
-    "check_mac",
     "make_anchor",
     "parse_anchor",
     "verify",

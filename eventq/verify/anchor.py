@@ -1,18 +1,15 @@
 """Anchors: a position and its seal, kept where the log's owner cannot change them.
 
-The secret key comes in as an argument and is neither kept nor shown.
+What an anchor says is compared with a log here; who signed it, and where it is kept, is for others.
 """
 
 from __future__ import annotations
 
-import hmac
 import re
-from collections.abc import Sequence
-from hashlib import sha256
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import replace
 
 from eventq.errors import ArgumentError, LogCorruptError, shown
 from eventq.eventlog.contract import EventLog
@@ -20,34 +17,39 @@ from eventq.replay.points import Point, find_end
 from eventq.verify.seals import SEAL_BYTES
 from eventq.verify.terms import Report
 
-EXPECTED = "an anchor: an object with namespace, seq, at, seal and hmac, as `anchor export` makes"
+EXPECTED = "an anchor: an object with namespace, seq, at and seal, as `anchor export` makes"
 HEX_SEAL = re.compile(f"[0-9a-f]{{{2 * SEAL_BYTES}}}")
 
 
-class Anchor(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a log's commit at a position was. ``seal`` and ``hmac`` are hexadecimal."""
+class Anchor(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a log's commit at a position was. All that is binary is hexadecimal, but the stamp."""
 
     namespace: str
     seq: int
     at: int
     seal: str
+    by: str = ""
+    """Who made it, as they said: who held the key, where it is signed."""
     hmac: str | None = None
-    """HMAC-SHA256 of the other fields; None when it was made without a key."""
+    """HMAC-SHA256 of `signed_text`."""
+    ed25519: str | None = None
+    """The Ed25519 signature of `signed_text`."""
+    stamp: str | None = None
+    """A time stamp server's answer (RFC 3161) about `signed_text`, in base64."""
 
 
 _decoder = msgspec.json.Decoder(Anchor)
 
 
-def make_anchor(log: EventLog, point: Point, *, key: bytes | None) -> Anchor:
-    """The anchor of the last commit that ends at or before the point.
+def make_anchor(log: EventLog, point: Point, *, by: str = "") -> Anchor:
+    """The anchor of the last commit that ends at or before the point, not signed.
 
     Raises ArgumentError when there is none, LogCorruptError where the log cannot be read.
     """
     end = find_end(log, point)
     if not end.seq:
         raise ArgumentError("point", point.seq, "one at which a first commit has ended")
-    anchor = Anchor(log.namespace, end.seq, end.at, end.seal.hex())
-    return anchor if key is None else replace(anchor, hmac=mac(anchor, key))
+    return Anchor(log.namespace, end.seq, end.at, end.seal.hex(), by)
 
 
 def parse_anchor(text: bytes, name: str) -> Anchor:
@@ -63,25 +65,11 @@ def parse_anchor(text: bytes, name: str) -> Anchor:
     return anchor
 
 
-def mac(anchor: Anchor, key: bytes) -> str:
-    """The keyed hash of the anchor: over the JSON array [namespace, seq, at, seal]."""
-    text = msgspec.json.encode([anchor.namespace, anchor.seq, anchor.at, anchor.seal])
-    return hmac.new(key, text, sha256).hexdigest()
-
-
-def check_mac(anchor: Anchor, key: bytes | None) -> str | None:
-    """What is wrong with who made the anchor; None when it was made with the key.
-
-    Without a key nothing can be said, so an anchor that has a hash is then refused as well.
-    """
-    if anchor.hmac is None:
-        return None if key is None else "the anchor has no hmac, so anybody may have made it"
-    if key is None:
-        return "the anchor has an hmac, and there is no key to check it with"
-    # Compared in constant time, and as bytes, since the file may hold any text.
-    if not hmac.compare_digest(mac(anchor, key).encode(), anchor.hmac.encode()):
-        return "the hmac does not fit: another key made the anchor, or the anchor was changed"
-    return None
+def signed_text(anchor: Anchor) -> bytes:
+    """What is signed and stamped: the JSON array [namespace, seq, at, seal, by]."""
+    return msgspec.json.encode(
+        [anchor.namespace, anchor.seq, anchor.at, anchor.seal, anchor.by],
+    )
 
 
 def check_anchor(log: EventLog, anchor: Anchor) -> tuple[int, str] | None:
@@ -113,8 +101,18 @@ def check_anchor(log: EventLog, anchor: Anchor) -> tuple[int, str] | None:
 class AnchorWatch:
     """Compares anchors with the commits that go by, in order."""
 
-    def __init__(self, namespace: str, seq: int, seal: bytes, report: Report) -> None:
+    def __init__(
+        self,
+        namespace: str,
+        seq: int,
+        seal: bytes,
+        report: Report,
+        on_held: Callable[[Anchor], None] | None = None,
+    ) -> None:
+        """``on_held`` is told of each anchor that the log holds."""
         self.held = 0
+        self._on_held = on_held
+        self._names: Mapping[Anchor, str] = {}
         self._namespace = namespace
         self._begin = seq
         self._seal = seal.hex()
@@ -123,18 +121,22 @@ class AnchorWatch:
         # The last one first, so that the next is taken from the end.
         self._wanted: list[Anchor] = []
 
-    def expect(self, anchors: Sequence[Anchor]) -> None:
-        """Takes anchors in; one of another log or from before the beginning is told at once."""
+    def expect(self, anchors: Sequence[Anchor], names: Mapping[Anchor, str] | None = None) -> None:
+        """Takes anchors in; one of another log or from before the beginning is told at once.
+
+        Their ``names``, such as where each is kept, are told with what is wrong.
+        """
+        self._names = names or {}
         for anchor in sorted(anchors, key=lambda anchor: anchor.seq):
             if anchor.namespace != self._namespace:
                 problem = (
                     f"the anchor is of namespace {shown(anchor.namespace)}, "
                     f"the log of {shown(self._namespace)}"
                 )
-                self._report(anchor.seq, "anchor", problem)
+                self._tell(anchor.seq, anchor, problem)
             elif anchor.seq < self._begin:
                 problem = f"it is of what came before {self._begin + 1}, which is not looked at"
-                self._report(anchor.seq, "anchor", problem)
+                self._tell(anchor.seq, anchor, problem)
             elif anchor.seq == self._begin:
                 self._compare(anchor, anchor.at, self._seal)
             else:
@@ -157,7 +159,7 @@ class AnchorWatch:
             seq = anchor.seq
             if seq > end:
                 problem = f"the log ends at {end}, before the anchor's {seq}: its tail was cut off"
-                self._report(end + 1, "anchor", problem)
+                self._tell(end + 1, anchor, problem)
             else:
                 self._miss(anchor)
 
@@ -165,16 +167,22 @@ class AnchorWatch:
         if (seal, at) == (anchor.seal, anchor.at):
             self.held += 1
             self._last_held = anchor.seq
+            if self._on_held is not None:
+                self._on_held(anchor)
             return
         what = "seal" if seal != anchor.seal else "instant"
         problem = f"the anchor has another {what}: something was changed{self._since()}"
-        self._report(anchor.seq, "anchor", problem)
+        self._tell(anchor.seq, anchor, problem)
 
     def _miss(self, anchor: Anchor) -> None:
         problem = (
             f"no commit ends at the anchor's {anchor.seq}: something was changed{self._since()}"
         )
-        self._report(anchor.seq, "anchor", problem)
+        self._tell(anchor.seq, anchor, problem)
+
+    def _tell(self, seq: int, anchor: Anchor, problem: str) -> None:
+        name = self._names.get(anchor)
+        self._report(seq, "anchor", problem if name is None else f"{name}: {problem}")
 
     def _since(self) -> str:
         """Between which positions something was changed, as far as the anchors tell."""

@@ -7,7 +7,7 @@ seals: a mistake there would hide itself. Nothing is changed, repaired or truste
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -101,6 +101,8 @@ def verify(
     indexes: IndexMode = "sample",
     limit: int = 1,
     progress: Callable[[int, int], None] | None = None,
+    names: Mapping[Anchor, str] | None = None,
+    on_held: Callable[[Anchor], None] | None = None,
 ) -> Verdict:
     """Verifies the log up to its present end, and against the anchors.
 
@@ -108,12 +110,14 @@ def verify(
     Kinds that are not known are a finding each, but do not stop it. The memory it takes is for the
     open tasks, 16 bytes for each caller's key, and a sample of tasks whose history and key are
     compared with what the log's indexes say; ``indexes="full"`` does that with all tasks, and
-    takes 150 bytes for each. ``progress`` is called with the position reached and the last one.
+    takes 150 bytes for each. ``progress`` is called with the position reached and the last one,
+    ``on_held`` with each anchor that holds; ``names`` are said of those that do not.
     Raises ArgumentError for a wrong limit, LogUnavailableError when the log cannot be read.
     """
     if not 1 <= limit <= MOST_FINDINGS:
         raise ArgumentError("limit", limit, f"from 1 to {MOST_FINDINGS} findings")
-    return Verification(log, base=base, indexes=indexes, limit=limit).run(anchors, progress)
+    verification = Verification(log, base=base, indexes=indexes, limit=limit, on_held=on_held)
+    return verification.run(anchors, progress, names)
 
 
 class Verification:
@@ -128,6 +132,7 @@ class Verification:
         limit: int = 1,
         batch: int = 10_000,
         on_final: Callable[[Seen], None] | None = None,
+        on_held: Callable[[Anchor], None] | None = None,
     ) -> None:
         base = base or VerifyBase(0, 0, first_seal(log.namespace))
         self.findings: list[Finding] = []
@@ -143,7 +148,7 @@ class Verification:
         self.rules = Rules(self._past, self._report, on_final=on_final)
         self._chain = Chain(base.seq, base.at, base.seal, self._report)
         self._keys = Keys()
-        self._anchors = AnchorWatch(log.namespace, base.seq, base.seal, self._report)
+        self._anchors = AnchorWatch(log.namespace, base.seq, base.seal, self._report, on_held)
         self._lost = False
         self._over = False
         self.rules.bounds.begin(base.bounds)
@@ -162,12 +167,15 @@ class Verification:
             self.rules.schedules.add(planned, next_at, last_due)
 
     def run(
-        self, anchors: Sequence[Anchor], progress: Callable[[int, int], None] | None = None
+        self,
+        anchors: Sequence[Anchor],
+        progress: Callable[[int, int], None] | None = None,
+        names: Mapping[Anchor, str] | None = None,
     ) -> Verdict:
         """The whole of it, once."""
         head = self._head()
         indexes = Indexes(self._log, self._mode, begin=self.base.seq, end=head)
-        self._anchors.expect(anchors)
+        self._anchors.expect(anchors, names)
         for commits in self._read(head.seq):
             self._take_all(commits, indexes)
             if self._over or self._enough():

@@ -146,3 +146,22 @@ def test_a_failure_is_not_scheduled_until_its_retry_is(log: EventLog) -> None:
     assert view.counts()["scheduled"] == 0
     assert parse_expression("scheduled").value(view) == 0
     assert state_counts(view.projection, now=view.projection.advanced_to)["scheduled"] == 0
+
+
+def test_numbers_since_the_good_point(log: EventLog) -> None:
+    """They count from there, also where a part of the condition is not looked at there."""
+    first = ask(log, "expired >= 1")
+    assert isinstance(first, Found)
+    good = first.event.seq
+
+    second = ask(log, "since_good(expired) >= 1", good=good)
+    later = ask(log, 'since_good(count("failed")) >= 3', good=good)
+    guarded = ask(log, "total > 8 and since_good(expired) >= 1", good=good)
+
+    assert isinstance(second, Found)
+    assert isinstance(later, Found)
+    assert isinstance(guarded, Found)
+    assert second.event == ask(log, "expired >= 2").event  # type: ignore[union-attr]
+    assert later.event.seq > second.event.seq
+    assert guarded.event.seq > second.event.seq
+    assert ask(log, "seq > 0 and since_good(expired) == expired") == ask(log, "seq > 0")

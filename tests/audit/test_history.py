@@ -232,7 +232,9 @@ class TestFailed:
         stage.wait("10.2s")
         stage.lapse("h2")
 
-        sign = f"(last sign of life 30.2s before, at {renewed}; lease 30s)"
+        sign = (
+            f"(last sign of life 30.2s before, at {renewed}, when it renewed its leases; lease 30s)"
+        )
         assert told(stage, 1)[2:] == [
             f"lapsed: node h2 stopped renewing {sign}",
             "1st of 5 retries: at once, since the lease had lapsed: its ttl was the wait",
@@ -248,7 +250,8 @@ class TestFailed:
         stage.wait("31s")
         stage.lapse("h2")
 
-        assert f"(last sign of life 31s before, at {fence}; lease 30s)" in told(stage, 1)[2]
+        sign = f"(last sign of life 31s before, at {fence}, when it leased task 3; lease 30s)"
+        assert sign in told(stage, 1)[2]
 
     def test_a_lapse_without_a_renewal(self, stage: Stage) -> None:
         """The lease itself was the last sign of life."""
@@ -257,4 +260,5 @@ class TestFailed:
         stage.wait("31s")
         stage.lapse("h2")
 
-        assert "(last sign of life 31s before, at 2; lease 30s)" in told(stage, 1)[2]
+        sign = "(last sign of life 31s before, at 2, when it leased this task; lease 30s)"
+        assert sign in told(stage, 1)[2]

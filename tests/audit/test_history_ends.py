@@ -141,8 +141,8 @@ class TestRefused:
         stage.settle(1, fence=fence, worker="h2")
 
         assert last(stage, 1) == (
-            f"late: fence {fence} is no longer held by h2; "
-            f"the lease was lost at {lost} ({word}), 2.3s before"
+            "late outcome of an attempt that had lost its lease: completed on h2, after 33.3s; "
+            f"its lease {fence} was lost at {lost} ({word}), 2.3s before"
         )
 
     def test_a_deadline_and_a_second_outcome(self, stage: Stage) -> None:

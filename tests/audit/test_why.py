@@ -146,11 +146,12 @@ class TestDispatched:
             (3, "number"), (4, "scheduled_at"), (5, "priority"),
         ]  # fmt: skip
         ahead = "1 task was ahead: 1 by higher priority"
+        leased = "when it leased this task"
         assert answer.notes == [
             "lease 7, attempt 1 on h1, waited 1s after it became ready",
             f"when it became ready {ahead}; 1 lease went to others since",
             "it beat 3 tasks: 1 by higher priority, 1 by earlier scheduled_at, 1 by lower number",
-            "last sign of life of the node 0s ago, at 7; its lease lasts 30s",
+            f"last sign of life of the node 0s ago, at 7, {leased}; its lease lasts 30s",
         ]
 
     def test_an_earlier_lease_by_its_position(self, stage: Stage) -> None:
@@ -175,7 +176,10 @@ class TestDispatched:
         stage.wait("25s")
 
         answer = ask(stage, 1)
-        words = f"last sign of life of the node 25s ago, at {renewed}; its lease lasts 30s"
+        words = (
+            f"last sign of life of the node 25s ago, at {renewed}, when it renewed its leases; "
+            "its lease lasts 30s"
+        )
         assert answer.notes[-1] == words
 
     def test_completed(self, stage: Stage) -> None:
@@ -284,3 +288,35 @@ def test_a_task_that_was_not_there_yet(stage: Stage) -> None:
 
     with pytest.raises(TaskNotFoundError, match="it was created at 2"):
         why(stage.log, "2", Point(1, stage.now))
+
+
+class TestOvertaken:
+    """Who went past a task that is ready."""
+
+    def test_who_was_leased_since_and_was_not_ahead_then(self, stage: Stage) -> None:
+        """Those that came later with a higher priority; not those that were ahead already."""
+        stage.new(3)
+        stage.new(0)
+        for _ in range(7):
+            stage.new(9)
+        for _ in range(8):
+            stage.lease()
+
+        answer = ask(stage, 2)
+
+        assert answer.overtaken_count == 7
+        assert [rival.task.number for rival in answer.overtaken] == [3, 4, 5, 6, 7]
+        assert {rival.field for rival in answer.overtaken} == {"priority"}
+        words = "7 tasks overtook it since it is ready: 3, 4, 5, 6, 7, ...; 3 by higher priority, 9"
+        assert words in answer.notes
+
+    def test_nobody_overtook_it(self, stage: Stage) -> None:
+        """Who was ahead when it became ready only had its turn."""
+        stage.new(3)
+        stage.new(0)
+        stage.lease()
+
+        answer = ask(stage, 2)
+
+        assert (answer.overtaken, answer.overtaken_count) == ([], 0)
+        assert not any("overtook" in note for note in answer.notes)

@@ -94,7 +94,7 @@ def test_fork_of_mongodb(cli: Cli, mongod: ReplicaSet, tmp_path: Path) -> None:
     "words, code",
     [
         (["{url}", "{new}"], 2),
-        (["{url}@yesterday", "{new}"], 2),
+        (["{url}@someday", "{new}"], 2),
         (["{url}@", "{new}"], 2),
         (["@4", "{new}"], 2),
         (["{url}@999", "{new}"], 2),

@@ -10,6 +10,9 @@ import apsw
 import pytest
 from click.testing import Result
 
+from eventq.cli.person import person
+from eventq.cli.text import iso_text
+from eventq.core.task import show_instant
 from tests.cli.harness import FORBIDDEN, NASTY, Cli, finished, on_terminal
 from tests.verify.tampering import COMMITS, LAST, body_at, resealed, with_body, write_sqlite
 
@@ -50,6 +53,7 @@ def test_verify_tells_of_a_good_log(story: Cli) -> None:
         ["open tasks", "1"],
         ["seal", COMMITS[-1].seal.hex()],
         ["anchors", "0"],
+        ["proven", "nothing, by anchors"],
         ["verified", "nothing is wrong"],
     ]
 
@@ -58,15 +62,15 @@ def test_a_log_without_its_beginning_is_verified_from_there(story: Cli) -> None:
     """It says that it trusts the snapshot there; with the archive nothing is trusted."""
     anchors = [keep(story, f"{at}.json", "--at", at) for at in ("6", "12", "end")]
     story.ok("archive", "old", "--before", "12", "--yes")
-    alone, row = story("verify"), story.row("verify", "--anchor", anchors[2])
+    alone, row = story("verify"), story.row("verify", "--anchors", anchors[2])
 
     assert alone.exit_code == 0
     assert f"13 to {LAST}" in alone.stdout
     assert "up to 12 were archived" in alone.stderr
     assert "trusting the snapshot" in alone.stderr
     assert (row["begin"], row["events"], row["anchors"]) == (12, LAST - 12, 1)
-    assert story("verify", "--anchor", anchors[0]).exit_code == 1
-    held = story.row("verify", "--archive", "old", *(f"--anchor={path}" for path in anchors))
+    assert story("verify", "--anchors", anchors[0]).exit_code == 1
+    held = story.row("verify", "--archive", "old", *(f"--anchors={path}" for path in anchors))
     assert (held["begin"], held["anchors"], held["ok"]) == (0, 3, True)
     assert [row["ok"] for row in story.rows("anchor", "check", *anchors[1:])] == [True, True]
     assert story("anchor", "check", anchors[0]).exit_code == 1
@@ -95,7 +99,7 @@ def test_a_log_that_was_archived_whole_is_verified(story: Cli) -> None:
     story.ok("archive", "old", "--before", "end", "--yes")
     path = keep(story, "end.json")
 
-    assert f"none behind {LAST}" in story.ok("verify", "--anchor", path)
+    assert f"none behind {LAST}" in story.ok("verify", "--anchors", path)
     assert story("anchor", "check", path).exit_code == 0
 
 
@@ -142,6 +146,9 @@ def test_verify_in_json_has_every_field(story: Cli) -> None:
         "complete",
         "anchors",
         "findings",
+        "proofs",
+        "proven",
+        "warning",
         "ok",
     ]
 
@@ -150,7 +157,7 @@ def test_verify_checks_anchors_too(story: Cli, monkeypatch: pytest.MonkeyPatch) 
     """Those that hold are counted; one that does not is found though all seals are right."""
     monkeypatch.setenv("EVENTQ_ANCHOR_KEY", "k")
     files = [keep(story, "a.json", "--at", "5"), keep(story, "b.json")]
-    words = [word for file in files for word in ("--anchor", file)]
+    words = [word for file in files for word in ("--anchors", file)]
 
     good = story.row("verify", *words)
     write_over(story, resealed([COMMITS[0], *COMMITS[1:3], *changed_by()]))
@@ -188,11 +195,11 @@ def test_verify_of_a_log_that_lost_all_is_a_finding(story: Cli) -> None:
     file = keep(story, "a.json")
     write_over(story, [])
 
-    result = story("verify", "--anchor", file, "--json")
+    result = story("verify", "--anchors", file, "--json")
 
     assert result.exit_code == 1
     assert json.loads(result.stdout)["findings"][0]["problem"] == (
-        f"the log ends at 0, before the anchor's {LAST}: its tail was cut off"
+        f"{file}:1: the log ends at 0, before the anchor's {LAST}: its tail was cut off"
     )
 
 
@@ -206,9 +213,9 @@ def test_export_says_that_a_key_is_missing(story: Cli) -> None:
         "seq": 23,
         "at": COMMITS[-2].at,
         "seal": COMMITS[-2].seal.hex(),
-        "hmac": None,
+        "by": person(),
     }
-    assert "no EVENTQ_ANCHOR_KEY" in result.stderr
+    assert "no key in EVENTQ_ANCHOR_KEY" in result.stderr
 
 
 @pytest.mark.parametrize("point", ["99", "nonsense", "1"])
@@ -244,7 +251,13 @@ def test_check_wants_the_right_key(story: Cli, monkeypatch: pytest.MonkeyPatch) 
     missing = checked(story, monkeypatch, "", file)
 
     assert right.exit_code == 0
-    assert right.stdout.splitlines()[1].split("\t") == [file, str(LAST), "holds"]
+    assert right.stdout.splitlines()[1].split("\t") == [
+        f"{file}:1",
+        str(LAST),
+        show_instant(COMMITS[-1].at),
+        person(),
+        "holds",
+    ]
     assert wrong.exit_code == 1
     assert "another key made the anchor" in wrong.stdout
     assert missing.exit_code == 2
@@ -262,8 +275,10 @@ def test_check_takes_the_key_from_another_variable(
     file = keep(story, "a.json", "--key-env", "MY_KEY")
 
     assert story.row("anchor", "check", file, "--key-env", "MY_KEY") == {
-        "file": file,
+        "place": f"{file}:1",
         "seq": LAST,
+        "at": iso_text(COMMITS[-1].at),
+        "by": person(),
         "ok": True,
         "position": None,
         "problem": None,
@@ -278,7 +293,7 @@ def test_an_anchor_that_anybody_made_is_told(story: Cli, monkeypatch: pytest.Mon
     with_key = checked(story, monkeypatch, "k", file)
 
     assert without.exit_code == 0
-    assert "have no hmac" in without.stderr
+    assert "are not signed" in without.stderr
     assert with_key.exit_code == 1
     assert "anybody may have made it" in with_key.stdout
 
@@ -289,12 +304,12 @@ def test_verify_tells_of_a_forged_anchor(story: Cli, monkeypatch: pytest.MonkeyP
     file = keep(story, "a.json")
     monkeypatch.setenv("EVENTQ_ANCHOR_KEY", "wrong")
 
-    result = story("verify", "--anchor", file, "--json")
+    result = story("verify", "--anchors", file, "--json")
 
     assert result.exit_code == 1
     verdict = json.loads(result.stdout)
-    assert [finding["rule"] for finding in verdict["findings"]] == ["hmac"]
-    assert verdict["findings"][0]["problem"].startswith(f"{file}: the hmac does not fit")
+    assert [finding["rule"] for finding in verdict["findings"]] == ["signature"]
+    assert verdict["findings"][0]["problem"].startswith(f"{file}:1: the signature does not fit")
 
 
 def test_what_is_no_anchor_is_a_wrong_call(story: Cli) -> None:
@@ -335,5 +350,7 @@ def test_it_is_quiet_in_a_pipe(story: Cli) -> None:
     """No bar, no colour."""
     done = finished("verify", "--url", story.url, folder=story.folder)
 
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    [line] = done.stderr.splitlines()
+    assert line.startswith("eventq: warning: without an anchor, a complete rewrite or a cut tail")
     assert "\x1b" not in done.stdout

@@ -38,7 +38,7 @@ from tests.verify.tampering import (
 def anchor_at(tmp_path: Path, seq: int) -> Anchor:
     """An anchor of the log as it was before anybody changed it."""
     with closing(open_log(write_sqlite(tmp_path / "before.db", COMMITS), create=False)) as log:
-        return make_anchor(log, Point(seq, 0), key=None)
+        return make_anchor(log, Point(seq, 0))
 
 
 @pytest.mark.parametrize("store", WRITERS)

@@ -55,12 +55,25 @@ _ESCAPE = re.compile(r"\\(.?)", re.DOTALL)
 class Expression:
     """A condition that was read; `holds` asks a view about it."""
 
-    def __init__(self, text: str, argument: str, rule: Rule, keys: frozenset[str]) -> None:
+    def __init__(
+        self,
+        text: str,
+        argument: str,
+        rule: Rule,
+        keys: frozenset[str],
+        bases: list[Rule],
+    ) -> None:
         self.text = text
         self.argument = argument
         self.keys = keys
         """Keys of the tasks it names, which its view must keep."""
         self._rule = rule
+        self._bases = bases
+
+    def begin(self, view: View) -> None:
+        """Has `since_good` count from where the view stands now, instead of from nothing."""
+        for rule in self._bases:
+            view.bases[rule] = rule(view)
 
     def holds(self, view: View) -> bool:
         """Whether it holds in the view; never raises. None, 0 and empty values do not hold."""
@@ -87,7 +100,7 @@ def parse_expression(text: str, argument: str = "expression") -> Expression:
         raise ArgumentError(argument, text, f"at most {CHARACTERS:,} characters")
     reader = _Reader(text, argument)
     rule = reader.read()
-    return Expression(text, argument, rule, frozenset(reader.keys))
+    return Expression(text, argument, rule, frozenset(reader.keys), reader.bases)
 
 
 class _Part(NamedTuple):
@@ -104,6 +117,8 @@ class _Reader(ast.NodeVisitor):
 
     def __init__(self, text: str, argument: str) -> None:
         self.keys: set[str] = set()
+        self.bases: list[Rule] = []
+        """What is counted since the view's begin."""
         self._text = text
         self._argument = argument
         self._depth = 0
@@ -111,6 +126,7 @@ class _Reader(ast.NodeVisitor):
             "task": self._task,
             "leases": self._leases,
             "count": self._count,
+            "since_good": self._since_good,
             "len": self._length,
             "instant": self._instant,
             "duration": self._duration,
@@ -299,6 +315,11 @@ class _Reader(ast.NodeVisitor):
             expected = f"one of the kinds {', '.join(sorted(KINDS))}"
             self._fail(expected, self._column(argument))
         return _Part(lambda view: view.projection.counts[kind])
+
+    def _since_good(self, argument: ast.expr) -> _Part:
+        rule = self.visit(argument).rule
+        self.bases.append(rule)
+        return _Part(lambda view: vocabulary.reckon("-", rule(view), view.bases.get(rule, 0)))
 
     def _instant(self, argument: ast.expr) -> _Part:
         text = self._written_out(argument, (str,), "an instant")

@@ -27,6 +27,8 @@ class View:
         ArgumentError for one that none can have.
         """
         self.projection = projection
+        self.bases: dict[Callable[[View], object], object] = {}
+        """What parts of a condition said where the view began; see `Expression.begin`."""
         self._log = log
         self._numbers: dict[str, int] = {}
         self._kept: dict[int, Task | None] = {}

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import click
 
-from eventq.audit import QueueState, state_at, story, task_at, why
+from eventq.audit import QueueState, Rival, state_at, story, task_at, why
 from eventq.cli.ending import end_with_finding
-from eventq.cli.output import say_lines, say_record, say_section
+from eventq.cli.output import note, say_lines, say_record, say_section
 from eventq.cli.place import Place, note_if_empty, placed, point_of
 from eventq.cli.views.audit import (
     RIVALS,
@@ -79,7 +79,7 @@ def state(*, place: Place, key: str | None, at: str, limit: int) -> None:
         point = point_of(log, at, "--at")
         if key is None:
             note_if_empty(log)
-            _say_state(place, state_at(log, point, limit=limit))
+            _say_state(place, state_at(log, point, limit=limit), limit)
             return
         task = task_at(log, key, point)
     say_record(TaskAtPoint(task, point), task_at_pairs, as_json=place.as_json)
@@ -110,13 +110,24 @@ def why_command(*, place: Place, key: str, at: str, limit: int) -> None:
         return
     rank = answer.rank if answer.grant is None else answer.grant.rank
     if rank is not None:
-        say_section("ahead of it", rank.ahead, RIVALS)
+        say_section(_cut("ahead of it", rank.ahead, rank.ahead_count), rank.ahead, RIVALS)
+    say_section(
+        _cut("overtook it", answer.overtaken, answer.overtaken_count), answer.overtaken, RIVALS
+    )
     if answer.grant is not None:
-        say_section("beaten by it", answer.grant.rank.behind, RIVALS)
+        beaten = answer.grant.rank
+        say_section(_cut("beaten by it", beaten.behind, beaten.behind_count), beaten.behind, RIVALS)
     say_section("nodes", answer.loads, nodes_at(answer.at))
 
 
-def _say_state(place: Place, found: QueueState) -> None:
+def _cut(title: str, shown: list[Rival], count: int) -> str:
+    """The title of a list, and how many of how many it shows where that is not all."""
+    if len(shown) == count:
+        return title
+    return f"{title} (the first {len(shown)} of {count:,}; see --limit)"
+
+
+def _say_state(place: Place, found: QueueState, limit: int) -> None:
     say_record(found, state_pairs, as_json=place.as_json)
     if place.as_json:
         return
@@ -128,3 +139,7 @@ def _say_state(place: Place, found: QueueState) -> None:
     say_section("limits", found.limits, BUCKETS)
     say_section("pauses", found.pauses, PAUSES)
     say_section("schedules", found.schedules, SCHEDULES)
+    if found.cut:
+        names = {"ready": "next", "waiting": "next to become ready", "expiring": "next to expire"}
+        cut = ", ".join(names.get(name, name) for name in found.cut)
+        note(f"there are more than {limit} in: {cut}; see --limit")

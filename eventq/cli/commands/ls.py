@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from eventq import Event, Queue, Task
+from eventq.audit.lookup import named_events
 from eventq.cli.output import (
     cell,
     flush,
@@ -161,7 +162,8 @@ def tail(*, place: Place, follow: bool, after: int | None, lines: int) -> None:
             note_if_empty(queue.log)
             after = max(queue.log.start().seq, queue.log.head().seq - lines)
         events = queue.events(after=after, follow=follow)
-        say_lines(events, EVENTS, as_json=place.as_json, at_once=follow, titled=False)
+        shown = events if place.as_json else named_events(queue.log, events)
+        say_lines(shown, EVENTS, as_json=place.as_json, at_once=follow)
 
 
 @click.command(

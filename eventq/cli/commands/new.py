@@ -13,11 +13,11 @@ import click
 
 from eventq import ArgumentError, Task, TaskSpec
 from eventq.cli.ending import misuse
+from eventq.cli.instants import instant_option
 from eventq.cli.output import say, say_json
 from eventq.cli.place import Place, placed
 from eventq.cli.text import visible
 from eventq.cli.words import (
-    instant_option,
     joined_tags,
     parse_backoff,
     parse_instant,

@@ -8,11 +8,12 @@ from typing import Any
 
 import click
 
+from eventq.cli.instants import instant_or_word
 from eventq.cli.output import plain_pairs, say_list, say_record
 from eventq.cli.person import told
 from eventq.cli.place import Place, placed, say_done
 from eventq.cli.views.rules import PAUSES
-from eventq.cli.words import instant_or_word, tags_option
+from eventq.cli.words import tags_option
 
 F = Callable[..., Any]
 

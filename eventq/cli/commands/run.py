@@ -13,9 +13,12 @@ import click
 import msgspec
 
 from eventq import EventqError, Handlers, Queue, WorkersStuckError
+from eventq.anchors.keeping import KEY_ENV, KeepAnchors
+from eventq.cli.commands.anchor import keeping_options
 from eventq.cli.ending import EXIT_FAILED, end_with_finding, misuse
 from eventq.cli.logs import log_to_stderr
 from eventq.cli.output import is_terminal, note, say, say_json
+from eventq.cli.person import person
 from eventq.cli.place import Place, given_place, note_if_empty, placed
 from eventq.cli.supervise.background import BackgroundRun, on_asking, stopping
 from eventq.cli.supervise.lifeline import READY, Lifeline
@@ -26,6 +29,8 @@ from eventq.runner.runner import RunReport
 
 # How long all workers of a process may be stuck before it is replaced.
 MAX_STUCK = "5m"
+# The options of `KeepAnchors` that are given here, behind "anchor_".
+ANCHORING = ("every", "to_file", "to_command", "to_git", "stamp_url", "key_file")
 # How long such a process may take to end before it is forced.
 EXIT_S = 5.0
 
@@ -95,6 +100,14 @@ Examples:
     help="Write this file every few seconds, for `eventq health`; with --processes FILE.1 and "
     "so on.",
 )
+@click.option(
+    "--anchor-every",
+    default="1h",
+    metavar="DURATION|N",
+    help="How often, with one of the three below: 1h, or 10000events.",
+)
+@keeping_options("anchor-")
+@click.option("--anchor-key-file", metavar="FILE", help=f"Its key; else that in {KEY_ENV}.")
 @verbose_option
 @click.option("--supervised-by", type=int, hidden=True)
 @click.option("--with-place", is_flag=True, hidden=True)
@@ -119,13 +132,16 @@ def run(
     which is called for tasks without a name. The first signal lets running tasks finish, the second
     gives them back to be run by others. Attempts that fail are shown on standard error as they do.
     """
+    anchoring = {name: options.pop(f"anchor_{name}") for name in ANCHORING}
+    anchors = _keep_anchors(anchoring)
     if processes is not None:
         options["max_stuck"] = options["max_stuck"] or MAX_STUCK
         until_idle = options["until_idle"]
         is_placed = with_place or bool(given_place())
         options |= {"lane": lanes, "name": names, "with_place": is_placed}
         command = child_command(target, workers=workers, verbose=verbose, **options)
-        _supervise(place, command, count=processes, until_idle=until_idle, health=health)
+        once = [] if anchors is None else _anchor_words(anchoring)
+        _supervise(place, command, once, count=processes, until_idle=until_idle, health=health)
         return
     lifeline = None if supervised_by is None else Lifeline(supervised_by)
     work = load_work(target)
@@ -134,6 +150,7 @@ def run(
     options |= {"until": "idle" if until_idle else None, "health": health}
     options |= {"lanes": _slots_of(lanes), "names": names or None}
     with _opened(place, target, work, workers, with_place=with_place) as queue:
+        queue.anchors = anchors or queue.anchors
         worker = None if isinstance(work, (Queue, Handlers)) else work
         background = BackgroundRun(queue, worker, **options)
         if lifeline is None:
@@ -206,8 +223,30 @@ def _run_supervised(background: BackgroundRun, lifeline: Lifeline) -> None:
             raise
 
 
+def _keep_anchors(options: dict[str, str | None]) -> KeepAnchors | None:
+    """How anchors are to be kept; None where no place for them is given."""
+    places = ("to_file", "to_command", "to_git")
+    if not any(options[name] for name in places):
+        if options["key_file"] or options["stamp_url"]:
+            misuse("anchors need a place: --anchor-to-file, --anchor-to-command, --anchor-to-git")
+        return None
+    return KeepAnchors(by=person(), **{k: v for k, v in options.items() if v is not None})
+
+
+def _anchor_words(options: dict[str, str | None]) -> list[str]:
+    """The same options again, for one child: several would keep the same anchors."""
+    pairs = [(f"--anchor-{k.replace('_', '-')}", v) for k, v in options.items() if v is not None]
+    return [word for pair in pairs for word in pair]
+
+
 def _supervise(
-    place: Place, command: list[str], *, count: int, until_idle: bool, health: str | None
+    place: Place,
+    command: list[str],
+    once: list[str],
+    *,
+    count: int,
+    until_idle: bool,
+    health: str | None,
 ) -> None:
     environment = {
         "EVENTQ_URL": place.url,
@@ -216,7 +255,9 @@ def _supervise(
     }
     with suppress(EventqError), place.open_log() as log:
         note_if_empty(log)
-    supervisor = Supervisor(command, environment, count=count, until_idle=until_idle, health=health)
+    supervisor = Supervisor(
+        command, environment, count=count, until_idle=until_idle, health=health, once=once
+    )
     with on_asking(supervisor.asked):
         end = supervisor.run()
     if end.exit_code:

@@ -11,13 +11,13 @@ import click
 
 from eventq import Handlers, Queue
 from eventq.cli.ending import misuse
+from eventq.cli.instants import instant_option
 from eventq.cli.output import say, say_json, say_list, say_record
 from eventq.cli.person import told
 from eventq.cli.place import Place, placed, say_done
 from eventq.cli.target import load_work
 from eventq.cli.text import time_text, visible
 from eventq.cli.views.rules import SCHEDULES, last_text, next_text
-from eventq.cli.words import instant_option
 from eventq.core.durations import show_duration
 from eventq.schedules.managing import ScheduleState
 

@@ -11,11 +11,12 @@ import click
 
 from eventq import Task
 from eventq.cli.ending import misuse
+from eventq.cli.instants import instant_option
 from eventq.cli.output import say, say_json
 from eventq.cli.person import by_option, told
 from eventq.cli.place import Place, existing_task, placed
 from eventq.cli.text import time_text, visible
-from eventq.cli.words import instant_option, tags_option
+from eventq.cli.words import tags_option
 
 
 @click.command(epilog="Example: eventq cancel 1042 --reason 'wrong bucket'")

@@ -1,54 +1,37 @@
-"""``verify`` and ``anchor``: check that a log is unaltered; never change or repair it."""
+"""``verify``: check that a log is unaltered, and say what is proven by what; never change it."""
 
 from __future__ import annotations
 
 import os
-from typing import IO
+from pathlib import Path
 
 import click
-import msgspec
-from msgspec import Struct
 from msgspec.structs import replace
 
-from eventq.cli.ending import end_with_finding, misuse
-from eventq.cli.output import Listing, Pairs, note, progress, say_json, say_list, say_record
-from eventq.cli.place import Place, check_there, expect_command, log_time, placed, point_of
-from eventq.cli.words import point_option
+from eventq.anchors.kept import KeptAnchors
+from eventq.anchors.proofs import Proof, Proofs, Verified, prove
+from eventq.anchors.stamps import read_roots
+from eventq.cli.commands.anchor import find_anchors, find_keys, key_env_option, key_files_option
+from eventq.cli.ending import end_with_finding
+from eventq.cli.output import Listing, Pairs, note, progress, say_list, say_record, say_section
+from eventq.cli.place import Place, check_there, log_time, placed
+from eventq.cli.text import time_text
 from eventq.eventlog import EventLog
 from eventq.host.clock import warn_if_ahead
-from eventq.replay.points import END
-from eventq.verify.anchor import Anchor, check_anchor, check_mac, make_anchor, parse_anchor
+from eventq.verify.anchor import Anchor
 from eventq.verify.base import base_at_start
 from eventq.verify.indexes import IndexMode
 from eventq.verify.verifier import MOST_FINDINGS, Finding, Verdict, verify
 
-KEY_ENV = "EVENTQ_ANCHOR_KEY"
+ANCHORS_ENV = "EVENTQ_ANCHORS"
 # An anchor's problem that is not about a position of the log.
-UNPROVEN = "hmac"
+UNPROVEN = "signature"
 TRUSTED = "what comes behind is verified, trusting the snapshot there; --archive verifies all"
+NO_ANCHOR = "without an anchor, a complete rewrite or a cut tail would not be seen"
+NONE_PROVES = "no anchor proves anything here, so a complete rewrite would not be seen"
+REMEDY = "`eventq anchor keep --to-file FILE`, kept elsewhere, ends that"
 
 FINDINGS = Listing(("SEQ", "seq"), ("RULE", "rule"), ("PROBLEM", "problem"))
-CHECKED_ANCHORS = Listing(
-    ("FILE", "file"), ("SEQ", "seq"), ("RESULT", lambda result: result.problem or "holds")
-)
-
-
-class CheckedAnchor(Struct, frozen=True):
-    """A checked anchor: where the log contradicts it and how, or None for both."""
-
-    file: str
-    seq: int
-    ok: bool
-    position: int | None
-    problem: str | None
-
-
-_key_env = click.option(
-    "--key-env",
-    default=KEY_ENV,
-    metavar="NAME",
-    help="The environment variable that holds the key.",
-)
 
 
 @click.command(
@@ -57,20 +40,31 @@ _key_env = click.option(
 Examples:
   eventq verify
   eventq verify --all --json
-  eventq verify --anchor monday.json --anchor tuesday.json""",
+  eventq verify --anchors /mnt/audit/shop.anchors --key-file public.pem""",
 )
 @click.option(
     "--all", "go_on", is_flag=True, help=f"Go on after the first finding, up to {MOST_FINDINGS:,}."
 )
 @click.option(
-    "--anchor",
+    "--anchors",
     "files",
     multiple=True,
-    type=click.File("rb"),
     metavar="FILE",
-    help="Check this anchor too; may come several times.",
+    help="Check these anchors too: a file, or a folder that `anchor keep --to-git` keeps. "
+    f"[default: those that {ANCHORS_ENV} names]",
 )
-@_key_env
+@click.option(
+    "--require-anchor",
+    is_flag=True,
+    help="It is a finding when no anchor proves anything.",
+)
+@key_env_option
+@key_files_option
+@click.option(
+    "--stamp-roots",
+    metavar="FILE",
+    help="Certificates in PEM that vouch for the time stamp server of the anchors.",
+)
 @click.option(
     "--indexes",
     type=click.Choice(["sample", "full", "none"]),
@@ -79,100 +73,110 @@ Examples:
 )
 @placed
 def verify_command(
-    *, place: Place, go_on: bool, files: tuple[IO[bytes], ...], key_env: str, indexes: IndexMode
+    *,
+    place: Place,
+    go_on: bool,
+    files: tuple[str, ...],
+    require_anchor: bool,
+    key_env: str,
+    key_files: tuple[str, ...],
+    stamp_roots: str | None,
+    indexes: IndexMode,
 ) -> None:
     """Prove that the log was not altered, and that all its events are legal.
 
     Recomputes every seal and checks, by separate rules, every position, move, lease, fence,
     instant and key, and the order of dispatch. Names the first wrong position, if there is one,
-    and then exits with 1.
+    and then exits with 1. Says what anchors prove, and warns where none does.
     """
-    anchors = [(file.name, parse_anchor(file.read(), file.name)) for file in files]
-    key = _find_key(key_env, [anchor for _, anchor in anchors])
+    kept = find_anchors(files or _configured(), place.namespace)
+    keys = find_keys(kept.found, key_env, key_files)
+    roots = None if stamp_roots is None else read_roots(Path(stamp_roots), "--stamp-roots")
+    held: list[Anchor] = []
     with place.open_log() as log:
-        if not anchors:
+        if not kept.found:
             check_there(log)
-        base = base_at_start(log)
-        if base is not None:
-            note(f"the events up to {base.seq} were archived: {TRUSTED}")
-        with progress("verifying") as tell:
-            verdict = verify(
-                log,
-                anchors=[anchor for _, anchor in anchors],
-                base=base,
-                indexes=indexes,
-                limit=MOST_FINDINGS if go_on else 1,
-                progress=tell,
-            )
+        verdict = _verdict(log, kept, held, indexes=indexes, limit=MOST_FINDINGS if go_on else 1)
         warn_if_ahead(verdict.at, log_time(log))
+        proofs = prove(
+            kept.found,
+            held,
+            keys,
+            url=log.url,
+            key_files=[Path(file) for file in key_files],
+            roots=roots,
+        )
+    warning = None
+    if not proofs.seq:
+        warning = NONE_PROVES if kept.found else f"{NO_ANCHOR}: {REMEDY}"
+    findings = _anchor_findings(kept, proofs)
+    if require_anchor and warning is not None:
+        findings.append(Finding(verdict.seq, "anchor", warning))
+    verdict = replace(verdict, findings=(*findings, *verdict.findings))
+    _say(place, Verified(verdict, proofs.proofs, proofs.seq, warning), go_on=go_on)
+    if not verdict.ok:
+        end_with_finding()
+
+
+def _configured() -> tuple[str, ...]:
+    """The files of anchors that the environment names."""
+    return tuple(file for file in os.environ.get(ANCHORS_ENV, "").split(os.pathsep) if file)
+
+
+def _verdict(
+    log: EventLog, kept: KeptAnchors, held: list[Anchor], *, indexes: IndexMode, limit: int
+) -> Verdict:
+    """Verifies the log; ``held`` gets the anchors that hold."""
+    base = base_at_start(log)
+    if base is not None:
+        note(f"the events up to {base.seq} were archived: {TRUSTED}")
+    with progress("verifying") as tell:
+        return verify(
+            log,
+            anchors=[each.anchor for each in kept.found],
+            base=base,
+            indexes=indexes,
+            limit=limit,
+            progress=tell,
+            names={each.anchor: each.place for each in kept.found},
+            on_held=held.append,
+        )
+
+
+def _anchor_findings(kept: KeptAnchors, proofs: Proofs) -> list[Finding]:
+    """What is wrong with the anchors themselves, whatever the log holds."""
     forged = [
-        Finding(anchor.seq, UNPROVEN, f"{name}: {problem}")
-        for name, anchor in anchors
-        if (problem := check_mac(anchor, key)) is not None
+        Finding(each.anchor.seq, UNPROVEN, f"{each.place}: {problem}")
+        for each, problem in proofs.flaws
     ]
-    verdict = replace(verdict, findings=(*forged, *verdict.findings))
-    if place.as_json or verdict.ok:
-        say_record(verdict, _verdict_pairs, as_json=place.as_json)
+    return forged + [Finding(0, "anchor", f"{where}: {problem}") for where, problem in kept.broken]
+
+
+def _say(place: Place, verified: Verified, *, go_on: bool) -> None:
+    verdict = verified.verdict
+    if place.as_json:
+        say_record(verified, _verdict_pairs, as_json=True)
+    elif verdict.ok:
+        say_record(verified, _verdict_pairs, as_json=False)
+        say_section("What anchors prove", verified.proofs, PROOFS)
     else:
         say_list(verdict.findings, FINDINGS, as_json=False)
         if not verdict.complete:
             rest = "the rest is lost" if go_on else "see --all"
             note(f"verified {_span(verdict)} only; {rest}")
-    if not verdict.ok:
-        end_with_finding()
+    if verified.warning is not None and verdict.ok and not place.as_json:
+        note(f"warning: {verified.warning}")
 
 
-@click.group("anchor", epilog="Example: eventq anchor export", invoke_without_command=True)
-@placed
-def anchor_group(*, place: Place) -> None:
-    """Keep a position and its seal outside the log, and check the log against them."""
-    del place
-    expect_command()
+def _means(proof: Proof) -> str:
+    """By which key, or else by its place."""
+    return "its place" if proof.key is None else f"{proof.kind} key {proof.key}"
 
 
-@anchor_group.command(
-    "export",
-    epilog="""\b
-Examples:
-  eventq anchor export > anchor.json
-  EVENTQ_ANCHOR_KEY=... eventq anchor export --at 2030-01-31T00:00:00Z > january.json""",
-)
-@point_option("--at", "point", text="Of when.", default=END)
-@_key_env
-@placed
-def export(*, place: Place, point: str, key_env: str) -> None:
-    """Print an anchor: the position, instant and seal of the last commit up to a point.
-
-    It is one line of JSON. With a key in the environment it has an HMAC-SHA256, so that only
-    somebody with the key can have made it.
-    """
-    key = _key(key_env)
-    with place.open_log() as log:
-        check_there(log)
-        found = point_of(log, point, "--at")
-        anchor = make_anchor(log, found, key=key)
-    if key is None:
-        note(f"no {key_env} in the environment: the anchor has no hmac, so anybody could forge it")
-    say_json(msgspec.structs.asdict(anchor))
-
-
-@anchor_group.command("check", epilog="Example: eventq anchor check monday.json tuesday.json")
-@click.argument("files", nargs=-1, required=True, type=click.File("rb"), metavar="FILE...")
-@_key_env
-@placed
-def check(*, place: Place, files: tuple[IO[bytes], ...], key_env: str) -> None:
-    """Check that the log still holds what each anchor says. Exits with 1 if not.
-
-    It is quick, since it reads one commit for each anchor. That the seal fits all commits before
-    it, verify proves.
-    """
-    anchors = [(file.name, parse_anchor(file.read(), file.name)) for file in files]
-    key = _find_key(key_env, [anchor for _, anchor in anchors])
-    with place.open_log() as log:
-        results = [_checked(log, name, anchor, key) for name, anchor in anchors]
-    say_list(results, CHECKED_ANCHORS, as_json=place.as_json)
-    if not all(result.ok for result in results):
-        end_with_finding()
+def _doubt(proof: Proof) -> str:
+    if proof.doubt is None:
+        return "yes"
+    return f"{'yes, but ' if proof.proven else 'no: '}{proof.doubt}"
 
 
 def _span(verdict: Verdict) -> str:
@@ -181,8 +185,22 @@ def _span(verdict: Verdict) -> str:
     return f"none behind {verdict.begin}"
 
 
-def _verdict_pairs(verdict: Verdict) -> Pairs:
-    return [
+PROOFS = Listing(
+    ("UP TO", "seq"),
+    ("AT", lambda proof: time_text(proof.at)),
+    ("ANCHORS", "anchors"),
+    ("BY", _means),
+    ("HELD BY", lambda proof: proof.by or "-"),
+    ("STAMPED", "stamped_at"),
+    ("FILE", "file"),
+    ("PROVEN", _doubt),
+    elastic=2,
+)
+
+
+def _verdict_pairs(verified: Verified) -> Pairs:
+    verdict = verified.verdict
+    pairs: Pairs = [
         ("namespace", verdict.namespace),
         ("positions", _span(verdict)),
         ("events", verdict.events),
@@ -190,26 +208,10 @@ def _verdict_pairs(verdict: Verdict) -> Pairs:
         ("open tasks", verdict.open),
         ("seal", verdict.seal),
         ("anchors", verdict.anchors),
+        ("proven", f"1 to {verified.proven}" if verified.proven else "nothing, by anchors"),
         ("verified", "nothing is wrong"),
     ]
-
-
-def _checked(log: EventLog, name: str, anchor: Anchor, key: bytes | None) -> CheckedAnchor:
-    forged = check_mac(anchor, key)
-    found = check_anchor(log, anchor) if forged is None else (anchor.seq, forged)
-    return CheckedAnchor(name, anchor.seq, found is None, *(found or (None, None)))
-
-
-def _key(name: str) -> bytes | None:
-    """The key in the environment; an empty one is none."""
-    return os.environ.get(name, "").encode(errors="surrogateescape") or None
-
-
-def _find_key(name: str, anchors: list[Anchor]) -> bytes | None:
-    """The key, which must be there when an anchor was made with one."""
-    key = _key(name)
-    if key is None and any(anchor.hmac is not None for anchor in anchors):
-        misuse(f"set {name} to the key with which the anchor was made")
-    if key is None and anchors:
-        note("the anchors have no hmac: trust them as far as the place where they were kept")
-    return key
+    if 0 < verified.proven < verdict.seq:
+        behind = f"{verified.proven + 1} to {verdict.seq}: a cut there would not be seen"
+        pairs.insert(-1, ("behind anchors", behind))
+    return pairs

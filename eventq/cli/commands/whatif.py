@@ -14,7 +14,7 @@ from eventq.cli.ending import misuse
 from eventq.cli.output import note, progress, say_json, say_table
 from eventq.cli.place import Place, placed, point_of
 from eventq.cli.text import visible
-from eventq.cli.views.sandbox import WHATIF_COLUMNS, took, whatif_rows
+from eventq.cli.views.sandbox import WHATIF_COLUMNS, misses_text, took, whatif_rows
 from eventq.cli.words import (
     is_number,
     parse_backoff,
@@ -136,7 +136,12 @@ def whatif(
             "tasks this short are leased ahead: give --workers-then, or trust no number of workers"
         )
     if found.absent_us:
-        note(f"no node worked for {took(found.absent_us)} of the record; nor does one here")
+        note(
+            f"in the record no node was there for {took(found.absent_us)} while tasks were ready; "
+            "the simulations leave the same time out"
+        )
+    if (problem := misses_text(found)) is not None:
+        note(problem)
 
 
 @contextmanager

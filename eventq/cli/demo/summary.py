@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from eventq import Queue, Stats, Task
+from eventq.audit.lookup import NamedEvent
 from eventq.audit.phrases import counted
 from eventq.cli.ending import refuse
 from eventq.cli.text import short, visible
@@ -136,7 +137,7 @@ def summary_lines(
         room = WHAT_CHARACTERS if columns is None else max(0, columns - WHAT_COLUMN)
         lines += ["", bold(f"The history of one that was retried: {visible(story.retried.key)}")]
         for event in queue.history(story.retried.key):
-            seq, at, _, kind, what = EVENTS.row(event)
+            seq, at, _, kind, what = EVENTS.row(NamedEvent(event, None))
             lines.append(f"  {seq:>8}  {at}  {kind:<9}  {short(what, room)}".rstrip())
     proof = "every seal recomputed; a replay gives the same counts"
     return [*lines, "", bold(f"log verified: {stats.seq:,} events, {proof}")]

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from queue import Empty, SimpleQueue
 
 import msgspec
@@ -84,12 +85,17 @@ class Supervisor:
         count: int,
         until_idle: bool,
         health: str | None = None,
+        once: Sequence[str] = (),
     ) -> None:
-        """``health``: of each child the file, with its number behind a dot."""
+        """``health``: of each child the file, with its number behind a dot.
+
+        ``once``: words of the command that only the first child is given.
+        """
         self._command = command
         self._environment = environment
         self._until_idle = until_idle
         self._health = health
+        self._once = list(once)
         self._slots = [Slot(number) for number in range(1, count + 1)]
         # Words are (slot, child, word), the end of a child (slot, child, None), a signal None.
         self._inbox: SimpleQueue[tuple[Slot, Child, bytes | None] | None] = SimpleQueue()
@@ -129,6 +135,7 @@ class Supervisor:
                 slot.due_s = None
                 path = self._health
                 more = [] if path is None else ["--health", f"{path}.{slot.number}"]
+                more += self._once if slot.number == 1 else []
                 slot.child = Child(self._command, self._environment, *more)
                 threading.Thread(target=self._listen, args=(slot, slot.child), daemon=True).start()
         return any(slot.child is not None or slot.due_s is not None for slot in self._slots)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from eventq.audit import QueueState, Step, Why
 from eventq.cli.output import Listing, Pairs
-from eventq.cli.text import iso_text, short, time_text, visible
+from eventq.cli.text import short, time_text, visible
 from eventq.cli.views.fields import TaskAtPoint
 from eventq.cli.views.tasks import (
     VALUE_CHARACTERS,
@@ -55,7 +55,7 @@ def why_pairs(why: Why) -> Pairs:
         ("position", why.seq),
         ("state", task.state),
         ("priority", task.priority),
-        ("scheduled at", iso_text(task.scheduled_at)),
+        ("scheduled at", time_text(task.scheduled_at)),
         *(("" if index else "why", text) for index, text in enumerate(words)),
     ]
 
@@ -142,5 +142,5 @@ RIVALS = Listing(
     ("DECIDED BY", "field"),
     ("PRIORITY", "task.priority"),
     ("NUMBER", "task.number"),
-    ("SCHEDULED AT", lambda rival: iso_text(rival.task.scheduled_at)),
+    ("SCHEDULED AT", lambda rival: time_text(rival.task.scheduled_at)),
 )

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from eventq import Event, Stats, Task
+from eventq.anchors.proofs import Verified
 from eventq.audit import (
     FlowStep,
     FlowView,
@@ -50,12 +51,11 @@ from eventq.snapshot import (
     SnapshotVerdict,
     restore,
 )
-from eventq.verify.verifier import Verdict
 
 # Fields that hold microseconds since 1970. ``resumed_at`` is a position.
 INSTANTS = frozenset(
     {"at", "created_at", "scheduled_at", "expires_at", "started_at", "finished_at", "ended_at"}
-    | {"leased_at", "seen_at", "taken_at", "lapses_at", "ready_at", "next_at", "due"}
+    | {"leased_at", "seen_at", "taken_at", "lapses_at", "stamped_at", "ready_at", "next_at", "due"}
 )
 # Fields that are JSON already, as deep as users made it.
 READY = frozenset({"tags", "result", "saved", "body", "fields", "snapshot", "replayed"})
@@ -270,7 +270,7 @@ FIELDS: dict[type, dict[str, Getter]] = {
     Moment: _getters("*=event key gap_us"),
     QueueState: _getters(
         "seq at seal counts total overdue ready held leases waiting expiring limits pauses turns "
-        "schedules unknown",
+        "schedules unknown cut",
         turns=lambda state: _turns(state.turns),
         unknown=lambda state: _newer(state.unknown),
     ),
@@ -280,7 +280,7 @@ FIELDS: dict[type, dict[str, Getter]] = {
     ),
     Why: _getters(
         "key=task.key seq at state=task.state verdict notes ready_at ready_rank rank leases_since "
-        "grant loads handled_by task"
+        "overtaken overtaken_count grant loads handled_by task"
     ),
     Grant: _getters("seq at worker attempt in_order rank"),
     Rank: _getters(
@@ -331,5 +331,5 @@ FIELDS: dict[type, dict[str, Getter]] = {
         snapshot=lambda flaw: plain_value(flaw.snapshot),
         replayed=lambda flaw: plain_value(flaw.replayed),
     ),
-    Verdict: _getters(f"{' '.join(Verdict.__struct_fields__)} ok"),
+    Verified: _getters("*=verdict proofs proven warning ok"),
 }

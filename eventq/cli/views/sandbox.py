@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import msgspec
 
 from eventq.cli.output import Listing, Pairs
-from eventq.cli.text import iso_text, json_text, short, visible
+from eventq.cli.text import json_text, short, time_text, visible
 from eventq.cli.views.tasks import ERROR_CHARACTERS, error_text, traceback_pairs
 from eventq.core.durations import SECOND_US, UNITS_US, brief_duration, show_duration
-from eventq.sandbox import Ended, Numbers, Rerun, Waits, WhatIf
+from eventq.sandbox import Ended, Miss, Numbers, Rerun, Waits, WhatIf
 
 WHATIF_COLUMNS = ["", "RECORDED", "AS IT WAS", "WHAT IF"]
 # Of so many shares, people are told.
@@ -29,7 +29,7 @@ def rerun_pairs(one: Rerun) -> Pairs:
     pairs = [
         ("key", task.key),
         ("attempt", task.attempt),
-        ("leased at", f"{iso_text(recorded.leased_at)} by {task.worker or '-'}"),
+        ("leased at", f"{time_text(recorded.leased_at)} by {task.worker or '-'}"),
         ("recorded", then if one.recorded_us is None else f"{then} ({took(one.recorded_us)})"),
         ("here", f"{_ended_text(one.here)} ({took(one.here_us)})"),
         ("verdict", one.verdict if one.differs in {None, "outcome"} else verdict),
@@ -61,6 +61,8 @@ def whatif_rows(found: WhatIf) -> list[list[str]]:
     rates = [numbers.completed_per_s for numbers in three]
     rows.append(["completed/s", *["-" if rate is None else f"{rate:,.3g}" for rate in rates]])
     rows += _wait_rows("wait", [numbers.waits for numbers in three])
+    rows += _wait_rows("task first wait", [numbers.first_waits for numbers in three])
+    rows += _wait_rows("task duration", [numbers.durations for numbers in three])
     by_share = [numbers.by_share for numbers in three]
     for share in _most_attempted(found.what_if):
         waits = [each.get(share) for each in by_share]
@@ -71,6 +73,22 @@ def whatif_rows(found: WhatIf) -> list[list[str]]:
             waits = [numbers.by_priority.get(priority) for numbers in three]
             rows += _wait_rows(f"priority {priority} wait", waits)
     return rows
+
+
+def misses_text(found: WhatIf) -> str | None:
+    """Where the simulation of what was does not meet the record, in words; None where it does."""
+    if not found.misses:
+        return None
+    told = [
+        f"{each.measure.removesuffix('_us').replace('_', ' ')} {_value(each, each.recorded)} "
+        f"recorded, {_value(each, each.simulated)} simulated"
+        for each in found.misses
+    ]
+    return f"the simulation cannot repeat this record, so do not trust WHAT IF: {'; '.join(told)}"
+
+
+def _value(miss: Miss, value: int | None) -> str:
+    return took(value) if miss.measure.endswith("_us") else f"{value:,}"
 
 
 def _most_attempted(numbers: Numbers) -> list[str]:

@@ -129,6 +129,8 @@ def stats_pairs(stats: Stats) -> Pairs:
     return [
         *count_pairs({name: getattr(stats, name) for name in names}),
         ("events", stats.seq),
+        ("first event", stats.first_at),
+        ("last event", stats.last_at),
         ("nodes", nodes),
         *((f"unhandled {visible(name)}", count) for name, count in stats.unhandled.items()),
         *((f"held by {visible(what)}", count) for what, count in stats.held.items()),
@@ -393,11 +395,11 @@ ATTEMPTS = Listing(
     ("ERROR", lambda each: "-" if each.error is None else error_text(each.error)),
 )
 EVENTS = Listing(
-    ("SEQ", "seq", ">8"),
-    ("AT", lambda event: time_text(event.at)),
-    ("TASK", lambda event: event.task or None, ">7"),
-    ("KIND", "kind", "<10"),
-    ("WHAT", cut_event_text),
+    ("SEQ", "event.seq", ">8"),
+    ("AT", lambda named: time_text(named.event.at)),
+    ("TASK", "key", ">12"),
+    ("KIND", "event.kind", "<9"),
+    ("WHAT", lambda named: cut_event_text(named.event)),
 )
 # One task's, as they come: nothing of what it tells is cut.
 STORY = Listing(

@@ -22,6 +22,7 @@ from eventq.eventlog.contract import EventLog
 from eventq.replay.points import Point, find_end
 from eventq.replay.query import TagFilter
 from eventq.sandbox.whatif.arrivals import read_arrivals
+from eventq.sandbox.whatif.meeting import Miss, misses
 from eventq.sandbox.whatif.metrics import Numbers
 from eventq.sandbox.whatif.outcome_model import Changes
 from eventq.sandbox.whatif.simulation import Simulation
@@ -60,6 +61,8 @@ class WhatIf(Struct, frozen=True):
     """Tasks that were open before; they take no part."""
     absent_us: int
     """How long no node worked although a task was ready; none does in the simulations either."""
+    misses: list[Miss]
+    """Where the simulation of what was does not meet the record: then trust no what-if."""
     is_ahead: bool
     """Attempts are so short that nodes lease ahead, and how many workers they had was not told: so
     there are more leases than there were workers, and run times contain waiting."""
@@ -87,17 +90,14 @@ def whatif(
 ) -> WhatIf:
     """Replays the tasks created between two points under another policy, in virtual time.
 
-    ``workers`` are attempts at a time, always; None takes those there were: ``workers_then`` of
-    each node, or unless that is told as many as it held leases at the most, from its first lease to
-    the end of its last. With ``workers_then`` attempts begin when one of them is free, not when
-    they are leased: give it where tasks are so short that nodes lease ahead, see ``is_ahead``.
+    ``workers`` are attempts at a time; None takes those there were: ``workers_then`` of each node,
+    else as many as it held leases at the most, from its first lease to the end of its last. With
+    ``workers_then`` attempts begin when one of them is free: see ``is_ahead``.
 
-    The other options are those of a queue; what is not given stays as each task has it. The first
-    of the ``priorities`` that matches a task's tags at its creation counts. ``limits`` and
-    ``turns`` (None: no turns) hold all the time, whatever the record says of them. ``crons`` are
-    other expressions for schedules, in the zone of each; None: no due. ``fail_rate``, 0 to 1,
-    is the share of unrecorded attempts that fail; None has them end as the task's last recorded one
-    did. Points count in whole commits. Raises ArgumentError.
+    What is not given stays as each task has it. The first of the ``priorities`` that matches a
+    task's tags counts. ``limits`` and ``turns`` (None: no turns) hold all the time. ``crons`` are
+    other expressions for schedules; None: no due. ``fail_rate``, 0 to 1, is the share of unrecorded
+    attempts that fail; None has them end as the task's last one. Raises ArgumentError.
     """
     options: TaskOptions = {"max_retries": max_retries, "max_age": max_age, "deadline": deadline}
     rules = check_rules(limits, turns, crons or {})
@@ -124,15 +124,18 @@ def whatif(
         arrivals = read_arrivals(log, after=begin, until=end, progress=told(done))
         return simulation.run(arrivals if others is None else merged(arrivals, trace, others))
 
+    recorded = trace.metrics.numbers(workers=trace.workers)
+    as_it_was = simulate(Changes(), None, 1)
     return WhatIf(
-        recorded=trace.metrics.numbers(workers=trace.workers),
-        as_it_was=simulate(Changes(), None, 1),
+        recorded=recorded,
+        as_it_was=as_it_was,
         what_if=simulate(changes, workers, 2),
         schedules=dues.counts(),
         after=begin,
         until=end,
         left_out=trace.left_out,
         absent_us=sum(ended_at - begun_at for begun_at, ended_at in trace.absences),
+        misses=misses(recorded, as_it_was),
         is_ahead=workers_then is None and trace.is_ahead,
         seed=seed,
     )
@@ -140,7 +143,7 @@ def whatif(
 
 def _check_trace(trace: Trace, rules: RuleChanges, begin: int, until: Point) -> None:
     """Raises ArgumentError where the record does not tell enough."""
-    if not trace.lengths_us:
+    if not trace.ended:
         raise ArgumentError(
             "until",
             until.seq,

@@ -16,12 +16,14 @@ from eventq.core.durations import SECOND_US
 
 # The shares that are told of waiting times.
 MEDIAN, P95 = 50, 95
+NEVER = -1
 
 
 class Waits(Struct, frozen=True):
     """How long attempts waited, from the instant they might have begun to their lease.
 
-    In microseconds; None where there was no attempt. Each is a wait that occurred (nearest rank).
+    Also how long tasks waited or took, of which ``attempts`` counts one each. In microseconds; None
+    where there was none. Each is a length that occurred (nearest rank).
     """
 
     attempts: int
@@ -49,6 +51,10 @@ class Numbers(Struct, frozen=True):
     """From the first arrival to the last end of an attempt or task; None when nothing ended."""
     completed_per_s: float | None
     waits: Waits
+    first_waits: Waits
+    """By task: how long each waited for its first attempt."""
+    durations: Waits
+    """By task: how long it took from its creation to its end, for those that have ended."""
     by_share: dict[str, Waits]
     """By share, where turns are taken in the record or in the what-if; "" is that of tasks without
     one. Each is of the same tasks in all three accounts."""
@@ -67,26 +73,51 @@ class Metrics:
         self.attempts = 0
         self.failures = 0
         self.drawn = 0
+        # By the place of each task: when it was created, when it ended, whether it has begun.
+        self._created_at: array[int] = array("q")
+        self._ended_at: array[int] = array("q")
+        self._has_begun = bytearray()
+        self._first_waits: array[int] = array("q")
         self._first_at: int | None = None
         self._last_at: int | None = None
         self._waits: dict[int, array[int]] = defaultdict(lambda: array("q"))
         self._by_share: dict[str, array[int]] = defaultdict(lambda: array("q"))
 
-    def arrive(self, at: int) -> None:
-        """A task was created."""
+    def arrive(self, place: int, at: int) -> None:
+        """A task was created; ``place`` is its place in the trace."""
         self.tasks += 1
+        lacking = place + 1 - len(self._created_at)
+        if lacking > 0:
+            self._created_at.extend([NEVER] * lacking)
+            self._ended_at.extend([NEVER] * lacking)
+            self._has_begun.extend(bytes(lacking))
+        self._created_at[place] = at
         if self._first_at is None:
             self._first_at = at
 
-    def begin(self, group: int, wait_us: int, share: str) -> None:
+    def begin(self, place: int, group: int, wait_us: int, share: str) -> None:
         """An attempt began."""
         self.attempts += 1
+        if not self._has_begun[place]:
+            self._has_begun[place] = True
+            self._first_waits.append(wait_us)
         self._waits[group].append(wait_us)
         self._by_share[share].append(wait_us)
 
     def end(self, at: int) -> None:
         """An attempt or a task came to an end."""
         self._last_at = at
+
+    def finish(self, place: int, kind: str, at: int) -> None:
+        """A task came to an end of this kind."""
+        self.ends[kind] += 1
+        self._ended_at[place] = at
+        self.end(at)
+
+    def reopen(self, place: int, was: str) -> None:
+        """A task that had come to this end is open again."""
+        self.ends[was] -= 1
+        self._ended_at[place] = NEVER
 
     def numbers(self, *, workers: int) -> Numbers:
         """The numbers as they are now; O(n log n) in attempts."""
@@ -104,6 +135,12 @@ class Metrics:
             makespan_us=makespan_us,
             completed_per_s=done * SECOND_US / makespan_us if makespan_us else None,
             waits=_waits_of(chain(*self._waits.values())),
+            first_waits=_waits_of(self._first_waits),
+            durations=_waits_of(
+                ended_at - created_at
+                for created_at, ended_at in zip(self._created_at, self._ended_at, strict=True)
+                if ended_at != NEVER
+            ),
             by_share=self._waits_by_share(),
             by_priority={
                 group: _waits_of(self._waits[group]) for group in sorted(self._waits, reverse=True)

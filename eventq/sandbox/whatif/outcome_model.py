@@ -23,6 +23,8 @@ from eventq.sandbox.whatif.trace import (
     FAILED,
     LATE,
     NONE,
+    RELEASED,
+    UNENDED,
     Trace,
 )
 
@@ -75,6 +77,9 @@ class OutcomeModel:
         """What the node hears when the attempt ends."""
         if predicted.ending == CANCELLED:
             return Outcome(task.number, task.fence, "cancelled")
+        if predicted.ending == RELEASED:
+            delay_us = predicted.delay_us or None
+            return Outcome(task.number, task.fence, "released", delay_us=delay_us)
         if predicted.ending not in FAILURES:
             return Outcome(task.number, task.fence, "completed")
         # A wait that the worker or a lapse asked for is no matter of the policy.
@@ -97,8 +102,8 @@ class OutcomeModel:
         did; where there is none, or a rate is given, chance decides.
         """
         trace, chance = self._trace, self._chance(place, number)
-        own = trace.attempts_of(place)
-        attempt = chance.choice(own) if own else chance.randrange(len(trace.lengths_us))
+        own = [each for each in trace.attempts_of(place) if trace.endings[each] not in UNENDED]
+        attempt = chance.choice(own) if own else trace.ended[chance.randrange(len(trace.ended))]
         if own and self._changes.fail_rate is None:
             ending = trace.endings[own[-1]]
             # How one that was called off would have ended is unknown.
@@ -111,6 +116,9 @@ class OutcomeModel:
     def _limited(self, task: Task, found: Predicted, now: int) -> Predicted:
         """What the deadline and the expiry leave of an attempt."""
         length_us, ending = found.length_us, found.ending
+        if ending in UNENDED:
+            # What the record does not tell, no deadline changes.
+            return found
         deadline_us = self._changes.policy.get("deadline_us")
         # One that ran into its deadline is known no further: it runs into any other too.
         if deadline_us is not None and (ending == LATE or length_us > deadline_us):

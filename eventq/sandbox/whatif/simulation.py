@@ -33,7 +33,7 @@ from eventq.sandbox.whatif.metrics import Metrics, Numbers
 from eventq.sandbox.whatif.outcome_model import Changes, OutcomeModel, Predicted
 from eventq.sandbox.whatif.ready_since import ReadySince
 from eventq.sandbox.whatif.supposed_dues import SupposedDues
-from eventq.sandbox.whatif.trace import CALLED_OFF, NONE, Trace
+from eventq.sandbox.whatif.trace import CALLED_OFF, NONE, RELEASED, RUNNING, Trace
 
 # The one node of a simulation takes all names and lanes, and its leases need no renewal.
 NODE_NAME = "whatif"
@@ -173,7 +173,7 @@ class Simulation:
             places.append(place)
             # Others of this commit may come after it.
             self._numbers[place] = self._projection.seq + 1 + len(drafts)
-            self._metrics.arrive(following.at)
+            self._metrics.arrive(place, following.at)
             drafts.append((NEW, self._created(following.body, place, following.at)))
             following = next(coming, None)
         for place, task in zip(places, self._apply(drafts), strict=True):
@@ -295,10 +295,18 @@ class Simulation:
         number = self._projection.seq + 1
         reopens = msgspec.structs.replace(reopens, given=None, **self._links(content, number))
         self._apply([(number, Retried(body.scheduled_at, body.by, reopens))])
-        known = self._trace.attempts_of(place)[content.attempt : content.attempt + 1]
-        self._live[number] = _Live(place, known[0] if known else NONE)
+        self._live[number] = _Live(place, self._attempt_behind(place, content.attempt))
         self._numbers[place] = number
-        self._metrics.ends[was] -= 1
+        self._metrics.reopen(place, was)
+
+    def _attempt_behind(self, place: int, count: int) -> int:
+        """The recorded attempt of the task that follows so many counted ones, or NONE."""
+        trace = self._trace
+        for attempt in trace.attempts_of(place):
+            if not count:
+                return attempt
+            count -= trace.endings[attempt] != RELEASED
+        return NONE
 
     # What the one node does.
 
@@ -345,7 +353,9 @@ class Simulation:
             task = self._projection.tasks.get(number)
             if task is None:
                 continue
-            if predicted.ending == CALLED_OFF:
+            if predicted.ending == RUNNING:
+                called_off.append((number, Cancelled(LET_GO)))
+            elif predicted.ending == CALLED_OFF:
                 called_off += CancelTask().events(task, now)
             else:
                 place = self._live[number].place
@@ -362,13 +372,16 @@ class Simulation:
     def _begin(self, task: Task) -> None:
         """Begins an attempt: how it will end is known at once."""
         live, trace = self._live[task.number], self._trace
-        waited_us = self._now - self._ready_since.of(task)
-        self._metrics.begin(trace.groups[live.place], waited_us, trace.share_at(live.place))
+        predicted = self._model.predict(task, live.place, live.attempt, now=self._now)
+        if predicted.ending != RELEASED:
+            waited_us = self._now - self._ready_since.of(task)
+            self._metrics.begin(
+                live.place, trace.groups[live.place], waited_us, trace.share_at(live.place)
+            )
         if self._metrics.attempts > self._most_attempts:
             raise ArgumentError(
                 "backoff", task.policy.backoff_us, "a policy under which failing tasks end or wait"
             )
-        predicted = self._model.predict(task, live.place, live.attempt, now=self._now)
         self._metrics.drawn += predicted.is_drawn
         if live.attempt != NONE:
             live.attempt = trace.following[live.attempt]
@@ -404,7 +417,6 @@ class Simulation:
                     # What came after it is no more known than itself.
                     self._let_go.add(number)
                     continue
-                self._metrics.end(self._now)
-                self._metrics.ends[end] += 1
+                self._metrics.finish(place, end, self._now)
                 if end != "completed":
                     self._reopenable[place] = end

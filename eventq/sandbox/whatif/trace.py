@@ -11,9 +11,12 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable
 
 from eventq.audit import reasons
+from eventq.core.audience import EVERYTHING
 from eventq.core.commits import AnyAsked, Commit, decode_at
 from eventq.core.durations import SECOND_US
 from eventq.core.events import Retried
+from eventq.core.lease import can_lease
+from eventq.core.places import Vacancy
 from eventq.core.policy import wait_us
 from eventq.core.projection import END_KINDS, Projection
 from eventq.core.queue_events import Limited
@@ -31,9 +34,12 @@ from eventq.sandbox.whatif.ready_since import ReadySince
 from eventq.snapshot import projection_at
 
 # How an attempt ended.
-COMPLETED, FAILED, ASKED, CANCELLED, LATE, CALLED_OFF = range(6)
+COMPLETED, FAILED, ASKED, CANCELLED, LATE, CALLED_OFF, RELEASED, RUNNING = range(8)
 """ASKED: failed, with its own wait (a worker's Retry, a lapse). LATE: ran into its deadline.
-CALLED_OFF: a person ended it and its task, so that it is known for so long only."""
+CALLED_OFF: a person ended it and its task, so that it is known for so long only. RELEASED: given
+back, or put off by its worker; no attempt is counted. RUNNING: the record ended before it did."""
+UNENDED = frozenset({RELEASED, RUNNING})
+"""Those of which the record does not say how they would have ended."""
 NONE = -1
 
 # No node worked when nothing ran, yet a task was ready for longer than this (100 ms). Shorter gaps
@@ -90,6 +96,8 @@ class Trace:
         self.delays_us: array[int] = array("q")
         self.endings: array[int] = array("b")
         self.following: array[int] = array("q")
+        self.ended: array[int] = array("q")
+        """The attempts of which the record says how they ended."""
         # One entry a task: its share, by its place among their names.
         self.shares: array[int] = array("i")
         self.begun_at = projection.at
@@ -144,12 +152,12 @@ class Trace:
     def fail_rate(self) -> float:
         """The share of attempts that failed."""
         failed = sum(ending in {FAILED, ASKED, LATE} for ending in self.endings)
-        return failed / len(self.endings) if self.endings else 0.0
+        return failed / len(self.ended) if self.ended else 0.0
 
     @property
     def is_ahead(self) -> bool:
         """Whether most attempts are so short that nodes lease ahead; O(n log n)."""
-        ordered = sorted(self.lengths_us)
+        ordered = sorted(self.lengths_us[attempt] for attempt in self.ended)
         median_us = ordered[len(ordered) // 2]
         # What is leased ahead waits behind as much work again.
         return self.workers > 1 and median_us < 2 * AHEAD_S * SECOND_US
@@ -158,8 +166,8 @@ class Trace:
         """Reads one more commit. Raises LogCorruptError."""
         check_follows(self._projection, commit)
         kinds = kinds_of(commit)
-        if not self._nodes.running and "leased" in kinds:
-            self._notice_absence(commit.at)
+        if not self._nodes.running:
+            self._notice_absence(commit.at, at_least_us=ABSENT_US)
         self._take_rules(commit, kinds)
         after = self._projection.apply(commit)
         for index, (number, kind, task) in enumerate(zip(commit.tasks, kinds, after, strict=True)):
@@ -172,22 +180,25 @@ class Trace:
             if kind == "created":
                 self._create(task, commit.at)
             elif kind in END_KINDS:
-                self.metrics.ends[kind] += 1
-                self.metrics.end(commit.at)
+                self.metrics.finish(self.place_of(number), kind, commit.at)
             elif kind == "retried" and (was := _reopened(commit, index)) is not None:
-                self.metrics.ends[was] -= 1
+                self.metrics.reopen(self.place_of(number), was)
         self._nodes.measure()
         self.ended_at = commit.at
 
     def finish(self) -> None:
-        """Counts what is still running at the end."""
+        """Counts what is still running at the end, and notices who is not there any more."""
+        if not self._nodes.running:
+            # However short it is: nobody took what was ready.
+            self._notice_absence(self.ended_at, at_least_us=1)
         self._nodes.finish(self.ended_at)
         for number, running in self._nodes.running.items():
             if running.begun_at is not None and (place := self.place_of(number)) != NONE:
                 self._begin(place, running.begun_at - running.ready_at)
+                self._add(place, self.ended_at - running.begun_at, RUNNING, NONE)
 
     def _begin(self, place: int, wait_us: int) -> None:
-        self.metrics.begin(self.groups[place], wait_us, self.share_at(place))
+        self.metrics.begin(place, self.groups[place], wait_us, self.share_at(place))
 
     def _take_rules(self, commit: Commit, kinds: list[str]) -> None:
         """Reads what a commit says of rules and schedules, and whose end others wait for."""
@@ -207,7 +218,7 @@ class Trace:
                     self._ready_since.note_end(number, commit.at)
 
     def _create(self, task: Task, at: int) -> None:
-        self.metrics.arrive(at)
+        self.metrics.arrive(len(self.numbers), at)
         if task.route.buckets:
             self.is_governed = True
             self.limits_taken.update(bucket.limit for bucket in task.route.buckets)
@@ -224,18 +235,30 @@ class Trace:
             self._share_names.append(share)
         return known
 
-    def _notice_absence(self, at: int) -> None:
-        """Notes a span in which a task was ready and nothing ran."""
-        if at - self._idle_since <= ABSENT_US:
-            return
+    def _notice_absence(self, at: int, *, at_least_us: int) -> None:
+        """Notes a span up to now in which a task was ready and nothing ran; before each commit.
+
+        O(log n), but O(n) where such a span begins.
+        """
         projection, governing = self._projection, self._projection.governing
-        # What a limit or a pause keeps back waits for that, and not for a node.
         # A rate or a pause may just have ended, and then no node was late.
-        before = at - ABSENT_US
-        ready = (task for task in projection.ready(at) if governing.held_by(task, before) is None)
-        ready_at = min((task.scheduled_at_us for task in ready), default=at)
-        begun_at = max(ready_at, self._idle_since, self._ruled_at)
-        if at - begun_at > ABSENT_US:
+        before = at - at_least_us
+        if before < self._idle_since:
+            return
+        # What a limit or a pause keeps back waits for that, and not for a node.
+        if not can_lease(projection, Vacancy(1), now=before, audience=EVERYTHING):
+            return
+        last = self.absences[-1] if self.absences else None
+        if last is not None and last[1] == self.ended_at and last[0] >= self._idle_since:
+            # It goes on.
+            begun_at, _ = self.absences.pop()
+        else:
+            ready = (
+                task for task in projection.ready(at) if governing.held_by(task, before) is None
+            )
+            ready_at = min((task.scheduled_at_us for task in ready), default=at)
+            begun_at = max(ready_at, self._idle_since, self._ruled_at)
+        if at - begun_at >= at_least_us:
             self.absences.append((begun_at, at))
 
     def _lease(self, number: int, task: Task | None, at: int) -> None:
@@ -254,10 +277,15 @@ class Trace:
         if not self._nodes.running:
             self._idle_since = commit.at
         place = self.place_of(number)
-        if place == NONE or kind == "released":
-            # One that was given back begins again, and is counted then.
+        if place == NONE:
             return
         assert running.begun_at is not None, "what has ended has begun"
+        if kind == "released":
+            # It begins again, and is counted then.
+            task = after[0]
+            again_at = commit.at if task is None else max(task.scheduled_at_us, commit.at)
+            self._add(place, commit.at - running.begun_at, RELEASED, again_at - commit.at)
+            return
         self._begin(place, running.begun_at - running.ready_at)
         self.metrics.end(commit.at)
         ending, delay_us = _ending(kind, after, commit.at)
@@ -266,6 +294,8 @@ class Trace:
 
     def _add(self, place: int, length_us: int, ending: int, delay_us: int) -> None:
         attempt = len(self.lengths_us)
+        if ending not in UNENDED:
+            self.ended.append(attempt)
         self.lengths_us.append(length_us)
         self.endings.append(ending)
         self.delays_us.append(delay_us)
