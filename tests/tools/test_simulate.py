@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from eventq.core import cascade
 from eventq.core.holders import Holder
 from eventq.core.lease import Renew
 from eventq.core.settle import Outcome
+from eventq.node import commit_plan, node
 from eventq.runner import settling
 from eventq.runner.lapses import LapseWatch
 from tools.simulate import campaign, simulation
@@ -56,6 +58,18 @@ def test_a_seed_is_the_same_each_time() -> None:
 
     assert len(seals[0]) > 20
     assert seals[0] == seals[1]
+
+
+def test_it_leaves_nothing_behind() -> None:
+    """What it sets to have all drawn by a seed is as it was: names, identities, sizes."""
+    before = node._node_name, cascade.REVIVED_BYTES
+    Simulation(5_001).play(STEPS)
+    after = node._node_name, cascade.REVIVED_BYTES
+
+    assert after == before
+    identity = commit_plan._ids.random()
+    Simulation(5_001).play(STEPS)
+    assert commit_plan._ids.random() != identity
 
 
 def test_a_lapse_that_comes_too_early_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

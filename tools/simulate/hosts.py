@@ -105,8 +105,12 @@ class Process:
         self.bell = VirtualBell()
         self._world = world
         self._plan = plan
-        node_module._node_name = lambda: name  # noqa: SLF001 - else names would be of chance
-        self.queue = Queue(log=view, clock=clock, chance=world.chance.random, workers=1)
+        named = node_module._node_name  # noqa: SLF001 - names would be of chance
+        node_module._node_name = lambda: name  # noqa: SLF001
+        try:
+            self.queue = Queue(log=view, clock=clock, chance=world.chance.random, workers=1)
+        finally:
+            node_module._node_name = named  # noqa: SLF001
         self.node = self.queue._node  # noqa: SLF001 - the other half of its queue
         self.runner: RoundRunner | None = None
         self.executors: list[VirtualExecutor] = []

@@ -16,7 +16,7 @@ def add_to(page: Path, campaign: Campaign, *, jobs: int) -> None:
     day = time.strftime("%Y-%m-%d", time.gmtime())
     where = (
         f"eventq {__version__}, Python {platform.python_version()}, {platform.machine()}, "
-        f"{os.cpu_count()} cores, {max(1, jobs)} processes"
+        f"{os.cpu_count()} cores, {max(1, jobs)} playing"
     )
     failed = f": {', '.join(map(str, campaign.failed))}" if campaign.failed else ""
     text = f"- Simulation, {day} ({where}): {campaign.line()}{failed}."

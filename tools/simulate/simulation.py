@@ -78,7 +78,7 @@ class Simulation:
             without = {*without, *GOVERNING}
             world.sometimes["nothing governed"] += 1
         # A revival of so many bytes is one commit; less than any has makes portions of it.
-        cascade.REVIVED_BYTES = world.chance.pick((REVIVED_BYTES, REVIVED_BYTES, 400))
+        self._revived_bytes = world.chance.pick((REVIVED_BYTES, REVIVED_BYTES, 400))
         self.workloads = Workloads(world, without=without)
         self.hosts = _hosts(world, self.workloads, without=without)
         self.clients = Clients(world, without=without)
@@ -115,6 +115,16 @@ class Simulation:
         With ``turns`` it takes so many of them instead, whatever happens in each, but for those
         that are skipped.
         """
+        cascade.REVIVED_BYTES = self._revived_bytes
+        try:
+            return self._play(steps, turns, skipped)
+        finally:
+            cascade.REVIVED_BYTES = REVIVED_BYTES
+            commit_plan._ids.seed()  # noqa: SLF001 - by chance again
+            # A process that goes on has folders of its own.
+            self.faults.close()
+
+    def _play(self, steps: int, turns: int | None, skipped: Collection[int]) -> Played:
         world, chance = self.world, self.world.chance
         findings = self._findings
         taken = calm_turns = 0
@@ -136,8 +146,6 @@ class Simulation:
             text = f"{self.left} had not ended after {CALM_TURNS} calm turns"
             findings.append(Finding("drain", len(world.appended), text))
         findings += check_all(self)
-        # A process that goes on has folders of its own.
-        self.faults.close()
         return Played(
             world.seed, taken, calm_turns, len(world.appended), dict(world.sometimes), findings
         )
