@@ -17,6 +17,8 @@ The tree::
     |-- LoopEndedError                      the event loop of `AsyncQueue.run` ended
     |-- ReentrantCallError                  a signal handler called the queue it has interrupted
     |-- SnapshotError                       a snapshot is damaged or does not fit
+    |-- CatalogError                        a catalog cannot be read or written
+    |   `-- CatalogTooNewError              it was made by a newer eventq
     |-- LogError                            the log underneath
     |   |-- LogUnavailableError             cannot be reached, read or written now
     |   |   `-- LogOutcomeUnknownError      and an append may have been made
@@ -238,6 +240,25 @@ class SnapshotError(EventqError):
     def __init__(self, problem: str) -> None:
         self.problem = problem
         super().__init__(f"the snapshot cannot be used: {problem}")
+
+
+class CatalogError(EventqError):
+    """A catalog, the file at ``path``, cannot be read or written; the log is not concerned.
+
+    Make room, name another place for it (--catalog), or drop it: the log can do without it.
+    """
+
+    def __init__(self, path: str, problem: str) -> None:
+        self.path = path
+        self.problem = problem
+        super().__init__(f"the catalog {path}: {problem}")
+
+
+class CatalogTooNewError(CatalogError):
+    """The catalog was made by a newer eventq; upgrade this one, or drop the catalog."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path, "it was made by a newer eventq: upgrade this one, or drop it")
 
 
 class LogError(EventqError):

@@ -1,0 +1,316 @@
+"""The catalog of one log: opened, proved to belong to it, and brought up to date.
+
+It is made of the log alone, so that it may be deleted at any time. Nothing here changes the log.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+
+from msgspec import Struct
+
+from eventq.catalog.fold import Fold
+from eventq.catalog.place import catalog_path, prepare_folder
+from eventq.catalog.store import StaleError, Store, delete
+from eventq.core.commits import decode_at
+from eventq.core.seal import genesis
+from eventq.core.task import instant
+from eventq.errors import CatalogError, LogArchivedError, LogCorruptError, LogUnavailableError
+from eventq.eventlog import EventLog, Head
+from eventq.eventlog.contract import READ_EVENTS
+from eventq.eventlog.file_lock import FileLock
+from eventq.host.logger import SafeLogger
+from eventq.snapshot.starting import projection_at_start
+
+# How many events are folded before they are written: while a new one is filled, and later.
+FILLING_BLOCK, FOLLOWING_BLOCK = 200_000, 20_000
+# So many tasks at most are kept at hand from block to block.
+AT_HAND = 200_000
+
+Progress = Callable[[int, int], None]
+"""Told how many events are done, and of how many."""
+
+logger = SafeLogger("eventq.catalog")
+
+
+class CatalogInfo(Struct, frozen=True):
+    """A catalog in numbers."""
+
+    path: str
+    seq: int
+    """It holds all up to this position."""
+    at: datetime | None
+    """The instant of the last event that it holds; None without any."""
+    behind: int
+    """How many events the log has beyond that."""
+    begins: int
+    """The log held nothing up to this position when the catalog was made; 0: it held all."""
+    tasks: int
+    size_bytes: int
+
+
+class Catalog:
+    """A log's catalog. One thread at a time; close it before the process forks."""
+
+    def __init__(self, log: EventLog, path: str, store: Store | None, rebuilt: str | None) -> None:
+        self.log = log
+        self.path = path
+        self.rebuilt = rebuilt
+        """Why an earlier file is to be made anew; None where it is not."""
+        self._store = store
+        self._fold: Fold | None = None
+
+    @classmethod
+    def open(cls, log: EventLog, path: str | os.PathLike[str] | None = None) -> Catalog:
+        """The catalog of the log, at its usual place or at ``path``; `catch_up` fills it.
+
+        A file that is damaged, of an older eventq, or of another log is to be made anew, and
+        ``rebuilt`` says why. Raises CatalogTooNewError, CatalogError, ArgumentError and LogError.
+        """
+        found = catalog_path(log, path)
+        if not os.path.lexists(found):
+            return cls(log, found, None, None)
+        try:
+            store = Store.open(found)
+        except StaleError as reason:
+            return cls(log, found, None, str(reason))
+        try:
+            why = _why_foreign(log, store)
+        except BaseException:
+            store.close()
+            raise
+        if why is not None:
+            store.close()
+            return cls(log, found, None, why)
+        return cls(log, found, store, None)
+
+    @property
+    def store(self) -> Store:
+        """The file. Raises CatalogError where there is none yet."""
+        if self._store is None:
+            raise CatalogError(self.path, "it has not been built")
+        return self._store
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is a file that can be asked."""
+        return self._store is not None
+
+    @property
+    def seq(self) -> int:
+        """The position up to which it holds everything; 0 before it is built."""
+        return 0 if self._store is None else int(self._store.about["seq"])
+
+    @property
+    def at(self) -> int:
+        """The instant of that position, in microseconds."""
+        return int(self.store.about["at"])
+
+    @property
+    def base(self) -> int:
+        """The instant that those in the file count from."""
+        return int(self.store.about["base"])
+
+    @property
+    def begins(self) -> int:
+        """The log held nothing up to this position when the catalog was made."""
+        return int(self.store.about["begins"])
+
+    def catch_up(self, progress: Progress | None = None, *, waits: bool = True) -> bool:
+        """Brings it up to the log's present end; makes it, if need be.
+
+        Where another process does so already, it is waited for, or else, unless it ``waits``, the
+        answer is False. Raises CatalogError, as where the disk is full, and LogError.
+        """
+        busy = None if waits else "another process fills this catalog"
+        try:
+            prepare_folder(self.path)
+            with FileLock(f"{self.path}-lock", lambda: None, busy=busy):
+                self._look_again()
+                if self._store is None:
+                    self._fill(progress)
+                else:
+                    self._follow(self._store, progress)
+        except LogUnavailableError as error:
+            if not waits and str(error) == busy:
+                return False
+            raise
+        except OSError as error:
+            raise CatalogError(self.path, error.strerror or str(error)) from error
+        return True
+
+    def info(self) -> CatalogInfo:
+        """What the catalog holds. Raises CatalogError where there is none."""
+        store, seq = self.store, self.seq
+        [(tasks,)] = store.rows("SELECT count(*) FROM tasks")
+        sizes = [os.path.getsize(f"{self.path}{end}") for end in ("", "-wal") if
+                 os.path.exists(f"{self.path}{end}")]  # noqa: PTH110, PTH202 - plain text
+        return CatalogInfo(
+            self.path,
+            seq,
+            instant(self.at) if seq else None,
+            max(0, self.log.head().seq - seq),
+            self.begins,
+            tasks,
+            sum(sizes),
+        )
+
+    def drop(self) -> bool:
+        """Deletes it; returns whether there was one."""
+        self.close()
+        self._store = None
+        return delete(self.path)
+
+    def close(self) -> None:
+        """Gives up what it holds; may be called twice."""
+        if self._store is not None:
+            self._store.close()
+
+    def _look_again(self) -> None:
+        """Takes over what another process has done since this one looked."""
+        if self._store is None:
+            with suppress(StaleError):
+                found = Store.open(self.path) if os.path.lexists(self.path) else None
+                if found is not None and _why_foreign(self.log, found) is None:
+                    self._store, self._fold = found, None
+                elif found is not None:
+                    found.close()
+            return
+        try:
+            before = self.seq
+            self._store.refresh()
+            if self.seq == before:
+                return
+            self._fold = None
+        except StaleError as reason:
+            self._restart(str(reason))
+
+    def _restart(self, reason: str) -> None:
+        """This file is to be made anew."""
+        self.close()
+        self._store, self._fold, self.rebuilt = None, None, reason
+
+    def _fill(self, progress: Progress | None) -> None:
+        """Makes a new catalog, in a file that gets its name when it is whole."""
+        if self.rebuilt is not None:
+            said = {"path": self.path, "reason": self.rebuilt}
+            logger.warning("a catalog is made anew", extra=said)
+        begin = self.log.start()
+        about = {
+            "namespace": self.log.namespace,
+            "base": begin.at,
+            "begins": begin.seq,
+            "seq": begin.seq,
+            "at": begin.at,
+            "seal": begin.seal,
+        }
+        store = Store.make(self.path, about)
+        try:
+            fold = self._begin(store, begin)
+            self._go_on(store, fold, progress, FILLING_BLOCK)
+            store.finish(self.path)
+        except BaseException as error:
+            store.discard()
+            if isinstance(error, StaleError):
+                raise CatalogError(self.path, str(error)) from error
+            raise
+        store.refresh()
+        self._store, self._fold = store, None
+
+    def _begin(self, store: Store, begin: Head) -> Fold:
+        """A fold of what stands before the first event that the log holds."""
+        base = begin.at
+        if not begin.seq:
+            first = self.log.read(after=0, limit=1)
+            base = first[0].at if first else 0
+            store.note({"base": base})
+        fold = Fold(self.log.namespace, store.words, store.load, base)
+        if begin.seq:
+            projection = projection_at_start(self.log, until=begin.seq)
+            for task in projection.tasks.values():
+                fold.take_over(begin.seq, task)
+            tasks = projection.tasks.values()
+            fold.links.take_over(tasks, projection.waits, projection.flows)
+        return fold
+
+    def _follow(self, store: Store, progress: Progress | None) -> None:
+        """Goes on from where the catalog has come to."""
+        fold = self._fold
+        try:
+            if self.log.head().seq == self.seq:
+                return
+            if fold is None or not self.base:
+                base = self.base or self.log.read(after=self.seq, limit=1)[0].at
+                store.note({"base": base})
+                fold = Fold(self.log.namespace, store.words, store.load, base)
+                store.restore_links(fold)
+            self._go_on(store, fold, progress, FOLLOWING_BLOCK)
+            self._fold = fold
+        except (StaleError, LogArchivedError) as reason:
+            self._restart(str(reason))
+            self._fill(progress)
+        except BaseException:
+            # What it has folded and not written is lost with it.
+            self._fold = None
+            raise
+
+    def _go_on(self, store: Store, fold: Fold, progress: Progress | None, block: int) -> None:
+        """Folds and writes, block by block, up to the present end."""
+        end = self.log.head().seq
+        while int(store.about["seq"]) < end or fold.dirty:
+            with store.writing():
+                seq = self._write_block(store, fold, progress, block, end)
+            fold.forget(AT_HAND)
+            if seq >= end:
+                end = self.log.head().seq
+
+    def _write_block(
+        self, store: Store, fold: Fold, progress: Progress | None, block: int, end: int
+    ) -> int:
+        """Folds and writes so many events, or what there is; returns how far it has come."""
+        seq, seal = int(store.about["seq"]), bytes(store.about["seal"])
+        at, until = int(store.about["at"]), seq + block
+        while seq < until:
+            commits = self.log.read(after=seq, limit=min(block, READ_EVENTS))
+            if not commits:
+                break
+            for commit in commits:
+                if commit.prev != seal:
+                    raise LogCorruptError(commit.first, "its seal does not follow the one before")
+                fold.apply(commit, decode_at(commit.first, commit.bodies))
+                seq, at, seal = commit.last, commit.at, commit.seal
+            if progress is not None:
+                progress(seq, max(end, seq))
+        store.write(fold, {"seq": seq, "at": at, "seal": seal})
+        return seq
+
+
+def _why_foreign(log: EventLog, store: Store) -> str | None:
+    """Why a catalog is not of this log as it is now; None where it is.
+
+    Its position must be the end of a commit there, with the seal that it has: the seal covers all
+    that came before.
+    """
+    about = store.about
+    try:
+        seq, seal = int(about["seq"]), bytes(about["seal"])
+        if about["namespace"] != log.namespace:
+            return "it is of another namespace"
+    except (KeyError, TypeError, ValueError):
+        return "it is damaged: it does not say what it is of"
+    if seq == 0:
+        return None if seal == genesis(log.namespace) else "it is of another log"
+    start = log.start()
+    if seq == start.seq:
+        return None if seal == start.seal else "it is of another log"
+    if seq < start.seq:
+        return "the log has been cut behind it"
+    if seq > log.head().seq:
+        return "it is of another log, or of one that has lost its end"
+    commit = log.read(after=seq - 1, limit=1)[0]
+    if commit.last != seq or commit.seal != seal:
+        return "it is of another log, or of one that has been rewritten"
+    return None
