@@ -12,8 +12,11 @@ from datetime import datetime
 
 from msgspec import Struct
 
+from eventq.catalog.asking import Asking, Order
 from eventq.catalog.fold import Fold
 from eventq.catalog.place import catalog_path, prepare_folder
+from eventq.catalog.record import TaskRecord
+from eventq.catalog.selector import Selector
 from eventq.catalog.store import StaleError, Store, delete
 from eventq.core.commits import decode_at
 from eventq.core.seal import genesis
@@ -23,6 +26,7 @@ from eventq.eventlog import EventLog, Head
 from eventq.eventlog.contract import READ_EVENTS
 from eventq.eventlog.file_lock import FileLock
 from eventq.host.logger import SafeLogger
+from eventq.replay.points import Point
 from eventq.snapshot.starting import projection_at_start
 
 # How many events are folded before they are written: while a new one is filled, and later.
@@ -62,6 +66,7 @@ class Catalog:
         """Why an earlier file is to be made anew; None where it is not."""
         self._store = store
         self._fold: Fold | None = None
+        self._asked: tuple[Store, Asking, int] | None = None
 
     @classmethod
     def open(cls, log: EventLog, path: str | os.PathLike[str] | None = None) -> Catalog:
@@ -142,6 +147,33 @@ class Catalog:
             raise CatalogError(self.path, error.strerror or str(error)) from error
         return True
 
+    def find(
+        self,
+        selector: Selector,
+        at: Point | None = None,
+        *,
+        order: Order = "number",
+        limit: int | None = None,
+        after: int | None = None,
+    ) -> list[TaskRecord]:
+        """The tasks that are meant, as they were at a point; None: where the catalog ends.
+
+        ``after`` is the number (or, ordered by the last event, its position) to go on behind.
+        Raises CatalogError for a point behind the catalog, LogArchivedError for one before it.
+        """
+        asking, at = self._asking(at)
+        return asking.find(selector, at, order=order, limit=limit, after=after)
+
+    def numbers(self, selector: Selector, at: Point | None = None) -> list[tuple[int, int]]:
+        """The tasks that are meant, with the position of the last event of each; see `find`."""
+        asking, at = self._asking(at)
+        return asking.numbers(selector, at)
+
+    def count(self, selector: Selector, at: Point | None = None) -> int:
+        """How many tasks are meant; see `find`."""
+        asking, at = self._asking(at)
+        return asking.count(selector, at)
+
     def info(self) -> CatalogInfo:
         """What the catalog holds. Raises CatalogError where there is none."""
         store, seq = self.store, self.seq
@@ -168,6 +200,18 @@ class Catalog:
         """Gives up what it holds; may be called twice."""
         if self._store is not None:
             self._store.close()
+
+    def _asking(self, at: Point | None) -> tuple[Asking, Point]:
+        """Who is to be asked, and at which point."""
+        store = self.store
+        point = Point(self.seq, self.at) if at is None else at
+        if point.seq > self.seq:
+            raise CatalogError(self.path, f"it ends at {self.seq}, before position {point.seq}")
+        if point.seq < self.begins:
+            raise LogArchivedError(point.seq, self.begins)
+        if self._asked is None or self._asked[0] is not store or self._asked[2] != self.seq:
+            self._asked = store, Asking(store, base=self.base, end=self.seq), self.seq
+        return self._asked[1], point
 
     def _look_again(self) -> None:
         """Takes over what another process has done since this one looked."""

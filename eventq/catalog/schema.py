@@ -157,7 +157,7 @@ CREATE INDEX tasks_by_flow ON tasks (flow, number) WHERE flow IS NOT NULL;
 CREATE INDEX tasks_by_schedule ON tasks (schedule, number) WHERE schedule IS NOT NULL;
 CREATE INDEX tasks_by_key ON tasks (key) WHERE key IS NOT NULL;
 CREATE INDEX tasks_by_people ON tasks (people, number) WHERE people IS NOT NULL;
-CREATE INDEX tasks_by_since ON tasks (since);
+CREATE INDEX tasks_by_last ON tasks (coalesce(last_seq, since));
 CREATE INDEX changes_by_bulk ON changes (bulk) WHERE bulk IS NOT NULL;
 """
 
@@ -183,6 +183,9 @@ SELECT key, name, lane, created_at, flow, schedule, first_to, first_state, first
     last_at, error, nodes, people, waited, ran, lapses, refused, late, fence, tags_seq, newer
 FROM tasks
 WHERE number = ?
+"""
+LAST_CREATED = """
+SELECT created_at, number FROM tasks WHERE number <= ? ORDER BY number DESC LIMIT 1
 """
 ADD_TASK = """
 INSERT INTO tasks (
