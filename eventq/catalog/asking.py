@@ -30,8 +30,18 @@ NOW = """
 SELECT number, key, name, lane, created_at, flow, schedule, since, state, priority, attempts,
     scheduled_at, ended_at, last_seq, last_at, error, nodes, people, waited, ran, lapses,
     refused, late, fence, tags_seq
-FROM tasks
+FROM tasks NOT INDEXED
 WHERE number <= :seq AND since <= :seq
+"""
+# The same for the tasks that were last changed.
+NOW_LATEST = """
+SELECT number, key, name, lane, created_at, flow, schedule, since, state, priority, attempts,
+    scheduled_at, ended_at, last_seq, last_at, error, nodes, people, waited, ran, lapses,
+    refused, late, fence, tags_seq
+FROM tasks INDEXED BY tasks_by_last
+WHERE coalesce(last_seq, since) <= :seq AND number <= :seq AND since <= :seq
+ORDER BY coalesce(last_seq, since) DESC
+LIMIT :window
 """
 FIRST = """
 SELECT number, key, name, lane, created_at, flow, schedule, number AS since,
@@ -39,7 +49,7 @@ SELECT number, key, name, lane, created_at, flow, schedule, number AS since,
     first_scheduled_at AS scheduled_at, NULL AS ended_at, NULL AS last_seq, created_at AS last_at,
     NULL AS error, NULL AS nodes, NULL AS people, NULL AS waited, NULL AS ran, NULL AS lapses,
     NULL AS refused, NULL AS late, NULL AS fence, NULL AS tags_seq
-FROM tasks
+FROM tasks INDEXED BY tasks_by_first_fork
 WHERE first_fork IN (SELECT value FROM json_each(:forks)) AND number <= :seq AND first_to > :seq
 """
 PAST = """
@@ -48,11 +58,14 @@ SELECT tasks.number, tasks.key, tasks.name, tasks.lane, tasks.created_at, tasks.
     past.scheduled_at, past.ended_at, past.last_seq, past.last_at, past.error, past.nodes,
     past.people, past.waited, past.ran, past.lapses, past.refused, past.late, past.fence,
     past.tags_seq
-FROM past CROSS JOIN tasks ON tasks.number = past.task
+FROM past INDEXED BY past_by_fork CROSS JOIN tasks ON tasks.number = past.task
 WHERE past.state IN (SELECT value FROM json_each(:past_codes))
     AND past.fork IN (SELECT value FROM json_each(:forks))
     AND past.from_seq <= :seq AND past.to_seq > :seq
 """
+# So many tasks at most are found by an index and then asked one by one: more than a short list needs
+# are quicker gone through in its order, and of a long list, in the order of the file.
+FEW, MANY, WINDOW = 20_000, 200_000, 20_000
 ORDERS: dict[Order, str] = {
     "number": "number",
     "-number": "number DESC",
@@ -98,7 +111,7 @@ class Asking:
     def count(self, selector: Selector, at: Point) -> int:
         """How many tasks are meant."""
         question = self._question(selector, at)
-        parts = self._parts("count(*) AS n", question, at)
+        parts = self._parts("count(*) AS n", question, at, most=MANY, is_windowed=False)
         with translated(self._store.path):
             rows = self._store.connection.execute(" UNION ALL ".join(parts), question.values)
             return sum(n for (n,) in rows.fetchall())
@@ -118,14 +131,29 @@ class Asking:
             question.conditions.append(BEHIND[order])
             question.values["after"] = after
         question.values["limit"] = -1 if limit is None else limit
+        most = MANY if limit is None else FEW
+        is_windowed = order == "-last" and limit is not None
+        if is_windowed:
+            question.values["window"] = WINDOW
+        parts = self._parts(COLUMNS, question, at, most=most, is_windowed=is_windowed)
+        rows = self._ordered(columns, parts, question, order)
+        if limit is None or len(rows) >= limit or not parts[0].count(":window"):
+            return rows
+        # Those meant are too rare among the latest.
+        parts = self._parts(COLUMNS, question, at, most=most, is_windowed=False)
+        return self._ordered(columns, parts, question, order)
+
+    def _ordered(
+        self, columns: str, parts: list[str], question: Question, order: Order
+    ) -> list[Any]:
         ending = f" ORDER BY {ORDERS[order]} LIMIT :limit"
-        parts = [part + ending for part in self._parts(COLUMNS, question, at)]
-        found = " UNION ALL ".join(f"SELECT {COLUMNS} FROM ({part})" for part in parts)
-        text = f"SELECT {columns} FROM ({found}){ending}" if len(parts) > 1 else parts[0]
-        if len(parts) == 1:
-            [text] = [part + ending for part in self._parts(columns, question, at)]
+        # Each part alone is in order, so that it need not be gone through to its end.
+        found = " UNION ALL ".join(f"SELECT * FROM ({part}{ending})" for part in parts)
         with translated(self._store.path):
-            return self._store.connection.execute(text, question.values).fetchall()
+            rows = self._store.connection.execute(
+                f"SELECT {columns} FROM ({found}){ending}", question.values
+            )
+            return rows.fetchall()
 
     def _question(self, selector: Selector, at: Point) -> Question:
         question = Question(self._store, selector, at, self._base)
@@ -136,13 +164,32 @@ class Asking:
         }
         return question
 
-    def _parts(self, columns: str, question: Question, at: Point) -> list[str]:
-        """The statements that answer together; at the end of the catalog one is enough."""
-        where = " AND ".join(question.conditions)
-        sources = [NOW] if at.seq >= self._end else [NOW, FIRST, PAST]
+    def _parts(
+        self, columns: str, question: Question, at: Point, *, most: int, is_windowed: bool
+    ) -> list[str]:
+        """The statements that answer together; at the end of the catalog one is enough.
+
+        ``is_windowed``: only the latest are looked at, where no index finds few.
+        """
+        now = NOW
+        everywhere = list(question.conditions)
+        tagged = question.tagged(most)
+        if tagged is not None:
+            everywhere.append("number IN (SELECT value FROM json_each(:tagged))")
+            question.values["tagged"] = msgspec.json.encode(tagged).decode()
+        here = list(everywhere)
+        few = None if tagged is not None and len(tagged) <= most // 20 else question.few(most)
+        if few is not None:
+            here.append("number IN (SELECT value FROM json_each(:few))")
+            question.values["few"] = msgspec.json.encode(few).decode()
+        elif tagged is None and is_windowed:
+            now = NOW_LATEST
+        parts = [(now, here)]
+        if at.seq < self._end:
+            parts += [(FIRST, everywhere), (PAST, everywhere)]
         return [
-            f"SELECT {columns} FROM ({source}){f' WHERE {where}' if where else ''}"
-            for source in sources
+            f"SELECT {columns} FROM ({source}) WHERE {' AND '.join(conditions) or '1'}"
+            for source, conditions in parts
         ]
 
     def _record(self, row: tuple[Any, ...], at: Point) -> TaskRecord:

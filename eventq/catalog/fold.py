@@ -69,6 +69,8 @@ class Fold:
         self.lives: dict[int, Life] = {}
         self.links = Links()
         self.base = base
+        self.is_odd = False
+        """Events have been decided by other instants than those they were stamped with."""
         self.dirty: list[Life] = []
         self.past: list[Row] = []
         self.tags: list[tuple[int, bytes]] = []
@@ -85,6 +87,8 @@ class Fold:
     def apply(self, commit: Commit, bodies: list[AnyKnown]) -> None:
         """Folds one commit."""
         at = time_of(commit.at, bodies[0]) if bodies else commit.at
+        if at != commit.at:
+            self.is_odd = True
         lives, load, moves = self.lives, self._load, _MOVES
         minute = at // MINUTE_US
         for seq, (number, body) in enumerate(zip(commit.tasks, bodies, strict=True), commit.first):

@@ -1,4 +1,4 @@
-"""A selector as conditions on the catalog's columns, with their values; nothing here runs them.
+"""A selector as conditions on the catalog's columns, and the indexes that find few tasks by it.
 
 What each condition means is said in `Selector.matches`; a property test holds the two together.
 """
@@ -18,25 +18,68 @@ from eventq.core.audience import matches
 from eventq.core.task import DEFAULT_LANE, TaskState
 from eventq.replay.points import Point
 
-# So many tasks with some words are gone through by number; of more, each task is asked instead.
-MOST_TAGGED = 20_000
 # The trigrams of texts of fewer characters are none.
 TRIGRAM = 3
-NEVER = "0"
+# What the indexes of long waits and runs begin with, in microseconds.
+LONG_US = 60_000_000
+# A number that every SQLite can hold.
+DIGITS = 18
 
-FIND_TAGGED = "SELECT rowid FROM tag_words WHERE tag_words MATCH ? LIMIT ?"
-FIND_EDITED = """
-SELECT DISTINCT task FROM tag_edits WHERE seq IN (SELECT value FROM json_each(?))
-"""
-FIND_WORDS = {
-    "name": "SELECT id, text FROM words WHERE kind = 'name'",
-    "lane": "SELECT id, text FROM words WHERE kind = 'lane'",
-    "error": "SELECT id, text FROM words WHERE kind = 'error'",
-    "nodes": "SELECT id, text FROM words WHERE kind = 'nodes'",
-    "people": "SELECT id, text FROM words WHERE kind = 'people'",
-}
+FIND_EDITED = "SELECT DISTINCT task FROM tag_edits WHERE seq IN (SELECT value FROM json_each(?))"
+FIND_WORDS = "SELECT id, text FROM words WHERE kind = ?"
 TAGS = "(SELECT json FROM tags WHERE seq = coalesce(tags_seq, number))"
-LAST = "coalesce(last_seq, since)"
+
+# Each finds the tasks that may be meant by one index; as they look now.
+FIND_TAGGED = "SELECT rowid FROM tag_words WHERE tag_words MATCH :words LIMIT :most"
+BY_STATE = """
+SELECT number FROM tasks
+WHERE state IN (SELECT value FROM json_each(:codes)) AND state <> 4
+LIMIT :most
+"""
+BY_NAME = """
+SELECT number FROM tasks WHERE name IN (SELECT value FROM json_each(:names)) LIMIT :most
+"""
+BY_KEY = """
+SELECT number FROM tasks WHERE key IN (SELECT value FROM json_each(:keys))
+UNION
+SELECT number FROM tasks WHERE number IN (SELECT value FROM json_each(:unkeyed))
+LIMIT :most
+"""
+BY_NUMBER = """
+SELECT number FROM tasks WHERE number IN (SELECT value FROM json_each(:numbers)) LIMIT :most
+"""
+BY_FLOW = "SELECT number FROM tasks WHERE flow = :flow LIMIT :most"
+BY_SCHEDULE = "SELECT number FROM tasks WHERE schedule = :schedule LIMIT :most"
+BY_PEOPLE = """
+SELECT number FROM tasks WHERE people IN (SELECT value FROM json_each(:people)) LIMIT :most
+"""
+BY_ERROR = """
+SELECT number FROM tasks WHERE error IN (SELECT value FROM json_each(:errors)) LIMIT :most
+"""
+BY_LAPSES = "SELECT number FROM tasks WHERE lapses IS NOT NULL LIMIT :most"
+BY_REFUSED = "SELECT number FROM tasks WHERE refused IS NOT NULL LIMIT :most"
+BY_ATTEMPTS = """
+SELECT number FROM tasks WHERE attempts >= :attempts AND attempts > 1 LIMIT :most
+"""
+BY_RAN = "SELECT number FROM tasks WHERE ran >= :ran AND ran >= 60000000 LIMIT :most"
+BY_WAITED = "SELECT number FROM tasks WHERE waited >= :waited AND waited >= 60000000 LIMIT :most"
+BY_CREATED = """
+SELECT number FROM tasks WHERE number >= :number_least AND number < :number_most LIMIT :most
+"""
+BY_LAST = """
+SELECT number FROM tasks
+WHERE coalesce(last_seq, since) >= :last_least AND coalesce(last_seq, since) < :last_most
+UNION ALL
+SELECT number FROM tasks WHERE ended_at IS NOT NULL
+LIMIT :most
+"""
+FIND_ERRORS = """
+SELECT id FROM errors
+WHERE (:types IS NULL OR type IN (SELECT value FROM json_each(:types)))
+    AND (:grams IS NULL OR id IN (SELECT rowid FROM error_words WHERE error_words MATCH :grams))
+    AND (:message IS NULL OR is_in(message, :message))
+    AND (:place IS NULL OR instr(place, :place) > 0)
+"""
 
 
 class Question:
@@ -45,17 +88,45 @@ class Question:
     def __init__(self, store: Store, selector: Selector, at: Point, base: int) -> None:
         self.conditions: list[str] = []
         self.values: dict[str, Any] = {}
+        self.ways: list[str] = []
+        """Statements that each find the tasks that may be meant, as they look now."""
+        self.words: str | None = None
+        """What is looked for in tags, as FTS5 has it."""
         self.codes = _codes(selector.states)
         """In which recorded states a task may be."""
-        self.patterns = 0
         self._store = store
         self._base = base
         self._ask_states(selector.states, at.at)
         self._ask_identity(selector)
+        self._ask_place(selector)
         self._ask_times(selector)
         self._ask_attempts(selector)
         self._ask_error(selector)
         self._ask_tags(selector)
+
+    def few(self, most: int) -> list[int] | None:
+        """Tasks among which are all that are meant as they look now; None for more than ``most``.
+
+        The fewest that one index gives, or few enough.
+        """
+        best: list[int] | None = None
+        for way in self.ways:
+            rows = self._store.rows(way, {**self.values, "most": most + 1})
+            if len(rows) <= most and (best is None or len(rows) < len(best)):
+                best = [number for (number,) in rows]
+                if len(best) * 20 <= most:
+                    break
+        return best
+
+    def tagged(self, most: int) -> list[int] | None:
+        """Tasks that have had all the words in their tags at some time; None for too many."""
+        if self.words is None:
+            return None
+        values = {"words": self.words, "most": most + 1}
+        seqs = [seq for (seq,) in self._store.rows(FIND_TAGGED, values)]
+        if len(seqs) > most:
+            return None
+        return seqs + [number for (number,) in self._store.rows(FIND_EDITED, (_json(seqs),))]
 
     def _ask(self, condition: str, **values: Any) -> None:  # noqa: ANN401 - whatever SQL can hold
         self.conditions.append(condition)
@@ -66,147 +137,145 @@ class Question:
             return
         self._ask("state IN (SELECT value FROM json_each(:codes))", codes=_json(self.codes))
         if schema.COMPLETED not in self.codes:
-            # The index leaves out those that have completed.
-            self._ask("state <> 4")
+            self.ways.append(BY_STATE)
         is_ready, is_scheduled = TaskState.READY in states, TaskState.SCHEDULED in states
-        if is_ready is not is_scheduled:
-            due = "(scheduled_at IS NULL OR scheduled_at <= :now)"
-            self._ask(
-                f"(state <> 1 OR {due if is_ready else f'NOT {due}'})", now=now - self._base
-            )
+        if is_ready:
+            if not is_scheduled:
+                due = "(state <> 1 OR scheduled_at IS NULL OR scheduled_at <= :now)"
+                self._ask(due, now=now - self._base)
+        elif is_scheduled:
+            self._ask("(state <> 1 OR scheduled_at > :now)", now=now - self._base)
 
     def _ask_identity(self, selector: Selector) -> None:
-        if selector.names:
-            wanted = selector.names
-            self._ask_among(
-                "name", self._ids("name", lambda text: any(matches(text, each) for each in wanted))
-            )
-        if selector.lanes:
-            ids = self._ids("lane", selector.lanes.__contains__)
-            unsaid = " OR lane IS NULL" if DEFAULT_LANE in selector.lanes else ""
-            self._ask(f"(+lane IN (SELECT value FROM json_each(:lanes)){unsaid})", lanes=_json(ids))
         if selector.keys:
             numbers = [int(key) for key in selector.keys if _is_number(key)]
             self._ask(
                 "(key IN (SELECT value FROM json_each(:keys)) OR "
-                "(number IN (SELECT value FROM json_each(:unkeyed)) AND key IS NULL))",
+                "(key IS NULL AND number IN (SELECT value FROM json_each(:unkeyed))))",
                 keys=_json(selector.keys),
                 unkeyed=_json(numbers),
             )
+            self.ways.append(BY_KEY)
         if selector.numbers:
-            self._ask(
-                "number IN (SELECT value FROM json_each(:numbers))", numbers=_json(selector.numbers)
-            )
+            found = _json(selector.numbers)
+            self._ask("number IN (SELECT value FROM json_each(:numbers))", numbers=found)
+            self.ways.append(BY_NUMBER)
         if selector.flow is not None:
             self._ask("flow = :flow", flow=selector.flow)
+            self.ways.append(BY_FLOW)
         if selector.schedule is not None:
-            self._ask_among("schedule", self._found("schedule", selector.schedule))
+            found_id = self._store.words.find("schedule", selector.schedule)
+            self._ask("schedule = :schedule", schedule=found_id)
+            self.ways.append(BY_SCHEDULE)
+
+    def _ask_place(self, selector: Selector) -> None:
+        if selector.names:
+            wanted = selector.names
+            ids = self._ids("name", lambda text: any(matches(text, each) for each in wanted))
+            self._ask("name IN (SELECT value FROM json_each(:names))", names=_json(ids))
+            self.ways.append(BY_NAME)
+        if selector.lanes:
+            ids = self._ids("lane", selector.lanes.__contains__)
+            is_default = DEFAULT_LANE in selector.lanes
+            self._ask(
+                "(lane IN (SELECT value FROM json_each(:lanes)) OR (:unsaid AND lane IS NULL))",
+                lanes=_json(ids),
+                unsaid=int(is_default),
+            )
 
     def _ask_times(self, selector: Selector) -> None:
-        ended = "coalesce(ended_at, last_at)"
-        is_final = "state IN (4, 5, 6)"
-        if selector.created_after is not None or selector.created_before is not None:
-            self._ask_between("created_at", selector.created_after, selector.created_before)
+        for column, least, most in (
+            ("created_at", selector.created_after, selector.created_before),
+            ("coalesce(ended_at, last_at)", selector.ended_after, selector.ended_before),
+            ("last_at", selector.since, selector.until),
+        ):
+            for sign, at in ((">=", least), ("<", most)):
+                if at is not None:
+                    name = f"at{len(self.values)}"
+                    self._ask(f"{column} {sign} :{name}", **{name: at - self._base})
         if selector.ended_after is not None or selector.ended_before is not None:
-            self._ask(is_final)
-            self._ask_between(ended, selector.ended_after, selector.ended_before)
-        if selector.since is not None or selector.until is not None:
-            self._ask_between("last_at", selector.since, selector.until)
+            self._ask("state IN (4, 5, 6)")
+        if selector.created_after is not None or selector.created_before is not None:
+            self.values |= self._positions("number", selector.created_after, selector.created_before)
+            self.conditions += ["number >= :number_least", "number < :number_most"]
+            self.ways.append(BY_CREATED)
         least = max(filter(None, (selector.ended_after, selector.since)), default=None)
-        if least is not None:
-            # Its last event is no older; so the index by that serves.
-            self._ask(f"{LAST} >= :last_least", last_least=self._position_before(least))
-        if selector.waited_us is not None:
-            self._ask("waited >= :waited", waited=selector.waited_us)
-        if selector.ran_us is not None:
-            self._ask("ran >= :ran", ran=selector.ran_us)
+        most = min(filter(None, (selector.ended_before, selector.until)), default=None)
+        if least is not None or most is not None:
+            self.values |= self._positions("last", least, most)
+            self.ways.append(BY_LAST)
 
     def _ask_attempts(self, selector: Selector) -> None:
+        if selector.waited_us is not None:
+            self._ask("waited >= :waited", waited=selector.waited_us)
+            self.ways += [BY_WAITED] if selector.waited_us >= LONG_US else []
+        if selector.ran_us is not None:
+            self._ask("ran >= :ran", ran=selector.ran_us)
+            self.ways += [BY_RAN] if selector.ran_us >= LONG_US else []
         if selector.min_attempts is not None:
             self._ask("attempts >= :attempts", attempts=selector.min_attempts)
-        for column, wanted in (("lapses", selector.lapsed), ("refused", selector.refused)):
-            if wanted is not None:
-                self._ask(f"{column} IS {'NOT ' if wanted else ''}NULL")
+            self.ways += [BY_ATTEMPTS] if selector.min_attempts > 1 else []
+        if selector.lapsed is not None:
+            self._ask("(lapses IS NOT NULL) = :lapsed", lapsed=int(selector.lapsed))
+            self.ways += [BY_LAPSES] if selector.lapsed else []
+        if selector.refused is not None:
+            self._ask("(refused IS NOT NULL) = :refused", refused=int(selector.refused))
+            self.ways += [BY_REFUSED] if selector.refused else []
         if selector.ran_twice is not None:
             self._ask("coalesce(late < fence, 0) = :twice", twice=int(selector.ran_twice))
+            self.ways += [BY_REFUSED] if selector.ran_twice else []
         if selector.node is not None:
             node = selector.node
-            self._ask_among("nodes", self._ids("nodes", lambda text: _has_one(text, node)))
+            ids = self._ids("nodes", lambda text: _has_one(text, node))
+            self._ask("nodes IN (SELECT value FROM json_each(:nodes))", nodes=_json(ids))
         if selector.by is not None:
             by = selector.by
-            self._ask_among("people", self._ids("people", lambda text: _has_one(text, by)))
+            ids = self._ids("people", lambda text: _has_one(text, by))
+            self._ask("people IN (SELECT value FROM json_each(:people))", people=_json(ids))
+            self.ways.append(BY_PEOPLE)
 
     def _ask_error(self, selector: Selector) -> None:
-        among = []
-        if selector.error is not None:
-            wanted = selector.error
-            self.values["types"] = _json(self._ids("error", lambda text: is_error(text, wanted)))
-            among.append("type IN (SELECT value FROM json_each(:types))")
-        if selector.message is not None:
-            folded = selector.message.casefold()
-            self.values["message"] = selector.message
-            among.append("is_in(message, :message)")
-            if len(folded) >= TRIGRAM:
-                grams = {folded[i : i + TRIGRAM] for i in range(len(folded) - TRIGRAM + 1)}
-                self.values["grams"] = _all_of(grams)
-                among.append("id IN (SELECT rowid FROM error_words WHERE error_words MATCH :grams)")
-        if selector.place is not None:
-            self.values["place"] = selector.place
-            among.append("instr(place, :place) > 0")
-        if among:
-            found = " AND ".join(among)
-            self._ask(f"error IS NOT NULL AND error IN (SELECT id FROM errors WHERE {found})")
+        error, message, place = selector.error, selector.message, selector.place
+        if error is message is place is None:
+            return
+        types = grams = None
+        if error is not None:
+            types = _json(self._ids("error", lambda text: is_error(text, error)))
+        folded = "" if message is None else message.casefold()
+        if len(folded) >= TRIGRAM:
+            parts = {folded[i : i + TRIGRAM] for i in range(len(folded) - TRIGRAM + 1)}
+            grams = _all_of(parts)
+        asked = {"types": types, "grams": grams, "message": message, "place": place}
+        ids = [number for (number,) in self._store.rows(FIND_ERRORS, asked)]
+        self._ask("error IN (SELECT value FROM json_each(:errors))", errors=_json(ids))
+        self.ways.append(BY_ERROR)
 
     def _ask_tags(self, selector: Selector) -> None:
         words = set(split_words(selector.text or ""))
         for name, value in selector.tags.items():
             words.update(split_words(name))
-            # Of a number that is written in another way, another text is in the log.
+            # Other numbers and parts may be written in more than one way.
             if value is None or isinstance(value, (str, int)):
                 words.update(split_words(value_text(value)))
-        if words:
-            self._ask_words(words)
+        self.words = _all_of(words) if words else None
         if selector.tags:
             self._ask(f"has_tags({TAGS}, :tags)", tags=_json(selector.tags))
         if selector.text is not None:
             self._ask(f"has_words({TAGS}, :text)", text=selector.text)
 
-    def _ask_words(self, words: set[str]) -> None:
-        """Goes by the tasks that have all these words at some time, where those are few."""
-        found = self._store.rows(FIND_TAGGED, (_all_of(words), MOST_TAGGED + 1))
-        if len(found) > MOST_TAGGED:
-            return
-        seqs = _json([seq for (seq,) in found])
-        tasks = [seq for (seq,) in found] + [n for (n,) in self._store.rows(FIND_EDITED, (seqs,))]
-        self._ask("number IN (SELECT value FROM json_each(:tagged))", tagged=_json(tasks))
+    def _positions(self, name: str, least: int | None, most: int | None) -> dict[str, int]:
+        """Between which positions the events from an instant up to another are, and maybe more."""
+        end = int(self._store.about["seq"]) + 1
+        first = 0 if least is None else self._first_behind(least, above=False)
+        last = end if most is None else self._first_behind(most, above=True)
+        return {f"{name}_least": first, f"{name}_most": last}
 
-    def _ask_among(self, column: str, ids: list[int]) -> None:
-        """The column has one of these; of several that are common, no index would help."""
-        if len(ids) == 1:
-            self._ask(f"{column} = :{column}", **{column: ids[0]})
-        elif column == "name":
-            self._ask("+name IN (SELECT value FROM json_each(:name))", name=_json(ids))
-        else:
-            self._ask(
-                f"{column} IN (SELECT value FROM json_each(:{column}))", **{column: _json(ids)}
-            )
-
-    def _ask_between(self, column: str, least: int | None, most: int | None) -> None:
-        self.patterns += 1
-        for sign, value in ((">=", least), ("<", most)):
-            if value is not None:
-                name = f"{'least' if sign == '>=' else 'most'}{self.patterns}"
-                self._ask(f"{column} {sign} :{name}", **{name: value - self._base})
-                if column == "created_at":
-                    bound = self._position_before(value) if sign == ">=" else None
-                    if bound is not None:
-                        self._ask("number >= :number_least", number_least=bound)
-
-    def _position_before(self, at: int) -> int:
-        """A position before all events of an instant and later; 0 where the log's time is odd."""
+    def _first_behind(self, at: int, *, above: bool) -> int:
+        """The last task created before an instant, or the first at it or later, if ``above``."""
+        end = int(self._store.about["seq"]) + 1
         if self._store.about.get("odd"):
-            return 0
-        low, high = 0, int(self._store.about["seq"])
+            return end if above else 0
+        low, high = 0, end - 1
         while low < high:
             middle = (low + high + 1) // 2
             rows = self._store.rows(schema.LAST_CREATED, (middle,))
@@ -214,15 +283,12 @@ class Question:
                 low = middle
             else:
                 high = middle - 1
-        rows = self._store.rows(schema.LAST_CREATED, (low,))
-        return int(rows[0][1]) if rows else 0
+        statement = schema.FIRST_CREATED if above else schema.LAST_CREATED
+        rows = self._store.rows(statement, (low,))
+        return int(rows[0][-1]) if rows else end if above else 0
 
     def _ids(self, kind: str, fits: Callable[[str], bool]) -> list[int]:
-        return [number for number, text in self._store.rows(FIND_WORDS[kind]) if fits(text)]
-
-    def _found(self, kind: str, text: str) -> list[int]:
-        number = self._store.words.find(kind, text)
-        return [] if number is None else [number]
+        return [number for number, text in self._store.rows(FIND_WORDS, (kind,)) if fits(text)]
 
 
 def _codes(states: tuple[str, ...]) -> list[int]:
@@ -235,7 +301,8 @@ def _codes(states: tuple[str, ...]) -> list[int]:
 
 def _all_of(words: Iterable[str]) -> str:
     """As FTS5 has it: all these, each as it is."""
-    return " AND ".join('"{}"'.format(word.replace('"', '""')) for word in sorted(words))
+    quoted = (word.replace('"', '""') for word in sorted(words))
+    return " AND ".join(f'"{word}"' for word in quoted)
 
 
 def _has_one(texts: str, pattern: str) -> bool:
@@ -243,7 +310,7 @@ def _has_one(texts: str, pattern: str) -> bool:
 
 
 def _is_number(key: str) -> bool:
-    return key.isascii() and key.isdecimal() and len(key) <= 18 and str(int(key)) == key
+    return key.isascii() and key.isdecimal() and len(key) <= DIGITS and str(int(key)) == key
 
 
 def _json(value: object) -> str:

@@ -152,12 +152,17 @@ CREATE INDEX tasks_by_first_fork ON tasks (first_fork) WHERE first_fork IS NOT N
 CREATE INDEX tasks_by_state ON tasks (state, number) WHERE state <> 4;
 CREATE INDEX tasks_by_name ON tasks (name, number) WHERE name IS NOT NULL;
 CREATE INDEX tasks_by_error ON tasks (error, number) WHERE error IS NOT NULL;
-CREATE INDEX past_by_error ON past (error, task) WHERE error IS NOT NULL;
 CREATE INDEX tasks_by_flow ON tasks (flow, number) WHERE flow IS NOT NULL;
 CREATE INDEX tasks_by_schedule ON tasks (schedule, number) WHERE schedule IS NOT NULL;
 CREATE INDEX tasks_by_key ON tasks (key) WHERE key IS NOT NULL;
 CREATE INDEX tasks_by_people ON tasks (people, number) WHERE people IS NOT NULL;
 CREATE INDEX tasks_by_last ON tasks (coalesce(last_seq, since));
+CREATE INDEX tasks_by_lapses ON tasks (lapses) WHERE lapses IS NOT NULL;
+CREATE INDEX tasks_by_refused ON tasks (refused) WHERE refused IS NOT NULL;
+CREATE INDEX tasks_by_attempts ON tasks (attempts) WHERE attempts > 1;
+CREATE INDEX tasks_by_ran ON tasks (ran) WHERE ran >= 60000000;
+CREATE INDEX tasks_by_waited ON tasks (waited) WHERE waited >= 60000000;
+CREATE INDEX tasks_by_ended ON tasks (number) WHERE ended_at IS NOT NULL;
 CREATE INDEX changes_by_bulk ON changes (bulk) WHERE bulk IS NOT NULL;
 """
 
@@ -186,6 +191,9 @@ WHERE number = ?
 """
 LAST_CREATED = """
 SELECT created_at, number FROM tasks WHERE number <= ? ORDER BY number DESC LIMIT 1
+"""
+FIRST_CREATED = """
+SELECT number FROM tasks WHERE number > ? ORDER BY number LIMIT 1
 """
 ADD_TASK = """
 INSERT INTO tasks (

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from eventq.errors import CatalogError, CatalogTooNewError
 from eventq.eventlog.durable import sync_directory
 from eventq.eventlog.file_lock import FILE_MODE
 
-Values = Sequence[Any]
+Values = Sequence[Any] | Mapping[str, Any]
 # How long to wait for another process that writes a block.
 BUSY_TIMEOUT_MS = 10_000
 # So much of the file is kept in memory while it is filled, in KiB; and while it is asked.
@@ -127,7 +127,7 @@ class Store:
     def rows(self, statement: str, values: Values = ()) -> list[tuple[Any, ...]]:
         """All rows of a statement. Raises CatalogError and StaleError."""
         with translated(self.path):
-            return self.connection.execute(statement, tuple(values)).fetchall()
+            return self.connection.execute(statement, values).fetchall()
 
     def refresh(self) -> None:
         """Reads again how far the catalog has come: another process may have gone on."""
@@ -170,6 +170,7 @@ class Store:
         self._write_tasks(fold)
         self._write_links(fold)
         self._write_minutes(fold)
+        about = about | ({"odd": 1} if fold.is_odd else {})
         self.connection.executemany(schema.PUT_ABOUT, list(about.items()))
         self.about.update(about)
 
