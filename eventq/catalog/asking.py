@@ -14,7 +14,7 @@ from eventq.catalog.question import Question
 from eventq.catalog.record import TaskRecord
 from eventq.catalog.schema import FINAL, SCHEDULED, STATES
 from eventq.catalog.selector import Selector, has_tags, has_words, is_in
-from eventq.catalog.store import Store, translated
+from eventq.catalog.store import Store
 from eventq.core.task import DEFAULT_LANE, TaskState
 from eventq.replay.points import Point
 
@@ -63,8 +63,11 @@ WHERE past.state IN (SELECT value FROM json_each(:past_codes))
     AND past.fork IN (SELECT value FROM json_each(:forks))
     AND past.from_seq <= :seq AND past.to_seq > :seq
 """
-# So many tasks at most are found by an index and then asked one by one: more than a short list needs
-# are quicker gone through in its order, and of a long list, in the order of the file.
+# What stands in these is all from here or from `question`: values are always bound.
+ORDERED = "SELECT {} FROM ({}){}"
+CONDITIONED = "SELECT {} FROM ({}) WHERE {}"
+# So many tasks at most are found by an index and then asked one by one. More are quicker gone
+# through in the order of a short list; for a long one, in that of the file.
 FEW, MANY, WINDOW = 20_000, 200_000, 20_000
 ORDERS: dict[Order, str] = {
     "number": "number",
@@ -86,9 +89,13 @@ class Asking:
         self._store = store
         self._base = base
         self._end = end
-        store.connection.create_scalar_function("is_in", is_in, 2, deterministic=True)
-        store.connection.create_scalar_function("has_words", has_words, 2, deterministic=True)
-        store.connection.create_scalar_function("has_tags", _has_tags(), 2, deterministic=True)
+        functions: dict[str, Any] = {
+            "is_in": is_in,
+            "has_words": has_words,
+            "has_tags": _has_tags(),
+        }
+        for name, function in functions.items():
+            store.connection.create_scalar_function(name, function, 2, deterministic=True)
 
     def find(
         self,
@@ -112,9 +119,11 @@ class Asking:
         """How many tasks are meant."""
         question = self._question(selector, at)
         parts = self._parts("count(*) AS n", question, at, most=MANY, is_windowed=False)
-        with translated(self._store.path):
-            rows = self._store.connection.execute(" UNION ALL ".join(parts), question.values)
-            return sum(n for (n,) in rows.fetchall())
+        return sum(n for (n,) in self._store.rows(" UNION ALL ".join(parts), question.values))
+
+    def forks(self, seq: int) -> list[int]:
+        """Under which numbers the looks at a position are filed."""
+        return forks_around(seq, self._end)
 
     def _rows(
         self,
@@ -148,18 +157,14 @@ class Asking:
     ) -> list[Any]:
         ending = f" ORDER BY {ORDERS[order]} LIMIT :limit"
         # Each part alone is in order, so that it need not be gone through to its end.
-        found = " UNION ALL ".join(f"SELECT * FROM ({part}{ending})" for part in parts)
-        with translated(self._store.path):
-            rows = self._store.connection.execute(
-                f"SELECT {columns} FROM ({found}){ending}", question.values
-            )
-            return rows.fetchall()
+        found = " UNION ALL ".join(ORDERED.format("*", part + ending, "") for part in parts)
+        return self._store.rows(ORDERED.format(columns, found, ending), question.values)
 
     def _question(self, selector: Selector, at: Point) -> Question:
         question = Question(self._store, selector, at, self._base)
         question.values |= {
             "seq": at.seq,
-            "forks": msgspec.json.encode(forks_around(at.seq, self._end)).decode(),
+            "forks": msgspec.json.encode(self.forks(at.seq)).decode(),
             "past_codes": msgspec.json.encode(question.codes).decode(),
         }
         return question
@@ -188,7 +193,7 @@ class Asking:
         if at.seq < self._end:
             parts += [(FIRST, everywhere), (PAST, everywhere)]
         return [
-            f"SELECT {columns} FROM ({source}) WHERE {' AND '.join(conditions) or '1'}"
+            CONDITIONED.format(columns, source, " AND ".join(conditions) or "1")
             for source, conditions in parts
         ]
 

@@ -9,18 +9,26 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
 
 from msgspec import Struct
 
 from eventq.catalog.asking import Asking, Order
+from eventq.catalog.counting import (
+    Change,
+    Counting,
+    EndedAttempt,
+    ErrorGroup,
+    Span,
+    SpanCounts,
+)
 from eventq.catalog.fold import Fold
 from eventq.catalog.place import catalog_path, prepare_folder
 from eventq.catalog.record import TaskRecord
 from eventq.catalog.selector import Selector
 from eventq.catalog.store import StaleError, Store, delete
 from eventq.core.commits import decode_at
-from eventq.core.seal import genesis
-from eventq.core.task import instant
+from eventq.core.task import TaskState, instant
 from eventq.errors import CatalogError, LogArchivedError, LogCorruptError, LogUnavailableError
 from eventq.eventlog import EventLog, Head
 from eventq.eventlog.contract import READ_EVENTS
@@ -29,6 +37,8 @@ from eventq.host.logger import SafeLogger
 from eventq.replay.points import Point
 from eventq.snapshot.starting import projection_at_start
 
+# Behind all instants and positions.
+LAST_US = LAST_SEQ = 2**62
 # How many events are folded before they are written: while a new one is filled, and later.
 FILLING_BLOCK, FOLLOWING_BLOCK = 200_000, 20_000
 # So many tasks at most are kept at hand from block to block.
@@ -174,12 +184,62 @@ class Catalog:
         asking, at = self._asking(at)
         return asking.count(selector, at)
 
+    def minutes(
+        self, since: int, until: int, *, by: Span = "minute", name: str | None = None
+    ) -> list[SpanCounts]:
+        """Counts and times of each minute or hour between two instants, in microseconds.
+
+        Those in which something happened, with a ``name`` or with any; oldest first.
+        """
+        return self._counting(None)[0].minutes(since, until, by, name)
+
+    def errors(
+        self,
+        at: Point | None = None,
+        *,
+        since: int = 0,
+        until: int = LAST_US,
+        limit: int = 100,
+    ) -> list[ErrorGroup]:
+        """Failures up to a point by type and place in the traceback, the most frequent first."""
+        counting, at = self._counting(at)
+        return counting.errors(at, since, until, limit)
+
+    def attempts(
+        self,
+        at: Point | None = None,
+        *,
+        node: str | None = None,
+        became: TaskState | None = None,
+        limit: int = 100,
+    ) -> list[EndedAttempt]:
+        """Attempts that were over at a point, the last that ended first.
+
+        Only those of a ``node``, or after which the task ``became`` this: completed, failed,
+        cancelled, or scheduled where it was given back.
+        """
+        counting, at = self._counting(at)
+        return counting.attempts(at, node=node, became=became, limit=limit)
+
+    def changes(
+        self,
+        *,
+        by: str | None = None,
+        bulk: str | None = None,
+        task: int | None = None,
+        before: int = LAST_SEQ,
+        limit: int = 100,
+    ) -> list[Change]:
+        """What people and programs have asked for before a position, the last first."""
+        counting, _ = self._counting(None)
+        return counting.changes(by=by, bulk=bulk, task=task, before=before, limit=limit)
+
     def info(self) -> CatalogInfo:
         """What the catalog holds. Raises CatalogError where there is none."""
         store, seq = self.store, self.seq
         [(tasks,)] = store.rows("SELECT count(*) FROM tasks")
-        sizes = [os.path.getsize(f"{self.path}{end}") for end in ("", "-wal") if
-                 os.path.exists(f"{self.path}{end}")]  # noqa: PTH110, PTH202 - plain text
+        files = [Path(f"{self.path}{end}") for end in ("", "-wal")]
+        size_bytes = sum(file.stat().st_size for file in files if file.exists())
         return CatalogInfo(
             self.path,
             seq,
@@ -187,7 +247,7 @@ class Catalog:
             max(0, self.log.head().seq - seq),
             self.begins,
             tasks,
-            sum(sizes),
+            size_bytes,
         )
 
     def drop(self) -> bool:
@@ -212,6 +272,10 @@ class Catalog:
         if self._asked is None or self._asked[0] is not store or self._asked[2] != self.seq:
             self._asked = store, Asking(store, base=self.base, end=self.seq), self.seq
         return self._asked[1], point
+
+    def _counting(self, at: Point | None) -> tuple[Counting, Point]:
+        asking, point = self._asking(at)
+        return Counting(self.store, asking, base=self.base), point
 
     def _look_again(self) -> None:
         """Takes over what another process has done since this one looked."""
@@ -345,15 +409,18 @@ def _why_foreign(log: EventLog, store: Store) -> str | None:
             return "it is of another namespace"
     except (KeyError, TypeError, ValueError):
         return "it is damaged: it does not say what it is of"
-    if seq == 0:
-        return None if seal == genesis(log.namespace) else "it is of another log"
+    return _why_not_at(log, seq, seal)
+
+
+def _why_not_at(log: EventLog, seq: int, seal: bytes) -> str | None:
+    """Why no commit of the log ends at a position with this seal; None where one does."""
     start = log.start()
-    if seq == start.seq:
-        return None if seal == start.seal else "it is of another log"
     if seq < start.seq:
         return "the log has been cut behind it"
     if seq > log.head().seq:
         return "it is of another log, or of one that has lost its end"
+    if seq == start.seq:
+        return None if seal == start.seal else "it is of another log"
     commit = log.read(after=seq - 1, limit=1)[0]
     if commit.last != seq or commit.seal != seal:
         return "it is of another log, or of one that has been rewritten"

@@ -7,6 +7,7 @@ That it comes to the same as the full fold is a property test's word. It writes 
 from __future__ import annotations
 
 from collections.abc import Callable
+
 import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
@@ -78,19 +79,34 @@ class Fold:
         self.tag_edits: list[tuple[int, int]] = []
         self.changes: list[Row] = []
         self.minutes: dict[tuple[int, int], MinuteCounts] = {}
+        self.moments: dict[int, int] = {}
         self._namespace = namespace
         self._words = words
         self._load = load
+        self._moves: dict[type, Callable[..., None]] = {
+            Leased: self._leased,
+            Completed: self._completed,
+            Failed: self._failed,
+            Retried: self._retried,
+            Expired: self._expired,
+            Cancelled: self._cancelled,
+            Released: self._released,
+            Updated: self._updated,
+            Refused: self._refused,
+            Unknown: self._unknown,
+        }
         self._sets: dict[tuple[str, int | None, str], int] = {}
         self._names: dict[str, int] = {}
+        self._nodes: dict[str, int] = {}
 
     def apply(self, commit: Commit, bodies: list[AnyKnown]) -> None:
         """Folds one commit."""
         at = time_of(commit.at, bodies[0]) if bodies else commit.at
         if at != commit.at:
             self.is_odd = True
-        lives, load, moves = self.lives, self._load, _MOVES
+        lives, load, moves = self.lives, self._load, self._moves
         minute = at // MINUTE_US
+        self.moments[minute] = commit.last
         for seq, (number, body) in enumerate(zip(commit.tasks, bodies, strict=True), commit.first):
             kind = type(body)
             if kind is Created:
@@ -108,7 +124,7 @@ class Fold:
                 lives[number] = life
             move = moves.get(kind)
             if move is not None:
-                move(self, life, seq, at, minute, body)
+                move(life, seq, at, minute, body)
 
     def take_over(self, seq: int, task: Task) -> None:
         """A task of which the log holds no beginning, as it stood behind a position."""
@@ -125,6 +141,7 @@ class Fold:
         life.error = None if error is None else self._words.error_id(error)
         if task.worker is not None:
             life.nodes = self._added("nodes", None, task.worker)
+            life.node = self._node(task.worker)
         life.fence = task.fence
         life.newer = None if task.newer is None else task.newer[0]
         self._set_tags(task.number, task.tags_json)
@@ -183,12 +200,13 @@ class Fold:
     def _leased(self, life: Life, seq: int, at: int, minute: int, body: Leased) -> None:
         if life.newer is not None:
             return self._note(life, seq, at)
-        self._change(life, seq)
+        self._change(life, seq, LEASED)
         life.state, life.attempts, life.fence = LEASED, body.attempt, seq
         life.last_seq, life.last_at = seq, at - self.base
         life.nodes = self._added("nodes", life.nodes, body.worker)
+        life.node = self._nodes.get(body.worker) or self._node(body.worker)
         waited = life.last_at - life.scheduled_at
-        life.waited = waited if waited > 0 else 0
+        life.waited = max(0, waited)
         counts = self._count(minute, life.name)
         counts.started += 1
         step = step_of(life.waited)
@@ -196,14 +214,14 @@ class Fold:
         return None
 
     def _completed(self, life: Life, seq: int, at: int, minute: int, body: Completed) -> None:
-        self._end_attempt(life, seq, at, minute)
+        self._end_attempt(life, seq, at, minute, COMPLETED)
         self._end(life, seq, at, COMPLETED, made=body.made)
         self._count(minute, life.name).completed += 1
 
     def _failed(self, life: Life, seq: int, at: int, minute: int, body: Failed) -> None:
         if life.newer is not None:
             return self._note(life, seq, at)
-        self._end_attempt(life, seq, at, minute)
+        self._end_attempt(life, seq, at, minute, FAILED)
         life.state = FAILED
         life.last_seq, life.last_at = seq, at - self.base
         life.error = self._words.error_id(body.error)
@@ -214,7 +232,7 @@ class Fold:
     def _retried(self, life: Life, seq: int, at: int, minute: int, body: Retried) -> None:
         if life.newer is not None:
             return self._note(life, seq, at)
-        self._change(life, seq)
+        self._change(life, seq, SCHEDULED)
         self._count(minute, life.name).retried += 1
         is_own, is_waiting = life.state == FAILED, False
         if life.state in FINAL and body.reopens is not None:
@@ -241,13 +259,13 @@ class Fold:
         return self.links.note_reopened(life.number, task)
 
     def _expired(self, life: Life, seq: int, at: int, minute: int, _body: Expired) -> None:
-        self._change(life, seq)
+        self._change(life, seq, EXPIRED)
         self._end(life, seq, at, EXPIRED)
         self._count(minute, life.name).expired += 1
 
     def _cancelled(self, life: Life, seq: int, at: int, minute: int, body: Cancelled) -> None:
         is_by_hand = body.cause is None and not self._is_by_worker(life, body.by)
-        self._end_attempt(life, seq, at, minute)
+        self._end_attempt(life, seq, at, minute, CANCELLED)
         self._end(life, seq, at, CANCELLED)
         self._count(minute, life.name).cancelled += 1
         if body.by is not None:
@@ -258,7 +276,7 @@ class Fold:
     def _released(self, life: Life, seq: int, at: int, minute: int, body: Released) -> None:
         if life.newer is not None:
             return self._note(life, seq, at)
-        self._end_attempt(life, seq, at, minute)
+        self._end_attempt(life, seq, at, minute, SCHEDULED)
         life.state, life.attempts = SCHEDULED, life.attempts - 1
         life.last_seq, life.last_at = seq, at - self.base
         if body.scheduled_at is not None:
@@ -268,7 +286,7 @@ class Fold:
     def _updated(self, life: Life, seq: int, at: int, _minute: int, body: Updated) -> None:
         if life.newer is not None:
             return self._note(life, seq, at)
-        self._change(life, seq)
+        self._change(life, seq, life.state)
         if body.priority is not None:
             life.priority = body.priority
         if body.scheduled_at is not None:
@@ -283,14 +301,14 @@ class Fold:
         return None
 
     def _refused(self, life: Life, seq: int, _at: int, _minute: int, body: Refused) -> None:
-        self._change(life, seq)
+        self._change(life, seq, life.state)
         life.refused += 1
         life.late = body.fence if life.late is None else min(life.late, body.fence)
 
     def _unknown(self, life: Life, seq: int, at: int, _minute: int, body: Unknown) -> None:
         if body.skip:
             return
-        self._change(life, seq)
+        self._change(life, seq, life.state)
         if life.newer is None:
             life.newer = seq
             if life.state not in FINAL:
@@ -300,15 +318,15 @@ class Fold:
         life.last_seq, life.last_at = seq, at - self.base
 
     def _note(self, life: Life, seq: int, at: int) -> None:
-        """An event behind one that only a newer eventq knows: where the task stands, nobody knows."""
-        self._change(life, seq)
+        """An event behind one that only a newer eventq knows: nobody knows where the task stands."""
+        self._change(life, seq, life.state)
         if life.state in FINAL:
             life.state, life.ended_at = UNKNOWN, None
         life.last_seq, life.last_at = seq, at - self.base
 
-    def _end_attempt(self, life: Life, seq: int, at: int, minute: int) -> None:
+    def _end_attempt(self, life: Life, seq: int, at: int, minute: int, became: int) -> None:
         """Its lease, if it has one, is over."""
-        self._change(life, seq)
+        self._change(life, seq, became)
         if life.state == LEASED:
             life.ran = at - self.base - life.last_at
             counts = self._count(minute, life.name)
@@ -333,7 +351,7 @@ class Fold:
             life = self.lives.get(number) or self._load(number)
             if life is not None:
                 self.lives[number] = life
-                self._change(life, seq)
+                self._change(life, seq, SCHEDULED)
                 life.state = SCHEDULED
 
     def _ask(
@@ -354,13 +372,13 @@ class Fold:
             return False
         return by in msgspec.json.decode(self._words.text_of(life.nodes))
 
-    def _change(self, life: Life, seq: int) -> None:
-        """How the task looked ends here, unless it has begun here."""
+    def _change(self, life: Life, seq: int, became: int) -> None:
+        """How the task looked ends here, unless it has begun here; a state comes next."""
         if life.since != seq:
             if life.first_to is None:
                 life.first_to = seq
             else:
-                self.past.append(life.past_row(seq))
+                self.past.append(life.past_row(seq, became))
             life.since = seq
         if not life.is_dirty:
             life.is_dirty = True
@@ -387,6 +405,10 @@ class Fold:
 
     def _name(self, name: str) -> int:
         found = self._names[name] = self._words.id_of("name", name)
+        return found
+
+    def _node(self, node: str) -> int:
+        found = self._nodes[node] = self._words.id_of("node", node)
         return found
 
     def _id(self, kind: str, text: str | None) -> int | None:
@@ -422,15 +444,3 @@ OF_QUEUE = frozenset(
     {Paused, Resumed, Limited, Shared, Planned, Unplanned, Ticked, Unfollowed},
 )
 _NO_TAGS = msgspec.Raw(b"{}")
-_MOVES: dict[type, Callable[..., None]] = {
-    Leased: Fold._leased,
-    Completed: Fold._completed,
-    Failed: Fold._failed,
-    Retried: Fold._retried,
-    Expired: Fold._expired,
-    Cancelled: Fold._cancelled,
-    Released: Fold._released,
-    Updated: Fold._updated,
-    Refused: Fold._refused,
-    Unknown: Fold._unknown,
-}

@@ -41,6 +41,8 @@ class Life(Struct, gc=False):
     last_at: int
     error: int | None = None
     nodes: int | None = None
+    node: int | None = None
+    """That of its last lease; of ``nodes``, it is one."""
     people: int | None = None
     waited: int | None = None
     ran: int | None = None
@@ -71,6 +73,7 @@ class Life(Struct, gc=False):
             self.last_at,
             self.error,
             self.nodes,
+            self.node,
             self.people,
             self.waited,
             self.ran,
@@ -82,10 +85,10 @@ class Life(Struct, gc=False):
             self.newer,
         )
 
-    def past_row(self, seq: int) -> Row:
-        """The look that a position ends, as a row of `past`."""
+    def past_row(self, seq: int, became: int) -> Row:
+        """The look that a position ends, as a row of `past`; a state comes next."""
         since = self.since
-        return (self.number, since, seq, fork_of(since, seq - 1), *self.look())
+        return (self.number, since, seq, fork_of(since, seq - 1), *self.look(), became)
 
     def new_row(self) -> Row:
         """The task as a row of `tasks` that is not there yet."""
@@ -123,7 +126,9 @@ def life_of(number: int, row: Row) -> Life:
     (key, name, lane, created_at, flow, schedule, first_to, first_state) = row[:8]
     (first_priority, first_scheduled_at, since, state, priority, attempts) = row[8:14]
     (scheduled_at, ended_at, last_seq, last_at) = row[14:18]
-    (error, nodes, people, waited, ran, lapses, refused, late, fence, tags_seq, newer) = row[18:]
+    (error, nodes, node, people, waited, ran, lapses, refused, late, fence, tags_seq, newer) = row[
+        18:
+    ]
     if ended_at is None and state in FINAL:
         ended_at = last_at
     return Life(
@@ -148,6 +153,7 @@ def life_of(number: int, row: Row) -> Life:
         last_at,
         error,
         nodes,
+        node,
         people,
         waited,
         ran,

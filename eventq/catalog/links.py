@@ -18,7 +18,7 @@ from eventq.core.waits import TaskWaits, Wait
 
 
 class KeptLink(Struct, array_like=True):
-    """An open task that comes after others, or belongs to a flow; and what it waits for, if it does."""
+    """An open task that comes after others or belongs to a flow, and what it waits for."""
 
     task: Task
     wait: Wait | None = None

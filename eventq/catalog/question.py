@@ -196,7 +196,9 @@ class Question:
         if selector.ended_after is not None or selector.ended_before is not None:
             self._ask("state IN (4, 5, 6)")
         if selector.created_after is not None or selector.created_before is not None:
-            self.values |= self._positions("number", selector.created_after, selector.created_before)
+            self.values |= self._positions(
+                "number", selector.created_after, selector.created_before
+            )
             self.conditions += ["number >= :number_least", "number < :number_most"]
             self.ways.append(BY_CREATED)
         least = max(filter(None, (selector.ended_after, selector.since)), default=None)

@@ -46,7 +46,8 @@ CREATE TABLE errors (
 CREATE UNIQUE INDEX errors_by_content ON errors (message, type, place);
 
 -- `first_to` is where its first look ended, NULL while it lasts; `since` is where the last began.
--- `fork` is a position inside a look by which it is found; see forks.py.
+-- `node` is that of its last lease. `fork` is a position inside a look by which it is found: see
+-- forks.py.
 CREATE TABLE tasks (
     number INTEGER PRIMARY KEY,
     key TEXT,
@@ -70,6 +71,7 @@ CREATE TABLE tasks (
     last_at INTEGER NOT NULL,
     error INTEGER,
     nodes INTEGER,
+    node INTEGER,
     people INTEGER,
     waited INTEGER,
     ran INTEGER,
@@ -81,6 +83,7 @@ CREATE TABLE tasks (
     newer INTEGER
 );
 
+-- Rows are in the order of `to_seq`; `became` is the state of the look that came next.
 CREATE TABLE past (
     task INTEGER NOT NULL,
     from_seq INTEGER NOT NULL,
@@ -95,6 +98,7 @@ CREATE TABLE past (
     last_at INTEGER NOT NULL,
     error INTEGER,
     nodes INTEGER,
+    node INTEGER,
     people INTEGER,
     waited INTEGER,
     ran INTEGER,
@@ -103,7 +107,8 @@ CREATE TABLE past (
     late INTEGER,
     fence INTEGER,
     tags_seq INTEGER,
-    newer INTEGER
+    newer INTEGER,
+    became INTEGER NOT NULL
 );
 
 -- Tags by the position of the event that set them: a task's number, or an `updated` event's.
@@ -135,6 +140,9 @@ CREATE TABLE minutes (
     PRIMARY KEY (minute, name)
 ) WITHOUT ROWID;
 
+-- The last position in each minute.
+CREATE TABLE moments (minute INTEGER PRIMARY KEY, seq INTEGER NOT NULL);
+
 -- Both hold no text, only which rows have a word.
 CREATE VIRTUAL TABLE tag_words USING fts5(
     words, content='', detail=none, columnsize=0, tokenize=ascii
@@ -146,7 +154,6 @@ CREATE VIRTUAL TABLE error_words USING fts5(
 
 # Made when a new catalog is filled: sorting once is quicker than inserting in between.
 INDEXES = """
-CREATE INDEX past_by_task ON past (task);
 CREATE INDEX past_by_fork ON past (state, fork);
 CREATE INDEX tasks_by_first_fork ON tasks (first_fork) WHERE first_fork IS NOT NULL;
 CREATE INDEX tasks_by_state ON tasks (state, number) WHERE state <> 4;
@@ -185,7 +192,7 @@ ADD_ERROR_WORDS = "INSERT INTO error_words (rowid, message) VALUES (?, ?)"
 LOAD_TASK = """
 SELECT key, name, lane, created_at, flow, schedule, first_to, first_state, first_priority,
     first_scheduled_at, since, state, priority, attempts, scheduled_at, ended_at, last_seq,
-    last_at, error, nodes, people, waited, ran, lapses, refused, late, fence, tags_seq, newer
+    last_at, error, nodes, node, people, waited, ran, lapses, refused, late, fence, tags_seq, newer
 FROM tasks
 WHERE number = ?
 """
@@ -199,24 +206,27 @@ ADD_TASK = """
 INSERT INTO tasks (
     number, key, name, lane, created_at, flow, schedule, first_to, first_fork, first_state,
     first_priority, first_scheduled_at, since, state, priority, attempts, scheduled_at, ended_at,
-    last_seq, last_at, error, nodes, people, waited, ran, lapses, refused, late, fence, tags_seq,
-    newer
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    last_seq, last_at, error, nodes, node, people, waited, ran, lapses, refused, late, fence,
+    tags_seq, newer
+) VALUES (
+    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
+)
 """
 CHANGE_TASK = """
 UPDATE tasks
 SET (
     first_to, first_fork, since, state, priority, attempts, scheduled_at, ended_at, last_seq,
-    last_at, error, nodes, people, waited, ran, lapses, refused, late, fence, tags_seq, newer
+    last_at, error, nodes, node, people, waited, ran, lapses, refused, late, fence, tags_seq, newer
 )
-    = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 WHERE number = ?
 """
 ADD_PAST = """
 INSERT INTO past (
     task, from_seq, to_seq, fork, state, priority, attempts, scheduled_at, ended_at, last_seq,
-    last_at, error, nodes, people, waited, ran, lapses, refused, late, fence, tags_seq, newer
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    last_at, error, nodes, node, people, waited, ran, lapses, refused, late, fence, tags_seq, newer,
+    became
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 ADD_TAGS = "INSERT INTO tags (seq, json) VALUES (?, ?)"
 ADD_TAG_EDIT = "INSERT INTO tag_edits (seq, task) VALUES (?, ?)"
@@ -230,4 +240,5 @@ DROP_LINK = "DELETE FROM links WHERE number = ?"
 PUT_FLOW = "INSERT OR REPLACE INTO flows (number, flow) VALUES (?, ?)"
 DROP_FLOW = "DELETE FROM flows WHERE number = ?"
 GET_MINUTE = "SELECT counts FROM minutes WHERE minute = ? AND name = ?"
+PUT_MOMENT = "INSERT OR REPLACE INTO moments (minute, seq) VALUES (?, ?)"
 PUT_MINUTE = "INSERT OR REPLACE INTO minutes (minute, name, counts) VALUES (?, ?, ?)"

@@ -18,7 +18,7 @@ from eventq.catalog import schema
 from eventq.catalog.fold import Fold
 from eventq.catalog.life import Life, life_of
 from eventq.catalog.minutes import decode_counts, encode_counts
-from eventq.catalog.words import Words
+from eventq.catalog.words import Words, rows_of
 from eventq.errors import CatalogError, CatalogTooNewError
 from eventq.eventlog.durable import sync_directory
 from eventq.eventlog.file_lock import FILE_MODE
@@ -175,7 +175,8 @@ class Store:
         self.about.update(about)
 
     def _write_tasks(self, fold: Fold) -> None:
-        new, changed = [], []
+        new: list[Life] = []
+        changed: list[Life] = []
         for life in fold.dirty:
             (changed if life.is_stored else new).append(life)
             life.is_stored, life.is_dirty = True, False
@@ -205,18 +206,20 @@ class Store:
     def _write_minutes(self, fold: Fold) -> None:
         rows = []
         for (minute, name), counts in fold.minutes.items():
-            known = self.connection.execute(schema.GET_MINUTE, (minute, name)).fetchall()
+            known = rows_of(self.connection, schema.GET_MINUTE, (minute, name))
             if known:
                 counts.add(decode_counts(known[0][0]))
             rows.append((minute, name, encode_counts(counts)))
         self.connection.executemany(schema.PUT_MINUTE, rows)
+        self.connection.executemany(schema.PUT_MOMENT, list(fold.moments.items()))
+        fold.moments.clear()
         fold.minutes.clear()
 
     def _check(self) -> None:
         """Raises what `open` must unless this is a catalog of this version."""
         self.connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-        [(application_id,)] = self.connection.execute("PRAGMA application_id").fetchall()
-        [(version,)] = self.connection.execute("PRAGMA user_version").fetchall()
+        [(application_id,)] = rows_of(self.connection, "PRAGMA application_id")
+        [(version,)] = rows_of(self.connection, "PRAGMA user_version")
         if application_id != schema.APPLICATION_ID:
             raise StaleError("it is no catalog")
         if version > schema.VERSION:
@@ -230,7 +233,7 @@ class Store:
         self.connection.execute("PRAGMA journal_mode = WAL")
         self.connection.execute("PRAGMA synchronous = NORMAL")
         self.connection.execute(f"PRAGMA cache_size = -{ASKING_CACHE}")
-        self.about = dict(self.connection.execute(schema.GET_ABOUT).fetchall())
+        self.about = dict(rows_of(self.connection, schema.GET_ABOUT))
 
 
 def delete(path: str) -> bool:

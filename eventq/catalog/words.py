@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import apsw
 
 from eventq.catalog import schema
@@ -43,8 +45,8 @@ class Words:
 
     def find(self, kind: str, text: str) -> int | None:
         """The number of a text of this kind; None without one."""
-        rows = self._connection.execute(schema.FIND_WORD, (kind, text)).fetchall()
-        return int(rows[0][0]) if rows else None
+        rows = rows_of(self._connection, schema.FIND_WORD, (kind, text))
+        return rows[0][0] if rows else None
 
     def text_of(self, number: int) -> str:
         """The text that has a number."""
@@ -52,8 +54,8 @@ class Words:
         if known is None:
             if len(self._texts) >= REMEMBERED:
                 self._texts.clear()
-            [(known,)] = self._connection.execute(schema.GET_WORD, (number,)).fetchall()
-            self._texts[number] = known
+            [(text,)] = rows_of(self._connection, schema.GET_WORD, (number,))
+            known = self._texts[number] = str(text)
         return known
 
     def error_id(self, error: ErrorInfo) -> int:
@@ -63,9 +65,9 @@ class Words:
             return known
         place = place_of(error.traceback)
         values = (error.message, self.id_of("error", error.type), place)
-        rows = self._connection.execute(schema.FIND_ERROR, values).fetchall()
+        rows = rows_of(self._connection, schema.FIND_ERROR, values)
         if rows:
-            found = int(rows[0][0])
+            found: int = rows[0][0]
         else:
             self._connection.execute(schema.ADD_ERROR, values)
             found = self._connection.last_insert_rowid()
@@ -78,5 +80,12 @@ class Words:
 
     def error_of(self, number: int) -> tuple[str, str, str]:
         """Type, message and place of an error."""
-        [row] = self._connection.execute(schema.GET_ERROR, (number,)).fetchall()
+        [row] = rows_of(self._connection, schema.GET_ERROR, (number,))
         return row[0], row[1], row[2]
+
+
+def rows_of(
+    connection: apsw.Connection, statement: str, values: tuple[Any, ...] = ()
+) -> list[tuple[Any, ...]]:
+    """All rows of a statement; who asks knows the types in them."""
+    return connection.execute(statement, values).fetchall()

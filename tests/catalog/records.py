@@ -95,5 +95,3 @@ def _attempts_in(history: list[Event]) -> dict[str, Any]:
         "refused": len(late),
         "ran_twice": any(fence != fences[-1] for fence in late),
     }
-
-

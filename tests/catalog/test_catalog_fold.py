@@ -1,4 +1,4 @@
-"""The catalog against a full fold, at any position, whatever has happened and however it was built."""
+"""The catalog against a full fold, at any position, however it was built."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from eventq.catalog.selector import Selector
 from eventq.eventlog import EventLog
 from eventq.replay.points import Point
 from tests.catalog.records import naive_records
+from tests.driver import memory_log
 from tests.stage import random_stage
 from tests.test_stateful import QueueMachine
 from tools.generate import generate
-from tests.driver import memory_log
 
 EVERYTHING = Selector()
 

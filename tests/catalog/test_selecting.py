@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -45,7 +44,7 @@ class Known:
 def known(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Known]:
-    """Two logs: one in which most things happen, and one with names, lanes and all sorts of tags."""
+    """Two logs: one in which most things happen, and one with names, lanes and more tags."""
     log = memory_log()
     if request.param == "bulk":
         make_bulk(log, tasks=700)
