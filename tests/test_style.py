@@ -56,6 +56,7 @@ ROOMS = (
     "archive",
     "verify",
     "audit",
+    "catalog",
     "aio",
     "queue",
     "sandbox",
