@@ -8,6 +8,7 @@ from typing import ClassVar
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
+from eventq.core.asking import NOBODY, Asking
 from eventq.core.command import Decision, Draft, PastTasks
 from eventq.core.definitions import Definition, adopted, hash_of
 from eventq.core.events import Cancelled
@@ -148,15 +149,14 @@ class CancelRunning(Struct, frozen=True):
     """Calls off tasks of a scope that run, a portion at a time. The result is how many."""
 
     scope: Scope
-    reason: str = ""
-    by: str | None = None
+    asking: Asking = NOBODY
     unconditional: ClassVar[bool] = False
     leasing: ClassVar[bool] = False
 
     def decide(self, projection: Projection, _past: PastTasks, _now: int) -> Decision[int]:
         """See Command.decide."""
         check_understood(projection.unknown)
-        body = Cancelled(self.reason, self.by)
+        body = Cancelled(**self.asking.marks)
         found = islice(fitting(self.scope, projection.leased()), CANCELLED_AT_ONCE)
         drafts: list[Draft] = [(task.number, body) for task in found]
         return Decision(drafts, len(drafts))

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from eventq.core.commits import KIND_OF
+from eventq.core.commits import KIND_OF, AnyRule
 from eventq.core.queue_events import (
-    Asked,
     Followed,
     Joined,
     Left,
@@ -71,7 +70,7 @@ class RulesBeside:
         _check_none(number, Followed)
         self.followers.take(seq, at, body)
 
-    def _take_asked(self, _seq: int, at: int, number: int, body: Asked) -> None:
+    def _take_asked(self, _seq: int, at: int, number: int, body: AnyRule) -> None:
         _check_none(number, type(body))
         self.bounds.say(at, body, self._tasks)
         if isinstance(body, (Limited, Shared)) or not self._order.is_governed:
