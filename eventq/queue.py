@@ -15,8 +15,13 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, Unpack
 import msgspec
 from msgspec.structs import replace
 
-from eventq.aio import AsyncSchedules, awaited, follow_log, taking
+from eventq.aio import AsyncPlan, AsyncSchedules, AsyncSelection, awaited, follow_log, taking
 from eventq.archive import open_archived
+from eventq.catalog.bulks import BulkState, list_bulks
+from eventq.catalog.finishing import finish_bulk, undo_of
+from eventq.catalog.plan import Applied, PassSearch, Plan, Selection
+from eventq.catalog.selector import Selector, SelectorOptions
+from eventq.catalog.undo_rules import RulePlan
 from eventq.core.asking import check_asking
 from eventq.core.commits import Event
 from eventq.core.create import NewTask
@@ -160,6 +165,7 @@ class Queue:
         self._node = Node(self.log, clock=clock or SystemClock())
         self._slot = RunSlot(self._node, chance=chance or random.random)
         self._ends = EndWatch(self._node)
+        self._search = PassSearch(self.log)
         self.task = self._registry.own.task
         """Registers a handler on this queue; see `Handlers.task`."""
         self.around = self._registry.own.around
@@ -472,6 +478,40 @@ class Queue:
         asking = check_asking(by, reason, via)
         return self._manage(key, UpdateTask(level, tags_json, at, delay_us, asking))
 
+    # Many at once.
+
+    def select(self, **selector: Unpack[SelectorOptions]) -> Selection:
+        """The tasks that fit all that is given, to be retried, cancelled or updated by a plan.
+
+        By how they stand: ``state``, ``name`` (or a pattern), ``lane``, ``tags`` with values,
+        ``text`` (words in the tags), ``key``, ``number``, ``flow``, ``schedule``; by their last
+        error: ``error`` (its type), ``message`` and ``place`` (text in these); by their attempts:
+        ``node``, ``min_attempts``, ``waited``, ``ran``, ``lapsed``, ``refused``, ``ran_twice``; by
+        instants (also ``"-2h"`` or ``"today"``): ``created_after``, ``created_before``,
+        ``ended_after``, ``ended_before``, ``since``, ``until`` (of their last change); ``by`` whom
+        something was done to them. Raises ArgumentError, also from a plan for no selector at all.
+        """
+        found = Selector.parse(now=self._node.now(), **selector)
+        return Selection(self._node, found, self._search)
+
+    def undo(self, change: int) -> Plan | RulePlan:
+        """A plan that takes back a change to many tasks, or what one event by hand did.
+
+        ``change``: the number of the change (`Applied.id`), or the position of the event. Tasks
+        that nothing has happened to since become what they were; the plan lists all others. An undo
+        has a number too, by which it can be undone. Raises NotUndoableError, ArgumentError.
+        """
+        return undo_of(self._node, check_count(change, "change", least=1, most=2**63 - 1))
+
+    def bulks(self) -> list[BulkState]:
+        """The changes to many tasks in the log, oldest first, also those that broke off."""
+        return list_bulks(self.log)
+
+    def finish_bulk(self, number: int) -> Applied:
+        """Makes what is left of a change that broke off. Raises ArgumentError, LogError."""
+        number = check_count(number, "number", least=1, most=2**63 - 1)
+        return finish_bulk(self._node, self._search, number)
+
     # Who may run when.
 
     def limits(self) -> list[BucketState]:
@@ -691,6 +731,16 @@ class AsyncQueue:
     pause = awaited(Queue.pause)
     resume = awaited(Queue.resume)
     pauses = awaited(Queue.pauses)
+    bulks = awaited(Queue.bulks)
+    finish_bulk = awaited(Queue.finish_bulk)
+
+    def select(self, **selector: Unpack[SelectorOptions]) -> AsyncSelection:
+        """See `Queue.select`; not awaited, since a plan asks first."""
+        return AsyncSelection(self.queue.select(**selector))
+
+    async def undo(self, change: int) -> AsyncPlan:
+        """See `Queue.undo`."""
+        return AsyncPlan(await in_thread(self.queue.undo, change))
 
     def flow(self, key: str | None = None) -> Flow:
         """See `Queue.flow`; here ``async with queue.flow() as flow``."""

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from eventq.core.asking import Asking
 from eventq.core.command import Draft, PastTasks
-from eventq.core.commits import encode_bodies
+from eventq.core.commits import AnyBody, encode_bodies
 from eventq.core.events import Cancelled, Reopening, Retried, Revived
 from eventq.core.link import Linking
 from eventq.core.projection import Projection
@@ -122,6 +122,16 @@ class Revival:
         self._reopen(task, Retried(before.scheduled_at_us, again, **asking.marks))
         self._revive(task.number)
 
+    def add(self, number: int, body: AnyBody) -> None:
+        """Something else happens to a task in the same commit."""
+        self._places[number] = len(self.drafts)
+        self._left_bytes -= len(encode_bodies([body])[0])
+        self.drafts.append((number, body))
+
+    def holds(self, number: int) -> bool:
+        """Whether something happens to this task here."""
+        return number in self._places
+
     @property
     def is_full(self) -> bool:
         """Whether nothing more finds room; one place is left for the word that all is back."""
@@ -193,10 +203,8 @@ class Revival:
         self._reopened[task.number] = None
         if task.unique is not None:
             self._uniques.add(task.unique)
-        self._places[task.number] = len(self.drafts)
-        # All that it brings back: it may come after thousands of tasks.
-        self._left_bytes -= len(encode_bodies([body])[0])
-        self.drafts.append((task.number, body))
+        # All that it brings back counts: it may come after thousands of tasks.
+        self.add(task.number, body)
 
 
 def reopening(task: Task, after: tuple[Predecessor, ...], now: int) -> Reopening:

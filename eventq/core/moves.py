@@ -198,6 +198,13 @@ def wait_over(task: Task) -> Task:
     return replace(task, recorded_state=SCHEDULED)
 
 
+def changes(body: AnyBody | Unknown) -> bool:
+    """Whether an event moves its task on: what is said beside it does not, nor a late outcome."""
+    if type(body) is Unknown:
+        return not body.skip
+    return not isinstance(body, (Told, Refused, Revived))
+
+
 def check_move(task: Task, seq: int, body: AnyBody | Unknown) -> None:
     """Raises LogCorruptError unless the event may come next in the task's life."""
     if task.recorded_state not in _LEGAL.get(type(body), ()):

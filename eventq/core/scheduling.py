@@ -65,7 +65,7 @@ class PlanSchedules(Struct, frozen=True):
 class EditSchedule(Struct, frozen=True):
     """Appends these events about a schedule, unless there has been one since ``seen``.
 
-    The result is whether they were appended.
+    ``seen`` 0: there was no such schedule. The result is whether they were appended.
     """
 
     schedule: str
@@ -78,7 +78,7 @@ class EditSchedule(Struct, frozen=True):
         """See Command.decide."""
         check_understood(projection.unknown)
         known = projection.schedules.get(self.schedule)
-        if known is None or known.seq != self.seen:
+        if (0 if known is None else known.seq) != self.seen:
             return Decision([], result=False)
         return Decision([(NODE, body) for body in self.bodies], result=True)
 
