@@ -9,6 +9,7 @@ The tree::
     |-- DuplicateTaskError                  an open task has this unique value
     |-- TaskNotFoundError (also LookupError)
     |-- NotAllowedError                     the task's state does not permit the command
+    |-- NotUndoableError                    what an event did cannot be taken back
     |-- QueueClosedError
     |-- AlreadyRunningError                 `run` was called while it runs
     |-- UnguardedError                      a program ran while it was imported for its handlers
@@ -152,6 +153,15 @@ class NotAllowedError(EventqError):
         self.holder = holder
         why = "" if holder is None else f", and task {shown(holder)} has its unique value"
         super().__init__(f"cannot {command} task {shown(key)}: it is {state}{why}")
+
+
+class NotUndoableError(EventqError):
+    """The event at this position cannot be taken back; ``why`` says what can be done instead."""
+
+    def __init__(self, position: int, why: str) -> None:
+        self.position = position
+        self.why = why
+        super().__init__(f"event {position} cannot be undone: {why}")
 
 
 class QueueClosedError(EventqError):

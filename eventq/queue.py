@@ -15,20 +15,27 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, Unpack
 import msgspec
 from msgspec.structs import replace
 
-from eventq.aio import AsyncSchedules, awaited, follow_log, taking
+from eventq.aio import AsyncPlan, AsyncSchedules, AsyncSelection, awaited, follow_log, taking
 from eventq.archive import open_archived
+from eventq.catalog.bulks import BulkState, list_bulks
+from eventq.catalog.finishing import finish_bulk, undo_of
+from eventq.catalog.plan import Applied, PassSearch, Plan, Selection
+from eventq.catalog.selector import Selector, SelectorOptions
+from eventq.catalog.undo_rules import RulePlan
+from eventq.core.asking import check_asking
 from eventq.core.commits import Event
 from eventq.core.create import NewTask
 from eventq.core.create_flow import CreateFlow
 from eventq.core.create_tasks import creating
 from eventq.core.durations import Duration
+from eventq.core.events import Asked
 from eventq.core.follow import DropFollower
 from eventq.core.govern import CancelRunning, PauseTasks, ResumeTasks, SetLimit, SetTurns
 from eventq.core.manage import CancelTask, ManageTask, RepeatTask, RetryTask, UpdateTask
 from eventq.core.new_task import TaskSpec, batches, make_orders, order_for
 from eventq.core.options import TaskOptions, make_policy
 from eventq.core.policy import DEFAULT_BACKOFF, Backoff
-from eventq.core.queue_events import Asked, Paused, Resumed, Shared
+from eventq.core.queue_events import Paused, Resumed, Shared
 from eventq.core.reference import ResultOf, check_task
 from eventq.core.rule_options import (
     ScopeOptions,
@@ -40,7 +47,6 @@ from eventq.core.rule_options import (
 from eventq.core.task import FINAL, Task
 from eventq.core.validation import (
     States,
-    check_by,
     check_count,
     check_duration,
     check_flag,
@@ -55,9 +61,9 @@ from eventq.core.validation import (
     check_query,
     check_states,
     check_tags,
-    check_text,
     check_values,
 )
+from eventq.core.values import Via
 from eventq.errors import ArgumentError, EventLoopError, EventqError, TaskNotFoundError
 from eventq.eventlog import EventLog, Rows, open_log
 from eventq.handlers.around import Call
@@ -159,6 +165,7 @@ class Queue:
         self._node = Node(self.log, clock=clock or SystemClock())
         self._slot = RunSlot(self._node, chance=chance or random.random)
         self._ends = EndWatch(self._node)
+        self._search = PassSearch(self.log)
         self.task = self._registry.own.task
         """Registers a handler on this queue; see `Handlers.task`."""
         self.around = self._registry.own.around
@@ -417,20 +424,27 @@ class Queue:
 
     # Managing.
 
-    def cancel(self, key: str, *, reason: str = "", by: str | None = None) -> Task:
+    # All of these take ``by``, who asks for it, and ``reason``, why; the log keeps both. ``via``
+    # says by what way: code, cli, console, or login, for a console that had proof of the name.
+
+    def cancel(
+        self, key: str, *, by: str | None = None, reason: str = "", via: Via = "code"
+    ) -> Task:
         """Cancels an open task; a running attempt learns of it from its ctx.
 
         Raises TaskNotFoundError, NotAllowedError for a completed or expired task.
         """
-        return self._manage(key, CancelTask(check_text(reason, "reason"), check_by(by)))
+        return self._manage(key, CancelTask(check_asking(by, reason, via)))
 
-    def retry(self, key: str, *, by: str | None = None) -> Task:
+    def retry(
+        self, key: str, *, by: str | None = None, reason: str = "", via: Via = "code"
+    ) -> Task:
         """Makes a waiting task ready now, or reopens an expired or cancelled one.
 
         A reopened task has its retries anew and its max_age counts from now. Raises
         TaskNotFoundError, NotAllowedError for a running or completed task.
         """
-        return self._manage(key, RetryTask(check_by(by)))
+        return self._manage(key, RetryTask(check_asking(by, reason, via)))
 
     def repeat(self, key: str) -> Task:
         """Makes a new task like a final one: its name, lane, tags, priority and policy.
@@ -451,6 +465,8 @@ class Queue:
         scheduled_at: datetime | None = None,
         delay: Duration | None = None,
         by: str | None = None,
+        reason: str = "",
+        via: Via = "code",
     ) -> Task:
         """Edits a task that is not running; None leaves a thing as it is. Raises as `retry`."""
         level = None if priority is None else check_priority(priority)
@@ -459,7 +475,42 @@ class Queue:
         delay_us = check_duration(delay, "delay")
         if at is not None and delay_us is not None:
             raise ArgumentError("delay", delay, "either delay or scheduled_at, not both")
-        return self._manage(key, UpdateTask(level, tags_json, at, delay_us, check_by(by)))
+        asking = check_asking(by, reason, via)
+        return self._manage(key, UpdateTask(level, tags_json, at, delay_us, asking))
+
+    # Many at once.
+
+    def select(self, **selector: Unpack[SelectorOptions]) -> Selection:
+        """The tasks that fit all that is given, to be retried, cancelled or updated by a plan.
+
+        By how they stand: ``state``, ``name`` (or a pattern), ``lane``, ``tags`` with values,
+        ``text`` (words in the tags), ``key``, ``number``, ``flow``, ``schedule``; by their last
+        error: ``error`` (its type), ``message`` and ``place`` (text in these); by their attempts:
+        ``node``, ``min_attempts``, ``waited``, ``ran``, ``lapsed``, ``refused``, ``ran_twice``; by
+        instants (also ``"-2h"`` or ``"today"``): ``created_after``, ``created_before``,
+        ``ended_after``, ``ended_before``, ``since``, ``until`` (of their last change); ``by`` whom
+        something was done to them. Raises ArgumentError, also from a plan for no selector at all.
+        """
+        found = Selector.parse(now=self._node.now(), **selector)
+        return Selection(self._node, found, self._search)
+
+    def undo(self, change: int) -> Plan | RulePlan:
+        """A plan that takes back a change to many tasks, or what one event by hand did.
+
+        ``change``: the number of the change (`Applied.id`), or the position of the event. Tasks
+        that nothing has happened to since become what they were; the plan lists all others. An undo
+        has a number too, by which it can be undone. Raises NotUndoableError, ArgumentError.
+        """
+        return undo_of(self._node, check_count(change, "change", least=1, most=2**63 - 1))
+
+    def bulks(self) -> list[BulkState]:
+        """The changes to many tasks in the log, oldest first, also those that broke off."""
+        return list_bulks(self.log)
+
+    def finish_bulk(self, number: int) -> Applied:
+        """Makes what is left of a change that broke off. Raises ArgumentError, LogError."""
+        number = check_count(number, "number", least=1, most=2**63 - 1)
+        return finish_bulk(self._node, self._search, number)
 
     # Who may run when.
 
@@ -477,6 +528,7 @@ class Queue:
         per: str | None = None,
         by: str | None = None,
         reason: str = "",
+        via: Via = "code",
     ) -> None:
         """Sets a limit by hand; it holds until the code's own definition changes.
 
@@ -484,7 +536,7 @@ class Queue:
         ArgumentError, also for another ``per`` while open tasks are counted by the one there is.
         """
         wanted = make_limited(name, running=running, rate=rate, per=per)
-        self._node.execute(SetLimit(self._asked(wanted, by, reason)))
+        self._node.execute(SetLimit(self._asked(wanted, by, reason, via)))
 
     def set_turns(
         self,
@@ -494,11 +546,12 @@ class Queue:
         lifted: bool = False,
         by: str | None = None,
         reason: str = "",
+        via: Via = "code",
     ) -> None:
         """Has shares take turns as `fair` does, by hand; ``lifted``: no more."""
         is_over = check_flag(lifted, "lifted")
         wanted = Shared(lifted=True) if is_over else make_shared(per=per, weights=weights)
-        self._node.execute(SetTurns(self._asked(wanted, by, reason)))
+        self._node.execute(SetTurns(self._asked(wanted, by, reason, via)))
 
     def pause(
         self,
@@ -507,6 +560,7 @@ class Queue:
         cancel_running: bool = False,
         by: str | None = None,
         reason: str = "",
+        via: Via = "code",
         **scope: Unpack[ScopeOptions],
     ) -> int:
         """Has no task of a scope leased until it is resumed, or ``until`` an instant or so long.
@@ -519,21 +573,27 @@ class Queue:
         found = make_scope(**scope)
         cancels = check_flag(cancel_running, "cancel_running")
         at = check_until(until, self._node.now())
-        paused = self._asked(Paused(scope=found, until=at), by, reason)
+        asking = check_asking(by, reason, via)
+        paused = Paused(found, at, **asking.marks)
         self._node.execute(PauseTasks(paused))
         cancelled = 0
         while cancels:
-            command = CancelRunning(found, paused.reason or "paused", paused.by)
+            command = CancelRunning(found, replace(asking, reason=reason or "paused"))
             count = self._node.execute(command).result
             cancelled += count
             cancels = count > 0
         return cancelled
 
     def resume(
-        self, *, by: str | None = None, reason: str = "", **scope: Unpack[ScopeOptions]
+        self,
+        *,
+        by: str | None = None,
+        reason: str = "",
+        via: Via = "code",
+        **scope: Unpack[ScopeOptions],
     ) -> None:
         """Ends the pause of this scope. Raises ArgumentError where there is none."""
-        resumed = self._asked(Resumed(scope=make_scope(**scope)), by, reason)
+        resumed = self._asked(Resumed(scope=make_scope(**scope)), by, reason, via)
         self._node.execute(ResumeTasks(resumed))
 
     def pauses(self) -> list[PauseState]:
@@ -541,12 +601,15 @@ class Queue:
         with self._node.reading() as projection:
             return pause_states(projection, self._node.now())
 
-    def drop_follower(self, name: str, *, by: str | None = None) -> None:
+    def drop_follower(
+        self, name: str, *, by: str | None = None, reason: str = "", via: Via = "code"
+    ) -> None:
         """Forgets a follower, so that archives do not wait for it. One that runs stops there.
 
         A later run that has its code begins anew. Raises ArgumentError where there is none.
         """
-        self._node.execute(DropFollower(check_name(name, "name"), check_by(by)))
+        asking = check_asking(by, reason, via)
+        self._node.execute(DropFollower(check_name(name, "name"), asking))
 
     def close(self) -> None:
         """Stops a run in progress, waits for it, and closes the log; may come twice.
@@ -595,8 +658,8 @@ class Queue:
         )
 
     @staticmethod
-    def _asked(body: A, by: str | None, reason: str) -> A:
-        return replace(body, by=check_by(by), reason=check_text(reason, "reason"))
+    def _asked(body: A, by: str | None, reason: str, via: Via) -> A:
+        return replace(body, **check_asking(by, reason, via).marks)
 
     def _create(self, orders: list[NewTask]) -> list[Task]:
         check_guarded("new")
@@ -668,6 +731,16 @@ class AsyncQueue:
     pause = awaited(Queue.pause)
     resume = awaited(Queue.resume)
     pauses = awaited(Queue.pauses)
+    bulks = awaited(Queue.bulks)
+    finish_bulk = awaited(Queue.finish_bulk)
+
+    def select(self, **selector: Unpack[SelectorOptions]) -> AsyncSelection:
+        """See `Queue.select`; not awaited, since a plan asks first."""
+        return AsyncSelection(self.queue.select(**selector))
+
+    async def undo(self, change: int) -> AsyncPlan:
+        """See `Queue.undo`."""
+        return AsyncPlan(await in_thread(self.queue.undo, change))
 
     def flow(self, key: str | None = None) -> Flow:
         """See `Queue.flow`; here ``async with queue.flow() as flow``."""

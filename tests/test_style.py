@@ -29,11 +29,13 @@ FILE_LINES = 430
 # Queue and AsyncQueue have each other, so that one module must hold both; the kinds of events are
 # one union; and the projection has all that folds.
 LONGER = {
-    "eventq/queue.py": 767,
-    "eventq/errors.py": 465,
+    "eventq/queue.py": 860,
+    "eventq/errors.py": 475,
     "eventq/core/projection.py": 555,
     "eventq/eventlog/sqlite/schema.py": 481,
-    "eventq/verify/rules.py": 521,
+    "eventq/verify/rules.py": 560,
+    "eventq/audit/reasons.py": 470,
+    "eventq/cli/views/tasks.py": 440,
     "tests/cli/test_commands.py": 440,
     "tests/core/test_events.py": 460,
     "tests/naive.py": 579,

@@ -225,7 +225,7 @@ class Catalog:
         self,
         *,
         by: str | None = None,
-        bulk: str | None = None,
+        bulk: int | None = None,
         task: int | None = None,
         before: int = LAST_SEQ,
         limit: int = 100,

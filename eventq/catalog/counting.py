@@ -149,7 +149,7 @@ class Change(Struct, frozen=True):
     by: str | None
     reason: str
     via: str | None
-    bulk: str | None
+    bulk: int | None
     undoes: int | None
 
 
@@ -205,7 +205,7 @@ class Counting:
         return found
 
     def changes(
-        self, *, by: str | None, bulk: str | None, task: int | None, before: int, limit: int
+        self, *, by: str | None, bulk: int | None, task: int | None, before: int, limit: int
     ) -> list[Change]:
         """What people and programs have asked for, the last first."""
         values = {"by": by, "bulk": bulk, "task": task, "before": before, "limit": limit}

@@ -39,11 +39,13 @@ from eventq.core.events import (
     Leased,
     Refused,
     Released,
+    Restoring,
     Retried,
     Updated,
 )
 from eventq.core.moves import create, first_state, reopen
 from eventq.core.queue_events import (
+    Bulk,
     Limited,
     Paused,
     Planned,
@@ -258,15 +260,17 @@ class Fold:
             assert task.recorded_state.value == first_state(content).value, "the core says both"
         return self.links.note_reopened(life.number, task)
 
-    def _expired(self, life: Life, seq: int, at: int, minute: int, _body: Expired) -> None:
+    def _expired(self, life: Life, seq: int, at: int, minute: int, body: Expired) -> None:
         self._change(life, seq, EXPIRED)
         self._end(life, seq, at, EXPIRED)
+        self._restore(life, body.restores)
         self._count(minute, life.name).expired += 1
 
     def _cancelled(self, life: Life, seq: int, at: int, minute: int, body: Cancelled) -> None:
         is_by_hand = body.cause is None and not self._is_by_worker(life, body.by)
         self._end_attempt(life, seq, at, minute, CANCELLED)
         self._end(life, seq, at, CANCELLED)
+        self._restore(life, body.restores)
         self._count(minute, life.name).cancelled += 1
         if body.by is not None:
             life.people = self._added("people", life.people, body.by)
@@ -318,7 +322,7 @@ class Fold:
         life.last_seq, life.last_at = seq, at - self.base
 
     def _note(self, life: Life, seq: int, at: int) -> None:
-        """An event behind one that only a newer eventq knows: nobody knows where the task stands."""
+        """An event behind one of a newer eventq: nobody knows where the task stands."""
         self._change(life, seq, life.state)
         if life.state in FINAL:
             life.state, life.ended_at = UNKNOWN, None
@@ -344,6 +348,12 @@ class Fold:
         number = life.number
         if is_open and (number in links.tasks or number in links.awaited):
             self._start(links.note_end(number, completed=state == COMPLETED, made=made), seq)
+
+    def _restore(self, life: Life, end: Restoring | None) -> None:
+        """A task whose coming back is taken back has ended when it did before."""
+        if end is not None:
+            life.scheduled_at = end.scheduled_at - self.base
+            life.ended_at = end.ended_at - self.base
 
     def _start(self, numbers: list[int], seq: int) -> None:
         """The wait of these tasks is over, by an event about another one."""
@@ -441,6 +451,6 @@ def text_of(tags_json: bytes) -> str:
 
 # About the queue, and asked for by somebody.
 OF_QUEUE = frozenset(
-    {Paused, Resumed, Limited, Shared, Planned, Unplanned, Ticked, Unfollowed},
+    {Bulk, Paused, Resumed, Limited, Shared, Planned, Unplanned, Ticked, Unfollowed},
 )
 _NO_TAGS = msgspec.Raw(b"{}")

@@ -13,8 +13,6 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from eventq.core.commits import AnyBody, Unknown
-from eventq.core.events import Refused, Revived, Told
 from eventq.core.task import TaskState
 
 _FRAME = re.compile(r'^ *File "(.+)", line (\d+), in (.+)$', re.MULTILINE)
@@ -39,7 +37,7 @@ class TaskRecord(Struct, frozen=True, gc=False):
     ended_at: int | None
     """When it came to its end; None while it is open."""
     last_seq: int
-    """The position of its last event that `changes` something."""
+    """The position of its last event that `moves.changes` something."""
     last_at: int
     """When that was decided."""
     error_type: str | None = None
@@ -63,13 +61,6 @@ class TaskRecord(Struct, frozen=True, gc=False):
     """How many outcomes came after their lease was lost."""
     ran_twice: bool = False
     """Such an outcome is of another lease than the last one."""
-
-
-def changes(body: AnyBody | Unknown) -> bool:
-    """Whether an event moves its task on: what is said beside it does not, nor a late outcome."""
-    if type(body) is Unknown:
-        return not body.skip
-    return not isinstance(body, (Told, Refused, Revived))
 
 
 def place_of(traceback: str) -> str:

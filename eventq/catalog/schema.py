@@ -128,7 +128,7 @@ CREATE TABLE changes (
     by TEXT,
     reason TEXT NOT NULL,
     via TEXT,
-    bulk TEXT,
+    bulk INTEGER,
     undoes INTEGER
 );
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from eventq.catalog.record import TaskRecord, changes, place_of
+from eventq.catalog.record import TaskRecord, place_of
 from eventq.core.commits import Event
 from eventq.core.events import Cancelled, Completed, Created, Failed, Leased, Refused, Released
+from eventq.core.moves import changes
 from eventq.core.task import FINAL, Task
 from eventq.core.values import LAPSED
 from eventq.eventlog import EventLog

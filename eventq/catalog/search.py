@@ -1,0 +1,197 @@
+"""Finds tasks in the catalog where it is at hand, else by a pass over the log; and says which.
+
+A catalog is at hand when it is there and has, or is brought in a moment to, the log's end. Whatever
+is wrong with it, the log answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from eventq.catalog.asking import Order
+from eventq.catalog.catalog import Catalog
+from eventq.catalog.passing import pass_over
+from eventq.catalog.place import catalog_path
+from eventq.catalog.plan import Found, PassSearch
+from eventq.catalog.record import TaskRecord
+from eventq.catalog.selector import Selector
+from eventq.catalog.store import StaleError
+from eventq.core.task import FINAL, Task, TaskState
+from eventq.errors import ArgumentError, CatalogError, LogError
+from eventq.eventlog import EventLog
+from eventq.host.logger import SafeLogger
+from eventq.replay.fold import task_of
+from eventq.replay.points import Point
+
+Source = Literal["catalog", "log"]
+
+# So many events are caught up with at once; with more, the catalog is left as it is.
+SOON_EVENTS = 20_000
+# How many records a plan shows at the most; as many tasks are asked for at a time.
+SAMPLE, PAGE = 100, 200
+
+logger = SafeLogger("eventq.catalog")
+
+
+class FoundTasks(Struct, frozen=True):
+    """Tasks as they stood at a point, and what says so."""
+
+    tasks: list[TaskRecord]
+    source: Source
+    """``catalog``, or ``log`` where a pass over it has found them."""
+    since_seq: int
+    """What is said holds of the events behind this position, and ..."""
+    seq: int
+    """... up to this one."""
+
+
+class TaskList(list[Task]):
+    """Tasks, and where those among them that are final were found."""
+
+    source: Source = "log"
+
+
+class CatalogSearch:
+    """Finds what a plan is to be about; see `plan.Search`."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self._pass = PassSearch(log)
+
+    def __call__(self, selector: Selector, states: frozenset[TaskState], point: Point, /) -> Found:
+        """See `plan.Search`."""
+        with at_hand(self._log, point) as catalog:
+            if catalog is not None:
+                wanted = [s for s in TaskState if s in states and _is_meant(selector, s)]
+                if not wanted:
+                    return Found([], [], catalog.count(selector, point), "catalog")
+                narrowed = replace(selector, states=tuple(map(str, wanted)))
+                pairs = catalog.numbers(narrowed, point)
+                sample = catalog.find(narrowed, point, limit=SAMPLE)
+                left_out = catalog.count(selector, point) - len(pairs)
+                return Found(pairs, sample, left_out, "catalog")
+        return self._pass(selector, states, point)
+
+
+def find_tasks(
+    log: EventLog,
+    selector: Selector,
+    at: Point,
+    *,
+    order: Order = "number",
+    limit: int | None = None,
+    path: str | None = None,
+) -> FoundTasks:
+    """The tasks that a selector means at a point, from the catalog where it is at hand.
+
+    Raises LogArchivedError for a point before the log begins.
+    """
+    with at_hand(log, at, path) as catalog:
+        if catalog is not None:
+            found = catalog.find(selector, at, order=order, limit=limit)
+            return FoundTasks(found, "catalog", catalog.begins, at.seq)
+    records = list(pass_over(log, selector, at))
+    if order != "number":
+        records.sort(key=_NEWEST[order], reverse=True)
+    return FoundTasks(records[:limit], "log", log.start().seq, at.seq)
+
+
+def final_of_catalog(
+    log: EventLog,
+    selector: Selector,
+    fits: Callable[[Iterable[Task]], Iterator[Task]],
+    at: Point,
+    limit: int,
+) -> list[Task] | None:
+    """Final tasks that a selector means and that fit, newest first; None without a catalog.
+
+    The catalog says which they are, and the log how they look.
+    """
+    with at_hand(log, at) as catalog:
+        if catalog is None:
+            return None
+        found: list[Task] = []
+        after: int | None = None
+        while len(found) < limit:
+            page = catalog.find(selector, at, order="-last", limit=PAGE, after=after)
+            tasks = (task_of(log, record.number, until=at.seq) for record in page)
+            found += fits(task for task in tasks if task is not None)
+            if len(page) < PAGE:
+                break
+            after = page[-1].last_seq
+        return [task.as_of(at.at) for task in found[:limit]]
+
+
+@contextmanager
+def at_hand(log: EventLog, at: Point, path: str | None = None) -> Iterator[Catalog | None]:
+    """The log's catalog, open, if it can answer for a point; else None. Costs a look at a file."""
+    catalog = _ready(log, at, path)
+    try:
+        yield catalog
+    finally:
+        if catalog is not None:
+            catalog.close()
+
+
+def _ready(log: EventLog, at: Point, path: str | None) -> Catalog | None:
+    try:
+        found = catalog_path(log, path)
+        if not Path(found).exists():
+            return None
+        catalog = Catalog.open(log, found)
+        with closed_on_error(catalog):
+            if not catalog.is_there:
+                said = {"path": found, "reason": catalog.rebuilt}
+                logger.warning("a catalog is not used: build it anew", extra=said)
+                return None
+            behind = at.seq - catalog.seq
+            if 0 < behind <= SOON_EVENTS:
+                catalog.catch_up(waits=False)
+            if catalog.is_there and catalog.begins <= at.seq <= catalog.seq:
+                return catalog
+        catalog.close()
+    except ArgumentError:
+        # A log in memory has none.
+        return None
+    except (CatalogError, StaleError, LogError) as error:
+        logger.warning("a catalog cannot be used", extra={"error": str(error)})
+    return None
+
+
+@contextmanager
+def closed_on_error(catalog: Catalog) -> Iterator[None]:
+    """Closes the catalog where the block fails."""
+    try:
+        yield
+    except BaseException:
+        with suppress(CatalogError):
+            catalog.close()
+        raise
+
+
+def final_selector(
+    states: Iterable[TaskState], name: str | None, lane: str | None, schedule: str | None
+) -> Selector:
+    """Final tasks in these states with a name, lane and schedule; None stands for any."""
+    return Selector(
+        states=tuple(str(state) for state in TaskState if state in FINAL and state in states),
+        names=() if name is None else (name,),
+        lanes=() if lane is None else (lane,),
+        schedule=schedule,
+    )
+
+
+def _is_meant(selector: Selector, state: TaskState) -> bool:
+    return not selector.states or state in selector.states
+
+
+_NEWEST: dict[Order, Callable[[TaskRecord], int]] = {
+    "-number": lambda record: record.number,
+    "-last": lambda record: record.last_seq,
+}
