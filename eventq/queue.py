@@ -19,7 +19,15 @@ from eventq.aio import AsyncPlan, AsyncSchedules, AsyncSelection, awaited, follo
 from eventq.archive import open_archived
 from eventq.catalog.bulks import BulkState, list_bulks
 from eventq.catalog.finishing import finish_bulk, undo_of
-from eventq.catalog.plan import Applied, PassSearch, Plan, Selection
+from eventq.catalog.orders import ORDERS, Order
+from eventq.catalog.plan import Applied, Plan, Selection
+from eventq.catalog.search import (
+    CatalogSearch,
+    FoundTasks,
+    TaskList,
+    final_of_catalog,
+    find_tasks,
+)
 from eventq.catalog.selector import Selector, SelectorOptions
 from eventq.catalog.undo_rules import RulePlan
 from eventq.core.asking import check_asking
@@ -80,7 +88,9 @@ from eventq.replay.attempts import PastAttempt, past_attempts
 from eventq.replay.blocking import waits_for
 from eventq.replay.fold import task_history
 from eventq.replay.followers import FollowerState, follower_states
+from eventq.replay.points import END, Point, PointLike, find_point
 from eventq.replay.query import (
+    LOOKUPS,
     Stats,
     TaskFilter,
     final_tasks,
@@ -165,7 +175,7 @@ class Queue:
         self._node = Node(self.log, clock=clock or SystemClock())
         self._slot = RunSlot(self._node, chance=chance or random.random)
         self._ends = EndWatch(self._node)
-        self._search = PassSearch(self.log)
+        self._search = CatalogSearch(self.log)
         self.task = self._registry.own.task
         """Registers a handler on this queue; see `Handlers.task`."""
         self.around = self._registry.own.around
@@ -323,14 +333,14 @@ class Queue:
         schedule: str | None = None,
         tags: Mapping[str, Any] | None = None,
         limit: int | None = None,
-    ) -> list[Task]:
+    ) -> TaskList:
         """Tasks in dispatch order: those leased, then ready, then scheduled, then unknown.
 
         ``state``: one or several of scheduled, ready, leased, unknown, completed, expired,
         cancelled; None means all that are open. Final tasks come last, newest first, read from the
-        end of the log: with a ``limit`` that costs little. ``name``: only tasks with this name, or
-        with one like ``"mail.*"``. ``lane``, ``tags``: only tasks with these values; ``schedule``:
-        only those that it made.
+        end of the log, or found in the catalog: with a ``limit`` that costs little. ``name``: only
+        tasks with this name, or with one like ``"mail.*"``. ``lane``, ``tags``: only tasks with
+        these values; ``schedule``: only those that it made.
         """
         limit = check_limit(limit)
         states = check_states(state)
@@ -345,16 +355,46 @@ class Queue:
             found = open_tasks(projection, states=states, wanted=wanted, limit=limit, now=now)
             ends = projection.final_counts()
         left = None if limit is None else limit - len(found)
+        count = sum(ends[state] for state in states & FINAL)
         # Not inside: it takes its time, in which a run must renew its leases.
-        return found + final_tasks(
-            self.log,
-            states=states,
-            wanted=wanted,
-            limit=left,
-            now=now,
-            until=seq,
-            count=sum(ends[state] for state in states & FINAL),
+        if count and left and left <= LOOKUPS:
+            by_catalog = final_of_catalog(self.log, states, wanted, Point(seq, now), left)
+            if by_catalog is not None:
+                return TaskList(found + by_catalog, source="catalog")
+        return TaskList(
+            found
+            + final_tasks(
+                self.log,
+                states=states,
+                wanted=wanted,
+                limit=left,
+                now=now,
+                until=seq,
+                count=count,
+            )
         )
+
+    def find(
+        self,
+        *,
+        at: PointLike | None = None,
+        order: Order = "number",
+        limit: int | None = 100,
+        **selector: Unpack[SelectorOptions],
+    ) -> FoundTasks:
+        """The tasks that fit all that is given, as in `select`, at any point of the log.
+
+        From the catalog where it is at hand, else by a pass over the log: ``source`` says which.
+        ``at``: a position, an instant, or a time ago; None: now. ``order``: by ``"number"``,
+        ``"-number"`` (the newest first) or ``"-last"`` (the last event's, the latest first).
+        Raises ArgumentError, and LogArchivedError for a point before the log begins.
+        """
+        if order not in ORDERS:
+            raise ArgumentError("order", order, f"one of {', '.join(ORDERS)}")
+        now = self._node.now()
+        wanted = Selector.parse(now=now, **selector)
+        point = find_point(self.log, END if at is None else at, now=now, argument="at")
+        return find_tasks(self.log, wanted, point, order=order, limit=check_limit(limit))
 
     def wait(self, key: str, *, timeout: Duration | None = None) -> Task:
         """The task, once it has ended; None waits without limit.
@@ -714,6 +754,7 @@ class AsyncQueue:
     new_many = awaited(Queue.new_many)
     get = awaited(Queue.get)
     tasks = awaited(Queue.tasks)
+    find = awaited(Queue.find)
     history = awaited(Queue.history)
     stats = awaited(Queue.stats)
     waits_for = awaited(Queue.waits_for)

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 from msgspec import Struct
 
-from eventq.catalog.asking import Asking, Order
 from eventq.catalog.counting import (
-    Change,
+    AskedChange,
     Counting,
     EndedAttempt,
     ErrorGroup,
@@ -23,7 +23,9 @@ from eventq.catalog.counting import (
     SpanCounts,
 )
 from eventq.catalog.fold import Fold
+from eventq.catalog.orders import Order
 from eventq.catalog.place import catalog_path, prepare_folder
+from eventq.catalog.queries import TaskQueries
 from eventq.catalog.record import TaskRecord
 from eventq.catalog.selector import Selector
 from eventq.catalog.store import StaleError, Store, delete
@@ -44,6 +46,7 @@ FILLING_BLOCK, FOLLOWING_BLOCK = 200_000, 20_000
 # So many tasks at most are kept at hand from block to block.
 AT_HAND = 200_000
 
+T = TypeVar("T")
 Progress = Callable[[int, int], None]
 """Told how many events are done, and of how many."""
 
@@ -76,7 +79,7 @@ class Catalog:
         """Why an earlier file is to be made anew; None where it is not."""
         self._store = store
         self._fold: Fold | None = None
-        self._asked: tuple[Store, Asking, int] | None = None
+        self._asked: tuple[Store, TaskQueries, int] | None = None
 
     @classmethod
     def open(cls, log: EventLog, path: str | os.PathLike[str] | None = None) -> Catalog:
@@ -91,7 +94,7 @@ class Catalog:
         try:
             store = Store.open(found)
         except StaleError as reason:
-            return cls(log, found, None, str(reason))
+            return cls(log, found, None, reason.problem)
         try:
             why = _why_foreign(log, store)
         except BaseException:
@@ -171,18 +174,20 @@ class Catalog:
         ``after`` is the number (or, ordered by the last event, its position) to go on behind.
         Raises CatalogError for a point behind the catalog, LogArchivedError for one before it.
         """
-        asking, at = self._asking(at)
-        return asking.find(selector, at, order=order, limit=limit, after=after)
+        return self._asked_of(
+            lambda queries, point: queries.find(
+                selector, point, order=order, limit=limit, after=after
+            ),
+            at,
+        )
 
     def numbers(self, selector: Selector, at: Point | None = None) -> list[tuple[int, int]]:
         """The tasks that are meant, with the position of the last event of each; see `find`."""
-        asking, at = self._asking(at)
-        return asking.numbers(selector, at)
+        return self._asked_of(lambda queries, point: queries.numbers(selector, point), at)
 
     def count(self, selector: Selector, at: Point | None = None) -> int:
         """How many tasks are meant; see `find`."""
-        asking, at = self._asking(at)
-        return asking.count(selector, at)
+        return self._asked_of(lambda queries, point: queries.count(selector, point), at)
 
     def minutes(
         self, since: int, until: int, *, by: Span = "minute", name: str | None = None
@@ -229,10 +234,14 @@ class Catalog:
         task: int | None = None,
         before: int = LAST_SEQ,
         limit: int = 100,
-    ) -> list[Change]:
+    ) -> list[AskedChange]:
         """What people and programs have asked for before a position, the last first."""
         counting, _ = self._counting(None)
         return counting.changes(by=by, bulk=bulk, task=task, before=before, limit=limit)
+
+    def refresh(self) -> None:
+        """Sees what another process has added to the file since."""
+        self.store.refresh()
 
     def info(self) -> CatalogInfo:
         """What the catalog holds. Raises CatalogError where there is none."""
@@ -261,7 +270,16 @@ class Catalog:
         if self._store is not None:
             self._store.close()
 
-    def _asking(self, at: Point | None) -> tuple[Asking, Point]:
+    def _asked_of(self, question: Callable[[TaskQueries, Point], T], at: Point | None) -> T:
+        """The answer; where the file turns out to be damaged, that of one made anew."""
+        try:
+            return question(*self._asking(at))
+        except StaleError as reason:
+            self._restart(reason.problem)
+            self.catch_up()
+            return question(*self._asking(at))
+
+    def _asking(self, at: Point | None) -> tuple[TaskQueries, Point]:
         """Who is to be asked, and at which point."""
         store = self.store
         point = Point(self.seq, self.at) if at is None else at
@@ -270,7 +288,7 @@ class Catalog:
         if point.seq < self.begins:
             raise LogArchivedError(point.seq, self.begins)
         if self._asked is None or self._asked[0] is not store or self._asked[2] != self.seq:
-            self._asked = store, Asking(store, base=self.base, end=self.seq), self.seq
+            self._asked = store, TaskQueries(store, base=self.base, end=self.seq), self.seq
         return self._asked[1], point
 
     def _counting(self, at: Point | None) -> tuple[Counting, Point]:
@@ -294,7 +312,7 @@ class Catalog:
                 return
             self._fold = None
         except StaleError as reason:
-            self._restart(str(reason))
+            self._restart(reason.problem)
 
     def _restart(self, reason: str) -> None:
         """This file is to be made anew."""
@@ -320,10 +338,8 @@ class Catalog:
             fold = self._begin(store, begin)
             self._go_on(store, fold, progress, FILLING_BLOCK)
             store.finish(self.path)
-        except BaseException as error:
+        except BaseException:
             store.discard()
-            if isinstance(error, StaleError):
-                raise CatalogError(self.path, str(error)) from error
             raise
         store.refresh()
         self._store, self._fold = store, None
@@ -357,8 +373,11 @@ class Catalog:
                 store.restore_links(fold)
             self._go_on(store, fold, progress, FOLLOWING_BLOCK)
             self._fold = fold
-        except (StaleError, LogArchivedError) as reason:
-            self._restart(str(reason))
+        except StaleError as reason:
+            self._restart(reason.problem)
+            self._fill(progress)
+        except LogArchivedError:
+            self._restart("the log has been cut behind it")
             self._fill(progress)
         except BaseException:
             # What it has folded and not written is lost with it.

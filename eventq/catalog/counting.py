@@ -8,8 +8,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from eventq.catalog.asking import Asking
 from eventq.catalog.minutes import MINUTE_US, MinuteCounts, decode_counts, percentile
+from eventq.catalog.queries import TaskQueries
 from eventq.catalog.schema import FAILED, STATES
 from eventq.catalog.store import Store
 from eventq.core.task import TaskState, instant
@@ -138,7 +138,7 @@ class EndedAttempt(Struct, frozen=True):
     message: str
 
 
-class Change(Struct, frozen=True):
+class AskedChange(Struct, frozen=True):
     """Something that a person or a program has asked for."""
 
     seq: int
@@ -156,7 +156,7 @@ class Change(Struct, frozen=True):
 class Counting:
     """Asks a catalog's file for numbers; ``base`` is what its instants count from."""
 
-    def __init__(self, store: Store, asking: Asking, *, base: int) -> None:
+    def __init__(self, store: Store, asking: TaskQueries, *, base: int) -> None:
         self._store = store
         self._asking = asking
         self._base = base
@@ -206,11 +206,11 @@ class Counting:
 
     def changes(
         self, *, by: str | None, bulk: int | None, task: int | None, before: int, limit: int
-    ) -> list[Change]:
+    ) -> list[AskedChange]:
         """What people and programs have asked for, the last first."""
         values = {"by": by, "bulk": bulk, "task": task, "before": before, "limit": limit}
         return [
-            Change(seq, instant(self._base + at), *rest)
+            AskedChange(seq, instant(self._base + at), *rest)
             for seq, at, *rest in self._store.rows(GET_CHANGES, values)
         ]
 

@@ -12,10 +12,10 @@ import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from eventq.catalog.asked import is_asked, text_of
 from eventq.catalog.life import Life, Row
-from eventq.catalog.links import Links
+from eventq.catalog.links import TaskLinks
 from eventq.catalog.minutes import MINUTE_US, MinuteCounts, step_of
-from eventq.catalog.record import words_in
 from eventq.catalog.schema import (
     CANCELLED,
     CODES,
@@ -44,19 +44,10 @@ from eventq.core.events import (
     Updated,
 )
 from eventq.core.moves import create, first_state, reopen
-from eventq.core.queue_events import (
-    Bulk,
-    Limited,
-    Paused,
-    Planned,
-    Resumed,
-    Shared,
-    Ticked,
-    Unfollowed,
-    Unplanned,
-)
 from eventq.core.task import Task
 from eventq.core.values import LAPSED, NODE
+
+NO_TAGS = msgspec.Raw(b"{}")
 
 Load = Callable[[int], Life | None]
 AnyKnown = AnyBody | Unknown
@@ -70,7 +61,7 @@ class Fold:
 
     def __init__(self, namespace: str, words: Words, load: Load, base: int) -> None:
         self.lives: dict[int, Life] = {}
-        self.links = Links()
+        self.links = TaskLinks()
         self.base = base
         self.is_odd = False
         """Events have been decided by other instants than those they were stamped with."""
@@ -115,7 +106,7 @@ class Fold:
                 self._created(seq, at, body)  # type: ignore[arg-type]
                 continue
             if number == NODE:
-                if kind in OF_QUEUE and _is_asked(body):
+                if is_asked(body):
                     self._note_change(seq, at, number, body)
                 continue
             life = lives.get(number)
@@ -193,7 +184,7 @@ class Fold:
             life.schedule = self._id("schedule", body.schedule)
         if body.flow is not None or body.after:
             life.flow = body.flow
-            task = create(self._namespace, seq, at, replace(body, tags=_NO_TAGS))
+            task = create(self._namespace, seq, at, replace(body, tags=NO_TAGS))
             life.state = life.first_state = CODES[task.recorded_state]
             self.links.note_created(task)
         self._set_tags(seq, bytes(body.tags))
@@ -254,7 +245,7 @@ class Fold:
             life.error = self._words.error_id(content.last_error)
         task = None
         if content.flow is not None or content.after:
-            content = replace(content, tags=_NO_TAGS)
+            content = replace(content, tags=NO_TAGS)
             brought = replace(body, reopens=content)
             task = reopen(self._namespace, life.number, seq, at, brought)
             assert task.recorded_state.value == first_state(content).value, "the core says both"
@@ -434,23 +425,3 @@ class Fold:
             found = self._words.id_of(kind, msgspec.json.encode(texts).decode())
             self._sets[kind, known, text] = found
         return found
-
-
-def _is_asked(body: AnyKnown) -> bool:
-    """Whether a person or a program has asked for this, rather than the code that defines it."""
-    is_of_clock = type(body) is Ticked and body.hand is None
-    return getattr(body, "code", None) is None and not is_of_clock
-
-
-def text_of(tags_json: bytes) -> str:
-    """The words of tags, as they are indexed: the JSON itself where that has just those."""
-    if tags_json.isascii() and b"\\" not in tags_json:
-        return tags_json.decode()
-    return " ".join(words_in(tags_json))
-
-
-# About the queue, and asked for by somebody.
-OF_QUEUE = frozenset(
-    {Bulk, Paused, Resumed, Limited, Shared, Planned, Unplanned, Ticked, Unfollowed},
-)
-_NO_TAGS = msgspec.Raw(b"{}")

@@ -30,7 +30,7 @@ _link_decoder = msgspec.msgpack.Decoder(KeptLink)
 _flow_decoder = msgspec.msgpack.Decoder(FlowState)
 
 
-class Links:
+class TaskLinks:
     """The open tasks that wait or belong to a flow; each method says whose wait is over by it."""
 
     def __init__(self) -> None:

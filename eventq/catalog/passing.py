@@ -88,7 +88,7 @@ class _Trace(Struct):
     fence: int = 0
     """Of the last lease."""
     refused_fence: int = 0
-    """Of the first late outcome."""
+    """Of the earliest lease whose outcome came late."""
     waited_us: int | None = None
     ran_us: int | None = None
     lapses: int = 0
@@ -119,7 +119,7 @@ class _Trace(Struct):
             self.lapses += body.error.type == LAPSED
         elif type(body) is Refused:
             self.refused += 1
-            self.refused_fence = self.refused_fence or body.fence
+            self.refused_fence = min(self.refused_fence or body.fence, body.fence)
         elif isinstance(body, ByHand) and body.by is not None and body.by not in self.by:
             self.by = (*self.by, body.by)
 

@@ -9,25 +9,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from eventq.catalog.asking import Order
-from eventq.catalog.catalog import Catalog
+from eventq.catalog.orders import Order
 from eventq.catalog.passing import pass_over
 from eventq.catalog.place import catalog_path
 from eventq.catalog.plan import Found, PassSearch
 from eventq.catalog.record import TaskRecord
 from eventq.catalog.selector import Selector
-from eventq.catalog.store import StaleError
 from eventq.core.task import FINAL, Task, TaskState
 from eventq.errors import ArgumentError, CatalogError, LogError
 from eventq.eventlog import EventLog
 from eventq.host.logger import SafeLogger
 from eventq.replay.fold import task_of
 from eventq.replay.points import Point
+from eventq.replay.query import TaskFilter
+
+if TYPE_CHECKING:
+    from eventq.catalog.catalog import Catalog
 
 Source = Literal["catalog", "log"]
 
@@ -54,7 +56,9 @@ class FoundTasks(Struct, frozen=True):
 class TaskList(list[Task]):
     """Tasks, and where those among them that are final were found."""
 
-    source: Source = "log"
+    def __init__(self, tasks: Iterable[Task], *, source: Source = "log") -> None:
+        super().__init__(tasks)
+        self.source = source
 
 
 class CatalogSearch:
@@ -103,16 +107,19 @@ def find_tasks(
 
 
 def final_of_catalog(
-    log: EventLog,
-    selector: Selector,
-    fits: Callable[[Iterable[Task]], Iterator[Task]],
-    at: Point,
-    limit: int,
+    log: EventLog, states: frozenset[TaskState], wanted: TaskFilter, at: Point, limit: int
 ) -> list[Task] | None:
-    """Final tasks that a selector means and that fit, newest first; None without a catalog.
+    """Final tasks in these states that are looked for, newest first; None without a catalog.
 
     The catalog says which they are, and the log how they look.
     """
+    selector = Selector(
+        states=tuple(sorted(map(str, states & FINAL))),
+        names=() if wanted.name is None else (wanted.name,),
+        lanes=() if wanted.lane is None else (wanted.lane,),
+        schedule=wanted.schedule,
+        tags=dict(wanted.tags or {}),
+    )
     with at_hand(log, at) as catalog:
         if catalog is None:
             return None
@@ -121,7 +128,7 @@ def final_of_catalog(
         while len(found) < limit:
             page = catalog.find(selector, at, order="-last", limit=PAGE, after=after)
             tasks = (task_of(log, record.number, until=at.seq) for record in page)
-            found += fits(task for task in tasks if task is not None)
+            found += wanted.chosen(task for task in tasks if task is not None)
             if len(page) < PAGE:
                 break
             after = page[-1].last_seq
@@ -144,6 +151,9 @@ def _ready(log: EventLog, at: Point, path: str | None) -> Catalog | None:
         found = catalog_path(log, path)
         if not Path(found).exists():
             return None
+        # Imported here: a program without a catalog needs no SQLite.
+        from eventq.catalog.catalog import Catalog  # noqa: PLC0415
+
         catalog = Catalog.open(log, found)
         with closed_on_error(catalog):
             if not catalog.is_there:
@@ -153,13 +163,13 @@ def _ready(log: EventLog, at: Point, path: str | None) -> Catalog | None:
             behind = at.seq - catalog.seq
             if 0 < behind <= SOON_EVENTS:
                 catalog.catch_up(waits=False)
-            if catalog.is_there and catalog.begins <= at.seq <= catalog.seq:
+            if catalog.begins <= at.seq <= catalog.seq:
                 return catalog
         catalog.close()
     except ArgumentError:
         # A log in memory has none.
         return None
-    except (CatalogError, StaleError, LogError) as error:
+    except (CatalogError, LogError) as error:
         logger.warning("a catalog cannot be used", extra={"error": str(error)})
     return None
 
@@ -175,20 +185,8 @@ def closed_on_error(catalog: Catalog) -> Iterator[None]:
         raise
 
 
-def final_selector(
-    states: Iterable[TaskState], name: str | None, lane: str | None, schedule: str | None
-) -> Selector:
-    """Final tasks in these states with a name, lane and schedule; None stands for any."""
-    return Selector(
-        states=tuple(str(state) for state in TaskState if state in FINAL and state in states),
-        names=() if name is None else (name,),
-        lanes=() if lane is None else (lane,),
-        schedule=schedule,
-    )
-
-
 def _is_meant(selector: Selector, state: TaskState) -> bool:
-    return not selector.states or state in selector.states
+    return not selector.states or str(state) in selector.states
 
 
 _NEWEST: dict[Order, Callable[[TaskRecord], int]] = {

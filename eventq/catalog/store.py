@@ -28,12 +28,14 @@ Values = Sequence[Any] | Mapping[str, Any]
 BUSY_TIMEOUT_MS = 10_000
 # So much of the file is kept in memory while it is filled, in KiB; and while it is asked.
 FILLING_CACHE, ASKING_CACHE = 200_000, 32_000
+# The most that SQLite can hold; tests make a disk full by less.
+MAX_PAGES = 4_294_967_294
 # Files that belong to a catalog beside its own.
 BESIDE = ("-wal", "-shm", "-journal", "-lock")
 
 
-class StaleError(Exception):
-    """This file is no catalog that can be used: it is to be made anew. Never leaves the room."""
+class StaleError(CatalogError):
+    """This file is no catalog that can be used, whatever the problem: it is to be made anew."""
 
 
 class Store:
@@ -41,6 +43,8 @@ class Store:
 
     def __init__(self, path: str, connection: apsw.Connection) -> None:
         self.path = path
+        self.named = path
+        """The path in errors: of one that is not finished, what it is to be."""
         self.connection = connection
         self.words = Words(connection)
         self.about: dict[str, Any] = {}
@@ -59,9 +63,9 @@ class Store:
                     connection.close()
                     raise
             except apsw.CantOpenError:
-                raise StaleError("there is none") from None
+                raise StaleError(path, "there is none") from None
             except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError) as error:
-                raise StaleError(f"it is damaged: {error}") from error
+                raise StaleError(path, f"it is damaged: {error}") from error
         return store
 
     @classmethod
@@ -76,18 +80,24 @@ class Store:
                 raise CatalogError(path, error.strerror or str(error)) from error
             connection = apsw.Connection(unfinished, flags=apsw.SQLITE_OPEN_READWRITE)
             store = cls(unfinished, connection)
-            for pragma in (
-                "journal_mode = OFF",
-                "synchronous = OFF",
-                "locking_mode = EXCLUSIVE",
-                "temp_store = MEMORY",
-                f"cache_size = -{FILLING_CACHE}",
-                f"application_id = {schema.APPLICATION_ID}",
-                f"user_version = {schema.VERSION}",
-            ):
-                connection.execute(f"PRAGMA {pragma}")
-            connection.execute(f"BEGIN;{schema.TABLES}COMMIT;")
-            store.note(about)
+            store.named = path
+            try:
+                for pragma in (
+                    "journal_mode = OFF",
+                    "synchronous = OFF",
+                    "locking_mode = EXCLUSIVE",
+                    "temp_store = MEMORY",
+                    f"cache_size = -{FILLING_CACHE}",
+                    f"application_id = {schema.APPLICATION_ID}",
+                    f"user_version = {schema.VERSION}",
+                ):
+                    connection.execute(f"PRAGMA {pragma}")
+                connection.execute(f"PRAGMA max_page_count = {MAX_PAGES}")
+                connection.execute(f"BEGIN;{schema.TABLES}COMMIT;")
+                store.note(about)
+            except BaseException:
+                store.discard()
+                raise
         return store
 
     def finish(self, path: str) -> None:
@@ -126,7 +136,7 @@ class Store:
 
     def rows(self, statement: str, values: Values = ()) -> list[tuple[Any, ...]]:
         """All rows of a statement. Raises CatalogError and StaleError."""
-        with translated(self.path):
+        with translated(self.named):
             return self.connection.execute(statement, values).fetchall()
 
     def refresh(self) -> None:
@@ -135,7 +145,7 @@ class Store:
 
     def note(self, about: dict[str, Any]) -> None:
         """Keeps what is to be known of the catalog as a whole."""
-        with translated(self.path):
+        with translated(self.named):
             self.connection.executemany(schema.PUT_ABOUT, list(about.items()))
         self.about.update(about)
 
@@ -153,7 +163,7 @@ class Store:
     @contextmanager
     def writing(self) -> Iterator[None]:
         """One transaction for what a block's fold writes on its way, and for its rows."""
-        with translated(self.path):
+        with translated(self.named):
             self.connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -221,11 +231,11 @@ class Store:
         [(application_id,)] = rows_of(self.connection, "PRAGMA application_id")
         [(version,)] = rows_of(self.connection, "PRAGMA user_version")
         if application_id != schema.APPLICATION_ID:
-            raise StaleError("it is no catalog")
+            raise StaleError(self.path, "it is no catalog")
         if version > schema.VERSION:
             raise CatalogTooNewError(self.path)
         if version < schema.VERSION:
-            raise StaleError("it is of an older eventq")
+            raise StaleError(self.path, "it is of an older eventq")
         self._settle()
 
     def _settle(self) -> None:
@@ -253,6 +263,6 @@ def translated(path: str) -> Iterator[None]:
     try:
         yield
     except (apsw.CorruptError, apsw.NotADBError) as error:
-        raise StaleError(f"it is damaged: {error}") from error
+        raise StaleError(path, f"it is damaged: {error}") from error
     except apsw.Error as error:
         raise CatalogError(path, str(error)) from error

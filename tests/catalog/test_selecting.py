@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eventq.catalog.asking import Order
 from eventq.catalog.catalog import Catalog
+from eventq.catalog.orders import Order
+from eventq.catalog.passing import pass_over
 from eventq.catalog.record import TaskRecord
 from eventq.catalog.selector import Selector
 from eventq.replay.points import Point
@@ -73,6 +74,7 @@ def test_a_selector_means_the_same_in_the_catalog(known: Known, data: st.DataObj
     pairs = [(record.number, record.last_seq) for record in expected]
     assert known.catalog.numbers(selector, point) == pairs
     assert known.catalog.count(selector, point) == len(expected)
+    assert list(pass_over(known.catalog.log, selector, point)) == expected
 
 
 @pytest.mark.parametrize("order", ["number", "-number", "-last"])

@@ -5,11 +5,12 @@ Three parts answer together: how tasks look now, how they looked at first, and i
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from eventq.catalog.forks import forks_around
+from eventq.catalog.orders import BEHIND, ORDERS, Order
 from eventq.catalog.question import Question
 from eventq.catalog.record import TaskRecord
 from eventq.catalog.schema import FINAL, SCHEDULED, STATES
@@ -17,9 +18,6 @@ from eventq.catalog.selector import Selector, has_tags, has_words, is_in
 from eventq.catalog.store import Store
 from eventq.core.task import DEFAULT_LANE, TaskState
 from eventq.replay.points import Point
-
-Order = Literal["number", "-number", "-last"]
-"""By number, the newest first, or by the last event, the latest first."""
 
 COLUMNS = (
     "number, key, name, lane, created_at, flow, schedule, since, state, priority, attempts, "
@@ -69,20 +67,10 @@ CONDITIONED = "SELECT {} FROM ({}) WHERE {}"
 # So many tasks at most are found by an index and then asked one by one. More are quicker gone
 # through in the order of a short list; for a long one, in that of the file.
 FEW, MANY, WINDOW = 20_000, 200_000, 20_000
-ORDERS: dict[Order, str] = {
-    "number": "number",
-    "-number": "number DESC",
-    "-last": "coalesce(last_seq, since) DESC",
-}
-BEHIND: dict[Order, str] = {
-    "number": "number > :after",
-    "-number": "number < :after",
-    "-last": "coalesce(last_seq, since) < :after",
-}
 GET_TAGS = "SELECT json FROM tags WHERE seq = ?"
 
 
-class Asking:
+class TaskQueries:
     """Asks a catalog's file; ``base`` is what its instants count from, ``end`` where it ends."""
 
     def __init__(self, store: Store, *, base: int, end: int) -> None:
