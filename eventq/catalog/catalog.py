@@ -28,7 +28,7 @@ from eventq.catalog.place import catalog_path, prepare_folder
 from eventq.catalog.queries import TaskQueries
 from eventq.catalog.record import TaskRecord
 from eventq.catalog.selector import Selector
-from eventq.catalog.store import StaleError, Store, delete
+from eventq.catalog.store import StaleError, Store, delete, translated
 from eventq.core.commits import decode_at
 from eventq.core.task import TaskState, instant
 from eventq.errors import CatalogError, LogArchivedError, LogCorruptError, LogUnavailableError
@@ -273,7 +273,8 @@ class Catalog:
     def _asked_of(self, question: Callable[[TaskQueries, Point], T], at: Point | None) -> T:
         """The answer; where the file turns out to be damaged, that of one made anew."""
         try:
-            return question(*self._asking(at))
+            with translated(self.path):
+                return question(*self._asking(at))
         except StaleError as reason:
             self._restart(reason.problem)
             self.catch_up()
