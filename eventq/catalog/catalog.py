@@ -28,7 +28,7 @@ from eventq.catalog.place import catalog_path, prepare_folder
 from eventq.catalog.queries import TaskQueries
 from eventq.catalog.record import TaskRecord
 from eventq.catalog.selector import Selector
-from eventq.catalog.store import StaleError, Store, delete, translated
+from eventq.catalog.store import StaleError, Store, delete, discard, translated
 from eventq.core.commits import decode_at
 from eventq.core.task import TaskState, instant
 from eventq.errors import CatalogError, LogArchivedError, LogCorruptError, LogUnavailableError
@@ -319,6 +319,8 @@ class Catalog:
         """This file is to be made anew."""
         self.close()
         self._store, self._fold, self.rebuilt = None, None, reason
+        # Or it would be taken for one that another process has made meanwhile.
+        discard(self.path)
 
     def _fill(self, progress: Progress | None) -> None:
         """Makes a new catalog, in a file that gets its name when it is whole."""

@@ -246,6 +246,13 @@ class Store:
         self.about = dict(rows_of(self.connection, schema.GET_ABOUT))
 
 
+def discard(path: str) -> None:
+    """Deletes a file that is no use, but not the lock that this process may hold."""
+    with suppress(OSError):
+        for end in ("", *BESIDE[:-1]):
+            Path(f"{path}{end}").unlink(missing_ok=True)
+
+
 def delete(path: str) -> bool:
     """Deletes a catalog and what belongs to it; returns whether there was one."""
     was_there = os.path.lexists(path)
