@@ -12,6 +12,8 @@ from eventq import __version__
 from eventq.cli import output
 from eventq.cli.commands.archive import archive, export, import_
 from eventq.cli.commands.bisect import bisect_command
+from eventq.cli.commands.bulk import group as bulk
+from eventq.cli.commands.bulk import undo
 from eventq.cli.commands.catalog import group as catalog
 from eventq.cli.commands.copy import copy, fork
 from eventq.cli.commands.diff import diff
@@ -40,7 +42,7 @@ HELP_WIDTH = 100
 
 # How the help groups the commands: each has one heading.
 HEADINGS = {
-    "Work": (demo, new, run, cancel, retry, repeat, update, schedules),
+    "Work": (demo, new, run, cancel, retry, repeat, update, bulk, undo, schedules),
     "Who may run when": (limit, limits, fair, pause, resume, pauses),
     "Look": (ls, show, stats, tail, flow_command, followers, catalog, sql, handlers, health),
     "Debug": (history, why_command, state, replay, diff, bisect_command),

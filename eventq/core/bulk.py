@@ -23,7 +23,7 @@ from eventq.core.moves import changes, fold_history
 from eventq.core.newer import check_understood
 from eventq.core.projection import Projection
 from eventq.core.queue_events import Bulk, BulkEnded
-from eventq.core.task import FINAL, PENDING, REOPENABLE, Task
+from eventq.core.task import FINAL, PENDING, REOPENABLE, Task, TaskState
 from eventq.core.undoing import take_back
 from eventq.core.values import COMMIT_EVENTS, NODE
 from eventq.errors import EventqError, NotAllowedError
@@ -186,6 +186,9 @@ class _Portion:
     def _retry(self, task: Task, place: int) -> None:
         said = self._said
         start = None if said.start_at is None else said.start_at + place * said.interval_us
+        if task.recorded_state is TaskState.WAITING:
+            # What it waits for may come back in this very commit.
+            raise NotAllowedError("retry", task.key, task.recorded_state)
         if task.recorded_state in PENDING and start is not None:
             at = max(start, self._now)
             self.revival.add(task.number, Updated(scheduled_at=at, **self._asking.marks))

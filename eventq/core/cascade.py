@@ -18,6 +18,7 @@ from eventq.core.command import Draft, PastTasks
 from eventq.core.commits import AnyBody, encode_bodies
 from eventq.core.events import Cancelled, Reopening, Retried, Revived
 from eventq.core.link import Linking
+from eventq.core.moves import changes
 from eventq.core.projection import Projection
 from eventq.core.task import Task, TaskState
 from eventq.core.values import Predecessor
@@ -100,15 +101,16 @@ class Revival:
         self._reopen(task, body)
         self._revive(task.number)
 
-    def bring_back(self, task: Task, before: Task, asking: Asking, *, waives: bool) -> None:
+    def bring_back(self, task: Task, before: Task, asking: Asking, *, opened: int) -> None:
         """A person takes a task's end back: it is as it was ``before``, but for a lost lease.
 
-        If it ``waives`` that, it minds as little as before what had failed.
+        What it did not mind that had failed when it was ``opened`` it does not mind now, unless
+        that has been brought back since.
         """
         waived = {each.task for each in before.after if each.verdict == "waived"}
         after = tuple(
             Predecessor(each.task, "waived")
-            if each.verdict == "failed" and (waives or each.task in waived)
+            if each.verdict == "failed" and each.task in waived and self._rests(each.task, opened)
             else each
             for each in self._linking.again(task, waives=False)
         )
@@ -198,6 +200,10 @@ class Revival:
             return self._linking.again(task, waives=False)
         except (ArgumentError, LogTooNewError):
             return None
+
+    def _rests(self, number: int, since: int) -> bool:
+        """Whether nothing has changed a task since a position."""
+        return not any(e.seq > since and changes(e.body) for e in self._past.history(number))
 
     def _reopen(self, task: Task, body: Retried) -> None:
         self._reopened[task.number] = None

@@ -22,6 +22,7 @@ NEVER = {
     "expired": "the queue gave the task up; retry it instead",
     "leased": "its attempt runs; cancel the task instead",
 }
+WAIVED = "the log does not say what failed task it no longer minded"
 BY_A_NODE = "a node decided it by itself"
 
 
@@ -43,8 +44,10 @@ def take_back(
     else:
         if task.unique is not None and revival.is_taken(task.unique):
             raise NotUndoableError(seq, "another open task has its unique value")
-        waives = any(isinstance(e.body, Updated) and e.body.waives for e in _since_open(history))
-        revival.bring_back(task, before, asking, waives=waives)
+        life = _life(history)
+        if any(isinstance(event.body, Updated) and event.body.waives for event in life):
+            raise NotUndoableError(seq, WAIVED)
+        revival.bring_back(task, before, asking, opened=life[0].seq)
 
 
 def before_event(namespace: str, history: list[Event], last: Event) -> Task:
@@ -68,7 +71,7 @@ def before_event(namespace: str, history: list[Event], last: Event) -> Task:
     if isinstance(body, Cancelled) and body.cause is not None and body.restores is None:
         raise NotUndoableError(last.seq, f"the end of task {body.cause} caused it; undo that")
     if isinstance(body, Updated) and body.waives:
-        raise NotUndoableError(last.seq, "what it no longer minds is forgotten")
+        raise NotUndoableError(last.seq, WAIVED)
     return before
 
 
@@ -103,7 +106,7 @@ def _end_of(before: Task, asking: Asking) -> Cancelled | Expired:
     return Expired(reason, restores, **asking.marks_but_reason)  # type: ignore[arg-type]
 
 
-def _since_open(history: list[Event]) -> list[Event]:
+def _life(history: list[Event]) -> list[Event]:
     """The events since the task was made, or reopened last."""
     begin = 0
     for place, event in enumerate(history):
