@@ -52,7 +52,8 @@ def catalog(bench: Bench) -> Iterator[Figure]:
     cpu_s = time.process_time() - begun_cpu_s
     yield Figure("built", time.perf_counter() - begun_s, "s", Floor(60, at_most=True))
     yield Figure("built, CPU", cpu_s, "s")
-    log_bytes = Path(log.url.removeprefix("sqlite:///")).stat().st_size
+    path = log.url.removeprefix("sqlite:///")
+    log_bytes = sum(file.stat().st_size for file in (Path(path), Path(f"{path}-wal")))
     size = Floor(0.6, at_most=True)
     yield Figure("size", found.info().size_bytes / log_bytes, "of the log", size)
     for where in ("the end", "the past"):
