@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from msgspec import Struct
 
+from eventq.catalog.belonging import why_foreign
 from eventq.catalog.counting import (
     AskedChange,
     Counting,
@@ -96,7 +97,7 @@ class Catalog:
         except StaleError as reason:
             return cls(log, found, None, reason.problem)
         try:
-            why = _why_foreign(log, store)
+            why = why_foreign(log, store)
         except BaseException:
             store.close()
             raise
@@ -301,7 +302,7 @@ class Catalog:
         if self._store is None:
             with suppress(StaleError):
                 found = Store.open(self.path) if os.path.lexists(self.path) else None
-                if found is not None and _why_foreign(self.log, found) is None:
+                if found is not None and why_foreign(self.log, found) is None:
                     self._store, self._fold = found, None
                 elif found is not None:
                     found.close()
@@ -416,34 +417,3 @@ class Catalog:
                 progress(seq, max(end, seq))
         store.write(fold, {"seq": seq, "at": at, "seal": seal})
         return seq
-
-
-def _why_foreign(log: EventLog, store: Store) -> str | None:
-    """Why a catalog is not of this log as it is now; None where it is.
-
-    Its position must be the end of a commit there, with the seal that it has: the seal covers all
-    that came before.
-    """
-    about = store.about
-    try:
-        seq, seal = int(about["seq"]), bytes(about["seal"])
-        if about["namespace"] != log.namespace:
-            return "it is of another namespace"
-    except (KeyError, TypeError, ValueError):
-        return "it is damaged: it does not say what it is of"
-    return _why_not_at(log, seq, seal)
-
-
-def _why_not_at(log: EventLog, seq: int, seal: bytes) -> str | None:
-    """Why no commit of the log ends at a position with this seal; None where one does."""
-    start = log.start()
-    if seq < start.seq:
-        return "the log has been cut behind it"
-    if seq > log.head().seq:
-        return "it is of another log, or of one that has lost its end"
-    if seq == start.seq:
-        return None if seal == start.seal else "it is of another log"
-    commit = log.read(after=seq - 1, limit=1)[0]
-    if commit.last != seq or commit.seal != seal:
-        return "it is of another log, or of one that has been rewritten"
-    return None
