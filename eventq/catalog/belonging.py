@@ -1,4 +1,4 @@
-"""Whether a catalog is of a log as it is now: by the position it has come to, and the seal there."""
+"""Whether a catalog is of a log as it is now: by the position it has come to and the seal there."""
 
 from __future__ import annotations
 
