@@ -45,6 +45,8 @@ from eventq.node.node import Node
 from eventq.replay.points import Point
 
 SAMPLE = 100
+# So many tasks at most are looked at for one commit.
+PORTION = COMMIT_EVENTS
 RETRIED = frozenset({TaskState.SCHEDULED, TaskState.EXPIRED, TaskState.CANCELLED})
 CANCELLED = frozenset(set(TaskState) - FINAL - {TaskState.FAILED, TaskState.UNKNOWN})
 UPDATED = frozenset({TaskState.WAITING, TaskState.SCHEDULED, TaskState.READY})
@@ -253,7 +255,7 @@ def apply_bulk(
     begin = changed = 0
     moved_on: list[MovedOn] = []
     while begin < len(pairs):
-        portion = tuple(pairs[begin : begin + COMMIT_EVENTS])
+        portion = tuple(pairs[begin : begin + PORTION])
         done = node.execute(ChangePortion(number, said, portion, begin)).result
         assert done.taken > 0, "one always finds room"
         begin += done.taken

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from eventq.catalog.plan import Applied
 from eventq.core.asking import Asking, check_asking
+from eventq.core.bulk import MovedOn
 from eventq.core.commits import OF_RULES, AnyBody, AnyRule, decode_at
 from eventq.core.govern import TakeBackRule
 from eventq.core.queue_events import Limited, Paused, Planned, Resumed, Shared, Ticked, Unplanned
@@ -37,6 +38,8 @@ class RulePlan(Struct, frozen=True):
     """What was said before; None where nothing was."""
     node: Node
     count: int = 1
+    moved_on: tuple[MovedOn, ...] = ()
+    """As of a `Plan`: it is about no tasks."""
 
     def apply(self, *, by: str | None = None, reason: str = "", via: Via = "code") -> Applied:
         """Says again what was said before. Raises NotUndoableError, LogError."""

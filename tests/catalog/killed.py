@@ -14,7 +14,7 @@ def main() -> None:
     """Begins a change, or finishes one, in small portions."""
     from eventq.catalog import plan  # noqa: PLC0415
 
-    plan.COMMIT_EVENTS = PORTION
+    plan.PORTION = PORTION
     with Queue(sys.argv[1], create=False) as queue:
         if len(sys.argv) > 2:
             queue.finish_bulk(int(sys.argv[2]))

@@ -12,13 +12,14 @@ from msgspec.structs import replace
 
 from eventq import ArgumentError, LogCorruptError, Queue
 from eventq.catalog.plan import Plan
+from eventq.catalog.selector import SelectorOptions
 from eventq.core.bulk import BeginBulk, ChangePortion
 from eventq.core.queue_events import Bulk
 from tests.catalog.many import queue_with
 from tests.checker import check_log
 from tests.support import ManualClock, node_of
 
-FAILED = {"state": "expired", "error": "ConnectionError"}
+FAILED: SelectorOptions = {"state": "expired", "error": "ConnectionError"}
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def test_what_has_moved_on_is_left_alone(queue: Queue) -> None:
 
 def test_what_an_action_does_nothing_to_is_left_out(queue: Queue) -> None:
     """The count is that of tasks which it changes."""
-    everything = {"created_after": "-1d"}
+    everything: SelectorOptions = {"created_after": "-1d"}
 
     assert [
         (plan.count, plan.left_out)

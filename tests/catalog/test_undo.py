@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from eventq import ArgumentError, NotUndoableError, Queue
+from eventq.catalog.selector import SelectorOptions
 from tests.catalog.many import queue_with, seen
 from tests.checker import check_log
 from tests.support import ManualClock
 
-FAILED = {"state": "expired", "error": "ConnectionError"}
+FAILED: SelectorOptions = {"state": "expired", "error": "ConnectionError"}
 
 
 @pytest.fixture
