@@ -63,7 +63,7 @@ SELECTOR_EXPECTED = (
 Progress = Callable[[int, int], None]
 
 
-class Selected(Struct, frozen=True):
+class PlannedTasks(Struct, frozen=True):
     """The tasks that a selector means, in some states, as they stood at a point."""
 
     pairs: list[Pair]
@@ -81,7 +81,7 @@ class Search(Protocol):
 
     def __call__(
         self, selector: Selector, states: frozenset[TaskState], point: Point, /
-    ) -> Selected:
+    ) -> PlannedTasks:
         """Exactly what a pass over the log up to the point would find."""
 
 
@@ -91,7 +91,9 @@ class PassSearch:
     def __init__(self, log: EventLog) -> None:
         self._log = log
 
-    def __call__(self, selector: Selector, states: frozenset[TaskState], point: Point) -> Selected:
+    def __call__(
+        self, selector: Selector, states: frozenset[TaskState], point: Point
+    ) -> PlannedTasks:
         """See Search."""
         pairs: list[Pair] = []
         sample: list[TaskRecord] = []
@@ -103,7 +105,7 @@ class PassSearch:
             pairs.append((record.number, record.last_seq))
             if len(sample) < SAMPLE:
                 sample.append(record)
-        return Selected(pairs, sample, left_out, "pass")
+        return PlannedTasks(pairs, sample, left_out, "pass")
 
 
 class Applied(Struct, frozen=True):
@@ -127,7 +129,7 @@ class Plan:
         self,
         node: Node,
         wanted: Bulk,
-        found: Selected,
+        found: PlannedTasks,
         *,
         delay_us: int | None = None,
         moved_on: Iterable[MovedOn] = (),
