@@ -63,7 +63,7 @@ SELECTOR_EXPECTED = (
 Progress = Callable[[int, int], None]
 
 
-class PlannedTasks(Struct, frozen=True):
+class MeantTasks(Struct, frozen=True):
     """The tasks that a selector means, in some states, as they stood at a point."""
 
     pairs: list[Pair]
@@ -81,7 +81,7 @@ class Search(Protocol):
 
     def __call__(
         self, selector: Selector, states: frozenset[TaskState], point: Point, /
-    ) -> PlannedTasks:
+    ) -> MeantTasks:
         """Exactly what a pass over the log up to the point would find."""
 
 
@@ -93,7 +93,7 @@ class PassSearch:
 
     def __call__(
         self, selector: Selector, states: frozenset[TaskState], point: Point
-    ) -> PlannedTasks:
+    ) -> MeantTasks:
         """See Search."""
         pairs: list[Pair] = []
         sample: list[TaskRecord] = []
@@ -105,7 +105,7 @@ class PassSearch:
             pairs.append((record.number, record.last_seq))
             if len(sample) < SAMPLE:
                 sample.append(record)
-        return PlannedTasks(pairs, sample, left_out, "pass")
+        return MeantTasks(pairs, sample, left_out, "pass")
 
 
 class Applied(Struct, frozen=True):
@@ -129,7 +129,7 @@ class Plan:
         self,
         node: Node,
         wanted: Bulk,
-        found: PlannedTasks,
+        found: MeantTasks,
         *,
         delay_us: int | None = None,
         moved_on: Iterable[MovedOn] = (),

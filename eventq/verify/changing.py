@@ -1,4 +1,4 @@
-"""Changes to many tasks, and what is taken back, judged again with nothing of core's.
+"""BulkRules to many tasks, and what is taken back, judged again with nothing of core's.
 
 Rule 20 of the design: a change can be told from its events, which are about no other tasks than it
 says, each once; and what an undo makes of a task is what it was.
@@ -29,7 +29,7 @@ class JudgedBulk(Struct):
     ended: bool = False
 
 
-class Changes:
+class BulkRules:
     """The changes to many tasks that go on, and the rule for what is taken back."""
 
     def __init__(self, past: Past) -> None:
