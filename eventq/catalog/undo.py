@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from eventq.catalog.bulks import find_event
 from eventq.catalog.passing import pass_over
-from eventq.catalog.plan import SAMPLE, Plan, MeantTasks, check_found
+from eventq.catalog.plan import SAMPLE, MeantTasks, Plan, check_found
 from eventq.catalog.selector import Selector
 from eventq.core.bulk import MovedOn, Pair, digest_of
 from eventq.core.commits import decode_at

@@ -1,4 +1,4 @@
-"""BulkRules to many tasks, and what is taken back, judged again with nothing of core's.
+"""Changes to many tasks, and what is taken back, judged again with nothing of core's.
 
 Rule 20 of the design: a change can be told from its events, which are about no other tasks than it
 says, each once; and what an undo makes of a task is what it was.
