@@ -63,7 +63,7 @@ SELECTOR_EXPECTED = (
 Progress = Callable[[int, int], None]
 
 
-class Found(Struct, frozen=True):
+class MeantTasks(Struct, frozen=True):
     """The tasks that a selector means, in some states, as they stood at a point."""
 
     pairs: list[Pair]
@@ -79,7 +79,9 @@ class Found(Struct, frozen=True):
 class Search(Protocol):
     """Finds what a selector means."""
 
-    def __call__(self, selector: Selector, states: frozenset[TaskState], point: Point, /) -> Found:
+    def __call__(
+        self, selector: Selector, states: frozenset[TaskState], point: Point, /
+    ) -> MeantTasks:
         """Exactly what a pass over the log up to the point would find."""
 
 
@@ -89,7 +91,9 @@ class PassSearch:
     def __init__(self, log: EventLog) -> None:
         self._log = log
 
-    def __call__(self, selector: Selector, states: frozenset[TaskState], point: Point) -> Found:
+    def __call__(
+        self, selector: Selector, states: frozenset[TaskState], point: Point
+    ) -> MeantTasks:
         """See Search."""
         pairs: list[Pair] = []
         sample: list[TaskRecord] = []
@@ -101,7 +105,7 @@ class PassSearch:
             pairs.append((record.number, record.last_seq))
             if len(sample) < SAMPLE:
                 sample.append(record)
-        return Found(pairs, sample, left_out, "pass")
+        return MeantTasks(pairs, sample, left_out, "pass")
 
 
 class Applied(Struct, frozen=True):
@@ -125,7 +129,7 @@ class Plan:
         self,
         node: Node,
         wanted: Bulk,
-        found: Found,
+        found: MeantTasks,
         *,
         delay_us: int | None = None,
         moved_on: Iterable[MovedOn] = (),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from eventq.catalog.bulks import find_event
 from eventq.catalog.passing import pass_over
-from eventq.catalog.plan import SAMPLE, Found, Plan, check_found
+from eventq.catalog.plan import SAMPLE, MeantTasks, Plan, check_found
 from eventq.catalog.selector import Selector
 from eventq.core.bulk import MovedOn, Pair, digest_of
 from eventq.core.commits import decode_at
@@ -42,7 +42,7 @@ def plan_undo(node: Node, position: int) -> Plan:
         pairs, moved_on = _changed_there(log, number, position, point.seq)
     numbers = tuple(number for number, _ in pairs[:SAMPLE])
     sample = list(pass_over(log, Selector(numbers=numbers), point)) if numbers else []
-    found = Found(pairs, sample, 0, "pass")
+    found = MeantTasks(pairs, sample, 0, "pass")
     wanted = Bulk("undo", point.seq, point.at, len(pairs), digest_of(pairs), undoes=position)
     return Plan(node, wanted, found, moved_on=moved_on)
 

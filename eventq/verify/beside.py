@@ -23,7 +23,7 @@ from eventq.core.queue_events import (
     Unplanned,
 )
 from eventq.verify.bounds import Bounds
-from eventq.verify.changing import Changes
+from eventq.verify.changing import BulkRules
 from eventq.verify.followers import Followers
 from eventq.verify.nodes import JoinedNodes
 from eventq.verify.order import Order
@@ -43,7 +43,7 @@ class RulesBeside:
         report: Report,
         past: Past,
     ) -> None:
-        self.changes = Changes(past)
+        self.changes = BulkRules(past)
         self.bounds = Bounds()
         self._order = order
         self._tasks = tasks

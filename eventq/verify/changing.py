@@ -21,7 +21,7 @@ RULE, UNDO = "bulk", "undo"
 Changing = Retried | Expired | Cancelled | Updated
 
 
-class Begun(Struct):
+class JudgedBulk(Struct):
     """A change that has begun, with the last events that its tasks had."""
 
     said: Bulk
@@ -29,12 +29,12 @@ class Begun(Struct):
     ended: bool = False
 
 
-class Changes:
+class BulkRules:
     """The changes to many tasks that go on, and the rule for what is taken back."""
 
     def __init__(self, past: Past) -> None:
         self._past = past
-        self._begun: dict[int, Begun] = {}
+        self._begun: dict[int, JudgedBulk] = {}
 
     def begin(self, seq: int, body: Bulk) -> None:
         """A change begins. Raises BrokenError."""
@@ -44,7 +44,7 @@ class Changes:
             raise BrokenError(RULE, f"a bulk {body.action} that says what it undoes, or does not")
         if (body.action == "undo") != (body.selector is UNSET):
             raise BrokenError(RULE, f"a bulk {body.action} and its selector do not fit")
-        self._begun[seq] = Begun(body)
+        self._begun[seq] = JudgedBulk(body)
 
     def end(self, seq: int, body: BulkEnded) -> None:
         """A change is done. Raises BrokenError where its events say otherwise."""
@@ -86,7 +86,7 @@ class Changes:
         if body.undoes is not None and last is not None:
             self._take_back(number, body, task, last, begun)
 
-    def _find(self, seq: int, bulk: int) -> Begun | None:
+    def _find(self, seq: int, bulk: int) -> JudgedBulk | None:
         """The change with this number; None where nothing can be said of it."""
         found = self._begun.get(bulk)
         if found is None and not (bulk < seq and self._past.is_trusted(bulk)):
@@ -94,7 +94,7 @@ class Changes:
         return found
 
     def _take_back(
-        self, number: int, body: Changing, task: Seen, last: Last, begun: Begun | None
+        self, number: int, body: Changing, task: Seen, last: Last, begun: JudgedBulk | None
     ) -> None:
         """What it takes back is the task's last event, and the task is what it was before that."""
         if last.seq != body.undoes:
