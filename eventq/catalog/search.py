@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from eventq.catalog.orders import Order
 from eventq.catalog.passing import pass_over
 from eventq.catalog.place import catalog_path
-from eventq.catalog.plan import Found, PassSearch
+from eventq.catalog.plan import MeantTasks, PassSearch
 from eventq.catalog.record import TaskRecord
 from eventq.catalog.selector import Selector
 from eventq.core.task import FINAL, Task, TaskState
@@ -68,18 +68,20 @@ class CatalogSearch:
         self._log = log
         self._pass = PassSearch(log)
 
-    def __call__(self, selector: Selector, states: frozenset[TaskState], point: Point, /) -> Found:
+    def __call__(
+        self, selector: Selector, states: frozenset[TaskState], point: Point, /
+    ) -> MeantTasks:
         """See `plan.Search`."""
         with at_hand(self._log, point) as catalog:
             if catalog is not None:
                 wanted = [s for s in TaskState if s in states and _is_meant(selector, s)]
                 if not wanted:
-                    return Found([], [], catalog.count(selector, point), "catalog")
+                    return MeantTasks([], [], catalog.count(selector, point), "catalog")
                 narrowed = replace(selector, states=tuple(map(str, wanted)))
                 pairs = catalog.numbers(narrowed, point)
                 sample = catalog.find(narrowed, point, limit=SAMPLE)
                 left_out = catalog.count(selector, point) - len(pairs)
-                return Found(pairs, sample, left_out, "catalog")
+                return MeantTasks(pairs, sample, left_out, "catalog")
         return self._pass(selector, states, point)
 
 
