@@ -40,11 +40,12 @@ GROUP BY words.text, errors.place
 ORDER BY sum(n) DESC, words.text, errors.place
 LIMIT :limit
 """
+# A look of a leased task also ends, and another begins, where an outcome of an earlier lease comes.
 GET_ATTEMPTS = """
-SELECT past.rowid, past.task, past.from_seq, past.to_seq, past.last_at, words.text, past.attempts,
+SELECT past.rowid, past.task, past.fence, past.to_seq, past.last_at, words.text, past.attempts,
     past.became
 FROM past NOT INDEXED LEFT JOIN words ON words.id = past.node
-WHERE past.state = 2 AND past.to_seq <= :before
+WHERE past.state = 2 AND past.became <> 2 AND past.to_seq <= :before
     AND (:node IS NULL OR words.text = :node) AND (:became IS NULL OR past.became = :became)
 ORDER BY past.rowid DESC
 LIMIT :limit

@@ -15,6 +15,7 @@ from eventq.catalog.catalog import Catalog
 from eventq.catalog.selector import Selector
 from eventq.eventlog import EventLog
 from eventq.replay.points import Point
+from tests.catalog.counts import naive_attempts, naive_changes, naive_failures
 from tests.catalog.records import naive_records
 from tests.driver import memory_log
 from tests.stage import random_stage
@@ -22,6 +23,7 @@ from tests.test_stateful import QueueMachine
 from tools.generate import generate
 
 EVERYTHING = Selector()
+EVERY = 1_000_000
 
 
 def points_of(log: EventLog, chance: random.Random, count: int) -> list[Point]:
@@ -45,6 +47,15 @@ def assert_as_folded(catalog: Catalog, point: Point) -> None:
     assert catalog.count(EVERYTHING, point) == len(theirs)
     pairs = [(record.number, record.last_seq) for record in theirs]
     assert catalog.numbers(EVERYTHING, point) == pairs
+
+
+def assert_as_counted(catalog: Catalog, point: Point) -> None:
+    """Asserts that attempts, failures and actions by hand are those of the histories."""
+    log = catalog.log
+    assert catalog.attempts(point, limit=EVERY) == naive_attempts(log, point)
+    failures = {(g.type, g.place): g.failures for g in catalog.errors(point, limit=EVERY)}
+    assert failures == naive_failures(log, point)
+    assert catalog.changes(limit=EVERY) == naive_changes(log)
 
 
 class CatalogMachine(QueueMachine):
@@ -72,6 +83,7 @@ class CatalogMachine(QueueMachine):
         chance = random.Random(self.log.head().seq)
         for point in points_of(self.log, chance, 4):
             assert_as_folded(self.catalog, point)
+            assert_as_counted(self.catalog, point)
         self.catalog.close()
         self.folder.cleanup()
 
