@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
-from eventq.catalog.store import Store
+from eventq.catalog.store import StaleError, Store
 from eventq.eventlog import EventLog
 
 
-def why_foreign(log: EventLog, store: Store) -> str | None:
-    """Why a catalog is not of this log as it is now; None where it is.
+def open_own(log: EventLog, path: str) -> Store:
+    """The catalog at a path, which must be of this log as it is now.
+
+    Raises StaleError for any other, CatalogTooNewError, CatalogError and LogError.
+    """
+    store = Store.open(path)
+    try:
+        check_own(log, store)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def check_own(log: EventLog, store: Store) -> None:
+    """Raises StaleError unless a catalog is of this log as it is now.
 
     Its position must be the end of a commit there, with the seal that it has: the seal covers all
     that came before.
     """
     about = store.about
     try:
-        seq, seal = int(about["seq"]), bytes(about["seal"])
-        if about["namespace"] != log.namespace:
-            return "it is of another namespace"
+        seq, seal, namespace = int(about["seq"]), bytes(about["seal"]), about["namespace"]
     except (KeyError, TypeError, ValueError):
-        return "it is damaged: it does not say what it is of"
-    return _why_not_at(log, seq, seal)
+        why: str | None = "it is damaged: it does not say what it is of"
+    else:
+        is_other = namespace != log.namespace
+        why = "it is of another namespace" if is_other else _why_not_at(log, seq, seal)
+    if why is not None:
+        raise StaleError(store.path, why)
 
 
 def _why_not_at(log: EventLog, seq: int, seal: bytes) -> str | None:

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from msgspec import Struct
 
-from eventq.catalog.belonging import why_foreign
+from eventq.catalog.belonging import check_own, open_own
 from eventq.catalog.counting import (
     AskedChange,
     Counting,
@@ -93,18 +93,9 @@ class Catalog:
         if not os.path.lexists(found):
             return cls(log, found, None, None)
         try:
-            store = Store.open(found)
+            return cls(log, found, open_own(log, found), None)
         except StaleError as reason:
             return cls(log, found, None, reason.problem)
-        try:
-            why = why_foreign(log, store)
-        except BaseException:
-            store.close()
-            raise
-        if why is not None:
-            store.close()
-            return cls(log, found, None, why)
-        return cls(log, found, store, None)
 
     @property
     def store(self) -> Store:
@@ -197,7 +188,7 @@ class Catalog:
 
         Those in which something happened, with a ``name`` or with any; oldest first.
         """
-        return self._counting(None)[0].minutes(since, until, by, name)
+        return self._counted(lambda counting, _: counting.minutes(since, until, by, name), None)
 
     def errors(
         self,
@@ -208,8 +199,9 @@ class Catalog:
         limit: int = 100,
     ) -> list[ErrorGroup]:
         """Failures up to a point by type and place in the traceback, the most frequent first."""
-        counting, at = self._counting(at)
-        return counting.errors(at, since, until, limit)
+        return self._counted(
+            lambda counting, point: counting.errors(point, since, until, limit), at
+        )
 
     def attempts(
         self,
@@ -224,8 +216,10 @@ class Catalog:
         Only those of a ``node``, or after which the task ``became`` this: completed, failed,
         cancelled, or scheduled where it was given back.
         """
-        counting, at = self._counting(at)
-        return counting.attempts(at, node=node, became=became, limit=limit)
+        return self._counted(
+            lambda counting, point: counting.attempts(point, node=node, became=became, limit=limit),
+            at,
+        )
 
     def changes(
         self,
@@ -237,8 +231,12 @@ class Catalog:
         limit: int = 100,
     ) -> list[AskedChange]:
         """What people and programs have asked for before a position, the last first."""
-        counting, _ = self._counting(None)
-        return counting.changes(by=by, bulk=bulk, task=task, before=before, limit=limit)
+        return self._counted(
+            lambda counting, _: counting.changes(
+                by=by, bulk=bulk, task=task, before=before, limit=limit
+            ),
+            None,
+        )
 
     def refresh(self) -> None:
         """Sees what another process has added to the file since."""
@@ -281,6 +279,13 @@ class Catalog:
             self.catch_up()
             return question(*self._asking(at))
 
+    def _counted(self, question: Callable[[Counting, Point], T], at: Point | None) -> T:
+        """The answer to a question for numbers; see `_asked_of`."""
+        return self._asked_of(
+            lambda queries, point: question(Counting(self.store, queries, base=self.base), point),
+            at,
+        )
+
     def _asking(self, at: Point | None) -> tuple[TaskQueries, Point]:
         """Who is to be asked, and at which point."""
         store = self.store
@@ -293,19 +298,12 @@ class Catalog:
             self._asked = store, TaskQueries(store, base=self.base, end=self.seq), self.seq
         return self._asked[1], point
 
-    def _counting(self, at: Point | None) -> tuple[Counting, Point]:
-        asking, point = self._asking(at)
-        return Counting(self.store, asking, base=self.base), point
-
     def _look_again(self) -> None:
         """Takes over what another process has done since this one looked."""
         if self._store is None:
             with suppress(StaleError):
-                found = Store.open(self.path) if os.path.lexists(self.path) else None
-                if found is not None and why_foreign(self.log, found) is None:
-                    self._store, self._fold = found, None
-                elif found is not None:
-                    found.close()
+                if os.path.lexists(self.path):
+                    self._store, self._fold = open_own(self.log, self.path), None
             return
         try:
             before = self.seq
@@ -365,11 +363,13 @@ class Catalog:
         return fold
 
     def _follow(self, store: Store, progress: Progress | None) -> None:
-        """Goes on from where the catalog has come to."""
+        """Goes on from where the catalog has come to, if the log still is what it was."""
         fold = self._fold
         try:
-            if self.log.head().seq == self.seq:
+            head = self.log.head()
+            if (head.seq, head.seal) == (self.seq, bytes(store.about["seal"])):
                 return
+            check_own(self.log, store)
             if fold is None or not self.base:
                 base = self.base or self.log.read(after=self.seq, limit=1)[0].at
                 store.note({"base": base})

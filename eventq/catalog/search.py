@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -31,6 +31,7 @@ from eventq.replay.query import TaskFilter
 if TYPE_CHECKING:
     from eventq.catalog.catalog import Catalog
 
+T = TypeVar("T")
 Source = Literal["catalog", "log"]
 
 # So many events are caught up with at once; with more, the catalog is left as it is.
@@ -72,17 +73,10 @@ class CatalogSearch:
         self, selector: Selector, states: frozenset[TaskState], point: Point, /
     ) -> MeantTasks:
         """See `plan.Search`."""
-        with at_hand(self._log, point) as catalog:
-            if catalog is not None:
-                wanted = [s for s in TaskState if s in states and _is_meant(selector, s)]
-                if not wanted:
-                    return MeantTasks([], [], catalog.count(selector, point), "catalog")
-                narrowed = replace(selector, states=tuple(map(str, wanted)))
-                pairs = catalog.numbers(narrowed, point)
-                sample = catalog.find(narrowed, point, limit=SAMPLE)
-                left_out = catalog.count(selector, point) - len(pairs)
-                return MeantTasks(pairs, sample, left_out, "catalog")
-        return self._pass(selector, states, point)
+        found = by_catalog(
+            self._log, point, lambda catalog: _meant_by(catalog, selector, states, point)
+        )
+        return self._pass(selector, states, point) if found is None else found
 
 
 def find_tasks(
@@ -98,10 +92,14 @@ def find_tasks(
 
     Raises LogArchivedError for a point before the log begins.
     """
-    with at_hand(log, at, path) as catalog:
-        if catalog is not None:
-            found = catalog.find(selector, at, order=order, limit=limit)
-            return FoundTasks(found, "catalog", catalog.begins, at.seq)
+
+    def ask(catalog: Catalog) -> FoundTasks:
+        found = catalog.find(selector, at, order=order, limit=limit)
+        return FoundTasks(found, "catalog", catalog.begins, at.seq)
+
+    answer = by_catalog(log, at, ask, path)
+    if answer is not None:
+        return answer
     records = list(pass_over(log, selector, at))
     if order != "number":
         records.sort(key=_NEWEST[order], reverse=True)
@@ -122,9 +120,8 @@ def final_of_catalog(
         schedule=wanted.schedule,
         tags=dict(wanted.tags or {}),
     )
-    with at_hand(log, at) as catalog:
-        if catalog is None:
-            return None
+
+    def ask(catalog: Catalog) -> list[Task]:
         found: list[Task] = []
         after: int | None = None
         while len(found) < limit:
@@ -136,16 +133,39 @@ def final_of_catalog(
             after = page[-1].last_seq
         return [task.as_of(at.at) for task in found[:limit]]
 
+    return by_catalog(log, at, ask)
 
-@contextmanager
-def at_hand(log: EventLog, at: Point, path: str | None = None) -> Iterator[Catalog | None]:
-    """The log's catalog, open, if it can answer for a point; else None. Costs a look at a file."""
+
+def by_catalog(
+    log: EventLog, at: Point, ask: Callable[[Catalog], T], path: str | None = None
+) -> T | None:
+    """The answer of the log's catalog, if that can answer for a point; else None.
+
+    Costs a look at a file where there is none.
+    """
     catalog = _ready(log, at, path)
+    if catalog is None:
+        return None
     try:
-        yield catalog
+        return ask(catalog)
+    except CatalogError as error:
+        logger.warning("a catalog cannot be used", extra={"error": str(error)})
+        return None
     finally:
-        if catalog is not None:
-            catalog.close()
+        catalog.close()
+
+
+def _meant_by(
+    catalog: Catalog, selector: Selector, states: frozenset[TaskState], point: Point
+) -> MeantTasks:
+    wanted = [s for s in TaskState if s in states and _is_meant(selector, s)]
+    if not wanted:
+        return MeantTasks([], [], catalog.count(selector, point), "catalog")
+    narrowed = replace(selector, states=tuple(map(str, wanted)))
+    pairs = catalog.numbers(narrowed, point)
+    sample = catalog.find(narrowed, point, limit=SAMPLE)
+    left_out = catalog.count(selector, point) - len(pairs)
+    return MeantTasks(pairs, sample, left_out, "catalog")
 
 
 def _ready(log: EventLog, at: Point, path: str | None) -> Catalog | None:

@@ -15,6 +15,7 @@ from typing import Any
 import apsw
 
 from eventq.catalog import schema
+from eventq.catalog.checksums import add_checksums, connect, is_damage, lacks_checksums
 from eventq.catalog.fold import Fold
 from eventq.catalog.life import Life, life_of
 from eventq.catalog.minutes import decode_counts, encode_counts
@@ -54,8 +55,7 @@ class Store:
         """The catalog at a path. Raises StaleError, CatalogTooNewError and CatalogError."""
         with translated(path):
             try:
-                flags = apsw.SQLITE_OPEN_READWRITE
-                connection = apsw.Connection(path, flags=flags)
+                connection = connect(path)
                 store = cls(path, connection)
                 try:
                     store._check()
@@ -64,7 +64,7 @@ class Store:
                     raise
             except apsw.CantOpenError:
                 raise StaleError(path, "there is none") from None
-            except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError) as error:
+            except apsw.SQLError as error:
                 raise StaleError(path, f"it is damaged: {error}") from error
         return store
 
@@ -78,10 +78,11 @@ class Store:
                 os.close(os.open(unfinished, flags, FILE_MODE))
             except OSError as error:
                 raise CatalogError(path, error.strerror or str(error)) from error
-            connection = apsw.Connection(unfinished, flags=apsw.SQLITE_OPEN_READWRITE)
+            connection = connect(unfinished)
             store = cls(unfinished, connection)
             store.named = path
             try:
+                add_checksums(connection)
                 for pragma in (
                     "journal_mode = OFF",
                     "synchronous = OFF",
@@ -118,7 +119,7 @@ class Store:
             except OSError as error:
                 raise CatalogError(path, error.strerror or str(error)) from error
         self.path = path
-        self.connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)
+        self.connection = connect(path)
         self.words = Words(self.connection)
         with translated(path):
             self._settle()
@@ -236,6 +237,8 @@ class Store:
             raise CatalogTooNewError(self.path)
         if version < schema.VERSION:
             raise StaleError(self.path, "it is of an older eventq")
+        if lacks_checksums(self.connection):
+            raise StaleError(self.path, "it is damaged: its pages have no checksums")
         self._settle()
 
     def _settle(self) -> None:
@@ -269,7 +272,7 @@ def translated(path: str) -> Iterator[None]:
     """Turns what the driver raises into what this room raises: nothing of it is the log's."""
     try:
         yield
-    except (apsw.CorruptError, apsw.NotADBError) as error:
-        raise StaleError(path, f"it is damaged: {error}") from error
     except apsw.Error as error:
+        if is_damage(error):
+            raise StaleError(path, f"it is damaged: {error}") from error
         raise CatalogError(path, str(error)) from error

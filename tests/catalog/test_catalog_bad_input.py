@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-import apsw
 import pytest
 
 from eventq import ArgumentError, CatalogError, CatalogTooNewError, LogArchivedError, Queue
 from eventq.archive import archive_events, delete_archived, find_end, open_archived
 from eventq.catalog.catalog import Catalog
+from eventq.catalog.checksums import connect
 from eventq.catalog.following import follow_log
 from eventq.catalog.passing import pass_over
 from eventq.catalog.place import catalog_path
@@ -101,7 +101,7 @@ def test_a_damaged_one_is_built_anew(log: EventLog, tmp_path: Path, page: int) -
 def test_one_of_a_newer_eventq_is_left_alone(log: EventLog, tmp_path: Path) -> None:
     """A typed error says what to do, and what only looks for tasks does without it."""
     built(log).close()
-    connection = apsw.Connection(str(tmp_path / "a.db.catalog"))
+    connection = connect(str(tmp_path / "a.db.catalog"))
     connection.execute("PRAGMA user_version = 99")
     connection.close()
     head = log.head()

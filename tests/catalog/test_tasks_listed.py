@@ -117,7 +117,7 @@ def test_a_log_that_was_cut_is_asked_itself(tmp_path: Path, limit: int) -> None:
         archive_events(log, tmp_path / "old", until=until)
         delete_archived(log, tmp_path / "old", until=until, now=head.at)
     with Queue(url) as queue:
-        wanted = {"state": FINAL, "limit": limit}
+        wanted: dict[str, Any] = {"state": FINAL, "limit": limit}
         try:
             expected = without_catalog(queue, **wanted)
         except LogArchivedError:
