@@ -1,6 +1,6 @@
-"""What `AsyncQueue` is made of: calls in threads, the log followed in a loop, and schedules.
+"""What `AsyncQueue` is made of: calls in threads, the log followed in a loop, schedules, plans.
 
-Nothing here knows tasks or decides anything.
+Nothing here decides anything.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from functools import wraps
 from itertools import islice
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from eventq.catalog.plan import Applied, Plan, Selection
+from eventq.catalog.undo_rules import RulePlan
 from eventq.core.commits import Event
+from eventq.core.values import Via
 from eventq.eventlog import EventLog
 from eventq.host.surroundings import in_thread
 from eventq.replay.query import FOLLOW_S, read_events
@@ -107,6 +110,36 @@ class AsyncSchedules:
     def __getitem__(self, name: str) -> AsyncSchedule:
         """The schedule of this name; whether there is one, its methods find out."""
         return AsyncSchedule(self._original.named(name))
+
+
+class AsyncPlan:
+    """A plan for asyncio: `apply` is awaited; all else is as in `plan`."""
+
+    def __init__(self, plan: Plan | RulePlan) -> None:
+        self.plan = plan
+
+    async def apply(self, *, by: str | None = None, reason: str = "", via: Via = "code") -> Applied:
+        """See `Plan.apply`."""
+        return await in_thread(self.plan.apply, by=by, reason=reason, via=via)
+
+
+class AsyncSelection:
+    """A selection for asyncio: its plans are made in a thread."""
+
+    def __init__(self, selection: Selection) -> None:
+        self._original = selection
+
+    async def retry(self, *, rate: str | None = None) -> AsyncPlan:
+        """See `Selection.retry`."""
+        return AsyncPlan(await in_thread(self._original.retry, rate=rate))
+
+    async def cancel(self) -> AsyncPlan:
+        """See `Selection.cancel`."""
+        return AsyncPlan(await in_thread(self._original.cancel))
+
+    async def update(self, **changes: Any) -> AsyncPlan:  # noqa: ANN401 - as there
+        """See `Selection.update`."""
+        return AsyncPlan(await in_thread(self._original.update, **changes))
 
 
 def taking(

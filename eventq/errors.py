@@ -9,6 +9,7 @@ The tree::
     |-- DuplicateTaskError                  an open task has this unique value
     |-- TaskNotFoundError (also LookupError)
     |-- NotAllowedError                     the task's state does not permit the command
+    |-- NotUndoableError                    what an event did cannot be taken back
     |-- QueueClosedError
     |-- AlreadyRunningError                 `run` was called while it runs
     |-- UnguardedError                      a program ran while it was imported for its handlers
@@ -18,6 +19,8 @@ The tree::
     |-- ReentrantCallError                  a signal handler called the queue it has interrupted
     |-- SnapshotError                       a snapshot is damaged or does not fit
     |-- AnchorError                         an anchor could not be kept, or not be stamped
+    |-- CatalogError                        a catalog cannot be read or written
+    |   `-- CatalogTooNewError              it was made by a newer eventq
     |-- LogError                            the log underneath
     |   |-- LogUnavailableError             cannot be reached, read or written now
     |   |   `-- LogOutcomeUnknownError      and an append may have been made
@@ -153,6 +156,15 @@ class NotAllowedError(EventqError):
         super().__init__(f"cannot {command} task {shown(key)}: it is {state}{why}")
 
 
+class NotUndoableError(EventqError):
+    """The event at this position cannot be taken back; ``why`` says what can be done instead."""
+
+    def __init__(self, position: int, why: str) -> None:
+        self.position = position
+        self.why = why
+        super().__init__(f"event {position} cannot be undone: {why}")
+
+
 class QueueClosedError(EventqError):
     """The queue was closed; open a new one."""
 
@@ -250,6 +262,25 @@ class AnchorError(EventqError):
     def __init__(self, problem: str) -> None:
         self.problem = problem
         super().__init__(problem)
+
+
+class CatalogError(EventqError):
+    """A catalog, the file at ``path``, cannot be read or written; the log is not concerned.
+
+    Make room, name another place for it (--catalog), or drop it: the log can do without it.
+    """
+
+    def __init__(self, path: str, problem: str) -> None:
+        self.path = path
+        self.problem = problem
+        super().__init__(f"the catalog {path}: {problem}")
+
+
+class CatalogTooNewError(CatalogError):
+    """The catalog was made by a newer eventq; upgrade this one, or drop the catalog."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path, "it was made by a newer eventq: upgrade this one, or drop it")
 
 
 class LogError(EventqError):

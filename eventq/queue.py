@@ -15,20 +15,35 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, Unpack
 import msgspec
 from msgspec.structs import replace
 
-from eventq.aio import AsyncSchedules, awaited, follow_log, taking
+from eventq.aio import AsyncPlan, AsyncSchedules, AsyncSelection, awaited, follow_log, taking
 from eventq.archive import open_archived
+from eventq.catalog.bulks import BulkState, list_bulks
+from eventq.catalog.finishing import finish_bulk, undo_of
+from eventq.catalog.orders import ORDERS, Order
+from eventq.catalog.plan import Applied, Plan, Selection
+from eventq.catalog.search import (
+    CatalogSearch,
+    FoundTasks,
+    TaskList,
+    final_of_catalog,
+    find_tasks,
+)
+from eventq.catalog.selector import Selector, SelectorOptions
+from eventq.catalog.undo_rules import RulePlan
+from eventq.core.asking import check_asking
 from eventq.core.commits import Event
 from eventq.core.create import NewTask
 from eventq.core.create_flow import CreateFlow
 from eventq.core.create_tasks import creating
 from eventq.core.durations import Duration
+from eventq.core.events import Asked
 from eventq.core.follow import DropFollower
 from eventq.core.govern import CancelRunning, PauseTasks, ResumeTasks, SetLimit, SetTurns
 from eventq.core.manage import CancelTask, ManageTask, RepeatTask, RetryTask, UpdateTask
 from eventq.core.new_task import TaskSpec, batches, make_orders, order_for
 from eventq.core.options import TaskOptions, make_policy
 from eventq.core.policy import DEFAULT_BACKOFF, Backoff
-from eventq.core.queue_events import Asked, Paused, Resumed, Shared
+from eventq.core.queue_events import Paused, Resumed, Shared
 from eventq.core.reference import ResultOf, check_task
 from eventq.core.rule_options import (
     ScopeOptions,
@@ -40,7 +55,6 @@ from eventq.core.rule_options import (
 from eventq.core.task import FINAL, Task
 from eventq.core.validation import (
     States,
-    check_by,
     check_count,
     check_duration,
     check_flag,
@@ -55,9 +69,9 @@ from eventq.core.validation import (
     check_query,
     check_states,
     check_tags,
-    check_text,
     check_values,
 )
+from eventq.core.values import Via
 from eventq.errors import ArgumentError, EventLoopError, EventqError, TaskNotFoundError
 from eventq.eventlog import EventLog, Rows, open_log
 from eventq.handlers.around import Call
@@ -74,7 +88,9 @@ from eventq.replay.attempts import PastAttempt, past_attempts
 from eventq.replay.blocking import waits_for
 from eventq.replay.fold import task_history
 from eventq.replay.followers import FollowerState, follower_states
+from eventq.replay.points import END, Point, PointLike, find_point
 from eventq.replay.query import (
+    LOOKUPS,
     Stats,
     TaskFilter,
     final_tasks,
@@ -162,6 +178,7 @@ class Queue:
         self._node = Node(self.log, clock=clock or SystemClock())
         self._slot = RunSlot(self._node, chance=chance or random.random, beside=self._keeper)
         self._ends = EndWatch(self._node)
+        self._search = CatalogSearch(self.log)
         self.task = self._registry.own.task
         """Registers a handler on this queue; see `Handlers.task`."""
         self.around = self._registry.own.around
@@ -319,14 +336,14 @@ class Queue:
         schedule: str | None = None,
         tags: Mapping[str, Any] | None = None,
         limit: int | None = None,
-    ) -> list[Task]:
+    ) -> TaskList:
         """Tasks in dispatch order: those leased, then ready, then scheduled, then unknown.
 
         ``state``: one or several of scheduled, ready, leased, unknown, completed, expired,
         cancelled; None means all that are open. Final tasks come last, newest first, read from the
-        end of the log: with a ``limit`` that costs little. ``name``: only tasks with this name, or
-        with one like ``"mail.*"``. ``lane``, ``tags``: only tasks with these values; ``schedule``:
-        only those that it made.
+        end of the log, or found in the catalog: with a ``limit`` that costs little. ``name``: only
+        tasks with this name, or with one like ``"mail.*"``. ``lane``, ``tags``: only tasks with
+        these values; ``schedule``: only those that it made.
         """
         limit = check_limit(limit)
         states = check_states(state)
@@ -341,16 +358,46 @@ class Queue:
             found = open_tasks(projection, states=states, wanted=wanted, limit=limit, now=now)
             ends = projection.final_counts()
         left = None if limit is None else limit - len(found)
+        count = sum(ends[state] for state in states & FINAL)
         # Not inside: it takes its time, in which a run must renew its leases.
-        return found + final_tasks(
-            self.log,
-            states=states,
-            wanted=wanted,
-            limit=left,
-            now=now,
-            until=seq,
-            count=sum(ends[state] for state in states & FINAL),
+        if count and left and left <= LOOKUPS:
+            by_catalog = final_of_catalog(self.log, states, wanted, Point(seq, now), left)
+            if by_catalog is not None:
+                return TaskList(found + by_catalog, source="catalog")
+        return TaskList(
+            found
+            + final_tasks(
+                self.log,
+                states=states,
+                wanted=wanted,
+                limit=left,
+                now=now,
+                until=seq,
+                count=count,
+            )
         )
+
+    def find(
+        self,
+        *,
+        at: PointLike | None = None,
+        order: Order = "number",
+        limit: int | None = 100,
+        **selector: Unpack[SelectorOptions],
+    ) -> FoundTasks:
+        """The tasks that fit all that is given, as in `select`, at any point of the log.
+
+        From the catalog where it is at hand, else by a pass over the log: ``source`` says which.
+        ``at``: a position, an instant, or a time ago; None: now. ``order``: by ``"number"``,
+        ``"-number"`` (the newest first) or ``"-last"`` (the last event's, the latest first).
+        Raises ArgumentError, and LogArchivedError for a point before the log begins.
+        """
+        if order not in ORDERS:
+            raise ArgumentError("order", order, f"one of {', '.join(ORDERS)}")
+        now = self._node.now()
+        wanted = Selector.parse(now=now, **selector)
+        point = find_point(self.log, END if at is None else at, now=now, argument="at")
+        return find_tasks(self.log, wanted, point, order=order, limit=check_limit(limit))
 
     def wait(self, key: str, *, timeout: Duration | None = None) -> Task:
         """The task, once it has ended; None waits without limit.
@@ -421,20 +468,27 @@ class Queue:
 
     # Managing.
 
-    def cancel(self, key: str, *, reason: str = "", by: str | None = None) -> Task:
+    # All of these take ``by``, who asks for it, and ``reason``, why; the log keeps both. ``via``
+    # says by what way: code, cli, console, or login, for a console that had proof of the name.
+
+    def cancel(
+        self, key: str, *, by: str | None = None, reason: str = "", via: Via = "code"
+    ) -> Task:
         """Cancels an open task; a running attempt learns of it from its ctx.
 
         Raises TaskNotFoundError, NotAllowedError for a completed or expired task.
         """
-        return self._manage(key, CancelTask(check_text(reason, "reason"), check_by(by)))
+        return self._manage(key, CancelTask(check_asking(by, reason, via)))
 
-    def retry(self, key: str, *, by: str | None = None) -> Task:
+    def retry(
+        self, key: str, *, by: str | None = None, reason: str = "", via: Via = "code"
+    ) -> Task:
         """Makes a waiting task ready now, or reopens an expired or cancelled one.
 
         A reopened task has its retries anew and its max_age counts from now. Raises
         TaskNotFoundError, NotAllowedError for a running or completed task.
         """
-        return self._manage(key, RetryTask(check_by(by)))
+        return self._manage(key, RetryTask(check_asking(by, reason, via)))
 
     def repeat(self, key: str) -> Task:
         """Makes a new task like a final one: its name, lane, tags, priority and policy.
@@ -455,6 +509,8 @@ class Queue:
         scheduled_at: datetime | None = None,
         delay: Duration | None = None,
         by: str | None = None,
+        reason: str = "",
+        via: Via = "code",
     ) -> Task:
         """Edits a task that is not running; None leaves a thing as it is. Raises as `retry`."""
         level = None if priority is None else check_priority(priority)
@@ -463,7 +519,42 @@ class Queue:
         delay_us = check_duration(delay, "delay")
         if at is not None and delay_us is not None:
             raise ArgumentError("delay", delay, "either delay or scheduled_at, not both")
-        return self._manage(key, UpdateTask(level, tags_json, at, delay_us, check_by(by)))
+        asking = check_asking(by, reason, via)
+        return self._manage(key, UpdateTask(level, tags_json, at, delay_us, asking))
+
+    # Many at once.
+
+    def select(self, **selector: Unpack[SelectorOptions]) -> Selection:
+        """The tasks that fit all that is given, to be retried, cancelled or updated by a plan.
+
+        By how they stand: ``state``, ``name`` (or a pattern), ``lane``, ``tags`` with values,
+        ``text`` (words in the tags), ``key``, ``number``, ``flow``, ``schedule``; by their last
+        error: ``error`` (its type), ``message`` and ``place`` (text in these); by their attempts:
+        ``node``, ``min_attempts``, ``waited``, ``ran``, ``lapsed``, ``refused``, ``ran_twice``; by
+        instants (also ``"-2h"`` or ``"today"``): ``created_after``, ``created_before``,
+        ``ended_after``, ``ended_before``, ``since``, ``until`` (of their last change); ``by`` whom
+        something was done to them. Raises ArgumentError, also from a plan for no selector at all.
+        """
+        found = Selector.parse(now=self._node.now(), **selector)
+        return Selection(self._node, found, self._search)
+
+    def undo(self, change: int) -> Plan | RulePlan:
+        """A plan that takes back a change to many tasks, or what one event by hand did.
+
+        ``change``: the number of the change (`Applied.id`), or the position of the event. Tasks
+        that nothing has happened to since become what they were; the plan lists all others. An undo
+        has a number too, by which it can be undone. Raises NotUndoableError, ArgumentError.
+        """
+        return undo_of(self._node, check_count(change, "change", least=1, most=2**63 - 1))
+
+    def bulks(self) -> list[BulkState]:
+        """The changes to many tasks in the log, oldest first, also those that broke off."""
+        return list_bulks(self.log)
+
+    def finish_bulk(self, number: int) -> Applied:
+        """Makes what is left of a change that broke off. Raises ArgumentError, LogError."""
+        number = check_count(number, "number", least=1, most=2**63 - 1)
+        return finish_bulk(self._node, self._search, number)
 
     # Who may run when.
 
@@ -481,6 +572,7 @@ class Queue:
         per: str | None = None,
         by: str | None = None,
         reason: str = "",
+        via: Via = "code",
     ) -> None:
         """Sets a limit by hand; it holds until the code's own definition changes.
 
@@ -488,7 +580,7 @@ class Queue:
         ArgumentError, also for another ``per`` while open tasks are counted by the one there is.
         """
         wanted = make_limited(name, running=running, rate=rate, per=per)
-        self._node.execute(SetLimit(self._asked(wanted, by, reason)))
+        self._node.execute(SetLimit(self._asked(wanted, by, reason, via)))
 
     def set_turns(
         self,
@@ -498,11 +590,12 @@ class Queue:
         lifted: bool = False,
         by: str | None = None,
         reason: str = "",
+        via: Via = "code",
     ) -> None:
         """Has shares take turns as `fair` does, by hand; ``lifted``: no more."""
         is_over = check_flag(lifted, "lifted")
         wanted = Shared(lifted=True) if is_over else make_shared(per=per, weights=weights)
-        self._node.execute(SetTurns(self._asked(wanted, by, reason)))
+        self._node.execute(SetTurns(self._asked(wanted, by, reason, via)))
 
     def pause(
         self,
@@ -511,6 +604,7 @@ class Queue:
         cancel_running: bool = False,
         by: str | None = None,
         reason: str = "",
+        via: Via = "code",
         **scope: Unpack[ScopeOptions],
     ) -> int:
         """Has no task of a scope leased until it is resumed, or ``until`` an instant or so long.
@@ -523,21 +617,27 @@ class Queue:
         found = make_scope(**scope)
         cancels = check_flag(cancel_running, "cancel_running")
         at = check_until(until, self._node.now())
-        paused = self._asked(Paused(scope=found, until=at), by, reason)
+        asking = check_asking(by, reason, via)
+        paused = Paused(found, at, **asking.marks)
         self._node.execute(PauseTasks(paused))
         cancelled = 0
         while cancels:
-            command = CancelRunning(found, paused.reason or "paused", paused.by)
+            command = CancelRunning(found, replace(asking, reason=reason or "paused"))
             count = self._node.execute(command).result
             cancelled += count
             cancels = count > 0
         return cancelled
 
     def resume(
-        self, *, by: str | None = None, reason: str = "", **scope: Unpack[ScopeOptions]
+        self,
+        *,
+        by: str | None = None,
+        reason: str = "",
+        via: Via = "code",
+        **scope: Unpack[ScopeOptions],
     ) -> None:
         """Ends the pause of this scope. Raises ArgumentError where there is none."""
-        resumed = self._asked(Resumed(scope=make_scope(**scope)), by, reason)
+        resumed = self._asked(Resumed(scope=make_scope(**scope)), by, reason, via)
         self._node.execute(ResumeTasks(resumed))
 
     def pauses(self) -> list[PauseState]:
@@ -545,12 +645,15 @@ class Queue:
         with self._node.reading() as projection:
             return pause_states(projection, self._node.now())
 
-    def drop_follower(self, name: str, *, by: str | None = None) -> None:
+    def drop_follower(
+        self, name: str, *, by: str | None = None, reason: str = "", via: Via = "code"
+    ) -> None:
         """Forgets a follower, so that archives do not wait for it. One that runs stops there.
 
         A later run that has its code begins anew. Raises ArgumentError where there is none.
         """
-        self._node.execute(DropFollower(check_name(name, "name"), check_by(by)))
+        asking = check_asking(by, reason, via)
+        self._node.execute(DropFollower(check_name(name, "name"), asking))
 
     def close(self) -> None:
         """Stops a run in progress, waits for it, and closes the log; may come twice.
@@ -602,8 +705,8 @@ class Queue:
         return None if self.anchors is None else self.anchors.keeper(self.log)
 
     @staticmethod
-    def _asked(body: A, by: str | None, reason: str) -> A:
-        return replace(body, by=check_by(by), reason=check_text(reason, "reason"))
+    def _asked(body: A, by: str | None, reason: str, via: Via) -> A:
+        return replace(body, **check_asking(by, reason, via).marks)
 
     def _create(self, orders: list[NewTask]) -> list[Task]:
         check_guarded("new")
@@ -658,6 +761,7 @@ class AsyncQueue:
     new_many = awaited(Queue.new_many)
     get = awaited(Queue.get)
     tasks = awaited(Queue.tasks)
+    find = awaited(Queue.find)
     history = awaited(Queue.history)
     stats = awaited(Queue.stats)
     waits_for = awaited(Queue.waits_for)
@@ -675,6 +779,16 @@ class AsyncQueue:
     pause = awaited(Queue.pause)
     resume = awaited(Queue.resume)
     pauses = awaited(Queue.pauses)
+    bulks = awaited(Queue.bulks)
+    finish_bulk = awaited(Queue.finish_bulk)
+
+    def select(self, **selector: Unpack[SelectorOptions]) -> AsyncSelection:
+        """See `Queue.select`; not awaited, since a plan asks first."""
+        return AsyncSelection(self.queue.select(**selector))
+
+    async def undo(self, change: int) -> AsyncPlan:
+        """See `Queue.undo`."""
+        return AsyncPlan(await in_thread(self.queue.undo, change))
 
     def flow(self, key: str | None = None) -> Flow:
         """See `Queue.flow`; here ``async with queue.flow() as flow``."""

@@ -16,12 +16,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from eventq.core.commits import AnyBody, Commit, Event, Unknown
+from eventq.core.moves import changes
 from eventq.eventlog.contract import EventLog, Head
 from eventq.eventlog.memory import MemoryLog, MemoryStorage
 from eventq.verify.indexes import IndexMode, Keys
 from eventq.verify.past import remember
 from eventq.verify.rules import Rules
 from eventq.verify.seen import Seen
+from eventq.verify.terms import Last
 from eventq.verify.verifier import Verification
 
 OPEN = ("pending", "leased", "failed")
@@ -136,6 +138,12 @@ class _Told:
         """See Past.event."""
         found = self.events.get(seq)
         return None if found is None else (found.task, found.body)
+
+    def last(self, number: int, before: int) -> Last | None:
+        """See Past.last."""
+        mine = [e for e in self.events.values() if e.task == number and e.seq < before]
+        mine = [event for event in mine if changes(event.body)]
+        return Last(mine[-1].seq, mine[-1].decided_at, mine[-1].body) if mine else None
 
     def is_trusted(self, seq: int) -> bool:  # noqa: ARG002 - all is there
         """See Past.is_trusted."""

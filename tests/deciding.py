@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from eventq.core.asking import Asking
 from eventq.core.command import Draft, PastTasks
 from eventq.core.commits import Event
 from eventq.core.create import NewTask
@@ -125,7 +126,7 @@ def lapse(
 
 def cancel(task: Task, *, reason: str, by: str | None) -> list[Draft]:
     """See CancelTask."""
-    return CancelTask(reason, by).events(task, task.seen_at_us)
+    return CancelTask(Asking(by, reason)).events(task, task.seen_at_us)
 
 
 def retry(
@@ -139,8 +140,8 @@ def retry(
 ) -> list[Draft]:
     """See RetryTask; given the projection, as ManageTask decides."""
     if projection is None:
-        return RetryTask(by).events(task, Projection("default"), NOTHING, now)
-    command = ManageTask(task.key, RetryTask(by, room))
+        return RetryTask(Asking(by)).events(task, Projection("default"), NOTHING, now)
+    command = ManageTask(task.key, RetryTask(Asking(by), room))
     return command.decide(projection, past or FoundPast(task), now).events
 
 
@@ -153,7 +154,7 @@ def update(
     by: str | None,
 ) -> list[Draft]:
     """See UpdateTask."""
-    edit = UpdateTask(priority, tags_json, scheduled_at, by=by)
+    edit = UpdateTask(priority, tags_json, scheduled_at, asking=Asking(by))
     return edit.events(task, task.seen_at_us)
 
 

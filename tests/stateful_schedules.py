@@ -20,6 +20,7 @@ Thing = tuple[str, str, Overlap]
 # What is about no open task.
 NODE_KINDS = {"revived", "renewed", "refused", "joined", "left", "followed", "unfollowed"}
 NODE_KINDS |= {"planned", "unplanned", "ticked", "limited", "shared", "paused", "resumed"}
+NODE_KINDS |= {"bulk", "bulk_ended"}
 # Which schedule, what happens to it, and how its code has overlaps.
 schedule_things: st.SearchStrategy[Thing] = st.tuples(
     st.sampled_from(["dawn", "dusk"]),

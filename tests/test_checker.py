@@ -73,7 +73,7 @@ GOOD: list[list[Step]] = [
         (11, 1, LEASED),
         (12, 1, Failed(4, FAILED)),
         (12, 1, Expired("max_retries")),
-        (20, 1, Retried(20, None, Reopening("expired", ONCE, 10, 1, last_error=FAILED))),
+        (20, 1, Retried(20, Reopening("expired", ONCE, 10, 1, last_error=FAILED))),
         (20, 1, Leased(2, "n", 30)),
         (20, NODE, Renewed("n", 30)),
         (21, 1, Cancelled()),
@@ -105,9 +105,7 @@ GOOD: list[list[Step]] = [
         (
             20,
             1,
-            Retried(
-                20, None, Reopening("expired", ONCE, 10, 1, last_error=FAILED, saved=Raw(b"7"))
-            ),
+            Retried(20, Reopening("expired", ONCE, 10, 1, last_error=FAILED, saved=Raw(b"7"))),
         ),
     ],
     [
@@ -195,7 +193,7 @@ BAD: list[tuple[str, list[Step]]] = [
         [
             NEW_TASK,
             (10, 1, Cancelled()),
-            (10, 1, Retried(10, None, Reopening("expired", PLAIN, 10, 0))),
+            (10, 1, Retried(10, Reopening("expired", PLAIN, 10, 0))),
         ],
     ),
     (
@@ -203,7 +201,7 @@ BAD: list[tuple[str, list[Step]]] = [
         [
             NEW_TASK,
             (10, 1, Cancelled()),
-            (10, 1, Retried(10, None, Reopening("cancelled", PLAIN, 10, 0, tags=Raw(b'{"a":1}')))),
+            (10, 1, Retried(10, Reopening("cancelled", PLAIN, 10, 0, tags=Raw(b'{"a":1}')))),
         ],
     ),
     (
@@ -212,7 +210,7 @@ BAD: list[tuple[str, list[Step]]] = [
             NEW_TASK,
             (10, 1, LEASED),
             (10, 1, Completed(2)),
-            (10, 1, Retried(10, None, Reopening("cancelled", PLAIN, 10, 0))),
+            (10, 1, Retried(10, Reopening("cancelled", PLAIN, 10, 0))),
         ],
     ),
     ("without a failure", [(10, NEW, Created(ONCE)), (10, 1, Expired("max_retries"))]),
@@ -266,7 +264,7 @@ BAD: list[tuple[str, list[Step]]] = [
             (9, 1, LEASED),
             (9, 1, Saved(2, value=Raw(b"7"))),
             (9, 1, Cancelled()),
-            (9, 1, Retried(9, None, Reopening("cancelled", ONCE, 9, 1, saved=Raw(b"8")))),
+            (9, 1, Retried(9, Reopening("cancelled", ONCE, 9, 1, saved=Raw(b"8")))),
         ],
     ),
     ("of a live lease", [NEW_TASK, (10, 1, LEASED), (10, 1, Refused(2, "n", "failed"))]),

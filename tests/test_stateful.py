@@ -19,8 +19,10 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from msgspec import Raw
 from msgspec.structs import replace
 
+from eventq.core.bulk import ChangePortion, digest_of
 from eventq.core.cascade import tend
 from eventq.core.command import NEW, Draft
 from eventq.core.commits import AnyTold
@@ -31,11 +33,21 @@ from eventq.core.govern import PauseTasks, ResumeTasks, SetLimit, SetTurns
 from eventq.core.link import Link, placed
 from eventq.core.places import Vacancy
 from eventq.core.projection import Projection
-from eventq.core.queue_events import Followed, Joined, Left, Limited, Paused, Resumed, Shared
+from eventq.core.queue_events import (
+    Bulk,
+    BulkEnded,
+    Followed,
+    Joined,
+    Left,
+    Limited,
+    Paused,
+    Resumed,
+    Shared,
+)
 from eventq.core.reference import sibling
 from eventq.core.settle import Outcome, SettleAndLease, live_told
 from eventq.core.task import Task
-from eventq.core.values import NODE, IfFailed, Role, Scope
+from eventq.core.values import NODE, BulkAction, IfFailed, Role, Scope
 from eventq.eventlog import EventLog
 from eventq.node.logged_past import LoggedPast
 from eventq.replay.fold import replay
@@ -44,6 +56,7 @@ from tests.checker import check_log
 from tests.driver import append_texts, existing_of, memory_log, record, task_in
 from tests.facts import assert_equal, facts, row_facts
 from tests.naive import Naive
+from tests.naive_bulks import NaiveBulks
 from tests.naive_rows import Row, WrongError
 from tests.naive_rules import Bound
 from tests.replays import assert_same, bulk_replay
@@ -87,6 +100,8 @@ class QueueMachine(RuleBasedStateMachine):
         self.signs: list[tuple[str, int]] = []
         self.past: list[tuple[int, dict[int, Task]]] = []
         self.logged = LoggedPast(self.log)
+        self.bulks = NaiveBulks(self.model)
+        self.bulk_seqs: list[int] = []
 
     @initialize(wanted=st.lists(free_orders, min_size=3, max_size=8))
     def begin(self, wanted: list[NewTask]) -> None:
@@ -410,6 +425,55 @@ class QueueMachine(RuleBasedStateMachine):
             say = self.model.followers.say
             self.commit(say(name, worker, position, ttl=ttl, now=now, end=ours.seq), drafts)
 
+    @rule(
+        action=st.sampled_from(["retry", "cancel", "update"]),
+        picks=st.lists(indexes, min_size=1, max_size=6),
+        late=st.booleans(),
+        priority=st.integers(-1, 1),
+    )
+    @precondition(lambda self: bool(self.known()))
+    def change_many(self, action: BulkAction, picks: list[int], late: bool, priority: int) -> None:  # noqa: FBT001 - a rule
+        """Somebody changes several tasks at once, some of which may have moved on."""
+        rows = self.known()
+        numbers = sorted({rows[pick % len(rows)].number for pick in picks})
+        pairs = [(number, self.bulks.last[number]) for number in numbers]
+        if late:
+            pairs[0] = pairs[0][0], pairs[0][1] - 1
+        self.make_bulk(Bulk(action, *self.about(pairs), Raw(b"{}"), priority=priority), pairs)
+
+    @rule(pick=indexes)
+    @precondition(lambda self: any(self.bulks.bulks))
+    def undo(self, pick: int) -> None:
+        """Somebody takes back a change to several tasks, or that it was taken back."""
+        made = [
+            (seq, own) for seq, own in zip(self.bulk_seqs, self.bulks.bulks, strict=True) if own
+        ]
+        undoes, pairs = made[pick % len(made)]
+        self.make_bulk(Bulk("undo", *self.about(pairs), undoes=undoes), pairs)
+
+    def about(self, pairs: list[tuple[int, int]]) -> tuple[int, int, int, str]:
+        """What a change says of the tasks that it is about."""
+        return self.projection.seq, self.now, len(pairs), digest_of(pairs)
+
+    def make_bulk(self, said: Bulk, pairs: list[tuple[int, int]]) -> None:
+        """A change begins, is made, is made again in vain, and ends."""
+        said = replace(said, reason="why not")
+        self.commit(self.bulks.begin(), [(NODE, said)])
+        number, first = self.projection.seq, self.projection.seq + 1
+        self.bulk_seqs.append(number)
+        command = ChangePortion(number, said, tuple(pairs))
+        decision = command.decide(self.projection, self.logged, self.now)
+        story = self.bulks.change(said.action, pairs, self.now, first, said.priority or 0)
+        self.commit(story, decision.events)
+        again = command.decide(self.projection, self.logged, self.now)
+        assert again.events == []
+        assert again.result.changed == decision.result.changed == len(self.bulks.bulks[-1])
+        places = dict(pairs)
+        moved_on = decision.result.moved_on
+        left = tuple((each.number, places[each.number]) for each in moved_on)
+        ended = BulkEnded(decision.result.changed, len(moved_on), left, bulk=number)
+        self.commit(self.model._tell([(NODE, "bulk_ended")]), [(NODE, ended)])
+
     @rule(thing=schedule_things)
     def schedule(self, thing: Thing) -> None:
         """Code plans a schedule, its dues come, or somebody does something to it."""
@@ -540,6 +604,7 @@ class QueueMachine(RuleBasedStateMachine):
             if kind == "leased":
                 self.fences.append((number, seq))
         self.signs += [(name, h.seen_seq) for name, h in self.projection.holders.items()]
+        self.bulks.note(first, story)
         if drafts:
             self.past.append((self.projection.seq, dict(self.projection.tasks)))
 

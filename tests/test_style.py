@@ -29,15 +29,17 @@ FILE_LINES = 430
 # Queue and AsyncQueue have each other, so that one module must hold both; the kinds of events are
 # one union; and the projection has all that folds.
 LONGER = {
-    "eventq/queue.py": 780,
-    "eventq/errors.py": 460,
+    "eventq/queue.py": 910,
+    "eventq/errors.py": 490,
     "eventq/core/projection.py": 555,
     "eventq/eventlog/sqlite/schema.py": 481,
-    "eventq/verify/rules.py": 521,
+    "eventq/verify/rules.py": 560,
+    "eventq/audit/reasons.py": 470,
+    "eventq/cli/views/tasks.py": 440,
     "tests/cli/test_commands.py": 440,
-    "tests/core/test_events.py": 460,
+    "tests/core/test_events.py": 515,
     "tests/naive.py": 579,
-    "tests/test_stateful.py": 565,
+    "tests/test_stateful.py": 625,
 }
 FUNCTION_LINES = 70
 
@@ -57,6 +59,7 @@ ROOMS = (
     "verify",
     "anchors",
     "audit",
+    "catalog",
     "aio",
     "queue",
     "sandbox",

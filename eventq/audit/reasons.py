@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from msgspec import UNSET, Struct
+from msgspec.structs import replace
 
 from eventq.audit.lookup import last_sign
 from eventq.audit.phrases import (
@@ -27,6 +28,8 @@ from eventq.audit.phrases import (
 from eventq.core.commits import Event, Unknown
 from eventq.core.durations import brief_duration, show_duration
 from eventq.core.events import (
+    Asked,
+    ByHand,
     Cancelled,
     Completed,
     Created,
@@ -44,7 +47,8 @@ from eventq.core.events import (
 )
 from eventq.core.policy import wait_us
 from eventq.core.queue_events import (
-    Asked,
+    Bulk,
+    BulkEnded,
     Followed,
     Joined,
     Left,
@@ -253,7 +257,10 @@ def _reopened(context: EventContext, body: Retried) -> str:
     assert body.reopens is not None, "asked for reopenings only"
     why = f" ({context.task.final_reason})" if context.task.final_reason else ""
     had = "had expired" if body.reopens.was == "expired" else "had been cancelled"
-    words = f"reopened{_by(body.by)}: {had}{why}, retries count anew"
+    if body.undoes is not None:
+        return f"back as it was before event {body.undoes}: {had}{why}{_asked(body)}"
+    words = f"reopened{_by(body.by)}: {had}{why}, retries count anew{_part(body)}"
+    words += f", {body.reason}" if body.reason else ""
     if body.revived_by is not None:
         words = f"brought back with task {body.revived_by}, whose end had cancelled it"
     words = ", ".join([words, *link_parts(body.reopens)])
@@ -265,6 +272,8 @@ def _reopened(context: EventContext, body: Retried) -> str:
 
 def _expired(context: EventContext, body: Expired) -> str:
     task, policy = context.task, context.task.policy
+    if body.restores is not None:
+        return f"{_ended_again(body)} ({body.reason}){_by(body.by)}{_part(body)}"
     if body.reason == "fatal":
         return "failed for good: " + _why_fatal(context)
     if body.reason == "max_lapses":
@@ -315,10 +324,12 @@ def _cancelled(context: EventContext, body: Cancelled) -> str:
         # The failure before it has given the lease back.
         on = "" if body.by is None else f" on {body.by}"
         words = f"the worker{on} called it off"
+    elif body.restores is not None:
+        words = f"{_ended_again(body)}{_by(body.by)}{_part(body)}"
     elif body.cause is not None:
         words = f"cancelled by the end of task {body.cause}"
     else:
-        words = f"called off{_by(body.by)}"
+        words = f"called off{_by(body.by)}{_part(body)}"
     if task.recorded_state is TaskState.LEASED:
         held = brief_duration(context.event.decided_at - context.leased_at)
         words += f" while attempt {task.attempt} was leased to {task.worker}, for {held}"
@@ -349,7 +360,13 @@ def _updated(context: EventContext, body: Updated) -> str:
         parts.append(f"tags changed: {' '.join(names) or 'only in their order'}")
     if body.waives:
         parts.append("what has failed before it is not minded any more")
-    return ", ".join(parts) + _by(body.by)
+    if body.undoes is not None:
+        parts.insert(0, f"back as it was before event {body.undoes}")
+    return ", ".join(parts) + _asked(body)
+
+
+def _ended_again(body: Expired | Cancelled) -> str:
+    return f"ended again as it had: event {body.undoes} is taken back"
 
 
 def _revived(_: EventContext, body: Revived) -> str:
@@ -388,7 +405,33 @@ def _retries(number: int) -> str:
 
 
 def _why(body: Asked) -> str:
-    return _by(body.by) + (f": {body.reason}" if body.reason else "")
+    undone = "" if body.undoes is None else f", as before event {body.undoes}"
+    return undone + _by(body.by) + (f": {body.reason}" if body.reason else "")
+
+
+def _asked(body: Asked) -> str:
+    """Who asked for it, why, and what it is a part of."""
+    return _by(body.by) + _part(body) + (f": {body.reason}" if body.reason else "")
+
+
+def _part(body: ByHand) -> str:
+    """The change to many tasks that the event is a part of, and the way by which it was asked."""
+    part = "" if body.bulk is None else f" with many (bulk {body.bulk})"
+    return part if body.via == "code" else f"{part} from the {_WAYS[body.via]}"
+
+
+def _bulk(body: Bulk) -> str:
+    what = "an undo" if body.action == "undo" else f"a bulk {body.action}"
+    of = "" if body.undoes is None else f" of {body.undoes}"
+    return f"{what}{of} of {counted(body.count, 'task')} begins{_why(replace(body, undoes=None))}"
+
+
+def _bulk_ended(body: BulkEnded) -> str:
+    words = f"bulk {body.bulk} is done: {counted(body.changed, 'task')} changed"
+    return f"{words}, {body.moved_on} had moved on" if body.moved_on else words
+
+
+_WAYS = {"cli": "command line", "console": "console", "login": "console, logged in"}
 
 
 _REASONS: dict[type, Callable[[EventContext, Any], str]] = {
@@ -415,6 +458,8 @@ _REASONS: dict[type, Callable[[EventContext, Any], str]] = {
     Resumed: lambda _, body: f"tasks of {scope_words(body.scope)} are leased again{_why(body)}",
     Limited: lambda _, body: f"{limit_words(body)}{_why(body)}",
     Shared: lambda _, body: f"{turn_words(body)}{_why(body)}",
+    Bulk: lambda _, body: _bulk(body),
+    BulkEnded: lambda _, body: _bulk_ended(body),
     Progressed: _progressed,
     Saved: lambda _, body: f"a value of {len(bytes(body.value)):,} bytes for the next attempt",
     Noted: lambda _, body: _noted(body),

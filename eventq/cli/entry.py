@@ -13,6 +13,9 @@ from eventq.cli import output
 from eventq.cli.commands.anchor import anchor_group
 from eventq.cli.commands.archive import archive, export, import_
 from eventq.cli.commands.bisect import bisect_command
+from eventq.cli.commands.bulk import group as bulk
+from eventq.cli.commands.bulk import undo
+from eventq.cli.commands.catalog import group as catalog
 from eventq.cli.commands.copy import copy, fork
 from eventq.cli.commands.diff import diff
 from eventq.cli.commands.flow import flow_command
@@ -40,9 +43,9 @@ HELP_WIDTH = 100
 
 # How the help groups the commands: each has one heading.
 HEADINGS = {
-    "Work": (demo, new, run, cancel, retry, repeat, update, schedules),
+    "Work": (demo, new, run, cancel, retry, repeat, update, bulk, undo, schedules),
     "Who may run when": (limit, limits, fair, pause, resume, pauses),
-    "Look": (ls, show, stats, tail, flow_command, followers, sql, handlers, health),
+    "Look": (ls, show, stats, tail, flow_command, followers, catalog, sql, handlers, health),
     "Debug": (history, why_command, state, replay, diff, bisect_command),
     "Try": (rerun, fork, whatif),
     "Prove and keep": (verify_command, anchor_group, snapshot, archive, export, import_, copy),

@@ -13,10 +13,12 @@ from itertools import islice
 from msgspec import UNSET, Raw
 from msgspec.structs import replace
 
+from eventq.core.asking import Asking
 from eventq.core.command import Draft, PastTasks
-from eventq.core.commits import encode_bodies
+from eventq.core.commits import AnyBody, encode_bodies
 from eventq.core.events import Cancelled, Reopening, Retried, Revived
 from eventq.core.link import Linking
+from eventq.core.moves import changes
 from eventq.core.projection import Projection
 from eventq.core.task import Task, TaskState
 from eventq.core.values import Predecessor
@@ -43,9 +45,10 @@ def cancel_doomed(projection: Projection, *, room: int, but: Container[int] = ()
             continue
         failed = waits.by_task[number].failed
         if number in waits.unneeded:
-            body = Cancelled(UNNEEDED)
+            body = Cancelled(reason=UNNEEDED)
         else:
-            body = Cancelled(CANCELLED_BY, cause=min(failed) if failed else causes[number])
+            cause = min(failed) if failed else causes[number]
+            body = Cancelled(cause, reason=CANCELLED_BY)
         drafts.append((number, body))
         for waiting in waits.by_predecessor.get(number, ()):
             is_doomed = waiting in causes or waiting in waits.doomed
@@ -88,15 +91,62 @@ class Revival:
         # Where each task stands among the drafts that is brought back by them.
         self._places: dict[int, int] = {}
 
-    def reopen(self, task: Task, *, by: str | None) -> None:
-        """A person retries a final task: it does not mind what has failed before it."""
-        self._reopen(task, self._linking.again(task, waives=True), by=by, revived_by=None)
+    def reopen(self, task: Task, asking: Asking, *, start: int | None = None) -> None:
+        """A person retries a final task: it does not mind what has failed before it.
+
+        It runs at once, or no earlier than ``start``.
+        """
+        again = reopening(task, self._linking.again(task, waives=True), self._now)
+        body = Retried(self._now if start is None else start, again, **asking.marks)
+        self._reopen(task, body)
         self._revive(task.number)
+
+    def bring_back(self, task: Task, before: Task, asking: Asking, *, opened: int) -> None:
+        """A person takes a task's end back: it is as it was ``before``, but for a lost lease.
+
+        What it did not mind that had failed when it was ``opened`` it does not mind now, unless
+        that has been brought back since.
+        """
+        waived = {each.task for each in before.after if each.verdict == "waived"}
+        after = tuple(
+            Predecessor(each.task, "waived")
+            if each.verdict == "failed" and each.task in waived and self._rests(each.task, opened)
+            else each
+            for each in self._linking.again(task, waives=False)
+        )
+        again = replace(
+            reopening(task, after, self._now),
+            expires_at=before.expires_at_us,
+            retries=before.retry_count,
+            lapses=before.lapses,
+            started_at=before.started_at_us,
+        )
+        self._reopen(task, Retried(before.scheduled_at_us, again, **asking.marks))
+        self._revive(task.number)
+
+    def add(self, number: int, body: AnyBody) -> None:
+        """Something else happens to a task in the same commit."""
+        self._places[number] = len(self.drafts)
+        self._left_bytes -= len(encode_bodies([body])[0])
+        self.drafts.append((number, body))
+
+    def holds(self, number: int) -> bool:
+        """Whether something happens to this task here."""
+        return number in self._places
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing more finds room; one place is left for the word that all is back."""
+        return len(self.drafts) >= self._room - 1 or self._left_bytes <= 0
+
+    def is_taken(self, unique: str) -> bool:
+        """Whether an open task, or one that comes back here, has this unique value."""
+        return unique in self._uniques or self._projection.holder_of(unique) is not None
 
     def go_on(self) -> None:
         """Goes on with the tasks of which not all is back yet."""
         for number in list(self._projection.waits.reviving):
-            if self._is_full():
+            if self.is_full:
                 return
             self._revive(number)
 
@@ -123,12 +173,13 @@ class Revival:
             if task is None:
                 continue
             after = self._again(task)
-            if after is None or (task.unique is not None and self._is_taken(task.unique)):
+            if after is None or (task.unique is not None and self.is_taken(task.unique)):
                 skipped.append(each)
                 continue
-            if self._is_full():
+            if self.is_full:
                 return revived, False
-            self._reopen(task, after, by=None, revived_by=number)
+            again = reopening(task, after, self._now)
+            self._reopen(task, Retried(self._now, again, revived_by=number))
             revived.append(each)
         if skipped or number in self._projection.waits.reviving:
             self.drafts.append((number, Revived(tuple(skipped))))
@@ -150,24 +201,16 @@ class Revival:
         except (ArgumentError, LogTooNewError):
             return None
 
-    def _is_full(self) -> bool:
-        # One place is left for the word that all is back.
-        return len(self.drafts) >= self._room - 1 or self._left_bytes <= 0
+    def _rests(self, number: int, since: int) -> bool:
+        """Whether nothing has changed a task since a position."""
+        return not any(e.seq > since and changes(e.body) for e in self._past.history(number))
 
-    def _is_taken(self, unique: str) -> bool:
-        return unique in self._uniques or self._projection.holder_of(unique) is not None
-
-    def _reopen(
-        self, task: Task, after: tuple[Predecessor, ...], *, by: str | None, revived_by: int | None
-    ) -> None:
+    def _reopen(self, task: Task, body: Retried) -> None:
         self._reopened[task.number] = None
         if task.unique is not None:
             self._uniques.add(task.unique)
-        self._places[task.number] = len(self.drafts)
-        body = Retried(self._now, by, reopening(task, after, self._now), revived_by=revived_by)
-        # All that it brings back: it may come after thousands of tasks.
-        self._left_bytes -= len(encode_bodies([body])[0])
-        self.drafts.append((task.number, body))
+        # All that it brings back counts: it may come after thousands of tasks.
+        self.add(task.number, body)
 
 
 def reopening(task: Task, after: tuple[Predecessor, ...], now: int) -> Reopening:

@@ -28,6 +28,8 @@ from eventq.core.events import (
     Updated,
 )
 from eventq.core.queue_events import (
+    Bulk,
+    BulkEnded,
     Followed,
     Joined,
     Left,
@@ -84,6 +86,8 @@ AnyBody = (
     | Resumed
     | Limited
     | Shared
+    | Bulk
+    | BulkEnded
 )
 
 KIND_OF = {body: str(body.__struct_config__.tag) for body in get_args(AnyBody)}
@@ -92,7 +96,10 @@ KINDS = frozenset(KIND_OF.values())
 OF_FOLLOWERS = frozenset({"followed", "unfollowed"})
 AnyPlanning = Planned | Unplanned | Ticked
 OF_SCHEDULES = get_args(AnyPlanning)
-AnyAsked = Paused | Resumed | Limited | Shared
+AnyRule = Paused | Resumed | Limited | Shared
+OF_RULES = get_args(AnyRule)
+AnyBulk = Bulk | BulkEnded
+OF_BULKS = get_args(AnyBulk)
 AnyTold = Progressed | Saved | Noted
 TOLD = frozenset(get_args(AnyTold))
 

@@ -20,6 +20,7 @@ from eventq.core.values import (
     Predecessor,
     ProcessExit,
     Role,
+    Via,
 )
 
 
@@ -36,6 +37,25 @@ class Body(Struct, frozen=True, omit_defaults=True, tag_field="kind", gc=False, 
     def kind(self) -> str:
         """The event kind, as stored in the log."""
         return str(self.__struct_config__.tag)
+
+
+class ByHand(Body, frozen=True, kw_only=True):
+    """What a person, or a program of theirs, may have caused.
+
+    It is a part of the change to many tasks that the event at position ``bulk`` begins, and takes
+    back what the event at position ``undoes`` did.
+    """
+
+    by: str | None = None
+    via: Via = "code"
+    bulk: int | None = None
+    undoes: int | None = None
+
+
+class Asked(ByHand, frozen=True, kw_only=True):
+    """The same, with the reason that was given."""
+
+    reason: str = ""
 
 
 @final
@@ -144,10 +164,25 @@ class Reopening(Struct, frozen=True, omit_defaults=True, gc=False):
     role: Role = "member"
     limits: tuple[Bucket, ...] = ()
     share: str | None = None
+    # As they were, where an end is taken back; else all begins anew.
+    retries: int = 0
+    lapses: int = 0
+    started_at: int | None = None
+
+
+class Restoring(Struct, frozen=True, omit_defaults=True, gc=False):
+    """What a task that ends again looks like, since its coming back is taken back."""
+
+    scheduled_at: int
+    ended_at: int
+    retries: int = 0
+    lapses: int = 0
+    expires_at: int | None = None
+    started_at: int | None = None
 
 
 @final
-class Retried(Body, frozen=True, tag="retried"):
+class Retried(Asked, frozen=True, tag="retried"):
     """The task is scheduled again; ``reopens`` is set when it had been final.
 
     It then ``revives`` what its end had cancelled, as far as that does not stand in this commit;
@@ -155,7 +190,6 @@ class Retried(Body, frozen=True, tag="retried"):
     """
 
     scheduled_at: int
-    by: str | None = None
     reopens: Reopening | None = None
     revives: bool = False
     revived_by: int | None = None
@@ -172,19 +206,25 @@ class Revived(Body, frozen=True, tag="revived"):
 
 
 @final
-class Expired(Body, frozen=True, tag="expired"):
-    """The task is given up: too old, out of retries or lapses, or failed for good (``fatal``)."""
+class Expired(ByHand, frozen=True, tag="expired"):
+    """The task is given up: too old, out of retries or lapses, or failed for good (``fatal``).
+
+    It ``restores`` the end that it had before, where its coming back is taken back.
+    """
 
     reason: ExpiryReason
+    restores: Restoring | None = None
 
 
 @final
-class Cancelled(Body, frozen=True, tag="cancelled"):
-    """The task was called off; by the end of another one, which is the ``cause``, or by hand."""
+class Cancelled(Asked, frozen=True, tag="cancelled"):
+    """The task was called off; by the end of another one, which is the ``cause``, or by hand.
 
-    reason: str = ""
-    by: str | None = None
+    It ``restores`` the end that it had before, as `Expired` may.
+    """
+
     cause: int | None = None
+    restores: Restoring | None = None
 
 
 @final
@@ -200,7 +240,7 @@ class Released(Body, frozen=True, tag="released"):
 
 
 @final
-class Updated(Body, frozen=True, tag="updated"):
+class Updated(Asked, frozen=True, tag="updated"):
     """A person or program edited the task; None or UNSET means unchanged.
 
     One that ``waives`` waits no more for those tasks that have ended without success.
@@ -209,7 +249,6 @@ class Updated(Body, frozen=True, tag="updated"):
     priority: int | None = None
     tags: Raw | UnsetType = UNSET
     scheduled_at: int | None = None
-    by: str | None = None
     waives: bool = False
 
 

@@ -10,6 +10,7 @@ from typing import ClassVar
 from msgspec import Struct
 from msgspec.structs import replace
 
+from eventq.core.asking import NOBODY, Asking
 from eventq.core.command import Decision, PastTasks
 from eventq.core.newer import check_understood
 from eventq.core.projection import Projection
@@ -96,7 +97,7 @@ class DropFollower(Struct, frozen=True):
     """Forgets a follower. Raises ArgumentError where there is none of this name."""
 
     follower: str
-    by: str | None = None
+    asking: Asking = NOBODY
     unconditional: ClassVar[bool] = False
     leasing: ClassVar[bool] = False
 
@@ -104,4 +105,4 @@ class DropFollower(Struct, frozen=True):
         """See Command.decide."""
         if self.follower not in projection.followers:
             raise ArgumentError("follower", self.follower, "the name of a follower of this log")
-        return Decision([(NODE, Unfollowed(self.follower, self.by))], None)
+        return Decision([(NODE, Unfollowed(self.follower, **self.asking.marks))], None)

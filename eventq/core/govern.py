@@ -8,7 +8,9 @@ from typing import ClassVar
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
+from eventq.core.asking import NOBODY, Asking
 from eventq.core.command import Decision, Draft, PastTasks
+from eventq.core.commits import AnyRule
 from eventq.core.definitions import Definition, adopted, hash_of
 from eventq.core.events import Cancelled
 from eventq.core.newer import check_understood
@@ -17,7 +19,7 @@ from eventq.core.projection import Projection
 from eventq.core.queue_events import Limited, Paused, Resumed, Shared
 from eventq.core.task import show_instant
 from eventq.core.values import NODE, Scope
-from eventq.errors import ArgumentError
+from eventq.errors import ArgumentError, NotUndoableError
 
 # Of one commit: a pause that calls off more takes several.
 CANCELLED_AT_ONCE = 500
@@ -148,18 +150,56 @@ class CancelRunning(Struct, frozen=True):
     """Calls off tasks of a scope that run, a portion at a time. The result is how many."""
 
     scope: Scope
-    reason: str = ""
-    by: str | None = None
+    asking: Asking = NOBODY
     unconditional: ClassVar[bool] = False
     leasing: ClassVar[bool] = False
 
     def decide(self, projection: Projection, _past: PastTasks, _now: int) -> Decision[int]:
         """See Command.decide."""
         check_understood(projection.unknown)
-        body = Cancelled(self.reason, self.by)
+        body = Cancelled(**self.asking.marks)
         found = islice(fitting(self.scope, projection.leased()), CANCELLED_AT_ONCE)
         drafts: list[Draft] = [(task.number, body) for task in found]
         return Decision(drafts, len(drafts))
+
+
+class TakeBackRule(Struct, frozen=True):
+    """Says again what was said of a limit, of turns or of a pause before the event ``undone``.
+
+    Raises NotUndoableError where something else has been said since.
+    """
+
+    position: int
+    undone: AnyRule
+    wanted: AnyRule
+    unconditional: ClassVar[bool] = False
+    leasing: ClassVar[bool] = False
+
+    def decide(self, projection: Projection, _past: PastTasks, _now: int) -> Decision[None]:
+        """See Command.decide."""
+        check_understood(projection.unknown)
+        standing = _standing(projection, self.undone)
+        if standing != (None if isinstance(self.undone, Resumed) else self.undone):
+            raise NotUndoableError(self.position, "something else has been said since")
+        wanted = self.wanted
+        if isinstance(wanted, (Limited, Shared)):
+            assert isinstance(standing, (Limited, Shared)), "it is what was said last"
+            # By hand, so that the definition in code does not come back by itself.
+            wanted = replace(wanted, code=standing.code)
+        if isinstance(wanted, Limited):
+            _check_per(projection, wanted)
+        return Decision([(NODE, wanted)], None)
+
+
+def _standing(projection: Projection, said: AnyRule) -> AnyRule | None:
+    """What holds now of the same limit or scope, or of turns."""
+    governing = projection.governing
+    if isinstance(said, Limited):
+        return governing.limits.said(said.limit)
+    if isinstance(said, Shared):
+        return governing.turns.shared
+    pause = governing.pauses.by_scope.get(said.scope)
+    return None if pause is None else pause.said
 
 
 def _check_per(projection: Projection, wanted: Limited) -> None:

@@ -11,7 +11,7 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from eventq.core.buckets import all_buckets, valued
-from eventq.core.commits import AnyAsked
+from eventq.core.commits import AnyRule
 from eventq.core.dispatch_index import Pending
 from eventq.core.events import Created, Reopening
 from eventq.core.limits import Limit, Limits
@@ -72,7 +72,7 @@ class Governing:
             known = self._routes[route] = route
         return known
 
-    def apply(self, seq: int, at: int, body: AnyAsked) -> None:
+    def apply(self, seq: int, at: int, body: AnyRule) -> None:
         """Folds one event."""
         self._turn_on()
         self._known.clear()

@@ -8,6 +8,7 @@ from msgspec import UNSET, Raw, Struct
 from msgspec.json import decode
 from msgspec.structs import replace
 
+from eventq.core.asking import NOBODY, Asking
 from eventq.core.audience import AFTER
 from eventq.core.cascade import Revival
 from eventq.core.command import NEW, Decision, Draft, PastTasks
@@ -34,8 +35,7 @@ from eventq.errors import ArgumentError, NotAllowedError
 class CancelTask(Struct, frozen=True):
     """Calls an open task off; a running attempt loses its lease."""
 
-    reason: str = ""
-    by: str | None = None
+    asking: Asking = NOBODY
 
     def events(self, task: Task, _now: int) -> list[Draft]:
         """What to append; nothing for a cancelled task. Raises NotAllowedError."""
@@ -43,7 +43,7 @@ class CancelTask(Struct, frozen=True):
             return []
         if task.recorded_state in FINAL:
             raise NotAllowedError("cancel", task.key, task.recorded_state)
-        return [(task.number, Cancelled(self.reason, self.by))]
+        return [(task.number, Cancelled(**self.asking.marks))]
 
 
 class RetryTask(Struct, frozen=True):
@@ -53,7 +53,7 @@ class RetryTask(Struct, frozen=True):
     cancelled comes back. It waits no more for what has ended without success before it.
     """
 
-    by: str | None = None
+    asking: Asking = NOBODY
     room: int = COMMIT_EVENTS
     """How many events the commit may have: the rest is left to others."""
 
@@ -64,11 +64,12 @@ class RetryTask(Struct, frozen=True):
             waives = task.recorded_state is TaskState.WAITING and _is_stuck(projection, task)
             if at is None and not waives:
                 return []
-            return [(task.number, Updated(scheduled_at=at, by=self.by, waives=waives))]
+            body = Updated(scheduled_at=at, waives=waives, **self.asking.marks)
+            return [(task.number, body)]
         if task.recorded_state not in REOPENABLE:
             raise NotAllowedError("retry", task.key, task.recorded_state)
         revival = Revival(projection, past, room=self.room, now=now)
-        revival.reopen(task, by=self.by)
+        revival.reopen(task, self.asking)
         return revival.drafts
 
 
@@ -87,7 +88,7 @@ class UpdateTask(Struct, frozen=True):
     tags_json: bytes | None = None
     scheduled_at: int | None = None
     delay_us: int | None = None
-    by: str | None = None
+    asking: Asking = NOBODY
 
     def events(self, task: Task, now: int) -> list[Draft]:
         """What to append; nothing for what is equal already. Raises NotAllowedError."""
@@ -105,7 +106,7 @@ class UpdateTask(Struct, frozen=True):
         if priority is None and tags_json is None and at is None:
             return []
         tags = UNSET if tags_json is None else Raw(tags_json)
-        return [(task.number, Updated(priority, tags, at, self.by))]
+        return [(task.number, Updated(priority, tags, at, **self.asking.marks))]
 
 
 def _check_not_given(tags_json: bytes, task: Task) -> None:

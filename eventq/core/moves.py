@@ -19,6 +19,7 @@ from eventq.core.events import (
     Refused,
     Released,
     Reopening,
+    Restoring,
     Retried,
     Revived,
     Told,
@@ -130,8 +131,10 @@ def reopen(
         seen_at_us=at,
         recorded_state=first_state(content),
         attempt=content.attempt,
+        retry_count=content.retries,
         last_error=content.last_error,
         route=route or route_of(content),
+        started_at_us=content.started_at,
         rarity=brought_back(content),
     )
 
@@ -193,6 +196,13 @@ def _begun(task: Task) -> Rarity | None:
 def wait_over(task: Task) -> Task:
     """The task once nothing is in its way any more but its instant."""
     return replace(task, recorded_state=SCHEDULED)
+
+
+def changes(body: AnyBody | Unknown) -> bool:
+    """Whether an event moves its task on: what is said beside it does not, nor a late outcome."""
+    if type(body) is Unknown:
+        return not body.skip
+    return not isinstance(body, (Told, Refused, Revived))
 
 
 def check_move(task: Task, seq: int, body: AnyBody | Unknown) -> None:
@@ -309,13 +319,14 @@ def _retried(task: Task, seq: int, at: int, body: Retried) -> Task:
 
 
 def _expired(task: Task, _seq: int, at: int, body: Expired) -> Task:
-    return replace(
+    ended = replace(
         task, recorded_state=TaskState.EXPIRED, seen_at_us=at, ending=Ending(at, reason=body.reason)
     )
+    return ended if body.restores is None else _restored(ended, body.restores)
 
 
 def _cancelled(task: Task, _seq: int, at: int, body: Cancelled) -> Task:
-    return replace(
+    ended = replace(
         task,
         recorded_state=TaskState.CANCELLED,
         fence=0,
@@ -323,6 +334,21 @@ def _cancelled(task: Task, _seq: int, at: int, body: Cancelled) -> Task:
         seen_at_us=at,
         ending=Ending(at, reason=body.reason),
         rarity=task.rarity if body.cause is None else rare(task, cause=body.cause),
+    )
+    return ended if body.restores is None else _restored(ended, body.restores)
+
+
+def _restored(ended: Task, end: Restoring) -> Task:
+    """A task that has ended as it did before: its coming back was taken back."""
+    assert ended.ending is not None, "it has just ended"
+    return replace(
+        ended,
+        retry_count=end.retries,
+        scheduled_at_us=end.scheduled_at,
+        expires_at_us=end.expires_at,
+        started_at_us=end.started_at,
+        ending=replace(ended.ending, at_us=end.ended_at),
+        rarity=rare(ended, lapses=end.lapses),
     )
 
 

@@ -14,9 +14,11 @@ from eventq.core.audience import Audience
 from eventq.core.commits import (
     KIND_OF,
     KINDS,
+    OF_BULKS,
+    OF_RULES,
     OF_SCHEDULES,
-    AnyAsked,
     AnyBody,
+    AnyRule,
     Commit,
     Unknown,
     decode_at,
@@ -36,7 +38,7 @@ from eventq.core.moves import (
     wait_over,
 )
 from eventq.core.policy import SharedPolicies
-from eventq.core.queue_events import Asked, Followed, Joined, Left, Renewed, Unfollowed
+from eventq.core.queue_events import Followed, Joined, Left, Renewed, Unfollowed
 from eventq.core.schedules import Schedules
 from eventq.core.seal import genesis
 from eventq.core.task import FINAL, Route, Task, TaskState
@@ -401,16 +403,16 @@ class Projection:
             self.followers.pop(body.follower, None)
         elif isinstance(body, OF_SCHEDULES):
             self.schedules.apply(seq, at, body)
-        elif isinstance(body, Told):
+        elif isinstance(body, (Told, *OF_BULKS)):
             return
-        elif isinstance(body, Asked):
+        elif isinstance(body, OF_RULES):
             self._apply_to_rules(seq, at, body)
         elif type(body) is not Unknown:
             raise LogCorruptError(seq, f"{body.kind} names no task")
         elif not body.skip:
             self.unknown = self.unknown or (seq, body.kind)
 
-    def _apply_to_rules(self, seq: int, at: int, body: AnyAsked) -> None:
+    def _apply_to_rules(self, seq: int, at: int, body: AnyRule) -> None:
         """Folds an event about who may run when; what was leased before it went by the others."""
         if self._leased:
             self._take_leased(at)

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from typing import Literal, final
 
+from msgspec import UNSET, Raw, UnsetType, field
+
 from eventq.core.definitions import Definition
-from eventq.core.events import Body
+from eventq.core.events import Asked, Body, ByHand
 from eventq.core.timing import DueRules, Timing
-from eventq.core.values import Call, ErrorInfo, Scope, TickOutcome, Via
+from eventq.core.values import BulkAction, Call, ErrorInfo, Scope, TickOutcome
 
 
 @final
@@ -68,15 +70,14 @@ class Followed(Body, frozen=True, tag="followed"):
 
 
 @final
-class Unfollowed(Body, frozen=True, tag="unfollowed"):
+class Unfollowed(Asked, frozen=True, tag="unfollowed"):
     """The follower is forgotten."""
 
     follower: str
-    by: str | None = None
 
 
 @final
-class Planned(Body, frozen=True, tag="planned"):
+class Planned(Asked, frozen=True, tag="planned"):
     """A schedule is to make tasks as this says from here on, whatever was said of it before.
 
     ``next_at`` is its first due; None: none comes any more. Each is ticked ``shift_us`` later,
@@ -91,23 +92,17 @@ class Planned(Body, frozen=True, tag="planned"):
     shift_us: int = 0
     paused: bool = False
     code: Definition | None = None
-    by: str | None = None
-    reason: str = ""
-    via: str = "code"
 
 
 @final
-class Unplanned(Body, frozen=True, tag="unplanned"):
+class Unplanned(Asked, frozen=True, tag="unplanned"):
     """The schedule is forgotten."""
 
     schedule: str
-    by: str | None = None
-    reason: str = ""
-    via: str = "code"
 
 
 @final
-class Ticked(Body, frozen=True, tag="ticked"):
+class Ticked(Asked, frozen=True, tag="ticked"):
     """A due of a schedule has come; the task that was made for it is created right behind.
 
     What is missed or paused stands for ``count`` dues (10,000: or more), from ``due`` on. The next
@@ -120,17 +115,6 @@ class Ticked(Body, frozen=True, tag="ticked"):
     next_at: int | None = None
     count: int = 1
     hand: Literal["trigger", "backfill"] | None = None
-    by: str | None = None
-    reason: str = ""
-    via: str = "code"
-
-
-class Asked(Body, frozen=True, kw_only=True):
-    """What a person or a program has asked for, about the whole queue."""
-
-    by: str | None = None
-    reason: str = ""
-    via: Via = "code"
 
 
 @final
@@ -180,3 +164,42 @@ class Shared(Asked, frozen=True, tag="shared"):
     weights: dict[str, int] = {}  # noqa: RUF012 - each Struct has its own
     lifted: bool = False
     code: Definition | None = None
+
+
+@final
+class Bulk(Asked, frozen=True, tag="bulk"):
+    """A change to many tasks begins; the events about them name this one's position.
+
+    It is about the ``count`` tasks that the ``selector`` meant behind ``position``, seen at
+    ``seen_at``, whose last events were those that the ``digest`` is of; one that ``undoes`` another
+    is about the tasks which that one changed. The n-th of retried tasks runs no earlier than
+    ``start_at`` and n times ``interval_us``. An update is to what ``priority``, ``tags`` and
+    ``scheduled_at`` say.
+    """
+
+    action: BulkAction
+    position: int
+    seen_at: int
+    count: int
+    digest: str
+    selector: Raw | UnsetType = UNSET
+    start_at: int | None = None
+    interval_us: int = 0
+    priority: int | None = None
+    tags: Raw | UnsetType = UNSET
+    scheduled_at: int | None = None
+    # From a factory, so that it is stored: who does not know the kind has to read it.
+    skip: bool = field(default_factory=lambda: True)
+
+
+@final
+class BulkEnded(ByHand, frozen=True, tag="bulk_ended"):
+    """The change that ``bulk`` names is done: so many were ``changed``, all others had moved on.
+
+    ``left`` are the first of these, with the last events that they had when they were selected.
+    """
+
+    changed: int
+    moved_on: int = 0
+    left: tuple[tuple[int, int], ...] = ()
+    skip: bool = field(default_factory=lambda: True)

@@ -44,6 +44,7 @@ def brought_back(content: Reopening) -> Rarity | None:
     """What is rare about a task that comes back from a final state."""
     return _plainest(
         Rarity(
+            lapses=content.lapses,
             snoozes=content.snoozes,
             unique=content.unique,
             saved_json=None if content.saved is UNSET else bytes(content.saved),

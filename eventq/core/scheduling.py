@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from eventq.core.asking import NOBODY, Asking
 from eventq.core.command import NEW, Decision, Draft, PastTasks
 from eventq.core.create import Making, NewTask, has_expired, resolve
 from eventq.core.definitions import Definition, adopted, hash_of
@@ -64,7 +65,7 @@ class PlanSchedules(Struct, frozen=True):
 class EditSchedule(Struct, frozen=True):
     """Appends these events about a schedule, unless there has been one since ``seen``.
 
-    The result is whether they were appended.
+    ``seen`` 0: there was no such schedule. The result is whether they were appended.
     """
 
     schedule: str
@@ -77,7 +78,7 @@ class EditSchedule(Struct, frozen=True):
         """See Command.decide."""
         check_understood(projection.unknown)
         known = projection.schedules.get(self.schedule)
-        if known is None or known.seq != self.seen:
+        if (0 if known is None else known.seq) != self.seen:
             return Decision([], result=False)
         return Decision([(NODE, body) for body in self.bodies], result=True)
 
@@ -127,9 +128,7 @@ class MakeByHand(Struct, frozen=True):
 
     schedule: str
     dues: tuple[int, ...] | None
-    by: str | None = None
-    reason: str = ""
-    via: str = "code"
+    asking: Asking = NOBODY
     unconditional: ClassVar[bool] = False
     leasing: ClassVar[bool] = False
 
@@ -142,9 +141,7 @@ class MakeByHand(Struct, frozen=True):
         hand: Literal["trigger", "backfill"] = "trigger" if self.dues is None else "backfill"
         ticks = _Ticks(projection, past, now)
         for due in (now,) if self.dues is None else self.dues:
-            body = Ticked(
-                self.schedule, due, "made", hand=hand, by=self.by, reason=self.reason, via=self.via
-            )
+            body = Ticked(self.schedule, due, "made", hand=hand, **self.asking.marks)
             ticks.make(known, body)
         return Decision(ticks.drafts, None)
 
@@ -215,7 +212,7 @@ class _Ticks:
                 self._skip(body, "a newer eventq has touched the one before")
                 continue
             reason = f"the next due of schedule {known.name} has come"
-            self._end({number: Cancelled(reason) for number in open_tasks})
+            self._end({number: Cancelled(reason=reason) for number in open_tasks})
             is_made = self.make(known, body)
 
     def make(self, known: Schedule, body: Ticked) -> bool:

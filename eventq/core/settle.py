@@ -276,7 +276,7 @@ def _fail(task: Task, outcome: Outcome, *, worker: str, now: int) -> list[Draft]
     assert error is not None, "a failure says what failed"
     failed = (task.number, Failed(outcome.fence, error, outcome.rule, outcome.exit))
     if outcome.kind == "cancelled":
-        return [failed, (task.number, Cancelled(outcome.reason, worker))]
+        return [failed, (task.number, Cancelled(reason=outcome.reason, by=worker))]
     if outcome.fatal:
         return [failed, (task.number, Expired("fatal"))]
     most = task.policy.max_lapses

@@ -29,8 +29,10 @@ NO_JITTER = 0.0
 BackoffKind = Literal["constant", "linear", "exponential"]
 TickOutcome = Literal["made", "skipped", "missed", "paused"]
 ExpiryReason = Literal["max_age", "max_retries", "max_lapses", "fatal"]
-# By what way a person or a program asked for something.
-Via = Literal["code", "cli", "console"]
+# By what way a person or a program asked for something. The name that comes with it is a claim but
+# for "login": a console had proof of it.
+Via = Literal["code", "cli", "console", "login"]
+BulkAction = Literal["retry", "cancel", "update", "undo"]
 
 
 IfFailed = Literal["cancel", "run", "hold"]

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import os
 import random
-from typing import get_args
 
 from msgspec.structs import replace
 
 from eventq.core.command import Draft
-from eventq.core.commits import OF_SCHEDULES, AnyAsked, AnyBody, Commit
+from eventq.core.commits import OF_RULES, OF_SCHEDULES, AnyBody, Commit
 from eventq.core.events import Created, Retried
 from eventq.core.link import logged_key
 from eventq.core.queue_events import Followed, Limited, Paused, Resumed, Shared, Unfollowed
@@ -21,7 +20,7 @@ from eventq.core.values import COMMIT_BYTES, COMMIT_EVENTS, NODE, Predecessor
 from eventq.eventlog.contract import Head
 
 # Beside `created`, what may take something that only one may have.
-TAKING = frozenset({Retried, Followed, Unfollowed, *OF_SCHEDULES, *get_args(AnyAsked)})
+TAKING = frozenset({Retried, Followed, Unfollowed, *OF_SCHEDULES, *OF_RULES})
 
 
 def dated(drafts: list[Draft], now: int) -> list[Draft]:

@@ -14,9 +14,9 @@ from typing import Literal, overload
 from msgspec import Struct
 from msgspec.structs import replace
 
+from eventq.core.asking import Asking, check_asking
 from eventq.core.durations import Duration
 from eventq.core.events import Created
-from eventq.core.plain import plain
 from eventq.core.queue_events import Planned, Ticked, Unplanned
 from eventq.core.schedules import Schedule
 from eventq.core.scheduling import (
@@ -28,12 +28,11 @@ from eventq.core.scheduling import (
 from eventq.core.task import Task, instant
 from eventq.core.timing import Overlap
 from eventq.core.validation import (
-    check_by,
     check_count,
     check_flag,
     check_instant,
-    check_text,
 )
+from eventq.core.values import Via
 from eventq.errors import ArgumentError
 from eventq.node.node import Node
 from eventq.schedules.plans import (
@@ -129,14 +128,14 @@ class QueueSchedules:
         return [state_of(known) for _, known in found]
 
     def prune(
-        self, *, preview: bool = False, by: str | None = None, reason: str = "", via: str = "code"
+        self, *, preview: bool = False, by: str | None = None, reason: str = "", via: Via = "code"
     ) -> list[str]:
         """Forgets those that this queue's code does not define; returns their names.
 
         With ``preview`` it only names them. Raises ArgumentError for a queue that defines none.
         """
         check_flag(preview, "preview")
-        by, reason = check_by(by), check_text(reason, "reason")
+        check_asking(by, reason, via)
         coded = {each.name for each in self._coded()}
         if not coded:
             expected = "a queue whose code defines schedules: all others are forgotten"
@@ -182,18 +181,18 @@ class QueueSchedule:
         later = islice(next_dues(rule, known.next_at), count - 1)
         return [instant(due) for due in (known.next_at, *later)]
 
-    def pause(self, *, by: str | None = None, reason: str = "", via: str = "code") -> None:
+    def pause(self, *, by: str | None = None, reason: str = "", via: Via = "code") -> None:
         """Has its dues make nothing until `resume`. One that is paused stays so."""
 
         def paused(known: Schedule, _now: int) -> list[Planned | Unplanned | Ticked]:
             if known.planned.paused:
                 return []
-            return [_said(known.planned, by, reason, via, paused=True, next_at=known.next_at)]
+            return [_said(known.planned, asking, paused=True, next_at=known.next_at)]
 
-        by, reason = check_by(by), check_text(reason, "reason")
+        asking = check_asking(by, reason, via)
         self._edit(paused)
 
-    def resume(self, *, by: str | None = None, reason: str = "", via: str = "code") -> None:
+    def resume(self, *, by: str | None = None, reason: str = "", via: Via = "code") -> None:
         """Has its dues make tasks again. Those that have come meanwhile make none, and are told.
 
         Raises ArgumentError for one that is not paused.
@@ -204,10 +203,10 @@ class QueueSchedule:
                 raise ArgumentError("schedule", self.name, "a schedule that is paused")
             told = paused_ticks(known, now)
             next_at = known.next_at if told is None else told.next_at
-            said = _said(known.planned, by, reason, via, paused=False, next_at=next_at)
+            said = _said(known.planned, asking, paused=False, next_at=next_at)
             return [said] if told is None else [told, said]
 
-        by, reason = check_by(by), check_text(reason, "reason")
+        asking = check_asking(by, reason, via)
         self._edit(resumed)
 
     def update(
@@ -221,7 +220,7 @@ class QueueSchedule:
         overlap: Overlap | None = None,
         by: str | None = None,
         reason: str = "",
-        via: str = "code",
+        via: Via = "code",
     ) -> None:
         """Changes it by hand; None leaves a thing as it is.
 
@@ -253,26 +252,26 @@ class QueueSchedule:
                 return []
             next_at = rule_of(timing, now).after(now)
             wanted = replace(
-                _said(planned, by, reason, via, paused=planned.paused, next_at=next_at),
+                _said(planned, asking, paused=planned.paused, next_at=next_at),
                 timing=timing,
                 rules=rules,
             )
             return [replanned(known, wanted, now)]
 
-        by, reason = check_by(by), check_text(reason, "reason")
+        asking = check_asking(by, reason, via)
         self._edit(updated)
 
-    def drop(self, *, by: str | None = None, reason: str = "", via: str = "code") -> None:
+    def drop(self, *, by: str | None = None, reason: str = "", via: Via = "code") -> None:
         """Forgets it. A run whose code defines it plans it anew."""
-        said = Unplanned(self.name, check_by(by), check_text(reason, "reason"), via)
+        said = Unplanned(self.name, **check_asking(by, reason, via).marks)
         self._edit(lambda _known, _now: [said])
 
-    def trigger(self, *, by: str | None = None, reason: str = "", via: str = "code") -> Task | None:
+    def trigger(self, *, by: str | None = None, reason: str = "", via: Via = "code") -> Task | None:
         """Makes one more task now, whatever is open or paused, and moves nothing.
 
         None where its tasks have a unique value, and one that has it is open.
         """
-        command = MakeByHand(self.name, None, check_by(by), check_text(reason, "reason"), via)
+        command = MakeByHand(self.name, None, check_asking(by, reason, via))
         return self._node.execute(command).tasks[-1]
 
     @overload
@@ -285,7 +284,7 @@ class QueueSchedule:
         preview: Literal[True],
         by: str | None = None,
         reason: str = "",
-        via: str = "code",
+        via: Via = "code",
     ) -> list[datetime]: ...
     @overload
     def backfill(
@@ -297,7 +296,7 @@ class QueueSchedule:
         preview: Literal[False] = False,
         by: str | None = None,
         reason: str = "",
-        via: str = "code",
+        via: Via = "code",
     ) -> list[Task]: ...
     def backfill(
         self,
@@ -308,7 +307,7 @@ class QueueSchedule:
         preview: bool = False,
         by: str | None = None,
         reason: str = "",
-        via: str = "code",
+        via: Via = "code",
     ) -> list[datetime] | list[Task]:
         """Makes the tasks of past dues, from ``since`` on and before ``until``, whatever was made.
 
@@ -316,7 +315,7 @@ class QueueSchedule:
         ``limit``, or where ``until`` is to come: then nothing is made. They are made in portions,
         each all or nothing.
         """
-        by, reason = check_by(by), check_text(reason, "reason")
+        asking = check_asking(by, reason, via)
         limit = check_count(limit, "limit", least=1, most=MOST_BACKFILL)
         known = self.look()
         dues = self._past_dues(known, since, until, limit)
@@ -327,7 +326,7 @@ class QueueSchedule:
         portion = max(1, min(PORTION, PORTION_BYTES // size_bytes))
         for begin in range(0, len(dues), portion):
             each = tuple(dues[begin : begin + portion])
-            committed = self._node.execute(MakeByHand(self.name, each, by, reason, via))
+            committed = self._node.execute(MakeByHand(self.name, each, asking))
             after = zip(committed.events, committed.tasks, strict=True)
             made += [task for (_, body), task in after if type(body) is Created and task]
         return made
@@ -386,16 +385,12 @@ def state_of(known: Schedule) -> ScheduleState:
     )
 
 
-def _said(
-    planned: Planned, by: str | None, reason: str, via: str, *, paused: bool, next_at: int | None
-) -> Planned:
+def _said(planned: Planned, asking: Asking, *, paused: bool, next_at: int | None) -> Planned:
     """The plan as it stands, said again by somebody."""
     return replace(
         planned,
         paused=paused,
         next_at=next_at,
-        by=by,
-        reason=reason,
-        via=str(plain(via)),
         decided_at=None,
+        **asking.marks,
     )

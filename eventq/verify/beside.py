@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from eventq.core.commits import KIND_OF
+from eventq.core.commits import KIND_OF, AnyRule
 from eventq.core.queue_events import (
-    Asked,
+    Bulk,
+    BulkEnded,
     Followed,
     Joined,
     Left,
@@ -22,20 +23,27 @@ from eventq.core.queue_events import (
     Unplanned,
 )
 from eventq.verify.bounds import Bounds
+from eventq.verify.changing import BulkRules
 from eventq.verify.followers import Followers
 from eventq.verify.nodes import JoinedNodes
 from eventq.verify.order import Order
 from eventq.verify.schedules import ScheduleRules
 from eventq.verify.seen import Seen
-from eventq.verify.terms import BrokenError, Report
+from eventq.verify.terms import BrokenError, Past, Report
 
 
 class RulesBeside:
     """Judges each of these; none of them names a task."""
 
     def __init__(
-        self, nodes: JoinedNodes, order: Order, tasks: dict[int, Seen], report: Report
+        self,
+        nodes: JoinedNodes,
+        order: Order,
+        tasks: dict[int, Seen],
+        report: Report,
+        past: Past,
     ) -> None:
+        self.changes = BulkRules(past)
         self.bounds = Bounds()
         self._order = order
         self._tasks = tasks
@@ -51,6 +59,8 @@ class RulesBeside:
             Planned: self._take_planned,
             Unplanned: self._take_unplanned,
             Ticked: self._take_ticked,
+            Bulk: self._take_bulk,
+            BulkEnded: self._take_bulk_ended,
             **dict.fromkeys((Paused, Resumed, Limited, Shared), self._take_asked),
         }
 
@@ -71,7 +81,7 @@ class RulesBeside:
         _check_none(number, Followed)
         self.followers.take(seq, at, body)
 
-    def _take_asked(self, _seq: int, at: int, number: int, body: Asked) -> None:
+    def _take_asked(self, _seq: int, at: int, number: int, body: AnyRule) -> None:
         _check_none(number, type(body))
         self.bounds.say(at, body, self._tasks)
         if isinstance(body, (Limited, Shared)) or not self._order.is_governed:
@@ -94,6 +104,14 @@ class RulesBeside:
     def _take_ticked(self, _seq: int, at: int, number: int, body: Ticked) -> None:
         _check_none(number, Ticked)
         self.schedules.tick(at, body)
+
+    def _take_bulk(self, seq: int, _at: int, number: int, body: Bulk) -> None:
+        _check_none(number, Bulk)
+        self.changes.begin(seq, body)
+
+    def _take_bulk_ended(self, seq: int, _at: int, number: int, body: BulkEnded) -> None:
+        _check_none(number, BulkEnded)
+        self.changes.end(seq, body)
 
 
 def _check_none(number: int, kind: type) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from eventq.core.queue_events import Asked, Limited, Paused, Resumed, Shared
+from eventq.core.commits import AnyRule
+from eventq.core.queue_events import Limited, Paused, Shared
 from eventq.core.values import Scope
 from eventq.errors import shown
 from eventq.verify.fitting import fits
@@ -74,7 +75,7 @@ class Bounds:
         if self.shared is not None:
             self._share(task)
 
-    def say(self, at: int, body: Asked, tasks: Mapping[int, Seen]) -> None:
+    def say(self, at: int, body: AnyRule, tasks: Mapping[int, Seen]) -> None:
         """Takes in what is said from here on. Raises BrokenError for what cannot be said."""
         self.is_used = True
         if isinstance(body, Limited):
@@ -88,7 +89,7 @@ class Bounds:
                 self._share(task)
         elif isinstance(body, Paused):
             self.pauses[body.scope] = body.until
-        elif isinstance(body, Resumed) and self.pauses.pop(body.scope, 0) == 0:
+        elif self.pauses.pop(body.scope, 0) == 0:
             raise BrokenError("pause", "resumes what was not paused")
 
     def pass_by(self, at: int) -> list[Scope]:

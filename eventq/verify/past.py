@@ -8,12 +8,12 @@ from __future__ import annotations
 import msgspec
 
 from eventq.core.commits import AnyBody, Unknown, decode_bodies
-from eventq.core.events import Created, Refused
+from eventq.core.events import Created, Refused, Revived, Told
 from eventq.errors import LogArchivedError, LogCorruptError
 from eventq.eventlog.contract import EventLog
 from eventq.verify.rules import Rules
 from eventq.verify.seen import Seen
-from eventq.verify.terms import BrokenError
+from eventq.verify.terms import BrokenError, Last
 
 History = list[tuple[int, int, AnyBody | Unknown]]
 
@@ -36,6 +36,19 @@ class LogPast:
         if number <= self._trusted and not (history and history[0][0] == number):
             return None
         return remember(number, history)
+
+    def last(self, number: int, before: int) -> Last | None:
+        """See Past.last."""
+        try:
+            stored = [event for event in self._log.history(number) if event.seq < before]
+            bodies = decode_bodies([event.body for event in stored])
+        except (LogCorruptError, msgspec.DecodeError):
+            return None
+        for event, body in zip(reversed(stored), reversed(bodies), strict=True):
+            if not isinstance(body, (Refused, Revived, Told)):
+                at = event.at if body.decided_at is None else body.decided_at
+                return Last(event.seq, at, body)
+        return None
 
     def event(self, seq: int) -> tuple[int, AnyBody | Unknown] | None:
         """See Past.event."""
@@ -92,6 +105,9 @@ class _Finals:
     def task(self, number: int, before: int) -> Seen | None:  # noqa: ARG002 - the latest
         """See Past.task."""
         return self.tasks.get(number)
+
+    def last(self, number: int, before: int) -> None:
+        """See Past.last: nothing is judged by it that has been judged before."""
 
     def event(self, seq: int) -> None:
         """See Past.event: only late outcomes ask, which are left out."""

@@ -83,7 +83,8 @@ class Rules:
         self._on_final = on_final
         self.nodes = JoinedNodes(self.tasks)
         self._order = Order(self.tasks)
-        self._beside = RulesBeside(self.nodes, self._order, self.tasks, report)
+        self._beside = RulesBeside(self.nodes, self._order, self.tasks, report, past)
+        self._changes = self._beside.changes
         self.bounds = self._beside.bounds
         self.followers = self._beside.followers
         self.schedules = self._beside.schedules
@@ -361,16 +362,17 @@ class Rules:
             task = self._in_state(seq, number, Retried, "failed", "expired", "cancelled")
         if task is None:
             return
+        self._take_changing(seq, number, body, task)
         if task.state == "failed":
             if body.reopens is not None:
                 raise BrokenError("move", "a failed task has nothing to reopen")
             task.retries += 1
             check_retry(task, at, body.scheduled_at)
         else:
-            self._reopen(task, at, body.reopens)
+            self._reopen(task, at, body.reopens, is_exact=body.undoes is not None)
             self.tasks[number] = task
             waits = self._judges_links and self.links.reopen(seq, task, body)
-        if body.scheduled_at < at:
+        if body.scheduled_at < at and body.undoes is None:
             raise BrokenError("schedule", "retried into the past")
         self._failed.discard(number)
         task.scheduled_at = body.scheduled_at
@@ -409,7 +411,15 @@ class Rules:
             number, scheduled_at=0, expires_at=None, state=content.was, cause=cause, **known
         )
 
-    def _reopen(self, task: Seen, at: int, content: Reopening | None) -> None:
+    def _take_changing(
+        self, seq: int, number: int, body: Retried | Expired | Cancelled | Updated, task: Seen
+    ) -> None:
+        """Judges what is a part of a change to many tasks, or takes something back."""
+        is_marked = body.bulk is not None or body.undoes is not None
+        if is_marked and self._judges_links:
+            self._changes.take(seq, number, body, task)
+
+    def _reopen(self, task: Seen, at: int, content: Reopening | None, *, is_exact: bool) -> None:
         if content is None:
             raise BrokenError("move", "nothing says what reopens")
         if content.was != task.state:
@@ -419,22 +429,32 @@ class Rules:
             if brought[name] != value:
                 raise BrokenError("move", f"brings back another {name} than the task had")
         age_us = task.policy.max_age_us
-        if content.expires_at != (None if age_us is None else at + age_us):
-            raise BrokenError("expiry", "reopened with another expiry than its max_age makes")
+        if not is_exact:
+            if content.expires_at != (None if age_us is None else at + age_us):
+                raise BrokenError("expiry", "reopened with another expiry than its max_age makes")
+            if content.retries or content.lapses:
+                raise BrokenError("move", "reopened with retries that do not begin anew")
         task.expires_at = content.expires_at
-        task.retries = task.lapses = 0
+        task.retries, task.lapses = content.retries, content.lapses
 
     def _take_expired(self, seq: int, at: int, number: int, body: Expired) -> None:
         task = self._in_state(seq, number, Expired, "waiting", "pending", "failed")
         if task is None:
             return
-        check_given_up(task, at, body.reason)
+        self._take_changing(seq, number, body, task)
+        if body.restores is None:
+            check_given_up(task, at, body.reason)
+        else:
+            _restore(task, body)
         self._finish(task, "expired")
 
     def _take_cancelled(self, seq: int, _at: int, number: int, body: Cancelled) -> None:
         task = self._in_state(seq, number, Cancelled, "waiting", "pending", "leased", "failed")
         if task is not None:
-            if self._judges_links:
+            self._take_changing(seq, number, body, task)
+            if body.restores is not None:
+                _restore(task, body)
+            elif self._judges_links:
                 self.links.check_cancelled(task, body)
             task.cause = body.cause
             if task.state == "leased":
@@ -462,6 +482,7 @@ class Rules:
         task = self._in_state(seq, number, Updated, "waiting", "pending")
         if task is None:
             return
+        self._take_changing(seq, number, body, task)
         is_edited = (body.priority, body.tags, body.scheduled_at) != (None, UNSET, None)
         if not (is_edited or body.waives):
             raise BrokenError("move", "updated nothing")
@@ -515,6 +536,17 @@ class Rules:
 
     def _take_unreadable(self, _seq: int, _at: int, _number: int, body: Unreadable) -> None:
         raise BrokenError("unreadable", f"the body cannot be understood: {body.problem}")
+
+
+def _restore(task: Seen, body: Expired | Cancelled) -> None:
+    """A task ends again as it had."""
+    if body.undoes is None or body.restores is None:
+        raise BrokenError("move", "ends again, though nothing is taken back")
+    if task.state not in {"waiting", "pending"}:
+        raise BrokenError("move", f"ends again while it is {task.state}")
+    end = body.restores
+    task.retries, task.lapses = end.retries, end.lapses
+    task.scheduled_at, task.expires_at = end.scheduled_at, end.expires_at
 
 
 def _hash_of(state: str, content: Seen | Reopening) -> int:

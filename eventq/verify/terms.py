@@ -40,6 +40,19 @@ def check_created(body: Created, seq: int, at: int) -> None:
         raise BrokenError("expiry", "scheduled past its expiry")
 
 
+class Last(Struct, frozen=True):
+    """An event of a task that has changed it: where, when and what."""
+
+    seq: int
+    at: int
+    body: AnyBody | Unknown
+
+    @property
+    def bulk(self) -> int | None:
+        """The change to many tasks that it is a part of."""
+        return getattr(self.body, "bulk", None)
+
+
 class Past(Protocol):
     """What the rules may ask about what came before, when they have not kept it."""
 
@@ -48,6 +61,9 @@ class Past(Protocol):
 
         Raises BrokenError when there was no such task.
         """
+
+    def last(self, number: int, before: int) -> Last | None:
+        """The task's last event before a position that has changed it; None where none is known."""
 
     def event(self, seq: int) -> tuple[int, AnyBody | Unknown] | None:
         """The task and the body of the event at a position; None where there is none to read."""

@@ -18,8 +18,19 @@ from eventq.archive.export import event_line, export_log, stored_events
 from eventq.archive.redact import VALUES, Redactor
 from eventq.core.commits import KIND_OF, AnyBody, Unknown, decode_bodies, encode_bodies, events_of
 from eventq.core.definitions import Definition
-from eventq.core.events import Created, Failed, Noted, Progressed, Reopening, Saved
+from eventq.core.events import (
+    Asked,
+    Created,
+    Expired,
+    Failed,
+    Noted,
+    Progressed,
+    Reopening,
+    Saved,
+)
 from eventq.core.queue_events import (
+    Bulk,
+    BulkEnded,
     Followed,
     Joined,
     Limited,
@@ -46,7 +57,9 @@ KEPT = {
     *((struct, name) for struct in (Created, Reopening) for name in ("name", "lane", "needs")),
     *((struct, "schedule") for struct in (Created, Reopening, Planned, Unplanned, Ticked)),
     *((Call, name) for name in ("name", "lane", "needs")),
-    *((struct, "via") for struct in (Planned, Unplanned, Ticked)),
+    *((struct, "via") for struct in Asked.__subclasses__()),
+    *((struct, "via") for struct in (Expired, BulkEnded)),
+    (Bulk, "digest"),
     *((Joined, name) for name in ("version", "names", "lanes")),
     *((Followed, name) for name in ("follower", "kinds", "names")),
     (Unfollowed, "follower"),

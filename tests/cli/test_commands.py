@@ -248,7 +248,7 @@ def test_ls_shows_open_tasks_in_dispatch_order(cli: Cli) -> None:
     assert lines[0] == [*names, "LAST ERROR", "TAGS"]
     assert [line[0] for line in lines[1:]] == ["2", "1", "3"]
     assert [line[-1] for line in lines[1:]] == ["n=2", "n=1", "n=3"]
-    assert [list(row) for row in cli.rows("ls")] == [[*TASK_FIELDS, "waits_for"]] * 3
+    assert [list(row) for row in cli.rows("ls")] == [[*TASK_FIELDS, "waits_for", "source"]] * 3
 
 
 def test_ls_chooses_by_state(cli: Cli) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec import Raw
 
+from eventq.core.asking import Asking
 from eventq.core.audience import Audience
 from eventq.core.create import NewTask
 from eventq.core.events import Cancelled, Reopening, Retried, Updated
@@ -35,7 +36,7 @@ def state_bench(state: str) -> Bench:
             drafts = decide.settle(bench.projection, [outcome], worker="n", now=100)
             record(bench.log, bench.projection, drafts, now=100)
     if state == "cancelled":
-        record(bench.log, bench.projection, [(1, Cancelled("why"))], now=100)
+        record(bench.log, bench.projection, [(1, Cancelled(reason="why"))], now=100)
     return bench
 
 
@@ -51,7 +52,7 @@ def test_cancel_by_state(state: str) -> None:
         with pytest.raises(NotAllowedError, match=f"cannot cancel task 'k': it is {state}"):
             decide.cancel(task, reason="no", by="me")
     else:
-        expected = [] if state == "cancelled" else [(1, Cancelled("no", "me"))]
+        expected = [] if state == "cancelled" else [(1, Cancelled(reason="no", by="me"))]
         assert decide.cancel(task, reason="no", by="me") == expected
 
 
@@ -63,11 +64,11 @@ def test_retry_by_state(state: str) -> None:
         "scheduled": Updated(scheduled_at=120, by="me"),
         "expired": Retried(
             120,
-            "me",
             Reopening("expired", AGING, 100, 1, "k", 3, Raw(b'{"a":1}'), 170, ERROR),
+            by="me",
         ),
         "cancelled": Retried(
-            120, "me", Reopening("cancelled", AGING, 100, 0, "k", 3, Raw(b'{"a":1}'), 170)
+            120, Reopening("cancelled", AGING, 100, 0, "k", 3, Raw(b'{"a":1}'), 170), by="me"
         ),
     }
 
@@ -125,7 +126,7 @@ def test_update_only_while_waiting(state: str) -> None:
         (9, None, None, Updated(9, by="me")),
         (None, b'{"b":2}', None, Updated(tags=Raw(b'{"b":2}'), by="me")),
         (None, None, 149, Updated(scheduled_at=149, by="me")),
-        (0, b"{}", 0, Updated(0, Raw(b"{}"), 0, "me")),
+        (0, b"{}", 0, Updated(0, Raw(b"{}"), 0, by="me")),
         (3, b'{"a":1}', 100, None),
         (3, b'{"a":2}', 100, Updated(tags=Raw(b'{"a":2}'), by="me")),
         (None, None, None, None),
@@ -159,7 +160,7 @@ def test_a_task_that_a_newer_eventq_has_touched_is_left_alone(bench: Bench) -> N
     append_texts(bench.log, [1], '{"kind":"frozen","until":7}')
     bench.projection.apply(bench.log.read(after=2)[0])
     edits: tuple[CancelTask | RetryTask | UpdateTask, ...] = (
-        CancelTask("why"),
+        CancelTask(Asking(reason="why")),
         RetryTask(),
         UpdateTask(7),
     )
@@ -169,7 +170,7 @@ def test_a_task_that_a_newer_eventq_has_touched_is_left_alone(bench: Bench) -> N
             ManageTask("k", edit).decide(bench.projection, decide.NOTHING, 100)
     decision = ManageTask("other", edits[0]).decide(bench.projection, decide.NOTHING, 100)
 
-    assert decision.events == [(2, Cancelled("why"))]
+    assert decision.events == [(2, Cancelled(reason="why"))]
 
 
 def test_a_reopened_task_keeps_its_name_lane_needs_and_snoozes(bench: Bench) -> None:

@@ -54,11 +54,11 @@ from tests.driver import record
         ({"kind": "failed", "error": ERROR, "delay_us": 3}, [Failed(2, ERROR), Retried(103)]),
         (
             {"kind": "cancelled", "reason": "gone"},
-            [Failed(2, ErrorInfo("eventq.Cancel", "gone")), Cancelled("gone", "n")],
+            [Failed(2, ErrorInfo("eventq.Cancel", "gone")), Cancelled(reason="gone", by="n")],
         ),
         (
             {"kind": "cancelled", "reason": "gone", "error": ERROR},
-            [Failed(2, ERROR), Cancelled("gone", "n")],
+            [Failed(2, ERROR), Cancelled(reason="gone", by="n")],
         ),
     ],
 )

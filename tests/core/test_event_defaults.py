@@ -13,11 +13,12 @@ from msgspec import NODEFAULT, UNSET, Raw, Struct
 
 from eventq.core.commits import AnyBody
 from eventq.core.definitions import Definition
-from eventq.core.events import Body, Reopening
+from eventq.core.events import Body, Reopening, Restoring
 from eventq.core.timing import DueRules, Timing
 from eventq.core.values import Call, ErrorInfo, Policy, Predecessor, ProcessExit, Scope
 
-ASKED: dict[str, object] = {"by": None, "reason": "", "via": "code"}
+BY_HAND: dict[str, object] = {"by": None, "via": "code", "bulk": None, "undoes": None}
+ASKED: dict[str, object] = {**BY_HAND, "reason": ""}
 # New fields are added here with the default that means what their absence meant before.
 DEFAULTS: dict[str, dict[str, object]] = {
     "Policy": {
@@ -50,7 +51,22 @@ DEFAULTS: dict[str, dict[str, object]] = {
         "role": "member",
         "limits": (),
         "share": None,
+        "retries": 0,
+        "lapses": 0,
+        "started_at": None,
     },
+    "Restoring": {"retries": 0, "lapses": 0, "expires_at": None, "started_at": None},
+    "Bulk": {
+        **ASKED,
+        "selector": UNSET,
+        "start_at": None,
+        "interval_us": 0,
+        "priority": None,
+        "tags": UNSET,
+        "scheduled_at": None,
+        "skip": True,
+    },
+    "BulkEnded": {**BY_HAND, "moved_on": 0, "left": (), "skip": True},
     "Created": {
         "key": None,
         "priority": 0,
@@ -93,18 +109,14 @@ DEFAULTS: dict[str, dict[str, object]] = {
         "shift_us": 0,
         "paused": False,
         "code": None,
-        "by": None,
-        "reason": "",
-        "via": "code",
+        **ASKED,
     },
-    "Unplanned": {"by": None, "reason": "", "via": "code"},
+    "Unplanned": ASKED,
     "Ticked": {
         "next_at": None,
         "count": 1,
         "hand": None,
-        "by": None,
-        "reason": "",
-        "via": "code",
+        **ASKED,
     },
     "Leased": {},
     "Completed": {"result": UNSET, "result_missing": None, "made": 0},
@@ -116,25 +128,25 @@ DEFAULTS: dict[str, dict[str, object]] = {
         "peak_bytes": None,
         "memory_bytes": None,
     },
-    "Retried": {"by": None, "reopens": None, "revives": False, "revived_by": None},
+    "Retried": {**ASKED, "reopens": None, "revives": False, "revived_by": None},
     "Revived": {"skipped": ()},
     "Predecessor": {"verdict": None},
-    "Expired": {},
-    "Cancelled": {"reason": "", "by": None, "cause": None},
+    "Expired": {**BY_HAND, "restores": None},
+    "Cancelled": {**ASKED, "cause": None, "restores": None},
     "Renewed": {},
     "Released": {"reason": "", "scheduled_at": None},
     "Updated": {
         "priority": None,
         "tags": UNSET,
         "scheduled_at": None,
-        "by": None,
+        **ASKED,
         "waives": False,
     },
     "Refused": {},
     "Joined": {"names": (), "unnamed": False, "lanes": None, "signatures": {}},
     "Left": {},
     "Followed": {"kinds": None, "names": None, "code": "", "error": None, "failures": 0},
-    "Unfollowed": {"by": None},
+    "Unfollowed": ASKED,
     # Stored all the same: who does not know the kind has to read it.
     "Progressed": {"skip": True, "done": 0, "total": None, "note": ""},
     "Saved": {"skip": True, "value": Raw(b"null")},
@@ -158,6 +170,7 @@ STORED: list[type[Struct]] = [
     ProcessExit,
     Predecessor,
     Reopening,
+    Restoring,
     Timing,
     DueRules,
     Definition,

@@ -32,12 +32,15 @@ from eventq.core.events import (
     Refused,
     Released,
     Reopening,
+    Restoring,
     Retried,
     Revived,
     Saved,
     Updated,
 )
 from eventq.core.queue_events import (
+    Bulk,
+    BulkEnded,
     Followed,
     Joined,
     Left,
@@ -137,13 +140,13 @@ GOLDEN: list[tuple[AnyBody, str]] = [
     ),
     (Retried(7), '{"kind":"retried","scheduled_at":7}'),
     (
-        Retried(7, "me", Reopening("expired", PLAIN, 1, 2)),
-        '{"kind":"retried","scheduled_at":7,"by":"me","reopens":{"was":"expired","policy":'
+        Retried(7, Reopening("expired", PLAIN, 1, 2), by="me", bulk=3, undoes=2),
+        '{"kind":"retried","scheduled_at":7,"reopens":{"was":"expired","policy":'
         + PLAIN_TEXT
-        + ',"created_at":1,"attempt":2}}',
+        + ',"created_at":1,"attempt":2},"by":"me","bulk":3,"undoes":2}',
     ),
     (
-        Retried(7, None, Reopening("cancelled", PLAIN, 1, 2, "k", 3, Raw(b'{"a":1}'), 9, ERROR)),
+        Retried(7, Reopening("cancelled", PLAIN, 1, 2, "k", 3, Raw(b'{"a":1}'), 9, ERROR)),
         '{"kind":"retried","scheduled_at":7,"reopens":{"was":"cancelled","policy":'
         + PLAIN_TEXT
         + ',"created_at":1,"attempt":2,"key":"k","priority":3,"tags":{"a":1},"expires_at":9,'
@@ -152,7 +155,6 @@ GOLDEN: list[tuple[AnyBody, str]] = [
     (
         Retried(
             7,
-            None,
             Reopening("expired", PLAIN, 1, 2, name="a", lane="b", needs=("c",), snoozes=3),
         ),
         '{"kind":"retried","scheduled_at":7,"reopens":{"was":"expired","policy":'
@@ -170,8 +172,8 @@ GOLDEN: list[tuple[AnyBody, str]] = [
     (Expired("max_lapses"), '{"kind":"expired","reason":"max_lapses"}'),
     (Expired("fatal"), '{"kind":"expired","reason":"fatal"}'),
     (Cancelled(), '{"kind":"cancelled"}'),
-    (Cancelled("why", "me"), '{"kind":"cancelled","reason":"why","by":"me"}'),
-    (Cancelled("why", cause=3), '{"kind":"cancelled","reason":"why","cause":3}'),
+    (Cancelled(reason="why", by="me"), '{"kind":"cancelled","by":"me","reason":"why"}'),
+    (Cancelled(reason="why", cause=3), '{"kind":"cancelled","cause":3,"reason":"why"}'),
     (Renewed("n", 30), '{"kind":"renewed","worker":"n","ttl_us":30}'),
     (Released(9), '{"kind":"released","fence":9}'),
     (Released(9, "stop"), '{"kind":"released","fence":9,"reason":"stop"}'),
@@ -202,7 +204,7 @@ GOLDEN: list[tuple[AnyBody, str]] = [
             '"names":["a.*"],"code":"app:f","error":{"type":"OSError"},"failures":2}'
         ),
     ),
-    (Unfollowed("f", "me"), '{"kind":"unfollowed","follower":"f","by":"me"}'),
+    (Unfollowed("f", by="me"), '{"kind":"unfollowed","follower":"f","by":"me"}'),
     (
         Planned("s", Timing(cron="* * * * *"), Call(Policy("linear", 5)), DueRules()),
         (
@@ -242,23 +244,23 @@ GOLDEN: list[tuple[AnyBody, str]] = [
             '"limits":[["ocr",null]],"share":"7"},'
             '"rules":{"catch_up":0,"within_us":8,"overlap":"cancel"},"next_at":70,"shift_us":2,'
             '"paused":true,"code":{"hash":"ab","version":1,"replaced":["cd"]},"by":"me",'
-            '"reason":"why","via":"cli"}'
+            '"via":"cli","reason":"why"}'
         ),
     ),
     (Unplanned("s"), '{"kind":"unplanned","schedule":"s"}'),
     (
-        Unplanned("s", "me", "gone", "cli"),
-        '{"kind":"unplanned","schedule":"s","by":"me","reason":"gone","via":"cli"}',
+        Unplanned("s", by="me", reason="gone", via="cli"),
+        '{"kind":"unplanned","schedule":"s","by":"me","via":"cli","reason":"gone"}',
     ),
     (
         Ticked("s", 60, "made", 70),
         '{"kind":"ticked","schedule":"s","due":60,"outcome":"made","next_at":70}',
     ),
     (
-        Ticked("s", 60, "skipped", None, 2, "trigger", "me", "open", "cli"),
+        Ticked("s", 60, "skipped", None, 2, "trigger", by="me", reason="open", via="cli"),
         (
             '{"kind":"ticked","schedule":"s","due":60,"outcome":"skipped","count":2,'
-            '"hand":"trigger","by":"me","reason":"open","via":"cli"}'
+            '"hand":"trigger","by":"me","via":"cli","reason":"open"}'
         ),
     ),
     (
@@ -271,7 +273,7 @@ GOLDEN: list[tuple[AnyBody, str]] = [
         ),
         (
             '{"kind":"paused","scope":{"lane":"mail","tags":[["tenant","\\"7\\""]]},'
-            '"until":9,"by":"ada","reason":"down","via":"cli"}'
+            '"until":9,"by":"ada","via":"cli","reason":"down"}'
         ),
     ),
     (
@@ -291,6 +293,53 @@ GOLDEN: list[tuple[AnyBody, str]] = [
     ),
     (Shared(lifted=True), '{"kind":"shared","lifted":true}'),
     (
+        Bulk(
+            "update",
+            7,
+            70,
+            2,
+            "ab",
+            Raw(b'{"states":["ready"]}'),
+            start_at=71,
+            interval_us=5,
+            priority=3,
+            tags=Raw(b'{"a":1}'),
+            scheduled_at=9,
+            by="ada",
+            reason="why",
+        ),
+        (
+            '{"kind":"bulk","action":"update","position":7,"seen_at":70,"count":2,"digest":"ab",'
+            '"selector":{"states":["ready"]},"start_at":71,"interval_us":5,"priority":3,'
+            '"tags":{"a":1},"scheduled_at":9,"skip":true,"by":"ada","reason":"why"}'
+        ),
+    ),
+    (
+        Bulk("undo", 9, 90, 2, "cd", undoes=8, via="login"),
+        (
+            '{"kind":"bulk","action":"undo","position":9,"seen_at":90,"count":2,"digest":"cd",'
+            '"skip":true,"via":"login","undoes":8}'
+        ),
+    ),
+    (
+        BulkEnded(1, 1, ((3, 4),), bulk=8),
+        '{"kind":"bulk_ended","changed":1,"moved_on":1,"left":[[3,4]],"skip":true,"bulk":8}',
+    ),
+    (
+        Expired("max_age", Restoring(7, 8, 1, 2, 9, 6), by="me", undoes=5),
+        (
+            '{"kind":"expired","reason":"max_age","restores":{"scheduled_at":7,"ended_at":8,'
+            '"retries":1,"lapses":2,"expires_at":9,"started_at":6},"by":"me","undoes":5}'
+        ),
+    ),
+    (
+        Cancelled(3, Restoring(7, 8), reason="why"),
+        (
+            '{"kind":"cancelled","cause":3,"restores":{"scheduled_at":7,"ended_at":8},'
+            '"reason":"why"}'
+        ),
+    ),
+    (
         Created(PLAIN, limits=(Bucket("smtp", "mx1"), Bucket("ocr")), share="7"),
         '{"kind":"created","policy":'
         + PLAIN_TEXT
@@ -298,7 +347,7 @@ GOLDEN: list[tuple[AnyBody, str]] = [
     ),
     (Updated(priority=0), '{"kind":"updated","priority":0}'),
     (
-        Updated(1, Raw(b"{}"), 7, "me"),
+        Updated(1, Raw(b"{}"), 7, by="me"),
         '{"kind":"updated","priority":1,"tags":{},"scheduled_at":7,"by":"me"}',
     ),
     (Updated(waives=True), '{"kind":"updated","waives":true}'),
@@ -355,7 +404,7 @@ def test_any_json_and_any_text_survive(value: object, words: str) -> None:
         Completed(1, raw),
         Updated(tags=raw),
         Failed(1, ErrorInfo(words, words)),
-        Cancelled(words),
+        Cancelled(reason=words),
     ]
 
     texts = encode_bodies(bodies)
@@ -447,7 +496,7 @@ def test_events_carry_their_envelopes() -> None:
 def test_events_never_change() -> None:
     """A fact is frozen."""
     with pytest.raises(AttributeError):
-        Cancelled("why").reason = "other"  # type: ignore[misc]
+        Cancelled(reason="why").reason = "other"  # type: ignore[misc]
 
 
 def test_an_unreadable_body_is_told_by_its_position() -> None:

@@ -51,7 +51,7 @@ def test_what_is_there_for_a_failure_is_cancelled_without_one(desk: Desk) -> Non
     desk.end(first)
 
     assert (desk.state(first + 1), desk.state(first + 2)) == ("waiting", "scheduled")
-    assert desk.tend() == [(first + 1, Cancelled(UNNEEDED))]
+    assert desk.tend() == [(first + 1, Cancelled(reason=UNNEEDED))]
     desk.end(first + 2)
     check_log(desk.log)
 

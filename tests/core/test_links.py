@@ -68,7 +68,9 @@ def test_what_becomes_of_it_when_one_fails(desk: Desk, if_failed: str, state: st
     desk.append((first, Cancelled()))
 
     assert desk.state(after) == state
-    expected = [(after, Cancelled(CANCELLED_BY, cause=first))] if if_failed == "cancel" else []
+    expected = (
+        [(after, Cancelled(reason=CANCELLED_BY, cause=first))] if if_failed == "cancel" else []
+    )
     assert desk.tend() == expected
     check_log(desk.log)
 
@@ -249,7 +251,7 @@ def test_a_retry_by_hand_waives_what_has_failed(desk: Desk) -> None:
     doomed = desk.make(first)
     gone = desk.make(first, other)
     desk.append((first, Cancelled()))
-    desk.append((gone, Cancelled(CANCELLED_BY, cause=first)))
+    desk.append((gone, Cancelled(reason=CANCELLED_BY, cause=first)))
 
     for each in (held, doomed, gone):
         desk.retry(each)

@@ -189,7 +189,7 @@ def test_keys_lead_to_open_tasks_only(bench: Bench) -> None:
 
     applied(bench, (1, Cancelled()))
     after = bench.projection.number_of("k")
-    applied(bench, (1, Retried(100, None, Reopening("cancelled", PLAIN, 100, 0, "k"))))
+    applied(bench, (1, Retried(100, Reopening("cancelled", PLAIN, 100, 0, "k"))))
 
     assert (before, after, bench.projection.number_of("k")) == (1, None, 1)
     assert bench.projection.number_of("other") is None

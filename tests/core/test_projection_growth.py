@@ -91,7 +91,7 @@ def test_what_a_newer_eventq_brings_back_is_a_stranger(bench: Bench, end: AnyBod
     for number, text in ((1, '{"kind":"restored"}'), (4, '{"kind":"imported"}')):
         bench.projection.apply(append_texts(bench.log, [number], text))
         applied(bench, (number, Leased(1, "n", TTL)), (number, end))
-        applied(bench, (number, Retried(100, None, REOPENING)))
+        applied(bench, (number, Retried(100, REOPENING)))
 
     assert bench.projection.strangers == {1: (3, "restored"), 4: (7, "imported")}
     assert bench.projection.tasks == {}

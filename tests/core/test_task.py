@@ -51,7 +51,7 @@ BODIES: dict[str, AnyBody] = {
     "released": Released(FENCE),
     "retried": Retried(90),
     "expired": Expired("max_retries"),
-    "cancelled": Cancelled("why"),
+    "cancelled": Cancelled(reason="why"),
     "updated": Updated(7, Raw(b'{"b":"2"}'), 80),
 }
 # Written out by hand, so that a change of the table in the code has to be meant.
@@ -213,7 +213,7 @@ EFFECTS = [
     ),
     Effect(
         TaskState.LEASED,
-        Cancelled("why"),
+        Cancelled(reason="why"),
         {"recorded_state": "cancelled", "ending": Ending(70, reason="why"), **FREE},
     ),
     Effect(
@@ -363,8 +363,8 @@ def test_history_leads_through_a_reopening() -> None:
             CREATED,
             (2, 11, Leased(1, "n", 30)),
             (3, 12, Failed(2, ERROR)),
-            (4, 12, Cancelled("why")),
-            (5, 20, Retried(20, "me", REOPENING)),
+            (4, 12, Cancelled(reason="why")),
+            (5, 20, Retried(20, REOPENING, by="me")),
         ],
     )
 
@@ -395,16 +395,16 @@ def test_tasks_of_no_name_share_one_route() -> None:
 @pytest.mark.parametrize(
     "rest",
     [
-        [(2, 11, Retried(20, None, REOPENING))],
+        [(2, 11, Retried(20, REOPENING))],
         [(2, 11, Created(POLICY))],
         [(2, 11, Cancelled()), (3, 12, Retried(20))],
         [(2, 11, Cancelled()), (3, 12, Leased(1, "n", 1))],
-        [(2, 11, Leased(1, "n", 1)), (3, 12, Retried(20, None, REOPENING))],
-        [(2, 11, Leased(1, "n", 1)), (3, 12, Completed(2)), (4, 13, Retried(9, None, REOPENING))],
+        [(2, 11, Leased(1, "n", 1)), (3, 12, Retried(20, REOPENING))],
+        [(2, 11, Leased(1, "n", 1)), (3, 12, Completed(2)), (4, 13, Retried(9, REOPENING))],
         [
             (2, 11, Leased(1, "n", 1)),
             (3, 12, Failed(2, ERROR)),
-            (4, 12, Retried(9, None, REOPENING)),
+            (4, 12, Retried(9, REOPENING)),
         ],
     ],
 )

@@ -28,4 +28,4 @@ def test_lapses_are_counted_in_a_row_and_snoozes_in_all() -> None:
     assert counted(Leased(4, "n", 1), Failed(13, ERROR), Retried(30)) == (0, 1)
     assert counted(Leased(5, "n", 1), Failed(16, LAPSE), Expired("max_lapses")) == (1, 1)
     reopening = replace(REOPENING, was="expired", snoozes=1)
-    assert counted(Retried(20, None, reopening)) == (0, 1)
+    assert counted(Retried(20, reopening)) == (0, 1)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from eventq import ArgumentError, Context, Handlers, Queue
-from eventq.core.commits import AnyAsked
+from eventq.core.commits import AnyRule
 from eventq.core.queue_events import Limited, Paused, Resumed, Shared
 from eventq.core.task import Route
 from eventq.core.values import Bucket, Scope
@@ -47,7 +47,7 @@ plans = st.lists(
 )
 
 
-def limits(running: int, rate: int, window_us: int) -> list[AnyAsked]:
+def limits(running: int, rate: int, window_us: int) -> list[AnyRule]:
     """Three limits: by running tasks, by a rate, and for each ``n``."""
     return [
         Limited(limit="smtp", running=running),

@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from eventq.core.commits import AnyAsked
+from eventq.core.commits import AnyRule
 from eventq.core.create import NewTask
 from eventq.core.events import Leased
 from eventq.core.lease import can_lease
@@ -46,7 +46,7 @@ class Planned(Struct, frozen=True):
 
 
 def made(
-    planned: list[Planned], *, workers: int, said: Sequence[tuple[int, AnyAsked]] = ()
+    planned: list[Planned], *, workers: int, said: Sequence[tuple[int, AnyRule]] = ()
 ) -> ReadOnlyLog:
     """The log of one node that leases whatever may be leased whenever a worker is free.
 

@@ -374,6 +374,24 @@ def crowds() -> list[RawCommit]:
         return raw_commits(queue._node.log)
 
 
+def many() -> list[RawCommit]:
+    """Many tasks retried, cancelled and edited at once; that taken back, and the undo, too."""
+    with eventq.Queue("memory://", max_retries=0, max_age="1h") as queue:
+        first = queue.new({"n": -1}, name="other")
+        queue.new_many([{"n": n} for n in range(9)])
+        queue.new(name="other", after=[first])
+        queue.run(lambda _ctx, _task: 1 / 0, until="idle")
+        retried = queue.select(state="expired").retry(rate="2/1s").apply(by="ada")
+        queue.cancel("3")
+        undone = queue.undo(retried.id).apply(by="ada")
+        queue.undo(undone.id).apply(by="bob")
+        updated = queue.select(name="other").update(priority=3, tags={"x": 1}).apply()
+        queue.undo(updated.id).apply()
+        cancelled = queue.select(name="other").cancel().apply()
+        queue.undo(cancelled.id).apply()
+        return raw_commits(queue._node.log)
+
+
 STORIES: dict[str, Story] = {
     story.__name__: story
     for story in (
@@ -390,5 +408,6 @@ STORIES: dict[str, Story] = {
         followers,
         lanes,
         crowds,
+        many,
     )
 }

@@ -32,6 +32,7 @@ OCCURS = {
     "followers": {"followed": 4, "unfollowed": 1, "expired": 3},
     "crowds": {"limited": 2, "shared": 1, "leased": 90},
     "lanes": {"joined": 2, "leased": 28},
+    "many": {"bulk": 7, "bulk_ended": 7, "retried": 15, "expired": 15, "updated": 2},
 }
 
 

@@ -59,8 +59,8 @@ STORY: list[tuple[int, list[Draft]]] = [
     ),
     (1_000, [(1, Leased(1, "host-a", 300)), (2, Leased(1, "host-a", 300))]),
     (1_100, [(1, Completed(4, Raw(b'{"ok":"yes"}')))]),
-    (1_200, [(2, Failed(5, ERROR)), (2, Retried(1_300, "rule"))]),
-    (1_250, [(3, Updated(7, Raw(b'{"n":"33"}'), 1_250, "ada"))]),
+    (1_200, [(2, Failed(5, ERROR)), (2, Retried(1_300, by="rule"))]),
+    (1_250, [(3, Updated(7, Raw(b'{"n":"33"}'), 1_250, by="ada"))]),
     (1_260, [(3, Leased(1, "host-b", 300)), (NODE, Renewed("host-b", 300))]),
     (1_270, [(3, Released(10, "stopping"))]),
     (1_300, [(3, Leased(1, "host-a", 300)), (2, Leased(2, "host-a", 300))]),
@@ -73,8 +73,8 @@ STORY: list[tuple[int, list[Draft]]] = [
         ],
     ),
     (1_500, [(2, Refused(5, "host-b", "completed"))]),
-    (1_600, [(2, Retried(1_600, "ada", ALL_OF_2))]),
-    (1_700, [(2, Cancelled("enough", "ada"))]),
+    (1_600, [(2, Retried(1_600, ALL_OF_2, by="ada"))]),
+    (1_700, [(2, Cancelled(reason="enough", by="ada"))]),
     (
         1_800,
         [

@@ -131,7 +131,6 @@ GOOD: dict[str, list[Step]] = {
             1,
             Retried(
                 12,
-                None,
                 Reopening("cancelled", PLAIN, 10, 0, name="a", lane="heavy", snoozes=1),
             ),
         ),
@@ -234,7 +233,7 @@ BAD: dict[str, tuple[str, list[Step]]] = {
         [
             made(name="a"),
             (10, 1, Cancelled()),
-            (12, 1, Retried(12, None, Reopening("cancelled", PLAIN, 10, 0, name="b"))),
+            (12, 1, Retried(12, Reopening("cancelled", PLAIN, 10, 0, name="b"))),
         ],
     ),
     "reopened in another lane": (
@@ -242,7 +241,7 @@ BAD: dict[str, tuple[str, list[Step]]] = {
         [
             made(),
             (10, 1, Cancelled()),
-            (12, 1, Retried(12, None, Reopening("cancelled", PLAIN, 10, 0, lane="b"))),
+            (12, 1, Retried(12, Reopening("cancelled", PLAIN, 10, 0, lane="b"))),
         ],
     ),
     "reopened with fewer snoozes": (
@@ -252,7 +251,7 @@ BAD: dict[str, tuple[str, list[Step]]] = {
             (10, 1, LEASED),
             (10, 1, Released(2, "busy", 20)),
             (11, 1, Cancelled()),
-            (12, 1, Retried(12, None, Reopening("cancelled", PLAIN, 10, 0))),
+            (12, 1, Retried(12, Reopening("cancelled", PLAIN, 10, 0))),
         ],
     ),
     "joined about a task": ("2: joined names a task", [made(), (10, 1, JOINED)]),

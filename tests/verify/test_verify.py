@@ -153,7 +153,7 @@ def test_what_an_unknown_kind_did_to_a_final_task_is_not_guessed() -> None:
     log = memory_log()
     log.append(sealed([(NEW, Created(PLAIN)), (NEW, Created(PLAIN)), (1, Cancelled())]))
     append_texts(log, [1], '{"kind":"muted"}')
-    reopened = Retried(0, None, Reopening("cancelled", PLAIN, 0, 0))
+    reopened = Retried(0, Reopening("cancelled", PLAIN, 0, 0))
     follow: list[Draft] = [(1, reopened), (2, Leased(1, "n", 30)), (1, Leased(1, "n", 30))]
     log.append(sealed(follow, first=5, prev=log.head().seal))
 
@@ -169,7 +169,7 @@ def test_a_reopened_task_has_its_retries_anew(monkeypatch: pytest.MonkeyPatch, k
         [(1, Leased(number, "n", 30)), (1, Failed(fence, error))]
         for number, fence in enumerate([2, 5, 9, 12], 1)
     ]
-    reopened = Retried(0, None, Reopening("expired", once, 0, 2, last_error=error))
+    reopened = Retried(0, Reopening("expired", once, 0, 2, last_error=error))
     drafts: list[Draft] = [
         (NEW, Created(once)),
         *attempts[0],

@@ -13,7 +13,7 @@ from tests.checker import check_events
 
 PLAIN = Policy("linear", 1)
 MADE = Created(PLAIN, unique="sun")
-REOPENED = Retried(30, None, Reopening("cancelled", PLAIN, 10, 0, unique="sun"))
+REOPENED = Retried(30, Reopening("cancelled", PLAIN, 10, 0, unique="sun"))
 ALERTS = Followed("alerts", 0, "anna", 20)
 
 

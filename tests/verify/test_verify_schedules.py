@@ -55,7 +55,7 @@ FIRST = [BEGUN, (100, 0, tick()), (100, 3, MADE)]
         [BEGUN, (20, 0, tick(20, "skipped", next_at=None, hand="backfill"))],
         [BEGUN, (20, 0, Unplanned("s")), (30, 0, plan(next_at=40))],
         [*FIRST, (120, 0, plan(next_at=130)), (130, 0, tick(130, "skipped"))],
-        [*FIRST, (101, 3, Cancelled()), (102, 3, Retried(102, None, REOPENED))],
+        [*FIRST, (101, 3, Cancelled()), (102, 3, Retried(102, REOPENED))],
     ],
 )  # fmt: skip
 def test_what_is_right_is_not_found(told: list[tuple[int, int, AnyBody]]) -> None:
@@ -102,7 +102,7 @@ def test_what_is_right_is_not_found(told: list[tuple[int, int, AnyBody]]) -> Non
             [
                 *FIRST,
                 (101, 3, Cancelled()),
-                (102, 3, Retried(102, None, Reopening("cancelled", PLAIN, 100, 0))),
+                (102, 3, Retried(102, Reopening("cancelled", PLAIN, 100, 0))),
             ],
             "5: brings back another schedule",
         ),

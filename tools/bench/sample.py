@@ -42,6 +42,7 @@ MEASURES = {
     "replay": "folding:replaying",
     "replay_ruled": "folding:ruled",
     "memory": "folding:memory",
+    "catalog": "cataloging:catalog",
     "parked": "governed:parked",
     "parked_first": "governed:first",
     "limited_drain": "governed:limited_drain",

@@ -13,6 +13,7 @@ from random import Random
 
 from msgspec import Struct
 
+from eventq.core.asking import Asking
 from eventq.core.command import NEW, NO_PAST, Draft
 from eventq.core.commits import Commit, encode_bodies
 from eventq.core.create_tasks import creating
@@ -191,7 +192,7 @@ class Factory:
         if chance < 0.2 and finals:
             task = finals[rng.randrange(len(finals))]
             finals.remove(task)
-            return RetryTask("ada@desk").events(task, self.projection, NO_PAST, self.now)
+            return RetryTask(Asking("ada@desk")).events(task, self.projection, NO_PAST, self.now)
         if not tasks:
             return []
         try:
@@ -201,14 +202,14 @@ class Factory:
 
     def _edited(self, task: Task, chance: float) -> list[Draft]:
         if chance < 0.5:
-            return CancelTask("ordered by mistake", "ada@desk").events(task, self.now)
+            return CancelTask(Asking("ada@desk", "ordered by mistake")).events(task, self.now)
         if chance < 0.7:
-            return RetryTask("bob@desk").events(task, self.projection, NO_PAST, self.now)
+            return RetryTask(Asking("bob@desk")).events(task, self.projection, NO_PAST, self.now)
         edit = UpdateTask(
             priority=self._rng.choice([0, 3, 7]) if chance < 0.9 else None,
             tags_json=b'{"kind":"mail","urgent":"yes"}' if chance > 0.85 else None,
             scheduled_at=self.now + self._rng.randrange(MINUTE_US) if chance > 0.95 else None,
-            by="ada@desk",
+            asking=Asking("ada@desk"),
         )
         return edit.events(task, self.now)
 

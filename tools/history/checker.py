@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection
 
 from tools.history.bounds import Bounds
+from tools.history.bulks import Bulks
 from tools.history.chain import Chain
 from tools.history.dispatch import Dispatch
 from tools.history.drained import judge_drained
@@ -57,6 +58,7 @@ class Checker:
         self.schedules = Schedules(self.world)
         self.followers = Followers(self.world)
         self._dispatch = Dispatch(self.world, ready, self.nodes, self.bounds)
+        self._bulks = Bulks(self.world)
         self.moves = Moves(
             self.world,
             ready=ready,
@@ -65,6 +67,7 @@ class Checker:
             links=self.links,
             dispatch=self._dispatch,
             retries=Retries(by_policy=retries_by_policy),
+            bulks=self._bulks,
         )
         self._flow_keys: dict[str, int] = {}
         self._is_lost = False
@@ -97,6 +100,8 @@ class Checker:
             "shared": lambda _, body: self.bounds.share(body),
             "paused": lambda _, body: self.bounds.pause(body),
             "resumed": lambda _, body: self.bounds.resume(body),
+            "bulk": self._bulks.begin,
+            "bulk_ended": self._bulks.end,
         }
 
     def add(self, commit: RawCommit, *, true_at: int | None = None) -> None:

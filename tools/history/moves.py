@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tools.history.bounds import Bounds
+from tools.history.bulks import Bulks
 from tools.history.dispatch import Dispatch
 from tools.history.facts import Body
 from tools.history.links import Links
@@ -47,6 +48,7 @@ class Moves:
         links: Links,
         dispatch: Dispatch,
         retries: Retries,
+        bulks: Bulks,
     ) -> None:
         self.failed: dict[int, Task] = {}
         """The tasks that have failed in the commit at hand, until it says what follows."""
@@ -59,6 +61,7 @@ class Moves:
         self._links = links
         self._dispatch = dispatch
         self._retries = retries
+        self._bulks = bulks
         self._uniques: dict[str, int] = {}
         self._policies: dict[str, Body] = {}
 
@@ -84,6 +87,7 @@ class Moves:
             body.get("name"),
             body.get("lane") or NO_LANE,
             is_foreign=needs is not None and not WORDS.issuperset(needs),
+            last_seq=seq,
         )
         key = body.get("key")
         if key is not None:
@@ -122,10 +126,12 @@ class Moves:
         task.state, task.worker, task.fence = "leased", worker, seq
         task.attempt = body["attempt"]
         task.fences.append(seq)
+        task.last_seq = seq
 
     def completed(self, seq: int, number: int, body: Body) -> None:
         """The attempt has done its work."""
         task = self._end_lease(number, "completed", body)
+        task.last_seq = seq
         self._finish(seq, task, "completed", body.get("made", 0))
 
     def failed_attempt(self, seq: int, number: int, body: Body) -> None:
@@ -135,6 +141,7 @@ class Moves:
         if is_lapse(error):
             self._nodes.judge_lapse(seq, task, error)
         self._end_lease(number, "failed", body)
+        task.last_seq = seq
         task.state, task.failure, task.last_error = "failed", body, error
         task.lapses = task.lapses + 1 if is_lapse(error) else 0
         self.failed[number] = task
@@ -142,6 +149,7 @@ class Moves:
     def released(self, seq: int, number: int, body: Body) -> None:
         """The lease is given back, and the attempt does not count."""
         task = self._end_lease(number, "released", body)
+        task.last_seq = seq
         now, put_off = self._world.now, body.get("scheduled_at")
         task.attempt -= 1
         task.given_back += 1
@@ -157,8 +165,9 @@ class Moves:
     def retried(self, seq: int, number: int, body: Body) -> None:
         """The task is to run again: after a failure, or since somebody brings it back."""
         task = self._in_state(number, "retried", ("failed", "expired", "cancelled"))
+        self._bulks.judge(seq, task, body)
         now, at = self._world.now, body["scheduled_at"]
-        if at < now:
+        if at < now and "undoes" not in body:
             self._world.report(8, seq, "retried into the past")
         waits = False
         if task.state == "failed":
@@ -177,13 +186,21 @@ class Moves:
     def expired(self, seq: int, number: int, body: Body) -> None:
         """The task is given up."""
         task = self._in_state(number, "expired", ("waiting", "pending", "failed"))
-        self._retries.judge_end(task, self._world.now, body["reason"])
+        self._bulks.judge(seq, task, body)
+        if "restores" in body:
+            self._restore(task, body)
+        else:
+            self._retries.judge_end(task, self._world.now, body["reason"])
         self._finish(seq, task, "expired")
 
     def cancelled(self, seq: int, number: int, body: Body) -> None:
         """The task is called off."""
         task = self._in_state(number, "cancelled", ("waiting", "pending", "leased", "failed"))
-        self._links.judge_cause(task, body)
+        self._bulks.judge(seq, task, body)
+        if "restores" in body:
+            self._restore(task, body)
+        else:
+            self._links.judge_cause(task, body)
         if task.state == "leased":
             self._let_go(task)
         task.cause = body.get("cause")
@@ -192,6 +209,7 @@ class Moves:
     def updated(self, seq: int, number: int, body: Body) -> None:
         """Somebody edits a pending task, or has it mind no more what has failed."""
         task = self._in_state(number, "updated", ("waiting", "pending"))
+        self._bulks.judge(seq, task, body)
         at = body.get("scheduled_at")
         if not body.keys() & {"priority", "tags", "scheduled_at", "waives"}:
             raise BrokenError(4, "updated nothing")
@@ -329,15 +347,33 @@ class Moves:
             if brought != was:
                 text = f"brings back {name} {brought!r:.80}, but it was {was!r:.80}"
                 raise BrokenError(4, text)
-        age_us = task.policy.get("max_age_us")
-        if content.get("expires_at") != (None if age_us is None else self._world.now + age_us):
-            self._world.report(8, seq, "reopened with another expiry than its max_age makes")
+        if "undoes" not in body:
+            self._judge_anew(seq, task, content)
         task.expires_at = content.get("expires_at")
-        task.retries = task.lapses = task.leases = task.given_back = 0
+        task.leases = task.given_back = 0
+        task.retries, task.lapses = content.get("retries", 0), content.get("lapses", 0)
         task.reopened_seq = seq
         self._take_unique(task)
         self._bounds.place(task)
         return self._links.reopen(task, body)
+
+    def _judge_anew(self, seq: int, task: Task, content: Body) -> None:
+        """What is reopened begins anew."""
+        age_us = task.policy.get("max_age_us")
+        if content.get("expires_at") != (None if age_us is None else self._world.now + age_us):
+            self._world.report(8, seq, "reopened with another expiry than its max_age makes")
+        if content.keys() & {"retries", "lapses", "started_at"}:
+            self._world.report(9, seq, "reopened with retries that do not begin anew")
+
+    def _restore(self, task: Task, body: Body) -> None:
+        """The task ends again as it had."""
+        if "undoes" not in body or task.state not in {"waiting", "pending"}:
+            raise BrokenError(20, f"ends again while it is {task.state}, or takes nothing back")
+        again = body["restores"]
+        # It leaves its place before its instant is another one.
+        self._ready.remove(task)
+        task.retries, task.lapses = again.get("retries", 0), again.get("lapses", 0)
+        task.scheduled_at, task.expires_at = again["scheduled_at"], again.get("expires_at")
 
     def _brought_back(self, task: Task) -> dict[str, Any]:
         """What a reopening has to say, by its fields."""

@@ -78,6 +78,12 @@ class Task:
     """Its place among those whose instant has come."""
     refused: set[int] = field(default_factory=set)
     fences: list[int] = field(default_factory=list)
+    last_seq: int = 0
+    """Of its last event that has changed it."""
+    was: tuple[int, Body, Body] | None = None
+    """The last event that may be taken back: where, what the task was before, and its body."""
+    end: tuple[Any, ...] | None = None
+    """How it ended last: why, by which other task, and when."""
 
 
 class World:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from eventq.cli.output import Listing, say_list
-from eventq.cli.person import by_option
+from eventq.cli.person import told
 from eventq.cli.place import Place, placed, say_done
 from eventq.cli.text import short, time_text
 from eventq.cli.views.tasks import ERROR_CHARACTERS, error_text
@@ -62,13 +62,13 @@ def group(*, place: Place) -> None:
 
 @group.command(epilog="Example: eventq followers drop alerts --by ada")
 @click.argument("name")
-@by_option
+@told
 @placed
-def drop(*, place: Place, name: str, by: str) -> None:
+def drop(*, place: Place, name: str, by: str, reason: str) -> None:
     """Forget a follower: archives wait for it no more.
 
     One that runs stops there. When its code runs again later, it begins anew.
     """
     with place.open(create=False) as queue:
-        queue.drop_follower(name, by=by)
+        queue.drop_follower(name, by=by, reason=reason, via="cli")
         say_done(place, queue, {"dropped": name})

@@ -48,7 +48,7 @@ def set_(
     if running is None and rate is None:
         misuse("expected --running or --rate; `eventq limit lift` is what leaves no bound")
     with place.open(create=True) as queue:
-        queue.set_limit(name, running=running, rate=rate, per=per, by=by, reason=reason)
+        queue.set_limit(name, running=running, rate=rate, per=per, by=by, reason=reason, via="cli")
         say_done(place, queue, {"limit": name})
 
 
@@ -60,7 +60,7 @@ def set_(
 def lift(*, place: Place, name: str, per: str | None, by: str, reason: str) -> None:
     """Lift a limit: its tasks run without bound."""
     with place.open(create=False) as queue:
-        queue.set_limit(name, per=per, by=by, reason=reason)
+        queue.set_limit(name, per=per, by=by, reason=reason, via="cli")
         say_done(place, queue, {"lifted": name})
 
 
@@ -96,6 +96,6 @@ def fair(
     """Have shares take turns among tasks of equal priority, or no more."""
     found = dict(weights)
     with place.open(create=True) as queue:
-        queue.set_turns(per=per, weights=found, lifted=lift, by=by, reason=reason)
+        queue.set_turns(per=per, weights=found, lifted=lift, by=by, reason=reason, via="cli")
         done = {"lifted": "turns"} if lift else {"per": per, "weights": found}
         say_done(place, queue, done)

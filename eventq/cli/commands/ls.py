@@ -78,7 +78,9 @@ def ls(
             limit=limit + 1,
         )
         waits_for = queue.waits_for(tasks)
-        listed = [ListedTask(task, waits_for.get(task.number)) for task in tasks[:limit]]
+        listed = [
+            ListedTask(task, waits_for.get(task.number), tasks.source) for task in tasks[:limit]
+        ]
         say_list(listed, TASKS, as_json=place.as_json)
         if not tasks:
             if is_terminal() and not place.as_json:

@@ -64,6 +64,7 @@ def pause(
             cancel_running=cancel_running,
             by=by,
             reason=reason,
+            via="cli",
             tags=tags or None,
             **scope,
         )
@@ -85,7 +86,7 @@ def resume(
 ) -> None:
     """End a pause, told in the same words as it was begun."""
     with place.open(create=False) as queue:
-        queue.resume(by=by, reason=reason, tags=tags or None, **scope)
+        queue.resume(by=by, reason=reason, via="cli", tags=tags or None, **scope)
         say_done(place, queue, {})
 
 

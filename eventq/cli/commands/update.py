@@ -13,7 +13,7 @@ from eventq import Task
 from eventq.cli.ending import misuse
 from eventq.cli.instants import instant_option
 from eventq.cli.output import say, say_json
-from eventq.cli.person import by_option, told
+from eventq.cli.person import told
 from eventq.cli.place import Place, existing_task, placed
 from eventq.cli.text import time_text, visible
 from eventq.cli.words import tags_option
@@ -26,17 +26,17 @@ from eventq.cli.words import tags_option
 def cancel(*, place: Place, key: str, by: str, reason: str) -> None:
     """Cancel a task; a running attempt is asked to stop."""
     with place.open(create=False) as queue:
-        _answer(place, queue.cancel(key, reason=reason, by=by))
+        _answer(place, queue.cancel(key, by=by, reason=reason, via="cli"))
 
 
 @click.command(epilog="Example: eventq retry 1042")
 @click.argument("key")
-@by_option
+@told
 @placed
-def retry(*, place: Place, key: str, by: str) -> None:
+def retry(*, place: Place, key: str, by: str, reason: str) -> None:
     """Run a waiting task now, or reopen an expired or cancelled one."""
     with place.open(create=False) as queue:
-        _answer(place, queue.retry(key, by=by))
+        _answer(place, queue.retry(key, by=by, reason=reason, via="cli"))
 
 
 @click.command(epilog="Example: eventq repeat 1042")
@@ -62,7 +62,7 @@ Examples:
 @click.option(
     "--at", "scheduled_at", type=instant_option, metavar="INSTANT", help="Run no earlier."
 )
-@by_option
+@told
 @placed
 def update(
     *,
@@ -71,6 +71,7 @@ def update(
     tags: dict[str, Any],
     clear_tags: bool,
     by: str,
+    reason: str,
     **changes: Any,  # noqa: ANN401 - the library checks them
 ) -> None:
     """Edit a task that is not running."""
@@ -80,7 +81,7 @@ def update(
         if tags and not clear_tags:
             tags = {**existing_task(queue, key).tags, **tags}
         changes["tags"] = tags if tags or clear_tags else None
-        _answer(place, queue.update(key, by=by, **changes))
+        _answer(place, queue.update(key, by=by, reason=reason, via="cli", **changes))
 
 
 def _answer(place: Place, task: Task) -> None:

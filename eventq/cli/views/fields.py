@@ -78,6 +78,8 @@ class ListedTask(msgspec.Struct, frozen=True):
 
     task: Task
     waits_for: str | None = None
+    source: str = "log"
+    """By what final tasks were found: the catalog, or the log."""
 
 
 def json_fields(value: Any) -> Any:  # noqa: ANN401 - whatever a command answers
@@ -258,7 +260,7 @@ FIELDS: dict[type, dict[str, Getter]] = {
     ),
     Progress: _getters("done total note at"),
     TaskAtPoint: _getters("*=task seq=point.seq at=point.at"),
-    ListedTask: _getters("*=task waits_for"),
+    ListedTask: _getters("*=task waits_for source"),
     Event: _getters("seq at task kind body", body=_body),
     Stats: _getters(f"{' '.join(Stats.__struct_fields__)} open total"),
     FlowView: _getters("flow=number key closed=is_closed seq at tasks=steps"),

@@ -23,6 +23,8 @@ from eventq.cli.words import STATES
 from eventq.core.commits import Unknown
 from eventq.core.durations import brief_duration, show_duration
 from eventq.core.events import (
+    Asked,
+    ByHand,
     Cancelled,
     Completed,
     Created,
@@ -39,7 +41,8 @@ from eventq.core.events import (
     Updated,
 )
 from eventq.core.queue_events import (
-    Asked,
+    Bulk,
+    BulkEnded,
     Followed,
     Joined,
     Left,
@@ -285,12 +288,12 @@ def _retried(body: Retried) -> str:
     what = "reopened for" if body.reopens is not None else "for"
     if body.revived_by is not None:
         what = f"brought back with task {body.revived_by}, for"
-    return f"{what} {time_text(body.scheduled_at)}{_by(body.by)}"
+    return f"{what} {time_text(body.scheduled_at)}{_asked(body)}"
 
 
 def _cancelled(body: Cancelled) -> str:
     cause = "" if body.cause is None else f" ({body.cause})"
-    return f"{visible(body.reason)}{cause}{_by(body.by)}".strip()
+    return f"{visible(body.reason)}{cause}{_by(body.by)}{_part(body)}".strip()
 
 
 def _updated(body: Updated) -> str:
@@ -303,7 +306,7 @@ def _updated(body: Updated) -> str:
         parts.append(tag_text(msgspec.json.decode(body.tags)) or "no tags")
     if body.waives:
         parts.append("waives what has failed")
-    return ", ".join(parts) + _by(body.by)
+    return ", ".join(parts) + _asked(body)
 
 
 def _paused(body: Paused) -> str:
@@ -313,7 +316,25 @@ def _paused(body: Paused) -> str:
 
 def _asked(body: Asked) -> str:
     why = f": {visible(body.reason)}" if body.reason else ""
-    return _by(body.by) + why
+    return _by(body.by) + _part(body) + why
+
+
+def _part(body: ByHand) -> str:
+    """What it is a part of, what it takes back, and by what way it was asked for."""
+    parts = [
+        "" if body.bulk is None else f" in bulk {body.bulk}",
+        "" if body.undoes is None else f", undoes {body.undoes}",
+        "" if body.via == "code" else f", via {body.via}",
+    ]
+    return "".join(parts)
+
+
+def _bulk(body: Bulk) -> str:
+    return f"{body.action} of {counted(body.count, 'task')}{_asked(body)}"
+
+
+def _bulk_ended(body: BulkEnded) -> str:
+    return f"of {body.bulk}: {body.changed} changed, {body.moved_on} moved on"
 
 
 _TEXTS: dict[type, Callable[[Any], str]] = {
@@ -324,7 +345,9 @@ _TEXTS: dict[type, Callable[[Any], str]] = {
     Completed: _completed,
     Failed: _failed,
     Retried: _retried,
-    Expired: lambda body: body.reason,
+    Expired: lambda body: f"{body.reason}{_by(body.by)}{_part(body)}",
+    Bulk: _bulk,
+    BulkEnded: _bulk_ended,
     Revived: lambda body: f"skipped {', '.join(map(str, body.skipped))}" if body.skipped else "",
     Cancelled: _cancelled,
     Renewed: lambda body: f"{visible(body.worker)} for {show_duration(body.ttl_us)}",
@@ -332,7 +355,7 @@ _TEXTS: dict[type, Callable[[Any], str]] = {
     Joined: _joined,
     Left: lambda body: visible(body.worker),
     Followed: _followed,
-    Unfollowed: lambda body: f"{visible(body.follower)}{_by(body.by)}",
+    Unfollowed: lambda body: f"{visible(body.follower)}{_asked(body)}",
     Planned: lambda body: f"{visible(body.schedule)} {visible(planned_words(body))}",
     Unplanned: lambda body: f"{visible(body.schedule)}{_by(body.by)}",
     Ticked: lambda body: f"{visible(body.schedule)}: {visible(ticked_words(body))}",

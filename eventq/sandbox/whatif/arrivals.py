@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import get_args
 
 from msgspec import Struct
 
 from eventq.core.cascade import UNNEEDED
-from eventq.core.commits import KIND_OF, AnyAsked, AnyBody, Commit, Unknown, decode_at
+from eventq.core.commits import KIND_OF, OF_RULES, AnyBody, Commit, Unknown, decode_at
 from eventq.core.events import Cancelled
 from eventq.eventlog.contract import EventLog
 from eventq.replay.fold import commits_of, stored_kind
 
 ARRIVING = frozenset({"created", "updated", "cancelled", "retried"})
 # About the whole queue: who may run when.
-GOVERNING = frozenset(KIND_OF[body] for body in get_args(AnyAsked))
+GOVERNING = frozenset(KIND_OF[body] for body in OF_RULES)
 
 Progress = Callable[[int], None]
 
@@ -50,7 +49,9 @@ def read_arrivals(
 
 def _is_cascade(body: AnyBody | Unknown) -> bool:
     """Whether a node has cancelled the task since another one has ended, or its flow has closed."""
-    return isinstance(body, Cancelled) and (body.cause is not None or body == Cancelled(UNNEEDED))
+    return isinstance(body, Cancelled) and (
+        body.cause is not None or body == Cancelled(reason=UNNEEDED)
+    )
 
 
 def kinds_of(commit: Commit) -> list[str]:

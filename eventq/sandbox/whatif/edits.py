@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from eventq.core.asking import Asking
 from eventq.core.command import Draft
 from eventq.core.events import Cancelled, Created, Updated
 from eventq.core.manage import CancelTask, UpdateTask
@@ -19,8 +20,9 @@ def governed_fields(body: Created) -> dict[str, Any]:
 def edits_of(task: Task, body: object, now: int) -> list[Draft]:
     """What the deciding code makes of a recorded edit."""
     if type(body) is Cancelled:
-        return CancelTask(body.reason, body.by).events(task, now)
+        return CancelTask(Asking(body.by, body.reason)).events(task, now)
     if type(body) is Updated:
-        edit = UpdateTask(body.priority, scheduled_at=body.scheduled_at, by=body.by)
+        asking = Asking(body.by, body.reason)
+        edit = UpdateTask(body.priority, scheduled_at=body.scheduled_at, asking=asking)
         return edit.events(task, now)
     return []

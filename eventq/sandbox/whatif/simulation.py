@@ -16,13 +16,12 @@ from msgspec import Struct
 from eventq.core.audience import EVERYTHING
 from eventq.core.cascade import cancel_doomed
 from eventq.core.command import NEW, Draft
-from eventq.core.commits import KIND_OF, AnyAsked, Commit, encode_bodies
+from eventq.core.commits import KIND_OF, OF_RULES, AnyRule, Commit, encode_bodies
 from eventq.core.events import Cancelled, Created, Failed, Leased, Reopening, Retried
 from eventq.core.lease import can_lease, lease
 from eventq.core.manage import CancelTask
 from eventq.core.places import Vacancy
 from eventq.core.projection import END_KINDS, Projection
-from eventq.core.queue_events import Asked
 from eventq.core.settle import Outcome, settle
 from eventq.core.task import Task
 from eventq.core.values import COMMIT_EVENTS, NODE, Policy, Predecessor
@@ -150,7 +149,7 @@ class Simulation:
 
     def _arrive(self, arrival: Arrival, coming: Iterator[Arrival]) -> Arrival | None:
         """Takes one arrival, or all new tasks that came at once; returns the one behind."""
-        if isinstance(arrival.body, Asked):
+        if isinstance(arrival.body, OF_RULES):
             self._govern(arrival.body)
             return next(coming, None)
         if type(arrival.body) is not Created:
@@ -223,7 +222,7 @@ class Simulation:
             self._count(drafts)
         return is_skipped
 
-    def _govern(self, body: AnyAsked) -> None:
+    def _govern(self, body: AnyRule) -> None:
         """Something is said of limits, pauses or turns."""
         changed = self._changes.rules.changed(body)
         if changed is not None:
@@ -294,7 +293,7 @@ class Simulation:
         )
         number = self._projection.seq + 1
         reopens = msgspec.structs.replace(reopens, given=None, **self._links(content, number))
-        self._apply([(number, Retried(body.scheduled_at, body.by, reopens))])
+        self._apply([(number, Retried(body.scheduled_at, reopens))])
         self._live[number] = _Live(place, self._attempt_behind(place, content.attempt))
         self._numbers[place] = number
         self._metrics.reopen(place, was)
@@ -367,7 +366,7 @@ class Simulation:
         number, _ = draft
         if self._now < self._trace.ended_at:
             return draft
-        return draft if self._live[number].attempt != NONE else (number, Cancelled(LET_GO))
+        return draft if self._live[number].attempt != NONE else (number, Cancelled(reason=LET_GO))
 
     def _begin(self, task: Task) -> None:
         """Begins an attempt: how it will end is known at once."""
@@ -413,7 +412,7 @@ class Simulation:
             elif (end := KIND_OF[kind]) in self._metrics.ends:
                 place = self._live.pop(number).place
                 del self._numbers[place]
-                if body == Cancelled(LET_GO) or getattr(body, "cause", None) in self._let_go:
+                if body == Cancelled(reason=LET_GO) or getattr(body, "cause", None) in self._let_go:
                     # What came after it is no more known than itself.
                     self._let_go.add(number)
                     continue

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType
 
-from eventq.core.commits import AnyAsked
+from eventq.core.commits import AnyRule
 from eventq.core.queue_events import Limited, Shared
 from eventq.core.rule_options import make_limited, make_shared
 from eventq.core.timing import Timing
@@ -53,7 +53,7 @@ class RuleChanges(Struct, frozen=True):
                 expected = "a limit of a task that was created between the points"
                 raise ArgumentError("limits", limit, expected)
 
-    def changed(self, body: AnyAsked) -> AnyAsked | None:
+    def changed(self, body: AnyRule) -> AnyRule | None:
         """What is said here instead of what was said; None for nothing."""
         if isinstance(body, Limited) and body.limit in self.limits:
             return _with(body, self.limits[body.limit])
@@ -61,9 +61,9 @@ class RuleChanges(Struct, frozen=True):
             return None
         return body
 
-    def first(self, limit_tags: Mapping[str, str | None]) -> list[AnyAsked]:
+    def first(self, limit_tags: Mapping[str, str | None]) -> list[AnyRule]:
         """What is said here before all else; ``limit_tags`` are what limits get later."""
-        bodies: list[AnyAsked] = [
+        bodies: list[AnyRule] = [
             _with(Limited(limit=limit, per=limit_tags.get(limit)), fields)
             for limit, fields in sorted(self.limits.items())
         ]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 
 from eventq.audit import reasons
 from eventq.core.audience import EVERYTHING
-from eventq.core.commits import AnyAsked, Commit, decode_at
+from eventq.core.commits import AnyRule, Commit, decode_at
 from eventq.core.durations import SECOND_US
 from eventq.core.events import Retried
 from eventq.core.lease import can_lease
@@ -67,7 +67,7 @@ class Trace:
     ) -> None:
         self.metrics = Metrics()
         governing = projection.governing
-        self.said: list[AnyAsked] = [
+        self.said: list[AnyRule] = [
             *(limit.said for limit in governing.limits.by_name.values()),
             *(pause.said for pause in governing.pauses.by_scope.values()),
         ]

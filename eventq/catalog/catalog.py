@@ -1,0 +1,419 @@
+"""The catalog of one log: opened, proved to belong to it, and brought up to date.
+
+It is made of the log alone, so that it may be deleted at any time. Nothing here changes the log.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+from msgspec import Struct
+
+from eventq.catalog.belonging import check_own, open_own
+from eventq.catalog.counting import (
+    AskedChange,
+    Counting,
+    EndedAttempt,
+    ErrorGroup,
+    Span,
+    SpanCounts,
+)
+from eventq.catalog.fold import Fold
+from eventq.catalog.orders import Order
+from eventq.catalog.place import catalog_path, prepare_folder
+from eventq.catalog.queries import TaskQueries
+from eventq.catalog.record import TaskRecord
+from eventq.catalog.selector import Selector
+from eventq.catalog.store import StaleError, Store, delete, discard, translated
+from eventq.core.commits import decode_at
+from eventq.core.task import TaskState, instant
+from eventq.errors import CatalogError, LogArchivedError, LogCorruptError, LogUnavailableError
+from eventq.eventlog import EventLog, Head
+from eventq.eventlog.contract import READ_EVENTS
+from eventq.eventlog.file_lock import FileLock
+from eventq.host.logger import SafeLogger
+from eventq.replay.points import Point
+from eventq.snapshot.starting import projection_at_start
+
+# Behind all instants and positions.
+LAST_US = LAST_SEQ = 2**62
+# How many events are folded before they are written: while a new one is filled, and later.
+FILLING_BLOCK, FOLLOWING_BLOCK = 200_000, 20_000
+# So many tasks at most are kept at hand from block to block.
+AT_HAND = 200_000
+
+T = TypeVar("T")
+Progress = Callable[[int, int], None]
+"""Told how many events are done, and of how many."""
+
+logger = SafeLogger("eventq.catalog")
+
+
+class CatalogInfo(Struct, frozen=True):
+    """A catalog in numbers."""
+
+    path: str
+    seq: int
+    """It holds all up to this position."""
+    at: datetime | None
+    """The instant of the last event that it holds; None without any."""
+    behind: int
+    """How many events the log has beyond that."""
+    begins: int
+    """The log held nothing up to this position when the catalog was made; 0: it held all."""
+    tasks: int
+    size_bytes: int
+
+
+class Catalog:
+    """A log's catalog. One thread at a time; close it before the process forks."""
+
+    def __init__(self, log: EventLog, path: str, store: Store | None, rebuilt: str | None) -> None:
+        self.log = log
+        self.path = path
+        self.rebuilt = rebuilt
+        """Why an earlier file is to be made anew; None where it is not."""
+        self._store = store
+        self._fold: Fold | None = None
+        self._asked: tuple[Store, TaskQueries, int] | None = None
+
+    @classmethod
+    def open(cls, log: EventLog, path: str | os.PathLike[str] | None = None) -> Catalog:
+        """The catalog of the log, at its usual place or at ``path``; `catch_up` fills it.
+
+        A file that is damaged, of an older eventq, or of another log is to be made anew, and
+        ``rebuilt`` says why. Raises CatalogTooNewError, CatalogError, ArgumentError and LogError.
+        """
+        found = catalog_path(log, path)
+        if not os.path.lexists(found):
+            return cls(log, found, None, None)
+        try:
+            return cls(log, found, open_own(log, found), None)
+        except StaleError as reason:
+            return cls(log, found, None, reason.problem)
+
+    @property
+    def store(self) -> Store:
+        """The file. Raises CatalogError where there is none yet."""
+        if self._store is None:
+            raise CatalogError(self.path, "it has not been built")
+        return self._store
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is a file that can be asked."""
+        return self._store is not None
+
+    @property
+    def seq(self) -> int:
+        """The position up to which it holds everything; 0 before it is built."""
+        return 0 if self._store is None else int(self._store.about["seq"])
+
+    @property
+    def at(self) -> int:
+        """The instant of that position, in microseconds."""
+        return int(self.store.about["at"])
+
+    @property
+    def base(self) -> int:
+        """The instant that those in the file count from."""
+        return int(self.store.about["base"])
+
+    @property
+    def begins(self) -> int:
+        """The log held nothing up to this position when the catalog was made."""
+        return int(self.store.about["begins"])
+
+    def catch_up(self, progress: Progress | None = None, *, waits: bool = True) -> bool:
+        """Brings it up to the log's present end; makes it, if need be.
+
+        Where another process does so already, it is waited for, or else, unless it ``waits``, the
+        answer is False. Raises CatalogError, as where the disk is full, and LogError.
+        """
+        busy = None if waits else "another process fills this catalog"
+        try:
+            prepare_folder(self.path)
+            with FileLock(f"{self.path}-lock", lambda: None, busy=busy):
+                self._look_again()
+                if self._store is None:
+                    self._fill(progress)
+                else:
+                    self._follow(self._store, progress)
+        except LogUnavailableError as error:
+            if not waits and str(error) == busy:
+                return False
+            raise
+        except OSError as error:
+            raise CatalogError(self.path, error.strerror or str(error)) from error
+        return True
+
+    def find(
+        self,
+        selector: Selector,
+        at: Point | None = None,
+        *,
+        order: Order = "number",
+        limit: int | None = None,
+        after: int | None = None,
+    ) -> list[TaskRecord]:
+        """The tasks that are meant, as they were at a point; None: where the catalog ends.
+
+        ``after`` is the number (or, ordered by the last event, its position) to go on behind.
+        Raises CatalogError for a point behind the catalog, LogArchivedError for one before it.
+        """
+        return self._asked_of(
+            lambda queries, point: queries.find(
+                selector, point, order=order, limit=limit, after=after
+            ),
+            at,
+        )
+
+    def numbers(self, selector: Selector, at: Point | None = None) -> list[tuple[int, int]]:
+        """The tasks that are meant, with the position of the last event of each; see `find`."""
+        return self._asked_of(lambda queries, point: queries.numbers(selector, point), at)
+
+    def count(self, selector: Selector, at: Point | None = None) -> int:
+        """How many tasks are meant; see `find`."""
+        return self._asked_of(lambda queries, point: queries.count(selector, point), at)
+
+    def minutes(
+        self, since: int, until: int, *, by: Span = "minute", name: str | None = None
+    ) -> list[SpanCounts]:
+        """Counts and times of each minute or hour between two instants, in microseconds.
+
+        Those in which something happened, with a ``name`` or with any; oldest first.
+        """
+        return self._counted(lambda counting, _: counting.minutes(since, until, by, name), None)
+
+    def errors(
+        self,
+        at: Point | None = None,
+        *,
+        since: int = 0,
+        until: int = LAST_US,
+        limit: int = 100,
+    ) -> list[ErrorGroup]:
+        """Failures up to a point by type and place in the traceback, the most frequent first."""
+        return self._counted(
+            lambda counting, point: counting.errors(point, since, until, limit), at
+        )
+
+    def attempts(
+        self,
+        at: Point | None = None,
+        *,
+        node: str | None = None,
+        became: TaskState | None = None,
+        limit: int = 100,
+    ) -> list[EndedAttempt]:
+        """Attempts that were over at a point, the last that ended first.
+
+        Only those of a ``node``, or after which the task ``became`` this: completed, failed,
+        cancelled, or scheduled where it was given back.
+        """
+        return self._counted(
+            lambda counting, point: counting.attempts(point, node=node, became=became, limit=limit),
+            at,
+        )
+
+    def changes(
+        self,
+        *,
+        by: str | None = None,
+        bulk: int | None = None,
+        task: int | None = None,
+        before: int = LAST_SEQ,
+        limit: int = 100,
+    ) -> list[AskedChange]:
+        """What people and programs have asked for before a position, the last first."""
+        return self._counted(
+            lambda counting, _: counting.changes(
+                by=by, bulk=bulk, task=task, before=before, limit=limit
+            ),
+            None,
+        )
+
+    def refresh(self) -> None:
+        """Sees what another process has added to the file since."""
+        self.store.refresh()
+
+    def info(self) -> CatalogInfo:
+        """What the catalog holds. Raises CatalogError where there is none."""
+        store, seq = self.store, self.seq
+        [(tasks,)] = store.rows("SELECT count(*) FROM tasks")
+        files = [Path(f"{self.path}{end}") for end in ("", "-wal")]
+        size_bytes = sum(file.stat().st_size for file in files if file.exists())
+        return CatalogInfo(
+            self.path,
+            seq,
+            instant(self.at) if seq else None,
+            max(0, self.log.head().seq - seq),
+            self.begins,
+            tasks,
+            size_bytes,
+        )
+
+    def drop(self) -> bool:
+        """Deletes it; returns whether there was one."""
+        self.close()
+        self._store = None
+        return delete(self.path)
+
+    def close(self) -> None:
+        """Gives up what it holds; may be called twice."""
+        if self._store is not None:
+            self._store.close()
+
+    def _asked_of(self, question: Callable[[TaskQueries, Point], T], at: Point | None) -> T:
+        """The answer; where the file turns out to be damaged, that of one made anew."""
+        try:
+            with translated(self.path):
+                return question(*self._asking(at))
+        except StaleError as reason:
+            self._restart(reason.problem)
+            self.catch_up()
+            return question(*self._asking(at))
+
+    def _counted(self, question: Callable[[Counting, Point], T], at: Point | None) -> T:
+        """The answer to a question for numbers; see `_asked_of`."""
+        return self._asked_of(
+            lambda queries, point: question(Counting(self.store, queries, base=self.base), point),
+            at,
+        )
+
+    def _asking(self, at: Point | None) -> tuple[TaskQueries, Point]:
+        """Who is to be asked, and at which point."""
+        store = self.store
+        point = Point(self.seq, self.at) if at is None else at
+        if point.seq > self.seq:
+            raise CatalogError(self.path, f"it ends at {self.seq}, before position {point.seq}")
+        if point.seq < self.begins:
+            raise LogArchivedError(point.seq, self.begins)
+        if self._asked is None or self._asked[0] is not store or self._asked[2] != self.seq:
+            self._asked = store, TaskQueries(store, base=self.base, end=self.seq), self.seq
+        return self._asked[1], point
+
+    def _look_again(self) -> None:
+        """Takes over what another process has done since this one looked."""
+        if self._store is None:
+            with suppress(StaleError):
+                if os.path.lexists(self.path):
+                    self._store, self._fold = open_own(self.log, self.path), None
+            return
+        try:
+            before = self.seq
+            self._store.refresh()
+            if self.seq == before:
+                return
+            self._fold = None
+        except StaleError as reason:
+            self._restart(reason.problem)
+
+    def _restart(self, reason: str) -> None:
+        """This file is to be made anew."""
+        self.close()
+        self._store, self._fold, self.rebuilt = None, None, reason
+        # Or it would be taken for one that another process has made meanwhile.
+        discard(self.path)
+
+    def _fill(self, progress: Progress | None) -> None:
+        """Makes a new catalog, in a file that gets its name when it is whole."""
+        if self.rebuilt is not None:
+            said = {"path": self.path, "reason": self.rebuilt}
+            logger.warning("a catalog is made anew", extra=said)
+        begin = self.log.start()
+        about = {
+            "namespace": self.log.namespace,
+            "base": begin.at,
+            "begins": begin.seq,
+            "seq": begin.seq,
+            "at": begin.at,
+            "seal": begin.seal,
+        }
+        store = Store.make(self.path, about)
+        try:
+            fold = self._begin(store, begin)
+            self._go_on(store, fold, progress, FILLING_BLOCK)
+            store.finish(self.path)
+        except BaseException:
+            store.discard()
+            raise
+        store.refresh()
+        self._store, self._fold = store, None
+
+    def _begin(self, store: Store, begin: Head) -> Fold:
+        """A fold of what stands before the first event that the log holds."""
+        base = begin.at
+        if not begin.seq:
+            first = self.log.read(after=0, limit=1)
+            base = first[0].at if first else 0
+            store.note({"base": base})
+        fold = Fold(self.log.namespace, store.words, store.load, base)
+        if begin.seq:
+            projection = projection_at_start(self.log, until=begin.seq)
+            for task in projection.tasks.values():
+                fold.take_over(begin.seq, task)
+            tasks = projection.tasks.values()
+            fold.links.take_over(tasks, projection.waits, projection.flows)
+        return fold
+
+    def _follow(self, store: Store, progress: Progress | None) -> None:
+        """Goes on from where the catalog has come to, if the log still is what it was."""
+        fold = self._fold
+        try:
+            head = self.log.head()
+            if (head.seq, head.seal) == (self.seq, bytes(store.about["seal"])):
+                return
+            check_own(self.log, store)
+            if fold is None or not self.base:
+                base = self.base or self.log.read(after=self.seq, limit=1)[0].at
+                store.note({"base": base})
+                fold = Fold(self.log.namespace, store.words, store.load, base)
+                store.restore_links(fold)
+            self._go_on(store, fold, progress, FOLLOWING_BLOCK)
+            self._fold = fold
+        except StaleError as reason:
+            self._restart(reason.problem)
+            self._fill(progress)
+        except LogArchivedError:
+            self._restart("the log has been cut behind it")
+            self._fill(progress)
+        except BaseException:
+            # What it has folded and not written is lost with it.
+            self._fold = None
+            raise
+
+    def _go_on(self, store: Store, fold: Fold, progress: Progress | None, block: int) -> None:
+        """Folds and writes, block by block, up to the present end."""
+        end = self.log.head().seq
+        while int(store.about["seq"]) < end or fold.dirty:
+            with store.writing():
+                seq = self._write_block(store, fold, progress, block, end)
+            fold.forget(AT_HAND)
+            if seq >= end:
+                end = self.log.head().seq
+
+    def _write_block(
+        self, store: Store, fold: Fold, progress: Progress | None, block: int, end: int
+    ) -> int:
+        """Folds and writes so many events, or what there is; returns how far it has come."""
+        seq, seal = int(store.about["seq"]), bytes(store.about["seal"])
+        at, until = int(store.about["at"]), seq + block
+        while seq < until:
+            commits = self.log.read(after=seq, limit=min(block, READ_EVENTS))
+            if not commits:
+                break
+            for commit in commits:
+                if commit.prev != seal:
+                    raise LogCorruptError(commit.first, "its seal does not follow the one before")
+                fold.apply(commit, decode_at(commit.first, commit.bodies))
+                seq, at, seal = commit.last, commit.at, commit.seal
+            if progress is not None:
+                progress(seq, max(end, seq))
+        store.write(fold, {"seq": seq, "at": at, "seal": seal})
+        return seq

@@ -1,0 +1,257 @@
+"""What a catalog counts: what happened by minute and hour, errors, attempts, actions by hand."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from eventq.catalog.minutes import MINUTE_US, MinuteCounts, decode_counts, percentile
+from eventq.catalog.queries import TaskQueries
+from eventq.catalog.schema import FAILED, STATES
+from eventq.catalog.store import Store
+from eventq.core.task import TaskState, instant
+from eventq.replay.points import Point
+
+Span = Literal["minute", "hour"]
+MINUTES: dict[Span, int] = {"minute": 1, "hour": 60}
+
+GET_MINUTES = """
+SELECT minute, counts FROM minutes
+WHERE minute >= :since AND minute < :until AND (:name IS NULL OR name = :name)
+ORDER BY minute
+"""
+GET_MOMENT = "SELECT seq FROM moments WHERE minute < ? ORDER BY minute DESC LIMIT 1"
+GET_ERRORS = """
+SELECT words.text, errors.place, sum(n), sum(tasks), min(first_at), max(last_at), max(last_task),
+    max(errors.message)
+FROM (
+    SELECT error, count(*) AS n, count(DISTINCT task) AS tasks, min(last_at) AS first_at,
+        max(last_at) AS last_at, max(task) AS last_task
+    FROM past INDEXED BY past_by_fork
+    WHERE state = 3 AND from_seq <= :seq AND last_at >= :since AND last_at < :until
+    GROUP BY error
+) AS met
+JOIN errors ON errors.id = met.error
+JOIN words ON words.id = errors.type
+GROUP BY words.text, errors.place
+ORDER BY sum(n) DESC, words.text, errors.place
+LIMIT :limit
+"""
+# A look of a leased task also ends, and another begins, where an outcome of an earlier lease comes.
+GET_ATTEMPTS = """
+SELECT past.rowid, past.task, past.fence, past.to_seq, past.last_at, words.text, past.attempts,
+    past.became
+FROM past NOT INDEXED LEFT JOIN words ON words.id = past.node
+WHERE past.state = 2 AND past.became <> 2 AND past.to_seq <= :before
+    AND (:node IS NULL OR words.text = :node) AND (:became IS NULL OR past.became = :became)
+ORDER BY past.rowid DESC
+LIMIT :limit
+"""
+# The look of a failure ends with the next event of its commit.
+GET_MET = """
+SELECT error FROM past WHERE rowid > ? AND task = ? AND from_seq = ? ORDER BY rowid LIMIT 1
+"""
+GET_CHANGES = """
+SELECT seq, at, kind, task, by, reason, via, bulk, undoes FROM changes
+WHERE seq < :before AND (:by IS NULL OR by = :by) AND (:bulk IS NULL OR bulk = :bulk)
+    AND (:task IS NULL OR task = :task)
+ORDER BY seq DESC
+LIMIT :limit
+"""
+OLDEST_NOW = """
+SELECT min(coalesce(scheduled_at, created_at)) FROM tasks INDEXED BY tasks_by_state
+WHERE state = 1 AND state <> 4 AND number <= :seq AND since <= :seq
+    AND (scheduled_at IS NULL OR scheduled_at <= :now)
+"""
+OLDEST_FIRST = """
+SELECT min(coalesce(first_scheduled_at, created_at)) FROM tasks INDEXED BY tasks_by_first_fork
+WHERE first_fork IN (SELECT value FROM json_each(:forks)) AND number <= :seq AND first_to > :seq
+    AND first_state IS NULL AND (first_scheduled_at IS NULL OR first_scheduled_at <= :now)
+"""
+OLDEST_PAST = """
+SELECT min(coalesce(past.scheduled_at, tasks.created_at))
+FROM past INDEXED BY past_by_fork CROSS JOIN tasks ON tasks.number = past.task
+WHERE past.state = 1 AND past.fork IN (SELECT value FROM json_each(:forks))
+    AND past.from_seq <= :seq AND past.to_seq > :seq
+    AND (past.scheduled_at IS NULL OR past.scheduled_at <= :now)
+"""
+
+
+class Times(Struct, frozen=True):
+    """How times are spread, in microseconds, each to a fifth; None where there are none."""
+
+    count: int
+    median: int | None
+    p95: int | None
+    p99: int | None
+
+
+class SpanCounts(Struct, frozen=True):
+    """What happened in a minute or an hour, from an instant on."""
+
+    at: datetime
+    created: int
+    started: int
+    """Attempts that began."""
+    completed: int
+    expired: int
+    cancelled: int
+    failed: int
+    """Attempts that failed."""
+    retried: int
+    waited: Times
+    ran: Times
+    oldest_ready_us: int | None
+    """For how long the oldest ready task had been ready at its end; None without one."""
+
+
+class ErrorGroup(Struct, frozen=True):
+    """Failures of one type that were raised in one place."""
+
+    type: str
+    place: str
+    failures: int
+    tasks: int
+    """A task is counted once for each message that it met."""
+    first_at: datetime
+    last_at: datetime
+    last_task: int
+    """The newest task among these."""
+    message: str
+    """One of the messages."""
+
+
+class EndedAttempt(Struct, frozen=True):
+    """An attempt that is over: its lease, and what became of its task."""
+
+    task: int
+    fence: int
+    ended_seq: int
+    node: str
+    attempt: int
+    started_at: datetime
+    became: TaskState
+    """Scheduled for one that was given back."""
+    error: str | None
+    message: str
+
+
+class AskedChange(Struct, frozen=True):
+    """Something that a person or a program has asked for."""
+
+    seq: int
+    at: datetime
+    kind: str
+    task: int
+    """0 for what is about the whole queue."""
+    by: str | None
+    reason: str
+    via: str | None
+    bulk: int | None
+    undoes: int | None
+
+
+class Counting:
+    """Asks a catalog's file for numbers; ``base`` is what its instants count from."""
+
+    def __init__(self, store: Store, asking: TaskQueries, *, base: int) -> None:
+        self._store = store
+        self._asking = asking
+        self._base = base
+
+    def minutes(self, since: int, until: int, by: Span, name: str | None) -> list[SpanCounts]:
+        """The minutes or hours in which anything happened, oldest first."""
+        width = MINUTES[by]
+        first = since // MINUTE_US // width * width
+        name_id = None if name is None else self._store.words.find("name", name) or -1
+        values = {"since": first, "until": -(-until // MINUTE_US), "name": name_id}
+        spans: dict[int, MinuteCounts] = {}
+        for minute, data in self._store.rows(GET_MINUTES, values):
+            counts = spans.setdefault(minute // width * width, MinuteCounts())
+            counts.add(decode_counts(data))
+        return [self._span(minute, width, counts) for minute, counts in spans.items()]
+
+    def errors(self, at: Point, since: int, until: int, limit: int) -> list[ErrorGroup]:
+        """Failures by type and place, the most frequent first."""
+        base = self._base
+        values = {"seq": at.seq, "since": since - base, "until": until - base, "limit": limit}
+        found = []
+        for row in self._store.rows(GET_ERRORS, values):
+            type_, place, failures, tasks, first_at, last_at, last_task, message = row
+            first, last = instant(base + first_at), instant(base + last_at)
+            found.append(ErrorGroup(type_, place, failures, tasks, first, last, last_task, message))
+        return found
+
+    def attempts(
+        self, at: Point, *, node: str | None, became: TaskState | None, limit: int
+    ) -> list[EndedAttempt]:
+        """Attempts that were over at a point, the last that ended first."""
+        code = None if became is None else STATES.index(became)
+        values = {"before": at.seq, "node": node, "became": code, "limit": limit}
+        found = []
+        for rowid, task, fence, ended, started_at, worker, attempt, code in self._store.rows(
+            GET_ATTEMPTS, values
+        ):
+            error, message = self._met(rowid, task, ended) if code == FAILED else (None, "")
+            began = instant(self._base + started_at)
+            state = STATES[code]
+            found.append(
+                EndedAttempt(
+                    task, fence, ended, worker or "", attempt or 0, began, state, error, message
+                )
+            )
+        return found
+
+    def changes(
+        self, *, by: str | None, bulk: int | None, task: int | None, before: int, limit: int
+    ) -> list[AskedChange]:
+        """What people and programs have asked for, the last first."""
+        values = {"by": by, "bulk": bulk, "task": task, "before": before, "limit": limit}
+        return [
+            AskedChange(seq, instant(self._base + at), *rest)
+            for seq, at, *rest in self._store.rows(GET_CHANGES, values)
+        ]
+
+    def oldest_ready(self, at: Point) -> int | None:
+        """For how long the oldest task that was ready at a point had been; None without one."""
+        values = {
+            "seq": at.seq,
+            "now": at.at - self._base,
+            "forks": msgspec.json.encode(self._asking.forks(at.seq)).decode(),
+        }
+        statements = (OLDEST_NOW, OLDEST_FIRST, OLDEST_PAST)
+        rows = [self._store.rows(statement, values)[0][0] for statement in statements]
+        since = min((each for each in rows if each is not None), default=None)
+        return None if since is None else max(0, at.at - self._base - since)
+
+    def _span(self, minute: int, width: int, counts: MinuteCounts) -> SpanCounts:
+        end = minute + width
+        [(seq,)] = self._store.rows(GET_MOMENT, (end,))
+        return SpanCounts(
+            instant(minute * MINUTE_US),
+            counts.created,
+            counts.started,
+            counts.completed,
+            counts.expired,
+            counts.cancelled,
+            counts.failed,
+            counts.retried,
+            _times(counts.waits),
+            _times(counts.runs),
+            self.oldest_ready(Point(seq, end * MINUTE_US)),
+        )
+
+    def _met(self, rowid: int, task: int, seq: int) -> tuple[str | None, str]:
+        rows: list[Any] = self._store.rows(GET_MET, (rowid, task, seq))
+        if not rows or rows[0][0] is None:
+            return None, ""
+        type_, message, _ = self._store.words.error_of(rows[0][0])
+        return type_, message
+
+
+def _times(spread: dict[int, int]) -> Times:
+    shares = (percentile(spread, share) for share in (0.5, 0.95, 0.99))
+    return Times(sum(spread.values()), *shares)

@@ -1,0 +1,284 @@
+"""Changes to many tasks: selected, seen before they are made, made exactly as seen, and finished.
+
+What is decided about each task is decided in `core.bulk`; what a change is about stands in the log
+before the first task is changed, so that any node can finish it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+from msgspec import UNSET, Raw, Struct
+from msgspec.structs import replace
+
+from eventq.catalog.bulks import ends_of
+from eventq.catalog.passing import pass_over
+from eventq.catalog.record import TaskRecord
+from eventq.catalog.selector import Selector
+from eventq.core.asking import Asking, check_asking
+from eventq.core.bulk import (
+    NAMED,
+    BeginBulk,
+    ChangePortion,
+    EndBulk,
+    MovedOn,
+    Pair,
+    digest_of,
+)
+from eventq.core.durations import Duration
+from eventq.core.queue_events import Bulk, BulkEnded
+from eventq.core.rule_options import parse_rate
+from eventq.core.task import FINAL, TaskState
+from eventq.core.validation import (
+    check_count,
+    check_duration,
+    check_instant,
+    check_priority,
+    check_tags,
+)
+from eventq.core.values import COMMIT_EVENTS, BulkAction, Via
+from eventq.errors import ArgumentError, LogCorruptError
+from eventq.eventlog.contract import EventLog
+from eventq.node.node import Node
+from eventq.replay.points import Point
+
+SAMPLE = 100
+# So many tasks at most are looked at for one commit.
+PORTION = COMMIT_EVENTS
+RETRIED = frozenset({TaskState.SCHEDULED, TaskState.EXPIRED, TaskState.CANCELLED})
+CANCELLED = frozenset(set(TaskState) - FINAL - {TaskState.FAILED, TaskState.UNKNOWN})
+UPDATED = frozenset({TaskState.WAITING, TaskState.SCHEDULED, TaskState.READY})
+# In which states a task has something to gain from each action.
+ACTED_ON: dict[str, frozenset[TaskState]] = {
+    "retry": RETRIED,
+    "cancel": CANCELLED,
+    "update": UPDATED,
+}
+SELECTOR_EXPECTED = (
+    "at least one condition on the tasks that are meant, such as state=, name= or tags="
+)
+
+Progress = Callable[[int, int], None]
+
+
+class MeantTasks(Struct, frozen=True):
+    """The tasks that a selector means, in some states, as they stood at a point."""
+
+    pairs: list[Pair]
+    """Their numbers with their last events, by number."""
+    sample: list[TaskRecord]
+    """The first of them."""
+    left_out: int
+    """Those that are meant and in none of the states."""
+    source: str
+    """Where that was found: ``catalog`` or ``pass``."""
+
+
+class Search(Protocol):
+    """Finds what a selector means."""
+
+    def __call__(
+        self, selector: Selector, states: frozenset[TaskState], point: Point, /
+    ) -> MeantTasks:
+        """Exactly what a pass over the log up to the point would find."""
+
+
+class PassSearch:
+    """Finds it by a pass over the log."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+
+    def __call__(
+        self, selector: Selector, states: frozenset[TaskState], point: Point
+    ) -> MeantTasks:
+        """See Search."""
+        pairs: list[Pair] = []
+        sample: list[TaskRecord] = []
+        left_out = 0
+        for record in pass_over(self._log, selector, point):
+            if record.state not in states:
+                left_out += 1
+                continue
+            pairs.append((record.number, record.last_seq))
+            if len(sample) < SAMPLE:
+                sample.append(record)
+        return MeantTasks(pairs, sample, left_out, "pass")
+
+
+class Applied(Struct, frozen=True):
+    """What became of a change to many tasks."""
+
+    id: int
+    """Its number, the position of its `bulk` event: what `Queue.undo` takes."""
+    changed: int
+    """Tasks that were changed."""
+    moved_on: list[MovedOn]
+    """Tasks that were left as they were, and why."""
+
+
+class Plan:
+    """A change to many tasks that has not been made: how many they are, and some of them.
+
+    What it is about is fixed: only these tasks are changed, as far as each still looks as it did.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        wanted: Bulk,
+        found: MeantTasks,
+        *,
+        delay_us: int | None = None,
+        moved_on: Iterable[MovedOn] = (),
+    ) -> None:
+        self.action: BulkAction = wanted.action
+        self.position = wanted.position
+        """The position behind which the tasks were looked at."""
+        self.count = wanted.count
+        self.left_out = found.left_out
+        """Tasks that the selector means, and to which the action does nothing."""
+        self.moved_on = list(moved_on)
+        """Of an undo: tasks that have moved on already, and why."""
+        self.source = found.source
+        """Whether the tasks were found in the ``catalog`` or by a ``pass`` over the log."""
+        self.id: int | None = None
+        """The number of the change, once it is applied."""
+        self._node = node
+        self._wanted = wanted
+        self._found = found
+        self._delay_us = delay_us
+
+    def sample(self, n: int = 5) -> list[TaskRecord]:
+        """The first of the tasks, at most a hundred, as they were looked at."""
+        return self._found.sample[: check_count(n, "n", least=0)]
+
+    def apply(
+        self,
+        *,
+        by: str | None = None,
+        reason: str = "",
+        via: Via = "code",
+        progress: Progress | None = None,
+    ) -> Applied:
+        """Makes the change; applied again, it changes nothing more.
+
+        In commits of up to 1,000 tasks. What breaks off in between is finished by applying it
+        again, or with `Queue.finish_bulk`. ``progress`` is told how many of how many are done.
+        Raises LogError, LogTooNewError and ArgumentError.
+        """
+        asking = check_asking(by, reason, via)
+        if self.id is None:
+            marks = {**asking.marks, "undoes": self._wanted.undoes}
+            wanted = replace(self._wanted, **marks)
+            begun = self._node.execute(BeginBulk(wanted, self._delay_us))
+            self.id, self._wanted = begun.first, begun.result
+        return apply_bulk(self._node, self.id, self._wanted, self._found.pairs, progress)
+
+    def __repr__(self) -> str:
+        """What it would do."""
+        return f"<Plan: {self.action} {self.count} tasks as of position {self.position}>"
+
+
+class Selection:
+    """The tasks that fit a selector now, and what can be done to all of them."""
+
+    def __init__(self, node: Node, selector: Selector, search: Search) -> None:
+        self.selector = selector
+        self._node = node
+        self._search = search
+
+    def retry(self, *, rate: str | None = None) -> Plan:
+        """A plan that makes scheduled ones ready, and reopens expired and cancelled ones.
+
+        ``rate`` ("100/1m"): no more of them become ready in any such time. Raises ArgumentError.
+        """
+        wanted = {}
+        if rate is not None:
+            count, window_us = parse_rate(rate)
+            wanted = {"interval_us": max(1, window_us // count)}
+        return self._plan("retry", **wanted)
+
+    def cancel(self) -> Plan:
+        """A plan that calls all open ones off; running attempts learn of it."""
+        return self._plan("cancel")
+
+    def update(
+        self,
+        *,
+        priority: int | None = None,
+        tags: Mapping[str, Any] | None = None,
+        scheduled_at: datetime | None = None,
+        delay: Duration | None = None,
+    ) -> Plan:
+        """A plan that edits those that wait to run, as `Queue.update`. Raises ArgumentError."""
+        at = check_instant(scheduled_at, "scheduled_at")
+        delay_us = check_duration(delay, "delay")
+        if at is not None and delay_us is not None:
+            raise ArgumentError("delay", delay, "either delay or scheduled_at, not both")
+        if priority is None and tags is None and at is None and delay_us is None:
+            raise ArgumentError("update", None, "something to change")
+        return self._plan(
+            "update",
+            delay_us=delay_us,
+            priority=None if priority is None else check_priority(priority),
+            tags=UNSET if tags is None else Raw(check_tags(tags)),
+            scheduled_at=at,
+        )
+
+    def _plan(
+        self,
+        action: Literal["retry", "cancel", "update"],
+        *,
+        delay_us: int | None = None,
+        **said: Any,  # noqa: ANN401 - fields of Bulk
+    ) -> Plan:
+        if self.selector.is_empty:
+            raise ArgumentError("selector", "nothing", SELECTOR_EXPECTED)
+        with self._node.reading() as projection:
+            point = Point(projection.seq, self._node.now())
+        found = self._search(self.selector, ACTED_ON[action], point)
+        wanted = Bulk(
+            action,
+            point.seq,
+            point.at,
+            len(found.pairs),
+            digest_of(found.pairs),
+            Raw(self.selector.to_json()),
+            **said,
+        )
+        return Plan(self._node, wanted, found, delay_us=delay_us)
+
+
+def apply_bulk(
+    node: Node, number: int, said: Bulk, pairs: list[Pair], progress: Progress | None = None
+) -> Applied:
+    """Changes what is left to change of a change that has begun, and says that it is done."""
+    begin = changed = 0
+    moved_on: list[MovedOn] = []
+    while begin < len(pairs):
+        portion = tuple(pairs[begin : begin + PORTION])
+        done = node.execute(ChangePortion(number, said, portion, begin)).result
+        assert done.taken > 0, "one always finds room"
+        begin += done.taken
+        changed += done.changed
+        moved_on += done.moved_on
+        if progress is not None:
+            progress(begin, len(pairs))
+    ends = dict(pairs)
+    left = tuple((each.number, ends[each.number]) for each in moved_on[:NAMED])
+    asking = Asking(said.by, via=said.via, bulk=number)
+    ended = BulkEnded(changed, len(moved_on), left, **asking.marks_but_reason)
+    if next(ends_of(node.log, number), None) is None:
+        node.execute(EndBulk(ended))
+    return Applied(number, changed, moved_on)
+
+
+def check_found(number: int, said: Bulk, pairs: list[Pair]) -> list[Pair]:
+    """The pairs that a change is about, found again; raises LogCorruptError for others."""
+    if digest_of(pairs) != said.digest:
+        problem = f"bulk {number} is about other tasks than can be found behind {said.position}"
+        raise LogCorruptError(number, problem)
+    return pairs

@@ -1,0 +1,217 @@
+"""Finds tasks in the catalog where it is at hand, else by a pass over the log; and says which.
+
+A catalog is at hand when it is there and has, or is brought in a moment to, the log's end. Whatever
+is wrong with it, the log answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from eventq.catalog.orders import Order
+from eventq.catalog.passing import pass_over
+from eventq.catalog.place import catalog_path
+from eventq.catalog.plan import MeantTasks, PassSearch
+from eventq.catalog.record import TaskRecord
+from eventq.catalog.selector import Selector
+from eventq.core.task import FINAL, Task, TaskState
+from eventq.errors import ArgumentError, CatalogError, LogError
+from eventq.eventlog import EventLog
+from eventq.host.logger import SafeLogger
+from eventq.replay.fold import task_of
+from eventq.replay.points import Point
+from eventq.replay.query import TaskFilter
+
+if TYPE_CHECKING:
+    from eventq.catalog.catalog import Catalog
+
+T = TypeVar("T")
+Source = Literal["catalog", "log"]
+
+# So many events are caught up with at once; with more, the catalog is left as it is.
+SOON_EVENTS = 20_000
+# How many records a plan shows at the most; as many tasks are asked for at a time.
+SAMPLE, PAGE = 100, 200
+
+logger = SafeLogger("eventq.catalog")
+
+
+class FoundTasks(Struct, frozen=True):
+    """Tasks as they stood at a point, and what says so."""
+
+    tasks: list[TaskRecord]
+    source: Source
+    """``catalog``, or ``log`` where a pass over it has found them."""
+    since_seq: int
+    """What is said holds of the events behind this position, and ..."""
+    seq: int
+    """... up to this one."""
+
+
+class TaskList(list[Task]):
+    """Tasks, and where those among them that are final were found."""
+
+    def __init__(self, tasks: Iterable[Task], *, source: Source = "log") -> None:
+        super().__init__(tasks)
+        self.source = source
+
+
+class CatalogSearch:
+    """Finds what a plan is to be about; see `plan.Search`."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self._pass = PassSearch(log)
+
+    def __call__(
+        self, selector: Selector, states: frozenset[TaskState], point: Point, /
+    ) -> MeantTasks:
+        """See `plan.Search`."""
+        found = by_catalog(
+            self._log, point, lambda catalog: _meant_by(catalog, selector, states, point)
+        )
+        return self._pass(selector, states, point) if found is None else found
+
+
+def find_tasks(
+    log: EventLog,
+    selector: Selector,
+    at: Point,
+    *,
+    order: Order = "number",
+    limit: int | None = None,
+    path: str | None = None,
+) -> FoundTasks:
+    """The tasks that a selector means at a point, from the catalog where it is at hand.
+
+    Raises LogArchivedError for a point before the log begins.
+    """
+
+    def ask(catalog: Catalog) -> FoundTasks:
+        found = catalog.find(selector, at, order=order, limit=limit)
+        return FoundTasks(found, "catalog", catalog.begins, at.seq)
+
+    answer = by_catalog(log, at, ask, path)
+    if answer is not None:
+        return answer
+    records = list(pass_over(log, selector, at))
+    if order != "number":
+        records.sort(key=_NEWEST[order], reverse=True)
+    return FoundTasks(records[:limit], "log", log.start().seq, at.seq)
+
+
+def final_of_catalog(
+    log: EventLog, states: frozenset[TaskState], wanted: TaskFilter, at: Point, limit: int
+) -> list[Task] | None:
+    """Final tasks in these states that are looked for, newest first; None without a catalog.
+
+    The catalog says which they are, and the log how they look.
+    """
+    selector = Selector(
+        states=tuple(sorted(map(str, states & FINAL))),
+        names=() if wanted.name is None else (wanted.name,),
+        lanes=() if wanted.lane is None else (wanted.lane,),
+        schedule=wanted.schedule,
+        tags=dict(wanted.tags or {}),
+    )
+
+    def ask(catalog: Catalog) -> list[Task]:
+        found: list[Task] = []
+        after: int | None = None
+        while len(found) < limit:
+            page = catalog.find(selector, at, order="-last", limit=PAGE, after=after)
+            tasks = (task_of(log, record.number, until=at.seq) for record in page)
+            found += wanted.chosen(task for task in tasks if task is not None)
+            if len(page) < PAGE:
+                break
+            after = page[-1].last_seq
+        return [task.as_of(at.at) for task in found[:limit]]
+
+    return by_catalog(log, at, ask)
+
+
+def by_catalog(
+    log: EventLog, at: Point, ask: Callable[[Catalog], T], path: str | None = None
+) -> T | None:
+    """The answer of the log's catalog, if that can answer for a point; else None.
+
+    Costs a look at a file where there is none.
+    """
+    catalog = _ready(log, at, path)
+    if catalog is None:
+        return None
+    try:
+        return ask(catalog)
+    except CatalogError as error:
+        logger.warning("a catalog cannot be used", extra={"error": str(error)})
+        return None
+    finally:
+        catalog.close()
+
+
+def _meant_by(
+    catalog: Catalog, selector: Selector, states: frozenset[TaskState], point: Point
+) -> MeantTasks:
+    wanted = [s for s in TaskState if s in states and _is_meant(selector, s)]
+    if not wanted:
+        return MeantTasks([], [], catalog.count(selector, point), "catalog")
+    narrowed = replace(selector, states=tuple(map(str, wanted)))
+    pairs = catalog.numbers(narrowed, point)
+    sample = catalog.find(narrowed, point, limit=SAMPLE)
+    left_out = catalog.count(selector, point) - len(pairs)
+    return MeantTasks(pairs, sample, left_out, "catalog")
+
+
+def _ready(log: EventLog, at: Point, path: str | None) -> Catalog | None:
+    try:
+        found = catalog_path(log, path)
+        if not Path(found).exists():
+            return None
+        # Imported here: a program without a catalog needs no SQLite.
+        from eventq.catalog.catalog import Catalog  # noqa: PLC0415
+
+        catalog = Catalog.open(log, found)
+        with closed_on_error(catalog):
+            if not catalog.is_there:
+                said = {"path": found, "reason": catalog.rebuilt}
+                logger.warning("a catalog is not used: build it anew", extra=said)
+                return None
+            behind = at.seq - catalog.seq
+            if 0 < behind <= SOON_EVENTS:
+                catalog.catch_up(waits=False)
+            if catalog.begins <= at.seq <= catalog.seq:
+                return catalog
+        catalog.close()
+    except ArgumentError:
+        # A log in memory has none.
+        return None
+    except (CatalogError, LogError) as error:
+        logger.warning("a catalog cannot be used", extra={"error": str(error)})
+    return None
+
+
+@contextmanager
+def closed_on_error(catalog: Catalog) -> Iterator[None]:
+    """Closes the catalog where the block fails."""
+    try:
+        yield
+    except BaseException:
+        with suppress(CatalogError):
+            catalog.close()
+        raise
+
+
+def _is_meant(selector: Selector, state: TaskState) -> bool:
+    return not selector.states or str(state) in selector.states
+
+
+_NEWEST: dict[Order, Callable[[TaskRecord], int]] = {
+    "-number": lambda record: record.number,
+    "-last": lambda record: record.last_seq,
+}

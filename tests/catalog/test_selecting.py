@@ -1,0 +1,145 @@
+"""Selectors asked of the catalog: they mean there what they mean of a record, at any position."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from eventq.catalog.catalog import Catalog
+from eventq.catalog.orders import Order
+from eventq.catalog.passing import pass_over
+from eventq.catalog.record import TaskRecord
+from eventq.catalog.selector import Selector
+from eventq.replay.points import Point
+from tests.catalog.records import naive_records
+from tests.driver import memory_log
+from tools.generate import generate
+from tools.generate.bulk import make_bulk
+
+POINTS = 6
+
+
+class Known:
+    """A catalog, and what all tasks looked like at some points of its log."""
+
+    def __init__(self, catalog: Catalog, seed: int) -> None:
+        self.catalog = catalog
+        chance = random.Random(seed)
+        head = catalog.log.head()
+        self.points = [Point(head.seq, head.at)]
+        for _ in range(POINTS - 1):
+            seq = chance.randint(1, head.seq)
+            self.points.append(Point(seq, catalog.log.read(after=seq - 1, limit=1)[0].at))
+        self.records = [naive_records(catalog.log, point) for point in self.points]
+        self.instants = sorted({r.last_at for found in self.records for r in found})
+        self.all = [record for found in self.records for record in found]
+
+
+@pytest.fixture(scope="module", params=["generated", "bulk"])
+def known(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Known]:
+    """Two logs: one in which most things happen, and one with names, lanes and more tags."""
+    log = memory_log()
+    if request.param == "bulk":
+        make_bulk(log, tasks=700)
+    else:
+        generate(log, tasks=300, seed=2, live=60, pending=20)
+    catalog = Catalog.open(log, tmp_path_factory.mktemp("known") / "known.catalog")
+    catalog.catch_up()
+    yield Known(catalog, 1)
+    catalog.close()
+
+
+@given(data=st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_selector_means_the_same_in_the_catalog(known: Known, data: st.DataObject) -> None:
+    """The tasks found are those whose records the selector matches, in their order and number."""
+    selector = Selector(**_drawn(data, known))
+    place = data.draw(st.integers(0, POINTS - 1))
+    order: Order = data.draw(st.sampled_from(["number", "-number", "-last"]))
+    limit = data.draw(st.none() | st.integers(1, 20))
+    point, records = known.points[place], known.records[place]
+    expected = [record for record in records if selector.matches(record)]
+
+    found = known.catalog.find(selector, point, order=order, limit=limit)
+
+    assert found == _ordered(expected, order)[:limit]
+    pairs = [(record.number, record.last_seq) for record in expected]
+    assert known.catalog.numbers(selector, point) == pairs
+    assert known.catalog.count(selector, point) == len(expected)
+    assert list(pass_over(known.catalog.log, selector, point)) == expected
+
+
+@pytest.mark.parametrize("order", ["number", "-number", "-last"])
+def test_pages_follow_each_other(known: Known, order: Order) -> None:
+    """What comes behind the last one of a page makes, page by page, the whole list."""
+    selector = Selector(states=("completed", "ready"))
+    whole = known.catalog.find(selector, order=order)
+    pages: list[TaskRecord] = []
+
+    while page := known.catalog.find(
+        selector, order=order, limit=37, after=_after(pages[-1], order) if pages else None
+    ):
+        pages += page
+
+    assert pages == whole
+
+
+def _after(record: TaskRecord, order: Order) -> int:
+    return record.last_seq if order == "-last" else record.number
+
+
+def _ordered(records: list[TaskRecord], order: Order) -> list[TaskRecord]:
+    if order == "number":
+        return records
+    return sorted(records, key=lambda r: -_after(r, order))
+
+
+def _drawn(data: st.DataObject, known: Known) -> dict[str, Any]:
+    """Some of the fields of a selector, mostly with values that some task has."""
+    sample = data.draw(st.sampled_from(known.all))
+    instants = st.sampled_from(known.instants)
+    tags = _tags(sample)
+    fields: dict[str, st.SearchStrategy[Any]] = {
+        "states": st.sets(st.sampled_from(STATES), min_size=1).map(tuple),
+        "names": st.sampled_from([(sample.name or "docs.*",), ("docs.*", "mail.send"), ("no",)]),
+        "lanes": st.sampled_from([(sample.lane,), ("default", "mail"), ("no",)]),
+        "error": st.sampled_from([sample.error_type or "OSError", "*Error", "Error", "no"]),
+        "message": st.sampled_from(["10.0.0.1", "NO SPACE", "ex", sample.error_message or "x"]),
+        "place": st.sampled_from(["ocr.py", "thumbs.py:12", "no", ":"]),
+        "tags": st.sampled_from([tags, dict(list(tags.items())[:1]), {"urgent": False}]),
+        "text": st.sampled_from([str(v) for v in tags.values() if str(v).strip()] or ["mail"]),
+        "node": st.sampled_from([*sample.nodes, "host1-*", "no"]),
+        "keys": st.just((sample.key, "7", "no")),
+        "numbers": st.just((sample.number, 3, 10**12)),
+        "min_attempts": st.integers(1, 4),
+        "created_after": instants,
+        "created_before": instants,
+        "ended_after": instants,
+        "ended_before": instants,
+        "since": instants,
+        "until": instants,
+        "waited_us": st.sampled_from([0, 1, 10**6, 6 * 10**7, sample.waited_us or 5]),
+        "ran_us": st.sampled_from([0, 10**6, 7 * 10**7, sample.ran_us or 5]),
+        "lapsed": st.booleans(),
+        "refused": st.booleans(),
+        "ran_twice": st.booleans(),
+        "by": st.sampled_from([*sample.by, "a*", "ada@desk", "no"]),
+    }
+    chosen = data.draw(st.lists(st.sampled_from(sorted(fields)), max_size=3, unique=True))
+    return {name: data.draw(fields[name]) for name in chosen}
+
+
+def _tags(record: TaskRecord) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.json.decode(record.tags_json)
+    return found or {"kind": "mail"}
+
+
+STATES = ["waiting", "scheduled", "ready", "leased", "failed", "completed", "expired", "cancelled"]

@@ -1,0 +1,176 @@
+"""Undo: what nothing has happened to since becomes what it was, exactly; the rest is listed."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from eventq import ArgumentError, NotUndoableError, Queue
+from eventq.catalog.selector import SelectorOptions
+from tests.catalog.many import queue_with, seen
+from tests.checker import check_log
+from tests.support import ManualClock
+
+FAILED: SelectorOptions = {"state": "expired", "error": "ConnectionError"}
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """A clock that stands still."""
+    return ManualClock()
+
+
+@pytest.fixture
+def queue(clock: ManualClock) -> Iterator[Queue]:
+    """Tasks 1, 3 and 5 have expired; one is scheduled, and one ready. The log must be right."""
+    with queue_with(clock, uuid.uuid4().hex) as queue:
+        yield queue
+        check_log(queue.log)
+
+
+def test_what_was_retried_ends_again_as_it_had(queue: Queue, clock: ManualClock) -> None:
+    """With its old reason, schedule, retries and end; and the undo can be undone."""
+    before = [seen(queue, number) for number in (1, 3, 5)]
+    clock.advance(60)
+    done = queue.select(**FAILED).retry().apply(by="ada")
+    retried = [seen(queue, number) for number in (1, 3, 5)]
+    clock.advance(60)
+    undone = queue.undo(done.id).apply(by="bob")
+
+    assert [seen(queue, number) for number in (1, 3, 5)] == before
+    queue.undo(undone.id).apply()
+    assert [seen(queue, number) for number in (1, 3, 5)] == retried
+    body: Any = queue.history("1")[-1].body
+    assert body.undoes == queue.history("1")[-2].seq
+
+
+def test_what_was_cancelled_or_updated_is_as_it_was(queue: Queue, clock: ManualClock) -> None:
+    """Open again, at its old instant; with its old priority and tags."""
+    tasks = [task.number for task in queue.tasks()]
+    before = [seen(queue, number) for number in tasks]
+    updated = queue.select(name="*").update(priority=3, tags={"x": 1}, delay="9m").apply()
+    clock.advance(5)
+    queue.undo(updated.id).apply()
+    after_update = [seen(queue, number) for number in tasks]
+    cancelled = queue.select(name="*").cancel().apply()
+    clock.advance(5)
+    queue.undo(cancelled.id).apply()
+
+    assert after_update == before
+    assert [seen(queue, number) for number in tasks] == before
+
+
+def test_what_has_moved_on_is_listed(queue: Queue) -> None:
+    """What somebody else has done to it since is not taken back."""
+    done = queue.select(**FAILED).retry().apply()
+    queue.cancel("3")
+    plan = queue.undo(done.id)
+
+    assert plan.count == 2
+    assert [each.number for each in plan.moved_on] == [3]
+    assert plan.apply().changed == 2
+
+
+def test_what_was_revived_is_cancelled_again(clock: ManualClock) -> None:
+    """By the cascade, since its cause has ended again; what an end had cancelled comes back."""
+    with Queue(f"memory://{uuid.uuid4().hex}", clock=clock) as queue:
+        first = queue.new({"n": 1})
+        queue.new({"n": 2}, after=[first])
+        queue.cancel("1")
+        queue.run(lambda _ctx, _task: None, until="idle", signals=False)
+        cancelled = queue.history("1")[-1].seq
+        queue.undo(cancelled).apply()
+        after_undo = [task.state for task in queue.tasks()]
+        again = queue.undo(queue.history("1")[-1].seq).apply()
+        queue.run(lambda _ctx, _task: None, until="idle", signals=False)
+
+        assert after_undo == ["ready", "waiting"]
+        assert again.changed == 1
+        assert [task.cause for task in queue.tasks(state="cancelled")] == [1, None]
+        check_log(queue.log)
+
+
+def test_one_event_by_hand_is_taken_back(queue: Queue) -> None:
+    """By its position."""
+    before = seen(queue, 1)
+    queue.retry("1", by="ada", reason="try")
+    queue.undo(queue.log.head().seq).apply(by="ada")
+
+    assert seen(queue, 1) == before
+
+
+def test_a_unique_value_that_is_taken_stays_so(clock: ManualClock) -> None:
+    """The cancelled task stays cancelled, and is listed."""
+    with Queue(f"memory://{uuid.uuid4().hex}", clock=clock) as queue:
+        queue.new(unique="sun")
+        done = queue.select(state="ready").cancel().apply()
+        queue.new(unique="sun")
+        undone = queue.undo(done.id).apply()
+
+        assert undone.changed == 0
+        assert "unique value" in undone.moved_on[0].why
+        check_log(queue.log)
+
+
+@pytest.mark.parametrize("kind", ["created", "completed", "expired", "leased"])
+def test_what_is_never_undone(queue: Queue, kind: str) -> None:
+    """A typed error says what can be done instead."""
+    event = next(event for event in queue.events() if event.kind == kind)
+
+    with pytest.raises(NotUndoableError, match="instead") as error:
+        queue.undo(event.seq)
+    assert error.value.position == event.seq
+
+
+def test_a_position_that_there_is_not(queue: Queue) -> None:
+    """It is a wrong argument."""
+    with pytest.raises(ArgumentError, match="the position of an event"):
+        queue.undo(10_000)
+
+
+def test_what_was_said_of_who_may_run_is_said_again(queue: Queue) -> None:
+    """A pause is lifted, a limit set back, and each of these can be undone, too."""
+    queue.set_limit("smtp", running=3)
+    queue.set_limit("smtp", running=9)
+    back = queue.undo(queue.log.head().seq).apply(by="ada")
+    queue.pause(lane="mail", by="ada")
+    lifted = queue.undo(queue.log.head().seq).apply(by="ada")
+    no_pauses = queue.pauses()
+    queue.undo(lifted.id).apply()
+
+    body: Any = next(queue.events(after=back.id - 1)).body
+    assert (body.running, body.undoes, body.by) == (3, back.id - 1, "ada")
+    assert no_pauses == []
+    assert [pause.scope.lane for pause in queue.pauses()] == ["mail"]
+
+
+def test_a_rule_that_was_said_anew_is_not_taken_back(queue: Queue) -> None:
+    """What stands now is what somebody wanted last."""
+    queue.set_limit("smtp", running=3)
+    plan = queue.undo(queue.log.head().seq)
+    queue.set_limit("smtp", running=9)
+
+    with pytest.raises(NotUndoableError, match="since"):
+        plan.apply()
+
+
+def test_a_schedule_is_planned_as_it_was(queue: Queue) -> None:
+    """What was paused by hand comes again; what was dropped is planned again."""
+
+    @queue.task("look")
+    def look() -> None:
+        """Nothing to do."""
+
+    queue.every("1h", look, schedule="look")
+    queue.run(until="idle", signals=False)
+    queue.schedules["look"].pause(by="ada")
+    queue.undo(queue.log.head().seq).apply(by="ada")
+    resumed = queue.schedules["look"].state.paused
+    queue.schedules["look"].drop(by="ada")
+    queue.undo(queue.log.head().seq).apply(by="ada")
+
+    assert resumed is False
+    assert queue.schedules["look"].state.by == "ada"
