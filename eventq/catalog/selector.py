@@ -6,6 +6,7 @@ Nothing here looks for tasks. What a selector means is said here alone, in `Sele
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Self, TypedDict, Unpack
 
@@ -14,7 +15,7 @@ from msgspec import Struct
 
 from eventq.catalog.record import TaskRecord, split_words, words_in
 from eventq.core.audience import matches
-from eventq.core.durations import UNITS_US, Duration, parse_duration
+from eventq.core.durations import Duration, parse_duration
 from eventq.core.plain import plain, sorted_json
 from eventq.core.task import TaskState
 from eventq.core.validation import (
@@ -32,11 +33,12 @@ from eventq.core.validation import (
 )
 from eventq.core.values import TAGS_BYTES
 from eventq.errors import ArgumentError
+from eventq.replay.instants import read_instant
 
 Instant = datetime | timedelta | str
 INSTANT = (
-    "an aware datetime, an instant with its time zone like 2030-01-31T12:00:00Z, a time ago like "
-    "-2h, today or yesterday (in UTC)"
+    "an aware datetime, an instant like 2030-01-31T12:00:00Z or 2030-01-31, a time ago like -2h, "
+    "today or yesterday"
 )
 MOST_NUMBER = 2**63 - 1
 # So many names, keys or numbers are more than anybody writes down.
@@ -238,14 +240,10 @@ def find_instant(value: object, argument: str, now: int) -> int:
     if isinstance(found, timedelta):
         return now - parse_duration(found, argument)
     if isinstance(found, str):
-        if found in _DAYS_AGO:
-            return now // UNITS_US["d"] * UNITS_US["d"] - _DAYS_AGO[found] * UNITS_US["d"]
-        try:
+        with suppress(ArgumentError):
             if found.startswith("-"):
                 return now - parse_duration(found[1:], argument)
-            found = datetime.fromisoformat(found)
-        except (ArgumentError, ValueError):
-            raise ArgumentError(argument, value, INSTANT) from None
+        found = read_instant(found, now=now)
     if not isinstance(found, datetime):
         raise ArgumentError(argument, value, INSTANT)
     at = check_instant(found, argument)
@@ -340,7 +338,6 @@ def _check_flag(value: object, argument: str, _now: int) -> bool:
     return check_flag(value, argument)
 
 
-_DAYS_AGO = {"today": 0, "yesterday": 1}
 _CHECKS: dict[str, tuple[str, Callable[[Any, str, int], Any]]] = {
     "state": ("states", _check_states),
     "name": ("names", _check_names),

@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from eventq.cli.words import STATES, instant_or_word, state_option, tags_option
+from eventq.cli.instants import instant_or_word
+from eventq.cli.words import STATES, state_option, tags_option
 
 Command = Callable[..., Any]
 

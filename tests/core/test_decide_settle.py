@@ -210,7 +210,7 @@ def test_a_place_that_the_log_has_freed_keeps_a_node_from_leasing(bench: Bench) 
     command = SettleAndLease("n", [], 30, wanted, audience, held=(1,))
 
     before = command.decide(bench.projection, decide.NOTHING, 100).events
-    record(bench.log, bench.projection, [(1, Cancelled("why not"))], now=100)
+    record(bench.log, bench.projection, [(1, Cancelled(reason="why not"))], now=100)
     after = command.decide(bench.projection, decide.NOTHING, 100).events
 
     assert [(number, body.kind) for number, body in before] == [(4, "leased")]

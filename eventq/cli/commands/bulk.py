@@ -14,13 +14,13 @@ import click
 from eventq.catalog.plan import Applied, Plan
 from eventq.catalog.undo_rules import RulePlan
 from eventq.cli.ending import end_with_finding, misuse
+from eventq.cli.instants import instant_option
 from eventq.cli.output import note, progress, say, say_json, say_list, say_table
 from eventq.cli.person import told
 from eventq.cli.place import Place, placed
 from eventq.cli.selecting import selector_of, selector_options
 from eventq.cli.text import visible
 from eventq.cli.views.bulks import BULKS, RECORDS
-from eventq.cli.words import instant_option
 
 SAMPLE = 5
 # So many that had moved on are named.

@@ -353,7 +353,7 @@ class Simulation:
             if task is None:
                 continue
             if predicted.ending == RUNNING:
-                called_off.append((number, Cancelled(LET_GO)))
+                called_off.append((number, Cancelled(reason=LET_GO)))
             elif predicted.ending == CALLED_OFF:
                 called_off += CancelTask().events(task, now)
             else:
