@@ -38,13 +38,25 @@ from eventq.errors import (
     Retry,
     SnapshotError,
     Snooze,
+    StatementError,
     TaskFailedError,
     TaskNotFoundError,
+    TransactionError,
+    TransactionTimeoutError,
     UnguardedError,
     WaitTimeoutError,
     WorkersStuckError,
 )
-from eventq.handlers import AsyncContext, Context, Flow, Handler, Handlers, NewTaskRef, current
+from eventq.handlers import (
+    AsyncContext,
+    Context,
+    Flow,
+    Handler,
+    Handlers,
+    NewTaskRef,
+    Transaction,
+    current,
+)
 from eventq.queue import AsyncQueue, Queue
 from eventq.replay.query import Stats
 
@@ -92,12 +104,16 @@ __all__ = [
     "Retry",
     "SnapshotError",
     "Snooze",
+    "StatementError",
     "Stats",
     "Task",
     "TaskFailedError",
     "TaskNotFoundError",
     "TaskSpec",
     "TaskState",
+    "Transaction",
+    "TransactionError",
+    "TransactionTimeoutError",
     "UnguardedError",
     "WaitTimeoutError",
     "WorkersStuckError",

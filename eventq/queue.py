@@ -65,6 +65,7 @@ from eventq.handlers.collection import Handlers
 from eventq.handlers.flow import Flow
 from eventq.handlers.handler import Handler
 from eventq.handlers.registry import Registry
+from eventq.handlers.transaction import QueueAsking, Transaction, check_timeout, tasks_of
 from eventq.host.clock import Clock, SystemClock
 from eventq.host.loading import check_guarded
 from eventq.host.surroundings import in_thread, running_loop, usable_cores
@@ -239,6 +240,22 @@ class Queue:
         FlowExistsError, KeyConflictError, DuplicateTaskError and LogError.
         """
         return Flow(self._create_flow, self._policy, check_key(key))
+
+    def transaction(self, *, timeout: Duration = "1s") -> Transaction:
+        """Rows of your own and tasks in one transaction, on eventq's own SQLite file.
+
+        ``with queue.transaction() as tx: tx.execute("INSERT ..."); tx.new(handler, ...)``: durable
+        together when the block ends, or, if it raises, not at all. The block holds up all who
+        append to the file, in this process and others: after ``timeout`` (10 s at most) it is
+        rolled back. Read the rows by `sql`, not by another SQLite library. Raises ArgumentError on
+        another log (an `Outbox` is for those), LogError, TransactionError, and as `new`.
+        """
+        check_guarded("transaction")
+        timeout_s = check_timeout(timeout)
+        asking = QueueAsking(
+            lambda orders: creating(orders, self._registry.limit_tags), self._node.now
+        )
+        return Transaction(lambda: self._node.visit(timeout_s), asking, self._policy)
 
     def result(self, task: Task | str) -> Any:  # noqa: ANN401 - stands for any result
         """Stands for a task's result, as an argument of another one that then comes after it.
@@ -601,9 +618,7 @@ class Queue:
     def _create(self, orders: list[NewTask]) -> list[Task]:
         check_guarded("new")
         committed = self._node.execute(creating(orders, self._registry.limit_tags))
-        # Of a created task's event, the task after it is never missing.
-        tasks: list[Any] = committed.tasks
-        return [tasks[place] if isinstance(place, int) else place for place in committed.result]
+        return tasks_of(committed)
 
     def _create_flow(self, orders: list[NewTask], key: str | None) -> list[Task]:
         check_guarded("flow")
@@ -672,6 +687,10 @@ class AsyncQueue:
     def flow(self, key: str | None = None) -> Flow:
         """See `Queue.flow`; here ``async with queue.flow() as flow``."""
         return self.queue.flow(key)
+
+    def transaction(self, *, timeout: Duration = "1s") -> Transaction:
+        """See `Queue.transaction`; here ``async with`` it, and ``await tx.execute(...)``."""
+        return self.queue.transaction(timeout=timeout)
 
     def result(self, task: Task | str) -> Any:  # noqa: ANN401 - as there
         """See `Queue.result`; not awaited, since it asks nothing."""

@@ -32,6 +32,7 @@ from eventq.node.approach import Approach, Guess
 from eventq.node.commit_plan import CommitPlan, dated
 from eventq.node.folded_log import FoldedLog, Now, head_of
 from eventq.node.standby import Standby
+from eventq.node.visit import Visit
 from eventq.node.waiting_line import PendingCommand, WaitingLine
 from eventq.replay.fold import task_of
 
@@ -109,23 +110,69 @@ class Committer:
                 self._folded.note_conflict()
                 continue
             assert self.in_flight is not None, "it has decided"
-            members = self.in_flight.members
-            if commit is not None:
-                self._apply(commit, self.in_flight)
-            for pending in members:
-                pending.committed = True
-            # Not before all are marked: an interrupt would leave the rest with a wrong answer.
-            self.in_flight = None
-            if commit is not None:
-                self._ring()
+            self._conclude(commit, self.in_flight)
             return
         raise LogUnavailableError(f"{CONFLICTS_BORNE} conflicts in a row; the log is too busy")
+
+    def host(self, pending: PendingCommand[Any], visit: Visit) -> None:
+        """Makes the commit of one caller alone, whose block runs inside it; never tries twice.
+
+        First finds out what became of a commit in flight; then the caller must lead once more.
+        """
+        if self.in_flight is not None:
+            self.commit()
+            return
+        self._line.take_visitor(pending)
+        try:
+            commit = self._log.append_next(partial(self._decide_hosting, pending, visit))
+        except EventqError as error:
+            made = self._take_in_flight()
+            pending.error = _of_visit(error, rows_only=made is not None and made.commit is None)
+            return
+        made = self._take_in_flight()
+        assert made is not None, "it has decided"
+        self._conclude(commit, made)
+
+    def _decide_hosting(
+        self, pending: PendingCommand[Any], visit: Visit, head: Head
+    ) -> Commit | None:
+        """Has the block run in the log's transaction, and decides what it asks for then."""
+        hosting = self._log.hosting
+        assert hosting is not None, "a visit begins only where there is one"
+        guest = hosting.receive()
+        try:
+            pending.command = visit.stay(guest)
+        finally:
+            guest.leave()
+        commit = self._decided(self._catch_up(head, Guess.NONE), Guess.NONE)
+        if pending.error is not None:
+            self.in_flight = None
+            raise pending.error
+        return commit
+
+    def _take_in_flight(self) -> InFlight | None:
+        made, self.in_flight = self.in_flight, None
+        return made
+
+    def _conclude(self, commit: Commit | None, made: InFlight) -> None:
+        """The log holds what was decided."""
+        if commit is not None:
+            self._apply(commit, made)
+        for pending in made.members:
+            pending.committed = True
+        # Not before all are marked: an interrupt would leave the rest with a wrong answer.
+        self.in_flight = None
+        if commit is not None:
+            self._ring()
 
     def _decide(self, guess: Guess, head: Head) -> Commit | None:
         """Decides what follows the head, and makes a commit of it; None where there is nothing."""
         place = self._catch_up(head, guess)
         # As late as can be: whoever came while the log was read comes along.
         self._line.take_waiting()
+        return self._decided(place, guess)
+
+    def _decided(self, place: Head, guess: Guess) -> Commit | None:
         plan, members = self._plan(place, guess)
         is_leased = self._standby.ttl_us is not None and self._lease_created(plan, members, place)
         commit = plan.sealed() if plan.bodies else None
@@ -267,6 +314,16 @@ class Committer:
 # In C, since each is asked of every command.
 _body_of = itemgetter(1)
 _is_leasing = attrgetter("command.leasing")
+
+
+def _of_visit(error: EventqError, *, rows_only: bool) -> EventqError:
+    """What a commit that broke off means for the block that ran inside it."""
+    if isinstance(error, LogConflictError):
+        return LogUnavailableError(f"{error}; the transaction was rolled back, run it again")
+    if rows_only and type(error) is LogUnavailableError:
+        # No event tells whether they are there.
+        return LogOutcomeUnknownError(f"{error}; it is not known whether the rows were stored")
+    return error
 
 
 def _outcome_unknown(problem: object, unread: EventqError) -> LogOutcomeUnknownError:
