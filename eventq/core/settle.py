@@ -23,7 +23,6 @@ from eventq.core.task import Task
 from eventq.core.values import COMMIT_EVENTS, LAPSED, NODE, ErrorInfo, ProcessExit
 from eventq.errors import (
     ArgumentError,
-    AttemptCancelledError,
     DuplicateTaskError,
     KeyConflictError,
     LogArchivedError,
@@ -125,28 +124,6 @@ class SettleAndLease(Struct, frozen=True):
             return []
         expired = {number for number, body in leased if type(body) is Expired}
         return tend(projection, past, but=expired, room=room, now=now)
-
-
-class CompleteAttempt(Struct, frozen=True):
-    """Completes one attempt whose lease is live; raises where it cannot, or make a task of it.
-
-    What stands in the same commit is then not made either. Raises AttemptCancelledError, and what
-    `Making.make` does.
-    """
-
-    outcome: Outcome
-    unconditional: ClassVar[bool] = False
-    leasing: ClassVar[bool] = False
-
-    def decide(self, projection: Projection, past: PastTasks, now: int) -> Decision[None]:
-        """See Command.decide."""
-        outcome = self.outcome
-        task = projection.tasks.get(outcome.task)
-        if task is None or task.fence != outcome.fence:
-            raise AttemptCancelledError("its lease was lost before it completed")
-        making = Making(projection, past, now)
-        told: list[Draft] = [(task.number, body) for body in outcome.told]
-        return Decision(told + _completed(task, outcome, making, told), None)
 
 
 class Lapse(Struct, frozen=True):
@@ -265,13 +242,12 @@ def _complete(
     worker: str,
     now: int,
 ) -> list[Draft]:
-    """The end of an attempt that did its work, with the tasks that it makes, behind ``drafts``.
+    """As `completion`; where a task cannot be made none is, and the attempt fails for good.
 
-    Where one of them cannot be made none is, and the attempt fails for good: no later one would
-    fare better, save on a newer node.
+    No later one would fare better, save on a newer node.
     """
     try:
-        return _completed(task, outcome, making, drafts)
+        return completion(task, outcome, making, drafts)
     except CANNOT_MAKE as error:
         met = ErrorInfo(f"eventq.{type(error).__name__}", str(error))
         fatal = not isinstance(error, LogTooNewError)
@@ -279,8 +255,11 @@ def _complete(
         return _fail(task, end, worker=worker, now=now)
 
 
-def _completed(task: Task, outcome: Outcome, making: Making, drafts: list[Draft]) -> list[Draft]:
-    """As `_complete`; raises where a task cannot be made."""
+def completion(task: Task, outcome: Outcome, making: Making, drafts: list[Draft]) -> list[Draft]:
+    """The end of an attempt that did its work, with the tasks that it makes, behind ``drafts``.
+
+    Raises where one of them cannot be made.
+    """
     result = UNSET if outcome.result_json is None else Raw(outcome.result_json)
     body = Completed(outcome.fence, result, outcome.result_missing)
     if not outcome.children:

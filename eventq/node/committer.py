@@ -10,7 +10,6 @@ from functools import partial
 from operator import attrgetter, itemgetter
 from typing import Any
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from eventq.core.command import PastTasks
@@ -23,7 +22,6 @@ from eventq.errors import (
     EventqError,
     LogConflictError,
     LogError,
-    LogOutcomeUnknownError,
     LogUnavailableError,
 )
 from eventq.eventlog.contract import EventLog, Head
@@ -31,6 +29,7 @@ from eventq.host.interrupts import raise_interrupt
 from eventq.node.approach import Approach, Guess
 from eventq.node.commit_plan import CommitPlan, dated
 from eventq.node.folded_log import FoldedLog, Now, head_of
+from eventq.node.in_flight import InFlight, of_visit, outcome_unknown
 from eventq.node.standby import Standby
 from eventq.node.visit import Visit
 from eventq.node.waiting_line import PendingCommand, WaitingLine
@@ -39,16 +38,6 @@ from eventq.replay.fold import task_of
 # Attempts to append before a conflict is called a failure. Only logs whose writer slot lets every
 # writer through ever conflict.
 CONFLICTS_BORNE = 100
-
-
-class InFlight(Struct):
-    """What was decided last, on its way into the log; its outcome may be unknown."""
-
-    commit: Commit | None
-    """None where nobody decided on any event."""
-    members: list[PendingCommand[Any]]
-    is_leased: bool = False
-    """The last event leases the task of the only other one, for a run on standby."""
 
 
 class Committer:
@@ -127,7 +116,7 @@ class Committer:
             commit = self._log.append_next(partial(self._decide_hosting, pending, visit))
         except EventqError as error:
             made = self._take_in_flight()
-            pending.error = _of_visit(error, rows_only=made is not None and made.commit is None)
+            pending.error = of_visit(error, rows_only=made is not None and made.commit is None)
             return
         made = self._take_in_flight()
         assert made is not None, "it has decided"
@@ -280,7 +269,7 @@ class Committer:
         except EventqError as unread:
             raise_interrupt(unread)
             for pending in torn.members:
-                pending.error = _outcome_unknown("its thread was interrupted", unread)
+                pending.error = outcome_unknown("its thread was interrupted", unread)
         self.in_flight = None
 
     def _break_off(self, error: Exception) -> None:
@@ -290,7 +279,7 @@ class Committer:
                 self._resolve(self.in_flight)
         except EventqError as unread:
             raise_interrupt(unread)
-            error = _outcome_unknown(error, unread)
+            error = outcome_unknown(error, unread)
         self.in_flight = None
         for pending in self._line.batch:
             # One that is in line again, since it found no room, has lost nothing.
@@ -314,19 +303,3 @@ class Committer:
 # In C, since each is asked of every command.
 _body_of = itemgetter(1)
 _is_leasing = attrgetter("command.leasing")
-
-
-def _of_visit(error: EventqError, *, rows_only: bool) -> EventqError:
-    """What a commit that broke off means for the block that ran inside it."""
-    if isinstance(error, LogConflictError):
-        return LogUnavailableError(f"{error}; the transaction was rolled back, run it again")
-    if rows_only and type(error) is LogUnavailableError:
-        # No event tells whether they are there.
-        return LogOutcomeUnknownError(f"{error}; it is not known whether the rows were stored")
-    return error
-
-
-def _outcome_unknown(problem: object, unread: EventqError) -> LogOutcomeUnknownError:
-    return LogOutcomeUnknownError(
-        f"{problem}; it is not known whether the commit was made, for the log says: {unread}"
-    )

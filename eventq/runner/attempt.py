@@ -13,10 +13,11 @@ from collections.abc import Callable
 from msgspec import Struct
 from msgspec.structs import replace
 
+from eventq.core.complete import CompleteAttempt
 from eventq.core.durations import SECOND_US, parse_duration
 from eventq.core.events import Noted
 from eventq.core.plain import plain, storable
-from eventq.core.settle import CompleteAttempt, Outcome
+from eventq.core.settle import Outcome
 from eventq.core.task import Task
 from eventq.core.values import ErrorInfo
 from eventq.errors import ArgumentError, AttemptStoppedError, Cancel, Fail, Retry, Snooze

@@ -139,7 +139,7 @@ def _judge(
     if action in READING:
         return apsw.SQLITE_OK
     if action in ROWS:
-        is_free = first in SCHEMAS or not _is_own(first)
+        is_free = not _is_own(first)
     elif action in TABLES:
         is_free = database != "temp" and not (_is_own(first) or _is_own(second))
     else:
@@ -150,6 +150,8 @@ def _judge(
 def _is_own(name: str | None) -> bool:
     """Whether the name is the log's, or SQLite's."""
     known = (name or "").lower()
+    if known in SCHEMAS:
+        return False
     # What SQLite names itself is an index of a table that was judged by its own name.
     is_other = known.startswith("sqlite_") and not known.startswith("sqlite_autoindex_")
     return known in OWN or is_other or known.startswith(OWN_PREFIX)
