@@ -18,6 +18,7 @@ The tree::
     |-- ReentrantCallError                  a signal handler called the queue it has interrupted
     |-- TransactionError                    it is over, or was rolled back, or is used elsewhere
     |   `-- TransactionTimeoutError (also TimeoutError)  it held the log up for too long
+    |-- OutboxError                         its table is missing or of another version
     |-- StatementError                      a statement breaks a constraint of the user's tables
     |-- SnapshotError                       a snapshot is damaged or does not fit
     |-- LogError                            the log underneath
@@ -264,6 +265,17 @@ class StatementError(EventqError):
     def __init__(self, problem: str, code: str) -> None:
         self.problem = problem
         self.code = code
+        super().__init__(problem)
+
+
+class OutboxError(EventqError):
+    """The outbox's table is missing in the application's database, or of another version.
+
+    Make it with the command that the error names; nothing was written or relayed.
+    """
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
         super().__init__(problem)
 
 

@@ -85,6 +85,7 @@ from eventq.replay.query import (
     take_stats,
 )
 from eventq.replay.rules_now import BucketState, PauseState, bucket_states, pause_states
+from eventq.runner.relays import Relayed, await_with_relays, check_outboxes, with_relays
 from eventq.runner.slot import RunSlot
 from eventq.runner.workload import Workload, make_workload
 from eventq.schedules.managing import QueueSchedules
@@ -278,6 +279,7 @@ class Queue:
         signals: bool = True,
         max_stuck: Duration | None = None,
         health: str | os.PathLike[str] | None = None,
+        outboxes: Iterable[Relayed] = (),
     ) -> RunReport:
         """Runs tasks in priority order until SIGTERM or SIGINT.
 
@@ -294,17 +296,24 @@ class Queue:
         ``lease_ttl`` after this process died. Raises LogError when the log cannot be used,
         AlreadyRunningError, and WorkersStuckError when all workers have ignored for ``max_stuck``
         that they should end (None: never). ``health``: a file that the run writes every few
-        seconds, for `eventq health`.
+        seconds, for `eventq health`. ``outboxes``: what is committed there becomes tasks meanwhile.
         """
-        return self._slot.run(
-            self._workload(worker, names, lanes),
-            signals=signals,
-            until=until,
-            grace=grace,
-            lease_ttl=lease_ttl,
-            max_stuck=max_stuck,
-            health=health,
-        )
+        workload, relayed = self._workload(worker, names, lanes), check_outboxes(outboxes)
+
+        def run() -> RunReport:
+            return self._slot.run(
+                workload,
+                signals=signals,
+                until=until,
+                grace=grace,
+                lease_ttl=lease_ttl,
+                max_stuck=max_stuck,
+                health=health,
+            )
+
+        if not relayed:
+            return run()
+        return with_relays(relayed, run, joined_reports, until_idle=until == "idle")
 
     def stop(self) -> bool:
         """Asks `run` to stop, as a signal does: a second call forces.
@@ -708,21 +717,30 @@ class AsyncQueue:
         signals: bool = False,
         max_stuck: Duration | None = None,
         health: str | os.PathLike[str] | None = None,
+        outboxes: Iterable[Relayed] = (),
     ) -> RunReport:
         """See `Queue.run`; an ``async def`` worker runs in this event loop.
 
         Signals are the application's, unless ``signals`` says that the run listens to them as well.
         Cancelling the awaiting task is a forced stop: attempts are cancelled and given back.
         """
-        return await self._slot.run_in_loop(
-            self.queue._workload(worker, names, lanes),  # noqa: SLF001 - as `_slot`
-            signals=signals,
-            until=until,
-            grace=grace,
-            lease_ttl=lease_ttl,
-            max_stuck=max_stuck,
-            health=health,
-        )
+        workload = self.queue._workload(worker, names, lanes)  # noqa: SLF001 - as `_slot`
+
+        async def run() -> RunReport:
+            return await self._slot.run_in_loop(
+                workload,
+                signals=signals,
+                until=until,
+                grace=grace,
+                lease_ttl=lease_ttl,
+                max_stuck=max_stuck,
+                health=health,
+            )
+
+        relayed = check_outboxes(outboxes)
+        if not relayed:
+            return await run()
+        return await await_with_relays(relayed, run, joined_reports, until_idle=until == "idle")
 
     async def wait(self, key: str, *, timeout: Duration | None = None) -> Task:  # noqa: ASYNC109
         """See `Queue.wait`; no thread is held while it waits, however many do."""
@@ -768,6 +786,11 @@ class AsyncQueue:
     @property
     def _slot(self) -> RunSlot:
         return self.queue._slot  # noqa: SLF001 - the two share it
+
+
+def joined_reports(first: RunReport, second: RunReport) -> RunReport:
+    """One report of two runs, one after the other."""
+    return first.plus(second)
 
 
 def _note_on(error: BaseException | None, refusal: EventqError) -> None:

@@ -22,6 +22,7 @@ from eventq.cli.commands.limit import fair, limit, limits
 from eventq.cli.commands.ls import ls, show, sql, stats, tail
 from eventq.cli.commands.new import new
 from eventq.cli.commands.pause import pause, pauses, resume
+from eventq.cli.commands.relay import outbox_group, relay
 from eventq.cli.commands.replay import replay
 from eventq.cli.commands.rerun import rerun
 from eventq.cli.commands.run import run
@@ -39,7 +40,7 @@ HELP_WIDTH = 100
 
 # How the help groups the commands: each has one heading.
 HEADINGS = {
-    "Work": (demo, new, run, cancel, retry, repeat, update, schedules),
+    "Work": (demo, new, run, cancel, retry, repeat, update, schedules, relay, outbox_group),
     "Who may run when": (limit, limits, fair, pause, resume, pauses),
     "Look": (ls, show, stats, tail, flow_command, followers, sql, handlers, health),
     "Debug": (history, why_command, state, replay, diff, bisect_command),
