@@ -22,7 +22,7 @@ from eventq.core.events import Progressed, Saved
 from eventq.core.new_task import MakesSpecs, TaskSpec, make_orders, order_for
 from eventq.core.options import TaskOptions
 from eventq.core.plain import plain, storable
-from eventq.core.task import Task, instant
+from eventq.core.task import DEFAULT_LANE, Task, instant
 from eventq.core.validation import check_json, check_measure
 from eventq.core.values import RESULT_BYTES, LogLine, Policy
 from eventq.errors import (
@@ -121,13 +121,22 @@ class Context:
 
     @property
     def log(self) -> SafeLogger:
-        """A logger (``eventq.worker``) whose records carry task, attempt and fence.
+        """A logger (``eventq.worker``) whose records carry the attempt.
+
+        That is task, task_name, lane, attempt, fence and namespace.
 
         Its calls may add an ``extra`` of their own. Whatever the application's logging raises,
         the attempt goes on. With ``keep_logs`` on the handler they are kept with the attempt.
         """
         task, level = self.task, self._setting.keeps_level
-        extra = {"task": task.key, "attempt": task.attempt, "fence": task.fence}
+        extra = {
+            "task": task.key,
+            "task_name": task.name,
+            "lane": task.lane or DEFAULT_LANE,
+            "attempt": task.attempt,
+            "fence": task.fence,
+            "namespace": task.namespace,
+        }
         if level is None:
             return SafeLogger(LOGGER, extra)
         return KeptLogger(LOGGER, extra, level=level, keep=self._keep)
