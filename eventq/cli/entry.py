@@ -20,6 +20,7 @@ from eventq.cli.commands.health import handlers, health
 from eventq.cli.commands.history import history, state, why_command
 from eventq.cli.commands.limit import fair, limit, limits
 from eventq.cli.commands.ls import ls, show, sql, stats, tail
+from eventq.cli.commands.metrics import metrics
 from eventq.cli.commands.new import new
 from eventq.cli.commands.pause import pause, pauses, resume
 from eventq.cli.commands.relay import outbox_group, relay
@@ -42,7 +43,7 @@ HELP_WIDTH = 100
 HEADINGS = {
     "Work": (demo, new, run, cancel, retry, repeat, update, schedules, relay, outbox_group),
     "Who may run when": (limit, limits, fair, pause, resume, pauses),
-    "Look": (ls, show, stats, tail, flow_command, followers, sql, handlers, health),
+    "Look": (ls, show, stats, tail, flow_command, followers, sql, handlers, health, metrics),
     "Debug": (history, why_command, state, replay, diff, bisect_command),
     "Try": (rerun, fork, whatif),
     "Prove and keep": (verify_command, anchor_group, snapshot, archive, export, import_, copy),

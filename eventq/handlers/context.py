@@ -189,7 +189,7 @@ class Context:
         return Transaction(partial(visit, timeout_s), ContextAsking(self), self._setting.policy)
 
     def ask_for(self, orders: list[NewTask]) -> list[NewTaskRef]:
-        """For a transaction: the tasks come with the completion."""
+        """For the runner: the tasks of a transaction come with the completion."""
         return self._ask_for(orders)
 
     @property

@@ -28,7 +28,7 @@ from eventq.contrib.outbox.dbapi import (
 from eventq.contrib.outbox.listening import Listener
 from eventq.contrib.outbox.row import TABLE, OutboxRow
 from eventq.contrib.outbox.sql import SqlStore, dialect_of, missing
-from eventq.contrib.outbox.store import Place, Store, Watching
+from eventq.contrib.outbox.store import Site, Store, Watching
 from eventq.errors import ArgumentError
 from eventq.host.surroundings import running_loop
 
@@ -69,28 +69,28 @@ _marking = threading.Lock()
 
 
 class AlchemyLink:
-    """A Link by a connection of SQLAlchemy's, in the driver's own words."""
+    """A Wire by a connection of SQLAlchemy's, in the driver's own words."""
 
     def __init__(self, connection: Connection) -> None:
         self.paramstyle: str = connection.dialect.paramstyle
         self._connection = connection
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """See Link.execute."""
+        """See Wire.execute."""
         result = self._connection.exec_driver_sql(statement, tuple(values))
         return [tuple(row) for row in result.all()] if result.returns_rows else []
 
     def commit(self) -> None:
-        """See Link.commit."""
+        """See Wire.commit."""
         self._connection.commit()
 
     def rollback(self) -> None:
-        """See Link.rollback."""
+        """See Wire.rollback."""
         self._connection.rollback()
 
 
 class AlchemyPlace:
-    """A Place by an engine for PostgreSQL; one for asyncio is copied for the relay's own loop."""
+    """A Site by an engine for PostgreSQL; one for asyncio is copied for the relay's own loop."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -98,7 +98,7 @@ class AlchemyPlace:
         self.poll_s = NOTIFIED_POLL_S if _has_psycopg() else POLL_S
 
     def visit(self, namespace: str, work: Callable[[Store], R]) -> R:
-        """See Place.visit."""
+        """See Site.visit."""
 
         def with_connection(connection: Connection) -> R:
             link = AlchemyLink(connection)
@@ -119,7 +119,7 @@ class AlchemyPlace:
         return found[0]
 
     def watch(self, wake: Callable[[], None]) -> Watching | None:
-        """See Place.watch; by psycopg, where it is installed beside the engine's driver."""
+        """See Site.watch; by psycopg, where it is installed beside the engine's driver."""
         if not _has_psycopg():
             return None
         url = self.engine.url.set(drivername="postgresql", query=_plain_query(self.engine))
@@ -181,7 +181,7 @@ def enrolled(on: object) -> EnrolledAlchemy:
     raise ArgumentError("on", on, expected)
 
 
-def place_of(engine: Engine | AsyncEngine) -> Place:
+def place_of(engine: Engine | AsyncEngine) -> Site:
     """Where the engine's database is, for a relay. Raises ArgumentError."""
     plain = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
     dialect = dialect_of(plain.dialect.name)

@@ -21,14 +21,14 @@ IN_TRANSACTION = "a connection in a transaction: with autocommit there is none f
 
 
 class DbapiLink:
-    """A Link by any driver that keeps PEP 249."""
+    """A Wire by any driver that keeps PEP 249."""
 
     def __init__(self, connection: Any, paramstyle: str) -> None:  # noqa: ANN401 - any driver's
         self.paramstyle = paramstyle
         self._connection = connection
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """See Link.execute."""
+        """See Wire.execute."""
         cursor = self._connection.cursor()
         try:
             cursor.execute(statement, tuple(values))
@@ -37,16 +37,16 @@ class DbapiLink:
             cursor.close()
 
     def commit(self) -> None:
-        """See Link.commit."""
+        """See Wire.commit."""
         self._connection.commit()
 
     def rollback(self) -> None:
-        """See Link.rollback."""
+        """See Wire.rollback."""
         self._connection.rollback()
 
 
 class SqlitePlace:
-    """A Place in a SQLite file of the application's."""
+    """A Site in a SQLite file of the application's."""
 
     poll_s = POLL_S
 
@@ -57,7 +57,7 @@ class SqlitePlace:
         self.shown = f"sqlite:///{path}"
 
     def visit(self, namespace: str, work: Callable[[Store], R]) -> R:
-        """See Place.visit."""
+        """See Site.visit."""
         connection = sqlite3.connect(self.path, timeout=30.0)
         try:
             link, lock = DbapiLink(connection, "qmark"), f"{self.path}-relay"
@@ -66,12 +66,12 @@ class SqlitePlace:
             connection.close()
 
     def watch(self, wake: Callable[[], None]) -> Watching | None:  # noqa: ARG002 - nobody tells
-        """See Place.watch."""
+        """See Site.watch."""
         return None
 
 
 class PostgresPlace:
-    """A Place in a PostgreSQL database, by psycopg."""
+    """A Site in a PostgreSQL database, by psycopg."""
 
     poll_s = NOTIFIED_POLL_S
 
@@ -81,7 +81,7 @@ class PostgresPlace:
         self.parameters = dict(parameters)
 
     def visit(self, namespace: str, work: Callable[[Store], R]) -> R:
-        """See Place.visit."""
+        """See Site.visit."""
         import psycopg  # noqa: PLC0415 - an extra
 
         with psycopg.connect(**self.parameters) as connection:
@@ -89,7 +89,7 @@ class PostgresPlace:
             return work(SqlStore(link, "postgresql", namespace, shown=self.shown, lock=None))
 
     def watch(self, wake: Callable[[], None]) -> Watching | None:
-        """See Place.watch."""
+        """See Site.watch."""
         return Listener(self.parameters, wake)
 
 

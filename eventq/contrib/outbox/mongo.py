@@ -124,7 +124,7 @@ class MongoStore:
 
 
 class MongoPlace:
-    """A Place in a database of MongoDB's."""
+    """A Site in a database of MongoDB's."""
 
     poll_s = POLL_S
 
@@ -134,7 +134,7 @@ class MongoPlace:
         self.shown = f"mongodb://{host}:{port}/{database.name}"
 
     def visit(self, namespace: str, work: Callable[[Store], R]) -> R:
-        """See Place.visit."""
+        """See Site.visit."""
         store = MongoStore(self.database, namespace)
         try:
             return work(store)
@@ -142,7 +142,7 @@ class MongoPlace:
             store.leave()
 
     def watch(self, wake: Callable[[], None]) -> Watching | None:
-        """See Place.watch."""
+        """See Site.watch."""
         return MongoStream(self.database, wake)
 
 

@@ -14,7 +14,7 @@ from typing import Any, Self, TypeVar, Unpack, overload
 from eventq.contrib.outbox.places import check_not_log, enroll, make_place
 from eventq.contrib.outbox.relay import BLOCK, Relay, relay_block
 from eventq.contrib.outbox.row import OutboxTask, row_of
-from eventq.contrib.outbox.store import Place, Store
+from eventq.contrib.outbox.store import Site, Store
 from eventq.core.create import NewTask, check_order
 from eventq.core.new_task import MakesSpecs, TaskSpec, order_for
 from eventq.core.options import TaskOptions
@@ -178,7 +178,7 @@ class Outbox:
         return self.queue.log
 
     @property
-    def place(self) -> Place:
+    def place(self) -> Site:
         """Where it stands. Raises OutboxError before that is known."""
         if self._place is None:
             raise OutboxError("name the database that the rows are in: Outbox(queue, at=...)")

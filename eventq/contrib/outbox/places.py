@@ -7,7 +7,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import cast
 
-from eventq.contrib.outbox.store import Enrolled, Place
+from eventq.contrib.outbox.store import Enrolled, Site
 from eventq.errors import ArgumentError
 from eventq.queue import Queue
 
@@ -25,7 +25,7 @@ AT_EXPECTED = (
 )
 
 
-def enroll(on: object, place: Place | None) -> Enrolled:
+def enroll(on: object, place: Site | None) -> Enrolled:
     """The open transaction of what an application calls its session. Raises ArgumentError."""
     package = _package_of(on)
     if package == "pymongo":
@@ -38,7 +38,7 @@ def enroll(on: object, place: Place | None) -> Enrolled:
     return form(on)
 
 
-def make_place(at: object) -> Place:
+def make_place(at: object) -> Site:
     """Where an outbox stands, by a URL or what else names a database. Raises ArgumentError."""
     if isinstance(at, str):
         return _place_at(at)
@@ -61,7 +61,7 @@ def make_place(at: object) -> Place:
     raise ArgumentError("at", at, AT_EXPECTED)
 
 
-def check_not_log(queue: Queue, place: Place) -> None:
+def check_not_log(queue: Queue, place: Site) -> None:
     """Raises ArgumentError where the outbox would stand in eventq's own file."""
     path = getattr(place, "path", None)
     own = queue.url.removeprefix("sqlite:///")
@@ -70,7 +70,7 @@ def check_not_log(queue: Queue, place: Place) -> None:
         raise ArgumentError("on", path, expected)
 
 
-def _place_at(url: str) -> Place:
+def _place_at(url: str) -> Site:
     scheme, separator, rest = url.partition("://")
     if separator and scheme.partition("+")[0] in {"postgres", "postgresql"}:
         from eventq.contrib.outbox.dbapi import PostgresPlace  # noqa: PLC0415 - an extra

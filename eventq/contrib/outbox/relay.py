@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from eventq.contrib.outbox.row import OutboxRow, RowError, order_of_row
-from eventq.contrib.outbox.store import Place, Settled, Store
+from eventq.contrib.outbox.store import Settled, Site, Store
 from eventq.core.create import NewTask
 from eventq.core.new_task import batches
 from eventq.core.settle import CANNOT_MAKE
@@ -45,7 +45,7 @@ class Source(Protocol):
         """The log that its rows go to."""
 
     @property
-    def place(self) -> Place:
+    def place(self) -> Site:
         """Where its rows are."""
 
     def visit(self, work: Callable[[Store], int | None]) -> int | None:

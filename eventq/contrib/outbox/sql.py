@@ -116,7 +116,7 @@ ORDER BY id
 RETRY = "UPDATE eventq_outbox SET problem = NULL, made_at = ? WHERE id = ?"
 
 
-class Link(Protocol):
+class Wire(Protocol):
     """One connection, used by one thread."""
 
     paramstyle: str
@@ -136,7 +136,7 @@ class SqlStore:
     """The Store on a SQL database."""
 
     def __init__(
-        self, link: Link, dialect: Dialect, namespace: str, *, shown: str, lock: str | None
+        self, link: Wire, dialect: Dialect, namespace: str, *, shown: str, lock: str | None
     ) -> None:
         """``lock`` is a file by which relays take turns, where rows cannot be locked."""
         self._link = link

@@ -54,7 +54,7 @@ class Watching(Protocol):
         """Ends it, and waits until it has ended."""
 
 
-class Place(Protocol):
+class Site(Protocol):
     """Where an outbox stands, for whoever relays."""
 
     shown: str
@@ -73,7 +73,7 @@ class Enrolled(Protocol):
     """An open transaction of the application, into which rows can be written."""
 
     @property
-    def place(self) -> Place:
+    def place(self) -> Site:
         """Where its rows will be."""
 
     def write(self, row: OutboxRow) -> None:
