@@ -420,3 +420,31 @@ def test_isolated_attempts_have_none(queue: eventq.Queue) -> None:
 
     with pytest.raises(eventq.ArgumentError, match="own process"):
         context.transaction()
+
+
+def test_its_time_counts_against_no_lease(queue: eventq.Queue) -> None:
+    """A node that could not renew meanwhile keeps its task, though its ttl has passed twice."""
+    begun, goes_on, held = threading.Event(), threading.Event(), threading.Event()
+
+    def work(_ctx: eventq.Context, _task: eventq.Task) -> None:
+        begun.set()
+        goes_on.wait(30)
+
+    def run(one: eventq.Queue) -> None:
+        one.run(work, until="idle", signals=False, lease_ttl="1s")
+
+    task = queue.new()
+    with eventq.Queue(queue.url, workers=1) as judge, eventq.Queue(queue.url) as holder:
+        runs = [threading.Thread(target=run, args=(each,)) for each in (queue, judge)]
+        runs[0].start()
+        begun.wait(10)
+        runs[1].start()
+        with holder.transaction(timeout="10s") as tx:
+            tx.execute("INSERT INTO orders (name) VALUES ('a')")
+            # Nobody ends it sooner: it holds the file for longer than leases last.
+            held.wait(2.4)
+        goes_on.set()
+        for each in runs:
+            each.join()
+
+    assert [attempt.outcome for attempt in queue.attempts(task.key)] == ["completed"]

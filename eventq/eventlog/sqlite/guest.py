@@ -132,16 +132,14 @@ class SqliteHosting:
         return SqliteGuest(self._connection.in_change(), self._connection.path)
 
 
-def _judge(
-    action: int, first: str | None, second: str | None, database: str | None, _trigger: str | None
-) -> int:
+def _judge(action: int, first: str | None, second: str | None, *_: str | None) -> int:
     """Whether a step of a statement is one of those that are allowed."""
     if action in READING:
         return apsw.SQLITE_OK
     if action in ROWS:
         is_free = not _is_own(first)
     elif action in TABLES:
-        is_free = database != "temp" and not (_is_own(first) or _is_own(second))
+        is_free = not (_is_own(first) or _is_own(second))
     else:
         is_free = False
     return apsw.SQLITE_OK if is_free else apsw.SQLITE_DENY
