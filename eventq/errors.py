@@ -17,6 +17,10 @@ The tree::
     |-- WorkersStuckError                   all workers ignored their cancellation for too long
     |-- LoopEndedError                      the event loop of `AsyncQueue.run` ended
     |-- ReentrantCallError                  a signal handler called the queue it has interrupted
+    |-- TransactionError                    it is over, or was rolled back, or is used elsewhere
+    |   `-- TransactionTimeoutError (also TimeoutError)  it held the log up for too long
+    |-- OutboxError                         its table is missing or of another version
+    |-- StatementError                      a statement breaks a constraint of the user's tables
     |-- SnapshotError                       a snapshot is damaged or does not fit
     |-- AnchorError                         an anchor could not be kept, or not be stamped
     |-- CatalogError                        a catalog cannot be read or written
@@ -240,6 +244,52 @@ class ReentrantCallError(EventqError):
             "this thread is in a call of this queue, which a signal handler or a logging handler "
             "has interrupted: set a flag there, and call the queue later"
         )
+
+
+class TransactionError(EventqError):
+    """A transaction is over, was rolled back, or is used where it cannot be; begin a new one.
+
+    Nothing of it is stored, neither rows nor tasks, unless it had ended well before.
+    """
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
+        super().__init__(f"the transaction cannot be used: {problem}")
+
+
+class TransactionTimeoutError(TransactionError, TimeoutError):
+    """A transaction was rolled back: its block went on for longer than its ``timeout``.
+
+    It holds up all who append to the file. Do what takes long before it, or give it more time.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        self.timeout_s = timeout_s
+        super().__init__(f"it was rolled back, since it went on for longer than {timeout_s:g} s")
+
+
+class StatementError(EventqError):
+    """A statement breaks a constraint of the tables that it writes to, and has changed nothing.
+
+    The transaction goes on, unless the error leaves its block. ``code`` is SQLite's name for it,
+    such as "SQLITE_CONSTRAINT_UNIQUE".
+    """
+
+    def __init__(self, problem: str, code: str) -> None:
+        self.problem = problem
+        self.code = code
+        super().__init__(problem)
+
+
+class OutboxError(EventqError):
+    """The outbox's table is missing in the application's database, or of another version.
+
+    Make it with the command that the error names; nothing was written or relayed.
+    """
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
+        super().__init__(problem)
 
 
 class SnapshotError(EventqError):

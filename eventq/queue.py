@@ -79,6 +79,7 @@ from eventq.handlers.collection import Handlers
 from eventq.handlers.flow import Flow
 from eventq.handlers.handler import Handler
 from eventq.handlers.registry import Registry
+from eventq.handlers.transaction import QueueAsking, Transaction, check_timeout, tasks_of
 from eventq.host.clock import Clock, SystemClock
 from eventq.host.loading import check_guarded
 from eventq.host.surroundings import in_thread, running_loop, usable_cores
@@ -101,6 +102,7 @@ from eventq.replay.query import (
     take_stats,
 )
 from eventq.replay.rules_now import BucketState, PauseState, bucket_states, pause_states
+from eventq.runner.relays import Relayed, await_with_relays, check_outboxes, with_relays
 from eventq.runner.slot import RunSlot
 from eventq.runner.workload import Workload, make_workload
 from eventq.schedules.managing import QueueSchedules
@@ -260,6 +262,22 @@ class Queue:
         """
         return Flow(self._create_flow, self._policy, check_key(key))
 
+    def transaction(self, *, timeout: Duration = "1s") -> Transaction:
+        """Rows of your own and tasks in one transaction, on eventq's own SQLite file.
+
+        ``with queue.transaction() as tx: tx.execute("INSERT ..."); tx.new(handler, ...)``: durable
+        together when the block ends, or, if it raises, not at all. The block holds up all who
+        append to the file, in this process and others: after ``timeout`` (10 s at most) it is
+        rolled back. Read the rows by `sql`, not by another SQLite library. Raises ArgumentError on
+        another log (an `Outbox` is for those), LogError, TransactionError, and as `new`.
+        """
+        check_guarded("transaction")
+        timeout_s = check_timeout(timeout)
+        asking = QueueAsking(
+            lambda orders: creating(orders, self._registry.limit_tags), self._node.now
+        )
+        return Transaction(lambda: self._node.visit(timeout_s), asking, self._policy)
+
     def result(self, task: Task | str) -> Any:  # noqa: ANN401 - stands for any result
         """Stands for a task's result, as an argument of another one that then comes after it.
 
@@ -281,6 +299,7 @@ class Queue:
         signals: bool = True,
         max_stuck: Duration | None = None,
         health: str | os.PathLike[str] | None = None,
+        outboxes: Iterable[Relayed] = (),
     ) -> RunReport:
         """Runs tasks in priority order until SIGTERM or SIGINT.
 
@@ -297,17 +316,24 @@ class Queue:
         ``lease_ttl`` after this process died. Raises LogError when the log cannot be used,
         AlreadyRunningError, and WorkersStuckError when all workers have ignored for ``max_stuck``
         that they should end (None: never). ``health``: a file that the run writes every few
-        seconds, for `eventq health`.
+        seconds, for `eventq health`. ``outboxes``: what is committed there becomes tasks meanwhile.
         """
-        return self._slot.run(
-            self._workload(worker, names, lanes),
-            signals=signals,
-            until=until,
-            grace=grace,
-            lease_ttl=lease_ttl,
-            max_stuck=max_stuck,
-            health=health,
-        )
+        workload, relayed = self._workload(worker, names, lanes), check_outboxes(outboxes)
+
+        def run() -> RunReport:
+            return self._slot.run(
+                workload,
+                signals=signals,
+                until=until,
+                grace=grace,
+                lease_ttl=lease_ttl,
+                max_stuck=max_stuck,
+                health=health,
+            )
+
+        if not relayed:
+            return run()
+        return with_relays(relayed, run, joined_reports, until_idle=until == "idle")
 
     def stop(self) -> bool:
         """Asks `run` to stop, as a signal does: a second call forces.
@@ -711,9 +737,7 @@ class Queue:
     def _create(self, orders: list[NewTask]) -> list[Task]:
         check_guarded("new")
         committed = self._node.execute(creating(orders, self._registry.limit_tags))
-        # Of a created task's event, the task after it is never missing.
-        tasks: list[Any] = committed.tasks
-        return [tasks[place] if isinstance(place, int) else place for place in committed.result]
+        return tasks_of(committed)
 
     def _create_flow(self, orders: list[NewTask], key: str | None) -> list[Task]:
         check_guarded("flow")
@@ -794,6 +818,10 @@ class AsyncQueue:
         """See `Queue.flow`; here ``async with queue.flow() as flow``."""
         return self.queue.flow(key)
 
+    def transaction(self, *, timeout: Duration = "1s") -> Transaction:
+        """See `Queue.transaction`; here ``async with`` it, and ``await tx.execute(...)``."""
+        return self.queue.transaction(timeout=timeout)
+
     def result(self, task: Task | str) -> Any:  # noqa: ANN401 - as there
         """See `Queue.result`; not awaited, since it asks nothing."""
         return self.queue.result(task)
@@ -810,21 +838,30 @@ class AsyncQueue:
         signals: bool = False,
         max_stuck: Duration | None = None,
         health: str | os.PathLike[str] | None = None,
+        outboxes: Iterable[Relayed] = (),
     ) -> RunReport:
         """See `Queue.run`; an ``async def`` worker runs in this event loop.
 
         Signals are the application's, unless ``signals`` says that the run listens to them as well.
         Cancelling the awaiting task is a forced stop: attempts are cancelled and given back.
         """
-        return await self._slot.run_in_loop(
-            self.queue._workload(worker, names, lanes),  # noqa: SLF001 - as `_slot`
-            signals=signals,
-            until=until,
-            grace=grace,
-            lease_ttl=lease_ttl,
-            max_stuck=max_stuck,
-            health=health,
-        )
+        workload = self.queue._workload(worker, names, lanes)  # noqa: SLF001 - as `_slot`
+
+        async def run() -> RunReport:
+            return await self._slot.run_in_loop(
+                workload,
+                signals=signals,
+                until=until,
+                grace=grace,
+                lease_ttl=lease_ttl,
+                max_stuck=max_stuck,
+                health=health,
+            )
+
+        relayed = check_outboxes(outboxes)
+        if not relayed:
+            return await run()
+        return await await_with_relays(relayed, run, joined_reports, until_idle=until == "idle")
 
     async def wait(self, key: str, *, timeout: Duration | None = None) -> Task:  # noqa: ASYNC109
         """See `Queue.wait`; no thread is held while it waits, however many do."""
@@ -870,6 +907,11 @@ class AsyncQueue:
     @property
     def _slot(self) -> RunSlot:
         return self.queue._slot  # noqa: SLF001 - the two share it
+
+
+def joined_reports(first: RunReport, second: RunReport) -> RunReport:
+    """One report of two runs, one after the other."""
+    return first.plus(second)
 
 
 def _note_on(error: BaseException | None, refusal: EventqError) -> None:

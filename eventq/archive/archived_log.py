@@ -29,6 +29,7 @@ class ArchivedLog:
         self.url = log.url
         self.snapshots: Snapshots = _ArchivedSnapshots(log)
         self.remote = log.remote
+        self.hosting = log.hosting
 
     def head(self) -> Head:
         """See EventLog.head."""

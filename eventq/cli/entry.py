@@ -24,8 +24,10 @@ from eventq.cli.commands.health import handlers, health
 from eventq.cli.commands.history import history, state, why_command
 from eventq.cli.commands.limit import fair, limit, limits
 from eventq.cli.commands.ls import ls, show, sql, stats, tail
+from eventq.cli.commands.metrics import metrics
 from eventq.cli.commands.new import new
 from eventq.cli.commands.pause import pause, pauses, resume
+from eventq.cli.commands.relay import outbox_group, relay
 from eventq.cli.commands.replay import replay
 from eventq.cli.commands.rerun import rerun
 from eventq.cli.commands.run import run
@@ -43,9 +45,9 @@ HELP_WIDTH = 100
 
 # How the help groups the commands: each has one heading.
 HEADINGS = {
-    "Work": (demo, new, run, cancel, retry, repeat, update, bulk, undo, schedules),
+    "Work": (demo, new, run, cancel, retry, repeat, update, bulk, undo, schedules, relay, outbox_group),
     "Who may run when": (limit, limits, fair, pause, resume, pauses),
-    "Look": (ls, show, stats, tail, flow_command, followers, catalog, sql, handlers, health),
+    "Look": (ls, show, stats, tail, flow_command, followers, catalog, sql, handlers, health, metrics),
     "Debug": (history, why_command, state, replay, diff, bisect_command),
     "Try": (rerun, fork, whatif),
     "Prove and keep": (verify_command, anchor_group, snapshot, archive, export, import_, copy),

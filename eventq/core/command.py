@@ -6,7 +6,7 @@ only when a log has appended it.
 
 from __future__ import annotations
 
-from typing import Generic, Protocol, TypeVar
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -69,6 +69,20 @@ class NoPast:
 
 
 NO_PAST = NoPast()
+
+
+class Nothing(Struct, frozen=True):
+    """Decides on nothing: for who has a place in a commit and does not know yet what for."""
+
+    unconditional: ClassVar[bool] = True
+    leasing: ClassVar[bool] = False
+
+    def decide(self, _projection: Projection, _past: PastTasks, _now: int) -> Decision[None]:
+        """See Command.decide."""
+        return Decision([], None)
+
+
+NOTHING = Nothing()
 
 
 class Command(Protocol[R]):

@@ -75,6 +75,21 @@ class Pending:
             found.update(tasks.values())
         return found
 
+    def oldest_ready(self) -> dict[Route, int]:
+        """Since when the oldest ready task of each route may run; microseconds.
+
+        O(priorities times log n) for each route.
+        """
+        found: dict[Route, int] = {}
+        for route, ranks in self.ready.items():
+            index, count = 0, len(ranks)
+            while index < count:
+                first = ranks[index]
+                found[route] = min(first[1], found.get(route, first[1]))
+                # On to the next priority: within one, the first has waited longest.
+                index = ranks.bisect_left((first[0] + 1, 0, 0))
+        return found
+
     def govern(self) -> None:
         """Keeps the heads of the lists from here on, while the lists are sorted; O(lists)."""
         if self.is_sorted:

@@ -250,6 +250,11 @@ class Projection:
         self.advance_to(now)
         return self._pending.ready_routes()
 
+    def oldest_ready(self, now: int) -> dict[Route, int]:
+        """Since when the oldest ready task of each route may run, paused ones left out."""
+        self.advance_to(now)
+        return self._pending.oldest_ready()
+
     def scheduled_count(self, now: int) -> int:
         """How many pending tasks have their instant ahead of them."""
         self.advance_to(now)

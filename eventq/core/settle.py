@@ -248,10 +248,23 @@ def _complete(
     worker: str,
     now: int,
 ) -> list[Draft]:
+    """As `completion`; where a task cannot be made none is, and the attempt fails for good.
+
+    No later one would fare better, save on a newer node.
+    """
+    try:
+        return completion(task, outcome, making, drafts)
+    except CANNOT_MAKE as error:
+        met = ErrorInfo(f"eventq.{type(error).__name__}", str(error))
+        fatal = not isinstance(error, LogTooNewError)
+        end = Outcome(outcome.task, outcome.fence, "failed", error=met, fatal=fatal)
+        return _fail(task, end, worker=worker, now=now)
+
+
+def completion(task: Task, outcome: Outcome, making: Making, drafts: list[Draft]) -> list[Draft]:
     """The end of an attempt that did its work, with the tasks that it makes, behind ``drafts``.
 
-    Where one of them cannot be made none is, and the attempt fails for good: no later one would
-    fare better, save on a newer node.
+    Raises where one of them cannot be made.
     """
     result = UNSET if outcome.result_json is None else Raw(outcome.result_json)
     body = Completed(outcome.fence, result, outcome.result_missing)
@@ -260,13 +273,7 @@ def _complete(
     if task.unique is not None:
         # Its value is free for a task that it makes.
         making.note(task, [(task.number, body)])
-    try:
-        made = making.make(outcome.children, drafts, maker=task)
-    except CANNOT_MAKE as error:
-        met = ErrorInfo(f"eventq.{type(error).__name__}", str(error))
-        fatal = not isinstance(error, LogTooNewError)
-        end = Outcome(outcome.task, outcome.fence, "failed", error=met, fatal=fatal)
-        return _fail(task, end, worker=worker, now=now)
+    made = making.make(outcome.children, drafts, maker=task)
     completed = task.number, replace(body, made=len(made.created))
     return [*made.beside, completed, *made.created]
 

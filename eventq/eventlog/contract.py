@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -117,6 +117,40 @@ class Remote(Protocol):
         """Like `EventLog.watch`, but may put off the next look until a wake was ``heard``."""
 
 
+class Guest(Protocol):
+    """A user's own statements in a transaction of a log. For one thread at a time.
+
+    Raises ArgumentError for a statement that is wrong or may touch the log, StatementError for one
+    that breaks a constraint of the user's, and TransactionError once the database has ended it.
+    """
+
+    def execute(self, text: str, values: Sequence[Any]) -> Rows:
+        """Runs one statement, and returns its rows."""
+
+    def execute_many(self, text: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Runs one statement for each row of values."""
+
+    def interrupt(self) -> None:
+        """Breaks off the statement under way, if there is one; from any thread."""
+
+    def check(self) -> None:
+        """Raises what keeps its statements from being kept; nothing is executed after it."""
+
+    def leave(self) -> None:
+        """Ends it: its statements are part of the transaction now, whatever becomes of that."""
+
+
+class Hosting(Protocol):
+    """What a log in a SQL file offers besides; other logs have none of it."""
+
+    def receive(self) -> Guest:
+        """Lets a user's statements into the transaction that is about to append.
+
+        Only what `append_next` is to decide by may call it, and must have it leave. Whatever that
+        raises then undoes its statements.
+        """
+
+
 class EventLog(Protocol):
     """One namespace's log. All methods may be called from any thread.
 
@@ -136,6 +170,10 @@ class EventLog(Protocol):
     @property
     def remote(self) -> Remote | None:
         """What saves round trips on a log behind a network; None for a log on this host."""
+
+    @property
+    def hosting(self) -> Hosting | None:
+        """What takes a user's own statements along; None where there can be none."""
 
     def head(self) -> Head:
         """Returns where the log ends now; position 0 and the genesis seal when it is empty."""

@@ -66,6 +66,7 @@ class FileLog:
     """
 
     remote = None
+    hosting = None
 
     def __init__(self, path: str, *, url: str, namespace: str, create: bool) -> None:
         self.url = url

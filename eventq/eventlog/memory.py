@@ -21,6 +21,7 @@ from eventq.eventlog.contract import (
     READ_EVENTS,
     Decide,
     Head,
+    Hosting,
     Kept,
     Remote,
     Rows,
@@ -56,6 +57,7 @@ class MemoryLog:
     """An EventLog kept in lists."""
 
     remote: Remote | None = None
+    hosting: Hosting | None = None
 
     def __init__(self, storage: MemoryStorage, *, url: str, namespace: str) -> None:
         self.url = url

@@ -5,5 +5,15 @@ from eventq.handlers.collection import Handlers
 from eventq.handlers.context import AsyncContext, Context, current
 from eventq.handlers.flow import Flow
 from eventq.handlers.handler import Handler
+from eventq.handlers.transaction import Transaction
 
-__all__ = ["AsyncContext", "Context", "Flow", "Handler", "Handlers", "NewTaskRef", "current"]
+__all__ = [
+    "AsyncContext",
+    "Context",
+    "Flow",
+    "Handler",
+    "Handlers",
+    "NewTaskRef",
+    "Transaction",
+    "current",
+]

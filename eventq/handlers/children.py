@@ -16,14 +16,14 @@ from eventq.errors import ArgumentError
 MOST_CHILDREN = COMMIT_EVENTS - 1
 # The result of the attempt has its place in that commit, and so has a block of leases.
 CHILDREN_BYTES = COMMIT_BYTES - RESULT_BYTES - 64 * 1024
-TOO_MANY = f"no more than {MOST_CHILDREN} tasks and {CHILDREN_BYTES // 1024} KiB an attempt"
+TOO_MANY = f"no more than {MOST_CHILDREN} tasks and {CHILDREN_BYTES // 1024} KiB in one commit"
 
 
 class NewTaskRef(Struct, frozen=True):
-    """A task that will be made when its attempt completes; it has no number yet."""
+    """A task that will be made as its attempt, or transaction, ends; it has no number yet."""
 
     index: int
-    """How many its attempt has asked for before it."""
+    """How many were asked for before it."""
     key: str | None
     """The caller's key, by which it can be found once it is there."""
 

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from contextvars import ContextVar
 from datetime import datetime
+from functools import partial
 from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
 import msgspec
@@ -21,7 +22,7 @@ from eventq.core.events import Progressed, Saved
 from eventq.core.new_task import MakesSpecs, TaskSpec, make_orders, order_for
 from eventq.core.options import TaskOptions
 from eventq.core.plain import plain, storable
-from eventq.core.task import Task, instant
+from eventq.core.task import DEFAULT_LANE, Task, instant
 from eventq.core.validation import check_json, check_measure
 from eventq.core.values import RESULT_BYTES, LogLine, Policy
 from eventq.errors import (
@@ -39,8 +40,10 @@ from eventq.handlers.telling import (
     Setting,
     Telling,
 )
+from eventq.handlers.transaction import Transaction, check_timeout
 from eventq.host.clock import Clock
 from eventq.host.logger import SafeLogger
+from eventq.node.visit import Visit
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -76,12 +79,14 @@ class Context:
         "deadline_s": "For the runner: the deadline on the monotonic clock.",
         "is_over": "For the runner: it is set once what the attempt has told goes with its end.",
         "telling": "For the runner: what the attempt has told; None where it has told nothing.",
+        "visit": "For the runner: the transaction that ends as the attempt completes, or None.",
     }
 
     def __init__(self, task: Task, clock: Clock, setting: Setting = PLAIN_SETTING) -> None:
         self.task = task
         self._setting = setting
         self.telling: Telling | None = None
+        self.visit: Visit | None = None
         self.is_over = False
         self._clock = clock
         self._stopped_why: str | None = None
@@ -116,13 +121,22 @@ class Context:
 
     @property
     def log(self) -> SafeLogger:
-        """A logger (``eventq.worker``) whose records carry task, attempt and fence.
+        """A logger (``eventq.worker``) whose records carry the attempt.
+
+        That is task, task_name, lane, attempt, fence and namespace.
 
         Its calls may add an ``extra`` of their own. Whatever the application's logging raises,
         the attempt goes on. With ``keep_logs`` on the handler they are kept with the attempt.
         """
         task, level = self.task, self._setting.keeps_level
-        extra = {"task": task.key, "attempt": task.attempt, "fence": task.fence}
+        extra = {
+            "task": task.key,
+            "task_name": task.name,
+            "lane": task.lane or DEFAULT_LANE,
+            "attempt": task.attempt,
+            "fence": task.fence,
+            "namespace": task.namespace,
+        }
         if level is None:
             return SafeLogger(LOGGER, extra)
         return KeptLogger(LOGGER, extra, level=level, keep=self._keep)
@@ -156,6 +170,27 @@ class Context:
         """
         self._check_on()
         return self._ask_for(make_orders(tasks, self._setting.policy, options))
+
+    def transaction(self, *, timeout: Duration = "1s") -> Transaction:
+        """Rows of your own and this attempt's completion, stored together: an effect exactly once.
+
+        ``with ctx.transaction() as tx: tx.execute("UPDATE ...")``, on eventq's own SQLite file.
+        When the worker returns, the rows, the completion and the tasks that it makes are one
+        commit; when it raises, or has lost its lease, none of it is stored. It holds up all who
+        append to the file until the worker has returned: for longer than ``timeout`` (10 s at
+        most), and it is rolled back. In an ``async def`` worker: ``async with``, and ``await
+        tx.execute(...)``. Raises ArgumentError on another log, and in an isolated attempt.
+        """
+        self._check_on()
+        timeout_s, visit = check_timeout(timeout), self._setting.visit
+        if visit is None:
+            expected = "an attempt in its run's own process, on eventq's own SQLite file"
+            raise ArgumentError("transaction", self.task.key, expected)
+        return Transaction(partial(visit, timeout_s), ContextAsking(self), self._setting.policy)
+
+    def ask_for(self, orders: list[NewTask]) -> list[NewTaskRef]:
+        """For the runner: the tasks of a transaction come with the completion."""
+        return self._ask_for(orders)
 
     @property
     def results(self) -> dict[str, Any]:
@@ -348,6 +383,22 @@ class Context:
     def is_late(self) -> bool:
         """For the runner: whether the deadline has passed."""
         return self.deadline_s is not None and self._clock.monotonic() >= self.deadline_s
+
+
+class ContextAsking:
+    """An attempt's transaction: it ends as the attempt completes, and its tasks are made then."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def ask(self, orders: list[NewTask]) -> list[NewTaskRef]:
+        """See Asking.ask."""
+        return self._context.ask_for(orders)
+
+    def finish(self, visit: Visit) -> list[Task]:
+        """See Asking.finish."""
+        self._context.visit = visit
+        return []
 
 
 class AsyncContext(Context):

@@ -24,6 +24,7 @@ from eventq.core.task import Task
 from eventq.core.values import NOTED_BYTES, NOTED_LINES, LogLine, Policy
 from eventq.handlers.children import Children
 from eventq.host.logger import SafeLogger
+from eventq.node.visit import Visit
 
 # One event of a kind at most in this time, for each attempt.
 EVERY_S = 1.0
@@ -43,6 +44,8 @@ class Setting(Struct, frozen=True):
     """From which level on what they log is kept; None: nothing is."""
     hear: Callable[[Telling], object]
     """Called, in any thread, with an attempt that has something to tell."""
+    visit: Callable[[float], Visit] | None = None
+    """A block inside a commit, of so many seconds; None where an attempt can have none."""
     results: Mapping[str, bytes] = {}
     """The results of the tasks that the attempt's comes after, by key, as JSON text."""
 

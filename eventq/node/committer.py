@@ -10,7 +10,6 @@ from functools import partial
 from operator import attrgetter, itemgetter
 from typing import Any
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from eventq.core.command import PastTasks
@@ -23,7 +22,6 @@ from eventq.errors import (
     EventqError,
     LogConflictError,
     LogError,
-    LogOutcomeUnknownError,
     LogUnavailableError,
 )
 from eventq.eventlog.contract import EventLog, Head
@@ -31,23 +29,15 @@ from eventq.host.interrupts import raise_interrupt
 from eventq.node.approach import Approach, Guess
 from eventq.node.commit_plan import CommitPlan, dated
 from eventq.node.folded_log import FoldedLog, Now, head_of
+from eventq.node.in_flight import InFlight, of_visit, outcome_unknown
 from eventq.node.standby import Standby
+from eventq.node.visit import Visit
 from eventq.node.waiting_line import PendingCommand, WaitingLine
 from eventq.replay.fold import task_of
 
 # Attempts to append before a conflict is called a failure. Only logs whose writer slot lets every
 # writer through ever conflict.
 CONFLICTS_BORNE = 100
-
-
-class InFlight(Struct):
-    """What was decided last, on its way into the log; its outcome may be unknown."""
-
-    commit: Commit | None
-    """None where nobody decided on any event."""
-    members: list[PendingCommand[Any]]
-    is_leased: bool = False
-    """The last event leases the task of the only other one, for a run on standby."""
 
 
 class Committer:
@@ -109,23 +99,69 @@ class Committer:
                 self._folded.note_conflict()
                 continue
             assert self.in_flight is not None, "it has decided"
-            members = self.in_flight.members
-            if commit is not None:
-                self._apply(commit, self.in_flight)
-            for pending in members:
-                pending.committed = True
-            # Not before all are marked: an interrupt would leave the rest with a wrong answer.
-            self.in_flight = None
-            if commit is not None:
-                self._ring()
+            self._conclude(commit, self.in_flight)
             return
         raise LogUnavailableError(f"{CONFLICTS_BORNE} conflicts in a row; the log is too busy")
+
+    def host(self, pending: PendingCommand[Any], visit: Visit) -> None:
+        """Makes the commit of one caller alone, whose block runs inside it; never tries twice.
+
+        First finds out what became of a commit in flight; then the caller must lead once more.
+        """
+        if self.in_flight is not None:
+            self.commit()
+            return
+        self._line.take_visitor(pending)
+        try:
+            commit = self._log.append_next(partial(self._decide_hosting, pending, visit))
+        except EventqError as error:
+            made = self._take_in_flight()
+            pending.error = of_visit(error, rows_only=made is not None and made.commit is None)
+            return
+        made = self._take_in_flight()
+        assert made is not None, "it has decided"
+        self._conclude(commit, made)
+
+    def _decide_hosting(
+        self, pending: PendingCommand[Any], visit: Visit, head: Head
+    ) -> Commit | None:
+        """Has the block run in the log's transaction, and decides what it asks for then."""
+        hosting = self._log.hosting
+        assert hosting is not None, "a visit begins only where there is one"
+        guest = hosting.receive()
+        try:
+            pending.command = visit.stay(guest)
+        finally:
+            guest.leave()
+        commit = self._decided(self._catch_up(head, Guess.NONE), Guess.NONE)
+        if pending.error is not None:
+            self.in_flight = None
+            raise pending.error
+        return commit
+
+    def _take_in_flight(self) -> InFlight | None:
+        made, self.in_flight = self.in_flight, None
+        return made
+
+    def _conclude(self, commit: Commit | None, made: InFlight) -> None:
+        """The log holds what was decided."""
+        if commit is not None:
+            self._apply(commit, made)
+        for pending in made.members:
+            pending.committed = True
+        # Not before all are marked: an interrupt would leave the rest with a wrong answer.
+        self.in_flight = None
+        if commit is not None:
+            self._ring()
 
     def _decide(self, guess: Guess, head: Head) -> Commit | None:
         """Decides what follows the head, and makes a commit of it; None where there is nothing."""
         place = self._catch_up(head, guess)
         # As late as can be: whoever came while the log was read comes along.
         self._line.take_waiting()
+        return self._decided(place, guess)
+
+    def _decided(self, place: Head, guess: Guess) -> Commit | None:
         plan, members = self._plan(place, guess)
         is_leased = self._standby.ttl_us is not None and self._lease_created(plan, members, place)
         commit = plan.sealed() if plan.bodies else None
@@ -233,7 +269,7 @@ class Committer:
         except EventqError as unread:
             raise_interrupt(unread)
             for pending in torn.members:
-                pending.error = _outcome_unknown("its thread was interrupted", unread)
+                pending.error = outcome_unknown("its thread was interrupted", unread)
         self.in_flight = None
 
     def _break_off(self, error: Exception) -> None:
@@ -243,7 +279,7 @@ class Committer:
                 self._resolve(self.in_flight)
         except EventqError as unread:
             raise_interrupt(unread)
-            error = _outcome_unknown(error, unread)
+            error = outcome_unknown(error, unread)
         self.in_flight = None
         for pending in self._line.batch:
             # One that is in line again, since it found no room, has lost nothing.
@@ -267,9 +303,3 @@ class Committer:
 # In C, since each is asked of every command.
 _body_of = itemgetter(1)
 _is_leasing = attrgetter("command.leasing")
-
-
-def _outcome_unknown(problem: object, unread: EventqError) -> LogOutcomeUnknownError:
-    return LogOutcomeUnknownError(
-        f"{problem}; it is not known whether the commit was made, for the log says: {unread}"
-    )

@@ -15,11 +15,16 @@ from functools import partial
 from threading import get_ident
 from typing import Any, TypeVar
 
-from eventq.core.command import Command
+from eventq.core.command import NOTHING, Command
 from eventq.core.lookup import look_up
 from eventq.core.projection import Projection
 from eventq.core.task import Task
-from eventq.errors import QueueClosedError, ReentrantCallError
+from eventq.errors import (
+    ArgumentError,
+    QueueClosedError,
+    ReentrantCallError,
+    TransactionError,
+)
 from eventq.eventlog.contract import EventLog
 from eventq.host.clock import Clock, SteadyTime
 from eventq.host.interrupts import Holding, raise_interrupt
@@ -27,6 +32,7 @@ from eventq.node.committer import Committer
 from eventq.node.folded_log import FoldedLog
 from eventq.node.logged_past import LoggedPast
 from eventq.node.standby import Standby
+from eventq.node.visit import Visit, under_way, visiting
 from eventq.node.waiting_line import Committed, PendingCommand, WaitingLine
 
 R = TypeVar("R")
@@ -34,6 +40,11 @@ R = TypeVar("R")
 # Interrupts swallowed while one is being cleaned up after: half of that would leave all others
 # waiting for a leader who has gone. That takes microseconds and waits for nothing.
 INTERRUPTS_BORNE = 10
+ELSEWHERE = (
+    "a queue in a SQLite file of eventq's; beside another database, an outbox makes tasks together "
+    "with rows"
+)
+INSIDE = "the queue waits for its end: make tasks by the transaction itself"
 
 
 class Node:
@@ -81,18 +92,36 @@ class Node:
         Raises what the command's decision raised, or a LogError: then nothing was appended. What
         a signal handler raises ends this call alone; others' commands go on under another leader.
         """
+        return self._execute(PendingCommand(command))
+
+    def visit(self, timeout_s: float) -> Visit:
+        """A block of the caller's that is to run inside a commit, see there; not begun yet.
+
+        Raises ArgumentError where the log takes no statements of a user's.
+        """
+        self._check_open()
+        if self.log.hosting is None:
+            raise ArgumentError("transaction", self.log.url, ELSEWHERE)
+        return Visit(self._host, place=self.log.url, timeout_s=timeout_s)
+
+    def _host(self, visit: Visit) -> Committed[Any]:
+        return self._execute(PendingCommand(NOTHING, visit=visit))
+
+    def _execute(self, pending: PendingCommand[R]) -> Committed[R]:
         thread = get_ident()
-        if self._closed or thread in self._inside:
+        if self._closed or under_way or thread in self._inside:
             self._check_open()
             self._check_not_inside()
-        pending = PendingCommand(command)
         try:
             self._inside[thread] = pending
             self._line.join(pending)
             while not pending.done:
                 if self._line.leader is pending:
                     with self._lock:
-                        self._committer.commit()
+                        if pending.visit is None:
+                            self._committer.commit()
+                        else:
+                            self._committer.host(pending, pending.visit)
                     self._line.hand_on()
                 else:
                     pending.ready.acquire()
@@ -166,6 +195,8 @@ class Node:
         pending = self._inside.get(get_ident())
         if pending is not None and not pending.abandoned:
             raise ReentrantCallError
+        if under_way and (visit := visiting.get()) and visit.place == self.log.url:
+            raise TransactionError(INSIDE)
 
     def _as_left(self) -> Projection:
         known = self._folded.projection if self._committer.in_flight is None else None

@@ -17,6 +17,7 @@ from eventq.core.command import Command, Decision, Draft
 from eventq.core.events import Created
 from eventq.core.moves import create
 from eventq.core.task import Task
+from eventq.node.visit import Visit
 
 R = TypeVar("R")
 
@@ -47,6 +48,8 @@ class PendingCommand(Struct, Generic[R], eq=False):
     done: bool = False
     abandoned: bool = False
     """Its thread was interrupted and no longer waits."""
+    visit: Visit | None = None
+    """The block that runs inside its commit, which is then its alone."""
 
     @property
     def events(self) -> list[Draft]:
@@ -85,6 +88,8 @@ class WaitingLine:
 
     def __init__(self) -> None:
         self.waiting: deque[PendingCommand[Any]] = deque()
+        self.visitors: deque[PendingCommand[Any]] = deque()
+        """Those who share no commit."""
         self.leader: PendingCommand[Any] | None = None
         """Whose thread commits, or is about to."""
         self.batch: list[PendingCommand[Any]] = []
@@ -99,7 +104,15 @@ class WaitingLine:
                 self.leader = pending
             else:
                 pending.ready.acquire()
-            self.waiting.append(pending)
+            self._place_of(pending).append(pending)
+
+    def take_visitor(self, pending: PendingCommand[Any]) -> None:
+        """Takes one who shares no commit into its own."""
+        with self._guard:
+            self.batch, self.visitors = (
+                [pending],
+                deque(each for each in self.visitors if each is not pending),
+            )
 
     def take_waiting(self) -> None:
         """Takes all who wait into the commit."""
@@ -119,16 +132,19 @@ class WaitingLine:
     def hand_on(self) -> None:
         """Wakes whose command is done, puts the others back in line, and chooses who leads."""
         with self._guard:
-            waiting = self.waiting
+            visited = self.leader is not None and self.leader.visit is not None
             for pending in reversed(self.batch):
                 if pending.committed or pending.error is not None:
                     pending.done = True
                     if pending is not self.leader:
                         pending.wake()
-                elif not pending.abandoned and pending not in waiting:
-                    waiting.appendleft(pending)
+                elif not pending.abandoned and pending not in (line := self._place_of(pending)):
+                    line.appendleft(pending)
             self.batch = []
-            self.leader = waiting[0] if waiting else None
+            # The two take turns.
+            lines = (self.waiting, self.visitors) if visited else (self.visitors, self.waiting)
+            line = lines[0] or lines[1]
+            self.leader = line[0] if line else None
             if self.leader is not None:
                 self.leader.wake()
 
@@ -136,8 +152,11 @@ class WaitingLine:
         """Takes a command back unless its commit has begun; its thread no longer waits."""
         with self._guard:
             pending.abandoned = True
-            if pending in self.waiting:
-                self.waiting.remove(pending)
+            if pending in (line := self._place_of(pending)):
+                line.remove(pending)
+
+    def _place_of(self, pending: PendingCommand[Any]) -> deque[PendingCommand[Any]]:
+        return self.waiting if pending.visit is None else self.visitors
 
     def wake_leader(self) -> None:
         """Wakes the leader: an interrupt may have come between choosing and waking it."""

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from msgspec import Struct
 from msgspec.structs import replace
 
+from eventq.core.complete import CompleteAttempt
 from eventq.core.durations import SECOND_US, parse_duration
 from eventq.core.events import Noted
 from eventq.core.plain import plain, storable
@@ -22,6 +23,7 @@ from eventq.core.values import ErrorInfo
 from eventq.errors import ArgumentError, AttemptStoppedError, Cancel, Fail, Retry, Snooze
 from eventq.handlers.context import Context
 from eventq.handlers.rules import RetryRules
+from eventq.handlers.telling import Telling
 from eventq.handlers.work import Work
 from eventq.runner.describing import MESSAGE_CHARACTERS, describe
 
@@ -53,6 +55,8 @@ class Attempt(Struct, eq=False):
     """Since when it goes on without a lease. Monotonic seconds."""
     reported: bool = False
     """It is known to be stuck."""
+    settled: bool = False
+    """Its own transaction has completed it: there is nothing left to settle."""
 
     def begin(self, monotonic_s: float) -> None:
         """For the executor, right before the worker is called: the deadline counts from here."""
@@ -77,9 +81,25 @@ class Attempt(Struct, eq=False):
 
     def fail(self, error: BaseException) -> None:
         """For the executor: the worker raised. Never raises; an outcome that is there stays."""
+        if self.context.visit is not None:
+            self.complete(None)
         if self.outcome is None:
             self.stopped = is_stop(error)
             self.outcome = raised(self.task, error, self.work)
+
+    def complete(self, outcome: Outcome | None) -> None:
+        """For the executor: ends the transaction that the worker has left to be ended with it.
+
+        With a completion, if it is one; else nothing of it is stored. Raises what keeps it from
+        being so.
+        """
+        visit, self.context.visit = self.context.visit, None
+        assert visit is not None, "it is asked where there is one"
+        if outcome is None or outcome.kind != "completed":
+            visit.end(None)
+            return
+        visit.end(CompleteAttempt(with_told(outcome, self.context.telling)))
+        self.settled = True
 
     def conclude(self, outcome: Outcome) -> Outcome:
         """See `concluded`."""
@@ -104,7 +124,11 @@ def concluded(outcome: Outcome, context: Context) -> Outcome:
     From here on the context takes nothing more. What was kept for a next attempt, and how far this
     one came, is of no use to a completed one.
     """
-    telling = context.conclude()
+    return with_told(outcome, context.conclude())
+
+
+def with_told(outcome: Outcome, telling: Telling | None) -> Outcome:
+    """The outcome with what was told; see `concluded`."""
     if telling is None:
         return outcome
     told = (*telling.bodies(), *outcome.told)

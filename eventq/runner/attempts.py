@@ -16,10 +16,10 @@ from eventq.core.projection import Projection
 from eventq.core.settle import Outcome
 from eventq.core.task import Task
 from eventq.errors import DeadlineExceededError
-from eventq.eventlog.contract import EventLog
 from eventq.handlers.context import LATE, AsyncContext, Context
 from eventq.handlers.telling import Setting
 from eventq.host.clock import Clock, LogClock
+from eventq.node.node import Node
 from eventq.runner.attempt import Attempt, raised, released
 from eventq.runner.hearing import Hearing
 from eventq.runner.pool import Pool
@@ -44,7 +44,7 @@ class Attempts:
         workload: Workload,
         clock: LogClock,
         hearing: Hearing,
-        log: EventLog,
+        node: Node,
     ) -> None:
         self.pools = list(pools.values())
         self.held: dict[int, Attempt] = {}
@@ -57,15 +57,17 @@ class Attempts:
         Those not revoked keep their lease, and are held. None keeps a worker of this run.
         """
         self.unsettled: list[Outcome] = []
+        self.settled_count = 0
+        """How many attempts have completed in transactions of their own."""
         self.workload = workload
         self.hearing = hearing
         self._settings = {
-            level: Setting(workload.policy, level, hearing.hear)
+            level: Setting(workload.policy, level, hearing.hear, node.visit)
             for level in {work.keeps_level for work in workload.works()}
         }
         self._by_lane = pools
         self._clock: Clock = clock
-        self._log = log
+        self._log = node.log
 
     def pool_of(self, task: Task) -> Pool:
         """The pool that works on the task's lane."""
@@ -159,6 +161,9 @@ class Attempts:
             attempt.context.is_over = True
             if attempt.context.telling is not None:
                 attempt.outcome = attempt.conclude(attempt.outcome)
+            if attempt.settled:
+                self._let_go(attempt)
+                continue
             # The outcome first: should an interrupt come in between, it is not lost.
             if self.held.get(number) is attempt:
                 is_given_back = attempt.hurried and attempt.stopped
@@ -173,6 +178,13 @@ class Attempts:
             # Else it was settled before it came: its thread died between two steps, or a stop.
         pool.pace.measure(total_s, len(ended))
         pool.progress_s = self._clock.monotonic()
+
+    def _let_go(self, attempt: Attempt) -> None:
+        """Forgets an attempt that needs no more settling."""
+        self.settled_count += 1
+        self.strays.discard(attempt)
+        if self.held.get(attempt.task.number) is attempt:
+            del self.held[attempt.task.number]
 
     def longest_s(self, now_s: float) -> float:
         """How long the attempt that began first has gone on; they begin in the order of `held`."""

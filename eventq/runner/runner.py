@@ -70,7 +70,7 @@ class Runner:
         self.bell = bell
         self.executors = [executor for pool in pools.values() for executor in pool.executors]
         clock = LogClock(node.clock, node.now)
-        self.attempts = Attempts(pools, workload, clock, Hearing(bell.ring), node.log)
+        self.attempts = Attempts(pools, workload, clock, Hearing(bell.ring), node)
         self.settler = Settler(node, self.attempts, options)
         self.defining = Defining(node, workload, options)
         self.stopping = Stopping(self.bell, node.clock, grace_s=options.grace_s)
@@ -132,7 +132,9 @@ class Runner:
         if self.stopping.cause is not None:
             raise self.stopping.cause
         with node.reading(as_left=True) as projection:
-            return RunReport(**self.settler.counts, left=len(projection.tasks))
+            counts = dict(self.settler.counts)
+            counts["completed"] += self.attempts.settled_count
+            return RunReport(**counts, left=len(projection.tasks))
 
     def stop(self) -> None:
         """Asks to stop; the second call forces. May be called from anywhere, also a handler.

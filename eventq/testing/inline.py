@@ -129,6 +129,8 @@ class InlineExecutor(Executor):
             if value is not None and is_awaitable(value):
                 value = self._finish(attempt, value, variables)
             outcome = returned(task, value, attempt.work)
+            if context.visit is not None:
+                attempt.complete(outcome)
         except (KeyboardInterrupt, NodeDiedError):
             raise
         except BaseException as error:  # noqa: BLE001 - whatever a worker raises is its outcome

@@ -44,6 +44,8 @@ BATCH_DOCUMENTS = 50
 class MongoLog:
     """An EventLog in one collection of a MongoDB database."""
 
+    hosting = None
+
     def __init__(self, url: str, *, namespace: str, create: bool) -> None:
         self.namespace = namespace
         self.connection = MongoConnection(url)

@@ -34,6 +34,20 @@ def run_query(connection: apsw.Connection, text: str, values: Sequence[Any]) -> 
 
     Raises ArgumentError for what is not a read-only statement that SQLite understands.
     """
+    connection.authorizer = _judge
+    try:
+        return run_one(connection, text, values)
+    except REFUSALS as error:
+        raise ArgumentError("query", text, f"one read-only SQL statement ({error})") from error
+    finally:
+        connection.authorizer = None
+
+
+def run_one(connection: apsw.Connection, text: str, values: Sequence[Any]) -> Rows:
+    """Returns the rows of one statement, and leaves no cursor open.
+
+    Raises apsw.Error, and ArgumentError for several statements.
+    """
     columns: list[str] = []
     begun = 0
 
@@ -48,13 +62,9 @@ def run_query(connection: apsw.Connection, text: str, values: Sequence[Any]) -> 
 
     cursor = connection.cursor()
     cursor.exec_trace = begin
-    connection.authorizer = _judge
     try:
         rows = cursor.execute(text, tuple(values)).fetchall()
-    except REFUSALS as error:
-        raise ArgumentError("query", text, f"one read-only SQL statement ({error})") from error
     finally:
-        connection.authorizer = None
         cursor.close(force=True)
     return Rows(columns, rows)
 

@@ -57,7 +57,7 @@ class SqliteConnection:
     ) -> None:
         self.url = url
         self.namespace = namespace
-        self._path = path
+        self.path = path
         self._on_fork = on_fork
         self._closed = False
         self._broken_fork = False
@@ -124,13 +124,18 @@ class SqliteConnection:
         left = self._left
         return left[1] if left is not None and left[0] == connection.data_version() else None
 
+    def in_change(self) -> apsw.Connection:
+        """The connection of the transaction under way, for a step of `change`."""
+        assert self._writer is not None, "a step of `change` asks"
+        return self._writer
+
     def check_open(self) -> None:
         """Raises QueueClosedError after `close`, LogUnavailableError after a fork in a call."""
         if self._closed:
             raise QueueClosedError(f"the log {self.url} is closed")
         if self._broken_fork:
             raise LogUnavailableError(
-                f"{self._path}: this process was forked in the middle of a call on the log; "
+                f"{self.path}: this process was forked in the middle of a call on the log; "
                 "fork before opening it, or start the process anew"
             )
 
@@ -221,7 +226,7 @@ class SqliteConnection:
         except OSError as error:
             # The folder may be gone, with all that is in it.
             self._files.check()
-            raise files.unavailable(files.lock_path(self._path), error) from error
+            raise files.unavailable(files.lock_path(self.path), error) from error
 
     def _was_stored(self, commit: Commit) -> bool:
         """Whether a commit of unknown outcome is in the log, asked through a new connection.
@@ -234,13 +239,13 @@ class SqliteConnection:
             with closing(self._connect(writes=False)) as fresh:
                 if read.has_commit(fresh, self.namespace, commit):
                     return True
-                is_left = wal.holds_more(fresh, self._path)
+                is_left = wal.holds_more(fresh, self.path)
             if is_left:
                 self._writing().execute(schema.REWRITE_SCHEMA_VERSION)
         except (apsw.Error, OSError, LogError) as error:
             self._drop_writer()
             raise LogOutcomeUnknownError(
-                f"{self._path}: {error}; while the disk fails, it is not certain that "
+                f"{self.path}: {error}; while the disk fails, it is not certain that "
                 f"the commit at position {commit.first} will stay absent"
             ) from error
         return False
@@ -276,7 +281,7 @@ class SqliteConnection:
     def _translated(self, error: Exception, position: int) -> LogError:
         damage = (apsw.CorruptError, apsw.NotADBError, apsw.SQLError)
         if isinstance(error, apsw.Error) and not isinstance(error, damage):
-            return files.unavailable(self._path, error)
+            return files.unavailable(self.path, error)
         return LogCorruptError(position, str(error))
 
     # Connecting.
@@ -285,7 +290,7 @@ class SqliteConnection:
         if self._closed or self._broken_fork:
             self.check_open()
         if not self._writable:
-            raise LogUnavailableError(f"{self._path}: is not writable, opened for reading only")
+            raise LogUnavailableError(f"{self.path}: is not writable, opened for reading only")
 
     def _reading(self) -> apsw.Connection:
         self.check_open()
@@ -315,10 +320,10 @@ class SqliteConnection:
                 # Also to read only: each connection shares the index of the WAL.
                 flags = apsw.SQLITE_OPEN_READWRITE
                 connection = apsw.Connection(
-                    self._path, flags=flags, statementcachesize=CACHED_STATEMENTS
+                    self.path, flags=flags, statementcachesize=CACHED_STATEMENTS
                 )
             else:
-                connection = files.connect_read_only(self._path)
+                connection = files.connect_read_only(self.path)
             try:
                 self._set_up(connection, writes=writes)
                 if is_first and self._writable:
@@ -332,7 +337,7 @@ class SqliteConnection:
 
     def _set_up(self, connection: apsw.Connection, *, writes: bool) -> None:
         connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-        files.check_connection(connection, self._path)
+        files.check_connection(connection, self.path)
         connection.execute("PRAGMA trusted_schema = OFF")
         # Else a plan may depend on the values bound, and SQLite prepares HEAD anew at each call.
         connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
@@ -340,11 +345,13 @@ class SqliteConnection:
             connection.execute("PRAGMA query_only = ON")
             return
         connection.execute("PRAGMA synchronous = FULL")
+        # A user's statements come here, too: none may write SQLite's own tables and pages.
+        connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
         # macOS alone: there a plain sync leaves the data in the drive's own cache.
         connection.execute("PRAGMA fullfsync = ON")
         mode = connection.pragma("journal_mode", "wal")
         if mode != "wal":
-            raise LogUnavailableError(f"{self._path}: cannot be put into WAL mode, but in {mode}")
+            raise LogUnavailableError(f"{self.path}: cannot be put into WAL mode, but in {mode}")
 
     def _close_connections(self) -> None:
         self._slots.close_idle()

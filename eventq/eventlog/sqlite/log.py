@@ -28,6 +28,7 @@ from eventq.eventlog.contract import (
 )
 from eventq.eventlog.sqlite import archived, files, read, schema
 from eventq.eventlog.sqlite.connection import SqliteConnection
+from eventq.eventlog.sqlite.guest import SqliteHosting
 from eventq.eventlog.sqlite.notify import Doorbell
 from eventq.eventlog.sqlite.retention import SqliteRetention
 from eventq.eventlog.sqlite.snapshots import SqliteSnapshots
@@ -57,6 +58,7 @@ class SqliteLog:
         )
         self.retention = SqliteRetention(self.connection)
         self.snapshots = SqliteSnapshots(self.connection)
+        self.hosting = SqliteHosting(self.connection)
 
     def head(self) -> Head:
         """See EventLog.head."""

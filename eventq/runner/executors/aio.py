@@ -12,6 +12,7 @@ from typing import Any
 from eventq.handlers.context import running as current_context
 from eventq.handlers.work import Work
 from eventq.host.forks import end_child
+from eventq.host.surroundings import in_thread
 from eventq.runner.attempt import Attempt, returned
 from eventq.runner.executors.contract import LOOP_ENDED, Executor
 from eventq.runner.executors.loops import cancel
@@ -123,6 +124,8 @@ class AsyncExecutor(Executor):
             finally:
                 end_child(self._process)
             outcome = returned(task, value, attempt.work)
+            if attempt.context.visit is not None:
+                await in_thread(attempt.complete, outcome)
         except BaseException as error:  # noqa: BLE001 - whatever a worker raises is its outcome
             attempt.fail(error)
         else:

@@ -71,7 +71,10 @@ class ThreadExecutor(CrewExecutor):
                     end_child(process)
                 if value is not None and is_awaitable(value):
                     value = self._await(attempt, value, variables)
-                attempt.outcome = returned(task, value, attempt.work)
+                outcome = returned(task, value, attempt.work)
+                if attempt.context.visit is not None:
+                    attempt.complete(outcome)
+                attempt.outcome = outcome
             except BaseException as error:  # noqa: BLE001 - whatever a worker raises is its outcome
                 attempt.fail(error)
             attempt.ended_s = monotonic()

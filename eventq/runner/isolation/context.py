@@ -60,7 +60,7 @@ class IsolatedContext(Context):
     def __init__(self, start: Start, line: ParentLine, *, keeps_level: int | None) -> None:
         policy = start.policy or PLAIN_SETTING.policy
         results = {key: bytes(text) for key, text in start.results.items()}
-        setting = Setting(policy, keeps_level, self._forward, results)
+        setting = Setting(policy, keeps_level, self._forward, results=results)
         super().__init__(start.task, SystemClock(), setting)
         self._line = line
         self._take_deadline(start.deadline_at, start.remaining_us)

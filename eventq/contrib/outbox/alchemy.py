@@ -1,0 +1,225 @@
+"""Outboxes by SQLAlchemy 2: sessions and connections, plain and for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
+
+from sqlalchemy import BigInteger, Column, Engine, Integer, MetaData, Table, Text, event
+from sqlalchemy.engine import Connection, ExceptionContext
+from sqlalchemy.ext.asyncio import (
+    AsyncEngine,
+    AsyncSession,
+    async_scoped_session,
+    create_async_engine,
+)
+from sqlalchemy.orm import Session, registry, scoped_session
+from sqlalchemy.pool import NullPool
+
+from eventq.contrib.outbox.dbapi import (
+    IN_TRANSACTION,
+    NOTIFIED_POLL_S,
+    POLL_S,
+    SqlitePlace,
+    is_missing,
+)
+from eventq.contrib.outbox.listening import Listener
+from eventq.contrib.outbox.row import TABLE, OutboxRow
+from eventq.contrib.outbox.sql import SqlStore, dialect_of, missing
+from eventq.contrib.outbox.store import Site, Store, Watching
+from eventq.errors import ArgumentError
+from eventq.host.surroundings import running_loop
+
+R = TypeVar("R")
+
+metadata = MetaData()
+"""Of the outbox's table, for an application's migrations."""
+
+table = Table(
+    TABLE,
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("namespace", Text, nullable=False),
+    Column("key", Text, nullable=False, index=True),
+    Column("version", Integer, nullable=False),
+    Column("made_at", BigInteger, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("problem", Text),
+)
+
+
+class MappedRow:
+    """A row as a session writes it: with its other changes, when it flushes."""
+
+    def __init__(self, row: OutboxRow) -> None:
+        self.namespace = row.namespace
+        self.key = row.key
+        self.version = row.version
+        self.made_at = row.made_at
+        self.body = row.body
+
+
+registry(metadata=metadata).map_imperatively(MappedRow, table)
+
+# Under which a session, or an engine, keeps that it has been prepared.
+MARK = "eventq_outbox"
+_marking = threading.Lock()
+
+
+class AlchemyLink:
+    """A Wire by a connection of SQLAlchemy's, in the driver's own words."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.paramstyle: str = connection.dialect.paramstyle
+        self._connection = connection
+
+    def execute(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """See Wire.execute."""
+        result = self._connection.exec_driver_sql(statement, tuple(values))
+        return [tuple(row) for row in result.all()] if result.returns_rows else []
+
+    def commit(self) -> None:
+        """See Wire.commit."""
+        self._connection.commit()
+
+    def rollback(self) -> None:
+        """See Wire.rollback."""
+        self._connection.rollback()
+
+
+class AlchemyPlace:
+    """A Site by an engine for PostgreSQL; one for asyncio is copied for the relay's own loop."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.shown = engine.url.set(drivername="postgresql").render_as_string()
+        self.poll_s = NOTIFIED_POLL_S if _has_psycopg() else POLL_S
+
+    def visit(self, namespace: str, work: Callable[[Store], R]) -> R:
+        """See Site.visit."""
+
+        def with_connection(connection: Connection) -> R:
+            link = AlchemyLink(connection)
+            return work(SqlStore(link, "postgresql", namespace, shown=self.shown, lock=None))
+
+        if not self.engine.dialect.is_async:
+            with self.engine.connect() as connection:
+                return with_connection(connection)
+        if running_loop() is None:
+            return asyncio.run(self._visit(with_connection))
+        # A loop cannot run inside another one.
+        found: list[R] = []
+        thread = threading.Thread(
+            target=lambda: found.append(asyncio.run(self._visit(with_connection)))
+        )
+        thread.start()
+        thread.join()
+        return found[0]
+
+    def watch(self, wake: Callable[[], None]) -> Watching | None:
+        """See Site.watch; by psycopg, where it is installed beside the engine's driver."""
+        if not _has_psycopg():
+            return None
+        url = self.engine.url.set(drivername="postgresql", query=_plain_query(self.engine))
+        return Listener({"conninfo": url.render_as_string(hide_password=False)}, wake)
+
+    async def _visit(self, work: Callable[[Connection], R]) -> R:
+        # Its pool would belong to another loop.
+        own = create_async_engine(self.engine.url, poolclass=NullPool)
+        try:
+            async with own.connect() as connection:
+                return await connection.run_sync(work)
+        finally:
+            await own.dispose()
+
+
+class EnrolledAlchemy:
+    """The transaction of a session or of a connection."""
+
+    def __init__(self, on: Session | Connection, engine: Engine) -> None:
+        """Raises ArgumentError for one without a transaction."""
+        self._on = on
+        if _is_autocommit(on, engine):
+            raise ArgumentError("on", on, IN_TRANSACTION)
+        self.place = place_of(engine)
+        _prepare(engine, self.place.shown)
+
+    def write(self, row: OutboxRow) -> None:
+        """See Enrolled.write; a session writes at its flush. Raises OutboxError without a table."""
+        if isinstance(self._on, Session):
+            self._on.add(MappedRow(row))
+        else:
+            values = {name: getattr(row, name) for name in row.__struct_fields__ if name != "id"}
+            self._on.execute(table.insert(), values)
+
+    def on_commit(self, wake: Callable[[], None]) -> bool:
+        """See Enrolled.on_commit; a connection says it before, so that it tells nothing."""
+        if not isinstance(self._on, Session):
+            return False
+        if self._on.info.get(MARK) != wake:
+            self._on.info[MARK] = wake
+            event.listen(self._on, "after_commit", lambda _: wake())
+        return True
+
+
+def enrolled(on: object) -> EnrolledAlchemy:
+    """The transaction of what SQLAlchemy calls a session or connection. Raises ArgumentError."""
+    if isinstance(on, scoped_session | async_scoped_session):
+        on = on()
+    if isinstance(on, AsyncSession):
+        on = on.sync_session
+    if isinstance(on, Session):
+        return EnrolledAlchemy(on, on.get_bind(MappedRow).engine)
+    if isinstance(on, Connection):
+        return EnrolledAlchemy(on, on.engine)
+    expected = (
+        "a session or a connection; of an AsyncConnection: "
+        "`await connection.run_sync(lambda each: outbox.new(..., on=each))`"
+    )
+    raise ArgumentError("on", on, expected)
+
+
+def place_of(engine: Engine | AsyncEngine) -> Site:
+    """Where the engine's database is, for a relay. Raises ArgumentError."""
+    plain = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
+    dialect = dialect_of(plain.dialect.name)
+    if dialect == "sqlite":
+        return SqlitePlace(plain.url.database or "")
+    return AlchemyPlace(plain)
+
+
+def _is_autocommit(on: Session | Connection, engine: Engine) -> bool:
+    options = [engine.get_execution_options()]
+    if isinstance(on, Connection):
+        options.append(on.get_execution_options())
+    if any(each.get("isolation_level") == "AUTOCOMMIT" for each in options):
+        return True
+    return getattr(engine.dialect, "_on_connect_isolation_level", None) == "AUTOCOMMIT"
+
+
+def _prepare(engine: Engine, shown: str) -> None:
+    """Has the engine say, once and for all, what a missing table means."""
+
+    def tell(context: ExceptionContext) -> None:
+        if is_missing(cast("Exception", context.original_exception)):
+            raise missing(shown) from context.original_exception
+
+    with _marking:
+        if not getattr(engine, MARK, False):
+            setattr(engine, MARK, True)
+            event.listen(engine, "handle_error", tell)
+
+
+def _has_psycopg() -> bool:
+    try:
+        import psycopg  # noqa: F401, PLC0415 - an extra
+    except ImportError:
+        return False
+    return True
+
+
+def _plain_query(engine: Engine) -> dict[str, Any]:
+    """Of the URL's options those that libpq knows as well: where to connect."""
+    return {name: value for name, value in engine.url.query.items() if name in {"host", "port"}}
