@@ -12,6 +12,7 @@ from eventq import __version__
 from eventq.cli import output
 from eventq.cli.commands.archive import archive, export, import_
 from eventq.cli.commands.bisect import bisect_command
+from eventq.cli.commands.console import console
 from eventq.cli.commands.copy import copy, fork
 from eventq.cli.commands.diff import diff
 from eventq.cli.commands.flow import flow_command
@@ -41,7 +42,7 @@ HELP_WIDTH = 100
 HEADINGS = {
     "Work": (demo, new, run, cancel, retry, repeat, update, schedules),
     "Who may run when": (limit, limits, fair, pause, resume, pauses),
-    "Look": (ls, show, stats, tail, flow_command, followers, sql, handlers, health),
+    "Look": (ls, show, stats, tail, flow_command, followers, console, sql, handlers, health),
     "Debug": (history, why_command, state, replay, diff, bisect_command),
     "Try": (rerun, fork, whatif),
     "Prove and keep": (verify_command, anchor_group, snapshot, archive, export, import_, copy),
