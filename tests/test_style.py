@@ -60,6 +60,7 @@ ROOMS = (
     "queue",
     "sandbox",
     "testing",
+    "web",
     "cli",
 )
 
@@ -89,8 +90,10 @@ IMPURE_CALLS = {"breakpoint", "input", "now", "open", "print", "today", "utcnow"
 UNSAFE_MODULES = {"dill", "marshal", "pickle", "shelve"}
 UNSAFE_CALLS = {"compile", "eval", "exec"}
 # Each makes `import eventq` slower for a program that may not need it.
-SLOW_MODULES = {"apsw", "asyncio", "click", "cronsim", "pymongo", "rich", "textual"} | {
-    f"eventq.{room}" for room in ("audit", "cli", "sandbox", "testing", "verify")
+SLOW_MODULES = {
+    *("apsw", "asyncio", "click", "cronsim", "jinja2", "pymongo", "rich", "starlette", "textual"),
+    *("uvicorn", *(f"eventq.{room}" for room in ("audit", "cli", "sandbox", "testing", "verify"))),
+    "eventq.web",
 }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from eventq.core.version import __version__
-from eventq.web.routes import PAGES, Page
+from eventq.web.routes import PAGES, ConsolePage
 
 AT = {
     "name": "at",
@@ -22,7 +22,7 @@ PROBLEM = {
 }
 
 
-def api_path(page: Page) -> str:
+def api_path(page: ConsolePage) -> str:
     """Where a page is found as JSON."""
     return f"/api{page.path}" if page.path != "/" else "/api/now"
 
@@ -47,7 +47,7 @@ def describe_api() -> dict[str, Any]:
     }
 
 
-def _operation(page: Page, schema: dict[str, Any]) -> dict[str, Any]:
+def _operation(page: ConsolePage, schema: dict[str, Any]) -> dict[str, Any]:
     asked = msgspec.json.schema(page.question)
     [found] = asked["$defs"].values()
     parameters = []

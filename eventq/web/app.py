@@ -24,15 +24,15 @@ from starlette.routing import Route
 from eventq.errors import ArgumentError, EventqError
 from eventq.queue import Queue
 from eventq.web.access import Access, FindPerson, Person, person_by
-from eventq.web.api import api_path, describe_api
 from eventq.web.answering import Problem, problem_of
+from eventq.web.api import api_path, describe_api
 from eventq.web.cache import CACHE_BYTES
-from eventq.web.form import read_form
 from eventq.web.console import Console, Options
 from eventq.web.doing import act
+from eventq.web.form import read_form
 from eventq.web.guard import Guard
 from eventq.web.looking import look
-from eventq.web.routes import ACTS, PAGES, SERVICES, Page, Service
+from eventq.web.routes import ACTS, PAGES, SERVICES, ConsolePage, Service
 from eventq.web.session import CODE_S, SESSION_S, Sessions, cookie_name, drop_cookie, set_cookie
 from eventq.web.showing import check_redact
 from eventq.web.watching import watch
@@ -113,7 +113,7 @@ def _routes(console: Console) -> Iterable[Route]:
         yield Route(page.path, partial(_page, console, page), name=page.name)
 
 
-async def _page(console: Console, page: Page, request: Request) -> Response:
+async def _page(console: Console, page: ConsolePage, request: Request) -> Response:
     person = await console.person(request)
     if person is None:
         return console.nobody(request)
@@ -221,4 +221,3 @@ class Services:
     async def static(self, request: Request, person: Person | None) -> Response:
         """The style and the script."""
         return self._console.static(request, person)
-

@@ -12,10 +12,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, cast
 
+from eventq.core.commits import Commit
 from eventq.core.sizes import show_size
 from eventq.eventlog.contract import READ_EVENTS, EventLog, SnapshotEntry, Snapshots
 from eventq.eventlog.durable import write_whole
-from eventq.core.commits import Commit
 from eventq.host.logger import SafeLogger
 
 logger = SafeLogger("eventq.web")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 
 from markupsafe import Markup, escape
 
@@ -27,10 +27,9 @@ def flow_chart(steps: Sequence[FlowStepRow], link: Callable[[str], str]) -> Mark
     rows = max(y for _, y in places.values()) + 1
     width = columns * (BOX_WIDTH + GAP_X) - GAP_X + 2 * MARGIN
     height = rows * (BOX_HEIGHT + GAP_Y) - GAP_Y + 2 * MARGIN
-    parts = [
-        f'<svg class="flow" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        'role="img" aria-label="The tasks of the flow; the table below says the same">'
-    ]
+    label = "The tasks of the flow; the table below says the same"
+    size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+    parts = [f'<svg class="flow" {size} role="img" aria-label="{label}">']
     critical = {step.task.number for step in steps if step.is_critical}
     for step in steps:
         parts += [_line(places, each, step.task.number, critical) for each in _before(step, places)]
@@ -52,7 +51,7 @@ def _places(steps: Sequence[FlowStepRow]) -> dict[int, tuple[int, int]]:
     return places
 
 
-def _before(step: FlowStepRow, known: dict[int, object] | dict[int, int]) -> list[int]:
+def _before(step: FlowStepRow, known: Container[int]) -> list[int]:
     numbers = [*step.after, *([] if step.made_by is None else [step.made_by])]
     return [number for number in numbers if number in known]
 
@@ -62,9 +61,7 @@ def _corner(place: tuple[int, int]) -> tuple[int, int]:
     return MARGIN + column * (BOX_WIDTH + GAP_X), MARGIN + row * (BOX_HEIGHT + GAP_Y)
 
 
-def _line(
-    places: dict[int, tuple[int, int]], before: int, after: int, critical: set[int]
-) -> str:
+def _line(places: dict[int, tuple[int, int]], before: int, after: int, critical: set[int]) -> str:
     (x1, y1), (x2, y2) = _corner(places[before]), _corner(places[after])
     x1, y1, y2 = x1 + BOX_WIDTH, y1 + BOX_HEIGHT // 2, y2 + BOX_HEIGHT // 2
     middle = (x1 + x2) // 2

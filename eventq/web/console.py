@@ -28,13 +28,13 @@ from eventq.web.answering import Problem, as_json, is_api, route_path
 from eventq.web.cache import CACHE_BYTES, CachedSnapshots, cache_folder
 from eventq.web.checking import Checking
 from eventq.web.live import Pulse
-from eventq.web.past import Past
+from eventq.web.past import PastFolds
 from eventq.web.render import environment, query_text
 from eventq.web.routes import PAGES
-from eventq.web.scene import LIVE, At, Live, When
 from eventq.web.sent import SentForms
 from eventq.web.session import FORM_S, FormKeys, Sessions, cookie_name, set_cookie
 from eventq.web.showing import Veil
+from eventq.web.sight import LIVE, At, Live, When
 
 # Threads that make pages of the present, and that wait for those of the past.
 LIVE_THREADS = 4
@@ -65,16 +65,14 @@ class Console:
         self.node: Node = queue._node  # noqa: SLF001 - the console is a face of the queue
         self.log: EventLog = queue.log
         folder = cache_folder(self.log, options.cache)
-        snapshots = CachedSnapshots(
-            self.log.snapshots, folder, most_bytes=options.cache_bytes
-        )
-        self.past = Past(self.log, snapshots, now=self.node.now)
+        snapshots = CachedSnapshots(self.log.snapshots, folder, most_bytes=options.cache_bytes)
+        self.past = PastFolds(self.log, snapshots, now=self.node.now)
         self.pulse = Pulse(self.node)
         self.checking = Checking(self.log, now=self.node.now)
         self.limiter = CapacityLimiter(LIVE_THREADS)
         self.waiting = CapacityLimiter(WAITING_THREADS)
         self.forms = FormKeys()
-        self.told = Told()
+        self.told = Tellings()
         self.sent = SentForms()
         self._find = find
         self._templates = environment()
@@ -224,9 +222,7 @@ class Console:
         root = (request.scope.get("root_path") or "").rstrip("/")
         return f"{root}{text}" if rooted else text
 
-    def is_own_form(
-        self, request: Request, person: Person | None, form: Mapping[str, str]
-    ) -> bool:
+    def is_own_form(self, request: Request, person: Person | None, form: Mapping[str, str]) -> bool:
         """Whether a form was made by this console for this person and browser."""
         cookie = request.cookies.get(cookie_name(request, "form"))
         return self.forms.fits(form.get("form_key", ""), cookie, person)
@@ -243,7 +239,7 @@ class Console:
         return Response(data, 200, headers, kind)
 
 
-class Told:
+class Tellings:
     """What was done, for the page that comes next: each is told once, to who did it."""
 
     def __init__(self) -> None:

@@ -8,9 +8,8 @@ from functools import partial
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from eventq.errors import ArgumentError
-from eventq.web.acting import Acting, Done
 from eventq.web.access import Person
+from eventq.web.acting import Acting, Done
 from eventq.web.answering import Problem, path_words, problem_of
 from eventq.web.console import Console
 from eventq.web.form import optional, read_form
@@ -22,25 +21,32 @@ async def act(console: Console, each: Act, request: Request) -> Response:
     person = await console.person(request)
     if person is None:
         return console.nobody(request)
-    if not person.may(each.right):
-        words = "This console only looks." if console.options.read_only else "You may not do that."
-        return console.problem(request, person, Problem(403, words))
     try:
         form = await read_form(request)
-    except ArgumentError as error:
-        return console.problem(request, person, problem_of(error))
-    if not console.is_own_form(request, person, form):
-        return console.problem(request, person, console.stale_form())
-    if console.options.require_reason and optional(form, "reason") is None:
-        words = "A reason is asked for here; nothing was done. Go back and give one."
-        return console.problem(request, person, Problem(422, words))
-    try:
+        refusal = _refusal(console, each, person, request, form)
+        if refusal is not None:
+            return console.problem(request, person, refusal)
         run = partial(_run, console, each, person, path_words(request), form)
         done = await console.in_thread(run)
     except Exception as error:  # noqa: BLE001 - told in words
         return console.problem(request, person, problem_of(error))
     told = console.told.put(done.words, person)
     return RedirectResponse(console.url(request, done.path, done=told), 303)
+
+
+def _refusal(
+    console: Console, each: Act, person: Person, request: Request, form: Mapping[str, str]
+) -> Problem | None:
+    """Why this form does nothing."""
+    if not person.may(each.right):
+        words = "This console only looks." if console.options.read_only else "You may not do that."
+        return Problem(403, words)
+    if not console.is_own_form(request, person, form):
+        return console.stale_form()
+    if console.options.require_reason and optional(form, "reason") is None:
+        words = "A reason is asked for here; nothing was done. Go back and give one."
+        return Problem(422, words)
+    return None
 
 
 def _run(

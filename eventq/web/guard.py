@@ -103,16 +103,19 @@ class Guard:
             return Refusal(421, "This console does not answer to that host name.")
         if scope["method"] not in {"GET", "HEAD", "POST"}:
             return Refusal(405, "There are only GET and POST here.")
-        if scope["method"] != "POST":
-            return None
-        if not is_own_origin(headers, scope["scheme"]):
-            return Refusal(403, "The form comes from another site, so nothing was done.")
-        if headers.get("content-type", "").partition(";")[0].strip().lower() != FORM_TYPE:
-            return Refusal(415, "A form was expected.")
-        size = headers.get("content-length", "0")
-        if not size.isdecimal() or int(size[:20]) > BODY_BYTES:
-            return _too_large()
-        return None
+        return _form_refusal(scope, headers) if scope["method"] == "POST" else None
+
+
+def _form_refusal(scope: Scope, headers: Headers) -> Refusal | None:
+    """What is wrong with a POST, by its headers."""
+    if not is_own_origin(headers, scope["scheme"]):
+        return Refusal(403, "The form comes from another site, so nothing was done.")
+    if headers.get("content-type", "").partition(";")[0].strip().lower() != FORM_TYPE:
+        return Refusal(415, "A form was expected.")
+    size = headers.get("content-length", "0")
+    if not size.isdecimal() or int(size[:20]) > BODY_BYTES:
+        return _too_large()
+    return None
 
 
 def is_own_origin(headers: Headers, scheme: str) -> bool:

@@ -24,7 +24,7 @@ from eventq.replay.points import Point, find_end
 from eventq.snapshot import projection_at, take
 from eventq.snapshot.codec import encode
 from eventq.web.cache import read_log
-from eventq.web.scene import Scene
+from eventq.web.sight import Sight
 
 # Where no snapshot is nearer, one is made on the way.
 STRETCH_EVENTS = 100_000
@@ -42,7 +42,7 @@ class BusyError(Exception):
     """So many wait for the past that one more would wait too long."""
 
 
-class Progress(Struct, frozen=True):
+class FoldProgress(Struct, frozen=True):
     """How far a fold has come: the position reached, and where it is to end; or that it waits."""
 
     seq: int
@@ -67,12 +67,12 @@ class Job:
         self.future: Future[Any] = Future()
 
     @property
-    def progress(self) -> Progress:
+    def progress(self) -> FoldProgress:
         """How far it has come."""
-        return Progress(self.seq, self.until, not self.has_begun)
+        return FoldProgress(self.seq, self.until, not self.has_begun)
 
 
-class Past:
+class PastFolds:
     """A log's past, for any number of askers. All methods may be called from any thread."""
 
     def __init__(self, log: EventLog, snapshots: Snapshots, *, now: Callable[[], int]) -> None:
@@ -86,9 +86,7 @@ class Past:
         self._kept: OrderedDict[Hashable, tuple[Any, float | None]] = OrderedDict()
         self._worker = ThreadPoolExecutor(1, "eventq-console-past")
 
-    def ask(
-        self, key: Hashable, point: Point, tell: Callable[[Scene], Any], *, keeps: bool
-    ) -> Job:
+    def ask(self, key: Hashable, point: Point, tell: Callable[[Sight], Any], *, keeps: bool) -> Job:
         """What ``tell`` says of a point: known already, begun, or in line.
 
         Ask again, with an equal key, before `PATIENCE_S` has passed: else it is given up. With
@@ -138,13 +136,11 @@ class Past:
                 job.asked_s = -PATIENCE_S
         self._worker.shutdown(cancel_futures=True)
 
-    def _make(
-        self, key: Hashable, job: Job, tell: Callable[[Scene], Any], *, keeps: bool
-    ) -> Any:  # noqa: ANN401 - what it tells
+    def _make(self, key: Hashable, job: Job, tell: Callable[[Sight], Any], *, keeps: bool) -> Any:  # noqa: ANN401 - what it tells
         self._current, job.has_begun = job, True
         try:
             self._check_wanted(job)
-            found = tell(self._scene(job.point))
+            found = tell(self._sight(job.point))
             with self._lock:
                 until_s = None if keeps else time.monotonic() + PATIENCE_S
                 self._kept[key] = found, until_s
@@ -156,7 +152,7 @@ class Past:
             with self._lock:
                 self._jobs.pop(key, None)
 
-    def _scene(self, point: Point) -> Scene:
+    def _sight(self, point: Point) -> Sight:
         """The queue at a point; the fold comes with the first look."""
 
         @contextmanager
@@ -166,7 +162,7 @@ class Past:
             projection.advance_to(point.at)
             yield projection, point.at
 
-        return Scene(self.log, look, point=point)
+        return Sight(self.log, look, point=point)
 
     def _fold(self, seq: int) -> Projection:
         """The projection at a position, by the one cursor that there is."""

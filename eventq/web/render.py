@@ -14,10 +14,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from eventq.core.durations import brief_duration
+from eventq.core.queue_events import Limited
 from eventq.core.sizes import show_size
 from eventq.core.task import show_instant
 from eventq.replay.rule_words import bound_words
-from eventq.core.queue_events import Limited
 from eventq.replay.rules_now import BucketState
 from eventq.web.charts import flow_chart
 from eventq.web.showing import safe_text
@@ -53,7 +53,7 @@ def environment() -> Environment:
         extensions=[],
     )
     made.filters.update(
-        duration=lambda us: brief_duration(us),
+        duration=brief_duration,
         number=lambda value: f"{value:,}",
         size=show_size,
         json=json_text,

@@ -14,13 +14,13 @@ from eventq.web import acting
 from eventq.web.access import Right
 from eventq.web.acting import Acting, Done
 from eventq.web.pages import compare, flows, integrity, limits, new_task, now, schedules, task
-from eventq.web.scene import Scene
 from eventq.web.showing import Veil
+from eventq.web.sight import Sight
 
-Model = Callable[[Scene, Any, Veil], Any]
+Model = Callable[[Sight, Any, Veil], Any]
 
 
-class Page(Struct, frozen=True):
+class ConsolePage(Struct, frozen=True):
     """A page, and the same as JSON below ``/api``."""
 
     name: str
@@ -60,10 +60,10 @@ class Service(Struct, frozen=True):
 
 
 PAGES = (
-    Page(
+    ConsolePage(
         "now", "/", "Now", Right.VIEW, now.NowQuestion, now.now_model, "now.html", now.NowModel, "n"
     ),
-    Page(
+    ConsolePage(
         "task",
         "/tasks/{key}",
         "Task",
@@ -73,7 +73,7 @@ PAGES = (
         "task.html",
         task.TaskModel,
     ),
-    Page(
+    ConsolePage(
         "why",
         "/tasks/{key}/why",
         "Why",
@@ -85,7 +85,7 @@ PAGES = (
         folds=True,
         is_live=False,
     ),
-    Page(
+    ConsolePage(
         "flows",
         "/flows",
         "Flows",
@@ -96,7 +96,7 @@ PAGES = (
         flows.FlowsModel,
         "f",
     ),
-    Page(
+    ConsolePage(
         "flow",
         "/flows/{key}",
         "Flow",
@@ -106,7 +106,7 @@ PAGES = (
         "flow.html",
         flows.FlowModel,
     ),
-    Page(
+    ConsolePage(
         "schedules",
         "/schedules",
         "Schedules",
@@ -117,7 +117,7 @@ PAGES = (
         schedules.SchedulesModel,
         "s",
     ),
-    Page(
+    ConsolePage(
         "limits",
         "/limits",
         "Limits and pauses",
@@ -128,7 +128,7 @@ PAGES = (
         limits.LimitsModel,
         "l",
     ),
-    Page(
+    ConsolePage(
         "compare",
         "/compare",
         "Compare",
@@ -141,7 +141,7 @@ PAGES = (
         folds=True,
         is_live=False,
     ),
-    Page(
+    ConsolePage(
         "integrity",
         "/integrity",
         "Integrity",
@@ -152,7 +152,7 @@ PAGES = (
         integrity.IntegrityModel,
         "i",
     ),
-    Page(
+    ConsolePage(
         "new",
         "/new",
         "New task",

@@ -57,9 +57,7 @@ class Server:
         self._socket = _bound(address)
         self.port: int = self._socket.getsockname()[1]
         self.sessions = Sessions(person)
-        app = serving(
-            queue, self.sessions.find, self.sessions, options, _hosts(address, self.port)
-        )
+        app = serving(queue, self.sessions.find, self.sessions, options, _hosts(address, self.port))
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -159,5 +157,5 @@ def _bound(address: Address) -> socket.socket:
         where = f"{address.bind}:{address.port}"
         words = f"the console cannot listen on {where}: {error.strerror}; --port takes another"
         raise LogUnavailableError(words) from error
-    made.setblocking(False)
+    made.settimeout(0)
     return made

@@ -16,7 +16,7 @@ import click
 
 from eventq.cli.ending import misuse, refuse
 from eventq.cli.output import flush, is_terminal, note, say
-from eventq.cli.person import person
+from eventq.cli.person import by_option
 from eventq.cli.place import Place, note_if_empty, placed
 from eventq.core.sizes import parse_size
 
@@ -37,15 +37,30 @@ Examples:
 )
 @click.option("--bind", default="127.0.0.1", metavar="ADDRESS", help="Where to listen.")
 @click.option("--port", type=int, default=PORT, metavar="N", help="0 takes any that is free.")
-@click.option("--by", default=person, show_default=False, metavar="NAME", help="Who acts, for the log.  [default: USER@HOST]")
+@by_option
 @click.option("--read-only", is_flag=True, help="Look only; nothing is changed.")
 @click.option("--require-reason", is_flag=True, help="Nothing is done without a reason.")
-@click.option("--redact", multiple=True, metavar="TAG", help="Show no values of this tag; may be repeated.")
-@click.option("--cache-size", default="1GiB", metavar="SIZE", help="For snapshots of the past, in the user's cache folder.")
-@click.option("--host", "hosts", multiple=True, metavar="NAME", help="A host name that it answers to, with its port if that is not the usual; may be repeated.")
+@click.option(
+    "--redact", multiple=True, metavar="TAG", help="Show no values of this tag; may be repeated."
+)
+@click.option(
+    "--cache-size",
+    default="1GiB",
+    metavar="SIZE",
+    help="For snapshots of the past, in the user's cache folder.",
+)
+@click.option(
+    "--host",
+    "hosts",
+    multiple=True,
+    metavar="NAME",
+    help="A host name that it answers to, with its port if that is not the usual; may be repeated.",
+)
 @click.option("--root-path", default="", metavar="PATH", help="Where a proxy has it.")
 @click.option("--trusted-proxy", metavar="ADDRESS", help="The proxy before it, which has TLS.")
-@click.option("--tls-cert", type=click.Path(dir_okay=False), metavar="FILE", help="Its certificate.")
+@click.option(
+    "--tls-cert", type=click.Path(dir_okay=False), metavar="FILE", help="Its certificate."
+)
 @click.option("--tls-key", type=click.Path(dir_okay=False), metavar="FILE", help="The key of that.")
 @click.option("--no-open", is_flag=True, help="Open no browser.")
 @placed
@@ -125,7 +140,9 @@ def _opened(server: Server, *, opens: bool) -> Iterator[None]:
             ).start()
         if is_terminal(sys.stdin):
             note("Ctrl-C ends it; Enter prints a new address")
-            threading.Thread(target=_answer, args=(server,), name="eventq-enter", daemon=True).start()
+            threading.Thread(
+                target=_answer, args=(server,), name="eventq-enter", daemon=True
+            ).start()
         yield
 
 

@@ -1,1 +1,1 @@
-"""One module a page: from a scene and a question to a model without HTML."""
+"""One module a page: from a sight and a question to a model without HTML."""

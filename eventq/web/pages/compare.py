@@ -17,8 +17,8 @@ from eventq.errors import ArgumentError
 from eventq.replay.attempts import RecordedAttempt, attempt_of, leases_of
 from eventq.replay.points import Point, find_point
 from eventq.snapshot import TaskDifference
-from eventq.web.scene import Scene
 from eventq.web.showing import Veil
+from eventq.web.sight import Sight
 
 TASKS_SHOWN = 200
 # What is told of a task that differs, in this order; instants are in microseconds.
@@ -102,20 +102,20 @@ class CompareModel(Struct, frozen=True):
     attempts: AttemptsModel | None
 
 
-def compare_model(scene: Scene, question: CompareQuestion, veil: Veil) -> CompareModel:
+def compare_model(sight: Sight, question: CompareQuestion, veil: Veil) -> CompareModel:
     """What is asked for; two points fold the log from one to the other."""
     points = attempts = None
     if question.a and question.b:
-        points = _points(scene, question, veil)
+        points = _points(sight, question, veil)
     if question.task:
-        attempts = _attempts(scene, question, veil)
-    return CompareModel(scene.seq, instant(scene.at), points, attempts)
+        attempts = _attempts(sight, question, veil)
+    return CompareModel(sight.seq, instant(sight.at), points, attempts)
 
 
-def _points(scene: Scene, question: CompareQuestion, veil: Veil) -> PointsModel:
-    before = _point(scene, question.a, "a")
-    after = _point(scene, question.b, "b")
-    found = diff_points(scene.log, before, after)
+def _points(sight: Sight, question: CompareQuestion, veil: Veil) -> PointsModel:
+    before = _point(sight, question.a, "a")
+    after = _point(sight, question.b, "b")
+    found = diff_points(sight.log, before, after)
     tasks = []
     for each in found.open.tasks[:TASKS_SHOWN]:
         end = found.elsewhere.get(each.key)
@@ -143,10 +143,10 @@ def _points(scene: Scene, question: CompareQuestion, veil: Veil) -> PointsModel:
     )
 
 
-def _point(scene: Scene, word: str, name: str) -> Point:
-    found = find_point(scene.log, word, now=scene.at, argument=name)
-    if found.seq > scene.seq:
-        raise ArgumentError(name, word, f"a point up to position {scene.seq}, which you look at")
+def _point(sight: Sight, word: str, name: str) -> Point:
+    found = find_point(sight.log, word, now=sight.at, argument=name)
+    if found.seq > sight.seq:
+        raise ArgumentError(name, word, f"a point up to position {sight.seq}, which you look at")
     return found
 
 
@@ -182,31 +182,31 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-def _attempts(scene: Scene, question: CompareQuestion, veil: Veil) -> AttemptsModel:
-    first = _side(scene, question.task, question.attempt, veil, back=1)
+def _attempts(sight: Sight, question: CompareQuestion, veil: Veil) -> AttemptsModel:
+    first = _side(sight, question.task, question.attempt, veil, back=1)
     other = question.other or question.task
     # Of one task, the last two; of two tasks, the last one of each.
     back = 1 if question.other else 2
-    second = _side(scene, other, question.other_attempt, veil, back=back)
+    second = _side(sight, other, question.other_attempt, veil, back=back)
     names = [*first.facts, *(name for name in second.facts if name not in first.facts)]
     differs = [name for name in names if first.facts.get(name) != second.facts.get(name)]
     return AttemptsModel(first, second, differs)
 
 
-def _side(scene: Scene, key: str, wanted: str, veil: Veil, *, back: int) -> AttemptSide:
-    history = read_history(scene.log, key, scene.point)
-    leases = leases_of(history, until=scene.seq)
+def _side(sight: Sight, key: str, wanted: str, veil: Veil, *, back: int) -> AttemptSide:
+    history = read_history(sight.log, key, sight.point)
+    leases = leases_of(history, until=sight.seq)
     if wanted:
         leases = [(lease, number) for lease, number in leases if str(number) == wanted]
         back = 1
     if len(leases) < back:
         raise ArgumentError("attempt", wanted or back, f"an attempt that task {key} has had")
     lease, number = leases[-back]
-    return AttemptSide(key, number, _facts(scene, history, lease, veil))
+    return AttemptSide(key, number, _facts(sight, history, lease, veil))
 
 
-def _facts(scene: Scene, history: list[Event], lease: Event, veil: Veil) -> dict[str, str]:
-    found: RecordedAttempt = attempt_of(scene.log.namespace, history, lease)
+def _facts(sight: Sight, history: list[Event], lease: Event, veil: Veil) -> dict[str, str]:
+    found: RecordedAttempt = attempt_of(sight.log.namespace, history, lease)
     task = found.task
     if not veil.sees(task.lane):
         raise ArgumentError("task", task.key, "a task of a lane that is yours to look into")

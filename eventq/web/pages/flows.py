@@ -10,8 +10,8 @@ from msgspec import Struct
 from eventq.audit.flow import FlowStep, FlowView, take_flow
 from eventq.core.task import FINAL, Task, instant, state_as_of
 from eventq.web.pages.rows import TaskRow, task_row
-from eventq.web.scene import Scene
 from eventq.web.showing import Veil
+from eventq.web.sight import Sight
 
 FLOWS_SHOWN = 200
 
@@ -71,10 +71,10 @@ class FlowModel(Struct, frozen=True):
     steps: list[FlowStepRow]
 
 
-def flows_model(scene: Scene, question: FlowsQuestion, veil: Veil) -> FlowsModel:
+def flows_model(sight: Sight, question: FlowsQuestion, veil: Veil) -> FlowsModel:
     """The flows that go on; O(open tasks)."""
     del question
-    with scene.seen() as projection:
+    with sight.seen() as projection:
         going = {number: flow.failed for number, flow in projection.flows.by_number.items()}
         tasks = list(projection.tasks.values())
     members: dict[int, list[Task]] = defaultdict(list)
@@ -82,21 +82,21 @@ def flows_model(scene: Scene, question: FlowsQuestion, veil: Veil) -> FlowsModel
         if task.flow is not None and veil.sees(task.lane):
             members[task.flow].append(task)
     rows = [
-        _flow_row(number, found, going.get(number, 0), scene.at)
+        _flow_row(number, found, going.get(number, 0), sight.at)
         for number, found in members.items()
     ]
     rows.sort(key=lambda row: -row.number)
     more = max(0, len(rows) - FLOWS_SHOWN)
-    return FlowsModel(scene.seq, instant(scene.at), rows[:FLOWS_SHOWN], more)
+    return FlowsModel(sight.seq, instant(sight.at), rows[:FLOWS_SHOWN], more)
 
 
-def flow_model(scene: Scene, question: FlowQuestion, veil: Veil) -> FlowModel:
+def flow_model(sight: Sight, question: FlowQuestion, veil: Veil) -> FlowModel:
     """One flow. Raises TaskNotFoundError, and ArgumentError for a task that is in none."""
-    found = take_flow(scene.log, scene.tasks(), question.key, scene.point)
+    found = take_flow(sight.log, sight.tasks(), question.key, sight.point)
     critical, critical_us = critical_path(found)
     steps = [
         FlowStepRow(
-            task=task_row(step.task, scene.at, veil),
+            task=task_row(step.task, sight.at, veil),
             after=list(step.after),
             made_by=step.made_by,
             role=step.task.role,
@@ -108,8 +108,8 @@ def flow_model(scene: Scene, question: FlowQuestion, veil: Veil) -> FlowModel:
         if veil.sees(step.task.lane)
     ]
     return FlowModel(
-        scene.seq,
-        instant(scene.at),
+        sight.seq,
+        instant(sight.at),
         found.number,
         found.key,
         found.is_closed,

@@ -11,8 +11,8 @@ from eventq.core.task import instant
 from eventq.errors import EventqError
 from eventq.replay.points import find_end
 from eventq.verify.anchor import make_anchor
-from eventq.web.scene import Scene
 from eventq.web.showing import Veil
+from eventq.web.sight import Sight
 
 ROWS = 100
 
@@ -68,25 +68,25 @@ class IntegrityModel(Struct, frozen=True):
     problem: str | None
 
 
-def integrity_model(scene: Scene, question: IntegrityQuestion, veil: Veil) -> IntegrityModel:
+def integrity_model(sight: Sight, question: IntegrityQuestion, veil: Veil) -> IntegrityModel:
     """The ends and seals as the log has them; nothing is recomputed here, see `checking`."""
     del question, veil
-    end = find_end(scene.log, scene.point)
+    end = find_end(sight.log, sight.point)
     problem = anchor = None
     try:
-        made = make_anchor(scene.log, scene.point, key=None) if end.seq else None
+        made = make_anchor(sight.log, sight.point, key=None) if end.seq else None
         if made is not None:
             anchor = AnchorModel(made.namespace, made.seq, made.at, made.seal)
     except EventqError as error:
         problem = str(error)
-    entries = [entry for entry in scene.log.snapshots.entries() if entry.seq <= scene.seq]
-    segments = _segments(scene)
+    entries = [entry for entry in sight.log.snapshots.entries() if entry.seq <= sight.seq]
+    segments = _segments(sight)
     return IntegrityModel(
-        seq=scene.seq,
-        at=instant(scene.at),
-        url=scene.log.url,
-        namespace=scene.log.namespace,
-        begins_behind=scene.log.start().seq,
+        seq=sight.seq,
+        at=instant(sight.at),
+        url=sight.log.url,
+        namespace=sight.log.namespace,
+        begins_behind=sight.log.start().seq,
         seal=end.seal.hex(),
         seal_seq=end.seq,
         anchor=anchor,
@@ -101,8 +101,8 @@ def integrity_model(scene: Scene, question: IntegrityQuestion, veil: Veil) -> In
     )
 
 
-def _segments(scene: Scene) -> list[SegmentRow]:
-    archive = getattr(scene.log, "archive", None)
+def _segments(sight: Sight) -> list[SegmentRow]:
+    archive = getattr(sight.log, "archive", None)
     if not isinstance(archive, Archive):
         return []
     return [

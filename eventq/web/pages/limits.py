@@ -10,8 +10,8 @@ from msgspec.structs import replace
 from eventq.core.task import instant
 from eventq.replay.rule_words import scope_words, turn_words
 from eventq.replay.rules_now import BucketState, PauseState, bucket_states, pause_states
-from eventq.web.scene import Scene
 from eventq.web.showing import Veil
+from eventq.web.sight import Sight
 
 BUCKETS_SHOWN = 200
 HOLDERS_SHOWN = 10
@@ -47,19 +47,19 @@ class LimitsModel(Struct, frozen=True):
     turns: str | None
 
 
-def limits_model(scene: Scene, question: LimitsQuestion, veil: Veil) -> LimitsModel:
+def limits_model(sight: Sight, question: LimitsQuestion, veil: Veil) -> LimitsModel:
     """All limits and pauses; O(open tasks) where there are any."""
     del question
-    with scene.seen() as projection:
+    with sight.seen() as projection:
         governing = projection.governing
-        buckets = bucket_states(projection, scene.at)
-        pauses = pause_states(projection, scene.at)
+        buckets = bucket_states(projection, sight.at)
+        pauses = pause_states(projection, sight.at)
         pers = {each.limit: governing.limits.per_of(each.limit) for each in buckets}
         turns = governing.turns.shared if governing.turns.is_on else None
     rows = [_bucket_row(each, pers[each.limit], veil) for each in buckets[:BUCKETS_SHOWN]]
     return LimitsModel(
-        seq=scene.seq,
-        at=instant(scene.at),
+        seq=sight.seq,
+        at=instant(sight.at),
         buckets=rows,
         more_buckets=max(0, len(buckets) - BUCKETS_SHOWN),
         pauses=[_pause_row(each, veil) for each in pauses],

@@ -8,8 +8,8 @@ from datetime import datetime
 from msgspec import Struct
 
 from eventq.core.task import instant
-from eventq.web.scene import Scene
 from eventq.web.showing import Veil
+from eventq.web.sight import Sight
 
 TEXT_KINDS = frozenset({"str", "str | None", "None | str"})
 
@@ -45,11 +45,11 @@ class NewTaskModel(Struct, frozen=True):
     problem: str | None
 
 
-def new_task_model(scene: Scene, question: NewTaskQuestion, veil: Veil) -> NewTaskModel:
+def new_task_model(sight: Sight, question: NewTaskQuestion, veil: Veil) -> NewTaskModel:
     """The names that nodes handle, and the arguments of the chosen one."""
     del veil
-    with scene.seen() as projection:
-        members = projection.alive_members(scene.at)
+    with sight.seen() as projection:
+        members = projection.alive_members(sight.at)
     texts: dict[str, str] = {}
     for member in members:
         texts.update(member.joined.signatures)
@@ -61,8 +61,8 @@ def new_task_model(scene: Scene, question: NewTaskQuestion, veil: Veil) -> NewTa
     elif signature is not None and arguments is None:
         problem = "The arguments cannot be told apart here; give them as JSON."
     return NewTaskModel(
-        seq=scene.seq,
-        at=instant(scene.at),
+        seq=sight.seq,
+        at=instant(sight.at),
         names=sorted(texts),
         name=question.name,
         signature=signature,

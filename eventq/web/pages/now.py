@@ -18,8 +18,8 @@ from eventq.replay.blocking import waits_for
 from eventq.replay.fold import stored_kind, stored_of
 from eventq.replay.query import unhandled
 from eventq.web.pages.rows import TaskRow, task_rows
-from eventq.web.scene import Scene
 from eventq.web.showing import Veil
+from eventq.web.sight import Sight
 
 # The last events of which rates are told: one read of a log.
 RATE_EVENTS = 2_000
@@ -105,11 +105,11 @@ class NowModel(Struct, frozen=True):
     """What a newer eventq has written, so that this one cannot tell all."""
 
 
-def now_model(scene: Scene, question: NowQuestion, veil: Veil) -> NowModel:
-    """The queue at the scene's moment; O(open tasks)."""
+def now_model(sight: Sight, question: NowQuestion, veil: Veil) -> NowModel:
+    """The queue at the sight's moment; O(open tasks)."""
     del question
-    with scene.seen() as projection:
-        now = scene.at
+    with sight.seen() as projection:
+        now = sight.at
         state = take_state(projection, now, limit=ROWS)
         tasks = list(projection.tasks.values())
         nodes = _nodes(projection, now)
@@ -117,9 +117,13 @@ def now_model(scene: Scene, question: NowQuestion, veil: Veil) -> NowModel:
         waits = waits_for(projection, state.ready, now)
     # Outside: tasks never change, and others need the projection.
     groups = _groups(tasks, now)
-    span_us, rates = _rates(scene.log, state.seq, state.at)
+    span_us, rates = _rates(sight.log, state.seq, state.at)
     oldest = [group.oldest_ready_at for group in groups if group.oldest_ready_at is not None]
-    leases = [_lease(held, row, veil) for held in state.leases for row in task_rows([held.task], now, veil)]
+    leases = [
+        _lease(held, row, veil)
+        for held in state.leases
+        for row in task_rows([held.task], now, veil)
+    ]
     return NowModel(
         seq=state.seq,
         at=instant(state.at),
@@ -193,7 +197,9 @@ def _rates(log: EventLog, seq: int, at: int) -> tuple[int, list[Rate]]:
             kinds.update(stored_kind(e.body) for e in stored_of(commit) if after < e.seq <= seq)
     span_us = max(0, at - began_at)
     minutes = max(span_us, SECOND_US) / (60 * SECOND_US)
-    return span_us, [Rate(kind, kinds[kind], round(kinds[kind] / minutes, 1)) for kind in TOLD_KINDS]
+    return span_us, [
+        Rate(kind, kinds[kind], round(kinds[kind] / minutes, 1)) for kind in TOLD_KINDS
+    ]
 
 
 def _nodes(projection: Projection, now: int) -> list[NodeRow]:

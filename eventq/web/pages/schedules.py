@@ -10,8 +10,8 @@ from eventq.core.schedules import Schedule
 from eventq.core.task import instant
 from eventq.errors import ArgumentError
 from eventq.schedules.managing import ScheduleState, coming_dues, state_of
-from eventq.web.scene import Scene
 from eventq.web.showing import Veil
+from eventq.web.sight import Sight
 
 DUES_SHOWN = 5
 
@@ -39,13 +39,13 @@ class SchedulesModel(Struct, frozen=True):
     schedules: list[ScheduleRow]
 
 
-def schedules_model(scene: Scene, question: SchedulesQuestion, veil: Veil) -> SchedulesModel:
+def schedules_model(sight: Sight, question: SchedulesQuestion, veil: Veil) -> SchedulesModel:
     """All schedules; those of a lane that is not theirs to see are left out."""
     del question
-    with scene.seen() as projection:
+    with sight.seen() as projection:
         found = sorted(projection.schedules.by_name.items())
     rows = [_row(known) for _, known in found if veil.sees(known.planned.call.lane or "default")]
-    return SchedulesModel(scene.seq, instant(scene.at), rows)
+    return SchedulesModel(sight.seq, instant(sight.at), rows)
 
 
 def _row(known: Schedule) -> ScheduleRow:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from eventq.audit.history import Step, steps_of
 from eventq.audit.lookup import read_history
@@ -26,14 +26,13 @@ from eventq.replay.blocking import waits_for
 from eventq.replay.fold import fold_events
 from eventq.replay.rule_words import bucket_words
 from eventq.web.pages.rows import TaskRow, task_row
-from eventq.web.scene import Scene
 from eventq.web.showing import TaskVeil, Veil, json_tree
+from eventq.web.sight import Sight
 
 # What has more is read with `eventq history`.
 EVENTS_SHOWN = 500
 LINES_SHOWN = 500
 NEIGHBOURS = 50
-TOO_YOUNG = "the lane of this task is not yours to look into"
 
 
 class TaskQuestion(Struct, frozen=True):
@@ -136,23 +135,23 @@ class WhyModel(Struct, frozen=True):
     notes: list[str]
 
 
-def task_model(scene: Scene, question: TaskQuestion, veil: Veil) -> TaskModel:
-    """One task at the scene's moment; by index, and by what is open then.
+def task_model(sight: Sight, question: TaskQuestion, veil: Veil) -> TaskModel:
+    """One task at the sight's moment; by index, and by what is open then.
 
     Raises TaskNotFoundError.
     """
-    history = read_history(scene.log, question.key, scene.point)
-    task, waits, after, before = _in_projection(scene, history)
-    task = task.as_of(scene.at)
+    history = read_history(sight.log, question.key, sight.point)
+    task, waits, after, before = _in_projection(sight, history)
+    task = task.as_of(sight.at)
     _check_seen(task, veil)
     hidden = veil.of_tags(_tag_texts(history))
-    steps = list(steps_of(scene.log, history))
+    steps = list(steps_of(sight.log, history))
     words = {} if waits is None else {task.number: waits}
     told = task.progress
     return TaskModel(
-        seq=scene.seq,
-        at=instant(scene.at),
-        row=task_row(task, scene.at, veil, words),
+        seq=sight.seq,
+        at=instant(sight.at),
+        row=task_row(task, sight.at, veil, words),
         last_seq=last_change(history),
         facts=[(name, hidden.words(text)) for name, text in _facts(task, veil)],
         instants=_instants(task),
@@ -167,23 +166,23 @@ def task_model(scene: Scene, question: TaskQuestion, veil: Veil) -> TaskModel:
         error=hidden.error(task.last_error),
         steps=[_step_row(step, hidden) for step in steps[-EVENTS_SHOWN:]],
         more_steps=max(0, len(steps) - EVENTS_SHOWN),
-        attempts=_attempts(scene.log, history, hidden),
+        attempts=_attempts(sight.log, history, hidden),
         waits=before,
         awaited_by=after,
         flow=task.flow,
         events=[_event_row(event, hidden) for event in history[-EVENTS_SHOWN:]],
-        commands=commands_of(scene, task.key),
+        commands=commands_of(sight, task.key),
     )
 
 
-def why_model(scene: Scene, question: TaskQuestion, veil: Veil) -> WhyModel:
+def why_model(sight: Sight, question: TaskQuestion, veil: Veil) -> WhyModel:
     """Why a task was or was not dispatched; it may fold the log up to when the task was ready.
 
     Raises TaskNotFoundError.
     """
-    found = why(scene.log, question.key, scene.point)
+    found = why(sight.log, question.key, sight.point)
     _check_seen(found.task, veil)
-    hidden = veil.of_tags(_tag_texts(read_history(scene.log, question.key, scene.point)))
+    hidden = veil.of_tags(_tag_texts(read_history(sight.log, question.key, sight.point)))
     return WhyModel(
         seq=found.seq,
         at=instant(found.at),
@@ -199,12 +198,12 @@ def last_change(history: list[Event]) -> int:
     return next((e.seq for e in reversed(history) if not isinstance(e.body, Told)), 0)
 
 
-def commands_of(scene: Scene, key: str) -> list[str]:
+def commands_of(sight: Sight, key: str) -> list[str]:
     """What says the same on the command line, quoted for a shell."""
-    at = [] if scene.is_live else ["--at", str(scene.seq)]
-    place = ["--url", scene.log.url]
-    if scene.log.namespace != "default":
-        place += ["--namespace", scene.log.namespace]
+    at = [] if sight.is_live else ["--at", str(sight.seq)]
+    place = ["--url", sight.log.url]
+    if sight.log.namespace != "default":
+        place += ["--namespace", sight.log.namespace]
     words = [["eventq", command, *place, *at, "--", key] for command in ("why", "history")]
     return [shlex.join(each) for each in words]
 
@@ -216,22 +215,22 @@ def _check_seen(task: Task, veil: Veil) -> None:
 
 
 def _in_projection(
-    scene: Scene, history: list[Event]
+    sight: Sight, history: list[Event]
 ) -> tuple[Task, str | None, list[Neighbour], list[Neighbour]]:
     """The task, what keeps it from running, who waits for it, and whom it waits for."""
-    task = fold_events(scene.log.namespace, history)
+    task = fold_events(sight.log.namespace, history)
     assert task is not None, "a history that was found is not empty"
-    with scene.seen() as projection:
+    with sight.seen() as projection:
         # Its own history does not tell when its wait has ended; but it may know more by now.
         known = projection.tasks.get(task.number)
         if known is not None and projection.seq >= history[-1].seq:
             task = known
-        words = waits_for(projection, [task], scene.at).get(task.number)
+        words = waits_for(projection, [task], sight.at).get(task.number)
         wait = projection.waits.by_task.get(task.number)
         numbers = [] if wait is None else sorted(wait.open | wait.failed)
         later = sorted(projection.waits.by_predecessor.get(task.number, ()))
-        before = _neighbours(projection, numbers, scene.at)
-        after = _neighbours(projection, later, scene.at)
+        before = _neighbours(projection, numbers, sight.at)
+        after = _neighbours(projection, later, sight.at)
     return task, words, after, before
 
 
@@ -239,8 +238,10 @@ def _neighbours(projection: Projection, numbers: list[int], now: int) -> list[Ne
     found = []
     for number in numbers[:NEIGHBOURS]:
         task = projection.tasks.get(number)
-        key, state = (str(number), "final") if task is None else (task.key, "")
-        found.append(Neighbour(key, number, state or str(task.as_of(now).state) if task else state))
+        key = str(number) if task is None else task.key
+        # What has ended is not there any more.
+        state = "final" if task is None else str(task.as_of(now).state)
+        found.append(Neighbour(key, number, state))
     return found
 
 
@@ -248,7 +249,7 @@ def _tag_texts(history: list[Event]) -> Iterable[bytes]:
     """All tags that the task has ever had."""
     for event in history:
         body = event.body
-        if isinstance(body, Created) or (isinstance(body, Updated) and body.tags):
+        if isinstance(body, Created | Updated) and body.tags is not UNSET:
             yield bytes(body.tags)
         elif isinstance(body, Retried) and body.reopens is not None:
             yield bytes(body.reopens.tags)

@@ -1,6 +1,6 @@
-"""Moments and scenes: which instant of the queue a page is of, and what it may look at then.
+"""Moments and sights: which instant of the queue a page is of, and what it may look at then.
 
-A page is a function of a scene; it never asks whether that is now or long ago.
+A page is a function of a sight; it never asks whether that is now or long ago.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ When = Live | At
 LIVE = Live()
 
 
-class Scene:
+class Sight:
     """The queue at one moment. ``seen`` gives the projection, not to be kept or changed.
 
     ``seq`` and ``at`` (microseconds) are those of the last look.
@@ -44,7 +44,7 @@ class Scene:
         *,
         point: Point | None = None,
     ) -> None:
-        """``point`` is where a scene of the past is; without one, it is live."""
+        """``point`` is where a sight of the past is; without one, it is live."""
         self.log = log
         self.is_live = point is None
         self._look = look
@@ -72,7 +72,7 @@ class Scene:
             return dict(projection.tasks)
 
 
-def live_scene(node: Node, log: EventLog) -> Scene:
+def live_sight(node: Node, log: EventLog) -> Sight:
     """The present, by the projection that the queue has anyway."""
 
     @contextmanager
@@ -82,4 +82,4 @@ def live_scene(node: Node, log: EventLog) -> Scene:
             projection.advance_to(now)
             yield projection, now
 
-    return Scene(log, look)
+    return Sight(log, look)
