@@ -6,6 +6,7 @@ Every value is escaped, by Jinja and by `safe_text`.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -41,8 +42,9 @@ MARKS = {
 TREE_ITEMS = 1_000
 
 
+@cache
 def environment() -> Environment:
-    """The templates of the console."""
+    """The templates of the console: the same for all, since nothing changes them."""
     made = Environment(
         loader=PackageLoader("eventq.web"),
         autoescape=True,
