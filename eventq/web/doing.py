@@ -57,12 +57,16 @@ def _run(
     form: Mapping[str, str],
 ) -> Done:
     """Acts, unless this very form has been sent before: then what it did is told again."""
-    name = f"{person.name}\0{form.get('form_id', '')}"
+    acting = Acting(console.queue, console.checking, person, path, form)
+    if not form.get("form_id"):
+        # Made by hand: each is another one.
+        return each.do(acting)
+    name = f"{person.name}\0{form['form_id']}"
     before = console.sent.begin(name)
     if before is not None:
         return before
     try:
-        done = each.do(Acting(console.queue, console.checking, person, path, form))
+        done = each.do(acting)
     except BaseException:
         console.sent.forget(name)
         raise

@@ -16,7 +16,7 @@ from eventq.web.sent import SentForms
 from tests.web.desk import Desk, MakeDesk
 
 
-def last_body(queue: eventq.Queue, kind: type) -> Any:
+def last_body(queue: eventq.Queue, kind: type) -> Any:  # noqa: ANN401 - of that kind
     """The body of the last event of a kind."""
     return [event.body for event in queue.events() if isinstance(event.body, kind)][-1]
 

@@ -169,7 +169,8 @@ def test_what_users_wrote_is_escaped(make_desk: MakeDesk, queue: eventq.Queue) -
         raise ValueError(task.tags["text"])
 
     for number, text in enumerate(NASTY):
-        queue.new({"text": text, "deep": [{"text": text}]}, key=f"{number}{text}", max_retries=0)
+        key = "".join(c for c in f"{number}{text}" if c.isprintable())
+        queue.new({"text": text, "deep": [{"text": text}]}, key=key, max_retries=0)
     queue.run(work, until="idle", signals=False)
     queue.new({}, key="last")
     queue.cancel("last", reason=" ".join(NASTY), by="eve <b>")
@@ -192,7 +193,7 @@ def test_what_users_wrote_is_escaped(make_desk: MakeDesk, queue: eventq.Queue) -
         ):
             assert bad not in page
         assert "<i>mallory" not in page
-        assert "{{" in page or "49" not in page
+    assert any("{{ 7 * 7 }}" in page for page in pages)
 
 
 def test_secret_tags_are_shown_nowhere(make_desk: MakeDesk, full: Desk) -> None:
@@ -230,7 +231,7 @@ def test_the_form_of_a_new_task_is_made_of_the_signature() -> None:
 
 
 def test_files_of_the_console_are_few_and_light(full: Desk) -> None:
-    """The first load takes 120 kB at most, and the next one asks only whether they have changed."""
+    """The first load takes 120 kB at most; the next one asks only whether they have changed."""
     page = full.client.get("/")
     files = [
         full.client.get(f"/static/{name}") for name in ("console.css", "console.js", "icon.svg")
