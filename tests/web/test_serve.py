@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx2
@@ -49,7 +51,7 @@ def come_in(server: Server) -> httpx2.Client:
 
 def test_a_browser_comes_in_and_watches(server: Server, queue: eventq.Queue) -> None:
     """The stream says how it stands, and then what happens."""
-    with come_in(server) as client:
+    with closing(come_in(server)) as client:
         assert client.get("/").status_code == 200
         with client.stream("GET", "/events") as stream:
             lines = stream.iter_lines()
@@ -66,7 +68,7 @@ def test_the_end_does_not_wait_for_open_pages(queue: eventq.Queue, tmp_path: Pat
     server = server_of(queue, tmp_path, Address(port=0))
     thread = threading.Thread(target=server.run, name="console")
     thread.start()
-    with come_in(server) as client, client.stream("GET", "/events") as stream:
+    with closing(come_in(server)) as client, client.stream("GET", "/events") as stream:
         lines = stream.iter_lines()
         next(line for line in lines if line.startswith("data:"))
         server.stop()
@@ -77,8 +79,6 @@ def test_the_end_does_not_wait_for_open_pages(queue: eventq.Queue, tmp_path: Pat
 
 def test_a_request_that_is_cut_off_changes_nothing(server: Server, queue: eventq.Queue) -> None:
     """Half a form is no form."""
-    import socket  # noqa: PLC0415
-
     with socket.create_connection(("127.0.0.1", server.port), PATIENT_S) as connection:
         host = f"127.0.0.1:{server.port}"
         head = (
