@@ -29,7 +29,7 @@ def flow_chart(steps: Sequence[FlowStepRow], link: Callable[[str], str]) -> Mark
     height = rows * (BOX_HEIGHT + GAP_Y) - GAP_Y + 2 * MARGIN
     label = "The tasks of the flow; the table below says the same"
     size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
-    parts = [f'<svg class="flow" {size} role="img" aria-label="{label}">']
+    parts = [f'<svg class="flow" {size} role="group" aria-label="{label}">']
     critical = {step.task.number for step in steps if step.is_critical}
     for step in steps:
         parts += [_line(places, each, step.task.number, critical) for each in _before(step, places)]

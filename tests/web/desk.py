@@ -68,7 +68,7 @@ class Desk:
 
     def done(self, path: str, **form: str) -> str:
         """Sends a form that acts; gives the page that tells of it."""
-        return self.get(self.post(path, **form).headers["location"])
+        return self.get(self.post(path, 303, **form).headers["location"])
 
     def close(self) -> None:
         """Ends the console's threads."""

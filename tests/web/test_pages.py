@@ -222,7 +222,9 @@ def test_the_api_is_described(full: Desk) -> None:
 
 def test_the_form_of_a_new_task_is_made_of_the_signature() -> None:
     """Text is typed as it is, all else as JSON; what has a default may be left out."""
-    path, dpi = arguments_of("(path: str, *, dpi: int = 300)") or ()
+    found = arguments_of("(path: str, *, dpi: int = 300)")
+    assert found is not None
+    path, dpi = found
 
     assert (path.name, path.is_text, path.default) == ("path", True, None)
     assert (dpi.name, dpi.is_text, dpi.default) == ("dpi", False, "300")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from functools import partial
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Browser, expect
 
 import eventq
@@ -66,7 +67,7 @@ def test_the_slider_shows_what_was(visit: Visit, queue: eventq.Queue) -> None:
     """The counts at a past position are those of the state there; the address keeps it."""
     page = visit.page
     page.locator("#slider").fill("9")
-    page.wait_for_function("document.body.dataset.at === '9'")
+    expect(page.locator("body")).to_have_attribute("data-at", "9")
     log = queue.log
     wanted = state_at(log, find_point(log, 9, now=log.head().at)).counts
     found = {name: page.inner_text(f"[data-count={name}]") for name in wanted}
@@ -74,11 +75,11 @@ def test_the_slider_shows_what_was(visit: Visit, queue: eventq.Queue) -> None:
     assert found == {name: str(count) for name, count in wanted.items()}
     assert page.url.endswith("?at=9")
     page.keyboard.press("]")
-    page.wait_for_function("document.body.dataset.at === '10'")
+    expect(page.locator("body")).to_have_attribute("data-at", "10")
     page.keyboard.press("[")
-    page.wait_for_function("document.body.dataset.at === '9'")
+    expect(page.locator("body")).to_have_attribute("data-at", "9")
     page.click("text=Live again")
-    page.wait_for_function("document.body.dataset.at === undefined")
+    expect(page.locator("body")).not_to_have_attribute("data-at", re.compile(""))
     expect(page.locator("#pulse")).to_have_text("Live")
 
 
@@ -138,7 +139,7 @@ def test_hostile_values_stay_text(visit: Visit, queue: eventq.Queue) -> None:
     for number, text in enumerate(NASTY):
         queue.new({"text": text}, key=f"bad/{number}", max_retries=0)
     queue.pause(name="x", reason=" ".join(NASTY), by="<b>eve</b>")
-    run = partial(queue.run, work, names=["*"], until="idle", signals=False)
+    run = partial(queue.run, work, until="idle", signals=False)
     # Not here: the browser has an event loop in this thread.
     thread = threading.Thread(target=run)
     thread.start()
