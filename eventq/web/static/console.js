@@ -27,9 +27,11 @@
   };
 
   // One page in the place of another, without a flash.
-  let asking = null;
+  let asking = null, going = false;
   const show = async (address, { keeps = false } = {}) => {
     if (asking) asking.abort();
+    // Where somebody wants to go beats what happens live.
+    going = !keeps;
     const mine = asking = new AbortController();
     try {
       const answer = await fetch(address, { signal: mine.signal, headers: { "X-Eventq-Part": "1" } });
@@ -51,9 +53,10 @@
       if (nav) document.querySelector("nav").replaceWith(nav);
       if (!keeps) history.replaceState(null, "", answer.url);
       ready();
+      going = false;
       if (answer.status === 202) setTimeout(() => { if (mine === asking) show(address, { keeps }); }, 500);
     } catch (error) {
-      if (error.name !== "AbortError") lost();
+      if (error.name !== "AbortError") { going = false; lost(); }
     }
   };
 
@@ -79,7 +82,7 @@
   let stream = null, held = false, due = null, lastShown = 0;
   const busy = () => {
     const at = document.activeElement;
-    return held || document.hidden || document.querySelector("main details[open]") !== null
+    return held || going || sliding || "at" in body().dataset || document.hidden || document.querySelector("main details[open]") !== null
       || (at && at.closest("main form") !== null) || String(getSelection()) !== "";
   };
   const refresh = () => {
@@ -98,7 +101,7 @@
   };
   const beat = (event) => {
     const told = JSON.parse(event.data);
-    if ("at" in body().dataset || held) return;
+    if ("at" in body().dataset || held || going) return;
     if (told.problem) return lost();
     body().dataset.head = told.seq;
     const pulse = $("pulse");
