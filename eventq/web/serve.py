@@ -50,13 +50,24 @@ class Address(Struct, frozen=True):
 class Server:
     """A console that is bound to an address; `run` serves it until it is asked to stop."""
 
-    def __init__(self, queue: Queue, person: Person, options: Options, address: Address) -> None:
-        """Binds. Raises ArgumentError, and LogUnavailableError for a port that is taken."""
+    def __init__(
+        self,
+        queue: Queue,
+        person: Person,
+        options: Options,
+        address: Address,
+        *,
+        sessions: Sessions | None = None,
+    ) -> None:
+        """Binds. ``sessions`` are those of an earlier one, which then go on.
+
+        Raises ArgumentError, and LogUnavailableError for a port that is taken.
+        """
         check_address(address)
         self._address = address
         self._socket = _bound(address)
         self.port: int = self._socket.getsockname()[1]
-        self.sessions = Sessions(person)
+        self.sessions = Sessions(person) if sessions is None else sessions
         app = serving(queue, self.sessions.find, self.sessions, options, _hosts(address, self.port))
         config = uvicorn.Config(
             app,

@@ -121,7 +121,11 @@
     stream = new EventSource(new URL("events", new URL(root, location.href)));
     stream.addEventListener("beat", beat);
     stream.addEventListener("bye", () => location.reload());
-    stream.addEventListener("error", lost);
+    stream.addEventListener("error", () => {
+      lost();
+      // The browser tries again by itself, unless the server said that there is no stream.
+      if (stream && stream.readyState === EventSource.CLOSED) { deafen(); setTimeout(listen, 3000); }
+    });
   };
   const deafen = () => { if (stream) { stream.close(); stream = null; } };
 

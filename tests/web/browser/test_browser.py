@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from functools import partial
+from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
@@ -13,7 +14,9 @@ from playwright.sync_api import Browser, expect
 import eventq
 from eventq.audit import state_at
 from eventq.replay.points import find_point
-from eventq.web.serve import Server
+from eventq.web.access import Person
+from eventq.web.console import Options
+from eventq.web.serve import Address, Server
 from tests.web.browser.conftest import Visit
 
 PATHS = (
@@ -94,8 +97,10 @@ def test_what_happens_is_seen_at_once(visit: Visit, queue: eventq.Queue) -> None
     page.click("#hold")
     queue.new({"n": 100})
     queue.new({"n": 101})
+    held = page.inner_text("[data-count=ready]")
     page.click("#hold")
 
+    assert held == str(before + 1)
     expect(page.locator("[data-count=ready]")).to_have_text(str(before + 3))
 
 
@@ -118,16 +123,26 @@ def test_two_people_see_what_the_other_does(visit: Visit, browser: Browser, serv
 
 
 def test_it_connects_again_when_the_server_comes_back(
-    browser: Browser, queue: eventq.Queue, served: Server
+    visit: Visit, queue: eventq.Queue, served: Server, tmp_path: Path
 ) -> None:
-    """A page that was left open tells that it is cut off."""
-    visit = Visit(browser.new_page(), served)
-    visit.come_in()
-    expect(visit.page.locator("#pulse")).to_have_text("Live")
+    """A page that was left open says that it is cut off, and then goes on by itself."""
+    page = visit.page
+    expect(page.locator("#pulse")).to_have_text("Live")
     served.stop()
+    expect(page.locator("#pulse")).to_have_text("Not connected")
+    address, options = Address(port=served.port), Options(cache=tmp_path / "cache")
+    again = Server(queue, Person("ada@here"), options, address, sessions=served.sessions)
+    thread = threading.Thread(target=again.run)
+    thread.start()
+    queue.new({"n": 5}, key="later", priority=99)
+    expect(page.locator("#pulse")).to_have_text("Live", timeout=20_000)
+    expect(page.locator("main [data-row]").first).to_have_text("later")
+    again.stop()
+    thread.join()
 
-    expect(visit.page.locator("#pulse")).to_have_text("Not connected")
-    assert queue.stats().seq > 0
+    # What the browser itself says of a server that is gone.
+    assert all("ERR_" in problem for problem in visit.problems)
+    visit.problems.clear()
 
 
 def test_hostile_values_stay_text(visit: Visit, queue: eventq.Queue) -> None:
