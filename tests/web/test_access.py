@@ -7,7 +7,7 @@ from starlette.routing import Route
 
 import eventq
 from eventq.web import app
-from eventq.web.access import Right
+from eventq.web.access import Person, Right
 from eventq.web.api import api_path
 from eventq.web.routes import ACTS, PAGES, SERVICES
 from tests.web.desk import Desk, MakeDesk
@@ -53,6 +53,17 @@ def test_nobody_sees_nothing(full: Desk, page: object) -> None:
     full.get("/help", 401)
 
     assert full.client.get("/events").status_code == 401
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_takes_its_right(full: Desk, page: object) -> None:
+    """Who has every right but that one sees neither the page nor its JSON."""
+    found = next(one for one in PAGES if one is page)
+    full.person = Person("bob", frozenset(set(Right) - {found.right}))
+    path = found.path.format(key="img%2F1")
+
+    assert full.client.get(path).status_code == 403
+    assert full.client.get(api_path(found).format(key="img%2F1")).status_code == 403
 
 
 def test_without_values_none_is_shown(full: Desk) -> None:

@@ -123,6 +123,39 @@ def test_a_fold_that_nobody_waits_for_is_given_up(
     folds.close()
 
 
+def test_who_leaves_the_line_is_not_served(queue: eventq.Queue, snapshots: CachedSnapshots) -> None:
+    """What waits for its turn is not begun for nobody."""
+    folds = folds_of(queue, snapshots)
+    goes_on, served = threading.Event(), threading.Event()
+    folds.ask("one", Point(3, 0), lambda _sight: goes_on.wait(PATIENT_S), keeps=True)
+    job = folds.ask("two", Point(4, 0), lambda _sight: served.set(), keeps=True)
+    folds.leave("two")
+    goes_on.set()
+    with pytest.raises(AbandonedError):
+        job.future.result(PATIENT_S)
+    folds.close()
+
+    assert not served.is_set()
+
+
+def test_a_moment_may_be_later_than_its_last_event(
+    queue: eventq.Queue, snapshots: CachedSnapshots
+) -> None:
+    """What is due by then is ready, also right after a look at an earlier instant."""
+    folds, head = folds_of(queue, snapshots), queue.log.head()
+    later = Point(head.seq, head.at + 3 * 3600 * 1_000_000)
+    points = (Point(head.seq, head.at), later)
+    first, second = (
+        folds.ask(point.at, point, counts_of, keeps=True).future.result(PATIENT_S)
+        for point in points
+    )
+    folds.close()
+
+    assert first["scheduled"] == 1
+    assert second["scheduled"] == 0
+    assert second["ready"] == first["ready"] + 1
+
+
 def test_too_many_are_refused(
     queue: eventq.Queue, snapshots: CachedSnapshots, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,7 +26,7 @@ from eventq.replay.blocking import waits_for
 from eventq.replay.fold import fold_events
 from eventq.replay.rule_words import bucket_words
 from eventq.web.pages.rows import TaskRow, task_row
-from eventq.web.showing import TaskVeil, Veil, json_tree
+from eventq.web.showing import HIDDEN, TaskVeil, Veil, json_tree
 from eventq.web.sight import Sight
 
 # What has more is read with `eventq history`.
@@ -183,13 +183,16 @@ def why_model(sight: Sight, question: TaskQuestion, veil: Veil) -> WhyModel:
     found = why(sight.log, question.key, sight.point)
     _check_seen(found.task, veil)
     hidden = veil.of_tags(_tag_texts(read_history(sight.log, question.key, sight.point)))
+    told = found.task.progress
+    note = told.note if told is not None and veil.hides_values else ""
     return WhyModel(
         seq=found.seq,
         at=instant(found.at),
         key=found.task.key,
         state=str(found.task.state),
         verdict=hidden.words(found.verdict),
-        notes=[hidden.words(note) for note in found.notes],
+        # Where nobody may see values, neither what the attempt said of itself.
+        notes=[hidden.words(each.replace(note, HIDDEN) if note else each) for each in found.notes],
     )
 
 
