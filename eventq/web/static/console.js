@@ -208,6 +208,8 @@
       command.after(button);
     }
     if ("at" in body().dataset) deafen(); else listen();
+    // What goes on beside the log tells nobody: it is asked.
+    if (document.querySelector("[data-runs]")) setTimeout(refresh, WAIT_MS);
   };
 
   // The start code comes behind the hash, which no server and no log sees.

@@ -145,6 +145,16 @@ def test_it_connects_again_when_the_server_comes_back(
     visit.problems.clear()
 
 
+def test_verifying_is_seen_to_its_end(visit: Visit) -> None:
+    """The page asks again by itself, though nothing happens in the log."""
+    visit.go("/integrity")
+    page = visit.page
+    page.click("text=Verify the whole log")
+    expect(page.locator(".good")).to_contain_text("Nothing is wrong")
+
+    assert page.locator("[data-runs]").count() == 0
+
+
 def test_hostile_values_stay_text(visit: Visit, queue: eventq.Queue) -> None:
     """No dialog, no request to elsewhere, no report of the policy: the fixture looks at all."""
 
