@@ -66,6 +66,7 @@ ROOMS = (
     "testing",
     "metrics",
     "contrib",
+    "web",
     "cli",
 )
 
@@ -95,8 +96,11 @@ IMPURE_CALLS = {"breakpoint", "input", "now", "open", "print", "today", "utcnow"
 UNSAFE_MODULES = {"dill", "marshal", "pickle", "shelve"}
 UNSAFE_CALLS = {"compile", "eval", "exec"}
 # Each makes `import eventq` slower for a program that may not need it.
-SLOW_MODULES = {"apsw", "asyncio", "click", "cronsim", "pymongo", "rich", "textual"} | {
-    f"eventq.{room}" for room in ("anchors", "audit", "cli", "sandbox", "testing", "verify")
+SLOW_MODULES = {
+    *("apsw", "asyncio", "click", "cronsim", "jinja2", "pymongo", "rich", "starlette", "textual"),
+    "uvicorn",
+    *(f"eventq.{room}" for room in ("anchors", "audit", "cli", "sandbox")),
+    *(f"eventq.{room}" for room in ("contrib", "metrics", "testing", "verify", "web")),
 }
 
 

@@ -6,7 +6,7 @@ Found by index: by the commit that made the flow, and by what its members made.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
 
@@ -65,12 +65,18 @@ def flow_at(log: EventLog, key: str, point: Point) -> FlowView:
     Raises TaskNotFoundError where there is none, or none yet, and ArgumentError for a task that is
     in no flow.
     """
+    # Found before anything is folded.
+    _number_of(log, key, point)
+    return take_flow(log, projection_at(log, point).tasks, key, point)
+
+
+def take_flow(log: EventLog, open_tasks: Mapping[int, Task], key: str, point: Point) -> FlowView:
+    """The same, for who has the tasks that are open at the point."""
     number = _number_of(log, key, point)
     found = list(_created(log, number, point))
-    projection = projection_at(log, point)
     tasks: dict[int, Task] = {}
     for event, _ in found:
-        task = projection.tasks.get(event.task)
+        task = open_tasks.get(event.task)
         if task is None:
             history = task_history(log, event.task)
             task = fold_events(log.namespace, history, until=point.seq)

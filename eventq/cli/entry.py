@@ -16,6 +16,7 @@ from eventq.cli.commands.bisect import bisect_command
 from eventq.cli.commands.bulk import group as bulk
 from eventq.cli.commands.bulk import undo
 from eventq.cli.commands.catalog import group as catalog
+from eventq.cli.commands.console import console
 from eventq.cli.commands.copy import copy, fork
 from eventq.cli.commands.diff import diff
 from eventq.cli.commands.flow import flow_command
@@ -47,7 +48,10 @@ HELP_WIDTH = 100
 HEADINGS = {
     "Work": (demo, new, run, cancel, retry, repeat, update, bulk, undo, schedules, relay, outbox_group),
     "Who may run when": (limit, limits, fair, pause, resume, pauses),
-    "Look": (ls, show, stats, tail, flow_command, followers, catalog, sql, handlers, health, metrics),
+    "Look": (
+        *(ls, show, stats, tail, flow_command, followers, catalog, console),
+        *(sql, handlers, health, metrics),
+    ),
     "Debug": (history, why_command, state, replay, diff, bisect_command),
     "Try": (rerun, fork, whatif),
     "Prove and keep": (verify_command, anchor_group, snapshot, archive, export, import_, copy),

@@ -174,12 +174,7 @@ class QueueSchedule:
     def next(self, count: int = 5) -> list[datetime]:
         """Its next dues, also while it is paused: so many, or as many as come."""
         count = check_count(count, "count", least=1, most=MOST_NEXT)
-        known = self.look()
-        if known.next_at is None:
-            return []
-        rule = rule_of(known.planned.timing, known.next_at)
-        later = islice(next_dues(rule, known.next_at), count - 1)
-        return [instant(due) for due in (known.next_at, *later)]
+        return coming_dues(self.look(), count)
 
     def pause(self, *, by: str | None = None, reason: str = "", via: Via = "code") -> None:
         """Has its dues make nothing until `resume`. One that is paused stays so."""
@@ -356,6 +351,15 @@ class QueueSchedule:
             command = EditSchedule(self.name, known.seq, tuple(bodies))
             if self._node.execute(command).result:
                 return
+
+
+def coming_dues(known: Schedule, count: int) -> list[datetime]:
+    """The next dues of a schedule, also while it is paused: so many, or as many as come."""
+    if known.next_at is None:
+        return []
+    rule = rule_of(known.planned.timing, known.next_at)
+    later = islice(next_dues(rule, known.next_at), count - 1)
+    return [instant(due) for due in (known.next_at, *later)]
 
 
 def state_of(known: Schedule) -> ScheduleState:

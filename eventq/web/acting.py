@@ -1,0 +1,303 @@
+"""What people do at the console: each act runs the command that the API has, and says what it did.
+
+The name comes from the login, never from the form. Rights are checked before, by `routes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+from msgspec import Struct
+
+from eventq.audit.lookup import read_history
+from eventq.core.rule_options import ScopeOptions
+from eventq.core.task import Task, show_instant
+from eventq.core.values import Scope
+from eventq.errors import ArgumentError
+from eventq.queue import Queue
+from eventq.replay.rule_words import scope_words
+from eventq.schedules.managing import QueueSchedule
+from eventq.web.access import Person
+from eventq.web.checking import Checking
+from eventq.web.form import instant_of, json_of, number_of, optional
+from eventq.web.pages.task import last_change
+
+
+class Done(Struct, frozen=True):
+    """What was done, in words, and the page that shows it."""
+
+    words: str
+    path: str
+
+
+class ActRefusedError(Exception):
+    """Nothing was done, and ``words`` say why."""
+
+    def __init__(self, status: int, words: str) -> None:
+        self.status = status
+        self.words = words
+        super().__init__(words)
+
+
+class Acting(Struct, frozen=True):
+    """Who acts, on what, with which form."""
+
+    queue: Queue
+    checking: Checking
+    person: Person
+    path: Mapping[str, str]
+    form: Mapping[str, str]
+
+    @property
+    def by(self) -> str:
+        """Who does it, for the log."""
+        return self.person.name
+
+    @property
+    def reason(self) -> str:
+        """Why, for the log."""
+        return self.form.get("reason", "")
+
+    def task(self) -> Task:
+        """The task that the form is about, unless it has moved on.
+
+        Raises TaskNotFoundError, ActRefusedError.
+        """
+        key = self.path["key"]
+        history = read_history(self.queue.log, key)
+        task = self.queue.get(key)
+        assert task is not None, "it has a history"
+        self.check_lane(task.lane)
+        seen = optional(self.form, "seen")
+        if seen is not None and seen != str(last_change(history)):
+            raise ActRefusedError(
+                409,
+                f"Task {key} has changed since you opened the page: it is {task.state} now. "
+                "Nothing was done; look at it again.",
+            )
+        return task
+
+    def check_lane(self, lane: str | None) -> None:
+        """Raises ActRefusedError unless this person may act in the lane; None: in all of them."""
+        if not self.person.may_in(lane):
+            where = "all lanes" if lane is None else f"lane {lane}"
+            raise ActRefusedError(403, f"You may not act on tasks of {where}.")
+
+
+def task_path(key: str) -> str:
+    """The page of a task."""
+    return f"/tasks/{quote(key, safe='')}"
+
+
+def retry_task(acting: Acting) -> Done:
+    """Makes a task ready now, or reopens it."""
+    task = acting.queue.retry(acting.task().key, by=acting.by)
+    return Done(f"Task {task.key} is {task.state} again.", task_path(task.key))
+
+
+def cancel_task(acting: Acting) -> Done:
+    """Calls a task off."""
+    task = acting.queue.cancel(acting.task().key, reason=acting.reason, by=acting.by)
+    return Done(f"Task {task.key} is {task.state}.", task_path(task.key))
+
+
+def update_task(acting: Acting) -> Done:
+    """Changes a task's priority, tags or schedule."""
+    task, form = acting.task(), acting.form
+    tags = optional(form, "tags")
+    changed = acting.queue.update(
+        task.key,
+        priority=number_of(form, "priority"),
+        tags=None if tags is None else json_of(tags, "tags"),
+        delay=optional(form, "delay"),
+        by=acting.by,
+    )
+    return Done(f"Task {changed.key} is changed.", task_path(changed.key))
+
+
+def repeat_task(acting: Acting) -> Done:
+    """Makes a new task like a final one."""
+    old = acting.task()
+    task = acting.queue.repeat(old.key)
+    return Done(f"Task {task.key} is made like task {old.key}.", task_path(task.key))
+
+
+def new_task(acting: Acting) -> Done:
+    """Makes a task of the form's arguments."""
+    form = acting.form
+    lane = optional(form, "lane")
+    acting.check_lane(lane or "default")
+    options: dict[str, Any] = {
+        "name": optional(form, "name"),
+        "lane": lane,
+        "key": optional(form, "key"),
+        "delay": optional(form, "delay"),
+        "priority": number_of(form, "priority"),
+    }
+    given = {name: value for name, value in options.items() if value is not None}
+    task = acting.queue.new(_arguments(form), **given)
+    return Done(f"Task {task.key} is {task.state}.", task_path(task.key))
+
+
+def pause(acting: Acting) -> Done:
+    """Has no task of a scope leased."""
+    scope = _scope(acting.form)
+    acting.check_lane(scope.get("lane"))
+    acting.queue.pause(
+        until=optional(acting.form, "until"),
+        cancel_running="cancel_running" in acting.form,
+        by=acting.by,
+        reason=acting.reason,
+        **scope,
+    )
+    return Done(f"Paused: {_scope_words(scope)}.", "/limits")
+
+
+def resume(acting: Acting) -> Done:
+    """Ends a pause."""
+    scope = _scope(acting.form)
+    acting.check_lane(scope.get("lane"))
+    acting.queue.resume(by=acting.by, reason=acting.reason, **scope)
+    return Done(f"Resumed: {_scope_words(scope)}.", "/limits")
+
+
+def set_limit(acting: Acting) -> Done:
+    """Bounds how many run, or begin."""
+    acting.check_lane(None)
+    form = acting.form
+    running, rate = number_of(form, "running"), optional(form, "rate")
+    if running is None and rate is None:
+        raise ArgumentError("running", running, "a number or a rate; to lift a limit is an own act")
+    name = form.get("limit", "")
+    per = optional(form, "per")
+    acting.queue.set_limit(
+        name, running=running, rate=rate, per=per, by=acting.by, reason=acting.reason
+    )
+    return Done(f"Limit {name} is set.", "/limits")
+
+
+def lift_limit(acting: Acting) -> Done:
+    """Leaves a limit without bounds."""
+    acting.check_lane(None)
+    name = acting.form.get("limit", "")
+    per = optional(acting.form, "per")
+    acting.queue.set_limit(name, per=per, by=acting.by, reason=acting.reason)
+    return Done(f"Limit {name} is lifted.", "/limits")
+
+
+def pause_schedule(acting: Acting) -> Done:
+    """Has the dues of a schedule make nothing."""
+    found = _schedule(acting)
+    found.pause(by=acting.by, reason=acting.reason, via=acting.person.via)
+    return Done(f"Schedule {found.name} is paused.", "/schedules")
+
+
+def resume_schedule(acting: Acting) -> Done:
+    """Has the dues of a schedule make tasks again."""
+    found = _schedule(acting)
+    found.resume(by=acting.by, reason=acting.reason, via=acting.person.via)
+    return Done(f"Schedule {found.name} makes tasks again.", "/schedules")
+
+
+def trigger_schedule(acting: Acting) -> Done:
+    """Makes one more task of a schedule now."""
+    found = _schedule(acting)
+    task = found.trigger(by=acting.by, reason=acting.reason, via=acting.person.via)
+    if task is None:
+        return Done(f"A task of schedule {found.name} is open: none was made.", "/schedules")
+    return Done(f"Schedule {found.name} has made task {task.key}.", task_path(task.key))
+
+
+def preview_backfill(acting: Acting) -> Done:
+    """Says which tasks a backfill would make."""
+    found = _schedule(acting)
+    since, until = _span(acting.form)
+    dues = found.backfill(since, until, preview=True)
+    if not dues:
+        return Done(f"Schedule {found.name} had no due in that time.", "/schedules")
+    first, last = show_instant(dues[0]), show_instant(dues[-1])
+    words = f"A backfill of {found.name} would make {len(dues):,} tasks, for {first} to {last}."
+    path = f"/schedules?fill={quote(found.name, safe='')}"
+    return Done(words, f"{path}&since={_word(since)}&until={_word(until)}&dues={len(dues)}")
+
+
+def backfill_schedule(acting: Acting) -> Done:
+    """Makes the tasks of past dues; no more than the preview said."""
+    found = _schedule(acting)
+    since, until = _span(acting.form)
+    limit = number_of(acting.form, "dues")
+    if limit is None:
+        raise ArgumentError("dues", None, "the number of dues of the preview")
+    made = found.backfill(
+        since,
+        until,
+        limit=max(1, limit),
+        by=acting.by,
+        reason=acting.reason,
+        via=acting.person.via,
+    )
+    return Done(f"Schedule {found.name} has made {len(made):,} tasks.", "/schedules")
+
+
+def verify_log(acting: Acting) -> Done:
+    """Begins to verify the log."""
+    begun = acting.checking.start(acting.by)
+    words = "Verifying has begun." if begun else "A verification runs already."
+    return Done(words, "/integrity")
+
+
+def _schedule(acting: Acting) -> QueueSchedule:
+    found = acting.queue.schedules.named(acting.path["name"])
+    acting.check_lane(found.look().planned.call.lane or "default")
+    return found
+
+
+def _span(form: Mapping[str, str]) -> tuple[datetime, datetime]:
+    return instant_of(form, "since"), instant_of(form, "until")
+
+
+def _word(at: datetime) -> str:
+    return quote(at.isoformat(), safe="")
+
+
+def _arguments(form: Mapping[str, str]) -> dict[str, Any]:
+    """The tags that the form says: as JSON, and argument by argument."""
+    tags = json_of(optional(form, "tags") or "{}", "tags")
+    if not isinstance(tags, dict):
+        raise ArgumentError("tags", tags, "a JSON object")
+    for field, text in form.items():
+        kind, _, name = field.partition(":")
+        if kind == "text" and (text or f"given:{name}" in form):
+            tags[name] = text
+        elif kind == "json" and text:
+            tags[name] = json_of(text, name)
+    return tags
+
+
+def _scope(form: Mapping[str, str]) -> ScopeOptions:
+    """What a pause is about, by a form's fields."""
+    found: ScopeOptions = {}
+    if (lane := optional(form, "lane")) is not None:
+        found["lane"] = lane
+    if (name := optional(form, "name")) is not None:
+        found["name"] = name
+    if (limit := optional(form, "limit")) is not None:
+        found["limit"] = limit
+    if (value := optional(form, "value")) is not None:
+        found["value"] = value
+    tags = optional(form, "tags")
+    if tags is not None:
+        found["tags"] = json_of(tags, "tags")
+    if not found and "everything" not in form:
+        raise ArgumentError("scope", "", "a lane, a name or a limit, or everything, ticked")
+    return found
+
+
+def _scope_words(scope: ScopeOptions) -> str:
+    tags = scope.get("tags") or {}
+    found = Scope(scope.get("lane"), scope.get("name"), scope.get("limit"), scope.get("value"))
+    words = scope_words(found)
+    return f"{words} with tags {', '.join(sorted(tags))}" if tags else words

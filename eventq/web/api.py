@@ -1,0 +1,80 @@
+"""The description of the JSON API, made from the table of routes; nothing is served here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from eventq.core.version import __version__
+from eventq.web.routes import PAGES, ConsolePage
+
+AT = {
+    "name": "at",
+    "in": "query",
+    "description": "The position of the log as of which to answer; without it, now.",
+    "schema": {"type": "integer", "minimum": 0},
+}
+PROBLEM = {
+    "type": "object",
+    "properties": {"status": {"type": "integer"}, "problem": {"type": "string"}},
+    "required": ["status", "problem"],
+}
+
+
+def api_path(page: ConsolePage) -> str:
+    """Where a page is found as JSON."""
+    return f"/api{page.path}" if page.path != "/" else "/api/now"
+
+
+def describe_api() -> dict[str, Any]:
+    """The API in OpenAPI 3.1."""
+    schemas, parts = msgspec.json.schema_components(
+        [page.answer for page in PAGES], ref_template="#/components/schemas/{name}"
+    )
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "eventq",
+            "version": __version__,
+            "description": "What the pages of the console show, as JSON; it changes nothing.",
+        },
+        "paths": {
+            api_path(page): {"get": _operation(page, schema)}
+            for page, schema in zip(PAGES, schemas, strict=True)
+        },
+        "components": {"schemas": {**parts, "Problem": PROBLEM}},
+    }
+
+
+def _operation(page: ConsolePage, schema: dict[str, Any]) -> dict[str, Any]:
+    asked = msgspec.json.schema(page.question)
+    [found] = asked["$defs"].values()
+    parameters = []
+    for name, kind in found["properties"].items():
+        in_path = "{" + name + "}" in page.path
+        parameters.append(
+            {
+                "name": name,
+                "in": "path" if in_path else "query",
+                "required": in_path,
+                "schema": kind,
+            }
+        )
+    problem = {
+        "description": "It is refused, or there is no such thing; `problem` says why.",
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+    return {
+        "operationId": page.name,
+        "summary": (page.model.__doc__ or page.title).partition("\n")[0],
+        "parameters": [*parameters, AT],
+        "responses": {
+            "200": {
+                "description": page.title,
+                "content": {"application/json": {"schema": schema}},
+            },
+            "202": {"description": "The log is being folded up to there; ask again."},
+            "default": problem,
+        },
+    }

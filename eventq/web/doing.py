@@ -1,0 +1,74 @@
+"""A POST: who, whether they may, whether the form is ours and new; then the act, once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from eventq.web.access import Person
+from eventq.web.acting import Acting, Done
+from eventq.web.answering import Problem, path_words, problem_of
+from eventq.web.console import Console
+from eventq.web.form import optional, read_form
+from eventq.web.routes import Act
+
+
+async def act(console: Console, each: Act, request: Request) -> Response:
+    """The answer to a POST: to the page that shows what was done, or why nothing was."""
+    person = await console.person(request)
+    if person is None:
+        return console.nobody(request)
+    try:
+        form = await read_form(request)
+        refusal = _refusal(console, each, person, request, form)
+        if refusal is not None:
+            return console.problem(request, person, refusal)
+        run = partial(_run, console, each, person, path_words(request), form)
+        done = await console.in_thread(run)
+    except Exception as error:  # noqa: BLE001 - told in words
+        return console.problem(request, person, problem_of(error))
+    told = console.told.put(done.words, person)
+    return RedirectResponse(console.url(request, done.path, done=told), 303)
+
+
+def _refusal(
+    console: Console, each: Act, person: Person, request: Request, form: Mapping[str, str]
+) -> Problem | None:
+    """Why this form does nothing."""
+    if not person.may(each.right):
+        words = "This console only looks." if console.options.read_only else "You may not do that."
+        return Problem(403, words)
+    if not console.is_own_form(request, person, form):
+        return console.stale_form()
+    if console.options.require_reason and optional(form, "reason") is None:
+        words = "A reason is asked for here; nothing was done. Go back and give one."
+        return Problem(422, words)
+    return None
+
+
+def _run(
+    console: Console,
+    each: Act,
+    person: Person,
+    path: Mapping[str, str],
+    form: Mapping[str, str],
+) -> Done:
+    """Acts, unless this very form has been sent before: then what it did is told again."""
+    acting = Acting(console.queue, console.checking, person, path, form)
+    if not form.get("form_id"):
+        # Made by hand: each is another one.
+        return each.do(acting)
+    name = f"{person.name}\0{form['form_id']}"
+    before = console.sent.begin(name)
+    if before is not None:
+        return before
+    try:
+        done = each.do(acting)
+    except BaseException:
+        console.sent.forget(name)
+        raise
+    console.sent.end(name, done)
+    return done

@@ -1,0 +1,157 @@
+"""The pulse of a live queue: one thread looks at the log for all pages that watch.
+
+It says where the log ends and how many tasks are in each state; pages ask for the rest themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from eventq.errors import EventqError
+from eventq.host.bell import Bell
+from eventq.host.logger import SafeLogger
+from eventq.node.node import Node
+from eventq.replay.query import state_counts
+
+logger = SafeLogger("eventq.web")
+
+# Without an append, tasks become ready all the same.
+LOOK_S = 1.0
+# Between two beats: quick enough for an eye, and seldom enough for the machine.
+REST_S = 0.1
+MOST_WATCHERS = 100
+
+
+class Beat(Struct, frozen=True):
+    """What pages are told."""
+
+    seq: int
+    at: int
+    counts: dict[str, int]
+    problem: str | None = None
+    """Why the log cannot be read now."""
+
+
+class Watcher:
+    """One open page. It sees the newest beat, and misses those in between."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.beat: Beat | None = None
+        self._loop = loop
+        self._news = asyncio.Event()
+
+    def tell(self, beat: Beat) -> None:
+        """Says something new, from any thread."""
+        self.beat = beat
+        self.wake()
+
+    def wake(self) -> None:
+        """Ends its wait, though there is nothing new."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._news.set)
+
+    async def next(self, timeout_s: float) -> Beat | None:
+        """The newest beat, once there is one that was not seen; None when time is up."""
+        try:
+            await asyncio.wait_for(self._news.wait(), timeout_s)
+        except TimeoutError:
+            return None
+        self._news.clear()
+        return self.beat
+
+
+class Pulse:
+    """Beats while anybody watches."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._lock = threading.Lock()
+        self._watchers: set[Watcher] = set()
+        self._thread: threading.Thread | None = None
+        self._bell = Bell()
+        self._closed = False
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it beats no more."""
+        return self._closed
+
+    def join(self, watcher: Watcher) -> bool:
+        """Has somebody watch; False where too many do."""
+        with self._lock:
+            if self._closed or len(self._watchers) >= MOST_WATCHERS:
+                return False
+            self._watchers.add(watcher)
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, name="eventq-console-pulse", daemon=True
+                )
+                self._thread.start()
+        self._bell.ring()
+        return True
+
+    def leave(self, watcher: Watcher) -> None:
+        """Somebody watches no more; may come twice."""
+        with self._lock:
+            self._watchers.discard(watcher)
+        self._bell.ring()
+
+    def close(self) -> None:
+        """Ends it, and waits until it has ended; may come twice."""
+        with self._lock:
+            self._closed = True
+            watchers, self._watchers = self._watchers, set()
+            thread = self._thread
+        for watcher in watchers:
+            watcher.wake()
+        self._bell.ring()
+        if thread is not None:
+            thread.join()
+
+    def _run(self) -> None:
+        watch = self._node.log.watch(self._bell.ring)
+        last: Beat | None = None
+        try:
+            while self._goes_on():
+                beat = self._look()
+                if last is None or _is_news(last, beat):
+                    last = beat
+                    self._publish(beat, lambda _watcher: True)
+                else:
+                    newest = last
+                    self._publish(newest, lambda watcher: watcher.beat is None)
+                time.sleep(REST_S)
+                self._bell.wait(LOOK_S)
+        finally:
+            watch.close()
+
+    def _goes_on(self) -> bool:
+        """Whether anybody watches; if not, the next one begins a new thread."""
+        with self._lock:
+            if not self._watchers:
+                self._thread = None
+            return bool(self._watchers)
+
+    def _publish(self, beat: Beat, wants: Callable[[Watcher], bool]) -> None:
+        with self._lock:
+            watchers = [watcher for watcher in self._watchers if wants(watcher)]
+        for watcher in watchers:
+            watcher.tell(beat)
+
+    def _look(self) -> Beat:
+        try:
+            with self._node.reading() as projection:
+                now = self._node.now()
+                return Beat(projection.seq, now, state_counts(projection, now=now))
+        except EventqError as error:
+            logger.warning("the log cannot be read", extra={"error": str(error)})
+            return Beat(0, 0, {}, str(error))
+
+
+def _is_news(last: Beat, beat: Beat) -> bool:
+    return (last.seq, last.counts, last.problem) != (beat.seq, beat.counts, beat.problem)

@@ -1,0 +1,126 @@
+"""A GET of a page: the moment, the question, the model, and its form as HTML or JSON."""
+
+from __future__ import annotations
+
+from concurrent.futures import wait
+from functools import partial
+from typing import Any
+
+import msgspec
+from anyio.to_thread import run_sync
+from msgspec import Struct
+from starlette.requests import Request
+from starlette.responses import Response
+
+from eventq.errors import ArgumentError
+from eventq.web.access import Person
+from eventq.web.answering import as_json, is_api, path_words, problem_of
+from eventq.web.console import Console
+from eventq.web.past import FoldProgress, Job
+from eventq.web.routes import ConsolePage
+from eventq.web.sight import At, Live, Sight, When, live_sight
+
+# A page of the past that takes longer is answered with how far it has come.
+PATIENT_S = 1.0
+LOOKS = 4
+# Who asked has closed the connection: nobody reads this.
+GONE = 499
+
+
+class Looking:
+    """One look at a page: who looks, by which request, at which moment."""
+
+    def __init__(
+        self, console: Console, page: ConsolePage, person: Person, request: Request
+    ) -> None:
+        self._console = console
+        self._page = page
+        self._person = person
+        self._request = request
+        self._question = question_of(page, request)
+        self._veil = console.veil(person)
+
+    async def answer(self, when: When) -> Response:
+        """The page, or how far it has come."""
+        if isinstance(when, Live) and not self._page.folds:
+            return self._shown(when, await self._console.in_thread(self._live_model))
+        job = await self._asked(when)
+        if job is None:
+            return Response(None, GONE)
+        if not job.future.done():
+            return self._working(when, job.progress)
+        return self._shown(when, job.future.result())
+
+    def _live_model(self) -> Any:  # noqa: ANN401 - the page's model
+        console = self._console
+        return self._tell(live_sight(console.node, console.log))
+
+    def _tell(self, sight: Sight) -> Any:  # noqa: ANN401 - the page's model
+        return self._page.model(sight, self._question, self._veil)
+
+    async def _asked(self, when: When) -> Job | None:
+        """The job that makes the page, a second later; None if who asked has gone."""
+        console = self._console
+        word = "end" if isinstance(when, Live) else str(when.seq)
+        point = await console.in_thread(partial(console.point_of, word))
+        key = (self._page.name, self._question, word, self._veil.key)
+        job = console.past.ask(key, point, self._tell, keeps=isinstance(when, At))
+        for _ in range(LOOKS):
+            waiting = partial(wait, [job.future], PATIENT_S / LOOKS)
+            done = await run_sync(waiting, limiter=console.waiting)
+            if done.done:
+                return job
+            if await self._request.is_disconnected():
+                console.past.leave(key)
+                return None
+        return job
+
+    def _working(self, when: When, progress: FoldProgress) -> Response:
+        """That it takes longer, and how far it has come: the browser asks again by itself."""
+        headers = {"retry-after": "1"}
+        if is_api(self._request):
+            return as_json(progress, 202, headers)
+        values = {"title": self._page.title, "progress": progress}
+        response = self._console.page(
+            self._request, self._person, "working.html", values, status=202, when=when
+        )
+        response.headers.update({**headers, "refresh": "1"})
+        return response
+
+    def _shown(self, when: When, model: Any) -> Response:  # noqa: ANN401 - the page's model
+        if is_api(self._request):
+            return as_json(model)
+        values = {
+            "model": model,
+            "title": self._page.title,
+            "seq": model.seq,
+            "follows": self._page.is_live and isinstance(when, Live),
+            "check": self._console.checking.last,
+            "asked": dict(self._request.query_params),
+        }
+        return self._console.page(
+            self._request, self._person, self._page.template, values, when=when
+        )
+
+
+async def look(console: Console, page: ConsolePage, person: Person, request: Request) -> Response:
+    """The answer to a GET of a page by somebody who may see it."""
+    try:
+        await console.note_ends()
+        when = await console.when(request)
+        if when is None:
+            return await console.go(request)
+        return await Looking(console, page, person, request).answer(when)
+    except Exception as error:  # noqa: BLE001 - told in words
+        return console.problem(request, person, problem_of(error))
+
+
+def question_of(page: ConsolePage, request: Request) -> Struct:
+    """What is asked of a page. Raises ArgumentError."""
+    names = page.question.__struct_fields__
+    given: dict[str, Any] = {n: v for n, v in request.query_params.items() if n in names}
+    given.update(path_words(request))
+    try:
+        return msgspec.convert(given, page.question, strict=False)
+    except msgspec.ValidationError as error:
+        raise ArgumentError("query", str(error), "what this page can be asked") from None

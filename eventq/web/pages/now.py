@@ -1,0 +1,276 @@
+"""The page Now: how many tasks are in each state, what runs, what is next, and which nodes live."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime
+
+from msgspec import Struct
+
+from eventq.audit.state import Held, take_state
+from eventq.core.durations import SECOND_US
+from eventq.core.members import Member
+from eventq.core.projection import Projection
+from eventq.core.task import DEFAULT_LANE, Route, Task, TaskState, instant
+from eventq.eventlog.contract import EventLog
+from eventq.replay.blocking import waits_for
+from eventq.replay.fold import stored_kind, stored_of
+from eventq.replay.query import unhandled
+from eventq.web.pages.rows import TaskRow, task_rows
+from eventq.web.showing import Veil
+from eventq.web.sight import Sight
+
+SCHEDULED, LEASED, WAITING = TaskState.SCHEDULED, TaskState.LEASED, TaskState.WAITING
+# The last events of which rates are told: one read of a log.
+RATE_EVENTS = 2_000
+ROWS = 10
+GROUPS = 100
+# Kinds whose rates are told, in this order.
+TOLD_KINDS = ("created", "leased", "completed", "failed", "expired", "cancelled")
+
+
+class NowQuestion(Struct, frozen=True):
+    """Nothing is asked but the moment."""
+
+
+class Rate(Struct, frozen=True):
+    """How often something has happened lately."""
+
+    kind: str
+    count: int
+    per_minute: float
+
+
+class Group(Struct, frozen=True):
+    """The open tasks of one name in one lane."""
+
+    name: str | None
+    lane: str
+    ready: int
+    leased: int
+    scheduled: int
+    waiting: int
+    oldest_ready_at: datetime | None
+    """Since when the oldest of its ready tasks is to run."""
+
+
+class NodeRow(Struct, frozen=True):
+    """A node that runs."""
+
+    node: str
+    leases: int
+    slots: str | None
+    """How many tasks it takes at a time; None where it has not joined."""
+    names: list[str]
+    unnamed: bool
+    version: str | None
+    seen_at: datetime
+    """Its last sign of life."""
+
+
+class LeaseRow(Struct, frozen=True):
+    """A task that runs."""
+
+    task: TaskRow
+    node: str
+    since: datetime
+    lapses_at: datetime
+    note: str | None
+    done: float | None
+    total: float | None
+
+
+class NowModel(Struct, frozen=True):
+    """The queue at a moment."""
+
+    seq: int
+    at: datetime
+    counts: dict[str, int]
+    total: int
+    overdue: int
+    span_us: int
+    """The time that the rates are of."""
+    rates: list[Rate]
+    groups: list[Group]
+    more_groups: int
+    oldest_ready_at: datetime | None
+    leases: list[LeaseRow]
+    ready: list[TaskRow]
+    scheduled: list[TaskRow]
+    expiring: list[TaskRow]
+    nodes: list[NodeRow]
+    held: dict[str, int]
+    unhandled: dict[str, int]
+    unknown: str | None
+    """What a newer eventq has written, so that this one cannot tell all."""
+
+
+def now_model(sight: Sight, question: NowQuestion, veil: Veil) -> NowModel:
+    """The queue at the sight's moment; O(open tasks)."""
+    del question
+    with sight.seen() as projection:
+        now = sight.at
+        state = take_state(projection, now, limit=ROWS)
+        tasks = list(projection.tasks.values())
+        nodes = _nodes(projection, now)
+        unnamed = unhandled(projection, now=now)
+        waits = waits_for(projection, state.ready, now)
+    # Outside: tasks never change, and others need the projection.
+    groups = _groups(tasks, now)
+    span_us, rates = _rates(sight.log, state.seq, state.at)
+    oldest = [group.oldest_ready_at for group in groups if group.oldest_ready_at is not None]
+    leases = [
+        _lease(held, row, veil)
+        for held in state.leases
+        for row in task_rows([held.task], now, veil)
+    ]
+    return NowModel(
+        seq=state.seq,
+        at=instant(state.at),
+        counts=state.counts,
+        total=state.total,
+        overdue=state.overdue,
+        span_us=span_us,
+        rates=rates,
+        groups=groups[:GROUPS],
+        more_groups=max(0, len(groups) - GROUPS),
+        oldest_ready_at=min(oldest, default=None),
+        leases=leases,
+        ready=task_rows(state.ready, now, veil, waits),
+        scheduled=task_rows(state.waiting, now, veil),
+        expiring=task_rows(state.expiring, now, veil),
+        nodes=nodes,
+        held=state.held,
+        unhandled=unnamed,
+        unknown=None if state.unknown is None else f"{state.unknown[1]} at {state.unknown[0]}",
+    )
+
+
+def _lease(held: Held, row: TaskRow, veil: Veil) -> LeaseRow:
+    told = held.task.progress
+    return LeaseRow(
+        row,
+        held.worker,
+        instant(held.leased_at),
+        instant(held.lapses_at),
+        None if told is None else veil.of_task(held.task).text(told.note) or None,
+        None if told is None else told.done,
+        None if told is None else told.total,
+    )
+
+
+class Tally:
+    """The open tasks of one route, counted."""
+
+    __slots__ = ("leased", "oldest", "ready", "scheduled", "waiting")
+
+    def __init__(self) -> None:
+        self.ready = self.leased = self.scheduled = self.waiting = 0
+        self.oldest: int | None = None
+
+    def add(self, other: Tally) -> None:
+        """Counts those of another route too."""
+        self.ready += other.ready
+        self.leased += other.leased
+        self.scheduled += other.scheduled
+        self.waiting += other.waiting
+        if other.oldest is not None and (self.oldest is None or other.oldest < self.oldest):
+            self.oldest = other.oldest
+
+
+def _groups(tasks: Iterable[Task], now: int) -> list[Group]:
+    """The open tasks by name and lane, those with the most ready ones first."""
+    found: dict[tuple[str | None, str], Tally] = {}
+    for route, tally in _tallies(tasks, now):
+        lane = DEFAULT_LANE if route.lane is None else route.lane
+        key = route.name, lane
+        if key in found:
+            found[key].add(tally)
+        else:
+            found[key] = tally
+    groups = [
+        Group(
+            name,
+            lane,
+            ready=tally.ready,
+            leased=tally.leased,
+            scheduled=tally.scheduled,
+            waiting=tally.waiting,
+            oldest_ready_at=None if tally.oldest is None else instant(tally.oldest),
+        )
+        for (name, lane), tally in found.items()
+    ]
+    return sorted(groups, key=lambda each: (-each.ready, -each.leased, each.name or "", each.lane))
+
+
+def _tallies(tasks: Iterable[Task], now: int) -> Iterable[tuple[Route, Tally]]:
+    """The tasks by route; most of equal routes share one object, which is quicker to look up."""
+    found: dict[int, tuple[Route, Tally]] = {}
+    # Each open task goes through here, hence no call too many.
+    for task in tasks:
+        route, state = task.route, task.recorded_state
+        known = found.get(id(route))
+        if known is None:
+            known = found[id(route)] = route, Tally()
+        tally = known[1]
+        if state is SCHEDULED:
+            at = task.scheduled_at_us
+            if at <= now or at == task.created_at_us:
+                tally.ready += 1
+                if tally.oldest is None or at < tally.oldest:
+                    tally.oldest = at
+            else:
+                tally.scheduled += 1
+        elif state is LEASED:
+            tally.leased += 1
+        elif state is WAITING:
+            tally.waiting += 1
+    return found.values()
+
+
+def _rates(log: EventLog, seq: int, at: int) -> tuple[int, list[Rate]]:
+    """What the last events before a position were, and how long they took."""
+    after = max(log.start().seq, seq - RATE_EVENTS)
+    kinds: Counter[str] = Counter()
+    began_at = at
+    if seq > after:
+        commits = log.read(after=after, limit=seq - after)
+        began_at = commits[0].at if commits else at
+        for commit in commits:
+            kinds.update(stored_kind(e.body) for e in stored_of(commit) if after < e.seq <= seq)
+    span_us = max(0, at - began_at)
+    minutes = max(span_us, SECOND_US) / (60 * SECOND_US)
+    return span_us, [
+        Rate(kind, kinds[kind], round(kinds[kind] / minutes, 1)) for kind in TOLD_KINDS
+    ]
+
+
+def _nodes(projection: Projection, now: int) -> list[NodeRow]:
+    """The nodes that run: those that hold leases, and those that have joined lately."""
+    members: dict[str, Member | None] = dict.fromkeys(projection.holders)
+    members.update({member.joined.worker: member for member in projection.alive_members(now)})
+    found = []
+    for name, member in sorted(members.items()):
+        holder = projection.holders.get(name)
+        signs = [] if holder is None else [holder.seen_at]
+        signs += [] if member is None else [member.at]
+        joined = None if member is None else member.joined
+        found.append(
+            NodeRow(
+                node=name,
+                leases=0 if holder is None else len(holder.tasks),
+                slots=None if joined is None else _slots(joined.lanes, joined.slots),
+                names=[] if joined is None else list(joined.names),
+                unnamed=joined is None or joined.unnamed,
+                version=None if joined is None else joined.version,
+                seen_at=instant(max(signs)),
+            )
+        )
+    return found
+
+
+def _slots(lanes: dict[str, int] | None, slots: int) -> str:
+    if lanes is None:
+        return str(slots)
+    return ", ".join(f"{lane} {count}" for lane, count in sorted(lanes.items()))

@@ -1,0 +1,342 @@
+"""The page of one task: its story in words, attempts, log lines, values, neighbours, raw events."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Struct
+
+from eventq.audit.history import Step, steps_of
+from eventq.audit.lookup import read_history
+from eventq.audit.phrases import progress_words, wait_words
+from eventq.audit.why import why
+from eventq.core.commits import Event, Unknown
+from eventq.core.events import Created, Noted, Retried, Told, Updated
+from eventq.core.projection import Projection
+from eventq.core.task import Task, instant
+from eventq.core.values import ErrorInfo
+from eventq.errors import TaskNotFoundError
+from eventq.eventlog.contract import EventLog
+from eventq.replay.attempts import past_attempts
+from eventq.replay.blocking import waits_for
+from eventq.replay.fold import fold_events
+from eventq.replay.rule_words import bucket_words
+from eventq.web.pages.rows import TaskRow, task_row
+from eventq.web.showing import HIDDEN, TaskVeil, Veil, json_tree
+from eventq.web.sight import Sight
+
+# What has more is read with `eventq history`.
+EVENTS_SHOWN = 500
+LINES_SHOWN = 500
+NEIGHBOURS = 50
+
+
+class TaskQuestion(Struct, frozen=True):
+    """Which task."""
+
+    key: str
+
+
+class StepRow(Struct, frozen=True):
+    """One event, in words."""
+
+    seq: int
+    at: datetime
+    since_us: int | None
+    kind: str
+    state: str
+    node: str | None
+    words: str
+    is_damage: bool
+
+
+class AttemptRow(Struct, frozen=True):
+    """One attempt."""
+
+    attempt: int
+    fence: int
+    node: str
+    started_at: datetime
+    ended_at: datetime | None
+    took_us: int | None
+    outcome: str
+    error: ErrorInfo | None
+    late: str | None
+    lines: list[LineRow]
+
+
+class LineRow(Struct, frozen=True):
+    """What a worker logged, as far as its handler keeps that."""
+
+    at: datetime
+    level: str
+    text: str
+
+
+class Neighbour(Struct, frozen=True):
+    """A task that this one waits for, or that waits for it."""
+
+    key: str
+    number: int
+    state: str
+
+
+class EventRow(Struct, frozen=True):
+    """An event as the log holds it."""
+
+    seq: int
+    at: datetime
+    kind: str
+    body: Any
+
+
+class TaskModel(Struct, frozen=True):
+    """One task at a moment."""
+
+    seq: int
+    at: datetime
+    row: TaskRow
+    last_seq: int
+    """Position of its last event: a form that is older acts on another state."""
+    facts: list[tuple[str, str]]
+    instants: list[tuple[str, datetime]]
+    is_final: bool
+    is_pending: bool
+    progress: tuple[float, float | None, str, datetime] | None
+    progress_words: str | None
+    result: Any
+    result_missing: str | None
+    has_result: bool
+    saved: Any
+    error: ErrorInfo | None
+    steps: list[StepRow]
+    more_steps: int
+    attempts: list[AttemptRow]
+    waits: list[Neighbour]
+    """What it still waits for."""
+    awaited_by: list[Neighbour]
+    flow: int | None
+    events: list[EventRow]
+    commands: list[str]
+
+
+class WhyModel(Struct, frozen=True):
+    """Why a task was or was not dispatched."""
+
+    seq: int
+    at: datetime
+    key: str
+    state: str
+    verdict: str
+    notes: list[str]
+
+
+def task_model(sight: Sight, question: TaskQuestion, veil: Veil) -> TaskModel:
+    """One task at the sight's moment; by index, and by what is open then.
+
+    Raises TaskNotFoundError.
+    """
+    history = read_history(sight.log, question.key, sight.point)
+    task, waits, after, before = _in_projection(sight, history)
+    task = task.as_of(sight.at)
+    _check_seen(task, veil)
+    hidden = veil.of_tags(_tag_texts(history))
+    steps = list(steps_of(sight.log, history))
+    words = {} if waits is None else {task.number: waits}
+    told = task.progress
+    return TaskModel(
+        seq=sight.seq,
+        at=instant(sight.at),
+        row=task_row(task, sight.at, veil, words),
+        last_seq=last_change(history),
+        facts=[(name, hidden.words(text)) for name, text in _facts(task, veil)],
+        instants=_instants(task),
+        is_final=task.ending is not None,
+        is_pending=str(task.state) in {"scheduled", "ready", "waiting"},
+        progress=None if told is None else (told.done, told.total, hidden.text(told.note), told.at),
+        progress_words=None if told is None else progress_words(told.done, told.total),
+        result=hidden.value(json_tree(task.result_json)),
+        result_missing=task.result_missing,
+        has_result=task.result_json is not None,
+        saved=hidden.value(json_tree(task.saved_json)),
+        error=hidden.error(task.last_error),
+        steps=[_step_row(step, hidden) for step in steps[-EVENTS_SHOWN:]],
+        more_steps=max(0, len(steps) - EVENTS_SHOWN),
+        attempts=_attempts(sight.log, history, hidden),
+        waits=before,
+        awaited_by=after,
+        flow=task.flow,
+        events=[_event_row(event, hidden) for event in history[-EVENTS_SHOWN:]],
+        commands=commands_of(sight, task.key),
+    )
+
+
+def why_model(sight: Sight, question: TaskQuestion, veil: Veil) -> WhyModel:
+    """Why a task was or was not dispatched; it may fold the log up to when the task was ready.
+
+    Raises TaskNotFoundError.
+    """
+    found = why(sight.log, question.key, sight.point)
+    _check_seen(found.task, veil)
+    hidden = veil.of_tags(_tag_texts(read_history(sight.log, question.key, sight.point)))
+    told = found.task.progress
+    note = told.note if told is not None and veil.hides_values else ""
+    return WhyModel(
+        seq=found.seq,
+        at=instant(found.at),
+        key=found.task.key,
+        state=str(found.task.state),
+        verdict=hidden.words(found.verdict),
+        # Where nobody may see values, neither what the attempt said of itself.
+        notes=[hidden.words(each.replace(note, HIDDEN) if note else each) for each in found.notes],
+    )
+
+
+def last_change(history: list[Event]) -> int:
+    """The last event that may matter to who acts on the task: what it tells does not."""
+    return next((e.seq for e in reversed(history) if not isinstance(e.body, Told)), 0)
+
+
+def commands_of(sight: Sight, key: str) -> list[str]:
+    """What says the same on the command line, quoted for a shell."""
+    at = [] if sight.is_live else ["--at", str(sight.seq)]
+    place = ["--url", sight.log.url]
+    if sight.log.namespace != "default":
+        place += ["--namespace", sight.log.namespace]
+    words = [["eventq", command, *place, *at, "--", key] for command in ("why", "history")]
+    return [shlex.join(each) for each in words]
+
+
+def _check_seen(task: Task, veil: Veil) -> None:
+    """A task of another lane is as good as none."""
+    if not veil.sees(task.lane):
+        raise TaskNotFoundError(task.key)
+
+
+def _in_projection(
+    sight: Sight, history: list[Event]
+) -> tuple[Task, str | None, list[Neighbour], list[Neighbour]]:
+    """The task, what keeps it from running, who waits for it, and whom it waits for."""
+    task = fold_events(sight.log.namespace, history)
+    assert task is not None, "a history that was found is not empty"
+    with sight.seen() as projection:
+        # Its own history does not tell when its wait has ended; but it may know more by now.
+        known = projection.tasks.get(task.number)
+        if known is not None and projection.seq >= history[-1].seq:
+            task = known
+        words = waits_for(projection, [task], sight.at).get(task.number)
+        wait = projection.waits.by_task.get(task.number)
+        numbers = [] if wait is None else sorted(wait.open | wait.failed)
+        later = sorted(projection.waits.by_predecessor.get(task.number, ()))
+        before = _neighbours(projection, numbers, sight.at)
+        after = _neighbours(projection, later, sight.at)
+    return task, words, after, before
+
+
+def _neighbours(projection: Projection, numbers: list[int], now: int) -> list[Neighbour]:
+    found = []
+    for number in numbers[:NEIGHBOURS]:
+        task = projection.tasks.get(number)
+        key = str(number) if task is None else task.key
+        # What has ended is not there any more.
+        state = "final" if task is None else str(task.as_of(now).state)
+        found.append(Neighbour(key, number, state))
+    return found
+
+
+def _tag_texts(history: list[Event]) -> Iterable[bytes]:
+    """All tags that the task has ever had."""
+    for event in history:
+        body = event.body
+        if isinstance(body, Created | Updated) and body.tags is not UNSET:
+            yield bytes(body.tags)
+        elif isinstance(body, Retried) and body.reopens is not None:
+            yield bytes(body.reopens.tags)
+
+
+def _facts(task: Task, veil: Veil) -> list[tuple[str, str]]:
+    policy = task.policy
+    most = "any number" if policy.max_retries is None else f"{policy.max_retries:,}"
+    pairs: list[tuple[str, str | None]] = [
+        ("name", task.name),
+        ("lane", task.lane),
+        ("priority", str(task.priority)),
+        ("attempts", f"{task.attempt:,}"),
+        ("retries", f"{task.retry_count:,} of {most}"),
+        ("backoff", f"{policy.backoff}: next {wait_words(policy, task.retry_count + 1)}"),
+        ("node", task.worker),
+        ("schedule", task.schedule),
+        ("unique", None if veil.hides_values else task.unique),
+        ("limits", ", ".join(map(bucket_words, task.buckets)) or None),
+        ("share", None if veil.hides_values else task.share),
+        ("needs", ", ".join(task.needs) or None),
+        ("if one fails", task.if_failed if task.after else None),
+        ("lapses in a row", str(task.lapses) if task.lapses else None),
+        ("snoozes", str(task.snoozes) if task.snoozes else None),
+        ("ended because", task.final_reason or None),
+        ("cancelled by the end of", None if task.cause is None else f"task {task.cause}"),
+    ]
+    return [(name, text) for name, text in pairs if text is not None]
+
+
+def _instants(task: Task) -> list[tuple[str, datetime]]:
+    pairs = [
+        ("created", task.created_at),
+        ("due", task.due),
+        ("to run", task.scheduled_at),
+        ("started", task.started_at),
+        ("ended", task.finished_at),
+        ("expires", task.expires_at),
+    ]
+    return [(name, at) for name, at in pairs if at is not None]
+
+
+def _step_row(step: Step, hidden: TaskVeil) -> StepRow:
+    return StepRow(
+        seq=step.event.seq,
+        at=instant(step.event.decided_at),
+        since_us=step.since_us,
+        kind=step.event.kind,
+        state=str(step.state),
+        node=step.node,
+        words=hidden.words(step.reason),
+        is_damage=step.is_damage,
+    )
+
+
+def _attempts(log: EventLog, history: list[Event], hidden: TaskVeil) -> list[AttemptRow]:
+    lines: dict[int, list[LineRow]] = {}
+    for event in history:
+        if isinstance(event.body, Noted):
+            rows = [LineRow(instant(e.at), e.level, hidden.text(e.text)) for e in event.body.lines]
+            lines.setdefault(event.body.fence, []).extend(rows)
+    found = []
+    for each in past_attempts(log.namespace, history)[-EVENTS_SHOWN:]:
+        took = None if each.ended_at is None else each.ended_at - each.started_at
+        found.append(
+            AttemptRow(
+                attempt=each.attempt,
+                fence=each.fence,
+                node=each.node,
+                started_at=each.started_at,
+                ended_at=each.ended_at,
+                took_us=None if took is None else int(took.total_seconds() * 1_000_000),
+                outcome=each.outcome,
+                error=hidden.error(each.error),
+                late=each.late,
+                lines=lines.get(each.fence, [])[-LINES_SHOWN:],
+            )
+        )
+    return found
+
+
+def _event_row(event: Event, hidden: TaskVeil) -> EventRow:
+    body = event.body
+    raw = body.raw if isinstance(body, Unknown) else msgspec.json.encode(body)
+    fields: dict[str, Any] = msgspec.json.decode(raw)
+    fields.pop("kind", None)
+    return EventRow(event.seq, instant(event.at), event.kind, hidden.body(fields))

@@ -1,0 +1,180 @@
+"""What leaves the console of what users wrote: each value goes through a `Veil`, with no exception.
+
+It hides the tags that are secret, wherever their values stand, and all values from those who may
+not see any. Text is made safe to look at here too: no direction marks, no control characters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from eventq.core.task import Task
+from eventq.core.validation import check_tag_name
+from eventq.core.values import ErrorInfo
+from eventq.web.access import Person, Right
+
+HIDDEN = "(hidden)"
+# A shorter text stands in too many others to be taken out of them.
+LEAST_CHARACTERS = 3
+# What holds values in an event's body, by its field there.
+VALUE_FIELDS = frozenset({"result", "value", "saved", "error", "lines", "note", "unique", "share"})
+
+
+class Veil:
+    """What one person does not see. ``redact`` are names of tags that nobody sees."""
+
+    def __init__(self, person: Person, redact: frozenset[str]) -> None:
+        self.redact = redact
+        self.hides_values = not person.may(Right.VALUES)
+        self._lanes = person.lanes
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Persons whose veils have equal keys see the same."""
+        return self.hides_values, self._lanes
+
+    def sees(self, lane: str) -> bool:
+        """Whether tasks of a lane are shown one by one."""
+        return self._lanes is None or lane in self._lanes
+
+    def tags(self, tags: object) -> Any:  # noqa: ANN401 - JSON as it is shown
+        """Tags as they are shown."""
+        if not isinstance(tags, dict):
+            # No eventq wrote these.
+            return HIDDEN if self.hides_values or self.redact else tags
+        return {
+            name: HIDDEN if self.hides_values or name in self.redact else value
+            for name, value in tags.items()
+        }
+
+    def of_task(self, task: Task) -> TaskVeil:
+        """What is shown of what else was said about a task."""
+        return TaskVeil(self, [task.tags_json])
+
+    def of_tags(self, texts: Iterable[bytes]) -> TaskVeil:
+        """The same, for a task that has had all these tags."""
+        return TaskVeil(self, texts)
+
+    def bucket(self, value: str | None, per: str | None) -> str | None:
+        """The value that a limit is counted by."""
+        hides = value is not None and (self.hides_values or per in self.redact)
+        return HIDDEN if hides else value
+
+    def scope_tags(self, tags: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+        """The tags that a pause is about."""
+        hides = self.hides_values
+        return tuple((n, HIDDEN if hides or n in self.redact else text) for n, text in tags)
+
+
+class TaskVeil:
+    """What is shown of results, errors and log lines of one task, whose secret values it knows."""
+
+    def __init__(self, veil: Veil, texts: Iterable[bytes]) -> None:
+        self._veil = veil
+        found: set[str] = set()
+        for text in texts if veil.redact else ():
+            found.update(_secrets(msgspec.json.decode(text), veil.redact))
+        # The longest first: one may stand in another.
+        self._secrets = sorted(found, key=len, reverse=True)
+
+    def text(self, text: str) -> str:
+        """A message, a traceback or a line."""
+        if self._veil.hides_values:
+            return HIDDEN if text else text
+        for secret in self._secrets:
+            text = text.replace(secret, HIDDEN)
+        return text
+
+    def words(self, text: str) -> str:
+        """A sentence of ours, in which names and values may stand: those who see none see it."""
+        for secret in self._secrets:
+            text = text.replace(secret, HIDDEN)
+        return text
+
+    def value(self, value: Any) -> Any:  # noqa: ANN401 - any JSON value
+        """A result, or what an attempt saved."""
+        if self._veil.hides_values:
+            return None if value is None else HIDDEN
+        return self._cleared(value)
+
+    def error(self, error: ErrorInfo | None) -> ErrorInfo | None:
+        """An error; its type is no value."""
+        if error is None:
+            return None
+        return ErrorInfo(error.type, self.text(error.message), self.text(error.traceback))
+
+    def body(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """An event's body, as the log has it."""
+        shown: dict[str, Any] = {}
+        for name, value in body.items():
+            if name == "tags":
+                shown[name] = self._veil.tags(value)
+            elif name in VALUE_FIELDS and self._veil.hides_values:
+                shown[name] = HIDDEN
+            elif isinstance(value, dict):
+                shown[name] = self.body(value)
+            else:
+                shown[name] = self._cleared(value)
+        return shown
+
+    def _cleared(self, value: Any) -> Any:  # noqa: ANN401 - any JSON value
+        if isinstance(value, str):
+            return self.words(value)
+        if isinstance(value, dict):
+            redact = self._veil.redact
+            return {n: HIDDEN if n in redact else self._cleared(v) for n, v in value.items()}
+        if isinstance(value, list):
+            return [self._cleared(each) for each in value]
+        return value
+
+
+def check_redact(names: Iterable[str]) -> frozenset[str]:
+    """Names of tags that nobody is to see. Raises ArgumentError."""
+    found = frozenset(names)
+    for name in found:
+        check_tag_name(name)
+    return found
+
+
+def _secrets(tags: object, names: frozenset[str]) -> Iterable[str]:
+    if isinstance(tags, dict):
+        for name in names & tags.keys():
+            yield from _texts(tags[name])
+
+
+def _texts(value: object) -> Iterable[str]:
+    if isinstance(value, str):
+        if len(value) >= LEAST_CHARACTERS:
+            yield value
+            # As it stands in JSON, where that is another text.
+            yield msgspec.json.encode(value).decode()[1:-1]
+    elif isinstance(value, dict):
+        for each in value.values():
+            yield from _texts(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts(each)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        text = msgspec.json.encode(value).decode()
+        if len(text) >= LEAST_CHARACTERS:
+            yield text
+
+
+def safe_text(text: str) -> str:
+    r"""The text with each character that cannot be seen escaped, but for line ends and tabs.
+
+    >>> safe_text("a\x1b[31m\n\u202e")
+    'a\\x1b[31m\n\\u202e'
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
+
+
+def json_tree(text: bytes | Raw | None) -> Any:  # noqa: ANN401 - any JSON value
+    """The value of JSON text; None without any."""
+    return None if text is None else msgspec.json.decode(text)

@@ -1,0 +1,223 @@
+// The console's one script: the slider, what happens live, times in the viewer's zone, keys.
+// Every page works without it. It asks no other server, and puts no text in but as text.
+(() => {
+  "use strict";
+  const body = () => document.body;
+  const root = body().dataset.root;
+  const WAIT_MS = 1000;
+  const $ = (id) => document.getElementById(id);
+
+  // Times, in the viewer's zone; what they are in UTC stands in the title.
+  const format = new Intl.DateTimeFormat(undefined, {
+    year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit",
+  });
+  const localise = (within) => {
+    for (const time of within.querySelectorAll("time[datetime]")) {
+      const at = new Date(time.dateTime);
+      if (!Number.isNaN(at.getTime())) time.textContent = format.format(at);
+    }
+  };
+
+  const addressAt = (seq) => {
+    const address = new URL(location.href);
+    address.searchParams.delete("done");
+    if (seq === null) address.searchParams.delete("at");
+    else address.searchParams.set("at", seq);
+    return address;
+  };
+
+  // One page in the place of another, without a flash.
+  let asking = null, going = false;
+  const show = async (address, { keeps = false } = {}) => {
+    if (asking) asking.abort();
+    // Where somebody wants to go beats what happens live.
+    going = !keeps;
+    const mine = asking = new AbortController();
+    try {
+      const answer = await fetch(address, { signal: mine.signal, headers: { "X-Eventq-Part": "1" } });
+      if (answer.redirected && new URL(answer.url).pathname.endsWith("/start")) return location.assign(answer.url);
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      if (mine !== asking) return;
+      const scrolls = [...document.querySelectorAll(".scroll")].map((each) => each.scrollLeft);
+      $("main").replaceWith(page.getElementById("main"));
+      const [old, fresh] = [document.querySelector(".slider"), page.querySelector(".slider")];
+      if (old && fresh && !sliding) old.replaceWith(fresh);
+      document.querySelectorAll(".scroll").forEach((each, place) => { each.scrollLeft = scrolls[place] || 0; });
+      const now = page.body;
+      for (const name of ["at", "follows"]) {
+        if (name in now.dataset) body().dataset[name] = now.dataset[name]; else delete body().dataset[name];
+      }
+      body().dataset.head = now.dataset.head;
+      document.title = page.title;
+      const nav = page.querySelector("nav");
+      if (nav) document.querySelector("nav").replaceWith(nav);
+      if (!keeps) history.replaceState(null, "", answer.url);
+      ready();
+      going = false;
+      if (answer.status === 202) setTimeout(() => { if (mine === asking) show(address, { keeps }); }, 500);
+    } catch (error) {
+      if (error.name !== "AbortError") { going = false; lost(); }
+    }
+  };
+
+  // The slider: it asks when the hand rests for a moment.
+  let sliding = false, resting = null, playing = null;
+  const slideTo = (seq) => {
+    const head = Number(body().dataset.head);
+    show(addressAt(Math.max(0, Math.min(seq, head))));
+  };
+  const here = () => Number(body().dataset.at ?? body().dataset.head);
+  const stopPlaying = () => { clearInterval(playing); playing = null; if ($("play")) $("play").textContent = "Play"; };
+  const play = () => {
+    if (playing) return stopPlaying();
+    const span = Math.max(1, Math.round(Number(body().dataset.head) / 200));
+    playing = setInterval(() => {
+      if (here() >= Number(body().dataset.head)) return stopPlaying();
+      slideTo(here() + span);
+    }, 600);
+    $("play").textContent = "Stop";
+  };
+
+  // What happens live.
+  let stream = null, held = false, due = null, lastShown = 0;
+  const busy = () => {
+    const at = document.activeElement;
+    return held || going || sliding || "at" in body().dataset || document.hidden || document.querySelector("main details[open]") !== null
+      || (at && at.closest("main form") !== null) || String(getSelection()) !== "";
+  };
+  const refresh = () => {
+    if (due || !("follows" in body().dataset) || busy()) return;
+    const rest = Math.max(0, lastShown + WAIT_MS - performance.now());
+    due = setTimeout(() => {
+      due = null;
+      if (busy()) return;
+      lastShown = performance.now();
+      show(addressAt(null), { keeps: true });
+    }, rest);
+  };
+  const lost = () => {
+    const pulse = $("pulse");
+    if (pulse) { pulse.textContent = "Not connected"; pulse.classList.add("lost"); }
+  };
+  const beat = (event) => {
+    const told = JSON.parse(event.data);
+    if ("at" in body().dataset || held || going) return;
+    if (told.problem) return lost();
+    body().dataset.head = told.seq;
+    const pulse = $("pulse");
+    if (pulse) { pulse.textContent = "Live"; pulse.classList.remove("lost"); }
+    if ($("position")) $("position").textContent = told.seq.toLocaleString("en");
+    const slider = $("slider");
+    if (slider && !sliding) { slider.max = told.seq; slider.value = told.seq; }
+    for (const count of document.querySelectorAll("[data-count]")) {
+      const value = told.counts[count.dataset.count];
+      const text = value === undefined ? null : value.toLocaleString("en");
+      if (text !== null && text !== count.textContent) { count.textContent = text; count.classList.add("new"); setTimeout(() => count.classList.remove("new"), 600); }
+    }
+    refresh();
+  };
+  const listen = () => {
+    if (stream || "at" in body().dataset || !document.querySelector(".slider")) return;
+    stream = new EventSource(new URL("events", new URL(root, location.href)));
+    stream.addEventListener("beat", beat);
+    stream.addEventListener("bye", () => location.reload());
+    stream.addEventListener("error", () => {
+      lost();
+      // The browser tries again by itself, unless the server said that there is no stream.
+      if (stream && stream.readyState === EventSource.CLOSED) { deafen(); setTimeout(listen, 3000); }
+    });
+  };
+  const deafen = () => { if (stream) { stream.close(); stream = null; } };
+
+  // Keys.
+  let first = null, chosen = -1;
+  const rows = () => [...document.querySelectorAll("main [data-row]")];
+  const choose = (step) => {
+    const found = rows();
+    if (!found.length) return;
+    chosen = Math.max(0, Math.min(found.length - 1, chosen + step));
+    document.querySelectorAll("tr.chosen").forEach((row) => row.classList.remove("chosen"));
+    found[chosen].closest("tr").classList.add("chosen");
+    found[chosen].focus();
+  };
+  const hold = () => {
+    held = !held;
+    if ($("hold")) $("hold").textContent = held ? "Go on" : "Hold";
+    if (!held) refresh();
+  };
+  const keys = {
+    "/": () => $("search") && $("search").focus(),
+    "?": () => location.assign(new URL("help", new URL(root, location.href))),
+    "[": () => slideTo(here() - 1),
+    "]": () => slideTo(here() + 1),
+    j: () => choose(1),
+    k: () => choose(-1),
+    l: () => show(addressAt(null)),
+    h: hold,
+  };
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const typing = event.target.closest("input:not([type=range]), textarea, select");
+    if (typing) { if (event.key === "Escape") event.target.blur(); return; }
+    if (first === "g") {
+      first = null;
+      for (const link of document.querySelectorAll("nav a[data-key]")) {
+        if (link.dataset.key === event.key) { event.preventDefault(); link.click(); }
+      }
+      return;
+    }
+    if (event.key === "g") { first = "g"; setTimeout(() => { first = null; }, 1500); return; }
+    if (keys[event.key] && document.querySelector(".slider")) { event.preventDefault(); keys[event.key](); }
+  });
+
+  document.addEventListener("input", (event) => {
+    if (event.target.id !== "slider") return;
+    sliding = true;
+    stopPlaying();
+    clearTimeout(resting);
+    const seq = Number(event.target.value);
+    resting = setTimeout(() => { sliding = false; slideTo(seq); }, 150);
+  });
+  document.addEventListener("click", (event) => {
+    const at = event.target;
+    if (at.id === "play") play();
+    if (at.id === "hold") hold();
+    if (at.id === "earlier" || at.id === "later" || at.id === "live") { event.preventDefault(); stopPlaying(); show(at.href); }
+    if (at.dataset.copies) {
+      navigator.clipboard.writeText(at.previousElementSibling.textContent).then(() => { at.textContent = "Copied"; }, () => { at.textContent = "Select it, and copy"; });
+    }
+  });
+  document.addEventListener("submit", (event) => {
+    // Twice the same form is told by the server; here the second click is only spared.
+    const button = event.target.querySelector("button");
+    if (event.target.method === "post" && button) setTimeout(() => { button.disabled = true; }, 0);
+  });
+  window.addEventListener("pageshow", () => document.querySelectorAll("button:disabled").forEach((each) => { each.disabled = false; }));
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
+
+  const ready = () => {
+    chosen = -1;
+    localise(document);
+    document.querySelectorAll(".scripted").forEach((each) => { each.hidden = false; });
+    if ($("hold")) $("hold").textContent = held ? "Go on" : "Hold";
+    if ($("play")) $("play").textContent = playing ? "Stop" : "Play";
+    for (const command of document.querySelectorAll("[data-copy]")) {
+      if (command.nextElementSibling && command.nextElementSibling.dataset.copies) continue;
+      const button = document.createElement("button");
+      button.type = "button"; button.className = "quiet"; button.textContent = "Copy"; button.dataset.copies = "1";
+      command.after(button);
+    }
+    if ("at" in body().dataset) deafen(); else listen();
+    // What goes on beside the log tells nobody: it is asked.
+    if (document.querySelector("[data-runs]")) setTimeout(refresh, WAIT_MS);
+  };
+
+  // The start code comes behind the hash, which no server and no log sees.
+  const comeIn = $("come-in");
+  if (comeIn && location.hash.length > 1) {
+    $("code").value = location.hash.slice(1);
+    history.replaceState(null, "", location.pathname);
+    comeIn.submit();
+  }
+  ready();
+})();

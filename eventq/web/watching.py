@@ -1,0 +1,51 @@
+"""The event stream of a page: the pulse as server-sent events, as long as the person may look."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from eventq.web.access import Right
+from eventq.web.answering import Problem
+from eventq.web.console import Console
+from eventq.web.live import Watcher
+
+# A word now and then, so that proxies keep the stream, and a lost reader is found.
+WORD_S = 15.0
+# Rights may have been taken away since.
+ASK_AGAIN_S = 60.0
+
+
+def watch(console: Console, request: Request) -> Response:
+    """The stream; a page reads it until it is closed."""
+    watcher = Watcher(asyncio.get_running_loop())
+    if not console.pulse.join(watcher):
+        return console.problem(request, None, Problem(503, "Too many pages watch already."))
+    headers = {"x-accel-buffering": "no", "cache-control": "no-store"}
+    stream = _stream(console, request, watcher)
+    return StreamingResponse(stream, 200, headers, "text/event-stream")
+
+
+async def _stream(console: Console, request: Request, watcher: Watcher) -> AsyncIterator[bytes]:
+    asked_s = time.monotonic()
+    try:
+        yield b"retry: 2000\n\n"
+        while not console.pulse.is_closed:
+            beat = await watcher.next(WORD_S)
+            if time.monotonic() - asked_s > ASK_AGAIN_S:
+                person = await console.person(request)
+                if person is None or not person.may(Right.VIEW):
+                    yield b"event: bye\ndata: {}\n\n"
+                    return
+                asked_s = time.monotonic()
+            if beat is None:
+                yield b": still here\n\n"
+            else:
+                yield b"event: beat\ndata: " + msgspec.json.encode(beat) + b"\n\n"
+    finally:
+        console.pulse.leave(watcher)

@@ -1,0 +1,95 @@
+"""What happens live: one pulse for all pages, as long as anybody watches."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import eventq
+from eventq.web import live as live_module
+from eventq.web.live import Beat, Pulse, Watcher
+
+PATIENT_S = 60.0
+
+
+def pulse_of(queue: eventq.Queue) -> Pulse:
+    """The pulse of a queue."""
+    return Pulse(queue._node)
+
+
+def beats() -> list[threading.Thread]:
+    """The threads of pulses."""
+    return [t for t in threading.enumerate() if t.name == "eventq-console-pulse"]
+
+
+def test_all_who_watch_hear_of_an_append(queue: eventq.Queue) -> None:
+    """First how it stands, then what has come; by one thread for all."""
+    pulse = pulse_of(queue)
+
+    async def watch() -> list[Beat | None]:
+        watchers = [Watcher(asyncio.get_running_loop()) for _ in range(3)]
+        assert all(pulse.join(each) for each in watchers)
+        found = [await each.next(PATIENT_S) for each in watchers]
+        await asyncio.to_thread(queue.new, {"n": 1})
+        found += [await each.next(PATIENT_S) for each in watchers]
+        assert len(beats()) == 1
+        for each in watchers:
+            pulse.leave(each)
+        return found
+
+    found = asyncio.run(watch())
+    pulse.close()
+
+    assert [beat.seq for beat in found if beat] == [0, 0, 0, 1, 1, 1]
+    assert [beat.counts["ready"] for beat in found if beat] == [0, 0, 0, 1, 1, 1]
+
+
+def test_nobody_watches_and_nothing_beats(queue: eventq.Queue) -> None:
+    """The thread ends with the last who watches; the next one begins another."""
+    pulse = pulse_of(queue)
+
+    async def look() -> Beat | None:
+        watcher = Watcher(asyncio.get_running_loop())
+        pulse.join(watcher)
+        beat = await watcher.next(PATIENT_S)
+        pulse.leave(watcher)
+        return beat
+
+    for _ in range(2):
+        assert asyncio.run(look()) is not None
+        for thread in beats():
+            thread.join(PATIENT_S)
+        assert beats() == []
+    pulse.close()
+
+
+def test_too_many_are_not_heard(queue: eventq.Queue) -> None:
+    """There is a bound, and after the end nobody is let in."""
+    pulse = pulse_of(queue)
+
+    async def crowd() -> list[bool]:
+        loop = asyncio.get_running_loop()
+        count = live_module.MOST_WATCHERS + 1
+        return [pulse.join(Watcher(loop)) for _ in range(count)]
+
+    joined = asyncio.run(crowd())
+    pulse.close()
+
+    assert joined == [True] * live_module.MOST_WATCHERS + [False]
+    assert asyncio.run(crowd()) == [False] * len(joined)
+
+
+def test_the_end_wakes_who_waits(queue: eventq.Queue) -> None:
+    """A stream that waits for the next beat ends with the console."""
+    pulse = pulse_of(queue)
+
+    async def watch() -> None:
+        watcher = Watcher(asyncio.get_running_loop())
+        pulse.join(watcher)
+        await watcher.next(PATIENT_S)
+        waiting = asyncio.create_task(watcher.next(PATIENT_S))
+        await asyncio.to_thread(pulse.close)
+        await waiting
+        assert pulse.is_closed
+
+    asyncio.run(watch())
