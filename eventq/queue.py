@@ -148,8 +148,7 @@ class Queue:
         ``max_age``: a task expires this long after its creation (None: never).
         ``max_retries``: attempts after the first (None: without limit).
         ``max_lapses``: attempts in a row that may die with their process (None: without limit).
-        ``workers``: how many tasks `run` works on at a time (None: one for each CPU core that this
-        process may use).
+        ``workers``: how many tasks `run` works on at a time (None: one for each usable CPU core).
         ``deadline``: longest time an attempt may run (None: any).
         ``backoff``: a duration, the n-th retry comes n times it after the failure; or a Backoff.
         ``handlers``: collections of handlers that `run` calls, and whose tasks this queue makes.

@@ -29,17 +29,19 @@ FILE_LINES = 430
 # Queue and AsyncQueue have each other, so that one module must hold both; the kinds of events are
 # one union; and the projection has all that folds.
 LONGER = {
-    "eventq/queue.py": 960,
-    "eventq/errors.py": 530,
+    "eventq/queue.py": 930,
+    "eventq/errors.py": 540,
     "eventq/core/projection.py": 555,
     "eventq/eventlog/sqlite/schema.py": 481,
     "eventq/verify/rules.py": 560,
-    "eventq/audit/reasons.py": 470,
+    "eventq/audit/reasons.py": 475,
     "eventq/cli/views/tasks.py": 440,
     "tests/cli/test_commands.py": 440,
     "tests/core/test_events.py": 515,
     "tests/naive.py": 579,
+    "tests/queue/test_transaction.py": 450,
     "tests/test_stateful.py": 625,
+    "tests/test_style.py": 435,
 }
 FUNCTION_LINES = 70
 

@@ -46,7 +46,20 @@ HELP_WIDTH = 100
 
 # How the help groups the commands: each has one heading.
 HEADINGS = {
-    "Work": (demo, new, run, cancel, retry, repeat, update, bulk, undo, schedules, relay, outbox_group),
+    "Work": (
+        demo,
+        new,
+        run,
+        cancel,
+        retry,
+        repeat,
+        update,
+        bulk,
+        undo,
+        schedules,
+        relay,
+        outbox_group,
+    ),
     "Who may run when": (limit, limits, fair, pause, resume, pauses),
     "Look": (
         *(ls, show, stats, tail, flow_command, followers, catalog, console),

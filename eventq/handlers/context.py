@@ -392,11 +392,11 @@ class ContextAsking:
         self._context = context
 
     def ask(self, orders: list[NewTask]) -> list[NewTaskRef]:
-        """See Asking.ask."""
+        """See TransactionEnd.ask."""
         return self._context.ask_for(orders)
 
     def finish(self, visit: Visit) -> list[Task]:
-        """See Asking.finish."""
+        """See TransactionEnd.finish."""
         self._context.visit = visit
         return []
 

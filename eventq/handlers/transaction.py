@@ -33,7 +33,7 @@ MOST_S = 10.0
 ELSEWHERE = "another thread, or another asyncio task, than the one that began it"
 
 
-class Asking(Protocol):
+class TransactionEnd(Protocol):
     """Where a transaction's tasks go, and what its end means."""
 
     def ask(self, orders: list[NewTask]) -> list[NewTaskRef]:
@@ -50,7 +50,7 @@ class Transaction:
     on for longer than its timeout. When its block raises, nothing of it is stored.
     """
 
-    def __init__(self, begin: Callable[[], Visit], asking: Asking, policy: Policy) -> None:
+    def __init__(self, begin: Callable[[], Visit], asking: TransactionEnd, policy: Policy) -> None:
         self.tasks: list[Task] = []
         """Once it has ended: those of a queue's transaction, made or found, in order of `new`."""
         self._begin = begin
@@ -188,14 +188,14 @@ class QueueAsking:
         self._children = Children()
 
     def ask(self, orders: list[NewTask]) -> list[NewTaskRef]:
-        """See Asking.ask."""
+        """See TransactionEnd.ask."""
         now = self._now()
         for order in orders:
             check_order(order, now)
         return self._children.add(orders)
 
     def finish(self, visit: Visit) -> list[Task]:
-        """See Asking.finish."""
+        """See TransactionEnd.finish."""
         orders = self._children.orders
         return tasks_of(visit.end(self._command(orders) if orders else NOTHING))
 

@@ -13,6 +13,7 @@ from msgspec import Struct
 from starlette.requests import Request
 
 from eventq.core.validation import check_by
+from eventq.core.values import Via
 from eventq.errors import ArgumentError
 
 
@@ -50,7 +51,7 @@ class Person(Struct, frozen=True):
     """The lanes whose tasks they may look into and act on; None: all."""
 
     @property
-    def via(self) -> str:
+    def via(self) -> Via:
         """By what way the log says that they came."""
         return "login" if self.authenticated else "console"
 

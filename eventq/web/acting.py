@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict
 from urllib.parse import quote
 
 from msgspec import Struct
@@ -15,7 +15,7 @@ from msgspec import Struct
 from eventq.audit.lookup import read_history
 from eventq.core.rule_options import ScopeOptions
 from eventq.core.task import Task, show_instant
-from eventq.core.values import Scope
+from eventq.core.values import Scope, Via
 from eventq.errors import ArgumentError
 from eventq.queue import Queue
 from eventq.replay.rule_words import scope_words
@@ -42,6 +42,14 @@ class ActRefusedError(Exception):
         super().__init__(words)
 
 
+class Marks(TypedDict):
+    """What each act has the log say of whoever did it."""
+
+    by: str
+    reason: str
+    via: Via
+
+
 class Acting(Struct, frozen=True):
     """Who acts, on what, with which form."""
 
@@ -57,9 +65,10 @@ class Acting(Struct, frozen=True):
         return self.person.name
 
     @property
-    def reason(self) -> str:
-        """Why, for the log."""
-        return self.form.get("reason", "")
+    def marks(self) -> Marks:
+        """Who acts, why and by what way, for the log."""
+        reason = self.form.get("reason", "")
+        return {"by": self.by, "reason": reason, "via": self.person.via}
 
     def task(self) -> Task:
         """The task that the form is about, unless it has moved on.
@@ -94,13 +103,13 @@ def task_path(key: str) -> str:
 
 def retry_task(acting: Acting) -> Done:
     """Makes a task ready now, or reopens it."""
-    task = acting.queue.retry(acting.task().key, by=acting.by)
+    task = acting.queue.retry(acting.task().key, **acting.marks)
     return Done(f"Task {task.key} is {task.state} again.", task_path(task.key))
 
 
 def cancel_task(acting: Acting) -> Done:
     """Calls a task off."""
-    task = acting.queue.cancel(acting.task().key, reason=acting.reason, by=acting.by)
+    task = acting.queue.cancel(acting.task().key, **acting.marks)
     return Done(f"Task {task.key} is {task.state}.", task_path(task.key))
 
 
@@ -113,7 +122,7 @@ def update_task(acting: Acting) -> Done:
         priority=number_of(form, "priority"),
         tags=None if tags is None else json_of(tags, "tags"),
         delay=optional(form, "delay"),
-        by=acting.by,
+        **acting.marks,
     )
     return Done(f"Task {changed.key} is changed.", task_path(changed.key))
 
@@ -149,8 +158,7 @@ def pause(acting: Acting) -> Done:
     acting.queue.pause(
         until=optional(acting.form, "until"),
         cancel_running="cancel_running" in acting.form,
-        by=acting.by,
-        reason=acting.reason,
+        **acting.marks,
         **scope,
     )
     return Done(f"Paused: {_scope_words(scope)}.", "/limits")
@@ -160,7 +168,7 @@ def resume(acting: Acting) -> Done:
     """Ends a pause."""
     scope = _scope(acting.form)
     acting.check_lane(scope.get("lane"))
-    acting.queue.resume(by=acting.by, reason=acting.reason, **scope)
+    acting.queue.resume(**acting.marks, **scope)
     return Done(f"Resumed: {_scope_words(scope)}.", "/limits")
 
 
@@ -173,9 +181,7 @@ def set_limit(acting: Acting) -> Done:
         raise ArgumentError("running", running, "a number or a rate; to lift a limit is an own act")
     name = form.get("limit", "")
     per = optional(form, "per")
-    acting.queue.set_limit(
-        name, running=running, rate=rate, per=per, by=acting.by, reason=acting.reason
-    )
+    acting.queue.set_limit(name, running=running, rate=rate, per=per, **acting.marks)
     return Done(f"Limit {name} is set.", "/limits")
 
 
@@ -184,28 +190,28 @@ def lift_limit(acting: Acting) -> Done:
     acting.check_lane(None)
     name = acting.form.get("limit", "")
     per = optional(acting.form, "per")
-    acting.queue.set_limit(name, per=per, by=acting.by, reason=acting.reason)
+    acting.queue.set_limit(name, per=per, **acting.marks)
     return Done(f"Limit {name} is lifted.", "/limits")
 
 
 def pause_schedule(acting: Acting) -> Done:
     """Has the dues of a schedule make nothing."""
     found = _schedule(acting)
-    found.pause(by=acting.by, reason=acting.reason, via=acting.person.via)
+    found.pause(**acting.marks)
     return Done(f"Schedule {found.name} is paused.", "/schedules")
 
 
 def resume_schedule(acting: Acting) -> Done:
     """Has the dues of a schedule make tasks again."""
     found = _schedule(acting)
-    found.resume(by=acting.by, reason=acting.reason, via=acting.person.via)
+    found.resume(**acting.marks)
     return Done(f"Schedule {found.name} makes tasks again.", "/schedules")
 
 
 def trigger_schedule(acting: Acting) -> Done:
     """Makes one more task of a schedule now."""
     found = _schedule(acting)
-    task = found.trigger(by=acting.by, reason=acting.reason, via=acting.person.via)
+    task = found.trigger(**acting.marks)
     if task is None:
         return Done(f"A task of schedule {found.name} is open: none was made.", "/schedules")
     return Done(f"Schedule {found.name} has made task {task.key}.", task_path(task.key))
@@ -235,9 +241,7 @@ def backfill_schedule(acting: Acting) -> Done:
         since,
         until,
         limit=max(1, limit),
-        by=acting.by,
-        reason=acting.reason,
-        via=acting.person.via,
+        **acting.marks,
     )
     return Done(f"Schedule {found.name} has made {len(made):,} tasks.", "/schedules")
 

@@ -47,7 +47,7 @@ class Address(Struct, frozen=True):
         return "http" if self.tls_cert is None else "https"
 
 
-class Server:
+class ConsoleServer:
     """A console that is bound to an address; `run` serves it until it is asked to stop."""
 
     def __init__(

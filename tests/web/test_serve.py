@@ -14,19 +14,19 @@ import pytest
 import eventq
 from eventq.web.access import Person
 from eventq.web.console import Options
-from eventq.web.serve import Address, Server, check_address, is_loopback
+from eventq.web.serve import Address, ConsoleServer, check_address, is_loopback
 
 PATIENT_S = 60.0
 
 
-def server_of(queue: eventq.Queue, tmp_path: Path, address: Address) -> Server:
+def server_of(queue: eventq.Queue, tmp_path: Path, address: Address) -> ConsoleServer:
     """A console that is bound."""
     options = Options(cache=tmp_path / "cache")
-    return Server(queue, Person("ada@here", authenticated=False), options, address)
+    return ConsoleServer(queue, Person("ada@here", authenticated=False), options, address)
 
 
 @pytest.fixture
-def server(queue: eventq.Queue, tmp_path: Path) -> Iterator[Server]:
+def server(queue: eventq.Queue, tmp_path: Path) -> Iterator[ConsoleServer]:
     """A console that serves, in a thread."""
     server = server_of(queue, tmp_path, Address(port=0))
     thread = threading.Thread(target=server.run, name="console")
@@ -37,7 +37,7 @@ def server(queue: eventq.Queue, tmp_path: Path) -> Iterator[Server]:
     assert not thread.is_alive()
 
 
-def come_in(server: Server) -> httpx2.Client:
+def come_in(server: ConsoleServer) -> httpx2.Client:
     """A browser that has come in."""
     where, _, code = server.start_url().partition("#")
     client = httpx2.Client(timeout=PATIENT_S)
@@ -49,7 +49,7 @@ def come_in(server: Server) -> httpx2.Client:
     return client
 
 
-def test_a_browser_comes_in_and_watches(server: Server, queue: eventq.Queue) -> None:
+def test_a_browser_comes_in_and_watches(server: ConsoleServer, queue: eventq.Queue) -> None:
     """The stream says how it stands, and then what happens."""
     with closing(come_in(server)) as client:
         assert client.get("/").status_code == 200
@@ -77,7 +77,9 @@ def test_the_end_does_not_wait_for_open_pages(queue: eventq.Queue, tmp_path: Pat
     assert not thread.is_alive()
 
 
-def test_a_request_that_is_cut_off_changes_nothing(server: Server, queue: eventq.Queue) -> None:
+def test_a_request_that_is_cut_off_changes_nothing(
+    server: ConsoleServer, queue: eventq.Queue
+) -> None:
     """Half a form is no form."""
     with socket.create_connection(("127.0.0.1", server.port), PATIENT_S) as connection:
         host = f"127.0.0.1:{server.port}"
@@ -92,7 +94,7 @@ def test_a_request_that_is_cut_off_changes_nothing(server: Server, queue: eventq
     assert queue.log.head().seq == 0
 
 
-def test_a_port_in_use_is_told(server: Server, queue: eventq.Queue, tmp_path: Path) -> None:
+def test_a_port_in_use_is_told(server: ConsoleServer, queue: eventq.Queue, tmp_path: Path) -> None:
     """With what to do about it."""
     with pytest.raises(eventq.LogUnavailableError, match="--port"):
         server_of(queue, tmp_path, Address(port=server.port))

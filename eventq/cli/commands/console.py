@@ -21,7 +21,7 @@ from eventq.cli.place import Place, note_if_empty, placed
 from eventq.core.sizes import parse_size
 
 if TYPE_CHECKING:
-    from eventq.web.serve import Server
+    from eventq.web.serve import ConsoleServer
 
 INSTALL = "pip install 'eventq[web]'"
 PARTS = {"anyio", "jinja2", "markupsafe", "starlette", "uvicorn"}
@@ -93,7 +93,7 @@ def console(
         from eventq.core.validation import check_by  # noqa: PLC0415
         from eventq.web.access import Person  # noqa: PLC0415
         from eventq.web.console import Options  # noqa: PLC0415
-        from eventq.web.serve import Address, Server, check_address  # noqa: PLC0415
+        from eventq.web.serve import Address, ConsoleServer, check_address  # noqa: PLC0415
         from eventq.web.showing import check_redact  # noqa: PLC0415
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in PARTS:
@@ -118,13 +118,13 @@ def console(
     who = Person(check_by(by) or "", authenticated=False)
     with place.open(create=False) as queue:
         note_if_empty(queue.log)
-        server = Server(queue, who, options, address)
+        server = ConsoleServer(queue, who, options, address)
         with _opened(server, opens=not no_open):
             server.run()
 
 
 @contextmanager
-def _opened(server: Server, *, opens: bool) -> Iterator[None]:
+def _opened(server: ConsoleServer, *, opens: bool) -> Iterator[None]:
     """Says where the console is, opens a browser there, and says it again at each Enter."""
     with tempfile.TemporaryDirectory(prefix="eventq-console-") as folder:
         url = server.start_url()
@@ -146,7 +146,7 @@ def _opened(server: Server, *, opens: bool) -> Iterator[None]:
         yield
 
 
-def _answer(server: Server) -> None:
+def _answer(server: ConsoleServer) -> None:
     """A new address for each Enter."""
     for _ in sys.stdin:
         say(server.start_url())

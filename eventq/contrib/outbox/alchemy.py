@@ -28,7 +28,7 @@ from eventq.contrib.outbox.dbapi import (
 from eventq.contrib.outbox.listening import Listener
 from eventq.contrib.outbox.row import TABLE, OutboxRow
 from eventq.contrib.outbox.sql import SqlStore, dialect_of, missing
-from eventq.contrib.outbox.store import Site, Store, Watching
+from eventq.contrib.outbox.store import OutboxStore, Site, Watching
 from eventq.errors import ArgumentError
 from eventq.host.surroundings import running_loop
 
@@ -97,7 +97,7 @@ class AlchemyPlace:
         self.shown = engine.url.set(drivername="postgresql").render_as_string()
         self.poll_s = NOTIFIED_POLL_S if _has_psycopg() else POLL_S
 
-    def visit(self, namespace: str, work: Callable[[Store], R]) -> R:
+    def visit(self, namespace: str, work: Callable[[OutboxStore], R]) -> R:
         """See Site.visit."""
 
         def with_connection(connection: Connection) -> R:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from eventq.contrib.outbox.listening import Listener
 from eventq.contrib.outbox.row import OutboxRow
 from eventq.contrib.outbox.sql import INSERT, Dialect, SqlStore, missing, rendered, values_of
-from eventq.contrib.outbox.store import Store, Watching
+from eventq.contrib.outbox.store import OutboxStore, Watching
 from eventq.errors import ArgumentError, OutboxError
 
 R = TypeVar("R")
@@ -56,7 +56,7 @@ class SqlitePlace:
         self.path = path
         self.shown = f"sqlite:///{path}"
 
-    def visit(self, namespace: str, work: Callable[[Store], R]) -> R:
+    def visit(self, namespace: str, work: Callable[[OutboxStore], R]) -> R:
         """See Site.visit."""
         connection = sqlite3.connect(self.path, timeout=30.0)
         try:
@@ -80,7 +80,7 @@ class PostgresPlace:
         self.shown = shown_parameters(parameters)
         self.parameters = dict(parameters)
 
-    def visit(self, namespace: str, work: Callable[[Store], R]) -> R:
+    def visit(self, namespace: str, work: Callable[[OutboxStore], R]) -> R:
         """See Site.visit."""
         import psycopg  # noqa: PLC0415 - an extra
 

@@ -20,7 +20,7 @@ from pymongo.client_session import ClientSession
 from pymongo.database import Database
 
 from eventq.contrib.outbox.row import TABLE, OutboxRow, OutboxTask, shown_row
-from eventq.contrib.outbox.store import Settled, Store, Watching
+from eventq.contrib.outbox.store import OutboxStore, Settled, Watching
 from eventq.errors import ArgumentError, OutboxError
 from eventq.host.logger import SafeLogger
 
@@ -44,7 +44,7 @@ ASIDE = {"problem": {"$ne": None}}
 
 
 class MongoStore:
-    """The Store in a database of MongoDB's."""
+    """The OutboxStore in a database of MongoDB's."""
 
     def __init__(self, database: Database[Document], namespace: str) -> None:
         self._rows = database.get_collection(
@@ -59,15 +59,15 @@ class MongoStore:
         self._me = secrets.token_hex(8)
 
     def check(self) -> None:
-        """See Store.check: a collection needs no making, and a row says its own version."""
+        """See OutboxStore.check: a collection needs no making, and a row says its own version."""
 
     def create(self) -> None:
-        """See Store.create."""
+        """See OutboxStore.create."""
         self._rows.create_index([("namespace", 1), ("problem", 1), *ORDER])
         self._rows.create_index([("namespace", 1), ("key", 1)])
 
     def relay(self, limit: int, append: Callable[[list[OutboxRow]], Settled]) -> int:
-        """See Store.relay."""
+        """See OutboxStore.relay."""
         if not self._lead():
             return 0
         found = self._rows.find({"namespace": self._namespace, "problem": None})
@@ -82,16 +82,16 @@ class MongoStore:
         return len(rows)
 
     def find(self, key: str) -> OutboxTask | None:
-        """See Store.find."""
+        """See OutboxStore.find."""
         found = self._rows.find_one({"namespace": self._namespace, "key": key})
         return None if found is None else _shown(found)
 
     def aside(self) -> list[OutboxTask]:
-        """See Store.aside."""
+        """See OutboxStore.aside."""
         return [_shown(each) for each in self._aside()]
 
     def retry(self, key: str | None, *, now: int) -> int:
-        """See Store.retry."""
+        """See OutboxStore.retry."""
         found = [each for each in self._aside() if key in {None, each["key"]}]
         for each in found:
             fresh = {"$set": {"problem": None, "made_at": now}}
@@ -133,7 +133,7 @@ class MongoPlace:
         host, port = database.client.address or ("", "")
         self.shown = f"mongodb://{host}:{port}/{database.name}"
 
-    def visit(self, namespace: str, work: Callable[[Store], R]) -> R:
+    def visit(self, namespace: str, work: Callable[[OutboxStore], R]) -> R:
         """See Site.visit."""
         store = MongoStore(self.database, namespace)
         try:

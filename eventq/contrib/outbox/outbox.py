@@ -14,7 +14,7 @@ from typing import Any, Self, TypeVar, Unpack, overload
 from eventq.contrib.outbox.places import check_not_log, enroll, make_place
 from eventq.contrib.outbox.relay import BLOCK, Relay, relay_block
 from eventq.contrib.outbox.row import OutboxTask, row_of
-from eventq.contrib.outbox.store import Site, Store
+from eventq.contrib.outbox.store import OutboxStore, Site
 from eventq.core.create import NewTask, check_order
 from eventq.core.new_task import MakesSpecs, TaskSpec, order_for
 from eventq.core.options import TaskOptions
@@ -137,7 +137,7 @@ class Outbox:
         Raises OutboxError, LogError, and the errors of the database's driver.
         """
 
-        def work(store: Store) -> int:
+        def work(store: OutboxStore) -> int:
             store.check()
             total = count = relay_block(self, store)
             while count == BLOCK:
@@ -184,7 +184,7 @@ class Outbox:
             raise OutboxError("name the database that the rows are in: Outbox(queue, at=...)")
         return self._place
 
-    def visit(self, work: Callable[[Store], R]) -> R:
+    def visit(self, work: Callable[[OutboxStore], R]) -> R:
         """For relays: calls ``work`` with a connection of its own."""
         return self.place.visit(self.queue.namespace, work)
 

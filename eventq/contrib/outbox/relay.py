@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from eventq.contrib.outbox.row import OutboxRow, RowError, order_of_row
-from eventq.contrib.outbox.store import Settled, Site, Store
+from eventq.contrib.outbox.store import OutboxStore, Settled, Site
 from eventq.core.create import NewTask
 from eventq.core.new_task import batches
 from eventq.core.settle import CANNOT_MAKE
@@ -48,7 +48,7 @@ class Source(Protocol):
     def place(self) -> Site:
         """Where its rows are."""
 
-    def visit(self, work: Callable[[Store], int | None]) -> int | None:
+    def visit(self, work: Callable[[OutboxStore], int | None]) -> int | None:
         """Calls ``work`` with a connection of its own."""
 
     def create_tasks(self, orders: list[NewTask]) -> None:
@@ -109,7 +109,7 @@ class Relay:
             if watching is not None:
                 watching.close()
 
-    def _serve(self, store: Store) -> None:
+    def _serve(self, store: OutboxStore) -> None:
         store.check()
         while not self._stopped:
             self._bell.clear()
@@ -126,7 +126,7 @@ class Relay:
         return min(self._pause_s, self._poll_s)
 
 
-def relay_block(outbox: Source, store: Store) -> int:
+def relay_block(outbox: Source, store: OutboxStore) -> int:
     """Relays the oldest rows, a block of them at the most; returns how many."""
     return store.relay(BLOCK, lambda rows: _append(outbox, rows))
 

@@ -133,7 +133,7 @@ class Wire(Protocol):
 
 
 class SqlStore:
-    """The Store on a SQL database."""
+    """The OutboxStore on a SQL database."""
 
     def __init__(
         self, link: Wire, dialect: Dialect, namespace: str, *, shown: str, lock: str | None
@@ -146,7 +146,7 @@ class SqlStore:
         self._lock = lock
 
     def check(self) -> None:
-        """See Store.check."""
+        """See OutboxStore.check."""
         try:
             self._execute(CHECK)
         except Exception as error:
@@ -157,13 +157,13 @@ class SqlStore:
         self._link.rollback()
 
     def create(self) -> None:
-        """See Store.create."""
+        """See OutboxStore.create."""
         for statement in CREATE[self._dialect]:
             self._link.execute(statement)
         self._link.commit()
 
     def relay(self, limit: int, append: Callable[[list[OutboxRow]], Settled]) -> int:
-        """See Store.relay."""
+        """See OutboxStore.relay."""
         with self._turn():
             try:
                 rows = [OutboxRow(*each) for each in self._execute(TAKE[self._dialect], limit)]
@@ -184,19 +184,19 @@ class SqlStore:
         return len(rows)
 
     def find(self, key: str) -> OutboxTask | None:
-        """See Store.find."""
+        """See OutboxStore.find."""
         rows = self._execute(FIND, key)
         self._link.rollback()
         return _shown(rows[0]) if rows else None
 
     def aside(self) -> list[OutboxTask]:
-        """See Store.aside."""
+        """See OutboxStore.aside."""
         rows = self._execute(LIST_ASIDE)
         self._link.rollback()
         return [_shown(row) for row in rows]
 
     def retry(self, key: str | None, *, now: int) -> int:
-        """See Store.retry."""
+        """See OutboxStore.retry."""
         rows = [row for row in self._execute(LIST_ASIDE) if key in {None, row[2]}]
         for row in rows:
             self._run(RETRY, now, row[0])

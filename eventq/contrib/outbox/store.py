@@ -21,7 +21,7 @@ class Settled(Struct, frozen=True):
     """Their ids, and why."""
 
 
-class Store(Protocol):
+class OutboxStore(Protocol):
     """The rows of one namespace, through one connection. Lets the driver's errors through."""
 
     def check(self) -> None:
@@ -62,7 +62,7 @@ class Site(Protocol):
     poll_s: float
     """How often a relay looks without being woken, in seconds."""
 
-    def visit(self, namespace: str, work: Callable[[Store], R]) -> R:
+    def visit(self, namespace: str, work: Callable[[OutboxStore], R]) -> R:
         """Calls ``work`` with a connection of its own, in this thread."""
 
     def watch(self, wake: Callable[[], None]) -> Watching | None:

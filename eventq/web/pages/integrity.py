@@ -74,7 +74,7 @@ def integrity_model(sight: Sight, question: IntegrityQuestion, veil: Veil) -> In
     end = find_end(sight.log, sight.point)
     problem = anchor = None
     try:
-        made = make_anchor(sight.log, sight.point, key=None) if end.seq else None
+        made = make_anchor(sight.log, sight.point) if end.seq else None
         if made is not None:
             anchor = AnchorModel(made.namespace, made.seq, made.at, made.seal)
     except EventqError as error:

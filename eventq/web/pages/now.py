@@ -160,7 +160,7 @@ def _lease(held: Held, row: TaskRow, veil: Veil) -> LeaseRow:
     )
 
 
-class Tally:
+class RouteTally:
     """The open tasks of one route, counted."""
 
     __slots__ = ("leased", "oldest", "ready", "scheduled", "waiting")
@@ -169,7 +169,7 @@ class Tally:
         self.ready = self.leased = self.scheduled = self.waiting = 0
         self.oldest: int | None = None
 
-    def add(self, other: Tally) -> None:
+    def add(self, other: RouteTally) -> None:
         """Counts those of another route too."""
         self.ready += other.ready
         self.leased += other.leased
@@ -181,7 +181,7 @@ class Tally:
 
 def _groups(tasks: Iterable[Task], now: int) -> list[Group]:
     """The open tasks by name and lane, those with the most ready ones first."""
-    found: dict[tuple[str | None, str], Tally] = {}
+    found: dict[tuple[str | None, str], RouteTally] = {}
     for route, tally in _tallies(tasks, now):
         lane = DEFAULT_LANE if route.lane is None else route.lane
         key = route.name, lane
@@ -204,15 +204,15 @@ def _groups(tasks: Iterable[Task], now: int) -> list[Group]:
     return sorted(groups, key=lambda each: (-each.ready, -each.leased, each.name or "", each.lane))
 
 
-def _tallies(tasks: Iterable[Task], now: int) -> Iterable[tuple[Route, Tally]]:
+def _tallies(tasks: Iterable[Task], now: int) -> Iterable[tuple[Route, RouteTally]]:
     """The tasks by route; most of equal routes share one object, which is quicker to look up."""
-    found: dict[int, tuple[Route, Tally]] = {}
+    found: dict[int, tuple[Route, RouteTally]] = {}
     # Each open task goes through here, hence no call too many.
     for task in tasks:
         route, state = task.route, task.recorded_state
         known = found.get(id(route))
         if known is None:
-            known = found[id(route)] = route, Tally()
+            known = found[id(route)] = route, RouteTally()
         tally = known[1]
         if state is SCHEDULED:
             at = task.scheduled_at_us

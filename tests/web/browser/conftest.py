@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 import eventq
 from eventq.web.access import Person
 from eventq.web.console import Options
-from eventq.web.serve import Address, Server
+from eventq.web.serve import Address, ConsoleServer
 from tests.web.desk import fill
 
 # No sandbox: the tests may run as root in a container. Nothing else but what it is told.
@@ -33,7 +33,7 @@ PATIENT_S = 60.0
 class Visit:
     """A browser's page on a console, and what went wrong there."""
 
-    def __init__(self, page: Page, server: Server) -> None:
+    def __init__(self, page: Page, server: ConsoleServer) -> None:
         self.page = page
         self.server = server
         self.base = f"http://127.0.0.1:{server.port}"
@@ -77,11 +77,11 @@ def chromium() -> str:
 
 
 @pytest.fixture
-def served(queue: eventq.Queue, tmp_path: Path) -> Iterator[Server]:
+def served(queue: eventq.Queue, tmp_path: Path) -> Iterator[ConsoleServer]:
     """A console over a queue with a past."""
     fill(queue)
     person = Person("ada@here", authenticated=False)
-    server = Server(queue, person, Options(cache=tmp_path / "cache"), Address(port=0))
+    server = ConsoleServer(queue, person, Options(cache=tmp_path / "cache"), Address(port=0))
     thread = threading.Thread(target=server.run, name="console")
     thread.start()
     yield server
@@ -90,7 +90,7 @@ def served(queue: eventq.Queue, tmp_path: Path) -> Iterator[Server]:
 
 
 @pytest.fixture
-def browser(chromium: str, served: Server, tmp_path: Path) -> Iterator[Browser]:
+def browser(chromium: str, served: ConsoleServer, tmp_path: Path) -> Iterator[Browser]:
     """A browser with a home of its own; it has an event loop, in which no queue is opened."""
     assert served.port
     environment: dict[str, str | float | bool] = {**os.environ, "HOME": str(tmp_path)}
@@ -101,7 +101,7 @@ def browser(chromium: str, served: Server, tmp_path: Path) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def visit(browser: Browser, served: Server) -> Iterator[Visit]:
+def visit(browser: Browser, served: ConsoleServer) -> Iterator[Visit]:
     """Somebody who has come in."""
     visit = Visit(browser.new_page(), served)
     visit.come_in()

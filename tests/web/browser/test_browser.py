@@ -16,7 +16,7 @@ from eventq.audit import state_at
 from eventq.replay.points import find_point
 from eventq.web.access import Person
 from eventq.web.console import Options
-from eventq.web.serve import Address, Server
+from eventq.web.serve import Address, ConsoleServer
 from tests.web.browser.conftest import Visit
 
 PATHS = (
@@ -104,7 +104,9 @@ def test_what_happens_is_seen_at_once(visit: Visit, queue: eventq.Queue) -> None
     expect(page.locator("[data-count=ready]")).to_have_text(str(before + 3))
 
 
-def test_two_people_see_what_the_other_does(visit: Visit, browser: Browser, served: Server) -> None:
+def test_two_people_see_what_the_other_does(
+    visit: Visit, browser: Browser, served: ConsoleServer
+) -> None:
     """One pauses a lane, the other one's page has it."""
     other = Visit(browser.new_page(), served)
     other.come_in()
@@ -123,7 +125,7 @@ def test_two_people_see_what_the_other_does(visit: Visit, browser: Browser, serv
 
 
 def test_it_connects_again_when_the_server_comes_back(
-    visit: Visit, queue: eventq.Queue, served: Server, tmp_path: Path
+    visit: Visit, queue: eventq.Queue, served: ConsoleServer, tmp_path: Path
 ) -> None:
     """A page that was left open says that it is cut off, and then goes on by itself."""
     page = visit.page
@@ -131,7 +133,7 @@ def test_it_connects_again_when_the_server_comes_back(
     served.stop()
     expect(page.locator("#pulse")).to_have_text("Not connected")
     address, options = Address(port=served.port), Options(cache=tmp_path / "cache")
-    again = Server(queue, Person("ada@here"), options, address, sessions=served.sessions)
+    again = ConsoleServer(queue, Person("ada@here"), options, address, sessions=served.sessions)
     thread = threading.Thread(target=again.run)
     thread.start()
     queue.new({"n": 5}, key="later", priority=99)
@@ -177,7 +179,7 @@ def test_hostile_values_stay_text(visit: Visit, queue: eventq.Queue) -> None:
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_pages_are_for_everybody(browser: Browser, served: Server, theme: str) -> None:
+def test_pages_are_for_everybody(browser: Browser, served: ConsoleServer, theme: str) -> None:
     """Axe finds nothing serious; at 360 px nothing is cut off but what scrolls by itself."""
     context = browser.new_context(
         color_scheme="dark" if theme == "dark" else "light",
@@ -204,7 +206,7 @@ def test_pages_are_for_everybody(browser: Browser, served: Server, theme: str) -
     assert visit.problems == []
 
 
-def test_it_works_without_a_script(browser: Browser, served: Server) -> None:
+def test_it_works_without_a_script(browser: Browser, served: ConsoleServer) -> None:
     """The code is pasted, and moments are typed."""
     context = browser.new_context(java_script_enabled=False)
     visit = Visit(context.new_page(), served)
@@ -223,7 +225,9 @@ def test_it_works_without_a_script(browser: Browser, served: Server) -> None:
     assert visit.problems == []
 
 
-def test_pages_that_watch_take_one_thread(visit: Visit, browser: Browser, served: Server) -> None:
+def test_pages_that_watch_take_one_thread(
+    visit: Visit, browser: Browser, served: ConsoleServer
+) -> None:
     """However many there are."""
     others = [Visit(browser.new_page(), served) for _ in range(3)]
     for other in others:
