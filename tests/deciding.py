@@ -68,6 +68,10 @@ class KnownPast:
         """See PastTasks.caused_by."""
         return []
 
+    def ahead(self, _numbers: list[int]) -> PastTasks:
+        """See PastTasks.ahead."""
+        return self
+
 
 class FoundPast(KnownPast):
     """A log in which one task is found."""

@@ -64,13 +64,17 @@ class ArchivedLog:
         archived = self.archive.history(task)
         return archived + [event for event in held if event.seq > self.archive.end.seq]
 
+    def histories(self, tasks: list[int]) -> dict[int, list[StoredEvent]]:
+        """See EventLog.histories."""
+        return {task: found for task in tasks if (found := self.history(task))}
+
     def find_keys(self, keys: list[str]) -> dict[str, int]:
         """See EventLog.find_keys: the log keeps those of archived tasks."""
         return self.log.find_keys(keys)
 
-    def caused_by(self, task: int) -> list[int]:
+    def caused_by(self, tasks: list[int]) -> dict[int, list[int]]:
         """See EventLog.caused_by: the log alone is asked."""
-        return self.log.caused_by(task)
+        return self.log.caused_by(tasks)
 
     def find_stray(self) -> int | None:
         """See EventLog.find_stray."""

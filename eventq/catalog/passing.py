@@ -5,7 +5,7 @@ It holds no more than the tasks that can still be meant.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
 
@@ -13,13 +13,13 @@ from eventq.catalog.record import TaskRecord, place_of
 from eventq.catalog.selector import Selector
 from eventq.core.commits import AnyBody, Unknown, time_of
 from eventq.core.events import ByHand, Created, Failed, Leased, Refused
-from eventq.core.moves import changes
+from eventq.core.moves import advance, changes
 from eventq.core.projection import Projection
 from eventq.core.task import DEFAULT_LANE, FINAL, Task, TaskState, state_as_of
 from eventq.core.values import LAPSED
 from eventq.errors import LogArchivedError
 from eventq.eventlog.contract import EventLog
-from eventq.replay.fold import folded_bodies
+from eventq.replay.fold import decode_histories, folded_bodies, task_of
 from eventq.replay.points import Point
 from eventq.snapshot.starting import projection_at_start
 
@@ -59,6 +59,24 @@ def pass_over(log: EventLog, selector: Selector, until: Point) -> Iterator[TaskR
             record = found.record(task, until.at)
             if selector.matches(record):
                 yield record
+
+
+def records_of(
+    log: EventLog, tasks: Mapping[int, Task | None], until: Point
+) -> Iterator[TaskRecord]:
+    """What tasks looked like at a point, by index; of open ones, as a projection has them."""
+    histories = decode_histories(log.histories(list(tasks)))
+    for number, known in tasks.items():
+        trace, task = _Trace(), None
+        for event in histories.get(number, ()):
+            if event.seq > until.seq:
+                break
+            if task is not None or type(event.body) is Created:
+                task = advance(log.namespace, task, event.seq, event.at, event.body)
+            trace.take(event.seq, event.decided_at, event.body, task)
+        task = known or task or task_of(log, number, until=until.seq)
+        if task is not None:
+            yield trace.record(task, until.at)
 
 
 def _may_be_meant(selector: Selector, number: int, at: int, body: AnyBody | Unknown) -> bool:

@@ -7,9 +7,8 @@ moved on since.
 from __future__ import annotations
 
 from eventq.catalog.bulks import find_event
-from eventq.catalog.passing import pass_over
+from eventq.catalog.passing import records_of
 from eventq.catalog.plan import SAMPLE, MeantTasks, Plan, check_found
-from eventq.catalog.selector import Selector
 from eventq.core.bulk import MovedOn, Pair, digest_of
 from eventq.core.commits import decode_at
 from eventq.core.events import ByHand
@@ -40,9 +39,10 @@ def plan_undo(node: Node, position: int) -> Plan:
         pairs, moved_on = changed_by(log, position, point.seq)
     else:
         pairs, moved_on = _changed_there(log, number, position, point.seq)
-    numbers = tuple(number for number, _ in pairs[:SAMPLE])
-    sample = list(pass_over(log, Selector(numbers=numbers), point)) if numbers else []
-    found = MeantTasks(pairs, sample, 0, "pass")
+    numbers = [number for number, _ in pairs[:SAMPLE]]
+    with node.reading() as projection:
+        known = {number: projection.tasks.get(number) for number in numbers}
+    found = MeantTasks(pairs, list(records_of(log, known, point)), 0, "pass")
     wanted = Bulk("undo", point.seq, point.at, len(pairs), digest_of(pairs), undoes=position)
     return Plan(node, wanted, found, moved_on=moved_on)
 

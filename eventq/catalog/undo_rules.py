@@ -9,6 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from eventq.catalog.plan import Applied
+from eventq.catalog.record import TaskRecord
 from eventq.core.asking import Asking, check_asking
 from eventq.core.bulk import MovedOn
 from eventq.core.commits import OF_RULES, AnyBody, AnyRule, decode_at
@@ -40,6 +41,10 @@ class RulePlan(Struct, frozen=True):
     count: int = 1
     moved_on: tuple[MovedOn, ...] = ()
     """As of a `Plan`: it is about no tasks."""
+
+    def sample(self, _n: int = 5) -> list[TaskRecord]:
+        """As of a `Plan`: it is about no tasks."""
+        return []
 
     def apply(self, *, by: str | None = None, reason: str = "", via: Via = "code") -> Applied:
         """Says again what was said before. Raises NotUndoableError, LogError."""

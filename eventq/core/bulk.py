@@ -110,6 +110,7 @@ class ChangePortion(Struct, frozen=True):
     def decide(self, projection: Projection, past: PastTasks, now: int) -> Decision[PortionDone]:
         """See Command.decide."""
         check_understood(projection.unknown)
+        past = past.ahead([number for number, _ in self.pairs])
         portion = _Portion(self.bulk, self.said, projection, past, now)
         taken = 0
         for pair in self.pairs:

@@ -47,6 +47,9 @@ class PastTasks(Protocol):
     def caused_by(self, number: int, /) -> list[int]:
         """The tasks that the task's end has cancelled at any time, as far as the log holds that."""
 
+    def ahead(self, numbers: list[int], /) -> PastTasks:
+        """The same, with what it knows of many tasks read at once: for one decision on them all."""
+
 
 class NoPast:
     """A past in which nothing has been, for decisions that need none."""
@@ -66,6 +69,10 @@ class NoPast:
     def caused_by(self, _number: int) -> list[int]:
         """See PastTasks.caused_by."""
         return []
+
+    def ahead(self, _numbers: list[int]) -> PastTasks:
+        """See PastTasks.ahead."""
+        return self
 
 
 NO_PAST = NoPast()

@@ -214,16 +214,19 @@ class EventLog(Protocol):
     def history(self, task: int) -> list[StoredEvent]:
         """Returns all events of one task that the log holds, in order. By index."""
 
+    def histories(self, tasks: list[int]) -> dict[int, list[StoredEvent]]:
+        """Returns the same for many tasks in one read, without those that have none. By index."""
+
     def find_keys(self, keys: list[str]) -> dict[str, int]:
         """Returns the tasks that callers' keys belong to, without unknown keys. By index.
 
         This includes tasks whose events have been archived: a key stays taken for ever.
         """
 
-    def caused_by(self, task: int) -> list[int]:
-        """Returns the tasks that a ``cancelled`` event in the log names this one as the cause of.
+    def caused_by(self, tasks: list[int]) -> dict[int, list[int]]:
+        """Returns the tasks of which ``cancelled`` events in the log name these as the cause.
 
-        Each once, in any order. By index.
+        Each once a cause, in any order; without causes that have none. By index.
         """
 
     def find_stray(self) -> int | None:

@@ -155,17 +155,22 @@ class FileLog:
                 found.append(StoredEvent(seq, commit.at, task, commit.bodies[seq - commit.first]))
         return found
 
+    def histories(self, tasks: list[int]) -> dict[int, list[StoredEvent]]:
+        """See EventLog.histories."""
+        return {task: found for task in tasks if (found := self.history(task))}
+
     def find_keys(self, keys: list[str]) -> dict[str, int]:
         """See EventLog.find_keys."""
         with self._lock:
             self._catch_up()
             return {key: self._keys[key] for key in keys if key in self._keys}
 
-    def caused_by(self, task: int) -> list[int]:
+    def caused_by(self, tasks: list[int]) -> dict[int, list[int]]:
         """See EventLog.caused_by."""
         with self._lock:
             self._catch_up()
-            return list(dict.fromkeys(self._caused.get(task, ())))
+            caused = self._caused
+            return {task: list(dict.fromkeys(caused[task])) for task in tasks if task in caused}
 
     def find_stray(self) -> None:
         """See EventLog.find_stray: there is no place for any."""

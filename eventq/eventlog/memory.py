@@ -130,6 +130,10 @@ class MemoryLog:
             start = self.start().seq
             return [self._stored(commits, seq) for seq in positions if seq > start]
 
+    def histories(self, tasks: list[int]) -> dict[int, list[StoredEvent]]:
+        """See EventLog.histories."""
+        return {task: found for task in tasks if (found := self.history(task))}
+
     def find_keys(self, keys: list[str]) -> dict[str, int]:
         """See EventLog.find_keys."""
         self._commits()
@@ -137,14 +141,19 @@ class MemoryLog:
             known = self._index()[1]
             return {key: known[key] for key in keys if key in known}
 
-    def caused_by(self, task: int) -> list[int]:
+    def caused_by(self, tasks: list[int]) -> dict[int, list[int]]:
         """See EventLog.caused_by."""
         commits = self._commits()
+        found: dict[int, list[int]] = {}
         with self.storage.lock:
             self._index()
             start = self.start().seq
-            seqs = self.storage.caused.get(self.namespace, {}).get(task, [])
-            return list({self._stored(commits, seq).task: None for seq in seqs if seq > start})
+            caused = self.storage.caused.get(self.namespace, {})
+            for task in tasks:
+                seqs = [seq for seq in caused.get(task, ()) if seq > start]
+                if seqs:
+                    found[task] = list({self._stored(commits, seq).task: None for seq in seqs})
+        return found
 
     def find_stray(self) -> int | None:
         """See EventLog.find_stray: there is no place for any."""

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from eventq.core.commits import Event
 from eventq.core.task import Task
 from eventq.eventlog.contract import EventLog
-from eventq.replay.fold import created_and_task, decode_events
+from eventq.replay.fold import created_and_task, decode_events, decode_histories
 
 
 class LoggedPast:
-    """The tasks of a log: what `core.command.PastTasks` promises to commands."""
+    """The tasks of a log: what `core.command.PastTasks` promises to commands.
 
-    def __init__(self, log: EventLog) -> None:
+    ``read`` are histories that have been read already, each with the tasks that its task's end has
+    cancelled; they are for one decision only, since the log goes on.
+    """
+
+    def __init__(
+        self, log: EventLog, read: Mapping[int, tuple[list[Event], list[int]]] | None = None
+    ) -> None:
         self._log = log
+        self._read = {} if read is None else read
 
     def find_keys(self, keys: list[str]) -> dict[str, int]:
         """See PastTasks.find_keys."""
@@ -24,8 +33,17 @@ class LoggedPast:
 
     def history(self, number: int) -> list[Event]:
         """See PastTasks.history."""
-        return decode_events(self._log.history(number))
+        read = self._read.get(number)
+        return decode_events(self._log.history(number)) if read is None else read[0]
 
     def caused_by(self, number: int) -> list[int]:
         """See PastTasks.caused_by."""
-        return self._log.caused_by(number)
+        read = self._read.get(number)
+        return self._log.caused_by([number]).get(number, []) if read is None else read[1]
+
+    def ahead(self, numbers: list[int]) -> LoggedPast:
+        """See PastTasks.ahead."""
+        histories = decode_histories(self._log.histories(numbers))
+        caused = self._log.caused_by(numbers)
+        read = {number: (histories.get(number, []), caused.get(number, [])) for number in numbers}
+        return LoggedPast(self._log, read)

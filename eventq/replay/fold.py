@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 from msgspec.structs import replace
 
@@ -238,6 +239,12 @@ def decode_events(stored: list[StoredEvent]) -> list[Event]:
         Event(event.seq, event.at, event.task, body)
         for event, body in zip(stored, bodies, strict=True)
     ]
+
+
+def decode_histories(stored: dict[int, list[StoredEvent]]) -> dict[int, list[Event]]:
+    """The same for the events of many tasks, decoded at once, which is faster."""
+    decoded = iter(decode_events([event for events in stored.values() for event in events]))
+    return {task: list(islice(decoded, len(events))) for task, events in stored.items()}
 
 
 def check_follows(projection: Projection, commit: Commit) -> None:

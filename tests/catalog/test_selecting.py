@@ -16,11 +16,15 @@ from eventq.catalog.orders import Order
 from eventq.catalog.passing import pass_over
 from eventq.catalog.record import TaskRecord
 from eventq.catalog.selector import Selector
+from eventq.eventlog import EventLog
+from eventq.eventlog.memory import MemoryLog
 from eventq.replay.points import Point
 from tests.catalog.records import naive_records
 from tests.driver import memory_log
 from tools.generate import generate
 from tools.generate.bulk import make_bulk
+from tools.simulate.simulation import Simulation
+from tools.simulate.world import NAMESPACE
 
 POINTS = 6
 
@@ -33,28 +37,57 @@ class Known:
         chance = random.Random(seed)
         head = catalog.log.head()
         self.points = [Point(head.seq, head.at)]
-        for _ in range(POINTS - 1):
+        for place in range(POINTS - 1):
             seq = chance.randint(1, head.seq)
-            self.points.append(Point(seq, catalog.log.read(after=seq - 1, limit=1)[0].at))
+            at = catalog.log.read(after=seq - 1, limit=1)[0].at
+            if place % 2:
+                # Also at the very instant in which a task becomes ready.
+                records = naive_records(catalog.log, Point(seq, at))
+                at = min((r.scheduled_at for r in records if r.scheduled_at > at), default=at)
+            self.points.append(Point(seq, at))
         self.records = [naive_records(catalog.log, point) for point in self.points]
         self.instants = sorted({r.last_at for found in self.records for r in found})
         self.all = [record for found in self.records for record in found]
 
 
-@pytest.fixture(scope="module", params=["generated", "bulk"])
+@pytest.fixture(scope="module", params=["generated", "bulk", "simulated"])
 def known(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Known]:
-    """Two logs: one in which most things happen, and one with names, lanes and more tags."""
-    log = memory_log()
-    if request.param == "bulk":
-        make_bulk(log, tasks=700)
-    else:
-        generate(log, tasks=300, seed=2, live=60, pending=20)
+    """Logs in which most things happen, with names, lanes and more tags, or of the simulation."""
+    log = log_of(request.param)
     catalog = Catalog.open(log, tmp_path_factory.mktemp("known") / "known.catalog")
     catalog.catch_up()
     yield Known(catalog, 1)
     catalog.close()
+
+
+def log_of(kind: str) -> EventLog:
+    """One of the logs that these tests ask about."""
+    if kind == "simulated":
+        simulation = Simulation(7_004)
+        simulation.play(400)
+        storage = simulation.world.storage
+        return MemoryLog(storage, url="memory://simulated", namespace=NAMESPACE)
+    log = memory_log()
+    if kind == "bulk":
+        make_bulk(log, tasks=700)
+    else:
+        generate(log, tasks=300, seed=2, live=60, pending=20)
+    return log
+
+
+def test_each_condition_alone_means_the_same(known: Known) -> None:
+    """Each state and flag at each point."""
+    asked = [Selector(states=(state,)) for state in STATES]
+    for value in (True, False):
+        asked += [Selector(lapsed=value), Selector(refused=value), Selector(ran_twice=value)]
+    asked += [Selector(flow=flow) for flow in {r.flow for r in known.all} if flow is not None]
+    asked += [Selector(schedule=name) for name in {r.schedule for r in known.all} if name]
+    for selector in asked:
+        for point, records in zip(known.points, known.records, strict=True):
+            expected = [record for record in records if selector.matches(record)]
+            assert known.catalog.find(selector, point) == expected, (selector, point)
 
 
 @given(data=st.data())

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from eventq import ArgumentError, NotUndoableError, Queue
-from eventq.catalog.selector import SelectorOptions
+from eventq.catalog.passing import pass_over
+from eventq.catalog.selector import Selector, SelectorOptions
+from eventq.replay.points import Point
 from tests.catalog.many import queue_with, seen
 from tests.checker import check_log
 from tests.support import ManualClock
@@ -61,6 +63,19 @@ def test_what_was_cancelled_or_updated_is_as_it_was(queue: Queue, clock: ManualC
 
     assert after_update == before
     assert [seen(queue, number) for number in tasks] == before
+
+
+def test_the_sample_is_what_a_pass_finds(queue: Queue, clock: ManualClock) -> None:
+    """It is made from the histories of these tasks alone, and says the same of them."""
+    clock.advance(60)
+    done = queue.select(**FAILED).retry(rate="1/1m").apply(by="ada")
+    clock.advance(60)
+
+    sample = queue.undo(done.id).sample(9)
+
+    point = Point(queue.log.head().seq, clock.now_us())
+    assert sample == list(pass_over(queue.log, Selector(numbers=(1, 3, 5)), point))
+    assert [record.state for record in sample] == ["ready", "ready", "scheduled"]
 
 
 def test_what_has_moved_on_is_listed(queue: Queue) -> None:

@@ -205,6 +205,17 @@ def test_history_holds_one_task_in_order(log: EventLog) -> None:
     ]
 
 
+def test_histories_are_those_of_each_task(log: EventLog) -> None:
+    """Read at once, they are what they are one by one; tasks without events are left out."""
+    log.append(commit_after(log.head(), tasks=[1, 2, 1, 4], bodies=["a", "b", "c", "d"], at=AT))
+    log.append(commit_after(log.head(), tasks=[2, 1, 0, 3], bodies=["e", "f", "g", "h"], at=AT + 5))
+
+    found = log.histories([4, 1, 2, 9, -1, 2**63, 2**80])
+
+    assert found == {task: log.history(task) for task in (1, 2, 4)}
+    assert log.histories([]) == log.histories([9]) == {}
+
+
 @pytest.mark.parametrize("task", [2, -1, 99, 2**63, 2**80])
 def test_history_of_no_task_is_empty(log: EventLog, task: int) -> None:
     """A number that no task has gives no events and no error."""
@@ -296,8 +307,7 @@ def test_what_a_task_caused_is_found_by_index(log: EventLog) -> None:
     append_texts(log, [11, 12, 13, 14, 15, 11], *texts)
     append_texts(log, [16], texts[0])
 
-    assert sorted(log.caused_by(7)) == [11, 12, 16]
-    assert log.caused_by(8) == [14]
-    assert log.caused_by(9) == []
-    assert log.caused_by(0) == []
-    assert log.caused_by(-(2**70)) == log.caused_by(2**70) == []
+    found = log.caused_by([7, 8, 9, 0, -(2**70), 2**70])
+    assert {cause: sorted(caused) for cause, caused in found.items()} == {7: [11, 12, 16], 8: [14]}
+    assert log.caused_by([8]) == {8: [14]}
+    assert log.caused_by([]) == log.caused_by([9]) == {}

@@ -230,4 +230,4 @@ def test_what_was_cut_is_caused_no_more(log: EventLog) -> None:
 
     log.cut(Head(first.last, first.at, first.seal))
 
-    assert log.caused_by(7) == [12]
+    assert log.caused_by([7]) == {7: [12]}

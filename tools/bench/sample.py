@@ -48,6 +48,7 @@ MEASURES = {
     "limited_drain": "governed:limited_drain",
     "tenants": "governed:tenants",
     "rate": "rating:rate",
+    "bulk": "many:bulk",
     "fair_drain": "sharing:fair_drain",
     "fair_new": "sharing:fair_new",
     # On a throw-away replica set of one node.
@@ -60,6 +61,7 @@ MEASURES = {
     "mongo_idle": "waiting:idle",
     "mongo_fair_drain": "sharing:fair_drain",
     "mongo_rate": "rating:rate",
+    "mongo_bulk": "many:bulk",
 }
 
 

@@ -104,10 +104,10 @@ class View(MemoryLog):
         self._reach()
         return super().find_keys(keys)
 
-    def caused_by(self, task: int) -> list[int]:
+    def caused_by(self, tasks: list[int]) -> dict[int, list[int]]:
         """See EventLog.caused_by."""
         self._reach()
-        return super().caused_by(task)
+        return super().caused_by(tasks)
 
     def clock_offset_us(self) -> int:
         """See EventLog.clock_offset_us: a log behind a network has one clock for all."""

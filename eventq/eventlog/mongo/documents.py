@@ -104,11 +104,15 @@ def to_commit(document: Document) -> Commit:
     return commit
 
 
-def history_pipeline(namespace: str, task: int) -> list[Document]:
-    """Has the server pick one task's events out of its commits, so that only those travel."""
+def histories_pipeline(namespace: str, tasks: list[int]) -> list[Document]:
+    """Has the server pick events of tasks, sorted, out of their commits: only those travel.
+
+    What travels is of tasks from the first to the last of them, which a server finds fastest.
+    """
     numbered = {"$zip": {"inputs": [{"$range": [0, {"$size": "$tasks"}]}, "$tasks", "$events"]}}
+    task = {"$arrayElemAt": ["$$this", 1]}
     return [
-        {"$match": {"ns": namespace, "tasks": task}},
+        {"$match": {"ns": namespace, "tasks": {"$in": tasks}}},
         {"$sort": {"first": ASCENDING}},
         {
             "$project": {
@@ -117,7 +121,7 @@ def history_pipeline(namespace: str, task: int) -> list[Document]:
                 "found": {
                     "$filter": {
                         "input": numbered,
-                        "cond": {"$eq": [{"$arrayElemAt": ["$$this", 1]}, task]},
+                        "cond": {"$and": [{"$gte": [task, tasks[0]]}, {"$lte": [task, tasks[-1]]}]},
                     }
                 },
             }

@@ -186,15 +186,22 @@ class MongoLog:
 
     def history(self, task: int) -> list[StoredEvent]:
         """See EventLog.history."""
-        stored: list[StoredEvent] = []
-        if not 0 <= task <= MAX_INTEGER:
+        return self.histories([task]).get(task, [])
+
+    def histories(self, tasks: list[int]) -> dict[int, list[StoredEvent]]:
+        """See EventLog.histories."""
+        wanted = {task for task in tasks if 0 <= task <= MAX_INTEGER}
+        stored: dict[int, list[StoredEvent]] = {}
+        if not wanted:
             return stored
-        pipeline = documents.history_pipeline(self.namespace, task)
+        pipeline = documents.histories_pipeline(self.namespace, sorted(wanted))
         with self.connection.translating():
             for document in self.connection.commits().aggregate(pipeline):
                 for index, number, body in document["found"]:
-                    seq = int(document["first"]) + index
-                    stored.append(StoredEvent(seq, int(document["at"]), int(number), body))
+                    if number in wanted:
+                        seq, task = int(document["first"]) + index, int(number)
+                        event = StoredEvent(seq, int(document["at"]), task, body)
+                        stored.setdefault(task, []).append(event)
         return stored
 
     def find_keys(self, keys: list[str]) -> dict[str, int]:
@@ -211,21 +218,17 @@ class MongoLog:
             missing = wanted - found.keys()
             return found | (self.retention.find_kept_keys(missing) if missing else {})
 
-    def caused_by(self, task: int) -> list[int]:
+    def caused_by(self, tasks: list[int]) -> dict[int, list[int]]:
         """See EventLog.caused_by."""
-        if not 0 < task <= MAX_INTEGER:
-            return []
-        query = {"ns": self.namespace, "causes": task}
+        wanted = {task for task in tasks if 0 < task <= MAX_INTEGER}
+        query = {"ns": self.namespace, "causes": {"$in": sorted(wanted)}}
+        found: dict[int, dict[int, None]] = {}
         with self.connection.translating():
-            found = self.connection.commits().find(query, {"causes": 1, "caused": 1})
-            return list(
-                {
-                    int(number): None
-                    for document in found
-                    for cause, number in zip(document["causes"], document["caused"], strict=True)
-                    if cause == task
-                }
-            )
+            for document in self.connection.commits().find(query, {"causes": 1, "caused": 1}):
+                for cause, number in zip(document["causes"], document["caused"], strict=True):
+                    if cause in wanted:
+                        found.setdefault(int(cause), {})[int(number)] = None
+        return {cause: list(caused) for cause, caused in found.items()}
 
     def query(self, text: str, values: Sequence[Any] = ()) -> Rows:  # noqa: ARG002
         """See EventLog.query: there is a view for MongoDB's own shell instead."""

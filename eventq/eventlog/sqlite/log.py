@@ -102,15 +102,19 @@ class SqliteLog:
             return []
         return self.connection.ask(partial(read.history, task=task), task)
 
+    def histories(self, tasks: list[int]) -> dict[int, list[StoredEvent]]:
+        """See EventLog.histories."""
+        wanted = [task for task in tasks if 0 <= task <= schema.LAST_POSITION]
+        return self.connection.ask(partial(read.histories, tasks=wanted))
+
     def find_keys(self, keys: list[str]) -> dict[str, int]:
         """See EventLog.find_keys."""
         return self.connection.ask(partial(read.find_keys, keys=keys))
 
-    def caused_by(self, task: int) -> list[int]:
+    def caused_by(self, tasks: list[int]) -> dict[int, list[int]]:
         """See EventLog.caused_by."""
-        if not 0 < task <= schema.LAST_POSITION:
-            return []
-        return self.connection.ask(partial(read.caused_by, task=task))
+        wanted = [task for task in tasks if 0 < task <= schema.LAST_POSITION]
+        return self.connection.ask(partial(read.caused_by, tasks=wanted))
 
     def find_stray(self) -> int | None:
         """See EventLog.find_stray."""

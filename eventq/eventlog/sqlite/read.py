@@ -86,6 +86,16 @@ def history(connection: apsw.Connection, namespace_id: int | None, task: int) ->
     return [StoredEvent(int(seq), int(at), task, text) for seq, at, text in columns]
 
 
+def histories(
+    connection: apsw.Connection, namespace_id: int | None, tasks: list[int]
+) -> dict[int, list[StoredEvent]]:
+    """See EventLog.histories."""
+    found: dict[int, list[StoredEvent]] = {}
+    for seq, at, task, body in query(connection, schema.HISTORIES, (namespace_id, _listed(tasks))):
+        found.setdefault(task, []).append(StoredEvent(seq, at, task, body))
+    return found
+
+
 def find_keys(
     connection: apsw.Connection, namespace_id: int | None, keys: list[str]
 ) -> dict[str, int]:
@@ -104,9 +114,19 @@ def find_keys(
     return found | find_kept_keys(connection, namespace_id, missing)
 
 
-def caused_by(connection: apsw.Connection, namespace_id: int | None, task: int) -> list[int]:
+def caused_by(
+    connection: apsw.Connection, namespace_id: int | None, tasks: list[int]
+) -> dict[int, list[int]]:
     """See EventLog.caused_by."""
-    return [int(number) for (number,) in query(connection, schema.CAUSED_BY, (namespace_id, task))]
+    found: dict[int, list[int]] = {}
+    for cause, task in query(connection, schema.CAUSED_BY, (namespace_id, _listed(tasks))):
+        found.setdefault(cause, []).append(task)
+    return found
+
+
+def _listed(tasks: list[int]) -> str:
+    """Numbers as the text of a JSON array: however many they are, the statement is one."""
+    return msgspec.json.encode(tasks).decode()
 
 
 def namespaces(connection: apsw.Connection) -> list[str]:

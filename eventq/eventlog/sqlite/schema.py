@@ -417,11 +417,32 @@ FROM (
 )
 """
 
+# The same for many tasks, named by the text of a JSON array.
+HISTORIES = """
+SELECT place - (?1 << 40), at, task, body
+FROM (
+    SELECT place, at, task, body
+    FROM json_each(?2) AS wanted
+    CROSS JOIN events
+    WHERE place = (?1 << 40) + wanted.value AND task = wanted.value
+    UNION ALL
+    SELECT place, at, task, body
+    FROM json_each(?2) AS wanted
+    CROSS JOIN events INDEXED BY events_by_task
+    WHERE task = wanted.value
+        AND place > (?1 << 40)
+        AND place < ((?1 + 1) << 40)
+        AND task <> (place & 1099511627775)
+    ORDER BY place
+)
+"""
+
 # ?2 the task.
 CAUSED_BY = """
-SELECT DISTINCT task
-FROM events INDEXED BY events_by_cause
-WHERE cause = ?2 AND place > (?1 << 40) AND place < ((?1 + 1) << 40)
+SELECT DISTINCT cause, task
+FROM json_each(?2) AS wanted
+CROSS JOIN events INDEXED BY events_by_cause
+WHERE cause = wanted.value AND place > (?1 << 40) AND place < ((?1 + 1) << 40)
 """
 
 
