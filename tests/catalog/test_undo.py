@@ -189,3 +189,28 @@ def test_a_schedule_is_planned_as_it_was(queue: Queue) -> None:
 
     assert resumed is False
     assert queue.schedules["look"].state.by == "ada"
+
+
+def test_an_undo_is_undone_again_and_again(queue: Queue) -> None:
+    """Each takes back the one before it; the tasks go to and fro."""
+    last = queue.select(**FAILED).retry().apply().id
+    seen_expired = []
+    for _ in range(5):
+        undone = queue.undo(last).apply()
+        last = undone.id
+        seen_expired.append((undone.changed, queue.stats().expired))
+
+    assert seen_expired == [(3, 3), (3, 0), (3, 3), (3, 0), (3, 3)]
+
+
+def test_large_tags_make_small_commits(clock: ManualClock) -> None:
+    """Reopened tasks bring their tags with them, and no commit grows with them."""
+    with Queue(f"memory://{uuid.uuid4().hex}", clock=clock) as queue:
+        for number in range(20):
+            queue.new({"n": number, "text": "a" * 65_000})
+        cancelled = queue.select(state="ready").cancel().apply()
+        reopened = queue.undo(cancelled.id).apply()
+
+        assert reopened.changed == 20
+        assert max(sum(map(len, each.bodies)) for each in queue.log.read(after=0)) < 600_000
+        check_log(queue.log)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from eventq import Backoff, Cancel, Queue, Retry, Task
+from eventq import Backoff, Cancel, Context, Queue, Retry, Task
 from eventq.core.values import Policy
 from eventq.sandbox import Numbers, PriorityRule
 from tests.core.bench import Bench
@@ -255,3 +255,23 @@ def test_more_workers_never_wait_longer() -> None:
     spans = [numbers.makespan_us for numbers in found]
     assert spans == sorted(spans, key=lambda span: -(span or 0))
     assert found[0].makespan_us == sum(plan.lengths_us[0] for plan in planned)
+
+
+def test_an_end_that_a_person_brought_back_arrives() -> None:
+    """A retry that is taken back leaves nothing to run; so many have expired as in the log."""
+    clock = ManualClock()
+    with Queue(new_memory_url(), max_retries=0, clock=clock) as queue:
+        queue.new_many([{"n": 1}, {"n": 2}])
+        queue.run(fail, until="idle", signals=False)
+        clock.advance(1)
+        done = queue.select(state="expired").retry().apply()
+        clock.advance(1)
+        queue.undo(done.id).apply()
+        found = supposed(read_only(queue.log.url))
+
+    assert (found.as_it_was.expired, found.as_it_was.open) == (2, 0)
+
+
+def fail(_ctx: Context, _task: Task) -> None:
+    """A worker that fails."""
+    raise ConnectionError

@@ -8,11 +8,11 @@ from msgspec import Struct
 
 from eventq.core.cascade import UNNEEDED
 from eventq.core.commits import KIND_OF, OF_RULES, AnyBody, Commit, Unknown, decode_at
-from eventq.core.events import Cancelled
+from eventq.core.events import Cancelled, Expired
 from eventq.eventlog.contract import EventLog
 from eventq.replay.fold import commits_of, stored_kind
 
-ARRIVING = frozenset({"created", "updated", "cancelled", "retried"})
+ARRIVING = frozenset({"created", "updated", "cancelled", "expired", "retried"})
 # About the whole queue: who may run when.
 GOVERNING = frozenset(KIND_OF[body] for body in OF_RULES)
 
@@ -42,16 +42,17 @@ def read_arrivals(
             is_own = kind in ARRIVING and number > after
             if kind in GOVERNING or (is_own and (kind == "created" or before != "failed")):
                 [body] = decode_at(commit.first, [text])
-                if not _is_cascade(body):
+                if not _is_of_node(body):
                     yield Arrival(commit.at, number, body)
             before = kind
 
 
-def _is_cascade(body: AnyBody | Unknown) -> bool:
-    """Whether a node has cancelled the task since another one has ended, or its flow has closed."""
-    return isinstance(body, Cancelled) and (
-        body.cause is not None or body == Cancelled(reason=UNNEEDED)
-    )
+def _is_of_node(body: AnyBody | Unknown) -> bool:
+    """Whether a node has ended the task: too old, or since another ended, or its flow closed."""
+    if not isinstance(body, (Cancelled, Expired)) or body.restores is not None:
+        # An end with this is one that a person has brought back.
+        return False
+    return isinstance(body, Expired) or body.cause is not None or body == Cancelled(reason=UNNEEDED)
 
 
 def kinds_of(commit: Commit) -> list[str]:

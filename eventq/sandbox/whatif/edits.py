@@ -6,9 +6,9 @@ from typing import Any
 
 from eventq.core.asking import Asking
 from eventq.core.command import Draft
-from eventq.core.events import Cancelled, Created, Updated
+from eventq.core.events import Cancelled, Created, Expired, Updated
 from eventq.core.manage import CancelTask, UpdateTask
-from eventq.core.task import Task
+from eventq.core.task import PENDING, Task
 
 
 def governed_fields(body: Created) -> dict[str, Any]:
@@ -25,4 +25,6 @@ def edits_of(task: Task, body: object, now: int) -> list[Draft]:
         asking = Asking(body.by, body.reason)
         edit = UpdateTask(body.priority, scheduled_at=body.scheduled_at, asking=asking)
         return edit.events(task, now)
+    if type(body) is Expired and task.recorded_state in PENDING:
+        return [(task.number, Expired(body.reason))]
     return []

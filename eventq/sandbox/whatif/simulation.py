@@ -283,13 +283,17 @@ class Simulation:
             return
         policy = self._policy(content.policy)
         age_us = policy.max_age_us
+        expires_at = None if age_us is None else at + age_us
+        if body.undoes is not None and policy == content.policy:
+            # It is as it was before its end.
+            expires_at = content.expires_at
         reopens = msgspec.structs.replace(
             content,
             policy=policy,
             key=None,
             tags=content.tags if self._is_governed else Created(policy).tags,
             limits=content.limits if self._is_governed else (),
-            expires_at=None if age_us is None else at + age_us,
+            expires_at=expires_at,
         )
         number = self._projection.seq + 1
         reopens = msgspec.structs.replace(reopens, given=None, **self._links(content, number))
