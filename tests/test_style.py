@@ -31,8 +31,9 @@ FILE_LINES = 430
 LONGER = {
     "eventq/queue.py": 885,
     "eventq/errors.py": 475,
+    "eventq/eventlog/file.py": 435,
     "eventq/core/projection.py": 555,
-    "eventq/eventlog/sqlite/schema.py": 481,
+    "eventq/eventlog/sqlite/schema.py": 497,
     "eventq/verify/rules.py": 560,
     "eventq/audit/reasons.py": 470,
     "eventq/cli/views/tasks.py": 440,

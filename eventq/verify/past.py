@@ -45,7 +45,8 @@ class LogPast:
         except (LogCorruptError, msgspec.DecodeError):
             return None
         for event, body in zip(reversed(stored), reversed(bodies), strict=True):
-            if not isinstance(body, (Refused, Revived, Told)):
+            told = isinstance(body, (Refused, Revived, Told))
+            if not told and not (isinstance(body, Unknown) and body.skip):
                 at = event.at if body.decided_at is None else body.decided_at
                 return Last(event.seq, at, body)
         return None

@@ -25,6 +25,8 @@ from eventq.core.events import (
 )
 from eventq.core.projection import Projection
 from eventq.core.queue_events import (
+    Bulk,
+    BulkEnded,
     Followed,
     Joined,
     Left,
@@ -138,6 +140,7 @@ LATER: list[list[Draft]] = [
         (NEW, Created(LINEAR, tags=HOST, needs=("limits",), limits=(Bucket("smtp"),), share="b")),
     ],
     [(70, Leased(1, "bert", 20))],
+    [(0, Bulk("cancel", 71, 1_170, 0, "", Raw(b"{}"))), (0, BulkEnded(0, 0, bulk=72))],
 ]
 # About task 27, of a kind that is not known.
 NEWER = '{"kind":"frozen","until":7}'

@@ -11,6 +11,8 @@ from eventq import Queue
 from eventq.core.seal import seal_commit
 from eventq.eventlog import EventLog, open_log
 from eventq.verify.verifier import verify
+from tests.checker import check_log
+from tests.driver import append_texts
 from tests.tools.histories import raw_commits
 from tools.history.checker import Checker
 
@@ -42,6 +44,19 @@ def told_again(log: EventLog, change: Callable[[int, str], str]) -> EventLog:
         copy.append(again)
         prev = again.seal
     return copy
+
+
+def test_what_may_be_skipped_moves_no_task_on() -> None:
+    """An event of a newer eventq that says so is no last event, for nobody."""
+    with Queue(f"memory://{uuid.uuid4().hex}") as queue:
+        queue.new_many([{"n": 1}, {"n": 2}])
+        append_texts(queue.log, [1], '{"kind":"seen","skip":true}')
+        done = queue.select(number=[1, 2]).cancel().apply()
+        append_texts(queue.log, [2], '{"kind":"seen","skip":true}')
+        undone = queue.undo(done.id).apply()
+
+        assert (done.changed, undone.changed) == (2, 2)
+        check_log(queue.log)
 
 
 @pytest.mark.parametrize(
