@@ -6,11 +6,17 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from eventq.catalog.catalog import Catalog
 from eventq.catalog.counting import SpanCounts
+from eventq.catalog.passing import pass_over
+from eventq.catalog.selector import Selector
+from eventq.core.command import Draft
+from eventq.core.events import Expired, Failed, Refused, Retried
+from eventq.core.projection import Projection
 from eventq.core.task import TaskState
 from eventq.eventlog import EventLog
 from eventq.replay.points import Point
@@ -23,7 +29,8 @@ from tests.catalog.counts import (
     naive_minutes,
 )
 from tests.catalog.records import naive_records
-from tests.driver import memory_log
+from tests.driver import memory_log, record
+from tests.recipes import LAPSE, WEB1, WEB2, at, leased, new
 from tests.stage import random_stage
 from tools.generate import generate
 from tools.generate.bulk import make_bulk
@@ -132,3 +139,29 @@ def test_changes_are_those_of_the_histories(catalog: Catalog) -> None:
 def counts_in(span: SpanCounts) -> Counter[str]:
     """How many events of each kind there were, without those of which there was none."""
     return +Counter({kind: getattr(span, kind) for kind in COUNTED.values()})
+
+
+@pytest.mark.parametrize("late", [(2, 5), (5, 2), (5,), (2,)])
+def test_work_ran_twice_by_the_earliest_late_one(late: tuple[int, ...], tmp_path: Path) -> None:
+    """That of the last lease, which nobody took up, says nothing; in whatever order they come."""
+    log = memory_log()
+    projection = Projection(log.namespace)
+    story: list[tuple[int, list[Draft]]] = [
+        (0, [new("film")]),
+        (1, [(1, leased(1, WEB2))]),
+        (40, [(1, Failed(2, LAPSE)), (1, Retried(at(40)))]),
+        (41, [(1, leased(2, WEB1))]),
+        (80, [(1, Failed(5, LAPSE)), (1, Expired("max_retries"))]),
+    ]
+    for seconds, drafts in story:
+        record(log, projection, drafts, now=at(seconds))
+    for fence in late:
+        record(log, projection, [(1, Refused(fence, WEB1, "completed"))], now=at(90))
+    head = log.head()
+    with closing(Catalog.open(log, tmp_path / "late.catalog")) as catalog:
+        catalog.catch_up()
+        [found] = catalog.find(Selector())
+
+    assert found.ran_twice == (2 in late)
+    assert [found] == naive_records(log, Point(head.seq, head.at))
+    assert [found] == list(pass_over(log, Selector(), Point(head.seq, head.at)))

@@ -87,8 +87,8 @@ FLOWS = (
         name="retry-waives-nothing",
         breaks="a retry by hand does not mind what has failed before",
         file="core/cascade.py",
-        old="self._linking.again(task, waives=True), by=by",
-        new="self._linking.again(task, waives=False), by=by",
+        old="reopening(task, self._linking.again(task, waives=True), self._now)",
+        new="reopening(task, self._linking.again(task, waives=False), self._now)",
     ),
     Mutant(
         name="completed-without-children",
