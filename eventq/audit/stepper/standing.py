@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from itertools import islice
 
 from msgspec import Struct
+from msgspec.structs import fields
 
 from eventq.core.commits import Event
 from eventq.core.projection import Projection
@@ -17,9 +18,8 @@ from eventq.core.task import PARTS, Task
 from eventq.replay.blocking import next_tasks
 from eventq.replay.query import Stats, take_stats
 
-# Of what Stats tells, what is no number, or one of every event.
-_NO_COUNTS = {"nodes", "seq", "unhandled", "held"}
-COUNTS = tuple(name for name in Stats.__struct_fields__ if name not in _NO_COUNTS)
+# The numbers of Stats, but for the position, which every event changes.
+COUNTS = tuple(each.name for each in fields(Stats) if each.type is int and each.name != "seq")
 
 # Of a task's fields, those that say nothing about it.
 _PLAIN = {"number", "namespace", "seen_at_us", "recorded_state"}
