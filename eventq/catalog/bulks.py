@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from msgspec import UNSET, Struct
 
-from eventq.core.commits import KIND_OF, AnyBody, Unknown, decode_at
+from eventq.core.commits import KIND_OF, OF_BULKS, AnyBody, Unknown, decode_at
 from eventq.core.events import ByHand
 from eventq.core.queue_events import Bulk, BulkEnded
 from eventq.core.values import BulkAction
@@ -14,7 +14,7 @@ from eventq.errors import ArgumentError
 from eventq.eventlog.contract import EventLog
 from eventq.replay.fold import commits_of, stored_kind
 
-BULK_KINDS = frozenset({KIND_OF[Bulk], KIND_OF[BulkEnded]})
+BULK_KINDS = frozenset(KIND_OF[body] for body in OF_BULKS)
 
 
 class BulkState(Struct, frozen=True):
