@@ -39,7 +39,14 @@ from eventq.core.durations import Duration
 from eventq.core.events import Asked
 from eventq.core.follow import DropFollower
 from eventq.core.govern import CancelRunning, PauseTasks, ResumeTasks, SetLimit, SetTurns
-from eventq.core.manage import CancelTask, ManageTask, RepeatTask, RetryTask, UpdateTask
+from eventq.core.manage import (
+    CancelTask,
+    ManageTask,
+    RepeatTask,
+    RetryTask,
+    UpdateTask,
+    make_update,
+)
 from eventq.core.new_task import TaskSpec, batches, make_orders, order_for
 from eventq.core.options import TaskOptions, make_policy
 from eventq.core.policy import DEFAULT_BACKOFF, Backoff
@@ -58,14 +65,12 @@ from eventq.core.validation import (
     check_count,
     check_duration,
     check_flag,
-    check_instant,
     check_key,
     check_limit,
     check_lookup_key,
     check_name,
     check_namespace,
     check_pattern,
-    check_priority,
     check_query,
     check_states,
     check_tags,
@@ -538,14 +543,14 @@ class Queue:
         via: Via = "code",
     ) -> Task:
         """Edits a task that is not running; None leaves a thing as it is. Raises as `retry`."""
-        level = None if priority is None else check_priority(priority)
-        tags_json = None if tags is None else check_tags(tags)
-        at = check_instant(scheduled_at, "scheduled_at")
-        delay_us = check_duration(delay, "delay")
-        if at is not None and delay_us is not None:
-            raise ArgumentError("delay", delay, "either delay or scheduled_at, not both")
-        asking = check_asking(by, reason, via)
-        return self._manage(key, UpdateTask(level, tags_json, at, delay_us, asking))
+        edit = make_update(
+            check_asking(by, reason, via),
+            priority=priority,
+            tags=tags,
+            scheduled_at=scheduled_at,
+            delay=delay,
+        )
+        return self._manage(key, edit)
 
     # Many at once.
 

@@ -28,16 +28,11 @@ from eventq.core.bulk import (
     digest_of,
 )
 from eventq.core.durations import Duration
+from eventq.core.manage import UpdateTask, make_update
 from eventq.core.queue_events import Bulk, BulkEnded
 from eventq.core.rule_options import parse_rate
 from eventq.core.task import FINAL, TaskState
-from eventq.core.validation import (
-    check_count,
-    check_duration,
-    check_instant,
-    check_priority,
-    check_tags,
-)
+from eventq.core.validation import check_count
 from eventq.core.values import COMMIT_EVENTS, BulkAction, Via
 from eventq.errors import ArgumentError, LogCorruptError
 from eventq.eventlog.contract import EventLog
@@ -214,18 +209,15 @@ class Selection:
         delay: Duration | None = None,
     ) -> Plan:
         """A plan that edits those that wait to run, as `Queue.update`. Raises ArgumentError."""
-        at = check_instant(scheduled_at, "scheduled_at")
-        delay_us = check_duration(delay, "delay")
-        if at is not None and delay_us is not None:
-            raise ArgumentError("delay", delay, "either delay or scheduled_at, not both")
-        if priority is None and tags is None and at is None and delay_us is None:
+        edit = make_update(priority=priority, tags=tags, scheduled_at=scheduled_at, delay=delay)
+        if edit == UpdateTask():
             raise ArgumentError("update", None, "something to change")
         return self._plan(
             "update",
-            delay_us=delay_us,
-            priority=None if priority is None else check_priority(priority),
-            tags=UNSET if tags is None else Raw(check_tags(tags)),
-            scheduled_at=at,
+            delay_us=edit.delay_us,
+            priority=edit.priority,
+            tags=UNSET if edit.tags_json is None else Raw(edit.tags_json),
+            scheduled_at=edit.scheduled_at,
         )
 
     def _plan(

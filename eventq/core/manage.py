@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, ClassVar
 
 from msgspec import UNSET, Raw, Struct
 from msgspec.json import decode
@@ -13,6 +15,7 @@ from eventq.core.audience import AFTER
 from eventq.core.cascade import Revival
 from eventq.core.command import NEW, Decision, Draft, PastTasks
 from eventq.core.create import NewTask, created_by
+from eventq.core.durations import Duration
 from eventq.core.events import Cancelled, Updated
 from eventq.core.link import Link, Linking
 from eventq.core.lookup import find_task
@@ -28,6 +31,7 @@ from eventq.core.task import (
     is_due,
     state_as_of,
 )
+from eventq.core.validation import check_duration, check_instant, check_priority, check_tags
 from eventq.core.values import COMMIT_EVENTS
 from eventq.errors import ArgumentError, NotAllowedError
 
@@ -107,6 +111,24 @@ class UpdateTask(Struct, frozen=True):
             return []
         tags = UNSET if tags_json is None else Raw(tags_json)
         return [(task.number, Updated(priority, tags, at, **self.asking.marks))]
+
+
+def make_update(
+    asking: Asking = NOBODY,
+    *,
+    priority: int | None,
+    tags: Mapping[str, Any] | None,
+    scheduled_at: datetime | None,
+    delay: Duration | None,
+) -> UpdateTask:
+    """The edit that a caller asks for. Raises ArgumentError."""
+    level = None if priority is None else check_priority(priority)
+    tags_json = None if tags is None else check_tags(tags)
+    at = check_instant(scheduled_at, "scheduled_at")
+    delay_us = check_duration(delay, "delay")
+    if at is not None and delay_us is not None:
+        raise ArgumentError("delay", delay, "either delay or scheduled_at, not both")
+    return UpdateTask(level, tags_json, at, delay_us, asking)
 
 
 def _check_not_given(tags_json: bytes, task: Task) -> None:
