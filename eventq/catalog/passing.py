@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
 
-from eventq.catalog.record import TaskRecord, place_of
+from eventq.catalog.record import TaskRecord, has_run_twice, place_of
 from eventq.catalog.selector import Selector
 from eventq.core.commits import AnyBody, Unknown, time_of
 from eventq.core.events import ByHand, Created, Failed, Leased, Refused
-from eventq.core.moves import advance, changes
+from eventq.core.moves import ENDS_LEASE, advance, changes
 from eventq.core.projection import Projection
 from eventq.core.task import DEFAULT_LANE, FINAL, Task, TaskState, state_as_of
 from eventq.core.values import LAPSED
@@ -22,9 +22,6 @@ from eventq.eventlog.contract import EventLog
 from eventq.replay.fold import decode_histories, folded_bodies, task_of
 from eventq.replay.points import Point
 from eventq.snapshot.starting import projection_at_start
-
-# What ends a lease. A task that ends while it is not leased ends none.
-ENDING = frozenset({"completed", "failed", "released", "cancelled"})
 
 
 def pass_over(log: EventLog, selector: Selector, until: Point) -> Iterator[TaskRecord]:
@@ -40,23 +37,24 @@ def pass_over(log: EventLog, selector: Selector, until: Point) -> Iterator[TaskR
     projection.suspend_indexes()
     traces: dict[int, _Trace] = {}
     for commit, bodies, after in folded_bodies(projection, log, until=until.seq):
-        at = commit.at
-        for place, (number, body) in enumerate(zip(commit.tasks, bodies, strict=True)):
+        for seq, (number, body, task) in enumerate(
+            zip(commit.tasks, bodies, after, strict=True), commit.first
+        ):
             trace = traces.get(number)
             if trace is None:
                 if not number or not _may_be_meant(selector, number, commit.at, body):
                     continue
                 trace = traces[number] = _Trace()
-            trace.take(commit.first + place, time_of(at, body), body, after[place])
+            trace.take(seq, time_of(commit.at, body), body, task)
             if trace.is_done and selector.states and TaskState.COMPLETED not in selector.states:
                 # It never comes back.
                 del traces[number]
     for number in sorted(traces):
         found = traces[number]
         # The wait of an open task may have ended without an event of its own.
-        task = projection.tasks.get(number) or found.task
-        if task is not None and found.last_seq:
-            record = found.record(task, until.at)
+        last = projection.tasks.get(number) or found.task
+        if last is not None and found.last_seq:
+            record = found.record(last, until.at)
             if selector.matches(record):
                 yield record
 
@@ -105,8 +103,8 @@ class _Trace(Struct):
     """When the live lease began; 0 without one."""
     fence: int = 0
     """Of the last lease."""
-    refused_fence: int = 0
-    """Of the earliest lease whose outcome came late."""
+    late: int | None = None
+    """The fence of its earliest attempt that came too late."""
     waited_us: int | None = None
     ran_us: int | None = None
     lapses: int = 0
@@ -131,13 +129,13 @@ class _Trace(Struct):
             self.leased_at, self.fence = at, seq
             if body.worker not in self.nodes:
                 self.nodes = (*self.nodes, body.worker)
-        elif self.leased_at and body.kind in ENDING:
+        elif self.leased_at and body.kind in ENDS_LEASE:
             self.ran_us, self.leased_at = at - self.leased_at, 0
         if type(body) is Failed:
             self.lapses += body.error.type == LAPSED
         elif type(body) is Refused:
             self.refused += 1
-            self.refused_fence = min(self.refused_fence or body.fence, body.fence)
+            self.late = body.fence if self.late is None else min(self.late, body.fence)
         elif isinstance(body, ByHand) and body.by is not None and body.by not in self.by:
             self.by = (*self.by, body.by)
 
@@ -169,5 +167,5 @@ class _Trace(Struct):
             by=self.by,
             lapses=self.lapses,
             refused=self.refused,
-            ran_twice=0 < self.refused_fence < self.fence,
+            ran_twice=has_run_twice(self.late, self.fence),
         )

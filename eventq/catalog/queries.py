@@ -12,7 +12,7 @@ import msgspec
 from eventq.catalog.forks import forks_around
 from eventq.catalog.orders import BEHIND, ORDERS, Order
 from eventq.catalog.question import Question
-from eventq.catalog.record import TaskRecord
+from eventq.catalog.record import TaskRecord, has_run_twice
 from eventq.catalog.schema import FINAL, SCHEDULED, STATES
 from eventq.catalog.selector import Selector, has_tags, has_words, is_in
 from eventq.catalog.store import Store
@@ -221,7 +221,7 @@ class TaskQueries:
             by=() if people is None else tuple(msgspec.json.decode(text_of(people))),
             lapses=lapses or 0,
             refused=refused or 0,
-            ran_twice=late is not None and late < (fence or 0),
+            ran_twice=has_run_twice(late, fence or 0),
         )
 
 

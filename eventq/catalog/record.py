@@ -60,7 +60,12 @@ class TaskRecord(Struct, frozen=True, gc=False):
     refused: int = 0
     """How many outcomes came after their lease was lost."""
     ran_twice: bool = False
-    """Such an outcome is of another lease than the last one."""
+    """See `has_run_twice`."""
+
+
+def has_run_twice(late: int | None, fence: int) -> bool:
+    """Whether the attempt that came too late, known by its fence, is another than the last."""
+    return late is not None and late < fence
 
 
 def place_of(traceback: str) -> str:

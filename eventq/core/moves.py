@@ -64,6 +64,8 @@ MOVES: dict[str, frozenset[TaskState]] = {
     ),
     "updated": frozenset({TaskState.WAITING, TaskState.SCHEDULED}),
 }
+# What ends a lease, if the task has one.
+ENDS_LEASE = frozenset(kind for kind, states in MOVES.items() if TaskState.LEASED in states)
 
 
 def create(

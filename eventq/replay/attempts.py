@@ -12,6 +12,7 @@ from msgspec import UNSET, Struct
 
 from eventq.core.commits import Event
 from eventq.core.events import Cancelled, Completed, Failed, Leased, Refused, Released
+from eventq.core.moves import ENDS_LEASE
 from eventq.core.settle import CANCEL, Outcome
 from eventq.core.task import Task, instant
 from eventq.core.values import LAPSED, ErrorInfo
@@ -119,18 +120,16 @@ def _ending(later: list[Event], fence: int) -> tuple[Ended, int | None]:
     late = next(
         (e.body.outcome for e in later if type(e.body) is Refused and e.body.fence == fence), None
     )
-    for place, event in enumerate(later):
-        body = event.body
-        if type(body) is Completed:
-            result = None if body.result is UNSET else bytes(body.result)
-            return Ended("completed", result, body.result_missing), event.decided_at
-        if type(body) is Failed:
-            called_off = [type(each.body) for each in later[place + 1 : place + 2]] == [Cancelled]
-            lapsed = body.error.type == LAPSED
-            kind: Ending = "lapsed" if lapsed else "cancelled" if called_off else "failed"
-            return Ended(kind, error=body.error, late=late), event.decided_at
-        if type(body) is Released:
-            return Ended("released", late=late), event.decided_at
-        if type(body) is Cancelled:
-            return Ended("called off", late=late), event.decided_at
-    return Ended("running"), None
+    place = next((n for n, event in enumerate(later) if event.kind in ENDS_LEASE), None)
+    if place is None:
+        return Ended("running"), None
+    body, ended_at = later[place].body, later[place].decided_at
+    if type(body) is Completed:
+        result = None if body.result is UNSET else bytes(body.result)
+        return Ended("completed", result, body.result_missing), ended_at
+    if type(body) is Failed:
+        called_off = [type(each.body) for each in later[place + 1 : place + 2]] == [Cancelled]
+        lapsed = body.error.type == LAPSED
+        kind: Ending = "lapsed" if lapsed else "cancelled" if called_off else "failed"
+        return Ended(kind, error=body.error, late=late), ended_at
+    return Ended("released" if type(body) is Released else "called off", late=late), ended_at
