@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from eventq.aio import AsyncPlan, AsyncSchedules, AsyncSelection, awaited, follow_log, taking
 from eventq.archive import open_archived
 from eventq.catalog.bulks import BulkState, list_bulks
-from eventq.catalog.finishing import finish_bulk, undo_of
+from eventq.catalog.finishing import finish_bulk
 from eventq.catalog.orders import ORDERS, Order
 from eventq.catalog.plan import Applied, Plan, Selection
 from eventq.catalog.search import (
@@ -29,6 +29,7 @@ from eventq.catalog.search import (
     find_tasks,
 )
 from eventq.catalog.selector import Selector, SelectorOptions
+from eventq.catalog.undo import plan_undo
 from eventq.catalog.undo_rules import RulePlan
 from eventq.core.asking import check_asking
 from eventq.core.commits import Event
@@ -575,7 +576,7 @@ class Queue:
         that nothing has happened to since become what they were; the plan lists all others. An undo
         has a number too, by which it can be undone. Raises NotUndoableError, ArgumentError.
         """
-        return undo_of(self._node, check_count(change, "change", least=1, most=2**63 - 1))
+        return plan_undo(self._node, check_count(change, "change", least=1, most=2**63 - 1))
 
     def bulks(self) -> list[BulkState]:
         """The changes to many tasks in the log, oldest first, also those that broke off."""

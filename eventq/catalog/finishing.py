@@ -1,28 +1,18 @@
-"""What a queue asks for: a plan that takes something back, and the end of a broken change."""
+"""The end of a change to many tasks that broke off, made from what the log says of it.
+
+Nothing is selected anew: what is found again must be what the change was about.
+"""
 
 from __future__ import annotations
 
 from eventq.catalog.bulks import find_event
-from eventq.catalog.plan import ACTED_ON, Applied, Plan, Progress, Search, apply_bulk, check_found
+from eventq.catalog.plan import ACTED_ON, Applied, Progress, Search, apply_bulk, check_found
 from eventq.catalog.selector import Selector
-from eventq.catalog.undo import pairs_again, plan_undo
-from eventq.catalog.undo_rules import UNDOABLE, RulePlan, plan_rule_undo
-from eventq.core.queue_events import Bulk, Ticked, Unfollowed
-from eventq.errors import ArgumentError, NotUndoableError
+from eventq.catalog.undo import pairs_again
+from eventq.core.queue_events import Bulk
+from eventq.errors import ArgumentError
 from eventq.node.node import Node
 from eventq.replay.points import Point
-
-
-def undo_of(node: Node, position: int) -> Plan | RulePlan:
-    """A plan that takes back a change to many tasks, or one event. Raises NotUndoableError."""
-    _, _, body = find_event(node.log, position)
-    if isinstance(body, UNDOABLE):
-        return plan_rule_undo(node, position, body)
-    if isinstance(body, Ticked):
-        raise NotUndoableError(position, "cancel the task that it made instead")
-    if isinstance(body, Unfollowed):
-        raise NotUndoableError(position, "run the follower's code again instead")
-    return plan_undo(node, position)
 
 
 def finish_bulk(

@@ -9,10 +9,11 @@ from __future__ import annotations
 from eventq.catalog.bulks import find_event, is_part
 from eventq.catalog.passing import records_of
 from eventq.catalog.plan import SAMPLE, MeantTasks, Plan, check_found
+from eventq.catalog.undo_rules import UNDOABLE, RulePlan, plan_rule_undo
 from eventq.core.bulk import MovedOn, Pair, digest_of
 from eventq.core.commits import decode_at
 from eventq.core.moves import changes
-from eventq.core.queue_events import Bulk
+from eventq.core.queue_events import Bulk, Ticked, Unfollowed
 from eventq.core.undoing import before_event
 from eventq.core.values import NODE
 from eventq.errors import NotUndoableError
@@ -22,22 +23,28 @@ from eventq.replay.fold import commits_of, decode_events, stored_kind
 from eventq.replay.points import Point
 
 
-def plan_undo(node: Node, position: int) -> Plan:
-    """A plan that takes back what the change with this number, or the event there, did to tasks.
+def plan_undo(node: Node, position: int) -> Plan | RulePlan:
+    """A plan that takes back the change with this number, or what the event there did.
 
     Raises NotUndoableError and ArgumentError.
     """
+    _, _, body = find_event(node.log, position)
+    if isinstance(body, UNDOABLE):
+        return plan_rule_undo(node, position, body)
+    if isinstance(body, Ticked):
+        raise NotUndoableError(position, "cancel the task that it made instead")
+    if isinstance(body, Unfollowed):
+        raise NotUndoableError(position, "run the follower's code again instead")
+    return _plan_task_undo(node, position)
+
+
+def _plan_task_undo(node: Node, position: int) -> Plan:
     log = node.log
-    number, _, body = find_event(log, position)
     with node.reading() as projection:
         point = Point(projection.seq, node.now())
-    if isinstance(body, Bulk):
-        pairs, moved_on = changed_by(log, position, point.seq)
-    else:
-        pairs, moved_on = _changed_there(log, number, position, point.seq)
-    numbers = [number for number, _ in pairs[:SAMPLE]]
+    pairs, moved_on = _undoable(log, position, point.seq)
     with node.reading() as projection:
-        known = {number: projection.tasks.get(number) for number in numbers}
+        known = {each: projection.tasks.get(each) for each, _ in pairs[:SAMPLE]}
     found = MeantTasks(pairs, list(records_of(log, known, point)), 0, "pass")
     wanted = Bulk("undo", point.seq, point.at, len(pairs), digest_of(pairs), undoes=position)
     return Plan(node, wanted, found, moved_on=moved_on)
@@ -46,15 +53,19 @@ def plan_undo(node: Node, position: int) -> Plan:
 def pairs_again(log: EventLog, number: int, said: Bulk) -> list[Pair]:
     """What an undo is about that stands in the log. Raises LogCorruptError where that differs."""
     assert said.undoes is not None, "an undo takes something back"
-    task, _, body = find_event(log, said.undoes)
-    if isinstance(body, Bulk):
-        pairs, _ = changed_by(log, said.undoes, said.position)
-    else:
-        pairs, _ = _changed_there(log, task, said.undoes, said.position)
+    pairs, _ = _undoable(log, said.undoes, said.position)
     return check_found(number, said, pairs)
 
 
-def changed_by(log: EventLog, bulk: int, until: int) -> tuple[list[Pair], list[MovedOn]]:
+def _undoable(log: EventLog, position: int, until: int) -> tuple[list[Pair], list[MovedOn]]:
+    """The tasks that were changed there and not since, up to a position; and those that were."""
+    number, _, body = find_event(log, position)
+    if isinstance(body, Bulk):
+        return _changed_by(log, position, until)
+    return _changed_there(log, number, position, until)
+
+
+def _changed_by(log: EventLog, bulk: int, until: int) -> tuple[list[Pair], list[MovedOn]]:
     """The tasks whose last events by a position are of this change; and those that moved on."""
     own: dict[int, int] = {}
     later: dict[int, tuple[int, str]] = {}
