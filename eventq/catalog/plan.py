@@ -14,7 +14,6 @@ from msgspec import UNSET, Raw, Struct
 from msgspec.structs import replace
 
 from eventq.catalog.bulks import ends_of
-from eventq.catalog.passing import pass_over
 from eventq.catalog.record import TaskRecord
 from eventq.catalog.selector import Selector
 from eventq.core.asking import Asking, check_asking
@@ -31,25 +30,24 @@ from eventq.core.durations import Duration
 from eventq.core.manage import UpdateTask, make_update
 from eventq.core.queue_events import Bulk, BulkEnded
 from eventq.core.rule_options import parse_rate
-from eventq.core.task import FINAL, TaskState
+from eventq.core.task import PENDING, REOPENABLE, TaskState
 from eventq.core.validation import check_count
 from eventq.core.values import COMMIT_EVENTS, BulkAction, Via
 from eventq.errors import ArgumentError, LogCorruptError
-from eventq.eventlog.contract import EventLog
 from eventq.node.node import Node
 from eventq.replay.points import Point
 
+# How many records a plan shows at the most.
 SAMPLE = 100
 # So many tasks at most are looked at for one commit.
 PORTION = COMMIT_EVENTS
-RETRIED = frozenset({TaskState.SCHEDULED, TaskState.EXPIRED, TaskState.CANCELLED})
-CANCELLED = frozenset(set(TaskState) - FINAL - {TaskState.FAILED, TaskState.UNKNOWN})
-UPDATED = frozenset({TaskState.WAITING, TaskState.SCHEDULED, TaskState.READY})
-# In which states a task has something to gain from each action.
+TO_RUN = PENDING | {TaskState.READY}
+# In which states a task has something to gain from each action. A retry does nothing for one that
+# is ready; one that waits is left out, since what it waits for may be retried with it.
 ACTED_ON: dict[str, frozenset[TaskState]] = {
-    "retry": RETRIED,
-    "cancel": CANCELLED,
-    "update": UPDATED,
+    "retry": REOPENABLE | {TaskState.SCHEDULED},
+    "cancel": TO_RUN | {TaskState.LEASED},
+    "update": TO_RUN,
 }
 SELECTOR_EXPECTED = (
     "at least one condition on the tasks that are meant, such as state=, name= or tags="
@@ -78,29 +76,6 @@ class Search(Protocol):
         self, selector: Selector, states: frozenset[TaskState], point: Point, /
     ) -> MeantTasks:
         """Exactly what a pass over the log up to the point would find."""
-
-
-class PassSearch:
-    """Finds it by a pass over the log."""
-
-    def __init__(self, log: EventLog) -> None:
-        self._log = log
-
-    def __call__(
-        self, selector: Selector, states: frozenset[TaskState], point: Point
-    ) -> MeantTasks:
-        """See Search."""
-        pairs: list[Pair] = []
-        sample: list[TaskRecord] = []
-        left_out = 0
-        for record in pass_over(self._log, selector, point):
-            if record.state not in states:
-                left_out += 1
-                continue
-            pairs.append((record.number, record.last_seq))
-            if len(sample) < SAMPLE:
-                sample.append(record)
-        return MeantTasks(pairs, sample, left_out, "pass")
 
 
 class Applied(Struct, frozen=True):

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from eventq.catalog.orders import Order
 from eventq.catalog.passing import pass_over
 from eventq.catalog.place import catalog_path
-from eventq.catalog.plan import MeantTasks, PassSearch
+from eventq.catalog.plan import SAMPLE, MeantTasks
 from eventq.catalog.record import TaskRecord
 from eventq.catalog.selector import Selector
 from eventq.core.task import FINAL, Task, TaskState
@@ -36,8 +36,8 @@ Source = Literal["catalog", "log"]
 
 # So many events are caught up with at once; with more, the catalog is left as it is.
 SOON_EVENTS = 20_000
-# How many records a plan shows at the most; as many tasks are asked for at a time.
-SAMPLE, PAGE = 100, 200
+# So many records are asked for at a time.
+PAGE = 200
 
 logger = SafeLogger("eventq.catalog")
 
@@ -67,16 +67,16 @@ class CatalogSearch:
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
-        self._pass = PassSearch(log)
 
     def __call__(
         self, selector: Selector, states: frozenset[TaskState], point: Point, /
     ) -> MeantTasks:
         """See `plan.Search`."""
+        log = self._log
         found = by_catalog(
-            self._log, point, lambda catalog: _meant_by(catalog, selector, states, point)
+            log, point, lambda catalog: _meant_by_catalog(catalog, selector, states, point)
         )
-        return self._pass(selector, states, point) if found is None else found
+        return _meant_by_pass(log, selector, states, point) if found is None else found
 
 
 def find_tasks(
@@ -86,7 +86,6 @@ def find_tasks(
     *,
     order: Order = "number",
     limit: int | None = None,
-    path: str | None = None,
 ) -> FoundTasks:
     """The tasks that a selector means at a point, from the catalog where it is at hand.
 
@@ -97,7 +96,7 @@ def find_tasks(
         found = catalog.find(selector, at, order=order, limit=limit)
         return FoundTasks(found, "catalog", catalog.begins, at.seq)
 
-    answer = by_catalog(log, at, ask, path)
+    answer = by_catalog(log, at, ask)
     if answer is not None:
         return answer
     records = list(pass_over(log, selector, at))
@@ -136,14 +135,12 @@ def final_of_catalog(
     return by_catalog(log, at, ask)
 
 
-def by_catalog(
-    log: EventLog, at: Point, ask: Callable[[Catalog], T], path: str | None = None
-) -> T | None:
+def by_catalog(log: EventLog, at: Point, ask: Callable[[Catalog], T]) -> T | None:
     """The answer of the log's catalog, if that can answer for a point; else None.
 
     Costs a look at a file where there is none.
     """
-    catalog = _ready(log, at, path)
+    catalog = _ready(log, at)
     if catalog is None:
         return None
     try:
@@ -155,7 +152,23 @@ def by_catalog(
         catalog.close()
 
 
-def _meant_by(
+def _meant_by_pass(
+    log: EventLog, selector: Selector, states: frozenset[TaskState], point: Point
+) -> MeantTasks:
+    pairs: list[tuple[int, int]] = []
+    sample: list[TaskRecord] = []
+    left_out = 0
+    for record in pass_over(log, selector, point):
+        if record.state not in states:
+            left_out += 1
+            continue
+        pairs.append((record.number, record.last_seq))
+        if len(sample) < SAMPLE:
+            sample.append(record)
+    return MeantTasks(pairs, sample, left_out, "pass")
+
+
+def _meant_by_catalog(
     catalog: Catalog, selector: Selector, states: frozenset[TaskState], point: Point
 ) -> MeantTasks:
     wanted = [s for s in TaskState if s in states and _is_meant(selector, s)]
@@ -168,16 +181,17 @@ def _meant_by(
     return MeantTasks(pairs, sample, left_out, "catalog")
 
 
-def _ready(log: EventLog, at: Point, path: str | None) -> Catalog | None:
+def _ready(log: EventLog, at: Point) -> Catalog | None:
+    """The log's catalog, caught up where that takes but a moment; None unless it can answer."""
     try:
-        found = catalog_path(log, path)
+        found = catalog_path(log)
         if not Path(found).exists():
             return None
         # Imported here: a program without a catalog needs no SQLite.
         from eventq.catalog.catalog import Catalog  # noqa: PLC0415
 
         catalog = Catalog.open(log, found)
-        with closed_on_error(catalog):
+        with _closed_on_error(catalog):
             if not catalog.is_there:
                 said = {"path": found, "reason": catalog.rebuilt}
                 logger.warning("a catalog is not used: build it anew", extra=said)
@@ -197,7 +211,7 @@ def _ready(log: EventLog, at: Point, path: str | None) -> Catalog | None:
 
 
 @contextmanager
-def closed_on_error(catalog: Catalog) -> Iterator[None]:
+def _closed_on_error(catalog: Catalog) -> Iterator[None]:
     """Closes the catalog where the block fails."""
     try:
         yield
