@@ -21,13 +21,7 @@ from eventq.catalog.bulks import BulkState, list_bulks
 from eventq.catalog.finishing import finish_bulk
 from eventq.catalog.orders import ORDERS, Order
 from eventq.catalog.plan import Applied, Plan, Selection
-from eventq.catalog.search import (
-    CatalogSearch,
-    FoundTasks,
-    TaskList,
-    final_of_catalog,
-    find_tasks,
-)
+from eventq.catalog.search import CatalogSearch, FoundTasks, TaskList, find_tasks, list_tasks
 from eventq.catalog.selector import Selector, SelectorOptions
 from eventq.catalog.undo import plan_undo
 from eventq.catalog.undo_rules import RulePlan
@@ -60,7 +54,7 @@ from eventq.core.rule_options import (
     make_scope,
     make_shared,
 )
-from eventq.core.task import FINAL, Task
+from eventq.core.task import Task
 from eventq.core.validation import (
     States,
     check_count,
@@ -95,15 +89,12 @@ from eventq.replay.attempts import PastAttempt, past_attempts
 from eventq.replay.blocking import waits_for
 from eventq.replay.fold import task_history
 from eventq.replay.followers import FollowerState, follower_states
-from eventq.replay.points import END, Point, PointLike, find_point
+from eventq.replay.points import END, PointLike, find_point
 from eventq.replay.query import (
-    LOOKUPS,
     Stats,
     TaskFilter,
-    final_tasks,
     first_instant,
     follow_events,
-    open_tasks,
     read_events,
     take_stats,
 )
@@ -376,7 +367,6 @@ class Queue:
         tasks with this name, or with one like ``"mail.*"``. ``lane``, ``tags``: only tasks with
         these values; ``schedule``: only those that it made.
         """
-        limit = check_limit(limit)
         states = check_states(state)
         wanted = TaskFilter(
             tags=None if tags is None else msgspec.json.decode(check_tags(tags)),
@@ -384,29 +374,7 @@ class Queue:
             lane=None if lane is None else check_name(lane, "lane"),
             schedule=None if schedule is None else check_name(schedule, "schedule"),
         )
-        with self._node.reading() as projection:
-            now, seq = self._node.now(), projection.seq
-            found = open_tasks(projection, states=states, wanted=wanted, limit=limit, now=now)
-            ends = projection.final_counts()
-        left = None if limit is None else limit - len(found)
-        count = sum(ends[state] for state in states & FINAL)
-        # Not inside: it takes its time, in which a run must renew its leases.
-        if count and left and left <= LOOKUPS:
-            by_catalog = final_of_catalog(self.log, states, wanted, Point(seq, now), left)
-            if by_catalog is not None:
-                return TaskList(found + by_catalog, source="catalog")
-        return TaskList(
-            found
-            + final_tasks(
-                self.log,
-                states=states,
-                wanted=wanted,
-                limit=left,
-                now=now,
-                until=seq,
-                count=count,
-            )
-        )
+        return list_tasks(self._node, states, wanted, limit=check_limit(limit))
 
     def find(
         self,

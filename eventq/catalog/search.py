@@ -1,4 +1,4 @@
-"""Finds tasks in the catalog where it is at hand, else by a pass over the log; and says which.
+"""Finds tasks in the catalog where it is at hand, else in the log; and says which.
 
 A catalog is at hand when it is there and has, or is brought in a moment to, the log's end. Whatever
 is wrong with it, the log answers.
@@ -24,9 +24,10 @@ from eventq.core.task import FINAL, Task, TaskState
 from eventq.errors import ArgumentError, CatalogError, LogError
 from eventq.eventlog import EventLog
 from eventq.host.logger import SafeLogger
+from eventq.node.node import Node
 from eventq.replay.fold import task_of
 from eventq.replay.points import Point
-from eventq.replay.query import TaskFilter
+from eventq.replay.query import LOOKUPS, TaskFilter, final_tasks, open_tasks
 
 if TYPE_CHECKING:
     from eventq.catalog.catalog import Catalog
@@ -103,6 +104,27 @@ def find_tasks(
     if order != "number":
         records.sort(key=_NEWEST[order], reverse=True)
     return FoundTasks(records[:limit], "log", log.start().seq, at.seq)
+
+
+def list_tasks(
+    node: Node, states: frozenset[TaskState], wanted: TaskFilter, *, limit: int | None
+) -> TaskList:
+    """Open tasks as they are now, in dispatch order, and behind them final ones, newest first."""
+    with node.reading() as projection:
+        now, seq = node.now(), projection.seq
+        found = open_tasks(projection, states=states, wanted=wanted, limit=limit, now=now)
+        ends = projection.final_counts()
+    left = None if limit is None else limit - len(found)
+    count = sum(ends[state] for state in states & FINAL)
+    # Not inside: it takes its time, in which a run must renew its leases.
+    if count and left and left <= LOOKUPS:
+        known = final_of_catalog(node.log, states, wanted, Point(seq, now), left)
+        if known is not None:
+            return TaskList(found + known, source="catalog")
+    ended = final_tasks(
+        node.log, states=states, wanted=wanted, limit=left, now=now, until=seq, count=count
+    )
+    return TaskList(found + ended)
 
 
 def final_of_catalog(
