@@ -1,8 +1,7 @@
-"""Which events about the queue somebody has asked for, and the words of tags; for the fold."""
+"""Which events about the queue somebody has asked for, as the catalog keeps them."""
 
 from __future__ import annotations
 
-from eventq.catalog.record import words_in
 from eventq.core.commits import AnyBody, Unknown
 from eventq.core.queue_events import (
     Bulk,
@@ -27,10 +26,3 @@ def is_asked(body: AnyBody | Unknown) -> bool:
         return False
     is_of_clock = type(body) is Ticked and body.hand is None
     return getattr(body, "code", None) is None and not is_of_clock
-
-
-def text_of(tags_json: bytes) -> str:
-    """The words of tags, as they are indexed: the JSON itself where that has just those."""
-    if tags_json.isascii() and b"\\" not in tags_json:
-        return tags_json.decode()
-    return " ".join(words_in(tags_json))

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from eventq.catalog.asked import is_asked, text_of
+from eventq.catalog.asked import is_asked
 from eventq.catalog.life import Life, Row
 from eventq.catalog.links import TaskLinks
 from eventq.catalog.minutes import MINUTE_US, MinuteCounts, step_of
@@ -28,6 +28,7 @@ from eventq.catalog.schema import (
     UNKNOWN,
     WAITING,
 )
+from eventq.catalog.tag_words import indexed_text
 from eventq.catalog.words import Words
 from eventq.core.commits import AnyBody, Commit, Unknown, time_of
 from eventq.core.events import (
@@ -389,7 +390,7 @@ class Fold:
         """The one place where tags enter the catalog: what is to stay out is left out here."""
         self.tags.append((seq, tags_json))
         if tags_json != b"{}":
-            self.tag_words.append((seq, text_of(tags_json)))
+            self.tag_words.append((seq, indexed_text(tags_json)))
 
     def _note_change(self, seq: int, at: int, number: int, body: AnyKnown) -> None:
         """Keeps what a person or a program has asked for."""

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from eventq.catalog import schema
-from eventq.catalog.record import split_words
 from eventq.catalog.selector import Selector, is_error, value_text
 from eventq.catalog.store import Store
+from eventq.catalog.tag_words import split_words
 from eventq.core.audience import matches
 from eventq.core.task import DEFAULT_LANE, TaskState
 from eventq.replay.points import Point

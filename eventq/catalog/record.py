@@ -6,11 +6,7 @@ A pass over the log and the catalog give the same records, which a test compares
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections.abc import Iterator
-from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from eventq.core.task import TaskState
@@ -76,42 +72,3 @@ def place_of(traceback: str) -> str:
     """
     frames = list(_FRAME.finditer(traceback))
     return f"{frames[-1][1]}:{frames[-1][2]} in {frames[-1][3]}" if frames else ""
-
-
-def words_of(tags: object) -> Iterator[str]:
-    """The words in tags: of names and of values, folded, so that case and accents do not matter.
-
-    They are letters and digits in a row, of any script.
-
-    >>> list(words_of({"Path": "Café_3.png"}))
-    ['path', 'cafe', '3', 'png']
-    """
-    for text in _texts(tags):
-        yield from split_words(text)
-
-
-def split_words(text: str) -> list[str]:
-    """The words in a text, folded; see `words_of`."""
-    if not text.isascii():
-        parts = unicodedata.normalize("NFKD", text.casefold())
-        text = "".join(c for c in parts if not unicodedata.combining(c))
-    return "".join(c if c.isalnum() else " " for c in text.casefold()).split()
-
-
-def words_in(tags_json: bytes) -> Iterator[str]:
-    """As `words_of`, for tags as a log has them."""
-    return words_of(msgspec.json.decode(tags_json))
-
-
-def _texts(value: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON value
-    if isinstance(value, dict):
-        for name, item in value.items():
-            yield name
-            yield from _texts(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts(item)
-    elif isinstance(value, str):
-        yield value
-    else:
-        yield msgspec.json.encode(value).decode()

@@ -13,7 +13,8 @@ from typing import Any, Self, TypedDict, Unpack
 import msgspec
 from msgspec import Struct
 
-from eventq.catalog.record import TaskRecord, split_words, words_in
+from eventq.catalog.record import TaskRecord
+from eventq.catalog.tag_words import split_words, words_in
 from eventq.core.audience import matches
 from eventq.core.durations import Duration, parse_duration
 from eventq.core.plain import plain, sorted_json
