@@ -23,33 +23,26 @@ from eventq.catalog.counting import (
     Span,
     SpanCounts,
 )
-from eventq.catalog.fold import Fold
+from eventq.catalog.filling import Filling, Progress
 from eventq.catalog.orders import Order
 from eventq.catalog.place import catalog_path, prepare_folder
 from eventq.catalog.queries import TaskQueries
 from eventq.catalog.record import TaskRecord
 from eventq.catalog.selector import Selector
 from eventq.catalog.store import StaleError, Store, delete, discard, translated
-from eventq.core.commits import decode_at
 from eventq.core.task import TaskState, instant
-from eventq.errors import CatalogError, LogArchivedError, LogCorruptError, LogUnavailableError
-from eventq.eventlog import EventLog, Head
-from eventq.eventlog.contract import READ_EVENTS
+from eventq.errors import CatalogError, LogArchivedError, LogUnavailableError
+from eventq.eventlog import EventLog
 from eventq.eventlog.file_lock import FileLock
 from eventq.host.logger import SafeLogger
 from eventq.replay.points import Point
-from eventq.snapshot.starting import projection_at_start
 
 # Behind all instants and positions.
 LAST_US = LAST_SEQ = 2**62
 # How many events are folded before they are written: while a new one is filled, and later.
 FILLING_BLOCK, FOLLOWING_BLOCK = 200_000, 20_000
-# So many tasks at most are kept at hand from block to block.
-AT_HAND = 200_000
 
 T = TypeVar("T")
-Progress = Callable[[int, int], None]
-"""Told how many events are done, and of how many."""
 
 logger = SafeLogger("eventq.catalog")
 
@@ -79,7 +72,7 @@ class Catalog:
         self.rebuilt = rebuilt
         """Why an earlier file is to be made anew; None where it is not."""
         self._store = store
-        self._fold: Fold | None = None
+        self._filling: Filling | None = None
         self._asked: tuple[Store, TaskQueries, int] | None = None
 
     @classmethod
@@ -303,21 +296,21 @@ class Catalog:
         if self._store is None:
             with suppress(StaleError):
                 if os.path.lexists(self.path):
-                    self._store, self._fold = open_own(self.log, self.path), None
+                    self._store, self._filling = open_own(self.log, self.path), None
             return
         try:
             before = self.seq
             self._store.refresh()
             if self.seq == before:
                 return
-            self._fold = None
+            self._filling = None
         except StaleError as reason:
             self._restart(reason.problem)
 
     def _restart(self, reason: str) -> None:
         """This file is to be made anew."""
         self.close()
-        self._store, self._fold, self.rebuilt = None, None, reason
+        self._store, self._filling, self.rebuilt = None, None, reason
         # Or it would be taken for one that another process has made meanwhile.
         discard(self.path)
 
@@ -337,46 +330,24 @@ class Catalog:
         }
         store = Store.make(self.path, about)
         try:
-            fold = self._begin(store, begin)
-            self._go_on(store, fold, progress, FILLING_BLOCK)
+            Filling.begin(self.log, store, begin).go_on(progress, FILLING_BLOCK)
             store.finish(self.path)
         except BaseException:
             store.discard()
             raise
         store.refresh()
-        self._store, self._fold = store, None
-
-    def _begin(self, store: Store, begin: Head) -> Fold:
-        """A fold of what stands before the first event that the log holds."""
-        base = begin.at
-        if not begin.seq:
-            first = self.log.read(after=0, limit=1)
-            base = first[0].at if first else 0
-            store.note({"base": base})
-        fold = Fold(self.log.namespace, store.words, store.load, base)
-        if begin.seq:
-            projection = projection_at_start(self.log, until=begin.seq)
-            for task in projection.tasks.values():
-                fold.take_over(begin.seq, task)
-            tasks = projection.tasks.values()
-            fold.links.take_over(tasks, projection.waits, projection.flows)
-        return fold
+        self._store, self._filling = store, None
 
     def _follow(self, store: Store, progress: Progress | None) -> None:
         """Goes on from where the catalog has come to, if the log still is what it was."""
-        fold = self._fold
         try:
             head = self.log.head()
             if (head.seq, head.seal) == (self.seq, bytes(store.about["seal"])):
                 return
             check_own(self.log, store)
-            if fold is None or not self.base:
-                base = self.base or self.log.read(after=self.seq, limit=1)[0].at
-                store.note({"base": base})
-                fold = Fold(self.log.namespace, store.words, store.load, base)
-                store.restore_links(fold)
-            self._go_on(store, fold, progress, FOLLOWING_BLOCK)
-            self._fold = fold
+            if self._filling is None or not self._filling.has_base:
+                self._filling = Filling.resume(self.log, store)
+            self._filling.go_on(progress, FOLLOWING_BLOCK)
         except StaleError as reason:
             self._restart(reason.problem)
             self._fill(progress)
@@ -385,35 +356,5 @@ class Catalog:
             self._fill(progress)
         except BaseException:
             # What it has folded and not written is lost with it.
-            self._fold = None
+            self._filling = None
             raise
-
-    def _go_on(self, store: Store, fold: Fold, progress: Progress | None, block: int) -> None:
-        """Folds and writes, block by block, up to the present end."""
-        end = self.log.head().seq
-        while int(store.about["seq"]) < end or fold.dirty:
-            with store.writing():
-                seq = self._write_block(store, fold, progress, block, end)
-            fold.forget(AT_HAND)
-            if seq >= end:
-                end = self.log.head().seq
-
-    def _write_block(
-        self, store: Store, fold: Fold, progress: Progress | None, block: int, end: int
-    ) -> int:
-        """Folds and writes so many events, or what there is; returns how far it has come."""
-        seq, seal = int(store.about["seq"]), bytes(store.about["seal"])
-        at, until = int(store.about["at"]), seq + block
-        while seq < until:
-            commits = self.log.read(after=seq, limit=min(block, READ_EVENTS))
-            if not commits:
-                break
-            for commit in commits:
-                if commit.prev != seal:
-                    raise LogCorruptError(commit.first, "its seal does not follow the one before")
-                fold.apply(commit, decode_at(commit.first, commit.bodies))
-                seq, at, seal = commit.last, commit.at, commit.seal
-            if progress is not None:
-                progress(seq, max(end, seq))
-        store.write(fold, {"seq": seq, "at": at, "seal": seal})
-        return seq
