@@ -53,11 +53,12 @@ def bulk_events(log: EventLog, *, after: int) -> Iterator[tuple[int, int, Bulk |
                     yield seq, commit.at, body
 
 
-def ends_of(log: EventLog, bulk: int) -> Iterator[BulkEnded]:
-    """Where a change is said to be done."""
-    for _, _, body in bulk_events(log, after=bulk):
-        if isinstance(body, BulkEnded) and body.bulk == bulk:
-            yield body
+def has_ended(log: EventLog, bulk: int) -> bool:
+    """Whether the log says that a change is done."""
+    return any(
+        isinstance(body, BulkEnded) and body.bulk == bulk
+        for _, _, body in bulk_events(log, after=bulk)
+    )
 
 
 def is_part(seq: int, text: str, bulk: int) -> bool:

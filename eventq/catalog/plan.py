@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 from msgspec import UNSET, Raw, Struct
 from msgspec.structs import replace
 
-from eventq.catalog.bulks import ends_of
+from eventq.catalog.bulks import has_ended
 from eventq.catalog.record import TaskRecord
 from eventq.catalog.selector import Selector
 from eventq.core.asking import Asking, check_asking
@@ -234,11 +234,11 @@ def apply_bulk(
         moved_on += done.moved_on
         if progress is not None:
             progress(begin, len(pairs))
-    ends = dict(pairs)
-    left = tuple((each.number, ends[each.number]) for each in moved_on[:NAMED])
-    asking = Asking(said.by, via=said.via, bulk=number)
-    ended = BulkEnded(changed, len(moved_on), left, **asking.marks_but_reason)
-    if next(ends_of(node.log, number), None) is None:
+    if not has_ended(node.log, number):
+        last_seqs = dict(pairs)
+        left = tuple((each.number, last_seqs[each.number]) for each in moved_on[:NAMED])
+        asking = Asking(said.by, via=said.via, bulk=number)
+        ended = BulkEnded(changed, len(moved_on), left, **asking.marks_but_reason)
         node.execute(EndBulk(ended))
     return Applied(number, changed, moved_on)
 

@@ -13,7 +13,7 @@ from eventq.catalog.record import TaskRecord
 from eventq.core.asking import Asking, check_asking
 from eventq.core.bulk import MovedOn
 from eventq.core.commits import KIND_OF, OF_RULES, AnyBody, AnyRule, decode_at
-from eventq.core.govern import TakeBackRule
+from eventq.core.govern import SAID_SINCE, TakeBackRule
 from eventq.core.queue_events import Limited, Paused, Planned, Resumed, Shared, Ticked, Unplanned
 from eventq.core.scheduling import EditSchedule
 from eventq.core.values import Via
@@ -26,7 +26,6 @@ from eventq.schedules.rules import rule_of
 
 UNDOABLE = (*OF_RULES, Planned, Unplanned)
 KINDS = frozenset(KIND_OF[body] for body in UNDOABLE)
-SAID_SINCE = "something else has been said since"
 
 
 class RulePlan(Struct, frozen=True):

@@ -23,6 +23,7 @@ from eventq.errors import ArgumentError, NotUndoableError
 
 # Of one commit: a pause that calls off more takes several.
 CANCELLED_AT_ONCE = 500
+SAID_SINCE = "something else has been said since"
 OLDER = "a newer definition has taken its place; give it a higher `version` to bring it back"
 
 
@@ -180,7 +181,7 @@ class TakeBackRule(Struct, frozen=True):
         check_understood(projection.unknown)
         standing = _standing(projection, self.undone)
         if standing != (None if isinstance(self.undone, Resumed) else self.undone):
-            raise NotUndoableError(self.position, "something else has been said since")
+            raise NotUndoableError(self.position, SAID_SINCE)
         wanted = self.wanted
         if isinstance(wanted, (Limited, Shared)):
             assert isinstance(standing, (Limited, Shared)), "it is what was said last"
