@@ -22,10 +22,11 @@ Changing = Retried | Expired | Cancelled | Updated
 
 
 class JudgedBulk(Struct):
-    """A change that has begun, with the last events that its tasks had."""
+    """A change that has begun, and the tasks that it has changed, by number."""
 
     said: Bulk
     changed: dict[int, int] = {}
+    """The last event that each had before."""
     ended: bool = False
 
 
@@ -71,18 +72,9 @@ class BulkRules:
         """
         last = self._past.last(number, seq)
         begun = None if body.bulk is None else self._find(seq, body.bulk)
-        if begun is not None and body.bulk is not None:
+        if begun is not None:
             _check_kind(begun.said, body)
-            if begun.ended or number in begun.changed:
-                raise BrokenError(RULE, f"bulk {body.bulk} has done with task {number} already")
-            if last is not None:
-                if last.seq > begun.said.position:
-                    raise BrokenError(RULE, f"task {number} had moved on at {last.seq}")
-                begun.changed[number] = last.seq
-            else:
-                begun.changed[number] = 0
-            if len(begun.changed) > begun.said.count:
-                raise BrokenError(RULE, f"bulk {body.bulk} changes more tasks than it is about")
+            _take_part(begun, number, body, last_seq=0 if last is None else last.seq)
         if body.undoes is not None and last is not None:
             self._take_back(number, body, task, last, begun)
 
@@ -112,6 +104,17 @@ class BulkRules:
             end = self._past.last(number, last.seq)
             if end is not None:
                 _check_end(number, body, end)
+
+
+def _take_part(begun: JudgedBulk, number: int, body: Changing, *, last_seq: int) -> None:
+    """One more task is changed, which had not moved on; 0 where its last event is not known."""
+    if begun.ended or number in begun.changed:
+        raise BrokenError(RULE, f"bulk {body.bulk} has done with task {number} already")
+    if last_seq > begun.said.position:
+        raise BrokenError(RULE, f"task {number} had moved on at {last_seq}")
+    begun.changed[number] = last_seq
+    if len(begun.changed) > begun.said.count:
+        raise BrokenError(RULE, f"bulk {body.bulk} changes more tasks than it is about")
 
 
 def _compared(
