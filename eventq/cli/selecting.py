@@ -43,7 +43,7 @@ _FLAGS = (
 
 
 def selector_options(command: Command) -> Command:
-    """Gives a command the options of a selector, as one mapping ``selector``."""
+    """Gives a command the options of a selector; `selector_of` takes them from its arguments."""
     for names, option, text in reversed(_FLAGS):
         command = click.option(names, option, default=None, help=text)(command)
     for name, option, text in reversed(_INSTANTS):
@@ -68,13 +68,13 @@ def selector_options(command: Command) -> Command:
 
 
 def selector_of(given: dict[str, Any]) -> dict[str, Any]:
-    """What the library takes, out of a command's arguments, from which it is removed."""
+    """What `Queue.select` takes; a command's other arguments stay in ``given``."""
     several = {"states": "state", "names": "name", "lanes": "lane", "keys": "key"}
     found: dict[str, Any] = {
         name: list(given.pop(option)) or None for option, name in several.items()
     }
     found["tags"] = given.pop("tags") or None
-    # Names that are taken on a command line.
+    # Commands have a ``by``, who asks, and a ``place``, the log's, of their own.
     others = {"touched_by": "by", "raised_at": "place"}
     for _, option, _, _ in _WORDS:
         found[others.get(option, option)] = given.pop(option)
