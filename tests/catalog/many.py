@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from eventq import Context, Queue, Task
 from eventq.catalog.record import TaskRecord
+from eventq.catalog.selector import SelectorOptions
 from tests.facts import facts
 from tests.support import ManualClock
+
+FAILED: SelectorOptions = {"state": "expired", "error": "ConnectionError"}
 
 
 def filled(queue: Queue, count: int = 6) -> None:

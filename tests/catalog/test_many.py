@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,25 +13,8 @@ from eventq.catalog.plan import Plan
 from eventq.catalog.selector import SelectorOptions
 from eventq.core.bulk import BeginBulk, ChangePortion
 from eventq.core.queue_events import Bulk
-from tests.catalog.many import queue_with
-from tests.checker import check_log
+from tests.catalog.many import FAILED
 from tests.support import ManualClock, node_of
-
-FAILED: SelectorOptions = {"state": "expired", "error": "ConnectionError"}
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    """A clock that stands still."""
-    return ManualClock()
-
-
-@pytest.fixture
-def queue(clock: ManualClock) -> Iterator[Queue]:
-    """Tasks 1, 3 and 5 have expired; one is scheduled, and one ready. The log must be right."""
-    with queue_with(clock, uuid.uuid4().hex) as queue:
-        yield queue
-        check_log(queue.log)
 
 
 def kinds(queue: Queue, after: int) -> list[str]:

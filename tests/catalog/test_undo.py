@@ -3,34 +3,17 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from eventq import ArgumentError, NotUndoableError, Queue
 from eventq.catalog.passing import pass_over
-from eventq.catalog.selector import Selector, SelectorOptions
+from eventq.catalog.selector import Selector
 from eventq.replay.points import Point
-from tests.catalog.many import queue_with, seen
+from tests.catalog.many import FAILED, seen
 from tests.checker import check_log
 from tests.support import ManualClock
-
-FAILED: SelectorOptions = {"state": "expired", "error": "ConnectionError"}
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    """A clock that stands still."""
-    return ManualClock()
-
-
-@pytest.fixture
-def queue(clock: ManualClock) -> Iterator[Queue]:
-    """Tasks 1, 3 and 5 have expired; one is scheduled, and one ready. The log must be right."""
-    with queue_with(clock, uuid.uuid4().hex) as queue:
-        yield queue
-        check_log(queue.log)
 
 
 def test_what_was_retried_ends_again_as_it_had(queue: Queue, clock: ManualClock) -> None:
