@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from math import ceil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from msgspec.structs import replace
 
 from eventq.core import cascade
+from eventq.core.durations import SECOND_US
+from eventq.core.events import Failed, Leased
 from eventq.core.holders import Holder
 from eventq.core.lease import Renew
 from eventq.core.settle import Outcome
+from eventq.core.values import LAPSED, ErrorInfo
 from eventq.node import commit_plan, node
 from eventq.runner import settling
 from eventq.runner.lapses import LapseWatch
+from tools.history.nodes import Nodes
+from tools.history.world import World as HistoryWorld
 from tools.simulate import campaign, simulation
 from tools.simulate.campaign import Campaign, play
+from tools.simulate.checks import LAPSE_SLACK, Said, early_lapses
 from tools.simulate.report import add_to
 from tools.simulate.shrinking import rule_of, shrink, text_of, turns_of
 from tools.simulate.simulation import Simulation
@@ -83,6 +91,34 @@ def test_a_lapse_that_comes_too_early_is_found(monkeypatch: pytest.MonkeyPatch) 
     found = (each.rule for seed in range(9) for each in play(seed, steps=STEPS).findings)
 
     assert next(rule for rule in found if rule in {"lapse", "history: 13"})
+
+
+def test_a_lapse_by_stamps_is_known_wherever_the_history_checker_minds_it() -> None:
+    """Both draw the line at the same share of a lease time; nothing falls between them."""
+    least_us = ceil(2 * SECOND_US * (1 - LAPSE_SLACK))
+    for passed_us in (least_us - 1, least_us):
+        facts, history = _lapse_after(passed_us)
+        simulated = SimpleNamespace(are_clocks_right=False)
+        excused = [each[3] for each in early_lapses(simulated, facts)]  # type: ignore[arg-type]
+
+        assert excused == [True] * len(history)
+        assert len(history) == (passed_us < least_us)
+
+
+def _lapse_after(passed_us: int) -> tuple[SimpleNamespace, list[str]]:
+    """A node lapses so long after its sign, judged by one that has just begun."""
+    leased = Leased(attempt=1, worker="n0", ttl_us=2 * SECOND_US)
+    failed = Failed(fence=2, error=ErrorInfo(LAPSED, "node n0"))
+    by = [Said(0, 0, 0), Said(passed_us, 0, 0)]
+    history: list[str] = []
+    world = HistoryWorld(lambda _, __, text: history.append(text))
+    nodes = Nodes(world, (), LAPSE_SLACK)
+    world.true_at = 0
+    nodes.sign("n0", leased.ttl_us)
+    world.true_at = passed_us
+    task = SimpleNamespace(worker="n0")
+    nodes.judge_lapse(3, task, {"message": failed.error.message})  # type: ignore[arg-type]
+    return SimpleNamespace(bodies=[(2, 1, leased), (3, 1, failed)], by=by), history
 
 
 def test_a_lapse_that_nobody_sees_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,6 +39,8 @@ NOBODY = "nobody runs it"
 MOST = 3
 # Clocks drift by this at the most: a lapse may come so much earlier by the true time.
 FASTEST = 1.11
+# Of a lease time, as much as that.
+LAPSE_SLACK = 1 - 1 / FASTEST
 
 
 class Finding(Struct, frozen=True):
@@ -106,7 +108,7 @@ def _history(simulation: Simulation, facts: Facts) -> list[Finding]:
     """What the history checker says, which shares no code with eventq."""
     by_stamps = {seq for seq, *_, is_by_stamps in early_lapses(simulation, facts) if is_by_stamps}
     newer = {"future"} if simulation.faults.foreign else ()
-    checker = Checker(NAMESPACE, newer=newer, lapse_slack=1 - 1 / FASTEST, retries_by_policy=True)
+    checker = Checker(NAMESPACE, newer=newer, lapse_slack=LAPSE_SLACK, retries_by_policy=True)
     for each in simulation.world.appended:
         commit = each.commit
         raw = RawCommit(
@@ -387,7 +389,7 @@ def early_lapses(simulation: Simulation, facts: Facts) -> Iterator[tuple[int, in
         elif type(body) is Failed and body.error.type == LAPSED:
             seen_us, seen_at, ttl_us = signs[holder[task]]
             passed_us = said.at_us - seen_us
-            if passed_us < ttl_us / FASTEST - SECOND_US / 100:
+            if passed_us < ttl_us * (1 - LAPSE_SLACK):
                 is_first = seen_us <= said.looks_since_us
                 agree = not simulation.are_clocks_right or said.decided_at - seen_at >= ttl_us
                 yield seq, task, passed_us, is_first and agree
