@@ -20,6 +20,7 @@ from eventq.core.settle import Outcome
 from eventq.core.values import LAPSED, ErrorInfo
 from eventq.node import commit_plan, node
 from eventq.runner import settling
+from eventq.runner.attempts import Attempts
 from eventq.runner.lapses import LapseWatch
 from tools.history.nodes import Nodes
 from tools.history.world import World as HistoryWorld
@@ -128,6 +129,20 @@ def test_a_lapse_that_nobody_sees_is_found(monkeypatch: pytest.MonkeyPatch) -> N
     found = (each.rule for seed in range(30) for each in play(seed, steps=STEPS).findings)
 
     assert "late lapse" in found
+
+
+def test_who_looks_at_an_attempt_past_its_deadline_must_fail_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A planted fault: nobody does. A run that slept meanwhile, for seconds even, is not blamed."""
+    slept = Simulation(40_083).play(STEPS * 5)
+    monkeypatch.setattr(Attempts, "fail_late", lambda _: None)
+    seeds = range(20_307, 20_320)
+    found = (each.rule for seed in seeds for each in play(seed, steps=300).findings)
+
+    assert slept.sometimes["done before anybody saw that it was late"]
+    assert slept.findings == []
+    assert "deadline" in found
 
 
 def test_what_callers_and_workers_wrote_down_is_held_against_the_log(

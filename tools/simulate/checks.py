@@ -99,7 +99,7 @@ def check_all(simulation: Simulation) -> list[Finding]:
     ]
     findings += _history(simulation, facts)
     findings += _projections(simulation, log)
-    for check in (_appended, _calls, _effects, _followers, _lapses):
+    for check in (_appended, _calls, _effects, _overdue, _followers, _lapses):
         findings += list(check(simulation, facts))[:MOST]
     return findings
 
@@ -327,6 +327,12 @@ def _effects(simulation: Simulation, facts: Facts) -> Iterable[Finding]:
             yield Finding("effect", seq, f"task {task} completed, and nobody has run it")
         if type(body) is Released and body.reason == NOBODY and body.fence in ended:
             yield Finding("effect", seq, f"task {task} was run, and its outcome is lost")
+
+
+def _overdue(simulation: Simulation, _: Facts) -> Iterable[Finding]:
+    """An attempt runs no longer than its deadline, but for what its run has not looked."""
+    for fence in simulation.world.overdue:
+        yield Finding("deadline", fence, "an attempt was done though its run saw that it is late")
 
 
 def _followers(simulation: Simulation, facts: Facts) -> Iterable[Finding]:

@@ -127,7 +127,7 @@ class Process:
         world.looks_since_us[self.name] = world.now_us
         before = self.runner
         self.bell = VirtualBell()
-        pools = {}
+        pools, executors = {}, []
         for lane, workers in plan.workload.slots.items():
             executor = VirtualExecutor(
                 world,
@@ -138,10 +138,13 @@ class Process:
                 bell=self.bell,
                 clock=self._clock,
             )
-            self.executors.append(executor)
+            executors.append(executor)
             pools[lane] = Pool([executor], self.bell, workers=workers)
         options = RunOptions(plan.ttl_us, 3.0, None, None, world.chance.random)
         self.runner = RoundRunner(self.node, pools, self.bell, plan.workload, options)
+        for executor in executors:
+            executor.lookout = self.runner.lookout
+        self.executors += executors
         if before is not None:
             self.runner.take_over(before)
         self.node.on_append(self.bell.ring)

@@ -62,6 +62,8 @@ class World:
         """Steps: wake-ups, attempts' begins and ends, calls, faults, starts, appends, news."""
         self.looks_since_us: dict[str, int] = {}
         """When each process has begun its last run, by the true time."""
+        self.overdue: list[int] = []
+        """Attempts that came to their end though a run had looked when their time was over."""
         self.dead: set[str] = set()
         """The processes that have died."""
         self.is_calm = False
