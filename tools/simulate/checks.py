@@ -24,11 +24,12 @@ from eventq.core.values import LAPSED
 from eventq.eventlog import EventLog
 from eventq.eventlog.memory import MemoryLog
 from eventq.replay.fold import catch_up
+from eventq.snapshot import restore, take
 from eventq.verify import verify
 from tools.history.checker import Checker, RawCommit
 from tools.simulate.journals import judge_journals
 from tools.simulate.reached import reached
-from tools.simulate.world import NAMESPACE
+from tools.simulate.world import NAMESPACE, Finding
 
 if TYPE_CHECKING:
     from tools.simulate.simulation import Simulation
@@ -41,15 +42,6 @@ MOST = 3
 FASTEST = 1.11
 # Of a lease time, as much as that.
 LAPSE_SLACK = 1 - 1 / FASTEST
-
-
-class Finding(Struct, frozen=True):
-    """One thing that must not be."""
-
-    rule: str
-    at: int
-    """A position of the log, or a step."""
-    text: str
 
 
 class Said(Struct, frozen=True):
@@ -99,7 +91,7 @@ def check_all(simulation: Simulation) -> list[Finding]:
     ]
     findings += _history(simulation, facts)
     findings += _projections(simulation, log)
-    for check in (_appended, _calls, _effects, _overdue, _followers, _lapses):
+    for check in (_appended, _calls, _effects, _followers, _lapses):
         findings += list(check(simulation, facts))[:MOST]
     return findings
 
@@ -206,7 +198,7 @@ def _projections(simulation: Simulation, log: EventLog) -> Iterable[Finding]:
     now = fresh.decided_at
     fresh.advance_to(now)
     findings = []
-    expected = _said_of(fresh)
+    expected = said_of(fresh)
     try:
         fresh.check()
     except AssertionError as error:
@@ -221,15 +213,15 @@ def _projections(simulation: Simulation, log: EventLog) -> Iterable[Finding]:
             except AssertionError as error:
                 text = f"{host.process.name}: {error!r}"
                 findings.append(Finding("indexes", projection.seq, text))
-            for (name, ours), (_, theirs) in zip(expected, _said_of(projection), strict=True):
+            for (name, ours), (_, theirs) in zip(expected, said_of(projection), strict=True):
                 if ours != theirs:
                     text = f"{host.process.name} has other {name} than a replay"
                     findings.append(Finding("fold", projection.seq, text))
     return findings[:MOST]
 
 
-def check_indexes(simulation: Simulation) -> list[Finding]:
-    """Rule 12, as each node stands; what is still to be done when calm comes may put it right."""
+def check_nodes(simulation: Simulation) -> list[Finding]:
+    """Rules 11 and 12, as each node stands; what calm brings may put right what is wrong."""
     findings = []
     for host in simulation.hosts:
         known = None if host.process is None else host.process.node._folded.projection  # noqa: SLF001 - a look that reads nothing
@@ -239,10 +231,21 @@ def check_indexes(simulation: Simulation) -> list[Finding]:
             known.check()
         except AssertionError as error:
             findings.append(Finding("indexes", known.seq, f"{host.name}: {error!r}"))
+        findings += check_snapshot(known)
     return findings
 
 
-def _said_of(projection: Projection) -> list[tuple[str, object]]:
+def check_snapshot(projection: Projection) -> list[Finding]:
+    """Rule 11: what a snapshot brings back is what it was taken of."""
+    restored = restore(take(projection))
+    return [
+        Finding("snapshot", projection.seq, f"it brings back other {name} than it was taken of")
+        for (name, ours), (_, theirs) in zip(said_of(restored), said_of(projection), strict=True)
+        if ours != theirs
+    ]
+
+
+def said_of(projection: Projection) -> list[tuple[str, object]]:
     """All that a projection says."""
     governing = projection.governing
     return [
@@ -327,12 +330,6 @@ def _effects(simulation: Simulation, facts: Facts) -> Iterable[Finding]:
             yield Finding("effect", seq, f"task {task} completed, and nobody has run it")
         if type(body) is Released and body.reason == NOBODY and body.fence in ended:
             yield Finding("effect", seq, f"task {task} was run, and its outcome is lost")
-
-
-def _overdue(simulation: Simulation, _: Facts) -> Iterable[Finding]:
-    """An attempt runs no longer than its deadline, but for what its run has not looked."""
-    for fence in simulation.world.overdue:
-        yield Finding("deadline", fence, "an attempt was done though its run saw that it is late")
 
 
 def _followers(simulation: Simulation, facts: Facts) -> Iterable[Finding]:

@@ -20,7 +20,7 @@ from eventq.handlers.work import Work
 from eventq.runner.attempt import Attempt, raised, returned
 from eventq.runner.executors import Executor
 from eventq.runner.lookout import Lookout
-from tools.simulate.world import World
+from tools.simulate.world import Finding, World
 
 NEVER_US = 2**62
 
@@ -214,7 +214,8 @@ class VirtualExecutor(Executor):
         assert begun_s is not None, "it has just ended"
         assert self.lookout is not None, "its run has given it"
         if self.lookout.looked_s > begun_s and self.lookout.looked_s >= deadline_s:
-            self._world.overdue.append(attempt.task.fence)
+            text = "an attempt was done though its run saw that it is late"
+            self._world.found.append(Finding("deadline", attempt.task.fence, text))
         elif self._clock.monotonic() >= deadline_s:
             self._world.sometimes["done before anybody saw that it was late"] += 1
 
