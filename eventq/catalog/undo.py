@@ -6,12 +6,11 @@ moved on since.
 
 from __future__ import annotations
 
-from eventq.catalog.bulks import find_event
+from eventq.catalog.bulks import find_event, is_part
 from eventq.catalog.passing import records_of
 from eventq.catalog.plan import SAMPLE, MeantTasks, Plan, check_found
 from eventq.core.bulk import MovedOn, Pair, digest_of
 from eventq.core.commits import decode_at
-from eventq.core.events import ByHand
 from eventq.core.moves import changes
 from eventq.core.queue_events import Bulk
 from eventq.core.undoing import before_event
@@ -21,9 +20,6 @@ from eventq.eventlog.contract import EventLog
 from eventq.node.node import Node
 from eventq.replay.fold import commits_of, decode_events, stored_kind
 from eventq.replay.points import Point
-
-# Of these kinds, an event leaves its task where it is.
-BESIDE = frozenset({"refused", "revived", "progressed", "saved", "noted"})
 
 
 def plan_undo(node: Node, position: int) -> Plan:
@@ -62,31 +58,21 @@ def changed_by(log: EventLog, bulk: int, until: int) -> tuple[list[Pair], list[M
     """The tasks whose last events by a position are of this change; and those that moved on."""
     own: dict[int, int] = {}
     later: dict[int, tuple[int, str]] = {}
-    mark = f'"bulk":{bulk}'
     for commit in commits_of(log, after=bulk, until=until):
         for seq, (number, text) in enumerate(
             zip(commit.tasks, commit.bodies, strict=True), commit.first
         ):
             if seq <= bulk or seq > until or number == NODE:
                 continue
-            if mark in text and _is_of(seq, text, bulk):
+            if is_part(seq, text, bulk):
                 own[number] = seq
-            elif number in own and _moves(seq, text):
+            elif number in own and changes(decode_at(seq, [text])[0]):
                 later[number] = seq, stored_kind(text)
     moved_on = [
         MovedOn(number, f"it is {kind} since event {seq}")
         for number, (seq, kind) in sorted(later.items())
     ]
     return sorted((n, seq) for n, seq in own.items() if n not in later), moved_on
-
-
-def _moves(seq: int, text: str) -> bool:
-    return stored_kind(text) not in BESIDE and changes(decode_at(seq, [text])[0])
-
-
-def _is_of(seq: int, text: str, bulk: int) -> bool:
-    [body] = decode_at(seq, [text])
-    return isinstance(body, ByHand) and body.bulk == bulk
 
 
 def _changed_there(

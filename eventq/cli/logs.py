@@ -8,10 +8,15 @@ from contextlib import suppress
 from typing import Literal
 
 from eventq.cli.text import visible, visible_lines
+from eventq.core.task import DEFAULT_LANE
 from eventq.runner.news import ATTEMPTS
 
-# What every record has; the rest are its named values.
-PLAIN = frozenset({*logging.makeLogRecord({}).__dict__, "message", "asctime", "taskName"})
+# What every record has, and what is one for the whole command; the rest are its named values.
+PLAIN = frozenset(
+    {*logging.makeLogRecord({}).__dict__, "message", "asctime", "taskName", "namespace"}
+)
+# What is so for most tasks needs no word.
+USUAL = {("task_name", None), ("lane", DEFAULT_LANE)}
 
 
 class StderrHandler(logging.Handler):
@@ -26,13 +31,18 @@ class StderrHandler(logging.Handler):
         """The record with its named values, followed by its traceback."""
         # What stands in the message by its name is not repeated.
         said = {*PLAIN, *(record.args if isinstance(record.args, dict) else ())}
-        values = [f"{name}={value}" for name, value in vars(record).items() if name not in said]
+        named = ((name, value) for name, value in vars(record).items() if name not in said)
+        values = [f"{name}={value}" for name, value in named if not _is_usual(name, value)]
         words = [f"eventq: {record.levelname.lower()}:", record.getMessage(), *values]
         lines = [visible(" ".join(words))]
         if record.exc_info:
             text = logging.Formatter().formatException(record.exc_info)
             lines += visible_lines(text, indent="    ")
         return "\n".join(lines)
+
+
+def _is_usual(name: str, value: object) -> bool:
+    return (value is None or isinstance(value, str)) and (name, value) in USUAL
 
 
 # Where more or fewer of the failed attempts are shown than those that failed for good.

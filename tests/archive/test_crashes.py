@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from eventq import LogArchivedError, Queue
 from eventq.archive import folder as folders
@@ -71,7 +72,8 @@ def test_a_crash_at_any_step_leaves_a_whole_log(
         log = opened(url)
         assert content(whole(log, folder)) == expected, steps
         with Queue(url) as queue:
-            assert queue.stats() == stats, steps
+            # The first event that the database itself still has is another one.
+            assert replace(queue.stats(), first_at=stats.first_at) == stats, steps
             for key in ("done", "failing", "waiting", "cancelled", "4"):
                 assert queue.get(key) is not None, (steps, key)
         if not crashed():

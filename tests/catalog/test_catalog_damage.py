@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import threading
@@ -68,9 +69,11 @@ def answers(log: EventLog, path: Path | None = None) -> list[Any]:
         ]
 
 
-@pytest.mark.skipif(not checksums.is_checked(), reason="this apsw has no cksumvfs")
 def test_a_wrong_bit_is_never_believed(log: EventLog, tmp_path: Path) -> None:
     """Wherever it is, the answers are those of a whole catalog."""
+    if not checksums.is_checked():
+        assert os.environ.get("CI") != "true", "install an apsw that has cksumvfs"
+        pytest.skip("this apsw has no cksumvfs")
     path = tmp_path / "a.db.catalog"
     whole = path.read_bytes()
     expected = answers(log, tmp_path / "fresh.catalog")

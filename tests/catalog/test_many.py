@@ -132,6 +132,14 @@ def test_a_change_that_broke_off_is_finished_from_the_log(queue: Queue) -> None:
     assert [e.kind for e in queue.history("1")].count("retried") == 1
 
 
+def test_only_a_changes_own_events_count(queue: Queue) -> None:
+    """Not those of tasks whose tags hold its number, nor those of a number that begins like it."""
+    begun = node_of(queue).execute(BeginBulk(plan_body(queue.select(**FAILED).retry())))
+    queue.new_many([{"bulk": begun.first}, {"bulk": 10 * begun.first}])
+
+    assert [each.changed for each in queue.bulks()] == [0]
+
+
 def test_a_change_is_not_finished_on_other_tasks(queue: Queue) -> None:
     """Its digest tells that others are found than it was about."""
     plan = queue.select(**FAILED).retry()

@@ -76,7 +76,8 @@ def test_one_is_dropped_by_name(followed: Cli) -> None:
 
     assert followed.rows("followers") == []
     last = json.loads(followed.ok("tail", "-n", "1", "--json"))
-    assert (last["kind"], last["body"]) == ("unfollowed", {"follower": "alerts", "by": "ada"})
+    said = {"follower": "alerts", "by": "ada", "via": "cli"}
+    assert (last["kind"], last["body"]) == ("unfollowed", said)
     assert "name of a follower" in followed.one_error("followers", "drop", "alerts", code=2)
 
 

@@ -233,6 +233,7 @@ def test_task_states_view_knows_every_kind_about_a_task() -> None:
 
     beside = {"renewed", "joined", "left", "followed", "unfollowed"}
     beside |= {"planned", "unplanned", "ticked", "limited", "shared", "paused", "resumed"}
+    beside |= {"bulk", "bulk_ended"}
     assert {*listed, "created", *beside} == KINDS
 
 

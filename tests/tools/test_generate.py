@@ -21,10 +21,10 @@ def test_a_made_log_is_legal_and_mixed() -> None:
     assert (report.events, report.commits, len(report.tasks)) == (made.events, made.commits, 2_000)
     assert report.states["pending"] == made.pending == 100
     # What only runs of handlers, their attempts, followers, flows and schedules say is in no made
-    # log, and nobody limits or pauses anything there.
+    # log, and nobody limits, pauses or changes many tasks there.
     said = {"joined", "left", "progressed", "saved", "noted", "followed", "unfollowed"}
     said |= {"planned", "unplanned", "ticked", "revived"}
-    said |= {"limited", "shared", "paused", "resumed"}
+    said |= {"limited", "shared", "paused", "resumed", "bulk", "bulk_ended"}
     assert set(report.kinds) == KINDS - said
     assert 3.0 < made.events / made.tasks < 3.8
 

@@ -21,6 +21,7 @@ from eventq.core.holders import Holder
 from eventq.core.lease import Renew
 from eventq.core.settle import Outcome
 from eventq.core.values import LAPSED, ErrorInfo
+from eventq.host import switching
 from eventq.node import commit_plan, node
 from eventq.runner import settling
 from eventq.runner.attempts import Attempts
@@ -76,9 +77,9 @@ def test_a_seed_is_the_same_each_time() -> None:
 
 def test_it_leaves_nothing_behind() -> None:
     """What it sets to have all drawn by a seed is as it was: names, identities, sizes."""
-    before = node._node_name, cascade.REVIVED_BYTES
+    before = node._node_name, cascade.REVIVED_BYTES, switching._wishes_count
     Simulation(5_001).play(STEPS)
-    after = node._node_name, cascade.REVIVED_BYTES
+    after = node._node_name, cascade.REVIVED_BYTES, switching._wishes_count
 
     assert after == before
     identity = commit_plan._ids.random()

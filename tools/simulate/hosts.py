@@ -64,6 +64,11 @@ class RoundRunner(Runner):
         self._end_workers()
         self.settler.settle_late()
         self.settler.leave()
+        self.vanish()
+
+    def vanish(self) -> None:
+        """Takes back what it has wished of the one process that is real."""
+        self.lookout.switching.relax()
 
     def _rest(self, pause_s: float) -> None:
         self.bell.wait(pause_s)
@@ -313,8 +318,9 @@ class Host:
         world.tell(f"{self.process.name} dies")
         world.dead.add(self.process.name)
         runner = self.process.runner
-        if runner is not None and runner.attempts.held:
-            world.sometimes["crash with leases"] += 1
+        if runner is not None:
+            world.sometimes["crash with leases"] += bool(runner.attempts.held)
+            runner.vanish()
         self.process = None
         delay_s = world.chance.pick((0.0, 0.5, 5.0, 45.0))
         self.starts_us = world.now_us + int(delay_s * SECOND_US)

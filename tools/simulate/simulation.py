@@ -124,6 +124,9 @@ class Simulation:
             commit_plan._ids.seed()  # noqa: SLF001 - by chance again
             # A process that goes on has folders of its own.
             self.faults.close()
+            for host in self.hosts:
+                if host.process is not None and host.process.runner is not None:
+                    host.process.runner.vanish()
 
     def _play(self, steps: int, turns: int | None, skipped: Collection[int]) -> Played:
         world, chance = self.world, self.world.chance
