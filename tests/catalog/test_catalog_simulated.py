@@ -31,7 +31,8 @@ def quiet() -> Iterator[None]:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_simulated_log_looks_in_the_catalog_as_it_did(seed: int, tmp_path: Path) -> None:
     """Lapses, late outcomes, clocks that jump, limits, schedules and followers among them."""
-    simulation = Simulation(seed)
+    # Of a log that is cut, no fold from its beginning is left to compare with.
+    simulation = Simulation(seed, without=["archive"])
     assert simulation.play(STEPS).findings == []
     log = MemoryLog(simulation.world.storage, url="memory://simulated", namespace=NAMESPACE)
     with closing(Catalog.open(log, tmp_path / "simulated.catalog")) as catalog:

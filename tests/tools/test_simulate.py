@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from math import ceil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from msgspec.structs import replace
 
 from eventq.core import cascade
+from eventq.core.durations import SECOND_US
+from eventq.core.events import Failed, Leased
 from eventq.core.holders import Holder
 from eventq.core.lease import Renew
 from eventq.core.settle import Outcome
+from eventq.core.values import LAPSED, ErrorInfo
 from eventq.host import switching
 from eventq.node import commit_plan, node
 from eventq.runner import settling
+from eventq.runner.attempts import Attempts
 from eventq.runner.lapses import LapseWatch
+from tools.history.nodes import Nodes
+from tools.history.world import World as HistoryWorld
+from tools.mutants.faults import MUTANTS
+from tools.mutants.mutant import plant
 from tools.simulate import campaign, simulation
 from tools.simulate.campaign import Campaign, play
+from tools.simulate.checks import LAPSE_SLACK, Said, early_lapses
 from tools.simulate.report import add_to
 from tools.simulate.shrinking import rule_of, shrink, text_of, turns_of
 from tools.simulate.simulation import Simulation
@@ -86,6 +100,34 @@ def test_a_lapse_that_comes_too_early_is_found(monkeypatch: pytest.MonkeyPatch) 
     assert next(rule for rule in found if rule in {"lapse", "history: 13"})
 
 
+def test_a_lapse_by_stamps_is_known_wherever_the_history_checker_minds_it() -> None:
+    """Both draw the line at the same share of a lease time; nothing falls between them."""
+    least_us = ceil(2 * SECOND_US * (1 - LAPSE_SLACK))
+    for passed_us in (least_us - 1, least_us):
+        facts, history = _lapse_after(passed_us)
+        simulated = SimpleNamespace(are_clocks_right=False)
+        excused = [each[3] for each in early_lapses(simulated, facts)]  # type: ignore[arg-type]
+
+        assert excused == [True] * len(history)
+        assert len(history) == (passed_us < least_us)
+
+
+def _lapse_after(passed_us: int) -> tuple[SimpleNamespace, list[str]]:
+    """A node lapses so long after its sign, judged by one that has just begun."""
+    leased = Leased(attempt=1, worker="n0", ttl_us=2 * SECOND_US)
+    failed = Failed(fence=2, error=ErrorInfo(LAPSED, "node n0"))
+    by = [Said(0, 0, 0), Said(passed_us, 0, 0)]
+    history: list[str] = []
+    world = HistoryWorld(lambda _, __, text: history.append(text))
+    nodes = Nodes(world, (), LAPSE_SLACK)
+    world.true_at = 0
+    nodes.sign("n0", leased.ttl_us)
+    world.true_at = passed_us
+    task = SimpleNamespace(worker="n0")
+    nodes.judge_lapse(3, task, {"message": failed.error.message})  # type: ignore[arg-type]
+    return SimpleNamespace(bodies=[(2, 1, leased), (3, 1, failed)], by=by), history
+
+
 def test_a_lapse_that_nobody_sees_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """A planted fault: what the dead have held stays with them."""
     monkeypatch.setattr(LapseWatch, "look", lambda *_, **__: [])
@@ -93,6 +135,44 @@ def test_a_lapse_that_nobody_sees_is_found(monkeypatch: pytest.MonkeyPatch) -> N
     found = (each.rule for seed in range(30) for each in play(seed, steps=STEPS).findings)
 
     assert "late lapse" in found
+
+
+def test_who_looks_at_an_attempt_past_its_deadline_must_fail_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A planted fault: nobody does. A run that slept meanwhile, for seconds even, is not blamed."""
+    slept = Simulation(5_058).play(300)
+    monkeypatch.setattr(Attempts, "fail_late", lambda _: None)
+    seeds = range(20_307, 20_320)
+    found = (each.rule for seed in seeds for each in play(seed, steps=300).findings)
+
+    assert slept.sometimes.get("done before anybody saw that it was late")
+    assert slept.findings == []
+    assert "deadline" in found
+
+
+@pytest.mark.parametrize(
+    "name, rule, seed",
+    [
+        ("lapse-despite-sign", "history: 13", 20_354),
+        ("lapses-add-up", "verify: lapses", 20_314),
+        ("orphans-kept", "lease", 20_317),
+        ("late-lease-too-bold", "verify: order", 20_300),
+        ("snapshot-without-instants", "snapshot", 20_336),
+    ],
+)
+def test_what_takes_a_rare_moment_is_found(name: str, rule: str, seed: int, tmp_path: Path) -> None:
+    """Planted faults, each with a seed that meets its moment."""
+    plant(MUTANTS[name], tmp_path)
+    command = [sys.executable, "-m", "tools.simulate", "--seed", str(seed), "--steps", "300"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+
+    played = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert any(line.startswith(f"{rule} at ") for line in played.stdout.splitlines())
+    assert Simulation(seed).play(300).findings == []
 
 
 def test_what_callers_and_workers_wrote_down_is_held_against_the_log(

@@ -24,11 +24,12 @@ from eventq.core.values import LAPSED
 from eventq.eventlog import EventLog
 from eventq.eventlog.memory import MemoryLog
 from eventq.replay.fold import catch_up
+from eventq.snapshot import restore, take
 from eventq.verify import verify
 from tools.history.checker import Checker, RawCommit
 from tools.simulate.journals import judge_journals
 from tools.simulate.reached import reached
-from tools.simulate.world import NAMESPACE
+from tools.simulate.world import NAMESPACE, Finding
 
 if TYPE_CHECKING:
     from tools.simulate.simulation import Simulation
@@ -39,15 +40,8 @@ NOBODY = "nobody runs it"
 MOST = 3
 # Clocks drift by this at the most: a lapse may come so much earlier by the true time.
 FASTEST = 1.11
-
-
-class Finding(Struct, frozen=True):
-    """One thing that must not be."""
-
-    rule: str
-    at: int
-    """A position of the log, or a step."""
-    text: str
+# Of a lease time, as much as that.
+LAPSE_SLACK = 1 - 1 / FASTEST
 
 
 class Said(Struct, frozen=True):
@@ -106,7 +100,7 @@ def _history(simulation: Simulation, facts: Facts) -> list[Finding]:
     """What the history checker says, which shares no code with eventq."""
     by_stamps = {seq for seq, *_, is_by_stamps in early_lapses(simulation, facts) if is_by_stamps}
     newer = {"future"} if simulation.faults.foreign else ()
-    checker = Checker(NAMESPACE, newer=newer, lapse_slack=1 - 1 / FASTEST, retries_by_policy=True)
+    checker = Checker(NAMESPACE, newer=newer, lapse_slack=LAPSE_SLACK, retries_by_policy=True)
     for each in simulation.world.appended:
         commit = each.commit
         raw = RawCommit(
@@ -204,7 +198,7 @@ def _projections(simulation: Simulation, log: EventLog) -> Iterable[Finding]:
     now = fresh.decided_at
     fresh.advance_to(now)
     findings = []
-    expected = _said_of(fresh)
+    expected = said_of(fresh)
     try:
         fresh.check()
     except AssertionError as error:
@@ -219,15 +213,15 @@ def _projections(simulation: Simulation, log: EventLog) -> Iterable[Finding]:
             except AssertionError as error:
                 text = f"{host.process.name}: {error!r}"
                 findings.append(Finding("indexes", projection.seq, text))
-            for (name, ours), (_, theirs) in zip(expected, _said_of(projection), strict=True):
+            for (name, ours), (_, theirs) in zip(expected, said_of(projection), strict=True):
                 if ours != theirs:
                     text = f"{host.process.name} has other {name} than a replay"
                     findings.append(Finding("fold", projection.seq, text))
     return findings[:MOST]
 
 
-def check_indexes(simulation: Simulation) -> list[Finding]:
-    """Rule 12, as each node stands; what is still to be done when calm comes may put it right."""
+def check_nodes(simulation: Simulation) -> list[Finding]:
+    """Rules 11 and 12, as each node stands; what calm brings may put right what is wrong."""
     findings = []
     for host in simulation.hosts:
         known = None if host.process is None else host.process.node._folded.projection  # noqa: SLF001 - a look that reads nothing
@@ -237,10 +231,21 @@ def check_indexes(simulation: Simulation) -> list[Finding]:
             known.check()
         except AssertionError as error:
             findings.append(Finding("indexes", known.seq, f"{host.name}: {error!r}"))
+        findings += check_snapshot(known)
     return findings
 
 
-def _said_of(projection: Projection) -> list[tuple[str, object]]:
+def check_snapshot(projection: Projection) -> list[Finding]:
+    """Rule 11: what a snapshot brings back is what it was taken of."""
+    restored = restore(take(projection))
+    return [
+        Finding("snapshot", projection.seq, f"it brings back other {name} than it was taken of")
+        for (name, ours), (_, theirs) in zip(said_of(restored), said_of(projection), strict=True)
+        if ours != theirs
+    ]
+
+
+def said_of(projection: Projection) -> list[tuple[str, object]]:
     """All that a projection says."""
     governing = projection.governing
     return [
@@ -387,7 +392,7 @@ def early_lapses(simulation: Simulation, facts: Facts) -> Iterator[tuple[int, in
         elif type(body) is Failed and body.error.type == LAPSED:
             seen_us, seen_at, ttl_us = signs[holder[task]]
             passed_us = said.at_us - seen_us
-            if passed_us < ttl_us / FASTEST - SECOND_US / 100:
+            if passed_us < ttl_us * (1 - LAPSE_SLACK):
                 is_first = seen_us <= said.looks_since_us
                 agree = not simulation.are_clocks_right or said.decided_at - seen_at >= ttl_us
                 yield seq, task, passed_us, is_first and agree

@@ -55,7 +55,10 @@ class Clients:
         makers = [self._new, self._new, self._new_governed, self._new_linked, self._new_many]
         self._makers: list[Callable[[Queue], object]] = [
             *makers,
-            *chance.some([self._new_keyed, self._new_unique, self._flow], share=0.7),
+            *chance.some(
+                [self._new_keyed, self._new_unique, self._flow, self._new_rough, self._contend],
+                share=0.7,
+            ),
         ]
         managers: list[Callable[[Queue], object]] = [
             self._cancel,
@@ -210,6 +213,24 @@ class Clients:
             if chance.one_in(2):
                 flow.finally_(self._tags())
         self._world.sometimes["flow made"] += 1
+        return flow.tasks
+
+    def _new_rough(self, queue: Queue) -> object:
+        """A task that takes processes along, and fails in between."""
+        chance = self._world.chance
+        tags = {**self._tags(), "rough": True}
+        self._call.asked[-1] = None, tags, False
+        return queue.new(tags, priority=chance.below(6), max_lapses=1, backoff="1s")
+
+    def _contend(self, queue: Queue) -> object:
+        """Two want one place; behind the first comes what ranks before the second."""
+        chance = self._world.chance
+        place = [f"x{chance.below(2)}"]
+        with queue.flow() as flow:
+            first = flow.new(self._tags(), exclusive=place, priority=3)
+            flow.new(self._tags(), exclusive=place, priority=chance.below(3))
+            flow.new(self._tags(), after=[first], if_failed="run", priority=3 + chance.below(3))
+        self._world.sometimes["contention"] += 1
         return flow.tasks
 
     # Managing.

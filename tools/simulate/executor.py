@@ -19,7 +19,8 @@ from eventq.handlers.context import LATE
 from eventq.handlers.work import Work
 from eventq.runner.attempt import Attempt, raised, returned
 from eventq.runner.executors import Executor
-from tools.simulate.world import World
+from eventq.runner.lookout import Lookout
+from tools.simulate.world import Finding, World
 
 NEVER_US = 2**62
 
@@ -67,6 +68,8 @@ class VirtualExecutor(Executor):
         super().__init__(**options)
         self.due_us = NEVER_US
         """When there is something to do."""
+        self.lookout: Lookout | None = None
+        """That of its run, once there is one."""
         self._world = world
         self._node = node
         self._effects = effects
@@ -199,8 +202,22 @@ class VirtualExecutor(Executor):
                 context.check()
             value = attempt.work.call(context, attempt.task)
             attempt.outcome = returned(attempt.task, value, attempt.work)
+            self._judge_deadline(attempt)
         except Exception as error:  # noqa: BLE001 - whatever a worker raises is its outcome
             attempt.fail(error)
+
+    def _judge_deadline(self, attempt: Attempt) -> None:
+        """Rule of deadlines: whoever looks once one is over fails the attempt at once."""
+        deadline_s, begun_s = attempt.context.deadline_s, attempt.begun_s
+        if deadline_s is None or attempt.revoked or attempt.work.isolated is not None:
+            return
+        assert begun_s is not None, "it has just ended"
+        assert self.lookout is not None, "its run has given it"
+        if self.lookout.looked_s > begun_s and self.lookout.looked_s >= deadline_s:
+            text = "an attempt was done though its run saw that it is late"
+            self._world.found.append(Finding("deadline", attempt.task.fence, text))
+        elif self._clock.monotonic() >= deadline_s:
+            self._world.sometimes["done before anybody saw that it was late"] += 1
 
     def _end_isolated(self, running: Running) -> None:
         """As `runner.isolation.supervision` does, whose process is played here."""

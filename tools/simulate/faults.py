@@ -20,11 +20,29 @@ from eventq.eventlog.contract import Head
 from eventq.eventlog.memory import MemoryLog
 from eventq.replay.points import Point
 from eventq.snapshot import put, take
+from tools.simulate.checks import check_snapshot
 from tools.simulate.hosts import Host
-from tools.simulate.view import CONFLICT, DIE_AFTER, DIE_BEFORE, LOST_AFTER, LOST_BEFORE
+from tools.simulate.view import (
+    CONFLICT,
+    DIE_AFTER,
+    DIE_BEFORE,
+    LOST_AFTER,
+    LOST_AND_AWAY,
+    LOST_BEFORE,
+)
 from tools.simulate.world import NodeDiedError, World
 
 HOUR_US = 3_600 * SECOND_US
+ARMED = (
+    CONFLICT,
+    CONFLICT,
+    DIE_BEFORE,
+    DIE_AFTER,
+    LOST_BEFORE,
+    LOST_AFTER,
+    LOST_AND_AWAY,
+    LOST_AND_AWAY,
+)
 # What all must know who lease.
 RULED_NEWER = '{"kind":"ruled"}'
 # A task that needs a word that nobody here knows.
@@ -101,19 +119,17 @@ class Faults:
         host.lose()
 
     def _stall(self, host: Host) -> None:
-        """The whole process stands still, attempts and all."""
+        """A whole process stands still, attempts and all: one that has some, if there is any."""
+        busy = [each for each in self._hosts if _holds(each)]
+        host = self._world.chance.pick(busy) if busy else host
         length_us = int(self._world.chance.pick((0.5, 1.5, 4.0)) * host.plan.ttl_us)
-        assert host.process is not None, "a process is struck"
-        runner = host.process.runner
-        if runner is not None and runner.attempts.held and length_us > host.plan.ttl_us:
+        if busy and length_us > host.plan.ttl_us:
             self._world.sometimes["stall beyond the lease"] += 1
         host.stalled_until_us = self._world.now_us + length_us
 
     def _arm(self, host: Host) -> None:
         assert host.process is not None, "a process is struck"
-        host.process.view.armed = self._world.chance.pick(
-            (CONFLICT, CONFLICT, DIE_BEFORE, DIE_AFTER, LOST_BEFORE, LOST_AFTER, LOST_AFTER)
-        )
+        host.process.view.armed = self._world.chance.pick(ARMED)
 
     def _take_away(self, host: Host) -> None:
         until_us = self._world.now_us + self._lasts_us()
@@ -163,6 +179,7 @@ class Faults:
         node = host.process.node
         with node.reading(as_left=True) as projection:
             taken = take(projection)
+            self._world.found += check_snapshot(projection)
         # What it stands for may have been cut from the log meanwhile.
         with suppress(EventqError):
             put(host.process.view, taken, now=node.now())
@@ -242,3 +259,9 @@ class Faults:
             for _ in range(1 + world.chance.below(2)):
                 host.call(lambda queue: queue._node.execute(command))  # noqa: SLF001 - a late reply
                 world.sometimes["late outcome"] += 1
+
+
+def _holds(host: Host) -> bool:
+    """Whether its process goes on, and has attempts."""
+    runner = None if host.process is None else host.process.runner
+    return runner is not None and bool(runner.attempts.held)

@@ -20,7 +20,7 @@ from eventq.runner.runner import Runner
 from eventq.runner.workload import Workload
 from tools.simulate.executor import NEVER_US, Effect, VirtualExecutor
 from tools.simulate.view import View
-from tools.simulate.world import NodeDiedError, PlaceClock, World
+from tools.simulate.world import Finding, NodeDiedError, PlaceClock, World
 
 # A follower looks again this soon after the log was away, in seconds.
 AWAY_S = 0.5
@@ -122,6 +122,8 @@ class Process:
         """Those of all its runs: attempts may outlive theirs."""
         self.followers: list[FollowerRun] = []
         self._follower_dues: dict[FollowerRun, int] = {}
+        self._unworked: set[int] = set()
+        """Its leases that it did not work for when it had last looked."""
         self._clock = clock
 
     def begin_run(self, effects: list[Effect]) -> None:
@@ -132,7 +134,7 @@ class Process:
         world.looks_since_us[self.name] = world.now_us
         before = self.runner
         self.bell = VirtualBell()
-        pools = {}
+        pools, executors = {}, []
         for lane, workers in plan.workload.slots.items():
             executor = VirtualExecutor(
                 world,
@@ -143,15 +145,19 @@ class Process:
                 bell=self.bell,
                 clock=self._clock,
             )
-            self.executors.append(executor)
+            executors.append(executor)
             pools[lane] = Pool([executor], self.bell, workers=workers)
         options = RunOptions(plan.ttl_us, 3.0, None, None, world.chance.random)
         self.runner = RoundRunner(self.node, pools, self.bell, plan.workload, options)
+        for executor in executors:
+            executor.lookout = self.runner.lookout
+        self.executors += executors
         if before is not None:
             self.runner.take_over(before)
         self.node.on_append(self.bell.ring)
         self.followers = [FollowerRun(each, self.node, ttl_us=plan.ttl_us) for each in plan.follows]
         self._follower_dues = {}
+        self._unworked = set()
         self.wake(world.now_us)
 
     def next_us(self) -> int:
@@ -197,6 +203,7 @@ class Process:
         bell, world = self.bell, self._world
         bell.begin_round()
         goes_on = runner.round()
+        self._judge_leases(runner)
         pause_us = 0 if bell.asked_s is None else self._clock.true_us(bell.asked_s)
         if bell.is_rung:
             pause_us = 0
@@ -205,6 +212,19 @@ class Process:
             pause_us += int(world.chance.random() * world.chance.pick((0.1, 1.5, 4.0)) * SECOND_US)
         self.due_us = world.now_us + pause_us
         return goes_on
+
+    def _judge_leases(self, runner: RoundRunner) -> None:
+        """Rule 14: whoever has looked twice works for what it has leased, or gives it back."""
+        world, view = self._world, self.view
+        known = self.node._folded.projection  # noqa: SLF001 - a look that reads nothing
+        can_look = world.now_us >= view.away_until_us and view.frozen is None
+        if known is None or not can_look or runner.lookout.looked_s != self._clock.monotonic():
+            return
+        unworked = known.leases_of(self.name) - worked_for(runner)
+        before, self._unworked = self._unworked, {known.tasks[each].fence for each in unworked}
+        kept = before & self._unworked
+        if kept and not world.found:
+            world.found.append(Finding("lease", min(kept), f"{self.name} does not work for it"))
 
     def _follow(self) -> None:
         """Lets one follower do a step."""
@@ -222,6 +242,12 @@ class Process:
         # It may have been woken meanwhile.
         self._follower_dues[run] = min(self._follower_dues[run], due_us)
         self.follower_due_us = min(self._follower_dues.values())
+
+
+def worked_for(runner: Runner) -> set[int]:
+    """The tasks that a run has attempts or outcomes of."""
+    attempts = runner.attempts
+    return attempts.held.keys() | {each.task for each in attempts.unsettled}
 
 
 class Host:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 # Of a long campaign, each of these must have been reached a hundred times.
 RARE = (
+    "a sign of life beside a lapse",
     "a due is missed",
     "a due is skipped",
     "a final task comes back",
@@ -52,6 +53,7 @@ RARE = (
     "clock drifts",
     "clock wrong on its own",
     "conflict",
+    "contention",
     "crash",
     "crash with leases",
     "cut",
@@ -81,6 +83,8 @@ RARE = (
     "progress told",
     "refused",
     "reply lost",
+    "reply lost, and the log away",
+    "rough attempt",
     "run after a run",
     "slow read",
     "snapshot",

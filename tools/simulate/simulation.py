@@ -19,12 +19,12 @@ from eventq.core.govern import ResumeTasks
 from eventq.core.queue_events import Resumed
 from eventq.node import commit_plan
 from eventq.replay.rules_now import PauseState
-from tools.simulate.checks import FASTEST, Finding, check_all, check_indexes, open_left
+from tools.simulate.checks import FASTEST, check_all, check_nodes, open_left
 from tools.simulate.clients import Clients
 from tools.simulate.faults import Faults
 from tools.simulate.hosts import Host, HostPlan
 from tools.simulate.workloads import FEATURES, Workloads, lengths_of
-from tools.simulate.world import PlaceClock, World
+from tools.simulate.world import Finding, PlaceClock, World
 
 # Of the turns, so many are faults, and calls of clients.
 FAULTS, CALLS = 0.04, 0.25
@@ -32,6 +32,8 @@ FAULTS, CALLS = 0.04, 0.25
 OPEN_TASKS = 25
 # So many turns a step, where little happens.
 MOST_TURNS = 4
+# What a process does that goes on in the moment in which it is taken for dead.
+ROUSED_ACTS = 3
 # Turns in which all must have drained.
 CALM_TURNS = 20_000
 # Once nothing was appended about a task in so many calm turns, all come later to what they do: by
@@ -56,7 +58,7 @@ class Played(Struct, frozen=True):
 
 
 # Features and calls that say who may run when.
-GOVERNING = ("rules", "new_governed", "rule", "pause")
+GOVERNING = ("rules", "new_governed", "contend", "rule", "pause")
 
 
 class Simulation:
@@ -84,7 +86,6 @@ class Simulation:
         self.clients = Clients(world, without=without)
         self.faults = Faults(world, self.hosts, without=without)
         self.turn = 0
-        self._findings: list[Finding] = []
         self._orphans: frozenset[int] = frozenset()
         # When none of them may be left.
         self._lapsed_by_us: int | None = None
@@ -99,7 +100,7 @@ class Simulation:
         self.drained_seq = 0
         """Up to here followers have had time to come."""
         self._is_interloping = False
-        world.interlope = self._interlope
+        world.interlope, world.rouse = self._interlope, self._rouse
         world.on_commit = self._wake_watchers
 
     def parts(self) -> list[str]:
@@ -129,7 +130,7 @@ class Simulation:
 
     def _play(self, steps: int, turns: int | None, skipped: Collection[int]) -> Played:
         world, chance = self.world, self.world.chance
-        findings = self._findings
+        findings = world.found
         taken = calm_turns = 0
         most = MOST_TURNS * steps if turns is None else turns
         try:
@@ -140,7 +141,7 @@ class Simulation:
                 if self.turn not in skipped:
                     chance.begin_turn(self.turn)
                     self._take_turn()
-            findings += check_indexes(self)
+            findings += check_nodes(self)
             self._calm_down()
             calm_turns = self._drain()
         except Exception as error:  # noqa: BLE001 - whatever breaks is a finding
@@ -203,6 +204,23 @@ class Simulation:
                 self.clients.act(host, is_full=False)
         finally:
             self._is_interloping = False
+
+    def _rouse(self, name: str) -> None:
+        """A process that stood still goes on, in the moment in which it is taken for dead."""
+        world = self.world
+        host = next((h for h in self.hosts if h.process and h.process.name == name), None)
+        if host is None or host.stalled_until_us <= world.now_us or self._is_interloping:
+            return
+        self._is_interloping, before = True, len(world.appended)
+        host.stalled_until_us = 0
+        try:
+            for _ in range(ROUSED_ACTS):
+                if host.process is not None and host.process.runner is not None:
+                    host.process.wake(world.now_us)
+                    host.act()
+        finally:
+            self._is_interloping = False
+        world.sometimes["a sign of life beside a lapse"] += len(world.appended) > before
 
     def _wake_watchers(self) -> None:
         """A commit is heard of soon, as a rule."""
@@ -270,7 +288,7 @@ class Simulation:
         world.sometimes["orphans lapsed in time"] += len(self._orphans) - len(left)
         if left:
             text = f"tasks {left} of processes that are gone have not lapsed in time"
-            self._findings.append(Finding("late lapse", len(world.appended), text))
+            world.found.append(Finding("late lapse", len(world.appended), text))
 
     @property
     def are_clocks_right(self) -> bool:

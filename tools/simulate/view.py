@@ -5,13 +5,14 @@ The storage behind it is one and never fails; what a view did to it, the world w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from eventq.core.commits import Commit
 from eventq.errors import LogConflictError, LogOutcomeUnknownError, LogUnavailableError
 from eventq.eventlog.contract import READ_EVENTS, Decide, Head, StoredEvent, Watch
 from eventq.eventlog.memory import MemoryLog, MemoryShelf, MemorySnapshots
-from tools.simulate.world import NAMESPACE, NodeDiedError, PlaceClock, World
+from tools.simulate.world import JUDGED, NAMESPACE, NodeDiedError, PlaceClock, World
 
 # What is to happen at the next append of a view, once.
 CONFLICT = "conflict"
@@ -19,6 +20,11 @@ DIE_BEFORE = "death before the append"
 DIE_AFTER = "death after the append"
 LOST_BEFORE = "append lost"
 LOST_AFTER = "reply lost"
+# Only at one that leases.
+LOST_AND_AWAY = "reply lost, and the log away"
+LEASED = re.compile(r'\{"kind":"leased"')
+# How long it is then, in microseconds.
+AWAY_US = 700_000
 
 
 class View(MemoryLog):
@@ -74,8 +80,13 @@ class View(MemoryLog):
     def append(self, commit: Commit) -> None:
         """See EventLog.append."""
         world, armed = self._world, self.armed
-        self.armed = None
         self._reach()
+        if armed == LOST_AND_AWAY and not any(map(LEASED.match, commit.bodies)):
+            armed = None
+        else:
+            self.armed = None
+        if armed is None and (judged := JUDGED.search(commit.bodies[0])) and world.chance.one_in(2):
+            world.rouse(judged[1])
         if armed is None and world.now_us >= self.full_until_us:
             self._append(commit)
             return
@@ -90,8 +101,11 @@ class View(MemoryLog):
             world.sometimes["full disk"] += 1
             raise LogUnavailableError("the disk is full")
         self._append(commit)
-        if armed in {DIE_AFTER, LOST_AFTER}:
+        if armed in {DIE_AFTER, LOST_AFTER, LOST_AND_AWAY}:
             world.sometimes[armed] += 1
+            if armed == LOST_AND_AWAY:
+                # Nobody can read back what became of it.
+                self.away_until_us = world.now_us + AWAY_US
             raise NodeDiedError if armed == DIE_AFTER else LogOutcomeUnknownError(armed)
 
     def history(self, task: int) -> list[StoredEvent]:

@@ -52,10 +52,12 @@ class Workers:
             self._take_process_along,
         ]
 
-    def work(self, context: Context, task: Task) -> object:  # noqa: ARG002 - the context has it
+    def work(self, context: Context, task: Task) -> object:
         """What every attempt does, at its end."""
         if self._world.is_calm:
             return None
+        if task.tags.get("rough"):
+            return self._be_rough(task)
         return self._world.chance.pick(self._outcomes)(context)
 
     def follow(self, name: str) -> Callable[[Event], None]:
@@ -96,6 +98,13 @@ class Workers:
             context.new({"child": context.fence}, priority=chance.below(3), key=key)
         self._world.sometimes["children asked for"] += 1
         return None
+
+    def _be_rough(self, task: Task) -> object:
+        """By turns takes its process along, and fails, so that two lapses are not in a row."""
+        self._world.sometimes["rough attempt"] += 1
+        if task.attempt % 2:
+            raise NodeDiedError
+        raise ValueError("rough luck")
 
     def _take_process_along(self, _: Context) -> object:
         self._world.sometimes["process taken along"] += 1

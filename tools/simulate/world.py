@@ -21,10 +21,20 @@ from tools.simulate.chance import Chance
 START_US = 1_806_193_800 * SECOND_US
 NAMESPACE = "default"
 CAUSE = re.compile(r'"cause":(\d+)')
+JUDGED = re.compile(r'"message":"node (\S+) stopped renewing"')
 
 
 class NodeDiedError(BaseException):
     """Ends a process wherever it is; nothing of it goes on."""
+
+
+class Finding(Struct, frozen=True):
+    """One thing that must not be."""
+
+    rule: str
+    at: int
+    """A position of the log, or a step."""
+    text: str
 
 
 class Appended(Struct, frozen=True):
@@ -62,12 +72,16 @@ class World:
         """Steps: wake-ups, attempts' begins and ends, calls, faults, starts, appends, news."""
         self.looks_since_us: dict[str, int] = {}
         """When each process has begun its last run, by the true time."""
+        self.found: list[Finding] = []
+        """What was wrong when it happened."""
         self.dead: set[str] = set()
         """The processes that have died."""
         self.is_calm = False
         """No more faults: everything is to drain."""
         self.interlope: Callable[[str], None] = lambda _: None
         """Has another process than this one act, between two moments of one."""
+        self.rouse: Callable[[str], None] = lambda _: None
+        """Has this process go on, if it stands still."""
         self.on_commit: Callable[[], None] = lambda: None
         """Called after each commit, to wake whoever watches."""
         self._tell = tell
