@@ -155,6 +155,9 @@ def group(found: Iterable[TaskRecord | AttemptRecord], by: GroupBy) -> list[tupl
 def _within(selector: Selector, reach: Reach) -> Selector:
     """The selector, narrowed to what changed in the reach."""
     since = max((at for at in (selector.since, reach.since) if at is not None), default=None)
+    if since is not None and since > reach.at:
+        expected = f"an instant that is not behind {show_instant(reach.at)}, the period's end"
+        raise ArgumentError("since", show_instant(since), expected)
     for later, earlier in (
         (selector.until, since),
         (selector.created_before, selector.created_after),

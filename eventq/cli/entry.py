@@ -19,6 +19,7 @@ from eventq.cli.commands.catalog import group as catalog
 from eventq.cli.commands.console import console
 from eventq.cli.commands.copy import copy, fork
 from eventq.cli.commands.diff import diff
+from eventq.cli.commands.find import find_command
 from eventq.cli.commands.flow import flow_command
 from eventq.cli.commands.followers import group as followers
 from eventq.cli.commands.health import handlers, health
@@ -65,7 +66,7 @@ HEADINGS = {
         *(ls, show, stats, tail, flow_command, followers, catalog, console),
         *(sql, handlers, health, metrics),
     ),
-    "Debug": (history, why_command, state, replay, diff, bisect_command),
+    "Debug": (find_command, history, why_command, state, replay, diff, bisect_command),
     "Try": (rerun, fork, whatif),
     "Prove and keep": (verify_command, anchor_group, snapshot, archive, export, import_, copy),
 }

@@ -29,6 +29,8 @@ from eventq.audit import (
     Step,
     Why,
 )
+from eventq.catalog.passing_attempts import AttemptRecord
+from eventq.catalog.record import TaskRecord
 from eventq.cli.text import iso_text
 from eventq.cli.views.change import NAMES, TaskChange
 from eventq.core.commits import Unknown
@@ -54,8 +56,26 @@ from eventq.snapshot import (
 
 # Fields that hold microseconds since 1970. ``resumed_at`` is a position.
 INSTANTS = frozenset(
-    {"at", "created_at", "scheduled_at", "expires_at", "started_at", "finished_at", "ended_at"}
-    | {"leased_at", "seen_at", "taken_at", "lapses_at", "stamped_at", "ready_at", "next_at", "due"}
+    {
+        "at",
+        "created_at",
+        "scheduled_at",
+        "expires_at",
+        "started_at",
+        "finished_at",
+        "ended_at",
+    }
+    | {
+        "leased_at",
+        "seen_at",
+        "taken_at",
+        "lapses_at",
+        "stamped_at",
+        "ready_at",
+        "next_at",
+        "due",
+        "last_at",
+    }
 )
 # Fields that are JSON already, as deep as users made it.
 READY = frozenset({"tags", "result", "saved", "body", "fields", "snapshot", "replayed"})
@@ -248,6 +268,13 @@ def _result(ended: Ended) -> Any:  # noqa: ANN401 - any JSON value
     return None if ended.result_json is None else msgspec.json.decode(ended.result_json)
 
 
+def _error_met(record: TaskRecord) -> dict[str, str] | None:
+    if record.error_type is None:
+        return None
+    met = (record.error_type, record.error_message, record.error_place)
+    return dict(zip(("type", "message", "place"), met, strict=True))
+
+
 # Of a struct that is not here, each field is shown under its own name.
 FIELDS: dict[type, dict[str, Getter]] = {
     Task: _getters(
@@ -261,6 +288,13 @@ FIELDS: dict[type, dict[str, Getter]] = {
     Progress: _getters("done total note at"),
     TaskAtPoint: _getters("*=task seq=point.seq at=point.at"),
     ListedTask: _getters("*=task waits_for source"),
+    TaskRecord: _getters(
+        "key number name lane state priority tags attempts created_at scheduled_at ended_at "
+        "last_seq last_at waited_us ran_us error nodes flow schedule by lapses refused ran_twice",
+        tags=lambda record: msgspec.json.decode(record.tags_json),
+        error=_error_met,
+    ),
+    AttemptRecord: _getters("*=task attempt fence node started_at ended_at ended_seq outcome late"),
     Event: _getters("seq at task kind body", body=_body),
     Stats: _getters(f"{' '.join(Stats.__struct_fields__)} open total"),
     FlowView: _getters("flow=number key closed=is_closed seq at tasks=steps"),
