@@ -31,6 +31,7 @@ from eventq.cli.commands.new import new
 from eventq.cli.commands.pause import pause, pauses, resume
 from eventq.cli.commands.relay import outbox_group, relay
 from eventq.cli.commands.replay import replay
+from eventq.cli.commands.report import report_command
 from eventq.cli.commands.rerun import rerun
 from eventq.cli.commands.run import run
 from eventq.cli.commands.schedules import group as schedules
@@ -66,7 +67,16 @@ HEADINGS = {
         *(ls, show, stats, tail, flow_command, followers, catalog, console),
         *(sql, handlers, health, metrics),
     ),
-    "Debug": (find_command, history, why_command, state, replay, diff, bisect_command),
+    "Debug": (
+        find_command,
+        report_command,
+        history,
+        why_command,
+        state,
+        replay,
+        diff,
+        bisect_command,
+    ),
     "Try": (rerun, fork, whatif),
     "Prove and keep": (verify_command, anchor_group, snapshot, archive, export, import_, copy),
 }
