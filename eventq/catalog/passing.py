@@ -46,7 +46,7 @@ def pass_over(
         raise LogArchivedError(until.seq, start)
     projection = projection_at_start(log, until=until.seq) if start else Projection(log.namespace)
     projection.suspend_indexes()
-    traces: dict[int, Trace] = {}
+    traces: dict[int, TaskTrace] = {}
     for commit, bodies, after in folded_told(projection, log, until.seq, progress):
         at = commit.at
         for place, (number, body) in enumerate(zip(commit.tasks, bodies, strict=True)):
@@ -54,7 +54,7 @@ def pass_over(
             if trace is None:
                 if not number or not may_be_meant(selector, number, commit.at, body):
                     continue
-                trace = traces[number] = Trace()
+                trace = traces[number] = TaskTrace()
             trace.take(commit.first + place, time_of(at, body), body, after[place])
             if trace.is_done and selector.states and TaskState.COMPLETED not in selector.states:
                 # It never comes back.
@@ -86,7 +86,7 @@ def records_of(
     """What tasks looked like at a point, by index; of open ones, as a projection has them."""
     histories = decode_histories(log.histories(list(tasks)))
     for number, known in tasks.items():
-        trace, task = Trace(), None
+        trace, task = TaskTrace(), None
         for event in histories.get(number, ()):
             if event.seq > until.seq:
                 break
@@ -114,7 +114,7 @@ def may_be_meant(selector: Selector, number: int, at: int, body: AnyBody | Unkno
     )
 
 
-class Trace(Struct):
+class TaskTrace(Struct):
     """What a pass has seen of one task; what the fold keeps of it is not kept here."""
 
     task: Task | None = None

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 from msgspec.structs import replace
 
-from eventq.catalog.passing import ENDING, Progress, Trace, folded_told, may_be_meant
+from eventq.catalog.passing import ENDING, Progress, TaskTrace, folded_told, may_be_meant
 from eventq.catalog.record import TaskRecord
 from eventq.catalog.selector import Selector
 from eventq.core.commits import AnyBody, Unknown, time_of
@@ -85,7 +85,7 @@ class _Attempts:
         self.over: dict[int, AttemptRecord] = {}
         """Those that may be meant, by their fence."""
         self._early = early
-        self._traces: dict[int, Trace] = {}
+        self._traces: dict[int, TaskTrace] = {}
         self._running: dict[int, _Leased] = {}
         self._lost: dict[int, int] = {}
         """The last fence of each task of which an attempt may still bring its outcome late."""
@@ -100,7 +100,7 @@ class _Attempts:
         if trace is None:
             if not may_be_meant(self._early, number, at, body):
                 return
-            trace = self._traces[number] = Trace()
+            trace = self._traces[number] = TaskTrace()
         trace.take(seq, at, body, after)
         if type(body) is Leased:
             self._running[number] = _Leased(body.attempt, seq, body.worker, at)
@@ -115,7 +115,7 @@ class _Attempts:
         if after is None or trace.is_done:
             self._traces.pop(number, None)
 
-    def _end(self, number: int, seq: int, at: int, body: AnyBody | Unknown, trace: Trace) -> None:
+    def _end(self, number: int, seq: int, at: int, body: AnyBody | Unknown, trace: TaskTrace) -> None:
         leased = self._running.pop(number)
         task = trace.task
         if task is None:

@@ -87,7 +87,7 @@ def test_the_page_is_one_file_that_loads_nothing(day: Cli, tmp_path: Path) -> No
 
 
 def test_a_period_that_cannot_be_reported(day: Cli, tmp_path: Path) -> None:
-    """An empty one ends with 1, a backward one with 2, a place where nothing can be written with 1."""
+    """An empty one ends with 1, a backward one with 2, a page that cannot be written with 1."""
     end = str(day.row("stats")["seq"])
 
     assert "nothing happened" in day("report", "--from", end).stderr

@@ -29,6 +29,9 @@ from eventq.audit import (
     Step,
     Why,
 )
+from eventq.audit.report import Report
+from eventq.audit.signs import Silence
+from eventq.catalog.counting import Times
 from eventq.catalog.passing_attempts import AttemptRecord
 from eventq.catalog.record import TaskRecord
 from eventq.cli.text import iso_text
@@ -37,7 +40,7 @@ from eventq.core.commits import Unknown
 from eventq.core.holders import Holder
 from eventq.core.queue_events import Shared
 from eventq.core.schedules import Schedule
-from eventq.core.task import Progress
+from eventq.core.task import Progress, instant
 from eventq.eventlog.contract import SnapshotEntry
 from eventq.replay.points import Point
 from eventq.replay.query import state_counts
@@ -56,26 +59,9 @@ from eventq.snapshot import (
 
 # Fields that hold microseconds since 1970. ``resumed_at`` is a position.
 INSTANTS = frozenset(
-    {
-        "at",
-        "created_at",
-        "scheduled_at",
-        "expires_at",
-        "started_at",
-        "finished_at",
-        "ended_at",
-    }
-    | {
-        "leased_at",
-        "seen_at",
-        "taken_at",
-        "lapses_at",
-        "stamped_at",
-        "ready_at",
-        "next_at",
-        "due",
-        "last_at",
-    }
+    {"at", "created_at", "scheduled_at", "expires_at", "started_at", "finished_at", "ended_at"}
+    | {"leased_at", "seen_at", "taken_at", "lapses_at", "stamped_at", "ready_at", "next_at", "due"}
+    | {"first_at", "last_at"}
 )
 # Fields that are JSON already, as deep as users made it.
 READY = frozenset({"tags", "result", "saved", "body", "fields", "snapshot", "replayed"})
@@ -295,6 +281,17 @@ FIELDS: dict[type, dict[str, Getter]] = {
         error=_error_met,
     ),
     AttemptRecord: _getters("*=task attempt fence node started_at ended_at ended_seq outcome late"),
+    Report: _getters(
+        " ".join(Report.__struct_fields__),
+        since=lambda report: instant(report.since),
+        until=lambda report: instant(report.until),
+    ),
+    Silence: _getters(
+        "node since until leases",
+        since=lambda silence: instant(silence.since),
+        until=lambda silence: None if silence.until is None else instant(silence.until),
+    ),
+    Times: _getters("count median_us=median p95_us=p95 p99_us=p99"),
     Event: _getters("seq at task kind body", body=_body),
     Stats: _getters(f"{' '.join(Stats.__struct_fields__)} open total"),
     FlowView: _getters("flow=number key closed=is_closed seq at tasks=steps"),
