@@ -115,7 +115,9 @@ class _Attempts:
         if after is None or trace.is_done:
             self._traces.pop(number, None)
 
-    def _end(self, number: int, seq: int, at: int, body: AnyBody | Unknown, trace: TaskTrace) -> None:
+    def _end(
+        self, number: int, seq: int, at: int, body: AnyBody | Unknown, trace: TaskTrace
+    ) -> None:
         leased = self._running.pop(number)
         task = trace.task
         if task is None:
