@@ -360,7 +360,7 @@ class _Tally:
         first = bisect_left(self._lease_times, ready_at)
         last = bisect_left(self._lease_times, ready_at + waited_us)
         names = Counter(name or "-" for name in self._lease_names[first:last])
-        [(most, count)] = names.most_common(1) or [(None, 0)]
+        most, count = next(iter(names.most_common(1)), (None, 0))
         return LongWait(
             task.key, task.number, task.name, ready_at, waited_us, last - first, most, count
         )

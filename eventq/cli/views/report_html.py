@@ -79,8 +79,8 @@ def _chart(report: Report, title: str, count: Callable[[Minute], int], kind: str
         for place, number in enumerate(bars)
         if number
     )
-    each = "minute" if step == 1 else f"{step} minutes"
-    label = escape(f"{title} in each {each}; the most: {most:,}")
+    spell = "minute" if step == 1 else f"{step} minutes"
+    label = escape(f"{title} per {spell}; the most: {most:,}")
     return (
         f"<h2>{label}</h2>"
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT + 16}" role="img" aria-label="{label}">'
