@@ -5,6 +5,15 @@ from eventq.audit.diff import LogDifference, diff_logs, diff_points, ended_other
 from eventq.audit.dispatch_rank import Rank, Rival
 from eventq.audit.expression.parser import Expression, parse_expression
 from eventq.audit.expression.view import View
+from eventq.audit.finding import (
+    Findings,
+    GroupBy,
+    Reach,
+    find,
+    find_attempts,
+    find_reach,
+    group,
+)
 from eventq.audit.flow import FlowStep, FlowView, flow_at
 from eventq.audit.history import Step, story
 from eventq.audit.lookup import task_at
@@ -16,10 +25,12 @@ from eventq.audit.why import Grant, Load, Why, why
 __all__ = [
     "Cursor",
     "Expression",
+    "Findings",
     "FlowStep",
     "FlowView",
     "Found",
     "Grant",
+    "GroupBy",
     "Held",
     "Load",
     "LogDifference",
@@ -27,6 +38,7 @@ __all__ = [
     "NotFound",
     "QueueState",
     "Rank",
+    "Reach",
     "Rival",
     "Sought",
     "Step",
@@ -36,7 +48,11 @@ __all__ = [
     "diff_logs",
     "diff_points",
     "ended_otherwise",
+    "find",
+    "find_attempts",
+    "find_reach",
     "flow_at",
+    "group",
     "parse_expression",
     "passed_tasks",
     "state_at",

@@ -5,13 +5,13 @@ It holds no more than the tasks that can still be meant.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from msgspec import Struct
 
 from eventq.catalog.record import TaskRecord, has_run_twice, place_of
 from eventq.catalog.selector import Selector
-from eventq.core.commits import AnyBody, Unknown, time_of
+from eventq.core.commits import AnyBody, Commit, Unknown, time_of
 from eventq.core.events import ByHand, Created, Failed, Leased, Refused
 from eventq.core.moves import ENDS_LEASE, advance, changes
 from eventq.core.projection import Projection
@@ -23,8 +23,16 @@ from eventq.replay.fold import decode_histories, folded_bodies, task_of
 from eventq.replay.points import Point
 from eventq.snapshot.starting import projection_at_start
 
+# The progress is told once in so many commits.
+TOLD_COMMITS = 256
 
-def pass_over(log: EventLog, selector: Selector, until: Point) -> Iterator[TaskRecord]:
+Progress = Callable[[int, int], None]
+"""Told how many events are done, and of how many."""
+
+
+def pass_over(
+    log: EventLog, selector: Selector, until: Point, *, progress: Progress | None = None
+) -> Iterator[TaskRecord]:
     """The tasks that are meant as they stood at a point, by number.
 
     Of a task whose events are archived, only what the log still holds counts: name the archive's
@@ -35,16 +43,16 @@ def pass_over(log: EventLog, selector: Selector, until: Point) -> Iterator[TaskR
         raise LogArchivedError(until.seq, start)
     projection = projection_at_start(log, until=until.seq) if start else Projection(log.namespace)
     projection.suspend_indexes()
-    traces: dict[int, _Trace] = {}
-    for commit, bodies, after in folded_bodies(projection, log, until=until.seq):
+    traces: dict[int, TaskTrace] = {}
+    for commit, bodies, after in folded_told(projection, log, until.seq, progress):
         for seq, (number, body, task) in enumerate(
             zip(commit.tasks, bodies, after, strict=True), commit.first
         ):
             trace = traces.get(number)
             if trace is None:
-                if not number or not _may_be_meant(selector, number, commit.at, body):
+                if not number or not may_be_meant(selector, number, commit.at, body):
                     continue
-                trace = traces[number] = _Trace()
+                trace = traces[number] = TaskTrace()
             trace.take(seq, time_of(commit.at, body), body, task)
             if trace.is_done and selector.states and TaskState.COMPLETED not in selector.states:
                 # It never comes back.
@@ -59,13 +67,24 @@ def pass_over(log: EventLog, selector: Selector, until: Point) -> Iterator[TaskR
                 yield record
 
 
+def folded_told(
+    projection: Projection, log: EventLog, until: int, progress: Progress | None
+) -> Iterator[tuple[Commit, list[AnyBody | Unknown], list[Task | None]]]:
+    """As `folded_bodies`, and tells how far it has come."""
+    start = projection.seq
+    for turn, folded in enumerate(folded_bodies(projection, log, until=until)):
+        if progress is not None and not turn % TOLD_COMMITS:
+            progress(folded[0].last - start, until - start)
+        yield folded
+
+
 def records_of(
     log: EventLog, tasks: Mapping[int, Task | None], until: Point
 ) -> Iterator[TaskRecord]:
     """What tasks looked like at a point, by index; of open ones, as a projection has them."""
     histories = decode_histories(log.histories(list(tasks)))
     for number, known in tasks.items():
-        trace, task = _Trace(), None
+        trace, task = TaskTrace(), None
         for event in histories.get(number, ()):
             if event.seq > until.seq:
                 break
@@ -77,7 +96,7 @@ def records_of(
             yield trace.record(task, until.at)
 
 
-def _may_be_meant(selector: Selector, number: int, at: int, body: AnyBody | Unknown) -> bool:
+def may_be_meant(selector: Selector, number: int, at: int, body: AnyBody | Unknown) -> bool:
     """Whether a task that begins with this event may be meant, by what never changes."""
     if type(body) is not Created:
         # The log begins later than it. All that can be said of it is said in the end.
@@ -93,7 +112,7 @@ def _may_be_meant(selector: Selector, number: int, at: int, body: AnyBody | Unkn
     )
 
 
-class _Trace(Struct):
+class TaskTrace(Struct):
     """What a pass has seen of one task; what the fold keeps of it is not kept here."""
 
     task: Task | None = None

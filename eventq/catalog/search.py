@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from eventq.catalog.orders import Order
-from eventq.catalog.passing import pass_over
+from eventq.catalog.passing import Progress, pass_over
 from eventq.catalog.place import catalog_path
 from eventq.catalog.plan import SAMPLE, MeantTasks
 from eventq.catalog.record import TaskRecord
@@ -53,6 +53,8 @@ class FoundTasks(Struct, frozen=True):
     """What is said holds of the events behind this position, and ..."""
     seq: int
     """... up to this one."""
+    count: int | None = None
+    """How many there are without the limit, where that is known."""
 
 
 class TaskList(list[Task]):
@@ -87,8 +89,11 @@ def find_tasks(
     *,
     order: Order = "number",
     limit: int | None = None,
+    progress: Progress | None = None,
 ) -> FoundTasks:
     """The tasks that a selector means at a point, from the catalog where it is at hand.
+
+    ``progress`` is told how far a pass over the log has come.
 
     Raises LogArchivedError for a point before the log begins.
     """
@@ -100,10 +105,10 @@ def find_tasks(
     answer = by_catalog(log, at, ask)
     if answer is not None:
         return answer
-    records = list(pass_over(log, selector, at))
+    records = list(pass_over(log, selector, at, progress=progress))
     if order != "number":
         records.sort(key=_NEWEST[order], reverse=True)
-    return FoundTasks(records[:limit], "log", log.start().seq, at.seq)
+    return FoundTasks(records[:limit], "log", log.start().seq, at.seq, len(records))
 
 
 def list_tasks(

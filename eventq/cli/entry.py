@@ -19,6 +19,7 @@ from eventq.cli.commands.catalog import group as catalog
 from eventq.cli.commands.console import console
 from eventq.cli.commands.copy import copy, fork
 from eventq.cli.commands.diff import diff
+from eventq.cli.commands.find import find_command
 from eventq.cli.commands.flow import flow_command
 from eventq.cli.commands.followers import group as followers
 from eventq.cli.commands.health import handlers, health
@@ -30,6 +31,7 @@ from eventq.cli.commands.new import new
 from eventq.cli.commands.pause import pause, pauses, resume
 from eventq.cli.commands.relay import outbox_group, relay
 from eventq.cli.commands.replay import replay
+from eventq.cli.commands.report import report_command
 from eventq.cli.commands.rerun import rerun
 from eventq.cli.commands.run import run
 from eventq.cli.commands.schedules import group as schedules
@@ -65,7 +67,16 @@ HEADINGS = {
         *(ls, show, stats, tail, flow_command, followers, catalog, console),
         *(sql, handlers, health, metrics),
     ),
-    "Debug": (history, why_command, state, replay, diff, bisect_command),
+    "Debug": (
+        find_command,
+        report_command,
+        history,
+        why_command,
+        state,
+        replay,
+        diff,
+        bisect_command,
+    ),
     "Try": (rerun, fork, whatif),
     "Prove and keep": (verify_command, anchor_group, snapshot, archive, export, import_, copy),
 }

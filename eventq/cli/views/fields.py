@@ -29,13 +29,18 @@ from eventq.audit import (
     Step,
     Why,
 )
+from eventq.audit.report import Report
+from eventq.audit.signs import Silence
+from eventq.catalog.counting import Times
+from eventq.catalog.passing_attempts import AttemptRecord
+from eventq.catalog.record import TaskRecord
 from eventq.cli.text import iso_text
 from eventq.cli.views.change import NAMES, TaskChange
 from eventq.core.commits import Unknown
 from eventq.core.holders import Holder
 from eventq.core.queue_events import Shared
 from eventq.core.schedules import Schedule
-from eventq.core.task import Progress
+from eventq.core.task import Progress, instant
 from eventq.eventlog.contract import SnapshotEntry
 from eventq.replay.points import Point
 from eventq.replay.query import state_counts
@@ -56,6 +61,7 @@ from eventq.snapshot import (
 INSTANTS = frozenset(
     {"at", "created_at", "scheduled_at", "expires_at", "started_at", "finished_at", "ended_at"}
     | {"leased_at", "seen_at", "taken_at", "lapses_at", "stamped_at", "ready_at", "next_at", "due"}
+    | {"first_at", "last_at"}
 )
 # Fields that are JSON already, as deep as users made it.
 READY = frozenset({"tags", "result", "saved", "body", "fields", "snapshot", "replayed"})
@@ -248,6 +254,13 @@ def _result(ended: Ended) -> Any:  # noqa: ANN401 - any JSON value
     return None if ended.result_json is None else msgspec.json.decode(ended.result_json)
 
 
+def _error_met(record: TaskRecord) -> dict[str, str] | None:
+    if record.error_type is None:
+        return None
+    met = (record.error_type, record.error_message, record.error_place)
+    return dict(zip(("type", "message", "place"), met, strict=True))
+
+
 # Of a struct that is not here, each field is shown under its own name.
 FIELDS: dict[type, dict[str, Getter]] = {
     Task: _getters(
@@ -261,6 +274,24 @@ FIELDS: dict[type, dict[str, Getter]] = {
     Progress: _getters("done total note at"),
     TaskAtPoint: _getters("*=task seq=point.seq at=point.at"),
     ListedTask: _getters("*=task waits_for source"),
+    TaskRecord: _getters(
+        "key number name lane state priority tags attempts created_at scheduled_at ended_at "
+        "last_seq last_at waited_us ran_us error nodes flow schedule by lapses refused ran_twice",
+        tags=lambda record: msgspec.json.decode(record.tags_json),
+        error=_error_met,
+    ),
+    AttemptRecord: _getters("*=task attempt fence node started_at ended_at ended_seq outcome late"),
+    Report: _getters(
+        " ".join(Report.__struct_fields__),
+        since=lambda report: instant(report.since),
+        until=lambda report: instant(report.until),
+    ),
+    Silence: _getters(
+        "node since until leases",
+        since=lambda silence: instant(silence.since),
+        until=lambda silence: None if silence.until is None else instant(silence.until),
+    ),
+    Times: _getters("count median_us=median p95_us=p95 p99_us=p99"),
     Event: _getters("seq at task kind body", body=_body),
     Stats: _getters(f"{' '.join(Stats.__struct_fields__)} open total"),
     FlowView: _getters("flow=number key closed=is_closed seq at tasks=steps"),

@@ -1,0 +1,211 @@
+"""``find``: tasks and attempts by what happened to them.
+
+Nothing here creates a database or appends an event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from eventq.audit import Findings, GroupBy, Reach, find, find_attempts, find_reach, group
+from eventq.audit.finding import GROUPS
+from eventq.catalog.orders import ORDERS, Order
+from eventq.catalog.selector import Selector
+from eventq.cli.ending import end_with_finding
+from eventq.cli.instants import local_instant
+from eventq.cli.output import flush, note, progress, say, say_json, say_list
+from eventq.cli.place import Place, log_time, note_if_empty, placed
+from eventq.cli.selecting import selector_of, selector_options
+from eventq.cli.text import iso_text
+from eventq.cli.views.finding import (
+    COLUMNS,
+    OF_ATTEMPTS,
+    OF_ATTEMPTS_ALONE,
+    OF_TASKS,
+    found_words,
+    grouped_listing,
+    listing,
+)
+from eventq.cli.words import limit_option, shown_word
+from eventq.core.task import TaskState
+from eventq.eventlog import EventLog
+
+Command = Callable[..., Any]
+
+
+def _columns_option(word: str) -> list[str]:
+    """A click type: names of columns, with commas between them."""
+    names = word.replace(" ", "").split(",")
+    wrong = [name for name in names if name not in COLUMNS]
+    if wrong:
+        known = ", ".join(COLUMNS)
+        raise click.BadParameter(f"there is no column {shown_word(wrong[0])}; there are: {known}")
+    return names
+
+
+def _attempts_option(word: str) -> int:
+    """A click type: ``3+`` for at least three."""
+    digits = word.removesuffix("+")
+    if not (word.endswith("+") and digits.isascii() and digits.isdigit()):
+        raise click.BadParameter(f"expected a number and a plus, like 3+, got {shown_word(word)}")
+    return int(digits[:20])
+
+
+def _shaping(command: Command) -> Command:
+    """The options that say what the answer looks like."""
+    for option in (
+        click.option("--count", "counts", is_flag=True, help="Only tell how many there are."),
+        click.option(
+            "--group-by", "by", type=click.Choice(GROUPS), help="Count them by what they share."
+        ),
+        click.option(
+            "--columns",
+            type=_columns_option,
+            metavar="NAME,...",
+            help=f"Show these: {', '.join(COLUMNS)}.",
+        ),
+        click.option(
+            "--order", type=click.Choice(sorted(ORDERS)), default="number", help="Of tasks."
+        ),
+        click.option(
+            "--limit",
+            type=limit_option,
+            default="100",
+            metavar="N",
+            help="At most this many; none for no limit.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command(
+    "find",
+    epilog="""\b
+Examples:
+  eventq find --ran-twice --since today
+  eventq find --failed-for-good --error ConnectionError --columns key,ended,error
+  eventq find --each attempt --ran 10s --from 09:30 --to 10:00
+  eventq find --failed-for-good --group-by error""",
+)
+@click.option(
+    "--each",
+    type=click.Choice(["task", "attempt"]),
+    default="task",
+    help="Find tasks, or each of their attempts that is over.",
+)
+@click.option("--from", "start", metavar="POINT", help="What has changed since then.")
+@click.option("--to", "end", metavar="POINT", help="As it stood then. [default: now]")
+@click.option("--failed-for-good", is_flag=True, help="That have expired after a failure.")
+@click.option(
+    "--attempts", "tried", type=_attempts_option, metavar="N+", help="Tried at least so often."
+)
+@click.option("--by", "hand", metavar="NAME", help="As --touched-by.")
+@selector_options
+@_shaping
+@placed
+def find_command(
+    *,
+    place: Place,
+    each: str,
+    start: str | None,
+    end: str | None,
+    failed_for_good: bool,
+    tried: int | None,
+    hand: str | None,
+    counts: bool,
+    by: GroupBy | None,
+    columns: list[str] | None,
+    order: Order,
+    limit: int,
+    **given: Any,  # noqa: ANN401 - checked by the library
+) -> None:
+    """Find tasks and attempts by what happened to them.
+
+    All conditions must hold. A tag's value is compared with the text of a value, and with the JSON
+    of others: bad=true finds "true" and true. Exit code 1 when nothing is found.
+    """
+    wanted = selector_of(given)
+    if failed_for_good:
+        wanted |= {"state": [TaskState.EXPIRED], "error": wanted.get("error", "*")}
+    if tried is not None:
+        wanted["min_attempts"] = tried
+    if hand is not None:
+        wanted["by"] = hand
+    _check_columns(columns, each)
+    most = None if counts or by is not None else limit
+    with place.open_log() as log:
+        answer = _ask(log, wanted, each=each, start=start, end=end, order=order, limit=most)
+        note_if_empty(log)
+    if counts:
+        _say_count(answer, as_json=place.as_json)
+    elif by is not None:
+        _say_groups(answer, by, as_json=place.as_json)
+    else:
+        usual = OF_TASKS if each == "task" else OF_ATTEMPTS
+        say_list(answer.found, listing(columns or usual), as_json=place.as_json)
+    flush()
+    note(found_words(answer, each))
+    if answer.is_cut:
+        note(f"these are the first {len(answer.found)} of {answer.count}; see --limit")
+    if not answer.count:
+        end_with_finding()
+
+
+def _check_columns(columns: list[str] | None, each: str) -> None:
+    alone = OF_ATTEMPTS_ALONE.intersection(columns or ())
+    if each == "task" and alone:
+        raise click.UsageError(f"--columns {min(alone)} is of attempts; see --each attempt")
+
+
+def _ask(
+    log: EventLog,
+    wanted: dict[str, Any],
+    *,
+    each: str,
+    start: str | None,
+    end: str | None,
+    order: Order,
+    limit: int | None,
+) -> Findings:
+    now = log_time(log)
+    selector = Selector.parse(now=now, **wanted)
+    reach = reach_between(log, start, end, now=now)
+    with progress("reading the log") as told:
+        if each == "attempt":
+            return find_attempts(log, selector, reach, limit=limit, progress=told)
+        return find(log, selector, reach, order=order, limit=limit, progress=told)
+
+
+def reach_between(log: EventLog, start: str | None, end: str | None, *, now: int) -> Reach:
+    """What lies between two points that a person wrote."""
+    return find_reach(log, _point(start), _point(end), now=now)
+
+
+def _point(word: str | None) -> Any:  # noqa: ANN401 - an instant or what the library is to read
+    return None if word is None else local_instant(word) or word
+
+
+def _say_count(answer: Findings, *, as_json: bool) -> None:
+    if as_json:
+        say_json(_reach_fields(answer) | {"count": answer.count})
+    else:
+        say(str(answer.count))
+
+
+def _say_groups(answer: Findings, by: GroupBy, *, as_json: bool) -> None:
+    groups = group(answer.found, by)
+    if not as_json:
+        say_list(groups, grouped_listing(by), as_json=False)
+        return
+    for name, count in groups:
+        say_json({by: name, "count": count})
+
+
+def _reach_fields(answer: Findings) -> dict[str, Any]:
+    since = None if answer.since is None else iso_text(answer.since)
+    reach = {"source": answer.source, "after": answer.after, "seq": answer.seq}
+    return reach | {"since": since, "at": iso_text(answer.at)}

@@ -1,0 +1,70 @@
+"""``report``: what happened in a period, in one answer.
+
+Nothing here creates a database or appends an event.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from eventq.audit.report import Report, report
+from eventq.cli.commands.find import reach_between
+from eventq.cli.ending import end_with_finding
+from eventq.cli.output import flush, note, progress, say_json, say_pairs, say_section
+from eventq.cli.place import Place, log_time, note_if_empty, placed
+from eventq.cli.text import time_text
+from eventq.cli.views.report import report_pairs, sections
+from eventq.cli.views.report_html import report_html
+from eventq.eventlog.durable import write_whole
+
+
+@click.command(
+    "report",
+    epilog="""\b
+Examples:
+  eventq report --since today
+  eventq report --since yesterday --to today --html yesterday.html
+  eventq report --since -2h --json""",
+)
+@click.option(
+    "--since", "--from", "start", metavar="POINT", help="From here on. [default: the beginning]"
+)
+@click.option("--until", "--to", "end", metavar="POINT", help="Up to here. [default: now]")
+@click.option(
+    "--html",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write it as one HTML file, which loads nothing.",
+)
+@placed
+def report_command(*, place: Place, start: str | None, end: str | None, html: Path | None) -> None:
+    """Report a period: what was done, how long it took, and what went wrong.
+
+    Percentiles are exact to a fifth. Exit code 1 when nothing happened in it.
+    """
+    with place.open_log() as log:
+        reach = reach_between(log, start, end, now=log_time(log))
+        with progress("reading the period") as told:
+            found = report(log, reach, progress=told)
+        note_if_empty(log)
+        title = f"{log.namespace}: {time_text(found.since)} to {time_text(found.until)}"
+    if html is not None:
+        write_whole(html, report_html(found, title).encode())
+        note(f"the report is in {html}")
+    if place.as_json:
+        say_json(found)
+    elif html is None:
+        _say(found)
+    flush()
+    if found.seq <= found.after:
+        note("nothing happened in this period")
+        end_with_finding()
+
+
+def _say(found: Report) -> None:
+    say_pairs(report_pairs(found))
+    for title, rows, how in sections(found):
+        say_section(title, rows, how)
+    if found.by_hand_count > len(found.by_hand):
+        note(f"{found.by_hand_count} things were done by hand; these are the first")

@@ -1,0 +1,128 @@
+"""A report of a period: what it counts, and what it tells of nodes, waits and work done twice."""
+
+from __future__ import annotations
+
+import pytest
+
+from eventq.audit.finding import Reach, find_reach
+from eventq.audit.report import Report, report
+from eventq.core.durations import SECOND_US
+from eventq.errors import ArgumentError
+from eventq.eventlog import EventLog
+from eventq.replay.attempts import past_attempts
+from eventq.replay.instants import in_us
+from tests.catalog.test_counting import log_of
+from tests.catalog.test_passing_attempts import histories_of
+from tests.stage import BEGIN_US, Stage
+
+
+def reported(stage: Stage, *, after: int = 0) -> Report:
+    """The report of what stands behind a position."""
+    return report(stage.log, find_reach(stage.log, after, now=stage.now))
+
+
+@pytest.mark.parametrize("kind", ["generated", "bulk", "stage"])
+def test_two_halves_count_what_the_whole_does(kind: str) -> None:
+    """Wherever the log is parted: nothing is counted twice, and nothing is left out."""
+    log: EventLog = log_of(kind)
+    head = log.head()
+    whole = report(log, Reach(0, head.seq, head.at))
+    for part in (1, 3):
+        middle = log.read(after=head.seq * part // 4, limit=1)[0]
+        first = report(log, Reach(0, middle.last, middle.at))
+        second = report(log, Reach(middle.last, head.seq, head.at))
+
+        assert first.open_after == second.open_before
+        for name in ("created", "started", "completed", "failed", "lapsed", "refused", "retried"):
+            assert getattr(first, name) + getattr(second, name) == getattr(whole, name), name
+        assert first.ran.count + second.ran.count == whole.ran.count
+        assert first.by_hand_count + second.by_hand_count == whole.by_hand_count
+
+
+@pytest.mark.parametrize("kind", ["generated", "bulk", "stage"])
+def test_the_longest_runs_are_those_of_the_histories(kind: str) -> None:
+    """And the counts of each kind of event."""
+    log = log_of(kind)
+    head = log.head()
+    found = report(log, Reach(0, head.seq, head.at))
+    attempts = [
+        each
+        for history in histories_of(log).values()
+        for each in past_attempts(log.namespace, history)
+    ]
+    runs = sorted(
+        (in_us(e.ended_at) - in_us(e.started_at) for e in attempts if e.ended_at is not None),
+        reverse=True,
+    )
+    kinds = [event.kind for c in histories_of(log).values() for event in c]
+
+    assert [run.ran_us for run in found.runs] == runs[:10]
+    assert found.ran.count == len(runs)
+    assert found.lapsed == sum(each.outcome == "lapsed" for each in attempts)
+    assert (found.created, found.started) == (kinds.count("created"), kinds.count("leased"))
+    assert (found.refused, found.expired) == (kinds.count("refused"), kinds.count("expired"))
+
+
+def test_a_silent_node_and_its_work_done_twice_are_told() -> None:
+    """Since its last sign, until its next; who had the task by then."""
+    stage = Stage()
+    number = stage.new()
+    fence = stage.lease("h1")
+    stage.wait("40s")
+    stage.lapse("h1")
+    stage.wait("5s")
+    stage.lease("h2")
+    stage.wait("1s")
+    stage.settle(number, fence=fence, worker="h1")
+    stage.settle(number)
+
+    found = reported(stage)
+    [silence] = found.silences
+    [twice] = found.ran_twice
+    assert (silence.node, silence.since, silence.leases) == ("h1", BEGIN_US, 1)
+    assert (twice.key, twice.node, twice.again_on) == (str(number), "h1", "h2")
+    assert (found.lapsed, found.refused) == (1, 1)
+
+
+def test_the_longest_wait_is_told_with_what_was_leased_meanwhile() -> None:
+    """How many leases, and the name that most of them had."""
+    stage = Stage()
+    slow = stage.new(priority=-1)
+    for _ in range(3):
+        stage.new()
+    stage.wait("10s")
+    stage.lease("h1", 3)
+    stage.wait("20s")
+    stage.lease("h2", 1)
+
+    [wait, *_] = reported(stage).waits
+    assert (wait.key, wait.waited_us) == (str(slow), 30 * SECOND_US)
+    assert (wait.leases, wait.most_of, wait.most_leases) == (3, "-", 3)
+
+
+def test_what_a_person_did_is_told() -> None:
+    """With the name; what handlers and nodes did is not."""
+    stage = Stage()
+    first, second = stage.new(), stage.new()
+    stage.cancel(first, by="ada", reason="no use")
+    stage.lease()
+    stage.settle(second, "failed")
+
+    [change] = reported(stage).by_hand
+    assert (change.kind, change.key, change.by, change.reason) == (
+        "cancelled",
+        str(first),
+        "ada",
+        "no use",
+    )
+
+
+def test_an_empty_period_is_empty() -> None:
+    """One that ends before it begins is refused."""
+    stage = Stage()
+    stage.new()
+    found = reported(stage, after=1)
+
+    assert (found.created, found.minutes, found.waited.median) == (0, [], None)
+    with pytest.raises(ArgumentError, match="where the period begins"):
+        find_reach(stage.log, 1, 0, now=stage.now)
