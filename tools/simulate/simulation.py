@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Collection
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from eventq.core import cascade
 from eventq.core.cascade import REVIVED_BYTES
@@ -253,6 +254,9 @@ class Simulation:
         for host in self.hosts:
             if host.process is not None and host.process.runner is not None:
                 host.process.runner.defining.define()
+            if host.plan.workload is not None:
+                # A run that begins from here on must not bring them back.
+                host.plan.workload = replace(host.plan.workload, schedules=(), rules=())
         queue = next(host.process.queue for host in self.hosts if host.process is not None)
         for schedule in list(queue.schedules):
             schedule.drop()
