@@ -226,6 +226,22 @@ def test_work_that_no_event_tells_of_is_found() -> None:
     assert texts == ["task 1 was done, and no event says so"]
 
 
+@pytest.mark.parametrize("error, texts", [("eventq.KeyConflictError", 0), ("ValueError", 1)])
+def test_what_was_done_may_fail_by_a_task_that_cannot_be_made(error: str, texts: int) -> None:
+    """By nothing else: the worker has raised no error."""
+    found = Checker(NAMESPACE)
+    for commit in sealed(
+        [
+            ago(9, created(), leased(1)),
+            ago(10, failed(1, 2, error={"type": error})),
+            ago(11, said("left", worker="n")),
+        ]
+    ):
+        found.add(commit)
+
+    assert len(judge_workers(found, [start(1, 2, "n", 1), end(1, 2, "n", 2)])) == texts
+
+
 def test_a_node_that_has_left_may_run_again_and_die() -> None:
     """What it has done since, and nobody has settled, is no lie."""
     found = Checker(NAMESPACE)

@@ -15,6 +15,18 @@ from tools.history.nodes import LAPSE, fits
 # What a worker may need from its last look at the lease to its first line, in microseconds.
 LATE_US = 2_000_000
 ENDS = frozenset({"completed", "failed", "released", "cancelled", "expired"})
+# What an attempt fails by that was done, where a task that it made cannot be.
+UNMADE = frozenset(
+    f"eventq.{name}Error"
+    for name in (
+        "Argument",
+        "DuplicateTask",
+        "KeyConflict",
+        "LogArchived",
+        "LogTooNew",
+        "TaskNotFound",
+    )
+)
 
 
 def judge_workers(checker: Checker, lines: Iterable[Line]) -> list[Finding]:
@@ -76,8 +88,8 @@ class WorkerJudge:
         refused = {e.body["fence"] for e in events if e.body.get("kind") == "refused"}
         for fence, end in self._ends.items():
             lease_end = self._lease_ends.get(fence)
-            was_completed = lease_end is not None and lease_end.body["kind"] == "completed"
-            if end["outcome"] != "completed" or was_completed or fence in refused:
+            is_told = lease_end is not None and _tells_of_done(lease_end.body)
+            if end["outcome"] != "completed" or is_told or fence in refused:
                 continue
             if left.get(end["node"], 0) > fence:
                 self._find(15, fence, f"task {end['task']} was done, and no event says so")
@@ -185,6 +197,13 @@ def _lease_ends(events: Iterable[Event]) -> dict[int, Event]:
         elif kind in ENDS and event.task in live:
             found[live.pop(event.task)] = event
     return found
+
+
+def _tells_of_done(body: Body) -> bool:
+    """Whether a lease ended since its attempt was done."""
+    if body["kind"] == "failed":
+        return body["error"].get("type") in UNMADE
+    return bool(body["kind"] == "completed")
 
 
 def _was_taken(body: Body) -> bool:

@@ -335,8 +335,14 @@ class Simulation:
         """Whether each follower has come to where all had drained, on one node or another."""
         come: dict[str, int] = {}
         for host in self.hosts:
-            runs = [] if host.process is None or host.is_retired else host.process.followers
-            for run in runs:
+            if host.is_retired:
+                continue
+            if host.process is None:
+                if host.plan.follows:
+                    # It starts again, and goes on.
+                    return False
+                continue
+            for run in host.process.followers:
                 if run.is_over:
                     continue
                 come[run.follow.name] = max(come.get(run.follow.name, 0), run.done)
