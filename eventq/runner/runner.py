@@ -206,7 +206,14 @@ class Runner:
         attempts.give_back("stopped before it began")
         if self.stopping.is_forced():
             attempts.end_all()
-        return not (attempts.held or attempts.unsettled)
+        if attempts.held or attempts.unsettled:
+            return False
+        if not self.stopping.is_forced():
+            # What a commit has leased whose reply was lost: nobody else takes it before its time.
+            with self._node.reading() as projection:
+                mine = projection.leases_of(self._node.name)
+                attempts.unsettled += attempts.orphans(projection, mine)
+        return not attempts.unsettled
 
     def _look_around(self) -> float | None:
         # Before anything is renewed: a lease must not outlive what works on its task.

@@ -100,3 +100,23 @@ def test_a_conflict_of_children_in_doubt_is_no_late_outcome() -> None:
 
         assert log.after_append.__name__ == "<lambda>", "the doubt was raised"
         assert kinds(queue, "parent") == ["created", "leased", "failed", "expired"]
+
+
+def test_a_lease_in_doubt_is_given_back_by_a_run_that_stops() -> None:
+    """Nobody else would take the task before the lease is over."""
+    log = HookedLog()
+    with queue_on(log, workers=1) as queue:
+        queue.new(key="k")
+
+        def doubt(commit: Commit) -> None:
+            if any('"kind":"leased"' in body for body in commit.bodies):
+                log.after_append = lambda _: None
+                queue.stop()
+                raise LogOutcomeUnknownError("the reply was lost")
+
+        log.after_append = doubt
+        queue.run(work)
+        check_log(log)
+
+        assert kinds(queue, "k") == ["created", "leased", "released"]
+        assert queue.get("k").state is TaskState.READY

@@ -22,7 +22,7 @@ def judge_drained(
             is_back = cause.reopened_seq > task.ended_seq and number not in cause.skipped
             if is_back and not task.is_lost:
                 text = f"task {number} is not back, though task {task.cause} is"
-                world.report(14, None, text)
+                world.report(14, task.ended_seq, text)
     for name in schedules.overdue(drained_at):
         world.report(17, None, f"schedule {name} has not ticked what has come")
 

@@ -8,7 +8,7 @@ import logging
 import multiprocessing
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -60,7 +60,7 @@ class Campaign:
         self._load()
         begun_s = said_s = time.monotonic()
         before_s = self.spent_s
-        for played in self._played(begun_s):
+        for played in self._played():
             self._take(played)
             now_s = time.monotonic()
             self.spent_s = before_s + now_s - begun_s
@@ -68,6 +68,8 @@ class Campaign:
                 said_s = now_s
                 self._save()
                 print(self.line(), flush=True)
+            if self._minutes is not None and now_s - begun_s >= 60 * self._minutes:
+                break
         self._save()
         print(self.line())
         for name in sorted(self.sometimes.keys() | set(RARE)):
@@ -93,25 +95,19 @@ class Campaign:
             f"{len(self.failed)} failed"
         )
 
-    def _played(self, begun_s: float) -> Iterator[Played]:
+    def _played(self) -> Iterator[Played]:
         one = partial(play, steps=self._steps)
-        seeds = self._left(begun_s)
+        seeds = range(self._first + self.seeds, self._first + self._count)
         if not self._jobs:
             yield from map(one, seeds)
             return
-        # Processes are forked from one that has imported all of this.
+        # Processes are forked from one that has imported all of this. Each gets its seeds at once:
+        # whoever hands them out one by one is as busy as those who play them.
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__])
-        with context.Pool(self._jobs, _prepare, maxtasksperchild=SEEDS_A_PROCESS) as pool:
-            yield from pool.imap(one, seeds)
-
-    def _left(self, begun_s: float) -> Iterable[int]:
-        """The seeds that are left, until the time is over."""
-        for seed in range(self._first + self.seeds, self._first + self._count):
-            minutes = (time.monotonic() - begun_s) / 60
-            if self._minutes is not None and minutes >= self._minutes:
-                return
-            yield seed
+        portion = max(1, min(SEEDS_A_PROCESS, len(seeds) // (4 * self._jobs)))
+        with context.Pool(self._jobs, _prepare, maxtasksperchild=1) as pool:
+            yield from pool.imap(one, seeds, chunksize=portion)
 
     def _take(self, played: Played) -> None:
         self.seeds += 1

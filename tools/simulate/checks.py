@@ -117,11 +117,14 @@ def _history(simulation: Simulation, facts: Facts) -> list[Finding]:
     found = checker.finish(drained_at=_drained_at(simulation))
     if not simulation.faults.foreign:
         found = [*found, *judge_journals(simulation, checker)]
+    # What was cancelled and is archived does not come back with what had cancelled it.
+    archived_seq = max((cut for _, cut in simulation.world.cuts), default=0)
     return [
         Finding(f"history: {each.invariant}", each.seq or 0, each.text)
         for each in found
         if each.invariant not in _not_asked(simulation)
         and not (each.invariant == 13 and each.seq in by_stamps)
+        and not (each.invariant == 14 and 0 < (each.seq or 0) <= archived_seq)
     ][:MOST]
 
 

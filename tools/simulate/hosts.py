@@ -55,6 +55,14 @@ class VirtualBell(Bell):
 class RoundRunner(Runner):
     """A runner whose rounds are done one by one."""
 
+    looks = 0
+    """How often it has looked at the log and at what it holds."""
+
+    def _look_around(self) -> float | None:
+        pause_s = super()._look_around()
+        self.looks += 1
+        return pause_s
+
     def round(self) -> bool:
         """Does one round; returns whether to go on."""
         return self._step()
@@ -131,7 +139,6 @@ class Process:
         plan, world = self._plan, self._world
         if plan.workload is None:
             return
-        world.looks_since_us[self.name] = world.now_us
         before = self.runner
         self.bell = VirtualBell()
         pools, executors = {}, []
@@ -201,9 +208,14 @@ class Process:
 
     def _round(self, runner: RoundRunner) -> bool:
         bell, world = self.bell, self._world
+        if runner.lookout.lapses._looked_s is None:  # noqa: SLF001 - a look that changes nothing
+            world.looks_since_us[self.name] = world.now_us
         bell.begin_round()
+        looks = runner.looks
         goes_on = runner.round()
-        self._judge_leases(runner)
+        has_ended = not goes_on and not runner.stopping.is_forced()
+        if runner.looks > looks or has_ended:
+            self._judge_leases(runner, has_ended=has_ended)
         pause_us = 0 if bell.asked_s is None else self._clock.true_us(bell.asked_s)
         if bell.is_rung:
             pause_us = 0
@@ -213,16 +225,19 @@ class Process:
         self.due_us = world.now_us + pause_us
         return goes_on
 
-    def _judge_leases(self, runner: RoundRunner) -> None:
-        """Rule 14: whoever has looked twice works for what it has leased, or gives it back."""
+    def _judge_leases(self, runner: RoundRunner, *, has_ended: bool) -> None:
+        """Rule 14: whoever has looked twice works for what it has leased, or gives it back.
+
+        A run that ends has given all back.
+        """
         world, view = self._world, self.view
         known = self.node._folded.projection  # noqa: SLF001 - a look that reads nothing
         can_look = world.now_us >= view.away_until_us and view.frozen is None
-        if known is None or not can_look or runner.lookout.looked_s != self._clock.monotonic():
+        if known is None or not can_look:
             return
         unworked = known.leases_of(self.name) - worked_for(runner)
         before, self._unworked = self._unworked, {known.tasks[each].fence for each in unworked}
-        kept = before & self._unworked
+        kept = self._unworked if has_ended else before & self._unworked
         if kept and not world.found:
             world.found.append(Finding("lease", min(kept), f"{self.name} does not work for it"))
 
