@@ -101,14 +101,16 @@ def test_a_lapse_that_comes_too_early_is_found(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_lapse_by_stamps_is_known_wherever_the_history_checker_minds_it() -> None:
-    """Both draw the line at the same share of a lease time; nothing falls between them."""
-    least_us = ceil(2 * SECOND_US * (1 - LAPSE_SLACK))
-    for passed_us in (least_us - 1, least_us):
+    """It minds a share of a lease time; by the journals of workers, each microsecond."""
+    ttl_us = 2 * SECOND_US
+    least_us = ceil(ttl_us * (1 - LAPSE_SLACK))
+    for passed_us in (least_us - 1, least_us, ttl_us - 1, ttl_us):
         facts, history = _lapse_after(passed_us)
         simulated = SimpleNamespace(are_clocks_right=False)
-        excused = [each[3] for each in early_lapses(simulated, facts)]  # type: ignore[arg-type]
+        found = early_lapses(simulated, facts)  # type: ignore[arg-type]
+        excused = [each.is_by_stamps for each in found]
 
-        assert excused == [True] * len(history)
+        assert excused == [True] * (passed_us < ttl_us)
         assert len(history) == (passed_us < least_us)
 
 

@@ -55,6 +55,18 @@ class Said(Struct, frozen=True):
     """Since when its node has watched the others."""
 
 
+class EarlyLapse(Struct, frozen=True):
+    """A lapse before the lease time was over, by the true time."""
+
+    seq: int
+    task: int
+    passed_us: int
+    """Since the last sign of life."""
+    ttl_us: int
+    is_by_stamps: bool
+    """Its node had just begun, and went by the log's stamps, which allow it."""
+
+
 class Facts:
     """The whole log, decoded once."""
 
@@ -98,7 +110,7 @@ def check_all(simulation: Simulation) -> list[Finding]:
 
 def _history(simulation: Simulation, facts: Facts) -> list[Finding]:
     """What the history checker says, which shares no code with eventq."""
-    by_stamps = {seq for seq, *_, is_by_stamps in early_lapses(simulation, facts) if is_by_stamps}
+    by_stamps = {each.seq for each in early_lapses(simulation, facts) if each.is_by_stamps}
     newer = {"future"} if simulation.faults.foreign else ()
     checker = Checker(NAMESPACE, newer=newer, lapse_slack=LAPSE_SLACK, retries_by_policy=True)
     for each in simulation.world.appended:
@@ -372,14 +384,14 @@ def _followers(simulation: Simulation, facts: Facts) -> Iterable[Finding]:
 
 def _lapses(simulation: Simulation, facts: Facts) -> Iterable[Finding]:
     """Rule 13: nothing lapses before its ttl has passed since its node's last sign."""
-    for seq, task, passed_us, is_by_stamps in early_lapses(simulation, facts):
-        if not is_by_stamps:
-            passed_s = passed_us / SECOND_US
-            yield Finding("lapse", seq, f"task {task} lapsed {passed_s} s after a sign")
+    for each in early_lapses(simulation, facts):
+        if not each.is_by_stamps and each.passed_us < each.ttl_us * (1 - LAPSE_SLACK):
+            passed_s = each.passed_us / SECOND_US
+            yield Finding("lapse", each.seq, f"task {each.task} lapsed {passed_s} s after a sign")
 
 
-def early_lapses(simulation: Simulation, facts: Facts) -> Iterator[tuple[int, int, int, bool]]:
-    """Lapses before their time: position, task, what had passed, and whether stamps allow it.
+def early_lapses(simulation: Simulation, facts: Facts) -> Iterator[EarlyLapse]:
+    """Lapses before their time, however little that is: the history checker minds each.
 
     At its first look, a node takes a sign for as old as the log's stamps say; all that comes later
     it measures itself, whatever its wall clock does.
@@ -395,7 +407,7 @@ def early_lapses(simulation: Simulation, facts: Facts) -> Iterator[tuple[int, in
         elif type(body) is Failed and body.error.type == LAPSED:
             seen_us, seen_at, ttl_us = signs[holder[task]]
             passed_us = said.at_us - seen_us
-            if passed_us < ttl_us * (1 - LAPSE_SLACK):
+            if passed_us < ttl_us:
                 is_first = seen_us <= said.looks_since_us
                 agree = not simulation.are_clocks_right or said.decided_at - seen_at >= ttl_us
-                yield seq, task, passed_us, is_first and agree
+                yield EarlyLapse(seq, task, passed_us, ttl_us, is_first and agree)
