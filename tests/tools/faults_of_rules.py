@@ -28,6 +28,9 @@ EVERY_7 = {
     "timing": {"every_us": 7 * SECOND},
 }
 
+HOURLY = {"timing": {"every_us": 3_600 * SECOND}}
+MISSED = {**TICKED, "outcome": "missed"}
+
 FAULTS: dict[str, tuple[int | str, list[Told]]] = {
     "refused, though live": (
         15,
@@ -134,6 +137,35 @@ FAULTS: dict[str, tuple[int | str, list[Told]]] = {
         [
             ago(9, said("planned", **PLANNED, paused=True)),
             ago(60, said("ticked", **TICKED), FROM_S),
+        ],
+    ),
+    "a due is missed, though in time": (
+        17,
+        [ago(9, said("planned", **PLANNED)), ago(61, said("ticked", **MISSED))],
+    ),
+    "a due is missed, though only one of two is too many": (
+        17,
+        [
+            ago(9, said("planned", **{**PLANNED, "rules": {"catch_up": 2, "overlap": "allow"}})),
+            ago(130, said("ticked", **MISSED)),
+        ],
+    ),
+    "too many dues are caught up": (
+        17,
+        [ago(9, said("planned", **PLANNED)), ago(181, said("ticked", **TICKED), FROM_S)],
+    ),
+    "a due is made too late": (
+        17,
+        [
+            ago(9, said("planned", **{**PLANNED, "rules": {"within_us": 5 * SECOND}})),
+            ago(71, said("ticked", **TICKED), FROM_S),
+        ],
+    ),
+    "a due is caught up, though none is": (
+        17,
+        [
+            ago(9, said("planned", **{**PLANNED, **HOURLY, "rules": {"catch_up": 0}})),
+            ago(181, said("ticked", **{**TICKED, "next_at": 3_660 * SECOND}), FROM_S),
         ],
     ),
     "an overlap": (

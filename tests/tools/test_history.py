@@ -89,11 +89,12 @@ def test_it_shares_nothing_with_eventq() -> None:
 def test_a_due_that_a_wrong_clock_has_passed_is_not_planned_again() -> None:
     """Ticked an hour ahead, it goes on from there when a right clock sets another timing."""
     hour = 3_600 * SECOND
-    ticked = {"due": 60 * SECOND, "outcome": "missed", "count": 60, "next_at": 3_660 * SECOND}
+    missed = {"due": 60 * SECOND, "outcome": "missed", "count": 59, "next_at": hour}
+    skipped = {"due": hour, "outcome": "skipped", "next_at": 3_660 * SECOND}
     kept = {"timing": {"every_us": 45 * SECOND}, "next_at": 3_660 * SECOND, "decided_at": AT_9}
     told = [
         ago(9, said("planned", **PLANNED)),
-        (hour, [said("ticked", **{**TICKED, **ticked})]),
+        (hour, [said("ticked", **{**TICKED, **each}) for each in (missed, skipped)]),
         (hour, [said("planned", **{**PLANNED, **kept})]),
     ]
 

@@ -23,6 +23,7 @@ from tests.tools.telling import (
 )
 from tools.history.checker import Checker, Finding
 from tools.history.clients import judge_clients
+from tools.history.facts import Body
 from tools.history.journals import Line, calls_of, lines_of, read_folder
 from tools.history.workers import judge_workers
 
@@ -191,11 +192,13 @@ DEEDS: dict[str, tuple[int | str, dict[str, Line | None]]] = {
 }
 
 
-def test_what_goes_on_behind_its_deadline_must_not_complete() -> None:
-    """Two seconds are borne."""
-    policy = {**POLICY, "deadline_us": 1_000_000}
+@pytest.mark.parametrize(
+    "bound", [{"policy": {**POLICY, "deadline_us": 1_000_000}}, {"expires_at": 10_000_000}]
+)
+def test_what_goes_on_behind_its_deadline_must_not_complete(bound: Body) -> None:
+    """Two seconds are borne; the end of a task's time is a deadline, too."""
     found = Checker(NAMESPACE)
-    for commit in sealed([ago(9, created(policy=policy), leased(1)), ago(19, completed(1, 2))]):
+    for commit in sealed([ago(9, created(**bound), leased(1)), ago(19, completed(1, 2))]):
         found.add(commit)
 
     def judged(us: int) -> list[int | str]:

@@ -88,7 +88,7 @@ class Checker:
             "revived": self.moves.revived,
         }
         self._of_queue: dict[str, Callable[[int, Body], None]] = {
-            "renewed": lambda _, body: void(self.nodes.sign(body["worker"], body["ttl_us"])),
+            "renewed": lambda _, body: self.nodes.renew(body),
             "joined": lambda _, body: self.nodes.join(body),
             "left": lambda _, body: self.nodes.leave(body),
             "followed": self.followers.follow,
@@ -117,6 +117,9 @@ class Checker:
         world, seq = self.world, commit.first - 1
         bodies = self._decoded(commit)
         world.now = self._decided_at(commit, bodies, stamp)
+        # A clock that is behind the stamp before takes that for the time, up to a minute.
+        is_own = commit.at > stamp or world.now < commit.at
+        world.least_now = world.now if is_own else world.now - AHEAD_US
         world.last, world.true_at = seq + len(bodies), true_at
         for number, body in zip(commit.tasks, bodies, strict=True):
             seq += 1
@@ -218,7 +221,3 @@ class Checker:
     def _report(self, invariant: int | str, seq: int | None, text: str) -> None:
         if len(self.findings) < MOST_FINDINGS:
             self.findings.append(Finding(invariant, seq, text))
-
-
-def void(_value: object) -> None:
-    """Takes what is of no use here."""

@@ -7,6 +7,9 @@ from tools.history.links import Links
 from tools.history.schedules import Schedules
 from tools.history.world import OPEN, Task, World
 
+# So long after its time is over, somebody has expired a task.
+EXPIRED_US = 120 * 1_000_000
+
 
 def judge_drained(
     world: World, links: Links, bounds: Bounds, schedules: Schedules, *, drained_at: int
@@ -28,6 +31,9 @@ def judge_drained(
 
 
 def _is_excused(task: Task, links: Links, bounds: Bounds, drained_at: int) -> bool:
+    expires_at = task.expires_at
+    if not task.is_foreign and expires_at is not None and expires_at + EXPIRED_US <= drained_at:
+        return False
     if task.state == "waiting":
         return links.excuse(task)
     if task.state != "pending":

@@ -227,7 +227,7 @@ class Moves:
         if body.get("waives"):
             self._links.waive(task)
 
-    def refused(self, _seq: int, number: int, body: Body) -> None:
+    def refused(self, seq: int, number: int, body: Body) -> None:
         """An outcome came too late: of a lease of the task that is over, once."""
         task, fence = self._world.tasks.get(number), body["fence"]
         if task is None:
@@ -237,9 +237,9 @@ class Moves:
         if not task.is_lost and fence not in task.fences:
             raise BrokenError(15, f"fence {fence} was no lease of task {number}")
         if (task.state, task.fence, body["outcome"]) == ("completed", fence, "completed"):
-            self._world.report(15, _seq, f"attempt {fence} has completed, and is refused as well")
+            self._world.report(15, seq, f"attempt {fence} has completed, and is refused as well")
         if fence in task.refused:
-            self._world.report(15, _seq, f"attempt {fence} is refused twice")
+            self._world.report(15, seq, f"attempt {fence} is refused twice")
         task.refused.add(fence)
 
     def told(self, _seq: int, number: int, body: Body) -> None:

@@ -91,6 +91,10 @@ class Nodes:
         node.names, node.unnamed, node.lanes, node.version = [], True, None, None
         node.known.clear()
 
+    def renew(self, body: Body) -> None:
+        """The node keeps its leases."""
+        self.sign(body["worker"], body["ttl_us"])
+
     def sign(self, worker: str, ttl_us: int) -> Node:
         """The node leases or renews."""
         if ttl_us <= 0:

@@ -10,6 +10,10 @@ from tools.history.world import OPEN, BrokenError, World
 
 # Of more dues at once it is only said that there are so many.
 COUNTED = 10_000
+# Where none is caught up, one that came so long ago is still in time.
+IN_TIME_US = 60 * 1_000_000
+# What is said of dues that have come is in the log this soon.
+LATE_US = 5 * 1_000_000
 # What eventq says where the next due has the task of the one before cancelled.
 NEXT_DUE = "the next due of schedule "
 
@@ -151,14 +155,35 @@ class Schedules:
             raise BrokenError(17, f"schedule {name} ticks {due} too early")
         if count >= COUNTED:
             return
-        expected: int | None = due
-        for _ in range(count):
-            expected = None if expected is None else next_due(planned["timing"], expected)
+        last, expected = due, next_due(planned["timing"], due)
+        for _ in range(count - 1):
+            if expected is None:
+                break
+            last, expected = expected, next_due(planned["timing"], expected)
         if next_at != expected:
             text = (
                 f"schedule {name}: behind {count} dues from {due} comes {expected}, not {next_at}"
             )
             raise BrokenError(17, text)
+        if body["outcome"] != "paused":
+            self._judge_choice(known, last, is_missed=body["outcome"] == "missed")
+
+    def _judge_choice(self, known: Schedule, due: int, *, is_missed: bool) -> None:
+        """Of dues that have come, the last ones are made, if they are in time; no other is."""
+        planned = known.planned
+        rules, name = planned["rules"], planned["schedule"]
+        most = max(1, rules.get("catch_up", 1))
+        within_us = rules.get("within_us")
+        if within_us is None and not rules.get("catch_up", 1):
+            within_us = IN_TIME_US
+        # Who has chosen them may have looked a little earlier.
+        now = self._world.now if is_missed else self._world.least_now - LATE_US
+        now -= planned.get("shift_us", 0)
+        is_old = within_us is not None and now - due > within_us
+        is_passed = is_old or come_behind(planned["timing"], due, now=now, most=most) == most
+        if is_passed != is_missed:
+            how = "missed, though in time" if is_missed else "dealt with, though it is too late"
+            raise BrokenError(17, f"due {due} of schedule {name} is {how}")
 
     def _judge_cancelled(self, seq: int, reason: str) -> None:
         """Only a schedule that says so cancels the task of the due before."""
@@ -176,3 +201,11 @@ class Schedules:
         if open_tasks:
             text = f"a due is made while tasks {open_tasks} of the one before are open"
             self._world.report(17, seq, text)
+
+
+def come_behind(timing: Body, due: int, *, now: int, most: int) -> int:
+    """How many dues behind another one have come by now; no more than ``most`` are counted."""
+    count, following = 0, next_due(timing, due)
+    while count < most and following is not None and following <= now:
+        count, following = count + 1, next_due(timing, following)
+    return count

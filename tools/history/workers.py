@@ -95,12 +95,18 @@ class WorkerJudge:
                 self._find(15, fence, f"task {end['task']} was done, and no event says so")
 
     def _judge_deadline(self, event: Event, end: Line) -> None:
-        """What goes on for long behind its deadline fails, whatever its worker says."""
-        task = self._checker.world.tasks[event.task]
-        deadline_us = task.policy.get("deadline_us")
-        took_us = end["clock"] - self._starts[event.body["fence"]]["clock"]
-        if deadline_us is not None and took_us > deadline_us + LATE_US:
-            text = f"task {event.task} completed after {took_us} us, of {deadline_us} at the most"
+        """What goes on for long behind its deadline fails, whatever its worker says.
+
+        The end of the task's time is one, too; it began once it was leased, or later.
+        """
+        task, fence = self._checker.world.tasks[event.task], event.body["fence"]
+        bounds = [task.policy.get("deadline_us")]
+        if task.expires_at is not None:
+            bounds.append(task.expires_at - self._checker.events[fence - 1].at)
+        most_us = min((each for each in bounds if each is not None), default=None)
+        took_us = end["clock"] - self._starts[fence]["clock"]
+        if most_us is not None and took_us > most_us + LATE_US:
+            text = f"task {event.task} completed after {took_us} us, of {most_us} at the most"
             self._find("deadline", event.seq, text)
 
     def _judge_overlaps(self) -> None:

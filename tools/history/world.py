@@ -94,6 +94,8 @@ class World:
         self.report = report
         self.now = 0
         """The instant that the commit at hand was decided by."""
+        self.least_now = 0
+        """The clock of whoever has decided it showed no less than this."""
         self.true_at: int | None = None
         """When it was really appended, where somebody knows."""
         self.last = 0

@@ -20,9 +20,11 @@ from eventq.handlers.work import Work
 from eventq.runner.attempt import Attempt, raised, returned
 from eventq.runner.executors import Executor
 from eventq.runner.lookout import Lookout
-from tools.simulate.world import Finding, World
+from tools.simulate.world import Finding, PlaceClock, World
 
 NEVER_US = 2**62
+# Two clocks that are set right differ by less, in microseconds.
+RIGHT_US = 10_000
 
 
 class Effect(Struct, frozen=True):
@@ -62,10 +64,11 @@ class VirtualExecutor(Executor):
         node: str,
         effects: list[Effect],
         lengths: Callable[[], int],
+        clock: PlaceClock,
         **options: Any,  # noqa: ANN401 - those of Executor
     ) -> None:
         """``lengths`` draws how long an attempt takes, in microseconds."""
-        super().__init__(**options)
+        super().__init__(clock=clock, **options)
         self.due_us = NEVER_US
         """When there is something to do."""
         self.lookout: Lookout | None = None
@@ -74,6 +77,7 @@ class VirtualExecutor(Executor):
         self._node = node
         self._effects = effects
         self._lengths = lengths
+        self._place = clock
         self._waiting: deque[Attempt] = deque()
         self._running: list[Running] = []
 
@@ -208,16 +212,31 @@ class VirtualExecutor(Executor):
 
     def _judge_deadline(self, attempt: Attempt) -> None:
         """Rule of deadlines: whoever looks once one is over fails the attempt at once."""
-        deadline_s, begun_s = attempt.context.deadline_s, attempt.begun_s
+        begun_s = attempt.begun_s
+        assert begun_s is not None, "it has just ended"
+        deadline_s = self._deadline_s(attempt, begun_s)
         if deadline_s is None or attempt.revoked or attempt.work.isolated is not None:
             return
-        assert begun_s is not None, "it has just ended"
         assert self.lookout is not None, "its run has given it"
         if self.lookout.looked_s > begun_s and self.lookout.looked_s >= deadline_s:
             text = "an attempt was done though its run saw that it is late"
             self._world.found.append(Finding("deadline", attempt.task.fence, text))
         elif self._clock.monotonic() >= deadline_s:
             self._world.sometimes["done before anybody saw that it was late"] += 1
+
+    def _deadline_s(self, attempt: Attempt, begun_s: float) -> float | None:
+        """When it must have ended, by its task alone: whatever eventq has made of that is judged.
+
+        The end of its task's time cannot be told by a clock that is wrong, or drifts.
+        """
+        task, place = attempt.task, self._place
+        found = []
+        if task.policy.deadline_us is not None:
+            found.append(begun_s + task.policy.deadline_us / SECOND_US)
+        if task.expires_at_us is not None and place.rate == 1 and not place.was_wrong:
+            left_us = task.expires_at_us + RIGHT_US - self._world.now_us
+            found.append(place.monotonic() + left_us / SECOND_US)
+        return min(found, default=None)
 
     def _end_isolated(self, running: Running) -> None:
         """As `runner.isolation.supervision` does, whose process is played here."""

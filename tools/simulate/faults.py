@@ -20,7 +20,7 @@ from eventq.eventlog.contract import Head
 from eventq.eventlog.memory import MemoryLog
 from eventq.replay.points import Point
 from eventq.snapshot import put, take
-from tools.simulate.checks import check_snapshot
+from tools.simulate.folds import check_snapshot
 from tools.simulate.hosts import Host
 from tools.simulate.view import (
     CONFLICT,

@@ -20,9 +20,10 @@ from eventq.core.govern import ResumeTasks
 from eventq.core.queue_events import Resumed
 from eventq.node import commit_plan
 from eventq.replay.rules_now import PauseState
-from tools.simulate.checks import FASTEST, check_all, check_nodes, open_left
+from tools.simulate.checks import FASTEST, check_all, open_left
 from tools.simulate.clients import Clients
 from tools.simulate.faults import Faults
+from tools.simulate.folds import check_nodes
 from tools.simulate.hosts import Host, HostPlan
 from tools.simulate.workloads import FEATURES, Workloads, lengths_of
 from tools.simulate.world import Finding, PlaceClock, World
