@@ -32,7 +32,7 @@ from tools.mutants.faults import MUTANTS
 from tools.mutants.mutant import plant
 from tools.simulate import campaign, simulation
 from tools.simulate.campaign import Campaign, play
-from tools.simulate.checks import LAPSE_SLACK, Said, early_lapses
+from tools.simulate.checks import EXPIRED_US, LAPSE_SLACK, Said, check_overdue, early_lapses
 from tools.simulate.report import add_to
 from tools.simulate.shrinking import rule_of, shrink, text_of, turns_of
 from tools.simulate.simulation import Simulation
@@ -137,6 +137,24 @@ def test_a_lapse_that_nobody_sees_is_found(monkeypatch: pytest.MonkeyPatch) -> N
     found = (each.rule for seed in range(30) for each in play(seed, steps=STEPS).findings)
 
     assert "late lapse" in found
+
+
+def test_what_nobody_has_expired_is_found() -> None:
+    """A task that is open though its time was over when faults ended."""
+    simulated = Simulation(73_002)
+    simulated.play(STEPS)
+    world, process = simulated.world, simulated.hosts[0].process
+    assert process is not None
+    assert simulated.is_drained
+    assert simulated.are_clocks_right
+    task = process.queue.new(max_age="1s")
+
+    world.now_us += 2 * SECOND_US
+    simulated.calm_us = world.now_us
+    world.now_us += EXPIRED_US
+    texts = [each.text for each in check_overdue(simulated)]
+
+    assert texts == [f"task {task.number} is past its time"]
 
 
 def test_who_looks_at_an_attempt_past_its_deadline_must_fail_it(

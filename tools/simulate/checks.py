@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 # Why a node gives a lease back that it has no attempt of.
 NOBODY = "nobody runs it"
+# Once faults have ended for so long, all that is past its time has expired.
+EXPIRED_US = 10 * SECOND_US
 # So many findings of one kind are enough.
 MOST = 3
 # Clocks drift by this at the most: a lapse may come so much earlier by the true time.
@@ -104,6 +106,7 @@ def check_all(simulation: Simulation) -> list[Finding]:
     findings += check_folds(simulation, log)[:MOST]
     for check in (_appended, _calls, _effects, _followers, _lapses):
         findings += list(check(simulation, facts))[:MOST]
+    findings += list(check_overdue(simulation))[:MOST]
     return findings
 
 
@@ -304,6 +307,25 @@ def _lapses(simulation: Simulation, facts: Facts) -> Iterable[Finding]:
         if not each.is_by_stamps and each.passed_us < each.ttl_us * (1 - LAPSE_SLACK):
             passed_s = each.passed_us / SECOND_US
             yield Finding("lapse", each.seq, f"task {each.task} lapsed {passed_s} s after a sign")
+
+
+def check_overdue(simulation: Simulation) -> Iterator[Finding]:
+    """Rule 14: what was past its time when faults ended has expired, whatever it waits for."""
+    world, faults, calm_us = simulation.world, simulation.faults, simulation.calm_us
+    working = [
+        host.process.node
+        for host in simulation.hosts
+        if host.process is not None and host.plan.workload is not None and not host.is_retired
+    ]
+    if not simulation.is_drained or not simulation.are_clocks_right or faults.has_newer_queue:
+        return
+    if not working or world.now_us < calm_us + EXPIRED_US:
+        return
+    with working[0].reading() as projection:
+        for number, task in projection.tasks.items():
+            is_over = task.expires_at_us is not None and task.expires_at_us <= calm_us
+            if is_over and task.recorded_state is not TaskState.UNKNOWN:
+                yield Finding("overdue", projection.seq, f"task {number} is past its time")
 
 
 def early_lapses(simulation: Simulation, facts: Facts) -> Iterator[EarlyLapse]:

@@ -91,6 +91,8 @@ class Simulation:
         self._orphans: frozenset[int] = frozenset()
         # When none of them may be left.
         self._lapsed_by_us: int | None = None
+        self.calm_us = 0
+        """When faults ended."""
         self.is_drained = False
         """All has ended that could."""
         self.left: list[int] = []
@@ -244,7 +246,7 @@ class Simulation:
     def _calm_down(self) -> None:
         """No more faults, and nothing that makes tasks without end."""
         world = self.world
-        world.is_calm = True
+        world.is_calm, self.calm_us = True, world.now_us
         self.faults.end()
         for host in self.hosts:
             if host.process is None and not host.is_retired:
