@@ -18,8 +18,8 @@ from msgspec.structs import replace
 from eventq.catalog.orders import Order
 from eventq.catalog.passing import Progress
 from eventq.catalog.passing_attempts import AttemptRecord, attempts_over
-from eventq.catalog.record import TaskRecord
-from eventq.catalog.search import Source, by_catalog, find_tasks
+from eventq.catalog.record import Source, TaskRecord
+from eventq.catalog.search import by_catalog, find_tasks
 from eventq.catalog.selector import Selector, find_instant
 from eventq.core.plain import plain
 from eventq.core.task import show_instant

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -18,7 +18,7 @@ from eventq.catalog.orders import Order
 from eventq.catalog.passing import Progress, pass_over
 from eventq.catalog.place import catalog_path
 from eventq.catalog.plan import SAMPLE, MeantTasks
-from eventq.catalog.record import TaskRecord
+from eventq.catalog.record import Source, TaskRecord
 from eventq.catalog.selector import Selector
 from eventq.core.task import FINAL, Task, TaskState
 from eventq.errors import ArgumentError, CatalogError, LogError
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from eventq.catalog.catalog import Catalog
 
 T = TypeVar("T")
-Source = Literal["catalog", "log"]
 
 # So many events are caught up with at once; with more, the catalog is left as it is.
 SOON_EVENTS = 20_000
@@ -192,7 +191,7 @@ def _meant_by_pass(
         pairs.append((record.number, record.last_seq))
         if len(sample) < SAMPLE:
             sample.append(record)
-    return MeantTasks(pairs, sample, left_out, "pass")
+    return MeantTasks(pairs, sample, left_out, "log")
 
 
 def _meant_by_catalog(

@@ -45,7 +45,7 @@ def _plan_task_undo(node: Node, position: int) -> Plan:
     pairs, moved_on = _undoable(log, position, point.seq)
     with node.reading() as projection:
         known = {each: projection.tasks.get(each) for each, _ in pairs[:SAMPLE]}
-    found = MeantTasks(pairs, list(records_of(log, known, point)), 0, "pass")
+    found = MeantTasks(pairs, list(records_of(log, known, point)), 0, "log")
     wanted = Bulk("undo", point.seq, point.at, len(pairs), digest_of(pairs), undoes=position)
     return Plan(node, wanted, found, moved_on=moved_on)
 

@@ -19,7 +19,7 @@ from eventq.core.command import Decision, PastTasks
 from eventq.core.commits import Event
 from eventq.core.events import ByHand, Created, Updated
 from eventq.core.manage import CancelTask, RetryTask, UpdateTask
-from eventq.core.moves import changes, fold_history
+from eventq.core.moves import changes, fold_events
 from eventq.core.newer import check_understood
 from eventq.core.projection import Projection
 from eventq.core.queue_events import Bulk, BulkEnded
@@ -220,8 +220,7 @@ class _Portion:
         """The task as it stands. Raises EventqError where nothing is kept, or a newer one wrote."""
         task = self._projection.tasks.get(number)
         if task is None and type(history[0].body) is Created:
-            events = [(event.seq, event.at, event.body) for event in history]
-            task = fold_history(self._projection.namespace, events)
+            task = fold_events(self._projection.namespace, history)
         elif task is None:
             task = self._past.created_and_task(number)[1]
         assert task is not None, "a task with a history exists"

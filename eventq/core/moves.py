@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from eventq.core.commits import KIND_OF, AnyBody, Unknown, time_of
+from eventq.core.commits import KIND_OF, AnyBody, Event, Unknown, time_of
 from eventq.core.events import (
     Cancelled,
     Completed,
@@ -234,6 +234,16 @@ def fold_history(
             return None
         task = advance(namespace, task, seq, at, body)
     return task
+
+
+def fold_events(namespace: str, history: list[Event], *, until: int | None = None) -> Task | None:
+    """The task that its history leads to, up to a position; None for no history."""
+    events = [
+        (event.seq, event.at, event.body)
+        for event in history
+        if until is None or event.seq <= until
+    ]
+    return fold_history(namespace, events)
 
 
 def advance(namespace: str, task: Task | None, seq: int, at: int, body: AnyBody | Unknown) -> Task:

@@ -10,11 +10,11 @@ from typing import Any
 from eventq.catalog.record import TaskRecord, place_of
 from eventq.core.commits import Event
 from eventq.core.events import Cancelled, Completed, Created, Failed, Leased, Refused, Released
-from eventq.core.moves import changes
+from eventq.core.moves import changes, fold_events
 from eventq.core.task import FINAL, Task
 from eventq.core.values import LAPSED
 from eventq.eventlog import EventLog
-from eventq.replay.fold import fold_events, read_all, replay
+from eventq.replay.fold import read_all, replay
 from eventq.replay.points import Point
 
 ENDS_ATTEMPT = (Completed, Failed, Released, Cancelled)
