@@ -44,12 +44,10 @@ from eventq.core.events import (
     Retried,
     Updated,
 )
-from eventq.core.moves import create, first_state, reopen
+from eventq.core.moves import DOUBTED, create, first_state, reopen
 from eventq.core.task import Task
 from eventq.core.values import LAPSED, NODE
 
-# Behind an event of a newer eventq these are not believed; a task's end is. See `moves.change`.
-DOUBTED = frozenset({Leased, Failed, Retried, Released, Updated})
 NO_TAGS = msgspec.Raw(b"{}")
 
 Load = Callable[[int], Life | None]
@@ -122,7 +120,7 @@ class Fold:
             if move is None:
                 continue
             if life.newer is not None and kind in DOUBTED:
-                self._doubt(life, seq, at)
+                self._doubt(life, seq, at, getattr(body, "by", None))
             else:
                 move(life, seq, at, minute, body)
 
@@ -309,9 +307,10 @@ class Fold:
                 life.state = UNKNOWN
         life.last_seq, life.last_at = seq, at - self.base
 
-    def _doubt(self, life: Life, seq: int, at: int) -> None:
+    def _doubt(self, life: Life, seq: int, at: int, by: str | None) -> None:
         """An event behind one of a newer eventq: nobody knows where the task stands."""
         self._change(life, seq, life.state)
+        self._add_person(life, by)
         if life.state in FINAL:
             life.state, life.ended_at = UNKNOWN, None
         life.last_seq, life.last_at = seq, at - self.base

@@ -43,6 +43,8 @@ from eventq.errors import LogCorruptError
 # Names of their own for what most events lead to: a member costs a fifth of the change to look up.
 SCHEDULED, LEASED, COMPLETED = TaskState.SCHEDULED, TaskState.LEASED, TaskState.COMPLETED
 WAITING = TaskState.WAITING
+# Behind an event of a newer eventq these are not believed; a task's end is.
+DOUBTED = frozenset({Leased, Failed, Retried, Released, Updated})
 # What lets a task run that comes after another, by its rule for those that fail.
 MET_BY: dict[IfFailed, frozenset[str | None]] = {
     "cancel": frozenset({"completed", "waived"}),
