@@ -256,10 +256,10 @@ def _wait_after_lapse(task: Task, real_us: int) -> str | None:
 
 def _reopened(context: EventContext, body: Retried) -> str:
     assert body.reopens is not None, "asked for reopenings only"
+    if body.undoes is not None:
+        return f"reopened as it was: event {body.undoes} undone{_asked(body)}"
     why = f" ({context.task.final_reason})" if context.task.final_reason else ""
     had = "had expired" if body.reopens.was == "expired" else "had been cancelled"
-    if body.undoes is not None:
-        return f"back as it was, {had}{why}: event {body.undoes} undone{_asked(body)}"
     words = f"reopened{_asked(body)}; it {had}{why}, retries count anew"
     if body.revived_by is not None:
         words = f"brought back with task {body.revived_by}, whose end had cancelled it"

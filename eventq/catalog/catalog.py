@@ -257,6 +257,17 @@ class Catalog:
         self._store = None
         return delete(self.path)
 
+    def drop_useless(self) -> None:
+        """Deletes a file that would have to be made anew, unless another process does that."""
+        with suppress(OSError, LogUnavailableError):
+            busy = "another process fills this catalog"
+            with FileLock(f"{self.path}-lock", lambda: None, busy=busy):
+                self._look_again()
+                if self._store is None and self.rebuilt is not None:
+                    said = {"path": self.path, "reason": self.rebuilt}
+                    logger.warning("a catalog is dropped: build it anew", extra=said)
+                    discard(self.path)
+
     def close(self) -> None:
         """Gives up what it holds; may be called twice."""
         if self._store is not None:
