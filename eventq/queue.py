@@ -151,8 +151,7 @@ class Queue:
         ``deadline``: longest time an attempt may run (None: any).
         ``backoff``: a duration, the n-th retry comes n times it after the failure; or a Backoff.
         ``handlers``: collections of handlers that `run` calls, and whose tasks this queue makes.
-        ``archive``: the folder of the log's archive, which is then read too.
-        ``catalog``: the path of the log's catalog, if that is elsewhere than beside the log.
+        ``archive``, ``catalog``: where the log's archive is, which is then read too; its catalog.
         ``anchors``: how `run` keeps anchors of the log while it goes on.
         ``log``: an open log, instead of a URL and a namespace; the queue closes it.
         ``chance``: draws a number from 0 up to 1, for the jitter of retries.
@@ -172,8 +171,7 @@ class Queue:
             deadline=deadline,
         )
         self._registry = Registry(self, handlers)
-        create = check_flag(create, "create")
-        log = open_log(url, namespace=self.namespace, create=create) if log is None else log
+        log = log or open_log(url, namespace=self.namespace, create=check_flag(create, "create"))
         self.log = open_archived(log, archive)
         self.url, self.anchors = self.log.url, anchors
         self._node = Node(self.log, clock=clock or SystemClock())

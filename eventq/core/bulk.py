@@ -147,8 +147,7 @@ class _Portion:
             if any(self._is_own(event) for event in history if event.seq > last_seq):
                 self.changed += 1
             else:
-                now = "is archived" if last is None else f"is {last.kind} since event {last.seq}"
-                self.moved_on.append(MovedOn(number, f"it {now}"))
+                self.moved_on.append(MovedOn(number, _said_since(last)))
             return
         if self.revival.holds(number):
             self.moved_on.append(MovedOn(number, "it came back with another one"))
@@ -228,3 +227,10 @@ class _Portion:
             raise NotAllowedError(self._said.action, task.key, "known to a newer eventq alone")
         assert task.recorded_state not in FINAL or task.ending is not None, "it has ended"
         return task
+
+
+def _said_since(last: Event | None) -> str:
+    """Why a task is not as it was when it was selected."""
+    if last is None:
+        return "its events are archived: name the archive's folder"
+    return f"it is {last.kind} since event {last.seq}"
