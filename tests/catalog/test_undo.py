@@ -145,14 +145,30 @@ def test_what_was_said_of_who_may_run_is_said_again(queue: Queue) -> None:
     assert [pause.scope.lane for pause in queue.pauses()] == ["mail"]
 
 
-def test_a_rule_that_was_said_anew_is_not_taken_back(queue: Queue) -> None:
-    """What stands now is what somebody wanted last."""
-    queue.set_limit("smtp", running=3)
-    plan = queue.undo(queue.log.head().seq)
-    queue.set_limit("smtp", running=9)
+SAID = {
+    "limited": lambda queue, n: queue.set_limit("smtp", running=n),
+    "shared": lambda queue, n: queue.set_turns(per="tenant", weights={"a": n}),
+    "paused": lambda queue, n: queue.pause(lane="mail", until=f"{n}h"),
+    "planned": lambda queue, n: queue.schedules["look"].update(every=f"{n}h"),
+}
 
-    with pytest.raises(NotUndoableError, match="since"):
-        plan.apply()
+
+@pytest.mark.parametrize("kind", SAID)
+def test_a_rule_that_was_said_anew_is_not_taken_back(queue: Queue, kind: str) -> None:
+    """What stands now is what somebody wanted last, whenever the plan was made."""
+    queue.every("1h", queue.task("look")(lambda: None), schedule="look")
+    queue.run(until="idle", signals=False)
+    for number in (3, 5):
+        SAID[kind](queue, number)
+    said = [event.seq for event in queue.events() if event.kind == kind][-1]
+    plan = queue.undo(said)
+    SAID[kind](queue, 9)
+    head = queue.log.head()
+    for late in (plan, queue.undo(said)):
+        with pytest.raises(NotUndoableError, match="since"):
+            late.apply()
+
+    assert queue.log.head() == head
 
 
 def test_a_schedule_is_planned_as_it_was(queue: Queue) -> None:
