@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from typing import Any
 
 import pytest
 
-from eventq import ArgumentError, NotUndoableError, Queue
+from eventq import ArgumentError, Context, NotUndoableError, Queue, Task
 from eventq.catalog.passing import pass_over
 from eventq.catalog.selector import Selector
 from eventq.replay.points import Point
@@ -88,6 +89,39 @@ def test_what_was_revived_is_cancelled_again(clock: ManualClock) -> None:
         assert after_undo == ["ready", "waiting"]
         assert again.changed == 1
         assert [task.cause for task in queue.tasks(state="cancelled")] == [1, None]
+        check_log(queue.log)
+
+
+@pytest.mark.parametrize("action, have_run", [("retry", True), ("cancel", True), ("cancel", False)])
+def test_what_ends_a_flow_does_not_run_again(
+    clock: ManualClock, action: str, *, have_run: bool
+) -> None:
+    """Neither by the end that comes again, nor by the one that comes after an undo."""
+    broken = [action == "retry"]
+
+    def work(_ctx: Context, task: Task) -> None:
+        if task.tags["n"] == 1 and broken[0]:
+            raise ConnectionError("no way")
+
+    with Queue(f"memory://{uuid.uuid4().hex}", clock=clock, max_retries=0) as queue:
+        with queue.flow("doc") as flow:
+            flow.new({"n": 1})
+            flow.on_failure({"n": 2})
+            flow.finally_({"n": 3})
+        if action == "retry":
+            queue.run(work, until="idle", signals=False)
+            done = queue.select(number=1).retry().apply()
+        else:
+            done = queue.select(number=1).cancel().apply()
+            if have_run:
+                queue.run(work, until="idle", signals=False)
+        undone = queue.undo(done.id).apply()
+        broken[0] = False
+        queue.run(work, until="idle", signals=False)
+        leased = Counter(event.task for event in queue.events() if event.kind == "leased")
+
+        assert (done.changed, undone.changed) == (1, 1)
+        assert leased == {1: 1, 2: 1, 3: 1}
         check_log(queue.log)
 
 
