@@ -204,8 +204,9 @@ class Selection:
     ) -> Plan:
         if self.selector.is_empty:
             raise ArgumentError("selector", "nothing", SELECTOR_EXPECTED)
-        with self._node.reading() as projection:
-            point = Point(projection.seq, self._node.now())
+        # Not the projection's: a preview by the catalog need not wait for a fold of the log.
+        head = self._node.head()
+        point = Point(head.seq, self._node.now(at_least=head.at))
         found = self._search(self.selector, ACTED_ON[action], point)
         wanted = Bulk(
             action,

@@ -104,6 +104,24 @@ def test_a_change_that_was_archived_is_finished_with_the_archive(
         check_log(whole.log)
 
 
+def test_a_preview_by_the_catalog_waits_for_no_fold(
+    stored: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log of millions of events takes its time to be folded; the catalog has done so."""
+    with closing(Catalog.open(stored.log)) as catalog:
+        catalog.catch_up()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("folded")
+
+    with Queue(stored.url) as queue, monkeypatch.context() as patch:
+        patch.setattr("eventq.replay.fold.catch_up", refuse)
+        patch.setattr("eventq.node.folded_log.FoldedLog.catch_up", refuse)
+        plan = queue.select(**FAILED).retry()
+
+    assert (plan.count, plan.source) == (3, "catalog")
+
+
 def test_of_two_plans_about_the_same_tasks_each_is_changed_by_one(queue: Queue) -> None:
     """At once, each by a thread; what the other has changed has moved on."""
     plans = [queue.select(**FAILED).retry() for _ in range(4)]
