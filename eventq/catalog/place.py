@@ -43,7 +43,7 @@ def check_path(path: str | os.PathLike[str] | None) -> str | None:
     """
     if path is None:
         return None
-    text = os.fspath(path)
+    text: object = os.fspath(path) if isinstance(path, (str, os.PathLike)) else path
     if not isinstance(text, str) or not text.endswith(SUFFIX) or "\0" in text:
         raise ArgumentError("catalog", text, f"a path that ends with {SUFFIX}")
     return os.path.abspath(text)  # noqa: PTH100 - plain text

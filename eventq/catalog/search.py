@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from eventq.catalog.orders import Order
 from eventq.catalog.passing import Progress, pass_over
-from eventq.catalog.place import catalog_path
+from eventq.catalog.place import catalog_path, check_path
 from eventq.catalog.plan import SAMPLE, MeantTasks
 from eventq.catalog.record import Source, TaskRecord
 from eventq.catalog.selector import Selector
@@ -230,8 +230,10 @@ def _ready(log: EventLog, at: Point, path: str | None) -> Catalog | None:
     """The log's catalog, caught up where that takes but a moment; None unless it can answer.
 
     One that is no use is made anew where that takes but a moment, too; else it is dropped, since
-    what it holds may be what the log is rid of.
+    what it holds may be what the log is rid of. One that is named by ``path`` is left alone: it may
+    be another log's.
     """
+    path = check_path(path)
     try:
         found = catalog_path(log, path)
         if not Path(found).exists():
@@ -241,6 +243,10 @@ def _ready(log: EventLog, at: Point, path: str | None) -> Catalog | None:
 
         catalog = Catalog.open(log, found)
         with _closed_on_error(catalog):
+            if not catalog.is_there and path is not None:
+                said = {"path": path, "reason": catalog.rebuilt}
+                logger.warning("a catalog is not used: build it anew", extra=said)
+                return None
             if not catalog.is_there or catalog.seq < at.seq:
                 begin = catalog.seq if catalog.is_there else log.start().seq
                 if log.head().seq - begin <= SOON_EVENTS:

@@ -104,6 +104,23 @@ def test_one_that_another_process_makes_anew_is_not_dropped(
     assert sources == ["log", "catalog"]
 
 
+def test_one_that_is_named_may_be_another_log_s(tmp_path: Path) -> None:
+    """It is not used, and left as it is: only `build` makes it anew."""
+    url, path = f"sqlite:///{tmp_path}/a.db", tmp_path / "named.catalog"
+    with (
+        Queue(f"sqlite:///{tmp_path}/b.db") as other,
+        closing(Catalog.open(other.log, path)) as its,
+    ):
+        other.new({"to": PERSON})
+        its.catch_up()
+    before = path.read_bytes()
+    with Queue(url, catalog=path) as queue:
+        queue.new()
+
+        assert queue.find(state="ready").source == "log"
+    assert path.read_bytes() == before
+
+
 def test_one_that_was_cut_short_is_made_anew(tmp_path: Path) -> None:
     """Wherever it ends, also in the middle of a page, and at nothing."""
     url, path = f"sqlite:///{tmp_path}/a.db", tmp_path / "a.db.catalog"

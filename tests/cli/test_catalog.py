@@ -69,7 +69,8 @@ def test_one_that_is_elsewhere_is_used_where_it_is_named(
     by_environment = {row["source"] for word in words for row in filled.rows(*word)}
 
     assert (without, named, by_environment) == ({"log"}, {"catalog"}, {"catalog"})
-    assert filled("ls", "--catalog", str(tmp_path / "queue.db")).exit_code == 2
+    for command in ("ls", "find"):
+        assert filled(command, "--catalog", str(tmp_path / "queue.db")).exit_code == 2
 
 
 def test_drop_deletes_it_and_a_second_time_nothing(filled: Cli, tmp_path: Path) -> None:
