@@ -36,7 +36,7 @@ def catalog_path(log: EventLog, path: str | os.PathLike[str] | None = None) -> s
     return str(_cache_folder() / f"{_digest(log)}{SUFFIX}")
 
 
-def check_path(path: str | os.PathLike[str] | None) -> str | None:
+def check_path(path: object) -> str | None:
     """The absolute path that a caller gives for a catalog; None stays None.
 
     Raises ArgumentError for one that is no catalog's, so that nothing else is ever replaced.

@@ -107,12 +107,10 @@ def test_one_that_another_process_makes_anew_is_not_dropped(
 def test_one_that_is_named_may_be_another_log_s(tmp_path: Path) -> None:
     """It is not used, and left as it is: only `build` makes it anew."""
     url, path = f"sqlite:///{tmp_path}/a.db", tmp_path / "named.catalog"
-    with (
-        Queue(f"sqlite:///{tmp_path}/b.db") as other,
-        closing(Catalog.open(other.log, path)) as its,
-    ):
+    with Queue(f"sqlite:///{tmp_path}/b.db") as other:
         other.new({"to": PERSON})
-        its.catch_up()
+        with closing(Catalog.open(other.log, path)) as its:
+            its.catch_up()
     before = path.read_bytes()
     with Queue(url, catalog=path) as queue:
         queue.new()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -179,7 +180,7 @@ def test_what_was_said_of_who_may_run_is_said_again(queue: Queue) -> None:
     assert [pause.scope.lane for pause in queue.pauses()] == ["mail"]
 
 
-SAID = {
+SAID: dict[str, Callable[[Queue, int], object]] = {
     "limited": lambda queue, n: queue.set_limit("smtp", running=n),
     "shared": lambda queue, n: queue.set_turns(per="tenant", weights={"a": n}),
     "paused": lambda queue, n: queue.pause(lane="mail", until=f"{n}h"),
@@ -190,7 +191,12 @@ SAID = {
 @pytest.mark.parametrize("kind", SAID)
 def test_a_rule_that_was_said_anew_is_not_taken_back(queue: Queue, kind: str) -> None:
     """What stands now is what somebody wanted last, whenever the plan was made."""
-    queue.every("1h", queue.task("look")(lambda: None), schedule="look")
+
+    @queue.task("look")
+    def look() -> None:
+        """Nothing to do."""
+
+    queue.every("1h", look, schedule="look")
     queue.run(until="idle", signals=False)
     for number in (3, 5):
         SAID[kind](queue, number)
