@@ -20,6 +20,7 @@ from eventq.archive import open_archived
 from eventq.catalog.bulks import BulkState, list_bulks
 from eventq.catalog.finishing import finish_bulk
 from eventq.catalog.orders import ORDERS, Order
+from eventq.catalog.place import check_path
 from eventq.catalog.plan import Applied, Plan, Selection
 from eventq.catalog.search import CatalogSearch, FoundTasks, TaskList, find_tasks, list_tasks
 from eventq.catalog.selector import Selector, SelectorOptions
@@ -135,6 +136,7 @@ class Queue:
         handlers: Iterable[Handlers] = (),
         create: bool = True,
         archive: str | os.PathLike[str] | None = None,
+        catalog: str | os.PathLike[str] | None = None,
         anchors: KeepAnchors | None = None,
         log: EventLog | None = None,
         clock: Clock | None = None,
@@ -149,7 +151,7 @@ class Queue:
         ``deadline``: longest time an attempt may run (None: any).
         ``backoff``: a duration, the n-th retry comes n times it after the failure; or a Backoff.
         ``handlers``: collections of handlers that `run` calls, and whose tasks this queue makes.
-        ``archive``: the folder of the log's archive, which is then read too.
+        ``archive``, ``catalog``: where the log's archive is, which is then read too; its catalog.
         ``anchors``: how `run` keeps anchors of the log while it goes on.
         ``log``: an open log, instead of a URL and a namespace; the queue closes it.
         ``chance``: draws a number from 0 up to 1, for the jitter of retries.
@@ -169,14 +171,13 @@ class Queue:
             deadline=deadline,
         )
         self._registry = Registry(self, handlers)
-        create = check_flag(create, "create")
-        log = open_log(url, namespace=self.namespace, create=create) if log is None else log
+        log = log or open_log(url, namespace=self.namespace, create=check_flag(create, "create"))
         self.log = open_archived(log, archive)
         self.url, self.anchors = self.log.url, anchors
         self._node = Node(self.log, clock=clock or SystemClock())
         self._slot = RunSlot(self._node, chance=chance or random.random, beside=self._keeper)
         self._ends = EndWatch(self._node)
-        self._search = CatalogSearch(self.log)
+        self._search = CatalogSearch(self.log, check_path(catalog))
         self.task = self._registry.own.task
         """Registers a handler on this queue; see `Handlers.task`."""
         self.around = self._registry.own.around
@@ -374,7 +375,8 @@ class Queue:
             lane=None if lane is None else check_name(lane, "lane"),
             schedule=None if schedule is None else check_name(schedule, "schedule"),
         )
-        return list_tasks(self._node, states, wanted, limit=check_limit(limit))
+        limit, path = check_limit(limit), self._search.path
+        return list_tasks(self._node, states, wanted, limit=limit, path=path)
 
     def find(
         self,
@@ -396,7 +398,8 @@ class Queue:
         now = self._node.now()
         wanted = Selector.parse(now=now, **selector)
         point = find_point(self.log, END if at is None else at, now=now, argument="at")
-        return find_tasks(self.log, wanted, point, order=order, limit=check_limit(limit))
+        limit, path = check_limit(limit), self._search.path
+        return find_tasks(self.log, wanted, point, order=order, limit=limit, path=path)
 
     def wait(self, key: str, *, timeout: Duration | None = None) -> Task:
         """The task, once it has ended; None waits without limit.

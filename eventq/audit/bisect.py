@@ -7,11 +7,12 @@ from msgspec import Struct
 from eventq.audit.expression.parser import Expression
 from eventq.audit.expression.view import View
 from eventq.core.commits import Event
+from eventq.core.moves import fold_events
 from eventq.core.task import Task
 from eventq.core.values import NODE
 from eventq.errors import ArgumentError
 from eventq.eventlog.contract import EventLog
-from eventq.replay.fold import decode_events, fold_events
+from eventq.replay.fold import decode_events
 from eventq.replay.points import Point
 from eventq.snapshot import projection_at
 

@@ -15,17 +15,11 @@ from msgspec import Struct
 from eventq.audit.lookup import read_history
 from eventq.core.commits import decode_at
 from eventq.core.events import Retried
+from eventq.core.moves import fold_events
 from eventq.core.task import FINAL, Task, TaskState
 from eventq.errors import ArgumentError, TaskNotFoundError
 from eventq.eventlog.contract import EventLog
-from eventq.replay.fold import (
-    catch_up,
-    commits_of,
-    fold_events,
-    stored_kind,
-    stored_of,
-    task_history,
-)
+from eventq.replay.fold import catch_up, commits_of, stored_kind, stored_of, task_history
 from eventq.replay.points import Point
 from eventq.snapshot import Difference, TaskDifference, compare, projection_at, restore, take
 from eventq.snapshot.comparing import task_difference

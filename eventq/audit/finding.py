@@ -18,8 +18,8 @@ from msgspec.structs import replace
 from eventq.catalog.orders import Order
 from eventq.catalog.passing import Progress
 from eventq.catalog.passing_attempts import AttemptRecord, attempts_over
-from eventq.catalog.record import TaskRecord
-from eventq.catalog.search import Source, by_catalog, find_tasks
+from eventq.catalog.record import Source, TaskRecord
+from eventq.catalog.search import by_catalog, find_tasks
 from eventq.catalog.selector import Selector, find_instant
 from eventq.core.plain import plain
 from eventq.core.task import show_instant
@@ -97,21 +97,23 @@ def find(
     order: Order = "number",
     limit: int | None = None,
     progress: Progress | None = None,
+    catalog: str | None = None,
 ) -> Findings:
     """The tasks that are meant as they stood at the reach's end, and that changed within it.
 
-    From the catalog where it is at hand, else by a pass over the log, of which ``progress`` is
-    told. Raises ArgumentError, LogArchivedError, LogCorruptError.
+    From the catalog where it is at hand, at the path ``catalog`` or its usual one, else by a pass
+    over the log, of which ``progress`` is told. Raises ArgumentError, LogArchivedError,
+    LogCorruptError.
     """
     wanted, point = _within(selector, reach), Point(reach.seq, reach.at)
     is_part = reach.since is None and reach.after > log.start().seq
     cut = None if is_part or limit is None else limit
     most = None if cut is None else cut + 1
-    found = find_tasks(log, wanted, point, order=order, limit=most, progress=progress)
+    found = find_tasks(log, wanted, point, order=order, limit=most, progress=progress, path=catalog)
     tasks = [task for task in found.tasks if not is_part or task.last_seq > reach.after]
     count = len(tasks)
     if cut is not None and count > cut:
-        count = found.count or _count(log, wanted, point) or count
+        count = found.count or _count(log, wanted, point, catalog) or count
     return _answer(tasks[:limit], count, found.source, max(found.since_seq, reach.after), reach)
 
 
@@ -168,9 +170,9 @@ def _within(selector: Selector, reach: Reach) -> Selector:
     return replace(selector, since=since)
 
 
-def _count(log: EventLog, selector: Selector, point: Point) -> int | None:
+def _count(log: EventLog, selector: Selector, point: Point, path: str | None) -> int | None:
     """How many there are in all; None where the catalog is gone by now."""
-    return by_catalog(log, point, lambda catalog: catalog.count(selector, point))
+    return by_catalog(log, point, lambda catalog: catalog.count(selector, point), path=path)
 
 
 def _answer(

@@ -13,11 +13,12 @@ from msgspec import Struct
 from eventq.core.commits import Event, events_of
 from eventq.core.events import Completed, Created
 from eventq.core.link import flow_name
+from eventq.core.moves import fold_events
 from eventq.core.task import FINAL, Task
 from eventq.core.validation import check_lookup_key
 from eventq.errors import ArgumentError, TaskNotFoundError
 from eventq.eventlog.contract import EventLog
-from eventq.replay.fold import fold_events, task_history
+from eventq.replay.fold import task_history
 from eventq.replay.points import Point
 from eventq.snapshot import projection_at
 

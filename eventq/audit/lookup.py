@@ -12,19 +12,13 @@ from msgspec import Struct
 
 from eventq.core.commits import Event
 from eventq.core.events import Created
+from eventq.core.moves import fold_events
 from eventq.core.task import Task, TaskState, show_instant
 from eventq.core.validation import check_lookup_key
 from eventq.core.values import NODE
 from eventq.errors import TaskNotFoundError
 from eventq.eventlog.contract import EventLog
-from eventq.replay.fold import (
-    commits_back,
-    decode_events,
-    fold_events,
-    stored_kind,
-    stored_of,
-    task_history,
-)
+from eventq.replay.fold import commits_back, decode_events, stored_kind, stored_of, task_history
 from eventq.replay.points import Point
 from eventq.snapshot import projection_at
 

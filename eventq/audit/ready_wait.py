@@ -17,8 +17,9 @@ from eventq.audit.dispatch_rank import (
 from eventq.audit.handling import choice_of, rivals_of
 from eventq.audit.history import Step
 from eventq.audit.phrases import counted
+from eventq.core.moves import fold_events
 from eventq.eventlog.contract import EventLog
-from eventq.replay.fold import catch_up, commits_of, fold_events, stored_kind, task_history
+from eventq.replay.fold import catch_up, commits_of, stored_kind, task_history
 from eventq.replay.points import Point, position_at
 from eventq.snapshot import projection_at
 from eventq.snapshot.starting import is_quicker_from_snapshot

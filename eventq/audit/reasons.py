@@ -40,6 +40,7 @@ from eventq.core.events import (
     Progressed,
     Refused,
     Released,
+    Restoring,
     Retried,
     Revived,
     Saved,
@@ -255,12 +256,11 @@ def _wait_after_lapse(task: Task, real_us: int) -> str | None:
 
 def _reopened(context: EventContext, body: Retried) -> str:
     assert body.reopens is not None, "asked for reopenings only"
+    if body.undoes is not None:
+        return f"reopened as it was: event {body.undoes} undone{_asked(body)}"
     why = f" ({context.task.final_reason})" if context.task.final_reason else ""
     had = "had expired" if body.reopens.was == "expired" else "had been cancelled"
-    if body.undoes is not None:
-        return f"back as it was before event {body.undoes}: {had}{why}{_asked(body)}"
-    words = f"reopened{_by(body.by)}: {had}{why}, retries count anew{_part(body)}"
-    words += f", {body.reason}" if body.reason else ""
+    words = f"reopened{_asked(body)}; it {had}{why}, retries count anew"
     if body.revived_by is not None:
         words = f"brought back with task {body.revived_by}, whose end had cancelled it"
     words = ", ".join([words, *link_parts(body.reopens)])
@@ -273,7 +273,7 @@ def _reopened(context: EventContext, body: Retried) -> str:
 def _expired(context: EventContext, body: Expired) -> str:
     task, policy = context.task, context.task.policy
     if body.restores is not None:
-        return f"{_ended_again(body)} ({body.reason}){_by(body.by)}{_part(body)}"
+        return _ended_again(body, body.restores)
     if body.reason == "fatal":
         return "failed for good: " + _why_fatal(context)
     if body.reason == "max_lapses":
@@ -325,7 +325,7 @@ def _cancelled(context: EventContext, body: Cancelled) -> str:
         on = "" if body.by is None else f" on {body.by}"
         words = f"the worker{on} called it off"
     elif body.restores is not None:
-        words = f"{_ended_again(body)}{_by(body.by)}{_part(body)}"
+        return _ended_again(body, body.restores)
     elif body.cause is not None:
         words = f"cancelled by the end of task {body.cause}"
     else:
@@ -361,12 +361,14 @@ def _updated(context: EventContext, body: Updated) -> str:
     if body.waives:
         parts.append("what has failed before it is not minded any more")
     if body.undoes is not None:
-        parts.insert(0, f"back as it was before event {body.undoes}")
+        parts.insert(0, f"event {body.undoes} undone")
     return ", ".join(parts) + _asked(body)
 
 
-def _ended_again(body: Expired | Cancelled) -> str:
-    return f"ended again as it had: event {body.undoes} is taken back"
+def _ended_again(body: Expired | Cancelled, end: Restoring) -> str:
+    had = f" ({body.reason})" if body.reason else ""
+    why = f": {end.reason}" if end.reason else ""
+    return f"ended again as it had{had}: event {body.undoes} undone{_by(body.by)}{_part(body)}{why}"
 
 
 def _revived(_: EventContext, body: Revived) -> str:
@@ -416,7 +418,7 @@ def _asked(body: Asked) -> str:
 
 def _part(body: ByHand) -> str:
     """The change to many tasks that the event is a part of, and the way by which it was asked."""
-    part = "" if body.bulk is None else f" with many (bulk {body.bulk})"
+    part = "" if body.bulk is None else f" in bulk {body.bulk}"
     return part if body.via == "code" else f"{part} from the {_WAYS[body.via]}"
 
 

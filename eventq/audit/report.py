@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from eventq.audit.finding import Reach
 from eventq.audit.signs import NodeCounts, Signs, Silence
-from eventq.catalog.asked import is_asked
+from eventq.catalog.by_hand import was_asked_for
 from eventq.catalog.counting import Times
 from eventq.catalog.minutes import MINUTE_US, MinuteCounts, percentile, step_of
 from eventq.catalog.passing import Progress, folded_told
@@ -274,7 +274,7 @@ class _Tally:
         self, seq: int, number: int, at: int, body: AnyBody | Unknown, task: Task | None
     ) -> None:
         by, via = getattr(body, "by", None), getattr(body, "via", None)
-        if by is None and via in {None, "code"} and not is_asked(body):
+        if by is None and via in {None, "code"} and not was_asked_for(body):
             return
         if number != NODE and getattr(body, "bulk", None) is not None:
             # The event that begins a change to many stands for all of it.

@@ -17,11 +17,11 @@ from msgspec import Struct
 from eventq.audit.lookup import read_history
 from eventq.core.commits import Event
 from eventq.core.events import Created
-from eventq.core.moves import advance
+from eventq.core.moves import advance, fold_events
 from eventq.core.task import FINAL, Task
 from eventq.core.values import NODE
 from eventq.eventlog.contract import EventLog
-from eventq.replay.fold import fold_events, task_history
+from eventq.replay.fold import task_history
 from eventq.replay.points import END, PointLike, find_point, position_at
 from eventq.replay.query import TagFilter, follow_events, read_events
 

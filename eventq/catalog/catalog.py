@@ -73,7 +73,7 @@ class Catalog:
         """Why an earlier file is to be made anew; None where it is not."""
         self._store = store
         self._filling: Filling | None = None
-        self._asked: tuple[Store, TaskQueries, int] | None = None
+        self._queries: tuple[Store, TaskQueries, int] | None = None
 
     @classmethod
     def open(cls, log: EventLog, path: str | os.PathLike[str] | None = None) -> Catalog:
@@ -159,7 +159,7 @@ class Catalog:
         ``after`` is the number (or, ordered by the last event, its position) to go on behind.
         Raises CatalogError for a point behind the catalog, LogArchivedError for one before it.
         """
-        return self._asked_of(
+        return self._answer(
             lambda queries, point: queries.find(
                 selector, point, order=order, limit=limit, after=after
             ),
@@ -168,11 +168,11 @@ class Catalog:
 
     def numbers(self, selector: Selector, at: Point | None = None) -> list[tuple[int, int]]:
         """The tasks that are meant, with the position of the last event of each; see `find`."""
-        return self._asked_of(lambda queries, point: queries.numbers(selector, point), at)
+        return self._answer(lambda queries, point: queries.numbers(selector, point), at)
 
     def count(self, selector: Selector, at: Point | None = None) -> int:
         """How many tasks are meant; see `find`."""
-        return self._asked_of(lambda queries, point: queries.count(selector, point), at)
+        return self._answer(lambda queries, point: queries.count(selector, point), at)
 
     def minutes(
         self, since: int, until: int, *, by: Span = "minute", name: str | None = None
@@ -257,29 +257,40 @@ class Catalog:
         self._store = None
         return delete(self.path)
 
+    def drop_useless(self) -> None:
+        """Deletes a file that would have to be made anew, unless another process does that."""
+        with suppress(OSError, LogUnavailableError):
+            busy = "another process fills this catalog"
+            with FileLock(f"{self.path}-lock", lambda: None, busy=busy):
+                self._look_again()
+                if self._store is None and self.rebuilt is not None:
+                    said = {"path": self.path, "reason": self.rebuilt}
+                    logger.warning("a catalog is dropped: build it anew", extra=said)
+                    discard(self.path)
+
     def close(self) -> None:
         """Gives up what it holds; may be called twice."""
         if self._store is not None:
             self._store.close()
 
-    def _asked_of(self, question: Callable[[TaskQueries, Point], T], at: Point | None) -> T:
+    def _answer(self, question: Callable[[TaskQueries, Point], T], at: Point | None) -> T:
         """The answer; where the file turns out to be damaged, that of one made anew."""
         try:
             with translated(self.path):
-                return question(*self._asking(at))
+                return question(*self._queries_at(at))
         except StaleError as reason:
             self._restart(reason.problem)
             self.catch_up()
-            return question(*self._asking(at))
+            return question(*self._queries_at(at))
 
     def _counted(self, question: Callable[[Counting, Point], T], at: Point | None) -> T:
-        """The answer to a question for numbers; see `_asked_of`."""
-        return self._asked_of(
+        """The answer to a question for numbers; see `_answer`."""
+        return self._answer(
             lambda queries, point: question(Counting(self.store, queries, base=self.base), point),
             at,
         )
 
-    def _asking(self, at: Point | None) -> tuple[TaskQueries, Point]:
+    def _queries_at(self, at: Point | None) -> tuple[TaskQueries, Point]:
         """Who is to be asked, and at which point."""
         store = self.store
         point = Point(self.seq, self.at) if at is None else at
@@ -287,9 +298,11 @@ class Catalog:
             raise CatalogError(self.path, f"it ends at {self.seq}, before position {point.seq}")
         if point.seq < self.begins:
             raise LogArchivedError(point.seq, self.begins)
-        if self._asked is None or self._asked[0] is not store or self._asked[2] != self.seq:
-            self._asked = store, TaskQueries(store, base=self.base, end=self.seq), self.seq
-        return self._asked[1], point
+        kept = self._queries
+        if kept is None or kept[0] is not store or kept[2] != self.seq:
+            queries = TaskQueries(store, base=self.base, end=self.seq)
+            self._queries = kept = store, queries, self.seq
+        return kept[1], point
 
     def _look_again(self) -> None:
         """Takes over what another process has done since this one looked."""

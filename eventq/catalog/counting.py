@@ -157,9 +157,9 @@ class AskedChange(Struct, frozen=True):
 class Counting:
     """Asks a catalog's file for numbers; ``base`` is what its instants count from."""
 
-    def __init__(self, store: Store, asking: TaskQueries, *, base: int) -> None:
+    def __init__(self, store: Store, queries: TaskQueries, *, base: int) -> None:
         self._store = store
-        self._asking = asking
+        self._queries = queries
         self._base = base
 
     def minutes(self, since: int, until: int, by: Span, name: str | None) -> list[SpanCounts]:
@@ -220,7 +220,7 @@ class Counting:
         values = {
             "seq": at.seq,
             "now": at.at - self._base,
-            "forks": msgspec.json.encode(self._asking.forks(at.seq)).decode(),
+            "forks": msgspec.json.encode(self._queries.forks(at.seq)).decode(),
         }
         statements = (OLDEST_NOW, OLDEST_FIRST, OLDEST_PAST)
         rows = [self._store.rows(statement, values)[0][0] for statement in statements]

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from eventq.catalog.asked import is_asked
+from eventq.catalog.by_hand import was_asked_for
 from eventq.catalog.life import Life, Row
 from eventq.catalog.links import TaskLinks
 from eventq.catalog.minutes import MINUTE_US, MinuteCounts, step_of
@@ -44,7 +44,7 @@ from eventq.core.events import (
     Retried,
     Updated,
 )
-from eventq.core.moves import create, first_state, reopen
+from eventq.core.moves import DOUBTED, create, first_state, reopen
 from eventq.core.task import Task
 from eventq.core.values import LAPSED, NODE
 
@@ -107,8 +107,8 @@ class Fold:
                 self._created(seq, at, body)  # type: ignore[arg-type]
                 continue
             if number == NODE:
-                if is_asked(body):
-                    self._note_change(seq, at, number, body)
+                if was_asked_for(body):
+                    self._note_change(seq, at, number, body, getattr(body, "reason", ""))
                 continue
             life = lives.get(number)
             if life is None:
@@ -117,7 +117,11 @@ class Fold:
                     continue
                 lives[number] = life
             move = moves.get(kind)
-            if move is not None:
+            if move is None:
+                continue
+            if life.newer is not None and kind in DOUBTED:
+                self._doubt(life, seq, at, getattr(body, "by", None))
+            else:
                 move(life, seq, at, minute, body)
 
     def take_over(self, seq: int, task: Task) -> None:
@@ -149,6 +153,7 @@ class Fold:
         self, number: int, created_at: int, key: str | None, name: str | None, lane: str | None
     ) -> Life:
         """A new life, at hand and to be written."""
+        # By place, since each task of a log comes by here, and names take several times as long.
         life = Life(
             number,
             key,
@@ -192,8 +197,6 @@ class Fold:
         self._count(at // MINUTE_US, life.name).created += 1
 
     def _leased(self, life: Life, seq: int, at: int, minute: int, body: Leased) -> None:
-        if life.newer is not None:
-            return self._note(life, seq, at)
         self._change(life, seq, LEASED)
         life.state, life.attempts, life.fence = LEASED, body.attempt, seq
         life.last_seq, life.last_at = seq, at - self.base
@@ -205,7 +208,6 @@ class Fold:
         counts.started += 1
         step = step_of(life.waited)
         counts.waits[step] = counts.waits.get(step, 0) + 1
-        return None
 
     def _completed(self, life: Life, seq: int, at: int, minute: int, body: Completed) -> None:
         self._end_attempt(life, seq, at, minute, COMPLETED)
@@ -213,19 +215,14 @@ class Fold:
         self._count(minute, life.name).completed += 1
 
     def _failed(self, life: Life, seq: int, at: int, minute: int, body: Failed) -> None:
-        if life.newer is not None:
-            return self._note(life, seq, at)
         self._end_attempt(life, seq, at, minute, FAILED)
         life.state = FAILED
         life.last_seq, life.last_at = seq, at - self.base
         life.error = self._words.error_id(body.error)
         life.lapses += body.error.type == LAPSED
         self._count(minute, life.name).failed += 1
-        return None
 
     def _retried(self, life: Life, seq: int, at: int, minute: int, body: Retried) -> None:
-        if life.newer is not None:
-            return self._note(life, seq, at)
         self._change(life, seq, SCHEDULED)
         self._count(minute, life.name).retried += 1
         is_own, is_waiting = life.state == FAILED, False
@@ -233,8 +230,7 @@ class Fold:
             is_waiting = self._reopen(life, seq, at, body)
         life.state = WAITING if is_waiting else SCHEDULED
         life.scheduled_at = body.scheduled_at - self.base
-        self._ask(life, seq, at, body, by_hand=not is_own and body.revived_by is None)
-        return None
+        self._take_by_hand(life, seq, at, body, by_hand=not is_own and body.revived_by is None)
 
     def _reopen(self, life: Life, seq: int, at: int, body: Retried) -> bool:
         """A final task is brought back, as the event has it; returns whether it waits."""
@@ -255,33 +251,32 @@ class Fold:
     def _expired(self, life: Life, seq: int, at: int, minute: int, body: Expired) -> None:
         self._change(life, seq, EXPIRED)
         self._end(life, seq, at, EXPIRED)
-        self._restore(life, body.restores)
         self._count(minute, life.name).expired += 1
+        if body.restores is not None:
+            self._restore(life, body.restores)
+            self._add_person(life, body.by)
+            self._note_change(seq, at, life.number, body, body.restores.reason)
 
     def _cancelled(self, life: Life, seq: int, at: int, minute: int, body: Cancelled) -> None:
         is_by_hand = body.cause is None and not self._is_by_worker(life, body.by)
         self._end_attempt(life, seq, at, minute, CANCELLED)
         self._end(life, seq, at, CANCELLED)
-        self._restore(life, body.restores)
         self._count(minute, life.name).cancelled += 1
-        if body.by is not None:
-            life.people = self._added("people", life.people, body.by)
-        if is_by_hand:
-            self._note_change(seq, at, life.number, body)
+        self._add_person(life, body.by)
+        if body.restores is not None:
+            self._restore(life, body.restores)
+            self._note_change(seq, at, life.number, body, body.restores.reason)
+        elif is_by_hand:
+            self._note_change(seq, at, life.number, body, body.reason)
 
     def _released(self, life: Life, seq: int, at: int, minute: int, body: Released) -> None:
-        if life.newer is not None:
-            return self._note(life, seq, at)
         self._end_attempt(life, seq, at, minute, SCHEDULED)
         life.state, life.attempts = SCHEDULED, life.attempts - 1
         life.last_seq, life.last_at = seq, at - self.base
         if body.scheduled_at is not None:
             life.scheduled_at = body.scheduled_at - self.base
-        return None
 
     def _updated(self, life: Life, seq: int, at: int, _minute: int, body: Updated) -> None:
-        if life.newer is not None:
-            return self._note(life, seq, at)
         self._change(life, seq, life.state)
         if body.priority is not None:
             life.priority = body.priority
@@ -291,10 +286,9 @@ class Fold:
             life.tags_seq = seq
             self.tag_edits.append((seq, life.number))
             self._set_tags(seq, bytes(body.tags))
-        self._ask(life, seq, at, body, by_hand=True)
+        self._take_by_hand(life, seq, at, body, by_hand=True)
         if body.waives:
             self._start(self.links.waive(life.number), seq)
-        return None
 
     def _refused(self, life: Life, seq: int, _at: int, _minute: int, body: Refused) -> None:
         self._change(life, seq, life.state)
@@ -313,9 +307,10 @@ class Fold:
                 life.state = UNKNOWN
         life.last_seq, life.last_at = seq, at - self.base
 
-    def _note(self, life: Life, seq: int, at: int) -> None:
+    def _doubt(self, life: Life, seq: int, at: int, by: str | None) -> None:
         """An event behind one of a newer eventq: nobody knows where the task stands."""
         self._change(life, seq, life.state)
+        self._add_person(life, by)
         if life.state in FINAL:
             life.state, life.ended_at = UNKNOWN, None
         life.last_seq, life.last_at = seq, at - self.base
@@ -341,11 +336,10 @@ class Fold:
         if is_open and (number in links.tasks or number in links.awaited):
             self._start(links.note_end(number, completed=state == COMPLETED, made=made), seq)
 
-    def _restore(self, life: Life, end: Restoring | None) -> None:
+    def _restore(self, life: Life, end: Restoring) -> None:
         """A task whose coming back is taken back has ended when it did before."""
-        if end is not None:
-            life.scheduled_at = end.scheduled_at - self.base
-            life.ended_at = end.ended_at - self.base
+        life.scheduled_at = end.scheduled_at - self.base
+        life.ended_at = end.ended_at - self.base
 
     def _start(self, numbers: list[int], seq: int) -> None:
         """The wait of these tasks is over, by an event about another one."""
@@ -356,15 +350,19 @@ class Fold:
                 self._change(life, seq, SCHEDULED)
                 life.state = SCHEDULED
 
-    def _ask(
+    def _take_by_hand(
         self, life: Life, seq: int, at: int, body: Retried | Updated, *, by_hand: bool
     ) -> None:
         """Something that a person or a program may have asked for."""
         life.last_seq, life.last_at = seq, at - self.base
-        if body.by is not None:
-            life.people = self._added("people", life.people, body.by)
+        self._add_person(life, body.by)
         if by_hand:
-            self._note_change(seq, at, life.number, body)
+            self._note_change(seq, at, life.number, body, body.reason)
+
+    def _add_person(self, life: Life, by: str | None) -> None:
+        """Somebody has had a hand in it."""
+        if by is not None:
+            life.people = self._added("people", life.people, by)
 
     def _is_by_worker(self, life: Life, by: str | None) -> bool:
         """Whether it was the task's own attempt that called it off."""
@@ -392,9 +390,8 @@ class Fold:
         if tags_json != b"{}":
             self.tag_words.append((seq, indexed_text(tags_json)))
 
-    def _note_change(self, seq: int, at: int, number: int, body: AnyKnown) -> None:
-        """Keeps what a person or a program has asked for."""
-        reason = getattr(body, "reason", "")
+    def _note_change(self, seq: int, at: int, number: int, body: AnyKnown, reason: str) -> None:
+        """Keeps what a person or a program has asked for, and why."""
         said = tuple(getattr(body, name, None) for name in ("via", "bulk", "undoes"))
         by = getattr(body, "by", None)
         self.changes.append((seq, at - self.base, body.kind, number, by, reason, *said))

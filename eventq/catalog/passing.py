@@ -13,7 +13,7 @@ from eventq.catalog.record import TaskRecord, has_run_twice, place_of
 from eventq.catalog.selector import Selector
 from eventq.core.commits import AnyBody, Commit, Unknown, time_of
 from eventq.core.events import ByHand, Created, Failed, Leased, Refused
-from eventq.core.moves import ENDS_LEASE, advance, changes
+from eventq.core.moves import DOUBTED, ENDS_LEASE, advance, changes
 from eventq.core.projection import Projection
 from eventq.core.task import DEFAULT_LANE, FINAL, Task, TaskState, state_as_of
 from eventq.core.values import LAPSED
@@ -136,12 +136,27 @@ class TaskTrace(Struct):
         """Whether it has completed."""
         return self.task is not None and self.task.recorded_state is TaskState.COMPLETED
 
+    @property
+    def is_of_newer(self) -> bool:
+        """Whether an event of a newer eventq has touched it."""
+        return self.task is not None and self.task.newer is not None
+
     def take(self, seq: int, at: int, body: AnyBody | Unknown, after: Task | None) -> None:
         """One more event of it; ``after`` is the task behind it, as far as the fold knows."""
         if after is not None:
             self.task = after
+        elif self.is_of_newer and self.task is not None:
+            # A projection forgets it once it has ended.
+            self.task = advance(self.task.namespace, self.task, seq, at, body)
         if changes(body):
             self.last_seq, self.last_at = seq, at
+        if isinstance(body, ByHand) and body.by is not None and body.by not in self.by:
+            self.by = (*self.by, body.by)
+        if not (self.is_of_newer and type(body) in DOUBTED):
+            self._take_attempt(seq, at, body)
+
+    def _take_attempt(self, seq: int, at: int, body: AnyBody | Unknown) -> None:
+        """What an event says of the task's attempts."""
         if type(body) is Leased:
             scheduled_at = at if self.task is None else self.task.scheduled_at_us
             self.waited_us = max(0, at - scheduled_at)
@@ -150,13 +165,13 @@ class TaskTrace(Struct):
                 self.nodes = (*self.nodes, body.worker)
         elif self.leased_at and body.kind in ENDS_LEASE:
             self.ran_us, self.leased_at = at - self.leased_at, 0
+        elif self.is_of_newer:
+            self.leased_at = 0
         if type(body) is Failed:
             self.lapses += body.error.type == LAPSED
         elif type(body) is Refused:
             self.refused += 1
             self.late = body.fence if self.late is None else min(self.late, body.fence)
-        elif isinstance(body, ByHand) and body.by is not None and body.by not in self.by:
-            self.by = (*self.by, body.by)
 
     def record(self, task: Task, at: int) -> TaskRecord:
         """What the task looks like at an instant."""

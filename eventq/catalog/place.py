@@ -20,11 +20,9 @@ def catalog_path(log: EventLog, path: str | os.PathLike[str] | None = None) -> s
 
     Raises ArgumentError for a path that is no catalog's, and for a log in memory without one.
     """
-    if path is not None:
-        text = os.fspath(path)
-        if not text.endswith(SUFFIX) or "\0" in text:
-            raise ArgumentError("catalog", text, f"a path that ends with {SUFFIX}")
-        return os.path.abspath(text)  # noqa: PTH100 - plain text
+    given = check_path(path)
+    if given is not None:
+        return given
     if log.url.startswith("memory:"):
         expected = "a path: a log in memory has no place of its own"
         raise ArgumentError("catalog", None, expected)
@@ -36,6 +34,19 @@ def catalog_path(log: EventLog, path: str | os.PathLike[str] | None = None) -> s
             if found.exists() or os.access(found.parent, os.W_OK):
                 return str(found)
     return str(_cache_folder() / f"{_digest(log)}{SUFFIX}")
+
+
+def check_path(path: object) -> str | None:
+    """The absolute path that a caller gives for a catalog; None stays None.
+
+    Raises ArgumentError for one that is no catalog's, so that nothing else is ever replaced.
+    """
+    if path is None:
+        return None
+    text: object = os.fspath(path) if isinstance(path, (str, os.PathLike)) else path
+    if not isinstance(text, str) or not text.endswith(SUFFIX) or "\0" in text:
+        raise ArgumentError("catalog", text, f"a path that ends with {SUFFIX}")
+    return os.path.abspath(text)  # noqa: PTH100 - plain text
 
 
 def prepare_folder(path: str) -> None:

@@ -14,7 +14,7 @@ from msgspec import UNSET, Raw, Struct
 from msgspec.structs import replace
 
 from eventq.catalog.bulks import has_ended
-from eventq.catalog.record import TaskRecord
+from eventq.catalog.record import Source, TaskRecord
 from eventq.catalog.selector import Selector
 from eventq.core.asking import Asking, check_asking
 from eventq.core.bulk import (
@@ -65,8 +65,8 @@ class MeantTasks(Struct, frozen=True):
     """The first of them."""
     left_out: int
     """Those that are meant and in none of the states."""
-    source: str
-    """Where that was found: ``catalog`` or ``pass``."""
+    source: Source
+    """What says so."""
 
 
 class Search(Protocol):
@@ -113,7 +113,7 @@ class Plan:
         self.moved_on = list(moved_on)
         """Of an undo: tasks that have moved on already, and why."""
         self.source = found.source
-        """Whether the tasks were found in the ``catalog`` or by a ``pass`` over the log."""
+        """What says so: the ``catalog``, or else the ``log``."""
         self.id: int | None = None
         """The number of the change, once it is applied."""
         self._node = node
@@ -204,8 +204,9 @@ class Selection:
     ) -> Plan:
         if self.selector.is_empty:
             raise ArgumentError("selector", "nothing", SELECTOR_EXPECTED)
-        with self._node.reading() as projection:
-            point = Point(projection.seq, self._node.now())
+        # Not the projection's: a preview by the catalog need not wait for a fold of the log.
+        head = self._node.head()
+        point = Point(head.seq, self._node.now(at_least=head.at))
         found = self._search(self.selector, ACTED_ON[action], point)
         wanted = Bulk(
             action,

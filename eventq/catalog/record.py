@@ -6,10 +6,14 @@ A pass over the log and the catalog give the same records, which a test compares
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 from msgspec import Struct
 
 from eventq.core.task import TaskState
+
+Source = Literal["catalog", "log"]
+"""What says how tasks looked: the catalog, or else a pass over the log."""
 
 _FRAME = re.compile(r'^ *File "(.+)", line (\d+), in (.+)$', re.MULTILINE)
 

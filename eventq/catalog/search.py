@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from eventq.catalog.orders import Order
 from eventq.catalog.passing import Progress, pass_over
-from eventq.catalog.place import catalog_path
+from eventq.catalog.place import catalog_path, check_path
 from eventq.catalog.plan import SAMPLE, MeantTasks
-from eventq.catalog.record import TaskRecord
+from eventq.catalog.record import Source, TaskRecord
 from eventq.catalog.selector import Selector
 from eventq.core.task import FINAL, Task, TaskState
 from eventq.errors import ArgumentError, CatalogError, LogError
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from eventq.catalog.catalog import Catalog
 
 T = TypeVar("T")
-Source = Literal["catalog", "log"]
 
 # So many events are caught up with at once; with more, the catalog is left as it is.
 SOON_EVENTS = 20_000
@@ -66,10 +65,11 @@ class TaskList(list[Task]):
 
 
 class CatalogSearch:
-    """Finds what a plan is to be about; see `plan.Search`."""
+    """Finds what a plan is to be about; see `plan.Search`. ``path``: see `by_catalog`."""
 
-    def __init__(self, log: EventLog) -> None:
+    def __init__(self, log: EventLog, path: str | None = None) -> None:
         self._log = log
+        self.path = path
 
     def __call__(
         self, selector: Selector, states: frozenset[TaskState], point: Point, /
@@ -77,7 +77,10 @@ class CatalogSearch:
         """See `plan.Search`."""
         log = self._log
         found = by_catalog(
-            log, point, lambda catalog: _meant_by_catalog(catalog, selector, states, point)
+            log,
+            point,
+            lambda catalog: _meant_by_catalog(catalog, selector, states, point),
+            path=self.path,
         )
         return _meant_by_pass(log, selector, states, point) if found is None else found
 
@@ -90,10 +93,11 @@ def find_tasks(
     order: Order = "number",
     limit: int | None = None,
     progress: Progress | None = None,
+    path: str | None = None,
 ) -> FoundTasks:
     """The tasks that a selector means at a point, from the catalog where it is at hand.
 
-    ``progress`` is told how far a pass over the log has come.
+    ``progress`` is told how far a pass over the log has come; ``path``: see `by_catalog`.
 
     Raises LogArchivedError for a point before the log begins.
     """
@@ -102,7 +106,7 @@ def find_tasks(
         found = catalog.find(selector, at, order=order, limit=limit)
         return FoundTasks(found, "catalog", catalog.begins, at.seq)
 
-    answer = by_catalog(log, at, ask)
+    answer = by_catalog(log, at, ask, path=path)
     if answer is not None:
         return answer
     records = list(pass_over(log, selector, at, progress=progress))
@@ -112,7 +116,12 @@ def find_tasks(
 
 
 def list_tasks(
-    node: Node, states: frozenset[TaskState], wanted: TaskFilter, *, limit: int | None
+    node: Node,
+    states: frozenset[TaskState],
+    wanted: TaskFilter,
+    *,
+    limit: int | None,
+    path: str | None = None,
 ) -> TaskList:
     """Open tasks as they are now, in dispatch order, and behind them final ones, newest first."""
     with node.reading() as projection:
@@ -123,7 +132,7 @@ def list_tasks(
     count = sum(ends[state] for state in states & FINAL)
     # Not inside: it takes its time, in which a run must renew its leases.
     if count and left and left <= LOOKUPS:
-        known = final_of_catalog(node.log, states, wanted, Point(seq, now), left)
+        known = final_of_catalog(node.log, states, wanted, Point(seq, now), left, path=path)
         if known is not None:
             return TaskList(found + known, source="catalog")
     ended = final_tasks(
@@ -133,7 +142,13 @@ def list_tasks(
 
 
 def final_of_catalog(
-    log: EventLog, states: frozenset[TaskState], wanted: TaskFilter, at: Point, limit: int
+    log: EventLog,
+    states: frozenset[TaskState],
+    wanted: TaskFilter,
+    at: Point,
+    limit: int,
+    *,
+    path: str | None = None,
 ) -> list[Task] | None:
     """Final tasks in these states that are looked for, newest first; None without a catalog.
 
@@ -159,15 +174,18 @@ def final_of_catalog(
             after = page[-1].last_seq
         return [task.as_of(at.at) for task in found[:limit]]
 
-    return by_catalog(log, at, ask)
+    return by_catalog(log, at, ask, path=path)
 
 
-def by_catalog(log: EventLog, at: Point, ask: Callable[[Catalog], T]) -> T | None:
+def by_catalog(
+    log: EventLog, at: Point, ask: Callable[[Catalog], T], *, path: str | None = None
+) -> T | None:
     """The answer of the log's catalog, if that can answer for a point; else None.
 
-    Costs a look at a file where there is none.
+    It is at ``path``, or else where catalogs usually are. Costs a look at a file where there is
+    none.
     """
-    catalog = _ready(log, at)
+    catalog = _ready(log, at, path)
     if catalog is None:
         return None
     try:
@@ -192,7 +210,7 @@ def _meant_by_pass(
         pairs.append((record.number, record.last_seq))
         if len(sample) < SAMPLE:
             sample.append(record)
-    return MeantTasks(pairs, sample, left_out, "pass")
+    return MeantTasks(pairs, sample, left_out, "log")
 
 
 def _meant_by_catalog(
@@ -208,10 +226,16 @@ def _meant_by_catalog(
     return MeantTasks(pairs, sample, left_out, "catalog")
 
 
-def _ready(log: EventLog, at: Point) -> Catalog | None:
-    """The log's catalog, caught up where that takes but a moment; None unless it can answer."""
+def _ready(log: EventLog, at: Point, path: str | None) -> Catalog | None:
+    """The log's catalog, caught up where that takes but a moment; None unless it can answer.
+
+    One that is no use is made anew where that takes but a moment, too; else it is dropped, since
+    what it holds may be what the log is rid of. One that is named by ``path`` is left alone: it may
+    be another log's.
+    """
+    path = check_path(path)
     try:
-        found = catalog_path(log)
+        found = catalog_path(log, path)
         if not Path(found).exists():
             return None
         # Imported here: a program without a catalog needs no SQLite.
@@ -219,14 +243,17 @@ def _ready(log: EventLog, at: Point) -> Catalog | None:
 
         catalog = Catalog.open(log, found)
         with _closed_on_error(catalog):
-            if not catalog.is_there:
-                said = {"path": found, "reason": catalog.rebuilt}
+            if not catalog.is_there and path is not None:
+                said = {"path": path, "reason": catalog.rebuilt}
                 logger.warning("a catalog is not used: build it anew", extra=said)
                 return None
-            behind = at.seq - catalog.seq
-            if 0 < behind <= SOON_EVENTS:
-                catalog.catch_up(waits=False)
-            if catalog.begins <= at.seq <= catalog.seq:
+            if not catalog.is_there or catalog.seq < at.seq:
+                begin = catalog.seq if catalog.is_there else log.start().seq
+                if log.head().seq - begin <= SOON_EVENTS:
+                    catalog.catch_up(waits=False)
+                elif not catalog.is_there:
+                    catalog.drop_useless()
+            if catalog.is_there and catalog.begins <= at.seq <= catalog.seq:
                 return catalog
         catalog.close()
     except ArgumentError:

@@ -13,7 +13,7 @@ from eventq.catalog.undo_rules import UNDOABLE, RulePlan, plan_rule_undo
 from eventq.core.bulk import MovedOn, Pair, digest_of
 from eventq.core.commits import decode_at
 from eventq.core.moves import changes
-from eventq.core.queue_events import Bulk, Ticked, Unfollowed
+from eventq.core.queue_events import Bulk, BulkEnded, Ticked, Unfollowed
 from eventq.core.undoing import before_event
 from eventq.core.values import NODE
 from eventq.errors import NotUndoableError
@@ -33,6 +33,8 @@ def plan_undo(node: Node, position: int) -> Plan | RulePlan:
         return plan_rule_undo(node, position, body)
     if isinstance(body, Ticked):
         raise NotUndoableError(position, "cancel the task that it made instead")
+    if isinstance(body, BulkEnded):
+        raise NotUndoableError(position, f"it is the end of a change; undo {body.bulk} instead")
     if isinstance(body, Unfollowed):
         raise NotUndoableError(position, "run the follower's code again instead")
     return _plan_task_undo(node, position)
@@ -45,7 +47,7 @@ def _plan_task_undo(node: Node, position: int) -> Plan:
     pairs, moved_on = _undoable(log, position, point.seq)
     with node.reading() as projection:
         known = {each: projection.tasks.get(each) for each, _ in pairs[:SAMPLE]}
-    found = MeantTasks(pairs, list(records_of(log, known, point)), 0, "pass")
+    found = MeantTasks(pairs, list(records_of(log, known, point)), 0, "log")
     wanted = Bulk("undo", point.seq, point.at, len(pairs), digest_of(pairs), undoes=position)
     return Plan(node, wanted, found, moved_on=moved_on)
 

@@ -30,6 +30,7 @@ class Place(Struct, frozen=True):
     namespace: str = "default"
     archive: str | None = None
     as_json: bool = False
+    catalog: str | None = None
 
     def open(
         self, *, create: bool, workers: int | None = None, handlers: Iterable[Handlers] = ()
@@ -39,6 +40,7 @@ class Place(Struct, frozen=True):
             self.url,
             namespace=self.namespace,
             archive=self.archive,
+            catalog=self.catalog,
             create=create,
             workers=workers,
             handlers=handlers,
@@ -99,6 +101,23 @@ def placed_by(
         return with_place
 
     return decorate
+
+
+def catalog_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives a command --catalog, which its ``place`` has then; inside of `placed`."""
+
+    def keep(context: click.Context, _: click.Parameter, path: str | None) -> None:
+        if path is not None:
+            context.obj = {**(context.obj or {}), "catalog": path}
+
+    return click.option(
+        "--catalog",
+        metavar="PATH",
+        expose_value=False,
+        callback=keep,
+        help="Its catalog, NAME.catalog; else EVENTQ_CATALOG. [default: beside the log, or in "
+        "your cache folder]",
+    )(command)
 
 
 def given_place() -> list[str]:
@@ -177,4 +196,5 @@ def _surroundings() -> dict[str, str | None]:
         "url": os.environ.get("EVENTQ_URL") or DEFAULT_URL,
         "namespace": os.environ.get("EVENTQ_NAMESPACE") or "default",
         "archive": os.environ.get("EVENTQ_ARCHIVE") or None,
+        "catalog": os.environ.get("EVENTQ_CATALOG") or None,
     }

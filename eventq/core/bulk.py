@@ -19,7 +19,7 @@ from eventq.core.command import Decision, PastTasks
 from eventq.core.commits import Event
 from eventq.core.events import ByHand, Created, Updated
 from eventq.core.manage import CancelTask, RetryTask, UpdateTask
-from eventq.core.moves import changes, fold_history
+from eventq.core.moves import changes, fold_events
 from eventq.core.newer import check_understood
 from eventq.core.projection import Projection
 from eventq.core.queue_events import Bulk, BulkEnded
@@ -147,8 +147,7 @@ class _Portion:
             if any(self._is_own(event) for event in history if event.seq > last_seq):
                 self.changed += 1
             else:
-                now = "is archived" if last is None else f"is {last.kind} since event {last.seq}"
-                self.moved_on.append(MovedOn(number, f"it {now}"))
+                self.moved_on.append(MovedOn(number, _said_since(last)))
             return
         if self.revival.holds(number):
             self.moved_on.append(MovedOn(number, "it came back with another one"))
@@ -220,8 +219,7 @@ class _Portion:
         """The task as it stands. Raises EventqError where nothing is kept, or a newer one wrote."""
         task = self._projection.tasks.get(number)
         if task is None and type(history[0].body) is Created:
-            events = [(event.seq, event.at, event.body) for event in history]
-            task = fold_history(self._projection.namespace, events)
+            task = fold_events(self._projection.namespace, history)
         elif task is None:
             task = self._past.created_and_task(number)[1]
         assert task is not None, "a task with a history exists"
@@ -229,3 +227,10 @@ class _Portion:
             raise NotAllowedError(self._said.action, task.key, "known to a newer eventq alone")
         assert task.recorded_state not in FINAL or task.ending is not None, "it has ended"
         return task
+
+
+def _said_since(last: Event | None) -> str:
+    """Why a task is not as it was when it was selected."""
+    if last is None:
+        return "its events are archived: name the archive's folder"
+    return f"it is {last.kind} since event {last.seq}"

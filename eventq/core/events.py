@@ -179,6 +179,8 @@ class Restoring(Struct, frozen=True, omit_defaults=True, gc=False):
     lapses: int = 0
     expires_at: int | None = None
     started_at: int | None = None
+    reason: str = ""
+    """Why it is taken back; the event's own reason is that of the end."""
 
 
 @final

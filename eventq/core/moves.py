@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from eventq.core.commits import KIND_OF, AnyBody, Unknown, time_of
+from eventq.core.commits import KIND_OF, AnyBody, Event, Unknown, time_of
 from eventq.core.events import (
     Cancelled,
     Completed,
@@ -43,6 +43,8 @@ from eventq.errors import LogCorruptError
 # Names of their own for what most events lead to: a member costs a fifth of the change to look up.
 SCHEDULED, LEASED, COMPLETED = TaskState.SCHEDULED, TaskState.LEASED, TaskState.COMPLETED
 WAITING = TaskState.WAITING
+# Behind an event of a newer eventq these are not believed; a task's end is.
+DOUBTED = frozenset({Leased, Failed, Retried, Released, Updated})
 # What lets a task run that comes after another, by its rule for those that fail.
 MET_BY: dict[IfFailed, frozenset[str | None]] = {
     "cancel": frozenset({"completed", "waived"}),
@@ -234,6 +236,16 @@ def fold_history(
             return None
         task = advance(namespace, task, seq, at, body)
     return task
+
+
+def fold_events(namespace: str, history: list[Event], *, until: int | None = None) -> Task | None:
+    """The task that its history leads to, up to a position; None for no history."""
+    events = [
+        (event.seq, event.at, event.body)
+        for event in history
+        if until is None or event.seq <= until
+    ]
+    return fold_history(namespace, events)
 
 
 def advance(namespace: str, task: Task | None, seq: int, at: int, body: AnyBody | Unknown) -> Task:

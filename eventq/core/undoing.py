@@ -11,7 +11,7 @@ from eventq.core.asking import Asking
 from eventq.core.cascade import Revival
 from eventq.core.commits import Event
 from eventq.core.events import Cancelled, Created, Expired, Restoring, Retried, Updated
-from eventq.core.moves import fold_history
+from eventq.core.moves import fold_events
 from eventq.core.task import FINAL, PENDING, Task, TaskState
 from eventq.errors import NotUndoableError
 
@@ -20,7 +20,7 @@ NEVER = {
     "created": "the task exists; cancel it instead",
     "completed": "its work is done; repeat it instead",
     "expired": "the queue gave the task up; retry it instead",
-    "leased": "its attempt runs; cancel the task instead",
+    "leased": "an attempt began; cancel the task instead",
 }
 WAIVED = "the log does not say what failed task it no longer minded"
 BY_A_NODE = "a node decided it by itself"
@@ -59,8 +59,7 @@ def before_event(namespace: str, history: list[Event], last: Event) -> Task:
         raise NotUndoableError(last.seq, NEVER.get(last.kind, f"it is of the kind {last.kind}"))
     if type(history[0].body) is not Created:
         raise NotUndoableError(last.seq, "what came before it has been archived")
-    earlier = [(e.seq, e.at, e.body) for e in history if e.seq < last.seq]
-    before = fold_history(namespace, earlier)
+    before = fold_events(namespace, history, until=last.seq - 1)
     if before is None or before.newer is not None:
         raise NotUndoableError(last.seq, "a newer eventq has written to the task")
     if before.recorded_state is TaskState.FAILED:
@@ -97,6 +96,7 @@ def _end_of(before: Task, asking: Asking) -> Cancelled | Expired:
         before.lapses,
         before.expires_at_us,
         before.started_at_us,
+        asking.reason,
     )
     reason = before.final_reason or ""
     if before.recorded_state is TaskState.CANCELLED:

@@ -25,7 +25,7 @@ from eventq.errors import (
     ReentrantCallError,
     TransactionError,
 )
-from eventq.eventlog.contract import EventLog
+from eventq.eventlog.contract import EventLog, Head
 from eventq.host.clock import Clock, SteadyTime
 from eventq.host.interrupts import Holding, raise_interrupt
 from eventq.node.committer import Committer
@@ -146,6 +146,11 @@ class Node:
         # Briefly: what came after this call began need not be seen.
         look = self._as_left if as_left else partial(self._folded.catch_up, briefly=True)
         return Holding(self._lock, look)
+
+    def head(self) -> Head:
+        """The log's end, which the projection need not have come to."""
+        self._check_open()
+        return self.log.head()
 
     def now(self, *, at_least: int = 0) -> int:
         """The node's time in microseconds: the log's clock, but never behind the log or itself.

@@ -12,11 +12,10 @@ from msgspec import UNSET, Struct
 
 from eventq.core.commits import Event
 from eventq.core.events import Cancelled, Completed, Failed, Leased, Refused, Released
-from eventq.core.moves import ENDS_LEASE
+from eventq.core.moves import ENDS_LEASE, fold_events
 from eventq.core.settle import CANCEL, Outcome
 from eventq.core.task import Task, instant
 from eventq.core.values import LAPSED, ErrorInfo
-from eventq.replay.fold import fold_events
 
 Ending = Literal["completed", "failed", "cancelled", "lapsed", "released", "called off", "running"]
 # How an attempt ends by what its worker did; the other endings say nothing of the worker.

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from eventq.core.commits import AnyBody, Commit, Event, Unknown, decode_at, events_of
 from eventq.core.events import Created, Retried
-from eventq.core.moves import fold_history, reopen
+from eventq.core.moves import fold_events, fold_history, reopen
 from eventq.core.projection import Projection
 from eventq.core.seal import check_seal
 from eventq.core.task import Task
@@ -220,16 +220,6 @@ def created_and_task(
     if number != NODE:
         _check_held(log, number)
     return None, None
-
-
-def fold_events(namespace: str, history: list[Event], *, until: int | None = None) -> Task | None:
-    """The task that its history leads to, up to a position; None for no history."""
-    events = [
-        (event.seq, event.at, event.body)
-        for event in history
-        if until is None or event.seq <= until
-    ]
-    return fold_history(namespace, events)
 
 
 def decode_events(stored: list[StoredEvent]) -> list[Event]:

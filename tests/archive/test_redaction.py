@@ -26,6 +26,7 @@ from eventq.core.events import (
     Noted,
     Progressed,
     Reopening,
+    Restoring,
     Saved,
 )
 from eventq.core.queue_events import (
@@ -163,12 +164,12 @@ def test_no_value_survives(content: dict[str, Any], key: str, error: str, reason
 
 def test_every_text_of_an_event_is_a_value_or_a_choice() -> None:
     """A new kind, or a new field that holds text, must say whether somebody wrote it."""
-    structs = {Reopening, ErrorInfo, LogLine, Call, Definition, Scope, Bucket}
+    structs = {Reopening, Restoring, ErrorInfo, LogLine, Call, Definition, Scope, Bucket}
     assert VALUES.keys() == {*KIND_OF, *structs}
     for struct, names in VALUES.items():
         for name, hint in get_type_hints(struct).items():
             if get_origin(hint) is not ClassVar and name not in names:
-                of_text = {str, Raw, ErrorInfo, Reopening} & {hint, *get_args(hint)}
+                of_text = {str, Raw, ErrorInfo, Reopening, Restoring} & {hint, *get_args(hint)}
                 assert not of_text or (struct, name) in KEPT
 
 

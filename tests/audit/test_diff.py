@@ -20,11 +20,12 @@ from eventq.audit.diff import (
 )
 from eventq.core.command import NEW, Draft
 from eventq.core.events import Cancelled, Created, Reopening, Retried
+from eventq.core.moves import fold_events
 from eventq.core.projection import Projection
 from eventq.core.task import FINAL
 from eventq.core.values import Policy
 from eventq.eventlog import EventLog, open_log
-from eventq.replay.fold import fold_events, replay, task_history
+from eventq.replay.fold import replay, task_history
 from eventq.replay.points import Point, find_point
 from eventq.snapshot import TaskDifference, compare
 from tests.driver import memory_log, record

@@ -161,7 +161,9 @@ class TestRetried:
         fail(stage, 1)
         stage.retry(1, by="ann")
 
-        words = "reopened by ann: had expired (max_retries), retries count anew, expires after 1m"
+        words = (
+            "reopened by ann; it had expired (max_retries), retries count anew, expires after 1m"
+        )
         assert last(stage, 1) == words
 
     def test_reopened_after_it_was_called_off(self, stage: Stage) -> None:
@@ -170,7 +172,7 @@ class TestRetried:
         stage.cancel(1, reason="wrong file")
         stage.retry(1)
 
-        assert last(stage, 1) == "reopened: had been cancelled (wrong file), retries count anew"
+        assert last(stage, 1) == "reopened; it had been cancelled (wrong file), retries count anew"
 
     def test_a_lapse_that_waited(self, stage: Stage) -> None:
         """Should a log have one: its rule is told, not the one of today."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from eventq.catalog.asked import is_asked
+from eventq.catalog.by_hand import was_asked_for
 from eventq.catalog.counting import AskedChange, EndedAttempt
 from eventq.catalog.record import place_of
 from eventq.core.commits import Event, Unknown
@@ -122,11 +122,13 @@ def naive_changes(log: EventLog) -> list[AskedChange]:
             or (type(body) is Retried and not is_own and body.revived_by is None)
             or (type(body) is Cancelled and body.cause is None and not is_own and body.by != holder)
             or (type(body) is Cancelled and body.cause is None and holder is None and not is_own)
-            or (task == 0 and is_asked(body))
+            or (task == 0 and was_asked_for(body))
+            or getattr(body, "restores", None) is not None
         )
         if is_by_hand:
             said = [getattr(body, name, None) for name in ("via", "bulk", "undoes")]
-            reason, by = getattr(body, "reason", ""), getattr(body, "by", None)
+            why = getattr(body, "restores", None) or body
+            reason, by = getattr(why, "reason", ""), getattr(body, "by", None)
             at = instant(event.decided_at)
             found.append(AskedChange(event.seq, at, body.kind, task, by, reason, *said))
     return found[::-1]

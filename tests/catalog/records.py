@@ -8,16 +8,18 @@ from __future__ import annotations
 from typing import Any
 
 from eventq.catalog.record import TaskRecord, place_of
-from eventq.core.commits import Event
+from eventq.core.commits import Event, Unknown
 from eventq.core.events import Cancelled, Completed, Created, Failed, Leased, Refused, Released
-from eventq.core.moves import changes
+from eventq.core.moves import changes, fold_events
 from eventq.core.task import FINAL, Task
 from eventq.core.values import LAPSED
 from eventq.eventlog import EventLog
-from eventq.replay.fold import fold_events, read_all, replay
+from eventq.replay.fold import read_all, replay
 from eventq.replay.points import Point
 
 ENDS_ATTEMPT = (Completed, Failed, Released, Cancelled)
+# Behind an event of a newer eventq nothing is known by these.
+DOUBTED = (Leased, Failed, Released)
 
 
 def naive_records(log: EventLog, at: Point) -> list[TaskRecord]:
@@ -43,7 +45,6 @@ def naive_record(task: Task, history: list[Event], at: Point) -> TaskRecord:
     last = next(event for event in reversed(history) if changes(event.body))
     error = task.last_error
     names = [getattr(event.body, "by", None) for event in history]
-    lapses = [e for e in history if type(e.body) is Failed and e.body.error.type == LAPSED]
     return TaskRecord(
         number=task.number,
         key=task.key,
@@ -64,7 +65,6 @@ def naive_record(task: Task, history: list[Event], at: Point) -> TaskRecord:
         flow=task.flow,
         schedule=task.schedule,
         by=tuple(dict.fromkeys(name for name in names if name is not None)),
-        lapses=len(lapses),
         **said,
     )
 
@@ -75,10 +75,16 @@ def _attempts_in(history: list[Event]) -> dict[str, Any]:
     waited_us = ran_us = None
     fences: list[int] = []
     late: list[int] = []
-    begun_at = None
+    begun_at, lapses = None, 0
+    is_of_newer = False
     for place, event in enumerate(history):
         body = event.body
-        if type(body) is Leased:
+        if is_of_newer and isinstance(body, DOUBTED):
+            continue
+        lapses += type(body) is Failed and body.error.type == LAPSED
+        if type(body) is Unknown and not body.skip:
+            is_of_newer, begun_at = True, None
+        elif type(body) is Leased:
             before = fold_events("default", history[:place])
             assert before is not None
             waited_us = max(0, event.decided_at - before.scheduled_at_us)
@@ -93,6 +99,7 @@ def _attempts_in(history: list[Event]) -> dict[str, Any]:
         "nodes": tuple(dict.fromkeys(nodes)),
         "waited_us": waited_us,
         "ran_us": ran_us,
+        "lapses": lapses,
         "refused": len(late),
-        "ran_twice": any(fence != fences[-1] for fence in late),
+        "ran_twice": any(fence not in fences[-1:] for fence in late if fences),
     }

@@ -175,6 +175,8 @@ def test_a_path_must_be_a_catalog_s(log: EventLog, tmp_path: Path) -> None:
     """So nothing else is ever taken for one, and replaced."""
     with pytest.raises(ArgumentError, match="ends with"):
         Catalog.open(log, tmp_path / "precious.txt")
+    with pytest.raises(ArgumentError, match="ends with"):
+        Queue("memory://", catalog=tmp_path / "precious.db")
 
 
 def test_a_follower_keeps_up(log: EventLog) -> None:

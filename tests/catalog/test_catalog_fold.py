@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,19 +12,48 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule, run_state_machine_as_test
 
+from eventq import Queue
 from eventq.catalog.catalog import Catalog
+from eventq.catalog.passing import pass_over
 from eventq.catalog.selector import Selector
 from eventq.eventlog import EventLog
 from eventq.replay.points import Point
 from tests.catalog.counts import naive_attempts, naive_changes, naive_failures
+from tests.catalog.many import FAILED
 from tests.catalog.records import naive_records
-from tests.driver import memory_log
+from tests.driver import append_texts, memory_log
 from tests.stage import random_stage
 from tests.test_stateful import QueueMachine
 from tools.generate import generate
 
 EVERYTHING = Selector()
 EVERY = 1_000_000
+LEASED = '{"kind":"leased","attempt":1,"worker":"w1","ttl_us":1000}'
+FAILED_SO = (
+    '{"kind":"failed","fence":2,"error":{"type":"LeaseLapsed","message":"no","traceback":""}}'
+)
+RETRIED = '{"kind":"retried","scheduled_at":15,"by":"ada"}'
+FROZEN = '{"kind":"frozen"}'
+# What may happen to a task before a newer eventq touches it, and what may stand behind that.
+LEGAL = (
+    '{"kind":"created","policy":{"backoff":"linear","backoff_us":10},"tags":{"n":1}}',
+    LEASED,
+    FAILED_SO,
+    RETRIED,
+    '{"kind":"leased","attempt":2,"worker":"w2","ttl_us":1000}',
+)
+BEHIND = (
+    LEASED,
+    FAILED_SO,
+    RETRIED,
+    FROZEN,
+    '{"kind":"released","fence":2,"reason":"stop"}',
+    '{"kind":"updated","priority":5,"tags":{"n":2},"by":"bob"}',
+    '{"kind":"completed","fence":2}',
+    '{"kind":"cancelled","reason":"why","by":"eve"}',
+    '{"kind":"expired","reason":"max_age"}',
+    '{"kind":"refused","fence":2,"worker":"w1","outcome":"completed"}',
+)
 
 
 def points_of(log: EventLog, chance: random.Random, count: int) -> list[Point]:
@@ -94,6 +124,38 @@ def test_any_queue_looks_in_the_catalog_as_it_did() -> None:
     tries = settings(QueueMachine.TestCase.settings, max_examples=settings().max_examples)
 
     run_state_machine_as_test(CatalogMachine, settings=tries)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_follows_an_event_of_a_newer_eventq_is_doubted(seed: int, tmp_path: Path) -> None:
+    """But for an end; the catalog, a pass and a full fold know the same of it, event by event."""
+    chance = random.Random(seed)
+    texts = [*LEGAL[: chance.randint(1, len(LEGAL))], FROZEN, *chance.choices(BEHIND, k=9)]
+    log = memory_log()
+    for place, text in enumerate(texts, 1):
+        append_texts(log, [1], text, at=10 * place)
+    with closing(Catalog.open(log, tmp_path / "newer.catalog")) as catalog:
+        catalog.catch_up()
+
+        for seq in range(1, len(texts) + 1):
+            point = Point(seq, 10 * seq)
+            assert_as_folded(catalog, point)
+            assert list(pass_over(log, EVERYTHING, point)) == naive_records(log, point), texts
+
+
+def test_who_undoes_is_known(queue: Queue, tmp_path: Path) -> None:
+    """That a task ends again as it had is an action by hand, and has a reason of its own."""
+    done = queue.select(**FAILED).retry().apply(by="ada")
+    queue.undo(done.id).apply(by="bob", reason="too early")
+    head = queue.log.head()
+    with closing(Catalog.open(queue.log, tmp_path / "undone.catalog")) as catalog:
+        catalog.catch_up()
+        [last] = catalog.changes(task=1, limit=1)
+
+        assert (last.kind, last.by, last.reason) == ("expired", "bob", "too early")
+        assert [record.number for record in catalog.find(Selector(by="bob"))] == [1, 3, 5]
+        assert_as_folded(catalog, Point(head.seq, head.at))
+        assert_as_counted(catalog, Point(head.seq, head.at))
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -27,7 +27,7 @@ def test_a_plan_changes_nothing(queue: Queue) -> None:
     head = queue.log.head().seq
     plan = queue.select(**FAILED).retry()
 
-    assert (plan.count, plan.position, plan.left_out, plan.source) == (3, head, 0, "pass")
+    assert (plan.count, plan.position, plan.left_out, plan.source) == (3, head, 0, "log")
     assert [record.number for record in plan.sample(2)] == [1, 3]
     assert queue.log.head().seq == head
 

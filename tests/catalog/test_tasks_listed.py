@@ -58,7 +58,7 @@ def build(url: str) -> None:
 def without_catalog(queue: Queue, **wanted: Any) -> TaskList:  # noqa: ANN401 - any filter
     """What the log alone says."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("eventq.catalog.search.final_of_catalog", lambda *_: None)
+        patch.setattr("eventq.catalog.search.final_of_catalog", lambda *_, **__: None)
         found = queue.tasks(**wanted)
     assert found.source == "log"
     return found

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import uuid
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from eventq import ArgumentError, NotUndoableError, Queue
+from eventq import ArgumentError, Context, NotUndoableError, Queue, Task
 from eventq.catalog.passing import pass_over
 from eventq.catalog.selector import Selector
 from eventq.replay.points import Point
@@ -91,6 +93,39 @@ def test_what_was_revived_is_cancelled_again(clock: ManualClock) -> None:
         check_log(queue.log)
 
 
+@pytest.mark.parametrize("action, have_run", [("retry", True), ("cancel", True), ("cancel", False)])
+def test_what_ends_a_flow_does_not_run_again(
+    clock: ManualClock, action: str, *, have_run: bool
+) -> None:
+    """Neither by the end that comes again, nor by the one that comes after an undo."""
+    broken = [action == "retry"]
+
+    def work(_ctx: Context, task: Task) -> None:
+        if task.tags["n"] == 1 and broken[0]:
+            raise ConnectionError("no way")
+
+    with Queue(f"memory://{uuid.uuid4().hex}", clock=clock, max_retries=0) as queue:
+        with queue.flow("doc") as flow:
+            flow.new({"n": 1})
+            flow.on_failure({"n": 2})
+            flow.finally_({"n": 3})
+        if action == "retry":
+            queue.run(work, until="idle", signals=False)
+            done = queue.select(number=1).retry().apply()
+        else:
+            done = queue.select(number=1).cancel().apply()
+            if have_run:
+                queue.run(work, until="idle", signals=False)
+        undone = queue.undo(done.id).apply()
+        broken[0] = False
+        queue.run(work, until="idle", signals=False)
+        leased = Counter(event.task for event in queue.events() if event.kind == "leased")
+
+        assert (done.changed, undone.changed) == (1, 1)
+        assert leased == {1: 1, 2: 1, 3: 1}
+        check_log(queue.log)
+
+
 def test_one_event_by_hand_is_taken_back(queue: Queue) -> None:
     """By its position."""
     before = seen(queue, 1)
@@ -145,14 +180,35 @@ def test_what_was_said_of_who_may_run_is_said_again(queue: Queue) -> None:
     assert [pause.scope.lane for pause in queue.pauses()] == ["mail"]
 
 
-def test_a_rule_that_was_said_anew_is_not_taken_back(queue: Queue) -> None:
-    """What stands now is what somebody wanted last."""
-    queue.set_limit("smtp", running=3)
-    plan = queue.undo(queue.log.head().seq)
-    queue.set_limit("smtp", running=9)
+SAID: dict[str, Callable[[Queue, int], object]] = {
+    "limited": lambda queue, n: queue.set_limit("smtp", running=n),
+    "shared": lambda queue, n: queue.set_turns(per="tenant", weights={"a": n}),
+    "paused": lambda queue, n: queue.pause(lane="mail", until=f"{n}h"),
+    "planned": lambda queue, n: queue.schedules["look"].update(every=f"{n}h"),
+}
 
-    with pytest.raises(NotUndoableError, match="since"):
-        plan.apply()
+
+@pytest.mark.parametrize("kind", SAID)
+def test_a_rule_that_was_said_anew_is_not_taken_back(queue: Queue, kind: str) -> None:
+    """What stands now is what somebody wanted last, whenever the plan was made."""
+
+    @queue.task("look")
+    def look() -> None:
+        """Nothing to do."""
+
+    queue.every("1h", look, schedule="look")
+    queue.run(until="idle", signals=False)
+    for number in (3, 5):
+        SAID[kind](queue, number)
+    said = [event.seq for event in queue.events() if event.kind == kind][-1]
+    plan = queue.undo(said)
+    SAID[kind](queue, 9)
+    head = queue.log.head()
+    for late in (plan, queue.undo(said)):
+        with pytest.raises(NotUndoableError, match="since"):
+            late.apply()
+
+    assert queue.log.head() == head
 
 
 def test_a_schedule_is_planned_as_it_was(queue: Queue) -> None:

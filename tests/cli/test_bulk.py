@@ -19,7 +19,7 @@ def test_many_are_changed_and_it_is_taken_back(cli: Cli) -> None:
     assert (done["changed"], listed["changed"], undone["changed"]) == (3, 3, 3)
     last = cli.rows("history", "1")[1]
     assert (last["body"]["by"], last["body"]["via"], last["body"]["bulk"]) == ("ada", "cli", 4)
-    assert "with many (bulk 4) from the command line: why" in cli.ok("history", "1")
+    assert "in bulk 4 from the command line: why" in cli.ok("history", "1")
 
 
 def test_what_cannot_be_done_ends_as_it_should(cli: Cli) -> None:

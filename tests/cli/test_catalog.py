@@ -51,6 +51,28 @@ def test_an_empty_log_has_an_empty_one(cli: Cli) -> None:
     assert (row["seq"], row["at"], row["tasks"]) == (0, None, 0)
 
 
+def test_one_that_is_elsewhere_is_used_where_it_is_named(
+    filled: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By an option of the commands that look for tasks, or for all by the environment."""
+    there = ("--catalog", str(tmp_path / "there.catalog"))
+    filled.ok("catalog", "build", *there)
+    words = (
+        ("find", "--state", "cancelled"),
+        ("ls", "--state", "cancelled"),
+        ("bulk", "retry", "--state", "cancelled"),
+    )
+
+    without = {row["source"] for word in words for row in filled.rows(*word)}
+    named = {row["source"] for word in words for row in filled.rows(*word, *there)}
+    monkeypatch.setenv("EVENTQ_CATALOG", there[1])
+    by_environment = {row["source"] for word in words for row in filled.rows(*word)}
+
+    assert (without, named, by_environment) == ({"log"}, {"catalog"}, {"catalog"})
+    for command in ("ls", "find"):
+        assert filled(command, "--catalog", str(tmp_path / "queue.db")).exit_code == 2
+
+
 def test_drop_deletes_it_and_a_second_time_nothing(filled: Cli, tmp_path: Path) -> None:
     """The log is as it was; whether there was one is said."""
     filled.ok("catalog", "build")

@@ -78,13 +78,14 @@ def test_a_list_that_was_cut_says_so(failing: Cli) -> None:
 
 
 def test_the_catalog_answers_where_it_is_there(failing: Cli) -> None:
-    """And gives the same answer."""
+    """And gives the same answer, at another path, too; each task says what it is of."""
     words = ("find", "--failed-for-good", "--json", "--limit", "1")
     before = failing(*words)
     failing.ok("catalog", "build")
     after = failing(*words)
 
-    assert before.stdout == after.stdout
+    assert '"source":"log"' in before.stdout
+    assert before.stdout.replace('"source":"log"', '"source":"catalog"') == after.stdout
     assert "by the catalog" in after.stderr
     assert "first 1 of 2" in after.stderr
 

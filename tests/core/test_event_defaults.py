@@ -55,7 +55,7 @@ DEFAULTS: dict[str, dict[str, object]] = {
         "lapses": 0,
         "started_at": None,
     },
-    "Restoring": {"retries": 0, "lapses": 0, "expires_at": None, "started_at": None},
+    "Restoring": {"retries": 0, "lapses": 0, "expires_at": None, "started_at": None, "reason": ""},
     "Bulk": {
         **ASKED,
         "selector": UNSET,

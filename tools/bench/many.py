@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import TypeVar
 
 from eventq import Queue
+from eventq.catalog.catalog import Catalog
 from tools.bench.bench import Bench, used_cpu_s
 from tools.bench.report import Figure, Floor
 from tools.bench.work import fill
@@ -18,15 +20,20 @@ BOUND = Floor(20, at_most=True)
 
 
 def bulk(bench: Bench) -> Iterator[Figure]:
-    """Tasks are cancelled, retried, and the retry is taken back; each once previewed by a pass."""
+    """Tasks are cancelled, retried, and the retry is taken back; previewed by a pass, or not."""
     count = bench.pick(100_000, 1_000)
-    with Queue(bench.url()) as queue:
+    path = bench.directory / "many.catalog"
+    with Queue(bench.url(), catalog=path) as queue:
         fill(queue, count)
         cancel, *figures = timed(f"{count:,} tasks are found", queue.select(state="ready").cancel)
         yield from figures
         _, *figures = timed("they are cancelled", cancel.apply, BOUND)
         yield from figures
-        retry = queue.select(state="cancelled").retry()
+        with closing(Catalog.open(queue.log, path)) as catalog:
+            catalog.catch_up()
+        preview = queue.select(state="cancelled").retry
+        retry, *figures = timed("they are found by the catalog", preview, Floor(1, at_most=True))
+        yield from figures
         retried, *figures = timed("they are retried", retry.apply, BOUND)
         yield from figures
         undo, *figures = timed("what an undo is about is found", lambda: queue.undo(retried.id))

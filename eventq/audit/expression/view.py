@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 
 from eventq.audit.lookup import read_history
 from eventq.core.commits import Event
+from eventq.core.moves import fold_events
 from eventq.core.projection import Projection
 from eventq.core.task import Task
 from eventq.eventlog.contract import EventLog
-from eventq.replay.fold import fold_events, steps
+from eventq.replay.fold import steps
 from eventq.replay.query import queue_counts
 
 

@@ -14,6 +14,7 @@ from eventq.audit.stepper.window import Window
 from eventq.core.commits import OF_SCHEDULES, Commit, Event
 from eventq.core.events import Created, Leased
 from eventq.core.members import Follower, Member
+from eventq.core.moves import fold_events
 from eventq.core.projection import END_KINDS
 from eventq.core.queue_events import Followed, Joined, Left, Renewed, Unfollowed
 from eventq.core.schedules import Schedule
@@ -21,7 +22,7 @@ from eventq.core.task import FINAL, Task, TaskState
 from eventq.core.values import NODE
 from eventq.errors import LogCorruptError
 from eventq.eventlog.contract import READ_EVENTS, EventLog
-from eventq.replay.fold import decode_events, fold_events, task_history
+from eventq.replay.fold import decode_events, task_history
 from eventq.replay.points import Point
 from eventq.snapshot import projection_at
 from eventq.snapshot.starting import projection_at_start

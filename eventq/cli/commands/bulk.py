@@ -17,7 +17,7 @@ from eventq.cli.ending import end_with_finding, misuse
 from eventq.cli.instants import instant_option
 from eventq.cli.output import note, progress, say, say_json, say_list, say_table
 from eventq.cli.person import told
-from eventq.cli.place import Place, placed
+from eventq.cli.place import Place, catalog_option, placed
 from eventq.cli.selecting import selector_of, selector_options
 from eventq.cli.text import visible
 from eventq.cli.views.bulks import BULKS, RECORDS
@@ -68,6 +68,7 @@ def group(*, place: Place) -> None:
 
 
 @group.command()
+@catalog_option
 @selector_options
 @click.option("--rate", metavar="N/DURATION", help="Let no more become ready, like 100/1m.")
 @_applying
@@ -80,6 +81,7 @@ def retry(*, place: Place, rate: str | None, **given: Any) -> None:  # noqa: ANN
 
 
 @group.command()
+@catalog_option
 @selector_options
 @_applying
 @placed
@@ -91,6 +93,7 @@ def cancel(*, place: Place, **given: Any) -> None:  # noqa: ANN401 - checked the
 
 
 @group.command()
+@catalog_option
 @selector_options
 @click.option("--priority", type=int, help="Their new priority.")
 @click.option("--delay", metavar="DURATION", help="Run them this much later than now.")
@@ -119,6 +122,7 @@ def update(
 
 @group.command(epilog="Example: eventq bulk finish 1042")
 @click.argument("number", type=int)
+@catalog_option
 @placed
 def finish(*, place: Place, number: int) -> None:
     """Make what is left of a change that broke off; what is done stays so."""

@@ -15,14 +15,7 @@ from eventq.catalog.place import catalog_path
 from eventq.catalog.store import delete
 from eventq.cli.ending import end_with_finding
 from eventq.cli.output import note, plain_pairs, progress, say_record
-from eventq.cli.place import Place, expect_command, note_if_empty, placed
-
-catalog_option = click.option(
-    "--catalog",
-    "path",
-    metavar="PATH",
-    help="The catalog's file, NAME.catalog. [default: beside the log, or in your cache folder]",
-)
+from eventq.cli.place import Place, catalog_option, expect_command, note_if_empty, placed
 
 
 @click.group(name="catalog", epilog="Example: eventq catalog build", invoke_without_command=True)
@@ -45,9 +38,9 @@ Examples:
 @click.option("-f", "--follow", is_flag=True, help="Go on with the log, until Ctrl-C.")
 @catalog_option
 @placed
-def build(*, place: Place, follow: bool, path: str | None) -> None:
+def build(*, place: Place, follow: bool) -> None:
     """Make the catalog, or bring it up to the log's end."""
-    with place.open_log() as log, closing(Catalog.open(log, path)) as catalog:
+    with place.open_log() as log, closing(Catalog.open(log, place.catalog)) as catalog:
         note_if_empty(log)
         if catalog.rebuilt is not None:
             note(f"{catalog.path}: built anew, since {catalog.rebuilt}")
@@ -61,9 +54,9 @@ def build(*, place: Place, follow: bool, path: str | None) -> None:
 @group.command(epilog="Example: eventq catalog info --json")
 @catalog_option
 @placed
-def info(*, place: Place, path: str | None) -> None:
+def info(*, place: Place) -> None:
     """Show how far the catalog has come, and how large it is; exit code 1 without one."""
-    with place.open_log() as log, closing(Catalog.open(log, path)) as catalog:
+    with place.open_log() as log, closing(Catalog.open(log, place.catalog)) as catalog:
         if not catalog.is_there:
             why = "there is none" if catalog.rebuilt is None else catalog.rebuilt
             note(f"{catalog.path}: {why}; see: eventq catalog build")
@@ -74,10 +67,10 @@ def info(*, place: Place, path: str | None) -> None:
 @group.command(epilog="Example: eventq catalog drop")
 @catalog_option
 @placed
-def drop(*, place: Place, path: str | None) -> None:
+def drop(*, place: Place) -> None:
     """Delete the catalog; the log does not need it."""
     with place.open_log() as log:
-        found = catalog_path(log, path)
+        found = catalog_path(log, place.catalog)
         was_there = delete(found)
     done = {"path": found, "dropped": was_there}
     say_record(done, plain_pairs, as_json=place.as_json)

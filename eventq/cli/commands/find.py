@@ -17,9 +17,10 @@ from eventq.catalog.selector import Selector
 from eventq.cli.ending import end_with_finding
 from eventq.cli.instants import local_instant
 from eventq.cli.output import flush, note, progress, say, say_json, say_list
-from eventq.cli.place import Place, log_time, note_if_empty, placed
+from eventq.cli.place import Place, catalog_option, log_time, note_if_empty, placed
 from eventq.cli.selecting import selector_of, selector_options
 from eventq.cli.text import iso_text
+from eventq.cli.views.fields import json_fields
 from eventq.cli.views.finding import (
     COLUMNS,
     OF_ATTEMPTS,
@@ -104,6 +105,7 @@ Examples:
     "--attempts", "tried", type=_attempts_option, metavar="N+", help="Tried at least so often."
 )
 @click.option("--by", "hand", metavar="NAME", help="As --touched-by.")
+@catalog_option
 @selector_options
 @_shaping
 @placed
@@ -138,15 +140,23 @@ def find_command(
     _check_columns(columns, each)
     most = None if counts or by is not None else limit
     with place.open_log() as log:
-        answer = _ask(log, wanted, each=each, start=start, end=end, order=order, limit=most)
+        now = log_time(log)
+        reach = reach_between(log, start, end, now=now)
+        selector = Selector.parse(now=now, **wanted)
+        answer = _look(
+            log, selector, reach, each=each, order=order, limit=most, catalog=place.catalog
+        )
         note_if_empty(log)
     if counts:
         _say_count(answer, as_json=place.as_json)
     elif by is not None:
         _say_groups(answer, by, as_json=place.as_json)
+    elif place.as_json:
+        for found in answer.found:
+            say_json({**json_fields(found), "source": answer.source})
     else:
         usual = OF_TASKS if each == "task" else OF_ATTEMPTS
-        say_list(answer.found, listing(columns or usual), as_json=place.as_json)
+        say_list(answer.found, listing(columns or usual), as_json=False)
     flush()
     note(found_words(answer, each))
     if answer.is_cut:
@@ -161,23 +171,20 @@ def _check_columns(columns: list[str] | None, each: str) -> None:
         raise click.UsageError(f"--columns {min(alone)} is of attempts; see --each attempt")
 
 
-def _ask(
+def _look(
     log: EventLog,
-    wanted: dict[str, Any],
+    selector: Selector,
+    reach: Reach,
     *,
     each: str,
-    start: str | None,
-    end: str | None,
     order: Order,
     limit: int | None,
+    catalog: str | None,
 ) -> Findings:
-    now = log_time(log)
-    selector = Selector.parse(now=now, **wanted)
-    reach = reach_between(log, start, end, now=now)
     with progress("reading the log") as told:
         if each == "attempt":
             return find_attempts(log, selector, reach, limit=limit, progress=told)
-        return find(log, selector, reach, order=order, limit=limit, progress=told)
+        return find(log, selector, reach, order=order, limit=limit, progress=told, catalog=catalog)
 
 
 def reach_between(log: EventLog, start: str | None, end: str | None, *, now: int) -> Reach:

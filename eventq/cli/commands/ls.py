@@ -23,7 +23,7 @@ from eventq.cli.output import (
     say_record,
     say_table,
 )
-from eventq.cli.place import Place, existing_task, note_if_empty, placed
+from eventq.cli.place import Place, catalog_option, existing_task, note_if_empty, placed
 from eventq.cli.text import visible
 from eventq.cli.views.fields import ListedTask
 from eventq.cli.views.tasks import ATTEMPTS, EVENTS, STORY, TASKS, stats_pairs, task_pairs
@@ -51,6 +51,7 @@ Examples:
     metavar="N",
     help="At most this many; none for no limit.",
 )
+@catalog_option
 @placed
 def ls(
     *,

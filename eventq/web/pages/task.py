@@ -16,6 +16,7 @@ from eventq.audit.phrases import progress_words, wait_words
 from eventq.audit.why import why
 from eventq.core.commits import Event, Unknown
 from eventq.core.events import Created, Noted, Retried, Told, Updated
+from eventq.core.moves import fold_events
 from eventq.core.projection import Projection
 from eventq.core.task import Task, instant
 from eventq.core.values import ErrorInfo
@@ -23,7 +24,6 @@ from eventq.errors import TaskNotFoundError
 from eventq.eventlog.contract import EventLog
 from eventq.replay.attempts import past_attempts
 from eventq.replay.blocking import waits_for
-from eventq.replay.fold import fold_events
 from eventq.replay.rule_words import bucket_words
 from eventq.web.pages.rows import TaskRow, task_row
 from eventq.web.showing import HIDDEN, TaskVeil, Veil, json_tree

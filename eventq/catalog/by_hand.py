@@ -20,7 +20,7 @@ OF_QUEUE = frozenset(
 )
 
 
-def is_asked(body: AnyBody | Unknown) -> bool:
+def was_asked_for(body: AnyBody | Unknown) -> bool:
     """Whether somebody has asked for this, rather than the code that defines it or the clock."""
     if type(body) not in OF_QUEUE:
         return False
