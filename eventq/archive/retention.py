@@ -169,8 +169,7 @@ class _Keeper:
             [body] = decode_at(seq, [commit.bodies[seq - commit.first]])
             self._created[seq] = Event(seq, commit.at, seq, body)
         for task in after:
-            # Also a task by which the key of its flow is found.
-            if task is not None and (task.caller_key is not None or task.number in self._created):
+            if task is not None and _may_have_key(task):
                 if task.recorded_state in FINAL:
                     self._final[task.number] = task
                 else:
@@ -214,15 +213,18 @@ class _Keeper:
 
     def _created_of(self, tasks: list[Task]) -> dict[int, Event]:
         """Their created events: folded a moment ago, or kept by an earlier cut or segment."""
-        keyed = [
-            task.number for task in tasks if task.caller_key is not None or task.flow == task.number
-        ]
+        keyed = [task.number for task in tasks if _may_have_key(task)]
         missing = [number for number in keyed if number not in self._created]
         kept = {number: decode_kept(row) for number, row in self._log.find_kept(missing).items()}
         found = {number: row.created for number, row in kept.items() if row.created is not None}
         # A flow need not have a key.
         made = {n: self._created[n] for n in keyed if n not in found and n in self._created}
         return found | made
+
+
+def _may_have_key(task: Task) -> bool:
+    """Whether a key may lead to it: its caller's, or that of the flow which begins with it."""
+    return task.caller_key is not None or task.flow == task.number
 
 
 def _batches(log: EventLog, after: Head, until: Head) -> Iterator[list[Commit]]:
