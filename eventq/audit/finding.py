@@ -107,7 +107,8 @@ def find(
     is_part = reach.since is None and reach.after > log.start().seq
     cut = None if is_part or limit is None else limit
     most = None if cut is None else cut + 1
-    found = find_tasks(log, wanted, point, order=order, limit=most, progress=progress)
+    after = reach.after if is_part else 0
+    found = find_tasks(log, wanted, point, after=after, order=order, limit=most, progress=progress)
     tasks = [task for task in found.tasks if not is_part or task.last_seq > reach.after]
     count = len(tasks)
     if cut is not None and count > cut:
@@ -129,11 +130,7 @@ def find_attempts(
     its state is what the task became. By a pass over the log; see `find`.
     """
     wanted, point = _within(selector, reach), Point(reach.seq, reach.at)
-    found = [
-        each
-        for each in attempts_over(log, wanted, point, progress=progress)
-        if each.ended_seq > reach.after
-    ]
+    found = list(attempts_over(log, wanted, point, after=reach.after, progress=progress))
     return _answer(found[:limit], len(found), "log", reach.after, reach)
 
 

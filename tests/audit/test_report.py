@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from eventq.audit.finding import Reach, find_reach
-from eventq.audit.report import Report, report
+from eventq.audit.report import Report
+from eventq.audit.reporting import report
 from eventq.core.durations import SECOND_US
 from eventq.errors import ArgumentError
 from eventq.eventlog import EventLog

@@ -90,6 +90,36 @@ def test_each_condition_alone_means_the_same(known: Known) -> None:
             assert known.catalog.find(selector, point) == expected, (selector, point)
 
 
+@pytest.mark.parametrize("lookup_events", [0, 1_000_000])
+def test_a_pass_leaves_out_none_that_is_meant(
+    known: Known, lookup_events: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether what its first look leaves is looked up by the index, or passed over."""
+    monkeypatch.setattr("eventq.catalog.passing.LOOKUP_EVENTS", lookup_events)
+    some = known.all[:: len(known.all) // 4]
+    asked = [Selector(states=(state,)) for state in STATES]
+    asked += [Selector(lapsed=True), Selector(refused=True), Selector(ran_twice=True)]
+    asked += [Selector(min_attempts=2), Selector(ran_us=1_000_000), Selector(waited_us=1_000)]
+    asked += [Selector(error="*"), Selector(message="e"), Selector(by="*"), Selector(node="*1*")]
+    for each in some:
+        asked += [
+            Selector(since=each.last_at),
+            Selector(created_after=each.created_at, node=(*each.nodes, "none")[0]),
+            Selector(ended_after=each.last_at, error=each.error_type),
+            Selector(keys=(each.key,)),
+            Selector(names=(each.name or "none",), lanes=(each.lane,)),
+            Selector(tags=dict(list(msgspec.json.decode(each.tags_json).items())[:1])),
+        ]
+    log = known.catalog.log
+    for selector in asked:
+        for point, records in zip(known.points[:2], known.records, strict=False):
+            expected = [record for record in records if selector.matches(record)]
+            assert list(pass_over(log, selector, point)) == expected, (selector, point)
+            after = point.seq // 2
+            later = [record for record in expected if record.last_seq > after]
+            assert list(pass_over(log, selector, point, after=after)) == later, selector
+
+
 @given(data=st.data())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_selector_means_the_same_in_the_catalog(known: Known, data: st.DataObject) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 
-from eventq.audit.report import Report, report
+from eventq.audit.report import Report
+from eventq.audit.reporting import report
 from eventq.cli.commands.find import reach_between
 from eventq.cli.ending import end_with_finding
 from eventq.cli.output import flush, note, progress, say_json, say_pairs, say_section
