@@ -133,23 +133,22 @@ class _Tally:
             self._signs.take(at, body)
             self._take_by_hand(seq, number, at, body)
             return
-        kind = type(body)
-        task = self._made(number, at, body) if kind is Created else self._open.get(number)
-        if kind is Leased and task is not None:
+        task = self._open.get(number)
+        if type(body) is Created:
+            self._make(number, at, body)
+        elif type(body) is Leased and task is not None:
             self._begin(seq, at, body, task)
-        elif kind is Completed and task is not None:
+        elif type(body) is Completed and task is not None:
             self._cell(at, task.name).completed += 1
             self._end(at, body, task)
             del self._open[number]
-        elif kind is not Created:
+        else:
             self._take_rare(seq, number, at, body)
 
-    def _made(self, number: int, at: int, body: Created) -> _Standing:
+    def _make(self, number: int, at: int, body: Created) -> None:
         ready_at = at if body.scheduled_at is None else body.scheduled_at
-        made = _Standing(number, body.key or str(number), body.name, ready_at)
-        self._open[number] = made
+        self._open[number] = _Standing(number, body.key or str(number), body.name, ready_at)
         self._cell(at, body.name).created += 1
-        return made
 
     def _begin(self, seq: int, at: int, body: Leased, task: _Standing) -> None:
         task.leased_at, task.fence, task.node, task.attempt = at, seq, body.worker, body.attempt

@@ -69,20 +69,20 @@ def sieve_of(selector: Selector) -> Sieve | None:
     """The sieve that leaves the fewest, as far as can be told; None where all may be meant."""
     clue = _rare_clue(selector)
     if clue is not None:
-        return Clues(clue)
+        return ClueSieve(clue)
     if selector.ran_us is not None:
-        return Runs(selector.ran_us)
+        return RunSieve(selector.ran_us)
     if selector.waited_us is not None:
-        return Waits(selector.waited_us)
+        return WaitSieve(selector.waited_us)
     clue = _clue(selector)
     if clue is not None:
-        return Clues(clue)
+        return ClueSieve(clue)
     if selector.states and OPEN.issuperset(selector.states):
-        return Unended()
+        return OpenSieve()
     return None
 
 
-class Clues:
+class ClueSieve:
     """The tasks of which an event is as a clue has it."""
 
     def __init__(self, clue: Clue) -> None:
@@ -127,7 +127,7 @@ class Clues:
         return [each for each in here if known[each[1]]]
 
 
-class Runs:
+class RunSieve:
     """The tasks of which an attempt has run for so long."""
 
     def __init__(self, least_us: int) -> None:
@@ -150,7 +150,7 @@ class Runs:
                 self.found.add(number)
 
 
-class Waits:
+class WaitSieve:
     """The tasks of which an attempt has begun so long after it might have."""
 
     def __init__(self, least_us: int) -> None:
@@ -182,7 +182,7 @@ class Waits:
                 due[number] = at
 
 
-class Unended:
+class OpenSieve:
     """The tasks that are open at the end."""
 
     def __init__(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -11,8 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from eventq.audit.finding import group
 from eventq.catalog.catalog import Catalog
-from eventq.catalog.orders import Order
+from eventq.catalog.orders import GroupBy, Order
 from eventq.catalog.passing import pass_over
 from eventq.catalog.record import TaskRecord
 from eventq.catalog.selector import Selector
@@ -137,6 +139,9 @@ def test_a_selector_means_the_same_in_the_catalog(known: Known, data: st.DataObj
     pairs = [(record.number, record.last_seq) for record in expected]
     assert known.catalog.numbers(selector, point) == pairs
     assert known.catalog.count(selector, point) == len(expected)
+    by: GroupBy = data.draw(st.sampled_from(["error", "node", "name", "hour"]))
+    counts = known.catalog.grouped(selector, by, point)
+    assert {_shown(key): n for key, n in counts.items()} == dict(group(expected, by))
     assert list(pass_over(known.catalog.log, selector, point)) == expected
 
 
@@ -153,6 +158,13 @@ def test_pages_follow_each_other(known: Known, order: Order) -> None:
         pages += page
 
     assert pages == whole
+
+
+def _shown(key: str | int) -> str:
+    """A key of groups as `group` shows it."""
+    if isinstance(key, str):
+        return key
+    return f"{datetime.fromtimestamp(3_600 * key, UTC):%Y-%m-%dT%H:00Z}"
 
 
 def _after(record: TaskRecord, order: Order) -> int:

@@ -9,10 +9,19 @@ from collections.abc import Callable
 from typing import Any
 
 import click
+from msgspec import Struct
 
-from eventq.audit import Findings, GroupBy, Reach, find, find_attempts, find_reach, group
+from eventq.audit import (
+    Findings,
+    Reach,
+    find,
+    find_attempts,
+    find_groups,
+    find_reach,
+    group,
+)
 from eventq.audit.finding import GROUPS
-from eventq.catalog.orders import ORDERS, Order
+from eventq.catalog.orders import ORDERS, GroupBy, Order
 from eventq.catalog.selector import Selector
 from eventq.cli.ending import end_with_finding
 from eventq.cli.instants import local_instant
@@ -136,20 +145,25 @@ def find_command(
     if hand is not None:
         wanted["by"] = hand
     _check_columns(columns, each)
-    most = None if counts or by is not None else limit
+    most = 0 if counts else limit
     with place.open_log() as log:
-        answer = _ask(log, wanted, each=each, start=start, end=end, order=order, limit=most)
+        asking = _Asking(log, wanted, each, start, end)
+        groups: list[tuple[str, int]] = []
+        if by is not None:
+            groups, answer = asking.groups(by)
+        else:
+            answer = asking.find(order, most)
         note_if_empty(log)
     if counts:
         _say_count(answer, as_json=place.as_json)
     elif by is not None:
-        _say_groups(answer, by, as_json=place.as_json)
+        _say_groups(groups, by, as_json=place.as_json)
     else:
         usual = OF_TASKS if each == "task" else OF_ATTEMPTS
         say_list(answer.found, listing(columns or usual), as_json=place.as_json)
     flush()
     note(found_words(answer, each))
-    if answer.is_cut:
+    if answer.is_cut and not counts and by is None:
         note(f"these are the first {len(answer.found)} of {answer.count}; see --limit")
     if not answer.count:
         end_with_finding()
@@ -161,23 +175,36 @@ def _check_columns(columns: list[str] | None, each: str) -> None:
         raise click.UsageError(f"--columns {min(alone)} is of attempts; see --each attempt")
 
 
-def _ask(
-    log: EventLog,
-    wanted: dict[str, Any],
-    *,
-    each: str,
-    start: str | None,
-    end: str | None,
-    order: Order,
-    limit: int | None,
-) -> Findings:
-    now = log_time(log)
-    selector = Selector.parse(now=now, **wanted)
-    reach = reach_between(log, start, end, now=now)
-    with progress("reading the log") as told:
-        if each == "attempt":
-            return find_attempts(log, selector, reach, limit=limit, progress=told)
-        return find(log, selector, reach, order=order, limit=limit, progress=told)
+class _Asking(Struct, frozen=True):
+    """What is asked of a log, as it was written."""
+
+    log: EventLog
+    wanted: dict[str, Any]
+    each: str
+    start: str | None
+    end: str | None
+
+    def find(self, order: Order, limit: int | None) -> Findings:
+        """What is meant."""
+        selector, reach = self._read()
+        with progress("reading the log") as told:
+            if self.each == "attempt":
+                return find_attempts(self.log, selector, reach, limit=limit, progress=told)
+            return find(self.log, selector, reach, order=order, limit=limit, progress=told)
+
+    def groups(self, by: GroupBy) -> tuple[list[tuple[str, int]], Findings]:
+        """How many are meant that share something."""
+        if self.each == "attempt":
+            answer = self.find("number", None)
+            return group(answer.found, by), answer
+        selector, reach = self._read()
+        with progress("reading the log") as told:
+            return find_groups(self.log, selector, reach, by, progress=told)
+
+    def _read(self) -> tuple[Selector, Reach]:
+        now = log_time(self.log)
+        selector = Selector.parse(now=now, **self.wanted)
+        return selector, reach_between(self.log, self.start, self.end, now=now)
 
 
 def reach_between(log: EventLog, start: str | None, end: str | None, *, now: int) -> Reach:
@@ -196,8 +223,7 @@ def _say_count(answer: Findings, *, as_json: bool) -> None:
         say(str(answer.count))
 
 
-def _say_groups(answer: Findings, by: GroupBy, *, as_json: bool) -> None:
-    groups = group(answer.found, by)
+def _say_groups(groups: list[tuple[str, int]], by: GroupBy, *, as_json: bool) -> None:
     if not as_json:
         say_list(groups, grouped_listing(by), as_json=False)
         return
