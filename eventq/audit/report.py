@@ -143,4 +143,5 @@ class Report(Struct, frozen=True):
     @property
     def busiest(self) -> list[Minute]:
         """The minutes in which most attempts began, the busiest first."""
-        return sorted(self.minutes, key=lambda each: (-each.started, each.at))[:MOST]
+        busy = [each for each in self.minutes if each.started]
+        return sorted(busy, key=lambda each: (-each.started, each.at))[:MOST]
