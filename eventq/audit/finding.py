@@ -15,8 +15,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from eventq.catalog.orders import GroupBy, Order
-from eventq.catalog.passing import Progress
-from eventq.catalog.passing_attempts import AttemptRecord, attempts_over
+from eventq.catalog.passing import Progress, is_much
+from eventq.catalog.passing_attempts import AttemptRecord, attempts_over, ever
 from eventq.catalog.record import TaskRecord
 from eventq.catalog.search import Source, by_catalog, find_tasks
 from eventq.catalog.selector import Selector, find_instant
@@ -161,11 +161,28 @@ def find_attempts(
     """The attempts that are meant and were over within the reach, the first that ended first.
 
     What a selector says of an error, a node, a wait, a run, a lapse is asked of the attempt itself;
-    its state is what the task became. By a pass over the log; see `find`.
+    its state is what the task became. Where the catalog is at hand, it says which tasks had such
+    attempts, unless they are many; see `find`.
     """
     wanted, point = _within(selector, reach), Point(reach.seq, reach.at)
-    found = list(attempts_over(log, wanted, point, after=reach.after, progress=progress))
-    return _answer(found[:limit], len(found), "log", reach.after, reach)
+    numbers, source = _tasks_with(log, wanted, point)
+    found = list(
+        attempts_over(log, wanted, point, after=reach.after, numbers=numbers, progress=progress)
+    )
+    return _answer(found[:limit], len(found), source, reach.after, reach)
+
+
+def _tasks_with(log: EventLog, wanted: Selector, point: Point) -> tuple[set[int] | None, Source]:
+    """The tasks that have such attempts, by the catalog; None where all are to be looked at."""
+    once = ever(wanted)
+    if once.is_empty:
+        return None, "log"
+    known = by_catalog(
+        log, point, lambda catalog: (catalog.tasks_once(once, point), catalog.begins)
+    )
+    if known is None or known[1] > log.start().seq or is_much(len(known[0]), log, point):
+        return None, "log"
+    return known[0], "catalog"
 
 
 def group(found: Iterable[TaskRecord | AttemptRecord], by: GroupBy) -> list[tuple[str, int]]:

@@ -174,6 +174,10 @@ class Catalog:
         """How many tasks are meant; see `find`."""
         return self._asked_of(lambda queries, point: queries.count(selector, point), at)
 
+    def tasks_once(self, selector: Selector, at: Point | None = None) -> set[int]:
+        """The tasks that at some position were as a selector has it; see `TaskQueries`."""
+        return self._asked_of(lambda queries, point: queries.tasks_once(selector, point), at)
+
     def grouped(
         self, selector: Selector, by: GroupBy, at: Point | None = None
     ) -> dict[str | int, int]:

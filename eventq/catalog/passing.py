@@ -73,7 +73,7 @@ class Passing:
         Those of one task are in their order.
         """
         numbers = self._numbers
-        if numbers is None or len(numbers) * LOOKUP_EVENTS > self._until.seq - self._start:
+        if numbers is None or is_much(len(numbers), self._log, self._until):
             for commit in self._commits(self._start):
                 yield from _events_in(commit, numbers)
             return
@@ -118,6 +118,11 @@ class Passing:
 
     def _commits(self, after: int) -> Iterator[Commit]:
         return sealed_commits(self._log, after=after, until=self._until.seq, told=self._progress)
+
+
+def is_much(count: int, log: EventLog, until: Point) -> bool:
+    """Whether to look up so many tasks takes longer than to read the log."""
+    return count * LOOKUP_EVENTS > until.seq - log.start().seq
 
 
 def pass_over(

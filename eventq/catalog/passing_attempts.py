@@ -77,6 +77,29 @@ def attempts_over(
             yield found
 
 
+def ever(selector: Selector) -> Selector:
+    """What a task looks like at some time that has an attempt which is meant.
+
+    Without what is asked of the attempt in other words than of its task.
+    """
+    if selector.refused or selector.ran_twice:
+        # The outcome comes after the attempt, when all else may be another.
+        return Selector(refused=True)
+    return replace(
+        selector,
+        states=(),
+        # Its number goes down when it is given back, and its task changes after it is over.
+        min_attempts=None,
+        since=None,
+        until=None,
+        ended_after=None,
+        ended_before=None,
+        lapsed=selector.lapsed or None,
+        refused=None,
+        ran_twice=None,
+    )
+
+
 class _Attempts:
     """The attempts that a pass has seen, and what it needs to see more."""
 

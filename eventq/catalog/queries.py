@@ -61,6 +61,23 @@ WHERE past.state IN (SELECT value FROM json_each(:past_codes))
     AND past.fork IN (SELECT value FROM json_each(:forks))
     AND past.from_seq <= :seq AND past.to_seq > :seq
 """
+# How tasks look now, and have looked since they began to change.
+EVER_NOW = """
+SELECT number, key, name, lane, created_at, flow, schedule, since, state, priority, attempts,
+    scheduled_at, ended_at, last_seq, last_at, error, nodes, people, waited, ran, lapses,
+    refused, late, fence, tags_seq
+FROM tasks NOT INDEXED
+WHERE number <= :seq
+"""
+EVER_PAST = """
+SELECT tasks.number, tasks.key, tasks.name, tasks.lane, tasks.created_at, tasks.flow,
+    tasks.schedule, past.from_seq AS since, past.state, past.priority, past.attempts,
+    past.scheduled_at, past.ended_at, past.last_seq, past.last_at, past.error, past.nodes,
+    past.people, past.waited, past.ran, past.lapses, past.refused, past.late, past.fence,
+    past.tags_seq
+FROM past NOT INDEXED CROSS JOIN tasks ON tasks.number = past.task
+WHERE past.from_seq <= :seq
+"""
 # What stands in these is all from here or from `question`: values are always bound.
 ORDERED = "SELECT {} FROM ({}){}"
 CONDITIONED = "SELECT {} FROM ({}) WHERE {}"
@@ -115,6 +132,19 @@ class TaskQueries:
         question = self._question(selector, at)
         parts = self._parts("count(*) AS n", question, at, most=MANY, is_windowed=False)
         return sum(n for (n,) in self._store.rows(" UNION ALL ".join(parts), question.values))
+
+    def tasks_once(self, selector: Selector, at: Point) -> set[int]:
+        """The tasks that at some position up to a point were as a selector has it.
+
+        That is those which have looked so behind an attempt; with an attempt's number, during it.
+        """
+        question = self._question(selector, at)
+        where = " AND ".join(question.conditions) or "1"
+        found: set[int] = set()
+        for source in (EVER_NOW, EVER_PAST):
+            statement = CONDITIONED.format("number", source, where)
+            found.update(number for (number,) in self._store.rows(statement, question.values))
+        return found
 
     def grouped(self, selector: Selector, at: Point, by: GroupBy) -> dict[str | int, int]:
         """How many tasks are meant by what they share; an hour is the number of it since 1970.
