@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from eventq.audit.report import Report
-from eventq.catalog.counting import Times
+from eventq.audit import Reach
+from eventq.audit.reporting import report
 from eventq.cli.views.report import report_pairs, sections
+from tests.driver import memory_log
 from tools.demo_report.page import COMMAND, PAGE, ROOT, block_of, replaced, run_demo
 
-NONE = Times(0, None, None, None)
-COUNTS = 15
-LISTS = 9
-EMPTY = Report(*[0] * COUNTS, NONE, NONE, *[[] for _ in range(LISTS)], 0)  # type: ignore[arg-type]
+EMPTY = report(memory_log(), Reach(0, 0, 0))
 
 
 def parts_of(block: str) -> tuple[list[str], dict[str, str]]:

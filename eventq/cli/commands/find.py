@@ -66,7 +66,7 @@ def _attempts_option(word: str) -> int:
 def _shaping(command: Command) -> Command:
     """The options that say what the answer looks like."""
     for option in (
-        click.option("--count", "counts", is_flag=True, help="Only tell how many there are."),
+        click.option("--count", "counts", is_flag=True, help="Only say how many there are."),
         click.option(
             "--group-by", "by", type=click.Choice(GROUPS), help="Count them by what they share."
         ),
@@ -77,7 +77,10 @@ def _shaping(command: Command) -> Command:
             help=f"Show these: {', '.join(COLUMNS)}.",
         ),
         click.option(
-            "--order", type=click.Choice(sorted(ORDERS)), default="number", help="Of tasks."
+            "--order",
+            type=click.Choice(sorted(ORDERS)),
+            default="number",
+            help="In which order to list tasks.",
         ),
         click.option(
             "--limit",
@@ -106,13 +109,17 @@ Examples:
     default="task",
     help="Find tasks, or each of their attempts that is over.",
 )
-@click.option("--from", "start", metavar="POINT", help="What has changed since then.")
+@click.option("--from", "start", metavar="POINT", help="Only what has changed since then.")
 @click.option("--to", "end", metavar="POINT", help="As it stood then. [default: now]")
-@click.option("--failed-for-good", is_flag=True, help="That have expired after a failure.")
+@click.option("--failed-for-good", is_flag=True, help="Expired after a failure.")
 @click.option(
-    "--attempts", "tried", type=_attempts_option, metavar="N+", help="Tried at least so often."
+    "--attempts",
+    "tried",
+    type=_attempts_option,
+    metavar="N+",
+    help="Tried at least this many times.",
 )
-@click.option("--by", "hand", metavar="NAME", help="As --touched-by.")
+@click.option("--by", "hand", metavar="NAME", help="Same as --touched-by.")
 @selector_options
 @_shaping
 @placed
@@ -134,8 +141,8 @@ def find_command(
 ) -> None:
     """Find tasks and attempts by what happened to them.
 
-    All conditions must hold. A tag's value is compared with the text of a value, and with the JSON
-    of others: bad=true finds "true" and true. Exit code 1 when nothing is found.
+    All conditions must hold. A tag fits if its text is the same, or its JSON for a value that is no
+    text: --tag bad=true finds the text "true" and the value true. Exit code 1: nothing was found.
     """
     wanted = selector_of(given)
     if failed_for_good:
