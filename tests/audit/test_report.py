@@ -86,6 +86,18 @@ def test_a_silent_node_and_its_work_done_twice_are_told() -> None:
     assert (found.lapsed, found.refused) == (1, 1)
 
 
+def test_a_node_is_silent_until_its_next_sign() -> None:
+    """It came back with its outcome before another node had looked."""
+    stage = Stage()
+    number = stage.new()
+    stage.lease("h1")
+    stage.wait("40s")
+    stage.settle(number)
+
+    [silence] = reported(stage).silences
+    assert (silence.since, silence.until) == (BEGIN_US, BEGIN_US + 40 * SECOND_US)
+
+
 def test_the_longest_wait_is_told_with_what_was_leased_meanwhile() -> None:
     """How many leases, and the name that most of them had."""
     stage = Stage()
