@@ -304,13 +304,14 @@ class SnapshotError(EventqError):
 
 
 class AnchorError(EventqError):
-    """An anchor could not be kept, stamped or read; the log is as it was. It is tried again.
+    """An anchor could not be kept, stamped or read; the log is as it was.
 
-    ``problem`` says what went wrong, and where.
+    ``problem`` says what went wrong, and where. It is tried ``again``, unless that cannot help.
     """
 
-    def __init__(self, problem: str) -> None:
+    def __init__(self, problem: str, *, again: bool = True) -> None:
         self.problem = problem
+        self.again = again
         super().__init__(problem)
 
 

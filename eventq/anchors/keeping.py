@@ -39,6 +39,7 @@ EVERY = "a duration of at least 1s, or a number of events, like '1h' or '10000ev
 
 NOT_KEPT = "an anchor could not be kept, and is tried again: %(problem)s"
 NOT_STAMPED = "an anchor could not be stamped, and is tried again: %(problem)s"
+NEVER_STAMPED = "an anchor stays without a time stamp: %(problem)s"
 KEPT_AGAIN = "anchors are kept again: %(place)s"
 LOST = "anchors could not be kept: %(place)s, %(count)d"
 CONTRADICTED = "the log does not hold the last anchor, of %(seq)d: %(problem)s"
@@ -225,10 +226,12 @@ class AnchorKeeper:
         try:
             stamp = ask_stamp(self._plan.stamp_url, anchor)
         except AnchorError as error:
-            self._unstamped = [*self._unstamped, anchor][-MOST_WAITING:]
-            self._again_s = self._clock.monotonic() + AGAIN_S
+            if error.again:
+                self._unstamped = [*self._unstamped, anchor][-MOST_WAITING:]
+                self._again_s = self._clock.monotonic() + AGAIN_S
             if error.problem != self._stamp_problem:
-                logger.warning(NOT_STAMPED, {"problem": error.problem})
+                said = NOT_STAMPED if error.again else NEVER_STAMPED
+                logger.warning(said, {"problem": error.problem})
             self._stamp_problem = error.problem
             return anchor
         self._stamp_problem = None
@@ -241,11 +244,11 @@ class AnchorKeeper:
             waiting, self._unstamped = self._unstamped, []
             for place, anchor in enumerate(waiting):
                 stamped = self._stamped(anchor)
-                if stamped.stamp is None:
+                if self._unstamped:
                     # The server would not answer the others either.
                     self._unstamped = waiting[place:]
                     break
-                late.append(stamped)
+                late += [stamped] if stamped.stamp is not None else []
         for delivery in self._deliveries:
             if not delivery.take([*late, *anchors]):
                 self._again_s = self._clock.monotonic() + AGAIN_S

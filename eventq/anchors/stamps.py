@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 ANSWER_S = 10.0
 # Some certificates and a signature; an answer of more is none.
 ANSWER_BYTES = 64 * 1024
+# How each answer of a time stamp server begins, even one that says no (DER).
+SEQUENCE = b"\x30"
 QUERY = "application/timestamp-query"
 NO_CLIENT = f"time stamps need {INSTALL}"
 
@@ -39,7 +41,11 @@ def check_stamp_url(url: str) -> str:
 
 
 def ask_stamp(url: str, anchor: Anchor, *, timeout_s: float = ANSWER_S) -> str:
-    """The server's answer about the anchor, in base64. Raises AnchorError when there is none."""
+    """The server's answer about the anchor, in base64.
+
+    Raises AnchorError when there is none, or none that can be read. A server that answers in a form
+    that is not read, such as one with unsorted certificates, would answer so again.
+    """
     from rfc3161_client import (  # noqa: PLC0415 - an extra
         HashAlgorithm,
         TimestampRequestBuilder,
@@ -57,7 +63,8 @@ def ask_stamp(url: str, anchor: Anchor, *, timeout_s: float = ANSWER_S) -> str:
     try:
         stamped_at(stamp, anchor)
     except AnchorError as error:
-        raise AnchorError(f"the time stamp server {url}: {error.problem}") from error
+        problem = f"the time stamp server {url}: {error.problem}"
+        raise AnchorError(problem, again=error.again or not data.startswith(SEQUENCE)) from error
     return stamp
 
 
@@ -90,6 +97,9 @@ def stamped_at(stamp: str, anchor: Anchor, roots: list[Certificate] | None = Non
     text = signed_text(anchor)
     try:
         answer = decode_timestamp_response(base64.b64decode(stamp, validate=True))
+    except ValueError as error:
+        raise AnchorError(f"the time stamp cannot be read: {error}", again=False) from None
+    try:
         told = answer.tst_info
         if told.message_imprint.message != sha256(text).digest():
             raise AnchorError("the time stamp is of something else")

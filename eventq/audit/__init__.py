@@ -7,10 +7,10 @@ from eventq.audit.expression.parser import Expression, parse_expression
 from eventq.audit.expression.view import View
 from eventq.audit.finding import (
     Findings,
-    GroupBy,
     Reach,
     find,
     find_attempts,
+    find_groups,
     find_reach,
     group,
 )
@@ -30,7 +30,6 @@ __all__ = [
     "FlowView",
     "Found",
     "Grant",
-    "GroupBy",
     "Held",
     "Load",
     "LogDifference",
@@ -50,6 +49,7 @@ __all__ = [
     "ended_otherwise",
     "find",
     "find_attempts",
+    "find_groups",
     "find_reach",
     "flow_at",
     "group",

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from eventq.catalog.orders import Order
-from eventq.catalog.passing import Progress
-from eventq.catalog.passing_attempts import AttemptRecord, attempts_over
+from eventq.catalog.orders import GroupBy, Order
+from eventq.catalog.passing import Progress, is_much
+from eventq.catalog.passing_attempts import AttemptRecord, attempts_over, ever
 from eventq.catalog.record import Source, TaskRecord
 from eventq.catalog.search import by_catalog, find_tasks
 from eventq.catalog.selector import Selector, find_instant
@@ -25,10 +24,11 @@ from eventq.core.plain import plain
 from eventq.core.task import show_instant
 from eventq.errors import ArgumentError
 from eventq.eventlog.contract import EventLog
-from eventq.replay.points import END, Point, PointLike, find_point, position_at
+from eventq.replay.points import END, Point, PointLike, find_point, instant_before, position_at
 
-GroupBy = Literal["error", "node", "name", "hour"]
 GROUPS: tuple[GroupBy, ...] = ("error", "node", "name", "hour")
+
+HOUR_US = 3_600_000_000
 
 _POSITION = re.compile(r"-?\d{1,19}", re.ASCII)
 
@@ -48,7 +48,7 @@ class Findings(Struct, frozen=True):
 
     found: list[TaskRecord] | list[AttemptRecord]
     count: int
-    """How many were found; more than stand in ``found`` where a limit cut that."""
+    """How many were found; more than stand in ``found`` where a limit cut that, or none do."""
     source: Source
     after: int
     """It is of the events behind this position, and ..."""
@@ -82,7 +82,7 @@ def find_reach(
         if after > until.seq:
             raise ArgumentError("to", end, f"a point behind {after}, where the period begins")
         return Reach(after, until.seq, until.at)
-    since = find_instant(start, "from", now)
+    since = _instant_of(log, start, "from", now)
     if since > until.at:
         began = show_instant(since)
         raise ArgumentError("to", end, f"a point that is not before {began}, the period's begin")
@@ -106,15 +106,54 @@ def find(
     LogCorruptError.
     """
     wanted, point = _within(selector, reach), Point(reach.seq, reach.at)
-    is_part = reach.since is None and reach.after > log.start().seq
+    is_part = _is_part(log, reach)
     cut = None if is_part or limit is None else limit
     most = None if cut is None else cut + 1
-    found = find_tasks(log, wanted, point, order=order, limit=most, progress=progress, path=catalog)
+    after = reach.after if is_part else 0
+    found = find_tasks(
+        log, wanted, point, after=after, order=order, limit=most, progress=progress, path=catalog
+    )
     tasks = [task for task in found.tasks if not is_part or task.last_seq > reach.after]
     count = len(tasks)
     if cut is not None and count > cut:
         count = found.count or _count(log, wanted, point, catalog) or count
     return _answer(tasks[:limit], count, found.source, max(found.since_seq, reach.after), reach)
+
+
+def find_groups(
+    log: EventLog,
+    selector: Selector,
+    reach: Reach,
+    by: GroupBy,
+    *,
+    progress: Progress | None = None,
+    catalog: str | None = None,
+) -> tuple[list[tuple[str, int]], Findings]:
+    """How many of the tasks that `find` gives share an error, node, name or hour; see `group`.
+
+    The catalog counts where it is at hand; the findings name no task then.
+    """
+    wanted, point = _within(selector, reach), Point(reach.seq, reach.at)
+    if not _is_part(log, reach):
+        counted = by_catalog(
+            log,
+            point,
+            lambda known: (
+                known.grouped(wanted, by, point),
+                known.count(wanted, point),
+                max(known.begins, reach.after),
+            ),
+            path=catalog,
+        )
+        if counted is not None:
+            counts, count, after = counted
+            named = {
+                _hour(key * HOUR_US) if type(key) is int else str(key): n
+                for key, n in counts.items()
+            }
+            return _in_order(named, by), _answer([], count, "catalog", after, reach)
+    answer = find(log, selector, reach, progress=progress, catalog=catalog)
+    return group(answer.found, by), answer
 
 
 def find_attempts(
@@ -124,19 +163,35 @@ def find_attempts(
     *,
     limit: int | None = None,
     progress: Progress | None = None,
+    catalog: str | None = None,
 ) -> Findings:
     """The attempts that are meant and were over within the reach, the first that ended first.
 
     What a selector says of an error, a node, a wait, a run, a lapse is asked of the attempt itself;
-    its state is what the task became. By a pass over the log; see `find`.
+    its state is what the task became. Where the catalog is at hand, it says which tasks had such
+    attempts, unless they are many; see `find`.
     """
     wanted, point = _within(selector, reach), Point(reach.seq, reach.at)
-    found = [
-        each
-        for each in attempts_over(log, wanted, point, progress=progress)
-        if each.ended_seq > reach.after
-    ]
-    return _answer(found[:limit], len(found), "log", reach.after, reach)
+    numbers, source = _tasks_with(log, wanted, point, catalog)
+    found = list(
+        attempts_over(log, wanted, point, after=reach.after, numbers=numbers, progress=progress)
+    )
+    return _answer(found[:limit], len(found), source, reach.after, reach)
+
+
+def _tasks_with(
+    log: EventLog, wanted: Selector, point: Point, path: str | None
+) -> tuple[set[int] | None, Source]:
+    """The tasks that have such attempts, by the catalog; None where all are to be looked at."""
+    once = ever(wanted)
+    if once.is_empty:
+        return None, "log"
+    known = by_catalog(
+        log, point, lambda catalog: (catalog.tasks_once(once, point), catalog.begins), path=path
+    )
+    if known is None or known[1] > log.start().seq or is_much(len(known[0]), log, point):
+        return None, "log"
+    return known[0], "catalog"
 
 
 def group(found: Iterable[TaskRecord | AttemptRecord], by: GroupBy) -> list[tuple[str, int]]:
@@ -148,9 +203,18 @@ def group(found: Iterable[TaskRecord | AttemptRecord], by: GroupBy) -> list[tupl
     counts: Counter[str] = Counter()
     for each in found:
         counts.update(keys(each.task if isinstance(each, AttemptRecord) else each))
+    return _in_order(counts, by)
+
+
+def _in_order(counts: Mapping[str, int], by: GroupBy) -> list[tuple[str, int]]:
     if by == "hour":
         return sorted(counts.items())
     return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+
+
+def _is_part(log: EventLog, reach: Reach) -> bool:
+    """Whether what was changed last before a position is left out."""
+    return reach.since is None and reach.after > log.start().seq
 
 
 def _within(selector: Selector, reach: Reach) -> Selector:
@@ -195,8 +259,13 @@ def _is_position(value: PointLike) -> bool:
 def _end_of(log: EventLog, end: PointLike, now: int) -> Point:
     if _is_position(end):
         return find_point(log, end, now=now, argument="to")
-    at = find_instant(end, "to", now)
+    at = _instant_of(log, end, "to", now)
     return Point(position_at(log, at), at)
+
+
+def _instant_of(log: EventLog, value: PointLike, argument: str, now: int) -> int:
+    before = instant_before(log, value, argument) if isinstance(value, str) else None
+    return find_instant(value, argument, now) if before is None else before
 
 
 def _hour(at: int) -> str:

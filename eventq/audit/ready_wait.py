@@ -17,7 +17,10 @@ from eventq.audit.dispatch_rank import (
 from eventq.audit.handling import choice_of, rivals_of
 from eventq.audit.history import Step
 from eventq.audit.phrases import counted
+from eventq.core.audience import audience_of
+from eventq.core.commits import decode_at
 from eventq.core.moves import fold_events
+from eventq.core.queue_events import Joined
 from eventq.eventlog.contract import EventLog
 from eventq.replay.fold import catch_up, commits_of, stored_kind, task_history
 from eventq.replay.points import Point, position_at
@@ -39,6 +42,7 @@ class ReadyWait:
         self._limit = limit
         self.begin = min(_begin(log, step), end)
         self.projection = projection_at(log, Point(self.begin, step.ready_at))
+        self._joined = self._joined_since()
         self.first = self._rank(step.ready_at)
         self._was_ahead = self._ahead(step.ready_at)
         self.leases = 0
@@ -107,7 +111,21 @@ class ReadyWait:
         projection, task = self.projection, self.projection.tasks[self._number]
         if self._worker is None:
             return rivals_of(projection, task, at)
+        if self._joined is not None and self._worker not in projection.members.by_name:
+            return audience_of(self._joined).accepts
         return choice_of(projection, self._worker, task)
+
+    def _joined_since(self) -> Joined | None:
+        """What the node said when it joined, where it did so after the task was ready."""
+        worker = self._worker
+        if worker is None or worker in self.projection.members.by_name:
+            return None
+        for commit in commits_of(self._log, after=self.begin, until=self._end):
+            texts = [text for text in commit.bodies if stored_kind(text) == "joined"]
+            for body in decode_at(commit.first, texts):
+                if isinstance(body, Joined) and body.worker == worker:
+                    return body
+        return None
 
 
 def _begin(log: EventLog, step: Step) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from eventq.core.commits import AnyBody, Unknown
 from eventq.core.durations import SECOND_US
@@ -47,81 +48,66 @@ class Signs:
     def __init__(self) -> None:
         self.nodes: dict[str, NodeCounts] = {}
         self.silences: list[Silence] = []
-        self._holders: dict[int, str] = {}
-        """By the number of the task that it runs."""
+        self._silent: dict[str, int] = {}
+        """Which nodes are silent, with the place of that in the list."""
 
-    def take_over(self, number: int, node: str, ttl_us: int, at: int) -> None:
+    def take_over(self, node: str, ttl_us: int, at: int) -> None:
         """A lease that was live when the period began."""
-        self._sign(node, at).ttl_us = ttl_us
-        self._hold(number, node)
+        counts = self._sign(node, at)
+        counts.ttl_us = ttl_us
+        counts.leases += 1
 
-    def take(self, number: int, at: int, body: AnyBody | Unknown) -> None:
-        """One more event."""
-        if isinstance(body, Leased):
-            counts = self._sign(body.worker, at)
-            counts.started += 1
-            counts.ttl_us = body.ttl_us
-            self._hold(number, body.worker)
-        elif isinstance(body, (Renewed, Joined)):
+    def take(self, at: int, body: AnyBody | Unknown) -> None:
+        """One more event about nodes or the queue."""
+        if isinstance(body, (Renewed, Joined)):
             self._sign(body.worker, at).ttl_us = body.ttl_us
         elif isinstance(body, Left):
             self._sign(body.worker, at).has_left = True
-        elif number in self._holders and body.kind in _ENDING:
-            self._give_back(number, at, body)
+
+    def lease(self, at: int, body: Leased) -> None:
+        """An attempt begins."""
+        counts = self._sign(body.worker, at)
+        counts.started += 1
+        counts.leases += 1
+        counts.ttl_us = body.ttl_us
+
+    def give_back(self, node: str, at: int, body: AnyBody | Unknown) -> None:
+        """An attempt is over."""
+        counts = self.nodes[node]
+        if isinstance(body, Failed) and body.error.type == LAPSED:
+            # Another node says so, when this one has been silent for long enough.
+            counts.lapsed += 1
+            if not counts.has_left:
+                self._fall_silent(counts)
+        elif isinstance(body, (Completed, Failed, Released)):
+            self._sign(node, at)
+        counts.leases -= 1
 
     def end(self, at: int) -> None:
         """The period ends: who should have given a sign by then, and has not, is silent."""
         for counts in self.nodes.values():
             if not counts.has_left and at - counts.last_at > _longest(counts):
-                self._silent(counts, None)
-
-    def _hold(self, number: int, node: str) -> None:
-        self._holders[number] = node
-        self.nodes[node].leases += 1
-
-    def _give_back(self, number: int, at: int, body: AnyBody | Unknown) -> None:
-        node = self._holders.pop(number)
-        counts = self.nodes[node]
-        is_lapse = isinstance(body, Failed) and body.error.type == LAPSED
-        if is_lapse:
-            # Another node says so, when this one has been silent for long enough.
-            counts.lapsed += 1
-            if not counts.has_left:
-                self._silent(counts, None)
-        elif isinstance(body, (Completed, Failed, Released)):
-            self._sign(node, at)
-        counts.leases -= 1
+                self._fall_silent(counts)
 
     def _sign(self, node: str, at: int) -> NodeCounts:
         counts = self.nodes.get(node)
         if counts is None:
             counts = self.nodes[node] = NodeCounts(node, at, at)
-        elif self._is_open(counts):
-            place = self._open_place(counts)
-            self.silences[place] = Silence(node, counts.last_at, at, self.silences[place].leases)
-        elif not counts.has_left and at - counts.last_at > _longest(counts):
-            self._silent(counts, at)
-        counts.last_at, counts.has_left = max(counts.last_at, at), False
+            return counts
+        if at - counts.last_at > counts.ttl_us or self._silent:
+            if not counts.has_left and at - counts.last_at > _longest(counts):
+                self._fall_silent(counts)
+            place = self._silent.pop(node, None)
+            if place is not None:
+                self.silences[place] = replace(self.silences[place], until=at)
+        counts.last_at = max(counts.last_at, at)
+        counts.has_left = False
         return counts
 
-    def _silent(self, counts: NodeCounts, until: int | None) -> None:
-        if not self._is_open(counts):
-            self.silences.append(Silence(counts.node, counts.last_at, until, counts.leases))
-
-    def _is_open(self, counts: NodeCounts) -> bool:
-        """Whether it is known to be silent already."""
-        return self._open_place(counts) >= 0
-
-    def _open_place(self, counts: NodeCounts) -> int:
-        for place in range(len(self.silences) - 1, -1, -1):
-            silence = self.silences[place]
-            if silence.node == counts.node:
-                is_open = silence.until is None and silence.since == counts.last_at
-                return place if is_open else -1
-        return -1
-
-
-_ENDING = frozenset({"completed", "failed", "released", "cancelled"})
+    def _fall_silent(self, counts: NodeCounts) -> None:
+        if counts.node not in self._silent:
+            self._silent[counts.node] = len(self.silences)
+            self.silences.append(Silence(counts.node, counts.last_at, None, counts.leases))
 
 
 def _longest(counts: NodeCounts) -> int:

@@ -24,7 +24,7 @@ from eventq.catalog.counting import (
     SpanCounts,
 )
 from eventq.catalog.filling import Filling, Progress
-from eventq.catalog.orders import Order
+from eventq.catalog.orders import GroupBy, Order
 from eventq.catalog.place import catalog_path, prepare_folder
 from eventq.catalog.queries import TaskQueries
 from eventq.catalog.record import TaskRecord
@@ -173,6 +173,16 @@ class Catalog:
     def count(self, selector: Selector, at: Point | None = None) -> int:
         """How many tasks are meant; see `find`."""
         return self._answer(lambda queries, point: queries.count(selector, point), at)
+
+    def tasks_once(self, selector: Selector, at: Point | None = None) -> set[int]:
+        """The tasks that at some position were as a selector has it; see `TaskQueries`."""
+        return self._answer(lambda queries, point: queries.tasks_once(selector, point), at)
+
+    def grouped(
+        self, selector: Selector, by: GroupBy, at: Point | None = None
+    ) -> dict[str | int, int]:
+        """How many tasks are meant, by what they share; see `TaskQueries.grouped`."""
+        return self._answer(lambda queries, point: queries.grouped(selector, point, by), at)
 
     def minutes(
         self, since: int, until: int, *, by: Span = "minute", name: str | None = None

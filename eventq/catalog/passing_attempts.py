@@ -6,25 +6,22 @@ error, how long it had waited and ran, whether its node died, whether its outcom
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from eventq.catalog.passing import Progress, TaskTrace, folded_told, may_be_meant
+from eventq.catalog.passing import Passing, Progress, TaskTrace
 from eventq.catalog.record import TaskRecord
 from eventq.catalog.selector import Selector
-from eventq.core.commits import AnyBody, Unknown, time_of
+from eventq.core.commits import AnyBody, Unknown
 from eventq.core.events import Cancelled, Expired, Failed, Leased, Refused, Retried
 from eventq.core.moves import ENDS_LEASE
-from eventq.core.projection import Projection
 from eventq.core.task import Task, state_as_of
 from eventq.core.values import LAPSED
-from eventq.errors import LogArchivedError
 from eventq.eventlog.contract import EventLog
 from eventq.replay.attempts import Ending
 from eventq.replay.points import Point
-from eventq.snapshot.starting import projection_at_start
 
 # Their workers may not know, and may still bring an outcome.
 LOSABLE = frozenset({"lapsed", "released", "called off"})
@@ -54,38 +51,64 @@ class _Leased(Struct):
 
 
 def attempts_over(
-    log: EventLog, selector: Selector, until: Point, *, progress: Progress | None = None
+    log: EventLog,
+    selector: Selector,
+    until: Point,
+    *,
+    after: int = 0,
+    numbers: Iterable[int] | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[AttemptRecord]:
     """The attempts that were over at a point and are meant, the first that ended first.
 
-    Raises LogArchivedError for a point before the log begins, LogCorruptError.
+    Only those that were over behind the position ``after``; and of the tasks with these
+    ``numbers``, among which are all that have such attempts, where that is known. Raises
+    LogArchivedError for a point before the log begins, LogCorruptError.
     """
-    start = log.start().seq
-    if until.seq < start:
-        raise LogArchivedError(until.seq, start)
-    projection = projection_at_start(log, until=until.seq) if start else Projection(log.namespace)
-    projection.suspend_indexes()
     # What comes late or is the task's later belongs to attempts that are over by then.
     early = replace(selector, refused=None, ran_twice=None, states=())
-    passing = _Attempts(early)
-    for commit, bodies, after in folded_told(projection, log, until.seq, progress):
-        at = commit.at
-        for place, (number, body) in enumerate(zip(commit.tasks, bodies, strict=True)):
-            if number:
-                seq = commit.first + place
-                passing.take(number, seq, time_of(at, body), body, after[place])
-    for found in passing.over.values():
-        if selector.matches(found.task):
+    looked_for = replace(selector, states=())
+    passing = Passing(log, looked_for, until, after=after, numbers=numbers, progress=progress)
+    attempts = _Attempts(early, log.namespace, passing)
+    for number, seq, at, body in passing.events():
+        attempts.take(number, seq, at, body)
+    for found in sorted(attempts.over.values(), key=lambda each: each.ended_seq):
+        if found.ended_seq > after and selector.matches(found.task):
             yield found
+
+
+def ever(selector: Selector) -> Selector:
+    """What a task looks like at some time that has an attempt which is meant.
+
+    Without what is asked of the attempt in other words than of its task.
+    """
+    if selector.refused or selector.ran_twice:
+        # The outcome comes after the attempt, when all else may be another.
+        return Selector(refused=True)
+    return replace(
+        selector,
+        states=(),
+        # Its number goes down when it is given back, and its task changes after it is over.
+        min_attempts=None,
+        since=None,
+        until=None,
+        ended_after=None,
+        ended_before=None,
+        lapsed=selector.lapsed or None,
+        refused=None,
+        ran_twice=None,
+    )
 
 
 class _Attempts:
     """The attempts that a pass has seen, and what it needs to see more."""
 
-    def __init__(self, early: Selector) -> None:
+    def __init__(self, early: Selector, namespace: str, passing: Passing) -> None:
         self.over: dict[int, AttemptRecord] = {}
         """Those that may be meant, by their fence."""
         self._early = early
+        self._namespace = namespace
+        self._passing = passing
         self._traces: dict[int, TaskTrace] = {}
         self._running: dict[int, _Leased] = {}
         self._lost: dict[int, int] = {}
@@ -93,28 +116,29 @@ class _Attempts:
         self._last: dict[int, int] = {}
         """The fence of the attempt that a task has just failed, until it is said what follows."""
 
-    def take(
-        self, number: int, seq: int, at: int, body: AnyBody | Unknown, after: Task | None
-    ) -> None:
-        """One more event of a task; ``after`` is the task behind it."""
+    def take(self, number: int, seq: int, at: int, body: AnyBody | Unknown) -> None:
+        """One more event of a task."""
+        if type(body) is Refused:
+            # Its task may have ended before it.
+            self._come_late(number, body)
         trace = self._traces.get(number)
         if trace is None:
-            if not may_be_meant(self._early, number, at, body):
+            trace = self._passing.trace_of(number, at, body)
+            if trace is None:
                 return
-            trace = self._traces[number] = TaskTrace()
-        trace.take(seq, at, body, after)
+            self._traces[number] = trace
+        trace.take(self._namespace, number, seq, at, body)
         if type(body) is Leased:
             self._running[number] = _Leased(body.attempt, seq, body.worker, at)
             if number in self._lost:
                 self._lease_again(number, seq)
         elif body.kind in ENDS_LEASE and number in self._running:
             self._end(number, seq, at, body, trace)
-        elif type(body) is Refused:
-            self._come_late(number, body)
         elif isinstance(body, (Retried, Expired, Cancelled)):
-            self._follow(number, body, after, at)
-        if after is None or trace.is_done:
-            self._traces.pop(number, None)
+            self._follow(number, body, trace.task, at)
+        if trace.is_done:
+            # It never comes back.
+            del self._traces[number]
 
     def _end(
         self, number: int, seq: int, at: int, body: AnyBody | Unknown, trace: TaskTrace

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from eventq.catalog.forks import forks_around
-from eventq.catalog.orders import BEHIND, ORDERS, Order
+from eventq.catalog.orders import BEHIND, ORDERS, GroupBy, Order
 from eventq.catalog.question import Question
 from eventq.catalog.record import TaskRecord, has_run_twice
 from eventq.catalog.schema import FINAL, SCHEDULED, STATES
@@ -61,9 +61,33 @@ WHERE past.state IN (SELECT value FROM json_each(:past_codes))
     AND past.fork IN (SELECT value FROM json_each(:forks))
     AND past.from_seq <= :seq AND past.to_seq > :seq
 """
+# How tasks look now, and have looked since they began to change.
+EVER_NOW = """
+SELECT number, key, name, lane, created_at, flow, schedule, since, state, priority, attempts,
+    scheduled_at, ended_at, last_seq, last_at, error, nodes, people, waited, ran, lapses,
+    refused, late, fence, tags_seq
+FROM tasks NOT INDEXED
+WHERE number <= :seq
+"""
+EVER_PAST = """
+SELECT tasks.number, tasks.key, tasks.name, tasks.lane, tasks.created_at, tasks.flow,
+    tasks.schedule, past.from_seq AS since, past.state, past.priority, past.attempts,
+    past.scheduled_at, past.ended_at, past.last_seq, past.last_at, past.error, past.nodes,
+    past.people, past.waited, past.ran, past.lapses, past.refused, past.late, past.fence,
+    past.tags_seq
+FROM past NOT INDEXED CROSS JOIN tasks ON tasks.number = past.task
+WHERE past.from_seq <= :seq
+"""
 # What stands in these is all from here or from `question`: values are always bound.
 ORDERED = "SELECT {} FROM ({}){}"
 CONDITIONED = "SELECT {} FROM ({}) WHERE {}"
+# What tasks are counted by, as columns.
+GROUPED: dict[GroupBy, str] = {
+    "error": "error",
+    "node": "nodes",
+    "name": "name",
+    "hour": "(last_at + :base) / 3600000000",
+}
 # So many tasks at most are found by an index and then asked one by one. More are quicker gone
 # through in the order of a short list; for a long one, in that of the file.
 FEW, MANY, WINDOW = 20_000, 200_000, 20_000
@@ -108,6 +132,48 @@ class TaskQueries:
         question = self._question(selector, at)
         parts = self._parts("count(*) AS n", question, at, most=MANY, is_windowed=False)
         return sum(n for (n,) in self._store.rows(" UNION ALL ".join(parts), question.values))
+
+    def tasks_once(self, selector: Selector, at: Point) -> set[int]:
+        """The tasks that at some position up to a point were as a selector has it.
+
+        That is those which have looked so behind an attempt; with an attempt's number, during it.
+        """
+        question = self._question(selector, at)
+        where = " AND ".join(question.conditions) or "1"
+        found: set[int] = set()
+        for source in (EVER_NOW, EVER_PAST):
+            statement = CONDITIONED.format("number", source, where)
+            found.update(number for (number,) in self._store.rows(statement, question.values))
+        return found
+
+    def grouped(self, selector: Selector, at: Point, by: GroupBy) -> dict[str | int, int]:
+        """How many tasks are meant by what they share; an hour is the number of it since 1970.
+
+        A task is of each node that has leased it. What has none is under a hyphen.
+        """
+        question = self._question(selector, at)
+        question.values["base"] = self._base
+        parts = self._parts(
+            f"{GROUPED[by]} AS part, count(*) AS n", question, at, most=MANY, is_windowed=False
+        )
+        statement = " UNION ALL ".join(f"{part} GROUP BY part" for part in parts)
+        found: dict[str | int, int] = {}
+        for part, n in self._store.rows(statement, question.values):
+            for key in self._keys_of(by, part):
+                found[key] = found.get(key, 0) + n
+        return found
+
+    def _keys_of(self, by: GroupBy, part: int | None) -> list[str] | list[int]:
+        """Under what the tasks with this value are counted."""
+        words = self._store.words
+        if part is None:
+            return ["-"]
+        if by == "hour":
+            return [part]
+        if by == "error":
+            return [words.error_of(part)[0]]
+        text = words.text_of(part)
+        return msgspec.json.decode(text, type=list[str]) if by == "node" else [text]
 
     def forks(self, seq: int) -> list[int]:
         """Under which numbers the looks at a position are filed."""

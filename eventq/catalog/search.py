@@ -90,6 +90,7 @@ def find_tasks(
     selector: Selector,
     at: Point,
     *,
+    after: int = 0,
     order: Order = "number",
     limit: int | None = None,
     progress: Progress | None = None,
@@ -97,7 +98,8 @@ def find_tasks(
 ) -> FoundTasks:
     """The tasks that a selector means at a point, from the catalog where it is at hand.
 
-    ``progress`` is told how far a pass over the log has come; ``path``: see `by_catalog`.
+    A pass over the log leaves out those that have not changed behind the position ``after``;
+    ``progress`` is told how far it has come. ``path``: see `by_catalog`.
 
     Raises LogArchivedError for a point before the log begins.
     """
@@ -109,7 +111,7 @@ def find_tasks(
     answer = by_catalog(log, at, ask, path=path)
     if answer is not None:
         return answer
-    records = list(pass_over(log, selector, at, progress=progress))
+    records = list(pass_over(log, selector, at, after=after, progress=progress))
     if order != "number":
         records.sort(key=_NEWEST[order], reverse=True)
     return FoundTasks(records[:limit], "log", log.start().seq, at.seq, len(records))

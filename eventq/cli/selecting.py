@@ -17,28 +17,28 @@ Command = Callable[..., Any]
 
 # Options that take one word, with the names of the library's.
 _WORDS = (
-    ("--error", "error", "TYPE", "Whose last error is of this type, or like '*Timeout*'."),
-    ("--message", "message", "TEXT", "With this text in the last error's message."),
-    ("--place", "raised_at", "TEXT", "With this text in the place where it was raised."),
-    ("--text", "text", "WORDS", "With all of these words in the tags."),
-    ("--node", "node", "NODE", "That this node has leased, or one like 'host-a-*'."),
-    ("--schedule", "schedule", "NAME", "That this schedule made."),
-    ("--touched-by", "touched_by", "NAME", "To which this person has done something."),
-    ("--waited", "waited", "DURATION", "Whose last attempt had waited at least so long."),
-    ("--ran", "ran", "DURATION", "Whose last attempt ran at least so long."),
+    ("--error", "error", "TYPE", "The last error is of this type, or one like '*Timeout*'."),
+    ("--message", "message", "TEXT", "The last error's message has this text."),
+    ("--place", "raised_at", "TEXT", "The last error was raised at a place with this text."),
+    ("--text", "text", "WORDS", "The tags have all of these words."),
+    ("--node", "node", "NODE", "Leased by this node, or one like 'host-a-*'."),
+    ("--schedule", "schedule", "NAME", "Made by this schedule."),
+    ("--touched-by", "touched_by", "NAME", "Changed by this person."),
+    ("--waited", "waited", "DURATION", "The last attempt waited at least this long."),
+    ("--ran", "ran", "DURATION", "The last attempt ran at least this long."),
 )
 _INSTANTS = (
-    ("--since", "since", "That have changed last since then."),
-    ("--until", "until", "That have changed last before then."),
-    ("--created-after", "created_after", "That were created since then."),
-    ("--created-before", "created_before", "That were created before then."),
-    ("--ended-after", "ended_after", "That have ended since then."),
-    ("--ended-before", "ended_before", "That have ended before then."),
+    ("--since", "since", "The last change came at this instant or later."),
+    ("--until", "until", "The last change came before this instant."),
+    ("--created-after", "created_after", "Created at this instant or later."),
+    ("--created-before", "created_before", "Created before this instant."),
+    ("--ended-after", "ended_after", "Ended at this instant or later."),
+    ("--ended-before", "ended_before", "Ended before this instant."),
 )
 _FLAGS = (
-    ("--lapsed/--not-lapsed", "lapsed", "Of which an attempt died with its node."),
-    ("--refused/--not-refused", "refused", "Of which an outcome came too late."),
-    ("--ran-twice/--not-ran-twice", "ran_twice", "Whose work ran twice."),
+    ("--lapsed/--not-lapsed", "lapsed", "An attempt was lost because its node died, or none was."),
+    ("--refused/--not-refused", "refused", "An outcome came too late, or none did."),
+    ("--ran-twice/--not-ran-twice", "ran_twice", "The work ran twice, or did not."),
 )
 
 
@@ -53,8 +53,10 @@ def selector_options(command: Command) -> Command:
     for name, option, metavar, text in reversed(_WORDS):
         command = click.option(name, option, metavar=metavar, help=text)(command)
     for each in (
-        click.option("--min-attempts", type=int, metavar="N", help="Tried at least so often."),
-        click.option("--flow", type=int, metavar="NUMBER", help="Of this flow."),
+        click.option(
+            "--min-attempts", type=int, metavar="N", help="Tried at least this many times."
+        ),
+        click.option("--flow", type=int, metavar="NUMBER", help="In this flow."),
         click.option("--key", "keys", multiple=True, metavar="KEY", help="With this key."),
         tags_option("With this tag."),
         click.option("--lane", "lanes", multiple=True, metavar="LANE", help="In this lane."),

@@ -7,7 +7,7 @@ from itertools import islice
 
 from msgspec.structs import replace
 
-from eventq.core.commits import AnyBody, Commit, Event, Unknown, decode_at, events_of
+from eventq.core.commits import Commit, Event, decode_at, events_of
 from eventq.core.events import Created, Retried
 from eventq.core.moves import fold_events, fold_history, reopen
 from eventq.core.projection import Projection
@@ -105,17 +105,6 @@ def folded(
         part = _part(projection, commit, until)
         if part is not None:
             yield part, projection.apply(part)
-
-
-def folded_bodies(
-    projection: Projection, log: EventLog, *, until: int
-) -> Iterator[tuple[Commit, list[AnyBody | Unknown], list[Task | None]]]:
-    """As `folded`, with the bodies of each commit, which are decoded once."""
-    for commit in commits_of(log, after=projection.seq, until=until):
-        part = _part(projection, commit, until)
-        if part is not None:
-            bodies = decode_at(part.first, part.bodies)
-            yield part, bodies, projection.apply(part, bodies=bodies)
 
 
 def commits_of(log: EventLog, *, after: int, until: int | None = None) -> Iterator[Commit]:

@@ -22,13 +22,15 @@ from eventq.replay.instants import read_instant
 
 EXPECTED = (
     "a position like 1041, an instant like 2030-01-31T12:00:00Z or 2030-01-31, a time ago "
-    "like -2h, a number of events before the end like -500, or end"
+    "like -2h, a time before an event like 1041-2s, a number of events before the end like -500, "
+    "or end"
 )
 END = "end"
 
 PointLike = int | str | datetime | timedelta
 
 _NUMBER = re.compile(r"-?\d{1,19}", re.ASCII)
+_BEFORE = re.compile(r"(\d{1,19})-(\d+[a-z].*)", re.ASCII)
 _NO_EVENT_BACK = re.compile(r"-0{1,19}")
 
 
@@ -45,7 +47,8 @@ def find_point(log: EventLog, value: PointLike, *, now: int, argument: str = "po
     A number is a position, 0 standing before the first event; a negative number counts events
     back from the end. An aware datetime, or ISO 8601 text, is that instant; what text leaves out is
     this host's zone and today: see `read_instant`. A timedelta, or text like ``"-2h"``, is that
-    long before now. ``"end"`` is now. Raises ArgumentError for anything else, and for a point
+    long before now, and text like ``"1041-2s"`` that long before the event at the position.
+    ``"end"`` is now. Raises ArgumentError for anything else, and for a point
     before the first event or after the last, as far as the log can tell: an instant that is yet to
     come has no state.
     """
@@ -56,6 +59,9 @@ def find_point(log: EventLog, value: PointLike, *, now: int, argument: str = "po
             return Point(head.seq, max(_at_position(log, head.seq, argument).at, now))
         if _NO_EVENT_BACK.fullmatch(found):
             return _at_position(log, log.head().seq, argument)
+        at = instant_before(log, found, argument)
+        if at is not None:
+            return _at_instant(log, at, found, now, argument)
         found = _read(found, argument, now)
     if type(found) is int:
         return _at_position(log, found, argument)
@@ -68,10 +74,22 @@ def find_point(log: EventLog, value: PointLike, *, now: int, argument: str = "po
     return _at_instant(log, at, str(value), now, argument)
 
 
+def instant_before(log: EventLog, text: str, argument: str) -> int | None:
+    """The instant that a text like ``1041-2s`` means; None for another text."""
+    match = _BEFORE.fullmatch(text)
+    if match is None:
+        return None
+    return _at_position(log, int(match[1]), argument).at - parse_duration(match[2], argument)
+
+
 def is_point(text: str) -> bool:
     """Whether the text has the form of a point; a log may still have nothing there."""
     try:
-        return text == END or _read(text, "point", 0) is not None
+        return (
+            text == END
+            or _BEFORE.fullmatch(text) is not None
+            or _read(text, "point", 0) is not None
+        )
     except ArgumentError:
         return False
 

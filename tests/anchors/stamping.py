@@ -70,11 +70,12 @@ def make_authority(folder: Path) -> Path:
 
 
 class StampServer:
-    """Answers time stamp queries; while ``away`` it answers 503."""
+    """Answers time stamp queries; while ``away`` it answers 503, or else with ``other``, if any."""
 
     def __init__(self, authority: Path) -> None:
         self.away = False
         self.asked = 0
+        self.other: bytes | None = None
         outer = self
 
         class Answer(BaseHTTPRequestHandler):
@@ -89,7 +90,7 @@ class StampServer:
                     self.send_error(503)
                     return
                 config = ("-config", str(authority / "stamper.cnf"))
-                data = openssl("ts", "-reply", "-queryfile", str(query), *config)
+                data = outer.other or openssl("ts", "-reply", "-queryfile", str(query), *config)
                 self.send_response(200)
                 self.send_header("Content-Type", "application/timestamp-reply")
                 self.send_header("Content-Length", str(len(data)))

@@ -197,6 +197,27 @@ def test_a_stamp_that_was_late_comes_with_a_line_of_its_own(
     assert keeper.waiting == 0
 
 
+@pytest.mark.parametrize("other, asked", [(b"\x30\x03\x02\x01\x00", 1), (b"<html>", 2)])
+def test_an_answer_that_is_never_read_is_not_asked_for_again(
+    tmp_path: Path,
+    hands: HandClock,
+    made: Make,
+    stamping: StampServer,
+    *,
+    other: bytes,
+    asked: int,
+) -> None:
+    """Of a time stamp server; what is not even the answer of one is."""
+    stamping.other = other
+    keeper = made(to_file=tmp_path / "a.anchors", stamp_url=stamping.url)
+    keeper.step()
+    hands.now_s = 31
+    keeper.step()
+
+    assert stamping.asked == asked
+    assert keeper.waiting == asked - 1
+
+
 def test_a_log_that_was_changed_is_told_before_the_next_anchor(
     tmp_path: Path, hands: HandClock, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -58,3 +58,26 @@ def test_a_cut_keeps_what_open_tasks_come_after(kind: str, tmp_path: Path) -> No
         assert sorted(map(str, seen)) == ["('A', None)", "('held', None)", "('last', None)"]
         verdict = verify(queue.log, base=base_at_start(queue.log))
         assert verdict.findings == ()
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+def test_a_flow_that_ended_between_two_cuts_is_known_as_it_ended(kind: str, tmp_path: Path) -> None:
+    """By the key of the flow, its first task is found as the last cut left it."""
+    url = "memory://" if kind == "memory" else f"sqlite:///{tmp_path}/q.db"
+    folder = tmp_path / "archive"
+    with Queue(url) as queue:
+        with queue.flow("night") as flow:
+            flow.new({"n": 1})
+        [first] = queue.tasks()
+        cut(queue, folder)
+        queue.run(lambda _ctx, _task: None, until="idle", signals=False)
+        cut(queue, folder)
+
+        known = queue.get(first.key)
+        assert known is not None
+        assert known.state is eventq.TaskState.COMPLETED
+        with pytest.raises(eventq.NotAllowedError):
+            queue.retry(first.key)
+        with pytest.raises(eventq.FlowExistsError), queue.flow("night") as again:
+            again.new({"n": 1})
+        assert verify(queue.log, base=base_at_start(queue.log)).findings == ()

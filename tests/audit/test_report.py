@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 
 from eventq.audit.finding import Reach, find_reach
-from eventq.audit.report import Report, report
+from eventq.audit.report import Report
+from eventq.audit.reporting import report
 from eventq.core.durations import SECOND_US
 from eventq.errors import ArgumentError
 from eventq.eventlog import EventLog
 from eventq.replay.attempts import past_attempts
+from eventq.replay.fold import task_of
 from eventq.replay.instants import in_us
 from tests.catalog.test_counting import log_of
 from tests.catalog.test_passing_attempts import histories_of
@@ -84,6 +86,18 @@ def test_a_silent_node_and_its_work_done_twice_are_told() -> None:
     assert (found.lapsed, found.refused) == (1, 1)
 
 
+def test_a_node_is_silent_until_its_next_sign() -> None:
+    """It came back with its outcome before another node had looked."""
+    stage = Stage()
+    number = stage.new()
+    stage.lease("h1")
+    stage.wait("40s")
+    stage.settle(number)
+
+    [silence] = reported(stage).silences
+    assert (silence.since, silence.until) == (BEGIN_US, BEGIN_US + 40 * SECOND_US)
+
+
 def test_the_longest_wait_is_told_with_what_was_leased_meanwhile() -> None:
     """How many leases, and the name that most of them had."""
     stage = Stage()
@@ -98,6 +112,23 @@ def test_the_longest_wait_is_told_with_what_was_leased_meanwhile() -> None:
     [wait, *_] = reported(stage).waits
     assert (wait.key, wait.waited_us) == (str(slow), 30 * SECOND_US)
     assert (wait.leases, wait.most_of, wait.most_leases) == (3, "-", 3)
+
+
+def test_a_wait_begins_when_the_task_might_have_run() -> None:
+    """Again: at the instant of its retry, not at that of its failure."""
+    stage = Stage()
+    number = stage.new()
+    stage.lease()
+    stage.settle(number, "failed")
+    failed = task_of(stage.log, number)
+    assert failed is not None
+    due_at = failed.scheduled_at_us
+    stage.wait("1m")
+    stage.lease("h2")
+
+    [wait, *_] = reported(stage).waits
+    assert due_at > BEGIN_US
+    assert (wait.ready_at, wait.waited_us) == (due_at, stage.now - due_at)
 
 
 def test_what_a_person_did_is_told() -> None:

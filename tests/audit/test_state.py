@@ -156,3 +156,17 @@ def test_an_empty_log_has_a_state() -> None:
     found = state_at(stage.log, Point(0, BEGIN_US))
 
     assert (found.total, found.ready, found.leases) == (0, [], [])
+
+
+def test_a_point_may_be_so_long_before_an_event() -> None:
+    """The instant of the event counts, not now; and nothing is before the first one."""
+    stage = Stage()
+    stage.new()
+    stage.wait("10s")
+    second = stage.new()
+
+    found = find_point(stage.log, f"{second}-2s", now=stage.now + 10**9)
+
+    assert (found.seq, found.at) == (1, stage.now - 2_000_000)
+    with pytest.raises(ArgumentError, match="the first event's"):
+        find_point(stage.log, "1-2s", now=stage.now)

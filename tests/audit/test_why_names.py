@@ -205,3 +205,16 @@ def test_a_snooze_is_why_a_task_is_scheduled() -> None:
     [cause] = ask(log).notes
 
     assert cause.startswith("because of released at 3: put off for 1m by the worker on anna")
+
+
+def test_who_was_ahead_is_told_of_a_node_that_joined_later() -> None:
+    """By what the node that took the task chooses among, though it came when all were ready."""
+    mail = Created(PLAIN, name="mail", priority=-1)
+    ocr = Created(PLAIN, name="docs.ocr")
+    joined = Joined("bob", 30, 2, "1", names=("*",))
+    leases = [(1, Leased(1, "bob", 30)), (2, Leased(1, "bob", 30))]
+    log = told([(NEW, ocr)], [(NEW, mail)], [(NODE, joined), *leases])
+
+    answer = ask(log, "2")
+
+    assert any("1 task was ahead: 1 by higher priority" in note for note in answer.notes)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 
-from eventq.catalog.passing_attempts import attempts_over
+from eventq.catalog.catalog import Catalog
+from eventq.catalog.passing_attempts import attempts_over, ever
 from eventq.catalog.record import TaskRecord
 from eventq.catalog.selector import Selector
 from eventq.core.commits import Event
@@ -79,6 +83,30 @@ def test_conditions_are_asked_of_the_attempt_itself(log: EventLog) -> None:
     ):
         wanted = [each for each in everything if selector.matches(each.task)]
         assert list(attempts_over(log, selector, point)) == wanted
+
+
+def test_the_catalog_names_all_tasks_that_have_such_attempts(log: EventLog, tmp_path: Path) -> None:
+    """So that a look at these finds what a pass finds, at the end and before."""
+    head = log.head()
+    with closing(Catalog.open(log, tmp_path / "a.catalog")) as catalog:
+        catalog.catch_up()
+        for seq in (head.seq, head.seq // 2):
+            point = Point(seq, log.read(after=seq - 1, limit=1)[0].at)
+            everything = list(attempts_over(log, EVERYTHING, point))
+            some = everything[len(everything) // 2]
+            for selector in (
+                Selector(lapsed=True),
+                Selector(lapsed=False, error="*"),
+                Selector(refused=True, ran_us=1),
+                Selector(ran_twice=True),
+                Selector(min_attempts=2, waited_us=1),
+                Selector(states=("expired",), ran_us=1_000),
+                Selector(node=some.node, error="OSError"),
+                Selector(names=(some.task.name or "none",), ended_before=some.ended_at),
+            ):
+                numbers = catalog.tasks_once(ever(selector), point)
+                found = list(attempts_over(log, selector, point, numbers=numbers))
+                assert found == list(attempts_over(log, selector, point)), selector
 
 
 def test_what_came_late_ran_twice_where_there_was_another_attempt(log: EventLog) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -11,8 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from eventq.audit.finding import group
 from eventq.catalog.catalog import Catalog
-from eventq.catalog.orders import Order
+from eventq.catalog.orders import GroupBy, Order
 from eventq.catalog.passing import pass_over
 from eventq.catalog.record import TaskRecord
 from eventq.catalog.selector import Selector
@@ -90,6 +92,36 @@ def test_each_condition_alone_means_the_same(known: Known) -> None:
             assert known.catalog.find(selector, point) == expected, (selector, point)
 
 
+@pytest.mark.parametrize("lookup_events", [0, 1_000_000])
+def test_a_pass_leaves_out_none_that_is_meant(
+    known: Known, lookup_events: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether what its first look leaves is looked up by the index, or passed over."""
+    monkeypatch.setattr("eventq.catalog.passing.LOOKUP_EVENTS", lookup_events)
+    some = known.all[:: len(known.all) // 4]
+    asked = [Selector(states=(state,)) for state in STATES]
+    asked += [Selector(lapsed=True), Selector(refused=True), Selector(ran_twice=True)]
+    asked += [Selector(min_attempts=2), Selector(ran_us=1_000_000), Selector(waited_us=1_000)]
+    asked += [Selector(error="*"), Selector(message="e"), Selector(by="*"), Selector(node="*1*")]
+    for each in some:
+        asked += [
+            Selector(since=each.last_at),
+            Selector(created_after=each.created_at, node=(*each.nodes, "none")[0]),
+            Selector(ended_after=each.last_at, error=each.error_type),
+            Selector(keys=(each.key,)),
+            Selector(names=(each.name or "none",), lanes=(each.lane,)),
+            Selector(tags=dict(list(msgspec.json.decode(each.tags_json).items())[:1])),
+        ]
+    log = known.catalog.log
+    for selector in asked:
+        for point, records in zip(known.points[:2], known.records, strict=False):
+            expected = [record for record in records if selector.matches(record)]
+            assert list(pass_over(log, selector, point)) == expected, (selector, point)
+            after = point.seq // 2
+            later = [record for record in expected if record.last_seq > after]
+            assert list(pass_over(log, selector, point, after=after)) == later, selector
+
+
 @given(data=st.data())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_selector_means_the_same_in_the_catalog(known: Known, data: st.DataObject) -> None:
@@ -107,6 +139,9 @@ def test_a_selector_means_the_same_in_the_catalog(known: Known, data: st.DataObj
     pairs = [(record.number, record.last_seq) for record in expected]
     assert known.catalog.numbers(selector, point) == pairs
     assert known.catalog.count(selector, point) == len(expected)
+    by: GroupBy = data.draw(st.sampled_from(["error", "node", "name", "hour"]))
+    counts = known.catalog.grouped(selector, by, point)
+    assert {_shown(key): n for key, n in counts.items()} == dict(group(expected, by))
     assert list(pass_over(known.catalog.log, selector, point)) == expected
 
 
@@ -123,6 +158,13 @@ def test_pages_follow_each_other(known: Known, order: Order) -> None:
         pages += page
 
     assert pages == whole
+
+
+def _shown(key: str | int) -> str:
+    """A key of groups as `group` shows it."""
+    if isinstance(key, str):
+        return key
+    return f"{datetime.fromtimestamp(3_600 * key, UTC):%Y-%m-%dT%H:00Z}"
 
 
 def _after(record: TaskRecord, order: Order) -> int:

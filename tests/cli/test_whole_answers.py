@@ -54,7 +54,7 @@ def test_stats_tells_the_first_and_the_last_instant(busy: Cli) -> None:
     row = busy.row("stats")
 
     assert (row["first_at"], row["last_at"]) == (events[0]["at"], events[-1]["at"])
-    assert "first event\t" in busy.ok("stats")
+    assert "log begins\t" in busy.ok("stats")
 
 
 def test_a_terminal_has_titles_and_lines_that_fit(busy: Cli) -> None:

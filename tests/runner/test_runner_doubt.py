@@ -119,4 +119,4 @@ def test_a_lease_in_doubt_is_given_back_by_a_run_that_stops() -> None:
         check_log(log)
 
         assert kinds(queue, "k") == ["created", "leased", "released"]
-        assert queue.get("k").state is TaskState.READY
+        assert [task.state for task in queue.tasks()] == [TaskState.READY]

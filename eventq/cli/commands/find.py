@@ -9,10 +9,19 @@ from collections.abc import Callable
 from typing import Any
 
 import click
+from msgspec import Struct
 
-from eventq.audit import Findings, GroupBy, Reach, find, find_attempts, find_reach, group
+from eventq.audit import (
+    Findings,
+    Reach,
+    find,
+    find_attempts,
+    find_groups,
+    find_reach,
+    group,
+)
 from eventq.audit.finding import GROUPS
-from eventq.catalog.orders import ORDERS, Order
+from eventq.catalog.orders import ORDERS, GroupBy, Order
 from eventq.catalog.selector import Selector
 from eventq.cli.ending import end_with_finding
 from eventq.cli.instants import local_instant
@@ -58,7 +67,7 @@ def _attempts_option(word: str) -> int:
 def _shaping(command: Command) -> Command:
     """The options that say what the answer looks like."""
     for option in (
-        click.option("--count", "counts", is_flag=True, help="Only tell how many there are."),
+        click.option("--count", "counts", is_flag=True, help="Only say how many there are."),
         click.option(
             "--group-by", "by", type=click.Choice(GROUPS), help="Count them by what they share."
         ),
@@ -69,7 +78,10 @@ def _shaping(command: Command) -> Command:
             help=f"Show these: {', '.join(COLUMNS)}.",
         ),
         click.option(
-            "--order", type=click.Choice(sorted(ORDERS)), default="number", help="Of tasks."
+            "--order",
+            type=click.Choice(sorted(ORDERS)),
+            default="number",
+            help="In which order to list tasks.",
         ),
         click.option(
             "--limit",
@@ -98,13 +110,17 @@ Examples:
     default="task",
     help="Find tasks, or each of their attempts that is over.",
 )
-@click.option("--from", "start", metavar="POINT", help="What has changed since then.")
+@click.option("--from", "start", metavar="POINT", help="Only what has changed since then.")
 @click.option("--to", "end", metavar="POINT", help="As it stood then. [default: now]")
-@click.option("--failed-for-good", is_flag=True, help="That have expired after a failure.")
+@click.option("--failed-for-good", is_flag=True, help="Expired after a failure.")
 @click.option(
-    "--attempts", "tried", type=_attempts_option, metavar="N+", help="Tried at least so often."
+    "--attempts",
+    "tried",
+    type=_attempts_option,
+    metavar="N+",
+    help="Tried at least this many times.",
 )
-@click.option("--by", "hand", metavar="NAME", help="As --touched-by.")
+@click.option("--by", "hand", metavar="NAME", help="Same as --touched-by.")
 @catalog_option
 @selector_options
 @_shaping
@@ -127,8 +143,8 @@ def find_command(
 ) -> None:
     """Find tasks and attempts by what happened to them.
 
-    All conditions must hold. A tag's value is compared with the text of a value, and with the JSON
-    of others: bad=true finds "true" and true. Exit code 1 when nothing is found.
+    All conditions must hold. A tag fits if its text is the same, or its JSON for a value that is no
+    text: --tag bad=true finds the text "true" and the value true. Exit code 1: nothing was found.
     """
     wanted = selector_of(given)
     if failed_for_good:
@@ -138,28 +154,26 @@ def find_command(
     if hand is not None:
         wanted["by"] = hand
     _check_columns(columns, each)
-    most = None if counts or by is not None else limit
+    most = 0 if counts else limit
     with place.open_log() as log:
-        now = log_time(log)
-        reach = reach_between(log, start, end, now=now)
-        selector = Selector.parse(now=now, **wanted)
-        answer = _look(
-            log, selector, reach, each=each, order=order, limit=most, catalog=place.catalog
-        )
+        asking = _Asking(log, wanted, each, start, end, place.catalog)
+        groups: list[tuple[str, int]] = []
+        if by is not None:
+            groups, answer = asking.groups(by)
+        else:
+            answer = asking.find(order, most)
         note_if_empty(log)
     if counts:
         _say_count(answer, as_json=place.as_json)
     elif by is not None:
-        _say_groups(answer, by, as_json=place.as_json)
-    elif place.as_json:
-        for found in answer.found:
-            say_json({**json_fields(found), "source": answer.source})
+        _say_groups(groups, by, as_json=place.as_json)
     else:
-        usual = OF_TASKS if each == "task" else OF_ATTEMPTS
-        say_list(answer.found, listing(columns or usual), as_json=False)
+        _say_found(
+            answer, columns or (OF_TASKS if each == "task" else OF_ATTEMPTS), as_json=place.as_json
+        )
     flush()
     note(found_words(answer, each))
-    if answer.is_cut:
+    if answer.is_cut and not counts and by is None:
         note(f"these are the first {len(answer.found)} of {answer.count}; see --limit")
     if not answer.count:
         end_with_finding()
@@ -171,20 +185,47 @@ def _check_columns(columns: list[str] | None, each: str) -> None:
         raise click.UsageError(f"--columns {min(alone)} is of attempts; see --each attempt")
 
 
-def _look(
-    log: EventLog,
-    selector: Selector,
-    reach: Reach,
-    *,
-    each: str,
-    order: Order,
-    limit: int | None,
-    catalog: str | None,
-) -> Findings:
-    with progress("reading the log") as told:
-        if each == "attempt":
-            return find_attempts(log, selector, reach, limit=limit, progress=told)
-        return find(log, selector, reach, order=order, limit=limit, progress=told, catalog=catalog)
+class _Asking(Struct, frozen=True):
+    """What is asked of a log, as it was written."""
+
+    log: EventLog
+    wanted: dict[str, Any]
+    each: str
+    start: str | None
+    end: str | None
+    catalog: str | None
+
+    def find(self, order: Order, limit: int | None) -> Findings:
+        """What is meant."""
+        selector, reach = self._read()
+        with progress("reading the log") as told:
+            if self.each == "attempt":
+                return find_attempts(
+                    self.log, selector, reach, limit=limit, progress=told, catalog=self.catalog
+                )
+            return find(
+                self.log,
+                selector,
+                reach,
+                order=order,
+                limit=limit,
+                progress=told,
+                catalog=self.catalog,
+            )
+
+    def groups(self, by: GroupBy) -> tuple[list[tuple[str, int]], Findings]:
+        """How many are meant that share something."""
+        if self.each == "attempt":
+            answer = self.find("number", None)
+            return group(answer.found, by), answer
+        selector, reach = self._read()
+        with progress("reading the log") as told:
+            return find_groups(self.log, selector, reach, by, progress=told, catalog=self.catalog)
+
+    def _read(self) -> tuple[Selector, Reach]:
+        now = log_time(self.log)
+        selector = Selector.parse(now=now, **self.wanted)
+        return selector, reach_between(self.log, self.start, self.end, now=now)
 
 
 def reach_between(log: EventLog, start: str | None, end: str | None, *, now: int) -> Reach:
@@ -196,6 +237,14 @@ def _point(word: str | None) -> Any:  # noqa: ANN401 - an instant or what the li
     return None if word is None else local_instant(word) or word
 
 
+def _say_found(answer: Findings, columns: list[str], *, as_json: bool) -> None:
+    if not as_json:
+        say_list(answer.found, listing(columns), as_json=False)
+        return
+    for found in answer.found:
+        say_json({**json_fields(found), "source": answer.source})
+
+
 def _say_count(answer: Findings, *, as_json: bool) -> None:
     if as_json:
         say_json(_reach_fields(answer) | {"count": answer.count})
@@ -203,8 +252,7 @@ def _say_count(answer: Findings, *, as_json: bool) -> None:
         say(str(answer.count))
 
 
-def _say_groups(answer: Findings, by: GroupBy, *, as_json: bool) -> None:
-    groups = group(answer.found, by)
+def _say_groups(groups: list[tuple[str, int]], by: GroupBy, *, as_json: bool) -> None:
     if not as_json:
         say_list(groups, grouped_listing(by), as_json=False)
         return

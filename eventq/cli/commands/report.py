@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 
-from eventq.audit.report import Report, report
+from eventq.audit.report import Report
+from eventq.audit.reporting import report
 from eventq.cli.commands.find import reach_between
 from eventq.cli.ending import end_with_finding
 from eventq.cli.output import flush, note, progress, say_json, say_pairs, say_section
@@ -29,19 +30,19 @@ Examples:
   eventq report --since -2h --json""",
 )
 @click.option(
-    "--since", "--from", "start", metavar="POINT", help="From here on. [default: the beginning]"
+    "--since", "--from", "start", metavar="POINT", help="Begin there. [default: the beginning]"
 )
-@click.option("--until", "--to", "end", metavar="POINT", help="Up to here. [default: now]")
+@click.option("--until", "--to", "end", metavar="POINT", help="End there. [default: now]")
 @click.option(
     "--html",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write it as one HTML file, which loads nothing.",
+    help="Write one HTML file instead, which loads nothing from elsewhere.",
 )
 @placed
 def report_command(*, place: Place, start: str | None, end: str | None, html: Path | None) -> None:
     """Report a period: what was done, how long it took, and what went wrong.
 
-    Percentiles are exact to a fifth. Exit code 1 when nothing happened in it.
+    Percentiles are at most a fifth too high. Exit code 1: nothing happened in the period.
     """
     with place.open_log() as log:
         reach = reach_between(log, start, end, now=log_time(log))

@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 
-from eventq.audit import Findings, GroupBy
+from eventq.audit import Findings
 from eventq.audit.phrases import counted
+from eventq.catalog.orders import GroupBy
 from eventq.catalog.passing_attempts import AttemptRecord
 from eventq.catalog.record import TaskRecord
 from eventq.cli.output import Listing

@@ -17,6 +17,8 @@ from eventq.cli.views.report import report_pairs, sections
 WIDTH, HEIGHT, MARGIN = 960, 120, 4
 # A chart has so many bars at most; a longer period has several minutes in each.
 BARS = 240
+# A bar is no wider than this; two instants below bars of less than that would touch.
+BAR_WIDTH, APART = 24, 320
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 64rem; padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
@@ -49,7 +51,11 @@ def report_html(report: Report, title: str) -> str:
 def _section(heading: str, rows: list[list[str]], how: Listing) -> list[str]:
     if not rows:
         return []
-    return [f"<h2>{escape(heading.capitalize())}</h2>", _table(how.titles, rows)]
+    # A column without a title is a chart in letters, of which the page has better ones.
+    shown = [place for place, title in enumerate(how.titles) if title]
+    titles = [how.titles[place] for place in shown]
+    table = _table(titles, [[row[place] for place in shown] for row in rows])
+    return [f"<h2>{escape(heading.capitalize())}</h2>", table]
 
 
 def _table(titles: list[str], rows: list[list[str]]) -> str:
@@ -73,7 +79,7 @@ def _chart(report: Report, title: str, count: Callable[[Minute], int], kind: str
     most = max(bars)
     if not most:
         return ""
-    width = (WIDTH - 2 * MARGIN) / len(bars)
+    width = min(BAR_WIDTH, (WIDTH - 2 * MARGIN) / len(bars))
     shown = "".join(
         _bar(place, number, most, width, f"{time_text(first + place * step * MINUTE_US)}: {number}")
         for place, number in enumerate(bars)
@@ -85,9 +91,18 @@ def _chart(report: Report, title: str, count: Callable[[Minute], int], kind: str
         f"<h2>{label}</h2>"
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT + 16}" role="img" aria-label="{label}">'
         f'<g class="{kind}">{shown}</g>'
-        f'<text x="{MARGIN}" y="{HEIGHT + 13}">{escape(time_text(first))}</text>'
-        f'<text x="{WIDTH - MARGIN}" y="{HEIGHT + 13}" text-anchor="end">'
-        f"{escape(time_text(report.minutes[-1].at))}</text></svg>"
+        f"{_ends(time_text(first), time_text(report.minutes[-1].at), len(bars) * width)}</svg>"
+    )
+
+
+def _ends(first: str, last: str, span: float) -> str:
+    """What stands below the bars: when the first minute and the last one begin."""
+    if span < APART:
+        both = first if first == last else f"{first} to {last}"
+        return f'<text x="{MARGIN}" y="{HEIGHT + 13}">{escape(both)}</text>'
+    return (
+        f'<text x="{MARGIN}" y="{HEIGHT + 13}">{escape(first)}</text>'
+        f'<text x="{MARGIN + span:.1f}" y="{HEIGHT + 13}" text-anchor="end">{escape(last)}</text>'
     )
 
 

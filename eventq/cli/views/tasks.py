@@ -132,8 +132,8 @@ def stats_pairs(stats: Stats) -> Pairs:
     return [
         *count_pairs({name: getattr(stats, name) for name in names}),
         ("events", stats.seq),
-        ("first event", stats.first_at),
-        ("last event", stats.last_at),
+        ("log begins", stats.first_at),
+        ("log ends", stats.last_at),
         ("nodes", nodes),
         *((f"unhandled {visible(name)}", count) for name, count in stats.unhandled.items()),
         *((f"held by {visible(what)}", count) for what, count in stats.held.items()),

@@ -1,0 +1,1 @@
+"""The report of the demo, as the docs show it."""
