@@ -6,13 +6,14 @@ What keeps a single task back is told by `blocking`.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from datetime import datetime
 
 from msgspec import Struct
 
 from eventq.core.projection import Projection
 from eventq.core.queue_events import Limited
-from eventq.core.task import TaskState, instant
+from eventq.core.task import Route, Task, TaskState, instant
 from eventq.core.values import Bucket, Scope
 
 
@@ -51,6 +52,14 @@ class PauseState(Struct, frozen=True):
     """Ready tasks that it keeps back."""
 
 
+def routes_of(tasks: Iterable[Task]) -> list[tuple[Route, int]]:
+    """How many of the tasks have each route; equal routes may come as several."""
+    routes = [task.route for task in tasks]
+    # Most tasks of equal routes share one object, which is quicker told apart than what it holds.
+    by_id = {id(route): route for route in routes}
+    return [(by_id[known], count) for known, count in Counter(map(id, routes)).items()]
+
+
 def bucket_states(projection: Projection, now: int) -> list[BucketState]:
     """All buckets that are in use or waited for, and each limit without any; O(open tasks)."""
     if not projection.governing.is_on:
@@ -58,9 +67,10 @@ def bucket_states(projection: Projection, now: int) -> list[BucketState]:
     limits = projection.governing.limits
     waiting: Counter[Bucket] = Counter()
     holders: dict[Bucket, list[str]] = {}
-    for task in projection.tasks.values():
-        if task.route.buckets and task.recorded_state is TaskState.SCHEDULED:
-            waiting.update(task.route.buckets)
+    pending = (t for t in projection.tasks.values() if t.recorded_state is TaskState.SCHEDULED)
+    for route, count in routes_of(pending):
+        for bucket in route.buckets:
+            waiting[bucket] += count
     for task in projection.leased():
         for bucket in task.route.buckets:
             holders.setdefault(bucket, []).append(task.key)

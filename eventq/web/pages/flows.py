@@ -78,7 +78,8 @@ def flows_model(sight: Sight, question: FlowsQuestion, veil: Veil) -> FlowsModel
         going = {number: flow.failed for number, flow in projection.flows.by_number.items()}
         tasks = list(projection.tasks.values())
     members: dict[int, list[Task]] = defaultdict(list)
-    for task in tasks:
+    # Few tasks are in flows, hence no call for each.
+    for task in [each for each in tasks if each.rarity is not None]:
         if task.flow is not None and veil.sees(task.lane):
             members[task.flow].append(task)
     rows = [

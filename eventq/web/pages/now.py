@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from msgspec import Struct
@@ -12,16 +12,16 @@ from eventq.audit.state import Held, take_state
 from eventq.core.durations import SECOND_US
 from eventq.core.members import Member
 from eventq.core.projection import Projection
-from eventq.core.task import DEFAULT_LANE, Route, Task, TaskState, instant
+from eventq.core.task import DEFAULT_LANE, Route, Task, instant
 from eventq.eventlog.contract import EventLog
 from eventq.replay.blocking import waits_for
 from eventq.replay.fold import stored_kind, stored_of
 from eventq.replay.query import unhandled
+from eventq.replay.rules_now import routes_of
 from eventq.web.pages.rows import TaskRow, task_rows
 from eventq.web.showing import Veil
 from eventq.web.sight import Sight
 
-SCHEDULED, LEASED, WAITING = TaskState.SCHEDULED, TaskState.LEASED, TaskState.WAITING
 # The last events of which rates are told: one read of a log.
 RATE_EVENTS = 2_000
 ROWS = 10
@@ -107,17 +107,17 @@ class NowModel(Struct, frozen=True):
 
 
 def now_model(sight: Sight, question: NowQuestion, veil: Veil) -> NowModel:
-    """The queue at the sight's moment; O(open tasks)."""
+    """The queue at the sight's moment; O(tasks that are not ready)."""
     del question
     with sight.seen() as projection:
         now = sight.at
         state = take_state(projection, now, limit=ROWS)
-        tasks = list(projection.tasks.values())
+        found = OpenTasks.of(projection, now)
         nodes = _nodes(projection, now)
         unnamed = unhandled(projection, now=now)
         waits = waits_for(projection, state.ready, now)
     # Outside: tasks never change, and others need the projection.
-    groups = _groups(tasks, now)
+    groups = _groups(found)
     span_us, rates = _rates(sight.log, state.seq, state.at)
     oldest = [group.oldest_ready_at for group in groups if group.oldest_ready_at is not None]
     leases = [
@@ -161,7 +161,7 @@ def _lease(held: Held, row: TaskRow, veil: Veil) -> LeaseRow:
 
 
 class RouteTally:
-    """The open tasks of one route, counted."""
+    """The open tasks of one name in one lane, counted."""
 
     __slots__ = ("leased", "oldest", "ready", "scheduled", "waiting")
 
@@ -169,64 +169,61 @@ class RouteTally:
         self.ready = self.leased = self.scheduled = self.waiting = 0
         self.oldest: int | None = None
 
-    def add(self, other: RouteTally) -> None:
-        """Counts those of another route too."""
-        self.ready += other.ready
-        self.leased += other.leased
-        self.scheduled += other.scheduled
-        self.waiting += other.waiting
-        if other.oldest is not None and (self.oldest is None or other.oldest < self.oldest):
-            self.oldest = other.oldest
+
+class OpenTasks(Struct, frozen=True):
+    """What the open tasks are counted from: copies, to be gone through at leisure."""
+
+    ready: Mapping[Route, int]
+    oldest: Mapping[Route, int]
+    """Since when the oldest ready task of each route is to run."""
+    leased: list[Task]
+    waiting: list[Task]
+    scheduled: list[Task]
+
+    @classmethod
+    def of(cls, projection: Projection, now: int) -> OpenTasks:
+        """Those of a projection; ready ones, of which there may be most, by its index."""
+        tasks = projection.tasks
+        return cls(
+            projection.ready_routes(now),
+            projection.oldest_ready(now),
+            list(projection.leased()),
+            [tasks[number] for number in projection.waits.by_task],
+            list(projection.waiting()),
+        )
 
 
-def _groups(tasks: Iterable[Task], now: int) -> list[Group]:
+def _groups(found: OpenTasks) -> list[Group]:
     """The open tasks by name and lane, those with the most ready ones first."""
-    found: dict[tuple[str | None, str], RouteTally] = {}
-    for route, tally in _tallies(tasks, now):
-        lane = DEFAULT_LANE if route.lane is None else route.lane
-        key = route.name, lane
-        if key in found:
-            found[key].add(tally)
-        else:
-            found[key] = tally
+    tallies: dict[tuple[str | None, str], RouteTally] = defaultdict(RouteTally)
+
+    def tally(route: Route) -> RouteTally:
+        return tallies[route.name, DEFAULT_LANE if route.lane is None else route.lane]
+
+    for route, count in found.ready.items():
+        tally(route).ready += count
+    for route, since in found.oldest.items():
+        known = tally(route)
+        known.oldest = since if known.oldest is None else min(known.oldest, since)
+    for route, count in routes_of(found.leased):
+        tally(route).leased += count
+    for route, count in routes_of(found.waiting):
+        tally(route).waiting += count
+    for route, count in routes_of(found.scheduled):
+        tally(route).scheduled += count
     groups = [
         Group(
             name,
             lane,
-            ready=tally.ready,
-            leased=tally.leased,
-            scheduled=tally.scheduled,
-            waiting=tally.waiting,
-            oldest_ready_at=None if tally.oldest is None else instant(tally.oldest),
+            ready=known.ready,
+            leased=known.leased,
+            scheduled=known.scheduled,
+            waiting=known.waiting,
+            oldest_ready_at=None if known.oldest is None else instant(known.oldest),
         )
-        for (name, lane), tally in found.items()
+        for (name, lane), known in tallies.items()
     ]
     return sorted(groups, key=lambda each: (-each.ready, -each.leased, each.name or "", each.lane))
-
-
-def _tallies(tasks: Iterable[Task], now: int) -> Iterable[tuple[Route, RouteTally]]:
-    """The tasks by route; most of equal routes share one object, which is quicker to look up."""
-    found: dict[int, tuple[Route, RouteTally]] = {}
-    # Each open task goes through here, hence no call too many.
-    for task in tasks:
-        route, state = task.route, task.recorded_state
-        known = found.get(id(route))
-        if known is None:
-            known = found[id(route)] = route, RouteTally()
-        tally = known[1]
-        if state is SCHEDULED:
-            at = task.scheduled_at_us
-            if at <= now or at == task.created_at_us:
-                tally.ready += 1
-                if tally.oldest is None or at < tally.oldest:
-                    tally.oldest = at
-            else:
-                tally.scheduled += 1
-        elif state is LEASED:
-            tally.leased += 1
-        elif state is WAITING:
-            tally.waiting += 1
-    return found.values()
 
 
 def _rates(log: EventLog, seq: int, at: int) -> tuple[int, list[Rate]]:
