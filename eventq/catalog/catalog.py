@@ -22,6 +22,7 @@ from eventq.catalog.counting import (
     ErrorGroup,
     Span,
     SpanCounts,
+    WholeMinutes,
 )
 from eventq.catalog.filling import Filling, Progress
 from eventq.catalog.orders import Order
@@ -182,6 +183,18 @@ class Catalog:
         Those in which something happened, with a ``name`` or with any; oldest first.
         """
         return self._counted(lambda counting, _: counting.minutes(since, until, by, name), None)
+
+    def passed(self, at: Point, since: int, *, by: Span = "minute") -> WholeMinutes:
+        """Counts and times of the minutes that had passed at a point, from an instant on."""
+        return self._counted(lambda counting, point: counting.passed(point, since, by), at)
+
+    def oldest_ready(self, at: Point) -> int | None:
+        """For how long, in microseconds, the oldest ready task had been ready at a point."""
+        return self._counted(lambda counting, point: counting.oldest_ready(point), at)
+
+    def last_before(self, instant_us: int) -> int:
+        """The last position in the minutes before an instant; 0 without one."""
+        return self._counted(lambda counting, _: counting.last_before(instant_us), None)
 
     def errors(
         self,

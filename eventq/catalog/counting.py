@@ -23,6 +23,7 @@ SELECT minute, counts FROM minutes
 WHERE minute >= :since AND minute < :until AND (:name IS NULL OR name = :name)
 ORDER BY minute
 """
+GET_MOMENTS = "SELECT minute, seq FROM moments WHERE minute <= ? ORDER BY minute DESC LIMIT 2"
 GET_MOMENT = "SELECT seq FROM moments WHERE minute < ? ORDER BY minute DESC LIMIT 1"
 GET_ERRORS = """
 SELECT words.text, errors.place, sum(n), sum(tasks), min(first_at), max(last_at), max(last_task),
@@ -108,6 +109,17 @@ class SpanCounts(Struct, frozen=True):
     """For how long the oldest ready task had been ready at its end; None without one."""
 
 
+class WholeMinutes(Struct, frozen=True):
+    """The minutes that had passed at a point; what came behind them is not in them."""
+
+    spans: list[SpanCounts]
+    """Without ``oldest_ready_us``."""
+    until: int
+    """The instant at which the last of them ended, in microseconds."""
+    seq: int
+    """The position of the last event in them: those up to the point come behind it."""
+
+
 class ErrorGroup(Struct, frozen=True):
     """Failures of one type that were raised in one place."""
 
@@ -164,15 +176,26 @@ class Counting:
 
     def minutes(self, since: int, until: int, by: Span, name: str | None) -> list[SpanCounts]:
         """The minutes or hours in which anything happened, oldest first."""
-        width = MINUTES[by]
-        first = since // MINUTE_US // width * width
-        name_id = None if name is None else self._store.words.find("name", name) or -1
-        values = {"since": first, "until": -(-until // MINUTE_US), "name": name_id}
-        spans: dict[int, MinuteCounts] = {}
-        for minute, data in self._store.rows(GET_MINUTES, values):
-            counts = spans.setdefault(minute // width * width, MinuteCounts())
-            counts.add(decode_counts(data))
-        return [self._span(minute, width, counts) for minute, counts in spans.items()]
+        width, found = MINUTES[by], []
+        for minute, counts in self._spans(since, until, by, name).items():
+            end = minute + width
+            point = Point(self.last_before(end * MINUTE_US), end * MINUTE_US)
+            oldest = self.oldest_ready(point)
+            found.append(self._span(minute, counts, oldest))
+        return found
+
+    def passed(self, at: Point, since: int, by: Span) -> WholeMinutes:
+        """What happened since an instant, in minutes that had passed at a point."""
+        until, seq = 0, 0
+        moments = self._store.rows(GET_MOMENTS, (at.at // MINUTE_US,))
+        if moments and moments[0][1] <= at.seq:
+            until, seq = moments[0][0] + 1, moments[0][1]
+        elif moments:
+            # The point lies inside of this one.
+            until, seq = moments[0][0], moments[1][1] if len(moments) > 1 else 0
+        spans = self._spans(since, until * MINUTE_US, by, None)
+        found = [self._span(minute, counts, None) for minute, counts in spans.items()]
+        return WholeMinutes(found, until * MINUTE_US, seq)
 
     def errors(self, at: Point, since: int, until: int, limit: int) -> list[ErrorGroup]:
         """Failures by type and place, the most frequent first."""
@@ -227,9 +250,25 @@ class Counting:
         since = min((each for each in rows if each is not None), default=None)
         return None if since is None else max(0, at.at - self._base - since)
 
-    def _span(self, minute: int, width: int, counts: MinuteCounts) -> SpanCounts:
-        end = minute + width
-        [(seq,)] = self._store.rows(GET_MOMENT, (end,))
+    def last_before(self, at: int) -> int:
+        """The last position in the minutes before an instant; 0 without one."""
+        rows = self._store.rows(GET_MOMENT, (at // MINUTE_US,))
+        return int(rows[0][0]) if rows else 0
+
+    def _spans(self, since: int, until: int, by: Span, name: str | None) -> dict[int, MinuteCounts]:
+        """The counts of each minute or hour, by the minute it begins with."""
+        width = MINUTES[by]
+        first = since // MINUTE_US // width * width
+        name_id = None if name is None else self._store.words.find("name", name) or -1
+        values = {"since": first, "until": -(-until // MINUTE_US), "name": name_id}
+        spans: dict[int, MinuteCounts] = {}
+        for minute, data in self._store.rows(GET_MINUTES, values):
+            counts = spans.setdefault(minute // width * width, MinuteCounts())
+            counts.add(decode_counts(data))
+        return spans
+
+    @staticmethod
+    def _span(minute: int, counts: MinuteCounts, oldest_ready_us: int | None) -> SpanCounts:
         return SpanCounts(
             instant(minute * MINUTE_US),
             counts.created,
@@ -241,7 +280,7 @@ class Counting:
             counts.retried,
             _times(counts.waits),
             _times(counts.runs),
-            self.oldest_ready(Point(seq, end * MINUTE_US)),
+            oldest_ready_us,
         )
 
     def _met(self, rowid: int, task: int, seq: int) -> tuple[str | None, str]:

@@ -6,15 +6,16 @@ What keeps a single task back is told by `blocking`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from datetime import datetime
 
 from msgspec import Struct
 
 from eventq.core.projection import Projection
 from eventq.core.queue_events import Limited
-from eventq.core.task import Route, Task, TaskState, instant
+from eventq.core.task import Route, TaskState, instant
 from eventq.core.values import Bucket, Scope
+
+SCHEDULED = TaskState.SCHEDULED
 
 
 class BucketState(Struct, frozen=True):
@@ -52,11 +53,10 @@ class PauseState(Struct, frozen=True):
     """Ready tasks that it keeps back."""
 
 
-def routes_of(tasks: Iterable[Task]) -> list[tuple[Route, int]]:
-    """How many of the tasks have each route; equal routes may come as several."""
-    routes = [task.route for task in tasks]
+def count_routes(routes: list[Route]) -> list[tuple[Route, int]]:
+    """How often each route comes; equal ones may be told as several."""
     # Most tasks of equal routes share one object, which is quicker told apart than what it holds.
-    by_id = {id(route): route for route in routes}
+    by_id = dict(zip(map(id, routes), routes, strict=True))
     return [(by_id[known], count) for known, count in Counter(map(id, routes)).items()]
 
 
@@ -67,8 +67,8 @@ def bucket_states(projection: Projection, now: int) -> list[BucketState]:
     limits = projection.governing.limits
     waiting: Counter[Bucket] = Counter()
     holders: dict[Bucket, list[str]] = {}
-    pending = (t for t in projection.tasks.values() if t.recorded_state is TaskState.SCHEDULED)
-    for route, count in routes_of(pending):
+    pending = [t.route for t in projection.tasks.values() if t.recorded_state is SCHEDULED]
+    for route, count in count_routes(pending):
         for bucket in route.buckets:
             waiting[bucket] += count
     for task in projection.leased():

@@ -69,6 +69,8 @@ class Looking:
             waiting = partial(wait, [job.future], PATIENT_S / LOOKS)
             done = await run_sync(waiting, limiter=console.waiting)
             if done.done:
+                if isinstance(when, Live):
+                    console.past.taken(key)
                 return job
             if await self._request.is_disconnected():
                 console.past.leave(key)

@@ -20,6 +20,7 @@ from eventq.core.sizes import show_size
 from eventq.core.task import show_instant
 from eventq.replay.rule_words import bound_words
 from eventq.replay.rules_now import BucketState
+from eventq.web import span_charts
 from eventq.web.charts import flow_chart
 from eventq.web.showing import safe_text
 
@@ -66,7 +67,15 @@ def environment() -> Environment:
         segment=lambda text: quote(text, safe=""),
         scope_tags=scope_tags_json,
     )
-    made.globals.update(flow_chart=flow_chart)
+    made.globals.update(
+        flow_chart=flow_chart,
+        bar_patterns=span_charts.bar_patterns,
+        created_chart=span_charts.created_chart,
+        started_chart=span_charts.started_chart,
+        ended_chart=span_charts.ended_chart,
+        times_chart=span_charts.times_chart,
+        oldest_chart=span_charts.oldest_chart,
+    )
     for name in made.list_templates():
         # Now, and not for the first who asks.
         made.get_template(name)

@@ -13,7 +13,17 @@ from msgspec import Struct
 from eventq.web import acting
 from eventq.web.access import Right
 from eventq.web.acting import Acting, Done
-from eventq.web.pages import compare, flows, integrity, limits, new_task, now, schedules, task
+from eventq.web.pages import (
+    charts,
+    compare,
+    flows,
+    integrity,
+    limits,
+    new_task,
+    now,
+    schedules,
+    task,
+)
 from eventq.web.showing import Veil
 from eventq.web.sight import Sight
 
@@ -62,6 +72,19 @@ class Service(Struct, frozen=True):
 PAGES = (
     ConsolePage(
         "now", "/", "Now", Right.VIEW, now.NowQuestion, now.now_model, "now.html", now.NowModel, "n"
+    ),
+    ConsolePage(
+        "charts",
+        "/charts",
+        "Charts",
+        Right.VIEW,
+        charts.ChartsQuestion,
+        charts.charts_model,
+        "charts.html",
+        charts.ChartsModel,
+        "h",
+        folds=True,
+        is_live=False,
     ),
     ConsolePage(
         "task",

@@ -5,8 +5,9 @@ A page is a function of a sight; it never asks whether that is now or long ago.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
@@ -15,6 +16,10 @@ from eventq.core.task import Task
 from eventq.eventlog.contract import EventLog
 from eventq.node.node import Node
 from eventq.replay.points import Point
+
+T = TypeVar("T")
+
+MOST_KEPT = 10_000
 
 
 class Live(Struct, frozen=True):
@@ -31,6 +36,22 @@ When = Live | At
 LIVE = Live()
 
 
+class Memory:
+    """What was found out of the past and does not change, for the one thread that asks."""
+
+    def __init__(self) -> None:
+        self._found: dict[Hashable, Any] = {}
+
+    def kept(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What was made for the key before, or is now."""
+        if key not in self._found:
+            if len(self._found) >= MOST_KEPT:
+                self._found.clear()
+            self._found[key] = make()
+        found: T = self._found[key]
+        return found
+
+
 class Sight:
     """The queue at one moment. ``seen`` gives the projection, not to be kept or changed.
 
@@ -43,9 +64,11 @@ class Sight:
         look: Callable[[], AbstractContextManager[tuple[Projection, int]]],
         *,
         point: Point | None = None,
+        memory: Memory | None = None,
     ) -> None:
         """``point`` is where a sight of the past is; without one, it is live."""
         self.log = log
+        self.memory = Memory() if memory is None else memory
         self.is_live = point is None
         self._look = look
         if point is not None:

@@ -7,7 +7,7 @@ import logging
 import resource
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -143,7 +143,7 @@ class Browser:
             where = urlsplit(answer.headers["location"])
             path = f"{where.path}?{where.query}" if where.query else where.path
 
-    def beats(self) -> Iterator[int]:
+    def beats(self) -> Generator[int]:
         """The positions that an event stream of its own tells."""
         stream = http.client.HTTPConnection("127.0.0.1", self._port, timeout=PATIENT_S)
         stream.request("GET", "/events", headers=self._headers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 
 from msgspec import Struct
@@ -12,16 +12,17 @@ from eventq.audit.state import Held, take_state
 from eventq.core.durations import SECOND_US
 from eventq.core.members import Member
 from eventq.core.projection import Projection
-from eventq.core.task import DEFAULT_LANE, Route, Task, instant
+from eventq.core.task import DEFAULT_LANE, Route, TaskState, instant
 from eventq.eventlog.contract import EventLog
 from eventq.replay.blocking import waits_for
 from eventq.replay.fold import stored_kind, stored_of
 from eventq.replay.query import unhandled
-from eventq.replay.rules_now import routes_of
+from eventq.replay.rules_now import count_routes
 from eventq.web.pages.rows import TaskRow, task_rows
 from eventq.web.showing import Veil
 from eventq.web.sight import Sight
 
+SCHEDULED = TaskState.SCHEDULED
 # The last events of which rates are told: one read of a log.
 RATE_EVENTS = 2_000
 ROWS = 10
@@ -176,20 +177,24 @@ class OpenTasks(Struct, frozen=True):
     ready: Mapping[Route, int]
     oldest: Mapping[Route, int]
     """Since when the oldest ready task of each route is to run."""
-    leased: list[Task]
-    waiting: list[Task]
-    scheduled: list[Task]
+    leased: list[Route]
+    waiting: list[Route]
+    pending: list[Route]
+    """Of the tasks that are ready or scheduled; empty where none is scheduled."""
 
     @classmethod
     def of(cls, projection: Projection, now: int) -> OpenTasks:
         """Those of a projection; ready ones, of which there may be most, by its index."""
         tasks = projection.tasks
+        has_scheduled = projection.scheduled_count(now) > 0
         return cls(
             projection.ready_routes(now),
             projection.oldest_ready(now),
-            list(projection.leased()),
-            [tasks[number] for number in projection.waits.by_task],
-            list(projection.waiting()),
+            [task.route for task in projection.leased()],
+            [tasks[number].route for number in projection.waits.by_task],
+            [task.route for task in tasks.values() if task.recorded_state is SCHEDULED]
+            if has_scheduled
+            else [],
         )
 
 
@@ -202,14 +207,16 @@ def _groups(found: OpenTasks) -> list[Group]:
 
     for route, count in found.ready.items():
         tally(route).ready += count
+        if found.pending:
+            tally(route).scheduled -= count
     for route, since in found.oldest.items():
         known = tally(route)
         known.oldest = since if known.oldest is None else min(known.oldest, since)
-    for route, count in routes_of(found.leased):
+    for route, count in count_routes(found.leased):
         tally(route).leased += count
-    for route, count in routes_of(found.waiting):
+    for route, count in count_routes(found.waiting):
         tally(route).waiting += count
-    for route, count in routes_of(found.scheduled):
+    for route, count in count_routes(found.pending):
         tally(route).scheduled += count
     groups = [
         Group(

@@ -4,7 +4,7 @@
   "use strict";
   const body = () => document.body;
   const root = body().dataset.root;
-  const WAIT_MS = 1000;
+  const WAIT_MS = 1000, LATE_MS = 15000;
   const $ = (id) => document.getElementById(id);
 
   // Times, in the viewer's zone; what they are in UTC stands in the title.
@@ -58,6 +58,30 @@
     } catch (error) {
       if (error.name !== "AbortError") { going = false; lost(); }
     }
+  };
+
+  // What takes longer than its page: it comes later, and stays while the page is shown anew.
+  let late = { address: null, parts: [], until: 0 };
+  const load = async () => {
+    const place = document.querySelector("[data-loads]");
+    if (!place) return;
+    const address = place.dataset.loads;
+    if (late.address !== address) late = { address, parts: [], until: 0 };
+    if (late.parts.length) place.replaceChildren(...late.parts);
+    if (performance.now() < late.until) return;
+    const mine = late;
+    late.until = "at" in body().dataset ? Infinity : performance.now() + LATE_MS;
+    try {
+      const answer = await fetch(address);
+      if (answer.status === 202) { mine.until = 0; setTimeout(load, WAIT_MS); return; }
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const parts = page.getElementById("charts");
+      if (!answer.ok || !parts || mine !== late) return;
+      localise(parts);
+      late.parts = [...parts.childNodes];
+      const now = document.querySelector("[data-loads]");
+      if (now) now.replaceChildren(...late.parts);
+    } catch { mine.until = 0; }
   };
 
   // The slider: it asks when the hand rests for a moment.
@@ -198,6 +222,7 @@
   const ready = () => {
     chosen = -1;
     localise(document);
+    load();
     document.querySelectorAll(".scripted").forEach((each) => { each.hidden = false; });
     if ($("hold")) $("hold").textContent = held ? "Go on" : "Hold";
     if ($("play")) $("play").textContent = playing ? "Stop" : "Play";
