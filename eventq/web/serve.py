@@ -64,6 +64,7 @@ class ConsoleServer:
         Raises ArgumentError, and LogUnavailableError for a port that is taken.
         """
         check_address(address)
+        self.queue = queue
         self._address = address
         self._socket = _bound(address)
         self.port: int = self._socket.getsockname()[1]

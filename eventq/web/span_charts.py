@@ -17,7 +17,7 @@ from eventq.core.task import show_instant
 from eventq.web.pages.charts import SpanModel
 from eventq.web.showing import safe_text
 
-WIDTH, HEIGHT = 620, 150
+WIDTH, HEIGHT = 420, 140
 LEFT, RIGHT, TOP, BOTTOM = 52, 8, 8, 20
 INNER_WIDTH, INNER_HEIGHT = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 GAP = 0.15

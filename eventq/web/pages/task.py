@@ -25,6 +25,7 @@ from eventq.replay.attempts import past_attempts
 from eventq.replay.blocking import waits_for
 from eventq.replay.fold import fold_events
 from eventq.replay.rule_words import bucket_words
+from eventq.runner.standing import StackLine, stack_of
 from eventq.web.pages.rows import TaskRow, task_row
 from eventq.web.showing import HIDDEN, TaskVeil, Veil, json_tree
 from eventq.web.sight import Sight
@@ -113,6 +114,8 @@ class TaskModel(Struct, frozen=True):
     has_result: bool
     saved: Any
     error: ErrorInfo | None
+    stack: list[StackLine] | None
+    """Where its attempt stands; None where it does not run in this process."""
     steps: list[StepRow]
     more_steps: int
     attempts: list[AttemptRow]
@@ -164,6 +167,7 @@ def task_model(sight: Sight, question: TaskQuestion, veil: Veil) -> TaskModel:
         has_result=task.result_json is not None,
         saved=hidden.value(json_tree(task.saved_json)),
         error=hidden.error(task.last_error),
+        stack=_stack(sight, task, veil),
         steps=[_step_row(step, hidden) for step in steps[-EVENTS_SHOWN:]],
         more_steps=max(0, len(steps) - EVENTS_SHOWN),
         attempts=_attempts(sight.log, history, hidden),
@@ -209,6 +213,13 @@ def commands_of(sight: Sight, key: str) -> list[str]:
         place += ["--namespace", sight.log.namespace]
     words = [["eventq", command, *place, *at, "--", key] for command in ("why", "history")]
     return [shlex.join(each) for each in words]
+
+
+def _stack(sight: Sight, task: Task, veil: Veil) -> list[StackLine] | None:
+    """Of the present alone: the past has none."""
+    if not sight.is_live or not task.fence or veil.hides_values:
+        return None
+    return stack_of(task.fence)
 
 
 def _check_seen(task: Task, veil: Veil) -> None:
