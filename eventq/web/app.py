@@ -218,6 +218,17 @@ class Services:
         del request, person
         return Response(msgspec.json.encode(describe_api()), media_type="application/json")
 
+    async def metrics(self, request: Request, person: Person | None) -> Response:
+        """The queue's numbers, for those who may see all lanes."""
+        assert person is not None, "it takes a right"
+        console = self._console
+        if not person.may_in(None):
+            words = "These numbers are of all lanes, of which you may see some."
+            return console.problem(request, person, Problem(403, words))
+        veil = console.veil(person)
+        found = await console.in_thread(lambda: console.scraping.text(veil))
+        return console.problem(request, person, found) if isinstance(found, Problem) else found
+
     async def static(self, request: Request, person: Person | None) -> Response:
         """The style and the script."""
         return self._console.static(request, person)

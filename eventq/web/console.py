@@ -31,6 +31,7 @@ from eventq.web.live import Pulse
 from eventq.web.past import PastFolds
 from eventq.web.render import environment, query_text
 from eventq.web.routes import PAGES
+from eventq.web.scraping import Scraping
 from eventq.web.sent import SentForms
 from eventq.web.session import FORM_S, FormKeys, Sessions, cookie_name, set_cookie
 from eventq.web.showing import Veil
@@ -68,6 +69,7 @@ class Console:
         snapshots = CachedSnapshots(self.log.snapshots, folder, most_bytes=options.cache_bytes)
         self.past = PastFolds(self.log, snapshots, now=self.node.now)
         self.pulse = Pulse(self.node)
+        self.scraping = Scraping(self.node)
         self.checking = Checking(self.log, now=self.node.now)
         self.limiter = CapacityLimiter(LIVE_THREADS)
         self.waiting = CapacityLimiter(WAITING_THREADS)

@@ -75,6 +75,7 @@ class Looking:
             if await self._request.is_disconnected():
                 console.past.leave(key)
                 return None
+            console.past.stay(key)
         return job
 
     def _working(self, when: When, progress: FoldProgress) -> Response:

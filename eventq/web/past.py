@@ -128,6 +128,13 @@ class PastFolds:
         with self._lock:
             self._kept.pop(key, None)
 
+    def stay(self, key: Hashable) -> None:
+        """Who asked still waits."""
+        with self._lock:
+            job = self._jobs.get(key)
+            if job is not None:
+                job.asked_s = time.monotonic()
+
     def leave(self, key: Hashable) -> None:
         """Who asked has gone."""
         with self._lock:

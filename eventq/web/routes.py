@@ -215,6 +215,7 @@ SERVICES = (
     Service("/find", "GET", Right.VIEW, "find"),
     Service("/events", "GET", Right.VIEW, "events"),
     Service("/help", "GET", Right.VIEW, "help"),
+    Service("/metrics", "GET", Right.VIEW, "metrics"),
     Service("/api/openapi.json", "GET", Right.VIEW, "openapi"),
     # Without a trace of the queue.
     Service("/static/{file}", "GET", None, "static"),

@@ -53,7 +53,7 @@ def _rows(data: bytes) -> tuple[int, int, Iterator[tuple[bytes, int]]]:
         raise ValueError("no PNG")
     chunks = list(_chunks(data))
     width, height, bits, kind, _, _, interlaced = struct.unpack(">IIBBBBB", chunks[0][1])
-    if bits != 8 or kind not in COLOUR_BYTES or interlaced:  # noqa: PLR2004 - bits a channel
+    if bits != 8 or kind not in COLOUR_BYTES or interlaced:
         raise ValueError("a PNG of another kind than browsers write")
     size = COLOUR_BYTES[kind]
     raw = zlib.decompress(b"".join(body for name, body in chunks if name == b"IDAT"))
@@ -90,9 +90,9 @@ def _guess(kind: int, left: int, above: int, corner: int) -> int:
     """What a filter supposes of a byte: see the PNG specification, 9.2."""
     if kind == 1:
         return left
-    if kind == 2:  # noqa: PLR2004 - its numbers
+    if kind == 2:
         return above
-    if kind == 3:  # noqa: PLR2004
+    if kind == 3:
         return (left + above) // 2
     estimate = left + above - corner
     return min((left, above, corner), key=lambda each: abs(estimate - each))
