@@ -18,6 +18,7 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from eventq.core.task import instant
 from eventq.core.version import __version__
 from eventq.eventlog.contract import EventLog
 from eventq.node.node import Node
@@ -207,6 +208,10 @@ class Console:
             "version": __version__,
             "told": self.told.take(request.query_params.get("done"), person),
             "title": "eventq",
+            "style": None,
+            "file_link": self._here(
+                request, None if isinstance(when, Live) else when.seq, file=True
+            ),
             "follows": False,
             "model": None,
         }
@@ -216,11 +221,40 @@ class Console:
             set_cookie(response, request, "form", cookie, FORM_S)
         return response
 
-    def _here(self, request: Request, seq: int | None, *, rooted: bool = True) -> str:
-        """This very page, as of another moment."""
-        left = {"at", "done"}
+    def saved(
+        self,
+        request: Request,
+        person: Person,
+        template: str,
+        values: dict[str, Any],
+        *,
+        when: When,
+    ) -> Response:
+        """A page as one file: it asks nothing of this console, and leads nowhere."""
+        style = self._static["console.css"][0].decode()
+
+        def nowhere(*_: object, **__: object) -> str:
+            return "#"
+
+        own = {
+            "style": style,
+            "saved_at": instant(self.node.now()),
+            **dict.fromkeys(("link", "live_link", "task_link", "at_link"), nowhere),
+        }
+        looker = person.seeing_no_values()
+        page = self.page(request, looker, template, {**values, **own}, when=when)
+        name = f"eventq-{values['title'].lower().replace(' ', '-')}-{values['seq']}.html"
+        page.headers["content-disposition"] = f'attachment; filename="{name}"'
+        return page
+
+    def _here(
+        self, request: Request, seq: int | None, *, rooted: bool = True, file: bool = False
+    ) -> str:
+        """This very page, as of another moment, or as a file."""
+        left = {"at", "done", "as"}
         query = {n: v for n, v in request.query_params.multi_items() if n not in left}
-        text = f"{route_path(request)}{query_text({**query, 'at': seq})}"
+        asked = {**query, "at": seq, "as": "file" if file else None}
+        text = f"{route_path(request)}{query_text(asked)}"
         root = (request.scope.get("root_path") or "").rstrip("/")
         return f"{root}{text}" if rooted else text
 

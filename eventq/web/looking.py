@@ -38,7 +38,9 @@ class Looking:
         self._person = person
         self._request = request
         self._question = question_of(page, request)
-        self._veil = console.veil(person)
+        # For a ticket, which others read: without what users wrote.
+        self._is_file = request.query_params.get("as") == "file" and not is_api(request)
+        self._veil = console.veil(person.seeing_no_values() if self._is_file else person)
 
     async def answer(self, when: When) -> Response:
         """The page, or how far it has come."""
@@ -101,6 +103,10 @@ class Looking:
             "check": self._console.checking.last,
             "asked": dict(self._request.query_params),
         }
+        if self._is_file:
+            return self._console.saved(
+                self._request, self._person, self._page.template, values, when=when
+            )
         return self._console.page(
             self._request, self._person, self._page.template, values, when=when
         )

@@ -23,6 +23,7 @@ from eventq.web.pages import (
     now,
     schedules,
     task,
+    what_if,
 )
 from eventq.web.showing import Veil
 from eventq.web.sight import Sight
@@ -83,6 +84,18 @@ PAGES = (
         "charts.html",
         charts.ChartsModel,
         "h",
+        folds=True,
+        is_live=False,
+    ),
+    ConsolePage(
+        "what-if",
+        "/what-if",
+        "What if",
+        Right.VIEW,
+        what_if.WhatIfQuestion,
+        what_if.what_if_model,
+        "what_if.html",
+        what_if.WhatIfModel,
         folds=True,
         is_live=False,
     ),

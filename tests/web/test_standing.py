@@ -28,8 +28,7 @@ def test_where_a_running_attempt_stands(desk: Desk, queue: eventq.Queue, *, is_a
     async def later(token: str) -> None:
         assert token
         begun.set()
-        while not goes_on.is_set():
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(goes_on.wait, PATIENT_S)
 
     def work(_ctx: eventq.Context, task: eventq.Task) -> None:
         deep(task.tags["token"])
