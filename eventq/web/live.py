@@ -25,6 +25,8 @@ LOOK_S = 1.0
 # Between two beats: quick enough for an eye, and seldom enough for the machine.
 REST_S = 0.1
 MOST_WATCHERS = 100
+# A page rests so long at least, and all of them together look once in so long.
+REST_MS, LOOK_MS = 1_000, 100
 
 
 class Beat(Struct, frozen=True):
@@ -35,6 +37,8 @@ class Beat(Struct, frozen=True):
     counts: dict[str, int]
     problem: str | None = None
     """Why the log cannot be read now."""
+    rest_ms: int = REST_MS
+    """How long a page is to rest between two looks: the longer, the more pages there are."""
 
 
 class Watcher:
@@ -147,7 +151,9 @@ class Pulse:
         try:
             with self._node.reading() as projection:
                 now = self._node.now()
-                return Beat(projection.seq, now, state_counts(projection, now=now))
+                counts = state_counts(projection, now=now)
+                rest_ms = max(REST_MS, LOOK_MS * len(self._watchers))
+                return Beat(projection.seq, now, counts, rest_ms=rest_ms)
         except EventqError as error:
             logger.warning("the log cannot be read", extra={"error": str(error)})
             return Beat(0, 0, {}, str(error))

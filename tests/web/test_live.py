@@ -93,3 +93,27 @@ def test_the_end_wakes_who_waits(queue: eventq.Queue) -> None:
         assert pulse.is_closed
 
     asyncio.run(watch())
+
+
+def test_the_more_pages_watch_the_longer_each_rests(queue: eventq.Queue) -> None:
+    """All of them together look ten times a second at the most."""
+    pulse = pulse_of(queue)
+
+    async def watch(count: int) -> Beat | None:
+        watchers = [Watcher(asyncio.get_running_loop()) for _ in range(count)]
+        for each in watchers:
+            pulse.join(each)
+        await watchers[0].next(PATIENT_S)
+        await asyncio.to_thread(queue.new)
+        beat = await watchers[0].next(PATIENT_S)
+        for each in watchers:
+            pulse.leave(each)
+        return beat
+
+    few, many = asyncio.run(watch(2)), asyncio.run(watch(50))
+    pulse.close()
+
+    assert few is not None
+    assert many is not None
+    assert few.rest_ms == live_module.REST_MS
+    assert many.rest_ms == 50 * live_module.LOOK_MS

@@ -160,7 +160,7 @@ def _rows(found: WhatIf) -> list[WhatIfRow]:
 def _notes(found: WhatIf) -> list[str]:
     notes = []
     if found.misses:
-        names = ", ".join(miss.name for miss in found.misses)
+        names = ", ".join(miss.measure for miss in found.misses)
         notes.append(
             f"The simulation of what was does not meet the record in {names}: do not trust the "
             "last column."

@@ -103,7 +103,7 @@
   };
 
   // What happens live.
-  let stream = null, held = false, due = null, lastShown = 0;
+  let stream = null, held = false, due = null, lastShown = 0, restMs = WAIT_MS;
   const busy = () => {
     const at = document.activeElement;
     return held || going || sliding || "at" in body().dataset || document.hidden || document.querySelector("main details[open]") !== null
@@ -111,7 +111,7 @@
   };
   const refresh = () => {
     if (due || !("follows" in body().dataset) || busy()) return;
-    const rest = Math.max(0, lastShown + WAIT_MS - performance.now());
+    const rest = Math.max(0, lastShown + restMs - performance.now());
     due = setTimeout(() => {
       due = null;
       if (busy()) return;
@@ -128,6 +128,7 @@
     if ("at" in body().dataset || held || going) return;
     if (told.problem) return lost();
     body().dataset.head = told.seq;
+    restMs = told.rest_ms;
     const pulse = $("pulse");
     if (pulse) { pulse.textContent = "Live"; pulse.classList.remove("lost"); }
     if ($("position")) $("position").textContent = told.seq.toLocaleString("en");
