@@ -210,7 +210,7 @@ class Services:
     async def events(self, request: Request, person: Person | None) -> Response:
         """The pulse, as server-sent events."""
         assert person is not None, "it takes a right"
-        return watch(self._console, request)
+        return watch(self._console, request, person)
 
     async def plan(self, request: Request, person: Person | None) -> Response:
         """What a change to many is about, before it is made, and what became of it."""

@@ -162,7 +162,7 @@ class Console:
         """The address of a request as a link has it: nothing empty, and each name once."""
         asked = request.query_params
         joined = {n: ",".join(v for v in asked.getlist(n) if v) for n in asked}
-        return self.url(request, route_path(request), **joined)
+        return f"{self.url(request, route_path(request))}{query_text(joined)}"
 
     def nobody(self, request: Request) -> Response:
         """For who has not come in."""

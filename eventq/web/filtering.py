@@ -117,9 +117,12 @@ def filter_from(text: str) -> FilterQuestion:
         raise ArgumentError("filter", text, f"at most {FILTER_CHARACTERS} characters")
     try:
         pairs = dict(parse_qsl(text, strict_parsing=bool(text), errors="strict"))
-        return msgspec.convert(pairs, FilterQuestion, strict=False)
-    except (ValueError, msgspec.ValidationError):
-        raise ArgumentError("filter", text, "a filter as the page of tasks has it") from None
+    except ValueError:
+        pairs = {"": text}
+    if not pairs.keys() <= set(FIELDS):
+        # One that is misspelled would mean more tasks than it says.
+        raise ArgumentError("filter", text, "a filter as the page of tasks has it")
+    return msgspec.convert(pairs, FilterQuestion)
 
 
 def options_of(question: FilterQuestion, veil: Veil) -> SelectorOptions:

@@ -46,6 +46,12 @@ class Veil:
         """Whether tasks of a lane are seen, one by one and in counts."""
         return self.lanes is None or lane in self.lanes
 
+    def seen_of(self, tasks: Iterable[Task]) -> list[Task]:
+        """Those of the tasks that are seen."""
+        if self.lanes is None:
+            return list(tasks)
+        return [task for task in tasks if task.lane in self.lanes]
+
     def reason(self, text: str) -> str:
         """Why somebody did something, as they wrote it."""
         return HIDDEN if text and self.hides_values else text

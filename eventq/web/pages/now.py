@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from eventq.audit.state import Held, take_state
 from eventq.core.durations import SECOND_US
@@ -112,7 +113,7 @@ def now_model(sight: Sight, question: NowQuestion, veil: Veil) -> NowModel:
     with sight.seen() as projection:
         now = sight.at
         state = take_state(projection, now, limit=ROWS)
-        tasks = list(projection.tasks.values())
+        tasks = veil.seen_of(projection.tasks.values())
         nodes = _nodes(projection, now)
         unnamed = unhandled(projection, now=now)
         waits = waits_for(projection, state.ready, now)
@@ -125,7 +126,7 @@ def now_model(sight: Sight, question: NowQuestion, veil: Veil) -> NowModel:
         for held in state.leases
         for row in task_rows([held.task], now, veil)
     ]
-    return NowModel(
+    model = NowModel(
         seq=state.seq,
         at=instant(state.at),
         counts=state.counts,
@@ -144,6 +145,27 @@ def now_model(sight: Sight, question: NowQuestion, veil: Veil) -> NowModel:
         held=state.held,
         unhandled=unnamed,
         unknown=None if state.unknown is None else f"{state.unknown[1]} at {state.unknown[0]}",
+    )
+    return model if veil.lanes is None else _of_lanes(model, groups, tasks)
+
+
+def _of_lanes(model: NowModel, groups: list[Group], tasks: list[Task]) -> NowModel:
+    """The same without what is counted over all lanes: that of open tasks in some lanes alone."""
+    counts = {
+        name: sum(getattr(group, name) for group in groups)
+        for name in ("waiting", "scheduled", "ready", "leased")
+    }
+    held = Counter(task.worker for task in tasks if task.recorded_state is LEASED)
+    return replace(
+        model,
+        counts=counts,
+        total=len(tasks),
+        overdue=0,
+        span_us=0,
+        rates=[],
+        held={},
+        unhandled={},
+        nodes=[replace(node, leases=held[node.node]) for node in model.nodes],
     )
 
 
