@@ -6,7 +6,7 @@ It is made of the log alone, so that it may be deleted at any time. Nothing here
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -203,10 +203,14 @@ class Catalog:
         since: int = 0,
         until: int = LAST_US,
         limit: int = 100,
+        lanes: Collection[str] | None = None,
     ) -> list[ErrorGroup]:
-        """Failures up to a point by type and place in the traceback, the most frequent first."""
+        """Failures up to a point by type and place in the traceback, the most frequent first.
+
+        Of tasks of some ``lanes`` alone, or of all.
+        """
         return self._counted(
-            lambda counting, point: counting.errors(point, since, until, limit), at
+            lambda counting, point: counting.errors(point, since, until, limit, lanes), at
         )
 
     def attempts(
@@ -233,16 +237,29 @@ class Catalog:
         by: str | None = None,
         bulk: int | None = None,
         task: int | None = None,
+        ways: Iterable[str] | None = None,
+        parts: bool = True,
         before: int = LAST_SEQ,
         limit: int = 100,
     ) -> list[AskedChange]:
-        """What people and programs have asked for before a position, the last first."""
+        """What people and programs have asked for before a position, the last first.
+
+        By some ``ways`` (`Via`), or by any; without ``parts``, a change to many is one change.
+        """
         return self._counted(
             lambda counting, _: counting.changes(
-                by=by, bulk=bulk, task=task, before=before, limit=limit
+                by=by, bulk=bulk, task=task, ways=ways, parts=parts, before=before, limit=limit
             ),
             None,
         )
+
+    def undone(self, seqs: Iterable[int], until: int) -> dict[int, int]:
+        """Which of these changes were taken back up to a position, and by which event."""
+        return self._counted(lambda counting, _: counting.undone(seqs, until), None)
+
+    def parts(self, bulk: int, until: int) -> int:
+        """How many tasks a change to many had changed up to a position."""
+        return self._counted(lambda counting, _: counting.parts(bulk, until), None)
 
     def refresh(self) -> None:
         """Sees what another process has added to the file since."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ from eventq.catalog.minutes import MINUTE_US, MinuteCounts, decode_counts, perce
 from eventq.catalog.queries import TaskQueries
 from eventq.catalog.schema import FAILED, STATES
 from eventq.catalog.store import Store
-from eventq.core.task import TaskState, instant
+from eventq.core.task import DEFAULT_LANE, TaskState, instant
 from eventq.replay.points import Point
 
 Span = Literal["minute", "hour"]
@@ -33,6 +34,10 @@ FROM (
         max(last_at) AS last_at, max(task) AS last_task
     FROM past INDEXED BY past_by_fork
     WHERE state = 3 AND from_seq <= :seq AND last_at >= :since AND last_at < :until
+        AND (:lanes IS NULL OR EXISTS (
+            SELECT 1 FROM tasks WHERE tasks.number = past.task
+                AND coalesce(tasks.lane, 0) IN (SELECT value FROM json_each(:lanes))
+        ))
     GROUP BY error
 ) AS met
 JOIN errors ON errors.id = met.error
@@ -58,10 +63,18 @@ SELECT error FROM past WHERE rowid > ? AND task = ? AND from_seq = ? ORDER BY ro
 GET_CHANGES = """
 SELECT seq, at, kind, task, by, reason, via, bulk, undoes FROM changes
 WHERE seq < :before AND (:by IS NULL OR by = :by) AND (:bulk IS NULL OR bulk = :bulk)
-    AND (:task IS NULL OR task = :task)
+    AND (:task IS NULL OR task = :task) AND (:parts OR bulk IS NULL)
+    AND (:ways IS NULL OR coalesce(via, 'code') IN (SELECT value FROM json_each(:ways)))
 ORDER BY seq DESC
 LIMIT :limit
 """
+# Parts of an undo of many name no event that they take back, but the change that they are of does.
+GET_UNDONE = """
+SELECT undoes, min(seq) FROM changes
+WHERE undoes IN (SELECT value FROM json_each(:seqs)) AND bulk IS NULL AND seq <= :until
+GROUP BY undoes
+"""
+COUNT_PARTS = "SELECT count(*) FROM changes WHERE bulk = ? AND seq <= ?"
 OLDEST_NOW = """
 SELECT min(coalesce(scheduled_at, created_at)) FROM tasks INDEXED BY tasks_by_state
 WHERE state = 1 AND state <> 4 AND number <= :seq AND since <= :seq
@@ -197,10 +210,18 @@ class Counting:
         found = [self._span(minute, counts, None) for minute, counts in spans.items()]
         return WholeMinutes(found, until * MINUTE_US, seq)
 
-    def errors(self, at: Point, since: int, until: int, limit: int) -> list[ErrorGroup]:
+    def errors(
+        self, at: Point, since: int, until: int, limit: int, lanes: Collection[str] | None
+    ) -> list[ErrorGroup]:
         """Failures by type and place, the most frequent first."""
         base = self._base
-        values = {"seq": at.seq, "since": since - base, "until": until - base, "limit": limit}
+        values = {
+            "seq": at.seq,
+            "since": since - base,
+            "until": until - base,
+            "limit": limit,
+            "lanes": None if lanes is None else self._lane_ids(lanes),
+        }
         found = []
         for row in self._store.rows(GET_ERRORS, values):
             type_, place, failures, tasks, first_at, last_at, last_task, message = row
@@ -229,14 +250,47 @@ class Counting:
         return found
 
     def changes(
-        self, *, by: str | None, bulk: int | None, task: int | None, before: int, limit: int
+        self,
+        *,
+        by: str | None,
+        bulk: int | None,
+        task: int | None,
+        ways: Iterable[str] | None,
+        parts: bool,
+        before: int,
+        limit: int,
     ) -> list[AskedChange]:
         """What people and programs have asked for, the last first."""
-        values = {"by": by, "bulk": bulk, "task": task, "before": before, "limit": limit}
+        values = {
+            "by": by,
+            "bulk": bulk,
+            "task": task,
+            "ways": None if ways is None else msgspec.json.encode(list(ways)).decode(),
+            "parts": parts,
+            "before": before,
+            "limit": limit,
+        }
         return [
             AskedChange(seq, instant(self._base + at), *rest)
             for seq, at, *rest in self._store.rows(GET_CHANGES, values)
         ]
+
+    def undone(self, seqs: Iterable[int], until: int) -> dict[int, int]:
+        """Which of these changes were taken back up to a position, and by which event."""
+        values = {"seqs": msgspec.json.encode(list(seqs)).decode(), "until": until}
+        return dict(self._store.rows(GET_UNDONE, values))
+
+    def parts(self, bulk: int, until: int) -> int:
+        """How many tasks a change to many had changed up to a position."""
+        [(count,)] = self._store.rows(COUNT_PARTS, (bulk, until))
+        return int(count)
+
+    def _lane_ids(self, lanes: Collection[str]) -> str:
+        """The numbers of lanes as JSON; 0 is the usual lane, where its name is not kept."""
+        found = [self._store.words.find("lane", lane) or -1 for lane in lanes]
+        if DEFAULT_LANE in lanes:
+            found.append(0)
+        return msgspec.json.encode(found).decode()
 
     def oldest_ready(self, at: Point) -> int | None:
         """For how long the oldest task that was ready at a point had been; None without one."""

@@ -24,6 +24,7 @@ from eventq.replay.points import Point, find_end
 from eventq.snapshot import projection_at, take
 from eventq.snapshot.codec import encode
 from eventq.web.cache import read_log
+from eventq.web.kept_catalog import KeptCatalog
 from eventq.web.sight import Memory, Sight
 
 # Where no snapshot is nearer, one is made on the way.
@@ -75,8 +76,16 @@ class Job:
 class PastFolds:
     """A log's past, for any number of askers. All methods may be called from any thread."""
 
-    def __init__(self, log: EventLog, snapshots: Snapshots, *, now: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        log: EventLog,
+        snapshots: Snapshots,
+        *,
+        now: Callable[[], int],
+        catalog: KeptCatalog | None = None,
+    ) -> None:
         self._now = now
+        self._catalog = catalog
         self._snapshots = snapshots
         self.log = read_log(log, snapshots, self._told)
         self._memory = Memory()
@@ -175,7 +184,7 @@ class PastFolds:
             projection.advance_to(point.at)
             yield projection, point.at
 
-        return Sight(self.log, look, point=point, memory=self._memory)
+        return Sight(self.log, look, point=point, memory=self._memory, catalog=self._catalog)
 
     def _fold(self, seq: int) -> Projection:
         """The projection at a position, by the one cursor that there is."""

@@ -9,8 +9,11 @@ import pytest
 import eventq
 from eventq.replay.points import Point
 from eventq.sandbox import whatif
+from eventq.web.access import Person
 from eventq.web.pages import what_if
 from eventq.web.past import AbandonedError
+from eventq.web.showing import Veil
+from eventq.web.sight import Sight
 from tests.web.desk import Desk, MakeDesk
 from tools.generate.bulk import make_bulk
 
@@ -89,11 +92,12 @@ def test_who_has_gone_leaves_no_simulation_behind(busy: Desk) -> None:
     head = log.head()
     begun, goes_on = threading.Event(), threading.Event()
     question = what_if.WhatIfQuestion(since="12", workers="2")
+    veil = Veil(Person("ada"), frozenset())
 
-    def tell(sight: object) -> object:
+    def tell(sight: Sight) -> object:
         begun.set()
         goes_on.wait(PATIENT_S)
-        return what_if.what_if_model(sight, question, None)  # type: ignore[arg-type]
+        return what_if.what_if_model(sight, question, veil)
 
     job = past.ask("gone", Point(head.seq, head.at), tell, keeps=True)
     begun.wait(PATIENT_S)

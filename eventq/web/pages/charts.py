@@ -15,11 +15,11 @@ from msgspec.structs import replace
 from eventq.catalog.catalog import Catalog
 from eventq.catalog.counting import Span, SpanCounts, Times
 from eventq.catalog.minutes import MINUTE_US
-from eventq.catalog.search import by_catalog
 from eventq.core.task import instant
 from eventq.eventlog.contract import EventLog
 from eventq.replay.fold import commits_of, stored_kind, stored_of
 from eventq.replay.points import Point, find_point
+from eventq.web.kept_catalog import CatalogLackingError, SlowQuestionError
 from eventq.web.showing import Veil
 from eventq.web.sight import Sight
 
@@ -84,14 +84,17 @@ class ChartsModel(Struct, frozen=True):
     hour: SpanModel | None
     day: SpanModel | None
     failing: list[FailingRow]
+    lack: str | None = None
+    """Why the catalog does not answer."""
 
 
 def charts_model(sight: Sight, question: ChartsQuestion, veil: Veil) -> ChartsModel:
     """The last hour and day; O(minutes and failures in them), and of events in the last minute."""
     del question
-    point = sight.point
+    if veil.lanes is not None:
+        return _without(sight.point, "What is charted is of all lanes, of which you may see some.")
 
-    def ask(catalog: Catalog) -> ChartsModel:
+    def ask(catalog: Catalog, point: Point) -> ChartsModel:
         def span(by: Span, length_us: int, step_us: int) -> SpanModel:
             begin = _begin(point, length_us, step_us)
             passed = catalog.passed(point, begin, by=by)
@@ -121,11 +124,15 @@ def charts_model(sight: Sight, question: ChartsQuestion, veil: Veil) -> ChartsMo
             ],
         )
 
-    found = by_catalog(sight.log, point, ask)
-    return _by_log(sight.log, point) if found is None else found
+    try:
+        return sight.asked(ask)
+    except CatalogLackingError as error:
+        return _by_log(sight.log, sight.point, str(error))
+    except SlowQuestionError:
+        return _by_log(sight.log, sight.point, "The catalog did not answer in time.")
 
 
-def _by_log(log: EventLog, point: Point) -> ChartsModel:
+def _by_log(log: EventLog, point: Point, lack: str) -> ChartsModel:
     """The last hour, where that is little; without times, which take more than a look."""
     begin = _begin(point, HOUR_US, MINUTE_US)
     before = log.start().seq
@@ -134,7 +141,7 @@ def _by_log(log: EventLog, point: Point) -> ChartsModel:
         if first < begin:
             before = find_point(log, instant(begin - 1), now=point.at).seq
     if point.seq - before > COUNTED_EVENTS:
-        return ChartsModel(point.seq, instant(point.at), None, None, None, [])
+        return _without(point, f"{lack} The last hour holds too much to be counted on the way.")
     spans: dict[datetime, SpanCounts] = {}
     for commit in commits_of(log, after=before, until=point.seq):
         at = instant(commit.at // MINUTE_US * MINUTE_US)
@@ -143,7 +150,11 @@ def _by_log(log: EventLog, point: Point) -> ChartsModel:
         spans[at] = _added(known, kinds)
     filled = _filled(begin, point.at, MINUTE_US, list(spans.values()))
     hour = SpanModel(instant(begin), filled, [])
-    return ChartsModel(point.seq, instant(point.at), "log", hour, None, [])
+    return ChartsModel(point.seq, instant(point.at), "log", hour, None, [], lack)
+
+
+def _without(point: Point, lack: str) -> ChartsModel:
+    return ChartsModel(point.seq, instant(point.at), None, None, None, [], lack)
 
 
 def _begin(point: Point, length_us: int, step_us: int) -> int:

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from eventq.audit.state import Held, take_state
 from eventq.core.durations import SECOND_US
 from eventq.core.members import Member
 from eventq.core.projection import Projection
-from eventq.core.task import DEFAULT_LANE, Route, TaskState, instant
+from eventq.core.task import DEFAULT_LANE, Route, Task, TaskState, instant
 from eventq.eventlog.contract import EventLog
 from eventq.replay.blocking import waits_for
 from eventq.replay.fold import stored_kind, stored_of
@@ -114,11 +115,12 @@ def now_model(sight: Sight, question: NowQuestion, veil: Veil) -> NowModel:
         now = sight.at
         state = take_state(projection, now, limit=ROWS)
         found = OpenTasks.of(projection, now)
+        seen = [] if veil.lanes is None else veil.seen_of(projection.tasks.values())
         nodes = _nodes(projection, now)
         unnamed = unhandled(projection, now=now)
         waits = waits_for(projection, state.ready, now)
     # Outside: tasks never change, and others need the projection.
-    groups = _groups(found)
+    groups = [group for group in _groups(found) if veil.sees(group.lane)]
     span_us, rates = _rates(sight.log, state.seq, state.at)
     oldest = [group.oldest_ready_at for group in groups if group.oldest_ready_at is not None]
     leases = [
@@ -126,7 +128,7 @@ def now_model(sight: Sight, question: NowQuestion, veil: Veil) -> NowModel:
         for held in state.leases
         for row in task_rows([held.task], now, veil)
     ]
-    return NowModel(
+    model = NowModel(
         seq=state.seq,
         at=instant(state.at),
         counts=state.counts,
@@ -145,6 +147,27 @@ def now_model(sight: Sight, question: NowQuestion, veil: Veil) -> NowModel:
         held=state.held,
         unhandled=unnamed,
         unknown=None if state.unknown is None else f"{state.unknown[1]} at {state.unknown[0]}",
+    )
+    return model if veil.lanes is None else _of_lanes(model, groups, seen)
+
+
+def _of_lanes(model: NowModel, groups: list[Group], tasks: list[Task]) -> NowModel:
+    """The same without what is counted over all lanes: that of open tasks in some lanes alone."""
+    counts = {
+        name: sum(getattr(group, name) for group in groups)
+        for name in ("waiting", "scheduled", "ready", "leased")
+    }
+    held = Counter(task.worker for task in tasks if task.recorded_state is TaskState.LEASED)
+    return replace(
+        model,
+        counts=counts,
+        total=len(tasks),
+        overdue=0,
+        span_us=0,
+        rates=[],
+        held={},
+        unhandled={},
+        nodes=[replace(node, leases=held[node.node]) for node in model.nodes],
     )
 
 

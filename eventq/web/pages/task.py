@@ -15,7 +15,7 @@ from eventq.audit.lookup import read_history
 from eventq.audit.phrases import progress_words, wait_words
 from eventq.audit.why import why
 from eventq.core.commits import Event, Unknown
-from eventq.core.events import Created, Noted, Retried, Told, Updated
+from eventq.core.events import Created, Failed, Noted, Progressed, Retried, Told, Updated
 from eventq.core.projection import Projection
 from eventq.core.task import Task, instant
 from eventq.core.values import ErrorInfo
@@ -25,9 +25,10 @@ from eventq.replay.attempts import past_attempts
 from eventq.replay.blocking import waits_for
 from eventq.replay.fold import fold_events
 from eventq.replay.rule_words import bucket_words
+from eventq.replay.rules_now import pause_states
 from eventq.runner.standing import StackLine, stack_of
 from eventq.web.pages.rows import TaskRow, task_row
-from eventq.web.showing import HIDDEN, TaskVeil, Veil, json_tree
+from eventq.web.showing import EXPIRY_REASONS, TaskVeil, Veil, json_tree
 from eventq.web.sight import Sight
 
 # What has more is read with `eventq history`.
@@ -144,10 +145,11 @@ def task_model(sight: Sight, question: TaskQuestion, veil: Veil) -> TaskModel:
     Raises TaskNotFoundError.
     """
     history = read_history(sight.log, question.key, sight.point)
-    task, waits, after, before = _in_projection(sight, history)
+    task, waits, after, before = _in_projection(sight, history, veil)
     task = task.as_of(sight.at)
     _check_seen(task, veil)
-    hidden = veil.of_tags(_tag_texts(history))
+    hidden = veil.of_tags(tag_texts(history))
+    said = _said_in(history)
     steps = list(steps_of(sight.log, history))
     words = {} if waits is None else {task.number: waits}
     told = task.progress
@@ -156,7 +158,7 @@ def task_model(sight: Sight, question: TaskQuestion, veil: Veil) -> TaskModel:
         at=instant(sight.at),
         row=task_row(task, sight.at, veil, words),
         last_seq=last_change(history),
-        facts=[(name, hidden.words(text)) for name, text in _facts(task, veil)],
+        facts=[(name, hidden.words(text, said)) for name, text in _facts(task, veil)],
         instants=_instants(task),
         is_final=task.ending is not None,
         is_pending=str(task.state) in {"scheduled", "ready", "waiting"},
@@ -168,7 +170,7 @@ def task_model(sight: Sight, question: TaskQuestion, veil: Veil) -> TaskModel:
         saved=hidden.value(json_tree(task.saved_json)),
         error=hidden.error(task.last_error),
         stack=_stack(sight, task, veil),
-        steps=[_step_row(step, hidden) for step in steps[-EVENTS_SHOWN:]],
+        steps=[_step_row(step, hidden, said) for step in steps[-EVENTS_SHOWN:]],
         more_steps=max(0, len(steps) - EVENTS_SHOWN),
         attempts=_attempts(sight.log, history, hidden),
         waits=before,
@@ -186,17 +188,20 @@ def why_model(sight: Sight, question: TaskQuestion, veil: Veil) -> WhyModel:
     """
     found = why(sight.log, question.key, sight.point)
     _check_seen(found.task, veil)
-    hidden = veil.of_tags(_tag_texts(read_history(sight.log, question.key, sight.point)))
-    told = found.task.progress
-    note = told.note if told is not None and veil.hides_values else ""
+    history = read_history(sight.log, question.key, sight.point)
+    hidden, said = veil.of_tags(tag_texts(history)), _said_in(history)
+    if veil.hides_values:
+        with sight.seen() as projection:
+            said += [each.reason for each in pause_states(projection, sight.at)]
+        said += [bucket.value or "" for bucket in found.task.buckets]
     return WhyModel(
         seq=found.seq,
         at=instant(found.at),
         key=found.task.key,
         state=str(found.task.state),
-        verdict=hidden.words(found.verdict),
+        verdict=hidden.words(found.verdict, said),
         # Where nobody may see values, neither what the attempt said of itself.
-        notes=[hidden.words(each.replace(note, HIDDEN) if note else each) for each in found.notes],
+        notes=[hidden.words(each, said) for each in found.notes],
     )
 
 
@@ -229,7 +234,7 @@ def _check_seen(task: Task, veil: Veil) -> None:
 
 
 def _in_projection(
-    sight: Sight, history: list[Event]
+    sight: Sight, history: list[Event], veil: Veil
 ) -> tuple[Task, str | None, list[Neighbour], list[Neighbour]]:
     """The task, what keeps it from running, who waits for it, and whom it waits for."""
     task = fold_events(sight.log.namespace, history)
@@ -243,15 +248,19 @@ def _in_projection(
         wait = projection.waits.by_task.get(task.number)
         numbers = [] if wait is None else sorted(wait.open | wait.failed)
         later = sorted(projection.waits.by_predecessor.get(task.number, ()))
-        before = _neighbours(projection, numbers, sight.at)
-        after = _neighbours(projection, later, sight.at)
+        before = _neighbours(projection, numbers, sight.at, veil)
+        after = _neighbours(projection, later, sight.at, veil)
     return task, words, after, before
 
 
-def _neighbours(projection: Projection, numbers: list[int], now: int) -> list[Neighbour]:
+def _neighbours(
+    projection: Projection, numbers: list[int], now: int, veil: Veil
+) -> list[Neighbour]:
     found = []
     for number in numbers[:NEIGHBOURS]:
         task = projection.tasks.get(number)
+        if task is not None and not veil.sees(task.lane):
+            continue
         key = str(number) if task is None else task.key
         # What has ended is not there any more.
         state = "final" if task is None else str(task.as_of(now).state)
@@ -259,7 +268,7 @@ def _neighbours(projection: Projection, numbers: list[int], now: int) -> list[Ne
     return found
 
 
-def _tag_texts(history: list[Event]) -> Iterable[bytes]:
+def tag_texts(history: list[Event]) -> Iterable[bytes]:
     """All tags that the task has ever had."""
     for event in history:
         body = event.body
@@ -267,6 +276,21 @@ def _tag_texts(history: list[Event]) -> Iterable[bytes]:
             yield bytes(body.tags)
         elif isinstance(body, Retried) and body.reopens is not None:
             yield bytes(body.reopens.tags)
+
+
+def _said_in(history: list[Event]) -> list[str]:
+    """What people, and the task's own worker, have said of it in words of their own."""
+    found = set()
+    for event in history:
+        body = event.body
+        reason = getattr(body, "reason", "")
+        if reason not in EXPIRY_REASONS:
+            found.add(reason)
+        if isinstance(body, Failed):
+            found.add(body.error.message)
+        elif isinstance(body, Progressed):
+            found.add(body.note)
+    return sorted(found - {""})
 
 
 def _facts(task: Task, veil: Veil) -> list[tuple[str, str]]:
@@ -282,7 +306,7 @@ def _facts(task: Task, veil: Veil) -> list[tuple[str, str]]:
         ("node", task.worker),
         ("schedule", task.schedule),
         ("unique", None if veil.hides_values else task.unique),
-        ("limits", ", ".join(map(bucket_words, task.buckets)) or None),
+        ("limits", _limits(task, veil) or None),
         ("share", None if veil.hides_values else task.share),
         ("needs", ", ".join(task.needs) or None),
         ("if one fails", task.if_failed if task.after else None),
@@ -292,6 +316,12 @@ def _facts(task: Task, veil: Veil) -> list[tuple[str, str]]:
         ("cancelled by the end of", None if task.cause is None else f"task {task.cause}"),
     ]
     return [(name, text) for name, text in pairs if text is not None]
+
+
+def _limits(task: Task, veil: Veil) -> str:
+    if veil.hides_values:
+        return ", ".join(bucket.limit for bucket in task.buckets)
+    return ", ".join(map(bucket_words, task.buckets))
 
 
 def _instants(task: Task) -> list[tuple[str, datetime]]:
@@ -306,7 +336,8 @@ def _instants(task: Task) -> list[tuple[str, datetime]]:
     return [(name, at) for name, at in pairs if at is not None]
 
 
-def _step_row(step: Step, hidden: TaskVeil) -> StepRow:
+def _step_row(step: Step, hidden: TaskVeil, said: list[str]) -> StepRow:
+    is_told = isinstance(step.event.body, Told)
     return StepRow(
         seq=step.event.seq,
         at=instant(step.event.decided_at),
@@ -314,7 +345,7 @@ def _step_row(step: Step, hidden: TaskVeil) -> StepRow:
         kind=step.event.kind,
         state=str(step.state),
         node=step.node,
-        words=hidden.words(step.reason),
+        words=hidden.text(step.reason) if is_told else hidden.words(step.reason, said),
         is_damage=step.is_damage,
     )
 

@@ -6,6 +6,7 @@ What is simulated is `sandbox.whatif`'s; here it is asked for, and kept within b
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -26,7 +27,7 @@ from eventq.web.sight import Sight
 MOST_EVENTS = 200_000
 MOST_S = 60.0
 SHORTER = "a shorter stretch; `eventq whatif` takes any"
-BACKOFFS = {
+BACKOFFS: dict[str, Callable[[str], Backoff]] = {
     "constant": Backoff.constant,
     "linear": Backoff.linear,
     "exponential": Backoff.exponential,
@@ -76,9 +77,10 @@ class WhatIfModel(Struct, frozen=True):
 
 def what_if_model(sight: Sight, question: WhatIfQuestion, veil: Veil) -> WhatIfModel:
     """What would have been; it reads the stretch three times, and no more than `MOST_EVENTS`."""
-    del veil
     found, problem = None, None
-    if question.is_asked:
+    if veil.lanes is not None:
+        problem = "The load is of all lanes, of which you may see some."
+    elif question.is_asked:
         try:
             found = _simulated(sight, question)
         except ArgumentError as error:

@@ -106,7 +106,7 @@
   let stream = null, held = false, due = null, lastShown = 0, restMs = WAIT_MS;
   const busy = () => {
     const at = document.activeElement;
-    return held || going || sliding || "at" in body().dataset || document.hidden || document.querySelector("main details[open]") !== null
+    return held || going || sliding || "at" in body().dataset || document.hidden || document.querySelector("main details[open]:not([data-still])") !== null
       || (at && at.closest("main form") !== null) || String(getSelection()) !== "";
   };
   const refresh = () => {
