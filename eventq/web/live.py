@@ -105,15 +105,19 @@ class Pulse:
             self._watchers.discard(watcher)
         self._bell.ring()
 
-    def close(self) -> None:
-        """Ends it, and waits until it has ended; may come twice."""
+    def end(self) -> None:
+        """Ends all streams, and begins no other; may come twice, from any thread."""
         with self._lock:
             self._closed = True
             watchers, self._watchers = self._watchers, set()
-            thread = self._thread
         for watcher in watchers:
             watcher.wake()
         self._bell.ring()
+
+    def close(self) -> None:
+        """Ends it, and waits until it has ended; may come twice."""
+        self.end()
+        thread = self._thread
         if thread is not None:
             thread.join()
 

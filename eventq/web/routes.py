@@ -90,7 +90,7 @@ PAGES = (
         charts.charts_model,
         "charts.html",
         charts.ChartsModel,
-        "h",
+        "r",
         folds=True,
         is_live=False,
         keeps=False,

@@ -26,7 +26,7 @@ from eventq.web.serve import Address, ConsoleServer
 from tools.pictures.png import smaller
 
 FOLDER = Path(__file__).parents[2] / "docs" / "how-to" / "pictures"
-FILES = 400
+FILES = 150
 WIDTH, HEIGHT = 1200, 760
 # No sandbox: it may be run as root in a container.
 FLAGS = [
@@ -94,8 +94,8 @@ def _look(browser: Browser, server: ConsoleServer, theme: str, folder: Path) -> 
     pages = {
         "now": "/",
         "charts": "/charts",
+        "tasks": "/tasks",
         "task": task,
-        "why": f"{task}/why",
         "past": f"/?at={gave_up_at}",
     }
     for name, path in pages.items():

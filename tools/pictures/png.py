@@ -77,7 +77,12 @@ def _unfiltered(raw: bytes, length: int, size: int) -> Iterator[bytes]:
     before = bytearray(length)
     for start in range(0, len(raw), length + 1):
         kind, row = raw[start], bytearray(raw[start + 1 : start + 1 + length])
-        if kind:
+        if kind == 1:
+            for place in range(size, length):
+                row[place] = (row[place] + row[place - size]) & 255
+        elif kind == 2:
+            row = bytearray((a + b) & 255 for a, b in zip(row, before, strict=True))
+        elif kind:
             for place in range(length):
                 left = row[place - size] if place >= size else 0
                 corner = before[place - size] if place >= size else 0
@@ -88,10 +93,6 @@ def _unfiltered(raw: bytes, length: int, size: int) -> Iterator[bytes]:
 
 def _guess(kind: int, left: int, above: int, corner: int) -> int:
     """What a filter supposes of a byte: see the PNG specification, 9.2."""
-    if kind == 1:
-        return left
-    if kind == 2:
-        return above
     if kind == 3:
         return (left + above) // 2
     estimate = left + above - corner

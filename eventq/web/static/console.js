@@ -49,8 +49,11 @@
       }
       body().dataset.head = now.dataset.head;
       document.title = page.title;
-      const nav = page.querySelector("nav");
+      const nav = page.querySelector("nav"), search = document.querySelector(".search");
       if (nav) document.querySelector("nav").replaceWith(nav);
+      // It looks for tasks as of the moment; what is being typed there stays.
+      const found = page.querySelector(".search");
+      if (search && found && !search.contains(document.activeElement)) search.replaceWith(found);
       if (!keeps) history.replaceState(null, "", answer.url);
       ready();
       going = false;
