@@ -23,7 +23,7 @@ logger = SafeLogger("eventq.web")
 # Without an append, tasks become ready all the same.
 LOOK_S = 1.0
 # Between two beats: quick enough for an eye, and seldom enough for the machine.
-REST_S = 0.1
+REST_S, WATCHER_REST_S, MOST_REST_S = 0.1, 0.005, 0.25
 MOST_WATCHERS = 100
 # A page rests so long at least, and all of them together look once in so long.
 REST_MS, LOOK_MS = 1_000, 100
@@ -133,10 +133,14 @@ class Pulse:
                 else:
                     newest = last
                     self._publish(newest, lambda watcher: watcher.beat is None)
-                time.sleep(REST_S)
+                time.sleep(self._rest_s())
                 self._bell.wait(LOOK_S)
         finally:
             watch.close()
+
+    def _rest_s(self) -> float:
+        """The more pages there are, the less often all of them are told."""
+        return min(MOST_REST_S, REST_S + WATCHER_REST_S * len(self._watchers))
 
     def _goes_on(self) -> bool:
         """Whether anybody watches; if not, the next one begins a new thread."""

@@ -124,20 +124,26 @@ def _news(bench: Bench) -> Iterator[Figure]:
 
 def _watched(bench: Bench) -> Iterator[Figure]:
     """Tasks of 1 ms, 300 a second, without and with pages that watch them, in turns."""
-    count = bench.pick(1_500, 60)
+    count = bench.pick(1_500, 600)
     for what, loads in (("event streams", False), ("open pages of Now", True)):
-        alone, beside = [], []
+        alone, beside, shares = [], [], []
         for _ in range(bench.pick(3, 1)):
-            alone.append(_paced(bench, count, watchers=0, loads=loads))
-            beside.append(_paced(bench, count, watchers=WATCHERS, loads=loads))
+            alone.append(_paced(bench, count, watchers=0, loads=loads)[0])
+            took_s, share = _paced(bench, count, watchers=WATCHERS, loads=loads)
+            beside.append(took_s)
+            shares.append(share)
         ratio = median(after / before for before, after in zip(alone, beside, strict=True))
         floor = None if loads else Floor(10, at_most=True)
         yield Figure(f"{WATCHERS} {what}: tasks take longer by", 100 * (ratio - 1), "%", floor)
-        yield Figure(f"tasks beside these {what}, mean", 1_000 * median(beside), "ms")
+        yield Figure(f"tasks beside these {what}, median", 1_000 * median(beside), "ms")
+        yield Figure(f"the console with {WATCHERS} {what}", 100 * median(shares), "% of a core")
 
 
-def _paced(bench: Bench, count: int, *, watchers: int, loads: bool) -> float:
-    """How long a task takes on the mean, from its creation to its end, in seconds."""
+def _paced(bench: Bench, count: int, *, watchers: int, loads: bool) -> tuple[float, float]:
+    """How long a task takes from its creation to its end, in seconds, half of them.
+
+    And what share of a core the console used meanwhile.
+    """
     url = bench.url()
     Queue(url).close()
     watched = browsing(url, bench.directory / "watched") if watchers else nullcontext()
@@ -151,9 +157,13 @@ def _paced(bench: Bench, count: int, *, watchers: int, loads: bool) -> float:
         for thread in threads:
             thread.start()
         begun.wait()
+        before_s = 0.0 if browser is None else browser.used()[1]
+        began_s = time.perf_counter()
         worker.send("go")
         took_s: float = heard(worker)
-    return took_s
+        passed_s = time.perf_counter() - began_s
+        used_s = 0.0 if browser is None else browser.used()[1] - before_s
+    return took_s, used_s / passed_s
 
 
 def _watch(browser: Browser, begun: threading.Barrier, loads: bool) -> None:  # noqa: FBT001
@@ -175,7 +185,7 @@ def _watch(browser: Browser, begun: threading.Barrier, loads: bool) -> None:  # 
 
 
 def work(connection: Connection, url: str, count: int) -> None:
-    """A child that makes tasks at a pace and runs them, and sends how long one took."""
+    """A child that makes tasks at a pace and runs them, and sends how long half of them took."""
     created: dict[int, float] = {}
     took_s: list[float] = []
     with Queue(url, workers=2) as queue:
@@ -192,7 +202,7 @@ def work(connection: Connection, url: str, count: int) -> None:
         maker.start()
         queue.run(take, signals=False)
         maker.join()
-    connection.send(sum(took_s) / count)
+    connection.send(median(took_s))
 
 
 def _make_paced(queue: Queue, count: int, created: dict[int, float]) -> None:
