@@ -40,7 +40,7 @@ class Scraping:
             return Problem(501, INSTALL)
         families = [_veiled(family, veil) for family in self._measures.take()]
 
-        class Taken(Collector):
+        class OneScrape(Collector):
             """What was taken a moment ago."""
 
             def collect(self) -> Iterator[Metric]:
@@ -48,7 +48,7 @@ class Scraping:
                 yield from map(metric_of, families)
 
         registry = CollectorRegistry()
-        registry.register(Taken())
+        registry.register(OneScrape())
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
