@@ -1,4 +1,4 @@
-"""Changes to many, what people have done, and taking it back: with a preview, rights and reasons."""
+"""Changes to many, what people did, and taking it back: with a preview, rights and reasons."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_a_long_change_is_told_of_as_it_goes_on(
     assert "0 of 2 are done" in answer.text
     assert answer.headers["refresh"] == "1"
     kept = full.app.state.console.plans.get(path.rpartition("/")[2], full.person)
-    kept._future.result(30)  # noqa: SLF001 - no other sign
+    kept._future.result(30)
     assert "<strong>2</strong> changed" in full.get(path)
 
 

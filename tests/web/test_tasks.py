@@ -226,7 +226,7 @@ def test_a_catalog_that_is_behind_is_brought_up_to_date(
     queue.new({"n": 51}, key="fresher")
     monkeypatch.setattr("eventq.web.kept_catalog.SOON_EVENTS", 0)
     page = known.json("/tasks?limit=1")
-    follower = known.app.state.console.catalog._follower  # noqa: SLF001 - no other sign
+    follower = known.app.state.console.catalog._follower
 
     assert "being brought up to date" in page["lack"]
     assert keys(page) == ["fresher"]
@@ -271,7 +271,7 @@ def test_a_question_has_its_time(known: Desk) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_the_past_is_what_a_full_fold_says(make_desk: MakeDesk, seed: int) -> None:
     """Final and open tasks and errors at any position, however the queue came there."""
-    chance = random.Random(seed)  # noqa: S311 - no secret
+    chance = random.Random(seed)
     desk = make_desk()
     queue = desk.queue
 

@@ -32,6 +32,12 @@ PATHS = (
     "/new",
     "/help",
     "/?at=9",
+    "/tasks",
+    "/tasks?state=expired&lapsed=no&count=true",
+    "/tasks?name=none",
+    "/errors",
+    "/changes",
+    "/changes?at=30",
 )
 NASTY = (
     "<script>alert(1)</script>",
