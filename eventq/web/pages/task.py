@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 from msgspec import UNSET, Struct
+from msgspec.structs import replace
 
 from eventq.audit.history import Step, steps_of
 from eventq.audit.lookup import read_history
@@ -153,7 +154,8 @@ def task_model(sight: Sight, question: TaskQuestion, veil: Veil) -> TaskModel:
     return TaskModel(
         seq=sight.seq,
         at=instant(sight.at),
-        row=task_row(task, sight.at, veil, words),
+        # Who asks for it by its key knows the key, whatever stands in it.
+        row=replace(task_row(task, sight.at, veil, words), key=task.key),
         last_seq=last_change(history),
         facts=[(name, hidden.words(text, said)) for name, text in _facts(task, veil)],
         instants=_instants(task),
