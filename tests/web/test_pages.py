@@ -219,9 +219,11 @@ def test_the_api_is_described(full: Desk) -> None:
     assert found["paths"].keys() - files == {api_path(page) for page in PAGES}
     assert files == {f"/export/{what}.{form}" for what in EXPORTS for form in FORMATS}
     asked = found["paths"]["/export/tasks.csv"]["get"]["parameters"]
-    assert {
-        name: asked[0][name] for name in ("name", "in", "required")
-    } == {"name": "state", "in": "query", "required": False}
+    assert {name: asked[0][name] for name in ("name", "in", "required")} == {
+        "name": "state",
+        "in": "query",
+        "required": False,
+    }
     assert found["openapi"] == "3.1.0"
     names = {p["name"] for p in found["paths"]["/api/tasks/{key}"]["get"]["parameters"]}
     assert names == {"key", "at"}

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 ROWS = 50
 MOST_ROWS = 1_000
 # So much of a log is looked through where there is no catalog.
-BACK_EVENTS = 100_000
+BACK_EVENTS = 20_000
 # What a name that was given is worth, by the way it came.
 PROOFS: dict[str, str] = {
     "login": "authenticated",
@@ -277,7 +277,8 @@ def _told(
             found.parts.get(change.seq),
             selector if shows else HIDDEN if selector else "",
         )
-        return f"{body.action} {body.count:,} tasks", many, veil.lanes is None
+        tasks = "task" if body.count == 1 else "tasks"
+        return f"{body.action} {body.count:,} {tasks}", many, veil.lanes is None
     return _rule_words(body, veil), None, _is_seen(body, veil)
 
 
