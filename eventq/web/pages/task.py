@@ -191,7 +191,6 @@ def why_model(sight: Sight, question: TaskQuestion, veil: Veil) -> WhyModel:
     if veil.hides_values:
         with sight.seen() as projection:
             said += [each.reason for each in pause_states(projection, sight.at)]
-        said += [bucket.value or "" for bucket in found.task.buckets]
     return WhyModel(
         seq=found.seq,
         at=instant(found.at),
@@ -281,6 +280,9 @@ def _said_in(history: list[Event]) -> list[str]:
             found.add(body.error.message)
         elif isinstance(body, Progressed):
             found.add(body.note)
+        elif isinstance(body, Created):
+            values = (bucket.value for bucket in body.limits)
+            found.update(value or "" for value in (*values, body.unique, body.share))
     return sorted(found - {""})
 
 
