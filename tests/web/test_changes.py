@@ -88,8 +88,8 @@ def test_a_plan_is_its_makers_alone(full: Desk) -> None:
     full.person = Person("eve")
     full.get(path, 404)
     full.post(f"{path}/apply", 404)
-    full.person = Person("ada", frozenset({Right.VIEW, Right.BULK}))
-    full.post(f"{path}/apply", 403)
+    full.person = Person("ada", frozenset({Right.VIEW, Right.BULK, Right.PAUSE}))
+    assert "the right to retry" in full.post(f"{path}/apply", 403).text
     full.person = Person("ada")
     full.post("/plans/none/apply", 404)
 
