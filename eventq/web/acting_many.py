@@ -81,7 +81,8 @@ def plan_many(acting: Acting) -> Done:
     plan = _plan(acting.queue.select(**options), action, acting.form)
     words = ", ".join(f"{name} {word}" for name, word in given_of(question).items())
     kept = KeptPlan(plan, acting.person, words, frozenset({Right.BULK, right}))
-    return Done(_found_words(plan), f"/plans/{acting.plans.put(kept)}")
+    # The page itself says what was found.
+    return Done("", f"/plans/{acting.plans.put(kept)}")
 
 
 def apply_plan(acting: Acting) -> Done:
@@ -110,7 +111,7 @@ def undo_change(acting: Acting) -> Done:
             raise ActRefusedError(409, f"Nothing is left to take back: {why}.")
         rights = frozenset({Right.UNDO, *_rights_of(acting, position)})
         kept = KeptPlan(plan, acting.person, f"what change {position} has changed", rights)
-        return Done(_found_words(plan), f"/plans/{acting.plans.put(kept)}")
+        return Done("", f"/plans/{acting.plans.put(kept)}")
     done = plan.apply(**acting.marks)
     if not done.changed:
         why = "; ".join(each.why for each in done.moved_on[:NAMED]) or "it has moved on"
@@ -174,11 +175,6 @@ def _plan(selection: Selection, action: str, form: Mapping[str, str]) -> Plan:
 def _back(question: Any) -> str:  # noqa: ANN401 - a filter
     text = filter_text(question)
     return f"/tasks?{text}" if text else "/tasks"
-
-
-def _found_words(plan: Plan) -> str:
-    tasks = "task" if plan.count == 1 else "tasks"
-    return f"{plan.count:,} {tasks}; nothing is changed yet."
 
 
 def _path_of(plan: Plan | RulePlan) -> str:

@@ -294,7 +294,7 @@ class Console:
         return Response(data, 200, headers, kind)
 
 
-class Telling(Struct, frozen=True):
+class DoneTold(Struct, frozen=True):
     """What somebody has done, and where it stands in the log if it can be taken back."""
 
     person: str
@@ -307,18 +307,18 @@ class Tellings:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._words: OrderedDict[str, Telling] = OrderedDict()
+        self._words: OrderedDict[str, DoneTold] = OrderedDict()
 
     def put(self, words: str, person: Person, undo: int | None) -> str:
         """Keeps the words; returns the name that they go by."""
         name = secrets.token_urlsafe(9)
         with self._lock:
-            self._words[name] = Telling(person.name, words, undo)
+            self._words[name] = DoneTold(person.name, words, undo)
             while len(self._words) > TOLD_KEPT:
                 self._words.popitem(last=False)
         return name
 
-    def take(self, name: str | None, person: Person | None) -> Telling | None:
+    def take(self, name: str | None, person: Person | None) -> DoneTold | None:
         """What goes by a name; None where it has been told."""
         with self._lock:
             found = self._words.get(name or "")

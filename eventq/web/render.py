@@ -66,6 +66,7 @@ def environment() -> Environment:
         bounds=bounds_text,
         segment=lambda text: quote(text, safe=""),
         scope_tags=scope_tags_json,
+        selector=selector_words,
     )
     made.globals.update(
         flow_chart=flow_chart,
@@ -108,6 +109,22 @@ def bounds_text(bucket: BucketState) -> str:
 def scope_tags_json(tags: tuple[tuple[str, str], ...]) -> str:
     """The tags that a pause is about, as the form to resume it has them."""
     return msgspec.json.encode({name: msgspec.json.decode(text) for name, text in tags}).decode()
+
+
+def selector_words(text: str) -> str:
+    """A selector, as the log has it, for people.
+
+    >>> selector_words('{"names":["mail.*","docs"],"error":"OSError"}')
+    'names mail.*, docs; error OSError'
+    """
+    if not text.startswith("{"):
+        return text
+    parts = []
+    for name, value in msgspec.json.decode(text).items():
+        words = ", ".join(map(str, value)) if isinstance(value, list) else value
+        said = words if isinstance(words, str) else msgspec.json.encode(words).decode()
+        parts.append(f"{name.replace('_', ' ')} {said}")
+    return "; ".join(parts)
 
 
 def query_text(values: dict[str, Any]) -> str:

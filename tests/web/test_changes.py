@@ -1,4 +1,4 @@
-"""Changes to many, what people have done, and taking it back: with a preview, rights and reasons."""
+"""Changes to many, what people did, and taking it back: with a preview, rights and reasons."""
 
 from __future__ import annotations
 
@@ -88,8 +88,8 @@ def test_a_plan_is_its_makers_alone(full: Desk) -> None:
     full.person = Person("eve")
     full.get(path, 404)
     full.post(f"{path}/apply", 404)
-    full.person = Person("ada", frozenset({Right.VIEW, Right.BULK}))
-    full.post(f"{path}/apply", 403)
+    full.person = Person("ada", frozenset({Right.VIEW, Right.BULK, Right.PAUSE}))
+    assert "the right to retry" in full.post(f"{path}/apply", 403).text
     full.person = Person("ada")
     full.post("/plans/none/apply", 404)
 
@@ -362,3 +362,24 @@ def test_what_broke_off_is_finished(full: Desk, queue: eventq.Queue) -> None:
     full.person = Person("ada")
 
     assert f"Change {done.id}" in full.done(f"/changes/{done.id}/finish")
+
+
+def test_a_task_runs_at_an_instant(full: Desk) -> None:
+    """Given with its zone, or in UTC; of an edit it is taken back with the rest."""
+    page = full.done("/tasks/behind/update", scheduled_at="2099-01-31T12:00+02:00")
+    task = full.queue.get("behind")
+    assert task is not None
+    assert task.scheduled_at.isoformat() == "2099-01-31T10:00:00+00:00"
+    full.may(Right.UNDO, Right.RETRY, Right.PAUSE)
+    assert "the right to edit" in full.post(undo_of(page), 403).text
+    full.person = Person("ada")
+    full.done(undo_of(page))
+    full.done("/new", tags="{}", key="later", scheduled_at="2099-01-31T12:00")
+    back, later = full.queue.get("behind"), full.queue.get("later")
+
+    assert back is not None
+    assert later is not None
+    assert back.scheduled_at.year < 2099
+    assert later.scheduled_at.isoformat() == "2099-01-31T12:00:00+00:00"
+    full.post("/tasks/later/update", 400, scheduled_at="soon")
+    full.post("/tasks/later/update", 400, scheduled_at="2099-01-31T12:00", delay="1h")

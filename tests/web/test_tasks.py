@@ -50,6 +50,7 @@ def test_without_a_catalog_open_tasks_are_shown(full: Desk) -> None:
     assert "behind" in page
     assert "img/1" not in page
     assert "behind" in keys(found)
+    assert {row["name"] for row in found["rows"]} == {"nobody"}
     assert "There is no catalog" in found["lack"]
     assert "only a catalog" in full.get("/tasks?lapsed=yes", 400)
     assert keys(full.json("/tasks?at=4"))[0] == "img/3"

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 ROWS = 50
 MOST_ROWS = 1_000
 # So much of a log is looked through where there is no catalog.
-BACK_EVENTS = 100_000
+BACK_EVENTS = 20_000
 # What a name that was given is worth, by the way it came.
 PROOFS: dict[str, str] = {
     "login": "authenticated",
@@ -120,7 +120,7 @@ class ChangesModel(Struct, frozen=True):
     """Why not all may be there; None where the catalog has answered."""
 
 
-class Found(Struct, frozen=True):
+class ChangesFound(Struct, frozen=True):
     """Changes as they were found, and what became of them."""
 
     changes: list[AskedChange]
@@ -147,7 +147,7 @@ def changes_model(sight: Sight, question: ChangesQuestion, veil: Veil) -> Change
     return ChangesModel(sight.seq, instant(sight.at), rows, more, lack)
 
 
-def change_rows(sight: Sight, found: Found, veil: Veil) -> list[ChangeRow]:
+def change_rows(sight: Sight, found: ChangesFound, veil: Veil) -> list[ChangeRow]:
     """Changes as they are shown, but for those of tasks that are not theirs to see."""
     numbers = {each.task: None for each in found.changes if each.task != NODE}
     records = {each.number: each for each in records_of(sight.log, numbers, sight.point)}
@@ -184,7 +184,7 @@ def change_rows(sight: Sight, found: Found, veil: Veil) -> list[ChangeRow]:
     return rows
 
 
-def _ask(catalog: Catalog, point: Point, question: ChangesQuestion, limit: int) -> Found:
+def _ask(catalog: Catalog, point: Point, question: ChangesQuestion, limit: int) -> ChangesFound:
     before = point.seq + 1 if question.before is None else min(point.seq + 1, question.before)
     changes = catalog.changes(
         by=question.by or None,
@@ -197,7 +197,7 @@ def _ask(catalog: Catalog, point: Point, question: ChangesQuestion, limit: int) 
     )
     undone = catalog.undone([each.seq for each in changes], point.seq)
     many = [each.seq for each in changes if each.kind == "bulk"]
-    return Found(changes, undone, {seq: catalog.parts(seq, point.seq) for seq in many})
+    return ChangesFound(changes, undone, {seq: catalog.parts(seq, point.seq) for seq in many})
 
 
 def _wants_parts(question: ChangesQuestion) -> bool:
@@ -208,7 +208,7 @@ def _ways(proof: str) -> list[str] | None:
     return [way for way, found in PROOFS.items() if found == proof] if proof else None
 
 
-def _from_log(sight: Sight, question: ChangesQuestion, limit: int) -> Found:
+def _from_log(sight: Sight, question: ChangesQuestion, limit: int) -> ChangesFound:
     """The last changes, as far as a look at the end of the log finds them."""
     ways, wants_parts = _ways(question.proof), _wants_parts(question)
     until = sight.seq if question.before is None else min(sight.seq, question.before - 1)
@@ -229,7 +229,7 @@ def _from_log(sight: Sight, question: ChangesQuestion, limit: int) -> Found:
             changes.append(AskedChange(seq, instant(at), *said))
         if len(changes) >= limit:
             break
-    return Found(changes, undone, {})
+    return ChangesFound(changes, undone, {})
 
 
 def _asked_back(sight: Sight, until: int) -> list[tuple[int, int, int, Asked]]:
@@ -259,7 +259,7 @@ def _may_be_by_hand(commit: Commit, place: int) -> bool:
 
 
 def _told(
-    sight: Sight, change: AskedChange, found: Found, veil: Veil
+    sight: Sight, change: AskedChange, found: ChangesFound, veil: Veil
 ) -> tuple[str, ManyRow | None, bool]:
     """A change in words, what it is about if that is many tasks, and whether they may see it."""
     if change.task != NODE:
@@ -277,7 +277,8 @@ def _told(
             found.parts.get(change.seq),
             selector if shows else HIDDEN if selector else "",
         )
-        return f"{body.action} {body.count:,} tasks", many, veil.lanes is None
+        tasks = "task" if body.count == 1 else "tasks"
+        return f"{body.action} {body.count:,} {tasks}", many, veil.lanes is None
     return _rule_words(body, veil), None, _is_seen(body, veil)
 
 

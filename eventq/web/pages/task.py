@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 from msgspec import UNSET, Struct
+from msgspec.structs import replace
 
 from eventq.audit.history import Step, steps_of
 from eventq.audit.lookup import read_history
@@ -156,7 +157,8 @@ def task_model(sight: Sight, question: TaskQuestion, veil: Veil) -> TaskModel:
     return TaskModel(
         seq=sight.seq,
         at=instant(sight.at),
-        row=task_row(task, sight.at, veil, words),
+        # Who asks for it by its key knows the key, whatever stands in it.
+        row=replace(task_row(task, sight.at, veil, words), key=task.key),
         last_seq=last_change(history),
         facts=[(name, hidden.words(text, said)) for name, text in _facts(task, veil)],
         instants=_instants(task),
@@ -193,7 +195,6 @@ def why_model(sight: Sight, question: TaskQuestion, veil: Veil) -> WhyModel:
     if veil.hides_values:
         with sight.seen() as projection:
             said += [each.reason for each in pause_states(projection, sight.at)]
-        said += [bucket.value or "" for bucket in found.task.buckets]
     return WhyModel(
         seq=found.seq,
         at=instant(found.at),
@@ -290,6 +291,9 @@ def _said_in(history: list[Event]) -> list[str]:
             found.add(body.error.message)
         elif isinstance(body, Progressed):
             found.add(body.note)
+        elif isinstance(body, Created):
+            values = (bucket.value for bucket in body.limits)
+            found.update(value or "" for value in (*values, body.unique, body.share))
     return sorted(found - {""})
 
 

@@ -39,7 +39,10 @@
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       if (mine !== asking) return;
       const scrolls = [...document.querySelectorAll(".scroll")].map((each) => each.scrollLeft);
-      $("main").replaceWith(page.getElementById("main"));
+      const [told, main] = [document.querySelector("main > .told"), page.getElementById("main")];
+      // What was done is told once, and its undo stays at hand while the page goes on.
+      if (keeps && told && !main.querySelector(".told")) main.prepend(told);
+      $("main").replaceWith(main);
       const [old, fresh] = [document.querySelector(".slider"), page.querySelector(".slider")];
       if (old && fresh && !sliding) old.replaceWith(fresh);
       document.querySelectorAll(".scroll").forEach((each, place) => { each.scrollLeft = scrolls[place] || 0; });

@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, expect
 
 import eventq
 from eventq.audit import state_at
+from eventq.catalog.catalog import Catalog
 from eventq.replay.points import find_point
 from eventq.web.access import Person
 from eventq.web.console import Options
@@ -34,6 +35,14 @@ PATHS = (
     "/new",
     "/help",
     "/?at=9",
+)
+OF_MANY = (
+    "/tasks",
+    "/tasks?state=expired&lapsed=no&count=true",
+    "/tasks?name=none",
+    "/errors",
+    "/changes",
+    "/changes?at=30",
 )
 NASTY = (
     "<script>alert(1)</script>",
@@ -180,8 +189,11 @@ def test_hostile_values_stay_text(visit: Visit, queue: eventq.Queue) -> None:
     assert visit.page.locator("iframe, main img, main script").count() == 0
 
 
+@pytest.mark.parametrize("paths", [PATHS, OF_MANY], ids=["of one", "of many"])
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_pages_are_for_everybody(browser: Browser, served: ConsoleServer, theme: str) -> None:
+def test_pages_are_for_everybody(
+    browser: Browser, served: ConsoleServer, queue: eventq.Queue, theme: str, paths: tuple[str, ...]
+) -> None:
     """Axe finds nothing serious; at 360 px nothing is cut off but what scrolls by itself."""
     context = browser.new_context(
         color_scheme="dark" if theme == "dark" else "light",
@@ -190,8 +202,11 @@ def test_pages_are_for_everybody(browser: Browser, served: ConsoleServer, theme:
     )
     visit = Visit(context.new_page(), served)
     visit.come_in()
+    catalog = Catalog.open(queue.log)
+    catalog.catch_up()
+    catalog.close()
     found = {}
-    for path in PATHS:
+    for path in paths:
         visit.go(path)
         visit.page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
         results = Axe().run(visit.page, options={"resultTypes": ["violations"]})
