@@ -29,11 +29,14 @@ def test_the_numbers_are_those_of_the_queue(full: Desk) -> None:
 
 def test_who_asks_is_asked_each_time(full: Desk) -> None:
     """A right that has been taken away ends the next scrape; some lanes are not enough."""
-    full.get("/metrics")
+    known = full.get("/metrics")
     full.person = None
-    full.get("/metrics", 401)
+    nobody = full.get("/metrics", 401)
     full.may(lanes=["mail"])
-    full.get("/metrics", 403)
+
+    assert "eventq_tasks_ready" in known
+    assert "eventq_" not in nobody
+    assert "of all lanes" in full.get("/metrics", 403)
 
 
 def test_values_of_tags_are_no_labels_for_all(make_desk: MakeDesk, full: Desk) -> None:
