@@ -18,7 +18,7 @@ from eventq.replay.points import find_point
 from eventq.web.access import Person
 from eventq.web.console import Options
 from eventq.web.serve import Address, ConsoleServer
-from tests.web.browser.conftest import Visit
+from tests.web.browser.conftest import PATIENT_S, Visit
 
 PATHS = (
     "/",
@@ -143,6 +143,9 @@ def test_it_connects_again_when_the_server_comes_back(
     expect(page.locator("#pulse")).to_have_text("Live")
     served.stop()
     expect(page.locator("#pulse")).to_have_text("Not connected")
+    # Its port is free once it has ended.
+    for ending in [each for each in threading.enumerate() if each.name == "console"]:
+        ending.join(PATIENT_S)
     address, options = Address(port=served.port), Options(cache=tmp_path / "cache")
     again = ConsoleServer(queue, Person("ada@here"), options, address, sessions=served.sessions)
     thread = threading.Thread(target=again.run)
