@@ -6,7 +6,7 @@ It is made of the log alone, so that it may be deleted at any time. Nothing here
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ from eventq.catalog.counting import (
     ErrorGroup,
     Span,
     SpanCounts,
+    WholeMinutes,
 )
 from eventq.catalog.filling import Filling, Progress
 from eventq.catalog.orders import GroupBy, Order
@@ -193,6 +194,18 @@ class Catalog:
         """
         return self._counted(lambda counting, _: counting.minutes(since, until, by, name), None)
 
+    def passed(self, at: Point, since: int, *, by: Span = "minute") -> WholeMinutes:
+        """Counts and times of the minutes that had passed at a point, from an instant on."""
+        return self._counted(lambda counting, point: counting.passed(point, since, by), at)
+
+    def oldest_ready(self, at: Point) -> int | None:
+        """For how long, in microseconds, the oldest ready task had been ready at a point."""
+        return self._counted(lambda counting, point: counting.oldest_ready(point), at)
+
+    def last_before(self, instant_us: int) -> int:
+        """The last position in the minutes before an instant; 0 without one."""
+        return self._counted(lambda counting, _: counting.last_before(instant_us), None)
+
     def errors(
         self,
         at: Point | None = None,
@@ -200,10 +213,14 @@ class Catalog:
         since: int = 0,
         until: int = LAST_US,
         limit: int = 100,
+        lanes: Collection[str] | None = None,
     ) -> list[ErrorGroup]:
-        """Failures up to a point by type and place in the traceback, the most frequent first."""
+        """Failures up to a point by type and place in the traceback, the most frequent first.
+
+        Of tasks of some ``lanes`` alone, or of all.
+        """
         return self._counted(
-            lambda counting, point: counting.errors(point, since, until, limit), at
+            lambda counting, point: counting.errors(point, since, until, limit, lanes), at
         )
 
     def attempts(
@@ -230,16 +247,29 @@ class Catalog:
         by: str | None = None,
         bulk: int | None = None,
         task: int | None = None,
+        ways: Iterable[str] | None = None,
+        parts: bool = True,
         before: int = LAST_SEQ,
         limit: int = 100,
     ) -> list[AskedChange]:
-        """What people and programs have asked for before a position, the last first."""
+        """What people and programs have asked for before a position, the last first.
+
+        By some ``ways`` (`Via`), or by any; without ``parts``, a change to many is one change.
+        """
         return self._counted(
             lambda counting, _: counting.changes(
-                by=by, bulk=bulk, task=task, before=before, limit=limit
+                by=by, bulk=bulk, task=task, ways=ways, parts=parts, before=before, limit=limit
             ),
             None,
         )
+
+    def undone(self, seqs: Iterable[int], until: int) -> dict[int, int]:
+        """Which of these changes were taken back up to a position, and by which event."""
+        return self._counted(lambda counting, _: counting.undone(seqs, until), None)
+
+    def parts(self, bulk: int, until: int) -> int:
+        """How many tasks a change to many had changed up to a position."""
+        return self._counted(lambda counting, _: counting.parts(bulk, until), None)
 
     def refresh(self) -> None:
         """Sees what another process has added to the file since."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ from eventq.catalog.minutes import MINUTE_US, MinuteCounts, decode_counts, perce
 from eventq.catalog.queries import TaskQueries
 from eventq.catalog.schema import FAILED, STATES
 from eventq.catalog.store import Store
-from eventq.core.task import TaskState, instant
+from eventq.core.task import DEFAULT_LANE, TaskState, instant
 from eventq.replay.points import Point
 
 Span = Literal["minute", "hour"]
@@ -23,6 +24,7 @@ SELECT minute, counts FROM minutes
 WHERE minute >= :since AND minute < :until AND (:name IS NULL OR name = :name)
 ORDER BY minute
 """
+GET_MOMENTS = "SELECT minute, seq FROM moments WHERE minute <= ? ORDER BY minute DESC LIMIT 2"
 GET_MOMENT = "SELECT seq FROM moments WHERE minute < ? ORDER BY minute DESC LIMIT 1"
 GET_ERRORS = """
 SELECT words.text, errors.place, sum(n), sum(tasks), min(first_at), max(last_at), max(last_task),
@@ -32,6 +34,10 @@ FROM (
         max(last_at) AS last_at, max(task) AS last_task
     FROM past INDEXED BY past_by_fork
     WHERE state = 3 AND from_seq <= :seq AND last_at >= :since AND last_at < :until
+        AND (:lanes IS NULL OR EXISTS (
+            SELECT 1 FROM tasks WHERE tasks.number = past.task
+                AND coalesce(tasks.lane, 0) IN (SELECT value FROM json_each(:lanes))
+        ))
     GROUP BY error
 ) AS met
 JOIN errors ON errors.id = met.error
@@ -57,10 +63,18 @@ SELECT error FROM past WHERE rowid > ? AND task = ? AND from_seq = ? ORDER BY ro
 GET_CHANGES = """
 SELECT seq, at, kind, task, by, reason, via, bulk, undoes FROM changes
 WHERE seq < :before AND (:by IS NULL OR by = :by) AND (:bulk IS NULL OR bulk = :bulk)
-    AND (:task IS NULL OR task = :task)
+    AND (:task IS NULL OR task = :task) AND (:parts OR bulk IS NULL)
+    AND (:ways IS NULL OR coalesce(via, 'code') IN (SELECT value FROM json_each(:ways)))
 ORDER BY seq DESC
 LIMIT :limit
 """
+# Parts of an undo of many name no event that they take back, but the change that they are of does.
+GET_UNDONE = """
+SELECT undoes, min(seq) FROM changes
+WHERE undoes IN (SELECT value FROM json_each(:seqs)) AND bulk IS NULL AND seq <= :until
+GROUP BY undoes
+"""
+COUNT_PARTS = "SELECT count(*) FROM changes WHERE bulk = ? AND seq <= ?"
 OLDEST_NOW = """
 SELECT min(coalesce(scheduled_at, created_at)) FROM tasks INDEXED BY tasks_by_state
 WHERE state = 1 AND state <> 4 AND number <= :seq AND since <= :seq
@@ -106,6 +120,17 @@ class SpanCounts(Struct, frozen=True):
     ran: Times
     oldest_ready_us: int | None
     """For how long the oldest ready task had been ready at its end; None without one."""
+
+
+class WholeMinutes(Struct, frozen=True):
+    """The minutes that had passed at a point; what came behind them is not in them."""
+
+    spans: list[SpanCounts]
+    """Without ``oldest_ready_us``."""
+    until: int
+    """The instant at which the last of them ended, in microseconds."""
+    seq: int
+    """The position of the last event in them: those up to the point come behind it."""
 
 
 class ErrorGroup(Struct, frozen=True):
@@ -164,20 +189,39 @@ class Counting:
 
     def minutes(self, since: int, until: int, by: Span, name: str | None) -> list[SpanCounts]:
         """The minutes or hours in which anything happened, oldest first."""
-        width = MINUTES[by]
-        first = since // MINUTE_US // width * width
-        name_id = None if name is None else self._store.words.find("name", name) or -1
-        values = {"since": first, "until": -(-until // MINUTE_US), "name": name_id}
-        spans: dict[int, MinuteCounts] = {}
-        for minute, data in self._store.rows(GET_MINUTES, values):
-            counts = spans.setdefault(minute // width * width, MinuteCounts())
-            counts.add(decode_counts(data))
-        return [self._span(minute, width, counts) for minute, counts in spans.items()]
+        width, found = MINUTES[by], []
+        for minute, counts in self._spans(since, until, by, name).items():
+            end = minute + width
+            point = Point(self.last_before(end * MINUTE_US), end * MINUTE_US)
+            oldest = self.oldest_ready(point)
+            found.append(self._span(minute, counts, oldest))
+        return found
 
-    def errors(self, at: Point, since: int, until: int, limit: int) -> list[ErrorGroup]:
+    def passed(self, at: Point, since: int, by: Span) -> WholeMinutes:
+        """What happened since an instant, in minutes that had passed at a point."""
+        until, seq = 0, 0
+        moments = self._store.rows(GET_MOMENTS, (at.at // MINUTE_US,))
+        if moments and moments[0][1] <= at.seq:
+            until, seq = moments[0][0] + 1, moments[0][1]
+        elif moments:
+            # The point lies inside of this one.
+            until, seq = moments[0][0], moments[1][1] if len(moments) > 1 else 0
+        spans = self._spans(since, until * MINUTE_US, by, None)
+        found = [self._span(minute, counts, None) for minute, counts in spans.items()]
+        return WholeMinutes(found, until * MINUTE_US, seq)
+
+    def errors(
+        self, at: Point, since: int, until: int, limit: int, lanes: Collection[str] | None
+    ) -> list[ErrorGroup]:
         """Failures by type and place, the most frequent first."""
         base = self._base
-        values = {"seq": at.seq, "since": since - base, "until": until - base, "limit": limit}
+        values = {
+            "seq": at.seq,
+            "since": since - base,
+            "until": until - base,
+            "limit": limit,
+            "lanes": None if lanes is None else self._lane_ids(lanes),
+        }
         found = []
         for row in self._store.rows(GET_ERRORS, values):
             type_, place, failures, tasks, first_at, last_at, last_task, message = row
@@ -206,14 +250,47 @@ class Counting:
         return found
 
     def changes(
-        self, *, by: str | None, bulk: int | None, task: int | None, before: int, limit: int
+        self,
+        *,
+        by: str | None,
+        bulk: int | None,
+        task: int | None,
+        ways: Iterable[str] | None,
+        parts: bool,
+        before: int,
+        limit: int,
     ) -> list[AskedChange]:
         """What people and programs have asked for, the last first."""
-        values = {"by": by, "bulk": bulk, "task": task, "before": before, "limit": limit}
+        values = {
+            "by": by,
+            "bulk": bulk,
+            "task": task,
+            "ways": None if ways is None else msgspec.json.encode(list(ways)).decode(),
+            "parts": parts,
+            "before": before,
+            "limit": limit,
+        }
         return [
             AskedChange(seq, instant(self._base + at), *rest)
             for seq, at, *rest in self._store.rows(GET_CHANGES, values)
         ]
+
+    def undone(self, seqs: Iterable[int], until: int) -> dict[int, int]:
+        """Which of these changes were taken back up to a position, and by which event."""
+        values = {"seqs": msgspec.json.encode(list(seqs)).decode(), "until": until}
+        return dict(self._store.rows(GET_UNDONE, values))
+
+    def parts(self, bulk: int, until: int) -> int:
+        """How many tasks a change to many had changed up to a position."""
+        [(count,)] = self._store.rows(COUNT_PARTS, (bulk, until))
+        return int(count)
+
+    def _lane_ids(self, lanes: Collection[str]) -> str:
+        """The numbers of lanes as JSON; 0 is the usual lane, where its name is not kept."""
+        found = [self._store.words.find("lane", lane) or -1 for lane in lanes]
+        if DEFAULT_LANE in lanes:
+            found.append(0)
+        return msgspec.json.encode(found).decode()
 
     def oldest_ready(self, at: Point) -> int | None:
         """For how long the oldest task that was ready at a point had been; None without one."""
@@ -227,9 +304,25 @@ class Counting:
         since = min((each for each in rows if each is not None), default=None)
         return None if since is None else max(0, at.at - self._base - since)
 
-    def _span(self, minute: int, width: int, counts: MinuteCounts) -> SpanCounts:
-        end = minute + width
-        [(seq,)] = self._store.rows(GET_MOMENT, (end,))
+    def last_before(self, at: int) -> int:
+        """The last position in the minutes before an instant; 0 without one."""
+        rows = self._store.rows(GET_MOMENT, (at // MINUTE_US,))
+        return int(rows[0][0]) if rows else 0
+
+    def _spans(self, since: int, until: int, by: Span, name: str | None) -> dict[int, MinuteCounts]:
+        """The counts of each minute or hour, by the minute it begins with."""
+        width = MINUTES[by]
+        first = since // MINUTE_US // width * width
+        name_id = None if name is None else self._store.words.find("name", name) or -1
+        values = {"since": first, "until": -(-until // MINUTE_US), "name": name_id}
+        spans: dict[int, MinuteCounts] = {}
+        for minute, data in self._store.rows(GET_MINUTES, values):
+            counts = spans.setdefault(minute // width * width, MinuteCounts())
+            counts.add(decode_counts(data))
+        return spans
+
+    @staticmethod
+    def _span(minute: int, counts: MinuteCounts, oldest_ready_us: int | None) -> SpanCounts:
         return SpanCounts(
             instant(minute * MINUTE_US),
             counts.created,
@@ -241,7 +334,7 @@ class Counting:
             counts.retried,
             _times(counts.waits),
             _times(counts.runs),
-            self.oldest_ready(Point(seq, end * MINUTE_US)),
+            oldest_ready_us,
         )
 
     def _met(self, rowid: int, task: int, seq: int) -> tuple[str | None, str]:

@@ -12,8 +12,10 @@ from msgspec import Struct
 
 from eventq.core.projection import Projection
 from eventq.core.queue_events import Limited
-from eventq.core.task import TaskState, instant
+from eventq.core.task import Route, TaskState, instant
 from eventq.core.values import Bucket, Scope
+
+SCHEDULED = TaskState.SCHEDULED
 
 
 class BucketState(Struct, frozen=True):
@@ -51,6 +53,13 @@ class PauseState(Struct, frozen=True):
     """Ready tasks that it keeps back."""
 
 
+def count_routes(routes: list[Route]) -> list[tuple[Route, int]]:
+    """How often each route comes; equal ones may be told as several."""
+    # Most tasks of equal routes share one object, which is quicker told apart than what it holds.
+    by_id = dict(zip(map(id, routes), routes, strict=True))
+    return [(by_id[known], count) for known, count in Counter(map(id, routes)).items()]
+
+
 def bucket_states(projection: Projection, now: int) -> list[BucketState]:
     """All buckets that are in use or waited for, and each limit without any; O(open tasks)."""
     if not projection.governing.is_on:
@@ -58,9 +67,10 @@ def bucket_states(projection: Projection, now: int) -> list[BucketState]:
     limits = projection.governing.limits
     waiting: Counter[Bucket] = Counter()
     holders: dict[Bucket, list[str]] = {}
-    for task in projection.tasks.values():
-        if task.route.buckets and task.recorded_state is TaskState.SCHEDULED:
-            waiting.update(task.route.buckets)
+    pending = [t.route for t in projection.tasks.values() if t.recorded_state is SCHEDULED]
+    for route, count in count_routes(pending):
+        for bucket in route.buckets:
+            waiting[bucket] += count
     for task in projection.leased():
         for bucket in task.route.buckets:
             holders.setdefault(bucket, []).append(task.key)

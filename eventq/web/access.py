@@ -67,6 +67,10 @@ class Person(Struct, frozen=True):
         """The same person without any right to change something."""
         return Person(self.name, self.rights & LOOKING, self.authenticated, self.lanes)
 
+    def seeing_no_values(self) -> Person:
+        """Who sees as much of the lanes, but nothing that users wrote, and may do nothing."""
+        return Person(self.name, frozenset({Right.VIEW}), self.authenticated, self.lanes)
+
 
 Said = Person | tuple[str, Iterable[str]] | None
 # What an application says of who asks: a name and rights, a Person, or None for nobody.

@@ -13,17 +13,26 @@ from urllib.parse import quote
 from msgspec import Struct
 
 from eventq.audit.lookup import read_history
+from eventq.core.commits import KIND_OF, decode_at
+from eventq.core.events import ByHand, Cancelled, Retried, Updated
+from eventq.core.queue_events import Limited, Paused, Planned, Resumed
 from eventq.core.rule_options import ScopeOptions
 from eventq.core.task import Task, show_instant
-from eventq.core.values import Scope, Via
+from eventq.core.values import NODE, Scope, Via
 from eventq.errors import ArgumentError
 from eventq.queue import Queue
+from eventq.replay.fold import commits_of, stored_kind
+from eventq.replay.points import Point
 from eventq.replay.rule_words import scope_words
 from eventq.schedules.managing import QueueSchedule
-from eventq.web.access import Person
+from eventq.web.access import Person, Right
 from eventq.web.checking import Checking
 from eventq.web.form import instant_of, json_of, number_of, optional
+from eventq.web.kept_catalog import CatalogLackingError, KeptCatalog
 from eventq.web.pages.task import last_change
+from eventq.web.plans import PlanShelf
+from eventq.web.saved import SavedFilters
+from eventq.web.showing import Veil
 
 
 class Done(Struct, frozen=True):
@@ -31,6 +40,8 @@ class Done(Struct, frozen=True):
 
     words: str
     path: str
+    undo: int | None = None
+    """The position of what can be taken back; None where nothing can."""
 
 
 class ActRefusedError(Exception):
@@ -58,6 +69,12 @@ class Acting(Struct, frozen=True):
     person: Person
     path: Mapping[str, str]
     form: Mapping[str, str]
+    plans: PlanShelf
+    saved: SavedFilters
+    catalog: KeptCatalog
+    veil: Veil
+    began: int
+    """Where the log ended before."""
 
     @property
     def by(self) -> str:
@@ -89,6 +106,36 @@ class Acting(Struct, frozen=True):
             )
         return task
 
+    def done_at(self, *kinds: type[ByHand], number: int = NODE) -> int | None:
+        """The position of what this person has just done; None where nothing was to be done."""
+        names = {KIND_OF[kind] for kind in kinds}
+        for commit in commits_of(self.queue.log, after=self.began):
+            for seq, (task, text) in enumerate(
+                zip(commit.tasks, commit.bodies, strict=True), commit.first
+            ):
+                if seq > self.began and task == number and stored_kind(text) in names:
+                    [body] = decode_at(seq, [text])
+                    if isinstance(body, kinds) and (body.by, body.via) == self._signature:
+                        return seq
+        return None
+
+    @property
+    def _signature(self) -> tuple[str, Via]:
+        return self.by, self.person.via
+
+    def has_catalog(self) -> bool:
+        """Whether a catalog reaches to where the log ends now."""
+        try:
+            self.catalog.ask(Point(self.began, 0), lambda _catalog, _point: None)
+        except CatalogLackingError:
+            return False
+        return True
+
+    def check_right(self, right: Right) -> None:
+        """Raises ActRefusedError unless this person has a right, beside that of the route."""
+        if not self.person.may(right):
+            raise ActRefusedError(403, f"You may not do that: it takes the right to {right}.")
+
     def check_lane(self, lane: str | None) -> None:
         """Raises ActRefusedError unless this person may act in the lane; None: in all of them."""
         if not self.person.may_in(lane):
@@ -104,13 +151,15 @@ def task_path(key: str) -> str:
 def retry_task(acting: Acting) -> Done:
     """Makes a task ready now, or reopens it."""
     task = acting.queue.retry(acting.task().key, **acting.marks)
-    return Done(f"Task {task.key} is {task.state} again.", task_path(task.key))
+    undo = acting.done_at(Retried, Updated, number=task.number)
+    return Done(f"Task {task.key} is {task.state} again.", task_path(task.key), undo)
 
 
 def cancel_task(acting: Acting) -> Done:
     """Calls a task off."""
     task = acting.queue.cancel(acting.task().key, **acting.marks)
-    return Done(f"Task {task.key} is {task.state}.", task_path(task.key))
+    undo = acting.done_at(Cancelled, number=task.number)
+    return Done(f"Task {task.key} is {task.state}.", task_path(task.key), undo)
 
 
 def update_task(acting: Acting) -> Done:
@@ -122,9 +171,12 @@ def update_task(acting: Acting) -> Done:
         priority=number_of(form, "priority"),
         tags=None if tags is None else json_of(tags, "tags"),
         delay=optional(form, "delay"),
+        scheduled_at=_scheduled_at(form),
         **acting.marks,
     )
-    return Done(f"Task {changed.key} is changed.", task_path(changed.key))
+    undo = acting.done_at(Updated, number=task.number)
+    words = f"Task {changed.key} is {'changed' if undo else 'as it was: nothing was to change'}."
+    return Done(words, task_path(changed.key), undo)
 
 
 def repeat_task(acting: Acting) -> Done:
@@ -144,6 +196,7 @@ def new_task(acting: Acting) -> Done:
         "lane": lane,
         "key": optional(form, "key"),
         "delay": optional(form, "delay"),
+        "scheduled_at": _scheduled_at(form),
         "priority": number_of(form, "priority"),
     }
     given = {name: value for name, value in options.items() if value is not None}
@@ -161,7 +214,7 @@ def pause(acting: Acting) -> Done:
         **acting.marks,
         **scope,
     )
-    return Done(f"Paused: {_scope_words(scope)}.", "/limits")
+    return Done(f"Paused: {_scope_words(scope)}.", "/limits", acting.done_at(Paused))
 
 
 def resume(acting: Acting) -> Done:
@@ -169,7 +222,7 @@ def resume(acting: Acting) -> Done:
     scope = _scope(acting.form)
     acting.check_lane(scope.get("lane"))
     acting.queue.resume(**acting.marks, **scope)
-    return Done(f"Resumed: {_scope_words(scope)}.", "/limits")
+    return Done(f"Resumed: {_scope_words(scope)}.", "/limits", acting.done_at(Resumed))
 
 
 def set_limit(acting: Acting) -> Done:
@@ -182,7 +235,7 @@ def set_limit(acting: Acting) -> Done:
     name = form.get("limit", "")
     per = optional(form, "per")
     acting.queue.set_limit(name, running=running, rate=rate, per=per, **acting.marks)
-    return Done(f"Limit {name} is set.", "/limits")
+    return Done(f"Limit {name} is set.", "/limits", acting.done_at(Limited))
 
 
 def lift_limit(acting: Acting) -> Done:
@@ -191,21 +244,23 @@ def lift_limit(acting: Acting) -> Done:
     name = acting.form.get("limit", "")
     per = optional(acting.form, "per")
     acting.queue.set_limit(name, per=per, **acting.marks)
-    return Done(f"Limit {name} is lifted.", "/limits")
+    return Done(f"Limit {name} is lifted.", "/limits", acting.done_at(Limited))
 
 
 def pause_schedule(acting: Acting) -> Done:
     """Has the dues of a schedule make nothing."""
     found = _schedule(acting)
     found.pause(**acting.marks)
-    return Done(f"Schedule {found.name} is paused.", "/schedules")
+    undo = acting.done_at(Planned)
+    return Done(f"Schedule {found.name} is paused.", "/schedules", undo)
 
 
 def resume_schedule(acting: Acting) -> Done:
     """Has the dues of a schedule make tasks again."""
     found = _schedule(acting)
     found.resume(**acting.marks)
-    return Done(f"Schedule {found.name} makes tasks again.", "/schedules")
+    undo = acting.done_at(Planned)
+    return Done(f"Schedule {found.name} makes tasks again.", "/schedules", undo)
 
 
 def trigger_schedule(acting: Acting) -> Done:
@@ -257,6 +312,10 @@ def _schedule(acting: Acting) -> QueueSchedule:
     found = acting.queue.schedules.named(acting.path["name"])
     acting.check_lane(found.look().planned.call.lane or "default")
     return found
+
+
+def _scheduled_at(form: Mapping[str, str]) -> datetime | None:
+    return instant_of(form, "scheduled_at") if optional(form, "scheduled_at") else None
 
 
 def _span(form: Mapping[str, str]) -> tuple[datetime, datetime]:

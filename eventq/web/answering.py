@@ -25,6 +25,8 @@ from eventq.errors import (
 )
 from eventq.host.logger import SafeLogger
 from eventq.web.acting import ActRefusedError
+from eventq.web.filtering import FilterRefusedError
+from eventq.web.kept_catalog import SlowQuestionError
 from eventq.web.past import AbandonedError, BusyError
 
 logger = SafeLogger("eventq.web")
@@ -41,6 +43,11 @@ STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (QueueClosedError, 503),
     (LogError, 503),
 )
+TRY_AGAIN: dict[type[Exception], str] = {
+    BusyError: "Too many pages of the past are asked for; try again in a moment.",
+    AbandonedError: "This page of the past was given up; ask for it again.",
+    SlowQuestionError: "This takes too long to find; ask for fewer, or by something rarer.",
+}
 
 
 class Problem(Struct, frozen=True):
@@ -54,10 +61,10 @@ def problem_of(error: Exception) -> Problem:
     """What an error is for who asked; one that is not ours is logged, and told without its text."""
     if isinstance(error, ActRefusedError):
         return Problem(error.status, error.words)
-    if isinstance(error, BusyError):
-        return Problem(503, "Too many pages of the past are asked for; try again in a moment.")
-    if isinstance(error, AbandonedError):
-        return Problem(503, "This page of the past was given up; ask for it again.")
+    if isinstance(error, FilterRefusedError):
+        return Problem(403, str(error))
+    if type(error) in TRY_AGAIN:
+        return Problem(503, TRY_AGAIN[type(error)])
     for kind, status in STATUSES:
         if isinstance(error, kind):
             return Problem(status, f"{str(error)[:1].upper()}{str(error)[1:]}.")

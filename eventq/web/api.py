@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from eventq.core.version import __version__
+from eventq.web.exporting import EXPORTS, FORMATS
 from eventq.web.routes import PAGES, ConsolePage
 
 AT = {
@@ -19,6 +21,10 @@ PROBLEM = {
     "type": "object",
     "properties": {"status": {"type": "integer"}, "problem": {"type": "string"}},
     "required": ["status", "problem"],
+}
+REFUSED = {
+    "description": "It is refused, or there is no such thing; `problem` says why.",
+    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
 }
 
 
@@ -42,17 +48,52 @@ def describe_api() -> dict[str, Any]:
         "paths": {
             api_path(page): {"get": _operation(page, schema)}
             for page, schema in zip(PAGES, schemas, strict=True)
+        }
+        | {
+            f"/export/{what}.{form}": {"get": _file(what, form)}
+            for what in EXPORTS
+            for form in FORMATS
         },
         "components": {"schemas": {**parts, "Problem": PROBLEM}},
     }
 
 
 def _operation(page: ConsolePage, schema: dict[str, Any]) -> dict[str, Any]:
-    asked = msgspec.json.schema(page.question)
+    return {
+        "operationId": page.name,
+        "summary": (page.model.__doc__ or page.title).partition("\n")[0],
+        "parameters": [*_parameters(page.question, page.path), AT],
+        "responses": {
+            "200": {
+                "description": page.title,
+                "content": {"application/json": {"schema": schema}},
+            },
+            "202": {"description": "The log is being folded up to there; ask again."},
+            "default": REFUSED,
+        },
+    }
+
+
+def _file(what: str, form: str) -> dict[str, Any]:
+    kind = FORMATS[form].partition(";")[0]
+    text = {"schema": {"type": "string"}}
+    return {
+        "operationId": f"export-{what}-{form}",
+        "summary": f"All {what} that fit, as a file.",
+        "parameters": [*_parameters(EXPORTS[what].question, ""), AT],
+        "responses": {
+            "200": {"description": "The file.", "content": {kind: text}},
+            "default": REFUSED,
+        },
+    }
+
+
+def _parameters(question: type[Struct], path: str) -> list[dict[str, Any]]:
+    asked = msgspec.json.schema(question)
     [found] = asked["$defs"].values()
     parameters = []
     for name, kind in found["properties"].items():
-        in_path = "{" + name + "}" in page.path
+        in_path = "{" + name + "}" in path
         parameters.append(
             {
                 "name": name,
@@ -61,20 +102,4 @@ def _operation(page: ConsolePage, schema: dict[str, Any]) -> dict[str, Any]:
                 "schema": kind,
             }
         )
-    problem = {
-        "description": "It is refused, or there is no such thing; `problem` says why.",
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
-    }
-    return {
-        "operationId": page.name,
-        "summary": (page.model.__doc__ or page.title).partition("\n")[0],
-        "parameters": [*parameters, AT],
-        "responses": {
-            "200": {
-                "description": page.title,
-                "content": {"application/json": {"schema": schema}},
-            },
-            "202": {"description": "The log is being folded up to there; ask again."},
-            "default": problem,
-        },
-    }
+    return parameters

@@ -29,12 +29,15 @@ from eventq.web.api import api_path, describe_api
 from eventq.web.cache import CACHE_BYTES
 from eventq.web.console import Console, Options
 from eventq.web.doing import act
+from eventq.web.filtering import FilterRefusedError
 from eventq.web.form import read_form
 from eventq.web.guard import Guard
+from eventq.web.kept_catalog import SlowQuestionError
 from eventq.web.looking import look
 from eventq.web.routes import ACTS, PAGES, SERVICES, ConsolePage, Service
 from eventq.web.session import CODE_S, SESSION_S, Sessions, cookie_name, drop_cookie, set_cookie
 from eventq.web.showing import check_redact
+from eventq.web.telling import export, plan_page
 from eventq.web.watching import watch
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -132,7 +135,7 @@ def _served(console: Console, service: Service, answer: Any) -> Endpoint:  # noq
                 return console.problem(request, person, Problem(403, "You may not look."))
         try:
             found: Response = await answer(request, person)
-        except EventqError as error:
+        except (EventqError, FilterRefusedError, SlowQuestionError) as error:
             return console.problem(request, person, problem_of(error))
         return found
 
@@ -207,7 +210,17 @@ class Services:
     async def events(self, request: Request, person: Person | None) -> Response:
         """The pulse, as server-sent events."""
         assert person is not None, "it takes a right"
-        return watch(self._console, request)
+        return watch(self._console, request, person)
+
+    async def plan(self, request: Request, person: Person | None) -> Response:
+        """What a change to many is about, before it is made, and what became of it."""
+        assert person is not None, "it takes a right"
+        return await plan_page(self._console, request, person)
+
+    async def export(self, request: Request, person: Person | None) -> Response:
+        """Tasks or changes as a file."""
+        assert person is not None, "it takes a right"
+        return await export(self._console, request, person)
 
     async def help(self, request: Request, person: Person | None) -> Response:
         """What the keys do, and what words mean."""
@@ -217,6 +230,17 @@ class Services:
         """The description of the API."""
         del request, person
         return Response(msgspec.json.encode(describe_api()), media_type="application/json")
+
+    async def metrics(self, request: Request, person: Person | None) -> Response:
+        """The queue's numbers, for those who may see all lanes."""
+        assert person is not None, "it takes a right"
+        console = self._console
+        if not person.may_in(None):
+            words = "These numbers are of all lanes, of which you may see some."
+            return console.problem(request, person, Problem(403, words))
+        veil = console.veil(person)
+        found = await console.in_thread(lambda: console.scraping.text(veil))
+        return console.problem(request, person, found) if isinstance(found, Problem) else found
 
     async def static(self, request: Request, person: Person | None) -> Response:
         """The style and the script."""

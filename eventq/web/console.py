@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import threading
 from collections import OrderedDict
@@ -18,6 +19,7 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from eventq.core.task import instant
 from eventq.core.version import __version__
 from eventq.eventlog.contract import EventLog
 from eventq.node.node import Node
@@ -27,10 +29,14 @@ from eventq.web.access import FindPerson, Person, Right
 from eventq.web.answering import Problem, as_json, is_api, route_path
 from eventq.web.cache import CACHE_BYTES, CachedSnapshots, cache_folder
 from eventq.web.checking import Checking
+from eventq.web.kept_catalog import KeptCatalog
 from eventq.web.live import Pulse
 from eventq.web.past import PastFolds
+from eventq.web.plans import PlanShelf
 from eventq.web.render import environment, query_text
 from eventq.web.routes import PAGES
+from eventq.web.saved import SavedFilters
+from eventq.web.scraping import Scraping
 from eventq.web.sent import SentForms
 from eventq.web.session import FORM_S, FormKeys, Sessions, cookie_name, set_cookie
 from eventq.web.showing import Veil
@@ -39,6 +45,7 @@ from eventq.web.sight import LIVE, At, Live, When
 # Threads that make pages of the present, and that wait for those of the past.
 LIVE_THREADS = 4
 WAITING_THREADS = 40
+FORM = re.compile("<form.*?</form>", re.DOTALL)
 TOLD_KEPT = 1_000
 STATIC = {"console.css": "text/css", "console.js": "text/javascript", "icon.svg": "image/svg+xml"}
 
@@ -66,14 +73,18 @@ class Console:
         self.log: EventLog = queue.log
         folder = cache_folder(self.log, options.cache)
         snapshots = CachedSnapshots(self.log.snapshots, folder, most_bytes=options.cache_bytes)
-        self.past = PastFolds(self.log, snapshots, now=self.node.now)
+        self.catalog = KeptCatalog(self.log)
+        self.past = PastFolds(self.log, snapshots, now=self.node.now, catalog=self.catalog)
         self.pulse = Pulse(self.node)
+        self.scraping = Scraping(self.node)
         self.checking = Checking(self.log, now=self.node.now)
         self.limiter = CapacityLimiter(LIVE_THREADS)
         self.waiting = CapacityLimiter(WAITING_THREADS)
         self.forms = FormKeys()
         self.told = Tellings()
         self.sent = SentForms()
+        self.plans = PlanShelf()
+        self.saved = SavedFilters(folder)
         self._find = find
         self._templates = environment()
         self._static = _static_files()
@@ -85,6 +96,8 @@ class Console:
         self.pulse.close()
         self.checking.close()
         self.past.close()
+        self.plans.close()
+        self.catalog.close()
 
     async def in_thread(self, call: Callable[[], Any]) -> Any:  # noqa: ANN401 - what it returns
         """Calls what reads the log, beside the event loop."""
@@ -150,6 +163,12 @@ class Console:
         text = query_text(asked)
         return f"{root}{path}{text.replace('?', '&', 1) if '?' in path else text}"
 
+    def clean_url(self, request: Request) -> str:
+        """The address of a request as a link has it: nothing empty, and each name once."""
+        asked = request.query_params
+        joined = {n: ",".join(v for v in asked.getlist(n) if v) for n in asked}
+        return f"{self.url(request, route_path(request))}{query_text(joined)}"
+
     def nobody(self, request: Request) -> Response:
         """For who has not come in."""
         if self.sessions is not None and not is_api(request) and request.method == "GET":
@@ -205,6 +224,10 @@ class Console:
             "version": __version__,
             "told": self.told.take(request.query_params.get("done"), person),
             "title": "eventq",
+            "style": None,
+            "file_link": self._here(
+                request, None if isinstance(when, Live) else when.seq, file=True
+            ),
             "follows": False,
             "model": None,
         }
@@ -214,11 +237,43 @@ class Console:
             set_cookie(response, request, "form", cookie, FORM_S)
         return response
 
-    def _here(self, request: Request, seq: int | None, *, rooted: bool = True) -> str:
-        """This very page, as of another moment."""
-        left = {"at", "done"}
+    def as_file(
+        self,
+        request: Request,
+        person: Person,
+        template: str,
+        values: dict[str, Any],
+        *,
+        when: When,
+    ) -> Response:
+        """A page as one file: it asks nothing of this console, and leads nowhere."""
+        style = self._static["console.css"][0].decode()
+
+        def nowhere(*_: object, **__: object) -> str:
+            return "#"
+
+        own = {
+            "style": style,
+            "saved_at": instant(self.node.now()),
+            **dict.fromkeys(("link", "live_link", "task_link", "at_link"), nowhere),
+        }
+        looker = person.seeing_no_values()
+        page = self.page(request, looker, template, {**values, **own}, when=when)
+        # Values are escaped, so that none ends a form.
+        text = FORM.sub("", bytes(page.body).decode())
+        page = HTMLResponse(text)
+        name = f"eventq-{values['title'].lower().replace(' ', '-')}-{values['seq']}.html"
+        page.headers["content-disposition"] = f'attachment; filename="{name}"'
+        return page
+
+    def _here(
+        self, request: Request, seq: int | None, *, rooted: bool = True, file: bool = False
+    ) -> str:
+        """This very page, as of another moment, or as a file."""
+        left = {"at", "done", "as"}
         query = {n: v for n, v in request.query_params.multi_items() if n not in left}
-        text = f"{route_path(request)}{query_text({**query, 'at': seq})}"
+        asked = {**query, "at": seq, "as": "file" if file else None}
+        text = f"{route_path(request)}{query_text(asked)}"
         root = (request.scope.get("root_path") or "").rstrip("/")
         return f"{root}{text}" if rooted else text
 
@@ -239,30 +294,38 @@ class Console:
         return Response(data, 200, headers, kind)
 
 
+class DoneTold(Struct, frozen=True):
+    """What somebody has done, and where it stands in the log if it can be taken back."""
+
+    person: str
+    words: str
+    undo: int | None
+
+
 class Tellings:
     """What was done, for the page that comes next: each is told once, to who did it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._words: OrderedDict[str, tuple[str, str]] = OrderedDict()
+        self._words: OrderedDict[str, DoneTold] = OrderedDict()
 
-    def put(self, words: str, person: Person) -> str:
+    def put(self, words: str, person: Person, undo: int | None) -> str:
         """Keeps the words; returns the name that they go by."""
         name = secrets.token_urlsafe(9)
         with self._lock:
-            self._words[name] = person.name, words
+            self._words[name] = DoneTold(person.name, words, undo)
             while len(self._words) > TOLD_KEPT:
                 self._words.popitem(last=False)
         return name
 
-    def take(self, name: str | None, person: Person | None) -> str | None:
-        """The words of a name; None where they have been told."""
+    def take(self, name: str | None, person: Person | None) -> DoneTold | None:
+        """What goes by a name; None where it has been told."""
         with self._lock:
             found = self._words.get(name or "")
-            if found is None or person is None or found[0] != person.name:
+            if found is None or person is None or found.person != person.name:
                 return None
             del self._words[name or ""]
-            return found[1]
+            return found
 
 
 def _static_files() -> dict[str, tuple[bytes, str, str]]:

@@ -30,7 +30,7 @@ async def act(console: Console, each: Act, request: Request) -> Response:
         done = await console.in_thread(run)
     except Exception as error:  # noqa: BLE001 - told in words
         return console.problem(request, person, problem_of(error))
-    told = console.told.put(done.words, person)
+    told = console.told.put(done.words, person, done.undo)
     return RedirectResponse(console.url(request, done.path, done=told), 303)
 
 
@@ -43,7 +43,7 @@ def _refusal(
         return Problem(403, words)
     if not console.is_own_form(request, person, form):
         return console.stale_form()
-    if console.options.require_reason and optional(form, "reason") is None:
+    if each.asks_reason and console.options.require_reason and optional(form, "reason") is None:
         words = "A reason is asked for here; nothing was done. Go back and give one."
         return Problem(422, words)
     return None
@@ -57,7 +57,18 @@ def _run(
     form: Mapping[str, str],
 ) -> Done:
     """Acts, unless this very form has been sent before: then what it did is told again."""
-    acting = Acting(console.queue, console.checking, person, path, form)
+    acting = Acting(
+        queue=console.queue,
+        checking=console.checking,
+        person=person,
+        path=path,
+        form=form,
+        plans=console.plans,
+        saved=console.saved,
+        catalog=console.catalog,
+        veil=console.veil(person),
+        began=console.log.head().seq,
+    )
     if not form.get("form_id"):
         # Made by hand: each is another one.
         return each.do(acting)

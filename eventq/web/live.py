@@ -23,8 +23,10 @@ logger = SafeLogger("eventq.web")
 # Without an append, tasks become ready all the same.
 LOOK_S = 1.0
 # Between two beats: quick enough for an eye, and seldom enough for the machine.
-REST_S = 0.1
+REST_S, WATCHER_REST_S, MOST_REST_S = 0.1, 0.005, 0.25
 MOST_WATCHERS = 100
+# A page rests so long at least, and all of them together look once in so long.
+REST_MS, LOOK_MS = 1_000, 100
 
 
 class Beat(Struct, frozen=True):
@@ -35,6 +37,8 @@ class Beat(Struct, frozen=True):
     counts: dict[str, int]
     problem: str | None = None
     """Why the log cannot be read now."""
+    rest_ms: int = REST_MS
+    """How long a page is to rest between two looks: the longer, the more pages there are."""
 
 
 class Watcher:
@@ -101,15 +105,19 @@ class Pulse:
             self._watchers.discard(watcher)
         self._bell.ring()
 
-    def close(self) -> None:
-        """Ends it, and waits until it has ended; may come twice."""
+    def end(self) -> None:
+        """Ends all streams, and begins no other; may come twice, from any thread."""
         with self._lock:
             self._closed = True
             watchers, self._watchers = self._watchers, set()
-            thread = self._thread
         for watcher in watchers:
             watcher.wake()
         self._bell.ring()
+
+    def close(self) -> None:
+        """Ends it, and waits until it has ended; may come twice."""
+        self.end()
+        thread = self._thread
         if thread is not None:
             thread.join()
 
@@ -125,10 +133,14 @@ class Pulse:
                 else:
                     newest = last
                     self._publish(newest, lambda watcher: watcher.beat is None)
-                time.sleep(REST_S)
+                time.sleep(self._rest_s())
                 self._bell.wait(LOOK_S)
         finally:
             watch.close()
+
+    def _rest_s(self) -> float:
+        """The more pages there are, the less often all of them are told."""
+        return min(MOST_REST_S, REST_S + WATCHER_REST_S * len(self._watchers))
 
     def _goes_on(self) -> bool:
         """Whether anybody watches; if not, the next one begins a new thread."""
@@ -147,7 +159,9 @@ class Pulse:
         try:
             with self._node.reading() as projection:
                 now = self._node.now()
-                return Beat(projection.seq, now, state_counts(projection, now=now))
+                counts = state_counts(projection, now=now)
+                rest_ms = max(REST_MS, LOOK_MS * len(self._watchers))
+                return Beat(projection.seq, now, counts, rest_ms=rest_ms)
         except EventqError as error:
             logger.warning("the log cannot be read", extra={"error": str(error)})
             return Beat(0, 0, {}, str(error))

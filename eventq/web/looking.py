@@ -10,12 +10,13 @@ import msgspec
 from anyio.to_thread import run_sync
 from msgspec import Struct
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from eventq.errors import ArgumentError
 from eventq.web.access import Person
 from eventq.web.answering import as_json, is_api, path_words, problem_of
 from eventq.web.console import Console
+from eventq.web.pages.tasks import COLUMNS
 from eventq.web.past import FoldProgress, Job
 from eventq.web.routes import ConsolePage
 from eventq.web.sight import At, Live, Sight, When, live_sight
@@ -37,8 +38,10 @@ class Looking:
         self._page = page
         self._person = person
         self._request = request
-        self._question = question_of(page, request)
-        self._veil = console.veil(person)
+        self._question = asked_by(page.question, request)
+        # For a ticket, which others read: without what users wrote.
+        self._is_file = request.query_params.get("as") == "file" and not is_api(request)
+        self._veil = console.veil(person.seeing_no_values() if self._is_file else person)
 
     async def answer(self, when: When) -> Response:
         """The page, or how far it has come."""
@@ -53,7 +56,7 @@ class Looking:
 
     def _live_model(self) -> Any:  # noqa: ANN401 - the page's model
         console = self._console
-        return self._tell(live_sight(console.node, console.log))
+        return self._tell(live_sight(console.node, console.log, console.catalog))
 
     def _tell(self, sight: Sight) -> Any:  # noqa: ANN401 - the page's model
         return self._page.model(sight, self._question, self._veil)
@@ -64,15 +67,20 @@ class Looking:
         word = "end" if isinstance(when, Live) else str(when.seq)
         point = await console.in_thread(partial(console.point_of, word))
         key = (self._page.name, self._question, word, self._veil.key)
-        job = console.past.ask(key, point, self._tell, keeps=isinstance(when, At))
+        job = console.past.ask(
+            key, point, self._tell, keeps=isinstance(when, At) and self._page.keeps
+        )
         for _ in range(LOOKS):
             waiting = partial(wait, [job.future], PATIENT_S / LOOKS)
             done = await run_sync(waiting, limiter=console.waiting)
             if done.done:
+                if isinstance(when, Live):
+                    console.past.taken(key)
                 return job
             if await self._request.is_disconnected():
                 console.past.leave(key)
                 return None
+            console.past.stay(key)
         return job
 
     def _working(self, when: When, progress: FoldProgress) -> Response:
@@ -96,8 +104,14 @@ class Looking:
             "seq": model.seq,
             "follows": self._page.is_live and isinstance(when, Live),
             "check": self._console.checking.last,
+            "saved_filters": partial(self._console.saved.of, self._person.name),
+            "task_columns": COLUMNS,
             "asked": dict(self._request.query_params),
         }
+        if self._is_file:
+            return self._console.as_file(
+                self._request, self._person, self._page.template, values, when=when
+            )
         return self._console.page(
             self._request, self._person, self._page.template, values, when=when
         )
@@ -105,6 +119,10 @@ class Looking:
 
 async def look(console: Console, page: ConsolePage, person: Person, request: Request) -> Response:
     """The answer to a GET of a page by somebody who may see it."""
+    said = request.query_params.multi_items()
+    if not is_api(request) and (any(not v for _, v in said) or len(dict(said)) < len(said)):
+        # As a form sends it: without what was left empty, the address can be read.
+        return RedirectResponse(console.clean_url(request), 303)
     try:
         await console.note_ends()
         when = await console.when(request)
@@ -115,12 +133,13 @@ async def look(console: Console, page: ConsolePage, person: Person, request: Req
         return console.problem(request, person, problem_of(error))
 
 
-def question_of(page: ConsolePage, request: Request) -> Struct:
-    """What is asked of a page. Raises ArgumentError."""
-    names = page.question.__struct_fields__
-    given: dict[str, Any] = {n: v for n, v in request.query_params.items() if n in names}
+def asked_by(kind: type[Struct], request: Request) -> Any:  # noqa: ANN401 - one of the kind
+    """What the path and the query of a request ask. Raises ArgumentError."""
+    names, said = kind.__struct_fields__, request.query_params
+    # What is ticked several times is several words.
+    given: dict[str, Any] = {n: ",".join(said.getlist(n)) for n in said if n in names}
     given.update(path_words(request))
     try:
-        return msgspec.convert(given, page.question, strict=False)
+        return msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as error:
         raise ArgumentError("query", str(error), "what this page can be asked") from None

@@ -24,7 +24,8 @@ from eventq.replay.points import Point, find_end
 from eventq.snapshot import projection_at, take
 from eventq.snapshot.codec import encode
 from eventq.web.cache import read_log
-from eventq.web.sight import Sight
+from eventq.web.kept_catalog import KeptCatalog
+from eventq.web.sight import Memory, Sight
 
 # Where no snapshot is nearer, one is made on the way.
 STRETCH_EVENTS = 100_000
@@ -75,10 +76,19 @@ class Job:
 class PastFolds:
     """A log's past, for any number of askers. All methods may be called from any thread."""
 
-    def __init__(self, log: EventLog, snapshots: Snapshots, *, now: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        log: EventLog,
+        snapshots: Snapshots,
+        *,
+        now: Callable[[], int],
+        catalog: KeptCatalog | None = None,
+    ) -> None:
         self._now = now
+        self._catalog = catalog
         self._snapshots = snapshots
         self.log = read_log(log, snapshots, self._told)
+        self._memory = Memory()
         self._cursor: Cursor | None = None
         self._current: Job | None = None
         self._lock = threading.Lock()
@@ -122,6 +132,18 @@ class PastFolds:
         del self._kept[key]
         return (value,) if time.monotonic() < until_s else None
 
+    def taken(self, key: Hashable) -> None:
+        """Who asked for the present has been answered: who asks next wants it anew."""
+        with self._lock:
+            self._kept.pop(key, None)
+
+    def stay(self, key: Hashable) -> None:
+        """Who asked still waits."""
+        with self._lock:
+            job = self._jobs.get(key)
+            if job is not None:
+                job.asked_s = time.monotonic()
+
     def leave(self, key: Hashable) -> None:
         """Who asked has gone."""
         with self._lock:
@@ -162,7 +184,7 @@ class PastFolds:
             projection.advance_to(point.at)
             yield projection, point.at
 
-        return Sight(self.log, look, point=point)
+        return Sight(self.log, look, point=point, memory=self._memory, catalog=self._catalog)
 
     def _fold(self, seq: int) -> Projection:
         """The projection at a position, by the one cursor that there is."""

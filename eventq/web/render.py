@@ -20,6 +20,7 @@ from eventq.core.sizes import show_size
 from eventq.core.task import show_instant
 from eventq.replay.rule_words import bound_words
 from eventq.replay.rules_now import BucketState
+from eventq.web import span_charts
 from eventq.web.charts import flow_chart
 from eventq.web.showing import safe_text
 
@@ -65,8 +66,17 @@ def environment() -> Environment:
         bounds=bounds_text,
         segment=lambda text: quote(text, safe=""),
         scope_tags=scope_tags_json,
+        selector=selector_words,
     )
-    made.globals.update(flow_chart=flow_chart)
+    made.globals.update(
+        flow_chart=flow_chart,
+        bar_patterns=span_charts.bar_patterns,
+        created_chart=span_charts.created_chart,
+        started_chart=span_charts.started_chart,
+        ended_chart=span_charts.ended_chart,
+        times_chart=span_charts.times_chart,
+        oldest_chart=span_charts.oldest_chart,
+    )
     for name in made.list_templates():
         # Now, and not for the first who asks.
         made.get_template(name)
@@ -99,6 +109,22 @@ def bounds_text(bucket: BucketState) -> str:
 def scope_tags_json(tags: tuple[tuple[str, str], ...]) -> str:
     """The tags that a pause is about, as the form to resume it has them."""
     return msgspec.json.encode({name: msgspec.json.decode(text) for name, text in tags}).decode()
+
+
+def selector_words(text: str) -> str:
+    """A selector, as the log has it, for people.
+
+    >>> selector_words('{"names":["mail.*","docs"],"error":"OSError"}')
+    'names mail.*, docs; error OSError'
+    """
+    if not text.startswith("{"):
+        return text
+    parts = []
+    for name, value in msgspec.json.decode(text).items():
+        words = ", ".join(map(str, value)) if isinstance(value, list) else value
+        said = words if isinstance(words, str) else msgspec.json.encode(words).decode()
+        parts.append(f"{name.replace('_', ' ')} {said}")
+    return "; ".join(parts)
 
 
 def query_text(values: dict[str, Any]) -> str:

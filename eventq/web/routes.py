@@ -10,10 +10,24 @@ from typing import Any
 
 from msgspec import Struct
 
-from eventq.web import acting
+from eventq.web import acting, acting_many
 from eventq.web.access import Right
 from eventq.web.acting import Acting, Done
-from eventq.web.pages import compare, flows, integrity, limits, new_task, now, schedules, task
+from eventq.web.pages import (
+    changes,
+    charts,
+    compare,
+    errors,
+    flows,
+    integrity,
+    limits,
+    new_task,
+    now,
+    schedules,
+    task,
+    tasks,
+    what_if,
+)
 from eventq.web.showing import Veil
 from eventq.web.sight import Sight
 
@@ -39,6 +53,8 @@ class ConsolePage(Struct, frozen=True):
     """Whether it may fold the log even of the present: then it takes its turn with the past."""
     is_live: bool = True
     """Whether the page follows what happens."""
+    keeps: bool = True
+    """Whether what it says of a past moment is said for good: a catalog may come later."""
 
 
 class Act(Struct, frozen=True):
@@ -47,6 +63,8 @@ class Act(Struct, frozen=True):
     path: str
     right: Right
     do: Callable[[Acting], Done]
+    asks_reason: bool = True
+    """Whether it may take a reason: what changes nothing in the log never does."""
 
 
 class Service(Struct, frozen=True):
@@ -62,6 +80,56 @@ class Service(Struct, frozen=True):
 PAGES = (
     ConsolePage(
         "now", "/", "Now", Right.VIEW, now.NowQuestion, now.now_model, "now.html", now.NowModel, "n"
+    ),
+    ConsolePage(
+        "charts",
+        "/charts",
+        "Charts",
+        Right.VIEW,
+        charts.ChartsQuestion,
+        charts.charts_model,
+        "charts.html",
+        charts.ChartsModel,
+        "r",
+        folds=True,
+        is_live=False,
+        keeps=False,
+    ),
+    ConsolePage(
+        "what-if",
+        "/what-if",
+        "What if",
+        Right.VIEW,
+        what_if.WhatIfQuestion,
+        what_if.what_if_model,
+        "what_if.html",
+        what_if.WhatIfModel,
+        folds=True,
+        is_live=False,
+    ),
+    ConsolePage(
+        "tasks",
+        "/tasks",
+        "Tasks",
+        Right.VIEW,
+        tasks.TasksQuestion,
+        tasks.tasks_model,
+        "tasks.html",
+        tasks.TasksModel,
+        "t",
+        keeps=False,
+    ),
+    ConsolePage(
+        "errors",
+        "/errors",
+        "Errors",
+        Right.VIEW,
+        errors.ErrorsQuestion,
+        errors.errors_model,
+        "errors.html",
+        errors.ErrorsModel,
+        "e",
+        keeps=False,
     ),
     ConsolePage(
         "task",
@@ -129,6 +197,18 @@ PAGES = (
         "l",
     ),
     ConsolePage(
+        "changes",
+        "/changes",
+        "Changes",
+        Right.VIEW,
+        changes.ChangesQuestion,
+        changes.changes_model,
+        "changes.html",
+        changes.ChangesModel,
+        "h",
+        keeps=False,
+    ),
+    ConsolePage(
         "compare",
         "/compare",
         "Compare",
@@ -179,9 +259,15 @@ ACTS = (
     Act("/schedules/{name}/pause", Right.SCHEDULE, acting.pause_schedule),
     Act("/schedules/{name}/resume", Right.SCHEDULE, acting.resume_schedule),
     Act("/schedules/{name}/trigger", Right.SCHEDULE, acting.trigger_schedule),
-    Act("/schedules/{name}/preview", Right.SCHEDULE, acting.preview_backfill),
+    Act("/schedules/{name}/preview", Right.SCHEDULE, acting.preview_backfill, asks_reason=False),
     Act("/schedules/{name}/backfill", Right.SCHEDULE, acting.backfill_schedule),
-    Act("/integrity/verify", Right.VERIFY, acting.verify_log),
+    Act("/integrity/verify", Right.VERIFY, acting.verify_log, asks_reason=False),
+    Act("/plans", Right.BULK, acting_many.plan_many, asks_reason=False),
+    Act("/plans/{key}/apply", Right.BULK, acting_many.apply_plan),
+    Act("/changes/{key}/undo", Right.UNDO, acting_many.undo_change),
+    Act("/changes/{key}/finish", Right.BULK, acting_many.finish_change, asks_reason=False),
+    Act("/filters/save", Right.VIEW, acting_many.save_filter, asks_reason=False),
+    Act("/filters/drop", Right.VIEW, acting_many.drop_filter, asks_reason=False),
 )
 
 SERVICES = (
@@ -191,7 +277,10 @@ SERVICES = (
     Service("/go", "GET", Right.VIEW, "go"),
     Service("/find", "GET", Right.VIEW, "find"),
     Service("/events", "GET", Right.VIEW, "events"),
+    Service("/plans/{key}", "GET", Right.VIEW, "plan"),
+    Service("/export/{file}", "GET", Right.VIEW, "export"),
     Service("/help", "GET", Right.VIEW, "help"),
+    Service("/metrics", "GET", Right.VIEW, "metrics"),
     Service("/api/openapi.json", "GET", Right.VIEW, "openapi"),
     # Without a trace of the queue.
     Service("/static/{file}", "GET", None, "static"),

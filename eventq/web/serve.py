@@ -17,7 +17,7 @@ from eventq.errors import ArgumentError, LogUnavailableError
 from eventq.queue import Queue
 from eventq.web.access import Person
 from eventq.web.app import serving
-from eventq.web.console import Options
+from eventq.web.console import Console, Options
 from eventq.web.session import Sessions
 
 # How long open pages may hold up the end.
@@ -64,6 +64,7 @@ class ConsoleServer:
         Raises ArgumentError, and LogUnavailableError for a port that is taken.
         """
         check_address(address)
+        self.queue = queue
         self._address = address
         self._socket = _bound(address)
         self.port: int = self._socket.getsockname()[1]
@@ -84,6 +85,7 @@ class ConsoleServer:
             ssl_certfile=address.tls_cert,
             ssl_keyfile=address.tls_key,
         )
+        self._console: Console = app.state.console
         self._server = uvicorn.Server(config)
 
     def start_url(self) -> str:
@@ -101,6 +103,8 @@ class ConsoleServer:
     def stop(self) -> None:
         """Asks it to end; may be called from any thread."""
         self._server.should_exit = True
+        # Or the streams of open pages would be waited for, and then broken off.
+        self._console.pulse.end()
 
     async def _run(self, begun: Callable[[], None] | None) -> None:
         loop = asyncio.get_running_loop()
@@ -115,7 +119,7 @@ class ConsoleServer:
     def _end(self) -> None:
         """The first signal asks, the second forces."""
         self._server.force_exit = self._server.should_exit
-        self._server.should_exit = True
+        self.stop()
 
 
 def check_address(address: Address) -> None:

@@ -7,21 +7,25 @@ not see any. Text is made safe to look at here too: no direction marks, no contr
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from msgspec import Raw
 
 from eventq.core.task import Task
 from eventq.core.validation import check_tag_name
-from eventq.core.values import ErrorInfo
+from eventq.core.values import ErrorInfo, ExpiryReason
 from eventq.web.access import Person, Right
 
 HIDDEN = "(hidden)"
 # A shorter text stands in too many others to be taken out of them.
 LEAST_CHARACTERS = 3
 # What holds values in an event's body, by its field there.
-VALUE_FIELDS = frozenset({"result", "value", "saved", "error", "lines", "note", "unique", "share"})
+VALUE_FIELDS = frozenset(
+    {"result", "value", "saved", "error", "last_error", "lines", "note", "reason"}
+    | {"unique", "share", "limits"}
+)
+EXPIRY_REASONS = frozenset(get_args(ExpiryReason))
 
 
 class Veil:
@@ -30,16 +34,27 @@ class Veil:
     def __init__(self, person: Person, redact: frozenset[str]) -> None:
         self.redact = redact
         self.hides_values = not person.may(Right.VALUES)
-        self._lanes = person.lanes
+        self.lanes = person.lanes
+        """The lanes whose tasks are seen; None: all."""
 
     @property
     def key(self) -> tuple[object, ...]:
         """Persons whose veils have equal keys see the same."""
-        return self.hides_values, self._lanes
+        return self.hides_values, self.lanes
 
     def sees(self, lane: str) -> bool:
-        """Whether tasks of a lane are shown one by one."""
-        return self._lanes is None or lane in self._lanes
+        """Whether tasks of a lane are seen, one by one and in counts."""
+        return self.lanes is None or lane in self.lanes
+
+    def seen_of(self, tasks: Iterable[Task]) -> list[Task]:
+        """Those of the tasks that are seen."""
+        if self.lanes is None:
+            return list(tasks)
+        return [task for task in tasks if task.lane in self.lanes]
+
+    def reason(self, text: str) -> str:
+        """Why somebody did something, as they wrote it."""
+        return HIDDEN if text and self.hides_values else text
 
     def tags(self, tags: object) -> Any:  # noqa: ANN401 - JSON as it is shown
         """Tags as they are shown."""
@@ -89,8 +104,14 @@ class TaskVeil:
             text = text.replace(secret, HIDDEN)
         return text
 
-    def words(self, text: str) -> str:
-        """A sentence of ours, in which names and values may stand: those who see none see it."""
+    def words(self, text: str, said: Iterable[str] = ()) -> str:
+        """A sentence of ours, in which names and values may stand.
+
+        Those who see no values see it without what was ``said`` in it.
+        """
+        if self._veil.hides_values:
+            for each in sorted(said, key=len, reverse=True):
+                text = text.replace(each, HIDDEN) if each else text
         for secret in self._secrets:
             text = text.replace(secret, HIDDEN)
         return text
@@ -113,7 +134,7 @@ class TaskVeil:
         for name, value in body.items():
             if name == "tags":
                 shown[name] = self._veil.tags(value)
-            elif name in VALUE_FIELDS and self._veil.hides_values:
+            elif self._veil.hides_values and is_value(name, value):
                 shown[name] = HIDDEN
             elif isinstance(value, dict):
                 shown[name] = self.body(value)
@@ -130,6 +151,12 @@ class TaskVeil:
         if isinstance(value, list):
             return [self._cleared(each) for each in value]
         return value
+
+
+def is_value(name: str, value: object) -> bool:
+    """Whether a field of an event holds what users wrote."""
+    # Why a task expired is a word of ours.
+    return name in VALUE_FIELDS and not (name == "reason" and value in EXPIRY_REASONS)
 
 
 def check_redact(names: Iterable[str]) -> frozenset[str]:

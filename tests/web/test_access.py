@@ -35,8 +35,11 @@ def test_who_may_only_look_can_do_nothing(full: Desk, each: object) -> None:
     """Every POST is refused to who has every right but the one that it takes."""
     act = next(one for one in ACTS if one is each)
     before = full.queue.log.head()
-    full.may(*(set(Right) - {act.right}))
-    full.post(act.path.format(key="img%2F1", name="check_mail"), 403, lane="x", reason="why")
+    key = full.form_key()
+    full.person = Person("ada", frozenset(set(Right) - {act.right}))
+    full.post(
+        act.path.format(key="img%2F1", name="check_mail"), 403, form_key=key, lane="x", reason="why"
+    )
 
     assert full.queue.log.head() == before
 

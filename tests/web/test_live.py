@@ -5,9 +5,15 @@ from __future__ import annotations
 import asyncio
 import threading
 
+from starlette.requests import Request
+from starlette.responses import StreamingResponse
+
 import eventq
 from eventq.web import live as live_module
+from eventq.web.access import Person
 from eventq.web.live import Beat, Pulse, Watcher
+from eventq.web.watching import watch
+from tests.web.desk import Desk
 
 PATIENT_S = 60.0
 
@@ -93,3 +99,48 @@ def test_the_end_wakes_who_waits(queue: eventq.Queue) -> None:
         assert pulse.is_closed
 
     asyncio.run(watch())
+
+
+def test_the_more_pages_watch_the_longer_each_rests(queue: eventq.Queue) -> None:
+    """All of them together look ten times a second at the most."""
+    pulse = pulse_of(queue)
+
+    async def watch(count: int) -> Beat | None:
+        watchers = [Watcher(asyncio.get_running_loop()) for _ in range(count)]
+        for each in watchers:
+            pulse.join(each)
+        await watchers[0].next(PATIENT_S)
+        await asyncio.to_thread(queue.new)
+        beat = await watchers[0].next(PATIENT_S)
+        for each in watchers:
+            pulse.leave(each)
+        return beat
+
+    few, many = asyncio.run(watch(2)), asyncio.run(watch(50))
+    pulse.close()
+
+    assert few is not None
+    assert many is not None
+    assert few.rest_ms == live_module.REST_MS
+    assert many.rest_ms == 50 * live_module.LOOK_MS
+
+
+def test_counts_over_all_lanes_are_not_told_to_who_sees_some(full: Desk) -> None:
+    """They hear that something has happened, and their page says what they may know of it."""
+
+    async def first_beat(lanes: frozenset[str] | None) -> bytes:
+        person = Person("ada", lanes=lanes)
+        console = full.app.state.console
+        answer = watch(console, Request({"type": "http"}), person)
+        assert isinstance(answer, StreamingResponse)
+        # The first word says when to come again.
+        async for word in answer.body_iterator:
+            found = word.encode() if isinstance(word, str) else bytes(word)
+            if b"data" in found:
+                return found
+        raise AssertionError
+
+    assert b'"ready":' in asyncio.run(first_beat(None))
+    told = asyncio.run(first_beat(frozenset({"mail"})))
+    assert b'"counts":{}' in told
+    assert b'"seq":' in told

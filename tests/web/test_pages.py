@@ -11,6 +11,8 @@ from eventq.audit import state_at, story, why
 from eventq.core.task import instant
 from eventq.replay.points import find_point
 from eventq.web.access import Person
+from eventq.web.api import api_path
+from eventq.web.exporting import EXPORTS, FORMATS
 from eventq.web.pages.new_task import arguments_of
 from eventq.web.routes import PAGES
 from tests.web.desk import SECRET, Desk, MakeDesk
@@ -210,10 +212,18 @@ def test_secret_tags_are_shown_nowhere(make_desk: MakeDesk, full: Desk) -> None:
 
 
 def test_the_api_is_described(full: Desk) -> None:
-    """Each page's JSON stands in the description, with what it can be asked."""
+    """Each page's JSON stands in the description, with what it can be asked; so do the files."""
     found = full.json("/openapi.json")
+    files = {path for path in found["paths"] if path.startswith("/export/")}
 
-    assert len(found["paths"]) == len(PAGES)
+    assert found["paths"].keys() - files == {api_path(page) for page in PAGES}
+    assert files == {f"/export/{what}.{form}" for what in EXPORTS for form in FORMATS}
+    asked = found["paths"]["/export/tasks.csv"]["get"]["parameters"]
+    assert {name: asked[0][name] for name in ("name", "in", "required")} == {
+        "name": "state",
+        "in": "query",
+        "required": False,
+    }
     assert found["openapi"] == "3.1.0"
     names = {p["name"] for p in found["paths"]["/api/tasks/{key}"]["get"]["parameters"]}
     assert names == {"key", "at"}

@@ -43,6 +43,7 @@ MEASURES = {
     "replay_ruled": "folding:ruled",
     "memory": "folding:memory",
     "catalog": "cataloging:catalog",
+    "console": "consoling:console",
     "parked": "governed:parked",
     "parked_first": "governed:first",
     "limited_drain": "governed:limited_drain",

@@ -43,6 +43,8 @@ ERRORS = [
     ("OSError", "[Errno 28] No space left on device", "files.py", 7),
 ]
 PEOPLE = ["ada", "bob", "eve"]
+# When tasks that are left open come due, after the log's beginning.
+PENDING_US = 30 * 86_400 * SECOND_US
 POLICY = '{"backoff":"linear","backoff_us":10000000,"max_retries":5,"max_age_us":86400000000}'
 
 
@@ -101,6 +103,17 @@ class Bulk:
         for node in self._nodes:
             said = f'"worker":"{node}","ttl_us":30000000,"slots":400,"version":"1","names":["*"]'
             self._say(0, "joined", said)
+
+    def leave_open(self, count: int) -> None:
+        """So many tasks come first that are due in a month, and so stay open."""
+        for number in range(count):
+            name, lane, _, _ = NAMES[number % len(NAMES)]
+            place = "" if lane is None else f',"lane":"{lane}"'
+            tags = f'{{"path":"/data/later/scan-{number:07}.pdf","tenant":"t{number % 500}"}}'
+            at = self._at + PENDING_US + number * STEP_US
+            said = f'"policy":{POLICY},"tags":{tags},"scheduled_at":{at},"name":"{name}"{place}'
+            self._say(-1, "created", said)
+        self._flush()
 
     def _create(self) -> None:
         rng, number = self._rng, self._next()
@@ -212,12 +225,16 @@ class Bulk:
         events.clear()
 
 
-def make_bulk(log: EventLog, *, tasks: int, seed: int = 1) -> BulkMade:
-    """Fills an empty log with so many tasks, all of which end. Raises ArgumentError."""
+def make_bulk(log: EventLog, *, tasks: int, pending: int = 0, seed: int = 1) -> BulkMade:
+    """Fills an empty log with so many tasks that end, and before them some that stay open.
+
+    Raises ArgumentError.
+    """
     if log.head().seq:
         raise ArgumentError("log", log.url, "an empty namespace")
     bulk = Bulk(log, tasks=tasks, seed=seed)
     bulk.begin()
+    bulk.leave_open(pending)
     while not bulk.is_done:
         bulk.step()
-    return BulkMade(tasks, log.head().seq, dict(bulk.kinds))
+    return BulkMade(tasks + pending, log.head().seq, dict(bulk.kinds))

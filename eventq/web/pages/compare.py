@@ -17,6 +17,7 @@ from eventq.errors import ArgumentError
 from eventq.replay.attempts import RecordedAttempt, attempt_of, leases_of
 from eventq.replay.points import Point, find_point
 from eventq.snapshot import TaskDifference
+from eventq.web.filtering import FilterRefusedError
 from eventq.web.showing import Veil
 from eventq.web.sight import Sight
 
@@ -113,6 +114,8 @@ def compare_model(sight: Sight, question: CompareQuestion, veil: Veil) -> Compar
 
 
 def _points(sight: Sight, question: CompareQuestion, veil: Veil) -> PointsModel:
+    if veil.lanes is not None:
+        raise FilterRefusedError("Two points are compared over all lanes, and you see only some.")
     before = _point(sight, question.a, "a")
     after = _point(sight, question.b, "b")
     found = diff_points(sight.log, before, after)

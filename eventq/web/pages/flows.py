@@ -32,7 +32,8 @@ class FlowRow(Struct, frozen=True):
     number: int
     tasks: int
     """Open tasks of it."""
-    failed: int
+    failed: int | None
+    """How many ended without success; None where some may be of lanes that are not theirs."""
     counts: dict[str, int]
     created_at: datetime
 
@@ -78,11 +79,12 @@ def flows_model(sight: Sight, question: FlowsQuestion, veil: Veil) -> FlowsModel
         going = {number: flow.failed for number, flow in projection.flows.by_number.items()}
         tasks = list(projection.tasks.values())
     members: dict[int, list[Task]] = defaultdict(list)
-    for task in tasks:
+    # Few tasks are in flows, hence no call for each.
+    for task in [each for each in tasks if each.rarity is not None]:
         if task.flow is not None and veil.sees(task.lane):
             members[task.flow].append(task)
     rows = [
-        _flow_row(number, found, going.get(number, 0), sight.at)
+        _flow_row(number, found, None if veil.lanes else going.get(number, 0), sight.at)
         for number, found in members.items()
     ]
     rows.sort(key=lambda row: -row.number)
@@ -145,7 +147,7 @@ def _parents(step: FlowStep) -> list[int]:
     return [*step.after, *([] if step.made_by is None else [step.made_by])]
 
 
-def _flow_row(number: int, tasks: list[Task], failed: int, now: int) -> FlowRow:
+def _flow_row(number: int, tasks: list[Task], failed: int | None, now: int) -> FlowRow:
     counts: dict[str, int] = {}
     for task in tasks:
         state = state_as_of(task, now)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from datetime import datetime
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from eventq.audit.state import Held, take_state
 from eventq.core.durations import SECOND_US
@@ -17,11 +18,12 @@ from eventq.eventlog.contract import EventLog
 from eventq.replay.blocking import waits_for
 from eventq.replay.fold import stored_kind, stored_of
 from eventq.replay.query import unhandled
+from eventq.replay.rules_now import count_routes
 from eventq.web.pages.rows import TaskRow, task_rows
 from eventq.web.showing import Veil
 from eventq.web.sight import Sight
 
-SCHEDULED, LEASED, WAITING = TaskState.SCHEDULED, TaskState.LEASED, TaskState.WAITING
+SCHEDULED = TaskState.SCHEDULED
 # The last events of which rates are told: one read of a log.
 RATE_EVENTS = 2_000
 ROWS = 10
@@ -107,17 +109,18 @@ class NowModel(Struct, frozen=True):
 
 
 def now_model(sight: Sight, question: NowQuestion, veil: Veil) -> NowModel:
-    """The queue at the sight's moment; O(open tasks)."""
+    """The queue at the sight's moment; O(tasks that are not ready)."""
     del question
     with sight.seen() as projection:
         now = sight.at
         state = take_state(projection, now, limit=ROWS)
-        tasks = list(projection.tasks.values())
+        found = OpenTasks.of(projection, now)
+        seen = [] if veil.lanes is None else veil.seen_of(projection.tasks.values())
         nodes = _nodes(projection, now)
         unnamed = unhandled(projection, now=now)
         waits = waits_for(projection, state.ready, now)
     # Outside: tasks never change, and others need the projection.
-    groups = _groups(tasks, now)
+    groups = [group for group in _groups(found) if veil.sees(group.lane)]
     span_us, rates = _rates(sight.log, state.seq, state.at)
     oldest = [group.oldest_ready_at for group in groups if group.oldest_ready_at is not None]
     leases = [
@@ -125,7 +128,7 @@ def now_model(sight: Sight, question: NowQuestion, veil: Veil) -> NowModel:
         for held in state.leases
         for row in task_rows([held.task], now, veil)
     ]
-    return NowModel(
+    model = NowModel(
         seq=state.seq,
         at=instant(state.at),
         counts=state.counts,
@@ -145,6 +148,27 @@ def now_model(sight: Sight, question: NowQuestion, veil: Veil) -> NowModel:
         unhandled=unnamed,
         unknown=None if state.unknown is None else f"{state.unknown[1]} at {state.unknown[0]}",
     )
+    return model if veil.lanes is None else _of_lanes(model, groups, seen)
+
+
+def _of_lanes(model: NowModel, groups: list[Group], tasks: list[Task]) -> NowModel:
+    """The same without what is counted over all lanes: that of open tasks in some lanes alone."""
+    counts = {
+        name: sum(getattr(group, name) for group in groups)
+        for name in ("waiting", "scheduled", "ready", "leased")
+    }
+    held = Counter(task.worker for task in tasks if task.recorded_state is TaskState.LEASED)
+    return replace(
+        model,
+        counts=counts,
+        total=len(tasks),
+        overdue=0,
+        span_us=0,
+        rates=[],
+        held={},
+        unhandled={},
+        nodes=[replace(node, leases=held[node.node]) for node in model.nodes],
+    )
 
 
 def _lease(held: Held, row: TaskRow, veil: Veil) -> LeaseRow:
@@ -161,7 +185,7 @@ def _lease(held: Held, row: TaskRow, veil: Veil) -> LeaseRow:
 
 
 class RouteTally:
-    """The open tasks of one route, counted."""
+    """The open tasks of one name in one lane, counted."""
 
     __slots__ = ("leased", "oldest", "ready", "scheduled", "waiting")
 
@@ -169,64 +193,67 @@ class RouteTally:
         self.ready = self.leased = self.scheduled = self.waiting = 0
         self.oldest: int | None = None
 
-    def add(self, other: RouteTally) -> None:
-        """Counts those of another route too."""
-        self.ready += other.ready
-        self.leased += other.leased
-        self.scheduled += other.scheduled
-        self.waiting += other.waiting
-        if other.oldest is not None and (self.oldest is None or other.oldest < self.oldest):
-            self.oldest = other.oldest
+
+class OpenTasks(Struct, frozen=True):
+    """What the open tasks are counted from: copies, to be gone through at leisure."""
+
+    ready: Mapping[Route, int]
+    oldest: Mapping[Route, int]
+    """Since when the oldest ready task of each route is to run."""
+    leased: list[Route]
+    waiting: list[Route]
+    pending: list[Route]
+    """Of the tasks that are ready or scheduled; empty where none is scheduled."""
+
+    @classmethod
+    def of(cls, projection: Projection, now: int) -> OpenTasks:
+        """Those of a projection; ready ones, of which there may be most, by its index."""
+        tasks = projection.tasks
+        has_scheduled = projection.scheduled_count(now) > 0
+        return cls(
+            projection.ready_routes(now),
+            projection.oldest_ready(now),
+            [task.route for task in projection.leased()],
+            [tasks[number].route for number in projection.waits.by_task],
+            [task.route for task in tasks.values() if task.recorded_state is SCHEDULED]
+            if has_scheduled
+            else [],
+        )
 
 
-def _groups(tasks: Iterable[Task], now: int) -> list[Group]:
+def _groups(found: OpenTasks) -> list[Group]:
     """The open tasks by name and lane, those with the most ready ones first."""
-    found: dict[tuple[str | None, str], RouteTally] = {}
-    for route, tally in _tallies(tasks, now):
-        lane = DEFAULT_LANE if route.lane is None else route.lane
-        key = route.name, lane
-        if key in found:
-            found[key].add(tally)
-        else:
-            found[key] = tally
+    tallies: dict[tuple[str | None, str], RouteTally] = defaultdict(RouteTally)
+
+    def tally(route: Route) -> RouteTally:
+        return tallies[route.name, DEFAULT_LANE if route.lane is None else route.lane]
+
+    for route, count in found.ready.items():
+        tally(route).ready += count
+        if found.pending:
+            tally(route).scheduled -= count
+    for route, since in found.oldest.items():
+        known = tally(route)
+        known.oldest = since if known.oldest is None else min(known.oldest, since)
+    for route, count in count_routes(found.leased):
+        tally(route).leased += count
+    for route, count in count_routes(found.waiting):
+        tally(route).waiting += count
+    for route, count in count_routes(found.pending):
+        tally(route).scheduled += count
     groups = [
         Group(
             name,
             lane,
-            ready=tally.ready,
-            leased=tally.leased,
-            scheduled=tally.scheduled,
-            waiting=tally.waiting,
-            oldest_ready_at=None if tally.oldest is None else instant(tally.oldest),
+            ready=known.ready,
+            leased=known.leased,
+            scheduled=known.scheduled,
+            waiting=known.waiting,
+            oldest_ready_at=None if known.oldest is None else instant(known.oldest),
         )
-        for (name, lane), tally in found.items()
+        for (name, lane), known in tallies.items()
     ]
     return sorted(groups, key=lambda each: (-each.ready, -each.leased, each.name or "", each.lane))
-
-
-def _tallies(tasks: Iterable[Task], now: int) -> Iterable[tuple[Route, RouteTally]]:
-    """The tasks by route; most of equal routes share one object, which is quicker to look up."""
-    found: dict[int, tuple[Route, RouteTally]] = {}
-    # Each open task goes through here, hence no call too many.
-    for task in tasks:
-        route, state = task.route, task.recorded_state
-        known = found.get(id(route))
-        if known is None:
-            known = found[id(route)] = route, RouteTally()
-        tally = known[1]
-        if state is SCHEDULED:
-            at = task.scheduled_at_us
-            if at <= now or at == task.created_at_us:
-                tally.ready += 1
-                if tally.oldest is None or at < tally.oldest:
-                    tally.oldest = at
-            else:
-                tally.scheduled += 1
-        elif state is LEASED:
-            tally.leased += 1
-        elif state is WAITING:
-            tally.waiting += 1
-    return found.values()
 
 
 def _rates(log: EventLog, seq: int, at: int) -> tuple[int, list[Rate]]:

@@ -35,10 +35,12 @@ class TaskRow(Struct, frozen=True):
 def task_row(task: Task, now: int, veil: Veil, waits: Mapping[int, str] | None = None) -> TaskRow:
     """A task as a list has it, as of an instant."""
     seen = task.as_of(now)
-    error = veil.of_task(task).error(task.last_error)
+    hidden = veil.of_task(task)
+    error = hidden.error(task.last_error)
     words = (waits or {}).get(task.number)
+    values = [bucket.value or "" for bucket in task.buckets]
     return TaskRow(
-        key=task.key,
+        key=hidden.words(task.key),
         number=task.number,
         name=task.name,
         lane=task.lane,
@@ -48,7 +50,7 @@ def task_row(task: Task, now: int, veil: Veil, waits: Mapping[int, str] | None =
         created_at=task.created_at,
         scheduled_at=task.scheduled_at,
         age_us=now - task.created_at_us,
-        waits_for=None if words is None else veil.of_task(task).words(words),
+        waits_for=None if words is None else hidden.words(words, values),
         error=None if error is None else f"{error.type}: {error.message}".rstrip(": "),
         tags=veil.tags(task.tags),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from eventq.core.schedules import Schedule
 from eventq.core.task import instant
@@ -44,11 +45,13 @@ def schedules_model(sight: Sight, question: SchedulesQuestion, veil: Veil) -> Sc
     del question
     with sight.seen() as projection:
         found = sorted(projection.schedules.by_name.items())
-    rows = [_row(known) for _, known in found if veil.sees(known.planned.call.lane or "default")]
+    rows = [
+        _row(known, veil) for _, known in found if veil.sees(known.planned.call.lane or "default")
+    ]
     return SchedulesModel(sight.seq, instant(sight.at), rows)
 
 
-def _row(known: Schedule) -> ScheduleRow:
+def _row(known: Schedule, veil: Veil) -> ScheduleRow:
     dues: list[datetime] = []
     problem = None
     try:
@@ -58,4 +61,6 @@ def _row(known: Schedule) -> ScheduleRow:
         problem = str(error)
     ticked = known.ticked
     missed = ticked.count if ticked is not None and ticked.outcome != "made" else 0
-    return ScheduleRow(state_of(known), dues, problem, missed)
+    state = state_of(known)
+    state = replace(state, reason=veil.reason(state.reason))
+    return ScheduleRow(state, dues, problem, missed)

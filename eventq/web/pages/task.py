@@ -9,13 +9,14 @@ from typing import Any
 
 import msgspec
 from msgspec import UNSET, Struct
+from msgspec.structs import replace
 
 from eventq.audit.history import Step, steps_of
 from eventq.audit.lookup import read_history
 from eventq.audit.phrases import progress_words, wait_words
 from eventq.audit.why import why
 from eventq.core.commits import Event, Unknown
-from eventq.core.events import Created, Noted, Retried, Told, Updated
+from eventq.core.events import Created, Failed, Noted, Progressed, Retried, Told, Updated
 from eventq.core.moves import fold_events
 from eventq.core.projection import Projection
 from eventq.core.task import Task, instant
@@ -25,8 +26,10 @@ from eventq.eventlog.contract import EventLog
 from eventq.replay.attempts import past_attempts
 from eventq.replay.blocking import waits_for
 from eventq.replay.rule_words import bucket_words
+from eventq.replay.rules_now import pause_states
+from eventq.runner.standing import StackLine, stack_of
 from eventq.web.pages.rows import TaskRow, task_row
-from eventq.web.showing import HIDDEN, TaskVeil, Veil, json_tree
+from eventq.web.showing import EXPIRY_REASONS, TaskVeil, Veil, json_tree
 from eventq.web.sight import Sight
 
 # What has more is read with `eventq history`.
@@ -113,6 +116,8 @@ class TaskModel(Struct, frozen=True):
     has_result: bool
     saved: Any
     error: ErrorInfo | None
+    stack: list[StackLine] | None
+    """Where its attempt stands; None where it does not run in this process."""
     steps: list[StepRow]
     more_steps: int
     attempts: list[AttemptRow]
@@ -141,19 +146,21 @@ def task_model(sight: Sight, question: TaskQuestion, veil: Veil) -> TaskModel:
     Raises TaskNotFoundError.
     """
     history = read_history(sight.log, question.key, sight.point)
-    task, waits, after, before = _in_projection(sight, history)
+    task, waits, after, before = _in_projection(sight, history, veil)
     task = task.as_of(sight.at)
     _check_seen(task, veil)
-    hidden = veil.of_tags(_tag_texts(history))
+    hidden = veil.of_tags(tag_texts(history))
+    said = _said_in(history)
     steps = list(steps_of(sight.log, history))
     words = {} if waits is None else {task.number: waits}
     told = task.progress
     return TaskModel(
         seq=sight.seq,
         at=instant(sight.at),
-        row=task_row(task, sight.at, veil, words),
+        # Who asks for it by its key knows the key, whatever stands in it.
+        row=replace(task_row(task, sight.at, veil, words), key=task.key),
         last_seq=last_change(history),
-        facts=[(name, hidden.words(text)) for name, text in _facts(task, veil)],
+        facts=[(name, hidden.words(text, said)) for name, text in _facts(task, veil)],
         instants=_instants(task),
         is_final=task.ending is not None,
         is_pending=str(task.state) in {"scheduled", "ready", "waiting"},
@@ -164,7 +171,8 @@ def task_model(sight: Sight, question: TaskQuestion, veil: Veil) -> TaskModel:
         has_result=task.result_json is not None,
         saved=hidden.value(json_tree(task.saved_json)),
         error=hidden.error(task.last_error),
-        steps=[_step_row(step, hidden) for step in steps[-EVENTS_SHOWN:]],
+        stack=_stack(sight, task, veil),
+        steps=[_step_row(step, hidden, said) for step in steps[-EVENTS_SHOWN:]],
         more_steps=max(0, len(steps) - EVENTS_SHOWN),
         attempts=_attempts(sight.log, history, hidden),
         waits=before,
@@ -182,17 +190,19 @@ def why_model(sight: Sight, question: TaskQuestion, veil: Veil) -> WhyModel:
     """
     found = why(sight.log, question.key, sight.point)
     _check_seen(found.task, veil)
-    hidden = veil.of_tags(_tag_texts(read_history(sight.log, question.key, sight.point)))
-    told = found.task.progress
-    note = told.note if told is not None and veil.hides_values else ""
+    history = read_history(sight.log, question.key, sight.point)
+    hidden, said = veil.of_tags(tag_texts(history)), _said_in(history)
+    if veil.hides_values:
+        with sight.seen() as projection:
+            said += [each.reason for each in pause_states(projection, sight.at)]
     return WhyModel(
         seq=found.seq,
         at=instant(found.at),
         key=found.task.key,
         state=str(found.task.state),
-        verdict=hidden.words(found.verdict),
+        verdict=hidden.words(found.verdict, said),
         # Where nobody may see values, neither what the attempt said of itself.
-        notes=[hidden.words(each.replace(note, HIDDEN) if note else each) for each in found.notes],
+        notes=[hidden.words(each, said) for each in found.notes],
     )
 
 
@@ -211,6 +221,13 @@ def commands_of(sight: Sight, key: str) -> list[str]:
     return [shlex.join(each) for each in words]
 
 
+def _stack(sight: Sight, task: Task, veil: Veil) -> list[StackLine] | None:
+    """Of the present alone: the past has none."""
+    if not sight.is_live or not task.fence or veil.hides_values:
+        return None
+    return stack_of(task.fence)
+
+
 def _check_seen(task: Task, veil: Veil) -> None:
     """A task of another lane is as good as none."""
     if not veil.sees(task.lane):
@@ -218,7 +235,7 @@ def _check_seen(task: Task, veil: Veil) -> None:
 
 
 def _in_projection(
-    sight: Sight, history: list[Event]
+    sight: Sight, history: list[Event], veil: Veil
 ) -> tuple[Task, str | None, list[Neighbour], list[Neighbour]]:
     """The task, what keeps it from running, who waits for it, and whom it waits for."""
     task = fold_events(sight.log.namespace, history)
@@ -232,15 +249,19 @@ def _in_projection(
         wait = projection.waits.by_task.get(task.number)
         numbers = [] if wait is None else sorted(wait.open | wait.failed)
         later = sorted(projection.waits.by_predecessor.get(task.number, ()))
-        before = _neighbours(projection, numbers, sight.at)
-        after = _neighbours(projection, later, sight.at)
+        before = _neighbours(projection, numbers, sight.at, veil)
+        after = _neighbours(projection, later, sight.at, veil)
     return task, words, after, before
 
 
-def _neighbours(projection: Projection, numbers: list[int], now: int) -> list[Neighbour]:
+def _neighbours(
+    projection: Projection, numbers: list[int], now: int, veil: Veil
+) -> list[Neighbour]:
     found = []
     for number in numbers[:NEIGHBOURS]:
         task = projection.tasks.get(number)
+        if task is not None and not veil.sees(task.lane):
+            continue
         key = str(number) if task is None else task.key
         # What has ended is not there any more.
         state = "final" if task is None else str(task.as_of(now).state)
@@ -248,7 +269,7 @@ def _neighbours(projection: Projection, numbers: list[int], now: int) -> list[Ne
     return found
 
 
-def _tag_texts(history: list[Event]) -> Iterable[bytes]:
+def tag_texts(history: list[Event]) -> Iterable[bytes]:
     """All tags that the task has ever had."""
     for event in history:
         body = event.body
@@ -256,6 +277,24 @@ def _tag_texts(history: list[Event]) -> Iterable[bytes]:
             yield bytes(body.tags)
         elif isinstance(body, Retried) and body.reopens is not None:
             yield bytes(body.reopens.tags)
+
+
+def _said_in(history: list[Event]) -> list[str]:
+    """What people, and the task's own worker, have said of it in words of their own."""
+    found = set()
+    for event in history:
+        body = event.body
+        reason = getattr(body, "reason", "")
+        if reason not in EXPIRY_REASONS:
+            found.add(reason)
+        if isinstance(body, Failed):
+            found.add(body.error.message)
+        elif isinstance(body, Progressed):
+            found.add(body.note)
+        elif isinstance(body, Created):
+            values = (bucket.value for bucket in body.limits)
+            found.update(value or "" for value in (*values, body.unique, body.share))
+    return sorted(found - {""})
 
 
 def _facts(task: Task, veil: Veil) -> list[tuple[str, str]]:
@@ -271,7 +310,7 @@ def _facts(task: Task, veil: Veil) -> list[tuple[str, str]]:
         ("node", task.worker),
         ("schedule", task.schedule),
         ("unique", None if veil.hides_values else task.unique),
-        ("limits", ", ".join(map(bucket_words, task.buckets)) or None),
+        ("limits", _limits(task, veil) or None),
         ("share", None if veil.hides_values else task.share),
         ("needs", ", ".join(task.needs) or None),
         ("if one fails", task.if_failed if task.after else None),
@@ -281,6 +320,12 @@ def _facts(task: Task, veil: Veil) -> list[tuple[str, str]]:
         ("cancelled by the end of", None if task.cause is None else f"task {task.cause}"),
     ]
     return [(name, text) for name, text in pairs if text is not None]
+
+
+def _limits(task: Task, veil: Veil) -> str:
+    if veil.hides_values:
+        return ", ".join(bucket.limit for bucket in task.buckets)
+    return ", ".join(map(bucket_words, task.buckets))
 
 
 def _instants(task: Task) -> list[tuple[str, datetime]]:
@@ -295,7 +340,8 @@ def _instants(task: Task) -> list[tuple[str, datetime]]:
     return [(name, at) for name, at in pairs if at is not None]
 
 
-def _step_row(step: Step, hidden: TaskVeil) -> StepRow:
+def _step_row(step: Step, hidden: TaskVeil, said: list[str]) -> StepRow:
+    is_told = isinstance(step.event.body, Told)
     return StepRow(
         seq=step.event.seq,
         at=instant(step.event.decided_at),
@@ -303,7 +349,7 @@ def _step_row(step: Step, hidden: TaskVeil) -> StepRow:
         kind=step.event.kind,
         state=str(step.state),
         node=step.node,
-        words=hidden.words(step.reason),
+        words=hidden.text(step.reason) if is_told else hidden.words(step.reason, said),
         is_damage=step.is_damage,
     )
 

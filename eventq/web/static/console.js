@@ -4,7 +4,7 @@
   "use strict";
   const body = () => document.body;
   const root = body().dataset.root;
-  const WAIT_MS = 1000;
+  const WAIT_MS = 1000, LATE_MS = 15000;
   const $ = (id) => document.getElementById(id);
 
   // Times, in the viewer's zone; what they are in UTC stands in the title.
@@ -39,7 +39,10 @@
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       if (mine !== asking) return;
       const scrolls = [...document.querySelectorAll(".scroll")].map((each) => each.scrollLeft);
-      $("main").replaceWith(page.getElementById("main"));
+      const [told, main] = [document.querySelector("main > .told"), page.getElementById("main")];
+      // What was done is told once, and its undo stays at hand while the page goes on.
+      if (keeps && told && !main.querySelector(".told")) main.prepend(told);
+      $("main").replaceWith(main);
       const [old, fresh] = [document.querySelector(".slider"), page.querySelector(".slider")];
       if (old && fresh && !sliding) old.replaceWith(fresh);
       document.querySelectorAll(".scroll").forEach((each, place) => { each.scrollLeft = scrolls[place] || 0; });
@@ -49,8 +52,11 @@
       }
       body().dataset.head = now.dataset.head;
       document.title = page.title;
-      const nav = page.querySelector("nav");
+      const nav = page.querySelector("nav"), search = document.querySelector(".search");
       if (nav) document.querySelector("nav").replaceWith(nav);
+      // It looks for tasks as of the moment; what is being typed there stays.
+      const found = page.querySelector(".search");
+      if (search && found && !search.contains(document.activeElement)) search.replaceWith(found);
       if (!keeps) history.replaceState(null, "", answer.url);
       ready();
       going = false;
@@ -58,6 +64,30 @@
     } catch (error) {
       if (error.name !== "AbortError") { going = false; lost(); }
     }
+  };
+
+  // What takes longer than its page: it comes later, and stays while the page is shown anew.
+  let late = { address: null, parts: [], until: 0 };
+  const load = async () => {
+    const place = document.querySelector("[data-loads]");
+    if (!place) return;
+    const address = place.dataset.loads;
+    if (late.address !== address) late = { address, parts: [], until: 0 };
+    if (late.parts.length) place.replaceChildren(...late.parts);
+    if (performance.now() < late.until) return;
+    const mine = late;
+    late.until = "at" in body().dataset ? Infinity : performance.now() + LATE_MS;
+    try {
+      const answer = await fetch(address);
+      if (answer.status === 202) { mine.until = 0; setTimeout(load, WAIT_MS); return; }
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const parts = page.getElementById("charts");
+      if (!answer.ok || !parts || mine !== late) return;
+      localise(parts);
+      late.parts = [...parts.childNodes];
+      const now = document.querySelector("[data-loads]");
+      if (now) now.replaceChildren(...late.parts);
+    } catch { mine.until = 0; }
   };
 
   // The slider: it asks when the hand rests for a moment.
@@ -79,15 +109,15 @@
   };
 
   // What happens live.
-  let stream = null, held = false, due = null, lastShown = 0;
+  let stream = null, held = false, due = null, lastShown = 0, restMs = WAIT_MS;
   const busy = () => {
     const at = document.activeElement;
-    return held || going || sliding || "at" in body().dataset || document.hidden || document.querySelector("main details[open]") !== null
+    return held || going || sliding || "at" in body().dataset || document.hidden || document.querySelector("main details[open]:not([data-still])") !== null
       || (at && at.closest("main form") !== null) || String(getSelection()) !== "";
   };
   const refresh = () => {
     if (due || !("follows" in body().dataset) || busy()) return;
-    const rest = Math.max(0, lastShown + WAIT_MS - performance.now());
+    const rest = Math.max(0, lastShown + restMs - performance.now());
     due = setTimeout(() => {
       due = null;
       if (busy()) return;
@@ -104,6 +134,7 @@
     if ("at" in body().dataset || held || going) return;
     if (told.problem) return lost();
     body().dataset.head = told.seq;
+    restMs = told.rest_ms;
     const pulse = $("pulse");
     if (pulse) { pulse.textContent = "Live"; pulse.classList.remove("lost"); }
     if ($("position")) $("position").textContent = told.seq.toLocaleString("en");
@@ -198,6 +229,7 @@
   const ready = () => {
     chosen = -1;
     localise(document);
+    load();
     document.querySelectorAll(".scripted").forEach((each) => { each.hidden = false; });
     if ($("hold")) $("hold").textContent = held ? "Go on" : "Hold";
     if ($("play")) $("play").textContent = playing ? "Stop" : "Play";

@@ -13,11 +13,12 @@ from playwright.sync_api import Browser, expect
 
 import eventq
 from eventq.audit import state_at
+from eventq.catalog.catalog import Catalog
 from eventq.replay.points import find_point
 from eventq.web.access import Person
 from eventq.web.console import Options
 from eventq.web.serve import Address, ConsoleServer
-from tests.web.browser.conftest import Visit
+from tests.web.browser.conftest import PATIENT_S, Visit
 
 PATHS = (
     "/",
@@ -29,9 +30,19 @@ PATHS = (
     "/limits",
     "/compare?a=3&b=end",
     "/integrity",
+    "/charts",
+    "/what-if",
     "/new",
     "/help",
     "/?at=9",
+)
+OF_MANY = (
+    "/tasks",
+    "/tasks?state=expired&lapsed=no&count=true",
+    "/tasks?name=none",
+    "/errors",
+    "/changes",
+    "/changes?at=30",
 )
 NASTY = (
     "<script>alert(1)</script>",
@@ -132,6 +143,9 @@ def test_it_connects_again_when_the_server_comes_back(
     expect(page.locator("#pulse")).to_have_text("Live")
     served.stop()
     expect(page.locator("#pulse")).to_have_text("Not connected")
+    # Its port is free once it has ended.
+    for ending in [each for each in threading.enumerate() if each.name == "console"]:
+        ending.join(PATIENT_S)
     address, options = Address(port=served.port), Options(cache=tmp_path / "cache")
     again = ConsoleServer(queue, Person("ada@here"), options, address, sessions=served.sessions)
     thread = threading.Thread(target=again.run)
@@ -178,8 +192,11 @@ def test_hostile_values_stay_text(visit: Visit, queue: eventq.Queue) -> None:
     assert visit.page.locator("iframe, main img, main script").count() == 0
 
 
+@pytest.mark.parametrize("paths", [PATHS, OF_MANY], ids=["of one", "of many"])
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_pages_are_for_everybody(browser: Browser, served: ConsoleServer, theme: str) -> None:
+def test_pages_are_for_everybody(
+    browser: Browser, served: ConsoleServer, queue: eventq.Queue, theme: str, paths: tuple[str, ...]
+) -> None:
     """Axe finds nothing serious; at 360 px nothing is cut off but what scrolls by itself."""
     context = browser.new_context(
         color_scheme="dark" if theme == "dark" else "light",
@@ -188,8 +205,11 @@ def test_pages_are_for_everybody(browser: Browser, served: ConsoleServer, theme:
     )
     visit = Visit(context.new_page(), served)
     visit.come_in()
+    catalog = Catalog.open(queue.log)
+    catalog.catch_up()
+    catalog.close()
     found = {}
-    for path in PATHS:
+    for path in paths:
         visit.go(path)
         visit.page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
         results = Axe().run(visit.page, options={"resultTypes": ["violations"]})
@@ -237,3 +257,61 @@ def test_pages_that_watch_take_one_thread(
 
     assert len(threads) == 1
     assert visit.heading == "Now"
+
+
+def test_keys_lead_everywhere(visit: Visit) -> None:
+    """To each page, along a list, back to the present; where somebody types, they are letters."""
+    page = visit.page
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("k")
+    expect(page.locator("tr.chosen [data-row]")).to_be_focused()
+    letters = page.locator("nav a[data-key]").evaluate_all(
+        "links => links.map(link => [link.dataset.key, link.textContent])"
+    )
+    assert len({key for key, _ in letters}) == len(letters)
+    for key, title in letters:
+        page.keyboard.press("g")
+        with page.expect_navigation():
+            page.keyboard.press(key)
+        expect(page.locator("h1")).to_contain_text(title)
+    page.keyboard.press("?")
+    expect(page.locator("h1")).to_have_text("Help")
+    visit.go("/?at=9")
+    page.keyboard.press("l")
+    expect(page.locator("#pulse")).to_be_visible()
+    page.keyboard.press("/")
+    page.keyboard.type("gl?[")
+
+    assert page.input_value("#search") == "gl?["
+    assert page.url == f"{visit.base}/"
+
+
+def test_twice_as_large_everything_is_there(browser: Browser, served: ConsoleServer) -> None:
+    """At 200 % of a window of 1,280 pixels nothing is cut off but what scrolls by itself."""
+    context = browser.new_context(
+        viewport={"width": 640, "height": 400}, device_scale_factor=2, bypass_csp=True
+    )
+    visit = Visit(context.new_page(), served)
+    visit.come_in()
+    over = {}
+    for path in PATHS:
+        visit.go(path)
+        wide = visit.page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        if wide > 0:
+            over[path] = wide
+
+    assert over == {}
+    assert visit.problems == []
+
+
+def test_charts_come_to_the_page_now(visit: Visit) -> None:
+    """Beside the page, and they stay while it is shown anew; each bar says what it is."""
+    page = visit.page
+    expect(page.locator(".loads .chart").first).to_be_visible()
+    page.evaluate("document.querySelector('.loads .chart').dataset.kept = 'yes'")
+    visit.server.queue.new({"n": 7}, key="news", priority=99)
+    expect(page.locator("main [data-row]").first).to_have_text("news")
+
+    assert page.locator(".loads .chart").first.get_attribute("data-kept") == "yes"
+    assert "created" in page.locator(".loads .chart g title").first.inner_html()

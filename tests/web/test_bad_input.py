@@ -1,0 +1,92 @@
+"""What goes wrong outside of the console: clear answers, and nothing is changed."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+import eventq
+from eventq.errors import LogUnavailableError
+from eventq.web.serve import ConsoleServer
+from tests.web.desk import HOST, Desk
+from tests.web.test_serve import server
+
+__all__ = ["server"]
+
+FORM = {"origin": HOST, "content-type": "application/x-www-form-urlencoded"}
+
+
+def sent(server: ConsoleServer, data: bytes) -> bytes:
+    """What a server answers to these bytes."""
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        found = b""
+        while more := connection.recv(65_536):
+            found += more
+    return found
+
+
+def test_an_address_of_64_kib_is_refused(server: ConsoleServer, queue: eventq.Queue) -> None:
+    """By what stands before the console already, and without a traceback."""
+    before = queue.log.head()
+    host = f"Host: 127.0.0.1:{server.port}\r\n\r\n".encode()
+    answer = sent(server, b"GET /?x=" + b"y" * 65_536 + b" HTTP/1.1\r\n" + host)
+
+    assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 414"))
+    assert b"Traceback" not in answer
+    assert queue.log.head() == before
+
+
+def test_half_a_request_changes_nothing(server: ConsoleServer, queue: eventq.Queue) -> None:
+    """Cut off within its headers, or within its body."""
+    before = queue.log.head()
+    base = f"127.0.0.1:{server.port}"
+    sent(server, b"POST /new HTTP/1.1\r\nHost: ")
+    head = (
+        f"POST /new HTTP/1.1\r\nHost: {base}\r\nOrigin: http://{base}\r\n"
+        "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 500\r\n\r\nname=x"
+    )
+    sent(server, head.encode())
+
+    assert queue.log.head() == before
+
+
+def test_an_upload_of_10_mb_is_refused(full: Desk) -> None:
+    """Before it is read."""
+    before = full.queue.log.head()
+    answer = full.client.post("/new", content=b"tags=" + b"x" * 10_000_000, headers=FORM)
+
+    assert answer.status_code == 413
+    assert "nothing was done" in answer.text
+    assert full.queue.log.head() == before
+
+
+@pytest.mark.parametrize("path", ["/", "/tasks/1", "/?at=3", "/charts", "/metrics", "/api/now"])
+def test_a_log_that_cannot_be_read_is_told(
+    full: Desk, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """By every page, in words."""
+
+    def gone(*_: object, **__: object) -> None:
+        raise LogUnavailableError("the disk is gone")
+
+    for name in ("read", "head", "start", "history"):
+        monkeypatch.setattr(type(full.queue.log), name, gone)
+    answer = full.client.get(path)
+
+    assert answer.status_code == 503
+    assert "he disk is gone" in answer.text
+    assert "Traceback" not in answer.text
+
+
+def test_a_catalog_that_is_none_is_told(full: Desk) -> None:
+    """Charts are counted without it, and say so."""
+    path = Path(f"{full.queue.log.url.removeprefix('sqlite:///')}.catalog")
+    path.write_bytes(b"no catalog at all")
+    page = full.json("/charts")
+
+    assert page["source"] == "log"
+    assert "catalog" in page["lack"]

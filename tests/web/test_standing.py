@@ -1,0 +1,66 @@
+"""The live stack of an attempt: where it stands, in whatever it runs, and nothing of its values."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+import eventq
+from eventq.runner.standing import stack_of
+from eventq.web.access import Right
+from tests.web.desk import SECRET, Desk
+
+PATIENT_S = 60.0
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_where_a_running_attempt_stands(desk: Desk, queue: eventq.Queue, *, is_async: bool) -> None:
+    """The page shows the worker's own calls, the last one last; no value of a variable."""
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def deep(token: str) -> None:
+        assert token
+        begun.set()
+        goes_on.wait(PATIENT_S)
+
+    async def later(token: str) -> None:
+        assert token
+        begun.set()
+        await asyncio.to_thread(goes_on.wait, PATIENT_S)
+
+    def work(_ctx: eventq.Context, task: eventq.Task) -> None:
+        deep(task.tags["token"])
+
+    async def work_async(_ctx: eventq.Context, task: eventq.Task) -> None:
+        await later(task.tags["token"])
+
+    task = queue.new({"token": SECRET}, key="slow")
+    worker = work_async if is_async else work
+    run = threading.Thread(target=lambda: queue.run(worker, until="idle", signals=False))
+    run.start()
+    begun.wait(PATIENT_S)
+    shown = desk.json("/tasks/slow")["stack"]
+    page = desk.get("/tasks/slow")
+    desk.may(Right.RETRY)
+    hidden = desk.json("/tasks/slow")["stack"]
+    goes_on.set()
+    run.join(PATIENT_S)
+
+    names = [line["function"] for line in shown]
+    assert names[0] == worker.__name__
+    assert ("later" if is_async else "deep") in names
+    assert "Where it stands now" in page
+    assert SECRET not in str(shown)
+    assert hidden is None
+    assert stack_of(task.number) is None
+
+
+def test_an_attempt_elsewhere_has_none(desk: Desk, queue: eventq.Queue) -> None:
+    """It is said where one would be seen."""
+    queue.new({"n": 1}, key="done")
+    queue.run(lambda _ctx, _task: None, until="idle", signals=False)
+
+    assert desk.json("/tasks/done")["stack"] is None
+    assert stack_of(12345) is None
