@@ -37,7 +37,8 @@
       const answer = await fetch(address, { signal: mine.signal, headers: { "X-Eventq-Part": "1" } });
       if (answer.redirected && new URL(answer.url).pathname.endsWith("/start")) return location.assign(answer.url);
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      if (mine !== asking) return;
+      // Somebody may have begun to act on the page while the next one was on its way.
+      if (mine !== asking || (keeps && busy())) return;
       const scrolls = [...document.querySelectorAll(".scroll")].map((each) => each.scrollLeft);
       const [told, main] = [document.querySelector("main > .told"), page.getElementById("main")];
       // What was done is told once, and its undo stays at hand while the page goes on.
