@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from eventq.catalog.asked import is_asked
+from eventq.catalog.by_hand import was_asked_for
 from eventq.catalog.bulks import find_event
 from eventq.catalog.counting import AskedChange
 from eventq.catalog.passing import records_of
@@ -245,7 +245,7 @@ def _asked_back(sight: Sight, until: int) -> list[tuple[int, int, int, Asked]]:
                 [body] = decode_at(seq, [commit.bodies[place]])
                 if not isinstance(body, Asked):
                     continue
-                if is_asked(body) if number == NODE else body.by is not None:
+                if was_asked_for(body) if number == NODE else body.by is not None:
                     found.append((seq, time_of(commit.at, body), number, body))
     return found
 
