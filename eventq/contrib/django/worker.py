@@ -1,0 +1,19 @@
+"""``queue``: what ``manage.py eventq run`` runs, in its process or in children of it.
+
+To be imported for that alone: it sets Django up, and opens the queue of the backend that the
+environment names.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import django
+
+from eventq.contrib.django.framework import task_backends
+from eventq.contrib.django.settings import BACKEND_ENV
+
+django.setup()
+backend: Any = task_backends[os.environ.get(BACKEND_ENV) or "default"]
+queue = backend.queue
