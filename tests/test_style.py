@@ -68,8 +68,8 @@ ROOMS = (
     "sandbox",
     "testing",
     "metrics",
-    "contrib",
     "web",
+    "contrib",
     "cli",
 )
 

@@ -51,6 +51,8 @@ class Options(Struct, frozen=True):
     redact: frozenset[str] = frozenset()
     cache: Path | None = None
     cache_bytes: int = CACHE_BYTES
+    secret: bytes | None = None
+    """What forms are signed with; None: drawn."""
 
 
 class Console:
@@ -71,7 +73,7 @@ class Console:
         self.checking = Checking(self.log, now=self.node.now)
         self.limiter = CapacityLimiter(LIVE_THREADS)
         self.waiting = CapacityLimiter(WAITING_THREADS)
-        self.forms = FormKeys()
+        self.forms = FormKeys(options.secret)
         self.told = Tellings()
         self.sent = SentForms()
         self._find = find

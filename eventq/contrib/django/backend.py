@@ -13,7 +13,6 @@ from typing import Any
 from django.core import checks
 from django.db import connections, transaction
 from django.utils import timezone
-from django.utils.module_loading import import_string
 
 from eventq.contrib.django.calls import TaskCall
 from eventq.contrib.django.checks import check_settings
@@ -129,8 +128,8 @@ class Backend(BaseTaskBackend):
 
     def _open(self) -> OpenQueue:
         tasks = TaskHandlers(self, self.settings.of_queue, tells=self.settings.signals)
-        others = [import_string(path) for path in self.settings.handlers]
-        queue = DjangoQueue(handlers=[tasks.collection, *others], **self.settings.of_queue)
+        collections = [tasks.collection, *self.settings.collections()]
+        queue = DjangoQueue(handlers=collections, **self.settings.of_queue)
         queue.around(fresh_connections)
         queue.of_django, tasks.queue = tasks, queue
         if self.settings.outbox is not None:

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 from django.apps import apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 - as Django calls them
 from django.utils.module_loading import import_string
 
-from eventq.contrib.django.framework import task_backends
-from eventq.contrib.django.settings import KNOWN, BackendSettings
+from eventq.contrib.django.settings import KNOWN, BackendSettings, backend_at, own_aliases
 from eventq.core.options import make_policy
 from eventq.core.validation import check_count, check_name, check_namespace
 from eventq.errors import ArgumentError, OutboxError
 from eventq.eventlog.open import EXPECTED, file_of
 from eventq.handlers.collection import Handlers
-from eventq.queue import DEFAULT_URL
 
 APP = "eventq.contrib.django"
 SCHEMES = ("sqlite:///", "mongodb://", "mongodb+srv://", "memory://")
@@ -37,16 +34,18 @@ def check_settings(alias: str, queues: Iterable[str], given: BackendSettings) ->
 def check_tables(*, databases: Sequence[str] | None = None, **_: object) -> list[CheckMessage]:
     """Whether each outbox has its table, where the databases are looked at (`check --database`)."""
     found: list[CheckMessage] = []
-    for alias in task_backends:
-        backend: Any = task_backends[alias]
-        wanted = getattr(backend, "settings", None)
-        if not isinstance(wanted, BackendSettings) or wanted.outbox not in (databases or ()):
+    for alias in own_aliases():
+        backend = backend_at(alias)
+        wanted: BackendSettings = backend.settings
+        if wanted.outbox not in (databases or ()):
             continue
         try:
             backend.outbox.check()
         except OutboxError as error:
             hint = f"manage.py migrate --database {wanted.outbox}"
-            found.append(Error(str(error), hint=hint, obj=f"TASKS[{alias!r}]", id="eventq.E010"))
+            # No error: `migrate` itself looks for those, before it makes the table.
+            where = f"TASKS[{alias!r}]"
+            found.append(Warning(f"{error}.", hint=hint, obj=where, id="eventq.W003"))
     return found
 
 
@@ -70,7 +69,7 @@ def _values(given: BackendSettings) -> Iterator[CheckMessage]:
 
 def _places(alias: str, given: BackendSettings) -> Iterator[CheckMessage]:
     """Where the log is."""
-    url = given.given.get("url", DEFAULT_URL)
+    url, _ = given.place
     if not isinstance(url, str) or not url.startswith(SCHEMES):
         yield Error("The url is none of a log's.", hint=f"Give {EXPECTED}.", id="eventq.E003")
         return
@@ -91,8 +90,8 @@ def _places(alias: str, given: BackendSettings) -> Iterator[CheckMessage]:
                 hint="Two SQLite libraries in one process break a file's locks: give it another.",
                 id="eventq.E004",
             )
-    for other in settings.TASKS:
-        if other < alias and _place_of(other) == (url, given.given.get("namespace", "default")):
+    for other in own_aliases():
+        if other < alias and backend_at(other).settings.place == given.place:
             hint = "Give each backend a namespace of its own."
             yield Error(f"TASKS[{other!r}] has the same log.", hint=hint, id="eventq.E005")
 
@@ -135,16 +134,9 @@ def _names(queues: Iterable[str], given: BackendSettings) -> Iterator[CheckMessa
             is_right = False
         if not is_right:
             hint = "Give the path of an eventq.Handlers, like 'shop.jobs.handlers'."
-            yield Error(f"{path!r} is no collection of handlers.", hint=hint, id="eventq.E011")
+            yield Error(f"{path!r} is no collection of handlers.", hint=hint, id="eventq.E010")
 
 
 def _engine(database: str) -> str:
     engine: str = settings.DATABASES[database].get("ENGINE", "")
     return engine.rpartition(".")[2]
-
-
-def _place_of(alias: str) -> tuple[str, str] | None:
-    given = getattr(task_backends[alias], "settings", None)
-    if not isinstance(given, BackendSettings):
-        return None
-    return given.given.get("url", DEFAULT_URL), given.given.get("namespace", "default")

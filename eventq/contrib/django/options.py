@@ -108,6 +108,12 @@ class EventqTask(Task):  # type: ignore[type-arg]
     after: After | UnsetType = field(default=UNSET, hash=False)
     if_failed: IfFailed | UnsetType = UNSET
 
+    def __repr__(self) -> str:
+        """Its function, and what is said of it."""
+        names = [each.name for each in fields(Task) if each.name not in {"func", "backend"}]
+        said = {name: getattr(self, name) for name in names} | options_of(self)
+        return f"<Task {self.module_path} {said}>"
+
     def using(
         self,
         *,

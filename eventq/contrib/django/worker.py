@@ -7,13 +7,10 @@ environment names.
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import django
 
-from eventq.contrib.django.framework import task_backends
-from eventq.contrib.django.settings import BACKEND_ENV
+from eventq.contrib.django.settings import BACKEND_ENV, backend_at
 
 django.setup()
-backend: Any = task_backends[os.environ.get(BACKEND_ENV) or "default"]
-queue = backend.queue
+queue = backend_at(os.environ.get(BACKEND_ENV) or "default").queue

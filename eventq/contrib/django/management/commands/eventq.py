@@ -9,15 +9,13 @@ import os
 import runpy
 import sys
 from argparse import REMAINDER
-from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.autoreload import run_with_reloader
 
-from eventq.contrib.django.framework import task_backends
-from eventq.contrib.django.settings import BACKEND_ENV, BackendSettings
-from eventq.queue import DEFAULT_URL, Queue
+from eventq.contrib.django.settings import BACKEND_ENV, BackendSettings, backend_at, own_aliases
+from eventq.queue import Queue
 
 WORKER = "eventq.contrib.django.worker:queue"
 # Commands that look at a module of the application's, which is ours here.
@@ -43,8 +41,11 @@ class Command(BaseCommand):
 
     def handle(self, *_: object, backend: str, words: list[str], **__: object) -> None:
         """Begins it. Raises CommandError for an alias that is none of eventq's."""
-        given = _settings_of(backend)
-        os.environ.update(_surroundings(backend, given))
+        found = backend_at(backend)
+        if found is None:
+            there = ", ".join(own_aliases()) or "none"
+            raise CommandError(f"TASKS has no backend {backend!r} of eventq's; there: {there}")
+        os.environ.update(_surroundings(backend, found.settings))
         if words[:1] == ["run"] and RELOAD in words:
             run_with_reloader(_run_reloaded, backend, [w for w in words[1:] if w != RELOAD])
             return
@@ -54,30 +55,16 @@ class Command(BaseCommand):
         runpy.run_module("eventq", run_name="__main__", alter_sys=True)
 
 
-def _settings_of(alias: str) -> BackendSettings:
-    known = [each for each in task_backends if _is_ours(each)]
-    if alias not in known:
-        there = ", ".join(known) or "none"
-        raise CommandError(f"TASKS has no backend {alias!r} of eventq's; there: {there}")
-    backend: Any = task_backends[alias]
-    found: BackendSettings = backend.settings
-    return found
-
-
-def _is_ours(alias: str) -> bool:
-    return isinstance(getattr(task_backends[alias], "settings", None), BackendSettings)
-
-
 def _surroundings(alias: str, given: BackendSettings) -> dict[str, str]:
     """What `eventq` and its children are to know of the place."""
-    found = given.of_queue
+    url, namespace = given.place
     known = [os.environ.get("PYTHONPATH"), *sys.path[:1]]
     return {
         BACKEND_ENV: alias,
         "DJANGO_SETTINGS_MODULE": settings.SETTINGS_MODULE,
-        "EVENTQ_URL": str(found.get("url", DEFAULT_URL)),
-        "EVENTQ_NAMESPACE": str(found.get("namespace", "default")),
-        "EVENTQ_ARCHIVE": str(found.get("archive", "")),
+        "EVENTQ_URL": str(url),
+        "EVENTQ_NAMESPACE": str(namespace),
+        "EVENTQ_ARCHIVE": str(given.given.get("archive", "")),
         # Where manage.py stands, so that a child finds what it finds.
         "PYTHONPATH": os.pathsep.join(each for each in known if each),
     }
@@ -90,6 +77,5 @@ def _run_reloaded(alias: str, words: list[str]) -> None:
         if name not in options or value is None:
             raise CommandError(f"run {RELOAD} {ONLY}, got {name}")
         options[name].append(value)
-    backend: Any = task_backends[alias]
-    queue: Queue = backend.queue
+    queue: Queue = backend_at(alias).queue
     queue.run(signals=False, lanes=options["--lane"] or None, names=options["--name"] or None)
