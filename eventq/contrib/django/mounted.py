@@ -57,11 +57,9 @@ class MountedConsole:
         exchange = Exchange(self._loop, request.body)
         exchange.begin(lambda: self._app(scope, exchange.receive, exchange.send))
         start = exchange.next(ANSWER_S)
-        headers = [
-            (name.decode("latin-1"), value.decode("latin-1")) for name, value in start["headers"]
-        ]
+        headers = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in start["headers"]]
         response: HttpResponseBase
-        if not any(name == "content-type" and value.startswith(EVENTS) for name, value in headers):
+        if not dict(headers).get("content-type", "").startswith(EVENTS):
             response = HttpResponse(b"".join(exchange.bodies(ANSWER_S)), status=start["status"])
         elif hasattr(request, "scope"):
             response = StreamingHttpResponse(exchange.stream(), status=start["status"])
@@ -172,9 +170,8 @@ def _scope_of(request: HttpRequest, root: str) -> dict[str, Any]:
     raw = request.META.get("RAW_URI") or request.META.get("REQUEST_URI") or ""
     own: dict[str, Any] = getattr(request, "scope", {})
     path = own.get("raw_path") or raw.partition("?")[0].encode() or quote(request.path).encode()
-    headers = [
-        (n.lower().encode("latin-1"), v.encode("latin-1")) for n, v in request.headers.items()
-    ]
+    given = request.headers.items()
+    headers = [(n.lower().encode("latin-1"), v.encode("latin-1")) for n, v in given]
     return {
         "type": "http",
         "asgi": {"version": "3.0"},

@@ -9,6 +9,6 @@ from tests.contrib.django.site.shop.views import order
 
 urlpatterns = [
     path("admin/", admin.site.urls),
-    #    path("queue/", include("eventq.contrib.django.urls")),
+    path("queue/", include("eventq.contrib.django.urls")),
     path("order/<str:number>/", order),
 ]

@@ -8,7 +8,7 @@ from django.db import models
 class Order(models.Model):
     """One order."""
 
-    id = models.BigAutoField(primary_key=True)
+    id: models.BigAutoField[int, int] = models.BigAutoField(primary_key=True)
     number: models.CharField[str, str] = models.CharField(max_length=80, unique=True)
 
     class Meta:
@@ -24,7 +24,7 @@ class Order(models.Model):
 class Done(models.Model):
     """Something that was done for an order, and when."""
 
-    id = models.BigAutoField(primary_key=True)
+    id: models.BigAutoField[int, int] = models.BigAutoField(primary_key=True)
     number: models.CharField[str, str] = models.CharField(max_length=80)
     at: models.FloatField[float, float] = models.FloatField()
 

@@ -25,19 +25,19 @@ def add(left: int, right: int = 1) -> int:
 
 
 @task
-def echo(*args: Any, **kwargs: Any) -> list[Any]:
+def echo(*args: object, **kwargs: object) -> list[Any]:
     """What it was given."""
     return [list(args), kwargs]
 
 
 @task
-def give(value: Any) -> Any:
+def give(value: object) -> object:
     """A value back."""
     return value
 
 
 @task
-def give_set() -> Any:
+def give_set() -> object:
     """What JSON does not hold."""
     return {1, 2}
 
@@ -88,7 +88,7 @@ def confirm(number: str) -> int:
     """Looks its order up, which is there."""
     order = Order.objects.get(number=number)
     Done.objects.create(number=order.number, at=time.time())
-    return order.id
+    return int(order.id)
 
 
 @task(cron="30 3 * * *", overlap="allow")

@@ -13,13 +13,8 @@ from tests.contrib.django.site.shop.tasks import confirm
 
 def order(request: HttpRequest, number: str) -> JsonResponse:
     """Makes an order and its confirmation; says when it was committed."""
-    fails = "fails" in request.GET
-    try:
-        with transaction.atomic():
-            Order.objects.create(number=number)
-            result = confirm.enqueue(number)
-            if fails:
-                raise LookupError(number)
-    except LookupError:
-        return JsonResponse({"rolled_back": number}, status=409)
+    with transaction.atomic():
+        Order.objects.create(number=number)
+        result = confirm.enqueue(number)
+        transaction.set_rollback("fails" in request.GET)
     return JsonResponse({"task": result.id, "committed_at": time.time()})
