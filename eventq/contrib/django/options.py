@@ -29,6 +29,7 @@ from eventq.core.values import IfFailed
 from eventq.errors import ArgumentError, Fail
 from eventq.handlers.handler import HandlerOptions
 from eventq.handlers.rules import RetryRules, RuleOptions
+from eventq.handlers.scheduled import coded_schedule
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -178,10 +179,18 @@ def check_task(task: Task[..., Any]) -> None:
     if isinstance(unique, str) and unique not in TaskCall.names_of(task):
         raise ArgumentError("unique", unique, "True, or the name of an argument")
     if is_scheduled(given):
-        try:
-            TaskCall.of(task, (), {})
-        except TypeError as error:
-            raise ArgumentError("task", task.module_path, f"no arguments ({error})") from error
+        _check_schedule(task, given)
+
+
+def _check_schedule(task: Task[..., Any], given: Mapping[str, Any]) -> None:
+    try:
+        TaskCall.of(task, (), {})
+    except TypeError as error:
+        raise ArgumentError("task", task.module_path, f"no arguments ({error})") from error
+    rules = schedule_options(given)
+    zone = rules.pop("tz", None)
+    timing = {"cron": given.get("cron"), "zone": zone, "every": given.get("every")}
+    coded_schedule(TaskSpec(name=task.module_path), (), cast("Any", rules), **timing)
 
 
 def is_scheduled(given: Mapping[str, Any]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeGuard
 
 from django.conf import settings
 from django.utils import timezone
@@ -39,24 +39,21 @@ class WorkerDiedError(EventqError):
     """The process that ran the task stopped without a word; the attempt counts as failed."""
 
 
+def is_task(found: object) -> TypeGuard[DjangoTask[..., Any]]:
+    """Whether it is one; unlike `isinstance` it wakes none of Django's lazy objects."""
+    return issubclass(type(found), DjangoTask)
+
+
 def find_task(path: str) -> DjangoTask[..., Any] | None:
     """The task whose function has this path, importing its module; None where there is none."""
     parts = path.split(".")
     for count in range(len(parts) - 1, 0, -1):
         module = _imported(".".join(parts[:count]))
         if module is not None:
-            found = vars(module).get(parts[count])
-            if isinstance(found, DjangoTask) and found.module_path == path:
-                return found
-            # Under another name than its function's.
-            return next(
-                (
-                    each
-                    for each in list(vars(module).values())
-                    if isinstance(each, DjangoTask) and each.module_path == path
-                ),
-                None,
-            )
+            own = vars(module).get(parts[count])
+            # Or under another name than its function's.
+            named = (each for each in [own, *vars(module).values()] if is_task(each))
+            return next((each for each in named if each.module_path == path), None)
     return None
 
 

@@ -31,7 +31,7 @@ from eventq.contrib.django.options import (
     options_of,
     schedule_options,
 )
-from eventq.contrib.django.results import result_of
+from eventq.contrib.django.results import is_task, result_of
 from eventq.core.commits import Event
 from eventq.core.task import Task
 from eventq.handlers.collection import Handlers
@@ -138,7 +138,7 @@ def found_tasks() -> Iterator[DjangoTask[..., Any]]:
     seen: set[str] = set()
     for module in list(sys.modules.values()):
         for each in list(getattr(module, "__dict__", {}).values()):
-            if isinstance(each, DjangoTask) and each.module_path not in seen:
+            if is_task(each) and each.module_path not in seen:
                 seen.add(each.module_path)
                 yield each
 

@@ -49,6 +49,8 @@ try:
     import django.tasks  # type: ignore[import-not-found, unused-ignore]  # noqa: F401
 except ImportError:
     INSTALLED_APPS.append("django_tasks")
+# Their tables are made as they are, which takes a tenth of the time.
+MIGRATION_MODULES = dict.fromkeys(("admin", "auth", "contenttypes", "sessions"))
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
