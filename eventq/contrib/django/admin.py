@@ -28,7 +28,13 @@ class QueueAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         """Who may look."""
         return "view" in rights_of(request.user)
 
-    has_view_permission = has_module_permission  # type: ignore[assignment]
+    def has_view_permission(self, request: HttpRequest, obj: object = None) -> bool:  # noqa: ARG002
+        """As the module."""
+        return self.has_module_permission(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:  # noqa: ARG002
+        """There is nothing to change."""
+        return False
 
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002 - Django's
         """Nobody: queues stand in the settings."""

@@ -17,6 +17,7 @@ from django.utils.crypto import salted_hmac
 from starlette.applications import Starlette
 from starlette.requests import Request
 
+from eventq.contrib.django.queues import DjangoQueue
 from eventq.queue import Queue
 from eventq.web import Person, app
 
@@ -33,7 +34,6 @@ class MountedConsole:
     """One queue's console, and the loop that it runs in."""
 
     def __init__(self, queue: Queue, alias: str, **options: Any) -> None:  # noqa: ANN401 - of `app`
-        self.queue = queue
         secret = salted_hmac(SALT, alias, algorithm="sha256").digest()
         self._app: Starlette = app(queue, _person_of, secret=secret, **options)
         self._loop = asyncio.new_event_loop()
@@ -42,14 +42,18 @@ class MountedConsole:
         )
         self._thread.start()
 
-    def serves(self, queue: Queue) -> bool:
-        """Whether it is the console of this queue, and goes on: not in a forked child."""
-        return self.queue is queue and self._thread.is_alive()
+    def is_alive(self) -> bool:
+        """Whether it goes on; not in a forked child."""
+        return self._thread.is_alive()
 
     def close(self) -> None:
-        """Ends it."""
+        """Ends it, and waits until it has ended; may come twice."""
+        if not self._thread.is_alive():
+            return
         self._app.state.console.close()
         self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
     def answer(self, request: HttpRequest, person: Person, root: str) -> HttpResponseBase:
         """What the console answers to a request of this person; ``root`` is where it is mounted."""
@@ -145,19 +149,17 @@ class Exchange:
         self._work.cancel()
 
 
-_consoles: dict[str, MountedConsole] = {}
 _guard = threading.Lock()
 
 
-def console_of(queue: Queue, alias: str, **options: Any) -> MountedConsole:  # noqa: ANN401 - of `app`
-    """The console of a backend's queue, one in a process."""
+def console_of(queue: DjangoQueue, alias: str, **options: Any) -> MountedConsole:  # noqa: ANN401 - of `app`
+    """The console of a backend's queue, one in a process; it is closed with the queue."""
     with _guard:
-        found = _consoles.get(alias)
-        if found is None or not found.serves(queue):
-            if found is not None:
-                found.close()
-            _consoles[alias] = found = MountedConsole(queue, alias, **options)
-        return found
+        found = queue.console
+        if isinstance(found, MountedConsole) and found.is_alive():
+            return found
+        queue.console = made = MountedConsole(queue, alias, **options)
+        return made
 
 
 def _person_of(request: Request) -> Person | None:
@@ -170,8 +172,10 @@ def _scope_of(request: HttpRequest, root: str) -> dict[str, Any]:
     raw = request.META.get("RAW_URI") or request.META.get("REQUEST_URI") or ""
     own: dict[str, Any] = getattr(request, "scope", {})
     path = own.get("raw_path") or raw.partition("?")[0].encode() or quote(request.path).encode()
-    given = request.headers.items()
-    headers = [(n.lower().encode("latin-1"), v.encode("latin-1")) for n, v in given]
+    given = {name.lower(): value for name, value in request.headers.items()}
+    # As Django's settings have it, for forms that must come from this host.
+    given["host"] = request.get_host()
+    headers = [(n.encode("latin-1"), v.encode("latin-1")) for n, v in given.items()]
     return {
         "type": "http",
         "asgi": {"version": "3.0"},

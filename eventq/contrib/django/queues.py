@@ -10,7 +10,7 @@ import atexit
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from django.core.signals import setting_changed
 from msgspec import Struct
@@ -27,11 +27,20 @@ if TYPE_CHECKING:
     from eventq.runner.runner import RunReport
 
 
+class Closing(Protocol):
+    """What is closed with a queue."""
+
+    def close(self) -> None:
+        """Ends it; may come twice."""
+
+
 class DjangoQueue(Queue):
     """A backend's queue: each run finds all tasks first, and relays the outbox."""
 
     of_django: TaskHandlers
     outbox: Outbox | None = None
+    console: Closing | None = None
+    """What shows it in this process's views, once one was asked for."""
 
     def run(
         self,
@@ -43,6 +52,13 @@ class DjangoQueue(Queue):
         """See `Queue.run`."""
         own = [] if self.outbox is None else [self.outbox]
         return super().run(worker, outboxes=[*own, *outboxes], **options)
+
+    def close(self) -> None:
+        """See `Queue.close`; what was opened beside it ends first."""
+        for each in (self.outbox, self.console):
+            if each is not None:
+                each.close()
+        super().close()
 
     def _workload(self, *args: Any) -> Workload:  # noqa: ANN401 - those of Queue
         self.of_django.load()
@@ -58,8 +74,6 @@ class OpenQueue(Struct, frozen=True):
 
     def close(self) -> None:
         """Ends a run that goes on, and what was opened."""
-        if self.outbox is not None:
-            self.outbox.close()
         self.queue.stop()
         # A worker of its own that asks for this is not waited for.
         with suppress(EventqError):

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from inspect import iscoroutinefunction
 from typing import Any
 
-from asgiref.sync import sync_to_async
-from django.db import close_old_connections, reset_queries
+from asgiref.sync import async_to_sync, sync_to_async
+from django.db import connections, reset_queries
 from django.utils.module_loading import autodiscover_modules
 
 from eventq.contrib.django.framework import (
@@ -47,13 +47,24 @@ FINISHED = ("cancelled", "completed", "expired")
 class TaskHandlers:
     """The handlers of one backend's tasks, for its queue's runs."""
 
-    def __init__(self, backend: BaseTaskBackend, options: dict[str, Any], *, tells: bool) -> None:
-        """``options`` are those of the queue; ``tells``: of ends, by `task_finished`."""
+    def __init__(
+        self,
+        backend: BaseTaskBackend,
+        options: dict[str, Any],
+        *,
+        tells: bool,
+        in_thread: bool = False,
+    ) -> None:
+        """``options`` are those of the queue; ``tells``: of ends, by `task_finished`.
+
+        ``in_thread``: coroutines, too, are run in the thread of their attempt, with its connections.
+        """
         self.collection = Handlers()
         self._alias = backend.alias
         self._sender = type(backend)
         self._options = options
         self._tells = tells
+        self._in_thread = in_thread
         self.queue: Queue | None = None
         """Whose runs call them; set once it is open."""
 
@@ -74,6 +85,8 @@ class TaskHandlers:
     def _add(self, task: DjangoTask[..., Any]) -> None:
         given, chosen = options_of(task), handler_options(task, self._options)
         call = self._async_call(task) if iscoroutinefunction(task.func) else self._call(task)
+        if self._in_thread and iscoroutinefunction(task.func):
+            call = _in_thread(call)
         call.__module__, call.__qualname__ = task.func.__module__, task.func.__qualname__
         handler: Any = self.collection.task(task.module_path, **chosen)(call)
         if task.backend != self._alias or not is_scheduled(given):
@@ -107,7 +120,7 @@ class TaskHandlers:
                 args: list[Any] = [TaskContext(task_result=result)] if task.takes_context else []
                 return normalize_json(await function(*args, *result.args, **result.kwargs))
             finally:
-                await sync_to_async(close_old_connections)()
+                await sync_to_async(_close_old)()
 
         return call
 
@@ -126,7 +139,7 @@ class TaskHandlers:
         try:
             task_finished.send_robust(sender=self._sender, task_result=result)
         finally:
-            close_old_connections()
+            _close_old()
 
     def _history(self, task: Task) -> list[Event]:
         assert self.queue is not None, "a run has a queue"
@@ -143,15 +156,29 @@ def found_tasks() -> Iterator[DjangoTask[..., Any]]:
                 yield each
 
 
+def _in_thread(call: Callable[..., Any]) -> Callable[..., Any]:
+    def run(context: Context) -> object:
+        return async_to_sync(call)(context)
+
+    return run
+
+
 def fresh_connections(_: Context) -> Iterator[None]:
     """Around an attempt in a thread: what Django does around a request."""
     _begin()
     try:
         yield
     finally:
-        close_old_connections()
+        _close_old()
 
 
 def _begin() -> None:
     reset_queries()
-    close_old_connections()
+    _close_old()
+
+
+def _close_old() -> None:
+    """As `close_old_connections`, but for those in a transaction, such as a test's."""
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close_if_unusable_or_obsolete()

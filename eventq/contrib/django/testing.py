@@ -40,7 +40,7 @@ class TaskTests(SimpleTestCase):
         backend = backend_at(alias)
         wanted: BackendSettings = backend.settings
         options = {n: v for n, v in wanted.of_queue.items() if n not in OF_PLACE}
-        handlers = TaskHandlers(backend, wanted.of_queue, tells=wanted.signals)
+        handlers = TaskHandlers(backend, wanted.of_queue, tells=wanted.signals, in_thread=True)
         handlers.load()
         stack = ExitStack()
         collections = [handlers.collection, *wanted.collections()]
