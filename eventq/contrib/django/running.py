@@ -57,7 +57,7 @@ class TaskHandlers:
     ) -> None:
         """``options`` are those of the queue; ``tells``: of ends, by `task_finished`.
 
-        ``in_thread``: coroutines, too, are run in the thread of their attempt, with its connections.
+        ``in_thread``: coroutines, too, run in the thread of their attempt, by its connections.
         """
         self.collection = Handlers()
         self._alias = backend.alias

@@ -46,9 +46,10 @@ def tables() -> None:
 def tasks_setting(tmp_path: Path) -> dict[str, Any]:
     """The setting TASKS, with logs of the test's own."""
     url = f"sqlite:///{tmp_path}/tasks.db"
+    known: dict[str, dict[str, Any]] = site.TASKS
     return {
         alias: {**given, "OPTIONS": {**given["OPTIONS"], "url": url}}
-        for alias, given in site.TASKS.items()
+        for alias, given in known.items()
     }
 
 

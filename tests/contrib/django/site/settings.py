@@ -73,7 +73,7 @@ TEMPLATES = [
 ROOT_URLCONF = "tests.contrib.django.site.urls"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 BACKEND = "eventq.contrib.django.Backend"
-TASKS = {
+TASKS: dict[str, dict[str, Any]] = {
     "default": {
         "BACKEND": BACKEND,
         "QUEUES": ["default", "mail"],
