@@ -74,6 +74,7 @@ esac
 case "$2" in
     . | eventq) exit 0 ;;
     *"[step]" | *"[test]") grep -q "^${2: -5:4} = \\[" "{root}/pyproject.toml" ;;
+    *"[django,web]") grep -q "^django = \\[" "{root}/pyproject.toml" ;;
     *"[web]") grep -q "^web = \\[" "{root}/pyproject.toml" ;;
     *) exit 1 ;;
 esac

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from django.apps import apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 - as Django calls them
+from django.db import connections
+from django.db.migrations.recorder import MigrationRecorder
 from django.utils.module_loading import import_string
 
 from eventq.contrib.django.settings import KNOWN, BackendSettings, backend_at, own_aliases
@@ -18,6 +20,7 @@ from eventq.eventlog.open import EXPECTED, file_of
 from eventq.handlers.collection import Handlers
 
 APP = "eventq.contrib.django"
+LABEL = "eventq"
 SCHEMES = ("sqlite:///", "mongodb://", "mongodb+srv://", "memory://")
 ENGINES = ("postgresql", "postgis", "sqlite3", "spatialite")
 OF_POLICY = ("max_age", "max_retries", "max_lapses", "backoff", "deadline")
@@ -32,21 +35,31 @@ def check_settings(alias: str, queues: Iterable[str], given: BackendSettings) ->
 
 
 def check_tables(*, databases: Sequence[str] | None = None, **_: object) -> list[CheckMessage]:
-    """Whether each outbox has its table, where the databases are looked at (`check --database`)."""
+    """Whether each outbox has its table, where the databases are looked at (`check --database`).
+
+    Before the first `migrate` nothing is missing: that looks here, too, and Django itself says what
+    has not been migrated.
+    """
     found: list[CheckMessage] = []
     for alias in own_aliases():
         backend = backend_at(alias)
         wanted: BackendSettings = backend.settings
-        if wanted.outbox not in (databases or ()):
+        if wanted.outbox not in (databases or ()) or not _is_migrated(wanted.outbox):
             continue
         try:
             backend.outbox.check()
         except OutboxError as error:
-            hint = f"manage.py migrate --database {wanted.outbox}"
-            # No error: `migrate` itself looks for those, before it makes the table.
+            hint = (
+                f"manage.py migrate --database {wanted.outbox} eventq zero, and then without zero."
+            )
             where = f"TASKS[{alias!r}]"
-            found.append(Warning(f"{error}.", hint=hint, obj=where, id="eventq.W003"))
+            found.append(Error(f"{error}.", hint=hint, obj=where, id="eventq.E011"))
     return found
+
+
+def _is_migrated(database: str) -> bool:
+    applied = MigrationRecorder(connections[database]).applied_migrations()
+    return any(app == LABEL for app, _ in applied)
 
 
 def _values(given: BackendSettings) -> Iterator[CheckMessage]:

@@ -19,6 +19,7 @@ from eventq.contrib.django.running import TaskHandlers
 from eventq.contrib.outbox import Outbox
 from eventq.errors import EventqError
 from eventq.handlers.around import Call
+from eventq.handlers.handler import Handler
 from eventq.queue import Queue
 from eventq.runner.relays import Relayed
 from eventq.runner.workload import Workload
@@ -52,6 +53,12 @@ class DjangoQueue(Queue):
         """See `Queue.run`."""
         own = [] if self.outbox is None else [self.outbox]
         return super().run(worker, outboxes=[*own, *outboxes], **options)
+
+    @property
+    def handlers(self) -> list[Handler[..., Any, Any]]:
+        """See `Queue.handlers`."""
+        self.of_django.load()
+        return super().handlers
 
     def close(self) -> None:
         """See `Queue.close`; what was opened beside it ends first."""

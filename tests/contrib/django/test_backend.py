@@ -23,9 +23,9 @@ from eventq.contrib.django.framework import (
 from eventq.contrib.django.models import OutboxRecord
 from eventq.contrib.django.results import WorkerDiedError
 from tests.contrib.django.conftest import Work
+from tests.contrib.django.hearing import heard
 from tests.contrib.django.site.shop import tasks
 from tests.contrib.django.site.shop.models import Done, Order
-from tests.contrib.django.test_reference import heard
 from tests.contrib.postgres import Postgres
 
 READY, SUCCESSFUL = TaskResultStatus.READY, TaskResultStatus.SUCCESSFUL

@@ -81,16 +81,16 @@ def test_names_of_queues_are_lanes() -> None:
 
 def test_a_missing_table_is_told(backend: Backend) -> None:
     """`check --database default` looks; the hint is the command that makes it."""
-    assert [each for each in run_checks(databases=["default"]) if each.id == "eventq.W003"] == []
+    assert [each for each in run_checks(databases=["default"]) if each.id == "eventq.E011"] == []
     with connection.schema_editor() as editor:
         editor.execute("ALTER TABLE eventq_outbox RENAME TO away")
     try:
-        [found] = [each for each in run_checks(databases=["default"]) if each.id == "eventq.W003"]
+        [found] = [each for each in run_checks(databases=["default"]) if each.id == "eventq.E011"]
     finally:
         with connection.schema_editor() as editor:
             editor.execute("ALTER TABLE away RENAME TO eventq_outbox")
 
-    assert found.hint == "manage.py migrate --database default"
+    assert found.hint == "manage.py migrate --database default eventq zero, and then without zero."
     assert backend.alias == "default"
 
 
