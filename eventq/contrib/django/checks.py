@@ -44,14 +44,13 @@ def check_tables(*, databases: Sequence[str] | None = None, **_: object) -> list
     for alias in own_aliases():
         backend = backend_at(alias)
         wanted: BackendSettings = backend.settings
-        if wanted.outbox not in (databases or ()) or not _is_migrated(wanted.outbox):
+        database = wanted.outbox
+        if database is None or database not in (databases or ()) or not _is_migrated(database):
             continue
         try:
             backend.outbox.check()
         except OutboxError as error:
-            hint = (
-                f"manage.py migrate --database {wanted.outbox} eventq zero, and then without zero."
-            )
+            hint = f"manage.py migrate --database {database} eventq zero, then without zero."
             where = f"TASKS[{alias!r}]"
             found.append(Error(f"{error}.", hint=hint, obj=where, id="eventq.E011"))
     return found

@@ -90,7 +90,7 @@ def test_a_missing_table_is_told(backend: Backend) -> None:
         with connection.schema_editor() as editor:
             editor.execute("ALTER TABLE away RENAME TO eventq_outbox")
 
-    assert found.hint == "manage.py migrate --database default eventq zero, and then without zero."
+    assert found.hint == "manage.py migrate --database default eventq zero, then without zero."
     assert backend.alias == "default"
 
 
