@@ -81,6 +81,8 @@ class OpenQueue(Struct, frozen=True):
 
     def close(self) -> None:
         """Ends a run that goes on, and what was opened."""
+        # The second forces: what still runs is given back, to be run by others.
+        self.queue.stop()
         self.queue.stop()
         # A worker of its own that asks for this is not waited for.
         with suppress(EventqError):

@@ -12,10 +12,12 @@ from django.contrib.auth.models import Permission, User
 from django.core.handlers.asgi import ASGIHandler
 from django.db import transaction
 from django.test import AsyncClient, Client
+from django.utils.crypto import salted_hmac
 
 from eventq.contrib.django import Backend
 from eventq.contrib.django.models import RIGHTS, OutboxRecord
-from eventq.web import Right
+from eventq.web import Person, Right
+from eventq.web.session import FormKeys
 from tests.contrib.django.site.shop import tasks
 
 
@@ -123,6 +125,16 @@ def test_acts_are_the_users(ada: User, backend: Backend) -> None:
     [event] = [each for each in backend.queue.history(result.id) if each.kind == "cancelled"]
     assert (event.body.by, event.body.via) == ("ada", "login")  # type: ignore[union-attr]
     assert client.post(action[1], body, content_type=form).status_code >= 400
+
+
+def test_forms_of_one_process_are_those_of_another(ada: User) -> None:
+    """What signs them comes of SECRET_KEY, so that any process of a server takes them."""
+    person = Person(ada.get_username())
+    secret = salted_hmac("eventq.console", "default", algorithm="sha256").digest()
+    key = FormKeys(secret).key_of("cookie", person)
+
+    assert FormKeys(secret).fits(key, "cookie", person)
+    assert not FormKeys().fits(key, "cookie", person)
 
 
 def test_under_asgi_streams_go_on(ada: User) -> None:
