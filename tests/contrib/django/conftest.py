@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,9 @@ from eventq.runner.runner import RunReport  # noqa: E402 - as above
 from eventq.verify import verify  # noqa: E402 - as above
 from tests.contrib.django.site import settings as site  # noqa: E402 - as above
 from tests.contrib.django.site.shop.models import Done, Order  # noqa: E402 - as above
+
+# Under the site's own settings, before a test changes them.
+import_module("tests.contrib.django.site.urls")
 
 Work = Callable[[], RunReport]
 
