@@ -42,7 +42,7 @@ LONGER = {
     "tests/naive.py": 579,
     "tests/queue/test_transaction.py": 450,
     "tests/test_stateful.py": 625,
-    "tests/test_style.py": 435,
+    "tests/test_style.py": 440,
 }
 FUNCTION_LINES = 70
 
@@ -68,8 +68,8 @@ ROOMS = (
     "sandbox",
     "testing",
     "metrics",
-    "contrib",
     "web",
+    "contrib",
     "cli",
 )
 
@@ -106,7 +106,8 @@ SLOW_MODULES = {
     *(f"eventq.{room}" for room in ("contrib", "metrics", "testing", "verify", "web")),
 }
 
-
+# Classes that Django looks for by these names.
+NAMED_BY_DJANGO = {"Command", "Meta", "Migration"}
 PUBLIC = set(eventq.__all__)
 
 
@@ -242,7 +243,9 @@ def test_class_names_have_one_owner() -> None:
     owners: dict[str, list[str]] = {}
     for path in PACKAGE:
         for node in ast.walk(parsed(path)):
-            if isinstance(node, ast.ClassDef):
+            if isinstance(node, ast.ClassDef) and not (
+                node.name in NAMED_BY_DJANGO and "django" in path.parts
+            ):
                 owners.setdefault(node.name, []).append(place(path, node.lineno))
     shared = [f"{name}: {', '.join(places)}" for name, places in owners.items() if len(places) > 1]
 

@@ -55,13 +55,16 @@ def app(
     cache: Path | None = None,
     cache_bytes: int = CACHE_BYTES,
     hosts: Iterable[str] | None = None,
+    secret: bytes | None = None,
 ) -> Starlette:
     """The console of a queue, to be mounted in an application with a login of its own.
 
     ``access(request)``: who asks and what they may do: a name and rights, a `Person`, or None for
     nobody; it may be a coroutine function. ``redact``: names of tags that nobody is shown.
     ``hosts``: the host names that it answers to (None: the application sees to that). ``cache``:
-    the folder for snapshots of the past, which may take ``cache_bytes``. Raises ArgumentError.
+    the folder for snapshots of the past, which may take ``cache_bytes``. ``secret``: what forms are
+    signed with, the same in all processes of a server (None: each draws its own). Raises
+    ArgumentError.
     """
     if access is None:
         raise ArgumentError("access", access, MOUNTED)
@@ -71,6 +74,7 @@ def app(
         redact=check_redact(redact),
         cache=cache,
         cache_bytes=cache_bytes,
+        secret=secret,
     )
     return serving(queue, person_by(access), None, options, hosts)
 

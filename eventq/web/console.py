@@ -58,6 +58,8 @@ class Options(Struct, frozen=True):
     redact: frozenset[str] = frozenset()
     cache: Path | None = None
     cache_bytes: int = CACHE_BYTES
+    secret: bytes | None = None
+    """What forms are signed with; None: drawn."""
 
 
 class Console:
@@ -80,7 +82,7 @@ class Console:
         self.checking = Checking(self.log, now=self.node.now)
         self.limiter = CapacityLimiter(LIVE_THREADS)
         self.waiting = CapacityLimiter(WAITING_THREADS)
-        self.forms = FormKeys()
+        self.forms = FormKeys(options.secret)
         self.told = Tellings()
         self.sent = SentForms()
         self.plans = PlanShelf()

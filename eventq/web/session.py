@@ -84,8 +84,9 @@ class Sessions:
 class FormKeys:
     """What a form must carry to be believed: made of a cookie and of who it was made for."""
 
-    def __init__(self) -> None:
-        self._secret = secrets.token_bytes(32)
+    def __init__(self, secret: bytes | None = None) -> None:
+        """``secret`` is that of all processes that serve one console; None: drawn."""
+        self._secret = secret or secrets.token_bytes(32)
 
     def key_of(self, cookie: str, person: Person | None) -> str:
         """The key that forms of this person in this browser carry."""

@@ -74,6 +74,7 @@ esac
 case "$2" in
     . | eventq) exit 0 ;;
     *"[step]" | *"[test]") grep -q "^${2: -5:4} = \\[" "{root}/pyproject.toml" ;;
+    *"[django,web]") grep -q "^django = \\[" "{root}/pyproject.toml" ;;
     *"[web]") grep -q "^web = \\[" "{root}/pyproject.toml" ;;
     *) exit 1 ;;
 esac
@@ -325,6 +326,8 @@ def runnable() -> list[Path]:
     return [page for page in PAGES if any(block.kind in RUN for block in blocks(page))]
 
 
+# Some pages begin a dozen processes, one after the other.
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("page", runnable(), ids=name)
 def test_page_runs_as_shown(
     page: Path, scratch: Path, stand_ins: Path, request: pytest.FixtureRequest

@@ -22,7 +22,7 @@ from eventq.core.task import Task
 from eventq.core.validation import check_flag, check_lookup_key
 from eventq.errors import ArgumentError, OutboxError
 from eventq.eventlog import EventLog
-from eventq.host.clock import SystemClock
+from eventq.host.clock import Clock, SystemClock
 from eventq.queue import Queue
 
 R = TypeVar("R")
@@ -44,6 +44,7 @@ class Outbox:
         at: object = None,
         *,
         relay: bool = True,
+        clock: Clock | None = None,
     ) -> None:
         """``at`` is where it stands: a URL, a SQLAlchemy engine, or a pymongo database.
 
@@ -60,7 +61,7 @@ class Outbox:
         self._relays = check_flag(relay, "relay")
         self._relay: Relay | None = None
         self._guard = threading.Lock()
-        self._clock = SystemClock()
+        self._clock = clock or SystemClock()
 
     @overload
     def new(

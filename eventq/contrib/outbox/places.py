@@ -13,15 +13,18 @@ from eventq.queue import Queue
 
 # By the package that a session's class is of; each module is imported where it is first used.
 FORMS = {
+    "django": "eventq.contrib.django.places",
     "psycopg": "eventq.contrib.outbox.dbapi",
     "sqlalchemy": "eventq.contrib.outbox.alchemy",
     "sqlite3": "eventq.contrib.outbox.dbapi",
 }
 ON_EXPECTED = (
-    "a SQLAlchemy session or connection, a psycopg or sqlite3 connection, or a pymongo session"
+    "a SQLAlchemy session or connection, a connection of Django, psycopg or sqlite3, or a pymongo "
+    "session"
 )
 AT_EXPECTED = (
-    "a URL (postgresql://, sqlite:/// or mongodb://), a SQLAlchemy engine, or a pymongo database"
+    "a URL (postgresql://, sqlite:/// or mongodb://), a SQLAlchemy engine, a connection of "
+    "Django's, or a pymongo database"
 )
 
 
@@ -51,6 +54,10 @@ def make_place(at: object) -> Site:
 
         if isinstance(at, Engine | AsyncEngine):
             return place_of(at)
+    if package == "django":
+        from eventq.contrib.django.places import place_of as django_place  # noqa: PLC0415 - an extra
+
+        return django_place(at)
     if package == "pymongo":
         from pymongo.database import Database  # noqa: PLC0415 - slow to import
 

@@ -19,6 +19,19 @@ Dialect = Literal["postgresql", "sqlite"]
 # A channel of PostgreSQL's NOTIFY; the table's trigger says the same.
 CHANNEL = "eventq_outbox"
 
+# What wakes relays on PostgreSQL.
+TELLING = (
+    """
+CREATE OR REPLACE FUNCTION eventq_outbox_tell() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN PERFORM pg_notify('eventq_outbox', ''); RETURN NULL; END $$
+""",
+    """
+CREATE OR REPLACE TRIGGER eventq_outbox_told
+AFTER INSERT ON eventq_outbox
+FOR EACH STATEMENT EXECUTE FUNCTION eventq_outbox_tell()
+""",
+)
+
 CREATE: dict[Dialect, tuple[str, ...]] = {
     "postgresql": (
         """
@@ -33,15 +46,7 @@ CREATE TABLE IF NOT EXISTS eventq_outbox (
 )
 """,
         "CREATE INDEX IF NOT EXISTS eventq_outbox_by_key ON eventq_outbox (key)",
-        """
-CREATE OR REPLACE FUNCTION eventq_outbox_tell() RETURNS trigger LANGUAGE plpgsql AS
-$$ BEGIN PERFORM pg_notify('eventq_outbox', ''); RETURN NULL; END $$
-""",
-        """
-CREATE OR REPLACE TRIGGER eventq_outbox_told
-AFTER INSERT ON eventq_outbox
-FOR EACH STATEMENT EXECUTE FUNCTION eventq_outbox_tell()
-""",
+        *TELLING,
     ),
     "sqlite": (
         """
@@ -136,14 +141,25 @@ class SqlStore:
     """The OutboxStore on a SQL database."""
 
     def __init__(
-        self, link: Wire, dialect: Dialect, namespace: str, *, shown: str, lock: str | None
+        self,
+        link: Wire,
+        dialect: Dialect,
+        namespace: str,
+        *,
+        shown: str,
+        lock: str | None,
+        cure: str | None = None,
     ) -> None:
-        """``lock`` is a file by which relays take turns, where rows cannot be locked."""
+        """``lock`` is a file by which relays take turns, where rows cannot be locked.
+
+        ``cure`` says how the table is made, where our own command would not be the way.
+        """
         self._link = link
         self._dialect = dialect
         self._namespace = namespace
         self._shown = shown
         self._lock = lock
+        self._cure = cure
 
     def check(self) -> None:
         """See OutboxStore.check."""
@@ -153,7 +169,7 @@ class SqlStore:
             self._link.rollback()
             if TABLE not in str(error) and "column" not in str(error):
                 raise
-            raise missing(self._shown) from error
+            raise missing(self._shown, self._cure) from error
         self._link.rollback()
 
     def create(self) -> None:
@@ -247,12 +263,10 @@ def dialect_of(name: str) -> Dialect:
     raise ArgumentError("on", name, "PostgreSQL or SQLite")
 
 
-def missing(shown: str) -> OutboxError:
-    """The error where the table is not there, or of another version."""
-    return OutboxError(
-        f"{shown} has no table {TABLE} of this version: make it with "
-        f"`eventq outbox create {shown}`, or by `outbox.create()`"
-    )
+def missing(shown: str, cure: str | None = None) -> OutboxError:
+    """The error where the table is not there, or of another version; ``cure`` makes it."""
+    how = cure or f"make it with `eventq outbox create {shown}`, or by `outbox.create()`"
+    return OutboxError(f"{shown} has no table {TABLE} of this version: {how}")
 
 
 def _shown(row: tuple[Any, ...]) -> OutboxTask:
