@@ -268,7 +268,7 @@ FIELDS: dict[type, dict[str, Getter]] = {
         "expires_at started_at finished_at age_us=age attempt retry_count lapses snoozes worker "
         "progress saved schedule due buckets share "
         "last_error result result_missing final_reason policy unique newer after if_failed given "
-        "flow role cause",
+        "flow role cause trace",
         newer=lambda task: _newer(task.newer),
     ),
     Progress: _getters("done total note at"),
