@@ -184,9 +184,8 @@ class Redactor:
         if isinstance(value, dict):
             return self._named(name, value)
         assert isinstance(value, str), "values are texts, JSON, or parts that hold these"
-        if name == "trace":
-            return self._trace(value)
-        return self.name(value) if name in NAMES else self.text(value)
+        other = self.name if name in NAMES else self._trace if name == "trace" else self.text
+        return other(value)
 
     def _trace(self, text: str) -> str:
         """Another trace and span, equal for equal ones; what vendors have written goes."""

@@ -20,8 +20,8 @@ R = TypeVar("R")
 class AttemptTrace(Protocol):
     """One attempt, as a tracing system follows it."""
 
-    context: str
-    """Its W3C trace context: that of the tasks that it makes."""
+    context: str | None
+    """Its W3C trace context: that of the tasks that it makes; None where it has none."""
 
     def end(self, outcome: Outcome | None, *, lost: bool) -> None:
         """The worker has ended so; ``lost``: when its lease was over. Neither waits nor raises."""

@@ -112,9 +112,10 @@ class Attempt(Struct, eq=False):
 
     def _traced(self, outcome: Outcome) -> Outcome:
         """The outcome, with tasks that carry the attempt's trace, if a commit has room for that."""
-        if self.trace is None or not outcome.children:
+        context = None if self.trace is None else self.trace.context
+        if context is None or not outcome.children:
             return outcome
-        children = carrying(outcome.children, self.trace.context)
+        children = carrying(outcome.children, context)
         if sum(map(size_bytes, children)) > CHILDREN_BYTES:
             return outcome
         return replace(outcome, children=tuple(children))
