@@ -13,6 +13,7 @@ from eventq.core.task import Task
 from eventq.core.values import ErrorInfo
 
 SYSTEM = "eventq"
+DEFAULT_NAMESPACE = "default"
 Operation = Literal["send", "process"]
 Value = str | int | bool
 Attributes = dict[str, Value]
@@ -33,13 +34,11 @@ def making_attributes(destinations: Sequence[str], count: int) -> Attributes:
 
 def attempt_attributes(task: Task) -> Attributes:
     """Of the span of an attempt, from the task as it was leased."""
-    return {
-        **operation_attributes("process", destination_of(task.name, task.lane)),
-        **task_attributes(task),
-        "messaging.client.id": task.worker or "",
-        "eventq.attempt": task.attempt,
-        "eventq.fence": task.fence,
-    }
+    found = operation_attributes("process", destination_of(task.name, task.lane))
+    found |= task_attributes(task)
+    found["messaging.client.id"] = task.worker or ""
+    found["eventq.attempt"] = task.attempt
+    return found
 
 
 def operation_attributes(operation: Operation, destination: str | None) -> Attributes:
@@ -55,13 +54,15 @@ def operation_attributes(operation: Operation, destination: str | None) -> Attri
 
 
 def task_attributes(task: Task) -> Attributes:
-    """Which task it is about."""
-    return {
-        "messaging.message.id": task.key,
-        "eventq.task": task.number,
-        "eventq.lane": task.lane,
-        "eventq.namespace": task.namespace,
-    }
+    """Which task it is about; what is as ever is left out, since each costs at each attempt."""
+    found: Attributes = {"messaging.message.id": task.key}
+    if task.caller_key is not None:
+        found["eventq.task"] = task.number
+    if task.route.lane is not None:
+        found["eventq.lane"] = task.route.lane
+    if task.namespace != DEFAULT_NAMESPACE:
+        found["eventq.namespace"] = task.namespace
+    return found
 
 
 def exception_attributes(error: ErrorInfo) -> Attributes:

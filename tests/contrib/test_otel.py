@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Sampler, SamplingResult
 
@@ -126,11 +126,8 @@ def test_an_attempt_is_linked_to_the_making(queue: eventq.Queue, tracing: Tracin
         "messaging.operation.type": "process",
         "messaging.destination.name": "pay",
         "messaging.message.id": task.key,
-        "eventq.task": 1,
         "eventq.lane": "money",
-        "eventq.namespace": "default",
         "eventq.attempt": 1,
-        "eventq.fence": 3,
         "eventq.outcome": "completed",
     }
 
@@ -272,7 +269,7 @@ def test_a_reopened_task_keeps_its_context(queue: eventq.Queue, tracing: Tracing
 
     links = [span.links[0].span_id for span in tracing.collector.named("process pay")]
     assert links == [tracing.one("send pay").span_id] * 2
-    assert verify(queue.log).findings == []
+    assert verify(queue.log).findings == ()
 
 
 class BrokenSampler(Sampler):
@@ -290,7 +287,10 @@ class BrokenSampler(Sampler):
 @pytest.mark.parametrize("processor", [BatchSpanProcessor, SimpleSpanProcessor])
 @pytest.mark.parametrize("way", ["hangs", "fails", "refuses"])
 def test_no_exporter_touches_an_attempt(
-    queue: eventq.Queue, collector: Collector, processor: type[SpanProcessor], way: str
+    queue: eventq.Queue,
+    collector: Collector,
+    processor: Callable[[SpanExporter], SpanProcessor],
+    way: str,
 ) -> None:
     """One that never answers, raises or is refused: all tasks complete meanwhile."""
     provider = TracerProvider()
@@ -300,7 +300,7 @@ def test_no_exporter_touches_an_attempt(
     elif way == "refuses":
         collector.status = 400
     else:
-        exporter.export = _raise  # type: ignore[method-assign]
+        exporter.export = _raise  # type: ignore[method-assign, assignment]
     provider.add_span_processor(processor(exporter))
     made = instrument(queue, tracer_provider=provider)
 
