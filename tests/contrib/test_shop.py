@@ -8,7 +8,9 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,11 +22,18 @@ from sqlalchemy import create_engine, text
 import eventq
 from eventq.verify import verify
 from tests.contrib.postgres import Postgres
-from tests.support import wait_until
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "tutorial" / "shop.md"
 FILE = re.compile(r"^```python\n(# (\w+\.py)\n.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def wait_until(condition: Callable[[], object], within_s: float) -> None:
+    """Looks again and again; fails when it takes too long."""
+    ends_s = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < ends_s, "it takes too long"
+        threading.Event().wait(0.1)
 
 
 class Shop:
@@ -38,7 +47,8 @@ class Shop:
         with socket.socket() as found:
             found.bind(("127.0.0.1", 0))
             self.port = found.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        # One for all: each reads the certificates of all authorities anew.
+        self.client = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
 
     @contextmanager
     def serving(self) -> Iterator[subprocess.Popen[bytes]]:
@@ -65,14 +75,14 @@ class Shop:
     def answers(self) -> bool:
         """Whether the site does."""
         try:
-            return httpx2.get(f"{self.url}/orders/0", timeout=5).status_code == 200
+            return self.client.get("/orders/0").status_code == 200
         except httpx2.HTTPError:
             return False
 
     def place(self) -> int | None:
         """Orders something: the order's number, or None where no answer came."""
         try:
-            number: int = httpx2.post(f"{self.url}/orders/tea", timeout=20).json()["order"]
+            number: int = self.client.post("/orders/tea").json()["order"]
         except httpx2.HTTPError:
             return None
         return number
@@ -87,6 +97,7 @@ class Shop:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_nothing_is_lost_and_nothing_is_done_twice(postgres: Postgres, tmp_path: Path) -> None:
     """Killed twice in the middle, all orders that were answered are paid once and mailed once."""
     shop = Shop(tmp_path, postgres.new_url())
@@ -105,8 +116,8 @@ def test_nothing_is_lost_and_nothing_is_done_twice(postgres: Postgres, tmp_path:
             return bool(orders == mails)
 
         wait_until(is_done, within_s=60)
-        seen = httpx2.get(f"{shop.url}/orders/{answered[0]}").json()
-        page = httpx2.get(f"{shop.url}/queue/tasks/pay:{answered[0]}")
+        seen = shop.client.get(f"/orders/{answered[0]}").json()
+        page = shop.client.get(f"/queue/tasks/pay:{answered[0]}")
         command = [sys.executable, "-m", "eventq", "schedules", "trigger", "report"]
         subprocess.run(
             [*command, "--url", "sqlite:///tasks.db", "--by", "ada"],
@@ -115,8 +126,9 @@ def test_nothing_is_lost_and_nothing_is_done_twice(postgres: Postgres, tmp_path:
             check=True,
         )
         wait_until(lambda: bool(shop.rows("SELECT * FROM reports")), within_s=30)
-        metrics = httpx2.get(f"{shop.url}/metrics/").text
+        metrics = shop.client.get("/metrics/").text
 
+    shop.client.close()
     orders = {number for (number,) in shop.rows("SELECT id FROM orders")}
     assert len(answered) == 20
     assert set(answered) <= orders
