@@ -8,6 +8,7 @@ be drawn anew for each export, and forgotten.
 from __future__ import annotations
 
 import json
+import re
 from hashlib import blake2b, shake_256
 from typing import Any, TypeVar
 
@@ -105,6 +106,8 @@ NAMES = frozenset({"key", "by", "worker", "unique", "flow_key", "hash", "replace
 
 T = TypeVar("T", bound=Struct)
 
+# A trace context of W3C's, up to what vendors add.
+_TRACE = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?: |$)")
 _LETTERS = bytes(ord("a") + byte % 26 for byte in range(256))
 
 
@@ -189,9 +192,12 @@ class Redactor:
 
     def _trace(self, text: str) -> str:
         """Another trace and span, equal for equal ones; what vendors have written goes."""
-        version, trace, span, *flags = text.partition(" ")[0].split("-")
-        parts = (self._digits(trace) + self._digits(f"of {trace}"), self._digits(span))
-        return "-".join((version, parts[0][: len(trace)], parts[1][: len(span)], *flags))
+        found = _TRACE.match(text)
+        if found is None:
+            return self.text(text)
+        version, trace, span, flags = found.groups()
+        other = (self._digits(trace) + self._digits(f"of {trace}"))[: len(trace)]
+        return f"{version}-{other}-{self._digits(span)[: len(span)]}-{flags}"
 
     def _named(self, name: str, values: dict[str, Any]) -> dict[str, Any]:
         if name == "weights":

@@ -19,7 +19,7 @@ PAUSE_S = 0.05
 LAST_S = 5.0
 
 
-class Ending:
+class SpanEnding:
     """What is to be done with spans, in order; dropped where it gets too much."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import TypeVar
 
 from opentelemetry import context as contexts
@@ -26,7 +26,7 @@ from opentelemetry.trace import (
     TraceState,
 )
 
-from eventq.contrib.otel.ending import Ending, logger
+from eventq.contrib.otel.ending import SpanEnding, logger
 from eventq.contrib.otel.instruments import Instruments
 from eventq.contrib.spans import (
     attempt_attributes,
@@ -87,7 +87,7 @@ class Instrumentation:
         self._queue = queue
         self._provider = tracer_provider
         self._found: Tracer | None = None
-        self._ending = Ending()
+        self._ending = SpanEnding()
         self._instruments = Instruments(queue, meter_provider)
 
     def flush(self, timeout_s: float = 5.0) -> bool:
@@ -264,10 +264,12 @@ def text_of(found: SpanContext) -> str | None:
     return f"{parent} {state}" if 0 < len(state) <= STATE_CHARACTERS else parent
 
 
-def links_of(context: str | None) -> list[Link]:
+# Tasks that were made together have one context.
+@lru_cache(maxsize=64)
+def links_of(context: str | None) -> tuple[Link, ...]:
     """A link to what a trace context names, if it can be understood."""
     if context is None:
-        return []
+        return ()
     try:
         trace, span, flags, state = ids_of(context)
         found = SpanContext(
@@ -279,8 +281,8 @@ def links_of(context: str | None) -> list[Link]:
         )
     except ValueError:
         # A newer version of W3C's, or a log that somebody has altered.
-        return []
-    return [Link(found)] if found.is_valid else []
+        return ()
+    return (Link(found),) if found.is_valid else ()
 
 
 def _destination_of(order: NewTask) -> str:
