@@ -35,10 +35,10 @@ MISSING = "no queue is open here: FastAPI(lifespan=eventq.contrib.asgi.lifespan(
 class LifespanState(TypedDict):
     """What a request's state has."""
 
-    eventq: Held
+    eventq: HeldQueue
 
 
-class Held:
+class HeldQueue:
     """The queue of an application, as long as it lives."""
 
     def __init__(self, queue: AsyncQueue) -> None:
@@ -70,7 +70,7 @@ def lifespan(
     @asynccontextmanager
     async def live(_app: object) -> AsyncIterator[LifespanState]:
         opened = await _opened(queue)
-        held = Held(opened)
+        held = HeldQueue(opened)
         async with opened:
             try:
                 if run:
@@ -153,9 +153,9 @@ async def _opened(queue: Opening) -> AsyncQueue:
     raise ArgumentError("queue", found, "an eventq.Queue, or a function that opens one")
 
 
-def held_by(scope: Scope) -> Held:
+def held_by(scope: Scope) -> HeldQueue:
     """What a request's application holds. Raises ArgumentError where no lifespan has begun."""
     found = (scope.get("state") or {}).get(STATE)
-    if not isinstance(found, Held):
+    if not isinstance(found, HeldQueue):
         raise ArgumentError("connection", scope.get("path"), MISSING)
     return found

@@ -7,7 +7,7 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.types import Receive, Scope, Send
 
-from eventq.contrib.asgi import Held, held_by
+from eventq.contrib.asgi import HeldQueue, held_by
 from eventq.errors import ArgumentError
 from eventq.web.access import Access
 from eventq.web.app import MOUNTED, app
@@ -28,7 +28,7 @@ class MountedConsole:
             raise ArgumentError("access", access, MOUNTED)
         self._access = access
         self._options = options
-        self._held: Held | None = None
+        self._held: HeldQueue | None = None
         self._console: Starlette | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,29 +1,26 @@
-"""Spans and metrics reach a collector over HTTP, are linked as tasks are, and touch no attempt."""
+"""Spans reach a collector over HTTP, and are linked as the tasks are."""
 
 from __future__ import annotations
 
 import logging
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Sampler, SamplingResult
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 import eventq
 from eventq.contrib import Outbox
 from eventq.contrib.logs import AttemptFilter
-from eventq.contrib.otel import Instrumentation, instrument
-from eventq.contrib.otel.ending import MOST_WAITING
+from eventq.contrib.otel import instrument
 from eventq.core.events import Created
 from eventq.verify import verify
 from tests.contrib.collector import Collector, attributes, collecting
@@ -267,72 +264,6 @@ def test_a_reopened_task_keeps_its_context(queue: eventq.Queue, tracing: Tracing
     assert verify(queue.log).findings == ()
 
 
-class BrokenSampler(Sampler):
-    """Raises when it is asked."""
-
-    def should_sample(self, *_: object, **__: object) -> SamplingResult:
-        """Raises."""
-        raise RuntimeError("no sample")
-
-    def get_description(self) -> str:
-        """What the SDK wants to know."""
-        return "broken"
-
-
-@pytest.mark.parametrize("processor", [BatchSpanProcessor, SimpleSpanProcessor])
-@pytest.mark.parametrize("way", ["hangs", "fails", "refuses"])
-def test_no_exporter_touches_an_attempt(
-    queue: eventq.Queue,
-    collector: Collector,
-    processor: Callable[[SpanExporter], SpanProcessor],
-    way: str,
-) -> None:
-    """One that never answers, raises or is refused: all tasks complete meanwhile."""
-    provider = TracerProvider()
-    exporter = OTLPSpanExporter(f"{collector.url}/v1/traces", timeout=1)
-    if way == "hangs":
-        collector.hanging.clear()
-    elif way == "refuses":
-        collector.status = 400
-    else:
-        exporter.export = _raise  # type: ignore[method-assign, assignment]
-    provider.add_span_processor(processor(exporter))
-    made = instrument(queue, tracer_provider=provider)
-
-    @queue.task("pay")
-    def pay() -> None: ...
-
-    for _ in range(20):
-        pay.new()
-    begun_s = time.monotonic()
-    report = queue.run(until="idle", signals=False)
-
-    assert report.completed == 20
-    assert time.monotonic() - begun_s < 5
-    collector.hanging.set()
-    made.close()
-    provider.shutdown()
-
-
-def _raise(_spans: object) -> Any:  # noqa: ANN401
-    raise RuntimeError("no export")
-
-
-def test_no_sampler_touches_an_attempt(
-    queue: eventq.Queue, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Where a span cannot be begun, the task is made and run without."""
-    made = instrument(queue, tracer_provider=TracerProvider(sampler=BrokenSampler()))
-
-    queue.new({})
-    report = queue.run(lambda _ctx, _task: None, until="idle", signals=False)
-
-    assert report.completed == 1
-    assert traces(queue) == [None]
-    assert "a span could not be begun" in caplog.text
-    made.close()
-
-
 def test_what_is_not_sampled_is_told_to_the_next(queue: eventq.Queue) -> None:
     """The context goes on with its flag, so that others sample alike; nothing is exported."""
     kept = InMemorySpanExporter()
@@ -349,47 +280,6 @@ def test_what_is_not_sampled_is_told_to_the_next(queue: eventq.Queue) -> None:
     assert task.trace is not None
     assert int(task.trace[53:55], 16) & 1 == 0
     assert kept.get_finished_spans() == ()
-
-
-def test_nothing_is_done_where_no_sdk_is_set_up(queue: eventq.Queue) -> None:
-    """Tasks carry nothing, and no thread is begun."""
-    made = instrument(queue)
-
-    queue.new({})
-    queue.run(lambda _ctx, _task: None, until="idle", signals=False)
-
-    assert traces(queue) == [None]
-    assert all(thread.name != "eventq-spans" for thread in threading.enumerate())
-    assert made.flush()
-
-
-def test_what_an_exporter_does_not_take_is_dropped(
-    queue: eventq.Queue, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Memory is bounded while a processor hangs; afterwards a warning tells how much was lost."""
-    goes_on = threading.Event()
-
-    class Hanging(SimpleSpanProcessor):
-        def on_end(self, span: Any) -> None:  # noqa: ANN401, ARG002
-            goes_on.wait(30)
-
-    provider = TracerProvider()
-    provider.add_span_processor(Hanging(InMemorySpanExporter()))
-    made = instrument(queue, tracer_provider=provider)
-
-    queue.new({})
-    for _ in range(MOST_WAITING + 5):
-        made.note_end(lambda: None)
-    goes_on.set()
-    made.close()
-
-    assert "spans were dropped" in caplog.text
-
-
-def test_it_is_refused_for_what_is_no_queue() -> None:
-    """With words that say what it wants."""
-    with pytest.raises(eventq.ArgumentError, match=r"an eventq\.Queue"):
-        instrument("sqlite:///a.db")  # type: ignore[arg-type]
 
 
 def test_an_isolated_attempt_is_followed_from_outside(tmp_path: Path) -> None:
@@ -442,15 +332,3 @@ if __name__ == "__main__":
 
     assert done.stdout.splitlines()[0] == "['ERROR', 'UNSET']", done.stderr
     assert done.stdout.splitlines()[1] == "1"
-
-
-def test_it_is_close_to_its_end_twice(queue: eventq.Queue) -> None:
-    """Closing may come twice, and a queue that is followed anew stays so."""
-    first, second = instrument(queue), instrument(queue)
-    first.close()
-    first.close()
-
-    assert queue.tracing is second
-    assert isinstance(second, Instrumentation)
-    second.close()
-    assert queue.tracing is None
