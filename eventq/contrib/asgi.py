@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, TypedDict
 
 from starlette.requests import HTTPConnection
@@ -134,7 +134,8 @@ async def _keep_running(
             logger.exception("the run has broken off: %(error)s", values, extra=values)
         if over.is_set():
             return
-        await asyncio.wait([asyncio.create_task(over.wait())], timeout=AGAIN_S)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(over.wait(), AGAIN_S)
         if over.is_set():
             return
         course = asyncio.create_task(queue.run(**options))

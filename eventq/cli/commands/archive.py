@@ -160,10 +160,19 @@ def _histories(log: EventLog, key: str | None, first: int, last: int) -> Iterato
     else:
         found = stored_events(log, after=first, until=last)
         numbers = sorted({event.task for event in found if event.task})
+    left_out = 0
     for number in numbers:
-        history = [event for event in task_history(log, number) if event.seq <= last]
+        try:
+            history = [event for event in task_history(log, number) if event.seq <= last]
+        except LogArchivedError:
+            if key is not None:
+                raise
+            left_out += 1
+            continue
         if history:
             yield history
+    if left_out:
+        note(f"left out {left_out} tasks that begin in an archive; name its folder by --archive")
 
 
 @click.command(name="import", epilog="Example: eventq import events.jsonl sqlite:///copy.db")

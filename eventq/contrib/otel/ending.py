@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -29,6 +30,7 @@ class SpanEnding:
         self._over = threading.Event()
         self._guard = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._process = os.getpid()
 
     def put(self, work: Callable[[], object]) -> None:
         """Has the thread do this soon. Neither waits nor raises."""
@@ -66,6 +68,11 @@ class SpanEnding:
         with self._guard:
             if self._thread is not None and self._thread.is_alive():
                 return
+            if self._process != os.getpid():
+                # All but what was just put is the parent's, which ends it there.
+                self._process, last = os.getpid(), self._due.pop()
+                self._due.clear()
+                self._due.append(last)
             self._over, self._awake = threading.Event(), threading.Event()
             arguments = (self._over, self._awake)
             thread = threading.Thread(
