@@ -122,6 +122,9 @@ class Queue:
     ArgumentError, and then nothing has been appended. After a fork the child may go on using it.
     """
 
+    tracing: Tracing | None = None
+    """What follows its tasks, where `contrib.otel` has set it."""
+
     def __init__(
         self,
         url: str = DEFAULT_URL,
@@ -178,8 +181,6 @@ class Queue:
         self._slot = RunSlot(self._node, chance=chance or random.random, beside=self._keeper)
         self._ends = EndWatch(self._node)
         self._search = CatalogSearch(self.log)
-        self.tracing: Tracing | None = None
-        """What follows its tasks from here on; see `contrib.otel`."""
         self.task = self._registry.own.task
         """Registers a handler on this queue; see `Handlers.task`."""
         self.around = self._registry.own.around
